@@ -1,0 +1,209 @@
+//! From a request to the function's arguments, to its result, to an answer.
+//!
+//! One generic function serves every endpoint: the macro emits a call to [`adapt`], never an async
+//! block of its own, because each of those costs the user's compiler far more than this does.
+
+use core::future::Future;
+use core::pin::Pin;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+
+/// What came back from an endpoint, and from how far inside.
+#[derive(Debug)]
+pub struct Answer {
+    /// The response as the handler or the extractor made it.
+    pub response: Response,
+    /// Whether the handler ran.
+    pub origin: Origin,
+}
+
+/// Who made a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// An extractor refused the request: the handler never began.
+    Refused,
+    /// The handler ran to its end.
+    Handler,
+}
+
+/// The boxed run of one request through extractors and handler.
+pub type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Marks an argument that is taken from the request's head.
+#[derive(Debug)]
+pub enum InHead {}
+
+/// Marks an argument that is taken from the whole request.
+#[derive(Debug)]
+pub enum InBody {}
+
+/// Any argument but the last: an extractor of the request's head.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an extractor of a request's head for an API whose state is `{S}`",
+    label = "this argument cannot be taken from the head of a request",
+    note = "an extractor of the body must be the last argument"
+)]
+pub trait HeadArg<S, M>: Sized {
+    /// Takes the argument from the head.
+    fn take(parts: &mut Parts, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S, T> HeadArg<S, InHead> for T
+where
+    S: Send + Sync,
+    T: FromRequestParts<S> + Send,
+{
+    async fn take(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        T::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)
+    }
+}
+
+/// Never implemented. With a second candidate in view the compiler reports [`HeadArg`] itself, in
+/// its own words, instead of the only implementation's bound.
+trait Nobody {}
+
+#[diagnostic::do_not_recommend]
+#[expect(private_bounds, reason = "a decoy that nothing can implement")]
+impl<S, T> HeadArg<S, InBody> for T
+where
+    S: Send + Sync,
+    T: Nobody + Send,
+{
+    async fn take(_: &mut Parts, _: &S) -> Result<Self, Response> {
+        unreachable!("`Nobody` has no implementation")
+    }
+}
+
+/// The last argument: an extractor of the head or of the whole request.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an extractor for an API whose state is `{S}`",
+    label = "this argument cannot be taken from a request",
+    note = "an extractor implements `FromRequestParts<S>`, or `FromRequest<S>` where it is the last argument"
+)]
+pub trait LastArg<S, M>: Sized {
+    /// Whether the argument reads the body.
+    const READS_BODY: bool;
+
+    /// Takes the argument from the whole request.
+    fn take(request: Request, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+#[diagnostic::do_not_recommend]
+impl<S, T> LastArg<S, InHead> for T
+where
+    S: Send + Sync,
+    T: FromRequestParts<S> + Send,
+{
+    const READS_BODY: bool = false;
+
+    async fn take(request: Request, state: &S) -> Result<Self, Response> {
+        let (mut parts, _body) = request.into_parts();
+        T::from_request_parts(&mut parts, state).await.map_err(IntoResponse::into_response)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<S, T> LastArg<S, InBody> for T
+where
+    S: Send + Sync,
+    T: FromRequest<S> + Send,
+{
+    const READS_BODY: bool = true;
+
+    async fn take(request: Request, state: &S) -> Result<Self, Response> {
+        T::from_request(request, state).await.map_err(IntoResponse::into_response)
+    }
+}
+
+/// A function's arguments, taken in order, as a tuple.
+pub trait Args<S, M>: Sized {
+    /// Takes all arguments; the first that cannot be taken refuses the request.
+    fn take(request: Request, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+impl<S: Send + Sync> Args<S, ()> for () {
+    async fn take(_: Request, _: &S) -> Result<Self, Response> {
+        Ok(())
+    }
+}
+
+macro_rules! args {
+    ($($head:ident $marker:ident),*; $last:ident $last_marker:ident) => {
+        #[allow(non_snake_case, unused_mut)]
+        impl<S, $($head, $marker,)* $last, $last_marker> Args<S, ($($marker,)* $last_marker,)> for ($($head,)* $last,)
+        where
+            S: Send + Sync,
+            $($head: HeadArg<S, $marker> + Send,)*
+            $last: LastArg<S, $last_marker> + Send,
+        {
+            async fn take(request: Request, state: &S) -> Result<Self, Response> {
+                let (mut parts, body) = request.into_parts();
+                $(let $head = $head::take(&mut parts, state).await?;)*
+                let $last = $last::take(Request::from_parts(parts, body), state).await?;
+                Ok(($($head,)* $last,))
+            }
+        }
+    };
+}
+
+args!(; A0 M0);
+args!(A0 M0; A1 M1);
+args!(A0 M0, A1 M1; A2 M2);
+args!(A0 M0, A1 M1, A2 M2; A3 M3);
+args!(A0 M0, A1 M1, A2 M2, A3 M3; A4 M4);
+args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4; A5 M5);
+args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4, A5 M5; A6 M6);
+args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4, A5 M5, A6 M6; A7 M7);
+args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4, A5 M5, A6 M6, A7 M7; A8 M8);
+args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4, A5 M5, A6 M6, A7 M7, A8 M8; A9 M9);
+args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4, A5 M5, A6 M6, A7 M7, A8 M8, A9 M9; A10 M10);
+args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4, A5 M5, A6 M6, A7 M7, A8 M8, A9 M9, A10 M10; A11 M11);
+
+/// What a handler may return: anything that axum turns into a response.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a response",
+    label = "an endpoint cannot return this",
+    note = "return something that implements `IntoResponse`, or a `Result` of two such types; an error enum gets it from `#[derive(ApiError)]`"
+)]
+pub trait Respond {
+    /// Makes the response.
+    fn respond(self) -> Response;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: IntoResponse> Respond for T {
+    fn respond(self) -> Response {
+        self.into_response()
+    }
+}
+
+/// Makes the response of a handler's result.
+pub fn respond<T: Respond>(result: T) -> Response {
+    result.respond()
+}
+
+/// Runs one request through extractors and handler.
+pub fn adapt<A, S, M, F, Fut, R>(
+    state: S,
+    request: Request,
+    handler: F,
+    respond: fn(R) -> Response,
+) -> AnswerFuture
+where
+    A: Args<S, M> + Send + 'static,
+    S: Send + Sync + 'static,
+    M: 'static,
+    F: FnOnce(A) -> Fut + Send + 'static,
+    Fut: Future<Output = R> + Send + 'static,
+    R: 'static,
+{
+    Box::pin(async move {
+        match A::take(request, &state).await {
+            Err(response) => Answer { response, origin: Origin::Refused },
+            Ok(arguments) => Answer { response: respond(handler(arguments).await), origin: Origin::Handler },
+        }
+    })
+}

@@ -1,0 +1,105 @@
+//! The seam between the macro and the runtime: what `#[endpoint]` implements and `routes!` collects.
+
+mod adapt;
+mod conflict;
+mod link;
+mod path_shape;
+mod probe;
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use axum::extract::Request;
+
+pub use adapt::{
+    Answer, AnswerFuture, Args, HeadArg, InBody, InHead, LastArg, Origin, Respond, adapt, respond,
+};
+pub use conflict::{Shape, assert_mountable, shapes};
+pub use link::{FindPath, Here, PathArgument, There, link, link_to};
+pub use path_shape::{ParameterCount, PathProbe, PathShape};
+pub use probe::{
+    IsCaller, IsList, IsPage, IsPageRequest, IsStream, Probe, ProbeFallback, assert_caller_known,
+    assert_no_body, assert_not_a_list, assert_not_a_stream, assert_paginated, assert_path_parameters,
+};
+
+use crate::spec::EndpointSpec;
+
+/// A handler with its promise. Implemented by `#[endpoint(…)]` for a type of the function's name.
+pub trait Endpoint {
+    /// What the endpoint promises.
+    const SPEC: EndpointSpec;
+}
+
+/// How an endpoint is called with a state `S`; `M` are inferred markers, one an argument.
+///
+/// Implemented by `#[endpoint(…)]` only.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an endpoint",
+    label = "no `#[endpoint(…)]` on this function, or one with mistakes"
+)]
+pub trait Mount<S, M>: Endpoint {
+    /// Whether the last argument reads the request's body.
+    const READS_BODY: bool;
+
+    /// Extracts the arguments, runs the handler, makes the response.
+    fn call(state: S, request: Request) -> AnswerFuture;
+}
+
+/// One endpoint of a list, ready to be called with a state `S`.
+#[doc(hidden)]
+pub struct Entry<S> {
+    pub(crate) spec: &'static EndpointSpec,
+    pub(crate) reads_body: bool,
+    pub(crate) call: fn(S, Request) -> AnswerFuture,
+}
+
+impl<S> Clone for Entry<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Entry<S> {}
+
+impl<S> fmt::Debug for Entry<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("spec", &self.spec)
+            .field("reads_body", &self.reads_body)
+            .finish_non_exhaustive()
+    }
+}
+
+#[doc(hidden)]
+pub const fn entry<S, M, E: Mount<S, M>>() -> Entry<S> {
+    Entry { spec: &E::SPEC, reads_body: E::READS_BODY, call: E::call }
+}
+
+/// The endpoints of an API, collected by [`routes!`](crate::routes).
+pub struct Routes<S> {
+    entries: Vec<Entry<S>>,
+    state: PhantomData<fn(S)>,
+}
+
+impl<S> fmt::Debug for Routes<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.specs()).finish()
+    }
+}
+
+impl<S> Routes<S> {
+    #[doc(hidden)]
+    pub fn from_entries(entries: &[Entry<S>]) -> Self {
+        Self { entries: entries.to_vec(), state: PhantomData }
+    }
+
+    /// What each endpoint promises, in the order of the list.
+    pub fn specs(&self) -> impl Iterator<Item = &'static EndpointSpec> {
+        self.entries.iter().map(|entry| entry.spec)
+    }
+
+    pub(crate) fn into_entries(self) -> Vec<Entry<S>> {
+        self.entries
+    }
+}

@@ -1,0 +1,158 @@
+//! Questions about types that are answered when compiling.
+//!
+//! An inherent constant of `Probe<T>`, there only for the `T` that it asks for, shadows the
+//! constant of [`ProbeFallback`], there for all. So a question is asked of the type itself, and
+//! aliases do not hide the answer.
+
+use core::marker::PhantomData;
+
+use super::path_shape::{ParameterCount, PathProbe, PathShape};
+
+/// Asks questions of `T`.
+#[derive(Debug)]
+pub struct Probe<T: ?Sized>(PhantomData<T>);
+
+/// The answers where nothing is known of a type.
+pub trait ProbeFallback {
+    /// Whether a response is a list.
+    const IS_LIST: bool = false;
+    /// Whether a response is a page of a list.
+    const IS_PAGE: bool = false;
+    /// Whether a response streams its body.
+    const IS_STREAM: bool = false;
+    /// Whether an argument asks for a page.
+    const IS_PAGE_REQUEST: bool = false;
+    /// Whether an argument identifies the caller.
+    const IS_CALLER: bool = false;
+    /// How many path parameters an argument reads.
+    const PARAMETERS: Option<usize> = None;
+    /// How to ask a path argument for its shape.
+    const PATH: Option<PathProbe> = None;
+}
+
+impl<T: ?Sized> ProbeFallback for Probe<T> {}
+
+macro_rules! marker {
+    ($(#[$doc:meta])* $name:ident, $konst:ident) => {
+        $(#[$doc])*
+        pub trait $name {}
+
+        impl<T: $name + ?Sized> Probe<T> {
+            #[allow(missing_docs, reason = "documented at the fallback")]
+            pub const $konst: bool = true;
+        }
+    };
+}
+
+marker! {
+    /// A response that is a bare list. Implement it for a wrapper of your own so that an endpoint
+    /// that returns it must decide on pagination.
+    IsList, IS_LIST
+}
+marker! {
+    /// A response that is one page of a list.
+    IsPage, IS_PAGE
+}
+marker! {
+    /// A response whose body has no known end, so that it cannot be kept for a replay.
+    IsStream, IS_STREAM
+}
+marker! {
+    /// An argument that reads which page is wanted.
+    IsPageRequest, IS_PAGE_REQUEST
+}
+marker! {
+    /// An argument that identifies the caller.
+    IsCaller, IS_CALLER
+}
+
+macro_rules! through_wrappers {
+    ($($name:ident)*) => {$(
+        impl<T: $name, E> $name for Result<T, E> {}
+        impl<T: $name> $name for Option<T> {}
+        impl<T: $name + ?Sized> $name for Box<T> {}
+        impl<T: $name> $name for axum::Json<T> {}
+        impl<T: $name> $name for crate::extract::Json<T> {}
+        impl<T: $name> $name for crate::respond::Created<T> {}
+        impl<A, T: $name> $name for (A, T) {}
+        impl<A, B, T: $name> $name for (A, B, T) {}
+        impl<A, B, C, T: $name> $name for (A, B, C, T) {}
+    )*};
+}
+
+through_wrappers!(IsList IsPage IsStream);
+
+impl<T> IsList for Vec<T> {}
+impl<T> IsList for [T] {}
+impl<T, const N: usize> IsList for [T; N] {}
+impl<T> IsList for std::collections::VecDeque<T> {}
+impl<T> IsList for std::collections::BTreeSet<T> {}
+impl<T, H> IsList for std::collections::HashSet<T, H> {}
+
+impl<T> IsPage for crate::policies::paginate::Page<T> {}
+impl<K> IsPageRequest for crate::policies::paginate::PageRequest<K> {}
+
+impl IsCaller for crate::auth::Caller {}
+impl IsCaller for Option<crate::auth::Caller> {}
+
+impl IsStream for axum::body::Body {}
+impl<S> IsStream for axum::response::Sse<S> {}
+
+impl<T: ParameterCount> Probe<axum::extract::Path<T>> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PARAMETERS: Option<usize> = Some(T::COUNT);
+}
+
+impl<T: ParameterCount> Probe<crate::extract::Path<T>> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PARAMETERS: Option<usize> = Some(T::COUNT);
+}
+
+impl<T: serde::de::DeserializeOwned> Probe<axum::extract::Path<T>> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PATH: Option<PathProbe> = Some(PathShape::of::<T>);
+}
+
+impl<T: serde::de::DeserializeOwned> Probe<crate::extract::Path<T>> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PATH: Option<PathProbe> = Some(PathShape::of::<T>);
+}
+
+/// Fails the compilation where a list is returned without a decision on pagination.
+#[track_caller]
+pub const fn assert_not_a_list(is_list: bool, message: &str) {
+    assert!(!is_list, "{}", message);
+}
+
+/// Fails the compilation where a response that must be kept is a stream.
+#[track_caller]
+pub const fn assert_not_a_stream(is_stream: bool, message: &str) {
+    assert!(!is_stream, "{}", message);
+}
+
+/// Fails the compilation where pages are promised and neither asked for nor returned.
+#[track_caller]
+pub const fn assert_paginated(takes_request: bool, returns_page: bool, message: &str) {
+    assert!(takes_request && returns_page, "{}", message);
+}
+
+/// Fails the compilation where a limit by caller has no caller.
+#[track_caller]
+pub const fn assert_caller_known(is_caller: bool, message: &str) {
+    assert!(is_caller, "{}", message);
+}
+
+/// Fails the compilation where a `GET` reads a body.
+#[track_caller]
+pub const fn assert_no_body(reads_body: bool, message: &str) {
+    assert!(!reads_body, "{}", message);
+}
+
+/// Fails the compilation where a path argument reads another number of parameters than the
+/// template names.
+#[track_caller]
+pub const fn assert_path_parameters(read: Option<usize>, named: usize, message: &str) {
+    if let Some(read) = read {
+        assert!(read == named, "{}", message);
+    }
+}

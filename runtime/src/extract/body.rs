@@ -1,0 +1,34 @@
+//! Reading a request's body, with the problem that each way of failing is.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError};
+
+use crate::problem::{Problem, registry};
+
+/// Reads the whole body.
+pub(crate) async fn read(body: Body) -> Result<Bytes, Problem> {
+    match body.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+/// The problem that a failure to read is.
+pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return Problem::new(&registry::BODY_TOO_LARGE);
+        }
+        if let Some(error) = error.downcast_ref::<hyper::Error>()
+            && error.is_timeout()
+        {
+            return Problem::new(&registry::REQUEST_TIMEOUT);
+        }
+        cause = error.source();
+    }
+    Problem::new(&registry::BODY_INCOMPLETE)
+        .with_detail("the body ended early, or its framing is wrong")
+        .with_cause(error)
+}

@@ -1,0 +1,171 @@
+use axum::RequestExt;
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use serde_path_to_error::Segment;
+
+use super::{body, transparent};
+use crate::problem::{FieldError, Location, Problem, registry};
+
+/// A JSON body: read from a request, or written as a response.
+///
+/// As an extractor it refuses another media type than JSON with 415, what is not JSON with 400
+/// `MALFORMED_JSON`, and data of the wrong shape with 422 `VALIDATION_FAILED`, whose `errors` name
+/// the first place that is wrong as a JSON pointer.
+///
+/// ```
+/// use aplomb::Json;
+///
+/// async fn double(Json(numbers): Json<Vec<i64>>) -> Json<Vec<i64>> {
+///     Json(numbers.into_iter().map(|n| 2 * n).collect())
+/// }
+/// # let _ = axum::Router::<()>::new().route("/double", axum::routing::post(double));
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+transparent!(Json);
+
+impl<S, T> FromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(&registry::UNSUPPORTED_MEDIA_TYPE)
+                .with_detail("send the body as `Content-Type: application/json`"));
+        }
+        let bytes = body::read(request.into_limited_body()).await?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| wrong::<T>(&bytes, &error))
+    }
+}
+
+/// `application/json`, or a structured syntax suffix `+json` (RFC 6839 §3.1).
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return true;
+    }
+    let Some((kind, subtype)) = essence.split_once('/') else { return false };
+    let suffix = subtype.rsplit_once('+').map(|(_, suffix)| suffix);
+    kind.eq_ignore_ascii_case("application")
+        && suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("json"))
+}
+
+#[cold]
+fn wrong<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
+    match error.classify() {
+        Category::Data => misshapen::<T>(bytes, error),
+        Category::Syntax | Category::Eof | Category::Io => {
+            Problem::new(&registry::MALFORMED_JSON).with_detail(error.to_string())
+        }
+    }
+}
+
+/// Reads once more, now keeping track of the path: the way without a mistake does not pay for it.
+fn misshapen<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
+    let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
+    let pointer = match serde_path_to_error::deserialize::<_, T>(deserializer) {
+        Ok(_) => String::from("#"),
+        Err(error) => pointer(error.path()),
+    };
+    Problem::new(&registry::VALIDATION_FAILED).with_detail("the body is JSON of the wrong shape").with_error(
+        FieldError::new(
+            Location::Pointer(pointer.into()),
+            "WRONG_SHAPE",
+            without_position(&error.to_string()),
+        ),
+    )
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::from("#");
+    for segment in path {
+        pointer.push('/');
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&index.to_string()),
+            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => pointer.push_str(variant),
+            Segment::Unknown => pointer.push('?'),
+        }
+    }
+    pointer
+}
+
+/// The position counts bytes of the text, which no user of a pointer wants to know.
+fn without_position(message: &str) -> String {
+    message.rsplit_once(" at line ").map_or(message, |(message, _)| message).to_owned()
+}
+
+const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        // Into a `Vec` rather than through a `BytesMut` writer: a third less work for a page.
+        let mut bytes = Vec::with_capacity(128);
+        match serde_json::to_writer(&mut bytes, &self.0) {
+            Ok(()) => {
+                let mut response = Response::new(Body::from(bytes));
+                response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
+                response
+            }
+            Err(error) => Problem::internal(error).into_response(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(media: &'static str, text: &str) -> Result<Json<Vec<Line>>, Problem> {
+        let request = Request::builder().header(CONTENT_TYPE, media).body(Body::from(text.to_owned()));
+        Json::from_request(request.expect("a request"), &()).await
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Line {
+        #[serde(rename = "a/b")]
+        amount: i64,
+    }
+
+    #[tokio::test]
+    async fn f04_the_pointer_names_the_member_that_is_wrong() {
+        let problem = read("application/json", r#"[{"a/b": 1}, {"a/b": "x"}]"#).await.expect_err("a string");
+        assert_eq!(problem.code(), "VALIDATION_FAILED");
+        assert_eq!(problem.errors()[0].location, Location::Pointer("#/1/a~1b".into()));
+        assert_eq!(problem.errors()[0].detail, "invalid type: string \"x\", expected i64");
+    }
+
+    #[tokio::test]
+    async fn f04_what_is_not_json_is_a_400() {
+        for text in ["", "[", "[}", "nul", "[1] 2", &"[".repeat(100_000)] {
+            assert_eq!(
+                read("application/json", text).await.expect_err("not JSON").code(),
+                "MALFORMED_JSON",
+                "{text:.9}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn f04_media_types() {
+        for media in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+            assert_eq!(read(media, r#"[{"a/b":2}]"#).await.expect("is JSON").0[0].amount, 2, "{media}");
+        }
+        for media in ["text/plain", "", "json", "text/json", "application/jsonp"] {
+            assert_eq!(read(media, "[]").await.expect_err("not JSON").status(), 415, "{media}");
+        }
+    }
+}

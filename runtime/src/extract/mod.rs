@@ -1,0 +1,39 @@
+//! Extractors whose rejections are problem documents.
+//!
+//! axum's own extractors work as well; their rejections are rewritten by the pipeline. These say
+//! more: which parameter, which member of the body.
+
+pub(crate) mod body;
+mod json;
+mod path;
+mod query;
+
+pub use json::Json;
+pub use path::Path;
+pub use query::Query;
+
+macro_rules! transparent {
+    ($name:ident) => {
+        impl<T> core::ops::Deref for $name<T> {
+            type Target = T;
+
+            fn deref(&self) -> &T {
+                &self.0
+            }
+        }
+
+        impl<T> core::ops::DerefMut for $name<T> {
+            fn deref_mut(&mut self) -> &mut T {
+                &mut self.0
+            }
+        }
+
+        impl<T> From<T> for $name<T> {
+            fn from(inner: T) -> Self {
+                Self(inner)
+            }
+        }
+    };
+}
+
+pub(crate) use transparent;

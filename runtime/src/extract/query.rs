@@ -1,0 +1,73 @@
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::transparent;
+use crate::problem::{FieldError, Location, Problem, registry};
+
+/// Parameters of the query; a repeated one fills a list.
+///
+/// What cannot be read is a 400 `INVALID_PARAMETER` that names the parameter.
+///
+/// ```
+/// use aplomb::Query;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Filter { status: Option<String> }
+///
+/// async fn list(Query(filter): Query<Filter>) -> String {
+///     filter.status.unwrap_or_default()
+/// }
+/// # let _ = axum::Router::<()>::new().route("/orders", axum::routing::get(list));
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Query<T>(pub T);
+
+transparent!(Query);
+
+impl<S, T> FromRequestParts<S> for Query<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parse(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let pairs = serde_html_form::Deserializer::from_bytes(query.as_bytes());
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        let parameter = error.path().to_string();
+        Problem::new(&registry::INVALID_PARAMETER).with_detail("the query cannot be read").with_error(
+            FieldError::new(Location::Parameter(parameter.into()), "UNREADABLE", error.inner().to_string()),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Filter {
+        #[serde(default)]
+        status: Vec<String>,
+        year: Option<u16>,
+    }
+
+    #[test]
+    fn a_repeated_parameter_fills_a_list() {
+        let filter: Filter = parse("status=a&status=b%20c").expect("readable");
+        assert_eq!(filter, Filter { status: vec!["a".into(), "b c".into()], year: None });
+    }
+
+    #[test]
+    fn a_problem_names_the_parameter() {
+        let problem = parse::<Filter>("year=next").expect_err("not a number");
+        assert_eq!(problem.status(), 400);
+        assert_eq!(problem.errors()[0].location, Location::Parameter("year".into()));
+    }
+}

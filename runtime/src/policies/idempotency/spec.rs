@@ -1,0 +1,86 @@
+use core::time::Duration;
+
+/// What a repeated request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdempotencyPolicy {
+    /// The method's own semantics; only for methods that are idempotent by definition.
+    Undeclared,
+    /// The declaration says why a repeat is harmless.
+    NotIdempotent {
+        /// The reason.
+        reason: &'static str,
+    },
+    /// An idempotency key makes a repeat return the first answer.
+    Idempotent(IdempotencySpec),
+}
+
+/// `idempotent(…)`: how keys are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IdempotencySpec {
+    /// How long an answer is kept from its completion.
+    pub ttl: Duration,
+    /// A request without a key passes through.
+    pub optional: bool,
+    /// Callers without identity may use keys.
+    pub anonymous: bool,
+    /// What happens to a record whose process died.
+    pub on_crash: OnCrash,
+}
+
+/// What a retry meets when the process that ran the first attempt died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnCrash {
+    /// The outcome is unknown: the retry is told so.
+    Unknown,
+    /// The handler runs again.
+    Rerun,
+}
+
+impl IdempotencySpec {
+    /// Keys are required, from authenticated callers, and answers are kept for 24 hours.
+    pub const fn new() -> Self {
+        Self {
+            ttl: Duration::from_secs(24 * 60 * 60),
+            optional: false,
+            anonymous: false,
+            on_crash: OnCrash::Unknown,
+        }
+    }
+
+    /// Keeps answers for `ttl` from their completion.
+    #[must_use]
+    pub const fn with_ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Lets requests without a key through.
+    #[must_use]
+    pub const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// Lets callers without identity use keys.
+    #[must_use]
+    pub const fn anonymous(mut self) -> Self {
+        self.anonymous = true;
+        self
+    }
+
+    /// Runs the handler again when the process of the first attempt died.
+    #[must_use]
+    pub const fn rerun_on_crash(mut self) -> Self {
+        self.on_crash = OnCrash::Rerun;
+        self
+    }
+}
+
+impl Default for IdempotencySpec {
+    fn default() -> Self {
+        Self::new()
+    }
+}

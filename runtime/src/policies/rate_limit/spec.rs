@@ -1,0 +1,92 @@
+use core::time::Duration;
+
+/// One declared limit, such as `rate_limit("100/min", burst = 20)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateLimitSpec {
+    /// Tokens added in each `period`.
+    pub permits: u64,
+    /// The period of `permits`.
+    pub period: Duration,
+    /// The most tokens that a bucket holds.
+    pub burst: u64,
+    /// Tokens that one request takes.
+    pub cost: u64,
+    /// How requests are counted.
+    pub algorithm: Algorithm,
+    /// Whose requests share a bucket.
+    pub by: LimitBy,
+    /// A name that several endpoints can share; they then share the bucket.
+    pub name: Option<&'static str>,
+}
+
+/// How requests are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// A bucket that refills at a constant rate, kept as one theoretical arrival time (GCRA, ITU-T
+    /// I.371). At most burst + limit requests pass in any period.
+    TokenBucket,
+}
+
+/// Whose requests share a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LimitBy {
+    /// The authenticated caller; the client's address where there is none.
+    Caller,
+    /// The client's address: IPv4 whole, IPv6 by its /64 network.
+    Ip,
+    /// All requests of the endpoint.
+    Route,
+}
+
+impl RateLimitSpec {
+    /// `permits` in each `period`, with as large a burst, one token a request, by caller.
+    pub const fn new(permits: u64, period: Duration) -> Self {
+        Self {
+            permits,
+            period,
+            burst: permits,
+            cost: 1,
+            algorithm: Algorithm::TokenBucket,
+            by: LimitBy::Caller,
+            name: None,
+        }
+    }
+
+    /// Lets `burst` tokens gather.
+    #[must_use]
+    pub const fn with_burst(mut self, burst: u64) -> Self {
+        self.burst = burst;
+        self
+    }
+
+    /// Takes `cost` tokens a request.
+    #[must_use]
+    pub const fn with_cost(mut self, cost: u64) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// Counts by `algorithm`.
+    #[must_use]
+    pub const fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
+        self
+    }
+
+    /// Counts requests of the same `by` together.
+    #[must_use]
+    pub const fn with_by(mut self, by: LimitBy) -> Self {
+        self.by = by;
+        self
+    }
+
+    /// Names the limit; endpoints that name the same limit share its buckets.
+    #[must_use]
+    pub const fn with_name(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+}

@@ -1,0 +1,19 @@
+//! Errors that tell the truth: RFC 9457 problem documents for every 4xx and 5xx.
+//!
+//! A problem says what went wrong (`code`, `title`, `detail`), what kind of mistake it is
+//! (`category`) and whether sending the same request again can help (`retryable`). The detail of a
+//! 5xx is constant: what happened goes to the log, under the `request_id` that the client sees.
+
+mod category;
+mod document;
+mod error;
+pub mod registry;
+mod rejection;
+mod spec;
+
+pub use category::Category;
+pub use document::{FieldError, Location, PROBLEM_JSON, Problem};
+pub(crate) use document::{Occasion, TYPE_BASE, whole_seconds};
+pub use error::{ApiError, error_response};
+pub(crate) use rejection::rewrite;
+pub use spec::{Effects, ProblemSpec};

@@ -1,0 +1,154 @@
+//! The framework's own codes, in one place. Each has its section in `docs/problems.md`.
+
+use core::time::Duration;
+
+use super::category::Category;
+use super::spec::ProblemSpec;
+
+/// 400: the endpoint requires an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_MISSING: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "IDEMPOTENCY_KEY_MISSING", "Idempotency key missing")
+        .with_status(400);
+/// 400: the `Idempotency-Key` field is not one key of 1 to 255 characters.
+pub const IDEMPOTENCY_KEY_INVALID: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "IDEMPOTENCY_KEY_INVALID", "Idempotency key invalid")
+        .with_status(400);
+/// 422: the key was used for another request.
+pub const IDEMPOTENCY_KEY_REUSED: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "IDEMPOTENCY_KEY_REUSED", "Idempotency key reused")
+        .with_status(422);
+/// 409: the first request with this key is still running.
+pub const IDEMPOTENCY_IN_FLIGHT: ProblemSpec =
+    ProblemSpec::new(Category::Conflict, "IDEMPOTENCY_IN_FLIGHT", "Request in flight")
+        .with_status(409)
+        .with_retryable(true)
+        .with_retry_after(Duration::from_secs(1));
+/// 500: the first request with this key ended without a known outcome.
+pub const IDEMPOTENCY_OUTCOME_UNKNOWN: ProblemSpec =
+    ProblemSpec::new(Category::Internal, "IDEMPOTENCY_OUTCOME_UNKNOWN", "Outcome unknown").with_status(500);
+/// 410: the first request succeeded, its response was too large to keep.
+pub const IDEMPOTENCY_RESPONSE_NOT_RETAINED: ProblemSpec =
+    ProblemSpec::new(Category::Gone, "IDEMPOTENCY_RESPONSE_NOT_RETAINED", "Response not retained")
+        .with_status(410);
+/// 429: a rate limit is used up.
+pub const RATE_LIMITED: ProblemSpec =
+    ProblemSpec::new(Category::RateLimited, "RATE_LIMITED", "Too many requests").with_status(429);
+/// 400: the cursor was not issued for this list, this caller and these filters.
+pub const INVALID_CURSOR: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "INVALID_CURSOR", "Invalid cursor").with_status(400);
+/// 400: a path or query parameter cannot be read.
+pub const INVALID_PARAMETER: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "INVALID_PARAMETER", "Invalid parameter").with_status(400);
+/// 422: the request is well-formed and its data is wrong.
+pub const VALIDATION_FAILED: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "VALIDATION_FAILED", "Validation failed").with_status(422);
+/// 400: the body is not JSON.
+pub const MALFORMED_JSON: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "MALFORMED_JSON", "Malformed JSON").with_status(400);
+/// 400: the body ended before its announced length, or its framing is wrong.
+pub const BODY_INCOMPLETE: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "BODY_INCOMPLETE", "Body incomplete").with_status(400);
+/// 415: the endpoint does not read bodies of this media type.
+pub const UNSUPPORTED_MEDIA_TYPE: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type")
+        .with_status(415);
+/// 413: the body is larger than the endpoint accepts.
+pub const BODY_TOO_LARGE: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "BODY_TOO_LARGE", "Body too large").with_status(413);
+/// 400: the request cannot be read.
+pub const BAD_REQUEST: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "BAD_REQUEST", "Bad request").with_status(400);
+/// 408: the request's body did not arrive in time.
+pub const REQUEST_TIMEOUT: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "REQUEST_TIMEOUT", "Request timeout")
+        .with_status(408)
+        .with_retryable(true);
+/// 401: the request carries no valid credentials.
+pub const UNAUTHENTICATED: ProblemSpec =
+    ProblemSpec::new(Category::Auth, "UNAUTHENTICATED", "Unauthenticated").with_status(401);
+/// 403: the caller may not do this.
+pub const FORBIDDEN: ProblemSpec =
+    ProblemSpec::new(Category::Auth, "FORBIDDEN", "Forbidden").with_status(403);
+/// 404: there is nothing here that the caller may see.
+pub const NOT_FOUND: ProblemSpec =
+    ProblemSpec::new(Category::NotFound, "NOT_FOUND", "Not found").with_status(404);
+/// 405: the resource does not answer this method; `Allow` names those that it does.
+pub const METHOD_NOT_ALLOWED: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "METHOD_NOT_ALLOWED", "Method not allowed").with_status(405);
+/// 409: the state of the resource forbids this now.
+pub const CONFLICT: ProblemSpec =
+    ProblemSpec::new(Category::Conflict, "CONFLICT", "Conflict").with_status(409);
+/// 412: a condition of the request does not hold.
+pub const PRECONDITION_FAILED: ProblemSpec =
+    ProblemSpec::new(Category::Conflict, "PRECONDITION_FAILED", "Precondition failed").with_status(412);
+/// 410: the resource is there no more.
+pub const GONE: ProblemSpec = ProblemSpec::new(Category::Gone, "GONE", "Gone").with_status(410);
+/// 504: no answer within the endpoint's deadline.
+pub const DEADLINE_EXCEEDED: ProblemSpec =
+    ProblemSpec::new(Category::Dependency, "DEADLINE_EXCEEDED", "Deadline exceeded").with_status(504);
+/// 503: the store that keeps the endpoint's promise does not answer; nothing was done.
+pub const STORE_UNAVAILABLE: ProblemSpec =
+    ProblemSpec::new(Category::Dependency, "STORE_UNAVAILABLE", "Store unavailable")
+        .with_status(503)
+        .without_effects()
+        .with_retry_after(Duration::from_secs(1));
+/// 503: the service cannot answer now.
+pub const SERVICE_UNAVAILABLE: ProblemSpec =
+    ProblemSpec::new(Category::Dependency, "SERVICE_UNAVAILABLE", "Service unavailable").with_status(503);
+/// 500: a mistake of the service.
+pub const INTERNAL: ProblemSpec =
+    ProblemSpec::new(Category::Internal, "INTERNAL", "Internal error").with_status(500);
+
+/// Every code of the framework.
+pub const ALL: &[ProblemSpec] = &[
+    IDEMPOTENCY_KEY_MISSING,
+    IDEMPOTENCY_KEY_INVALID,
+    IDEMPOTENCY_KEY_REUSED,
+    IDEMPOTENCY_IN_FLIGHT,
+    IDEMPOTENCY_OUTCOME_UNKNOWN,
+    IDEMPOTENCY_RESPONSE_NOT_RETAINED,
+    RATE_LIMITED,
+    INVALID_CURSOR,
+    INVALID_PARAMETER,
+    VALIDATION_FAILED,
+    MALFORMED_JSON,
+    BODY_INCOMPLETE,
+    UNSUPPORTED_MEDIA_TYPE,
+    BODY_TOO_LARGE,
+    BAD_REQUEST,
+    REQUEST_TIMEOUT,
+    UNAUTHENTICATED,
+    FORBIDDEN,
+    NOT_FOUND,
+    METHOD_NOT_ALLOWED,
+    CONFLICT,
+    PRECONDITION_FAILED,
+    GONE,
+    DEADLINE_EXCEEDED,
+    STORE_UNAVAILABLE,
+    SERVICE_UNAVAILABLE,
+    INTERNAL,
+];
+
+/// The framework's problem for a status that came without a body of its own.
+pub(crate) const fn for_status(status: u16) -> ProblemSpec {
+    let known = match status {
+        401 => UNAUTHENTICATED,
+        403 => FORBIDDEN,
+        404 => NOT_FOUND,
+        405 => METHOD_NOT_ALLOWED,
+        408 => REQUEST_TIMEOUT,
+        409 => CONFLICT,
+        410 => GONE,
+        412 => PRECONDITION_FAILED,
+        413 => BODY_TOO_LARGE,
+        415 => UNSUPPORTED_MEDIA_TYPE,
+        422 => VALIDATION_FAILED,
+        429 => RATE_LIMITED,
+        502 | 503 => SERVICE_UNAVAILABLE,
+        504 => DEADLINE_EXCEEDED,
+        400..=499 => BAD_REQUEST,
+        _ => INTERNAL,
+    };
+    ProblemSpec { category: Category::of_status(status), ..known.with_status(status) }
+}

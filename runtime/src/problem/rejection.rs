@@ -1,0 +1,76 @@
+//! Turning responses that say too little into problem documents.
+
+use axum::body::{Body, HttpBody};
+use axum::response::Response;
+use futures_util::FutureExt;
+use http::header::CONTENT_TYPE;
+use http_body_util::BodyExt;
+
+use super::document::Problem;
+use super::registry;
+use crate::endpoint::Origin;
+
+/// The problem of an error response: the one it was made from, or a new one for an empty body or
+/// an extractor's plain text. `None` leaves the response as it is: a success, or an error whose
+/// body the handler typed itself.
+pub(crate) fn rewrite(response: &mut Response, origin: Origin) -> Option<Problem> {
+    if !response.status().is_client_error() && !response.status().is_server_error() {
+        return None;
+    }
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        return Some(problem);
+    }
+    let problem = || Problem::new(&registry::for_status(response.status().as_u16()));
+    if response.body().size_hint().exact() == Some(0) {
+        return Some(problem());
+    }
+    if origin == Origin::Refused && is_plain_text(response) {
+        let problem = problem();
+        return Some(match text(response) {
+            Some(text) => problem.with_detail(text),
+            None => problem,
+        });
+    }
+    None
+}
+
+fn is_plain_text(response: &Response) -> bool {
+    response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/plain"))
+}
+
+/// The body's text, if it is there already, as an extractor's always is.
+fn text(response: &mut Response) -> Option<String> {
+    let body = core::mem::replace(response.body_mut(), Body::empty());
+    let bytes = body.collect().now_or_never()?.ok()?.to_bytes();
+    String::from_utf8(bytes.into()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn f01_empty_errors_are_rewritten() {
+        for status in 400..600 {
+            let mut response = StatusCode::from_u16(status).expect("a status").into_response();
+            let problem = rewrite(&mut response, Origin::Handler).expect("a problem");
+            assert_eq!(problem.status(), status);
+        }
+    }
+
+    #[test]
+    fn f01_a_body_that_the_handler_typed_is_never_rewritten() {
+        let mut response = (StatusCode::BAD_REQUEST, "no").into_response();
+        assert!(rewrite(&mut response, Origin::Handler).is_none());
+    }
+
+    #[test]
+    fn f01_the_text_of_a_rejection_becomes_the_detail() {
+        let mut response = (StatusCode::BAD_REQUEST, "expected a number").into_response();
+        let problem = rewrite(&mut response, Origin::Refused).expect("a problem");
+        assert!(format!("{problem:?}").contains("expected a number"));
+    }
+}

@@ -1,0 +1,85 @@
+use core::time::Duration;
+
+use super::category::Category;
+
+/// A kind of problem: constant data, one a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProblemSpec {
+    /// The stable code, `[A-Z][A-Z0-9_]+`.
+    pub code: &'static str,
+    /// What kind of mistake it is.
+    pub category: Category,
+    /// The response's status.
+    pub status: u16,
+    /// A constant short summary.
+    pub title: &'static str,
+    /// Whether the same request may succeed later; `None` where that depends on whether the
+    /// request is idempotent.
+    pub retryable: Option<bool>,
+    /// How long the client should wait.
+    pub retry_after: Option<Duration>,
+    /// Whether the handler is known to have changed nothing.
+    pub effects: Effects,
+}
+
+/// What a failed handler left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effects {
+    /// Cannot be told.
+    Unknown,
+    /// Nothing: the request can be sent again and its idempotency key is free.
+    None,
+}
+
+impl ProblemSpec {
+    /// A kind of problem with the category's usual status.
+    pub const fn new(category: Category, code: &'static str, title: &'static str) -> Self {
+        let retryable = match category {
+            Category::RateLimited => Some(true),
+            Category::Dependency => None,
+            _ => Some(false),
+        };
+        Self {
+            code,
+            category,
+            status: category.default_status(),
+            title,
+            retryable,
+            retry_after: None,
+            effects: Effects::Unknown,
+        }
+    }
+
+    /// Takes another status.
+    #[must_use]
+    pub const fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Says whether the same request may succeed later.
+    #[must_use]
+    pub const fn with_retryable(mut self, retryable: bool) -> Self {
+        self.retryable = Some(retryable);
+        self
+    }
+
+    /// Says how long to wait. Sent only where the problem is retryable.
+    #[must_use]
+    pub const fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Says that nothing was changed. A `dependency` problem is then retryable.
+    #[must_use]
+    pub const fn without_effects(mut self) -> Self {
+        self.effects = Effects::None;
+        if matches!(self.category, Category::Dependency) {
+            self.retryable = Some(true);
+        }
+        self
+    }
+}
