@@ -10,6 +10,8 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
+use crate::problem::Problem;
+
 /// What came back from an endpoint, and from how far inside.
 #[derive(Debug)]
 pub struct Answer {
@@ -17,6 +19,18 @@ pub struct Answer {
     pub response: Response,
     /// Whether the handler ran.
     pub origin: Origin,
+}
+
+impl Answer {
+    /// A request that the pipeline refused.
+    pub(crate) fn refused(problem: Problem) -> Self {
+        Self { response: problem.into_response(), origin: Origin::Refused }
+    }
+
+    /// A handler that came to no answer of its own.
+    pub(crate) fn failed(problem: Problem) -> Self {
+        Self { response: problem.into_response(), origin: Origin::Handler }
+    }
 }
 
 /// Who made a response.
@@ -66,7 +80,6 @@ where
 trait Nobody {}
 
 #[diagnostic::do_not_recommend]
-#[expect(private_bounds, reason = "a decoy that nothing can implement")]
 impl<S, T> HeadArg<S, InBody> for T
 where
     S: Send + Sync,
