@@ -19,6 +19,14 @@ mod start;
 pub mod store;
 pub mod testing;
 
+#[doc = include_str!("reference/api_error.md")]
+pub use aplomb_macros::ApiError;
+#[doc = include_str!("reference/resource.md")]
+pub use aplomb_macros::Resource;
+#[doc = include_str!("reference/endpoint.md")]
+pub use aplomb_macros::endpoint;
+#[doc = include_str!("reference/routes.md")]
+pub use aplomb_macros::routes;
 pub use http::Uri;
 
 pub use crate::api::Api;
@@ -48,5 +56,6 @@ pub mod __private {
     pub use crate::policies::paginate::{PageLimits, PaginationPolicy};
     pub use crate::policies::rate_limit::{Algorithm, LimitBy, RateLimitSpec};
     pub use crate::policies::version::VersionSpec;
+    pub use crate::problem::registry::VALIDATION_FAILED;
     pub use crate::problem::{Category, FieldError, Location, Problem, ProblemSpec, error_response};
 }

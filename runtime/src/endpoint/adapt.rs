@@ -131,6 +131,26 @@ where
     }
 }
 
+/// The last argument of a `GET`, whose requests have no body to read. The request itself may be
+/// taken: to look at it is not to read its body.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken from a GET request by an API whose state is `{S}`",
+    label = "this argument reads a body, which a GET request does not have, or is no extractor",
+    note = "read the path, the query or the headers, or answer POST, PUT or PATCH"
+)]
+pub trait BodylessArg<S, M>: LastArg<S, M> {}
+
+#[diagnostic::do_not_recommend]
+impl<S, T> BodylessArg<S, InHead> for T
+where
+    S: Send + Sync,
+    T: FromRequestParts<S> + Send,
+{
+}
+
+#[diagnostic::do_not_recommend]
+impl<S: Send + Sync> BodylessArg<S, InBody> for Request {}
+
 /// A function's arguments, taken in order, as a tuple.
 pub trait Args<S, M>: Sized {
     /// Takes all arguments; the first that cannot be taken refuses the request.
