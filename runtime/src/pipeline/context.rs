@@ -10,7 +10,7 @@ use super::observe::RequestId;
 use crate::auth::{Authenticate, Caller};
 use crate::endpoint::AnswerFuture;
 use crate::policies::idempotency::{Heart, IdempotencySpec, Identities};
-use crate::policies::paginate::Cursors;
+use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::Limits;
 use crate::spec::EndpointSpec;
 use crate::store::Facets;
@@ -46,6 +46,12 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
+    /// Whether nothing has to be decided before the extractors run.
+    pub(crate) fn is_direct(&self) -> bool {
+        let decides = self.limits.is_some() || self.idempotency.is_some() || self.shared.auth.is_some();
+        !decides && !matches!(self.spec.pagination, PaginationPolicy::Cursor(_))
+    }
+
     /// Whether a request that failed can be sent again without doing a thing twice.
     pub(crate) fn is_idempotent(&self) -> bool {
         self.idempotency.is_some() || self.spec.method.is_idempotent()

@@ -1,5 +1,7 @@
 //! The one door through which every response leaves.
 
+use axum::response::Response;
+
 use super::context::{Context, Mounted};
 use super::observe::{RequestId, X_REQUEST_ID};
 use crate::endpoint::Answer;
@@ -13,13 +15,19 @@ pub(crate) fn tell(context: &Context, answer: &mut Answer) -> Effects {
 }
 
 /// Makes the answer ready to leave.
-pub(crate) fn close(mounted: &Mounted, id: &RequestId, readings: Option<&[Reading]>, answer: &mut Answer) {
-    document(mounted, id, answer);
+pub(crate) fn close(
+    mounted: &Mounted,
+    id: &RequestId,
+    readings: Option<&[Reading]>,
+    mut answer: Answer,
+) -> Response {
+    document(mounted, id, &mut answer);
     let headers = answer.response.headers_mut();
     if let (Some(limits), Some(readings)) = (&mounted.limits, readings) {
         limits.write(headers, readings);
     }
     headers.insert(X_REQUEST_ID, id.to_value());
+    answer.response
 }
 
 fn document(mounted: &Mounted, id: &RequestId, answer: &mut Answer) -> Effects {

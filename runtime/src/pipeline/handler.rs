@@ -1,10 +1,12 @@
 //! Extractors and handler.
 
 use core::any::Any;
+use core::future::poll_fn;
 use core::panic::AssertUnwindSafe;
+use core::task::Poll;
+use std::panic::catch_unwind;
 
 use axum::extract::Request;
-use futures_util::FutureExt;
 
 use super::context::Run;
 use crate::endpoint::Answer;
@@ -12,8 +14,17 @@ use crate::problem::Problem;
 
 /// Runs the request. A panic is a 500 whose message goes to the log.
 pub(crate) async fn run(run: &Run, request: Request) -> Answer {
-    let running = AssertUnwindSafe(run(request)).catch_unwind();
-    running.await.unwrap_or_else(|panic| Answer::failed(Problem::internal(message(panic.as_ref()))))
+    let mut running = run(request);
+    let survived = poll_fn(|context| match survive(|| running.as_mut().poll(context)) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    });
+    survived.await.unwrap_or_else(Answer::failed)
+}
+
+/// Does one step of a handler.
+pub(crate) fn survive<T>(step: impl FnOnce() -> T) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(step)).map_err(|panic| Problem::internal(message(panic.as_ref())))
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -73,15 +73,18 @@ impl Intake {
     }
 
     /// The request for the extractors, whose body keeps to `limit` however long it turns out.
-    pub(crate) fn into_request(self, context: Context, limit: u64) -> Request {
-        let mut head = self.head;
-        head.extensions.insert(context);
+    pub(crate) fn into_request(mut self, context: Context, limit: u64) -> Request {
+        self.head.extensions.insert(context);
+        self.into_limited(limit)
+    }
+
+    fn into_limited(self, limit: u64) -> Request {
         let body = match self.read {
             Some(bytes) => Body::from(bytes),
             None if self.body.is_end_stream() => self.body,
             None => watched(self.body, limit),
         };
-        let mut request = Request::from_parts(head, body);
+        let mut request = Request::from_parts(self.head, body);
         if limit > AXUM_LIMIT {
             DefaultBodyLimit::disable().apply(&mut request);
         }
@@ -100,6 +103,15 @@ impl Intake {
         let mut body = watched(self.body, DRAINED);
         let reading = async { while let Some(Ok(_)) = body.frame().await {} };
         let _ = timeout(READ_DEADLINE, reading).await;
+    }
+}
+
+/// A request whose body keeps to `limit`, or what is left of it and why.
+pub(crate) fn limited(request: Request, limit: u64) -> Result<Request, (Intake, Problem)> {
+    let intake = Intake::new(request);
+    match intake.check_length(limit) {
+        Ok(()) => Ok(intake.into_limited(limit)),
+        Err(problem) => Err((intake, problem)),
     }
 }
 

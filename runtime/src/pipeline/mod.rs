@@ -4,6 +4,7 @@ mod authenticate;
 mod context;
 mod deadline;
 pub(crate) mod decorate;
+mod direct;
 pub(crate) mod handler;
 mod intake;
 pub(crate) mod limits;

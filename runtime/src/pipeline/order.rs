@@ -29,9 +29,8 @@ pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> R
         Exchange { id: RequestId::of(&request), peer: peer(&request), mounted, readings: Readings::None };
     let timeout = exchange.mounted.timeout;
     let answered = deadline::within(timeout, exchange.answer(run, request)).await;
-    let mut answer = answered.unwrap_or_else(deadline::exceeded);
-    decorate::close(&exchange.mounted, &exchange.id, exchange.readings.get(), &mut answer);
-    answer.response
+    let answer = answered.unwrap_or_else(deadline::exceeded);
+    decorate::close(&exchange.mounted, &exchange.id, exchange.readings.get(), answer)
 }
 
 /// One request on its way.
