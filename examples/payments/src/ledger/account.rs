@@ -50,7 +50,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::NoAccount`] also if it belongs to somebody else.
+    /// [`LedgerError::AccountNotFound`] also if it belongs to somebody else.
     pub async fn account(&self, caller: &str, id: Id<Account>) -> Result<Account, LedgerError> {
         let mut connection = self.readers.acquire().await?;
         owned(&mut connection, caller, id).await
@@ -60,7 +60,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::NoAccount`] also if it belongs to somebody else;
+    /// [`LedgerError::AccountNotFound`] also if it belongs to somebody else;
     /// [`LedgerError::BalanceTooLarge`].
     pub async fn deposit(
         &self,
@@ -117,7 +117,7 @@ pub(super) async fn find(connection: &mut SqliteConnection, id: Id<Account>) -> 
         .bind(id.to_string())
         .fetch_optional(connection)
         .await?
-        .ok_or(LedgerError::NoAccount(id))
+        .ok_or(LedgerError::AccountNotFound(id))
 }
 
 /// The account, if it is the caller's.
@@ -127,7 +127,7 @@ pub(super) async fn owned(
     id: Id<Account>,
 ) -> Result<Account, LedgerError> {
     let account = find(connection, id).await?;
-    if account.caller == caller { Ok(account) } else { Err(LedgerError::NoAccount(id)) }
+    if account.caller == caller { Ok(account) } else { Err(LedgerError::AccountNotFound(id)) }
 }
 
 /// Takes `amount` from one account and gives it to the other: both, or neither with an error.

@@ -8,10 +8,10 @@ use super::{Account, Payment};
 pub enum LedgerError {
     /// There is no such account, as far as the caller may know.
     #[error("there is no account {0}")]
-    NoAccount(Id<Account>),
+    AccountNotFound(Id<Account>),
     /// There is no such payment, as far as the caller may know.
     #[error("there is no payment {0}")]
-    NoPayment(Id<Payment>),
+    PaymentNotFound(Id<Payment>),
     /// An account cannot pay itself.
     #[error("the account that is paid must be another than the one that pays")]
     SameAccount,
@@ -32,7 +32,7 @@ pub enum LedgerError {
     AlreadyRefunded,
     /// The caller paid; only the one who was paid can give the money back.
     #[error("only the owner of the account that was paid can refund a payment")]
-    NotYoursToRefund,
+    NotThePayee,
     /// Somebody else is writing for too long; nothing was changed.
     #[error("the ledger is busy")]
     Busy(#[source] sqlx::Error),

@@ -33,13 +33,13 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::NoAccount`] if `account` is not the caller's.
+    /// [`LedgerError::AccountNotFound`] if `account` is not the caller's.
     pub async fn payments(
         &self,
         caller: &str,
         account: Option<Id<Account>>,
         before: Option<Id<Payment>>,
-        limit: i64,
+        limit: usize,
     ) -> Result<Vec<Payment>, LedgerError> {
         let mut connection = self.readers.acquire().await?;
         let rows = match account {
@@ -49,7 +49,7 @@ impl Ledger {
                 sqlx::query_as(newest!("from_account", "to_account")).bind(id.to_string())
             }
         };
-        let rows = rows.bind(before.map(|id| id.to_string())).bind(limit);
+        let rows = rows.bind(before.map(|id| id.to_string())).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         Ok(rows.fetch_all(&mut *connection).await?)
     }
 }

@@ -56,7 +56,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// In this order: [`LedgerError::SameAccount`]; [`LedgerError::NoAccount`] for `from`, also if
+    /// In this order: [`LedgerError::SameAccount`]; [`LedgerError::AccountNotFound`] for `from`, also if
     /// it belongs to somebody else, then for `to`; [`LedgerError::CurrencyMismatch`];
     /// [`LedgerError::InsufficientFunds`]; [`LedgerError::BalanceTooLarge`]. Nothing has moved then.
     pub async fn pay(&self, caller: &str, new: NewPayment) -> Result<Payment, LedgerError> {
@@ -80,7 +80,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::NoPayment`] also if it is between accounts of others.
+    /// [`LedgerError::PaymentNotFound`] also if it is between accounts of others.
     pub async fn payment(&self, caller: &str, id: Id<Payment>) -> Result<Payment, LedgerError> {
         let mut connection = self.readers.acquire().await?;
         visible(&mut connection, caller, id).await
@@ -121,7 +121,7 @@ pub(super) async fn visible(
     .bind(caller)
     .fetch_optional(connection)
     .await?
-    .ok_or(LedgerError::NoPayment(id))
+    .ok_or(LedgerError::PaymentNotFound(id))
 }
 
 /// Writes the payment down. Its identifier is made under the write lock, so that payments of one

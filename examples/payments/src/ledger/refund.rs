@@ -11,7 +11,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// In this order: [`LedgerError::NoPayment`]; [`LedgerError::NotYoursToRefund`];
+    /// In this order: [`LedgerError::PaymentNotFound`]; [`LedgerError::NotThePayee`];
     /// [`LedgerError::AlreadyRefunded`]; [`LedgerError::InsufficientFunds`] if the payee holds less
     /// by now; [`LedgerError::BalanceTooLarge`]. Nothing has moved then.
     pub async fn refund(&self, caller: &str, id: Id<Payment>) -> Result<Payment, LedgerError> {
@@ -19,7 +19,7 @@ impl Ledger {
         let mut payment = payment::visible(&mut transaction, caller, id).await?;
         let from = account::find(&mut transaction, payment.to).await?;
         if from.caller != caller {
-            return Err(LedgerError::NotYoursToRefund);
+            return Err(LedgerError::NotThePayee);
         }
         if payment.status == Status::Refunded {
             return Err(LedgerError::AlreadyRefunded);

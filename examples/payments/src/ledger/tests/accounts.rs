@@ -29,9 +29,9 @@ async fn an_account_of_another_caller_does_not_exist() {
     let id = bench.account(ALICE, 10).await;
     for missing in [id, Id::new()] {
         let seen = bench.ledger.account(BOB, missing).await.expect_err("not Bob's");
-        assert!(matches!(seen, LedgerError::NoAccount(named) if named == missing));
+        assert!(matches!(seen, LedgerError::AccountNotFound(named) if named == missing));
         let paid = bench.ledger.deposit(BOB, missing, amount(1)).await.expect_err("not Bob's");
-        assert!(matches!(paid, LedgerError::NoAccount(named) if named == missing));
+        assert!(matches!(paid, LedgerError::AccountNotFound(named) if named == missing));
     }
     assert_eq!(bench.balance(ALICE, id).await, 10);
 }

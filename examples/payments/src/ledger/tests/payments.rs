@@ -54,7 +54,7 @@ async fn nobody_pays_from_an_account_of_another() {
     let bench = Bench::new().await;
     let (from, to) = (bench.account(ALICE, 100).await, bench.account(BOB, 0).await);
     let error = bench.pay(BOB, from, to, 1).await.expect_err("not Bob's");
-    assert!(matches!(error, LedgerError::NoAccount(id) if id == from));
+    assert!(matches!(error, LedgerError::AccountNotFound(id) if id == from));
     assert_eq!(bench.balance(ALICE, from).await, 100);
 }
 
@@ -64,7 +64,7 @@ async fn an_unknown_account_is_named() {
     let (known, unknown) = (bench.account(ALICE, 100).await, Id::new());
     for (from, to) in [(known, unknown), (unknown, known)] {
         let error = bench.pay(ALICE, from, to, 1).await.expect_err("unknown");
-        assert!(matches!(error, LedgerError::NoAccount(id) if id == unknown));
+        assert!(matches!(error, LedgerError::AccountNotFound(id) if id == unknown));
     }
     assert_eq!(bench.balance(ALICE, known).await, 100);
 }
@@ -102,6 +102,6 @@ async fn a_payment_between_others_does_not_exist() {
     let payment = bench.pay(ALICE, from, to, 1).await.expect("paid");
     for missing in [payment.id, Id::new()] {
         let error = bench.ledger.payment(BOB, missing).await.expect_err("not Bob's");
-        assert!(matches!(error, LedgerError::NoPayment(id) if id == missing));
+        assert!(matches!(error, LedgerError::PaymentNotFound(id) if id == missing));
     }
 }

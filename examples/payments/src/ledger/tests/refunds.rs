@@ -57,11 +57,11 @@ async fn only_the_payee_refunds() {
     let bench = Bench::new().await;
     let payment = paid(&bench).await;
     let error = bench.ledger.refund(ALICE, payment.id).await.expect_err("the payer");
-    assert!(matches!(error, LedgerError::NotYoursToRefund));
+    assert!(matches!(error, LedgerError::NotThePayee));
     let error = bench.ledger.refund("carol", payment.id).await.expect_err("a stranger");
-    assert!(matches!(error, LedgerError::NoPayment(_)));
+    assert!(matches!(error, LedgerError::PaymentNotFound(_)));
     let error = bench.ledger.refund(BOB, Id::new()).await.expect_err("unknown");
-    assert!(matches!(error, LedgerError::NoPayment(_)));
+    assert!(matches!(error, LedgerError::PaymentNotFound(_)));
     assert_eq!(bench.balance(BOB, payment.to).await, 30);
 }
 
