@@ -115,8 +115,8 @@ def read_request(client: socket.socket) -> bytes:
     while b"\r\n\r\n" not in data:
         data += receive(client)
     head, body = data.split(b"\r\n\r\n", 1)
-    lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
-    missing = int(lengths[0]) - len(body) if lengths else 0
+    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:])
+    missing = int(fields.get(b"content-length", 0)) - len(body)
     while missing > 0:
         more = receive(client)
         data, missing = data + more, missing - len(more)
@@ -254,7 +254,6 @@ class Run:
         self.amounts = [chance.randint(1, 1000) for _ in range(options.payments)]
         self.total = sum(self.amounts)
         self.spare = 500
-        self.pages = 0
 
     def prepare(self) -> None:
         """Opens and funds the accounts, through the proxy too."""
@@ -298,16 +297,16 @@ class Run:
 
     def list_payments(self) -> tuple[dict, list[str]]:
         """The payments of the payer's account by id, and the ids that came more than once."""
-        listed, repeated, cursor = {}, [], None
-        while self.pages == 0 or cursor is not None:
+        listed, repeated, cursor, pages = {}, [], None, 0
+        while pages == 0 or cursor is not None:
             query = {"account": self.payer, "limit": 20, **({"cursor": cursor} if cursor else {})}
             page = self.direct.call("GET", "/v1/payments?" + urllib.parse.urlencode(query)).body
             repeated += [row["id"] for row in page["data"] if row["id"] in listed]
             listed.update((row["id"], row) for row in page["data"])
             cursor = page["next_cursor"]
-            self.pages += 1
+            pages += 1
             if page["has_more"] != (cursor is not None) or (cursor and not page["data"]):
-                raise Failure(f"page {self.pages} contradicts itself: {json.dumps(page)}")
+                raise Failure(f"page {pages} contradicts itself: {json.dumps(page)}")
             if repeated:
                 break
         return listed, repeated
@@ -353,7 +352,7 @@ class Run:
         print(f"{self.proxy.connections} connections, {sum(cuts.values())} cut: {counted(cuts)}")
         print(f"{sum(retries.values())} retries: {counted(retries)}; {self.client.replays} replays")
         seconds = time.monotonic() - started
-        print(f"{len(self.amounts)} payments of {self.total} in total, {self.pages} pages, {seconds:.1f} s")
+        print(f"asked for {len(self.amounts)} payments of {self.total} in total; {seconds:.1f} s")
 
 
 def counted(counter: collections.Counter) -> str:

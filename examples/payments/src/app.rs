@@ -45,6 +45,11 @@ pub enum ConnectError {
 }
 
 impl App {
+    /// A service over this ledger.
+    pub const fn new(ledger: Ledger) -> Self {
+        Self { ledger, _temporary: None }
+    }
+
     /// Opens the ledger that `PAYMENTS_DB` names, or a temporary one.
     ///
     /// # Errors
@@ -59,7 +64,7 @@ impl App {
 
     async fn open(value: OsString) -> Result<Self, ConnectError> {
         match Self::open_file(&value).await {
-            Ok(ledger) => Ok(Self { ledger, _temporary: None }),
+            Ok(ledger) => Ok(Self::new(ledger)),
             Err(why) => Err(ConnectError::Setting { value, why }),
         }
     }
