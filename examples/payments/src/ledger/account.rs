@@ -7,7 +7,8 @@ use super::row::parsed;
 use super::{Amount, Currency, Ledger, LedgerError, Owner};
 
 /// An account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Resource)]
+#[resource(prefix = "acc")]
 #[non_exhaustive]
 pub struct Account {
     /// Its identifier.
@@ -21,10 +22,6 @@ pub struct Account {
     /// Who opened it and alone may see and debit it.
     #[serde(skip)]
     pub(super) caller: String,
-}
-
-impl Resource for Account {
-    const PREFIX: &'static str = "acc";
 }
 
 impl Ledger {

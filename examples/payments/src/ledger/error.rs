@@ -1,42 +1,53 @@
-use aplomb::Id;
+use aplomb::{ApiError, Id};
 
 use super::{Account, Payment};
 
 /// Why the ledger refuses.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, ApiError)]
 #[non_exhaustive]
 pub enum LedgerError {
     /// There is no such account, as far as the caller may know.
+    #[problem(not_found, code = "ACCOUNT_NOT_FOUND")]
     #[error("there is no account {0}")]
     AccountNotFound(Id<Account>),
     /// There is no such payment, as far as the caller may know.
+    #[problem(not_found, code = "PAYMENT_NOT_FOUND")]
     #[error("there is no payment {0}")]
     PaymentNotFound(Id<Payment>),
     /// An account cannot pay itself.
+    #[problem(validation, code = "SAME_ACCOUNT", pointer = "#/to")]
     #[error("the account that is paid must be another than the one that pays")]
     SameAccount,
     /// The two accounts hold different currencies.
+    #[problem(validation, code = "CURRENCY_MISMATCH", pointer = "#/to")]
     #[error("the account that is paid holds another currency than the one that pays")]
     CurrencyMismatch,
     /// The account that pays holds less than the amount.
+    #[problem(conflict, code = "INSUFFICIENT_FUNDS")]
     #[error("the account that pays holds {available}, which is too little")]
     InsufficientFunds {
         /// What it holds, in minor units.
+        #[problem(extension)]
         available: i64,
     },
     /// The balance would be more than can be counted.
+    #[problem(conflict, code = "BALANCE_TOO_LARGE")]
     #[error("the balance would be larger than an account can hold")]
     BalanceTooLarge,
     /// The payment went back already.
+    #[problem(conflict, code = "ALREADY_REFUNDED")]
     #[error("the payment was refunded already")]
     AlreadyRefunded,
     /// The caller paid; only the one who was paid can give the money back.
+    #[problem(forbidden, code = "NOT_THE_PAYEE")]
     #[error("only the owner of the account that was paid can refund a payment")]
     NotThePayee,
     /// Somebody else is writing for too long; nothing was changed.
+    #[problem(dependency, code = "LEDGER_BUSY", retry_after = "1s", effects = none)]
     #[error("the ledger is busy")]
     Busy(#[source] sqlx::Error),
     /// The database failed.
+    #[problem(internal)]
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
 }

@@ -19,7 +19,8 @@ pub struct NewPayment {
 }
 
 /// A payment that was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Resource)]
+#[resource(prefix = "pay")]
 #[non_exhaustive]
 pub struct Payment {
     /// Its identifier; later payments have larger ones.
@@ -45,10 +46,6 @@ pub enum Status {
     Completed,
     /// The money moved and went back.
     Refunded,
-}
-
-impl Resource for Payment {
-    const PREFIX: &'static str = "pay";
 }
 
 impl Ledger {
