@@ -1,1 +1,44 @@
-//! The attribute and derive macros of Aplomb.
+//! The attribute and derive macros of Aplomb. Use them through the `aplomb` crate, where each is
+//! documented with examples that compile.
+//!
+//! An attribute goes through five stages, one folder or file each: `parse` (tokens to arguments),
+//! `policies` and `spec` (arguments to a validated model), `check` (rules that need the whole
+//! endpoint), `expand` (the model to code), and `endpoint`, which holds them together.
+
+mod check;
+mod derive;
+mod endpoint;
+mod errors;
+mod expand;
+mod grammar;
+mod parse;
+mod policies;
+mod routes;
+mod spec;
+mod suggest;
+
+use proc_macro::TokenStream;
+
+/// Declares what an endpoint promises; see `aplomb::endpoint`.
+#[proc_macro_attribute]
+pub fn endpoint(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    endpoint::endpoint(arguments.into(), item.into()).into()
+}
+
+/// Collects endpoints into a list; see `aplomb::routes`.
+#[proc_macro]
+pub fn routes(entries: TokenStream) -> TokenStream {
+    routes::routes(entries.into()).into()
+}
+
+/// Makes an error type a problem; see `aplomb::ApiError`.
+#[proc_macro_derive(ApiError, attributes(problem))]
+pub fn api_error(item: TokenStream) -> TokenStream {
+    derive::api_error::derive(item.into()).into()
+}
+
+/// Gives a type identifiers of its own; see `aplomb::Resource`.
+#[proc_macro_derive(Resource, attributes(resource))]
+pub fn resource(item: TokenStream) -> TokenStream {
+    derive::resource::derive(item.into()).into()
+}

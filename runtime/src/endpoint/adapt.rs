@@ -10,6 +10,8 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
+use crate::problem::Problem;
+
 /// What came back from an endpoint, and from how far inside.
 #[derive(Debug)]
 pub struct Answer {
@@ -17,6 +19,18 @@ pub struct Answer {
     pub response: Response,
     /// Whether the handler ran.
     pub origin: Origin,
+}
+
+impl Answer {
+    /// A request that the pipeline refused.
+    pub(crate) fn refused(problem: Problem) -> Self {
+        Self { response: problem.into_response(), origin: Origin::Refused }
+    }
+
+    /// A handler that came to no answer of its own.
+    pub(crate) fn failed(problem: Problem) -> Self {
+        Self { response: problem.into_response(), origin: Origin::Handler }
+    }
 }
 
 /// Who made a response.
@@ -66,7 +80,6 @@ where
 trait Nobody {}
 
 #[diagnostic::do_not_recommend]
-#[expect(private_bounds, reason = "a decoy that nothing can implement")]
 impl<S, T> HeadArg<S, InBody> for T
 where
     S: Send + Sync,
@@ -117,6 +130,26 @@ where
         T::from_request(request, state).await.map_err(IntoResponse::into_response)
     }
 }
+
+/// The last argument of a `GET`, whose requests have no body to read. The request itself may be
+/// taken: to look at it is not to read its body.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken from a GET request by an API whose state is `{S}`",
+    label = "this argument reads a body, which a GET request does not have, or is no extractor",
+    note = "read the path, the query or the headers, or answer POST, PUT or PATCH"
+)]
+pub trait BodylessArg<S, M>: LastArg<S, M> {}
+
+#[diagnostic::do_not_recommend]
+impl<S, T> BodylessArg<S, InHead> for T
+where
+    S: Send + Sync,
+    T: FromRequestParts<S> + Send,
+{
+}
+
+#[diagnostic::do_not_recommend]
+impl<S: Send + Sync> BodylessArg<S, InBody> for Request {}
 
 /// A function's arguments, taken in order, as a tuple.
 pub trait Args<S, M>: Sized {

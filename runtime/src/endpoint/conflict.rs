@@ -1,13 +1,338 @@
 //! Routes that cannot stand side by side, found when compiling.
+//!
+//! Each endpoint of a list is compared with those before it that have the same path but for the
+//! names of its parameters. To find them, the shapes' hashes are sorted and only runs of equal
+//! hashes are compared, so that thousands of routes cost nothing visible; a hash only groups, and
+//! what it grouped is compared by its text.
 
+use super::message::Message;
 use crate::spec::EndpointSpec;
 
-/// x
-#[derive(Debug, Clone, Copy)]
-pub struct Shape;
-/// x
-pub const fn shapes<const N: usize>(_specs: &[EndpointSpec]) -> [Shape; N] {
-    [Shape; N]
+/// What came of comparing an endpoint with those before it in its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It can stand beside them.
+    Mountable,
+    /// It answers requests that an earlier one answers.
+    SameRequests {
+        /// The earlier one's index.
+        earlier: usize,
+    },
+    /// Its path is an earlier one's with other names for the parameters, which a router refuses
+    /// under any method.
+    OtherNames {
+        /// The earlier one's index.
+        earlier: usize,
+    },
+    /// No endpoint serves a version that lies below its own and above others'.
+    Hole {
+        /// The version.
+        version: u32,
+    },
 }
-/// x
-pub const fn assert_mountable(_shapes: &[Shape], _spec: &EndpointSpec, _occurrence: usize) {}
+
+/// Compares all endpoints of a list. `N` is the list's length.
+pub const fn verdicts<const N: usize>(specs: &[EndpointSpec]) -> [Verdict; N] {
+    let mut verdicts = [Verdict::Mountable; N];
+    let mut order = [Ranked { key: 0, index: 0 }; N];
+    judge(specs, &mut order, &mut verdicts);
+    verdicts
+}
+
+/// Fails the compilation where the endpoint at `index` cannot stand beside those before it.
+#[track_caller]
+pub const fn assert_mountable(specs: &[EndpointSpec], verdicts: &[Verdict], index: usize) {
+    let message = match verdicts[index] {
+        Verdict::Mountable => return,
+        Verdict::SameRequests { earlier } => same_requests(&specs[index], &specs[earlier]),
+        Verdict::OtherNames { earlier } => other_names(&specs[index], &specs[earlier]),
+        Verdict::Hole { version } => hole(&specs[index], version),
+    };
+    panic!("{}", message.as_str());
+}
+
+/// An endpoint's index under the key that it is sorted by.
+#[derive(Clone, Copy)]
+struct Ranked {
+    key: u64,
+    index: usize,
+}
+
+const fn judge(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut [Verdict]) {
+    let mut index = 0;
+    while index < order.len() {
+        order[index] = Ranked { key: shape_hash(&specs[index]), index };
+        index += 1;
+    }
+    sort(order);
+    let mut start = 0;
+    while start < order.len() {
+        let mut end = start + 1;
+        while end < order.len() && order[end].key == order[start].key {
+            compare_with_earlier(specs, order, start, end, verdicts);
+            end += 1;
+        }
+        start = end;
+    }
+    find_hole(specs, order, verdicts);
+}
+
+/// Compares the endpoint at `order[at]` with those of its run, which starts at `start`.
+const fn compare_with_earlier(
+    specs: &[EndpointSpec],
+    order: &[Ranked],
+    start: usize,
+    at: usize,
+    verdicts: &mut [Verdict],
+) {
+    let later = order[at].index;
+    let mut position = start;
+    while position < at {
+        let earlier = order[position].index;
+        if overlap(&specs[earlier], &specs[later]) {
+            let same_method = specs[earlier].method as u8 == specs[later].method as u8;
+            match relation(specs[earlier].path, specs[later].path) {
+                Relation::OtherShape => {}
+                Relation::SameShape | Relation::Equal if same_method => {
+                    verdicts[later] = Verdict::SameRequests { earlier };
+                    return;
+                }
+                Relation::SameShape => {
+                    verdicts[later] = Verdict::OtherNames { earlier };
+                    return;
+                }
+                Relation::Equal => {}
+            }
+        }
+        position += 1;
+    }
+}
+
+/// How two path templates stand to one another.
+enum Relation {
+    OtherShape,
+    SameShape,
+    Equal,
+}
+
+const fn relation(one: &str, other: &str) -> Relation {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let (mut i, mut j, mut equal) = (0, 0, true);
+    while i < one.len() && j < other.len() {
+        if one[i] != other[j] {
+            return Relation::OtherShape;
+        }
+        if one[i] == b'{' {
+            let (end, other_end) = (parameter_end(one, i), parameter_end(other, j));
+            equal = equal && same_bytes(one, i, end, other, j, other_end);
+            (i, j) = (end, other_end);
+        } else {
+            (i, j) = (i + 1, j + 1);
+        }
+    }
+    match (i == one.len() && j == other.len(), equal) {
+        (false, _) => Relation::OtherShape,
+        (true, false) => Relation::SameShape,
+        (true, true) => Relation::Equal,
+    }
+}
+
+const fn same_bytes(
+    one: &[u8],
+    from: usize,
+    to: usize,
+    other: &[u8],
+    other_from: usize,
+    other_to: usize,
+) -> bool {
+    if to - from != other_to - other_from {
+        return false;
+    }
+    let mut offset = 0;
+    while offset < to - from {
+        if one[from + offset] != other[other_from + offset] {
+            return false;
+        }
+        offset += 1;
+    }
+    true
+}
+
+/// Where the parameter that begins at `index` ends.
+const fn parameter_end(path: &[u8], mut index: usize) -> usize {
+    while index < path.len() && path[index] != b'}' {
+        index += 1;
+    }
+    index
+}
+
+/// Whether one version is served by both. Endpoints with mistakes have no path and meet nobody.
+const fn overlap(one: &EndpointSpec, other: &EndpointSpec) -> bool {
+    if one.path.is_empty() || other.path.is_empty() {
+        return false;
+    }
+    match (one.version, other.version) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.first() <= last(b.last()) && b.first() <= last(a.last()),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+const fn last(last: Option<u32>) -> u32 {
+    match last {
+        Some(last) => last,
+        None => u32::MAX,
+    }
+}
+
+/// A polynomial over the path without the names of its parameters, and whether it is versioned.
+const fn shape_hash(spec: &EndpointSpec) -> u64 {
+    const BASE: u64 = 0x0000_0100_0000_01b3;
+    let path = spec.path.as_bytes();
+    let mut hash: u64 = if spec.version.is_some() { 1 } else { 2 };
+    let mut index = 0;
+    while index < path.len() {
+        hash = hash.wrapping_mul(BASE) ^ path[index] as u64;
+        if path[index] == b'{' {
+            index = parameter_end(path, index);
+        } else {
+            index += 1;
+        }
+    }
+    hash
+}
+
+/// Marks the first endpoint above the lowest version that nobody serves.
+const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut [Verdict]) {
+    let mut index = 0;
+    while index < order.len() {
+        let key = match specs[index].version {
+            Some(version) => version.first() as u64,
+            None => 0,
+        };
+        order[index] = Ranked { key, index };
+        index += 1;
+    }
+    sort(order);
+    let mut served: Option<u32> = None;
+    let mut position = 0;
+    while position < order.len() {
+        let index = order[position].index;
+        if let Some(version) = specs[index].version {
+            let up_to = match served {
+                Some(served) if version.first() > served.saturating_add(1) => {
+                    if matches!(verdicts[index], Verdict::Mountable) {
+                        verdicts[index] = Verdict::Hole { version: served + 1 };
+                    }
+                    return;
+                }
+                Some(served) => served,
+                None => 0,
+            };
+            let last = last(version.last());
+            served = Some(if last > up_to { last } else { up_to });
+        }
+        position += 1;
+    }
+}
+
+/// Heapsort, by key and then by index: of bounded cost, in place, and possible in a constant.
+const fn sort(items: &mut [Ranked]) {
+    let mut root = items.len() / 2;
+    while root > 0 {
+        root -= 1;
+        sift(items, root, items.len());
+    }
+    let mut end = items.len();
+    while end > 1 {
+        end -= 1;
+        items.swap(0, end);
+        sift(items, 0, end);
+    }
+}
+
+const fn sift(items: &mut [Ranked], mut root: usize, end: usize) {
+    loop {
+        let mut child = 2 * root + 1;
+        if child >= end {
+            return;
+        }
+        if child + 1 < end && before(items[child], items[child + 1]) {
+            child += 1;
+        }
+        if !before(items[root], items[child]) {
+            return;
+        }
+        items.swap(root, child);
+        root = child;
+    }
+}
+
+const fn before(one: Ranked, other: Ranked) -> bool {
+    one.key < other.key || one.key == other.key && one.index < other.index
+}
+
+const fn same_requests(later: &EndpointSpec, earlier: &EndpointSpec) -> Message {
+    let version = common_version(later, earlier);
+    let message = named(Message::new(), later, version);
+    if is_same(later, earlier) {
+        return message.text(" is listed twice");
+    }
+    declared(named(message.text(" answers the same requests as "), earlier, version), earlier)
+}
+
+const fn other_names(later: &EndpointSpec, earlier: &EndpointSpec) -> Message {
+    let version = common_version(later, earlier);
+    let message = named(Message::new(), later, version).text(" names its parameters otherwise than ");
+    declared(named(message, earlier, version), earlier).text(": a router knows a path by one set of names")
+}
+
+const fn hole(spec: &EndpointSpec, version: u32) -> Message {
+    let first = match spec.version {
+        Some(version) => version.first(),
+        None => 0,
+    };
+    named(
+        Message::new()
+            .text("no endpoint of this list serves version ")
+            .number(version as usize)
+            .text(", but "),
+        spec,
+        first,
+    )
+    .text(" a later and others an earlier one: number the versions without a hole")
+}
+
+/// `` `get_order` (GET /v1/orders/{id}) ``
+const fn named(message: Message, spec: &EndpointSpec, version: u32) -> Message {
+    let message = message.text("`").text(spec.name).text("` (").text(spec.method.as_str()).text(" ");
+    let message = if version > 0 { message.text("/v").number(version as usize) } else { message };
+    message.text(spec.path).text(")")
+}
+
+const fn declared(message: Message, spec: &EndpointSpec) -> Message {
+    message.text(", declared at ").text(spec.location.file).text(":").number(spec.location.line as usize)
+}
+
+/// The lowest version that both serve; 0 without versions.
+const fn common_version(one: &EndpointSpec, other: &EndpointSpec) -> u32 {
+    match (one.version, other.version) {
+        (Some(a), Some(b)) if a.first() > b.first() => a.first(),
+        (Some(_), Some(b)) => b.first(),
+        _ => 0,
+    }
+}
+
+const fn is_same(one: &EndpointSpec, other: &EndpointSpec) -> bool {
+    one.location.line == other.location.line
+        && same_text(one.name, other.name)
+        && same_text(one.location.module, other.location.module)
+        && same_text(one.location.file, other.location.file)
+}
+
+const fn same_text(one: &str, other: &str) -> bool {
+    same_bytes(one.as_bytes(), 0, one.len(), other.as_bytes(), 0, other.len())
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,10 @@
 mod adapt;
 mod conflict;
 mod link;
+mod message;
 mod path_shape;
 mod probe;
+mod report;
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -12,15 +14,18 @@ use core::marker::PhantomData;
 use axum::extract::Request;
 
 pub use adapt::{
-    Answer, AnswerFuture, Args, HeadArg, InBody, InHead, LastArg, Origin, Respond, adapt, respond,
+    Answer, AnswerFuture, Args, BodylessArg, HeadArg, InBody, InHead, LastArg, Origin, Respond, adapt,
+    respond,
 };
-pub use conflict::{Shape, assert_mountable, shapes};
+pub use conflict::{Verdict, assert_mountable, verdicts};
 pub use link::{FindPath, Here, PathArgument, There, link, link_to};
 pub use path_shape::{ParameterCount, PathProbe, PathShape};
 pub use probe::{
     IsCaller, IsList, IsPage, IsPageRequest, IsStream, Probe, ProbeFallback, assert_caller_known,
-    assert_no_body, assert_not_a_list, assert_not_a_stream, assert_paginated, assert_path_parameters,
+    assert_not_a_list, assert_not_a_stream, assert_path_parameters, assert_returns_page,
+    assert_takes_page_request,
 };
+pub use report::{client_problem, field_problem, server_problem};
 
 use crate::spec::EndpointSpec;
 

@@ -6,7 +6,9 @@
 
 use core::marker::PhantomData;
 
+use super::message::Message;
 use super::path_shape::{ParameterCount, PathProbe, PathShape};
+use crate::spec::EndpointSpec;
 
 /// Asks questions of `T`.
 #[derive(Debug)]
@@ -130,10 +132,16 @@ pub const fn assert_not_a_stream(is_stream: bool, message: &str) {
     assert!(!is_stream, "{}", message);
 }
 
-/// Fails the compilation where pages are promised and neither asked for nor returned.
+/// Fails the compilation where pages are promised and no argument reads which is wanted.
 #[track_caller]
-pub const fn assert_paginated(takes_request: bool, returns_page: bool, message: &str) {
-    assert!(takes_request && returns_page, "{}", message);
+pub const fn assert_takes_page_request(takes: bool, message: &str) {
+    assert!(takes, "{}", message);
+}
+
+/// Fails the compilation where pages are promised and none is returned.
+#[track_caller]
+pub const fn assert_returns_page(returns: bool, message: &str) {
+    assert!(returns, "{}", message);
 }
 
 /// Fails the compilation where a limit by caller has no caller.
@@ -142,17 +150,35 @@ pub const fn assert_caller_known(is_caller: bool, message: &str) {
     assert!(is_caller, "{}", message);
 }
 
-/// Fails the compilation where a `GET` reads a body.
-#[track_caller]
-pub const fn assert_no_body(reads_body: bool, message: &str) {
-    assert!(!reads_body, "{}", message);
-}
-
 /// Fails the compilation where a path argument reads another number of parameters than the
 /// template names.
 #[track_caller]
-pub const fn assert_path_parameters(read: Option<usize>, named: usize, message: &str) {
-    if let Some(read) = read {
-        assert!(read == named, "{}", message);
+pub const fn assert_path_parameters(read: Option<usize>, spec: &EndpointSpec) {
+    let named = parameters(spec.path);
+    if let Some(read) = read
+        && read != named
+    {
+        let message = Message::new()
+            .text("the path ")
+            .text(spec.path)
+            .text(" of `")
+            .text(spec.name)
+            .text("` has ")
+            .counted(named, "parameter")
+            .text(", but this argument reads ")
+            .number(read);
+        panic!("{}", message.as_str());
     }
+}
+
+/// How many parameters a path template names.
+const fn parameters(path: &str) -> usize {
+    let (bytes, mut index, mut count) = (path.as_bytes(), 0, 0);
+    while index < bytes.len() {
+        if bytes[index] == b'{' {
+            count += 1;
+        }
+        index += 1;
+    }
+    count
 }

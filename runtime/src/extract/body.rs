@@ -1,5 +1,7 @@
 //! Reading a request's body, with the problem that each way of failing is.
 
+use core::fmt;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError};
@@ -14,17 +16,35 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, Problem> {
     }
 }
 
+/// Why the pipeline ended a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It grew over its limit.
+    TooLarge,
+    /// Nothing more came.
+    Stalled,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "the body is too large",
+            Self::Stalled => "the body stopped coming",
+        })
+    }
+}
+
+impl std::error::Error for Ended {}
+
 /// The problem that a failure to read is.
 pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return Problem::new(&registry::BODY_TOO_LARGE);
-        }
-        if let Some(error) = error.downcast_ref::<hyper::Error>()
-            && error.is_timeout()
-        {
-            return Problem::new(&registry::REQUEST_TIMEOUT);
+        match error.downcast_ref() {
+            Some(Ended::TooLarge) => return Problem::new(&registry::BODY_TOO_LARGE),
+            Some(Ended::Stalled) => return Problem::new(&registry::REQUEST_TIMEOUT),
+            None if error.is::<LengthLimitError>() => return Problem::new(&registry::BODY_TOO_LARGE),
+            None => {}
         }
         cause = error.source();
     }

@@ -1,0 +1,139 @@
+//! The rules that need the whole endpoint: what its signature may be, then each policy's own.
+
+use quote::ToTokens;
+use syn::visit::{self, Visit};
+use syn::{FnArg, Safety, Signature, Type};
+
+use crate::errors::Sink;
+use crate::policies::Endpoint;
+
+/// The most arguments that the runtime takes.
+const MAX_ARGUMENTS: usize = 12;
+
+/// Reports every broken rule.
+pub(crate) fn check(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
+    qualifiers(&endpoint.function.signature, sink);
+    arguments(&endpoint.function.signature, sink);
+    twice(endpoint, sink);
+    for policy in endpoint.spec.policies() {
+        policy.check(endpoint, sink);
+    }
+}
+
+fn qualifiers(signature: &Signature, sink: &Sink<'_>) {
+    if let Some(constness) = &signature.constness {
+        sink.report(constness, "an endpoint cannot be const: remove `const`");
+    }
+    if let Safety::Unsafe(token) = &signature.safety {
+        sink.report(token, "an endpoint cannot be unsafe: make the unsafe part a function of its own");
+    }
+    if let Some(abi) = &signature.abi {
+        sink.report(abi, "an endpoint has Rust's own calling convention: remove `extern`");
+    }
+    if signature.asyncness.is_none() {
+        sink.report(&signature.fn_token, "an endpoint is asynchronous: write `async fn`");
+    }
+    if !signature.generics.params.is_empty() {
+        sink.report(
+            &signature.generics,
+            "an endpoint cannot be generic, because a request chooses no types: \
+             write the concrete types and call a generic function",
+        );
+    } else if let Some(clause) = &signature.generics.where_clause {
+        sink.report(clause, "an endpoint cannot be generic: remove the `where` clause");
+    }
+}
+
+fn arguments(signature: &Signature, sink: &Sink<'_>) {
+    for argument in &signature.inputs {
+        match argument {
+            FnArg::Receiver(receiver) => {
+                sink.report(
+                    receiver,
+                    "an endpoint is a free function: take shared things as `State(app): State<App>`",
+                );
+            }
+            FnArg::Typed(argument) => {
+                if argument.attrs.iter().any(|attribute| attribute.path().is_ident("cfg")) {
+                    sink.report(
+                        argument,
+                        "an argument cannot be conditional: write two functions, each with its `#[cfg]`",
+                    );
+                } else {
+                    argument_type(&argument.ty, sink);
+                }
+            }
+        }
+    }
+    if let Some(argument) = signature.inputs.iter().nth(MAX_ARGUMENTS) {
+        sink.report(
+            argument,
+            format!("an endpoint takes at most {MAX_ARGUMENTS} arguments: put several extractors into a struct with `#[derive(FromRequestParts)]`"),
+        );
+    }
+}
+
+/// Reports the first thing in an argument's type that an implementation cannot name.
+fn argument_type(ty: &Type, sink: &Sink<'_>) {
+    let mut finder = Unnameable::default();
+    finder.visit_type(ty);
+    if let Some((tokens, message)) = finder.found {
+        sink.report(&tokens, message);
+    }
+}
+
+#[derive(Default)]
+struct Unnameable {
+    found: Option<(proc_macro2::TokenStream, &'static str)>,
+}
+
+impl Unnameable {
+    fn note(&mut self, tokens: &impl ToTokens, message: &'static str) {
+        self.found.get_or_insert_with(|| (tokens.to_token_stream(), message));
+    }
+}
+
+impl<'ast> Visit<'ast> for Unnameable {
+    fn visit_type_impl_trait(&mut self, ty: &'ast syn::TypeImplTrait) {
+        self.note(ty, "an argument's type must be named: write the extractor's type instead of `impl …`");
+    }
+
+    fn visit_type_infer(&mut self, ty: &'ast syn::TypeInfer) {
+        self.note(ty, "an argument's type must be named in full");
+    }
+
+    fn visit_type_reference(&mut self, ty: &'ast syn::TypeReference) {
+        match &ty.lifetime {
+            Some(lifetime) if lifetime.ident == "static" => visit::visit_type_reference(self, ty),
+            _ => self.note(
+                ty,
+                "an extractor owns what it takes from a request: write an owned type instead of a reference",
+            ),
+        }
+    }
+
+    fn visit_lifetime(&mut self, lifetime: &'ast syn::Lifetime) {
+        if lifetime.ident != "static" {
+            self.note(
+                lifetime,
+                "an extractor owns what it takes from a request: write an owned type, without a lifetime",
+            );
+        }
+    }
+
+    // Elided and bound lifetimes are legal in these.
+    fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
+
+    fn visit_parenthesized_generic_arguments(&mut self, _: &'ast syn::ParenthesizedGenericArguments) {}
+}
+
+fn twice(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
+    for attribute in &endpoint.function.attributes {
+        if attribute.path().segments.last().is_some_and(|segment| segment.ident == "endpoint") {
+            sink.report(
+                attribute,
+                "a function is one endpoint: write a second function that calls the first, or serve several versions with `version = 1..=2`",
+            );
+        }
+    }
+}

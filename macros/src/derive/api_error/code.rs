@@ -1,0 +1,66 @@
+//! Codes and titles.
+
+/// Whether a code has the form `[A-Z][A-Z0-9_]+`.
+pub(crate) fn is_code(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    text.len() >= 2 && text.starts_with(|first: char| first.is_ascii_uppercase()) && text.bytes().all(plain)
+}
+
+/// `InsufficientFunds` as `INSUFFICIENT_FUNDS`, `HTTPError2` as `HTTP_ERROR2`.
+pub(crate) fn screaming_snake(name: &str) -> String {
+    let characters: Vec<char> = name.chars().collect();
+    let mut code = String::new();
+    for (index, &character) in characters.iter().enumerate() {
+        let before = index.checked_sub(1).map(|before| characters[before]);
+        let after = characters.get(index + 1);
+        let begins_word = character.is_uppercase()
+            && before.is_some_and(|before| {
+                !before.is_uppercase() && before != '_'
+                    || before.is_uppercase() && after.is_some_and(|c| c.is_lowercase())
+            });
+        if begins_word {
+            code.push('_');
+        }
+        code.extend(character.to_uppercase());
+    }
+    code
+}
+
+/// `INSUFFICIENT_FUNDS` as `Insufficient funds`.
+pub(crate) fn title(code: &str) -> String {
+    let lower = code.to_lowercase().replace('_', " ");
+    let mut characters = lower.chars();
+    let first = characters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(characters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_codes_and_titles() {
+        for (name, code) in [
+            ("InsufficientFunds", "INSUFFICIENT_FUNDS"),
+            ("NotFound", "NOT_FOUND"),
+            ("HTTPError2", "HTTP_ERROR2"),
+            ("Http2Error", "HTTP2_ERROR"),
+            ("IoError", "IO_ERROR"),
+            ("A", "A"),
+            ("with_underscore", "WITH_UNDERSCORE"),
+        ] {
+            assert_eq!(screaming_snake(name), code);
+        }
+        assert_eq!(title("INSUFFICIENT_FUNDS"), "Insufficient funds");
+    }
+
+    #[test]
+    fn f03_codes() {
+        for code in ["AB", "INSUFFICIENT_FUNDS", "E42"] {
+            assert!(is_code(code), "{code}");
+        }
+        for code in ["", "A", "1A", "_A", "insufficient", "A-B", "A B", "Ä1"] {
+            assert!(!is_code(code), "{code}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `#[derive(ApiError)]`: which problem an error is.
+
+mod category;
+mod code;
+mod expand;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Fields};
+
+use crate::errors::{Mistakes, Sink};
+use problem::{Extension, Problem};
+
+/// One variant of an enum, or a struct.
+pub(crate) struct Case<'a> {
+    /// The pattern's path: `Self::Variant` or `Self`.
+    path: TokenStream,
+    fields: &'a Fields,
+    problem: Problem,
+    extensions: Vec<Extension<'a>>,
+}
+
+/// Expands the derive.
+pub(crate) fn derive(item: TokenStream) -> TokenStream {
+    let mistakes = Mistakes::new();
+    let mut output = generate(item, &mistakes.sink()).unwrap_or_default();
+    output.extend(mistakes.into_tokens());
+    output
+}
+
+fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
+    let input: DeriveInput = sink.take(syn::parse2(item))?;
+    if !input.generics.params.is_empty() {
+        sink.report(
+            &input.generics,
+            "a problem is one of a fixed set, so its error cannot be generic: \
+             hold the varying part as a `Box<dyn Error + Send + Sync>`",
+        );
+        return None;
+    }
+    let cases = cases(&input, sink);
+    let body =
+        if sink.failed() { quote!(::core::panic!("this error has mistakes")) } else { expand::body(&cases) };
+    Some(expand::implementations(&input.ident, &body))
+}
+
+fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
+    match &input.data {
+        Data::Struct(data) => {
+            let problem = Problem::parse(&input.attrs, &input.ident, &data.fields, sink);
+            vec![case(quote!(Self), &data.fields, problem, sink)].into_iter().flatten().collect()
+        }
+        Data::Enum(data) => {
+            for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("problem")) {
+                sink.report(attribute, "each variant is a problem of its own: write this at the variants");
+            }
+            let one = |variant: &'a syn::Variant| {
+                let name = &variant.ident;
+                let problem = Problem::parse(&variant.attrs, name, &variant.fields, sink);
+                case(quote!(Self::#name), &variant.fields, problem, sink)
+            };
+            data.variants.iter().filter_map(one).collect()
+        }
+        Data::Union(data) => {
+            sink.push(syn::Error::new(
+                data.union_token.span(),
+                "an error is an enum or a struct, not a union",
+            ));
+            Vec::new()
+        }
+    }
+}
+
+fn case<'a>(
+    path: TokenStream,
+    fields: &'a Fields,
+    problem: Option<Problem>,
+    sink: &Sink<'_>,
+) -> Option<Case<'a>> {
+    let extensions = problem::extensions(fields, sink);
+    let problem = problem?;
+    if let (Problem::Transparent, Some(extension)) = (&problem, extensions.first()) {
+        sink.report(
+            &extension.field,
+            "a transparent problem is the inner error's own: it has no extensions here",
+        );
+    }
+    Some(Case { path, fields, problem, extensions })
+}

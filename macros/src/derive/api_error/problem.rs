@@ -1,0 +1,319 @@
+//! One `#[problem(…)]`, parsed and checked.
+
+use std::time::Duration;
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::{Attribute, Field, Fields, Ident};
+
+use super::category::{self, Category, Retryable};
+use super::code::{is_code, screaming_snake, title};
+use crate::derive::attribute_items;
+use crate::errors::Sink;
+use crate::parse::{Argument, Form, Item, Kind, Options, units};
+use crate::suggest;
+
+/// The options of `#[problem(<category>, …)]`.
+const OPTIONS: &[&str] = &["code", "title", "status", "retry_after", "effects", "pointer", "retryable"];
+const EXAMPLE: &str = "#[problem(conflict, code = \"INSUFFICIENT_FUNDS\")]";
+
+/// Members of a problem document that an extension cannot replace.
+const RESERVED: &[&str] = &[
+    "type",
+    "title",
+    "status",
+    "detail",
+    "instance",
+    "code",
+    "category",
+    "retryable",
+    "request_id",
+    "errors",
+];
+
+/// Which problem a case is.
+pub(crate) enum Problem {
+    /// The inner error's own.
+    Transparent,
+    /// One of this kind.
+    Declared(Box<Declared>),
+}
+
+/// A declared kind of problem.
+pub(crate) struct Declared {
+    pub(crate) category: &'static Category,
+    pub(crate) code: String,
+    pub(crate) title: String,
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) effects_none: bool,
+    pub(crate) pointer: Option<String>,
+    pub(crate) retryable: bool,
+}
+
+/// A field that the document shows.
+pub(crate) struct Extension<'a> {
+    /// The field's name.
+    pub(crate) name: &'a Ident,
+    /// The field, for messages.
+    pub(crate) field: TokenStream,
+}
+
+impl Problem {
+    /// Reads the attributes of a variant or struct; mistakes are reported.
+    pub(crate) fn parse(
+        attributes: &[Attribute],
+        name: &Ident,
+        fields: &Fields,
+        sink: &Sink<'_>,
+    ) -> Option<Self> {
+        let own = sink.child();
+        let Some(items) = attribute_items(attributes, "problem", EXAMPLE, &own) else {
+            sink.report(
+                name,
+                format!(
+                    "which problem `{name}` is must be said: write `{EXAMPLE}`, or `#[problem(transparent)]`"
+                ),
+            );
+            return None;
+        };
+        let (first, options) = match items.split_first() {
+            Some((Item::Option(first @ Argument { form: Form::Flag, .. }), options)) => (first, options),
+            _ => {
+                if !own.failed() {
+                    let names = suggest::list(category::names());
+                    sink.report(
+                        name,
+                        format!("the category of `{name}` comes first: write `{EXAMPLE}`; accepted: {names}, `transparent`"),
+                    );
+                }
+                return None;
+            }
+        };
+        if first.name() == "transparent" {
+            transparent(first, options, fields, &own);
+            return Some(Self::Transparent);
+        }
+        let Some(category) = category::find(&first.name()) else {
+            let names = category::names().chain(["transparent"]);
+            let instead = suggest::instead(&first.name(), names);
+            own.report(&first.key, format!("there is no category `{}`: {instead}", first.name()));
+            return None;
+        };
+        Some(Self::Declared(Box::new(Declared::parse(category, name, options, &own))))
+    }
+}
+
+fn transparent(first: &Argument, options: &[Item], fields: &Fields, sink: &Sink<'_>) {
+    if !options.is_empty() {
+        sink.report(
+            &first.key,
+            "a transparent problem is the inner error's own: write `#[problem(transparent)]` alone",
+        );
+    } else if fields.len() != 1 {
+        sink.report(&first.key, "a transparent problem needs exactly one field, which is the inner error");
+    }
+}
+
+impl Declared {
+    fn parse(category: &'static Category, name: &Ident, items: &[Item], sink: &Sink<'_>) -> Self {
+        let mut problem = Self::usual(category);
+        let options = (Options { of: "problem", keys: OPTIONS }).read(items, sink);
+        let mut retry_after = None;
+        for (key, option) in &options {
+            match *key {
+                "code" => problem.code = code(option, sink).unwrap_or_default(),
+                "title" => problem.title = sentence(option, sink).unwrap_or_default(),
+                "status" => problem.status = status(category, option, sink).unwrap_or(problem.status),
+                "retry_after" => retry_after = Some(*option),
+                "effects" => problem.effects_none = option.one_of(&["none"], sink).is_some(),
+                "pointer" => problem.pointer = pointer(category, option, sink),
+                _ => problem.retryable = retryable(category, option, sink),
+            }
+        }
+        problem.retry_after = retry_after.and_then(|option| wait(category, problem.retryable, option, sink));
+        problem.field_only(&options, sink);
+        problem.defaults(&options, name, sink);
+        problem
+    }
+
+    fn usual(category: &'static Category) -> Self {
+        Self {
+            category,
+            code: String::new(),
+            title: String::new(),
+            status: category.statuses.first().copied().unwrap_or(500),
+            retry_after: None,
+            effects_none: false,
+            pointer: None,
+            retryable: false,
+        }
+    }
+
+    /// A mistake in one member is told under the framework's own code, whose title and status are
+    /// fixed.
+    fn field_only(&self, options: &[(&'static str, &Argument)], sink: &Sink<'_>) {
+        if self.pointer.is_none() {
+            return;
+        }
+        for (key, option) in options.iter().filter(|(key, _)| ["title", "status"].contains(key)) {
+            sink.report(
+                &option.key,
+                format!("with `pointer` the problem is `VALIDATION_FAILED`, a 422 with a title of its own: remove `{key}`"),
+            );
+        }
+    }
+
+    fn defaults(&mut self, options: &[(&'static str, &Argument)], name: &Ident, sink: &Sink<'_>) {
+        let given = |wanted: &str| options.iter().any(|(key, _)| *key == wanted);
+        if !given("code") {
+            self.code = screaming_snake(&syn::ext::IdentExt::unraw(name).to_string());
+            if !is_code(&self.code) {
+                sink.report(name, "no code can be made of this name: write `code = \"SOME_CODE\"`");
+            }
+        }
+        if !given("title") {
+            self.title = title(&self.code);
+        }
+    }
+}
+
+fn code(option: &Argument, sink: &Sink<'_>) -> Option<String> {
+    let (text, value) = option.text("code = \"INSUFFICIENT_FUNDS\"", sink)?;
+    if is_code(&text) {
+        return Some(text);
+    }
+    let words: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let near = Some(screaming_snake(words.trim_matches('_'))).filter(|near| is_code(near));
+    let instead = near.map_or_else(String::new, |near| format!(": write \"{near}\""));
+    sink.report(
+        &value.tokens,
+        format!("a code is upper-case letters, digits and _, beginning with a letter{instead}"),
+    );
+    None
+}
+
+fn sentence(option: &Argument, sink: &Sink<'_>) -> Option<String> {
+    let (text, value) = option.text("title = \"Insufficient funds\"", sink)?;
+    if text.trim().is_empty() {
+        sink.report(
+            &value.tokens,
+            "a title says in a few words what is wrong, such as \"Insufficient funds\"",
+        );
+    }
+    Some(text)
+}
+
+fn status(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<u16> {
+    let example = format!("status = {}", category.statuses.first()?);
+    let (number, value) = option.positive(&example, sink)?;
+    let found = category.statuses.iter().find(|status| u64::from(**status) == number);
+    if found.is_none() {
+        let accepted: Vec<String> = category.statuses.iter().map(ToString::to_string).collect();
+        let accepted = accepted.join(", ");
+        sink.report(
+            &value.tokens,
+            format!("a `{}` problem is never a {number}: it is one of {accepted}", category.name),
+        );
+    }
+    found.copied()
+}
+
+fn wait(category: &Category, retryable: bool, option: &Argument, sink: &Sink<'_>) -> Option<Duration> {
+    let (text, value) = option.text("retry_after = \"2s\"", sink)?;
+    let again = match category.retryable {
+        Retryable::Never => false,
+        Retryable::Declared => retryable,
+        Retryable::Depends | Retryable::Always => true,
+    };
+    if !again {
+        let instead =
+            if category.retryable == Retryable::Declared { ", or add `retryable = true`" } else { "" };
+        sink.report(
+            &option.key,
+            format!("the same request cannot succeed later when it is a `{}` problem: remove `retry_after`{instead}", category.name),
+        );
+        return None;
+    }
+    units::duration(&text).map_err(|message| sink.report(&value.tokens, message)).ok()
+}
+
+fn pointer(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<String> {
+    let (text, value) = option.text("pointer = \"#/amount\"", sink)?;
+    if category.name != "validation" {
+        sink.report(
+            &option.key,
+            format!(
+                "a pointer names wrong data, which is a `validation` problem, not a `{}` one",
+                category.name
+            ),
+        );
+        return None;
+    }
+    if text != "#" && !text.starts_with("#/") {
+        let path = text.trim_start_matches(['#', '/', '.']);
+        sink.report(&value.tokens, format!("a pointer begins with `#/`: write \"#/{path}\""));
+        return None;
+    }
+    Some(text)
+}
+
+fn retryable(category: &Category, option: &Argument, sink: &Sink<'_>) -> bool {
+    let example = "retryable = true";
+    let Some(value) = option.value(example, sink) else { return false };
+    if !(matches!(value.kind, Kind::Other) && value.tokens.to_string() == "true") {
+        return option
+            .wrong::<()>(value, "`true`, and is `false` where it is left out", example, sink)
+            .is_some();
+    }
+    match category.retryable {
+        Retryable::Declared | Retryable::Depends => return true,
+        Retryable::Always => {
+            sink.report(
+                &option.key,
+                format!("a `{}` problem is always retryable: remove `retryable`", category.name),
+            );
+        }
+        Retryable::Never => sink.report(
+            &option.key,
+            format!(
+                "the same request cannot succeed later when it is a `{}` problem: remove `retryable`",
+                category.name
+            ),
+        ),
+    }
+    false
+}
+
+/// The fields that say `#[problem(extension)]`.
+pub(crate) fn extensions<'a>(fields: &'a Fields, sink: &Sink<'_>) -> Vec<Extension<'a>> {
+    fields.iter().filter_map(|field| extension(field, sink)).collect()
+}
+
+fn extension<'a>(field: &'a Field, sink: &Sink<'_>) -> Option<Extension<'a>> {
+    let items = attribute_items(&field.attrs, "problem", "#[problem(extension)]", sink)?;
+    for item in &items {
+        match item {
+            Item::Option(option) if option.name() == "extension" => {
+                option.flag(sink);
+            }
+            Item::Option(option) => {
+                sink.report(&option.key, "a field may say `#[problem(extension)]` and nothing else");
+            }
+            Item::Value(value) => {
+                sink.report(&value.tokens, "a field may say `#[problem(extension)]` and nothing else");
+            }
+        }
+    }
+    let Some(name) = &field.ident else {
+        sink.report(&field.ty, "an extension takes the field's name, and this one has none: give it one");
+        return None;
+    };
+    if RESERVED.iter().any(|reserved| name == reserved) {
+        sink.report(
+            name,
+            format!("`{name}` is a member of every problem document: give the field another name"),
+        );
+    }
+    Some(Extension { name, field: name.to_token_stream() })
+}

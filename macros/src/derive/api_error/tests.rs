@@ -1,0 +1,179 @@
+use quote::quote;
+
+use super::*;
+
+fn mistakes(item: TokenStream) -> Vec<String> {
+    let mistakes = Mistakes::new();
+    generate(item, &mistakes.sink());
+    mistakes.into_messages()
+}
+
+/// The mistakes of one variant's attribute.
+fn of(attribute: TokenStream) -> Vec<String> {
+    mistakes(quote!(
+        enum E {
+            #[problem(#attribute)]
+            Some { n: u8 },
+        }
+    ))
+}
+
+#[test]
+fn what_is_accepted() {
+    for attribute in [
+        quote!(conflict),
+        quote!(conflict, code = "X1", title = "T", status = 412, retryable = true, retry_after = "2s"),
+        quote!(dependency, retry_after = "2s", effects = none),
+        quote!(validation, pointer = "#/amount"),
+        quote!(validation, status = 413),
+        quote!(unauthenticated),
+        quote!(forbidden),
+        quote!(rate_limited, retry_after = "1min"),
+        quote!(internal),
+        quote!(transparent),
+    ] {
+        assert_eq!(of(attribute.clone()), [""; 0], "{attribute}");
+    }
+}
+
+#[test]
+fn what_is_refused() {
+    for (attribute, message) in [
+        (quote!(), "the category of `Some` comes first"),
+        (quote!(code = "XX"), "the category of `Some` comes first"),
+        (quote!(conflct), "did you mean `conflict`?"),
+        (quote!(teapot), "accepted: `validation`"),
+        (quote!(conflict, status = 404), "it is one of 409, 412, 428"),
+        (quote!(conflict, status = "409"), "an integer"),
+        (quote!(conflict, retry_after = "2s"), "or add `retryable = true`"),
+        (quote!(not_found, retry_after = "2s"), "remove `retry_after`"),
+        (quote!(dependency, retry_after = "2"), "is no duration"),
+        (quote!(dependency, effects = some), "accepted: `none`"),
+        (quote!(conflict, code = "insufficient-funds"), "write \"INSUFFICIENT_FUNDS\""),
+        (quote!(conflict, title = ""), "in a few words"),
+        (quote!(conflict, pointer = "#/a"), "not a `conflict` one"),
+        (quote!(validation, pointer = "amount"), "write \"#/amount\""),
+        (quote!(validation, pointer = "#/a", status = 400), "remove `status`"),
+        (quote!(validation, retryable = true), "remove `retryable`"),
+        (quote!(rate_limited, retryable = true), "always retryable"),
+        (quote!(conflict, retryable = yes), "takes `true`"),
+        (quote!(conflict, cde = "XX"), "did you mean `code`?"),
+        (quote!(transparent, code = "XX"), "alone"),
+    ] {
+        let mistakes = of(attribute.clone());
+        assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{attribute}: {mistakes:?}");
+    }
+}
+
+#[test]
+fn shapes() {
+    for (item, message) in [
+        (
+            quote!(
+                enum E {
+                    A,
+                }
+            ),
+            "must be said",
+        ),
+        (
+            quote!(
+                enum E {
+                    #[problem(conflict)]
+                    A,
+                }
+            ),
+            "no code can be made",
+        ),
+        (
+            quote!(
+                enum E {
+                    #[problem]
+                    Ab,
+                }
+            ),
+            "write `#[problem(conflict",
+        ),
+        (
+            quote!(
+                #[problem(conflict)]
+                enum E {
+                    #[problem(conflict)]
+                    Ab,
+                }
+            ),
+            "at the variants",
+        ),
+        (
+            quote!(
+                enum E {
+                    #[problem(transparent)]
+                    Ab,
+                }
+            ),
+            "exactly one field",
+        ),
+        (
+            quote!(
+                enum E<T> {
+                    #[problem(conflict)]
+                    Ab(T),
+                }
+            ),
+            "cannot be generic",
+        ),
+        (quote!(union E { a: u8 }), "not a union"),
+        (
+            quote!(
+                enum E {
+                    #[problem(conflict)]
+                    Ab(#[problem(extension)] u8),
+                }
+            ),
+            "give it one",
+        ),
+        (
+            quote!(
+                enum E {
+                    #[problem(conflict)]
+                    Ab {
+                        #[problem(extension)]
+                        code: u8,
+                    },
+                }
+            ),
+            "another name",
+        ),
+        (
+            quote!(
+                enum E {
+                    #[problem(conflict)]
+                    Ab {
+                        #[problem(shown)]
+                        n: u8,
+                    },
+                }
+            ),
+            "nothing else",
+        ),
+    ] {
+        let mistakes = mistakes(item.clone());
+        assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{item}: {mistakes:?}");
+    }
+    assert_eq!(
+        mistakes(quote!(
+            #[problem(gone)]
+            struct Removed {
+                #[problem(extension)]
+                at: u64,
+            }
+        )),
+        [""; 0]
+    );
+    assert_eq!(
+        mistakes(quote!(
+            enum Never {}
+        )),
+        [""; 0]
+    );
+}

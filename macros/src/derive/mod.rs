@@ -1,0 +1,29 @@
+//! The derive macros.
+
+pub(crate) mod api_error;
+pub(crate) mod resource;
+
+use syn::{Attribute, Meta};
+
+use crate::errors::Sink;
+use crate::parse::{Item, items};
+
+/// The items of all `#[name(…)]` among the attributes; other ways to write it are reported.
+pub(crate) fn attribute_items(
+    attributes: &[Attribute],
+    name: &str,
+    example: &str,
+    sink: &Sink<'_>,
+) -> Option<Vec<Item>> {
+    let mut found: Option<Vec<Item>> = None;
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident(name)) {
+        match &attribute.meta {
+            Meta::List(list) => found.get_or_insert_default().extend(items(list.tokens.clone(), sink)),
+            Meta::Path(_) | Meta::NameValue(_) => {
+                sink.report(attribute, format!("write `{example}`"));
+                found.get_or_insert_default();
+            }
+        }
+    }
+    found
+}

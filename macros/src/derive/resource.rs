@@ -1,0 +1,123 @@
+//! `#[derive(Resource)]`: the prefix of a type's identifiers.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::DeriveInput;
+
+use super::attribute_items;
+use crate::errors::{Mistakes, Sink};
+use crate::parse::Options;
+
+const EXAMPLE: &str = "#[resource(prefix = \"pay\")]";
+const MAX_LENGTH: usize = 31;
+
+/// Expands the derive.
+pub(crate) fn derive(item: TokenStream) -> TokenStream {
+    let mistakes = Mistakes::new();
+    let mut output = generate(item, &mistakes.sink()).unwrap_or_default();
+    output.extend(mistakes.into_tokens());
+    output
+}
+
+fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
+    let input: DeriveInput = sink.take(syn::parse2(item))?;
+    // With a mistake the implementation has an empty prefix: what uses it brings no second error.
+    let prefix = prefix(&input, sink).unwrap_or_default();
+    let name = &input.ident;
+    let (generics, arguments, bounds) = input.generics.split_for_impl();
+    Some(quote! {
+        #[automatically_derived]
+        impl #generics ::aplomb::Resource for #name #arguments #bounds {
+            const PREFIX: &'static str = #prefix;
+        }
+    })
+}
+
+fn prefix(input: &DeriveInput, sink: &Sink<'_>) -> Option<String> {
+    let own = sink.child();
+    let items = attribute_items(&input.attrs, "resource", EXAMPLE, &own);
+    let options = Options { of: "resource", keys: &["prefix"] };
+    let read = options.read(items.as_deref().unwrap_or_default(), &own);
+    let Some((_, option)) = read.first() else {
+        if !own.failed() {
+            sink.report(&input.ident, format!("the prefix of its identifiers is missing: write `{EXAMPLE}`"));
+        }
+        return None;
+    };
+    let (text, value) = option.text("prefix = \"pay\"", sink)?;
+    if is_prefix(&text) {
+        return Some(text);
+    }
+    sink.report(
+        &value.tokens,
+        format!(
+            "a prefix is lower-case letters, digits and _, begins with a letter and has at most {MAX_LENGTH} \
+             characters, such as \"pay\""
+        ),
+    );
+    None
+}
+
+fn is_prefix(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(plain)
+        && text.len() <= MAX_LENGTH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h01_prefixes() {
+        for prefix in ["a", "pay", "line_item2", &"a".repeat(31)] {
+            assert!(is_prefix(prefix), "{prefix}");
+        }
+        for prefix in ["", "Pay", "2pay", "_pay", "pay-in", "pay in", "päy", &"a".repeat(32)] {
+            assert!(!is_prefix(prefix), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn one_mistake_is_one_error() {
+        for item in [
+            quote!(
+                struct A;
+            ),
+            quote!(
+                #[resource]
+                struct A;
+            ),
+            quote!(
+                #[resource = "pay"]
+                struct A;
+            ),
+            quote!(
+                #[resource()]
+                struct A;
+            ),
+            quote!(
+                #[resource(prefix)]
+                struct A;
+            ),
+            quote!(
+                #[resource(prefx = "pay")]
+                struct A;
+            ),
+            quote!(
+                #[resource(prefix = "Pay")]
+                struct A;
+            ),
+            quote!(
+                #[resource(prefix = 1)]
+                struct A;
+            ),
+        ] {
+            let mistakes = Mistakes::new();
+            let output = generate(item.clone(), &mistakes.sink());
+            assert!(output.is_some());
+            assert_eq!(mistakes.into_messages().len(), 1, "{item}");
+        }
+    }
+}

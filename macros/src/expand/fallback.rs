@@ -1,0 +1,60 @@
+//! What an endpoint with mistakes expands to: what others refer to, inert, so that its mistakes are
+//! the only ones reported.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote;
+use syn::FnArg;
+
+use super::handle;
+use crate::policies::Endpoint;
+
+/// The inert items. A method gets none: they could not stand where it does.
+pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
+    if endpoint.function.signature.inputs.iter().any(|argument| matches!(argument, FnArg::Receiver(_))) {
+        return TokenStream::new();
+    }
+    let mut items = handle(endpoint);
+    let (cfgs, name) = (endpoint.function.cfgs(), endpoint.name());
+    let (spec, uri) = (spec(endpoint), uri(endpoint));
+    items.extend(quote! {
+        #cfgs
+        #[automatically_derived]
+        impl ::aplomb::Endpoint for #name {
+            const SPEC: ::aplomb::EndpointSpec = #spec;
+        }
+        #cfgs
+        #[automatically_derived]
+        impl #name {
+            #uri
+        }
+        #cfgs
+        #[automatically_derived]
+        impl<__S> ::aplomb::__private::Mount<__S, ()> for #name {
+            const READS_BODY: bool = false;
+
+            fn call(_: __S, _: ::aplomb::__private::Request) -> ::aplomb::__private::AnswerFuture {
+                ::core::panic!("this endpoint has mistakes")
+            }
+        }
+    });
+    items
+}
+
+/// A specification without path: such are left out of all comparisons.
+fn spec(endpoint: &Endpoint<'_>) -> TokenStream {
+    let name = endpoint.function.signature.ident.to_string();
+    let method = Ident::new("Get", Span::mixed_site());
+    quote!(::aplomb::EndpointSpec::new(::aplomb::Method::#method, "", #name))
+}
+
+fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
+    let visibility = &endpoint.function.visibility;
+    let parameters = endpoint.spec.route.path().is_some_and(|path| !path.parameters().is_empty());
+    let arguments = if parameters { quote!(<__P>(_: &__P)) } else { quote!(()) };
+    quote! {
+        #[allow(dead_code, unreachable_pub)]
+        #visibility fn uri #arguments -> ::aplomb::Uri {
+            ::core::panic!("this endpoint has mistakes")
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `uri`: the typed link of an endpoint.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::policies::Endpoint;
+
+/// The type's own functions.
+pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
+    let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
+    let path = endpoint.spec.route.path().expect("the check refuses an endpoint without path");
+    let uri = if path.parameters().is_empty() { plain(endpoint) } else { typed(endpoint) };
+    quote! {
+        #cfgs
+        #[automatically_derived]
+        #[allow(deprecated)]
+        impl #handle {
+            #uri
+        }
+    }
+}
+
+fn plain(endpoint: &Endpoint<'_>) -> TokenStream {
+    let visibility = &endpoint.function.visibility;
+    quote! {
+        /// The endpoint's own URI.
+        #[allow(dead_code, unreachable_pub)]
+        #visibility fn uri() -> ::aplomb::Uri {
+            ::aplomb::__private::link(&<Self as ::aplomb::Endpoint>::SPEC)
+        }
+    }
+}
+
+/// With path parameters: those that the endpoint's own `Path` argument reads, wherever among the
+/// arguments it stands and under whatever alias.
+fn typed(endpoint: &Endpoint<'_>) -> TokenStream {
+    let visibility = &endpoint.function.visibility;
+    let arguments = endpoint.function.arguments();
+    let list = arguments.iter().rev().fold(quote!(()), |rest, argument| quote!((#argument, #rest)));
+    quote! {
+        /// The endpoint's own URI with these path parameters.
+        #[allow(dead_code, unreachable_pub)]
+        #visibility fn uri<__Index>(
+            parameters: &<#list as ::aplomb::__private::FindPath<__Index>>::Parameters,
+        ) -> ::aplomb::Uri
+        where
+            #list: ::aplomb::__private::FindPath<__Index>,
+            <#list as ::aplomb::__private::FindPath<__Index>>::Parameters: ::aplomb::__private::Serialize,
+        {
+            ::aplomb::__private::link_to(&<Self as ::aplomb::Endpoint>::SPEC, parameters)
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `impl Mount`: how the endpoint is called, with one bound an extractor.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::Type;
+
+use super::ends;
+use crate::policies::Endpoint;
+
+/// The implementation of `Mount`.
+pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
+    let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
+    let arguments = endpoint.function.arguments();
+    let markers: Vec<Ident> = (0..arguments.len()).map(marker).collect();
+    let bounds = bounds(endpoint, &arguments, &markers);
+    let reads_body = reads_body(&arguments, &markers);
+    let call = call(endpoint, &arguments, &markers);
+    quote! {
+        #cfgs
+        #[automatically_derived]
+        #[allow(deprecated)]
+        impl<__S, #(#markers),*> ::aplomb::__private::Mount<__S, (#(#markers,)*)> for #handle
+        where
+            __S: ::core::marker::Send + ::core::marker::Sync + 'static,
+            #(#markers: 'static,)*
+            #bounds
+        {
+            const READS_BODY: bool = #reads_body;
+
+            fn call(state: __S, request: ::aplomb::__private::Request) -> ::aplomb::__private::AnswerFuture {
+                #call
+            }
+        }
+    }
+}
+
+fn marker(index: usize) -> Ident {
+    format_ident!("__M{index}", span = Span::mixed_site())
+}
+
+/// One bound an argument, with the argument's span: what cannot be extracted is underlined there.
+fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
+    let last = if endpoint.spec.route.is("get") { "BodylessArg" } else { "LastArg" };
+    let one = |(index, (argument, marker)): (usize, (&&Type, &Ident))| {
+        let role = if index + 1 == arguments.len() { last } else { "HeadArg" };
+        let role = Ident::new(role, ends(argument).0);
+        quote!(#argument: ::aplomb::__private::#role<__S, #marker>,)
+    };
+    arguments.iter().zip(markers).enumerate().map(one).collect()
+}
+
+fn reads_body(arguments: &[&Type], markers: &[Ident]) -> TokenStream {
+    match (arguments.last(), markers.last()) {
+        (Some(argument), Some(marker)) => {
+            quote!(<#argument as ::aplomb::__private::LastArg<__S, #marker>>::READS_BODY)
+        }
+        _ => quote!(false),
+    }
+}
+
+fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
+    let function = &endpoint.function.signature.ident;
+    let values: Vec<Ident> =
+        (0..arguments.len()).map(|index| format_ident!("a{index}", span = Span::mixed_site())).collect();
+    let site = function.span().resolved_at(Span::mixed_site());
+    let handler = quote_spanned!(site=> |(#(#values,)*)| #function(#(#values),*));
+    let respond = respond(endpoint);
+    quote! {
+        ::aplomb::__private::adapt::<(#(#arguments,)*), __S, (#(#markers,)*), _, _, _>(
+            state,
+            request,
+            #handler,
+            #respond,
+        )
+    }
+}
+
+/// Names the result's type at the result's place, so that what is no response is underlined there.
+fn respond(endpoint: &Endpoint<'_>) -> TokenStream {
+    match endpoint.function.named_result() {
+        Some(ty) => {
+            let site = ends(ty).0;
+            quote_spanned!(site=> ::aplomb::__private::respond::<#ty>)
+        }
+        None => quote!(::aplomb::__private::respond),
+    }
+}

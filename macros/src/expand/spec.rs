@@ -1,0 +1,58 @@
+//! `impl Endpoint`: the promise as a constant.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+
+use crate::policies::Endpoint;
+
+/// The implementation of `Endpoint`.
+pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
+    let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
+    let (method, path) =
+        endpoint.spec.route.expand().expect("the check refuses an endpoint without method or path");
+    let name = endpoint.function.signature.ident.to_string();
+    let (docs, arguments) = (docs(endpoint), path_arguments(endpoint));
+    let policies = endpoint.spec.policies().into_iter().map(|policy| policy.spec());
+    let location = location();
+    quote! {
+        #cfgs
+        #[automatically_derived]
+        #[allow(deprecated)]
+        impl ::aplomb::Endpoint for #handle {
+            const SPEC: ::aplomb::EndpointSpec = {
+                #[allow(unused_imports)]
+                use ::aplomb::__private::ProbeFallback as _;
+                ::aplomb::EndpointSpec::new(::aplomb::Method::#method, #path, #name)
+                    #location
+                    #docs
+                    #(#policies)*
+                    #arguments
+            };
+        }
+    }
+}
+
+/// The place of the attribute.
+pub(super) fn location() -> TokenStream {
+    let site = Span::call_site();
+    quote_spanned!(site=> .with_location(::core::module_path!(), ::core::file!(), ::core::line!()))
+}
+
+fn docs(endpoint: &Endpoint<'_>) -> TokenStream {
+    let (summary, description) = endpoint.function.docs();
+    if summary.is_empty() { TokenStream::new() } else { quote!(.with_docs(#summary, #description)) }
+}
+
+fn path_arguments(endpoint: &Endpoint<'_>) -> TokenStream {
+    let arguments = endpoint.function.arguments();
+    if arguments.is_empty() {
+        return TokenStream::new();
+    }
+    quote! {
+        .with_path_arguments({
+            const ARGUMENTS: &[::core::option::Option<::aplomb::__private::PathProbe>] =
+                &[#(::aplomb::__private::Probe::<#arguments>::PATH),*];
+            ARGUMENTS
+        })
+    }
+}

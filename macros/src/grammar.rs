@@ -1,0 +1,107 @@
+//! The table of keys: what an attribute may say, to whom it is said, and how it is written.
+//!
+//! Everything that lists keys reads this table: the parser, its suggestions, the messages that say
+//! what is accepted, and the test that holds the reference documentation to it.
+
+use crate::policies::Policy;
+use crate::spec::Spec;
+use crate::suggest;
+
+/// One key of `#[endpoint(…)]`.
+pub(crate) struct Key {
+    /// The key as written.
+    pub(crate) name: &'static str,
+    /// How it may be written, each form an example.
+    pub(crate) forms: &'static [&'static str],
+    /// Whether it may be given several times.
+    pub(crate) repeatable: bool,
+    /// What it promises, in one line.
+    pub(crate) help: &'static str,
+    /// The policy that reads it.
+    pub(crate) policy: fn(&mut Spec) -> &mut dyn Policy,
+}
+
+macro_rules! keys {
+    ($($name:literal => $policy:ident $(($repeatable:ident))?: [$($form:literal),+] $help:literal;)*) => {
+        /// All keys, in the order of the reference.
+        pub(crate) const KEYS: &[Key] = &[$(Key {
+            name: $name,
+            forms: &[$($form),+],
+            repeatable: false $(|| stringify!($repeatable).len() > 0)?,
+            help: $help,
+            policy: |spec| &mut spec.$policy,
+        }),*];
+    };
+}
+
+keys! {
+    "get" => route: [r#"get = "/path""#] "answers GET requests of the path";
+    "post" => route: [r#"post = "/path""#] "answers POST requests of the path";
+    "put" => route: [r#"put = "/path""#] "answers PUT requests of the path";
+    "patch" => route: [r#"patch = "/path""#] "answers PATCH requests of the path";
+    "delete" => route: [r#"delete = "/path""#] "answers DELETE requests of the path";
+    "version" => version: ["version = 1", "version = 1..", "version = 1..=3"] "the versions of the API that serve it, under `/v1` and so on";
+    "handle" => handle: ["handle = name"] "the name of the generated type, where the function's own is taken";
+    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", optional, anonymous, on_crash = rerun)"#] "a repeat with the same `Idempotency-Key` gets the first answer";
+    "not_idempotent" => idempotency: [r#"not_idempotent = "why a repeat is harmless""#] "the decision that repeats need no key, and why";
+    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, name = "login")"#] "how often a caller, an address or everybody may call";
+    "paginate" => paginate: ["paginate = cursor", "paginate(cursor, default = 50, max = 100)"] "a list that is answered page by page";
+    "unpaginated" => paginate: [r#"unpaginated = "why it stays small""#] "the decision that a list needs no pages, and why";
+    "timeout" => timeout: [r#"timeout = "5s""#] "the response deadline";
+    "body_limit" => body_limit: [r#"body_limit = "1MB""#] "the largest request body";
+    "public" => access: ["public"] "everybody may call, without authentication";
+}
+
+/// The key of this name.
+pub(crate) fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// What to write instead of an unknown key: the nearest with its form and its promise, or all.
+pub(crate) fn instead(name: &str) -> String {
+    let names = KEYS.iter().map(|key| key.name);
+    match suggest::nearest(name, names.clone()).and_then(key) {
+        Some(Key { name, forms: [form, ..], help, .. }) => format!("did you mean `{name}`? `{form}`: {help}"),
+        _ => format!("accepted: {}", suggest::list(names)),
+    }
+}
+
+/// How the key may be written, for messages.
+pub(crate) fn forms(name: &str) -> String {
+    let forms = key(name).map_or(&[][..], |key| key.forms);
+    let quoted: Vec<String> = forms.iter().map(|form| format!("`{form}`")).collect();
+    quoted.join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_forms_begin_with_them() {
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(KEYS[..index].iter().all(|other| other.name != key.name), "{}", key.name);
+            assert!(key.forms.iter().all(|form| form.starts_with(key.name)), "{}", key.name);
+            assert!(!key.help.is_empty());
+        }
+    }
+
+    #[test]
+    fn only_rate_limits_may_be_repeated() {
+        let repeatable: Vec<_> = KEYS.iter().filter(|key| key.repeatable).map(|key| key.name).collect();
+        assert_eq!(repeatable, ["rate_limit"]);
+    }
+
+    #[test]
+    fn the_reference_lists_every_key_with_its_help() {
+        let reference = include_str!("../../runtime/src/reference/endpoint.md");
+        for key in KEYS {
+            let row = format!("| `{}` |", key.name);
+            let line = reference.lines().find(|line| line.starts_with(&row));
+            assert!(line.is_some_and(|line| line.contains(key.help)), "{row} … {} |", key.help);
+            for form in key.forms {
+                assert!(reference.contains(form), "`{form}` is missing from the reference");
+            }
+        }
+    }
+}

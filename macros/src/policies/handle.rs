@@ -1,0 +1,51 @@
+//! `handle = name`: the name of the generated type, where the function's own is taken.
+
+use syn::Ident;
+
+use super::Policy;
+use crate::errors::Sink;
+use crate::parse::{Argument, Kind};
+
+/// The name of the generated type.
+#[derive(Default)]
+pub(crate) struct Handle {
+    name: Option<Ident>,
+}
+
+impl Handle {
+    /// The name, if one is declared.
+    pub(crate) fn name(&self) -> Option<&Ident> {
+        self.name.as_ref()
+    }
+}
+
+impl Policy for Handle {
+    fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
+        let example = "handle = create_user_endpoint";
+        let Some(value) = argument.value(example, sink) else { return };
+        match &value.kind {
+            Kind::Name(name) => self.name = Some(name.clone()),
+            _ => {
+                argument.wrong::<()>(value, "a name without quotes", example, sink);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policies::{mistakes, read};
+
+    #[test]
+    fn a_name_is_taken() {
+        let (spec, mistakes) = read("get = \"/a\", handle = g", "async fn f() {}");
+        assert!(mistakes.is_empty());
+        assert_eq!(spec.handle.name().expect("declared"), "g");
+    }
+
+    #[test]
+    fn only_a_name_is_taken() {
+        assert_eq!(mistakes("get = \"/a\", handle = \"g\"").len(), 1);
+        assert_eq!(mistakes("get = \"/a\", handle").len(), 1);
+    }
+}

@@ -1,0 +1,207 @@
+//! `paginate = cursor`, `paginate(cursor, …)`, `unpaginated = "reason"`: how a list is answered.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::Ident;
+
+use super::{Endpoint, Policy, Reason};
+use crate::errors::Sink;
+use crate::expand::call_at;
+use crate::grammar;
+use crate::parse::{Argument, Form, Item, Options};
+
+/// The options of `paginate(cursor, …)`.
+const OPTIONS: &[&str] = &["default", "max"];
+/// How pages can follow one another.
+const KINDS: &[&str] = &["cursor"];
+const REASON: &str = "unpaginated = \"why it stays small\"";
+const DEFAULT: u32 = 50;
+const MAX: u32 = 100;
+
+/// What is decided; both are set only where both are written.
+#[derive(Default)]
+pub(crate) struct Pagination {
+    pages: Option<Pages>,
+    small: Option<Reason>,
+}
+
+struct Pages {
+    key: Ident,
+    default: u32,
+    max: u32,
+}
+
+impl Policy for Pagination {
+    fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
+        if argument.name() == "paginate" {
+            self.pages = Some(Pages::parse(argument, sink));
+        } else {
+            self.small = Some(Reason::parse(argument, REASON, sink));
+        }
+    }
+
+    fn check(&self, endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
+        let Some(pages) = &self.pages else { return };
+        if let Some(reason) = &self.small {
+            sink.report(&reason.key, "a list is `paginate`d or `unpaginated`: remove one");
+        } else if let Some(ty) = endpoint.function.opaque_result() {
+            sink.report(ty, "`paginate` must know what is returned: name the type, such as `Page<T>`, instead of `impl …`");
+        } else if endpoint.function.result().is_none() {
+            sink.report(&pages.key, "`paginate` answers a list page by page: return a `Page<T>`");
+        }
+    }
+
+    fn spec(&self) -> TokenStream {
+        let policy = match (&self.pages, &self.small) {
+            (Some(Pages { default, max, .. }), _) => {
+                quote!(Cursor(::aplomb::__private::PageLimits::new(#default, #max)))
+            }
+            (None, Some(Reason { text, .. })) => quote!(Unpaginated { reason: #text }),
+            (None, None) => return TokenStream::new(),
+        };
+        quote!(.with_pagination(::aplomb::__private::PaginationPolicy::#policy))
+    }
+
+    fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
+        let Some(ty) = endpoint.function.named_result() else { return TokenStream::new() };
+        match (&self.pages, &self.small) {
+            (Some(pages), _) => paginated(pages, ty, endpoint),
+            (None, Some(_)) => TokenStream::new(),
+            (None, None) => undecided(ty, endpoint),
+        }
+    }
+}
+
+impl Pages {
+    fn parse(argument: &Argument, sink: &Sink<'_>) -> Self {
+        let mut pages = Self { key: argument.key.clone(), default: DEFAULT, max: MAX };
+        match &argument.form {
+            Form::Flag => {
+                let forms = grammar::forms("paginate");
+                sink.report(&argument.key, format!("how pages follow one another is missing: write {forms}"));
+            }
+            Form::Value(_) => {
+                argument.one_of(KINDS, sink);
+            }
+            Form::List(items) => pages.list(argument, items, sink),
+        }
+        pages
+    }
+
+    fn list(&mut self, argument: &Argument, items: &[Item], sink: &Sink<'_>) {
+        let options = match items.split_first() {
+            Some((Item::Option(Argument { key, form: Form::Flag }), options))
+                if !OPTIONS.iter().any(|option| key == option) =>
+            {
+                if !KINDS.iter().any(|kind| key == kind) {
+                    sink.report(
+                        key,
+                        format!("pages cannot follow one another by `{key}`: write `paginate(cursor, …)`"),
+                    );
+                }
+                options
+            }
+            _ => {
+                sink.report(&argument.key, "the kind comes first: write `paginate(cursor, …)`");
+                items
+            }
+        };
+        self.options(options, sink);
+    }
+
+    fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
+        let own = sink.child();
+        let (mut default, mut max) = (None, None);
+        for (name, option) in (Options { of: "paginate", keys: OPTIONS }).read(items, &own) {
+            let read =
+                option.positive(&format!("{name} = {}", if name == "max" { MAX } else { DEFAULT }), &own);
+            let size = read.and_then(|(number, value)| match u32::try_from(number) {
+                Ok(number) => Some((number, value)),
+                Err(_) => option.wrong(value, "an integer of 32 bits", &format!("{name} = {MAX}"), &own),
+            });
+            *(if name == "max" { &mut max } else { &mut default }) = size;
+        }
+        self.max = max.map_or(MAX, |(max, _)| max);
+        self.default = default.map_or(DEFAULT.min(self.max), |(default, _)| default);
+        if let Some((default, value)) = default.filter(|(default, _)| *default > self.max && !own.failed()) {
+            own.report(
+                &value.tokens,
+                format!("a page has {default} items by default, but {} at most: write `max = {default}`, or lower `default`", self.max),
+            );
+        }
+    }
+}
+
+fn paginated(pages: &Pages, ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
+    let name = endpoint.name();
+    let arguments = endpoint.function.arguments();
+    let takes = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_PAGE_REQUEST)*);
+    let page_request =
+        format!("`{name}` is paginated, but nothing reads which page is wanted: take a `PageRequest<K>`");
+    let page = format!("`{name}` is paginated, but does not return a page: return a `Page<T>`");
+    let request = call_at(&pages.key, "assert_takes_page_request", &quote!(#takes, #page_request));
+    let response =
+        call_at(ty, "assert_returns_page", &quote!(::aplomb::__private::Probe::<#ty>::IS_PAGE, #page));
+    quote!(#request #response)
+}
+
+fn undecided(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
+    let message = format!(
+        "`{}` returns a list that can grow without end: write `paginate = cursor` and return a `Page`, or `{REASON}`",
+        endpoint.name()
+    );
+    call_at(ty, "assert_not_a_list", &quote!(::aplomb::__private::Probe::<#ty>::IS_LIST, #message))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policies::{mistakes, read};
+
+    fn list(attribute: &str) -> Vec<String> {
+        read(&format!("get = \"/a\", {attribute}"), "async fn f() -> Page<T> {}").1
+    }
+
+    #[test]
+    fn sizes_have_defaults() {
+        for (text, default, max) in [
+            ("paginate = cursor", 50, 100),
+            ("paginate(cursor)", 50, 100),
+            ("paginate(cursor, default = 10)", 10, 100),
+            ("paginate(cursor, max = 20)", 20, 20),
+            ("paginate(cursor, default = 10, max = 200)", 10, 200),
+        ] {
+            let (spec, mistakes) = read(&format!("get = \"/a\", {text}"), "async fn f() -> Page<T> {}");
+            assert!(mistakes.is_empty(), "{text}: {mistakes:?}");
+            let pages = spec.paginate.pages.expect("declared");
+            assert_eq!((pages.default, pages.max), (default, max), "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for (text, message) in [
+            ("paginate", "is missing"),
+            ("paginate = \"cursor\"", "a name without quotes"),
+            ("paginate = page", "accepted: `cursor`"),
+            ("paginate(page)", "cannot follow one another"),
+            ("paginate(default = 5)", "the kind comes first"),
+            ("paginate(cursor, default = 0)", "at least 1"),
+            ("paginate(cursor, max = 0)", "at least 1"),
+            ("paginate(cursor, default = 101)", "100 at most"),
+            ("paginate(cursor, default = 20, max = 10)", "10 at most"),
+            ("paginate(cursor, limit = 10)", "accepted: `default`, `max`"),
+            ("paginate(cursor, max = 4294967296)", "32 bits"),
+            ("paginate = cursor, unpaginated = \"x\"", "remove one"),
+            ("unpaginated = \"\"", "a reader will ask why"),
+        ] {
+            let mistakes = list(text);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{text}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn the_type_must_be_known() {
+        assert_eq!(mistakes("get = \"/a\", paginate = cursor").len(), 1);
+        assert_eq!(read("get = \"/a\", paginate = cursor", "async fn f() -> impl R {}").1.len(), 1);
+    }
+}

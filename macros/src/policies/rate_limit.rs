@@ -1,0 +1,264 @@
+//! `rate_limit = "100/min"`, `rate_limit("100/min", burst = 20, …)`: how often may be called.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::Ident;
+
+use super::{Endpoint, Policy, duration};
+use crate::errors::Sink;
+use crate::expand::call_at;
+use crate::grammar;
+use crate::parse::units::{self, Rate};
+use crate::parse::{Argument, Form, Item, Kind, Options, Value};
+
+/// The options of `rate_limit(…)`.
+const OPTIONS: &[&str] = &["burst", "algorithm", "by", "cost", "name"];
+const ALGORITHMS: &[&str] = &["token_bucket"];
+const BY: &[&str] = &["caller", "ip", "route"];
+
+/// The limits, in the order written.
+#[derive(Default)]
+pub(crate) struct RateLimits {
+    limits: Vec<RateLimit>,
+}
+
+struct RateLimit {
+    rate: Rate,
+    burst: Option<u64>,
+    cost: Option<u64>,
+    algorithm: Option<&'static str>,
+    by: Option<(&'static str, TokenStream)>,
+    name: Option<(String, TokenStream)>,
+}
+
+impl Policy for RateLimits {
+    fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
+        self.limits.extend(RateLimit::parse(argument, sink));
+    }
+
+    fn check(&self, _: &Endpoint<'_>, sink: &Sink<'_>) {
+        for (index, limit) in self.limits.iter().enumerate() {
+            let Some((name, tokens)) = &limit.name else { continue };
+            let named = |other: &RateLimit| other.name.as_ref().is_some_and(|(other, _)| other == name);
+            if self.limits[..index].iter().any(named) {
+                sink.report(
+                    tokens,
+                    format!("this endpoint has two limits named `{name}`: give each its own name"),
+                );
+            }
+        }
+    }
+
+    fn spec(&self) -> TokenStream {
+        if self.limits.is_empty() {
+            return TokenStream::new();
+        }
+        let limits = self.limits.iter().map(RateLimit::expand);
+        quote! {
+            .with_rate_limits({
+                const LIMITS: &[::aplomb::__private::RateLimitSpec] = &[#(#limits),*];
+                LIMITS
+            })
+        }
+    }
+
+    fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
+        if !endpoint.spec.access.is_public() {
+            return TokenStream::new();
+        }
+        let message = format!(
+            "`{}` is public and limited by caller, but none of its arguments identifies one: \
+             take a `Caller`, or write `by = ip`",
+            endpoint.name()
+        );
+        let arguments = endpoint.function.arguments();
+        let known = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_CALLER)*);
+        let explicit = self.limits.iter().filter_map(|limit| limit.by.as_ref());
+        explicit
+            .filter(|(by, _)| *by == "caller")
+            .map(|(_, tokens)| call_at(tokens, "assert_caller_known", &quote!(#known, #message)))
+            .collect()
+    }
+}
+
+impl RateLimit {
+    fn parse(argument: &Argument, sink: &Sink<'_>) -> Option<Self> {
+        match &argument.form {
+            Form::Value(value) => Some(Self::new(rate(value, sink)?)),
+            Form::List(items) => Self::list(argument, items, sink),
+            Form::Flag => {
+                let forms = grammar::forms("rate_limit");
+                sink.report(&argument.key, format!("how often is missing: write {forms}"));
+                None
+            }
+        }
+    }
+
+    fn new(rate: Rate) -> Self {
+        Self { rate, burst: None, cost: None, algorithm: None, by: None, name: None }
+    }
+
+    fn list(argument: &Argument, items: &[Item], sink: &Sink<'_>) -> Option<Self> {
+        let (first, options) = match items.split_first() {
+            Some((Item::Value(value), options)) => (Some(value), options),
+            _ => (None, items),
+        };
+        let rate = match first {
+            Some(value) => rate(value, sink),
+            None => {
+                sink.report(&argument.key, "the rate comes first: write `rate_limit(\"100/min\", …)`");
+                None
+            }
+        };
+        let known = rate.is_some();
+        let placeholder = Rate { permits: u64::MAX, period: std::time::Duration::from_secs(1) };
+        let mut limit = Self::new(rate.unwrap_or(placeholder));
+        limit.options(options, sink);
+        known.then_some(limit)
+    }
+
+    fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
+        let own = sink.child();
+        let mut cost = None;
+        for (name, option) in (Options { of: "rate_limit", keys: OPTIONS }).read(items, &own) {
+            match name {
+                "burst" => self.burst = option.positive("burst = 20", &own).map(|(burst, _)| burst),
+                "cost" => cost = option.positive("cost = 1", &own),
+                "algorithm" => self.algorithm = option.one_of(ALGORITHMS, &own).map(|(name, _)| name),
+                "by" => self.by = option.one_of(BY, &own).map(|(by, value)| (by, value.tokens.clone())),
+                _ => self.name = label(option, &own),
+            }
+        }
+        if let Some((cost, value)) = cost {
+            self.affordable(cost, value, &own);
+        }
+    }
+
+    fn affordable(&mut self, cost: u64, value: &Value, sink: &Sink<'_>) {
+        let most = self.burst.unwrap_or(self.rate.permits);
+        if cost > most && !sink.failed() {
+            sink.report(
+                &value.tokens,
+                format!("a request costs {cost}, but the bucket never holds more than {most}: raise `burst` or lower `cost`"),
+            );
+        }
+        self.cost = Some(cost);
+    }
+
+    fn expand(&self) -> TokenStream {
+        let (permits, period) = (self.rate.permits, duration(self.rate.period));
+        let mut spec = quote!(::aplomb::__private::RateLimitSpec::new(#permits, #period));
+        if let Some(burst) = self.burst {
+            spec.extend(quote!(.with_burst(#burst)));
+        }
+        if let Some(cost) = self.cost {
+            spec.extend(quote!(.with_cost(#cost)));
+        }
+        if let Some(algorithm) = self.algorithm {
+            let variant = variant(algorithm);
+            spec.extend(quote!(.with_algorithm(::aplomb::__private::Algorithm::#variant)));
+        }
+        if let Some((by, _)) = &self.by {
+            let variant = variant(by);
+            spec.extend(quote!(.with_by(::aplomb::__private::LimitBy::#variant)));
+        }
+        if let Some((name, _)) = &self.name {
+            spec.extend(quote!(.with_name(#name)));
+        }
+        spec
+    }
+}
+
+fn rate(value: &Value, sink: &Sink<'_>) -> Option<Rate> {
+    let Kind::Text(text) = &value.kind else {
+        sink.report(&value.tokens, "a rate is text in quotes: write \"100/min\"");
+        return None;
+    };
+    units::rate(text).map_err(|message| sink.report(&value.tokens, message)).ok()
+}
+
+fn label(option: &Argument, sink: &Sink<'_>) -> Option<(String, TokenStream)> {
+    let (text, value) = option.text("name = \"login\"", sink)?;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    if !text.starts_with(|first: char| first.is_ascii_lowercase()) || !text.bytes().all(plain) {
+        sink.report(
+            &value.tokens,
+            "the name of a limit is lower-case letters, digits, _ and -, beginning with a letter, such as \"login\"",
+        );
+        return None;
+    }
+    Some((text, value.tokens.clone()))
+}
+
+/// `token_bucket` as `TokenBucket`.
+fn variant(name: &str) -> Ident {
+    let mut variant = String::new();
+    for word in name.split('_') {
+        let (first, rest) = word.split_at(1);
+        variant.push_str(&first.to_ascii_uppercase());
+        variant.push_str(rest);
+    }
+    Ident::new(&variant, proc_macro2::Span::mixed_site())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policies::{calls, mistakes};
+
+    #[test]
+    fn all_forms() {
+        let calls = calls(
+            "get = \"/a\", rate_limit = \"100/min\", \
+             rate_limit(\"5/s\", burst = 20, algorithm = token_bucket, by = ip, cost = 2, name = \"login\")",
+        );
+        assert_eq!(
+            calls,
+            ".with_rate_limits({constLIMITS:&[RateLimitSpec]=&[\
+             RateLimitSpec::new(100u64,Duration::from_millis(60000u64)),\
+             RateLimitSpec::new(5u64,Duration::from_millis(1000u64)).with_burst(20u64).with_cost(2u64)\
+             .with_algorithm(Algorithm::TokenBucket).with_by(LimitBy::Ip).with_name(\"login\")];LIMITS})"
+        );
+    }
+
+    #[test]
+    fn b08_a_cost_that_the_bucket_never_holds() {
+        for (options, message) in [
+            ("\"5/s\", cost = 6", "never holds more than 5"),
+            ("\"5/s\", burst = 2, cost = 3", "never holds more than 2"),
+        ] {
+            let mistakes = mistakes(&format!("get = \"/a\", rate_limit({options})"));
+            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{options}: {mistakes:?}");
+        }
+        assert!(mistakes("get = \"/a\", rate_limit(\"5/s\", burst = 9, cost = 6)").is_empty());
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for (text, message) in [
+            ("rate_limit", "how often is missing"),
+            ("rate_limit = 100", "text in quotes"),
+            ("rate_limit = \"100\"", "is no rate"),
+            ("rate_limit = \"100/week\"", "`week` is no period"),
+            ("rate_limit()", "the rate comes first"),
+            ("rate_limit(burst = 5)", "the rate comes first"),
+            ("rate_limit(\"5/s\", burst = 0)", "at least 1"),
+            ("rate_limit(\"5/s\", cost = 0)", "at least 1"),
+            ("rate_limit(\"5/s\", burst = \"9\")", "an integer"),
+            ("rate_limit(\"5/s\", algorithm = gcra)", "accepted: `token_bucket`"),
+            ("rate_limit(\"5/s\", by = user)", "accepted: `caller`, `ip`, `route`"),
+            ("rate_limit(\"5/s\", by = \"ip\")", "a name without quotes"),
+            ("rate_limit(\"5/s\", brust = 5)", "did you mean `burst`?"),
+            ("rate_limit(\"5/s\", \"6/s\")", "no value is expected here"),
+            ("rate_limit(\"5/s\", name = \"Log in\")", "lower-case letters"),
+            ("rate_limit(\"5/s\", name = \"a\"), rate_limit(\"5/h\", name = \"a\")", "two limits named `a`"),
+        ] {
+            let mistakes = mistakes(&format!("get = \"/a\", {text}"));
+            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{text}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_of_a_limit_are_reported_together() {
+        assert_eq!(mistakes("get = \"/a\", rate_limit(\"5\", burst = 0, by = me)").len(), 3);
+    }
+}

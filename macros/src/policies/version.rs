@@ -1,0 +1,103 @@
+//! `version = 1`, `1..`, `1..=3`: the versions of the API that serve an endpoint.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::Policy;
+use crate::errors::Sink;
+use crate::grammar;
+use crate::parse::{Argument, Kind, Value};
+
+/// The versions, if any are declared.
+#[derive(Default)]
+pub(crate) struct Version {
+    range: Option<(u32, Option<u32>)>,
+}
+
+impl Policy for Version {
+    fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
+        let Some(value) = argument.value("version = 1", sink) else { return };
+        match range(value) {
+            Ok(range) => self.range = Some(range),
+            Err(message) => sink.report(&value.tokens, message),
+        }
+    }
+
+    fn spec(&self) -> TokenStream {
+        let Some((first, last)) = self.range else { return TokenStream::new() };
+        let last = match last {
+            Some(last) => quote!(::core::option::Option::Some(#last)),
+            None => quote!(::core::option::Option::None),
+        };
+        quote!(.with_version(::aplomb::__private::VersionSpec::new(#first, #last)))
+    }
+}
+
+fn range(value: &Value) -> Result<(u32, Option<u32>), String> {
+    match value.kind {
+        Kind::Integer(number) => single(number),
+        Kind::Range { first, last: None, closed: true } => Ok((number(first)?, None)),
+        Kind::Range { first, last, closed } => bounded(number(first)?, number(last)?, closed),
+        _ => Err(format!("a version is a number: write {}", grammar::forms("version"))),
+    }
+}
+
+fn single(value: Option<u64>) -> Result<(u32, Option<u32>), String> {
+    number(value).map(|number| (number, Some(number)))
+}
+
+fn number(value: Option<u64>) -> Result<u32, String> {
+    match value.map(u32::try_from) {
+        Some(Ok(0)) => Err("versions begin at 1: write `version = 1`".to_owned()),
+        Some(Ok(number)) => Ok(number),
+        _ => Err(format!("a version is at most {}", u32::MAX)),
+    }
+}
+
+fn bounded(first: u32, last: u32, closed: bool) -> Result<(u32, Option<u32>), String> {
+    if !closed {
+        return Err(format!(
+            "a range of versions names its last: write `{first}..={}`",
+            last.saturating_sub(1).max(first)
+        ));
+    }
+    if last < first {
+        return Err(format!("the range is empty: write `version = {last}..={first}`"));
+    }
+    Ok((first, Some(last)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policies::{calls, mistakes};
+
+    #[test]
+    fn numbers_and_ranges() {
+        for (text, call) in [
+            ("1", "VersionSpec::new(1u32,::core::option::Option::Some(1u32))"),
+            ("2..", "VersionSpec::new(2u32,::core::option::Option::None)"),
+            ("1..=3", "VersionSpec::new(1u32,::core::option::Option::Some(3u32))"),
+        ] {
+            assert_eq!(calls(&format!("get = \"/a\", version = {text}")), format!(".with_version({call})"));
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for (text, message) in [
+            ("0", "versions begin at 1"),
+            ("0..", "versions begin at 1"),
+            ("3..=1", "write `version = 1..=3`"),
+            ("1..3", "write `1..=2`"),
+            ("\"1\"", "a version is a number"),
+            ("v1", "a version is a number"),
+            ("-1", "a version is a number"),
+            ("1.5", "a version is a number"),
+            ("4294967296", "at most 4294967295"),
+            ("..=3", "a version is a number"),
+        ] {
+            let mistakes = mistakes(&format!("get = \"/a\", version = {text}"));
+            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{text}: {mistakes:?}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The validated model of one `#[endpoint(…)]`: one field a policy.
+
+use crate::errors::Sink;
+use crate::grammar;
+use crate::parse::{Argument, arguments};
+use crate::policies::{Policy, access, body_limit, handle, idempotency, paginate, rate_limit, route};
+use crate::policies::{timeout, version};
+
+macro_rules! policies {
+    ($($name:ident: $policy:ty,)*) => {
+        /// What an attribute declares.
+        #[derive(Default)]
+        pub(crate) struct Spec {
+            $(pub(crate) $name: $policy,)*
+            /// Whether an argument could not be understood, so that nothing can be missed.
+            pub(crate) incomplete: bool,
+        }
+
+        impl Spec {
+            /// All policies, in the order of the specification's builder calls.
+            pub(crate) fn policies(&self) -> Vec<&dyn Policy> {
+                vec![$(&self.$name),*]
+            }
+        }
+    };
+}
+
+policies! {
+    route: route::Route,
+    handle: handle::Handle,
+    version: version::Version,
+    idempotency: idempotency::Idempotency,
+    rate_limit: rate_limit::RateLimits,
+    paginate: paginate::Pagination,
+    timeout: timeout::Timeout,
+    body_limit: body_limit::BodyLimit,
+    access: access::Access,
+}
+
+impl Spec {
+    /// Reads the attribute's tokens; each argument goes to its policy.
+    pub(crate) fn parse(tokens: proc_macro2::TokenStream, sink: &Sink<'_>) -> Self {
+        let syntax = sink.child();
+        let arguments = arguments(tokens, &syntax);
+        let mut spec = Self { incomplete: syntax.failed(), ..Self::default() };
+        for (index, argument) in arguments.iter().enumerate() {
+            spec.accept(argument, &arguments[..index], sink);
+        }
+        spec
+    }
+
+    fn accept(&mut self, argument: &Argument, earlier: &[Argument], sink: &Sink<'_>) {
+        let name = argument.name();
+        let Some(key) = grammar::key(&name) else {
+            self.incomplete = true;
+            sink.report(
+                &argument.key,
+                format!("`{name}` is nothing that an endpoint declares: {}", grammar::instead(&name)),
+            );
+            return;
+        };
+        if !key.repeatable && earlier.iter().any(|other| other.name() == name) {
+            sink.report(&argument.key, format!("`{name}` is given twice: remove one"));
+            return;
+        }
+        (key.policy)(self).parse(argument, sink);
+    }
+}

@@ -1,0 +1,169 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use axum::Router;
+use axum::routing::{MethodFilter, on};
+use proptest::prelude::*;
+
+use super::*;
+use crate::policies::version::VersionSpec;
+use crate::spec::Method;
+
+fn judged(specs: &[EndpointSpec]) -> Vec<Verdict> {
+    let mut verdicts = vec![Verdict::Mountable; specs.len()];
+    judge(specs, &mut vec![Ranked { key: 0, index: 0 }; specs.len()], &mut verdicts);
+    verdicts
+}
+
+fn spec(method: Method, path: &'static str, version: Option<(u32, Option<u32>)>) -> EndpointSpec {
+    let spec = EndpointSpec::new(method, path, "f");
+    match version {
+        Some((first, last)) => spec.with_version(VersionSpec::new(first, last)),
+        None => spec,
+    }
+}
+
+fn single(version: u32) -> Option<(u32, Option<u32>)> {
+    Some((version, Some(version)))
+}
+
+#[test]
+fn the_later_of_two_is_refused() {
+    let specs = [
+        spec(Method::Get, "/orders/{id}", single(1)),
+        spec(Method::Get, "/orders/new", single(1)),
+        spec(Method::Get, "/orders/{name}", single(1)),
+        spec(Method::Put, "/orders/{name}", single(1)),
+        spec(Method::Put, "/orders/{id}", single(2)),
+        spec(Method::Get, "/orders/{id}", None),
+    ];
+    assert_eq!(
+        judged(&specs),
+        [
+            Verdict::Mountable,
+            Verdict::Mountable,
+            Verdict::SameRequests { earlier: 0 },
+            Verdict::OtherNames { earlier: 0 },
+            Verdict::Mountable,
+            Verdict::Mountable,
+        ]
+    );
+}
+
+#[test]
+fn ranges_overlap_where_a_version_is_common() {
+    for (one, other, meet) in [
+        ((1, Some(2)), (2, Some(3)), true),
+        ((1, Some(1)), (2, Some(3)), false),
+        ((1, None), (7, Some(7)), true),
+        ((3, None), (1, Some(2)), false),
+        ((1, None), (2, None), true),
+    ] {
+        let specs = [spec(Method::Get, "/a", Some(one)), spec(Method::Get, "/a", Some(other))];
+        assert_eq!(judged(&specs)[1] != Verdict::Mountable, meet, "{one:?} {other:?}");
+    }
+}
+
+#[test]
+fn a_version_that_nobody_serves_is_found_once() {
+    let hole = |versions: &[(u32, Option<u32>)]| {
+        let paths = ["/a", "/b", "/c", "/d"];
+        let specs: Vec<_> = versions
+            .iter()
+            .zip(paths)
+            .map(|(version, path)| spec(Method::Get, path, Some(*version)))
+            .collect();
+        judged(&specs)
+    };
+    assert_eq!(
+        hole(&[(4, Some(4)), (1, Some(1)), (2, None)]),
+        [Verdict::Mountable; 3],
+        "an open range serves all that follow"
+    );
+    assert_eq!(
+        hole(&[(6, Some(6)), (4, Some(4)), (1, Some(2)), (4, None)]),
+        [Verdict::Mountable, Verdict::Hole { version: 3 }, Verdict::Mountable, Verdict::Mountable],
+    );
+    assert_eq!(hole(&[(20_260_101, Some(20_260_101)), (20_260_102, None)]), [Verdict::Mountable; 2]);
+}
+
+#[test]
+fn equal_hashes_are_confirmed_by_their_text() {
+    let specs = [spec(Method::Get, "/a", None), spec(Method::Get, "/b", None)];
+    let order = [Ranked { key: 0, index: 0 }, Ranked { key: 0, index: 1 }];
+    let mut verdicts = [Verdict::Mountable; 2];
+    compare_with_earlier(&specs, &order, 0, 1, &mut verdicts);
+    assert_eq!(verdicts, [Verdict::Mountable; 2]);
+}
+
+#[test]
+fn an_endpoint_with_mistakes_meets_nobody() {
+    let specs = [spec(Method::Get, "", None), spec(Method::Get, "", None)];
+    assert_eq!(judged(&specs), [Verdict::Mountable; 2]);
+}
+
+#[test]
+#[should_panic(
+    expected = "`g` (GET /v2/orders/{name}) answers the same requests as `f` (GET /v2/orders/{id}), \
+                           declared at src/orders.rs:6"
+)]
+fn the_message_names_both() {
+    const SPECS: [EndpointSpec; 2] = [
+        EndpointSpec::new(Method::Get, "/orders/{id}", "f")
+            .with_version(VersionSpec::new(1, Some(2)))
+            .with_location("orders", "src/orders.rs", 6),
+        EndpointSpec::new(Method::Get, "/orders/{name}", "g").with_version(VersionSpec::new(2, None)),
+    ];
+    const VERDICTS: [Verdict; 2] = verdicts(&SPECS);
+    assert_mountable(&SPECS, &VERDICTS, 0);
+    assert_mountable(&SPECS, &VERDICTS, 1);
+}
+
+/// Whether axum's own router takes all of them, each under every version that it serves.
+fn router_accepts(specs: &[EndpointSpec]) -> bool {
+    let named = |spec: &EndpointSpec| spec.version.map(VersionSpec::newest_named);
+    let newest = specs.iter().filter_map(named).max().unwrap_or(0);
+    let build = || {
+        specs.iter().fold(Router::<()>::new(), |router, spec| match spec.version {
+            None => mount(router, spec, String::new()),
+            Some(version) => (version.first()..=version.last().unwrap_or(newest))
+                .fold(router, |router, number| mount(router, spec, format!("/v{number}"))),
+        })
+    };
+    catch_unwind(AssertUnwindSafe(build)).is_ok()
+}
+
+fn mount(router: Router, spec: &EndpointSpec, prefix: String) -> Router {
+    let filter = match spec.method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+        Method::Put => MethodFilter::PUT,
+        Method::Patch => MethodFilter::PATCH,
+        Method::Delete => MethodFilter::DELETE,
+    };
+    router.route(&(prefix + spec.path), on(filter, async || ()))
+}
+
+fn any_spec() -> impl Strategy<Value = EndpointSpec> {
+    let segment = prop::sample::select(vec!["a", "ab", "{id}", "{name}", "{id2}"]);
+    let path = prop::collection::vec(segment, 0..3).prop_filter_map("names are unique", |segments| {
+        let mut names: Vec<_> = segments.iter().filter(|segment| segment.starts_with('{')).collect();
+        names.sort();
+        let unique = names.windows(2).all(|pair| pair[0] != pair[1]);
+        unique.then(|| &*Box::leak(format!("/{}", segments.join("/")).into_boxed_str()))
+    });
+    let method = prop::sample::select(vec![Method::Get, Method::Post, Method::Put]);
+    let version = prop::option::of((1_u32..4, prop::option::of(0_u32..3)));
+    (method, path, version).prop_map(|(method, path, version)| {
+        spec(method, path, version.map(|(first, more)| (first, more.map(|more| first + more))))
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_rule_is_the_routers_own(specs in prop::collection::vec(any_spec(), 0..6)) {
+        let conflict =
+            |verdict: &Verdict| matches!(verdict, Verdict::SameRequests { .. } | Verdict::OtherNames { .. });
+        let refused = judged(&specs).iter().any(conflict);
+        prop_assert_eq!(!refused, router_accepts(&specs));
+    }
+}

@@ -1,0 +1,71 @@
+//! Messages that are put together while compiling.
+
+/// A text of bounded length; what does not fit is left out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Message {
+    bytes: [u8; CAPACITY],
+    length: usize,
+}
+
+const CAPACITY: usize = 1024;
+
+impl Message {
+    /// Nothing yet.
+    pub(crate) const fn new() -> Self {
+        Self { bytes: [0; CAPACITY], length: 0 }
+    }
+
+    /// Adds a text, whole or not at all.
+    pub(crate) const fn text(mut self, text: &str) -> Self {
+        let bytes = text.as_bytes();
+        if self.length + bytes.len() > CAPACITY {
+            return self;
+        }
+        let mut index = 0;
+        while index < bytes.len() {
+            self.bytes[self.length] = bytes[index];
+            self.length += 1;
+            index += 1;
+        }
+        self
+    }
+
+    /// Adds a number in decimal.
+    pub(crate) const fn number(self, number: usize) -> Self {
+        const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        let leading = if number >= 10 { self.number(number / 10) } else { self };
+        leading.text(DIGITS[number % 10])
+    }
+
+    /// Adds a number and what it counts.
+    pub(crate) const fn counted(self, number: usize, thing: &str) -> Self {
+        let counted = self.number(number).text(" ").text(thing);
+        if number == 1 { counted } else { counted.text("s") }
+    }
+
+    /// The text so far.
+    pub(crate) const fn as_str(&self) -> &str {
+        match core::str::from_utf8(self.bytes.split_at(self.length).0) {
+            Ok(text) => text,
+            Err(_) => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_numbers() {
+        const MESSAGE: Message = Message::new().counted(1, "name").text(", ").counted(120, "name");
+        assert_eq!(MESSAGE.as_str(), "1 name, 120 names");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_whole() {
+        let long = "é".repeat(300);
+        let message = Message::new().text(&long).text(&long).text("end");
+        assert_eq!(message.as_str(), format!("{long}end"));
+    }
+}
