@@ -42,8 +42,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             None => errors.collect(Secret::from_env()).map(|secret| secret.unwrap_or_else(Secret::random)),
         };
         let namespace = errors.collect(check::namespace(self));
-        let thirty = Duration::from_secs(30);
-        let lease = errors.collect(settings::duration("APLOMB_LEASE", thirty, SHORTEST_LEASE));
+        let lease = errors.collect(self.lease_setting());
         let quarter = Duration::from_mins(15);
         let max_run = errors.collect(settings::duration("APLOMB_MAX_RUN", quarter, SHORTEST_LEASE));
         Some(Settings {
@@ -53,6 +52,16 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             lease: lease?,
             max_run: max_run?,
         })
+    }
+
+    fn lease_setting(&self) -> Result<Duration, StartError> {
+        match self.lease {
+            Some(lease) if lease < SHORTEST_LEASE => Err(StartError::new(format!(
+                "a lease of {lease:?} is too short; at least {SHORTEST_LEASE:?}"
+            ))),
+            Some(lease) => Ok(lease),
+            None => settings::duration("APLOMB_LEASE", Duration::from_secs(30), SHORTEST_LEASE),
+        }
     }
 
     pub(super) fn assemble(self, state: S, errors: &mut StartErrors) -> Router {

@@ -39,6 +39,7 @@ pub struct Api<S> {
     problem_base: Option<String>,
     timeout: Duration,
     body_limit: u64,
+    lease: Option<Duration>,
     tracker: TaskTracker,
 }
 
@@ -63,6 +64,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             problem_base: None,
             timeout: Self::DEFAULT_TIMEOUT,
             body_limit: Self::DEFAULT_BODY_LIMIT,
+            lease: None,
             tracker: TaskTracker::new(),
         }
     }
@@ -122,6 +124,14 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn body_limit(mut self, bytes: u64) -> Self {
         self.body_limit = bytes;
+        self
+    }
+
+    /// How long a dead process blocks an idempotency key, in place of `APLOMB_LEASE`; at least
+    /// 300 ms.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
         self
     }
 

@@ -16,35 +16,27 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-/// Why the pipeline ended a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It grew over its limit.
-    TooLarge,
-    /// Nothing more came.
-    Stalled,
-}
+/// A body of which nothing more came.
+#[derive(Debug)]
+pub(crate) struct Stalled;
 
-impl fmt::Display for Ended {
+impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLarge => "the body is too large",
-            Self::Stalled => "the body stopped coming",
-        })
+        f.write_str("the body stopped coming")
     }
 }
 
-impl std::error::Error for Ended {}
+impl std::error::Error for Stalled {}
 
 /// The problem that a failure to read is.
 pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        match error.downcast_ref() {
-            Some(Ended::TooLarge) => return Problem::new(&registry::BODY_TOO_LARGE),
-            Some(Ended::Stalled) => return Problem::new(&registry::REQUEST_TIMEOUT),
-            None if error.is::<LengthLimitError>() => return Problem::new(&registry::BODY_TOO_LARGE),
-            None => {}
+        if error.is::<LengthLimitError>() {
+            return Problem::new(&registry::BODY_TOO_LARGE);
+        }
+        if error.is::<Stalled>() {
+            return Problem::new(&registry::REQUEST_TIMEOUT);
         }
         cause = error.source();
     }

@@ -11,11 +11,11 @@ use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
 use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::context::Context;
-use crate::extract::body::{self, Ended};
+use crate::extract::body::{self, Stalled};
 use crate::problem::{Problem, registry};
 
 /// Bodies up to this length, if it is known, are read before the store is asked.
@@ -117,13 +117,13 @@ fn too_large(limit: u64) -> Problem {
 }
 
 fn watched(body: Body, limit: u64) -> Body {
-    Body::new(Watched { body, left: limit, timer: None })
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    Body::new(Watched { body: Limited::new(body, limit), timer: None })
 }
 
 /// A body that ends with an error where it grows over its limit or stops coming.
 struct Watched {
-    body: Body,
-    left: u64,
+    body: Limited<Body>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -135,12 +135,15 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Pending => self.poll_stalled(context),
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(self.count(frame))),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
-            Poll::Ready(None) => Poll::Ready(None),
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if polled.is_pending() {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(READ_DEADLINE)));
+            return timer.as_mut().poll(context).map(|()| Some(Err(Stalled.into())));
         }
+        if let Some(timer) = &mut self.timer {
+            timer.as_mut().reset(Instant::now() + READ_DEADLINE);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -149,27 +152,5 @@ impl HttpBody for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl Watched {
-    fn poll_stalled(
-        &mut self,
-        context: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(READ_DEADLINE)));
-        timer.as_mut().poll(context).map(|()| Some(Err(Ended::Stalled.into())))
-    }
-
-    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, axum::BoxError> {
-        if let Some(timer) = &mut self.timer {
-            timer.as_mut().reset(Instant::now() + READ_DEADLINE);
-        }
-        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-        match self.left.checked_sub(length) {
-            Some(left) => self.left = left,
-            None => return Err(Ended::TooLarge.into()),
-        }
-        Ok(frame)
     }
 }

@@ -27,7 +27,7 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How a service ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Served {
+pub(crate) enum Served {
     /// Every request got its end.
     Finished,
     /// Requests did not end in time.
@@ -35,7 +35,7 @@ pub(super) enum Served {
 }
 
 /// Serves until `stop`, then lets what runs end within `grace`.
-pub(super) async fn until(
+pub(crate) async fn until(
     listener: TcpListener,
     router: Router,
     stop: impl Future<Output = ()>,

@@ -11,7 +11,7 @@ use crate::pipeline::{RequestId, X_REQUEST_ID};
 use crate::problem::{Occasion, Problem, ProblemSpec, registry};
 
 /// Answers what no route or no method of a route answers.
-pub(super) fn with_problems(problem_base: String, router: Router) -> Router {
+pub(crate) fn with_problems(problem_base: String, router: Router) -> Router {
     let base: Arc<str> = problem_base.into();
     let not_found = {
         let base = Arc::clone(&base);

@@ -1,7 +1,7 @@
 //! A whole service: settings, state, socket, shutdown.
 
-mod accept;
-mod fallback;
+pub(crate) mod accept;
+pub(crate) mod fallback;
 mod signal;
 
 use core::fmt::Write as _;
@@ -15,7 +15,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use accept::Served;
+use self::accept::Served;
 
 use crate::api::Api;
 use crate::settings;

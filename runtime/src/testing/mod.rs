@@ -27,6 +27,7 @@ mod clock;
 mod faults;
 pub mod idempotency;
 pub mod limits;
+mod server;
 
 use core::time::Duration;
 
@@ -34,6 +35,7 @@ use futures_util::future::{BoxFuture, ready};
 
 pub use clock::TestClock;
 pub use faults::{Fault, FaultyRecords};
+pub use server::TestServer;
 
 /// Lets a store's time pass.
 pub trait Elapse: Send + Sync {

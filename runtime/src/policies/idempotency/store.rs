@@ -1,5 +1,6 @@
 use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
 use super::kept::Kept;
 use super::spec::OnCrash;
@@ -60,6 +61,28 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// **Atomic**. **Crash** before: still UNKNOWN. After: decided.
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool>;
+}
+
+impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
+    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
+        (**self).begin(begin)
+    }
+
+    fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>> {
+        (**self).heartbeat(leases, lease)
+    }
+
+    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed> {
+        (**self).complete(complete)
+    }
+
+    fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()> {
+        (**self).abort(lease, marker)
+    }
+
+    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
+        (**self).resolve(key, response, ttl)
+    }
 }
 
 /// The name of a record: a keyed hash of caller, route and key.
