@@ -42,7 +42,7 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
 
 /// A specification without path: such are left out of all comparisons.
 fn spec(endpoint: &Endpoint<'_>) -> TokenStream {
-    let name = endpoint.function.signature.ident.to_string();
+    let name = endpoint.function.name();
     let method = Ident::new("Get", Span::mixed_site());
     quote!(::aplomb::EndpointSpec::new(::aplomb::Method::#method, "", #name))
 }

@@ -38,6 +38,11 @@ impl Function {
         })
     }
 
+    /// The function's name, without the `r#` of a raw one.
+    pub(crate) fn name(&self) -> String {
+        syn::ext::IdentExt::unraw(&self.signature.ident).to_string()
+    }
+
     /// The types of the arguments, in order.
     pub(crate) fn arguments(&self) -> Vec<&Type> {
         let typed = |argument| match argument {

@@ -21,7 +21,7 @@ pub use conflict::{Verdict, assert_mountable, verdicts};
 pub use link::{FindPath, Here, PathArgument, There, link, link_to};
 pub use path_shape::{ParameterCount, PathProbe, PathShape};
 pub use probe::{
-    IsCaller, IsList, IsPage, IsPageRequest, IsStream, Probe, ProbeFallback, assert_caller_known,
+    IsBytes, IsCaller, IsList, IsPage, IsPageRequest, IsStream, Probe, ProbeFallback, assert_caller_known,
     assert_not_a_list, assert_not_a_stream, assert_path_parameters, assert_returns_page,
     assert_takes_page_request,
 };
