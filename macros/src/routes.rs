@@ -36,6 +36,10 @@ impl Entry {
 }
 
 /// Expands the list.
+///
+/// Each entry is imported under a name of its own. A function without `#[endpoint]` brings no type,
+/// so that the name means the type of the glob import below it, whose error says what is missing;
+/// rustc alone would say that it expected a type.
 pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let parser = Punctuated::<Entry, Token![,]>::parse_terminated;
     match syn::parse::Parser::parse2(parser, tokens) {
@@ -54,10 +58,16 @@ fn expand(entries: &[Entry]) -> TokenStream {
     let checks = entries.iter().enumerate().map(|(index, entry)| check(entry, index, &entries[..index]));
     let mounted = entries.iter().zip(&aliases).map(|(entry, alias)| mounted(entry, alias));
     quote! {{
+        #[allow(dead_code, non_camel_case_types)]
+        mod __not_endpoints {
+            #(pub(super) type #aliases = ::aplomb::__private::NotAnEndpoint;)*
+        }
+        #[allow(unused_imports)]
+        use __not_endpoints::*;
         #(
             #cfgs
-            #[allow(non_camel_case_types)]
-            type #aliases = #paths;
+            #[allow(unused_imports, non_camel_case_types)]
+            use #paths as #aliases;
         )*
         const SPECS: &[::aplomb::EndpointSpec] = &[#(#cfgs <#aliases as ::aplomb::Endpoint>::SPEC),*];
         const VERDICTS: &[::aplomb::__private::Verdict] =
@@ -94,6 +104,7 @@ fn index_of(index: usize, earlier: &[Entry]) -> TokenStream {
 fn mounted(entry: &Entry, alias: &Ident) -> TokenStream {
     let cfgs = entry.cfgs();
     let site = ends(&entry.path).0;
+    let alias = Ident::new(&alias.to_string(), site);
     let entry = quote_spanned!(site=> ::aplomb::__private::entry::<_, _, #alias>());
     quote!(#cfgs #entry)
 }

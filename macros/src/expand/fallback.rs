@@ -8,9 +8,13 @@ use syn::FnArg;
 use super::handle;
 use crate::policies::Endpoint;
 
-/// The inert items. A method gets none: they could not stand where it does.
+/// The inert items. A method gets none, because they could not stand where it does, and neither
+/// does an endpoint that another attribute will make.
 pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
-    if endpoint.function.signature.inputs.iter().any(|argument| matches!(argument, FnArg::Receiver(_))) {
+    let is_receiver = |argument: &FnArg| matches!(argument, FnArg::Receiver(_));
+    if endpoint.function.signature.inputs.iter().any(is_receiver)
+        || endpoint.function.another_endpoint().is_some()
+    {
         return TokenStream::new();
     }
     let mut items = handle(endpoint);

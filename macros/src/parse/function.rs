@@ -76,6 +76,14 @@ impl Function {
         cfgs.map(ToTokens::to_token_stream).collect()
     }
 
+    /// A second `#[endpoint(…)]` on the function.
+    pub(crate) fn another_endpoint(&self) -> Option<&Attribute> {
+        let is_endpoint = |attribute: &&Attribute| {
+            attribute.path().segments.last().is_some_and(|segment| segment.ident == "endpoint")
+        };
+        self.attributes.iter().find(is_endpoint)
+    }
+
     /// The doc comment: its first paragraph on one line, and the rest.
     pub(crate) fn docs(&self) -> (String, String) {
         let lines: Vec<String> = self.attributes.iter().filter_map(doc_line).collect();

@@ -40,8 +40,9 @@ pub trait Endpoint {
 /// Implemented by `#[endpoint(…)]` only.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an endpoint",
-    label = "no `#[endpoint(…)]` on this function, or one with mistakes"
+    message = "an entry of `routes!` is not an endpoint",
+    label = "no `#[endpoint(…)]` on this function",
+    note = "declare what it answers, such as `#[endpoint(get = \"/path\")]`"
 )]
 pub trait Mount<S, M>: Endpoint {
     /// Whether the last argument reads the request's body.
@@ -49,6 +50,15 @@ pub trait Mount<S, M>: Endpoint {
 
     /// Extracts the arguments, runs the handler, makes the response.
     fn call(state: S, request: Request) -> AnswerFuture;
+}
+
+/// What stands in a list for a function without `#[endpoint(…)]`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum NotAnEndpoint {}
+
+impl Endpoint for NotAnEndpoint {
+    const SPEC: EndpointSpec = EndpointSpec::new(crate::spec::Method::Get, "", "");
 }
 
 /// One endpoint of a list, ready to be called with a state `S`.
