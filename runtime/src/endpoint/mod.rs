@@ -3,6 +3,7 @@
 mod adapt;
 mod conflict;
 mod link;
+mod listed;
 mod message;
 mod path_shape;
 mod probe;
@@ -19,6 +20,7 @@ pub use adapt::{
 };
 pub use conflict::{Verdict, assert_mountable, verdicts};
 pub use link::{FindPath, Here, PathArgument, There, link, link_to};
+pub use listed::{NotAnEndpoint, assert_endpoint};
 pub use path_shape::{ParameterCount, PathProbe, PathShape};
 pub use probe::{
     IsBytes, IsCaller, IsList, IsPage, IsPageRequest, IsStream, Probe, ProbeFallback, assert_caller_known,
@@ -30,6 +32,10 @@ pub use report::{client_problem, field_problem, server_problem};
 use crate::spec::EndpointSpec;
 
 /// A handler with its promise. Implemented by `#[endpoint(…)]` for a type of the function's name.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an endpoint",
+    label = "not made by `#[endpoint(…)]`"
+)]
 pub trait Endpoint {
     /// What the endpoint promises.
     const SPEC: EndpointSpec;
@@ -39,26 +45,13 @@ pub trait Endpoint {
 ///
 /// Implemented by `#[endpoint(…)]` only.
 #[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "an entry of `routes!` is not an endpoint",
-    label = "no `#[endpoint(…)]` on this function",
-    note = "declare what it answers, such as `#[endpoint(get = \"/path\")]`"
-)]
+#[diagnostic::on_unimplemented(message = "`{Self}` is not an endpoint")]
 pub trait Mount<S, M>: Endpoint {
     /// Whether the last argument reads the request's body.
     const READS_BODY: bool;
 
     /// Extracts the arguments, runs the handler, makes the response.
     fn call(state: S, request: Request) -> AnswerFuture;
-}
-
-/// What stands in a list for a function without `#[endpoint(…)]`.
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum NotAnEndpoint {}
-
-impl Endpoint for NotAnEndpoint {
-    const SPEC: EndpointSpec = EndpointSpec::new(crate::spec::Method::Get, "", "");
 }
 
 /// One endpoint of a list, ready to be called with a state `S`.
