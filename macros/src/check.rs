@@ -128,12 +128,11 @@ impl<'ast> Visit<'ast> for Unnameable {
 }
 
 fn twice(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
-    for attribute in &endpoint.function.attributes {
-        if attribute.path().segments.last().is_some_and(|segment| segment.ident == "endpoint") {
-            sink.report(
-                attribute,
-                "a function is one endpoint: write a second function that calls the first, or serve several versions with `version = 1..=2`",
-            );
-        }
+    if let Some(attribute) = endpoint.function.another_endpoint() {
+        sink.report(
+            attribute,
+            "a function is one endpoint: write a second function that calls the first, or serve several versions \
+             with `version = 1..=2`",
+        );
     }
 }

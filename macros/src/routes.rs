@@ -36,6 +36,12 @@ impl Entry {
 }
 
 /// Expands the list.
+///
+/// Each entry is imported under a name of its own, beside a glob import that has all these names:
+/// what the entry's path brings hides what the glob brings. So a function without `#[endpoint]`,
+/// which brings no type, means the type `NotAnEndpoint` and gives an error that says what is
+/// missing, where rustc alone would say that it expected a type. A path that leads nowhere brings
+/// no value either, by which it is known, so that rustc's error is the only one.
 pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let parser = Punctuated::<Entry, Token![,]>::parse_terminated;
     match syn::parse::Parser::parse2(parser, tokens) {
@@ -48,17 +54,22 @@ pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
 }
 
 fn expand(entries: &[Entry]) -> TokenStream {
-    let aliases: Vec<Ident> = (0..entries.len()).map(alias).collect();
+    let aliases: Vec<Ident> = entries.iter().enumerate().map(|(index, entry)| alias(entry, index)).collect();
     let cfgs: Vec<TokenStream> = entries.iter().map(Entry::cfgs).collect();
-    let paths = entries.iter().map(|entry| &entry.path);
-    let checks = entries.iter().enumerate().map(|(index, entry)| check(entry, index, &entries[..index]));
+    let imports = entries.iter().zip(&aliases).map(|(entry, alias)| import(entry, alias));
+    let checks = aliases.iter().enumerate().map(|(index, alias)| check(entries, index, alias));
     let mounted = entries.iter().zip(&aliases).map(|(entry, alias)| mounted(entry, alias));
     quote! {{
-        #(
-            #cfgs
-            #[allow(non_camel_case_types)]
-            type #aliases = #paths;
-        )*
+        #[allow(dead_code, non_camel_case_types, non_upper_case_globals)]
+        mod __not_endpoints {
+            #(
+                pub(super) type #aliases = ::aplomb::__private::NotAnEndpoint;
+                pub(super) const #aliases: ::aplomb::__private::NotAnEndpoint = ::aplomb::__private::NotAnEndpoint::VALUE;
+            )*
+        }
+        #[allow(unused_imports)]
+        use __not_endpoints::*;
+        #(#imports)*
         const SPECS: &[::aplomb::EndpointSpec] = &[#(#cfgs <#aliases as ::aplomb::Endpoint>::SPEC),*];
         const VERDICTS: &[::aplomb::__private::Verdict] =
             &::aplomb::__private::verdicts::<{ SPECS.len() }>(SPECS);
@@ -67,15 +78,35 @@ fn expand(entries: &[Entry]) -> TokenStream {
     }}
 }
 
-fn alias(index: usize) -> Ident {
-    format_ident!("__Entry{index}", span = Span::mixed_site())
+/// The name that an entry is imported under, at the entry's own place.
+fn alias(entry: &Entry, index: usize) -> Ident {
+    format_ident!("__Entry{index}", span = ends(&entry.path).1)
 }
 
-/// Fails at the entry if it cannot stand beside those before it.
-fn check(entry: &Entry, index: usize, earlier: &[Entry]) -> TokenStream {
-    let (cfgs, index) = (entry.cfgs(), index_of(index, earlier));
-    let assertion = call_at(&entry.path, "assert_mountable", &quote!(SPECS, VERDICTS, #index));
-    quote!(#cfgs const _: () = { #assertion };)
+fn import(entry: &Entry, alias: &Ident) -> TokenStream {
+    let (cfgs, path) = (entry.cfgs(), &entry.path);
+    quote! {
+        #cfgs
+        #[allow(unused_imports, non_camel_case_types, non_upper_case_globals, deprecated)]
+        use #path as #alias;
+    }
+}
+
+/// Fails at the entry if it is no endpoint, or cannot stand beside those before it.
+fn check(entries: &[Entry], index: usize, alias: &Ident) -> TokenStream {
+    let entry = &entries[index];
+    let (cfgs, index) = (entry.cfgs(), index_of(index, &entries[..index]));
+    let value = quote!(::core::mem::size_of_val(&#alias));
+    let endpoint = call_at(&entry.path, "assert_endpoint", &quote!(SPECS, #index, #value));
+    let mountable = call_at(&entry.path, "assert_mountable", &quote!(SPECS, VERDICTS, #index));
+    quote! {
+        #cfgs
+        #[allow(deprecated)]
+        const _: () = {
+            #endpoint
+            #mountable
+        };
+    }
 }
 
 /// The entry's index among those that are compiled.

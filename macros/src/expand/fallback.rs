@@ -8,9 +8,13 @@ use syn::FnArg;
 use super::handle;
 use crate::policies::Endpoint;
 
-/// The inert items. A method gets none: they could not stand where it does.
+/// The inert items. A method gets none, because they could not stand where it does, and neither
+/// does an endpoint that another attribute will make.
 pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
-    if endpoint.function.signature.inputs.iter().any(|argument| matches!(argument, FnArg::Receiver(_))) {
+    let is_receiver = |argument: &FnArg| matches!(argument, FnArg::Receiver(_));
+    if endpoint.function.signature.inputs.iter().any(is_receiver)
+        || endpoint.function.another_endpoint().is_some()
+    {
         return TokenStream::new();
     }
     let mut items = handle(endpoint);
@@ -42,7 +46,7 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
 
 /// A specification without path: such are left out of all comparisons.
 fn spec(endpoint: &Endpoint<'_>) -> TokenStream {
-    let name = endpoint.function.signature.ident.to_string();
+    let name = endpoint.function.name();
     let method = Ident::new("Get", Span::mixed_site());
     quote!(::aplomb::EndpointSpec::new(::aplomb::Method::#method, "", #name))
 }

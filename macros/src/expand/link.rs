@@ -5,7 +5,7 @@ use quote::quote;
 
 use crate::policies::Endpoint;
 
-/// The type's own functions.
+/// The type's own function.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
     let path = endpoint.spec.route.path().expect("the check refuses an endpoint without path");
@@ -33,19 +33,20 @@ fn plain(endpoint: &Endpoint<'_>) -> TokenStream {
 
 /// With path parameters: those that the endpoint's own `Path` argument reads, wherever among the
 /// arguments it stands and under whatever alias.
+///
+/// The arguments stand in a bound and not in an associated type, where a private one would be an
+/// error instead of the lint that the function itself already gives.
 fn typed(endpoint: &Endpoint<'_>) -> TokenStream {
     let visibility = &endpoint.function.visibility;
     let arguments = endpoint.function.arguments();
     let list = arguments.iter().rev().fold(quote!(()), |rest, argument| quote!((#argument, #rest)));
     quote! {
         /// The endpoint's own URI with these path parameters.
-        #[allow(dead_code, unreachable_pub)]
-        #visibility fn uri<__Index>(
-            parameters: &<#list as ::aplomb::__private::FindPath<__Index>>::Parameters,
-        ) -> ::aplomb::Uri
+        #[allow(dead_code, unreachable_pub, private_bounds)]
+        #visibility fn uri<__Index, __Parameters>(parameters: &__Parameters) -> ::aplomb::Uri
         where
-            #list: ::aplomb::__private::FindPath<__Index>,
-            <#list as ::aplomb::__private::FindPath<__Index>>::Parameters: ::aplomb::__private::Serialize,
+            #list: ::aplomb::__private::FindPath<__Index, Parameters = __Parameters>,
+            __Parameters: ::aplomb::__private::Serialize,
         {
             ::aplomb::__private::link_to(&<Self as ::aplomb::Endpoint>::SPEC, parameters)
         }

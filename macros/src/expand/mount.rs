@@ -14,6 +14,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let markers: Vec<Ident> = (0..arguments.len()).map(marker).collect();
     let bounds = bounds(endpoint, &arguments, &markers);
     let reads_body = reads_body(&arguments, &markers);
+    let [state, request] = parameters();
     let call = call(endpoint, &arguments, &markers);
     quote! {
         #cfgs
@@ -27,11 +28,16 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
         {
             const READS_BODY: bool = #reads_body;
 
-            fn call(state: __S, request: ::aplomb::__private::Request) -> ::aplomb::__private::AnswerFuture {
+            fn call(#state: __S, #request: ::aplomb::__private::Request) -> ::aplomb::__private::AnswerFuture {
                 #call
             }
         }
     }
+}
+
+/// The parameters of `call`.
+fn parameters() -> [Ident; 2] {
+    ["state", "request"].map(|name| Ident::new(name, Span::mixed_site()))
 }
 
 fn marker(index: usize) -> Ident {
@@ -43,8 +49,10 @@ fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> To
     let last = if endpoint.spec.route.is("get") { "BodylessArg" } else { "LastArg" };
     let one = |(index, (argument, marker)): (usize, (&&Type, &Ident))| {
         let role = if index + 1 == arguments.len() { last } else { "HeadArg" };
-        let role = Ident::new(role, ends(argument).0);
-        quote!(#argument: ::aplomb::__private::#role<__S, #marker>,)
+        let site = ends(argument).0;
+        let role = Ident::new(role, site);
+        let bound = quote_spanned!(site=> ::aplomb::__private::#role<__S, #marker>);
+        quote!(#argument: #bound,)
     };
     arguments.iter().zip(markers).enumerate().map(one).collect()
 }
@@ -58,18 +66,18 @@ fn reads_body(arguments: &[&Type], markers: &[Ident]) -> TokenStream {
     }
 }
 
+/// The call, at the function's name: what keeps its future from being sent is reported there.
 fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
     let function = &endpoint.function.signature.ident;
     let values: Vec<Ident> =
         (0..arguments.len()).map(|index| format_ident!("a{index}", span = Span::mixed_site())).collect();
     let site = function.span().resolved_at(Span::mixed_site());
-    let handler = quote_spanned!(site=> |(#(#values,)*)| #function(#(#values),*));
-    let respond = respond(endpoint);
-    quote! {
+    let ([state, request], respond) = (parameters(), respond(endpoint));
+    quote_spanned! {site=>
         ::aplomb::__private::adapt::<(#(#arguments,)*), __S, (#(#markers,)*), _, _, _>(
-            state,
-            request,
-            #handler,
+            #state,
+            #request,
+            |(#(#values,)*)| #function(#(#values),*),
             #respond,
         )
     }

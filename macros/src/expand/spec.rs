@@ -10,7 +10,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
     let (method, path) =
         endpoint.spec.route.expand().expect("the check refuses an endpoint without method or path");
-    let name = endpoint.function.signature.ident.to_string();
+    let name = endpoint.function.name();
     let (docs, arguments) = (docs(endpoint), path_arguments(endpoint));
     let policies = endpoint.spec.policies().into_iter().map(|policy| policy.spec());
     let location = location();

@@ -243,6 +243,8 @@ fn form(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
         let tokens: TokenStream = input.parse()?;
         return if tokens.is_empty() {
             Err(syn::Error::new_spanned(equals, format!("a value is missing after `{key} =`")))
+        } else if let Some(rest) = after_whole_value(&tokens) {
+            Err(syn::Error::new_spanned(rest, "a comma is missing before this"))
         } else if is_parenthesized(&tokens) {
             Err(syn::Error::new_spanned(equals, format!("write `{key}(…)`, without `=`")))
         } else {
@@ -269,6 +271,14 @@ fn list(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
 
 fn is_parenthesized(tokens: &TokenStream) -> bool {
     matches!(tokens.clone().into_iter().next(), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis)
+}
+
+/// What follows a value that is already whole.
+fn after_whole_value(tokens: &TokenStream) -> Option<TokenStream> {
+    let whole = |tree: &TokenTree| matches!(tree, TokenTree::Literal(_) | TokenTree::Ident(_));
+    let mut trees = tokens.clone().into_iter();
+    let (first, second) = (trees.next()?, trees.next()?);
+    (whole(&first) && whole(&second)).then(|| std::iter::once(second).chain(trees).collect())
 }
 
 fn value(tokens: TokenStream) -> Value {
@@ -340,11 +350,12 @@ mod tests {
     #[test]
     fn one_mistake_does_not_hide_the_next() {
         assert_eq!(
-            messages(quote!(a =, "b", c d, e = (1, 2))),
+            messages(quote!(a =, "b", c d, e = (1, 2), f = "g" h)),
             [
                 "a value is missing after `a =`",
                 "expected `=`, `(…)` or `,` after `c`",
                 "write `e(…)`, without `=`",
+                "a comma is missing before this",
                 "a key is expected here, such as in `get = \"/path\"` or `timeout = \"5s\"`",
             ]
         );

@@ -38,6 +38,11 @@ impl Function {
         })
     }
 
+    /// The function's name, without the `r#` of a raw one.
+    pub(crate) fn name(&self) -> String {
+        syn::ext::IdentExt::unraw(&self.signature.ident).to_string()
+    }
+
     /// The types of the arguments, in order.
     pub(crate) fn arguments(&self) -> Vec<&Type> {
         let typed = |argument| match argument {
@@ -69,6 +74,14 @@ impl Function {
     pub(crate) fn cfgs(&self) -> TokenStream {
         let cfgs = self.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
         cfgs.map(ToTokens::to_token_stream).collect()
+    }
+
+    /// A second `#[endpoint(…)]` on the function.
+    pub(crate) fn another_endpoint(&self) -> Option<&Attribute> {
+        let is_endpoint = |attribute: &&Attribute| {
+            attribute.path().segments.last().is_some_and(|segment| segment.ident == "endpoint")
+        };
+        self.attributes.iter().find(is_endpoint)
     }
 
     /// The doc comment: its first paragraph on one line, and the rest.

@@ -150,7 +150,8 @@ fn undecided(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
         "`{}` returns a list that can grow without end: write `paginate = cursor` and return a `Page`, or `{REASON}`",
         endpoint.name()
     );
-    call_at(ty, "assert_not_a_list", &quote!(::aplomb::__private::Probe::<#ty>::IS_LIST, #message))
+    let probe = quote!(::aplomb::__private::Probe::<#ty>);
+    call_at(ty, "assert_not_a_list", &quote!(#probe::IS_LIST && !#probe::IS_BYTES, #message))
 }
 
 #[cfg(test)]

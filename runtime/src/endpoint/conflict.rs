@@ -292,15 +292,11 @@ const fn hole(spec: &EndpointSpec, version: u32) -> Message {
         Some(version) => version.first(),
         None => 0,
     };
-    named(
-        Message::new()
-            .text("no endpoint of this list serves version ")
-            .number(version as usize)
-            .text(", but "),
-        spec,
-        first,
-    )
-    .text(" a later and others an earlier one: number the versions without a hole")
+    let message = Message::new()
+        .text("no endpoint of this list serves version ")
+        .number(version as usize)
+        .text(", though others serve an earlier one and ");
+    named(message, spec, first).text(" a later one: number the versions without a hole")
 }
 
 /// `` `get_order` (GET /v1/orders/{id}) ``

@@ -3,6 +3,7 @@
 mod adapt;
 mod conflict;
 mod link;
+mod listed;
 mod message;
 mod path_shape;
 mod probe;
@@ -19,9 +20,10 @@ pub use adapt::{
 };
 pub use conflict::{Verdict, assert_mountable, verdicts};
 pub use link::{FindPath, Here, PathArgument, There, link, link_to};
+pub use listed::{NotAnEndpoint, assert_endpoint};
 pub use path_shape::{ParameterCount, PathProbe, PathShape};
 pub use probe::{
-    IsCaller, IsList, IsPage, IsPageRequest, IsStream, Probe, ProbeFallback, assert_caller_known,
+    IsBytes, IsCaller, IsList, IsPage, IsPageRequest, IsStream, Probe, ProbeFallback, assert_caller_known,
     assert_not_a_list, assert_not_a_stream, assert_path_parameters, assert_returns_page,
     assert_takes_page_request,
 };
@@ -30,6 +32,10 @@ pub use report::{client_problem, field_problem, server_problem};
 use crate::spec::EndpointSpec;
 
 /// A handler with its promise. Implemented by `#[endpoint(…)]` for a type of the function's name.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an endpoint",
+    label = "not made by `#[endpoint(…)]`"
+)]
 pub trait Endpoint {
     /// What the endpoint promises.
     const SPEC: EndpointSpec;
@@ -39,10 +45,7 @@ pub trait Endpoint {
 ///
 /// Implemented by `#[endpoint(…)]` only.
 #[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an endpoint",
-    label = "no `#[endpoint(…)]` on this function, or one with mistakes"
-)]
+#[diagnostic::on_unimplemented(message = "`{Self}` is not an endpoint")]
 pub trait Mount<S, M>: Endpoint {
     /// Whether the last argument reads the request's body.
     const READS_BODY: bool;

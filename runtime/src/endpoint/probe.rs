@@ -18,6 +18,8 @@ pub struct Probe<T: ?Sized>(PhantomData<T>);
 pub trait ProbeFallback {
     /// Whether a response is a list.
     const IS_LIST: bool = false;
+    /// Whether a response is bytes, which are no list.
+    const IS_BYTES: bool = false;
     /// Whether a response is a page of a list.
     const IS_PAGE: bool = false;
     /// Whether a response streams its body.
@@ -52,6 +54,10 @@ marker! {
     IsList, IS_LIST
 }
 marker! {
+    /// A response whose body is these bytes: a `Vec<u8>` is no list unless it is sent as JSON.
+    IsBytes, IS_BYTES
+}
+marker! {
     /// A response that is one page of a list.
     IsPage, IS_PAGE
 }
@@ -68,21 +74,27 @@ marker! {
     IsCaller, IS_CALLER
 }
 
-macro_rules! through_wrappers {
+macro_rules! through_responses {
     ($($name:ident)*) => {$(
         impl<T: $name, E> $name for Result<T, E> {}
         impl<T: $name> $name for Option<T> {}
         impl<T: $name + ?Sized> $name for Box<T> {}
-        impl<T: $name> $name for axum::Json<T> {}
-        impl<T: $name> $name for crate::extract::Json<T> {}
-        impl<T: $name> $name for crate::respond::Created<T> {}
         impl<A, T: $name> $name for (A, T) {}
         impl<A, B, T: $name> $name for (A, B, T) {}
         impl<A, B, C, T: $name> $name for (A, B, C, T) {}
     )*};
 }
 
-through_wrappers!(IsList IsPage IsStream);
+macro_rules! through_documents {
+    ($($name:ident)*) => {$(
+        impl<T: $name> $name for axum::Json<T> {}
+        impl<T: $name> $name for crate::extract::Json<T> {}
+        impl<T: $name> $name for crate::respond::Created<T> {}
+    )*};
+}
+
+through_responses!(IsList IsBytes IsPage IsStream);
+through_documents!(IsList IsPage IsStream);
 
 impl<T> IsList for Vec<T> {}
 impl<T> IsList for [T] {}
@@ -90,6 +102,10 @@ impl<T, const N: usize> IsList for [T; N] {}
 impl<T> IsList for std::collections::VecDeque<T> {}
 impl<T> IsList for std::collections::BTreeSet<T> {}
 impl<T, H> IsList for std::collections::HashSet<T, H> {}
+
+impl IsBytes for Vec<u8> {}
+impl IsBytes for [u8] {}
+impl<const N: usize> IsBytes for [u8; N] {}
 
 impl<T> IsPage for crate::policies::paginate::Page<T> {}
 impl<K> IsPageRequest for crate::policies::paginate::PageRequest<K> {}

@@ -42,6 +42,10 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
         );
         return None;
     }
+    if let Data::Union(data) = &input.data {
+        sink.push(syn::Error::new(data.union_token.span(), "an error is an enum or a struct, not a union"));
+        return None;
+    }
     let cases = cases(&input, sink);
     let body =
         if sink.failed() { quote!(::core::panic!("this error has mistakes")) } else { expand::body(&cases) };
@@ -65,13 +69,7 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
             };
             data.variants.iter().filter_map(one).collect()
         }
-        Data::Union(data) => {
-            sink.push(syn::Error::new(
-                data.union_token.span(),
-                "an error is an enum or a struct, not a union",
-            ));
-            Vec::new()
-        }
+        Data::Union(_) => Vec::new(),
     }
 }
 

@@ -1,0 +1,23 @@
+//! What the macros take. Each fixture is a module that compiles without a warning; what can be
+//! looked at without a server is looked at.
+
+#![deny(warnings)]
+
+#[path = "fixtures/pass/attributes.rs"]
+mod attributes;
+#[path = "fixtures/pass/errors.rs"]
+mod errors;
+#[path = "fixtures/pass/extractors.rs"]
+mod extractors;
+#[path = "fixtures/pass/links.rs"]
+mod links;
+#[path = "fixtures/pass/lists.rs"]
+mod lists;
+#[path = "fixtures/pass/made_by_macro.rs"]
+mod made_by_macro;
+#[path = "fixtures/pass/names.rs"]
+mod names;
+#[path = "fixtures/pass/policies.rs"]
+mod policies;
+#[path = "fixtures/pass/routes.rs"]
+mod routes;
