@@ -1,6 +1,7 @@
 //! Serves the payments API: see `README.md`.
 
 use std::env;
+use std::io;
 use std::process::ExitCode;
 
 use aplomb::prelude::*;
@@ -11,6 +12,7 @@ const DEMO_KEYS: &str = "alice:sk_test_alice,bob:sk_test_bob";
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
     if env::var_os("APLOMB_API_KEYS").is_none() {
         println!("demo keys: {DEMO_KEYS}");
     }
