@@ -3,14 +3,14 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 
-use crate::policies::Endpoint;
+use crate::policies::{Endpoint, Policy};
 
 /// The implementation of `Endpoint`.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
     let new = new(endpoint);
     let (docs, arguments) = (docs(endpoint), path_arguments(endpoint));
-    let policies = endpoint.spec.policies().into_iter().map(|policy| policy.spec());
+    let policies = endpoint.spec.policies().into_iter().map(Policy::spec);
     let location = location();
     quote! {
         #cfgs

@@ -14,16 +14,17 @@ fn judged(specs: &[EndpointSpec]) -> Vec<Verdict> {
     verdicts
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "reads as the versions do")]
+fn single(version: u32) -> Option<(u32, Option<u32>)> {
+    Some((version, Some(version)))
+}
+
 fn spec(method: Method, path: &'static str, version: Option<(u32, Option<u32>)>) -> EndpointSpec {
     let spec = EndpointSpec::new(method, path, "f");
     match version {
         Some((first, last)) => spec.with_version(VersionSpec::new(first, last)),
         None => spec,
     }
-}
-
-fn single(version: u32) -> Option<(u32, Option<u32>)> {
-    Some((version, Some(version)))
 }
 
 #[test]
