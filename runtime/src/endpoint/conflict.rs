@@ -89,7 +89,6 @@ const fn compare_with_earlier(
         if overlap(&specs[earlier], &specs[later]) {
             let same_method = specs[earlier].method as u8 == specs[later].method as u8;
             match relation(specs[earlier].path, specs[later].path) {
-                Relation::OtherShape => {}
                 Relation::SameShape | Relation::Equal if same_method => {
                     verdicts[later] = Verdict::SameRequests { earlier };
                     return;
@@ -98,7 +97,7 @@ const fn compare_with_earlier(
                     verdicts[later] = Verdict::OtherNames { earlier };
                     return;
                 }
-                Relation::Equal => {}
+                Relation::OtherShape | Relation::Equal => {}
             }
         }
         position += 1;

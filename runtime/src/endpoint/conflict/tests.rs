@@ -119,6 +119,42 @@ fn the_message_names_both() {
     assert_mountable(&SPECS, &VERDICTS, 1);
 }
 
+/// As many routes as a large service has, compared in a constant: that it compiles shows that the
+/// compiler does not find it long (`long_running_const_eval` is denied by default).
+#[test]
+fn thousands_are_compared_in_a_constant() {
+    const COUNT: usize = 3_000;
+    static PATHS: [[u8; 29]; COUNT] = {
+        let mut paths = [*b"/organisations/{id}/units0000"; COUNT];
+        let mut index = 0;
+        while index < COUNT {
+            let (mut rest, mut position) = (index, 28);
+            while rest > 0 {
+                paths[index][position] = b"0123456789"[rest % 10];
+                rest /= 10;
+                position -= 1;
+            }
+            index += 1;
+        }
+        paths
+    };
+    static SPECS: [EndpointSpec; COUNT] = {
+        let mut specs = [EndpointSpec::new(Method::Get, "", "f"); COUNT];
+        let mut index = 0;
+        while index < COUNT {
+            if let Ok(path) = str::from_utf8(&PATHS[index]) {
+                specs[index] =
+                    EndpointSpec::new(Method::Get, path, "f").with_version(VersionSpec::new(1, None));
+            }
+            index += 1;
+        }
+        specs
+    };
+    static VERDICTS: [Verdict; COUNT] = verdicts(&SPECS);
+    assert_eq!(SPECS[2_999].path, "/organisations/{id}/units2999");
+    assert!(VERDICTS.iter().all(|verdict| *verdict == Verdict::Mountable));
+}
+
 /// Whether axum's own router takes all of them, each under every version that it serves.
 fn router_accepts(specs: &[EndpointSpec]) -> bool {
     let named = |spec: &EndpointSpec| spec.version.map(VersionSpec::newest_named);
