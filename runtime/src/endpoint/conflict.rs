@@ -198,10 +198,14 @@ const fn shape_hash(spec: &EndpointSpec) -> u64 {
     hash
 }
 
-/// Marks the first endpoint above the lowest version that nobody serves.
+/// Marks the first endpoint above the lowest version that nobody serves. Where an endpoint has
+/// mistakes nothing is marked, because it may be the one that serves it.
 const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut [Verdict]) {
     let mut index = 0;
     while index < order.len() {
+        if specs[index].path.is_empty() {
+            return;
+        }
         let key = match specs[index].version {
             Some(version) => version.first() as u64,
             None => 0,
