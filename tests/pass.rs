@@ -2,6 +2,7 @@
 //! looked at without a server is looked at.
 
 #![deny(warnings)]
+#![allow(clippy::unused_async, reason = "what is tried is the signature")]
 
 #[path = "fixtures/pass/attributes.rs"]
 mod attributes;

@@ -14,6 +14,7 @@ const MAX_ARGUMENTS: usize = 12;
 pub(crate) fn check(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     qualifiers(&endpoint.function.signature, sink);
     arguments(&endpoint.function.signature, sink);
+    result(&endpoint.function.signature, sink);
     twice(endpoint, sink);
     for policy in endpoint.spec.policies() {
         policy.check(endpoint, sink);
@@ -21,16 +22,15 @@ pub(crate) fn check(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
 }
 
 fn qualifiers(signature: &Signature, sink: &Sink<'_>) {
-    if let Some(constness) = &signature.constness {
-        sink.report(constness, "an endpoint cannot be const: remove `const`");
-    }
     if let Safety::Unsafe(token) = &signature.safety {
         sink.report(token, "an endpoint cannot be unsafe: make the unsafe part a function of its own");
     }
     if let Some(abi) = &signature.abi {
         sink.report(abi, "an endpoint has Rust's own calling convention: remove `extern`");
     }
-    if signature.asyncness.is_none() {
+    if let Some(constness) = &signature.constness {
+        sink.report(constness, "an endpoint is asynchronous and not const: write `async fn`");
+    } else if signature.asyncness.is_none() {
         sink.report(&signature.fn_token, "an endpoint is asynchronous: write `async fn`");
     }
     if !signature.generics.params.is_empty() {
@@ -77,13 +77,25 @@ fn arguments(signature: &Signature, sink: &Sink<'_>) {
 fn argument_type(ty: &Type, sink: &Sink<'_>) {
     let mut finder = Unnameable::default();
     finder.visit_type(ty);
-    if let Some((tokens, message)) = finder.found {
-        sink.report(&tokens, message);
+    match finder.found {
+        Some((tokens, message)) => sink.report(&tokens, message),
+        None if finder.placeholder => sink.leave_to_rustc(),
+        None => {}
+    }
+}
+
+fn result(signature: &Signature, sink: &Sink<'_>) {
+    let mut finder = Unnameable::default();
+    finder.visit_return_type(&signature.output);
+    if finder.placeholder {
+        sink.leave_to_rustc();
     }
 }
 
 #[derive(Default)]
 struct Unnameable {
+    /// A `_`, which rustc itself refuses in a signature.
+    placeholder: bool,
     found: Option<(proc_macro2::TokenStream, &'static str)>,
 }
 
@@ -98,8 +110,8 @@ impl<'ast> Visit<'ast> for Unnameable {
         self.note(ty, "an argument's type must be named: write the extractor's type instead of `impl …`");
     }
 
-    fn visit_type_infer(&mut self, ty: &'ast syn::TypeInfer) {
-        self.note(ty, "an argument's type must be named in full");
+    fn visit_type_infer(&mut self, _: &'ast syn::TypeInfer) {
+        self.placeholder = true;
     }
 
     fn visit_type_reference(&mut self, ty: &'ast syn::TypeReference) {

@@ -69,6 +69,11 @@ impl Sink<'_> {
         self.mark();
     }
 
+    /// Notes a mistake that rustc reports by itself.
+    pub(crate) fn leave_to_rustc(&self) {
+        self.mark();
+    }
+
     /// The value, or its mistake reported.
     pub(crate) fn take<T>(&self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()

@@ -1,6 +1,6 @@
 //! `routes![…]`: a list of endpoints, compared with one another while it is compiled.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
@@ -37,11 +37,9 @@ impl Entry {
 
 /// Expands the list.
 ///
-/// Each entry is imported under a name of its own, beside a glob import that has all these names:
-/// what the entry's path brings hides what the glob brings. So a function without `#[endpoint]`,
-/// which brings no type, means the type `NotAnEndpoint` and gives an error that says what is
-/// missing, where rustc alone would say that it expected a type. A path that leads nowhere brings
-/// no value either, by which it is known, so that rustc's error is the only one.
+/// Each entry gets an alias, through which all else refers to it, so that a path that leads nowhere
+/// is reported once. An alias and not an import: an import of `time` is ambiguous where a crate of
+/// that name is known, and a type is not.
 pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let parser = Punctuated::<Entry, Token![,]>::parse_terminated;
     match syn::parse::Parser::parse2(parser, tokens) {
@@ -56,20 +54,15 @@ pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
 fn expand(entries: &[Entry]) -> TokenStream {
     let aliases: Vec<Ident> = entries.iter().enumerate().map(|(index, entry)| alias(entry, index)).collect();
     let cfgs: Vec<TokenStream> = entries.iter().map(Entry::cfgs).collect();
-    let imports = entries.iter().zip(&aliases).map(|(entry, alias)| import(entry, alias));
-    let checks = aliases.iter().enumerate().map(|(index, alias)| check(entries, index, alias));
+    let paths = entries.iter().map(|entry| &entry.path);
+    let checks = (0..entries.len()).map(|index| check(entries, index));
     let mounted = entries.iter().zip(&aliases).map(|(entry, alias)| mounted(entry, alias));
     quote! {{
-        #[allow(dead_code, non_camel_case_types, non_upper_case_globals)]
-        mod __not_endpoints {
-            #(
-                pub(super) type #aliases = ::aplomb::__private::NotAnEndpoint;
-                pub(super) const #aliases: ::aplomb::__private::NotAnEndpoint = ::aplomb::__private::NotAnEndpoint::VALUE;
-            )*
-        }
-        #[allow(unused_imports)]
-        use __not_endpoints::*;
-        #(#imports)*
+        #(
+            #cfgs
+            #[allow(non_camel_case_types)]
+            type #aliases = #paths;
+        )*
         const SPECS: &[::aplomb::EndpointSpec] = &[#(#cfgs <#aliases as ::aplomb::Endpoint>::SPEC),*];
         const VERDICTS: &[::aplomb::__private::Verdict] =
             &::aplomb::__private::verdicts::<{ SPECS.len() }>(SPECS);
@@ -78,35 +71,17 @@ fn expand(entries: &[Entry]) -> TokenStream {
     }}
 }
 
-/// The name that an entry is imported under, at the entry's own place.
+/// The name that an entry has here, at the entry's own place.
 fn alias(entry: &Entry, index: usize) -> Ident {
-    format_ident!("__Entry{index}", span = ends(&entry.path).1)
+    format_ident!("__Entry{index}", span = ends(&entry.path).0)
 }
 
-fn import(entry: &Entry, alias: &Ident) -> TokenStream {
-    let (cfgs, path) = (entry.cfgs(), &entry.path);
-    quote! {
-        #cfgs
-        #[allow(unused_imports, non_camel_case_types, non_upper_case_globals, deprecated)]
-        use #path as #alias;
-    }
-}
-
-/// Fails at the entry if it is no endpoint, or cannot stand beside those before it.
-fn check(entries: &[Entry], index: usize, alias: &Ident) -> TokenStream {
+/// Fails at the entry if it cannot stand beside those before it.
+fn check(entries: &[Entry], index: usize) -> TokenStream {
     let entry = &entries[index];
     let (cfgs, index) = (entry.cfgs(), index_of(index, &entries[..index]));
-    let value = quote!(::core::mem::size_of_val(&#alias));
-    let endpoint = call_at(&entry.path, "assert_endpoint", &quote!(SPECS, #index, #value));
-    let mountable = call_at(&entry.path, "assert_mountable", &quote!(SPECS, VERDICTS, #index));
-    quote! {
-        #cfgs
-        #[allow(deprecated)]
-        const _: () = {
-            #endpoint
-            #mountable
-        };
-    }
+    let assertion = call_at(&entry.path, "assert_mountable", &quote!(SPECS, VERDICTS, #index));
+    quote!(#cfgs const _: () = { #assertion };)
 }
 
 /// The entry's index among those that are compiled.

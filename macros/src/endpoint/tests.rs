@@ -13,7 +13,7 @@ fn expanded(arguments: TokenStream, item: TokenStream) -> String {
 
 #[test]
 fn an_endpoint_with_every_policy() {
-    insta::assert_snapshot!(expanded(
+    let expansion = expanded(
         quote! {
             post = "/accounts/{account}/payments",
             version = 1..=2,
@@ -37,41 +37,45 @@ fn an_endpoint_with_every_policy() {
                 app.charge(account, new).await
             }
         },
-    ));
+    );
+    insta::assert_snapshot!(expansion);
 }
 
 #[test]
 fn the_smallest_endpoint() {
-    insta::assert_snapshot!(expanded(
+    let expansion = expanded(
         quote!(get = "/health", public),
         quote!(
             async fn health() {}
-        )
-    ));
+        ),
+    );
+    insta::assert_snapshot!(expansion);
 }
 
 #[test]
 fn a_page_of_a_public_list_limited_by_caller() {
-    insta::assert_snapshot!(expanded(
+    let expansion = expanded(
         quote!(get = "/orders", public, paginate(cursor, max = 20), rate_limit("5/s", by = caller)),
         quote! {
             pub async fn orders(caller: Option<Caller>, page: PageRequest<u64>) -> Page<Order> {
                 find(page)
             }
         },
-    ));
+    );
+    insta::assert_snapshot!(expansion);
 }
 
 #[test]
 fn a_mistake_leaves_the_item_and_inert_implementations() {
-    insta::assert_snapshot!(expanded(
+    let expansion = expanded(
         quote!(get = "/orders/{id}", idempotent),
         quote! {
             pub async fn order(Path(id): Path<u64>) -> Json<Order> {
                 find(id)
             }
         },
-    ));
+    );
+    insta::assert_snapshot!(expansion);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::policies::Endpoint;
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
     let path = endpoint.spec.route.path().expect("the check refuses an endpoint without path");
-    let uri = if path.parameters().is_empty() { plain(endpoint) } else { typed(endpoint) };
+    let (uri, linked) = if path.parameters().is_empty() { plain(endpoint) } else { typed(endpoint) };
     quote! {
         #cfgs
         #[automatically_derived]
@@ -17,18 +17,32 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
         impl #handle {
             #uri
         }
+        #cfgs
+        #[automatically_derived]
+        #[allow(deprecated)]
+        #linked
     }
 }
 
-fn plain(endpoint: &Endpoint<'_>) -> TokenStream {
-    let visibility = &endpoint.function.visibility;
-    quote! {
+/// The function, and an implementation that uses it: nobody must, and `#[allow(dead_code)]` on it
+/// would count as a use of the type, so that rustc would not find a forgotten endpoint any more.
+fn plain(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
+    let (visibility, handle) = (&endpoint.function.visibility, endpoint.name());
+    let uri = quote! {
         /// The endpoint's own URI.
-        #[allow(dead_code, unreachable_pub)]
+        #[allow(unreachable_pub)]
         #visibility fn uri() -> ::aplomb::Uri {
             ::aplomb::__private::link(&<Self as ::aplomb::Endpoint>::SPEC)
         }
-    }
+    };
+    let linked = quote! {
+        impl ::aplomb::__private::Linked<(), ()> for #handle {
+            fn linked(_: &()) -> ::aplomb::Uri {
+                Self::uri()
+            }
+        }
+    };
+    (uri, linked)
 }
 
 /// With path parameters: those that the endpoint's own `Path` argument reads, wherever among the
@@ -36,19 +50,33 @@ fn plain(endpoint: &Endpoint<'_>) -> TokenStream {
 ///
 /// The arguments stand in a bound and not in an associated type, where a private one would be an
 /// error instead of the lint that the function itself already gives.
-fn typed(endpoint: &Endpoint<'_>) -> TokenStream {
-    let visibility = &endpoint.function.visibility;
+fn typed(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
+    let (visibility, handle) = (&endpoint.function.visibility, endpoint.name());
     let arguments = endpoint.function.arguments();
     let list = arguments.iter().rev().fold(quote!(()), |rest, argument| quote!((#argument, #rest)));
-    quote! {
+    let bounds = quote! {
+        #list: ::aplomb::__private::FindPath<__Index, Parameters = __Parameters>,
+        __Parameters: ::aplomb::__private::Serialize,
+    };
+    let uri = quote! {
         /// The endpoint's own URI with these path parameters.
-        #[allow(dead_code, unreachable_pub, private_bounds)]
+        #[allow(unreachable_pub, private_bounds)]
         #visibility fn uri<__Index, __Parameters>(parameters: &__Parameters) -> ::aplomb::Uri
         where
-            #list: ::aplomb::__private::FindPath<__Index, Parameters = __Parameters>,
-            __Parameters: ::aplomb::__private::Serialize,
+            #bounds
         {
             ::aplomb::__private::link_to(&<Self as ::aplomb::Endpoint>::SPEC, parameters)
         }
-    }
+    };
+    let linked = quote! {
+        impl<__Index, __Parameters> ::aplomb::__private::Linked<__Index, __Parameters> for #handle
+        where
+            #bounds
+        {
+            fn linked(parameters: &__Parameters) -> ::aplomb::Uri {
+                Self::uri(parameters)
+            }
+        }
+    };
+    (uri, linked)
 }

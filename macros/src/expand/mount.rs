@@ -58,12 +58,10 @@ fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> To
 }
 
 fn reads_body(arguments: &[&Type], markers: &[Ident]) -> TokenStream {
-    match (arguments.last(), markers.last()) {
-        (Some(argument), Some(marker)) => {
-            quote!(<#argument as ::aplomb::__private::LastArg<__S, #marker>>::READS_BODY)
-        }
-        _ => quote!(false),
-    }
+    let (Some(argument), Some(marker)) = (arguments.last(), markers.last()) else {
+        return quote!(false);
+    };
+    quote!(<#argument as ::aplomb::__private::LastArg<__S, #marker>>::READS_BODY)
 }
 
 /// The call, at the function's name: what keeps its future from being sent is reported there.
@@ -85,11 +83,9 @@ fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> Toke
 
 /// Names the result's type at the result's place, so that what is no response is underlined there.
 fn respond(endpoint: &Endpoint<'_>) -> TokenStream {
-    match endpoint.function.named_result() {
-        Some(ty) => {
-            let site = ends(ty).0;
-            quote_spanned!(site=> ::aplomb::__private::respond::<#ty>)
-        }
-        None => quote!(::aplomb::__private::respond),
-    }
+    let Some(ty) = endpoint.function.named_result() else {
+        return quote!(::aplomb::__private::respond);
+    };
+    let site = ends(ty).0;
+    quote_spanned!(site=> ::aplomb::__private::respond::<#ty>)
 }

@@ -3,16 +3,14 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 
-use crate::policies::Endpoint;
+use crate::policies::{Endpoint, Policy};
 
 /// The implementation of `Endpoint`.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
-    let (method, path) =
-        endpoint.spec.route.expand().expect("the check refuses an endpoint without method or path");
-    let name = endpoint.function.name();
+    let new = new(endpoint);
     let (docs, arguments) = (docs(endpoint), path_arguments(endpoint));
-    let policies = endpoint.spec.policies().into_iter().map(|policy| policy.spec());
+    let policies = endpoint.spec.policies().into_iter().map(Policy::spec);
     let location = location();
     quote! {
         #cfgs
@@ -22,7 +20,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
             const SPEC: ::aplomb::EndpointSpec = {
                 #[allow(unused_imports)]
                 use ::aplomb::__private::ProbeFallback as _;
-                ::aplomb::EndpointSpec::new(::aplomb::Method::#method, #path, #name)
+                #new
                     #location
                     #docs
                     #(#policies)*
@@ -30,6 +28,14 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
             };
         }
     }
+}
+
+/// The specification's constructor.
+pub(super) fn new(endpoint: &Endpoint<'_>) -> TokenStream {
+    let route = &endpoint.spec.route;
+    let (method, path) = route.expand().expect("the check refuses an endpoint without method or path");
+    let name = endpoint.function.name();
+    quote!(::aplomb::EndpointSpec::new(::aplomb::Method::#method, #path, #name))
 }
 
 /// The place of the attribute.

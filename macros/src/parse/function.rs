@@ -45,10 +45,12 @@ impl Function {
 
     /// The types of the arguments, in order.
     pub(crate) fn arguments(&self) -> Vec<&Type> {
-        let typed = |argument| match argument {
-            &FnArg::Typed(ref argument) => Some(&*argument.ty),
-            FnArg::Receiver(_) => None,
-        };
+        fn typed(argument: &FnArg) -> Option<&Type> {
+            match argument {
+                FnArg::Typed(argument) => Some(&argument.ty),
+                FnArg::Receiver(_) => None,
+            }
+        }
         self.signature.inputs.iter().filter_map(typed).collect()
     }
 

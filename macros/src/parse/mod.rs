@@ -2,9 +2,13 @@
 
 mod argument;
 mod function;
+mod options;
 mod path;
+mod syntax;
 pub(crate) mod units;
 
-pub(crate) use argument::{Argument, Form, Item, Kind, Options, Value, arguments, items};
+pub(crate) use argument::{Argument, Form, Item, Kind, Value};
 pub(crate) use function::Function;
+pub(crate) use options::Options;
 pub(crate) use path::PathTemplate;
+pub(crate) use syntax::{arguments, items};

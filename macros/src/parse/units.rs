@@ -80,7 +80,8 @@ fn even(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
     if !fast || microseconds.is_multiple_of(permits) {
         return Ok(());
     }
-    let slower = (microseconds.div_ceil(permits)..).find(|interval| microseconds.is_multiple_of(*interval));
+    let slower = (microseconds.div_ceil(permits)..=microseconds)
+        .find(|interval| microseconds.is_multiple_of(*interval));
     let near = microseconds / slower.unwrap_or(microseconds);
     Err(format!(
         "{permits}/{unit} does not come out even: over {EXACT_ABOVE_PER_SECOND}/s the time between two requests \

@@ -103,13 +103,10 @@ impl RateLimit {
             Some((Item::Value(value), options)) => (Some(value), options),
             _ => (None, items),
         };
-        let rate = match first {
-            Some(value) => rate(value, sink),
-            None => {
-                sink.report(&argument.key, "the rate comes first: write `rate_limit(\"100/min\", …)`");
-                None
-            }
-        };
+        let rate = first.and_then(|value| rate(value, sink));
+        if first.is_none() {
+            sink.report(&argument.key, "the rate comes first: write `rate_limit(\"100/min\", …)`");
+        }
         let known = rate.is_some();
         let placeholder = Rate { permits: u64::MAX, period: std::time::Duration::from_secs(1) };
         let mut limit = Self::new(rate.unwrap_or(placeholder));

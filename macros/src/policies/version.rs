@@ -25,10 +25,10 @@ impl Policy for Version {
 
     fn spec(&self) -> TokenStream {
         let Some((first, last)) = self.range else { return TokenStream::new() };
-        let last = match last {
-            Some(last) => quote!(::core::option::Option::Some(#last)),
-            None => quote!(::core::option::Option::None),
-        };
+        let last = last.map_or_else(
+            || quote!(::core::option::Option::None),
+            |last| quote!(::core::option::Option::Some(#last)),
+        );
         quote!(.with_version(::aplomb::__private::VersionSpec::new(#first, #last)))
     }
 }

@@ -5,7 +5,11 @@
 //! hashes are compared, so that thousands of routes cost nothing visible; a hash only groups, and
 //! what it grouped is compared by its text.
 
-use super::message::Message;
+mod describe;
+mod sort;
+
+use sort::{Ranked, sort};
+
 use crate::spec::EndpointSpec;
 
 /// What came of comparing an endpoint with those before it in its list.
@@ -44,18 +48,11 @@ pub const fn verdicts<const N: usize>(specs: &[EndpointSpec]) -> [Verdict; N] {
 pub const fn assert_mountable(specs: &[EndpointSpec], verdicts: &[Verdict], index: usize) {
     let message = match verdicts[index] {
         Verdict::Mountable => return,
-        Verdict::SameRequests { earlier } => same_requests(&specs[index], &specs[earlier]),
-        Verdict::OtherNames { earlier } => other_names(&specs[index], &specs[earlier]),
-        Verdict::Hole { version } => hole(&specs[index], version),
+        Verdict::SameRequests { earlier } => describe::same_requests(&specs[index], &specs[earlier]),
+        Verdict::OtherNames { earlier } => describe::other_names(&specs[index], &specs[earlier]),
+        Verdict::Hole { version } => describe::hole(&specs[index], version),
     };
     panic!("{}", message.as_str());
-}
-
-/// An endpoint's index under the key that it is sorted by.
-#[derive(Clone, Copy)]
-struct Ranked {
-    key: u64,
-    index: usize,
 }
 
 const fn judge(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut [Verdict]) {
@@ -92,7 +89,6 @@ const fn compare_with_earlier(
         if overlap(&specs[earlier], &specs[later]) {
             let same_method = specs[earlier].method as u8 == specs[later].method as u8;
             match relation(specs[earlier].path, specs[later].path) {
-                Relation::OtherShape => {}
                 Relation::SameShape | Relation::Equal if same_method => {
                     verdicts[later] = Verdict::SameRequests { earlier };
                     return;
@@ -101,7 +97,7 @@ const fn compare_with_earlier(
                     verdicts[later] = Verdict::OtherNames { earlier };
                     return;
                 }
-                Relation::Equal => {}
+                Relation::OtherShape | Relation::Equal => {}
             }
         }
         position += 1;
@@ -202,10 +198,14 @@ const fn shape_hash(spec: &EndpointSpec) -> u64 {
     hash
 }
 
-/// Marks the first endpoint above the lowest version that nobody serves.
+/// Marks the first endpoint above the lowest version that nobody serves. Where an endpoint has
+/// mistakes nothing is marked, because it may be the one that serves it.
 const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut [Verdict]) {
     let mut index = 0;
     while index < order.len() {
+        if specs[index].path.is_empty() {
+            return;
+        }
         let key = match specs[index].version {
             Some(version) => version.first() as u64,
             None => 0,
@@ -234,100 +234,6 @@ const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut 
         }
         position += 1;
     }
-}
-
-/// Heapsort, by key and then by index: of bounded cost, in place, and possible in a constant.
-const fn sort(items: &mut [Ranked]) {
-    let mut root = items.len() / 2;
-    while root > 0 {
-        root -= 1;
-        sift(items, root, items.len());
-    }
-    let mut end = items.len();
-    while end > 1 {
-        end -= 1;
-        items.swap(0, end);
-        sift(items, 0, end);
-    }
-}
-
-const fn sift(items: &mut [Ranked], mut root: usize, end: usize) {
-    loop {
-        let mut child = 2 * root + 1;
-        if child >= end {
-            return;
-        }
-        if child + 1 < end && before(items[child], items[child + 1]) {
-            child += 1;
-        }
-        if !before(items[root], items[child]) {
-            return;
-        }
-        items.swap(root, child);
-        root = child;
-    }
-}
-
-const fn before(one: Ranked, other: Ranked) -> bool {
-    one.key < other.key || one.key == other.key && one.index < other.index
-}
-
-const fn same_requests(later: &EndpointSpec, earlier: &EndpointSpec) -> Message {
-    let version = common_version(later, earlier);
-    let message = named(Message::new(), later, version);
-    if is_same(later, earlier) {
-        return message.text(" is listed twice");
-    }
-    declared(named(message.text(" answers the same requests as "), earlier, version), earlier)
-}
-
-const fn other_names(later: &EndpointSpec, earlier: &EndpointSpec) -> Message {
-    let version = common_version(later, earlier);
-    let message = named(Message::new(), later, version).text(" names its parameters otherwise than ");
-    declared(named(message, earlier, version), earlier).text(": a router knows a path by one set of names")
-}
-
-const fn hole(spec: &EndpointSpec, version: u32) -> Message {
-    let first = match spec.version {
-        Some(version) => version.first(),
-        None => 0,
-    };
-    let message = Message::new()
-        .text("no endpoint of this list serves version ")
-        .number(version as usize)
-        .text(", though others serve an earlier one and ");
-    named(message, spec, first).text(" a later one: number the versions without a hole")
-}
-
-/// `` `get_order` (GET /v1/orders/{id}) ``
-const fn named(message: Message, spec: &EndpointSpec, version: u32) -> Message {
-    let message = message.text("`").text(spec.name).text("` (").text(spec.method.as_str()).text(" ");
-    let message = if version > 0 { message.text("/v").number(version as usize) } else { message };
-    message.text(spec.path).text(")")
-}
-
-const fn declared(message: Message, spec: &EndpointSpec) -> Message {
-    message.text(", declared at ").text(spec.location.file).text(":").number(spec.location.line as usize)
-}
-
-/// The lowest version that both serve; 0 without versions.
-const fn common_version(one: &EndpointSpec, other: &EndpointSpec) -> u32 {
-    match (one.version, other.version) {
-        (Some(a), Some(b)) if a.first() > b.first() => a.first(),
-        (Some(_), Some(b)) => b.first(),
-        _ => 0,
-    }
-}
-
-const fn is_same(one: &EndpointSpec, other: &EndpointSpec) -> bool {
-    one.location.line == other.location.line
-        && same_text(one.name, other.name)
-        && same_text(one.location.module, other.location.module)
-        && same_text(one.location.file, other.location.file)
-}
-
-const fn same_text(one: &str, other: &str) -> bool {
-    same_bytes(one.as_bytes(), 0, one.len(), other.as_bytes(), 0, other.len())
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 mod adapt;
 mod conflict;
 mod link;
-mod listed;
 mod message;
 mod path_shape;
 mod probe;
@@ -19,8 +18,7 @@ pub use adapt::{
     adapt, respond,
 };
 pub use conflict::{Verdict, assert_mountable, verdicts};
-pub use link::{FindPath, Here, PathArgument, There, link, link_to};
-pub use listed::{NotAnEndpoint, assert_endpoint};
+pub use link::{FindPath, Here, Linked, PathArgument, There, link, link_to};
 pub use path_shape::{ParameterCount, PathProbe, PathShape};
 pub use probe::{
     IsBytes, IsCaller, IsList, IsPage, IsPageRequest, IsStream, Probe, ProbeFallback, assert_caller_known,

@@ -8,7 +8,6 @@ use core::marker::PhantomData;
 
 use super::message::Message;
 use super::path_shape::{ParameterCount, PathProbe, PathShape};
-use crate::spec::EndpointSpec;
 
 /// Asks questions of `T`.
 #[derive(Debug)]
@@ -169,16 +168,16 @@ pub const fn assert_caller_known(is_caller: bool, message: &str) {
 /// Fails the compilation where a path argument reads another number of parameters than the
 /// template names.
 #[track_caller]
-pub const fn assert_path_parameters(read: Option<usize>, spec: &EndpointSpec) {
-    let named = parameters(spec.path);
+pub const fn assert_path_parameters(read: Option<usize>, path: &str, name: &str) {
+    let named = parameters(path);
     if let Some(read) = read
         && read != named
     {
         let message = Message::new()
             .text("the path ")
-            .text(spec.path)
+            .text(path)
             .text(" of `")
-            .text(spec.name)
+            .text(name)
             .text("` has ")
             .counted(named, "parameter")
             .text(", but this argument reads ")

@@ -1,5 +1,7 @@
 //! Endpoints that another crate lists.
 
+#![allow(clippy::unused_async, reason = "what is tried is the signature")]
+
 use aplomb::{Path, endpoint};
 
 /// Reads an order.

@@ -3,6 +3,7 @@
 mod category;
 mod code;
 mod expand;
+mod extension;
 mod problem;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,8 @@ use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields};
 
 use crate::errors::{Mistakes, Sink};
-use problem::{Extension, Problem};
+use extension::Extension;
+use problem::Problem;
 
 /// One variant of an enum, or a struct.
 pub(crate) struct Case<'a> {
@@ -79,7 +81,7 @@ fn case<'a>(
     problem: Option<Problem>,
     sink: &Sink<'_>,
 ) -> Option<Case<'a>> {
-    let extensions = problem::extensions(fields, sink);
+    let extensions = extension::extensions(fields, sink);
     let problem = problem?;
     if let (Problem::Transparent, Some(extension)) = (&problem, extensions.first()) {
         sink.report(

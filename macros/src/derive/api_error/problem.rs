@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use proc_macro2::TokenStream;
-use quote::ToTokens;
-use syn::{Attribute, Field, Fields, Ident};
+use syn::{Attribute, Fields, Ident};
 
 use super::category::{self, Category, Retryable};
 use super::code::{is_code, screaming_snake, title};
@@ -16,20 +14,6 @@ use crate::suggest;
 /// The options of `#[problem(<category>, …)]`.
 const OPTIONS: &[&str] = &["code", "title", "status", "retry_after", "effects", "pointer", "retryable"];
 const EXAMPLE: &str = "#[problem(conflict, code = \"INSUFFICIENT_FUNDS\")]";
-
-/// Members of a problem document that an extension cannot replace.
-const RESERVED: &[&str] = &[
-    "type",
-    "title",
-    "status",
-    "detail",
-    "instance",
-    "code",
-    "category",
-    "retryable",
-    "request_id",
-    "errors",
-];
 
 /// Which problem a case is.
 pub(crate) enum Problem {
@@ -51,14 +35,6 @@ pub(crate) struct Declared {
     pub(crate) retryable: bool,
 }
 
-/// A field that the document shows.
-pub(crate) struct Extension<'a> {
-    /// The field's name.
-    pub(crate) name: &'a Ident,
-    /// The field, for messages.
-    pub(crate) field: TokenStream,
-}
-
 impl Problem {
     /// Reads the attributes of a variant or struct; mistakes are reported.
     pub(crate) fn parse(
@@ -77,18 +53,14 @@ impl Problem {
             );
             return None;
         };
-        let (first, options) = match items.split_first() {
-            Some((Item::Option(first @ Argument { form: Form::Flag, .. }), options)) => (first, options),
-            _ => {
-                if !own.failed() {
-                    let names = suggest::list(category::names());
-                    sink.report(
-                        name,
-                        format!("the category of `{name}` comes first: write `{EXAMPLE}`; accepted: {names}, `transparent`"),
-                    );
-                }
-                return None;
+        let Some((Item::Option(first @ Argument { form: Form::Flag, .. }), options)) = items.split_first()
+        else {
+            if !own.failed() {
+                let names = suggest::list(category::names());
+                let message = format!("the category of `{name}` comes first: write `{EXAMPLE}`");
+                sink.report(name, format!("{message}; accepted: {names}, `transparent`"));
             }
+            return None;
         };
         if first.name() == "transparent" {
             transparent(first, options, fields, &own);
@@ -283,37 +255,4 @@ fn retryable(category: &Category, option: &Argument, sink: &Sink<'_>) -> bool {
         ),
     }
     false
-}
-
-/// The fields that say `#[problem(extension)]`.
-pub(crate) fn extensions<'a>(fields: &'a Fields, sink: &Sink<'_>) -> Vec<Extension<'a>> {
-    fields.iter().filter_map(|field| extension(field, sink)).collect()
-}
-
-fn extension<'a>(field: &'a Field, sink: &Sink<'_>) -> Option<Extension<'a>> {
-    let items = attribute_items(&field.attrs, "problem", "#[problem(extension)]", sink)?;
-    for item in &items {
-        match item {
-            Item::Option(option) if option.name() == "extension" => {
-                option.flag(sink);
-            }
-            Item::Option(option) => {
-                sink.report(&option.key, "a field may say `#[problem(extension)]` and nothing else");
-            }
-            Item::Value(value) => {
-                sink.report(&value.tokens, "a field may say `#[problem(extension)]` and nothing else");
-            }
-        }
-    }
-    let Some(name) = &field.ident else {
-        sink.report(&field.ty, "an extension takes the field's name, and this one has none: give it one");
-        return None;
-    };
-    if RESERVED.iter().any(|reserved| name == reserved) {
-        sink.report(
-            name,
-            format!("`{name}` is a member of every problem document: give the field another name"),
-        );
-    }
-    Some(Extension { name, field: name.to_token_stream() })
 }

@@ -14,16 +14,17 @@ fn judged(specs: &[EndpointSpec]) -> Vec<Verdict> {
     verdicts
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "reads as the versions do")]
+fn single(version: u32) -> Option<(u32, Option<u32>)> {
+    Some((version, Some(version)))
+}
+
 fn spec(method: Method, path: &'static str, version: Option<(u32, Option<u32>)>) -> EndpointSpec {
     let spec = EndpointSpec::new(method, path, "f");
     match version {
         Some((first, last)) => spec.with_version(VersionSpec::new(first, last)),
         None => spec,
     }
-}
-
-fn single(version: u32) -> Option<(u32, Option<u32>)> {
-    Some((version, Some(version)))
 }
 
 #[test]
@@ -97,8 +98,13 @@ fn equal_hashes_are_confirmed_by_their_text() {
 
 #[test]
 fn an_endpoint_with_mistakes_meets_nobody() {
-    let specs = [spec(Method::Get, "", None), spec(Method::Get, "", None)];
-    assert_eq!(judged(&specs), [Verdict::Mountable; 2]);
+    let specs = [
+        spec(Method::Get, "", None),
+        spec(Method::Get, "", None),
+        spec(Method::Get, "/a", single(1)),
+        spec(Method::Get, "/a", single(3)),
+    ];
+    assert_eq!(judged(&specs), [Verdict::Mountable; 4], "one of them may serve version 2");
 }
 
 #[test]
@@ -116,6 +122,42 @@ fn the_message_names_both() {
     const VERDICTS: [Verdict; 2] = verdicts(&SPECS);
     assert_mountable(&SPECS, &VERDICTS, 0);
     assert_mountable(&SPECS, &VERDICTS, 1);
+}
+
+/// As many routes as a large service has, compared in a constant: that it compiles shows that the
+/// compiler does not find it long (`long_running_const_eval` is denied by default).
+#[test]
+fn thousands_are_compared_in_a_constant() {
+    const COUNT: usize = 3_000;
+    static PATHS: [[u8; 29]; COUNT] = {
+        let mut paths = [*b"/organisations/{id}/units0000"; COUNT];
+        let mut index = 0;
+        while index < COUNT {
+            let (mut rest, mut position) = (index, 28);
+            while rest > 0 {
+                paths[index][position] = b"0123456789"[rest % 10];
+                rest /= 10;
+                position -= 1;
+            }
+            index += 1;
+        }
+        paths
+    };
+    static SPECS: [EndpointSpec; COUNT] = {
+        let mut specs = [EndpointSpec::new(Method::Get, "", "f"); COUNT];
+        let mut index = 0;
+        while index < COUNT {
+            if let Ok(path) = str::from_utf8(&PATHS[index]) {
+                specs[index] =
+                    EndpointSpec::new(Method::Get, path, "f").with_version(VersionSpec::new(1, None));
+            }
+            index += 1;
+        }
+        specs
+    };
+    static VERDICTS: [Verdict; COUNT] = verdicts(&SPECS);
+    assert_eq!(SPECS[2_999].path, "/organisations/{id}/units2999");
+    assert!(VERDICTS.iter().all(|verdict| *verdict == Verdict::Mountable));
 }
 
 /// Whether axum's own router takes all of them, each under every version that it serves.
