@@ -20,5 +20,7 @@ mod made_by_macro;
 mod names;
 #[path = "fixtures/pass/policies.rs"]
 mod policies;
+#[path = "fixtures/pass/readme.rs"]
+mod readme;
 #[path = "fixtures/pass/routes.rs"]
 mod routes;
