@@ -63,8 +63,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("route", "the path stands with its method: write `get = \"/path\"`"),
     ("method", "the method is a key of its own: write `get = \"/path\"`"),
     ("head", "a GET endpoint answers HEAD as well: write `get = \"/path\"`"),
-    ("options", "OPTIONS is answered for every path: leave it out"),
-    ("auth", "every endpoint is authenticated that is not `public`: leave it out"),
+    ("options", "OPTIONS is answered by a layer, such as one for CORS: leave it out"),
+    ("auth", "authentication is the whole API's, and `public` leaves an endpoint out of it: remove `auth`"),
 ];
 
 /// What to write instead of an unknown key: the nearest with its form and its promise, or all.
