@@ -1,13 +1,23 @@
 //! Production HTTP endpoints on axum.
 
+mod api;
 pub mod auth;
+pub mod clock;
 mod endpoint;
 pub mod extract;
-pub mod id;
+mod id;
+mod pipeline;
 pub mod policies;
+pub mod prelude;
 pub mod problem;
-pub mod respond;
+mod respond;
+mod secret;
+mod serve;
+mod settings;
 mod spec;
+mod start;
+pub mod store;
+pub mod testing;
 
 #[doc = include_str!("reference/api_error.md")]
 pub use aplomb_macros::ApiError;
@@ -19,12 +29,20 @@ pub use aplomb_macros::endpoint;
 pub use aplomb_macros::routes;
 pub use http::Uri;
 
+pub use crate::api::Api;
 pub use crate::endpoint::{Endpoint, IsList, Routes};
 pub use crate::extract::{Json, Path, Query};
-pub use crate::id::{Id, Resource};
+pub use crate::id::{Id, IdOverflow, InvalidId, Resource};
 pub use crate::problem::ApiError;
 pub use crate::respond::{Created, NoContent};
+pub use crate::secret::Secret;
+pub use crate::serve::serve;
 pub use crate::spec::{Access, EndpointSpec, Method, SourceLocation};
+pub use crate::start::{StartError, StartErrors};
+
+/// The result of a handler: an error is a [`Problem`](problem::Problem), which every
+/// [`ApiError`] turns into with `?`.
+pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 
 /// What the macros' output names. Not for use by hand; may change with any release.
 #[doc(hidden)]

@@ -1,5 +1,48 @@
 //! Who calls.
+//!
+//! An API has one way of authentication, set with [`Api::auth`](crate::Api::auth). It runs before
+//! any policy and before the body is read; what it finds is the [`Caller`] of limits, idempotency
+//! records and cursors.
 
+mod api_keys;
 mod caller;
 
+use core::fmt;
+
+use futures_util::future::BoxFuture;
+use http::HeaderValue;
+use http::request::Parts;
+
+pub use api_keys::ApiKeys;
 pub use caller::Caller;
+
+use crate::problem::Problem;
+use crate::start::StartError;
+
+/// A way to tell who calls.
+pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
+    /// The caller of a request.
+    fn authenticate<'a>(&'a self, head: &'a Parts) -> BoxFuture<'a, Authentication>;
+
+    /// What `WWW-Authenticate` says on a 401 (RFC 9110 §11.6.1).
+    fn challenge(&self) -> HeaderValue;
+
+    /// What is wrong with the settings, asked once at start.
+    fn start_errors(&self) -> Vec<StartError> {
+        Vec::new()
+    }
+}
+
+/// What authentication found.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Authentication {
+    /// A caller with valid credentials.
+    Caller(Caller),
+    /// No credentials.
+    Missing,
+    /// Credentials that are not valid; the reason is for the client.
+    Invalid(&'static str),
+    /// Cannot be told now.
+    Failed(Problem),
+}

@@ -6,9 +6,12 @@
 use core::future::Future;
 use core::pin::Pin;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
+
+use crate::problem::Problem;
 
 /// What came back from an endpoint, and from how far inside.
 #[derive(Debug)]
@@ -17,6 +20,18 @@ pub struct Answer {
     pub response: Response,
     /// Whether the handler ran.
     pub origin: Origin,
+}
+
+impl Answer {
+    /// A request that the pipeline refused.
+    pub(crate) fn refused(problem: Problem) -> Self {
+        Self { response: problem.into_response(), origin: Origin::Refused }
+    }
+
+    /// A handler that came to no answer of its own.
+    pub(crate) fn failed(problem: Problem) -> Self {
+        Self { response: problem.into_response(), origin: Origin::Handler }
+    }
 }
 
 /// Who made a response.
@@ -38,6 +53,31 @@ pub enum InHead {}
 /// Marks an argument that is taken from the whole request.
 #[derive(Debug)]
 pub enum InBody {}
+
+/// A request while its arguments are taken. It stands in one place and is lent to the extractors:
+/// each copy of it in a future would make that future, which every request allocates, as much
+/// larger.
+#[derive(Debug)]
+pub struct Incoming {
+    head: Option<Parts>,
+    body: Body,
+}
+
+impl Incoming {
+    fn new(request: Request) -> Self {
+        let (head, body) = request.into_parts();
+        Self { head: Some(head), body }
+    }
+
+    fn head(&mut self) -> &mut Parts {
+        self.head.as_mut().expect("only the last argument takes the whole request")
+    }
+
+    fn whole(&mut self) -> Request {
+        let head = self.head.take().expect("only the last argument takes the whole request");
+        Request::from_parts(head, core::mem::take(&mut self.body))
+    }
+}
 
 /// Any argument but the last: an extractor of the request's head.
 #[diagnostic::on_unimplemented(
@@ -87,7 +127,7 @@ pub trait LastArg<S, M>: Sized {
     const READS_BODY: bool;
 
     /// Takes the argument from the whole request.
-    fn take(request: Request, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
+    fn take(incoming: &mut Incoming, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
 #[diagnostic::do_not_recommend]
@@ -98,9 +138,8 @@ where
 {
     const READS_BODY: bool = false;
 
-    async fn take(request: Request, state: &S) -> Result<Self, Response> {
-        let (mut parts, _body) = request.into_parts();
-        T::from_request_parts(&mut parts, state).await.map_err(IntoResponse::into_response)
+    async fn take(incoming: &mut Incoming, state: &S) -> Result<Self, Response> {
+        T::from_request_parts(incoming.head(), state).await.map_err(IntoResponse::into_response)
     }
 }
 
@@ -112,8 +151,8 @@ where
 {
     const READS_BODY: bool = true;
 
-    async fn take(request: Request, state: &S) -> Result<Self, Response> {
-        T::from_request(request, state).await.map_err(IntoResponse::into_response)
+    async fn take(incoming: &mut Incoming, state: &S) -> Result<Self, Response> {
+        T::from_request(incoming.whole(), state).await.map_err(IntoResponse::into_response)
     }
 }
 
@@ -140,11 +179,11 @@ impl<S: Send + Sync> BodylessArg<S, InBody> for Request {}
 /// A function's arguments, taken in order, as a tuple.
 pub trait Args<S, M>: Sized {
     /// Takes all arguments; the first that cannot be taken refuses the request.
-    fn take(request: Request, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
+    fn take(incoming: &mut Incoming, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
 impl<S: Send + Sync> Args<S, ()> for () {
-    async fn take(_: Request, _: &S) -> Result<Self, Response> {
+    async fn take(_: &mut Incoming, _: &S) -> Result<Self, Response> {
         Ok(())
     }
 }
@@ -158,10 +197,9 @@ macro_rules! args {
             $($head: HeadArg<S, $marker> + Send,)*
             $last: LastArg<S, $last_marker> + Send,
         {
-            async fn take(request: Request, state: &S) -> Result<Self, Response> {
-                let (mut parts, body) = request.into_parts();
-                $(let $head = $head::take(&mut parts, state).await?;)*
-                let $last = $last::take(Request::from_parts(parts, body), state).await?;
+            async fn take(incoming: &mut Incoming, state: &S) -> Result<Self, Response> {
+                $(let $head = $head::take(incoming.head(), state).await?;)*
+                let $last = $last::take(incoming, state).await?;
                 Ok(($($head,)* $last,))
             }
         }
@@ -219,8 +257,9 @@ where
     Fut: Future<Output = R> + Send + 'static,
     R: 'static,
 {
+    let mut incoming = Incoming::new(request);
     Box::pin(async move {
-        match A::take(request, &state).await {
+        match A::take(&mut incoming, &state).await {
             Err(response) => Answer { response, origin: Origin::Refused },
             Ok(arguments) => Answer { response: respond(handler(arguments).await), origin: Origin::Handler },
         }

@@ -14,8 +14,8 @@ use core::marker::PhantomData;
 use axum::extract::Request;
 
 pub use adapt::{
-    Answer, AnswerFuture, Args, BodylessArg, HeadArg, InBody, InHead, LastArg, Origin, Respond, adapt,
-    respond,
+    Answer, AnswerFuture, Args, BodylessArg, HeadArg, InBody, InHead, Incoming, LastArg, Origin, Respond,
+    adapt, respond,
 };
 pub use conflict::{Verdict, assert_mountable, verdicts};
 pub use link::{FindPath, Here, Linked, PathArgument, There, link, link_to};

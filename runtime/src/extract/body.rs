@@ -1,5 +1,7 @@
 //! Reading a request's body, with the problem that each way of failing is.
 
+use core::fmt;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError};
@@ -14,6 +16,18 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, Problem> {
     }
 }
 
+/// A body of which nothing more came.
+#[derive(Debug)]
+pub(crate) struct Stalled;
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body stopped coming")
+    }
+}
+
+impl std::error::Error for Stalled {}
+
 /// The problem that a failure to read is.
 pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
     let mut cause = Some(error);
@@ -21,9 +35,7 @@ pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
         if error.is::<LengthLimitError>() {
             return Problem::new(&registry::BODY_TOO_LARGE);
         }
-        if let Some(error) = error.downcast_ref::<hyper::Error>()
-            && error.is_timeout()
-        {
+        if error.is::<Stalled>() {
             return Problem::new(&registry::REQUEST_TIMEOUT);
         }
         cause = error.source();

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
 
@@ -65,12 +65,18 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 #[cold]
 fn wrong<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
-    match error.classify() {
-        Category::Data => misshapen::<T>(bytes, error),
-        Category::Syntax | Category::Eof | Category::Io => {
-            Problem::new(&registry::MALFORMED_JSON).with_detail(error.to_string())
-        }
+    if error.classify() == Category::Data {
+        // A wrong shape can hide a mistake of syntax behind it, which is the graver one.
+        return match serde_json::from_slice::<IgnoredAny>(bytes) {
+            Ok(_) => misshapen::<T>(bytes, error),
+            Err(error) => malformed(&error),
+        };
     }
+    malformed(error)
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(&registry::MALFORMED_JSON).with_detail(error.to_string())
 }
 
 /// Reads once more, now keeping track of the path: the way without a mistake does not pay for it.

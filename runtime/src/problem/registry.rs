@@ -152,3 +152,31 @@ pub(crate) const fn for_status(status: u16) -> ProblemSpec {
     };
     ProblemSpec { category: Category::of_status(status), ..known.with_status(status) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f03_every_code_has_its_page() {
+        let pages = include_str!("../../../docs/problems.md");
+        for spec in ALL {
+            assert!(pages.contains(&format!("## {}\n\n{}. ", spec.code, spec.status)), "{}", spec.code);
+        }
+        assert_eq!(pages.matches("\n## ").count(), ALL.len());
+    }
+
+    #[test]
+    fn f03_codes_are_upper_case_words() {
+        let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        assert!(
+            ALL.iter()
+                .all(|spec| spec.code.bytes().all(plain) && spec.code.as_bytes()[0].is_ascii_uppercase())
+        );
+    }
+
+    #[test]
+    fn f05_no_problem_that_is_not_retryable_has_a_wait() {
+        assert!(ALL.iter().all(|spec| spec.retryable == Some(true) || spec.retry_after.is_none()));
+    }
+}

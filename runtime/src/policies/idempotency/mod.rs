@@ -1,2 +1,47 @@
+//! Idempotency keys: `idempotent` makes a retry return the first answer, and have one effect.
+//!
+//! A client draws a key for each operation and sends it with every try
+//! (`Idempotency-Key: 8e03978e-40d5-43dd-bc93-6894a57f9324`,
+//! draft-ietf-httpapi-idempotency-key-header). The first request with a key runs; while it runs,
+//! another is a 409 `IDEMPOTENCY_IN_FLIGHT`; when it has answered, every other gets the same answer
+//! with `Idempotent-Replayed: true`, for 24 hours unless `ttl` says otherwise. A key belongs to one
+//! caller and one route; with another path, query or body it is a 422 `IDEMPOTENCY_KEY_REUSED`.
+//!
+//! The handler runs in a task of its own: a client that hangs up, or a deadline, does not cancel
+//! it, and graceful shutdown waits for it.
+//!
+//! | the handler | the record |
+//! |---|---|
+//! | answers 2xx, 3xx, 4xx | keeps the answer |
+//! | answers 408, 425, 429, or an error without effects (`effects = none`) | is removed: a retry runs |
+//! | answers another 5xx, or panics | is UNKNOWN: a retry gets 500 `IDEMPOTENCY_OUTCOME_UNKNOWN` |
+//! | dies with its process | is UNKNOWN when the lease (30 s) lapses; with `on_crash = rerun` a retry runs |
+//!
+//! ```
+//! use core::time::Duration;
+//! use aplomb::policies::idempotency::IdempotencySpec;
+//!
+//! // `idempotent(ttl = "48h", optional)`
+//! let spec = IdempotencySpec::new().with_ttl(Duration::from_hours(48)).optional();
+//! assert!(spec.optional);
+//! ```
+
+mod canonical;
+mod decide;
+mod heart;
+mod identity;
+mod kept;
+pub(crate) mod key;
 mod spec;
+mod stage;
+mod store;
+
+pub(crate) use decide::{Running, running};
+pub(crate) use heart::Heart;
+pub(crate) use identity::Identities;
+pub use kept::Kept;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
+pub(crate) use stage::KeyedRun;
+pub use store::{
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
+};

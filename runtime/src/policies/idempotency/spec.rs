@@ -42,12 +42,7 @@ pub enum OnCrash {
 impl IdempotencySpec {
     /// Keys are required, from authenticated callers, and answers are kept for 24 hours.
     pub const fn new() -> Self {
-        Self {
-            ttl: Duration::from_secs(24 * 60 * 60),
-            optional: false,
-            anonymous: false,
-            on_crash: OnCrash::Unknown,
-        }
+        Self { ttl: Duration::from_hours(24), optional: false, anonymous: false, on_crash: OnCrash::Unknown }
     }
 
     /// Keeps answers for `ttl` from their completion.

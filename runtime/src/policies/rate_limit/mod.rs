@@ -1,2 +1,47 @@
+//! Rate limits: `rate_limit = "100/min"`, by token bucket.
+//!
+//! A bucket holds up to `burst` tokens (as many as the rate's number unless it says otherwise) and
+//! refills at the rate; a request takes one, or `cost`. In any period at most burst + limit
+//! requests pass. Several limits on one endpoint decide together: a request that one of them
+//! refuses takes from none.
+//!
+//! A refused request is a 429 `RATE_LIMITED` with `Retry-After`, in whole seconds, after which the
+//! same request is admitted if nothing else took the tokens. Every response of a limited endpoint
+//! carries
+//!
+//! | field | value |
+//! |---|---|
+//! | `X-RateLimit-Limit` | the burst |
+//! | `X-RateLimit-Remaining` | whole tokens left |
+//! | `X-RateLimit-Reset` | when the bucket is full, in Unix seconds |
+//! | `RateLimit-Policy`, `RateLimit` | the same as structured fields (draft-ietf-httpapi-ratelimit-headers), one item a limit |
+//!
+//! With several limits the `X-` fields speak for the one with the fewest tokens left.
+//!
+//! ```
+//! use core::time::Duration;
+//! use aplomb::policies::rate_limit::{Quota, decide};
+//! use aplomb::clock::Timestamp;
+//!
+//! let quota = Quota::new(100, Duration::from_mins(1), 2).unwrap();
+//! let now = Timestamp::from_micros(1_000_000);
+//! let first = decide(None, quota, 2, now);
+//! assert_eq!(first.reading.remaining, 0);
+//! assert_eq!(decide(first.arrival, quota, 1, now).reading.wait, Some(Duration::from_millis(600)));
+//! ```
+
+mod address;
+mod decide;
+mod fields;
+mod quota;
 mod spec;
+mod stage;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{Decision, Reading, decide, peek};
+pub use quota::Quota;
 pub use spec::{Algorithm, LimitBy, RateLimitSpec};
+pub(crate) use stage::Limits;
+pub use store::{Acquired, Bucket, Claim, LimitStore, Subject};

@@ -1,0 +1,177 @@
+//! What is compared: the same endpoint by hand, declared without a policy, declared with all.
+
+use aplomb::prelude::*;
+use axum::Router;
+use axum::body::Body;
+use axum::routing;
+use http::Request;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize)]
+struct User {
+    id: u64,
+    name: &'static str,
+    email: &'static str,
+    active: bool,
+}
+
+impl User {
+    const fn new(id: u64) -> Self {
+        Self { id, name: "Ada Lovelace", email: "ada@example.com", active: true }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Payment {
+    from: String,
+    to: String,
+    amount: i64,
+    note: Option<String>,
+}
+
+/// Reads a user.
+#[endpoint(get = "/users/{id}", public)]
+async fn bare_get(Path(id): Path<u64>) -> Json<User> {
+    Json(User::new(id))
+}
+
+/// Reads a user, with promises.
+#[endpoint(get = "/users/{id}", version = 1, rate_limit = "10000/s", timeout = "5s")]
+async fn full_get(Path(id): Path<u64>) -> Json<User> {
+    Json(User::new(id))
+}
+
+/// Makes a payment.
+#[endpoint(post = "/payments", public, not_idempotent = "nothing is kept")]
+async fn bare_post(Json(payment): Json<Payment>) -> Created<Payment> {
+    Created::new(payment)
+}
+
+/// Makes a payment, limited.
+#[endpoint(post = "/payments", version = 1, not_idempotent = "nothing is kept", rate_limit = "10000/s")]
+async fn limited_post(Json(payment): Json<Payment>) -> Created<Payment> {
+    Created::new(payment)
+}
+
+/// Makes a payment, with promises.
+#[endpoint(
+    post = "/payments",
+    version = 1,
+    idempotent,
+    rate_limit = "10000/s",
+    timeout = "5s",
+    body_limit = "64KiB"
+)]
+async fn full_post(Json(payment): Json<Payment>) -> Created<Payment> {
+    Created::new(payment)
+}
+
+async fn hand_get(axum::extract::Path(id): axum::extract::Path<u64>) -> axum::Json<User> {
+    axum::Json(User::new(id))
+}
+
+async fn hand_post(axum::Json(payment): axum::Json<Payment>) -> (http::StatusCode, axum::Json<Payment>) {
+    (http::StatusCode::CREATED, axum::Json(payment))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    HarnessGet,
+    HandGet,
+    BareGet,
+    FullGet,
+    HarnessPost,
+    HandPost,
+    BarePost,
+    LimitedPost,
+    FullPost,
+    Replay,
+}
+
+const NAMES: [(&str, Scenario); 10] = [
+    ("harness-get", Scenario::HarnessGet),
+    ("hand-get", Scenario::HandGet),
+    ("bare-get", Scenario::BareGet),
+    ("full-get", Scenario::FullGet),
+    ("harness-post", Scenario::HarnessPost),
+    ("hand-post", Scenario::HandPost),
+    ("bare-post", Scenario::BarePost),
+    ("limited-post", Scenario::LimitedPost),
+    ("full-post", Scenario::FullPost),
+    ("replay-post", Scenario::Replay),
+];
+
+const PAYMENT: &str = r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250,"note":"rent for May"}"#;
+
+impl Scenario {
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(other, _)| *other == name).map(|(_, scenario)| *scenario)
+    }
+
+    pub(crate) fn names() -> Vec<&'static str> {
+        NAMES.iter().map(|(name, _)| *name).collect()
+    }
+
+    pub(crate) const fn is_harness(self) -> bool {
+        matches!(self, Self::HarnessGet | Self::HarnessPost)
+    }
+
+    pub(crate) async fn router(self) -> Router {
+        match self {
+            Self::HarnessGet | Self::HarnessPost => Router::new(),
+            Self::HandGet => Router::new().route("/users/{id}", routing::get(hand_get)),
+            Self::HandPost => Router::new().route("/payments", routing::post(hand_post)),
+            Self::BareGet => open(aplomb::routes![bare_get]).await,
+            Self::FullGet => router(aplomb::routes![full_get]).await,
+            Self::BarePost => open(aplomb::routes![bare_post]).await,
+            Self::LimitedPost => router(aplomb::routes![limited_post]).await,
+            Self::FullPost | Self::Replay => router(aplomb::routes![full_post]).await,
+        }
+    }
+
+    pub(crate) fn request(self, number: u64) -> Request<Body> {
+        let request =
+            Request::builder().header("host", "localhost").header("authorization", "Bearer sk_test_alice");
+        match self {
+            Self::HandGet | Self::BareGet => request.uri("/users/7").body(Body::empty()),
+            Self::HarnessGet | Self::FullGet => request.uri("/v1/users/7").body(Body::empty()),
+            Self::HandPost | Self::BarePost => post(request.uri("/payments"), number),
+            Self::HarnessPost | Self::LimitedPost | Self::FullPost => {
+                post(request.uri("/v1/payments"), number)
+            }
+            Self::Replay => post(request.uri("/v1/payments"), 0),
+        }
+        .expect("a request")
+    }
+}
+
+fn post(request: http::request::Builder, number: u64) -> http::Result<Request<Body>> {
+    let request = request.method("POST").header("content-type", "application/json");
+    request.header("idempotency-key", format!("payment-{number:08}")).body(Body::from(PAYMENT))
+}
+
+async fn open(routes: Routes<()>) -> Router {
+    Api::new("Bench", routes).into_router(()).await.expect("a valid API")
+}
+
+async fn router(routes: Routes<()>) -> Router {
+    let keys = ApiKeys::parse("alice:sk_test_alice").expect("a key");
+    Api::new("Bench", routes).auth(keys).into_router(()).await.expect("a valid API")
+}
+
+/// Answers at once: what remains is the cost of asking.
+pub(crate) struct Canned;
+
+impl tower_service::Service<Request<Body>> for Canned {
+    type Response = http::Response<Body>;
+    type Error = core::convert::Infallible;
+    type Future = core::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut core::task::Context<'_>) -> core::task::Poll<Result<(), Self::Error>> {
+        core::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        core::future::ready(Ok(http::Response::new(Body::from("x"))))
+    }
+}

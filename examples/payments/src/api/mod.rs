@@ -1,0 +1,23 @@
+//! The endpoints: what each promises, and one call into the ledger.
+
+pub mod accounts;
+pub mod health;
+pub mod payments;
+
+use aplomb::prelude::*;
+
+use crate::app::App;
+
+/// All endpoints.
+pub fn routes() -> Routes<App> {
+    aplomb::routes![
+        accounts::open_account,
+        accounts::get_account,
+        accounts::deposit,
+        payments::create_payment,
+        payments::list_payments,
+        payments::get_payment,
+        payments::refund_payment,
+        health::health,
+    ]
+}

@@ -1,0 +1,161 @@
+use aplomb::{Id, Resource};
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, SqliteConnection};
+
+use super::row::parsed;
+use super::{Amount, Currency, Ledger, LedgerError, Owner};
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Resource)]
+#[resource(prefix = "acc")]
+#[non_exhaustive]
+pub struct Account {
+    /// Its identifier.
+    pub id: Id<Account>,
+    /// The name on it.
+    pub owner: Owner,
+    /// The only currency that it holds.
+    pub currency: Currency,
+    /// What it holds, in minor units; never below zero.
+    pub balance: i64,
+    /// Who opened it and alone may see and debit it.
+    #[serde(skip)]
+    pub(super) caller: String,
+}
+
+impl Ledger {
+    /// Opens an account for the caller, with nothing on it.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Busy`], [`LedgerError::Database`].
+    pub async fn open_account(
+        &self,
+        caller: &str,
+        owner: Owner,
+        currency: Currency,
+    ) -> Result<Account, LedgerError> {
+        let mut transaction = self.begin().await?;
+        let account = Account { id: Id::new(), owner, currency, balance: 0, caller: caller.to_owned() };
+        insert(&mut transaction, &account).await?;
+        transaction.commit().await?;
+        Ok(account)
+    }
+
+    /// An account of the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::AccountNotFound`] also if it belongs to somebody else.
+    pub async fn account(&self, caller: &str, id: Id<Account>) -> Result<Account, LedgerError> {
+        let mut connection = self.readers.acquire().await?;
+        owned(&mut connection, caller, id).await
+    }
+
+    /// Brings money from outside into an account of the caller, and returns the account after it.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::AccountNotFound`] also if it belongs to somebody else;
+    /// [`LedgerError::BalanceTooLarge`].
+    pub async fn deposit(
+        &self,
+        caller: &str,
+        id: Id<Account>,
+        amount: Amount,
+    ) -> Result<Account, LedgerError> {
+        let mut transaction = self.begin().await?;
+        let account = owned(&mut transaction, caller, id).await?.credited(amount)?;
+        save_balance(&mut transaction, &account).await?;
+        sqlx::query("INSERT INTO deposits (account, amount) VALUES (?, ?)")
+            .bind(id.to_string())
+            .bind(amount.minor_units())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(account)
+    }
+}
+
+impl Account {
+    /// The account with `amount` more.
+    pub(super) fn credited(mut self, amount: Amount) -> Result<Self, LedgerError> {
+        self.balance = self.balance.checked_add(amount.minor_units()).ok_or(LedgerError::BalanceTooLarge)?;
+        Ok(self)
+    }
+
+    /// The account with `amount` less.
+    pub(super) fn debited(mut self, amount: Amount) -> Result<Self, LedgerError> {
+        let available = self.balance;
+        if available < amount.minor_units() {
+            return Err(LedgerError::InsufficientFunds { available });
+        }
+        self.balance -= amount.minor_units();
+        Ok(self)
+    }
+}
+
+impl FromRow<'_, SqliteRow> for Account {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: parsed(row, "id")?,
+            owner: parsed(row, "owner")?,
+            currency: parsed(row, "currency")?,
+            balance: row.try_get("balance")?,
+            caller: row.try_get("caller")?,
+        })
+    }
+}
+
+/// The account, whoever owns it.
+pub(super) async fn find(connection: &mut SqliteConnection, id: Id<Account>) -> Result<Account, LedgerError> {
+    sqlx::query_as("SELECT id, caller, owner, currency, balance FROM accounts WHERE id = ?")
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await?
+        .ok_or(LedgerError::AccountNotFound(id))
+}
+
+/// The account, if it is the caller's.
+pub(super) async fn owned(
+    connection: &mut SqliteConnection,
+    caller: &str,
+    id: Id<Account>,
+) -> Result<Account, LedgerError> {
+    let account = find(connection, id).await?;
+    if account.caller == caller { Ok(account) } else { Err(LedgerError::AccountNotFound(id)) }
+}
+
+/// Takes `amount` from one account and gives it to the other: both, or neither with an error.
+pub(super) async fn transfer(
+    connection: &mut SqliteConnection,
+    from: Account,
+    to: Account,
+    amount: Amount,
+) -> Result<(), LedgerError> {
+    let (from, to) = (from.debited(amount)?, to.credited(amount)?);
+    save_balance(connection, &from).await?;
+    save_balance(connection, &to).await
+}
+
+async fn save_balance(connection: &mut SqliteConnection, account: &Account) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE accounts SET balance = ? WHERE id = ?")
+        .bind(account.balance)
+        .bind(account.id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn insert(connection: &mut SqliteConnection, account: &Account) -> Result<(), LedgerError> {
+    sqlx::query("INSERT INTO accounts (id, caller, owner, currency, balance) VALUES (?, ?, ?, ?, ?)")
+        .bind(account.id.to_string())
+        .bind(&account.caller)
+        .bind(account.owner.as_str())
+        .bind(account.currency.as_str())
+        .bind(account.balance)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

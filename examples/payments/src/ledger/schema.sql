@@ -1,0 +1,32 @@
+CREATE TABLE accounts (
+    id       TEXT    NOT NULL PRIMARY KEY,
+    caller   TEXT    NOT NULL,
+    owner    TEXT    NOT NULL,
+    currency TEXT    NOT NULL,
+    balance  INTEGER NOT NULL CHECK (balance >= 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE deposits (
+    account TEXT    NOT NULL REFERENCES accounts (id),
+    amount  INTEGER NOT NULL CHECK (amount > 0)
+) STRICT;
+
+-- Identifiers rise with time, so that they are also the order of the list. An account never changes
+-- hands: payer and payee are the callers that own the two accounts.
+CREATE TABLE payments (
+    id           TEXT    NOT NULL PRIMARY KEY,
+    from_account TEXT    NOT NULL REFERENCES accounts (id),
+    to_account   TEXT    NOT NULL REFERENCES accounts (id),
+    payer        TEXT    NOT NULL,
+    payee        TEXT    NOT NULL,
+    amount       INTEGER NOT NULL CHECK (amount > 0),
+    refunded     INTEGER NOT NULL DEFAULT 0 CHECK (refunded IN (0, 1)),
+    CHECK (from_account <> to_account)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX payments_by_payer ON payments (payer, id);
+CREATE INDEX payments_by_payee ON payments (payee, id);
+CREATE INDEX payments_by_from ON payments (from_account, id);
+CREATE INDEX payments_by_to ON payments (to_account, id);
+
+PRAGMA user_version = 1;

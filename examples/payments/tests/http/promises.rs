@@ -1,0 +1,106 @@
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use serde_json::json;
+
+use crate::service::{ALICE, BOB, Service, request};
+
+#[tokio::test]
+async fn the_same_key_pays_once() {
+    let service = Service::start().await;
+    let (alice, bob) = (service.account(ALICE, 100).await, service.account(BOB, 0).await);
+    let new = json!({ "from": alice, "to": bob, "amount": 30 });
+    let first = service.post_with("k", ALICE, "/v1/payments", &new).await.expect(201);
+    let second = service.post_with("k", ALICE, "/v1/payments", &new).await.expect(201);
+    assert_eq!(first.header("idempotent-replayed"), None);
+    assert_eq!(second.header("idempotent-replayed"), Some("true"));
+    assert_eq!(first.body, second.body);
+    assert_eq!(first.header("location"), second.header("location"));
+    assert_eq!(service.balance(ALICE, &alice).await, 70);
+}
+
+#[tokio::test]
+async fn every_post_requires_a_key() {
+    let service = Service::start().await;
+    let (account, payment) = ("acc_01HZQK7P3WVXBN4Y9MRDTJC8E6", "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6");
+    for path in [
+        "/v1/accounts".to_owned(),
+        format!("/v1/accounts/{account}/deposit"),
+        "/v1/payments".to_owned(),
+        format!("/v1/payments/{payment}/refund"),
+    ] {
+        let refused = service.send(request("POST", ALICE, &path), Body::empty()).await;
+        assert_eq!(refused.problem(), (400, "IDEMPOTENCY_KEY_MISSING".into()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn all_but_health_require_a_caller() {
+    let service = Service::start().await;
+    for path in ["/v1/accounts/x", "/v1/payments", "/v1/payments/x"] {
+        let refused = service.get("sk_test_carol", path).await;
+        assert_eq!(refused.problem(), (401, "UNAUTHENTICATED".into()), "{path}");
+    }
+    let health = axum::http::Request::get("/v1/health");
+    assert_eq!(service.send(health, Body::empty()).await.expect(200).body, json!({ "status": "ok" }));
+}
+
+#[tokio::test]
+async fn payments_are_limited_to_a_hundred_a_minute() {
+    let service = Service::start().await;
+    let account = service.account(ALICE, 0).await;
+    let mut admitted = 0;
+    // On a slow machine the limit gives back some while the burst is used up.
+    let refused = loop {
+        match service.pay(ALICE, &account, &account, 1).await {
+            refused if refused.status == 429 => break refused,
+            answer => assert_eq!(answer.expect(422).pointer(), Some("#/to")),
+        }
+        admitted += 1;
+        assert!(admitted < 1_000, "no limit");
+    };
+    assert!(admitted >= 100, "{admitted}");
+    assert_eq!(refused.problem(), (429, "RATE_LIMITED".into()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_ne!(service.pay(BOB, &account, &account, 1).await.status, 429);
+}
+
+#[tokio::test]
+async fn payments_that_arrive_meanwhile_neither_hide_nor_repeat_others() {
+    let service = Service::start().await;
+    let (alice, bob) = (service.account(ALICE, 100).await, service.account(BOB, 0).await);
+    let mut present = BTreeSet::new();
+    for _ in 0..9 {
+        present.insert(service.pay(ALICE, &alice, &bob, 1).await.expect(201).text("id"));
+    }
+    let (mut seen, mut path) = (Vec::new(), String::from("/v1/payments?limit=4"));
+    loop {
+        let page = service.get(BOB, &path).await.expect(200).body;
+        let rows = page["data"].as_array().expect("a list").iter();
+        seen.extend(rows.map(|row| row["id"].as_str().expect("an id").to_owned()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/payments?limit=4&cursor={cursor}");
+        service.pay(ALICE, &alice, &bob, 1).await.expect(201);
+    }
+    assert_eq!(seen, present.into_iter().rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_locked_ledger_is_a_503_that_leaves_the_key_free() {
+    let service = Service::start().await;
+    let (alice, bob) = (service.account(ALICE, 100).await, service.account(BOB, 0).await);
+    let new = json!({ "from": alice, "to": bob, "amount": 30 });
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(service.file());
+    let elsewhere = sqlx::SqlitePool::connect_with(options).await.expect("a connection");
+    let lock = elsewhere.begin_with("BEGIN IMMEDIATE").await.expect("the write lock");
+
+    let busy = service.post_with("k", ALICE, "/v1/payments", &new).await;
+    assert_eq!(busy.problem(), (503, "LEDGER_BUSY".into()));
+    assert_eq!(busy.header("retry-after"), Some("1"));
+    assert_eq!(busy.body["retryable"], true);
+
+    lock.rollback().await.expect("released");
+    let paid = service.post_with("k", ALICE, "/v1/payments", &new).await.expect(201);
+    assert_eq!(paid.header("idempotent-replayed"), None);
+    assert_eq!(service.balance(ALICE, &alice).await, 70);
+}

@@ -1,0 +1,177 @@
+//! The service as a process: its settings, its clients with broken connections, its end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+/// A running service. Killed when dropped, so that no failed test leaves one behind.
+struct Process {
+    child: Child,
+    address: String,
+    said: Vec<String>,
+}
+
+impl Process {
+    fn start() -> Self {
+        let mut child = command().stdout(Stdio::piped()).spawn().expect("the service's binary");
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        let mut said = Vec::new();
+        for line in output.lines() {
+            let line = line.expect("UTF-8");
+            said.push(line.clone());
+            if let Some(address) = line.strip_prefix("listening on http://") {
+                return Self { child, address: address.to_owned(), said };
+            }
+        }
+        panic!("the service did not start: {said:?}");
+    }
+
+    /// Asks it to stop, as an operator does.
+    fn terminate(&self) {
+        let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        assert!(killed.expect("kill").success());
+    }
+
+    fn wait(mut self) -> ExitStatus {
+        self.child.wait().expect("an end")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The service, on a port and with a ledger of its own.
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("APLOMB_") || name == "PAYMENTS_DB")
+    {
+        command.env_remove(name);
+    }
+    command.env("APLOMB_ADDR", "127.0.0.1:0");
+    command
+}
+
+fn run(settings: &[(&str, &str)]) -> Output {
+    command().envs(settings.iter().copied()).output().expect("the service's binary")
+}
+
+fn errors(output: &Output) -> Vec<String> {
+    assert_eq!(output.status.code(), Some(2), "the exit code of a wrong start");
+    let text = String::from_utf8(output.stderr.clone()).expect("UTF-8");
+    text.lines().filter(|line| line.starts_with("error: ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn ninety_payments_through_broken_connections_are_ninety_payments() {
+    let service = Process::start();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/retry_client.py");
+    let url = format!("http://{}", service.address);
+    let client = Command::new("python3").arg(script).args(["--url", &url]).output();
+    let output = client.expect("python3: install it, such as with `apt-get install python3`");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("every payment was made exactly once"), "{said}");
+}
+
+#[test]
+fn the_start_says_what_there_is() {
+    let service = Process::start();
+    let said = service.said.join("\n");
+    for expected in ["alice:sk_test_alice,bob:sk_test_bob", "POST   /v1/payments ", "GET    /v1/health "] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn a_request_that_runs_gets_its_answer_after_sigterm() {
+    let service = Process::start();
+    let mut stream = TcpStream::connect(&service.address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let body = r#"{"owner":"Alice","currency":"EUR"}"#;
+    let (first, rest) = body.split_at(10);
+    let head = format!(
+        "POST /v1/accounts HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk_test_alice\r\nidempotency-key: k\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{first}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("the head and a part of the body");
+    until_it_reads(&service.address);
+    service.terminate();
+    while TcpStream::connect(&service.address).is_ok() {
+        std::thread::yield_now();
+    }
+    stream.write_all(rest.as_bytes()).expect("the rest of the body");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response, and the end");
+    assert!(response.starts_with("HTTP/1.1 201"), "{response}");
+    assert_eq!(service.wait().code(), Some(0));
+}
+
+/// The service answers connections in turn: when it has answered a later one, it has the earlier.
+fn until_it_reads(address: &str) {
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream
+            .write_all(b"GET /v1/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .expect("a request");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("a response");
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    }
+}
+
+#[test]
+fn everything_that_is_set_wrongly_is_said_at_once() {
+    let output = run(&[
+        ("APLOMB_STORE", "redsi://"),
+        ("APLOMB_ADDR", "nonsense"),
+        ("APLOMB_LEASE", "5"),
+        ("APLOMB_MAX_RUN", "x"),
+        ("APLOMB_SECRET", "short"),
+        ("APLOMB_SHUTDOWN_GRACE", "1 minute"),
+        ("APLOMB_API_KEYS", "bob,alice:short"),
+        ("PAYMENTS_DB", "/nonexistent/payments.sqlite"),
+    ]);
+    let errors = errors(&output);
+    let expected = [
+        "error: APLOMB_STORE=\"redsi://\": no such store; accepted: memory:",
+        "error: APLOMB_ADDR=\"nonsense\": expected an address and a port",
+        "error: APLOMB_LEASE=\"5\": expected a whole number and a unit",
+        "error: APLOMB_MAX_RUN=\"x\": expected a whole number and a unit",
+        "error: APLOMB_SECRET=\"…\": expected at least 32 bytes",
+        "error: APLOMB_SHUTDOWN_GRACE=\"1 minute\": expected a whole number and a unit",
+        "error: APLOMB_API_KEYS=\"…\": entry 1: expected caller:key",
+        "error: APLOMB_API_KEYS=\"alice:…\": entry 2: expected caller:key",
+        "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",
+    ];
+    for start in expected {
+        assert_eq!(errors.iter().filter(|line| line.starts_with(start)).count(), 1, "{start} in {errors:#?}");
+    }
+    assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+}
+
+#[test]
+fn a_lease_that_is_too_short_is_refused() {
+    assert_eq!(
+        errors(&run(&[("APLOMB_LEASE", "299ms")])),
+        ["error: APLOMB_LEASE=\"299ms\": expected at least 300ms"]
+    );
+}
+
+#[test]
+fn an_address_that_is_taken_is_said() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let errors = errors(&run(&[("APLOMB_ADDR", &address)]));
+    assert_eq!(errors.len(), 1);
+    assert!(
+        errors[0].starts_with(&format!("error: APLOMB_ADDR=\"{address}\": cannot listen there")),
+        "{errors:?}"
+    );
+}

@@ -1,0 +1,141 @@
+//! From declarations to a router.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{MethodFilter, MethodRouter};
+
+use super::{Api, check};
+use crate::endpoint::Entry;
+use crate::pipeline::{EndpointService, Mounted, Run, Shared};
+use crate::policies::idempotency::{Heart, IdempotencyPolicy, Identities};
+use crate::policies::paginate::Cursors;
+use crate::policies::rate_limit::Limits;
+use crate::policies::version;
+use crate::secret::Secret;
+use crate::settings;
+use crate::spec::{EndpointSpec, Method};
+use crate::start::{StartError, StartErrors};
+use crate::store::Facets;
+
+/// All settings, judged.
+pub(super) struct Settings {
+    facets: Facets,
+    secret: Secret,
+    namespace: String,
+    lease: Duration,
+    max_run: Duration,
+}
+
+const SHORTEST_LEASE: Duration = Duration::from_millis(300);
+
+impl<S: Clone + Send + Sync + 'static> Api<S> {
+    pub(super) fn settings(&self, errors: &mut StartErrors) -> Option<Settings> {
+        check::endpoints(self, errors);
+        let facets = errors.collect(self.store.clone().into_facets());
+        if let Some(auth) = &self.auth {
+            errors.extend(auth.start_errors());
+        }
+        let secret = match &self.secret {
+            Some(secret) => Some(secret.clone()),
+            None => errors.collect(Secret::from_env()).map(|secret| secret.unwrap_or_else(Secret::random)),
+        };
+        let namespace = errors.collect(check::namespace(self));
+        let lease = errors.collect(self.lease_setting());
+        let quarter = Duration::from_mins(15);
+        let max_run = errors.collect(settings::duration("APLOMB_MAX_RUN", quarter, SHORTEST_LEASE));
+        Some(Settings {
+            facets: facets?,
+            secret: secret?,
+            namespace: namespace?,
+            lease: lease?,
+            max_run: max_run?,
+        })
+    }
+
+    fn lease_setting(&self) -> Result<Duration, StartError> {
+        match self.lease {
+            Some(lease) if lease < SHORTEST_LEASE => Err(StartError::new(format!(
+                "a lease of {lease:?} is too short; at least {SHORTEST_LEASE:?}"
+            ))),
+            Some(lease) => Ok(lease),
+            None => settings::duration("APLOMB_LEASE", Duration::from_secs(30), SHORTEST_LEASE),
+        }
+    }
+
+    pub(super) fn assemble(self, state: S, errors: &mut StartErrors) -> Router {
+        let Some(settings) = self.settings(errors) else { return Router::new() };
+        if !errors.is_empty() {
+            return Router::new();
+        }
+        let shared = Arc::new(self.shared(&settings, errors));
+        let newest = version::newest(self.routes.specs());
+        let (timeout, body_limit) = (self.timeout, self.body_limit);
+        let mut router = Router::new();
+        for entry in self.routes.into_entries() {
+            let run = run(entry, state.clone());
+            for route in version::routes(entry.spec, newest) {
+                let limits = errors.collect(Limits::new(entry.spec, &settings.namespace, &route)).flatten();
+                let mounted = Mounted {
+                    spec: entry.spec,
+                    route: route.clone(),
+                    reads_body: entry.reads_body,
+                    limits,
+                    idempotency: idempotency(entry.spec),
+                    timeout: entry.spec.timeout.unwrap_or(timeout),
+                    body_limit: entry.spec.body_limit.unwrap_or(body_limit),
+                    shared: Arc::clone(&shared),
+                };
+                let service = EndpointService::new(Arc::new(mounted), Arc::clone(&run));
+                router =
+                    router.route(&route, MethodRouter::new().on_service(filter(entry.spec.method), service));
+            }
+        }
+        router
+    }
+
+    fn shared(&self, settings: &Settings, errors: &mut StartErrors) -> Shared {
+        Shared {
+            facets: settings.facets.clone(),
+            identities: Identities::new(&settings.secret),
+            cursors: Cursors::new(&settings.secret),
+            auth: self.auth.clone().filter(|_| !self.open),
+            heart: errors.collect(self.heart(settings)).flatten(),
+            tracker: self.tracker.clone(),
+            lease: settings.lease,
+            problem_base: self.problem_base_or_default(),
+        }
+    }
+
+    fn heart(&self, settings: &Settings) -> Result<Option<Heart>, StartError> {
+        if self.routes.specs().all(|spec| idempotency(spec).is_none()) {
+            return Ok(None);
+        }
+        let heart = Heart::start(Arc::clone(&settings.facets.records), settings.lease, settings.max_run);
+        heart
+            .map(Some)
+            .map_err(|error| StartError::new(format!("the heartbeat thread cannot be started: {error}")))
+    }
+}
+
+fn run<S: Clone + Send + Sync + 'static>(entry: Entry<S>, state: S) -> Run {
+    Arc::new(move |request| (entry.call)(state.clone(), request))
+}
+
+fn idempotency(spec: &EndpointSpec) -> Option<crate::policies::idempotency::IdempotencySpec> {
+    match spec.idempotency {
+        IdempotencyPolicy::Idempotent(spec) => Some(spec),
+        IdempotencyPolicy::Undeclared | IdempotencyPolicy::NotIdempotent { .. } => None,
+    }
+}
+
+fn filter(method: Method) -> MethodFilter {
+    match method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+        Method::Put => MethodFilter::PUT,
+        Method::Patch => MethodFilter::PATCH,
+        Method::Delete => MethodFilter::DELETE,
+    }
+}

@@ -1,0 +1,134 @@
+//! What only the whole API shows to be wrong.
+
+use std::collections::HashMap;
+
+use super::Api;
+use crate::endpoint::PathShape;
+use crate::policies::idempotency::IdempotencyPolicy;
+use crate::policies::rate_limit::RateLimitSpec;
+use crate::spec::{Access, EndpointSpec};
+use crate::start::{StartError, StartErrors};
+
+pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
+    access(api, errors);
+    anonymous_keys(api, errors);
+    named_limits(api, errors);
+    problem_base(api, errors);
+    for spec in api.routes.specs() {
+        path_arguments(spec, errors);
+    }
+}
+
+/// The slug of the API in a shared store.
+pub(super) fn namespace<S>(api: &Api<S>) -> Result<String, StartError> {
+    let slug = api.namespace.clone().unwrap_or_else(|| slug(&api.name));
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=64).contains(&slug.len()) && slug.bytes().all(plain) {
+        return Ok(slug);
+    }
+    Err(StartError::new(format!(
+        "the namespace {slug:?} is not 1 to 64 characters of [a-z0-9-]; say Api::namespace(…)"
+    )))
+}
+
+fn slug(name: &str) -> String {
+    let words = name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
+}
+
+fn access<S>(api: &Api<S>, errors: &mut StartErrors) {
+    if api.auth.is_some() || api.open {
+        return;
+    }
+    let guarded = api.routes.specs().filter(|spec| spec.access == Access::Authenticated);
+    errors.extend(guarded.map(|spec| {
+        let name = named(spec);
+        StartError::new(format!(
+            "{name} wants a caller and the API has no authentication; say Api::auth(…), mark it `public`, or say \
+             Api::open() to let everybody in"
+        ))
+    }));
+}
+
+/// Without an identity, whoever knows a key gets its answer: that must be said.
+fn anonymous_keys<S>(api: &Api<S>, errors: &mut StartErrors) {
+    let unsaid = |spec: &&EndpointSpec| match spec.idempotency {
+        IdempotencyPolicy::Idempotent(idempotency) => {
+            !idempotency.anonymous && (api.open || spec.access == Access::Public)
+        }
+        _ => false,
+    };
+    errors.extend(api.routes.specs().filter(unsaid).map(|spec| {
+        let name = named(spec);
+        StartError::new(format!(
+            "{name} is idempotent and its callers have no identity; say `idempotent(anonymous)`, which asks for keys \
+             that cannot be guessed"
+        ))
+    }));
+}
+
+/// Endpoints that name the same limit share its buckets, so they must mean the same.
+fn named_limits<S>(api: &Api<S>, errors: &mut StartErrors) {
+    let mut seen: HashMap<&str, (&RateLimitSpec, &EndpointSpec)> = HashMap::new();
+    for spec in api.routes.specs() {
+        for (index, limit) in spec.rate_limits.iter().enumerate() {
+            let Some(name) = limit.name else { continue };
+            if spec.rate_limits[..index].iter().any(|other| other.name == limit.name) {
+                errors.push(StartError::new(format!("{} names the limit `{name}` twice", named(spec))));
+            }
+            let (first, first_spec) = *seen.entry(name).or_insert((limit, spec));
+            if !agree(first, limit) {
+                let (left, right) = (named(first_spec), named(spec));
+                errors.push(StartError::new(format!(
+                    "{left} and {right} declare the limit `{name}` differently"
+                )));
+            }
+        }
+    }
+}
+
+/// All but the cost, which is each endpoint's own.
+fn agree(left: &RateLimitSpec, right: &RateLimitSpec) -> bool {
+    left.with_cost(1) == right.with_cost(1)
+}
+
+fn problem_base<S>(api: &Api<S>, errors: &mut StartErrors) {
+    let Some(base) = &api.problem_base else { return };
+    let scheme = base.split_once(':').map_or("", |(scheme, _)| scheme);
+    let absolute = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && base.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));
+    if !absolute {
+        errors.push(StartError::new(format!("the problem base {base:?} is not an absolute URI")));
+    }
+}
+
+/// Compares what a `Path` argument reads with what the template names. The compiler has compared
+/// the numbers of common types; the names of a struct's fields are known only here.
+fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
+    let named_by_template: Vec<&str> = parameters(spec.path).collect();
+    for probe in spec.path_arguments.iter().flatten() {
+        let wrong = match probe() {
+            PathShape::Positional(count) if count != named_by_template.len() => format!("reads {count}"),
+            PathShape::Named(fields) => {
+                match fields.iter().find(|field| !named_by_template.contains(field)) {
+                    Some(field) => format!("reads `{field}`"),
+                    None => continue,
+                }
+            }
+            PathShape::Positional(_) | PathShape::Unknown => continue,
+        };
+        let names = named_by_template.join("`, `");
+        errors.push(StartError::new(format!(
+            "{}: its `Path` argument {wrong}; the path names `{names}`",
+            named(spec)
+        )));
+    }
+}
+
+fn parameters(path: &str) -> impl Iterator<Item = &str> {
+    path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+}
+
+fn named(spec: &EndpointSpec) -> String {
+    format!("`{}` ({} {})", spec.name, spec.method, spec.path)
+}

@@ -1,0 +1,200 @@
+//! An API: its endpoints and what they share.
+
+mod assemble;
+mod check;
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Authenticate;
+use crate::endpoint::Routes;
+use crate::secret::Secret;
+use crate::start::StartErrors;
+use crate::store::Store;
+
+/// The endpoints of a service, and what they share: store, authentication, defaults.
+///
+/// Settings from the environment are read when the service starts, and everything that is wrong is
+/// said at once.
+///
+/// | variable | | default |
+/// |---|---|---|
+/// | `APLOMB_STORE` | where promises are kept, for [`Store::from_env`] | `memory:` |
+/// | `APLOMB_API_KEYS` | callers and keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
+/// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors, hides record keys | random |
+/// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
+/// | `APLOMB_MAX_RUN` | how long a hung handler does | `15min` |
+pub struct Api<S> {
+    name: String,
+    namespace: Option<String>,
+    routes: Routes<S>,
+    store: Store,
+    auth: Option<Arc<dyn Authenticate>>,
+    open: bool,
+    secret: Option<Secret>,
+    problem_base: Option<String>,
+    timeout: Duration,
+    body_limit: u64,
+    lease: Option<Duration>,
+    tracker: TaskTracker,
+}
+
+impl<S: Clone + Send + Sync + 'static> Api<S> {
+    /// The deadline of endpoints that declare none.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// The largest request body, in bytes, of endpoints that declare none: 1 MiB.
+    pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
+
+    /// An API of these endpoints, on the memory store, without authentication: unless all are
+    /// `public`, say [`auth`](Self::auth) or [`open`](Self::open).
+    pub fn new(name: impl Into<String>, routes: Routes<S>) -> Self {
+        Self {
+            name: name.into(),
+            namespace: None,
+            routes,
+            store: Store::default(),
+            auth: None,
+            open: false,
+            secret: None,
+            problem_base: None,
+            timeout: Self::DEFAULT_TIMEOUT,
+            body_limit: Self::DEFAULT_BODY_LIMIT,
+            lease: None,
+            tracker: TaskTracker::new(),
+        }
+    }
+
+    /// Where promises are kept.
+    #[must_use]
+    pub fn store(mut self, store: Store) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// How callers are told.
+    #[must_use]
+    pub fn auth(mut self, auth: impl Authenticate) -> Self {
+        self.auth = Some(Arc::new(auth));
+        self
+    }
+
+    /// Lets everybody call every endpoint.
+    #[must_use]
+    pub fn open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
+    /// The slug under which the API's records stand in a shared store; made from the name unless
+    /// it is said. `[a-z0-9-]{1,64}`.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// The secret, in place of `APLOMB_SECRET`.
+    #[must_use]
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// What the `type` of a problem begins with, in place of `urn:aplomb:problem:`; its code
+    /// follows.
+    #[must_use]
+    pub fn problem_base(mut self, base: impl Into<String>) -> Self {
+        self.problem_base = Some(base.into());
+        self
+    }
+
+    /// The deadline of endpoints that declare none.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The largest request body, in bytes, of endpoints that declare none.
+    #[must_use]
+    pub fn body_limit(mut self, bytes: u64) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// How long a dead process blocks an idempotency key, in place of `APLOMB_LEASE`; at least
+    /// 300 ms.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// The requests under an idempotency key that are running. Close it and wait for it before a
+    /// process ends that serves the router itself; [`serve`](crate::serve) does.
+    pub fn tracker(&self) -> TaskTracker {
+        self.tracker.clone()
+    }
+
+    /// An axum router for these endpoints, to serve or to merge into another. It sets no fallback:
+    /// what none of the endpoints answers stays the other's.
+    ///
+    /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that limits by
+    /// address know the address.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the endpoints and the settings.
+    ///
+    /// ```no_run
+    /// # use aplomb::Api;
+    /// # async fn router(api: Api<()>) -> Result<axum::Router, aplomb::StartErrors> {
+    /// let router = axum::Router::new()
+    ///     .route("/", axum::routing::get(async || "the rest of the app"))
+    ///     .merge(api.into_router(()).await?);
+    /// # Ok(router)
+    /// # }
+    /// ```
+    #[expect(clippy::unused_async, reason = "stores that are not in memory connect here")]
+    pub async fn into_router(self, state: S) -> Result<Router, StartErrors> {
+        let mut errors = StartErrors::new();
+        let router = self.assemble(state, &mut errors);
+        errors.into_result().map(|()| router)
+    }
+
+    /// The method, route and name of each endpoint.
+    pub(crate) fn table(&self) -> Vec<(&'static str, String, &'static str)> {
+        let newest = crate::policies::version::newest(self.routes.specs());
+        let rows = |spec: &'static crate::EndpointSpec| {
+            let routes = crate::policies::version::routes(spec, newest).into_iter();
+            routes.map(|route| (spec.method.as_str(), route, spec.name))
+        };
+        self.routes.specs().flat_map(rows).collect()
+    }
+
+    pub(crate) fn problem_base_or_default(&self) -> String {
+        self.problem_base.clone().unwrap_or_else(|| crate::problem::TYPE_BASE.to_owned())
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What can be judged without the state.
+    pub(crate) fn start_errors(&self) -> StartErrors {
+        let mut errors = StartErrors::new();
+        let _ = self.settings(&mut errors);
+        errors
+    }
+}
+
+impl<S> fmt::Debug for Api<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("name", &self.name).field("routes", &self.routes).finish_non_exhaustive()
+    }
+}

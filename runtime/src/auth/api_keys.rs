@@ -1,0 +1,252 @@
+use core::fmt;
+use std::collections::HashMap;
+
+use futures_util::future::{BoxFuture, ready};
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{Authenticate, Authentication, Caller};
+use crate::settings;
+use crate::start::StartError;
+
+/// Callers by API key: `Authorization: Bearer <key>` (RFC 6750 §2.1).
+///
+/// Keys are kept as SHA-256 digests and compared in constant time. A caller may have several keys,
+/// so that they can be changed without a gap.
+///
+/// ```
+/// use aplomb::auth::ApiKeys;
+///
+/// let keys = ApiKeys::parse("alice:sk_test_alice,bob:sk_test_bob").unwrap();
+/// assert_eq!(keys.len(), 2);
+/// ```
+#[derive(Default)]
+pub struct ApiKeys {
+    by_prefix: HashMap<[u8; 8], Vec<Key>>,
+    errors: Vec<StartError>,
+}
+
+struct Key {
+    digest: [u8; 32],
+    caller: Caller,
+}
+
+/// The variable that [`ApiKeys::from_env`] reads.
+const VARIABLE: &str = "APLOMB_API_KEYS";
+
+const FORM: &str = "expected caller:key, separated by commas, such as alice:sk_live_4eC39HqLyj; \
+                    a key has 8 to 256 characters of [A-Za-z0-9._~+/=-], or is sha256: and 64 hex digits";
+
+impl ApiKeys {
+    /// The keys in `APLOMB_API_KEYS`, such as `alice:sk_live_4eC3…,bob:sha256:9f86d0…`. What is
+    /// wrong with them is said at start.
+    pub fn from_env() -> Self {
+        Self::read(None)
+    }
+
+    /// The keys in `APLOMB_API_KEYS`, or these where it is not set: for examples.
+    pub fn from_env_or(default: &str) -> Self {
+        Self::read(Some(default))
+    }
+
+    /// Keys in the form of `APLOMB_API_KEYS`.
+    ///
+    /// # Errors
+    ///
+    /// One for each entry that is wrong. None repeats a key.
+    pub fn parse(text: &str) -> Result<Self, Vec<StartError>> {
+        let keys = Self::parse_lenient(text);
+        if keys.errors.is_empty() { Ok(keys) } else { Err(keys.errors) }
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.by_prefix.values().map(Vec::len).sum()
+    }
+
+    /// Whether there are none, so that nobody may call.
+    pub fn is_empty(&self) -> bool {
+        self.by_prefix.is_empty()
+    }
+
+    fn read(default: Option<&str>) -> Self {
+        match settings::variable(VARIABLE) {
+            Ok(Some(text)) => Self::parse_lenient(&text),
+            Ok(None) => match default {
+                Some(text) => Self::parse_lenient(text),
+                None => Self::failed(StartError::new(format!("{VARIABLE} is not set: {FORM}"))),
+            },
+            Err(_) => Self::failed(StartError::variable(VARIABLE, "…", "the value is not UTF-8")),
+        }
+    }
+
+    fn failed(error: StartError) -> Self {
+        Self { errors: vec![error], ..Self::default() }
+    }
+
+    fn parse_lenient(text: &str) -> Self {
+        let mut keys = Self::default();
+        for (index, entry) in text.split(',').enumerate() {
+            if let Err(why) = keys.add(entry.trim()) {
+                let shown = shown(entry.trim());
+                keys.errors.push(StartError::variable(
+                    VARIABLE,
+                    &shown,
+                    format!("entry {}: {why}", index + 1),
+                ));
+            }
+        }
+        keys
+    }
+
+    fn add(&mut self, entry: &str) -> Result<(), &'static str> {
+        let (id, key) = entry.split_once(':').ok_or(FORM)?;
+        let name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.@".contains(&byte);
+        if id.is_empty() || id.len() > 128 || !id.bytes().all(name) {
+            return Err("expected a caller of 1 to 128 characters of [A-Za-z0-9_.@-] before the colon");
+        }
+        let digest = digest_of_entry(key).ok_or(FORM)?;
+        let keys = self.by_prefix.entry(prefix(&digest)).or_default();
+        if keys.iter().any(|known| known.digest == digest) {
+            return Err("the key is there already");
+        }
+        keys.push(Key { digest, caller: Caller::new(id) });
+        Ok(())
+    }
+
+    fn find(&self, token: &str) -> Option<&Caller> {
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let keys = self.by_prefix.get(&prefix(&digest))?;
+        keys.iter().find(|key| bool::from(key.digest.ct_eq(&digest))).map(|key| &key.caller)
+    }
+
+    fn look(&self, head: &Parts) -> Authentication {
+        let mut fields = head.headers.get_all(AUTHORIZATION).iter();
+        let Some(field) = fields.next() else { return Authentication::Missing };
+        if fields.next().is_some() {
+            return Authentication::Invalid("more than one Authorization field");
+        }
+        match bearer(field) {
+            None => Authentication::Invalid("expected Authorization: Bearer <key>"),
+            Some(token) => match self.find(token) {
+                Some(caller) => Authentication::Caller(caller.clone()),
+                None => Authentication::Invalid("the key is not known"),
+            },
+        }
+    }
+}
+
+fn bearer(field: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = field.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn prefix(digest: &[u8; 32]) -> [u8; 8] {
+    let mut prefix = [0; 8];
+    prefix.copy_from_slice(&digest[..8]);
+    prefix
+}
+
+fn digest_of_entry(key: &str) -> Option<[u8; 32]> {
+    if let Some(hex) = key.strip_prefix("sha256:") {
+        return from_hex(hex);
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~+/=-".contains(&byte);
+    let fits = (8..=256).contains(&key.len()) && key.bytes().all(allowed);
+    fits.then(|| Sha256::digest(key.as_bytes()).into())
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// The entry without its key.
+fn shown(entry: &str) -> String {
+    match entry.split_once(':') {
+        Some((id, _)) => format!("{id}:…"),
+        None => String::from("…"),
+    }
+}
+
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKeys").field("keys", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Authenticate for ApiKeys {
+    fn authenticate<'a>(&'a self, head: &'a Parts) -> BoxFuture<'a, Authentication> {
+        Box::pin(ready(self.look(head)))
+    }
+
+    fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static("Bearer")
+    }
+
+    fn start_errors(&self) -> Vec<StartError> {
+        self.errors.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(keys: &ApiKeys, fields: &[&str]) -> Authentication {
+        let request = fields
+            .iter()
+            .fold(http::Request::builder(), |request, field| request.header(AUTHORIZATION, *field));
+        keys.look(&request.body(()).expect("a request").into_parts().0)
+    }
+
+    #[test]
+    fn a_caller_may_have_several_keys() {
+        let keys = ApiKeys::parse("alice:sk_test_1,alice:sk_test_2").expect("valid");
+        for key in ["Bearer sk_test_1", "bearer sk_test_2"] {
+            assert!(matches!(look(&keys, &[key]), Authentication::Caller(caller) if caller.id() == "alice"));
+        }
+    }
+
+    #[test]
+    fn a_key_may_be_given_as_its_digest() {
+        let hex = "bd4b47dcf69ab2d5c8a3c3f9a4a20a0ef4a0ad2db4fa59e0c9a8e2f3aef3c9d1";
+        assert_eq!(ApiKeys::parse(&format!("alice:sha256:{hex}")).expect("valid").len(), 1);
+        assert!(ApiKeys::parse(&format!("alice:sha256:{}", &hex[1..])).is_err());
+    }
+
+    #[test]
+    fn credentials_that_are_not_valid() {
+        let keys = ApiKeys::parse("alice:sk_test_1").expect("valid");
+        for fields in [
+            &["Bearer sk_test_2"][..],
+            &["sk_test_1"],
+            &["Basic sk_test_1"],
+            &["Bearer"],
+            &[""],
+            &["Bearer sk_test_1", "Bearer sk_test_1"],
+        ] {
+            assert!(matches!(look(&keys, fields), Authentication::Invalid(_)), "{fields:?}");
+        }
+        assert!(matches!(look(&keys, &[]), Authentication::Missing));
+    }
+
+    #[test]
+    fn every_wrong_entry_is_named_and_no_key_is_shown() {
+        let errors =
+            ApiKeys::parse("alice:sk_test_1,bob,carl:short,eve:sk_test_1,:sk_test_3").expect_err("wrong");
+        assert_eq!(errors.len(), 4);
+        let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(text.contains("entry 2") && text.contains("\"carl:…\"") && text.contains("entry 5"));
+        assert!(!text.contains("sk_test") && !text.contains("short\""));
+    }
+}

@@ -1,0 +1,46 @@
+//! Who calls, before anything else is decided.
+
+use http::header::WWW_AUTHENTICATE;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+
+use super::context::Mounted;
+use crate::auth::{Authenticate, Authentication, Caller};
+use crate::problem::{Problem, registry};
+use crate::spec::Access;
+
+/// The caller. On a public endpoint credentials are looked at and never refused.
+pub(crate) async fn caller(mounted: &Mounted, head: &Parts) -> Result<Option<Caller>, Problem> {
+    let Some(auth) = &mounted.shared.auth else { return Ok(None) };
+    let public = mounted.spec.access == Access::Public;
+    if public && !head.headers.contains_key(http::header::AUTHORIZATION) {
+        return Ok(None);
+    }
+    match auth.authenticate(head).await {
+        Authentication::Caller(caller) => Ok(Some(caller)),
+        _ if public => Ok(None),
+        Authentication::Missing => Err(challenge(&**auth, None)),
+        Authentication::Invalid(why) => Err(challenge(&**auth, Some(why))),
+        Authentication::Failed(problem) => Err(problem),
+    }
+}
+
+/// The 401; only credentials that were there are said to be invalid (RFC 6750 §3.1).
+fn challenge(auth: &dyn Authenticate, invalid: Option<&'static str>) -> Problem {
+    let challenge = auth.challenge();
+    let value = match invalid {
+        None => challenge,
+        Some(_) => with_error(&challenge),
+    };
+    let detail = invalid.unwrap_or("the request has no credentials");
+    Problem::new(&registry::UNAUTHENTICATED).with_detail(detail).with_header(FIELD, value)
+}
+
+const FIELD: HeaderName = WWW_AUTHENTICATE;
+
+fn with_error(challenge: &HeaderValue) -> HeaderValue {
+    let text = challenge.to_str().unwrap_or_default();
+    let separator = if text.contains(' ') { "," } else { "" };
+    HeaderValue::try_from(format!("{text}{separator} error=\"invalid_token\""))
+        .unwrap_or_else(|_| challenge.clone())
+}

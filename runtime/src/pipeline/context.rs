@@ -1,0 +1,119 @@
+use core::fmt;
+use core::time::Duration;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use tokio_util::task::TaskTracker;
+
+use super::observe::RequestId;
+use crate::auth::{Authenticate, Caller};
+use crate::endpoint::AnswerFuture;
+use crate::policies::idempotency::{Heart, IdempotencySpec, Identities};
+use crate::policies::paginate::{Cursors, PaginationPolicy};
+use crate::policies::rate_limit::Limits;
+use crate::spec::EndpointSpec;
+use crate::store::Facets;
+
+/// Calls an endpoint's extractors and handler with the API's state.
+pub(crate) type Run = Arc<dyn Fn(Request) -> AnswerFuture + Send + Sync>;
+
+/// What the endpoints of an API share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) facets: Facets,
+    pub(crate) identities: Identities,
+    pub(crate) cursors: Cursors,
+    pub(crate) auth: Option<Arc<dyn Authenticate>>,
+    pub(crate) heart: Option<Heart>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) lease: Duration,
+    pub(crate) problem_base: String,
+}
+
+/// An endpoint under one route, with all that was decided at start.
+#[derive(Debug)]
+pub(crate) struct Mounted {
+    pub(crate) spec: &'static EndpointSpec,
+    /// The route's template with its version, such as `/v1/payments/{id}`.
+    pub(crate) route: String,
+    pub(crate) reads_body: bool,
+    pub(crate) limits: Option<Limits>,
+    pub(crate) idempotency: Option<IdempotencySpec>,
+    pub(crate) timeout: Duration,
+    pub(crate) body_limit: u64,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Mounted {
+    /// Whether nothing has to be decided before the extractors run.
+    pub(crate) fn is_direct(&self) -> bool {
+        let decides = self.limits.is_some() || self.idempotency.is_some() || self.shared.auth.is_some();
+        !decides && !matches!(self.spec.pagination, PaginationPolicy::Cursor(_))
+    }
+
+    /// Whether a request that failed can be sent again without doing a thing twice.
+    pub(crate) fn is_idempotent(&self) -> bool {
+        self.idempotency.is_some() || self.spec.method.is_idempotent()
+    }
+}
+
+/// What the stages and the extractors know of a request. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Context(Arc<Inner>);
+
+struct Inner {
+    mounted: Arc<Mounted>,
+    request_id: RequestId,
+    peer: Option<IpAddr>,
+    caller: Option<Caller>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        mounted: Arc<Mounted>,
+        request_id: RequestId,
+        peer: Option<IpAddr>,
+        caller: Option<Caller>,
+    ) -> Self {
+        Self(Arc::new(Inner { mounted, request_id, peer, caller }))
+    }
+
+    pub(crate) fn mounted(&self) -> &Mounted {
+        &self.0.mounted
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.mounted.shared
+    }
+
+    pub(crate) fn spec(&self) -> &'static EndpointSpec {
+        self.0.mounted.spec
+    }
+
+    pub(crate) fn route(&self) -> &str {
+        &self.0.mounted.route
+    }
+
+    pub(crate) fn cursors(&self) -> &Cursors {
+        &self.0.mounted.shared.cursors
+    }
+
+    pub(crate) fn request_id(&self) -> &RequestId {
+        &self.0.request_id
+    }
+
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        self.0.peer
+    }
+
+    pub(crate) fn caller(&self) -> Option<&Caller> {
+        self.0.caller.as_ref()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("route", &self.0.mounted.route).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,60 @@
+//! The response deadline.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use crate::endpoint::Answer;
+use crate::problem::{Problem, registry};
+
+pin_project! {
+    /// A future with a deadline. The timer is made only when the future first waits: most requests
+    /// of a fast service never need one.
+    pub(crate) struct Within<F> {
+        #[pin]
+        future: F,
+        timeout: Duration,
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+/// The future's output, or `None` if it has none after `timeout`.
+pub(crate) fn within<F: Future>(timeout: Duration, future: F) -> Within<F> {
+    Within { future, timeout, timer: None }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        let timeout = *this.timeout;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        timer.as_mut().poll(context).map(|()| None)
+    }
+}
+
+/// The 504 of a request that got no answer in time. What its handler does under an idempotency key
+/// goes on, so that a retry can have its answer.
+pub(crate) fn exceeded() -> Answer {
+    Answer::failed(Problem::new(&registry::DEADLINE_EXCEEDED).with_retry_after(Duration::from_secs(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_ends_what_waits_too_long() {
+        let second = Duration::from_secs(1);
+        assert_eq!(within(second, sleep(second * 2)).await, None);
+        assert_eq!(within(second * 2, sleep(second)).await, Some(()));
+    }
+}

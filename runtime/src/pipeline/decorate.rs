@@ -1,0 +1,51 @@
+//! The one door through which every response leaves.
+
+use axum::response::Response;
+
+use super::context::{Context, Mounted};
+use super::observe::{RequestId, X_REQUEST_ID};
+use crate::endpoint::Answer;
+use crate::policies::rate_limit::Reading;
+use crate::problem::{Effects, Occasion, Problem, rewrite};
+
+/// Turns an error into its problem document and logs what happened. Gives what the error says of
+/// its effects.
+pub(crate) fn tell(context: &Context, answer: &mut Answer) -> Effects {
+    document(context.mounted(), context.request_id(), answer)
+}
+
+/// Makes the answer ready to leave.
+pub(crate) fn close(
+    mounted: &Mounted,
+    id: &RequestId,
+    readings: Option<&[Reading]>,
+    mut answer: Answer,
+) -> Response {
+    document(mounted, id, &mut answer);
+    let headers = answer.response.headers_mut();
+    if let (Some(limits), Some(readings)) = (&mounted.limits, readings) {
+        limits.write(headers, readings);
+    }
+    headers.insert(X_REQUEST_ID, id.to_value());
+    answer.response
+}
+
+fn document(mounted: &Mounted, id: &RequestId, answer: &mut Answer) -> Effects {
+    let Some(problem) = rewrite(&mut answer.response, answer.origin) else { return Effects::Unknown };
+    let occasion = Occasion {
+        request_id: id.as_str(),
+        idempotent: mounted.is_idempotent(),
+        type_base: &mounted.shared.problem_base,
+    };
+    problem.write(&mut answer.response, Some(occasion));
+    log(mounted, id, &problem);
+    problem.effects()
+}
+
+fn log(mounted: &Mounted, id: &RequestId, problem: &Problem) {
+    if problem.status().is_server_error() {
+        let cause = problem.cause().unwrap_or("none given");
+        let (endpoint, request_id) = (mounted.spec.name, id.as_str());
+        tracing::error!(endpoint, request_id, code = problem.code(), cause, "an endpoint failed");
+    }
+}

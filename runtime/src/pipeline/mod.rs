@@ -1,0 +1,17 @@
+//! The way of a request: one fixed line of stages, in [`order`], and a file for each.
+
+mod authenticate;
+mod context;
+mod deadline;
+pub(crate) mod decorate;
+mod direct;
+pub(crate) mod handler;
+mod intake;
+pub(crate) mod limits;
+mod observe;
+mod order;
+mod service;
+
+pub(crate) use context::{Context, Mounted, Run, Shared};
+pub(crate) use observe::{RequestId, X_REQUEST_ID};
+pub(crate) use service::EndpointService;

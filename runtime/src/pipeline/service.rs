@@ -1,0 +1,71 @@
+use core::convert::Infallible;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context as TaskContext, Poll, ready};
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::Response;
+use tower_service::Service;
+
+use super::context::{Mounted, Run};
+use super::direct::Direct;
+use super::order;
+
+/// An endpoint under one route, as axum's router calls it.
+#[derive(Clone)]
+pub(crate) struct EndpointService {
+    mounted: Arc<Mounted>,
+    run: Run,
+}
+
+impl EndpointService {
+    pub(crate) fn new(mounted: Arc<Mounted>, run: Run) -> Self {
+        Self { mounted, run }
+    }
+}
+
+impl fmt::Debug for EndpointService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointService").field("mounted", &self.mounted).finish_non_exhaustive()
+    }
+}
+
+impl Service<Request> for EndpointService {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = EndpointFuture;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> EndpointFuture {
+        let mounted = Arc::clone(&self.mounted);
+        if mounted.is_direct() {
+            return EndpointFuture::Direct(Direct::new(mounted, &self.run, request));
+        }
+        EndpointFuture::Line(Box::pin(order::line(mounted, Arc::clone(&self.run), request)))
+    }
+}
+
+/// One request on its way through an endpoint.
+pub(crate) enum EndpointFuture {
+    /// Nothing to decide but the deadline.
+    Direct(Direct),
+    /// The whole line.
+    Line(Pin<Box<dyn Future<Output = Response> + Send>>),
+}
+
+impl Future for EndpointFuture {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let response = match &mut *self {
+            Self::Direct(direct) => ready!(Pin::new(direct).poll(context)),
+            Self::Line(line) => ready!(line.as_mut().poll(context)),
+        };
+        Poll::Ready(Ok(response))
+    }
+}

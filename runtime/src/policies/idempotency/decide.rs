@@ -1,0 +1,96 @@
+//! The decisions of idempotency, without any I/O.
+
+use http::StatusCode;
+
+use super::spec::OnCrash;
+use crate::clock::Timestamp;
+use crate::endpoint::Origin;
+use crate::problem::Effects;
+
+/// How a run is settled with its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settlement {
+    /// The response is kept and replayed.
+    Keep,
+    /// The key is free again.
+    Abort,
+    /// Nobody knows what happened.
+    Unknown,
+}
+
+/// How a run is settled that came to an answer.
+pub(crate) fn settle(origin: Origin, status: StatusCode, effects: Effects) -> Settlement {
+    if origin == Origin::Refused || effects == Effects::None {
+        return Settlement::Abort;
+    }
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+            Settlement::Abort
+        }
+        status if status.is_server_error() => Settlement::Unknown,
+        _ => Settlement::Keep,
+    }
+}
+
+/// What a RUNNING record is, seen at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Running {
+    /// Its run goes on.
+    Held,
+    /// Its run is gone, and it may run again.
+    Rerun,
+    /// Its run is gone, and nobody knows its outcome.
+    Unknown,
+}
+
+/// Whether a lease still holds.
+pub(crate) fn running(lease_until: Timestamp, on_crash: OnCrash, now: Timestamp) -> Running {
+    match on_crash {
+        _ if now < lease_until => Running::Held,
+        OnCrash::Rerun => Running::Rerun,
+        OnCrash::Unknown => Running::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a16_what_the_handler_answered_is_kept() {
+        for status in [200, 201, 204, 303, 400, 404, 409, 422] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(settle(Origin::Handler, status, Effects::Unknown), Settlement::Keep, "{status}");
+        }
+    }
+
+    #[test]
+    fn a16_refusals_and_answers_without_effects_free_the_key() {
+        let conflict = StatusCode::CONFLICT;
+        assert_eq!(settle(Origin::Refused, conflict, Effects::Unknown), Settlement::Abort);
+        assert_eq!(
+            settle(Origin::Handler, StatusCode::SERVICE_UNAVAILABLE, Effects::None),
+            Settlement::Abort
+        );
+        for status in [408, 425, 429] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(settle(Origin::Handler, status, Effects::Unknown), Settlement::Abort, "{status}");
+        }
+    }
+
+    #[test]
+    fn a16_any_other_5xx_is_unknown() {
+        for status in [500, 502, 503, 504] {
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(settle(Origin::Handler, status, Effects::Unknown), Settlement::Unknown, "{status}");
+        }
+    }
+
+    #[test]
+    fn a14_a_lapsed_lease_reruns_only_where_declared() {
+        let (early, end) = (Timestamp::from_micros(9), Timestamp::from_micros(10));
+        assert_eq!(running(end, OnCrash::Unknown, early), Running::Held);
+        assert_eq!(running(end, OnCrash::Unknown, end), Running::Unknown);
+        assert_eq!(running(end, OnCrash::Rerun, end), Running::Rerun);
+    }
+}

@@ -1,0 +1,233 @@
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+use super::kept::Kept;
+use super::spec::OnCrash;
+use crate::store::StoreFuture;
+
+/// The records of idempotency keys.
+///
+/// A record goes `ABSENT → RUNNING → DONE → ABSENT`. It is RUNNING under a lease, which the process
+/// that runs the request renews; a lease that lapsed means that this process is gone. Every write
+/// names the token that the runner drew, which fences off a runner that lost its record. Time is
+/// the store's own.
+///
+/// | state | `begin`, same request | `begin`, other request |
+/// |---|---|---|
+/// | ABSENT | `Started` | `Started` |
+/// | RUNNING | `InFlight` (`Started` for its own token) | `Mismatch` |
+/// | lapsed, rerun | `Started` | `Mismatch` |
+/// | lapsed, else | `Unknown` | `Mismatch` |
+/// | DONE | `Done` | `Mismatch` |
+/// | UNKNOWN | `Unknown` | `Mismatch` |
+pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
+    /// Takes the record for a run, or tells what is there.
+    ///
+    /// **Atomic**: of several calls for one ABSENT record exactly one is `Started`. **Idempotent**
+    /// for its own token: asked again it is `Started` again. After an `abort` of the token it is
+    /// `Aborted` for one lease, so that a call that was late in the network leaves no ghost.
+    ///
+    /// **Expiry**: the lease ends `lease` after the store's now.
+    ///
+    /// **Crash** before: nothing is there. After, with the answer lost: the record is RUNNING until
+    /// its lease ends; the caller therefore repeats `abort` until that is confirmed.
+    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun>;
+
+    /// Renews leases; the answer says of each whether it was still held. A lapsed lease is not
+    /// renewed.
+    ///
+    /// **Atomic** per lease. **Crash** before: the leases end as they were. After: renewed.
+    fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>>;
+
+    /// Writes the outcome of a run, to be kept for `ttl` from now.
+    ///
+    /// Compares the token and never the lease: RUNNING, lapsed or UNKNOWN with this token becomes
+    /// DONE, and so does an ABSENT record (the store lost it); DONE with this token stays. With
+    /// another token nothing is written and the answer is what is there.
+    ///
+    /// **Atomic**. **Expiry**: never before `ttl` has passed. **Crash** before: the lease lapses,
+    /// and the record becomes UNKNOWN or is run again. After: DONE, for whoever asks.
+    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed>;
+
+    /// Removes the record if it is RUNNING with this token, and leaves a marker for `lease` that
+    /// makes a late `begin` of the same token do nothing.
+    ///
+    /// **Atomic**, and harmless when repeated. **Crash** before: the lease lapses. After: ABSENT.
+    fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()>;
+
+    /// Decides an UNKNOWN record by hand: with a response it is DONE for `ttl`, without it is
+    /// ABSENT, so that the next request runs. `false` if the record is not UNKNOWN.
+    ///
+    /// **Atomic**. **Crash** before: still UNKNOWN. After: decided.
+    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool>;
+}
+
+impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
+    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
+        (**self).begin(begin)
+    }
+
+    fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>> {
+        (**self).heartbeat(leases, lease)
+    }
+
+    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed> {
+        (**self).complete(complete)
+    }
+
+    fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()> {
+        (**self).abort(lease, marker)
+    }
+
+    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
+        (**self).resolve(key, response, ttl)
+    }
+}
+
+/// The name of a record: a keyed hash of caller, route and key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordKey([u8; 32]);
+
+impl RecordKey {
+    /// The record with this name.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The name.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordKey(")?;
+        self.0[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str("…)")
+    }
+}
+
+/// What a request is, so that another request under its key is found out: a keyed SHA-256, with
+/// the version of the rule by which it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    version: u8,
+    digest: [u8; 32],
+}
+
+impl Fingerprint {
+    /// A fingerprint by this version of the rule.
+    pub const fn new(version: u8, digest: [u8; 32]) -> Self {
+        Self { version, digest }
+    }
+
+    /// The version of the rule.
+    pub const fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// The digest.
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+}
+
+/// The fencing token of a run: 128 random bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token(u128);
+
+impl Token {
+    /// A token that no other run has.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// The token with these bits.
+    pub const fn from_u128(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The token's bits.
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
+/// A request that wants to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Begin {
+    /// The record.
+    pub key: RecordKey,
+    /// What the request is.
+    pub fingerprint: Fingerprint,
+    /// The run's token.
+    pub token: Token,
+    /// How long the record stays RUNNING without a heartbeat.
+    pub lease: Duration,
+    /// What a retry meets when the lease lapsed.
+    pub on_crash: OnCrash,
+    /// How long an UNKNOWN record stays.
+    pub ttl: Duration,
+}
+
+/// A run's hold on a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The record.
+    pub key: RecordKey,
+    /// The run's token.
+    pub token: Token,
+}
+
+/// The outcome of a run.
+#[derive(Debug, Clone)]
+pub struct Complete {
+    /// The run.
+    pub lease: Lease,
+    /// What the request was, for a record that the store lost.
+    pub fingerprint: Fingerprint,
+    /// What is kept.
+    pub outcome: Outcome,
+    /// How long.
+    pub ttl: Duration,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// With a response.
+    Response(Kept),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// What `begin` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Begun {
+    /// Nothing: the record is RUNNING with this token.
+    Started,
+    /// Another run.
+    InFlight,
+    /// A response.
+    Done(Kept),
+    /// A run whose outcome nobody knows.
+    Unknown,
+    /// A record of another request under the same key.
+    Mismatch,
+    /// The marker that this very token was aborted.
+    Aborted,
+}
+
+/// What `complete` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Completed {
+    /// The outcome is written.
+    Written,
+    /// Another run has the record: nothing was written; this is what is there.
+    Lost(Begun),
+}

@@ -1,0 +1,194 @@
+use core::fmt;
+
+use axum::extract::{FromRequestParts, OriginalUri};
+use http::request::Parts;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::cursor::Binding;
+use super::page::{Page, links};
+use super::spec::{PageLimits, PaginationPolicy};
+use crate::pipeline::Context;
+use crate::problem::{FieldError, Location, Problem, registry};
+
+/// Which page a request wants: up to [`limit`](Self::limit) items after a key of type `K`.
+///
+/// `K` is the sort key of an item with its unique tie-breaker, whatever the query compares by.
+pub struct PageRequest<K> {
+    after: Option<K>,
+    limit: u32,
+    list: List,
+}
+
+/// The list that is asked for: whatever stays the same from page to page.
+#[derive(Debug)]
+struct List {
+    context: Option<Context>,
+    path: String,
+    filters: Vec<(String, String)>,
+}
+
+impl<K> PageRequest<K> {
+    /// The key of the last item of the page before; `None` for the first page.
+    pub const fn after(&self) -> Option<&K> {
+        self.after.as_ref()
+    }
+
+    /// The number of items that the page has at most.
+    pub const fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
+    /// How many rows to read: one more than the page has, which tells whether there is a next.
+    pub const fn fetch_limit(&self) -> usize {
+        self.limit as usize + 1
+    }
+
+    /// The page of `rows`, of which up to [`fetch_limit`](Self::fetch_limit) were read in order.
+    pub fn page<T>(&self, mut rows: Vec<T>, key: impl FnOnce(&T) -> K) -> Page<T>
+    where
+        K: Serialize,
+    {
+        let has_more = rows.len() > self.limit();
+        rows.truncate(self.limit());
+        let next = rows.last().filter(|_| has_more).map(key).map(|key| self.list.cursor(&key));
+        match next.transpose() {
+            Err(problem) => Page::failed(problem),
+            Ok(next) => {
+                let links = links(&self.list.path, &self.list.filters, next.as_deref(), self.limit);
+                Page::new(rows, next, links)
+            }
+        }
+    }
+}
+
+impl List {
+    fn cursor<K: Serialize>(&self, key: &K) -> Result<String, Problem> {
+        let Some(context) = &self.context else { return Err(unmounted()) };
+        context.cursors().write(key, &self.binding(context)).map_err(Problem::internal)
+    }
+
+    fn read<K: DeserializeOwned>(&self, cursor: &str) -> Result<K, Problem> {
+        let Some(context) = &self.context else { return Err(unmounted()) };
+        context.cursors().read(cursor, &self.binding(context))
+    }
+
+    fn binding<'a>(&'a self, context: &'a Context) -> Binding<'a> {
+        Binding { route: context.route(), filters: &self.filters, caller: context.caller() }
+    }
+}
+
+fn unmounted() -> Problem {
+    Problem::internal("`PageRequest` makes cursors only in an endpoint of an `Api`")
+}
+
+impl<K> fmt::Debug for PageRequest<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PageRequest")
+            .field("limit", &self.limit)
+            .field("first", &self.after.is_none())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, K> FromRequestParts<S> for PageRequest<K>
+where
+    S: Send + Sync,
+    K: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let context = parts.extensions.get::<Context>().cloned();
+        let limits = match context.as_ref().map(|context| context.spec().pagination) {
+            Some(PaginationPolicy::Cursor(limits)) => limits,
+            _ => PageLimits::default(),
+        };
+        let mut query = Query::read(parts.uri.query().unwrap_or_default())?;
+        let limit = limit(query.limit.as_deref(), limits)?;
+        query.filters.sort_unstable();
+        let list = List { context, path: path(parts), filters: query.filters };
+        let after = query.cursor.map(|cursor| list.read(&cursor)).transpose()?;
+        Ok(Self { after, limit, list })
+    }
+}
+
+/// The path as the client sent it, also where the API is nested in another router.
+fn path(parts: &Parts) -> String {
+    let original = parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri);
+    original.unwrap_or(&parts.uri).path().to_owned()
+}
+
+#[derive(Default)]
+struct Query {
+    limit: Option<String>,
+    cursor: Option<String>,
+    filters: Vec<(String, String)>,
+}
+
+impl Query {
+    fn read(text: &str) -> Result<Self, Problem> {
+        let mut query = Self::default();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()).into_owned() {
+            let place = match name.as_str() {
+                "limit" => &mut query.limit,
+                "cursor" => &mut query.cursor,
+                _ => {
+                    query.filters.push((name, value));
+                    continue;
+                }
+            };
+            if place.replace(value).is_some() {
+                return Err(invalid(name, "REPEATED", "the parameter stands more than once"));
+            }
+        }
+        Ok(query)
+    }
+}
+
+/// The number of items: the default without `limit`, at most the maximum.
+fn limit(asked: Option<&str>, limits: PageLimits) -> Result<u32, Problem> {
+    let Some(asked) = asked else { return Ok(limits.default) };
+    let refused = || invalid(String::from("limit"), "NOT_POSITIVE", "expected a whole number above zero");
+    if asked.is_empty() || !asked.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(refused());
+    }
+    match asked.parse::<u32>().unwrap_or(u32::MAX) {
+        0 => Err(refused()),
+        asked => Ok(asked.min(limits.max)),
+    }
+}
+
+fn invalid(parameter: String, code: &'static str, detail: &'static str) -> Problem {
+    Problem::new(&registry::INVALID_PARAMETER)
+        .with_detail(format!("the query parameter `{parameter}` cannot be read"))
+        .with_error(FieldError::new(Location::Parameter(parameter.into()), code, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: PageLimits = PageLimits::new(50, 100);
+
+    #[test]
+    fn d04_the_limit_has_a_default_and_a_maximum() {
+        assert_eq!(limit(None, LIMITS).expect("absent"), 50);
+        assert_eq!(limit(Some("7"), LIMITS).expect("within"), 7);
+        assert_eq!(limit(Some("101"), LIMITS).expect("over"), 100);
+        assert_eq!(limit(Some("99999999999999999999"), LIMITS).expect("far over"), 100);
+    }
+
+    #[test]
+    fn d04_what_is_no_positive_number_is_refused() {
+        for wrong in ["0", "-1", "", "x", "1.5", "+1", " 1", "0x1", "00"] {
+            assert_eq!(limit(Some(wrong), LIMITS).expect_err(wrong).status(), 400);
+        }
+    }
+
+    #[test]
+    fn repeated_parameters_are_refused() {
+        assert!(Query::read("limit=1&limit=2").is_err());
+        assert!(Query::read("cursor=1&x=2&cursor=1").is_err());
+    }
+}

@@ -1,0 +1,63 @@
+use core::fmt;
+use std::net::IpAddr;
+
+use super::decide::Reading;
+use super::quota::Quota;
+use crate::auth::Caller;
+use crate::store::StoreFuture;
+
+/// The buckets of rate limits.
+///
+/// Time is the store's own. A bucket needs no record while it is full, so records expire when it
+/// is: at the arrival time.
+pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
+    /// Takes the tokens of every claim, or of none.
+    ///
+    /// **Atomic**: no other call sees, or takes from, a part of the claims; a refused call changes
+    /// nothing. The claims of one call name different buckets.
+    ///
+    /// **Crash** before: nothing was taken. After, with the answer lost: the tokens are taken and
+    /// the request was not served; buckets refill by themselves.
+    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired>;
+}
+
+/// Tokens that a request takes from one bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// Which bucket.
+    pub bucket: Bucket<'a>,
+    /// How it refills.
+    pub quota: Quota,
+    /// How many tokens; at most the quota's burst.
+    pub cost: u64,
+}
+
+/// One bucket: a limit, and whose requests it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bucket<'a> {
+    /// The limit: the same number wherever the same limit is declared.
+    pub limit: u64,
+    /// Whose requests.
+    pub subject: Subject<'a>,
+}
+
+/// Whose requests share a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Subject<'a> {
+    /// One caller's.
+    Caller(&'a Caller),
+    /// One client address's; an IPv6 address stands for its /64.
+    Address(IpAddr),
+    /// All.
+    Everyone,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acquired {
+    /// Whether the request may go on. Then every reading is after taking; else nothing was taken.
+    pub admitted: bool,
+    /// The buckets' state, in the order of the claims.
+    pub readings: Vec<Reading>,
+}

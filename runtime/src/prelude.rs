@@ -1,0 +1,13 @@
+//! What most files with endpoints need: `use aplomb::prelude::*;`.
+
+pub use axum::extract::State;
+
+pub use crate::api::Api;
+pub use crate::auth::{ApiKeys, Caller};
+pub use crate::extract::{Json, Path, Query};
+pub use crate::id::Id;
+pub use crate::policies::paginate::{Page, PageRequest};
+pub use crate::problem::Problem;
+pub use crate::respond::{Created, NoContent};
+pub use crate::store::Store;
+pub use crate::{ApiError, Resource, Result, Routes, endpoint, routes};

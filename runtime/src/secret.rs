@@ -1,0 +1,133 @@
+//! The service's secret, and the keys that are made from it, one a purpose.
+
+use core::fmt;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::settings;
+use crate::start::StartError;
+
+/// The secret from which record keys, fingerprints and cursors get their keys (HKDF-SHA-256,
+/// RFC 5869). All instances of a service must share it.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The fewest bytes of a secret.
+    pub const LEAST_BYTES: usize = 32;
+
+    /// This secret.
+    ///
+    /// # Errors
+    ///
+    /// If it has fewer than [`LEAST_BYTES`](Self::LEAST_BYTES).
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, StartError> {
+        let bytes = bytes.into();
+        if bytes.len() < Self::LEAST_BYTES {
+            let length = bytes.len();
+            return Err(StartError::new(format!(
+                "a secret of {length} bytes is too short; at least 32 are needed"
+            )));
+        }
+        Ok(Self(bytes))
+    }
+
+    /// A secret that no other process has.
+    pub fn random() -> Self {
+        let bytes: [u8; 32] = rand::random();
+        Self(bytes.to_vec())
+    }
+
+    /// `APLOMB_SECRET`; `None` where it is not set.
+    pub(crate) fn from_env() -> Result<Option<Self>, StartError> {
+        let Some(value) = settings::variable("APLOMB_SECRET")? else { return Ok(None) };
+        if value.len() < Self::LEAST_BYTES {
+            let found = format!("expected at least 32 bytes, found {}", value.len());
+            return Err(StartError::variable("APLOMB_SECRET", "…", found));
+        }
+        Ok(Some(Self(value.into_bytes())))
+    }
+
+    /// The key for one purpose.
+    pub(crate) fn key(&self, purpose: &str) -> Key {
+        let mut okm = [0; 32];
+        Hkdf::<Sha256>::new(Some(b"aplomb/1"), &self.0)
+            .expand(purpose.as_bytes(), &mut okm)
+            .expect("32 bytes are within what HKDF-SHA-256 gives");
+        Key(Hmac::new_from_slice(&okm).expect("HMAC takes keys of any length"))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The key of one purpose, ready for HMAC-SHA-256 (RFC 2104).
+#[derive(Clone)]
+pub(crate) struct Key(Hmac<Sha256>);
+
+impl Key {
+    /// Starts a keyed hash.
+    pub(crate) fn hash(&self) -> KeyedHash {
+        KeyedHash(self.0.clone())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// A keyed hash over parts, each with its length in front, so that no two lists of parts read
+/// alike.
+pub(crate) struct KeyedHash(Hmac<Sha256>);
+
+impl KeyedHash {
+    pub(crate) fn part(mut self, bytes: &[u8]) -> Self {
+        self.add(bytes);
+        self
+    }
+
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into_bytes().into()
+    }
+
+    pub(crate) fn verify(self, tag: &[u8]) -> bool {
+        self.0.verify_truncated_left(tag).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_together() {
+        let key = Secret::random().key("test");
+        let hash = |parts: &[&[u8]]| parts.iter().fold(key.hash(), |hash, part| hash.part(part)).finish();
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+        assert_ne!(hash(&[b"ab"]), hash(&[b"ab", b""]));
+    }
+
+    #[test]
+    fn purposes_have_keys_of_their_own() {
+        let secret = Secret::random();
+        assert_ne!(secret.key("a").hash().finish(), secret.key("b").hash().finish());
+    }
+
+    #[test]
+    fn short_secrets_are_refused() {
+        assert!(Secret::new([1; 31]).is_err());
+        assert!(Secret::new([1; 32]).is_ok());
+    }
+}

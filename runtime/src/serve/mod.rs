@@ -1,0 +1,133 @@
+//! A whole service: settings, state, socket, shutdown.
+
+pub(crate) mod accept;
+pub(crate) mod fallback;
+mod signal;
+
+use core::fmt::Write as _;
+use core::future::Future;
+use core::time::Duration;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use self::accept::Served;
+
+use crate::api::Api;
+use crate::settings;
+use crate::start::{StartError, StartErrors};
+
+/// Serves an API until SIGTERM or SIGINT, or says everything that keeps it from starting.
+///
+/// `connect` makes the state, such as `App::connect`; its error is said with the others, line by
+/// line where it is a [`StartErrors`].
+///
+/// | variable | | default |
+/// |---|---|---|
+/// | `APLOMB_ADDR` | the address to listen on | `127.0.0.1:3000` |
+/// | `APLOMB_SHUTDOWN_GRACE` | how long requests may take to end after the signal | `30s` |
+///
+/// On the signal it takes no new connections, ends idle ones, lets requests finish, then waits for
+/// requests that run under an idempotency key. The exit code is 0; 1 if something had to be cut off
+/// or the socket failed; 2 if it did not start. Unlike a router of
+/// [`into_router`](Api::into_router) it answers what no endpoint does with problem documents, too.
+pub async fn serve<S, F, C, E>(api: Api<S>, connect: C) -> ExitCode
+where
+    S: Clone + Send + Sync + 'static,
+    C: FnOnce() -> F,
+    F: Future<Output = Result<S, E>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (table, tracker) = (table(&api), api.tracker());
+    match start(api, connect).await {
+        Err(errors) => {
+            errors.iter().for_each(|error| eprintln!("error: {error}"));
+            ExitCode::from(2)
+        }
+        Ok(started) => {
+            println!("{table}listening on http://{}", started.address);
+            started.run(tracker).await
+        }
+    }
+}
+
+struct Started {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    grace: Duration,
+}
+
+impl Started {
+    async fn run(self, tracker: TaskTracker) -> ExitCode {
+        let served =
+            accept::until(self.listener, self.router, signal::received(), self.grace, &tracker).await;
+        match served {
+            Served::Finished => ExitCode::SUCCESS,
+            Served::CutOff => {
+                eprintln!("error: requests did not end within {:?} and were cut off", self.grace);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+async fn start<S, F, C, E>(api: Api<S>, connect: C) -> Result<Started, StartErrors>
+where
+    S: Clone + Send + Sync + 'static,
+    C: FnOnce() -> F,
+    F: Future<Output = Result<S, E>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut errors = api.start_errors();
+    let address = errors.collect(address());
+    let thirty = Duration::from_secs(30);
+    let grace = errors.collect(settings::duration("APLOMB_SHUTDOWN_GRACE", thirty, Duration::ZERO));
+    let state = connect().await.map_err(|error| errors.extend_from(error.into())).ok();
+    let listener = match address {
+        Some(address) => errors.collect(listen(address).await),
+        None => None,
+    };
+    errors.into_result()?;
+    let (Some(state), Some((listener, address)), Some(grace)) = (state, listener, grace) else {
+        return Err(StartErrors::from(StartError::new("the service did not start")));
+    };
+    let router = fallback::with_problems(api.problem_base_or_default(), api.into_router(state).await?);
+    Ok(Started { listener, address, router, grace })
+}
+
+fn address() -> Result<SocketAddr, StartError> {
+    let value = settings::variable("APLOMB_ADDR")?.unwrap_or_else(|| String::from("127.0.0.1:3000"));
+    value.parse().map_err(|_| {
+        StartError::variable(
+            "APLOMB_ADDR",
+            &value,
+            "expected an address and a port, such as 127.0.0.1:3000 or [::]:80",
+        )
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let refused = |error: std::io::Error| {
+        let why = format!("cannot listen there: {error}; choose a free port, or one that this user may open");
+        StartError::variable("APLOMB_ADDR", &address.to_string(), why)
+    };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
+}
+
+fn table<S: Clone + Send + Sync + 'static>(api: &Api<S>) -> String {
+    let mut text = format!("{}\n", api.name());
+    let rows = api.table();
+    let width = rows.iter().map(|(_, route, _)| route.len()).max().unwrap_or(0);
+    for (method, route, name) in rows {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "  {method:<6} {route:<width$}  {name}");
+    }
+    text
+}

@@ -1,0 +1,62 @@
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+/// What went wrong with a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The store did not answer, or not in time. Whether it did what was asked is not known.
+    Unavailable(String),
+    /// The store has no room for another record. Nothing was done.
+    Full,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(why) => write!(f, "the store does not answer: {why}"),
+            Self::Full => f.write_str("the store is full"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// The answer of a store: there at once, as memory's always is, or later.
+pub struct StoreFuture<'a, T>(Inner<'a, T>);
+
+enum Inner<'a, T> {
+    Ready(Option<Result<T, StoreError>>),
+    Later(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>),
+}
+
+impl<'a, T> StoreFuture<'a, T> {
+    /// An answer that is there.
+    pub const fn ready(result: Result<T, StoreError>) -> Self {
+        Self(Inner::Ready(Some(result)))
+    }
+
+    /// An answer that takes a trip.
+    pub fn later(future: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Self {
+        Self(Inner::Later(Box::pin(future)))
+    }
+}
+
+impl<T> fmt::Debug for StoreFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreFuture")
+    }
+}
+
+impl<T: Unpin> Future for StoreFuture<'_, T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Inner::Ready(result) => Poll::Ready(result.take().expect("polled only until it is ready")),
+            Inner::Later(future) => future.as_mut().poll(context),
+        }
+    }
+}

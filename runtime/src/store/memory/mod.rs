@@ -1,0 +1,7 @@
+//! Everything in this process's memory, within bounds. Gone with the process.
+
+mod limits;
+mod records;
+
+pub use limits::MemoryLimits;
+pub use records::MemoryRecords;

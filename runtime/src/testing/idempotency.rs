@@ -1,0 +1,331 @@
+//! What every [`IdempotencyStore`] must do.
+//!
+//! Each case takes a fresh store and a way to let its time pass.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Elapse;
+use crate::policies::idempotency::{
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
+    RecordKey, Token,
+};
+
+/// Makes a test of every case: `idempotency_store_suite!(async { (store, time) })`, where `store`
+/// is an `Arc` of a fresh [`IdempotencyStore`] and `time` an [`Elapse`](crate::testing::Elapse).
+#[macro_export]
+macro_rules! idempotency_store_suite {
+    ($setup:expr) => {
+        $crate::__suite! { idempotency, $setup,
+            a08_of_concurrent_begins_one_starts
+            a08_begin_is_idempotent_for_its_own_token
+            a08_an_aborted_token_begins_no_more
+            a08_abort_frees_the_key
+            a08_abort_of_another_token_changes_nothing
+            a08_abort_does_not_undo_an_answer
+            a09_mismatch_outranks_every_state
+            a10_a_running_record_is_in_flight
+            a12_a_heartbeat_renews_a_lease
+            a12_a_lapsed_or_lost_lease_is_not_renewed
+            a12_complete_compares_the_token_and_never_the_lease
+            a12_complete_of_a_lost_record_writes_it
+            a14_a_lapsed_record_is_unknown
+            a14_a_lapsed_record_is_run_again_where_declared
+            a15_an_unknown_outcome_stays_unknown
+            a19_a_replaced_run_cannot_complete
+            a19_unknown_records_can_be_resolved
+            a20_a_response_comes_back_as_it_was
+            a21_a_response_without_its_body_comes_back_so
+            a22_an_answer_lives_as_long_as_it_should
+            a22_an_unknown_record_ends
+        }
+    };
+}
+
+const LEASE: Duration = Duration::from_millis(400);
+const TTL: Duration = Duration::from_millis(1200);
+
+fn begin() -> Begin {
+    Begin {
+        key: RecordKey::new([1; 32]),
+        fingerprint: Fingerprint::new(1, [2; 32]),
+        token: Token::random(),
+        lease: LEASE,
+        on_crash: OnCrash::Unknown,
+        ttl: TTL,
+    }
+}
+
+fn lease(begin: &Begin) -> Lease {
+    Lease { key: begin.key, token: begin.token }
+}
+
+fn kept(text: &'static str) -> Kept {
+    let response =
+        http::Response::builder().status(201).header("location", "/x").header("content-type", "text/plain");
+    let (head, ()) = response.body(()).expect("a response").into_parts();
+    Kept::new(&head, Some(Bytes::from_static(text.as_bytes())))
+}
+
+fn complete(begin: &Begin, outcome: Outcome) -> Complete {
+    Complete { lease: lease(begin), fingerprint: begin.fingerprint, outcome, ttl: TTL }
+}
+
+async fn start(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> Begun {
+    store.begin(begin).await.expect("the store answers")
+}
+
+async fn end(store: &Arc<impl IdempotencyStore>, begin: &Begin, text: &'static str) -> Completed {
+    let complete = complete(begin, Outcome::Response(kept(text)));
+    store.complete(&complete).await.expect("the store answers")
+}
+
+async fn beat(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
+    store.heartbeat(&[lease(begin)], LEASE).await.expect("the store answers")[0]
+}
+
+async fn abort(store: &Arc<impl IdempotencyStore>, begin: &Begin) {
+    store.abort(lease(begin), LEASE).await.expect("the store answers");
+}
+
+/// What a retry with a token of its own meets.
+async fn retry(store: &Arc<impl IdempotencyStore>) -> Begun {
+    start(store, &begin()).await
+}
+
+/// Of many begins at once exactly one starts; the others find it in flight.
+pub async fn a08_of_concurrent_begins_one_starts(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let tasks: Vec<_> = (0..32)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { retry(&store).await })
+        })
+        .collect();
+    let mut started = 0;
+    for task in tasks {
+        match task.await.expect("no panic") {
+            Begun::Started => started += 1,
+            other => assert_eq!(other, Begun::InFlight),
+        }
+    }
+    assert_eq!(started, 1);
+}
+
+/// Asked again with the same token, because the reply was lost, it is started again.
+pub async fn a08_begin_is_idempotent_for_its_own_token(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let begin = begin();
+    assert_eq!(start(&store, &begin).await, Begun::Started);
+    assert_eq!(start(&store, &begin).await, Begun::Started);
+    assert_eq!(retry(&store).await, Begun::InFlight);
+}
+
+/// A begin that arrives after its abort takes nothing, for one lease.
+pub async fn a08_an_aborted_token_begins_no_more(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    let late = begin();
+    abort(&store, &late).await;
+    assert_eq!(start(&store, &late).await, Begun::Aborted);
+    assert_eq!(retry(&store).await, Begun::Started);
+    time.elapse(LEASE).await;
+    assert_ne!(start(&store, &late).await, Begun::Aborted);
+}
+
+/// After an abort the next request runs; aborting again is harmless.
+pub async fn a08_abort_frees_the_key(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let first = begin();
+    start(&store, &first).await;
+    abort(&store, &first).await;
+    abort(&store, &first).await;
+    assert_eq!(retry(&store).await, Begun::Started);
+}
+
+/// Only the run itself can abort.
+pub async fn a08_abort_of_another_token_changes_nothing(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    start(&store, &begin()).await;
+    abort(&store, &begin()).await;
+    assert_eq!(retry(&store).await, Begun::InFlight);
+}
+
+/// An answer that is written stays.
+pub async fn a08_abort_does_not_undo_an_answer(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let first = begin();
+    start(&store, &first).await;
+    end(&store, &first, "done").await;
+    abort(&store, &first).await;
+    assert_eq!(retry(&store).await, Begun::Done(kept("done")));
+}
+
+/// Another request under the key is told so, whatever the record's state.
+pub async fn a09_mismatch_outranks_every_state(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    let first = begin();
+    let other = || Begin { fingerprint: Fingerprint::new(1, [3; 32]), ..begin() };
+    start(&store, &first).await;
+    assert_eq!(start(&store, &other()).await, Begun::Mismatch, "running");
+    time.elapse(LEASE).await;
+    assert_eq!(start(&store, &other()).await, Begun::Mismatch, "lapsed");
+    end(&store, &first, "done").await;
+    assert_eq!(start(&store, &other()).await, Begun::Mismatch, "done");
+
+    let second = Begin { key: RecordKey::new([4; 32]), ..begin() };
+    start(&store, &second).await;
+    store.complete(&complete(&second, Outcome::Unknown)).await.expect("the store answers");
+    let other = Begin { key: second.key, ..other() };
+    assert_eq!(start(&store, &other).await, Begun::Mismatch, "unknown");
+}
+
+/// While a run goes on, a retry is told so.
+pub async fn a10_a_running_record_is_in_flight(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    start(&store, &begin()).await;
+    assert_eq!(retry(&store).await, Begun::InFlight);
+}
+
+/// With heartbeats a record runs longer than its lease.
+pub async fn a12_a_heartbeat_renews_a_lease(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    let first = begin();
+    start(&store, &first).await;
+    for _ in 0..3 {
+        time.elapse(LEASE / 2).await;
+        assert!(beat(&store, &first).await);
+    }
+    assert_eq!(retry(&store).await, Begun::InFlight);
+}
+
+/// A heartbeat tells a run that it has lost its record.
+pub async fn a12_a_lapsed_or_lost_lease_is_not_renewed(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    let first = begin();
+    assert!(!beat(&store, &first).await, "absent");
+    start(&store, &first).await;
+    assert!(!beat(&store, &begin()).await, "another token");
+    time.elapse(LEASE).await;
+    assert!(!beat(&store, &first).await, "lapsed");
+}
+
+/// A run that was thought dead, and was not, still writes its answer.
+pub async fn a12_complete_compares_the_token_and_never_the_lease(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    let first = begin();
+    start(&store, &first).await;
+    time.elapse(LEASE).await;
+    assert_eq!(retry(&store).await, Begun::Unknown);
+    assert_eq!(end(&store, &first, "late").await, Completed::Written);
+    assert_eq!(end(&store, &first, "again").await, Completed::Written, "told twice");
+    assert_eq!(retry(&store).await, Begun::Done(kept("late")));
+}
+
+/// If the store lost the record, its answer is written all the same.
+pub async fn a12_complete_of_a_lost_record_writes_it(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    assert_eq!(end(&store, &begin(), "kept").await, Completed::Written);
+    assert_eq!(retry(&store).await, Begun::Done(kept("kept")));
+}
+
+/// Nobody knows what a dead run did.
+pub async fn a14_a_lapsed_record_is_unknown(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    start(&store, &begin()).await;
+    time.elapse(LEASE).await;
+    assert_eq!(retry(&store).await, Begun::Unknown);
+    assert_eq!(retry(&store).await, Begun::Unknown);
+}
+
+/// Where the endpoint declares that a rerun is harmless, one retry runs.
+pub async fn a14_a_lapsed_record_is_run_again_where_declared(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    let rerun = || Begin { on_crash: OnCrash::Rerun, ..begin() };
+    start(&store, &rerun()).await;
+    assert_eq!(start(&store, &rerun()).await, Begun::InFlight);
+    time.elapse(LEASE).await;
+    assert_eq!(start(&store, &rerun()).await, Begun::Started);
+    assert_eq!(start(&store, &rerun()).await, Begun::InFlight);
+}
+
+/// An outcome that nobody knows is told to every retry.
+pub async fn a15_an_unknown_outcome_stays_unknown(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let first = begin();
+    start(&store, &first).await;
+    let done = store.complete(&complete(&first, Outcome::Unknown)).await;
+    assert_eq!(done.expect("the store answers"), Completed::Written);
+    assert_eq!(retry(&store).await, Begun::Unknown);
+    assert_eq!(end(&store, &first, "known").await, Completed::Written, "its own token may still tell");
+    assert_eq!(retry(&store).await, Begun::Done(kept("known")));
+}
+
+/// A run whose record another run has taken writes nothing and learns what is there.
+pub async fn a19_a_replaced_run_cannot_complete(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    let rerun = || Begin { on_crash: OnCrash::Rerun, ..begin() };
+    let (first, second) = (rerun(), rerun());
+    start(&store, &first).await;
+    time.elapse(LEASE).await;
+    start(&store, &second).await;
+    assert_eq!(end(&store, &first, "first").await, Completed::Lost(Begun::InFlight));
+    assert_eq!(end(&store, &second, "second").await, Completed::Written);
+    assert_eq!(end(&store, &first, "first").await, Completed::Lost(Begun::Done(kept("second"))));
+    assert_eq!(retry(&store).await, Begun::Done(kept("second")));
+}
+
+/// An operator decides what nobody knows, and nothing else.
+pub async fn a19_unknown_records_can_be_resolved(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    let key = begin().key;
+    let resolve = async |response| store.resolve(key, response, TTL).await.expect("the store answers");
+    assert!(!resolve(None).await, "absent");
+    start(&store, &begin()).await;
+    assert!(!resolve(None).await, "running");
+    time.elapse(LEASE).await;
+    assert!(resolve(Some(kept("decided"))).await);
+    assert_eq!(retry(&store).await, Begun::Done(kept("decided")));
+    assert!(!resolve(None).await, "done");
+
+    let second = Begin { key: RecordKey::new([5; 32]), ..begin() };
+    start(&store, &second).await;
+    store.complete(&complete(&second, Outcome::Unknown)).await.expect("the store answers");
+    assert!(store.resolve(second.key, None, TTL).await.expect("the store answers"));
+    assert_eq!(start(&store, &Begin { token: Token::random(), ..second }).await, Begun::Started);
+}
+
+/// Status, fields and body survive the store.
+pub async fn a20_a_response_comes_back_as_it_was(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let first = begin();
+    start(&store, &first).await;
+    assert_eq!(end(&store, &first, "the answer").await, Completed::Written);
+    assert_eq!(retry(&store).await, Begun::Done(kept("the answer")));
+}
+
+/// A response that was too large to keep is known to have been there.
+pub async fn a21_a_response_without_its_body_comes_back_so(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
+    let (first, (head, ())) = (begin(), http::Response::new(()).into_parts());
+    let large = Kept::new(&head, None);
+    start(&store, &first).await;
+    let complete = complete(&first, Outcome::Response(large.clone()));
+    store.complete(&complete).await.expect("the store answers");
+    assert_eq!(retry(&store).await, Begun::Done(large));
+}
+
+/// An answer is there until its time to live has passed from completion, and then no more.
+pub async fn a22_an_answer_lives_as_long_as_it_should(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    let first = begin();
+    start(&store, &first).await;
+    time.elapse(LEASE / 2).await;
+    end(&store, &first, "done").await;
+    time.elapse(TTL.saturating_sub(LEASE / 4)).await;
+    assert_eq!(retry(&store).await, Begun::Done(kept("done")));
+    time.elapse(LEASE / 4).await;
+    assert_eq!(retry(&store).await, Begun::Started);
+}
+
+/// An outcome that nobody knows is forgotten after its time to live.
+pub async fn a22_an_unknown_record_ends(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    start(&store, &begin()).await;
+    time.elapse((LEASE + TTL).saturating_sub(LEASE / 4)).await;
+    assert_eq!(retry(&store).await, Begun::Unknown);
+    time.elapse(LEASE / 4).await;
+    assert_eq!(retry(&store).await, Begun::Started);
+}

@@ -1,0 +1,144 @@
+//! What every [`LimitStore`] must do.
+//!
+//! Each case takes a fresh store and a way to let its time pass.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use super::Elapse;
+use crate::auth::Caller;
+use crate::policies::rate_limit::{Acquired, Bucket, Claim, LimitStore, Quota, Subject};
+
+/// Makes a test of every case: `limit_store_suite!(async { (store, time) })`, where `store` is an
+/// `Arc` of a fresh [`LimitStore`] and `time` an [`Elapse`](crate::testing::Elapse).
+#[macro_export]
+macro_rules! limit_store_suite {
+    ($setup:expr) => {
+        $crate::__suite! { limits, $setup,
+            b01_a_bucket_admits_its_burst
+            b01_a_token_comes_back_after_its_interval
+            b02_several_limits_decide_all_or_nothing
+            b02_opposite_orders_do_not_lock
+            b06_readings_tell_what_is_left
+            b08_costs_take_several_tokens
+            b09_subjects_have_buckets_of_their_own
+            concurrent_calls_admit_exactly_the_burst
+        }
+    };
+}
+
+/// Ten tokens, one every 200 ms.
+fn claim(limit: u64) -> Claim<'static> {
+    let quota = Quota::new(5, Duration::from_secs(1), 10).expect("a valid quota");
+    Claim { bucket: Bucket { limit, subject: Subject::Everyone }, quota, cost: 1 }
+}
+
+async fn take(store: &Arc<impl LimitStore>, claims: &[Claim<'_>]) -> Acquired {
+    store.acquire(claims).await.expect("the store answers")
+}
+
+async fn admitted(store: &Arc<impl LimitStore>, claim: Claim<'_>, tries: usize) -> usize {
+    let mut count = 0;
+    for _ in 0..tries {
+        count += usize::from(take(store, &[claim]).await.admitted);
+    }
+    count
+}
+
+/// A full bucket admits as many requests as its burst, then refuses with a wait.
+pub async fn b01_a_bucket_admits_its_burst(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    assert_eq!(admitted(&store, claim(1), 10).await, 10);
+    let refused = take(&store, &[claim(1)]).await;
+    assert!(!refused.admitted);
+    let wait = refused.readings[0].wait.expect("a refusal says how long to wait");
+    assert!(wait > Duration::ZERO && wait <= Duration::from_millis(200), "{wait:?}");
+}
+
+/// After its interval a token is there again, and not two.
+pub async fn b01_a_token_comes_back_after_its_interval(store: Arc<impl LimitStore>, time: &impl Elapse) {
+    admitted(&store, claim(1), 10).await;
+    time.elapse(Duration::from_millis(200)).await;
+    assert_eq!(admitted(&store, claim(1), 1).await, 1);
+    assert_eq!(admitted(&store, claim(1), 1).await, 0);
+}
+
+/// A claim that is refused leaves every other bucket of the call untouched.
+pub async fn b02_several_limits_decide_all_or_nothing(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    admitted(&store, claim(2), 10).await;
+    for _ in 0..5 {
+        let both = take(&store, &[claim(1), claim(2)]).await;
+        assert!(!both.admitted);
+        assert_eq!((both.readings[0].remaining, both.readings[0].wait), (10, None));
+        assert!(both.readings[1].wait.is_some());
+    }
+    assert_eq!(take(&store, &[claim(1)]).await.readings[0].remaining, 9);
+}
+
+/// Calls that name the same buckets in opposite orders go on.
+pub async fn b02_opposite_orders_do_not_lock(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    let run = |claims: [Claim<'static>; 2]| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let mut count = 0;
+            for _ in 0..200 {
+                count += usize::from(take(&store, &claims).await.admitted);
+            }
+            count
+        })
+    };
+    let (forth, back) = (run([claim(1), claim(2)]), run([claim(2), claim(1)]));
+    let count = forth.await.expect("no panic") + back.await.expect("no panic");
+    assert!(count >= 10, "{count} admitted");
+}
+
+/// The readings say what is left and when the bucket is full.
+pub async fn b06_readings_tell_what_is_left(store: Arc<impl LimitStore>, time: &impl Elapse) {
+    for left in (7..10).rev() {
+        assert_eq!(take(&store, &[claim(1)]).await.readings[0].remaining, left);
+    }
+    time.elapse(Duration::from_millis(400)).await;
+    let reading = take(&store, &[claim(1)]).await.readings[0];
+    assert_eq!(reading.remaining, 8);
+    assert!(reading.full_in <= Duration::from_millis(400), "{:?}", reading.full_in);
+}
+
+/// A request takes as many tokens as it costs, or none.
+pub async fn b08_costs_take_several_tokens(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    let dear = Claim { cost: 4, ..claim(1) };
+    assert_eq!(admitted(&store, dear, 3).await, 2);
+    assert_eq!(admitted(&store, claim(1), 3).await, 2);
+}
+
+/// Callers, addresses and everyone are told apart.
+pub async fn b09_subjects_have_buckets_of_their_own(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
+    let address = |text: &str| Subject::Address(text.parse().expect("an address"));
+    let subjects = [
+        Subject::Caller(&alice),
+        Subject::Caller(&bob),
+        address("192.0.2.1"),
+        address("2001:db8::"),
+        Subject::Everyone,
+    ];
+    for subject in subjects {
+        let claim = Claim { bucket: Bucket { limit: 1, subject }, ..claim(1) };
+        assert_eq!(admitted(&store, claim, 11).await, 10, "{subject:?}");
+    }
+}
+
+/// However many ask at once, the burst is not exceeded, and none of it is lost.
+pub async fn concurrent_calls_admit_exactly_the_burst(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    let quota = Quota::new(1, Duration::from_hours(1), 50).expect("a valid quota");
+    let claim = Claim { quota, ..claim(1) };
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { admitted(&store, claim, 20).await })
+        })
+        .collect();
+    let mut count = 0;
+    for task in tasks {
+        count += task.await.expect("no panic");
+    }
+    assert_eq!(count, 50);
+}

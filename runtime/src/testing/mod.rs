@@ -1,0 +1,74 @@
+//! For tests: a clock that is moved by hand, stores that fail on demand, and the suites that every
+//! store must pass.
+//!
+//! A backend of your own proves itself with two lines; every rule becomes a test of its own:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use aplomb::store::{MemoryLimits, MemoryRecords};
+//! use aplomb::testing::TestClock;
+//!
+//! aplomb::limit_store_suite!(async {
+//!     let clock = TestClock::new();
+//!     (Arc::new(MemoryLimits::with_capacity(1 << 16, Arc::new(clock.clone()))), clock)
+//! });
+//!
+//! mod records {
+//! #   use super::*;
+//!     aplomb::idempotency_store_suite!(async {
+//!         let clock = TestClock::new();
+//!         (Arc::new(MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone()))), clock)
+//!     });
+//! }
+//! # fn main() {}
+//! ```
+
+mod clock;
+mod faults;
+pub mod idempotency;
+pub mod limits;
+mod server;
+
+use core::time::Duration;
+
+use futures_util::future::{BoxFuture, ready};
+
+pub use clock::TestClock;
+pub use faults::{Fault, FaultyRecords};
+pub use server::TestServer;
+
+/// Lets a store's time pass.
+pub trait Elapse: Send + Sync {
+    /// Returns when so much time has passed for the store.
+    fn elapse(&self, time: Duration) -> BoxFuture<'_, ()>;
+}
+
+impl Elapse for TestClock {
+    fn elapse(&self, time: Duration) -> BoxFuture<'_, ()> {
+        self.advance(time);
+        Box::pin(ready(()))
+    }
+}
+
+/// Time for stores whose clock nobody can move: it really passes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealTime;
+
+impl Elapse for RealTime {
+    fn elapse(&self, time: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
+}
+
+/// A test for each named case of a suite.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __suite {
+    ($suite:ident, $setup:expr, $($case:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            let (store, time) = $setup.await;
+            $crate::testing::$suite::$case(store, &time).await;
+        }
+    )*};
+}

@@ -1,0 +1,24 @@
+//! The memory store passes the suites that every store must pass.
+
+use std::sync::Arc;
+
+use aplomb::store::{MemoryLimits, MemoryRecords};
+use aplomb::testing::TestClock;
+
+mod memory_limits {
+    use super::*;
+
+    aplomb::limit_store_suite!(async {
+        let clock = TestClock::new();
+        (Arc::new(MemoryLimits::with_capacity(1 << 16, Arc::new(clock.clone()))), clock)
+    });
+}
+
+mod memory_records {
+    use super::*;
+
+    aplomb::idempotency_store_suite!(async {
+        let clock = TestClock::new();
+        (Arc::new(MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone()))), clock)
+    });
+}

@@ -1,0 +1,55 @@
+//! Callers by API key.
+
+use aplomb::prelude::*;
+use aplomb::routes;
+
+use crate::app::{ALICE, BOB, Bench};
+
+/// Says who calls.
+#[endpoint(get = "/me")]
+async fn me(caller: Caller) -> String {
+    caller.id().to_owned()
+}
+
+/// Says who calls, if anybody known does.
+#[endpoint(get = "/hello", public)]
+async fn hello(caller: Option<Caller>) -> String {
+    caller.map_or_else(|| String::from("stranger"), |caller| caller.id().to_owned())
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes![me, hello]).await
+}
+
+#[tokio::test]
+async fn a_key_tells_who_calls() {
+    let bench = bench().await;
+    assert_eq!(bench.client.get("/me").bearer(ALICE).send().await.body, "alice");
+    assert_eq!(bench.client.get("/me").bearer(BOB).send().await.body, "bob");
+}
+
+#[tokio::test]
+async fn without_valid_credentials_it_is_a_401_with_a_challenge() {
+    let bench = bench().await;
+    let reply = bench.client.get("/me").send().await;
+    let problem = reply.problem(401, "UNAUTHENTICATED");
+    assert_eq!(
+        (problem["category"].as_str(), reply.header("www-authenticate")),
+        (Some("auth"), Some("Bearer"))
+    );
+    for field in ["Bearer sk_test_wrong", "Bearer", "Basic YWxpY2U6", "sk_test_alice", "Bearer  "] {
+        let reply = bench.client.get("/me").header("authorization", field).send().await;
+        reply.problem(401, "UNAUTHENTICATED");
+        assert_eq!(reply.header("www-authenticate"), Some("Bearer error=\"invalid_token\""), "{field}");
+    }
+    let twice = bench.client.get("/me").bearer(ALICE).bearer(BOB).send().await;
+    twice.problem(401, "UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn a_public_endpoint_looks_at_credentials_and_refuses_none() {
+    let bench = bench().await;
+    assert_eq!(bench.client.get("/hello").send().await.body, "stranger");
+    assert_eq!(bench.client.get("/hello").bearer("sk_test_wrong").send().await.body, "stranger");
+    assert_eq!(bench.client.get("/hello").bearer(ALICE).send().await.body, "alice");
+}

@@ -1,0 +1,171 @@
+//! Whatever a client sends: the right status and code, the connection usable, nothing lost.
+
+use aplomb::prelude::*;
+use aplomb::routes;
+use serde::{Deserialize, Serialize};
+
+use crate::app::{ALICE, App, Bench};
+use crate::client::{Raw, Reply};
+
+#[derive(Serialize, Deserialize)]
+struct Thing {
+    name: String,
+}
+
+/// Makes a thing.
+#[endpoint(post = "/things", idempotent, rate_limit = "1000/min", body_limit = "1MB")]
+async fn make(State(app): State<App>, Json(thing): Json<Thing>) -> Created<Thing> {
+    app.effect();
+    Created::new(thing)
+}
+
+/// Takes up to a hundred bytes, without any other promise.
+#[endpoint(post = "/small", public, not_idempotent = "nothing is kept", body_limit = "100B")]
+async fn small(body: axum::body::Bytes) -> String {
+    body.len().to_string()
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes![make, small]).await
+}
+
+async fn send(bench: &Bench, key: &str, media: &str, body: impl Into<bytes::Bytes>) -> Reply {
+    let call = bench.client.post("/things").bearer(ALICE).key(key).header("content-type", media);
+    call.body(body.into()).send().await
+}
+
+/// After whatever came before, a good request on the same connection gets its answer.
+async fn still_usable(raw: &mut Raw, key: &str) {
+    let body = r#"{"name":"x"}"#;
+    raw.write(&format!("{}content-length: {}\r\n\r\n{body}", head(key), body.len())).await;
+    let response = raw.response().await;
+    assert!(response.starts_with("HTTP/1.1 201"), "{response}");
+}
+
+fn head(key: &str) -> String {
+    format!(
+        "POST /things HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: {key}\r\n\
+         content-type: application/json\r\n"
+    )
+}
+
+#[tokio::test]
+async fn bodies_that_are_wrong() {
+    let bench = bench().await;
+    let json = "application/json";
+    send(&bench, "a", json, "{\"name\":").await.problem(400, "MALFORMED_JSON");
+    send(&bench, "b", json, "").await.problem(400, "MALFORMED_JSON");
+    send(&bench, "c", json, &b"\xff\xfe{}"[..]).await.problem(400, "MALFORMED_JSON");
+    send(&bench, "d", json, "[".repeat(100_000)).await.problem(400, "MALFORMED_JSON");
+    send(&bench, "e", json, format!("{}{}", "[".repeat(50_000), "]".repeat(50_000)))
+        .await
+        .problem(422, "VALIDATION_FAILED");
+    send(&bench, "f", json, r#"{"name": 7}"#).await.problem(422, "VALIDATION_FAILED");
+    send(&bench, "g", json, "null").await.problem(422, "VALIDATION_FAILED");
+    send(&bench, "h", "text/plain", r#"{"name": "x"}"#).await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    send(&bench, "i", "application/x-www-form-urlencoded", "name=x")
+        .await
+        .problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    assert_eq!(bench.app.effects(), 0);
+    for key in "abcdefghi".chars() {
+        assert_eq!(
+            send(&bench, &key.to_string(), json, r#"{"name":"x"}"#).await.status,
+            201,
+            "the key is free"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_10_mb_is_a_413_and_the_connection_goes_on() {
+    let bench = bench().await;
+    let mut raw = bench.client.raw().await;
+    raw.write(&format!("{}content-length: 10000000\r\n\r\n{}", head("a"), "x".repeat(10_000_000))).await;
+    let response = raw.response().await;
+    assert!(response.starts_with("HTTP/1.1 413") && response.contains("BODY_TOO_LARGE"), "{response}");
+    still_usable(&mut raw, "a").await;
+}
+
+#[tokio::test]
+async fn a_chunked_body_that_grows_too_large_is_a_413() {
+    let bench = bench().await;
+    let mut raw = bench.client.raw().await;
+    raw.write(&format!("{}transfer-encoding: chunked\r\n\r\n", head("a"))).await;
+    let chunk = format!("{:x}\r\n{}\r\n", 100_000, "x".repeat(100_000));
+    for _ in 0..11 {
+        raw.write(&chunk).await;
+    }
+    let response = raw.response().await;
+    assert!(response.starts_with("HTTP/1.1 413") && response.contains("BODY_TOO_LARGE"), "{response}");
+}
+
+#[tokio::test]
+async fn limits_hold_without_any_policy_too() {
+    let bench = bench().await;
+    let long = bench.client.post("/small").body(vec![b'x'; 101]).send().await;
+    long.problem(413, "BODY_TOO_LARGE");
+    assert_eq!(bench.client.post("/small").body(vec![b'x'; 100]).send().await.body, "100");
+    let mut raw = bench.client.raw().await;
+    raw.write("POST /small HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    raw.write(&format!("{:x}\r\n{}\r\n0\r\n\r\n", 101, "x".repeat(101))).await;
+    let response = raw.response().await;
+    assert!(response.starts_with("HTTP/1.1 413"), "{response}");
+}
+
+#[tokio::test]
+async fn half_a_body_that_stops_is_a_408() {
+    let bench = bench().await;
+    let mut raw = bench.client.raw().await;
+    raw.write(&format!("{}content-length: 100\r\n\r\n{{\"name\"", head("a"))).await;
+    let response = raw.response().await;
+    assert!(response.starts_with("HTTP/1.1 408") && response.contains("REQUEST_TIMEOUT"), "{response}");
+    assert!(raw.is_closed().await, "the rest of the body could be taken for a request");
+    let mut raw = bench.client.raw().await;
+    still_usable(&mut raw, "a").await;
+}
+
+#[tokio::test]
+async fn half_a_body_and_a_hang_up_leave_nothing() {
+    let bench = bench().await;
+    let mut raw = bench.client.raw().await;
+    raw.write(&format!("{}content-length: 100\r\n\r\n{{\"name\"", head("a"))).await;
+    drop(raw);
+    let mut raw = bench.client.raw().await;
+    still_usable(&mut raw, "a").await;
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_body_is_read_leaves_the_connection_usable() {
+    let bench = bench().await;
+    let mut raw = bench.client.raw().await;
+    let body = "x".repeat(200_000);
+    let head_without_key = head("a").replace("idempotency-key: a\r\n", "");
+    raw.write(&format!("{head_without_key}content-length: {}\r\n\r\n{body}", body.len())).await;
+    let response = raw.response().await;
+    assert!(response.contains("IDEMPOTENCY_KEY_MISSING"), "{response}");
+    let stranger = head("a").replace(ALICE, "sk_test_wrong");
+    raw.write(&format!("{stranger}content-length: {}\r\n\r\n{body}", body.len())).await;
+    let response = raw.response().await;
+    assert!(response.starts_with("HTTP/1.1 401"), "{response}");
+    still_usable(&mut raw, "b").await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_told_before_it_sends() {
+    let bench = bench().await;
+    let mut raw = bench.client.raw().await;
+    raw.write(&format!("{}expect: 100-continue\r\ncontent-length: 10000000\r\n\r\n", head("a"))).await;
+    let response = raw.response().await;
+    assert!(response.starts_with("HTTP/1.1 413"), "{response}");
+}
+
+#[tokio::test]
+async fn garbage_in_the_head_is_survived() {
+    let bench = bench().await;
+    for path in ["/%ff", "/things/../x", "//", "/?%", "/things%00"] {
+        let reply = bench.client.get(path).bearer(ALICE).send().await;
+        assert!(reply.status.is_client_error(), "{path}: {}", reply.status);
+        reply.problem(reply.status.as_u16(), reply.json()["code"].as_str().expect("a code"));
+    }
+}

@@ -1,0 +1,15 @@
+//! What clients see, over a socket. A module for each policy; tests are named after the rules.
+
+mod app;
+mod auth;
+mod client;
+mod idempotency;
+mod input;
+mod links;
+mod paginate;
+mod problem;
+mod rate_limit;
+mod router;
+mod shutdown;
+mod start;
+mod version;

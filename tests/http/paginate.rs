@@ -1,0 +1,165 @@
+//! Pages by cursor.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use aplomb::prelude::*;
+use aplomb::routes;
+use serde::{Deserialize, Serialize};
+
+use crate::app::{ALICE, BOB, Bench};
+use crate::client::Reply;
+
+#[derive(Serialize, Deserialize)]
+struct Below {
+    id: u64,
+}
+
+/// The numbers below 120, downwards.
+#[endpoint(get = "/numbers", version = 1, paginate = cursor)]
+async fn numbers(page: PageRequest<Below>) -> Page<u64> {
+    let below = page.after().map_or(120, |key| key.id);
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+}
+
+/// Few at a time.
+#[endpoint(get = "/few", version = 1, paginate(cursor, default = 2, max = 3))]
+async fn few(page: PageRequest<Below>) -> Result<Page<u64>> {
+    let below = page.after().map_or(6, |key| key.id);
+    Ok(page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id }))
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes![numbers, few]).await
+}
+
+async fn get(bench: &Bench, path: &str) -> Reply {
+    bench.client.get(path).bearer(ALICE).send().await
+}
+
+fn data(reply: &Reply) -> Vec<u64> {
+    serde_json::from_value(reply.json()["data"].clone()).expect("numbers")
+}
+
+fn cursor(reply: &Reply) -> String {
+    reply.json()["next_cursor"].as_str().expect("a cursor").to_owned()
+}
+
+#[tokio::test]
+async fn d05_pages_follow_one_another_to_the_end() {
+    let bench = bench().await;
+    let (mut seen, mut path) = (Vec::new(), String::from("/v1/numbers"));
+    for length in [50, 50, 20] {
+        let reply = get(&bench, &path).await;
+        assert_eq!(data(&reply).len(), length);
+        seen.extend(data(&reply));
+        let page = reply.json();
+        assert_eq!(page["has_more"].as_bool(), Some(length == 50));
+        assert_eq!(page["next_cursor"].is_null(), length == 20, "null exactly at the end");
+        if length == 50 {
+            path = format!("/v1/numbers?cursor={}", cursor(&reply));
+        }
+    }
+    assert_eq!(seen, (0..120).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn d05_a_page_that_ends_with_the_list_has_no_next() {
+    let bench = bench().await;
+    let reply = get(&bench, "/v1/few?limit=3").await;
+    let last = get(&bench, &format!("/v1/few?limit=3&cursor={}", cursor(&reply))).await;
+    assert_eq!((data(&last), last.json()["has_more"].as_bool()), (vec![2, 1, 0], Some(false)));
+}
+
+#[tokio::test]
+async fn d04_limit_has_a_default_a_maximum_and_no_zero() {
+    let bench = bench().await;
+    assert_eq!(data(&get(&bench, "/v1/few").await).len(), 2);
+    assert_eq!(data(&get(&bench, "/v1/few?limit=1").await).len(), 1);
+    assert_eq!(data(&get(&bench, "/v1/few?limit=1000").await).len(), 3);
+    for wrong in ["0", "-1", "x", "", "1.5", "1&limit=2"] {
+        let problem = get(&bench, &format!("/v1/few?limit={wrong}")).await.problem(400, "INVALID_PARAMETER");
+        assert_eq!(problem["errors"][0]["parameter"], "limit");
+    }
+}
+
+#[tokio::test]
+async fn d03_a_new_limit_is_honoured_with_an_old_cursor() {
+    let bench = bench().await;
+    let first = get(&bench, "/v1/few?limit=1").await;
+    assert_eq!(data(&get(&bench, &format!("/v1/few?limit=3&cursor={}", cursor(&first))).await), [4, 3, 2]);
+}
+
+#[tokio::test]
+async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
+    let bench = bench().await;
+    let own = cursor(&get(&bench, "/v1/few?filter=a").await);
+    let mut texts = BTreeSet::new();
+    let flipped: String = own.chars().map(|letter| if letter == 'A' { 'B' } else { 'A' }).collect();
+    for path in [
+        format!("/v1/few?filter=b&cursor={own}"),
+        format!("/v1/few?cursor={own}"),
+        format!("/v1/numbers?filter=a&cursor={own}"),
+        format!("/v1/few?filter=a&cursor={}", &own[1..]),
+        format!("/v1/few?filter=a&cursor={flipped}"),
+        String::from("/v1/few?cursor="),
+        String::from("/v1/few?cursor=%00%ff"),
+        format!("/v1/few?cursor={}", "A".repeat(10_000)),
+    ] {
+        texts.insert(get(&bench, &path).await.problem(400, "INVALID_CURSOR")["detail"].to_string());
+    }
+    let bob = bench.client.get(&format!("/v1/few?filter=a&cursor={own}")).bearer(BOB).send().await;
+    texts.insert(bob.problem(400, "INVALID_CURSOR")["detail"].to_string());
+    assert_eq!(texts.len(), 1);
+    assert_eq!(get(&bench, &format!("/v1/few?filter=a&cursor={own}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn d06_links_lead_on_and_keep_the_other_parameters() {
+    let bench = bench().await;
+    let reply = get(&bench, "/v1/few?b=2&a=%26&limit=1").await;
+    let links = reply.header("link").expect("links").to_owned();
+    assert!(links.starts_with("</v1/few?a=%26&b=2&limit=1>; rel=\"first\", "), "{links}");
+    let next = links.split('<').nth(2).and_then(|rest| rest.split_once(">; rel=\"next\"")).expect("next").0;
+    assert_eq!(data(&get(&bench, next).await), [4]);
+}
+
+/// Rows that are there all the time.
+type Rows = Arc<Mutex<BTreeSet<u64>>>;
+
+/// Rows that come and go while they are listed.
+#[endpoint(get = "/rows", version = 1, public, paginate(cursor, default = 7, max = 7))]
+async fn rows(State(rows): State<Rows>, page: PageRequest<Below>) -> Page<u64> {
+    let below = page.after().map_or(u64::MAX, |key| key.id);
+    let rows = rows.lock().expect("no panic");
+    page.page(rows.range(..below).rev().take(page.fetch_limit()).copied().collect(), |id| Below { id: *id })
+}
+
+#[tokio::test]
+async fn d07_rows_present_throughout_appear_exactly_once() {
+    // Multiples of ten stay; all others come and go between the pages, cursors' own rows included.
+    let stay: BTreeSet<u64> = (0..50).map(|n| n * 10).collect();
+    let table: Rows = Arc::new(Mutex::new(stay.clone()));
+    let api = Api::new("Rows", routes![rows]);
+    let server = aplomb::testing::TestServer::start(api, Arc::clone(&table)).await.expect("a valid API");
+    let client = crate::client::Client::new(server.address());
+    let dice = AtomicU64::new(7);
+    let roll = |sides: u64| dice.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed).rotate_left(23) % sides;
+    let (mut seen, mut path) = (Vec::new(), String::from("/v1/rows"));
+    loop {
+        let reply = client.get(&path).send().await;
+        seen.extend(data(&reply));
+        if !reply.json()["has_more"].as_bool().expect("a flag") {
+            break;
+        }
+        path = format!("/v1/rows?cursor={}", cursor(&reply));
+        let mut table = table.lock().expect("no panic");
+        table.retain(|id| id % 10 == 0 || roll(2) == 0);
+        table.extend((0..20).map(|_| roll(500)).filter(|id| id % 10 != 0));
+    }
+    let mut once = seen.clone();
+    once.dedup();
+    assert_eq!(once, seen, "none twice");
+    assert!(stay.iter().all(|id| seen.contains(id)), "none is missed");
+}

@@ -1,0 +1,232 @@
+//! Problem documents for every error, whoever made it.
+
+use core::time::Duration;
+
+use aplomb::prelude::*;
+use aplomb::routes;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::app::{ALICE, App, Bench};
+
+#[derive(Debug, thiserror::Error, ApiError)]
+enum Failure {
+    #[error("the account {id} is closed")]
+    #[problem(conflict, code = "ACCOUNT_CLOSED")]
+    Closed {
+        #[problem(extension)]
+        id: u64,
+    },
+    #[error("the disk at /dev/sda is full")]
+    #[problem(internal)]
+    Disk,
+    #[error("the amount must be positive")]
+    #[problem(validation, code = "NOT_POSITIVE", pointer = "#/amount")]
+    Amount,
+    #[error("the bank does not answer")]
+    #[problem(dependency, retry_after = "3s")]
+    Bank,
+}
+
+/// Fails as asked.
+#[endpoint(get = "/fail/{how}", public)]
+async fn fail(Path(how): Path<String>) -> Result<Response> {
+    match how.as_str() {
+        "closed" => Err(Failure::Closed { id: 7 })?,
+        "disk" => Err(Failure::Disk)?,
+        "amount" => Err(Failure::Amount)?,
+        "bank" => Err(Failure::Bank)?,
+        "empty" => Ok(StatusCode::IM_A_TEAPOT.into_response()),
+        "typed" => Ok((StatusCode::BAD_REQUEST, axum::Json("my own")).into_response()),
+        _ => panic!("as asked: secret"),
+    }
+}
+
+/// Fails the same way, after something may have happened.
+#[endpoint(post = "/fail", public, not_idempotent = "nothing is kept")]
+async fn fail_post() -> Result<(), Failure> {
+    Err(Failure::Bank)
+}
+
+/// Never answers.
+#[endpoint(get = "/hang", public, timeout = "50ms")]
+async fn hang() {
+    core::future::pending().await
+}
+
+#[derive(Deserialize)]
+struct Line {
+    amount: i64,
+}
+
+#[derive(Deserialize)]
+struct Search {
+    year: u16,
+}
+
+/// axum's own extractors.
+#[endpoint(post = "/axum/{id}", public, not_idempotent = "nothing is kept")]
+async fn axum_extractors(
+    axum::extract::Path(id): axum::extract::Path<u64>,
+    axum::extract::Query(search): axum::extract::Query<Search>,
+    axum::Json(line): axum::Json<Line>,
+) -> String {
+    format!("{id} {} {}", search.year, line.amount)
+}
+
+/// Ours.
+#[endpoint(post = "/ours/{id}", public, not_idempotent = "nothing is kept")]
+async fn our_extractors(
+    Path(id): Path<u64>,
+    Query(search): Query<Search>,
+    Json(lines): Json<Vec<Line>>,
+) -> String {
+    format!("{id} {} {}", search.year, lines.iter().map(|line| line.amount).sum::<i64>())
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes![fail, fail_post, hang, axum_extractors, our_extractors]).await
+}
+
+#[tokio::test]
+async fn f01_errors_of_a_handler_are_documents() {
+    let bench = bench().await;
+    let problem = bench.client.get("/fail/closed").send().await.problem(409, "ACCOUNT_CLOSED");
+    assert_eq!(problem["title"], "Account closed");
+    assert_eq!(problem["detail"], "the account 7 is closed");
+    assert_eq!((problem["category"].as_str(), problem["id"].as_u64()), (Some("conflict"), Some(7)));
+}
+
+#[tokio::test]
+async fn f02_what_happened_is_not_told_in_a_5xx() {
+    let bench = bench().await;
+    for path in ["/fail/disk", "/fail/panic"] {
+        let reply = bench.client.get(path).send().await;
+        let code = if path == "/fail/disk" { "DISK" } else { "INTERNAL" };
+        reply.problem(500, code);
+        let text = String::from_utf8_lossy(&reply.body);
+        assert!(!text.contains("/dev/sda") && !text.contains("secret"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn f01_empty_errors_are_rewritten_and_typed_ones_are_not() {
+    let bench = bench().await;
+    bench.client.get("/fail/empty").send().await.problem(418, "BAD_REQUEST");
+    let typed = bench.client.get("/fail/typed").send().await;
+    assert_eq!((typed.status.as_u16(), &typed.body[..]), (400, &b"\"my own\""[..]));
+}
+
+#[tokio::test]
+async fn f01_what_no_endpoint_answers_is_a_document() {
+    let bench = bench().await;
+    bench.client.get("/nowhere").send().await.problem(404, "NOT_FOUND");
+    let reply = bench.client.post("/hang").send().await;
+    reply.problem(405, "METHOD_NOT_ALLOWED");
+    assert_eq!(reply.header("allow"), Some("GET,HEAD"));
+    let reply = bench.client.call("BREW".parse().expect("a method"), "/hang").send().await;
+    reply.problem(405, "METHOD_NOT_ALLOWED");
+}
+
+#[tokio::test]
+async fn f01_a_deadline_is_a_document() {
+    let bench = bench().await;
+    let reply = bench.client.get("/hang").send().await;
+    let problem = reply.problem(504, "DEADLINE_EXCEEDED");
+    assert_eq!(
+        (problem["category"].as_str(), problem["retryable"].as_bool()),
+        (Some("dependency"), Some(true))
+    );
+}
+
+#[tokio::test]
+async fn f04_validation_names_the_place() {
+    let bench = bench().await;
+    let problem = bench.client.get("/fail/amount").send().await.problem(422, "VALIDATION_FAILED");
+    assert_eq!(problem["errors"][0]["pointer"], "#/amount");
+    assert_eq!(problem["errors"][0]["code"], "NOT_POSITIVE");
+    let call = |path: &str, body: &str| bench.client.post(path).json(body).send();
+    let problem =
+        call("/ours/1?year=2026", r#"[{"amount":1},{"amount":"x"}]"#).await.problem(422, "VALIDATION_FAILED");
+    assert_eq!(problem["errors"][0]["pointer"], "#/1/amount");
+    let problem = call("/ours/1?year=soon", "[]").await.problem(400, "INVALID_PARAMETER");
+    assert_eq!(problem["errors"][0]["parameter"], "year");
+    let problem = call("/ours/one?year=2026", "[]").await.problem(400, "INVALID_PARAMETER");
+    assert_eq!(problem["errors"][0]["parameter"], "id");
+    assert_eq!(call("/ours/1?year=2026", r#"[{"amount":1}]"#).await.body, "1 2026 1");
+}
+
+#[tokio::test]
+async fn f01_rejections_of_axum_extractors_are_rewritten() {
+    let bench = bench().await;
+    let call = |path: &str, body: &str| bench.client.post(path).json(body).send();
+    call("/axum/one?year=2026", r#"{"amount":1}"#).await.problem(400, "BAD_REQUEST");
+    call("/axum/1?year=soon", r#"{"amount":1}"#).await.problem(400, "BAD_REQUEST");
+    call("/axum/1?year=2026", "{").await.problem(400, "BAD_REQUEST");
+    let problem = call("/axum/1?year=2026", r#"{"amount":"x"}"#).await.problem(422, "VALIDATION_FAILED");
+    assert!(problem["detail"].as_str().expect("the rejection's text").contains("amount"));
+    let plain = bench.client.post("/axum/1?year=2026").body("1").send().await;
+    plain.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    assert_eq!(call("/axum/1?year=2026", r#"{"amount":1}"#).await.body, "1 2026 1");
+}
+
+#[tokio::test]
+async fn f05_a_dependency_is_retryable_where_the_request_is_idempotent() {
+    let bench = bench().await;
+    let get = bench.client.get("/fail/bank").send().await;
+    assert_eq!((get.problem(503, "BANK")["retryable"].as_bool(), get.number("retry-after")), (Some(true), 3));
+    let post = bench.client.post("/fail").send().await;
+    assert_eq!(post.problem(503, "BANK")["retryable"], false);
+    assert_eq!(post.header("retry-after"), None);
+}
+
+#[tokio::test]
+async fn f03_the_request_id_is_the_clients_where_it_is_plain() {
+    let bench = bench().await;
+    let reply = bench.client.get("/fail/closed").header("x-request-id", "abc-1").send().await;
+    assert_eq!(reply.problem(409, "ACCOUNT_CLOSED")["request_id"], "abc-1");
+    let reply = bench.client.get("/fail/closed").header("x-request-id", "a b").send().await;
+    assert_eq!(reply.problem(409, "ACCOUNT_CLOSED")["request_id"].as_str().map(str::len), Some(26));
+}
+
+#[tokio::test]
+async fn f02_the_base_of_problem_types_can_be_set() {
+    let api = Api::new("Test", routes![fail]).problem_base("https://example.com/problems/");
+    let server = aplomb::testing::TestServer::start(api, ()).await.expect("a valid API");
+    let client = crate::client::Client::new(server.address());
+    for path in ["/fail/closed", "/nowhere"] {
+        let document = client.get(path).send().await.json();
+        let expected = format!("https://example.com/problems/{}", document["code"].as_str().expect("a code"));
+        assert_eq!(document["type"], expected);
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_handler_without_a_key_is_cancelled() {
+    #[endpoint(get = "/held", timeout = "50ms")]
+    async fn held(State(app): State<App>) {
+        let _dropped = scopeguard(app.clone());
+        core::future::pending::<()>().await;
+    }
+    let bench = Bench::start(routes![held]).await;
+    bench.client.get("/held").bearer(ALICE).send().await.problem(504, "DEADLINE_EXCEEDED");
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while bench.app.effects() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the handler's values are dropped");
+}
+
+/// Counts an effect when it is dropped.
+fn scopeguard(app: App) -> impl Drop {
+    struct Guard(App);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.effect();
+        }
+    }
+    Guard(app)
+}

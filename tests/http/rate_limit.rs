@@ -1,0 +1,195 @@
+//! Rate limits: the fields of every response, and the 429.
+
+use core::time::Duration;
+
+use aplomb::prelude::*;
+use aplomb::routes;
+use http::StatusCode;
+
+use crate::app::{ALICE, App, BOB, Bench};
+use crate::client::Reply;
+
+/// Three at once, one every second.
+#[endpoint(get = "/slow", rate_limit("60/min", burst = 3))]
+async fn slow() -> &'static str {
+    "slow"
+}
+
+/// Counts nothing else than its own cost.
+#[endpoint(get = "/dear", rate_limit("60/min", burst = 10, cost = 4))]
+async fn dear() -> &'static str {
+    "dear"
+}
+
+/// Has two limits.
+#[endpoint(get = "/two", rate_limit("60/min", burst = 5), rate_limit("60/hour", burst = 2, name = "hourly"))]
+async fn two() -> &'static str {
+    "two"
+}
+
+/// Shares a limit.
+#[endpoint(get = "/shared-a", rate_limit("60/min", burst = 2, name = "shared"))]
+async fn shared_a() {}
+
+/// Shares it, too.
+#[endpoint(get = "/shared-b", rate_limit("60/min", burst = 2, name = "shared"))]
+async fn shared_b() {}
+
+/// Counts by address.
+#[endpoint(get = "/public", public, rate_limit("60/min", burst = 2, by = ip))]
+async fn public() {}
+
+/// Counts all.
+#[endpoint(get = "/everybody", rate_limit("60/min", burst = 2, by = route))]
+async fn everybody() {}
+
+/// Fails.
+#[endpoint(get = "/fails", rate_limit = "60/min")]
+async fn fails() -> StatusCode {
+    StatusCode::IM_A_TEAPOT
+}
+
+/// Limited, and idempotent.
+#[endpoint(post = "/both", idempotent, rate_limit("60/min", burst = 2))]
+async fn both(State(app): State<App>, Json(number): Json<u64>) -> Json<u64> {
+    app.effect();
+    Json(number)
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes![slow, dear, two, shared_a, shared_b, public, everybody, fails, both]).await
+}
+
+async fn get(bench: &Bench, path: &str, key: &str) -> Reply {
+    bench.client.get(path).bearer(key).send().await
+}
+
+#[tokio::test]
+async fn b06_every_response_tells_what_is_left() {
+    let bench = bench().await;
+    let reply = get(&bench, "/slow", ALICE).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!((reply.number("x-ratelimit-limit"), reply.number("x-ratelimit-remaining")), (3, 2));
+    assert_eq!(reply.header("ratelimit-policy"), Some("\"default\";q=3;w=3"));
+    assert_eq!(reply.header("ratelimit"), Some("\"default\";r=2;t=1"));
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    assert!(reply.number("x-ratelimit-reset").abs_diff(now) <= 10, "Unix seconds");
+    let failed = get(&bench, "/fails", ALICE).await;
+    assert_eq!((failed.status.as_u16(), failed.number("x-ratelimit-remaining")), (418, 59));
+}
+
+#[tokio::test]
+async fn b07_a_refusal_is_a_429_that_says_how_long_to_wait() {
+    let bench = bench().await;
+    for _ in 0..3 {
+        assert_eq!(get(&bench, "/slow", ALICE).await.status, 200);
+    }
+    let reply = get(&bench, "/slow", ALICE).await;
+    let problem = reply.problem(429, "RATE_LIMITED");
+    assert_eq!(
+        (problem["category"].as_str(), problem["retryable"].as_bool()),
+        (Some("rate_limited"), Some(true))
+    );
+    assert_eq!(problem["violated-policies"][0]["name"], "default");
+    assert_eq!((reply.number("retry-after"), reply.number("x-ratelimit-remaining")), (1, 0));
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(get(&bench, "/slow", ALICE).await.status, 200);
+    assert_eq!(get(&bench, "/slow", ALICE).await.status, 429);
+}
+
+#[tokio::test]
+async fn b08_a_request_may_cost_several_tokens() {
+    let bench = bench().await;
+    assert_eq!(get(&bench, "/dear", ALICE).await.number("x-ratelimit-remaining"), 6);
+    assert_eq!(get(&bench, "/dear", ALICE).await.number("x-ratelimit-remaining"), 2);
+    let refused = get(&bench, "/dear", ALICE).await;
+    assert_eq!((refused.status.as_u16(), refused.number("retry-after")), (429, 2));
+    assert_eq!(refused.number("x-ratelimit-remaining"), 2, "a refusal takes nothing");
+}
+
+#[tokio::test]
+async fn b02_several_limits_decide_together_and_the_tightest_speaks() {
+    let bench = bench().await;
+    let reply = get(&bench, "/two", ALICE).await;
+    assert_eq!((reply.number("x-ratelimit-limit"), reply.number("x-ratelimit-remaining")), (2, 1));
+    assert_eq!(reply.header("ratelimit"), Some("\"default\";r=4;t=1, \"hourly\";r=1;t=60"));
+    get(&bench, "/two", ALICE).await;
+    for _ in 0..5 {
+        let refused = get(&bench, "/two", ALICE).await;
+        let problem = refused.problem(429, "RATE_LIMITED");
+        assert_eq!(problem["violated-policies"].as_array().map(Vec::len), Some(1));
+        assert_eq!(problem["violated-policies"][0]["name"], "hourly");
+        assert!(refused.header("ratelimit").expect("the field").starts_with("\"default\";r=3;"));
+    }
+}
+
+#[tokio::test]
+async fn b06_endpoints_that_name_the_same_limit_share_it() {
+    let bench = bench().await;
+    assert_eq!(get(&bench, "/shared-a", ALICE).await.status, 200);
+    assert_eq!(get(&bench, "/shared-b", ALICE).await.status, 200);
+    assert_eq!(get(&bench, "/shared-a", ALICE).await.status, 429);
+    assert_eq!(get(&bench, "/shared-a", BOB).await.status, 200, "each caller has a bucket");
+}
+
+#[tokio::test]
+async fn b09_addresses_and_routes_are_counted_without_a_caller() {
+    let bench = bench().await;
+    for (path, status) in [("/public", 200), ("/public", 200), ("/public", 429)] {
+        assert_eq!(bench.client.get(path).send().await.status, status);
+    }
+    assert_eq!(get(&bench, "/everybody", ALICE).await.status, 200);
+    assert_eq!(get(&bench, "/everybody", BOB).await.status, 200);
+    assert_eq!(get(&bench, "/everybody", ALICE).await.status, 429);
+}
+
+#[tokio::test]
+async fn b11_a_401_never_charges_the_claimed_caller() {
+    let bench = bench().await;
+    for _ in 0..10 {
+        let reply = get(&bench, "/slow", "sk_test_wrong").await;
+        assert!(reply.status == 401 && reply.header("ratelimit").is_none());
+    }
+    assert_eq!(get(&bench, "/slow", ALICE).await.number("x-ratelimit-remaining"), 2);
+}
+
+#[tokio::test]
+async fn b12_a_replay_counts_like_any_request() {
+    let bench = bench().await;
+    let send = async || bench.client.post("/both").bearer(ALICE).key("k").json("1").send().await;
+    assert_eq!(send().await.number("x-ratelimit-remaining"), 1);
+    let replay = send().await;
+    assert!(replay.replayed());
+    assert_eq!(replay.number("x-ratelimit-remaining"), 0);
+    send().await.problem(429, "RATE_LIMITED");
+}
+
+#[tokio::test]
+async fn b02_a_refused_request_begins_no_record() {
+    let bench = bench().await;
+    let send = async |key: &str, number: &str| {
+        bench.client.post("/both").bearer(ALICE).key(key).json(number).send().await
+    };
+    send("a", "1").await;
+    send("b", "1").await;
+    send("c", "1").await.problem(429, "RATE_LIMITED");
+    bench.clock.advance(Duration::from_secs(1));
+    let other = send("c", "2").await;
+    assert!(other.status == 200 && !other.replayed(), "the key is free, even for another request");
+    assert_eq!(bench.app.effects(), 3);
+}
+
+#[tokio::test]
+async fn b13_a_large_body_is_not_read_before_the_limits_have_decided() {
+    let bench = bench().await;
+    let small = async || bench.client.post("/both").bearer(ALICE).key("k").json("1").send().await;
+    small().await;
+    small().await;
+    let mut raw = bench.client.raw().await;
+    let head =
+        format!("POST /both HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: l\r\n");
+    raw.write(&format!("{head}expect: 100-continue\r\ncontent-length: 70000\r\n\r\n")).await;
+    let response = raw.response().await;
+    assert!(response.starts_with("HTTP/1.1 429"), "refused without a byte of the body: {response}");
+}

@@ -1,0 +1,79 @@
+//! Inside another axum application.
+
+use aplomb::prelude::*;
+use aplomb::routes;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::routing::get;
+use http_body_util::BodyExt;
+use tokio::net::TcpListener;
+
+use crate::client::Client;
+
+#[derive(Clone)]
+struct Db(&'static str);
+
+#[derive(Clone)]
+struct App {
+    db: Db,
+}
+
+impl axum::extract::FromRef<App> for Db {
+    fn from_ref(app: &App) -> Self {
+        app.db.clone()
+    }
+}
+
+/// Reads from a part of the state.
+#[endpoint(get = "/things", version = 1)]
+async fn things(State(db): State<Db>) -> &'static str {
+    db.0
+}
+
+async fn client(router: Router) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(axum::serve(listener, router).into_future());
+    Client::new(address)
+}
+
+#[tokio::test]
+async fn endpoints_merge_and_the_rest_of_the_app_stays_as_it_was() {
+    let api = Api::new("Things", routes![things]).open();
+    let ours = api.into_router(App { db: Db("rows") }).await.expect("a valid API");
+    let app = Router::new().route("/", get(async || "home")).merge(ours).fallback(async || "my own fallback");
+    let client = client(app).await;
+    assert_eq!(client.get("/").send().await.body, "home");
+    assert_eq!(client.get("/v1/things").send().await.body, "rows");
+    assert_eq!(client.get("/v2/things").send().await.body, "my own fallback");
+}
+
+#[tokio::test]
+async fn endpoints_can_be_nested_and_layered() {
+    let api = Api::new("Things", routes![things]).open();
+    let ours = api.into_router(App { db: Db("rows") }).await.expect("a valid API");
+    let ours = ours.layer(axum::middleware::map_response(async |mut response: axum::response::Response| {
+        response.headers_mut().insert("x-layer", http::HeaderValue::from_static("yes"));
+        response
+    }));
+    let client = client(Router::new().nest("/api", ours)).await;
+    let reply = client.get("/api/v1/things").send().await;
+    assert_eq!((&reply.body[..], reply.header("x-layer")), (&b"rows"[..], Some("yes")));
+}
+
+#[tokio::test]
+async fn the_function_stays_a_function() {
+    assert_eq!(things(State(Db("called"))).await, "called");
+}
+
+#[tokio::test]
+async fn a_router_can_be_called_without_a_socket() {
+    use tower_service::Service as _;
+
+    let api = Api::new("Things", routes![things]).open();
+    let mut ours = api.into_router(App { db: Db("rows") }).await.expect("a valid API");
+    let request = Request::get("/v1/things").body(Body::empty()).expect("a request");
+    let response = ours.call(request).await.expect("infallible");
+    assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), "rows");
+}

@@ -1,0 +1,63 @@
+//! Graceful shutdown.
+
+use core::time::Duration;
+
+use aplomb::prelude::*;
+use aplomb::routes;
+use tokio::net::TcpStream;
+
+use crate::app::{ALICE, App, Bench};
+
+/// Is held by the test.
+#[endpoint(get = "/held")]
+async fn held(State(app): State<App>) -> &'static str {
+    app.hold().await;
+    app.effect();
+    "done"
+}
+
+/// Is held by the test, under a key, and soon past its deadline.
+#[endpoint(post = "/held", idempotent, timeout = "20ms")]
+async fn held_keyed(State(app): State<App>) -> &'static str {
+    app.hold().await;
+    app.effect();
+    "done"
+}
+
+#[tokio::test]
+async fn a_running_request_gets_its_answer_and_no_new_one_is_taken() {
+    let bench = Bench::start(routes![held, held_keyed]).await;
+    let client = bench.client.clone();
+    let running = tokio::spawn(async move { client.get("/held").bearer(ALICE).send().await });
+    bench.app.held().await;
+    let address = bench.server.address();
+    let stopping = tokio::spawn(bench.server.stop());
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    bench.app.let_go();
+    assert_eq!(running.await.expect("an answer").body, "done");
+    assert!(stopping.await.expect("no panic"), "nothing was cut off");
+}
+
+#[tokio::test]
+async fn a11_shutdown_waits_for_what_runs_under_a_key() {
+    let bench = Bench::start(routes![held, held_keyed]).await;
+    let reply = bench.client.post("/held").bearer(ALICE).key("k").send().await;
+    reply.problem(504, "DEADLINE_EXCEEDED");
+    let stopping = tokio::spawn(bench.server.stop());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!stopping.is_finished() && bench.app.effects() == 0);
+    bench.app.let_go();
+    assert!(stopping.await.expect("no panic"), "nothing was cut off");
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_it_up() {
+    let bench = Bench::start(routes![held]).await;
+    bench.client.get("/nowhere").send().await;
+    let _silent = bench.client.raw().await;
+    let stopped = tokio::time::timeout(Duration::from_secs(5), bench.server.stop()).await;
+    assert!(stopped.expect("at once"));
+}

@@ -1,0 +1,66 @@
+//! What keeps a service from starting: all of it, at once.
+
+use aplomb::prelude::*;
+use aplomb::{StartErrors, routes};
+use serde::Deserialize;
+
+/// Wants a caller.
+#[endpoint(get = "/guarded")]
+async fn guarded() {}
+
+/// Is idempotent for everybody.
+#[endpoint(post = "/guests", idempotent)]
+async fn guests() {}
+
+#[derive(Deserialize)]
+struct Wrong {
+    #[expect(dead_code, reason = "only its name matters")]
+    order: u64,
+}
+
+/// Reads a parameter that the path does not name.
+#[endpoint(get = "/orders/{id}", public)]
+async fn order(Path(_): Path<Wrong>) {}
+
+/// Names a limit.
+#[endpoint(get = "/a", public, rate_limit("10/min", name = "shared", by = ip))]
+async fn limited_a() {}
+
+/// Names the same limit and means another.
+#[endpoint(get = "/b", public, rate_limit("20/min", name = "shared", by = ip))]
+async fn limited_b() {}
+
+async fn errors(api: Api<()>) -> Vec<String> {
+    let errors: StartErrors = api.into_router(()).await.expect_err("must not start");
+    errors.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_said_at_once() {
+    let api = Api::new("Test", routes![guarded, order, limited_a, limited_b]).problem_base("problems");
+    let errors = errors(api).await;
+    let said = |text: &str| errors.iter().filter(|error| error.contains(text)).count();
+    assert_eq!(errors.len(), 4, "{errors:?}");
+    assert_eq!(said("`guarded` (GET /guarded) wants a caller and the API has no authentication"), 1);
+    assert_eq!(said("`order` (GET /orders/{id}): its `Path` argument reads `order`; the path names `id`"), 1);
+    assert_eq!(
+        said("`limited_a` (GET /a) and `limited_b` (GET /b) declare the limit `shared` differently"),
+        1
+    );
+    assert_eq!(said("\"problems\" is not an absolute URI"), 1);
+}
+
+#[tokio::test]
+async fn open_must_say_what_it_means_for_keys() {
+    let errors = errors(Api::new("Test", routes![guests]).open()).await;
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("say `idempotent(anonymous)`"), "{errors:?}");
+}
+
+#[tokio::test]
+async fn a_name_without_letters_needs_a_namespace() {
+    let errors = errors(Api::new("支払い", routes![guarded]).open()).await;
+    assert!(errors[0].contains("say Api::namespace"), "{errors:?}");
+    let api = Api::new("支払い", routes![guarded]).open().namespace("payments");
+    assert!(api.into_router(()).await.is_ok());
+}
