@@ -57,8 +57,21 @@ pub(crate) fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
+/// Words that mean something elsewhere, and what says it here.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("path", "the path stands with its method: write `get = \"/path\"`"),
+    ("route", "the path stands with its method: write `get = \"/path\"`"),
+    ("method", "the method is a key of its own: write `get = \"/path\"`"),
+    ("head", "a GET endpoint answers HEAD as well: write `get = \"/path\"`"),
+    ("options", "OPTIONS is answered by a layer, such as one for CORS: leave it out"),
+    ("auth", "authentication is the whole API's, and `public` leaves an endpoint out of it: remove `auth`"),
+];
+
 /// What to write instead of an unknown key: the nearest with its form and its promise, or all.
 pub(crate) fn instead(name: &str) -> String {
+    if let Some((_, instead)) = ELSEWHERE.iter().find(|(word, _)| *word == name) {
+        return (*instead).to_owned();
+    }
     let names = KEYS.iter().map(|key| key.name);
     match suggest::nearest(name, names.clone()).and_then(key) {
         Some(Key { name, forms: [form, ..], help, .. }) => format!("did you mean `{name}`? `{form}`: {help}"),
@@ -84,6 +97,13 @@ mod tests {
             assert!(key.forms.iter().all(|form| form.starts_with(key.name)), "{}", key.name);
             assert!(!key.help.is_empty());
         }
+    }
+
+    #[test]
+    fn words_from_elsewhere_are_not_taken_for_a_slip() {
+        assert!(instead("path").contains("write `get"));
+        assert!(instead("pach").contains("`patch`"));
+        assert!(ELSEWHERE.iter().all(|(word, _)| key(word).is_none()));
     }
 
     #[test]
