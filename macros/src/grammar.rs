@@ -67,15 +67,17 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("auth", "authentication is the whole API's, and `public` leaves an endpoint out of it: remove `auth`"),
 ];
 
-/// What to write instead of an unknown key: the nearest with its form and its promise, or all.
-pub(crate) fn instead(name: &str) -> String {
+/// The message for an unknown key, with what to write instead: the nearest with its form and its promise, or all.
+pub(crate) fn unknown(name: &str) -> String {
     if let Some((_, instead)) = ELSEWHERE.iter().find(|(word, _)| *word == name) {
-        return (*instead).to_owned();
+        return format!("unknown key `{name}`: {instead}");
     }
     let names = KEYS.iter().map(|key| key.name);
     match suggest::nearest(name, names.clone()).and_then(key) {
-        Some(Key { name, forms: [form, ..], help, .. }) => format!("did you mean `{name}`? `{form}`: {help}"),
-        _ => format!("accepted: {}", suggest::list(names)),
+        Some(Key { name: near, forms: [form, ..], help, .. }) => {
+            format!("unknown key `{name}`, did you mean `{near}`? `{form}`: {help}")
+        }
+        _ => format!("unknown key `{name}`, accepted: {}", suggest::list(names)),
     }
 }
 
@@ -101,8 +103,8 @@ mod tests {
 
     #[test]
     fn words_from_elsewhere_are_not_taken_for_a_slip() {
-        assert!(instead("path").contains("write `get"));
-        assert!(instead("pach").contains("`patch`"));
+        assert!(unknown("path").contains("write `get"));
+        assert!(unknown("pach").contains("`patch`"));
         assert!(ELSEWHERE.iter().all(|(word, _)| key(word).is_none()));
     }
 

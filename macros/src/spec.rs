@@ -53,7 +53,7 @@ impl Spec {
         let name = argument.name();
         let Some(key) = grammar::key(&name) else {
             self.incomplete = true;
-            sink.report(&argument.key, format!("unknown key `{name}`, {}", grammar::instead(&name)));
+            sink.report(&argument.key, grammar::unknown(&name));
             return;
         };
         if !key.repeatable && earlier.iter().any(|other| other.name() == name) {

@@ -1,4 +1,33 @@
-//! Production HTTP endpoints on axum.
+//! Production HTTP endpoints on [axum]: declare the promise on the handler, the compiler checks it,
+//! the runtime keeps it.
+//!
+//! ```no_run
+//! use aplomb::prelude::*;
+//! use std::process::ExitCode;
+//!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Order {
+//!     item: String,
+//! }
+//!
+//! /// Places an order, once for each `Idempotency-Key`.
+//! #[endpoint(post = "/orders", version = 1, idempotent, rate_limit = "100/min")]
+//! async fn place_order(caller: Caller, Json(order): Json<Order>) -> Created<Order> {
+//!     println!("{} wants {}", caller.id(), order.item);
+//!     Created::new(order)
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> ExitCode {
+//!     let api = Api::new("Orders", routes![place_order]).store(Store::from_env()).auth(ApiKeys::from_env());
+//!     aplomb::serve(api, async || Ok::<_, aplomb::StartErrors>(())).await
+//! }
+//! ```
+//!
+//! Start with [`endpoint`](macro@endpoint), which lists all that can be declared, and
+//! [`Api`], which lists the settings. Each promise has its page under [`policies`]: what it does, what
+//! surprises, what a client sees. Errors are [`problem`] documents; where promises are kept is a
+//! [`store`]; [`testing`] has what tests need.
 
 mod api;
 pub mod auth;

@@ -102,8 +102,14 @@ async fn guest_order(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
 }
 
+/// Takes keys of those who say who they are.
+#[endpoint(post = "/notes", version = 1, public, idempotent(optional))]
+async fn note(State(app): State<App>) -> Json<usize> {
+    Json(app.effect())
+}
+
 async fn bench() -> Bench {
-    Bench::start(aplomb::routes![place_order, put_order, pay_order, guest_order]).await
+    Bench::start(aplomb::routes![place_order, put_order, pay_order, guest_order, note]).await
 }
 
 const WELL: &str = r#"{"item": "tea"}"#;
@@ -180,6 +186,16 @@ async fn a04_callers_without_identity_need_keys_that_cannot_be_guessed() {
     assert!(bench.client.post("/v1/guest-orders").key(UUID).send().await.replayed());
     let alice = bench.client.post("/v1/guest-orders").bearer(ALICE).key(UUID).send().await;
     assert!(!alice.replayed(), "a caller's record is its own");
+}
+
+#[tokio::test]
+async fn a04_a_key_without_a_caller_is_refused_unless_declared() {
+    let bench = bench().await;
+    assert_eq!(bench.client.post("/v1/notes").send().await.status, 200);
+    bench.client.post("/v1/notes").key(UUID).send().await.problem(401, "UNAUTHENTICATED");
+    assert_eq!(bench.client.post("/v1/notes").bearer(ALICE).key(UUID).send().await.status, 200);
+    assert!(bench.client.post("/v1/notes").bearer(ALICE).key(UUID).send().await.replayed());
+    assert_eq!(bench.app.effects(), 2);
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn fail_post() -> Result<(), Failure> {
 /// Never answers.
 #[endpoint(get = "/hang", public, timeout = "50ms")]
 async fn hang() {
-    core::future::pending().await
+    core::future::pending::<()>().await;
 }
 
 #[derive(Deserialize)]

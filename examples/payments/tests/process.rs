@@ -14,17 +14,18 @@ struct Process {
 
 impl Process {
     fn start() -> Self {
-        let mut child = command().stdout(Stdio::piped()).spawn().expect("the service's binary");
-        let output = BufReader::new(child.stdout.take().expect("its output"));
-        let mut said = Vec::new();
+        let child = command().stdout(Stdio::piped()).spawn().expect("the service's binary");
+        let mut service = Self { child, address: String::new(), said: Vec::new() };
+        let output = BufReader::new(service.child.stdout.take().expect("its output"));
         for line in output.lines() {
-            let line = line.expect("UTF-8");
-            said.push(line.clone());
-            if let Some(address) = line.strip_prefix("listening on http://") {
-                return Self { child, address: address.to_owned(), said };
+            service.said.push(line.expect("UTF-8"));
+            let address = service.said.last().and_then(|line| line.strip_prefix("listening on http://"));
+            if let Some(address) = address {
+                service.address = address.to_owned();
+                return service;
             }
         }
-        panic!("the service did not start: {said:?}");
+        panic!("the service did not start: {:?}", service.said);
     }
 
     /// Asks it to stop, as an operator does.

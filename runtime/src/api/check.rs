@@ -54,7 +54,8 @@ fn access<S>(api: &Api<S>, errors: &mut StartErrors) {
 fn anonymous_keys<S>(api: &Api<S>, errors: &mut StartErrors) {
     let unsaid = |spec: &&EndpointSpec| match spec.idempotency {
         IdempotencyPolicy::Idempotent(idempotency) => {
-            !idempotency.anonymous && (api.open || spec.access == Access::Public)
+            let public = spec.access == Access::Public && !idempotency.optional;
+            !idempotency.anonymous && (api.open || public)
         }
         _ => false,
     };

@@ -1,11 +1,10 @@
 //! Reading a request's body, with the problem that each way of failing is.
 
-use core::fmt;
-
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError};
 
+use crate::policies::body_limit::Stalled;
 use crate::problem::{Problem, registry};
 
 /// Reads the whole body.
@@ -15,18 +14,6 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, Problem> {
         Err(error) => Err(failure(&error)),
     }
 }
-
-/// A body of which nothing more came.
-#[derive(Debug)]
-pub(crate) struct Stalled;
-
-impl fmt::Display for Stalled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body stopped coming")
-    }
-}
-
-impl std::error::Error for Stalled {}
 
 /// The problem that a failure to read is.
 pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {

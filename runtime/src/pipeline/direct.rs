@@ -11,12 +11,11 @@ use axum::extract::Request;
 use axum::response::Response;
 
 use super::context::{Mounted, Run};
-use super::deadline::{self, Within, within};
-use super::intake;
+use super::intake::Intake;
 use super::observe::RequestId;
 use super::{decorate, handler};
 use crate::endpoint::{Answer, AnswerFuture};
-use crate::problem::Problem;
+use crate::policies::timeout::{self, Within, within};
 
 pub(crate) struct Direct {
     mounted: Arc<Mounted>,
@@ -37,15 +36,14 @@ fn begin(mounted: &Mounted, run: &Run, request: Request) -> AnswerFuture {
     if !mounted.reads_body || request.body().is_end_stream() {
         return run(request);
     }
-    match intake::limited(request, mounted.body_limit) {
-        Ok(request) => run(request),
-        Err((intake, problem)) => Box::pin(refuse(intake, problem)),
+    let intake = Intake::new(request);
+    match intake.check_length(mounted.body_limit) {
+        Ok(()) => run(intake.into_limited(mounted.body_limit)),
+        Err(problem) => Box::pin(async {
+            intake.drain().await;
+            Answer::refused(problem)
+        }),
     }
-}
-
-async fn refuse(intake: intake::Intake, problem: Problem) -> Answer {
-    intake.drain().await;
-    Answer::refused(problem)
 }
 
 impl Future for Direct {
@@ -55,7 +53,7 @@ impl Future for Direct {
         let this = &mut *self;
         let polled = handler::survive(|| Pin::new(&mut this.running).poll(context).map(Ok));
         let answer = match ready!(polled.unwrap_or_else(|panic| Poll::Ready(Err(panic)))) {
-            Ok(answer) => answer.unwrap_or_else(deadline::exceeded),
+            Ok(answer) => answer.unwrap_or_else(timeout::exceeded),
             Err(panic) => Answer::failed(panic),
         };
         Poll::Ready(decorate::close(&this.mounted, &this.id, None, answer))

@@ -1,28 +1,21 @@
 //! The request as it comes in: its head, and its body before and after it is read.
 
-use core::pin::Pin;
-use core::task::{Context as TaskContext, Poll};
-use core::time::Duration;
-
 use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
-use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt, Limited};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
 
 use super::context::Context;
-use crate::extract::body::{self, Stalled};
+use crate::extract::body;
+use crate::policies::body_limit::{self, READ_DEADLINE, watched};
 use crate::problem::{Problem, registry};
 
 /// Bodies up to this length, if it is known, are read before the store is asked.
 const SMALL: u64 = 64 << 10;
-
-/// How long a small body, or the next part of a larger one, may take.
-const READ_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The most that is read of a body that nobody wants, so that the connection can be used again.
 const DRAINED: u64 = 16 << 20;
@@ -44,10 +37,7 @@ impl Intake {
 
     /// Refuses a body whose announced length is over the limit.
     pub(crate) fn check_length(&self, limit: u64) -> Result<(), Problem> {
-        match self.body.size_hint().lower() {
-            length if length > limit => Err(too_large(limit)),
-            _ => Ok(()),
-        }
+        body_limit::check(&self.body, limit)
     }
 
     /// Whether the body's length is known and small.
@@ -78,7 +68,7 @@ impl Intake {
         self.into_limited(limit)
     }
 
-    fn into_limited(self, limit: u64) -> Request {
+    pub(crate) fn into_limited(self, limit: u64) -> Request {
         let body = match self.read {
             Some(bytes) => Body::from(bytes),
             None if self.body.is_end_stream() => self.body,
@@ -106,15 +96,6 @@ impl Intake {
     }
 }
 
-/// A request whose body keeps to `limit`, or what is left of it and why.
-pub(crate) fn limited(request: Request, limit: u64) -> Result<Request, (Intake, Problem)> {
-    let intake = Intake::new(request);
-    match intake.check_length(limit) {
-        Ok(()) => Ok(intake.into_limited(limit)),
-        Err(problem) => Err((intake, problem)),
-    }
-}
-
 async fn read_small(body: Body) -> Result<Bytes, Problem> {
     let mut reading = core::pin::pin!(body::read(body));
     // A small body has mostly come with the head: then no timer is needed.
@@ -122,47 +103,4 @@ async fn read_small(body: Body) -> Result<Bytes, Problem> {
         return read;
     }
     timeout(READ_DEADLINE, reading).await.unwrap_or_else(|_| Err(Problem::new(&registry::REQUEST_TIMEOUT)))
-}
-
-fn too_large(limit: u64) -> Problem {
-    Problem::new(&registry::BODY_TOO_LARGE).with_detail(format!("the body may have up to {limit} bytes"))
-}
-
-fn watched(body: Body, limit: u64) -> Body {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    Body::new(Watched { body: Limited::new(body, limit), timer: None })
-}
-
-/// A body that ends with an error where it grows over its limit or stops coming.
-struct Watched {
-    body: Limited<Body>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = axum::BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if polled.is_pending() {
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(READ_DEADLINE)));
-            return timer.as_mut().poll(context).map(|()| Some(Err(Stalled.into())));
-        }
-        if let Some(timer) = &mut self.timer {
-            timer.as_mut().reset(Instant::now() + READ_DEADLINE);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

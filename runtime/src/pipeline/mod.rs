@@ -2,7 +2,6 @@
 
 mod authenticate;
 mod context;
-mod deadline;
 pub(crate) mod decorate;
 mod direct;
 pub(crate) mod handler;

@@ -16,20 +16,21 @@ use axum::response::Response;
 use super::context::{Context, Mounted, Run};
 use super::intake::Intake;
 use super::observe::RequestId;
-use super::{authenticate, deadline, decorate, handler, limits};
+use super::{authenticate, decorate, handler, limits};
 use crate::auth::Caller;
 use crate::endpoint::Answer;
 use crate::policies::idempotency::{IdempotencySpec, KeyedRun, key};
 use crate::policies::rate_limit::Reading;
+use crate::policies::timeout;
 use crate::problem::Problem;
 
 /// Answers one request.
 pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> Response {
     let mut exchange =
         Exchange { id: RequestId::of(&request), peer: peer(&request), mounted, readings: Readings::None };
-    let timeout = exchange.mounted.timeout;
-    let answered = deadline::within(timeout, exchange.answer(run, request)).await;
-    let answer = answered.unwrap_or_else(deadline::exceeded);
+    let deadline = exchange.mounted.timeout;
+    let answered = timeout::within(deadline, exchange.answer(run, request)).await;
+    let answer = answered.unwrap_or_else(timeout::exceeded);
     decorate::close(&exchange.mounted, &exchange.id, exchange.readings.get(), answer)
 }
 
@@ -100,6 +101,7 @@ impl Exchange {
         match key::key_of(&intake.head.headers)? {
             None if spec.optional => Ok(None),
             None => Err(key::missing()),
+            Some(_) if caller.is_none() && !spec.anonymous => Err(key::without_caller()),
             Some(key) if caller.is_none() => key::check_anonymous(&key).map(|()| Some(Keyed { spec, key })),
             Some(key) => Ok(Some(Keyed { spec, key })),
         }

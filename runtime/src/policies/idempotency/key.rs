@@ -48,6 +48,12 @@ pub(crate) fn missing() -> Problem {
         .with_detail("send an Idempotency-Key, new for each operation and the same for each retry of it")
 }
 
+/// On a public endpoint whose keys belong to callers.
+pub(crate) fn without_caller() -> Problem {
+    Problem::new(&registry::UNAUTHENTICATED)
+        .with_detail("an Idempotency-Key belongs to a caller here: send credentials, or no key")
+}
+
 /// A key of a caller without identity must not be guessable: at least 128 bits, which are 22
 /// characters of base 64.
 pub(crate) fn check_anonymous(key: &str) -> Result<(), Problem> {
