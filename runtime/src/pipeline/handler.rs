@@ -6,15 +6,11 @@ use core::panic::AssertUnwindSafe;
 use core::task::Poll;
 use std::panic::catch_unwind;
 
-use axum::extract::Request;
-
-use super::context::Run;
-use crate::endpoint::Answer;
+use crate::endpoint::{Answer, AnswerFuture};
 use crate::problem::Problem;
 
-/// Runs the request. A panic is a 500 whose message goes to the log.
-pub(crate) async fn run(run: &Run, request: Request) -> Answer {
-    let mut running = run(request);
+/// Runs a request to its answer. A panic is a 500 whose message goes to the log.
+pub(crate) async fn run(mut running: AnswerFuture) -> Answer {
     let survived = poll_fn(|context| match survive(|| running.as_mut().poll(context)) {
         Ok(polled) => polled.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),

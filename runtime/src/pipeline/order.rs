@@ -13,6 +13,8 @@ use std::sync::{Arc, OnceLock};
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 
+use tokio::task::JoinHandle;
+
 use super::context::{Context, Mounted, Run};
 use super::intake::Intake;
 use super::observe::RequestId;
@@ -64,10 +66,12 @@ impl Exchange {
                 Answer::refused(problem)
             }
             Ok((context, None)) => {
-                let request = intake.into_request(context, self.mounted.body_limit);
-                handler::run(&run, request).await
+                handler::run(run(intake.into_request(context, self.mounted.body_limit))).await
             }
-            Ok((context, Some(keyed))) => self.keyed(run, intake, context, keyed).await,
+            Ok((context, Some(keyed))) => {
+                let running = self.keyed(run, intake, context, keyed);
+                running.await.unwrap_or_else(|lost| Answer::failed(Problem::internal(lost)))
+            }
         }
     }
 
@@ -113,14 +117,14 @@ impl Exchange {
     }
 
     /// Hands the request to a task of its own, which nothing that happens here can cancel.
-    async fn keyed(&mut self, run: Run, intake: Intake, context: Context, keyed: Keyed) -> Answer {
+    fn keyed(&mut self, run: Run, intake: Intake, context: Context, keyed: Keyed) -> JoinHandle<Answer> {
         let (identities, method) = (&context.shared().identities, self.mounted.spec.method.as_str());
         let record = identities.record(context.caller(), method, context.route(), &keyed.key);
         let fingerprint = identities.fingerprint(&intake.head, &intake.bytes());
         let limits = self.late_readings();
         let request = intake.into_request(context.clone(), self.mounted.body_limit);
         let run = KeyedRun { context, run, request, record, fingerprint, spec: keyed.spec, limits };
-        run.spawn().await.unwrap_or_else(|lost| Answer::failed(Problem::internal(lost)))
+        run.spawn()
     }
 
     /// Where the task notes what the limits said, unless they have spoken already.

@@ -67,7 +67,7 @@ impl KeyedRun {
             Err(error) => return settler.begin_failed(&error),
         }
         let guard = settler.context.shared().heart.as_ref().map(|heart| heart.hold(lease));
-        let answer = handler::run(&self.run, self.request).await;
+        let answer = handler::run((self.run)(self.request)).await;
         let answer = settler.settle(answer).await;
         drop(guard);
         answer
