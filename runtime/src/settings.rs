@@ -22,7 +22,7 @@ pub(crate) fn duration(name: &str, default: Duration, least: Duration) -> Result
     let Some(value) = variable(name)? else { return Ok(default) };
     let refused = |why: &str| StartError::variable(name, &value, why);
     match parse_duration(&value) {
-        None => Err(refused("expected a whole number and a unit: ms, s, min, h; such as 30s")),
+        None => Err(refused("expected a whole number and a unit: ms, s, min, h or d; such as 30s")),
         Some(duration) if duration < least => Err(refused(&format!("expected at least {least:?}"))),
         Some(duration) => Ok(duration),
     }
@@ -34,9 +34,10 @@ fn parse_duration(text: &str) -> Option<Duration> {
     let number: u64 = number.parse().ok()?;
     let millis = match unit {
         "ms" => 1,
-        "s" | "sec" => 1_000,
-        "min" => 60_000,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return None,
     };
     number.checked_mul(millis).map(Duration::from_millis)

@@ -71,9 +71,9 @@ impl StartErrors {
         if self.is_empty() { Ok(()) } else { Err(self) }
     }
 
-    /// Keeps the error of a result and gives its value.
-    pub(crate) fn collect<T>(&mut self, result: Result<T, StartError>) -> Option<T> {
-        result.map_err(|error| self.push(error)).ok()
+    /// Keeps the errors of a result and gives its value.
+    pub(crate) fn collect<T>(&mut self, result: Result<T, impl Into<Self>>) -> Option<T> {
+        result.map_err(|errors| self.extend(errors.into().0)).ok()
     }
 }
 

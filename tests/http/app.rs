@@ -4,9 +4,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
+use aplomb::Secret;
 use aplomb::prelude::*;
 use aplomb::store::{MemoryLimits, MemoryRecords, Store};
-use aplomb::testing::{FaultyRecords, TestClock, TestServer};
+use aplomb::testing::{FaultyLimits, FaultyRecords, TestClock, TestServer};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -56,6 +57,7 @@ pub(crate) struct Bench {
     pub(crate) client: Client,
     pub(crate) clock: TestClock,
     pub(crate) records: FaultyRecords<Arc<MemoryRecords>>,
+    pub(crate) limits: FaultyLimits<Arc<MemoryLimits>>,
     pub(crate) server: TestServer,
 }
 
@@ -68,14 +70,38 @@ impl Bench {
     }
 
     pub(crate) async fn start_with(routes: Routes<App>, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Self {
-        let (app, clock) = (App::default(), TestClock::new());
+        let clock = TestClock::new();
         let memory = MemoryRecords::with_bounds(1000, 1 << 24, Arc::new(clock.clone()));
-        let records = FaultyRecords::new(Arc::new(memory));
         let limits = MemoryLimits::with_capacity(1 << 12, Arc::new(clock.clone()));
-        let store = Store::new(Arc::new(limits), Arc::new(records.clone()));
+        let parts = Parts {
+            records: FaultyRecords::new(Arc::new(memory)),
+            limits: FaultyLimits::new(Arc::new(limits)),
+            app: App::default(),
+        };
+        let api = adjust(parts.configure(Api::new("Test", routes)));
+        let server = TestServer::start(api, parts.app.clone()).await.expect("a valid API");
+        let Parts { records, limits, app } = parts;
+        Self { app, client: Client::new(server.address()), clock, records, limits, server }
+    }
+
+    /// Gives another API the same store, secret and callers.
+    pub(crate) fn configure(&self, api: Api<App>) -> Api<App> {
+        let (records, limits) = (self.records.clone(), self.limits.clone());
+        Parts { records, limits, app: self.app.clone() }.configure(api)
+    }
+}
+
+/// What all instances of the service share.
+struct Parts {
+    records: FaultyRecords<Arc<MemoryRecords>>,
+    limits: FaultyLimits<Arc<MemoryLimits>>,
+    app: App,
+}
+
+impl Parts {
+    fn configure(&self, api: Api<App>) -> Api<App> {
+        let store = Store::new(Arc::new(self.limits.clone()), Arc::new(self.records.clone()));
         let keys = ApiKeys::parse(&format!("alice:{ALICE},bob:{BOB}")).expect("valid keys");
-        let api = adjust(Api::new("Test", routes).store(store).auth(keys));
-        let server = TestServer::start(api, app.clone()).await.expect("a valid API");
-        Self { app, client: Client::new(server.address()), clock, records, server }
+        api.store(store).auth(keys).secret(Secret::new([7; 32]).expect("long enough"))
     }
 }

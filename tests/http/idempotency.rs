@@ -3,9 +3,7 @@
 use core::time::Duration;
 
 use aplomb::prelude::*;
-use aplomb::problem::Problem;
-use aplomb::store::StoreError;
-use aplomb::testing::Fault;
+use aplomb::testing::{Fault, Operation, TestServer};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -261,6 +259,11 @@ async fn a11_a_client_that_hangs_up_does_not_cancel_the_handler() {
     assert_eq!(bench.app.effects(), 1);
 }
 
+fn held_put(bench: &Bench) -> tokio::task::JoinHandle<Reply> {
+    let client = bench.client.clone();
+    tokio::spawn(async move { put_held(&client).send().await })
+}
+
 /// Retries until the first request has its answer, as a client would.
 async fn answered(bench: &Bench, key: &str, body: &str) -> Reply {
     for _ in 0..1000 {
@@ -289,28 +292,46 @@ async fn a14_a_lapsed_lease_is_unknown_until_the_run_ends_after_all() {
 }
 
 #[tokio::test]
-async fn a14_a19_a_lapsed_lease_reruns_where_declared_and_the_first_run_answers_from_the_record() {
+async fn a14_a_lapsed_lease_reruns_where_declared() {
     let bench = bench().await;
-    let client = bench.client.clone();
-    let first = {
-        let client = client.clone();
-        tokio::spawn(async move { put_held(&client).send().await })
-    };
+    let first = held_put(&bench);
     bench.app.held().await;
     bench.clock.advance(Duration::from_secs(31));
-    let second = {
-        let client = client.clone();
-        tokio::spawn(async move { put_held(&client).send().await })
-    };
+    let other = bench.client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(WELL);
+    other.send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    let second = held_put(&bench);
     bench.app.held().await;
     bench.app.let_go();
     bench.app.let_go();
     let (first, second) = (first.await.expect("an answer"), second.await.expect("an answer"));
-    let (lost, won) = if first.replayed() || first.status == 409 { (first, second) } else { (second, first) };
-    assert_eq!(won.status, 201);
-    // The run that lost its record answers what is there: the other's answer, or that it still runs.
-    assert!(lost.status == 409 || (lost.replayed() && lost.body == won.body));
-    assert_eq!(put_held(&client).send().await.body, won.body);
+    assert!([first.status, second.status].contains(&StatusCode::CREATED));
+    assert_eq!(bench.app.effects(), 2, "both ran");
+}
+
+#[tokio::test]
+async fn a19_a_run_that_lost_its_record_answers_from_it() {
+    let bench = bench().await;
+    let first = held_put(&bench);
+    bench.app.held().await;
+    // The record is gone, and another run takes it and answers, before the first one ends.
+    bench.clock.advance(Duration::from_secs(31));
+    let quick = async || {
+        let put = bench.client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k");
+        put.json(HELD).send().await
+    };
+    let (second, ()) = tokio::join!(quick(), async {
+        bench.app.held().await;
+        // Both wait; whoever is let go first writes, and the other finds it written.
+        bench.app.let_go();
+    });
+    bench.app.let_go();
+    let first = first.await.expect("an answer");
+    let third = quick().await;
+    let wrote: Vec<_> = [&first, &second].into_iter().filter(|reply| !reply.replayed()).collect();
+    for reply in [&first, &second, &third] {
+        assert!(reply.status == 201 || reply.status == 409, "{}", reply.status);
+    }
+    assert!(third.replayed() && wrote.iter().any(|reply| reply.body == third.body));
 }
 
 #[tokio::test]
@@ -384,8 +405,8 @@ async fn a16_a_refusal_before_the_handler_frees_the_key() {
 #[tokio::test]
 async fn a17_a_completion_that_cannot_be_written_costs_the_client_nothing() {
     let bench = bench().await;
-    bench.records.fail_next("complete", Fault::Lost);
-    bench.records.fail_next("complete", Fault::Lost);
+    bench.records.fail_next(Operation::Complete, Fault::Lost);
+    bench.records.fail_next(Operation::Complete, Fault::Lost);
     let first = order(&bench.client, "k", WELL).send().await;
     assert_eq!(first.status, 201);
     let second = answered(&bench, "k", WELL).await;
@@ -396,7 +417,7 @@ async fn a17_a_completion_that_cannot_be_written_costs_the_client_nothing() {
 #[tokio::test]
 async fn a17_a_completion_whose_confirmation_is_lost_is_written_once() {
     let bench = bench().await;
-    bench.records.fail_next("complete", Fault::AnswerLost);
+    bench.records.fail_next(Operation::Complete, Fault::AnswerLost);
     let first = order(&bench.client, "k", WELL).send().await;
     let second = order(&bench.client, "k", WELL).send().await;
     assert!(second.replayed() && second.body == first.body);
@@ -477,8 +498,8 @@ async fn a23_a_store_that_is_down_is_a_503_and_the_handler_does_not_run() {
 #[tokio::test]
 async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
     let bench = bench().await;
-    bench.records.fail_next("begin", Fault::AnswerLost);
-    bench.records.fail_next("abort", Fault::Lost);
+    bench.records.fail_next(Operation::Begin, Fault::AnswerLost);
+    bench.records.fail_next(Operation::Abort, Fault::Lost);
     order(&bench.client, "k", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
     let reply = answered(&bench, "k", WELL).await;
     assert!(reply.status == 201 && !reply.replayed());
@@ -529,8 +550,144 @@ async fn concurrent_tries_have_one_effect_and_one_answer() {
     assert_eq!(bench.app.effects(), 1);
 }
 
-#[test]
-fn a_full_store_says_so() {
-    assert_eq!(StoreError::Full.to_string(), "the store is full");
-    assert_eq!(Problem::from(OrderError::Supplier).status(), 503);
+/// Waits until the heartbeat of a run has ended with the run's time, then until its lease has.
+async fn unknown(client: &Client) -> Reply {
+    for _ in 0..400 {
+        let reply = put_held(client).send().await;
+        if reply.status != StatusCode::CONFLICT {
+            return reply;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the run counts as alive for ever");
+}
+
+/// Places an order that must not run twice.
+#[endpoint(put = "/orders/{id}", version = 1, idempotent)]
+async fn put_once(
+    State(app): State<App>,
+    Path(_): Path<u64>,
+    Json(order): Json<Order>,
+) -> Result<Response, OrderError> {
+    place(&app, order).await
+}
+
+#[tokio::test]
+async fn a12_a_hung_handler_counts_as_dead_after_max_run() {
+    // The heartbeat's thread lives by the machine's clock.
+    let bench = Bench::start_with(aplomb::routes![put_once], |api| {
+        let (lease, max_run) = (Duration::from_millis(300), Duration::from_millis(400));
+        api.store(Store::memory()).lease(lease).max_run(max_run)
+    });
+    let bench = bench.await;
+    let first = held_put(&bench);
+    bench.app.held().await;
+    unknown(&bench.client).await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    bench.app.let_go();
+    assert_eq!(first.await.expect("an answer").status, 201);
+    assert!(put_held(&bench.client).send().await.replayed(), "it was alive after all");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_heartbeat() {
+    /// Blocks, as no handler should.
+    #[endpoint(put = "/orders/{id}", version = 1, idempotent)]
+    async fn block(State(app): State<App>, Path(_): Path<u64>) {
+        app.effect();
+        std::thread::sleep(Duration::from_millis(900));
+    }
+    let bench = Bench::start_with(aplomb::routes![block], |api| {
+        api.store(Store::memory()).lease(Duration::from_millis(300))
+    });
+    let bench = bench.await;
+    let first = held_put(&bench);
+    while bench.app.effects() == 0 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let retry = put_held(&bench.client).send().await;
+    assert!(retry.status == 409 || retry.replayed(), "never unknown: {}", retry.status);
+    assert_eq!(first.await.expect("an answer").status, 200);
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a17_a_completion_that_is_never_written_becomes_unknown() {
+    let bench = bench().await;
+    (0..1000).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
+    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201, "the client has its answer");
+    order(&bench.client, "k", WELL).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    bench.clock.advance(Duration::from_secs(31));
+    order(&bench.client, "k", WELL).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a09_a_mismatch_outranks_replay_and_unknown() {
+    let bench = bench().await;
+    order(&bench.client, "done", WELL).send().await;
+    order(&bench.client, "done", HELD).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    order(&bench.client, "unknown", r#"{"item": "tea", "how": "panic"}"#).send().await;
+    order(&bench.client, "unknown", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    bench.records.break_down(true);
+    order(&bench.client, "done", HELD).send().await.problem(503, "STORE_UNAVAILABLE");
+}
+
+/// What an order must have since the deployment of today.
+#[derive(Deserialize)]
+struct StrictOrder {
+    #[expect(dead_code, reason = "that it must be there is what matters")]
+    since_today: String,
+}
+
+/// The same endpoint, as it reads requests since today.
+#[endpoint(post = "/orders", version = 1, idempotent, handle = strict_orders)]
+async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) -> Json<usize> {
+    Json(app.effect())
+}
+
+#[tokio::test]
+async fn a_request_that_a_new_deployment_would_refuse_still_gets_its_first_answer() {
+    let bench = bench().await;
+    let first = order(&bench.client, "done", WELL).send().await;
+    order(&bench.client, "unknown", r#"{"item": "tea", "how": "panic"}"#).send().await;
+    let running = held(&bench, "running", HELD);
+    bench.app.held().await;
+
+    let strict = strict(&bench).await;
+    let client = Client::new(strict.address());
+    let replay = order(&client, "done", WELL).send().await;
+    assert!(replay.replayed() && replay.body == first.body, "DONE: the replay");
+    let unknown = order(&client, "unknown", r#"{"item": "tea", "how": "panic"}"#).send().await;
+    unknown.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    order(&client, "running", HELD).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    order(&client, "new", WELL).send().await.problem(422, "VALIDATION_FAILED");
+    assert_eq!(order(&client, "new", r#"{"since_today": "x"}"#).send().await.status, 200, "the key is free");
+    bench.clock.advance(Duration::from_secs(31));
+    order(&client, "running", HELD).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    bench.records.break_down(true);
+    order(&client, "down", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    bench.records.break_down(false);
+    bench.app.let_go();
+    running.await.expect("an answer");
+}
+
+/// Another process of the service, newly deployed, on the same store with the same secret.
+async fn strict(bench: &Bench) -> TestServer {
+    let api = bench.configure(Api::new("Test", aplomb::routes![strict_orders]));
+    TestServer::start(api, bench.app.clone()).await.expect("a valid API")
+}
+
+#[tokio::test]
+async fn a_full_store_takes_no_new_key_and_says_so() {
+    let clock = aplomb::testing::TestClock::new();
+    let clock: std::sync::Arc<dyn aplomb::clock::Clock> = std::sync::Arc::new(clock);
+    let records = aplomb::store::MemoryRecords::with_bounds(1, 1 << 20, clock);
+    let limits = aplomb::store::MemoryLimits::new();
+    let store = Store::new(std::sync::Arc::new(limits), std::sync::Arc::new(records));
+    let bench = Bench::start_with(aplomb::routes![place_order], |api| api.store(store)).await;
+    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201);
+    order(&bench.client, "l", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    assert!(order(&bench.client, "k", WELL).send().await.replayed(), "what is there is not forgotten");
+    assert_eq!(bench.app.effects(), 1);
 }

@@ -99,7 +99,7 @@ async fn b07_a_refusal_is_a_429_that_says_how_long_to_wait() {
 }
 
 #[tokio::test]
-async fn b08_a_request_may_cost_several_tokens() {
+async fn b01_a_request_may_cost_several_tokens() {
     let bench = bench().await;
     assert_eq!(get(&bench, "/dear", ALICE).await.number("x-ratelimit-remaining"), 6);
     assert_eq!(get(&bench, "/dear", ALICE).await.number("x-ratelimit-remaining"), 2);
@@ -192,4 +192,26 @@ async fn b13_a_large_body_is_not_read_before_the_limits_have_decided() {
     raw.write(&format!("{head}expect: 100-continue\r\ncontent-length: 70000\r\n\r\n")).await;
     let response = raw.response().await;
     assert!(response.starts_with("HTTP/1.1 429"), "refused without a byte of the body: {response}");
+}
+
+#[tokio::test]
+async fn b06_a_request_that_is_refused_before_its_limits_tells_what_is_left() {
+    let bench = bench().await;
+    let without_key = bench.client.post("/both").bearer(ALICE).json("1").send().await;
+    without_key.problem(400, "IDEMPOTENCY_KEY_MISSING");
+    assert_eq!(without_key.number("x-ratelimit-remaining"), 2, "and it took nothing");
+}
+
+#[tokio::test]
+async fn limits_that_cannot_be_asked_let_nothing_through() {
+    let bench = bench().await;
+    bench.limits.break_down(true);
+    let reply = get(&bench, "/slow", ALICE).await;
+    assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
+    assert_eq!(reply.header("ratelimit"), None);
+    let reply = bench.client.post("/both").bearer(ALICE).key("k").json("1").send().await;
+    reply.problem(503, "STORE_UNAVAILABLE");
+    assert_eq!(bench.app.effects(), 0);
+    bench.limits.break_down(false);
+    assert_eq!(get(&bench, "/slow", ALICE).await.status, 200);
 }

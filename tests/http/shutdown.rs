@@ -45,8 +45,11 @@ async fn a11_shutdown_waits_for_what_runs_under_a_key() {
     let bench = Bench::start(routes![held, held_keyed]).await;
     let reply = bench.client.post("/held").bearer(ALICE).key("k").send().await;
     reply.problem(504, "DEADLINE_EXCEEDED");
+    let address = bench.server.address();
     let stopping = tokio::spawn(bench.server.stop());
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
     assert!(!stopping.is_finished() && bench.app.effects() == 0);
     bench.app.let_go();
     assert!(stopping.await.expect("no panic"), "nothing was cut off");
@@ -60,4 +63,14 @@ async fn idle_connections_do_not_hold_it_up() {
     let _silent = bench.client.raw().await;
     let stopped = tokio::time::timeout(Duration::from_secs(5), bench.server.stop()).await;
     assert!(stopped.expect("at once"));
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
+    let bench = Bench::start(routes![held]).await;
+    for said in ["", "P", "PRI * HTTP/2.0\r\n", "GET /held HT", "GET /held HTTP/1.1\r\nhost: x\r\n"] {
+        let mut raw = bench.client.raw().await;
+        raw.write(said).await;
+        assert!(raw.is_closed().await, "{said:?}");
+    }
 }

@@ -64,3 +64,37 @@ async fn a_name_without_letters_needs_a_namespace() {
     let api = Api::new("支払い", routes![guarded]).open().namespace("payments");
     assert!(api.into_router(()).await.is_ok());
 }
+
+/// Has a limit that no bucket can keep.
+#[endpoint(get = "/rare", public, rate_limit("1/day", burst = 99999999, by = ip))]
+async fn rare() {}
+
+#[tokio::test]
+async fn a_limit_that_no_bucket_can_keep_is_said_with_the_rest() {
+    let errors = errors(Api::new("Test", routes![guarded, rare])).await;
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors[1].starts_with("`rare` (GET /rare): a rate limit needs"), "{errors:?}");
+}
+
+#[tokio::test]
+async fn authentication_and_its_absence_exclude_each_other() {
+    let keys = ApiKeys::parse("alice:sk_test_alice").expect("a key");
+    let errors = errors(Api::new("Test", routes![guarded]).auth(keys).open()).await;
+    assert_eq!(errors, ["the API says both Api::auth(…) and Api::open(); remove one"]);
+}
+
+#[derive(Deserialize)]
+struct Aliased {
+    #[expect(dead_code, reason = "only its names matter")]
+    #[serde(alias = "id")]
+    order: u64,
+}
+
+/// Reads its parameter by an alias.
+#[endpoint(get = "/aliased/{id}", public)]
+async fn aliased(Path(_): Path<Aliased>) {}
+
+#[tokio::test]
+async fn an_alias_is_a_name() {
+    assert!(Api::new("Test", routes![aliased]).into_router(()).await.is_ok());
+}

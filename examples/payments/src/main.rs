@@ -13,7 +13,7 @@ const DEMO_KEYS: &str = "alice:sk_test_alice,bob:sk_test_bob";
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
-    if env::var_os("APLOMB_API_KEYS").is_none() {
+    if env::var_os("APLOMB_API_KEYS").is_none_or(|keys| keys.is_empty()) {
         println!("demo keys: {DEMO_KEYS}");
     }
     let api = Api::new("Payments", payments::api::routes())

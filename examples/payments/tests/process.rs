@@ -136,6 +136,7 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         ("APLOMB_MAX_RUN", "x"),
         ("APLOMB_SECRET", "short"),
         ("APLOMB_SHUTDOWN_GRACE", "1 minute"),
+        ("APLOMB_HEADER_TIMEOUT", "0s"),
         ("APLOMB_API_KEYS", "bob,alice:short"),
         ("PAYMENTS_DB", "/nonexistent/payments.sqlite"),
     ]);
@@ -147,6 +148,7 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         "error: APLOMB_MAX_RUN=\"x\": expected a whole number and a unit",
         "error: APLOMB_SECRET=\"…\": expected at least 32 bytes",
         "error: APLOMB_SHUTDOWN_GRACE=\"1 minute\": expected a whole number and a unit",
+        "error: APLOMB_HEADER_TIMEOUT=\"0s\": expected at least 1ms",
         "error: APLOMB_API_KEYS=\"…\": entry 1: expected caller:key",
         "error: APLOMB_API_KEYS=\"alice:…\": entry 2: expected caller:key",
         "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",

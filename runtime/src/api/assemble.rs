@@ -23,6 +23,8 @@ use crate::store::Facets;
 pub(super) struct Settings {
     facets: Facets,
     secret: Secret,
+    /// Nobody set one, so that it ends with this process.
+    secret_is_lost: bool,
     namespace: String,
     lease: Duration,
     max_run: Duration,
@@ -38,16 +40,16 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             errors.extend(auth.start_errors());
         }
         let secret = match &self.secret {
-            Some(secret) => Some(secret.clone()),
-            None => errors.collect(Secret::from_env()).map(|secret| secret.unwrap_or_else(Secret::random)),
+            Some(secret) => Some(Some(secret.clone())),
+            None => errors.collect(Secret::from_env()),
         };
         let namespace = errors.collect(check::namespace(self));
         let lease = errors.collect(self.lease_setting());
-        let quarter = Duration::from_mins(15);
-        let max_run = errors.collect(settings::duration("APLOMB_MAX_RUN", quarter, SHORTEST_LEASE));
+        let max_run = errors.collect(self.max_run_setting());
         Some(Settings {
             facets: facets?,
-            secret: secret?,
+            secret_is_lost: secret.as_ref().is_some_and(Option::is_none),
+            secret: secret?.unwrap_or_else(Secret::random),
             namespace: namespace?,
             lease: lease?,
             max_run: max_run?,
@@ -64,10 +66,20 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         }
     }
 
+    fn max_run_setting(&self) -> Result<Duration, StartError> {
+        match self.max_run {
+            Some(max_run) => Ok(max_run),
+            None => settings::duration("APLOMB_MAX_RUN", Duration::from_mins(15), SHORTEST_LEASE),
+        }
+    }
+
     pub(super) fn assemble(self, state: S, errors: &mut StartErrors) -> Router {
         let Some(settings) = self.settings(errors) else { return Router::new() };
         if !errors.is_empty() {
             return Router::new();
+        }
+        if settings.secret_is_lost {
+            tracing::warn!("APLOMB_SECRET is not set: cursors are good for this process only");
         }
         let shared = Arc::new(self.shared(&settings, errors));
         let newest = version::newest(self.routes.specs());
@@ -100,7 +112,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             facets: settings.facets.clone(),
             identities: Identities::new(&settings.secret),
             cursors: Cursors::new(&settings.secret),
-            auth: self.auth.clone().filter(|_| !self.open),
+            auth: self.auth.clone(),
             heart: errors.collect(self.heart(settings)).flatten(),
             tracker: self.tracker.clone(),
             lease: settings.lease,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Api;
 use crate::endpoint::PathShape;
 use crate::policies::idempotency::IdempotencyPolicy;
-use crate::policies::rate_limit::RateLimitSpec;
+use crate::policies::rate_limit::{Quota, RateLimitSpec, impossible};
 use crate::spec::{Access, EndpointSpec};
 use crate::start::{StartError, StartErrors};
 
@@ -16,6 +16,9 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     problem_base(api, errors);
     for spec in api.routes.specs() {
         path_arguments(spec, errors);
+        if spec.rate_limits.iter().any(|limit| Quota::of(limit).is_none()) {
+            errors.push(impossible(spec));
+        }
     }
 }
 
@@ -37,6 +40,9 @@ fn slug(name: &str) -> String {
 }
 
 fn access<S>(api: &Api<S>, errors: &mut StartErrors) {
+    if api.auth.is_some() && api.open {
+        errors.push(StartError::new("the API says both Api::auth(…) and Api::open(); remove one"));
+    }
     if api.auth.is_some() || api.open {
         return;
     }
@@ -110,12 +116,10 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
     for probe in spec.path_arguments.iter().flatten() {
         let wrong = match probe() {
             PathShape::Positional(count) if count != named_by_template.len() => format!("reads {count}"),
-            PathShape::Named(fields) => {
-                match fields.iter().find(|field| !named_by_template.contains(field)) {
-                    Some(field) => format!("reads `{field}`"),
-                    None => continue,
-                }
-            }
+            PathShape::Named(fields) => match misnamed(fields, &named_by_template) {
+                Some(field) => format!("reads `{field}`"),
+                None => continue,
+            },
             PathShape::Positional(_) | PathShape::Unknown => continue,
         };
         let names = named_by_template.join("`, `");
@@ -124,6 +128,13 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
             named(spec)
         )));
     }
+}
+
+/// A field that the template does not name, while the template names something that no field reads.
+/// One without the other can be meant: an alias or an optional field, a parameter that is not read.
+fn misnamed(fields: &'static [&'static str], named: &[&str]) -> Option<&'static str> {
+    let unread = named.iter().any(|name| !fields.contains(name));
+    fields.iter().copied().find(|field| unread && !named.contains(field))
 }
 
 fn parameters(path: &str) -> impl Iterator<Item = &str> {

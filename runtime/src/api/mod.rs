@@ -40,6 +40,7 @@ pub struct Api<S> {
     timeout: Duration,
     body_limit: u64,
     lease: Option<Duration>,
+    max_run: Option<Duration>,
     tracker: TaskTracker,
 }
 
@@ -65,6 +66,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             timeout: Self::DEFAULT_TIMEOUT,
             body_limit: Self::DEFAULT_BODY_LIMIT,
             lease: None,
+            max_run: None,
             tracker: TaskTracker::new(),
         }
     }
@@ -132,6 +134,14 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
+        self
+    }
+
+    /// How long the lease of a running request is renewed, in place of `APLOMB_MAX_RUN`: after that
+    /// a hung handler counts as dead.
+    #[must_use]
+    pub fn max_run(mut self, max_run: Duration) -> Self {
+        self.max_run = Some(max_run);
         self
     }
 

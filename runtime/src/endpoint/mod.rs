@@ -100,6 +100,16 @@ impl<S> Routes<S> {
         Self { entries: entries.to_vec(), state: PhantomData }
     }
 
+    /// How many endpoints there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// What each endpoint promises, in the order of the list.
     pub fn specs(&self) -> impl Iterator<Item = &'static EndpointSpec> {
         self.entries.iter().map(|entry| entry.spec)

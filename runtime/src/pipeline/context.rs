@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::Request;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use tokio_util::task::TaskTracker;
 
 use super::observe::RequestId;
@@ -12,7 +14,7 @@ use crate::endpoint::AnswerFuture;
 use crate::policies::idempotency::{Heart, IdempotencySpec, Identities};
 use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::Limits;
-use crate::spec::EndpointSpec;
+use crate::spec::{Access, EndpointSpec};
 use crate::store::Facets;
 
 /// Calls an endpoint's extractors and handler with the API's state.
@@ -47,9 +49,13 @@ pub(crate) struct Mounted {
 
 impl Mounted {
     /// Whether nothing has to be decided before the extractors run.
-    pub(crate) fn is_direct(&self) -> bool {
-        let decides = self.limits.is_some() || self.idempotency.is_some() || self.shared.auth.is_some();
-        !decides && !matches!(self.spec.pagination, PaginationPolicy::Cursor(_))
+    pub(crate) fn is_direct(&self, headers: &HeaderMap) -> bool {
+        // Taken apart, so that a new policy has to say here whether it decides anything.
+        let Self { spec, limits, idempotency, shared, route: _, reads_body: _, timeout: _, body_limit: _ } =
+            self;
+        let public = spec.access == Access::Public && !headers.contains_key(AUTHORIZATION);
+        let paginates = matches!(spec.pagination, PaginationPolicy::Cursor(_));
+        limits.is_none() && idempotency.is_none() && !paginates && (shared.auth.is_none() || public)
     }
 
     /// Whether a request that failed can be sent again without doing a thing twice.

@@ -2,11 +2,10 @@
 
 mod authenticate;
 mod context;
-pub(crate) mod decorate;
+mod decorate;
 mod direct;
-pub(crate) mod handler;
+mod handler;
 mod intake;
-pub(crate) mod limits;
 mod observe;
 mod order;
 mod service;

@@ -5,31 +5,31 @@
 //!
 //! Authentication comes before limits, so that nobody uses up the limits of somebody else. The key's
 //! record is looked at before the extractors run, so that a deployment that reads requests more
-//! strictly cannot break a replay.
+//! strictly cannot break a replay. [`Direct`](super::direct) is this line where every stage between
+//! the deadline and the extractors has nothing to do.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
-
-use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use super::context::{Context, Mounted, Run};
 use super::intake::Intake;
 use super::observe::RequestId;
-use super::{authenticate, decorate, handler, limits};
-use crate::auth::Caller;
+use super::{authenticate, decorate, handler};
 use crate::endpoint::Answer;
-use crate::policies::idempotency::{IdempotencySpec, KeyedRun, key};
-use crate::policies::rate_limit::Reading;
+use crate::policies::idempotency::stage as idempotency;
+use crate::policies::rate_limit::{Reading, stage as limits};
 use crate::policies::timeout;
 use crate::problem::Problem;
 
 /// Answers one request.
 pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> Response {
-    let mut exchange =
-        Exchange { id: RequestId::of(&request), peer: peer(&request), mounted, readings: Readings::None };
+    let id = RequestId::of(&request);
+    let peer = peer(&request);
+    let mut exchange = Exchange { id, peer, mounted, context: None, readings: Readings::None };
     let deadline = exchange.mounted.timeout;
     let answered = timeout::within(deadline, exchange.answer(run, request)).await;
     let answer = answered.unwrap_or_else(timeout::exceeded);
@@ -41,6 +41,8 @@ struct Exchange {
     mounted: Arc<Mounted>,
     id: RequestId,
     peer: Option<IpAddr>,
+    /// There once the caller is known.
+    context: Option<Context>,
     readings: Readings,
 }
 
@@ -51,64 +53,53 @@ enum Readings {
     There(Arc<OnceLock<Vec<Reading>>>),
 }
 
-/// The key of a request that takes part in idempotency.
-struct Keyed {
-    spec: IdempotencySpec,
-    key: String,
-}
-
 impl Exchange {
     async fn answer(&mut self, run: Run, request: Request) -> Answer {
         let mut intake = Intake::new(request);
         match self.admit(&mut intake).await {
-            Err(problem) => {
-                intake.drain().await;
-                Answer::refused(problem)
-            }
+            Err(problem) => self.refuse(intake, problem).await,
             Ok((context, None)) => {
                 handler::run(run(intake.into_request(context, self.mounted.body_limit))).await
             }
-            Ok((context, Some(keyed))) => {
-                let running = self.keyed(run, intake, context, keyed);
-                running.await.unwrap_or_else(|lost| Answer::failed(Problem::internal(lost)))
+            Ok((context, Some(key))) => {
+                let tracker = context.shared().tracker.clone();
+                let task = tracker.spawn(self.keyed(run, intake, context, &key).in_current_span());
+                task.await.unwrap_or_else(|lost| Answer::failed(Problem::internal(lost)))
             }
         }
     }
 
     /// Everything before the handler, or before the task of a run under a key.
-    async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<Keyed>), Problem> {
+    async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<String>), Problem> {
         let caller = authenticate::caller(&self.mounted, &intake.head).await?;
-        let keyed = self.key(intake, caller.as_ref())?;
         let context = Context::new(Arc::clone(&self.mounted), self.id.clone(), self.peer, caller);
+        self.context = Some(context.clone());
+        let key = idempotency::key(&context, &intake.head.headers)?;
         let limit = self.mounted.body_limit;
-        let wants_body = self.mounted.reads_body || keyed.is_some();
-        if !wants_body {
+        if !self.mounted.reads_body && key.is_none() {
             return self.limits(&context).await.map(|()| (context, None));
         }
         intake.check_length(limit)?;
-        if intake.is_small() {
+        let small = intake.is_small();
+        if small {
             intake.read(limit).await?;
-            if keyed.is_none() {
-                self.limits(&context).await?;
-            }
-        } else {
-            self.limits(&context).await?;
-            if keyed.is_some() {
-                intake.read(limit).await?;
-            }
         }
-        Ok((context, keyed))
+        if !small || key.is_none() {
+            self.limits(&context).await?;
+        }
+        if key.is_some() {
+            intake.read(limit).await?;
+        }
+        Ok((context, key))
     }
 
-    fn key(&self, intake: &Intake, caller: Option<&Caller>) -> Result<Option<Keyed>, Problem> {
-        let Some(spec) = self.mounted.idempotency else { return Ok(None) };
-        match key::key_of(&intake.head.headers)? {
-            None if spec.optional => Ok(None),
-            None => Err(key::missing()),
-            Some(_) if caller.is_none() && !spec.anonymous => Err(key::without_caller()),
-            Some(key) if caller.is_none() => key::check_anonymous(&key).map(|()| Some(Keyed { spec, key })),
-            Some(key) => Ok(Some(Keyed { spec, key })),
+    /// Says what the limits have left, where they were not asked, and frees the connection.
+    async fn refuse(&mut self, intake: Intake, problem: Problem) -> Answer {
+        if let (Readings::None, Some(context)) = (&self.readings, &self.context) {
+            self.readings = limits::peek(context).await.map_or(Readings::None, Readings::Here);
         }
+        intake.drain().await;
+        Answer::refused(problem)
     }
 
     async fn limits(&mut self, context: &Context) -> Result<(), Problem> {
@@ -116,15 +107,31 @@ impl Exchange {
         limits::acquire(context, |all| *readings = Readings::Here(all)).await
     }
 
-    /// Hands the request to a task of its own, which nothing that happens here can cancel.
-    fn keyed(&mut self, run: Run, intake: Intake, context: Context, keyed: Keyed) -> JoinHandle<Answer> {
-        let (identities, method) = (&context.shared().identities, self.mounted.spec.method.as_str());
-        let record = identities.record(context.caller(), method, context.route(), &keyed.key);
-        let fingerprint = identities.fingerprint(&intake.head, &intake.bytes());
-        let limits = self.late_readings();
+    /// The rest of the line under a key, which nothing that happens here can cancel.
+    fn keyed(
+        &mut self,
+        run: Run,
+        intake: Intake,
+        context: Context,
+        key: &str,
+    ) -> impl Future<Output = Answer> + Send + use<> {
+        let ticket = idempotency::Ticket::new(&context, key, &intake.head, &intake.bytes());
+        let late = self.late_readings();
         let request = intake.into_request(context.clone(), self.mounted.body_limit);
-        let run = KeyedRun { context, run, request, record, fingerprint, spec: keyed.spec, limits };
-        run.spawn()
+        async move {
+            if let Some(late) = late
+                && let Err(problem) = limits::acquire(&context, |all| drop(late.set(all))).await
+            {
+                return Answer::refused(problem);
+            }
+            let held = match idempotency::begin(&context, ticket).await {
+                Ok(held) => held,
+                Err(answer) => return answer,
+            };
+            let mut answer = handler::run(run(request)).await;
+            let effects = decorate::tell(&context, &mut answer);
+            held.settle(answer, effects).await
+        }
     }
 
     /// Where the task notes what the limits said, unless they have spoken already.

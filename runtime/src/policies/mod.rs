@@ -1,4 +1,5 @@
-//! The promises: one folder a policy, the same files in each.
+//! The promises, one folder each: what is declared (`spec.rs`), what is decided without I/O
+//! (`decide.rs`), what a store must do (`store.rs`) and the I/O (`stage.rs`), as far as each needs them.
 
 pub mod body_limit;
 pub mod idempotency;

@@ -22,8 +22,22 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
-/// How long a request's head may take, and how long an idle connection is kept.
-const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+use super::opening::Opening;
+
+/// How long a server waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For the head of a request, and so with an idle connection.
+    pub(crate) head: Duration,
+    /// For requests to end, once it stops.
+    pub(crate) grace: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(30), grace: Duration::from_secs(30) }
+    }
+}
 
 /// How a service ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,38 +48,43 @@ pub(crate) enum Served {
     CutOff,
 }
 
-/// Serves until `stop`, then lets what runs end within `grace`.
+/// Serves until `stop`, then lets what runs end.
 pub(crate) async fn until(
     listener: TcpListener,
     router: Router,
     stop: impl Future<Output = ()>,
-    grace: Duration,
+    patience: Patience,
     tracker: &TaskTracker,
 ) -> Served {
     let connections = GracefulShutdown::new();
-    let builder = builder();
+    let builder = builder(patience.head);
     let mut stop = pin!(stop);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => connection(&builder, &connections, &router, stream, peer),
+                Ok((stream, peer)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "TCP_NODELAY could not be set");
+                    }
+                    connection(&builder, &connections, &router, Opening::new(stream, patience.head), peer);
+                }
                 Err(error) => pause_after(&error).await,
             },
             () = &mut stop => break,
         }
     }
     drop(listener);
-    let end = Instant::now() + grace;
+    let end = Instant::now() + patience.grace;
     let closed = timeout_at(end, connections.shutdown()).await.is_ok();
     tracker.close();
     let finished = timeout_at(end, tracker.wait()).await.is_ok();
     if closed && finished { Served::Finished } else { Served::CutOff }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(head: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_DEADLINE);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(head);
     builder
 }
 
@@ -73,12 +92,9 @@ fn connection(
     builder: &Builder<TokioExecutor>,
     connections: &GracefulShutdown,
     router: &Router,
-    stream: TcpStream,
+    stream: Opening<TcpStream>,
     peer: SocketAddr,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
-    }
     let router = router.clone();
     let service = service_fn(move |request: http::Request<Incoming>| answer(router.clone(), request, peer));
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();

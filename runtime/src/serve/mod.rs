@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod fallback;
+mod opening;
 mod signal;
 
 use core::fmt::Write as _;
@@ -15,7 +16,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use self::accept::Served;
+use self::accept::{Patience, Served};
 
 use crate::api::Api;
 use crate::settings;
@@ -29,6 +30,7 @@ use crate::start::{StartError, StartErrors};
 /// | variable | | default |
 /// |---|---|---|
 /// | `APLOMB_ADDR` | the address to listen on | `127.0.0.1:3000` |
+/// | `APLOMB_HEADER_TIMEOUT` | how long a request's head may take, and an idle connection is kept | `30s` |
 /// | `APLOMB_SHUTDOWN_GRACE` | how long requests may take to end after the signal | `30s` |
 ///
 /// On the signal it takes no new connections, ends idle ones, lets requests finish, then waits for
@@ -59,17 +61,17 @@ struct Started {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
-    grace: Duration,
+    patience: Patience,
 }
 
 impl Started {
     async fn run(self, tracker: TaskTracker) -> ExitCode {
         let served =
-            accept::until(self.listener, self.router, signal::received(), self.grace, &tracker).await;
+            accept::until(self.listener, self.router, signal::received(), self.patience, &tracker).await;
         match served {
             Served::Finished => ExitCode::SUCCESS,
             Served::CutOff => {
-                eprintln!("error: requests did not end within {:?} and were cut off", self.grace);
+                eprintln!("error: requests did not end within {:?} and were cut off", self.patience.grace);
                 ExitCode::FAILURE
             }
         }
@@ -85,19 +87,29 @@ where
 {
     let mut errors = api.start_errors();
     let address = errors.collect(address());
-    let thirty = Duration::from_secs(30);
-    let grace = errors.collect(settings::duration("APLOMB_SHUTDOWN_GRACE", thirty, Duration::ZERO));
+    let patience = errors.collect(patience());
     let state = connect().await.map_err(|error| errors.extend_from(error.into())).ok();
     let listener = match address {
         Some(address) => errors.collect(listen(address).await),
         None => None,
     };
     errors.into_result()?;
-    let (Some(state), Some((listener, address)), Some(grace)) = (state, listener, grace) else {
+    let (Some(state), Some((listener, address)), Some(patience)) = (state, listener, patience) else {
         return Err(StartErrors::from(StartError::new("the service did not start")));
     };
     let router = fallback::with_problems(api.problem_base_or_default(), api.into_router(state).await?);
-    Ok(Started { listener, address, router, grace })
+    Ok(Started { listener, address, router, patience })
+}
+
+fn patience() -> Result<Patience, StartErrors> {
+    let mut errors = StartErrors::new();
+    let default = Patience::default();
+    let head = settings::duration("APLOMB_HEADER_TIMEOUT", default.head, Duration::from_millis(1));
+    let grace = settings::duration("APLOMB_SHUTDOWN_GRACE", default.grace, Duration::ZERO);
+    match (errors.collect(head), errors.collect(grace)) {
+        (Some(head), Some(grace)) => Ok(Patience { head, grace }),
+        _ => Err(errors),
+    }
 }
 
 fn address() -> Result<SocketAddr, StartError> {

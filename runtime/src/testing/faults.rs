@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::policies::idempotency::{
     Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey,
 };
+use crate::policies::rate_limit::{Acquired, Claim, LimitStore};
 use crate::store::{StoreError, StoreFuture};
 
 /// How a store fails.
@@ -17,13 +18,29 @@ pub enum Fault {
     AnswerLost,
 }
 
+/// What is asked of a store of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// [`IdempotencyStore::begin`].
+    Begin,
+    /// [`IdempotencyStore::heartbeat`].
+    Heartbeat,
+    /// [`IdempotencyStore::complete`].
+    Complete,
+    /// [`IdempotencyStore::abort`].
+    Abort,
+    /// [`IdempotencyStore::resolve`].
+    Resolve,
+}
+
 /// A store of records that fails on demand: for showing what a service does when its store does.
 ///
-/// Faults wait in line for one method each; calls beyond them succeed.
+/// Planned faults wait for calls of their operation; calls beyond them succeed.
 #[derive(Debug, Clone)]
 pub struct FaultyRecords<R> {
     inner: R,
-    plan: Arc<Mutex<Vec<(&'static str, Fault)>>>,
+    plan: Arc<Mutex<Vec<(Operation, Fault)>>>,
     broken: Arc<AtomicBool>,
 }
 
@@ -33,9 +50,9 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
         Self { inner, plan: Arc::default(), broken: Arc::default() }
     }
 
-    /// Fails the next call of the method of this name, after those planned before.
-    pub fn fail_next(&self, method: &'static str, fault: Fault) {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).push((method, fault));
+    /// Fails the next call of this operation, after those planned before.
+    pub fn fail_next(&self, operation: Operation, fault: Fault) {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).push((operation, fault));
     }
 
     /// Fails every call until it is called with `false`.
@@ -43,22 +60,22 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
         self.broken.store(broken, Ordering::SeqCst);
     }
 
-    fn fault(&self, method: &str) -> Option<Fault> {
+    fn fault(&self, operation: Operation) -> Option<Fault> {
         if self.broken.load(Ordering::SeqCst) {
             return Some(Fault::Lost);
         }
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = plan.iter().position(|(planned, _)| *planned == method)?;
+        let index = plan.iter().position(|(planned, _)| *planned == operation)?;
         Some(plan.remove(index).1)
     }
 
     fn call<'a, T: Send + Unpin + 'a>(
         &self,
-        method: &str,
+        operation: Operation,
         call: impl FnOnce() -> StoreFuture<'a, T>,
     ) -> StoreFuture<'a, T> {
         let lost = || Err(StoreError::Unavailable(String::from("a fault was planned")));
-        match self.fault(method) {
+        match self.fault(operation) {
             None => call(),
             Some(Fault::Lost) => StoreFuture::ready(lost()),
             Some(Fault::AnswerLost) => {
@@ -71,22 +88,50 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
 
 impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
-        self.call("begin", || self.inner.begin(begin))
+        self.call(Operation::Begin, || self.inner.begin(begin))
     }
 
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>> {
-        self.call("heartbeat", || self.inner.heartbeat(leases, lease))
+        self.call(Operation::Heartbeat, || self.inner.heartbeat(leases, lease))
     }
 
     fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed> {
-        self.call("complete", || self.inner.complete(complete))
+        self.call(Operation::Complete, || self.inner.complete(complete))
     }
 
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()> {
-        self.call("abort", || self.inner.abort(lease, marker))
+        self.call(Operation::Abort, || self.inner.abort(lease, marker))
     }
 
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
-        self.call("resolve", || self.inner.resolve(key, response, ttl))
+        self.call(Operation::Resolve, || self.inner.resolve(key, response, ttl))
+    }
+}
+
+/// A store of limits that fails while it is told to.
+#[derive(Debug, Clone)]
+pub struct FaultyLimits<L> {
+    inner: L,
+    broken: Arc<AtomicBool>,
+}
+
+impl<L: LimitStore> FaultyLimits<L> {
+    /// A store that does what `inner` does.
+    pub fn new(inner: L) -> Self {
+        Self { inner, broken: Arc::default() }
+    }
+
+    /// Fails every call until it is called with `false`.
+    pub fn break_down(&self, broken: bool) {
+        self.broken.store(broken, Ordering::SeqCst);
+    }
+}
+
+impl<L: LimitStore> LimitStore for FaultyLimits<L> {
+    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+        if self.broken.load(Ordering::SeqCst) {
+            return StoreFuture::ready(Err(StoreError::Unavailable(String::from("it was told to fail"))));
+        }
+        self.inner.acquire(claims)
     }
 }

@@ -51,6 +51,7 @@ fn begin() -> Begin {
     Begin {
         key: RecordKey::new([1; 32]),
         fingerprint: Fingerprint::new(1, [2; 32]),
+        earlier: Vec::new(),
         token: Token::random(),
         lease: LEASE,
         on_crash: OnCrash::Unknown,

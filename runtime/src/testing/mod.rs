@@ -34,7 +34,7 @@ use core::time::Duration;
 use futures_util::future::{BoxFuture, ready};
 
 pub use clock::TestClock;
-pub use faults::{Fault, FaultyRecords};
+pub use faults::{Fault, FaultyLimits, FaultyRecords, Operation};
 pub use server::TestServer;
 
 /// Lets a store's time pass.

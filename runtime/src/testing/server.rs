@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::api::Api;
-use crate::serve::accept::{self, Served};
+use crate::serve::accept::{self, Patience, Served};
 use crate::serve::fallback;
 use crate::start::{StartError, StartErrors};
 
@@ -37,8 +37,8 @@ pub struct TestServer {
     served: JoinHandle<Served>,
 }
 
-/// How long requests may take to end once the server stops.
-const GRACE: Duration = Duration::from_secs(10);
+/// Heads must come within five seconds; requests may take ten to end once the server stops.
+const PATIENCE: Patience = Patience { head: Duration::from_secs(5), grace: Duration::from_secs(10) };
 
 impl TestServer {
     /// Serves until [`stop`](Self::stop), or until it is dropped.
@@ -55,7 +55,7 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            accept::until(listener, router, stopped, GRACE, &tracker).await
+            accept::until(listener, router, stopped, PATIENCE, &tracker).await
         });
         Ok(Self { address, stop, served })
     }

@@ -31,9 +31,9 @@ mod decide;
 mod heart;
 mod identity;
 mod kept;
-pub(crate) mod key;
+mod key;
 mod spec;
-mod stage;
+pub(crate) mod stage;
 mod store;
 
 pub(crate) use decide::{Running, running};
@@ -41,7 +41,6 @@ pub(crate) use heart::Heart;
 pub(crate) use identity::Identities;
 pub use kept::Kept;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
-pub(crate) use stage::KeyedRun;
 pub use store::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
 };

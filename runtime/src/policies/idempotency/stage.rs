@@ -1,29 +1,28 @@
-//! A run under a key: begin, the handler, the settlement with the record.
+//! A run under a key: its record is begun, and settled.
 
 use core::time::Duration;
-use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, HttpBody};
-use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, LOCATION};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
 use super::decide::{Settlement, settle};
+use super::heart::Guard;
 use super::kept::Kept;
+use super::key;
 use super::spec::IdempotencySpec;
 use super::store::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
 };
 use crate::endpoint::{Answer, Origin};
-use crate::pipeline::{Context, Run, decorate, handler, limits};
-use crate::policies::rate_limit::Reading;
-use crate::problem::{Problem, registry};
+use crate::pipeline::Context;
+use crate::problem::{Effects, Problem, registry};
 use crate::store::StoreError;
 
 /// The largest body that is kept.
@@ -31,62 +30,75 @@ const MAX_KEPT: u64 = 1 << 20;
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// One request with a key, from its store trip to its settlement, in a task of its own.
-pub(crate) struct KeyedRun {
-    pub(crate) context: Context,
-    pub(crate) run: Run,
-    pub(crate) request: Request,
-    pub(crate) record: RecordKey,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) spec: IdempotencySpec,
-    /// Where the limits' readings go; `None` if they have decided already.
-    pub(crate) limits: Option<Arc<OnceLock<Vec<Reading>>>>,
+/// The key of a request that takes part in idempotency.
+pub(crate) fn key(context: &Context, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(spec) = context.mounted().idempotency else { return Ok(None) };
+    match key::key_of(headers)? {
+        None if spec.optional => Ok(None),
+        None => Err(key::missing()),
+        Some(_) if context.caller().is_none() && !spec.anonymous => Err(key::without_caller()),
+        Some(key) if context.caller().is_none() => key::check_anonymous(&key).map(|()| Some(key)),
+        Some(key) => Ok(Some(key)),
+    }
 }
 
-impl KeyedRun {
-    /// Runs, tracked, to its end, whoever waits for it.
-    pub(crate) fn spawn(self) -> JoinHandle<Answer> {
-        let tracker = self.context.shared().tracker.clone();
-        tracker.spawn(self.go().in_current_span())
-    }
+/// Which record a request wants, and what the request is.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    record: RecordKey,
+    fingerprint: Fingerprint,
+}
 
-    async fn go(self) -> Answer {
-        if let Some(readings) = &self.limits {
-            let acquired = limits::acquire(&self.context, |all| drop(readings.set(all))).await;
-            if let Err(problem) = acquired {
-                return Answer::refused(problem);
-            }
+impl Ticket {
+    pub(crate) fn new(context: &Context, key: &str, head: &Parts, body: &Bytes) -> Self {
+        let (identities, method) = (&context.shared().identities, context.spec().method.as_str());
+        Self {
+            record: identities.record(context.caller(), method, context.route(), key),
+            fingerprint: identities.fingerprint(head, body),
         }
-        let begin = self.begin();
-        let lease = Lease { key: begin.key, token: begin.token };
-        let settler =
-            Settler { context: self.context, lease, fingerprint: self.fingerprint, spec: self.spec };
-        match settler.records().begin(&begin).await {
-            Ok(Begun::Started) => {}
-            Ok(found) => return answer(found),
-            Err(error) => return settler.begin_failed(&error),
-        }
-        let guard = settler.context.shared().heart.as_ref().map(|heart| heart.hold(lease));
-        let answer = handler::run((self.run)(self.request)).await;
-        let answer = settler.settle(answer).await;
-        drop(guard);
-        answer
     }
+}
 
-    fn begin(&self) -> Begin {
-        Begin {
-            key: self.record,
-            fingerprint: self.fingerprint,
-            token: Token::random(),
-            lease: self.context.shared().lease,
-            on_crash: self.spec.on_crash,
-            ttl: self.spec.ttl,
+/// Takes the record for a run, or answers what is there.
+pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Answer> {
+    let spec = context.mounted().idempotency.unwrap_or_default();
+    let begin = Begin {
+        key: ticket.record,
+        fingerprint: ticket.fingerprint,
+        earlier: Vec::new(),
+        token: Token::random(),
+        lease: context.shared().lease,
+        on_crash: spec.on_crash,
+        ttl: spec.ttl,
+    };
+    let lease = Lease { key: begin.key, token: begin.token };
+    let settler = Settler { context: context.clone(), lease, fingerprint: begin.fingerprint, spec };
+    match settler.records().begin(&begin).await {
+        Ok(Begun::Started) => {
+            let beat = context.shared().heart.as_ref().map(|heart| heart.hold(lease));
+            Ok(Held { settler, _beat: beat })
         }
+        Ok(found) => Err(answer(found)),
+        Err(error) => Err(settler.begin_failed(&error)),
+    }
+}
+
+/// A record that is RUNNING for this request. Its lease is renewed while this lives.
+#[derive(Debug)]
+pub(crate) struct Held {
+    settler: Settler,
+    _beat: Option<Guard>,
+}
+
+impl Held {
+    /// Settles the record with the answer of the run.
+    pub(crate) async fn settle(self, answer: Answer, effects: Effects) -> Answer {
+        self.settler.settle(answer, effects).await
     }
 }
 
 /// Settles a run with its record.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Settler {
     context: Context,
     lease: Lease,
@@ -97,7 +109,8 @@ struct Settler {
 /// What the store has to be told of a run.
 #[derive(Debug)]
 enum Word {
-    Abort,
+    /// With how long a late `begin` of the same token must be refused.
+    Abort(Duration),
     Complete(Box<Complete>),
 }
 
@@ -110,15 +123,16 @@ impl Settler {
     fn begin_failed(self, error: &StoreError) -> Answer {
         let problem = Problem::new(&registry::STORE_UNAVAILABLE).with_cause(error);
         if !matches!(error, StoreError::Full) {
-            self.insist(Word::Abort);
+            let marker = self.context.shared().lease;
+            self.insist(Word::Abort(marker));
         }
         Answer::refused(problem)
     }
 
-    async fn settle(&self, mut answer: Answer) -> Answer {
-        let effects = decorate::tell(&self.context, &mut answer);
+    async fn settle(&self, answer: Answer, effects: Effects) -> Answer {
         match settle(answer.origin, answer.response.status(), effects) {
-            Settlement::Abort => self.say(Word::Abort, answer).await,
+            // Its own `begin` was confirmed, so none can be late.
+            Settlement::Abort => self.say(Word::Abort(Duration::ZERO), answer).await,
             Settlement::Unknown => self.say(self.outcome(Outcome::Unknown), answer).await,
             Settlement::Keep => match keep(answer.response).await {
                 Ok((kept, response)) => {
@@ -152,9 +166,8 @@ impl Settler {
     async fn tell(&self, word: &Word) -> Result<Completed, StoreError> {
         match word {
             Word::Complete(complete) => self.records().complete(complete).await,
-            Word::Abort => {
-                let marker = self.context.shared().lease;
-                self.records().abort(self.lease, marker).await.map(|()| Completed::Written)
+            Word::Abort(marker) => {
+                self.records().abort(self.lease, *marker).await.map(|()| Completed::Written)
             }
         }
     }

@@ -37,7 +37,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// Renews leases; the answer says of each whether it was still held. A lapsed lease is not
     /// renewed.
     ///
-    /// **Atomic** per lease. **Crash** before: the leases end as they were. After: renewed.
+    /// **Atomic** per lease. **Expiry**: a renewed lease ends `lease` after the store's now. **Crash** before: the leases end as they were. After: renewed.
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>>;
 
     /// Writes the outcome of a run, to be kept for `ttl` from now.
@@ -50,16 +50,17 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// and the record becomes UNKNOWN or is run again. After: DONE, for whoever asks.
     fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed>;
 
-    /// Removes the record if it is RUNNING with this token, and leaves a marker for `lease` that
-    /// makes a late `begin` of the same token do nothing.
+    /// Removes the record if it is RUNNING with this token, and leaves a marker that makes a late
+    /// `begin` of the same token do nothing.
     ///
-    /// **Atomic**, and harmless when repeated. **Crash** before: the lease lapses. After: ABSENT.
+    /// **Atomic**, and harmless when repeated. **Expiry**: the marker ends after `marker`; for a
+    /// token whose `begin` was answered it is zero, and none is left. **Crash** before: the lease lapses. After: ABSENT.
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()>;
 
     /// Decides an UNKNOWN record by hand: with a response it is DONE for `ttl`, without it is
     /// ABSENT, so that the next request runs. `false` if the record is not UNKNOWN.
     ///
-    /// **Atomic**. **Crash** before: still UNKNOWN. After: decided.
+    /// **Atomic**. **Expiry**: as of an answer. **Crash** before: still UNKNOWN. After: decided.
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool>;
 }
 
@@ -156,12 +157,16 @@ impl Token {
 }
 
 /// A request that wants to run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Begin {
     /// The record.
     pub key: RecordKey,
     /// What the request is.
     pub fingerprint: Fingerprint,
+    /// What the request is by earlier versions of the rule: a record that was made by one of them
+    /// is compared with that one.
+    pub earlier: Vec<Fingerprint>,
     /// The run's token.
     pub token: Token,
     /// How long the record stays RUNNING without a heartbeat.
@@ -170,6 +175,13 @@ pub struct Begin {
     pub on_crash: OnCrash,
     /// How long an UNKNOWN record stays.
     pub ttl: Duration,
+}
+
+impl Begin {
+    /// Whether a record with this fingerprint is of the same request.
+    pub fn is_same(&self, recorded: &Fingerprint) -> bool {
+        self.fingerprint == *recorded || self.earlier.contains(recorded)
+    }
 }
 
 /// A run's hold on a record.

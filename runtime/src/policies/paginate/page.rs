@@ -42,6 +42,11 @@ impl<T> Page<T> {
         self.content.as_ref().is_ok_and(|content| content.has_more)
     }
 
+    /// The cursor of the next page, where there is one.
+    pub fn next_cursor(&self) -> Option<&str> {
+        self.content.as_ref().ok().and_then(|content| content.next_cursor.as_deref())
+    }
+
     /// The same page of other items, such as the public view of rows.
     #[must_use]
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Page<U> {

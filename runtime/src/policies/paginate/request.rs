@@ -1,15 +1,17 @@
 use core::fmt;
+use std::sync::OnceLock;
 
 use axum::extract::{FromRequestParts, OriginalUri};
 use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::cursor::Binding;
+use super::cursor::{Binding, Cursors};
 use super::page::{Page, links};
 use super::spec::{PageLimits, PaginationPolicy};
 use crate::pipeline::Context;
 use crate::problem::{FieldError, Location, Problem, registry};
+use crate::secret::Secret;
 
 /// Which page a request wants: up to [`limit`](Self::limit) items after a key of type `K`.
 ///
@@ -29,6 +31,28 @@ struct List {
 }
 
 impl<K> PageRequest<K> {
+    /// A page of up to `limit` items, at least one, after a key: for calling a handler in a test.
+    ///
+    /// ```
+    /// use aplomb::policies::paginate::{Page, PageRequest};
+    ///
+    /// async fn list(page: PageRequest<u64>) -> Page<u64> {
+    ///     let below = page.after().copied().unwrap_or(10);
+    ///     page.page((0..below).rev().take(page.fetch_limit()).collect(), |number| *number)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let page = list(PageRequest::new(Some(3), 2)).await;
+    /// assert_eq!(page.items(), [2, 1]);
+    /// assert!(page.next_cursor().is_some());
+    /// # }
+    /// ```
+    pub fn new(after: Option<K>, limit: u32) -> Self {
+        let list = List { context: None, path: String::new(), filters: Vec::new() };
+        Self { after, limit: limit.max(1), list }
+    }
+
     /// The key of the last item of the page before; `None` for the first page.
     pub const fn after(&self) -> Option<&K> {
         self.after.as_ref()
@@ -64,22 +88,25 @@ impl<K> PageRequest<K> {
 
 impl List {
     fn cursor<K: Serialize>(&self, key: &K) -> Result<String, Problem> {
-        let Some(context) = &self.context else { return Err(unmounted()) };
-        context.cursors().write(key, &self.binding(context)).map_err(Problem::internal)
+        self.cursors().write(key, &self.binding()).map_err(Problem::internal)
     }
 
     fn read<K: DeserializeOwned>(&self, cursor: &str) -> Result<K, Problem> {
-        let Some(context) = &self.context else { return Err(unmounted()) };
-        context.cursors().read(cursor, &self.binding(context))
+        self.cursors().read(cursor, &self.binding())
     }
 
-    fn binding<'a>(&'a self, context: &'a Context) -> Binding<'a> {
-        Binding { route: context.route(), filters: &self.filters, caller: context.caller() }
+    /// Outside of an API, as in a unit test, cursors are signed for this process.
+    fn cursors(&self) -> &Cursors {
+        static OUTSIDE: OnceLock<Cursors> = OnceLock::new();
+        let outside = || OUTSIDE.get_or_init(|| Cursors::new(&Secret::random()));
+        self.context.as_ref().map_or_else(outside, Context::cursors)
     }
-}
 
-fn unmounted() -> Problem {
-    Problem::internal("`PageRequest` makes cursors only in an endpoint of an `Api`")
+    fn binding(&self) -> Binding<'_> {
+        let route = self.context.as_ref().map_or("", Context::route);
+        let caller = self.context.as_ref().and_then(Context::caller);
+        Binding { route, filters: &self.filters, caller }
+    }
 }
 
 impl<K> fmt::Debug for PageRequest<K> {

@@ -33,15 +33,16 @@
 mod address;
 mod decide;
 mod fields;
+mod limits;
 mod quota;
 mod spec;
-mod stage;
+pub(crate) mod stage;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use decide::{Decision, Reading, decide, peek};
+pub(crate) use limits::{Limits, impossible};
 pub use quota::Quota;
 pub use spec::{Algorithm, LimitBy, RateLimitSpec};
-pub(crate) use stage::Limits;
 pub use store::{Acquired, Bucket, Claim, LimitStore, Subject};

@@ -1,5 +1,6 @@
 use core::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::decide::Reading;
 use super::quota::Quota;
@@ -16,9 +17,17 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// **Atomic**: no other call sees, or takes from, a part of the claims; a refused call changes
     /// nothing. The claims of one call name different buckets.
     ///
+    /// **Expiry**: a bucket may be forgotten once it is full, at its arrival time.
+    ///
     /// **Crash** before: nothing was taken. After, with the answer lost: the tokens are taken and
     /// the request was not served; buckets refill by themselves.
     fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired>;
+}
+
+impl<L: LimitStore + ?Sized> LimitStore for Arc<L> {
+    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+        (**self).acquire(claims)
+    }
 }
 
 /// Tokens that a request takes from one bucket.
@@ -28,7 +37,7 @@ pub struct Claim<'a> {
     pub bucket: Bucket<'a>,
     /// How it refills.
     pub quota: Quota,
-    /// How many tokens; at most the quota's burst.
+    /// How many tokens; at most the quota's burst. None only reads.
     pub cost: u64,
 }
 

@@ -2,6 +2,7 @@
 
 mod limits;
 mod records;
+mod table;
 
 pub use limits::MemoryLimits;
 pub use records::MemoryRecords;

@@ -1,20 +1,19 @@
-use core::cmp::Reverse;
 use core::fmt;
 use core::time::Duration;
-use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::table::Table;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
-    RecordKey, Running, Token, running,
+    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey,
 };
-use crate::store::{StoreError, StoreFuture};
+use crate::store::StoreFuture;
 
 /// Records of idempotency keys in memory, within bounds of number and size.
 ///
 /// A record is never removed early: where a bound is reached, new keys are refused with
-/// [`StoreError::Full`] until old records expire.
+/// [`StoreError::Full`](crate::store::StoreError::Full) until old records expire. Runs that are
+/// under way may exceed the bound of bytes by what they answer.
 pub struct MemoryRecords {
     table: Mutex<Table>,
     bounds: Bounds,
@@ -23,36 +22,9 @@ pub struct MemoryRecords {
 
 /// How much a store of records may hold.
 #[derive(Debug, Clone, Copy)]
-struct Bounds {
-    records: usize,
-    bytes: usize,
-}
-
-#[derive(Default)]
-struct Table {
-    records: HashMap<RecordKey, Record>,
-    markers: HashMap<Token, Timestamp>,
-    ends: BinaryHeap<Reverse<(Timestamp, Ending)>>,
-    bytes: usize,
-}
-
-/// What may be removed when its time has come.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Ending {
-    Record(RecordKey),
-    Marker(u128),
-}
-
-struct Record {
-    fingerprint: Fingerprint,
-    token: Token,
-    state: State,
-}
-
-enum State {
-    Running { until: Timestamp, on_crash: OnCrash, ttl: Duration },
-    Done { response: Kept, until: Timestamp },
-    Unknown { until: Timestamp },
+pub(super) struct Bounds {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
 }
 
 impl MemoryRecords {
@@ -74,7 +46,7 @@ impl MemoryRecords {
 
     /// How many records there are, expired ones not yet removed included.
     pub fn len(&self) -> usize {
-        self.lock().records.len()
+        self.lock().len()
     }
 
     /// Whether there are none.
@@ -118,7 +90,8 @@ impl IdempotencyStore for MemoryRecords {
     }
 
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()> {
-        self.lock().abort(lease, self.now().after(marker));
+        let (mut table, now) = (self.lock(), self.now());
+        table.abort(lease, now.after(marker), now);
         StoreFuture::ready(Ok(()))
     }
 
@@ -127,179 +100,69 @@ impl IdempotencyStore for MemoryRecords {
     }
 }
 
-impl Table {
-    fn begin(&mut self, begin: &Begin, bounds: Bounds, now: Timestamp) -> Result<Begun, StoreError> {
-        self.remove_expired(now);
-        if self.markers.get(&begin.token).is_some_and(|until| now < *until) {
-            return Ok(Begun::Aborted);
-        }
-        match self.find(begin, now) {
-            Some(found) => Ok(found),
-            None if self.has_room(&begin.key, bounds) => Ok(self.start(begin, now)),
-            None => Err(StoreError::Full),
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::policies::idempotency::{Fingerprint, OnCrash, Token};
+    use crate::store::StoreError;
+    use crate::testing::TestClock;
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    fn begin(number: u8) -> Begin {
+        Begin {
+            key: RecordKey::new([number; 32]),
+            fingerprint: Fingerprint::new(2, [0; 32]),
+            earlier: vec![Fingerprint::new(1, [0; 32])],
+            token: Token::random(),
+            lease: LEASE,
+            on_crash: OnCrash::Unknown,
+            ttl: Duration::from_hours(24),
         }
     }
 
-    fn has_room(&self, key: &RecordKey, bounds: Bounds) -> bool {
-        let room = self.records.len() < bounds.records && self.bytes < bounds.bytes;
-        room || self.records.contains_key(key)
+    #[tokio::test]
+    async fn a22_a_full_store_refuses_new_keys_and_forgets_none() {
+        let clock = TestClock::new();
+        let records = MemoryRecords::with_bounds(2, 1 << 20, Arc::new(clock.clone()));
+        for number in [1, 2] {
+            assert_eq!(records.begin(&begin(number)).await, Ok(Begun::Started));
+        }
+        assert_eq!(records.begin(&begin(3)).await, Err(StoreError::Full));
+        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::InFlight));
+        clock.advance(LEASE + Duration::from_hours(24));
+        assert_eq!(records.begin(&begin(3)).await, Ok(Begun::Started), "what has expired makes room");
+        assert_eq!(records.len(), 1);
     }
 
-    /// What a request meets; `None` if it may run.
-    fn find(&mut self, begin: &Begin, now: Timestamp) -> Option<Begun> {
-        let record = self.records.get(&begin.key)?;
-        if record.is_expired(now) {
-            return None;
+    #[tokio::test]
+    async fn markers_of_aborted_tokens_count_and_end() {
+        let clock = TestClock::new();
+        let records = MemoryRecords::with_bounds(3, 1 << 20, Arc::new(clock.clone()));
+        for number in 0..100 {
+            let begun = begin(number);
+            records.begin(&begun).await.expect("room, as nothing is left of an abort without a marker");
+            let lease = Lease { key: begun.key, token: begun.token };
+            records.abort(lease, Duration::ZERO).await.expect("memory answers");
         }
-        if record.fingerprint != begin.fingerprint {
-            return Some(Begun::Mismatch);
+        for _ in 0..3 {
+            let late = begin(1);
+            records.abort(Lease { key: late.key, token: late.token }, LEASE).await.expect("memory answers");
         }
-        match record.as_begun(now) {
-            Some(Begun::InFlight) if record.token == begin.token => Some(Begun::Started),
-            found => found,
-        }
+        assert_eq!(records.begin(&begin(1)).await, Err(StoreError::Full));
+        clock.advance(LEASE);
+        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::Started));
     }
 
-    fn start(&mut self, begin: &Begin, now: Timestamp) -> Begun {
-        let until = now.after(begin.lease);
-        let state = State::Running { until, on_crash: begin.on_crash, ttl: begin.ttl };
-        self.put(begin.key, Record { fingerprint: begin.fingerprint, token: begin.token, state });
-        Begun::Started
-    }
-
-    fn renew(&mut self, lease: Lease, end: Timestamp, now: Timestamp) -> bool {
-        match self.records.get_mut(&lease.key) {
-            Some(Record { token, state: State::Running { until, .. }, .. })
-                if *token == lease.token && now < *until =>
-            {
-                *until = end;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn complete(&mut self, complete: &Complete, now: Timestamp) -> Completed {
-        let lease = complete.lease;
-        if let Some(record) = self.records.get(&lease.key).filter(|record| !record.is_expired(now)) {
-            if record.token != lease.token {
-                return Completed::Lost(record.as_begun(now).unwrap_or(Begun::InFlight));
-            }
-            if matches!(record.state, State::Done { .. }) {
-                return Completed::Written;
-            }
-        }
-        let until = now.after(complete.ttl);
-        let state = match &complete.outcome {
-            Outcome::Response(response) => State::Done { response: response.clone(), until },
-            Outcome::Unknown => State::Unknown { until },
-        };
-        self.put(lease.key, Record { fingerprint: complete.fingerprint, token: lease.token, state });
-        Completed::Written
-    }
-
-    fn abort(&mut self, lease: Lease, marker_until: Timestamp) {
-        let running =
-            |record: &Record| record.token == lease.token && matches!(record.state, State::Running { .. });
-        if self.records.get(&lease.key).is_some_and(running) {
-            self.records.remove(&lease.key);
-        }
-        self.markers.insert(lease.token, marker_until);
-        self.ends.push(Reverse((marker_until, Ending::Marker(lease.token.as_u128()))));
-    }
-
-    fn resolve(&mut self, key: RecordKey, response: Option<Kept>, ttl: Duration, now: Timestamp) -> bool {
-        let Some(record) = self.records.get(&key).filter(|record| !record.is_expired(now)) else {
-            return false;
-        };
-        if record.as_begun(now) != Some(Begun::Unknown) {
-            return false;
-        }
-        match response {
-            None => {
-                self.records.remove(&key);
-            }
-            Some(response) => {
-                let state = State::Done { response, until: now.after(ttl) };
-                let record = Record { fingerprint: record.fingerprint, token: record.token, state };
-                self.put(key, record);
-            }
-        }
-        true
-    }
-
-    fn put(&mut self, key: RecordKey, record: Record) {
-        self.ends.push(Reverse((record.next_look(Timestamp::default()), Ending::Record(key))));
-        self.bytes += record.size();
-        if let Some(old) = self.records.insert(key, record) {
-            self.bytes -= old.size();
-        }
-    }
-
-    /// Removes what has expired. A record that was written again since is due later and stays.
-    fn remove_expired(&mut self, now: Timestamp) {
-        while self.ends.peek().is_some_and(|Reverse((end, _))| *end <= now) {
-            match self.ends.pop() {
-                Some(Reverse((_, Ending::Record(key)))) => self.remove_if_expired(key, now),
-                Some(Reverse((_, Ending::Marker(token)))) => {
-                    _ = self.markers.remove(&Token::from_u128(token));
-                }
-                None => return,
-            }
-        }
-    }
-
-    fn remove_if_expired(&mut self, key: RecordKey, now: Timestamp) {
-        let Some(record) = self.records.get(&key) else { return };
-        let next_look = record.next_look(now);
-        if record.is_expired(now) {
-            self.bytes -= record.size();
-            self.records.remove(&key);
-        } else if matches!(record.state, State::Running { .. }) {
-            self.ends.push(Reverse((next_look, Ending::Record(key))));
-        }
-    }
-}
-
-impl Record {
-    /// When nothing is left of the record. A running one is at least known as UNKNOWN until then.
-    fn expiry(&self) -> Timestamp {
-        match &self.state {
-            State::Running { until, ttl, .. } => until.after(*ttl),
-            State::Done { until, .. } | State::Unknown { until } => *until,
-        }
-    }
-
-    /// When to look whether it has expired: for a running one already when its lease ends, so that
-    /// what was aborted meanwhile is not remembered for a whole time to live.
-    fn next_look(&self, now: Timestamp) -> Timestamp {
-        match &self.state {
-            State::Running { until, .. } if now < *until => *until,
-            _ => self.expiry(),
-        }
-    }
-
-    fn is_expired(&self, now: Timestamp) -> bool {
-        self.expiry() <= now
-    }
-
-    /// What another request with the same fingerprint meets; `None` if it may run.
-    fn as_begun(&self, now: Timestamp) -> Option<Begun> {
-        match &self.state {
-            State::Running { until, on_crash, .. } => match running(*until, *on_crash, now) {
-                Running::Held => Some(Begun::InFlight),
-                Running::Unknown => Some(Begun::Unknown),
-                Running::Rerun => None,
-            },
-            State::Done { response, .. } => Some(Begun::Done(response.clone())),
-            State::Unknown { .. } => Some(Begun::Unknown),
-        }
-    }
-
-    fn size(&self) -> usize {
-        match &self.state {
-            State::Done { response, .. } => response.size(),
-            State::Running { .. } | State::Unknown { .. } => 0,
-        }
+    #[tokio::test]
+    async fn a07_a_record_is_compared_by_the_rule_that_made_it() {
+        let records = MemoryRecords::new();
+        let old = Begin { fingerprint: Fingerprint::new(1, [0; 32]), earlier: Vec::new(), ..begin(1) };
+        assert_eq!(records.begin(&old).await, Ok(Begun::Started));
+        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::InFlight), "the same request, by its old name");
+        let other = Begin { fingerprint: Fingerprint::new(2, [9; 32]), earlier: Vec::new(), ..begin(1) };
+        assert_eq!(records.begin(&other).await, Ok(Begun::Mismatch));
     }
 }

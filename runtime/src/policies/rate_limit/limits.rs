@@ -1,0 +1,146 @@
+use core::time::Duration;
+use std::sync::Once;
+
+use http::{HeaderMap, HeaderValue};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::address::counted;
+use super::decide::Reading;
+use super::fields::{self, Label};
+use super::quota::Quota;
+use super::spec::{LimitBy, RateLimitSpec};
+use super::store::{Acquired, Bucket, Claim, Subject};
+use crate::pipeline::Context;
+use crate::problem::{Problem, registry};
+use crate::spec::EndpointSpec;
+use crate::start::StartError;
+
+/// The limits of one endpoint, ready to decide.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    rules: Vec<Rule>,
+    labels: Vec<Label>,
+    policy: HeaderValue,
+}
+
+#[derive(Debug)]
+struct Rule {
+    id: u64,
+    quota: Quota,
+    cost: u64,
+    by: LimitBy,
+}
+
+impl Limits {
+    /// The limits of an endpoint under a route; `None` without any.
+    pub(crate) fn new(spec: &EndpointSpec, namespace: &str, route: &str) -> Result<Option<Self>, StartError> {
+        if spec.rate_limits.is_empty() {
+            return Ok(None);
+        }
+        let mut limits = Self { rules: Vec::new(), labels: Vec::new(), policy: HeaderValue::from_static("") };
+        for (index, limit) in spec.rate_limits.iter().enumerate() {
+            let quota = Quota::of(limit).ok_or_else(|| impossible(spec))?;
+            let identity = identity(spec, limit, namespace, route, index);
+            limits.rules.push(Rule { id: number(&identity), quota, cost: limit.cost, by: limit.by });
+            limits.labels.push(Label::new(label(limit, index), quota));
+        }
+        let quotas = limits.labels.iter().zip(limits.rules.iter().map(|rule| rule.quota));
+        limits.policy = fields::policy(&quotas.collect::<Vec<_>>());
+        Ok(Some(limits))
+    }
+
+    /// What a request claims.
+    pub(crate) fn claims<'a>(&self, context: &'a Context) -> Vec<Claim<'a>> {
+        let claim = |rule: &Rule| Claim {
+            bucket: Bucket { limit: rule.id, subject: subject(rule.by, context) },
+            quota: rule.quota,
+            cost: rule.cost,
+        };
+        self.rules.iter().map(claim).collect()
+    }
+
+    /// The 429 of a refused request.
+    pub(crate) fn refusal(&self, acquired: &Acquired) -> Problem {
+        let violated: Vec<Violated<'_>> = self.violated(acquired).collect();
+        let wait =
+            acquired.readings.iter().filter_map(|reading| reading.wait).max().unwrap_or(Duration::ZERO);
+        Problem::new(&registry::RATE_LIMITED)
+            .with_detail("too many requests; wait as long as Retry-After says")
+            .with_retry_after(wait)
+            .with_extension("violated-policies", violated)
+    }
+
+    fn violated<'a>(&'a self, acquired: &'a Acquired) -> impl Iterator<Item = Violated<'a>> {
+        let refusing =
+            self.labels.iter().zip(&acquired.readings).filter(|(_, reading)| reading.wait.is_some());
+        refusing.map(|(label, _)| Violated { name: &label.name })
+    }
+
+    /// Writes the fields of a response.
+    pub(crate) fn write(&self, headers: &mut HeaderMap, readings: &[Reading]) {
+        fields::write(headers, &self.labels, readings, &self.policy);
+    }
+}
+
+#[derive(Serialize)]
+struct Violated<'a> {
+    name: &'a str,
+}
+
+fn subject(by: LimitBy, context: &Context) -> Subject<'_> {
+    let address = || context.peer().map_or_else(without_address, |peer| Subject::Address(counted(peer)));
+    match by {
+        LimitBy::Caller => context.caller().map_or_else(address, Subject::Caller),
+        LimitBy::Ip => address(),
+        LimitBy::Route => Subject::Everyone,
+    }
+}
+
+/// All clients share one bucket where their addresses are not known, which is said once.
+fn without_address() -> Subject<'static> {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::error!(
+            "limits by address share one bucket: the router is served without the client's address; use \
+             `into_make_service_with_connect_info::<SocketAddr>()`"
+        );
+    });
+    Subject::Everyone
+}
+
+/// What makes two limits one: the name where there is one, else the endpoint and its place.
+fn identity(
+    spec: &EndpointSpec,
+    limit: &RateLimitSpec,
+    namespace: &str,
+    route: &str,
+    index: usize,
+) -> String {
+    match limit.name {
+        Some(name) => format!("{namespace}\0name\0{name}"),
+        None => format!("{namespace}\0route\0{}\0{route}\0{index}", spec.method),
+    }
+}
+
+fn number(identity: &str) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(identity.as_bytes()).into();
+    digest[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn label(limit: &RateLimitSpec, index: usize) -> String {
+    match (limit.name, index) {
+        (Some(name), _) => name.to_owned(),
+        (None, 0) => String::from("default"),
+        (None, index) => format!("default-{}", index + 1),
+    }
+}
+
+/// What no bucket can keep; the macro refuses most of it already.
+pub(crate) fn impossible(spec: &EndpointSpec) -> StartError {
+    StartError::new(format!(
+        "`{}` ({} {}): a rate limit needs a rate and a burst of at least 1, a cost of at most the burst, and a \
+         bucket that refills within a hundred years",
+        spec.name, spec.method, spec.path
+    ))
+}

@@ -1,0 +1,234 @@
+//! The records themselves, as one lock holds them: every operation is a plain function of now.
+
+use core::cmp::Reverse;
+use core::time::Duration;
+use std::collections::{BinaryHeap, HashMap};
+
+use super::records::Bounds;
+use crate::clock::Timestamp;
+use crate::policies::idempotency::{
+    Begin, Begun, Complete, Completed, Fingerprint, Kept, Lease, OnCrash, Outcome, RecordKey, Running, Token,
+    running,
+};
+use crate::store::StoreError;
+
+#[derive(Default)]
+pub(super) struct Table {
+    records: HashMap<RecordKey, Record>,
+    markers: HashMap<Token, Timestamp>,
+    ends: BinaryHeap<Reverse<(Timestamp, Ending)>>,
+    bytes: usize,
+}
+
+/// What may be removed when its time has come.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    Record(RecordKey),
+    Marker(u128),
+}
+
+struct Record {
+    fingerprint: Fingerprint,
+    token: Token,
+    state: State,
+}
+
+enum State {
+    Running { until: Timestamp, on_crash: OnCrash, ttl: Duration },
+    Done { response: Kept, until: Timestamp },
+    Unknown { until: Timestamp },
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        begin: &Begin,
+        bounds: Bounds,
+        now: Timestamp,
+    ) -> Result<Begun, StoreError> {
+        self.remove_expired(now);
+        if self.markers.get(&begin.token).is_some_and(|until| now < *until) {
+            return Ok(Begun::Aborted);
+        }
+        match self.find(begin, now) {
+            Some(found) => Ok(found),
+            None if self.has_room(&begin.key, bounds) => Ok(self.start(begin, now)),
+            None => Err(StoreError::Full),
+        }
+    }
+
+    fn has_room(&self, key: &RecordKey, bounds: Bounds) -> bool {
+        let room = self.records.len() + self.markers.len() < bounds.records && self.bytes < bounds.bytes;
+        room || self.records.contains_key(key)
+    }
+
+    /// What a request meets; `None` if it may run.
+    fn find(&mut self, begin: &Begin, now: Timestamp) -> Option<Begun> {
+        let record = self.records.get(&begin.key)?;
+        if record.is_expired(now) {
+            return None;
+        }
+        if !begin.is_same(&record.fingerprint) {
+            return Some(Begun::Mismatch);
+        }
+        match record.as_begun(now) {
+            Some(Begun::InFlight) if record.token == begin.token => Some(Begun::Started),
+            found => found,
+        }
+    }
+
+    fn start(&mut self, begin: &Begin, now: Timestamp) -> Begun {
+        let until = now.after(begin.lease);
+        let state = State::Running { until, on_crash: begin.on_crash, ttl: begin.ttl };
+        self.put(begin.key, Record { fingerprint: begin.fingerprint, token: begin.token, state });
+        Begun::Started
+    }
+
+    pub(super) fn renew(&mut self, lease: Lease, end: Timestamp, now: Timestamp) -> bool {
+        match self.records.get_mut(&lease.key) {
+            Some(Record { token, state: State::Running { until, .. }, .. })
+                if *token == lease.token && now < *until =>
+            {
+                *until = end;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn complete(&mut self, complete: &Complete, now: Timestamp) -> Completed {
+        let lease = complete.lease;
+        if let Some(record) = self.records.get(&lease.key).filter(|record| !record.is_expired(now)) {
+            if record.token != lease.token {
+                return Completed::Lost(record.as_begun(now).unwrap_or(Begun::InFlight));
+            }
+            if matches!(record.state, State::Done { .. }) {
+                return Completed::Written;
+            }
+        }
+        let until = now.after(complete.ttl);
+        let state = match &complete.outcome {
+            Outcome::Response(response) => State::Done { response: response.clone(), until },
+            Outcome::Unknown => State::Unknown { until },
+        };
+        self.put(lease.key, Record { fingerprint: complete.fingerprint, token: lease.token, state });
+        Completed::Written
+    }
+
+    pub(super) fn abort(&mut self, lease: Lease, marker_until: Timestamp, now: Timestamp) {
+        self.remove_expired(now);
+        let running =
+            |record: &Record| record.token == lease.token && matches!(record.state, State::Running { .. });
+        if self.records.get(&lease.key).is_some_and(running) {
+            self.records.remove(&lease.key);
+        }
+        if marker_until > now && self.markers.insert(lease.token, marker_until).is_none() {
+            self.ends.push(Reverse((marker_until, Ending::Marker(lease.token.as_u128()))));
+        }
+    }
+
+    pub(super) fn resolve(
+        &mut self,
+        key: RecordKey,
+        response: Option<Kept>,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> bool {
+        let Some(record) = self.records.get(&key).filter(|record| !record.is_expired(now)) else {
+            return false;
+        };
+        if record.as_begun(now) != Some(Begun::Unknown) {
+            return false;
+        }
+        match response {
+            None => {
+                self.records.remove(&key);
+            }
+            Some(response) => {
+                let state = State::Done { response, until: now.after(ttl) };
+                let record = Record { fingerprint: record.fingerprint, token: record.token, state };
+                self.put(key, record);
+            }
+        }
+        true
+    }
+
+    fn put(&mut self, key: RecordKey, record: Record) {
+        self.ends.push(Reverse((record.next_look(Timestamp::default()), Ending::Record(key))));
+        self.bytes += record.size();
+        if let Some(old) = self.records.insert(key, record) {
+            self.bytes -= old.size();
+        }
+    }
+
+    /// Removes what has expired. A record that was written again since is due later and stays.
+    fn remove_expired(&mut self, now: Timestamp) {
+        while self.ends.peek().is_some_and(|Reverse((end, _))| *end <= now) {
+            match self.ends.pop() {
+                Some(Reverse((_, Ending::Record(key)))) => self.remove_if_expired(key, now),
+                Some(Reverse((_, Ending::Marker(token)))) => {
+                    _ = self.markers.remove(&Token::from_u128(token));
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn remove_if_expired(&mut self, key: RecordKey, now: Timestamp) {
+        let Some(record) = self.records.get(&key) else { return };
+        let next_look = record.next_look(now);
+        if record.is_expired(now) {
+            self.bytes -= record.size();
+            self.records.remove(&key);
+        } else if matches!(record.state, State::Running { .. }) {
+            self.ends.push(Reverse((next_look, Ending::Record(key))));
+        }
+    }
+}
+
+impl Record {
+    /// When nothing is left of the record. A running one is at least known as UNKNOWN until then.
+    fn expiry(&self) -> Timestamp {
+        match &self.state {
+            State::Running { until, ttl, .. } => until.after(*ttl),
+            State::Done { until, .. } | State::Unknown { until } => *until,
+        }
+    }
+
+    /// When to look whether it has expired: for a running one already when its lease ends, so that
+    /// what was aborted meanwhile is not remembered for a whole time to live.
+    fn next_look(&self, now: Timestamp) -> Timestamp {
+        match &self.state {
+            State::Running { until, .. } if now < *until => *until,
+            _ => self.expiry(),
+        }
+    }
+
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.expiry() <= now
+    }
+
+    /// What another request with the same fingerprint meets; `None` if it may run.
+    fn as_begun(&self, now: Timestamp) -> Option<Begun> {
+        match &self.state {
+            State::Running { until, on_crash, .. } => match running(*until, *on_crash, now) {
+                Running::Held => Some(Begun::InFlight),
+                Running::Unknown => Some(Begun::Unknown),
+                Running::Rerun => None,
+            },
+            State::Done { response, .. } => Some(Begun::Done(response.clone())),
+            State::Unknown { .. } => Some(Begun::Unknown),
+        }
+    }
+
+    fn size(&self) -> usize {
+        match &self.state {
+            State::Done { response, .. } => response.size(),
+            State::Running { .. } | State::Unknown { .. } => 0,
+        }
+    }
+}
