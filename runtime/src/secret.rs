@@ -6,7 +6,6 @@ use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::settings;
 use crate::start::StartError;
 
 /// The secret from which record keys, fingerprints and cursors get their keys (HKDF-SHA-256,
@@ -42,12 +41,16 @@ impl Secret {
 
     /// `APLOMB_SECRET`; `None` where it is not set.
     pub(crate) fn from_env() -> Result<Option<Self>, StartError> {
-        let Some(value) = settings::variable("APLOMB_SECRET")? else { return Ok(None) };
-        if value.len() < Self::LEAST_BYTES {
-            let found = format!("expected at least 32 bytes, found {}", value.len());
+        // Any bytes will do: a secret need not be a text. It is never shown.
+        let Some(value) = std::env::var_os("APLOMB_SECRET").filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let bytes = value.into_encoded_bytes();
+        if bytes.len() < Self::LEAST_BYTES {
+            let found = format!("expected at least 32 bytes, found {}", bytes.len());
             return Err(StartError::variable("APLOMB_SECRET", "…", found));
         }
-        Ok(Some(Self(value.into_bytes())))
+        Ok(Some(Self(bytes)))
     }
 
     /// The key for one purpose.

@@ -12,7 +12,7 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, StartError> {
         Ok(value) => Ok(Some(value)),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(value)) => {
-            Err(StartError::variable(name, &value.to_string_lossy(), "the value is not UTF-8"))
+            Err(StartError::variable(name, &value.to_string_lossy(), "expected a text in UTF-8"))
         }
     }
 }
@@ -24,9 +24,12 @@ pub(crate) fn duration(name: &str, default: Duration, least: Duration) -> Result
     match parse_duration(&value) {
         None => Err(refused("expected a whole number and a unit: ms, s, min, h or d; such as 30s")),
         Some(duration) if duration < least => Err(refused(&format!("expected at least {least:?}"))),
+        Some(duration) if duration > LONGEST => Err(refused("expected at most 7d")),
         Some(duration) => Ok(duration),
     }
 }
+
+const LONGEST: Duration = Duration::from_hours(7 * 24);
 
 fn parse_duration(text: &str) -> Option<Duration> {
     let unit = text.find(|letter: char| !letter.is_ascii_digit())?;

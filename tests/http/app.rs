@@ -1,6 +1,6 @@
 //! The service under test, and the parts of its running.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ pub(crate) struct App(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     effects: AtomicUsize,
+    asked: AtomicBool,
     entered: Notify,
     gate: Notify,
 }
@@ -32,6 +33,11 @@ impl App {
 
     pub(crate) fn effects(&self) -> usize {
         self.0.effects.load(Ordering::SeqCst)
+    }
+
+    /// Whether nobody asked before.
+    pub(crate) fn is_first(&self) -> bool {
+        !self.0.asked.swap(true, Ordering::SeqCst)
     }
 
     /// What a handler does that the test holds: says that it is there, and waits to be let go.

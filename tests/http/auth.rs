@@ -53,3 +53,39 @@ async fn a_public_endpoint_looks_at_credentials_and_refuses_none() {
     assert_eq!(bench.client.get("/hello").bearer("sk_test_wrong").send().await.body, "stranger");
     assert_eq!(bench.client.get("/hello").bearer(ALICE).send().await.body, "alice");
 }
+
+/// Wants a caller although everybody may call.
+#[endpoint(get = "/mine", public)]
+async fn mine(caller: Caller) -> String {
+    caller.id().to_owned()
+}
+
+#[tokio::test]
+async fn a_handler_that_wants_a_caller_challenges_too() {
+    let bench = Bench::start(routes![mine]).await;
+    let reply = bench.client.get("/mine").send().await;
+    reply.problem(401, "UNAUTHENTICATED");
+    assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+}
+
+#[derive(Debug)]
+struct Panics;
+
+impl aplomb::auth::Authenticate for Panics {
+    fn authenticate<'a>(
+        &'a self,
+        _: &'a http::request::Parts,
+    ) -> std::pin::Pin<Box<dyn Future<Output = aplomb::auth::Authentication> + Send + 'a>> {
+        panic!("as asked")
+    }
+
+    fn challenge(&self) -> http::HeaderValue {
+        http::HeaderValue::from_static("Panic")
+    }
+}
+
+#[tokio::test]
+async fn f01_a_panic_while_authenticating_is_a_document() {
+    let bench = Bench::start_with(routes![me], |api| api.auth(Panics)).await;
+    bench.client.get("/me").bearer(ALICE).send().await.problem(500, "INTERNAL");
+}

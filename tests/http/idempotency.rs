@@ -25,6 +25,7 @@ enum How {
     #[default]
     Well,
     Held,
+    FirstHeld,
     HeldThenPanic,
     Status(u16),
     Panic,
@@ -51,6 +52,7 @@ async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
     match order.how {
         How::NoEffects => return Err(OrderError::Supplier),
         How::Held => app.hold().await,
+        How::FirstHeld if app.is_first() => app.hold().await,
         How::HeldThenPanic => {
             app.hold().await;
             panic!("after the wait");
@@ -134,6 +136,22 @@ fn put_held(client: &Client) -> Call<'_> {
 fn held(bench: &Bench, key: &'static str, body: &'static str) -> tokio::task::JoinHandle<Reply> {
     let client = bench.client.clone();
     tokio::spawn(async move { order(&client, key, body).send().await })
+}
+
+/// Takes long, for a request with a key or without.
+#[endpoint(post = "/slow", version = 1, idempotent(optional), timeout = "50ms")]
+async fn slow(State(app): State<App>) {
+    app.hold().await;
+}
+
+#[tokio::test]
+async fn a01_without_its_optional_key_a_request_is_not_retryable() {
+    let bench = Bench::start(aplomb::routes![slow]).await;
+    let without = bench.client.post("/v1/slow").bearer(ALICE).send().await;
+    assert_eq!(without.problem(504, "DEADLINE_EXCEEDED")["retryable"], false);
+    let with = bench.client.post("/v1/slow").bearer(ALICE).key("k").send().await;
+    assert_eq!(with.problem(504, "DEADLINE_EXCEEDED")["retryable"], true);
+    bench.app.let_go();
 }
 
 #[tokio::test]
@@ -311,27 +329,41 @@ async fn a14_a_lapsed_lease_reruns_where_declared() {
 #[tokio::test]
 async fn a19_a_run_that_lost_its_record_answers_from_it() {
     let bench = bench().await;
-    let first = held_put(&bench);
-    bench.app.held().await;
-    // The record is gone, and another run takes it and answers, before the first one ends.
-    bench.clock.advance(Duration::from_secs(31));
-    let quick = async || {
+    let put = || {
         let put = bench.client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k");
-        put.json(HELD).send().await
+        put.json(r#"{"item": "tea", "how": "first_held"}"#)
     };
-    let (second, ()) = tokio::join!(quick(), async {
-        bench.app.held().await;
-        // Both wait; whoever is let go first writes, and the other finds it written.
-        bench.app.let_go();
+    let first = tokio::spawn({
+        let client = bench.client.clone();
+        async move {
+            let put = client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k");
+            put.json(r#"{"item": "tea", "how": "first_held"}"#).send().await
+        }
     });
+    bench.app.held().await;
+    bench.clock.advance(Duration::from_secs(31));
+    let second = put().send().await;
+    assert!(second.status == 201 && !second.replayed(), "the lease has lapsed: another run");
     bench.app.let_go();
     let first = first.await.expect("an answer");
-    let third = quick().await;
-    let wrote: Vec<_> = [&first, &second].into_iter().filter(|reply| !reply.replayed()).collect();
-    for reply in [&first, &second, &third] {
-        assert!(reply.status == 201 || reply.status == 409, "{}", reply.status);
-    }
-    assert!(third.replayed() && wrote.iter().any(|reply| reply.body == third.body));
+    assert!(first.replayed() && first.body == second.body, "the first run's own answer is discarded");
+    assert_eq!(put().send().await.body, second.body);
+}
+
+#[tokio::test]
+async fn a12_a_run_over_its_time_is_unknown_and_never_run_again() {
+    // The heartbeat's thread lives by the machine's clock.
+    let bench = Bench::start_with(aplomb::routes![put_order], |api| {
+        let (lease, max_run) = (Duration::from_millis(300), Duration::from_millis(400));
+        api.store(Store::memory()).lease(lease).max_run(max_run)
+    });
+    let bench = bench.await;
+    let first = held_put(&bench);
+    bench.app.held().await;
+    unknown(&bench.client).await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    bench.app.let_go();
+    assert_eq!(first.await.expect("an answer").status, 201);
+    assert_eq!(bench.app.effects(), 1, "it lived: a rerun would have been a second effect");
 }
 
 #[tokio::test]

@@ -25,8 +25,22 @@ async fn small(body: axum::body::Bytes) -> String {
     body.len().to_string()
 }
 
+/// Reads nothing.
+#[endpoint(get = "/plain", public)]
+async fn plain() -> &'static str {
+    "plain"
+}
+
+/// Has little time.
+#[endpoint(post = "/hasty", public, idempotent(optional), timeout = "100ms")]
+async fn hasty(_: axum::body::Bytes) {}
+
+/// Has little time, and no other promise.
+#[endpoint(post = "/hasty-chunks", public, not_idempotent = "nothing is kept", timeout = "100ms")]
+async fn hasty_chunks(_: axum::body::Bytes) {}
+
 async fn bench() -> Bench {
-    Bench::start(routes![make, small]).await
+    Bench::start(routes![make, small, plain, hasty, hasty_chunks]).await
 }
 
 async fn send(bench: &Bench, key: &str, media: &str, body: impl Into<bytes::Bytes>) -> Reply {
@@ -92,11 +106,49 @@ async fn a_chunked_body_that_grows_too_large_is_a_413() {
     let mut raw = bench.client.raw().await;
     raw.write(&format!("{}transfer-encoding: chunked\r\n\r\n", head("a"))).await;
     let chunk = format!("{:x}\r\n{}\r\n", 100_000, "x".repeat(100_000));
-    for _ in 0..11 {
+    for _ in 0..100 {
         raw.write(&chunk).await;
     }
+    raw.write("0\r\n\r\n").await;
     let response = raw.response().await;
     assert!(response.starts_with("HTTP/1.1 413") && response.contains("BODY_TOO_LARGE"), "{response}");
+    still_usable(&mut raw, "a").await;
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_wants_leaves_the_connection_usable() {
+    let bench = bench().await;
+    let mut raw = bench.client.raw().await;
+    let body = "x".repeat(10_000_000);
+    for (line, status) in [("POST /nowhere", "404"), ("PUT /things", "405"), ("GET /plain", "200")] {
+        raw.write(&format!("{line} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+            .await;
+        let response = raw.response().await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{response}");
+    }
+    still_usable(&mut raw, "a").await;
+}
+
+#[tokio::test]
+async fn a_body_that_misses_the_deadline_is_the_clients_doing() {
+    let bench = bench().await;
+    for head in ["POST /hasty", "POST /hasty-chunks"] {
+        let mut raw = bench.client.raw().await;
+        let framing =
+            if head.ends_with("chunks") { "transfer-encoding: chunked" } else { "content-length: 100" };
+        raw.write(&format!("{head} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n")).await;
+        let response = raw.response().await;
+        assert!(response.starts_with("HTTP/1.1 408") && response.contains("REQUEST_TIMEOUT"), "{response}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_quotes_the_client_is_short() {
+    let bench = bench().await;
+    let long = format!(r#"{{"name": {{"{}": 1}}}}"#, "x".repeat(60_000));
+    let reply = send(&bench, "a", "application/json", long).await;
+    reply.problem(422, "VALIDATION_FAILED");
+    assert!(reply.body.len() < 2_000, "{} bytes", reply.body.len());
 }
 
 #[tokio::test]

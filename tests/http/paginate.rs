@@ -30,8 +30,15 @@ async fn few(page: PageRequest<Below>) -> Result<Page<u64>> {
     Ok(page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id }))
 }
 
+/// The numbers of a list.
+#[endpoint(get = "/lists/{id}/numbers", version = 1, paginate(cursor, default = 2, max = 2))]
+async fn of_list(Path(id): Path<u64>, page: PageRequest<Below>) -> Page<u64> {
+    let below = page.after().map_or(6, |key| key.id);
+    page.page((0..below).rev().take(page.fetch_limit()).map(|n| n * id).collect(), |n| Below { id: n / id })
+}
+
 async fn bench() -> Bench {
-    Bench::start(routes![numbers, few]).await
+    Bench::start(routes![numbers, few, of_list]).await
 }
 
 async fn get(bench: &Bench, path: &str) -> Reply {
@@ -113,6 +120,14 @@ async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
     texts.insert(bob.problem(400, "INVALID_CURSOR")["detail"].to_string());
     assert_eq!(texts.len(), 1);
     assert_eq!(get(&bench, &format!("/v1/few?filter=a&cursor={own}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn d02_a_cursor_of_one_list_is_none_of_another() {
+    let bench = bench().await;
+    let one = cursor(&get(&bench, "/v1/lists/1/numbers").await);
+    get(&bench, &format!("/v1/lists/2/numbers?cursor={one}")).await.problem(400, "INVALID_CURSOR");
+    assert_eq!(data(&get(&bench, &format!("/v1/lists/1/numbers?cursor={one}")).await), [3, 2]);
 }
 
 #[tokio::test]

@@ -215,3 +215,32 @@ async fn limits_that_cannot_be_asked_let_nothing_through() {
     bench.limits.break_down(false);
     assert_eq!(get(&bench, "/slow", ALICE).await.status, 200);
 }
+
+/// A dear one beside a slow one.
+#[endpoint(
+    get = "/uneven",
+    rate_limit("10/h", burst = 10, cost = 6, name = "heavy"),
+    rate_limit("3/h", name = "light")
+)]
+async fn uneven() {}
+
+/// In two versions.
+#[endpoint(get = "/versions", version = 1..=2, rate_limit("2/h"))]
+async fn versions() {}
+
+#[tokio::test]
+async fn b06_x_fields_speak_for_the_limit_that_refuses() {
+    let bench = Bench::start(routes![uneven]).await;
+    get(&bench, "/uneven", ALICE).await;
+    let refused = get(&bench, "/uneven", ALICE).await;
+    assert_eq!(refused.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"], "heavy");
+    assert_eq!((refused.number("x-ratelimit-limit"), refused.number("x-ratelimit-remaining")), (10, 4));
+}
+
+#[tokio::test]
+async fn b06_the_versions_of_an_endpoint_share_its_limit() {
+    let bench = Bench::start(routes![versions]).await;
+    assert_eq!(get(&bench, "/v1/versions", ALICE).await.status, 200);
+    assert_eq!(get(&bench, "/v2/versions", ALICE).await.status, 200);
+    assert_eq!(get(&bench, "/v1/versions", ALICE).await.status, 429);
+}

@@ -1,7 +1,10 @@
 //! Inside another axum application.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
 use aplomb::prelude::*;
-use aplomb::routes;
+use aplomb::{Secret, routes};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -76,4 +79,37 @@ async fn a_router_can_be_called_without_a_socket() {
     let request = Request::get("/v1/things").body(Body::empty()).expect("a request");
     let response = ours.call(request).await.expect("infallible");
     assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), "rows");
+}
+
+/// Counts, once for each key.
+#[endpoint(post = "/count", version = 1, idempotent(anonymous))]
+async fn count(State(counter): State<Counter>) -> String {
+    counter.fetch_add(1, Ordering::SeqCst).to_string()
+}
+
+type Counter = Arc<AtomicUsize>;
+
+const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
+
+#[tokio::test]
+async fn a05_a_parameter_of_an_outer_router_is_a_part_of_the_request() {
+    let api = Api::new("Counts", routes![count]).open();
+    let ours = api.into_router(Counter::default()).await.expect("a valid API");
+    let client = client(Router::new().nest("/tenants/{tenant}", ours)).await;
+    let post = |tenant: u8| client.post(&format!("/tenants/{tenant}/v1/count")).key(UUID).send();
+    assert_eq!(post(1).await.body, "0");
+    assert!(post(1).await.replayed());
+    post(2).await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test]
+async fn services_on_one_store_with_one_secret_never_meet() {
+    let (store, secret) = (Store::memory(), Secret::new([7; 32]).expect("long enough"));
+    let mut answers = Vec::new();
+    for name in ["One", "Two"] {
+        let api = Api::new(name, routes![count]).open().store(store.clone()).secret(secret.clone());
+        let client = client(api.into_router(Counter::default()).await.expect("a valid API")).await;
+        answers.push(client.post("/v1/count").key(UUID).send().await);
+    }
+    assert!(answers.iter().all(|answer| answer.body == "0" && !answer.replayed()));
 }

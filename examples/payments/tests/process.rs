@@ -150,7 +150,7 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         "error: APLOMB_SHUTDOWN_GRACE=\"1 minute\": expected a whole number and a unit",
         "error: APLOMB_HEADER_TIMEOUT=\"0s\": expected at least 1ms",
         "error: APLOMB_API_KEYS=\"…\": entry 1: expected caller:key",
-        "error: APLOMB_API_KEYS=\"alice:…\": entry 2: expected caller:key",
+        "error: APLOMB_API_KEYS=\"…\": entry 2: expected caller:key",
         "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",
     ];
     for start in expected {
@@ -177,4 +177,70 @@ fn an_address_that_is_taken_is_said() {
         errors[0].starts_with(&format!("error: APLOMB_ADDR=\"{address}\": cannot listen there")),
         "{errors:?}"
     );
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let output = run(&[
+        ("APLOMB_STORE", "redis://:hunter2secret@127.0.0.1"),
+        ("APLOMB_SECRET", "hunter2secret"),
+        ("APLOMB_API_KEYS", "hunter2secret:al"),
+    ]);
+    assert_eq!(errors(&output).len(), 3);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2secret"));
+}
+
+#[test]
+fn keys_that_did_not_arrive_are_not_replaced_by_those_of_the_demonstration() {
+    let errors = errors(&run(&[("APLOMB_API_KEYS", "")]));
+    assert!(
+        errors.len() == 1 && errors[0].starts_with("error: APLOMB_API_KEYS=\"\": expected caller:key"),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn a_signal_at_once_after_the_start_is_a_graceful_end() {
+    for _ in 0..10 {
+        let service = Process::start();
+        service.terminate();
+        assert_eq!(service.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn half_a_head_does_not_hold_up_the_end_and_a_second_signal_ends_the_wait() {
+    let service = Process::start();
+    let mut half = TcpStream::connect(&service.address).expect("a connection");
+    half.write_all(b"GET /v1/health HT").expect("half a head");
+    until_it_reads(&service.address);
+    service.terminate();
+    assert_eq!(service.wait().code(), Some(0));
+
+    let service = Process::start();
+    let mut stream = TcpStream::connect(&service.address).expect("a connection");
+    let head = "POST /v1/accounts HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk_test_alice\r\nidempotency-key: k\r\n\
+                content-type: application/json\r\ncontent-length: 100000\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("a request without its body");
+    until_it_reads(&service.address);
+    service.terminate();
+    while TcpStream::connect(&service.address).is_ok() {
+        std::thread::yield_now();
+    }
+    service.terminate();
+    assert_eq!(service.wait().code(), Some(1), "a request was cut off");
+}
+
+#[test]
+fn an_output_that_nobody_reads_is_no_reason_to_end() {
+    let mut service = Process {
+        child: command().stdout(Stdio::piped()).spawn().expect("a service"),
+        address: String::new(),
+        said: Vec::new(),
+    };
+    drop(service.child.stdout.take());
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(service.child.try_wait().expect("a process"), None, "it runs");
+    service.terminate();
+    assert_eq!(service.wait().code(), Some(0));
 }

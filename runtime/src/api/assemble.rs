@@ -88,7 +88,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         for entry in self.routes.into_entries() {
             let run = run(entry, state.clone());
             for route in version::routes(entry.spec, newest) {
-                let limits = errors.collect(Limits::new(entry.spec, &settings.namespace, &route)).flatten();
+                let limits = errors.collect(Limits::new(entry.spec, &settings.namespace)).flatten();
                 let mounted = Mounted {
                     spec: entry.spec,
                     route: route.clone(),
@@ -110,8 +110,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     fn shared(&self, settings: &Settings, errors: &mut StartErrors) -> Shared {
         Shared {
             facets: settings.facets.clone(),
-            identities: Identities::new(&settings.secret),
-            cursors: Cursors::new(&settings.secret),
+            identities: Identities::new(&settings.secret, &settings.namespace),
+            cursors: Cursors::new(&settings.secret, &settings.namespace),
             auth: self.auth.clone(),
             heart: errors.collect(self.heart(settings)).flatten(),
             tracker: self.tracker.clone(),

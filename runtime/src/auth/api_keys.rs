@@ -1,5 +1,6 @@
 use core::fmt;
 use std::collections::HashMap;
+use std::ffi::OsString;
 
 use futures_util::future::{BoxFuture, ready};
 use http::HeaderValue;
@@ -9,7 +10,6 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Authenticate, Authentication, Caller};
-use crate::settings;
 use crate::start::StartError;
 
 /// Callers by API key: `Authorization: Bearer <key>` (RFC 6750 §2.1).
@@ -73,13 +73,13 @@ impl ApiKeys {
     }
 
     fn read(default: Option<&str>) -> Self {
-        match settings::variable(VARIABLE) {
-            Ok(Some(text)) => Self::parse_lenient(&text),
-            Ok(None) => match default {
-                Some(text) => Self::parse_lenient(text),
-                None => Self::failed(StartError::new(format!("{VARIABLE} is not set: {FORM}"))),
-            },
-            Err(_) => Self::failed(StartError::variable(VARIABLE, "…", "the value is not UTF-8")),
+        match (std::env::var_os(VARIABLE).map(OsString::into_string), default) {
+            (Some(Ok(text)), _) if !text.is_empty() => Self::parse_lenient(&text),
+            (None, Some(default)) => Self::parse_lenient(default),
+            // Set to nothing is a secret that did not arrive, and no wish for the default.
+            (Some(Ok(_)), _) => Self::failed(StartError::variable(VARIABLE, "", FORM)),
+            (Some(Err(_)), _) => Self::failed(StartError::variable(VARIABLE, "…", FORM)),
+            (None, None) => Self::failed(StartError::new(format!("{VARIABLE} is not set: {FORM}"))),
         }
     }
 
@@ -91,12 +91,8 @@ impl ApiKeys {
         let mut keys = Self::default();
         for (index, entry) in text.split(',').enumerate() {
             if let Err(why) = keys.add(entry.trim()) {
-                let shown = shown(entry.trim());
-                keys.errors.push(StartError::variable(
-                    VARIABLE,
-                    &shown,
-                    format!("entry {}: {why}", index + 1),
-                ));
+                // No part of the entry is shown: name and key may have changed places.
+                keys.errors.push(StartError::variable(VARIABLE, "…", format!("entry {}: {why}", index + 1)));
             }
         }
         keys
@@ -104,6 +100,9 @@ impl ApiKeys {
 
     fn add(&mut self, entry: &str) -> Result<(), &'static str> {
         let (id, key) = entry.split_once(':').ok_or(FORM)?;
+        if id == "sha256" {
+            return Err("the caller is missing before sha256:");
+        }
         let name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.@".contains(&byte);
         if id.is_empty() || id.len() > 128 || !id.bytes().all(name) {
             return Err("expected a caller of 1 to 128 characters of [A-Za-z0-9_.@-] before the colon");
@@ -161,21 +160,13 @@ fn digest_of_entry(key: &str) -> Option<[u8; 32]> {
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
         *byte = u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(bytes)
-}
-
-/// The entry without its key.
-fn shown(entry: &str) -> String {
-    match entry.split_once(':') {
-        Some((id, _)) => format!("{id}:…"),
-        None => String::from("…"),
-    }
 }
 
 impl fmt::Debug for ApiKeys {
@@ -241,12 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_without_its_caller_is_refused() {
+        assert!(ApiKeys::parse(&format!("sha256:{}", "a".repeat(64))).is_err());
+        assert!(ApiKeys::parse(&format!("alice:sha256:{}", "+f".repeat(32))).is_err());
+    }
+
+    #[test]
     fn every_wrong_entry_is_named_and_no_key_is_shown() {
         let errors =
             ApiKeys::parse("alice:sk_test_1,bob,carl:short,eve:sk_test_1,:sk_test_3").expect_err("wrong");
         assert_eq!(errors.len(), 4);
         let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-        assert!(text.contains("entry 2") && text.contains("\"carl:…\"") && text.contains("entry 5"));
-        assert!(!text.contains("sk_test") && !text.contains("short\""));
+        assert!(text.contains("entry 2") && text.contains("entry 3") && text.contains("entry 5"));
+        assert!(!text.contains("sk_test") && !text.contains("carl") && !text.contains("short"));
     }
 }

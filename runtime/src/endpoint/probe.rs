@@ -97,7 +97,6 @@ through_documents!(IsList IsPage IsStream);
 
 impl<T> IsList for Vec<T> {}
 impl<T> IsList for [T] {}
-impl<T, const N: usize> IsList for [T; N] {}
 impl<T> IsList for std::collections::VecDeque<T> {}
 impl<T> IsList for std::collections::BTreeSet<T> {}
 impl<T, H> IsList for std::collections::HashSet<T, H> {}

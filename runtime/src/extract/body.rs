@@ -1,6 +1,6 @@
 //! Reading a request's body, with the problem that each way of failing is.
 
-use axum::body::Body;
+use axum::body::HttpBody as Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError};
 
@@ -8,7 +8,10 @@ use crate::policies::body_limit::Stalled;
 use crate::problem::{Problem, registry};
 
 /// Reads the whole body.
-pub(crate) async fn read(body: Body) -> Result<Bytes, Problem> {
+pub(crate) async fn read<B>(body: B) -> Result<Bytes, Problem>
+where
+    B: Body<Error = axum::Error>,
+{
     match body.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) => Err(failure(&error)),

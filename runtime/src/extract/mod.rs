@@ -12,6 +12,14 @@ pub use json::Json;
 pub use path::Path;
 pub use query::Query;
 
+/// The URI as the client sent it, also where the API is nested in another router, which takes the
+/// prefix away.
+pub(crate) fn original_uri(head: &http::request::Parts) -> &http::Uri {
+    head.extensions
+        .get::<axum::extract::OriginalUri>()
+        .map_or(&head.uri, |axum::extract::OriginalUri(uri)| uri)
+}
+
 macro_rules! transparent {
     ($name:ident) => {
         impl<T> core::ops::Deref for $name<T> {

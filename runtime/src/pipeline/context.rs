@@ -3,8 +3,8 @@ use core::time::Duration;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::body::HttpBody;
 use axum::extract::Request;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio_util::task::TaskTracker;
 
@@ -48,19 +48,16 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// Whether nothing has to be decided before the extractors run.
-    pub(crate) fn is_direct(&self, headers: &HeaderMap) -> bool {
+    /// Whether nothing has to be decided before the extractors run: not by a policy, and not about
+    /// a body that is too large, or that nobody reads.
+    pub(crate) fn is_direct(&self, request: &Request) -> bool {
         // Taken apart, so that a new policy has to say here whether it decides anything.
-        let Self { spec, limits, idempotency, shared, route: _, reads_body: _, timeout: _, body_limit: _ } =
-            self;
-        let public = spec.access == Access::Public && !headers.contains_key(AUTHORIZATION);
+        let Self { spec, limits, idempotency, shared, reads_body, body_limit, route: _, timeout: _ } = self;
+        let public = spec.access == Access::Public && !request.headers().contains_key(AUTHORIZATION);
         let paginates = matches!(spec.pagination, PaginationPolicy::Cursor(_));
-        limits.is_none() && idempotency.is_none() && !paginates && (shared.auth.is_none() || public)
-    }
-
-    /// Whether a request that failed can be sent again without doing a thing twice.
-    pub(crate) fn is_idempotent(&self) -> bool {
-        self.idempotency.is_some() || self.spec.method.is_idempotent()
+        let body = request.body();
+        let plain = body.is_end_stream() || (*reads_body && body.size_hint().lower() <= *body_limit);
+        limits.is_none() && idempotency.is_none() && !paginates && plain && (shared.auth.is_none() || public)
     }
 }
 

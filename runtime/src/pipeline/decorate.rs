@@ -1,6 +1,8 @@
 //! The one door through which every response leaves.
 
 use axum::response::Response;
+use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
 
 use super::context::{Context, Mounted};
 use super::observe::{RequestId, X_REQUEST_ID};
@@ -9,34 +11,41 @@ use crate::policies::rate_limit::Reading;
 use crate::problem::{Effects, Occasion, Problem, rewrite};
 
 /// Turns an error into its problem document and logs what happened. Gives what the error says of
-/// its effects.
+/// its effects. The request is under a key, and so idempotent.
 pub(crate) fn tell(context: &Context, answer: &mut Answer) -> Effects {
-    document(context.mounted(), context.request_id(), answer)
+    document(context.mounted(), context.request_id(), true, answer)
 }
 
 /// Makes the answer ready to leave.
 pub(crate) fn close(
     mounted: &Mounted,
     id: &RequestId,
+    idempotent: bool,
     readings: Option<&[Reading]>,
     mut answer: Answer,
 ) -> Response {
-    document(mounted, id, &mut answer);
+    document(mounted, id, idempotent, &mut answer);
     let headers = answer.response.headers_mut();
     if let (Some(limits), Some(readings)) = (&mounted.limits, readings) {
         limits.write(headers, readings);
     }
     headers.insert(X_REQUEST_ID, id.to_value());
+    if answer.response.status() == StatusCode::UNAUTHORIZED {
+        challenge(mounted, &mut answer.response);
+    }
     answer.response
 }
 
-fn document(mounted: &Mounted, id: &RequestId, answer: &mut Answer) -> Effects {
+/// Every 401 says how to authenticate (RFC 9110 §15.5.2), whoever made it.
+fn challenge(mounted: &Mounted, response: &mut Response) {
+    if let Some(auth) = &mounted.shared.auth {
+        response.headers_mut().entry(WWW_AUTHENTICATE).or_insert_with(|| auth.challenge());
+    }
+}
+
+fn document(mounted: &Mounted, id: &RequestId, idempotent: bool, answer: &mut Answer) -> Effects {
     let Some(problem) = rewrite(&mut answer.response, answer.origin) else { return Effects::Unknown };
-    let occasion = Occasion {
-        request_id: id.as_str(),
-        idempotent: mounted.is_idempotent(),
-        type_base: &mounted.shared.problem_base,
-    };
+    let occasion = Occasion { request_id: id.as_str(), idempotent, type_base: &mounted.shared.problem_base };
     problem.write(&mut answer.response, Some(occasion));
     log(mounted, id, &problem);
     problem.effects()

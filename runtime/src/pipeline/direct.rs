@@ -15,34 +15,36 @@ use super::intake::Intake;
 use super::observe::RequestId;
 use super::{decorate, handler};
 use crate::endpoint::{Answer, AnswerFuture};
+use crate::policies::body_limit::Gauge;
 use crate::policies::timeout::{self, Within, within};
 
 pub(crate) struct Direct {
     mounted: Arc<Mounted>,
     id: RequestId,
     running: Within<AnswerFuture>,
+    /// There where a body is read.
+    gauge: Option<Gauge>,
 }
 
 impl Direct {
     pub(crate) fn new(mounted: Arc<Mounted>, run: &Run, request: Request) -> Self {
         let id = RequestId::of(&request);
-        let running = within(mounted.timeout, begin(&mounted, run, request));
-        Self { mounted, id, running }
+        let gauge = (!request.body().is_end_stream()).then(Gauge::default);
+        let request = match &gauge {
+            Some(gauge) => Intake::new(request).into_limited(mounted.body_limit, gauge),
+            None => request,
+        };
+        let running = within(mounted.timeout, run(request));
+        Self { mounted, id, running, gauge }
     }
-}
 
-/// Begins the run, unless the body is announced to be too large.
-fn begin(mounted: &Mounted, run: &Run, request: Request) -> AnswerFuture {
-    if !mounted.reads_body || request.body().is_end_stream() {
-        return run(request);
-    }
-    let intake = Intake::new(request);
-    match intake.check_length(mounted.body_limit) {
-        Ok(()) => run(intake.into_limited(mounted.body_limit)),
-        Err(problem) => Box::pin(async {
-            intake.drain().await;
-            Answer::refused(problem)
-        }),
+    fn answer(&self, answered: Option<Answer>) -> Answer {
+        match (answered, &self.gauge) {
+            (Some(answer), Some(gauge)) => gauge.explain(answer),
+            (Some(answer), None) => answer,
+            (None, Some(gauge)) => gauge.exceeded(),
+            (None, None) => timeout::exceeded(),
+        }
     }
 }
 
@@ -53,9 +55,10 @@ impl Future for Direct {
         let this = &mut *self;
         let polled = handler::survive(|| Pin::new(&mut this.running).poll(context).map(Ok));
         let answer = match ready!(polled.unwrap_or_else(|panic| Poll::Ready(Err(panic)))) {
-            Ok(answer) => answer.unwrap_or_else(timeout::exceeded),
+            Ok(answered) => this.answer(answered),
             Err(panic) => Answer::failed(panic),
         };
-        Poll::Ready(decorate::close(&this.mounted, &this.id, None, answer))
+        let idempotent = this.mounted.spec.method.is_idempotent();
+        Poll::Ready(decorate::close(&this.mounted, &this.id, idempotent, None, answer))
     }
 }

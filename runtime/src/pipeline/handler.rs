@@ -1,26 +1,27 @@
 //! Extractors and handler.
 
 use core::any::Any;
-use core::future::poll_fn;
 use core::panic::AssertUnwindSafe;
-use core::task::Poll;
 use std::panic::catch_unwind;
 
-use crate::endpoint::{Answer, AnswerFuture};
+use futures_util::FutureExt;
+
+use crate::endpoint::Answer;
 use crate::problem::Problem;
 
-/// Runs a request to its answer. A panic is a 500 whose message goes to the log.
-pub(crate) async fn run(mut running: AnswerFuture) -> Answer {
-    let survived = poll_fn(|context| match survive(|| running.as_mut().poll(context)) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    });
-    survived.await.unwrap_or_else(Answer::failed)
+/// Runs to an answer. A panic is a 500 whose message goes to the log.
+pub(crate) async fn survived(running: impl Future<Output = Answer>) -> Answer {
+    let survived = AssertUnwindSafe(running).catch_unwind().await;
+    survived.unwrap_or_else(|panic| Answer::failed(problem(panic.as_ref())))
 }
 
 /// Does one step of a handler.
 pub(crate) fn survive<T>(step: impl FnOnce() -> T) -> Result<T, Problem> {
-    catch_unwind(AssertUnwindSafe(step)).map_err(|panic| Problem::internal(message(panic.as_ref())))
+    catch_unwind(AssertUnwindSafe(step)).map_err(|panic| problem(panic.as_ref()))
+}
+
+fn problem(panic: &(dyn Any + Send)) -> Problem {
+    Problem::internal(message(panic))
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

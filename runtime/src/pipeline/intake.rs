@@ -2,7 +2,7 @@
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::context::Context;
 use crate::extract::body;
-use crate::policies::body_limit::{self, READ_DEADLINE, watched};
+use crate::policies::body_limit::{self, Gauge, READ_DEADLINE, watched};
 use crate::problem::{Problem, registry};
 
 /// Bodies up to this length, if it is known, are read before the store is asked.
@@ -40,21 +40,61 @@ impl Intake {
         body_limit::check(&self.body, limit)
     }
 
+    /// Whether a body is still to come.
+    pub(crate) fn has_body(&self) -> bool {
+        self.read.is_none() && !self.body.is_end_stream()
+    }
+
+    /// Takes the body out, to be drained.
+    pub(crate) fn take_body(&mut self) -> Self {
+        let mut head = http::Request::new(()).into_parts().0;
+        head.headers = self.head.headers.clone();
+        Self { head, body: core::mem::take(&mut self.body), read: None }
+    }
+
     /// Whether the body's length is known and small.
     pub(crate) fn is_small(&self) -> bool {
         self.body.size_hint().upper().is_some_and(|length| length <= SMALL)
     }
 
-    /// Reads the body, up to `limit`.
-    pub(crate) async fn read(&mut self, limit: u64) -> Result<(), Problem> {
+    /// Reads the body, up to `limit`. What is left of one that is refused can still be drained.
+    pub(crate) async fn read(&mut self, limit: u64, gauge: &Gauge) -> Result<(), Problem> {
         if self.read.is_some() {
             return Ok(());
         }
-        let small = self.is_small();
-        let body = core::mem::replace(&mut self.body, Body::empty());
-        let bytes = if small { read_small(body).await? } else { body::read(watched(body, limit)).await? };
+        let bytes = if self.is_small() {
+            gauge.reading(self.read_small()).await?
+        } else {
+            gauge.reading(self.read_large(limit)).await?
+        };
         self.read = Some(bytes);
         Ok(())
+    }
+
+    async fn read_small(&mut self) -> Result<Bytes, Problem> {
+        let mut reading = core::pin::pin!(body::read(&mut self.body));
+        // A small body has mostly come with the head: then no timer is needed.
+        if let Some(read) = (&mut reading).now_or_never() {
+            return read;
+        }
+        timeout(READ_DEADLINE, reading)
+            .await
+            .unwrap_or_else(|_| Err(Problem::new(&registry::REQUEST_TIMEOUT)))
+    }
+
+    async fn read_large(&mut self, limit: u64) -> Result<Bytes, Problem> {
+        let mut bytes = BytesMut::new();
+        loop {
+            match timeout(READ_DEADLINE, self.body.frame()).await {
+                Err(_) => return Err(Problem::new(&registry::REQUEST_TIMEOUT)),
+                Ok(None) => return Ok(bytes.freeze()),
+                Ok(Some(Err(error))) => return Err(body::failure(&error)),
+                Ok(Some(Ok(frame))) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            }
+            if bytes.len() as u64 > limit {
+                return Err(body_limit::too_large(limit));
+            }
+        }
     }
 
     /// The body that was read.
@@ -63,16 +103,16 @@ impl Intake {
     }
 
     /// The request for the extractors, whose body keeps to `limit` however long it turns out.
-    pub(crate) fn into_request(mut self, context: Context, limit: u64) -> Request {
+    pub(crate) fn into_request(mut self, context: Context, limit: u64, gauge: &Gauge) -> Request {
         self.head.extensions.insert(context);
-        self.into_limited(limit)
+        self.into_limited(limit, gauge)
     }
 
-    pub(crate) fn into_limited(self, limit: u64) -> Request {
+    pub(crate) fn into_limited(self, limit: u64, gauge: &Gauge) -> Request {
         let body = match self.read {
             Some(bytes) => Body::from(bytes),
             None if self.body.is_end_stream() => self.body,
-            None => watched(self.body, limit),
+            None => watched(self.body, limit, gauge.clone()),
         };
         let mut request = Request::from_parts(self.head, body);
         if limit > AXUM_LIMIT {
@@ -83,24 +123,24 @@ impl Intake {
 
     /// Reads and forgets what a refused request still sends, within bounds: a connection with an
     /// unread body cannot be used again, and closing it can cost the client the response.
-    pub(crate) async fn drain(self) {
+    pub(crate) async fn drain(mut self) {
         let waits_for_permission = self.head.headers.contains_key(EXPECT);
         let announced = self.head.headers.contains_key(CONTENT_LENGTH);
         let length = self.body.size_hint().lower();
         if self.body.is_end_stream() || waits_for_permission || (announced && length > DRAINED) {
             return;
         }
-        let mut body = watched(self.body, DRAINED);
-        let reading = async { while let Some(Ok(_)) = body.frame().await {} };
+        let mut left = DRAINED;
+        let reading = async {
+            while let Some(Ok(frame)) = self.body.frame().await {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match left.checked_sub(length) {
+                    Some(less) => left = less,
+                    None => return,
+                }
+            }
+        };
+        // Whether all of it came in time or not, the response goes out now.
         let _ = timeout(READ_DEADLINE, reading).await;
     }
-}
-
-async fn read_small(body: Body) -> Result<Bytes, Problem> {
-    let mut reading = core::pin::pin!(body::read(body));
-    // A small body has mostly come with the head: then no timer is needed.
-    if let Some(read) = (&mut reading).now_or_never() {
-        return read;
-    }
-    timeout(READ_DEADLINE, reading).await.unwrap_or_else(|_| Err(Problem::new(&registry::REQUEST_TIMEOUT)))
 }

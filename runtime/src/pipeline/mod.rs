@@ -11,5 +11,6 @@ mod order;
 mod service;
 
 pub(crate) use context::{Context, Mounted, Run, Shared};
+pub(crate) use intake::Intake;
 pub(crate) use observe::{RequestId, X_REQUEST_ID};
 pub(crate) use service::EndpointService;

@@ -20,6 +20,7 @@ use super::intake::Intake;
 use super::observe::RequestId;
 use super::{authenticate, decorate, handler};
 use crate::endpoint::Answer;
+use crate::policies::body_limit::Gauge;
 use crate::policies::idempotency::stage as idempotency;
 use crate::policies::rate_limit::{Reading, stage as limits};
 use crate::policies::timeout;
@@ -27,13 +28,27 @@ use crate::problem::Problem;
 
 /// Answers one request.
 pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> Response {
-    let id = RequestId::of(&request);
-    let peer = peer(&request);
-    let mut exchange = Exchange { id, peer, mounted, context: None, readings: Readings::None };
+    let mut exchange = Exchange {
+        id: RequestId::of(&request),
+        peer: peer(&request),
+        keyed: false,
+        context: None,
+        gauge: Gauge::default(),
+        unread: None,
+        readings: Readings::None,
+        mounted,
+    };
     let deadline = exchange.mounted.timeout;
-    let answered = timeout::within(deadline, exchange.answer(run, request)).await;
-    let answer = answered.unwrap_or_else(timeout::exceeded);
-    decorate::close(&exchange.mounted, &exchange.id, exchange.readings.get(), answer)
+    let answered = timeout::within(deadline, handler::survived(exchange.answer(run, request))).await;
+    let answer = match answered {
+        Some(answer) => exchange.gauge.explain(answer),
+        None => exchange.gauge.exceeded(),
+    };
+    if let Some(unread) = exchange.unread.take() {
+        unread.drain().await;
+    }
+    let idempotent = exchange.keyed || exchange.mounted.spec.method.is_idempotent();
+    decorate::close(&exchange.mounted, &exchange.id, idempotent, exchange.readings.get(), answer)
 }
 
 /// One request on its way.
@@ -41,8 +56,13 @@ struct Exchange {
     mounted: Arc<Mounted>,
     id: RequestId,
     peer: Option<IpAddr>,
+    /// Whether the request is under an idempotency key.
+    keyed: bool,
     /// There once the caller is known.
     context: Option<Context>,
+    gauge: Gauge,
+    /// A body that nobody reads, drained after the answer is known.
+    unread: Option<Intake>,
     readings: Readings,
 }
 
@@ -59,7 +79,11 @@ impl Exchange {
         match self.admit(&mut intake).await {
             Err(problem) => self.refuse(intake, problem).await,
             Ok((context, None)) => {
-                handler::run(run(intake.into_request(context, self.mounted.body_limit))).await
+                if !self.mounted.reads_body && intake.has_body() {
+                    self.unread = Some(intake.take_body());
+                }
+                handler::survived(run(intake.into_request(context, self.mounted.body_limit, &self.gauge)))
+                    .await
             }
             Ok((context, Some(key))) => {
                 let tracker = context.shared().tracker.clone();
@@ -75,6 +99,7 @@ impl Exchange {
         let context = Context::new(Arc::clone(&self.mounted), self.id.clone(), self.peer, caller);
         self.context = Some(context.clone());
         let key = idempotency::key(&context, &intake.head.headers)?;
+        self.keyed = key.is_some();
         let limit = self.mounted.body_limit;
         if !self.mounted.reads_body && key.is_none() {
             return self.limits(&context).await.map(|()| (context, None));
@@ -82,23 +107,23 @@ impl Exchange {
         intake.check_length(limit)?;
         let small = intake.is_small();
         if small {
-            intake.read(limit).await?;
+            intake.read(limit, &self.gauge).await?;
         }
         if !small || key.is_none() {
             self.limits(&context).await?;
         }
         if key.is_some() {
-            intake.read(limit).await?;
+            intake.read(limit, &self.gauge).await?;
         }
         Ok((context, key))
     }
 
-    /// Says what the limits have left, where they were not asked, and frees the connection.
+    /// Says what the limits have left, where they were not asked.
     async fn refuse(&mut self, intake: Intake, problem: Problem) -> Answer {
         if let (Readings::None, Some(context)) = (&self.readings, &self.context) {
             self.readings = limits::peek(context).await.map_or(Readings::None, Readings::Here);
         }
-        intake.drain().await;
+        self.unread = Some(intake);
         Answer::refused(problem)
     }
 
@@ -117,7 +142,7 @@ impl Exchange {
     ) -> impl Future<Output = Answer> + Send + use<> {
         let ticket = idempotency::Ticket::new(&context, key, &intake.head, &intake.bytes());
         let late = self.late_readings();
-        let request = intake.into_request(context.clone(), self.mounted.body_limit);
+        let request = intake.into_request(context.clone(), self.mounted.body_limit, &self.gauge);
         async move {
             if let Some(late) = late
                 && let Err(problem) = limits::acquire(&context, |all| drop(late.set(all))).await
@@ -128,7 +153,7 @@ impl Exchange {
                 Ok(held) => held,
                 Err(answer) => return answer,
             };
-            let mut answer = handler::run(run(request)).await;
+            let mut answer = handler::survived(run(request)).await;
             let effects = decorate::tell(&context, &mut answer);
             held.settle(answer, effects).await
         }

@@ -43,7 +43,7 @@ impl Service<Request> for EndpointService {
 
     fn call(&mut self, request: Request) -> EndpointFuture {
         let mounted = Arc::clone(&self.mounted);
-        if mounted.is_direct(request.headers()) {
+        if mounted.is_direct(&request) {
             return EndpointFuture::Direct(Direct::new(mounted, &self.run, request));
         }
         EndpointFuture::Line(Box::pin(order::line(mounted, Arc::clone(&self.run), request)))

@@ -76,7 +76,7 @@ impl FieldError {
         code: impl Into<Cow<'static, str>>,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { location, code: code.into(), detail: detail.into() }
+        Self { location, code: code.into(), detail: shortened(detail.into()) }
     }
 }
 
@@ -123,7 +123,7 @@ impl Problem {
     /// Explains this occurrence to the client. Ignored for a 5xx, whose detail is constant.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.0.detail = Some(detail.into());
+        self.0.detail = Some(shortened(detail.into()));
         self
     }
 
@@ -287,6 +287,17 @@ impl Serialize for Document<'_> {
         map.end()
     }
 }
+
+/// A message may quote what a client sent, which may be long.
+fn shortened(text: Cow<'static, str>) -> Cow<'static, str> {
+    match text.char_indices().nth(MAX_DETAIL) {
+        None => text,
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+    }
+}
+
+/// The longest detail, in characters.
+const MAX_DETAIL: usize = 300;
 
 /// Members that an extension cannot replace.
 const RESERVED: [&str; 10] = [

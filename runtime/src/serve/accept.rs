@@ -4,7 +4,6 @@
 //! ever; this loop does.
 
 use core::convert::Infallible;
-use core::future::Future;
 use core::pin::pin;
 use core::time::Duration;
 use std::io;
@@ -18,10 +17,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use super::flight::{Flight, Flights, InFlight};
 use super::opening::Opening;
 
 /// How long a server waits.
@@ -39,6 +39,12 @@ impl Default for Patience {
     }
 }
 
+/// What asks a server to stop.
+pub(crate) trait Stop: Send {
+    /// Returns when it is asked, or asked again.
+    fn asked(&mut self) -> impl Future<Output = ()> + Send;
+}
+
 /// How a service ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Served {
@@ -48,38 +54,83 @@ pub(crate) enum Served {
     CutOff,
 }
 
-/// Serves until `stop`, then lets what runs end.
+/// Serves until it is asked to stop, then lets what runs end; asked again, it cuts that off.
 pub(crate) async fn until(
     listener: TcpListener,
     router: Router,
-    stop: impl Future<Output = ()>,
+    mut stop: impl Stop,
     patience: Patience,
     tracker: &TaskTracker,
 ) -> Served {
-    let connections = GracefulShutdown::new();
-    let builder = builder(patience.head);
-    let mut stop = pin!(stop);
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "TCP_NODELAY could not be set");
-                    }
-                    connection(&builder, &connections, &router, Opening::new(stream, patience.head), peer);
-                }
-                Err(error) => pause_after(&error).await,
-            },
-            () = &mut stop => break,
+    let server = Server {
+        builder: builder(patience.head),
+        connections: GracefulShutdown::new(),
+        router,
+        flights: Flights::default(),
+        patience,
+    };
+    {
+        let mut stopping = pin!(stop.asked());
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => server.connect(stream, peer),
+                    Err(error) => pause_after(&error).await,
+                },
+                () = &mut stopping => break,
+            }
         }
     }
     drop(listener);
-    let end = Instant::now() + patience.grace;
-    let closed = timeout_at(end, connections.shutdown()).await.is_ok();
-    tracker.close();
-    let finished = timeout_at(end, tracker.wait()).await.is_ok();
-    if closed && finished { Served::Finished } else { Served::CutOff }
+    tokio::select! {
+        () = server.finish(tracker) => Served::Finished,
+        () = sleep(patience.grace) => Served::CutOff,
+        () = stop.asked() => Served::CutOff,
+    }
 }
+
+struct Server {
+    builder: Builder<TokioExecutor>,
+    connections: GracefulShutdown,
+    router: Router,
+    flights: Flights,
+    patience: Patience,
+}
+
+impl Server {
+    fn connect(&self, stream: TcpStream, peer: SocketAddr) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let (router, flights) = (self.router.clone(), self.flights.clone());
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            answer(router.clone(), flights.start(), request, peer)
+        });
+        let stream = TokioIo::new(Opening::new(stream, self.patience.head));
+        let connection = self.builder.serve_connection(stream, service).into_owned();
+        let watched = self.connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = watched.await {
+                tracing::debug!(%error, %peer, "a connection ended early");
+            }
+        });
+    }
+
+    /// Returns when every request has its end, and what runs under a key has, too.
+    async fn finish(self, tracker: &TaskTracker) {
+        let flights = self.flights.clone();
+        tokio::select! {
+            () = self.connections.shutdown() => {}
+            // What is left are connections without a request, such as half a head.
+            () = async { flights.landed().await; sleep(LINGER).await } => {}
+        }
+        tracker.close();
+        tracker.wait().await;
+    }
+}
+
+/// How long a connection without a request is waited for, once the server stops.
+const LINGER: Duration = Duration::from_secs(1);
 
 fn builder(head: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
@@ -88,32 +139,16 @@ fn builder(head: Duration) -> Builder<TokioExecutor> {
     builder
 }
 
-fn connection(
-    builder: &Builder<TokioExecutor>,
-    connections: &GracefulShutdown,
-    router: &Router,
-    stream: Opening<TcpStream>,
-    peer: SocketAddr,
-) {
-    let router = router.clone();
-    let service = service_fn(move |request: http::Request<Incoming>| answer(router.clone(), request, peer));
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let watched = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, %peer, "a connection ended early");
-        }
-    });
-}
-
 async fn answer(
     mut router: Router,
+    flight: Flight,
     request: http::Request<Incoming>,
     peer: SocketAddr,
-) -> Result<axum::response::Response, Infallible> {
+) -> Result<http::Response<InFlight>, Infallible> {
     let mut request: Request = request.map(axum::body::Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
-    router.call(request).await
+    let response = router.call(request).await?;
+    Ok(response.map(|body| InFlight { body, _flight: flight }))
 }
 
 /// A connection that was gone before it was accepted costs nothing; anything else, such as too many

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::Method;
 
-use crate::pipeline::{RequestId, X_REQUEST_ID};
+use crate::pipeline::{Intake, RequestId, X_REQUEST_ID};
 use crate::problem::{Occasion, Problem, ProblemSpec, registry};
 
 /// Answers what no route or no method of a route answers.
@@ -15,20 +15,21 @@ pub(crate) fn with_problems(problem_base: String, router: Router) -> Router {
     let base: Arc<str> = problem_base.into();
     let not_found = {
         let base = Arc::clone(&base);
-        move |request: Request| core::future::ready(document(&registry::NOT_FOUND, &base, &request))
+        move |request: Request| document(&registry::NOT_FOUND, Arc::clone(&base), request)
     };
     let not_allowed =
-        move |request: Request| core::future::ready(document(&registry::METHOD_NOT_ALLOWED, &base, &request));
+        move |request: Request| document(&registry::METHOD_NOT_ALLOWED, Arc::clone(&base), request);
     router.method_not_allowed_fallback(not_allowed).fallback(not_found)
 }
 
-fn document(spec: &ProblemSpec, base: &str, request: &Request) -> Response {
-    let id = RequestId::of(request);
+async fn document(spec: &'static ProblemSpec, base: Arc<str>, request: Request) -> Response {
+    let id = RequestId::of(&request);
     let idempotent = matches!(*request.method(), Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
-    let occasion = Occasion { request_id: id.as_str(), idempotent, type_base: base };
+    let occasion = Occasion { request_id: id.as_str(), idempotent, type_base: &base };
     let problem = Problem::new(spec);
     let mut response = ().into_response();
     problem.write(&mut response, Some(occasion));
     response.headers_mut().insert(X_REQUEST_ID, id.to_value());
+    Intake::new(request).drain().await;
     response
 }

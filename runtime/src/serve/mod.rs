@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod fallback;
+mod flight;
 mod opening;
 mod signal;
 
@@ -9,6 +10,7 @@ use core::fmt::Write as _;
 use core::future::Future;
 use core::time::Duration;
 use std::error::Error;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -18,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use self::accept::{Patience, Served};
 
+use self::signal::Signals;
 use crate::api::Api;
 use crate::settings;
 use crate::start::{StartError, StartErrors};
@@ -34,7 +37,7 @@ use crate::start::{StartError, StartErrors};
 /// | `APLOMB_SHUTDOWN_GRACE` | how long requests may take to end after the signal | `30s` |
 ///
 /// On the signal it takes no new connections, ends idle ones, lets requests finish, then waits for
-/// requests that run under an idempotency key. The exit code is 0; 1 if something had to be cut off
+/// requests that run under an idempotency key; a second signal ends the wait. The exit code is 0; 1 if something had to be cut off
 /// or the socket failed; 2 if it did not start. Unlike a router of
 /// [`into_router`](Api::into_router) it answers what no endpoint does with problem documents, too.
 pub async fn serve<S, F, C, E>(api: Api<S>, connect: C) -> ExitCode
@@ -44,17 +47,29 @@ where
     F: Future<Output = Result<S, E>>,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
+    let mut errors = StartErrors::new();
+    // Listened to from the beginning: a signal while the service starts stops it once it has.
+    let signals = errors.collect(signals());
     let (table, tracker) = (table(&api), api.tracker());
-    match start(api, connect).await {
-        Err(errors) => {
-            errors.iter().for_each(|error| eprintln!("error: {error}"));
-            ExitCode::from(2)
-        }
-        Ok(started) => {
-            println!("{table}listening on http://{}", started.address);
-            started.run(tracker).await
-        }
-    }
+    let started = match start(api, connect).await {
+        Ok(started) => Some(started),
+        Err(more) => errors.collect(Err(more)),
+    };
+    let (Some(started), Some(signals)) = (started, signals) else {
+        errors.iter().for_each(|error| say(io::stderr(), &format!("error: {error}")));
+        return ExitCode::from(2);
+    };
+    say(io::stdout(), &format!("{table}listening on http://{}", started.address));
+    started.run(signals, tracker).await
+}
+
+/// Prints a line. Nobody listening is no reason to end.
+fn say(mut output: impl Write, line: &str) {
+    let _ = writeln!(output, "{line}");
+}
+
+fn signals() -> Result<Signals, StartError> {
+    Signals::listen().map_err(|error| StartError::new(format!("signals cannot be listened to: {error}")))
 }
 
 struct Started {
@@ -65,13 +80,16 @@ struct Started {
 }
 
 impl Started {
-    async fn run(self, tracker: TaskTracker) -> ExitCode {
-        let served =
-            accept::until(self.listener, self.router, signal::received(), self.patience, &tracker).await;
+    async fn run(self, signals: Signals, tracker: TaskTracker) -> ExitCode {
+        let served = accept::until(self.listener, self.router, signals, self.patience, &tracker).await;
         match served {
             Served::Finished => ExitCode::SUCCESS,
             Served::CutOff => {
-                eprintln!("error: requests did not end within {:?} and were cut off", self.patience.grace);
+                let grace = self.patience.grace;
+                say(
+                    io::stderr(),
+                    &format!("error: requests did not end within {grace:?}, or before a second signal"),
+                );
                 ExitCode::FAILURE
             }
         }
@@ -124,7 +142,7 @@ fn address() -> Result<SocketAddr, StartError> {
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let refused = |error: std::io::Error| {
+    let refused = |error: io::Error| {
         let why = format!("cannot listen there: {error}; choose a free port, or one that this user may open");
         StartError::variable("APLOMB_ADDR", &address.to_string(), why)
     };

@@ -1,33 +1,45 @@
-//! The signal to stop.
+//! The signals to stop.
 
-/// Ends when the process is asked to stop: SIGTERM or SIGINT.
-pub(super) async fn received() {
-    tokio::select! {
-        () = interrupt() => {}
-        () = terminate() => {}
+use std::io;
+
+use super::accept::Stop;
+
+/// SIGTERM and SIGINT, from when this is made: a signal that comes while the service still starts
+/// is not lost, and does not end the process half-way.
+pub(super) struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    pub(super) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {})
     }
 }
 
-async fn interrupt() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        core::future::pending::<()>().await;
+impl Stop for Signals {
+    #[cfg(unix)]
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
-}
 
-#[cfg(unix)]
-async fn terminate() {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM cannot be waited for");
+    #[cfg(not(unix))]
+    async fn asked(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
             core::future::pending::<()>().await;
         }
     }
-}
-
-#[cfg(not(unix))]
-async fn terminate() {
-    core::future::pending::<()>().await;
 }

@@ -71,11 +71,21 @@ impl Store {
         if value == "memory:" {
             return Self::memory();
         }
-        Self { facets: Err(StartError::variable(VARIABLE, value, "no such store; accepted: memory:")) }
+        let error =
+            StartError::variable(VARIABLE, &without_password(value), "no such store; accepted: memory:");
+        Self { facets: Err(error) }
     }
 
     pub(crate) fn into_facets(self) -> Result<Facets, StartError> {
         self.facets
+    }
+}
+
+/// A URL as it may be shown: what stands before the host can be a password.
+fn without_password(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}…{}", &url[..scheme + 3], &url[at..]),
+        _ => url.to_owned(),
     }
 }
 
@@ -93,5 +103,7 @@ mod tests {
     fn a_wrong_store_says_what_is_accepted() {
         let error = Store::named("redsi://").into_facets().expect_err("no such store");
         assert_eq!(error.to_string(), r#"APLOMB_STORE="redsi://": no such store; accepted: memory:"#);
+        let error = Store::named("redis://:hunter2@host").into_facets().expect_err("no such store");
+        assert!(!error.to_string().contains("hunter2") && error.to_string().contains("redis://…@host"));
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::api::Api;
-use crate::serve::accept::{self, Patience, Served};
+use crate::serve::accept::{self, Patience, Served, Stop};
 use crate::serve::fallback;
 use crate::start::{StartError, StartErrors};
 
@@ -37,6 +37,18 @@ pub struct TestServer {
     served: JoinHandle<Served>,
 }
 
+/// Asks once.
+struct Once(Option<oneshot::Receiver<()>>);
+
+impl Stop for Once {
+    async fn asked(&mut self) {
+        match self.0.take() {
+            Some(stopped) => drop(stopped.await),
+            None => core::future::pending().await,
+        }
+    }
+}
+
 /// Heads must come within five seconds; requests may take ten to end once the server stops.
 const PATIENCE: Patience = Patience { head: Duration::from_secs(5), grace: Duration::from_secs(10) };
 
@@ -54,8 +66,7 @@ impl TestServer {
         let address = listener.local_addr().map_err(refused)?;
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
-            let stopped = async { drop(stopped.await) };
-            accept::until(listener, router, stopped, PATIENCE, &tracker).await
+            accept::until(listener, router, Once(Some(stopped)), PATIENCE, &tracker).await
         });
         Ok(Self { address, stop, served })
     }

@@ -23,4 +23,4 @@
 
 mod stage;
 
-pub(crate) use stage::{READ_DEADLINE, Stalled, check, watched};
+pub(crate) use stage::{Gauge, READ_DEADLINE, Stalled, check, too_large, watched};

@@ -1,5 +1,5 @@
 //! Renewing the leases of running requests, from a thread of its own: handlers that block the
-//! runtime do not stop it.
+//! runtime do not stop it. A run that takes longer than the longest is written off as UNKNOWN.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use super::store::{IdempotencyStore, Lease, Token};
+use super::store::{Complete, IdempotencyStore, Lease, Token};
 
 /// Beats for every run that is held, until it is dropped.
 #[derive(Debug)]
@@ -26,8 +26,15 @@ struct Beats {
 
 #[derive(Debug, Default)]
 struct State {
-    held: HashMap<Token, (Lease, Instant)>,
+    held: HashMap<Token, Beat>,
     stopped: bool,
+}
+
+#[derive(Debug)]
+struct Beat {
+    since: Instant,
+    /// What is written if the run takes too long.
+    unknown: Complete,
 }
 
 /// Keeps one run's lease renewed while it lives.
@@ -49,7 +56,11 @@ impl Heart {
         let thread_beats = Arc::clone(&beats);
         thread::Builder::new().name(String::from("aplomb-heartbeat")).spawn(move || {
             while thread_beats.wait() {
-                let leases = thread_beats.due();
+                for hung in thread_beats.hung() {
+                    let written = runtime.block_on(store.complete(&hung)).map(drop);
+                    tracing::warn!(record = ?hung.lease.key, ?written, "a request runs for too long: its outcome is unknown");
+                }
+                let leases = thread_beats.leases();
                 if !leases.is_empty() {
                     let answer = runtime.block_on(store.heartbeat(&leases, lease));
                     thread_beats.note(&leases, answer);
@@ -59,10 +70,11 @@ impl Heart {
         Ok(Self { beats })
     }
 
-    /// Beats for this run until the guard is dropped.
-    pub(crate) fn hold(&self, lease: Lease) -> Guard {
-        self.beats.state().held.insert(lease.token, (lease, Instant::now()));
-        Guard { beats: Arc::clone(&self.beats), token: lease.token }
+    /// Beats for a run until the guard is dropped; `unknown` is written if that takes too long.
+    pub(crate) fn hold(&self, unknown: Complete) -> Guard {
+        let token = unknown.lease.token;
+        self.beats.state().held.insert(token, Beat { since: Instant::now(), unknown });
+        Guard { beats: Arc::clone(&self.beats), token }
     }
 }
 
@@ -91,9 +103,15 @@ impl Beats {
         !waited.unwrap_or_else(PoisonError::into_inner).0.stopped
     }
 
-    fn due(&self) -> Vec<Lease> {
-        let recent = |(_, since): &&(Lease, Instant)| since.elapsed() < self.max_run;
-        self.state().held.values().filter(recent).map(|(lease, _)| *lease).collect()
+    /// The runs that take too long. They are held no more.
+    fn hung(&self) -> Vec<Complete> {
+        let mut state = self.state();
+        let hung = state.held.extract_if(|_, beat| beat.since.elapsed() >= self.max_run);
+        hung.map(|(_, beat)| beat.unknown).collect()
+    }
+
+    fn leases(&self) -> Vec<Lease> {
+        self.state().held.values().map(|beat| beat.unknown.lease).collect()
     }
 
     fn note(&self, leases: &[Lease], answer: Result<Vec<bool>, crate::store::StoreError>) {

@@ -7,6 +7,7 @@ use http::request::Parts;
 use super::canonical::canonical;
 use super::store::{Fingerprint, RecordKey};
 use crate::auth::Caller;
+use crate::extract::original_uri;
 use crate::secret::{Key, Secret};
 
 /// The version of the fingerprint that this release makes.
@@ -21,9 +22,9 @@ pub(crate) struct Identities {
 }
 
 impl Identities {
-    pub(crate) fn new(secret: &Secret) -> Self {
+    pub(crate) fn new(secret: &Secret, namespace: &str) -> Self {
         Self {
-            records: secret.key("idempotency record"),
+            records: secret.key(&format!("idempotency record/{namespace}")),
             fingerprints: secret.key("idempotency fingerprint"),
         }
     }
@@ -36,9 +37,11 @@ impl Identities {
         RecordKey::new(hash.part(method.as_bytes()).part(route.as_bytes()).part(key.as_bytes()).finish())
     }
 
-    /// What must be equal for a request to be a retry: path parameters, query, media type, body.
+    /// What must be equal for a request to be a retry: the path with its parameters, as the client
+    /// sent it; query, media type, body.
     pub(crate) fn fingerprint(&self, head: &Parts, body: &Bytes) -> Fingerprint {
-        let mut hash = self.fingerprints.hash().part(&[FINGERPRINT_VERSION]).part(head.uri.path().as_bytes());
+        let mut hash =
+            self.fingerprints.hash().part(&[FINGERPRINT_VERSION]).part(original_uri(head).path().as_bytes());
         let query = sorted_query(head);
         hash.add(&query.len().to_be_bytes());
         for (name, value) in query {
@@ -73,7 +76,7 @@ mod tests {
     use super::*;
 
     fn identities() -> Identities {
-        Identities::new(&Secret::new([7; 32]).expect("long enough"))
+        Identities::new(&Secret::new([7; 32]).expect("long enough"), "test")
     }
 
     fn fingerprint(uri: &str, media: &str, body: &str) -> Fingerprint {
@@ -97,6 +100,13 @@ mod tests {
         ] {
             assert_ne!(first, other);
         }
+    }
+
+    #[test]
+    fn services_on_one_store_never_meet() {
+        let secret = Secret::new([7; 32]).expect("long enough");
+        let record = |namespace| Identities::new(&secret, namespace).record(None, "POST", "/v1/x", "k");
+        assert_ne!(record("one"), record("two"));
     }
 
     #[test]

@@ -75,7 +75,8 @@ pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Ans
     let settler = Settler { context: context.clone(), lease, fingerprint: begin.fingerprint, spec };
     match settler.records().begin(&begin).await {
         Ok(Begun::Started) => {
-            let beat = context.shared().heart.as_ref().map(|heart| heart.hold(lease));
+            let beat =
+                context.shared().heart.as_ref().map(|heart| heart.hold(settler.complete(Outcome::Unknown)));
             Ok(Held { settler, _beat: beat })
         }
         Ok(found) => Err(answer(found)),
@@ -122,10 +123,12 @@ impl Settler {
     /// Whether the record was taken is not known: it is given back, for as long as that takes.
     fn begin_failed(self, error: &StoreError) -> Answer {
         let problem = Problem::new(&registry::STORE_UNAVAILABLE).with_cause(error);
-        if !matches!(error, StoreError::Full) {
-            let marker = self.context.shared().lease;
-            self.insist(Word::Abort(marker));
+        if matches!(error, StoreError::Full) {
+            // There is room again when records expire, which is not soon.
+            return Answer::refused(problem.with_retry_after(Duration::from_mins(1)));
         }
+        let marker = self.context.shared().lease;
+        self.insist(Word::Abort(marker));
         Answer::refused(problem)
     }
 
@@ -145,8 +148,12 @@ impl Settler {
     }
 
     fn outcome(&self, outcome: Outcome) -> Word {
+        Word::Complete(Box::new(self.complete(outcome)))
+    }
+
+    fn complete(&self, outcome: Outcome) -> Complete {
         let (lease, fingerprint, ttl) = (self.lease, self.fingerprint, self.spec.ttl);
-        Word::Complete(Box::new(Complete { lease, fingerprint, outcome, ttl }))
+        Complete { lease, fingerprint, outcome, ttl }
     }
 
     /// Tells the store. While it does not answer the client has its response and the store is told

@@ -22,13 +22,15 @@ pub(crate) struct Cursors {
 #[derive(Debug, Clone)]
 pub(crate) struct Binding<'a> {
     pub(crate) route: &'a str,
+    /// With the values of its parameters: the items of one order are not those of another.
+    pub(crate) path: &'a str,
     pub(crate) filters: &'a [(String, String)],
     pub(crate) caller: Option<&'a Caller>,
 }
 
 impl Cursors {
-    pub(crate) fn new(secret: &Secret) -> Self {
-        Self { key: secret.key("cursor") }
+    pub(crate) fn new(secret: &Secret, namespace: &str) -> Self {
+        Self { key: secret.key(&format!("cursor/{namespace}")) }
     }
 
     pub(crate) fn write<K: Serialize>(
@@ -65,7 +67,8 @@ impl Cursors {
 
     fn mac(&self, signed: &[u8], binding: &Binding<'_>) -> KeyedHash {
         let (kind, id) = binding.caller.map_or(("anonymous", ""), |caller| ("caller", caller.id()));
-        let mut hash = self.key.hash().part(b"forward").part(binding.route.as_bytes());
+        let mut hash =
+            self.key.hash().part(b"forward").part(binding.route.as_bytes()).part(binding.path.as_bytes());
         hash.add(kind.as_bytes());
         hash.add(id.as_bytes());
         hash.add(&binding.filters.len().to_be_bytes());
@@ -84,7 +87,7 @@ mod tests {
     use super::*;
 
     fn cursors() -> Cursors {
-        Cursors::new(&Secret::new([3; 32]).expect("long enough"))
+        Cursors::new(&Secret::new([3; 32]).expect("long enough"), "test")
     }
 
     fn filters(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -95,11 +98,13 @@ mod tests {
     fn d02_a_cursor_is_read_only_where_it_belongs() {
         let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
         let (none, some) = (filters(&[]), filters(&[("account", "1")]));
-        let home = Binding { route: "GET /v1/payments", filters: &none, caller: Some(&alice) };
+        let home =
+            Binding { route: "GET /v1/payments", path: "/v1/payments", filters: &none, caller: Some(&alice) };
         let text = cursors().write(&7_u64, &home).expect("serialisable");
         assert_eq!(cursors().read::<u64>(&text, &home).expect("at home"), 7);
         for elsewhere in [
             Binding { route: "GET /v1/accounts", ..home.clone() },
+            Binding { path: "/v1/payments/7", ..home.clone() },
             Binding { filters: &some, ..home.clone() },
             Binding { caller: Some(&bob), ..home.clone() },
             Binding { caller: None, ..home.clone() },
@@ -113,7 +118,7 @@ mod tests {
     proptest! {
         #[test]
         fn d03_a_tampered_cursor_is_refused(position in 0_usize..27, bit in 0_u8..8) {
-            let binding = Binding { route: "r", filters: &[], caller: None };
+            let binding = Binding { route: "r", path: "/r", filters: &[], caller: None };
             let bytes = URL_SAFE_NO_PAD.decode(cursors().write(&"key-of-27", &binding).expect("text")).expect("base64");
             let mut changed = bytes.clone();
             changed[position % bytes.len()] ^= 1 << bit;
@@ -123,7 +128,7 @@ mod tests {
 
         #[test]
         fn d03_any_text_is_survived(text in ".{0,80}") {
-            let binding = Binding { route: "r", filters: &[], caller: None };
+            let binding = Binding { route: "r", path: "/r", filters: &[], caller: None };
             prop_assert!(cursors().read::<String>(&text, &binding).is_err());
         }
     }

@@ -1,7 +1,7 @@
 use core::fmt;
 use std::sync::OnceLock;
 
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::FromRequestParts;
 use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::cursor::{Binding, Cursors};
 use super::page::{Page, links};
 use super::spec::{PageLimits, PaginationPolicy};
+use crate::extract::original_uri;
 use crate::pipeline::Context;
 use crate::problem::{FieldError, Location, Problem, registry};
 use crate::secret::Secret;
@@ -98,14 +99,14 @@ impl List {
     /// Outside of an API, as in a unit test, cursors are signed for this process.
     fn cursors(&self) -> &Cursors {
         static OUTSIDE: OnceLock<Cursors> = OnceLock::new();
-        let outside = || OUTSIDE.get_or_init(|| Cursors::new(&Secret::random()));
+        let outside = || OUTSIDE.get_or_init(|| Cursors::new(&Secret::random(), ""));
         self.context.as_ref().map_or_else(outside, Context::cursors)
     }
 
     fn binding(&self) -> Binding<'_> {
         let route = self.context.as_ref().map_or("", Context::route);
         let caller = self.context.as_ref().and_then(Context::caller);
-        Binding { route, filters: &self.filters, caller }
+        Binding { route, path: &self.path, filters: &self.filters, caller }
     }
 }
 
@@ -134,16 +135,10 @@ where
         let mut query = Query::read(parts.uri.query().unwrap_or_default())?;
         let limit = limit(query.limit.as_deref(), limits)?;
         query.filters.sort_unstable();
-        let list = List { context, path: path(parts), filters: query.filters };
+        let list = List { context, path: original_uri(parts).path().to_owned(), filters: query.filters };
         let after = query.cursor.map(|cursor| list.read(&cursor)).transpose()?;
         Ok(Self { after, limit, list })
     }
-}
-
-/// The path as the client sent it, also where the API is nested in another router.
-fn path(parts: &Parts) -> String {
-    let original = parts.extensions.get::<OriginalUri>().map(|OriginalUri(uri)| uri);
-    original.unwrap_or(&parts.uri).path().to_owned()
 }
 
 #[derive(Default)]

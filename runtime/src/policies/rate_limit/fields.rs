@@ -1,5 +1,6 @@
 //! The response fields of a rate limit. The draft may still change; its syntax stands only here.
 
+use core::cmp::Reverse;
 use core::fmt::Write as _;
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -46,10 +47,9 @@ pub(crate) fn policy(limits: &[(&Label, Quota)]) -> HeaderValue {
 
 /// Writes the fields of a response.
 pub(crate) fn write(headers: &mut HeaderMap, labels: &[Label], readings: &[Reading], policy: &HeaderValue) {
-    let Some((label, tightest)) = labels.iter().zip(readings).min_by_key(|(_, reading)| reading.remaining)
-    else {
-        return;
-    };
+    // Whoever refuses for the longest speaks; else whoever has the fewest tokens left.
+    let tightness = |(_, reading): &(&Label, &Reading)| (Reverse(reading.wait), reading.remaining);
+    let Some((label, tightest)) = labels.iter().zip(readings).min_by_key(tightness) else { return };
     headers.reserve(5);
     headers.insert(X_LIMIT, label.limit.clone());
     headers.insert(X_REMAINING, HeaderValue::from(tightest.remaining));

@@ -12,6 +12,7 @@ use super::quota::Quota;
 use super::spec::{LimitBy, RateLimitSpec};
 use super::store::{Acquired, Bucket, Claim, Subject};
 use crate::pipeline::Context;
+use crate::policies::version::VersionSpec;
 use crate::problem::{Problem, registry};
 use crate::spec::EndpointSpec;
 use crate::start::StartError;
@@ -33,15 +34,15 @@ struct Rule {
 }
 
 impl Limits {
-    /// The limits of an endpoint under a route; `None` without any.
-    pub(crate) fn new(spec: &EndpointSpec, namespace: &str, route: &str) -> Result<Option<Self>, StartError> {
+    /// The limits of an endpoint, whatever its versions; `None` without any.
+    pub(crate) fn new(spec: &EndpointSpec, namespace: &str) -> Result<Option<Self>, StartError> {
         if spec.rate_limits.is_empty() {
             return Ok(None);
         }
         let mut limits = Self { rules: Vec::new(), labels: Vec::new(), policy: HeaderValue::from_static("") };
         for (index, limit) in spec.rate_limits.iter().enumerate() {
             let quota = Quota::of(limit).ok_or_else(|| impossible(spec))?;
-            let identity = identity(spec, limit, namespace, route, index);
+            let identity = identity(spec, limit, namespace, index);
             limits.rules.push(Rule { id: number(&identity), quota, cost: limit.cost, by: limit.by });
             limits.labels.push(Label::new(label(limit, index), quota));
         }
@@ -110,16 +111,13 @@ fn without_address() -> Subject<'static> {
 }
 
 /// What makes two limits one: the name where there is one, else the endpoint and its place.
-fn identity(
-    spec: &EndpointSpec,
-    limit: &RateLimitSpec,
-    namespace: &str,
-    route: &str,
-    index: usize,
-) -> String {
+fn identity(spec: &EndpointSpec, limit: &RateLimitSpec, namespace: &str, index: usize) -> String {
     match limit.name {
         Some(name) => format!("{namespace}\0name\0{name}"),
-        None => format!("{namespace}\0route\0{}\0{route}\0{index}", spec.method),
+        None => {
+            let first = spec.version.map_or(0, VersionSpec::first);
+            format!("{namespace}\0endpoint\0{}\0{first}\0{}\0{index}", spec.method, spec.path)
+        }
     }
 }
 

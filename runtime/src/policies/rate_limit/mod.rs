@@ -16,7 +16,8 @@
 //! | `X-RateLimit-Reset` | when the bucket is full, in Unix seconds |
 //! | `RateLimit-Policy`, `RateLimit` | the same as structured fields (draft-ietf-httpapi-ratelimit-headers), one item a limit |
 //!
-//! With several limits the `X-` fields speak for the one with the fewest tokens left.
+//! With several limits the `X-` fields speak for the one that refuses for the longest, else for the
+//! one with the fewest tokens left.
 //!
 //! ```
 //! use core::time::Duration;

@@ -31,6 +31,14 @@ struct Record {
     fingerprint: Fingerprint,
     token: Token,
     state: State,
+    /// When its own entry in the heap is due.
+    look: Timestamp,
+}
+
+impl Record {
+    fn new(fingerprint: Fingerprint, token: Token, state: State) -> Self {
+        Self { fingerprint, token, state, look: Timestamp::default() }
+    }
 }
 
 enum State {
@@ -84,7 +92,7 @@ impl Table {
     fn start(&mut self, begin: &Begin, now: Timestamp) -> Begun {
         let until = now.after(begin.lease);
         let state = State::Running { until, on_crash: begin.on_crash, ttl: begin.ttl };
-        self.put(begin.key, Record { fingerprint: begin.fingerprint, token: begin.token, state });
+        self.put(begin.key, Record::new(begin.fingerprint, begin.token, state));
         Begun::Started
     }
 
@@ -115,7 +123,7 @@ impl Table {
             Outcome::Response(response) => State::Done { response: response.clone(), until },
             Outcome::Unknown => State::Unknown { until },
         };
-        self.put(lease.key, Record { fingerprint: complete.fingerprint, token: lease.token, state });
+        self.put(lease.key, Record::new(complete.fingerprint, lease.token, state));
         Completed::Written
     }
 
@@ -124,7 +132,7 @@ impl Table {
         let running =
             |record: &Record| record.token == lease.token && matches!(record.state, State::Running { .. });
         if self.records.get(&lease.key).is_some_and(running) {
-            self.records.remove(&lease.key);
+            self.remove(lease.key);
         }
         if marker_until > now && self.markers.insert(lease.token, marker_until).is_none() {
             self.ends.push(Reverse((marker_until, Ending::Marker(lease.token.as_u128()))));
@@ -145,20 +153,25 @@ impl Table {
             return false;
         }
         match response {
-            None => {
-                self.records.remove(&key);
-            }
+            None => self.remove(key),
             Some(response) => {
                 let state = State::Done { response, until: now.after(ttl) };
-                let record = Record { fingerprint: record.fingerprint, token: record.token, state };
+                let record = Record::new(record.fingerprint, record.token, state);
                 self.put(key, record);
             }
         }
         true
     }
 
-    fn put(&mut self, key: RecordKey, record: Record) {
-        self.ends.push(Reverse((record.next_look(Timestamp::default()), Ending::Record(key))));
+    fn remove(&mut self, key: RecordKey) {
+        if let Some(record) = self.records.remove(&key) {
+            self.bytes -= record.size();
+        }
+    }
+
+    fn put(&mut self, key: RecordKey, mut record: Record) {
+        record.look = record.next_look(Timestamp::default());
+        self.ends.push(Reverse((record.look, Ending::Record(key))));
         self.bytes += record.size();
         if let Some(old) = self.records.insert(key, record) {
             self.bytes -= old.size();
@@ -169,7 +182,7 @@ impl Table {
     fn remove_expired(&mut self, now: Timestamp) {
         while self.ends.peek().is_some_and(|Reverse((end, _))| *end <= now) {
             match self.ends.pop() {
-                Some(Reverse((_, Ending::Record(key)))) => self.remove_if_expired(key, now),
+                Some(Reverse((end, Ending::Record(key)))) => self.remove_if_expired(key, end, now),
                 Some(Reverse((_, Ending::Marker(token)))) => {
                     _ = self.markers.remove(&Token::from_u128(token));
                 }
@@ -178,17 +191,21 @@ impl Table {
         }
     }
 
-    fn remove_if_expired(&mut self, key: RecordKey, now: Timestamp) {
-        let Some(record) = self.records.get(&key) else { return };
+    fn remove_if_expired(&mut self, key: RecordKey, end: Timestamp, now: Timestamp) {
+        // Of several entries of one key only the record's own counts.
+        let Some(record) = self.records.get_mut(&key).filter(|record| record.look == end) else { return };
         let next_look = record.next_look(now);
         if record.is_expired(now) {
-            self.bytes -= record.size();
-            self.records.remove(&key);
-        } else if matches!(record.state, State::Running { .. }) {
+            self.remove(key);
+        } else {
+            record.look = next_look;
             self.ends.push(Reverse((next_look, Ending::Record(key))));
         }
     }
 }
+
+/// About what a record takes beside its response: itself, its places in the map and in the heap.
+const OVERHEAD: usize = 512;
 
 impl Record {
     /// When nothing is left of the record. A running one is at least known as UNKNOWN until then.
@@ -226,9 +243,10 @@ impl Record {
     }
 
     fn size(&self) -> usize {
-        match &self.state {
+        let response = match &self.state {
             State::Done { response, .. } => response.size(),
             State::Running { .. } | State::Unknown { .. } => 0,
-        }
+        };
+        OVERHEAD + response
     }
 }
