@@ -79,6 +79,50 @@ fn a_mistake_leaves_the_item_and_inert_implementations() {
 }
 
 #[test]
+fn a_list_of_routes() {
+    let list = crate::routes::routes(quote!(
+        users::list,
+        #[cfg(feature = "orders")]
+        orders
+    ));
+    let file = syn::parse2(quote!(fn main() { #list })).expect("the expansion is an expression");
+    insta::assert_snapshot!(prettyplease::unparse(&file));
+}
+
+fn derived(tokens: TokenStream) -> String {
+    prettyplease::unparse(&syn::parse2(tokens).expect("the expansion is a list of items"))
+}
+
+#[test]
+fn an_error_of_several_kinds() {
+    let expansion = derived(crate::derive::api_error::derive(quote! {
+        enum PaymentError {
+            #[problem(conflict, code = "INSUFFICIENT_FUNDS")]
+            InsufficientFunds {
+                #[problem(extension)]
+                available: i64,
+            },
+            #[problem(validation, code = "NOT_POSITIVE", pointer = "#/amount")]
+            Amount,
+            #[problem(dependency, retry_after = "2s", effects = none)]
+            Network(#[source] NetworkError),
+            #[problem(transparent)]
+            Account(AccountError),
+        }
+    }));
+    insta::assert_snapshot!(expansion);
+}
+
+#[test]
+fn a_resource_with_its_prefix() {
+    let expansion = derived(crate::derive::resource::derive(quote! {
+        #[resource(prefix = "pay")]
+        struct Payment;
+    }));
+    insta::assert_snapshot!(expansion);
+}
+
+#[test]
 fn a_half_typed_body_is_passed_on() {
     let text = endpoint(quote!(get = "/a"), quote!(async fn a() { let x = })).to_string();
     assert!(text.starts_with("async fn a () { let x = }"), "{text}");

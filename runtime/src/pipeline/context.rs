@@ -53,11 +53,16 @@ impl Mounted {
     pub(crate) fn is_direct(&self, request: &Request) -> bool {
         // Taken apart, so that a new policy has to say here whether it decides anything.
         let Self { spec, limits, idempotency, shared, reads_body, body_limit, route: _, timeout: _ } = self;
-        let public = spec.access == Access::Public && !request.headers().contains_key(AUTHORIZATION);
         let paginates = matches!(spec.pagination, PaginationPolicy::Cursor(_));
-        let body = request.body();
-        let plain = body.is_end_stream() || (*reads_body && body.size_hint().lower() <= *body_limit);
-        limits.is_none() && idempotency.is_none() && !paginates && plain && (shared.auth.is_none() || public)
+        if limits.is_some() || idempotency.is_some() || paginates {
+            return false;
+        }
+        let public = || spec.access == Access::Public && !request.headers().contains_key(AUTHORIZATION);
+        if shared.auth.is_some() && !public() {
+            return false;
+        }
+        let body = request.body().size_hint();
+        body.exact() == Some(0) || (*reads_body && body.lower() <= *body_limit)
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Direct {
 impl Direct {
     pub(crate) fn new(mounted: Arc<Mounted>, run: &Run, request: Request) -> Self {
         let id = RequestId::of(&request);
-        let gauge = (!request.body().is_end_stream()).then(Gauge::default);
+        let gauge = (mounted.reads_body && !request.body().is_end_stream()).then(Gauge::default);
         let request = match &gauge {
             Some(gauge) => Intake::new(request).into_limited(mounted.body_limit, gauge),
             None => request,

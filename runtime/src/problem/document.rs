@@ -365,6 +365,15 @@ mod tests {
     }
 
     #[test]
+    fn f03_the_derive_reserves_the_same_members() {
+        let derive = include_str!("../../../macros/src/derive/api_error/extension.rs");
+        let listed =
+            derive.split_once("RESERVED").and_then(|(_, rest)| rest.split_once("];")).expect("a list").0;
+        let quoted = |name: &&str| listed.contains(&format!("\"{name}\""));
+        assert!(RESERVED.iter().all(quoted));
+    }
+
+    #[test]
     fn f05_retry_after_only_where_retryable() {
         let problem =
             Problem::new(&registry::DEADLINE_EXCEEDED).with_retry_after(Duration::from_millis(1200));
