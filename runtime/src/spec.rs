@@ -66,6 +66,7 @@ pub enum Access {
 
 /// Where an endpoint stands in the source, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceLocation {
     /// The module's path.
     pub module: &'static str,

@@ -47,6 +47,18 @@ async fn without_valid_credentials_it_is_a_401_with_a_challenge() {
 }
 
 #[tokio::test]
+async fn b11_who_guesses_keys_has_to_wait_and_nobody_else() {
+    let bench = bench().await;
+    for _ in 0..100 {
+        assert_eq!(bench.client.get("/me").bearer("sk_test_wrong").send().await.status, 401);
+    }
+    let refused = bench.client.get("/me").bearer("sk_test_wrong").send().await;
+    assert_eq!(refused.problem(429, "RATE_LIMITED")["retryable"], true);
+    assert!(refused.number("retry-after") >= 1);
+    assert_eq!(bench.client.get("/me").bearer(ALICE).send().await.body, "alice");
+}
+
+#[tokio::test]
 async fn a_public_endpoint_looks_at_credentials_and_refuses_none() {
     let bench = bench().await;
     assert_eq!(bench.client.get("/hello").send().await.body, "stranger");

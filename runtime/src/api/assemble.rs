@@ -7,6 +7,7 @@ use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter};
 
 use super::{Api, check};
+use crate::auth::Failures;
 use crate::endpoint::Entry;
 use crate::pipeline::{EndpointService, Mounted, Run, Shared};
 use crate::policies::idempotency::{Heart, IdempotencyPolicy, Identities};
@@ -113,6 +114,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             identities: Identities::new(&settings.secret, &settings.namespace),
             cursors: Cursors::new(&settings.secret, &settings.namespace),
             auth: self.auth.clone(),
+            failures: Failures::new(),
             heart: errors.collect(self.heart(settings)).flatten(),
             tracker: self.tracker.clone(),
             lease: settings.lease,

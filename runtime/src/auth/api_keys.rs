@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Authenticate, Authentication, Caller};
-use crate::start::StartError;
+use crate::start::{StartError, StartErrors};
 
 /// Callers by API key: `Authorization: Bearer <key>` (RFC 6750 §2.1).
 ///
@@ -57,9 +57,11 @@ impl ApiKeys {
     /// # Errors
     ///
     /// One for each entry that is wrong. None repeats a key.
-    pub fn parse(text: &str) -> Result<Self, Vec<StartError>> {
-        let keys = Self::parse_lenient(text);
-        if keys.errors.is_empty() { Ok(keys) } else { Err(keys.errors) }
+    pub fn parse(text: &str) -> Result<Self, StartErrors> {
+        let mut keys = Self::parse_lenient(text);
+        let mut errors = StartErrors::new();
+        errors.extend(keys.errors.drain(..));
+        errors.into_result().map(|()| keys)
     }
 
     /// How many keys there are.
@@ -241,8 +243,8 @@ mod tests {
     fn every_wrong_entry_is_named_and_no_key_is_shown() {
         let errors =
             ApiKeys::parse("alice:sk_test_1,bob,carl:short,eve:sk_test_1,:sk_test_3").expect_err("wrong");
-        assert_eq!(errors.len(), 4);
-        let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert_eq!(errors.iter().count(), 4);
+        let text = errors.to_string();
         assert!(text.contains("entry 2") && text.contains("entry 3") && text.contains("entry 5"));
         assert!(!text.contains("sk_test") && !text.contains("carl") && !text.contains("short"));
     }

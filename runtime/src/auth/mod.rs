@@ -2,10 +2,12 @@
 //!
 //! An API has one way of authentication, set with [`Api::auth`](crate::Api::auth). It runs before
 //! any policy and before the body is read; what it finds is the [`Caller`] of limits, idempotency
-//! records and cursors.
+//! records and cursors. An address whose requests fail to authenticate a hundred times in a minute is
+//! answered 429 instead of 401; valid credentials are not affected.
 
 mod api_keys;
 mod caller;
+mod failures;
 
 use core::fmt;
 
@@ -15,6 +17,7 @@ use http::request::Parts;
 
 pub use api_keys::ApiKeys;
 pub use caller::Caller;
+pub(crate) use failures::Failures;
 
 use crate::problem::Problem;
 use crate::start::StartError;

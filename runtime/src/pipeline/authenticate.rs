@@ -1,5 +1,7 @@
 //! Who calls, before anything else is decided.
 
+use std::net::IpAddr;
+
 use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
@@ -10,7 +12,11 @@ use crate::problem::{Problem, registry};
 use crate::spec::Access;
 
 /// The caller. On a public endpoint credentials are looked at and never refused.
-pub(crate) async fn caller(mounted: &Mounted, head: &Parts) -> Result<Option<Caller>, Problem> {
+pub(crate) async fn caller(
+    mounted: &Mounted,
+    head: &Parts,
+    peer: Option<IpAddr>,
+) -> Result<Option<Caller>, Problem> {
     let Some(auth) = &mounted.shared.auth else { return Ok(None) };
     let public = mounted.spec.access == Access::Public;
     if public && !head.headers.contains_key(http::header::AUTHORIZATION) {
@@ -19,10 +25,15 @@ pub(crate) async fn caller(mounted: &Mounted, head: &Parts) -> Result<Option<Cal
     match auth.authenticate(head).await {
         Authentication::Caller(caller) => Ok(Some(caller)),
         _ if public => Ok(None),
-        Authentication::Missing => Err(challenge(&**auth, None)),
-        Authentication::Invalid(why) => Err(challenge(&**auth, Some(why))),
+        Authentication::Missing => refuse(mounted, peer, challenge(&**auth, None)),
+        Authentication::Invalid(why) => refuse(mounted, peer, challenge(&**auth, Some(why))),
         Authentication::Failed(problem) => Err(problem),
     }
+}
+
+fn refuse(mounted: &Mounted, peer: Option<IpAddr>, problem: Problem) -> Result<Option<Caller>, Problem> {
+    mounted.shared.failures.count(peer)?;
+    Err(problem)
 }
 
 /// The 401; only credentials that were there are said to be invalid (RFC 6750 §3.1).

@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use tokio_util::task::TaskTracker;
 
 use super::observe::RequestId;
-use crate::auth::{Authenticate, Caller};
+use crate::auth::{Authenticate, Caller, Failures};
 use crate::endpoint::AnswerFuture;
 use crate::policies::idempotency::{Heart, IdempotencySpec, Identities};
 use crate::policies::paginate::{Cursors, PaginationPolicy};
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) identities: Identities,
     pub(crate) cursors: Cursors,
     pub(crate) auth: Option<Arc<dyn Authenticate>>,
+    pub(crate) failures: Failures,
     pub(crate) heart: Option<Heart>,
     pub(crate) tracker: TaskTracker,
     pub(crate) lease: Duration,

@@ -95,7 +95,7 @@ impl Exchange {
 
     /// Everything before the handler, or before the task of a run under a key.
     async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<String>), Problem> {
-        let caller = authenticate::caller(&self.mounted, &intake.head).await?;
+        let caller = authenticate::caller(&self.mounted, &intake.head, self.peer).await?;
         let context = Context::new(Arc::clone(&self.mounted), self.id.clone(), self.peer, caller);
         self.context = Some(context.clone());
         let key = idempotency::key(&context, &intake.head.headers)?;

@@ -195,6 +195,7 @@ pub struct Lease {
 
 /// The outcome of a run.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Complete {
     /// The run.
     pub lease: Lease,

@@ -15,6 +15,7 @@ pub enum PaginationPolicy {
 
 /// The size of a page, in items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PageLimits {
     /// Without `limit` in the request.
     pub default: u32,

@@ -42,6 +42,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use address::counted;
 pub use decide::{Decision, Reading, decide, peek};
 pub(crate) use limits::{Limits, impossible};
 pub use quota::Quota;

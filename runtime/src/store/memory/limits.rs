@@ -66,7 +66,7 @@ impl MemoryLimits {
         Place { shard: usize::try_from(hash % SHARDS as u64).unwrap_or(0), hash }
     }
 
-    fn take(&self, claims: &[Claim<'_>]) -> Acquired {
+    pub(crate) fn take(&self, claims: &[Claim<'_>]) -> Acquired {
         match claims {
             [claim] => self.take_one(claim),
             claims => self.take_all(claims),

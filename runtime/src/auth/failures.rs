@@ -1,0 +1,67 @@
+//! Failed authentication has a limit of its own, by address: guessing keys is slow, and never uses
+//! up the limit of the caller who was claimed.
+
+use core::time::Duration;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::clock::{Clock, SystemClock};
+use crate::policies::rate_limit::{Bucket, Claim, Quota, Subject, counted};
+use crate::problem::{Problem, registry};
+use crate::store::MemoryLimits;
+
+/// Counts failures in this process.
+#[derive(Debug)]
+pub(crate) struct Failures {
+    limits: MemoryLimits,
+    quota: Quota,
+}
+
+/// Addresses that are remembered at a time: 256 KiB.
+const ADDRESSES: usize = 1 << 14;
+
+/// Failures that an address has in a minute before it is told to wait.
+const A_MINUTE: u64 = 100;
+
+impl Failures {
+    pub(crate) fn new() -> Self {
+        Self::by(Arc::new(SystemClock::new()))
+    }
+
+    fn by(clock: Arc<dyn Clock>) -> Self {
+        let quota = Quota::new(A_MINUTE, Duration::from_mins(1), A_MINUTE).expect("a rate above zero");
+        Self { limits: MemoryLimits::with_capacity(ADDRESSES, clock), quota }
+    }
+
+    /// Counts a failure: the 429 in place of the 401, where the address has had too many.
+    pub(crate) fn count(&self, peer: Option<IpAddr>) -> Result<(), Problem> {
+        let subject = peer.map_or(Subject::Everyone, |peer| Subject::Address(counted(peer)));
+        let claim = Claim { bucket: Bucket { limit: 0, subject }, quota: self.quota, cost: 1 };
+        match self.limits.take(&[claim]).readings[0].wait {
+            None => Ok(()),
+            Some(wait) => Err(Problem::new(&registry::RATE_LIMITED)
+                .with_detail("too many requests without valid credentials")
+                .with_retry_after(wait)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestClock;
+
+    #[test]
+    fn b11_an_address_that_guesses_has_to_wait() {
+        let clock = TestClock::new();
+        let failures = Failures::by(Arc::new(clock.clone()));
+        let (one, other) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
+        for _ in 0..A_MINUTE {
+            assert!(failures.count(one).is_ok());
+        }
+        assert_eq!(failures.count(one).expect_err("too many").status(), 429);
+        assert!(failures.count(other).is_ok());
+        clock.advance(Duration::from_millis(600));
+        assert!(failures.count(one).is_ok());
+    }
+}
