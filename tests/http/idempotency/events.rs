@@ -1,0 +1,204 @@
+//! The second table: what happens to a record while its request runs.
+
+use super::*;
+
+#[tokio::test]
+async fn a11_a_client_that_hangs_up_does_not_cancel_the_handler() {
+    let bench = bench().await;
+    let mut raw = bench.client.raw().await;
+    let head = format!(
+        "POST /v1/orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: k\r\n"
+    );
+    raw.write(&format!(
+        "{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{HELD}",
+        HELD.len()
+    ))
+    .await;
+    bench.app.held().await;
+    drop(raw);
+    bench.app.let_go();
+    let reply = answered(&bench, "k", HELD).await;
+    assert!(reply.status == 201 && reply.replayed());
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a12_a_run_over_its_time_is_unknown_and_never_run_again() {
+    // The heartbeat's thread lives by the machine's clock.
+    let bench = Bench::start_with(aplomb::routes![put_order], |api| {
+        let (lease, max_run) = (Duration::from_millis(300), Duration::from_millis(400));
+        api.store(Store::memory()).lease(lease).max_run(max_run)
+    });
+    let bench = bench.await;
+    let first = held_put(&bench);
+    bench.app.held().await;
+    unknown(&bench.client).await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    bench.app.let_go();
+    assert_eq!(first.await.expect("an answer").status, 201);
+    assert!(put_held(&bench.client).send().await.replayed(), "it was alive after all");
+    assert_eq!(bench.app.effects(), 1, "a rerun would have been a second effect");
+}
+
+#[tokio::test]
+async fn a16_a_2xx_is_kept_with_status_fields_and_body() {
+    let bench = bench().await;
+    let first = order(&bench.client, "k", WELL).send().await;
+    let second = order(&bench.client, "k", WELL).send().await;
+    assert!(first.status == 201 && !first.replayed() && second.replayed());
+    assert_eq!((second.status, &second.body), (first.status, &first.body));
+    assert_eq!(second.header("location"), Some("/orders/0"));
+    assert_eq!(second.header("content-type"), Some("application/json"));
+    assert_eq!(second.header("cache-control"), Some("no-store"));
+    assert_ne!(second.header("x-request-id"), first.header("x-request-id"));
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a16_a_4xx_of_the_handler_is_kept() {
+    let (bench, first, second) = status(404).await;
+    assert!(!first.replayed() && second.replayed());
+    assert_eq!((second.status.as_u16(), &second.body[..]), (404, &b"as asked"[..]));
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a16_408_425_and_429_of_the_handler_free_the_key() {
+    for code in [408, 425, 429] {
+        let (bench, first, second) = status(code).await;
+        assert!(first.status == code && second.status == code && !second.replayed());
+        assert_eq!(bench.app.effects(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a16_any_other_5xx_is_unknown() {
+    let (bench, first, second) = status(503).await;
+    assert_eq!(first.status, 503);
+    second.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a16_a_panic_is_unknown() {
+    let bench = bench().await;
+    let body = r#"{"item": "tea", "how": "panic"}"#;
+    order(&bench.client, "k", body).send().await.problem(500, "INTERNAL");
+    order(&bench.client, "k", body).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a16_an_error_without_effects_frees_the_key() {
+    let bench = bench().await;
+    let body = r#"{"item": "tea", "how": "no_effects"}"#;
+    for _ in 0..2 {
+        let reply = order(&bench.client, "k", body).send().await;
+        let problem = reply.problem(503, "SUPPLIER");
+        assert_eq!((problem["retryable"].as_bool(), reply.number("retry-after")), (Some(true), 2));
+    }
+    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201, "even for another request");
+}
+
+#[tokio::test]
+async fn a16_a_refusal_before_the_handler_frees_the_key() {
+    let bench = bench().await;
+    order(&bench.client, "k", r#"{"item": 7}"#).send().await.problem(422, "VALIDATION_FAILED");
+    order(&bench.client, "k", "{").send().await.problem(400, "MALFORMED_JSON");
+    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201);
+}
+
+#[tokio::test]
+async fn a17_a_completion_that_cannot_be_written_costs_the_client_nothing() {
+    let bench = bench().await;
+    bench.records.fail_next(Operation::Complete, Fault::Lost);
+    bench.records.fail_next(Operation::Complete, Fault::Lost);
+    let first = order(&bench.client, "k", WELL).send().await;
+    assert_eq!(first.status, 201);
+    let second = answered(&bench, "k", WELL).await;
+    assert!(second.replayed() && second.body == first.body);
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a17_a_completion_whose_confirmation_is_lost_is_written_once() {
+    let bench = bench().await;
+    bench.records.fail_next(Operation::Complete, Fault::AnswerLost);
+    let first = order(&bench.client, "k", WELL).send().await;
+    let second = order(&bench.client, "k", WELL).send().await;
+    assert!(second.replayed() && second.body == first.body);
+}
+
+#[tokio::test]
+async fn a18_after_the_deadline_the_handler_goes_on_and_its_answer_is_kept() {
+    let bench = bench().await;
+    let reply = order(&bench.client, "k", HELD).send().await;
+    assert_eq!(reply.problem(504, "DEADLINE_EXCEEDED")["retryable"], true);
+    order(&bench.client, "k", HELD).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    bench.app.let_go();
+    let reply = answered(&bench, "k", HELD).await;
+    assert!(reply.status == 201 && reply.replayed());
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a18_a_panic_after_the_deadline_is_unknown() {
+    let bench = bench().await;
+    let body = r#"{"item": "tea", "how": "held_then_panic"}"#;
+    order(&bench.client, "k", body).send().await.problem(504, "DEADLINE_EXCEEDED");
+    bench.app.let_go();
+    answered(&bench, "k", body).await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a12_a_heartbeat_keeps_a_long_run_in_flight() {
+    // Its thread beats by the machine's clock, so this test waits for real: three leases long.
+    let bench = Bench::start_with(aplomb::routes![put_order], |api| {
+        api.store(Store::memory()).lease(Duration::from_millis(300))
+    });
+    let bench = bench.await;
+    let client = bench.client.clone();
+    let first = {
+        let client = client.clone();
+        tokio::spawn(async move { put_held(&client).send().await })
+    };
+    bench.app.held().await;
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    put_held(&client).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    bench.app.let_go();
+    assert_eq!(first.await.expect("an answer").status, 201);
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_heartbeat() {
+    /// Blocks, as no handler should.
+    #[endpoint(put = "/orders/{id}", version = 1, idempotent)]
+    async fn block(State(app): State<App>, Path(_): Path<u64>) {
+        app.effect();
+        std::thread::sleep(Duration::from_millis(900));
+    }
+    let bench = Bench::start_with(aplomb::routes![block], |api| {
+        api.store(Store::memory()).lease(Duration::from_millis(300))
+    });
+    let bench = bench.await;
+    let first = held_put(&bench);
+    while bench.app.effects() == 0 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let retry = put_held(&bench.client).send().await;
+    assert!(retry.status == 409 || retry.replayed(), "never unknown: {}", retry.status);
+    assert_eq!(first.await.expect("an answer").status, 200);
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a17_a_completion_that_is_never_written_becomes_unknown() {
+    let bench = bench().await;
+    (0..1000).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
+    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201, "the client has its answer");
+    order(&bench.client, "k", WELL).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    bench.clock.advance(Duration::from_secs(31));
+    order(&bench.client, "k", WELL).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert_eq!(bench.app.effects(), 1);
+}

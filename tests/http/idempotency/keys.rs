@@ -1,0 +1,103 @@
+//! Keys: their form, whose they are, and what must be equal under one.
+
+use super::*;
+
+/// Takes long, for a request with a key or without.
+#[endpoint(post = "/slow", version = 1, idempotent(optional), timeout = "50ms")]
+async fn slow(State(app): State<App>) {
+    app.hold().await;
+}
+
+#[tokio::test]
+async fn a01_without_its_optional_key_a_request_is_not_retryable() {
+    let bench = Bench::start(aplomb::routes![slow]).await;
+    let without = bench.client.post("/v1/slow").bearer(ALICE).send().await;
+    assert_eq!(without.problem(504, "DEADLINE_EXCEEDED")["retryable"], false);
+    let with = bench.client.post("/v1/slow").bearer(ALICE).key("k").send().await;
+    assert_eq!(with.problem(504, "DEADLINE_EXCEEDED")["retryable"], true);
+    bench.app.let_go();
+}
+
+#[tokio::test]
+async fn a01_a_key_is_required() {
+    let bench = bench().await;
+    let reply = bench.client.post("/v1/orders").bearer(ALICE).json(WELL).send().await;
+    reply.problem(400, "IDEMPOTENCY_KEY_MISSING");
+    let reply = bench.client.post("/v1/orders/1/pay").bearer(ALICE).send().await;
+    assert_eq!(reply.status, 200, "optional");
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a03_what_is_not_one_key_is_refused_before_any_look_up() {
+    let bench = bench().await;
+    bench.records.break_down(true);
+    let long = "a".repeat(256);
+    for key in ["", "a, b", "\"open", &long, "a b"] {
+        let problem = order(&bench.client, key, WELL).send().await.problem(400, "IDEMPOTENCY_KEY_INVALID");
+        assert_eq!(problem["errors"][0]["header"], "Idempotency-Key");
+    }
+    let twice = order(&bench.client, "a", WELL).key("b").send().await;
+    twice.problem(400, "IDEMPOTENCY_KEY_INVALID");
+    assert_eq!(bench.app.effects(), 0);
+}
+
+#[tokio::test]
+async fn a02_quoted_and_bare_keys_replay_each_other() {
+    let bench = bench().await;
+    order(&bench.client, UUID, WELL).send().await;
+    assert!(order(&bench.client, &format!("\"{UUID}\""), WELL).send().await.replayed());
+}
+
+#[tokio::test]
+async fn a04_another_caller_has_keys_of_its_own() {
+    let bench = bench().await;
+    order(&bench.client, "k", WELL).send().await;
+    let other = bench.client.post("/v1/orders").bearer(BOB).key("k").json(WELL).send().await;
+    assert!(other.status == 201 && !other.replayed());
+    assert_eq!(bench.app.effects(), 2);
+}
+
+#[tokio::test]
+async fn a04_callers_without_identity_need_keys_that_cannot_be_guessed() {
+    let bench = bench().await;
+    bench.client.post("/v1/guest-orders").key("1").send().await.problem(400, "IDEMPOTENCY_KEY_INVALID");
+    assert_eq!(bench.client.post("/v1/guest-orders").key(UUID).send().await.status, 200);
+    assert!(bench.client.post("/v1/guest-orders").key(UUID).send().await.replayed());
+    let alice = bench.client.post("/v1/guest-orders").bearer(ALICE).key(UUID).send().await;
+    assert!(!alice.replayed(), "a caller's record is its own");
+}
+
+#[tokio::test]
+async fn a04_a_key_without_a_caller_is_refused_unless_declared() {
+    let bench = bench().await;
+    assert_eq!(bench.client.post("/v1/notes").send().await.status, 200);
+    bench.client.post("/v1/notes").key(UUID).send().await.problem(401, "UNAUTHENTICATED");
+    assert_eq!(bench.client.post("/v1/notes").bearer(ALICE).key(UUID).send().await.status, 200);
+    assert!(bench.client.post("/v1/notes").bearer(ALICE).key(UUID).send().await.replayed());
+    assert_eq!(bench.app.effects(), 2);
+}
+
+#[tokio::test]
+async fn a05_another_path_query_or_body_is_a_mismatch() {
+    let bench = bench().await;
+    order(&bench.client, "k", WELL).send().await;
+    for reply in [
+        order(&bench.client, "k", r#"{"item": "coffee"}"#).send().await,
+        bench.client.post("/v1/orders?x=1").bearer(ALICE).key("k").json(WELL).send().await,
+    ] {
+        reply.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    }
+    bench.client.post("/v1/orders/1/pay").bearer(ALICE).key("k").send().await;
+    let other = bench.client.post("/v1/orders/2/pay").bearer(ALICE).key("k").send().await;
+    other.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(bench.app.effects(), 2);
+}
+
+#[tokio::test]
+async fn a06_the_layout_of_json_does_not_matter() {
+    let bench = bench().await;
+    order(&bench.client, "k", r#"{"item": "tea", "how": "well"}"#).send().await;
+    let retry = order(&bench.client, "k", r#"{"how":"well","item":"te\u0061"}"#).send().await;
+    assert!(retry.replayed());
+}

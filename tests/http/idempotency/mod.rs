@@ -1,0 +1,172 @@
+//! Idempotency: a service whose handlers do as they are told, and the two tables of states and events.
+
+mod events;
+mod keys;
+mod states;
+
+use core::time::Duration;
+
+use aplomb::prelude::*;
+use aplomb::testing::{Fault, Operation, TestServer};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use crate::app::{ALICE, App, BOB, Bench};
+use crate::client::{Call, Client, Reply};
+
+#[derive(Deserialize)]
+struct Order {
+    item: String,
+    /// What the handler does.
+    #[serde(default)]
+    how: How,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    #[default]
+    Well,
+    Held,
+    FirstHeld,
+    HeldThenPanic,
+    Status(u16),
+    Panic,
+    NoEffects,
+    Large,
+    LargeWithoutLocation,
+    Cookie,
+}
+
+#[derive(Serialize)]
+struct Placed {
+    number: usize,
+    item: String,
+}
+
+#[derive(Debug, thiserror::Error, ApiError)]
+enum OrderError {
+    #[error("the supplier does not answer")]
+    #[problem(dependency, retry_after = "2s", effects = none)]
+    Supplier,
+}
+
+async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
+    match order.how {
+        How::NoEffects => return Err(OrderError::Supplier),
+        How::Held => app.hold().await,
+        How::FirstHeld if app.is_first() => app.hold().await,
+        How::HeldThenPanic => {
+            app.hold().await;
+            panic!("after the wait");
+        }
+        _ => {}
+    }
+    let number = app.effect();
+    let location = format!("/orders/{number}");
+    Ok(match order.how {
+        How::Status(status) => (StatusCode::from_u16(status).expect("a status"), "as asked").into_response(),
+        How::Panic => panic!("as asked"),
+        How::Large => {
+            (StatusCode::CREATED, [("location", location)], "x".repeat((1 << 20) + 1)).into_response()
+        }
+        How::LargeWithoutLocation => (StatusCode::CREATED, "x".repeat((1 << 20) + 1)).into_response(),
+        How::Cookie => ([("set-cookie", "a=b")], Json(number)).into_response(),
+        _ => (StatusCode::CREATED, [("location", location)], Json(Placed { number, item: order.item }))
+            .into_response(),
+    })
+}
+
+/// Places an order.
+#[endpoint(post = "/orders", version = 1, idempotent, timeout = "300ms")]
+async fn place_order(State(app): State<App>, Json(order): Json<Order>) -> Result<Response, OrderError> {
+    place(&app, order).await
+}
+
+/// Places an order; a rerun is harmless.
+#[endpoint(put = "/orders/{id}", version = 1, idempotent(on_crash = rerun, ttl = "2h"))]
+async fn put_order(
+    State(app): State<App>,
+    Path(_): Path<u64>,
+    Json(order): Json<Order>,
+) -> Result<Response, OrderError> {
+    place(&app, order).await
+}
+
+/// Pays an order; has no body.
+#[endpoint(post = "/orders/{id}/pay", version = 1, idempotent(optional))]
+async fn pay_order(State(app): State<App>, Path(id): Path<u64>) -> Json<(u64, usize)> {
+    Json((id, app.effect()))
+}
+
+/// Places an order for nobody in particular.
+#[endpoint(post = "/guest-orders", version = 1, public, idempotent(anonymous))]
+async fn guest_order(State(app): State<App>) -> Json<usize> {
+    Json(app.effect())
+}
+
+/// Takes keys of those who say who they are.
+#[endpoint(post = "/notes", version = 1, public, idempotent(optional))]
+async fn note(State(app): State<App>) -> Json<usize> {
+    Json(app.effect())
+}
+
+async fn bench() -> Bench {
+    Bench::start(aplomb::routes![place_order, put_order, pay_order, guest_order, note]).await
+}
+
+const WELL: &str = r#"{"item": "tea"}"#;
+const HELD: &str = r#"{"item": "tea", "how": "held"}"#;
+const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
+
+fn order<'a>(client: &'a Client, key: &str, body: &str) -> Call<'a> {
+    client.post("/v1/orders").bearer(ALICE).key(key).json(body)
+}
+
+async fn status(status: u16) -> (Bench, Reply, Reply) {
+    let bench = bench().await;
+    let body = format!(r#"{{"item": "tea", "how": {{"status": {status}}}}}"#);
+    let first = order(&bench.client, "k", &body).send().await;
+    let second = order(&bench.client, "k", &body).send().await;
+    (bench, first, second)
+}
+
+fn put_held(client: &Client) -> Call<'_> {
+    client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(HELD)
+}
+
+/// Sends a request whose handler is held, and gives its answer when that is let go.
+fn held(bench: &Bench, key: &'static str, body: &'static str) -> tokio::task::JoinHandle<Reply> {
+    let client = bench.client.clone();
+    tokio::spawn(async move { order(&client, key, body).send().await })
+}
+
+fn held_put(bench: &Bench) -> tokio::task::JoinHandle<Reply> {
+    let client = bench.client.clone();
+    tokio::spawn(async move { put_held(&client).send().await })
+}
+
+/// Retries until the first request has its answer, as a client would.
+async fn answered(bench: &Bench, key: &str, body: &str) -> Reply {
+    for _ in 0..1000 {
+        let reply = order(&bench.client, key, body).send().await;
+        if reply.status != StatusCode::CONFLICT {
+            return reply;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the request stays in flight");
+}
+
+/// Waits until the heartbeat of a run has ended with the run's time, then until its lease has.
+async fn unknown(client: &Client) -> Reply {
+    for _ in 0..400 {
+        let reply = put_held(client).send().await;
+        if reply.status != StatusCode::CONFLICT {
+            return reply;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the run counts as alive for ever");
+}

@@ -1,0 +1,234 @@
+//! The first table: a request meets a record in each of its states.
+
+use super::*;
+
+#[tokio::test]
+async fn a10_a_request_in_flight_is_a_409_and_a_mismatch_outranks_it() {
+    let bench = bench().await;
+    let client = bench.client.clone();
+    let first = tokio::spawn(async move {
+        client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(HELD).send().await
+    });
+    bench.app.held().await;
+    let put = |body| bench.client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(body);
+    let second = put(HELD).send().await;
+    let problem = second.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    assert_eq!((problem["retryable"].as_bool(), second.number("retry-after")), (Some(true), 1));
+    put(WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    bench.app.let_go();
+    assert_eq!(first.await.expect("an answer").status, 201);
+    assert!(put(HELD).send().await.replayed());
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a14_a_lapsed_lease_is_unknown_until_the_run_ends_after_all() {
+    let bench = bench().await;
+    let first = held(&bench, "k", HELD);
+    bench.app.held().await;
+    bench.clock.advance(Duration::from_secs(31));
+    let problem = order(&bench.client, "k", HELD).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert_eq!(problem["retryable"], false);
+    order(&bench.client, "k", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    bench.app.let_go();
+    first.await.expect("an answer");
+    let reply = answered(&bench, "k", HELD).await;
+    assert!(reply.status == 201 && reply.replayed());
+}
+
+#[tokio::test]
+async fn a14_a_lapsed_lease_reruns_where_declared() {
+    let bench = bench().await;
+    let first = held_put(&bench);
+    bench.app.held().await;
+    bench.clock.advance(Duration::from_secs(31));
+    let other = bench.client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(WELL);
+    other.send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    let second = held_put(&bench);
+    bench.app.held().await;
+    bench.app.let_go();
+    bench.app.let_go();
+    let (first, second) = (first.await.expect("an answer"), second.await.expect("an answer"));
+    assert!([first.status, second.status].contains(&StatusCode::CREATED));
+    assert_eq!(bench.app.effects(), 2, "both ran");
+}
+
+#[tokio::test]
+async fn a19_a_run_that_lost_its_record_answers_from_it() {
+    let bench = bench().await;
+    let put = || {
+        let put = bench.client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k");
+        put.json(r#"{"item": "tea", "how": "first_held"}"#)
+    };
+    let first = tokio::spawn({
+        let client = bench.client.clone();
+        async move {
+            let put = client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k");
+            put.json(r#"{"item": "tea", "how": "first_held"}"#).send().await
+        }
+    });
+    bench.app.held().await;
+    bench.clock.advance(Duration::from_secs(31));
+    let second = put().send().await;
+    assert!(second.status == 201 && !second.replayed(), "the lease has lapsed: another run");
+    bench.app.let_go();
+    let first = first.await.expect("an answer");
+    assert!(first.replayed() && first.body == second.body, "the first run's own answer is discarded");
+    assert_eq!(put().send().await.body, second.body);
+}
+
+#[tokio::test]
+async fn a20_a_replay_sets_no_cookies() {
+    let bench = bench().await;
+    let body = r#"{"item": "tea", "how": "cookie"}"#;
+    assert_eq!(order(&bench.client, "k", body).send().await.header("set-cookie"), Some("a=b"));
+    let replay = order(&bench.client, "k", body).send().await;
+    assert!(replay.replayed() && replay.header("set-cookie").is_none());
+}
+
+#[tokio::test]
+async fn a21_a_body_too_large_to_keep_goes_to_the_first_caller_only() {
+    let bench = bench().await;
+    let body = r#"{"item": "tea", "how": "large"}"#;
+    assert_eq!(order(&bench.client, "k", body).send().await.body.len(), (1 << 20) + 1);
+    let replay = order(&bench.client, "k", body).send().await;
+    assert_eq!((replay.status.as_u16(), replay.header("location")), (303, Some("/orders/0")));
+
+    let body = r#"{"item": "tea", "how": "large_without_location"}"#;
+    assert_eq!(order(&bench.client, "l", body).send().await.status, 201);
+    order(&bench.client, "l", body).send().await.problem(410, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
+    assert_eq!(bench.app.effects(), 2);
+}
+
+#[tokio::test]
+async fn a22_an_answer_is_kept_as_long_as_declared() {
+    let bench = bench().await;
+    let put = || bench.client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(WELL);
+    order(&bench.client, "k", WELL).send().await;
+    put().send().await;
+    bench.clock.advance(Duration::from_secs(2 * 3600 - 1));
+    assert!(put().send().await.replayed());
+    bench.clock.advance(Duration::from_secs(1));
+    assert!(!put().send().await.replayed(), "two hours have passed");
+    bench.clock.advance(Duration::from_secs(22 * 3600 - 1));
+    assert!(order(&bench.client, "k", WELL).send().await.replayed());
+    bench.clock.advance(Duration::from_secs(1));
+    assert!(!order(&bench.client, "k", WELL).send().await.replayed(), "a day has passed");
+}
+
+#[tokio::test]
+async fn a23_a_store_that_is_down_is_a_503_and_the_handler_does_not_run() {
+    let bench = bench().await;
+    bench.records.break_down(true);
+    let reply = order(&bench.client, "k", WELL).send().await;
+    assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
+    assert!(reply.number("retry-after") >= 1);
+    assert_eq!(bench.app.effects(), 0);
+    bench.records.break_down(false);
+    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201);
+}
+
+#[tokio::test]
+async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
+    let bench = bench().await;
+    bench.records.fail_next(Operation::Begin, Fault::AnswerLost);
+    bench.records.fail_next(Operation::Abort, Fault::Lost);
+    order(&bench.client, "k", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    let reply = answered(&bench, "k", WELL).await;
+    assert!(reply.status == 201 && !reply.replayed());
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn concurrent_tries_have_one_effect_and_one_answer() {
+    let bench = bench().await;
+    let tries: Vec<_> = (0..24)
+        .map(|_| {
+            let client = bench.client.clone();
+            tokio::spawn(async move {
+                loop {
+                    let reply = order(&client, "k", WELL).send().await;
+                    if reply.status != StatusCode::CONFLICT {
+                        return reply.body;
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut bodies = Vec::new();
+    for task in tries {
+        bodies.push(task.await.expect("an answer"));
+    }
+    assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a09_a_mismatch_outranks_replay_and_unknown() {
+    let bench = bench().await;
+    order(&bench.client, "done", WELL).send().await;
+    order(&bench.client, "done", HELD).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    order(&bench.client, "unknown", r#"{"item": "tea", "how": "panic"}"#).send().await;
+    order(&bench.client, "unknown", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    bench.records.break_down(true);
+    order(&bench.client, "done", HELD).send().await.problem(503, "STORE_UNAVAILABLE");
+}
+
+/// What an order must have since the deployment of today.
+#[derive(Deserialize)]
+struct StrictOrder {
+    #[expect(dead_code, reason = "that it must be there is what matters")]
+    since_today: String,
+}
+
+/// The same endpoint, as it reads requests since today.
+#[endpoint(post = "/orders", version = 1, idempotent, handle = strict_orders)]
+async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) -> Json<usize> {
+    Json(app.effect())
+}
+
+#[tokio::test]
+async fn a_request_that_a_new_deployment_would_refuse_still_gets_its_first_answer() {
+    let bench = bench().await;
+    let first = order(&bench.client, "done", WELL).send().await;
+    order(&bench.client, "unknown", r#"{"item": "tea", "how": "panic"}"#).send().await;
+    let running = held(&bench, "running", HELD);
+    bench.app.held().await;
+
+    let strict = strict(&bench).await;
+    let client = Client::new(strict.address());
+    let replay = order(&client, "done", WELL).send().await;
+    assert!(replay.replayed() && replay.body == first.body, "DONE: the replay");
+    let unknown = order(&client, "unknown", r#"{"item": "tea", "how": "panic"}"#).send().await;
+    unknown.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    order(&client, "running", HELD).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    order(&client, "new", WELL).send().await.problem(422, "VALIDATION_FAILED");
+    assert_eq!(order(&client, "new", r#"{"since_today": "x"}"#).send().await.status, 200, "the key is free");
+    bench.clock.advance(Duration::from_secs(31));
+    order(&client, "running", HELD).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    bench.records.break_down(true);
+    order(&client, "down", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    bench.records.break_down(false);
+    bench.app.let_go();
+    running.await.expect("an answer");
+}
+
+/// Another process of the service, newly deployed, on the same store with the same secret.
+async fn strict(bench: &Bench) -> TestServer {
+    let api = bench.configure(Api::new("Test", aplomb::routes![strict_orders]));
+    TestServer::start(api, bench.app.clone()).await.expect("a valid API")
+}
+
+#[tokio::test]
+async fn a_full_store_takes_no_new_key_and_says_so() {
+    let clock = aplomb::testing::TestClock::new();
+    let clock: std::sync::Arc<dyn aplomb::clock::Clock> = std::sync::Arc::new(clock);
+    let records = aplomb::store::MemoryRecords::with_bounds(1, 1 << 20, clock);
+    let limits = aplomb::store::MemoryLimits::new();
+    let store = Store::new(std::sync::Arc::new(limits), std::sync::Arc::new(records));
+    let bench = Bench::start_with(aplomb::routes![place_order], |api| api.store(store)).await;
+    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201);
+    order(&bench.client, "l", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    assert!(order(&bench.client, "k", WELL).send().await.replayed(), "what is there is not forgotten");
+    assert_eq!(bench.app.effects(), 1);
+}
