@@ -233,14 +233,19 @@ fn half_a_head_does_not_hold_up_the_end_and_a_second_signal_ends_the_wait() {
 
 #[test]
 fn an_output_that_nobody_reads_is_no_reason_to_end() {
-    let mut service = Process {
-        child: command().stdout(Stdio::piped()).spawn().expect("a service"),
-        address: String::new(),
-        said: Vec::new(),
-    };
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("its address").to_string();
+    drop(free);
+    let child = command().env("APLOMB_ADDR", &address).stdout(Stdio::piped()).spawn();
+    let mut service = Process { child: child.expect("the service's binary"), address, said: Vec::new() };
     drop(service.child.stdout.take());
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(service.child.try_wait().expect("a process"), None, "it runs");
+    for _ in 0..2000 {
+        if TcpStream::connect(&service.address).is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    until_it_reads(&service.address);
     service.terminate();
     assert_eq!(service.wait().code(), Some(0));
 }

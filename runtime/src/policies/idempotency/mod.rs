@@ -7,6 +7,11 @@
 //! with `Idempotent-Replayed: true`, for 24 hours unless `ttl` says otherwise. A key belongs to one
 //! caller and one route; with another path, query or body it is a 422 `IDEMPOTENCY_KEY_REUSED`.
 //!
+//! A request without a key is a 400 unless the endpoint says `optional`. Keys belong to callers; where
+//! nobody need say who they are (`public`), `anonymous` lets others use them, too, if they cannot be
+//! guessed (22 characters). Bodies up to 1 MiB are kept; a replay of a larger one is a 303 to its
+//! `Location`, else a 410.
+//!
 //! The handler runs in a task of its own: a client that hangs up, or a deadline, does not cancel
 //! it, and graceful shutdown waits for it.
 //!
@@ -15,6 +20,7 @@
 //! | answers 2xx, 3xx, 4xx | keeps the answer |
 //! | answers 408, 425, 429, or an error without effects (`effects = none`) | is removed: a retry runs |
 //! | answers another 5xx, or panics | is UNKNOWN: a retry gets 500 `IDEMPOTENCY_OUTCOME_UNKNOWN` |
+//! | takes longer than 15 min (`APLOMB_MAX_RUN`) | is UNKNOWN, until the handler answers after all |
 //! | dies with its process | is UNKNOWN when the lease (30 s) lapses; with `on_crash = rerun` a retry runs |
 //!
 //! ```
