@@ -8,6 +8,7 @@
 //! strictly cannot break a replay. [`Direct`](super::direct) is this line where every stage between
 //! the deadline and the extractors has nothing to do.
 
+use core::pin::pin;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
@@ -38,11 +39,11 @@ pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> R
         readings: Readings::None,
         mounted,
     };
-    let deadline = exchange.mounted.timeout;
-    let answered = timeout::within(deadline, handler::survived(exchange.answer(run, request))).await;
-    let answer = match answered {
-        Some(answer) => exchange.gauge.explain(answer),
-        None => exchange.gauge.exceeded(),
+    let (deadline, gauge) = (exchange.mounted.timeout, exchange.gauge.clone());
+    let answer = {
+        let mut running = pin!(timeout::within(deadline, handler::survived(exchange.answer(run, request))));
+        // Looked at while the run is still there: what it drops is waited for no more.
+        running.as_mut().await.map_or_else(|| gauge.exceeded(), |answer| gauge.explain(answer))
     };
     if let Some(unread) = exchange.unread.take() {
         unread.drain().await;

@@ -98,6 +98,15 @@ struct Watched {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // A handler that gave up the body and takes its time does not wait for the client.
+        if self.gauge.0.load(Ordering::SeqCst) == WAITING {
+            self.gauge.set(READING);
+        }
+    }
+}
+
 impl HttpBody for Watched {
     type Data = Bytes;
     type Error = axum::BoxError;
