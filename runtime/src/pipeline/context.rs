@@ -62,8 +62,8 @@ impl Mounted {
         if shared.auth.is_some() && !public() {
             return false;
         }
-        let body = request.body().size_hint();
-        body.exact() == Some(0) || (*reads_body && body.lower() <= *body_limit)
+        let body = request.body();
+        body.is_end_stream() || (*reads_body && body.size_hint().lower() <= *body_limit)
     }
 }
 

@@ -24,21 +24,23 @@ pub(crate) fn close(
     readings: Option<&[Reading]>,
     mut answer: Answer,
 ) -> Response {
-    document(mounted, id, idempotent, &mut answer);
+    if answer.response.status().as_u16() >= 400 {
+        document(mounted, id, idempotent, &mut answer);
+        challenge(mounted, &mut answer.response);
+    }
     let headers = answer.response.headers_mut();
     if let (Some(limits), Some(readings)) = (&mounted.limits, readings) {
         limits.write(headers, readings);
     }
     headers.insert(X_REQUEST_ID, id.to_value());
-    if answer.response.status() == StatusCode::UNAUTHORIZED {
-        challenge(mounted, &mut answer.response);
-    }
     answer.response
 }
 
 /// Every 401 says how to authenticate (RFC 9110 §15.5.2), whoever made it.
 fn challenge(mounted: &Mounted, response: &mut Response) {
-    if let Some(auth) = &mounted.shared.auth {
+    if let Some(auth) = &mounted.shared.auth
+        && response.status() == StatusCode::UNAUTHORIZED
+    {
         response.headers_mut().entry(WWW_AUTHENTICATE).or_insert_with(|| auth.challenge());
     }
 }
