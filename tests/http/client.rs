@@ -155,11 +155,18 @@ impl Raw {
                 let response = core::mem::replace(&mut self.read, rest);
                 return String::from_utf8(response).expect("UTF-8");
             }
-            let mut part = [0; 4096];
+            let mut part = vec![0; 1 << 16];
             let count = self.stream.read(&mut part).await.expect("the server writes");
             assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.read));
             self.read.extend_from_slice(&part[..count]);
         }
+    }
+
+    /// Reads a part of what comes.
+    pub(crate) async fn read_some(&mut self) {
+        let mut part = [0; 4096];
+        let read = timeout(PATIENCE, self.stream.read(&mut part)).await.expect("an answer in time");
+        self.read.extend_from_slice(&part[..read.expect("the server writes")]);
     }
 
     /// Whether the server closes the connection.

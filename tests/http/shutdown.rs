@@ -68,9 +68,53 @@ async fn idle_connections_do_not_hold_it_up() {
 #[tokio::test]
 async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
     let bench = Bench::start(routes![held]).await;
+    let mut connections = Vec::new();
     for said in ["", "P", "PRI * HTTP/2.0\r\n", "GET /held HT", "GET /held HTTP/1.1\r\nhost: x\r\n"] {
         let mut raw = bench.client.raw().await;
         raw.write(said).await;
+        connections.push((said, raw));
+    }
+    for (said, mut raw) in connections {
         assert!(raw.is_closed().await, "{said:?}");
     }
+}
+
+/// More than a socket takes at once.
+#[endpoint(get = "/large", public)]
+async fn large() -> String {
+    "x".repeat(LARGE)
+}
+
+const LARGE: usize = 32 << 20;
+
+#[tokio::test]
+async fn a_response_that_is_read_slowly_is_sent_to_its_end() {
+    let bench = Bench::start(routes![large]).await;
+    let mut raw = bench.client.raw().await;
+    raw.write("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    raw.read_some().await;
+    let stopping = tokio::spawn(bench.server.stop());
+    // For longer than the server waits for connections without a request.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert!(raw.response().await.len() > LARGE);
+    assert!(stopping.await.expect("no panic"), "nothing was cut off");
+}
+
+#[tokio::test]
+async fn a_head_that_is_completed_in_time_gets_its_answer() {
+    let bench = Bench::start(routes![held]).await;
+    let mut raw = bench.client.raw().await;
+    raw.write("GET /held HTTP/1.1\r\nhost: x\r\n").await;
+    bench.client.get("/nowhere").send().await;
+    let address = bench.server.address();
+    let stopping = tokio::spawn(bench.server.stop());
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    raw.write(&format!("authorization: Bearer {ALICE}\r\n\r\n")).await;
+    bench.app.held().await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    bench.app.let_go();
+    assert!(raw.response().await.ends_with("done"));
+    assert!(stopping.await.expect("no panic"), "nothing was cut off");
 }

@@ -69,6 +69,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     fn max_run_setting(&self) -> Result<Duration, StartError> {
         match self.max_run {
+            Some(max_run) if max_run < SHORTEST_LEASE => Err(StartError::new(format!(
+                "{max_run:?} is too short for the longest run; at least {SHORTEST_LEASE:?}"
+            ))),
             Some(max_run) => Ok(max_run),
             None => settings::duration("APLOMB_MAX_RUN", Duration::from_mins(15), SHORTEST_LEASE),
         }

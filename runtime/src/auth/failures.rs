@@ -1,5 +1,6 @@
-//! Failed authentication has a limit of its own, by address: guessing keys is slow, and never uses
-//! up the limit of the caller who was claimed.
+//! Failed authentication has a limit of its own, by address, and never uses up the limit of the caller
+//! who was claimed. It tells a client that goes on failing to wait; valid credentials from the same
+//! address, which many may share, are let through.
 
 use core::time::Duration;
 use std::net::IpAddr;

@@ -1,5 +1,7 @@
 //! The request as it comes in: its head, and its body before and after it is read.
 
+use core::time::Duration;
+
 use axum::body::{Body, HttpBody};
 use axum::extract::{DefaultBodyLimit, Request};
 use bytes::{Bytes, BytesMut};
@@ -20,6 +22,9 @@ const SMALL: u64 = 64 << 10;
 /// The most that is read of a body that nobody wants, so that the connection can be used again.
 const DRAINED: u64 = 16 << 20;
 
+/// A client that pauses for so long waits for the response, and not for its body to be read.
+const DRAIN_PAUSE: Duration = Duration::from_millis(500);
+
 /// axum's limit for a body that is read by its extractors.
 const AXUM_LIMIT: u64 = 2 << 20;
 
@@ -27,12 +32,14 @@ pub(crate) struct Intake {
     pub(crate) head: Parts,
     body: Body,
     read: Option<Bytes>,
+    /// Whether reading has begun, and so a client that asked first was told to go on.
+    begun: bool,
 }
 
 impl Intake {
     pub(crate) fn new(request: Request) -> Self {
         let (head, body) = request.into_parts();
-        Self { head, body, read: None }
+        Self { head, body, read: None, begun: false }
     }
 
     /// Refuses a body whose announced length is over the limit.
@@ -49,7 +56,7 @@ impl Intake {
     pub(crate) fn take_body(&mut self) -> Self {
         let mut head = http::Request::new(()).into_parts().0;
         head.headers = self.head.headers.clone();
-        Self { head, body: core::mem::take(&mut self.body), read: None }
+        Self { head, body: core::mem::take(&mut self.body), read: None, begun: false }
     }
 
     /// Whether the body's length is known and small.
@@ -62,6 +69,7 @@ impl Intake {
         if self.read.is_some() {
             return Ok(());
         }
+        self.begun = true;
         let bytes = if self.is_small() {
             gauge.reading(self.read_small()).await?
         } else {
@@ -124,7 +132,7 @@ impl Intake {
     /// Reads and forgets what a refused request still sends, within bounds: a connection with an
     /// unread body cannot be used again, and closing it can cost the client the response.
     pub(crate) async fn drain(mut self) {
-        let waits_for_permission = self.head.headers.contains_key(EXPECT);
+        let waits_for_permission = self.head.headers.contains_key(EXPECT) && !self.begun;
         let announced = self.head.headers.contains_key(CONTENT_LENGTH);
         let length = self.body.size_hint().lower();
         if self.body.is_end_stream() || waits_for_permission || (announced && length > DRAINED) {
@@ -132,7 +140,7 @@ impl Intake {
         }
         let mut left = DRAINED;
         let reading = async {
-            while let Some(Ok(frame)) = self.body.frame().await {
+            while let Ok(Some(Ok(frame))) = timeout(DRAIN_PAUSE, self.body.frame()).await {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 match left.checked_sub(length) {
                     Some(less) => left = less,

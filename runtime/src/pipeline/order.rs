@@ -25,7 +25,7 @@ use crate::policies::body_limit::Gauge;
 use crate::policies::idempotency::stage as idempotency;
 use crate::policies::rate_limit::{Reading, stage as limits};
 use crate::policies::timeout;
-use crate::problem::Problem;
+use crate::problem::{Problem, registry};
 
 /// Answers one request.
 pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> Response {
@@ -124,7 +124,9 @@ impl Exchange {
         if let (Readings::None, Some(context)) = (&self.readings, &self.context) {
             self.readings = limits::peek(context).await.map_or(Readings::None, Readings::Here);
         }
-        self.unread = Some(intake);
+        // What has not come so far is not waited for again.
+        let stalled = problem.code() == registry::REQUEST_TIMEOUT.code;
+        self.unread = (!stalled).then_some(intake);
         Answer::refused(problem)
     }
 

@@ -18,6 +18,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
@@ -66,7 +67,7 @@ pub(crate) async fn until(
         builder: builder(patience.head),
         connections: GracefulShutdown::new(),
         router,
-        flights: Flights::default(),
+        stop: CancellationToken::new(),
         patience,
     };
     {
@@ -93,7 +94,7 @@ struct Server {
     builder: Builder<TokioExecutor>,
     connections: GracefulShutdown,
     router: Router,
-    flights: Flights,
+    stop: CancellationToken,
     patience: Patience,
 }
 
@@ -102,12 +103,12 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let (router, flights) = (self.router.clone(), self.flights.clone());
+        let (router, flights) = (self.router.clone(), Flights::default());
+        let stream = Opening::new(stream, self.patience.head, &self.stop, flights.clone());
         let service = service_fn(move |request: http::Request<Incoming>| {
             answer(router.clone(), flights.start(), request, peer)
         });
-        let stream = TokioIo::new(Opening::new(stream, self.patience.head));
-        let connection = self.builder.serve_connection(stream, service).into_owned();
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let watched = self.connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
@@ -118,19 +119,12 @@ impl Server {
 
     /// Returns when every request has its end, and what runs under a key has, too.
     async fn finish(self, tracker: &TaskTracker) {
-        let flights = self.flights.clone();
-        tokio::select! {
-            () = self.connections.shutdown() => {}
-            // What is left are connections without a request, such as half a head.
-            () = async { flights.landed().await; sleep(LINGER).await } => {}
-        }
+        self.stop.cancel();
+        self.connections.shutdown().await;
         tracker.close();
         tracker.wait().await;
     }
 }
-
-/// How long a connection without a request is waited for, once the server stops.
-const LINGER: Duration = Duration::from_secs(1);
 
 fn builder(head: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());

@@ -1,4 +1,4 @@
-//! The requests that are under way: from their head to the last byte of their response.
+//! The requests that are under way: from their head until their response is taken for sending.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -8,48 +8,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::Notify;
 
-/// Counts what is under way.
+/// Counts what is under way on a connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Flights(Arc<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    count: AtomicUsize,
-    landed: Notify,
-}
+pub(super) struct Flights(Arc<AtomicUsize>);
 
 /// One request under way.
 pub(super) struct Flight(Flights);
 
 impl Flights {
     pub(super) fn start(&self) -> Flight {
-        self.0.count.fetch_add(1, Ordering::SeqCst);
+        self.0.fetch_add(1, Ordering::SeqCst);
         Flight(self.clone())
     }
 
-    /// Returns when nothing is under way.
-    pub(super) async fn landed(&self) {
-        loop {
-            let landed = self.0.landed.notified();
-            if self.0.count.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            landed.await;
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if self.0.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.0.landed.notify_waiters();
-        }
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// A response's body, under way until it is sent or given up.
+/// A response's body, under way until all of it is taken for sending, or given up.
 pub(super) struct InFlight {
     pub(super) body: Body,
     pub(super) _flight: Flight,

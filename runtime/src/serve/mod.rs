@@ -12,7 +12,7 @@ use core::time::Duration;
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use self::accept::{Patience, Served};
 
+use self::accept::Stop;
 use self::signal::Signals;
 use crate::api::Api;
 use crate::settings;
@@ -48,19 +49,27 @@ where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut errors = StartErrors::new();
-    // Listened to from the beginning: a signal while the service starts stops it once it has.
+    // Listened to from the beginning, so that a signal while the service starts ends it in order.
     let signals = errors.collect(signals());
     let (table, tracker) = (table(&api), api.tracker());
-    let started = match start(api, connect).await {
-        Ok(started) => Some(started),
-        Err(more) => errors.collect(Err(more)),
+    let Some(mut signals) = signals else { return refused(&errors) };
+    let started = tokio::select! {
+        started = start(api, connect) => started,
+        // Nothing was served yet.
+        () = signals.asked() => return ExitCode::SUCCESS,
     };
-    let (Some(started), Some(signals)) = (started, signals) else {
-        errors.iter().for_each(|error| say(io::stderr(), &format!("error: {error}")));
-        return ExitCode::from(2);
-    };
-    say(io::stdout(), &format!("{table}listening on http://{}", started.address));
-    started.run(signals, tracker).await
+    match started {
+        Err(errors) => refused(&errors),
+        Ok(started) => {
+            say(io::stdout(), &format!("{table}listening on http://{}", started.address));
+            started.run(signals, tracker).await
+        }
+    }
+}
+
+fn refused(errors: &StartErrors) -> ExitCode {
+    errors.iter().for_each(|error| say(io::stderr(), &format!("error: {error}")));
+    ExitCode::from(2)
 }
 
 /// Prints a line. Nobody listening is no reason to end.
@@ -90,7 +99,8 @@ impl Started {
                     io::stderr(),
                     &format!("error: requests did not end within {grace:?}, or before a second signal"),
                 );
-                ExitCode::FAILURE
+                // Handlers that block their thread would hold up an orderly end for ever.
+                process::exit(1)
             }
         }
     }

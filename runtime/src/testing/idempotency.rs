@@ -23,6 +23,7 @@ macro_rules! idempotency_store_suite {
             a08_begin_is_idempotent_for_its_own_token
             a08_an_aborted_token_begins_no_more
             a08_abort_frees_the_key
+            a08_abort_frees_a_key_that_was_unknown
             a08_abort_of_another_token_changes_nothing
             a08_abort_does_not_undo_an_answer
             a09_mismatch_outranks_every_state
@@ -137,6 +138,15 @@ pub async fn a08_abort_frees_the_key(store: Arc<impl IdempotencyStore>, _: &impl
     let first = begin();
     start(&store, &first).await;
     abort(&store, &first).await;
+    abort(&store, &first).await;
+    assert_eq!(retry(&store).await, Begun::Started);
+}
+
+/// A run that was written off and then ends without effects frees its key after all.
+pub async fn a08_abort_frees_a_key_that_was_unknown(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let first = begin();
+    start(&store, &first).await;
+    store.complete(&complete(&first, Outcome::Unknown)).await.expect("the store answers");
     abort(&store, &first).await;
     assert_eq!(retry(&store).await, Begun::Started);
 }

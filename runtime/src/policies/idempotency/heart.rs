@@ -56,14 +56,17 @@ impl Heart {
         let thread_beats = Arc::clone(&beats);
         thread::Builder::new().name(String::from("aplomb-heartbeat")).spawn(move || {
             while thread_beats.wait() {
-                for hung in thread_beats.hung() {
-                    let written = runtime.block_on(store.complete(&hung)).map(drop);
-                    tracing::warn!(record = ?hung.lease.key, ?written, "a request runs for too long: its outcome is unknown");
-                }
                 let leases = thread_beats.leases();
                 if !leases.is_empty() {
                     let answer = runtime.block_on(store.heartbeat(&leases, lease));
                     thread_beats.note(&leases, answer);
+                }
+                for hung in thread_beats.hung() {
+                    match runtime.block_on(store.complete(&hung)) {
+                        Ok(_) => thread_beats.write_off(&hung),
+                        // It beats on, so that nobody runs beside it, and is written off later.
+                        Err(error) => tracing::warn!(%error, "a hung request could not be written off"),
+                    }
                 }
             }
         })?;
@@ -103,11 +106,15 @@ impl Beats {
         !waited.unwrap_or_else(PoisonError::into_inner).0.stopped
     }
 
-    /// The runs that take too long. They are held no more.
+    /// The runs that take too long.
     fn hung(&self) -> Vec<Complete> {
-        let mut state = self.state();
-        let hung = state.held.extract_if(|_, beat| beat.since.elapsed() >= self.max_run);
-        hung.map(|(_, beat)| beat.unknown).collect()
+        let hung = |beat: &&Beat| beat.since.elapsed() >= self.max_run;
+        self.state().held.values().filter(hung).map(|beat| beat.unknown.clone()).collect()
+    }
+
+    fn write_off(&self, hung: &Complete) {
+        self.state().held.remove(&hung.lease.token);
+        tracing::warn!(record = ?hung.lease.key, "a request runs for too long: its outcome is unknown");
     }
 
     fn leases(&self) -> Vec<Lease> {

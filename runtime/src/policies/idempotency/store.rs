@@ -50,7 +50,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// and the record becomes UNKNOWN or is run again. After: DONE, for whoever asks.
     fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed>;
 
-    /// Removes the record if it is RUNNING with this token, and leaves a marker that makes a late
+    /// Removes the record if it is RUNNING, or UNKNOWN, with this token, and leaves a marker that makes a late
     /// `begin` of the same token do nothing.
     ///
     /// **Atomic**, and harmless when repeated. **Expiry**: the marker ends after `marker`; for a

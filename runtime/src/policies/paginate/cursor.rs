@@ -42,7 +42,11 @@ impl Cursors {
         serde_json::to_writer(&mut bytes, key)?;
         let mac = self.mac(&bytes, binding).finish();
         bytes.extend_from_slice(&mac[..MAC_BYTES]);
-        Ok(URL_SAFE_NO_PAD.encode(bytes))
+        let text = URL_SAFE_NO_PAD.encode(bytes);
+        if text.len() > LONGEST {
+            return Err(serde::ser::Error::custom("the key of a page is too long for a cursor"));
+        }
+        Ok(text)
     }
 
     pub(crate) fn read<K: DeserializeOwned>(&self, text: &str, binding: &Binding<'_>) -> Result<K, Problem> {

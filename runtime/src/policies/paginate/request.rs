@@ -134,7 +134,8 @@ where
         };
         let mut query = Query::read(parts.uri.query().unwrap_or_default())?;
         let limit = limit(query.limit.as_deref(), limits)?;
-        query.filters.sort_unstable();
+        // By name only: the order of a repeated parameter can matter.
+        query.filters.sort_by(|(left, _), (right, _)| left.cmp(right));
         let list = List { context, path: original_uri(parts).path().to_owned(), filters: query.filters };
         let after = query.cursor.map(|cursor| list.read(&cursor)).transpose()?;
         Ok(Self { after, limit, list })

@@ -58,7 +58,10 @@ impl Table {
         bounds: Bounds,
         now: Timestamp,
     ) -> Result<Begun, StoreError> {
-        self.remove_expired(now);
+        let mut more = self.remove_expired(now);
+        while more && !self.has_room(&begin.key, bounds) {
+            more = self.remove_expired(now);
+        }
         if self.markers.get(&begin.token).is_some_and(|until| now < *until) {
             return Ok(Begun::Aborted);
         }
@@ -129,9 +132,9 @@ impl Table {
 
     pub(super) fn abort(&mut self, lease: Lease, marker_until: Timestamp, now: Timestamp) {
         self.remove_expired(now);
-        let running =
-            |record: &Record| record.token == lease.token && matches!(record.state, State::Running { .. });
-        if self.records.get(&lease.key).is_some_and(running) {
+        let unanswered =
+            |record: &Record| record.token == lease.token && !matches!(record.state, State::Done { .. });
+        if self.records.get(&lease.key).is_some_and(unanswered) {
             self.remove(lease.key);
         }
         if marker_until > now && self.markers.insert(lease.token, marker_until).is_none() {
@@ -178,15 +181,30 @@ impl Table {
         }
     }
 
-    /// Removes what has expired. A record that was written again since is due later and stays.
-    fn remove_expired(&mut self, now: Timestamp) {
-        while self.ends.peek().is_some_and(|Reverse((end, _))| *end <= now) {
+    /// Removes some of what has expired: as much as keeps up with what comes, and no more, so that
+    /// no call is held up by a million. Gives whether more is due. A record that was written again
+    /// since is due later.
+    fn remove_expired(&mut self, now: Timestamp) -> bool {
+        for _ in 0..MOST_REMOVED {
+            if self.ends.peek().is_none_or(|Reverse((end, _))| *end > now) {
+                return false;
+            }
             match self.ends.pop() {
                 Some(Reverse((end, Ending::Record(key)))) => self.remove_if_expired(key, end, now),
-                Some(Reverse((_, Ending::Marker(token)))) => {
-                    _ = self.markers.remove(&Token::from_u128(token));
-                }
-                None => return,
+                Some(Reverse((_, Ending::Marker(token)))) => self.remove_marker(Token::from_u128(token), now),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    fn remove_marker(&mut self, token: Token, now: Timestamp) {
+        match self.markers.get(&token) {
+            Some(until) if *until > now => {
+                self.ends.push(Reverse((*until, Ending::Marker(token.as_u128()))));
+            }
+            _ => {
+                self.markers.remove(&token);
             }
         }
     }
@@ -203,6 +221,9 @@ impl Table {
         }
     }
 }
+
+/// Expired entries removed by one call.
+const MOST_REMOVED: usize = 64;
 
 /// About what a record takes beside its response: itself, its places in the map and in the heap.
 const OVERHEAD: usize = 512;
