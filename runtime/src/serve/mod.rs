@@ -34,7 +34,7 @@ use crate::start::{StartError, StartErrors};
 /// | variable | | default |
 /// |---|---|---|
 /// | `APLOMB_ADDR` | the address to listen on | `127.0.0.1:3000` |
-/// | `APLOMB_HEADER_TIMEOUT` | how long a request's head may take, and an idle connection is kept | `30s` |
+/// | `APLOMB_HEADER_TIMEOUT` | how long a request's head may take, and an idle HTTP/1 connection is kept | `30s` |
 /// | `APLOMB_SHUTDOWN_GRACE` | how long requests may take to end after the signal | `30s` |
 ///
 /// On the signal it takes no new connections, ends idle ones, lets requests finish, then waits for

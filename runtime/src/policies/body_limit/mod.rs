@@ -3,7 +3,8 @@
 //! A body whose announced length is over the limit is refused with 413 `BODY_TOO_LARGE` before any
 //! of it is read; one of unknown length as soon as it grows over it. A body that stops coming for
 //! five seconds is a 408 `REQUEST_TIMEOUT`. What a refused client still sends is read and forgotten,
-//! up to 16 MiB and five seconds, so that its connection stays usable.
+//! up to 16 MiB and five seconds while it keeps coming, so that its connection stays usable; what an
+//! extractor leaves unread is not.
 //!
 //! The limit also replaces axum's own of 2 MB where it is larger.
 //!
