@@ -52,11 +52,14 @@ impl Intake {
         self.read.is_none() && !self.body.is_end_stream()
     }
 
-    /// Takes the body out, to be drained.
-    pub(crate) fn take_body(&mut self) -> Self {
-        let mut head = http::Request::new(()).into_parts().0;
-        head.headers = self.head.headers.clone();
-        Self { head, body: core::mem::take(&mut self.body), read: None, begun: false }
+    /// Takes the body out that nobody is going to read.
+    pub(crate) fn take_unread(&mut self) -> Unread {
+        let headers = &self.head.headers;
+        Unread {
+            waits_for_permission: headers.contains_key(EXPECT) && !self.begun,
+            announced: headers.contains_key(CONTENT_LENGTH),
+            body: core::mem::take(&mut self.body),
+        }
     }
 
     /// Whether the body's length is known and small.
@@ -128,27 +131,35 @@ impl Intake {
         }
         request
     }
+}
 
-    /// Reads and forgets what a refused request still sends, within bounds: a connection with an
-    /// unread body cannot be used again, and closing it can cost the client the response.
+/// A body that nobody is going to read.
+pub(crate) struct Unread {
+    body: Body,
+    waits_for_permission: bool,
+    announced: bool,
+}
+
+impl Unread {
+    /// Reads and forgets what still comes, within bounds: a connection with an unread body cannot be
+    /// used again, and closing it can cost the client the response.
     pub(crate) async fn drain(mut self) {
-        let waits_for_permission = self.head.headers.contains_key(EXPECT) && !self.begun;
-        let announced = self.head.headers.contains_key(CONTENT_LENGTH);
-        let length = self.body.size_hint().lower();
-        if self.body.is_end_stream() || waits_for_permission || (announced && length > DRAINED) {
+        let hopeless = self.announced && self.body.size_hint().lower() > DRAINED;
+        if self.body.is_end_stream() || self.waits_for_permission || hopeless {
             return;
         }
-        let mut left = DRAINED;
-        let reading = async {
-            while let Ok(Some(Ok(frame))) = timeout(DRAIN_PAUSE, self.body.frame()).await {
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                match left.checked_sub(length) {
-                    Some(less) => left = less,
-                    None => return,
-                }
-            }
-        };
         // Whether all of it came in time or not, the response goes out now.
-        let _ = timeout(READ_DEADLINE, reading).await;
+        let _ = timeout(READ_DEADLINE, self.forget()).await;
+    }
+
+    async fn forget(&mut self) {
+        let mut left = DRAINED;
+        while let Ok(Some(Ok(frame))) = timeout(DRAIN_PAUSE, self.body.frame()).await {
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            match left.checked_sub(length) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
     }
 }

@@ -17,7 +17,7 @@ use axum::response::Response;
 use tracing::Instrument;
 
 use super::context::{Context, Mounted, Run};
-use super::intake::Intake;
+use super::intake::{Intake, Unread};
 use super::observe::RequestId;
 use super::{authenticate, decorate, handler};
 use crate::endpoint::Answer;
@@ -63,7 +63,7 @@ struct Exchange {
     context: Option<Context>,
     gauge: Gauge,
     /// A body that nobody reads, drained after the answer is known.
-    unread: Option<Intake>,
+    unread: Option<Unread>,
     readings: Readings,
 }
 
@@ -81,7 +81,7 @@ impl Exchange {
             Err(problem) => self.refuse(intake, problem).await,
             Ok((context, None)) => {
                 if !self.mounted.reads_body && intake.has_body() {
-                    self.unread = Some(intake.take_body());
+                    self.unread = Some(intake.take_unread());
                 }
                 handler::survived(run(intake.into_request(context, self.mounted.body_limit, &self.gauge)))
                     .await
@@ -120,13 +120,13 @@ impl Exchange {
     }
 
     /// Says what the limits have left, where they were not asked.
-    async fn refuse(&mut self, intake: Intake, problem: Problem) -> Answer {
+    async fn refuse(&mut self, mut intake: Intake, problem: Problem) -> Answer {
         if let (Readings::None, Some(context)) = (&self.readings, &self.context) {
             self.readings = limits::peek(context).await.map_or(Readings::None, Readings::Here);
         }
         // What has not come so far is not waited for again.
         let stalled = problem.code() == registry::REQUEST_TIMEOUT.code;
-        self.unread = (!stalled).then_some(intake);
+        self.unread = (!stalled).then(|| intake.take_unread());
         Answer::refused(problem)
     }
 

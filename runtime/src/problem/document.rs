@@ -11,6 +11,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use super::category::Category;
+use super::field::{FieldError, shortened};
 use super::spec::{Effects, ProblemSpec};
 
 /// The media type of a problem document (RFC 9457 §3).
@@ -41,43 +42,6 @@ struct Inner {
     errors: Vec<FieldError>,
     extensions: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// One mistake in the request's data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct FieldError {
-    /// Where the mistake is.
-    #[serde(flatten)]
-    pub location: Location,
-    /// A stable code, `[A-Z][A-Z0-9_]+`.
-    pub code: Cow<'static, str>,
-    /// What is wrong, for a person.
-    pub detail: Cow<'static, str>,
-}
-
-/// Where in a request a mistake is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Location {
-    /// A JSON pointer into the body, as a URI fragment: `#/lines/0/amount` (RFC 6901 §6).
-    Pointer(Cow<'static, str>),
-    /// The name of a path or query parameter.
-    Parameter(Cow<'static, str>),
-    /// The name of a header field.
-    Header(Cow<'static, str>),
-}
-
-impl FieldError {
-    /// A mistake at `location`.
-    pub fn new(
-        location: Location,
-        code: impl Into<Cow<'static, str>>,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self { location, code: code.into(), detail: shortened(detail.into()) }
-    }
 }
 
 /// What the pipeline knows of a request that a problem document tells.
@@ -288,17 +252,6 @@ impl Serialize for Document<'_> {
     }
 }
 
-/// A message may quote what a client sent, which may be long.
-fn shortened(text: Cow<'static, str>) -> Cow<'static, str> {
-    match text.char_indices().nth(MAX_DETAIL) {
-        None => text,
-        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
-    }
-}
-
-/// The longest detail, in characters.
-const MAX_DETAIL: usize = 300;
-
 /// Members that an extension cannot replace.
 const RESERVED: [&str; 10] = [
     "type",
@@ -333,14 +286,18 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Whole seconds, rounded up, at least one.
 pub(crate) fn whole_seconds(wait: Duration) -> u64 {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    seconds.max(1)
+    seconds_up(wait).max(1)
+}
+
+/// Whole seconds, rounded up.
+pub(crate) fn seconds_up(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::registry;
+    use crate::problem::{Location, registry};
 
     fn document(problem: &Problem, occasion: Option<Occasion<'_>>) -> Value {
         let retryable = problem.retryable(occasion);

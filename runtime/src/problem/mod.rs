@@ -7,13 +7,15 @@
 mod category;
 mod document;
 mod error;
+mod field;
 pub mod registry;
 mod rejection;
 mod spec;
 
 pub use category::Category;
-pub use document::{FieldError, Location, PROBLEM_JSON, Problem};
-pub(crate) use document::{Occasion, TYPE_BASE, whole_seconds};
+pub(crate) use document::{Occasion, TYPE_BASE, seconds_up, whole_seconds};
+pub use document::{PROBLEM_JSON, Problem};
 pub use error::{ApiError, error_response};
+pub use field::{FieldError, Location};
 pub(crate) use rejection::rewrite;
 pub use spec::{Effects, ProblemSpec};

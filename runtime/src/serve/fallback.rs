@@ -30,6 +30,6 @@ async fn document(spec: &'static ProblemSpec, base: Arc<str>, request: Request) 
     let mut response = ().into_response();
     problem.write(&mut response, Some(occasion));
     response.headers_mut().insert(X_REQUEST_ID, id.to_value());
-    Intake::new(request).drain().await;
+    Intake::new(request).take_unread().drain().await;
     response
 }

@@ -38,9 +38,14 @@ use crate::start::{StartError, StartErrors};
 /// | `APLOMB_SHUTDOWN_GRACE` | how long requests may take to end after the signal | `30s` |
 ///
 /// On the signal it takes no new connections, ends idle ones, lets requests finish, then waits for
-/// requests that run under an idempotency key; a second signal ends the wait. The exit code is 0; 1 if something had to be cut off
-/// or the socket failed; 2 if it did not start. Unlike a router of
-/// [`into_router`](Api::into_router) it answers what no endpoint does with problem documents, too.
+/// requests that run under an idempotency key; a second signal ends the wait.
+///
+/// The exit code is 0 after an orderly end, also of a service that was still starting; 2 if it did
+/// not start. Where something has to be cut off the process ends at once with 1, without returning:
+/// a handler that blocks its thread could hold it up for ever.
+///
+/// Unlike a router of [`into_router`](Api::into_router) it answers what no endpoint does with problem
+/// documents, too.
 pub async fn serve<S, F, C, E>(api: Api<S>, connect: C) -> ExitCode
 where
     S: Clone + Send + Sync + 'static,

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::decide::Reading;
 use super::quota::Quota;
-use crate::problem::whole_seconds;
+use crate::problem::{seconds_up, whole_seconds};
 
 const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -96,10 +96,6 @@ fn push(text: &mut String, number: u64) {
 
 fn value(text: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(text)).expect("names are tokens, the rest is digits")
-}
-
-fn seconds_up(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 fn unix_seconds(from_now: Duration) -> u64 {
