@@ -7,17 +7,43 @@ use core::task::{Context, Poll};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
+    /// The store was not asked, because there is no connection to it. Nothing was done.
+    Unreachable(String),
     /// The store did not answer, or not in time. Whether it did what was asked is not known.
     Unavailable(String),
     /// The store has no room for another record. Nothing was done.
     Full,
+    /// What the store holds in this place was not written by this version, or is damaged. Nothing
+    /// was done.
+    Malformed {
+        /// The place, as the store names it.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the store does not answer at all, rather than answering with a refusal.
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Unavailable(_))
+    }
+
+    /// Whether what was asked may have been done all the same.
+    pub const fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unreachable(why) => write!(f, "the store cannot be reached: {why}"),
             Self::Unavailable(why) => write!(f, "the store does not answer: {why}"),
             Self::Full => f.write_str("the store is full"),
+            Self::Malformed { key, why } => {
+                write!(f, "the store holds at `{key}` what cannot be read: {why}")
+            }
         }
     }
 }
