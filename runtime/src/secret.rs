@@ -105,6 +105,12 @@ impl KeyedHash {
         self.0.finalize().into_bytes().into()
     }
 
+    /// The first half of the hash: enough to name things, where nobody can try names offline.
+    pub(crate) fn finish_short(self) -> [u8; 16] {
+        let [short @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = self.finish();
+        short
+    }
+
     pub(crate) fn verify(self, tag: &[u8]) -> bool {
         self.0.verify_truncated_left(tag).is_ok()
     }

@@ -129,7 +129,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         if self.routes.specs().all(|spec| idempotency(spec).is_none()) {
             return Ok(None);
         }
-        let heart = Heart::start(Arc::clone(&settings.facets.records), settings.lease, settings.max_run);
+        let records = &settings.facets.records;
+        let own = records.for_heartbeat().unwrap_or_else(|| Arc::clone(records));
+        let heart = Heart::start(own, settings.lease, settings.max_run);
         heart
             .map(Some)
             .map_err(|error| StartError::new(format!("the heartbeat thread cannot be started: {error}")))

@@ -8,6 +8,7 @@
 mod api_keys;
 mod caller;
 mod failures;
+mod tags;
 
 use core::fmt;
 
@@ -18,6 +19,7 @@ use http::request::Parts;
 pub use api_keys::ApiKeys;
 pub use caller::Caller;
 pub(crate) use failures::Failures;
+pub(crate) use tags::{Tags, kind_and_id};
 
 use crate::problem::Problem;
 use crate::start::StartError;

@@ -30,6 +30,8 @@ pub enum Operation {
     Complete,
     /// [`IdempotencyStore::abort`].
     Abort,
+    /// [`IdempotencyStore::write_off`].
+    WriteOff,
     /// [`IdempotencyStore::resolve`].
     Resolve,
 }
@@ -101,6 +103,10 @@ impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
 
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()> {
         self.call(Operation::Abort, || self.inner.abort(lease, marker))
+    }
+
+    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
+        self.call(Operation::WriteOff, || self.inner.write_off(lease, ttl))
     }
 
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {

@@ -32,6 +32,8 @@ macro_rules! idempotency_store_suite {
             a12_a_lapsed_or_lost_lease_is_not_renewed
             a12_complete_compares_the_token_and_never_the_lease
             a12_complete_of_a_lost_record_writes_it
+            a12_a_hung_run_is_written_off
+            a12_a_settled_run_is_not_written_off
             a14_a_lapsed_record_is_unknown
             a14_a_lapsed_record_is_run_again_where_declared
             a15_an_unknown_outcome_stays_unknown
@@ -45,12 +47,13 @@ macro_rules! idempotency_store_suite {
     };
 }
 
-const LEASE: Duration = Duration::from_millis(400);
-const TTL: Duration = Duration::from_millis(1200);
+// Long enough that a slow machine does not let them pass.
+const LEASE: Duration = Duration::from_secs(4);
+const TTL: Duration = Duration::from_secs(12);
 
 fn begin() -> Begin {
     Begin {
-        key: RecordKey::new([1; 32]),
+        key: RecordKey::new([1; 16], [1; 16]),
         fingerprint: Fingerprint::new(1, [2; 32]),
         earlier: Vec::new(),
         token: Token::random(),
@@ -90,6 +93,10 @@ async fn beat(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
 
 async fn abort(store: &Arc<impl IdempotencyStore>, begin: &Begin) {
     store.abort(lease(begin), LEASE).await.expect("the store answers");
+}
+
+async fn write_off(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
+    store.write_off(lease(begin), TTL).await.expect("the store answers")
 }
 
 /// What a retry with a token of its own meets.
@@ -178,7 +185,7 @@ pub async fn a09_mismatch_outranks_every_state(store: Arc<impl IdempotencyStore>
     end(&store, &first, "done").await;
     assert_eq!(start(&store, &other()).await, Begun::Mismatch, "done");
 
-    let second = Begin { key: RecordKey::new([4; 32]), ..begin() };
+    let second = Begin { key: RecordKey::new([4; 16], [4; 16]), ..begin() };
     start(&store, &second).await;
     store.complete(&complete(&second, Outcome::Unknown)).await.expect("the store answers");
     let other = Begin { key: second.key, ..other() };
@@ -233,6 +240,31 @@ pub async fn a12_complete_compares_the_token_and_never_the_lease(
 pub async fn a12_complete_of_a_lost_record_writes_it(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
     assert_eq!(end(&store, &begin(), "kept").await, Completed::Written);
     assert_eq!(retry(&store).await, Begun::Done(kept("kept")));
+}
+
+/// A run that takes too long is given up, until it completes after all.
+pub async fn a12_a_hung_run_is_written_off(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    let first = begin();
+    start(&store, &first).await;
+    assert!(!write_off(&store, &begin()).await, "another token");
+    assert!(write_off(&store, &first).await);
+    assert_eq!(retry(&store).await, Begun::Unknown);
+    assert!(!beat(&store, &first).await, "it holds no lease");
+    time.elapse(LEASE).await;
+    assert_eq!(end(&store, &first, "late").await, Completed::Written);
+    assert_eq!(retry(&store).await, Begun::Done(kept("late")));
+}
+
+/// What was settled in the meantime stays as it was settled.
+pub async fn a12_a_settled_run_is_not_written_off(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let (first, second) = (begin(), begin());
+    start(&store, &first).await;
+    abort(&store, &first).await;
+    assert!(!write_off(&store, &first).await, "absent");
+    start(&store, &second).await;
+    end(&store, &second, "done").await;
+    assert!(!write_off(&store, &second).await, "done");
+    assert_eq!(retry(&store).await, Begun::Done(kept("done")));
 }
 
 /// Nobody knows what a dead run did.
@@ -292,7 +324,7 @@ pub async fn a19_unknown_records_can_be_resolved(store: Arc<impl IdempotencyStor
     assert_eq!(retry(&store).await, Begun::Done(kept("decided")));
     assert!(!resolve(None).await, "done");
 
-    let second = Begin { key: RecordKey::new([5; 32]), ..begin() };
+    let second = Begin { key: RecordKey::new([5; 16], [5; 16]), ..begin() };
     start(&store, &second).await;
     store.complete(&complete(&second, Outcome::Unknown)).await.expect("the store answers");
     assert!(store.resolve(second.key, None, TTL).await.expect("the store answers"));

@@ -27,9 +27,9 @@ macro_rules! limit_store_suite {
     };
 }
 
-/// Ten tokens, one every 200 ms.
+/// Ten tokens, one every two seconds.
 fn claim(limit: u64) -> Claim<'static> {
-    let quota = Quota::new(5, Duration::from_secs(1), 10).expect("a valid quota");
+    let quota = Quota::new(5, Duration::from_secs(10), 10).expect("a valid quota");
     Claim { bucket: Bucket { limit, subject: Subject::Everyone }, quota, cost: 1 }
 }
 
@@ -51,13 +51,13 @@ pub async fn b01_a_bucket_admits_its_burst(store: Arc<impl LimitStore>, _: &impl
     let refused = take(&store, &[claim(1)]).await;
     assert!(!refused.admitted);
     let wait = refused.readings[0].wait.expect("a refusal says how long to wait");
-    assert!(wait > Duration::ZERO && wait <= Duration::from_millis(200), "{wait:?}");
+    assert!(wait > Duration::ZERO && wait <= Duration::from_secs(2), "{wait:?}");
 }
 
 /// After its interval a token is there again, and not two.
 pub async fn b01_a_token_comes_back_after_its_interval(store: Arc<impl LimitStore>, time: &impl Elapse) {
     admitted(&store, claim(1), 10).await;
-    time.elapse(Duration::from_millis(200)).await;
+    time.elapse(Duration::from_secs(2)).await;
     assert_eq!(admitted(&store, claim(1), 1).await, 1);
     assert_eq!(admitted(&store, claim(1), 1).await, 0);
 }
@@ -96,10 +96,10 @@ pub async fn b06_readings_tell_what_is_left(store: Arc<impl LimitStore>, time: &
     for left in (7..10).rev() {
         assert_eq!(take(&store, &[claim(1)]).await.readings[0].remaining, left);
     }
-    time.elapse(Duration::from_millis(400)).await;
+    time.elapse(Duration::from_secs(4)).await;
     let reading = take(&store, &[claim(1)]).await.readings[0];
     assert_eq!(reading.remaining, 8);
-    assert!(reading.full_in <= Duration::from_millis(400), "{:?}", reading.full_in);
+    assert!(reading.full_in <= Duration::from_secs(4), "{:?}", reading.full_in);
 }
 
 /// A request takes as many tokens as it costs, or none.

@@ -50,7 +50,7 @@ impl Elapse for TestClock {
     }
 }
 
-/// Time for stores whose clock nobody can move: it really passes.
+/// Time for stores whose clock nobody can move: it really passes, up to sixteen seconds a case.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealTime;
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use super::store::{Complete, IdempotencyStore, Lease, Token};
+use super::store::{IdempotencyStore, Lease, Token};
+use crate::store::StoreError;
 
 /// Beats for every run that is held, until it is dropped.
 #[derive(Debug)]
@@ -30,11 +31,12 @@ struct State {
     stopped: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Beat {
     since: Instant,
-    /// What is written if the run takes too long.
-    unknown: Complete,
+    lease: Lease,
+    /// How long the record stays UNKNOWN if the run takes too long.
+    ttl: Duration,
 }
 
 /// Keeps one run's lease renewed while it lives.
@@ -62,8 +64,8 @@ impl Heart {
                     thread_beats.note(&leases, answer);
                 }
                 for hung in thread_beats.hung() {
-                    match runtime.block_on(store.complete(&hung)) {
-                        Ok(_) => thread_beats.write_off(&hung),
+                    match runtime.block_on(store.write_off(hung.lease, hung.ttl)) {
+                        Ok(written) => thread_beats.write_off(hung.lease, written),
                         // It beats on, so that nobody runs beside it, and is written off later.
                         Err(error) => tracing::warn!(%error, "a hung request could not be written off"),
                     }
@@ -73,11 +75,11 @@ impl Heart {
         Ok(Self { beats })
     }
 
-    /// Beats for a run until the guard is dropped; `unknown` is written if that takes too long.
-    pub(crate) fn hold(&self, unknown: Complete) -> Guard {
-        let token = unknown.lease.token;
-        self.beats.state().held.insert(token, Beat { since: Instant::now(), unknown });
-        Guard { beats: Arc::clone(&self.beats), token }
+    /// Beats for a run until the guard is dropped; if that takes too long, the record is UNKNOWN
+    /// for `ttl`.
+    pub(crate) fn hold(&self, lease: Lease, ttl: Duration) -> Guard {
+        self.beats.state().held.insert(lease.token, Beat { since: Instant::now(), lease, ttl });
+        Guard { beats: Arc::clone(&self.beats), token: lease.token }
     }
 }
 
@@ -107,21 +109,24 @@ impl Beats {
     }
 
     /// The runs that take too long.
-    fn hung(&self) -> Vec<Complete> {
+    fn hung(&self) -> Vec<Beat> {
         let hung = |beat: &&Beat| beat.since.elapsed() >= self.max_run;
-        self.state().held.values().filter(hung).map(|beat| beat.unknown.clone()).collect()
+        self.state().held.values().filter(hung).copied().collect()
     }
 
-    fn write_off(&self, hung: &Complete) {
-        self.state().held.remove(&hung.lease.token);
-        tracing::warn!(record = ?hung.lease.key, "a request runs for too long: its outcome is unknown");
+    /// A run that was settled meanwhile is not written off.
+    fn write_off(&self, lease: Lease, written: bool) {
+        self.state().held.remove(&lease.token);
+        if written {
+            tracing::warn!(record = ?lease.key, "a request runs for too long: its outcome is unknown");
+        }
     }
 
     fn leases(&self) -> Vec<Lease> {
-        self.state().held.values().map(|beat| beat.unknown.lease).collect()
+        self.state().held.values().map(|beat| beat.lease).collect()
     }
 
-    fn note(&self, leases: &[Lease], answer: Result<Vec<bool>, crate::store::StoreError>) {
+    fn note(&self, leases: &[Lease], answer: Result<Vec<bool>, StoreError>) {
         match answer {
             Err(error) => tracing::warn!(%error, "leases of running requests could not be renewed"),
             Ok(renewed) => {

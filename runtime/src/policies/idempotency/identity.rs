@@ -6,7 +6,7 @@ use http::request::Parts;
 
 use super::canonical::canonical;
 use super::store::{Fingerprint, RecordKey};
-use crate::auth::Caller;
+use crate::auth::{Caller, Tags, kind_and_id};
 use crate::extract::original_uri;
 use crate::secret::{Key, Secret};
 
@@ -17,6 +17,7 @@ const FINGERPRINT_VERSION: u8 = 1;
 /// nor callers nor bodies in the clear.
 #[derive(Debug, Clone)]
 pub(crate) struct Identities {
+    callers: Tags,
     records: Key,
     fingerprints: Key,
 }
@@ -24,6 +25,7 @@ pub(crate) struct Identities {
 impl Identities {
     pub(crate) fn new(secret: &Secret, namespace: &str) -> Self {
         Self {
+            callers: Tags::new(secret, namespace),
             records: secret.key(&format!("idempotency record/{namespace}")),
             fingerprints: secret.key("idempotency fingerprint"),
         }
@@ -31,10 +33,11 @@ impl Identities {
 
     /// The record of this caller's key on this route. `tenant` is empty until callers have one.
     pub(crate) fn record(&self, caller: Option<&Caller>, method: &str, route: &str, key: &str) -> RecordKey {
-        let (kind, id) = caller.map_or(("anonymous", ""), |caller| ("caller", caller.id()));
         let tenant = b"";
+        let (kind, id) = kind_and_id(caller);
         let hash = self.records.hash().part(tenant).part(kind.as_bytes()).part(id.as_bytes());
-        RecordKey::new(hash.part(method.as_bytes()).part(route.as_bytes()).part(key.as_bytes()).finish())
+        let hash = hash.part(method.as_bytes()).part(route.as_bytes()).part(key.as_bytes()).finish_short();
+        RecordKey::new(self.callers.caller(caller), hash)
     }
 
     /// What must be equal for a request to be a retry: the path with its parameters, as the client

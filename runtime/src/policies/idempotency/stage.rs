@@ -75,8 +75,7 @@ pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Ans
     let settler = Settler { context: context.clone(), lease, fingerprint: begin.fingerprint, spec };
     match settler.records().begin(&begin).await {
         Ok(Begun::Started) => {
-            let beat =
-                context.shared().heart.as_ref().map(|heart| heart.hold(settler.complete(Outcome::Unknown)));
+            let beat = context.shared().heart.as_ref().map(|heart| heart.hold(lease, spec.ttl));
             Ok(Held { settler, _beat: beat })
         }
         Ok(found) => Err(answer(found)),

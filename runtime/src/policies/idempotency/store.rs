@@ -57,11 +57,24 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// token whose `begin` was answered it is zero, and none is left. **Crash** before: the lease lapses. After: ABSENT.
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()>;
 
+    /// Makes a RUNNING record with this token, lapsed or not, UNKNOWN for `ttl` from now. `false`,
+    /// and nothing written, where it is no more: the run has just been settled.
+    ///
+    /// **Atomic**. **Expiry**: as of an answer. **Crash** before: the lease lapses. After: UNKNOWN,
+    /// until the run completes after all.
+    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool>;
+
     /// Decides an UNKNOWN record by hand: with a response it is DONE for `ttl`, without it is
     /// ABSENT, so that the next request runs. `false` if the record is not UNKNOWN.
     ///
     /// **Atomic**. **Expiry**: as of an answer. **Crash** before: still UNKNOWN. After: decided.
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool>;
+
+    /// The same records by a way of their own for the thread that renews leases, where this one's
+    /// calls need the runtime of the requests: a handler that blocks it must not stop the renewal.
+    fn for_heartbeat(&self) -> Option<Arc<dyn IdempotencyStore>> {
+        None
+    }
 }
 
 impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
@@ -81,31 +94,47 @@ impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
         (**self).abort(lease, marker)
     }
 
+    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
+        (**self).write_off(lease, ttl)
+    }
+
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
         (**self).resolve(key, response, ttl)
     }
+
+    fn for_heartbeat(&self) -> Option<Arc<dyn IdempotencyStore>> {
+        (**self).for_heartbeat()
+    }
 }
 
-/// The name of a record: a keyed hash of caller, route and key.
+/// The name of a record: a keyed hash of its caller, and one of caller, route and key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RecordKey([u8; 32]);
+pub struct RecordKey {
+    caller: [u8; 16],
+    name: [u8; 16],
+}
 
 impl RecordKey {
-    /// The record with this name.
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// The record of this caller with this name.
+    pub const fn new(caller: [u8; 16], name: [u8; 16]) -> Self {
+        Self { caller, name }
     }
 
-    /// The name.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+    /// The caller's hash: what belongs to one caller can be kept in one place.
+    pub const fn caller(&self) -> &[u8; 16] {
+        &self.caller
+    }
+
+    /// The hash that no other record has.
+    pub const fn name(&self) -> &[u8; 16] {
+        &self.name
     }
 }
 
 impl fmt::Debug for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RecordKey(")?;
-        self.0[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.name[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str("…)")
     }
 }

@@ -95,6 +95,10 @@ impl IdempotencyStore for MemoryRecords {
         StoreFuture::ready(Ok(()))
     }
 
+    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
+        StoreFuture::ready(Ok(self.lock().write_off(lease, ttl, self.now())))
+    }
+
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
         StoreFuture::ready(Ok(self.lock().resolve(key, response, ttl, self.now())))
     }
@@ -113,7 +117,7 @@ mod tests {
 
     fn begin(number: u8) -> Begin {
         Begin {
-            key: RecordKey::new([number; 32]),
+            key: RecordKey::new([number; 16], [number; 16]),
             fingerprint: Fingerprint::new(2, [0; 32]),
             earlier: vec![Fingerprint::new(1, [0; 32])],
             token: Token::random(),
