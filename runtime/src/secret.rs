@@ -53,6 +53,11 @@ impl Secret {
         Ok(Some(Self(bytes)))
     }
 
+    #[cfg(feature = "redis")]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The key for one purpose.
     pub(crate) fn key(&self, purpose: &str) -> Key {
         let mut okm = [0; 32];

@@ -33,10 +33,36 @@ pub(super) struct Settings {
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(300);
 
+/// An API whose settings are judged and whose store is connected, as far as that went well.
+pub(crate) struct Prepared<S> {
+    api: Api<S>,
+    settings: Option<Settings>,
+    errors: StartErrors,
+}
+
+impl<S: Clone + Send + Sync + 'static> Prepared<S> {
+    /// What is wrong so far.
+    pub(crate) fn errors(&self) -> StartErrors {
+        self.errors.clone()
+    }
+
+    pub(crate) fn into_router(self, state: S) -> Result<Router, StartErrors> {
+        let Self { api, settings, mut errors } = self;
+        let settings = settings.filter(|_| errors.is_empty());
+        let router = settings.map(|settings| api.assemble(&settings, state, &mut errors));
+        errors.into_result().map(|()| router.unwrap_or_default())
+    }
+}
+
 impl<S: Clone + Send + Sync + 'static> Api<S> {
-    pub(super) fn settings(&self, errors: &mut StartErrors) -> Option<Settings> {
+    pub(crate) async fn prepare(self) -> Prepared<S> {
+        let mut errors = StartErrors::new();
+        let settings = self.settings(&mut errors).await;
+        Prepared { api: self, settings, errors }
+    }
+
+    async fn settings(&self, errors: &mut StartErrors) -> Option<Settings> {
         check::endpoints(self, errors);
-        let facets = errors.collect(self.store.clone().into_facets());
         if let Some(auth) = &self.auth {
             errors.extend(auth.start_errors());
         }
@@ -47,10 +73,18 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let namespace = errors.collect(check::namespace(self));
         let lease = errors.collect(self.lease_setting());
         let max_run = errors.collect(self.max_run_setting());
+        let opened = match (&namespace, &secret) {
+            (Some(namespace), Some(secret)) => {
+                errors.collect(self.store.open(namespace, secret.clone()).await)
+            }
+            // The store is looked at all the same; with a secret given none is put there.
+            _ => errors.collect(self.store.open("", Some(Secret::random())).await),
+        };
+        let opened = opened?;
         Some(Settings {
-            facets: facets?,
-            secret_is_lost: secret.as_ref().is_some_and(Option::is_none),
-            secret: secret?.unwrap_or_else(Secret::random),
+            facets: opened.facets,
+            secret_is_lost: opened.secret.is_none(),
+            secret: opened.secret.unwrap_or_else(Secret::random),
             namespace: namespace?,
             lease: lease?,
             max_run: max_run?,
@@ -77,15 +111,11 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         }
     }
 
-    pub(super) fn assemble(self, state: S, errors: &mut StartErrors) -> Router {
-        let Some(settings) = self.settings(errors) else { return Router::new() };
-        if !errors.is_empty() {
-            return Router::new();
-        }
+    fn assemble(self, settings: &Settings, state: S, errors: &mut StartErrors) -> Router {
         if settings.secret_is_lost {
             tracing::warn!("APLOMB_SECRET is not set: cursors are good for this process only");
         }
-        let shared = Arc::new(self.shared(&settings, errors));
+        let shared = Arc::new(self.shared(settings, errors));
         let newest = version::newest(self.routes.specs());
         let (timeout, body_limit) = (self.timeout, self.body_limit);
         let mut router = Router::new();

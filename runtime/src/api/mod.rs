@@ -170,11 +170,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// # Ok(router)
     /// # }
     /// ```
-    #[expect(clippy::unused_async, reason = "stores that are not in memory connect here")]
     pub async fn into_router(self, state: S) -> Result<Router, StartErrors> {
-        let mut errors = StartErrors::new();
-        let router = self.assemble(state, &mut errors);
-        errors.into_result().map(|()| router)
+        self.prepare().await.into_router(state)
     }
 
     /// The method, route and name of each endpoint.
@@ -193,13 +190,6 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// What can be judged without the state.
-    pub(crate) fn start_errors(&self) -> StartErrors {
-        let mut errors = StartErrors::new();
-        let _ = self.settings(&mut errors);
-        errors
     }
 }
 

@@ -118,7 +118,9 @@ where
     F: Future<Output = Result<S, E>>,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut errors = api.start_errors();
+    let base = api.problem_base_or_default();
+    let prepared = api.prepare().await;
+    let mut errors = prepared.errors();
     let address = errors.collect(address());
     let patience = errors.collect(patience());
     let state = connect().await.map_err(|error| errors.extend_from(error.into())).ok();
@@ -130,7 +132,7 @@ where
     let (Some(state), Some((listener, address)), Some(patience)) = (state, listener, patience) else {
         return Err(StartErrors::from(StartError::new("the service did not start")));
     };
-    let router = fallback::with_problems(api.problem_base_or_default(), api.into_router(state).await?);
+    let router = fallback::with_problems(base, prepared.into_router(state)?);
     Ok(Started { listener, address, router, patience })
 }
 

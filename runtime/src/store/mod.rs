@@ -13,22 +13,36 @@
 
 mod future;
 mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 use std::sync::Arc;
 
 pub use future::{StoreError, StoreFuture};
 pub use memory::{MemoryLimits, MemoryRecords};
+#[cfg(feature = "redis")]
+pub use redis::{RedisConfig, RedisStore};
 
 use crate::clock::{Clock, SystemClock};
 use crate::policies::idempotency::IdempotencyStore;
 use crate::policies::rate_limit::LimitStore;
+use crate::secret::Secret;
 use crate::settings;
-use crate::start::StartError;
+use crate::start::{StartError, StartErrors};
 
-/// One implementation of each facet.
+/// One implementation of each facet. An API connects to it when it starts.
 #[derive(Debug, Clone)]
 pub struct Store {
-    facets: Result<Facets, StartError>,
+    source: Result<Source, StartError>,
+    limits: Option<Arc<dyn LimitStore>>,
+    records: Option<Arc<dyn IdempotencyStore>>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Facets(Facets),
+    #[cfg(feature = "redis")]
+    Redis(RedisConfig),
 }
 
 #[derive(Debug, Clone)]
@@ -37,22 +51,35 @@ pub(crate) struct Facets {
     pub(crate) records: Arc<dyn IdempotencyStore>,
 }
 
+/// A store that is connected.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) facets: Facets,
+    /// The secret that the instances share; `None` if they share none.
+    pub(crate) secret: Option<Secret>,
+}
+
 const VARIABLE: &str = "APLOMB_STORE";
+
+#[cfg(feature = "redis")]
+const ACCEPTED: &str = "accepted: memory:, redis://[[user]:password@]host[:port][/database]";
+#[cfg(not(feature = "redis"))]
+const ACCEPTED: &str = "accepted: memory: (and redis://… in a build with the feature `redis`)";
 
 impl Store {
     /// These facets.
     pub fn new(limits: Arc<dyn LimitStore>, records: Arc<dyn IdempotencyStore>) -> Self {
-        Self { facets: Ok(Facets { limits, records }) }
+        Self::of(Source::Facets(Facets { limits, records }))
     }
 
-    /// The store that `APLOMB_STORE` names; `memory:` where it is not set. A value that names none
-    /// is said at start.
+    /// The store that `APLOMB_STORE` names: `memory:`, or a Redis by its URL; `memory:` where it is
+    /// not set. A value that names none is said at start.
     pub fn from_env() -> Self {
-        match settings::variable(VARIABLE) {
-            Ok(None) => Self::memory(),
-            Ok(Some(value)) => Self::named(&value),
-            Err(error) => Self { facets: Err(error) },
-        }
+        let source = settings::variable(VARIABLE).and_then(|value| match value {
+            None => Ok(Source::memory(Arc::new(SystemClock::new()))),
+            Some(value) => Source::named(&value),
+        });
+        Self { source, limits: None, records: None }
     }
 
     /// Everything in this process's memory: for tests, and for a single process that may forget.
@@ -62,22 +89,75 @@ impl Store {
 
     /// The same, by this clock.
     pub fn memory_at(clock: Arc<dyn Clock>) -> Self {
+        Self::of(Source::memory(clock))
+    }
+
+    /// Everything in a Redis that all instances share.
+    #[cfg(feature = "redis")]
+    pub fn redis(config: RedisConfig) -> Self {
+        Self::of(Source::Redis(config))
+    }
+
+    /// The same store, with the limits elsewhere.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Arc<dyn LimitStore>) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// The same store, with the records of idempotency keys elsewhere.
+    #[must_use]
+    pub fn with_records(mut self, records: Arc<dyn IdempotencyStore>) -> Self {
+        self.records = Some(records);
+        self
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source: Ok(source), limits: None, records: None }
+    }
+
+    /// Connects, for the API of this namespace.
+    pub(crate) async fn open(&self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
+        let mut opened = self.source.clone()?.open(namespace, secret).await?;
+        let facets = &mut opened.facets;
+        facets.limits = self.limits.clone().unwrap_or_else(|| Arc::clone(&facets.limits));
+        facets.records = self.records.clone().unwrap_or_else(|| Arc::clone(&facets.records));
+        Ok(opened)
+    }
+}
+
+impl Source {
+    fn memory(clock: Arc<dyn Clock>) -> Self {
         let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, Arc::clone(&clock));
         let (records, bytes) = (MemoryRecords::DEFAULT_RECORDS, MemoryRecords::DEFAULT_BYTES);
-        Self::new(Arc::new(limits), Arc::new(MemoryRecords::with_bounds(records, bytes, clock)))
+        let records = Arc::new(MemoryRecords::with_bounds(records, bytes, clock));
+        Self::Facets(Facets { limits: Arc::new(limits), records })
     }
 
-    fn named(value: &str) -> Self {
-        if value == "memory:" {
-            return Self::memory();
+    fn named(value: &str) -> Result<Self, StartError> {
+        match value.split_once(':') {
+            Some(("memory", "")) => Ok(Self::memory(Arc::new(SystemClock::new()))),
+            #[cfg(feature = "redis")]
+            Some(("redis" | "rediss" | "valkey" | "valkeys" | "unix" | "redis+unix", _)) => {
+                RedisConfig::from_env(VARIABLE, value).map(Self::Redis)
+            }
+            _ => {
+                let why = format!("no such store; {ACCEPTED}");
+                Err(StartError::variable(VARIABLE, &without_password(value), why))
+            }
         }
-        let error =
-            StartError::variable(VARIABLE, &without_password(value), "no such store; accepted: memory:");
-        Self { facets: Err(error) }
     }
 
-    pub(crate) fn into_facets(self) -> Result<Facets, StartError> {
-        self.facets
+    async fn open(self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
+        match self {
+            Self::Facets(facets) => Ok(Opened { facets, secret }),
+            #[cfg(feature = "redis")]
+            Self::Redis(config) => {
+                let (store, secret) = RedisStore::connect_with(&config, namespace, secret).await?;
+                let facets = Facets { limits: Arc::new(store.clone()), records: Arc::new(store) };
+                Ok(Opened { facets, secret: Some(secret) })
+            }
+        }
     }
 }
 
@@ -101,9 +181,15 @@ mod tests {
 
     #[test]
     fn a_wrong_store_says_what_is_accepted() {
-        let error = Store::named("redsi://").into_facets().expect_err("no such store");
-        assert_eq!(error.to_string(), r#"APLOMB_STORE="redsi://": no such store; accepted: memory:"#);
-        let error = Store::named("redis://:hunter2@host").into_facets().expect_err("no such store");
-        assert!(!error.to_string().contains("hunter2") && error.to_string().contains("redis://…@host"));
+        let error = Source::named("redsi://").expect_err("no such store").to_string();
+        assert!(error.starts_with(r#"APLOMB_STORE="redsi://": no such store; accepted: memory:"#), "{error}");
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for wrong in ["redsi://:hunter2@host", "redis://:hunter2@host/x", "rediss://me:hunter2@host"] {
+            let error = Source::named(wrong).expect_err("no such store").to_string();
+            assert!(!error.contains("hunter2") && error.contains("…@host"), "{error}");
+        }
     }
 }

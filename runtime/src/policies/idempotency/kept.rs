@@ -25,6 +25,12 @@ impl Kept {
         }
     }
 
+    /// What a store gives back, as it was.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn restored(status: StatusCode, headers: HeaderMap, body: Option<Bytes>) -> Self {
+        Self { status, headers, body }
+    }
+
     /// The status.
     pub const fn status(&self) -> StatusCode {
         self.status

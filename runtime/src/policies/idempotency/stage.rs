@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::decide::{Settlement, settle};
@@ -76,7 +77,7 @@ pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Ans
     match settler.records().begin(&begin).await {
         Ok(Begun::Started) => {
             let beat = context.shared().heart.as_ref().map(|heart| heart.hold(lease, spec.ttl));
-            Ok(Held { settler, _beat: beat })
+            Ok(Held { settler, beat })
         }
         Ok(found) => Err(answer(found)),
         Err(error) => Err(settler.begin_failed(&error)),
@@ -87,13 +88,13 @@ pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Ans
 #[derive(Debug)]
 pub(crate) struct Held {
     settler: Settler,
-    _beat: Option<Guard>,
+    beat: Option<Guard>,
 }
 
 impl Held {
     /// Settles the record with the answer of the run.
     pub(crate) async fn settle(self, answer: Answer, effects: Effects) -> Answer {
-        self.settler.settle(answer, effects).await
+        self.settler.settle(answer, effects, self.beat).await
     }
 }
 
@@ -119,29 +120,31 @@ impl Settler {
         &*self.context.shared().facets.records
     }
 
-    /// Whether the record was taken is not known: it is given back, for as long as that takes.
+    /// If the record may have been taken all the same, it is given back, for as long as that takes.
     fn begin_failed(self, error: &StoreError) -> Answer {
         let problem = Problem::new(&registry::STORE_UNAVAILABLE).with_cause(error);
         if matches!(error, StoreError::Full) {
             // There is room again when records expire, which is not soon.
             return Answer::refused(problem.with_retry_after(Duration::from_mins(1)));
         }
-        let marker = self.context.shared().lease;
-        self.insist(Word::Abort(marker));
+        if error.is_ambiguous() {
+            let marker = self.context.shared().lease;
+            self.insist(Word::Abort(marker), None);
+        }
         Answer::refused(problem)
     }
 
-    async fn settle(&self, answer: Answer, effects: Effects) -> Answer {
+    async fn settle(&self, answer: Answer, effects: Effects, beat: Option<Guard>) -> Answer {
         match settle(answer.origin, answer.response.status(), effects) {
             // Its own `begin` was confirmed, so none can be late.
-            Settlement::Abort => self.say(Word::Abort(Duration::ZERO), answer).await,
-            Settlement::Unknown => self.say(self.outcome(Outcome::Unknown), answer).await,
+            Settlement::Abort => self.say(Word::Abort(Duration::ZERO), answer, beat).await,
+            Settlement::Unknown => self.say(self.outcome(Outcome::Unknown), answer, beat).await,
             Settlement::Keep => match keep(answer.response).await {
                 Ok((kept, response)) => {
                     let word = self.outcome(Outcome::Response(kept));
-                    self.say(word, Answer { response, ..answer }).await
+                    self.say(word, Answer { response, ..answer }, beat).await
                 }
-                Err(problem) => self.say(self.outcome(Outcome::Unknown), Answer::failed(problem)).await,
+                Err(problem) => self.say(self.outcome(Outcome::Unknown), Answer::failed(problem), beat).await,
             },
         }
     }
@@ -155,15 +158,17 @@ impl Settler {
         Complete { lease, fingerprint, outcome, ttl }
     }
 
-    /// Tells the store. While it does not answer the client has its response and the store is told
-    /// again; a run that lost its record answers what is there.
-    async fn say(&self, word: Word, answer: Answer) -> Answer {
+    /// Tells the store. While it does not answer the client has its response, the lease is renewed
+    /// and the store is told again; a run that lost its record answers what is there.
+    async fn say(&self, word: Word, answer: Answer, beat: Option<Guard>) -> Answer {
         match self.tell(&word).await {
             Ok(Completed::Written) => answer,
             Ok(Completed::Lost(found)) => self::answer(found),
             Err(error) => {
                 tracing::warn!(%error, record = ?self.lease.key, "a record could not be settled yet");
-                self.clone().insist(word);
+                if error.is_outage() {
+                    self.clone().insist(word, beat);
+                }
                 answer
             }
         }
@@ -178,22 +183,29 @@ impl Settler {
         }
     }
 
-    /// Tells the store until it has understood, or the lease has ended in any case.
-    fn insist(self, word: Word) {
+    /// Tells the store until it has understood. A service that shuts down waits for that no longer
+    /// than a lease; what it could not tell by then, the end of the lease tells.
+    fn insist(self, word: Word, beat: Option<Guard>) {
         let tracker = self.context.shared().tracker.clone();
-        let telling = async move {
-            let end = Instant::now() + self.context.shared().lease;
-            let mut pause = Duration::from_millis(50);
-            while Instant::now() < end {
-                sleep(pause).await;
-                if self.tell(&word).await.is_ok() {
-                    return;
+        let insisting = self.insisting(tracker.clone(), word, beat);
+        tracker.spawn(insisting.in_current_span());
+    }
+
+    async fn insisting(self, tracker: TaskTracker, word: Word, beat: Option<Guard>) {
+        let _beat = beat;
+        let end = Instant::now() + self.context.shared().lease;
+        let mut pause = Duration::from_millis(50);
+        while !tracker.is_closed() || Instant::now() < end {
+            sleep(pause).await;
+            match self.tell(&word).await {
+                Err(error) if error.is_outage() => pause = (pause * 2).min(Duration::from_secs(1)),
+                Err(error) => {
+                    return tracing::error!(%error, record = ?self.lease.key, "a record cannot be settled");
                 }
-                pause = (pause * 2).min(Duration::from_secs(1));
+                Ok(_) => return,
             }
-            tracing::error!(record = ?self.lease.key, "a record was not settled before its lease ended");
-        };
-        tracker.spawn(telling.in_current_span());
+        }
+        tracing::error!(record = ?self.lease.key, "a record was not settled before the service ended");
     }
 }
 

@@ -2,9 +2,10 @@ use core::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::decide::Reading;
+use super::decide::{Decision, Reading, decide, peek};
 use super::quota::Quota;
 use crate::auth::Caller;
+use crate::clock::Timestamp;
 use crate::store::StoreFuture;
 
 /// The buckets of rate limits.
@@ -69,4 +70,20 @@ pub struct Acquired {
     pub admitted: bool,
     /// The buckets' state, in the order of the claims.
     pub readings: Vec<Reading>,
+}
+
+impl Acquired {
+    /// What comes of claims on buckets with these arrival times: all of them, or none.
+    pub fn of(claims: &[Claim<'_>], arrivals: &[Option<Timestamp>], now: Timestamp) -> Self {
+        let buckets = || claims.iter().zip(arrivals);
+        let decisions: Vec<Decision> =
+            buckets().map(|(claim, arrival)| decide(*arrival, claim.quota, claim.cost, now)).collect();
+        let admitted = decisions.iter().all(|decision| decision.arrival.is_some());
+        // A refused call changed nothing: a limit that would have admitted tells what it still has.
+        let untouched = |decision: &Decision| !admitted && decision.arrival.is_some();
+        let readings = buckets().zip(&decisions).map(|((claim, arrival), decision)| {
+            if untouched(decision) { peek(*arrival, claim.quota, now) } else { decision.reading }
+        });
+        Self { admitted, readings: readings.collect() }
+    }
 }

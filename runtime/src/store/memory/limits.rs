@@ -3,7 +3,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::policies::rate_limit::{Acquired, Bucket, Claim, Decision, LimitStore, decide, peek};
+use crate::policies::rate_limit::{Acquired, Bucket, Claim, LimitStore, decide};
 use crate::store::StoreFuture;
 
 /// Buckets of rate limits in memory: 16 bytes each, in a table of fixed size.
@@ -91,18 +91,15 @@ impl MemoryLimits {
         let mut held = self.lock_shards(&places);
         let now = self.clock.now();
         let arrivals: Vec<_> = places.iter().map(|place| shard(&mut held, *place).arrival(*place)).collect();
-        let decided = claims.iter().zip(&arrivals);
-        let decisions: Vec<Decision> =
-            decided.map(|(claim, arrival)| decide(*arrival, claim.quota, claim.cost, now)).collect();
-        if decisions.iter().any(|decision| decision.arrival.is_none()) {
-            return refused(claims, &arrivals, &decisions, now);
-        }
-        for (place, decision) in places.iter().zip(&decisions) {
-            if let Some(arrival) = decision.arrival {
-                shard(&mut held, *place).put(*place, arrival, now);
+        let acquired = Acquired::of(claims, &arrivals, now);
+        if acquired.admitted {
+            for ((claim, place), arrival) in claims.iter().zip(&places).zip(arrivals) {
+                if let Some(arrival) = decide(arrival, claim.quota, claim.cost, now).arrival {
+                    shard(&mut held, *place).put(*place, arrival, now);
+                }
             }
         }
-        Acquired { admitted: true, readings: decisions.iter().map(|decision| decision.reading).collect() }
+        acquired
     }
 
     fn lock_shards(&self, places: &[Place]) -> Vec<(usize, MutexGuard<'_, Shard>)> {
@@ -111,19 +108,6 @@ impl MemoryLimits {
         indices.dedup();
         indices.into_iter().map(|index| (index, lock(&self.shards[index]))).collect()
     }
-}
-
-/// A refused call changed nothing: a limit that would have admitted tells what it still has.
-fn refused(
-    claims: &[Claim<'_>],
-    arrivals: &[Option<Timestamp>],
-    decisions: &[Decision],
-    now: Timestamp,
-) -> Acquired {
-    let reading = |((claim, arrival), decision): ((&Claim<'_>, &Option<Timestamp>), &Decision)| {
-        if decision.arrival.is_some() { peek(*arrival, claim.quota, now) } else { decision.reading }
-    };
-    Acquired { admitted: false, readings: claims.iter().zip(arrivals).zip(decisions).map(reading).collect() }
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {

@@ -1,0 +1,16 @@
+#!lua flags=allow-oom
+-- Removes a record that this token has and that is not done, and leaves a marker for a `begin` that is late.
+-- KEYS: the record, the marker.
+-- ARGV: the token, how long the marker stays in milliseconds (0: none is left).
+-- Gives: 0.
+if ARGV[2] ~= '0' then
+    redis.call('SET', KEYS[2], '\1', 'PX', ARGV[2])
+end
+local head = redis.call('GETRANGE', KEYS[1], 0, 59)
+if head ~= '' and (#head < 60 or string.byte(head) ~= 1) then
+    return redis.error_reply('MALFORMED ' .. KEYS[1])
+end
+if string.sub(head, 3, 18) == ARGV[1] and string.sub(head, 2, 2) ~= 'D' then
+    redis.call('DEL', KEYS[1])
+end
+return 0

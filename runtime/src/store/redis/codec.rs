@@ -1,0 +1,183 @@
+//! Records as bytes: a head of fixed length that the scripts read, and, of a run that is done, its
+//! answer, which only this module reads.
+//!
+//! | bytes | |
+//! |---|---|
+//! | 1 | format, 1 |
+//! | 1 | state: `R`unning, `D`one, `U`nknown |
+//! | 16 | token |
+//! | 1 + 32 | fingerprint: its rule's version, its digest |
+//! | 1 | what a lapsed run means: `R`erun, `U`nknown |
+//! | 8 | time to live in milliseconds, big-endian |
+//!
+//! A running record's key expires a lease and a time to live after its last heartbeat, so that its
+//! lease is told from what is left of the key's life. The answer: status (2 bytes), whether there
+//! is a body (1), the number of fields (2), of each the name's length (2) and the value's (4) with
+//! both; then the body's length (4) and the body.
+
+use core::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::policies::idempotency::{Begin, Complete, Fingerprint, Kept, OnCrash, Outcome, Token};
+
+const FORMAT: u8 = 1;
+const HEAD: usize = 60;
+
+/// The record of a run that begins.
+pub(super) fn running(begin: &Begin) -> Vec<u8> {
+    head(b'R', begin.token, &begin.fingerprint, begin.on_crash, begin.ttl)
+}
+
+/// The record of a run that has ended.
+pub(super) fn ended(complete: &Complete) -> Vec<u8> {
+    let state = if matches!(complete.outcome, Outcome::Response(_)) { b'D' } else { b'U' };
+    let mut record = head(state, complete.lease.token, &complete.fingerprint, OnCrash::Unknown, complete.ttl);
+    if let Outcome::Response(kept) = &complete.outcome {
+        put_answer(&mut record, kept);
+    }
+    record
+}
+
+/// The fingerprints by which a request is known, the newest first.
+pub(super) fn fingerprints(begin: &Begin) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(33 * (1 + begin.earlier.len()));
+    core::iter::once(&begin.fingerprint)
+        .chain(&begin.earlier)
+        .for_each(|one| put_fingerprint(&mut bytes, one));
+    bytes
+}
+
+/// An answer, as it stands after a record's head.
+pub(super) fn answer(kept: &Kept) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(kept.size());
+    put_answer(&mut bytes, kept);
+    bytes
+}
+
+/// The answer of a record that is done.
+pub(super) fn kept(record: Vec<u8>) -> Option<Kept> {
+    let mut rest = Bytes::from(record);
+    rest.try_get_u8().ok().filter(|format| *format == FORMAT)?;
+    rest.try_get_u8().ok().filter(|state| *state == b'D')?;
+    let mut rest = take(&mut rest, HEAD - 2).map(|_| rest)?;
+    let status = StatusCode::from_u16(rest.try_get_u16().ok()?).ok()?;
+    let has_body = rest.try_get_u8().ok()? == 1;
+    let headers = fields(&mut rest)?;
+    let length = rest.try_get_u32().ok()?;
+    let body = take(&mut rest, usize::try_from(length).ok()?)?;
+    rest.is_empty().then(|| Kept::restored(status, headers, has_body.then_some(body)))
+}
+
+/// Whole milliseconds, rounded up, of at most a hundred years, as a script takes them.
+pub(super) fn millis(duration: Duration) -> u64 {
+    const LONGEST: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+    u64::try_from(duration.as_micros().div_ceil(1000)).map_or(LONGEST, |millis| millis.min(LONGEST))
+}
+
+fn head(state: u8, token: Token, fingerprint: &Fingerprint, on_crash: OnCrash, ttl: Duration) -> Vec<u8> {
+    let mut head = Vec::with_capacity(HEAD);
+    head.extend([FORMAT, state]);
+    head.put_u128(token.as_u128());
+    put_fingerprint(&mut head, fingerprint);
+    head.push(if on_crash == OnCrash::Rerun { b'R' } else { b'U' });
+    head.put_u64(millis(ttl));
+    head
+}
+
+fn put_fingerprint(bytes: &mut Vec<u8>, fingerprint: &Fingerprint) {
+    bytes.push(fingerprint.version());
+    bytes.extend(fingerprint.digest());
+}
+
+fn put_answer(bytes: &mut Vec<u8>, kept: &Kept) {
+    let body = kept.body().map_or(&[][..], |body| body);
+    bytes.put_u16(kept.status().as_u16());
+    bytes.push(u8::from(kept.body().is_some()));
+    bytes.put_u16(length(kept.headers().len()));
+    for (name, value) in kept.headers() {
+        bytes.put_u16(length(name.as_str().len()));
+        bytes.put_u32(length(value.len()));
+        bytes.extend(name.as_str().as_bytes());
+        bytes.extend(value.as_bytes());
+    }
+    bytes.put_u32(length(body.len()));
+    bytes.extend(body);
+}
+
+fn length<N: TryFrom<usize>>(length: usize) -> N {
+    N::try_from(length).ok().expect("header maps and kept bodies have bounds far below")
+}
+
+fn fields(rest: &mut Bytes) -> Option<HeaderMap> {
+    let count = rest.try_get_u16().ok()?;
+    let mut headers = HeaderMap::with_capacity(usize::from(count.min(64)));
+    for _ in 0..count {
+        let name_length = usize::from(rest.try_get_u16().ok()?);
+        let value_length = usize::try_from(rest.try_get_u32().ok()?).ok()?;
+        let name = HeaderName::from_bytes(&take(rest, name_length)?).ok()?;
+        headers.append(name, HeaderValue::from_maybe_shared(take(rest, value_length)?).ok()?);
+    }
+    Some(headers)
+}
+
+fn take(rest: &mut Bytes, length: usize) -> Option<Bytes> {
+    (length <= rest.len()).then(|| rest.split_to(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policies::idempotency::{Lease, RecordKey};
+
+    fn done(kept: Kept) -> Complete {
+        let lease = Lease { key: RecordKey::new([1; 16], [2; 16]), token: Token::from_u128(3) };
+        let (fingerprint, ttl) = (Fingerprint::new(1, [4; 32]), Duration::from_hours(24));
+        Complete { lease, fingerprint, outcome: Outcome::Response(kept), ttl }
+    }
+
+    fn response() -> Kept {
+        let mut headers = HeaderMap::new();
+        headers.insert("location", HeaderValue::from_static("/v1/payments/1"));
+        headers.append("link", HeaderValue::from_static("</a>"));
+        headers.append("link", HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value"));
+        Kept::restored(StatusCode::CREATED, headers, Some(Bytes::from_static(b"{\"a\":1}")))
+    }
+
+    #[test]
+    fn an_answer_comes_back_as_it_was() {
+        let without_body = Kept::restored(StatusCode::OK, HeaderMap::new(), None);
+        for kept in [response(), without_body] {
+            assert_eq!(super::kept(ended(&done(kept.clone()))), Some(kept));
+        }
+    }
+
+    #[test]
+    fn a_truncated_record_is_none() {
+        let record = ended(&done(response()));
+        for length in 0..record.len() {
+            assert_eq!(kept(record[..length].to_vec()), None, "{length} bytes");
+        }
+        assert_eq!(kept([record, vec![0]].concat()), None, "a byte too many");
+    }
+
+    #[test]
+    fn times_are_rounded_up_to_milliseconds() {
+        assert_eq!(millis(Duration::from_micros(1)), 1);
+        assert_eq!(millis(Duration::from_millis(300)), 300);
+        assert_eq!(millis(Duration::MAX), 3_153_600_000_000);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_bytes_there_are_reading_them_does_not_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop(kept(bytes.clone()));
+            let record = ended(&done(response()));
+            bytes.splice(0..0, record[..HEAD].iter().copied());
+            drop(kept(bytes));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+use core::fmt;
+use core::time::Duration;
+
+use redis::{Client, IntoConnectionInfo};
+
+use crate::settings;
+use crate::start::StartError;
+use crate::store::without_password;
+
+/// Where a Redis is, and how it is used.
+///
+/// ```
+/// use aplomb::store::{RedisConfig, Store};
+///
+/// let config = RedisConfig::new("redis://:secret@redis.internal:6379/0")?;
+/// let store = Store::redis(config);
+/// # Ok::<_, aplomb::StartError>(())
+/// ```
+#[derive(Clone)]
+pub struct RedisConfig {
+    client: Client,
+    shown: String,
+    /// The environment variable that says so, if one does.
+    variable: Option<&'static str>,
+    timeout: Duration,
+    accept_eviction: bool,
+}
+
+impl RedisConfig {
+    /// How long an operation may take, unless another time is chosen.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// The Redis at `redis://[[user]:password@]host[:port][/database]`, or at a socket of this
+    /// machine, `unix:///path`.
+    ///
+    /// # Errors
+    ///
+    /// If that is no such URL.
+    pub fn new(url: &str) -> Result<Self, StartError> {
+        Self::said_by(None, url)
+    }
+
+    fn said_by(variable: Option<&'static str>, url: &str) -> Result<Self, StartError> {
+        let shown = without_password(url);
+        match url.into_connection_info().and_then(Client::open) {
+            Ok(client) => {
+                let timeout = Self::DEFAULT_TIMEOUT;
+                Ok(Self { client, shown, variable, timeout, accept_eviction: false })
+            }
+            Err(error) => Err(start_error(variable, &shown, unusable(url, &error))),
+        }
+    }
+
+    /// As the environment has it: `url` is the value of this variable.
+    pub(crate) fn from_env(variable: &'static str, url: &str) -> Result<Self, StartError> {
+        let config = Self::said_by(Some(variable), url)?;
+        let accept_eviction = match settings::variable(EVICTION)?.as_deref() {
+            None => false,
+            Some("accept") => true,
+            Some(other) => return Err(StartError::variable(EVICTION, other, "accepted: accept")),
+        };
+        Ok(Self { accept_eviction, ..config })
+    }
+
+    /// How long an operation may take before its outcome counts as unknown.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Uses a Redis that may evict records of idempotency keys when its memory is full: a retry of
+    /// an evicted key has a second effect. `APLOMB_STORE_EVICTION=accept` says the same.
+    #[must_use]
+    pub fn accepting_eviction(mut self) -> Self {
+        self.accept_eviction = true;
+        self
+    }
+
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) const fn accepts_eviction(&self) -> bool {
+        self.accept_eviction
+    }
+
+    /// Something that is wrong with this Redis.
+    pub(super) fn error(&self, why: impl fmt::Display) -> StartError {
+        start_error(self.variable, &self.shown, why)
+    }
+
+    /// The URL as it may be shown.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+fn start_error(variable: Option<&str>, shown: &str, why: impl fmt::Display) -> StartError {
+    match variable {
+        Some(variable) => StartError::variable(variable, shown, why),
+        None => StartError::new(format!("{shown}: {why}")),
+    }
+}
+
+const EVICTION: &str = "APLOMB_STORE_EVICTION";
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("url", &self.shown)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+fn unusable(url: &str, error: &redis::RedisError) -> String {
+    if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+        return String::from(
+            "this build has no TLS; a proxy on this machine can speak it, with redis:// to the proxy",
+        );
+    }
+    let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+    let what = error.category().to_lowercase();
+    format!("{what}{detail}; expected redis://[[user]:password@]host[:port][/database]")
+}

@@ -1,0 +1,151 @@
+//! What a server tells of itself, and what of that keeps a service from starting.
+
+use std::collections::HashMap;
+
+/// The answer of `INFO`.
+#[derive(Debug)]
+pub(super) struct Info<'a>(HashMap<&'a str, &'a str>);
+
+/// What was found out about a server.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Findings {
+    /// What keeps a service from starting.
+    pub(super) errors: Vec<String>,
+    /// What an operator should know.
+    pub(super) warnings: Vec<String>,
+}
+
+const OLDEST: u32 = 7;
+
+impl<'a> Info<'a> {
+    pub(super) fn parse(text: &'a str) -> Self {
+        Self(text.lines().filter_map(|line| line.trim_end().split_once(':')).collect())
+    }
+
+    fn says(&self, field: &str, value: &str) -> bool {
+        self.0.get(field) == Some(&value)
+    }
+
+    fn version(&self) -> Option<(&'a str, u32)> {
+        let version = self.0.get("redis_version")?;
+        Some((version, version.split('.').next()?.parse().ok()?))
+    }
+
+    /// The policy by which a full server makes room, if it does.
+    fn evicts(&self) -> Option<&'a str> {
+        let bounded = !matches!(self.0.get("maxmemory"), None | Some(&"0"));
+        let policy = self.0.get("maxmemory_policy").filter(|policy| bounded && **policy != "noeviction");
+        policy.copied()
+    }
+
+    /// Whether a log of all writes is kept.
+    pub(super) fn keeps_a_log(&self) -> bool {
+        self.says("aof_enabled", "1")
+    }
+}
+
+/// Judges a server.
+pub(super) fn inspect(info: &Info<'_>, accept_eviction: bool) -> Findings {
+    let mut found = Findings::default();
+    match info.version() {
+        None => found.errors.push(String::from("this server tells no version; is it a Redis?")),
+        Some((version, major)) if major < OLDEST => {
+            found.errors.push(format!("Redis {version} is too old; {OLDEST} or newer is needed"));
+        }
+        Some(_) => {}
+    }
+    if info.says("redis_mode", "cluster") {
+        found.errors.push(String::from(
+            "this is a node of a Redis Cluster, which is not supported; name a single server",
+        ));
+    }
+    if info.says("redis_mode", "sentinel") {
+        found.errors.push(String::from("this is a Sentinel; name the server that it watches"));
+    }
+    if info.says("role", "slave") {
+        found.errors.push(String::from("this is a read-only replica; name its primary"));
+    }
+    if let Some(policy) = info.evicts() {
+        let evicts =
+            format!("this server evicts records when its memory is full (maxmemory-policy {policy})");
+        if accept_eviction {
+            found.warnings.push(format!("{evicts}: a retry of an evicted key has a second effect"));
+        } else {
+            found.errors.push(format!(
+                "{evicts}, so that a retry could have a second effect; set noeviction, or accept it with \
+                 APLOMB_STORE_EVICTION=accept"
+            ));
+        }
+    }
+    found
+}
+
+/// What an operator should know of how much is left after a restart; `save` is the setting, where
+/// the server tells it.
+pub(super) fn persistence(info: &Info<'_>, save: Option<&str>) -> Option<String> {
+    match save {
+        _ if info.keeps_a_log() => None,
+        Some("") => Some(String::from(
+            "the store keeps nothing over a restart: keys used before it can have a second effect; set appendonly yes",
+        )),
+        Some(_) => Some(String::from(
+            "the store keeps snapshots only: what was written since the last one is lost in a crash; set appendonly yes",
+        )),
+        None => Some(String::from(
+            "the store keeps no log of its writes (appendonly no): what a crash loses can have a second effect",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# Server\r\nredis_version:7.2.4\r\nredis_mode:standalone\r\n\r\n# Memory\r\nmaxmemory:0\r\n\
+        maxmemory_policy:noeviction\r\n# Replication\r\nrole:master\r\naof_enabled:1\r\n";
+
+    fn errors(from: &str, to: &str) -> Vec<String> {
+        inspect(&Info::parse(&GOOD.replace(from, to)), false).errors
+    }
+
+    #[test]
+    fn a_good_server_is_good() {
+        assert_eq!(inspect(&Info::parse(GOOD), false), Findings::default());
+        assert_eq!(persistence(&Info::parse(GOOD), None), None);
+    }
+
+    #[test]
+    fn each_fault_is_one_line() {
+        let cases = [
+            ("7.2.4", "6.2.14", "Redis 6.2.14 is too old"),
+            ("redis_version", "other", "tells no version"),
+            ("standalone", "cluster", "a node of a Redis Cluster"),
+            ("standalone", "sentinel", "a Sentinel"),
+            ("role:master", "role:slave", "read-only replica"),
+        ];
+        for (from, to, expected) in cases {
+            let errors = errors(from, to);
+            assert!(errors.len() == 1 && errors[0].contains(expected), "{to}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn a25_eviction_matters_where_memory_is_bounded() {
+        assert!(errors("noeviction", "allkeys-lru").is_empty(), "no bound");
+        assert!(errors("maxmemory:0", "maxmemory:100").is_empty(), "it refuses instead");
+        let evicting = GOOD.replace("maxmemory:0", "maxmemory:100").replace("noeviction", "allkeys-lru");
+        let refused = inspect(&Info::parse(&evicting), false);
+        assert!(refused.errors[0].contains("allkeys-lru") && refused.warnings.is_empty(), "{refused:?}");
+        let accepted = inspect(&Info::parse(&evicting), true);
+        assert!(accepted.errors.is_empty() && accepted.warnings.len() == 1, "{accepted:?}");
+    }
+
+    #[test]
+    fn a25_what_a_restart_loses_is_said() {
+        let info = GOOD.replace("aof_enabled:1", "aof_enabled:0");
+        let warning = |save| persistence(&Info::parse(&info), save).expect("a warning");
+        assert!(warning(Some("")).contains("nothing over a restart"));
+        assert!(warning(Some("3600 1")).contains("snapshots only"));
+        assert!(warning(None).contains("no log"));
+    }
+}

@@ -1,0 +1,40 @@
+use redis::Value;
+
+use super::RedisStore;
+use super::script::{Run, unexpected};
+use crate::clock::Timestamp;
+use crate::policies::rate_limit::{Acquired, Claim, LimitStore};
+use crate::store::{StoreError, StoreFuture};
+
+impl LimitStore for RedisStore {
+    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+        StoreFuture::later(self.take(claims))
+    }
+}
+
+impl RedisStore {
+    /// The script decides whether the claims fit; what that means for each bucket is read off here,
+    /// by the same arithmetic.
+    async fn take(&self, claims: &[Claim<'_>]) -> Result<Acquired, StoreError> {
+        let keys: Vec<String> = claims.iter().map(|claim| self.inner.keys.bucket(&claim.bucket)).collect();
+        let cost = |claim: &Claim<'_>| claim.quota.interval().saturating_mul(claim.cost);
+        let arguments: Vec<u64> =
+            claims.iter().flat_map(|claim| [cost(claim), claim.quota.window()]).collect();
+        let run = Run { keys: &keys, arguments: &arguments };
+        let answer = self.inner.scripts.acquire.run(&self.link, run, self.inner.timeout).await?;
+        let ahead = moments(&answer).filter(|ahead| ahead.len() == claims.len());
+        ahead
+            .map(|ahead| Acquired::of(claims, &ahead, Timestamp::default()))
+            .ok_or_else(|| unexpected(&answer))
+    }
+}
+
+/// The arrival times of the buckets, counted from the server's now.
+fn moments(answer: &Value) -> Option<Vec<Option<Timestamp>>> {
+    let Value::Array(values) = answer else { return None };
+    let moment = |value: &Value| match value {
+        Value::Int(micros) => u64::try_from(*micros).ok().map(|micros| Some(Timestamp::from_micros(micros))),
+        _ => None,
+    };
+    values.iter().map(moment).collect()
+}

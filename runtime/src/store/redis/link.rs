@@ -1,0 +1,221 @@
+//! One connection that all calls share, made anew when it is lost.
+//!
+//! A call that cannot be sent, because there is no connection, is told apart from one whose answer
+//! did not come: only the latter may have had an effect. A connection on which nothing at all was
+//! heard for a second while something was asked is given up: behind it the server may be stopped,
+//! or the network cut, without anybody having closed it.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, ServerErrorKind, Value};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It was not sent.
+    NotSent(String),
+    /// It was sent, and there is no answer.
+    NoAnswer(String),
+    /// The server refuses.
+    Refused(RedisError),
+}
+
+/// A way to the server. Clones share the connection.
+#[derive(Clone)]
+pub(super) struct Link {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    shown: String,
+    slot: Mutex<Slot>,
+    started: Instant,
+}
+
+enum Slot {
+    Up(Live),
+    Connecting(Attempt),
+    Down { retry_at: Instant, pause: Duration, why: Arc<str> },
+}
+
+type Attempt = Shared<BoxFuture<'static, Result<Live, Arc<str>>>>;
+
+/// A connection in use.
+#[derive(Clone)]
+struct Live {
+    connection: MultiplexedConnection,
+    /// When the oldest call was sent since which nothing was heard, in microseconds of the link;
+    /// 0 if there is none.
+    waiting_since: Arc<AtomicU64>,
+}
+
+/// How long a connection may be silent.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How long an attempt to connect may take.
+const ATTEMPT: Duration = Duration::from_secs(3);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Link {
+    /// A link that connects with its first call, in the runtime of that call.
+    pub(super) fn new(client: Client, shown: String) -> Self {
+        let (retry_at, pause, why) = (Instant::now(), Duration::ZERO, Arc::from("not connected yet"));
+        let slot = Mutex::new(Slot::Down { retry_at, pause, why });
+        Self { inner: Arc::new(Inner { client, shown, slot, started: Instant::now() }) }
+    }
+
+    /// The same server over a connection of its own.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.inner.client.clone(), self.inner.shown.clone())
+    }
+
+    /// Asks the server.
+    pub(super) async fn call(&self, command: &Cmd, within: Duration) -> Result<Value, Failure> {
+        let deadline = Instant::now() + within;
+        let live = match timeout_at(deadline, self.live()).await {
+            Ok(Ok(live)) => live,
+            Ok(Err(why)) => return Err(Failure::NotSent(why.to_string())),
+            Err(_) => return Err(Failure::NotSent(format!("no connection within {within:?}"))),
+        };
+        self.inner.asks(&live);
+        let mut connection = live.connection.clone();
+        match timeout_at(deadline, command.query_async(&mut connection)).await {
+            Ok(answer) => {
+                live.waiting_since.store(0, Ordering::Relaxed);
+                answer.map_err(|error| self.failed(&live, error))
+            }
+            Err(_) => {
+                if self.inner.is_silent(&live) {
+                    self.inner.lose(&live, "nothing was heard for a second");
+                }
+                Err(Failure::NoAnswer(format!("no answer within {within:?}")))
+            }
+        }
+    }
+
+    fn failed(&self, live: &Live, error: RedisError) -> Failure {
+        let lost = error.is_connection_dropped() || error.is_io_error() || error.is_unrecoverable_error();
+        if lost {
+            self.inner.lose(live, &error.to_string());
+            return Failure::NoAnswer(error.to_string());
+        }
+        // The name now leads to a replica; another connection may lead to the new primary.
+        if error.kind() == redis::ErrorKind::Server(ServerErrorKind::ReadOnly) {
+            self.inner.lose(live, "the server has become a replica");
+        }
+        Failure::Refused(error)
+    }
+
+    /// The connection, or the one that is being made; none while it is not time for an attempt.
+    async fn live(&self) -> Result<Live, Arc<str>> {
+        let attempt = match &mut *self.inner.slot() {
+            Slot::Up(live) => return Ok(live.clone()),
+            Slot::Connecting(attempt) => attempt.clone(),
+            Slot::Down { retry_at, why, .. } if Instant::now() < *retry_at => return Err(Arc::clone(why)),
+            slot @ Slot::Down { .. } => {
+                let attempt = self.attempt(slot.pause());
+                *slot = Slot::Connecting(attempt.clone());
+                attempt
+            }
+        };
+        attempt.await
+    }
+
+    /// Connects in a task of its own, which no caller that loses patience cancels.
+    fn attempt(&self, pause: Duration) -> Attempt {
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::spawn(async move {
+            let connected = timeout(ATTEMPT, connect(&inner.client)).await;
+            let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {ATTEMPT:?}")));
+            inner.settle(connected, pause)
+        });
+        task.map(|joined| joined.unwrap_or_else(|lost| Err(Arc::from(lost.to_string())))).boxed().shared()
+    }
+}
+
+impl Inner {
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn asks(&self, live: &Live) {
+        // Another call may be waiting longer; then its time counts.
+        let _ = live.waiting_since.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn is_silent(&self, live: &Live) -> bool {
+        let since = live.waiting_since.load(Ordering::Relaxed);
+        since != 0 && Duration::from_micros(self.now().saturating_sub(since)) >= SILENCE
+    }
+
+    /// Gives a connection up, unless another has taken its place.
+    fn lose(&self, lost: &Live, why: &str) {
+        let mut slot = self.slot();
+        if matches!(&*slot, Slot::Up(live) if Arc::ptr_eq(&live.waiting_since, &lost.waiting_since)) {
+            tracing::warn!(store = self.shown, why, "the connection to the store is lost");
+            *slot = Slot::Down { retry_at: Instant::now(), pause: Duration::ZERO, why: Arc::from(why) };
+        }
+    }
+
+    /// Notes how an attempt ended; after a failed one the next waits, ever longer.
+    fn settle(
+        &self,
+        connected: Result<MultiplexedConnection, String>,
+        pause: Duration,
+    ) -> Result<Live, Arc<str>> {
+        match connected {
+            Ok(connection) => {
+                let live = Live { connection, waiting_since: Arc::default() };
+                *self.slot() = Slot::Up(live.clone());
+                tracing::debug!(store = self.shown, "connected to the store");
+                Ok(live)
+            }
+            Err(why) => {
+                let why: Arc<str> = Arc::from(why);
+                let pause = (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+                let retry_at = Instant::now() + pause;
+                *self.slot() = Slot::Down { retry_at, pause, why: Arc::clone(&why) };
+                Err(why)
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn pause(&self) -> Duration {
+        match self {
+            Self::Down { pause, .. } => *pause,
+            Self::Up(_) | Self::Connecting(_) => Duration::ZERO,
+        }
+    }
+}
+
+/// A connection over which the server has answered.
+async fn connect(client: &Client) -> Result<MultiplexedConnection, String> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(1024);
+    let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+    let mut connection = connected.map_err(|error| error.to_string())?;
+    let ping = redis::cmd("PING").query_async::<()>(&mut connection).await;
+    ping.map(|()| connection).map_err(|error| error.to_string())
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Link").field(&self.inner.shown).finish()
+    }
+}

@@ -1,0 +1,105 @@
+//! Promises that many instances keep together, on one Redis 7 or newer (or Valkey).
+//!
+//! Every operation is one script, which Redis runs as one atomic step, by the server's own time.
+//! Keys are `ap1:<namespace>:{<caller>}:<what>`, with callers and idempotency keys as keyed hashes;
+//! every value begins with a format byte.
+//!
+//! | what | key ends in | value | expires |
+//! |---|---|---|---|
+//! | a record of an idempotency key | `i:<name>` | state, token, fingerprint; the answer | with its time to live; while it runs, a lease later |
+//! | the marker of a `begin` that was given up | `a:<token>` | | after a lease |
+//! | a bucket of a rate limit | `l:<limit>` | when it is full | when it is full |
+//! | the secret, where `APLOMB_SECRET` is not set | `secret`, without caller | 32 bytes | never |
+//!
+//! # When Redis fails
+//!
+//! All calls go over one connection, which is made anew when it is lost; leases are renewed over a
+//! second one. An operation takes at most a second ([`RedisConfig::with_timeout`]); while there is
+//! no connection, calls fail at once. Without Redis an idempotent request is a 503 and its handler does
+//! not run.
+//!
+//! Redis answers before its copies on disk and on replicas are written. A crash can lose the last
+//! second with `appendonly yes` and `appendfsync everysec`, and a fail-over what the replica had not
+//! got: a key whose record is lost has a second effect when it is retried. With `appendfsync always`
+//! a crash loses nothing that was answered; only a store that shares a transaction with the business
+//! data can promise effects exactly once.
+
+mod codec;
+mod config;
+mod inspect;
+mod keys;
+mod limits;
+mod link;
+mod open;
+mod records;
+mod script;
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+pub use self::config::RedisConfig;
+use self::keys::Keys;
+use self::link::Link;
+use self::script::Scripts;
+use crate::auth::Tags;
+use crate::secret::Secret;
+use crate::start::StartErrors;
+
+/// The facets of a store on one Redis. Clones share its connection.
+#[derive(Clone)]
+pub struct RedisStore {
+    inner: Arc<Inner>,
+    link: Link,
+}
+
+struct Inner {
+    keys: Keys,
+    scripts: Scripts,
+    timeout: Duration,
+}
+
+impl RedisStore {
+    /// Connects, and looks whether promises can be kept there. An API does this by itself when it
+    /// starts ([`Store::redis`](crate::store::Store::redis)); `namespace` is
+    /// [`Api::namespace`](crate::Api::namespace).
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the server: it does not answer, demands a password, is too old, a
+    /// replica, a part of a cluster, or evicts records.
+    pub async fn connect(
+        config: &RedisConfig,
+        namespace: &str,
+        secret: &Secret,
+    ) -> Result<Self, StartErrors> {
+        let link = open::open(config).await?;
+        Ok(Self::over(link, config, namespace, secret))
+    }
+
+    /// The same, with the secret that the server keeps where there is none.
+    pub(crate) async fn connect_with(
+        config: &RedisConfig,
+        namespace: &str,
+        secret: Option<Secret>,
+    ) -> Result<(Self, Secret), StartErrors> {
+        let link = open::open(config).await?;
+        let secret = match secret {
+            Some(secret) => secret,
+            None => open::shared_secret(&link, config, namespace).await?,
+        };
+        Ok((Self::over(link, config, namespace, &secret), secret))
+    }
+
+    fn over(link: Link, config: &RedisConfig, namespace: &str, secret: &Secret) -> Self {
+        let keys = Keys::new(namespace, Tags::new(secret, namespace));
+        let inner = Inner { keys, scripts: Scripts::new(), timeout: config.timeout() };
+        Self { inner: Arc::new(inner), link }
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("link", &self.link).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,147 @@
+use core::time::Duration;
+use std::sync::Arc;
+
+use redis::Value;
+
+use super::script::{Run, Script, malformed, unexpected};
+use super::{RedisStore, codec};
+use crate::policies::idempotency::{
+    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey,
+};
+use crate::store::{StoreError, StoreFuture};
+
+impl IdempotencyStore for RedisStore {
+    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
+        StoreFuture::later(self.begin_record(begin))
+    }
+
+    fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>> {
+        StoreFuture::later(self.renew(leases, lease))
+    }
+
+    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed> {
+        StoreFuture::later(self.complete_record(complete))
+    }
+
+    fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()> {
+        StoreFuture::later(self.abort_record(lease, marker))
+    }
+
+    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
+        StoreFuture::later(self.write_record_off(lease, ttl))
+    }
+
+    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
+        StoreFuture::later(self.resolve_record(key, response, ttl))
+    }
+
+    fn for_heartbeat(&self) -> Option<Arc<dyn IdempotencyStore>> {
+        Some(Arc::new(Self { inner: Arc::clone(&self.inner), link: self.link.another() }))
+    }
+}
+
+impl RedisStore {
+    async fn begin_record(&self, begin: &Begin) -> Result<Begun, StoreError> {
+        let keys = [self.inner.keys.record(&begin.key), self.inner.keys.marker(&begin.key, begin.token)];
+        let (record, fingerprints) = (codec::running(begin), codec::fingerprints(begin));
+        let life = text(codec::millis(begin.lease) + codec::millis(begin.ttl));
+        let arguments: [&[u8]; 3] = [&record, &fingerprints, life.as_bytes()];
+        match self.ask(&self.inner.scripts.begin, &keys, &arguments).await? {
+            Value::Int(0) => Ok(Begun::Started),
+            Value::Int(3) => Ok(Begun::Mismatch),
+            Value::Int(4) => Ok(Begun::Aborted),
+            found => self::found(found, &keys[0]),
+        }
+    }
+
+    async fn complete_record(&self, complete: &Complete) -> Result<Completed, StoreError> {
+        let keys = [self.inner.keys.record(&complete.lease.key)];
+        let (record, ttl) = (codec::ended(complete), text(codec::millis(complete.ttl).max(1)));
+        match self.ask(&self.inner.scripts.complete, &keys, &[&record, ttl.as_bytes()]).await? {
+            Value::Int(0) => Ok(Completed::Written),
+            found => self::found(found, &keys[0]).map(Completed::Lost),
+        }
+    }
+
+    async fn abort_record(&self, lease: Lease, marker: Duration) -> Result<(), StoreError> {
+        let keys = [self.inner.keys.record(&lease.key), self.inner.keys.marker(&lease.key, lease.token)];
+        let (token, marker) = (lease.token.as_u128().to_be_bytes(), text(codec::millis(marker)));
+        match self.ask(&self.inner.scripts.abort, &keys, &[&token, marker.as_bytes()]).await? {
+            Value::Int(0) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// In batches, so that no call holds the server up.
+    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        let mut renewed = Vec::with_capacity(leases.len());
+        for batch in leases.chunks(BATCH) {
+            renewed.extend(self.renew_batch(batch, lease).await?);
+        }
+        Ok(renewed)
+    }
+
+    async fn renew_batch(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        let keys: Vec<String> = leases.iter().map(|lease| self.inner.keys.record(&lease.key)).collect();
+        let mut arguments = vec![text(codec::millis(lease)).into_bytes()];
+        arguments.extend(leases.iter().map(|lease| lease.token.as_u128().to_be_bytes().to_vec()));
+        let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+        let run = Run { keys: &keys, arguments: &arguments };
+        // A beat that comes too late for its lease is of no use.
+        let within = self.inner.timeout.min(lease / 3);
+        let answer = self.inner.scripts.heartbeat.run(&self.link, run, within).await?;
+        let Value::Array(values) = &answer else { return Err(unexpected(&answer)) };
+        if values.len() != leases.len() {
+            return Err(unexpected(&answer));
+        }
+        Ok(values.iter().map(|value| *value == Value::Int(1)).collect())
+    }
+
+    async fn write_record_off(&self, lease: Lease, ttl: Duration) -> Result<bool, StoreError> {
+        let keys = [self.inner.keys.record(&lease.key)];
+        let (token, ttl) = (lease.token.as_u128().to_be_bytes(), text(codec::millis(ttl).max(1)));
+        yes(self.ask(&self.inner.scripts.write_off, &keys, &[&token, ttl.as_bytes()]).await?)
+    }
+
+    async fn resolve_record(
+        &self,
+        key: RecordKey,
+        response: Option<Kept>,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let keys = [self.inner.keys.record(&key)];
+        let answer = response.as_ref().map(codec::answer).unwrap_or_default();
+        let ttl = text(codec::millis(ttl).max(1));
+        yes(self.ask(&self.inner.scripts.resolve, &keys, &[&answer, ttl.as_bytes()]).await?)
+    }
+
+    async fn ask(&self, script: &Script, keys: &[String], arguments: &[&[u8]]) -> Result<Value, StoreError> {
+        script.run(&self.link, Run { keys, arguments }, self.inner.timeout).await
+    }
+}
+
+/// Leases renewed by one call.
+const BATCH: usize = 256;
+
+/// What a request meets where another run has the record.
+fn found(answer: Value, key: &str) -> Result<Begun, StoreError> {
+    match answer {
+        Value::Int(1) => Ok(Begun::InFlight),
+        Value::Int(2) => Ok(Begun::Unknown),
+        Value::BulkString(record) => codec::kept(record)
+            .map(Begun::Done)
+            .ok_or_else(|| malformed(key.to_owned(), "the answer is damaged, or of another version")),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn yes(answer: Value) -> Result<bool, StoreError> {
+    match answer {
+        Value::Int(number) => Ok(number == 1),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn text(number: u64) -> String {
+    number.to_string()
+}

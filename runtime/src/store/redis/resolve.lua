@@ -1,0 +1,27 @@
+#!lua flags=allow-oom
+-- Decides a record whose outcome is unknown.
+-- KEYS: the record.
+-- ARGV: the answer, empty to make the record absent; its time to live in milliseconds.
+-- Gives: 1 if it was unknown, else 0.
+local head = redis.call('GETRANGE', KEYS[1], 0, 59)
+if head == '' then
+    return 0
+end
+if #head < 60 or string.byte(head) ~= 1 then
+    return redis.error_reply('MALFORMED ' .. KEYS[1])
+end
+local state = string.sub(head, 2, 2)
+if state == 'R' and string.sub(head, 52, 52) ~= 'R' then
+    if redis.call('PTTL', KEYS[1]) <= struct.unpack('>I8', head, 53) then
+        state = 'U'
+    end
+end
+if state ~= 'U' then
+    return 0
+end
+if ARGV[1] == '' then
+    redis.call('DEL', KEYS[1])
+else
+    redis.call('SET', KEYS[1], '\1D' .. string.sub(head, 3) .. ARGV[1], 'PX', ARGV[2])
+end
+return 1

@@ -1,0 +1,111 @@
+use core::time::Duration;
+
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
+
+use super::link::{Failure, Link};
+use crate::store::StoreError;
+
+/// A script that the server runs as one atomic step.
+#[derive(Debug)]
+pub(super) struct Script {
+    source: &'static str,
+    /// The SHA-1 by which the server remembers it.
+    hash: String,
+}
+
+/// Every operation's script.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    pub(super) acquire: Script,
+    pub(super) begin: Script,
+    pub(super) complete: Script,
+    pub(super) abort: Script,
+    pub(super) heartbeat: Script,
+    pub(super) write_off: Script,
+    pub(super) resolve: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            acquire: Script::new(include_str!("acquire.lua")),
+            begin: Script::new(include_str!("begin.lua")),
+            complete: Script::new(include_str!("complete.lua")),
+            abort: Script::new(include_str!("abort.lua")),
+            heartbeat: Script::new(include_str!("heartbeat.lua")),
+            write_off: Script::new(include_str!("write_off.lua")),
+            resolve: Script::new(include_str!("resolve.lua")),
+        }
+    }
+}
+
+/// The keys and arguments of a run.
+pub(super) struct Run<'a, A> {
+    pub(super) keys: &'a [String],
+    pub(super) arguments: &'a [A],
+}
+
+impl Script {
+    fn new(source: &'static str) -> Self {
+        Self { source, hash: redis::Script::new(source).get_hash().to_owned() }
+    }
+
+    /// Runs the script. A server that does not know it (it was restarted, or its scripts were
+    /// flushed) has not run it, and gets its source.
+    pub(super) async fn run<A: ToRedisArgs>(
+        &self,
+        link: &Link,
+        run: Run<'_, A>,
+        within: Duration,
+    ) -> Result<Value, StoreError> {
+        let known = command("EVALSHA", &self.hash, &run);
+        let answer = match link.call(&known, within).await {
+            Err(Failure::Refused(error)) if is(&error, ServerErrorKind::NoScript) => {
+                link.call(&command("EVAL", self.source, &run), within).await
+            }
+            answer => answer,
+        };
+        answer.map_err(|failure| failed(failure, run.keys))
+    }
+}
+
+fn command<A: ToRedisArgs>(name: &str, script: &str, run: &Run<'_, A>) -> Cmd {
+    let mut command = redis::cmd(name);
+    command.arg(script).arg(run.keys.len()).arg(run.keys).arg(run.arguments);
+    command
+}
+
+fn is(error: &RedisError, kind: ServerErrorKind) -> bool {
+    error.kind() == ErrorKind::Server(kind)
+}
+
+/// What a failure means for the operation.
+fn failed(failure: Failure, keys: &[String]) -> StoreError {
+    let error = match failure {
+        Failure::NotSent(why) => return StoreError::Unreachable(why),
+        Failure::NoAnswer(why) => return StoreError::Unavailable(why),
+        Failure::Refused(error) => error,
+    };
+    let first = || keys.first().cloned().unwrap_or_default();
+    match error.code() {
+        Some("MALFORMED") => malformed(
+            error.detail().map_or_else(first, str::to_owned),
+            "the value is damaged, or of another version",
+        ),
+        Some("WRONGTYPE") => malformed(first(), "the key is of another type"),
+        Some("OOM") => StoreError::Full,
+        // Anything else could have come up in the middle of a script.
+        Some("ERR") | None => StoreError::Unavailable(error.to_string()),
+        Some(_) => StoreError::Unreachable(error.to_string()),
+    }
+}
+
+/// An answer that no script of this version gives.
+pub(super) fn unexpected(answer: &Value) -> StoreError {
+    StoreError::Unavailable(format!("an unexpected answer: {answer:?}"))
+}
+
+/// A value that this version does not read.
+pub(super) fn malformed(key: String, why: &str) -> StoreError {
+    StoreError::Malformed { key, why: why.to_owned() }
+}
