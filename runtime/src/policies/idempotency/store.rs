@@ -207,6 +207,30 @@ pub struct Begin {
 }
 
 impl Begin {
+    /// A request that wants to run under this key.
+    pub const fn new(
+        key: RecordKey,
+        fingerprint: Fingerprint,
+        token: Token,
+        lease: Duration,
+        on_crash: OnCrash,
+        ttl: Duration,
+    ) -> Self {
+        Self { key, fingerprint, earlier: Vec::new(), token, lease, on_crash, ttl }
+    }
+
+    /// The same request, known by these fingerprints, too.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: Vec<Fingerprint>) -> Self {
+        self.earlier = earlier;
+        self
+    }
+
+    /// The hold that the run gets on its record.
+    pub const fn lease(&self) -> Lease {
+        Lease { key: self.key, token: self.token }
+    }
+
     /// Whether a record with this fingerprint is of the same request.
     pub fn is_same(&self, recorded: &Fingerprint) -> bool {
         self.fingerprint == *recorded || self.earlier.contains(recorded)
@@ -234,6 +258,13 @@ pub struct Complete {
     pub outcome: Outcome,
     /// How long.
     pub ttl: Duration,
+}
+
+impl Complete {
+    /// The outcome of a run, to be kept for `ttl`.
+    pub const fn new(lease: Lease, fingerprint: Fingerprint, outcome: Outcome, ttl: Duration) -> Self {
+        Self { lease, fingerprint, outcome, ttl }
+    }
 }
 
 /// How a run ended.

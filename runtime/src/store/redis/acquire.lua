@@ -9,7 +9,7 @@ local ahead, fits = {}, true
 for i, key in ipairs(KEYS) do
     local value, arrival = redis.pcall('GET', key), now
     if value then
-        arrival = type(value) == 'string' and string.byte(value) == 1 and tonumber(string.sub(value, 2))
+        arrival = type(value) == 'string' and tonumber(string.match(value, '^\1(%d+)$'))
         if not arrival then
             return redis.error_reply('MALFORMED ' .. key)
         end
