@@ -12,7 +12,7 @@ use crate::endpoint::Entry;
 use crate::pipeline::{EndpointService, Mounted, Run, Shared};
 use crate::policies::idempotency::{Heart, IdempotencyPolicy, Identities};
 use crate::policies::paginate::Cursors;
-use crate::policies::rate_limit::Limits;
+use crate::policies::rate_limit::{Limits, Overrides};
 use crate::policies::version;
 use crate::secret::Secret;
 use crate::settings;
@@ -29,6 +29,7 @@ pub(super) struct Settings {
     namespace: String,
     lease: Duration,
     max_run: Duration,
+    overrides: Overrides,
 }
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(300);
@@ -47,6 +48,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let namespace = errors.collect(check::namespace(self));
         let lease = errors.collect(self.lease_setting());
         let max_run = errors.collect(self.max_run_setting());
+        let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
         Some(Settings {
             facets: facets?,
             secret_is_lost: secret.as_ref().is_some_and(Option::is_none),
@@ -54,6 +56,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             namespace: namespace?,
             lease: lease?,
             max_run: max_run?,
+            overrides: overrides?,
         })
     }
 
@@ -92,7 +95,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         for entry in self.routes.into_entries() {
             let run = run(entry, state.clone());
             for route in version::routes(entry.spec, newest) {
-                let limits = errors.collect(Limits::new(entry.spec, &settings.namespace)).flatten();
+                let limits = Limits::new(entry.spec, &settings.overrides, &settings.namespace);
+                let limits = errors.collect(limits).flatten();
                 let mounted = Mounted {
                     spec: entry.spec,
                     route: route.clone(),

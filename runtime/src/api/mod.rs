@@ -28,6 +28,7 @@ use crate::store::Store;
 /// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors, hides record keys | random |
 /// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
 /// | `APLOMB_MAX_RUN` | how long a hung handler does | `15min` |
+/// | `APLOMB_LIMITS` | rates of [named limits](crate::policies::rate_limit#changed-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
 pub struct Api<S> {
     name: String,
     namespace: Option<String>,

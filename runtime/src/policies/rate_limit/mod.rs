@@ -19,6 +19,20 @@
 //! With several limits the `X-` fields speak for the one that refuses for the longest, else for the
 //! one with the fewest tokens left.
 //!
+//! # Changed by operators
+//!
+//! A limit with a name can be set in the environment, without a new build: where endpoints declare
+//! `rate_limit("100/min", name = "payments")`,
+//!
+//! ```text
+//! APLOMB_LIMITS=payments=1000/min,login=5/min:burst=20
+//! ```
+//!
+//! lets a thousand requests a minute through. The rate is written as in the attribute. The burst is
+//! what `:burst=` says; else the declared one, if the attribute says `burst = …`; else as many as
+//! the new rate has. Cost, `by` and algorithm stay. A name that no endpoint declares, a name given
+//! twice, a wrong rate, and a burst below an endpoint's cost keep the service from starting.
+//!
 //! ```
 //! use core::time::Duration;
 //! use aplomb::policies::rate_limit::{Quota, decide};
@@ -35,7 +49,9 @@ mod address;
 mod decide;
 mod fields;
 mod limits;
+mod overrides;
 mod quota;
+mod rate;
 mod spec;
 pub(crate) mod stage;
 mod store;
@@ -45,6 +61,7 @@ mod tests;
 pub(crate) use address::counted;
 pub use decide::{Decision, Reading, decide, peek};
 pub(crate) use limits::{Limits, impossible};
+pub(crate) use overrides::Overrides;
 pub use quota::Quota;
 pub use spec::{Algorithm, LimitBy, RateLimitSpec};
 pub use store::{Acquired, Bucket, Claim, LimitStore, Subject};
