@@ -145,6 +145,7 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         ("APLOMB_HEADER_TIMEOUT", "0s"),
         ("APLOMB_API_KEYS", "bob,alice:short"),
         ("APLOMB_LIMITS", "payments=fast,payment=1000/min"),
+        ("APLOMB_INSTANCES", "many"),
         ("PAYMENTS_DB", "/nonexistent/payments.sqlite"),
     ]);
     let errors = errors(&output);
@@ -161,6 +162,7 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         "error: APLOMB_LIMITS=\"payments=fast,payment=1000/min\": entry `payments=fast`: `fast` is no rate; expected",
         "error: APLOMB_LIMITS=\"payments=fast,payment=1000/min\": entry `payment=1000/min`: no endpoint names a limit \
          `payment`; expected one of `payments`",
+        "error: APLOMB_INSTANCES=\"many\": expected a whole number, 1 to 10000",
         "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",
     ];
     for start in expected {

@@ -12,7 +12,7 @@ use crate::endpoint::Entry;
 use crate::pipeline::{EndpointService, Mounted, Run, Shared};
 use crate::policies::idempotency::{Heart, IdempotencyPolicy, Identities};
 use crate::policies::paginate::Cursors;
-use crate::policies::rate_limit::{Limits, Overrides};
+use crate::policies::rate_limit::{Guard, Instances, Limits, Overrides};
 use crate::policies::version;
 use crate::secret::Secret;
 use crate::settings;
@@ -30,6 +30,7 @@ pub(super) struct Settings {
     lease: Duration,
     max_run: Duration,
     overrides: Overrides,
+    instances: Instances,
 }
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(300);
@@ -49,6 +50,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let lease = errors.collect(self.lease_setting());
         let max_run = errors.collect(self.max_run_setting());
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
+        let instances = errors.collect(self.instances.map_or_else(Instances::from_env, Instances::new));
         Some(Settings {
             facets: facets?,
             secret_is_lost: secret.as_ref().is_some_and(Option::is_none),
@@ -57,6 +59,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             lease: lease?,
             max_run: max_run?,
             overrides: overrides?,
+            instances: instances?,
         })
     }
 
@@ -118,6 +121,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     fn shared(&self, settings: &Settings, errors: &mut StartErrors) -> Shared {
         Shared {
             facets: settings.facets.clone(),
+            limits: Guard::new(Arc::clone(&settings.facets.limits), settings.instances),
             identities: Identities::new(&settings.secret, &settings.namespace),
             cursors: Cursors::new(&settings.secret, &settings.namespace),
             auth: self.auth.clone(),
