@@ -1,9 +1,12 @@
 //! Rate limits: the fields of every response, and the 429.
 
 use core::time::Duration;
+use std::sync::Arc;
 
+use aplomb::policies::rate_limit::{Acquired, Claim, LimitStore};
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::store::{MemoryRecords, StoreError, StoreFuture};
 use http::StatusCode;
 
 use crate::app::{ALICE, App, BOB, Bench};
@@ -202,20 +205,6 @@ async fn b06_a_request_that_is_refused_before_its_limits_tells_what_is_left() {
     assert_eq!(without_key.number("x-ratelimit-remaining"), 2, "and it took nothing");
 }
 
-#[tokio::test]
-async fn limits_that_cannot_be_asked_let_nothing_through() {
-    let bench = bench().await;
-    bench.limits.break_down(true);
-    let reply = get(&bench, "/slow", ALICE).await;
-    assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
-    assert_eq!(reply.header("ratelimit"), None);
-    let reply = bench.client.post("/both").bearer(ALICE).key("k").json("1").send().await;
-    reply.problem(503, "STORE_UNAVAILABLE");
-    assert_eq!(bench.app.effects(), 0);
-    bench.limits.break_down(false);
-    assert_eq!(get(&bench, "/slow", ALICE).await.status, 200);
-}
-
 /// A dear one beside a slow one.
 #[endpoint(
     get = "/uneven",
@@ -243,4 +232,145 @@ async fn b06_the_versions_of_an_endpoint_share_its_limit() {
     assert_eq!(get(&bench, "/v1/versions", ALICE).await.status, 200);
     assert_eq!(get(&bench, "/v2/versions", ALICE).await.status, 200);
     assert_eq!(get(&bench, "/v1/versions", ALICE).await.status, 429);
+}
+
+/// So rare that no token comes back while a test runs.
+#[endpoint(get = "/rare", rate_limit("4/day"))]
+async fn rare() {}
+
+/// As rare, and idempotent.
+#[endpoint(post = "/rare", idempotent, rate_limit("3/day"), handle = rare_post)]
+async fn post_rare(State(app): State<App>, _: String) {
+    app.effect();
+}
+
+async fn rare_bench(instances: u32) -> Bench {
+    Bench::start_with(routes![rare, rare_post], |api| api.instances(instances)).await
+}
+
+/// Whether a response tells anything of limits.
+fn tells(reply: &Reply) -> bool {
+    reply.headers.keys().any(|name| name.as_str().contains("ratelimit"))
+}
+
+/// What a request gets from four a day, while the store is out.
+async fn local(bench: &Bench) -> u16 {
+    let reply = get(bench, "/rare", ALICE).await;
+    assert!(!tells(&reply), "{:?}", reply.headers);
+    reply.status.as_u16()
+}
+
+#[tokio::test]
+async fn b15_limits_are_decided_locally_while_the_store_is_down() {
+    let bench = rare_bench(1).await;
+    bench.limits.break_down(true);
+    for _ in 0..4 {
+        assert_eq!(local(&bench).await, 200);
+    }
+    let refused = get(&bench, "/rare", ALICE).await;
+    let problem = refused.problem(429, "RATE_LIMITED");
+    assert_eq!(problem["violated-policies"][0]["name"], "default");
+    assert!((21_000..=21_600).contains(&refused.number("retry-after")), "a quarter of a day");
+    assert!(!tells(&refused));
+    assert_eq!(get(&bench, "/rare", BOB).await.status, 200, "each caller has a bucket");
+}
+
+#[tokio::test]
+async fn b15_each_instance_decides_its_share() {
+    let bench = rare_bench(2).await;
+    bench.limits.break_down(true);
+    for status in [200, 200, 429, 429] {
+        assert_eq!(local(&bench).await, status);
+    }
+}
+
+#[tokio::test]
+async fn b15_limits_are_decided_locally_while_the_store_is_slow() {
+    let bench = rare_bench(1).await;
+    bench.limits.hang(true);
+    for status in [200, 200, 200, 200, 429] {
+        assert_eq!(local(&bench).await, status);
+    }
+}
+
+#[tokio::test]
+async fn b15_an_answer_that_fails_once_is_no_outage() {
+    let bench = rare_bench(1).await;
+    bench.limits.break_down(true);
+    assert_eq!(local(&bench).await, 200);
+    bench.limits.break_down(false);
+    assert_eq!(get(&bench, "/rare", ALICE).await.number("x-ratelimit-remaining"), 3);
+}
+
+#[tokio::test]
+async fn b15_the_store_decides_again_when_it_is_back() {
+    let bench = rare_bench(1).await;
+    bench.limits.break_down(true);
+    for _ in 0..3 {
+        assert_eq!(local(&bench).await, 200);
+    }
+    bench.limits.break_down(false);
+    let back = async {
+        while !tells(&get(&bench, "/rare", ALICE).await) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), back).await.expect("a second and one request");
+    assert_eq!(get(&bench, "/rare", ALICE).await.number("x-ratelimit-remaining"), 2);
+}
+
+#[tokio::test]
+async fn b15_a_request_under_a_key_is_decided_locally_once() {
+    let bench = rare_bench(1).await;
+    bench.limits.break_down(true);
+    let post = async |key: &str, body: String| {
+        bench.client.post("/rare").bearer(ALICE).key(key).body(body).send().await
+    };
+    // Small bodies are read before the limits decide, and large ones after.
+    for (key, length) in [("a", 1), ("b", 70_000), ("c", 1)] {
+        let reply = post(key, "x".repeat(length)).await;
+        assert!(reply.status == 200 && !tells(&reply), "{key}");
+    }
+    for (key, length) in [("d", 1), ("e", 70_000)] {
+        let refused = post(key, "x".repeat(length)).await;
+        refused.problem(429, "RATE_LIMITED");
+        assert!(!tells(&refused));
+    }
+    assert_eq!(bench.app.effects(), 3);
+}
+
+#[tokio::test]
+async fn b15_a_request_that_is_refused_before_its_limits_tells_nothing_while_the_store_is_out() {
+    let bench = rare_bench(1).await;
+    for slow in [false, true] {
+        bench.limits.break_down(!slow);
+        bench.limits.hang(slow);
+        let without_key = bench.client.post("/rare").bearer(ALICE).send().await;
+        without_key.problem(400, "IDEMPOTENCY_KEY_MISSING");
+        assert!(!tells(&without_key));
+    }
+}
+
+/// A store of limits that is there and refuses.
+#[derive(Debug)]
+struct Full;
+
+impl LimitStore for Full {
+    fn acquire<'a>(&'a self, _: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+        StoreFuture::ready(Err(StoreError::Full))
+    }
+}
+
+#[tokio::test]
+async fn b15_a_store_that_refuses_lets_nothing_through() {
+    let store = Store::new(Arc::new(Full), Arc::new(MemoryRecords::new()));
+    let bench = Bench::start_with(routes![rare, rare_post], |api| api.store(store)).await;
+    for _ in 0..4 {
+        let reply = get(&bench, "/rare", ALICE).await;
+        assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
+        assert!(!tells(&reply));
+    }
+    let reply = bench.client.post("/rare").bearer(ALICE).key("k").body("x").send().await;
+    reply.problem(503, "STORE_UNAVAILABLE");
+    assert_eq!(bench.app.effects(), 0);
 }

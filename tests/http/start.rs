@@ -83,6 +83,12 @@ async fn authentication_and_its_absence_exclude_each_other() {
     assert_eq!(errors, ["the API says both Api::auth(…) and Api::open(); remove one"]);
 }
 
+#[tokio::test]
+async fn b15_a_number_of_instances_that_cannot_be_is_said() {
+    let errors = errors(Api::new("Test", routes![guarded]).open().instances(0)).await;
+    assert_eq!(errors, ["Api::instances(0): expected 1 to 10000 instances"]);
+}
+
 #[derive(Deserialize)]
 struct Aliased {
     #[expect(dead_code, reason = "only its names matter")]

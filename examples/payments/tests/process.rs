@@ -14,7 +14,13 @@ struct Process {
 
 impl Process {
     fn start() -> Self {
-        let child = command().stdout(Stdio::piped()).spawn().expect("the service's binary");
+        Self::start_with(&[])
+    }
+
+    fn start_with(settings: &[(&str, &str)]) -> Self {
+        let mut command = command();
+        let child = command.envs(settings.iter().copied()).stdout(Stdio::piped()).spawn();
+        let child = child.expect("the service's binary");
         let mut service = Self { child, address: String::new(), said: Vec::new() };
         let output = BufReader::new(service.child.stdout.take().expect("its output"));
         for line in output.lines() {
@@ -138,6 +144,8 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         ("APLOMB_SHUTDOWN_GRACE", "1 minute"),
         ("APLOMB_HEADER_TIMEOUT", "0s"),
         ("APLOMB_API_KEYS", "bob,alice:short"),
+        ("APLOMB_LIMITS", "payments=fast,payment=1000/min"),
+        ("APLOMB_INSTANCES", "many"),
         ("PAYMENTS_DB", "/nonexistent/payments.sqlite"),
     ]);
     let errors = errors(&output);
@@ -151,6 +159,10 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         "error: APLOMB_HEADER_TIMEOUT=\"0s\": expected at least 1ms",
         "error: APLOMB_API_KEYS=\"…\": entry 1: expected caller:key",
         "error: APLOMB_API_KEYS=\"…\": entry 2: expected caller:key",
+        "error: APLOMB_LIMITS=\"payments=fast,payment=1000/min\": entry `payments=fast`: `fast` is no rate; expected",
+        "error: APLOMB_LIMITS=\"payments=fast,payment=1000/min\": entry `payment=1000/min`: no endpoint names a limit \
+         `payment`; expected one of `payments`",
+        "error: APLOMB_INSTANCES=\"many\": expected a whole number, 1 to 10000",
         "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",
     ];
     for start in expected {
@@ -165,6 +177,42 @@ fn a_lease_that_is_too_short_is_refused() {
         errors(&run(&[("APLOMB_LEASE", "299ms")])),
         ["error: APLOMB_LEASE=\"299ms\": expected at least 300ms"]
     );
+}
+
+#[test]
+fn operators_change_limits_by_their_names() {
+    for (settings, limit, policy) in [
+        (&[][..], "100", "\"payments\";q=100;w=60"),
+        (&[("APLOMB_LIMITS", "payments=1000/min")], "1000", "\"payments\";q=1000;w=60"),
+        (&[("APLOMB_LIMITS", "payments=1000/h:burst=50")], "50", "\"payments\";q=50;w=180"),
+    ] {
+        let service = Process::start_with(settings);
+        let response = payment(&service.address);
+        assert_eq!(field(&response, "x-ratelimit-limit"), Some(limit), "{response}");
+        assert_eq!(field(&response, "ratelimit-policy"), Some(policy), "{response}");
+        let remaining: u64 = limit.parse().expect("a number");
+        assert_eq!(
+            field(&response, "x-ratelimit-remaining"),
+            Some(&*(remaining - 1).to_string()),
+            "{response}"
+        );
+    }
+}
+
+/// What the service answers to a payment of nothing.
+fn payment(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    let head = "POST /v1/payments HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk_test_alice\r\nidempotency-key: k\r\n\
+                content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+    stream.write_all(head.as_bytes()).expect("a request");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    assert!(response.starts_with("HTTP/1.1 422"), "{response}");
+    response
+}
+
+fn field<'a>(response: &'a str, name: &str) -> Option<&'a str> {
+    response.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::endpoint::Entry;
 use crate::pipeline::{EndpointService, Mounted, Run, Shared};
 use crate::policies::idempotency::{Heart, IdempotencyPolicy, Identities};
 use crate::policies::paginate::Cursors;
-use crate::policies::rate_limit::Limits;
+use crate::policies::rate_limit::{Guard, Instances, Limits, Overrides};
 use crate::policies::version;
 use crate::secret::Secret;
 use crate::settings;
@@ -29,6 +29,8 @@ pub(super) struct Settings {
     namespace: String,
     lease: Duration,
     max_run: Duration,
+    overrides: Overrides,
+    instances: Instances,
 }
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(300);
@@ -73,6 +75,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let namespace = errors.collect(check::namespace(self));
         let lease = errors.collect(self.lease_setting());
         let max_run = errors.collect(self.max_run_setting());
+        let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
+        let instances = errors.collect(self.instances.map_or_else(Instances::from_env, Instances::new));
         let opened = match (&namespace, &secret) {
             (Some(namespace), Some(secret)) => {
                 errors.collect(self.store.open(namespace, secret.clone()).await)
@@ -88,6 +92,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             namespace: namespace?,
             lease: lease?,
             max_run: max_run?,
+            overrides: overrides?,
+            instances: instances?,
         })
     }
 
@@ -122,7 +128,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         for entry in self.routes.into_entries() {
             let run = run(entry, state.clone());
             for route in version::routes(entry.spec, newest) {
-                let limits = errors.collect(Limits::new(entry.spec, &settings.namespace)).flatten();
+                let limits = Limits::new(entry.spec, &settings.overrides, &settings.namespace);
+                let limits = errors.collect(limits).flatten();
                 let mounted = Mounted {
                     spec: entry.spec,
                     route: route.clone(),
@@ -144,6 +151,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     fn shared(&self, settings: &Settings, errors: &mut StartErrors) -> Shared {
         Shared {
             facets: settings.facets.clone(),
+            limits: Guard::new(Arc::clone(&settings.facets.limits), settings.instances),
             identities: Identities::new(&settings.secret, &settings.namespace),
             cursors: Cursors::new(&settings.secret, &settings.namespace),
             auth: self.auth.clone(),

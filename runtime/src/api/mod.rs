@@ -28,6 +28,8 @@ use crate::store::Store;
 /// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors, hides record keys | random |
 /// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
 /// | `APLOMB_MAX_RUN` | how long a hung handler does | `15min` |
+/// | `APLOMB_INSTANCES` | how many instances share the limits, for [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
+/// | `APLOMB_LIMITS` | rates of [named limits](crate::policies::rate_limit#changed-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
 pub struct Api<S> {
     name: String,
     namespace: Option<String>,
@@ -41,6 +43,7 @@ pub struct Api<S> {
     body_limit: u64,
     lease: Option<Duration>,
     max_run: Option<Duration>,
+    instances: Option<u32>,
     tracker: TaskTracker,
 }
 
@@ -67,6 +70,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             body_limit: Self::DEFAULT_BODY_LIMIT,
             lease: None,
             max_run: None,
+            instances: None,
             tracker: TaskTracker::new(),
         }
     }
@@ -142,6 +146,15 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn max_run(mut self, max_run: Duration) -> Self {
         self.max_run = Some(max_run);
+        self
+    }
+
+    /// How many instances of the service run, in place of `APLOMB_INSTANCES`; 1 to 10,000. While the
+    /// store is slow or down, each decides by so many times slower
+    /// [limits](crate::policies::rate_limit#while-the-store-is-slow-or-down).
+    #[must_use]
+    pub fn instances(mut self, instances: u32) -> Self {
+        self.instances = Some(instances);
         self
     }
 

@@ -13,7 +13,7 @@ use crate::auth::{Authenticate, Caller, Failures};
 use crate::endpoint::AnswerFuture;
 use crate::policies::idempotency::{Heart, IdempotencySpec, Identities};
 use crate::policies::paginate::{Cursors, PaginationPolicy};
-use crate::policies::rate_limit::Limits;
+use crate::policies::rate_limit::{Guard, Limits};
 use crate::spec::{Access, EndpointSpec};
 use crate::store::Facets;
 
@@ -24,6 +24,8 @@ pub(crate) type Run = Arc<dyn Fn(Request) -> AnswerFuture + Send + Sync>;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) facets: Facets,
+    /// The facet of limits, and what decides while it is out.
+    pub(crate) limits: Guard,
     pub(crate) identities: Identities,
     pub(crate) cursors: Cursors,
     pub(crate) auth: Option<Arc<dyn Authenticate>>,

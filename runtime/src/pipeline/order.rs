@@ -67,7 +67,8 @@ struct Exchange {
     readings: Readings,
 }
 
-/// What the limits said: noted here, or by the task of a run under a key.
+/// What the limits said: noted here, or by the task of a run under a key. Nothing, where they were
+/// asked and this instance decided alone.
 enum Readings {
     None,
     Here(Vec<Reading>),

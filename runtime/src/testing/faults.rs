@@ -1,3 +1,4 @@
+use core::future::pending;
 use core::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,22 +115,29 @@ impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     }
 }
 
-/// A store of limits that fails while it is told to.
+/// A store of limits that fails, or does not answer, while it is told to.
 #[derive(Debug, Clone)]
 pub struct FaultyLimits<L> {
     inner: L,
     broken: Arc<AtomicBool>,
+    hanging: Arc<AtomicBool>,
 }
 
 impl<L: LimitStore> FaultyLimits<L> {
     /// A store that does what `inner` does.
     pub fn new(inner: L) -> Self {
-        Self { inner, broken: Arc::default() }
+        Self { inner, broken: Arc::default(), hanging: Arc::default() }
     }
 
     /// Fails every call until it is called with `false`.
     pub fn break_down(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
+    }
+
+    /// Leaves every call without an answer until it is called with `false`; those that were left by
+    /// then never get one.
+    pub fn hang(&self, hanging: bool) {
+        self.hanging.store(hanging, Ordering::SeqCst);
     }
 }
 
@@ -137,6 +145,9 @@ impl<L: LimitStore> LimitStore for FaultyLimits<L> {
     fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
         if self.broken.load(Ordering::SeqCst) {
             return StoreFuture::ready(Err(StoreError::Unavailable(String::from("it was told to fail"))));
+        }
+        if self.hanging.load(Ordering::SeqCst) {
+            return StoreFuture::later(pending());
         }
         self.inner.acquire(claims)
     }

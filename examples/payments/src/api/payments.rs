@@ -14,7 +14,7 @@ pub struct Filter {
 }
 
 /// Pays from an account of the caller into another one, of anybody, in the same currency.
-#[endpoint(post = "/payments", version = 1, idempotent, rate_limit = "100/min")]
+#[endpoint(post = "/payments", version = 1, idempotent, rate_limit("100/min", name = "payments"))]
 pub async fn create_payment(
     State(app): State<App>,
     caller: Caller,

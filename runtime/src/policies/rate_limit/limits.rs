@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::address::counted;
 use super::decide::Reading;
 use super::fields::{self, Label};
+use super::overrides::Overrides;
 use super::quota::Quota;
 use super::spec::{LimitBy, RateLimitSpec};
 use super::store::{Acquired, Bucket, Claim, Subject};
@@ -35,12 +36,17 @@ struct Rule {
 
 impl Limits {
     /// The limits of an endpoint, whatever its versions; `None` without any.
-    pub(crate) fn new(spec: &EndpointSpec, namespace: &str) -> Result<Option<Self>, StartError> {
+    pub(crate) fn new(
+        spec: &EndpointSpec,
+        overrides: &Overrides,
+        namespace: &str,
+    ) -> Result<Option<Self>, StartError> {
         if spec.rate_limits.is_empty() {
             return Ok(None);
         }
         let mut limits = Self { rules: Vec::new(), labels: Vec::new(), policy: HeaderValue::from_static("") };
         for (index, limit) in spec.rate_limits.iter().enumerate() {
+            let limit = &overrides.apply(limit);
             let quota = Quota::of(limit).ok_or_else(|| impossible(spec))?;
             let identity = identity(spec, limit, namespace, index);
             limits.rules.push(Rule { id: number(&identity), quota, cost: limit.cost, by: limit.by });

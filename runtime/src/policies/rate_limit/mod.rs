@@ -19,6 +19,37 @@
 //! With several limits the `X-` fields speak for the one that refuses for the longest, else for the
 //! one with the fewest tokens left.
 //!
+//! # Changed by operators
+//!
+//! A limit with a name can be set in the environment, without a new build: where endpoints declare
+//! `rate_limit("100/min", name = "payments")`,
+//!
+//! ```text
+//! APLOMB_LIMITS=payments=1000/min,login=5/min:burst=20
+//! ```
+//!
+//! lets a thousand requests a minute through. The rate is written as in the attribute. The burst is
+//! what `:burst=` says; else the declared one, where it differs from the declared rate's number;
+//! else as many as the new rate has. Cost, `by` and algorithm stay. A name that no endpoint
+//! declares, a name given twice, a wrong rate, and a burst below an endpoint's cost keep the service
+//! from starting.
+//!
+//! # While the store is slow or down
+//!
+//! An answer of the store is waited for 250 ms. Where none comes, the instance decides by itself, in
+//! its memory, at its share of the limit: the rate divided by the number of instances that
+//! `APLOMB_INSTANCES` or [`Api::instances`](crate::Api::instances) says (1 unless it is set), the
+//! burst divided and rounded up, and never below what the request costs. After three such answers in
+//! a row the store is left alone for a second; then one request tries it while the others are still
+//! decided by the instance, until it answers. The log says when this begins, why, and when it ends.
+//!
+//! What an instance decides by itself has none of the fields above, for they would be true of one
+//! instance only; a 429 still has `Retry-After`. A store that answers with a refusal (it is full, or
+//! holds what cannot be read) is a 503 `STORE_UNAVAILABLE`.
+//!
+//! With one instance set and several running, each of them lets the whole rate through while the
+//! store is out.
+//!
 //! ```
 //! use core::time::Duration;
 //! use aplomb::policies::rate_limit::{Quota, decide};
@@ -32,10 +63,15 @@
 //! ```
 
 mod address;
+mod breaker;
 mod decide;
 mod fields;
+mod guard;
+mod instances;
 mod limits;
+mod overrides;
 mod quota;
+mod rate;
 mod spec;
 pub(crate) mod stage;
 mod store;
@@ -44,7 +80,10 @@ mod tests;
 
 pub(crate) use address::counted;
 pub use decide::{Decision, Reading, decide, peek};
+pub(crate) use guard::Guard;
+pub(crate) use instances::Instances;
 pub(crate) use limits::{Limits, impossible};
+pub(crate) use overrides::Overrides;
 pub use quota::Quota;
 pub use spec::{Algorithm, LimitBy, RateLimitSpec};
 pub use store::{Acquired, Bucket, Claim, LimitStore, Subject};

@@ -30,6 +30,14 @@ impl Quota {
             .filter(|quota| spec.cost > 0 && spec.cost <= quota.burst)
     }
 
+    /// The share of one of `instances` that decide by themselves: so many times slower, with its part
+    /// of the burst, rounded up to whole tokens and to the `cost` of a request.
+    pub(crate) fn share(self, instances: u64, cost: u64) -> Self {
+        let burst = self.burst.div_ceil(instances).max(cost);
+        let interval = self.interval.saturating_mul(instances).min(LONGEST / burst);
+        Self { interval, burst }
+    }
+
     /// Microseconds a token.
     pub const fn interval(self) -> u64 {
         self.interval
@@ -62,6 +70,21 @@ mod tests {
     #[test]
     fn b03_the_time_of_a_token_is_rounded_up() {
         assert_eq!(Quota::new(7, Duration::from_secs(1), 7).expect("valid").interval(), 142_858);
+    }
+
+    #[test]
+    fn b15_a_share_is_slower_and_smaller_and_still_pays_a_request() {
+        let quota = Quota::new(100, Duration::from_mins(1), 100).expect("valid");
+        assert_eq!(quota.share(1, 1), quota);
+        assert_eq!(quota.share(3, 1), Quota { interval: 1_800_000, burst: 34 });
+        assert_eq!(quota.share(10_000, 1), Quota { interval: 6_000_000_000, burst: 1 });
+        assert_eq!(quota.share(50, 7), Quota { interval: 30_000_000, burst: 7 });
+    }
+
+    #[test]
+    fn b15_the_share_of_the_slowest_limit_still_refills() {
+        let quota = Quota::new(1, Duration::from_micros(LONGEST / 2), 2).expect("valid");
+        assert!(quota.share(10_000, 2).window() <= LONGEST);
     }
 
     #[test]

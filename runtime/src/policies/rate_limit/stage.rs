@@ -3,20 +3,18 @@
 use super::decide::Reading;
 use crate::pipeline::Context;
 use crate::problem::{Problem, registry};
+use crate::store::StoreError;
 
-/// Takes what the request costs from its limits; `note` gets their state either way. Without
-/// limits nothing is asked.
+/// Takes what the request costs from its limits; `note` gets their state either way, which is empty
+/// where this instance decided alone. Without limits nothing is asked.
 pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
     let Some(limits) = &context.mounted().limits else { return Ok(()) };
     let claims = limits.claims(context);
-    match context.shared().facets.limits.acquire(&claims).await {
-        Err(error) => Err(Problem::new(&registry::STORE_UNAVAILABLE).with_cause(&error)),
-        Ok(acquired) => {
-            let refusal = (!acquired.admitted).then(|| limits.refusal(&acquired));
-            note(acquired.readings);
-            refusal.map_or(Ok(()), Err)
-        }
-    }
+    let decided = context.shared().limits.acquire(&claims).await.map_err(|error| unavailable(&error))?;
+    let acquired = decided.acquired();
+    let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
+    note(decided.into_readings());
+    refusal.map_or(Ok(()), Err)
 }
 
 /// The limits' state, without taking anything: for a request that was refused before its limits
@@ -26,6 +24,9 @@ pub(crate) async fn peek(context: &Context) -> Option<Vec<Reading>> {
     for claim in &mut claims {
         claim.cost = 0;
     }
-    let acquired = context.shared().facets.limits.acquire(&claims).await.ok()?;
-    Some(acquired.readings)
+    context.shared().limits.peek(&claims).await
+}
+
+fn unavailable(error: &StoreError) -> Problem {
+    Problem::new(&registry::STORE_UNAVAILABLE).with_cause(error)
 }

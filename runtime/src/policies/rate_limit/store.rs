@@ -22,6 +22,9 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// **Crash** before: nothing was taken. After, with the answer lost: the tokens are taken and
     /// the request was not served; buckets refill by themselves.
+    ///
+    /// **Late**: an answer that takes longer than 250 ms is waited for no more, and its future
+    /// dropped; that is as good as a lost answer.
     fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired>;
 }
 

@@ -1,0 +1,245 @@
+use std::sync::atomic::AtomicUsize;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use super::super::breaker::PAUSE;
+use super::super::quota::Quota;
+use super::super::store::{Bucket, Subject};
+use super::*;
+use crate::store::StoreFuture;
+use crate::testing::{FaultyLimits, TestClock};
+
+/// Counts how often it is asked, and answers as it is told.
+#[derive(Debug)]
+struct Asked {
+    calls: AtomicUsize,
+    refusal: Option<StoreError>,
+    inner: MemoryLimits,
+}
+
+impl LimitStore for Asked {
+    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        match &self.refusal {
+            Some(error) => StoreFuture::ready(Err(error.clone())),
+            None => self.inner.acquire(claims),
+        }
+    }
+}
+
+/// A guard, with all that a test moves.
+struct Bench {
+    guard: Guard,
+    store: FaultyLimits<Arc<Asked>>,
+    asked: Arc<Asked>,
+    clock: TestClock,
+}
+
+fn bench(instances: u32) -> Bench {
+    refusing(None, instances)
+}
+
+fn refusing(refusal: Option<StoreError>, instances: u32) -> Bench {
+    let clock = TestClock::new();
+    let inner = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
+    let asked = Arc::new(Asked { calls: AtomicUsize::new(0), refusal, inner });
+    let store = FaultyLimits::new(Arc::clone(&asked));
+    let instances = Instances::new(instances).expect("a number of instances");
+    let guard = Guard::by(Arc::new(clock.clone()), Arc::new(store.clone()), instances);
+    Bench { guard, store, asked, clock }
+}
+
+/// One of 10 tokens, of which one comes back every second.
+fn claim() -> Claim<'static> {
+    let quota = Quota::new(1, Duration::from_secs(1), 10).expect("valid");
+    Claim { bucket: Bucket { limit: 1, subject: Subject::Everyone }, quota, cost: 1 }
+}
+
+impl Bench {
+    async fn decided(&self) -> Decided {
+        self.guard.acquire(&[claim()]).await.expect("a decision")
+    }
+
+    async fn is_local(&self) -> bool {
+        matches!(self.decided().await, Decided::Locally(_))
+    }
+
+    fn calls(&self) -> usize {
+        self.asked.calls.load(Ordering::SeqCst)
+    }
+
+    /// Breaks the store down, and lets three requests find out.
+    async fn go_local(&self) {
+        self.store.break_down(true);
+        for _ in 0..3 {
+            assert!(self.is_local().await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn b15_a_store_that_is_well_decides() {
+    let bench = bench(1);
+    let Decided::ByStore(acquired) = bench.decided().await else { panic!("the store is well") };
+    assert!(acquired.admitted);
+    assert_eq!(acquired.readings[0].remaining, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b15_an_answer_is_waited_for_250_ms_three_times_and_then_no_more() {
+    let bench = bench(1);
+    bench.store.hang(true);
+    for waited in [250, 250, 250, 0, 0] {
+        let start = Instant::now();
+        assert!(bench.is_local().await);
+        // Tokio's timers are exact to a millisecond.
+        assert!(start.elapsed().abs_diff(Duration::from_millis(waited)) <= Duration::from_millis(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b15_after_a_second_one_of_many_probes() {
+    let bench = bench(1);
+    bench.store.hang(true);
+    for _ in 0..3 {
+        assert!(bench.is_local().await);
+    }
+    bench.clock.advance(PAUSE);
+    let waits = join_all((0..16).map(|_| async {
+        let start = Instant::now();
+        assert!(bench.is_local().await);
+        start.elapsed() >= PATIENCE
+    }));
+    assert_eq!(waits.await.into_iter().filter(|waited| *waited).count(), 1);
+    bench.store.hang(false);
+    assert!(bench.is_local().await, "the probe failed: another second");
+    bench.clock.advance(PAUSE);
+    assert!(!bench.is_local().await);
+    assert!(!bench.is_local().await, "a good answer ends it");
+    assert_eq!(bench.calls(), 2);
+}
+
+#[test]
+fn b15_of_many_threads_one_probes() {
+    let bench = bench(1);
+    for _ in 0..3 {
+        bench.guard.failed(Pass::Request, &"a test");
+    }
+    bench.clock.advance(PAUSE);
+    let probes = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let passed = (0..1000).filter(|_| bench.guard.admit().is_some()).count();
+                probes.fetch_add(passed, Ordering::SeqCst);
+            });
+        }
+    });
+    assert_eq!(probes.into_inner(), 1);
+}
+
+#[tokio::test]
+async fn b15_two_failures_are_local_and_the_store_is_asked_on() {
+    let bench = bench(1);
+    bench.store.break_down(true);
+    assert!(bench.is_local().await && bench.is_local().await);
+    bench.store.break_down(false);
+    assert!(!bench.is_local().await);
+    bench.store.break_down(true);
+    assert!(bench.is_local().await && bench.is_local().await);
+    bench.store.break_down(false);
+    assert!(!bench.is_local().await, "not in a row");
+}
+
+#[tokio::test]
+async fn b15_a_local_limit_is_an_instances_share_of_it() {
+    let bench = bench(4);
+    bench.store.break_down(true);
+    for _ in 0..3 {
+        assert!(bench.decided().await.acquired().admitted, "a quarter of ten, rounded up");
+    }
+    let refused = bench.decided().await;
+    assert!(!refused.acquired().admitted);
+    assert_eq!(refused.acquired().readings[0].wait, Some(Duration::from_secs(4)));
+    assert!(refused.into_readings().is_empty());
+    bench.clock.advance(Duration::from_secs(4));
+    assert!(bench.decided().await.acquired().admitted);
+}
+
+#[tokio::test]
+async fn b15_a_refusal_of_the_store_is_no_outage() {
+    let malformed = StoreError::Malformed { key: String::from("k"), why: String::from("of tomorrow") };
+    for error in [StoreError::Full, malformed] {
+        let bench = refusing(Some(error.clone()), 1);
+        for calls in 1..10 {
+            assert_eq!(bench.guard.acquire(&[claim()]).await, Err(error.clone()));
+            assert_eq!(bench.calls(), calls);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b15_nothing_is_peeked_at_while_the_store_is_out() {
+    let bench = bench(1);
+    assert!(bench.guard.peek(&[Claim { cost: 0, ..claim() }]).await.is_some());
+    bench.store.hang(true);
+    for waited in [true, true, true, false] {
+        let start = Instant::now();
+        assert_eq!(bench.guard.peek(&[Claim { cost: 0, ..claim() }]).await, None);
+        assert_eq!(start.elapsed() >= PATIENCE, waited);
+    }
+    bench.store.hang(false);
+    bench.clock.advance(PAUSE);
+    assert_eq!(bench.guard.peek(&[Claim { cost: 0, ..claim() }]).await, None, "it does not probe");
+    assert_eq!(bench.calls(), 1);
+}
+
+/// Keeps how loud each event was.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<Level>>>);
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().ends_with("rate_limit::guard")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().expect("no panic").push(*event.metadata().level());
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn b15_each_turn_is_said_once() {
+    let log = Log::default();
+    let _said = tracing::subscriber::set_default(log.clone());
+    let bench = bench(1);
+    for _ in 0..2 {
+        bench.go_local().await;
+        for _ in 0..5 {
+            bench.clock.advance(PAUSE);
+            assert!(bench.is_local().await);
+        }
+        assert_eq!(bench.guard.decided_locally.load(Ordering::SeqCst), 8);
+        bench.store.break_down(false);
+        bench.clock.advance(PAUSE);
+        assert!(!bench.is_local().await && !bench.is_local().await);
+        assert_eq!(bench.guard.decided_locally.load(Ordering::SeqCst), 0);
+    }
+    let said = log.0.lock().expect("no panic").clone();
+    assert_eq!(said, [Level::WARN, Level::INFO, Level::WARN, Level::INFO]);
+}
