@@ -22,11 +22,16 @@
 //! }
 //! # fn main() {}
 //! ```
+//!
+//! With the feature `redis` there is also `RedisServer`, a Redis server of the test's own that can be
+//! paused, killed and started again.
 
 mod clock;
 mod faults;
 pub mod idempotency;
 pub mod limits;
+#[cfg(feature = "redis")]
+mod redis;
 mod server;
 
 use core::time::Duration;
@@ -35,6 +40,8 @@ use futures_util::future::{BoxFuture, ready};
 
 pub use clock::TestClock;
 pub use faults::{Fault, FaultyLimits, FaultyRecords, Operation};
+#[cfg(feature = "redis")]
+pub use redis::{RedisServer, Reply};
 pub use server::TestServer;
 
 /// Lets a store's time pass.

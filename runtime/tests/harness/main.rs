@@ -1,0 +1,3 @@
+//! What the Redis server for tests does.
+
+mod redis_server;
