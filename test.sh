@@ -14,6 +14,7 @@ need() { # need <command> <Debian package>
 
 need python3 python3
 need cc gcc
+need redis-server redis-server
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 
 cargo nextest run --workspace "$@"

@@ -22,11 +22,18 @@
 //! }
 //! # fn main() {}
 //! ```
+//!
+//! With the feature `redis` there are also `RedisServer`, a Redis server of the test's own that can be
+//! paused, killed and started again, and `Proxy`, a connection to it that delays, loses and breaks.
 
 mod clock;
 mod faults;
 pub mod idempotency;
 pub mod limits;
+#[cfg(feature = "redis")]
+mod proxy;
+#[cfg(feature = "redis")]
+mod redis;
 mod server;
 
 use core::time::Duration;
@@ -35,6 +42,10 @@ use futures_util::future::{BoxFuture, ready};
 
 pub use clock::TestClock;
 pub use faults::{Fault, FaultyLimits, FaultyRecords, Operation};
+#[cfg(feature = "redis")]
+pub use proxy::Proxy;
+#[cfg(feature = "redis")]
+pub use redis::{RedisServer, Reply};
 pub use server::TestServer;
 
 /// Lets a store's time pass.

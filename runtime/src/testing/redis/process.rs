@@ -1,0 +1,174 @@
+use core::fmt;
+use core::time::Duration;
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use super::directory::Directory;
+use super::reply::{self, Reply};
+
+/// A process that runs `redis-server`. Killed when dropped, whatever state it is in.
+#[derive(Debug)]
+pub(super) struct Process(Child);
+
+/// Why there is no server.
+#[derive(Debug)]
+pub(super) enum Down {
+    /// The program is not there.
+    Missing,
+    /// Somebody else listens on the port.
+    PortTaken,
+    /// It did not come up; the end of its log.
+    Failed(String),
+}
+
+impl Process {
+    /// Starts a server on the data that is there, and returns once it answers.
+    pub(super) fn start(
+        directory: &Directory,
+        address: SocketAddr,
+        options: &[String],
+    ) -> Result<Self, Down> {
+        let mut process = Self::spawn(directory, address, options).map_err(|error| Down::of_spawn(&error))?;
+        let up = until(|| process.has_ended() || process.answers(address)) && !process.has_ended();
+        if up { Ok(process) } else { Err(Down::of_log(directory.end_of_log())) }
+    }
+
+    fn spawn(directory: &Directory, address: SocketAddr, options: &[String]) -> io::Result<Self> {
+        let log = File::create(directory.log())?;
+        Command::new("redis-server")
+            .args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()])
+            .args(OPTIONS)
+            .args(options)
+            .current_dir(directory.data())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .map(Self)
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Stops it, and returns once it stands still.
+    #[track_caller]
+    pub(super) fn pause(&self) {
+        self.signal("STOP");
+        assert!(until(|| self.is_paused() != Some(false)), "redis-server did not stop");
+    }
+
+    /// Lets it go on.
+    #[track_caller]
+    pub(super) fn resume(&self) {
+        self.signal("CONT");
+        assert!(until(|| self.is_paused() != Some(true)), "redis-server did not go on");
+    }
+
+    /// Every shell has `kill`, where the program of that name may be missing.
+    #[track_caller]
+    fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.id());
+        let status = Command::new("sh").args(["-c", &kill]).status();
+        assert!(status.is_ok_and(|status| status.success()), "'{kill}' failed");
+    }
+
+    /// Whether it stands still, where the system tells.
+    fn is_paused(&self) -> Option<bool> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).ok()?;
+        let (_, after_name) = stat.rsplit_once(')')?;
+        Some(after_name.trim_start().starts_with('T'))
+    }
+
+    fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// Whether it is this process that answers, and not another one on the port.
+    fn answers(&self, address: SocketAddr) -> bool {
+        match reply::ask(address, &["PING"], GLANCE) {
+            Ok(Reply::Status(pong)) if pong == "PONG" => self.is_at(address),
+            Ok(Reply::Error(error)) => error.starts_with("NOAUTH"),
+            _ => false,
+        }
+    }
+
+    fn is_at(&self, address: SocketAddr) -> bool {
+        let own = format!("process_id:{}", self.id());
+        match reply::ask(address, &["INFO", "server"], GLANCE) {
+            Ok(Reply::Bytes(info)) => info.split(u8::is_ascii_whitespace).any(|line| line == own.as_bytes()),
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Down {
+    fn of_spawn(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+
+    fn of_log(log: String) -> Self {
+        if log.contains("Address already in use") { Self::PortTaken } else { Self::Failed(log) }
+    }
+}
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str(
+                "redis-server is not on the PATH: install it, such as with 'apt-get install redis-server'",
+            ),
+            Self::PortTaken => f.write_str("somebody else listens on the port of this redis-server"),
+            Self::Failed(log) => write!(f, "redis-server did not come up:\n{log}"),
+        }
+    }
+}
+
+/// Waits for a condition; `false` if it did not come about in time.
+fn until(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::sleep(POLL);
+    }
+    true
+}
+
+/// A write is on the disk before it is answered; there are no snapshots beside.
+const OPTIONS: [&str; 10] = [
+    "--daemonize",
+    "no",
+    "--loglevel",
+    "warning",
+    "--save",
+    "",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+];
+
+/// What a process does when told, it does within this time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one look at a starting server may take.
+const GLANCE: Duration = Duration::from_secs(1);
+
+const POLL: Duration = Duration::from_millis(3);

@@ -1,0 +1,286 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use aplomb::testing::{Proxy, RedisServer, Reply};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+const LIMIT: Duration = Duration::from_secs(10);
+const NEVER: Duration = Duration::from_hours(1);
+
+struct Client(TcpStream);
+
+impl Client {
+    async fn connect(address: SocketAddr) -> Self {
+        let stream = timeout(LIMIT, TcpStream::connect(address)).await;
+        let stream = stream.expect("in time").expect("a connection");
+        stream.set_nodelay(true).expect("a connection");
+        Self(stream)
+    }
+
+    async fn send(&mut self, command: &str) {
+        self.0.write_all(command.as_bytes()).await.expect("it is sent");
+    }
+
+    async fn expect(&mut self, reply: &str) {
+        let mut read = vec![0; reply.len()];
+        timeout(LIMIT, self.0.read_exact(&mut read)).await.expect("in time").expect("a reply");
+        assert_eq!(String::from_utf8_lossy(&read), reply);
+    }
+
+    async fn ping(&mut self) {
+        self.send("PING\r\n").await;
+        self.expect("+PONG\r\n").await;
+    }
+
+    /// All that comes until the connection ends; it may end by a reset.
+    async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let _ = timeout(LIMIT, self.0.read_to_end(&mut rest)).await.expect("an end in time");
+        rest
+    }
+
+    async fn expect_end(&mut self) {
+        assert_eq!(self.rest().await, b"");
+    }
+}
+
+async fn start() -> (RedisServer, Proxy) {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address()).await;
+    (server, proxy)
+}
+
+async fn connect(proxy: &Proxy) -> Client {
+    Client::connect(proxy.address()).await
+}
+
+async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// How many clients the server has, other than the one that asks.
+fn clients(server: &RedisServer) -> usize {
+    match server.command(&["CLIENT", "LIST"]) {
+        Reply::Bytes(list) => list.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count() - 1,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn it_forwards() {
+    let (server, proxy) = start().await;
+    assert_eq!(proxy.url(), format!("redis://127.0.0.1:{}", proxy.address().port()));
+    let mut client = connect(&proxy).await;
+    client.ping().await;
+    let long = "x".repeat(1 << 20);
+    client.send(&format!("*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n${}\r\n{long}\r\n", long.len())).await;
+    client.expect("+OK\r\n").await;
+    client.send("GET key\r\n").await;
+    client.expect(&format!("${}\r\n{long}\r\n", long.len())).await;
+    assert_eq!(server.command(&["STRLEN", "key"]), Reply::Integer(1 << 20));
+}
+
+#[tokio::test]
+async fn an_end_goes_through_both_ways() {
+    let (server, proxy) = start().await;
+    let mut client = connect(&proxy).await;
+    client.ping().await;
+    drop(client);
+    eventually("the server sees that the client is gone", || clients(&server) == 0).await;
+
+    let mut client = connect(&proxy).await;
+    client.send("PING\r\nQUIT\r\n").await;
+    assert_eq!(client.rest().await, b"+PONG\r\n+OK\r\n");
+}
+
+#[tokio::test]
+async fn without_a_server_connections_end() {
+    let (server, proxy) = start().await;
+    let mut client = connect(&proxy).await;
+    client.ping().await;
+    server.kill();
+    client.expect_end().await;
+    connect(&proxy).await.expect_end().await;
+    server.restart();
+    connect(&proxy).await.ping().await;
+}
+
+#[tokio::test]
+async fn replies_are_delayed_in_their_order() {
+    let (_server, proxy) = start().await;
+    let mut client = connect(&proxy).await;
+    proxy.delay(Duration::from_millis(200));
+    let sent = Instant::now();
+    client.ping().await;
+    assert!(sent.elapsed() >= Duration::from_millis(200));
+
+    client.send("ECHO 1\r\n").await;
+    eventually("it is sent", || proxy.requests() == 2).await;
+    proxy.delay(Duration::ZERO);
+    client.send("ECHO 2\r\n").await;
+    client.expect("$1\r\n1\r\n$1\r\n2\r\n").await;
+}
+
+#[tokio::test]
+async fn what_is_delayed_is_done_and_comes_before_the_end() {
+    let (server, proxy) = start().await;
+    proxy.delay(Duration::from_millis(200));
+    let mut client = connect(&proxy).await;
+    client.send("SET key 1\r\nQUIT\r\n").await;
+    let done = || server.command(&["GET", "key"]) == Reply::bytes("1");
+    eventually("the request is not delayed", done).await;
+    assert_eq!(client.rest().await, b"+OK\r\n+OK\r\n");
+}
+
+#[tokio::test]
+async fn swallowed_replies_are_lost_and_the_requests_done() {
+    let (server, proxy) = start().await;
+    let mut client = connect(&proxy).await;
+    client.ping().await;
+    proxy.swallow_replies(true);
+    client.send("SET key 1\r\nQUIT\r\n").await;
+    client.expect_end().await;
+    assert_eq!(server.command(&["GET", "key"]), Reply::bytes("1"));
+
+    proxy.swallow_replies(false);
+    connect(&proxy).await.ping().await;
+}
+
+#[tokio::test]
+async fn replies_under_way_are_swallowed_too() {
+    let (server, proxy) = start().await;
+    proxy.delay(Duration::from_secs(1));
+    let mut client = connect(&proxy).await;
+    client.send("SET key 1\r\nQUIT\r\n").await;
+    eventually("it is done", || server.command(&["EXISTS", "key"]) == Reply::Integer(1)).await;
+    // Lets the reply reach the proxy; one that comes later is lost all the same.
+    sleep(Duration::from_millis(50)).await;
+    proxy.swallow_replies(true);
+    client.expect_end().await;
+}
+
+#[tokio::test]
+async fn nothing_comes_after_a_lost_reply() {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let proxy = Proxy::start(server.local_addr().expect("an address")).await;
+    let mut client = connect(&proxy).await;
+    let (mut replying, _) = timeout(LIMIT, server.accept()).await.expect("in time").expect("a client");
+    proxy.swallow_replies(true);
+    // More than all buffers between hold, so that the proxy has met some of it.
+    let long = vec![b'x'; 32 << 20];
+    timeout(LIMIT, replying.write_all(&long)).await.expect("in time").expect("it is sent");
+    proxy.swallow_replies(false);
+    client.expect_end().await;
+}
+
+#[tokio::test]
+async fn swallowed_requests_are_lost_and_close_their_connections() {
+    let (server, proxy) = start().await;
+    let (mut losing, mut other) = (connect(&proxy).await, connect(&proxy).await);
+    losing.ping().await;
+    other.ping().await;
+    proxy.swallow_requests(true);
+    losing.send("SET key 1\r\n").await;
+    eventually("it is swallowed", || proxy.requests_named("SET") == 1).await;
+    proxy.swallow_requests(false);
+    losing.expect_end().await;
+    other.ping().await;
+    assert_eq!(server.command(&["EXISTS", "key"]), Reply::Integer(0));
+}
+
+#[tokio::test]
+async fn a_cut_ends_what_is_open() {
+    let (server, proxy) = start().await;
+    let mut open = [connect(&proxy).await, connect(&proxy).await];
+    for client in &mut open {
+        client.ping().await;
+    }
+    assert_eq!(clients(&server), 2);
+    proxy.cut().await;
+    for client in &mut open {
+        client.expect_end().await;
+    }
+    eventually("the server sees the end", || clients(&server) == 0).await;
+    connect(&proxy).await.ping().await;
+}
+
+#[tokio::test]
+async fn a_cut_ends_what_hangs() {
+    let (server, proxy) = start().await;
+    proxy.delay(NEVER);
+    let (mut delayed, mut unanswered) = (connect(&proxy).await, connect(&proxy).await);
+    delayed.send("PING\r\n").await;
+    eventually("it is sent", || proxy.requests() == 1).await;
+    server.pause();
+    unanswered.send("PING\r\n").await;
+    eventually("it is sent", || proxy.requests() == 2).await;
+    timeout(LIMIT, proxy.cut()).await.expect("in time");
+    delayed.expect_end().await;
+    unanswered.expect_end().await;
+}
+
+#[tokio::test]
+async fn new_connections_are_refused_and_old_ones_stay() {
+    let (_server, proxy) = start().await;
+    let mut old = connect(&proxy).await;
+    old.ping().await;
+    proxy.refuse(true);
+    connect(&proxy).await.expect_end().await;
+    old.ping().await;
+    assert_eq!(proxy.connections(), 1);
+    proxy.refuse(false);
+    connect(&proxy).await.ping().await;
+    assert_eq!(proxy.connections(), 2);
+}
+
+#[tokio::test]
+async fn replies_are_rewritten_and_requests_are_not() {
+    let (server, proxy) = start().await;
+    let mut client = connect(&proxy).await;
+    proxy.rewrite(b"7.0.15", b"6.0.20");
+    client.send("SET key version:7.0.15\r\nGET key\r\n").await;
+    client.expect("+OK\r\n$14\r\nversion:6.0.20\r\n").await;
+    assert_eq!(server.command(&["GET", "key"]), Reply::bytes("version:7.0.15"));
+    proxy.rewrite(b"x", b"x");
+    client.send("GET key\r\n").await;
+    client.expect("$14\r\nversion:7.0.15\r\n").await;
+}
+
+#[tokio::test]
+async fn commands_are_counted_however_they_arrive() {
+    let (_server, proxy) = start().await;
+    let mut client = connect(&proxy).await;
+    for byte in "*2\r\n$4\r\necho\r\n$6\r\n*1\r\n$4\r\n".chars() {
+        assert_eq!(proxy.requests(), 0);
+        client.send(&byte.to_string()).await;
+    }
+    client.expect("$6\r\n*1\r\n$4\r\n").await;
+    client.send(&"*1\r\n$4\r\nPING\r\n".repeat(3)).await;
+    client.expect(&"+PONG\r\n".repeat(3)).await;
+    let named = ["ECHO", "ping", "EVALSHA"].map(|name| proxy.requests_named(name));
+    assert_eq!((proxy.requests(), named, proxy.connections()), (4, [1, 3, 0], 1));
+
+    proxy.reset_counts();
+    client.ping().await;
+    assert_eq!((proxy.requests(), proxy.requests_named("ECHO"), proxy.connections()), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_dropped_proxy() {
+    let (server, proxy) = start().await;
+    let (address, mut client) = (proxy.address(), connect(&proxy).await);
+    client.ping().await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 2);
+    drop(proxy);
+    client.expect_end().await;
+    eventually("its tasks end", || Handle::current().metrics().num_alive_tasks() == 0).await;
+    eventually("the server sees the end", || clients(&server) == 0).await;
+    TcpStream::connect(address).await.expect_err("nobody listens");
+}

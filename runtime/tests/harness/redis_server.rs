@@ -1,0 +1,212 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use aplomb::testing::{RedisServer, Reply};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn status(text: &str) -> Reply {
+    Reply::Status(String::from(text))
+}
+
+fn set(server: &RedisServer) {
+    assert_eq!(server.command(&["SET", "key", "value"]), status("OK"));
+}
+
+fn setting(server: &RedisServer, name: &str) -> String {
+    match server.command(&["CONFIG", "GET", name]) {
+        Reply::Array(pair) => match &pair[..] {
+            [_, Reply::Bytes(value)] => String::from_utf8_lossy(value).into_owned(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+fn directory(server: &RedisServer) -> PathBuf {
+    Path::new(&setting(server, "dir")).parent().expect("the data has a parent").to_owned()
+}
+
+fn lives(pid: u32) -> bool {
+    let look = Command::new("sh").args(["-c", &format!("kill -0 {pid} 2>/dev/null")]).status();
+    look.expect("a shell").success()
+}
+
+fn pid(server: &RedisServer) -> u32 {
+    server.pid().expect("it runs")
+}
+
+#[test]
+fn it_answers_where_it_says() {
+    let server = RedisServer::start();
+    assert_eq!(server.command(&["PING"]), status("PONG"));
+    assert_eq!(server.url(), format!("redis://127.0.0.1:{}", server.address().port()));
+    assert_eq!(setting(&server, "port"), server.address().port().to_string());
+    assert!(lives(pid(&server)));
+}
+
+#[test]
+fn each_has_a_process_and_data_of_its_own() {
+    let (one, other) = (RedisServer::start(), RedisServer::start());
+    set(&one);
+    assert_eq!(other.command(&["GET", "key"]), Reply::Nil);
+    assert_ne!(pid(&one), pid(&other));
+    assert_ne!(directory(&one), directory(&other));
+}
+
+#[test]
+fn a_command_may_be_bytes_and_its_error_is_a_reply() {
+    let server = RedisServer::start();
+    assert_eq!(server.command(&[b"SET".as_slice(), b"\r\n\0", b"\xff"]), status("OK"));
+    assert_eq!(server.command(&[b"GET".as_slice(), b"\r\n\0"]), Reply::bytes(b"\xff"));
+    assert_eq!(server.command(&["EXISTS", "\r\n\0"]), Reply::Integer(1));
+    let refused = server.command(&["LPUSH", "\r\n\0", "x"]);
+    assert!(matches!(&refused, Reply::Error(error) if error.starts_with("WRONGTYPE")), "{refused:?}");
+}
+
+#[test]
+fn a_restart_keeps_data_and_place() {
+    let server = RedisServer::start();
+    let (address, before) = (server.address(), pid(&server));
+    set(&server);
+    server.restart();
+    assert_eq!(server.command(&["GET", "key"]), Reply::bytes("value"));
+    assert_eq!(server.address(), address);
+    assert_ne!(pid(&server), before);
+    assert!(!lives(before));
+}
+
+#[test]
+fn a_restart_can_lose_data() {
+    let server = RedisServer::start();
+    set(&server);
+    server.restart_empty();
+    assert_eq!(server.command(&["DBSIZE"]), Reply::Integer(0));
+    set(&server);
+    server.restart();
+    assert_eq!(server.command(&["DBSIZE"]), Reply::Integer(1));
+}
+
+#[test]
+fn options_stay_over_restarts() {
+    let server = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    for restart in [RedisServer::restart, RedisServer::restart_empty] {
+        assert_eq!(setting(&server, "maxmemory"), (100 << 20).to_string());
+        assert_eq!(setting(&server, "maxmemory-policy"), "allkeys-lru");
+        assert_eq!(setting(&server, "appendfsync"), "always");
+        restart(&server);
+    }
+}
+
+#[test]
+fn it_comes_up_where_it_wants_a_password() {
+    let server = RedisServer::start_with(&["--requirepass", "secret"]);
+    assert!(matches!(server.command(&["PING"]), Reply::Error(error) if error.starts_with("NOAUTH")));
+}
+
+#[test]
+fn nothing_is_answered_while_it_is_paused() {
+    let server = RedisServer::start();
+    let mut client = TcpStream::connect(server.address()).expect("it listens");
+    server.pause();
+    client.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    client.write_all(b"PING\r\n").expect("the system takes it");
+    let mut pong = [0; 7];
+    client.read_exact(&mut pong).expect_err("nobody answers");
+
+    server.resume();
+    client.set_read_timeout(Some(LIMIT)).expect("a timeout");
+    client.read_exact(&mut pong).expect("it answers after all");
+    assert_eq!(&pong, b"+PONG\r\n");
+}
+
+#[test]
+fn a_paused_server_can_be_restarted() {
+    let server = RedisServer::start();
+    set(&server);
+    server.pause();
+    server.restart();
+    assert_eq!(server.command(&["GET", "key"]), Reply::bytes("value"));
+}
+
+#[test]
+fn a_killed_server_refuses_connections() {
+    let server = RedisServer::start();
+    let (address, pid) = (server.address(), pid(&server));
+    server.kill();
+    server.kill();
+    assert!(!lives(pid));
+    assert_eq!(server.pid(), None);
+    let refused = TcpStream::connect(address).expect_err("nobody listens");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+
+    let asked = catch_unwind(|| server.command(&["PING"])).expect_err("a panic");
+    let message = asked.downcast_ref::<String>().expect("a message");
+    assert!(message.starts_with("redis-server at 127.0.0.1:"), "{message}");
+}
+
+#[test]
+#[should_panic(expected = "was killed and not started again")]
+fn a_killed_server_cannot_be_paused() {
+    let server = RedisServer::start();
+    server.kill();
+    server.pause();
+}
+
+#[test]
+fn scripts_and_keys_can_be_flushed() {
+    let server = RedisServer::start();
+    set(&server);
+    let Reply::Bytes(sha) = server.command(&["SCRIPT", "LOAD", "return 1"]) else { panic!("no digest") };
+    let known = || server.command(&[b"SCRIPT".as_slice(), b"EXISTS", &sha]);
+    assert_eq!(known(), Reply::Array(vec![Reply::Integer(1)]));
+    server.flush_scripts();
+    assert_eq!(known(), Reply::Array(vec![Reply::Integer(0)]));
+    assert_eq!(server.command(&["DBSIZE"]), Reply::Integer(1));
+    server.flush_all();
+    assert_eq!(server.command(&["DBSIZE"]), Reply::Integer(0));
+}
+
+#[test]
+fn nothing_is_left_of_a_dropped_server() {
+    for pause in [false, true] {
+        let server = RedisServer::start();
+        let (pid, directory) = (pid(&server), directory(&server));
+        assert!(directory.join("log").exists());
+        if pause {
+            server.pause();
+        }
+        drop(server);
+        assert!(!lives(pid), "paused: {pause}");
+        assert!(!directory.exists(), "paused: {pause}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "such-option")]
+fn a_server_that_does_not_come_up_shows_its_log() {
+    RedisServer::start_with(&["--such-option", "1"]);
+}
+
+/// Runs itself once more where there are no programs.
+#[test]
+fn a_missing_program_is_told_in_one_line() {
+    const NOWHERE: &str = "/nowhere";
+    if std::env::var("PATH").is_ok_and(|path| path == NOWHERE) {
+        RedisServer::start();
+    }
+    let own = std::env::current_exe().expect("a path");
+    let test = "redis_server::a_missing_program_is_told_in_one_line";
+    let output = Command::new(own).args(["--exact", test, "--nocapture"]).env("PATH", NOWHERE).output();
+    let output = output.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let told: Vec<_> = said.lines().filter(|line| line.contains("redis-server")).collect();
+    let expected = "redis-server is not on the PATH: install it, such as with 'apt-get install redis-server'";
+    assert_eq!(told, [expected], "{said}");
+    assert!(!output.status.success());
+    assert!(said.contains(file!()), "the test's own line is named: {said}");
+}
