@@ -3,6 +3,7 @@ use core::time::Duration;
 
 use redis::{Client, IntoConnectionInfo};
 
+use super::explain::explain_url;
 use crate::settings;
 use crate::start::StartError;
 use crate::store::without_password;
@@ -47,7 +48,7 @@ impl RedisConfig {
                 let timeout = Self::DEFAULT_TIMEOUT;
                 Ok(Self { client, shown, variable, timeout, accept_eviction: false })
             }
-            Err(error) => Err(start_error(variable, &shown, unusable(url, &error))),
+            Err(error) => Err(start_error(variable, &shown, explain_url(url, &error))),
         }
     }
 
@@ -116,15 +117,4 @@ impl fmt::Debug for RedisConfig {
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
-}
-
-fn unusable(url: &str, error: &redis::RedisError) -> String {
-    if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-        return String::from(
-            "this build has no TLS; a proxy on this machine can speak it, with redis:// to the proxy",
-        );
-    }
-    let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-    let what = error.category().to_lowercase();
-    format!("{what}{detail}; expected redis://[[user]:password@]host[:port][/database]")
 }

@@ -16,6 +16,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::explain::explain;
+
 /// Why a call has no answer.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -104,8 +106,9 @@ impl Link {
     fn failed(&self, live: &Live, error: RedisError) -> Failure {
         let lost = error.is_connection_dropped() || error.is_io_error() || error.is_unrecoverable_error();
         if lost {
-            self.inner.lose(live, &error.to_string());
-            return Failure::NoAnswer(error.to_string());
+            let why = explain(&error);
+            self.inner.lose(live, &why);
+            return Failure::NoAnswer(why);
         }
         // The name now leads to a replica; another connection may lead to the new primary.
         if error.kind() == redis::ErrorKind::Server(ServerErrorKind::ReadOnly) {
@@ -209,9 +212,9 @@ async fn connect(client: &Client) -> Result<MultiplexedConnection, String> {
         .set_response_timeout(None)
         .set_pipeline_buffer_size(1024);
     let connected = client.get_multiplexed_async_connection_with_config(&config).await;
-    let mut connection = connected.map_err(|error| error.to_string())?;
+    let mut connection = connected.map_err(|error| explain(&error))?;
     let ping = redis::cmd("PING").query_async::<()>(&mut connection).await;
-    ping.map(|()| connection).map_err(|error| error.to_string())
+    ping.map(|()| connection).map_err(|error| explain(&error))
 }
 
 impl fmt::Debug for Link {

@@ -26,6 +26,7 @@
 
 mod codec;
 mod config;
+mod explain;
 mod inspect;
 mod keys;
 mod limits;

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, Value};
 
 use super::config::RedisConfig;
+use super::explain::explain;
 use super::inspect::{Info, inspect, persistence};
 use super::keys;
 use super::link::{Failure, Link};
@@ -21,7 +22,7 @@ pub(super) async fn open(config: &RedisConfig) -> Result<Link, StartErrors> {
         Ok(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
         Ok(Value::VerbatimString { text, .. }) => text,
         Ok(_) => return Err(config.error("this server tells nothing of itself; is it a Redis?").into()),
-        Err(failure) => return Err(config.error(explain(&failure)).into()),
+        Err(failure) => return Err(config.error(refusal(&failure)).into()),
     };
     let info = Info::parse(&text);
     let found = inspect(&info, config.accepts_eviction());
@@ -51,7 +52,7 @@ pub(super) async fn shared_secret(
         }
         Ok(_) => Err(broken()),
         Err(Failure::Refused(error)) if error.code() == Some("WRONGTYPE") => Err(broken()),
-        Err(failure) => Err(config.error(explain(&failure))),
+        Err(failure) => Err(config.error(refusal(&failure))),
     }
 }
 
@@ -77,21 +78,9 @@ async fn ask(link: &Link, command: &Cmd) -> Result<Value, Failure> {
 }
 
 /// Why a server cannot be used, for whoever set its URL.
-fn explain(failure: &Failure) -> String {
+fn refusal(failure: &Failure) -> String {
     match failure {
-        Failure::NotSent(why) | Failure::NoAnswer(why) => format!("no Redis answers there: {why}"),
-        Failure::Refused(error) => refusal(error),
-    }
-}
-
-fn refusal(error: &RedisError) -> String {
-    match error.code() {
-        Some("NOAUTH") => String::from(
-            "the server demands a password: redis://:<password>@host, or redis://<user>:<password>@host",
-        ),
-        Some("NOPERM") => format!(
-            "the server does not permit what is needed ({error}); grant the user +info, +eval, +evalsha, the keys ap1:* and the commands of the scripts"
-        ),
-        _ => format!("the server refuses: {error}"),
+        Failure::NotSent(why) | Failure::NoAnswer(why) => format!("cannot be used: {why}"),
+        Failure::Refused(error) => explain(error),
     }
 }

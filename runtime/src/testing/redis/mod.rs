@@ -9,10 +9,13 @@ use core::time::Duration;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::{BoxFuture, ready};
+
 use self::directory::Directory;
 use self::port::Port;
 use self::process::{Down, Process};
 pub use self::reply::Reply;
+use super::Elapse;
 
 /// A `redis-server` of its own, on a free port of the loopback interface, which can be paused,
 /// killed and started again.
@@ -158,6 +161,14 @@ impl RedisServer {
         }
     }
 
+    /// Lets time pass for all that a [`RedisStore`](crate::store::RedisStore) keeps, without waiting:
+    /// what expires does so that much earlier, and buckets are full that much earlier.
+    #[track_caller]
+    pub fn age(&self, by: Duration) {
+        let micros = by.as_micros().to_string();
+        assert_eq!(self.command(&["EVAL", include_str!("age.lua"), "0", &micros]), Reply::Integer(0));
+    }
+
     #[track_caller]
     fn start_again(&self, before: impl FnOnce()) {
         let mut process = self.process();
@@ -171,6 +182,13 @@ impl RedisServer {
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Elapse for RedisServer {
+    fn elapse(&self, time: Duration) -> BoxFuture<'_, ()> {
+        self.age(time);
+        Box::pin(ready(()))
     }
 }
 

@@ -1,0 +1,17 @@
+-- Lets time pass for all that is kept: what expires does so earlier, and buckets are full earlier.
+-- ARGV: microseconds.
+local micros = tonumber(ARGV[1])
+for _, key in ipairs(redis.call('KEYS', '*')) do
+    local life = redis.call('PTTL', key)
+    local left = math.ceil(life - micros / 1000)
+    if life >= 0 and left <= 0 then
+        redis.call('DEL', key)
+    elseif life >= 0 then
+        if string.find(key, '}:l:', 1, true) then
+            local arrival = tonumber(string.sub(redis.call('GET', key), 2))
+            redis.call('SET', key, '\1' .. string.format('%.0f', arrival - micros))
+        end
+        redis.call('PEXPIRE', key, left)
+    end
+end
+return 0

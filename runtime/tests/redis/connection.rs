@@ -1,0 +1,244 @@
+//! Connections that are slow, cut, silent or refused, and servers that go and come.
+
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+use aplomb::policies::idempotency::{
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
+    RecordKey, Token,
+};
+use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
+use aplomb::store::{RedisStore, StoreError};
+use aplomb::testing::{Proxy, RedisServer};
+use bytes::Bytes;
+
+const LEASE: Duration = Duration::from_secs(30);
+const TTL: Duration = Duration::from_hours(24);
+
+pub(crate) fn begin() -> Begin {
+    begin_of([1; 16])
+}
+
+fn begin_of(name: [u8; 16]) -> Begin {
+    let (key, fingerprint) = (RecordKey::new([1; 16], name), Fingerprint::new(1, [2; 32]));
+    Begin::new(key, fingerprint, Token::random(), LEASE, OnCrash::Unknown, TTL)
+}
+
+pub(crate) fn lease(begin: &Begin) -> Lease {
+    begin.lease()
+}
+
+pub(crate) fn done(begin: &Begin) -> Complete {
+    let (head, ()) = http::Response::new(()).into_parts();
+    let kept = Kept::new(&head, Some(Bytes::from_static(b"done")));
+    Complete::new(lease(begin), begin.fingerprint, Outcome::Response(kept), TTL)
+}
+
+pub(crate) fn claim() -> Claim<'static> {
+    let quota = Quota::new(10, Duration::from_hours(1), 10).expect("a valid quota");
+    Claim { bucket: Bucket { limit: 1, subject: Subject::Everyone }, quota, cost: 1 }
+}
+
+/// A server, a proxy before it, and a store that knows only the proxy.
+async fn bench() -> (RedisServer, Proxy, RedisStore) {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address()).await;
+    let store = crate::store_at(&proxy.url()).await;
+    (server, proxy, store)
+}
+
+/// Asks until the store is back.
+async fn until_back(store: &RedisStore) {
+    let started = Instant::now();
+    while store.abort(lease(&begin()), Duration::ZERO).await.is_err() {
+        assert!(started.elapsed() < Duration::from_secs(20), "the store does not come back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn is_ambiguous<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
+    matches!(answer, Err(error) if error.is_ambiguous())
+}
+
+fn is_unsent<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::Unreachable(_)))
+}
+
+#[tokio::test]
+async fn every_operation_is_one_trip() {
+    let (_server, proxy, store) = bench().await;
+    let begin = begin();
+    // The first time the server does not know the scripts.
+    for round in 0..2 {
+        proxy.reset_counts();
+        store.acquire(&[claim()]).await.expect("an answer");
+        store.begin(&begin).await.expect("an answer");
+        store.heartbeat(&[lease(&begin)], LEASE).await.expect("an answer");
+        store.write_off(lease(&begin), TTL).await.expect("an answer");
+        store.complete(&done(&begin)).await.expect("an answer");
+        store.abort(lease(&begin), LEASE).await.expect("an answer");
+        store.resolve(begin.key, None, TTL).await.expect("an answer");
+        assert_eq!(proxy.requests_named("EVALSHA"), 7);
+        assert_eq!(proxy.requests_named("EVAL"), if round == 0 { 7 } else { 0 });
+        assert_eq!(proxy.requests(), if round == 0 { 14 } else { 7 });
+        assert_eq!(proxy.connections(), 0, "all go over the first connection");
+    }
+}
+
+#[tokio::test]
+async fn flushed_scripts_are_sent_again() {
+    let (server, _proxy, store) = bench().await;
+    let first = begin();
+    assert_eq!(store.begin(&first).await, Ok(Begun::Started));
+    server.flush_scripts();
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
+    server.flush_scripts();
+    assert_eq!(store.complete(&done(&first)).await, Ok(Completed::Written));
+}
+
+#[tokio::test]
+async fn a08_a_begin_whose_answer_is_lost_may_have_started_and_is_taken_back() {
+    let (_server, proxy, store) = bench().await;
+    store.begin(&begin_of([9; 16])).await.expect("a server that knows the script");
+    let lost = begin();
+    proxy.swallow_replies(true);
+    assert!(is_ambiguous(&store.begin(&lost).await));
+    proxy.swallow_replies(false);
+    until_back(&store).await;
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight), "it had started");
+    store.abort(lease(&lost), LEASE).await.expect("an answer");
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+}
+
+#[tokio::test]
+async fn a08_a_begin_that_a_paused_server_does_late_leaves_no_ghost() {
+    let (server, _proxy, store) = bench().await;
+    store.begin(&begin_of([9; 16])).await.expect("a server that knows the script");
+    let late = begin();
+    server.pause();
+    assert!(is_ambiguous(&store.begin(&late).await));
+    // The begin waits in the server's socket; the abort comes over another connection.
+    server.resume();
+    until_back(&store).await;
+    store.abort(lease(&late), LEASE).await.expect("an answer");
+    assert_eq!(store.begin(&late).await, Ok(Begun::Aborted));
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_made_anew() {
+    let (_server, proxy, store) = bench().await;
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    proxy.cut().await;
+    until_back(&store).await;
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_given_up() {
+    let (_server, proxy, store) = bench().await;
+    proxy.swallow_requests(true);
+    assert!(is_ambiguous(&store.begin(&begin()).await));
+    proxy.swallow_requests(false);
+    until_back(&store).await;
+    assert!(proxy.connections() >= 2);
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+}
+
+#[tokio::test]
+async fn a_slow_connection_is_kept() {
+    let (_server, proxy, store) = bench().await;
+    proxy.delay(Duration::from_millis(300));
+    for _ in 0..3 {
+        store.acquire(&[claim()]).await.expect("an answer within a second");
+    }
+    assert_eq!(proxy.connections(), 1);
+}
+
+#[tokio::test]
+async fn a23_without_a_server_nothing_is_sent_and_nobody_waits_long() {
+    let (server, _proxy, store) = bench().await;
+    server.kill();
+    // The first call may find the connection as it breaks.
+    let _ = store.begin(&begin()).await;
+    let started = Instant::now();
+    for _ in 0..20 {
+        assert!(is_unsent(&store.begin(&begin()).await));
+    }
+    assert!(started.elapsed() < Duration::from_secs(15));
+    server.restart();
+    until_back(&store).await;
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+}
+
+#[tokio::test]
+async fn what_a_server_keeps_over_a_restart_is_there() {
+    let (server, _proxy, store) = bench().await;
+    let first = begin();
+    store.begin(&first).await.expect("an answer");
+    server.restart();
+    until_back(&store).await;
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
+    server.restart_empty();
+    until_back(&store).await;
+    assert_eq!(store.complete(&done(&first)).await, Ok(Completed::Written), "a lost record is written");
+    assert!(matches!(store.begin(&begin()).await, Ok(Begun::Done(_))));
+}
+
+#[tokio::test]
+async fn a12_the_heartbeat_has_a_connection_of_its_own() {
+    let (_server, proxy, store) = bench().await;
+    let first = begin();
+    store.begin(&first).await.expect("an answer");
+    let heart = store.for_heartbeat().expect("a way of its own");
+    assert_eq!(heart.heartbeat(&[lease(&first)], LEASE).await, Ok(vec![true]));
+    assert_eq!(proxy.connections(), 2);
+}
+
+#[tokio::test]
+async fn a12_many_leases_are_renewed_together() {
+    let (_server, proxy, store) = bench().await;
+    let runs: Vec<_> = (0..=u8::MAX).map(|number| begin_of([number; 16])).collect();
+    for run in &runs {
+        store.begin(run).await.expect("an answer");
+    }
+    proxy.reset_counts();
+    let leases: Vec<_> = runs.iter().map(lease).collect();
+    assert_eq!(store.heartbeat(&leases, LEASE).await, Ok(vec![true; 256]));
+    assert!(proxy.requests() <= 2, "{}", proxy.requests());
+}
+
+#[tokio::test]
+async fn a_full_server_refuses_new_runs_and_takes_their_answers() {
+    let (server, _proxy, store) = bench().await;
+    let first = begin();
+    store.begin(&first).await.expect("an answer");
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let other = begin_of([3; 16]);
+    assert_eq!(store.begin(&other).await, Err(StoreError::Full));
+    assert_eq!(store.heartbeat(&[lease(&first)], LEASE).await, Ok(vec![true]));
+    assert_eq!(store.complete(&done(&first)).await, Ok(Completed::Written));
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(store.begin(&other).await, Ok(Begun::Started));
+}
+
+#[tokio::test]
+async fn of_many_instances_one_starts() {
+    let server = RedisServer::start();
+    let mut instances = Vec::new();
+    for _ in 0..4 {
+        instances.push(Arc::new(crate::store_at(&server.url()).await));
+    }
+    let tasks: Vec<_> = (0..64)
+        .map(|number: usize| {
+            let store = Arc::clone(&instances[number % 4]);
+            tokio::spawn(async move { store.begin(&begin()).await.expect("an answer") })
+        })
+        .collect();
+    let mut started = 0;
+    for task in tasks {
+        started += usize::from(task.await.expect("no panic") == Begun::Started);
+    }
+    assert_eq!(started, 1);
+}

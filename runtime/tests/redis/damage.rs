@@ -1,0 +1,160 @@
+//! What others wrote under our keys is named in an error, and left as it is.
+
+use core::time::Duration;
+
+use aplomb::policies::idempotency::{Begun, IdempotencyStore};
+use aplomb::policies::rate_limit::LimitStore;
+use aplomb::store::{RedisStore, StoreError};
+use aplomb::testing::{RedisServer, Reply};
+use bytes::Bytes;
+
+use crate::connection::{begin, claim, done, lease};
+
+const TTL: Duration = Duration::from_hours(24);
+
+/// A store with one key in it.
+struct Bench {
+    server: RedisServer,
+    store: RedisStore,
+    key: String,
+}
+
+impl Bench {
+    async fn with_record() -> Self {
+        let server = RedisServer::start();
+        let store = crate::store_at(&server.url()).await;
+        store.begin(&begin()).await.expect("an answer");
+        let key = only_key(&server);
+        Self { server, store, key }
+    }
+
+    fn set(&self, value: &[u8]) {
+        self.server.command(&[b"SET", self.key.as_bytes(), value]);
+    }
+
+    fn value(&self) -> Reply {
+        self.server.command(&["DUMP", &self.key])
+    }
+
+    /// Every operation says what is wrong, where, and changes nothing.
+    async fn expect_malformed(&self, what: &str) {
+        let (before, request) = (self.value(), begin());
+        let names = |error: StoreError| match error {
+            StoreError::Malformed { key, .. } => assert_eq!(key, self.key, "{what}"),
+            other => panic!("{what}: {other}"),
+        };
+        names(self.store.begin(&request).await.expect_err(what));
+        names(self.store.complete(&done(&request)).await.expect_err(what));
+        names(self.store.abort(lease(&request), Duration::ZERO).await.expect_err(what));
+        names(self.store.resolve(request.key, None, TTL).await.expect_err(what));
+        assert_eq!(self.store.heartbeat(&[lease(&request)], TTL).await, Ok(vec![false]), "{what}");
+        assert_eq!(self.value(), before, "{what}");
+    }
+}
+
+fn only_key(server: &RedisServer) -> String {
+    match server.command(&["KEYS", "ap1:test:*"]) {
+        Reply::Array(keys) => match keys.as_slice() {
+            [Reply::Bytes(key)] => String::from_utf8(key.to_vec()).expect("a text"),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+fn bytes(reply: Reply) -> Bytes {
+    match reply {
+        Reply::Bytes(bytes) => bytes,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn values_that_no_release_wrote() {
+    let bench = Bench::with_record().await;
+    let good = bytes(bench.server.command(&["GET", &bench.key]));
+    bench.set(b"");
+    assert_eq!(bench.store.begin(&begin()).await.expect_err("empty"), malformed(&bench));
+    for (what, value) in [
+        ("another format", [&[2], &good[1..]].concat()),
+        ("truncated", good[..59].to_vec()),
+        ("one byte", vec![1]),
+        ("a text", b"hello".to_vec()),
+    ] {
+        bench.set(&value);
+        bench.expect_malformed(what).await;
+    }
+}
+
+fn malformed(bench: &Bench) -> StoreError {
+    let why = String::from("the value is damaged, or of another version");
+    StoreError::Malformed { key: bench.key.clone(), why }
+}
+
+#[tokio::test]
+async fn an_unknown_state_is_malformed() {
+    let bench = Bench::with_record().await;
+    let good = bytes(bench.server.command(&["GET", &bench.key]));
+    bench.set(&[&[1, b'X'], &good[2..]].concat());
+    assert_eq!(bench.store.begin(&begin()).await, Err(malformed(&bench)));
+}
+
+#[tokio::test]
+async fn keys_of_another_type() {
+    let bench = Bench::with_record().await;
+    for command in [&["LPUSH", "", "x"][..], &["HSET", "", "a", "b"], &["SADD", "", "x"]] {
+        bench.server.command(&["DEL", &bench.key]);
+        let mut command = command.to_vec();
+        command[1] = &bench.key;
+        bench.server.command(&command);
+        bench.expect_malformed(command[0]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_short() {
+    let bench = Bench::with_record().await;
+    bench.server.flush_all();
+    bench.store.complete(&done(&begin())).await.expect("an answer");
+    let whole = bytes(bench.server.command(&["GET", &bench.key]));
+    for length in 60..whole.len() {
+        bench.set(&whole[..length]);
+        let error = bench.store.begin(&begin()).await.expect_err("a truncated answer");
+        assert!(
+            matches!(&error, StoreError::Malformed { key, .. } if *key == bench.key),
+            "{length}: {error}"
+        );
+    }
+    bench.set(&whole);
+    assert!(matches!(bench.store.begin(&begin()).await, Ok(Begun::Done(_))));
+}
+
+#[tokio::test]
+async fn a_record_without_expiry_is_of_a_run_that_is_gone() {
+    let bench = Bench::with_record().await;
+    bench.server.command(&["PERSIST", &bench.key]);
+    assert_eq!(bench.store.begin(&begin()).await, Ok(Begun::Unknown));
+}
+
+#[tokio::test]
+async fn buckets_that_no_release_wrote() {
+    let server = RedisServer::start();
+    let store = crate::store_at(&server.url()).await;
+    store.acquire(&[claim()]).await.expect("an answer");
+    let key = only_key(&server);
+    for value in
+        [&b""[..], b"\x02123", b"\x01", b"\x01abc", b"\x01nan", b"\x01inf", b"\x01-1e300", b"17672256"]
+    {
+        server.command(&[b"SET", key.as_bytes(), value]);
+        match store.acquire(&[claim()]).await {
+            Err(StoreError::Malformed { key: named, .. }) => assert_eq!(named, key, "{value:?}"),
+            // A number that no clock tells counts as full or empty.
+            Ok(acquired) => assert!(acquired.readings[0].remaining <= 10, "{value:?}"),
+            Err(other) => panic!("{value:?}: {other}"),
+        }
+    }
+    server.command(&["DEL", &key]);
+    server.command(&["LPUSH", &key, "x"]);
+    let error = store.acquire(&[claim()]).await.expect_err("another type");
+    assert!(matches!(&error, StoreError::Malformed { key: named, .. } if *named == key), "{error}");
+}
