@@ -9,6 +9,7 @@ mod links;
 mod paginate;
 mod problem;
 mod rate_limit;
+mod redis;
 mod router;
 mod shutdown;
 mod start;

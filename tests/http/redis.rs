@@ -1,0 +1,172 @@
+//! A service on Redis: trips, secrets, mixed stores, damage.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use aplomb::StartErrors;
+use aplomb::prelude::*;
+use aplomb::store::{MemoryLimits, RedisConfig, Store};
+use aplomb::testing::{Proxy, RedisServer, Reply as RedisReply, TestServer};
+
+use crate::app::{ALICE, App};
+use crate::client::{Call, Client, Reply};
+
+/// Places an order.
+#[endpoint(post = "/orders", version = 1, idempotent, rate_limit = "100/min")]
+async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Created<String> {
+    app.effect();
+    Created::new(item)
+}
+
+/// Is only limited.
+#[endpoint(get = "/ping", version = 1, rate_limit = "100/min")]
+async fn ping() {}
+
+fn api(url: &str) -> Api<App> {
+    let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
+    let store = Store::redis(RedisConfig::new(url).expect("a valid URL"));
+    Api::new("Test", aplomb::routes![place_order, ping]).auth(keys).store(store)
+}
+
+async fn start(api: Api<App>, app: &App) -> (TestServer, Client) {
+    let server = TestServer::start(api, app.clone()).await.expect("a valid API");
+    let client = Client::new(server.address());
+    (server, client)
+}
+
+fn order<'a>(client: &'a Client, key: &str) -> Call<'a> {
+    client.post("/v1/orders").bearer(ALICE).key(key).json(r#""tea""#)
+}
+
+async fn refusal(api: Api<App>) -> String {
+    let errors: StartErrors = api.into_router(App::default()).await.expect_err("must not start");
+    errors.to_string()
+}
+
+#[tokio::test]
+async fn a_new_key_takes_three_trips_and_a_replay_two() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(redis.address()).await;
+    let app = App::default();
+    let (_server, client) = start(api(&proxy.url()), &app).await;
+    assert_eq!(order(&client, "warm").send().await.status, 201);
+    for (key, trips) in [("k", 3), ("k", 2), ("l", 3)] {
+        proxy.reset_counts();
+        assert_eq!(order(&client, key).send().await.status, 201);
+        assert_eq!((proxy.requests_named("EVALSHA"), proxy.requests()), (trips, trips), "{key}");
+    }
+    proxy.reset_counts();
+    assert_eq!(client.get("/v1/ping").bearer(ALICE).send().await.status, 200);
+    assert_eq!(proxy.requests(), 1);
+    assert_eq!(app.effects(), 3);
+}
+
+#[tokio::test]
+async fn instances_share_keys_limits_and_a_secret_that_nobody_set() {
+    let redis = RedisServer::start();
+    let app = App::default();
+    let (_first, one) = start(api(&redis.url()), &app).await;
+    let (_second, two) = start(api(&redis.url()), &app).await;
+    assert_eq!(remaining(&order(&one, "k").send().await), 99);
+    let again = order(&two, "k").send().await;
+    assert!(again.replayed());
+    assert_eq!(remaining(&again), 98);
+    assert_eq!(app.effects(), 1);
+}
+
+fn remaining(reply: &Reply) -> u64 {
+    reply.number("x-ratelimit-remaining")
+}
+
+#[tokio::test]
+async fn a_secret_that_is_damaged_is_said_at_start() {
+    let redis = RedisServer::start();
+    for damage in [
+        &["SET", "ap1:test:secret", "x"][..],
+        &["SET", "ap1:test:secret", "\x01short"],
+        &["LPUSH", "ap1:test:secret", "x"],
+    ] {
+        redis.flush_all();
+        redis.command(damage);
+        let said = refusal(api(&redis.url())).await;
+        assert!(said.contains("the secret at `ap1:test:secret` is damaged"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used_is_said_with_the_rest() {
+    let redis = RedisServer::start();
+    redis.kill();
+    let said = refusal(api(&redis.url()).problem_base("problems").namespace("?")).await;
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert!(said.contains(&format!("{}: cannot be used: ", redis.url())), "{said}");
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_nothing_in_the_store() {
+    let redis = RedisServer::start();
+    refusal(api(&redis.url()).namespace("?")).await;
+    assert_eq!(redis.command(&["DBSIZE"]), RedisReply::Integer(0));
+}
+
+#[tokio::test]
+async fn facets_can_be_mixed() {
+    let redis = RedisServer::start();
+    let store = Store::redis(RedisConfig::new(&redis.url()).expect("a valid URL"));
+    let api = api(&redis.url()).store(store.with_limits(Arc::new(MemoryLimits::new())));
+    let (_server, client) = start(api, &App::default()).await;
+    assert_eq!(order(&client, "k").send().await.status, 201);
+    let RedisReply::Array(keys) = redis.command(&["KEYS", "*:l:*"]) else { panic!("no list") };
+    assert!(keys.is_empty(), "{keys:?}");
+}
+
+#[tokio::test]
+async fn what_nobody_can_read_is_a_503_without_effect() {
+    let redis = RedisServer::start();
+    let app = App::default();
+    let (_server, client) = start(api(&redis.url()), &app).await;
+    assert_eq!(order(&client, "k").send().await.status, 201);
+    for pattern in ["*:i:*", "*:l:*"] {
+        let RedisReply::Array(keys) = redis.command(&["KEYS", pattern]) else { panic!("no list") };
+        let [RedisReply::Bytes(key)] = keys.as_slice() else { panic!("{keys:?}") };
+        let good = redis.command(&[b"DUMP", key.as_ref()]);
+        redis.command(&[b"SET", key.as_ref(), b"\xffof another release"]);
+        let refused = order(&client, "k").send().await;
+        assert_eq!(refused.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
+        assert_eq!(redis.command(&[b"GET", key.as_ref()]), RedisReply::bytes(b"\xffof another release"));
+        let RedisReply::Bytes(good) = good else { panic!("no dump") };
+        redis.command(&[b"RESTORE", key.as_ref(), b"60000", &good, b"REPLACE"]);
+        assert!(order(&client, "k").send().await.replayed());
+    }
+    assert_eq!(app.effects(), 1);
+}
+
+#[tokio::test]
+async fn b15_limits_outlive_their_store_and_keys_do_not() {
+    let redis = RedisServer::start();
+    let app = App::default();
+    let (_server, client) = start(api(&redis.url()), &app).await;
+    let ping = || client.get("/v1/ping").bearer(ALICE);
+    assert_eq!(remaining(&ping().send().await), 99);
+    redis.kill();
+    let local = ping().send().await;
+    assert_eq!((local.status.as_u16(), local.header("x-ratelimit-remaining")), (200, None));
+    order(&client, "k").send().await.problem(503, "STORE_UNAVAILABLE");
+    assert_eq!(app.effects(), 0);
+    redis.restart();
+    until_it_decides(&client).await;
+    assert_eq!(order(&client, "k").send().await.status, 201);
+    assert_eq!(app.effects(), 1);
+}
+
+/// Asks until the limits are those of the store again.
+async fn until_it_decides(client: &Client) {
+    for _ in 0..500 {
+        let reply = client.get("/v1/ping").bearer(ALICE).send().await;
+        if reply.header("x-ratelimit-remaining").is_some() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the store is not asked again");
+}
