@@ -136,6 +136,47 @@ async fn a_cut_connection_is_made_anew() {
 }
 
 #[tokio::test]
+async fn what_was_cut_off_is_asked_again_over_another_connection() {
+    let (_server, proxy, store) = bench().await;
+    store.begin(&begin_of([9; 16])).await.expect("a server that knows the script");
+    proxy.reset_counts();
+    proxy.delay(Duration::from_millis(500));
+    let store = Arc::new(store);
+    let asking = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.begin(&begin()).await }
+    });
+    while proxy.requests_named("EVALSHA") == 0 {
+        tokio::task::yield_now().await;
+    }
+    proxy.delay(Duration::ZERO);
+    proxy.cut().await;
+    assert_eq!(asking.await.expect("no panic"), Ok(Begun::Started), "by its own token");
+    assert_eq!(proxy.requests_named("EVALSHA"), 2);
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_nobody_asked_is_not_noticed() {
+    let (_server, proxy, store) = bench().await;
+    proxy.cut().await;
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    proxy.cut().await;
+    assert!(store.acquire(&[claim()]).await.expect("an answer").admitted);
+}
+
+#[tokio::test]
+async fn calls_that_nobody_waits_for_find_a_silent_connection_out() {
+    let (_server, proxy, store) = bench().await;
+    proxy.swallow_requests(true);
+    for _ in 0..6 {
+        let given_up = tokio::time::timeout(Duration::from_millis(250), store.acquire(&[claim()])).await;
+        assert!(given_up.is_err());
+    }
+    assert!(proxy.connections() >= 2, "the connection was given up");
+}
+
+#[tokio::test]
 async fn a_silent_connection_is_given_up() {
     let (_server, proxy, store) = bench().await;
     proxy.swallow_requests(true);

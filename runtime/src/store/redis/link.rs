@@ -23,8 +23,10 @@ use super::explain::explain;
 pub(super) enum Failure {
     /// It was not sent.
     NotSent(String),
-    /// It was sent, and there is no answer.
-    NoAnswer(String),
+    /// The connection was lost before an answer came.
+    Lost(String),
+    /// There is no answer in time.
+    Late(String),
     /// The server refuses.
     Refused(RedisError),
 }
@@ -80,12 +82,11 @@ impl Link {
     }
 
     /// Asks the server.
-    pub(super) async fn call(&self, command: &Cmd, within: Duration) -> Result<Value, Failure> {
-        let deadline = Instant::now() + within;
+    pub(super) async fn call(&self, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
         let live = match timeout_at(deadline, self.live()).await {
             Ok(Ok(live)) => live,
             Ok(Err(why)) => return Err(Failure::NotSent(why.to_string())),
-            Err(_) => return Err(Failure::NotSent(format!("no connection within {within:?}"))),
+            Err(_) => return Err(Failure::NotSent(String::from("no connection in time"))),
         };
         self.inner.asks(&live);
         let mut connection = live.connection.clone();
@@ -95,10 +96,8 @@ impl Link {
                 answer.map_err(|error| self.failed(&live, error))
             }
             Err(_) => {
-                if self.inner.is_silent(&live) {
-                    self.inner.lose(&live, "nothing was heard for a second");
-                }
-                Err(Failure::NoAnswer(format!("no answer within {within:?}")))
+                self.inner.lose_if_silent(&live);
+                Err(Failure::Late(String::from("no answer in time")))
             }
         }
     }
@@ -108,7 +107,7 @@ impl Link {
         if lost {
             let why = explain(&error);
             self.inner.lose(live, &why);
-            return Failure::NoAnswer(why);
+            return Failure::Lost(why);
         }
         // The name now leads to a replica; another connection may lead to the new primary.
         if error.kind() == redis::ErrorKind::Server(ServerErrorKind::ReadOnly) {
@@ -119,6 +118,10 @@ impl Link {
 
     /// The connection, or the one that is being made; none while it is not time for an attempt.
     async fn live(&self) -> Result<Live, Arc<str>> {
+        // Calls that nobody waited for to the end have not looked.
+        if let Some(live) = self.inner.up() {
+            self.inner.lose_if_silent(&live);
+        }
         let attempt = match &mut *self.inner.slot() {
             Slot::Up(live) => return Ok(live.clone()),
             Slot::Connecting(attempt) => attempt.clone(),
@@ -134,13 +137,16 @@ impl Link {
 
     /// Connects in a task of its own, which no caller that loses patience cancels.
     fn attempt(&self, pause: Duration) -> Attempt {
-        let inner = Arc::clone(&self.inner);
+        let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
         let task = tokio::spawn(async move {
             let connected = timeout(ATTEMPT, connect(&inner.client)).await;
             let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {ATTEMPT:?}")));
             inner.settle(connected, pause)
         });
-        task.map(|joined| joined.unwrap_or_else(|lost| Err(Arc::from(lost.to_string())))).boxed().shared()
+        // The task is lost with its runtime; the next attempt may be made in another.
+        task.map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()), pause)))
+            .boxed()
+            .shared()
     }
 }
 
@@ -158,9 +164,18 @@ impl Inner {
         let _ = live.waiting_since.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    fn is_silent(&self, live: &Live) -> bool {
+    fn up(&self) -> Option<Live> {
+        match &*self.slot() {
+            Slot::Up(live) => Some(live.clone()),
+            Slot::Connecting(_) | Slot::Down { .. } => None,
+        }
+    }
+
+    fn lose_if_silent(&self, live: &Live) {
         let since = live.waiting_since.load(Ordering::Relaxed);
-        since != 0 && Duration::from_micros(self.now().saturating_sub(since)) >= SILENCE
+        if since != 0 && Duration::from_micros(self.now().saturating_sub(since)) >= SILENCE {
+            self.lose(live, "nothing was heard for a second");
+        }
     }
 
     /// Gives a connection up, unless another has taken its place.

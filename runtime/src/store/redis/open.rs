@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use redis::{Cmd, Value};
+use tokio::time::Instant;
 
 use super::config::RedisConfig;
 use super::explain::explain;
@@ -74,13 +75,13 @@ async fn warn_of_losses(link: &Link, config: &RedisConfig, info: &Info<'_>) {
 }
 
 async fn ask(link: &Link, command: &Cmd) -> Result<Value, Failure> {
-    link.call(command, PATIENCE).await
+    link.call(command, Instant::now() + PATIENCE).await
 }
 
 /// Why a server cannot be used, for whoever set its URL.
 fn refusal(failure: &Failure) -> String {
     match failure {
-        Failure::NotSent(why) | Failure::NoAnswer(why) => format!("cannot be used: {why}"),
+        Failure::NotSent(why) | Failure::Lost(why) | Failure::Late(why) => format!("cannot be used: {why}"),
         Failure::Refused(error) => explain(error),
     }
 }

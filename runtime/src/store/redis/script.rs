@@ -2,6 +2,9 @@ use core::time::Duration;
 
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
 
+use tokio::time::Instant;
+
+use super::explain::explain;
 use super::link::{Failure, Link};
 use crate::store::StoreError;
 
@@ -50,22 +53,46 @@ impl Script {
         Self { source, hash: redis::Script::new(source).get_hash().to_owned() }
     }
 
-    /// Runs the script. A server that does not know it (it was restarted, or its scripts were
-    /// flushed) has not run it, and gets its source.
+    /// Runs the script. Where the connection is lost it is run again over another: every script may
+    /// be, at worst a limit counts a request twice.
     pub(super) async fn run<A: ToRedisArgs>(
         &self,
         link: &Link,
         run: Run<'_, A>,
         within: Duration,
     ) -> Result<Value, StoreError> {
-        let known = command("EVALSHA", &self.hash, &run);
-        let answer = match link.call(&known, within).await {
-            Err(Failure::Refused(error)) if is(&error, ServerErrorKind::NoScript) => {
-                link.call(&command("EVAL", self.source, &run), within).await
-            }
+        let deadline = Instant::now() + within;
+        let answer = match self.try_run(link, &run, deadline).await {
+            Err(Failure::Lost(_)) => self.try_run(link, &run, deadline).await.map_err(Failure::of_a_repeat),
             answer => answer,
         };
         answer.map_err(|failure| failed(failure, run.keys))
+    }
+
+    /// A server that does not know the script (it was restarted, or its scripts were flushed) has
+    /// not run it, and gets its source.
+    async fn try_run<A: ToRedisArgs>(
+        &self,
+        link: &Link,
+        run: &Run<'_, A>,
+        deadline: Instant,
+    ) -> Result<Value, Failure> {
+        match link.call(&command("EVALSHA", &self.hash, run), deadline).await {
+            Err(Failure::Refused(error)) if is(&error, ServerErrorKind::NoScript) => {
+                link.call(&command("EVAL", self.source, run), deadline).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+impl Failure {
+    /// Whatever keeps the second try from an answer: the first may have done what was asked.
+    fn of_a_repeat(self) -> Self {
+        match self {
+            Self::NotSent(why) | Self::Lost(why) | Self::Late(why) => Self::Lost(why),
+            Self::Refused(error) => Self::Lost(explain(&error)),
+        }
     }
 }
 
@@ -83,7 +110,7 @@ fn is(error: &RedisError, kind: ServerErrorKind) -> bool {
 fn failed(failure: Failure, keys: &[String]) -> StoreError {
     let error = match failure {
         Failure::NotSent(why) => return StoreError::Unreachable(why),
-        Failure::NoAnswer(why) => return StoreError::Unavailable(why),
+        Failure::Lost(why) | Failure::Late(why) => return StoreError::Unavailable(why),
         Failure::Refused(error) => error,
     };
     let first = || keys.first().cloned().unwrap_or_default();
