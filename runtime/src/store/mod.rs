@@ -148,6 +148,7 @@ impl Source {
         }
     }
 
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "what is in memory needs no name"))]
     async fn open(self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
         match self {
             Self::Facets(facets) => Ok(Opened { facets, secret }),
