@@ -162,12 +162,19 @@ impl Source {
     }
 }
 
-/// A URL as it may be shown: what stands before the host can be a password.
+/// A URL as it may be shown: what stands before the host, or in the query, can be a password. Where
+/// one cannot be told from the other, only the scheme is shown.
 fn without_password(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}…{}", &url[..scheme + 3], &url[at..]),
-        _ => url.to_owned(),
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.split_once('?') {
+        Some((_, query)) if query.contains('@') => format!("{scheme}://…"),
+        Some((rest, _)) => format!("{scheme}://{}?…", without_user(rest)),
+        None => format!("{scheme}://{}", without_user(rest)),
     }
+}
+
+fn without_user(rest: &str) -> String {
+    rest.rfind('@').map_or_else(|| rest.to_owned(), |at| format!("…{}", &rest[at..]))
 }
 
 impl Default for Store {
@@ -191,6 +198,10 @@ mod tests {
         for wrong in ["redsi://:hunter2@host", "redis://:hunter2@host/x", "rediss://me:hunter2@host"] {
             let error = Source::named(wrong).expect_err("no such store").to_string();
             assert!(!error.contains("hunter2") && error.contains("…@host"), "{error}");
+        }
+        for url in ["unix:///s.sock?db=1&pass=hunter2", "redis://host?x=@hunter2", "redis://me:hunter?2@host"]
+        {
+            assert!(!without_password(url).contains("hunter"), "{url}");
         }
     }
 }
