@@ -3,7 +3,10 @@
 
 Needs redis-server 7. Starts one that keeps nothing on disk, and both servers in release build. What
 they send to Redis is counted first, request by request; then windows of load alternate between them,
-and each round gives ratios. Of several rounds the median is printed, with the least and the largest.
+and each round gives ratios. Of all rounds the median is printed, with the quartiles: where other
+programs use the machine, only many short rounds mean anything, and requests/s the least.
+
+With --instructions both servers and Redis run under callgrind, too (needs valgrind).
 """
 
 import argparse
@@ -27,6 +30,7 @@ MODES = ("aplomb", "by-hand")
 LOADS = ("new", "replay")
 REPLAYED = 64
 COUNTED = 300
+FEW, MORE = 200, 1200
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -144,17 +148,17 @@ def running(*command, **options):
 
 
 @contextlib.contextmanager
-def redis_server(directory):
+def redis_server(directory, *tool):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", directory,
+    command = [*tool, "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", directory,
                "--save", "", "--appendonly", "no"]
     with running(*command, stdout=subprocess.DEVNULL) as process:
         yield process, patiently(process, lambda: Redis(port)), port
 
 
 def patiently(process, attempt):
-    for _ in range(100):
+    for _ in range(400):
         if process.poll() is not None:
             raise RuntimeError("redis-server ended at once")
         with contextlib.suppress(OSError):
@@ -164,9 +168,9 @@ def patiently(process, attempt):
 
 
 @contextlib.contextmanager
-def server(program, mode, redis):
+def server(program, mode, redis, *tool):
     """One of the two servers: its process, and where it answers."""
-    command = [program, mode, f"redis://{redis}"]
+    command = [*tool, program, mode, f"redis://{redis}"]
     with running(*command, stdout=subprocess.PIPE, text=True) as process:
         address = process.stdout.readline().strip()
         if not address:
@@ -205,6 +209,30 @@ def count(program, mode, redis, port):
             inside = redis.calls() - calls - sent - collections.Counter(info=1)
             counts[keys] = ((wire.trips - trips) / COUNTED, sent, inside)
     return counts
+
+
+def callgrind(log):
+    return ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
+
+
+def total(log):
+    return int(re.search(r"Collected : (\d+)", pathlib.Path(log).read_text()).group(1))
+
+
+def totals(program, mode, keys, requests, directory):
+    """Instructions of the server and of Redis for so many requests, one at a time, and the start."""
+    logs = [f"{directory}/{who}.callgrind" for who in ("server", "redis")]
+    with redis_server(directory, *callgrind(logs[1])) as (_, _, port), \
+            server(program, mode, f"127.0.0.1:{port}", *callgrind(logs[0])) as (_, address):
+        prime(program, address, "first")
+        load(program, address, "first" if keys == "replay" else "other", keys, 1, 600, requests)
+    return [total(log) for log in logs]
+
+
+def instructions(program, mode, keys, directory):
+    """Instructions a request, of the server and of Redis."""
+    few, more = (totals(program, mode, keys, requests, directory) for requests in (FEW, MORE))
+    return [(most - least) / (MORE - FEW) for least, most in zip(few, more)]
 
 
 def cpu(process):
@@ -247,7 +275,10 @@ def note(line):
 
 
 def ratio(values):
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    if len(values) < 2:
+        return f"{values[0]:.2f}"
+    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{median:.2f} ({lower:.2f} to {upper:.2f})"
 
 
 def names(commands):
@@ -271,11 +302,21 @@ def print_ratios(ratios):
         print(f"| {title} | {' | '.join(cells)} |", flush=True)
 
 
+def print_instructions(program, directory):
+    print("\n| instructions a request, one at a time | Aplomb | by hand | ratio |\n|---|---|---|---|")
+    for keys in LOADS:
+        counts = [instructions(program, mode, keys, directory) for mode in MODES]
+        for who, ours, theirs in zip(("application", "Redis"), *counts):
+            cells = f"{ours / 1000:.0f} k | {theirs / 1000:.0f} k | {ours / theirs:.2f}"
+            print(f"| {keys}: {who} | {cells} |", flush=True)
+
+
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=6, help="rounds of one window each (6)")
-    parser.add_argument("--seconds", type=float, default=2, help="how long a window takes (2)")
+    parser.add_argument("--rounds", type=int, default=12, help="rounds of one window each (12)")
+    parser.add_argument("--seconds", type=float, default=1, help="how long a window takes (1)")
     parser.add_argument("--connections", type=int, default=32, help="requests at once (32)")
+    parser.add_argument("--instructions", action="store_true", help="count instructions, too")
     return parser.parse_args()
 
 
@@ -292,6 +333,8 @@ def main():
         print_counts(counts)
         ratios = {keys: list(rounds(program, process, redis, port, keys, chosen)) for keys in LOADS}
         print_ratios(ratios)
+        if chosen.instructions:
+            print_instructions(program, directory)
     return 0
 
 
