@@ -1,0 +1,345 @@
+#!/usr/bin/env python3
+"""Compares idempotency and a rate limit on Redis with the same endpoint written by hand.
+
+Needs redis-server 7. Starts one that keeps nothing on disk, and both servers in release build. What
+they send to Redis is counted first, request by request; then windows of load alternate between them,
+and each round gives ratios. Of all rounds the median is printed, with the quartiles: where other
+programs use the machine, only many short rounds mean anything, and requests/s the least.
+
+With --instructions both servers and Redis run under callgrind, too (needs valgrind).
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+MODES = ("aplomb", "by-hand")
+LOADS = ("new", "replay")
+REPLAYED = 64
+COUNTED = 300
+FEW, MORE = 200, 1200
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Redis:
+    """A connection of our own: what it sends is not part of what is counted."""
+
+    def __init__(self, port):
+        self.connection = socket.create_connection(("127.0.0.1", port))
+        self.answers = self.connection.makefile("rb")
+
+    def ask(self, *words):
+        self.connection.sendall((" ".join(words) + "\r\n").encode())
+        line = self.answers.readline()
+        if line.startswith(b"$"):
+            return self.answers.read(int(line[1:]) + 2).decode()
+        if not line.startswith(b"+"):
+            raise RuntimeError(f"{words}: {line}")
+        return line.decode()
+
+    def calls(self):
+        """How often each command ran, from clients and from scripts alike."""
+        rows = re.findall(r"cmdstat_([^:|]+)[^:]*:calls=(\d+)", self.ask("INFO", "commandstats"))
+        calls = collections.Counter()
+        for name, count in rows:
+            calls[name] += int(count)
+        return calls
+
+
+class Wire:
+    """Stands between one server and Redis, and counts what passes.
+
+    A command is an array on the wire from the client. A trip begins whenever the client speaks after
+    Redis has spoken: one request at a time, commands that are sent together are one trip.
+    """
+
+    def __init__(self, port):
+        self.port, self.commands, self.trips = port, collections.Counter(), 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                redis = socket.create_connection(("127.0.0.1", self.port))
+                speaking = [False]
+                for forward in (self.asks, self.answers):
+                    threading.Thread(target=forward, args=(client, redis, speaking), daemon=True).start()
+
+    def asks(self, client, redis, speaking):
+        unread = b""
+        with contextlib.suppress(OSError):
+            while chunk := client.recv(65536):
+                self.trips += not speaking[0]
+                speaking[0] = True
+                unread = self.count(unread + chunk)
+                redis.sendall(chunk)
+            redis.shutdown(socket.SHUT_RDWR)
+
+    def answers(self, client, redis, speaking):
+        with contextlib.suppress(OSError):
+            while chunk := redis.recv(65536):
+                speaking[0] = False
+                client.sendall(chunk)
+
+    def count(self, data):
+        """Counts whole commands and gives what is left."""
+        while (found := command(data)) is not None:
+            name, data = found
+            self.commands[name] += 1
+        return data
+
+    def close(self):
+        self.listener.close()
+
+
+def command(data):
+    """The name of the first command, and what follows it; `None` while it is not all there."""
+    head, found, rest = data.partition(b"\r\n")
+    if not found:
+        return None
+    words = []
+    for _ in range(int(head[1:])):
+        head, found, rest = rest.partition(b"\r\n")
+        length = int(head[1:]) if found else 0
+        if not found or len(rest) < length + 2:
+            return None
+        words.append(rest[:length])
+        rest = rest[length + 2:]
+    return words[0].decode().lower(), rest
+
+
+def build():
+    command = ["cargo", "build", "--quiet", "--release", "-p", "aplomb-benches"]
+    subprocess.run(command, check=True)
+    metadata = subprocess.run(["cargo", "metadata", "--no-deps", "--format-version", "1"],
+                              check=True, capture_output=True, text=True).stdout
+    return json.loads(metadata)["target_directory"] + "/release/payments_redis"
+
+
+@contextlib.contextmanager
+def running(*command, **options):
+    """A process that ends with the block, whatever ends the block."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def redis_server(directory, *tool):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [*tool, "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", directory,
+               "--save", "", "--appendonly", "no"]
+    with running(*command, stdout=subprocess.DEVNULL) as process:
+        yield process, patiently(process, lambda: Redis(port)), port
+
+
+def patiently(process, attempt):
+    for _ in range(400):
+        if process.poll() is not None:
+            raise RuntimeError("redis-server ended at once")
+        with contextlib.suppress(OSError):
+            return attempt()
+        time.sleep(0.05)
+    raise RuntimeError("redis-server does not answer")
+
+
+@contextlib.contextmanager
+def server(program, mode, redis, *tool):
+    """One of the two servers: its process, and where it answers."""
+    command = [*tool, program, mode, f"redis://{redis}"]
+    with running(*command, stdout=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().strip()
+        if not address:
+            raise RuntimeError(f"{mode} did not start")
+        yield process, address
+
+
+def load(program, address, prefix, keys, connections, seconds, most=10**9):
+    """Asks until the time is over or the most is asked; every answer must be the expected one."""
+    plan = [address, prefix, keys, connections, seconds, most]
+    with running(program, "load", *map(str, plan), stdout=subprocess.PIPE, text=True) as process:
+        output, _ = process.communicate(timeout=seconds + 60)
+        if process.returncode != 0:
+            raise RuntimeError("the load failed")
+    tally = json.loads(output)
+    if tally["unexpected"]:
+        raise RuntimeError(f"{tally['unexpected']} of {tally['requests']} answers are not what {keys} keys get")
+    return tally
+
+
+def prime(program, address, prefix):
+    load(program, address, prefix, "new", 1, 60, REPLAYED)
+
+
+def count(program, mode, redis, port):
+    """For each load: trips, commands from the client and commands in scripts, each per request."""
+    counts = {}
+    with contextlib.closing(Wire(port)) as wire, server(program, mode, wire.address) as (_, address):
+        prime(program, address, "counted")
+        load(program, address, "counted", "replay", 1, 60, REPLAYED)
+        for keys in LOADS:
+            trips, sent, calls = wire.trips, wire.commands.copy(), redis.calls()
+            load(program, address, "counted" if keys == "replay" else "other", keys, 1, 60, COUNTED)
+            sent = wire.commands - sent
+            # What ran and was not sent ran inside a script. INFO is our own.
+            inside = redis.calls() - calls - sent - collections.Counter(info=1)
+            counts[keys] = ((wire.trips - trips) / COUNTED, sent, inside)
+    return counts
+
+
+def callgrind(log):
+    return ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
+
+
+def total(log):
+    return int(re.search(r"Collected : (\d+)", pathlib.Path(log).read_text()).group(1))
+
+
+def totals(program, mode, keys, requests, directory):
+    """Instructions of the server and of Redis for so many requests, one at a time, and the start."""
+    logs = [f"{directory}/{who}.callgrind" for who in ("server", "redis")]
+    with redis_server(directory, *callgrind(logs[1])) as (_, _, port), \
+            server(program, mode, f"127.0.0.1:{port}", *callgrind(logs[0])) as (_, address):
+        prime(program, address, "first")
+        load(program, address, "first" if keys == "replay" else "other", keys, 1, 600, requests)
+    return [total(log) for log in logs]
+
+
+def instructions(program, mode, keys, directory):
+    """Instructions a request, of the server and of Redis."""
+    few, more = (totals(program, mode, keys, requests, directory) for requests in (FEW, MORE))
+    return [(most - least) / (MORE - FEW) for least, most in zip(few, more)]
+
+
+def cpu(process):
+    """Processor seconds so far, in user and in kernel mode."""
+    stat = pathlib.Path(f"/proc/{process.pid}/stat").read_text()
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def window(program, served, redis_process, redis, keys, options):
+    """Requests a second, and processor seconds a request of the application and of Redis."""
+    process, address = served
+    redis.ask("FLUSHALL", "SYNC")
+    if keys == "replay":
+        prime(program, address, "window")
+    before = cpu(process), cpu(redis_process)
+    tally = load(program, address, "window", keys, options.connections, options.seconds)
+    after = cpu(process), cpu(redis_process)
+    requests = tally["requests"]
+    return (requests / tally["seconds"], (after[0] - before[0]) / requests, (after[1] - before[1]) / requests)
+
+
+def rounds(program, redis_process, redis, port, keys, options):
+    """The ratios Aplomb / by hand of each round. Who goes first alternates, too."""
+    measure = lambda served: window(program, served, redis_process, redis, keys, options)
+    with server(program, MODES[0], f"127.0.0.1:{port}") as aplomb, \
+            server(program, MODES[1], f"127.0.0.1:{port}") as by_hand:
+        for served in (aplomb, by_hand):
+            measure(served)
+        for number in range(options.rounds):
+            first, second = (aplomb, by_hand) if number % 2 == 0 else (by_hand, aplomb)
+            found = measure(first), measure(second)
+            ours, theirs = found if first is aplomb else reversed(found)
+            note(f"{keys}: {ours[0]:.0f} and {theirs[0]:.0f} requests/s")
+            yield [our / their for our, their in zip(ours, theirs)]
+
+
+def note(line):
+    print(line, file=sys.stderr, flush=True)
+
+
+def ratio(values):
+    if len(values) < 2:
+        return f"{values[0]:.2f}"
+    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{median:.2f} ({lower:.2f} to {upper:.2f})"
+
+
+def names(commands):
+    rows = sorted(commands.items(), key=lambda row: (-row[1], row[0]))
+    return ", ".join(f"{calls / COUNTED:.3g} {name.upper()}" for name, calls in rows) or "none"
+
+
+def print_counts(counts):
+    print("| a request, one at a time | trips | commands sent | commands inside scripts |\n|---|---|---|---|")
+    for keys in LOADS:
+        for mode in MODES:
+            trips, sent, inside = counts[mode][keys]
+            print(f"| {keys}, {mode} | {trips:.2f} | {names(sent)} | {names(inside)} |")
+
+
+def print_ratios(ratios):
+    print("\n| Aplomb / by hand | new keys | replays |\n|---|---|---|")
+    titles = ("requests/s", "processor time of the application a request", "processor time of Redis a request")
+    for index, title in enumerate(titles):
+        cells = [ratio([one[index] for one in ratios[keys]]) for keys in LOADS]
+        print(f"| {title} | {' | '.join(cells)} |", flush=True)
+
+
+def print_instructions(program, directory):
+    print("\n| instructions a request, one at a time | Aplomb | by hand | ratio |\n|---|---|---|---|")
+    for keys in LOADS:
+        counts = [instructions(program, mode, keys, directory) for mode in MODES]
+        for who, ours, theirs in zip(("application", "Redis"), *counts):
+            cells = f"{ours / 1000:.0f} k | {theirs / 1000:.0f} k | {ours / theirs:.2f}"
+            print(f"| {keys}: {who} | {cells} |", flush=True)
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=12, help="rounds of one window each (12)")
+    parser.add_argument("--seconds", type=float, default=1, help="how long a window takes (1)")
+    parser.add_argument("--connections", type=int, default=32, help="requests at once (32)")
+    parser.add_argument("--instructions", action="store_true", help="count instructions, too")
+    return parser.parse_args()
+
+
+def main():
+    chosen = options()
+    if shutil.which("redis-server") is None:
+        return "redis-server is not there: install it, such as with 'apt-get install redis-server'"
+    # An end from outside ends what was started, as an error does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    program = build()
+    with tempfile.TemporaryDirectory(prefix="aplomb-bench-") as directory, \
+            redis_server(directory) as (process, redis, port):
+        counts = {mode: count(program, mode, redis, port) for mode in MODES}
+        print_counts(counts)
+        ratios = {keys: list(rounds(program, process, redis, port, keys, chosen)) for keys in LOADS}
+        print_ratios(ratios)
+        if chosen.instructions:
+            print_instructions(program, directory)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,32 @@
+//! The endpoint as Aplomb has it.
+
+use aplomb::Secret;
+use aplomb::prelude::*;
+use aplomb::store::RedisConfig;
+use axum::Router;
+
+use crate::Failure;
+use crate::payment::{API_KEY, CALLER, NewPayment, Payment};
+
+/// Pays.
+#[endpoint(post = "/payments", version = 1, idempotent, rate_limit("100/min", burst = 10_000_000))]
+async fn create_payment(Json(new): Json<NewPayment>) -> Created<Payment> {
+    let payment = Payment::make(&new);
+    let location = get_payment::uri(&payment.id);
+    Created::new(payment).at(location)
+}
+
+/// A payment: here to be pointed at, not to be asked for.
+#[endpoint(get = "/payments/{id}", version = 1)]
+async fn get_payment(Path(_): Path<Id<Payment>>) -> NoContent {
+    NoContent
+}
+
+pub(crate) async fn router(url: &str) -> Result<Router, Failure> {
+    let keys = ApiKeys::parse(&format!("{CALLER}:{API_KEY}"))?;
+    let api = Api::new("Payments", routes![create_payment, get_payment])
+        .store(Store::redis(RedisConfig::new(url)?))
+        .secret(Secret::new(*b"the same in each run, as it is set")?)
+        .auth(keys);
+    Ok(api.into_router(()).await?)
+}
