@@ -51,7 +51,7 @@ pub(super) fn fingerprints(begin: &Begin) -> Vec<u8> {
 
 /// An answer, as it stands after a record's head.
 pub(super) fn answer(kept: &Kept) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(kept.size());
+    let mut bytes = Vec::new();
     put_answer(&mut bytes, kept);
     bytes
 }
@@ -93,6 +93,7 @@ fn put_fingerprint(bytes: &mut Vec<u8>, fingerprint: &Fingerprint) {
 
 fn put_answer(bytes: &mut Vec<u8>, kept: &Kept) {
     let body = kept.body().map_or(&[][..], |body| body);
+    bytes.reserve(kept.size());
     bytes.put_u16(kept.status().as_u16());
     bytes.push(u8::from(kept.body().is_some()));
     bytes.put_u16(length(kept.headers().len()));

@@ -97,8 +97,9 @@ impl Failure {
 }
 
 fn command<A: ToRedisArgs>(name: &str, script: &str, run: &Run<'_, A>) -> Cmd {
-    let mut command = redis::cmd(name);
-    command.arg(script).arg(run.keys.len()).arg(run.keys).arg(run.arguments);
+    // As much as most commands take, so that it need not grow.
+    let mut command = Cmd::with_capacity(8, 768);
+    command.arg(name).arg(script).arg(run.keys.len()).arg(run.keys).arg(run.arguments);
     command
 }
 
