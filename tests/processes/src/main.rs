@@ -1,0 +1,111 @@
+//! A service for tests that kill it, stop it, and take its store away.
+//!
+//! Every run of a handler leaves a line, the order's item, in the file that `RUNS` names: all
+//! instances share it, and it outlives them. A run that is held then waits for a file of the item's
+//! name in the directory that `GATES` names.
+
+use std::env::{self, VarError};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::{self, ExitCode};
+use std::thread;
+use std::time::Duration;
+
+use aplomb::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_ansi(false).with_writer(io::stderr).init();
+    let routes = routes![place_order, write_draft, place_limited_order, print_report, list_prices];
+    let api = Api::new("Orders", routes).store(Store::from_env()).auth(ApiKeys::from_env());
+    aplomb::serve(api, App::connect).await
+}
+
+#[derive(Debug, Clone)]
+struct App {
+    runs: PathBuf,
+    gates: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+struct Order {
+    item: String,
+    /// Whether its run waits.
+    #[serde(default)]
+    held: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Placed {
+    item: String,
+    /// The process that ran.
+    by: u32,
+}
+
+/// Places an order.
+#[endpoint(post = "/orders", version = 1, idempotent)]
+async fn place_order(State(app): State<App>, Json(order): Json<Order>) -> Created<Placed> {
+    app.place(order).await
+}
+
+/// Writes a draft; a rerun is harmless.
+#[endpoint(post = "/drafts", version = 1, idempotent(on_crash = rerun))]
+async fn write_draft(State(app): State<App>, Json(order): Json<Order>) -> Created<Placed> {
+    app.place(order).await
+}
+
+/// Places an order, within limits.
+#[endpoint(post = "/limited-orders", version = 1, idempotent, rate_limit = "1000/min")]
+async fn place_limited_order(State(app): State<App>, Json(order): Json<Order>) -> Created<Placed> {
+    app.place(order).await
+}
+
+/// Prints a report, and blocks its thread meanwhile, as no handler should.
+#[endpoint(post = "/reports", version = 1, idempotent)]
+async fn print_report(State(app): State<App>, Json(order): Json<Order>) -> Created<Placed> {
+    app.run(&order);
+    while app.holds(&order) {
+        thread::sleep(GLANCE);
+    }
+    placed(order)
+}
+
+/// The prices, a few times an hour.
+#[endpoint(get = "/prices", version = 1, rate_limit("20/hour"))]
+async fn list_prices() -> &'static str {
+    "tea: 2"
+}
+
+impl App {
+    async fn connect() -> Result<Self, VarError> {
+        Ok(Self { runs: env::var("RUNS")?.into(), gates: env::var("GATES")?.into() })
+    }
+
+    async fn place(&self, order: Order) -> Created<Placed> {
+        self.run(&order);
+        while self.holds(&order) {
+            tokio::time::sleep(GLANCE).await;
+        }
+        placed(order)
+    }
+
+    /// Leaves a line. One write that appends is whole, whoever else writes.
+    fn run(&self, order: &Order) {
+        let file = OpenOptions::new().create(true).append(true).open(&self.runs);
+        let line = format!("{}\n", order.item);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file takes a line");
+    }
+
+    fn holds(&self, order: &Order) -> bool {
+        order.held && !self.gates.join(&order.item).exists()
+    }
+}
+
+fn placed(order: Order) -> Created<Placed> {
+    Created::new(Placed { item: order.item, by: process::id() })
+}
+
+/// How often a held run looks whether it may go on.
+const GLANCE: Duration = Duration::from_millis(5);

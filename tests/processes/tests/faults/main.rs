@@ -1,0 +1,14 @@
+//! What is kept when services, and the Redis that they share, stop and die: real processes, killed
+//! with SIGKILL and stopped with SIGSTOP.
+
+mod bench;
+mod client;
+mod ending;
+mod instance;
+mod killed;
+mod limits;
+mod restarts;
+mod silence;
+mod start;
+mod stopped;
+mod together;

@@ -1,0 +1,68 @@
+//! Two instances that do the same at once.
+
+use crate::bench::Bench;
+use crate::client::{Order, Reply};
+use crate::instance::Instance;
+
+/// Sends an order many times at once to both, and checks that one of them all runs.
+pub(crate) async fn one_of_many_runs(instances: &[Instance; 2], order: &Order) {
+    let sent: Vec<_> = (0..15).flat_map(|_| instances.iter().map(|one| one.insist(order))).collect();
+    let mut replies = Vec::new();
+    for pending in sent {
+        replies.push(pending.answer().await);
+    }
+    let (ran, replayed): (Vec<Reply>, Vec<_>) = replies.into_iter().partition(|reply| !reply.is_replay());
+    assert_eq!((ran.len(), replayed.len()), (1, 29));
+    ran[0].placed();
+    for reply in replayed {
+        reply.replays(&ran[0]);
+    }
+}
+
+#[tokio::test]
+async fn a08_many_requests_at_two_instances_have_one_effect() {
+    let bench = Bench::start();
+    let instances = [bench.instance("a"), bench.instance("b")];
+    for item in ["tea", "coffee", "cocoa", "milk"] {
+        one_of_many_runs(&instances, &Order::of(item)).await;
+        assert_eq!(bench.runs(item), 1);
+        one_of_many_runs(&instances, &Order::of(item).to("/v1/drafts")).await;
+        assert_eq!(bench.runs(item), 2, "at another path it is another key");
+    }
+}
+
+#[tokio::test]
+async fn a08_a_run_at_one_instance_is_in_flight_at_all() {
+    let bench = Bench::start();
+    let [one, other] = [bench.instance("a"), bench.instance("b")];
+    let tea = Order::of("tea").held();
+    let run = one.post(&tea);
+    bench.has_run("tea", 1).await;
+    for _ in 0..5 {
+        one.send(&tea).await.in_flight();
+        other.send(&tea).await.in_flight();
+    }
+    one.let_go("tea");
+    let first = run.answer().await;
+    first.placed();
+    other.send(&tea).await.replays(&first);
+    assert_eq!(bench.runs("tea"), 1);
+}
+
+#[tokio::test]
+async fn instances_without_a_secret_share_that_of_the_store() {
+    let bench = Bench::start();
+    let unset = [("APLOMB_SECRET", "")];
+    let instances = [bench.instance_with("a", &unset), bench.instance_with("b", &unset)];
+    let tea = Order::of("tea");
+    let first = instances[0].send(&tea).await;
+    first.placed();
+    instances[1].send(&tea).await.replays(&first);
+    assert_eq!(bench.runs("tea"), 1);
+    for instance in &instances {
+        assert!(instance.log().contains("APLOMB_SECRET is not set: the store keeps the secret"));
+    }
+    let with_a_secret = bench.instance("c");
+    with_a_secret.send(&tea).await.placed();
+    assert_eq!(bench.runs("tea"), 2, "with another secret it is another key");
+}
