@@ -115,6 +115,19 @@ async fn a08_no_key_is_blocked_by_a_pause_that_is_longer_than_the_lease() {
 }
 
 #[tokio::test]
+async fn a14_a_begin_that_nobody_takes_back_is_unknown_and_did_not_run() {
+    let bench = Bench::start();
+    let (one, other) = (bench.short_lived("a"), bench.short_lived("b"));
+    one.send(&FIRST).await.placed();
+    bench.redis.pause();
+    one.send(&TEA).await.no_store();
+    one.kill();
+    bench.redis.resume();
+    other.retry(&TEA).await.unknown();
+    assert_eq!(bench.runs("tea"), 0);
+}
+
+#[tokio::test]
 async fn a12_a_run_outlives_a_pause_of_the_store() {
     let bench = Bench::start();
     let (one, other) = (bench.short_lived("a"), bench.short_lived("b"));

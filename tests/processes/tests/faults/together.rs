@@ -1,5 +1,7 @@
 //! Two instances that do the same at once.
 
+use std::thread;
+
 use crate::bench::Bench;
 use crate::client::{Order, Reply};
 use crate::instance::Instance;
@@ -52,17 +54,20 @@ async fn a08_a_run_at_one_instance_is_in_flight_at_all() {
 #[tokio::test]
 async fn instances_without_a_secret_share_that_of_the_store() {
     let bench = Bench::start();
-    let unset = [("APLOMB_SECRET", "")];
-    let instances = [bench.instance_with("a", &unset), bench.instance_with("b", &unset)];
+    let settings = ["a", "b", "c"].map(|name| bench.settings(name).with(&[("APLOMB_SECRET", "")]));
+    let starting = settings.map(|settings| thread::spawn(|| settings.start()));
+    let instances = starting.map(|starting| starting.join().expect("it starts"));
     let tea = Order::of("tea");
     let first = instances[0].send(&tea).await;
     first.placed();
-    instances[1].send(&tea).await.replays(&first);
+    for instance in &instances {
+        instance.send(&tea).await.replays(&first);
+    }
     assert_eq!(bench.runs("tea"), 1);
     for instance in &instances {
         assert!(instance.log().contains("APLOMB_SECRET is not set: the store keeps the secret"));
     }
-    let with_a_secret = bench.instance("c");
+    let with_a_secret = bench.instance("d");
     with_a_secret.send(&tea).await.placed();
     assert_eq!(bench.runs("tea"), 2, "with another secret it is another key");
 }
