@@ -169,7 +169,7 @@ impl Problem {
 
     fn detail(&self) -> Option<&str> {
         if self.0.spec.status >= 500 {
-            Some(constant_detail(self.0.spec.category))
+            Some(self.0.spec.detail.unwrap_or_else(|| constant_detail(self.0.spec.category)))
         } else {
             self.0.detail.as_deref()
         }

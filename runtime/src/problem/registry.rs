@@ -25,7 +25,11 @@ pub const IDEMPOTENCY_IN_FLIGHT: ProblemSpec =
         .with_retry_after(Duration::from_secs(1));
 /// 500: the first request with this key ended without a known outcome.
 pub const IDEMPOTENCY_OUTCOME_UNKNOWN: ProblemSpec =
-    ProblemSpec::new(Category::Internal, "IDEMPOTENCY_OUTCOME_UNKNOWN", "Outcome unknown").with_status(500);
+    ProblemSpec::new(Category::Internal, "IDEMPOTENCY_OUTCOME_UNKNOWN", "Outcome unknown")
+        .with_status(500)
+        .with_detail(
+            "nobody knows whether this had its effect; find out before it is tried with another key",
+        );
 /// 410: the first request succeeded, its response was too large to keep.
 pub const IDEMPOTENCY_RESPONSE_NOT_RETAINED: ProblemSpec =
     ProblemSpec::new(Category::Gone, "IDEMPOTENCY_RESPONSE_NOT_RETAINED", "Response not retained")

@@ -14,6 +14,8 @@ pub struct ProblemSpec {
     pub status: u16,
     /// A constant short summary.
     pub title: &'static str,
+    /// What a 5xx says beyond its title, where its category's usual sentence would mislead.
+    pub detail: Option<&'static str>,
     /// Whether the same request may succeed later; `None` where that depends on whether the
     /// request is idempotent.
     pub retryable: Option<bool>,
@@ -46,6 +48,7 @@ impl ProblemSpec {
             category,
             status: category.default_status(),
             title,
+            detail: None,
             retryable,
             retry_after: None,
             effects: Effects::Unknown,
@@ -56,6 +59,13 @@ impl ProblemSpec {
     #[must_use]
     pub const fn with_status(mut self, status: u16) -> Self {
         self.status = status;
+        self
+    }
+
+    /// Says what a 5xx tells beyond its title.
+    #[must_use]
+    pub const fn with_detail(mut self, detail: &'static str) -> Self {
+        self.detail = Some(detail);
         self
     }
 

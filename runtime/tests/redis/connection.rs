@@ -214,6 +214,20 @@ async fn a23_without_a_server_nothing_is_sent_and_nobody_waits_long() {
 }
 
 #[tokio::test]
+async fn a17_an_outcome_waits_for_the_connection_as_long_as_it_may() {
+    let (server, _proxy, store) = bench().await;
+    let first = begin();
+    store.begin(&first).await.expect("an answer");
+    server.kill();
+    // Again and again, so that the next attempt to connect is a while away.
+    for _ in 0..5 {
+        let _ = store.begin(&begin()).await;
+    }
+    server.restart();
+    assert_eq!(store.complete(&done(&first)).await, Ok(Completed::Written));
+}
+
+#[tokio::test]
 async fn what_a_server_keeps_over_a_restart_is_there() {
     let (server, _proxy, store) = bench().await;
     let first = begin();

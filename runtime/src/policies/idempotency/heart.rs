@@ -118,7 +118,7 @@ impl Beats {
     fn write_off(&self, lease: Lease, written: bool) {
         self.state().held.remove(&lease.token);
         if written {
-            tracing::warn!(record = ?lease.key, "a request runs for too long: its outcome is unknown");
+            tracing::warn!(record = %lease.key, "a request runs for too long: its outcome is unknown");
         }
     }
 
@@ -134,7 +134,7 @@ impl Beats {
                 for (lease, _) in lost {
                     // A run that has ended since the beat began has no lease to lose.
                     if self.state().held.remove(&lease.token).is_some() {
-                        tracing::warn!(record = ?lease.key, "the lease of a running request is lost");
+                        tracing::warn!(record = %lease.key, "the lease of a running request is lost");
                     }
                 }
             }

@@ -1,5 +1,7 @@
 //! A run under a key: its record is begun, and settled.
 
+use core::error::Error;
+use core::fmt;
 use core::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -79,7 +81,7 @@ pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Ans
             let beat = context.shared().heart.as_ref().map(|heart| heart.hold(lease, spec.ttl));
             Ok(Held { settler, beat })
         }
-        Ok(found) => Err(answer(found)),
+        Ok(found) => Err(answer(found, begin.key)),
         Err(error) => Err(settler.begin_failed(&error)),
     }
 }
@@ -163,9 +165,9 @@ impl Settler {
     async fn say(&self, word: Word, answer: Answer, beat: Option<Guard>) -> Answer {
         match self.tell(&word).await {
             Ok(Completed::Written) => answer,
-            Ok(Completed::Lost(found)) => self::answer(found),
+            Ok(Completed::Lost(found)) => self::answer(found, self.lease.key),
             Err(error) => {
-                tracing::warn!(%error, record = ?self.lease.key, "a record could not be settled yet");
+                tracing::warn!(%error, record = %self.lease.key, "a record could not be settled yet");
                 if error.is_outage() {
                     self.clone().insist(word, beat);
                 }
@@ -200,17 +202,17 @@ impl Settler {
             match self.tell(&word).await {
                 Err(error) if error.is_outage() => pause = (pause * 2).min(Duration::from_secs(1)),
                 Err(error) => {
-                    return tracing::error!(%error, record = ?self.lease.key, "a record cannot be settled");
+                    return tracing::error!(%error, record = %self.lease.key, "a record cannot be settled");
                 }
                 Ok(_) => return,
             }
         }
-        tracing::error!(record = ?self.lease.key, "a record was not settled before the service ended");
+        tracing::error!(record = %self.lease.key, "a record was not settled before the service ended");
     }
 }
 
 /// What a request is answered whose record is there already.
-fn answer(found: Begun) -> Answer {
+fn answer(found: Begun, record: RecordKey) -> Answer {
     match found {
         Begun::Done(kept) => Answer { response: replay(&kept), origin: Origin::Handler },
         Begun::InFlight => Answer::refused(Problem::new(&registry::IDEMPOTENCY_IN_FLIGHT)),
@@ -218,10 +220,24 @@ fn answer(found: Begun) -> Answer {
             Problem::new(&registry::IDEMPOTENCY_KEY_REUSED)
                 .with_detail("the key was used for another request; draw a new one for each operation"),
         ),
-        Begun::Unknown => Answer::refused(Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN)),
+        Begun::Unknown => Answer::refused(
+            Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN).with_cause(&OutcomeUnknown(record)),
+        ),
         Begun::Started | Begun::Aborted => Answer::refused(Problem::new(&registry::STORE_UNAVAILABLE)),
     }
 }
+
+/// What the log says of a request that nobody can answer.
+#[derive(Debug)]
+struct OutcomeUnknown(RecordKey);
+
+impl fmt::Display for OutcomeUnknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the run under the record {} died, failed or took too long", self.0)
+    }
+}
+
+impl Error for OutcomeUnknown {}
 
 /// The first answer once more.
 fn replay(kept: &Kept) -> Response {

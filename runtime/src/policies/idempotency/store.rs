@@ -2,6 +2,9 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::kept::Kept;
 use super::spec::OnCrash;
 use crate::store::StoreFuture;
@@ -54,7 +57,8 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// `begin` of the same token do nothing.
     ///
     /// **Atomic**, and harmless when repeated. **Expiry**: the marker ends after `marker`; for a
-    /// token whose `begin` was answered it is zero, and none is left. **Crash** before: the lease lapses. After: ABSENT.
+    /// token whose `begin` was answered it is zero, and none is left unless the store itself may have
+    /// asked twice. **Crash** before: the lease lapses. After: ABSENT.
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()>;
 
     /// Makes a RUNNING record with this token, lapsed or not, UNKNOWN for `ttl` from now. `false`,
@@ -131,11 +135,16 @@ impl RecordKey {
     }
 }
 
+/// Both hashes in base64url, with a point between.
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", URL_SAFE_NO_PAD.encode(self.caller), URL_SAFE_NO_PAD.encode(self.name))
+    }
+}
+
 impl fmt::Debug for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RecordKey(")?;
-        self.name[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str("…)")
+        write!(f, "RecordKey({self})")
     }
 }
 

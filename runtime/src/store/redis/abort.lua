@@ -1,11 +1,9 @@
 #!lua flags=allow-oom
 -- Removes a record that this token has and that is not done, and leaves a marker for a `begin` that is late.
 -- KEYS: the record, the marker.
--- ARGV: the token, how long the marker stays in milliseconds (0: none is left).
+-- ARGV: the token, how long the marker stays in milliseconds.
 -- Gives: 0.
-if ARGV[2] ~= '0' then
-    redis.call('SET', KEYS[2], '\1', 'PX', ARGV[2])
-end
+redis.call('SET', KEYS[2], '\1', 'PX', ARGV[2])
 local head = redis.call('GETRANGE', KEYS[1], 0, 59)
 if head ~= '' and (#head < 60 or string.byte(head) ~= 1) then
     return redis.error_reply('MALFORMED ' .. KEYS[1])

@@ -1,6 +1,7 @@
 use redis::Value;
 
 use super::RedisStore;
+use super::link::Patience;
 use super::script::{Run, unexpected};
 use crate::clock::Timestamp;
 use crate::policies::rate_limit::{Acquired, Claim, LimitStore};
@@ -20,7 +21,7 @@ impl RedisStore {
         let cost = |claim: &Claim<'_>| claim.quota.interval().saturating_mul(claim.cost);
         let arguments: Vec<u64> =
             claims.iter().flat_map(|claim| [cost(claim), claim.quota.window()]).collect();
-        let run = Run { keys: &keys, arguments: &arguments };
+        let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
         let answer = self.inner.scripts.acquire.run(&self.link, run, self.inner.timeout).await?;
         let ahead = moments(&answer).filter(|ahead| ahead.len() == claims.len());
         ahead

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, ServerErrorKind, Value};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::explain::explain;
 
@@ -29,6 +29,15 @@ pub(super) enum Failure {
     Late(String),
     /// The server refuses.
     Refused(RedisError),
+}
+
+/// What a call does while there is no connection and it is not time to make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Fails at once, so that an outage does not pile up requests.
+    None,
+    /// Waits until its deadline: what it tells the server must not be lost if that can be helped.
+    ToTheDeadline,
 }
 
 /// A way to the server. Clones share the connection.
@@ -82,8 +91,13 @@ impl Link {
     }
 
     /// Asks the server.
-    pub(super) async fn call(&self, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
-        let live = match timeout_at(deadline, self.live()).await {
+    pub(super) async fn call(
+        &self,
+        command: &Cmd,
+        deadline: Instant,
+        patience: Patience,
+    ) -> Result<Value, Failure> {
+        let live = match timeout_at(deadline, self.live(patience)).await {
             Ok(Ok(live)) => live,
             Ok(Err(why)) => return Err(Failure::NotSent(why.to_string())),
             Err(_) => return Err(Failure::NotSent(String::from("no connection in time"))),
@@ -116,8 +130,17 @@ impl Link {
         Failure::Refused(error)
     }
 
+    async fn live(&self, patience: Patience) -> Result<Live, Arc<str>> {
+        loop {
+            match self.next_live().await {
+                Err(_) if patience == Patience::ToTheDeadline => sleep_until(self.inner.retry_at()).await,
+                live => return live,
+            }
+        }
+    }
+
     /// The connection, or the one that is being made; none while it is not time for an attempt.
-    async fn live(&self) -> Result<Live, Arc<str>> {
+    async fn next_live(&self) -> Result<Live, Arc<str>> {
         // Calls that nobody waited for to the end have not looked.
         if let Some(live) = self.inner.up() {
             self.inner.lose_if_silent(&live);
@@ -168,6 +191,13 @@ impl Inner {
         match &*self.slot() {
             Slot::Up(live) => Some(live.clone()),
             Slot::Connecting(_) | Slot::Down { .. } => None,
+        }
+    }
+
+    fn retry_at(&self) -> Instant {
+        match &*self.slot() {
+            Slot::Down { retry_at, .. } => *retry_at,
+            Slot::Up(_) | Slot::Connecting(_) => Instant::now(),
         }
     }
 

@@ -14,15 +14,20 @@
 //! # When Redis fails
 //!
 //! All calls go over one connection, which is made anew when it is lost; leases are renewed over a
-//! second one. An operation takes at most a second ([`RedisConfig::with_timeout`]); while there is
-//! no connection, calls fail at once. Without Redis an idempotent request is a 503 and its handler does
-//! not run.
+//! second one. An operation takes at most a second ([`RedisConfig::with_timeout`]); one whose
+//! connection is cut is asked again over the next, which its token makes harmless. While there is no
+//! connection, what wants to begin fails at once, and what has ended waits for the next attempt.
+//! Without Redis an idempotent request is a 503 and its handler does not run.
 //!
 //! Redis answers before its copies on disk and on replicas are written. A crash can lose the last
 //! second with `appendonly yes` and `appendfsync everysec`, and a fail-over what the replica had not
-//! got: a key whose record is lost has a second effect when it is retried. With `appendfsync always`
-//! a crash loses nothing that was answered; only a store that shares a transaction with the business
-//! data can promise effects exactly once.
+//! got. A key whose record is lost is new: a retry has a second effect, and a run that was under way
+//! is not protected from it until it completes, which writes the record again. With `appendfsync
+//! always` a crash loses nothing that was answered; only a store that shares a transaction with the
+//! business data can promise effects exactly once.
+//!
+//! A process that dies while Redis does not answer can leave the key of a request that it had
+//! refused UNKNOWN, although nothing ran.
 
 mod codec;
 mod config;

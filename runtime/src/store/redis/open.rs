@@ -9,7 +9,7 @@ use super::config::RedisConfig;
 use super::explain::explain;
 use super::inspect::{Info, inspect, persistence};
 use super::keys;
-use super::link::{Failure, Link};
+use super::link::{Failure, Link, Patience};
 use crate::secret::Secret;
 use crate::start::{StartError, StartErrors};
 
@@ -75,7 +75,7 @@ async fn warn_of_losses(link: &Link, config: &RedisConfig, info: &Info<'_>) {
 }
 
 async fn ask(link: &Link, command: &Cmd) -> Result<Value, Failure> {
-    link.call(command, Instant::now() + PATIENCE).await
+    link.call(command, Instant::now() + PATIENCE, Patience::None).await
 }
 
 /// Why a server cannot be used, for whoever set its URL.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use redis::Value;
 
+use super::link::Patience;
 use super::script::{Run, Script, malformed, unexpected};
 use super::{RedisStore, codec};
 use crate::policies::idempotency::{
@@ -57,7 +58,7 @@ impl RedisStore {
     async fn complete_record(&self, complete: &Complete) -> Result<Completed, StoreError> {
         let keys = [self.inner.keys.record(&complete.lease.key)];
         let (record, ttl) = (codec::ended(complete), text(codec::millis(complete.ttl).max(1)));
-        match self.ask(&self.inner.scripts.complete, &keys, &[&record, ttl.as_bytes()]).await? {
+        match self.tell(&self.inner.scripts.complete, &keys, &[&record, ttl.as_bytes()]).await? {
             Value::Int(0) => Ok(Completed::Written),
             found => self::found(found, &keys[0]).map(Completed::Lost),
         }
@@ -65,8 +66,11 @@ impl RedisStore {
 
     async fn abort_record(&self, lease: Lease, marker: Duration) -> Result<(), StoreError> {
         let keys = [self.inner.keys.record(&lease.key), self.inner.keys.marker(&lease.key, lease.token)];
+        // A `begin` whose connection was cut was sent twice: one of them may be late although the
+        // other was answered.
+        let marker = if marker.is_zero() { LATEST } else { marker };
         let (token, marker) = (lease.token.as_u128().to_be_bytes(), text(codec::millis(marker)));
-        match self.ask(&self.inner.scripts.abort, &keys, &[&token, marker.as_bytes()]).await? {
+        match self.tell(&self.inner.scripts.abort, &keys, &[&token, marker.as_bytes()]).await? {
             Value::Int(0) => Ok(()),
             other => Err(unexpected(&other)),
         }
@@ -86,7 +90,7 @@ impl RedisStore {
         let mut arguments = vec![text(codec::millis(lease)).into_bytes()];
         arguments.extend(leases.iter().map(|lease| lease.token.as_u128().to_be_bytes().to_vec()));
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-        let run = Run { keys: &keys, arguments: &arguments };
+        let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
         // A beat that comes too late for its lease is of no use.
         let within = self.inner.timeout.min(lease / 3);
         let answer = self.inner.scripts.heartbeat.run(&self.link, run, within).await?;
@@ -116,9 +120,18 @@ impl RedisStore {
     }
 
     async fn ask(&self, script: &Script, keys: &[String], arguments: &[&[u8]]) -> Result<Value, StoreError> {
-        script.run(&self.link, Run { keys, arguments }, self.inner.timeout).await
+        script.run(&self.link, Run { keys, arguments, patience: Patience::None }, self.inner.timeout).await
+    }
+
+    /// Tells how a run ended: a client may ask again as soon as it has its answer.
+    async fn tell(&self, script: &Script, keys: &[String], arguments: &[&[u8]]) -> Result<Value, StoreError> {
+        let run = Run { keys, arguments, patience: Patience::ToTheDeadline };
+        script.run(&self.link, run, self.inner.timeout).await
     }
 }
+
+/// How late a request of a connection that was cut can be.
+const LATEST: Duration = Duration::from_secs(30);
 
 /// Leases renewed by one call.
 const BATCH: usize = 256;

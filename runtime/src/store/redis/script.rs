@@ -5,7 +5,7 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
 use tokio::time::Instant;
 
 use super::explain::explain;
-use super::link::{Failure, Link};
+use super::link::{Failure, Link, Patience};
 use crate::store::StoreError;
 
 /// A script that the server runs as one atomic step.
@@ -42,10 +42,11 @@ impl Scripts {
     }
 }
 
-/// The keys and arguments of a run.
+/// What a script runs with.
 pub(super) struct Run<'a, A> {
     pub(super) keys: &'a [String],
     pub(super) arguments: &'a [A],
+    pub(super) patience: Patience,
 }
 
 impl Script {
@@ -77,9 +78,9 @@ impl Script {
         run: &Run<'_, A>,
         deadline: Instant,
     ) -> Result<Value, Failure> {
-        match link.call(&command("EVALSHA", &self.hash, run), deadline).await {
+        match link.call(&command("EVALSHA", &self.hash, run), deadline, run.patience).await {
             Err(Failure::Refused(error)) if is(&error, ServerErrorKind::NoScript) => {
-                link.call(&command("EVAL", self.source, run), deadline).await
+                link.call(&command("EVAL", self.source, run), deadline, run.patience).await
             }
             answer => answer,
         }
