@@ -10,9 +10,6 @@ import threading
 import time
 import uuid
 
-TIME_LIMIT = 100.0
-"""Seconds after which the script gives up, whatever it waits for."""
-
 ATTEMPTS = 100
 """The most times that one request is sent; where the rate limit is used up, it is asked each second."""
 
@@ -26,6 +23,21 @@ class Failure(Exception):
 
 class Cut(Exception):
     """A response that ended early without an error of the connection."""
+
+
+class Deadline:
+    """The moment at which a run gives up, whatever it waits for."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        self.at = time.monotonic() + seconds
+
+    def comes_within(self, seconds: float) -> bool:
+        return time.monotonic() + seconds > self.at
+
+    def bring_forward(self) -> None:
+        """It is now: whoever waits gives up."""
+        self.at = 0.0
 
 
 class Answer:
@@ -50,6 +62,11 @@ class Answer:
         return self.status >= 400 and self.body.get("retryable") is True
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether nobody knows what became of the request."""
+        return self.body.get("code") == "IDEMPOTENCY_OUTCOME_UNKNOWN" and not self.retryable
+
+    @property
     def retry_after(self) -> float:
         text = self.headers.get("Retry-After", "")
         return float(text) if text.isdigit() else 1.0
@@ -67,19 +84,22 @@ def parsed(text: bytes) -> dict:
 
 
 class Client:
-    """Sends requests until they are answered: through the proxy, or directly to the service."""
+    """Sends requests until they are answered, each attempt to a random one of the addresses."""
 
-    def __init__(self, address: tuple[str, int], api_key: str, ends_at: float):
-        self.address = address
+    def __init__(self, addresses: list[tuple[str, int]], api_key: str, deadline: Deadline):
+        self.addresses = addresses
         self.api_key = api_key
-        self.ends_at = ends_at
+        self.deadline = deadline
         self.lock = threading.Lock()
         self.retries: collections.Counter[str] = collections.Counter()
         self.replays = 0
 
-    def call(self, method: str, path: str, body=None, expect: int = 200) -> Answer:
-        """The final answer. All attempts carry the same Idempotency-Key and body."""
-        key = str(uuid.uuid4()) if method == "POST" else None
+    def call(self, method: str, path: str, body=None, expect: int = 200, **options) -> Answer:
+        """The final answer. All attempts carry the same Idempotency-Key and body.
+
+        Options: `key`, else a POST draws one; `may_be_unknown`, if that is an answer, too.
+        """
+        key = options.get("key") or (str(uuid.uuid4()) if method == "POST" else None)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 answer = self.send(method, path, body, key)
@@ -90,6 +110,8 @@ class Client:
                 self.wait(answer.body.get("code", "?"), answer.retry_after + random.uniform(0, 0.5))
                 continue
             answer.attempts = attempt
+            if options.get("may_be_unknown") and answer.is_unknown:
+                return answer
             return self.checked(f"{method} {path}", answer, expect)
         raise Failure(f"{method} {path}: no answer after {ATTEMPTS} attempts")
 
@@ -101,7 +123,7 @@ class Client:
         if body is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(body)
-        connection = http.client.HTTPConnection(*self.address, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(*random.choice(self.addresses), timeout=PATIENCE)
         try:
             connection.request(method, path, body, headers)
             return Answer(connection.getresponse())
@@ -111,8 +133,8 @@ class Client:
     def wait(self, why: str, seconds: float) -> None:
         with self.lock:
             self.retries[why] += 1
-        if time.monotonic() + seconds > self.ends_at:
-            raise Failure(f"still waiting after {TIME_LIMIT:.0f} s, at last because of {why}")
+        if self.deadline.comes_within(seconds):
+            raise Failure(f"still waiting after {self.deadline.seconds:.0f} s, at last because of {why}")
         time.sleep(seconds)
 
     def checked(self, what: str, answer: Answer, expect: int) -> Answer:

@@ -18,10 +18,10 @@ ANSWERING = "in the response"
 
 
 class CuttingProxy:
-    """Forwards each connection, one request each, and cuts every third one."""
+    """Forwards each connection, one request each, to one of the services, and cuts every third one."""
 
-    def __init__(self, service: tuple[str, int], seed: int):
-        self.service = service
+    def __init__(self, services: list[tuple[str, int]], seed: int):
+        self.services = services
         self.seed = seed
         self.connections = 0
         self.cuts: collections.Counter[str] = collections.Counter()
@@ -40,10 +40,11 @@ class CuttingProxy:
     def serve(self, client: socket.socket, number: int) -> None:
         # What is cut, and where, depends on the seed and the connection's number only.
         chance = random.Random(f"{self.seed}/{number}")
+        address = chance.choice(self.services)
         kind = chance.choice((EARLY, WORKING, ANSWERING)) if number % 3 == 0 else None
         try:
             client.settimeout(PATIENCE)
-            with client, socket.create_connection(self.service, timeout=PATIENCE) as service:
+            with client, socket.create_connection(address, timeout=PATIENCE) as service:
                 self.forward(client, service, kind, chance)
         except OSError:
             pass  # Either side is gone; the client's next attempt is another connection.
