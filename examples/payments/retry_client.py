@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes payments over a connection that keeps breaking, and proves that each was made once.
+"""Makes payments over connections that keep breaking, and proves that each was made once.
 
 A proxy inside this script cuts every third connection at a random point: before the request is
 through, while the service works, or in the middle of the response. Each payment has one
@@ -8,6 +8,12 @@ and every answer are compared over a direct connection. Exits with 0 if all agre
 differs and exits with 1.
 
     python3 retry_client.py --url http://127.0.0.1:3000 --key sk_test_alice --seed 7
+
+With --instances it starts that many instances itself, on a Redis of its own, and breaks these, too:
+it kills instances and starts them again, and pauses the Redis. What became of a payment may then be
+unknown to the service. It says so, and the payment is looked up.
+
+    python3 retry_client.py --instances 2 --service target/debug/payments
 """
 
 from __future__ import annotations
@@ -15,344 +21,147 @@ from __future__ import annotations
 import argparse
 import collections
 import concurrent.futures
-import http.client
+import contextlib
 import ipaddress
-import json
 import os
+import pathlib
 import random
-import socket
-import struct
+import signal
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
 import uuid
 
+from books import Books, Order
+from client import Answer, Client, Deadline, Failure
+from fleet import Fleet, Progress
+from proxy import CuttingProxy
+
 TIME_LIMIT = 100.0
 """Seconds after which the script gives up, whatever it waits for."""
 
-ATTEMPTS = 100
-"""The most times that one request is sent; where the rate limit is used up, it is asked each second."""
+TIME_LIMIT_WITH_FLEET = 150.0
 
-PATIENCE = 15.0
-"""Seconds to wait for bytes on a connection."""
+MOST_PAYMENTS = 1000
+"""The most that are made while something is still to be broken."""
 
-EARLY = "before the request was through"
-WORKING = "while the service worked"
-ANSWERING = "in the response"
-
-
-class Failure(Exception):
-    """Ends the run with one line."""
-
-
-class Cut(Exception):
-    """A response that ended early without an error of the connection."""
-
-
-# --- the proxy ---------------------------------------------------------------------------------
-
-
-class CuttingProxy:
-    """Forwards each connection, one request each, and cuts every third one."""
-
-    def __init__(self, service: tuple[str, int], seed: int):
-        self.service = service
-        self.seed = seed
-        self.connections = 0
-        self.cuts: collections.Counter[str] = collections.Counter()
-        self.lock = threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.address = self.listener.getsockname()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self) -> None:
-        while True:
-            client, _ = self.listener.accept()
-            self.connections += 1
-            arguments = (client, self.connections)
-            threading.Thread(target=self.serve, args=arguments, daemon=True).start()
-
-    def serve(self, client: socket.socket, number: int) -> None:
-        # What is cut, and where, depends on the seed and the connection's number only.
-        chance = random.Random(f"{self.seed}/{number}")
-        kind = chance.choice((EARLY, WORKING, ANSWERING)) if number % 3 == 0 else None
-        try:
-            client.settimeout(PATIENCE)
-            with client, socket.create_connection(self.service, timeout=PATIENCE) as service:
-                self.forward(client, service, kind, chance)
-        except OSError:
-            pass  # Either side is gone; the client's next attempt is another connection.
-
-    def forward(self, client, service, kind, chance) -> None:
-        request = read_request(client)
-        if kind == EARLY:
-            service.sendall(request[: chance.randrange(len(request))])
-            return self.cut(kind, chance, client, service)
-        service.sendall(request)
-        if kind == WORKING:
-            time.sleep(chance.uniform(0, 0.02))
-            return self.cut(kind, chance, client, service)
-        response = read_all(service)
-        if kind == ANSWERING:
-            client.sendall(response[: chance.randrange(1, len(response))])
-            return self.cut(kind, chance, client, service)
-        client.sendall(response)
-
-    def cut(self, kind: str, chance: random.Random, *sockets: socket.socket) -> None:
-        with self.lock:
-            self.cuts[kind] += 1
-        reset = chance.random() < 0.5
-        for end in sockets:
-            if reset:  # Lingering for zero seconds closes with RST rather than FIN.
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            end.close()
-
-
-def read_request(client: socket.socket) -> bytes:
-    """A whole request with a Content-Length, or without a body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += receive(client)
-    head, body = data.split(b"\r\n\r\n", 1)
-    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:])
-    missing = int(fields.get(b"content-length", 0)) - len(body)
-    while missing > 0:
-        more = receive(client)
-        data, missing = data + more, missing - len(more)
-    return data
-
-
-def receive(end: socket.socket) -> bytes:
-    data = end.recv(65536)
-    if not data:
-        raise ConnectionError("the connection ended early")
-    return data
-
-
-def read_all(service: socket.socket) -> bytes:
-    """Everything until the service closes, as `Connection: close` asks it to."""
-    data = receive(service)
-    while True:
-        more = service.recv(65536)
-        if not more:
-            return data
-        data += more
-
-
-# --- the client --------------------------------------------------------------------------------
-
-
-class Answer:
-    """A whole response."""
-
-    def __init__(self, response: http.client.HTTPResponse):
-        self.status = response.status
-        self.headers = response.headers
-        text = response.read()
-        # A connection that was closed within the head looks to http.client like a short head.
-        if not response.chunked and str(len(text)) != self.headers.get("Content-Length"):
-            raise Cut("the response ended early")
-        self.body = parsed(text)
-        self.attempts = 1
-
-    @property
-    def replayed(self) -> bool:
-        return self.headers.get("Idempotent-Replayed") == "true"
-
-    @property
-    def retryable(self) -> bool:
-        return self.status >= 400 and self.body.get("retryable") is True
-
-    @property
-    def retry_after(self) -> float:
-        text = self.headers.get("Retry-After", "")
-        return float(text) if text.isdigit() else 1.0
-
-    def __str__(self) -> str:
-        return f"{self.status} {json.dumps(self.body)}"
-
-
-def parsed(text: bytes) -> dict:
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
-    return body if isinstance(body, dict) else {"not a JSON object": repr(text[:200])}
-
-
-class Client:
-    """Sends requests until they are answered: through the proxy, or directly to the service."""
-
-    def __init__(self, address: tuple[str, int], api_key: str, ends_at: float):
-        self.address = address
-        self.api_key = api_key
-        self.ends_at = ends_at
-        self.lock = threading.Lock()
-        self.retries: collections.Counter[str] = collections.Counter()
-        self.replays = 0
-
-    def call(self, method: str, path: str, body=None, expect: int = 200) -> Answer:
-        """The final answer. All attempts carry the same Idempotency-Key and body."""
-        key = str(uuid.uuid4()) if method == "POST" else None
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                answer = self.send(method, path, body, key)
-            except (OSError, http.client.HTTPException, Cut):
-                self.wait("CUT", random.uniform(0, min(1.0, 0.05 * 2**attempt)))
-                continue
-            if answer.retryable:
-                self.wait(answer.body.get("code", "?"), answer.retry_after + random.uniform(0, 0.5))
-                continue
-            answer.attempts = attempt
-            return self.checked(f"{method} {path}", answer, expect)
-        raise Failure(f"{method} {path}: no answer after {ATTEMPTS} attempts")
-
-    def send(self, method: str, path: str, body, key) -> Answer:
-        """One attempt on a connection of its own."""
-        headers = {"Authorization": f"Bearer {self.api_key}", "Connection": "close"}
-        if key is not None:
-            headers["Idempotency-Key"] = key
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            body = json.dumps(body)
-        connection = http.client.HTTPConnection(*self.address, timeout=PATIENCE)
-        try:
-            connection.request(method, path, body, headers)
-            return Answer(connection.getresponse())
-        finally:
-            connection.close()
-
-    def wait(self, why: str, seconds: float) -> None:
-        with self.lock:
-            self.retries[why] += 1
-        if time.monotonic() + seconds > self.ends_at:
-            raise Failure(f"still waiting after {TIME_LIMIT:.0f} s, at last because of {why}")
-        time.sleep(seconds)
-
-    def checked(self, what: str, answer: Answer, expect: int) -> Answer:
-        with self.lock:
-            self.replays += answer.replayed
-        if answer.status != expect:
-            raise Failure(f"{what}: expected {expect}, got {answer}")
-        return answer
-
-
-# --- the run -----------------------------------------------------------------------------------
+SPARE = 500
+"""What the payer has left when everything is paid."""
 
 
 class Run:
     """One run: two accounts, the payments between them, and what is known of them."""
 
-    def __init__(self, options: argparse.Namespace):
-        ends_at = time.monotonic() + TIME_LIMIT
+    def __init__(self, options: argparse.Namespace, fleet: Fleet | None):
         self.options = options
-        self.proxy = CuttingProxy(options.service, options.seed)
-        self.client = Client(self.proxy.address, options.key, ends_at)
-        self.direct = Client(options.service, options.key, ends_at)
-        chance = random.Random(options.seed)
-        self.amounts = [chance.randint(1, 1000) for _ in range(options.payments)]
-        self.total = sum(self.amounts)
-        self.spare = 500
+        self.fleet = fleet
+        self.deadline = Deadline(options.time_limit)
+        self.proxy = CuttingProxy(options.services, options.seed)
+        self.client = Client([self.proxy.address], options.key, self.deadline)
+        self.direct = Client(options.services, options.key, self.deadline)
+        count = options.payments if fleet is None else MOST_PAYMENTS
+        self.amounts = random.Random(options.seed).sample(range(1, 10001), count)
+        self.handed_out = 0
+        self.orders: list[Order] = []
+        self.progress = Progress()
+        self.breaking = fleet is not None
+        self.said_again: collections.Counter[str] = collections.Counter()
+        self.lock = threading.Lock()
 
     def prepare(self) -> None:
         """Opens and funds the accounts, through the proxy too."""
-        try:
-            self.direct.send("GET", "/v1/health", None, None)
-        except OSError as error:
-            raise Failure(f"no service answers at {self.options.url}: {error}") from error
-        self.payer, self.payee = (self.open(owner) for owner in ("Payer", "Payee"))
-        funds = {"amount": self.total + self.spare}
-        self.client.call("POST", f"/v1/accounts/{self.payer}/deposit", funds, expect=201)
+        for service in self.options.services:
+            try:
+                Client([service], self.options.key, self.deadline).send("GET", "/v1/health", None, None)
+            except OSError as error:
+                raise Failure(f"no service answers at {service[0]}:{service[1]}: {error}") from error
+        payer, payee = (self.open(owner) for owner in ("Payer", "Payee"))
+        funds = sum(self.amounts) + SPARE
+        self.client.call("POST", f"/v1/accounts/{payer}/deposit", {"amount": funds}, expect=201)
+        self.books = Books(self.direct, payer, payee, funds)
 
     def open(self, owner: str) -> str:
         new = {"owner": owner, "currency": "EUR"}
         return self.client.call("POST", "/v1/accounts", new, expect=201).body["id"]
 
-    def pay_all(self) -> list[Answer]:
-        """The answers, in the order of the amounts."""
-        pool = concurrent.futures.ThreadPoolExecutor(self.options.parallel)
+    def pay_all(self) -> None:
+        """Makes the payments, and breaks the fleet meanwhile."""
+        pool = concurrent.futures.ThreadPoolExecutor(self.options.parallel + 1)
+        tasks = [self.pay_in_turn] * self.options.parallel + [self.break_fleet] * self.breaking
         try:
-            return list(pool.map(self.pay, self.amounts))
-        except Failure:
-            self.client.ends_at = 0  # The other threads give up at their next wait.
+            for future in concurrent.futures.as_completed([pool.submit(task) for task in tasks]):
+                future.result()
+        except BaseException:
+            self.deadline.bring_forward()
             raise
         finally:
+            self.progress.end()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def pay(self, amount: int) -> Answer:
-        new = {"from": self.payer, "to": self.payee, "amount": amount}
-        return self.client.call("POST", "/v1/payments", new, expect=201)
+    def break_fleet(self) -> None:
+        self.fleet.break_all(self.progress)
+        self.breaking = False
 
-    def differences(self, answers: list[Answer]) -> list[str]:
-        """What is not as it must be, seen over the direct connection."""
-        listed, repeated = self.list_payments()
-        found = [f"{id} is listed more than once" for id in repeated]
-        if list(listed) != sorted(listed, reverse=True):
-            found.append("the list is not ordered from the newest to the oldest")
-        found += self.wrong_balances() + self.wrong_answers(answers, listed)
-        if len(listed) != len(answers):
-            found.append(f"{len(listed)} payments are listed, {len(answers)} were asked for")
-        return found
+    def pay_in_turn(self) -> None:
+        while (amount := self.next_amount()) is not None:
+            order = self.pay(amount, str(uuid.uuid4()))
+            with self.lock:
+                self.orders.append(order)
+            self.progress.add()
 
-    def list_payments(self) -> tuple[dict, list[str]]:
-        """The payments of the payer's account by id, and the ids that came more than once."""
-        listed, repeated, cursor, pages = {}, [], None, 0
-        while pages == 0 or cursor is not None:
-            query = {"account": self.payer, "limit": 20, **({"cursor": cursor} if cursor else {})}
-            page = self.direct.call("GET", "/v1/payments?" + urllib.parse.urlencode(query)).body
-            repeated += [row["id"] for row in page["data"] if row["id"] in listed]
-            listed.update((row["id"], row) for row in page["data"])
-            cursor = page["next_cursor"]
-            pages += 1
-            if page["has_more"] != (cursor is not None) or (cursor and not page["data"]):
-                raise Failure(f"page {pages} contradicts itself: {json.dumps(page)}")
-            if repeated:
-                break
-        return listed, repeated
+    def next_amount(self) -> int | None:
+        """Each amount once: as many as were asked for, and more while the fleet is being broken."""
+        with self.lock:
+            number, self.handed_out = self.handed_out, self.handed_out + 1
+        if number >= self.options.payments and not self.breaking:
+            return None
+        if number >= len(self.amounts):
+            raise Failure(f"{len(self.amounts)} payments were over before everything was broken")
+        return self.amounts[number]
 
-    def wrong_balances(self) -> list[str]:
-        expected = {self.payer: self.spare, self.payee: self.total}
+    def pay(self, amount: int, key: str) -> Order:
+        return Order(amount, key, self.ask(self.client, amount, key))
+
+    def ask(self, client: Client, amount: int, key: str) -> Answer:
+        new, unknown = self.books.new_payment(amount), self.fleet is not None
+        return client.call("POST", "/v1/payments", new, 201, key=key, may_be_unknown=unknown)
+
+    def differences(self) -> list[str]:
+        """What is not as it must be, seen over direct connections."""
         found = []
-        for account, balance in expected.items():
-            held = self.direct.call("GET", f"/v1/accounts/{account}").body["balance"]
-            if held != balance:
-                found.append(f"{account} holds {held} instead of {balance}")
-        return found
+        if self.fleet is not None:
+            self.fleet.restart_gracefully()
+            answered = [order for order in self.orders if not order.answer.is_unknown]
+            found = [text for order in answered for text in self.asked_again(order)]
+        return found + self.books.differences(self.orders)
 
-    def wrong_answers(self, answers: list[Answer], listed: dict) -> list[str]:
-        found, seen = [], set()
-        for amount, answer in zip(self.amounts, answers):
-            payment = answer.body
-            asked = {"from": self.payer, "to": self.payee, "amount": amount}
-            if {name: payment[name] for name in asked} != asked:
-                found.append(f"asked for {asked}, answered {payment}")
-            if payment["id"] in seen:
-                found.append(f"two keys were answered with {payment['id']}")
-            seen.add(payment["id"])
-            found += self.differing_views(answer, listed)
-        return found + [f"{id} is listed and was never answered" for id in listed if id not in seen]
-
-    def differing_views(self, answer: Answer, listed: dict) -> list[str]:
-        """The list must say what the answer said; after a retry so must the payment itself."""
-        payment, found = answer.body, []
-        if listed.get(payment["id"]) != payment:
-            found.append(f"answered {payment}, listed {listed.get(payment['id'])}")
-        if answer.attempts > 1:
-            location = urllib.parse.urlsplit(answer.headers.get("Location", "")).path
-            if location != f"/v1/payments/{payment['id']}":
-                return found + [f"{payment['id']} was answered with Location: {location}"]
-            read = self.direct.call("GET", location).body
-            if read != payment:
-                found.append(f"answered {payment}, reads {read}")
-        return found
+    def asked_again(self, order: Order) -> list[str]:
+        """The key is used up: it gives the same answer, or nobody knows it any more."""
+        again = self.ask(self.direct, order.amount, order.key)
+        self.said_again["unknown by now" if again.is_unknown else "the same"] += 1
+        if again.is_unknown or again.replayed and again.body == order.answer.body:
+            return []
+        return [f"{order.amount} was answered {order.answer}, and later {again}"]
 
     def summary(self, started: float) -> None:
         cuts, retries = self.proxy.cuts, self.client.retries
         print(f"{self.proxy.connections} connections, {sum(cuts.values())} cut: {counted(cuts)}")
         print(f"{sum(retries.values())} retries: {counted(retries)}; {self.client.replays} replays")
-        seconds = time.monotonic() - started
-        print(f"asked for {len(self.amounts)} payments of {self.total} in total; {seconds:.1f} s")
+        total, seconds = sum(order.amount for order in self.orders), time.monotonic() - started
+        print(f"asked for {len(self.orders)} payments of {total} in total; {seconds:.1f} s")
+
+    def verdict(self) -> str:
+        if self.fleet is None:
+            return "every payment was made exactly once"
+        unknown = [order for order in self.orders if order.answer.is_unknown]
+        made = sum(bool(self.books.of_amount(order.amount)) for order in unknown)
+        outcome = f"{len(unknown)} unknown: {made} of them made, {len(unknown) - made} not"
+        known = len(self.orders) - len(unknown)
+        print(f"asked again, the answers are {counted(self.said_again)}")
+        print(f"{known} payments made once, {outcome}; {counted(self.fleet.broken)}")
+        return "every payment was made once, or said to be unknown and checked"
 
 
 def counted(counter: collections.Counter) -> str:
@@ -375,54 +184,100 @@ def loopback(url: str) -> tuple[str, int]:
 
 
 def positive(text: str) -> int:
-    if not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError("expected a number from 1 to 1000")
+    if not 1 <= int(text) <= MOST_PAYMENTS:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MOST_PAYMENTS}")
     return int(text)
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--url", default="http://127.0.0.1:3000", help="the service; loopback only")
+    parser.add_argument(
+        "--url",
+        action="append",
+        help="the service, loopback only; more than one: each request goes to a random one of them",
+    )
+    parser.add_argument("--instances", type=positive, help="starts and breaks so many instances")
+    parser.add_argument("--service", default="target/debug/payments", help="the binary to start")
+    parser.add_argument("--directory", help="where ledger and logs are kept; else they are removed")
     parser.add_argument("--key", default="sk_test_alice", help="the API key")
     parser.add_argument("--payments", type=positive, default=90)
     parser.add_argument("--parallel", type=positive, default=16, help="payments at a time")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats the same cuts")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.instances and arguments.url:
+        parser.error("--url names services that run; --instances starts its own")
+    arguments.time_limit = TIME_LIMIT_WITH_FLEET if arguments.instances else TIME_LIMIT
+    return arguments
 
 
-def time_is_up() -> None:
-    print(f"FAILED: not done after {TIME_LIMIT:.0f} s", flush=True)
+def time_is_up(seconds: float, fleet: Fleet | None) -> None:
+    print(f"FAILED: not done after {seconds:.0f} s", flush=True)
+    if fleet is not None:
+        fleet.end_all()
     os._exit(1)
 
 
-def watch() -> None:
+def watch(seconds: float, fleet: Fleet | None) -> None:
     """Ends the process even if a connection never stops dripping."""
-    timer = threading.Timer(TIME_LIMIT + 5, time_is_up)
+    timer = threading.Timer(seconds + 5, time_is_up, (seconds, fleet))
     timer.daemon = True
     timer.start()
+
+
+@contextlib.contextmanager
+def fleet_for(arguments: argparse.Namespace):
+    """The instances that run by then: of the command line, or started here."""
+    if not arguments.instances:
+        arguments.services = [loopback(url) for url in arguments.url or ["http://127.0.0.1:3000"]]
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="payments-fleet-") as temporary:
+        directory = pathlib.Path(arguments.directory or temporary).absolute()
+        directory.mkdir(parents=True, exist_ok=True)
+        fleet = Fleet(arguments.service, arguments.instances, arguments.seed, directory)
+        arguments.services = fleet.addresses
+        try:
+            with fleet:
+                yield fleet
+        except (Failure, KeyError):
+            print(fleet.last_lines())
+            raise
+
+
+def carry_out(arguments: argparse.Namespace, started: float) -> list[str]:
+    """What went wrong."""
+    with fleet_for(arguments) as fleet:
+        watch(arguments.time_limit, fleet)
+        run = Run(arguments, fleet)
+        try:
+            run.prepare()
+            run.pay_all()
+            found = run.differences()
+        finally:
+            if run.proxy.connections:
+                run.summary(started)
+        if found and fleet is not None:
+            print(fleet.last_lines())
+        if not found:
+            print(run.verdict())
+        return found
 
 
 def main() -> int:
     started = time.monotonic()
     arguments = options()
     print(f"seed {arguments.seed}", flush=True)
-    watch()
-    run = None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        arguments.service = loopback(arguments.url)
-        run = Run(arguments)
-        run.prepare()
-        found = run.differences(run.pay_all())
+        found = carry_out(arguments, started)
     except Failure as failure:
         found = [str(failure)]
     except KeyError as missing:
         found = [f"an answer lacks the member {missing}"]
-    if run is not None and run.proxy.connections:
-        run.summary(started)
+    except KeyboardInterrupt:
+        found = ["interrupted"]
     for difference in found:
         print(f"FAILED: {difference}")
-    if not found:
-        print("every payment was made exactly once")
     return 1 if found else 0
 
 

@@ -77,13 +77,25 @@ fn errors(output: &Output) -> Vec<String> {
 #[test]
 fn ninety_payments_through_broken_connections_are_ninety_payments() {
     let service = Process::start();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/retry_client.py");
-    let url = format!("http://{}", service.address);
-    let client = Command::new("python3").arg(script).args(["--url", &url]).output();
-    let output = client.expect("python3: install it, such as with `apt-get install python3`");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let said = retry_client(&["--url", &format!("http://{}", service.address)]);
     assert!(said.contains("every payment was made exactly once"), "{said}");
+}
+
+#[test]
+fn payments_to_instances_that_are_killed_and_a_redis_that_hangs_are_made_once_or_said_to_be_unknown() {
+    let said = retry_client(&["--instances", "2", "--service", env!("CARGO_BIN_EXE_payments")]);
+    assert!(said.contains("; 3 kills, 2 pauses of Redis\n"), "{said}");
+    assert!(said.contains("every payment was made once, or said to be unknown and checked"), "{said}");
+}
+
+/// What the script says that makes payments and breaks what is in their way.
+fn retry_client(arguments: &[&str]) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/retry_client.py");
+    let client = Command::new("python3").arg(script).args(arguments).output();
+    let output = client.expect("python3: install it, such as with `apt-get install python3`");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl From<sqlx::Error> for LedgerError {
 
 /// Whether the database or its connection was not to be had in time. A transaction that meets this
 /// rolls back, so that nothing was changed.
-fn is_busy(error: &sqlx::Error) -> bool {
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| is_lock(&code)),

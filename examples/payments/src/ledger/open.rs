@@ -3,11 +3,16 @@ use std::path::Path;
 
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::time::{Instant, sleep};
 
 use super::Ledger;
+use super::error::is_busy;
 
 /// How long a transaction waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the start waits before it tries a busy file again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a request waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,10 +49,22 @@ impl Ledger {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = pool(1).connect_with(options.clone()).await?;
+        let writer = open_writer(&options).await?;
         create_tables(&writer).await?;
         let readers = pool(READERS).connect_with(options).await?;
         Ok(Self { writer, readers })
+    }
+}
+
+/// The first connection makes a new file a WAL file. `SQLite` does not wait with that for another
+/// process that does the same, but is busy at once.
+async fn open_writer(options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let end = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match pool(1).connect_with(options.clone()).await {
+            Err(error) if is_busy(&error) && Instant::now() < end => sleep(BUSY_PAUSE).await,
+            opened => return opened,
+        }
     }
 }
 

@@ -11,18 +11,20 @@ async fn a_ledger_opens_again_with_what_it_held() {
     assert_eq!(again.account(ALICE, id).await.expect("there").balance, 7);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn of_ledgers_that_open_at_once_one_makes_the_tables() {
     let directory = tempfile::TempDir::new().expect("a directory");
-    let file = directory.path().join("ledger.sqlite");
-    let opening: Vec<_> = (0..4)
-        .map(|_| {
-            let file = file.clone();
-            tokio::spawn(async move { Ledger::open(&file).await })
-        })
-        .collect();
-    for ledger in opening {
-        ledger.await.expect("no panic").expect("a ledger").check().await.expect("readable");
+    for round in 0..20 {
+        let file = directory.path().join(format!("{round}.sqlite"));
+        let opening: Vec<_> = (0..4)
+            .map(|_| {
+                let file = file.clone();
+                tokio::spawn(async move { Ledger::open(&file).await })
+            })
+            .collect();
+        for ledger in opening {
+            ledger.await.expect("no panic").expect("a ledger").check().await.expect("readable");
+        }
     }
 }
 
