@@ -80,21 +80,20 @@ pub(super) fn inspect(info: &Info<'_>, accept_eviction: bool) -> Findings {
     found
 }
 
-/// What an operator should know of how much is left after a restart; `save` is the setting, where
-/// the server tells it.
-pub(super) fn persistence(info: &Info<'_>, save: Option<&str>) -> Option<String> {
-    match save {
-        _ if info.keeps_a_log() => None,
-        Some("") => Some(String::from(
-            "the store keeps nothing over a restart: keys used before it can have a second effect; set appendonly yes",
-        )),
-        Some(_) => Some(String::from(
-            "the store keeps snapshots only: what was written since the last one is lost in a crash; set appendonly yes",
-        )),
-        None => Some(String::from(
-            "the store keeps no log of its writes (appendonly no): what a crash loses can have a second effect",
-        )),
-    }
+/// What a crash of the server loses, where that is anything. `settings` are what `CONFIG GET` tells,
+/// if it may.
+pub(super) fn persistence(info: &Info<'_>, settings: &HashMap<String, String>) -> Option<String> {
+    let setting = |name: &str| settings.get(name).map(String::as_str);
+    let loses = match (info.keeps_a_log(), setting("save"), setting("appendfsync")) {
+        (true, _, Some("always")) => return None,
+        (true, ..) => "the last seconds of its log (appendfsync is not always)",
+        (false, Some(""), _) => "everything it holds (appendonly no, no snapshots)",
+        (false, ..) => "all since its last snapshot (appendonly no)",
+    };
+    Some(format!(
+        "a crash of the store loses {loses}, and a retry of a key that was lost has a second effect; appendonly yes and \
+         appendfsync always lose nothing"
+    ))
 }
 
 #[cfg(test)]
@@ -111,7 +110,6 @@ mod tests {
     #[test]
     fn a_good_server_is_good() {
         assert_eq!(inspect(&Info::parse(GOOD), false), Findings::default());
-        assert_eq!(persistence(&Info::parse(GOOD), None), None);
     }
 
     #[test]
@@ -141,11 +139,17 @@ mod tests {
     }
 
     #[test]
-    fn a25_what_a_restart_loses_is_said() {
-        let info = GOOD.replace("aof_enabled:1", "aof_enabled:0");
-        let warning = |save| persistence(&Info::parse(&info), save).expect("a warning");
-        assert!(warning(Some("")).contains("nothing over a restart"));
-        assert!(warning(Some("3600 1")).contains("snapshots only"));
-        assert!(warning(None).contains("no log"));
+    fn a25_what_a_crash_loses_is_said() {
+        let without_log = GOOD.replace("aof_enabled:1", "aof_enabled:0");
+        let warning = |info: &str, settings: &[(&str, &str)]| {
+            let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            persistence(&Info::parse(info), &settings.collect()).unwrap_or_default()
+        };
+        assert_eq!(warning(GOOD, &[("save", ""), ("appendfsync", "always")]), "");
+        assert!(warning(GOOD, &[("appendfsync", "everysec")]).contains("the last seconds"));
+        assert!(warning(GOOD, &[]).contains("the last seconds"), "managed servers do not tell");
+        assert!(warning(&without_log, &[("save", "")]).contains("everything"));
+        assert!(warning(&without_log, &[("save", "3600 1")]).contains("its last snapshot"));
+        assert!(warning(&without_log, &[]).contains("its last snapshot"));
     }
 }

@@ -60,16 +60,11 @@ pub(super) async fn shared_secret(
 const FORMAT: u8 = 1;
 
 async fn warn_of_losses(link: &Link, config: &RedisConfig, info: &Info<'_>) {
-    // Managed servers may not tell their settings.
     let mut get = redis::cmd("CONFIG");
-    get.arg("GET").arg("save");
-    let save = match ask(link, &get).await {
-        Ok(answer) => {
-            redis::from_redis_value::<Vec<String>>(answer).ok().and_then(|pair| pair.into_iter().nth(1))
-        }
-        Err(_) => None,
-    };
-    if let Some(warning) = persistence(info, save.as_deref()) {
+    get.arg("GET").arg("save").arg("appendfsync");
+    // Managed servers may not tell their settings.
+    let settings = ask(link, &get).await.ok().and_then(|told| redis::from_redis_value(told).ok());
+    if let Some(warning) = persistence(info, &settings.unwrap_or_default()) {
         tracing::warn!(store = config.shown(), "{warning}");
     }
 }
