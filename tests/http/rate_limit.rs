@@ -351,19 +351,20 @@ async fn b15_a_request_that_is_refused_before_its_limits_tells_nothing_while_the
     }
 }
 
-/// A store of limits that is there and refuses.
+/// A store of limits that cannot read what it has.
 #[derive(Debug)]
-struct Full;
+struct Damaged;
 
-impl LimitStore for Full {
+impl LimitStore for Damaged {
     fn acquire<'a>(&'a self, _: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
-        StoreFuture::ready(Err(StoreError::Full))
+        let (key, why) = (String::from("bucket"), String::from("of another version"));
+        StoreFuture::ready(Err(StoreError::Malformed { key, why }))
     }
 }
 
 #[tokio::test]
-async fn b15_a_store_that_refuses_lets_nothing_through() {
-    let store = Store::new(Arc::new(Full), Arc::new(MemoryRecords::new()));
+async fn b15_a_bucket_that_cannot_be_read_lets_nothing_through() {
+    let store = Store::new(Arc::new(Damaged), Arc::new(MemoryRecords::new()));
     let bench = Bench::start_with(routes![rare, rare_post], |api| api.store(store)).await;
     for _ in 0..4 {
         let reply = get(&bench, "/rare", ALICE).await;

@@ -18,6 +18,13 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
     Created::new(item)
 }
 
+/// Places an order when the test says so.
+#[endpoint(post = "/held-orders", version = 1, idempotent)]
+async fn hold_order(State(app): State<App>) -> Created<usize> {
+    app.hold().await;
+    Created::new(app.effect())
+}
+
 /// Is only limited.
 #[endpoint(get = "/ping", version = 1, rate_limit = "100/min")]
 async fn ping() {}
@@ -25,7 +32,7 @@ async fn ping() {}
 fn api(url: &str) -> Api<App> {
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let store = Store::redis(RedisConfig::new(url).expect("a valid URL"));
-    Api::new("Test", aplomb::routes![place_order, ping]).auth(keys).store(store)
+    Api::new("Test", aplomb::routes![place_order, hold_order, ping]).auth(keys).store(store)
 }
 
 async fn start(api: Api<App>, app: &App) -> (TestServer, Client) {
@@ -79,6 +86,80 @@ fn remaining(reply: &Reply) -> u64 {
 }
 
 #[tokio::test]
+async fn a_secret_that_was_lost_comes_back_with_those_who_know_it() {
+    let redis = RedisServer::start();
+    let app = App::default();
+    let (_first, one) = start(api(&redis.url()), &app).await;
+    redis.restart_empty();
+    assert_eq!(order(&one, "k").send().await.status, 201);
+    let (_second, two) = start(api(&redis.url()), &app).await;
+    assert!(order(&two, "k").send().await.replayed());
+    assert_eq!(app.effects(), 1);
+}
+
+#[tokio::test]
+async fn an_instance_with_another_secret_runs_nothing() {
+    let redis = RedisServer::start();
+    let app = App::default();
+    let (_first, one) = start(api(&redis.url()), &app).await;
+    redis.restart_empty();
+    let (_second, two) = start(api(&redis.url()), &app).await;
+    assert_eq!(order(&two, "k").send().await.status, 201);
+    order(&one, "k").send().await.problem(503, "STORE_UNAVAILABLE");
+    assert_eq!(app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a25_a_server_that_evicts_keeps_no_secret() {
+    let redis = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let store = || Store::redis(RedisConfig::new(&redis.url()).expect("a valid URL").accepting_eviction());
+    let said = refusal(api(&redis.url()).store(store())).await;
+    assert!(said.contains("a server that evicts cannot keep the secret; set APLOMB_SECRET"), "{said}");
+    let secret = aplomb::Secret::new([7; 32]).expect("long enough");
+    start(api(&redis.url()).store(store()).secret(secret), &App::default()).await;
+}
+
+#[tokio::test]
+async fn a12_leases_outlive_a_break_that_is_shorter_than_they_are() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(redis.address()).await;
+    let app = App::default();
+    let (_server, client) = start(api(&proxy.url()).lease(Duration::from_secs(3)), &app).await;
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { held(&client).send().await }
+    });
+    app.held().await;
+    until_two_connections(&proxy).await;
+    // Right before the next beat.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    redis.pause();
+    proxy.cut().await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    redis.resume();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    held(&client).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    app.let_go();
+    assert_eq!(first.await.expect("no panic").status, 201);
+    assert!(held(&client).send().await.replayed());
+}
+
+fn held(client: &Client) -> Call<'_> {
+    client.post("/v1/held-orders").bearer(ALICE).key("k")
+}
+
+/// That of the requests, and that of the first heartbeat.
+async fn until_two_connections(proxy: &Proxy) {
+    for _ in 0..1000 {
+        if proxy.connections() >= 2 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the heart does not beat");
+}
+
+#[tokio::test]
 async fn a_secret_that_is_damaged_is_said_at_start() {
     let redis = RedisServer::start();
     for damage in [
@@ -106,7 +187,22 @@ async fn a_store_that_cannot_be_used_is_said_with_the_rest() {
 async fn a_start_that_fails_leaves_nothing_in_the_store() {
     let redis = RedisServer::start();
     refusal(api(&redis.url()).namespace("?")).await;
-    assert_eq!(redis.command(&["DBSIZE"]), RedisReply::Integer(0));
+    // What is rehearsed ends within a millisecond.
+    while redis.command(&["DBSIZE"]) != RedisReply::Integer(0) {
+        let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else { panic!("no list") };
+        let lasting = |key: &RedisReply| redis_ttl(&redis, key) > 1;
+        assert!(!keys.iter().any(lasting), "{keys:?}");
+    }
+}
+
+/// Milliseconds; of what has no end, all there are.
+fn redis_ttl(redis: &RedisServer, key: &RedisReply) -> i64 {
+    let RedisReply::Bytes(key) = key else { panic!("{key:?}") };
+    match redis.command(&[b"PTTL", key.as_ref()]) {
+        RedisReply::Integer(-1) => i64::MAX,
+        RedisReply::Integer(left) => left,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -7,10 +7,12 @@ use core::task::{Context, Poll};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The store was not asked, because there is no connection to it. Nothing was done.
+    /// The store cannot be asked, or refuses to be asked at all. Nothing was done.
     Unreachable(String),
     /// The store did not answer, or not in time. Whether it did what was asked is not known.
     Unavailable(String),
+    /// The store answered with an error of its own. Whether it did what was asked is not known.
+    Failed(String),
     /// The store has no room for another record. Nothing was done.
     Full,
     /// What the store holds in this place was not written by this version, or is damaged. Nothing
@@ -24,14 +26,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the store does not answer at all, rather than answering with a refusal.
+    /// Whether the store does not answer, which may pass.
     pub const fn is_outage(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Unavailable(_))
     }
 
     /// Whether what was asked may have been done all the same.
     pub const fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Failed(_))
+    }
+
+    /// Whether the trouble is with what stands under this key, rather than with the store.
+    pub const fn is_about_the_key(&self) -> bool {
+        matches!(self, Self::Malformed { .. })
     }
 }
 
@@ -40,6 +47,7 @@ impl fmt::Display for StoreError {
         match self {
             Self::Unreachable(why) => write!(f, "the store cannot be reached: {why}"),
             Self::Unavailable(why) => write!(f, "the store does not answer: {why}"),
+            Self::Failed(why) => write!(f, "the store answers with an error: {why}"),
             Self::Full => f.write_str("the store is full"),
             Self::Malformed { key, why } => {
                 write!(f, "the store holds at `{key}` what cannot be read: {why}")

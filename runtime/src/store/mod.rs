@@ -143,7 +143,7 @@ impl Source {
             }
             _ => {
                 let why = format!("no such store; {ACCEPTED}");
-                Err(StartError::variable(VARIABLE, &without_password(value), why))
+                Err(StartError::variable(VARIABLE, &scheme_only(value), why))
             }
         }
     }
@@ -165,12 +165,17 @@ impl Source {
 /// A URL as it may be shown: what stands before the host, or in the query, can be a password. Where
 /// one cannot be told from the other, only the scheme is shown.
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else { return scheme_only(url) };
     match rest.split_once('?') {
         Some((_, query)) if query.contains('@') => format!("{scheme}://…"),
         Some((rest, _)) => format!("{scheme}://{}?…", without_user(rest)),
         None => format!("{scheme}://{}", without_user(rest)),
     }
+}
+
+/// Of what is no URL of ours, what stands before the colon.
+fn scheme_only(url: &str) -> String {
+    url.split_once(':').map_or_else(|| url.to_owned(), |(scheme, _)| format!("{scheme}:…"))
 }
 
 fn without_user(rest: &str) -> String {
@@ -189,19 +194,33 @@ mod tests {
 
     #[test]
     fn a_wrong_store_says_what_is_accepted() {
-        let error = Source::named("redsi://").expect_err("no such store").to_string();
-        assert!(error.starts_with(r#"APLOMB_STORE="redsi://": no such store; accepted: memory:"#), "{error}");
+        let error = Source::named("redsi://host").expect_err("no such store").to_string();
+        assert!(error.starts_with(r#"APLOMB_STORE="redsi:…": no such store; accepted: memory:"#), "{error}");
+        let error = Source::named("memory").expect_err("no such store").to_string();
+        assert!(error.starts_with(r#"APLOMB_STORE="memory": no such store"#), "{error}");
     }
 
     #[test]
     fn a_password_is_not_shown() {
-        for wrong in ["redsi://:hunter2@host", "redis://:hunter2@host/x", "rediss://me:hunter2@host"] {
-            let error = Source::named(wrong).expect_err("no such store").to_string();
-            assert!(!error.contains("hunter2") && error.contains("…@host"), "{error}");
+        for wrong in [
+            "redsi://:hunter2@host",
+            "redis://:hunter2@host/x",
+            "rediss://me:hunter2@host",
+            "redis:/:hunter2@host:6379",
+            "redis::hunter2@host",
+            "redis:hunter2@host",
+            "redis:\\\\:hunter2@host",
+            "redis//:hunter2@host",
+            "redis://host:6379:hunter2",
+        ] {
+            let error = Source::named(wrong).map(|_| ()).expect_err("no such store").to_string();
+            assert!(!error.contains("hunter"), "{error}");
         }
-        for url in ["unix:///s.sock?db=1&pass=hunter2", "redis://host?x=@hunter2", "redis://me:hunter?2@host"]
-        {
+        let shown =
+            ["unix:///s.sock?db=1&pass=hunter2", "redis://host?x=@hunter2", "redis://me:hunter?2@host"];
+        for url in shown {
             assert!(!without_password(url).contains("hunter"), "{url}");
         }
+        assert_eq!(without_password("redis://:hunter2@host:1/0"), "redis://…@host:1/0");
     }
 }

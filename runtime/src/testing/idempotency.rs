@@ -38,6 +38,7 @@ macro_rules! idempotency_store_suite {
             a14_a_lapsed_record_is_run_again_where_declared
             a15_an_unknown_outcome_stays_unknown
             a19_a_replaced_run_cannot_complete
+            a19_a_run_whose_record_is_of_another_request_learns_that
             a19_unknown_records_can_be_resolved
             a20_a_response_comes_back_as_it_was
             a21_a_response_without_its_body_comes_back_so
@@ -310,6 +311,19 @@ pub async fn a19_a_replaced_run_cannot_complete(store: Arc<impl IdempotencyStore
     assert_eq!(end(&store, &second, "second").await, Completed::Written);
     assert_eq!(end(&store, &first, "first").await, Completed::Lost(Begun::Done(kept("second"))));
     assert_eq!(retry(&store).await, Begun::Done(kept("second")));
+}
+
+/// A run whose record was lost, and taken by another request under the same key, does not answer
+/// what that one did.
+pub async fn a19_a_run_whose_record_is_of_another_request_learns_that(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
+    let (first, other) = (begin(), Begin { fingerprint: Fingerprint::new(1, [3; 32]), ..begin() });
+    start(&store, &other).await;
+    assert_eq!(end(&store, &first, "first").await, Completed::Lost(Begun::Mismatch), "running");
+    end(&store, &other, "other").await;
+    assert_eq!(end(&store, &first, "first").await, Completed::Lost(Begun::Mismatch), "done");
 }
 
 /// An operator decides what nobody knows, and nothing else.

@@ -67,9 +67,9 @@ fn is_unsent<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
 
 #[tokio::test]
 async fn every_operation_is_one_trip() {
-    let (_server, proxy, store) = bench().await;
+    let (server, proxy, store) = bench().await;
     let begin = begin();
-    // The first time the server does not know the scripts.
+    server.flush_scripts();
     for round in 0..2 {
         proxy.reset_counts();
         store.acquire(&[claim()]).await.expect("an answer");
@@ -177,6 +177,46 @@ async fn calls_that_nobody_waits_for_find_a_silent_connection_out() {
 }
 
 #[tokio::test]
+async fn a_call_that_nobody_waited_for_does_not_cost_the_connection() {
+    let (_server, proxy, store) = bench().await;
+    proxy.delay(Duration::from_millis(50));
+    let given_up = tokio::time::timeout(Duration::from_millis(10), store.acquire(&[claim()])).await;
+    assert!(given_up.is_err());
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    proxy.delay(Duration::ZERO);
+    proxy.reset_counts();
+    store.acquire(&[claim()]).await.expect("an answer");
+    assert_eq!((proxy.connections(), proxy.requests_named("PING")), (0, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_has_become_a_replica_is_not_stormed() {
+    let (server, proxy, store) = bench().await;
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    proxy.reset_counts();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(500) {
+        assert!(is_unsent(&store.begin(&begin()).await));
+        tokio::task::yield_now().await;
+    }
+    assert!(proxy.connections() <= 10, "{} connections", proxy.connections());
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    until_back(&store).await;
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+}
+
+#[tokio::test]
+async fn a08_of_a_begin_that_was_asked_twice_the_late_one_starts_nothing() {
+    let (_server, _proxy, store) = bench().await;
+    let twice = begin();
+    assert_eq!(store.begin(&twice).await, Ok(Begun::Started));
+    // As after a refusal: its `begin` was answered.
+    store.abort(lease(&twice), Duration::ZERO).await.expect("an answer");
+    assert_eq!(store.begin(&twice).await, Ok(Begun::Aborted));
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+}
+
+#[tokio::test]
 async fn a_silent_connection_is_given_up() {
     let (_server, proxy, store) = bench().await;
     proxy.swallow_requests(true);
@@ -272,8 +312,10 @@ async fn a_full_server_refuses_new_runs_and_takes_their_answers() {
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let other = begin_of([3; 16]);
     assert_eq!(store.begin(&other).await, Err(StoreError::Full));
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
     assert_eq!(store.heartbeat(&[lease(&first)], LEASE).await, Ok(vec![true]));
     assert_eq!(store.complete(&done(&first)).await, Ok(Completed::Written));
+    assert!(matches!(store.begin(&begin()).await, Ok(Begun::Done(_))), "answers are replayed");
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(store.begin(&other).await, Ok(Begun::Started));
 }

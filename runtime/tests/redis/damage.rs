@@ -24,7 +24,7 @@ impl Bench {
         let server = RedisServer::start();
         let store = crate::store_at(&server.url()).await;
         store.begin(&begin()).await.expect("an answer");
-        let key = only_key(&server);
+        let key = only_key(&server, "*:i:*");
         Self { server, store, key }
     }
 
@@ -52,8 +52,8 @@ impl Bench {
     }
 }
 
-fn only_key(server: &RedisServer) -> String {
-    match server.command(&["KEYS", "ap1:test:*"]) {
+fn only_key(server: &RedisServer, pattern: &str) -> String {
+    match server.command(&["KEYS", pattern]) {
         Reply::Array(keys) => match keys.as_slice() {
             [Reply::Bytes(key)] => String::from_utf8(key.to_vec()).expect("a text"),
             other => panic!("{other:?}"),
@@ -140,17 +140,17 @@ async fn a_record_without_expiry_is_of_a_run_that_is_gone() {
 async fn buckets_that_no_release_wrote() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
+    // Of what was rehearsed.
+    server.flush_all();
     store.acquire(&[claim()]).await.expect("an answer");
-    let key = only_key(&server);
+    let key = only_key(&server, "*:l:*");
     for value in
         [&b""[..], b"\x02123", b"\x01", b"\x01abc", b"\x01nan", b"\x01inf", b"\x01-1e300", b"17672256"]
     {
         server.command(&[b"SET", key.as_bytes(), value]);
         match store.acquire(&[claim()]).await {
             Err(StoreError::Malformed { key: named, .. }) => assert_eq!(named, key, "{value:?}"),
-            // A number that no clock tells counts as full or empty.
-            Ok(acquired) => assert!(acquired.readings[0].remaining <= 10, "{value:?}"),
-            Err(other) => panic!("{value:?}: {other}"),
+            other => panic!("{value:?}: {other:?}"),
         }
     }
     server.command(&["DEL", &key]);

@@ -80,6 +80,22 @@ async fn what_is_needed_is_not_permitted() {
 }
 
 #[tokio::test]
+async fn what_the_scripts_call_is_not_permitted() {
+    let half =
+        ["--user", "half", "on", "nopass", "~ap1:*", "+info", "+ping", "+config|get", "+eval", "+evalsha"];
+    let server = RedisServer::start_with(&half);
+    let said = refusal(&server.url().replace("redis://", "redis://half:x@")).await;
+    assert!(said.contains("it does not do what is needed: "), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_rehearsed_leaves_no_record() {
+    let server = RedisServer::start();
+    crate::store_at(&server.url()).await;
+    assert_eq!(server.command(&["KEYS", "*:i:*"]), aplomb::testing::Reply::Array(Vec::new()));
+}
+
+#[tokio::test]
 async fn an_old_server() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;

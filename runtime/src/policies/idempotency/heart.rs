@@ -4,9 +4,12 @@
 use core::time::Duration;
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::store::{IdempotencyStore, Lease, Token};
 use crate::store::StoreError;
@@ -19,16 +22,10 @@ pub(crate) struct Heart {
 
 #[derive(Debug)]
 struct Beats {
-    state: Mutex<State>,
-    wake: Condvar,
+    held: Mutex<HashMap<Token, Beat>>,
+    stop: Notify,
     lease: Duration,
     max_run: Duration,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    held: HashMap<Token, Beat>,
-    stopped: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,90 +51,102 @@ impl Heart {
         max_run: Duration,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let beats = Arc::new(Beats { state: Mutex::default(), wake: Condvar::new(), lease, max_run });
-        let thread_beats = Arc::clone(&beats);
-        thread::Builder::new().name(String::from("aplomb-heartbeat")).spawn(move || {
-            while thread_beats.wait() {
-                let leases = thread_beats.leases();
-                if !leases.is_empty() {
-                    let answer = runtime.block_on(store.heartbeat(&leases, lease));
-                    thread_beats.note(&leases, answer);
-                }
-                for hung in thread_beats.hung() {
-                    match runtime.block_on(store.write_off(hung.lease, hung.ttl)) {
-                        Ok(written) => thread_beats.write_off(hung.lease, written),
-                        // It beats on, so that nobody runs beside it, and is written off later.
-                        Err(error) => tracing::warn!(%error, "a hung request could not be written off"),
-                    }
-                }
-            }
-        })?;
+        let beats = Arc::new(Beats { held: Mutex::default(), stop: Notify::new(), lease, max_run });
+        let beating = Arc::clone(&beats).beat_until_stopped(store);
+        thread::Builder::new()
+            .name(String::from("aplomb-heartbeat"))
+            .spawn(move || runtime.block_on(beating))?;
         Ok(Self { beats })
     }
 
     /// Beats for a run until the guard is dropped; if that takes too long, the record is UNKNOWN
     /// for `ttl`.
     pub(crate) fn hold(&self, lease: Lease, ttl: Duration) -> Guard {
-        self.beats.state().held.insert(lease.token, Beat { since: Instant::now(), lease, ttl });
+        self.beats.held().insert(lease.token, Beat { since: Instant::now(), lease, ttl });
         Guard { beats: Arc::clone(&self.beats), token: lease.token }
     }
 }
 
 impl Drop for Heart {
     fn drop(&mut self) {
-        self.beats.state().stopped = true;
-        self.beats.wake.notify_all();
+        self.beats.stop.notify_one();
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.beats.state().held.remove(&self.token);
+        self.beats.held().remove(&self.token);
     }
 }
 
 impl Beats {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Beats every third of a lease; after a beat that failed sooner, as long as there is a lease to
+    /// save.
+    async fn beat_until_stopped(self: Arc<Self>, store: Arc<dyn IdempotencyStore>) {
+        let calm = self.lease / 3;
+        let mut pause = calm;
+        while timeout(pause, self.stop.notified()).await.is_err() {
+            pause = if self.beat(&*store).await { calm } else { (calm / 3).min(AGAIN) };
+        }
     }
 
-    /// Waits for the next beat; `false` once the heart is dropped.
-    fn wait(&self) -> bool {
-        let going = |state: &mut State| !state.stopped;
-        let waited = self.wake.wait_timeout_while(self.state(), self.lease / 3, going);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.stopped
+    /// `false` if the leases could not be renewed.
+    async fn beat(&self, store: &dyn IdempotencyStore) -> bool {
+        let leases = self.leases();
+        let renewed = leases.is_empty() || self.note(&leases, store.heartbeat(&leases, self.lease).await);
+        for hung in self.hung() {
+            match store.write_off(hung.lease, hung.ttl).await {
+                Ok(written) => self.write_off(hung.lease, written),
+                // It beats on, so that nobody runs beside it, and is written off later.
+                Err(error) => tracing::warn!(%error, "a hung request could not be written off"),
+            }
+        }
+        renewed
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<Token, Beat>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The runs that take too long.
     fn hung(&self) -> Vec<Beat> {
         let hung = |beat: &&Beat| beat.since.elapsed() >= self.max_run;
-        self.state().held.values().filter(hung).copied().collect()
+        self.held().values().filter(hung).copied().collect()
     }
 
     /// A run that was settled meanwhile is not written off.
     fn write_off(&self, lease: Lease, written: bool) {
-        self.state().held.remove(&lease.token);
+        self.held().remove(&lease.token);
         if written {
             tracing::warn!(record = %lease.key, "a request runs for too long: its outcome is unknown");
         }
     }
 
     fn leases(&self) -> Vec<Lease> {
-        self.state().held.values().map(|beat| beat.lease).collect()
+        self.held().values().map(|beat| beat.lease).collect()
     }
 
-    fn note(&self, leases: &[Lease], answer: Result<Vec<bool>, StoreError>) {
+    fn note(&self, leases: &[Lease], answer: Result<Vec<bool>, StoreError>) -> bool {
         match answer {
-            Err(error) => tracing::warn!(%error, "leases of running requests could not be renewed"),
+            Err(error) => {
+                tracing::warn!(%error, "leases of running requests could not be renewed");
+                false
+            }
             Ok(renewed) => {
                 let lost = leases.iter().zip(renewed).filter(|(_, renewed)| !renewed);
-                for (lease, _) in lost {
-                    // A run that has ended since the beat began has no lease to lose.
-                    if self.state().held.remove(&lease.token).is_some() {
-                        tracing::warn!(record = %lease.key, "the lease of a running request is lost");
-                    }
-                }
+                lost.for_each(|(lease, _)| self.lose(*lease));
+                true
             }
         }
     }
+
+    /// A run that has ended since the beat began has no lease to lose.
+    fn lose(&self, lease: Lease) {
+        if self.held().remove(&lease.token).is_some() {
+            tracing::warn!(record = %lease.key, "the lease of a running request is lost");
+        }
+    }
 }
+
+/// After a beat that failed the next comes at the latest so soon.
+const AGAIN: Duration = Duration::from_secs(1);

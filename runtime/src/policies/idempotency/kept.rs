@@ -25,10 +25,10 @@ impl Kept {
         }
     }
 
-    /// What a store gives back, as it was.
+    /// What a store gives back, as it was; `None` if it has a field that is never kept.
     #[cfg(feature = "redis")]
-    pub(crate) const fn restored(status: StatusCode, headers: HeaderMap, body: Option<Bytes>) -> Self {
-        Self { status, headers, body }
+    pub(crate) fn restored(status: StatusCode, headers: HeaderMap, body: Option<Bytes>) -> Option<Self> {
+        headers.keys().all(is_kept).then_some(Self { status, headers, body })
     }
 
     /// The status.

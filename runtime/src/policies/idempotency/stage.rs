@@ -168,7 +168,7 @@ impl Settler {
             Ok(Completed::Lost(found)) => self::answer(found, self.lease.key),
             Err(error) => {
                 tracing::warn!(%error, record = %self.lease.key, "a record could not be settled yet");
-                if error.is_outage() {
+                if !error.is_about_the_key() {
                     self.clone().insist(word, beat);
                 }
                 answer
@@ -185,8 +185,9 @@ impl Settler {
         }
     }
 
-    /// Tells the store until it has understood. A service that shuts down waits for that no longer
-    /// than a lease; what it could not tell by then, the end of the lease tells.
+    /// Tells the store until it has understood, unless it answers with errors for a lease. A service
+    /// that shuts down waits for that no longer than half a lease; what it could not tell by then,
+    /// the end of the lease tells.
     fn insist(self, word: Word, beat: Option<Guard>) {
         let tracker = self.context.shared().tracker.clone();
         let insisting = self.insisting(tracker.clone(), word, beat);
@@ -195,19 +196,21 @@ impl Settler {
 
     async fn insisting(self, tracker: TaskTracker, word: Word, beat: Option<Guard>) {
         let _beat = beat;
-        let end = Instant::now() + self.context.shared().lease;
+        let (started, lease) = (Instant::now(), self.context.shared().lease);
         let mut pause = Duration::from_millis(50);
-        while !tracker.is_closed() || Instant::now() < end {
+        loop {
             sleep(pause).await;
-            match self.tell(&word).await {
-                Err(error) if error.is_outage() => pause = (pause * 2).min(Duration::from_secs(1)),
-                Err(error) => {
-                    return tracing::error!(%error, record = %self.lease.key, "a record cannot be settled");
-                }
-                Ok(_) => return,
+            let Err(error) = self.tell(&word).await else { return };
+            let patience = match () {
+                () if tracker.is_closed() => lease / 2,
+                () if error.is_outage() => Duration::MAX,
+                () => lease,
+            };
+            if error.is_about_the_key() || started.elapsed() >= patience {
+                return tracing::error!(%error, record = %self.lease.key, "a record is not settled");
             }
+            pause = (pause * 2).min(Duration::from_secs(1));
         }
-        tracing::error!(record = %self.lease.key, "a record was not settled before the service ended");
     }
 }
 

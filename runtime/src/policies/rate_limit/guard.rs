@@ -84,7 +84,7 @@ impl Guard {
     async fn ask(&self, pass: Pass, claims: &[Claim<'_>]) -> Result<Option<Acquired>, StoreError> {
         match within(PATIENCE, self.store.acquire(claims)).await {
             None => self.failed(pass, &format_args!("no answer within {PATIENCE:?}")),
-            Some(Err(error)) if error.is_outage() => self.failed(pass, &error),
+            Some(Err(error)) if !error.is_about_the_key() => self.failed(pass, &error),
             Some(answer) => {
                 self.succeeded(pass);
                 return answer.map(Some);

@@ -44,8 +44,8 @@
 //! decided by the instance, until it answers. The log says when this begins, why, and when it ends.
 //!
 //! What an instance decides by itself has none of the fields above, for they would be true of one
-//! instance only; a 429 still has `Retry-After`. A store that answers with a refusal (it is full, or
-//! holds what cannot be read) is a 503 `STORE_UNAVAILABLE`.
+//! instance only; a 429 still has `Retry-After`. A bucket that holds what cannot be read is a 503
+//! `STORE_UNAVAILABLE`.
 //!
 //! With one instance set and several running, each of them lets the whole rate through while the
 //! store is out.

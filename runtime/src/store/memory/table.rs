@@ -115,7 +115,9 @@ impl Table {
         let lease = complete.lease;
         if let Some(record) = self.records.get(&lease.key).filter(|record| !record.is_expired(now)) {
             if record.token != lease.token {
-                return Completed::Lost(record.as_begun(now).unwrap_or(Begun::InFlight));
+                let same = record.fingerprint == complete.fingerprint;
+                let found = if same { record.as_begun(now) } else { Some(Begun::Mismatch) };
+                return Completed::Lost(found.unwrap_or(Begun::InFlight));
             }
             if matches!(record.state, State::Done { .. }) {
                 return Completed::Written;

@@ -1,44 +1,10 @@
-#!lua
--- Takes the record for a run, or tells what is there.
--- KEYS: the record, the marker of the run's token.
--- ARGV: the record of the run, the fingerprints by which the request is known (33 bytes each), how long the record
--- stays without a heartbeat, in milliseconds: the lease, then the time to live.
--- Gives: 0 started, 1 in flight, 2 unknown, 3 mismatch, 4 aborted; of a run that is done its record.
-local found = redis.call('MGET', KEYS[1], KEYS[2])
-if found[2] then
-    return 4
-end
-local record = found[1]
-if not record then
-    -- A key of another type reads as absent, and is not overwritten.
-    if redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3], 'NX') then
-        return 0
-    end
+-- Takes the record for a run, where what stands before has not found that it may not run.
+-- ARGV: ..., how long the record stays without a heartbeat, in milliseconds: the lease, then the time to live.
+-- Gives: 0 started.
+if record then
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+elseif not redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3], 'NX') then
+    -- A key of another type reads as absent.
     return redis.error_reply('MALFORMED ' .. KEYS[1])
 end
-if #record < 60 or string.byte(record) ~= 1 then
-    return redis.error_reply('MALFORMED ' .. KEYS[1])
-end
-local fingerprint, same = string.sub(record, 19, 51), false
-for i = 1, #ARGV[2], 33 do
-    same = same or string.sub(ARGV[2], i, i + 32) == fingerprint
-end
-if not same then
-    return 3
-end
-local state = string.sub(record, 2, 2)
-if state == 'D' then
-    return record
-elseif state == 'U' then
-    return 2
-elseif state ~= 'R' then
-    return redis.error_reply('MALFORMED ' .. KEYS[1])
-end
--- What is left of the key's life beyond the time to live is left of the lease.
-if redis.call('PTTL', KEYS[1]) > struct.unpack('>I8', record, 53) then
-    return string.sub(record, 3, 18) == string.sub(ARGV[1], 3, 18) and 0 or 1
-elseif string.sub(record, 52, 52) ~= 'R' then
-    return 2
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 return 0

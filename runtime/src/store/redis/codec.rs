@@ -67,7 +67,7 @@ pub(super) fn kept(record: Vec<u8>) -> Option<Kept> {
     let headers = fields(&mut rest)?;
     let length = rest.try_get_u32().ok()?;
     let body = take(&mut rest, usize::try_from(length).ok()?)?;
-    rest.is_empty().then(|| Kept::restored(status, headers, has_body.then_some(body)))
+    if rest.is_empty() { Kept::restored(status, headers, has_body.then_some(body)) } else { None }
 }
 
 /// Whole milliseconds, rounded up, of at most a hundred years, as a script takes them.
@@ -118,7 +118,8 @@ fn fields(rest: &mut Bytes) -> Option<HeaderMap> {
         let name_length = usize::from(rest.try_get_u16().ok()?);
         let value_length = usize::try_from(rest.try_get_u32().ok()?).ok()?;
         let name = HeaderName::from_bytes(&take(rest, name_length)?).ok()?;
-        headers.append(name, HeaderValue::from_maybe_shared(take(rest, value_length)?).ok()?);
+        let value = HeaderValue::from_maybe_shared(take(rest, value_length)?).ok()?;
+        headers.try_append(name, value).ok()?;
     }
     Some(headers)
 }
@@ -146,11 +147,12 @@ mod tests {
         headers.append("link", HeaderValue::from_static("</a>"));
         headers.append("link", HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value"));
         Kept::restored(StatusCode::CREATED, headers, Some(Bytes::from_static(b"{\"a\":1}")))
+            .expect("kept fields")
     }
 
     #[test]
     fn an_answer_comes_back_as_it_was() {
-        let without_body = Kept::restored(StatusCode::OK, HeaderMap::new(), None);
+        let without_body = Kept::restored(StatusCode::OK, HeaderMap::new(), None).expect("kept fields");
         for kept in [response(), without_body] {
             assert_eq!(super::kept(ended(&done(kept.clone()))), Some(kept));
         }
@@ -163,6 +165,30 @@ mod tests {
             assert_eq!(kept(record[..length].to_vec()), None, "{length} bytes");
         }
         assert_eq!(kept([record, vec![0]].concat()), None, "a byte too many");
+    }
+
+    #[test]
+    fn a_forged_record_is_none() {
+        let record = |names: &[String]| {
+            let mut record = ended(&done(response()));
+            record.truncate(HEAD);
+            record.extend([0, 200, 1]);
+            record.put_u16(length(names.len()));
+            for name in names {
+                record.put_u16(length(name.len()));
+                record.put_u32(1);
+                record.extend(name.bytes());
+                record.push(b'1');
+            }
+            record.put_u32(0);
+            kept(record).is_none()
+        };
+        assert!(!record(&[String::from("link"), String::from("link")]));
+        for forged in ["content-length", "transfer-encoding", "a b", ""] {
+            assert!(record(&[forged.to_owned()]), "{forged:?}");
+        }
+        let more_than_a_map_takes: Vec<_> = (0..40_000).map(|number| format!("x{number}")).collect();
+        assert!(record(&more_than_a_map_takes));
     }
 
     #[test]

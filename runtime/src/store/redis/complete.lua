@@ -2,14 +2,17 @@
 -- Writes the outcome of a run: compares the token, and never the lease.
 -- KEYS: the record.
 -- ARGV: the record of the outcome, its time to live in milliseconds.
--- Gives: 0 written; where another run has the record: 1 in flight, 2 unknown, or the record of its answer.
+-- Gives: 0 written; where another run has the record: 1 in flight, 2 unknown, 3 it is of another request, or the
+-- record of its answer.
 local record = redis.call('GET', KEYS[1])
 if record then
     if #record < 60 or string.byte(record) ~= 1 then
         return redis.error_reply('MALFORMED ' .. KEYS[1])
     end
     local state, own = string.sub(record, 2, 2), string.sub(record, 3, 18) == string.sub(ARGV[1], 3, 18)
-    if state == 'D' then
+    if not own and string.sub(record, 19, 51) ~= string.sub(ARGV[1], 19, 51) then
+        return 3
+    elseif state == 'D' then
         return own and 0 or record
     elseif not own then
         local lapsed = redis.call('PTTL', KEYS[1]) <= struct.unpack('>I8', record, 53)

@@ -6,7 +6,7 @@ use redis::{Client, IntoConnectionInfo};
 use super::explain::explain_url;
 use crate::settings;
 use crate::start::StartError;
-use crate::store::without_password;
+use crate::store::{scheme_only, without_password};
 
 /// Where a Redis is, and how it is used.
 ///
@@ -48,7 +48,8 @@ impl RedisConfig {
                 let timeout = Self::DEFAULT_TIMEOUT;
                 Ok(Self { client, shown, variable, timeout, accept_eviction: false })
             }
-            Err(error) => Err(start_error(variable, &shown, explain_url(url, &error))),
+            // Where a password stands in what is no URL, nobody knows.
+            Err(error) => Err(start_error(variable, &scheme_only(url), explain_url(url, &error))),
         }
     }
 
@@ -63,10 +64,11 @@ impl RedisConfig {
         Ok(Self { accept_eviction, ..config })
     }
 
-    /// How long an operation may take before its outcome counts as unknown.
+    /// How long an operation may take before its outcome counts as unknown: from ten milliseconds to
+    /// a minute; what is less or more is taken as that.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.clamp(Duration::from_millis(10), Duration::from_mins(1));
         self
     }
 

@@ -1,22 +1,23 @@
 //! One connection that all calls share, made anew when it is lost.
 //!
 //! A call that cannot be sent, because there is no connection, is told apart from one whose answer
-//! did not come: only the latter may have had an effect. A connection on which nothing at all was
-//! heard for a second while something was asked is given up: behind it the server may be stopped,
-//! or the network cut, without anybody having closed it.
+//! did not come: only the latter may have had an effect. A connection on which nothing was heard for
+//! a second while something was asked is tried with a `PING` and given up if that is not answered:
+//! behind it the server may be stopped, or the network cut, without anybody having closed it.
 
 use core::fmt;
 use core::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::explain::explain;
+use super::pledge::Pledge;
 
 /// Why a call has no answer.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(super) enum Failure {
     Refused(RedisError),
 }
 
-/// What a call does while there is no connection and it is not time to make one.
+/// What a call does while there is no connection and the last attempt to make one has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     /// Fails at once, so that an outage does not pile up requests.
@@ -51,12 +52,21 @@ struct Inner {
     shown: String,
     slot: Mutex<Slot>,
     started: Instant,
+    pledge: Arc<OnceLock<Pledge>>,
 }
 
 enum Slot {
     Up(Live),
-    Connecting(Attempt),
-    Down { retry_at: Instant, pause: Duration, why: Arc<str> },
+    Connecting {
+        attempt: Attempt,
+        /// Why the attempt before failed.
+        after: Option<Arc<str>>,
+    },
+    Down {
+        retry_at: Instant,
+        pause: Duration,
+        why: Option<Arc<str>>,
+    },
 }
 
 type Attempt = Shared<BoxFuture<'static, Result<Live, Arc<str>>>>;
@@ -65,13 +75,18 @@ type Attempt = Shared<BoxFuture<'static, Result<Live, Arc<str>>>>;
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
-    /// When the oldest call was sent since which nothing was heard, in microseconds of the link;
-    /// 0 if there is none.
+    made: Instant,
+    /// How long the next attempt waits if this one does not hold.
+    pause: Duration,
+    /// When the oldest call was sent since which no call had its answer, in microseconds of the
+    /// link; 0 if there is none.
     waiting_since: Arc<AtomicU64>,
 }
 
 /// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How long a silent connection has to answer a `PING`.
+const PING: Duration = Duration::from_millis(100);
 /// How long an attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(3);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
@@ -80,14 +95,24 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 impl Link {
     /// A link that connects with its first call, in the runtime of that call.
     pub(super) fn new(client: Client, shown: String) -> Self {
-        let (retry_at, pause, why) = (Instant::now(), Duration::ZERO, Arc::from("not connected yet"));
-        let slot = Mutex::new(Slot::Down { retry_at, pause, why });
-        Self { inner: Arc::new(Inner { client, shown, slot, started: Instant::now() }) }
+        Self::with_pledge(client, shown, Arc::default())
     }
 
     /// The same server over a connection of its own.
     pub(super) fn another(&self) -> Self {
-        Self::new(self.inner.client.clone(), self.inner.shown.clone())
+        let Inner { client, shown, pledge, .. } = &*self.inner;
+        Self::with_pledge(client.clone(), shown.clone(), Arc::clone(pledge))
+    }
+
+    fn with_pledge(client: Client, shown: String, pledge: Arc<OnceLock<Pledge>>) -> Self {
+        let slot = Mutex::new(Slot::Down { retry_at: Instant::now(), pause: Duration::ZERO, why: None });
+        Self { inner: Arc::new(Inner { client, shown, slot, started: Instant::now(), pledge }) }
+    }
+
+    /// Demands this of the server of every further connection.
+    pub(super) fn demand(&self, pledge: Pledge) {
+        // It is demanded once, when the store is opened.
+        let _ = self.inner.pledge.set(pledge);
     }
 
     /// Asks the server.
@@ -110,7 +135,9 @@ impl Link {
                 answer.map_err(|error| self.failed(&live, error))
             }
             Err(_) => {
-                self.inner.lose_if_silent(&live);
+                if self.inner.is_silent(&live) {
+                    self.inner.lose(&live, "nothing was heard for a second");
+                }
                 Err(Failure::Late(String::from("no answer in time")))
             }
         }
@@ -124,7 +151,7 @@ impl Link {
             return Failure::Lost(why);
         }
         // The name now leads to a replica; another connection may lead to the new primary.
-        if error.kind() == redis::ErrorKind::Server(ServerErrorKind::ReadOnly) {
+        if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
             self.inner.lose(live, "the server has become a replica");
         }
         Failure::Refused(error)
@@ -132,44 +159,62 @@ impl Link {
 
     async fn live(&self, patience: Patience) -> Result<Live, Arc<str>> {
         loop {
-            match self.next_live().await {
+            self.try_silent().await;
+            match self.next_live(patience).await {
                 Err(_) if patience == Patience::ToTheDeadline => sleep_until(self.inner.retry_at()).await,
                 live => return live,
             }
         }
     }
 
-    /// The connection, or the one that is being made; none while it is not time for an attempt.
-    async fn next_live(&self) -> Result<Live, Arc<str>> {
-        // Calls that nobody waited for to the end have not looked.
-        if let Some(live) = self.inner.up() {
-            self.inner.lose_if_silent(&live);
+    /// Calls that nobody waited for to the end leave it open whether they had their answer.
+    async fn try_silent(&self) {
+        let Some(live) = self.inner.up().filter(|live| self.inner.is_silent(live)) else { return };
+        let (ping, mut connection) = (redis::cmd("PING"), live.connection.clone());
+        match timeout(PING, ping.query_async::<()>(&mut connection)).await {
+            Ok(Ok(())) => live.waiting_since.store(0, Ordering::Relaxed),
+            _ => self.inner.lose(&live, "nothing was heard for a second"),
         }
-        let attempt = match &mut *self.inner.slot() {
+    }
+
+    /// The connection, or the first one that is being made; none while attempts fail.
+    async fn next_live(&self, patience: Patience) -> Result<Live, Arc<str>> {
+        let (attempt, after) = match &mut *self.inner.slot() {
             Slot::Up(live) => return Ok(live.clone()),
-            Slot::Connecting(attempt) => attempt.clone(),
-            Slot::Down { retry_at, why, .. } if Instant::now() < *retry_at => return Err(Arc::clone(why)),
-            slot @ Slot::Down { .. } => {
-                let attempt = self.attempt(slot.pause());
-                *slot = Slot::Connecting(attempt.clone());
-                attempt
+            Slot::Connecting { attempt, after } => (attempt.clone(), after.clone()),
+            Slot::Down { retry_at, why: Some(why), .. } if Instant::now() < *retry_at => {
+                return Err(Arc::clone(why));
             }
+            slot @ Slot::Down { .. } => self.begin_attempt(slot),
         };
-        attempt.await
+        match after {
+            Some(why) if patience == Patience::None => Err(why),
+            _ => attempt.await,
+        }
+    }
+
+    fn begin_attempt(&self, slot: &mut Slot) -> (Attempt, Option<Arc<str>>) {
+        let (pause, after) = match slot {
+            Slot::Down { pause, why, .. } => (*pause, why.take()),
+            Slot::Up(_) | Slot::Connecting { .. } => (Duration::ZERO, None),
+        };
+        let attempt = self.attempt(pause);
+        *slot = Slot::Connecting { attempt: attempt.clone(), after: after.clone() };
+        (attempt, after)
     }
 
     /// Connects in a task of its own, which no caller that loses patience cancels.
     fn attempt(&self, pause: Duration) -> Attempt {
         let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
         let task = tokio::spawn(async move {
-            let connected = timeout(ATTEMPT, connect(&inner.client)).await;
+            let connected = timeout(ATTEMPT, connect(&inner.client, inner.pledge.get())).await;
             let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {ATTEMPT:?}")));
             inner.settle(connected, pause)
         });
         // The task is lost with its runtime; the next attempt may be made in another.
-        task.map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()), pause)))
-            .boxed()
-            .shared()
+        let joined =
+            task.map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()), pause)));
+        joined.boxed().shared()
     }
 }
 
@@ -182,30 +227,28 @@ impl Inner {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
     }
 
-    fn asks(&self, live: &Live) {
-        // Another call may be waiting longer; then its time counts.
-        let _ = live.waiting_since.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
-    }
-
     fn up(&self) -> Option<Live> {
         match &*self.slot() {
             Slot::Up(live) => Some(live.clone()),
-            Slot::Connecting(_) | Slot::Down { .. } => None,
+            Slot::Connecting { .. } | Slot::Down { .. } => None,
         }
     }
 
     fn retry_at(&self) -> Instant {
         match &*self.slot() {
             Slot::Down { retry_at, .. } => *retry_at,
-            Slot::Up(_) | Slot::Connecting(_) => Instant::now(),
+            Slot::Up(_) | Slot::Connecting { .. } => Instant::now(),
         }
     }
 
-    fn lose_if_silent(&self, live: &Live) {
+    fn asks(&self, live: &Live) {
+        // Another call may be waiting longer; then its time counts.
+        let _ = live.waiting_since.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn is_silent(&self, live: &Live) -> bool {
         let since = live.waiting_since.load(Ordering::Relaxed);
-        if since != 0 && Duration::from_micros(self.now().saturating_sub(since)) >= SILENCE {
-            self.lose(live, "nothing was heard for a second");
-        }
+        since != 0 && Duration::from_micros(self.now().saturating_sub(since)) >= SILENCE
     }
 
     /// Gives a connection up, unless another has taken its place.
@@ -213,7 +256,9 @@ impl Inner {
         let mut slot = self.slot();
         if matches!(&*slot, Slot::Up(live) if Arc::ptr_eq(&live.waiting_since, &lost.waiting_since)) {
             tracing::warn!(store = self.shown, why, "the connection to the store is lost");
-            *slot = Slot::Down { retry_at: Instant::now(), pause: Duration::ZERO, why: Arc::from(why) };
+            let fresh = lost.made.elapsed() < LONGEST_PAUSE;
+            let pause = if fresh { lost.pause } else { Duration::ZERO };
+            *slot = down_for(pause, why);
         }
     }
 
@@ -225,33 +270,29 @@ impl Inner {
     ) -> Result<Live, Arc<str>> {
         match connected {
             Ok(connection) => {
-                let live = Live { connection, waiting_since: Arc::default() };
+                let live = Live { connection, made: Instant::now(), pause, waiting_since: Arc::default() };
                 *self.slot() = Slot::Up(live.clone());
                 tracing::debug!(store = self.shown, "connected to the store");
                 Ok(live)
             }
             Err(why) => {
-                let why: Arc<str> = Arc::from(why);
-                let pause = (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-                let retry_at = Instant::now() + pause;
-                *self.slot() = Slot::Down { retry_at, pause, why: Arc::clone(&why) };
-                Err(why)
+                *self.slot() = down_for(pause.max(SHORTEST_PAUSE), &why);
+                Err(Arc::from(why))
             }
         }
     }
 }
 
-impl Slot {
-    fn pause(&self) -> Duration {
-        match self {
-            Self::Down { pause, .. } => *pause,
-            Self::Up(_) | Self::Connecting(_) => Duration::ZERO,
-        }
-    }
+/// Without a connection, and without an attempt for so long; the next pause is longer. Without a
+/// pause callers wait for the attempt.
+fn down_for(pause: Duration, why: &str) -> Slot {
+    let why = (!pause.is_zero()).then(|| Arc::from(why));
+    let (retry_at, pause) = (Instant::now() + pause, (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+    Slot::Down { retry_at, pause, why }
 }
 
 /// A connection over which the server has answered.
-async fn connect(client: &Client) -> Result<MultiplexedConnection, String> {
+async fn connect(client: &Client, pledge: Option<&Pledge>) -> Result<MultiplexedConnection, String> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
@@ -259,7 +300,11 @@ async fn connect(client: &Client) -> Result<MultiplexedConnection, String> {
     let connected = client.get_multiplexed_async_connection_with_config(&config).await;
     let mut connection = connected.map_err(|error| explain(&error))?;
     let ping = redis::cmd("PING").query_async::<()>(&mut connection).await;
-    ping.map(|()| connection).map_err(|error| explain(&error))
+    ping.map_err(|error| explain(&error))?;
+    match pledge {
+        Some(pledge) => pledge.keep(&mut connection).await.map(|()| connection),
+        None => Ok(connection),
+    }
 }
 
 impl fmt::Debug for Link {

@@ -15,8 +15,9 @@
 //!
 //! All calls go over one connection, which is made anew when it is lost; leases are renewed over a
 //! second one. An operation takes at most a second ([`RedisConfig::with_timeout`]); one whose
-//! connection is cut is asked again over the next, which its token makes harmless. While there is no
-//! connection, what wants to begin fails at once, and what has ended waits for the next attempt.
+//! connection is cut is asked again over the next, which its token makes harmless. Once an attempt to
+//! connect has failed, what wants to begin fails at once, and what has ended waits for the next
+//! attempt.
 //! Without Redis an idempotent request is a 503 and its handler does not run.
 //!
 //! Redis answers before its copies on disk and on replicas are written. A crash can lose the last
@@ -25,6 +26,10 @@
 //! is not protected from it until it completes, which writes the record again. With `appendfsync
 //! always` a crash loses nothing that was answered; only a store that shares a transaction with the
 //! business data can promise effects exactly once.
+//!
+//! A secret that only the server keeps comes back with the first instance that connects again; one
+//! that finds another secret does not use the server until it is started again. Set
+//! `APLOMB_SECRET`, so that none of this matters.
 //!
 //! A process that dies while Redis does not answer can leave the key of a request that it had
 //! refused UNKNOWN, although nothing ran.
@@ -37,6 +42,7 @@ mod keys;
 mod limits;
 mod link;
 mod open;
+mod pledge;
 mod records;
 mod script;
 
@@ -79,8 +85,7 @@ impl RedisStore {
         namespace: &str,
         secret: &Secret,
     ) -> Result<Self, StartErrors> {
-        let link = open::open(config).await?;
-        Ok(Self::over(link, config, namespace, secret))
+        Ok(Self::connect_with(config, namespace, Some(secret.clone())).await?.0)
     }
 
     /// The same, with the secret that the server keeps where there is none.
@@ -94,7 +99,9 @@ impl RedisStore {
             Some(secret) => secret,
             None => open::shared_secret(&link, config, namespace).await?,
         };
-        Ok((Self::over(link, config, namespace, &secret), secret))
+        let store = Self::over(link, config, namespace, &secret);
+        open::rehearse(&store, config).await?;
+        Ok((store, secret))
     }
 
     fn over(link: Link, config: &RedisConfig, namespace: &str, secret: &Secret) -> Self {

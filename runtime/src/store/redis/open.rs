@@ -8,10 +8,14 @@ use tokio::time::Instant;
 use super::config::RedisConfig;
 use super::explain::explain;
 use super::inspect::{Info, inspect, persistence};
-use super::keys;
 use super::link::{Failure, Link, Patience};
+use super::pledge::{Kept, Pledge};
+use super::{RedisStore, keys};
+use crate::policies::idempotency::{Begin, Fingerprint, IdempotencyStore, OnCrash, RecordKey, Token};
+use crate::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
 use crate::secret::Secret;
 use crate::start::{StartError, StartErrors};
+use crate::store::StoreError;
 
 /// How long a server may take to answer at start.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,29 +39,58 @@ pub(super) async fn open(config: &RedisConfig) -> Result<Link, StartErrors> {
     Ok(link)
 }
 
-/// The secret that the first instance put there.
+/// The secret that the first instance put there, which every further connection must find again.
 pub(super) async fn shared_secret(
     link: &Link,
     config: &RedisConfig,
     namespace: &str,
 ) -> Result<Secret, StartError> {
-    let (key, own) = (keys::secret(namespace), Secret::random());
-    let mut set = redis::cmd("SET");
-    set.arg(&key).arg([&[FORMAT], own.as_bytes()].concat()).arg("NX").arg("GET");
-    tracing::warn!(store = config.shown(), key, "APLOMB_SECRET is not set: the store keeps the secret, too");
-    let broken = || config.error(format!("the secret at `{key}` is damaged, or of another version"));
-    match ask(link, &set).await {
-        Ok(Value::Nil) => Ok(own),
-        Ok(Value::BulkString(value)) if value.first() == Some(&FORMAT) => {
-            Secret::new(&value[1..]).map_err(|_| broken())
-        }
-        Ok(_) => Err(broken()),
-        Err(Failure::Refused(error)) if error.code() == Some("WRONGTYPE") => Err(broken()),
-        Err(failure) => Err(config.error(refusal(&failure))),
+    if config.accepts_eviction() {
+        return Err(config.error("a server that evicts cannot keep the secret; set APLOMB_SECRET"));
     }
+    let own = Secret::random();
+    let pledge = Pledge::new(keys::secret(namespace), own.clone());
+    tracing::warn!(
+        store = config.shown(),
+        key = pledge.key(),
+        "APLOMB_SECRET is not set: the store keeps the secret, too"
+    );
+    let secret = match ask(link, &pledge.command()).await.map(Pledge::read) {
+        Ok(Kept::Own) => own,
+        Ok(Kept::Other(secret)) => secret,
+        Err(Failure::Refused(error)) if error.code() != Some("WRONGTYPE") => {
+            return Err(config.error(explain(&error)));
+        }
+        Err(failure @ (Failure::NotSent(_) | Failure::Lost(_) | Failure::Late(_))) => {
+            return Err(config.error(refusal(&failure)));
+        }
+        Ok(Kept::Damaged) | Err(Failure::Refused(_)) => {
+            let key = pledge.key();
+            return Err(config.error(format!("the secret at `{key}` is damaged, or of another version")));
+        }
+    };
+    link.demand(Pledge::new(pledge.key().to_owned(), secret.clone()));
+    Ok(secret)
 }
 
-const FORMAT: u8 = 1;
+/// Goes through what requests will do, with a record and a bucket that nobody else has: whether the
+/// server runs all of it.
+pub(super) async fn rehearse(store: &RedisStore, config: &RedisConfig) -> Result<(), StartError> {
+    rehearsed(store).await.map_err(|error| config.error(format!("it does not do what is needed: {error}")))
+}
+
+async fn rehearsed(store: &RedisStore) -> Result<(), StoreError> {
+    let (short, nobody) = (Duration::from_secs(10), RecordKey::new(rand::random(), rand::random()));
+    let begin =
+        Begin::new(nobody, Fingerprint::new(0, [0; 32]), Token::random(), short, OnCrash::Unknown, short);
+    let quota = Quota::new(1, Duration::from_millis(1), 1).expect("a valid quota");
+    let bucket = Bucket { limit: rand::random(), subject: Subject::Everyone };
+    store.acquire(&[Claim { bucket, quota, cost: 1 }]).await?;
+    store.begin(&begin).await?;
+    store.heartbeat(&[begin.lease()], short).await?;
+    store.write_off(begin.lease(), short).await?;
+    store.abort(begin.lease(), Duration::from_millis(1)).await
+}
 
 async fn warn_of_losses(link: &Link, config: &RedisConfig, info: &Info<'_>) {
     let mut get = redis::cmd("CONFIG");

@@ -47,10 +47,15 @@ impl RedisStore {
         let (record, fingerprints) = (codec::running(begin), codec::fingerprints(begin));
         let life = text(codec::millis(begin.lease) + codec::millis(begin.ttl));
         let arguments: [&[u8]; 3] = [&record, &fingerprints, life.as_bytes()];
-        match self.ask(&self.inner.scripts.begin, &keys, &arguments).await? {
+        let answer = match self.ask(&self.inner.scripts.begin, &keys, &arguments).await {
+            // A full server still knows what it has.
+            Err(StoreError::Full) => self.ask(&self.inner.scripts.look, &keys, &arguments).await?,
+            answer => answer?,
+        };
+        match answer {
             Value::Int(0) => Ok(Begun::Started),
-            Value::Int(3) => Ok(Begun::Mismatch),
             Value::Int(4) => Ok(Begun::Aborted),
+            Value::Int(5) => Err(StoreError::Full),
             found => self::found(found, &keys[0]),
         }
     }
@@ -90,7 +95,7 @@ impl RedisStore {
         let mut arguments = vec![text(codec::millis(lease)).into_bytes()];
         arguments.extend(leases.iter().map(|lease| lease.token.as_u128().to_be_bytes().to_vec()));
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-        let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
+        let run = Run { keys: &keys, arguments: &arguments, patience: Patience::ToTheDeadline };
         // A beat that comes too late for its lease is of no use.
         let within = self.inner.timeout.min(lease / 3);
         let answer = self.inner.scripts.heartbeat.run(&self.link, run, within).await?;
@@ -141,6 +146,7 @@ fn found(answer: Value, key: &str) -> Result<Begun, StoreError> {
     match answer {
         Value::Int(1) => Ok(Begun::InFlight),
         Value::Int(2) => Ok(Begun::Unknown),
+        Value::Int(3) => Ok(Begun::Mismatch),
         Value::BulkString(record) => codec::kept(record)
             .map(Begun::Done)
             .ok_or_else(|| malformed(key.to_owned(), "the answer is damaged, or of another version")),

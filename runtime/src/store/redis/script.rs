@@ -21,6 +21,8 @@ pub(super) struct Script {
 pub(super) struct Scripts {
     pub(super) acquire: Script,
     pub(super) begin: Script,
+    /// What `begin` would find.
+    pub(super) look: Script,
     pub(super) complete: Script,
     pub(super) abort: Script,
     pub(super) heartbeat: Script,
@@ -32,7 +34,12 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             acquire: Script::new(include_str!("acquire.lua")),
-            begin: Script::new(include_str!("begin.lua")),
+            begin: Script::new(concat!("#!lua\n", include_str!("look.lua"), include_str!("begin.lua"))),
+            look: Script::new(concat!(
+                "#!lua flags=no-writes,allow-oom\n",
+                include_str!("look.lua"),
+                "return 5"
+            )),
             complete: Script::new(include_str!("complete.lua")),
             abort: Script::new(include_str!("abort.lua")),
             heartbeat: Script::new(include_str!("heartbeat.lua")),
@@ -63,8 +70,11 @@ impl Script {
         within: Duration,
     ) -> Result<Value, StoreError> {
         let deadline = Instant::now() + within;
-        let answer = match self.try_run(link, &run, deadline).await {
-            Err(Failure::Lost(_)) => self.try_run(link, &run, deadline).await.map_err(Failure::of_a_repeat),
+        let answer = match self.try_run(link, &run, deadline, run.patience).await {
+            Err(Failure::Lost(_)) => {
+                let again = self.try_run(link, &run, deadline, Patience::ToTheDeadline).await;
+                again.map_err(Failure::of_a_repeat)
+            }
             answer => answer,
         };
         answer.map_err(|failure| failed(failure, run.keys))
@@ -77,10 +87,11 @@ impl Script {
         link: &Link,
         run: &Run<'_, A>,
         deadline: Instant,
+        patience: Patience,
     ) -> Result<Value, Failure> {
-        match link.call(&command("EVALSHA", &self.hash, run), deadline, run.patience).await {
+        match link.call(&command("EVALSHA", &self.hash, run), deadline, patience).await {
             Err(Failure::Refused(error)) if is(&error, ServerErrorKind::NoScript) => {
-                link.call(&command("EVAL", self.source, run), deadline, run.patience).await
+                link.call(&command("EVAL", self.source, run), deadline, patience).await
             }
             answer => answer,
         }
@@ -115,23 +126,39 @@ fn failed(failure: Failure, keys: &[String]) -> StoreError {
         Failure::Lost(why) | Failure::Late(why) => return StoreError::Unavailable(why),
         Failure::Refused(error) => error,
     };
-    let first = || keys.first().cloned().unwrap_or_default();
+    let key = || keys.first().cloned().unwrap_or_default();
     match error.code() {
-        Some("MALFORMED") => malformed(
-            error.detail().map_or_else(first, str::to_owned),
-            "the value is damaged, or of another version",
-        ),
-        Some("WRONGTYPE") => malformed(first(), "the key is of another type"),
+        Some("MALFORMED") => malformed(error.detail().map_or_else(key, str::to_owned), DAMAGED),
+        Some("WRONGTYPE") => malformed(key(), "the key is of another type"),
         Some("OOM") => StoreError::Full,
-        // Anything else could have come up in the middle of a script.
-        Some("ERR") | None => StoreError::Unavailable(error.to_string()),
-        Some(_) => StoreError::Unreachable(error.to_string()),
+        Some(code) if REFUSALS.contains(&code) => StoreError::Unreachable(explain(&error)),
+        // It could have come up in the middle of the script, or from something before the server.
+        _ => StoreError::Failed(explain(&error)),
     }
 }
 
+const DAMAGED: &str = "the value is damaged, or of another version";
+
+/// What a server says that does not even begin to do what it is asked.
+const REFUSALS: [&str; 13] = [
+    "ASK",
+    "BUSY",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOAUTH",
+    "NOPERM",
+    "NOREPLICAS",
+    "READONLY",
+    "TRYAGAIN",
+];
+
 /// An answer that no script of this version gives.
 pub(super) fn unexpected(answer: &Value) -> StoreError {
-    StoreError::Unavailable(format!("an unexpected answer: {answer:?}"))
+    StoreError::Failed(format!("an unexpected answer: {answer:?}"))
 }
 
 /// A value that this version does not read.

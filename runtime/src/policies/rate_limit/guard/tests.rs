@@ -170,14 +170,23 @@ async fn b15_a_local_limit_is_an_instances_share_of_it() {
 }
 
 #[tokio::test]
-async fn b15_a_refusal_of_the_store_is_no_outage() {
-    let malformed = StoreError::Malformed { key: String::from("k"), why: String::from("of tomorrow") };
-    for error in [StoreError::Full, malformed] {
-        let bench = refusing(Some(error.clone()), 1);
-        for calls in 1..10 {
-            assert_eq!(bench.guard.acquire(&[claim()]).await, Err(error.clone()));
-            assert_eq!(bench.calls(), calls);
+async fn b15_a_bucket_that_cannot_be_read_is_no_outage() {
+    let error = StoreError::Malformed { key: String::from("k"), why: String::from("of tomorrow") };
+    let bench = refusing(Some(error.clone()), 1);
+    for calls in 1..10 {
+        assert_eq!(bench.guard.acquire(&[claim()]).await, Err(error.clone()));
+        assert_eq!(bench.calls(), calls);
+    }
+}
+
+#[tokio::test]
+async fn b15_a_store_that_is_full_or_broken_is_an_outage() {
+    for error in [StoreError::Full, StoreError::Failed(String::from("no such command"))] {
+        let bench = refusing(Some(error), 1);
+        for _ in 0..10 {
+            assert!(matches!(bench.guard.acquire(&[claim()]).await, Ok(Decided::Locally(_))));
         }
+        assert_eq!(bench.calls(), 3);
     }
 }
 
