@@ -162,7 +162,7 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
     ]);
     let errors = errors(&output);
     let expected = [
-        "error: APLOMB_STORE=\"redsi://\": no such store; accepted: memory:",
+        "error: APLOMB_STORE=\"redsi:…\": no such store; accepted: memory:",
         "error: APLOMB_ADDR=\"nonsense\": expected an address and a port",
         "error: APLOMB_LEASE=\"5\": expected a whole number and a unit",
         "error: APLOMB_MAX_RUN=\"x\": expected a whole number and a unit",
