@@ -15,6 +15,11 @@ need() { # need <command> <Debian package>
 need python3 python3
 need cc gcc
 need redis-server redis-server
+redis=$(redis-server --version | sed 's/.*v=\([0-9]*\).*/\1/')
+if [ "$redis" -lt 7 ]; then
+    echo "error: the tests need redis-server 7 or newer, and found $redis: put a newer one before it in PATH" >&2
+    exit 1
+fi
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 
 cargo nextest run --workspace "$@"

@@ -64,7 +64,7 @@ class Answer:
     @property
     def is_unknown(self) -> bool:
         """Whether nobody knows what became of the request."""
-        return self.body.get("code") == "IDEMPOTENCY_OUTCOME_UNKNOWN" and not self.retryable
+        return self.status == 500 and self.body.get("code") == "IDEMPOTENCY_OUTCOME_UNKNOWN" and not self.retryable
 
     @property
     def retry_after(self) -> float:

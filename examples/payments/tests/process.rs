@@ -36,8 +36,9 @@ impl Process {
 
     /// Asks it to stop, as an operator does.
     fn terminate(&self) {
-        let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
-        assert!(killed.expect("kill").success());
+        let kill = format!("kill -TERM {}", self.child.id());
+        let killed = Command::new("sh").args(["-c", &kill]).status();
+        assert!(killed.expect("a shell").success());
     }
 
     fn wait(mut self) -> ExitStatus {
@@ -242,7 +243,7 @@ fn an_address_that_is_taken_is_said() {
 #[test]
 fn no_secret_is_shown() {
     let output = run(&[
-        ("APLOMB_STORE", "redis://:hunter2secret@127.0.0.1"),
+        ("APLOMB_STORE", "redis://:hunter2secret@127.0.0.1:port"),
         ("APLOMB_SECRET", "hunter2secret"),
         ("APLOMB_API_KEYS", "hunter2secret:al"),
     ]);

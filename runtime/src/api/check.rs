@@ -8,6 +8,7 @@ use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::rate_limit::{Quota, RateLimitSpec, impossible};
 use crate::spec::{Access, EndpointSpec};
 use crate::start::{StartError, StartErrors};
+use crate::store::is_namespace;
 
 pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     access(api, errors);
@@ -25,8 +26,7 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
 /// The slug of the API in a shared store.
 pub(super) fn namespace<S>(api: &Api<S>) -> Result<String, StartError> {
     let slug = api.namespace.clone().unwrap_or_else(|| slug(&api.name));
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if (1..=64).contains(&slug.len()) && slug.bytes().all(plain) {
+    if is_namespace(&slug) {
         return Ok(slug);
     }
     Err(StartError::new(format!(

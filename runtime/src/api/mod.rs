@@ -24,9 +24,9 @@ use crate::store::Store;
 /// | variable | | default |
 /// |---|---|---|
 /// | `APLOMB_STORE` | where promises are kept, for [`Store::from_env`]: `memory:`, or with the feature `redis` a `redis://…` | `memory:` |
-/// | `APLOMB_STORE_EVICTION` | `accept` takes a Redis that may evict records | it is refused |
+/// | `APLOMB_STORE_EVICTION` | `accept` takes a Redis that may evict records, if `APLOMB_SECRET` is set | it is refused |
 /// | `APLOMB_API_KEYS` | callers and keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
-/// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors, hides record keys | kept by a shared store, else random |
+/// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors, names records (with another one, keys that were used before are unknown) | kept by a shared store, else random |
 /// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
 /// | `APLOMB_MAX_RUN` | how long a hung handler does | `15min` |
 /// | `APLOMB_INSTANCES` | how many instances share the limits, for [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |

@@ -6,12 +6,33 @@ mod damage;
 mod start;
 mod suites;
 
+use core::time::Duration;
+
 use aplomb::Secret;
 use aplomb::store::{RedisConfig, RedisStore};
+use aplomb::testing::{RedisServer, Reply};
 
 async fn store_at(url: &str) -> RedisStore {
     let config = RedisConfig::new(url).expect("a valid URL");
     RedisStore::connect(&config, "test", &secret()).await.expect("a good server")
+}
+
+/// The same, with more time for an answer than any machine needs.
+async fn patient_store_at(url: &str) -> RedisStore {
+    let config = RedisConfig::new(url).expect("a valid URL").with_timeout(Duration::from_secs(10));
+    RedisStore::connect(&config, "test", &secret()).await.expect("a good server")
+}
+
+/// What makes a server of this version an old one.
+fn aged(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
+    let Reply::Bytes(info) = server.command(&["INFO", "server"]) else { panic!("no information") };
+    let info = String::from_utf8_lossy(&info).into_owned();
+    match info.split("redis_version:").nth(1).and_then(|rest| rest.chars().next()) {
+        Some('7') => (b"redis_version:7", b"redis_version:6"),
+        Some('8') => (b"redis_version:8", b"redis_version:6"),
+        Some('9') => (b"redis_version:9", b"redis_version:6"),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn secret() -> Secret {

@@ -99,7 +99,8 @@ async fn what_is_rehearsed_leaves_no_record() {
 async fn an_old_server() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
-    proxy.rewrite(b"redis_version:7.", b"redis_version:6.");
+    let (from, to) = crate::aged(&server);
+    proxy.rewrite(from, to);
     let said = refusal(&proxy.url()).await;
     assert!(said.contains("Redis 6.") && said.contains("is too old; 7 or newer is needed"), "{said}");
 }
@@ -133,8 +134,18 @@ async fn a_node_of_a_cluster() {
 async fn several_faults_are_several_lines() {
     let server = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let proxy = Proxy::start(server.address()).await;
-    proxy.rewrite(b"redis_version:7.", b"redis_version:6.");
+    let (from, to) = crate::aged(&server);
+    proxy.rewrite(from, to);
     let config = RedisConfig::new(&proxy.url()).expect("a valid URL");
     let errors = RedisStore::connect(&config, "test", &crate::secret()).await.expect_err("a bad server");
     assert_eq!(errors.iter().count(), 2, "{errors}");
+}
+
+#[tokio::test]
+async fn a_namespace_that_would_break_the_keys() {
+    let config = RedisConfig::new("redis://127.0.0.1").expect("a valid URL");
+    for wrong in ["", "a{b", "A", "a:b"] {
+        let errors = RedisStore::connect(&config, wrong, &crate::secret()).await.expect_err(wrong);
+        assert!(errors.to_string().contains("is not [a-z0-9-]{1,64}"), "{errors}");
+    }
 }

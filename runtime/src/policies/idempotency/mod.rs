@@ -48,5 +48,6 @@ pub(crate) use identity::Identities;
 pub use kept::Kept;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
 pub use store::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, InvalidRecordKey, Lease, Outcome,
+    RecordKey, Token,
 };

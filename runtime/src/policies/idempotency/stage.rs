@@ -209,7 +209,7 @@ impl Settler {
             if error.is_about_the_key() || started.elapsed() >= patience {
                 return tracing::error!(%error, record = %self.lease.key, "a record is not settled");
             }
-            pause = (pause * 2).min(Duration::from_secs(1));
+            pause = (pause * 2).min(Duration::from_secs(1)).min(lease / 4);
         }
     }
 }

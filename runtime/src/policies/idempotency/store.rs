@@ -1,4 +1,6 @@
+use core::error::Error;
 use core::fmt;
+use core::str::FromStr;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -141,6 +143,34 @@ impl fmt::Display for RecordKey {
         write!(f, "{}.{}", URL_SAFE_NO_PAD.encode(self.caller), URL_SAFE_NO_PAD.encode(self.name))
     }
 }
+
+/// As the log shows it.
+impl FromStr for RecordKey {
+    type Err = InvalidRecordKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRecordKey> {
+        let hash = |text: &str| {
+            let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+            <[u8; 16]>::try_from(bytes).ok()
+        };
+        let (caller, name) = text.split_once('.').ok_or(InvalidRecordKey)?;
+        hash(caller).zip(hash(name)).map(|(caller, name)| Self { caller, name }).ok_or(InvalidRecordKey)
+    }
+}
+
+/// A text that is not the name of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidRecordKey;
+
+impl fmt::Display for InvalidRecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "not the name of a record: two hashes of 22 characters with a point between, as in the log",
+        )
+    }
+}
+
+impl Error for InvalidRecordKey {}
 
 impl fmt::Debug for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -312,4 +342,18 @@ pub enum Completed {
     Written,
     /// Another run has the record: nothing was written; this is what is there.
     Lost(Begun),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_record_is_read_as_it_is_shown() {
+        let key = RecordKey::new([0xfe; 16], [1; 16]);
+        assert_eq!(key.to_string().parse(), Ok(key));
+        for wrong in ["", ".", "AQEBAQEBAQEBAQEBAQEBAQ", "AQEBAQEBAQEBAQEBAQEBAQ.AQEB", "a b.c d"] {
+            assert_eq!(wrong.parse::<RecordKey>(), Err(InvalidRecordKey), "{wrong}");
+        }
+    }
 }

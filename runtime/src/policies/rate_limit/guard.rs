@@ -61,8 +61,8 @@ impl Guard {
         }
     }
 
-    /// Takes the tokens of every claim, or of none. Fails only where the store answers with a
-    /// refusal.
+    /// Takes the tokens of every claim, or of none. Fails only where a bucket cannot be
+    /// read.
     pub(crate) async fn acquire(&self, claims: &[Claim<'_>]) -> Result<Decided, StoreError> {
         let answer = match self.admit() {
             Some(pass) => self.ask(pass, claims).await?,

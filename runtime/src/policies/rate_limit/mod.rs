@@ -47,6 +47,8 @@
 //! instance only; a 429 still has `Retry-After`. A bucket that holds what cannot be read is a 503
 //! `STORE_UNAVAILABLE`.
 //!
+//! An instance that decides by itself remembers 65,536 buckets, in 1 MiB.
+//!
 //! With one instance set and several running, each of them lets the whole rate through while the
 //! store is out.
 //!

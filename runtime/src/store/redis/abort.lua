@@ -5,7 +5,7 @@
 -- Gives: 0.
 redis.call('SET', KEYS[2], '\1', 'PX', ARGV[2])
 local head = redis.call('GETRANGE', KEYS[1], 0, 59)
-if head ~= '' and (#head < 60 or string.byte(head) ~= 1) then
+if head ~= '' and (#head < 60 or not string.find(head, '^\1[RDU]')) then
     return redis.error_reply('MALFORMED ' .. KEYS[1])
 end
 if string.sub(head, 3, 18) == ARGV[1] and string.sub(head, 2, 2) ~= 'D' then

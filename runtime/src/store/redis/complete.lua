@@ -6,7 +6,7 @@
 -- record of its answer.
 local record = redis.call('GET', KEYS[1])
 if record then
-    if #record < 60 or string.byte(record) ~= 1 then
+    if #record < 60 or not string.find(record, '^\1[RDU]') then
         return redis.error_reply('MALFORMED ' .. KEYS[1])
     end
     local state, own = string.sub(record, 2, 2), string.sub(record, 3, 18) == string.sub(ARGV[1], 3, 18)

@@ -6,7 +6,7 @@ use redis::{Client, IntoConnectionInfo};
 use super::explain::explain_url;
 use crate::settings;
 use crate::start::StartError;
-use crate::store::{scheme_only, without_password};
+use crate::store::scheme_only;
 
 /// Where a Redis is, and how it is used.
 ///
@@ -73,7 +73,8 @@ impl RedisConfig {
     }
 
     /// Uses a Redis that may evict records of idempotency keys when its memory is full: a retry of
-    /// an evicted key has a second effect. `APLOMB_STORE_EVICTION=accept` says the same.
+    /// an evicted key has a second effect. `APLOMB_STORE_EVICTION=accept` says the same. The
+    /// secret must then be set: such a server cannot keep it.
     #[must_use]
     pub fn accepting_eviction(mut self) -> Self {
         self.accept_eviction = true;
@@ -118,5 +119,48 @@ impl fmt::Debug for RedisConfig {
             .field("url", &self.shown)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
+    }
+}
+
+/// A URL as it may be shown: what stands before the host, or in the query, can be a password. Where
+/// one cannot be told from the other, only the scheme is shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return scheme_only(url) };
+    match rest.split_once('?') {
+        Some((_, query)) if query.contains('@') => format!("{scheme}://…"),
+        Some((rest, _)) => format!("{scheme}://{}?…", without_user(rest)),
+        None => format!("{scheme}://{}", without_user(rest)),
+    }
+}
+
+fn without_user(rest: &str) -> String {
+    rest.rfind('@').map_or_else(|| rest.to_owned(), |at| format!("…{}", &rest[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for wrong in [
+            "redis://:hunter2@host/x",
+            "rediss://me:hunter2@host",
+            "redis:/:hunter2@host:6379",
+            "redis::hunter2@host",
+            "redis:hunter2@host",
+            "redis:\\\\:hunter2@host",
+            "redis//:hunter2@host",
+            "redis://host:6379:hunter2",
+        ] {
+            let error = RedisConfig::new(wrong).expect_err("no URL of a Redis").to_string();
+            assert!(!error.contains("hunter"), "{error}");
+        }
+        let shown =
+            ["unix:///s.sock?db=1&pass=hunter2", "redis://host?x=@hunter2", "redis://me:hunter?2@host"];
+        for url in shown {
+            assert!(!without_password(url).contains("hunter"), "{url}");
+        }
+        assert_eq!(without_password("redis://:hunter2@host:1/0"), "redis://…@host:1/0");
     }
 }

@@ -7,17 +7,17 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::explain::explain;
 use super::pledge::Pledge;
+use super::slot::{Attempt, Inner, Live, Slot};
 
 /// Why a call has no answer.
 #[derive(Debug)]
@@ -47,50 +47,10 @@ pub(super) struct Link {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    client: Client,
-    shown: String,
-    slot: Mutex<Slot>,
-    started: Instant,
-    pledge: Arc<OnceLock<Pledge>>,
-}
-
-enum Slot {
-    Up(Live),
-    Connecting {
-        attempt: Attempt,
-        /// Why the attempt before failed.
-        after: Option<Arc<str>>,
-    },
-    Down {
-        retry_at: Instant,
-        pause: Duration,
-        why: Option<Arc<str>>,
-    },
-}
-
-type Attempt = Shared<BoxFuture<'static, Result<Live, Arc<str>>>>;
-
-/// A connection in use.
-#[derive(Clone)]
-struct Live {
-    connection: MultiplexedConnection,
-    made: Instant,
-    /// How long the next attempt waits if this one does not hold.
-    pause: Duration,
-    /// When the oldest call was sent since which no call had its answer, in microseconds of the
-    /// link; 0 if there is none.
-    waiting_since: Arc<AtomicU64>,
-}
-
-/// How long a connection may be silent.
-const SILENCE: Duration = Duration::from_secs(1);
 /// How long a silent connection has to answer a `PING`.
 const PING: Duration = Duration::from_millis(100);
 /// How long an attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(3);
-const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Link {
     /// A link that connects with its first call, in the runtime of that call.
@@ -216,79 +176,6 @@ impl Link {
             task.map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()), pause)));
         joined.boxed().shared()
     }
-}
-
-impl Inner {
-    fn slot(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
-    }
-
-    fn up(&self) -> Option<Live> {
-        match &*self.slot() {
-            Slot::Up(live) => Some(live.clone()),
-            Slot::Connecting { .. } | Slot::Down { .. } => None,
-        }
-    }
-
-    fn retry_at(&self) -> Instant {
-        match &*self.slot() {
-            Slot::Down { retry_at, .. } => *retry_at,
-            Slot::Up(_) | Slot::Connecting { .. } => Instant::now(),
-        }
-    }
-
-    fn asks(&self, live: &Live) {
-        // Another call may be waiting longer; then its time counts.
-        let _ = live.waiting_since.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    fn is_silent(&self, live: &Live) -> bool {
-        let since = live.waiting_since.load(Ordering::Relaxed);
-        since != 0 && Duration::from_micros(self.now().saturating_sub(since)) >= SILENCE
-    }
-
-    /// Gives a connection up, unless another has taken its place.
-    fn lose(&self, lost: &Live, why: &str) {
-        let mut slot = self.slot();
-        if matches!(&*slot, Slot::Up(live) if Arc::ptr_eq(&live.waiting_since, &lost.waiting_since)) {
-            tracing::warn!(store = self.shown, why, "the connection to the store is lost");
-            let fresh = lost.made.elapsed() < LONGEST_PAUSE;
-            let pause = if fresh { lost.pause } else { Duration::ZERO };
-            *slot = down_for(pause, why);
-        }
-    }
-
-    /// Notes how an attempt ended; after a failed one the next waits, ever longer.
-    fn settle(
-        &self,
-        connected: Result<MultiplexedConnection, String>,
-        pause: Duration,
-    ) -> Result<Live, Arc<str>> {
-        match connected {
-            Ok(connection) => {
-                let live = Live { connection, made: Instant::now(), pause, waiting_since: Arc::default() };
-                *self.slot() = Slot::Up(live.clone());
-                tracing::debug!(store = self.shown, "connected to the store");
-                Ok(live)
-            }
-            Err(why) => {
-                *self.slot() = down_for(pause.max(SHORTEST_PAUSE), &why);
-                Err(Arc::from(why))
-            }
-        }
-    }
-}
-
-/// Without a connection, and without an attempt for so long; the next pause is longer. Without a
-/// pause callers wait for the attempt.
-fn down_for(pause: Duration, why: &str) -> Slot {
-    let why = (!pause.is_zero()).then(|| Arc::from(why));
-    let (retry_at, pause) = (Instant::now() + pause, (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
-    Slot::Down { retry_at, pause, why }
 }
 
 /// A connection over which the server has answered.

@@ -9,7 +9,7 @@ if found[2] then
 end
 local record = found[1]
 if record then
-    if #record < 60 or string.byte(record) ~= 1 then
+    if #record < 60 or not string.find(record, '^\1[RDU]') then
         return redis.error_reply('MALFORMED ' .. KEYS[1])
     end
     local fingerprint, same = string.sub(record, 19, 51), false
@@ -24,8 +24,6 @@ if record then
         return record
     elseif state == 'U' then
         return 2
-    elseif state ~= 'R' then
-        return redis.error_reply('MALFORMED ' .. KEYS[1])
     end
     -- What is left of the key's life beyond the time to live is left of the lease.
     if redis.call('PTTL', KEYS[1]) > struct.unpack('>I8', record, 53) then

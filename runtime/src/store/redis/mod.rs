@@ -1,4 +1,4 @@
-//! Promises that many instances keep together, on one Redis 7 or newer (or Valkey).
+//! Promises that many instances keep together, on one Redis 7 or newer.
 //!
 //! Every operation is one script, which Redis runs as one atomic step, by the server's own time.
 //! Keys are `ap1:<namespace>:{<caller>}:<what>`, with callers and idempotency keys as keyed hashes;
@@ -7,21 +7,22 @@
 //! | what | key ends in | value | expires |
 //! |---|---|---|---|
 //! | a record of an idempotency key | `i:<name>` | state, token, fingerprint; the answer | with its time to live; while it runs, a lease later |
-//! | the marker of a `begin` that was given up | `a:<token>` | | after a lease |
+//! | the marker of a run that was given up, which stops its `begin` if that comes late | `a:<token>` | | after a lease, or 30 s |
 //! | a bucket of a rate limit | `l:<limit>` | when it is full | when it is full |
 //! | the secret, where `APLOMB_SECRET` is not set | `secret`, without caller | 32 bytes | never |
 //!
 //! # When Redis fails
 //!
 //! All calls go over one connection, which is made anew when it is lost; leases are renewed over a
-//! second one. An operation takes at most a second ([`RedisConfig::with_timeout`]); one whose
+//! second one. An operation takes at most a second ([`RedisConfig::with_timeout`]), a heartbeat a
+//! third of the lease; one whose
 //! connection is cut is asked again over the next, which its token makes harmless. Once an attempt to
 //! connect has failed, what wants to begin fails at once, and what has ended waits for the next
 //! attempt.
 //! Without Redis an idempotent request is a 503 and its handler does not run.
 //!
 //! Redis answers before its copies on disk and on replicas are written. A crash can lose the last
-//! second with `appendonly yes` and `appendfsync everysec`, and a fail-over what the replica had not
+//! seconds with `appendonly yes` and `appendfsync everysec`, and a fail-over what the replica had not
 //! got. A key whose record is lost is new: a retry has a second effect, and a run that was under way
 //! is not protected from it until it completes, which writes the record again. With `appendfsync
 //! always` a crash loses nothing that was answered; only a store that shares a transaction with the
@@ -32,7 +33,19 @@
 //! `APLOMB_SECRET`, so that none of this matters.
 //!
 //! A process that dies while Redis does not answer can leave the key of a request that it had
-//! refused UNKNOWN, although nothing ran.
+//! refused UNKNOWN, although nothing ran; so can, for moments, an outage that ends within a lease.
+//!
+//! # The secret
+//!
+//! Names of records are made with `APLOMB_SECRET`. Whoever changes it, or sets it where the store kept
+//! one, starts with new names: keys that were used before are unknown from then on, and their retries
+//! have a second effect. Change it when no client retries any more.
+//!
+//! # What a user needs
+//!
+//! Under the keys `ap1:*`: `info`, `ping`, `eval`, `evalsha`, `get`, `mget`, `getrange`, `set`, `del`, `pttl`,
+//! `pexpire`, `time`; `config|get` for warnings. There is no TLS, Cluster or Sentinel yet; a URL names
+//! one server, by address or as `unix:///path`.
 
 mod codec;
 mod config;
@@ -45,6 +58,7 @@ mod open;
 mod pledge;
 mod records;
 mod script;
+mod slot;
 
 use core::fmt;
 use core::time::Duration;
@@ -57,6 +71,7 @@ use self::script::Scripts;
 use crate::auth::Tags;
 use crate::secret::Secret;
 use crate::start::StartErrors;
+use crate::store::is_namespace;
 
 /// The facets of a store on one Redis. Clones share its connection.
 #[derive(Clone)]
@@ -74,7 +89,7 @@ struct Inner {
 impl RedisStore {
     /// Connects, and looks whether promises can be kept there. An API does this by itself when it
     /// starts ([`Store::redis`](crate::store::Store::redis)); `namespace` is
-    /// [`Api::namespace`](crate::Api::namespace).
+    /// [`Api::namespace`](crate::Api::namespace), `[a-z0-9-]{1,64}`.
     ///
     /// # Errors
     ///
@@ -85,6 +100,11 @@ impl RedisStore {
         namespace: &str,
         secret: &Secret,
     ) -> Result<Self, StartErrors> {
+        if !is_namespace(namespace) {
+            return Err(config
+                .error(format_args!("the namespace {namespace:?} is not [a-z0-9-]{{1,64}}"))
+                .into());
+        }
         Ok(Self::connect_with(config, namespace, Some(secret.clone())).await?.0)
     }
 

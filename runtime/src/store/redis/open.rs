@@ -9,7 +9,7 @@ use super::config::RedisConfig;
 use super::explain::explain;
 use super::inspect::{Info, inspect, persistence};
 use super::link::{Failure, Link, Patience};
-use super::pledge::{Kept, Pledge};
+use super::pledge::{Found, Pledge};
 use super::{RedisStore, keys};
 use crate::policies::idempotency::{Begin, Fingerprint, IdempotencyStore, OnCrash, RecordKey, Token};
 use crate::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
@@ -56,15 +56,15 @@ pub(super) async fn shared_secret(
         "APLOMB_SECRET is not set: the store keeps the secret, too"
     );
     let secret = match ask(link, &pledge.command()).await.map(Pledge::read) {
-        Ok(Kept::Own) => own,
-        Ok(Kept::Other(secret)) => secret,
+        Ok(Found::Nothing) => own,
+        Ok(Found::Secret(secret)) => secret,
         Err(Failure::Refused(error)) if error.code() != Some("WRONGTYPE") => {
             return Err(config.error(explain(&error)));
         }
         Err(failure @ (Failure::NotSent(_) | Failure::Lost(_) | Failure::Late(_))) => {
             return Err(config.error(refusal(&failure)));
         }
-        Ok(Kept::Damaged) | Err(Failure::Refused(_)) => {
+        Ok(Found::Damage) | Err(Failure::Refused(_)) => {
             let key = pledge.key();
             return Err(config.error(format!("the secret at `{key}` is damaged, or of another version")));
         }
@@ -89,6 +89,7 @@ async fn rehearsed(store: &RedisStore) -> Result<(), StoreError> {
     store.begin(&begin).await?;
     store.heartbeat(&[begin.lease()], short).await?;
     store.write_off(begin.lease(), short).await?;
+    store.resolve(nobody, None, short).await?;
     store.abort(begin.lease(), Duration::from_millis(1)).await
 }
 

@@ -17,13 +17,13 @@ pub(super) struct Pledge {
 }
 
 /// What came of putting a secret where there may be one.
-pub(super) enum Kept {
+pub(super) enum Found {
     /// There was none: this one is kept.
-    Own,
+    Nothing,
     /// The one that was there.
-    Other(Secret),
+    Secret(Secret),
     /// Something that is no secret.
-    Damaged,
+    Damage,
 }
 
 const FORMAT: u8 = 1;
@@ -46,13 +46,13 @@ impl Pledge {
     }
 
     /// What the server answered.
-    pub(super) fn read(answer: Value) -> Kept {
+    pub(super) fn read(answer: Value) -> Found {
         match answer {
-            Value::Nil => Kept::Own,
+            Value::Nil => Found::Nothing,
             Value::BulkString(value) if value.first() == Some(&FORMAT) => {
-                Secret::new(&value[1..]).map_or(Kept::Damaged, Kept::Other)
+                Secret::new(&value[1..]).map_or(Found::Damage, Found::Secret)
             }
-            _ => Kept::Damaged,
+            _ => Found::Damage,
         }
     }
 
@@ -60,16 +60,16 @@ impl Pledge {
     pub(super) async fn keep(&self, connection: &mut MultiplexedConnection) -> Result<(), String> {
         let answer = self.command().query_async(connection).await.map_err(|error| explain(&error))?;
         match Self::read(answer) {
-            Kept::Own => {
+            Found::Nothing => {
                 tracing::warn!(key = self.key, "the store had lost the secret, and has it again");
                 Ok(())
             }
-            Kept::Other(secret) if secret.as_bytes() == self.secret.as_bytes() => Ok(()),
-            Kept::Other(_) => Err(format!(
+            Found::Secret(secret) if secret.as_bytes() == self.secret.as_bytes() => Ok(()),
+            Found::Secret(_) => Err(format!(
                 "the secret at `{}` is another than when this instance started; set APLOMB_SECRET, or start it again",
                 self.key
             )),
-            Kept::Damaged => Err(format!("the secret at `{}` is damaged, or of another version", self.key)),
+            Found::Damage => Err(format!("the secret at `{}` is damaged, or of another version", self.key)),
         }
     }
 }

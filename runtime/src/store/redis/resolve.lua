@@ -7,7 +7,7 @@ local head = redis.call('GETRANGE', KEYS[1], 0, 59)
 if head == '' then
     return 0
 end
-if #head < 60 or string.byte(head) ~= 1 then
+if #head < 60 or not string.find(head, '^\1[RDU]') then
     return redis.error_reply('MALFORMED ' .. KEYS[1])
 end
 local state = string.sub(head, 2, 2)

@@ -55,7 +55,12 @@ impl Bench {
 
     /// The keys of the records.
     pub(crate) fn records(&self) -> Vec<String> {
-        let RedisReply::Array(keys) = self.redis.command(&["KEYS", "ap1:*:i:*"]) else {
+        self.keys("*:i:*")
+    }
+
+    /// The keys of this pattern.
+    pub(crate) fn keys(&self, pattern: &str) -> Vec<String> {
+        let RedisReply::Array(keys) = self.redis.command(&["KEYS", pattern]) else {
             panic!("no list of keys")
         };
         let text = |key: &RedisReply| match key {
@@ -86,5 +91,5 @@ const RUNS: &str = "runs";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A lease that is waited for. Long enough for a process that gets little of its machine.
-pub(crate) const LEASE: Duration = Duration::from_secs(2);
-const SHORT: &str = "2s";
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
+const SHORT: &str = "3s";

@@ -3,7 +3,7 @@
 use aplomb::testing::{RedisServer, Reply as RedisReply};
 use tokio::time::sleep;
 
-use crate::bench::{Bench, LEASE};
+use crate::bench::{Bench, LEASE, until};
 use crate::client::Order;
 
 const TEA: Order = Order::of("tea");
@@ -128,6 +128,42 @@ async fn a_record_that_cannot_be_read_is_said_and_left_alone() {
     bench.redis.command(&["DEL", &key]);
     service.send(&TEA).await.placed();
     assert_eq!(bench.runs("tea"), 2);
+}
+
+#[tokio::test]
+async fn keys_of_another_type_are_said_and_left_alone() {
+    let bench = Bench::start();
+    let service = bench.instance("a");
+    let order = Order::of("tea").to("/v1/limited-orders");
+    service.send(&order).await.placed();
+    let bucket = bench.keys("*:l:*").pop().expect("one bucket");
+    let record = bench.records().pop().expect("one record");
+    for key in [record, bucket] {
+        bench.redis.command(&["DEL", &key]);
+        bench.redis.command(&["LPUSH", &key, "x"]);
+        let errors = errors_about(&service.log(), &key);
+        service.send(&order).await.no_store();
+        assert_eq!(errors_about(&service.log(), &key), errors + 1, "{}", service.log());
+        assert_eq!(bench.redis.command(&["LLEN", &key]), RedisReply::Integer(1));
+    }
+    assert_eq!(bench.runs("tea"), 1);
+}
+
+#[tokio::test]
+async fn a_record_that_is_damaged_under_its_run_stays_so_and_the_client_has_its_answer() {
+    let bench = Bench::start();
+    let service = bench.instance("a");
+    let held = Order::of("tea").held();
+    let run = service.post(&held);
+    bench.has_run("tea", 1).await;
+    let key = bench.records().pop().expect("one record");
+    bench.redis.command(&[&b"SET"[..], key.as_bytes(), b"\x02a later version"]);
+    service.let_go("tea");
+    run.answer().await.placed();
+    until("that is logged", || service.log().contains(&key)).await;
+    assert_eq!(bench.redis.command(&["GET", &key]), RedisReply::bytes(b"\x02a later version"));
+    service.send(&held).await.no_store();
+    assert_eq!(bench.runs("tea"), 1);
 }
 
 fn errors_about(log: &str, key: &str) -> usize {

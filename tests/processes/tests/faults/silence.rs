@@ -3,7 +3,7 @@
 use aplomb::testing::Proxy;
 use tokio::time::{Instant, sleep};
 
-use crate::bench::{Bench, LEASE, PATIENCE};
+use crate::bench::{Bench, LEASE};
 use crate::client::Order;
 
 /// All tests here start with scripts that Redis knows, so that a lost reply is that of a `begin`
@@ -76,7 +76,10 @@ async fn a23_while_the_store_stands_still_nothing_runs() {
         let refused = service.send(order).await;
         refused.no_store();
         assert!(!refused.tells_limits(), "they were decided here: {refused:?}");
-        assert!(asked.elapsed() < PATIENCE / 2, "a client does not wait as long as the store");
+        assert!(
+            asked.elapsed() < core::time::Duration::from_secs(3),
+            "a client does not wait as long as the store"
+        );
     }
     bench.redis.resume();
     for (order, item) in orders.iter().zip(["tea", "coffee", "cocoa"]) {

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::Output;
 use std::thread;
 
-use aplomb::testing::{Proxy, RedisServer};
+use aplomb::testing::{Proxy, RedisServer, Reply};
 
 use crate::bench::Bench;
 
@@ -69,14 +69,47 @@ fn a_password_that_is_demanded_or_wrong_is_said_at_start() {
 async fn an_old_server_is_said_at_start() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
-    proxy.rewrite(b"redis_version:7.", b"redis_version:6.");
+    let (from, to): (&[u8], &[u8]) = match version(&redis) {
+        7 => (b"redis_version:7", b"redis_version:6"),
+        8 => (b"redis_version:8", b"redis_version:6"),
+        other => panic!("a Redis {other}"),
+    };
+    proxy.rewrite(from, to);
     says(&proxy.url(), "is too old; 7 or newer is needed");
+}
+
+fn version(redis: &RedisServer) -> u32 {
+    let Reply::Bytes(info) = redis.command(&["INFO", "server"]) else { panic!("no information") };
+    let info = String::from_utf8_lossy(&info).into_owned();
+    let version = info.split("redis_version:").nth(1).and_then(|rest| rest.split('.').next());
+    version.and_then(|major| major.parse().ok()).expect("a number")
 }
 
 #[test]
 fn a25_a_server_that_evicts_is_said_at_start() {
     let redis = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     says(&redis.url(), "evicts records when its memory is full (maxmemory-policy allkeys-lru)");
+    let bench = Bench::start();
+    let settings = |eviction| {
+        bench.settings("a").with(&[("APLOMB_STORE", &redis.url()), ("APLOMB_STORE_EVICTION", eviction)])
+    };
+    let output = settings("yes").run();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("error: APLOMB_STORE_EVICTION=\"yes\": accepted: accept"), "{said}");
+    let service = settings("accept").start();
+    assert!(service.log().contains("a retry of an evicted key has a second effect"), "{}", service.log());
+}
+
+#[test]
+fn a25_what_a_crash_loses_is_said_at_start() {
+    let bench = Bench::start();
+    let warns = |redis: &RedisServer| {
+        let service = bench.settings("a").with(&[("APLOMB_STORE", &redis.url())]).start();
+        service.log().contains("a crash of the store loses")
+    };
+    assert!(!warns(&bench.redis));
+    assert!(warns(&RedisServer::start_with(&["--appendfsync", "everysec"])));
 }
 
 #[test]

@@ -1,0 +1,128 @@
+//! What a link knows of its connection: whether there is one, since when it is silent, and when the
+//! next attempt to make one is due.
+
+use core::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use futures_util::future::{BoxFuture, Shared};
+use redis::Client;
+use redis::aio::MultiplexedConnection;
+use tokio::time::Instant;
+
+use super::pledge::Pledge;
+
+/// What all that share a connection know.
+pub(super) struct Inner {
+    pub(super) client: Client,
+    pub(super) shown: String,
+    pub(super) slot: Mutex<Slot>,
+    pub(super) started: Instant,
+    pub(super) pledge: Arc<OnceLock<Pledge>>,
+}
+
+pub(super) enum Slot {
+    Up(Live),
+    Connecting {
+        attempt: Attempt,
+        /// Why the attempt before failed.
+        after: Option<Arc<str>>,
+    },
+    Down {
+        retry_at: Instant,
+        pause: Duration,
+        why: Option<Arc<str>>,
+    },
+}
+
+pub(super) type Attempt = Shared<BoxFuture<'static, Result<Live, Arc<str>>>>;
+
+/// A connection in use.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) made: Instant,
+    /// How long the next attempt waits if this one does not hold.
+    pub(super) pause: Duration,
+    /// When the oldest call was sent since which no call had its answer, in microseconds of the
+    /// link; 0 if there is none.
+    pub(super) waiting_since: Arc<AtomicU64>,
+}
+
+/// How long a connection may be silent.
+const SILENCE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Inner {
+    pub(super) fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
+    pub(super) fn up(&self) -> Option<Live> {
+        match &*self.slot() {
+            Slot::Up(live) => Some(live.clone()),
+            Slot::Connecting { .. } | Slot::Down { .. } => None,
+        }
+    }
+
+    pub(super) fn retry_at(&self) -> Instant {
+        match &*self.slot() {
+            Slot::Down { retry_at, .. } => *retry_at,
+            Slot::Up(_) | Slot::Connecting { .. } => Instant::now(),
+        }
+    }
+
+    pub(super) fn asks(&self, live: &Live) {
+        // Another call may be waiting longer; then its time counts.
+        let _ = live.waiting_since.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_silent(&self, live: &Live) -> bool {
+        let since = live.waiting_since.load(Ordering::Relaxed);
+        since != 0 && Duration::from_micros(self.now().saturating_sub(since)) >= SILENCE
+    }
+
+    /// Gives a connection up, unless another has taken its place.
+    pub(super) fn lose(&self, lost: &Live, why: &str) {
+        let mut slot = self.slot();
+        if matches!(&*slot, Slot::Up(live) if Arc::ptr_eq(&live.waiting_since, &lost.waiting_since)) {
+            tracing::warn!(store = self.shown, why, "the connection to the store is lost");
+            let fresh = lost.made.elapsed() < LONGEST_PAUSE;
+            let pause = if fresh { lost.pause } else { Duration::ZERO };
+            *slot = down_for(pause, why);
+        }
+    }
+
+    /// Notes how an attempt ended; after a failed one the next waits, ever longer.
+    pub(super) fn settle(
+        &self,
+        connected: Result<MultiplexedConnection, String>,
+        pause: Duration,
+    ) -> Result<Live, Arc<str>> {
+        match connected {
+            Ok(connection) => {
+                let live = Live { connection, made: Instant::now(), pause, waiting_since: Arc::default() };
+                *self.slot() = Slot::Up(live.clone());
+                tracing::debug!(store = self.shown, "connected to the store");
+                Ok(live)
+            }
+            Err(why) => {
+                *self.slot() = down_for(pause.max(SHORTEST_PAUSE), &why);
+                Err(Arc::from(why))
+            }
+        }
+    }
+}
+
+/// Without a connection, and without an attempt for so long; the next pause is longer. Without a
+/// pause callers wait for the attempt.
+fn down_for(pause: Duration, why: &str) -> Slot {
+    let why = (!pause.is_zero()).then(|| Arc::from(why));
+    let (retry_at, pause) = (Instant::now() + pause, (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+    Slot::Down { retry_at, pause, why }
+}
