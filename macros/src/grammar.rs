@@ -42,7 +42,7 @@ keys! {
     "delete" => route: [r#"delete = "/path""#] "answers DELETE requests of the path";
     "version" => version: ["version = 1", "version = 1..", "version = 1..=3"] "the versions of the API that serve it, under `/v1` and so on";
     "handle" => handle: ["handle = name"] "the name of the generated type, where the function's own is taken";
-    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", optional, anonymous, on_crash = rerun)"#] "a repeat with the same `Idempotency-Key` gets the first answer";
+    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a repeat with the same `Idempotency-Key` gets the first answer";
     "not_idempotent" => idempotency: [r#"not_idempotent = "why a repeat is harmless""#] "the decision that repeats need no key, and why";
     "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, name = "login")"#] "how often a caller, an address or everybody may call";
     "paginate" => paginate: ["paginate = cursor", "paginate(cursor, default = 50, max = 100)"] "a list that is answered page by page";
@@ -64,6 +64,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("method", "the method is a key of its own: write `get = \"/path\"`"),
     ("head", "a GET endpoint answers HEAD as well: write `get = \"/path\"`"),
     ("options", "OPTIONS is answered by a layer, such as one for CORS: leave it out"),
+    ("on_crash", "it is an option of `idempotent`: write `idempotent(on_crash = rerun)`"),
+    ("ttl", "it is an option of `idempotent`: write `idempotent(ttl = \"24h\")`"),
+    ("anonymous", "it is an option of `idempotent`: write `idempotent(anonymous)`"),
+    ("optional", "it is an option of `idempotent`: write `idempotent(optional)`"),
+    ("burst", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", burst = 20)`"),
     ("auth", "authentication is the whole API's, and `public` leaves an endpoint out of it: remove `auth`"),
 ];
 

@@ -59,7 +59,7 @@ pub use aplomb_macros::routes;
 pub use http::Uri;
 
 pub use crate::api::Api;
-pub use crate::endpoint::{Endpoint, IsCaller, IsList, IsPage, IsPageRequest, IsStream, Routes};
+pub use crate::endpoint::{Endpoint, IsCaller, IsList, IsOperation, IsPage, IsPageRequest, IsStream, Routes};
 pub use crate::extract::{Json, Path, Query};
 pub use crate::id::{Id, IdOverflow, InvalidId, Resource};
 pub use crate::problem::ApiError;

@@ -104,3 +104,15 @@ async fn aliased(Path(_): Path<Aliased>) {}
 async fn an_alias_is_a_name() {
     assert!(Api::new("Test", routes![aliased]).into_router(()).await.is_ok());
 }
+
+/// Keeps its answers for a minute.
+#[endpoint(post = "/short", public, idempotent(anonymous, ttl = "1min"))]
+async fn short_lived() {}
+
+#[tokio::test]
+async fn answers_must_outlive_leases() {
+    let lease = core::time::Duration::from_secs(61);
+    let errors = errors(Api::new("Test", routes![short_lived]).lease(lease)).await;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("keeps answers for 60s only, less than the lease of 61s"), "{errors:?}");
+}

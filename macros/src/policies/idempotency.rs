@@ -9,10 +9,13 @@ use syn::{Ident, Type};
 use super::{Endpoint, Policy, Reason, duration};
 use crate::errors::Sink;
 use crate::expand::call_at;
-use crate::parse::{Argument, Form, Item, Options, units};
+use crate::parse::{Argument, Form, Item, Kind, Options, Value, units};
 
 /// The options of `idempotent(…)`.
-const OPTIONS: &[&str] = &["ttl", "optional", "anonymous", "on_crash"];
+const OPTIONS: &[&str] = &["ttl", "optional", "anonymous", "on_crash", "headers"];
+
+/// How long a dead process blocks its key unless operators say otherwise.
+const LEASE: Duration = Duration::from_secs(30);
 const REASON: &str = "not_idempotent = \"why a repeat is harmless\"";
 
 /// What is decided; both are set only where both are written.
@@ -28,6 +31,7 @@ struct Keyed {
     optional: bool,
     anonymous: bool,
     rerun: bool,
+    headers: Vec<String>,
 }
 
 impl Policy for Idempotency {
@@ -69,6 +73,32 @@ impl Policy for Idempotency {
     }
 
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
+        let mut assertions = self.operation(endpoint);
+        assertions.extend(self.kept(endpoint));
+        assertions
+    }
+}
+
+impl Idempotency {
+    /// Only a request under a key is an operation.
+    fn operation(&self, endpoint: &Endpoint<'_>) -> TokenStream {
+        let arguments = endpoint.function.arguments();
+        let instead = match &self.keyed {
+            Some(Keyed { optional: false, .. }) => return TokenStream::new(),
+            Some(_) => "a request without a key is none: take an `Option<Operation>`",
+            None => {
+                "only a request under an idempotency key is one: write `idempotent`, or remove the argument"
+            }
+        };
+        if arguments.is_empty() {
+            return TokenStream::new();
+        }
+        let message = format!("`{}` takes an `Operation`, and {instead}", endpoint.name());
+        let takes = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_OPERATION)*);
+        call_at(endpoint.name(), "assert_no_operation", &quote!(#takes, #message))
+    }
+
+    fn kept(&self, endpoint: &Endpoint<'_>) -> TokenStream {
         let (Some(_), Some(ty)) = (&self.keyed, endpoint.function.named_result()) else {
             return TokenStream::new();
         };
@@ -84,7 +114,8 @@ impl Policy for Idempotency {
 impl Keyed {
     fn parse(argument: &Argument, sink: &Sink<'_>) -> Self {
         let key = argument.key.clone();
-        let mut keyed = Self { key, ttl: None, optional: false, anonymous: false, rerun: false };
+        let mut keyed =
+            Self { key, ttl: None, optional: false, anonymous: false, rerun: false, headers: Vec::new() };
         match &argument.form {
             Form::List(items) => keyed.options(items, sink),
             Form::Flag => {}
@@ -102,6 +133,7 @@ impl Keyed {
                 "ttl" => self.ttl = ttl(option, sink),
                 "optional" => self.optional = option.flag(sink),
                 "anonymous" => self.anonymous = option.flag(sink),
+                "headers" => self.headers = headers(option, sink),
                 _ => self.rerun = option.one_of(&["rerun"], sink).is_some(),
             }
         }
@@ -143,6 +175,10 @@ impl Keyed {
             let ttl = duration(ttl);
             spec.extend(quote!(.with_ttl(#ttl)));
         }
+        if !self.headers.is_empty() {
+            let headers = &self.headers;
+            spec.extend(quote!(.with_headers(&[#(#headers),*])));
+        }
         for (given, call) in [
             (self.optional, quote!(.optional())),
             (self.anonymous, quote!(.anonymous())),
@@ -170,7 +206,62 @@ fn undecided(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
 
 fn ttl(option: &Argument, sink: &Sink<'_>) -> Option<Duration> {
     let (text, value) = option.text("ttl = \"24h\"", sink)?;
-    units::duration(&text).map_err(|message| sink.report(&value.tokens, message)).ok()
+    let ttl = units::duration(&text).map_err(|message| sink.report(&value.tokens, message)).ok()?;
+    if ttl < LEASE {
+        sink.report(
+            &value.tokens,
+            format!("answers are kept for {text} only, less than the 30s for which a dead process blocks its key: write at least `ttl = \"30s\"`"),
+        );
+        return None;
+    }
+    Some(ttl)
+}
+
+/// Reads `headers("x-region", "x-tier")`.
+fn headers(option: &Argument, sink: &Sink<'_>) -> Vec<String> {
+    const EXAMPLE: &str = "headers(\"x-region\")";
+    let Form::List(items) = &option.form else {
+        sink.report(option, format!("`headers` lists fields that a retry must repeat: write `{EXAMPLE}`"));
+        return Vec::new();
+    };
+    if items.is_empty() {
+        sink.report(option, format!("`headers` names no field: write `{EXAMPLE}`, or remove it"));
+    }
+    let mut names: Vec<String> = Vec::new();
+    for item in items {
+        match item {
+            Item::Value(Value { kind: Kind::Text(name), tokens }) => match field(name, &names) {
+                Ok(name) => names.push(name),
+                Err(message) => sink.report(tokens, message),
+            },
+            Item::Value(Value { tokens, .. }) => {
+                sink.report(tokens, format!("a field's name is text in quotes: write `{EXAMPLE}`"));
+            }
+            Item::Option(other) => {
+                sink.report(other, format!("a field's name is text in quotes: write `{EXAMPLE}`"));
+            }
+        }
+    }
+    names
+}
+
+/// The name of a field that a retry must repeat, in lower case.
+fn field(name: &str, before: &[String]) -> Result<String, String> {
+    let lower = name.to_ascii_lowercase();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let always = |why: &str| Err(format!("`{name}` {why}: remove it"));
+    match lower.as_str() {
+        _ if name.is_empty() || !name.bytes().all(token) => {
+            Err(format!("\"{name}\" is no name of a field: write one such as \"x-region\""))
+        }
+        _ if before.contains(&lower) => always("is listed twice"),
+        "idempotency-key" => always("is what names the operation, and is compared in any case"),
+        "content-type" => always("is compared in any case"),
+        "authorization" | "cookie" => {
+            always("may change between a try and its retry; whoever calls is compared in any case")
+        }
+        _ => Ok(lower),
+    }
 }
 
 fn is_multipart(ty: &Type) -> bool {
@@ -192,6 +283,10 @@ mod tests {
             (
                 "idempotent(on_crash = rerun, anonymous, optional)",
                 "Idempotent(IdempotencySpec::new().optional().anonymous().rerun_on_crash())",
+            ),
+            (
+                "idempotent(headers(\"X-Region\", \"x-tier\"))",
+                "Idempotent(IdempotencySpec::new().with_headers(&[\"x-region\",\"x-tier\"]))",
             ),
             ("not_idempotent = \"no\"", "NotIdempotent{reason:\"no\"}"),
         ] {
@@ -215,6 +310,18 @@ mod tests {
             ("post = \"/a\", idempotent = true", "takes no value"),
             ("post = \"/a\", idempotent(ttl = \"5\")", "is no duration"),
             ("post = \"/a\", idempotent(ttl)", "needs a value"),
+            ("post = \"/a\", idempotent(ttl = \"29s\")", "less than the 30s"),
+            ("post = \"/a\", idempotent(headers)", "write `headers("),
+            ("post = \"/a\", idempotent(headers = \"x-a\")", "write `headers("),
+            ("post = \"/a\", idempotent(headers())", "no field"),
+            ("post = \"/a\", idempotent(headers(x))", "text in quotes"),
+            ("post = \"/a\", idempotent(headers(1))", "text in quotes"),
+            ("post = \"/a\", idempotent(headers(\"x a\"))", "is no name of a field"),
+            ("post = \"/a\", idempotent(headers(\"\"))", "is no name of a field"),
+            ("post = \"/a\", idempotent(headers(\"x\", \"X\"))", "is listed twice"),
+            ("post = \"/a\", idempotent(headers(\"Authorization\"))", "may change"),
+            ("post = \"/a\", idempotent(headers(\"idempotency-key\"))", "in any case"),
+            ("post = \"/a\", idempotent, on_crash = rerun", "an option of `idempotent`"),
             ("post = \"/a\", idempotent(tll = \"5h\")", "did you mean `ttl`?"),
             ("post = \"/a\", idempotent(optional, optional)", "given twice"),
             ("post = \"/a\", idempotent(\"24h\")", "no value is expected here"),

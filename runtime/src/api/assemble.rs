@@ -74,6 +74,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         };
         let namespace = errors.collect(check::namespace(self));
         let lease = errors.collect(self.lease_setting());
+        if let Some(lease) = lease {
+            check::times_to_live(self, lease, errors);
+        }
         let max_run = errors.collect(self.max_run_setting());
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
         let instances = errors.collect(self.instances.map_or_else(Instances::from_env, Instances::new));

@@ -1,5 +1,6 @@
 //! What only the whole API shows to be wrong.
 
+use core::time::Duration;
 use std::collections::HashMap;
 
 use super::Api;
@@ -72,6 +73,21 @@ fn anonymous_keys<S>(api: &Api<S>, errors: &mut StartErrors) {
              that cannot be guessed"
         ))
     }));
+}
+
+/// An answer must be there at least as long as a dead process blocks its key.
+pub(super) fn times_to_live<S>(api: &Api<S>, lease: Duration, errors: &mut StartErrors) {
+    for spec in api.routes.specs() {
+        if let IdempotencyPolicy::Idempotent(idempotency) = spec.idempotency
+            && idempotency.ttl < lease
+        {
+            let (name, ttl) = (named(spec), idempotency.ttl);
+            errors.push(StartError::new(format!(
+                "{name} keeps answers for {ttl:?} only, less than the lease of {lease:?}; raise `ttl`, or lower \
+                 APLOMB_LEASE"
+            )));
+        }
+    }
 }
 
 /// Endpoints that name the same limit share its buckets, so they must mean the same.

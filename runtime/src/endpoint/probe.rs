@@ -27,6 +27,8 @@ pub trait ProbeFallback {
     const IS_PAGE_REQUEST: bool = false;
     /// Whether an argument identifies the caller.
     const IS_CALLER: bool = false;
+    /// Whether an argument is what only a request under an idempotency key has.
+    const IS_OPERATION: bool = false;
     /// How many path parameters an argument reads.
     const PARAMETERS: Option<usize> = None;
     /// How to ask a path argument for its shape.
@@ -73,6 +75,11 @@ marker! {
     IsCaller, IS_CALLER
 }
 
+marker! {
+    /// An argument that only a request under an idempotency key has.
+    IsOperation, IS_OPERATION
+}
+
 macro_rules! through_responses {
     ($($name:ident)*) => {$(
         impl<T: $name, E> $name for Result<T, E> {}
@@ -110,6 +117,8 @@ impl<K> IsPageRequest for crate::policies::paginate::PageRequest<K> {}
 
 impl IsCaller for crate::auth::Caller {}
 impl IsCaller for Option<crate::auth::Caller> {}
+
+impl IsOperation for crate::policies::idempotency::Operation {}
 
 impl IsStream for axum::body::Body {}
 impl<S> IsStream for axum::response::Sse<S> {}
@@ -156,6 +165,12 @@ pub const fn assert_takes_page_request(takes: bool, message: &str) {
 #[track_caller]
 pub const fn assert_returns_page(returns: bool, message: &str) {
     assert!(returns, "{}", message);
+}
+
+/// Fails the compilation where an argument asks for an operation that a request may not have.
+#[track_caller]
+pub const fn assert_no_operation(takes: bool, message: &str) {
+    assert!(!takes, "{}", message);
 }
 
 /// Fails the compilation where a limit by caller has no caller.

@@ -1,7 +1,7 @@
 use core::fmt;
 use core::time::Duration;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::HttpBody;
 use axum::extract::Request;
@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::observe::RequestId;
 use crate::auth::{Authenticate, Caller, Failures};
 use crate::endpoint::AnswerFuture;
-use crate::policies::idempotency::{Heart, IdempotencySpec, Identities};
+use crate::policies::idempotency::{Heart, IdempotencySpec, Identities, RecordKey};
 use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::{Guard, Limits};
 use crate::spec::{Access, EndpointSpec};
@@ -78,6 +78,8 @@ struct Inner {
     request_id: RequestId,
     peer: Option<IpAddr>,
     caller: Option<Caller>,
+    /// That of a request under an idempotency key.
+    record: OnceLock<RecordKey>,
 }
 
 impl Context {
@@ -87,7 +89,17 @@ impl Context {
         peer: Option<IpAddr>,
         caller: Option<Caller>,
     ) -> Self {
-        Self(Arc::new(Inner { mounted, request_id, peer, caller }))
+        Self(Arc::new(Inner { mounted, request_id, peer, caller, record: OnceLock::new() }))
+    }
+
+    /// Notes the record of a request under an idempotency key.
+    pub(crate) fn set_record(&self, record: RecordKey) {
+        // A request has one key.
+        let _ = self.0.record.set(record);
+    }
+
+    pub(crate) fn record(&self) -> Option<&RecordKey> {
+        self.0.record.get()
     }
 
     pub(crate) fn mounted(&self) -> &Mounted {

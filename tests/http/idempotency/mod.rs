@@ -2,6 +2,7 @@
 
 mod events;
 mod keys;
+mod operations;
 mod states;
 
 use core::time::Duration;
@@ -113,7 +114,16 @@ async fn note(State(app): State<App>) -> Json<usize> {
 }
 
 async fn bench() -> Bench {
-    Bench::start(aplomb::routes![place_order, put_order, pay_order, guest_order, note]).await
+    Bench::start(aplomb::routes![
+        place_order,
+        put_order,
+        pay_order,
+        guest_order,
+        note,
+        operations::operate,
+        operations::may_operate
+    ])
+    .await
 }
 
 const WELL: &str = r#"{"item": "tea"}"#;

@@ -8,7 +8,7 @@ use super::canonical::canonical;
 use super::store::{Fingerprint, RecordKey};
 use crate::auth::{Caller, Tags, kind_and_id};
 use crate::extract::original_uri;
-use crate::secret::{Key, Secret};
+use crate::secret::{Key, KeyedHash, Secret};
 
 /// The version of the fingerprint that this release makes.
 const FINGERPRINT_VERSION: u8 = 1;
@@ -19,6 +19,7 @@ const FINGERPRINT_VERSION: u8 = 1;
 pub(crate) struct Identities {
     callers: Tags,
     records: Key,
+    operations: Key,
     fingerprints: Key,
 }
 
@@ -26,6 +27,7 @@ impl Identities {
     pub(crate) fn new(secret: &Secret, namespace: &str) -> Self {
         Self {
             callers: Tags::new(secret, namespace),
+            operations: secret.key(&format!("operation/{namespace}")),
             records: secret.key(&format!("idempotency record/{namespace}")),
             fingerprints: secret.key("idempotency fingerprint"),
         }
@@ -40,9 +42,14 @@ impl Identities {
         RecordKey::new(self.callers.caller(caller), hash)
     }
 
+    /// What the keys of operations and their steps are made with.
+    pub(crate) const fn operations(&self) -> &Key {
+        &self.operations
+    }
+
     /// What must be equal for a request to be a retry: the path with its parameters, as the client
-    /// sent it; query, media type, body.
-    pub(crate) fn fingerprint(&self, head: &Parts, body: &Bytes) -> Fingerprint {
+    /// sent it; query, media type, the fields that the endpoint names, body.
+    pub(crate) fn fingerprint(&self, head: &Parts, fields: &[&str], body: &Bytes) -> Fingerprint {
         let mut hash =
             self.fingerprints.hash().part(&[FINGERPRINT_VERSION]).part(original_uri(head).path().as_bytes());
         let query = sorted_query(head);
@@ -52,7 +59,10 @@ impl Identities {
             hash.add(value.as_bytes());
         }
         let essence = media_type(head);
-        let hash = hash.part(essence.as_bytes());
+        let mut hash = hash.part(essence.as_bytes());
+        for name in fields {
+            add_field(&mut hash, head, name);
+        }
         let form = if essence.ends_with("json") { canonical(body) } else { None };
         let hash = match &form {
             Some(form) => hash.part(b"json").part(form),
@@ -60,6 +70,15 @@ impl Identities {
         };
         Fingerprint::new(FINGERPRINT_VERSION, hash.finish())
     }
+}
+
+/// A field's name and all its values, as often as it is sent; their number, so that none is taken
+/// for the next field.
+fn add_field(hash: &mut KeyedHash, head: &Parts, name: &str) {
+    let values = || head.headers.get_all(name).iter();
+    hash.add(name.as_bytes());
+    hash.add(&values().count().to_be_bytes());
+    values().for_each(|value| hash.add(value.as_bytes()));
 }
 
 fn sorted_query(head: &Parts) -> Vec<(String, String)> {
@@ -76,6 +95,9 @@ fn media_type(head: &Parts) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn identities() -> Identities {
@@ -84,7 +106,7 @@ mod tests {
 
     fn fingerprint(uri: &str, media: &str, body: &str) -> Fingerprint {
         let request = http::Request::post(uri).header(CONTENT_TYPE, media).body(()).expect("a request");
-        identities().fingerprint(&request.into_parts().0, &Bytes::from(body.to_owned()))
+        identities().fingerprint(&request.into_parts().0, &[], &Bytes::from(body.to_owned()))
     }
 
     #[test]
@@ -127,5 +149,33 @@ mod tests {
         ] {
             assert_ne!(first, other);
         }
+    }
+
+    #[test]
+    fn a05_fields_are_compared_where_the_endpoint_names_them() {
+        let fingerprint = |fields: &[(&'static str, &'static str)], named: &[&str]| {
+            let request = fields
+                .iter()
+                .fold(http::Request::post("/"), |request, (name, value)| request.header(*name, *value));
+            let (head, ()) = request.body(()).expect("a request").into_parts();
+            identities().fingerprint(&head, named, &Bytes::new())
+        };
+        let (eu, us) = ([("x-region", "eu")], [("x-region", "us")]);
+        assert_eq!(fingerprint(&eu, &[]), fingerprint(&us, &[]));
+        assert_ne!(fingerprint(&eu, &["x-region"]), fingerprint(&us, &["x-region"]));
+        assert_ne!(fingerprint(&eu, &["x-region"]), fingerprint(&[], &["x-region"]));
+        let both = ["x-region", "x-tier"];
+        let (one, other) = ([("x-region", "a"), ("x-region", "b")], [("x-region", "a"), ("x-tier", "b")]);
+        assert_ne!(fingerprint(&one, &both), fingerprint(&other, &both));
+    }
+
+    #[test]
+    fn a07_without_named_fields_the_fingerprint_is_that_of_earlier_releases() {
+        let request = http::Request::post("/orders/1?b=2&a=1").header(CONTENT_TYPE, "application/json");
+        let (head, ()) = request.body(()).expect("a request").into_parts();
+        let made =
+            identities().fingerprint(&head, &[], &Bytes::from_static(br#"{"b": [1, "x"], "a": null}"#));
+        let digest = URL_SAFE_NO_PAD.encode(made.digest());
+        assert_eq!((made.version(), digest.as_str()), (1, "zI9Qrx6LEmwfdCh9aPGcFjr7giq3Z5jGX7aWT00KGJ4"));
     }
 }

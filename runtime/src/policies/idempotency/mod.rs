@@ -23,6 +23,13 @@
 //! | takes longer than 15 min (`APLOMB_MAX_RUN`) | is UNKNOWN, until the handler answers after all |
 //! | dies with its process | is UNKNOWN when the lease (30 s) lapses; with `on_crash = rerun` a retry runs |
 //!
+//! A request is the same as the first one if its path, query, media type and body are; JSON bodies
+//! are compared by what they say (white space, the order of members and escapes do not matter, numbers
+//! must be written alike). Fields are compared where the endpoint names them:
+//! `idempotent(headers("x-region"))`.
+//!
+//! A handler that calls other systems takes an [`Operation`], whose keys are the same for every run.
+//!
 //! ```
 //! use core::time::Duration;
 //! use aplomb::policies::idempotency::IdempotencySpec;
@@ -38,6 +45,7 @@ mod heart;
 mod identity;
 mod kept;
 mod key;
+mod operation;
 mod spec;
 pub(crate) mod stage;
 mod store;
@@ -46,6 +54,7 @@ pub(crate) use decide::{Running, running};
 pub(crate) use heart::Heart;
 pub(crate) use identity::Identities;
 pub use kept::Kept;
+pub use operation::Operation;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
 pub use store::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, InvalidRecordKey, Lease, Outcome,

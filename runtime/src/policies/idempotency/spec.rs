@@ -27,6 +27,8 @@ pub struct IdempotencySpec {
     pub anonymous: bool,
     /// What happens to a record whose process died.
     pub on_crash: OnCrash,
+    /// Names of fields, in lower case, that a retry must repeat.
+    pub headers: &'static [&'static str],
 }
 
 /// What a retry meets when the process that ran the first attempt died.
@@ -42,7 +44,13 @@ pub enum OnCrash {
 impl IdempotencySpec {
     /// Keys are required, from authenticated callers, and answers are kept for 24 hours.
     pub const fn new() -> Self {
-        Self { ttl: Duration::from_hours(24), optional: false, anonymous: false, on_crash: OnCrash::Unknown }
+        Self {
+            ttl: Duration::from_hours(24),
+            optional: false,
+            anonymous: false,
+            on_crash: OnCrash::Unknown,
+            headers: &[],
+        }
     }
 
     /// Keeps answers for `ttl` from their completion.
@@ -63,6 +71,14 @@ impl IdempotencySpec {
     #[must_use]
     pub const fn anonymous(mut self) -> Self {
         self.anonymous = true;
+        self
+    }
+
+    /// Compares these fields, too: a request under the same key with another value is another
+    /// request. Names are in lower case.
+    #[must_use]
+    pub const fn with_headers(mut self, headers: &'static [&'static str]) -> Self {
+        self.headers = headers;
         self
     }
 

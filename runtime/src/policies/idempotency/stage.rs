@@ -54,11 +54,11 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     pub(crate) fn new(context: &Context, key: &str, head: &Parts, body: &Bytes) -> Self {
+        let fields = context.mounted().idempotency.map_or(&[][..], |spec| spec.headers);
         let (identities, method) = (&context.shared().identities, context.spec().method.as_str());
-        Self {
-            record: identities.record(context.caller(), method, context.route(), key),
-            fingerprint: identities.fingerprint(head, body),
-        }
+        let record = identities.record(context.caller(), method, context.route(), key);
+        context.set_record(record);
+        Self { record, fingerprint: identities.fingerprint(head, fields, body) }
     }
 }
 

@@ -1,0 +1,68 @@
+//! What a handler learns of its operation, and fields that a retry must repeat.
+
+use aplomb::prelude::*;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+use super::bench;
+use crate::app::{ALICE, App, BOB};
+use crate::client::{Call, Client, Reply};
+
+/// Tells its operation, and is too busy the first time, which frees the key.
+#[endpoint(post = "/operations", version = 1, idempotent(headers("X-Region")))]
+pub(super) async fn operate(State(app): State<App>, operation: Operation) -> Response {
+    let status = if app.effect() == 0 { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
+    (status, [("x-operation", operation.id().to_owned()), ("x-step", operation.step("charge"))])
+        .into_response()
+}
+
+/// Tells whether it is an operation.
+#[endpoint(post = "/may-operate", version = 1, idempotent(optional))]
+pub(super) async fn may_operate(operation: Option<Operation>) -> Json<bool> {
+    Json(operation.is_some())
+}
+
+fn operation<'a>(client: &'a Client, bearer: &str, key: &str) -> Call<'a> {
+    client.post("/v1/operations").bearer(bearer).key(key)
+}
+
+fn told(reply: &Reply) -> (&str, &str) {
+    (reply.header("x-operation").expect("an operation"), reply.header("x-step").expect("a step"))
+}
+
+#[tokio::test]
+async fn an_operation_is_the_same_for_every_run_under_its_key() {
+    let bench = bench().await;
+    let busy = operation(&bench.client, ALICE, "k").send().await;
+    let done = operation(&bench.client, ALICE, "k").send().await;
+    assert_eq!((busy.status.as_u16(), done.status.as_u16(), done.replayed()), (429, 200, false));
+    assert_eq!(told(&busy), told(&done));
+    for (caller, key) in [(ALICE, "l"), (BOB, "k")] {
+        let other = operation(&bench.client, caller, key).send().await;
+        assert_ne!(told(&other).0, told(&done).0);
+        assert_ne!(told(&other).1, told(&done).1);
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_its_optional_key_is_no_operation() {
+    let bench = bench().await;
+    let call = || bench.client.post("/v1/may-operate").bearer(ALICE);
+    assert_eq!(call().send().await.json(), false);
+    assert_eq!(call().key("k").send().await.json(), true);
+}
+
+#[tokio::test]
+async fn a05_a_field_that_the_endpoint_names_must_be_repeated() {
+    let bench = bench().await;
+    let call = |region: Option<&str>| {
+        let call = operation(&bench.client, ALICE, "k").header("x-other", "any");
+        region.into_iter().fold(call, |call, region| call.header("x-region", region))
+    };
+    call(Some("eu")).send().await;
+    assert_eq!(call(Some("eu")).send().await.status, 200);
+    for other in [Some("us"), None] {
+        call(other).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    }
+    assert!(call(Some("eu")).header("x-other", "another").send().await.replayed());
+}
