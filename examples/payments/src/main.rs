@@ -1,4 +1,6 @@
-//! Serves the payments API: see `README.md`.
+//! Serves the payments API, or decides a record by hand: see `README.md`.
+
+mod resolve;
 
 use std::env;
 use std::io::{self, Write};
@@ -13,11 +15,20 @@ const DEMO_KEYS: &str = "alice:sk_test_alice,bob:sk_test_bob";
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
-    if env::var_os("APLOMB_API_KEYS").is_none() {
-        let _ = writeln!(io::stdout(), "demo keys: {DEMO_KEYS}");
-    }
     let api = Api::new("Payments", payments::api::routes())
         .store(Store::from_env())
         .auth(ApiKeys::from_env_or(DEMO_KEYS));
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.split_first() {
+        None => {}
+        Some((command, rest)) if command == "resolve" => return resolve::run(api, rest).await,
+        Some((other, _)) => {
+            let _ = writeln!(io::stderr(), "error: unknown command {other:?}; `resolve`, or none to serve");
+            return ExitCode::from(2);
+        }
+    }
+    if env::var_os("APLOMB_API_KEYS").is_none() {
+        let _ = writeln!(io::stdout(), "demo keys: {DEMO_KEYS}");
+    }
     aplomb::serve(api, App::connect).await
 }

@@ -10,7 +10,7 @@ use super::{Api, check};
 use crate::auth::Failures;
 use crate::endpoint::Entry;
 use crate::pipeline::{EndpointService, Mounted, Run, Shared};
-use crate::policies::idempotency::{Heart, IdempotencyPolicy, Identities};
+use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities};
 use crate::policies::paginate::Cursors;
 use crate::policies::rate_limit::{Guard, Instances, Limits, Overrides};
 use crate::policies::version;
@@ -31,6 +31,12 @@ pub(super) struct Settings {
     max_run: Duration,
     overrides: Overrides,
     instances: Instances,
+}
+
+impl Settings {
+    pub(super) fn into_records(self) -> Arc<dyn IdempotencyStore> {
+        self.facets.records
+    }
 }
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(300);
@@ -63,7 +69,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         Prepared { api: self, settings, errors }
     }
 
-    async fn settings(&self, errors: &mut StartErrors) -> Option<Settings> {
+    pub(super) async fn settings(&self, errors: &mut StartErrors) -> Option<Settings> {
         check::endpoints(self, errors);
         if let Some(auth) = &self.auth {
             errors.extend(auth.start_errors());

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticate;
 use crate::endpoint::Routes;
+use crate::policies::idempotency::IdempotencyStore;
 use crate::secret::Secret;
 use crate::start::StartErrors;
 use crate::store::Store;
@@ -186,6 +187,19 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// ```
     pub async fn into_router(self, state: S) -> Result<Router, StartErrors> {
         self.prepare().await.into_router(state)
+    }
+
+    /// The records of idempotency keys, connected as the service is: for tools of operators, such as
+    /// one that decides a record whose outcome nobody knows ([`IdempotencyStore::resolve`]).
+    ///
+    /// # Errors
+    ///
+    /// All that keeps the service from starting.
+    pub async fn records(&self) -> Result<Arc<dyn IdempotencyStore>, StartErrors> {
+        let mut errors = StartErrors::new();
+        let records = self.settings(&mut errors).await.map(assemble::Settings::into_records);
+        errors.into_result()?;
+        records.ok_or_else(StartErrors::new)
     }
 
     /// The method, route and name of each endpoint.
