@@ -39,16 +39,16 @@ impl Secret {
         Self(bytes.to_vec())
     }
 
-    /// `APLOMB_SECRET`; `None` where it is not set.
-    pub(crate) fn from_env() -> Result<Option<Self>, StartError> {
+    /// The secret that a variable holds; `None` where it is not set.
+    pub(crate) fn from_env(variable: &str) -> Result<Option<Self>, StartError> {
         // Any bytes will do: a secret need not be a text. It is never shown.
-        let Some(value) = std::env::var_os("APLOMB_SECRET").filter(|value| !value.is_empty()) else {
+        let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) else {
             return Ok(None);
         };
         let bytes = value.into_encoded_bytes();
         if bytes.len() < Self::LEAST_BYTES {
             let found = format!("expected at least 32 bytes, found {}", bytes.len());
-            return Err(StartError::variable("APLOMB_SECRET", "…", found));
+            return Err(StartError::variable(variable, "…", found));
         }
         Ok(Some(Self(bytes)))
     }

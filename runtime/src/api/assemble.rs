@@ -24,6 +24,7 @@ use crate::store::Facets;
 pub(super) struct Settings {
     facets: Facets,
     secret: Secret,
+    other_secret: Option<Secret>,
     /// Nobody set one, so that it ends with this process.
     secret_is_lost: bool,
     namespace: String,
@@ -76,7 +77,11 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         }
         let secret = match &self.secret {
             Some(secret) => Some(Some(secret.clone())),
-            None => errors.collect(Secret::from_env()),
+            None => errors.collect(Secret::from_env("APLOMB_SECRET")),
+        };
+        let other_secret = match &self.other_secret {
+            Some(secret) => Some(Some(secret.clone())),
+            None => errors.collect(Secret::from_env("APLOMB_OTHER_SECRET")),
         };
         let namespace = errors.collect(check::namespace(self));
         let lease = errors.collect(self.lease_setting());
@@ -98,6 +103,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             facets: opened.facets,
             secret_is_lost: opened.secret.is_none(),
             secret: opened.secret.unwrap_or_else(Secret::random),
+            other_secret: other_secret?,
             namespace: namespace?,
             lease: lease?,
             max_run: max_run?,
@@ -158,11 +164,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     fn shared(&self, settings: &Settings, errors: &mut StartErrors) -> Shared {
+        let other = settings.other_secret.as_ref();
         Shared {
             facets: settings.facets.clone(),
             limits: Guard::new(Arc::clone(&settings.facets.limits), settings.instances),
             identities: Identities::new(&settings.secret, &settings.namespace),
-            cursors: Cursors::new(&settings.secret, &settings.namespace),
+            other_identities: other.map(|secret| Identities::new(secret, &settings.namespace)),
+            cursors: Cursors::new(&settings.secret, other, &settings.namespace),
             auth: self.auth.clone(),
             failures: Failures::new(),
             heart: errors.collect(self.heart(settings)).flatten(),

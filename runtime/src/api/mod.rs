@@ -28,6 +28,7 @@ use crate::store::Store;
 /// | `APLOMB_STORE_EVICTION` | `accept` takes a Redis that may evict records, if `APLOMB_SECRET` is set | it is refused |
 /// | `APLOMB_API_KEYS` | callers and keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
 /// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors, names records (with another one, keys that were used before are unknown) | kept by a shared store, else random |
+/// | `APLOMB_OTHER_SECRET` | while the secret is changed: the new one, then the old one; see [`other_secret`](Self::other_secret) | |
 /// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
 /// | `APLOMB_MAX_RUN` | how long a hung handler does | `15min` |
 /// | `APLOMB_INSTANCES` | how many instances share the limits, for [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
@@ -40,6 +41,7 @@ pub struct Api<S> {
     auth: Option<Arc<dyn Authenticate>>,
     open: bool,
     secret: Option<Secret>,
+    other_secret: Option<Secret>,
     problem_base: Option<String>,
     timeout: Duration,
     body_limit: u64,
@@ -67,6 +69,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             auth: None,
             open: false,
             secret: None,
+            other_secret: None,
             problem_base: None,
             timeout: Self::DEFAULT_TIMEOUT,
             body_limit: Self::DEFAULT_BODY_LIMIT,
@@ -110,6 +113,19 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
+        self
+    }
+
+    /// A second secret, in place of `APLOMB_OTHER_SECRET`: records are found under the names that it
+    /// makes, too, and cursors that it signed are read.
+    ///
+    /// This is how the secret is changed while clients retry: first every instance learns the new
+    /// one as the other; then every instance takes it as the secret, and the old one as the other;
+    /// when the longest `ttl` has passed, the other is dropped. Limits start anew with the second
+    /// step.
+    #[must_use]
+    pub fn other_secret(mut self, secret: Secret) -> Self {
+        self.other_secret = Some(secret);
         self
     }
 

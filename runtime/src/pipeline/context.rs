@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     /// The facet of limits, and what decides while it is out.
     pub(crate) limits: Guard,
     pub(crate) identities: Identities,
+    /// What names were made with before, or will be, while the secret is rotated.
+    pub(crate) other_identities: Option<Identities>,
     pub(crate) cursors: Cursors,
     pub(crate) auth: Option<Arc<dyn Authenticate>>,
     pub(crate) failures: Failures,

@@ -40,6 +40,7 @@ macro_rules! idempotency_store_suite {
             a19_a_replaced_run_cannot_complete
             a19_a_run_whose_record_is_of_another_request_learns_that
             a19_unknown_records_can_be_resolved
+            a04_a_record_under_another_of_its_names_is_found
             a20_a_response_comes_back_as_it_was
             a21_a_response_without_its_body_comes_back_so
             a22_an_answer_lives_as_long_as_it_should
@@ -57,6 +58,7 @@ fn begin() -> Begin {
         key: RecordKey::new([1; 16], [1; 16]),
         fingerprint: Fingerprint::new(1, [2; 32]),
         earlier: Vec::new(),
+        aliases: Vec::new(),
         token: Token::random(),
         lease: LEASE,
         on_crash: OnCrash::Unknown,
@@ -343,6 +345,33 @@ pub async fn a19_unknown_records_can_be_resolved(store: Arc<impl IdempotencyStor
     store.complete(&complete(&second, Outcome::Unknown)).await.expect("the store answers");
     assert!(store.resolve(second.key, None, TTL).await.expect("the store answers"));
     assert_eq!(start(&store, &Begin { token: Token::random(), ..second }).await, Begun::Started);
+}
+
+/// While names are made anew, what stands under an old one counts.
+pub async fn a04_a_record_under_another_of_its_names_is_found(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    let (old, new) = (begin(), RecordKey::new([6; 16], [6; 16]));
+    let renamed = |on_crash| Begin { key: new, aliases: vec![old.key], on_crash, ..begin() };
+    start(&store, &old).await;
+    assert_eq!(start(&store, &renamed(OnCrash::Unknown)).await, Begun::InFlight);
+    let other = Begin { fingerprint: Fingerprint::new(1, [3; 32]), ..renamed(OnCrash::Unknown) };
+    assert_eq!(start(&store, &other).await, Begun::Mismatch);
+    time.elapse(LEASE).await;
+    assert_eq!(start(&store, &renamed(OnCrash::Unknown)).await, Begun::Unknown);
+    end(&store, &old, "done").await;
+    assert_eq!(start(&store, &renamed(OnCrash::Unknown)).await, Begun::Done(kept("done")));
+    time.elapse(TTL).await;
+
+    start(&store, &Begin { on_crash: OnCrash::Rerun, ..begin() }).await;
+    time.elapse(LEASE).await;
+    let rerun = renamed(OnCrash::Rerun);
+    assert_eq!(start(&store, &rerun).await, Begun::Started);
+    assert_eq!(start(&store, &renamed(OnCrash::Rerun)).await, Begun::InFlight);
+    end(&store, &rerun, "again").await;
+    assert_eq!(start(&store, &renamed(OnCrash::Rerun)).await, Begun::Done(kept("again")));
+    assert_eq!(retry(&store).await, Begun::Started, "nothing is left under the old name");
 }
 
 /// Status, fields and body survive the store.

@@ -101,3 +101,30 @@ async fn a06_the_layout_of_json_does_not_matter() {
     let retry = order(&bench.client, "k", r#"{"how":"well","item":"te\u0061"}"#).send().await;
     assert!(retry.replayed());
 }
+
+#[tokio::test]
+async fn a04_keys_outlive_a_change_of_the_secret() {
+    let bench = bench().await;
+    let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
+    let api = || bench.configure(Api::new("Test", routes![place_order]));
+    // The bench has 7: first 8 is known, too, then it is the secret, then 7 is forgotten.
+    let knows = api().other_secret(secret(8));
+    let changed = api().secret(secret(8)).other_secret(secret(7));
+    let alone = api().secret(secret(8));
+    let first = order(&bench.client, "old", WELL).send().await;
+    assert_eq!(first.status, 201);
+    for (api, fresh) in [(knows, "known"), (changed, "changed")] {
+        let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
+        let client = Client::new(server.address());
+        let again = order(&client, "old", WELL).send().await;
+        assert!(again.replayed() && again.body == first.body, "{fresh}");
+        order(&client, "old", r#"{"item": "salt"}"#).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+        assert!(!order(&client, fresh, WELL).send().await.replayed());
+        assert!(order(&client, "known", WELL).send().await.replayed(), "{fresh}");
+    }
+    let server = TestServer::start(alone, bench.app.clone()).await.expect("a valid API");
+    let client = Client::new(server.address());
+    assert!(order(&client, "changed", WELL).send().await.replayed());
+    assert!(!order(&client, "old", WELL).send().await.replayed(), "its name is forgotten");
+    assert_eq!(bench.app.effects(), 4);
+}

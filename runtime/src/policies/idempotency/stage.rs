@@ -17,6 +17,7 @@ use tracing::Instrument;
 
 use super::decide::{Settlement, settle};
 use super::heart::Guard;
+use super::identity::Identities;
 use super::kept::Kept;
 use super::key;
 use super::spec::IdempotencySpec;
@@ -48,6 +49,13 @@ pub(crate) fn key(context: &Context, headers: &HeaderMap) -> Result<Option<Strin
 /// Which record a request wants, and what the request is.
 #[derive(Debug)]
 pub(crate) struct Ticket {
+    name: Named,
+    /// The same by the other secret, while it is rotated.
+    other: Option<Named>,
+}
+
+#[derive(Debug)]
+struct Named {
     record: RecordKey,
     fingerprint: Fingerprint,
 }
@@ -55,26 +63,32 @@ pub(crate) struct Ticket {
 impl Ticket {
     pub(crate) fn new(context: &Context, key: &str, head: &Parts, body: &Bytes) -> Self {
         let fields = context.mounted().idempotency.map_or(&[][..], |spec| spec.headers);
-        let (identities, method) = (&context.shared().identities, context.spec().method.as_str());
-        let record = identities.record(context.caller(), method, context.route(), key);
-        context.set_record(record);
-        Self { record, fingerprint: identities.fingerprint(head, fields, body) }
+        let method = context.spec().method.as_str();
+        let named = |identities: &Identities| Named {
+            record: identities.record(context.caller(), method, context.route(), key),
+            fingerprint: identities.fingerprint(head, fields, body),
+        };
+        let name = named(&context.shared().identities);
+        context.set_record(name.record);
+        Self { name, other: context.shared().other_identities.as_ref().map(named) }
+    }
+
+    fn begin(self, spec: &IdempotencySpec, lease: Duration) -> Begin {
+        let Named { record, fingerprint } = self.name;
+        let mut begin = Begin::new(record, fingerprint, Token::random(), lease, spec.on_crash, spec.ttl);
+        if let Some(other) = self.other {
+            begin.earlier.push(other.fingerprint);
+            begin.aliases.push(other.record);
+        }
+        begin
     }
 }
 
 /// Takes the record for a run, or answers what is there.
 pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Answer> {
     let spec = context.mounted().idempotency.unwrap_or_default();
-    let begin = Begin {
-        key: ticket.record,
-        fingerprint: ticket.fingerprint,
-        earlier: Vec::new(),
-        token: Token::random(),
-        lease: context.shared().lease,
-        on_crash: spec.on_crash,
-        ttl: spec.ttl,
-    };
-    let lease = Lease { key: begin.key, token: begin.token };
+    let begin = ticket.begin(&spec, context.shared().lease);
+    let lease = begin.lease();
     let settler = Settler { context: context.clone(), lease, fingerprint: begin.fingerprint, spec };
     match settler.records().begin(&begin).await {
         Ok(Begun::Started) => {

@@ -33,6 +33,9 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// for its own token: asked again it is `Started` again. After an `abort` of the token it is
     /// `Aborted` for one lease, so that a call that was late in the network leaves no ghost.
     ///
+    /// A record that stands under one of the aliases counts as if it stood under the key. If it may
+    /// run again, it is removed there, and RUNNING under the key.
+    ///
     /// **Expiry**: the lease ends `lease` after the store's now.
     ///
     /// **Crash** before: nothing is there. After, with the answer lost: the record is RUNNING until
@@ -235,6 +238,8 @@ pub struct Begin {
     /// What the request is by earlier versions of the rule: a record that was made by one of them
     /// is compared with that one.
     pub earlier: Vec<Fingerprint>,
+    /// Other names under which the record may stand, while the secret that makes names is rotated.
+    pub aliases: Vec<RecordKey>,
     /// The run's token.
     pub token: Token,
     /// How long the record stays RUNNING without a heartbeat.
@@ -255,13 +260,20 @@ impl Begin {
         on_crash: OnCrash,
         ttl: Duration,
     ) -> Self {
-        Self { key, fingerprint, earlier: Vec::new(), token, lease, on_crash, ttl }
+        Self { key, fingerprint, earlier: Vec::new(), aliases: Vec::new(), token, lease, on_crash, ttl }
     }
 
     /// The same request, known by these fingerprints, too.
     #[must_use]
     pub fn with_earlier(mut self, earlier: Vec<Fingerprint>) -> Self {
         self.earlier = earlier;
+        self
+    }
+
+    /// The same record, if it stands under none of its names under these.
+    #[must_use]
+    pub fn with_aliases(mut self, aliases: Vec<RecordKey>) -> Self {
+        self.aliases = aliases;
         self
     }
 

@@ -16,6 +16,8 @@ const LONGEST: usize = 4096;
 #[derive(Debug, Clone)]
 pub(crate) struct Cursors {
     key: Key,
+    /// What cursors were signed with before.
+    other: Option<Key>,
 }
 
 /// What a cursor belongs to; it is read nowhere else.
@@ -29,8 +31,9 @@ pub(crate) struct Binding<'a> {
 }
 
 impl Cursors {
-    pub(crate) fn new(secret: &Secret, namespace: &str) -> Self {
-        Self { key: secret.key(&format!("cursor/{namespace}")) }
+    pub(crate) fn new(secret: &Secret, other: Option<&Secret>, namespace: &str) -> Self {
+        let key = |secret: &Secret| secret.key(&format!("cursor/{namespace}"));
+        Self { key: key(secret), other: other.map(key) }
     }
 
     pub(crate) fn write<K: Serialize>(
@@ -40,7 +43,7 @@ impl Cursors {
     ) -> Result<String, serde_json::Error> {
         let mut bytes = HEAD.to_vec();
         serde_json::to_writer(&mut bytes, key)?;
-        let mac = self.mac(&bytes, binding).finish();
+        let mac = mac(&self.key, &bytes, binding).finish();
         bytes.extend_from_slice(&mac[..MAC_BYTES]);
         let text = URL_SAFE_NO_PAD.encode(bytes);
         if text.len() > LONGEST {
@@ -63,25 +66,25 @@ impl Cursors {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (signed, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_BYTES)?)?;
         let payload = signed.strip_prefix(&HEAD)?;
-        if !self.mac(signed, binding).verify(mac) {
+        let mut keys = core::iter::once(&self.key).chain(&self.other);
+        if !keys.any(|key| self::mac(key, signed, binding).verify(mac)) {
             return None;
         }
         serde_json::from_slice(payload).ok()
     }
+}
 
-    fn mac(&self, signed: &[u8], binding: &Binding<'_>) -> KeyedHash {
-        let (kind, id) = binding.caller.map_or(("anonymous", ""), |caller| ("caller", caller.id()));
-        let mut hash =
-            self.key.hash().part(b"forward").part(binding.route.as_bytes()).part(binding.path.as_bytes());
-        hash.add(kind.as_bytes());
-        hash.add(id.as_bytes());
-        hash.add(&binding.filters.len().to_be_bytes());
-        for (name, value) in binding.filters {
-            hash.add(name.as_bytes());
-            hash.add(value.as_bytes());
-        }
-        hash.part(signed)
+fn mac(key: &Key, signed: &[u8], binding: &Binding<'_>) -> KeyedHash {
+    let (kind, id) = binding.caller.map_or(("anonymous", ""), |caller| ("caller", caller.id()));
+    let mut hash = key.hash().part(b"forward").part(binding.route.as_bytes()).part(binding.path.as_bytes());
+    hash.add(kind.as_bytes());
+    hash.add(id.as_bytes());
+    hash.add(&binding.filters.len().to_be_bytes());
+    for (name, value) in binding.filters {
+        hash.add(name.as_bytes());
+        hash.add(value.as_bytes());
     }
+    hash.part(signed)
 }
 
 #[cfg(test)]
@@ -91,7 +94,7 @@ mod tests {
     use super::*;
 
     fn cursors() -> Cursors {
-        Cursors::new(&Secret::new([3; 32]).expect("long enough"), "test")
+        Cursors::new(&Secret::new([3; 32]).expect("long enough"), None, "test")
     }
 
     fn filters(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -117,6 +120,17 @@ mod tests {
             assert_eq!(problem.code(), "INVALID_CURSOR");
         }
         assert!(cursors().read::<String>(&text, &home).is_err(), "another type of key");
+    }
+
+    #[test]
+    fn d03_cursors_outlive_a_change_of_the_secret() {
+        let secret = |byte| Secret::new([byte; 32]).expect("long enough");
+        let binding = Binding { route: "r", path: "/r", filters: &[], caller: None };
+        let text = cursors().write(&7_u64, &binding).expect("serialisable");
+        let changed = |other: Option<u8>| Cursors::new(&secret(4), other.map(secret).as_ref(), "test");
+        assert_eq!(changed(Some(3)).read::<u64>(&text, &binding).expect("known"), 7);
+        assert!(changed(Some(5)).read::<u64>(&text, &binding).is_err());
+        assert!(changed(None).read::<u64>(&text, &binding).is_err());
     }
 
     proptest! {

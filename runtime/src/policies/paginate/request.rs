@@ -99,7 +99,7 @@ impl List {
     /// Outside of an API, as in a unit test, cursors are signed for this process.
     fn cursors(&self) -> &Cursors {
         static OUTSIDE: OnceLock<Cursors> = OnceLock::new();
-        let outside = || OUTSIDE.get_or_init(|| Cursors::new(&Secret::random(), ""));
+        let outside = || OUTSIDE.get_or_init(|| Cursors::new(&Secret::random(), None, ""));
         self.context.as_ref().map_or_else(outside, Context::cursors)
     }
 

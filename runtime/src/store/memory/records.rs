@@ -120,6 +120,7 @@ mod tests {
             key: RecordKey::new([number; 16], [number; 16]),
             fingerprint: Fingerprint::new(2, [0; 32]),
             earlier: vec![Fingerprint::new(1, [0; 32])],
+            aliases: Vec::new(),
             token: Token::random(),
             lease: LEASE,
             on_crash: OnCrash::Unknown,

@@ -65,9 +65,13 @@ impl Table {
         if self.markers.get(&begin.token).is_some_and(|until| now < *until) {
             return Ok(Begun::Aborted);
         }
-        match self.find(begin, now) {
+        let at = self.name(begin, now);
+        match self.find(begin, at, now) {
             Some(found) => Ok(found),
-            None if self.has_room(&begin.key, bounds) => Ok(self.start(begin, now)),
+            None if self.has_room(&at, bounds) => {
+                self.remove(at);
+                Ok(self.start(begin, now))
+            }
             None => Err(StoreError::Full),
         }
     }
@@ -77,9 +81,16 @@ impl Table {
         room || self.records.contains_key(key)
     }
 
+    /// Under which of its names the record stands.
+    fn name(&self, begin: &Begin, now: Timestamp) -> RecordKey {
+        let stands = |key: &&RecordKey| self.records.get(key).is_some_and(|record| !record.is_expired(now));
+        let names = core::iter::once(&begin.key).chain(&begin.aliases);
+        names.into_iter().find(stands).copied().unwrap_or(begin.key)
+    }
+
     /// What a request meets; `None` if it may run.
-    fn find(&mut self, begin: &Begin, now: Timestamp) -> Option<Begun> {
-        let record = self.records.get(&begin.key)?;
+    fn find(&self, begin: &Begin, at: RecordKey, now: Timestamp) -> Option<Begun> {
+        let record = self.records.get(&at)?;
         if record.is_expired(now) {
             return None;
         }

@@ -38,8 +38,8 @@
 //! # The secret
 //!
 //! Names of records are made with `APLOMB_SECRET`. Whoever changes it, or sets it where the store kept
-//! one, starts with new names: keys that were used before are unknown from then on, and their retries
-//! have a second effect. Change it when no client retries any more.
+//! one, makes all keys new: retries of keys that were used before have a second effect.
+//! [`Api::other_secret`](crate::Api::other_secret) says how to change it without that.
 //!
 //! # What a user needs
 //!

@@ -43,7 +43,9 @@ impl IdempotencyStore for RedisStore {
 
 impl RedisStore {
     async fn begin_record(&self, begin: &Begin) -> Result<Begun, StoreError> {
-        let keys = [self.inner.keys.record(&begin.key), self.inner.keys.marker(&begin.key, begin.token)];
+        let mut keys =
+            vec![self.inner.keys.record(&begin.key), self.inner.keys.marker(&begin.key, begin.token)];
+        keys.extend(begin.aliases.iter().map(|alias| self.inner.keys.record(alias)));
         let (record, fingerprints) = (codec::running(begin), codec::fingerprints(begin));
         let life = text(codec::millis(begin.lease) + codec::millis(begin.ttl));
         let arguments: [&[u8]; 3] = [&record, &fingerprints, life.as_bytes()];
