@@ -9,10 +9,9 @@ use syn::{Ident, Type};
 use super::{Endpoint, Policy, Reason, duration};
 use crate::errors::Sink;
 use crate::expand::call_at;
+use crate::grammar;
 use crate::parse::{Argument, Form, Item, Options, units};
 
-/// The options of `idempotent(…)`.
-const OPTIONS: &[&str] = &["ttl", "optional", "anonymous", "on_crash"];
 const REASON: &str = "not_idempotent = \"why a repeat is harmless\"";
 
 /// What is decided; both are set only where both are written.
@@ -97,7 +96,9 @@ impl Keyed {
     }
 
     fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
-        for (name, option) in (Options { of: "idempotent", keys: OPTIONS }).read(items, sink) {
+        for (name, option) in
+            (Options { of: "idempotent", keys: &grammar::options("idempotent") }).read(items, sink)
+        {
             match name {
                 "ttl" => self.ttl = ttl(option, sink),
                 "optional" => self.optional = option.flag(sink),
