@@ -22,5 +22,6 @@ if [ "$redis" -lt 7 ]; then
 fi
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 
+python3 tests/rules.py
 cargo nextest run --workspace "$@"
 cargo test --workspace --doc --quiet

@@ -1,7 +1,7 @@
 //! The table of keys: what an attribute may say, to whom it is said, and how it is written.
 //!
 //! Everything that lists keys reads this table: the parser, its suggestions, the messages that say
-//! what is accepted, and the test that holds the reference documentation to it.
+//! what is accepted, and the tables of the reference documentation (`reference.rs` writes them).
 
 use crate::policies::Policy;
 use crate::spec::Spec;
@@ -13,43 +13,90 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// How it may be written, each form an example.
     pub(crate) forms: &'static [&'static str],
+    /// What its list may hold.
+    pub(crate) options: &'static [KeyOption],
     /// Whether it may be given several times.
     pub(crate) repeatable: bool,
     /// What it promises, in one line.
     pub(crate) help: &'static str,
+    /// What holds where it is not written. Only the reference says it.
+    #[cfg(test)]
+    pub(crate) otherwise: &'static str,
     /// The policy that reads it.
     pub(crate) policy: fn(&mut Spec) -> &mut dyn Policy,
 }
 
+/// One option in the list of a key.
+pub(crate) struct KeyOption {
+    /// The option as written.
+    pub(crate) name: &'static str,
+    /// An example with its value, if it has one. Only the reference shows it.
+    #[cfg(test)]
+    pub(crate) form: &'static str,
+    /// What it means, in one line.
+    #[cfg(test)]
+    pub(crate) help: &'static str,
+    /// What holds where it is not written.
+    #[cfg(test)]
+    pub(crate) otherwise: &'static str,
+}
+
 macro_rules! keys {
-    ($($name:literal => $policy:ident $(($repeatable:ident))?: [$($form:literal),+] $help:literal;)*) => {
+    ($($name:literal => $policy:ident $(($repeatable:ident))?: [$($form:literal),+] $help:literal, else $otherwise:literal
+        $({ $($option:literal [$example:literal] $meaning:literal, else $default:literal;)+ })?;)*) => {
         /// All keys, in the order of the reference.
         pub(crate) const KEYS: &[Key] = &[$(Key {
             name: $name,
             forms: &[$($form),+],
+            options: &[$($(KeyOption {
+                name: $option,
+                #[cfg(test)]
+                form: $example,
+                #[cfg(test)]
+                help: $meaning,
+                #[cfg(test)]
+                otherwise: $default,
+            }),+)?],
             repeatable: false $(|| stringify!($repeatable).len() > 0)?,
             help: $help,
+            #[cfg(test)]
+            otherwise: $otherwise,
             policy: |spec| &mut spec.$policy,
         }),*];
     };
 }
 
 keys! {
-    "get" => route: [r#"get = "/path""#] "answers GET requests of the path";
-    "post" => route: [r#"post = "/path""#] "answers POST requests of the path";
-    "put" => route: [r#"put = "/path""#] "answers PUT requests of the path";
-    "patch" => route: [r#"patch = "/path""#] "answers PATCH requests of the path";
-    "delete" => route: [r#"delete = "/path""#] "answers DELETE requests of the path";
-    "version" => version: ["version = 1", "version = 1..", "version = 1..=3"] "the versions of the API that serve it, under `/v1` and so on";
-    "handle" => handle: ["handle = name"] "the name of the generated type, where the function's own is taken";
-    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a repeat with the same `Idempotency-Key` gets the first answer";
-    "not_idempotent" => idempotency: [r#"not_idempotent = "why a repeat is harmless""#] "the decision that repeats need no key, and why";
-    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, name = "login")"#] "how often a caller, an address or everybody may call";
-    "paginate" => paginate: ["paginate = cursor", "paginate(cursor, default = 50, max = 100)"] "a list that is answered page by page";
-    "unpaginated" => paginate: [r#"unpaginated = "why it stays small""#] "the decision that a list needs no pages, and why";
-    "timeout" => timeout: [r#"timeout = "5s""#] "the response deadline";
-    "body_limit" => body_limit: [r#"body_limit = "1MB""#] "the largest request body";
-    "public" => access: ["public"] "everybody may call, without authentication";
+    "get" => route: [r#"get = "/path""#] "answers GET requests of the path", else "one method is required";
+    "post" => route: [r#"post = "/path""#] "answers POST requests of the path", else "one method is required";
+    "put" => route: [r#"put = "/path""#] "answers PUT requests of the path", else "one method is required";
+    "patch" => route: [r#"patch = "/path""#] "answers PATCH requests of the path", else "one method is required";
+    "delete" => route: [r#"delete = "/path""#] "answers DELETE requests of the path", else "one method is required";
+    "version" => version: ["version = 1", "version = 1..", "version = 1..=3"] "the versions of the API that serve it, under `/v1` and so on", else "the path stands without a version";
+    "handle" => handle: ["handle = name"] "the name of the generated type, where the function's own is taken", else "the function's name";
+    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a repeat with the same `Idempotency-Key` gets the first answer", else "a POST or PATCH must say this or `not_idempotent`" {
+        "ttl" [r#"ttl = "24h""#] "how long an answer is kept after it was given", else "24 hours";
+        "optional" ["optional"] "requests without a key are let through", else "they are a 400";
+        "anonymous" ["anonymous"] "callers without identity may use keys, of at least 22 characters; required where callers have none: `public` without `optional`, or an API that is `open`", else "a key without a caller is a 401";
+        "on_crash" ["on_crash = rerun"] "a retry runs the handler again if the first attempt's process died", else "it is told that the outcome is unknown";
+        "headers" [r#"headers("x-region")"#] "fields that a retry must repeat", else "fields are not compared";
+    };
+    "not_idempotent" => idempotency: [r#"not_idempotent = "why a repeat is harmless""#] "the decision that repeats need no key, and why", else "a POST or PATCH must say this or `idempotent`";
+    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, name = "login")"#] "how often a caller, an address or everybody may call", else "no limit" {
+        "burst" ["burst = 20"] "the most tokens that gather", else "as many as the rate has";
+        "algorithm" ["algorithm = token_bucket"] "how requests are counted", else "`token_bucket`";
+        "by" ["by = caller"] "whose requests share a bucket: `caller` (where there is none, the client's address), `ip`, or `route` for all", else "`caller`";
+        "cost" ["cost = 1"] "tokens that a request takes", else "1";
+        "name" [r#"name = "login""#] "endpoints that name the same limit share its buckets; operators can change its rate", else "the endpoint has buckets of its own";
+    };
+    "paginate" => paginate: ["paginate = cursor", "paginate(cursor, default = 50, max = 100)"] "a list that is answered page by page", else "a list must say this or `unpaginated`" {
+        "default" ["default = 50"] "items of a page where the client names no `limit`", else "50, or `max` if that is less";
+        "max" ["max = 100"] "the most items of a page", else "100";
+    };
+    "unpaginated" => paginate: [r#"unpaginated = "why it stays small""#] "the decision that a list needs no pages, and why", else "a list must say this or `paginate`";
+    "timeout" => timeout: [r#"timeout = "5s""#] "the response deadline", else "30 s, or what `Api::timeout` says";
+    "body_limit" => body_limit: [r#"body_limit = "1MB""#] "the largest request body", else "1 MiB, or what `Api::body_limit` says";
+    "public" => access: ["public"] "everybody may call, without authentication", else "a caller is required, unless the API is `open`";
 }
 
 /// The key of this name.
@@ -86,12 +133,20 @@ pub(crate) fn unknown(name: &str) -> String {
     }
 }
 
+/// The options that the key's list may hold.
+pub(crate) fn options(name: &str) -> Vec<&'static str> {
+    key(name).into_iter().flat_map(|key| key.options).map(|option| option.name).collect()
+}
+
 /// How the key may be written, for messages.
 pub(crate) fn forms(name: &str) -> String {
     let forms = key(name).map_or(&[][..], |key| key.forms);
     let quoted: Vec<String> = forms.iter().map(|form| format!("`{form}`")).collect();
     quoted.join(" or ")
 }
+
+#[cfg(test)]
+mod reference;
 
 #[cfg(test)]
 mod tests {
@@ -120,14 +175,16 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_lists_every_key_with_its_help() {
-        let reference = include_str!("../../runtime/src/reference/endpoint.md");
+    fn options_begin_with_their_names_and_stand_in_a_form() {
         for key in KEYS {
-            let row = format!("| `{}` |", key.name);
-            let line = reference.lines().find(|line| line.starts_with(&row));
-            assert!(line.is_some_and(|line| line.contains(key.help)), "{row} … {} |", key.help);
-            for form in key.forms {
-                assert!(reference.contains(form), "`{form}` is missing from the reference");
+            for (index, option) in key.options.iter().enumerate() {
+                assert!(
+                    key.options[..index].iter().all(|other| other.name != option.name),
+                    "{}",
+                    option.name
+                );
+                assert!(option.form.starts_with(option.name), "{}", option.name);
+                assert!(key.forms.iter().any(|form| form.contains(option.form)), "{}", option.form);
             }
         }
     }

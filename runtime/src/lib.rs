@@ -73,6 +73,11 @@ pub use crate::start::{StartError, StartErrors};
 /// [`ApiError`] turns into with `?`.
 pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 
+/// The guide, so that its programs are compiled with the examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/idempotency.md")]
+mod guide {}
+
 /// What the macros' output names. Not for use by hand; may change with any release.
 #[doc(hidden)]
 pub mod __private {

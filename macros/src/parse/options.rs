@@ -12,9 +12,9 @@ pub(crate) struct Options<'a> {
     pub(crate) keys: &'a [&'static str],
 }
 
-impl<'a> Options<'a> {
+impl Options<'_> {
     /// The options among `items`; unknown and repeated ones and values are reported.
-    pub(crate) fn read(&self, items: &'a [Item], sink: &Sink<'_>) -> Vec<(&'static str, &'a Argument)> {
+    pub(crate) fn read<'i>(&self, items: &'i [Item], sink: &Sink<'_>) -> Vec<(&'static str, &'i Argument)> {
         let mut read: Vec<(&'static str, &Argument)> = Vec::new();
         for item in items {
             let option = match item {

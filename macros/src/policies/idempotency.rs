@@ -9,10 +9,8 @@ use syn::{Ident, Type};
 use super::{Endpoint, Policy, Reason, duration};
 use crate::errors::Sink;
 use crate::expand::call_at;
+use crate::grammar;
 use crate::parse::{Argument, Form, Item, Kind, Options, Value, units};
-
-/// The options of `idempotent(…)`.
-const OPTIONS: &[&str] = &["ttl", "optional", "anonymous", "on_crash", "headers"];
 
 /// How long a dead process blocks its key unless operators say otherwise.
 const LEASE: Duration = Duration::from_secs(30);
@@ -128,7 +126,9 @@ impl Keyed {
     }
 
     fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
-        for (name, option) in (Options { of: "idempotent", keys: OPTIONS }).read(items, sink) {
+        for (name, option) in
+            (Options { of: "idempotent", keys: &grammar::options("idempotent") }).read(items, sink)
+        {
             match name {
                 "ttl" => self.ttl = ttl(option, sink),
                 "optional" => self.optional = option.flag(sink),

@@ -10,8 +10,6 @@ use crate::expand::call_at;
 use crate::grammar;
 use crate::parse::{Argument, Form, Item, Options};
 
-/// The options of `paginate(cursor, …)`.
-const OPTIONS: &[&str] = &["default", "max"];
 /// How pages can follow one another.
 const KINDS: &[&str] = &["cursor"];
 const REASON: &str = "unpaginated = \"why it stays small\"";
@@ -91,7 +89,7 @@ impl Pages {
     fn list(&mut self, argument: &Argument, items: &[Item], sink: &Sink<'_>) {
         let options = match items.split_first() {
             Some((Item::Option(Argument { key, form: Form::Flag }), options))
-                if !OPTIONS.iter().any(|option| key == option) =>
+                if !grammar::options("paginate").iter().any(|option| key == option) =>
             {
                 if !KINDS.iter().any(|kind| key == kind) {
                     sink.report(
@@ -112,7 +110,9 @@ impl Pages {
     fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
         let own = sink.child();
         let (mut default, mut max) = (None, None);
-        for (name, option) in (Options { of: "paginate", keys: OPTIONS }).read(items, &own) {
+        for (name, option) in
+            (Options { of: "paginate", keys: &grammar::options("paginate") }).read(items, &own)
+        {
             let read =
                 option.positive(&format!("{name} = {}", if name == "max" { MAX } else { DEFAULT }), &own);
             let size = read.and_then(|(number, value)| match u32::try_from(number) {

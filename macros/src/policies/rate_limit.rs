@@ -11,8 +11,6 @@ use crate::grammar;
 use crate::parse::units::{self, Rate};
 use crate::parse::{Argument, Form, Item, Kind, Options, Value};
 
-/// The options of `rate_limit(…)`.
-const OPTIONS: &[&str] = &["burst", "algorithm", "by", "cost", "name"];
 const ALGORITHMS: &[&str] = &["token_bucket"];
 const BY: &[&str] = &["caller", "ip", "route"];
 
@@ -117,7 +115,9 @@ impl RateLimit {
     fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
         let own = sink.child();
         let mut cost = None;
-        for (name, option) in (Options { of: "rate_limit", keys: OPTIONS }).read(items, &own) {
+        for (name, option) in
+            (Options { of: "rate_limit", keys: &grammar::options("rate_limit") }).read(items, &own)
+        {
             match name {
                 "burst" => self.burst = option.positive("burst = 20", &own).map(|(burst, _)| burst),
                 "cost" => cost = option.positive("cost = 1", &own),

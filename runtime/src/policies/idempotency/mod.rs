@@ -12,6 +12,8 @@
 //! guessed (22 characters). Bodies up to 1 MiB are kept; a replay of a larger one is a 303 to its
 //! `Location`, else a 410.
 //!
+//! The guide (`docs/guide/idempotency.md`) says all of it: each state, each failure, how clients should retry.
+//!
 //! The handler runs in a task of its own: a client that hangs up, or a deadline, does not cancel
 //! it, and graceful shutdown waits for it.
 //!

@@ -154,7 +154,10 @@ impl Settler {
         match settle(answer.origin, answer.response.status(), effects) {
             // Its own `begin` was confirmed, so none can be late.
             Settlement::Abort => self.say(Word::Abort(Duration::ZERO), answer, beat).await,
-            Settlement::Unknown => self.say(self.outcome(Outcome::Unknown), answer, beat).await,
+            Settlement::Unknown => {
+                tracing::warn!(record = %self.lease.key, "a run ended, and nobody knows its effect");
+                self.say(self.outcome(Outcome::Unknown), answer, beat).await
+            }
             Settlement::Keep => match keep(answer.response).await {
                 Ok((kept, response)) => {
                     let word = self.outcome(Outcome::Response(kept));

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Prints how many tests each rule of docs/guide/rules.md has: they are named after it, `a08_…` for A8.
+
+Exits with 1 if a rule has none, or if the page names a test that does not exist.
+"""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "guide" / "rules.md"
+
+TEST = re.compile(
+    r"^ *#\[(?:tokio::)?test\b.*\n(?: *#\[.*\n)* *(?:async )?fn ([a-z]\d\d_\w+)\(",
+    re.MULTILINE,
+)
+CASE = re.compile(r"^ +([a-z]\d\d_\w+)$", re.MULTILINE)
+"""A case in the list of a suite, of which every store makes a test."""
+
+RULE = re.compile(r"^\| ([A-Z])(\d+) \|.*\|$", re.MULTILINE)
+NAMED = re.compile(r"`([a-z]\d\d_\w+)`")
+
+
+def sources() -> list[pathlib.Path]:
+    """The workspace's own .rs files."""
+    found = (path.relative_to(ROOT) for path in ROOT.rglob("*.rs"))
+    return sorted(path for path in found if "target" not in path.parts)
+
+
+def tests() -> dict[str, set[str]]:
+    """The names of the tests of each rule, such as `a08`."""
+    found = collections.defaultdict(set)
+    for path in sources():
+        text = (ROOT / path).read_text(encoding="utf-8")
+        for name in TEST.findall(text) + CASE.findall(text):
+            found[name[:3]].add(name)
+    return found
+
+
+def main() -> int:
+    page = PAGE.read_text(encoding="utf-8")
+    rules = [(letter + number, f"{letter.lower()}{int(number):02}") for letter, number in RULE.findall(page)]
+    if not rules:
+        print(f"{PAGE}: no rules found", file=sys.stderr)
+        return 1
+    found = tests()
+    for rule, prefix in rules:
+        print(f"{rule:<4}{len(found[prefix]):>4} tests")
+    errors = [f"{rule} has no test: none is named {prefix}_…" for rule, prefix in rules if not found[prefix]]
+    known = set().union(*found.values())
+    missing = dict.fromkeys(name for name in NAMED.findall(page) if name not in known)
+    errors += [f"{PAGE.name} names {name}, which is no test" for name in missing]
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
