@@ -7,7 +7,7 @@ use aplomb::store::MemoryRecords;
 use aplomb::testing::TestClock;
 use aplomb::testing::model::{Deviation, Network, Request, Span, Step, follows_the_model};
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{TestError, TestRunner};
 
 const CLIENTS: usize = 3;
 
@@ -60,19 +60,42 @@ fn span() -> impl Strategy<Value = Span> {
     ]
 }
 
-/// Panics with the shortest script that goes wrong, and how it went.
+/// Panics with a short script that goes wrong, and how it went.
 fn check(
     cases: u32,
-    play: &impl AsyncFn(&[Step]) -> Result<(), Deviation>,
     runtime: &tokio::runtime::Runtime,
+    play: &impl AsyncFn(&[Step]) -> Result<(), Deviation>,
 ) {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    let play = |script: &[Step]| runtime.block_on(play(script));
     let checked = TestRunner::new(config).run(&scripts(), |script| {
-        runtime.block_on(play(&script)).map_err(|deviation| TestCaseError::fail(deviation.to_string()))
+        play(&script).map_err(|deviation| TestCaseError::fail(deviation.to_string()))
     });
-    if let Err(failure) = checked {
-        panic!("{failure}");
+    match checked {
+        Ok(()) => {}
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+        Err(TestError::Fail(reason, script)) => {
+            let script = shortened(script, |script| play(script).is_err());
+            let deviation = play(&script).err().map_or_else(|| reason.to_string(), |why| why.to_string());
+            panic!("{deviation}\n{script:?}");
+        }
     }
+}
+
+/// Without the steps that it can do without. Proptest tries to drop each before it has made the others
+/// simple, and not again.
+fn shortened(mut script: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
+    let mut index = 0;
+    while index < script.len() {
+        let mut shorter = script.clone();
+        shorter.remove(index);
+        if fails(&shorter) {
+            (script, index) = (shorter, 0);
+        } else {
+            index += 1;
+        }
+    }
+    script
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -86,7 +109,7 @@ fn records_in_memory_follow_the_model() {
         let fresh = async || Arc::new(MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone())));
         follows_the_model(fresh, &clock, script).await
     };
-    check(4_000, &play, &runtime());
+    check(4_000, &runtime(), &play);
 }
 
 #[cfg(feature = "redis")]
@@ -110,5 +133,5 @@ fn records_on_redis_follow_the_model() {
         };
         follows_the_model(fresh, &server, script).await
     };
-    check(300, &play, &runtime);
+    check(300, &runtime, &play);
 }
