@@ -45,6 +45,7 @@ macro_rules! idempotency_store_suite {
             a21_a_response_without_its_body_comes_back_so
             a22_an_answer_lives_as_long_as_it_should
             a22_an_unknown_record_ends
+            a22_a_run_that_was_forgotten_is_not_written_off
         }
     };
 }
@@ -413,5 +414,17 @@ pub async fn a22_an_unknown_record_ends(store: Arc<impl IdempotencyStore>, time:
     time.elapse((LEASE + TTL).saturating_sub(LEASE / 4)).await;
     assert_eq!(retry(&store).await, Begun::Unknown);
     time.elapse(LEASE / 4).await;
+    assert_eq!(retry(&store).await, Begun::Started);
+}
+
+/// A run that nobody renewed, and whose record has ended, leaves nothing behind.
+pub async fn a22_a_run_that_was_forgotten_is_not_written_off(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    let first = begin();
+    start(&store, &first).await;
+    time.elapse(LEASE + TTL).await;
+    assert!(!write_off(&store, &first).await);
     assert_eq!(retry(&store).await, Begun::Started);
 }

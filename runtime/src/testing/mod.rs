@@ -23,6 +23,9 @@
 //! # fn main() {}
 //! ```
 //!
+//! What no single rule shows, it proves by [following the model](model::follows_the_model): many
+//! clients on few keys, and whatever can happen to them.
+//!
 //! With the feature `redis` there are also `RedisServer`, a Redis server of the test's own that can be
 //! paused, killed and started again, and `Proxy`, a connection to it that delays, loses and breaks.
 
@@ -30,6 +33,7 @@ mod clock;
 mod faults;
 pub mod idempotency;
 pub mod limits;
+pub mod model;
 #[cfg(feature = "redis")]
 mod proxy;
 #[cfg(feature = "redis")]

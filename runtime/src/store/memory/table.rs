@@ -156,9 +156,12 @@ impl Table {
     }
 
     pub(super) fn write_off(&mut self, lease: Lease, ttl: Duration, now: Timestamp) -> bool {
-        let running =
-            |record: &&Record| record.token == lease.token && matches!(record.state, State::Running { .. });
-        let Some(record) = self.records.get(&lease.key).filter(running) else { return false };
+        let Some(record) = self.records.get(&lease.key).filter(|record| !record.is_expired(now)) else {
+            return false;
+        };
+        if record.token != lease.token || !matches!(record.state, State::Running { .. }) {
+            return false;
+        }
         let state = State::Unknown { until: now.after(ttl) };
         let record = Record::new(record.fingerprint, record.token, state);
         self.put(lease.key, record);

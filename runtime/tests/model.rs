@@ -1,0 +1,137 @@
+//! Many clients on few keys, whatever happens: every store of records answers as the model does.
+
+use std::sync::Arc;
+
+use aplomb::policies::idempotency::OnCrash;
+use aplomb::store::MemoryRecords;
+use aplomb::testing::TestClock;
+use aplomb::testing::model::{Deviation, Network, Request, Span, Step, follows_the_model};
+use proptest::prelude::*;
+use proptest::test_runner::{TestError, TestRunner};
+
+const CLIENTS: usize = 3;
+
+fn scripts() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..48)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => begin(),
+        3 => (0..CLIENTS).prop_map(|client| Step::Again { client }),
+        3 => (0..CLIENTS).prop_map(|client| Step::Heartbeat { client }),
+        4 => (0..CLIENTS).prop_map(|client| Step::Complete { client }),
+        1 => (0..CLIENTS).prop_map(|client| Step::Fail { client }),
+        4 => (0..CLIENTS).prop_map(|client| Step::Abort { client }),
+        2 => (0..CLIENTS).prop_map(|client| Step::WriteOff { client }),
+        2 => (key(), any::<bool>()).prop_map(|(key, done)| Step::Resolve { key, done }),
+        5 => span().prop_map(Step::Elapse),
+        1 => (0..4 * CLIENTS).prop_map(|client| Step::Kill { client }),
+        1 => Just(Step::Lose),
+    ]
+}
+
+fn begin() -> impl Strategy<Value = Step> {
+    let network =
+        prop_oneof![6 => Just(Network::Fine), 2 => Just(Network::LosesReply), 1 => Just(Network::Delays)];
+    (0..CLIENTS, request(), network).prop_map(|(client, request, network)| Step::Begin {
+        client,
+        request,
+        network,
+    })
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let body = prop_oneof![6 => Just(0), 1 => Just(1)];
+    let on_crash = prop_oneof![2 => Just(OnCrash::Unknown), 1 => Just(OnCrash::Rerun)];
+    (key(), body, on_crash).prop_map(|(key, body, on_crash)| Request { key, body, on_crash })
+}
+
+fn key() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => Just(0), 1 => Just(1)]
+}
+
+fn span() -> impl Strategy<Value = Span> {
+    prop_oneof![
+        4 => Just(Span::Short),
+        4 => Just(Span::Lapse),
+        2 => Just(Span::Half),
+        1 => Just(Span::Expiry),
+    ]
+}
+
+/// Panics with a short script that goes wrong, and how it went.
+fn check(
+    cases: u32,
+    runtime: &tokio::runtime::Runtime,
+    play: &impl AsyncFn(&[Step]) -> Result<(), Deviation>,
+) {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    let play = |script: &[Step]| runtime.block_on(play(script));
+    let checked = TestRunner::new(config).run(&scripts(), |script| {
+        play(&script).map_err(|deviation| TestCaseError::fail(deviation.to_string()))
+    });
+    match checked {
+        Ok(()) => {}
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+        Err(TestError::Fail(reason, script)) => {
+            let script = shortened(script, |script| play(script).is_err());
+            let deviation = play(&script).err().map_or_else(|| reason.to_string(), |why| why.to_string());
+            panic!("{deviation}\n{script:?}");
+        }
+    }
+}
+
+/// Without the steps that it can do without. Proptest tries to drop each before it has made the others
+/// simple, and not again.
+fn shortened(mut script: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
+    let mut index = 0;
+    while index < script.len() {
+        let mut shorter = script.clone();
+        shorter.remove(index);
+        if fails(&shorter) {
+            (script, index) = (shorter, 0);
+        } else {
+            index += 1;
+        }
+    }
+    script
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Runtime::new().expect("a runtime")
+}
+
+#[test]
+fn records_in_memory_follow_the_model() {
+    let play = async |script: &[Step]| {
+        let clock = TestClock::new();
+        let fresh = async || Arc::new(MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone())));
+        follows_the_model(fresh, &clock, script).await
+    };
+    check(4_000, &runtime(), &play);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn records_on_redis_follow_the_model() {
+    use core::time::Duration;
+
+    use aplomb::Secret;
+    use aplomb::store::{RedisConfig, RedisStore};
+    use aplomb::testing::RedisServer;
+
+    let (runtime, server) = (runtime(), RedisServer::start());
+    let config = RedisConfig::new(&server.url()).expect("a valid URL").with_timeout(Duration::from_secs(10));
+    let secret = Secret::new([7; 32]).expect("long enough");
+    let store = runtime.block_on(RedisStore::connect(&config, "test", &secret)).expect("a good server");
+    let store = Arc::new(store);
+    let play = async |script: &[Step]| {
+        let fresh = async || {
+            server.flush_all();
+            Arc::clone(&store)
+        };
+        follows_the_model(fresh, &server, script).await
+    };
+    check(300, &runtime, &play);
+}
