@@ -13,6 +13,8 @@ mod expand;
 mod grammar;
 mod parse;
 mod policies;
+#[cfg(test)]
+mod robustness;
 mod routes;
 mod spec;
 mod suggest;

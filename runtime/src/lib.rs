@@ -29,6 +29,9 @@
 //! surprises, what a client sees. Errors are [`problem`] documents; where promises are kept is a
 //! [`store`]; [`testing`] has what tests need.
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod __fuzz;
 mod api;
 pub mod auth;
 pub mod clock;

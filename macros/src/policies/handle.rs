@@ -1,5 +1,6 @@
 //! `handle = name`: the name of the generated type, where the function's own is taken.
 
+use quote::ToTokens;
 use syn::Ident;
 
 use super::Policy;
@@ -24,12 +25,17 @@ impl Policy for Handle {
         let example = "handle = create_user_endpoint";
         let Some(value) = argument.value(example, sink) else { return };
         match &value.kind {
-            Kind::Name(name) => self.name = Some(name.clone()),
+            Kind::Name(name) if is_identifier(name) => self.name = Some(name.clone()),
             _ => {
-                argument.wrong::<()>(value, "a name without quotes", example, sink);
+                argument.wrong::<()>(value, "a name without quotes that is no keyword", example, sink);
             }
         }
     }
+}
+
+/// Whether a type can have the name: a keyword is a word of the attribute, and no name.
+fn is_identifier(name: &Ident) -> bool {
+    syn::parse2::<Ident>(name.to_token_stream()).is_ok()
 }
 
 #[cfg(test)]
@@ -47,5 +53,8 @@ mod tests {
     fn only_a_name_is_taken() {
         assert_eq!(mistakes("get = \"/a\", handle = \"g\"").len(), 1);
         assert_eq!(mistakes("get = \"/a\", handle").len(), 1);
+        assert_eq!(mistakes("get = \"/a\", handle = async").len(), 1);
+        assert_eq!(mistakes("get = \"/a\", handle = _").len(), 1);
+        assert!(mistakes("get = \"/a\", handle = r#async").is_empty());
     }
 }

@@ -3,133 +3,287 @@
 //! Members are sorted, white space is dropped, escapes are decoded; numbers stay as written, so
 //! that 9007199254740993 and 9007199254740992 differ. A text with duplicate members, or that is not
 //! JSON, has no such form and is compared as it is.
+//!
+//! The form of a string is `s`, its length, a colon and its decoded bytes; of a number or literal
+//! its length, a colon and what is written; of an array its values' forms between brackets; of an
+//! object its members between braces, each a length, a colon, the name and the value's form.
+//! Fingerprints that are kept hash it: it stays as it is, or their version changes.
+//!
+//! One pass reads the text (RFC 8259) and writes the form. What JSON is, is decided here and not by
+//! `serde_json`, as its features, which any crate of a program may switch on, change what it reads.
 
+use core::ops::Range;
 use std::borrow::Cow;
-
-use serde::de::IgnoredAny;
 
 /// The canonical form; `None` where there is none.
 pub(crate) fn canonical(text: &[u8]) -> Option<Vec<u8>> {
-    // The scanner below trusts its input: whether it is JSON is decided by a JSON parser.
-    serde_json::from_slice::<IgnoredAny>(text).ok()?;
-    let mut scanner = Scanner { rest: text };
-    let mut out = Vec::with_capacity(text.len());
-    scanner.value(&mut out, MAX_DEPTH)?;
-    Some(out)
+    let mut reader = Reader { text: core::str::from_utf8(text).ok()?.as_bytes(), at: 0 };
+    // Sorting copies members behind the form, so that there is room for two.
+    let bytes = Vec::with_capacity(2 * text.len());
+    let mut form = Form { bytes, members: Vec::with_capacity(16), open: Vec::with_capacity(8) };
+    while form.begin(&mut reader)? || form.go_on(&mut reader)? {}
+    // Only white space may follow.
+    reader.peek().is_none().then_some(form.bytes)
 }
 
 /// Deeper texts are compared as they are, as `serde_json` would not read them either.
 const MAX_DEPTH: usize = 128;
 
-struct Scanner<'a> {
-    rest: &'a [u8],
+/// The form of what was read so far.
+struct Form {
+    bytes: Vec<u8>,
+    /// Those of all open objects, the innermost object's last.
+    members: Vec<Member>,
+    /// The arrays and objects that have not ended, the innermost last.
+    open: Vec<Open>,
 }
 
-impl<'a> Scanner<'a> {
-    fn value(&mut self, out: &mut Vec<u8>, depth: usize) -> Option<()> {
-        match self.next_byte()? {
-            b'{' => self.object(out, depth.checked_sub(1)?),
-            b'[' => self.array(out, depth.checked_sub(1)?),
+/// Where a member stands in the form.
+struct Member {
+    name: Range<usize>,
+    /// Its end is known when the next member begins.
+    whole: Range<usize>,
+}
+
+/// An array or object that has not ended.
+struct Open {
+    /// What ends it.
+    end: u8,
+    /// Its first member.
+    first: usize,
+    /// Whether each member so far comes after the one before it.
+    sorted: bool,
+}
+
+impl Form {
+    /// Takes a value, or where it begins; whether a value inside of it follows.
+    fn begin(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
+        match reader.peek()? {
+            b'{' => return self.open(reader, b'}'),
+            b'[' => return self.open(reader, b']'),
             b'"' => {
-                let text = self.string()?;
-                out.push(b's');
-                sized(out, text.as_bytes());
-                Some(())
+                self.bytes.push(b's');
+                self.string(reader)?;
             }
-            _ => {
-                sized(out, self.lexeme());
-                Some(())
-            }
+            b't' => sized(&mut self.bytes, reader.literal(b"true")?),
+            b'f' => sized(&mut self.bytes, reader.literal(b"false")?),
+            b'n' => sized(&mut self.bytes, reader.literal(b"null")?),
+            _ => sized(&mut self.bytes, reader.number()?),
         }
+        Some(false)
     }
 
-    fn object(&mut self, out: &mut Vec<u8>, depth: usize) -> Option<()> {
-        self.skip(1);
-        let mut members = Vec::new();
-        while self.next_byte()? != b'}' {
-            let name = self.string()?;
-            self.next_byte()?;
-            self.skip(1);
-            let mut value = Vec::new();
-            self.value(&mut value, depth)?;
-            members.push((name, value));
-            self.comma()?;
-        }
-        self.skip(1);
-        members.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
-        if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+    fn open(&mut self, reader: &mut Reader<'_>, end: u8) -> Option<bool> {
+        if self.open.len() == MAX_DEPTH {
             return None;
         }
-        out.push(b'{');
-        for (name, value) in members {
-            sized(out, name.as_bytes());
-            out.extend_from_slice(&value);
+        self.bytes.push(reader.byte()?);
+        self.open.push(Open { end, first: self.members.len(), sorted: true });
+        if reader.peek()? == end {
+            return Some(false);
         }
-        out.push(b'}');
+        self.next(reader, end)
+    }
+
+    /// After a value: ends what ends there; whether another value follows.
+    fn go_on(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
+        while let Some(&Open { end, .. }) = self.open.last() {
+            reader.peek()?;
+            match reader.byte()? {
+                b',' => return self.next(reader, end),
+                byte if byte == end => self.close()?,
+                _ => return None,
+            }
+        }
+        Some(false)
+    }
+
+    /// Takes what stands before a value: in an object, a name.
+    fn next(&mut self, reader: &mut Reader<'_>, end: u8) -> Option<bool> {
+        if end == b'}' {
+            reader.peek()?;
+            self.name(reader)?;
+        }
+        Some(true)
+    }
+
+    fn name(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        let start = self.bytes.len();
+        let name = self.string(reader)?;
+        reader.peek()?;
+        reader.literal(b":")?;
+        let open = self.open.last_mut()?;
+        if let Some(before) = self.members[open.first..].last_mut() {
+            before.whole.end = start;
+            open.sorted &= self.bytes[before.name.clone()] < self.bytes[name.clone()];
+        }
+        self.members.push(Member { name, whole: start..start });
         Some(())
     }
 
-    fn array(&mut self, out: &mut Vec<u8>, depth: usize) -> Option<()> {
-        self.skip(1);
-        out.push(b'[');
-        while self.next_byte()? != b']' {
-            self.value(out, depth)?;
-            self.comma()?;
+    /// Takes a string; where it stands, decoded.
+    fn string(&mut self, reader: &mut Reader<'_>) -> Option<Range<usize>> {
+        let string = reader.string()?;
+        sized(&mut self.bytes, &string);
+        Some(self.bytes.len() - string.len()..self.bytes.len())
+    }
+
+    fn close(&mut self) -> Option<()> {
+        let open = self.open.pop()?;
+        if !open.sorted {
+            self.sort(open.first)?;
         }
-        self.skip(1);
-        out.push(b']');
+        self.members.truncate(open.first);
+        self.bytes.push(open.end);
         Some(())
     }
 
-    /// A string, decoded. `None` for one that is no text, such as a lone surrogate.
-    fn string(&mut self) -> Option<Cow<'a, str>> {
-        let mut end = 1;
-        while *self.rest.get(end)? != b'"' {
-            end += if self.rest[end] == b'\\' { 2 } else { 1 };
+    /// Sorts the members from this one on. `None` if two have one name.
+    fn sort(&mut self, first: usize) -> Option<()> {
+        let Self { bytes, members, .. } = self;
+        let (members, end) = (&mut members[first..], bytes.len());
+        let start = members.first()?.whole.start;
+        members.last_mut()?.whole.end = end;
+        let name = |member: &Member| &bytes[member.name.clone()];
+        members.sort_unstable_by(|left, right| name(left).cmp(name(right)));
+        if members.windows(2).any(|pair| name(&pair[0]) == name(&pair[1])) {
+            return None;
         }
-        let quoted = self.rest.get(..=end)?;
-        self.skip(end + 1);
-        let plain = quoted.get(1..end)?;
-        if plain.contains(&b'\\') {
-            serde_json::from_slice(quoted).ok().map(Cow::Owned)
-        } else {
-            core::str::from_utf8(plain).ok().map(Cow::Borrowed)
+        for member in &*members {
+            bytes.extend_from_within(member.whole.clone());
         }
-    }
-
-    /// A number or a literal.
-    fn lexeme(&mut self) -> &'a [u8] {
-        let ends = |byte: &u8| byte.is_ascii_whitespace() || b",]}".contains(byte);
-        let length = self.rest.iter().position(ends).unwrap_or(self.rest.len());
-        let (lexeme, rest) = self.rest.split_at(length);
-        self.rest = rest;
-        lexeme
-    }
-
-    fn comma(&mut self) -> Option<()> {
-        if self.next_byte()? == b',' {
-            self.skip(1);
-        }
+        bytes.copy_within(end.., start);
+        bytes.truncate(end);
         Some(())
     }
+}
 
+/// Takes JSON's tokens from a text in UTF-8.
+struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
     /// The next byte that is no white space, not yet taken.
-    fn next_byte(&mut self) -> Option<u8> {
-        let space = self.rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
-        self.skip(space);
-        self.rest.first().copied()
+    fn peek(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(self.at) {
+            self.at += 1;
+        }
+        self.text.get(self.at).copied()
     }
 
-    fn skip(&mut self, count: usize) {
-        self.rest = &self.rest[count.min(self.rest.len())..];
+    fn byte(&mut self) -> Option<u8> {
+        let byte = self.text.get(self.at).copied()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn literal(&mut self, literal: &'static [u8]) -> Option<&'static [u8]> {
+        let follows = self.text[self.at..].starts_with(literal);
+        self.at += if follows { literal.len() } else { 0 };
+        follows.then_some(literal)
+    }
+
+    fn number(&mut self) -> Option<&'a [u8]> {
+        let start = self.at;
+        self.literal(b"-");
+        if self.literal(b"0").is_none() {
+            self.digits()?;
+        }
+        if self.literal(b".").is_some() {
+            self.digits()?;
+        }
+        if self.literal(b"e").or_else(|| self.literal(b"E")).is_some() {
+            self.literal(b"+").or_else(|| self.literal(b"-"));
+            self.digits()?;
+        }
+        Some(&self.text[start..self.at])
+    }
+
+    /// Takes one digit or more.
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.text.get(self.at) {
+            self.at += 1;
+        }
+        (self.at > start).then_some(())
+    }
+
+    /// A string, decoded.
+    fn string(&mut self) -> Option<Cow<'a, [u8]>> {
+        self.literal(b"\"")?;
+        let plain = self.plain();
+        if self.literal(b"\"").is_some() {
+            return Some(Cow::Borrowed(plain));
+        }
+        self.escaped(plain.to_vec()).map(Cow::Owned)
+    }
+
+    /// The rest of a string, behind what is decoded.
+    fn escaped(&mut self, mut decoded: Vec<u8>) -> Option<Vec<u8>> {
+        while self.literal(b"\"").is_none() {
+            self.literal(b"\\")?;
+            decoded.extend_from_slice(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
+            decoded.extend_from_slice(self.plain());
+        }
+        Some(decoded)
+    }
+
+    /// What stands in a string before its end, an escape, or a control character.
+    fn plain(&mut self) -> &'a [u8] {
+        let rest = &self.text[self.at..];
+        let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+        let plain = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+        self.at += plain.len();
+        plain
+    }
+
+    fn escape(&mut self) -> Option<char> {
+        Some(match self.byte()? {
+            byte @ (b'"' | b'\\' | b'/') => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.code_point(),
+            _ => return None,
+        })
+    }
+
+    /// One code unit of UTF-16, or the two of a surrogate pair. `None` for half a pair.
+    fn code_point(&mut self) -> Option<char> {
+        let first = self.code_unit()?;
+        if let Some(single) = char::from_u32(u32::from(first)) {
+            return Some(single);
+        }
+        self.literal(b"\\u")?;
+        let second = self.code_unit()?;
+        char::decode_utf16([first, second]).next()?.ok()
+    }
+
+    fn code_unit(&mut self) -> Option<u16> {
+        let digits = self.text.get(self.at..self.at + 4)?;
+        self.at += 4;
+        let digit = |byte: &u8| char::from(*byte).to_digit(16);
+        let unit = digits.iter().try_fold(0, |unit, byte| Some(unit << 4 | digit(byte)?))?;
+        u16::try_from(unit).ok()
     }
 }
 
 /// Bytes with their length in front, so that no two lists of them read alike.
 fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(bytes.len().to_string().as_bytes());
+    decimal(out, bytes.len());
     out.push(b':');
     out.extend_from_slice(bytes);
+}
+
+fn decimal(out: &mut Vec<u8>, number: usize) {
+    if number > 9 {
+        decimal(out, number / 10);
+    }
+    out.push(b"0123456789"[number % 10]);
 }
 
 #[cfg(test)]
@@ -169,6 +323,34 @@ mod tests {
         }
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(canonical(deep.as_bytes()), None);
+    }
+
+    /// What stored fingerprints were made of: a change here needs a new version of them.
+    #[test]
+    fn a07_the_form_stays_as_it_is() {
+        let forms = [
+            ("null", "4:null"),
+            ("-0.50E+7", "8:-0.50E+7"),
+            (r#""a\u00e9\ud83d\ude00\n""#, "s8:a\u{e9}\u{1f600}\n"),
+            (r#""""#, "s0:"),
+            (" [ ] ", "[]"),
+            ("{}", "{}"),
+            ("[1,[true,\t\"x\"],{}]", "[1:1[4:trues1:x]{}]"),
+            (r#"{"b":{"d":1,"c":[2]},"":0,"a":"x"}"#, "{0:1:01:as1:x1:b{1:c[1:2]1:d1:1}}"),
+            (r#"{"twelve bytes":false,"\u0061":-1}"#, "{1:a2:-112:twelve bytes5:false}"),
+        ];
+        for (text, form) in forms {
+            assert_eq!(canonical(text.as_bytes()).as_deref(), Some(form.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a06_a_text_is_read_to_a_depth_of_128() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let nested = |depth| format!("{}0{}", open.repeat(depth), close.repeat(depth));
+            assert!(canonical(nested(128).as_bytes()).is_some());
+            assert_eq!(canonical(nested(129).as_bytes()), None);
+        }
     }
 
     fn json() -> impl Strategy<Value = Value> {

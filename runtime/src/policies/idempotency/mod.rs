@@ -52,10 +52,14 @@ mod spec;
 pub(crate) mod stage;
 mod store;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use canonical::canonical;
 pub(crate) use decide::{Running, running};
 pub(crate) use heart::Heart;
 pub(crate) use identity::Identities;
 pub use kept::Kept;
+#[cfg(any(test, fuzzing))]
+pub(crate) use key::{IDEMPOTENCY_KEY, key_of};
 pub use operation::Operation;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
 pub use store::{

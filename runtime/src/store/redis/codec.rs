@@ -31,7 +31,7 @@ pub(super) fn running(begin: &Begin) -> Vec<u8> {
 }
 
 /// The record of a run that has ended.
-pub(super) fn ended(complete: &Complete) -> Vec<u8> {
+pub(crate) fn ended(complete: &Complete) -> Vec<u8> {
     let state = if matches!(complete.outcome, Outcome::Response(_)) { b'D' } else { b'U' };
     let mut record = head(state, complete.lease.token, &complete.fingerprint, OnCrash::Unknown, complete.ttl);
     if let Outcome::Response(kept) = &complete.outcome {
@@ -57,7 +57,7 @@ pub(super) fn answer(kept: &Kept) -> Vec<u8> {
 }
 
 /// The answer of a record that is done.
-pub(super) fn kept(record: Vec<u8>) -> Option<Kept> {
+pub(crate) fn kept(record: Vec<u8>) -> Option<Kept> {
     let mut rest = Bytes::from(record);
     rest.try_get_u8().ok().filter(|format| *format == FORMAT)?;
     rest.try_get_u8().ok().filter(|state| *state == b'D')?;

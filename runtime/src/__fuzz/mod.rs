@@ -1,0 +1,198 @@
+//! What the fuzz targets in `fuzz/` do with their bytes, and the test that replays what they found.
+//!
+//! Only in tests and under `cfg(fuzzing)`. Not for use by hand; may change with any release.
+
+mod json;
+
+use http::{HeaderMap, HeaderValue};
+
+use self::json::{Style, Value};
+use crate::policies::idempotency::{IDEMPOTENCY_KEY, canonical, key_of};
+
+/// Lines are `Idempotency-Key` fields: a key that is read has one form that reads back.
+pub fn idempotency_key(data: &[u8]) {
+    let lines: Vec<_> = data.split(|byte| *byte == b'\n').take(3).collect();
+    match key(&lines) {
+        Some(Ok(key)) => {
+            assert_eq!(lines.len(), 1, "two fields are no key");
+            assert_key(&key);
+        }
+        Some(Err(code)) => {
+            assert_eq!(code, "IDEMPOTENCY_KEY_INVALID");
+            assert!(lines.len() > 1 || !is_bare(lines[0]), "a bare key is refused");
+        }
+        None => {}
+    }
+}
+
+/// The key of these fields or the code of the refusal; `None` if they are no field values.
+fn key(fields: &[&[u8]]) -> Option<Result<String, &'static str>> {
+    let mut headers = HeaderMap::new();
+    for field in fields {
+        headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(field).ok()?);
+    }
+    key_of(&headers).map_err(|problem| problem.code()).transpose()
+}
+
+fn assert_key(read: &str) {
+    assert!((1..=255).contains(&read.len()) && read.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+    let quoted = format!("\"{}\"", read.replace('\\', r"\\").replace('"', "\\\""));
+    assert_eq!(key(&[quoted.as_bytes()]), Some(Ok(read.to_owned())), "quoted");
+    if is_bare(read.as_bytes()) {
+        assert_eq!(key(&[read.as_bytes()]), Some(Ok(read.to_owned())), "bare");
+    }
+}
+
+fn is_bare(field: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._~:+/=-".contains(byte);
+    (1..=255).contains(&field.len()) && field.iter().all(allowed)
+}
+
+/// A text up to the first byte 255, and how to write its value anew: the canonical form is as the
+/// naive reading has it, reads back as the value, and is that of the value written anew.
+pub fn json(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == 255);
+    let (text, style) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let value = Value::of_text(text);
+    let form = canonical(text);
+    assert_eq!(form, value.as_ref().map(Value::form));
+    let Some(value) = value else { return };
+    let anew = value.text(&mut Style::new(style));
+    assert_eq!(canonical(anew.as_bytes()), form, "written anew: {anew:?}");
+    assert_eq!(form.and_then(|form| Value::of_form(&form)), Some(value), "another value has the form");
+}
+
+#[cfg(feature = "redis")]
+pub use self::record::record;
+
+#[cfg(feature = "redis")]
+mod record {
+    use core::time::Duration;
+
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+    use crate::policies::idempotency::{Complete, Fingerprint, Kept, Lease, Outcome, RecordKey, Token};
+    use crate::store::redis::codec;
+
+    const HEAD: usize = 60;
+
+    /// The bytes as a record, as what follows its head, and as what an answer is made of: what is
+    /// read or made is written and reads back.
+    pub fn record(data: &[u8]) {
+        let made = answer(data);
+        let head = written(made.clone().unwrap_or_else(|| {
+            Kept::restored(StatusCode::OK, HeaderMap::new(), None).expect("no field is one never kept")
+        }));
+        let behind_a_head = codec::kept([&head[..HEAD], data].concat());
+        for kept in [codec::kept(data.to_vec()), behind_a_head, made].into_iter().flatten() {
+            assert_eq!(codec::kept(written(kept.clone())), Some(kept));
+        }
+    }
+
+    fn written(kept: Kept) -> Vec<u8> {
+        let lease = Lease { key: RecordKey::new([1; 16], [2; 16]), token: Token::from_u128(3) };
+        let (fingerprint, ttl) = (Fingerprint::new(1, [4; 32]), Duration::from_hours(24));
+        codec::ended(&Complete::new(lease, fingerprint, Outcome::Response(kept), ttl))
+    }
+
+    /// Status, whether there is a body, and lines: the body, then fields.
+    fn answer(data: &[u8]) -> Option<Kept> {
+        let ([high, low, flag], lines) = data.split_first_chunk()?;
+        let status = StatusCode::from_u16(u16::from_be_bytes([*high, *low])).ok()?;
+        let mut lines = lines.split(|byte| *byte == b'\n');
+        let body = lines.next().filter(|_| flag & 1 == 1).map(Bytes::copy_from_slice);
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let (name, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
+            headers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(&value[1..]).ok()?);
+        }
+        Kept::restored(status, headers, body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Runs a target on each file of its corpus.
+    fn replay(name: &str, target: fn(&[u8])) {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
+        let files: Vec<_> =
+            fs::read_dir(corpus).expect("the corpus").map(|file| file.expect("a file")).collect();
+        assert!(!files.is_empty(), "the corpus is empty");
+        for file in files {
+            target(&fs::read(file.path()).expect("a file of the corpus"));
+        }
+    }
+
+    #[test]
+    fn what_fuzzing_found_holds() {
+        replay("idempotency_key", idempotency_key);
+        replay("json", json);
+        #[cfg(feature = "redis")]
+        replay("record", record);
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            "null|true|false|-?(0|[1-9][0-9]{0,12})(\\.[0-9]{1,2})?([eE][+-]?[0-9]{1,2})?"
+                .prop_map(Value::Lexeme),
+            "[ -~]{0,12}|[a-c\"\\\\/\n\u{0}é😀]{0,4}".prop_map(Value::Text),
+        ];
+        leaf.prop_recursive(5, 48, 6, |inner| {
+            let name = "[a-c]{0,3}|[ab\"\\\\\u{1}é😀]{0,2}";
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::List),
+                prop::collection::btree_map(name, inner, 0..6).prop_map(Value::Members),
+            ]
+        })
+    }
+
+    /// Puts other bytes, mostly such as mean something in JSON, in place of some.
+    fn mutated(mut text: Vec<u8>, changes: &[(prop::sample::Index, usize, Vec<u8>)]) -> Vec<u8> {
+        for (index, length, bytes) in changes {
+            let start = index.index(text.len() + 1);
+            let end = text.len().min(start + length);
+            text.splice(start..end, bytes.iter().copied());
+        }
+        text
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, usize, Vec<u8>)>> {
+        let bytes = prop_oneof![
+            8 => "[\\[\\]{}\",:\\\\ \t\n\r0-9.eE+a-fu-]{0,3}".prop_map(String::into_bytes),
+            1 => prop::collection::vec(any::<u8>(), 0..3),
+        ];
+        prop::collection::vec((any::<prop::sample::Index>(), 0..3_usize, bytes), 1..3)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn a06_forms_are_those_of_the_naive_reading(value in value(), style: [u8; 32], changes in changes()) {
+            let text = value.text(&mut Style::new(&style));
+            prop_assert_eq!(Value::of_text(text.as_bytes()), Some(value));
+            json(&[text.as_bytes(), &[255], &style].concat());
+            json(&mutated(text.into_bytes(), &changes));
+        }
+
+        #[test]
+        fn a06_forms_are_equal_where_values_are(left in value(), right in value(), style: [u8; 32]) {
+            let form = |value: &Value, style| canonical(value.text(&mut Style::new(style)).as_bytes());
+            prop_assert_eq!(form(&left, &style[..9]) == form(&right, &style[9..]), left == right);
+            prop_assert_eq!(form(&left, &style[..9]), form(&left, &style[9..]));
+        }
+
+        #[test]
+        fn a02_a_key_has_one_form_that_reads_back(data in "[a-c0-9;=,\"\\\\ \t*?()-]{0,12}(\n[a\"]{0,2})?") {
+            idempotency_key(data.as_bytes());
+        }
+    }
+}
