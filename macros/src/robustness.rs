@@ -164,7 +164,7 @@ const ATTRIBUTES: &[&str] = &[
 
 const FUNCTIONS: &[&str] = &[
     "async fn health() {}",
-    "pub async fn orders(caller: Option<Caller>, page: PageRequest<u64>) -> Page<Order> { todo!() }",
+    "pub async fn orders(caller: Option<Caller>, page: PageRequest<u64>) -> Page<Order> { loop {} }",
     "/// Charges.\n#[cfg(feature = \"payments\")] pub(crate) async fn create(State(app): State<App>, \
      Path(account): Path<Id<Account>>, Json(new): Json<New>) -> Result<Created<Payment>, Wrong> { app.charge(new).await }",
     "async fn a<'a, T: ?Sized + for<'b> F<'b>, const N: usize>(&mut self, #[cfg(x)] (a, b): (&'a T, [u8; N]), c: impl Fn(u8) -> _) \
