@@ -224,6 +224,30 @@ async fn a08_of_a_begin_that_was_asked_twice_the_late_one_starts_nothing() {
     assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
 }
 
+#[test]
+fn an_attempt_that_is_lost_with_its_runtime_gives_way_to_the_next() {
+    let server = RedisServer::start();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let first = runtime();
+    let store = first.block_on(crate::store_at(&server.url()));
+    server.kill();
+    // Until an attempt has failed, so that calls do not wait for the next.
+    first.block_on(async { while !is_unsent(&store.begin(&begin()).await) {} });
+    server.restart();
+    server.pause();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(is_unsent(&first.block_on(store.begin(&begin()))), "it begins an attempt");
+    drop(first);
+    server.resume();
+    runtime().block_on(async {
+        let started = Instant::now();
+        while store.begin(&begin()).await.is_err() {
+            assert!(started.elapsed() < Duration::from_secs(20), "the store does not come back");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+}
+
 #[tokio::test]
 async fn a_silent_connection_is_given_up() {
     let (_server, proxy, store) = bench().await;

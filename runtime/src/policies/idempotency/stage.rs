@@ -152,7 +152,7 @@ impl Settler {
 
     async fn settle(&self, answer: Answer, effects: Effects, beat: Option<Guard>) -> Answer {
         match settle(answer.origin, answer.response.status(), effects) {
-            // Its own `begin` was confirmed, so none can be late.
+            // Its own `begin` was confirmed; whether a copy can be late, the store knows.
             Settlement::Abort => self.say(Word::Abort(Duration::ZERO), answer, beat).await,
             Settlement::Unknown => {
                 tracing::warn!(record = %self.lease.key, "a run ended, and nobody knows its effect");

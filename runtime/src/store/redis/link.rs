@@ -148,7 +148,8 @@ impl Link {
             slot @ Slot::Down { .. } => self.begin_attempt(slot),
         };
         match after {
-            Some(why) if patience == Patience::None => Err(why),
+            // Looked at all the same, so that one whose task is lost gives way to the next.
+            Some(why) if patience == Patience::None => attempt.now_or_never().unwrap_or(Err(why)),
             _ => attempt.await,
         }
     }

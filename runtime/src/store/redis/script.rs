@@ -1,7 +1,6 @@
 use core::time::Duration;
 
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
-
 use tokio::time::Instant;
 
 use super::explain::explain;
