@@ -181,7 +181,7 @@ impl fmt::Debug for RecordKey {
     }
 }
 
-/// What a request is, so that another request under its key is found out: a keyed SHA-256, with
+/// What a request is, so that another request under its key is found out: a keyed BLAKE3, with
 /// the version of the rule by which it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
