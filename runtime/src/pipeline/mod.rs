@@ -9,6 +9,7 @@ mod intake;
 mod observe;
 mod order;
 mod service;
+mod uncancelled;
 
 pub(crate) use context::{Context, Mounted, Run, Shared};
 pub(crate) use intake::Intake;

@@ -14,11 +14,11 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
-use tracing::Instrument;
 
 use super::context::{Context, Mounted, Run};
 use super::intake::{Intake, Unread};
 use super::observe::RequestId;
+use super::uncancelled::Uncancelled;
 use super::{authenticate, decorate, handler};
 use crate::endpoint::Answer;
 use crate::policies::body_limit::Gauge;
@@ -67,7 +67,7 @@ struct Exchange {
     readings: Readings,
 }
 
-/// What the limits said: noted here, or by the task of a run under a key. Nothing, where they were
+/// What the limits said: noted here, or by the run under a key. Nothing, where they were
 /// asked and this instance decided alone.
 enum Readings {
     None,
@@ -89,13 +89,12 @@ impl Exchange {
             }
             Ok((context, Some(key))) => {
                 let tracker = context.shared().tracker.clone();
-                let task = tracker.spawn(self.keyed(run, intake, context, &key).in_current_span());
-                task.await.unwrap_or_else(|lost| Answer::failed(Problem::internal(lost)))
+                Uncancelled::new(&tracker, self.keyed(run, intake, context, &key)).await
             }
         }
     }
 
-    /// Everything before the handler, or before the task of a run under a key.
+    /// Everything before the handler, or before the run under a key.
     async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<String>), Problem> {
         let caller = authenticate::caller(&self.mounted, &intake.head, self.peer).await?;
         let context = Context::new(Arc::clone(&self.mounted), self.id.clone(), self.peer, caller);
@@ -163,7 +162,7 @@ impl Exchange {
         }
     }
 
-    /// Where the task notes what the limits said, unless they have spoken already.
+    /// Where the run notes what the limits said, unless they have spoken already.
     fn late_readings(&mut self) -> Option<Arc<OnceLock<Vec<Reading>>>> {
         if self.mounted.limits.is_none() || matches!(self.readings, Readings::Here(_)) {
             return None;

@@ -14,7 +14,7 @@
 //!
 //! The guide (`docs/guide/idempotency.md`) says all of it: each state, each failure, how clients should retry.
 //!
-//! The handler runs in a task of its own: a client that hangs up, or a deadline, does not cancel
+//! The handler runs to its end: a client that hangs up, or a deadline, does not cancel
 //! it, and graceful shutdown waits for it.
 //!
 //! | the handler | the record |
