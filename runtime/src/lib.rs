@@ -50,6 +50,7 @@ mod spec;
 mod start;
 pub mod store;
 pub mod testing;
+mod uniform;
 
 #[doc = include_str!("reference/api_error.md")]
 pub use aplomb_macros::ApiError;

@@ -93,8 +93,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A keyed hash over parts, each with its length in front, so that no two lists of parts read
-/// alike.
+/// A keyed hash over parts, each with its length in front (a byte, or 255 and eight more), so that no
+/// two lists of parts read alike.
 pub(crate) struct KeyedHash {
     key: [u8; 32],
     /// Parts that are not hashed yet: a short list is cheapest hashed in one go.
@@ -116,7 +116,18 @@ impl KeyedHash {
     }
 
     pub(crate) fn add(&mut self, bytes: &[u8]) {
-        self.gathered.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        match u8::try_from(bytes.len()) {
+            Ok(short) if short < u8::MAX => self.gathered.push(short),
+            _ => {
+                self.gathered.push(u8::MAX);
+                self.gathered.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+            }
+        }
+        self.add_plain(bytes);
+    }
+
+    /// Adds bytes without their length: the last of a list, or of a length that is always the same.
+    pub(crate) fn add_plain(&mut self, bytes: &[u8]) {
         if bytes.len() < LONG {
             self.gathered.extend_from_slice(bytes);
             return;
@@ -124,6 +135,17 @@ impl KeyedHash {
         let long = self.long.get_or_insert_with(|| Box::new(Hasher::new_keyed(&self.key)));
         long.update(&self.gathered).update(bytes);
         self.gathered.clear();
+    }
+
+    /// Lets a form be written behind the parts, as the last of the list; `None`, and nothing added,
+    /// if there is no such form.
+    pub(crate) fn add_form(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> Option<()> {
+        let length = self.gathered.len();
+        let written = write(&mut self.gathered);
+        if written.is_none() {
+            self.gathered.truncate(length);
+        }
+        written
     }
 
     pub(crate) fn finish(self) -> [u8; 32] {
@@ -148,6 +170,8 @@ impl KeyedHash {
 
 #[cfg(test)]
 mod tests {
+    use core::iter;
+
     use super::*;
 
     #[test]
@@ -161,10 +185,13 @@ mod tests {
     #[test]
     fn a_long_part_is_hashed_like_a_short_one() {
         let (key, long) = (Secret::random().key("test"), vec![7; LONG]);
-        let parts: [&[u8]; 4] = [b"before", &long, b"between", &long[1..]];
+        let parts: [&[u8]; 5] = [b"before", &long, b"", &long[1..255], &long[1..256]];
         let mut whole = Vec::new();
         for part in parts {
-            whole.extend((part.len() as u64).to_be_bytes());
+            match part.len() {
+                length @ 0..=254 => whole.push(u8::try_from(length).expect("it fits")),
+                length => whole.extend(iter::once(255).chain((length as u64).to_be_bytes())),
+            }
             whole.extend(part);
         }
         let hash = parts.iter().fold(key.hash(), |hash, part| hash.part(part)).finish();

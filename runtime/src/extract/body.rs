@@ -1,21 +1,48 @@
 //! Reading a request's body, with the problem that each way of failing is.
 
 use axum::body::HttpBody as Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError};
 
 use crate::policies::body_limit::Stalled;
 use crate::problem::{Problem, registry};
 
-/// Reads the whole body.
+/// Reads the whole body of a request.
 pub(crate) async fn read<B>(body: B) -> Result<Bytes, Problem>
 where
-    B: Body<Error = axum::Error>,
+    B: Body<Data = Bytes, Error = axum::Error> + Unpin,
 {
-    match body.collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) => Err(failure(&error)),
+    whole(body).await.map_err(|error| failure(&error))
+}
+
+/// All of a body. Most come in one piece, which is not copied.
+pub(crate) async fn whole<B>(mut body: B) -> Result<Bytes, axum::Error>
+where
+    B: Body<Data = Bytes, Error = axum::Error> + Unpin,
+{
+    let first = piece(&mut body).await?.unwrap_or_default();
+    if body.is_end_stream() {
+        return Ok(first);
     }
+    let mut pieces = BytesMut::from(first);
+    while let Some(next) = piece(&mut body).await? {
+        pieces.extend_from_slice(&next);
+    }
+    Ok(pieces.freeze())
+}
+
+/// The next piece of a body; `None` at its end.
+async fn piece<B>(body: &mut B) -> Result<Option<Bytes>, axum::Error>
+where
+    B: Body<Data = Bytes, Error = axum::Error> + Unpin,
+{
+    while let Some(frame) = body.frame().await {
+        // Trailers are not read.
+        if let Ok(piece) = frame?.into_data() {
+            return Ok(Some(piece));
+        }
+    }
+    Ok(None)
 }
 
 /// The problem that a failure to read is.
@@ -33,4 +60,35 @@ pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
     Problem::new(&registry::BODY_INCOMPLETE)
         .with_detail("the body ended early, or its framing is wrong")
         .with_cause(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, stream};
+    use http::HeaderMap;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    fn read(frames: Vec<Result<Frame<Bytes>, axum::Error>>) -> Result<Bytes, axum::Error> {
+        whole(StreamBody::new(stream::iter(frames))).now_or_never().expect("frames that are there")
+    }
+
+    #[test]
+    fn a_body_is_all_its_pieces() {
+        let piece = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
+        let trailers = || Ok(Frame::trailers(HeaderMap::new()));
+        assert_eq!(read(vec![]).expect("a body"), "");
+        assert_eq!(read(vec![piece("one")]).expect("a body"), "one");
+        assert_eq!(read(vec![trailers(), piece("one"), piece(""), piece("two")]).expect("a body"), "onetwo");
+        assert_eq!(read(vec![piece("one"), trailers()]).expect("a body"), "one");
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_none() {
+        let piece = || Ok(Frame::data(Bytes::from_static(b"one")));
+        let broken = || Err(axum::Error::new("gone"));
+        assert!(read(vec![broken()]).is_err() && read(vec![piece(), broken()]).is_err());
+    }
 }

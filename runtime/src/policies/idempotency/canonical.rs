@@ -15,27 +15,36 @@
 use core::ops::Range;
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 /// The canonical form; `None` where there is none.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn canonical(text: &[u8]) -> Option<Vec<u8>> {
+    let mut form = Vec::new();
+    write(text, &mut form).map(|()| form)
+}
+
+/// Writes the canonical form behind what is there; `None` where there is none.
+pub(super) fn write(text: &[u8], into: &mut Vec<u8>) -> Option<()> {
     let mut reader = Reader { text: core::str::from_utf8(text).ok()?.as_bytes(), at: 0 };
     // Sorting copies members behind the form, so that there is room for two.
-    let bytes = Vec::with_capacity(2 * text.len());
-    let mut form = Form { bytes, members: Vec::with_capacity(16), open: Vec::with_capacity(8) };
+    into.reserve(2 * text.len());
+    let mut form = Form { bytes: into, members: SmallVec::new(), open: SmallVec::new() };
     while form.begin(&mut reader)? || form.go_on(&mut reader)? {}
     // Only white space may follow.
-    reader.peek().is_none().then_some(form.bytes)
+    reader.peek().is_none().then_some(())
 }
 
 /// Deeper texts are compared as they are, as `serde_json` would not read them either.
 const MAX_DEPTH: usize = 128;
 
 /// The form of what was read so far.
-struct Form {
-    bytes: Vec<u8>,
+struct Form<'a> {
+    bytes: &'a mut Vec<u8>,
     /// Those of all open objects, the innermost object's last.
-    members: Vec<Member>,
+    members: SmallVec<[Member; 16]>,
     /// The arrays and objects that have not ended, the innermost last.
-    open: Vec<Open>,
+    open: SmallVec<[Open; 8]>,
 }
 
 /// Where a member stands in the form.
@@ -55,7 +64,7 @@ struct Open {
     sorted: bool,
 }
 
-impl Form {
+impl Form<'_> {
     /// Takes a value, or where it begins; whether a value inside of it follows.
     fn begin(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
         match reader.peek()? {
@@ -65,10 +74,10 @@ impl Form {
                 self.bytes.push(b's');
                 self.string(reader)?;
             }
-            b't' => sized(&mut self.bytes, reader.literal(b"true")?),
-            b'f' => sized(&mut self.bytes, reader.literal(b"false")?),
-            b'n' => sized(&mut self.bytes, reader.literal(b"null")?),
-            _ => sized(&mut self.bytes, reader.number()?),
+            b't' => sized(self.bytes, reader.literal(b"true")?),
+            b'f' => sized(self.bytes, reader.literal(b"false")?),
+            b'n' => sized(self.bytes, reader.literal(b"null")?),
+            _ => sized(self.bytes, reader.number()?),
         }
         Some(false)
     }
@@ -124,7 +133,7 @@ impl Form {
     /// Takes a string; where it stands, decoded.
     fn string(&mut self, reader: &mut Reader<'_>) -> Option<Range<usize>> {
         let string = reader.string()?;
-        sized(&mut self.bytes, &string);
+        sized(self.bytes, &string);
         Some(self.bytes.len() - string.len()..self.bytes.len())
     }
 
@@ -233,8 +242,7 @@ impl<'a> Reader<'a> {
     /// What stands in a string before its end, an escape, or a control character.
     fn plain(&mut self) -> &'a [u8] {
         let rest = &self.text[self.at..];
-        let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-        let plain = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+        let plain = &rest[..plain_length(rest)];
         self.at += plain.len();
         plain
     }
@@ -270,6 +278,30 @@ impl<'a> Reader<'a> {
         let unit = digits.iter().try_fold(0, |unit, byte| Some(unit << 4 | digit(byte)?))?;
         u16::try_from(unit).ok()
     }
+}
+
+/// How many bytes there are before a quote, a backslash or a control character.
+fn plain_length(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let ends = ends(u64::from_le_bytes(*word));
+        if ends != 0 {
+            return 8 * index + ends.trailing_zeros() as usize / 8;
+        }
+    }
+    let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    8 * words.len() + rest.iter().position(ends).unwrap_or(rest.len())
+}
+
+/// Of eight bytes, the first in the lowest place, those that end a plain run: the lowest bit set is the
+/// high bit of the first of them. (A borrow can set bits above it, never below.)
+const fn ends(bytes: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let (quote, backslash) = (bytes ^ (ONES * b'"' as u64), bytes ^ (ONES * b'\\' as u64));
+    let control = bytes.wrapping_sub(ONES * 0x20) & !bytes;
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (control | quote | backslash) & ONES << 7
 }
 
 /// Bytes with their length in front, so that no two lists of them read alike.
@@ -370,6 +402,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_run_ends_where_it_ends(text in prop::collection::vec(prop_oneof![Just(b'a'), Just(0x80), Just(0x7f), any::<u8>()], 0..40)) {
+            let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            let length = text.iter().position(ends).unwrap_or(text.len());
+            prop_assert_eq!(plain_length(&text), length);
+        }
+
         #[test]
         fn a06_layout_never_matters(value in json()) {
             let compact = serde_json::to_string(&value).expect("JSON");

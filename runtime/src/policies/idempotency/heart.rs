@@ -2,7 +2,6 @@
 //! runtime do not stop it. A run that takes longer than the longest is written off as UNKNOWN.
 
 use core::time::Duration;
-use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 
 use super::store::{IdempotencyStore, Lease, Token};
 use crate::store::StoreError;
+use crate::uniform::UniformMap;
 
 /// Beats for every run that is held, until it is dropped.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Heart {
 
 #[derive(Debug)]
 struct Beats {
-    held: Mutex<HashMap<Token, Beat>>,
+    held: Mutex<UniformMap<Token, Beat>>,
     stop: Notify,
     lease: Duration,
     max_run: Duration,
@@ -104,7 +104,7 @@ impl Beats {
         renewed
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<Token, Beat>> {
+    fn held(&self) -> MutexGuard<'_, UniformMap<Token, Beat>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -25,6 +24,7 @@ use super::store::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
 };
 use crate::endpoint::{Answer, Origin};
+use crate::extract::body;
 use crate::pipeline::Context;
 use crate::problem::{Effects, Problem, registry};
 use crate::store::StoreError;
@@ -289,9 +289,8 @@ async fn keep(response: Response) -> Result<(Kept, Response), Problem> {
     if body.size_hint().exact().is_none_or(|length| length > MAX_KEPT) {
         return Ok((Kept::new(&head, None), Response::from_parts(head, body)));
     }
-    match body.collect().await {
-        Ok(collected) => {
-            let bytes: Bytes = collected.to_bytes();
+    match body::whole(body).await {
+        Ok(bytes) => {
             let kept = Kept::new(&head, Some(bytes.clone()));
             Ok((kept, Response::from_parts(head, Body::from(bytes))))
         }

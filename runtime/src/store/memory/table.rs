@@ -2,7 +2,7 @@
 
 use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
 use super::records::Bounds;
 use crate::clock::Timestamp;
@@ -11,11 +11,12 @@ use crate::policies::idempotency::{
     running,
 };
 use crate::store::StoreError;
+use crate::uniform::UniformMap;
 
 #[derive(Default)]
 pub(super) struct Table {
-    records: HashMap<RecordKey, Record>,
-    markers: HashMap<Token, Timestamp>,
+    records: UniformMap<RecordKey, Record>,
+    markers: UniformMap<Token, Timestamp>,
     ends: BinaryHeap<Reverse<(Timestamp, Ending)>>,
     bytes: usize,
 }

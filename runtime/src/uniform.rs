@@ -1,0 +1,69 @@
+//! Hash tables of keys that are evenly spread already: keyed hashes, which nobody outside can aim at
+//! one place of a table, and random numbers.
+
+use core::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
+
+/// A table whose keys need no hashing.
+pub(crate) type UniformMap<K, V> = HashMap<K, V, BuildHasherDefault<UniformHasher>>;
+
+/// Folds what it is given into 64 bits.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct UniformHasher(u64);
+
+impl Hasher for UniformHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.write_u64(u64::from_ne_bytes(*word));
+        }
+        for byte in rest {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = self.0.rotate_left(5) ^ word;
+    }
+
+    fn write_usize(&mut self, length: usize) {
+        // The length of an array, which is the same for all keys of a table.
+        let _ = length;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::hash::BuildHasher;
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::policies::idempotency::{RecordKey, Token};
+
+    #[test]
+    fn keys_are_spread_as_they_are() {
+        let hash = |name: u128, caller: u128| {
+            let key = RecordKey::new(caller.to_ne_bytes(), name.to_ne_bytes());
+            BuildHasherDefault::<UniformHasher>::default().hash_one(key)
+        };
+        let names: Vec<u128> = core::iter::repeat_with(rand::random).take(10_000).collect();
+        let hashes: HashSet<u64> = names.iter().map(|name| hash(*name, 1)).collect();
+        assert_eq!(hashes.len(), names.len());
+        let callers: HashSet<u64> = names.iter().map(|caller| hash(1, *caller)).collect();
+        assert_eq!(callers.len(), names.len());
+        let low: HashSet<u64> = names.iter().map(|name| hash(*name, 1) & 0xff).collect();
+        assert_eq!(low.len(), 256);
+    }
+
+    #[test]
+    fn tokens_are_found_again() {
+        let mut table = UniformMap::default();
+        let tokens: Vec<Token> = (0..1000).map(|_| Token::random()).collect();
+        table.extend(tokens.iter().zip(0..));
+        assert!(tokens.iter().zip(0..).all(|(token, number)| table.get(token) == Some(&number)));
+    }
+}
