@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
-"""Prints what a request costs in instructions, and as a ratio to hand-written axum.
+"""Prints what a request costs in instructions, and as a ratio to hand-written axum; then what
+`idempotent` adds, by stage, in instructions and allocations, and how many bytes a record takes.
 
 Needs valgrind. Each scenario runs twice under callgrind, with a few requests and with more; the
 difference is divided by the number of requests between, and the harness (a request made,
-answered at once, and its body read) is subtracted.
+answered at once, and its body read) is subtracted. Allocations are counted in the same way, by dhat.
 """
 
+import collections
+import json
 import re
 import subprocess
 import sys
+import tempfile
 
 FEW, MORE = 100, 600
+RECORDS = 200_000
 ROWS = [
     ("GET with a path parameter, small JSON", "harness-get", "hand-get", [
         ("endpoint without policy", "bare-get"),
@@ -24,6 +29,16 @@ ROWS = [
     ]),
 ]
 
+# A stage is what its functions do, with all that they call.
+STAGES = [
+    ("key: the field read", ["idempotency::stage::key"]),
+    ("name of the record", ["identity::Identities::record"]),
+    ("fingerprint", ["identity::Identities::fingerprint"]),
+    ("begin", ["MemoryRecords as aplomb::policies::idempotency::store::IdempotencyStore>::begin"]),
+    ("complete", ["idempotency::kept::Kept::new", "idempotency::stage::Settler::say"]),
+    ("replay", ["idempotency::stage::answer"]),
+]
+
 
 def build():
     command = ["cargo", "build", "--quiet", "--release", "-p", "aplomb-benches"]
@@ -33,18 +48,76 @@ def build():
     return re.search(r'"target_directory":"([^"]+)"', metadata).group(1) + "/release/requests"
 
 
+def run(tool, out, program, *arguments):
+    command = ["valgrind", f"--tool={tool}", f"--{tool}-out-file={out}"]
+    command += ["--num-callers=100"] if tool == "dhat" else []
+    done = subprocess.run([*command, program, *map(str, arguments)], check=True, capture_output=True, text=True)
+    return done.stderr
+
+
 def total(program, scenario, count):
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, scenario, str(count)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    return int(re.search(r"Collected : (\d+)", output).group(1))
+    return int(re.search(r"Collected : (\d+)", run("callgrind", "/dev/null", program, scenario, count)).group(1))
 
 
 def cost(program, scenario):
     return (total(program, scenario, MORE) - total(program, scenario, FEW)) / (MORE - FEW)
 
 
-def main():
-    program = build()
+def instructions(path):
+    """The instructions of each function with all that it calls, and of all."""
+    names, inclusive, everything = {}, collections.Counter(), 0
+    function, called = None, None
+    for line in open(path, encoding="utf-8"):
+        if match := re.match(r"c?fn=\((\d+)\)(?: (.*))?", line):
+            name = names.setdefault(match[1], match[2])
+            if line[0] == "c":
+                called = name
+            else:
+                function = name
+        elif re.match(r"[+*\d-]", line):
+            count = int(line.split()[1])
+            # A call's line counts what is inside; a function that calls itself would count twice.
+            if called is None:
+                everything += count
+            if called is None or not called.startswith(f"{function}'"):
+                inclusive[function] += count
+            called = None
+    return inclusive, everything
+
+
+def allocations(path):
+    """The allocations below each function, and all."""
+    profile = json.load(open(path, encoding="utf-8"))
+    inclusive, everything = collections.Counter(), 0
+    for point in profile["pps"]:
+        frames = {profile["ftbl"][index] for index in point["fs"]}
+        everything += point["tbk"]
+        for frame in frames:
+            inclusive[frame] += point["tbk"]
+    return inclusive, everything
+
+
+def stage_of(inclusive, names):
+    whole = re.compile("|".join(re.escape(name) + r"(::\{\{closure\}\})?(?:$| \()" for name in names))
+    return sum(count for function, count in inclusive.items()
+               if function and "drop_in_place" not in function and whole.search(function))
+
+
+def stages(program, scenario, length):
+    """What a request costs by stage, and in all: instructions, and allocations."""
+    per_request = []
+    for tool, read in [("callgrind", instructions), ("dhat", allocations)]:
+        counted = []
+        for requests in (FEW, MORE):
+            with tempfile.NamedTemporaryFile() as out:
+                run(tool, out.name, program, scenario, requests, length)
+                inclusive, everything = read(out.name)
+                counted.append([stage_of(inclusive, names) for _, names in STAGES] + [everything])
+        per_request.append([(more - few) / (MORE - FEW) for few, more in zip(*counted)])
+    return per_request
+
+
+def print_ratios(program):
     print("| | instructions net | ratio |\n|---|---|---|")
     for title, harness, hand, others in ROWS:
         floor = cost(program, harness)
@@ -53,6 +126,42 @@ def main():
         for name, scenario in others:
             net = cost(program, scenario) - floor
             print(f"| {name} | {net / 1000:.1f} k | {net / base:.2f} |", flush=True)
+
+
+def print_stages(program):
+    lengths = [0, 1024]
+    columns = []
+    for length in lengths:
+        (limited, limited_allocations) = stages(program, "limited-post", length)
+        for scenario in ("full-post", "replay-post"):
+            (counts, allocated) = stages(program, scenario, length)
+            added = (counts[-1] - limited[-1], allocated[-1] - limited_allocations[-1])
+            if scenario == "full-post" and not all(counts[:5]):
+                sys.exit("a stage is no function of its own any more: mend STAGES")
+            columns.append(list(zip(counts[:-1], allocated[:-1])) + [added])
+    print("\n| instructions, allocations | new key, 109 B | replay, 109 B | new key, 1 KiB | replay, 1 KiB |")
+    print("|---|---|---|---|---|")
+    names = [name for name, _ in STAGES] + ["added in all"]
+    for index, name in enumerate(names):
+        cells = [f"{count / 1000:.1f} k, {round(allocated)}" if count else "" for count, allocated in
+                 (column[index] for column in columns)]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def print_memory(program):
+    grown = {}
+    for scenario in ("limited-post", "full-post"):
+        done = subprocess.run([program, scenario, str(RECORDS)], check=True, capture_output=True, text=True)
+        grown[scenario] = int(done.stdout)
+    record = (grown["full-post"] - grown["limited-post"]) / RECORDS
+    print(f"\nA record on memory takes {record:.0f} bytes, its answer's body of 125 included.")
+
+
+def main():
+    program = build()
+    print_ratios(program)
+    print_stages(program)
+    print_memory(program)
 
 
 if __name__ == "__main__":

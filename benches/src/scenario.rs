@@ -4,7 +4,9 @@ use aplomb::prelude::*;
 use axum::Router;
 use axum::body::Body;
 use axum::routing;
+use bytes::Bytes;
 use http::Request;
+use http::request::Builder;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize)]
@@ -36,7 +38,7 @@ async fn bare_get(Path(id): Path<u64>) -> Json<User> {
 }
 
 /// Reads a user, with promises.
-#[endpoint(get = "/users/{id}", version = 1, rate_limit = "10000/s", timeout = "5s")]
+#[endpoint(get = "/users/{id}", version = 1, rate_limit = "1000000/s", timeout = "5s")]
 async fn full_get(Path(id): Path<u64>) -> Json<User> {
     Json(User::new(id))
 }
@@ -48,7 +50,7 @@ async fn bare_post(Json(payment): Json<Payment>) -> Created<Payment> {
 }
 
 /// Makes a payment, limited.
-#[endpoint(post = "/payments", version = 1, not_idempotent = "nothing is kept", rate_limit = "10000/s")]
+#[endpoint(post = "/payments", version = 1, not_idempotent = "nothing is kept", rate_limit = "1000000/s")]
 async fn limited_post(Json(payment): Json<Payment>) -> Created<Payment> {
     Created::new(payment)
 }
@@ -58,7 +60,7 @@ async fn limited_post(Json(payment): Json<Payment>) -> Created<Payment> {
     post = "/payments",
     version = 1,
     idempotent,
-    rate_limit = "10000/s",
+    rate_limit = "1000000/s",
     timeout = "5s",
     body_limit = "64KiB"
 )]
@@ -101,7 +103,20 @@ const NAMES: [(&str, Scenario); 10] = [
     ("replay-post", Scenario::Replay),
 ];
 
-const PAYMENT: &str = r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250,"note":"rent for May"}"#;
+/// The body of a payment: 109 bytes, and lines that nobody reads until it has at least as many as asked for.
+pub(crate) fn payment(least: usize) -> Bytes {
+    let mut body = String::from(
+        r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250,"note":"rent for May""#,
+    );
+    let mut separator = r#","lines":["#;
+    while body.len() + 1 < least {
+        body.push_str(separator);
+        body.push_str(r#"{"article":"art_01HZQK7P3W","quantity":2,"price":625}"#);
+        separator = ",";
+    }
+    body.push_str(if separator == "," { "]}" } else { "}" });
+    Bytes::from(body)
+}
 
 impl Scenario {
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -129,7 +144,8 @@ impl Scenario {
         }
     }
 
-    pub(crate) fn request(self, number: u64) -> Request<Body> {
+    pub(crate) fn request(self, number: u64, payment: &Bytes) -> Request<Body> {
+        let post = |request, number| post(request, number, payment.clone());
         let request =
             Request::builder().header("host", "localhost").header("authorization", "Bearer sk_test_alice");
         match self {
@@ -145,9 +161,9 @@ impl Scenario {
     }
 }
 
-fn post(request: http::request::Builder, number: u64) -> http::Result<Request<Body>> {
+fn post(request: Builder, number: u64, payment: Bytes) -> http::Result<Request<Body>> {
     let request = request.method("POST").header("content-type", "application/json");
-    request.header("idempotency-key", format!("payment-{number:08}")).body(Body::from(PAYMENT))
+    request.header("idempotency-key", format!("payment-{number:08}")).body(Body::from(payment))
 }
 
 async fn open(routes: Routes<()>) -> Router {

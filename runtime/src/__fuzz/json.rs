@@ -25,14 +25,18 @@ impl Value {
 
     pub(super) fn form(&self) -> Vec<u8> {
         match self {
-            Self::Lexeme(lexeme) => sized(lexeme),
-            Self::Text(text) => [b"s".to_vec(), sized(text)].concat(),
+            Self::Lexeme(lexeme) => match LITERALS.iter().find(|(literal, _)| literal == lexeme) {
+                Some((_, form)) => vec![*form],
+                None => sized(b'n', lexeme),
+            },
+            Self::Text(text) => sized(b's', text),
             Self::List(values) => {
                 let values = values.iter().flat_map(Self::form);
                 once(b'[').chain(values).chain(once(b']')).collect()
             }
             Self::Members(members) => {
-                let members = members.iter().flat_map(|(name, value)| [sized(name), value.form()].concat());
+                let members =
+                    members.iter().flat_map(|(name, value)| [sized(b's', name), value.form()].concat());
                 once(b'{').chain(members).chain(once(b'}')).collect()
             }
         }
@@ -40,7 +44,7 @@ impl Value {
 
     /// The one value that has the form.
     pub(super) fn of_form(form: &[u8]) -> Option<Self> {
-        let mut rest = core::str::from_utf8(form).ok()?;
+        let mut rest = form;
         let value = of_form(&mut rest)?;
         rest.is_empty().then_some(value)
     }
@@ -175,40 +179,52 @@ fn text(rest: &mut &str) -> Option<String> {
     serde_json::from_str(string).ok()
 }
 
-fn sized(text: &str) -> Vec<u8> {
-    format!("{}:{text}", text.len()).into_bytes()
+const LITERALS: [(&str, u8); 3] = [("true", b't'), ("false", b'f'), ("null", b'z')];
+
+fn sized(tag: u8, text: &str) -> Vec<u8> {
+    let length = match text.len() {
+        length @ 0..255 => vec![length.to_be_bytes()[size_of::<usize>() - 1]],
+        length => [&[255], &(length as u64).to_be_bytes()[..]].concat(),
+    };
+    [&[tag], &length[..], text.as_bytes()].concat()
 }
 
-fn of_form(rest: &mut &str) -> Option<Value> {
-    let first = rest.chars().next()?;
-    if first.is_ascii_digit() {
-        return take(rest).map(Value::Lexeme);
-    }
-    *rest = &rest[first.len_utf8()..];
+fn of_form(rest: &mut &[u8]) -> Option<Value> {
+    let (first, after) = rest.split_first()?;
+    *rest = after;
     let mut values = Vec::new();
     let mut members = BTreeMap::new();
     match first {
-        's' => return take(rest).map(Value::Text),
-        '[' => {
-            while !rest.starts_with(']') {
+        b's' => return take(rest).map(Value::Text),
+        b'n' => return take(rest).map(Value::Lexeme),
+        b'[' => {
+            while !rest.starts_with(b"]") {
                 values.push(of_form(rest)?);
             }
         }
-        '{' => {
-            while !rest.starts_with('}') {
-                members.insert(take(rest)?, of_form(rest)?);
+        b'{' => {
+            while !rest.starts_with(b"}") {
+                let Value::Text(name) = of_form(rest)? else { return None };
+                members.insert(name, of_form(rest)?);
             }
         }
-        _ => return None,
+        letter => {
+            let (literal, _) = LITERALS.iter().find(|(_, form)| form == letter)?;
+            return Some(Value::Lexeme((*literal).to_owned()));
+        }
     }
     *rest = &rest[1..];
-    Some(if first == '[' { Value::List(values) } else { Value::Members(members) })
+    Some(if *first == b'[' { Value::List(values) } else { Value::Members(members) })
 }
 
 /// Takes what has its length in front.
-fn take(rest: &mut &str) -> Option<String> {
-    let (length, after) = rest.split_once(':')?;
-    let (taken, after) = after.split_at_checked(length.parse().ok()?)?;
+fn take(rest: &mut &[u8]) -> Option<String> {
+    let (length, after) = rest.split_first()?;
+    let (length, after) = match length {
+        255 => after.split_first_chunk().map(|(length, after)| (u64::from_be_bytes(*length), after))?,
+        short => (u64::from(*short), after),
+    };
+    let (taken, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
     *rest = after;
-    Some(taken.to_owned())
+    String::from_utf8(taken.to_vec()).ok()
 }

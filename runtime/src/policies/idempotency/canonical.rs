@@ -4,10 +4,11 @@
 //! that 9007199254740993 and 9007199254740992 differ. A text with duplicate members, or that is not
 //! JSON, has no such form and is compared as it is.
 //!
-//! The form of a string is `s`, its length, a colon and its decoded bytes; of a number or literal
-//! its length, a colon and what is written; of an array its values' forms between brackets; of an
-//! object its members between braces, each a length, a colon, the name and the value's form.
-//! Fingerprints that are kept hash it: it stays as it is, or their version changes.
+//! The form of a string is `s`, its length and its decoded bytes; of a number `n`, its length and what
+//! is written; `true`, `false` and `null` are `t`, `f` and `z`; of an array its values' forms between
+//! brackets; of an object its members between braces, each its name's form and its value's. A length is
+//! one byte, or 255 and eight bytes more. Fingerprints that are kept hash the form: it stays as it is, or
+//! their version changes.
 //!
 //! One pass reads the text (RFC 8259) and writes the form. What JSON is, is decided here and not by
 //! `serde_json`, as its features, which any crate of a program may switch on, change what it reads.
@@ -71,13 +72,12 @@ impl Form<'_> {
             b'{' => return self.open(reader, b'}'),
             b'[' => return self.open(reader, b']'),
             b'"' => {
-                self.bytes.push(b's');
                 self.string(reader)?;
             }
-            b't' => sized(self.bytes, reader.literal(b"true")?),
-            b'f' => sized(self.bytes, reader.literal(b"false")?),
-            b'n' => sized(self.bytes, reader.literal(b"null")?),
-            _ => sized(self.bytes, reader.number()?),
+            b't' => self.bytes.push(reader.literal(b"true").map(|()| b't')?),
+            b'f' => self.bytes.push(reader.literal(b"false").map(|()| b'f')?),
+            b'n' => self.bytes.push(reader.literal(b"null").map(|()| b'z')?),
+            _ => sized(self.bytes, b'n', reader.number()?),
         }
         Some(false)
     }
@@ -120,7 +120,7 @@ impl Form<'_> {
         let start = self.bytes.len();
         let name = self.string(reader)?;
         reader.peek()?;
-        reader.literal(b":")?;
+        reader.expect(b':')?;
         let open = self.open.last_mut()?;
         if let Some(before) = self.members[open.first..].last_mut() {
             before.whole.end = start;
@@ -133,7 +133,7 @@ impl Form<'_> {
     /// Takes a string; where it stands, decoded.
     fn string(&mut self, reader: &mut Reader<'_>) -> Option<Range<usize>> {
         let string = reader.string()?;
-        sized(self.bytes, &string);
+        sized(self.bytes, b's', &string);
         Some(self.bytes.len() - string.len()..self.bytes.len())
     }
 
@@ -188,23 +188,34 @@ impl<'a> Reader<'a> {
         Some(byte)
     }
 
-    fn literal(&mut self, literal: &'static [u8]) -> Option<&'static [u8]> {
+    /// Takes this byte, if it is the next.
+    fn takes(&mut self, byte: u8) -> bool {
+        let next = self.text.get(self.at) == Some(&byte);
+        self.at += usize::from(next);
+        next
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.takes(byte).then_some(())
+    }
+
+    fn literal(&mut self, literal: &'static [u8]) -> Option<()> {
         let follows = self.text[self.at..].starts_with(literal);
-        self.at += if follows { literal.len() } else { 0 };
-        follows.then_some(literal)
+        self.at += literal.len();
+        follows.then_some(())
     }
 
     fn number(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
-        self.literal(b"-");
-        if self.literal(b"0").is_none() {
+        self.takes(b'-');
+        if !self.takes(b'0') {
             self.digits()?;
         }
-        if self.literal(b".").is_some() {
+        if self.takes(b'.') {
             self.digits()?;
         }
-        if self.literal(b"e").or_else(|| self.literal(b"E")).is_some() {
-            self.literal(b"+").or_else(|| self.literal(b"-"));
+        if self.takes(b'e') || self.takes(b'E') {
+            let _sign = self.takes(b'+') || self.takes(b'-');
             self.digits()?;
         }
         Some(&self.text[start..self.at])
@@ -221,9 +232,9 @@ impl<'a> Reader<'a> {
 
     /// A string, decoded.
     fn string(&mut self) -> Option<Cow<'a, [u8]>> {
-        self.literal(b"\"")?;
+        self.expect(b'"')?;
         let plain = self.plain();
-        if self.literal(b"\"").is_some() {
+        if self.takes(b'"') {
             return Some(Cow::Borrowed(plain));
         }
         self.escaped(plain.to_vec()).map(Cow::Owned)
@@ -231,8 +242,8 @@ impl<'a> Reader<'a> {
 
     /// The rest of a string, behind what is decoded.
     fn escaped(&mut self, mut decoded: Vec<u8>) -> Option<Vec<u8>> {
-        while self.literal(b"\"").is_none() {
-            self.literal(b"\\")?;
+        while !self.takes(b'"') {
+            self.expect(b'\\')?;
             decoded.extend_from_slice(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
             decoded.extend_from_slice(self.plain());
         }
@@ -304,18 +315,16 @@ const fn ends(bytes: u64) -> u64 {
     (control | quote | backslash) & ONES << 7
 }
 
-/// Bytes with their length in front, so that no two lists of them read alike.
-fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
-    decimal(out, bytes.len());
-    out.push(b':');
-    out.extend_from_slice(bytes);
-}
-
-fn decimal(out: &mut Vec<u8>, number: usize) {
-    if number > 9 {
-        decimal(out, number / 10);
+/// Bytes with what they are and their length in front.
+fn sized(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    match u8::try_from(bytes.len()) {
+        Ok(length) if length < u8::MAX => out.extend_from_slice(&[tag, length]),
+        _ => {
+            out.extend_from_slice(&[tag, u8::MAX]);
+            out.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        }
     }
-    out.push(b"0123456789"[number % 10]);
+    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]
@@ -361,18 +370,28 @@ mod tests {
     #[test]
     fn a07_the_form_stays_as_it_is() {
         let forms = [
-            ("null", "4:null"),
-            ("-0.50E+7", "8:-0.50E+7"),
-            (r#""a\u00e9\ud83d\ude00\n""#, "s8:a\u{e9}\u{1f600}\n"),
-            (r#""""#, "s0:"),
+            ("null", "z"),
+            (" true", "t"),
+            ("false ", "f"),
+            ("-0.50E+7", "n\u{8}-0.50E+7"),
+            (r#""a\u00e9\ud83d\ude00\n""#, "s\u{8}a\u{e9}\u{1f600}\n"),
+            (r#""""#, "s\0"),
             (" [ ] ", "[]"),
             ("{}", "{}"),
-            ("[1,[true,\t\"x\"],{}]", "[1:1[4:trues1:x]{}]"),
-            (r#"{"b":{"d":1,"c":[2]},"":0,"a":"x"}"#, "{0:1:01:as1:x1:b{1:c[1:2]1:d1:1}}"),
-            (r#"{"twelve bytes":false,"\u0061":-1}"#, "{1:a2:-112:twelve bytes5:false}"),
+            ("[1,[true,\t\"x\"],{}]", "[n\u{1}1[ts\u{1}x]{}]"),
+            (
+                r#"{"b":{"d":1,"c":[2]},"":0,"a":"x"}"#,
+                "{s\0n\u{1}0s\u{1}as\u{1}xs\u{1}b{s\u{1}c[n\u{1}2]s\u{1}dn\u{1}1}}",
+            ),
+            (r#"{"twelve bytes":false,"\u0061":-1}"#, "{s\u{1}an\u{2}-1s\u{c}twelve bytesf}"),
         ];
         for (text, form) in forms {
             assert_eq!(canonical(text.as_bytes()).as_deref(), Some(form.as_bytes()), "{text}");
+        }
+        for (length, before) in [(254, &[b's', 254][..]), (255, &[b's', 255, 0, 0, 0, 0, 0, 0, 0, 255])] {
+            let text = "x".repeat(length);
+            let form = canonical(format!("\"{text}\"").as_bytes());
+            assert_eq!(form, Some([before, text.as_bytes()].concat()));
         }
     }
 
