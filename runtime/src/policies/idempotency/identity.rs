@@ -87,7 +87,8 @@ fn add_field(hash: &mut KeyedHash, head: &Parts, name: &str) {
 fn sorted_query(head: &Parts) -> Vec<(String, String)> {
     let query = head.uri.query().unwrap_or_default();
     let mut pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    pairs.sort_unstable();
+    // Several values of one name stay in their order, which may mean something.
+    pairs.sort_by(|(left, _), (right, _)| left.cmp(right));
     pairs
 }
 
@@ -156,6 +157,13 @@ mod tests {
         ] {
             assert_ne!(first, other);
         }
+    }
+
+    #[test]
+    fn a05_the_order_of_one_names_values_is_compared() {
+        let fingerprint = |query: &str| fingerprint(&format!("/lists?{query}"), "text/plain", "");
+        assert_eq!(fingerprint("sort=a&sort=b&page=1"), fingerprint("page=1&sort=a&sort=b"));
+        assert_ne!(fingerprint("sort=a&sort=b"), fingerprint("sort=b&sort=a"));
     }
 
     #[test]
