@@ -25,8 +25,7 @@ impl Kept {
         }
     }
 
-    /// What a store gives back, as it was; `None` if it has a field that is never kept.
-    #[cfg(feature = "redis")]
+    /// An answer that was kept before; `None` if it has a field that is never kept.
     pub(crate) fn restored(status: StatusCode, headers: HeaderMap, body: Option<Bytes>) -> Option<Self> {
         headers.keys().all(is_kept).then_some(Self { status, headers, body })
     }

@@ -43,6 +43,7 @@
 
 mod canonical;
 mod decide;
+mod form;
 mod heart;
 mod identity;
 mod kept;
