@@ -3,7 +3,7 @@
 //! | bytes | |
 //! |---|---|
 //! | 2 | status, big-endian like all numbers here |
-//! | 1 | format: 0 without its body, which was too large to keep; 1 with it |
+//! | 1 | format: 0 without its body, which was too large to keep; 1 with it; 2 [sealed](super::seal) |
 //! | 2 | the number of fields; of each the length of its name (2) and of its value (4), and both |
 //! | 4 | the length of the body, and the body |
 
@@ -11,6 +11,7 @@ use bytes::{Buf, BufMut, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::kept::Kept;
+use super::seal::Sealed;
 
 const WITHOUT_BODY: u8 = 0;
 const WITH_BODY: u8 = 1;
@@ -38,7 +39,22 @@ impl Kept {
 }
 
 /// All but the status.
-fn put_content(bytes: &mut Vec<u8>, kept: &Kept) {
+pub(super) fn put_content(bytes: &mut Vec<u8>, kept: &Kept) {
+    match kept.sealed() {
+        Some(sealed) => sealed.write_to(bytes),
+        None => put_clear(bytes, kept),
+    }
+}
+
+/// Gives the answer of this status.
+pub(super) fn read_content(status: StatusCode, bytes: Bytes) -> Option<Kept> {
+    match bytes.first() {
+        Some(&Sealed::FORMAT) => Sealed::from_bytes(bytes).map(|sealed| Kept::from_sealed(status, sealed)),
+        _ => read_clear(status, bytes),
+    }
+}
+
+fn put_clear(bytes: &mut Vec<u8>, kept: &Kept) {
     let body = kept.body().map_or(&[][..], |body| body);
     bytes.push(if kept.body().is_some() { WITH_BODY } else { WITHOUT_BODY });
     bytes.put_u16(length(kept.headers().len()));
@@ -52,7 +68,7 @@ fn put_content(bytes: &mut Vec<u8>, kept: &Kept) {
     bytes.extend(body);
 }
 
-fn read_content(status: StatusCode, mut rest: Bytes) -> Option<Kept> {
+fn read_clear(status: StatusCode, mut rest: Bytes) -> Option<Kept> {
     let format = rest.try_get_u8().ok().filter(|format| [WITHOUT_BODY, WITH_BODY].contains(format))?;
     let headers = fields(&mut rest)?;
     let length = rest.try_get_u32().ok()?;
@@ -102,7 +118,7 @@ mod tests {
     #[test]
     fn another_format_is_none() {
         let mut bytes = response().to_bytes();
-        for format in 3..=255 {
+        for format in 2..=255 {
             bytes[2] = format;
             assert_eq!(Kept::from_bytes(Bytes::from(bytes.clone())), None, "{format}");
         }
