@@ -402,11 +402,18 @@ pub async fn a21_a_response_without_its_body_comes_back_so(
 pub async fn a26_a_sealed_response_comes_back_as_it_was(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
     let keys = SealKeys::new("suite", [7; 32]).expect("a valid id");
     let sealed = Arc::new(SealedRecords::new(Arc::clone(&store), keys));
+    let in_the_clear = Begun::Done(kept("the answer"));
     let first = begin();
     start(&sealed, &first).await;
     assert_eq!(end(&sealed, &first, "the answer").await, Completed::Written);
-    assert_eq!(retry(&sealed).await, Begun::Done(kept("the answer")));
-    assert_ne!(store.begin(&begin()).await, Ok(Begun::Done(kept("the answer"))), "it is not in the clear");
+    assert_eq!(retry(&sealed).await, in_the_clear);
+    assert_ne!(retry(&store).await, in_the_clear);
+    let other = Begin { key: RecordKey::new([1; 16], [9; 16]), ..begin() };
+    start(&sealed, &other).await;
+    sealed.complete(&complete(&other, Outcome::Unknown)).await.expect("the store answers");
+    assert_eq!(sealed.resolve(other.key, Some(kept("the answer")), TTL).await, Ok(true));
+    assert_eq!(sealed.begin(&other).await.as_ref(), Ok(&in_the_clear));
+    assert_ne!(store.begin(&other).await.as_ref(), Ok(&in_the_clear));
 }
 
 /// An answer is there until its time to live has passed from completion, and then no more.

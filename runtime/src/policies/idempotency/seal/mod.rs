@@ -149,7 +149,7 @@ impl<'a> Names<'a> {
         Self { key, aliases }
     }
 
-    /// What a store without keys gives, unless it cannot be read.
+    /// What a store found that opens nothing, unless it is sealed.
     pub(crate) fn readable(self, found: Begun) -> Result<Begun, StoreError> {
         match &found {
             Begun::Done(kept) => match kept.sealed_with() {
@@ -169,6 +169,7 @@ impl<'a> Names<'a> {
     }
 
     fn malformed(self, why: String) -> StoreError {
+        // A `StoreError` shows the key in backticks.
         let names: Vec<_> = self.iter().map(ToString::to_string).collect();
         StoreError::Malformed { key: names.join("` or `"), why }
     }
