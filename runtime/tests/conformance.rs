@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use aplomb::store::{MemoryLimits, MemoryRecords};
+use aplomb::policies::idempotency::SealKeys;
+use aplomb::store::{MemoryLimits, MemoryRecords, SealedRecords};
 use aplomb::testing::TestClock;
 
 mod memory_limits {
@@ -20,5 +21,16 @@ mod memory_records {
     aplomb::idempotency_store_suite!(async {
         let clock = TestClock::new();
         (Arc::new(MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone()))), clock)
+    });
+}
+
+mod a26_sealed_memory_records {
+    use super::*;
+
+    aplomb::idempotency_store_suite!(async {
+        let clock = TestClock::new();
+        let records = MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone()));
+        let keys = SealKeys::new("test", [7; 32]).expect("a valid id");
+        (Arc::new(SealedRecords::new(records, keys)), clock)
     });
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use aplomb::policies::idempotency::OnCrash;
-use aplomb::store::MemoryRecords;
+use aplomb::policies::idempotency::{OnCrash, SealKeys};
+use aplomb::store::{MemoryRecords, SealedRecords};
 use aplomb::testing::TestClock;
 use aplomb::testing::model::{Deviation, Network, Request, Span, Step, follows_the_model};
 use proptest::prelude::*;
@@ -112,26 +112,58 @@ fn records_in_memory_follow_the_model() {
     check(4_000, &runtime(), &play);
 }
 
-#[cfg(feature = "redis")]
 #[test]
-fn records_on_redis_follow_the_model() {
+fn a26_sealed_records_in_memory_follow_the_model() {
+    let play = async |script: &[Step]| {
+        let clock = TestClock::new();
+        let fresh = async || {
+            let records = MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone()));
+            Arc::new(SealedRecords::new(records, seal_keys()))
+        };
+        follows_the_model(fresh, &clock, script).await
+    };
+    check(1_000, &runtime(), &play);
+}
+
+fn seal_keys() -> SealKeys {
+    SealKeys::new("test", [7; 32]).expect("a valid id")
+}
+
+#[cfg(feature = "redis")]
+mod on_redis {
     use core::time::Duration;
 
     use aplomb::Secret;
+    use aplomb::policies::idempotency::IdempotencyStore;
     use aplomb::store::{RedisConfig, RedisStore};
     use aplomb::testing::RedisServer;
 
-    let (runtime, server) = (runtime(), RedisServer::start());
-    let config = RedisConfig::new(&server.url()).expect("a valid URL").with_timeout(Duration::from_secs(10));
-    let secret = Secret::new([7; 32]).expect("long enough");
-    let store = runtime.block_on(RedisStore::connect(&config, "test", &secret)).expect("a good server");
-    let store = Arc::new(store);
-    let play = async |script: &[Step]| {
-        let fresh = async || {
-            server.flush_all();
-            Arc::clone(&store)
+    use super::*;
+
+    #[test]
+    fn records_on_redis_follow_the_model() {
+        follow(300, |store| store);
+    }
+
+    #[test]
+    fn a26_sealed_records_on_redis_follow_the_model() {
+        follow(100, |store| SealedRecords::new(store, seal_keys()));
+    }
+
+    fn follow<R: IdempotencyStore>(cases: u32, over: impl FnOnce(RedisStore) -> R) {
+        let (runtime, server) = (runtime(), RedisServer::start());
+        let config =
+            RedisConfig::new(&server.url()).expect("a valid URL").with_timeout(Duration::from_secs(10));
+        let secret = Secret::new([7; 32]).expect("long enough");
+        let store = runtime.block_on(RedisStore::connect(&config, "test", &secret)).expect("a good server");
+        let store = Arc::new(over(store));
+        let play = async |script: &[Step]| {
+            let fresh = async || {
+                server.flush_all();
+                Arc::clone(&store)
+            };
+            follows_the_model(fresh, &server, script).await
         };
-        follows_the_model(fresh, &server, script).await
-    };
-    check(300, &runtime, &play);
+        check(cases, &runtime, &play);
+    }
 }

@@ -154,6 +154,7 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         ("APLOMB_LEASE", "5"),
         ("APLOMB_MAX_RUN", "x"),
         ("APLOMB_SECRET", "short"),
+        ("APLOMB_SEAL_KEYS", "a:short,b"),
         ("APLOMB_SHUTDOWN_GRACE", "1 minute"),
         ("APLOMB_HEADER_TIMEOUT", "0s"),
         ("APLOMB_API_KEYS", "bob,alice:short"),
@@ -168,6 +169,8 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         "error: APLOMB_LEASE=\"5\": expected a whole number and a unit",
         "error: APLOMB_MAX_RUN=\"x\": expected a whole number and a unit",
         "error: APLOMB_SECRET=\"…\": expected at least 32 bytes",
+        "error: APLOMB_SEAL_KEYS=\"…\": entry 1: the key is not base64; make one with `openssl rand -base64 32`",
+        "error: APLOMB_SEAL_KEYS=\"…\": entry 2: expected id:key, separated by commas",
         "error: APLOMB_SHUTDOWN_GRACE=\"1 minute\": expected a whole number and a unit",
         "error: APLOMB_HEADER_TIMEOUT=\"0s\": expected at least 1ms",
         "error: APLOMB_API_KEYS=\"…\": entry 1: expected caller:key",
@@ -246,9 +249,19 @@ fn no_secret_is_shown() {
         ("APLOMB_STORE", "redis://:hunter2secret@127.0.0.1:port"),
         ("APLOMB_SECRET", "hunter2secret"),
         ("APLOMB_API_KEYS", "hunter2secret:al"),
+        ("APLOMB_SEAL_KEYS", "hunter2secret:hunter2secret"),
     ]);
-    assert_eq!(errors(&output).len(), 3);
+    assert_eq!(errors(&output).len(), 4);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2secret"));
+}
+
+#[test]
+fn a26_keys_that_did_not_arrive_are_no_wish_for_answers_in_the_clear() {
+    let errors = errors(&run(&[("APLOMB_SEAL_KEYS", "")]));
+    assert!(
+        errors.len() == 1 && errors[0].starts_with("error: APLOMB_SEAL_KEYS=\"\": expected id:key"),
+        "{errors:?}"
+    );
 }
 
 #[test]

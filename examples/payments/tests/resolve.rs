@@ -4,17 +4,24 @@ use std::process::Command;
 use std::time::Duration;
 
 use aplomb::Secret;
-use aplomb::policies::idempotency::{Begin, Begun, Fingerprint, IdempotencyStore, OnCrash, RecordKey, Token};
-use aplomb::store::{RedisConfig, RedisStore};
+use aplomb::policies::idempotency::{
+    Begin, Begun, Fingerprint, IdempotencyStore, OnCrash, RecordKey, SealKeys, Token,
+};
+use aplomb::store::{RedisConfig, RedisStore, SealedRecords};
 use aplomb::testing::RedisServer;
 
 /// Runs `payments resolve` on this Redis: its exit code, and what it says.
 fn resolve(redis: &RedisServer, arguments: &[&str]) -> (i32, String) {
+    resolve_with(redis, arguments, &[])
+}
+
+fn resolve_with(redis: &RedisServer, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_payments"))
         .arg("resolve")
         .args(arguments)
         .env("APLOMB_STORE", redis.url())
         .env("APLOMB_SECRET", SECRET)
+        .envs(settings.iter().copied())
         .output()
         .expect("the service's binary");
     let said = [output.stdout, output.stderr].concat();
@@ -51,6 +58,20 @@ async fn a19_operators_decide_what_nobody_knows() {
     let (store, begin) = unknown_record(&redis, 2).await;
     assert_eq!(resolve(&redis, &[&begin.key.to_string(), "absent"]).0, 0);
     assert_eq!(store.begin(&begin).await, Ok(Begun::Started));
+}
+
+#[tokio::test]
+async fn a26_what_operators_decide_is_sealed_too() {
+    let redis = RedisServer::start();
+    let (store, begin) = unknown_record(&redis, 1).await;
+    let (record, keys) = (begin.key.to_string(), format!("a:{}=", "A".repeat(43)));
+    let decision = [record.as_str(), "done", "201", ANSWER];
+    assert_eq!(resolve_with(&redis, &decision, &[("APLOMB_SEAL_KEYS", &keys)]).0, 0);
+    let Ok(Begun::Done(kept)) = store.begin(&begin).await else { panic!("no answer") };
+    assert_eq!((kept.sealed_with(), kept.body()), (Some("a"), None));
+    let opening = SealedRecords::new(store, SealKeys::parse(&keys).expect("a key"));
+    let Ok(Begun::Done(kept)) = opening.begin(&begin).await else { panic!("no answer") };
+    assert_eq!(kept.body().map(AsRef::as_ref), Some(ANSWER.as_bytes()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{Api, check};
 use crate::auth::Failures;
 use crate::endpoint::Entry;
 use crate::pipeline::{EndpointService, Mounted, Run, Shared};
-use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities};
+use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities, SealKeys};
 use crate::policies::paginate::Cursors;
 use crate::policies::rate_limit::{Guard, Instances, Limits, Overrides};
 use crate::policies::version;
@@ -18,7 +18,7 @@ use crate::secret::Secret;
 use crate::settings;
 use crate::spec::{EndpointSpec, Method};
 use crate::start::{StartError, StartErrors};
-use crate::store::Facets;
+use crate::store::{Facets, SealedRecords};
 
 /// All settings, judged.
 pub(super) struct Settings {
@@ -83,6 +83,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             Some(secret) => Some(Some(secret.clone())),
             None => errors.collect(Secret::from_env("APLOMB_OTHER_SECRET")),
         };
+        let seal_keys = match &self.seal_keys {
+            Some(keys) => Some(Some(keys.clone())),
+            None => errors.collect(SealKeys::from_env()),
+        };
         let namespace = errors.collect(check::namespace(self));
         let lease = errors.collect(self.lease_setting());
         if let Some(lease) = lease {
@@ -100,7 +104,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         };
         let opened = opened?;
         Some(Settings {
-            facets: opened.facets,
+            facets: sealed(opened.facets, seal_keys?),
             secret_is_lost: opened.secret.is_none(),
             secret: opened.secret.unwrap_or_else(Secret::random),
             other_secret: other_secret?,
@@ -190,6 +194,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         heart
             .map(Some)
             .map_err(|error| StartError::new(format!("the heartbeat thread cannot be started: {error}")))
+    }
+}
+
+fn sealed(facets: Facets, keys: Option<SealKeys>) -> Facets {
+    match keys {
+        Some(keys) => Facets { records: Arc::new(SealedRecords::new(facets.records, keys)), ..facets },
+        None => facets,
     }
 }
 

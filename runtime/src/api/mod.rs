@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticate;
 use crate::endpoint::Routes;
-use crate::policies::idempotency::IdempotencyStore;
+use crate::policies::idempotency::{IdempotencyStore, SealKeys};
 use crate::secret::Secret;
 use crate::start::StartErrors;
 use crate::store::Store;
@@ -29,6 +29,7 @@ use crate::store::Store;
 /// | `APLOMB_API_KEYS` | callers and keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
 /// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors, names records (with another one, keys that were used before are unknown) | kept by a shared store, else random |
 /// | `APLOMB_OTHER_SECRET` | while the secret is changed: the new one, then the old one; see [`other_secret`](Self::other_secret) | |
+/// | `APLOMB_SEAL_KEYS` | keys with which answers to idempotency keys are sealed in the store: `<id>:<base64 of 32 bytes>[,…]`; see [`seal_keys`](Self::seal_keys) | they stand there in the clear |
 /// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
 /// | `APLOMB_MAX_RUN` | how long a hung handler does | `15min` |
 /// | `APLOMB_INSTANCES` | how many instances share the limits, for [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
@@ -42,6 +43,7 @@ pub struct Api<S> {
     open: bool,
     secret: Option<Secret>,
     other_secret: Option<Secret>,
+    seal_keys: Option<SealKeys>,
     problem_base: Option<String>,
     timeout: Duration,
     body_limit: u64,
@@ -70,6 +72,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             open: false,
             secret: None,
             other_secret: None,
+            seal_keys: None,
             problem_base: None,
             timeout: Self::DEFAULT_TIMEOUT,
             body_limit: Self::DEFAULT_BODY_LIMIT,
@@ -126,6 +129,18 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn other_secret(mut self, secret: Secret) -> Self {
         self.other_secret = Some(secret);
+        self
+    }
+
+    /// The keys with which the answers to idempotency keys are sealed before the store keeps them, in
+    /// place of `APLOMB_SEAL_KEYS`; see [sealed answers](crate::policies::idempotency#sealed-answers).
+    ///
+    /// This is how keys are changed while clients retry: first every instance learns the new one as
+    /// the last, which opens what others seal; then every instance takes it as the first, which
+    /// seals; when the longest `ttl` has passed, the old one is dropped.
+    #[must_use]
+    pub fn seal_keys(mut self, keys: SealKeys) -> Self {
+        self.seal_keys = Some(keys);
         self
     }
 
@@ -205,7 +220,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.prepare().await.into_router(state)
     }
 
-    /// The records of idempotency keys, connected as the service is: for tools of operators, such as
+    /// The records of idempotency keys, connected as the service is, sealed answers included: for tools of operators, such as
     /// one that decides a record whose outcome nobody knows ([`IdempotencyStore::resolve`]).
     ///
     /// # Errors

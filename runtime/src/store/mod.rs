@@ -15,6 +15,7 @@ mod future;
 mod memory;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod sealed;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub use future::{StoreError, StoreFuture};
 pub use memory::{MemoryLimits, MemoryRecords};
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisStore};
+pub use sealed::SealedRecords;
 
 use crate::clock::{Clock, SystemClock};
 use crate::policies::idempotency::IdempotencyStore;

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use super::Elapse;
 use crate::policies::idempotency::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
-    RecordKey, Token,
+    RecordKey, SealKeys, Token,
 };
+use crate::store::SealedRecords;
 
 /// Makes a test of every case: `idempotency_store_suite!(async { (store, time) })`, where `store`
 /// is an `Arc` of a fresh [`IdempotencyStore`] and `time` an [`Elapse`](crate::testing::Elapse).
@@ -43,6 +44,7 @@ macro_rules! idempotency_store_suite {
             a04_a_record_under_another_of_its_names_is_found
             a20_a_response_comes_back_as_it_was
             a21_a_response_without_its_body_comes_back_so
+            a26_a_sealed_response_comes_back_as_it_was
             a22_an_answer_lives_as_long_as_it_should
             a22_an_unknown_record_ends
             a22_a_run_that_was_forgotten_is_not_written_off
@@ -394,6 +396,24 @@ pub async fn a21_a_response_without_its_body_comes_back_so(
     let complete = complete(&first, Outcome::Response(large.clone()));
     store.complete(&complete).await.expect("the store answers");
     assert_eq!(retry(&store).await, Begun::Done(large));
+}
+
+/// A store keeps what it cannot read.
+pub async fn a26_a_sealed_response_comes_back_as_it_was(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let keys = SealKeys::new("suite", [7; 32]).expect("a valid id");
+    let sealed = Arc::new(SealedRecords::new(Arc::clone(&store), keys));
+    let in_the_clear = Begun::Done(kept("the answer"));
+    let first = begin();
+    start(&sealed, &first).await;
+    assert_eq!(end(&sealed, &first, "the answer").await, Completed::Written);
+    assert_eq!(retry(&sealed).await, in_the_clear);
+    assert_ne!(retry(&store).await, in_the_clear);
+    let other = Begin { key: RecordKey::new([1; 16], [9; 16]), ..begin() };
+    start(&sealed, &other).await;
+    sealed.complete(&complete(&other, Outcome::Unknown)).await.expect("the store answers");
+    assert_eq!(sealed.resolve(other.key, Some(kept("the answer")), TTL).await, Ok(true));
+    assert_eq!(sealed.begin(&other).await.as_ref(), Ok(&in_the_clear));
+    assert_ne!(store.begin(&other).await.as_ref(), Ok(&in_the_clear));
 }
 
 /// An answer is there until its time to live has passed from completion, and then no more.

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use aplomb::policies::idempotency::{Begun, IdempotencyStore};
+use aplomb::policies::idempotency::{Begun, IdempotencyStore, RecordKey, SealKeys};
 use aplomb::policies::rate_limit::LimitStore;
-use aplomb::store::{RedisStore, StoreError};
+use aplomb::store::{RedisStore, SealedRecords, StoreError};
 use aplomb::testing::{RedisServer, Reply};
 use bytes::Bytes;
 
@@ -120,6 +120,38 @@ async fn an_answer_that_is_cut_short() {
     }
     bench.set(&whole);
     assert!(matches!(bench.store.begin(&begin()).await, Ok(Begun::Done(_))));
+}
+
+#[tokio::test]
+async fn a26_a_sealed_answer_that_was_changed_or_moved_is_left_as_it_is() {
+    let bench = Bench::with_record().await;
+    let keys = SealKeys::new("a", [7; 32]).expect("a valid id");
+    let sealed = SealedRecords::new(bench.store.clone(), keys);
+    bench.server.flush_all();
+    sealed.complete(&done(&begin())).await.expect("an answer");
+    let whole = bytes(bench.server.command(&["GET", &bench.key]));
+    for index in 60..whole.len() {
+        let mut changed = whole.to_vec();
+        changed[index] ^= 1;
+        bench.set(&changed);
+        let before = bench.value();
+        let error = sealed.begin(&begin()).await.expect_err("a changed answer");
+        assert!(error.is_about_the_key(), "{index}: {error}");
+        assert_eq!(bench.value(), before, "{index}");
+    }
+    bench.set(&whole);
+    assert!(matches!(sealed.begin(&begin()).await, Ok(Begun::Done(_))));
+    let mut other = begin();
+    other.key = RecordKey::new(*other.key.caller(), [9; 16]);
+    sealed.begin(&other).await.expect("an answer");
+    let Reply::Array(keys) = bench.server.command(&["KEYS", "*:i:*"]) else { panic!("no list of keys") };
+    assert_eq!(keys.len(), 2);
+    for key in keys {
+        let Reply::Bytes(key) = key else { panic!("{key:?}") };
+        bench.server.command(&[b"SET", &key[..], &whole[..]]);
+    }
+    let moved = sealed.begin(&other).await.expect_err("an answer of another record");
+    assert!(moved.to_string().contains(&other.key.to_string()), "{moved}");
 }
 
 #[tokio::test]

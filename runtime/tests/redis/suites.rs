@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use aplomb::policies::idempotency::SealKeys;
+use aplomb::store::SealedRecords;
 use aplomb::testing::RedisServer;
 
 mod limits {
@@ -18,4 +20,32 @@ mod records {
         let server = RedisServer::start();
         (Arc::new(crate::store_at(&server.url()).await), server)
     });
+}
+
+mod a26_sealed_records {
+    use aplomb::policies::idempotency::{Begun, Completed, IdempotencyStore};
+
+    use super::*;
+    use crate::connection::{begin, done, lease};
+
+    aplomb::idempotency_store_suite!(async {
+        let server = RedisServer::start();
+        let keys = SealKeys::new("test", [7; 32]).expect("a valid id");
+        (Arc::new(SealedRecords::new(crate::store_at(&server.url()).await, keys)), server)
+    });
+
+    #[tokio::test]
+    async fn a26_leases_are_renewed_by_a_way_of_their_own() {
+        let server = RedisServer::start();
+        let keys = SealKeys::new("test", [7; 32]).expect("a valid id");
+        let store = crate::store_at(&server.url()).await;
+        let sealed = SealedRecords::new(store.clone(), keys);
+        let own = sealed.for_heartbeat().expect("a connection of its own");
+        let run = begin();
+        assert_eq!(sealed.begin(&run).await, Ok(Begun::Started));
+        assert_eq!(own.heartbeat(&[lease(&run)], run.lease).await, Ok(vec![true]));
+        assert_eq!(own.complete(&done(&run)).await, Ok(Completed::Written));
+        let Ok(Begun::Done(kept)) = store.begin(&begin()).await else { panic!("no answer") };
+        assert_eq!(kept.sealed_with(), Some("test"));
+    }
 }

@@ -3,6 +3,7 @@
 mod events;
 mod keys;
 mod operations;
+mod sealed;
 mod states;
 
 use core::time::Duration;
@@ -113,8 +114,8 @@ async fn note(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
 }
 
-async fn bench() -> Bench {
-    Bench::start(aplomb::routes![
+fn routes() -> Routes<App> {
+    aplomb::routes![
         place_order,
         put_order,
         pay_order,
@@ -122,8 +123,11 @@ async fn bench() -> Bench {
         note,
         operations::operate,
         operations::may_operate
-    ])
-    .await
+    ]
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes()).await
 }
 
 const WELL: &str = r#"{"item": "tea"}"#;

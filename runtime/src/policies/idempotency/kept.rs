@@ -6,12 +6,25 @@ use http::header::{
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 
+use super::seal::Sealed;
+
 /// A response as it is kept for replays: without the fields that belong to one transfer only.
+///
+/// On its way to a store it may be [sealed](super::SealKeys): then only its status can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     status: StatusCode,
     headers: HeaderMap,
-    body: Option<Bytes>,
+    content: Content,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    Body(Bytes),
+    /// The body was too large.
+    NoBody,
+    /// The fields, too, are in here.
+    Sealed(Sealed),
 }
 
 impl Kept {
@@ -21,14 +34,18 @@ impl Kept {
         Self {
             status: head.status,
             headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            body,
+            content: body.map_or(Content::NoBody, Content::Body),
         }
     }
 
-    /// What a store gives back, as it was; `None` if it has a field that is never kept.
-    #[cfg(feature = "redis")]
+    /// An answer that was kept before; `None` if it has a field that is never kept.
     pub(crate) fn restored(status: StatusCode, headers: HeaderMap, body: Option<Bytes>) -> Option<Self> {
-        headers.keys().all(is_kept).then_some(Self { status, headers, body })
+        let content = body.map_or(Content::NoBody, Content::Body);
+        headers.keys().all(is_kept).then_some(Self { status, headers, content })
+    }
+
+    pub(super) fn from_sealed(status: StatusCode, sealed: Sealed) -> Self {
+        Self { status, headers: HeaderMap::new(), content: Content::Sealed(sealed) }
     }
 
     /// The status.
@@ -36,21 +53,41 @@ impl Kept {
         self.status
     }
 
-    /// The header fields that a replay repeats.
+    /// The header fields that a replay repeats; none can be read of what is sealed.
     pub const fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The body; `None` if it was too large to keep.
+    /// The body; `None` if it was too large to keep, or is sealed.
     pub const fn body(&self) -> Option<&Bytes> {
-        self.body.as_ref()
+        match &self.content {
+            Content::Body(body) => Some(body),
+            Content::NoBody | Content::Sealed(_) => None,
+        }
+    }
+
+    /// The id of the key with which fields and body are sealed; `None` where they can be read.
+    pub fn sealed_with(&self) -> Option<&str> {
+        self.sealed().map(Sealed::key_id)
+    }
+
+    pub(super) const fn sealed(&self) -> Option<&Sealed> {
+        match &self.content {
+            Content::Sealed(sealed) => Some(sealed),
+            Content::Body(_) | Content::NoBody => None,
+        }
     }
 
     /// About how many bytes it takes to keep.
     pub fn size(&self) -> usize {
         let fields: usize =
             self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
-        fields + self.body.as_ref().map_or(0, Bytes::len)
+        let content = match &self.content {
+            Content::Body(body) => body.len(),
+            Content::NoBody => 0,
+            Content::Sealed(sealed) => sealed.size(),
+        };
+        fields + content
     }
 }
 

@@ -40,14 +40,41 @@
 //! let spec = IdempotencySpec::new().with_ttl(Duration::from_hours(48)).optional();
 //! assert!(spec.optional);
 //! ```
+//!
+//! # Sealed answers
+//!
+//! A store holds keyed hashes of callers, keys and requests, and answers as they are, unless the API
+//! has [`SealKeys`]: then it seals the fields and the body of each answer, and opens them for replays.
+//!
+//! ```
+//! use aplomb::policies::idempotency::SealKeys;
+//! use aplomb::prelude::*;
+//!
+//! # fn api() -> Result<Api<()>, aplomb::StartErrors> {
+//! // What `APLOMB_SEAL_KEYS` holds in production; `openssl rand -base64 32` makes a key.
+//! let keys = SealKeys::parse("2026-11:3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=")?;
+//! let api = Api::new("Payments", routes![]).open().seal_keys(keys);
+//! # Ok(api)
+//! # }
+//! # assert!(api().is_ok());
+//! ```
+//!
+//! Each answer is sealed with XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha, RFC 8439) for its record and
+//! its status, so that it opens nowhere else. Its status, its length and the id of its key can be read.
+//! An answer that does not open, because its key is not there or because it was changed, is a 503: the
+//! handler does not run, and the record stays as it is. Answers that were kept before in the clear are
+//! replayed. Who can write to the store can still remove records, or replace them by some in the clear;
+//! who can read the memory of the process sees everything.
 
 mod canonical;
 mod decide;
+mod form;
 mod heart;
 mod identity;
 mod kept;
 mod key;
 mod operation;
+mod seal;
 mod spec;
 pub(crate) mod stage;
 mod store;
@@ -61,6 +88,8 @@ pub use kept::Kept;
 #[cfg(any(test, fuzzing))]
 pub(crate) use key::{IDEMPOTENCY_KEY, key_of};
 pub use operation::Operation;
+pub(crate) use seal::Names;
+pub use seal::SealKeys;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
 pub use store::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, InvalidRecordKey, Lease, Outcome,

@@ -19,6 +19,7 @@ use super::heart::Guard;
 use super::identity::Identities;
 use super::kept::Kept;
 use super::key;
+use super::seal::Names;
 use super::spec::IdempotencySpec;
 use super::store::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
@@ -90,7 +91,8 @@ pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Ans
     let begin = ticket.begin(&spec, context.shared().lease);
     let lease = begin.lease();
     let settler = Settler { context: context.clone(), lease, fingerprint: begin.fingerprint, spec };
-    match settler.records().begin(&begin).await {
+    let found = settler.records().begin(&begin).await;
+    match found.and_then(|found| Names::new(&begin.key, &begin.aliases).readable(found)) {
         Ok(Begun::Started) => {
             let beat = context.shared().heart.as_ref().map(|heart| heart.hold(lease, spec.ttl));
             Ok(Held { settler, beat })
@@ -195,7 +197,12 @@ impl Settler {
 
     async fn tell(&self, word: &Word) -> Result<Completed, StoreError> {
         match word {
-            Word::Complete(complete) => self.records().complete(complete).await,
+            Word::Complete(complete) => match self.records().complete(complete).await? {
+                Completed::Lost(found) => {
+                    Names::new(&self.lease.key, &[]).readable(found).map(Completed::Lost)
+                }
+                Completed::Written => Ok(Completed::Written),
+            },
             Word::Abort(marker) => {
                 self.records().abort(self.lease, *marker).await.map(|()| Completed::Written)
             }

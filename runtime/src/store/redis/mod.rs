@@ -6,7 +6,7 @@
 //!
 //! | what | key ends in | value | expires |
 //! |---|---|---|---|
-//! | a record of an idempotency key | `i:<name>` | state, token, fingerprint; the answer | with its time to live; while it runs, a lease later |
+//! | a record of an idempotency key | `i:<name>` | state, token, fingerprint; the answer, [sealed](crate::policies::idempotency#sealed-answers) or in the clear | with its time to live; while it runs, a lease later |
 //! | the marker of a run that was given up, which stops its `begin` if that comes late | `a:<token>` | | after a lease, or 30 s |
 //! | a bucket of a rate limit | `l:<limit>` | when it is full | when it is full |
 //! | the secret, where `APLOMB_SECRET` is not set | `secret`, without caller | 32 bytes | never |

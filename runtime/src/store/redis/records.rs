@@ -121,7 +121,7 @@ impl RedisStore {
         ttl: Duration,
     ) -> Result<bool, StoreError> {
         let keys = [self.inner.keys.record(&key)];
-        let answer = response.as_ref().map(codec::answer).unwrap_or_default();
+        let answer = response.as_ref().map(Kept::to_bytes).unwrap_or_default();
         let ttl = text(codec::millis(ttl).max(1));
         yes(self.ask(&self.inner.scripts.resolve, &keys, &[&answer, ttl.as_bytes()]).await?)
     }

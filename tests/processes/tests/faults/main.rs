@@ -8,6 +8,7 @@ mod instance;
 mod killed;
 mod limits;
 mod restarts;
+mod sealed;
 mod silence;
 mod start;
 mod stopped;

@@ -1,0 +1,167 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue};
+use proptest::prelude::*;
+
+use super::*;
+
+const RECORD: RecordKey = RecordKey::new([1; 16], [2; 16]);
+const OTHER: RecordKey = RecordKey::new([1; 16], [3; 16]);
+const BODY: &[u8] = b"{\"iban\":\"DE02120300000000202051\"}";
+
+fn keys(id: &str, byte: u8) -> SealKeys {
+    SealKeys::new(id, [byte; 32]).expect("a valid id")
+}
+
+fn answer(body: Option<&'static [u8]>) -> Kept {
+    let mut headers = HeaderMap::new();
+    headers.insert("location", HeaderValue::from_static("/v1/payments/1"));
+    headers.append("link", HeaderValue::from_static("</a>"));
+    headers.append("link", HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value"));
+    Kept::restored(StatusCode::CREATED, headers, body.map(Bytes::from_static)).expect("kept fields")
+}
+
+fn sealed_bytes() -> Vec<u8> {
+    keys("k1", 7).seal(&RECORD, &answer(Some(BODY))).to_bytes()
+}
+
+/// What these bytes are under a name: nothing, or what opening them gives.
+fn read(bytes: &[u8], record: &RecordKey) -> Option<Result<Kept, StoreError>> {
+    let kept = Kept::from_bytes(Bytes::copy_from_slice(bytes))?;
+    Some(keys("k1", 7).open(kept, Names::new(record, &[])))
+}
+
+fn opens(bytes: &[u8], record: &RecordKey) -> bool {
+    matches!(read(bytes, record), Some(Ok(_)))
+}
+
+fn why(result: Result<Kept, StoreError>) -> (String, String) {
+    match result {
+        Err(StoreError::Malformed { key, why }) => (key, why),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[test]
+fn a26_an_answer_opens_as_it_was_sealed() {
+    let bare = Kept::restored(StatusCode::NO_CONTENT, HeaderMap::new(), None).expect("no fields");
+    for kept in [answer(Some(BODY)), answer(Some(b"")), answer(None), bare] {
+        let sealed = keys("k1", 7).seal(&RECORD, &kept);
+        assert_eq!((sealed.status(), sealed.sealed_with()), (kept.status(), Some("k1")));
+        assert!(sealed.headers().is_empty() && sealed.body().is_none());
+        let bytes = sealed.to_bytes();
+        assert_eq!(Kept::from_bytes(Bytes::from(bytes.clone())), Some(sealed));
+        assert_eq!(read(&bytes, &RECORD), Some(Ok(kept)));
+    }
+}
+
+#[test]
+fn a26_a_sealed_answer_shows_neither_fields_nor_body() {
+    let clear = answer(Some(BODY)).to_bytes();
+    let sealed = keys("k1", 7).seal(&RECORD, &answer(Some(BODY)));
+    for part in [&b"location"[..], b"/v1/payments", BODY, b"link"] {
+        assert!(contains(&clear, part) && !contains(&sealed.to_bytes(), part));
+    }
+    assert!(!format!("{sealed:?}").contains("payments"), "{sealed:?}");
+    assert_ne!(sealed.to_bytes(), sealed_bytes(), "each seal draws its own nonce");
+}
+
+/// Made by another implementation of the two documents.
+#[test]
+fn a26_the_sealed_form_stays_as_it_is() {
+    let bytes = URL_SAFE_NO_PAD.decode(
+        "AMkCAmsxBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF8Lp07RV3yS_VEslwhu_Rp0PKL0TLKFwPyyno1D2vl2dZE_VmaaAwRsb6dhkJrnuSUgDyZIw",
+    );
+    let mut headers = HeaderMap::new();
+    headers.insert("location", HeaderValue::from_static("/v1/payments/1"));
+    let kept = Kept::restored(StatusCode::CREATED, headers, Some(Bytes::from_static(b"{}")));
+    assert_eq!(read(&bytes.expect("base64"), &RECORD), kept.map(Ok));
+}
+
+#[test]
+fn a26_no_changed_byte_opens() {
+    let bytes = sealed_bytes();
+    assert!(opens(&bytes, &RECORD));
+    for index in 0..bytes.len() {
+        for change in [1, 0x80, 0xff] {
+            let mut changed = bytes.clone();
+            changed[index] ^= change;
+            assert!(!opens(&changed, &RECORD), "byte {index} ^ {change}");
+        }
+    }
+}
+
+#[test]
+fn a26_no_shorter_or_longer_answer_opens() {
+    let bytes = sealed_bytes();
+    assert!((0..bytes.len()).all(|length| !opens(&bytes[..length], &RECORD)));
+    assert!(!opens(&[&bytes[..], &[0]].concat(), &RECORD));
+}
+
+#[test]
+fn a26_a_sealed_answer_opens_in_its_record_only_and_with_its_status() {
+    let mut bytes = sealed_bytes();
+    assert!(!opens(&bytes, &OTHER));
+    assert!(!opens(&bytes, &RecordKey::new([9; 16], [2; 16])), "another caller's");
+    bytes[..2].copy_from_slice(&202_u16.to_be_bytes());
+    let (key, why) = why(read(&bytes, &RECORD).expect("a form"));
+    assert_eq!(key, RECORD.to_string());
+    assert!(why.starts_with("an answer sealed with the key `k1` does not open: it was changed"), "{why}");
+}
+
+#[test]
+fn a26_an_answer_under_another_name_of_its_record_opens() {
+    let sealed = keys("k1", 7).seal(&OTHER, &answer(None));
+    let opened = keys("k1", 7).open(sealed.clone(), Names::new(&RECORD, &[OTHER]));
+    assert_eq!(opened, Ok(answer(None)));
+    let (key, _) = why(keys("k1", 8).open(sealed, Names::new(&RECORD, &[OTHER])));
+    assert_eq!(key, format!("{RECORD}` or `{OTHER}"));
+}
+
+#[test]
+fn a26_all_keys_open_and_an_unknown_one_is_named() {
+    let sealed = keys("old", 1).seal(&RECORD, &answer(Some(BODY)));
+    let both = keys("new", 2).with_key("old", [1; 32]).expect("another id");
+    let names = Names::new(&RECORD, &[]);
+    assert_eq!(both.open(sealed.clone(), names), Ok(answer(Some(BODY))));
+    assert_eq!(both.seal(&RECORD, &answer(None)).sealed_with(), Some("new"));
+    let (key, said) = why(keys("new", 2).open(sealed.clone(), names));
+    assert_eq!(key, RECORD.to_string());
+    assert_eq!(said, "an answer is sealed with the key `old`, which this instance does not have");
+    let (_, said) = why(keys("old", 3).open(sealed, names));
+    assert!(said.ends_with("or that id has another key here"), "{said}");
+}
+
+#[test]
+fn a26_what_is_in_the_clear_stays_so_when_opened() {
+    let (clear, names) = (answer(Some(BODY)), Names::new(&RECORD, &[]));
+    assert_eq!(keys("k1", 7).open(clear.clone(), names), Ok(clear.clone()));
+    assert_eq!(names.readable(Begun::Done(clear.clone())), Ok(Begun::Done(clear.clone())));
+    let sealed = keys("k1", 7).seal(&RECORD, &clear);
+    assert!(names.readable(Begun::Done(sealed)).is_err_and(|error| error.is_about_the_key()));
+}
+
+#[test]
+fn a26_what_is_sealed_can_be_sealed_again() {
+    let (once, names) = (keys("k1", 7).seal(&RECORD, &answer(None)), Names::new(&RECORD, &[]));
+    let twice = keys("k2", 8).seal(&RECORD, &once);
+    assert_eq!(keys("k2", 8).open(twice, names), Ok(once));
+}
+
+proptest! {
+    #[test]
+    fn a26_no_other_bytes_open(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+        kept in 0_usize..32,
+    ) {
+        prop_assert!(!matches!(read(&bytes, &RECORD), Some(Ok(kept)) if kept.sealed_with().is_some()));
+        bytes.splice(0..0, sealed_bytes()[..kept].iter().copied());
+        if kept > 2 {
+            prop_assert!(!opens(&bytes, &RECORD));
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Answers that the store keeps sealed.
+
+use std::sync::Arc;
+
+use aplomb::Secret;
+use aplomb::policies::idempotency::SealKeys;
+use aplomb::store::{MemoryLimits, RedisConfig, Store};
+use aplomb::testing::{RedisServer, Reply as RedisReply};
+
+use super::*;
+
+const ITEM: &str = "a most particular oolong";
+const ORDER: &str = r#"{"item": "a most particular oolong"}"#;
+const LOCATION: &str = "/orders/0";
+
+fn keys(id: &str, byte: u8) -> SealKeys {
+    SealKeys::new(id, [byte; 32]).expect("a valid id")
+}
+
+/// An instance that is not the first.
+struct Instance {
+    client: Client,
+    _server: TestServer,
+}
+
+/// Another instance, adjusted, of the service on the bench.
+async fn instance(bench: &Bench, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Instance {
+    let api = adjust(bench.configure(Api::new("Test", routes())));
+    let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
+    Instance { client: Client::new(server.address()), _server: server }
+}
+
+async fn bench_with(keys: SealKeys) -> Bench {
+    Bench::start_with(routes(), |api| api.seal_keys(keys)).await
+}
+
+#[tokio::test]
+async fn a26_a_replay_of_a_sealed_answer_is_that_answer() {
+    let bench = bench_with(keys("a", 1)).await;
+    let send = || order(&bench.client, "k", ORDER).send();
+    let (first, second) = (send().await, send().await);
+    assert!(first.status == 201 && !first.replayed() && second.replayed());
+    assert_eq!((second.status, &second.body), (first.status, &first.body));
+    for field in ["location", "content-type"] {
+        assert!(first.header(field).is_some() && second.header(field) == first.header(field), "{field}");
+    }
+    order(&bench.client, "k", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a26_a_body_too_large_to_keep_leaves_its_location_under_seal() {
+    let bench = bench_with(keys("a", 1)).await;
+    for (key, how, status) in [("k", "large", 303), ("l", "large_without_location", 410)] {
+        let body = format!(r#"{{"item": "tea", "how": "{how}"}}"#);
+        assert_eq!(order(&bench.client, key, &body).send().await.status, 201);
+        assert_eq!(order(&bench.client, key, &body).send().await.status, status, "{how}");
+    }
+    assert_eq!(bench.app.effects(), 2);
+}
+
+#[tokio::test]
+async fn a26_keys_are_changed_while_clients_retry() {
+    let bench = bench_with(keys("old", 1)).await;
+    let both = keys("old", 1).with_key("new", [2; 32]).expect("another id");
+    let turned = keys("new", 2).with_key("old", [1; 32]).expect("another id");
+    let learned = instance(&bench, |api| api.seal_keys(both)).await;
+    let turned = instance(&bench, |api| api.seal_keys(turned)).await;
+    let by_old = order(&bench.client, "k", ORDER).send().await;
+    let by_new = order(&turned.client, "l", ORDER).send().await;
+    for client in [&learned.client, &turned.client] {
+        for (key, first) in [("k", &by_old), ("l", &by_new)] {
+            let replay = order(client, key, ORDER).send().await;
+            assert!(replay.replayed() && replay.body == first.body, "{key}");
+        }
+    }
+    assert_eq!(bench.app.effects(), 2);
+}
+
+#[tokio::test]
+async fn a26_without_its_key_an_answer_is_a_503_and_nothing_runs() {
+    let bench = bench_with(keys("a", 1)).await;
+    let first = order(&bench.client, "k", ORDER).send().await;
+    let without = [
+        instance(&bench, |api| api).await,
+        instance(&bench, |api| api.seal_keys(keys("b", 2))).await,
+        instance(&bench, |api| api.seal_keys(keys("a", 2))).await,
+    ];
+    for instance in &without {
+        for _ in 0..2 {
+            let reply = order(&instance.client, "k", ORDER).send().await;
+            assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
+            assert!(reply.number("retry-after") >= 1);
+        }
+        order(&instance.client, "k", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    }
+    assert_eq!(bench.app.effects(), 1);
+    let replay = order(&bench.client, "k", ORDER).send().await;
+    assert!(replay.replayed() && replay.body == first.body, "the record is as it was");
+}
+
+#[tokio::test]
+async fn a26_answers_that_were_kept_in_the_clear_are_replayed() {
+    let bench = bench().await;
+    let first = order(&bench.client, "k", ORDER).send().await;
+    let sealing = instance(&bench, |api| api.seal_keys(keys("a", 1))).await;
+    let replay = order(&sealing.client, "k", ORDER).send().await;
+    assert!(replay.replayed() && replay.body == first.body);
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a26_sealed_answers_are_found_while_the_secret_is_changed() {
+    let bench = bench_with(keys("a", 1)).await;
+    let first = order(&bench.client, "k", ORDER).send().await;
+    let [old, new] = [[7; 32], [8; 32]].map(|bytes| Secret::new(bytes).expect("long enough"));
+    let changed = |api: Api<App>| api.secret(new).other_secret(old).seal_keys(keys("a", 1));
+    let instance = instance(&bench, changed).await;
+    let replay = order(&instance.client, "k", ORDER).send().await;
+    assert!(replay.replayed() && replay.body == first.body);
+    assert_eq!(bench.app.effects(), 1);
+}
+
+/// Two runs under one key, of an instance that was paused for longer than a lease and of another: their
+/// answers.
+async fn two_runs(bench: &Bench, other: &Client) -> (Reply, Reply) {
+    let put = |client: Client| async move {
+        let put = client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k");
+        put.json(r#"{"item": "tea", "how": "first_held"}"#).send().await
+    };
+    let first = tokio::spawn(put(bench.client.clone()));
+    bench.app.held().await;
+    bench.clock.advance(Duration::from_secs(31));
+    let second = put(other.clone()).await;
+    assert!(second.status == 201 && !second.replayed());
+    bench.app.let_go();
+    (first.await.expect("an answer"), second)
+}
+
+#[tokio::test]
+async fn a26_a_run_that_lost_its_record_answers_what_was_sealed() {
+    let bench = bench_with(keys("a", 1)).await;
+    let (first, second) = two_runs(&bench, &bench.client).await;
+    assert!(first.replayed() && first.body == second.body);
+}
+
+#[tokio::test]
+async fn a26_a_run_that_lost_its_record_to_an_answer_that_it_cannot_read_gives_its_own() {
+    let bench = bench().await;
+    let sealing = instance(&bench, |api| api.seal_keys(keys("a", 1))).await;
+    let (first, second) = two_runs(&bench, &sealing.client).await;
+    assert!(first.status == 201 && !first.replayed() && first.body != second.body);
+    assert_eq!(bench.app.effects(), 2);
+}
+
+/// All that a Redis holds: the names of keys, and their values.
+fn dump(redis: &RedisServer) -> Vec<u8> {
+    let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else { panic!("no list of keys") };
+    let mut dump = Vec::new();
+    for key in keys {
+        let RedisReply::Bytes(key) = key else { panic!("{key:?}") };
+        let RedisReply::Bytes(value) = redis.command(&[b"GET", &key[..]]) else { panic!("{key:?}: no text") };
+        dump.extend_from_slice(&key);
+        dump.extend_from_slice(&value);
+    }
+    dump
+}
+
+/// What a Redis holds after a payment, and of what a client sends and gets is found there.
+async fn found_on_redis(seal: Option<SealKeys>) -> (usize, Vec<&'static str>) {
+    let redis = RedisServer::start();
+    let store = Store::redis(RedisConfig::new(&redis.url()).expect("a valid URL"));
+    let store = store.with_limits(Arc::new(MemoryLimits::new()));
+    let callers = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
+    let secret = Secret::new([7; 32]).expect("long enough");
+    let api = Api::new("Test", routes()).auth(callers).store(store).secret(secret);
+    let api = match seal {
+        Some(keys) => api.seal_keys(keys),
+        None => api,
+    };
+    let server = TestServer::start(api, App::default()).await.expect("a valid API");
+    let client = Client::new(server.address());
+    let first = order(&client, UUID, ORDER).send().await;
+    assert!(order(&client, UUID, ORDER).send().await.body == first.body);
+    assert_eq!(first.header("location"), Some(LOCATION));
+    let dump = dump(&redis);
+    let holds = |part: &str| dump.windows(part.len()).any(|window| window == part.as_bytes());
+    let parts = [UUID, "alice", ALICE, ITEM, LOCATION, "location", "application/json"];
+    (dump.len(), parts.into_iter().filter(|part| holds(part)).collect())
+}
+
+#[tokio::test]
+async fn a26_nothing_of_a_sealed_answer_its_key_or_its_caller_is_found_on_redis() {
+    let (length, found) = found_on_redis(Some(keys("a", 1))).await;
+    assert!(length > 150, "there is a record");
+    assert_eq!(found, Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn a26_without_keys_only_the_answer_is_found_on_redis() {
+    let (_, found) = found_on_redis(None).await;
+    assert_eq!(found, [ITEM, LOCATION, "location", "application/json"]);
+}
