@@ -3,6 +3,7 @@
 mod events;
 mod keys;
 mod operations;
+mod retryable;
 mod states;
 
 use core::time::Duration;

@@ -25,6 +25,10 @@
 //! | takes longer than 15 min (`APLOMB_MAX_RUN`) | is UNKNOWN, until the handler answers after all |
 //! | dies with its process | is UNKNOWN when the lease (30 s) lapses; with `on_crash = rerun` a retry runs |
 //!
+//! What is kept is what a retry gets, and its problem document says so to the first caller, too: it is
+//! `retryable: false` whatever the error declares. A 4xx that a retry may overcome declares
+//! `effects = none`.
+//!
 //! A request is the same as the first one if its path, query, media type and body are; JSON bodies
 //! are compared by what they say (white space, the order of members and escapes do not matter, numbers
 //! must be written alike). Fields are compared where the endpoint names them:
@@ -54,7 +58,7 @@ mod store;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use canonical::canonical;
-pub(crate) use decide::{Running, running};
+pub(crate) use decide::{Running, Settlement, running, settle};
 pub(crate) use heart::Heart;
 pub(crate) use identity::Identities;
 pub use kept::Kept;

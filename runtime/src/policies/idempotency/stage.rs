@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::decide::{Settlement, settle};
+use super::decide::Settlement;
 use super::heart::Guard;
 use super::identity::Identities;
 use super::kept::Kept;
@@ -26,7 +26,7 @@ use super::store::{
 };
 use crate::endpoint::{Answer, Origin};
 use crate::pipeline::Context;
-use crate::problem::{Effects, Problem, registry};
+use crate::problem::{Problem, registry};
 use crate::store::StoreError;
 
 /// The largest body that is kept.
@@ -109,8 +109,8 @@ pub(crate) struct Held {
 
 impl Held {
     /// Settles the record with the answer of the run.
-    pub(crate) async fn settle(self, answer: Answer, effects: Effects) -> Answer {
-        self.settler.settle(answer, effects, self.beat).await
+    pub(crate) async fn settle(self, answer: Answer, settlement: Settlement) -> Answer {
+        self.settler.settle(answer, settlement, self.beat).await
     }
 }
 
@@ -150,8 +150,8 @@ impl Settler {
         Answer::refused(problem)
     }
 
-    async fn settle(&self, answer: Answer, effects: Effects, beat: Option<Guard>) -> Answer {
-        match settle(answer.origin, answer.response.status(), effects) {
+    async fn settle(&self, answer: Answer, settlement: Settlement, beat: Option<Guard>) -> Answer {
+        match settlement {
             // Its own `begin` was confirmed; whether a copy can be late, the store knows.
             Settlement::Abort => self.say(Word::Abort(Duration::ZERO), answer, beat).await,
             Settlement::Unknown => {
