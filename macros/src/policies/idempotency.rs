@@ -14,6 +14,10 @@ use crate::parse::{Argument, Form, Item, Kind, Options, Value, units};
 
 /// How long a dead process blocks its key unless operators say otherwise.
 const LEASE: Duration = Duration::from_secs(30);
+/// The longest that an answer is kept, as the runtime has it.
+const MAX_TTL: Duration = Duration::from_hours(365 * 24);
+/// The largest body that is kept, as the runtime has it.
+const MAX_KEEP: u64 = 16 << 20;
 const REASON: &str = "not_idempotent = \"why a repeat is harmless\"";
 
 /// What is decided; both are set only where both are written.
@@ -26,6 +30,7 @@ pub(crate) struct Idempotency {
 struct Keyed {
     key: Ident,
     ttl: Option<Duration>,
+    keep: Option<u64>,
     optional: bool,
     anonymous: bool,
     rerun: bool,
@@ -112,8 +117,15 @@ impl Idempotency {
 impl Keyed {
     fn parse(argument: &Argument, sink: &Sink<'_>) -> Self {
         let key = argument.key.clone();
-        let mut keyed =
-            Self { key, ttl: None, optional: false, anonymous: false, rerun: false, headers: Vec::new() };
+        let mut keyed = Self {
+            key,
+            ttl: None,
+            keep: None,
+            optional: false,
+            anonymous: false,
+            rerun: false,
+            headers: Vec::new(),
+        };
         match &argument.form {
             Form::List(items) => keyed.options(items, sink),
             Form::Flag => {}
@@ -131,6 +143,7 @@ impl Keyed {
         {
             match name {
                 "ttl" => self.ttl = ttl(option, sink),
+                "keep" => self.keep = keep(option, sink),
                 "optional" => self.optional = option.flag(sink),
                 "anonymous" => self.anonymous = option.flag(sink),
                 "headers" => self.headers = headers(option, sink),
@@ -175,6 +188,9 @@ impl Keyed {
             let ttl = duration(ttl);
             spec.extend(quote!(.with_ttl(#ttl)));
         }
+        if let Some(bytes) = self.keep {
+            spec.extend(quote!(.with_keep(#bytes)));
+        }
         if !self.headers.is_empty() {
             let headers = &self.headers;
             spec.extend(quote!(.with_headers(&[#(#headers),*])));
@@ -204,9 +220,34 @@ fn undecided(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     }
 }
 
+/// Reads `keep = "256KiB"`. With `0B` no body is kept, which is a decision, too.
+fn keep(option: &Argument, sink: &Sink<'_>) -> Option<u64> {
+    let (text, value) = option.text("keep = \"256KiB\"", sink)?;
+    match units::size(&text) {
+        Ok(bytes) if bytes <= MAX_KEEP => return Some(bytes),
+        Ok(_) => sink.report(
+            &value.tokens,
+            format!("bodies of up to 16 MiB are kept at most, not of {text}: write `keep = \"16MiB\"` or less"),
+        ),
+        Err(_) if units::duration(&text).is_ok() => sink.report(
+            &value.tokens,
+            format!("`keep` is how large a body may be that is kept; for how long, `ttl` says: write `ttl = \"{text}\"`"),
+        ),
+        Err(message) => sink.report(&value.tokens, message),
+    }
+    None
+}
+
 fn ttl(option: &Argument, sink: &Sink<'_>) -> Option<Duration> {
     let (text, value) = option.text("ttl = \"24h\"", sink)?;
     let ttl = units::duration(&text).map_err(|message| sink.report(&value.tokens, message)).ok()?;
+    if ttl > MAX_TTL {
+        sink.report(
+            &value.tokens,
+            format!("answers are kept for 365 days at most, not for {text}: write `ttl = \"365d\"` or less"),
+        );
+        return None;
+    }
     if ttl < LEASE {
         sink.report(
             &value.tokens,
@@ -280,6 +321,8 @@ mod tests {
                 "idempotent(ttl = \"2h\")",
                 "Idempotent(IdempotencySpec::new().with_ttl(Duration::from_millis(7200000u64)))",
             ),
+            ("idempotent(keep = \"256KiB\")", "Idempotent(IdempotencySpec::new().with_keep(262144u64))"),
+            ("idempotent(keep = \"0B\")", "Idempotent(IdempotencySpec::new().with_keep(0u64))"),
             (
                 "idempotent(on_crash = rerun, anonymous, optional)",
                 "Idempotent(IdempotencySpec::new().optional().anonymous().rerun_on_crash())",
@@ -331,6 +374,46 @@ mod tests {
             let mistakes = mistakes(attribute);
             assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{attribute}: {mistakes:?}");
         }
+    }
+
+    #[test]
+    fn a21_the_size_of_kept_bodies_has_a_unit_and_a_maximum() {
+        for (option, message) in [
+            ("keep", "needs a value: write `keep = \"256KiB\"`"),
+            ("keep(\"1KB\")", "takes one value"),
+            ("keep = 1024", "text in quotes"),
+            ("keep = \"1024\"", "is no size"),
+            ("keep = \"1kb\"", "is no unit of size"),
+            ("keep = \"17MiB\"", "16 MiB are kept at most"),
+            ("keep = \"99999999999999999999KB\"", "is no size"),
+            ("keep = \"18446744073709551615KB\"", "is too large"),
+            ("keep = \"24h\"", "write `ttl = \"24h\"`"),
+            ("keep = \"1KB\", keep = \"2KB\"", "given twice"),
+        ] {
+            let mistakes = mistakes(&format!("post = \"/a\", idempotent({option})"));
+            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{option}: {mistakes:?}");
+        }
+        let outside = mistakes("put = \"/a\", keep = \"1KB\"");
+        assert!(outside.len() == 1 && outside[0].contains("an option of `idempotent`"), "{outside:?}");
+        assert!(mistakes("post = \"/a\", idempotent(keep = \"16MiB\")").is_empty());
+    }
+
+    #[test]
+    fn a22_the_time_to_live_has_a_unit_and_bounds() {
+        for (option, message) in [
+            ("ttl = \"0s\"", "is no time at all"),
+            ("ttl = \"29s\"", "less than the 30s"),
+            ("ttl = \"366d\"", "365 days at most"),
+            ("ttl = \"a day\"", "is no duration"),
+            ("ttl = \"1w\"", "is no unit of time"),
+            ("ttl = \"256KiB\"", "is no unit of time"),
+            ("ttl = 24", "text in quotes"),
+        ] {
+            let mistakes = mistakes(&format!("post = \"/a\", idempotent({option})"));
+            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{option}: {mistakes:?}");
+        }
+        assert!(mistakes("post = \"/a\", idempotent(ttl = \"30s\")").is_empty());
+        assert!(mistakes("post = \"/a\", idempotent(ttl = \"365d\")").is_empty());
     }
 
     #[test]

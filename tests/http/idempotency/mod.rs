@@ -1,6 +1,7 @@
 //! Idempotency: a service whose handlers do as they are told, and the two tables of states and events.
 
 mod events;
+mod kept;
 mod keys;
 mod operations;
 mod retryable;

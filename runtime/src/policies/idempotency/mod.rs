@@ -9,8 +9,8 @@
 //!
 //! A request without a key is a 400 unless the endpoint says `optional`. Keys belong to callers; where
 //! nobody need say who they are (`public`), `anonymous` lets others use them, too, if they cannot be
-//! guessed (22 characters). Bodies up to 1 MiB are kept; a replay of a larger one is a 303 to its
-//! `Location`, else a 410.
+//! guessed (22 characters). Bodies up to 1 MiB are kept, unless `keep` says otherwise; a replay of a
+//! larger one is a 303 to its `Location`, else a 410.
 //!
 //! The guide (`docs/guide/idempotency.md`) says all of it: each state, each failure, how clients should retry.
 //!

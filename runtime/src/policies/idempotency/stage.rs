@@ -29,9 +29,6 @@ use crate::pipeline::Context;
 use crate::problem::{Problem, registry};
 use crate::store::StoreError;
 
-/// The largest body that is kept.
-const MAX_KEPT: u64 = 1 << 20;
-
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The key of a request that takes part in idempotency.
@@ -158,7 +155,7 @@ impl Settler {
                 tracing::warn!(record = %self.lease.key, "a run ended, and nobody knows its effect");
                 self.say(self.outcome(Outcome::Unknown), answer, beat).await
             }
-            Settlement::Keep => match keep(answer.response).await {
+            Settlement::Keep => match keep(answer.response, self.spec.keep).await {
                 Ok((kept, response)) => {
                     let word = self.outcome(Outcome::Response(kept));
                     self.say(word, Answer { response, ..answer }, beat).await
@@ -261,32 +258,43 @@ impl Error for OutcomeUnknown {}
 
 /// The first answer once more.
 fn replay(kept: &Kept) -> Response {
-    let location = kept.headers().get(LOCATION);
-    let mut response = match (kept.body(), location) {
-        (Some(body), _) => {
-            let mut response = Response::new(Body::from(body.clone()));
-            *response.status_mut() = kept.status();
-            *response.headers_mut() = kept.headers().clone();
-            response
-        }
-        (None, Some(location)) => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::SEE_OTHER;
-            response.headers_mut().insert(LOCATION, location.clone());
-            response
-        }
-        (None, None) => Problem::new(&registry::IDEMPOTENCY_RESPONSE_NOT_RETAINED).into_response(),
-    };
+    let mut response = kept.body().map_or_else(|| without_body(kept), |body| whole(kept, body));
     response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// A response as it is kept, and the same to send. A body of unknown length, or a longer one than
-/// is kept, goes to the first caller only.
-async fn keep(response: Response) -> Result<(Kept, Response), Problem> {
+fn whole(kept: &Kept, body: &Bytes) -> Response {
+    let mut response = Response::new(Body::from(body.clone()));
+    *response.status_mut() = kept.status();
+    *response.headers_mut() = kept.headers().clone();
+    response
+}
+
+/// What is left of an answer whose body was not kept: of a success, where it can be read. What did
+/// not succeed keeps its status, so that nobody takes it for a success.
+fn without_body(kept: &Kept) -> Response {
+    let (status, location) = (kept.status(), kept.headers().get(LOCATION));
+    if status.is_client_error() {
+        let problem = Problem::new(&registry::for_status(status.as_u16()));
+        return problem
+            .with_detail("the first answer said more, which was too large to keep")
+            .into_response();
+    }
+    if status.is_success() && location.is_none() {
+        return Problem::new(&registry::IDEMPOTENCY_RESPONSE_NOT_RETAINED).into_response();
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = if status.is_success() { StatusCode::SEE_OTHER } else { status };
+    response.headers_mut().extend(location.map(|location| (LOCATION, location.clone())));
+    response
+}
+
+/// A response as it is kept, and the same to send. A body of unknown length, or of more than `limit`
+/// bytes, goes to the first caller only.
+async fn keep(response: Response, limit: u64) -> Result<(Kept, Response), Problem> {
     let (head, body) = response.into_parts();
-    if body.size_hint().exact().is_none_or(|length| length > MAX_KEPT) {
+    if body.size_hint().exact().is_none_or(|length| length > limit) {
         return Ok((Kept::new(&head, None), Response::from_parts(head, body)));
     }
     match body.collect().await {
