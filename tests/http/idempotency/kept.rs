@@ -105,3 +105,32 @@ async fn a21_a_failure_whose_body_is_not_kept_is_never_replayed_as_a_success() {
         (StatusCode::PERMANENT_REDIRECT, StatusCode::PERMANENT_REDIRECT, Some("/parcels/1"))
     );
 }
+
+#[tokio::test]
+async fn a22_a_client_without_a_key_is_told_for_how_long_an_answer_is_kept() {
+    let bench = keeping().await;
+    for (path, kept) in [("/usual/1", "24 h"), ("/little/1", "7 days"), ("/much/1", "30 min")] {
+        let reply = bench.client.post(path).bearer(ALICE).send().await;
+        let problem = reply.problem(400, "IDEMPOTENCY_KEY_MISSING");
+        let detail = problem["detail"].as_str().expect("a text");
+        assert!(detail.ends_with(&format!("its answer is kept for {kept}")), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a22_an_api_tells_what_its_endpoints_promise() {
+    use aplomb::policies::idempotency::IdempotencyPolicy;
+    let api = Api::new("Test", aplomb::routes![usual, little, much, none]);
+    let kept = |policy| match policy {
+        IdempotencyPolicy::Idempotent(idempotency) => (idempotency.ttl.as_secs(), idempotency.keep),
+        other => panic!("{other:?}"),
+    };
+    let promises: Vec<_> = api.endpoints().map(|spec| (spec.path, kept(spec.idempotency))).collect();
+    let expected = [
+        ("/usual/{what}", (86_400, 1 << 20)),
+        ("/little/{what}", (604_800, 1 << 10)),
+        ("/much/{what}", (1_800, 2 << 20)),
+        ("/none/{what}", (86_400, 0)),
+    ];
+    assert_eq!(promises, expected);
+}

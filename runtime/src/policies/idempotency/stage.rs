@@ -36,7 +36,7 @@ pub(crate) fn key(context: &Context, headers: &HeaderMap) -> Result<Option<Strin
     let Some(spec) = context.mounted().idempotency else { return Ok(None) };
     match key::key_of(headers)? {
         None if spec.optional => Ok(None),
-        None => Err(key::missing()),
+        None => Err(key::missing(spec.ttl)),
         Some(_) if context.caller().is_none() && !spec.anonymous => Err(key::without_caller()),
         Some(key) if context.caller().is_none() => key::check_anonymous(&key).map(|()| Some(key)),
         Some(key) => Ok(Some(key)),
