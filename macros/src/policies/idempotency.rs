@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Ident, Type};
+use syn::visit::{self, Visit};
+use syn::{Ident, Type, TypePath};
 
 use super::{Endpoint, Policy, Reason, duration};
 use crate::errors::Sink;
@@ -83,9 +84,9 @@ impl Policy for Idempotency {
 }
 
 impl Idempotency {
-    /// Only a request under a key is an operation.
+    /// Only a request under a key is an operation. Where none can be, an `Option` of one is always
+    /// empty, and as wrong.
     fn operation(&self, endpoint: &Endpoint<'_>) -> TokenStream {
-        let arguments = endpoint.function.arguments();
         let instead = match &self.keyed {
             Some(Keyed { optional: false, .. }) => return TokenStream::new(),
             Some(_) => "a request without a key is none: take an `Option<Operation>`",
@@ -93,12 +94,14 @@ impl Idempotency {
                 "only a request under an idempotency key is one: write `idempotent`, or remove the argument"
             }
         };
-        if arguments.is_empty() {
-            return TokenStream::new();
-        }
         let message = format!("`{}` takes an `Operation`, and {instead}", endpoint.name());
-        let takes = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_OPERATION)*);
-        call_at(endpoint.name(), "assert_no_operation", &quote!(#takes, #message))
+        let assertion = |ty| {
+            let optional = self.keyed.is_none() && is_option(ty);
+            let question = if optional { quote!(MAY_BE_OPERATION) } else { quote!(IS_OPERATION) };
+            let takes = quote!(::aplomb::__private::Probe::<#ty>::#question, #message);
+            call_at(ty, "assert_no_operation", &takes)
+        };
+        endpoint.function.arguments().into_iter().map(assertion).collect()
     }
 
     fn kept(&self, endpoint: &Endpoint<'_>) -> TokenStream {
@@ -167,9 +170,9 @@ impl Keyed {
                  write `idempotent(anonymous)`, where the key itself is the secret",
             );
         }
-        for ty in endpoint.function.arguments().into_iter().filter(|ty| is_multipart(ty)) {
+        for multipart in endpoint.function.arguments().into_iter().filter_map(multipart_in) {
             sink.report(
-                ty,
+                &multipart,
                 "a multipart body differs each time it is sent, so `idempotent` cannot tell a repeat from another \
                  request: read the body as `Json` or `Bytes`, or write `not_idempotent = \"why a repeat is harmless\"`",
             );
@@ -298,15 +301,57 @@ fn field(name: &str, before: &[String]) -> Result<String, String> {
         _ if before.contains(&lower) => always("is listed twice"),
         "idempotency-key" => always("is what names the operation, and is compared in any case"),
         "content-type" => always("is compared in any case"),
-        "authorization" | "cookie" => {
+        "authorization" | "proxy-authorization" | "cookie" => {
             always("may change between a try and its retry; whoever calls is compared in any case")
+        }
+        name if OF_ONE_TRY.contains(&name) => {
+            always("can differ from try to try, and a retry would be refused")
         }
         _ => Ok(lower),
     }
 }
 
-fn is_multipart(ty: &Type) -> bool {
-    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Multipart"))
+/// Fields of one transfer, of the way that it takes, or of one request, in lower case.
+const OF_ONE_TRY: [&str; 17] = [
+    "baggage",
+    "connection",
+    "content-length",
+    "date",
+    "expect",
+    "forwarded",
+    "keep-alive",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-real-ip",
+    "x-request-id",
+];
+
+fn is_option(ty: &Type) -> bool {
+    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Option"))
+}
+
+/// The multipart body that an argument reads, also in an `Option` or a `Result`. Only its name tells:
+/// one that is imported under another is not seen.
+fn multipart_in(ty: &Type) -> Option<TypePath> {
+    struct Finder(Option<TypePath>);
+    impl<'ast> Visit<'ast> for Finder {
+        fn visit_type_path(&mut self, ty: &'ast TypePath) {
+            const NAMES: [&str; 3] = ["Multipart", "TypedMultipart", "BaseMultipart"];
+            if ty.path.segments.last().is_some_and(|last| NAMES.iter().any(|name| last.ident == name)) {
+                self.0.get_or_insert_with(|| ty.clone());
+            }
+            visit::visit_type_path(self, ty);
+        }
+    }
+    let mut finder = Finder(None);
+    finder.visit_type(ty);
+    finder.0
 }
 
 #[cfg(test)]
@@ -363,6 +408,7 @@ mod tests {
             ("post = \"/a\", idempotent(headers(\"\"))", "is no name of a field"),
             ("post = \"/a\", idempotent(headers(\"x\", \"X\"))", "is listed twice"),
             ("post = \"/a\", idempotent(headers(\"Authorization\"))", "may change"),
+            ("post = \"/a\", idempotent(headers(\"X-Request-Id\"))", "from try to try"),
             ("post = \"/a\", idempotent(headers(\"idempotency-key\"))", "in any case"),
             ("post = \"/a\", idempotent, on_crash = rerun", "an option of `idempotent`"),
             ("post = \"/a\", idempotent(tll = \"5h\")", "did you mean `ttl`?"),
@@ -419,8 +465,20 @@ mod tests {
     #[test]
     fn a06_multipart_is_refused_and_opaque_answers_too() {
         let attribute = "post = \"/a\", idempotent";
-        let multipart = read(attribute, "async fn f(a: axum::extract::Multipart) {}").1;
-        assert!(multipart.len() == 1 && multipart[0].contains("multipart"), "{multipart:?}");
+        for ty in [
+            "Multipart",
+            "axum::extract::Multipart",
+            "Option<Multipart>",
+            "Result<Multipart, MultipartRejection>",
+            "TypedMultipart<Upload>",
+        ] {
+            let multipart = read(attribute, &format!("async fn f(a: {ty}) {{}}")).1;
+            assert!(multipart.len() == 1 && multipart[0].contains("multipart"), "{ty}: {multipart:?}");
+        }
+        for ty in ["Json<MultipartPlan>", "Bytes", "multipart::Plan"] {
+            let others = read(attribute, &format!("async fn f(a: {ty}) {{}}")).1;
+            assert!(others.is_empty(), "{ty}: {others:?}");
+        }
         let opaque = read(attribute, "async fn f() -> impl IntoResponse {}").1;
         assert!(opaque.len() == 1 && opaque[0].contains("name the type"), "{opaque:?}");
     }
