@@ -1,5 +1,9 @@
 //! How much of an answer is kept, and for how long, as the endpoint declares it.
 
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+
 use super::*;
 
 #[derive(Debug, thiserror::Error, ApiError)]
@@ -21,9 +25,15 @@ fn parcel(what: &str) -> Result<Response, ParcelError> {
         Some((_, count)) => (StatusCode::PERMANENT_REDIRECT, location, bytes(count)).into_response(),
         None if what == "open" => return Err(ParcelError::Open),
         None if what == "missing" => return Ok((location, ParcelError::Missing).into_response()),
+        None if what == "stream" => (StatusCode::CREATED, location, of_unknown_length()).into_response(),
         None if what == "nothing" => StatusCode::NO_CONTENT.into_response(),
         None => (StatusCode::CREATED, location, bytes(what)).into_response(),
     })
+}
+
+/// A short body that tells no length.
+fn of_unknown_length() -> Body {
+    Body::new(Full::new(Bytes::from_static(b"short")).map_frame(|frame| frame))
 }
 
 #[endpoint(post = "/usual/{what}", idempotent)]
@@ -73,7 +83,7 @@ async fn a21_the_largest_kept_body_is_what_the_endpoint_declares() {
         assert_eq!((replay.status, &replay.body), (first.status, &first.body), "{path}");
         assert_eq!(replay.header("location"), first.header("location"), "{path}");
     }
-    for path in ["/usual/1048577", "/little/1025", "/much/2097153", "/none/1"] {
+    for path in ["/usual/1048577", "/little/1025", "/much/2097153", "/none/1", "/usual/stream"] {
         let (first, replay) = twice(&bench, path).await;
         assert_eq!(first.status, 201, "{path}");
         assert_eq!((replay.status.as_u16(), replay.header("location")), (303, Some("/parcels/1")), "{path}");
