@@ -74,8 +74,9 @@ keys! {
     "delete" => route: [r#"delete = "/path""#] "answers DELETE requests of the path", else "one method is required";
     "version" => version: ["version = 1", "version = 1..", "version = 1..=3"] "the versions of the API that serve it, under `/v1` and so on", else "the path stands without a version";
     "handle" => handle: ["handle = name"] "the name of the generated type, where the function's own is taken", else "the function's name";
-    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a repeat with the same `Idempotency-Key` gets the first answer", else "a POST or PATCH must say this or `not_idempotent`" {
-        "ttl" [r#"ttl = "24h""#] "how long an answer is kept after it was given", else "24 hours";
+    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", keep = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a repeat with the same `Idempotency-Key` gets the first answer", else "a POST or PATCH must say this or `not_idempotent`" {
+        "ttl" [r#"ttl = "24h""#] "how long an answer is kept after it was given; from 30 seconds to 365 days", else "24 hours";
+        "keep" [r#"keep = "256KiB""#] "the largest body of an answer that is kept, up to 16 MiB; `\"0B\"` keeps none", else "1 MiB";
         "optional" ["optional"] "requests without a key are let through", else "they are a 400";
         "anonymous" ["anonymous"] "callers without identity may use keys, of at least 22 characters; required where callers have none: `public` without `optional`, or an API that is `open`", else "a key without a caller is a 401";
         "on_crash" ["on_crash = rerun"] "a retry runs the handler again if the first attempt's process died", else "it is told that the outcome is unknown";
@@ -113,6 +114,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("options", "OPTIONS is answered by a layer, such as one for CORS: leave it out"),
     ("on_crash", "it is an option of `idempotent`: write `idempotent(on_crash = rerun)`"),
     ("ttl", "it is an option of `idempotent`: write `idempotent(ttl = \"24h\")`"),
+    ("keep", "it is an option of `idempotent`: write `idempotent(keep = \"256KiB\")`"),
     ("anonymous", "it is an option of `idempotent`: write `idempotent(anonymous)`"),
     ("optional", "it is an option of `idempotent`: write `idempotent(optional)`"),
     ("burst", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", burst = 20)`"),

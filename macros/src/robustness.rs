@@ -19,6 +19,8 @@ const WORDS: &[&str] = &[
     "optional",
     "anonymous",
     "on_crash",
+    "keep",
+    "headers",
     "rerun",
     "burst",
     "algorithm",

@@ -25,6 +25,13 @@ async fn hold_order(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
 
+/// Answers as much as can be kept.
+#[endpoint(post = "/archives", version = 1, idempotent(keep = "16MiB"))]
+async fn archive(State(app): State<App>) -> String {
+    app.effect();
+    "x".repeat(16 << 20)
+}
+
 /// Is only limited.
 #[endpoint(get = "/ping", version = 1, rate_limit = "100/day")]
 async fn ping() {}
@@ -32,7 +39,7 @@ async fn ping() {}
 fn api(url: &str) -> Api<App> {
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let store = Store::redis(RedisConfig::new(url).expect("a valid URL"));
-    Api::new("Test", aplomb::routes![place_order, hold_order, ping]).auth(keys).store(store)
+    Api::new("Test", aplomb::routes![place_order, hold_order, archive, ping]).auth(keys).store(store)
 }
 
 async fn start(api: Api<App>, app: &App) -> (TestServer, Client) {
@@ -66,6 +73,17 @@ async fn a_new_key_takes_three_trips_and_a_replay_two() {
     assert_eq!(client.get("/v1/ping").bearer(ALICE).send().await.status, 200);
     assert_eq!(proxy.requests(), 1);
     assert_eq!(app.effects(), 3);
+}
+
+#[tokio::test]
+async fn a21_the_largest_body_that_can_be_kept_is_kept_by_redis() {
+    let redis = RedisServer::start();
+    let app = App::default();
+    let (_server, client) = start(api(&redis.url()), &app).await;
+    let send = || client.post("/v1/archives").bearer(ALICE).key("k").send();
+    let (first, replay) = (send().await, send().await);
+    assert!(!first.replayed() && replay.replayed() && replay.body == first.body);
+    assert_eq!((replay.body.len(), app.effects()), (16 << 20, 1));
 }
 
 #[tokio::test]

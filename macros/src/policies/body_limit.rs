@@ -17,6 +17,10 @@ impl Policy for BodyLimit {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
         let Some((text, value)) = argument.text("body_limit = \"1MB\"", sink) else { return };
         match units::size(&text) {
+            Ok(0) => {
+                let message = format!("\"{text}\" lets no body through: write {}", units::SIZES);
+                sink.report(&value.tokens, message);
+            }
             Ok(bytes) => self.bytes = Some(bytes),
             Err(message) => sink.report(&value.tokens, message),
         }

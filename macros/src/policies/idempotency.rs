@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Ident, Type};
+use syn::visit::{self, Visit};
+use syn::{Ident, Type, TypePath};
 
 use super::{Endpoint, Policy, Reason, duration};
 use crate::errors::Sink;
@@ -14,6 +15,10 @@ use crate::parse::{Argument, Form, Item, Kind, Options, Value, units};
 
 /// How long a dead process blocks its key unless operators say otherwise.
 const LEASE: Duration = Duration::from_secs(30);
+/// The longest that an answer is kept, as the runtime has it.
+const MAX_TTL: Duration = Duration::from_hours(365 * 24);
+/// The largest body that is kept, as the runtime has it.
+const MAX_KEEP: u64 = 16 << 20;
 const REASON: &str = "not_idempotent = \"why a repeat is harmless\"";
 
 /// What is decided; both are set only where both are written.
@@ -26,6 +31,7 @@ pub(crate) struct Idempotency {
 struct Keyed {
     key: Ident,
     ttl: Option<Duration>,
+    keep: Option<u64>,
     optional: bool,
     anonymous: bool,
     rerun: bool,
@@ -78,9 +84,9 @@ impl Policy for Idempotency {
 }
 
 impl Idempotency {
-    /// Only a request under a key is an operation.
+    /// Only a request under a key is an operation. Where none can be, an `Option` of one is always
+    /// empty, and as wrong.
     fn operation(&self, endpoint: &Endpoint<'_>) -> TokenStream {
-        let arguments = endpoint.function.arguments();
         let instead = match &self.keyed {
             Some(Keyed { optional: false, .. }) => return TokenStream::new(),
             Some(_) => "a request without a key is none: take an `Option<Operation>`",
@@ -88,12 +94,14 @@ impl Idempotency {
                 "only a request under an idempotency key is one: write `idempotent`, or remove the argument"
             }
         };
-        if arguments.is_empty() {
-            return TokenStream::new();
-        }
         let message = format!("`{}` takes an `Operation`, and {instead}", endpoint.name());
-        let takes = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_OPERATION)*);
-        call_at(endpoint.name(), "assert_no_operation", &quote!(#takes, #message))
+        let assertion = |ty| {
+            let optional = self.keyed.is_none() && is_option(ty);
+            let question = if optional { quote!(MAY_BE_OPERATION) } else { quote!(IS_OPERATION) };
+            let takes = quote!(::aplomb::__private::Probe::<#ty>::#question, #message);
+            call_at(ty, "assert_no_operation", &takes)
+        };
+        endpoint.function.arguments().into_iter().map(assertion).collect()
     }
 
     fn kept(&self, endpoint: &Endpoint<'_>) -> TokenStream {
@@ -112,8 +120,15 @@ impl Idempotency {
 impl Keyed {
     fn parse(argument: &Argument, sink: &Sink<'_>) -> Self {
         let key = argument.key.clone();
-        let mut keyed =
-            Self { key, ttl: None, optional: false, anonymous: false, rerun: false, headers: Vec::new() };
+        let mut keyed = Self {
+            key,
+            ttl: None,
+            keep: None,
+            optional: false,
+            anonymous: false,
+            rerun: false,
+            headers: Vec::new(),
+        };
         match &argument.form {
             Form::List(items) => keyed.options(items, sink),
             Form::Flag => {}
@@ -131,6 +146,7 @@ impl Keyed {
         {
             match name {
                 "ttl" => self.ttl = ttl(option, sink),
+                "keep" => self.keep = keep(option, sink),
                 "optional" => self.optional = option.flag(sink),
                 "anonymous" => self.anonymous = option.flag(sink),
                 "headers" => self.headers = headers(option, sink),
@@ -154,9 +170,9 @@ impl Keyed {
                  write `idempotent(anonymous)`, where the key itself is the secret",
             );
         }
-        for ty in endpoint.function.arguments().into_iter().filter(|ty| is_multipart(ty)) {
+        for multipart in endpoint.function.arguments().into_iter().filter_map(multipart_in) {
             sink.report(
-                ty,
+                &multipart,
                 "a multipart body differs each time it is sent, so `idempotent` cannot tell a repeat from another \
                  request: read the body as `Json` or `Bytes`, or write `not_idempotent = \"why a repeat is harmless\"`",
             );
@@ -174,6 +190,9 @@ impl Keyed {
         if let Some(ttl) = self.ttl {
             let ttl = duration(ttl);
             spec.extend(quote!(.with_ttl(#ttl)));
+        }
+        if let Some(bytes) = self.keep {
+            spec.extend(quote!(.with_keep(#bytes)));
         }
         if !self.headers.is_empty() {
             let headers = &self.headers;
@@ -204,9 +223,34 @@ fn undecided(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     }
 }
 
+/// Reads `keep = "256KiB"`. With `0B` no body is kept, which is a decision, too.
+fn keep(option: &Argument, sink: &Sink<'_>) -> Option<u64> {
+    let (text, value) = option.text("keep = \"256KiB\"", sink)?;
+    match units::size(&text) {
+        Ok(bytes) if bytes <= MAX_KEEP => return Some(bytes),
+        Ok(_) => sink.report(
+            &value.tokens,
+            format!("bodies of up to 16 MiB are kept at most, not of {text}: write `keep = \"16MiB\"` or less"),
+        ),
+        Err(_) if units::duration(&text).is_ok() => sink.report(
+            &value.tokens,
+            format!("`keep` is how large a body may be that is kept; for how long, `ttl` says: write `ttl = \"{text}\"`"),
+        ),
+        Err(message) => sink.report(&value.tokens, message),
+    }
+    None
+}
+
 fn ttl(option: &Argument, sink: &Sink<'_>) -> Option<Duration> {
     let (text, value) = option.text("ttl = \"24h\"", sink)?;
     let ttl = units::duration(&text).map_err(|message| sink.report(&value.tokens, message)).ok()?;
+    if ttl > MAX_TTL {
+        sink.report(
+            &value.tokens,
+            format!("answers are kept for 365 days at most, not for {text}: write `ttl = \"365d\"` or less"),
+        );
+        return None;
+    }
     if ttl < LEASE {
         sink.report(
             &value.tokens,
@@ -257,15 +301,57 @@ fn field(name: &str, before: &[String]) -> Result<String, String> {
         _ if before.contains(&lower) => always("is listed twice"),
         "idempotency-key" => always("is what names the operation, and is compared in any case"),
         "content-type" => always("is compared in any case"),
-        "authorization" | "cookie" => {
+        "authorization" | "proxy-authorization" | "cookie" => {
             always("may change between a try and its retry; whoever calls is compared in any case")
+        }
+        name if OF_ONE_TRY.contains(&name) => {
+            always("can differ from try to try, and a retry would be refused")
         }
         _ => Ok(lower),
     }
 }
 
-fn is_multipart(ty: &Type) -> bool {
-    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Multipart"))
+/// Fields of one transfer, of the way that it takes, or of one request, in lower case.
+const OF_ONE_TRY: [&str; 17] = [
+    "baggage",
+    "connection",
+    "content-length",
+    "date",
+    "expect",
+    "forwarded",
+    "keep-alive",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-real-ip",
+    "x-request-id",
+];
+
+fn is_option(ty: &Type) -> bool {
+    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Option"))
+}
+
+/// The multipart body that an argument reads, also in an `Option` or a `Result`. Only its name tells:
+/// one that is imported under another is not seen.
+fn multipart_in(ty: &Type) -> Option<TypePath> {
+    struct Finder(Option<TypePath>);
+    impl<'ast> Visit<'ast> for Finder {
+        fn visit_type_path(&mut self, ty: &'ast TypePath) {
+            const NAMES: [&str; 3] = ["Multipart", "TypedMultipart", "BaseMultipart"];
+            if ty.path.segments.last().is_some_and(|last| NAMES.iter().any(|name| last.ident == name)) {
+                self.0.get_or_insert_with(|| ty.clone());
+            }
+            visit::visit_type_path(self, ty);
+        }
+    }
+    let mut finder = Finder(None);
+    finder.visit_type(ty);
+    finder.0
 }
 
 #[cfg(test)]
@@ -280,6 +366,8 @@ mod tests {
                 "idempotent(ttl = \"2h\")",
                 "Idempotent(IdempotencySpec::new().with_ttl(Duration::from_millis(7200000u64)))",
             ),
+            ("idempotent(keep = \"256KiB\")", "Idempotent(IdempotencySpec::new().with_keep(262144u64))"),
+            ("idempotent(keep = \"0B\")", "Idempotent(IdempotencySpec::new().with_keep(0u64))"),
             (
                 "idempotent(on_crash = rerun, anonymous, optional)",
                 "Idempotent(IdempotencySpec::new().optional().anonymous().rerun_on_crash())",
@@ -320,6 +408,7 @@ mod tests {
             ("post = \"/a\", idempotent(headers(\"\"))", "is no name of a field"),
             ("post = \"/a\", idempotent(headers(\"x\", \"X\"))", "is listed twice"),
             ("post = \"/a\", idempotent(headers(\"Authorization\"))", "may change"),
+            ("post = \"/a\", idempotent(headers(\"X-Request-Id\"))", "from try to try"),
             ("post = \"/a\", idempotent(headers(\"idempotency-key\"))", "in any case"),
             ("post = \"/a\", idempotent, on_crash = rerun", "an option of `idempotent`"),
             ("post = \"/a\", idempotent(tll = \"5h\")", "did you mean `ttl`?"),
@@ -334,10 +423,62 @@ mod tests {
     }
 
     #[test]
+    fn a21_the_size_of_kept_bodies_has_a_unit_and_a_maximum() {
+        for (option, message) in [
+            ("keep", "needs a value: write `keep = \"256KiB\"`"),
+            ("keep(\"1KB\")", "takes one value"),
+            ("keep = 1024", "text in quotes"),
+            ("keep = \"1024\"", "is no size"),
+            ("keep = \"1kb\"", "is no unit of size"),
+            ("keep = \"17MiB\"", "16 MiB are kept at most"),
+            ("keep = \"99999999999999999999KB\"", "is no size"),
+            ("keep = \"18446744073709551615KB\"", "is too large"),
+            ("keep = \"24h\"", "write `ttl = \"24h\"`"),
+            ("keep = \"1KB\", keep = \"2KB\"", "given twice"),
+        ] {
+            let mistakes = mistakes(&format!("post = \"/a\", idempotent({option})"));
+            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{option}: {mistakes:?}");
+        }
+        let outside = mistakes("put = \"/a\", keep = \"1KB\"");
+        assert!(outside.len() == 1 && outside[0].contains("an option of `idempotent`"), "{outside:?}");
+        assert!(mistakes("post = \"/a\", idempotent(keep = \"16MiB\")").is_empty());
+    }
+
+    #[test]
+    fn a22_the_time_to_live_has_a_unit_and_bounds() {
+        for (option, message) in [
+            ("ttl = \"0s\"", "is no time at all"),
+            ("ttl = \"29s\"", "less than the 30s"),
+            ("ttl = \"366d\"", "365 days at most"),
+            ("ttl = \"a day\"", "is no duration"),
+            ("ttl = \"1w\"", "is no unit of time"),
+            ("ttl = \"256KiB\"", "is no unit of time"),
+            ("ttl = 24", "text in quotes"),
+        ] {
+            let mistakes = mistakes(&format!("post = \"/a\", idempotent({option})"));
+            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{option}: {mistakes:?}");
+        }
+        assert!(mistakes("post = \"/a\", idempotent(ttl = \"30s\")").is_empty());
+        assert!(mistakes("post = \"/a\", idempotent(ttl = \"365d\")").is_empty());
+    }
+
+    #[test]
     fn a06_multipart_is_refused_and_opaque_answers_too() {
         let attribute = "post = \"/a\", idempotent";
-        let multipart = read(attribute, "async fn f(a: axum::extract::Multipart) {}").1;
-        assert!(multipart.len() == 1 && multipart[0].contains("multipart"), "{multipart:?}");
+        for ty in [
+            "Multipart",
+            "axum::extract::Multipart",
+            "Option<Multipart>",
+            "Result<Multipart, MultipartRejection>",
+            "TypedMultipart<Upload>",
+        ] {
+            let multipart = read(attribute, &format!("async fn f(a: {ty}) {{}}")).1;
+            assert!(multipart.len() == 1 && multipart[0].contains("multipart"), "{ty}: {multipart:?}");
+        }
+        for ty in ["Json<MultipartPlan>", "Bytes", "multipart::Plan"] {
+            let others = read(attribute, &format!("async fn f(a: {ty}) {{}}")).1;
+            assert!(others.is_empty(), "{ty}: {others:?}");
+        }
         let opaque = read(attribute, "async fn f() -> impl IntoResponse {}").1;
         assert!(opaque.len() == 1 && opaque[0].contains("name the type"), "{opaque:?}");
     }

@@ -14,6 +14,7 @@ use crate::auth::Authenticate;
 use crate::endpoint::Routes;
 use crate::policies::idempotency::{IdempotencyStore, SealKeys};
 use crate::secret::Secret;
+use crate::spec::EndpointSpec;
 use crate::start::StartErrors;
 use crate::store::Store;
 
@@ -191,6 +192,37 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
+    /// What each endpoint promises, in the order of the list: for a page that tells clients, or a test
+    /// that no promise changes by mistake.
+    ///
+    /// ```
+    /// use aplomb::policies::idempotency::IdempotencyPolicy;
+    /// use aplomb::{Api, Created, Json, endpoint, routes};
+    ///
+    /// #[endpoint(post = "/payments", version = 1, idempotent(ttl = "48h"))]
+    /// async fn create_payment(Json(amount): Json<i64>) -> Created<i64> {
+    ///     Created::new(amount)
+    /// }
+    ///
+    /// #[endpoint(get = "/health", public)]
+    /// async fn health() {}
+    ///
+    /// let api: Api<()> = Api::new("Payments", routes![create_payment, health]);
+    /// let mut lines = Vec::new();
+    /// for spec in api.endpoints() {
+    ///     let kept = match spec.idempotency {
+    ///         IdempotencyPolicy::Idempotent(idempotency) => format!("{:?}", idempotency.ttl),
+    ///         _ => "-".to_owned(),
+    ///     };
+    ///     lines.push(format!("{} {} {kept}", spec.method, spec.path));
+    /// }
+    /// println!("{}", lines.join("\n"));
+    /// assert_eq!(lines, ["POST /payments 172800s", "GET /health -"]);
+    /// ```
+    pub fn endpoints(&self) -> impl Iterator<Item = &'static EndpointSpec> {
+        self.routes.specs()
+    }
+
     /// The requests under an idempotency key that are running. Close it and wait for it before a
     /// process ends that serves the router itself; [`serve`](crate::serve) does.
     pub fn tracker(&self) -> TaskTracker {
@@ -236,7 +268,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// The method, route and name of each endpoint.
     pub(crate) fn table(&self) -> Vec<(&'static str, String, &'static str)> {
         let newest = crate::policies::version::newest(self.routes.specs());
-        let rows = |spec: &'static crate::EndpointSpec| {
+        let rows = |spec: &'static EndpointSpec| {
             let routes = crate::policies::version::routes(spec, newest).into_iter();
             routes.map(|route| (spec.method.as_str(), route, spec.name))
         };

@@ -29,6 +29,8 @@ pub trait ProbeFallback {
     const IS_CALLER: bool = false;
     /// Whether an argument is what only a request under an idempotency key has.
     const IS_OPERATION: bool = false;
+    /// Whether an argument is that, or nothing.
+    const MAY_BE_OPERATION: bool = false;
     /// How many path parameters an argument reads.
     const PARAMETERS: Option<usize> = None;
     /// How to ask a path argument for its shape.
@@ -119,6 +121,11 @@ impl IsCaller for crate::auth::Caller {}
 impl IsCaller for Option<crate::auth::Caller> {}
 
 impl IsOperation for crate::policies::idempotency::Operation {}
+
+impl<T: IsOperation> Probe<Option<T>> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const MAY_BE_OPERATION: bool = true;
+}
 
 impl IsStream for axum::body::Body {}
 impl<S> IsStream for axum::response::Sse<S> {}

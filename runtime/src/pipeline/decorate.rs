@@ -7,13 +7,20 @@ use http::header::WWW_AUTHENTICATE;
 use super::context::{Context, Mounted};
 use super::observe::{RequestId, X_REQUEST_ID};
 use crate::endpoint::Answer;
+use crate::policies::idempotency::{Settlement, settle};
 use crate::policies::rate_limit::Reading;
-use crate::problem::{Effects, Occasion, Problem, rewrite};
+use crate::problem::{Effects, Occasion, Problem, Repeat, rewrite};
 
-/// Turns an error into its problem document and logs what happened. Gives what the error says of
-/// its effects. The request is under a key, and so idempotent.
-pub(crate) fn tell(context: &Context, answer: &mut Answer) -> Effects {
-    document(context.mounted(), context.request_id(), true, answer)
+/// Decides how a run under a key is settled, turns an error into its problem document and logs what
+/// happened. What is kept is what every retry gets, and so its document calls it not retryable.
+pub(crate) fn tell(context: &Context, answer: &mut Answer) -> Settlement {
+    let Some(problem) = rewrite(&mut answer.response, answer.origin) else {
+        return settle(answer.origin, answer.response.status(), Effects::Unknown);
+    };
+    let settlement = settle(answer.origin, problem.status(), problem.effects());
+    let repeat = if settlement == Settlement::Keep { Repeat::SameAnswer } else { Repeat::Safe };
+    write(context.mounted(), context.request_id(), repeat, &problem, &mut answer.response);
+    settlement
 }
 
 /// Makes the answer ready to leave.
@@ -45,12 +52,17 @@ fn challenge(mounted: &Mounted, response: &mut Response) {
     }
 }
 
-fn document(mounted: &Mounted, id: &RequestId, idempotent: bool, answer: &mut Answer) -> Effects {
-    let Some(problem) = rewrite(&mut answer.response, answer.origin) else { return Effects::Unknown };
-    let occasion = Occasion { request_id: id.as_str(), idempotent, type_base: &mounted.shared.problem_base };
-    problem.write(&mut answer.response, Some(occasion));
-    log(mounted, id, &problem);
-    problem.effects()
+/// Writes the document of an error that has none yet.
+fn document(mounted: &Mounted, id: &RequestId, idempotent: bool, answer: &mut Answer) {
+    if let Some(problem) = rewrite(&mut answer.response, answer.origin) {
+        write(mounted, id, Repeat::unkept(idempotent), &problem, &mut answer.response);
+    }
+}
+
+fn write(mounted: &Mounted, id: &RequestId, repeat: Repeat, problem: &Problem, response: &mut Response) {
+    let occasion = Occasion { request_id: id.as_str(), repeat, type_base: &mounted.shared.problem_base };
+    problem.write(response, Some(occasion));
+    log(mounted, id, problem);
 }
 
 fn log(mounted: &Mounted, id: &RequestId, problem: &Problem) {

@@ -157,8 +157,8 @@ impl Exchange {
                 Err(answer) => return answer,
             };
             let mut answer = handler::survived(run(request)).await;
-            let effects = decorate::tell(&context, &mut answer);
-            held.settle(answer, effects).await
+            let settlement = decorate::tell(&context, &mut answer);
+            held.settle(answer, settlement).await
         }
     }
 

@@ -48,8 +48,26 @@ struct Inner {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Occasion<'a> {
     pub(crate) request_id: &'a str,
-    pub(crate) idempotent: bool,
+    pub(crate) repeat: Repeat,
     pub(crate) type_base: &'a str,
+}
+
+/// What the same request would meet if it were sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It would have its effect a second time.
+    SecondEffect,
+    /// It would have no second effect, by its method or by its key.
+    Safe,
+    /// It would get this very answer, which is kept: to send it again cannot help.
+    SameAnswer,
+}
+
+impl Repeat {
+    /// That of a request whose answer is not kept.
+    pub(crate) const fn unkept(idempotent: bool) -> Self {
+        if idempotent { Self::Safe } else { Self::SecondEffect }
+    }
 }
 
 /// The base of problem types, unless the API sets another.
@@ -120,7 +138,8 @@ impl Problem {
         self
     }
 
-    /// Says how long to wait. Sent only where the problem is retryable.
+    /// Says how long to wait. Sent only where the problem is retryable, which one that is kept under
+    /// an idempotency key is not.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.spec.retry_after = Some(wait);
@@ -164,7 +183,10 @@ impl Problem {
     }
 
     fn retryable(&self, occasion: Option<Occasion<'_>>) -> bool {
-        self.0.spec.retryable.unwrap_or_else(|| occasion.is_some_and(|occasion| occasion.idempotent))
+        match occasion.map(|occasion| occasion.repeat) {
+            Some(Repeat::SameAnswer) => false,
+            repeat => self.0.spec.retryable.unwrap_or(repeat == Some(Repeat::Safe)),
+        }
     }
 
     fn detail(&self) -> Option<&str> {
@@ -334,14 +356,27 @@ mod tests {
     fn f05_retry_after_only_where_retryable() {
         let problem =
             Problem::new(&registry::DEADLINE_EXCEEDED).with_retry_after(Duration::from_millis(1200));
-        let header = |idempotent| {
-            let occasion = Occasion { request_id: "r", idempotent, type_base: TYPE_BASE };
+        let header = |repeat| {
+            let occasion = Occasion { request_id: "r", repeat, type_base: TYPE_BASE };
             let mut response = Response::new(Body::empty());
             problem.write(&mut response, Some(occasion));
             response.headers().get(RETRY_AFTER).cloned()
         };
-        assert_eq!(header(true), Some(HeaderValue::from(2)));
-        assert_eq!(header(false), None);
+        assert_eq!(header(Repeat::Safe), Some(HeaderValue::from(2)));
+        assert_eq!(header(Repeat::SecondEffect), None);
+        assert_eq!(header(Repeat::SameAnswer), None);
+    }
+
+    #[test]
+    fn a16_what_is_kept_is_not_retryable_whatever_its_kind_says() {
+        let problem = Problem::new(&registry::CONFLICT.with_retryable(true));
+        let retryable = |repeat| {
+            document(&problem, Some(Occasion { request_id: "r", repeat, type_base: TYPE_BASE }))["retryable"]
+                .clone()
+        };
+        assert_eq!(retryable(Repeat::SameAnswer), false);
+        assert_eq!(retryable(Repeat::Safe), true);
+        assert_eq!(retryable(Repeat::SecondEffect), true);
     }
 
     #[test]

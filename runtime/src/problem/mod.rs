@@ -1,8 +1,8 @@
 //! Errors that tell the truth: RFC 9457 problem documents for every 4xx and 5xx.
 //!
 //! A problem says what went wrong (`code`, `title`, `detail`), what kind of mistake it is
-//! (`category`) and whether sending the same request again can help (`retryable`). The detail of a
-//! 5xx is constant: what happened goes to the log, under the `request_id` that the client sees.
+//! (`category`) and whether sending the same request again can help (`retryable`): it cannot where the
+//! answer is kept under the request's idempotency key. The detail of a 5xx is constant: what happened goes to the log, under the `request_id` that the client sees.
 
 mod category;
 mod document;
@@ -13,7 +13,7 @@ mod rejection;
 mod spec;
 
 pub use category::Category;
-pub(crate) use document::{Occasion, TYPE_BASE, seconds_up, whole_seconds};
+pub(crate) use document::{Occasion, Repeat, TYPE_BASE, seconds_up, whole_seconds};
 pub use document::{PROBLEM_JSON, Problem};
 pub use error::{ApiError, error_response};
 pub use field::{FieldError, Location};

@@ -17,7 +17,8 @@ pub struct ProblemSpec {
     /// What a 5xx says beyond its title, where its category's usual sentence would mislead.
     pub detail: Option<&'static str>,
     /// Whether the same request may succeed later; `None` where that depends on whether the
-    /// request is idempotent.
+    /// request is idempotent. A 4xx that is kept under an idempotency key is never retryable, since a
+    /// retry gets it again.
     pub retryable: Option<bool>,
     /// How long the client should wait.
     pub retry_after: Option<Duration>,
@@ -69,7 +70,9 @@ impl ProblemSpec {
         self
     }
 
-    /// Says whether the same request may succeed later.
+    /// Says whether the same request may succeed later. For a 4xx under an idempotency key it takes
+    /// [`without_effects`](Self::without_effects), too: else the answer is kept, and a client is told
+    /// that it is not retryable.
     #[must_use]
     pub const fn with_retryable(mut self, retryable: bool) -> Self {
         self.retryable = Some(retryable);

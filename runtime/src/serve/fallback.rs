@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::Method;
 
 use crate::pipeline::{Intake, RequestId, X_REQUEST_ID};
-use crate::problem::{Occasion, Problem, ProblemSpec, registry};
+use crate::problem::{Occasion, Problem, ProblemSpec, Repeat, registry};
 
 /// Answers what no route or no method of a route answers.
 pub(crate) fn with_problems(problem_base: String, router: Router) -> Router {
@@ -25,7 +25,8 @@ pub(crate) fn with_problems(problem_base: String, router: Router) -> Router {
 async fn document(spec: &'static ProblemSpec, base: Arc<str>, request: Request) -> Response {
     let id = RequestId::of(&request);
     let idempotent = matches!(*request.method(), Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
-    let occasion = Occasion { request_id: id.as_str(), idempotent, type_base: &base };
+    let repeat = Repeat::unkept(idempotent);
+    let occasion = Occasion { request_id: id.as_str(), repeat, type_base: &base };
     let problem = Problem::new(spec);
     let mut response = ().into_response();
     problem.write(&mut response, Some(occasion));

@@ -59,9 +59,14 @@ async fn a04_another_caller_has_keys_of_its_own() {
 }
 
 #[tokio::test]
-async fn a04_callers_without_identity_need_keys_that_cannot_be_guessed() {
+async fn a25_callers_without_identity_need_keys_that_cannot_be_guessed() {
     let bench = bench().await;
-    bench.client.post("/v1/guest-orders").key("1").send().await.problem(400, "IDEMPOTENCY_KEY_INVALID");
+    for short in ["1", &"a".repeat(21), &format!("\"{}\"", "a".repeat(21))] {
+        let reply = bench.client.post("/v1/guest-orders").key(short).send().await;
+        reply.problem(400, "IDEMPOTENCY_KEY_INVALID");
+    }
+    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(bench.client.post("/v1/guest-orders").key(&"a".repeat(22)).send().await.status, 200);
     assert_eq!(bench.client.post("/v1/guest-orders").key(UUID).send().await.status, 200);
     assert!(bench.client.post("/v1/guest-orders").key(UUID).send().await.replayed());
     let alice = bench.client.post("/v1/guest-orders").bearer(ALICE).key(UUID).send().await;

@@ -1,8 +1,10 @@
 //! Idempotency: a service whose handlers do as they are told, and the two tables of states and events.
 
 mod events;
+mod kept;
 mod keys;
 mod operations;
+mod retryable;
 mod sealed;
 mod states;
 

@@ -1,5 +1,7 @@
 //! The `Idempotency-Key` field. The draft may still change; its syntax stands only here.
 
+use core::time::Duration;
+
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Item, Parser};
 
@@ -43,9 +45,23 @@ fn bare(text: &str) -> Option<String> {
     key.bytes().all(allowed).then(|| key.to_owned())
 }
 
-pub(crate) fn missing() -> Problem {
-    Problem::new(&registry::IDEMPOTENCY_KEY_MISSING)
-        .with_detail("send an Idempotency-Key, new for each operation and the same for each retry of it")
+/// Tells the client also for how long a retry gets the first answer: it must have given up by then.
+pub(crate) fn missing(ttl: Duration) -> Problem {
+    Problem::new(&registry::IDEMPOTENCY_KEY_MISSING).with_detail(format!(
+        "send an Idempotency-Key, new for each operation and the same for each retry of it; its answer is kept for {}",
+        spoken(ttl)
+    ))
+}
+
+/// A time in the largest unit that it is a whole number of; days from two of them on.
+fn spoken(time: Duration) -> String {
+    const UNITS: [(u128, u128, &str); 4] =
+        [(86_400_000, 2, "days"), (3_600_000, 1, "h"), (60_000, 1, "min"), (1_000, 1, "s")];
+    let millis = time.as_millis();
+    let fits =
+        |(unit, least, _): &&(u128, u128, &str)| millis.is_multiple_of(*unit) && millis / unit >= *least;
+    let (unit, _, name) = UNITS.iter().find(fits).unwrap_or(&(1, 0, "ms"));
+    format!("{} {name}", millis / unit)
 }
 
 /// On a public endpoint whose keys belong to callers.
@@ -114,6 +130,24 @@ mod tests {
             assert_eq!(key(fields).expect_err("not a key").code(), "IDEMPOTENCY_KEY_INVALID", "{fields:?}");
         }
         assert_eq!(key(&[&long[1..]]).expect("valid").map(|key| key.len()), Some(255));
+    }
+
+    #[test]
+    fn a22_a_time_is_told_in_the_largest_unit_that_fits() {
+        for (seconds, text) in [
+            (30, "30 s"),
+            (90, "90 s"),
+            (1_800, "30 min"),
+            (3_600, "1 h"),
+            (5_400, "90 min"),
+            (86_400, "24 h"),
+            (129_600, "36 h"),
+            (172_800, "2 days"),
+            (604_800, "7 days"),
+        ] {
+            assert_eq!(spoken(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(spoken(Duration::from_millis(30_500)), "30500 ms");
     }
 
     #[test]

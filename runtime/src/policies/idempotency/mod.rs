@@ -9,8 +9,8 @@
 //!
 //! A request without a key is a 400 unless the endpoint says `optional`. Keys belong to callers; where
 //! nobody need say who they are (`public`), `anonymous` lets others use them, too, if they cannot be
-//! guessed (22 characters). Bodies up to 1 MiB are kept; a replay of a larger one is a 303 to its
-//! `Location`, else a 410.
+//! guessed (22 characters). Bodies up to 1 MiB are kept, unless `keep` says otherwise; a replay of a
+//! larger one is a 303 to its `Location`, else a 410.
 //!
 //! The guide (`docs/guide/idempotency.md`) says all of it: each state, each failure, how clients should retry.
 //!
@@ -24,6 +24,10 @@
 //! | answers another 5xx, or panics | is UNKNOWN: a retry gets 500 `IDEMPOTENCY_OUTCOME_UNKNOWN` |
 //! | takes longer than 15 min (`APLOMB_MAX_RUN`) | is UNKNOWN, until the handler answers after all |
 //! | dies with its process | is UNKNOWN when the lease (30 s) lapses; with `on_crash = rerun` a retry runs |
+//!
+//! What is kept is what a retry gets, and its problem document says so to the first caller, too: it is
+//! `retryable: false` whatever the error declares. A 4xx that a retry may overcome declares
+//! `effects = none`.
 //!
 //! A request is the same as the first one if its path, query, media type and body are; JSON bodies
 //! are compared by what they say (white space, the order of members and escapes do not matter, numbers
@@ -81,7 +85,7 @@ mod store;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use canonical::canonical;
-pub(crate) use decide::{Running, running};
+pub(crate) use decide::{Running, Settlement, running, settle};
 pub(crate) use heart::Heart;
 pub(crate) use identity::Identities;
 pub use kept::Kept;

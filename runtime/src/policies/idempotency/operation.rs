@@ -15,7 +15,8 @@ use crate::secret::Key;
 ///
 /// Systems that the handler calls can have keys of their own, so that what a first run has done
 /// there is not done again by a second one (`on_crash = rerun`), or by the handler's own retries.
-/// On an endpoint that is `idempotent(optional)` take an `Option<Operation>`.
+/// On an endpoint that is `idempotent(optional)` take an `Option<Operation>`; on one without keys neither
+/// compiles.
 ///
 /// ```
 /// use aplomb::prelude::*;

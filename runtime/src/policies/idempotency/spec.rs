@@ -21,6 +21,8 @@ pub enum IdempotencyPolicy {
 pub struct IdempotencySpec {
     /// How long an answer is kept from its completion.
     pub ttl: Duration,
+    /// The largest body of an answer that is kept, in bytes.
+    pub keep: u64,
     /// A request without a key passes through.
     pub optional: bool,
     /// Callers without identity may use keys.
@@ -42,10 +44,21 @@ pub enum OnCrash {
 }
 
 impl IdempotencySpec {
-    /// Keys are required, from authenticated callers, and answers are kept for 24 hours.
+    /// The largest body that is kept where none is declared: 1 MiB.
+    pub const DEFAULT_KEEP: u64 = 1 << 20;
+
+    /// The largest body that can be kept: 16 MiB. A store writes each at once, and memory holds them all.
+    pub const MAX_KEEP: u64 = 16 << 20;
+
+    /// The longest `ttl` that an attribute can declare: 365 days.
+    pub const MAX_TTL: Duration = Duration::from_hours(365 * 24);
+
+    /// Keys are required, from authenticated callers, and answers with bodies of up to 1 MiB are kept
+    /// for 24 hours.
     pub const fn new() -> Self {
         Self {
             ttl: Duration::from_hours(24),
+            keep: Self::DEFAULT_KEEP,
             optional: false,
             anonymous: false,
             on_crash: OnCrash::Unknown,
@@ -57,6 +70,26 @@ impl IdempotencySpec {
     #[must_use]
     pub const fn with_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
+        self
+    }
+
+    /// Keeps bodies of up to so many bytes, and of up to [`MAX_KEEP`](Self::MAX_KEEP) where more is
+    /// asked for. With 0 no body is kept.
+    ///
+    /// A longer body goes to the first caller only. A replay of a success is then a 303 to the
+    /// `Location` of the first answer, else a 410 `IDEMPOTENCY_RESPONSE_NOT_RETAINED`; that of any
+    /// other answer has its status, and says that its body was not kept.
+    ///
+    /// ```
+    /// use aplomb::policies::idempotency::IdempotencySpec;
+    ///
+    /// // `idempotent(keep = "256KiB")`
+    /// let spec = IdempotencySpec::new().with_keep(256 << 10);
+    /// assert_eq!(spec.keep, 262_144);
+    /// ```
+    #[must_use]
+    pub const fn with_keep(mut self, bytes: u64) -> Self {
+        self.keep = if bytes > Self::MAX_KEEP { Self::MAX_KEEP } else { bytes };
         self
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::decide::{Settlement, settle};
+use super::decide::Settlement;
 use super::heart::Guard;
 use super::identity::Identities;
 use super::kept::Kept;
@@ -27,11 +27,8 @@ use super::store::{
 use crate::endpoint::{Answer, Origin};
 use crate::extract::body;
 use crate::pipeline::Context;
-use crate::problem::{Effects, Problem, registry};
+use crate::problem::{Problem, registry};
 use crate::store::StoreError;
-
-/// The largest body that is kept.
-const MAX_KEPT: u64 = 1 << 20;
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
@@ -40,7 +37,7 @@ pub(crate) fn key(context: &Context, headers: &HeaderMap) -> Result<Option<Strin
     let Some(spec) = context.mounted().idempotency else { return Ok(None) };
     match key::key_of(headers)? {
         None if spec.optional => Ok(None),
-        None => Err(key::missing()),
+        None => Err(key::missing(spec.ttl)),
         Some(_) if context.caller().is_none() && !spec.anonymous => Err(key::without_caller()),
         Some(key) if context.caller().is_none() => key::check_anonymous(&key).map(|()| Some(key)),
         Some(key) => Ok(Some(key)),
@@ -111,8 +108,8 @@ pub(crate) struct Held {
 
 impl Held {
     /// Settles the record with the answer of the run.
-    pub(crate) async fn settle(self, answer: Answer, effects: Effects) -> Answer {
-        self.settler.settle(answer, effects, self.beat).await
+    pub(crate) async fn settle(self, answer: Answer, settlement: Settlement) -> Answer {
+        self.settler.settle(answer, settlement, self.beat).await
     }
 }
 
@@ -152,15 +149,15 @@ impl Settler {
         Answer::refused(problem)
     }
 
-    async fn settle(&self, answer: Answer, effects: Effects, beat: Option<Guard>) -> Answer {
-        match settle(answer.origin, answer.response.status(), effects) {
+    async fn settle(&self, answer: Answer, settlement: Settlement, beat: Option<Guard>) -> Answer {
+        match settlement {
             // Its own `begin` was confirmed; whether a copy can be late, the store knows.
             Settlement::Abort => self.say(Word::Abort(Duration::ZERO), answer, beat).await,
             Settlement::Unknown => {
                 tracing::warn!(record = %self.lease.key, "a run ended, and nobody knows its effect");
                 self.say(self.outcome(Outcome::Unknown), answer, beat).await
             }
-            Settlement::Keep => match keep(answer.response).await {
+            Settlement::Keep => match keep(answer.response, self.spec.keep).await {
                 Ok((kept, response)) => {
                     let word = self.outcome(Outcome::Response(kept));
                     self.say(word, Answer { response, ..answer }, beat).await
@@ -268,32 +265,43 @@ impl Error for OutcomeUnknown {}
 
 /// The first answer once more.
 fn replay(kept: &Kept) -> Response {
-    let location = kept.headers().get(LOCATION);
-    let mut response = match (kept.body(), location) {
-        (Some(body), _) => {
-            let mut response = Response::new(Body::from(body.clone()));
-            *response.status_mut() = kept.status();
-            *response.headers_mut() = kept.headers().clone();
-            response
-        }
-        (None, Some(location)) => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::SEE_OTHER;
-            response.headers_mut().insert(LOCATION, location.clone());
-            response
-        }
-        (None, None) => Problem::new(&registry::IDEMPOTENCY_RESPONSE_NOT_RETAINED).into_response(),
-    };
+    let mut response = kept.body().map_or_else(|| without_body(kept), |body| whole(kept, body));
     response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// A response as it is kept, and the same to send. A body of unknown length, or a longer one than
-/// is kept, goes to the first caller only.
-async fn keep(response: Response) -> Result<(Kept, Response), Problem> {
+fn whole(kept: &Kept, body: &Bytes) -> Response {
+    let mut response = Response::new(Body::from(body.clone()));
+    *response.status_mut() = kept.status();
+    *response.headers_mut() = kept.headers().clone();
+    response
+}
+
+/// What is left of an answer whose body was not kept: of a success, where it can be read. What did
+/// not succeed keeps its status, so that nobody takes it for a success.
+fn without_body(kept: &Kept) -> Response {
+    let (status, location) = (kept.status(), kept.headers().get(LOCATION));
+    if status.is_client_error() {
+        let problem = Problem::new(&registry::for_status(status.as_u16()));
+        return problem
+            .with_detail("the first answer said more, which was too large to keep")
+            .into_response();
+    }
+    if status.is_success() && location.is_none() {
+        return Problem::new(&registry::IDEMPOTENCY_RESPONSE_NOT_RETAINED).into_response();
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = if status.is_success() { StatusCode::SEE_OTHER } else { status };
+    response.headers_mut().extend(location.map(|location| (LOCATION, location.clone())));
+    response
+}
+
+/// A response as it is kept, and the same to send. A body of unknown length, or of more than `limit`
+/// bytes, goes to the first caller only.
+async fn keep(response: Response, limit: u64) -> Result<(Kept, Response), Problem> {
     let (head, body) = response.into_parts();
-    if body.size_hint().exact().is_none_or(|length| length > MAX_KEPT) {
+    if body.size_hint().exact().is_none_or(|length| length > limit) {
         return Ok((Kept::new(&head, None), Response::from_parts(head, body)));
     }
     match body::whole(body).await {

@@ -1,0 +1,149 @@
+//! What is kept is what every retry gets, and so no document of it calls it retryable.
+
+use aplomb::problem::{Category, Problem, ProblemSpec};
+
+use super::*;
+
+#[derive(Debug, thiserror::Error, ApiError)]
+enum Refusal {
+    #[error("somebody else has the order open")]
+    #[problem(conflict, retryable = true, retry_after = "2s")]
+    Locked,
+    #[error("the order is not there yet")]
+    #[problem(conflict, retryable = true, retry_after = "2s", effects = none)]
+    NotYet,
+    #[error("too many orders")]
+    #[problem(rate_limited, retry_after = "2s")]
+    TooMany,
+    #[error("the supplier does not answer")]
+    #[problem(dependency, retry_after = "2s")]
+    Supplier,
+}
+
+/// A problem that no derive has looked at: 409 and 424 are kept, and 425 is not.
+fn by_hand(category: Category, status: u16) -> Response {
+    let spec = ProblemSpec::new(category, "BY_HAND", "By hand").with_status(status).with_retryable(true);
+    Problem::new(&spec).with_retry_after(Duration::from_secs(2)).into_response()
+}
+
+fn typed_by_the_handler() -> Response {
+    let document = Json(serde_json::json!({"code": "TYPED", "retryable": true}));
+    (StatusCode::CONFLICT, [("retry-after", "2")], document).into_response()
+}
+
+fn refusal(kind: &str) -> Response {
+    match kind {
+        "locked" => Refusal::Locked.into_response(),
+        "not-yet" => Refusal::NotYet.into_response(),
+        "too-many" => Refusal::TooMany.into_response(),
+        "supplier" => Refusal::Supplier.into_response(),
+        "conflict" => by_hand(Category::Conflict, 409),
+        "rate" => by_hand(Category::RateLimited, 409),
+        "dependency" => by_hand(Category::Dependency, 424),
+        "early" => by_hand(Category::Conflict, 425),
+        _ => typed_by_the_handler(),
+    }
+}
+
+/// Refuses, with a key or without.
+#[endpoint(post = "/refusals/{kind}", version = 1, idempotent(optional))]
+async fn refuse(State(app): State<App>, Path(kind): Path<String>) -> Response {
+    app.effect();
+    refusal(&kind)
+}
+
+/// Refuses a request that has no key.
+#[endpoint(get = "/refusals/{kind}", version = 1)]
+async fn look(Path(kind): Path<String>) -> Response {
+    refusal(&kind)
+}
+
+/// Refuses a request whose key means nothing.
+#[endpoint(post = "/keyless/{kind}", version = 1, not_idempotent = "it refuses whatever comes")]
+async fn refuse_keyless(Path(kind): Path<String>) -> Response {
+    refusal(&kind)
+}
+
+async fn refusing() -> Bench {
+    Bench::start(aplomb::routes![refuse, look, refuse_keyless]).await
+}
+
+fn under_key<'a>(bench: &'a Bench, kind: &str) -> Call<'a> {
+    bench.client.post(&format!("/v1/refusals/{kind}")).bearer(ALICE).key(kind)
+}
+
+#[track_caller]
+fn assert_retryable(reply: &Reply, expected: bool) {
+    let told = reply.json()["retryable"].as_bool();
+    assert_eq!(told, Some(expected), "{} {:?}", reply.status, reply.body);
+    assert_eq!(reply.header("retry-after").is_some(), expected, "{:?}", reply.body);
+}
+
+#[tokio::test]
+async fn a16_what_is_kept_is_not_retryable_for_the_first_caller_nor_in_a_replay() {
+    let bench = refusing().await;
+    for (number, (kind, status, code)) in [
+        ("locked", 409, "LOCKED"),
+        ("conflict", 409, "BY_HAND"),
+        ("rate", 409, "BY_HAND"),
+        ("dependency", 424, "BY_HAND"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let first = under_key(&bench, kind).send().await;
+        first.problem(status, code);
+        assert_retryable(&first, false);
+        let replay = under_key(&bench, kind).send().await;
+        assert!(replay.replayed() && replay.body == first.body, "{kind}");
+        assert_retryable(&replay, false);
+        assert_eq!(bench.app.effects(), number + 1, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a16_what_frees_the_key_stays_retryable() {
+    let bench = refusing().await;
+    for (number, kind) in ["not-yet", "too-many", "early"].into_iter().enumerate() {
+        for _ in 0..2 {
+            let reply = under_key(&bench, kind).send().await;
+            assert!(!reply.replayed(), "{kind}");
+            assert_retryable(&reply, true);
+        }
+        assert_eq!(bench.app.effects(), 2 * (number + 1), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a16_a_5xx_of_a_dependency_stays_retryable_and_tells_that_the_outcome_is_unknown() {
+    let bench = refusing().await;
+    let first = under_key(&bench, "supplier").send().await;
+    first.problem(503, "SUPPLIER");
+    assert_retryable(&first, true);
+    let retry = under_key(&bench, "supplier").send().await;
+    retry.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert_retryable(&retry, false);
+}
+
+#[tokio::test]
+async fn a16_without_a_key_nothing_is_kept_and_an_error_means_what_it_declares() {
+    let bench = refusing().await;
+    for kind in ["locked", "not-yet", "conflict", "rate", "dependency", "early"] {
+        let optional = bench.client.post(&format!("/v1/refusals/{kind}")).bearer(ALICE).send().await;
+        let get = bench.client.get(&format!("/v1/refusals/{kind}")).bearer(ALICE).send().await;
+        let keyless = bench.client.post(&format!("/v1/keyless/{kind}")).bearer(ALICE).key("k").send().await;
+        for reply in [optional, get, keyless] {
+            assert_retryable(&reply, true);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a16_a_body_that_the_handler_typed_itself_is_kept_as_it_is() {
+    let bench = refusing().await;
+    let first = under_key(&bench, "typed").send().await;
+    assert_eq!((first.json()["code"].as_str(), first.number("retry-after")), (Some("TYPED"), 2));
+    assert_eq!(first.json()["retryable"], true);
+    let replay = under_key(&bench, "typed").send().await;
+    assert!(replay.replayed() && replay.body == first.body);
+}
