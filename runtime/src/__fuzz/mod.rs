@@ -70,7 +70,7 @@ mod record {
     use core::time::Duration;
 
     use bytes::Bytes;
-    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+    use http::{HeaderName, HeaderValue, StatusCode};
 
     use crate::policies::idempotency::{Complete, Fingerprint, Kept, Lease, Outcome, RecordKey, Token};
     use crate::store::redis::codec;
@@ -82,7 +82,7 @@ mod record {
     pub fn record(data: &[u8]) {
         let made = answer(data);
         let head = written(made.clone().unwrap_or_else(|| {
-            Kept::restored(StatusCode::OK, HeaderMap::new(), None).expect("no field is one never kept")
+            Kept::restored(StatusCode::OK, Vec::new(), None).expect("no field is one never kept")
         }));
         let behind_a_head = codec::kept([&head[..HEAD], data].concat());
         for kept in [codec::kept(data.to_vec()), behind_a_head, made].into_iter().flatten() {
@@ -102,12 +102,12 @@ mod record {
         let status = StatusCode::from_u16(u16::from_be_bytes([*high, *low])).ok()?;
         let mut lines = lines.split(|byte| *byte == b'\n');
         let body = lines.next().filter(|_| flag & 1 == 1).map(Bytes::copy_from_slice);
-        let mut headers = HeaderMap::new();
+        let mut fields = Vec::new();
         for line in lines {
             let (name, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
-            headers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(&value[1..]).ok()?);
+            fields.push((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(&value[1..]).ok()?));
         }
-        Kept::restored(status, headers, body)
+        Kept::restored(status, fields, body)
     }
 }
 

@@ -8,9 +8,9 @@
 //! | 4 | the length of the body, and the body |
 
 use bytes::{Buf, BufMut, Bytes};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::kept::Kept;
+use super::kept::{Field, Kept};
 use super::seal::Sealed;
 
 const WITHOUT_BODY: u8 = 0;
@@ -70,28 +70,28 @@ fn put_clear(bytes: &mut Vec<u8>, kept: &Kept) {
 
 fn read_clear(status: StatusCode, mut rest: Bytes) -> Option<Kept> {
     let format = rest.try_get_u8().ok().filter(|format| [WITHOUT_BODY, WITH_BODY].contains(format))?;
-    let headers = fields(&mut rest)?;
+    let fields = fields(&mut rest)?;
     let length = rest.try_get_u32().ok()?;
     let body = take(&mut rest, usize::try_from(length).ok()?)?;
     let body = (format == WITH_BODY).then_some(body);
-    if rest.is_empty() { Kept::restored(status, headers, body) } else { None }
+    if rest.is_empty() { Kept::restored(status, fields, body) } else { None }
 }
 
 fn length<N: TryFrom<usize>>(length: usize) -> N {
     N::try_from(length).ok().expect("header maps and kept bodies have bounds far below")
 }
 
-fn fields(rest: &mut Bytes) -> Option<HeaderMap> {
+fn fields(rest: &mut Bytes) -> Option<Vec<Field>> {
     let count = rest.try_get_u16().ok()?;
-    let mut headers = HeaderMap::with_capacity(usize::from(count.min(64)));
+    let mut fields = Vec::with_capacity(usize::from(count.min(64)));
     for _ in 0..count {
         let name_length = usize::from(rest.try_get_u16().ok()?);
         let value_length = usize::try_from(rest.try_get_u32().ok()?).ok()?;
         let name = HeaderName::from_bytes(&take(rest, name_length)?).ok()?;
         let value = HeaderValue::from_maybe_shared(take(rest, value_length)?).ok()?;
-        headers.try_append(name, value).ok()?;
+        fields.push((name, value));
     }
-    Some(headers)
+    Some(fields)
 }
 
 fn take(rest: &mut Bytes, length: usize) -> Option<Bytes> {
@@ -100,12 +100,13 @@ fn take(rest: &mut Bytes, length: usize) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::LOCATION;
+
     use super::*;
 
     fn response() -> Kept {
-        let mut headers = HeaderMap::new();
-        headers.insert("location", HeaderValue::from_static("/v1/payments/1"));
-        Kept::restored(StatusCode::CREATED, headers, Some(Bytes::from_static(b"{}"))).expect("kept fields")
+        let fields = vec![(LOCATION, HeaderValue::from_static("/v1/payments/1"))];
+        Kept::restored(StatusCode::CREATED, fields, Some(Bytes::from_static(b"{}"))).expect("kept fields")
     }
 
     #[test]

@@ -1,24 +1,34 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, SET_COOKIE, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::seal::Sealed;
 
-/// A response as it is kept for replays: without the fields that belong to one transfer only.
+/// A response as it is kept for replays: without the fields that belong to one transfer only. Cheap to
+/// clone.
 ///
 /// On its way to a store it may be [sealed](super::SealKeys): then only its status can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct Kept(Arc<Inner>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
     status: StatusCode,
-    headers: HeaderMap,
+    /// No map: a record takes half as much room without one.
+    fields: Box<[Field]>,
     content: Content,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A field line.
+pub(super) type Field = (HeaderName, HeaderValue);
+
+#[derive(Debug, PartialEq, Eq)]
 enum Content {
     Body(Bytes),
     /// The body was too large.
@@ -30,37 +40,40 @@ enum Content {
 impl Kept {
     /// A response; `None` for a body that is too large to keep.
     pub fn new(head: &Parts, body: Option<Bytes>) -> Self {
-        let headers = head.headers.iter().filter(|(name, _)| is_kept(name));
-        Self {
-            status: head.status,
-            headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            content: body.map_or(Content::NoBody, Content::Body),
-        }
+        let fields = head.headers.iter().filter(|(name, _)| is_kept(name));
+        let fields = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self::of(head.status, fields, body.map_or(Content::NoBody, Content::Body))
     }
 
-    /// An answer that was kept before; `None` if it has a field that is never kept.
-    pub(crate) fn restored(status: StatusCode, headers: HeaderMap, body: Option<Bytes>) -> Option<Self> {
+    /// An answer that was kept before; `None` if it has a field that is never kept, or more than a
+    /// response can have.
+    pub(crate) fn restored(status: StatusCode, fields: Vec<Field>, body: Option<Bytes>) -> Option<Self> {
+        let possible = fields.len() <= MOST_FIELDS && fields.iter().all(|(name, _)| is_kept(name));
         let content = body.map_or(Content::NoBody, Content::Body);
-        headers.keys().all(is_kept).then_some(Self { status, headers, content })
+        possible.then(|| Self::of(status, fields.into(), content))
     }
 
     pub(super) fn from_sealed(status: StatusCode, sealed: Sealed) -> Self {
-        Self { status, headers: HeaderMap::new(), content: Content::Sealed(sealed) }
+        Self::of(status, Box::default(), Content::Sealed(sealed))
+    }
+
+    fn of(status: StatusCode, fields: Box<[Field]>, content: Content) -> Self {
+        Self(Arc::new(Inner { status, fields, content }))
     }
 
     /// The status.
-    pub const fn status(&self) -> StatusCode {
-        self.status
+    pub fn status(&self) -> StatusCode {
+        self.0.status
     }
 
-    /// The header fields that a replay repeats; none can be read of what is sealed.
-    pub const fn headers(&self) -> &HeaderMap {
-        &self.headers
+    /// The header fields that a replay repeats, in their order; none can be read of what is sealed.
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0.fields.iter().map(|(name, value)| (name, value))
     }
 
     /// The body; `None` if it was too large to keep, or is sealed.
-    pub const fn body(&self) -> Option<&Bytes> {
-        match &self.content {
+    pub fn body(&self) -> Option<&Bytes> {
+        match &self.0.content {
             Content::Body(body) => Some(body),
             Content::NoBody | Content::Sealed(_) => None,
         }
@@ -71,8 +84,8 @@ impl Kept {
         self.sealed().map(Sealed::key_id)
     }
 
-    pub(super) const fn sealed(&self) -> Option<&Sealed> {
-        match &self.content {
+    pub(super) fn sealed(&self) -> Option<&Sealed> {
+        match &self.0.content {
             Content::Sealed(sealed) => Some(sealed),
             Content::Body(_) | Content::NoBody => None,
         }
@@ -80,9 +93,8 @@ impl Kept {
 
     /// About how many bytes it takes to keep.
     pub fn size(&self) -> usize {
-        let fields: usize =
-            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
-        let content = match &self.content {
+        let fields: usize = self.headers().map(|(name, value)| name.as_str().len() + value.len() + 72).sum();
+        let content = match &self.0.content {
             Content::Body(body) => body.len(),
             Content::NoBody => 0,
             Content::Sealed(sealed) => sealed.size(),
@@ -90,6 +102,9 @@ impl Kept {
         fields + content
     }
 }
+
+/// As many as a map of fields takes.
+const MOST_FIELDS: usize = 24_576;
 
 /// Not kept: hop-by-hop fields (RFC 9110 §7.6.1), what tells of one moment, and what tells of one
 /// request.
@@ -133,7 +148,7 @@ mod tests {
             .header("connection", "close");
         let (head, ()) = response.body(()).expect("a response").into_parts();
         let kept = Kept::new(&head, None);
-        let mut names: Vec<_> = kept.headers().keys().map(HeaderName::as_str).collect();
+        let mut names: Vec<_> = kept.headers().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, ["content-type", "location"]);
     }

@@ -274,14 +274,20 @@ fn replay(kept: &Kept) -> Response {
 fn whole(kept: &Kept, body: &Bytes) -> Response {
     let mut response = Response::new(Body::from(body.clone()));
     *response.status_mut() = kept.status();
-    *response.headers_mut() = kept.headers().clone();
+    let fields = kept.headers();
+    // With room for what a replay says of itself.
+    let mut headers = HeaderMap::with_capacity(fields.len() + 6);
+    for (name, value) in fields {
+        headers.append(name.clone(), value.clone());
+    }
+    *response.headers_mut() = headers;
     response
 }
 
 /// What is left of an answer whose body was not kept: of a success, where it can be read. What did
 /// not succeed keeps its status, so that nobody takes it for a success.
 fn without_body(kept: &Kept) -> Response {
-    let (status, location) = (kept.status(), kept.headers().get(LOCATION));
+    let (status, location) = (kept.status(), kept.headers().find(|(name, _)| *name == LOCATION));
     if status.is_client_error() {
         let problem = Problem::new(&registry::for_status(status.as_u16()));
         return problem
@@ -293,7 +299,7 @@ fn without_body(kept: &Kept) -> Response {
     }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = if status.is_success() { StatusCode::SEE_OTHER } else { status };
-    response.headers_mut().extend(location.map(|location| (LOCATION, location.clone())));
+    response.headers_mut().extend(location.map(|(name, value)| (name.clone(), value.clone())));
     response
 }
 

@@ -75,7 +75,8 @@ fn put_fingerprint(bytes: &mut Vec<u8>, fingerprint: &Fingerprint) {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue, StatusCode};
+    use http::header::{LINK, LOCATION};
+    use http::{HeaderValue, StatusCode};
     use proptest::prelude::*;
 
     use super::*;
@@ -88,17 +89,18 @@ mod tests {
     }
 
     fn response() -> Kept {
-        let mut headers = HeaderMap::new();
-        headers.insert("location", HeaderValue::from_static("/v1/payments/1"));
-        headers.append("link", HeaderValue::from_static("</a>"));
-        headers.append("link", HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value"));
-        Kept::restored(StatusCode::CREATED, headers, Some(Bytes::from_static(b"{\"a\":1}")))
+        let fields = vec![
+            (LOCATION, HeaderValue::from_static("/v1/payments/1")),
+            (LINK, HeaderValue::from_static("</a>")),
+            (LINK, HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value")),
+        ];
+        Kept::restored(StatusCode::CREATED, fields, Some(Bytes::from_static(b"{\"a\":1}")))
             .expect("kept fields")
     }
 
     #[test]
     fn an_answer_comes_back_as_it_was() {
-        let without_body = Kept::restored(StatusCode::OK, HeaderMap::new(), None).expect("kept fields");
+        let without_body = Kept::restored(StatusCode::OK, Vec::new(), None).expect("kept fields");
         for kept in [response(), without_body] {
             assert_eq!(super::kept(ended(&done(kept.clone()))), Some(kept));
         }

@@ -8,7 +8,8 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 
 use crate::start::{StartError, StartErrors};
 
-/// The keys with which answers are sealed before a store keeps them: the first seals, all open.
+/// The keys with which answers are sealed before a store keeps them: the first seals, all open. Or
+/// they [only open](Self::only_opening).
 ///
 /// Each has an id, which is kept beside what it has sealed; an id never gets another key. Anybody
 /// who has a key can read, and forge, what it has sealed.
@@ -27,6 +28,7 @@ use crate::start::{StartError, StartErrors};
 pub struct SealKeys {
     first: SealKey,
     others: Vec<SealKey>,
+    only_open: bool,
 }
 
 #[derive(Clone)]
@@ -49,7 +51,7 @@ impl SealKeys {
     /// If the id is none.
     pub fn new(id: &str, key: [u8; 32]) -> Result<Self, StartError> {
         let first = SealKey::new(id, key).map_err(StartError::new)?;
-        Ok(Self { first, others: Vec::new() })
+        Ok(Self { first, others: Vec::new(), only_open: false })
     }
 
     /// The same, with a key that only opens.
@@ -63,22 +65,34 @@ impl SealKeys {
         Ok(self)
     }
 
+    /// The same keys, none of which seals: for instances that are to read what others seal already, or
+    /// still.
+    #[must_use]
+    pub fn only_opening(mut self) -> Self {
+        self.only_open = true;
+        self
+    }
+
     /// Keys in the form of `APLOMB_SEAL_KEYS`: `<id>:<key>` each, separated by commas; keys in base64
-    /// (RFC 4648 §4 or §5, with or without padding).
+    /// (RFC 4648 §4 or §5, with or without padding). Behind the word `clear` in the first place they
+    /// only open.
     ///
     /// # Errors
     ///
     /// One for each entry that is wrong. None shows a part of it.
     pub fn parse(text: &str) -> Result<Self, StartErrors> {
         let (mut keys, mut errors) = (None, StartErrors::new());
-        for (index, entry) in text.split(',').enumerate() {
+        let mut entries = text.split(',').enumerate().peekable();
+        let only_open = entries.next_if(|(_, entry)| entry.trim() == "clear").is_some();
+        for (index, entry) in entries {
             if let Err(why) = SealKey::parse(entry.trim()).and_then(|key| add(&mut keys, key)) {
                 // Id and key may have changed places.
                 errors.push(StartError::variable(VARIABLE, "…", format!("entry {}: {why}", index + 1)));
             }
         }
         errors.into_result()?;
-        keys.ok_or_else(|| StartError::variable(VARIABLE, "", FORM).into())
+        let keys: Self = keys.ok_or_else(|| StartError::variable(VARIABLE, text, FORM))?;
+        Ok(Self { only_open, ..keys })
     }
 
     /// The ids, that of the key that seals first.
@@ -97,9 +111,9 @@ impl SealKeys {
         }
     }
 
-    /// The key that seals.
-    pub(super) const fn first(&self) -> (&KeyId, &XChaCha20Poly1305) {
-        (&self.first.id, &self.first.cipher)
+    /// The key that seals, if one does.
+    pub(super) fn sealing(&self) -> Option<(&KeyId, &XChaCha20Poly1305)> {
+        (!self.only_open).then_some((&self.first.id, &self.first.cipher))
     }
 
     pub(super) fn find(&self, id: &KeyId) -> Option<&XChaCha20Poly1305> {
@@ -124,7 +138,7 @@ fn add(keys: &mut Option<SealKeys>, key: SealKey) -> Result<(), String> {
     match keys {
         Some(keys) => keys.add(key),
         None => {
-            *keys = Some(SealKeys { first: key, others: Vec::new() });
+            *keys = Some(SealKeys { first: key, others: Vec::new(), only_open: false });
             Ok(())
         }
     }
@@ -147,7 +161,7 @@ impl SealKey {
 
 impl fmt::Debug for SealKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SealKeys")?;
+        f.write_str(if self.only_open { "SealKeys(only opening)" } else { "SealKeys" })?;
         f.debug_list().entries(self.ids()).finish()
     }
 }
@@ -203,10 +217,23 @@ mod tests {
     fn a26_the_first_key_seals_and_all_open() {
         let keys = SealKeys::parse(&format!("b:{KEY}, a:{KEY},c-_9:{KEY}")).expect("valid keys");
         assert!(keys.ids().eq(["b", "a", "c-_9"]));
-        assert_eq!(keys.first().0.as_str(), "b");
+        assert_eq!(keys.sealing().map(|(id, _)| id.as_str()), Some("b"));
         assert!(
             ["a", "b", "c-_9"].into_iter().all(|id| keys.find(&KeyId::new(id).expect("an id")).is_some())
         );
+    }
+
+    #[test]
+    fn a26_behind_the_word_clear_keys_only_open() {
+        for keys in [
+            SealKeys::parse(&format!("clear,b:{KEY},a:{KEY}")).expect("valid keys"),
+            SealKeys::parse(&format!("b:{KEY},a:{KEY}")).expect("valid keys").only_opening(),
+        ] {
+            assert!(keys.ids().eq(["b", "a"]) && keys.sealing().is_none());
+            assert_eq!(format!("{keys:?}"), r#"SealKeys(only opening)["b", "a"]"#);
+        }
+        assert_eq!(errors(&format!("b:{KEY},clear")).len(), 1, "it comes first");
+        assert!(errors("clear")[0].starts_with("APLOMB_SEAL_KEYS=\"clear\": expected id:key"));
     }
 
     #[test]

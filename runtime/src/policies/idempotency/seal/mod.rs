@@ -20,6 +20,8 @@ use bytes::{Buf, BufMut, Bytes};
 use chacha20poly1305::aead::{Aead, AeadInOut, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use http::StatusCode;
+use rand::TryRng;
+use rand::rngs::SysRng;
 
 use self::keys::KeyId;
 pub use self::keys::SealKeys;
@@ -78,9 +80,9 @@ impl fmt::Debug for Sealed {
 }
 
 impl SealKeys {
-    /// The answer for this record, sealed with the first key.
+    /// The answer for this record, sealed with the key that does so; as it is if none does.
     pub(crate) fn seal(&self, record: &RecordKey, kept: &Kept) -> Kept {
-        let (id, cipher) = self.first();
+        let Some((id, cipher)) = self.sealing() else { return kept.clone() };
         Kept::from_sealed(kept.status(), seal(id, cipher, record, kept))
     }
 
@@ -101,13 +103,21 @@ impl SealKeys {
 }
 
 fn seal(id: &KeyId, cipher: &XChaCha20Poly1305, record: &RecordKey, kept: &Kept) -> Sealed {
-    let nonce: [u8; NONCE] = rand::random();
+    let nonce = nonce();
     let mut content = Vec::with_capacity(kept.size() + TAG);
     put_content(&mut content, kept);
     cipher
         .encrypt_in_place(&XNonce::from(nonce), &bound_to(record, kept.status(), id), &mut content)
         .expect("an answer is far shorter than the 256 GiB that ChaCha20 takes");
     Sealed { id: id.clone(), nonce, ciphertext: Bytes::from(content) }
+}
+
+/// From the operating system, which, unlike a generator in memory, does not repeat itself in two machines
+/// that were started from one snapshot.
+fn nonce() -> [u8; NONCE] {
+    let mut nonce = [0; NONCE];
+    SysRng.try_fill_bytes(&mut nonce).expect("the operating system has random bytes");
+    nonce
 }
 
 fn open(
