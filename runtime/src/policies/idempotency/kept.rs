@@ -21,7 +21,7 @@ pub struct Kept(Arc<Inner>);
 struct Inner {
     status: StatusCode,
     /// No map: a record takes half as much room without one.
-    fields: Box<[Field]>,
+    fields: Vec<Field>,
     content: Content,
 }
 
@@ -40,8 +40,9 @@ enum Content {
 impl Kept {
     /// A response; `None` for a body that is too large to keep.
     pub fn new(head: &Parts, body: Option<Bytes>) -> Self {
-        let fields = head.headers.iter().filter(|(name, _)| is_kept(name));
-        let fields = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut fields = Vec::with_capacity(head.headers.len());
+        let kept = head.headers.iter().filter(|(name, _)| is_kept(name));
+        fields.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
         Self::of(head.status, fields, body.map_or(Content::NoBody, Content::Body))
     }
 
@@ -50,14 +51,14 @@ impl Kept {
     pub(crate) fn restored(status: StatusCode, fields: Vec<Field>, body: Option<Bytes>) -> Option<Self> {
         let possible = fields.len() <= MOST_FIELDS && fields.iter().all(|(name, _)| is_kept(name));
         let content = body.map_or(Content::NoBody, Content::Body);
-        possible.then(|| Self::of(status, fields.into(), content))
+        possible.then(|| Self::of(status, fields, content))
     }
 
     pub(super) fn from_sealed(status: StatusCode, sealed: Sealed) -> Self {
-        Self::of(status, Box::default(), Content::Sealed(sealed))
+        Self::of(status, Vec::new(), Content::Sealed(sealed))
     }
 
-    fn of(status: StatusCode, fields: Box<[Field]>, content: Content) -> Self {
+    fn of(status: StatusCode, fields: Vec<Field>, content: Content) -> Self {
         Self(Arc::new(Inner { status, fields, content }))
     }
 

@@ -127,7 +127,7 @@ struct Settler {
 enum Word {
     /// With how long a late `begin` of the same token must be refused.
     Abort(Duration),
-    Complete(Box<Complete>),
+    Complete(Complete),
 }
 
 impl Settler {
@@ -168,7 +168,7 @@ impl Settler {
     }
 
     fn outcome(&self, outcome: Outcome) -> Word {
-        Word::Complete(Box::new(self.complete(outcome)))
+        Word::Complete(self.complete(outcome))
     }
 
     fn complete(&self, outcome: Outcome) -> Complete {
