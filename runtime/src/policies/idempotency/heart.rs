@@ -150,3 +150,47 @@ impl Beats {
 
 /// After a beat that failed the next comes at the latest so soon.
 const AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::clock::{Clock, Timestamp};
+    use crate::policies::idempotency::{Begin, Begun, Fingerprint, OnCrash, RecordKey};
+    use crate::store::MemoryRecords;
+    use crate::testing::{Fault, FaultyRecords, Operation};
+
+    const LEASE: Duration = Duration::from_secs(30);
+    const TTL: Duration = Duration::from_hours(24);
+
+    /// The time of the test's runtime, which passes where everybody sleeps.
+    #[derive(Debug)]
+    struct RuntimeClock(tokio::time::Instant);
+
+    impl Clock for RuntimeClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::default().after(self.0.elapsed())
+        }
+    }
+
+    fn begin() -> Begin {
+        let (key, fingerprint) = (RecordKey::new([1; 16], [1; 16]), Fingerprint::new(1, [2; 32]));
+        Begin::new(key, fingerprint, Token::random(), LEASE, OnCrash::Unknown, TTL)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a12_a_beat_that_failed_is_repeated_before_its_lease_ends() {
+        let clock = Arc::new(RuntimeClock(tokio::time::Instant::now()));
+        let records = FaultyRecords::new(Arc::new(MemoryRecords::with_bounds(1, 1 << 20, clock)));
+        let (held, stop) = (Mutex::default(), Notify::new());
+        let heart = Heart { beats: Arc::new(Beats { held, stop, lease: LEASE, max_run: TTL }) };
+        let run = begin();
+        assert_eq!(records.begin(&run).await, Ok(Begun::Started));
+        let _beat = heart.hold(run.lease(), TTL);
+        (0..5).for_each(|_| records.fail_next(Operation::Heartbeat, Fault::Lost));
+        tokio::spawn(Arc::clone(&heart.beats).beat_until_stopped(Arc::new(records.clone())));
+        sleep(LEASE * 3).await;
+        assert_eq!(records.begin(&begin()).await, Ok(Begun::InFlight));
+    }
+}
