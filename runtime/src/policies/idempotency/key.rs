@@ -117,6 +117,13 @@ mod tests {
     }
 
     #[test]
+    fn a04_a_key_of_22_characters_cannot_be_guessed() {
+        assert!(check_anonymous(&"a".repeat(22)).is_ok());
+        let short = check_anonymous(&"a".repeat(21)).expect_err("too short");
+        assert_eq!(short.code(), "IDEMPOTENCY_KEY_INVALID");
+    }
+
+    #[test]
     fn a01_no_field_is_no_key() {
         assert_eq!(key(&[]).expect("absent"), None);
     }
