@@ -9,8 +9,9 @@ use core::time::Duration;
 
 use aplomb::prelude::*;
 use aplomb::testing::{Fault, Operation, TestServer};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use http::StatusCode;
+use http_body_util::{BodyExt, Full};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{ALICE, App, BOB, Bench};
@@ -37,6 +38,9 @@ enum How {
     NoEffects,
     Large,
     LargeWithoutLocation,
+    Largest,
+    OfUnknownLength,
+    Described,
     Cookie,
 }
 
@@ -73,6 +77,15 @@ async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
             (StatusCode::CREATED, [("location", location)], "x".repeat((1 << 20) + 1)).into_response()
         }
         How::LargeWithoutLocation => (StatusCode::CREATED, "x".repeat((1 << 20) + 1)).into_response(),
+        How::Largest => (StatusCode::CREATED, "x".repeat(1 << 20)).into_response(),
+        How::OfUnknownLength => {
+            let unsized_body = Full::from("tea").map_frame(|frame| frame);
+            (StatusCode::CREATED, axum::body::Body::new(unsized_body)).into_response()
+        }
+        How::Described => {
+            let links = AppendHeaders([("link", "</a>; rel=up"), ("link", "</b>; rel=next")]);
+            (StatusCode::CREATED, [("cache-control", "max-age=60")], links, Json(number)).into_response()
+        }
         How::Cookie => ([("set-cookie", "a=b")], Json(number)).into_response(),
         _ => (StatusCode::CREATED, [("location", location)], Json(Placed { number, item: order.item }))
             .into_response(),
