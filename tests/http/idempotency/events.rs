@@ -111,6 +111,15 @@ async fn a16_a_panic_is_unknown() {
 }
 
 #[tokio::test]
+async fn a16_an_answer_that_breaks_off_is_unknown() {
+    let bench = bench().await;
+    let body = r#"{"item": "tea", "how": "breaks_off"}"#;
+    order(&bench.client, "k", body).send().await.problem(500, "INTERNAL");
+    order(&bench.client, "k", body).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
 async fn a16_an_error_without_effects_frees_the_key() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "no_effects"}"#;

@@ -11,7 +11,7 @@ use aplomb::prelude::*;
 use aplomb::testing::{Fault, Operation, TestServer};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use http::StatusCode;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{ALICE, App, BOB, Bench};
@@ -40,6 +40,7 @@ enum How {
     LargeWithoutLocation,
     Largest,
     OfUnknownLength,
+    BreaksOff,
     Described,
     Cookie,
 }
@@ -81,6 +82,10 @@ async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
         How::OfUnknownLength => {
             let unsized_body = Full::from("tea").map_frame(|frame| frame);
             (StatusCode::CREATED, axum::body::Body::new(unsized_body)).into_response()
+        }
+        How::BreaksOff => {
+            let broken = Limited::new(Full::from("tea"), 1);
+            (StatusCode::CREATED, axum::body::Body::new(broken)).into_response()
         }
         How::Described => {
             let links = AppendHeaders([("link", "</a>; rel=up"), ("link", "</b>; rel=next")]);

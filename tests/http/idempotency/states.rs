@@ -192,6 +192,17 @@ async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
 }
 
 #[tokio::test]
+async fn a08_a_begin_that_comes_after_it_was_taken_back_leaves_no_ghost() {
+    let bench = bench().await;
+    bench.records.fail_next(Operation::Begin, Fault::Late);
+    order(&bench.client, "k", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    bench.records.until_late().await;
+    let reply = order(&bench.client, "k", WELL).send().await;
+    assert!(reply.status == 201 && !reply.replayed());
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
 async fn concurrent_tries_have_one_effect_and_one_answer() {
     let bench = bench().await;
     let tries: Vec<_> = (0..24)
