@@ -201,22 +201,45 @@ async fn a12_a_heartbeat_keeps_a_long_run_in_flight() {
     assert_eq!(bench.app.effects(), 1);
 }
 
-#[tokio::test]
-async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
-    // The heartbeat's thread lives by the machine's clock, so this test waits for real, too.
+/// A service that may run again what lapses, with leases of 300 ms by the machine's clock, as the thread
+/// of the heartbeat lives by it; and its records.
+async fn short_lived() -> (Bench, FaultyRecords<Arc<MemoryRecords>>) {
     let records = FaultyRecords::new(Arc::new(MemoryRecords::new()));
     let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(records.clone()));
     let bench = Bench::start_with(aplomb::routes![put_order], |api| {
         api.store(store).lease(Duration::from_millis(300))
     });
-    let bench = bench.await;
-    let put =
-        || bench.client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(WELL).send();
+    (bench.await, records)
+}
+
+async fn put_well(client: &Client) -> Reply {
+    client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(WELL).send().await
+}
+
+#[tokio::test]
+async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
+    let (bench, records) = short_lived().await;
     (0..1000).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
-    assert_eq!(put().await.status, 201);
+    assert_eq!(put_well(&bench.client).await.status, 201);
     tokio::time::sleep(Duration::from_millis(900)).await;
-    put().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    put_well(&bench.client).await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
     assert_eq!(bench.app.effects(), 1, "a lease that lapses lets another run begin");
+}
+
+#[tokio::test]
+async fn a17_an_answer_is_kept_after_an_outage_of_several_leases() {
+    let (bench, records) = short_lived().await;
+    // It is told again every 75 ms.
+    (0..16).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
+    let first = put_well(&bench.client).await;
+    assert_eq!(first.status, 201);
+    let mut retry = put_well(&bench.client).await;
+    while retry.status == StatusCode::CONFLICT {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        retry = put_well(&bench.client).await;
+    }
+    assert!(retry.replayed() && retry.body == first.body);
+    assert_eq!(bench.app.effects(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
