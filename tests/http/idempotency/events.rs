@@ -201,13 +201,13 @@ async fn a12_a_heartbeat_keeps_a_long_run_in_flight() {
     assert_eq!(bench.app.effects(), 1);
 }
 
-/// A service that may run again what lapses, with leases of 300 ms by the machine's clock, as the thread
+/// A service that may run again what lapses, with leases of 600 ms by the machine's clock, as the thread
 /// of the heartbeat lives by it; and its records.
 async fn short_lived() -> (Bench, FaultyRecords<Arc<MemoryRecords>>) {
     let records = FaultyRecords::new(Arc::new(MemoryRecords::new()));
     let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(records.clone()));
     let bench = Bench::start_with(aplomb::routes![put_order], |api| {
-        api.store(store).lease(Duration::from_millis(300))
+        api.store(store).lease(Duration::from_millis(600))
     });
     (bench.await, records)
 }
@@ -221,7 +221,7 @@ async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
     let (bench, records) = short_lived().await;
     (0..1000).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
     assert_eq!(put_well(&bench.client).await.status, 201);
-    tokio::time::sleep(Duration::from_millis(900)).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
     put_well(&bench.client).await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
     assert_eq!(bench.app.effects(), 1, "a lease that lapses lets another run begin");
 }
@@ -229,8 +229,8 @@ async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
 #[tokio::test]
 async fn a17_an_answer_is_kept_after_an_outage_of_several_leases() {
     let (bench, records) = short_lived().await;
-    // It is told again every 75 ms.
-    (0..16).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
+    // It is told again every 150 ms.
+    (0..12).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
     let first = put_well(&bench.client).await;
     assert_eq!(first.status, 201);
     let mut retry = put_well(&bench.client).await;
