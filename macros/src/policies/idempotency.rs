@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Ident, Type};
+use syn::{GenericArgument, Ident, PathArguments, Type};
 
 use super::{Endpoint, Policy, Reason, duration};
 use crate::errors::Sink;
@@ -264,8 +264,16 @@ fn field(name: &str, before: &[String]) -> Result<String, String> {
     }
 }
 
+/// Whether the type is `Multipart`, or that as far as it is there or can be read.
 fn is_multipart(ty: &Type) -> bool {
-    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Multipart"))
+    let Type::Path(path) = ty else { return false };
+    let Some(last) = path.path.segments.last() else { return false };
+    match &last.arguments {
+        PathArguments::AngleBracketed(of) if last.ident == "Option" || last.ident == "Result" => {
+            matches!(of.args.first(), Some(GenericArgument::Type(inner)) if is_multipart(inner))
+        }
+        _ => last.ident == "Multipart",
+    }
 }
 
 #[cfg(test)]
@@ -336,8 +344,15 @@ mod tests {
     #[test]
     fn a06_multipart_is_refused_and_opaque_answers_too() {
         let attribute = "post = \"/a\", idempotent";
-        let multipart = read(attribute, "async fn f(a: axum::extract::Multipart) {}").1;
-        assert!(multipart.len() == 1 && multipart[0].contains("multipart"), "{multipart:?}");
+        for argument in
+            ["axum::extract::Multipart", "Option<Multipart>", "Result<Multipart, MultipartRejection>"]
+        {
+            let multipart = read(attribute, &format!("async fn f(a: {argument}) {{}}")).1;
+            assert!(multipart.len() == 1 && multipart[0].contains("multipart"), "{argument}: {multipart:?}");
+        }
+        for argument in ["Json<Multipart>", "Option<Bytes>", "[u8; 2]"] {
+            assert!(read(attribute, &format!("async fn f(a: {argument}) {{}}")).1.is_empty(), "{argument}");
+        }
         let opaque = read(attribute, "async fn f() -> impl IntoResponse {}").1;
         assert!(opaque.len() == 1 && opaque[0].contains("name the type"), "{opaque:?}");
     }
