@@ -4,9 +4,11 @@ use core::time::Duration;
 
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::{Fault, Operation, TestServer};
 use tokio::net::TcpStream;
 
 use crate::app::{ALICE, App, Bench};
+use crate::client::Client;
 
 /// Is held by the test.
 #[endpoint(get = "/held")]
@@ -53,6 +55,25 @@ async fn a11_shutdown_waits_for_what_runs_under_a_key() {
     assert!(!stopping.is_finished() && bench.app.effects() == 0);
     bench.app.let_go();
     assert!(stopping.await.expect("no panic"), "nothing was cut off");
+    assert_eq!(bench.app.effects(), 1);
+}
+
+/// Has an answer at once, under a key.
+#[endpoint(post = "/keyed", idempotent)]
+async fn keyed(State(app): State<App>) {
+    app.effect();
+}
+
+#[tokio::test]
+async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
+    let bench = Bench::start(routes![keyed]).await;
+    (0..4).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
+    assert_eq!(bench.client.post("/keyed").bearer(ALICE).key("k").send().await.status, 200);
+    let next = bench.configure(Api::new("Test", routes![keyed]));
+    let next = TestServer::start(next, bench.app.clone()).await.expect("a valid API");
+    assert!(bench.server.stop().await, "nothing was cut off");
+    let retry = Client::new(next.address()).post("/keyed").bearer(ALICE).key("k").send().await;
+    assert!(retry.status == 200 && retry.replayed());
     assert_eq!(bench.app.effects(), 1);
 }
 

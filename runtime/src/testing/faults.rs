@@ -3,6 +3,8 @@ use core::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::policies::idempotency::{
     Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey,
 };
@@ -17,6 +19,9 @@ pub enum Fault {
     Lost,
     /// The store does what is asked, and its answer is lost.
     AnswerLost,
+    /// A [`begin`](IdempotencyStore::begin) has no answer, and reaches the store behind the next
+    /// [`abort`](IdempotencyStore::abort). What else is asked is lost.
+    Late,
 }
 
 /// What is asked of a store of records.
@@ -44,13 +49,26 @@ pub enum Operation {
 pub struct FaultyRecords<R> {
     inner: R,
     plan: Arc<Mutex<Vec<(Operation, Fault)>>>,
+    late: Arc<Mutex<Vec<Begin>>>,
+    arrived: Arc<Notify>,
     broken: Arc<AtomicBool>,
 }
 
 impl<R: IdempotencyStore> FaultyRecords<R> {
     /// A store that does what `inner` does.
     pub fn new(inner: R) -> Self {
-        Self { inner, plan: Arc::default(), broken: Arc::default() }
+        Self {
+            inner,
+            plan: Arc::default(),
+            late: Arc::default(),
+            arrived: Arc::default(),
+            broken: Arc::default(),
+        }
+    }
+
+    /// Waits until what was [late](Fault::Late) has reached the store.
+    pub async fn until_late(&self) {
+        self.arrived.notified().await;
     }
 
     /// Fails the next call of this operation, after those planned before.
@@ -61,6 +79,21 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
     /// Fails every call until it is called with `false`.
     pub fn break_down(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
+    }
+
+    async fn abort_and_begin_late(&self, lease: Lease, marker: Duration) -> Result<(), StoreError> {
+        self.inner.abort(lease, marker).await?;
+        let late = core::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
+        for begin in late {
+            self.inner.begin(&begin).await?;
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    fn is_next(&self, operation: Operation, fault: Fault) -> bool {
+        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        plan.iter().find(|(planned, _)| *planned == operation) == Some(&(operation, fault))
     }
 
     fn fault(&self, operation: Operation) -> Option<Fault> {
@@ -80,7 +113,7 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
         let lost = || Err(StoreError::Unavailable(String::from("a fault was planned")));
         match self.fault(operation) {
             None => call(),
-            Some(Fault::Lost) => StoreFuture::ready(lost()),
+            Some(Fault::Lost | Fault::Late) => StoreFuture::ready(lost()),
             Some(Fault::AnswerLost) => {
                 let done = call();
                 StoreFuture::later(async move { done.await.and_then(|_| lost()) })
@@ -91,6 +124,9 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
 
 impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
+        if self.is_next(Operation::Begin, Fault::Late) {
+            self.late.lock().unwrap_or_else(PoisonError::into_inner).push(begin.clone());
+        }
         self.call(Operation::Begin, || self.inner.begin(begin))
     }
 
@@ -103,7 +139,7 @@ impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     }
 
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()> {
-        self.call(Operation::Abort, || self.inner.abort(lease, marker))
+        self.call(Operation::Abort, || StoreFuture::later(self.abort_and_begin_late(lease, marker)))
     }
 
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {

@@ -20,6 +20,7 @@ use crate::store::SealedRecords;
 macro_rules! idempotency_store_suite {
     ($setup:expr) => {
         $crate::__suite! { idempotency, $setup,
+            a07_a_record_is_compared_by_the_rule_that_made_it
             a08_of_concurrent_begins_one_starts
             a08_begin_is_idempotent_for_its_own_token
             a08_an_aborted_token_begins_no_more
@@ -40,13 +41,16 @@ macro_rules! idempotency_store_suite {
             a15_an_unknown_outcome_stays_unknown
             a19_a_replaced_run_cannot_complete
             a19_a_run_whose_record_is_of_another_request_learns_that
+            a19_a_replaced_run_learns_what_has_become_of_the_other
             a19_unknown_records_can_be_resolved
+            a19_a_decision_is_kept_as_long_as_it_says
             a04_a_record_under_another_of_its_names_is_found
             a20_a_response_comes_back_as_it_was
             a21_a_response_without_its_body_comes_back_so
             a26_a_sealed_response_comes_back_as_it_was
             a22_an_answer_lives_as_long_as_it_should
             a22_an_unknown_record_ends
+            a22_a_run_that_was_written_off_is_unknown_as_long_as_it_says
             a22_a_run_that_was_forgotten_is_not_written_off
         }
     };
@@ -74,8 +78,12 @@ fn lease(begin: &Begin) -> Lease {
 }
 
 fn kept(text: &'static str) -> Kept {
-    let response =
-        http::Response::builder().status(201).header("location", "/x").header("content-type", "text/plain");
+    let response = http::Response::builder()
+        .status(201)
+        .header("location", "/x")
+        .header("content-type", "text/plain")
+        .header("link", "</a>")
+        .header("link", "</b>");
     let (head, ()) = response.body(()).expect("a response").into_parts();
     Kept::new(&head, Some(Bytes::from_static(text.as_bytes())))
 }
@@ -108,6 +116,29 @@ async fn write_off(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
 /// What a retry with a token of its own meets.
 async fn retry(store: &Arc<impl IdempotencyStore>) -> Begun {
     start(store, &begin()).await
+}
+
+/// A request that is known by the rules of two releases is the one that either has recorded; the same
+/// digest by another rule is another request.
+pub async fn a07_a_record_is_compared_by_the_rule_that_made_it(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
+    let by = |version, digest| Fingerprint::new(version, [digest; 32]);
+    let old = Begin { fingerprint: by(1, 1), ..begin() };
+    start(&store, &old).await;
+    let new = |fingerprint, earlier| Begin { fingerprint, earlier, ..begin() };
+    let same = || new(by(3, 3), vec![by(2, 2), by(1, 1)]);
+    let others = || [new(by(3, 3), vec![by(1, 9)]), new(by(3, 1), vec![by(2, 1)]), new(by(3, 3), Vec::new())];
+    assert_eq!(start(&store, &same()).await, Begun::InFlight);
+    for other in others() {
+        assert_eq!(start(&store, &other).await, Begun::Mismatch, "{other:?}");
+    }
+    end(&store, &old, "done").await;
+    assert_eq!(start(&store, &same()).await, Begun::Done(kept("done")));
+    for other in others() {
+        assert_eq!(start(&store, &other).await, Begun::Mismatch, "{other:?}");
+    }
 }
 
 /// Of many begins at once exactly one starts; the others find it in flight.
@@ -196,6 +227,12 @@ pub async fn a09_mismatch_outranks_every_state(store: Arc<impl IdempotencyStore>
     store.complete(&complete(&second, Outcome::Unknown)).await.expect("the store answers");
     let other = Begin { key: second.key, ..other() };
     assert_eq!(start(&store, &other).await, Begun::Mismatch, "unknown");
+
+    let third = Begin { key: RecordKey::new([5; 16], [5; 16]), on_crash: OnCrash::Rerun, ..begin() };
+    start(&store, &third).await;
+    time.elapse(LEASE).await;
+    let other = Begin { key: third.key, on_crash: OnCrash::Rerun, ..other };
+    assert_eq!(start(&store, &other).await, Begun::Mismatch, "lapsed, and may run again");
 }
 
 /// While a run goes on, a retry is told so.
@@ -300,7 +337,9 @@ pub async fn a15_an_unknown_outcome_stays_unknown(store: Arc<impl IdempotencySto
     start(&store, &first).await;
     let done = store.complete(&complete(&first, Outcome::Unknown)).await;
     assert_eq!(done.expect("the store answers"), Completed::Written);
-    assert_eq!(retry(&store).await, Begun::Unknown);
+    for _ in 0..3 {
+        assert_eq!(retry(&store).await, Begun::Unknown);
+    }
     assert_eq!(end(&store, &first, "known").await, Completed::Written, "its own token may still tell");
     assert_eq!(retry(&store).await, Begun::Done(kept("known")));
 }
@@ -316,6 +355,29 @@ pub async fn a19_a_replaced_run_cannot_complete(store: Arc<impl IdempotencyStore
     assert_eq!(end(&store, &second, "second").await, Completed::Written);
     assert_eq!(end(&store, &first, "first").await, Completed::Lost(Begun::Done(kept("second"))));
     assert_eq!(retry(&store).await, Begun::Done(kept("second")));
+}
+
+/// Of the run that has its record a replaced run learns that it goes on, or may run again; or that nobody
+/// knows its outcome.
+pub async fn a19_a_replaced_run_learns_what_has_become_of_the_other(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    let of = |record, on_crash| Begin { key: RecordKey::new([1; 16], [record; 16]), on_crash, ..begin() };
+    let firsts = [of(7, OnCrash::Rerun), of(8, OnCrash::Rerun)];
+    for first in &firsts {
+        start(&store, first).await;
+    }
+    time.elapse(LEASE).await;
+    let seconds = [of(7, OnCrash::Rerun), of(8, OnCrash::Unknown)];
+    for second in &seconds {
+        assert_eq!(start(&store, second).await, Begun::Started);
+    }
+    time.elapse(LEASE).await;
+    assert_eq!(end(&store, &firsts[0], "first").await, Completed::Lost(Begun::InFlight), "may run again");
+    assert_eq!(end(&store, &firsts[1], "first").await, Completed::Lost(Begun::Unknown), "lapsed");
+    store.complete(&complete(&seconds[0], Outcome::Unknown)).await.expect("the store answers");
+    assert_eq!(end(&store, &firsts[0], "first").await, Completed::Lost(Begun::Unknown), "unknown");
 }
 
 /// A run whose record was lost, and taken by another request under the same key, does not answer
@@ -338,7 +400,10 @@ pub async fn a19_unknown_records_can_be_resolved(store: Arc<impl IdempotencyStor
     assert!(!resolve(None).await, "absent");
     start(&store, &begin()).await;
     assert!(!resolve(None).await, "running");
+    let rerun = Begin { key: RecordKey::new([6; 16], [6; 16]), on_crash: OnCrash::Rerun, ..begin() };
+    start(&store, &rerun).await;
     time.elapse(LEASE).await;
+    assert!(!store.resolve(rerun.key, None, TTL).await.expect("the store answers"), "may run again");
     assert!(resolve(Some(kept("decided"))).await);
     assert_eq!(retry(&store).await, Begun::Done(kept("decided")));
     assert!(!resolve(None).await, "done");
@@ -348,6 +413,20 @@ pub async fn a19_unknown_records_can_be_resolved(store: Arc<impl IdempotencyStor
     store.complete(&complete(&second, Outcome::Unknown)).await.expect("the store answers");
     assert!(store.resolve(second.key, None, TTL).await.expect("the store answers"));
     assert_eq!(start(&store, &Begin { token: Token::random(), ..second }).await, Begun::Started);
+}
+
+/// What an operator decides is forgotten when the operator says, and not when the run would have been.
+pub async fn a19_a_decision_is_kept_as_long_as_it_says(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    start(&store, &begin()).await;
+    time.elapse(LEASE).await;
+    let decided = store.resolve(begin().key, Some(kept("decided")), LEASE).await;
+    assert_eq!(decided, Ok(true));
+    assert_eq!(retry(&store).await, Begun::Done(kept("decided")));
+    time.elapse(LEASE).await;
+    assert_eq!(retry(&store).await, Begun::Started);
 }
 
 /// While names are made anew, what stands under an old one counts.
@@ -374,7 +453,8 @@ pub async fn a04_a_record_under_another_of_its_names_is_found(
     assert_eq!(start(&store, &renamed(OnCrash::Rerun)).await, Begun::InFlight);
     end(&store, &rerun, "again").await;
     assert_eq!(start(&store, &renamed(OnCrash::Rerun)).await, Begun::Done(kept("again")));
-    assert_eq!(retry(&store).await, Begun::Started, "nothing is left under the old name");
+    let other = Begin { fingerprint: Fingerprint::new(1, [3; 32]), ..begin() };
+    assert_eq!(start(&store, &other).await, Begun::Started, "nothing is left under the old name");
 }
 
 /// Status, fields and body survive the store.
@@ -434,6 +514,20 @@ pub async fn a22_an_unknown_record_ends(store: Arc<impl IdempotencyStore>, time:
     time.elapse((LEASE + TTL).saturating_sub(LEASE / 4)).await;
     assert_eq!(retry(&store).await, Begun::Unknown);
     time.elapse(LEASE / 4).await;
+    assert_eq!(retry(&store).await, Begun::Started);
+}
+
+/// A run that took too long is unknown from then on for the time that is said.
+pub async fn a22_a_run_that_was_written_off_is_unknown_as_long_as_it_says(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    let first = begin();
+    start(&store, &first).await;
+    assert_eq!(store.write_off(lease(&first), LEASE).await, Ok(true));
+    time.elapse(LEASE / 2).await;
+    assert_eq!(retry(&store).await, Begun::Unknown);
+    time.elapse(LEASE / 2).await;
     assert_eq!(retry(&store).await, Begun::Started);
 }
 

@@ -52,7 +52,7 @@ impl Bench {
     }
 }
 
-fn only_key(server: &RedisServer, pattern: &str) -> String {
+pub(crate) fn only_key(server: &RedisServer, pattern: &str) -> String {
     match server.command(&["KEYS", pattern]) {
         Reply::Array(keys) => match keys.as_slice() {
             [Reply::Bytes(key)] => String::from_utf8(key.to_vec()).expect("a text"),

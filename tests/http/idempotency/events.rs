@@ -1,25 +1,48 @@
 //! The second table: what happens to a record while its request runs.
 
+use std::sync::Arc;
+
+use aplomb::store::{MemoryLimits, MemoryRecords};
+use aplomb::testing::FaultyRecords;
+
 use super::*;
+
+/// Has its effect when it is cancelled.
+#[endpoint(post = "/cancelled", version = 1, idempotent(optional))]
+async fn cancelled(State(app): State<App>) {
+    struct Cancelled(App);
+
+    impl Drop for Cancelled {
+        fn drop(&mut self) {
+            self.0.effect();
+        }
+    }
+
+    let _cancelled = Cancelled(app.clone());
+    app.hold().await;
+}
 
 #[tokio::test]
 async fn a11_a_client_that_hangs_up_does_not_cancel_the_handler() {
-    let bench = bench().await;
-    let mut raw = bench.client.raw().await;
-    let head = format!(
-        "POST /v1/orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: k\r\n"
-    );
-    raw.write(&format!(
-        "{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{HELD}",
-        HELD.len()
-    ))
-    .await;
-    bench.app.held().await;
-    drop(raw);
+    let bench = Bench::start(aplomb::routes![place_order, cancelled]).await;
+    let mut raws = Vec::new();
+    for (path, key) in [("orders", "idempotency-key: k\r\n"), ("cancelled", "")] {
+        let mut raw = bench.client.raw().await;
+        let head = format!("POST /v1/{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\n{key}");
+        let body = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{HELD}", HELD.len());
+        raw.write(&(head + &body)).await;
+        bench.app.held().await;
+        raws.push(raw);
+    }
+    // The server has seen the first client go when it has seen the second.
+    raws.into_iter().for_each(drop);
+    while bench.app.effects() == 0 {
+        tokio::task::yield_now().await;
+    }
     bench.app.let_go();
     let reply = answered(&bench, "k", HELD).await;
     assert!(reply.status == 201 && reply.replayed());
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(bench.app.effects(), 2, "that of the cancelled one, and one");
 }
 
 #[tokio::test]
@@ -82,6 +105,15 @@ async fn a16_any_other_5xx_is_unknown() {
 async fn a16_a_panic_is_unknown() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "panic"}"#;
+    order(&bench.client, "k", body).send().await.problem(500, "INTERNAL");
+    order(&bench.client, "k", body).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a16_an_answer_that_breaks_off_is_unknown() {
+    let bench = bench().await;
+    let body = r#"{"item": "tea", "how": "breaks_off"}"#;
     order(&bench.client, "k", body).send().await.problem(500, "INTERNAL");
     order(&bench.client, "k", body).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(bench.app.effects(), 1);
@@ -166,6 +198,47 @@ async fn a12_a_heartbeat_keeps_a_long_run_in_flight() {
     put_held(&client).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
     bench.app.let_go();
     assert_eq!(first.await.expect("an answer").status, 201);
+    assert_eq!(bench.app.effects(), 1);
+}
+
+/// A service that may run again what lapses, with leases of 600 ms by the machine's clock, as the thread
+/// of the heartbeat lives by it; and its records.
+async fn short_lived() -> (Bench, FaultyRecords<Arc<MemoryRecords>>) {
+    let records = FaultyRecords::new(Arc::new(MemoryRecords::new()));
+    let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(records.clone()));
+    let bench = Bench::start_with(aplomb::routes![put_order], |api| {
+        api.store(store).lease(Duration::from_millis(600))
+    });
+    (bench.await, records)
+}
+
+async fn put_well(client: &Client) -> Reply {
+    client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(WELL).send().await
+}
+
+#[tokio::test]
+async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
+    let (bench, records) = short_lived().await;
+    (0..1000).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
+    assert_eq!(put_well(&bench.client).await.status, 201);
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    put_well(&bench.client).await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    assert_eq!(bench.app.effects(), 1, "a lease that lapses lets another run begin");
+}
+
+#[tokio::test]
+async fn a17_an_answer_is_kept_after_an_outage_of_several_leases() {
+    let (bench, records) = short_lived().await;
+    // It is told again every 150 ms.
+    (0..12).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
+    let first = put_well(&bench.client).await;
+    assert_eq!(first.status, 201);
+    let mut retry = put_well(&bench.client).await;
+    while retry.status == StatusCode::CONFLICT {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        retry = put_well(&bench.client).await;
+    }
+    assert!(retry.replayed() && retry.body == first.body);
     assert_eq!(bench.app.effects(), 1);
 }
 

@@ -42,6 +42,22 @@ async fn a03_what_is_not_one_key_is_refused_before_any_look_up() {
     assert_eq!(bench.app.effects(), 0);
 }
 
+/// Takes keys, and not many requests.
+#[endpoint(post = "/limited", version = 1, idempotent, rate_limit = "100/day")]
+async fn limited() {}
+
+#[tokio::test]
+async fn a03_what_is_not_one_key_uses_up_no_limit() {
+    let bench = Bench::start(aplomb::routes![limited]).await;
+    let post = |key: &'static str| bench.client.post("/v1/limited").bearer(ALICE).key(key).send();
+    for _ in 0..2 {
+        let refused = post("a b").await;
+        refused.problem(400, "IDEMPOTENCY_KEY_INVALID");
+        assert_eq!(refused.number("x-ratelimit-remaining"), 100);
+    }
+    assert_eq!(post("k").await.number("x-ratelimit-remaining"), 99);
+}
+
 #[tokio::test]
 async fn a02_quoted_and_bare_keys_replay_each_other() {
     let bench = bench().await;
@@ -55,6 +71,32 @@ async fn a04_another_caller_has_keys_of_its_own() {
     order(&bench.client, "k", WELL).send().await;
     let other = bench.client.post("/v1/orders").bearer(BOB).key("k").json(WELL).send().await;
     assert!(other.status == 201 && !other.replayed());
+    assert_eq!(bench.app.effects(), 2);
+}
+
+#[tokio::test]
+async fn a04_a_caller_with_new_credentials_keeps_its_records() {
+    let keys = ApiKeys::parse(&format!("alice:{ALICE},alice:sk_test_new")).expect("valid keys");
+    let bench = Bench::start_with(aplomb::routes![place_order], |api| api.auth(keys)).await;
+    let first = order(&bench.client, "k", WELL).send().await;
+    let retry = bench.client.post("/v1/orders").bearer("sk_test_new").key("k").json(WELL).send().await;
+    assert!(retry.replayed() && retry.body == first.body);
+}
+
+/// As it is since its second version.
+#[endpoint(post = "/notes", version = 2, public, idempotent(optional))]
+async fn note_of_two(State(app): State<App>) -> Json<usize> {
+    Json(app.effect())
+}
+
+#[tokio::test]
+async fn a04_another_version_of_a_route_has_records_of_its_own() {
+    let bench = Bench::start(aplomb::routes![note, note_of_two]).await;
+    let call = |path: &'static str| bench.client.post(path).bearer(ALICE).key("k").send();
+    assert_eq!(call("/v1/notes").await.status, 200);
+    let other = call("/v2/notes").await;
+    assert!(other.status == 200 && !other.replayed());
+    assert!(call("/v1/notes").await.replayed() && call("/v2/notes").await.replayed());
     assert_eq!(bench.app.effects(), 2);
 }
 

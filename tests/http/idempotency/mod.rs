@@ -12,8 +12,9 @@ use core::time::Duration;
 
 use aplomb::prelude::*;
 use aplomb::testing::{Fault, Operation, TestServer};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use http::StatusCode;
+use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{ALICE, App, BOB, Bench};
@@ -40,6 +41,10 @@ enum How {
     NoEffects,
     Large,
     LargeWithoutLocation,
+    Largest,
+    OfUnknownLength,
+    BreaksOff,
+    Described,
     Cookie,
 }
 
@@ -76,6 +81,19 @@ async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
             (StatusCode::CREATED, [("location", location)], "x".repeat((1 << 20) + 1)).into_response()
         }
         How::LargeWithoutLocation => (StatusCode::CREATED, "x".repeat((1 << 20) + 1)).into_response(),
+        How::Largest => (StatusCode::CREATED, "x".repeat(1 << 20)).into_response(),
+        How::OfUnknownLength => {
+            let unsized_body = Full::from("tea").map_frame(|frame| frame);
+            (StatusCode::CREATED, axum::body::Body::new(unsized_body)).into_response()
+        }
+        How::BreaksOff => {
+            let broken = Limited::new(Full::from("tea"), 1);
+            (StatusCode::CREATED, axum::body::Body::new(broken)).into_response()
+        }
+        How::Described => {
+            let links = AppendHeaders([("link", "</a>; rel=up"), ("link", "</b>; rel=next")]);
+            (StatusCode::CREATED, [("cache-control", "max-age=60")], links, Json(number)).into_response()
+        }
         How::Cookie => ([("set-cookie", "a=b")], Json(number)).into_response(),
         _ => (StatusCode::CREATED, [("location", location)], Json(Placed { number, item: order.item }))
             .into_response(),

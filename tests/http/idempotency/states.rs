@@ -54,6 +54,19 @@ async fn a14_a_lapsed_lease_reruns_where_declared() {
 }
 
 #[tokio::test]
+async fn a15_an_unknown_outcome_is_not_retryable_to_any_retry() {
+    let bench = bench().await;
+    let body = r#"{"item": "tea", "how": "panic"}"#;
+    order(&bench.client, "k", body).send().await.problem(500, "INTERNAL");
+    for _ in 0..3 {
+        let retry = order(&bench.client, "k", body).send().await;
+        assert_eq!(retry.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN")["retryable"], false);
+        assert!(retry.header("retry-after").is_none() && !retry.replayed());
+    }
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
 async fn a19_a_run_that_lost_its_record_answers_from_it() {
     let bench = bench().await;
     let put = || {
@@ -87,17 +100,56 @@ async fn a20_a_replay_sets_no_cookies() {
 }
 
 #[tokio::test]
+async fn a20_a_replay_has_every_field_and_says_that_it_is_one() {
+    let bench = bench().await;
+    let body = r#"{"item": "tea", "how": "described"}"#;
+    let first = order(&bench.client, "k", body).send().await;
+    let replay = order(&bench.client, "k", body).send().await;
+    assert_eq!((replay.status, &replay.body), (first.status, &first.body));
+    let links = |reply: &Reply| reply.headers.get_all("link").iter().cloned().collect::<Vec<_>>();
+    assert!(links(&first).len() == 2 && links(&replay) == links(&first));
+    assert_eq!(replay.header("content-type"), first.header("content-type"));
+    assert_eq!((first.replayed(), first.header("cache-control")), (false, Some("max-age=60")));
+    assert_eq!((replay.replayed(), replay.header("cache-control")), (true, Some("no-store")));
+}
+
+#[tokio::test]
+async fn a20_a_replay_without_its_body_says_that_it_is_one() {
+    let bench = bench().await;
+    for (how, status) in [("large", 303), ("large_without_location", 410)] {
+        let body = format!(r#"{{"item": "tea", "how": "{how}"}}"#);
+        assert_eq!(order(&bench.client, how, &body).send().await.status, 201);
+        let replay = order(&bench.client, how, &body).send().await;
+        assert!(replay.status == status && replay.replayed(), "{how}");
+        assert_eq!(replay.header("cache-control"), Some("no-store"), "{how}");
+    }
+}
+
+#[tokio::test]
 async fn a21_a_body_too_large_to_keep_goes_to_the_first_caller_only() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "large"}"#;
     assert_eq!(order(&bench.client, "k", body).send().await.body.len(), (1 << 20) + 1);
     let replay = order(&bench.client, "k", body).send().await;
     assert_eq!((replay.status.as_u16(), replay.header("location")), (303, Some("/orders/0")));
+    assert!(replay.body.is_empty());
 
-    let body = r#"{"item": "tea", "how": "large_without_location"}"#;
-    assert_eq!(order(&bench.client, "l", body).send().await.status, 201);
-    order(&bench.client, "l", body).send().await.problem(410, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
-    assert_eq!(bench.app.effects(), 2);
+    for (key, how) in [("l", "large_without_location"), ("m", "of_unknown_length")] {
+        let body = format!(r#"{{"item": "tea", "how": "{how}"}}"#);
+        assert_eq!(order(&bench.client, key, &body).send().await.status, 201);
+        order(&bench.client, key, &body).send().await.problem(410, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
+    }
+    assert_eq!(bench.app.effects(), 3);
+}
+
+#[tokio::test]
+async fn a21_a_body_of_1_mib_is_kept() {
+    let bench = bench().await;
+    let body = r#"{"item": "tea", "how": "largest"}"#;
+    let first = order(&bench.client, "k", body).send().await;
+    let replay = order(&bench.client, "k", body).send().await;
+    assert_eq!((first.status.as_u16(), replay.status.as_u16(), first.body.len()), (201, 201, 1 << 20));
+    assert!(replay.replayed() && replay.body == first.body);
 }
 
 #[tokio::test]
@@ -135,6 +187,17 @@ async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
     bench.records.fail_next(Operation::Abort, Fault::Lost);
     order(&bench.client, "k", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
     let reply = answered(&bench, "k", WELL).await;
+    assert!(reply.status == 201 && !reply.replayed());
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn a08_a_begin_that_comes_after_it_was_taken_back_leaves_no_ghost() {
+    let bench = bench().await;
+    bench.records.fail_next(Operation::Begin, Fault::Late);
+    order(&bench.client, "k", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    bench.records.until_late().await;
+    let reply = order(&bench.client, "k", WELL).send().await;
     assert!(reply.status == 201 && !reply.replayed());
     assert_eq!(bench.app.effects(), 1);
 }

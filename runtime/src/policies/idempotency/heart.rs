@@ -150,3 +150,90 @@ impl Beats {
 
 /// After a beat that failed the next comes at the latest so soon.
 const AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::clock::{Clock, Timestamp};
+    use crate::policies::idempotency::{Begin, Begun, Fingerprint, OnCrash, RecordKey};
+    use crate::store::MemoryRecords;
+    use crate::testing::{Fault, FaultyRecords, Operation};
+
+    const LEASE: Duration = Duration::from_secs(30);
+    const TTL: Duration = Duration::from_hours(24);
+
+    /// The time of the test's runtime, which passes where everybody sleeps.
+    #[derive(Debug)]
+    struct RuntimeClock(tokio::time::Instant);
+
+    impl Clock for RuntimeClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::default().after(self.0.elapsed())
+        }
+    }
+
+    type Records = FaultyRecords<Arc<MemoryRecords>>;
+
+    fn records() -> Records {
+        let clock = Arc::new(RuntimeClock(tokio::time::Instant::now()));
+        FaultyRecords::new(Arc::new(MemoryRecords::with_bounds(10, 1 << 20, clock)))
+    }
+
+    /// A heart that beats in the test's runtime.
+    fn start(records: &Records, max_run: Duration) -> Heart {
+        let (held, stop) = (Mutex::default(), Notify::new());
+        let heart = Heart { beats: Arc::new(Beats { held, stop, lease: LEASE, max_run }) };
+        tokio::spawn(Arc::clone(&heart.beats).beat_until_stopped(Arc::new(records.clone())));
+        heart
+    }
+
+    fn begin(name: u8) -> Begin {
+        let (key, fingerprint) = (RecordKey::new([1; 16], [name; 16]), Fingerprint::new(1, [2; 32]));
+        Begin::new(key, fingerprint, Token::random(), LEASE, OnCrash::Rerun, TTL)
+    }
+
+    async fn hold(records: &Records, heart: &Heart, run: &Begin) -> Guard {
+        assert_eq!(records.begin(run).await, Ok(Begun::Started));
+        heart.hold(run.lease(), TTL)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a12_a_beat_that_failed_is_repeated_before_its_lease_ends() {
+        let records = records();
+        let heart = start(&records, TTL);
+        let _guard = hold(&records, &heart, &begin(1)).await;
+        (0..5).for_each(|_| records.fail_next(Operation::Heartbeat, Fault::Lost));
+        sleep(LEASE * 3).await;
+        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::InFlight));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a12_a_lease_that_is_lost_costs_no_other() {
+        let records = records();
+        let heart = start(&records, TTL);
+        let runs = [begin(1), begin(2), begin(3)];
+        let mut guards = Vec::new();
+        for run in &runs {
+            guards.push(hold(&records, &heart, run).await);
+        }
+        records.abort(runs[1].lease(), Duration::ZERO).await.expect("memory answers");
+        sleep(LEASE * 3).await;
+        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::InFlight));
+        assert_eq!(records.begin(&begin(2)).await, Ok(Begun::Started));
+        assert_eq!(records.begin(&begin(3)).await, Ok(Begun::InFlight));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a12_a_hung_run_keeps_its_lease_until_it_is_written_off() {
+        let records = records();
+        let heart = start(&records, Duration::ZERO);
+        let _guard = hold(&records, &heart, &begin(1)).await;
+        (0..5).for_each(|_| records.fail_next(Operation::WriteOff, Fault::Lost));
+        sleep(LEASE * 3 / 2).await;
+        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::InFlight));
+        sleep(LEASE * 3).await;
+        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::Unknown), "and never run again");
+    }
+}

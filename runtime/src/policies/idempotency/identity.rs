@@ -167,6 +167,46 @@ mod tests {
     }
 
     #[test]
+    fn a05_media_types_are_compared_also_where_both_are_json() {
+        let json = |media| fingerprint("/", media, r#"{"x":1}"#);
+        assert_ne!(json("application/json"), json("application/merge-patch+json"));
+    }
+
+    #[test]
+    fn a05_bodies_that_are_no_json_are_compared() {
+        for media in ["text/plain", "application/json"] {
+            assert_ne!(fingerprint("/", media, "tea"), fingerprint("/", media, "salt"), "{media}");
+        }
+    }
+
+    #[test]
+    fn a05_what_is_sent_twice_is_compared_twice() {
+        let query = |query| fingerprint(query, "", "");
+        assert_ne!(query("/?a=1&a=2"), query("/?a=1&a=3"));
+        assert_ne!(query("/?a=1&a=1"), query("/?a=1"));
+        let regions = |second| {
+            let request = http::Request::post("/").header("x-region", "eu").header("x-region", second);
+            let (head, ()) = request.body(()).expect("a request").into_parts();
+            identities().fingerprint(&head, &["x-region"], &Bytes::new())
+        };
+        assert_eq!(regions("us"), regions("us"));
+        assert_ne!(regions("us"), regions("as"));
+    }
+
+    #[test]
+    fn a06_layout_does_not_matter_where_the_media_type_says_json() {
+        let layouts = |media| (fingerprint("/", media, "[1,2]"), fingerprint("/", media, "[1, 2]"));
+        for media in ["application/json", "application/merge-patch+json", "Application/Vnd.Shop+JSON; v=1"] {
+            let (compact, spaced) = layouts(media);
+            assert_eq!(compact, spaced, "{media}");
+        }
+        for media in ["text/plain", "", "application/jsonlines"] {
+            let (compact, spaced) = layouts(media);
+            assert_ne!(compact, spaced, "{media}");
+        }
+    }
+
+    #[test]
     fn a05_fields_are_compared_where_the_endpoint_names_them() {
         let fingerprint = |fields: &[(&'static str, &'static str)], named: &[&str]| {
             let request = fields

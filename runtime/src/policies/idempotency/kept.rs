@@ -138,19 +138,31 @@ mod tests {
         let response = http::Response::builder()
             .header("location", "/v1/payments/1")
             .header("content-type", "application/json")
+            .header("link", "</a>; rel=up")
+            .header("link", "</b>; rel=next")
+            .header("x-own", "x")
             .header("set-cookie", "a=b")
             .header("date", "now")
+            .header("content-length", "1")
+            .header("keep-alive", "timeout=5")
+            .header("proxy-authenticate", "Basic")
+            .header("proxy-authorization", "Basic")
+            .header("te", "trailers")
+            .header("trailer", "x-sum")
+            .header("transfer-encoding", "chunked")
+            .header("upgrade", "h2c")
             .header("ratelimit", "x")
             .header("ratelimit-policy", "x")
             .header("x-ratelimit-remaining", "1")
             .header("retry-after", "1")
             .header("x-request-id", "r")
             .header("traceparent", "t")
+            .header("tracestate", "s")
             .header("connection", "close");
         let (head, ()) = response.body(()).expect("a response").into_parts();
         let kept = Kept::new(&head, None);
         let mut names: Vec<_> = kept.headers().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
-        assert_eq!(names, ["content-type", "location"]);
+        assert_eq!(names, ["content-type", "link", "link", "location", "x-own"]);
     }
 }

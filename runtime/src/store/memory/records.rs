@@ -109,7 +109,7 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
-    use crate::policies::idempotency::{Fingerprint, OnCrash, Token};
+    use crate::policies::idempotency::{Fingerprint, OnCrash, Outcome, Token};
     use crate::store::StoreError;
     use crate::testing::TestClock;
 
@@ -118,8 +118,8 @@ mod tests {
     fn begin(number: u8) -> Begin {
         Begin {
             key: RecordKey::new([number; 16], [number; 16]),
-            fingerprint: Fingerprint::new(2, [0; 32]),
-            earlier: vec![Fingerprint::new(1, [0; 32])],
+            fingerprint: Fingerprint::new(1, [0; 32]),
+            earlier: Vec::new(),
             aliases: Vec::new(),
             token: Token::random(),
             lease: LEASE,
@@ -143,6 +143,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a22_a_store_full_of_answers_refuses_new_keys_and_forgets_none() {
+        let clock = TestClock::new();
+        let records = MemoryRecords::with_bounds(100, 4096, Arc::new(clock.clone()));
+        let (head, ()) = http::Response::new(()).into_parts();
+        let kept = Kept::new(&head, Some(bytes::Bytes::from(vec![b'x'; 4096])));
+        let (first, ttl) = (begin(1), Duration::from_hours(24));
+        assert_eq!(records.begin(&first).await, Ok(Begun::Started));
+        let done = Complete::new(first.lease(), first.fingerprint, Outcome::Response(kept.clone()), ttl);
+        assert_eq!(records.complete(&done).await, Ok(Completed::Written));
+        assert_eq!(records.begin(&begin(2)).await, Err(StoreError::Full));
+        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::Done(kept)));
+        clock.advance(ttl);
+        assert_eq!(records.begin(&begin(2)).await, Ok(Begun::Started));
+    }
+
+    #[tokio::test]
+    async fn a14_a_full_store_runs_again_what_may() {
+        let clock = TestClock::new();
+        let records = MemoryRecords::with_bounds(1, 1 << 20, Arc::new(clock.clone()));
+        let rerun = || Begin { on_crash: OnCrash::Rerun, ..begin(1) };
+        assert_eq!(records.begin(&rerun()).await, Ok(Begun::Started));
+        clock.advance(LEASE);
+        assert_eq!(records.begin(&rerun()).await, Ok(Begun::Started));
+        assert_eq!(records.begin(&rerun()).await, Ok(Begun::InFlight));
+    }
+
+    #[tokio::test]
     async fn markers_of_aborted_tokens_count_and_end() {
         let clock = TestClock::new();
         let records = MemoryRecords::with_bounds(3, 1 << 20, Arc::new(clock.clone()));
@@ -159,15 +186,5 @@ mod tests {
         assert_eq!(records.begin(&begin(1)).await, Err(StoreError::Full));
         clock.advance(LEASE);
         assert_eq!(records.begin(&begin(1)).await, Ok(Begun::Started));
-    }
-
-    #[tokio::test]
-    async fn a07_a_record_is_compared_by_the_rule_that_made_it() {
-        let records = MemoryRecords::new();
-        let old = Begin { fingerprint: Fingerprint::new(1, [0; 32]), earlier: Vec::new(), ..begin(1) };
-        assert_eq!(records.begin(&old).await, Ok(Begun::Started));
-        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::InFlight), "the same request, by its old name");
-        let other = Begin { fingerprint: Fingerprint::new(2, [9; 32]), earlier: Vec::new(), ..begin(1) };
-        assert_eq!(records.begin(&other).await, Ok(Begun::Mismatch));
     }
 }

@@ -131,7 +131,12 @@ mod tests {
     fn a25_eviction_matters_where_memory_is_bounded() {
         assert!(errors("noeviction", "allkeys-lru").is_empty(), "no bound");
         assert!(errors("maxmemory:0", "maxmemory:100").is_empty(), "it refuses instead");
-        let evicting = GOOD.replace("maxmemory:0", "maxmemory:100").replace("noeviction", "allkeys-lru");
+        let bounded = GOOD.replace("maxmemory:0", "maxmemory:100");
+        for policy in ["allkeys-random", "volatile-lru", "volatile-ttl"] {
+            let refused = inspect(&Info::parse(&bounded.replace("noeviction", policy)), false);
+            assert!(refused.errors.len() == 1 && refused.errors[0].contains(policy), "{refused:?}");
+        }
+        let evicting = bounded.replace("noeviction", "allkeys-lru");
         let refused = inspect(&Info::parse(&evicting), false);
         assert!(refused.errors[0].contains("allkeys-lru") && refused.warnings.is_empty(), "{refused:?}");
         let accepted = inspect(&Info::parse(&evicting), true);
