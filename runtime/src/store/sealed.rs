@@ -42,13 +42,14 @@ impl<R: IdempotencyStore> SealedRecords<R> {
     }
 
     async fn complete_sealed(&self, complete: &Complete) -> Result<Completed, StoreError> {
-        let Complete { lease, fingerprint, ttl, .. } = *complete;
         let outcome = match &complete.outcome {
-            Outcome::Response(kept) => Outcome::Response(self.keys.seal(&lease.key, kept)),
+            Outcome::Response(kept) => Outcome::Response(self.keys.seal(&complete.lease.key, kept)),
             Outcome::Unknown => Outcome::Unknown,
         };
-        match self.inner.complete(&Complete { lease, fingerprint, outcome, ttl }).await? {
-            Completed::Lost(found) => self.opened(found, Names::new(&lease.key, &[])).map(Completed::Lost),
+        match self.inner.complete(&Complete { outcome, ..complete.clone() }).await? {
+            Completed::Lost(found) => {
+                self.opened(found, Names::new(&complete.lease.key, &complete.aliases)).map(Completed::Lost)
+            }
             Completed::Written => Ok(Completed::Written),
         }
     }

@@ -45,6 +45,7 @@ macro_rules! idempotency_store_suite {
             a19_unknown_records_can_be_resolved
             a19_a_decision_is_kept_as_long_as_it_says
             a04_a_record_under_another_of_its_names_is_found
+            a19_a_run_that_was_replaced_under_another_name_has_lost_its_record
             a20_a_response_comes_back_as_it_was
             a21_a_response_without_its_body_comes_back_so
             a26_a_sealed_response_comes_back_as_it_was
@@ -89,7 +90,7 @@ fn kept(text: &'static str) -> Kept {
 }
 
 fn complete(begin: &Begin, outcome: Outcome) -> Complete {
-    Complete { lease: lease(begin), fingerprint: begin.fingerprint, outcome, ttl: TTL }
+    Complete::new(lease(begin), begin.fingerprint, outcome, TTL)
 }
 
 async fn start(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> Begun {
@@ -455,6 +456,35 @@ pub async fn a04_a_record_under_another_of_its_names_is_found(
     assert_eq!(start(&store, &renamed(OnCrash::Rerun)).await, Begun::Done(kept("again")));
     let other = Begin { fingerprint: Fingerprint::new(1, [3; 32]), ..begin() };
     assert_eq!(start(&store, &other).await, Begun::Started, "nothing is left under the old name");
+}
+
+/// While names are made anew, a run whose record another has taken under a new name has lost it, and
+/// writes none under the old one.
+pub async fn a19_a_run_that_was_replaced_under_another_name_has_lost_its_record(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    let (first, name) = (Begin { on_crash: OnCrash::Rerun, ..begin() }, RecordKey::new([6; 16], [6; 16]));
+    let second = Begin {
+        key: name,
+        aliases: vec![first.key],
+        fingerprint: Fingerprint::new(1, [6; 32]),
+        earlier: vec![first.fingerprint],
+        token: Token::random(),
+        ..first.clone()
+    };
+    start(&store, &first).await;
+    time.elapse(LEASE).await;
+    assert_eq!(start(&store, &second).await, Begun::Started);
+    let late = complete(&first, Outcome::Response(kept("late"))).with_aliases(vec![name]);
+    let late = late.with_earlier(vec![second.fingerprint]);
+    assert_eq!(store.complete(&late).await, Ok(Completed::Lost(Begun::InFlight)));
+    end(&store, &second, "second").await;
+    assert_eq!(store.complete(&late).await, Ok(Completed::Lost(Begun::Done(kept("second")))));
+    let of_another = Complete { earlier: Vec::new(), ..late.clone() };
+    assert_eq!(store.complete(&of_another).await, Ok(Completed::Lost(Begun::Mismatch)));
+    assert_eq!(start(&store, &begin()).await, Begun::Started, "nothing is left under the old name");
+    assert_eq!(store.complete(&complete(&second, Outcome::Unknown)).await, Ok(Completed::Written));
 }
 
 /// Status, fields and body survive the store.

@@ -69,25 +69,46 @@ async fn a15_an_unknown_outcome_is_not_retryable_to_any_retry() {
 #[tokio::test]
 async fn a19_a_run_that_lost_its_record_answers_from_it() {
     let bench = bench().await;
-    let put = || {
-        let put = bench.client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k");
-        put.json(r#"{"item": "tea", "how": "first_held"}"#)
-    };
-    let first = tokio::spawn({
-        let client = bench.client.clone();
-        async move {
-            let put = client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k");
-            put.json(r#"{"item": "tea", "how": "first_held"}"#).send().await
-        }
-    });
+    let put = || put_first_held(bench.client.clone());
+    let first = tokio::spawn(put());
     bench.app.held().await;
     bench.clock.advance(Duration::from_secs(31));
-    let second = put().send().await;
+    let second = put().await;
     assert!(second.status == 201 && !second.replayed(), "the lease has lapsed: another run");
     bench.app.let_go();
     let first = first.await.expect("an answer");
     assert!(first.replayed() && first.body == second.body, "the first run's own answer is discarded");
-    assert_eq!(put().send().await.body, second.body);
+    assert_eq!(put().await.body, second.body);
+}
+
+/// The handler holds the first of these requests.
+async fn put_first_held(client: Client) -> Reply {
+    let put = client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k");
+    put.json(r#"{"item": "tea", "how": "first_held"}"#).send().await
+}
+
+/// While the secret is changed: one instance names records by the old one still, the other by the new.
+#[tokio::test]
+async fn a19_a_run_that_lost_its_record_to_one_under_another_name_answers_from_that() {
+    let bench = bench().await;
+    let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
+    let start = async |one, other| {
+        let api = bench.configure(Api::new("Test", routes())).secret(secret(one)).other_secret(secret(other));
+        TestServer::start(api, bench.app.clone()).await.expect("a valid API")
+    };
+    let servers = [start(7, 8).await, start(8, 7).await];
+    let [old, new] = [0, 1].map(|index: usize| Client::new(servers[index].address()));
+    let first = tokio::spawn(put_first_held(old.clone()));
+    bench.app.held().await;
+    bench.clock.advance(Duration::from_secs(31));
+    let second = put_first_held(new.clone()).await;
+    assert!(second.status == 201 && !second.replayed(), "the lease has lapsed: another run");
+    bench.app.let_go();
+    let first = first.await.expect("an answer");
+    assert!(first.replayed() && first.body == second.body, "the first run's own answer is discarded");
+    for client in [old, new] {
+        assert_eq!(put_first_held(client).await.body, second.body);
+    }
 }
 
 #[tokio::test]

@@ -15,14 +15,14 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::decide::Settlement;
-use super::heart::Guard;
+use super::heart::{Guard, Heart};
 use super::identity::Identities;
 use super::kept::Kept;
 use super::key;
 use super::seal::Names;
 use super::spec::IdempotencySpec;
 use super::store::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Outcome, RecordKey, Token,
 };
 use crate::endpoint::{Answer, Origin};
 use crate::extract::body;
@@ -86,15 +86,15 @@ impl Ticket {
 pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Answer> {
     let spec = context.mounted().idempotency.unwrap_or_default();
     let begin = ticket.begin(&spec, context.shared().lease);
-    let lease = begin.lease();
-    let settler = Settler { context: context.clone(), lease, fingerprint: begin.fingerprint, spec };
-    let found = settler.records().begin(&begin).await;
-    match found.and_then(|found| Names::new(&begin.key, &begin.aliases).readable(found)) {
+    let settler = Settler { context: context.clone(), begin, ttl: spec.ttl, keep: spec.keep };
+    let found = settler.records().begin(&settler.begin).await;
+    match found.and_then(|found| settler.names().readable(found)) {
         Ok(Begun::Started) => {
-            let beat = context.shared().heart.as_ref().map(|heart| heart.hold(lease, spec.ttl));
+            let hold = |heart: &Heart| heart.hold(settler.begin.lease(), spec.ttl);
+            let beat = context.shared().heart.as_ref().map(hold);
             Ok(Held { settler, beat })
         }
-        Ok(found) => Err(answer(found, begin.key)),
+        Ok(found) => Err(answer(found, settler.begin.key)),
         Err(error) => Err(settler.begin_failed(&error)),
     }
 }
@@ -117,9 +117,11 @@ impl Held {
 #[derive(Debug, Clone)]
 struct Settler {
     context: Context,
-    lease: Lease,
-    fingerprint: Fingerprint,
-    spec: IdempotencySpec,
+    begin: Begin,
+    /// How long the outcome is kept.
+    ttl: Duration,
+    /// The largest body that is kept, in bytes.
+    keep: u64,
 }
 
 /// What the store has to be told of a run.
@@ -133,6 +135,10 @@ enum Word {
 impl Settler {
     fn records(&self) -> &dyn IdempotencyStore {
         &*self.context.shared().facets.records
+    }
+
+    fn names(&self) -> Names<'_> {
+        Names::new(&self.begin.key, &self.begin.aliases)
     }
 
     /// If the record may have been taken all the same, it is given back, for as long as that takes.
@@ -154,10 +160,10 @@ impl Settler {
             // Its own `begin` was confirmed; whether a copy can be late, the store knows.
             Settlement::Abort => self.say(Word::Abort(Duration::ZERO), answer, beat).await,
             Settlement::Unknown => {
-                tracing::warn!(record = %self.lease.key, "a run ended, and nobody knows its effect");
+                tracing::warn!(record = %self.begin.key, "a run ended, and nobody knows its effect");
                 self.say(self.outcome(Outcome::Unknown), answer, beat).await
             }
-            Settlement::Keep => match keep(answer.response, self.spec.keep).await {
+            Settlement::Keep => match keep(answer.response, self.keep).await {
                 Ok((kept, response)) => {
                     let word = self.outcome(Outcome::Response(kept));
                     self.say(word, Answer { response, ..answer }, beat).await
@@ -172,8 +178,10 @@ impl Settler {
     }
 
     fn complete(&self, outcome: Outcome) -> Complete {
-        let (lease, fingerprint, ttl) = (self.lease, self.fingerprint, self.spec.ttl);
-        Complete { lease, fingerprint, outcome, ttl }
+        let Begin { fingerprint, earlier, aliases, .. } = &self.begin;
+        Complete::new(self.begin.lease(), *fingerprint, outcome, self.ttl)
+            .with_earlier(earlier.clone())
+            .with_aliases(aliases.clone())
     }
 
     /// Tells the store. While it does not answer the client has its response, the lease is renewed
@@ -181,9 +189,9 @@ impl Settler {
     async fn say(&self, word: Word, answer: Answer, beat: Option<Guard>) -> Answer {
         match self.tell(&word).await {
             Ok(Completed::Written) => answer,
-            Ok(Completed::Lost(found)) => self::answer(found, self.lease.key),
+            Ok(Completed::Lost(found)) => self::answer(found, self.begin.key),
             Err(error) => {
-                tracing::warn!(%error, record = %self.lease.key, "a record could not be settled yet");
+                tracing::warn!(%error, record = %self.begin.key, "a record could not be settled yet");
                 if !error.is_about_the_key() {
                     self.clone().insist(word, beat);
                 }
@@ -195,13 +203,11 @@ impl Settler {
     async fn tell(&self, word: &Word) -> Result<Completed, StoreError> {
         match word {
             Word::Complete(complete) => match self.records().complete(complete).await? {
-                Completed::Lost(found) => {
-                    Names::new(&self.lease.key, &[]).readable(found).map(Completed::Lost)
-                }
+                Completed::Lost(found) => self.names().readable(found).map(Completed::Lost),
                 Completed::Written => Ok(Completed::Written),
             },
             Word::Abort(marker) => {
-                self.records().abort(self.lease, *marker).await.map(|()| Completed::Written)
+                self.records().abort(self.begin.lease(), *marker).await.map(|()| Completed::Written)
             }
         }
     }
@@ -228,7 +234,7 @@ impl Settler {
                 () => lease,
             };
             if error.is_about_the_key() || started.elapsed() >= patience {
-                return tracing::error!(%error, record = %self.lease.key, "a record is not settled");
+                return tracing::error!(%error, record = %self.begin.key, "a record is not settled");
             }
             pause = (pause * 2).min(Duration::from_secs(1)).min(lease / 4);
         }

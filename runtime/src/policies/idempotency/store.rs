@@ -52,7 +52,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// Compares the token and never the lease: RUNNING, lapsed or UNKNOWN with this token becomes
     /// DONE, and so does an ABSENT record (the store lost it); DONE with this token stays. With
-    /// another token nothing is written and the answer is what is there.
+    /// another token, or where it stands under an alias, nothing is written and the answer is what is there.
     ///
     /// **Atomic**. **Expiry**: never before `ttl` has passed. **Crash** before: the lease lapses,
     /// and the record becomes UNKNOWN or is run again. After: DONE, for whoever asks.
@@ -305,6 +305,10 @@ pub struct Complete {
     pub lease: Lease,
     /// What the request was, for a record that the store lost.
     pub fingerprint: Fingerprint,
+    /// What it was by earlier versions of the rule, for a record that another run has taken.
+    pub earlier: Vec<Fingerprint>,
+    /// Other names under which another run may have taken the record.
+    pub aliases: Vec<RecordKey>,
     /// What is kept.
     pub outcome: Outcome,
     /// How long.
@@ -314,7 +318,26 @@ pub struct Complete {
 impl Complete {
     /// The outcome of a run, to be kept for `ttl`.
     pub const fn new(lease: Lease, fingerprint: Fingerprint, outcome: Outcome, ttl: Duration) -> Self {
-        Self { lease, fingerprint, outcome, ttl }
+        Self { lease, fingerprint, earlier: Vec::new(), aliases: Vec::new(), outcome, ttl }
+    }
+
+    /// The same of a request that is known by these fingerprints, too.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: Vec<Fingerprint>) -> Self {
+        self.earlier = earlier;
+        self
+    }
+
+    /// The same of a record that another run may have taken under these names.
+    #[must_use]
+    pub fn with_aliases(mut self, aliases: Vec<RecordKey>) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    /// Whether a record with this fingerprint is of the same request.
+    pub fn is_same(&self, recorded: &Fingerprint) -> bool {
+        self.fingerprint == *recorded || self.earlier.contains(recorded)
     }
 }
 

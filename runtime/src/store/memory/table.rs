@@ -66,7 +66,7 @@ impl Table {
         if self.markers.get(&begin.token).is_some_and(|until| now < *until) {
             return Ok(Begun::Aborted);
         }
-        let at = self.name(begin, now);
+        let at = self.name(begin.key, &begin.aliases, now);
         match self.find(begin, at, now) {
             Some(found) => Ok(found),
             None if self.has_room(&at, bounds) => {
@@ -83,10 +83,9 @@ impl Table {
     }
 
     /// Under which of its names the record stands.
-    fn name(&self, begin: &Begin, now: Timestamp) -> RecordKey {
+    fn name(&self, key: RecordKey, aliases: &[RecordKey], now: Timestamp) -> RecordKey {
         let stands = |key: &&RecordKey| self.records.get(key).is_some_and(|record| !record.is_expired(now));
-        let names = core::iter::once(&begin.key).chain(&begin.aliases);
-        names.into_iter().find(stands).copied().unwrap_or(begin.key)
+        core::iter::once(&key).chain(aliases).find(stands).copied().unwrap_or(key)
     }
 
     /// What a request meets; `None` if it may run.
@@ -125,9 +124,10 @@ impl Table {
 
     pub(super) fn complete(&mut self, complete: &Complete, now: Timestamp) -> Completed {
         let lease = complete.lease;
-        if let Some(record) = self.records.get(&lease.key).filter(|record| !record.is_expired(now)) {
+        let at = self.name(lease.key, &complete.aliases, now);
+        if let Some(record) = self.records.get(&at).filter(|record| !record.is_expired(now)) {
             if record.token != lease.token {
-                let same = record.fingerprint == complete.fingerprint;
+                let same = complete.is_same(&record.fingerprint);
                 let found = if same { record.as_begun(now) } else { Some(Begun::Mismatch) };
                 return Completed::Lost(found.unwrap_or(Begun::InFlight));
             }

@@ -37,12 +37,10 @@ pub(crate) fn ended(complete: &Complete) -> Vec<u8> {
     record
 }
 
-/// The fingerprints by which a request is known, the newest first.
-pub(super) fn fingerprints(begin: &Begin) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(33 * (1 + begin.earlier.len()));
-    core::iter::once(&begin.fingerprint)
-        .chain(&begin.earlier)
-        .for_each(|one| put_fingerprint(&mut bytes, one));
+/// Fingerprints one behind the other.
+pub(super) fn fingerprints<'a>(all: impl IntoIterator<Item = &'a Fingerprint>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    all.into_iter().for_each(|one| put_fingerprint(&mut bytes, one));
     bytes
 }
 
@@ -85,7 +83,7 @@ mod tests {
     fn done(kept: Kept) -> Complete {
         let lease = Lease { key: RecordKey::new([1; 16], [2; 16]), token: Token::from_u128(3) };
         let (fingerprint, ttl) = (Fingerprint::new(1, [4; 32]), Duration::from_hours(24));
-        Complete { lease, fingerprint, outcome: Outcome::Response(kept), ttl }
+        Complete::new(lease, fingerprint, Outcome::Response(kept), ttl)
     }
 
     fn response() -> Kept {

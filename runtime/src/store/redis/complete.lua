@@ -1,21 +1,32 @@
 #!lua flags=allow-oom
 -- Writes the outcome of a run: compares the token, and never the lease.
--- KEYS: the record.
--- ARGV: the record of the outcome, its time to live in milliseconds.
+-- KEYS: the record, other names under which another run may have taken it.
+-- ARGV: the record of the outcome, its time to live in milliseconds, the other fingerprints by which the request is
+-- known (33 bytes each).
 -- Gives: 0 written; where another run has the record: 1 in flight, 2 unknown, 3 it is of another request, or the
 -- record of its answer.
-local record = redis.call('GET', KEYS[1])
+local at, record = 1, redis.call('GET', KEYS[1])
+for i = 2, #KEYS do
+    if not record then
+        at, record = i, redis.call('GET', KEYS[i])
+    end
+end
 if record then
     if #record < 60 or not string.find(record, '^\1[RDU]') then
-        return redis.error_reply('MALFORMED ' .. KEYS[1])
+        return redis.error_reply('MALFORMED ' .. KEYS[at])
     end
     local state, own = string.sub(record, 2, 2), string.sub(record, 3, 18) == string.sub(ARGV[1], 3, 18)
-    if not own and string.sub(record, 19, 51) ~= string.sub(ARGV[1], 19, 51) then
+    local fingerprint = string.sub(record, 19, 51)
+    local same = fingerprint == string.sub(ARGV[1], 19, 51)
+    for i = 1, #ARGV[3], 33 do
+        same = same or string.sub(ARGV[3], i, i + 32) == fingerprint
+    end
+    if not own and not same then
         return 3
     elseif state == 'D' then
         return own and 0 or record
     elseif not own then
-        local lapsed = redis.call('PTTL', KEYS[1]) <= struct.unpack('>I8', record, 53)
+        local lapsed = redis.call('PTTL', KEYS[at]) <= struct.unpack('>I8', record, 53)
         return (state == 'U' or lapsed and string.sub(record, 52, 52) ~= 'R') and 2 or 1
     end
 end

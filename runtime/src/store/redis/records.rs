@@ -46,7 +46,8 @@ impl RedisStore {
         let mut keys =
             vec![self.inner.keys.record(&begin.key), self.inner.keys.marker(&begin.key, begin.token)];
         keys.extend(begin.aliases.iter().map(|alias| self.inner.keys.record(alias)));
-        let (record, fingerprints) = (codec::running(begin), codec::fingerprints(begin));
+        let fingerprints = codec::fingerprints(core::iter::once(&begin.fingerprint).chain(&begin.earlier));
+        let record = codec::running(begin);
         let life = text(codec::millis(begin.lease) + codec::millis(begin.ttl));
         let arguments: [&[u8]; 3] = [&record, &fingerprints, life.as_bytes()];
         let answer = match self.ask(&self.inner.scripts.begin, &keys, &arguments).await {
@@ -63,9 +64,11 @@ impl RedisStore {
     }
 
     async fn complete_record(&self, complete: &Complete) -> Result<Completed, StoreError> {
-        let keys = [self.inner.keys.record(&complete.lease.key)];
+        let names = core::iter::once(&complete.lease.key).chain(&complete.aliases);
+        let keys: Vec<String> = names.map(|name| self.inner.keys.record(name)).collect();
         let (record, ttl) = (codec::ended(complete), text(codec::millis(complete.ttl).max(1)));
-        match self.tell(&self.inner.scripts.complete, &keys, &[&record, ttl.as_bytes()]).await? {
+        let arguments: [&[u8]; 3] = [&record, ttl.as_bytes(), &codec::fingerprints(&complete.earlier)];
+        match self.tell(&self.inner.scripts.complete, &keys, &arguments).await? {
             Value::Int(0) => Ok(Completed::Written),
             found => self::found(found, &keys[0]).map(Completed::Lost),
         }
