@@ -119,15 +119,15 @@ impl RedisStore {
             Some(secret) => secret,
             None => open::shared_secret(&link, config, namespace).await?,
         };
-        let store = Self::over(link, config, namespace, &secret);
-        open::rehearse(&store, config).await?;
-        Ok((store, secret))
+        let store = |timeout| Self::over(link.clone(), timeout, namespace, &secret);
+        // Where many instances start at once a server answers late, and that is no reason not to start.
+        open::rehearse(&store(config.timeout().max(open::PATIENCE)), config).await?;
+        Ok((store(config.timeout()), secret))
     }
 
-    fn over(link: Link, config: &RedisConfig, namespace: &str, secret: &Secret) -> Self {
+    fn over(link: Link, timeout: Duration, namespace: &str, secret: &Secret) -> Self {
         let keys = Keys::new(namespace, Tags::new(secret, namespace));
-        let inner = Inner { keys, scripts: Scripts::new(), timeout: config.timeout() };
-        Self { inner: Arc::new(inner), link }
+        Self { inner: Arc::new(Inner { keys, scripts: Scripts::new(), timeout }), link }
     }
 }
 

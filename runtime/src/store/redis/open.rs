@@ -18,7 +18,7 @@ use crate::start::{StartError, StartErrors};
 use crate::store::StoreError;
 
 /// How long a server may take to answer at start.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A link to a server that will do.
 pub(super) async fn open(config: &RedisConfig) -> Result<Link, StartErrors> {
