@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::task::{Unconstrained, unconstrained};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::endpoint::Answer;
 use crate::problem::{Problem, registry};
@@ -19,14 +19,15 @@ pin_project! {
     pub(crate) struct Within<F> {
         #[pin]
         future: F,
+        started: Instant,
         timeout: Duration,
         timer: Option<Pin<Box<Unconstrained<Sleep>>>>,
     }
 }
 
-/// The future's output, or `None` if it has none after `timeout`.
+/// The future's output, or `None` if it has none after `timeout`, counted from now.
 pub(crate) fn within<F: Future>(timeout: Duration, future: F) -> Within<F> {
-    Within { future, timeout, timer: None }
+    Within { future, started: Instant::now(), timeout, timer: None }
 }
 
 impl<F: Future> Future for Within<F> {
@@ -37,8 +38,8 @@ impl<F: Future> Future for Within<F> {
         if let Poll::Ready(output) = this.future.poll(context) {
             return Poll::Ready(Some(output));
         }
-        let timeout = *this.timeout;
-        let timer = this.timer.get_or_insert_with(|| Box::pin(unconstrained(sleep(timeout))));
+        let left = || this.timeout.saturating_sub(this.started.elapsed());
+        let timer = this.timer.get_or_insert_with(|| Box::pin(unconstrained(sleep(left()))));
         timer.as_mut().poll(context).map(|()| None)
     }
 }
@@ -51,8 +52,6 @@ pub(crate) fn exceeded() -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -71,5 +70,16 @@ mod tests {
             }
         };
         assert_eq!(within(Duration::from_millis(50), busy).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a18_a_deadline_counts_from_the_beginning() {
+        let second = Duration::from_secs(1);
+        let blocking = async {
+            // Passes before the future first waits.
+            tokio::time::advance(second).await;
+            sleep(second * 3 / 2).await;
+        };
+        assert_eq!(within(second * 2, blocking).await, None);
     }
 }
