@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::decide::Settlement;
 use super::heart::Guard;
 use super::identity::Identities;
-use super::kept::Kept;
+use super::kept::{Kept, MOST_FIELDS};
 use super::key;
 use super::seal::Names;
 use super::spec::IdempotencySpec;
@@ -276,7 +276,7 @@ fn whole(kept: &Kept, body: &Bytes) -> Response {
     *response.status_mut() = kept.status();
     let fields = kept.headers();
     // With room for what a replay says of itself.
-    let mut headers = HeaderMap::with_capacity(fields.len() + 6);
+    let mut headers = HeaderMap::with_capacity(fields.len().min(MOST_FIELDS) + 6);
     for (name, value) in fields {
         headers.append(name.clone(), value.clone());
     }
@@ -316,5 +316,34 @@ async fn keep(response: Response, limit: u64) -> Result<(Kept, Response), Proble
             Ok((kept, Response::from_parts(head, Body::from(bytes))))
         }
         Err(error) => Err(Problem::internal(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::LINK;
+
+    use super::*;
+
+    #[test]
+    fn a20_an_answer_of_very_many_fields_is_replayed() {
+        for count in [0, 1, MOST_FIELDS, 30_000] {
+            let mut response = Response::new(());
+            for _ in 0..count {
+                response.headers_mut().append(LINK, HeaderValue::from_static("</a>"));
+            }
+            let kept = Kept::new(&response.into_parts().0, Some(Bytes::new()));
+            assert_eq!(replay(&kept).headers().get_all(LINK).iter().count(), count);
+        }
+    }
+
+    #[test]
+    fn a20_a_restored_answer_leaves_room_for_what_a_replay_says_of_itself() {
+        let fields = (0..MOST_FIELDS).map(|number| {
+            let name = HeaderName::try_from(format!("x-{number}")).expect("a name");
+            (name, HeaderValue::from_static("a"))
+        });
+        let kept = Kept::restored(StatusCode::OK, fields.collect(), Some(Bytes::new())).expect("kept fields");
+        assert_eq!(replay(&kept).headers().len(), MOST_FIELDS + 2);
     }
 }
