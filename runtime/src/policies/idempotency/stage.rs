@@ -266,6 +266,9 @@ impl Error for OutcomeUnknown {}
 /// The first answer once more.
 fn replay(kept: &Kept) -> Response {
     let mut response = kept.body().map_or_else(|| without_body(kept), |body| whole(kept, body));
+    if kept.status().as_u16() >= 400 && response.body().is_end_stream() {
+        response.extensions_mut().insert(not_retryable(kept.status()));
+    }
     response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -289,8 +292,7 @@ fn whole(kept: &Kept, body: &Bytes) -> Response {
 fn without_body(kept: &Kept) -> Response {
     let (status, location) = (kept.status(), kept.headers().find(|(name, _)| *name == LOCATION));
     if status.is_client_error() {
-        let problem = Problem::new(&registry::for_status(status.as_u16()));
-        return problem
+        return not_retryable(status)
             .with_detail("the first answer said more, which was too large to keep")
             .into_response();
     }
@@ -301,6 +303,11 @@ fn without_body(kept: &Kept) -> Response {
     *response.status_mut() = if status.is_success() { StatusCode::SEE_OTHER } else { status };
     response.headers_mut().extend(location.map(|(name, value)| (name.clone(), value.clone())));
     response
+}
+
+/// The problem of an error that is kept without a document of its own.
+fn not_retryable(status: StatusCode) -> Problem {
+    Problem::new(&registry::for_status(status.as_u16()).with_retryable(false))
 }
 
 /// A response as it is kept, and the same to send. A body of unknown length, or of more than `limit`
@@ -324,6 +331,19 @@ mod tests {
     use http::header::LINK;
 
     use super::*;
+    use crate::problem::rewrite;
+
+    #[test]
+    fn a16_no_replay_is_retryable() {
+        for status in 200..600 {
+            let status = StatusCode::from_u16(status).expect("a status");
+            for body in [None, Some(Bytes::new())] {
+                let kept = Kept::restored(status, Vec::new(), body).expect("kept fields");
+                let told = rewrite(&mut replay(&kept), Origin::Handler);
+                assert!(told.is_none_or(|problem| problem.spec().retryable == Some(false)), "{status}");
+            }
+        }
+    }
 
     #[test]
     fn a20_an_answer_of_very_many_fields_is_replayed() {
