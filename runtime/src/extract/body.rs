@@ -20,7 +20,7 @@ pub(crate) async fn whole<B>(mut body: B) -> Result<Bytes, axum::Error>
 where
     B: Body<Data = Bytes, Error = axum::Error> + Unpin,
 {
-    let first = piece(&mut body).await?.unwrap_or_default();
+    let Some(first) = piece(&mut body).await? else { return Ok(Bytes::new()) };
     if body.is_end_stream() {
         return Ok(first);
     }
@@ -90,5 +90,19 @@ mod tests {
         let piece = || Ok(Frame::data(Bytes::from_static(b"one")));
         let broken = || Err(axum::Error::new("gone"));
         assert!(read(vec![broken()]).is_err() && read(vec![piece(), broken()]).is_err());
+    }
+
+    #[test]
+    fn a_body_is_not_read_behind_its_end() {
+        for pieces in [&[][..], &["one"], &["one", "two"]] {
+            let mut pieces = pieces.iter();
+            // Like many streams, this one panics if it is asked again.
+            let body = stream::unfold((), move |()| {
+                let next = pieces.next().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
+                core::future::ready(next.map(|frame| (frame, ())))
+            });
+            let body = whole(StreamBody::new(Box::pin(body))).now_or_never().expect("frames that are there");
+            assert!(body.is_ok());
+        }
     }
 }

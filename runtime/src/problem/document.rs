@@ -168,6 +168,11 @@ impl Problem {
         StatusCode::from_u16(self.0.spec.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.spec.status = status.as_u16();
+        self
+    }
+
     /// What happened, for the operator.
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()

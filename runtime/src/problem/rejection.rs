@@ -11,14 +11,14 @@ use super::registry;
 use crate::endpoint::Origin;
 
 /// The problem of an error response: the one it was made from, or a new one for an empty body or
-/// an extractor's plain text. `None` leaves the response as it is: a success, or an error whose
-/// body the handler typed itself.
+/// an extractor's plain text. Its status is that of the response, which a handler may have set anew.
+/// `None` leaves the response as it is: a success, or an error whose body the handler typed itself.
 pub(crate) fn rewrite(response: &mut Response, origin: Origin) -> Option<Problem> {
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return None;
     }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        return Some(problem);
+        return Some(problem.with_status(response.status()));
     }
     let problem = || Problem::new(&registry::for_status(response.status().as_u16()));
     if response.body().size_hint().exact() == Some(0) {
@@ -72,5 +72,13 @@ mod tests {
         let mut response = (StatusCode::BAD_REQUEST, "expected a number").into_response();
         let problem = rewrite(&mut response, Origin::Refused).expect("a problem");
         assert!(format!("{problem:?}").contains("expected a number"));
+    }
+
+    #[test]
+    fn f02_a_status_that_the_handler_set_over_a_problem_stays() {
+        let problem = Problem::new(&registry::CONFLICT);
+        let mut response = (StatusCode::SERVICE_UNAVAILABLE, problem).into_response();
+        let problem = rewrite(&mut response, Origin::Handler).expect("a problem");
+        assert_eq!(problem.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

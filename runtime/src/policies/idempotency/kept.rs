@@ -104,8 +104,8 @@ impl Kept {
     }
 }
 
-/// As many as a map of fields takes.
-const MOST_FIELDS: usize = 24_576;
+/// As many as a map of fields takes beside those that a response gets on its way out.
+pub(super) const MOST_FIELDS: usize = 24_576 - 64;
 
 /// Not kept: hop-by-hop fields (RFC 9110 §7.6.1), what tells of one moment, and what tells of one
 /// request.

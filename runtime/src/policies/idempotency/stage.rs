@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::decide::Settlement;
 use super::heart::{Guard, Heart};
 use super::identity::Identities;
-use super::kept::Kept;
+use super::kept::{Kept, MOST_FIELDS};
 use super::key;
 use super::seal::Names;
 use super::spec::IdempotencySpec;
@@ -272,6 +272,9 @@ impl Error for OutcomeUnknown {}
 /// The first answer once more.
 fn replay(kept: &Kept) -> Response {
     let mut response = kept.body().map_or_else(|| without_body(kept), |body| whole(kept, body));
+    if kept.status().as_u16() >= 400 && response.body().is_end_stream() {
+        response.extensions_mut().insert(not_retryable(kept.status()));
+    }
     response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -282,7 +285,7 @@ fn whole(kept: &Kept, body: &Bytes) -> Response {
     *response.status_mut() = kept.status();
     let fields = kept.headers();
     // With room for what a replay says of itself.
-    let mut headers = HeaderMap::with_capacity(fields.len() + 6);
+    let mut headers = HeaderMap::with_capacity(fields.len().min(MOST_FIELDS) + 6);
     for (name, value) in fields {
         headers.append(name.clone(), value.clone());
     }
@@ -295,8 +298,7 @@ fn whole(kept: &Kept, body: &Bytes) -> Response {
 fn without_body(kept: &Kept) -> Response {
     let (status, location) = (kept.status(), kept.headers().find(|(name, _)| *name == LOCATION));
     if status.is_client_error() {
-        let problem = Problem::new(&registry::for_status(status.as_u16()));
-        return problem
+        return not_retryable(status)
             .with_detail("the first answer said more, which was too large to keep")
             .into_response();
     }
@@ -307,6 +309,11 @@ fn without_body(kept: &Kept) -> Response {
     *response.status_mut() = if status.is_success() { StatusCode::SEE_OTHER } else { status };
     response.headers_mut().extend(location.map(|(name, value)| (name.clone(), value.clone())));
     response
+}
+
+/// The problem of an error that is kept without a document of its own.
+fn not_retryable(status: StatusCode) -> Problem {
+    Problem::new(&registry::for_status(status.as_u16()).with_retryable(false))
 }
 
 /// A response as it is kept, and the same to send. A body of unknown length, or of more than `limit`
@@ -322,5 +329,47 @@ async fn keep(response: Response, limit: u64) -> Result<(Kept, Response), Proble
             Ok((kept, Response::from_parts(head, Body::from(bytes))))
         }
         Err(error) => Err(Problem::internal(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::LINK;
+
+    use super::*;
+    use crate::problem::rewrite;
+
+    #[test]
+    fn a16_no_replay_is_retryable() {
+        for status in 200..600 {
+            let status = StatusCode::from_u16(status).expect("a status");
+            for body in [None, Some(Bytes::new())] {
+                let kept = Kept::restored(status, Vec::new(), body).expect("kept fields");
+                let told = rewrite(&mut replay(&kept), Origin::Handler);
+                assert!(told.is_none_or(|problem| problem.spec().retryable == Some(false)), "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a20_an_answer_of_very_many_fields_is_replayed() {
+        for count in [0, 1, MOST_FIELDS, 30_000] {
+            let mut response = Response::new(());
+            for _ in 0..count {
+                response.headers_mut().append(LINK, HeaderValue::from_static("</a>"));
+            }
+            let kept = Kept::new(&response.into_parts().0, Some(Bytes::new()));
+            assert_eq!(replay(&kept).headers().get_all(LINK).iter().count(), count);
+        }
+    }
+
+    #[test]
+    fn a20_a_restored_answer_leaves_room_for_what_a_replay_says_of_itself() {
+        let fields = (0..MOST_FIELDS).map(|number| {
+            let name = HeaderName::try_from(format!("x-{number}")).expect("a name");
+            (name, HeaderValue::from_static("a"))
+        });
+        let kept = Kept::restored(StatusCode::OK, fields.collect(), Some(Bytes::new())).expect("kept fields");
+        assert_eq!(replay(&kept).headers().len(), MOST_FIELDS + 2);
     }
 }
