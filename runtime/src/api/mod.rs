@@ -125,8 +125,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     ///
     /// This is how the secret is changed while clients retry: first every instance learns the new
     /// one as the other; then every instance takes it as the secret, and the old one as the other;
-    /// when the longest `ttl` has passed, the other is dropped. With the second step limits start anew,
-    /// and an [`Operation`](crate::policies::idempotency::Operation) that is run again has another id.
+    /// when the longest `ttl` has passed, the other is dropped. With the second step limits start anew.
     #[must_use]
     pub fn other_secret(mut self, secret: Secret) -> Self {
         self.other_secret = Some(secret);

@@ -80,8 +80,8 @@ struct Inner {
     request_id: RequestId,
     peer: Option<IpAddr>,
     caller: Option<Caller>,
-    /// That of a request under an idempotency key.
-    record: OnceLock<RecordKey>,
+    /// That of a run under an idempotency key, and whether its name is by the other secret.
+    record: OnceLock<(RecordKey, bool)>,
 }
 
 impl Context {
@@ -94,14 +94,18 @@ impl Context {
         Self(Arc::new(Inner { mounted, request_id, peer, caller, record: OnceLock::new() }))
     }
 
-    /// Notes the record of a request under an idempotency key.
-    pub(crate) fn set_record(&self, record: RecordKey) {
-        // A request has one key.
-        let _ = self.0.record.set(record);
+    /// Notes the record of a run under an idempotency key, and whether its name is by the other secret.
+    pub(crate) fn set_record(&self, record: RecordKey, other: bool) {
+        // A request has one run.
+        let _ = self.0.record.set((record, other));
     }
 
-    pub(crate) fn record(&self) -> Option<&RecordKey> {
-        self.0.record.get()
+    /// The record of the run, and who has made its name.
+    pub(crate) fn record(&self) -> Option<(&RecordKey, &Identities)> {
+        let (record, other) = self.0.record.get()?;
+        let Shared { identities, other_identities, .. } = self.shared();
+        let identities = if *other { other_identities.as_ref()? } else { identities };
+        Some((record, identities))
     }
 
     pub(crate) fn mounted(&self) -> &Mounted {

@@ -1,11 +1,15 @@
 //! What a handler learns of its operation, and fields that a retry must repeat.
 
+use core::time::Duration;
+use std::sync::{Mutex, PoisonError};
+
 use aplomb::prelude::*;
+use aplomb::testing::TestServer;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::bench;
-use crate::app::{ALICE, App, BOB};
+use crate::app::{ALICE, App, BOB, Bench};
 use crate::client::{Call, Client, Reply};
 
 /// Tells its operation, and is too busy the first time, which frees the key.
@@ -21,6 +25,19 @@ pub(super) async fn operate(State(app): State<App>, operation: Operation) -> Res
 pub(super) async fn may_operate(operation: Option<Operation>) -> Json<bool> {
     Json(operation.is_some())
 }
+
+/// Charges under the key of a step; a rerun is harmless to a partner who knows that.
+#[endpoint(post = "/charges", version = 1, idempotent(on_crash = rerun))]
+async fn charge(State(app): State<App>, operation: Operation) -> NoContent {
+    CHARGED.lock().unwrap_or_else(PoisonError::into_inner).push(operation.step("charge"));
+    if app.is_first() {
+        app.hold().await;
+    }
+    app.effect();
+    NoContent
+}
+
+static CHARGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn operation<'a>(client: &'a Client, bearer: &str, key: &str) -> Call<'a> {
     client.post("/v1/operations").bearer(bearer).key(key)
@@ -42,6 +59,25 @@ async fn an_operation_is_the_same_for_every_run_under_its_key() {
         assert_ne!(told(&other).0, told(&done).0);
         assert_ne!(told(&other).1, told(&done).1);
     }
+}
+
+#[tokio::test]
+async fn an_operation_that_is_run_again_stays_the_same_while_the_secret_is_changed() {
+    let bench = Bench::start(aplomb::routes![charge]).await;
+    let call = async |client: Client| client.post("/v1/charges").bearer(ALICE).key("k").send().await;
+    let first = tokio::spawn(call(bench.client.clone()));
+    bench.app.held().await;
+    bench.clock.advance(Duration::from_secs(31));
+    let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
+    // The bench has 7.
+    let api = bench.configure(Api::new("Test", aplomb::routes![charge]));
+    let api = api.secret(secret(8)).other_secret(secret(7));
+    let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
+    assert_eq!(call(Client::new(server.address())).await.status, 204);
+    bench.app.let_go();
+    assert!(first.await.expect("an answer").replayed());
+    let steps = CHARGED.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(steps.len() == 2 && steps[0] == steps[1], "{steps:?}");
 }
 
 #[tokio::test]

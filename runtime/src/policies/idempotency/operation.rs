@@ -14,8 +14,7 @@ use crate::secret::Key;
 /// try, and for a run that takes the place of one that died.
 ///
 /// Systems that the handler calls can have keys of their own, so that what a first run has done
-/// there is not done again by a second one (`on_crash = rerun`), or by the handler's own retries. Only
-/// across an exchange of the secret ([`Api::other_secret`](crate::Api::other_secret)) they differ.
+/// there is not done again by a second one (`on_crash = rerun`), or by the handler's own retries.
 ///
 /// On an endpoint that is `idempotent(optional)` take an `Option<Operation>`; on one without keys neither
 /// compiles.
@@ -86,7 +85,9 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Operation {
 
 fn of(parts: &Parts) -> Option<Operation> {
     let context = parts.extensions.get::<Context>()?;
-    Some(Operation::new(context.record()?, context.shared().identities.operations()))
+    // By the secret that has named the record, so that it stays what it was while that is changed.
+    let (record, identities) = context.record()?;
+    Some(Operation::new(record, identities.operations()))
 }
 
 #[cfg(test)]

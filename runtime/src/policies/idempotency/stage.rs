@@ -22,11 +22,11 @@ use super::key;
 use super::seal::Names;
 use super::spec::IdempotencySpec;
 use super::store::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Outcome, RecordKey, Token,
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
 };
 use crate::endpoint::{Answer, Origin};
 use crate::extract::body;
-use crate::pipeline::Context;
+use crate::pipeline::{Context, Shared};
 use crate::problem::{Problem, registry};
 use crate::store::StoreError;
 
@@ -66,9 +66,8 @@ impl Ticket {
             record: identities.record(context.caller(), method, context.route(), key),
             fingerprint: identities.fingerprint(head, fields, body),
         };
-        let name = named(&context.shared().identities);
-        context.set_record(name.record);
-        Self { name, other: context.shared().other_identities.as_ref().map(named) }
+        let Shared { identities, other_identities, .. } = context.shared();
+        Self { name: named(identities), other: other_identities.as_ref().map(named) }
     }
 
     fn begin(self, spec: &IdempotencySpec, lease: Duration) -> Begin {
@@ -86,14 +85,11 @@ impl Ticket {
 pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Answer> {
     let spec = context.mounted().idempotency.unwrap_or_default();
     let begin = ticket.begin(&spec, context.shared().lease);
-    let settler = Settler { context: context.clone(), begin, ttl: spec.ttl, keep: spec.keep };
+    let settler = Settler { context: context.clone(), begin, keep: spec.keep };
     let found = settler.records().begin(&settler.begin).await;
     match found.and_then(|found| settler.names().readable(found)) {
-        Ok(Begun::Started) => {
-            let hold = |heart: &Heart| heart.hold(settler.begin.lease(), spec.ttl);
-            let beat = context.shared().heart.as_ref().map(hold);
-            Ok(Held { settler, beat })
-        }
+        Ok(Begun::Started) => Ok(settler.hold(false)),
+        Ok(Begun::StartedAs(name)) => Ok(settler.under(name).hold(true)),
         Ok(found) => Err(answer(found, settler.begin.key)),
         Err(error) => Err(settler.begin_failed(&error)),
     }
@@ -118,8 +114,6 @@ impl Held {
 struct Settler {
     context: Context,
     begin: Begin,
-    /// How long the outcome is kept.
-    ttl: Duration,
     /// The largest body that is kept, in bytes.
     keep: u64,
 }
@@ -127,8 +121,9 @@ struct Settler {
 /// What the store has to be told of a run.
 #[derive(Debug)]
 enum Word {
-    /// With how long a late `begin` of the same token must be refused.
-    Abort(Duration),
+    Abort,
+    /// Under whatever name it may have been taken, with how long a late `begin` must be refused.
+    GiveBack(Duration),
     Complete(Complete),
 }
 
@@ -141,6 +136,25 @@ impl Settler {
         Names::new(&self.begin.key, &self.begin.aliases)
     }
 
+    /// The same run, whose record stands under this alias, with the fingerprint that belongs to it.
+    fn under(mut self, name: RecordKey) -> Self {
+        let Begin { key, fingerprint, aliases, earlier, .. } = &mut self.begin;
+        let other = aliases.iter_mut().zip(earlier).find(|(alias, _)| **alias == name);
+        if let Some((alias, earlier)) = other {
+            core::mem::swap(key, alias);
+            core::mem::swap(fingerprint, earlier);
+        }
+        self
+    }
+
+    /// Holds the record, whose name may be by the other secret.
+    fn hold(self, other: bool) -> Held {
+        self.context.set_record(self.begin.key, other);
+        let hold = |heart: &Heart| heart.hold(self.begin.lease(), self.begin.ttl);
+        let beat = self.context.shared().heart.as_ref().map(hold);
+        Held { settler: self, beat }
+    }
+
     /// If the record may have been taken all the same, it is given back, for as long as that takes.
     fn begin_failed(self, error: &StoreError) -> Answer {
         let problem = Problem::new(&registry::STORE_UNAVAILABLE).with_cause(error);
@@ -150,7 +164,7 @@ impl Settler {
         }
         if error.is_ambiguous() {
             let marker = self.context.shared().lease;
-            self.insist(Word::Abort(marker), None);
+            self.insist(Word::GiveBack(marker), None);
         }
         Answer::refused(problem)
     }
@@ -158,7 +172,7 @@ impl Settler {
     async fn settle(&self, answer: Answer, settlement: Settlement, beat: Option<Guard>) -> Answer {
         match settlement {
             // Its own `begin` was confirmed; whether a copy can be late, the store knows.
-            Settlement::Abort => self.say(Word::Abort(Duration::ZERO), answer, beat).await,
+            Settlement::Abort => self.say(Word::Abort, answer, beat).await,
             Settlement::Unknown => {
                 tracing::warn!(record = %self.begin.key, "a run ended, and nobody knows its effect");
                 self.say(self.outcome(Outcome::Unknown), answer, beat).await
@@ -179,7 +193,7 @@ impl Settler {
 
     fn complete(&self, outcome: Outcome) -> Complete {
         let Begin { fingerprint, earlier, aliases, .. } = &self.begin;
-        Complete::new(self.begin.lease(), *fingerprint, outcome, self.ttl)
+        Complete::new(self.begin.lease(), *fingerprint, outcome, self.begin.ttl)
             .with_earlier(earlier.clone())
             .with_aliases(aliases.clone())
     }
@@ -206,10 +220,19 @@ impl Settler {
                 Completed::Lost(found) => self.names().readable(found).map(Completed::Lost),
                 Completed::Written => Ok(Completed::Written),
             },
-            Word::Abort(marker) => {
-                self.records().abort(self.begin.lease(), *marker).await.map(|()| Completed::Written)
+            Word::Abort => self.abort(self.begin.key, Duration::ZERO).await,
+            Word::GiveBack(marker) => {
+                for alias in &self.begin.aliases {
+                    self.abort(*alias, Duration::ZERO).await?;
+                }
+                self.abort(self.begin.key, *marker).await
             }
         }
+    }
+
+    async fn abort(&self, key: RecordKey, marker: Duration) -> Result<Completed, StoreError> {
+        let lease = Lease { key, token: self.begin.token };
+        self.records().abort(lease, marker).await.map(|()| Completed::Written)
     }
 
     /// Tells the store until it has understood, unless it answers with errors for a lease. A service
@@ -253,7 +276,9 @@ fn answer(found: Begun, record: RecordKey) -> Answer {
         Begun::Unknown => Answer::refused(
             Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN).with_cause(&OutcomeUnknown(record)),
         ),
-        Begun::Started | Begun::Aborted => Answer::refused(Problem::new(&registry::STORE_UNAVAILABLE)),
+        Begun::Started | Begun::StartedAs(_) | Begun::Aborted => {
+            Answer::refused(Problem::new(&registry::STORE_UNAVAILABLE))
+        }
     }
 }
 

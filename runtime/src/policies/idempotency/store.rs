@@ -34,7 +34,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// `Aborted` for one lease, so that a call that was late in the network leaves no ghost.
     ///
     /// A record that stands under one of the aliases counts as if it stood under the key. If it may
-    /// run again, it is removed there, and RUNNING under the key.
+    /// run again, it stays there, with its fingerprint (`StartedAs`): a record never changes its name.
     ///
     /// **Expiry**: the lease ends `lease` after the store's now.
     ///
@@ -355,8 +355,10 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Begun {
-    /// Nothing: the record is RUNNING with this token.
+    /// Nothing, or a run that may be replaced: the record is RUNNING with this token.
     Started,
+    /// A run that may be replaced, under this alias: there the record is RUNNING with this token.
+    StartedAs(RecordKey),
     /// Another run.
     InFlight,
     /// A response.

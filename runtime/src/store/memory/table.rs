@@ -69,10 +69,7 @@ impl Table {
         let at = self.name(begin.key, &begin.aliases, now);
         match self.find(begin, at, now) {
             Some(found) => Ok(found),
-            None if self.has_room(&at, bounds) => {
-                self.remove(at);
-                Ok(self.start(begin, now))
-            }
+            None if self.has_room(&at, bounds) => Ok(self.start(begin, at, now)),
             None => Err(StoreError::Full),
         }
     }
@@ -98,16 +95,19 @@ impl Table {
             return Some(Begun::Mismatch);
         }
         match record.as_begun(now) {
-            Some(Begun::InFlight) if record.token == begin.token => Some(Begun::Started),
+            Some(Begun::InFlight) if record.token == begin.token => Some(started(begin, at)),
             found => found,
         }
     }
 
-    fn start(&mut self, begin: &Begin, now: Timestamp) -> Begun {
+    fn start(&mut self, begin: &Begin, at: RecordKey, now: Timestamp) -> Begun {
         let until = now.after(begin.lease);
         let state = State::Running { until, on_crash: begin.on_crash, ttl: begin.ttl };
-        self.put(begin.key, Record::new(begin.fingerprint, begin.token, state));
-        Begun::Started
+        // Under another name it stays known by what it was made with.
+        let renamed = self.records.get(&at).filter(|_| at != begin.key);
+        let fingerprint = renamed.map_or(begin.fingerprint, |record| record.fingerprint);
+        self.put(at, Record::new(fingerprint, begin.token, state));
+        started(begin, at)
     }
 
     pub(super) fn renew(&mut self, lease: Lease, end: Timestamp, now: Timestamp) -> bool {
@@ -247,6 +247,10 @@ impl Table {
             self.ends.push(Reverse((next_look, Ending::Record(key))));
         }
     }
+}
+
+fn started(begin: &Begin, at: RecordKey) -> Begun {
+    if at == begin.key { Begun::Started } else { Begun::StartedAs(at) }
 }
 
 /// Expired entries removed by one call.

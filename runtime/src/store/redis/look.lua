@@ -1,7 +1,8 @@
 -- What a request meets.
 -- KEYS: the record, the marker of the run's token, other names of the record.
 -- ARGV: the record of the run, the fingerprints by which the request is known (33 bytes each).
--- Gives: 0 it has started already, 1 in flight, 2 unknown, 3 mismatch, 4 aborted; of a run that is done its record.
+-- Gives: 0 it has started already, 1 in flight, 2 unknown, 3 mismatch, 4 aborted, 10 + n it has started already under
+-- KEYS[n]; of a run that is done its record.
 -- Goes on where it may run.
 local found = redis.call('MGET', unpack(KEYS))
 if found[2] then
@@ -13,6 +14,7 @@ for i = 3, #KEYS do
         at, record = i, found[i]
     end
 end
+local started = at == 1 and 0 or 10 + at
 if record then
     if #record < 60 or not string.find(record, '^\1[RDU]') then
         return redis.error_reply('MALFORMED ' .. KEYS[at])
@@ -32,7 +34,7 @@ if record then
     end
     -- What is left of the key's life beyond the time to live is left of the lease.
     if redis.call('PTTL', KEYS[at]) > struct.unpack('>I8', record, 53) then
-        return string.sub(record, 3, 18) == string.sub(ARGV[1], 3, 18) and 0 or 1
+        return string.sub(record, 3, 18) == string.sub(ARGV[1], 3, 18) and started or 1
     elseif string.sub(record, 52, 52) ~= 'R' then
         return 2
     end

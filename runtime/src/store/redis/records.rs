@@ -57,6 +57,7 @@ impl RedisStore {
         };
         match answer {
             Value::Int(0) => Ok(Begun::Started),
+            Value::Int(at @ FIRST_ALIAS..) => started_as(begin, at),
             Value::Int(4) => Ok(Begun::Aborted),
             Value::Int(5) => Err(StoreError::Full),
             found => self::found(found, &keys[0]),
@@ -138,6 +139,15 @@ impl RedisStore {
         let run = Run { keys, arguments, patience: Patience::ToTheDeadline };
         script.run(&self.link, run, self.inner.timeout).await
     }
+}
+
+/// What the script gives that started a run under the first alias, its third key.
+const FIRST_ALIAS: i64 = 13;
+
+fn started_as(begin: &Begin, at: i64) -> Result<Begun, StoreError> {
+    let index = usize::try_from(at - FIRST_ALIAS).ok();
+    let alias = index.and_then(|index| begin.aliases.get(index));
+    alias.copied().map(Begun::StartedAs).ok_or_else(|| unexpected(&Value::Int(at)))
 }
 
 /// How late a request of a connection that was cut can be.

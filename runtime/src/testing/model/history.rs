@@ -74,7 +74,8 @@ impl History {
             Begun::Started if held || promise.on_crash == OnCrash::Unknown => Err(TWICE),
             Begun::Started => self.begun_where_free(begin, found),
             Begun::InFlight | Begun::Unknown => Ok(()),
-            Begun::Done(_) | Begun::Mismatch => Err(INVENTED),
+            // No record of the model has other names.
+            Begun::Done(_) | Begun::Mismatch | Begun::StartedAs(_) => Err(INVENTED),
         }
     }
 
