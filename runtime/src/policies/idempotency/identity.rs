@@ -54,12 +54,7 @@ impl Identities {
     pub(crate) fn fingerprint(&self, head: &Parts, fields: &[&str], body: &Bytes) -> Fingerprint {
         let mut hash =
             self.fingerprints.hash().part(&[FINGERPRINT_VERSION]).part(original_uri(head).path().as_bytes());
-        let query = sorted_query(head);
-        hash.add(&query.len().to_be_bytes());
-        for (name, value) in query {
-            hash.add(name.as_bytes());
-            hash.add(value.as_bytes());
-        }
+        add_query(&mut hash, head);
         let essence = media_type(head);
         hash.add(essence.as_bytes());
         for name in fields {
@@ -84,12 +79,20 @@ fn add_field(hash: &mut KeyedHash, head: &Parts, name: &str) {
     values().for_each(|value| hash.add(value.as_bytes()));
 }
 
-fn sorted_query(head: &Parts) -> Vec<(String, String)> {
+/// The decoded pairs in the order of their names; several values of one name stay in their order, which
+/// may mean something. A query that does not decode is compared as it was sent, too.
+fn add_query(hash: &mut KeyedHash, head: &Parts) {
     let query = head.uri.query().unwrap_or_default();
-    let mut pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    // Several values of one name stay in their order, which may mean something.
+    let mut pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
     pairs.sort_by(|(left, _), (right, _)| left.cmp(right));
-    pairs
+    hash.add(&pairs.len().to_be_bytes());
+    for (name, value) in &pairs {
+        hash.add(name.as_bytes());
+        hash.add(value.as_bytes());
+    }
+    if pairs.iter().any(|(name, value)| name.contains('\u{fffd}') || value.contains('\u{fffd}')) {
+        hash.add(query.as_bytes());
+    }
 }
 
 fn media_type(head: &Parts) -> Cow<'_, str> {
@@ -164,6 +167,14 @@ mod tests {
         let fingerprint = |query: &str| fingerprint(&format!("/lists?{query}"), "text/plain", "");
         assert_eq!(fingerprint("sort=a&sort=b&page=1"), fingerprint("page=1&sort=a&sort=b"));
         assert_ne!(fingerprint("sort=a&sort=b"), fingerprint("sort=b&sort=a"));
+    }
+
+    #[test]
+    fn a05_a_query_that_does_not_decode_is_compared_as_it_is() {
+        let query = |query| fingerprint(query, "", "");
+        assert_ne!(query("/?to=%FF"), query("/?to=%FE"));
+        assert_ne!(query("/?to=%FF"), query("/?to=%EF%BF%BD"));
+        assert_eq!(query("/?to=%C3%A9"), query("/?to=%c3%a9"));
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use core::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,11 +14,25 @@ use super::seal::Sealed;
 /// A response as it is kept for replays: without the fields that belong to one transfer only. Cheap to
 /// clone.
 ///
-/// On its way to a store it may be [sealed](super::SealKeys): then only its status can be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// On its way to a store it may be [sealed](super::SealKeys): then only its status can be read. What is
+/// shown of it for debugging never tells more.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Kept(Arc<Inner>);
 
-#[derive(Debug, PartialEq, Eq)]
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { status, fields, .. } = &*self.0;
+        let (fields, body) = (fields.len(), self.body().map(Bytes::len));
+        f.debug_struct("Kept")
+            .field("status", status)
+            .field("fields", &fields)
+            .field("body", &body)
+            .field("sealed_with", &self.sealed_with())
+            .finish()
+    }
+}
+
+#[derive(PartialEq, Eq)]
 struct Inner {
     status: StatusCode,
     /// No map: a record takes half as much room without one.
@@ -28,7 +43,7 @@ struct Inner {
 /// A field line.
 pub(super) type Field = (HeaderName, HeaderValue);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Content {
     Body(Bytes),
     /// The body was too large.
@@ -164,5 +179,13 @@ mod tests {
         let mut names: Vec<_> = kept.headers().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, ["content-type", "link", "link", "location", "x-own"]);
+    }
+
+    #[test]
+    fn a26_nothing_of_an_answer_is_shown() {
+        let response = http::Response::builder().header("location", "/v1/payments/1").body(());
+        let (head, ()) = response.expect("a response").into_parts();
+        let kept = Kept::new(&head, Some(Bytes::from_static(b"secret")));
+        assert_eq!(format!("{kept:?}"), "Kept { status: 200, fields: 1, body: Some(6), sealed_with: None }");
     }
 }
