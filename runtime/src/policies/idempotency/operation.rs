@@ -11,7 +11,8 @@ use crate::problem::Problem;
 use crate::secret::Key;
 
 /// What a client means by one idempotency key, as an argument of an endpoint: the same for every
-/// try, and for a run that takes the place of one that died.
+/// try, and for a run that takes the place of one that died, unless the secret is exchanged in between
+/// ([`Api::other_secret`](crate::Api::other_secret)).
 ///
 /// Systems that the handler calls can have keys of their own, so that what a first run has done
 /// there is not done again by a second one (`on_crash = rerun`), or by the handler's own retries.
