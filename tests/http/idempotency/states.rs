@@ -26,7 +26,9 @@ async fn a14_a_lapsed_lease_is_unknown_until_the_run_ends_after_all() {
     let bench = bench().await;
     let first = held(&bench, "k", HELD);
     bench.app.held().await;
-    bench.clock.advance(Duration::from_secs(31));
+    bench.clock.advance(Duration::from_secs(29));
+    order(&bench.client, "k", HELD).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    bench.clock.advance(Duration::from_secs(2));
     let problem = order(&bench.client, "k", HELD).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(problem["retryable"], false);
     order(&bench.client, "k", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
