@@ -14,9 +14,9 @@ use crate::secret::Key;
 /// try, and for a run that takes the place of one that died, unless the secret is exchanged in between
 /// ([`Api::other_secret`](crate::Api::other_secret)).
 ///
-/// Systems that the handler calls can have keys of their own, so that what a first run has done
-/// there is not done again by a second one (`on_crash = rerun`), or by the handler's own retries.
-/// On an endpoint that is `idempotent(optional)` take an `Option<Operation>`; on one without keys neither
+/// Systems that the handler calls can have keys of their own, so that what a first run has done there
+/// is not done again by a second one (`on_crash = rerun`), or by the handler's own retries. On an
+/// endpoint that is `idempotent(optional)` take an `Option<Operation>`; on one without keys neither
 /// compiles.
 ///
 /// ```
