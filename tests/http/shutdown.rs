@@ -78,6 +78,14 @@ async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
 }
 
 #[tokio::test]
+async fn a17_shutdown_does_not_wait_for_a_store_that_stays_away() {
+    let bench = Bench::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
+    (0..1000).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
+    assert_eq!(bench.client.post("/keyed").bearer(ALICE).key("k").send().await.status, 200);
+    assert!(bench.server.stop().await, "it gives up after half a lease, and is not cut off");
+}
+
+#[tokio::test]
 async fn idle_connections_do_not_hold_it_up() {
     let bench = Bench::start(routes![held]).await;
     bench.client.get("/nowhere").send().await;

@@ -3,7 +3,7 @@
 mod resolve;
 
 use std::env;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use aplomb::prelude::*;
@@ -14,7 +14,7 @@ const DEMO_KEYS: &str = "alice:sk_test_alice,bob:sk_test_bob";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
     let api = Api::new("Payments", payments::api::routes())
         .store(Store::from_env())
         .auth(ApiKeys::from_env_or(DEMO_KEYS));

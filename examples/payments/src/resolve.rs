@@ -1,6 +1,7 @@
 //! `payments resolve <record> …`: an operator decides a payment whose outcome nobody knows, after a
 //! look into the books.
 
+use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,10 +11,11 @@ use aplomb::prelude::*;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Response, StatusCode};
 
-const USAGE: &str = "usage: payments resolve <record> absent          the next retry runs
+const USAGE: &str = "usage: payments resolve <record> absent                 the next retry runs
        payments resolve <record> done <status> [json]  retries get this answer
 
-<record> stands in the log of the service, where a retry was answered IDEMPOTENCY_OUTCOME_UNKNOWN.";
+<record> stands in the log of the service, where a retry was answered IDEMPOTENCY_OUTCOME_UNKNOWN.
+Settings are those of the service; its records must stand on Redis (APLOMB_STORE).";
 
 /// How long a decided answer is kept.
 const TTL: Duration = Duration::from_hours(24);
@@ -32,6 +34,9 @@ pub(crate) async fn run<S: Clone + Send + Sync + 'static>(api: Api<S>, arguments
         Ok(decision) => decision,
         Err(why) => return fail(2, &format!("error: {why}\n{USAGE}")),
     };
+    if !is_shared(env::var("APLOMB_STORE").ok().as_deref()) {
+        return fail(2, "error: APLOMB_STORE names no Redis; records in the memory of a service end with it");
+    }
     let records = match api.records().await {
         Ok(records) => records,
         Err(errors) => {
@@ -48,6 +53,11 @@ pub(crate) async fn run<S: Clone + Send + Sync + 'static>(api: Api<S>, arguments
     }
 }
 
+/// Whether another process can reach the records.
+fn is_shared(store: Option<&str>) -> bool {
+    store.is_some_and(|store| !store.starts_with("memory:"))
+}
+
 fn read(arguments: &[String]) -> Result<Decision, String> {
     let (record, decided) = arguments.split_first().ok_or("the record is missing")?;
     let record = record.parse().map_err(|error| format!("{record:?}: {error}"))?;
@@ -62,7 +72,8 @@ fn read(arguments: &[String]) -> Result<Decision, String> {
 }
 
 fn answer(status: &str, json: Option<&str>) -> Result<Kept, String> {
-    let code = status.parse::<StatusCode>().map_err(|_| format!("{status:?} is no status"))?;
+    let code = status.parse::<StatusCode>().ok().filter(|code| (200..500).contains(&code.as_u16()));
+    let code = code.ok_or_else(|| format!("{status:?} is no status that is kept: 2xx, 3xx or 4xx"))?;
     let mut response = Response::builder().status(code);
     if let Some(json) = json {
         serde_json::from_str::<serde::de::IgnoredAny>(json)

@@ -85,6 +85,8 @@ fn a_wrong_command_says_what_is_right() {
         &[&record, "gone"],
         &[&record, "done"],
         &[&record, "done", "9"],
+        &[&record, "done", "101"],
+        &[&record, "done", "500"],
         &[&record, "done", "200", "{"],
         &[&record, "absent", "absent"],
     ] {
@@ -94,6 +96,8 @@ fn a_wrong_command_says_what_is_right() {
             "{said}"
         );
     }
+    let (code, said) = resolve_with(&redis, &[&record, "absent"], &[("APLOMB_STORE", "memory:")]);
+    assert_eq!((code, said.contains("APLOMB_STORE names no Redis")), (2, true), "{said}");
     let other = Command::new(env!("CARGO_BIN_EXE_payments")).arg("serve").output();
     assert_eq!(other.expect("the service's binary").status.code(), Some(2));
 }

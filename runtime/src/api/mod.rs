@@ -251,8 +251,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.prepare().await.into_router(state)
     }
 
-    /// The records of idempotency keys, connected as the service is, sealed answers included: for tools of operators, such as
-    /// one that decides a record whose outcome nobody knows ([`IdempotencyStore::resolve`]).
+    /// The records of idempotency keys, connected as the service is, sealed answers included: for tools
+    /// of operators, such as one that decides a record whose outcome nobody knows
+    /// ([`IdempotencyStore::resolve`]).
     ///
     /// # Errors
     ///

@@ -26,7 +26,9 @@ async fn a14_a_lapsed_lease_is_unknown_until_the_run_ends_after_all() {
     let bench = bench().await;
     let first = held(&bench, "k", HELD);
     bench.app.held().await;
-    bench.clock.advance(Duration::from_secs(31));
+    bench.clock.advance(Duration::from_secs(29));
+    order(&bench.client, "k", HELD).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    bench.clock.advance(Duration::from_secs(2));
     let problem = order(&bench.client, "k", HELD).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(problem["retryable"], false);
     order(&bench.client, "k", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
@@ -304,7 +306,7 @@ async fn strict(bench: &Bench) -> TestServer {
 }
 
 #[tokio::test]
-async fn a_full_store_takes_no_new_key_and_says_so() {
+async fn a22_a_full_store_takes_no_new_key_and_says_when_to_come_again() {
     let clock = aplomb::testing::TestClock::new();
     let clock: std::sync::Arc<dyn aplomb::clock::Clock> = std::sync::Arc::new(clock);
     let records = aplomb::store::MemoryRecords::with_bounds(1, 1 << 20, clock);
@@ -312,7 +314,9 @@ async fn a_full_store_takes_no_new_key_and_says_so() {
     let store = Store::new(std::sync::Arc::new(limits), std::sync::Arc::new(records));
     let bench = Bench::start_with(aplomb::routes![place_order], |api| api.store(store)).await;
     assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201);
-    order(&bench.client, "l", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    let refused = order(&bench.client, "l", WELL).send().await;
+    refused.problem(503, "STORE_UNAVAILABLE");
+    assert_eq!(refused.number("retry-after"), 60);
     assert!(order(&bench.client, "k", WELL).send().await.replayed(), "what is there is not forgotten");
     assert_eq!(bench.app.effects(), 1);
 }

@@ -11,12 +11,12 @@ use crate::problem::Problem;
 use crate::secret::Key;
 
 /// What a client means by one idempotency key, as an argument of an endpoint: the same for every
-/// try, and for a run that takes the place of one that died.
+/// try, and for a run that takes the place of one that died. Only a key that was freed has another one
+/// after an exchange of the secret ([`Api::other_secret`](crate::Api::other_secret)).
 ///
-/// Systems that the handler calls can have keys of their own, so that what a first run has done
-/// there is not done again by a second one (`on_crash = rerun`), or by the handler's own retries.
-///
-/// On an endpoint that is `idempotent(optional)` take an `Option<Operation>`; on one without keys neither
+/// Systems that the handler calls can have keys of their own, so that what a first run has done there
+/// is not done again by a second one (`on_crash = rerun`), or by the handler's own retries. On an
+/// endpoint that is `idempotent(optional)` take an `Option<Operation>`; on one without keys neither
 /// compiles.
 ///
 /// ```

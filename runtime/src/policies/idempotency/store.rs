@@ -45,7 +45,8 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// Renews leases; the answer says of each whether it was still held. A lapsed lease is not
     /// renewed.
     ///
-    /// **Atomic** per lease. **Expiry**: a renewed lease ends `lease` after the store's now. **Crash** before: the leases end as they were. After: renewed.
+    /// **Atomic** per lease. **Expiry**: a renewed lease ends `lease` after the store's now. **Crash**
+    /// before: the leases end as they were. After: renewed.
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>>;
 
     /// Writes the outcome of a run, to be kept for `ttl` from now.

@@ -3,8 +3,8 @@
 //! A request that has no answer when its deadline is over gets a 504 `DEADLINE_EXCEEDED`, which is
 //! `retryable` where the request is idempotent: by its method, or by its key. Without a key the
 //! handler is cancelled: its future is dropped at the point where it waits. Under a key it goes on
-//! in its own task, and a retry gets its answer. A handler that blocks its thread holds up its own
-//! deadline, too.
+//! in a task that it gets then, and a retry gets its answer. A handler that blocks its thread is not
+//! interrupted: its answer comes late, in place of the 504.
 //!
 //! The deadline counts from the request's head and covers its body, the store, the handler and the
 //! making of the response; not the sending of a streamed body.
