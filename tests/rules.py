@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Prints how many tests each rule of docs/guide/rules.md has: they are named after it, `a08_…` for A8.
 
-Exits with 1 if a rule has none, or if the page names a test that does not exist.
+Exits with 1 if a rule has none, if the page leaves a rule out, or if it names a test that does not exist. Tests that
+are ignored do not count.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "guide" / "rules.md"
 
 TEST = re.compile(
-    r"^ *#\[(?:tokio::)?test\b.*\n(?: *#\[.*\n)* *(?:async )?fn ([a-z]\d\d_\w+)\(",
+    r"^ *#\[(?:tokio::)?test\b.*\n(?: *#\[(?!ignore).*\n)* *(?:async )?fn ([a-z]\d\d_\w+)\(",
     re.MULTILINE,
 )
 CASE = re.compile(r"^ +([a-z]\d\d_\w+)$", re.MULTILINE)
 """A case in the list of a suite, of which every store makes a test."""
+
+BUILT = [f"A{number}" for number in range(1, 27) if number != 13]
+"""The rules that stand on the page. A13 is not built yet."""
 
 RULE = re.compile(r"^\| ([A-Z])(\d+) \|.*\|$", re.MULTILINE)
 NAMED = re.compile(r"`([a-z]\d\d_\w+)`")
@@ -51,6 +55,8 @@ def main() -> int:
     for rule, prefix in rules:
         print(f"{rule:<4}{len(found[prefix]):>4} tests")
     errors = [f"{rule} has no test: none is named {prefix}_…" for rule, prefix in rules if not found[prefix]]
+    said = {rule for rule, _ in rules}
+    errors += [f"{PAGE.name} leaves {rule} out" for rule in BUILT if rule not in said]
     known = set().union(*found.values())
     missing = dict.fromkeys(name for name in NAMED.findall(page) if name not in known)
     errors += [f"{PAGE.name} names {name}, which is no test" for name in missing]

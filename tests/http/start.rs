@@ -1,5 +1,7 @@
 //! What keeps a service from starting: all of it, at once.
 
+use core::time::Duration;
+
 use aplomb::prelude::*;
 use aplomb::{StartErrors, routes};
 use serde::Deserialize;
@@ -111,8 +113,14 @@ async fn short_lived() {}
 
 #[tokio::test]
 async fn answers_must_outlive_leases() {
-    let lease = core::time::Duration::from_secs(61);
+    let lease = Duration::from_secs(61);
     let errors = errors(Api::new("Test", routes![short_lived]).lease(lease)).await;
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].contains("keeps answers for 60s only, less than the lease of 61s"), "{errors:?}");
+}
+
+#[test]
+fn a12_a_run_has_30_seconds_of_lease_and_15_minutes_in_all() {
+    assert_eq!(Api::<()>::DEFAULT_LEASE, Duration::from_secs(30));
+    assert_eq!(Api::<()>::DEFAULT_MAX_RUN, Duration::from_mins(15));
 }

@@ -9,6 +9,11 @@ use std::process::ExitCode;
 use aplomb::prelude::*;
 use payments::app::App;
 
+const USAGE: &str =
+    "usage: payments                                        serves on APLOMB_ADDR, 127.0.0.1:3000
+
+Settings come from the environment; README.md lists them.";
+
 /// The callers where `APLOMB_API_KEYS` names none.
 const DEMO_KEYS: &str = "alice:sk_test_alice,bob:sk_test_bob";
 
@@ -22,8 +27,15 @@ async fn main() -> ExitCode {
     match arguments.split_first() {
         None => {}
         Some((command, rest)) if command == "resolve" => return resolve::run(api, rest).await,
+        Some((command, _)) if ["help", "--help", "-h"].contains(&command.as_str()) => {
+            let _ = writeln!(io::stdout(), "{USAGE}\n\n{}", resolve::USAGE);
+            return ExitCode::SUCCESS;
+        }
         Some((other, _)) => {
-            let _ = writeln!(io::stderr(), "error: unknown command {other:?}; `resolve`, or none to serve");
+            let _ = writeln!(
+                io::stderr(),
+                "error: unknown command {other:?}; `resolve`, `help`, or none to serve"
+            );
             return ExitCode::from(2);
         }
     }

@@ -11,7 +11,7 @@ use aplomb::prelude::*;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Response, StatusCode};
 
-const USAGE: &str = "usage: payments resolve <record> absent                 the next retry runs
+pub(crate) const USAGE: &str = "usage: payments resolve <record> absent                 the next retry runs
        payments resolve <record> done <status> [json]  retries get this answer
 
 <record> stands in the log of the service, where a retry was answered IDEMPOTENCY_OUTCOME_UNKNOWN.
@@ -30,6 +30,9 @@ struct Decision {
 /// Runs the command: 0 if the record is decided, 1 if it was not unknown, 2 if the command is wrong
 /// or the store cannot be used.
 pub(crate) async fn run<S: Clone + Send + Sync + 'static>(api: Api<S>, arguments: &[String]) -> ExitCode {
+    if arguments.iter().any(|argument| ["--help", "-h"].contains(&argument.as_str())) {
+        return say(USAGE);
+    }
     let decision = match read(arguments) {
         Ok(decision) => decision,
         Err(why) => return fail(2, &format!("error: {why}\n{USAGE}")),

@@ -147,6 +147,19 @@ fn until_it_reads(address: &str) {
 }
 
 #[test]
+fn help_is_no_error() {
+    for arguments in [&["--help"][..], &["help"], &["resolve", "--help"]] {
+        let output = command().args(arguments).output().expect("it runs");
+        assert!(output.status.success(), "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("usage: payments") && said.contains("<record> absent"), "{said}");
+    }
+    let output = command().arg("serve").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("unknown command \"serve\""));
+}
+
+#[test]
 fn everything_that_is_set_wrongly_is_said_at_once() {
     let output = run(&[
         ("APLOMB_STORE", "redsi://"),

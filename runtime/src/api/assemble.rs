@@ -122,7 +122,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                 "a lease of {lease:?} is too short; at least {SHORTEST_LEASE:?}"
             ))),
             Some(lease) => Ok(lease),
-            None => settings::duration("APLOMB_LEASE", Duration::from_secs(30), SHORTEST_LEASE),
+            None => settings::duration("APLOMB_LEASE", Self::DEFAULT_LEASE, SHORTEST_LEASE),
         }
     }
 
@@ -132,7 +132,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                 "{max_run:?} is too short for the longest run; at least {SHORTEST_LEASE:?}"
             ))),
             Some(max_run) => Ok(max_run),
-            None => settings::duration("APLOMB_MAX_RUN", Duration::from_mins(15), SHORTEST_LEASE),
+            None => settings::duration("APLOMB_MAX_RUN", Self::DEFAULT_MAX_RUN, SHORTEST_LEASE),
         }
     }
 

@@ -58,6 +58,12 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// The deadline of endpoints that declare none.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
+    /// How long a dead process blocks an idempotency key where nothing else is set.
+    pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
+    /// How long a hung handler does where nothing else is set.
+    pub const DEFAULT_MAX_RUN: Duration = Duration::from_mins(15);
+
     /// The largest request body, in bytes, of endpoints that declare none: 1 MiB.
     pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
 

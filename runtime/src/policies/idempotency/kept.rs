@@ -7,7 +7,7 @@ use http::header::{
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::response::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::seal::Sealed;
 
@@ -56,7 +56,8 @@ impl Kept {
     /// A response; `None` for a body that is too large to keep.
     pub fn new(head: &Parts, body: Option<Bytes>) -> Self {
         let mut fields = Vec::with_capacity(head.headers.len());
-        let kept = head.headers.iter().filter(|(name, _)| is_kept(name));
+        let kept =
+            head.headers.iter().filter(|(name, _)| is_kept(name) && !is_nominated(name, &head.headers));
         fields.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
         Self::of(head.status, fields, body.map_or(Content::NoBody, Content::Body))
     }
@@ -122,10 +123,16 @@ impl Kept {
 /// As many as a map of fields takes beside those that a response gets on its way out.
 pub(super) const MOST_FIELDS: usize = 24_576 - 64;
 
+/// Whether a `Connection` field says that this one is for one hop only (RFC 9110 §7.6.1).
+fn is_nominated(name: &HeaderName, headers: &HeaderMap) -> bool {
+    let mut options = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    options.any(|options| options.split(',').any(|option| option.trim().eq_ignore_ascii_case(name.as_str())))
+}
+
 /// Not kept: hop-by-hop fields (RFC 9110 §7.6.1), what tells of one moment, and what tells of one
 /// request.
 fn is_kept(name: &HeaderName) -> bool {
-    const DROPPED: [HeaderName; 13] = [
+    const DROPPED: [HeaderName; 14] = [
         CONNECTION,
         CONTENT_LENGTH,
         DATE,
@@ -138,6 +145,7 @@ fn is_kept(name: &HeaderName) -> bool {
         TRANSFER_ENCODING,
         UPGRADE,
         HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
         HeaderName::from_static("x-request-id"),
     ];
     const PREFIXES: [&str; 4] = ["ratelimit", "x-ratelimit", "traceparent", "tracestate"];
@@ -173,7 +181,9 @@ mod tests {
             .header("x-request-id", "r")
             .header("traceparent", "t")
             .header("tracestate", "s")
-            .header("connection", "close");
+            .header("connection", "close, X-Hop")
+            .header("x-hop", "1")
+            .header("proxy-connection", "close");
         let (head, ()) = response.body(()).expect("a response").into_parts();
         let kept = Kept::new(&head, None);
         let mut names: Vec<_> = kept.headers().map(|(name, _)| name.as_str()).collect();

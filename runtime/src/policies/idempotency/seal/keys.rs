@@ -91,7 +91,9 @@ impl SealKeys {
             }
         }
         errors.into_result()?;
-        let keys: Self = keys.ok_or_else(|| StartError::variable(VARIABLE, text, FORM))?;
+        let none =
+            if only_open { "no key stands behind `clear`, which says that keys only open" } else { FORM };
+        let keys: Self = keys.ok_or_else(|| StartError::variable(VARIABLE, text, none))?;
         Ok(Self { only_open, ..keys })
     }
 
@@ -151,6 +153,9 @@ impl SealKey {
     }
 
     fn parse(entry: &str) -> Result<Self, String> {
+        if entry == "clear" {
+            return Err(String::from("`clear` stands first, before all keys, or not at all"));
+        }
         let (id, key) = entry.split_once(':').ok_or(FORM)?;
         if id.is_empty() {
             return Err(String::from("the id is missing before the colon"));
@@ -232,8 +237,12 @@ mod tests {
             assert!(keys.ids().eq(["b", "a"]) && keys.sealing().is_none());
             assert_eq!(format!("{keys:?}"), r#"SealKeys(only opening)["b", "a"]"#);
         }
-        assert_eq!(errors(&format!("b:{KEY},clear")).len(), 1, "it comes first");
-        assert!(errors("clear")[0].starts_with("APLOMB_SEAL_KEYS=\"clear\": expected id:key"));
+        let late = errors(&format!("b:{KEY},clear"));
+        assert!(
+            late.len() == 1
+                && late[0].ends_with("entry 2: `clear` stands first, before all keys, or not at all")
+        );
+        assert!(errors("clear")[0].starts_with("APLOMB_SEAL_KEYS=\"clear\": no key stands behind `clear`"));
     }
 
     #[test]
