@@ -14,7 +14,6 @@
 //! `serde_json`, as its features, which any crate of a program may switch on, change what it reads.
 
 use core::ops::Range;
-use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
@@ -132,9 +131,18 @@ impl Form<'_> {
 
     /// Takes a string; where it stands, decoded.
     fn string(&mut self, reader: &mut Reader<'_>) -> Option<Range<usize>> {
-        let string = reader.string()?;
-        sized(self.bytes, b's', &string);
-        Some(self.bytes.len() - string.len()..self.bytes.len())
+        let length = match reader.plain_string() {
+            Some(plain) => {
+                sized(self.bytes, b's', plain);
+                plain.len()
+            }
+            None => {
+                let string = reader.escaped_string()?;
+                sized(self.bytes, b's', &string);
+                string.len()
+            }
+        };
+        Some(self.bytes.len() - length..self.bytes.len())
     }
 
     fn close(&mut self) -> Option<()> {
@@ -230,18 +238,21 @@ impl<'a> Reader<'a> {
         (self.at > start).then_some(())
     }
 
-    /// A string, decoded.
-    fn string(&mut self) -> Option<Cow<'a, [u8]>> {
-        self.expect(b'"')?;
-        let plain = self.plain();
-        if self.takes(b'"') {
-            return Some(Cow::Borrowed(plain));
+    /// A string without escapes; else `None`, and nothing is taken.
+    fn plain_string(&mut self) -> Option<&'a [u8]> {
+        let inside = self.text[self.at..].strip_prefix(b"\"")?;
+        let (plain, rest) = inside.split_at(plain_length(inside));
+        if rest.first() != Some(&b'"') {
+            return None;
         }
-        self.escaped(plain.to_vec()).map(Cow::Owned)
+        self.at += plain.len() + 2;
+        Some(plain)
     }
 
-    /// The rest of a string, behind what is decoded.
-    fn escaped(&mut self, mut decoded: Vec<u8>) -> Option<Vec<u8>> {
+    /// A string, decoded.
+    fn escaped_string(&mut self) -> Option<Vec<u8>> {
+        self.expect(b'"')?;
+        let mut decoded = self.plain().to_vec();
         while !self.takes(b'"') {
             self.expect(b'\\')?;
             decoded.extend_from_slice(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
@@ -316,6 +327,7 @@ const fn ends(bytes: u64) -> u64 {
 }
 
 /// Bytes with what they are and their length in front.
+#[inline]
 fn sized(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     match u8::try_from(bytes.len()) {
         Ok(length) if length < u8::MAX => out.extend_from_slice(&[tag, length]),
