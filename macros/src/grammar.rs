@@ -83,12 +83,13 @@ keys! {
         "headers" [r#"headers("x-region")"#] "fields that a retry must repeat", else "fields are not compared";
     };
     "not_idempotent" => idempotency: [r#"not_idempotent = "why a repeat is harmless""#] "the decision that repeats need no key, and why", else "a POST or PATCH must say this or `idempotent`";
-    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, name = "login")"#] "how often a caller, an address or everybody may call", else "no limit" {
+    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, name = "login", shadow)"#] "how often a caller, an address or everybody may call", else "no limit" {
         "burst" ["burst = 20"] "the most tokens that gather", else "as many as the rate has";
         "algorithm" ["algorithm = token_bucket"] "how requests are counted", else "`token_bucket`";
         "by" ["by = caller"] "whose requests share a bucket: `caller` (where there is none, the client's address), `ip`, or `route` for all", else "`caller`";
         "cost" ["cost = 1"] "tokens that a request takes", else "1";
         "name" [r#"name = "login""#] "endpoints that name the same limit share its buckets; operators can change its rate", else "the endpoint has buckets of its own";
+        "shadow" ["shadow"] "counts and never refuses; the log says what it would have refused", else "it refuses";
     };
     "paginate" => paginate: ["paginate = cursor", "paginate(cursor, default = 50, max = 100)"] "a list that is answered page by page", else "a list must say this or `unpaginated`" {
         "default" ["default = 50"] "items of a page where the client names no `limit`", else "50, or `max` if that is less";
@@ -118,6 +119,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("anonymous", "it is an option of `idempotent`: write `idempotent(anonymous)`"),
     ("optional", "it is an option of `idempotent`: write `idempotent(optional)`"),
     ("burst", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", burst = 20)`"),
+    ("shadow", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", shadow)`"),
     ("auth", "authentication is the whole API's, and `public` leaves an endpoint out of it: remove `auth`"),
 ];
 

@@ -1,13 +1,17 @@
 //! Rate limits: the fields of every response, and the 429.
 
+use core::fmt;
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aplomb::policies::rate_limit::{Acquired, Claim, LimitStore};
 use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::store::{MemoryRecords, StoreError, StoreFuture};
 use http::StatusCode;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 
 use crate::app::{ALICE, App, BOB, Bench};
 use crate::client::Reply;
@@ -374,4 +378,159 @@ async fn b15_a_bucket_that_cannot_be_read_lets_nothing_through() {
     let reply = bench.client.post("/rare").bearer(ALICE).key("k").body("x").send().await;
     reply.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(bench.app.effects(), 0);
+}
+
+/// Tries a limit.
+#[endpoint(get = "/tried", rate_limit("60/min", burst = 2, shadow))]
+async fn tried() {}
+
+/// Tries one limit before another one that is enforced.
+#[endpoint(
+    get = "/tried-beside",
+    rate_limit("60/hour", burst = 2, name = "hourly", shadow),
+    rate_limit("60/min", burst = 4)
+)]
+async fn tried_beside() {}
+
+/// Tries the same limit, which shows what is left of it.
+#[endpoint(
+    get = "/tried-again",
+    rate_limit("60/min", burst = 1),
+    rate_limit("60/hour", burst = 2, name = "hourly", shadow)
+)]
+async fn tried_again() {}
+
+/// Under a key, tries a limit.
+#[endpoint(post = "/tried-once", idempotent, rate_limit("60/min", burst = 1, shadow))]
+async fn tried_once(State(app): State<App>) {
+    app.effect();
+}
+
+/// The lines of the log about shadow limits: the limit, and how many requests.
+#[derive(Clone, Default)]
+struct Shadows(Arc<Mutex<Vec<(String, u64)>>>);
+
+#[derive(Default)]
+struct Line {
+    limit: String,
+    requests: u64,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "limit" {
+            value.clone_into(&mut self.limit);
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "requests" {
+            self.requests = value;
+        }
+    }
+}
+
+impl Subscriber for Shadows {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().ends_with("rate_limit::shadow")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        self.0.lock().expect("no panic").push((line.limit, line.requests));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+impl Shadows {
+    fn said(&self) -> Vec<(String, u64)> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+async fn shadows() -> Bench {
+    Bench::start(routes![tried, tried_beside, tried_again, tried_once]).await
+}
+
+#[tokio::test]
+async fn b17_a_shadow_limit_refuses_nothing_and_tells_clients_nothing() {
+    let shadows_said = Shadows::default();
+    let _said = tracing::subscriber::set_default(shadows_said.clone());
+    let bench = shadows().await;
+    for taken in 1..=6 {
+        let reply = get(&bench, "/tried", ALICE).await;
+        assert_eq!(reply.status, 200);
+        assert!(!tells(&reply) && reply.header("ratelimit-policy").is_none());
+        assert_eq!(shadows_said.said().is_empty(), taken <= 2, "after request {taken}");
+    }
+    assert_eq!(shadows_said.said(), [(String::from("default"), 1)], "one line a second");
+}
+
+#[tokio::test]
+async fn b17_only_limits_that_are_enforced_decide_and_speak() {
+    let bench = shadows().await;
+    for left in (0..4).rev() {
+        let reply = get(&bench, "/tried-beside", ALICE).await;
+        assert_eq!((reply.status.as_u16(), reply.number("x-ratelimit-remaining")), (200, left));
+        assert_eq!(reply.header("ratelimit-policy"), Some("\"default-2\";q=4;w=4"));
+    }
+    let refused = get(&bench, "/tried-beside", ALICE).await;
+    let problem = refused.problem(429, "RATE_LIMITED");
+    assert_eq!(problem["violated-policies"].as_array().map(Vec::len), Some(1));
+    assert_eq!(problem["violated-policies"][0]["name"], "default-2");
+    assert_eq!(refused.number("retry-after"), 1, "not the minute that the shadow would have said");
+}
+
+#[tokio::test]
+async fn b17_a_refusal_takes_nothing_from_a_shadow_and_is_not_in_the_log() {
+    let shadows_said = Shadows::default();
+    let _said = tracing::subscriber::set_default(shadows_said.clone());
+    let bench = shadows().await;
+    assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 200);
+    for _ in 0..5 {
+        assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 429);
+    }
+    assert_eq!(get(&bench, "/tried-beside", ALICE).await.status, 200);
+    assert!(shadows_said.said().is_empty(), "two of two tokens were taken");
+    assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 429);
+    assert!(shadows_said.said().is_empty(), "who is refused anyway shows nothing");
+    assert_eq!(get(&bench, "/tried-beside", ALICE).await.status, 200);
+    assert_eq!(shadows_said.said(), [(String::from("hourly"), 1)]);
+}
+
+#[tokio::test]
+async fn b17_a_shadow_limit_stops_no_run_under_a_key() {
+    let bench = shadows().await;
+    for key in ["a", "b", "c"] {
+        let reply = bench.client.post("/tried-once").bearer(ALICE).key(key).send().await;
+        assert_eq!((reply.status.as_u16(), tells(&reply)), (200, false));
+    }
+    assert_eq!(bench.app.effects(), 3);
+}
+
+#[tokio::test]
+async fn b17_a_shadow_limit_refuses_nothing_while_the_store_is_out() {
+    let shadows_said = Shadows::default();
+    let _said = tracing::subscriber::set_default(shadows_said.clone());
+    let bench = shadows().await;
+    bench.limits.break_down(true);
+    for _ in 0..6 {
+        let reply = get(&bench, "/tried", ALICE).await;
+        assert_eq!((reply.status.as_u16(), tells(&reply)), (200, false));
+    }
+    assert_eq!(shadows_said.said(), [(String::from("default"), 1)]);
 }

@@ -32,6 +32,14 @@ async fn limited_a() {}
 #[endpoint(get = "/b", public, rate_limit("20/min", name = "shared", by = ip))]
 async fn limited_b() {}
 
+/// Names a limit that the other only tries.
+#[endpoint(get = "/c", public, rate_limit("10/min", name = "tried", by = ip))]
+async fn limited_c() {}
+
+/// Only tries it.
+#[endpoint(get = "/d", public, rate_limit("10/min", name = "tried", by = ip, shadow))]
+async fn limited_d() {}
+
 async fn errors(api: Api<()>) -> Vec<String> {
     let errors: StartErrors = api.into_router(()).await.expect_err("must not start");
     errors.iter().map(ToString::to_string).collect()
@@ -50,6 +58,18 @@ async fn everything_that_is_wrong_is_said_at_once() {
         1
     );
     assert_eq!(said("\"problems\" is not an absolute URI"), 1);
+}
+
+#[tokio::test]
+async fn b17_a_limit_is_a_shadow_wherever_it_is_named_or_nowhere() {
+    let errors = errors(Api::new("Test", routes![limited_c, limited_d])).await;
+    let [error] = errors.as_slice() else { panic!("{errors:?}") };
+    assert!(
+        error.starts_with(
+            "`limited_c` (GET /c) and `limited_d` (GET /d) declare the limit `tried` differently"
+        )
+    );
+    assert!(error.ends_with("; say `shadow` in both or in neither"), "{error}");
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ struct RateLimit {
     algorithm: Option<&'static str>,
     by: Option<(&'static str, TokenStream)>,
     name: Option<(String, TokenStream)>,
+    shadow: bool,
 }
 
 impl Policy for RateLimits {
@@ -93,7 +94,7 @@ impl RateLimit {
     }
 
     fn new(rate: Rate) -> Self {
-        Self { rate, burst: None, cost: None, algorithm: None, by: None, name: None }
+        Self { rate, burst: None, cost: None, algorithm: None, by: None, name: None, shadow: false }
     }
 
     fn list(argument: &Argument, items: &[Item], sink: &Sink<'_>) -> Option<Self> {
@@ -123,7 +124,8 @@ impl RateLimit {
                 "cost" => cost = option.positive("cost = 1", &own),
                 "algorithm" => self.algorithm = option.one_of(ALGORITHMS, &own).map(|(name, _)| name),
                 "by" => self.by = option.one_of(BY, &own).map(|(by, value)| (by, value.tokens.clone())),
-                _ => self.name = label(option, &own),
+                "name" => self.name = label(option, &own),
+                _ => self.shadow = option.flag(&own),
             }
         }
         if let Some((cost, value)) = cost {
@@ -161,6 +163,9 @@ impl RateLimit {
         }
         if let Some((name, _)) = &self.name {
             spec.extend(quote!(.with_name(#name)));
+        }
+        if self.shadow {
+            spec.extend(quote!(.shadow()));
         }
         spec
     }
@@ -206,14 +211,14 @@ mod tests {
     fn all_forms() {
         let calls = calls(
             "get = \"/a\", rate_limit = \"100/min\", \
-             rate_limit(\"5/s\", burst = 20, algorithm = token_bucket, by = ip, cost = 2, name = \"login\")",
+             rate_limit(\"5/s\", burst = 20, algorithm = token_bucket, by = ip, cost = 2, name = \"login\", shadow)",
         );
         assert_eq!(
             calls,
             ".with_rate_limits({constLIMITS:&[RateLimitSpec]=&[\
              RateLimitSpec::new(100u64,Duration::from_millis(60000u64)),\
              RateLimitSpec::new(5u64,Duration::from_millis(1000u64)).with_burst(20u64).with_cost(2u64)\
-             .with_algorithm(Algorithm::TokenBucket).with_by(LimitBy::Ip).with_name(\"login\")];LIMITS})"
+             .with_algorithm(Algorithm::TokenBucket).with_by(LimitBy::Ip).with_name(\"login\").shadow()];LIMITS})"
         );
     }
 
@@ -245,6 +250,10 @@ mod tests {
             ("rate_limit(\"5/s\", by = user)", "accepted: `caller`, `ip`, `route`"),
             ("rate_limit(\"5/s\", by = \"ip\")", "a name without quotes"),
             ("rate_limit(\"5/s\", brust = 5)", "did you mean `burst`?"),
+            ("rate_limit(\"5/s\", shadow = true)", "`shadow` is a flag and takes no value"),
+            ("rate_limit(\"5/s\", shadow, shadow)", "`shadow` is given twice"),
+            ("rate_limit(shadow)", "the rate comes first"),
+            ("shadow, rate_limit = \"5/s\"", "write `rate_limit(\"100/min\", shadow)`"),
             ("rate_limit(\"5/s\", \"6/s\")", "no value is expected here"),
             ("rate_limit(\"5/s\", name = \"Log in\")", "lower-case letters"),
             ("rate_limit(\"5/s\", name = \"a\"), rate_limit(\"5/h\", name = \"a\")", "two limits named `a`"),

@@ -102,13 +102,17 @@ fn named_limits<S>(api: &Api<S>, errors: &mut StartErrors) {
             let (first, first_spec) = *seen.entry(name).or_insert((limit, spec));
             if !agree(first, limit) {
                 let (left, right) = (named(first_spec), named(spec));
+                let how = if first.shadow == limit.shadow { "" } else { SHADOW_IN_ONE };
                 errors.push(StartError::new(format!(
-                    "{left} and {right} declare the limit `{name}` differently"
+                    "{left} and {right} declare the limit `{name}` differently{how}"
                 )));
             }
         }
     }
 }
+
+/// A bucket of which some endpoints take what they please measures nothing.
+const SHADOW_IN_ONE: &str = "; say `shadow` in both or in neither";
 
 /// All but the cost, which is each endpoint's own.
 fn agree(left: &RateLimitSpec, right: &RateLimitSpec) -> bool {

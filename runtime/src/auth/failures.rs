@@ -37,7 +37,7 @@ impl Failures {
     /// Counts a failure: the 429 in place of the 401, where the address has had too many.
     pub(crate) fn count(&self, peer: Option<IpAddr>) -> Result<(), Problem> {
         let subject = peer.map_or(Subject::Everyone, |peer| Subject::Address(counted(peer)));
-        let claim = Claim { bucket: Bucket { limit: 0, subject }, quota: self.quota, cost: 1 };
+        let claim = Claim { bucket: Bucket { limit: 0, subject }, quota: self.quota, cost: 1, shadow: false };
         match self.limits.take(&[claim]).readings[0].wait {
             None => Ok(()),
             Some(wait) => Err(Problem::new(&registry::RATE_LIMITED)

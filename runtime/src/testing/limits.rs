@@ -22,6 +22,9 @@ macro_rules! limit_store_suite {
             b06_readings_tell_what_is_left
             b08_costs_take_several_tokens
             b09_subjects_have_buckets_of_their_own
+            b17_a_shadow_takes_its_tokens_and_refuses_nothing
+            b17_a_shadow_that_has_run_out_leaves_the_decision_to_the_others
+            b17_a_refusal_takes_nothing_from_a_shadow
             concurrent_calls_admit_exactly_the_burst
         }
     };
@@ -30,7 +33,7 @@ macro_rules! limit_store_suite {
 /// Ten tokens, one every two seconds.
 fn claim(limit: u64) -> Claim<'static> {
     let quota = Quota::new(5, Duration::from_secs(10), 10).expect("a valid quota");
-    Claim { bucket: Bucket { limit, subject: Subject::Everyone }, quota, cost: 1 }
+    Claim { bucket: Bucket { limit, subject: Subject::Everyone }, quota, cost: 1, shadow: false }
 }
 
 async fn take(store: &Arc<impl LimitStore>, claims: &[Claim<'_>]) -> Acquired {
@@ -124,6 +127,55 @@ pub async fn b09_subjects_have_buckets_of_their_own(store: Arc<impl LimitStore>,
         let claim = Claim { bucket: Bucket { limit: 1, subject }, ..claim(1) };
         assert_eq!(admitted(&store, claim, 11).await, 10, "{subject:?}");
     }
+}
+
+/// A shadow limit takes what any limit takes; without tokens enough it admits, takes nothing, and
+/// tells the wait of a refusal.
+pub async fn b17_a_shadow_takes_its_tokens_and_refuses_nothing(
+    store: Arc<impl LimitStore>,
+    time: &impl Elapse,
+) {
+    let shadow = Claim { cost: 4, shadow: true, ..claim(1) };
+    for left in [6, 2] {
+        let taken = take(&store, &[shadow]).await;
+        assert_eq!((taken.admitted, taken.readings[0].remaining, taken.readings[0].wait), (true, left, None));
+    }
+    for _ in 0..3 {
+        let short = take(&store, &[shadow]).await;
+        assert_eq!((short.admitted, short.readings[0].remaining), (true, 2));
+        assert!(short.readings[0].wait.is_some(), "a limit that is enforced would have refused");
+    }
+    assert_eq!(admitted(&store, claim(1), 3).await, 2, "the same bucket, once it is enforced");
+    time.elapse(Duration::from_secs(8)).await;
+    assert_eq!(take(&store, &[shadow]).await.readings[0].wait, None);
+}
+
+/// Where a shadow limit has run out, those that are enforced decide, and take what they admit.
+pub async fn b17_a_shadow_that_has_run_out_leaves_the_decision_to_the_others(
+    store: Arc<impl LimitStore>,
+    _: &impl Elapse,
+) {
+    let shadow = Claim { shadow: true, ..claim(2) };
+    admitted(&store, claim(2), 10).await;
+    for left in (0..10).rev() {
+        let both = take(&store, &[claim(1), shadow]).await;
+        assert_eq!((both.admitted, both.readings[0].remaining), (true, left));
+        assert!(both.readings[0].wait.is_none() && both.readings[1].wait.is_some());
+    }
+    assert!(!take(&store, &[claim(1), shadow]).await.admitted);
+}
+
+/// A request that an enforced limit refuses takes nothing from a shadow limit, whichever comes first.
+pub async fn b17_a_refusal_takes_nothing_from_a_shadow(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    let shadow = Claim { shadow: true, ..claim(2) };
+    admitted(&store, claim(1), 10).await;
+    for _ in 0..3 {
+        assert!(!take(&store, &[shadow, claim(1)]).await.admitted);
+        let refused = take(&store, &[claim(1), shadow]).await;
+        assert!(!refused.admitted && refused.readings[0].wait.is_some());
+        assert_eq!((refused.readings[1].remaining, refused.readings[1].wait), (10, None));
+    }
+    assert_eq!(take(&store, &[shadow]).await.readings[0].remaining, 9);
 }
 
 /// However many ask at once, the burst is not exceeded, and none of it is lost.

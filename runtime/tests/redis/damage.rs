@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use aplomb::policies::idempotency::{Begun, IdempotencyStore, RecordKey, SealKeys};
-use aplomb::policies::rate_limit::LimitStore;
+use aplomb::policies::rate_limit::{Claim, LimitStore};
 use aplomb::store::{RedisStore, SealedRecords, StoreError};
 use aplomb::testing::{RedisServer, Reply};
 use bytes::Bytes;
@@ -177,9 +177,18 @@ async fn buckets_that_no_release_wrote() {
             Err(StoreError::Malformed { key: named, .. }) => assert_eq!(named, key, "{value:?}"),
             other => panic!("{value:?}: {other:?}"),
         }
+        shadow_lets_through(&store, value).await;
     }
     server.command(&["DEL", &key]);
     server.command(&["LPUSH", &key, "x"]);
+    shadow_lets_through(&store, b"another type").await;
     let error = store.acquire(&[claim()]).await.expect_err("another type");
     assert!(matches!(&error, StoreError::Malformed { key: named, .. } if *named == key), "{error}");
+}
+
+/// A shadow limit refuses nobody, whatever its bucket holds, and leaves that as it was.
+async fn shadow_lets_through(store: &impl LimitStore, value: &[u8]) {
+    let taken = store.acquire(&[Claim { shadow: true, ..claim() }]).await.expect("an answer");
+    assert!(taken.admitted && taken.readings[0].wait.is_some(), "{value:?}");
+    assert!(store.acquire(&[claim()]).await.is_err(), "{value:?}");
 }

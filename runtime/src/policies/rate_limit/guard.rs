@@ -80,6 +80,11 @@ impl Guard {
         answer.map(|acquired| acquired.readings)
     }
 
+    /// The clock by which this instance decides.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// The store's answer; `None` where there is none in time.
     async fn ask(&self, pass: Pass, claims: &[Claim<'_>]) -> Result<Option<Acquired>, StoreError> {
         match within(PATIENCE, self.store.acquire(claims)).await {

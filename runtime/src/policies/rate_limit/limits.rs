@@ -10,8 +10,10 @@ use super::decide::Reading;
 use super::fields::{self, Label};
 use super::overrides::Overrides;
 use super::quota::Quota;
+use super::shadow::Shadow;
 use super::spec::{LimitBy, RateLimitSpec};
 use super::store::{Acquired, Bucket, Claim, Subject};
+use crate::clock::Clock;
 use crate::pipeline::Context;
 use crate::policies::version::VersionSpec;
 use crate::problem::{Problem, registry};
@@ -21,7 +23,9 @@ use crate::start::StartError;
 /// The limits of one endpoint, ready to decide.
 #[derive(Debug)]
 pub(crate) struct Limits {
+    /// Those that are enforced, then the shadows.
     rules: Vec<Rule>,
+    /// Of those that are enforced: clients are told of no other.
     labels: Vec<Label>,
     policy: HeaderValue,
 }
@@ -32,6 +36,8 @@ struct Rule {
     quota: Quota,
     cost: u64,
     by: LimitBy,
+    /// Of a limit that only counts.
+    shadow: Option<Shadow>,
 }
 
 impl Limits {
@@ -45,12 +51,17 @@ impl Limits {
             return Ok(None);
         }
         let mut limits = Self { rules: Vec::new(), labels: Vec::new(), policy: HeaderValue::from_static("") };
-        for (index, limit) in spec.rate_limits.iter().enumerate() {
+        let mut declared: Vec<_> = spec.rate_limits.iter().enumerate().collect();
+        declared.sort_by_key(|(_, limit)| limit.shadow);
+        for (index, limit) in declared {
             let limit = &overrides.apply(limit);
             let quota = Quota::of(limit).ok_or_else(|| impossible(spec))?;
-            let identity = identity(spec, limit, namespace, index);
-            limits.rules.push(Rule { id: number(&identity), quota, cost: limit.cost, by: limit.by });
-            limits.labels.push(Label::new(label(limit, index), quota));
+            let (id, label) = (number(&identity(spec, limit, namespace, index)), label(limit, index));
+            let shadow = limit.shadow.then(|| Shadow::new(label.clone()));
+            if shadow.is_none() {
+                limits.labels.push(Label::new(label, quota));
+            }
+            limits.rules.push(Rule { id, quota, cost: limit.cost, by: limit.by, shadow });
         }
         let quotas = limits.labels.iter().zip(limits.rules.iter().map(|rule| rule.quota));
         limits.policy = fields::policy(&quotas.collect::<Vec<_>>());
@@ -63,15 +74,42 @@ impl Limits {
             bucket: Bucket { limit: rule.id, subject: subject(rule.by, context) },
             quota: rule.quota,
             cost: rule.cost,
+            shadow: rule.shadow.is_some(),
         };
         self.rules.iter().map(claim).collect()
+    }
+
+    /// What a request that is not admitted would ask of the limits that clients are told of.
+    pub(crate) fn reads<'a>(&self, context: &'a Context) -> Vec<Claim<'a>> {
+        let mut claims = self.claims(context);
+        claims.truncate(self.labels.len());
+        for claim in &mut claims {
+            claim.cost = 0;
+        }
+        claims
+    }
+
+    /// Counts an admitted request where shadow limits would have refused it.
+    pub(crate) fn note_shadows(
+        &self,
+        spec: &EndpointSpec,
+        claims: &[Claim<'_>],
+        acquired: &Acquired,
+        clock: &dyn Clock,
+    ) {
+        let asked = self.rules.iter().zip(claims).zip(&acquired.readings);
+        for ((rule, claim), reading) in asked.skip(self.labels.len()) {
+            if let (Some(shadow), Some(_)) = (&rule.shadow, reading.wait) {
+                shadow.note(spec, &claim.bucket.subject, clock.now());
+            }
+        }
     }
 
     /// The 429 of a refused request.
     pub(crate) fn refusal(&self, acquired: &Acquired) -> Problem {
         let violated: Vec<Violated<'_>> = self.violated(acquired).collect();
-        let wait =
-            acquired.readings.iter().filter_map(|reading| reading.wait).max().unwrap_or(Duration::ZERO);
+        let enforced = acquired.readings.iter().take(self.labels.len());
+        let wait = enforced.filter_map(|reading| reading.wait).max().unwrap_or(Duration::ZERO);
         Problem::new(&registry::RATE_LIMITED)
             .with_detail("too many requests; wait as long as Retry-After says")
             .with_retry_after(wait)

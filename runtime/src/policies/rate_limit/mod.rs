@@ -34,6 +34,23 @@
 //! declares, a name given twice, a wrong rate, and a burst below an endpoint's cost keep the service
 //! from starting.
 //!
+//! # Tried before they are enforced
+//!
+//! `rate_limit("100/min", shadow)` counts and never refuses. A request takes its tokens as from any
+//! limit; one for which there are not enough is admitted all the same, takes nothing from that
+//! bucket, and is counted in the log: an info line at once, then at most one a second for each limit
+//! of an endpoint, with how many `requests` there were since the last one, the endpoint, the limit,
+//! and `by`, which says whether the last of them was counted by caller, by address, or with
+//! everyone's.
+//!
+//! Clients are told nothing of it: it has no part in the fields above or in `Retry-After`, and an
+//! endpoint with no other limits sends none. Where an enforced limit refuses, nothing is taken from
+//! the shadow ones either, and nothing is written. On Redis a bucket of a shadow that cannot be read
+//! refuses nobody: it counts as one without tokens. Without `shadow` the same buckets decide.
+//!
+//! A limit that several endpoints name is `shadow` in all of them or in none, or the service does
+//! not start.
+//!
 //! # While the store is slow or down
 //!
 //! An answer of the store is waited for 250 ms. Where none comes, the instance decides by itself, in
@@ -74,6 +91,7 @@ mod limits;
 mod overrides;
 mod quota;
 mod rate;
+mod shadow;
 mod spec;
 pub(crate) mod stage;
 mod store;

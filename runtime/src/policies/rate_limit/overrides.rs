@@ -175,6 +175,12 @@ mod tests {
     }
 
     #[test]
+    fn b17_a_limit_whose_rate_is_set_stays_a_shadow() {
+        assert!(applied("payments=1000/h", &PAYMENTS.shadow()).shadow);
+        assert!(!applied("payments=1000/h", &PAYMENTS).shadow);
+    }
+
+    #[test]
     fn every_wrong_entry_says_what_is_accepted() {
         for (text, why) in [
             ("payments", "expected name=rate, such as payments=1000/min or payments=1000/min:burst=50"),

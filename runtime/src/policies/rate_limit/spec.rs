@@ -18,6 +18,8 @@ pub struct RateLimitSpec {
     pub by: LimitBy,
     /// A name that several endpoints can share; they then share the bucket.
     pub name: Option<&'static str>,
+    /// Whether it only counts: what it would refuse is written to the log, and admitted.
+    pub shadow: bool,
 }
 
 /// How requests are counted.
@@ -52,6 +54,7 @@ impl RateLimitSpec {
             algorithm: Algorithm::TokenBucket,
             by: LimitBy::Caller,
             name: None,
+            shadow: false,
         }
     }
 
@@ -87,6 +90,13 @@ impl RateLimitSpec {
     #[must_use]
     pub const fn with_name(mut self, name: &'static str) -> Self {
         self.name = Some(name);
+        self
+    }
+
+    /// Counts and never refuses.
+    #[must_use]
+    pub const fn shadow(mut self) -> Self {
+        self.shadow = true;
         self
     }
 }

@@ -12,17 +12,20 @@ pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) 
     let claims = limits.claims(context);
     let decided = context.shared().limits.acquire(&claims).await.map_err(|error| unavailable(&error))?;
     let acquired = decided.acquired();
+    if acquired.admitted {
+        limits.note_shadows(context.spec(), &claims, acquired, context.shared().limits.clock());
+    }
     let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
     note(decided.into_readings());
     refusal.map_or(Ok(()), Err)
 }
 
 /// The limits' state, without taking anything: for a request that was refused before its limits
-/// were asked. Nothing where there are none, or where the store does not answer.
+/// were asked. Nothing where there are none but shadows, or where the store does not answer.
 pub(crate) async fn peek(context: &Context) -> Option<Vec<Reading>> {
-    let mut claims = context.mounted().limits.as_ref()?.claims(context);
-    for claim in &mut claims {
-        claim.cost = 0;
+    let claims = context.mounted().limits.as_ref()?.reads(context);
+    if claims.is_empty() {
+        return None;
     }
     context.shared().limits.peek(&claims).await
 }

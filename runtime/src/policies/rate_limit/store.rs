@@ -15,6 +15,9 @@ use crate::store::StoreFuture;
 pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// Takes the tokens of every claim, or of none.
     ///
+    /// Claims of shadow limits do not decide: where all others can be had, each of them takes its own
+    /// tokens if its bucket has them, and nothing if not.
+    ///
     /// **Atomic**: no other call sees, or takes from, a part of the claims; a refused call changes
     /// nothing. The claims of one call name different buckets.
     ///
@@ -43,6 +46,15 @@ pub struct Claim<'a> {
     pub quota: Quota,
     /// How many tokens; at most the quota's burst. None only reads.
     pub cost: u64,
+    /// Whether the limit only counts: its bucket cannot refuse the request.
+    pub shadow: bool,
+}
+
+impl Claim<'_> {
+    /// Whether a bucket that decides this of the claim lets the request go on.
+    pub(crate) const fn lets_through(&self, decision: &Decision) -> bool {
+        self.shadow || decision.arrival.is_some()
+    }
 }
 
 /// One bucket: a limit, and whose requests it counts.
@@ -69,19 +81,22 @@ pub enum Subject<'a> {
 /// What came of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquired {
-    /// Whether the request may go on. Then every reading is after taking; else nothing was taken.
+    /// Whether the request may go on. Then every reading is after taking, and one with a wait is a
+    /// shadow limit's, which would have refused and gave nothing; else nothing was taken.
     pub admitted: bool,
     /// The buckets' state, in the order of the claims.
     pub readings: Vec<Reading>,
 }
 
 impl Acquired {
-    /// What comes of claims on buckets with these arrival times: all of them, or none.
+    /// What comes of claims on buckets with these arrival times: all of them, or none, but for the
+    /// claims of shadow limits, which refuse nothing.
     pub fn of(claims: &[Claim<'_>], arrivals: &[Option<Timestamp>], now: Timestamp) -> Self {
         let buckets = || claims.iter().zip(arrivals);
         let decisions: Vec<Decision> =
             buckets().map(|(claim, arrival)| decide(*arrival, claim.quota, claim.cost, now)).collect();
-        let admitted = decisions.iter().all(|decision| decision.arrival.is_some());
+        let lets_through = |(claim, decision): (&Claim<'_>, &Decision)| claim.lets_through(decision);
+        let admitted = claims.iter().zip(&decisions).all(lets_through);
         // A refused call changed nothing: a limit that would have admitted tells what it still has.
         let untouched = |decision: &Decision| !admitted && decision.arrival.is_some();
         let readings = buckets().zip(&decisions).map(|((claim, arrival), decision)| {

@@ -81,11 +81,11 @@ impl MemoryLimits {
         if let Some(arrival) = decision.arrival {
             shard.put(place, arrival, now);
         }
-        Acquired { admitted: decision.arrival.is_some(), readings: vec![decision.reading] }
+        Acquired { admitted: claim.lets_through(&decision), readings: vec![decision.reading] }
     }
 
     /// Locks every shard of the claims, in their order, so that two calls cannot wait for one
-    /// another; decides; then writes all or nothing.
+    /// another; decides; then writes all that can be had, or nothing.
     fn take_all(&self, claims: &[Claim<'_>]) -> Acquired {
         let places: Vec<Place> = claims.iter().map(|claim| self.place(&claim.bucket)).collect();
         let mut held = self.lock_shards(&places);
@@ -177,7 +177,7 @@ mod tests {
 
     fn claim(limit: u64) -> Claim<'static> {
         let quota = Quota::new(10, Duration::from_secs(10), 10).expect("valid");
-        Claim { bucket: Bucket { limit, subject: Subject::Everyone }, quota, cost: 1 }
+        Claim { bucket: Bucket { limit, subject: Subject::Everyone }, quota, cost: 1, shadow: false }
     }
 
     #[test]

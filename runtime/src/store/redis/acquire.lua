@@ -1,27 +1,31 @@
 #!lua
--- Takes the tokens of every claim, or of none.
+-- Takes the tokens of every claim, or of none. Claims of shadow limits do not decide: each takes what it can.
 -- KEYS: buckets, each a format byte and its theoretical arrival time in microseconds since 1970.
--- ARGV: for each bucket what the claim costs and how long the bucket takes to refill, in microseconds.
+-- ARGV: for each bucket what the claim costs and how long the bucket takes to refill, in microseconds, and 1 if the
+-- limit is a shadow, else 0.
 -- Gives: for each bucket how far ahead of now its arrival time was, in microseconds.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local ahead, fits = {}, true
+local ahead, fits, admitted = {}, {}, true
 for i, key in ipairs(KEYS) do
     local value, arrival = redis.pcall('GET', key), now
+    local window, shadow = tonumber(ARGV[3 * i - 1]), ARGV[3 * i] == '1'
     if value then
         arrival = type(value) == 'string' and tonumber(string.match(value, '^\1(%d+)$'))
-        if not arrival then
+        if not arrival and not shadow then
             return redis.error_reply('MALFORMED ' .. key)
         end
+        -- What a shadow cannot read is an empty bucket, of which nothing is taken: it refuses no one.
+        arrival = arrival or now + window
     end
-    local window = tonumber(ARGV[2 * i])
     ahead[i] = math.min(math.max(arrival - now, 0), window)
-    fits = fits and ahead[i] + ARGV[2 * i - 1] <= window
+    fits[i] = ahead[i] + ARGV[3 * i - 2] <= window
+    admitted = admitted and (fits[i] or shadow)
 end
-if fits then
+if admitted then
     for i, key in ipairs(KEYS) do
-        local cost = tonumber(ARGV[2 * i - 1])
-        if cost > 0 then
+        local cost = tonumber(ARGV[3 * i - 2])
+        if cost > 0 and fits[i] then
             local moved = ahead[i] + cost
             redis.call('SET', key, '\1' .. string.format('%.0f', now + moved), 'PX', math.ceil(moved / 1000))
         end

@@ -19,8 +19,8 @@ impl RedisStore {
     async fn take(&self, claims: &[Claim<'_>]) -> Result<Acquired, StoreError> {
         let keys: Vec<String> = claims.iter().map(|claim| self.inner.keys.bucket(&claim.bucket)).collect();
         let cost = |claim: &Claim<'_>| claim.quota.interval().saturating_mul(claim.cost);
-        let arguments: Vec<u64> =
-            claims.iter().flat_map(|claim| [cost(claim), claim.quota.window()]).collect();
+        let of = |claim: &Claim<'_>| [cost(claim), claim.quota.window(), u64::from(claim.shadow)];
+        let arguments: Vec<u64> = claims.iter().flat_map(of).collect();
         let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
         let answer = self.inner.scripts.acquire.run(&self.link, run, self.inner.timeout).await?;
         let ahead = moments(&answer).filter(|ahead| ahead.len() == claims.len());
