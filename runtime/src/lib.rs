@@ -34,6 +34,7 @@
 pub mod __fuzz;
 mod api;
 pub mod auth;
+mod client;
 pub mod clock;
 mod endpoint;
 pub mod extract;
@@ -63,6 +64,7 @@ pub use aplomb_macros::routes;
 pub use http::Uri;
 
 pub use crate::api::Api;
+pub use crate::client::ForwardedField;
 pub use crate::endpoint::{Endpoint, IsCaller, IsList, IsOperation, IsPage, IsPageRequest, IsStream, Routes};
 pub use crate::extract::{Json, Path, Query};
 pub use crate::id::{Id, IdOverflow, InvalidId, Resource};

@@ -8,6 +8,7 @@ mod input;
 mod links;
 mod paginate;
 mod problem;
+mod proxies;
 mod rate_limit;
 mod redis;
 mod router;

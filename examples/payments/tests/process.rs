@@ -173,6 +173,8 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         ("APLOMB_API_KEYS", "bob,alice:short"),
         ("APLOMB_LIMITS", "payments=fast,payment=1000/min"),
         ("APLOMB_INSTANCES", "many"),
+        ("APLOMB_TRUSTED_PROXIES", "10.0.0.1/8,proxy"),
+        ("APLOMB_FORWARDED_FIELD", "x-real-ip"),
         ("PAYMENTS_DB", "/nonexistent/payments.sqlite"),
     ]);
     let errors = errors(&output);
@@ -192,6 +194,9 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         "error: APLOMB_LIMITS=\"payments=fast,payment=1000/min\": entry `payment=1000/min`: no endpoint names a limit \
          `payment`; expected one of `payments`",
         "error: APLOMB_INSTANCES=\"many\": expected a whole number, 1 to 10000",
+        "error: APLOMB_TRUSTED_PROXIES=\"10.0.0.1/8,proxy\": entry `10.0.0.1/8`: bits behind the prefix are set; expected",
+        "error: APLOMB_TRUSTED_PROXIES=\"10.0.0.1/8,proxy\": entry `proxy`: expected an address or a network",
+        "error: APLOMB_FORWARDED_FIELD=\"x-real-ip\": expected x-forwarded-for or forwarded",
         "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",
     ];
     for start in expected {

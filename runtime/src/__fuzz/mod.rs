@@ -2,10 +2,12 @@
 //!
 //! Only in tests and under `cfg(fuzzing)`. Not for use by hand; may change with any release.
 
+mod forwarded;
 mod json;
 
 use http::{HeaderMap, HeaderValue};
 
+pub use self::forwarded::forwarded;
 use self::json::{Style, Value};
 use crate::policies::idempotency::{IDEMPOTENCY_KEY, canonical, key_of};
 
@@ -133,6 +135,7 @@ mod tests {
 
     #[test]
     fn what_fuzzing_found_holds() {
+        replay("forwarded", forwarded);
         replay("idempotency_key", idempotency_key);
         replay("json", json);
         #[cfg(feature = "redis")]

@@ -8,6 +8,7 @@ use axum::routing::{MethodFilter, MethodRouter};
 
 use super::{Api, check};
 use crate::auth::Failures;
+use crate::client::{ForwardedField, Networks, TrustedProxies};
 use crate::endpoint::Entry;
 use crate::pipeline::{EndpointService, Mounted, Run, Shared};
 use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities, SealKeys};
@@ -32,6 +33,7 @@ pub(super) struct Settings {
     max_run: Duration,
     overrides: Overrides,
     instances: Instances,
+    proxies: TrustedProxies,
 }
 
 impl Settings {
@@ -95,6 +97,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let max_run = errors.collect(self.max_run_setting());
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
         let instances = errors.collect(self.instances.map_or_else(Instances::from_env, Instances::new));
+        let proxies = self.proxies_setting(errors);
         let opened = match (&namespace, &secret) {
             (Some(namespace), Some(secret)) => {
                 errors.collect(self.store.open(namespace, secret.clone()).await)
@@ -113,7 +116,15 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             max_run: max_run?,
             overrides: overrides?,
             instances: instances?,
+            proxies: proxies?,
         })
+    }
+
+    fn proxies_setting(&self, errors: &mut StartErrors) -> Option<TrustedProxies> {
+        let networks = self.trusted_proxies.as_deref().map_or_else(Networks::from_env, Networks::new);
+        let networks = errors.collect(networks);
+        let field = errors.collect(self.forwarded_field.map_or_else(ForwardedField::from_env, Ok));
+        Some(TrustedProxies::new(networks?, field?))
     }
 
     fn lease_setting(&self) -> Result<Duration, StartError> {
@@ -177,6 +188,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             cursors: Cursors::new(&settings.secret, other, &settings.namespace),
             auth: self.auth.clone(),
             failures: Failures::new(),
+            proxies: settings.proxies.clone(),
             heart: errors.collect(self.heart(settings)).flatten(),
             tracker: self.tracker.clone(),
             lease: settings.lease,

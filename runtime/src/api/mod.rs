@@ -11,6 +11,7 @@ use axum::Router;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticate;
+use crate::client::ForwardedField;
 use crate::endpoint::Routes;
 use crate::policies::idempotency::{IdempotencyStore, SealKeys};
 use crate::secret::Secret;
@@ -35,6 +36,8 @@ use crate::store::Store;
 /// | `APLOMB_MAX_RUN` | how long a hung handler does | `15min` |
 /// | `APLOMB_INSTANCES` | how many instances share the limits, for [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
 /// | `APLOMB_LIMITS` | rates of [named limits](crate::policies::rate_limit#changed-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
+/// | `APLOMB_TRUSTED_PROXIES` | addresses and networks of the proxies that say [who their client is](crate::policies::rate_limit#clients-behind-proxies), such as `10.0.0.0/8,2001:db8::7` | none |
+/// | `APLOMB_FORWARDED_FIELD` | the field in which they say it, the only one that is read: `x-forwarded-for` or `forwarded` | `x-forwarded-for` |
 pub struct Api<S> {
     name: String,
     namespace: Option<String>,
@@ -51,6 +54,8 @@ pub struct Api<S> {
     lease: Option<Duration>,
     max_run: Option<Duration>,
     instances: Option<u32>,
+    trusted_proxies: Option<String>,
+    forwarded_field: Option<ForwardedField>,
     tracker: TaskTracker,
 }
 
@@ -86,6 +91,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             lease: None,
             max_run: None,
             instances: None,
+            trusted_proxies: None,
+            forwarded_field: None,
             tracker: TaskTracker::new(),
         }
     }
@@ -194,6 +201,34 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn instances(mut self, instances: u32) -> Self {
         self.instances = Some(instances);
+        self
+    }
+
+    /// The proxies in front of the service, in place of `APLOMB_TRUSTED_PROXIES`: addresses and networks
+    /// in CIDR form, of both families, separated by commas. Where one of them is the peer, clients are
+    /// counted by the address that [it tells](crate::policies::rate_limit#clients-behind-proxies). An
+    /// empty text trusts none.
+    ///
+    /// Names, ports, a network that has bits set behind its prefix and one of everybody (`/0`) keep the
+    /// service from starting.
+    ///
+    /// ```
+    /// # use aplomb::{Api, Routes};
+    /// # fn proxied(routes: Routes<()>) -> Api<()> {
+    /// Api::new("Payments", routes).trusted_proxies("10.0.0.0/8, 192.0.2.7, 2001:db8::/32")
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn trusted_proxies(mut self, proxies: impl Into<String>) -> Self {
+        self.trusted_proxies = Some(proxies.into());
+        self
+    }
+
+    /// The field in which trusted proxies tell the client's address, in place of
+    /// `APLOMB_FORWARDED_FIELD`: the one that they write themselves. The other one is never read.
+    #[must_use]
+    pub fn forwarded_field(mut self, field: ForwardedField) -> Self {
+        self.forwarded_field = Some(field);
         self
     }
 

@@ -6,8 +6,9 @@ use core::time::Duration;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::client::counted;
 use crate::clock::{Clock, SystemClock};
-use crate::policies::rate_limit::{Bucket, Claim, Quota, Subject, counted};
+use crate::policies::rate_limit::{Bucket, Claim, Quota, Subject};
 use crate::problem::{Problem, registry};
 use crate::store::MemoryLimits;
 
@@ -35,8 +36,8 @@ impl Failures {
     }
 
     /// Counts a failure: the 429 in place of the 401, where the address has had too many.
-    pub(crate) fn count(&self, peer: Option<IpAddr>) -> Result<(), Problem> {
-        let subject = peer.map_or(Subject::Everyone, |peer| Subject::Address(counted(peer)));
+    pub(crate) fn count(&self, client: Option<IpAddr>) -> Result<(), Problem> {
+        let subject = client.map_or(Subject::Everyone, |client| Subject::Address(counted(client)));
         let claim = Claim { bucket: Bucket { limit: 0, subject }, quota: self.quota, cost: 1, shadow: false };
         match self.limits.take(&[claim]).readings[0].wait {
             None => Ok(()),

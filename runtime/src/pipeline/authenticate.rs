@@ -25,14 +25,20 @@ pub(crate) async fn caller(
     match auth.authenticate(head).await {
         Authentication::Caller(caller) => Ok(Some(caller)),
         _ if public => Ok(None),
-        Authentication::Missing => refuse(mounted, peer, challenge(&**auth, None)),
-        Authentication::Invalid(why) => refuse(mounted, peer, challenge(&**auth, Some(why))),
+        Authentication::Missing => refuse(mounted, head, peer, challenge(&**auth, None)),
+        Authentication::Invalid(why) => refuse(mounted, head, peer, challenge(&**auth, Some(why))),
         Authentication::Failed(problem) => Err(problem),
     }
 }
 
-fn refuse(mounted: &Mounted, peer: Option<IpAddr>, problem: Problem) -> Result<Option<Caller>, Problem> {
-    mounted.shared.failures.count(peer)?;
+fn refuse(
+    mounted: &Mounted,
+    head: &Parts,
+    peer: Option<IpAddr>,
+    problem: Problem,
+) -> Result<Option<Caller>, Problem> {
+    let client = peer.map(|peer| mounted.shared.proxies.client(peer, &head.headers));
+    mounted.shared.failures.count(client)?;
     Err(problem)
 }
 

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::observe::RequestId;
 use crate::auth::{Authenticate, Caller, Failures};
+use crate::client::TrustedProxies;
 use crate::endpoint::AnswerFuture;
 use crate::policies::idempotency::{Heart, IdempotencySpec, Identities, RecordKey};
 use crate::policies::paginate::{Cursors, PaginationPolicy};
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) cursors: Cursors,
     pub(crate) auth: Option<Arc<dyn Authenticate>>,
     pub(crate) failures: Failures,
+    pub(crate) proxies: TrustedProxies,
     pub(crate) heart: Option<Heart>,
     pub(crate) tracker: TaskTracker,
     pub(crate) lease: Duration,
@@ -78,7 +80,7 @@ pub(crate) struct Context(Arc<Inner>);
 struct Inner {
     mounted: Arc<Mounted>,
     request_id: RequestId,
-    peer: Option<IpAddr>,
+    address: Option<IpAddr>,
     caller: Option<Caller>,
     /// That of a run under an idempotency key, and whether its name is by the other secret.
     record: OnceLock<(RecordKey, bool)>,
@@ -88,10 +90,10 @@ impl Context {
     pub(crate) fn new(
         mounted: Arc<Mounted>,
         request_id: RequestId,
-        peer: Option<IpAddr>,
+        address: Option<IpAddr>,
         caller: Option<Caller>,
     ) -> Self {
-        Self(Arc::new(Inner { mounted, request_id, peer, caller, record: OnceLock::new() }))
+        Self(Arc::new(Inner { mounted, request_id, address, caller, record: OnceLock::new() }))
     }
 
     /// Notes the record of a run under an idempotency key, and whether its name is by the other secret.
@@ -132,8 +134,9 @@ impl Context {
         &self.0.request_id
     }
 
-    pub(crate) fn peer(&self) -> Option<IpAddr> {
-        self.0.peer
+    /// The client's address, where a limit asks for it and the peer is known.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.0.address
     }
 
     pub(crate) fn caller(&self) -> Option<&Caller> {

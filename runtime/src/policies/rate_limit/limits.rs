@@ -5,7 +5,6 @@ use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::address::counted;
 use super::decide::Reading;
 use super::fields::{self, Label};
 use super::overrides::Overrides;
@@ -13,6 +12,8 @@ use super::quota::Quota;
 use super::shadow::Shadow;
 use super::spec::{LimitBy, RateLimitSpec};
 use super::store::{Acquired, Bucket, Claim, Subject};
+use crate::auth::Caller;
+use crate::client::counted;
 use crate::clock::Clock;
 use crate::pipeline::Context;
 use crate::policies::version::VersionSpec;
@@ -66,6 +67,15 @@ impl Limits {
         let quotas = limits.labels.iter().zip(limits.rules.iter().map(|rule| rule.quota));
         limits.policy = fields::policy(&quotas.collect::<Vec<_>>());
         Ok(Some(limits))
+    }
+
+    /// Whether one of them counts by the client's address.
+    pub(crate) fn ask_for_address(&self, caller: Option<&Caller>) -> bool {
+        self.rules.iter().any(|rule| match rule.by {
+            LimitBy::Caller => caller.is_none(),
+            LimitBy::Ip => true,
+            LimitBy::Route => false,
+        })
     }
 
     /// What a request claims.
@@ -134,7 +144,8 @@ struct Violated<'a> {
 }
 
 fn subject(by: LimitBy, context: &Context) -> Subject<'_> {
-    let address = || context.peer().map_or_else(without_address, |peer| Subject::Address(counted(peer)));
+    let address =
+        || context.address().map_or_else(without_address, |address| Subject::Address(counted(address)));
     match by {
         LimitBy::Caller => context.caller().map_or_else(address, Subject::Caller),
         LimitBy::Ip => address(),

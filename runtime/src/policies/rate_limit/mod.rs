@@ -51,6 +51,49 @@
 //! A limit that several endpoints name is `shadow` in all of them or in none, or the service does
 //! not start.
 //!
+//! # Clients behind proxies
+//!
+//! `by = ip`, requests without a caller and failed authentication are counted by the client's address:
+//! that of the peer, unless the peer is a proxy that is trusted.
+//!
+//! ```text
+//! APLOMB_TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7,2001:db8::/32
+//! APLOMB_FORWARDED_FIELD=x-forwarded-for
+//! ```
+//!
+//! or [`Api::trusted_proxies`](crate::Api::trusted_proxies) and
+//! [`Api::forwarded_field`](crate::Api::forwarded_field) say which proxies are, and in which field they
+//! tell their client. All lines of that field are walked from the right, where the nearest proxy has
+//! appended, to the first address that is not trusted. That is the client: what stands further left,
+//! the client may have made itself, and nobody reads it.
+//!
+//! | what the trusted peer tells | the client's address |
+//! |---|---|
+//! | nothing, for the field is missing or empty | the peer's |
+//! | only addresses of trusted proxies | the leftmost |
+//! | on the way, a hop that cannot be read, is `unknown` or hidden (`_x`) | the peer's |
+//! | more than 100 hops, or 8 KiB in all lines together | decided by what is within, from the right |
+//!
+//! Ports and zones are dropped. IPv4-mapped addresses are IPv4, and IPv6 is counted by its /64, which is
+//! what one customer usually has.
+//!
+//! **Only one field is read**: `X-Forwarded-For`, unless `Forwarded` (RFC 7239) is set. A proxy that
+//! writes one of them passes the other one through as the client made it, and nothing in the request
+//! tells which is which: whoever read both would let clients choose their address. So set the field that
+//! your proxies write. Where they write only `Forwarded` and the setting still says `X-Forwarded-For`,
+//! clients can choose their address.
+//!
+//! What else surprises:
+//!
+//! - Every proxy on the way has to append to the field, or to replace it. One that passes it through
+//!   lets clients choose their address.
+//! - Whoever reaches the service from a trusted address without passing the proxy chooses an address,
+//!   too: trust the proxies, and not the whole network in which others live. A network of everybody
+//!   (`/0`) is refused at start.
+//! - Without this setting all clients behind a proxy share its bucket.
+//! - A router that is served without the peer's address has one bucket for all, which the log says at
+//!   the first such request; see [`Api::into_router`](crate::Api::into_router).
+//!
 //! # While the store is slow or down
 //!
 //! An answer of the store is waited for 250 ms. Where none comes, the instance decides by itself, in
@@ -81,7 +124,6 @@
 //! assert_eq!(decide(first.arrival, quota, 1, now).reading.wait, Some(Duration::from_millis(600)));
 //! ```
 
-mod address;
 mod breaker;
 mod decide;
 mod fields;
@@ -98,7 +140,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use address::counted;
 pub use decide::{Decision, Reading, decide, peek};
 pub(crate) use guard::Guard;
 pub(crate) use instances::Instances;

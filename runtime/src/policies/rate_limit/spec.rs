@@ -37,7 +37,8 @@ pub enum Algorithm {
 pub enum LimitBy {
     /// The authenticated caller; the client's address where there is none.
     Caller,
-    /// The client's address: IPv4 whole, IPv6 by its /64 network.
+    /// The client's address, [behind proxies](super#clients-behind-proxies) too: IPv4 whole, IPv6 by its
+    /// /64 network.
     Ip,
     /// All requests of the endpoint.
     Route,

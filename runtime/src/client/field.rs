@@ -1,0 +1,62 @@
+use http::HeaderName;
+use http::header::FORWARDED;
+
+use crate::settings;
+use crate::start::StartError;
+
+/// The field in which [trusted proxies](crate::Api::trusted_proxies) say who their client is. Only
+/// this one is read: a proxy that writes one field lets the other through as the client made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ForwardedField {
+    /// `X-Forwarded-For`, a list of addresses, which most proxies append to.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded`, of which `for=` is read (RFC 7239).
+    Forwarded,
+}
+
+const VARIABLE: &str = "APLOMB_FORWARDED_FIELD";
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+impl ForwardedField {
+    /// What the environment says; `X-Forwarded-For` where it says nothing.
+    pub(crate) fn from_env() -> Result<Self, StartError> {
+        settings::variable(VARIABLE)?.map_or(Ok(Self::default()), |text| Self::parse(&text))
+    }
+
+    fn parse(text: &str) -> Result<Self, StartError> {
+        let all = [Self::XForwardedFor, Self::Forwarded];
+        let named = all.into_iter().find(|field| text.eq_ignore_ascii_case(field.name().as_str()));
+        named.ok_or_else(|| StartError::variable(VARIABLE, text, "expected x-forwarded-for or forwarded"))
+    }
+
+    pub(super) fn name(self) -> HeaderName {
+        match self {
+            Self::XForwardedFor => X_FORWARDED_FOR,
+            Self::Forwarded => FORWARDED,
+        }
+    }
+
+    /// Whether its elements may have quoted strings.
+    pub(super) fn is_quoted(self) -> bool {
+        self == Self::Forwarded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b10_the_field_is_one_of_two() {
+        assert_eq!(ForwardedField::parse("Forwarded"), Ok(ForwardedField::Forwarded));
+        assert_eq!(ForwardedField::parse("X-Forwarded-For"), Ok(ForwardedField::XForwardedFor));
+        for wrong in ["x-real-ip", "forwarded,x-forwarded-for", " forwarded", "both"] {
+            let error = ForwardedField::parse(wrong).expect_err(wrong).to_string();
+            let said = format!("APLOMB_FORWARDED_FIELD=\"{wrong}\": expected x-forwarded-for or forwarded");
+            assert_eq!(error, said);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The address that a client has behind proxies: pure functions of the peer, the settings and the
+//! fields of a request. How the rules go, and why, is said where clients are counted:
+//! [`policies::rate_limit`](crate::policies::rate_limit#clients-behind-proxies).
+
+mod counted;
+mod elements;
+mod field;
+mod forwarded;
+mod networks;
+mod node;
+mod proxies;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use counted::counted;
+pub use field::ForwardedField;
+pub(crate) use networks::Networks;
+pub(crate) use proxies::TrustedProxies;
