@@ -84,8 +84,8 @@ keys! {
     };
     "not_idempotent" => idempotency: [r#"not_idempotent = "why a repeat is harmless""#] "the decision that repeats need no key, and why", else "a POST or PATCH must say this or `idempotent`";
     "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, name = "login", shadow)"#] "how often a caller, an address or everybody may call", else "no limit" {
-        "burst" ["burst = 20"] "the most tokens that gather", else "as many as the rate has";
-        "algorithm" ["algorithm = token_bucket"] "how requests are counted", else "`token_bucket`";
+        "burst" ["burst = 20"] "the most tokens that gather; of a `leaky_bucket`, the requests in its queue", else "as many as the rate has";
+        "algorithm" ["algorithm = token_bucket"] "how requests are counted: `token_bucket`, `leaky_bucket` (they wait their turn), `fixed_window` or `sliding_window`", else "`token_bucket`";
         "by" ["by = caller"] "whose requests share a bucket: `caller` (where there is none, the client's address), `ip`, or `route` for all", else "`caller`";
         "cost" ["cost = 1"] "tokens that a request takes", else "1";
         "name" [r#"name = "login""#] "endpoints that name the same limit share its buckets; operators can change its rate", else "the endpoint has buckets of its own";

@@ -11,7 +11,9 @@ use crate::grammar;
 use crate::parse::units::{self, Rate};
 use crate::parse::{Argument, Form, Item, Kind, Options, Value};
 
-const ALGORITHMS: &[&str] = &["token_bucket"];
+const ALGORITHMS: &[&str] = &["token_bucket", "leaky_bucket", "fixed_window", "sliding_window"];
+/// The most tokens that a sliding window logs.
+const LONGEST_LOG: u64 = 10_000;
 const BY: &[&str] = &["caller", "ip", "route"];
 
 /// The limits, in the order written.
@@ -107,20 +109,24 @@ impl RateLimit {
             sink.report(&argument.key, "the rate comes first: write `rate_limit(\"100/min\", …)`");
         }
         let known = rate.is_some();
+        let value = first.map(|value| value.tokens.clone());
         let placeholder = Rate { permits: u64::MAX, period: std::time::Duration::from_secs(1) };
         let mut limit = Self::new(rate.unwrap_or(placeholder));
         limit.options(options, sink);
+        if let Some(value) = value.filter(|_| known) {
+            limit.loggable(&value, sink);
+        }
         known.then_some(limit)
     }
 
     fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
         let own = sink.child();
-        let mut cost = None;
+        let (mut burst, mut cost) = (None, None);
         for (name, option) in
             (Options { of: "rate_limit", keys: &grammar::options("rate_limit") }).read(items, &own)
         {
             match name {
-                "burst" => self.burst = option.positive("burst = 20", &own).map(|(burst, _)| burst),
+                "burst" => burst = option.positive("burst = 20", &own),
                 "cost" => cost = option.positive("cost = 1", &own),
                 "algorithm" => self.algorithm = option.one_of(ALGORITHMS, &own).map(|(name, _)| name),
                 "by" => self.by = option.one_of(BY, &own).map(|(by, value)| (by, value.tokens.clone())),
@@ -128,8 +134,37 @@ impl RateLimit {
                 _ => self.shadow = option.flag(&own),
             }
         }
+        if let Some((burst, value)) = burst {
+            self.gathering(burst, value, &own);
+        }
         if let Some((cost, value)) = cost {
             self.affordable(cost, value, &own);
+        }
+    }
+
+    fn gathering(&mut self, burst: u64, value: &Value, sink: &Sink<'_>) {
+        match self.algorithm {
+            Some(algorithm @ ("fixed_window" | "sliding_window")) => sink.report(
+                &value.tokens,
+                format!(
+                    "a `{algorithm}` admits the rate's number and has no burst of its own: remove `burst`"
+                ),
+            ),
+            _ => self.burst = Some(burst),
+        }
+    }
+
+    /// A sliding window remembers each token by itself.
+    fn loggable(&self, rate: &TokenStream, sink: &Sink<'_>) {
+        if self.algorithm == Some("sliding_window") && self.rate.permits > LONGEST_LOG {
+            let most = LONGEST_LOG;
+            sink.report(
+                rate,
+                format!(
+                    "a `sliding_window` logs every request, and at most {most}: write a rate of at most {most}, or \
+                     take another algorithm, such as `token_bucket`"
+                ),
+            );
         }
     }
 
@@ -246,7 +281,17 @@ mod tests {
             ("rate_limit(\"5/s\", burst = 0)", "at least 1"),
             ("rate_limit(\"5/s\", cost = 0)", "at least 1"),
             ("rate_limit(\"5/s\", burst = \"9\")", "an integer"),
-            ("rate_limit(\"5/s\", algorithm = gcra)", "accepted: `token_bucket`"),
+            (
+                "rate_limit(\"5/s\", algorithm = gcra)",
+                "accepted: `token_bucket`, `leaky_bucket`, `fixed_window`, `sliding_window`",
+            ),
+            (
+                "rate_limit(\"5/s\", algorithm = fixed_window, burst = 9)",
+                "`fixed_window` admits the rate's number",
+            ),
+            ("rate_limit(\"5/s\", burst = 9, algorithm = sliding_window)", "remove `burst`"),
+            ("rate_limit(\"10001/h\", algorithm = sliding_window)", "at most 10000"),
+            ("rate_limit(\"5/s\", algorithm = fixed_window, cost = 6)", "never holds more than 5"),
             ("rate_limit(\"5/s\", by = user)", "accepted: `caller`, `ip`, `route`"),
             ("rate_limit(\"5/s\", by = \"ip\")", "a name without quotes"),
             ("rate_limit(\"5/s\", brust = 5)", "did you mean `burst`?"),

@@ -38,7 +38,7 @@ impl Failures {
     /// Counts a failure: the 429 in place of the 401, where the address has had too many.
     pub(crate) fn count(&self, client: Option<IpAddr>) -> Result<(), Problem> {
         let subject = client.map_or(Subject::Everyone, |client| Subject::Address(counted(client)));
-        let claim = Claim { bucket: Bucket { limit: 0, subject }, quota: self.quota, cost: 1, shadow: false };
+        let claim = Claim::new(Bucket { limit: 0, subject }, self.quota);
         match self.limits.take(&[claim]).readings[0].wait {
             None => Ok(()),
             Some(wait) => Err(Problem::new(&registry::RATE_LIMITED)

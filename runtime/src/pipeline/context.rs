@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use axum::body::HttpBody;
 use axum::extract::Request;
 use http::header::AUTHORIZATION;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::observe::RequestId;
@@ -82,6 +83,8 @@ struct Inner {
     request_id: RequestId,
     address: Option<IpAddr>,
     caller: Option<Caller>,
+    /// When the response is due, where a limit asks for it.
+    due: Option<Instant>,
     /// That of a run under an idempotency key, and whether its name is by the other secret.
     record: OnceLock<(RecordKey, bool)>,
 }
@@ -92,8 +95,9 @@ impl Context {
         request_id: RequestId,
         address: Option<IpAddr>,
         caller: Option<Caller>,
+        due: Option<Instant>,
     ) -> Self {
-        Self(Arc::new(Inner { mounted, request_id, address, caller, record: OnceLock::new() }))
+        Self(Arc::new(Inner { mounted, request_id, address, caller, due, record: OnceLock::new() }))
     }
 
     /// Notes the record of a run under an idempotency key, and whether its name is by the other secret.
@@ -137,6 +141,11 @@ impl Context {
     /// The client's address, where a limit asks for it and the peer is known.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.0.address
+    }
+
+    /// How long the request can wait before its response is due.
+    pub(crate) fn patience(&self) -> Duration {
+        self.0.due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
     }
 
     pub(crate) fn caller(&self) -> Option<&Caller> {

@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::context::{Context, Mounted, Run};
 use super::intake::{Intake, Unread};
@@ -25,13 +26,15 @@ use crate::auth::Caller;
 use crate::endpoint::Answer;
 use crate::policies::body_limit::Gauge;
 use crate::policies::idempotency::stage as idempotency;
-use crate::policies::rate_limit::{Reading, stage as limits};
+use crate::policies::rate_limit::{Limits, Reading, stage as limits};
 use crate::policies::timeout;
 use crate::problem::{Problem, registry};
 
 /// Answers one request.
 pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> Response {
+    let shapes = mounted.limits.as_ref().is_some_and(Limits::shape);
     let mut exchange = Exchange {
+        due: shapes.then(|| Instant::now() + mounted.timeout),
         id: RequestId::of(&request),
         peer: peer(&request),
         keyed: false,
@@ -59,6 +62,8 @@ struct Exchange {
     mounted: Arc<Mounted>,
     id: RequestId,
     peer: Option<IpAddr>,
+    /// When the response is due, where a limit lets requests wait for their turn.
+    due: Option<Instant>,
     /// Whether the request is under an idempotency key.
     keyed: bool,
     /// There once the caller is known.
@@ -100,7 +105,7 @@ impl Exchange {
     async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<String>), Problem> {
         let caller = authenticate::caller(&self.mounted, &intake.head, self.peer).await?;
         let address = self.address(&intake.head.headers, caller.as_ref());
-        let context = Context::new(Arc::clone(&self.mounted), self.id.clone(), address, caller);
+        let context = Context::new(Arc::clone(&self.mounted), self.id.clone(), address, caller, self.due);
         self.context = Some(context.clone());
         let key = idempotency::key(&context, &intake.head.headers)?;
         self.keyed = key.is_some();

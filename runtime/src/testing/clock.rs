@@ -29,6 +29,11 @@ impl TestClock {
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(micros(by), Ordering::SeqCst);
     }
+
+    /// Moves the clock back, as no clock should: for what must bear it all the same.
+    pub fn step_back(&self, by: Duration) {
+        self.0.fetch_sub(micros(by), Ordering::SeqCst);
+    }
 }
 
 impl Default for TestClock {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Elapse;
 use crate::auth::Caller;
-use crate::policies::rate_limit::{Acquired, Bucket, Claim, LimitStore, Quota, Subject};
+use crate::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore, Quota, Subject};
 
 /// Makes a test of every case: `limit_store_suite!(async { (store, time) })`, where `store` is an
 /// `Arc` of a fresh [`LimitStore`] and `time` an [`Elapse`](crate::testing::Elapse).
@@ -17,6 +17,10 @@ macro_rules! limit_store_suite {
         $crate::__suite! { limits, $setup,
             b01_a_bucket_admits_its_burst
             b01_a_token_comes_back_after_its_interval
+            b01_a_leaky_bucket_gives_turns
+            b01_a_fixed_window_begins_anew
+            b01_a_sliding_window_slides
+            b02_limits_of_all_kinds_decide_all_or_nothing
             b02_several_limits_decide_all_or_nothing
             b02_opposite_orders_do_not_lock
             b06_readings_tell_what_is_left
@@ -33,8 +37,25 @@ macro_rules! limit_store_suite {
 /// Ten tokens, one every two seconds.
 fn claim(limit: u64) -> Claim<'static> {
     let quota = Quota::new(5, Duration::from_secs(10), 10).expect("a valid quota");
-    Claim { bucket: Bucket { limit, subject: Subject::Everyone }, quota, cost: 1, shadow: false }
+    Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
 }
+
+/// The same by another algorithm: ten tokens in twenty seconds, or in a day.
+fn by(algorithm: Algorithm, limit: u64) -> Claim<'static> {
+    let quota = match algorithm {
+        Algorithm::TokenBucket => Quota::new(5, Duration::from_secs(10), 10),
+        Algorithm::LeakyBucket => Quota::leaky_bucket(5, Duration::from_secs(10), 10),
+        // So long that it does not end while it is looked at.
+        Algorithm::FixedWindow => Quota::fixed_window(10, DAY),
+        Algorithm::SlidingWindow => Quota::sliding_window(10, Duration::from_secs(20)),
+    };
+    Claim { quota: quota.expect("a valid quota"), ..claim(limit) }
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+const ALGORITHMS: [Algorithm; 4] =
+    [Algorithm::TokenBucket, Algorithm::LeakyBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow];
 
 async fn take(store: &Arc<impl LimitStore>, claims: &[Claim<'_>]) -> Acquired {
     store.acquire(claims).await.expect("the store answers")
@@ -63,6 +84,64 @@ pub async fn b01_a_token_comes_back_after_its_interval(store: Arc<impl LimitStor
     time.elapse(Duration::from_secs(2)).await;
     assert_eq!(admitted(&store, claim(1), 1).await, 1);
     assert_eq!(admitted(&store, claim(1), 1).await, 0);
+}
+
+/// A leaky bucket admits as many requests as it holds, each with its turn; those whose turn comes too late
+/// it refuses.
+pub async fn b01_a_leaky_bucket_gives_turns(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    let claim = by(Algorithm::LeakyBucket, 1);
+    for place in 0..10 {
+        let (turn, latest) = (take(&store, &[claim]).await.readings[0].turn, Duration::from_secs(2) * place);
+        assert!(turn <= latest && turn + Duration::from_secs(2) > latest, "{turn:?}, and not {latest:?}");
+    }
+    let refused = take(&store, &[claim]).await.readings[0];
+    assert!(refused.wait.is_some_and(|wait| wait <= Duration::from_secs(2)) && refused.turn.is_zero());
+    let hasty = Claim { patience: Duration::from_secs(3), ..by(Algorithm::LeakyBucket, 2) };
+    assert_eq!(admitted(&store, hasty, 5).await, 2);
+}
+
+/// A fixed window admits its limit, and again once the next has begun.
+pub async fn b01_a_fixed_window_begins_anew(store: Arc<impl LimitStore>, time: &impl Elapse) {
+    let claim = by(Algorithm::FixedWindow, 1);
+    assert_eq!(admitted(&store, claim, 12).await, 10);
+    let refused = take(&store, &[claim]).await.readings[0];
+    assert_eq!(refused.wait, Some(refused.full_in));
+    assert!(refused.full_in <= DAY && refused.remaining == 0);
+    if time.is_quick() {
+        time.elapse(DAY).await;
+        assert_eq!(admitted(&store, claim, 12).await, 10);
+    }
+}
+
+/// A sliding window admits its limit; what has left it makes room for as many.
+pub async fn b01_a_sliding_window_slides(store: Arc<impl LimitStore>, time: &impl Elapse) {
+    let claim = by(Algorithm::SlidingWindow, 1);
+    assert_eq!(admitted(&store, claim, 4).await, 4);
+    time.elapse(Duration::from_secs(12)).await;
+    assert_eq!(admitted(&store, claim, 12).await, 6);
+    let refused = take(&store, &[claim]).await.readings[0];
+    assert!(refused.wait.is_some_and(|wait| wait <= Duration::from_secs(8)), "{:?}", refused.wait);
+    time.elapse(Duration::from_secs(8)).await;
+    assert_eq!(admitted(&store, claim, 12).await, 4);
+}
+
+/// Whichever of several limits refuses, and however it counts, the others are left untouched.
+pub async fn b02_limits_of_all_kinds_decide_all_or_nothing(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    for (limit, algorithm) in (1..).zip(ALGORITHMS) {
+        let others: Vec<Claim<'static>> =
+            (1..).zip(ALGORITHMS).map(|(other, algorithm)| by(algorithm, 10 * limit + other)).collect();
+        let exhausted = by(algorithm, limit);
+        assert_eq!(admitted(&store, exhausted, 10).await, 10, "{algorithm:?}");
+        let mut all = others.clone();
+        all.push(exhausted);
+        let refused = take(&store, &all).await;
+        assert!(!refused.admitted && refused.readings[4].wait.is_some(), "{algorithm:?}: {refused:?}");
+        assert!(
+            refused.readings[..4].iter().all(|reading| reading.remaining == 10 && reading.wait.is_none())
+        );
+        let admitted = take(&store, &others).await;
+        assert!(admitted.admitted && admitted.readings.iter().all(|reading| reading.remaining == 9));
+    }
 }
 
 /// A claim that is refused leaves every other bucket of the call untouched.

@@ -38,6 +38,7 @@ pub mod model;
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
+mod reference;
 mod server;
 
 use core::time::Duration;
@@ -50,12 +51,18 @@ pub use faults::{Fault, FaultyLimits, FaultyRecords, Operation};
 pub use proxy::Proxy;
 #[cfg(feature = "redis")]
 pub use redis::{RedisServer, Reply};
+pub use reference::ReferenceBucket;
 pub use server::TestServer;
 
 /// Lets a store's time pass.
 pub trait Elapse: Send + Sync {
     /// Returns when so much time has passed for the store.
     fn elapse(&self, time: Duration) -> BoxFuture<'_, ()>;
+
+    /// Whether long times return soon, for what only shows after a day.
+    fn is_quick(&self) -> bool {
+        true
+    }
 }
 
 impl Elapse for TestClock {
@@ -65,13 +72,17 @@ impl Elapse for TestClock {
     }
 }
 
-/// Time for stores whose clock nobody can move: it really passes, up to sixteen seconds a case.
+/// Time for stores whose clock nobody can move: it really passes, up to twenty seconds a case.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealTime;
 
 impl Elapse for RealTime {
     fn elapse(&self, time: Duration) -> BoxFuture<'_, ()> {
         Box::pin(tokio::time::sleep(time))
+    }
+
+    fn is_quick(&self) -> bool {
+        false
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn done(begin: &Begin) -> Complete {
 
 pub(crate) fn claim() -> Claim<'static> {
     let quota = Quota::new(10, Duration::from_hours(1), 10).expect("a valid quota");
-    Claim { bucket: Bucket { limit: 1, subject: Subject::Everyone }, quota, cost: 1, shadow: false }
+    Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota)
 }
 
 /// A server, a proxy before it, and a store that knows only the proxy.

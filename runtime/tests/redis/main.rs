@@ -3,6 +3,7 @@
 
 mod connection;
 mod damage;
+mod limits;
 mod start;
 mod suites;
 

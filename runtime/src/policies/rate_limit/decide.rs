@@ -1,25 +1,42 @@
-//! The generic cell rate algorithm (ITU-T I.371), as one pure function.
+//! What a request meets at one bucket, as pure functions of what the bucket holds.
 //!
-//! All that is kept of a bucket is its theoretical arrival time: the moment at which it is full
-//! again. A request is admitted if that moment, moved on by its cost, stays within one refill of
-//! now.
+//! A token bucket is the generic cell rate algorithm (ITU-T I.371): all that is kept of it is its
+//! theoretical arrival time, the moment at which it is full again, and a request is admitted if that
+//! moment, moved on by its cost, stays within one refill of now. A leaky bucket is the same, read
+//! the other way: the moment is when the queue is empty again, and a request waits until it reaches
+//! the head.
 
 use core::time::Duration;
 
 use super::quota::Quota;
-use crate::clock::Timestamp;
+use super::spec::Algorithm;
+use crate::clock::{Timestamp, micros};
 
-/// What a request meets at one bucket.
+/// What a bucket holds, seen from now, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision {
-    /// The bucket's new arrival time; `None` if the request is refused, which changes nothing.
-    pub arrival: Option<Timestamp>,
-    /// What the client is told if only this bucket decides.
-    pub reading: Reading,
+pub enum State {
+    /// Of a token bucket, until it is full; of a leaky bucket, until it is empty.
+    Ahead(u64),
+    /// Of a fixed window.
+    Window {
+        /// Tokens taken in it.
+        used: u64,
+        /// Until it ends.
+        left: u64,
+    },
+    /// Of a sliding window.
+    Log {
+        /// Tokens taken in it.
+        used: u64,
+        /// Until the last of them leaves it.
+        leaves: u64,
+        /// Until so many have left it that the request fits.
+        room: u64,
+    },
 }
 
 /// The state of a bucket, as clients are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Whole tokens left.
     pub remaining: u64,
@@ -27,32 +44,80 @@ pub struct Reading {
     pub full_in: Duration,
     /// Until there are tokens enough for the request; `None` if it was admitted.
     pub wait: Option<Duration>,
+    /// How long a request that a leaky bucket admitted waits for its turn.
+    pub turn: Duration,
 }
 
-/// Decides whether a bucket with this arrival time admits a request of this cost.
-///
-/// An arrival time farther ahead than one refill cannot have come from this quota (the clock
-/// stepped back, or the quota was lowered) and counts as an empty bucket.
-pub fn decide(arrival: Option<Timestamp>, quota: Quota, cost: u64, now: Timestamp) -> Decision {
-    let (now, window) = (now.as_micros(), quota.window());
-    let empty = now.saturating_add(window);
-    let arrival = arrival.map_or(now, |arrival| arrival.as_micros().clamp(now, empty));
-    let moved = arrival.saturating_add(quota.interval().saturating_mul(cost));
-    if moved <= empty {
-        let reading = read(moved - now, quota, None);
-        Decision { arrival: Some(Timestamp::from_micros(moved)), reading }
-    } else {
-        let reading = read(arrival - now, quota, Some(Duration::from_micros(moved - empty)));
-        Decision { arrival: None, reading }
+impl State {
+    /// What comes of a request for `cost` tokens, at most the burst, that can wait for its turn as long as
+    /// `patience`: the state after it has taken them, or why it cannot. It cannot if there is a wait.
+    pub fn take(self, quota: Quota, cost: u64, patience: Duration) -> Reading {
+        let refused =
+            |wait: u64| Reading { wait: Some(Duration::from_micros(wait.max(1))), ..self.peek(quota) };
+        match self {
+            Self::Ahead(ahead) => {
+                let cost = quota.interval().saturating_mul(cost);
+                let most = quota.furthest(cost, patience);
+                if ahead > most || cost > quota.window() {
+                    return refused(ahead.saturating_sub(most));
+                }
+                let turn = if quota.algorithm() == Algorithm::LeakyBucket && cost > 0 { ahead } else { 0 };
+                Reading { turn: Duration::from_micros(turn), ..Self::Ahead(ahead + cost).peek(quota) }
+            }
+            Self::Window { used, left } if used + cost > quota.burst() => refused(left),
+            Self::Window { used, left } => Self::Window { used: used + cost, left }.peek(quota),
+            Self::Log { used, room, .. } if used + cost > quota.burst() => refused(room),
+            Self::Log { used, leaves, room } => {
+                let leaves = if cost > 0 { quota.window() } else { leaves };
+                Self::Log { used: used + cost, leaves, room }.peek(quota)
+            }
+        }
+    }
+
+    /// What the bucket tells that is not asked for tokens.
+    pub fn peek(self, quota: Quota) -> Reading {
+        let (remaining, full_in) = match self {
+            Self::Ahead(ahead) => ((quota.window() - ahead) / quota.interval(), ahead),
+            Self::Window { used, left } => (quota.burst() - used, if used > 0 { left } else { 0 }),
+            Self::Log { used, leaves, .. } => (quota.burst() - used, leaves),
+        };
+        Reading { remaining, full_in: Duration::from_micros(full_in), ..Reading::default() }
+    }
+
+    /// What stands in one word of a bucket that is no log: the moment of a token or leaky bucket; the end of a
+    /// fixed window, moved on by a microsecond a token.
+    ///
+    /// A word farther ahead than any that this quota makes (the clock stepped back, or the quota was
+    /// lowered) counts as a bucket of which all is taken.
+    pub(crate) fn of_word(word: Option<u64>, quota: Quota, now: Timestamp) -> Self {
+        let now = now.as_micros();
+        if quota.algorithm() == Algorithm::FixedWindow {
+            let left = quota.window() - now % quota.window();
+            let used = word.map_or(0, |word| word.saturating_sub(now.saturating_add(left)));
+            Self::Window { used: used.min(quota.burst()), left }
+        } else {
+            Self::Ahead(word.map_or(0, |word| word.saturating_sub(now).min(quota.window())))
+        }
+    }
+
+    /// The word of the state after so many tokens were taken.
+    pub(crate) fn word(self, quota: Quota, cost: u64, now: Timestamp) -> u64 {
+        let ahead = match self {
+            Self::Ahead(ahead) => ahead.saturating_add(quota.interval().saturating_mul(cost)),
+            Self::Window { used, left } => left + used + cost,
+            Self::Log { leaves, .. } => leaves,
+        };
+        now.as_micros().saturating_add(ahead)
     }
 }
 
-/// What a bucket tells that is not asked for tokens.
-pub fn peek(arrival: Option<Timestamp>, quota: Quota, now: Timestamp) -> Reading {
-    decide(arrival, quota, 0, now).reading
-}
-
-fn read(used: u64, quota: Quota, wait: Option<Duration>) -> Reading {
-    let remaining = (quota.window() - used) / quota.interval();
-    Reading { remaining, full_in: Duration::from_micros(used), wait }
+impl Quota {
+    /// How far ahead of now the moment of a bucket may be that admits this cost, in microseconds.
+    pub(crate) fn furthest(self, cost: u64, patience: Duration) -> u64 {
+        let furthest = self.window().saturating_sub(cost);
+        match self.algorithm() {
+            Algorithm::LeakyBucket => furthest.min(micros(patience)),
+            _ => furthest,
+        }
+    }
 }

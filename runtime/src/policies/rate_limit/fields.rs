@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn reading(remaining: u64, full_in: Duration) -> Reading {
-        Reading { remaining, full_in, wait: None }
+        Reading { remaining, full_in, ..Reading::default() }
     }
 
     #[test]

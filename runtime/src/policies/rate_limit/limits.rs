@@ -10,7 +10,7 @@ use super::fields::{self, Label};
 use super::overrides::Overrides;
 use super::quota::Quota;
 use super::shadow::Shadow;
-use super::spec::{LimitBy, RateLimitSpec};
+use super::spec::{Algorithm, LimitBy, RateLimitSpec};
 use super::store::{Acquired, Bucket, Claim, Subject};
 use crate::auth::Caller;
 use crate::client::counted;
@@ -78,6 +78,11 @@ impl Limits {
         })
     }
 
+    /// Whether one of them lets requests wait for their turn.
+    pub(crate) fn shape(&self) -> bool {
+        self.rules.iter().any(|rule| rule.quota.algorithm() == Algorithm::LeakyBucket)
+    }
+
     /// What a request claims.
     pub(crate) fn claims<'a>(&self, context: &'a Context) -> Vec<Claim<'a>> {
         let claim = |rule: &Rule| Claim {
@@ -85,6 +90,7 @@ impl Limits {
             quota: rule.quota,
             cost: rule.cost,
             shadow: rule.shadow.is_some(),
+            patience: context.patience(),
         };
         self.rules.iter().map(claim).collect()
     }
@@ -113,6 +119,12 @@ impl Limits {
                 shadow.note(spec, &claim.bucket.subject, clock.now());
             }
         }
+    }
+
+    /// How long an admitted request waits for its turn.
+    pub(crate) fn turn(&self, acquired: &Acquired) -> Duration {
+        let enforced = acquired.readings.iter().take(self.labels.len());
+        enforced.map(|reading| reading.turn).max().unwrap_or_default()
     }
 
     /// The 429 of a refused request.
@@ -165,15 +177,23 @@ fn without_address() -> Subject<'static> {
     Subject::Everyone
 }
 
-/// What makes two limits one: the name where there is one, else the endpoint and its place.
+/// What makes two limits one: the name where there is one, else the endpoint and its place; and what their
+/// buckets hold.
 fn identity(spec: &EndpointSpec, limit: &RateLimitSpec, namespace: &str, index: usize) -> String {
-    match limit.name {
+    let kept = match limit.algorithm {
+        Algorithm::TokenBucket => "",
+        Algorithm::LeakyBucket => "\0leaky",
+        Algorithm::FixedWindow => "\0fixed",
+        Algorithm::SlidingWindow => "\0sliding",
+    };
+    let declared = match limit.name {
         Some(name) => format!("{namespace}\0name\0{name}"),
         None => {
             let first = spec.version.map_or(0, VersionSpec::first);
             format!("{namespace}\0endpoint\0{}\0{first}\0{}\0{index}", spec.method, spec.path)
         }
-    }
+    };
+    declared + kept
 }
 
 fn number(identity: &str) -> u64 {
@@ -193,7 +213,11 @@ fn label(limit: &RateLimitSpec, index: usize) -> String {
 pub(crate) fn impossible(spec: &EndpointSpec) -> StartError {
     StartError::new(format!(
         "`{}` ({} {}): a rate limit needs a rate and a burst of at least 1, a cost of at most the burst, and a \
-         bucket that refills within a hundred years",
-        spec.name, spec.method, spec.path
+         bucket that refills within a hundred years; a fixed window admits at most one a microsecond, and a sliding \
+         window logs at most {} requests",
+        spec.name,
+        spec.method,
+        spec.path,
+        Quota::LONGEST_LOG
     ))
 }

@@ -114,14 +114,13 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use aplomb::policies::rate_limit::{Quota, decide};
-//! use aplomb::clock::Timestamp;
+//! use aplomb::policies::rate_limit::{Bucket, Claim, Quota, State, Subject};
 //!
 //! let quota = Quota::new(100, Duration::from_mins(1), 2).unwrap();
-//! let now = Timestamp::from_micros(1_000_000);
-//! let first = decide(None, quota, 2, now);
-//! assert_eq!(first.reading.remaining, 0);
-//! assert_eq!(decide(first.arrival, quota, 1, now).reading.wait, Some(Duration::from_millis(600)));
+//! let claim = Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota);
+//! // One of its two tokens is taken: it is full again in 600 ms.
+//! assert_eq!(claim.decide(State::Ahead(600_000)).remaining, 0);
+//! assert_eq!(claim.decide(State::Ahead(1_200_000)).wait, Some(Duration::from_millis(600)));
 //! ```
 
 mod breaker;
@@ -140,7 +139,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Decision, Reading, decide, peek};
+pub use decide::{Reading, State};
 pub(crate) use guard::Guard;
 pub(crate) use instances::Instances;
 pub(crate) use limits::{Limits, impossible};

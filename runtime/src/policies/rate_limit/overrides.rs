@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::quota::Quota;
 use super::rate::{Rate, digits};
-use super::spec::RateLimitSpec;
+use super::spec::{Algorithm, RateLimitSpec};
 use crate::settings;
 use crate::spec::EndpointSpec;
 use crate::start::{StartError, StartErrors};
@@ -69,7 +69,8 @@ impl Override {
 
     /// A declared burst that is not just the rate's number stays, unless another one is set.
     fn apply(self, declared: &RateLimitSpec) -> RateLimitSpec {
-        let own = (declared.burst != declared.permits).then_some(declared.burst);
+        let own =
+            (!declared.algorithm.is_window() && declared.burst != declared.permits).then_some(declared.burst);
         let Rate { permits, period } = self.rate;
         RateLimitSpec { permits, period, burst: self.burst.or(own).unwrap_or(permits), ..*declared }
     }
@@ -77,8 +78,16 @@ impl Override {
     /// Whether a bucket can keep the limit, and admit a request of this endpoint.
     fn check(self, declared: &RateLimitSpec, spec: &EndpointSpec) -> Result<(), String> {
         let limit = self.apply(declared);
+        if limit.algorithm.is_window() && self.burst.is_some() {
+            return Err(String::from(
+                "it counts by windows, which have no burst of their own; remove :burst",
+            ));
+        }
         if limit.burst < limit.cost {
             return Err(too_small(&limit, spec));
+        }
+        if limit.algorithm == Algorithm::SlidingWindow && limit.permits > Quota::LONGEST_LOG {
+            return Err(too_long(&limit));
         }
         match Quota::of(&limit) {
             Some(_) => Ok(()),
@@ -118,6 +127,11 @@ fn unknown(name: &str, specs: &[&EndpointSpec]) -> String {
     format!("no endpoint names a limit `{name}`; expected one of `{names}`")
 }
 
+fn too_long(limit: &RateLimitSpec) -> String {
+    let (permits, most) = (limit.permits, Quota::LONGEST_LOG);
+    format!("it logs every request, and not {permits} of them; expected a rate of at most {most}")
+}
+
 fn too_small(limit: &RateLimitSpec, spec: &EndpointSpec) -> String {
     let (burst, cost) = (limit.burst, limit.cost);
     format!(
@@ -141,11 +155,14 @@ mod tests {
         EndpointSpec::new(Method::Post, "/payments", "pay").with_rate_limits(&[PAYMENTS, LOGIN]);
     const REFUND: EndpointSpec =
         EndpointSpec::new(Method::Post, "/refunds", "refund").with_rate_limits(&[PAYMENTS.with_cost(4)]);
+    const CALLS: RateLimitSpec =
+        RateLimitSpec::new(100, MINUTE).with_algorithm(Algorithm::SlidingWindow).with_name("calls");
+    const CALL: EndpointSpec = EndpointSpec::new(Method::Get, "/calls", "call").with_rate_limits(&[CALLS]);
     const BARE: EndpointSpec =
         EndpointSpec::new(Method::Get, "/", "bare").with_rate_limits(&[RateLimitSpec::new(1, MINUTE)]);
 
     fn parse(text: &str) -> Result<Overrides, StartErrors> {
-        Overrides::parse(text, &[&PAY, &REFUND, &BARE])
+        Overrides::parse(text, &[&PAY, &REFUND, &CALL, &BARE])
     }
 
     fn applied(text: &str, declared: &RateLimitSpec) -> RateLimitSpec {
@@ -210,7 +227,15 @@ mod tests {
                 "payments=1/day:burst=99999999",
                 "its bucket does not refill within a hundred years; expected a higher rate or a smaller burst",
             ),
-            ("logins=5/min", "no endpoint names a limit `logins`; expected one of `login`, `payments`"),
+            (
+                "calls=10001/h",
+                "it logs every request, and not 10001 of them; expected a rate of at most 10000",
+            ),
+            ("calls=5/h:burst=9", "it counts by windows, which have no burst of their own; remove :burst"),
+            (
+                "logins=5/min",
+                "no endpoint names a limit `logins`; expected one of `calls`, `login`, `payments`",
+            ),
         ] {
             let errors = parse(text).expect_err(text).to_string();
             assert_eq!(errors, format!("APLOMB_LIMITS=\"{text}\": entry `{text}`: {why}"));

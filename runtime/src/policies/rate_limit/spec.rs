@@ -8,7 +8,8 @@ pub struct RateLimitSpec {
     pub permits: u64,
     /// The period of `permits`.
     pub period: Duration,
-    /// The most tokens that a bucket holds.
+    /// The most tokens that a bucket holds; of a leaky bucket, the requests in its queue. Windows have none of
+    /// their own.
     pub burst: u64,
     /// Tokens that one request takes.
     pub cost: u64,
@@ -27,8 +28,18 @@ pub struct RateLimitSpec {
 #[non_exhaustive]
 pub enum Algorithm {
     /// A bucket that refills at a constant rate, kept as one theoretical arrival time (GCRA, ITU-T
-    /// I.371). At most burst + limit requests pass in any period.
+    /// I.371). In any period at most burst + limit tokens pass.
     TokenBucket,
+    /// A queue that is served at a constant rate: a request waits its turn, and is refused where the queue
+    /// is full or its turn would come after its deadline. In any period at most limit requests are let
+    /// go that take one token each, evenly spaced.
+    LeakyBucket,
+    /// A count that begins anew with every period, all of them counted from 1970: minutes are those
+    /// of the clock, days are days of UTC. In any period at most 2 × limit tokens pass.
+    FixedWindow,
+    /// A log of the moments of the last period. In any period at most limit tokens pass, exactly; at
+    /// most 10,000, for each is remembered by itself.
+    SlidingWindow,
 }
 
 /// Whose requests share a bucket.
@@ -42,6 +53,13 @@ pub enum LimitBy {
     Ip,
     /// All requests of the endpoint.
     Route,
+}
+
+impl Algorithm {
+    /// Whether tokens come back all at once or as they were taken, and not at a rate.
+    pub(crate) const fn is_window(self) -> bool {
+        matches!(self, Self::FixedWindow | Self::SlidingWindow)
+    }
 }
 
 impl RateLimitSpec {

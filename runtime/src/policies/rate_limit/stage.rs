@@ -1,11 +1,13 @@
 //! A request's trip to the buckets.
 
+use tokio::time::sleep;
+
 use super::decide::Reading;
 use crate::pipeline::Context;
 use crate::problem::{Problem, registry};
 use crate::store::StoreError;
 
-/// Takes what the request costs from its limits; `note` gets their state either way, which is empty
+/// Takes what the request costs from its limits, and waits for its turn; `note` gets their state either way, which is empty
 /// where this instance decided alone. Without limits nothing is asked.
 pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
     let Some(limits) = &context.mounted().limits else { return Ok(()) };
@@ -15,9 +17,16 @@ pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) 
     if acquired.admitted {
         limits.note_shadows(context.spec(), &claims, acquired, context.shared().limits.clock());
     }
-    let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
+    let (refusal, turn) = ((!acquired.admitted).then(|| limits.refusal(acquired)), limits.turn(acquired));
     note(decided.into_readings());
-    refusal.map_or(Ok(()), Err)
+    match refusal {
+        Some(problem) => Err(problem),
+        None if turn.is_zero() => Ok(()),
+        None => {
+            sleep(turn).await;
+            Ok(())
+        }
+    }
 }
 
 /// The limits' state, without taking anything: for a request that was refused before its limits

@@ -1,17 +1,17 @@
 use core::fmt;
+use core::time::Duration;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::decide::{Decision, Reading, decide, peek};
+use super::decide::{Reading, State};
 use super::quota::Quota;
 use crate::auth::Caller;
-use crate::clock::Timestamp;
 use crate::store::StoreFuture;
 
 /// The buckets of rate limits.
 ///
 /// Time is the store's own. A bucket needs no record while it is full, so records expire when it
-/// is: at the arrival time.
+/// is.
 pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// Takes the tokens of every claim, or of none.
     ///
@@ -21,7 +21,7 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// **Atomic**: no other call sees, or takes from, a part of the claims; a refused call changes
     /// nothing. The claims of one call name different buckets.
     ///
-    /// **Expiry**: a bucket may be forgotten once it is full, at its arrival time.
+    /// **Expiry**: a bucket may be forgotten once it is full.
     ///
     /// **Crash** before: nothing was taken. After, with the answer lost: the tokens are taken and
     /// the request was not served; buckets refill by themselves.
@@ -48,12 +48,24 @@ pub struct Claim<'a> {
     pub cost: u64,
     /// Whether the limit only counts: its bucket cannot refuse the request.
     pub shadow: bool,
+    /// How long the request can wait for its turn, where a leaky bucket gives it one.
+    pub patience: Duration,
 }
 
-impl Claim<'_> {
-    /// Whether a bucket that decides this of the claim lets the request go on.
-    pub(crate) const fn lets_through(&self, decision: &Decision) -> bool {
-        self.shadow || decision.arrival.is_some()
+impl<'a> Claim<'a> {
+    /// One token of a bucket, by a request that can wait for its turn.
+    pub const fn new(bucket: Bucket<'a>, quota: Quota) -> Self {
+        Self { bucket, quota, cost: 1, shadow: false, patience: Duration::MAX }
+    }
+
+    /// What comes of the claim if its bucket is in this state, and all others let the request go on.
+    pub fn decide(&self, state: State) -> Reading {
+        state.take(self.quota, self.cost, self.patience)
+    }
+
+    /// Whether a bucket that says this of the claim lets the request go on.
+    pub(crate) const fn lets_through(&self, reading: &Reading) -> bool {
+        self.shadow || reading.wait.is_none()
     }
 }
 
@@ -89,19 +101,20 @@ pub struct Acquired {
 }
 
 impl Acquired {
-    /// What comes of claims on buckets with these arrival times: all of them, or none, but for the
-    /// claims of shadow limits, which refuse nothing.
-    pub fn of(claims: &[Claim<'_>], arrivals: &[Option<Timestamp>], now: Timestamp) -> Self {
-        let buckets = || claims.iter().zip(arrivals);
-        let decisions: Vec<Decision> =
-            buckets().map(|(claim, arrival)| decide(*arrival, claim.quota, claim.cost, now)).collect();
-        let lets_through = |(claim, decision): (&Claim<'_>, &Decision)| claim.lets_through(decision);
-        let admitted = claims.iter().zip(&decisions).all(lets_through);
-        // A refused call changed nothing: a limit that would have admitted tells what it still has.
-        let untouched = |decision: &Decision| !admitted && decision.arrival.is_some();
-        let readings = buckets().zip(&decisions).map(|((claim, arrival), decision)| {
-            if untouched(decision) { peek(*arrival, claim.quota, now) } else { decision.reading }
-        });
-        Self { admitted, readings: readings.collect() }
+    /// What comes of claims on buckets in these states: all of them, or none, but for the claims of
+    /// shadow limits, which refuse nothing.
+    pub fn of(claims: &[Claim<'_>], states: &[State]) -> Self {
+        let decide = |(claim, state): (&Claim<'_>, &State)| claim.decide(*state);
+        let mut readings: Vec<Reading> = claims.iter().zip(states).map(decide).collect();
+        let admitted = claims.iter().zip(&readings).all(|(claim, reading)| claim.lets_through(reading));
+        if !admitted {
+            // A refused call changed nothing: a limit that would have admitted tells what it still has.
+            for ((claim, state), reading) in claims.iter().zip(states).zip(&mut readings) {
+                if reading.wait.is_none() {
+                    *reading = state.peek(claim.quota);
+                }
+            }
+        }
+        Self { admitted, readings }
     }
 }

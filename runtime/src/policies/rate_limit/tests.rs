@@ -1,101 +1,278 @@
 use core::time::Duration;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::decide::{decide, peek};
+use super::decide::Reading;
 use super::quota::Quota;
-use crate::clock::Timestamp;
+use super::spec::Algorithm;
+use super::store::{Bucket, Claim, Subject};
+use crate::clock::Clock;
+use crate::store::MemoryLimits;
+use crate::testing::{ReferenceBucket, TestClock};
 
-const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+const SECOND: Duration = Duration::from_secs(1);
+const MICRO: Duration = Duration::from_micros(1);
 
-fn quota(permits: u64, seconds: u64, burst: u64) -> Quota {
-    Quota::new(permits, Duration::from_secs(seconds), burst).expect("a valid quota")
+/// A store of buckets, and its clock.
+struct Bench {
+    limits: MemoryLimits,
+    clock: TestClock,
 }
+
+impl Bench {
+    fn new() -> Self {
+        let clock = TestClock::new();
+        Self { limits: MemoryLimits::with_capacity(1024, Arc::new(clock.clone())), clock }
+    }
+
+    fn take(&self, claim: Claim<'_>) -> Reading {
+        self.limits.take(&[claim]).readings[0]
+    }
+
+    fn admits(&self, claim: Claim<'_>) -> bool {
+        self.take(claim).wait.is_none()
+    }
+
+    /// How many of so many requests are admitted.
+    fn count(&self, claim: Claim<'_>, tries: usize) -> usize {
+        (0..tries).filter(|_| self.admits(claim)).count()
+    }
+}
+
+fn claim(quota: Option<Quota>) -> Claim<'static> {
+    Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota.expect("a valid quota"))
+}
+
+fn quota(algorithm: Algorithm, permits: u64, period: Duration, burst: u64) -> Option<Quota> {
+    match algorithm {
+        Algorithm::TokenBucket => Quota::new(permits, period, burst),
+        Algorithm::LeakyBucket => Quota::leaky_bucket(permits, period, burst),
+        Algorithm::FixedWindow => Quota::fixed_window(permits, period),
+        Algorithm::SlidingWindow => Quota::sliding_window(permits, period),
+    }
+}
+
+const ALGORITHMS: [Algorithm; 4] =
+    [Algorithm::TokenBucket, Algorithm::LeakyBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow];
 
 #[test]
 fn b01_a_full_bucket_admits_its_burst_and_no_more() {
-    let quota = quota(100, 60, 20);
-    let mut arrival = None;
+    let (bench, claim) = (Bench::new(), claim(Quota::new(100, SECOND * 60, 20)));
     for left in (0..20).rev() {
-        let decision = decide(arrival, quota, 1, START);
-        assert_eq!(decision.reading.remaining, left);
-        arrival = decision.arrival;
+        assert_eq!(bench.take(claim).remaining, left);
     }
-    let refused = decide(arrival, quota, 1, START);
-    assert_eq!(refused.arrival, None);
-    assert_eq!(refused.reading.wait, Some(Duration::from_millis(600)));
+    assert_eq!(bench.take(claim).wait, Some(Duration::from_millis(600)));
 }
 
 #[test]
 fn b01_one_token_comes_back_after_its_interval() {
-    let quota = quota(100, 60, 1);
-    let arrival = decide(None, quota, 1, START).arrival;
-    let early = START.after(Duration::from_micros(599_999));
-    assert_eq!(decide(arrival, quota, 1, early).arrival, None);
-    assert!(decide(arrival, quota, 1, START.after(Duration::from_millis(600))).arrival.is_some());
+    let (bench, claim) = (Bench::new(), claim(Quota::new(100, SECOND * 60, 1)));
+    assert!(bench.admits(claim));
+    bench.clock.advance(Duration::from_micros(599_999));
+    assert!(!bench.admits(claim));
+    bench.clock.advance(MICRO);
+    assert!(bench.admits(claim));
+}
+
+#[test]
+fn b01_a_leaky_bucket_gives_each_request_its_turn() {
+    let (bench, claim) = (Bench::new(), claim(Quota::leaky_bucket(10, SECOND, 3)));
+    let turns: Vec<_> = (0..3).map(|_| bench.take(claim).turn.as_millis()).collect();
+    assert_eq!(turns, [0, 100, 200]);
+    assert_eq!(bench.take(claim).wait, Some(Duration::from_millis(100)), "the queue is full");
+    bench.clock.advance(Duration::from_millis(150));
+    assert_eq!(bench.take(claim).turn, Duration::from_millis(150));
+}
+
+#[test]
+fn b01_a_leaky_bucket_refuses_whose_turn_comes_too_late() {
+    let (bench, claim) = (Bench::new(), claim(Quota::leaky_bucket(10, SECOND, 100)));
+    let hasty = Claim { patience: Duration::from_millis(250), ..claim };
+    assert_eq!(bench.count(hasty, 10), 3);
+    assert_eq!(bench.take(hasty).wait, Some(Duration::from_millis(50)));
+    assert_eq!(bench.take(claim).turn, Duration::from_millis(300), "who refused has taken nothing");
+    bench.clock.advance(Duration::from_millis(150));
+    assert!(bench.admits(hasty));
+}
+
+#[test]
+fn b01_a_fixed_window_begins_anew_with_the_period() {
+    let (bench, claim) = (Bench::new(), claim(Quota::fixed_window(5, SECOND * 60)));
+    bench.clock.advance(SECOND * 59);
+    assert_eq!(bench.count(claim, 9), 5);
+    assert_eq!(bench.take(claim).wait, Some(SECOND));
+    bench.clock.advance(SECOND);
+    assert_eq!(bench.count(claim, 9), 5, "twice the limit within a second: the published worst case");
+}
+
+#[test]
+fn b01_a_sliding_window_admits_the_limit_in_any_period() {
+    let (bench, claim) = (Bench::new(), claim(Quota::sliding_window(5, SECOND * 60)));
+    bench.clock.advance(SECOND * 59);
+    assert_eq!(bench.count(claim, 3), 3);
+    bench.clock.advance(SECOND * 30);
+    assert_eq!(bench.count(claim, 9), 2);
+    assert_eq!(bench.take(claim).wait, Some(SECOND * 30));
+    assert_eq!(bench.take(Claim { cost: 4, ..claim }).wait, Some(SECOND * 60));
+    bench.clock.advance(SECOND * 30);
+    assert_eq!(bench.count(claim, 9), 3);
 }
 
 #[test]
 fn b06_reset_is_when_the_bucket_is_full() {
-    let reading = decide(None, quota(100, 60, 100), 3, START).reading;
-    assert_eq!((reading.remaining, reading.full_in), (97, Duration::from_millis(1800)));
+    let all = ALGORITHMS.map(|algorithm| {
+        let bench = Bench::new();
+        let dear = Claim { cost: 3, ..claim(quota(algorithm, 100, SECOND * 60, 100)) };
+        bench.clock.advance(SECOND);
+        let reading = bench.take(dear);
+        (reading.remaining, reading.full_in.as_millis())
+    });
+    assert_eq!(all, [(97, 1_800), (97, 1_800), (97, 59_000), (97, 60_000)]);
 }
 
 #[test]
-fn a_clock_that_steps_back_empties_a_bucket_and_does_not_lock_it() {
-    let quota = quota(10, 1, 10);
-    let arrival = decide(None, quota, 1, START.after(Duration::from_hours(1))).arrival;
-    let refused = decide(arrival, quota, 1, START);
-    assert_eq!(refused.reading.wait, Some(Duration::from_millis(100)));
+fn peeking_takes_nothing_and_waits_for_nothing() {
+    for algorithm in ALGORITHMS {
+        let (bench, claim) = (Bench::new(), claim(quota(algorithm, 10, SECOND, 10)));
+        let peek = Claim { cost: 0, ..claim };
+        assert_eq!(bench.take(peek), Reading { remaining: 10, ..Reading::default() });
+        assert_eq!(bench.limits.active(), 0);
+        bench.take(Claim { cost: 10, ..claim });
+        let peeked = bench.take(peek);
+        assert_eq!((peeked.remaining, peeked.wait, peeked.turn), (0, None, Duration::ZERO), "{algorithm:?}");
+        assert_eq!(bench.take(peek), peeked);
+    }
 }
 
 #[test]
-fn peeking_takes_nothing() {
-    let quota = quota(10, 1, 10);
-    assert_eq!(peek(None, quota, START).remaining, 10);
-    let arrival = decide(None, quota, 4, START).arrival;
-    assert_eq!(peek(arrival, quota, START).remaining, 6);
+fn a_clock_that_steps_back_takes_all_and_gives_it_back_within_one_refill() {
+    for algorithm in ALGORITHMS {
+        let (bench, claim) = (Bench::new(), claim(quota(algorithm, 10, SECOND, 10)));
+        bench.clock.advance(SECOND * 3_600);
+        bench.count(claim, 7);
+        bench.clock.step_back(SECOND * 3_600);
+        let admitted = bench.count(claim, 20);
+        assert!(admitted <= 3, "{algorithm:?} admits {admitted} more");
+        bench.clock.advance(SECOND);
+        let admitted = bench.count(claim, 20);
+        assert!((1..=10).contains(&admitted), "{algorithm:?} admits {admitted} after a refill");
+        bench.clock.advance(SECOND * 2);
+        assert_eq!(bench.count(claim, 20), 10, "{algorithm:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_refills_and_no_more() {
+    for algorithm in ALGORITHMS {
+        let (bench, claim) = (Bench::new(), claim(quota(algorithm, 10, SECOND, 10)));
+        bench.count(claim, 10);
+        bench.clock.advance(SECOND * 3_600 * 24 * 365 * 200);
+        assert_eq!(bench.count(claim, 20), 10, "{algorithm:?}");
+    }
+}
+
+fn algorithm() -> impl Strategy<Value = Algorithm> {
+    prop::sample::select(&ALGORITHMS[..])
 }
 
 proptest! {
-    /// Whatever the requests, in any window no more than burst + rate × window pass.
+    /// Whatever the arrivals and costs, each algorithm says what a list of all that was admitted says.
     #[test]
-    fn b01_token_bucket_never_admits_more_than_burst_and_rate(
-        permits in 1_u64..50,
-        burst in 1_u64..50,
-        steps in prop::collection::vec((0_u64..400_000, 1_u64..5), 1..300),
+    fn b01_every_algorithm_agrees_with_a_list_of_moments(
+        algorithm in algorithm(),
+        permits in 1_u64..30,
+        burst in 1_u64..30,
+        steps in prop::collection::vec((arrival(), 0_u64..8, patience()), 1..200),
     ) {
-        let quota = Quota::new(permits, Duration::from_secs(1), burst).expect("valid");
-        let (mut now, mut arrival) = (START, None);
-        let mut admitted: Vec<(Timestamp, u64)> = Vec::new();
-        for (wait, cost) in steps {
-            now = now.after(Duration::from_micros(wait));
-            let decision = decide(arrival, quota, cost.min(burst), now);
-            if decision.arrival.is_some() {
-                arrival = decision.arrival;
-                admitted.push((now, cost.min(burst)));
+        let (bench, claim) = (Bench::new(), claim(quota(algorithm, permits, SECOND, burst)));
+        let mut reference = ReferenceBucket::default();
+        for (wait, cost, patience) in steps {
+            bench.clock.advance(wait);
+            let claim = Claim { cost: cost.min(claim.quota.burst()), patience, ..claim };
+            prop_assert_eq!(bench.take(claim), reference.acquire(&claim, bench.clock.now()));
+        }
+        let most = match algorithm {
+            Algorithm::TokenBucket | Algorithm::LeakyBucket => burst + permits,
+            Algorithm::FixedWindow => 2 * permits,
+            Algorithm::SlidingWindow => permits,
+        };
+        prop_assert!(reference.most_in_any(SECOND) <= most);
+    }
+
+    /// Requests of one token that wait their turn are let go at the rate: no more than the limit in any period.
+    #[test]
+    fn b01_a_leaky_bucket_lets_go_no_more_than_the_limit(
+        permits in 1_u64..30,
+        depth in 1_u64..60,
+        steps in prop::collection::vec(arrival(), 1..200),
+    ) {
+        let (bench, claim) = (Bench::new(), claim(Quota::leaky_bucket(permits, SECOND, depth)));
+        let mut gone = Vec::new();
+        for wait in steps {
+            bench.clock.advance(wait);
+            let reading = bench.take(claim);
+            if reading.wait.is_none() {
+                gone.push(bench.clock.now().after(reading.turn));
             }
         }
-        for from in 0..admitted.len() {
-            let mut sum = 0;
-            for (at, cost) in &admitted[from..] {
-                sum += cost;
-                let window = at.since(admitted[from].0);
-                let allowed = burst * quota.interval() + u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
-                prop_assert!(sum * quota.interval() <= allowed);
-            }
+        for (index, from) in gone.iter().enumerate() {
+            let within = gone[index..].iter().filter(|at| at.since(*from) < SECOND).count();
+            prop_assert!(within as u64 <= permits);
         }
     }
 
     /// A client that waits as long as it is told is admitted, and not a microsecond earlier.
     #[test]
-    fn b06_the_wait_is_exact(permits in 1_u64..1000, burst in 1_u64..20, used in 1_u64..20, cost in 1_u64..20) {
-        let quota = Quota::new(permits, Duration::from_secs(1), burst).expect("valid");
-        let (used, cost) = (used.min(burst), cost.min(burst));
-        let arrival = decide(None, quota, used, START).arrival;
-        if let Some(wait) = decide(arrival, quota, cost, START).reading.wait {
-            prop_assert!(decide(arrival, quota, cost, START.after(wait)).arrival.is_some());
-            prop_assert!(decide(arrival, quota, cost, START.after(wait.saturating_sub(Duration::from_micros(1)))).arrival.is_none());
+    fn b06_the_wait_is_exact(
+        algorithm in algorithm(),
+        permits in 1_u64..1000,
+        burst in 1_u64..20,
+        steps in prop::collection::vec((arrival(), 1_u64..20, patience()), 1..20),
+    ) {
+        let (bench, claim) = (Bench::new(), claim(quota(algorithm, permits, SECOND, burst)));
+        for (wait, cost, patience) in steps {
+            bench.clock.advance(wait);
+            let claim = Claim { cost: cost.min(claim.quota.burst()), patience, ..claim };
+            if let Some(wait) = bench.take(claim).wait {
+                bench.clock.advance(wait.checked_sub(MICRO).expect("a wait is not nothing"));
+                prop_assert!(!bench.admits(claim));
+                bench.clock.advance(MICRO);
+                prop_assert!(bench.admits(claim));
+            }
         }
     }
+
+    /// Wherever the clock goes, nothing panics, and a bucket that is left alone for a refill and a window is
+    /// full.
+    #[test]
+    fn a_clock_that_jumps_does_no_lasting_harm(
+        algorithm in algorithm(),
+        steps in prop::collection::vec((any::<bool>(), 0_u64..10_000_000_000, 0_u64..8), 1..60),
+    ) {
+        let (bench, claim) = (Bench::new(), claim(quota(algorithm, 10, SECOND, 10)));
+        for (back, micros, cost) in steps {
+            let by = Duration::from_micros(micros);
+            if back { bench.clock.step_back(by) } else { bench.clock.advance(by) }
+            let reading = bench.take(Claim { cost, ..claim });
+            prop_assert!(reading.remaining <= 10 && reading.full_in <= SECOND);
+            prop_assert!(reading.wait.is_none_or(|wait| wait <= SECOND));
+        }
+        bench.take(claim);
+        bench.clock.advance(SECOND * 2);
+        prop_assert_eq!(bench.take(Claim { cost: 0, ..claim }).remaining, 10);
+    }
+}
+
+/// Often at once, sometimes after a while, now and then after much longer.
+fn arrival() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        3 => Just(Duration::ZERO),
+        4 => (0_u64..400_000).prop_map(Duration::from_micros),
+        1 => (0_u64..5_000_000).prop_map(Duration::from_micros),
+    ]
+}
+
+fn patience() -> impl Strategy<Value = Duration> {
+    prop_oneof![Just(Duration::MAX), (0_u64..1_000_000).prop_map(Duration::from_micros)]
 }

@@ -2,28 +2,34 @@ use core::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::logs::Logs;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::policies::rate_limit::{Acquired, Bucket, Claim, LimitStore, decide};
+use crate::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore, State};
 use crate::store::StoreFuture;
 
-/// Buckets of rate limits in memory: 16 bytes each, in a table of fixed size.
+/// Buckets of rate limits in memory: 16 bytes each, in a table of fixed size; sliding windows beside it, in
+/// logs of 8 bytes a token.
 ///
 /// A bucket's place is found by a keyed 64-bit hash among the 16 places of its set. Where all 16
 /// are taken, full (idle) buckets make room first, then the one that is full again soonest; what
 /// it had counted is forgotten. Two buckets meet in one place with a probability of about
 /// n² / 2⁶⁵, for n buckets at a time: 3 in 10⁸ for a million.
+///
+/// Logs have a bound of their own, as many tokens as there are places, and at least the 10,000 of
+/// the longest log in each of the table's 64 parts; a log counts as 16 tokens more. They make
+/// room in the same order.
 pub struct MemoryLimits {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     clock: Arc<dyn Clock>,
 }
 
-#[derive(Default)]
 struct Shard {
     /// The buckets' hashes; 0 is a free place. Sets lie one after another.
     hashes: Vec<u64>,
-    /// The buckets' arrival times, in the same order.
-    arrivals: Vec<u64>,
+    /// The buckets' words, in the same order.
+    words: Vec<u64>,
+    logs: Logs,
 }
 
 /// Where a bucket is, or would be.
@@ -49,16 +55,15 @@ impl MemoryLimits {
     /// clock. Memory is committed as buckets come.
     pub fn with_capacity(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         let places = capacity.next_power_of_two().max(SHARDS * WAYS) / SHARDS;
-        let shard = || Mutex::new(Shard { hashes: vec![0; places], arrivals: vec![0; places] });
+        let logs = || Logs::with_bound(places);
+        let shard = || Mutex::new(Shard { hashes: vec![0; places], words: vec![0; places], logs: logs() });
         Self { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new(), clock }
     }
 
     /// How many buckets are held that are not full again yet.
     pub fn active(&self) -> usize {
         let now = self.clock.now().as_micros();
-        let active =
-            |shard: &Mutex<Shard>| lock(shard).arrivals.iter().filter(|arrival| **arrival > now).count();
-        self.shards.iter().map(active).sum()
+        self.shards.iter().map(|shard| lock(shard).active(now)).sum()
     }
 
     fn place(&self, bucket: &Bucket<'_>) -> Place {
@@ -77,11 +82,12 @@ impl MemoryLimits {
         let place = self.place(&claim.bucket);
         let mut shard = lock(&self.shards[place.shard]);
         let now = self.clock.now();
-        let decision = decide(shard.arrival(place), claim.quota, claim.cost, now);
-        if let Some(arrival) = decision.arrival {
-            shard.put(place, arrival, now);
+        let state = shard.state(place, claim, now);
+        let reading = claim.decide(state);
+        if reading.wait.is_none() {
+            shard.take(place, claim, state, now);
         }
-        Acquired { admitted: claim.lets_through(&decision), readings: vec![decision.reading] }
+        Acquired { admitted: claim.lets_through(&reading), readings: vec![reading] }
     }
 
     /// Locks every shard of the claims, in their order, so that two calls cannot wait for one
@@ -90,12 +96,16 @@ impl MemoryLimits {
         let places: Vec<Place> = claims.iter().map(|claim| self.place(&claim.bucket)).collect();
         let mut held = self.lock_shards(&places);
         let now = self.clock.now();
-        let arrivals: Vec<_> = places.iter().map(|place| shard(&mut held, *place).arrival(*place)).collect();
-        let acquired = Acquired::of(claims, &arrivals, now);
+        let asked = claims.iter().zip(&places);
+        let states: Vec<State> =
+            asked.map(|(claim, place)| shard(&mut held, *place).state(*place, claim, now)).collect();
+        let acquired = Acquired::of(claims, &states);
         if acquired.admitted {
-            for ((claim, place), arrival) in claims.iter().zip(&places).zip(arrivals) {
-                if let Some(arrival) = decide(arrival, claim.quota, claim.cost, now).arrival {
-                    shard(&mut held, *place).put(*place, arrival, now);
+            for (((claim, place), state), reading) in
+                claims.iter().zip(&places).zip(states).zip(&acquired.readings)
+            {
+                if reading.wait.is_none() {
+                    shard(&mut held, *place).take(*place, claim, state, now);
                 }
             }
         }
@@ -126,16 +136,33 @@ impl Shard {
         start..start + WAYS
     }
 
-    fn arrival(&self, place: Place) -> Option<Timestamp> {
+    fn state(&mut self, place: Place, claim: &Claim<'_>, now: Timestamp) -> State {
+        if claim.quota.algorithm() == Algorithm::SlidingWindow {
+            return self.logs.state(place.hash, claim, now);
+        }
         let set = self.set(place.hash);
-        let way = self.hashes[set.clone()].iter().position(|hash| *hash == place.hash)?;
-        Some(Timestamp::from_micros(self.arrivals[set.start + way]))
+        let own = self.hashes[set.clone()].iter().position(|hash| *hash == place.hash);
+        let Some(own) = own.map(|way| set.start + way) else { return State::of_word(None, claim.quota, now) };
+        let state = State::of_word(Some(self.words[own]), claim.quota, now);
+        // What is too far ahead would refuse until the clock is there.
+        self.words[own] = self.words[own].min(state.word(claim.quota, 0, now));
+        state
     }
 
-    fn put(&mut self, place: Place, arrival: Timestamp, now: Timestamp) {
+    fn take(&mut self, place: Place, claim: &Claim<'_>, state: State, now: Timestamp) {
+        if claim.cost == 0 {
+            return;
+        }
+        if claim.quota.algorithm() == Algorithm::SlidingWindow {
+            return self.logs.take(place.hash, claim, now);
+        }
         let way = self.way(place.hash, now);
         self.hashes[way] = place.hash;
-        self.arrivals[way] = arrival.as_micros();
+        self.words[way] = state.word(claim.quota, claim.cost, now);
+    }
+
+    fn active(&self, now: u64) -> usize {
+        self.words.iter().filter(|word| **word > now).count() + self.logs.active(now)
     }
 
     /// The bucket's own place, else a free or idle one, else the one that is full again soonest.
@@ -144,8 +171,8 @@ impl Shard {
         if let Some(own) = self.hashes[set.clone()].iter().position(|other| *other == hash) {
             return set.start + own;
         }
-        let arrival = |way: &usize| self.arrivals[*way].max(now.as_micros());
-        set.min_by_key(arrival).expect("a set has places")
+        let full = |way: &usize| self.words[*way].max(now.as_micros());
+        set.min_by_key(full).expect("a set has places")
     }
 }
 
@@ -177,7 +204,7 @@ mod tests {
 
     fn claim(limit: u64) -> Claim<'static> {
         let quota = Quota::new(10, Duration::from_secs(10), 10).expect("valid");
-        Claim { bucket: Bucket { limit, subject: Subject::Everyone }, quota, cost: 1, shadow: false }
+        Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
     }
 
     #[test]

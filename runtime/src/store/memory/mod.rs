@@ -1,6 +1,7 @@
 //! Everything in this process's memory, within bounds. Gone with the process.
 
 mod limits;
+mod logs;
 mod records;
 mod table;
 

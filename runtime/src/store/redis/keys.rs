@@ -9,7 +9,7 @@ use crate::policies::rate_limit::{Bucket, Subject};
 
 /// Names keys: `ap1:<namespace>:{<whose>}:<what>`. What stands in braces is all of the key that
 /// Redis Cluster looks at, so that everything of one caller is in one place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
     tags: Tags,

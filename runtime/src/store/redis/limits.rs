@@ -3,8 +3,7 @@ use redis::Value;
 use super::RedisStore;
 use super::link::Patience;
 use super::script::{Run, unexpected};
-use crate::clock::Timestamp;
-use crate::policies::rate_limit::{Acquired, Claim, LimitStore};
+use crate::policies::rate_limit::{Acquired, Algorithm, Claim, LimitStore, State};
 use crate::store::{StoreError, StoreFuture};
 
 impl LimitStore for RedisStore {
@@ -18,24 +17,51 @@ impl RedisStore {
     /// by the same arithmetic.
     async fn take(&self, claims: &[Claim<'_>]) -> Result<Acquired, StoreError> {
         let keys: Vec<String> = claims.iter().map(|claim| self.inner.keys.bucket(&claim.bucket)).collect();
-        let cost = |claim: &Claim<'_>| claim.quota.interval().saturating_mul(claim.cost);
-        let of = |claim: &Claim<'_>| [cost(claim), claim.quota.window(), u64::from(claim.shadow)];
-        let arguments: Vec<u64> = claims.iter().flat_map(of).collect();
+        let arguments: Vec<u64> = claims.iter().flat_map(asked).collect();
         let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
         let answer = self.inner.scripts.acquire.run(&self.link, run, self.inner.timeout).await?;
-        let ahead = moments(&answer).filter(|ahead| ahead.len() == claims.len());
-        ahead
-            .map(|ahead| Acquired::of(claims, &ahead, Timestamp::default()))
-            .ok_or_else(|| unexpected(&answer))
+        states(&answer, claims).map(|states| Acquired::of(claims, &states)).ok_or_else(|| unexpected(&answer))
     }
 }
 
-/// The arrival times of the buckets, counted from the server's now.
-fn moments(answer: &Value) -> Option<Vec<Option<Timestamp>>> {
-    let Value::Array(values) = answer else { return None };
-    let moment = |value: &Value| match value {
-        Value::Int(micros) => u64::try_from(*micros).ok().map(|micros| Some(Timestamp::from_micros(micros))),
-        _ => None,
+/// What the script is asked of a bucket: its kind, what the claim costs, how much may be taken already
+/// for it to fit, and how long the bucket takes to refill.
+fn asked(claim: &Claim<'_>) -> [u64; 4] {
+    let Claim { quota, cost, .. } = *claim;
+    let (kind, cost, most) = match quota.algorithm() {
+        Algorithm::TokenBucket | Algorithm::LeakyBucket => {
+            let cost = quota.interval().saturating_mul(cost);
+            (BUCKET, cost, quota.furthest(cost, claim.patience))
+        }
+        Algorithm::FixedWindow => (FIXED_WINDOW, cost, quota.burst().saturating_sub(cost)),
+        Algorithm::SlidingWindow => (SLIDING_WINDOW, cost, quota.burst().saturating_sub(cost)),
     };
-    values.iter().map(moment).collect()
+    [kind + if claim.shadow { SHADOW } else { 0 }, cost, most, quota.window()]
+}
+
+const BUCKET: u64 = 0;
+const FIXED_WINDOW: u64 = 1;
+const SLIDING_WINDOW: u64 = 2;
+const SHADOW: u64 = 3;
+
+/// The buckets as the script has seen them.
+fn states(answer: &Value, claims: &[Claim<'_>]) -> Option<Vec<State>> {
+    let Value::Array(values) = answer else { return None };
+    let mut numbers = values.iter().map(|value| match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        _ => None,
+    });
+    let mut next = || numbers.next().flatten();
+    let states = claims.iter().map(|claim| {
+        let (burst, window) = (claim.quota.burst(), claim.quota.window());
+        Some(match claim.quota.algorithm() {
+            Algorithm::TokenBucket | Algorithm::LeakyBucket => State::Ahead(next()?.min(window)),
+            Algorithm::FixedWindow => State::Window { used: next()?.min(burst), left: next()? },
+            Algorithm::SlidingWindow => {
+                State::Log { used: next()?.min(burst), leaves: next()?, room: next()? }
+            }
+        })
+    });
+    let states = states.collect::<Option<Vec<State>>>()?;
+    numbers.next().is_none().then_some(states)
 }

@@ -131,6 +131,21 @@ impl RedisStore {
     }
 }
 
+/// For tests: the same store, whose limits take the time from the server's keys of these names, seconds and
+/// microseconds as `TIME` gives them.
+#[doc(hidden)]
+impl RedisStore {
+    #[must_use]
+    pub fn __timed_by(&self, seconds: &str, micros: &str) -> Self {
+        let Inner { keys, timeout, .. } = &*self.inner;
+        let scripts = Scripts::timed_by(seconds, micros);
+        Self {
+            inner: Arc::new(Inner { keys: keys.clone(), scripts, timeout: *timeout }),
+            link: self.link.clone(),
+        }
+    }
+}
+
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").field("link", &self.link).finish_non_exhaustive()

@@ -85,7 +85,7 @@ async fn rehearsed(store: &RedisStore) -> Result<(), StoreError> {
         Begin::new(nobody, Fingerprint::new(0, [0; 32]), Token::random(), short, OnCrash::Unknown, short);
     let quota = Quota::new(1, Duration::from_millis(1), 1).expect("a valid quota");
     let bucket = Bucket { limit: rand::random(), subject: Subject::Everyone };
-    store.acquire(&[Claim { bucket, quota, cost: 1, shadow: false }]).await?;
+    store.acquire(&[Claim::new(bucket, quota)]).await?;
     store.begin(&begin).await?;
     store.heartbeat(&[begin.lease()], short).await?;
     store.write_off(begin.lease(), short).await?;

@@ -1,4 +1,5 @@
 use core::time::Duration;
+use std::borrow::Cow;
 
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
 use tokio::time::Instant;
@@ -10,7 +11,7 @@ use crate::store::StoreError;
 /// A script that the server runs as one atomic step.
 #[derive(Debug)]
 pub(super) struct Script {
-    source: &'static str,
+    source: Cow<'static, str>,
     /// The SHA-1 by which the server remembers it.
     hash: String,
 }
@@ -46,6 +47,13 @@ impl Scripts {
             resolve: Script::new(include_str!("resolve.lua")),
         }
     }
+
+    /// The same, but limits look at these two keys for the time.
+    pub(super) fn timed_by(seconds: &str, micros: &str) -> Self {
+        let time = format!("redis.call('MGET', '{seconds}', '{micros}')");
+        let acquire = include_str!("acquire.lua").replace("redis.call('TIME')", &time);
+        Self { acquire: Script::new(acquire), ..Self::new() }
+    }
 }
 
 /// What a script runs with.
@@ -56,8 +64,9 @@ pub(super) struct Run<'a, A> {
 }
 
 impl Script {
-    fn new(source: &'static str) -> Self {
-        Self { source, hash: redis::Script::new(source).get_hash().to_owned() }
+    fn new(source: impl Into<Cow<'static, str>>) -> Self {
+        let source = source.into();
+        Self { hash: redis::Script::new(&source).get_hash().to_owned(), source }
     }
 
     /// Runs the script. Where the connection is lost it is run again over another: every script may
@@ -90,7 +99,7 @@ impl Script {
     ) -> Result<Value, Failure> {
         match link.call(&command("EVALSHA", &self.hash, run), deadline, patience).await {
             Err(Failure::Refused(error)) if is(&error, ServerErrorKind::NoScript) => {
-                link.call(&command("EVAL", self.source, run), deadline, patience).await
+                link.call(&command("EVAL", &self.source, run), deadline, patience).await
             }
             answer => answer,
         }

@@ -1,4 +1,4 @@
--- Lets time pass for all that is kept: what expires does so earlier, and buckets are full earlier.
+-- Lets time pass for all that is kept: what expires does so earlier, and buckets are full earlier; of fixed windows whole ones pass.
 -- ARGV: microseconds.
 local micros = tonumber(ARGV[1])
 for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -8,8 +8,14 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
         redis.call('DEL', key)
     elseif life >= 0 then
         if string.find(key, '}:l:', 1, true) then
-            local arrival = tonumber(string.sub(redis.call('GET', key), 2))
-            redis.call('SET', key, '\1' .. string.format('%.0f', arrival - micros))
+            if redis.call('TYPE', key).ok == 'list' then
+                for i = 0, redis.call('LLEN', key) - 1 do
+                    redis.call('LSET', key, i, redis.call('LINDEX', key, i) - micros)
+                end
+            else
+                local moment = tonumber(string.sub(redis.call('GET', key), 2))
+                redis.call('SET', key, string.format('\1%.0f', moment - micros))
+            end
         end
         redis.call('PEXPIRE', key, left)
     end

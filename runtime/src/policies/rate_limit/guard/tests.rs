@@ -55,7 +55,7 @@ fn refusing(refusal: Option<StoreError>, instances: u32) -> Bench {
 /// One of 10 tokens, of which one comes back every second.
 fn claim() -> Claim<'static> {
     let quota = Quota::new(1, Duration::from_secs(1), 10).expect("valid");
-    Claim { bucket: Bucket { limit: 1, subject: Subject::Everyone }, quota, cost: 1, shadow: false }
+    Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota)
 }
 
 impl Bench {

@@ -1,0 +1,182 @@
+//! The algorithms of rate limits on a server whose time is moved by hand.
+
+use core::cell::Cell;
+use core::time::Duration;
+
+use aplomb::clock::{Clock, Timestamp};
+use aplomb::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore, Quota, Reading, Subject};
+use aplomb::store::RedisStore;
+use aplomb::testing::{RedisServer, ReferenceBucket, Reply, TestClock};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use tokio::runtime::Runtime;
+
+/// Long enough that nothing expires by the server's own clock while it is tested.
+const PERIOD: Duration = Duration::from_secs(1_000);
+
+/// A store on a server of its own, and its time.
+struct Bench {
+    runtime: Runtime,
+    server: RedisServer,
+    store: RedisStore,
+    clock: TestClock,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (runtime, server) = (Runtime::new().expect("a runtime"), RedisServer::start());
+        let store = runtime.block_on(crate::patient_store_at(&server.url()));
+        let store = store.__timed_by("test:seconds", "test:micros");
+        Self { runtime, server, store, clock: TestClock::new() }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn take_all(&self, claims: &[Claim<'_>]) -> Acquired {
+        let now = self.now().as_micros();
+        let (seconds, micros) = ((now / 1_000_000).to_string(), (now % 1_000_000).to_string());
+        let set = self.server.command(&["MSET", "test:seconds", &seconds, "test:micros", &micros]);
+        assert_eq!(set, Reply::Status(String::from("OK")));
+        self.runtime.block_on(self.store.acquire(claims)).expect("the store answers")
+    }
+
+    fn take(&self, claim: Claim<'_>) -> Reading {
+        self.take_all(&[claim]).readings[0]
+    }
+
+    fn count(&self, claim: Claim<'_>, tries: usize) -> usize {
+        (0..tries).filter(|_| self.take(claim).wait.is_none()).count()
+    }
+}
+
+fn quota(algorithm: Algorithm, permits: u64, burst: u64) -> Quota {
+    let quota = match algorithm {
+        Algorithm::LeakyBucket => Quota::leaky_bucket(permits, PERIOD, burst),
+        Algorithm::FixedWindow => Quota::fixed_window(permits, PERIOD),
+        Algorithm::SlidingWindow => Quota::sliding_window(permits, PERIOD),
+        _ => Quota::new(permits, PERIOD, burst),
+    };
+    quota.expect("a valid quota")
+}
+
+fn claim(limit: u64, quota: Quota) -> Claim<'static> {
+    Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
+}
+
+const ALGORITHMS: [Algorithm; 4] =
+    [Algorithm::TokenBucket, Algorithm::LeakyBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow];
+
+/// Whatever the arrivals and costs, the scripts say what a list of all that was admitted says.
+#[test]
+fn b01_every_algorithm_agrees_with_a_list_of_moments() {
+    let bench = Bench::new();
+    let arrival = prop_oneof![
+        3 => Just(Duration::ZERO),
+        4 => (0_u64..400_000).prop_map(Duration::from_millis),
+        1 => (0_u64..5_000_000).prop_map(Duration::from_millis),
+    ];
+    let patience = prop_oneof![Just(Duration::MAX), (0_u64..1_000_000).prop_map(Duration::from_millis)];
+    let steps = prop::collection::vec((arrival, 0_u64..8, patience), 1..60);
+    let strategy = (prop::sample::select(&ALGORITHMS[..]), 1_u64..30, 1_u64..30, steps);
+    let buckets = Cell::new(0);
+    let tested = TestRunner::default().run(&strategy, |(algorithm, permits, burst, steps)| {
+        let bucket = buckets.replace(buckets.get() + 1);
+        let mut reference = ReferenceBucket::default();
+        let claim = claim(bucket, quota(algorithm, permits, burst));
+        for (wait, cost, patience) in steps {
+            bench.clock.advance(wait);
+            let claim = Claim { cost: cost.min(claim.quota.burst()), patience, ..claim };
+            prop_assert_eq!(bench.take(claim), reference.acquire(&claim, bench.now()));
+        }
+        Ok(())
+    });
+    tested.expect("the same");
+}
+
+/// Several limits of all kinds decide together, as so many lists do.
+#[test]
+fn b02_limits_of_all_kinds_decide_all_or_nothing() {
+    let bench = Bench::new();
+    let steps = prop::collection::vec((0_u64..300_000, prop::array::uniform4(0_u64..3)), 1..60);
+    let buckets = Cell::new(0);
+    let tested = TestRunner::default().run(&steps, |steps| {
+        let bucket = buckets.replace(buckets.get() + 4);
+        let mut references: [ReferenceBucket; 4] = Default::default();
+        for (wait, costs) in steps {
+            bench.clock.advance(Duration::from_millis(wait));
+            let claims: Vec<Claim<'_>> = (0..4)
+                .zip(ALGORITHMS)
+                .zip(costs)
+                .map(|((index, algorithm), cost)| Claim {
+                    cost,
+                    ..claim(bucket + index, quota(algorithm, 7, 5))
+                })
+                .collect();
+            let fits = |(claim, reference): (&Claim<'_>, &ReferenceBucket)| {
+                reference.clone().acquire(claim, bench.now()).wait.is_none()
+            };
+            let admitted = claims.iter().zip(&references).all(fits);
+            let acquired = bench.take_all(&claims);
+            prop_assert_eq!(acquired.admitted, admitted);
+            for ((claim, reference), reading) in claims.iter().zip(&mut references).zip(acquired.readings) {
+                let asked =
+                    if admitted || reading.wait.is_some() { *claim } else { Claim { cost: 0, ..*claim } };
+                prop_assert_eq!(reading, reference.acquire(&asked, bench.now()));
+            }
+        }
+        Ok(())
+    });
+    tested.expect("the same");
+}
+
+/// A server whose clock was set back refuses for one refill at most, and gives away nothing.
+#[test]
+fn b04_a_clock_that_steps_back_takes_all_and_gives_it_back_within_one_refill() {
+    let bench = Bench::new();
+    for (limit, algorithm) in (1..).zip(ALGORITHMS) {
+        let claim = claim(limit, quota(algorithm, 10, 10));
+        bench.clock.advance(PERIOD * 3_600);
+        bench.count(claim, 7);
+        bench.clock.step_back(PERIOD * 3_600);
+        let admitted = bench.count(claim, 20);
+        assert!(admitted <= 3, "{algorithm:?} admits {admitted} more");
+        bench.clock.advance(PERIOD);
+        let admitted = bench.count(claim, 20);
+        assert!((1..=10).contains(&admitted), "{algorithm:?} admits {admitted} after a refill");
+        bench.clock.advance(PERIOD * 2);
+        assert_eq!(bench.count(claim, 20), 10, "{algorithm:?}");
+    }
+}
+
+/// Whatever an algorithm keeps goes away by itself.
+#[test]
+fn b04_every_bucket_expires() {
+    let bench = Bench::new();
+    for (limit, algorithm) in (1..).zip(ALGORITHMS) {
+        bench.count(claim(limit, quota(algorithm, 10, 10)), 3);
+    }
+    let Reply::Array(keys) = bench.server.command(&["KEYS", "*:l:*"]) else { panic!("no keys") };
+    assert_eq!(keys.len(), ALGORITHMS.len());
+    for key in keys {
+        let Reply::Bytes(key) = key else { panic!("no name") };
+        let key = String::from_utf8(key.to_vec()).expect("plain text");
+        let Reply::Integer(life) = bench.server.command(&["PTTL", &key]) else { panic!("no life") };
+        assert!((1..=1_000_000).contains(&life), "{key}: {life} ms");
+    }
+}
+
+/// The longest log, all of it taken by one request.
+#[test]
+fn b01_the_longest_log_fits() {
+    let bench = Bench::new();
+    let all = Claim {
+        cost: Quota::LONGEST_LOG,
+        ..claim(1, quota(Algorithm::SlidingWindow, Quota::LONGEST_LOG, 1))
+    };
+    assert_eq!(bench.take(all).remaining, 0);
+    assert_eq!(bench.take(Claim { cost: 1, ..all }).wait, Some(PERIOD));
+    bench.clock.advance(PERIOD);
+    assert_eq!(bench.take(all).wait, None);
+}
