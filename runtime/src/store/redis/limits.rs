@@ -14,20 +14,31 @@ impl LimitStore for RedisStore {
 }
 
 impl RedisStore {
-    /// The script decides whether the claims fit; what that means for each bucket is read off here,
-    /// by the same arithmetic.
     async fn take(&self, claims: &[Claim<'_>]) -> Result<Acquired, StoreError> {
-        let keys: Vec<String> = claims.iter().map(|claim| self.inner.keys.bucket(&claim.bucket)).collect();
-        let cost = |claim: &Claim<'_>| claim.quota.interval().saturating_mul(claim.cost);
-        let of = |claim: &Claim<'_>| [cost(claim), claim.quota.window(), u64::from(claim.shadow)];
-        let arguments: Vec<u64> = claims.iter().flat_map(of).collect();
+        let (keys, arguments) = (self.buckets(claims), arguments(claims));
         let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
         let answer = self.inner.scripts.acquire.run(&self.link, run, self.inner.timeout).await?;
-        let ahead = moments(&answer).filter(|ahead| ahead.len() == claims.len());
-        ahead
-            .map(|ahead| Acquired::of(claims, &ahead, Timestamp::default()))
-            .ok_or_else(|| unexpected(&answer))
+        acquired(claims, &answer).ok_or_else(|| unexpected(&answer))
     }
+
+    /// The keys of the claims' buckets.
+    pub(super) fn buckets(&self, claims: &[Claim<'_>]) -> Vec<String> {
+        claims.iter().map(|claim| self.inner.keys.bucket(&claim.bucket)).collect()
+    }
+}
+
+/// What the script is told of the claims.
+pub(super) fn arguments(claims: &[Claim<'_>]) -> Vec<u64> {
+    let cost = |claim: &Claim<'_>| claim.quota.interval().saturating_mul(claim.cost);
+    let of = |claim: &Claim<'_>| [cost(claim), claim.quota.window(), u64::from(claim.shadow)];
+    claims.iter().flat_map(of).collect()
+}
+
+/// The script decides whether the claims fit; what that means for each bucket is read off here, by
+/// the same arithmetic.
+pub(super) fn acquired(claims: &[Claim<'_>], answer: &Value) -> Option<Acquired> {
+    let ahead = moments(answer).filter(|ahead| ahead.len() == claims.len())?;
+    Some(Acquired::of(claims, &ahead, Timestamp::default()))
 }
 
 /// The arrival times of the buckets, counted from the server's now.

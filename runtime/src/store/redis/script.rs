@@ -32,7 +32,11 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            acquire: Script::new(include_str!("acquire.lua")),
+            acquire: Script::new(concat!(
+                "#!lua\nlocal keys_before, arguments_before = 0, 0\n",
+                include_str!("acquire.lua"),
+                "return ahead"
+            )),
             begin: Script::new(concat!("#!lua\n", include_str!("look.lua"), include_str!("begin.lua"))),
             look: Script::new(concat!(
                 "#!lua flags=no-writes,allow-oom\n",
