@@ -37,7 +37,9 @@ impl Logs {
     /// What the claim meets.
     pub(super) fn state(&mut self, hash: u64, claim: &Claim<'_>, now: Timestamp) -> State {
         let (now, window) = (now.as_micros(), claim.quota.window());
-        let Some(log) = self.by_hash.get_mut(&hash) else { return State::Log { used: 0, leaves: 0, room: 0 } };
+        let Some(log) = self.by_hash.get_mut(&hash) else {
+            return State::Log { used: 0, leaves: 0, room: 0 };
+        };
         self.size -= log.forget(now, window);
         let used = log.moments.len() as u64;
         let leaves = |moment: &u64| (moment + window).saturating_sub(now);

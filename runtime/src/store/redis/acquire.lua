@@ -1,19 +1,20 @@
-#!lua
 -- Takes the tokens of every claim, or of none. Claims of shadow limits do not decide: each takes what it can.
--- KEYS: buckets. Of a sliding window the list of the moments of its tokens; else a format byte and a number: of a
+-- Locals: keys_before and arguments_before, how many keys and arguments stand before those of the buckets.
+-- KEYS: ..., buckets. Of a sliding window the list of the moments of its tokens; else a format byte and a number: of a
 -- fixed window its end, and one more for each token taken in it; else the moment at which the bucket is full. All in
 -- microseconds since 1970.
--- ARGV: for each bucket its kind (0 token or leaky bucket, 1 fixed window, 2 sliding window; 3 more for a shadow), what
+-- ARGV: ..., for each bucket its kind (0 token or leaky bucket, 1 fixed window, 2 sliding window; 3 more for a shadow), what
 -- the claim costs, how much may be taken already for it to fit, and how long the bucket takes to refill: tokens of
 -- windows, else microseconds.
--- Gives: for each bucket how far ahead of now its moment was; or of a fixed window the tokens that were taken in it, and
+-- Leaves: admitted, whether the request may go on; seen, for each bucket how far ahead of now its moment was; or of a fixed window the tokens that were taken in it, and
 -- how long it lasts; or of a sliding window the tokens, when the last of them leaves, and when enough of them have left.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local seen, writes, admitted = {}, {}, true
-for i, key in ipairs(KEYS) do
-    local kind = tonumber(ARGV[4 * i - 3])
-    local cost, most, window = tonumber(ARGV[4 * i - 2]), tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
+for i = 1, #KEYS - keys_before do
+    local key, at = KEYS[keys_before + i], arguments_before + 4 * i
+    local kind = tonumber(ARGV[at - 3])
+    local cost, most, window = tonumber(ARGV[at - 2]), tonumber(ARGV[at - 1]), tonumber(ARGV[at])
     local shadow, fits, write = kind > 2, false, nil
     if kind % 3 == 2 then
         local length = redis.pcall('LLEN', key)
@@ -98,4 +99,3 @@ if admitted then
         end
     end
 end
-return seen

@@ -13,15 +13,28 @@ impl LimitStore for RedisStore {
 }
 
 impl RedisStore {
-    /// The script decides whether the claims fit; what that means for each bucket is read off here,
-    /// by the same arithmetic.
     async fn take(&self, claims: &[Claim<'_>]) -> Result<Acquired, StoreError> {
-        let keys: Vec<String> = claims.iter().map(|claim| self.inner.keys.bucket(&claim.bucket)).collect();
-        let arguments: Vec<u64> = claims.iter().flat_map(asked).collect();
+        let (keys, arguments) = (self.buckets(claims), arguments(claims));
         let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
         let answer = self.inner.scripts.acquire.run(&self.link, run, self.inner.timeout).await?;
-        states(&answer, claims).map(|states| Acquired::of(claims, &states)).ok_or_else(|| unexpected(&answer))
+        acquired(claims, &answer).ok_or_else(|| unexpected(&answer))
     }
+
+    /// The keys of the claims' buckets.
+    pub(super) fn buckets(&self, claims: &[Claim<'_>]) -> Vec<String> {
+        claims.iter().map(|claim| self.inner.keys.bucket(&claim.bucket)).collect()
+    }
+}
+
+/// What the script is told of the claims.
+pub(super) fn arguments(claims: &[Claim<'_>]) -> Vec<u64> {
+    claims.iter().flat_map(asked).collect()
+}
+
+/// The script decides whether the claims fit; what that means for each bucket is read off here, by
+/// the same arithmetic.
+pub(super) fn acquired(claims: &[Claim<'_>], answer: &Value) -> Option<Acquired> {
+    states(answer, claims).map(|states| Acquired::of(claims, &states))
 }
 
 /// What the script is asked of a bucket: its kind, what the claim costs, how much may be taken already

@@ -33,7 +33,11 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            acquire: Script::new(include_str!("acquire.lua")),
+            acquire: Script::new(concat!(
+                "#!lua\nlocal keys_before, arguments_before = 0, 0\n",
+                include_str!("acquire.lua"),
+                "return seen"
+            )),
             begin: Script::new(concat!("#!lua\n", include_str!("look.lua"), include_str!("begin.lua"))),
             look: Script::new(concat!(
                 "#!lua flags=no-writes,allow-oom\n",
@@ -51,8 +55,9 @@ impl Scripts {
     /// The same, but limits look at these two keys for the time.
     pub(super) fn timed_by(seconds: &str, micros: &str) -> Self {
         let time = format!("redis.call('MGET', '{seconds}', '{micros}')");
-        let acquire = include_str!("acquire.lua").replace("redis.call('TIME')", &time);
-        Self { acquire: Script::new(acquire), ..Self::new() }
+        let scripts = Self::new();
+        let acquire = scripts.acquire.source.replace("redis.call('TIME')", &time);
+        Self { acquire: Script::new(acquire), ..scripts }
     }
 }
 
