@@ -4,11 +4,13 @@
 
 mod forwarded;
 mod json;
+mod literals;
 
 use http::{HeaderMap, HeaderValue};
 
 pub use self::forwarded::forwarded;
 use self::json::{Style, Value};
+pub use self::literals::literals;
 use crate::policies::idempotency::{IDEMPOTENCY_KEY, canonical, key_of};
 
 /// Lines are `Idempotency-Key` fields: a key that is read has one form that reads back.
@@ -138,6 +140,7 @@ mod tests {
         replay("forwarded", forwarded);
         replay("idempotency_key", idempotency_key);
         replay("json", json);
+        replay("literals", literals);
         #[cfg(feature = "redis")]
         replay("record", record);
     }
@@ -191,6 +194,13 @@ mod tests {
             let form = |value: &Value, style| canonical(value.text(&mut Style::new(style)).as_bytes());
             prop_assert_eq!(form(&left, &style[..9]) == form(&right, &style[9..]), left == right);
             prop_assert_eq!(form(&left, &style[..9]), form(&left, &style[9..]));
+        }
+
+        #[test]
+        fn b01_rates_are_the_same_in_the_attribute_and_in_the_environment(
+            text in "[0-9]{0,21}/?(s|sec|min|h|hour|day|m|d|[a-z]{0,4})(:burst=[0-9]{1,3})?|[0-9]{1,22}(ms|B|KiB|MB|d)?",
+        ) {
+            literals(text.as_bytes());
         }
 
         #[test]

@@ -1,9 +1,8 @@
-//! Rate limits: `rate_limit = "100/min"`, by token bucket.
+//! Rate limits: `rate_limit = "100/min"`.
 //!
 //! A bucket holds up to `burst` tokens (as many as the rate's number unless it says otherwise) and
-//! refills at the rate; a request takes one, or `cost`. In any period at most burst + limit
-//! requests pass. Several limits on one endpoint decide together: a request that one of them
-//! refuses takes from none.
+//! refills at the rate; a request takes one, or `cost`. Several limits on one endpoint decide together: a
+//! request that one of them refuses takes from none.
 //!
 //! A refused request is a 429 `RATE_LIMITED` with `Retry-After`, in whole seconds, after which the
 //! same request is admitted if nothing else took the tokens. Every response of a limited endpoint
@@ -18,6 +17,31 @@
 //!
 //! With several limits the `X-` fields speak for the one that refuses for the longest, else for the
 //! one with the fewest tokens left.
+//!
+//! # Algorithms
+//!
+//! `rate_limit("100/min", algorithm = …)` says how requests are counted:
+//!
+//! | `algorithm` | what it is | the most tokens in any period | for |
+//! |---|---|---|---|
+//! | `token_bucket` (default) | refills at the rate, kept as one theoretical arrival time (GCRA, ITU-T I.371) | limit + burst | almost everything |
+//! | `leaky_bucket` | a queue that is let go at the rate | the limit, evenly spaced | what stands behind must not see a burst |
+//! | `fixed_window` | a count that begins anew with each period, counted from 1970 | 2 × limit | quotas that people know by the calendar: 1,000 a day |
+//! | `sliding_window` | a log of the tokens of the last period | the limit, exactly | contracts that say "in any minute" |
+//!
+//! A request of a **leaky bucket** waits for its turn before its handler runs, and before a body of more than
+//! 64 KiB is read; of the `burst` requests in the queue the first goes at once. It is refused where the
+//! queue is full, or where its turn would come after the response's deadline (`timeout`), and then
+//! takes nothing. Turns are kept to the millisecond. A request that costs several tokens goes by its
+//! first, and holds up the next by all of them. A request that is in the queue keeps its place when
+//! its client goes away. The fields below say `Limit` of the queue, and `Remaining` of its free places.
+//!
+//! A **fixed window** of a minute begins with the clock's minute, a day with the day of UTC. A
+//! **sliding window** remembers every token by itself and refuses to log more than 10,000; on Redis it takes about
+//! 11 bytes a token, and in memory 8.
+//!
+//! Windows have no `burst`: it is the rate's number. A clock that steps back takes what is left, for one period
+//! at most; one that jumps ahead refills.
 //!
 //! # Changed by operators
 //!
@@ -145,5 +169,7 @@ pub(crate) use instances::Instances;
 pub(crate) use limits::{Limits, impossible};
 pub(crate) use overrides::Overrides;
 pub use quota::Quota;
+#[cfg(any(test, fuzzing))]
+pub(crate) use rate::Rate;
 pub use spec::{Algorithm, LimitBy, RateLimitSpec};
 pub use store::{Acquired, Bucket, Claim, LimitStore, Subject};

@@ -34,7 +34,7 @@ impl Overrides {
     }
 
     /// Reads `payments=1000/min,login=5/min:burst=20`. Each wrong entry is one error.
-    fn parse(text: &str, specs: &[&EndpointSpec]) -> Result<Self, StartErrors> {
+    pub(crate) fn parse(text: &str, specs: &[&EndpointSpec]) -> Result<Self, StartErrors> {
         let (mut overrides, mut errors, mut seen) = (HashMap::new(), StartErrors::new(), HashSet::new());
         for entry in text.split(',').map(str::trim) {
             match read(entry, specs, &mut seen) {

@@ -16,8 +16,8 @@ use crate::store::StoreFuture;
 /// n² / 2⁶⁵, for n buckets at a time: 3 in 10⁸ for a million.
 ///
 /// Logs have a bound of their own, as many tokens as there are places, and at least the 10,000 of
-/// the longest log in each of the table's 64 parts; a log counts as 16 tokens more. They make
-/// room in the same order.
+/// the longest log in each of the table's 64 parts; a log counts as 16 tokens more. Those of which the
+/// least was taken make room first.
 pub struct MemoryLimits {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
@@ -161,6 +161,12 @@ impl Shard {
         self.words[way] = state.word(claim.quota, claim.cost, now);
     }
 
+    /// Places that are taken, and the size of the logs.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        self.hashes.iter().filter(|hash| **hash != 0).count() + self.logs.size()
+    }
+
     fn active(&self, now: u64) -> usize {
         self.words.iter().filter(|word| **word > now).count() + self.logs.active(now)
     }
@@ -227,5 +233,55 @@ mod tests {
         let second =
             (10_000..10_200).filter(|limit| limits.take(&[claim(*limit)]).readings[0].remaining == 8);
         assert_eq!(second.count(), 200, "every active bucket is still known");
+    }
+
+    /// Takes all that ten callers have, lets an attacker come with very many names, and looks whether the ten can
+    /// take anything.
+    fn besiege(quota: Option<Quota>) {
+        let (clock, quota) = (TestClock::new(), quota.expect("valid"));
+        let limits = MemoryLimits::with_capacity(1 << 14, Arc::new(clock.clone()));
+        let claim = |limit: u64| Claim { quota, ..claim(limit) };
+        for honest in 0..10 {
+            assert!((0..10).all(|_| limits.take(&[claim(honest)]).admitted));
+        }
+        for attacker in 10..1_000_000 {
+            if attacker % 1_000 == 0 {
+                clock.advance(Duration::from_micros(1));
+            }
+            limits.take(&[claim(attacker)]);
+        }
+        for honest in 0..10 {
+            assert!(!limits.take(&[claim(honest)]).admitted, "{honest} has tokens again");
+        }
+        let held: usize = limits.shards.iter().map(|shard| lock(shard).held()).sum();
+        assert!(held <= (1 << 14) + SHARDS * (10_000 + 16), "{held}");
+    }
+
+    #[test]
+    fn b16_a_million_names_of_an_attacker_do_not_free_honest_callers_buckets() {
+        besiege(Quota::new(10, Duration::from_secs(10), 10));
+    }
+
+    #[test]
+    fn b16_a_million_names_of_an_attacker_do_not_free_honest_callers_windows() {
+        besiege(Quota::fixed_window(10, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn b16_a_million_names_of_an_attacker_do_not_free_honest_callers_logs() {
+        besiege(Quota::sliding_window(10, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn b16_logs_that_were_left_make_room_for_others() {
+        let (clock, quota) = (TestClock::new(), Quota::sliding_window(10_000, Duration::from_secs(10)));
+        let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
+        let all = |limit: u64| Claim { quota: quota.expect("valid"), cost: 10_000, ..claim(limit) };
+        for round in 0..200 {
+            assert!(limits.take(&[all(round)]).admitted);
+            assert!(!limits.take(&[all(round)]).admitted, "its own tokens are never forgotten");
+        }
+        let held: usize = limits.shards.iter().map(|shard| lock(shard).held()).sum();
+        assert!(held <= 1024 + SHARDS * (10_000 + 16), "{held}");
     }
 }

@@ -7,8 +7,8 @@ use crate::policies::rate_limit::{Claim, Quota, State};
 #[derive(Debug)]
 pub(super) struct Logs {
     by_hash: HashMap<u64, Log>,
-    /// The logs by the moment at which the last of their tokens leaves.
-    ends: BTreeSet<(u64, u64)>,
+    /// The logs in the order in which they make room.
+    order: BTreeSet<(u64, u64)>,
     size: usize,
     bound: usize,
 }
@@ -17,7 +17,9 @@ pub(super) struct Logs {
 struct Log {
     /// Microseconds since 1970, in their order.
     moments: VecDeque<u64>,
-    /// As it stands in `ends`; 0 if it does not.
+    /// When a bucket of which as much was taken would be full again: as it stands in the order.
+    full: u64,
+    /// When the last moment leaves.
     end: u64,
 }
 
@@ -31,7 +33,7 @@ const LEAST: usize = Quota::LONGEST_LOG as usize + OVERHEAD;
 impl Logs {
     /// Logs of so many moments together, or as many as the longest log has.
     pub(super) fn with_bound(bound: usize) -> Self {
-        Self { by_hash: HashMap::new(), ends: BTreeSet::new(), size: 0, bound: bound.max(LEAST) }
+        Self { by_hash: HashMap::new(), order: BTreeSet::new(), size: 0, bound: bound.max(LEAST) }
     }
 
     /// What the claim meets.
@@ -54,34 +56,39 @@ impl Logs {
 
     /// Takes what the claim costs.
     pub(super) fn take(&mut self, hash: u64, claim: &Claim<'_>, now: Timestamp) {
+        let (now, window) = (now.as_micros(), claim.quota.window());
         let cost = usize::try_from(claim.cost).unwrap_or(LEAST);
         let mut log = self.by_hash.remove(&hash).unwrap_or_else(|| {
             self.size += OVERHEAD;
             Log::default()
         });
-        self.ends.remove(&(log.end, hash));
+        self.order.remove(&(log.full, hash));
         self.size += cost;
         // Its own tokens are what the claim was decided by: others make room for them.
-        self.make_room(now);
-        log.moments.extend(core::iter::repeat_n(now.as_micros(), cost));
-        log.end = now.as_micros().saturating_add(claim.quota.window());
-        self.ends.insert((log.end, hash));
+        self.make_room();
+        log.moments.extend(core::iter::repeat_n(now, cost));
+        log.end = now.saturating_add(window);
+        log.full = now.saturating_add(window / claim.quota.burst() * log.moments.len() as u64);
+        self.order.insert((log.full, hash));
         self.by_hash.insert(hash, log);
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
     /// How many logs have tokens that have not left yet.
     pub(super) fn active(&self, now: u64) -> usize {
-        self.ends.range((now + 1, 0)..).count()
+        self.by_hash.values().filter(|log| log.end > now).count()
     }
 
-    /// Forgets the logs that are idle; then, until the bound is kept, the one that is idle next. What another
-    /// has counted then is lost.
-    fn make_room(&mut self, now: Timestamp) {
-        while let Some((end, hash)) = self.ends.first().copied() {
-            if end > now.as_micros() && self.size <= self.bound {
-                return;
-            }
-            self.ends.remove(&(end, hash));
+    /// Forgets logs until the bound is kept: first those of which the least was taken, or the longest ago, so that
+    /// many new ones do not make those forgotten that have used up their tokens.
+    fn make_room(&mut self) {
+        while self.size > self.bound
+            && let Some((_, hash)) = self.order.pop_first()
+        {
             let log = self.by_hash.remove(&hash);
             self.size -= log.map_or(0, |log| log.moments.len() + OVERHEAD);
         }
