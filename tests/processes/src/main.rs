@@ -18,7 +18,17 @@ use serde::{Deserialize, Serialize};
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_ansi(false).with_writer(io::stderr).init();
-    let routes = routes![place_order, write_draft, place_limited_order, print_report, list_prices];
+    let routes = routes![
+        place_order,
+        write_draft,
+        place_limited_order,
+        print_report,
+        list_prices,
+        by_token_bucket,
+        by_leaky_bucket,
+        by_fixed_window,
+        by_sliding_window
+    ];
     let api = Api::new("Orders", routes).store(Store::from_env()).auth(ApiKeys::from_env());
     aplomb::serve(api, App::connect).await
 }
@@ -77,6 +87,22 @@ async fn print_report(State(app): State<App>, Json(order): Json<Order>) -> Creat
 async fn list_prices() -> &'static str {
     "tea: 2"
 }
+
+/// Ten a second, five at once.
+#[endpoint(get = "/token-bucket", version = 1, rate_limit("10/s", burst = 5))]
+async fn by_token_bucket() {}
+
+/// Ten a second, evenly.
+#[endpoint(get = "/leaky-bucket", version = 1, rate_limit("10/s", burst = 5, algorithm = leaky_bucket))]
+async fn by_leaky_bucket() {}
+
+/// Ten in each second of the clock.
+#[endpoint(get = "/fixed-window", version = 1, rate_limit("10/s", algorithm = fixed_window))]
+async fn by_fixed_window() {}
+
+/// Ten in any second.
+#[endpoint(get = "/sliding-window", version = 1, rate_limit("10/s", algorithm = sliding_window))]
+async fn by_sliding_window() {}
 
 impl App {
     async fn connect() -> Result<Self, VarError> {

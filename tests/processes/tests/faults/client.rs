@@ -42,7 +42,12 @@ impl Order {
 
     /// A look at the prices.
     pub(crate) const fn prices() -> Self {
-        Self { method: Method::GET, path: "/v1/prices", item: "", held: false }
+        Self::get("/v1/prices")
+    }
+
+    /// A look at something.
+    pub(crate) const fn get(path: &'static str) -> Self {
+        Self { method: Method::GET, path, item: "", held: false }
     }
 
     pub(crate) const fn to(mut self, path: &'static str) -> Self {

@@ -14,7 +14,7 @@ use crate::client::{Client, Order, Reply};
 /// A running instance. Killed when dropped, also when it is stopped.
 pub(crate) struct Instance {
     child: Child,
-    client: Client,
+    pub(crate) client: Client,
     gates: PathBuf,
     log: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! Limits while Redis stands still or is gone.
+//! Limits that several instances keep together, and while Redis stands still or is gone.
 
 use core::time::Duration;
 
@@ -7,6 +7,61 @@ use tokio::time::{Instant, sleep};
 use crate::bench::{Bench, PATIENCE, until};
 use crate::client::{Order, Reply};
 use crate::instance::Instance;
+
+/// Lets twelve clients of three instances ask for three seconds, and gives for each request that was admitted
+/// when it went and when it was back.
+async fn rush(instances: &[Instance; 3], path: &'static str) -> Vec<(Instant, Instant)> {
+    let (end, order) = (Instant::now() + 3 * PERIOD, Order::get(path));
+    let clients = (0..12).map(|number| {
+        let (client, order) = (instances[number % 3].client.clone(), order.clone());
+        tokio::spawn(async move {
+            let mut admitted = Vec::new();
+            while Instant::now() < end {
+                let sent = Instant::now();
+                match client.send(&order).await.expect("a response").status {
+                    200 => admitted.push((sent, Instant::now())),
+                    429 => sleep(Duration::from_millis(2)).await,
+                    status => panic!("{status}"),
+                }
+            }
+            admitted
+        })
+    });
+    let mut all = Vec::new();
+    for client in clients.collect::<Vec<_>>() {
+        all.extend(client.await.expect("no panic"));
+    }
+    all
+}
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The most requests that went and were back within one period.
+fn most_in_a_period(admitted: &[(Instant, Instant)]) -> usize {
+    let within = |from: Instant| {
+        let inside = |(sent, back): &&(Instant, Instant)| *sent >= from && *back < from + PERIOD;
+        admitted.iter().filter(inside).count()
+    };
+    admitted.iter().map(|(sent, _)| within(*sent)).max().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn b01_three_processes_never_admit_more_than_the_worst_case_of_any_window() {
+    let bench = Bench::start();
+    let instances = ["a", "b", "c"].map(|name| bench.instance(name));
+    // A turn is kept to the millisecond, so that one more may come within a second of the clock outside.
+    for (path, worst) in [
+        ("/v1/token-bucket", 15),
+        ("/v1/leaky-bucket", 11),
+        ("/v1/fixed-window", 20),
+        ("/v1/sliding-window", 10),
+    ] {
+        let admitted = rush(&instances, path).await;
+        let most = most_in_a_period(&admitted);
+        assert!(most <= worst, "{path}: {most} in a second");
+        assert!(admitted.len() >= 20, "{path}: only {} in three seconds", admitted.len());
+    }
+}
 
 const PRICES: Order = Order::prices();
 
