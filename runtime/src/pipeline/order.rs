@@ -1,7 +1,8 @@
 //! The order of the stages. It stands here and nowhere else:
 //!
-//! observe → deadline → authenticate → idempotency key → body, if small → limits and `begin` (with
-//! a larger body: limits, body, `begin`) → extractors → handler → settle → decorate
+//! observe → deadline → authenticate → idempotency key → refusals that are known → body, if small →
+//! limits and `begin` (with a larger body: limits, body, `begin`) → extractors → handler → settle →
+//! decorate
 //!
 //! Authentication comes before limits, so that nobody uses up the limits of somebody else. The key's
 //! record is looked at before the extractors run, so that a deployment that reads requests more
@@ -104,6 +105,8 @@ impl Exchange {
         self.context = Some(context.clone());
         let key = idempotency::key(&context, &intake.head.headers)?;
         self.keyed = key.is_some();
+        let readings = &mut self.readings;
+        limits::check(&context, |all| *readings = Readings::Here(all))?;
         let limit = self.mounted.body_limit;
         if !self.mounted.reads_body && key.is_none() {
             return self.limits(&context).await.map(|()| (context, None));
@@ -157,12 +160,7 @@ impl Exchange {
         let late = self.late_readings();
         let request = intake.into_request(context.clone(), self.mounted.body_limit, &self.gauge);
         async move {
-            if let Some(late) = late
-                && let Err(problem) = limits::acquire(&context, |all| drop(late.set(all))).await
-            {
-                return Answer::refused(problem);
-            }
-            let held = match idempotency::begin(&context, ticket).await {
+            let held = match begin(&context, ticket, late).await {
                 Ok(held) => held,
                 Err(answer) => return answer,
             };
@@ -180,6 +178,25 @@ impl Exchange {
         let late = Arc::new(OnceLock::new());
         self.readings = Readings::There(Arc::clone(&late));
         Some(late)
+    }
+}
+
+/// Asks the limits, unless they have spoken already, and takes the record: in one trip where the store
+/// can.
+async fn begin(
+    context: &Context,
+    ticket: idempotency::Ticket,
+    late: Option<Arc<OnceLock<Vec<Reading>>>>,
+) -> Result<idempotency::Held, Answer> {
+    let candidate = idempotency::Candidate::new(context, ticket);
+    let found = match late {
+        Some(late) => limits::acquire_with(context, candidate.request(), |all| drop(late.set(all))).await,
+        None => Ok(None),
+    };
+    match found {
+        Ok(None) => candidate.begin().await,
+        Ok(Some(found)) => candidate.met(found),
+        Err(problem) => Err(Answer::refused(problem)),
     }
 }
 

@@ -7,7 +7,7 @@
 use core::time::Duration;
 
 use super::quota::Quota;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, micros};
 
 /// What a request meets at one bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,12 @@ pub fn decide(arrival: Option<Timestamp>, quota: Quota, cost: u64, now: Timestam
 /// What a bucket tells that is not asked for tokens.
 pub fn peek(arrival: Option<Timestamp>, quota: Quota, now: Timestamp) -> Reading {
     decide(arrival, quota, 0, now).reading
+}
+
+/// What a reading has become after a while in which nobody took tokens.
+pub(crate) fn aged(reading: Reading, quota: Quota, elapsed: Duration) -> Reading {
+    let full_in = reading.full_in.saturating_sub(elapsed);
+    read(micros(full_in), quota, reading.wait.map(|wait| wait.saturating_sub(elapsed)))
 }
 
 fn read(used: u64, quota: Quota, wait: Option<Duration>) -> Reading {

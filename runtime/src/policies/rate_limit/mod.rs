@@ -126,6 +126,7 @@
 
 mod breaker;
 mod decide;
+mod denials;
 mod fields;
 mod guard;
 mod instances;

@@ -1,9 +1,25 @@
 //! A request's trip to the buckets.
 
 use super::decide::Reading;
+use super::guard::Decided;
+use super::limits::Limits;
+use super::store::Claim;
 use crate::pipeline::Context;
+use crate::policies::idempotency::{Begin, Begun};
 use crate::problem::{Problem, registry};
 use crate::store::StoreError;
+
+/// Refuses what the store has refused a moment ago, without asking it again; then `note` gets the limits'
+/// state.
+pub(crate) fn check(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
+    let guard = &context.shared().limits;
+    let Some(limits) = context.mounted().limits.as_ref().filter(|_| guard.denies()) else { return Ok(()) };
+    let claims = limits.claims(context);
+    match guard.denial(&claims) {
+        Some(refused) => tell(context, limits, &claims, Decided::ByStore(refused), note),
+        None => Ok(()),
+    }
+}
 
 /// Takes what the request costs from its limits; `note` gets their state either way, which is empty
 /// where this instance decided alone. Without limits nothing is asked.
@@ -11,13 +27,35 @@ pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) 
     let Some(limits) = &context.mounted().limits else { return Ok(()) };
     let claims = limits.claims(context);
     let decided = context.shared().limits.acquire(&claims).await.map_err(|error| unavailable(&error))?;
-    let acquired = decided.acquired();
-    if acquired.admitted {
-        limits.note_shadows(context.spec(), &claims, acquired, context.shared().limits.clock());
+    tell(context, limits, &claims, decided, note)
+}
+
+/// The same, and `begin` in the same trip where the store can: what that found, or `None` where it is
+/// still to be asked.
+pub(crate) async fn acquire_with(
+    context: &Context,
+    begin: &Begin,
+    note: impl FnOnce(Vec<Reading>),
+) -> Result<Option<Result<Begun, StoreError>>, Problem> {
+    let (Some(limits), Some(store)) = (&context.mounted().limits, &context.shared().facets.admission) else {
+        return acquire(context, note).await.map(|()| None);
+    };
+    let claims = limits.claims(context);
+    if !store.joins(&claims, begin) {
+        return acquire(context, note).await.map(|()| None);
     }
-    let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
-    note(decided.into_readings());
-    refusal.map_or(Ok(()), Err)
+    match context.shared().limits.acquire_with(&**store, &claims, begin).await {
+        Ok((decided, begun)) => tell(context, limits, &claims, decided, note).map(|()| begun.map(Ok)),
+        Err(error) => {
+            // The limits have been asked, and what they said is lost behind a record that cannot be read.
+            if error.is_about_the_key()
+                && let Some(readings) = peek(context).await
+            {
+                note(readings);
+            }
+            Ok(Some(Err(error)))
+        }
+    }
 }
 
 /// The limits' state, without taking anything: for a request that was refused before its limits
@@ -28,6 +66,23 @@ pub(crate) async fn peek(context: &Context) -> Option<Vec<Reading>> {
         return None;
     }
     context.shared().limits.peek(&claims).await
+}
+
+/// What was decided: told to whoever wants it, and to a client that is refused.
+fn tell(
+    context: &Context,
+    limits: &Limits,
+    claims: &[Claim<'_>],
+    decided: Decided,
+    note: impl FnOnce(Vec<Reading>),
+) -> Result<(), Problem> {
+    let acquired = decided.acquired();
+    if acquired.admitted {
+        limits.note_shadows(context.spec(), claims, acquired, context.shared().limits.clock());
+    }
+    let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
+    note(decided.into_readings());
+    refusal.map_or(Ok(()), Err)
 }
 
 fn unavailable(error: &StoreError) -> Problem {
