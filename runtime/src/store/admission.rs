@@ -47,7 +47,7 @@ pub enum Admission {
     Admitted(Acquired, Begun),
 }
 
-impl<A: AdmissionStore + ?Sized> AdmissionStore for Arc<A> {
+impl<T: AdmissionStore + ?Sized> AdmissionStore for Arc<T> {
     fn joins(&self, claims: &[Claim<'_>], begin: &Begin) -> bool {
         (**self).joins(claims, begin)
     }

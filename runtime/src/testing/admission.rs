@@ -79,7 +79,7 @@ async fn admitted(
     begin: &Begin,
 ) -> (Acquired, Begun) {
     match admit(store, claims, begin).await {
-        Admission::Admitted(acquired, begun) => (acquired, begun),
+        Admission::Admitted(acquired, found) => (acquired, found),
         Admission::Refused(acquired) => panic!("{acquired:?}"),
     }
 }
@@ -87,7 +87,7 @@ async fn admitted(
 async fn refused(store: &Arc<impl AdmissionStore>, claims: &[Claim<'_>], begin: &Begin) -> Acquired {
     match admit(store, claims, begin).await {
         Admission::Refused(acquired) => acquired,
-        Admission::Admitted(acquired, begun) => panic!("{acquired:?}, {begun:?}"),
+        Admission::Admitted(acquired, found) => panic!("{acquired:?}, {found:?}"),
     }
 }
 
@@ -372,7 +372,7 @@ impl<S: AdmissionStore + IdempotencyStore> ByAdmission<S> {
     async fn admit(&self, begin: &Begin) -> Result<Begun, StoreError> {
         let quota = Quota::new(1 << 20, Duration::from_secs(1), 1 << 20).expect("a valid quota");
         match self.0.admit(&[Claim { quota, ..claim(0) }], begin).await? {
-            Admission::Admitted(_, begun) => Ok(begun),
+            Admission::Admitted(_, found) => Ok(found),
             Admission::Refused(acquired) => Err(StoreError::Failed(format!("it refuses: {acquired:?}"))),
         }
     }

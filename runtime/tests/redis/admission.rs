@@ -22,7 +22,7 @@ fn only_one() -> Claim<'static> {
 
 async fn admitted(store: &RedisStore, claim: Claim<'_>, begin: &Begin) -> (u64, Begun) {
     match store.admit(&[claim], begin).await.expect("an answer") {
-        Admission::Admitted(acquired, begun) => (acquired.readings[0].remaining, begun),
+        Admission::Admitted(acquired, found) => (acquired.readings[0].remaining, found),
         Admission::Refused(acquired) => panic!("{acquired:?}"),
     }
 }
@@ -209,7 +209,7 @@ async fn ask(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) -> Admis
         Claim { bucket: Bucket { limit, subject: Subject::Everyone }, quota, ..claim() }
     };
     let claims = [claim(1, bursts[0]), claim(2, bursts[1])];
-    store.admit(&claims[..1 + usize::from(both)], &begin).await.expect("an answer")
+    store.admit(&claims[..=usize::from(both)], &begin).await.expect("an answer")
 }
 
 /// Whoever asks, in whatever order: a key runs once, a limit admits no more than its burst, and a key whose

@@ -104,6 +104,7 @@ impl Candidate {
     }
 
     /// Holds the record where the store has given it, or answers what it has found.
+    #[expect(clippy::result_large_err, reason = "it goes to the client as it is")]
     pub(crate) fn met(self, found: Result<Begun, StoreError>) -> Result<Held, Answer> {
         let Self(settler) = self;
         match found.and_then(|found| settler.names().readable(found)) {

@@ -142,3 +142,6 @@ impl Denial {
         Some(Acquired { admitted: false, readings: readings.collect() })
     }
 }
+
+#[cfg(test)]
+mod tests;

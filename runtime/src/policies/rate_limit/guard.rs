@@ -96,7 +96,7 @@ impl Guard {
         let answer = store.admit(claims, begin).await;
         self.judge(&answer, started.elapsed());
         match answer {
-            Ok(Admission::Admitted(acquired, begun)) => Ok((Decided::ByStore(acquired), Some(begun))),
+            Ok(Admission::Admitted(acquired, found)) => Ok((Decided::ByStore(acquired), Some(found))),
             Ok(Admission::Refused(acquired)) => {
                 self.denials.note(claims, &acquired, asked, self.clock.now());
                 Ok((Decided::ByStore(acquired), None))
@@ -155,7 +155,7 @@ impl Guard {
         match answer {
             Err(error) if !error.is_about_the_key() => self.failed(Pass::Request, error),
             _ if elapsed > PATIENCE => {
-                self.failed(Pass::Request, &format_args!("an answer after {elapsed:?}"))
+                self.failed(Pass::Request, &format_args!("an answer after {elapsed:?}"));
             }
             _ => self.succeeded(Pass::Request),
         }

@@ -45,7 +45,7 @@ pub(crate) async fn acquire_with(
         return acquire(context, note).await.map(|()| None);
     }
     match context.shared().limits.acquire_with(&**store, &claims, begin).await {
-        Ok((decided, begun)) => tell(context, limits, &claims, decided, note).map(|()| begun.map(Ok)),
+        Ok((decided, found)) => tell(context, limits, &claims, decided, note).map(|()| found.map(Ok)),
         Err(error) => {
             // The limits have been asked, and what they said is lost behind a record that cannot be read.
             if error.is_about_the_key()
