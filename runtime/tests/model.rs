@@ -137,6 +137,7 @@ mod on_redis {
     use aplomb::policies::idempotency::IdempotencyStore;
     use aplomb::store::{RedisConfig, RedisStore};
     use aplomb::testing::RedisServer;
+    use aplomb::testing::admission::ByAdmission;
 
     use super::*;
 
@@ -148,6 +149,11 @@ mod on_redis {
     #[test]
     fn a26_sealed_records_on_redis_follow_the_model() {
         follow(100, |store| SealedRecords::new(store, seal_keys()));
+    }
+
+    #[test]
+    fn records_on_redis_that_are_begun_with_their_limits_follow_the_model() {
+        follow(100, |store| ByAdmission::new(SealedRecords::new(store, seal_keys())));
     }
 
     fn follow<R: IdempotencyStore>(cases: u32, over: impl FnOnce(RedisStore) -> R) {

@@ -1,5 +1,6 @@
 //! What clients see, over a socket. A module for each policy; tests are named after the rules.
 
+mod admission;
 mod algorithms;
 mod app;
 mod auth;

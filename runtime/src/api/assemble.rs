@@ -19,7 +19,7 @@ use crate::secret::Secret;
 use crate::settings;
 use crate::spec::{EndpointSpec, Method};
 use crate::start::{StartError, StartErrors};
-use crate::store::{Facets, SealedRecords};
+use crate::store::{AdmissionStore, Facets, SealedRecords};
 
 /// All settings, judged.
 pub(super) struct Settings {
@@ -210,10 +210,11 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 }
 
 fn sealed(facets: Facets, keys: Option<SealKeys>) -> Facets {
-    match keys {
-        Some(keys) => Facets { records: Arc::new(SealedRecords::new(facets.records, keys)), ..facets },
-        None => facets,
-    }
+    let Some(keys) = keys else { return facets };
+    let Facets { limits, records, admission } = facets;
+    let over = |admission| Arc::new(SealedRecords::new(admission, keys.clone())) as Arc<dyn AdmissionStore>;
+    let admission = admission.map(over);
+    Facets { limits, records: Arc::new(SealedRecords::new(records, keys)), admission }
 }
 
 fn run<S: Clone + Send + Sync + 'static>(entry: Entry<S>, state: S) -> Run {

@@ -1,7 +1,8 @@
 //! The order of the stages. It stands here and nowhere else:
 //!
-//! observe → deadline → authenticate → idempotency key → body, if small → limits and `begin` (with
-//! a larger body: limits, body, `begin`) → extractors → handler → settle → decorate
+//! observe → deadline → authenticate → idempotency key → refusals that are known → body, if small →
+//! limits and `begin` (with a larger body: limits, body, `begin`) → extractors → handler → settle →
+//! decorate
 //!
 //! Authentication comes before limits, so that nobody uses up the limits of somebody else. The key's
 //! record is looked at before the extractors run, so that a deployment that reads requests more
@@ -26,7 +27,8 @@ use crate::auth::Caller;
 use crate::endpoint::Answer;
 use crate::policies::body_limit::Gauge;
 use crate::policies::idempotency::stage as idempotency;
-use crate::policies::rate_limit::{Limits, Reading, stage as limits};
+use crate::policies::rate_limit::stage::{self as limits, Turn};
+use crate::policies::rate_limit::{Limits, Reading};
 use crate::policies::timeout;
 use crate::problem::{Problem, registry};
 
@@ -109,6 +111,8 @@ impl Exchange {
         self.context = Some(context.clone());
         let key = idempotency::key(&context, &intake.head.headers)?;
         self.keyed = key.is_some();
+        let readings = &mut self.readings;
+        limits::check(&context, |all| *readings = Readings::Here(all))?;
         let limit = self.mounted.body_limit;
         if !self.mounted.reads_body && key.is_none() {
             return self.limits(&context).await.map(|()| (context, None));
@@ -162,12 +166,7 @@ impl Exchange {
         let late = self.late_readings();
         let request = intake.into_request(context.clone(), self.mounted.body_limit, &self.gauge);
         async move {
-            if let Some(late) = late
-                && let Err(problem) = limits::acquire(&context, |all| drop(late.set(all))).await
-            {
-                return Answer::refused(problem);
-            }
-            let held = match idempotency::begin(&context, ticket).await {
+            let held = match begin(&context, ticket, late).await {
                 Ok(held) => held,
                 Err(answer) => return answer,
             };
@@ -186,6 +185,28 @@ impl Exchange {
         self.readings = Readings::There(Arc::clone(&late));
         Some(late)
     }
+}
+
+/// Asks the limits, unless they have spoken already, and takes the record: in one trip where the store
+/// can.
+async fn begin(
+    context: &Context,
+    ticket: idempotency::Ticket,
+    late: Option<Arc<OnceLock<Vec<Reading>>>>,
+) -> Result<idempotency::Held, Answer> {
+    let candidate = idempotency::Candidate::new(context, ticket);
+    let asked = match late {
+        Some(late) => limits::acquire_with(context, candidate.request(), |all| drop(late.set(all))).await,
+        None => Ok((None, Turn::default())),
+    };
+    let (found, turn) = asked.map_err(Answer::refused)?;
+    let met = match found {
+        Some(found) => candidate.met(found),
+        None => candidate.begin().await,
+    };
+    // The run has its place, and its record: what comes under its key meanwhile meets both.
+    turn.come().await;
+    met
 }
 
 impl Readings {

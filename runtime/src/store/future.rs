@@ -76,6 +76,11 @@ impl<'a, T> StoreFuture<'a, T> {
     pub fn later(future: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Self {
         Self(Inner::Later(Box::pin(future)))
     }
+
+    /// Whether the answer was there at once.
+    pub(crate) const fn is_ready(&self) -> bool {
+        matches!(self.0, Inner::Ready(_))
+    }
 }
 
 impl<T> fmt::Debug for StoreFuture<'_, T> {

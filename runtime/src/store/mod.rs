@@ -11,6 +11,7 @@
 //! let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(MemoryRecords::new()));
 //! ```
 
+mod admission;
 mod future;
 mod memory;
 #[cfg(feature = "redis")]
@@ -19,6 +20,7 @@ mod sealed;
 
 use std::sync::Arc;
 
+pub use admission::{Admission, AdmissionStore};
 pub use future::{StoreError, StoreFuture};
 pub use memory::{MemoryLimits, MemoryRecords};
 #[cfg(feature = "redis")]
@@ -38,6 +40,7 @@ pub struct Store {
     source: Result<Source, StartError>,
     limits: Option<Arc<dyn LimitStore>>,
     records: Option<Arc<dyn IdempotencyStore>>,
+    admission: Option<Arc<dyn AdmissionStore>>,
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +54,8 @@ enum Source {
 pub(crate) struct Facets {
     pub(crate) limits: Arc<dyn LimitStore>,
     pub(crate) records: Arc<dyn IdempotencyStore>,
+    /// Both at once, where one store keeps them.
+    pub(crate) admission: Option<Arc<dyn AdmissionStore>>,
 }
 
 /// A store that is connected.
@@ -71,7 +76,7 @@ const ACCEPTED: &str = "accepted: memory: (and redis://… in a build with the f
 impl Store {
     /// These facets.
     pub fn new(limits: Arc<dyn LimitStore>, records: Arc<dyn IdempotencyStore>) -> Self {
-        Self::of(Source::Facets(Facets { limits, records }))
+        Self::of(Source::Facets(Facets { limits, records, admission: None }))
     }
 
     /// The store that `APLOMB_STORE` names: `memory:`, or a Redis by its URL; `memory:` where it is
@@ -81,7 +86,7 @@ impl Store {
             None => Ok(Source::memory(Arc::new(SystemClock::new()))),
             Some(value) => Source::named(&value),
         });
-        Self { source, limits: None, records: None }
+        Self { source, limits: None, records: None, admission: None }
     }
 
     /// Everything in this process's memory: for tests, and for a single process that may forget.
@@ -104,6 +109,7 @@ impl Store {
     #[must_use]
     pub fn with_limits(mut self, limits: Arc<dyn LimitStore>) -> Self {
         self.limits = Some(limits);
+        self.admission = None;
         self
     }
 
@@ -111,17 +117,28 @@ impl Store {
     #[must_use]
     pub fn with_records(mut self, records: Arc<dyn IdempotencyStore>) -> Self {
         self.records = Some(records);
+        self.admission = None;
+        self
+    }
+
+    /// The same store, which admits requests in one step. It must go to the very limits and records that
+    /// the store has: whoever replaces one of them afterwards takes this back. A store on Redis has it.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Arc<dyn AdmissionStore>) -> Self {
+        self.admission = Some(admission);
         self
     }
 
     fn of(source: Source) -> Self {
-        Self { source: Ok(source), limits: None, records: None }
+        Self { source: Ok(source), limits: None, records: None, admission: None }
     }
 
     /// Connects, for the API of this namespace.
     pub(crate) async fn open(&self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
         let mut opened = self.source.clone()?.open(namespace, secret).await?;
         let facets = &mut opened.facets;
+        let is_whole = self.limits.is_none() && self.records.is_none();
+        facets.admission = self.admission.clone().or_else(|| facets.admission.take().filter(|_| is_whole));
         facets.limits = self.limits.clone().unwrap_or_else(|| Arc::clone(&facets.limits));
         facets.records = self.records.clone().unwrap_or_else(|| Arc::clone(&facets.records));
         Ok(opened)
@@ -133,7 +150,7 @@ impl Source {
         let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, Arc::clone(&clock));
         let (records, bytes) = (MemoryRecords::DEFAULT_RECORDS, MemoryRecords::DEFAULT_BYTES);
         let records = Arc::new(MemoryRecords::with_bounds(records, bytes, clock));
-        Self::Facets(Facets { limits: Arc::new(limits), records })
+        Self::Facets(Facets { limits: Arc::new(limits), records, admission: None })
     }
 
     fn named(value: &str) -> Result<Self, StartError> {
@@ -157,7 +174,9 @@ impl Source {
             #[cfg(feature = "redis")]
             Self::Redis(config) => {
                 let (store, secret) = RedisStore::connect_with(&config, namespace, secret).await?;
-                let facets = Facets { limits: Arc::new(store.clone()), records: Arc::new(store) };
+                let store = Arc::new(store);
+                let (limits, records) = (Arc::clone(&store), Arc::clone(&store));
+                let facets = Facets { limits, records, admission: Some(store) };
                 Ok(Opened { facets, secret: Some(secret) })
             }
         }

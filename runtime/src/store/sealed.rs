@@ -4,7 +4,8 @@ use std::sync::Arc;
 use crate::policies::idempotency::{
     Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, Names, Outcome, RecordKey, SealKeys,
 };
-use crate::store::{StoreError, StoreFuture};
+use crate::policies::rate_limit::Claim;
+use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 
 /// Records of idempotency keys whose answers another store keeps sealed.
 ///
@@ -30,12 +31,21 @@ pub struct SealedRecords<R> {
     keys: Arc<SealKeys>,
 }
 
-impl<R: IdempotencyStore> SealedRecords<R> {
+impl<R> SealedRecords<R> {
     /// The records of `inner`, sealed with these keys.
     pub fn new(inner: R, keys: SealKeys) -> Self {
         Self { inner, keys: Arc::new(keys) }
     }
 
+    fn opened(&self, found: Begun, names: Names<'_>) -> Result<Begun, StoreError> {
+        match found {
+            Begun::Done(kept) => self.keys.open(kept, names).map(Begun::Done),
+            found => Ok(found),
+        }
+    }
+}
+
+impl<R: IdempotencyStore> SealedRecords<R> {
     async fn begin_opened(&self, begin: &Begin) -> Result<Begun, StoreError> {
         let found = self.inner.begin(begin).await?;
         self.opened(found, Names::new(&begin.key, &begin.aliases))
@@ -51,13 +61,6 @@ impl<R: IdempotencyStore> SealedRecords<R> {
                 self.opened(found, Names::new(&complete.lease.key, &complete.aliases)).map(Completed::Lost)
             }
             Completed::Written => Ok(Completed::Written),
-        }
-    }
-
-    fn opened(&self, found: Begun, names: Names<'_>) -> Result<Begun, StoreError> {
-        match found {
-            Begun::Done(kept) => self.keys.open(kept, names).map(Begun::Done),
-            found => Ok(found),
         }
     }
 }
@@ -91,5 +94,28 @@ impl<R: IdempotencyStore> IdempotencyStore for SealedRecords<R> {
     fn for_heartbeat(&self) -> Option<Arc<dyn IdempotencyStore>> {
         let inner = self.inner.for_heartbeat()?;
         Some(Arc::new(SealedRecords { inner, keys: Arc::clone(&self.keys) }))
+    }
+}
+
+impl<A: AdmissionStore> SealedRecords<A> {
+    async fn admit_opened(&self, claims: &[Claim<'_>], begin: &Begin) -> Result<Admission, StoreError> {
+        match self.inner.admit(claims, begin).await? {
+            Admission::Admitted(acquired, found) => {
+                let found = self.opened(found, Names::new(&begin.key, &begin.aliases))?;
+                Ok(Admission::Admitted(acquired, found))
+            }
+            refused @ Admission::Refused(_) => Ok(refused),
+        }
+    }
+}
+
+/// What is found is opened as with [`begin`](IdempotencyStore::begin).
+impl<A: AdmissionStore> AdmissionStore for SealedRecords<A> {
+    fn joins(&self, claims: &[Claim<'_>], begin: &Begin) -> bool {
+        self.inner.joins(claims, begin)
+    }
+
+    fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin) -> StoreFuture<'a, Admission> {
+        StoreFuture::later(self.admit_opened(claims, begin))
     }
 }

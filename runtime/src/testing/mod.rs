@@ -29,6 +29,7 @@
 //! With the feature `redis` there are also `RedisServer`, a Redis server of the test's own that can be
 //! paused, killed and started again, and `Proxy`, a connection to it that delays, loses and breaks.
 
+pub mod admission;
 mod clock;
 mod faults;
 pub mod idempotency;

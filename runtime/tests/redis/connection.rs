@@ -41,7 +41,7 @@ pub(crate) fn claim() -> Claim<'static> {
 }
 
 /// A server, a proxy before it, and a store that knows only the proxy.
-async fn bench() -> (RedisServer, Proxy, RedisStore) {
+pub(crate) async fn bench() -> (RedisServer, Proxy, RedisStore) {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
     let store = crate::store_at(&proxy.url()).await;
@@ -49,7 +49,7 @@ async fn bench() -> (RedisServer, Proxy, RedisStore) {
 }
 
 /// The same, with a store that waits longer than any machine needs.
-async fn patient_bench() -> (RedisServer, Proxy, RedisStore) {
+pub(crate) async fn patient_bench() -> (RedisServer, Proxy, RedisStore) {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
     let store = crate::patient_store_at(&proxy.url()).await;
@@ -57,7 +57,7 @@ async fn patient_bench() -> (RedisServer, Proxy, RedisStore) {
 }
 
 /// Asks until the store is back.
-async fn until_back(store: &RedisStore) {
+pub(crate) async fn until_back(store: &RedisStore) {
     let started = Instant::now();
     while store.abort(lease(&begin()), Duration::ZERO).await.is_err() {
         assert!(started.elapsed() < Duration::from_secs(20), "the store does not come back");
@@ -65,11 +65,11 @@ async fn until_back(store: &RedisStore) {
     }
 }
 
-fn is_ambiguous<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
+pub(crate) fn is_ambiguous<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
     matches!(answer, Err(error) if error.is_ambiguous())
 }
 
-fn is_unsent<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
+pub(crate) fn is_unsent<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
     matches!(answer, Err(StoreError::Unreachable(_)))
 }
 

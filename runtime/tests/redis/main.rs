@@ -1,6 +1,7 @@
 //! The store on Redis: the suites that every store passes, and what only a server elsewhere can do
 //! to it.
 
+mod admission;
 mod connection;
 mod damage;
 mod limits;

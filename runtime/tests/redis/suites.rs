@@ -22,6 +22,36 @@ mod records {
     });
 }
 
+mod admission {
+    use aplomb::testing::admission::ByAdmission;
+
+    use super::*;
+
+    aplomb::admission_store_suite!(async {
+        let server = RedisServer::start();
+        (Arc::new(crate::store_at(&server.url()).await), server)
+    });
+
+    mod a26_sealed {
+        use super::*;
+
+        aplomb::admission_store_suite!(async {
+            let server = RedisServer::start();
+            let keys = SealKeys::new("test", [7; 32]).expect("a valid id");
+            (Arc::new(SealedRecords::new(crate::store_at(&server.url()).await, keys)), server)
+        });
+    }
+
+    mod records {
+        use super::*;
+
+        aplomb::idempotency_store_suite!(async {
+            let server = RedisServer::start();
+            (Arc::new(ByAdmission::new(crate::store_at(&server.url()).await)), server)
+        });
+    }
+}
+
 mod a26_sealed_records {
     use aplomb::policies::idempotency::{Begun, Completed, IdempotencyStore};
 

@@ -81,17 +81,38 @@ impl Ticket {
     }
 }
 
-/// Takes the record for a run, or answers what is there.
-pub(crate) async fn begin(context: &Context, ticket: Ticket) -> Result<Held, Answer> {
-    let spec = context.mounted().idempotency.unwrap_or_default();
-    let begin = ticket.begin(&spec, context.shared().lease);
-    let settler = Settler { context: context.clone(), begin, keep: spec.keep };
-    let found = settler.records().begin(&settler.begin).await;
-    match found.and_then(|found| settler.names().readable(found)) {
-        Ok(Begun::Started) => Ok(settler.hold(false)),
-        Ok(Begun::StartedAs(name)) => Ok(settler.under(name).hold(true)),
-        Ok(found) => Err(answer(found, settler.begin.key)),
-        Err(error) => Err(settler.begin_failed(&error)),
+/// A run that wants to begin.
+#[derive(Debug)]
+pub(crate) struct Candidate(Settler);
+
+impl Candidate {
+    pub(crate) fn new(context: &Context, ticket: Ticket) -> Self {
+        let spec = context.mounted().idempotency.unwrap_or_default();
+        let begin = ticket.begin(&spec, context.shared().lease);
+        Self(Settler { context: context.clone(), begin, keep: spec.keep })
+    }
+
+    /// What the store is asked.
+    pub(crate) const fn request(&self) -> &Begin {
+        &self.0.begin
+    }
+
+    /// Takes the record for the run, or answers what is there.
+    pub(crate) async fn begin(self) -> Result<Held, Answer> {
+        let found = self.0.records().begin(self.request()).await;
+        self.met(found)
+    }
+
+    /// Holds the record where the store has given it, or answers what it has found.
+    #[expect(clippy::result_large_err, reason = "it goes to the client as it is")]
+    pub(crate) fn met(self, found: Result<Begun, StoreError>) -> Result<Held, Answer> {
+        let Self(settler) = self;
+        match found.and_then(|found| settler.names().readable(found)) {
+            Ok(Begun::Started) => Ok(settler.hold(false)),
+            Ok(Begun::StartedAs(name)) => Ok(settler.under(name).hold(true)),
+            Ok(found) => Err(answer(found, settler.begin.key)),
+            Err(error) => Err(settler.begin_failed(&error)),
+        }
     }
 }
 

@@ -121,3 +121,17 @@ impl Quota {
         }
     }
 }
+
+/// What a reading has become after a while in which nobody took tokens.
+pub(crate) fn aged(reading: Reading, quota: Quota, elapsed: Duration) -> Reading {
+    let full_in = reading.full_in.saturating_sub(elapsed);
+    let remaining = match quota.algorithm() {
+        Algorithm::TokenBucket | Algorithm::LeakyBucket => {
+            State::Ahead(micros(full_in)).peek(quota).remaining
+        }
+        Algorithm::FixedWindow | Algorithm::SlidingWindow if full_in.is_zero() => quota.burst(),
+        // What has left a sliding window meanwhile is not known.
+        Algorithm::FixedWindow | Algorithm::SlidingWindow => reading.remaining,
+    };
+    Reading { remaining, full_in, wait: reading.wait.map(|wait| wait.saturating_sub(elapsed)), ..reading }
+}

@@ -1,17 +1,21 @@
-//! The store of limits, and what decides while it is slow or down.
+//! The store of limits, what decides while it is slow or down, and what it need not be asked.
 
 use core::fmt;
 use core::time::Duration;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::time::Instant;
+
 use super::breaker::{Breaker, Pass};
 use super::decide::Reading;
+use super::denials::Denials;
 use super::instances::Instances;
 use super::store::{Acquired, Claim, LimitStore};
 use crate::clock::{Clock, SystemClock};
+use crate::policies::idempotency::{Begin, Begun};
 use crate::policies::timeout::within;
-use crate::store::{MemoryLimits, StoreError};
+use crate::store::{Admission, AdmissionStore, MemoryLimits, StoreError};
 
 /// Asks the store of limits, and decides locally what it does not answer in time.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(crate) struct Guard {
     troubled: AtomicBool,
     /// Requests decided locally since the store was last told to be back.
     decided_locally: AtomicU64,
+    /// What the store has refused a moment ago.
+    denials: Denials,
 }
 
 /// What was decided, and by whom.
@@ -58,6 +64,7 @@ impl Guard {
             breaker: Mutex::new(Breaker::CALM),
             troubled: AtomicBool::new(false),
             decided_locally: AtomicU64::new(0),
+            denials: Denials::new(),
         }
     }
 
@@ -71,9 +78,48 @@ impl Guard {
         Ok(answer.map_or_else(|| Decided::Locally(self.decide(claims)), Decided::ByStore))
     }
 
+    /// The same and `begin`, as one step of a store of both. What `begin` found is missing where the limits
+    /// refuse, and where it is still to be asked, because this instance has decided.
+    ///
+    /// The store is waited for as long as `begin` waits: whoever gave up earlier would not know whether
+    /// a run has begun. It fails wherever that is not known.
+    pub(crate) async fn acquire_with(
+        &self,
+        store: &dyn AdmissionStore,
+        claims: &[Claim<'_>],
+        begin: &Begin,
+    ) -> Result<(Decided, Option<Begun>), StoreError> {
+        if !self.is_closed() {
+            return self.acquire(claims).await.map(|decided| (decided, None));
+        }
+        let (started, asked) = (Instant::now(), self.clock.now());
+        let answer = store.admit(claims, begin).await;
+        self.judge(&answer, started.elapsed());
+        match answer {
+            Ok(Admission::Admitted(acquired, found)) => Ok((Decided::ByStore(acquired), Some(found))),
+            Ok(Admission::Refused(acquired)) => {
+                self.denials.note(claims, &acquired, asked, self.clock.now());
+                Ok((Decided::ByStore(acquired), None))
+            }
+            // Nothing was done, and what has begun before can be told all the same.
+            Err(StoreError::Full) => Ok((Decided::Locally(self.decide(claims)), None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether anything may be refused without asking the store.
+    pub(crate) fn denies(&self) -> bool {
+        self.denials.any(|| self.clock.now())
+    }
+
+    /// What the store would say of claims that it has refused a moment ago.
+    pub(crate) fn denial(&self, claims: &[Claim<'_>]) -> Option<Acquired> {
+        self.denials.find(claims, self.clock.now())
+    }
+
     /// What the store says of claims that cost nothing; nothing while it is left alone.
     pub(crate) async fn peek(&self, claims: &[Claim<'_>]) -> Option<Vec<Reading>> {
-        if self.troubled() && !self.breaker(|breaker| breaker).0.is_closed() {
+        if !self.is_closed() {
             return None;
         }
         let answer = self.ask(Pass::Request, claims).await.ok()?;
@@ -87,15 +133,32 @@ impl Guard {
 
     /// The store's answer; `None` where there is none in time.
     async fn ask(&self, pass: Pass, claims: &[Claim<'_>]) -> Result<Option<Acquired>, StoreError> {
-        match within(PATIENCE, self.store.acquire(claims)).await {
+        let answer = self.store.acquire(claims);
+        // What takes no trip need not be spared one.
+        let asked = (!answer.is_ready()).then(|| self.clock.now());
+        match within(PATIENCE, answer).await {
             None => self.failed(pass, &format_args!("no answer within {PATIENCE:?}")),
             Some(Err(error)) if !error.is_about_the_key() => self.failed(pass, &error),
             Some(answer) => {
                 self.succeeded(pass);
+                if let (Some(asked), Ok(acquired)) = (asked, &answer) {
+                    self.denials.note(claims, acquired, asked, self.clock.now());
+                }
                 return answer.map(Some);
             }
         }
         Ok(None)
+    }
+
+    /// What an answer to both says of the store: one that comes late is a failure, too.
+    fn judge(&self, answer: &Result<Admission, StoreError>, elapsed: Duration) {
+        match answer {
+            Err(error) if !error.is_about_the_key() => self.failed(Pass::Request, error),
+            _ if elapsed > PATIENCE => {
+                self.failed(Pass::Request, &format_args!("an answer after {elapsed:?}"));
+            }
+            _ => self.succeeded(Pass::Request),
+        }
     }
 
     /// Decides by this instance's share of the limits.
@@ -137,6 +200,11 @@ impl Guard {
             let instances = self.instances.count();
             tracing::warn!(%cause, instances, "limits are decided by each instance alone");
         }
+    }
+
+    /// Whether every request asks the store.
+    fn is_closed(&self) -> bool {
+        !self.troubled() || self.breaker(|breaker| breaker).0.is_closed()
     }
 
     fn troubled(&self) -> bool {

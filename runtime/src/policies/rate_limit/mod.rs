@@ -149,6 +149,7 @@
 
 mod breaker;
 mod decide;
+mod denials;
 mod fields;
 mod guard;
 mod instances;

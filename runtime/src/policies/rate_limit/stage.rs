@@ -1,30 +1,82 @@
 //! A request's trip to the buckets.
 
+use core::time::Duration;
+
 use tokio::time::sleep;
 
 use super::decide::Reading;
+use super::guard::Decided;
+use super::limits::Limits;
+use super::store::Claim;
 use crate::pipeline::Context;
+use crate::policies::idempotency::{Begin, Begun};
 use crate::problem::{Problem, registry};
 use crate::store::StoreError;
 
-/// Takes what the request costs from its limits, and waits for its turn; `note` gets their state either way, which is empty
-/// where this instance decided alone. Without limits nothing is asked.
+/// Refuses what the store has refused a moment ago, without asking it again; then `note` gets the limits'
+/// state.
+pub(crate) fn check(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
+    let guard = &context.shared().limits;
+    let Some(limits) = context.mounted().limits.as_ref().filter(|_| guard.denies()) else { return Ok(()) };
+    let claims = limits.claims(context);
+    match guard.denial(&claims) {
+        Some(refused) => tell(context, limits, &claims, Decided::ByStore(refused), note).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Takes what the request costs from its limits, and waits for its turn; `note` gets their state either way,
+/// which is empty where this instance decided alone. Without limits nothing is asked.
 pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
-    let Some(limits) = &context.mounted().limits else { return Ok(()) };
+    ask(context, note).await?.come().await;
+    Ok(())
+}
+
+/// When a request may go on.
+#[derive(Debug, Clone, Copy, Default)]
+#[must_use]
+pub(crate) struct Turn(Duration);
+
+impl Turn {
+    /// Waits for it.
+    pub(crate) async fn come(self) {
+        if !self.0.is_zero() {
+            sleep(self.0).await;
+        }
+    }
+}
+
+async fn ask(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<Turn, Problem> {
+    let Some(limits) = &context.mounted().limits else { return Ok(Turn::default()) };
     let claims = limits.claims(context);
     let decided = context.shared().limits.acquire(&claims).await.map_err(|error| unavailable(&error))?;
-    let acquired = decided.acquired();
-    if acquired.admitted {
-        limits.note_shadows(context.spec(), &claims, acquired, context.shared().limits.clock());
+    tell(context, limits, &claims, decided, note)
+}
+
+/// Takes what the request costs, and asks for `begin` in the same trip where the store can: what that found,
+/// or `None` where it is still to be asked; and when the request may go on.
+pub(crate) async fn acquire_with(
+    context: &Context,
+    begin: &Begin,
+    note: impl FnOnce(Vec<Reading>),
+) -> Result<(Option<Result<Begun, StoreError>>, Turn), Problem> {
+    let (Some(limits), Some(store)) = (&context.mounted().limits, &context.shared().facets.admission) else {
+        return Ok((None, ask(context, note).await?));
+    };
+    let claims = limits.claims(context);
+    if !store.joins(&claims, begin) {
+        return Ok((None, ask(context, note).await?));
     }
-    let (refusal, turn) = ((!acquired.admitted).then(|| limits.refusal(acquired)), limits.turn(acquired));
-    note(decided.into_readings());
-    match refusal {
-        Some(problem) => Err(problem),
-        None if turn.is_zero() => Ok(()),
-        None => {
-            sleep(turn).await;
-            Ok(())
+    match context.shared().limits.acquire_with(&**store, &claims, begin).await {
+        Ok((decided, found)) => Ok((found.map(Ok), tell(context, limits, &claims, decided, note)?)),
+        Err(error) => {
+            // The limits have been asked, and what they said is lost behind a record that cannot be read.
+            if error.is_about_the_key()
+                && let Some(readings) = peek(context).await
+            {
+                note(readings);
+            }
+            Ok((Some(Err(error)), Turn::default()))
         }
     }
 }
@@ -37,6 +89,24 @@ pub(crate) async fn peek(context: &Context) -> Option<Vec<Reading>> {
         return None;
     }
     context.shared().limits.peek(&claims).await
+}
+
+/// What was decided: told to whoever wants it, and to a client that is refused.
+fn tell(
+    context: &Context,
+    limits: &Limits,
+    claims: &[Claim<'_>],
+    decided: Decided,
+    note: impl FnOnce(Vec<Reading>),
+) -> Result<Turn, Problem> {
+    let acquired = decided.acquired();
+    if acquired.admitted {
+        limits.note_shadows(context.spec(), claims, acquired, context.shared().limits.clock());
+    }
+    let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
+    let turn = Turn(limits.turn(acquired));
+    note(decided.into_readings());
+    refusal.map_or(Ok(turn), Err)
 }
 
 fn unavailable(error: &StoreError) -> Problem {

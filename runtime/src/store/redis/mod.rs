@@ -47,6 +47,7 @@
 //! `pexpire`, `time`; `config|get` for warnings. There is no TLS, Cluster or Sentinel yet; a URL names
 //! one server, by address or as `unix:///path`.
 
+mod admit;
 pub(crate) mod codec;
 mod config;
 mod explain;

@@ -1,7 +1,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use redis::Value;
+use redis::{ToRedisArgs, Value};
 
 use super::link::Patience;
 use super::script::{Run, Script, malformed, unexpected};
@@ -43,25 +43,21 @@ impl IdempotencyStore for RedisStore {
 
 impl RedisStore {
     async fn begin_record(&self, begin: &Begin) -> Result<Begun, StoreError> {
-        let mut keys =
-            vec![self.inner.keys.record(&begin.key), self.inner.keys.marker(&begin.key, begin.token)];
-        keys.extend(begin.aliases.iter().map(|alias| self.inner.keys.record(alias)));
-        let fingerprints = codec::fingerprints(core::iter::once(&begin.fingerprint).chain(&begin.earlier));
-        let record = codec::running(begin);
-        let life = text(codec::millis(begin.lease) + codec::millis(begin.ttl));
-        let arguments: [&[u8]; 3] = [&record, &fingerprints, life.as_bytes()];
+        let (keys, arguments) = (self.begin_keys(begin), begin_arguments(begin));
         let answer = match self.ask(&self.inner.scripts.begin, &keys, &arguments).await {
             // A full server still knows what it has.
             Err(StoreError::Full) => self.ask(&self.inner.scripts.look, &keys, &arguments).await?,
             answer => answer?,
         };
-        match answer {
-            Value::Int(0) => Ok(Begun::Started),
-            Value::Int(at @ FIRST_ALIAS..) => started_as(begin, at),
-            Value::Int(4) => Ok(Begun::Aborted),
-            Value::Int(5) => Err(StoreError::Full),
-            found => self::found(found, &keys[0]),
-        }
+        begun(begin, answer, &keys[0])
+    }
+
+    /// The keys of the record, of the marker of the run, and of other names of the record.
+    pub(super) fn begin_keys(&self, begin: &Begin) -> Vec<String> {
+        let mut keys =
+            vec![self.inner.keys.record(&begin.key), self.inner.keys.marker(&begin.key, begin.token)];
+        keys.extend(begin.aliases.iter().map(|alias| self.inner.keys.record(alias)));
+        keys
     }
 
     async fn complete_record(&self, complete: &Complete) -> Result<Completed, StoreError> {
@@ -115,7 +111,7 @@ impl RedisStore {
     async fn write_record_off(&self, lease: Lease, ttl: Duration) -> Result<bool, StoreError> {
         let keys = [self.inner.keys.record(&lease.key)];
         let (token, ttl) = (lease.token.as_u128().to_be_bytes(), text(codec::millis(ttl).max(1)));
-        yes(self.ask(&self.inner.scripts.write_off, &keys, &[&token, ttl.as_bytes()]).await?)
+        yes(self.ask(&self.inner.scripts.write_off, &keys, &[&token[..], ttl.as_bytes()]).await?)
     }
 
     async fn resolve_record(
@@ -127,10 +123,15 @@ impl RedisStore {
         let keys = [self.inner.keys.record(&key)];
         let answer = response.as_ref().map(Kept::to_bytes).unwrap_or_default();
         let ttl = text(codec::millis(ttl).max(1));
-        yes(self.ask(&self.inner.scripts.resolve, &keys, &[&answer, ttl.as_bytes()]).await?)
+        yes(self.ask(&self.inner.scripts.resolve, &keys, &[&answer[..], ttl.as_bytes()]).await?)
     }
 
-    async fn ask(&self, script: &Script, keys: &[String], arguments: &[&[u8]]) -> Result<Value, StoreError> {
+    async fn ask<A: ToRedisArgs>(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: &[A],
+    ) -> Result<Value, StoreError> {
         script.run(&self.link, Run { keys, arguments, patience: Patience::None }, self.inner.timeout).await
     }
 
@@ -138,6 +139,24 @@ impl RedisStore {
     async fn tell(&self, script: &Script, keys: &[String], arguments: &[&[u8]]) -> Result<Value, StoreError> {
         let run = Run { keys, arguments, patience: Patience::ToTheDeadline };
         script.run(&self.link, run, self.inner.timeout).await
+    }
+}
+
+/// What the script is told of a run that wants to begin.
+pub(super) fn begin_arguments(begin: &Begin) -> [Vec<u8>; 3] {
+    let fingerprints = codec::fingerprints(core::iter::once(&begin.fingerprint).chain(&begin.earlier));
+    let life = text(codec::millis(begin.lease) + codec::millis(begin.ttl));
+    [codec::running(begin), fingerprints, life.into_bytes()]
+}
+
+/// What the script gives.
+pub(super) fn begun(begin: &Begin, answer: Value, key: &str) -> Result<Begun, StoreError> {
+    match answer {
+        Value::Int(0) => Ok(Begun::Started),
+        Value::Int(at @ FIRST_ALIAS..) => started_as(begin, at),
+        Value::Int(4) => Ok(Begun::Aborted),
+        Value::Int(5) => Err(StoreError::Full),
+        found => self::found(found, key),
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
 use tokio::time::Instant;
 
+use super::admit;
 use super::explain::explain;
 use super::link::{Failure, Link, Patience};
 use crate::store::StoreError;
@@ -20,6 +21,8 @@ pub(super) struct Script {
 #[derive(Debug)]
 pub(super) struct Scripts {
     pub(super) acquire: Script,
+    /// `acquire` and, where that admits, `begin`.
+    pub(super) admit: Script,
     pub(super) begin: Script,
     /// What `begin` would find.
     pub(super) look: Script,
@@ -38,6 +41,7 @@ impl Scripts {
                 include_str!("acquire.lua"),
                 "return seen"
             )),
+            admit: Script::new(admit::SCRIPT),
             begin: Script::new(concat!("#!lua\n", include_str!("look.lua"), include_str!("begin.lua"))),
             look: Script::new(concat!(
                 "#!lua flags=no-writes,allow-oom\n",
@@ -68,6 +72,13 @@ pub(super) struct Run<'a, A> {
     pub(super) patience: Patience,
 }
 
+/// What a script gives.
+pub(super) struct Told {
+    pub(super) answer: Value,
+    /// Whether it was run again, and the first try may have done what was asked, too.
+    pub(super) repeated: bool,
+}
+
 impl Script {
     fn new(source: impl Into<Cow<'static, str>>) -> Self {
         let source = source.into();
@@ -82,15 +93,25 @@ impl Script {
         run: Run<'_, A>,
         within: Duration,
     ) -> Result<Value, StoreError> {
+        self.run_telling(link, run, within).await.map(|told| told.answer)
+    }
+
+    /// The same, telling whether it was run again.
+    pub(super) async fn run_telling<A: ToRedisArgs>(
+        &self,
+        link: &Link,
+        run: Run<'_, A>,
+        within: Duration,
+    ) -> Result<Told, StoreError> {
         let deadline = Instant::now() + within;
-        let answer = match self.try_run(link, &run, deadline, run.patience).await {
+        let told = match self.try_run(link, &run, deadline, run.patience).await {
             Err(Failure::Lost(_)) => {
                 let again = self.try_run(link, &run, deadline, Patience::ToTheDeadline).await;
-                again.map_err(Failure::of_a_repeat)
+                again.map(|answer| Told { answer, repeated: true }).map_err(Failure::of_a_repeat)
             }
-            answer => answer,
+            answer => answer.map(|answer| Told { answer, repeated: false }),
         };
-        answer.map_err(|failure| failed(failure, run.keys))
+        told.map_err(|failure| failed(failure, run.keys))
     }
 
     /// A server that does not know the script (it was restarted, or its scripts were flushed) has

@@ -6,9 +6,11 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::super::breaker::PAUSE;
+use super::super::decide::State;
 use super::super::quota::Quota;
 use super::super::store::{Bucket, Subject};
 use super::*;
+use crate::policies::idempotency::{Fingerprint, OnCrash, RecordKey, Token};
 use crate::store::StoreFuture;
 use crate::testing::{FaultyLimits, TestClock};
 
@@ -204,6 +206,185 @@ async fn b15_nothing_is_peeked_at_while_the_store_is_out() {
     bench.clock.advance(PAUSE);
     assert_eq!(bench.guard.peek(&[Claim { cost: 0, ..claim() }]).await, None, "it does not probe");
     assert_eq!(bench.calls(), 1);
+}
+
+/// Answers as it is told, after a trip that takes its time.
+#[derive(Debug)]
+struct Both {
+    calls: AtomicUsize,
+    trip: Duration,
+    answer: Result<Admission, StoreError>,
+}
+
+impl Both {
+    fn after(trip: Duration, answer: Result<Admission, StoreError>) -> Self {
+        Self { calls: AtomicUsize::new(0), trip, answer }
+    }
+
+    /// Of a request that is admitted, and runs.
+    fn admitting(trip: Duration) -> Self {
+        let acquired = Acquired::of(&[claim()], &[State::Ahead(0)]);
+        Self::after(trip, Ok(Admission::Admitted(acquired, Begun::Started)))
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+impl AdmissionStore for Both {
+    fn admit<'a>(&'a self, _: &'a [Claim<'a>], _: &'a Begin) -> StoreFuture<'a, Admission> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        StoreFuture::later(async {
+            tokio::time::sleep(self.trip).await;
+            self.answer.clone()
+        })
+    }
+}
+
+/// What a request meets that goes to the store with its record.
+async fn together(bench: &Bench, store: &Both) -> Result<(Decided, Option<Begun>), StoreError> {
+    let (key, fingerprint) = (RecordKey::new([1; 16], [1; 16]), Fingerprint::new(1, [2; 32]));
+    let minute = Duration::from_mins(1);
+    let begin = Begin::new(key, fingerprint, Token::random(), minute, OnCrash::Unknown, minute);
+    bench.guard.acquire_with(store, &[claim()], &begin).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn b15_a_trip_for_both_is_waited_for_as_long_as_it_takes() {
+    let (bench, store) = (bench(1), Both::admitting(Duration::from_millis(900)));
+    let found = together(&bench, &store).await;
+    assert!(matches!(found, Ok((Decided::ByStore(_), Some(Begun::Started)))), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b15_after_three_late_trips_for_both_the_limits_are_decided_locally() {
+    let (bench, store) = (bench(1), Both::admitting(PATIENCE + Duration::from_millis(10)));
+    for _ in 0..3 {
+        assert!(matches!(together(&bench, &store).await, Ok((Decided::ByStore(_), Some(_)))));
+    }
+    let found = together(&bench, &store).await;
+    assert!(matches!(found, Ok((Decided::Locally(_), None))), "{found:?}");
+    assert_eq!((store.calls(), bench.calls()), (3, 0), "neither store is asked for limits");
+    bench.clock.advance(PAUSE);
+    assert!(matches!(together(&bench, &store).await, Ok((Decided::ByStore(_), None))), "limits alone probe");
+    assert_eq!((store.calls(), bench.calls()), (3, 1));
+    assert!(matches!(together(&bench, &store).await, Ok((_, Some(Begun::Started)))), "a good answer ends it");
+    assert_eq!((store.calls(), bench.calls()), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn b15_a_trip_for_both_that_fails_is_a_failure_whatever_the_limits_say() {
+    let error = StoreError::Unavailable(String::from("no answer in time"));
+    let (bench, store) = (bench(1), Both::after(Duration::from_secs(1), Err(error.clone())));
+    for _ in 0..3 {
+        assert_eq!(together(&bench, &store).await, Err(error.clone()));
+    }
+    assert!(matches!(together(&bench, &store).await, Ok((Decided::Locally(_), None))));
+    assert_eq!((store.calls(), bench.calls()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn b15_good_trips_for_both_keep_the_store_asked() {
+    let (bench, good) = (bench(1), Both::admitting(Duration::from_millis(1)));
+    let late = Both::admitting(PATIENCE * 2);
+    for _ in 0..4 {
+        for store in [&late, &late, &good] {
+            assert!(matches!(together(&bench, store).await, Ok((Decided::ByStore(_), Some(_)))));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b15_a_value_that_cannot_be_read_is_no_outage_of_both() {
+    let error = StoreError::Malformed { key: String::from("k"), why: String::from("of tomorrow") };
+    let (bench, store) = (bench(1), Both::after(Duration::ZERO, Err(error.clone())));
+    for calls in 1..10 {
+        assert_eq!(together(&bench, &store).await, Err(error.clone()));
+        assert_eq!(store.calls(), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b15_a_full_store_leaves_the_limits_to_the_instance_and_the_record_to_begin() {
+    let (bench, store) = (bench(1), Both::after(Duration::ZERO, Err(StoreError::Full)));
+    for calls in [1, 2, 3, 3] {
+        let found = together(&bench, &store).await;
+        assert!(matches!(found, Ok((Decided::Locally(_), None))), "{found:?}");
+        assert_eq!(store.calls(), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b14_what_a_trip_for_both_refuses_is_remembered() {
+    let refused = Acquired::of(&[claim()], &[State::Ahead(claim().quota.window())]);
+    let store = Both::after(Duration::ZERO, Ok(Admission::Refused(refused.clone())));
+    let bench = bench(1);
+    assert!(!bench.guard.denies());
+    assert_eq!(together(&bench, &store).await, Ok((Decided::ByStore(refused.clone()), None)));
+    assert!(bench.guard.denies());
+    assert_eq!(bench.guard.denial(&[claim()]), Some(refused));
+    bench.clock.advance(Duration::from_secs(1));
+    assert!(!bench.guard.denies() && bench.guard.denial(&[claim()]).is_none());
+}
+
+/// The store of a bench, a trip away.
+#[derive(Debug)]
+struct Distant(FaultyLimits<Arc<Asked>>);
+
+impl LimitStore for Distant {
+    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+        StoreFuture::later(self.0.acquire(claims))
+    }
+}
+
+fn distant() -> Bench {
+    let bench = bench(1);
+    let (clock, store) = (Arc::new(bench.clock.clone()), Arc::new(Distant(bench.store.clone())));
+    Bench { guard: Guard::by(clock, store, Instances::new(1).expect("one")), ..bench }
+}
+
+#[tokio::test]
+async fn b14_what_a_store_a_trip_away_refuses_is_remembered() {
+    let bench = distant();
+    for _ in 0..10 {
+        assert!(bench.decided().await.acquired().admitted);
+        assert!(!bench.guard.denies());
+    }
+    assert!(!bench.decided().await.acquired().admitted);
+    bench.clock.advance(Duration::from_millis(400));
+    let denial = bench.guard.denial(&[claim()]).expect("it was refused");
+    assert_eq!(denial.readings[0].wait, Some(Duration::from_millis(600)));
+    bench.clock.advance(Duration::from_millis(600));
+    assert!(!bench.guard.denies(), "there is a token again");
+}
+
+#[tokio::test]
+async fn b14_what_takes_no_trip_is_not_remembered() {
+    let bench = bench(1);
+    for _ in 0..11 {
+        bench.decided().await;
+    }
+    assert!(!bench.guard.denies());
+}
+
+#[tokio::test]
+async fn b14_what_this_instance_decides_alone_is_not_remembered() {
+    let bench = distant();
+    bench.store.break_down(true);
+    for _ in 0..20 {
+        bench.decided().await;
+    }
+    assert!(!bench.decided().await.acquired().admitted);
+    assert!(!bench.guard.denies());
+}
+
+#[tokio::test]
+async fn b14_peeking_refuses_nobody() {
+    let bench = distant();
+    bench.guard.acquire(&[Claim { cost: 10, ..claim() }]).await.expect("a decision");
+    assert!(bench.guard.peek(&[Claim { cost: 0, ..claim() }]).await.is_some());
+    assert!(!bench.guard.denies());
 }
 
 /// Keeps how loud each event was.

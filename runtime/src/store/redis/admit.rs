@@ -1,0 +1,84 @@
+//! Limits and `begin` in one trip.
+
+use redis::{RedisWrite, ToRedisArgs, Value};
+
+use super::RedisStore;
+use super::link::Patience;
+use super::script::{Run, unexpected};
+use super::{limits, records};
+use crate::policies::idempotency::Begin;
+use crate::policies::rate_limit::Claim;
+use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
+
+/// The scripts of the limits and of `begin`, one after the other, where a refusal comes before
+/// anything is written.
+///
+/// KEYS: those of `begin`, then the buckets. ARGV: those of `begin`, how many buckets there are, then
+/// those of the buckets. Gives an array: what the script of the limits gives and, where they admit,
+/// what `begin` gives.
+pub(super) const SCRIPT: &str = concat!(
+    "#!lua\nlocal keys_before, arguments_before = #KEYS - ARGV[4], 4\n",
+    include_str!("acquire.lua"),
+    "if not admitted then return {seen} end\nlocal KEYS = {unpack(KEYS, 1, keys_before)}\nlocal function begin()\n",
+    include_str!("look.lua"),
+    include_str!("begin.lua"),
+    // An error is a table, and the only one.
+    "end\nlocal found = begin()\nreturn type(found) == 'table' and found or {seen, found}",
+);
+
+impl AdmissionStore for RedisStore {
+    fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin) -> StoreFuture<'a, Admission> {
+        StoreFuture::later(self.admit_request(claims, begin))
+    }
+}
+
+impl RedisStore {
+    async fn admit_request(&self, claims: &[Claim<'_>], begin: &Begin) -> Result<Admission, StoreError> {
+        let mut keys = self.begin_keys(begin);
+        keys.extend(self.buckets(claims));
+        let (of_record, of_buckets) = (records::begin_arguments(begin), limits::arguments(claims));
+        let count = claims.len().to_string();
+        let of_record = of_record.iter().map(|argument| Argument::OfRecord(argument));
+        let of_buckets = of_buckets.iter().map(Argument::OfBuckets);
+        let arguments: Vec<_> =
+            of_record.chain([Argument::OfRecord(count.as_bytes())]).chain(of_buckets).collect();
+        let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
+        let told = self.inner.scripts.admit.run_telling(&self.link, run, self.inner.timeout).await?;
+        match admission(claims, begin, told.answer, &keys[0])? {
+            // The first try may have been admitted, and have taken what this one is missing.
+            Admission::Refused(_) if told.repeated => Err(StoreError::Unavailable(String::from(
+                "the connection was lost, and what was asked again is refused",
+            ))),
+            admission => Ok(admission),
+        }
+    }
+}
+
+/// What the script is told, of either kind.
+enum Argument<'a, N> {
+    OfRecord(&'a [u8]),
+    OfBuckets(&'a N),
+}
+
+impl<N: ToRedisArgs> ToRedisArgs for Argument<'_, N> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        match self {
+            Self::OfRecord(bytes) => out.write_arg(bytes),
+            Self::OfBuckets(argument) => argument.write_redis_args(out),
+        }
+    }
+}
+
+fn admission(claims: &[Claim<'_>], begin: &Begin, answer: Value, key: &str) -> Result<Admission, StoreError> {
+    let Value::Array(parts) = answer else { return Err(unexpected(&answer)) };
+    let mut parts = parts.into_iter();
+    let (ahead, found) = (parts.next().unwrap_or(Value::Nil), parts.next());
+    let acquired = limits::acquired(claims, &ahead).ok_or_else(|| unexpected(&ahead))?;
+    match (acquired.admitted, found) {
+        (false, None) => Ok(Admission::Refused(acquired)),
+        (true, Some(found)) => {
+            records::begun(begin, found, key).map(|begun| Admission::Admitted(acquired, begun))
+        }
+        (_, found) => Err(unexpected(&found.unwrap_or(Value::Nil))),
+    }
+}

@@ -1,0 +1,407 @@
+//! Limits and keys on Redis: how often it is asked, and what happens while it is slow, full or gone.
+
+use core::time::Duration;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aplomb::Secret;
+use aplomb::policies::idempotency::SealKeys;
+use aplomb::prelude::*;
+use aplomb::store::{MemoryLimits, RedisConfig, Store};
+use aplomb::testing::{Proxy, RedisServer, Reply as RedisReply, TestServer};
+use tokio::time::{Instant, sleep};
+
+use crate::app::{ALICE, App, BOB};
+use crate::client::{Call, Client, Reply};
+
+/// Places an order.
+#[endpoint(post = "/orders", version = 1, idempotent, rate_limit = "100/day")]
+async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Created<String> {
+    app.effect();
+    Created::new(item)
+}
+
+/// Places one order, and then no more for long.
+#[endpoint(post = "/rare-orders", version = 1, idempotent, rate_limit("1/hour", name = "rare"))]
+async fn place_rarely(State(app): State<App>, Json(item): Json<String>) -> Created<usize> {
+    drop(item);
+    Created::new(app.effect())
+}
+
+/// Places twenty orders.
+#[endpoint(
+    post = "/few-orders",
+    version = 1,
+    idempotent,
+    rate_limit("20/day", name = "few"),
+    rate_limit("500/day")
+)]
+async fn place_few(State(app): State<App>) -> Created<usize> {
+    Created::new(app.effect())
+}
+
+/// Tries a limit.
+#[endpoint(post = "/tried-orders", version = 1, idempotent, rate_limit("1/hour", shadow))]
+async fn place_trying(State(app): State<App>) -> Created<usize> {
+    Created::new(app.effect())
+}
+
+/// Is only limited, and rarely answers.
+#[endpoint(get = "/rarely", version = 1, rate_limit = "1/hour")]
+async fn ask_rarely(State(app): State<App>) {
+    app.effect();
+}
+
+fn api_on(store: Store) -> Api<App> {
+    let keys = ApiKeys::parse(&format!("alice:{ALICE},bob:{BOB}")).expect("valid keys");
+    let routes = aplomb::routes![place_order, place_rarely, place_few, place_trying, ask_rarely];
+    let secret = Secret::new([7; 32]).expect("long enough");
+    Api::new("Test", routes).auth(keys).store(store).secret(secret)
+}
+
+/// What a service is asked through, and what it asks.
+struct Bench {
+    redis: RedisServer,
+    proxy: Proxy,
+    app: App,
+    client: Client,
+    _server: TestServer,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        Self::start_with(|store| store, |api| api).await
+    }
+
+    async fn start_with(
+        store: impl FnOnce(Store) -> Store,
+        adjust: impl FnOnce(Api<App>) -> Api<App>,
+    ) -> Self {
+        let redis = RedisServer::start();
+        let proxy = Proxy::start(redis.address()).await;
+        let app = App::default();
+        let api = adjust(api_on(store(Store::redis(RedisConfig::new(&proxy.url()).expect("a valid URL")))));
+        let server = TestServer::start(api, app.clone()).await.expect("a valid API");
+        let client = Client::new(server.address());
+        let bench = Self { redis, proxy, app, client, _server: server };
+        // Until Redis knows the scripts: else a trip is two.
+        for (key, body) in [("small", SMALL.to_owned()), ("large", large())] {
+            let warm = bench.client.post("/v1/orders").bearer(BOB).key(key).json(body);
+            assert_eq!(warm.send().await.status, 201);
+        }
+        bench.redis.flush_all();
+        bench.proxy.reset_counts();
+        bench
+    }
+
+    fn order(&self, path: &str, key: &str) -> Call<'_> {
+        self.client.post(path).key(key).json(SMALL)
+    }
+
+    /// What Alice gets for this key.
+    async fn ordered(&self, path: &str, key: &str) -> Reply {
+        self.order(path, key).bearer(ALICE).send().await
+    }
+
+    /// How often Redis was asked since this was asked last.
+    fn trips(&self) -> u64 {
+        let trips = self.proxy.requests();
+        assert_eq!(self.proxy.requests_named("EVALSHA"), trips, "scripts that the server knows");
+        self.proxy.reset_counts();
+        trips
+    }
+
+    /// How many keys of this kind Redis has.
+    fn count(&self, pattern: &str) -> usize {
+        match self.redis.command(&["KEYS", pattern]) {
+            RedisReply::Array(keys) => keys.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Asks until it is answered with this status.
+    async fn until(&self, path: &str, key: &str, status: u16) -> Reply {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let reply = self.ordered(path, key).await;
+            if reply.status == status {
+                return reply;
+            }
+            assert!(Instant::now() < end, "{} instead of {status}", reply.status);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Effects of those requests.
+const WARM: usize = 2;
+
+const SMALL: &str = r#""tea, a small order""#;
+
+/// Less than a lease.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// More than is read before the limits are asked.
+fn large() -> String {
+    format!("\"{}\"", "x".repeat(100 << 10))
+}
+
+fn tells_limits(reply: &Reply) -> bool {
+    reply.header("x-ratelimit-remaining").is_some()
+}
+
+#[tokio::test]
+async fn b05_a_new_key_takes_one_trip_before_and_one_after() {
+    let bench = Bench::start().await;
+    for (key, trips, left) in [("k", 2, 99), ("k", 1, 98), ("l", 2, 97), ("l", 1, 96)] {
+        let reply = bench.ordered("/v1/orders", key).await;
+        assert_eq!((reply.status.as_u16(), reply.replayed()), (201, trips == 1));
+        assert_eq!(reply.number("x-ratelimit-remaining"), left);
+        assert_eq!(bench.trips(), trips, "{key}");
+    }
+    assert_eq!(bench.app.effects() - WARM, 2);
+}
+
+#[tokio::test]
+async fn b05_whatever_a_key_meets_takes_one_trip() {
+    let bench = Bench::start().await;
+    assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
+    bench.trips();
+    let other = bench.client.post("/v1/orders").bearer(ALICE).key("k").json(r#""salt""#).send().await;
+    other.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!((bench.trips(), other.number("x-ratelimit-remaining")), (1, 98));
+    let invalid = bench.client.post("/v1/orders").bearer(ALICE).key("m").json("7").send().await;
+    invalid.problem(422, "VALIDATION_FAILED");
+    assert_eq!((bench.trips(), bench.count("*:i:*")), (2, 1), "begun, and given back");
+}
+
+#[tokio::test]
+async fn b05_scripts_that_were_flushed_are_sent_again() {
+    let bench = Bench::start().await;
+    for (key, effects) in [("k", 1), ("k", 1), ("l", 2)] {
+        bench.redis.flush_scripts();
+        assert_eq!(bench.ordered("/v1/orders", key).await.status, 201);
+        assert_eq!(bench.app.effects() - WARM, effects);
+    }
+}
+
+#[tokio::test]
+async fn b05_facets_that_are_mixed_are_asked_one_by_one() {
+    let limits = |store: Store| store.with_limits(Arc::new(MemoryLimits::new()));
+    let bench = Bench::start_with(limits, |api| api).await;
+    for trips in [2, 1] {
+        let reply = bench.ordered("/v1/orders", "k").await;
+        assert!(reply.status == 201 && tells_limits(&reply));
+        assert_eq!((bench.trips(), bench.count("*:l:*")), (trips, 0));
+    }
+}
+
+#[tokio::test]
+async fn b13_a_large_body_is_read_after_its_limits_are_asked() {
+    let bench = Bench::start().await;
+    let send = |path: &str, key: &str| bench.client.post(path).bearer(ALICE).key(key).json(large()).send();
+    for (key, trips) in [("k", 3), ("k", 2)] {
+        assert_eq!(send("/v1/orders", key).await.status, 201);
+        assert_eq!(bench.trips(), trips);
+    }
+    assert_eq!(send("/v1/rare-orders", "k").await.status, 201);
+    bench.trips();
+    let head = format!(
+        "POST /v1/rare-orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: l\r\n\
+         content-length: 100000\r\nexpect: 100-continue\r\n\r\n"
+    );
+    let started = Instant::now();
+    for trips in [1, 0] {
+        let mut raw = bench.client.raw().await;
+        raw.write(&head).await;
+        let response = raw.response().await;
+        assert!(response.starts_with("HTTP/1.1 429 "), "it is not told to send its body: {response}");
+        assert!(bench.trips() <= trips + started.elapsed().as_secs());
+    }
+}
+
+#[tokio::test]
+async fn b02_a_refused_request_never_begins() {
+    let bench = Bench::start().await;
+    assert_eq!(bench.ordered("/v1/rare-orders", "k").await.status, 201);
+    let effects = bench.app.effects();
+    for key in ["l", "m", "k"] {
+        let refused = bench.ordered("/v1/rare-orders", key).await;
+        refused.problem(429, "RATE_LIMITED");
+        assert_eq!(refused.number("x-ratelimit-remaining"), 0);
+    }
+    assert_eq!((bench.count("*:i:*"), bench.count("*:a:*"), bench.app.effects()), (1, 0, effects));
+    // Another instance, which has refused nobody.
+    let app = App::default();
+    let api = api_on(Store::redis(RedisConfig::new(&bench.redis.url()).expect("a valid URL")));
+    let server = TestServer::start(api, app.clone()).await.expect("a valid API");
+    let client = Client::new(server.address());
+    bench.redis.age(Duration::from_hours(1));
+    let reply = client.post("/v1/rare-orders").bearer(ALICE).key("l").json(SMALL).send().await;
+    assert_eq!((reply.status.as_u16(), reply.replayed(), app.effects()), (201, false, 1));
+}
+
+#[tokio::test]
+async fn b14_who_is_known_to_be_refused_takes_no_trip() {
+    let bench = Bench::start().await;
+    for path in ["/v1/rare-orders", "/v1/rarely"] {
+        let send = |key: &str| match path {
+            "/v1/rarely" => bench.client.get(path).bearer(ALICE).send(),
+            _ => bench.order(path, key).bearer(ALICE).send(),
+        };
+        assert!(send("k").await.status.is_success());
+        let (effects, started) = (bench.app.effects(), Instant::now());
+        bench.trips();
+        for key in 0..20 {
+            let refused = send(&format!("other-{key}")).await;
+            refused.problem(429, "RATE_LIMITED");
+            assert!((3_590..=3_600).contains(&refused.number("retry-after")));
+            assert_eq!(refused.number("x-ratelimit-remaining"), 0);
+        }
+        assert!(bench.trips() <= 1 + started.elapsed().as_secs(), "one a second");
+        assert_eq!(bench.app.effects(), effects);
+        // Others are asked for.
+        let other = bench.client.get("/v1/rarely").bearer(BOB).send().await;
+        assert!((other.status == 200) == (path == "/v1/rare-orders"));
+        bench.trips();
+    }
+}
+
+#[tokio::test]
+async fn b17_a_shadow_that_has_run_out_lets_a_key_begin() {
+    let bench = Bench::start().await;
+    for key in ["k", "l", "m"] {
+        let reply = bench.ordered("/v1/tried-orders", key).await;
+        assert_eq!((reply.status.as_u16(), reply.replayed(), tells_limits(&reply)), (201, false, false));
+        assert_eq!(bench.trips(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a26_a_sealed_answer_is_replayed_in_one_trip() {
+    let keys = SealKeys::new("a", [7; 32]).expect("a valid id");
+    let bench = Bench::start_with(|store| store, |api| api.seal_keys(keys)).await;
+    let first = bench.ordered("/v1/orders", "k").await;
+    bench.trips();
+    let replay = bench.ordered("/v1/orders", "k").await;
+    assert!(replay.replayed() && replay.body == first.body && replay.status == first.status);
+    assert_eq!(bench.trips(), 1);
+    let RedisReply::Array(keys) = bench.redis.command(&["KEYS", "*:i:*"]) else { panic!("no list") };
+    let [RedisReply::Bytes(key)] = keys.as_slice() else { panic!("{keys:?}") };
+    let RedisReply::Bytes(record) = bench.redis.command(&[b"GET", key.as_ref()]) else { panic!("no record") };
+    assert!(!String::from_utf8_lossy(&record).contains("tea"), "in the clear");
+}
+
+#[tokio::test]
+async fn b15_while_redis_stands_still_a_key_is_a_503_in_time_and_leaves_no_ghost() {
+    let bench = Bench::start().await;
+    let effects = bench.app.effects();
+    bench.redis.pause();
+    let started = Instant::now();
+    let refused = bench.ordered("/v1/orders", "k").await;
+    assert!(started.elapsed() < Duration::from_secs(5), "the timeout is a second: {:?}", started.elapsed());
+    assert_eq!(refused.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
+    assert_eq!((bench.app.effects(), tells_limits(&refused)), (effects, false));
+    bench.redis.resume();
+    // What Redis was sent it does late; it is given back long before its lease ends.
+    assert!(!bench.until("/v1/orders", "k", 201).await.replayed());
+    assert_eq!(bench.app.effects(), effects + 1);
+}
+
+#[tokio::test]
+async fn b15_a_503_outranks_what_the_limits_would_say() {
+    let bench = Bench::start().await;
+    assert_eq!(bench.ordered("/v1/rare-orders", "k").await.status, 201);
+    let effects = bench.app.effects();
+    bench.redis.kill();
+    for key in ["l", "m", "n", "o", "p"] {
+        let refused = bench.ordered("/v1/rare-orders", key).await;
+        // Once the limits are decided locally, the instance has a token of its own.
+        assert!([503, 429].contains(&refused.status.as_u16()) && !tells_limits(&refused), "{key}");
+    }
+    assert_eq!(bench.app.effects(), effects);
+    bench.redis.restart();
+    bench.until("/v1/orders", "q", 201).await;
+}
+
+#[tokio::test]
+async fn b15_after_slow_trips_the_limits_are_decided_locally_and_begin_goes_alone() {
+    let bench = Bench::start().await;
+    bench.proxy.delay(Duration::from_millis(300));
+    for key in ["a", "b", "c"] {
+        let reply = bench.ordered("/v1/orders", key).await;
+        assert_eq!((reply.status.as_u16(), tells_limits(&reply)), (201, true), "late, and good");
+        bench.trips();
+    }
+    bench.proxy.delay(Duration::ZERO);
+    // Within a second of the third slow answer, of which its completion has taken some.
+    let (buckets, started) = (bench.redis.command(&["KEYS", "*:l:*"]), Instant::now());
+    let locally = bench.ordered("/v1/rare-orders", "d").await;
+    let trips = bench.trips();
+    let refused = bench.ordered("/v1/rare-orders", "e").await;
+    assert!(started.elapsed() < Duration::from_millis(500), "too slow a machine to tell");
+    assert_eq!((locally.status.as_u16(), tells_limits(&locally), trips), (201, false, 2));
+    assert_eq!((refused.status.as_u16(), tells_limits(&refused), bench.trips()), (429, false, 0));
+    assert_eq!(bench.redis.command(&["KEYS", "*:l:*"]), buckets, "no bucket was asked");
+    assert_eq!(bench.count("*:i:*"), 4, "what is refused locally does not begin either");
+}
+
+#[tokio::test]
+async fn b15_a_full_redis_still_knows_what_it_has() {
+    let bench = Bench::start().await;
+    assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
+    let effects = bench.app.effects();
+    bench.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    for _ in 0..5 {
+        let replay = bench.ordered("/v1/orders", "k").await;
+        assert_eq!((replay.status.as_u16(), replay.replayed(), tells_limits(&replay)), (201, true, false));
+        bench.ordered("/v1/orders", "l").await.problem(503, "STORE_UNAVAILABLE");
+    }
+    assert_eq!(bench.app.effects(), effects);
+    bench.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert!(!bench.until("/v1/orders", "l", 201).await.replayed());
+}
+
+#[tokio::test]
+async fn b06_a_record_that_cannot_be_read_leaves_the_limits_readable() {
+    let bench = Bench::start().await;
+    assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
+    let RedisReply::Array(keys) = bench.redis.command(&["KEYS", "*:i:*"]) else { panic!("no list") };
+    let [RedisReply::Bytes(key)] = keys.as_slice() else { panic!("{keys:?}") };
+    bench.redis.command(&[b"SET", key.as_ref(), b"\xffof another release"]);
+    let refused = bench.ordered("/v1/orders", "k").await;
+    refused.problem(503, "STORE_UNAVAILABLE");
+    assert_eq!(refused.number("x-ratelimit-remaining"), 98);
+}
+
+#[tokio::test]
+async fn b02_of_many_requests_on_few_keys_each_key_runs_once_within_the_limit() {
+    let bench = Bench::start().await;
+    let api = api_on(Store::redis(RedisConfig::new(&bench.redis.url()).expect("a valid URL")));
+    let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
+    let (before, other) = (bench.app.effects(), Client::new(server.address()));
+    let asking = (0..120).map(|number| {
+        let client = if number % 2 == 0 { bench.client.clone() } else { other.clone() };
+        let key = format!("key-{}", number % 7);
+        tokio::spawn(async move {
+            let reply = client.post("/v1/few-orders").bearer(ALICE).key(&key).send().await;
+            (key, reply)
+        })
+    });
+    let (mut runs, mut admitted) = (HashMap::<String, usize>::new(), 0);
+    for asked in asking.collect::<Vec<_>>() {
+        let (key, reply) = asked.await.expect("no panic");
+        match reply.status.as_u16() {
+            201 if !reply.replayed() => *runs.entry(key).or_default() += 1,
+            201 => {}
+            409 => drop(reply.problem(409, "IDEMPOTENCY_IN_FLIGHT")),
+            429 => continue,
+            other => panic!("{other}: {:?}", reply.body),
+        }
+        // What an instance decides alone, on a machine that is slow, it does not tell.
+        admitted += usize::from(tells_limits(&reply));
+    }
+    assert!(admitted <= 20, "{admitted}");
+    assert!(runs.values().all(|count| *count == 1), "{runs:?}");
+    assert_eq!(runs.len(), bench.app.effects() - before);
+}
