@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aplomb::Secret;
-use aplomb::policies::idempotency::SealKeys;
+use aplomb::policies::idempotency::{Begin, SealKeys};
+use aplomb::policies::rate_limit::Claim;
 use aplomb::prelude::*;
-use aplomb::store::{MemoryLimits, RedisConfig, Store};
+use aplomb::store::{Admission, AdmissionStore, MemoryLimits, RedisConfig, RedisStore, Store, StoreFuture};
 use aplomb::testing::{Proxy, RedisServer, Reply as RedisReply, TestServer};
 use tokio::time::{Instant, sleep};
 
@@ -55,8 +56,11 @@ async fn ask_rarely(State(app): State<App>) {
 fn api_on(store: Store) -> Api<App> {
     let keys = ApiKeys::parse(&format!("alice:{ALICE},bob:{BOB}")).expect("valid keys");
     let routes = aplomb::routes![place_order, place_rarely, place_few, place_trying, ask_rarely];
-    let secret = Secret::new([7; 32]).expect("long enough");
-    Api::new("Test", routes).auth(keys).store(store).secret(secret)
+    Api::new("Test", routes).auth(keys).store(store).secret(secret())
+}
+
+fn secret() -> Secret {
+    Secret::new([7; 32]).expect("long enough")
 }
 
 /// What a service is asked through, and what it asks.
@@ -193,6 +197,49 @@ async fn b05_facets_that_are_mixed_are_asked_one_by_one() {
         let reply = bench.ordered("/v1/orders", "k").await;
         assert!(reply.status == 201 && tells_limits(&reply));
         assert_eq!((bench.trips(), bench.count("*:l:*")), (trips, 0));
+    }
+}
+
+/// A store that keeps limits and records in different places.
+#[derive(Debug)]
+struct Apart(RedisStore);
+
+impl AdmissionStore for Apart {
+    fn joins(&self, _: &[Claim<'_>], _: &Begin) -> bool {
+        false
+    }
+
+    fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin) -> StoreFuture<'a, Admission> {
+        self.0.admit(claims, begin)
+    }
+}
+
+#[tokio::test]
+async fn b05_a_store_of_ones_own_says_what_it_can_do_in_one_trip() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(redis.address()).await;
+    let config = RedisConfig::new(&proxy.url()).expect("a valid URL");
+    let own = RedisStore::connect(&config, "test", &secret()).await.expect("a good server");
+    let facets = || Store::new(Arc::new(own.clone()), Arc::new(own.clone()));
+    let together = || facets().with_admission(Arc::new(own.clone()));
+    for (store, trips) in [
+        (facets(), [3, 2]),
+        (together(), [2, 1]),
+        (facets().with_admission(Arc::new(Apart(own.clone()))), [3, 2]),
+        (together().with_limits(Arc::new(own.clone())), [3, 2]),
+        (together().with_records(Arc::new(own.clone())), [3, 2]),
+    ] {
+        let server = TestServer::start(api_on(store), App::default()).await.expect("a valid API");
+        let client = Client::new(server.address());
+        let send = |key| client.post("/v1/orders").bearer(ALICE).key(key).json(SMALL).send();
+        assert_eq!(send("warm").await.status, 201);
+        for trips in trips {
+            proxy.reset_counts();
+            let reply = send("k").await;
+            assert!(reply.status == 201 && tells_limits(&reply));
+            assert_eq!((proxy.requests_named("EVALSHA"), proxy.requests()), (trips, trips));
+        }
+        redis.flush_all();
     }
 }
 

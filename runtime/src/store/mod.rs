@@ -2,7 +2,8 @@
 //!
 //! A facet is a small trait of whole operations, each one atomic step. Its documentation says what
 //! a crash before or after a step leaves behind; a public conformance suite
-//! ([`testing`](crate::testing)) proves it of a backend. Facets can be mixed:
+//! ([`testing`](crate::testing)) proves it of a backend. One that keeps several facets can take a step over
+//! them ([`AdmissionStore`]). Facets can be mixed:
 //!
 //! ```
 //! use std::sync::Arc;

@@ -23,6 +23,8 @@
 //! # fn main() {}
 //! ```
 //!
+//! A store that admits requests in one step has `admission_store_suite!`, too.
+//!
 //! What no single rule shows, it proves by [following the model](model::follows_the_model): many
 //! clients on few keys, and whatever can happen to them.
 //!

@@ -118,6 +118,15 @@
 //! - A router that is served without the peer's address has one bucket for all, which the log says at
 //!   the first such request; see [`Api::into_router`](crate::Api::into_router).
 //!
+//! # Refused again
+//!
+//! Whom a store that takes a trip has refused, the instance refuses itself for as long as the store said
+//! to wait, and for a second at most: the same limits, the same callers or addresses, the same costs. Such
+//! a request is refused before its body is read; its fields and its `Retry-After` are those of the store,
+//! with the time that has passed taken off. What limits admit is never decided so, nor is what the
+//! instance decides while the store is out. An instance remembers 4,096 refusals, in 640 KiB with two
+//! limits an endpoint.
+//!
 //! # While the store is slow or down
 //!
 //! An answer of the store is waited for 250 ms. Where none comes, the instance decides by itself, in
@@ -130,6 +139,13 @@
 //! What an instance decides by itself has none of the fields above, for they would be true of one
 //! instance only; a 429 still has `Retry-After`. A bucket that holds what cannot be read is a 503
 //! `STORE_UNAVAILABLE`.
+//!
+//! Under an idempotency key the limits and the record are asked for together where one Redis keeps both
+//! and the body is small ([`AdmissionStore`](crate::store::AdmissionStore)). That answer is waited for as
+//! long as one about a record is, a second, and without it the request is a 503 whatever its limits
+//! would have said: nobody knows whether its run has begun. One that comes after 250 ms counts as one that
+//! did not come, and once the store is left alone, the instance decides the limits and the record is asked
+//! for alone.
 //!
 //! An instance that decides by itself remembers 65,536 buckets, in 1 MiB.
 //!

@@ -14,16 +14,18 @@ use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 /// anything is written.
 ///
 /// KEYS: those of `begin`, then the buckets. ARGV: those of `begin`, how many buckets there are, then
-/// those of the buckets. Gives an array: what the script of the limits gives and, where they admit,
-/// what `begin` gives.
+/// those of the buckets. Gives what the script of the limits gives and, where they admit, one more: what
+/// `begin` gives. (An array within the array would cost Redis 2 k instructions.)
 pub(super) const SCRIPT: &str = concat!(
-    "#!lua\nlocal keys_before, arguments_before = #KEYS - ARGV[4], 4\n",
+    "#!lua\nlocal record_keys = #KEYS - ARGV[4]\nlocal keys_before, arguments_before = record_keys, 4\n",
     include_str!("acquire.lua"),
-    "if not admitted then return {seen} end\nlocal KEYS = {unpack(KEYS, 1, keys_before)}\nlocal function begin()\n",
+    "if not admitted then return seen end\nlocal function begin()\n",
     include_str!("look.lua"),
     include_str!("begin.lua"),
-    // An error is a table, and the only one.
-    "end\nlocal found = begin()\nreturn type(found) == 'table' and found or {seen, found}",
+    "end\nlocal found = begin()\n",
+    // An error.
+    "if type(found) == 'table' then return found end\n",
+    "seen[#seen + 1] = found\nreturn seen",
 );
 
 impl AdmissionStore for RedisStore {
@@ -70,15 +72,14 @@ impl<N: ToRedisArgs> ToRedisArgs for Argument<'_, N> {
 }
 
 fn admission(claims: &[Claim<'_>], begin: &Begin, answer: Value, key: &str) -> Result<Admission, StoreError> {
-    let Value::Array(parts) = answer else { return Err(unexpected(&answer)) };
-    let mut parts = parts.into_iter();
-    let (ahead, found) = (parts.next().unwrap_or(Value::Nil), parts.next());
-    let acquired = limits::acquired(claims, &ahead).ok_or_else(|| unexpected(&ahead))?;
-    match (acquired.admitted, found) {
-        (false, None) => Ok(Admission::Refused(acquired)),
-        (true, Some(found)) => {
-            records::begun(begin, found, key).map(|begun| Admission::Admitted(acquired, begun))
-        }
-        (_, found) => Err(unexpected(&found.unwrap_or(Value::Nil))),
+    if let Some(refused) = limits::acquired(claims, &answer) {
+        return if refused.admitted { Err(unexpected(&answer)) } else { Ok(Admission::Refused(refused)) };
+    }
+    let Value::Array(mut told) = answer else { return Err(unexpected(&answer)) };
+    let found = told.pop().unwrap_or(Value::Nil);
+    let told = Value::Array(told);
+    match limits::acquired(claims, &told).filter(|acquired| acquired.admitted) {
+        Some(acquired) => records::begun(begin, found, key).map(|found| Admission::Admitted(acquired, found)),
+        None => Err(unexpected(&told)),
     }
 }

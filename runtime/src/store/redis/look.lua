@@ -1,15 +1,16 @@
 -- What a request meets.
--- KEYS: the record, the marker of the run's token, other names of the record.
+-- Locals: record_keys, how many keys are of the record; they come first.
+-- KEYS: the record, the marker of the run's token, other names of the record, ...
 -- ARGV: the record of the run, the fingerprints by which the request is known (33 bytes each).
 -- Gives: 0 it has started already, 1 in flight, 2 unknown, 3 mismatch, 4 aborted, 10 + n it has started already under
 -- KEYS[n]; of a run that is done its record.
 -- Goes on where it may run.
-local found = redis.call('MGET', unpack(KEYS))
+local found = redis.call('MGET', unpack(KEYS, 1, record_keys))
 if found[2] then
     return 4
 end
 local at, record = 1, found[1]
-for i = 3, #KEYS do
+for i = 3, record_keys do
     if not record and found[i] then
         at, record = i, found[i]
     end

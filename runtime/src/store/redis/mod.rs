@@ -1,6 +1,9 @@
 //! Promises that many instances keep together, on one Redis 7 or newer.
 //!
-//! Every operation is one script, which Redis runs as one atomic step, by the server's own time.
+//! Every operation is one script, which Redis runs as one atomic step, by the server's own time. The
+//! limits of a request and the record of its key are one script, too: a new key takes a trip before its
+//! handler runs and one after, a replay takes one. A body over 64 KiB, or of unknown length, is read between
+//! the limits and the record, which then are two.
 //! Keys are `ap1:<namespace>:{<caller>}:<what>`, with callers and idempotency keys as keyed hashes;
 //! every value begins with a format byte.
 //!

@@ -42,9 +42,13 @@ impl Scripts {
                 "return seen"
             )),
             admit: Script::new(admit::SCRIPT),
-            begin: Script::new(concat!("#!lua\n", include_str!("look.lua"), include_str!("begin.lua"))),
+            begin: Script::new(concat!(
+                "#!lua\nlocal record_keys = #KEYS\n",
+                include_str!("look.lua"),
+                include_str!("begin.lua")
+            )),
             look: Script::new(concat!(
-                "#!lua flags=no-writes,allow-oom\n",
+                "#!lua flags=no-writes,allow-oom\nlocal record_keys = #KEYS\n",
                 include_str!("look.lua"),
                 "return 5"
             )),
