@@ -1,6 +1,6 @@
 //! Limits and `begin` in one trip.
 
-use redis::{RedisWrite, ToRedisArgs, Value};
+use redis::Value;
 
 use super::RedisStore;
 use super::link::Patience;
@@ -13,11 +13,10 @@ use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 /// The scripts of the limits and of `begin`, one after the other, where a refusal comes before
 /// anything is written.
 ///
-/// KEYS: those of `begin`, then the buckets. ARGV: those of `begin`, how many buckets there are, then
-/// those of the buckets. Gives what the script of the limits gives and, where they admit, one more: what
+/// KEYS: those of `begin`, then the buckets. ARGV: the three of `begin`, then two of each bucket. Gives what the script of the limits gives and, where they admit, one more: what
 /// `begin` gives. (An array within the array would cost Redis 2 k instructions.)
 pub(super) const SCRIPT: &str = concat!(
-    "#!lua\nlocal record_keys = #KEYS - ARGV[4]\nlocal keys_before, arguments_before = record_keys, 4\n",
+    "#!lua\nlocal record_keys = #KEYS - (#ARGV - 3) / 2\nlocal keys_before, arguments_before = record_keys, 3\n",
     include_str!("acquire.lua"),
     "if not admitted then return seen end\nlocal function begin()\n",
     include_str!("look.lua"),
@@ -38,12 +37,8 @@ impl RedisStore {
     async fn admit_request(&self, claims: &[Claim<'_>], begin: &Begin) -> Result<Admission, StoreError> {
         let mut keys = self.begin_keys(begin);
         keys.extend(self.buckets(claims));
-        let (of_record, of_buckets) = (records::begin_arguments(begin), limits::arguments(claims));
-        let count = claims.len().to_string();
-        let of_record = of_record.iter().map(|argument| Argument::OfRecord(argument));
-        let of_buckets = of_buckets.iter().map(Argument::OfBuckets);
-        let arguments: Vec<_> =
-            of_record.chain([Argument::OfRecord(count.as_bytes())]).chain(of_buckets).collect();
+        let mut arguments = Vec::from(records::begin_arguments(begin));
+        arguments.extend(limits::arguments(claims));
         let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
         let told = self.inner.scripts.admit.run_telling(&self.link, run, self.inner.timeout).await?;
         match admission(claims, begin, told.answer, &keys[0])? {
@@ -52,21 +47,6 @@ impl RedisStore {
                 "the connection was lost, and what was asked again is refused",
             ))),
             admission => Ok(admission),
-        }
-    }
-}
-
-/// What the script is told, of either kind.
-enum Argument<'a, N> {
-    OfRecord(&'a [u8]),
-    OfBuckets(&'a N),
-}
-
-impl<N: ToRedisArgs> ToRedisArgs for Argument<'_, N> {
-    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        match self {
-            Self::OfRecord(bytes) => out.write_arg(bytes),
-            Self::OfBuckets(argument) => argument.write_redis_args(out),
         }
     }
 }

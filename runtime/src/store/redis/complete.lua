@@ -6,6 +6,12 @@
 -- Gives: 0 written; where another run has the record: 1 in flight, 2 unknown, 3 it is of another request, or the
 -- record of its answer.
 local at, record = 1, redis.call('GET', KEYS[1])
+local token = string.sub(ARGV[1], 3, 18)
+if record and #record >= 60 and string.find(record, '^\1[RU]') and string.sub(record, 3, 18) == token then
+    -- The run's own record, and not done: as it mostly is.
+    redis.call('PSETEX', KEYS[1], ARGV[2], ARGV[1])
+    return 0
+end
 for i = 2, #KEYS do
     if not record then
         at, record = i, redis.call('GET', KEYS[i])
@@ -15,7 +21,7 @@ if record then
     if #record < 60 or not string.find(record, '^\1[RDU]') then
         return redis.error_reply('MALFORMED ' .. KEYS[at])
     end
-    local state, own = string.sub(record, 2, 2), string.sub(record, 3, 18) == string.sub(ARGV[1], 3, 18)
+    local state, own = string.sub(record, 2, 2), string.sub(record, 3, 18) == token
     local fingerprint = string.sub(record, 19, 51)
     local same = fingerprint == string.sub(ARGV[1], 19, 51)
     for i = 1, #ARGV[3], 33 do

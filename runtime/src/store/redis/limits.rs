@@ -27,8 +27,9 @@ impl RedisStore {
 }
 
 /// What the script is told of the claims.
-pub(super) fn arguments(claims: &[Claim<'_>]) -> Vec<u64> {
-    claims.iter().flat_map(asked).collect()
+pub(super) fn arguments(claims: &[Claim<'_>]) -> Vec<Vec<u8>> {
+    let life = |claim: &Claim<'_>| claim.quota.window().div_ceil(1000).to_string().into_bytes();
+    claims.iter().flat_map(|claim| [asked(claim), life(claim)]).collect()
 }
 
 /// The script decides whether the claims fit; what that means for each bucket is read off here, by
@@ -38,8 +39,10 @@ pub(super) fn acquired(claims: &[Claim<'_>], answer: &Value) -> Option<Acquired>
 }
 
 /// What the script is asked of a bucket: its kind, what the claim costs, how much may be taken already
-/// for it to fit, and how long the bucket takes to refill.
-fn asked(claim: &Claim<'_>) -> [u64; 4] {
+/// for it to fit, and how long the bucket takes to refill. Packed, it costs the server a third of what it
+/// costs as text.
+#[expect(clippy::cast_precision_loss, reason = "a hundred years in microseconds are less than 2⁵³")]
+fn asked(claim: &Claim<'_>) -> Vec<u8> {
     let Claim { quota, cost, .. } = *claim;
     let (kind, cost, most) = match quota.algorithm() {
         Algorithm::TokenBucket | Algorithm::LeakyBucket => {
@@ -49,13 +52,18 @@ fn asked(claim: &Claim<'_>) -> [u64; 4] {
         Algorithm::FixedWindow => (FIXED_WINDOW, cost, quota.burst().saturating_sub(cost)),
         Algorithm::SlidingWindow => (SLIDING_WINDOW, cost, quota.burst().saturating_sub(cost)),
     };
-    [kind + if claim.shadow { SHADOW } else { 0 }, cost, most, quota.window()]
+    let mut packed = Vec::with_capacity(25);
+    packed.push(kind + if claim.shadow { SHADOW } else { 0 });
+    for number in [cost, most, quota.window()] {
+        packed.extend((number as f64).to_be_bytes());
+    }
+    packed
 }
 
-const BUCKET: u64 = 0;
-const FIXED_WINDOW: u64 = 1;
-const SLIDING_WINDOW: u64 = 2;
-const SHADOW: u64 = 3;
+const BUCKET: u8 = 0;
+const FIXED_WINDOW: u8 = 1;
+const SLIDING_WINDOW: u8 = 2;
+const SHADOW: u8 = 3;
 
 /// The buckets as the script has seen them.
 fn states(answer: &Value, claims: &[Claim<'_>]) -> Option<Vec<State>> {

@@ -11,7 +11,7 @@
 //! |---|---|---|---|
 //! | a record of an idempotency key | `i:<name>` | state, token, fingerprint; the answer, [sealed](crate::policies::idempotency#sealed-answers) or in the clear | with its time to live; while it runs, a lease later |
 //! | the marker of a run that was given up, which stops its `begin` if that comes late | `a:<token>` | | after a lease, or 30 s |
-//! | a bucket of a rate limit | `l:<limit>` | when it is full | when it is full |
+//! | a bucket of a rate limit | `l:<limit>` | when it is full, or how much of which window is taken; of a sliding window a list of moments | when it was left alone for as long as it takes to refill |
 //! | the secret, where `APLOMB_SECRET` is not set | `secret`, without caller | 32 bytes | never |
 //!
 //! # When Redis fails
@@ -46,8 +46,8 @@
 //!
 //! # What a user needs
 //!
-//! Under the keys `ap1:*`: `info`, `ping`, `eval`, `evalsha`, `get`, `mget`, `getrange`, `set`, `del`, `pttl`,
-//! `pexpire`, `time`; `config|get` for warnings. There is no TLS, Cluster or Sentinel yet; a URL names
+//! Under the keys `ap1:*`: `info`, `ping`, `eval`, `evalsha`, `get`, `mget`, `getrange`, `set`, `psetex`, `del`, `pttl`,
+//! `pexpire`, `time`, and for sliding windows `llen`, `lindex`, `lrange`, `ltrim`, `rpush`; `config|get` for warnings. There is no TLS, Cluster or Sentinel yet; a URL names
 //! one server, by address or as `unix:///path`.
 
 mod admit;

@@ -83,15 +83,24 @@ async fn rehearsed(store: &RedisStore) -> Result<(), StoreError> {
     let (short, nobody) = (Duration::from_secs(10), RecordKey::new(rand::random(), rand::random()));
     let begin =
         Begin::new(nobody, Fingerprint::new(0, [0; 32]), Token::random(), short, OnCrash::Unknown, short);
-    let quota = Quota::new(1, Duration::from_millis(1), 1).expect("a valid quota");
-    let bucket = Bucket { limit: rand::random(), subject: Subject::Everyone };
-    store.acquire(&[Claim::new(bucket, quota)]).await?;
+    let bucket = || Bucket { limit: rand::random(), subject: Subject::Everyone };
+    let of_all_kinds = [
+        Quota::new(1, MOMENT, 1),
+        Quota::leaky_bucket(1, MOMENT, 1),
+        Quota::fixed_window(1, MOMENT),
+        Quota::sliding_window(1, MOMENT),
+    ];
+    let claims = of_all_kinds.map(|quota| Claim::new(bucket(), quota.expect("a valid quota")));
+    store.acquire(&claims).await?;
     store.begin(&begin).await?;
     store.heartbeat(&[begin.lease()], short).await?;
     store.write_off(begin.lease(), short).await?;
     store.resolve(nobody, None, short).await?;
     store.abort(begin.lease(), Duration::from_millis(1)).await
 }
+
+/// How long the buckets are kept that nobody needs.
+const MOMENT: Duration = Duration::from_millis(1);
 
 async fn warn_of_losses(link: &Link, config: &RedisConfig, info: &Info<'_>) {
     let mut get = redis::cmd("CONFIG");

@@ -13,8 +13,8 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
                     redis.call('LSET', key, i, redis.call('LINDEX', key, i) - micros)
                 end
             else
-                local moment = tonumber(string.sub(redis.call('GET', key), 2))
-                redis.call('SET', key, string.format('\1%.0f', moment - micros))
+                local moment = struct.unpack('>d', redis.call('GET', key), 2)
+                redis.call('SET', key, struct.pack('>Bd', 1, moment - micros))
             end
         end
         redis.call('PEXPIRE', key, left)
