@@ -152,7 +152,9 @@ def redis_server(directory, *tool):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [*tool, "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", directory,
-               "--save", "", "--appendonly", "no"]
+               "--save", "", "--appendonly", "no",
+               # What it does by the clock would be counted, the more of it the slower the machine is.
+               "--hz", "1", "--dynamic-hz", "no"]
     with running(*command, stdout=subprocess.DEVNULL) as process:
         yield process, patiently(process, lambda: Redis(port)), port
 
