@@ -21,6 +21,10 @@ ROWS = [
         ("endpoint without policy", "bare-get"),
         ("version, authentication, rate limit, deadline", "full-get"),
     ]),
+    ("GET of a page of 50 small structs", "harness-page", "hand-page", [
+        ("endpoint without policy", "bare-page"),
+        ("paginated by cursor", "cursor-page"),
+    ]),
     ("POST JSON, 201 with JSON", "harness-post", "hand-post", [
         ("endpoint without policy", "bare-post"),
         ("version, authentication, rate limit", "limited-post"),

@@ -43,6 +43,36 @@ async fn full_get(Path(id): Path<u64>) -> Json<User> {
     Json(User::new(id))
 }
 
+/// The body of a [`Page`].
+#[derive(Serialize)]
+struct Users {
+    data: Vec<User>,
+    next_cursor: Option<String>,
+    has_more: bool,
+}
+
+impl Users {
+    fn all() -> Self {
+        Self { data: users(), next_cursor: None, has_more: false }
+    }
+}
+
+fn users() -> Vec<User> {
+    (1..=50).map(User::new).collect()
+}
+
+/// Lists users.
+#[endpoint(get = "/users", public)]
+async fn bare_page() -> Json<Users> {
+    Json(Users::all())
+}
+
+/// Lists users, page by page.
+#[endpoint(get = "/users", public, paginate = cursor)]
+async fn cursor_page(page: PageRequest<u64>) -> Page<User> {
+    page.page(users(), |user| user.id)
+}
+
 /// Makes a payment.
 #[endpoint(post = "/payments", public, not_idempotent = "nothing is kept")]
 async fn bare_post(Json(payment): Json<Payment>) -> Created<Payment> {
@@ -72,6 +102,10 @@ async fn hand_get(axum::extract::Path(id): axum::extract::Path<u64>) -> axum::Js
     axum::Json(User::new(id))
 }
 
+async fn hand_page() -> axum::Json<Users> {
+    axum::Json(Users::all())
+}
+
 async fn hand_post(axum::Json(payment): axum::Json<Payment>) -> (http::StatusCode, axum::Json<Payment>) {
     (http::StatusCode::CREATED, axum::Json(payment))
 }
@@ -82,6 +116,10 @@ pub(crate) enum Scenario {
     HandGet,
     BareGet,
     FullGet,
+    HarnessPage,
+    HandPage,
+    BarePage,
+    CursorPage,
     HarnessPost,
     HandPost,
     BarePost,
@@ -90,11 +128,15 @@ pub(crate) enum Scenario {
     Replay,
 }
 
-const NAMES: [(&str, Scenario); 10] = [
+const NAMES: [(&str, Scenario); 14] = [
     ("harness-get", Scenario::HarnessGet),
     ("hand-get", Scenario::HandGet),
     ("bare-get", Scenario::BareGet),
     ("full-get", Scenario::FullGet),
+    ("harness-page", Scenario::HarnessPage),
+    ("hand-page", Scenario::HandPage),
+    ("bare-page", Scenario::BarePage),
+    ("cursor-page", Scenario::CursorPage),
     ("harness-post", Scenario::HarnessPost),
     ("hand-post", Scenario::HandPost),
     ("bare-post", Scenario::BarePost),
@@ -128,16 +170,19 @@ impl Scenario {
     }
 
     pub(crate) const fn is_harness(self) -> bool {
-        matches!(self, Self::HarnessGet | Self::HarnessPost)
+        matches!(self, Self::HarnessGet | Self::HarnessPage | Self::HarnessPost)
     }
 
     pub(crate) async fn router(self) -> Router {
         match self {
-            Self::HarnessGet | Self::HarnessPost => Router::new(),
+            Self::HarnessGet | Self::HarnessPage | Self::HarnessPost => Router::new(),
             Self::HandGet => Router::new().route("/users/{id}", routing::get(hand_get)),
             Self::HandPost => Router::new().route("/payments", routing::post(hand_post)),
             Self::BareGet => open(aplomb::routes![bare_get]).await,
             Self::FullGet => router(aplomb::routes![full_get]).await,
+            Self::HandPage => Router::new().route("/users", routing::get(hand_page)),
+            Self::BarePage => open(aplomb::routes![bare_page]).await,
+            Self::CursorPage => open(aplomb::routes![cursor_page]).await,
             Self::BarePost => open(aplomb::routes![bare_post]).await,
             Self::LimitedPost => router(aplomb::routes![limited_post]).await,
             Self::FullPost | Self::Replay => router(aplomb::routes![full_post]).await,
@@ -151,6 +196,9 @@ impl Scenario {
         match self {
             Self::HandGet | Self::BareGet => request.uri("/users/7").body(Body::empty()),
             Self::HarnessGet | Self::FullGet => request.uri("/v1/users/7").body(Body::empty()),
+            Self::HarnessPage | Self::HandPage | Self::BarePage | Self::CursorPage => {
+                request.uri("/users").body(Body::empty())
+            }
             Self::HandPost | Self::BarePost => post(request.uri("/payments"), number),
             Self::HarnessPost | Self::LimitedPost | Self::FullPost => {
                 post(request.uri("/v1/payments"), number)
