@@ -30,11 +30,11 @@ impl Direct {
     pub(crate) fn new(mounted: Arc<Mounted>, run: &Run, request: Request) -> Self {
         let id = RequestId::of(&request);
         let gauge = (mounted.reads_body && !request.body().is_end_stream()).then(Gauge::default);
-        let request = match &gauge {
-            Some(gauge) => Intake::new(request).into_limited(mounted.body_limit, gauge),
-            None => request,
+        let running = match &gauge {
+            Some(gauge) => run(Intake::new(request).into_limited(mounted.body_limit, gauge)),
+            None => run(request),
         };
-        let running = within(mounted.timeout, run(request));
+        let running = within(mounted.timeout, running);
         Self { mounted, id, running, gauge }
     }
 
