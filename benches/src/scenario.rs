@@ -1,8 +1,11 @@
 //! What is compared: the same endpoint by hand, declared without a policy, declared with all.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use aplomb::prelude::*;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::routing;
 use bytes::Bytes;
 use http::Request;
@@ -34,6 +37,24 @@ struct Payment {
 /// Reads a user.
 #[endpoint(get = "/users/{id}", public)]
 async fn bare_get(Path(id): Path<u64>) -> Json<User> {
+    Json(User::new(id))
+}
+
+/// Reads a user, for so many requests from an address.
+#[endpoint(get = "/users/{id}", public, rate_limit("1000000/s", by = ip))]
+async fn limited_get(Path(id): Path<u64>) -> Json<User> {
+    Json(User::new(id))
+}
+
+/// Reads a user, for callers that are known.
+#[endpoint(get = "/users/{id}", version = 1)]
+async fn known_get(Path(id): Path<u64>) -> Json<User> {
+    Json(User::new(id))
+}
+
+/// Reads a user, for so many requests of a caller.
+#[endpoint(get = "/users/{id}", version = 1, rate_limit = "1000000/s")]
+async fn known_limited_get(Path(id): Path<u64>) -> Json<User> {
     Json(User::new(id))
 }
 
@@ -114,7 +135,11 @@ async fn hand_post(axum::Json(payment): axum::Json<Payment>) -> (http::StatusCod
 pub(crate) enum Scenario {
     HarnessGet,
     HandGet,
+    GovernorGet,
     BareGet,
+    LimitedGet,
+    KnownGet,
+    KnownLimitedGet,
     FullGet,
     HarnessPage,
     HandPage,
@@ -128,10 +153,14 @@ pub(crate) enum Scenario {
     Replay,
 }
 
-const NAMES: [(&str, Scenario); 14] = [
+const NAMES: [(&str, Scenario); 18] = [
     ("harness-get", Scenario::HarnessGet),
     ("hand-get", Scenario::HandGet),
+    ("governor-get", Scenario::GovernorGet),
     ("bare-get", Scenario::BareGet),
+    ("limited-get", Scenario::LimitedGet),
+    ("known-get", Scenario::KnownGet),
+    ("known-limited-get", Scenario::KnownLimitedGet),
     ("full-get", Scenario::FullGet),
     ("harness-page", Scenario::HarnessPage),
     ("hand-page", Scenario::HandPage),
@@ -176,9 +205,13 @@ impl Scenario {
     pub(crate) async fn router(self) -> Router {
         match self {
             Self::HarnessGet | Self::HarnessPage | Self::HarnessPost => Router::new(),
-            Self::HandGet => Router::new().route("/users/{id}", routing::get(hand_get)),
+            Self::HandGet => by_hand(),
+            Self::GovernorGet => governed(by_hand()),
             Self::HandPost => Router::new().route("/payments", routing::post(hand_post)),
             Self::BareGet => open(aplomb::routes![bare_get]).await,
+            Self::LimitedGet => open(aplomb::routes![limited_get]).await,
+            Self::KnownGet => router(aplomb::routes![known_get]).await,
+            Self::KnownLimitedGet => router(aplomb::routes![known_limited_get]).await,
             Self::FullGet => router(aplomb::routes![full_get]).await,
             Self::HandPage => Router::new().route("/users", routing::get(hand_page)),
             Self::BarePage => open(aplomb::routes![bare_page]).await,
@@ -191,11 +224,17 @@ impl Scenario {
 
     pub(crate) fn request(self, number: u64, payment: &Bytes) -> Request<Body> {
         let post = |request, number| post(request, number, payment.clone());
-        let request =
-            Request::builder().header("host", "localhost").header("authorization", "Bearer sk_test_alice");
+        let request = Request::builder()
+            .extension(ConnectInfo(PEER))
+            .header("host", "localhost")
+            .header("authorization", "Bearer sk_test_alice");
         match self {
-            Self::HandGet | Self::BareGet => request.uri("/users/7").body(Body::empty()),
-            Self::HarnessGet | Self::FullGet => request.uri("/v1/users/7").body(Body::empty()),
+            Self::HandGet | Self::GovernorGet | Self::BareGet | Self::LimitedGet => {
+                request.uri("/users/7").body(Body::empty())
+            }
+            Self::HarnessGet | Self::KnownGet | Self::KnownLimitedGet | Self::FullGet => {
+                request.uri("/v1/users/7").body(Body::empty())
+            }
             Self::HarnessPage | Self::HandPage | Self::BarePage | Self::CursorPage => {
                 request.uri("/users").body(Body::empty())
             }
@@ -207,6 +246,29 @@ impl Scenario {
         }
         .expect("a request")
     }
+}
+
+/// From where all requests come.
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 50_000);
+
+fn by_hand() -> Router {
+    Router::new().route("/users/{id}", routing::get(hand_get))
+}
+
+/// As many requests as the endpoints above admit, by address, with the fields that say so.
+#[cfg(feature = "governor")]
+fn governed(router: Router) -> Router {
+    let config = tower_governor::governor::GovernorConfigBuilder::default()
+        .per_nanosecond(1_000)
+        .burst_size(1_000_000)
+        .use_headers()
+        .finish();
+    router.layer(tower_governor::GovernorLayer::new(config.expect("a rate above zero")))
+}
+
+#[cfg(not(feature = "governor"))]
+fn governed(_: Router) -> Router {
+    panic!("built without tower_governor")
 }
 
 fn post(request: Builder, number: u64, payment: Bytes) -> http::Result<Request<Body>> {
