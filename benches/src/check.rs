@@ -58,4 +58,4 @@ fn governor(turns: impl Iterator<Item = IpAddr>) {
     println!("{} {}", resident().saturating_sub(before), limits.len());
 }
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
