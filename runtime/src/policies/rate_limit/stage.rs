@@ -1,7 +1,12 @@
 //! A request's trip to the buckets.
 
+use std::net::IpAddr;
+
 use super::decide::Reading;
-use crate::pipeline::Context;
+use super::limits::Limits;
+use super::store::Acquired;
+use crate::auth::Caller;
+use crate::pipeline::{Context, Mounted};
 use crate::problem::{Problem, registry};
 use crate::store::StoreError;
 
@@ -9,7 +14,7 @@ use crate::store::StoreError;
 /// where this instance decided alone. Without limits nothing is asked.
 pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
     let Some(limits) = &context.mounted().limits else { return Ok(()) };
-    let claims = limits.claims(context);
+    let claims = limits.claims(context.caller(), context.address());
     let decided = context.shared().limits.acquire(&claims).await.map_err(|error| unavailable(&error))?;
     let acquired = decided.acquired();
     if acquired.admitted {
@@ -20,10 +25,27 @@ pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) 
     refusal.map_or(Ok(()), Err)
 }
 
+/// What [`acquire`] does, for a request that is admitted by a store that does not have to be waited for. Else
+/// nothing is done, and `None`.
+pub(crate) fn acquire_at_once(
+    mounted: &Mounted,
+    limits: &Limits,
+    caller: Option<&Caller>,
+    address: Option<IpAddr>,
+) -> Option<Vec<Reading>> {
+    let (claims, guard) = (limits.claims(caller, address), &mounted.shared.limits);
+    // Taken apart, so that a new part of it is heeded here, too.
+    let acquired = guard.acquire_at_once(&claims).filter(|acquired| acquired.admitted)?;
+    limits.note_shadows(mounted.spec, &claims, &acquired, guard.clock());
+    let Acquired { admitted: _, readings } = acquired;
+    Some(readings)
+}
+
 /// The limits' state, without taking anything: for a request that was refused before its limits
 /// were asked. Nothing where there are none but shadows, or where the store does not answer.
 pub(crate) async fn peek(context: &Context) -> Option<Vec<Reading>> {
-    let claims = context.mounted().limits.as_ref()?.reads(context);
+    let limits = context.mounted().limits.as_ref()?;
+    let claims = limits.reads(context.caller(), context.address());
     if claims.is_empty() {
         return None;
     }
