@@ -9,7 +9,6 @@ use std::sync::Arc;
 use aplomb::clock::SystemClock;
 use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
 use aplomb::store::MemoryLimits;
-use futures_util::FutureExt;
 
 use crate::resident;
 
@@ -40,8 +39,7 @@ fn memory(turns: impl Iterator<Item = IpAddr>) {
     for address in turns {
         let bucket = Bucket { limit: 1, subject: Subject::Address(address) };
         let claims = [Claim { bucket, quota, cost: 1, shadow: false }];
-        let acquired = limits.acquire(&claims).now_or_never().expect("memory answers at once");
-        assert!(acquired.is_ok_and(|acquired| acquired.admitted));
+        assert!(limits.acquire_at_once(&claims).is_some_and(|acquired| acquired.admitted));
     }
     println!("{} {}", resident().saturating_sub(before), limits.active());
 }
