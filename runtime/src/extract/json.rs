@@ -41,13 +41,17 @@ where
 {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Problem::new(&registry::UNSUPPORTED_MEDIA_TYPE)
-                .with_detail("send the body as `Content-Type: application/json`"));
+    fn from_request(request: Request, _: &S) -> impl Future<Output = Result<Self, Problem>> + Send {
+        // The future, which every request allocates, holds the body and not the head as well.
+        let body = is_json(request.headers()).then(|| request.into_limited_body());
+        async move {
+            let Some(body) = body else {
+                return Err(Problem::new(&registry::UNSUPPORTED_MEDIA_TYPE)
+                    .with_detail("send the body as `Content-Type: application/json`"));
+            };
+            let bytes = body::read(body).await?;
+            serde_json::from_slice(&bytes).map(Self).map_err(|error| wrong::<T>(&bytes, &error))
         }
-        let bytes = body::read(request.into_limited_body()).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| wrong::<T>(&bytes, &error))
     }
 }
 
