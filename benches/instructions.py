@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Prints what a request costs in instructions, and as a ratio to hand-written axum; then what
+"""Prints what a request costs in instructions, and as a ratio to hand-written axum; what a rate limit
+adds, beside tower_governor, what its check costs alone, and how many bytes an address takes; then what
 `idempotent` adds, by stage, in instructions and allocations, and how many bytes a record takes.
 
 Needs valgrind. Each scenario runs twice under callgrind, with a few requests and with more; the
@@ -16,10 +17,24 @@ import tempfile
 
 FEW, MORE = 100, 600
 RECORDS = 200_000
+# Governor's clock is set at start by as much work as it takes: many requests, so that it does not show.
+MANY = 40_000
+ADDED = [
+    ("tower_governor by address, 2 fields", "hand-get", "governor-get"),
+    ("`rate_limit` by address, 5 fields", "bare-get", "limited-get"),
+    ("authentication", "bare-get", "known-get"),
+    ("`rate_limit` by caller, 5 fields, after authentication", "known-get", "known-limited-get"),
+]
+CHECKS, ADDRESSES = 1_000_000, 1_000
+MILLION = 1_000_000
 ROWS = [
     ("GET with a path parameter, small JSON", "harness-get", "hand-get", [
         ("endpoint without policy", "bare-get"),
         ("version, authentication, rate limit, deadline", "full-get"),
+    ]),
+    ("GET of a page of 50 small structs", "harness-page", "hand-page", [
+        ("endpoint without policy", "bare-page"),
+        ("paginated by cursor", "cursor-page"),
     ]),
     ("POST JSON, 201 with JSON", "harness-post", "hand-post", [
         ("endpoint without policy", "bare-post"),
@@ -41,7 +56,7 @@ STAGES = [
 
 
 def build():
-    command = ["cargo", "build", "--quiet", "--release", "-p", "aplomb-benches"]
+    command = ["cargo", "build", "--quiet", "--release", "-p", "aplomb-benches", "--features", "governor"]
     subprocess.run(command, check=True)
     metadata = subprocess.run(["cargo", "metadata", "--no-deps", "--format-version", "1"],
                               check=True, capture_output=True, text=True).stdout
@@ -55,12 +70,17 @@ def run(tool, out, program, *arguments):
     return done.stderr
 
 
-def total(program, scenario, count):
-    return int(re.search(r"Collected : (\d+)", run("callgrind", "/dev/null", program, scenario, count)).group(1))
+def total(program, *arguments):
+    return int(re.search(r"Collected : (\d+)", run("callgrind", "/dev/null", program, *arguments)).group(1))
 
 
-def cost(program, scenario):
-    return (total(program, scenario, MORE) - total(program, scenario, FEW)) / (MORE - FEW)
+def cost(program, scenario, more=MORE):
+    return (total(program, scenario, more) - total(program, scenario, FEW)) / (more - FEW)
+
+
+def check(program, limiter):
+    few = total(program, "check", limiter, ADDRESSES, ADDRESSES)
+    return (total(program, "check", limiter, CHECKS, ADDRESSES) - few) / (CHECKS - ADDRESSES)
 
 
 def instructions(path):
@@ -128,6 +148,20 @@ def print_ratios(program):
             print(f"| {name} | {net / 1000:.1f} k | {net / base:.2f} |", flush=True)
 
 
+def print_limits(program):
+    print("\n| added to a GET | instructions |\n|---|---|")
+    for name, without, scenario in ADDED:
+        more = MANY if scenario == "governor-get" else MORE
+        print(f"| {name} | {(cost(program, scenario, more) - cost(program, without)) / 1000:.1f} k |", flush=True)
+    print("\n| a limiter alone | instructions a check | addresses known of a million | bytes for each of them |")
+    print("|---|---|---|---|")
+    for name, limiter in [("governor, keyed, in a `DashMap`", "governor"), ("`MemoryLimits`", "memory")]:
+        done = subprocess.run([program, "check", limiter, str(MILLION), str(MILLION)],
+                              check=True, capture_output=True, text=True)
+        grown, known = map(int, done.stdout.split())
+        print(f"| {name} | {check(program, limiter):.0f} | {known:,} | {grown / known:.1f} |", flush=True)
+
+
 def print_stages(program):
     lengths = [0, 1024]
     columns = []
@@ -160,6 +194,7 @@ def print_memory(program):
 def main():
     program = build()
     print_ratios(program)
+    print_limits(program)
     print_stages(program)
     print_memory(program)
 

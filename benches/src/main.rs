@@ -2,7 +2,10 @@
 //!
 //! `instructions.py` runs it under callgrind with two counts; the difference is what a request
 //! costs, whatever the start costs. It prints by how many bytes the process has grown.
+//! `requests check <limiter> <count> <addresses>` asks a limiter alone, and prints as well how many
+//! addresses it still knows.
 
+mod check;
 mod scenario;
 
 use core::convert::Infallible;
@@ -18,7 +21,10 @@ use bytes::Bytes;
 use scenario::{Canned, Scenario, payment};
 
 fn main() -> ExitCode {
-    let mut arguments = env::args().skip(1);
+    let mut arguments = env::args().skip(1).peekable();
+    if arguments.next_if(|name| name == "check").is_some() {
+        return check::main(arguments);
+    }
     let scenario = arguments.next().and_then(|name| Scenario::named(&name));
     let count = arguments.next().and_then(|count| count.parse().ok());
     let least = arguments.next().map_or(Some(0), |least| least.parse().ok());

@@ -1,8 +1,11 @@
 //! What is compared: the same endpoint by hand, declared without a policy, declared with all.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use aplomb::prelude::*;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::routing;
 use bytes::Bytes;
 use http::Request;
@@ -37,10 +40,58 @@ async fn bare_get(Path(id): Path<u64>) -> Json<User> {
     Json(User::new(id))
 }
 
+/// Reads a user, for so many requests from an address.
+#[endpoint(get = "/users/{id}", public, rate_limit("1000000/s", by = ip))]
+async fn limited_get(Path(id): Path<u64>) -> Json<User> {
+    Json(User::new(id))
+}
+
+/// Reads a user, for callers that are known.
+#[endpoint(get = "/users/{id}", version = 1)]
+async fn known_get(Path(id): Path<u64>) -> Json<User> {
+    Json(User::new(id))
+}
+
+/// Reads a user, for so many requests of a caller.
+#[endpoint(get = "/users/{id}", version = 1, rate_limit = "1000000/s")]
+async fn known_limited_get(Path(id): Path<u64>) -> Json<User> {
+    Json(User::new(id))
+}
+
 /// Reads a user, with promises.
 #[endpoint(get = "/users/{id}", version = 1, rate_limit = "1000000/s", timeout = "5s")]
 async fn full_get(Path(id): Path<u64>) -> Json<User> {
     Json(User::new(id))
+}
+
+/// The body of a [`Page`].
+#[derive(Serialize)]
+struct Users {
+    data: Vec<User>,
+    next_cursor: Option<String>,
+    has_more: bool,
+}
+
+impl Users {
+    fn all() -> Self {
+        Self { data: users(), next_cursor: None, has_more: false }
+    }
+}
+
+fn users() -> Vec<User> {
+    (1..=50).map(User::new).collect()
+}
+
+/// Lists users.
+#[endpoint(get = "/users", public)]
+async fn bare_page() -> Json<Users> {
+    Json(Users::all())
+}
+
+/// Lists users, page by page.
+#[endpoint(get = "/users", public, paginate = cursor)]
+async fn cursor_page(page: PageRequest<u64>) -> Page<User> {
+    page.page(users(), |user| user.id)
 }
 
 /// Makes a payment.
@@ -72,6 +123,10 @@ async fn hand_get(axum::extract::Path(id): axum::extract::Path<u64>) -> axum::Js
     axum::Json(User::new(id))
 }
 
+async fn hand_page() -> axum::Json<Users> {
+    axum::Json(Users::all())
+}
+
 async fn hand_post(axum::Json(payment): axum::Json<Payment>) -> (http::StatusCode, axum::Json<Payment>) {
     (http::StatusCode::CREATED, axum::Json(payment))
 }
@@ -80,8 +135,16 @@ async fn hand_post(axum::Json(payment): axum::Json<Payment>) -> (http::StatusCod
 pub(crate) enum Scenario {
     HarnessGet,
     HandGet,
+    GovernorGet,
     BareGet,
+    LimitedGet,
+    KnownGet,
+    KnownLimitedGet,
     FullGet,
+    HarnessPage,
+    HandPage,
+    BarePage,
+    CursorPage,
     HarnessPost,
     HandPost,
     BarePost,
@@ -90,11 +153,19 @@ pub(crate) enum Scenario {
     Replay,
 }
 
-const NAMES: [(&str, Scenario); 10] = [
+const NAMES: [(&str, Scenario); 18] = [
     ("harness-get", Scenario::HarnessGet),
     ("hand-get", Scenario::HandGet),
+    ("governor-get", Scenario::GovernorGet),
     ("bare-get", Scenario::BareGet),
+    ("limited-get", Scenario::LimitedGet),
+    ("known-get", Scenario::KnownGet),
+    ("known-limited-get", Scenario::KnownLimitedGet),
     ("full-get", Scenario::FullGet),
+    ("harness-page", Scenario::HarnessPage),
+    ("hand-page", Scenario::HandPage),
+    ("bare-page", Scenario::BarePage),
+    ("cursor-page", Scenario::CursorPage),
     ("harness-post", Scenario::HarnessPost),
     ("hand-post", Scenario::HandPost),
     ("bare-post", Scenario::BarePost),
@@ -128,16 +199,23 @@ impl Scenario {
     }
 
     pub(crate) const fn is_harness(self) -> bool {
-        matches!(self, Self::HarnessGet | Self::HarnessPost)
+        matches!(self, Self::HarnessGet | Self::HarnessPage | Self::HarnessPost)
     }
 
     pub(crate) async fn router(self) -> Router {
         match self {
-            Self::HarnessGet | Self::HarnessPost => Router::new(),
-            Self::HandGet => Router::new().route("/users/{id}", routing::get(hand_get)),
+            Self::HarnessGet | Self::HarnessPage | Self::HarnessPost => Router::new(),
+            Self::HandGet => by_hand(),
+            Self::GovernorGet => governed(by_hand()),
             Self::HandPost => Router::new().route("/payments", routing::post(hand_post)),
             Self::BareGet => open(aplomb::routes![bare_get]).await,
+            Self::LimitedGet => open(aplomb::routes![limited_get]).await,
+            Self::KnownGet => router(aplomb::routes![known_get]).await,
+            Self::KnownLimitedGet => router(aplomb::routes![known_limited_get]).await,
             Self::FullGet => router(aplomb::routes![full_get]).await,
+            Self::HandPage => Router::new().route("/users", routing::get(hand_page)),
+            Self::BarePage => open(aplomb::routes![bare_page]).await,
+            Self::CursorPage => open(aplomb::routes![cursor_page]).await,
             Self::BarePost => open(aplomb::routes![bare_post]).await,
             Self::LimitedPost => router(aplomb::routes![limited_post]).await,
             Self::FullPost | Self::Replay => router(aplomb::routes![full_post]).await,
@@ -146,11 +224,20 @@ impl Scenario {
 
     pub(crate) fn request(self, number: u64, payment: &Bytes) -> Request<Body> {
         let post = |request, number| post(request, number, payment.clone());
-        let request =
-            Request::builder().header("host", "localhost").header("authorization", "Bearer sk_test_alice");
+        let request = Request::builder()
+            .extension(ConnectInfo(PEER))
+            .header("host", "localhost")
+            .header("authorization", "Bearer sk_test_alice");
         match self {
-            Self::HandGet | Self::BareGet => request.uri("/users/7").body(Body::empty()),
-            Self::HarnessGet | Self::FullGet => request.uri("/v1/users/7").body(Body::empty()),
+            Self::HandGet | Self::GovernorGet | Self::BareGet | Self::LimitedGet => {
+                request.uri("/users/7").body(Body::empty())
+            }
+            Self::HarnessGet | Self::KnownGet | Self::KnownLimitedGet | Self::FullGet => {
+                request.uri("/v1/users/7").body(Body::empty())
+            }
+            Self::HarnessPage | Self::HandPage | Self::BarePage | Self::CursorPage => {
+                request.uri("/users").body(Body::empty())
+            }
             Self::HandPost | Self::BarePost => post(request.uri("/payments"), number),
             Self::HarnessPost | Self::LimitedPost | Self::FullPost => {
                 post(request.uri("/v1/payments"), number)
@@ -159,6 +246,29 @@ impl Scenario {
         }
         .expect("a request")
     }
+}
+
+/// From where all requests come.
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 50_000);
+
+fn by_hand() -> Router {
+    Router::new().route("/users/{id}", routing::get(hand_get))
+}
+
+/// As many requests as the endpoints above admit, by address, with the fields that say so.
+#[cfg(feature = "governor")]
+fn governed(router: Router) -> Router {
+    let config = tower_governor::governor::GovernorConfigBuilder::default()
+        .per_nanosecond(1_000)
+        .burst_size(1_000_000)
+        .use_headers()
+        .finish();
+    router.layer(tower_governor::GovernorLayer::new(config.expect("a rate above zero")))
+}
+
+#[cfg(not(feature = "governor"))]
+fn governed(_: Router) -> Router {
+    panic!("built without tower_governor")
 }
 
 fn post(request: Builder, number: u64, payment: Bytes) -> http::Result<Request<Body>> {

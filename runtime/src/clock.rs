@@ -37,7 +37,8 @@ impl Timestamp {
 }
 
 pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    let seconds = duration.as_secs().saturating_mul(1_000_000);
+    seconds.saturating_add(u64::from(duration.subsec_micros()))
 }
 
 /// Tells the time. Decisions never look at a clock by themselves, so that tests can move it.

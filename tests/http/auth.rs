@@ -1,7 +1,13 @@
 //! Callers by API key.
 
+use std::pin::Pin;
+
+use aplomb::auth::{Authenticate, Authentication};
 use aplomb::prelude::*;
 use aplomb::routes;
+use axum::extract::Request;
+use http::HeaderValue;
+use http::request::Parts;
 
 use crate::app::{ALICE, BOB, Bench};
 
@@ -80,24 +86,58 @@ async fn a_handler_that_wants_a_caller_challenges_too() {
     assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
 }
 
+/// What is done where it is asked who calls: later, and at once.
 #[derive(Debug)]
-struct Panics;
+struct Odd {
+    later: fn() -> Authentication,
+    at_once: fn() -> Option<Authentication>,
+}
 
-impl aplomb::auth::Authenticate for Panics {
-    fn authenticate<'a>(
-        &'a self,
-        _: &'a http::request::Parts,
-    ) -> std::pin::Pin<Box<dyn Future<Output = aplomb::auth::Authentication> + Send + 'a>> {
-        panic!("as asked")
+impl Authenticate for Odd {
+    fn authenticate<'a>(&'a self, _: &'a Parts) -> Pin<Box<dyn Future<Output = Authentication> + Send + 'a>> {
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            (self.later)()
+        })
     }
 
-    fn challenge(&self) -> http::HeaderValue {
-        http::HeaderValue::from_static("Panic")
+    fn authenticate_at_once(&self, _: &Request) -> Option<Authentication> {
+        (self.at_once)()
     }
+
+    fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static("Odd")
+    }
+}
+
+fn alice() -> Authentication {
+    Authentication::Caller(Caller::new("alice"))
 }
 
 #[tokio::test]
 async fn f01_a_panic_while_authenticating_is_a_document() {
-    let bench = Bench::start_with(routes![me], |api| api.auth(Panics)).await;
-    bench.client.get("/me").bearer(ALICE).send().await.problem(500, "INTERNAL");
+    for at_once in [(|| None) as fn() -> _, || panic!("as asked, at once")] {
+        let odd = Odd { later: || panic!("as asked"), at_once };
+        let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
+        bench.client.get("/me").bearer(ALICE).send().await.problem(500, "INTERNAL");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_may_be_told_at_once_or_later() {
+    let later = Odd { later: alice, at_once: || None };
+    let at_once = Odd { later: || panic!("as asked"), at_once: || Some(alice()) };
+    for odd in [later, at_once] {
+        let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
+        assert_eq!(bench.client.get("/me").send().await.body, "alice");
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_at_once_is_asked_again() {
+    let odd = Odd { later: || Authentication::Missing, at_once: || Some(Authentication::Missing) };
+    let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
+    let reply = bench.client.get("/me").send().await;
+    reply.problem(401, "UNAUTHENTICATED");
+    assert_eq!(reply.header("www-authenticate"), Some("Odd"));
 }

@@ -1,16 +1,17 @@
 use core::fmt;
-use std::collections::HashMap;
 use std::ffi::OsString;
 
+use axum::extract::Request;
 use futures_util::future::{BoxFuture, ready};
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Authenticate, Authentication, Caller};
 use crate::start::{StartError, StartErrors};
+use crate::uniform::UniformMap;
 
 /// Callers by API key: `Authorization: Bearer <key>` (RFC 6750 §2.1).
 ///
@@ -25,7 +26,7 @@ use crate::start::{StartError, StartErrors};
 /// ```
 #[derive(Default)]
 pub struct ApiKeys {
-    by_prefix: HashMap<[u8; 8], Vec<Key>>,
+    by_prefix: UniformMap<[u8; 8], Vec<Key>>,
     errors: Vec<StartError>,
 }
 
@@ -124,8 +125,8 @@ impl ApiKeys {
         keys.iter().find(|key| bool::from(key.digest.ct_eq(&digest))).map(|key| &key.caller)
     }
 
-    fn look(&self, head: &Parts) -> Authentication {
-        let mut fields = head.headers.get_all(AUTHORIZATION).iter();
+    fn look(&self, headers: &HeaderMap) -> Authentication {
+        let mut fields = headers.get_all(AUTHORIZATION).iter();
         let Some(field) = fields.next() else { return Authentication::Missing };
         if fields.next().is_some() {
             return Authentication::Invalid("more than one Authorization field");
@@ -179,7 +180,11 @@ impl fmt::Debug for ApiKeys {
 
 impl Authenticate for ApiKeys {
     fn authenticate<'a>(&'a self, head: &'a Parts) -> BoxFuture<'a, Authentication> {
-        Box::pin(ready(self.look(head)))
+        Box::pin(ready(self.look(&head.headers)))
+    }
+
+    fn authenticate_at_once(&self, request: &Request) -> Option<Authentication> {
+        Some(self.look(request.headers()))
     }
 
     fn challenge(&self) -> HeaderValue {
@@ -199,7 +204,7 @@ mod tests {
         let request = fields
             .iter()
             .fold(http::Request::builder(), |request, field| request.header(AUTHORIZATION, *field));
-        keys.look(&request.body(()).expect("a request").into_parts().0)
+        keys.look(request.body(()).expect("a request").headers())
     }
 
     #[test]

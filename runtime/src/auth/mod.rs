@@ -12,6 +12,7 @@ mod tags;
 
 use core::fmt;
 
+use axum::extract::Request;
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use http::request::Parts;
@@ -28,6 +29,12 @@ use crate::start::StartError;
 pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
     /// The caller of a request.
     fn authenticate<'a>(&'a self, head: &'a Parts) -> BoxFuture<'a, Authentication>;
+
+    /// The same, where it can be told without waiting, as from a table in memory: a request then gets by with
+    /// less. `None` where it cannot; then [`authenticate`](Self::authenticate) is asked.
+    fn authenticate_at_once(&self, _request: &Request) -> Option<Authentication> {
+        None
+    }
 
     /// What `WWW-Authenticate` says on a 401 (RFC 9110 §11.6.1).
     fn challenge(&self) -> HeaderValue;

@@ -1,7 +1,10 @@
+use core::cell::Cell;
+
 use axum::RequestExt;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
@@ -38,13 +41,17 @@ where
 {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Problem::new(&registry::UNSUPPORTED_MEDIA_TYPE)
-                .with_detail("send the body as `Content-Type: application/json`"));
+    fn from_request(request: Request, _: &S) -> impl Future<Output = Result<Self, Problem>> + Send {
+        // The future, which every request allocates, holds the body and not the head as well.
+        let body = is_json(request.headers()).then(|| request.into_limited_body());
+        async move {
+            let Some(body) = body else {
+                return Err(Problem::new(&registry::UNSUPPORTED_MEDIA_TYPE)
+                    .with_detail("send the body as `Content-Type: application/json`"));
+            };
+            let bytes = body::read(body).await?;
+            serde_json::from_slice(&bytes).map(Self).map_err(|error| wrong::<T>(&bytes, &error))
         }
-        let bytes = body::read(request.into_limited_body()).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| wrong::<T>(&bytes, &error))
     }
 }
 
@@ -118,10 +125,8 @@ const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        // Into a `Vec` rather than through a `BytesMut` writer: a third less work for a page.
-        let mut bytes = Vec::with_capacity(128);
-        match serde_json::to_writer(&mut bytes, &self.0) {
-            Ok(()) => {
+        match written(|buffer| serde_json::to_writer(buffer, &self.0)) {
+            Ok(bytes) => {
                 let mut response = Response::new(Body::from(bytes));
                 response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
                 response
@@ -131,8 +136,32 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
+thread_local! {
+    /// Where the answers of a thread are written, one after the other.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The most that a thread keeps for its next answer.
+const KEPT: usize = 64 << 10;
+
+/// What is written, in an allocation of its length: the buffer has grown long ago. A `Vec` takes half the work
+/// of the `BytesMut` writer that axum has. An answer within an answer finds another buffer.
+fn written<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, E> {
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    write(&mut buffer)?;
+    if buffer.len() > KEPT {
+        return Ok(Bytes::from(buffer));
+    }
+    let bytes = Bytes::copy_from_slice(&buffer);
+    BUFFER.set(buffer);
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+
     use super::*;
 
     async fn read(media: &'static str, text: &str) -> Result<Json<Vec<Line>>, Problem> {
@@ -163,6 +192,32 @@ mod tests {
                 "{text:.9}"
             );
         }
+    }
+
+    #[test]
+    fn answers_of_one_thread_do_not_run_together() {
+        let long = vec![b'a'; KEPT + 1];
+        for body in [&b"first"[..], b"2nd", b"", &long, b"after a long one"] {
+            let bytes = written(|buffer| buffer.write_all(body)).expect("a buffer takes all");
+            assert!(bytes == body);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_written_leaves_nothing_behind() {
+        let half = written(|buffer| buffer.write_all(b"half").and(Err(io::Error::other("no more"))));
+        assert!(half.is_err());
+        assert_eq!(written(|buffer| buffer.write_all(b"whole")).expect("a buffer takes all"), "whole");
+    }
+
+    #[test]
+    fn an_answer_within_an_answer_is_another() {
+        let outer = written(|buffer| {
+            buffer.write_all(b"outer ")?;
+            let inner = written(|buffer| buffer.write_all(b"inner"))?;
+            buffer.write_all(&inner)
+        });
+        assert_eq!(outer.expect("a buffer takes all"), "outer inner");
     }
 
     #[tokio::test]

@@ -2,14 +2,29 @@
 
 use std::net::IpAddr;
 
-use http::header::WWW_AUTHENTICATE;
+use axum::extract::Request;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::context::Mounted;
 use crate::auth::{Authenticate, Authentication, Caller};
 use crate::problem::{Problem, registry};
 use crate::spec::Access;
+
+/// Whether credentials are looked at. On a public endpoint they are where there are any.
+pub(crate) fn is_asked(mounted: &Mounted, headers: &HeaderMap) -> bool {
+    let public = mounted.spec.access == Access::Public;
+    mounted.shared.auth.is_some() && (!public || headers.contains_key(AUTHORIZATION))
+}
+
+/// The caller of a request whose credentials are valid, where that can be told at once.
+pub(crate) fn caller_at_once(mounted: &Mounted, request: &Request) -> Option<Caller> {
+    match mounted.shared.auth.as_ref()?.authenticate_at_once(request)? {
+        Authentication::Caller(caller) => Some(caller),
+        _ => None,
+    }
+}
 
 /// The caller. On a public endpoint credentials are looked at and never refused.
 pub(crate) async fn caller(
@@ -18,10 +33,10 @@ pub(crate) async fn caller(
     peer: Option<IpAddr>,
 ) -> Result<Option<Caller>, Problem> {
     let Some(auth) = &mounted.shared.auth else { return Ok(None) };
-    let public = mounted.spec.access == Access::Public;
-    if public && !head.headers.contains_key(http::header::AUTHORIZATION) {
+    if !is_asked(mounted, &head.headers) {
         return Ok(None);
     }
+    let public = mounted.spec.access == Access::Public;
     match auth.authenticate(head).await {
         Authentication::Caller(caller) => Ok(Some(caller)),
         _ if public => Ok(None),

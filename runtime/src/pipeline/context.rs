@@ -5,18 +5,19 @@ use std::sync::{Arc, OnceLock};
 
 use axum::body::HttpBody;
 use axum::extract::Request;
-use http::header::AUTHORIZATION;
+use http::HeaderMap;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::authenticate;
 use super::observe::RequestId;
 use crate::auth::{Authenticate, Caller, Failures};
 use crate::client::TrustedProxies;
 use crate::endpoint::AnswerFuture;
 use crate::policies::idempotency::{Heart, IdempotencySpec, Identities, RecordKey};
-use crate::policies::paginate::{Cursors, PaginationPolicy};
-use crate::policies::rate_limit::{Guard, Limits};
-use crate::spec::{Access, EndpointSpec};
+use crate::policies::paginate::Cursors;
+use crate::policies::rate_limit::{Claimant, Guard, Limits};
+use crate::spec::EndpointSpec;
 use crate::store::Facets;
 
 /// Calls an endpoint's extractors and handler with the API's state.
@@ -56,21 +57,31 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// Whether nothing has to be decided before the extractors run: not by a policy, and not about
-    /// a body that is too large, or that nobody reads.
-    pub(crate) fn is_direct(&self, request: &Request) -> bool {
-        // Taken apart, so that a new policy has to say here whether it decides anything.
-        let Self { spec, limits, idempotency, shared, reads_body, body_limit, route: _, timeout: _ } = self;
-        let paginates = matches!(spec.pagination, PaginationPolicy::Cursor(_));
-        if limits.is_some() || idempotency.is_some() || paginates {
-            return false;
-        }
-        let public = || spec.access == Access::Public && !request.headers().contains_key(AUTHORIZATION);
-        if shared.auth.is_some() && !public() {
-            return false;
-        }
+    /// Whether nothing has to be waited for before the extractors run, unless it be for the caller or for the
+    /// limits: not for a policy, and not for a body that is too large, or that nobody reads.
+    pub(crate) fn may_be_direct(&self, request: &Request) -> bool {
+        // Taken apart, so that a new policy has to say here whether it waits for anything.
+        let Self { spec: _, limits, idempotency, shared: _, reads_body, body_limit, route: _, timeout: _ } =
+            self;
         let body = request.body();
-        body.is_end_stream() || (*reads_body && body.size_hint().lower() <= *body_limit)
+        if idempotency.is_some() || body.is_end_stream() {
+            return idempotency.is_none();
+        }
+        // A small body is read after the caller is known, and before the limits are asked.
+        let asks = limits.is_some() || authenticate::is_asked(self, request.headers());
+        !asks && *reads_body && body.size_hint().lower() <= *body_limit
+    }
+
+    /// The client's address, where a limit asks for it.
+    pub(crate) fn address(
+        &self,
+        peer: Option<IpAddr>,
+        headers: &HeaderMap,
+        caller: Option<&Caller>,
+    ) -> Option<IpAddr> {
+        let asked = self.limits.as_ref().is_some_and(|limits| limits.ask_for_address(caller));
+        let peer = peer.filter(|_| asked)?;
+        Some(self.shared.proxies.client(peer, headers))
     }
 }
 
@@ -81,6 +92,7 @@ pub(crate) struct Context(Arc<Inner>);
 struct Inner {
     mounted: Arc<Mounted>,
     request_id: RequestId,
+    /// The client's, where a limit asks for it and the peer is known.
     address: Option<IpAddr>,
     caller: Option<Caller>,
     /// When the response is due, where a limit asks for it.
@@ -138,14 +150,11 @@ impl Context {
         &self.0.request_id
     }
 
-    /// The client's address, where a limit asks for it and the peer is known.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.0.address
-    }
-
-    /// How long the request can wait before its response is due.
-    pub(crate) fn patience(&self) -> Duration {
-        self.0.due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
+    /// What limits know of the request.
+    pub(crate) fn claimant(&self) -> Claimant<'_> {
+        let Inner { caller, address, due, .. } = &*self.0;
+        let patience = due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
+        Claimant { caller: caller.as_ref(), address: *address, patience }
     }
 
     pub(crate) fn caller(&self) -> Option<&Caller> {

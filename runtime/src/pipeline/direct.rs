@@ -1,5 +1,6 @@
-//! The line for an endpoint without any policy that must wait: observe → deadline → extractors →
-//! handler → decorate, without a future of its own on the heap.
+//! The line of a request that nothing has to be waited for before the extractors: observe → authenticate →
+//! limits → extractors → handler → decorate, under the deadline, without a future of its own on the heap.
+//! Who is refused, or has to wait for a store, goes the whole line.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -10,13 +11,47 @@ use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::response::Response;
 
-use super::context::{Mounted, Run};
+use super::context::{Context, Mounted, Run};
 use super::intake::Intake;
 use super::observe::RequestId;
-use super::{decorate, handler};
+use super::{authenticate, decorate, handler, order};
+use crate::auth::Caller;
 use crate::endpoint::{Answer, AnswerFuture};
 use crate::policies::body_limit::Gauge;
+use crate::policies::paginate::PaginationPolicy;
+use crate::policies::rate_limit::{Reading, stage as limits};
 use crate::policies::timeout::{self, Within, within};
+
+/// What is known of a request that may go on.
+#[derive(Default)]
+pub(crate) struct Admitted {
+    caller: Option<Caller>,
+    /// What the limits have left.
+    readings: Option<Vec<Reading>>,
+}
+
+/// Decides all that comes before the extractors, where it is for the request and can be decided at once. Else
+/// nothing has changed: the line asks again.
+pub(crate) fn admit(mounted: &Mounted, request: &Request) -> Option<Admitted> {
+    if !mounted.may_be_direct(request) {
+        return None;
+    }
+    let asks = authenticate::is_asked(mounted, request.headers());
+    if !asks && mounted.limits.is_none() {
+        return Some(Admitted::default());
+    }
+    // A panic is the line's to tell of.
+    handler::survive(|| ask(mounted, request, asks)).ok().flatten()
+}
+
+fn ask(mounted: &Mounted, request: &Request, asks: bool) -> Option<Admitted> {
+    let caller = if asks { Some(authenticate::caller_at_once(mounted, request)?) } else { None };
+    let Some(limits) = &mounted.limits else { return Some(Admitted { caller, readings: None }) };
+    let address = mounted.address(order::peer(request), request.headers(), caller.as_ref());
+    // The last to be asked: what they gave is used.
+    let readings = limits::acquire_at_once(mounted, limits, caller.as_ref(), address)?;
+    Some(Admitted { caller, readings: Some(readings) })
+}
 
 pub(crate) struct Direct {
     mounted: Arc<Mounted>,
@@ -24,18 +59,24 @@ pub(crate) struct Direct {
     running: Within<AnswerFuture>,
     /// There where a body is read.
     gauge: Option<Gauge>,
+    readings: Option<Vec<Reading>>,
 }
 
 impl Direct {
-    pub(crate) fn new(mounted: Arc<Mounted>, run: &Run, request: Request) -> Self {
+    pub(crate) fn new(mounted: Arc<Mounted>, run: &Run, mut request: Request, admitted: Admitted) -> Self {
         let id = RequestId::of(&request);
+        let Admitted { caller, readings } = admitted;
+        if caller.is_some() || matches!(mounted.spec.pagination, PaginationPolicy::Cursor(_)) {
+            let context = Context::new(Arc::clone(&mounted), id.clone(), None, caller, None);
+            request.extensions_mut().insert(context);
+        }
         let gauge = (mounted.reads_body && !request.body().is_end_stream()).then(Gauge::default);
-        let request = match &gauge {
-            Some(gauge) => Intake::new(request).into_limited(mounted.body_limit, gauge),
-            None => request,
+        let running = match &gauge {
+            Some(gauge) => run(Intake::new(request).into_limited(mounted.body_limit, gauge)),
+            None => run(request),
         };
-        let running = within(mounted.timeout, run(request));
-        Self { mounted, id, running, gauge }
+        let running = within(mounted.timeout, running);
+        Self { mounted, id, running, gauge, readings }
     }
 
     fn answer(&self, answered: Option<Answer>) -> Answer {
@@ -59,6 +100,6 @@ impl Future for Direct {
             Err(panic) => Answer::failed(panic),
         };
         let idempotent = this.mounted.spec.method.is_idempotent();
-        Poll::Ready(decorate::close(&this.mounted, &this.id, idempotent, None, answer))
+        Poll::Ready(decorate::close(&this.mounted, &this.id, idempotent, this.readings.as_deref(), answer))
     }
 }

@@ -16,6 +16,7 @@ pub(crate) async fn survived(running: impl Future<Output = Answer>) -> Answer {
 }
 
 /// Does one step of a handler.
+#[inline]
 pub(crate) fn survive<T>(step: impl FnOnce() -> T) -> Result<T, Problem> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|panic| problem(panic.as_ref()))
 }

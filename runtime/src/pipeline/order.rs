@@ -15,7 +15,6 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
-use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::context::{Context, Mounted, Run};
@@ -23,7 +22,6 @@ use super::intake::{Intake, Unread};
 use super::observe::RequestId;
 use super::uncancelled::Uncancelled;
 use super::{authenticate, decorate, handler};
-use crate::auth::Caller;
 use crate::endpoint::Answer;
 use crate::policies::body_limit::Gauge;
 use crate::policies::idempotency::stage as idempotency;
@@ -106,7 +104,7 @@ impl Exchange {
     /// Everything before the handler, or before the run under a key.
     async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<String>), Problem> {
         let caller = authenticate::caller(&self.mounted, &intake.head, self.peer).await?;
-        let address = self.address(&intake.head.headers, caller.as_ref());
+        let address = self.mounted.address(self.peer, &intake.head.headers, caller.as_ref());
         let context = Context::new(Arc::clone(&self.mounted), self.id.clone(), address, caller, self.due);
         self.context = Some(context.clone());
         let key = idempotency::key(&context, &intake.head.headers)?;
@@ -129,13 +127,6 @@ impl Exchange {
             intake.read(limit, &self.gauge).await?;
         }
         Ok((context, key))
-    }
-
-    /// The client's address, where a limit asks for it.
-    fn address(&self, headers: &HeaderMap, caller: Option<&Caller>) -> Option<IpAddr> {
-        let asked = self.mounted.limits.as_ref().is_some_and(|limits| limits.ask_for_address(caller));
-        let peer = self.peer.filter(|_| asked)?;
-        Some(self.mounted.shared.proxies.client(peer, headers))
     }
 
     /// Says what the limits have left, where they were not asked.
@@ -219,6 +210,7 @@ impl Readings {
     }
 }
 
-fn peer(request: &Request) -> Option<IpAddr> {
+/// The address of whoever sent the request.
+pub(super) fn peer(request: &Request) -> Option<IpAddr> {
     request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
 }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use tower_service::Service;
 
 use super::context::{Mounted, Run};
-use super::direct::Direct;
+use super::direct::{self, Direct};
 use super::order;
 
 /// An endpoint under one route, as axum's router calls it.
@@ -43,16 +43,16 @@ impl Service<Request> for EndpointService {
 
     fn call(&mut self, request: Request) -> EndpointFuture {
         let mounted = Arc::clone(&self.mounted);
-        if mounted.is_direct(&request) {
-            return EndpointFuture::Direct(Direct::new(mounted, &self.run, request));
+        match direct::admit(&mounted, &request) {
+            Some(admitted) => EndpointFuture::Direct(Direct::new(mounted, &self.run, request, admitted)),
+            None => EndpointFuture::Line(Box::pin(order::line(mounted, Arc::clone(&self.run), request))),
         }
-        EndpointFuture::Line(Box::pin(order::line(mounted, Arc::clone(&self.run), request)))
     }
 }
 
 /// One request on its way through an endpoint.
 pub(crate) enum EndpointFuture {
-    /// Nothing to decide but the deadline.
+    /// Nothing to wait for but the handler.
     Direct(Direct),
     /// The whole line.
     Line(Pin<Box<dyn Future<Output = Response> + Send>>),

@@ -117,6 +117,11 @@ impl Guard {
         self.denials.find(claims, self.clock.now())
     }
 
+    /// The same, of a store that is well and need not be waited for; else nothing is taken, and `None`.
+    pub(crate) fn acquire_at_once(&self, claims: &[Claim<'_>]) -> Option<Acquired> {
+        if self.troubled() { None } else { self.store.acquire_at_once(claims) }
+    }
+
     /// What the store says of claims that cost nothing; nothing while it is left alone.
     pub(crate) async fn peek(&self, claims: &[Claim<'_>]) -> Option<Vec<Reading>> {
         if !self.is_closed() {

@@ -1,9 +1,11 @@
 use core::time::Duration;
+use std::net::IpAddr;
 use std::sync::Once;
 
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use super::decide::Reading;
 use super::fields::{self, Label};
@@ -15,7 +17,6 @@ use super::store::{Acquired, Bucket, Claim, Subject};
 use crate::auth::Caller;
 use crate::client::counted;
 use crate::clock::Clock;
-use crate::pipeline::Context;
 use crate::policies::version::VersionSpec;
 use crate::problem::{Problem, registry};
 use crate::spec::EndpointSpec;
@@ -40,6 +41,17 @@ struct Rule {
     /// Of a limit that only counts.
     shadow: Option<Shadow>,
 }
+
+/// What limits know of a request.
+pub(crate) struct Claimant<'a> {
+    pub(crate) caller: Option<&'a Caller>,
+    pub(crate) address: Option<IpAddr>,
+    /// How long it can wait for its turn.
+    pub(crate) patience: Duration,
+}
+
+/// The claims of one request: mostly one.
+pub(crate) type Claims<'a> = SmallVec<[Claim<'a>; 1]>;
 
 impl Limits {
     /// The limits of an endpoint, whatever its versions; `None` without any.
@@ -84,20 +96,24 @@ impl Limits {
     }
 
     /// What a request claims.
-    pub(crate) fn claims<'a>(&self, context: &'a Context) -> Vec<Claim<'a>> {
+    pub(crate) fn claims<'a>(&self, claimant: &Claimant<'a>) -> Claims<'a> {
         let claim = |rule: &Rule| Claim {
-            bucket: Bucket { limit: rule.id, subject: subject(rule.by, context) },
+            bucket: Bucket { limit: rule.id, subject: subject(rule.by, claimant) },
             quota: rule.quota,
             cost: rule.cost,
             shadow: rule.shadow.is_some(),
-            patience: context.patience(),
+            patience: claimant.patience,
         };
-        self.rules.iter().map(claim).collect()
+        let mut claims = Claims::new();
+        for rule in &self.rules {
+            claims.push(claim(rule));
+        }
+        claims
     }
 
     /// What a request that is not admitted would ask of the limits that clients are told of.
-    pub(crate) fn reads<'a>(&self, context: &'a Context) -> Vec<Claim<'a>> {
-        let mut claims = self.claims(context);
+    pub(crate) fn reads<'a>(&self, claimant: &Claimant<'a>) -> Claims<'a> {
+        let mut claims = self.claims(claimant);
         claims.truncate(self.labels.len());
         for claim in &mut claims {
             claim.cost = 0;
@@ -113,6 +129,9 @@ impl Limits {
         acquired: &Acquired,
         clock: &dyn Clock,
     ) {
+        if self.rules.len() == self.labels.len() {
+            return;
+        }
         let asked = self.rules.iter().zip(claims).zip(&acquired.readings);
         for ((rule, claim), reading) in asked.skip(self.labels.len()) {
             if let (Some(shadow), Some(_)) = (&rule.shadow, reading.wait) {
@@ -155,11 +174,11 @@ struct Violated<'a> {
     name: &'a str,
 }
 
-fn subject(by: LimitBy, context: &Context) -> Subject<'_> {
+fn subject<'a>(by: LimitBy, claimant: &Claimant<'a>) -> Subject<'a> {
     let address =
-        || context.address().map_or_else(without_address, |address| Subject::Address(counted(address)));
+        || claimant.address.map_or_else(without_address, |address| Subject::Address(counted(address)));
     match by {
-        LimitBy::Caller => context.caller().map_or_else(address, Subject::Caller),
+        LimitBy::Caller => claimant.caller.map_or_else(address, Subject::Caller),
         LimitBy::Ip => address(),
         LimitBy::Route => Subject::Everyone,
     }

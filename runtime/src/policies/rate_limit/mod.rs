@@ -183,7 +183,7 @@ mod tests;
 pub use decide::{Reading, State};
 pub(crate) use guard::Guard;
 pub(crate) use instances::Instances;
-pub(crate) use limits::{Limits, impossible};
+pub(crate) use limits::{Claimant, Limits, impossible};
 pub(crate) use overrides::Overrides;
 pub use quota::Quota;
 #[cfg(any(test, fuzzing))]

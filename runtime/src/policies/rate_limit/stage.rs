@@ -1,14 +1,16 @@
 //! A request's trip to the buckets.
 
 use core::time::Duration;
+use std::net::IpAddr;
 
 use tokio::time::sleep;
 
 use super::decide::Reading;
 use super::guard::Decided;
-use super::limits::Limits;
-use super::store::Claim;
-use crate::pipeline::Context;
+use super::limits::{Claimant, Limits};
+use super::store::{Acquired, Claim};
+use crate::auth::Caller;
+use crate::pipeline::{Context, Mounted};
 use crate::policies::idempotency::{Begin, Begun};
 use crate::problem::{Problem, registry};
 use crate::store::StoreError;
@@ -18,7 +20,7 @@ use crate::store::StoreError;
 pub(crate) fn check(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
     let guard = &context.shared().limits;
     let Some(limits) = context.mounted().limits.as_ref().filter(|_| guard.denies()) else { return Ok(()) };
-    let claims = limits.claims(context);
+    let claims = limits.claims(&context.claimant());
     match guard.denial(&claims) {
         Some(refused) => tell(context, limits, &claims, Decided::ByStore(refused), note).map(|_| ()),
         None => Ok(()),
@@ -48,7 +50,7 @@ impl Turn {
 
 async fn ask(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<Turn, Problem> {
     let Some(limits) = &context.mounted().limits else { return Ok(Turn::default()) };
-    let claims = limits.claims(context);
+    let claims = limits.claims(&context.claimant());
     let decided = context.shared().limits.acquire(&claims).await.map_err(|error| unavailable(&error))?;
     tell(context, limits, &claims, decided, note)
 }
@@ -63,7 +65,7 @@ pub(crate) async fn acquire_with(
     let (Some(limits), Some(store)) = (&context.mounted().limits, &context.shared().facets.admission) else {
         return Ok((None, ask(context, note).await?));
     };
-    let claims = limits.claims(context);
+    let claims = limits.claims(&context.claimant());
     if !store.joins(&claims, begin) {
         return Ok((None, ask(context, note).await?));
     }
@@ -81,10 +83,31 @@ pub(crate) async fn acquire_with(
     }
 }
 
+/// What [`acquire`] does, for a request that is admitted by a store that does not have to be waited for. Else
+/// nothing is done, and `None`.
+pub(crate) fn acquire_at_once(
+    mounted: &Mounted,
+    limits: &Limits,
+    caller: Option<&Caller>,
+    address: Option<IpAddr>,
+) -> Option<Vec<Reading>> {
+    if limits.shape() {
+        return None;
+    }
+    let claimant = Claimant { caller, address, patience: Duration::ZERO };
+    let (claims, guard) = (limits.claims(&claimant), &mounted.shared.limits);
+    // Taken apart, so that a new part of it is heeded here, too.
+    let acquired = guard.acquire_at_once(&claims).filter(|acquired| acquired.admitted)?;
+    limits.note_shadows(mounted.spec, &claims, &acquired, guard.clock());
+    let Acquired { admitted: _, readings } = acquired;
+    Some(readings)
+}
+
 /// The limits' state, without taking anything: for a request that was refused before its limits
 /// were asked. Nothing where there are none but shadows, or where the store does not answer.
 pub(crate) async fn peek(context: &Context) -> Option<Vec<Reading>> {
-    let claims = context.mounted().limits.as_ref()?.reads(context);
+    let limits = context.mounted().limits.as_ref()?;
+    let claims = limits.reads(&context.claimant());
     if claims.is_empty() {
         return None;
     }

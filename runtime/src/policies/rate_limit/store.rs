@@ -29,11 +29,21 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// **Late**: an answer that takes longer than 250 ms is waited for no more, and its future
     /// dropped; that is as good as a lost answer.
     fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired>;
+
+    /// The same, of a store that has its answer at once, as memory has: a request then gets by with less. `None`
+    /// from all others, and nothing was taken; then [`acquire`](Self::acquire) is asked.
+    fn acquire_at_once(&self, _claims: &[Claim<'_>]) -> Option<Acquired> {
+        None
+    }
 }
 
 impl<L: LimitStore + ?Sized> LimitStore for Arc<L> {
     fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
         (**self).acquire(claims)
+    }
+
+    fn acquire_at_once(&self, claims: &[Claim<'_>]) -> Option<Acquired> {
+        (**self).acquire_at_once(claims)
     }
 }
 

@@ -1,10 +1,11 @@
 use core::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::logs::Logs;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore, State};
+use crate::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore, State, Subject};
 use crate::store::StoreFuture;
 
 /// Buckets of rate limits in memory: 16 bytes each, in a table of fixed size; sliding windows beside it, in
@@ -67,8 +68,19 @@ impl MemoryLimits {
     }
 
     fn place(&self, bucket: &Bucket<'_>) -> Place {
-        let hash = self.hasher.hash_one(bucket).max(1);
+        let hash = self.hash(bucket).max(1);
         Place { shard: usize::try_from(hash % SHARDS as u64).unwrap_or(0), hash }
+    }
+
+    /// A bucket in few words: the second says what follows.
+    fn hash(&self, bucket: &Bucket<'_>) -> u64 {
+        let kind = |kind: u64, number: u32| (bucket.limit, kind << 32 | u64::from(number));
+        match bucket.subject {
+            Subject::Everyone => self.hasher.hash_one(kind(0, 0)),
+            Subject::Address(IpAddr::V4(address)) => self.hasher.hash_one(kind(1, address.to_bits())),
+            Subject::Address(IpAddr::V6(address)) => self.hasher.hash_one((kind(2, 0), address.to_bits())),
+            Subject::Caller(caller) => self.hasher.hash_one((kind(3, 0), caller)),
+        }
     }
 
     pub(crate) fn take(&self, claims: &[Claim<'_>]) -> Acquired {
@@ -198,6 +210,10 @@ impl LimitStore for MemoryLimits {
     fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
         StoreFuture::ready(Ok(self.take(claims)))
     }
+
+    fn acquire_at_once(&self, claims: &[Claim<'_>]) -> Option<Acquired> {
+        Some(self.take(claims))
+    }
 }
 
 #[cfg(test)]
@@ -205,12 +221,35 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
-    use crate::policies::rate_limit::{Quota, Subject};
+    use crate::auth::Caller;
+    use crate::policies::rate_limit::Quota;
     use crate::testing::TestClock;
 
     fn claim(limit: u64) -> Claim<'static> {
         let quota = Quota::new(10, Duration::from_secs(10), 10).expect("valid");
         Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
+    }
+
+    #[test]
+    fn b09_subjects_are_told_apart_in_few_words() {
+        let limits = MemoryLimits::with_capacity(1024, Arc::new(TestClock::new()));
+        let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
+        let address = |text: &str| Subject::Address(text.parse().expect("an address"));
+        let subjects = [
+            Subject::Everyone,
+            Subject::Caller(&alice),
+            Subject::Caller(&bob),
+            address("0.0.0.0"),
+            address("0.0.0.1"),
+            address("::"),
+            address("::1"),
+            address("0:0:0:1::"),
+        ];
+        for (limit, subject) in (1..4).flat_map(|limit| subjects.map(|subject| (limit, subject))) {
+            let claim = Claim { bucket: Bucket { limit, subject }, ..claim(limit) };
+            assert_eq!(limits.take(&[claim]).readings[0].remaining, 9, "{limit} {subject:?}");
+            assert_eq!(limits.take(&[claim]).readings[0].remaining, 8, "{limit} {subject:?}");
+        }
     }
 
     #[test]

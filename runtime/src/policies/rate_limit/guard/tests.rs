@@ -83,6 +83,28 @@ impl Bench {
 }
 
 #[tokio::test]
+async fn b15_a_store_that_is_left_alone_is_not_asked_at_once_either() {
+    let clock = TestClock::new();
+    let memory = Arc::new(MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
+    let guard = Guard::by(Arc::new(clock), memory, Instances::new(1).expect("a number of instances"));
+    let acquired = guard.acquire_at_once(&[claim()]).expect("memory answers at once");
+    assert!(acquired.admitted && acquired.readings[0].remaining == 9);
+    guard.failed(Pass::Request, &"as asked");
+    assert_eq!(guard.acquire_at_once(&[claim()]), None);
+    guard.succeeded(Pass::Request);
+    let acquired = guard.acquire_at_once(&[claim()]).expect("it is well again");
+    assert_eq!(acquired.readings[0].remaining, 8, "nothing was taken meanwhile");
+}
+
+#[tokio::test]
+async fn a_store_that_has_to_be_waited_for_takes_nothing_at_once() {
+    let bench = bench(1);
+    assert_eq!(bench.guard.acquire_at_once(&[claim()]), None);
+    assert_eq!(bench.calls(), 0);
+    assert_eq!(bench.decided().await.acquired().readings[0].remaining, 9);
+}
+
+#[tokio::test]
 async fn b15_a_store_that_is_well_decides() {
     let bench = bench(1);
     let Decided::ByStore(acquired) = bench.decided().await else { panic!("the store is well") };

@@ -1,0 +1,59 @@
+//! Limiters alone: what a check costs, and what an address takes.
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use aplomb::clock::SystemClock;
+use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
+use aplomb::store::MemoryLimits;
+
+use crate::resident;
+
+/// Checks one address after the other: as many as there are, again and again.
+pub(crate) fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
+    let limiter = arguments.next();
+    let numbers: Option<Vec<u32>> = arguments.map(|number| number.parse().ok()).collect();
+    match (limiter.as_deref(), numbers.as_deref()) {
+        (Some("memory"), Some([count, addresses])) => memory(turns(*count, *addresses)),
+        #[cfg(feature = "governor")]
+        (Some("governor"), Some([count, addresses])) => governor(turns(*count, *addresses)),
+        _ => {
+            eprintln!("usage: requests check <memory|governor> <count> <addresses>");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn turns(count: u32, addresses: u32) -> impl Iterator<Item = IpAddr> {
+    (0..count).map(move |turn| IpAddr::V4(Ipv4Addr::from_bits(turn % addresses)))
+}
+
+fn memory(turns: impl Iterator<Item = IpAddr>) {
+    let quota = Quota::new(1_000, HOUR, 1_000).expect("a rate above zero");
+    let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, Arc::new(SystemClock::new()));
+    let before = resident();
+    for address in turns {
+        let bucket = Bucket { limit: 1, subject: Subject::Address(address) };
+        let claims = [Claim { bucket, quota, cost: 1, shadow: false }];
+        assert!(limits.acquire_at_once(&claims).is_some_and(|acquired| acquired.admitted));
+    }
+    println!("{} {}", resident().saturating_sub(before), limits.active());
+}
+
+#[cfg(feature = "governor")]
+fn governor(turns: impl Iterator<Item = IpAddr>) {
+    let quota = governor::Quota::with_period(HOUR / 1_000).expect("a period");
+    let limits =
+        governor::RateLimiter::dashmap(quota.allow_burst(core::num::NonZero::new(1_000).expect("some")));
+    let before = resident();
+    for address in turns {
+        assert!(limits.check_key(&address).is_ok());
+    }
+    println!("{} {}", resident().saturating_sub(before), limits.len());
+}
+
+const HOUR: Duration = Duration::from_hours(1);
