@@ -38,7 +38,7 @@ fn memory(turns: impl Iterator<Item = IpAddr>) {
     let before = resident();
     for address in turns {
         let bucket = Bucket { limit: 1, subject: Subject::Address(address) };
-        let claims = [Claim { bucket, quota, cost: 1, shadow: false }];
+        let claims = [Claim::new(bucket, quota)];
         assert!(limits.acquire_at_once(&claims).is_some_and(|acquired| acquired.admitted));
     }
     println!("{} {}", resident().saturating_sub(before), limits.active());
