@@ -19,6 +19,8 @@ const WORDS: &[&str] = &[
     "optional",
     "anonymous",
     "on_crash",
+    "on_error",
+    "deny",
     "keep",
     "headers",
     "rerun",

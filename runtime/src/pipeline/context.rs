@@ -15,7 +15,7 @@ use crate::client::TrustedProxies;
 use crate::endpoint::AnswerFuture;
 use crate::policies::idempotency::{Heart, IdempotencySpec, Identities, RecordKey};
 use crate::policies::paginate::{Cursors, PaginationPolicy};
-use crate::policies::rate_limit::{Guard, Limits};
+use crate::policies::rate_limit::{Guard, Known, Limits};
 use crate::spec::{Access, EndpointSpec};
 use crate::store::Facets;
 
@@ -83,6 +83,8 @@ struct Inner {
     request_id: RequestId,
     address: Option<IpAddr>,
     caller: Option<Caller>,
+    /// What the limits looked up in the request.
+    known: Known,
     /// When the response is due, where a limit asks for it.
     due: Option<Instant>,
     /// That of a run under an idempotency key, and whether its name is by the other secret.
@@ -95,9 +97,10 @@ impl Context {
         request_id: RequestId,
         address: Option<IpAddr>,
         caller: Option<Caller>,
+        known: Known,
         due: Option<Instant>,
     ) -> Self {
-        Self(Arc::new(Inner { mounted, request_id, address, caller, due, record: OnceLock::new() }))
+        Self(Arc::new(Inner { mounted, request_id, address, caller, known, due, record: OnceLock::new() }))
     }
 
     /// Notes the record of a run under an idempotency key, and whether its name is by the other secret.
@@ -141,6 +144,11 @@ impl Context {
     /// The client's address, where a limit asks for it and the peer is known.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.0.address
+    }
+
+    /// What the limits looked up in the request.
+    pub(crate) fn known(&self) -> &Known {
+        &self.0.known
     }
 
     /// How long the request can wait before its response is due.

@@ -53,7 +53,7 @@ impl Future for Direct {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Response> {
         let this = &mut *self;
-        let polled = handler::survive(|| Pin::new(&mut this.running).poll(context).map(Ok));
+        let polled = handler::survive(handler::HANDLER, || Pin::new(&mut this.running).poll(context).map(Ok));
         let answer = match ready!(polled.unwrap_or_else(|panic| Poll::Ready(Err(panic)))) {
             Ok(answered) => this.answer(answered),
             Err(panic) => Answer::failed(panic),

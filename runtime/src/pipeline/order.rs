@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use http::HeaderMap;
+use http::request::Parts;
 use tokio::time::Instant;
 
 use super::context::{Context, Mounted, Run};
@@ -26,7 +27,7 @@ use crate::auth::Caller;
 use crate::endpoint::Answer;
 use crate::policies::body_limit::Gauge;
 use crate::policies::idempotency::stage as idempotency;
-use crate::policies::rate_limit::{Limits, Reading, stage as limits};
+use crate::policies::rate_limit::{Known, Limits, Reading, stage as limits};
 use crate::policies::timeout;
 use crate::problem::{Problem, registry};
 
@@ -105,7 +106,9 @@ impl Exchange {
     async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<String>), Problem> {
         let caller = authenticate::caller(&self.mounted, &intake.head, self.peer).await?;
         let address = self.address(&intake.head.headers, caller.as_ref());
-        let context = Context::new(Arc::clone(&self.mounted), self.id.clone(), address, caller, self.due);
+        let known = self.look(&intake.head)?;
+        let (mounted, id) = (Arc::clone(&self.mounted), self.id.clone());
+        let context = Context::new(mounted, id, address, caller, known, self.due);
         self.context = Some(context.clone());
         let key = idempotency::key(&context, &intake.head.headers)?;
         self.keyed = key.is_some();
@@ -132,6 +135,12 @@ impl Exchange {
         let asked = self.mounted.limits.as_ref().is_some_and(|limits| limits.ask_for_address(caller));
         let peer = self.peer.filter(|_| asked)?;
         Some(self.mounted.shared.proxies.client(peer, headers))
+    }
+
+    /// What the limits look up in a request. The functions that say it are the endpoint's own, and may panic.
+    fn look(&self, head: &Parts) -> Result<Known, Problem> {
+        let Some(limits) = &self.mounted.limits else { return Ok(Known::default()) };
+        handler::survive("what a limit asks of a request", || limits.look(head))
     }
 
     /// Says what the limits have left, where they were not asked.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::breaker::{Breaker, Pass};
 use super::decide::Reading;
 use super::instances::Instances;
+use super::spec::OnError;
 use super::store::{Acquired, Claim, LimitStore};
 use crate::clock::{Clock, SystemClock};
 use crate::policies::timeout::within;
@@ -40,6 +41,9 @@ pub(crate) enum Decided {
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// What the log is told where nobody decides.
+const UNDECIDED: &str = "a limit says `on_error = deny`";
+
 /// Buckets that are held locally at a time: 1 MiB when full.
 const BUCKETS: usize = 1 << 16;
 
@@ -61,14 +65,22 @@ impl Guard {
         }
     }
 
-    /// Takes the tokens of every claim, or of none. Fails only where a bucket cannot be
-    /// read.
-    pub(crate) async fn acquire(&self, claims: &[Claim<'_>]) -> Result<Decided, StoreError> {
+    /// Takes the tokens of every claim, or of none. Fails where a bucket cannot be read, and where the
+    /// store does not decide and nobody else may.
+    pub(crate) async fn acquire(
+        &self,
+        claims: &[Claim<'_>],
+        on_error: OnError,
+    ) -> Result<Decided, StoreError> {
         let answer = match self.admit() {
             Some(pass) => self.ask(pass, claims).await?,
             None => None,
         };
-        Ok(answer.map_or_else(|| Decided::Locally(self.decide(claims)), Decided::ByStore))
+        match (answer, on_error) {
+            (Some(acquired), _) => Ok(Decided::ByStore(acquired)),
+            (None, OnError::Local) => Ok(Decided::Locally(self.decide(claims))),
+            (None, OnError::Deny) => Err(StoreError::Unavailable(String::from(UNDECIDED))),
+        }
     }
 
     /// What the store says of claims that cost nothing; nothing while it is left alone.

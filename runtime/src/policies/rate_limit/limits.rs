@@ -1,16 +1,19 @@
 use core::time::Duration;
 use std::sync::Once;
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::cost::Cost;
 use super::decide::Reading;
 use super::fields::{self, Label};
+use super::known::{Known, Looked};
 use super::overrides::Overrides;
 use super::quota::Quota;
 use super::shadow::Shadow;
-use super::spec::{Algorithm, LimitBy, RateLimitSpec};
+use super::spec::{Algorithm, LimitBy, OnError, RateLimitSpec};
 use super::store::{Acquired, Bucket, Claim, Subject};
 use crate::auth::Caller;
 use crate::client::counted;
@@ -29,13 +32,14 @@ pub(crate) struct Limits {
     /// Of those that are enforced: clients are told of no other.
     labels: Vec<Label>,
     policy: HeaderValue,
+    on_error: OnError,
 }
 
 #[derive(Debug)]
 struct Rule {
     id: u64,
     quota: Quota,
-    cost: u64,
+    cost: Cost,
     by: LimitBy,
     /// Of a limit that only counts.
     shadow: Option<Shadow>,
@@ -51,7 +55,12 @@ impl Limits {
         if spec.rate_limits.is_empty() {
             return Ok(None);
         }
-        let mut limits = Self { rules: Vec::new(), labels: Vec::new(), policy: HeaderValue::from_static("") };
+        let mut limits = Self {
+            rules: Vec::new(),
+            labels: Vec::new(),
+            policy: HeaderValue::from_static(""),
+            on_error: OnError::Local,
+        };
         let mut declared: Vec<_> = spec.rate_limits.iter().enumerate().collect();
         declared.sort_by_key(|(_, limit)| limit.shadow);
         for (index, limit) in declared {
@@ -61,12 +70,25 @@ impl Limits {
             let shadow = limit.shadow.then(|| Shadow::new(label.clone()));
             if shadow.is_none() {
                 limits.labels.push(Label::new(label, quota));
+                limits.strictest(limit.on_error);
             }
             limits.rules.push(Rule { id, quota, cost: limit.cost, by: limit.by, shadow });
         }
         let quotas = limits.labels.iter().zip(limits.rules.iter().map(|rule| rule.quota));
         limits.policy = fields::policy(&quotas.collect::<Vec<_>>());
         Ok(Some(limits))
+    }
+
+    /// What one of those that are enforced denies, is denied.
+    fn strictest(&mut self, on_error: OnError) {
+        if on_error == OnError::Deny {
+            self.on_error = on_error;
+        }
+    }
+
+    /// Who decides what the store does not.
+    pub(crate) fn on_error(&self) -> OnError {
+        self.on_error
     }
 
     /// Whether one of them counts by the client's address.
@@ -83,16 +105,19 @@ impl Limits {
         self.rules.iter().any(|rule| rule.quota.algorithm() == Algorithm::LeakyBucket)
     }
 
+    /// Looks at a request for what they have to know of it; at nothing where all is known.
+    pub(crate) fn look(&self, head: &Parts) -> Known {
+        if !self.rules.iter().any(Rule::looks) {
+            return Known::default();
+        }
+        self.rules.iter().map(|rule| rule.look(head)).collect()
+    }
+
     /// What a request claims.
     pub(crate) fn claims<'a>(&self, context: &'a Context) -> Vec<Claim<'a>> {
-        let claim = |rule: &Rule| Claim {
-            bucket: Bucket { limit: rule.id, subject: subject(rule.by, context) },
-            quota: rule.quota,
-            cost: rule.cost,
-            shadow: rule.shadow.is_some(),
-            patience: context.patience(),
-        };
-        self.rules.iter().map(claim).collect()
+        let patience = context.patience();
+        let known = (0..).map(|place| context.known().of(place));
+        self.rules.iter().zip(known).map(|(rule, known)| rule.claim(known, patience, context)).collect()
     }
 
     /// What a request that is not admitted would ask of the limits that clients are told of.
@@ -147,6 +172,27 @@ impl Limits {
     /// Writes the fields of a response.
     pub(crate) fn write(&self, headers: &mut HeaderMap, readings: &[Reading]) {
         fields::write(headers, &self.labels, readings, &self.policy);
+    }
+}
+
+impl Rule {
+    /// Whether it must look at a request.
+    fn looks(&self) -> bool {
+        self.cost.known().is_none()
+    }
+
+    fn look(&self, head: &Parts) -> Looked {
+        Looked { cost: self.cost.of(head, self.quota.burst()) }
+    }
+
+    fn claim<'a>(&self, known: Option<&'a Looked>, patience: Duration, context: &'a Context) -> Claim<'a> {
+        Claim {
+            bucket: Bucket { limit: self.id, subject: subject(self.by, context) },
+            quota: self.quota,
+            cost: known.map_or_else(|| self.cost.known().unwrap_or_default(), |known| known.cost),
+            shadow: self.shadow.is_some(),
+            patience,
+        }
     }
 }
 

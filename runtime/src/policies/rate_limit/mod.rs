@@ -124,10 +124,12 @@
 //! ```
 
 mod breaker;
+mod cost;
 mod decide;
 mod fields;
 mod guard;
 mod instances;
+mod known;
 mod limits;
 mod overrides;
 mod quota;
@@ -139,11 +141,13 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use cost::Cost;
 pub use decide::{Reading, State};
 pub(crate) use guard::Guard;
 pub(crate) use instances::Instances;
+pub(crate) use known::Known;
 pub(crate) use limits::{Limits, impossible};
 pub(crate) use overrides::Overrides;
 pub use quota::Quota;
-pub use spec::{Algorithm, LimitBy, RateLimitSpec};
+pub use spec::{Algorithm, LimitBy, OnError, RateLimitSpec};
 pub use store::{Acquired, Bucket, Claim, LimitStore, Subject};

@@ -12,7 +12,8 @@ use crate::store::StoreError;
 pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
     let Some(limits) = &context.mounted().limits else { return Ok(()) };
     let claims = limits.claims(context);
-    let decided = context.shared().limits.acquire(&claims).await.map_err(|error| unavailable(&error))?;
+    let decided = context.shared().limits.acquire(&claims, limits.on_error()).await;
+    let decided = decided.map_err(|error| unavailable(&error))?;
     let acquired = decided.acquired();
     if acquired.admitted {
         limits.note_shadows(context.spec(), &claims, acquired, context.shared().limits.clock());
