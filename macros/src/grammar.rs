@@ -86,7 +86,7 @@ keys! {
     "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, on_error = local, name = "login", shadow)"#] "how often a caller, an address or everybody may call", else "no limit" {
         "burst" ["burst = 20"] "the most tokens that gather; of a `leaky_bucket`, the requests in its queue", else "as many as the rate has";
         "algorithm" ["algorithm = token_bucket"] "how requests are counted: `token_bucket`, `leaky_bucket` (they wait their turn), `fixed_window` or `sliding_window`", else "`token_bucket`";
-        "by" ["by = caller"] "whose requests share a bucket: `caller` (where there is none, the client's address), `ip`, or `route` for all", else "`caller`";
+        "by" ["by = caller"] "whose requests share a bucket: `caller` (where there is none, the client's address), `ip`, `route` for all, or what `header(\"x-tenant\", Tenant)` or `param(\"tenant_id\", Tenant)` says, once `Tenant` has verified it", else "`caller`";
         "cost" ["cost = 1"] "tokens that a request takes: a number, or what a function says of its head (`cost = weigh`)", else "1";
         "on_error" ["on_error = local"] "who decides while the store does not answer: `local`, each instance by its share, or `deny`, nobody: requests are a 503", else "`local`";
         "name" [r#"name = "login""#] "endpoints that name the same limit share its buckets; operators can change its rate", else "the endpoint has buckets of its own";

@@ -21,6 +21,8 @@ const WORDS: &[&str] = &[
     "on_crash",
     "on_error",
     "deny",
+    "header",
+    "param",
     "keep",
     "headers",
     "rerun",

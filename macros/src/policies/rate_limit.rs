@@ -1,5 +1,10 @@
 //! `rate_limit = "100/min"`, `rate_limit("100/min", burst = 20, …)`: how often may be called.
 
+mod by;
+mod cost;
+
+use by::By;
+use cost::Cost;
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::Ident;
@@ -14,7 +19,6 @@ use crate::parse::{Argument, Form, Item, Kind, Options, Value};
 const ALGORITHMS: &[&str] = &["token_bucket", "leaky_bucket", "fixed_window", "sliding_window"];
 /// The most tokens that a sliding window logs.
 const LONGEST_LOG: u64 = 10_000;
-const BY: &[&str] = &["caller", "ip", "route"];
 const ON_ERROR: &[&str] = &["local", "deny"];
 
 /// The limits, in the order written.
@@ -28,17 +32,10 @@ struct RateLimit {
     burst: Option<u64>,
     cost: Option<Cost>,
     algorithm: Option<&'static str>,
-    by: Option<(&'static str, TokenStream)>,
+    by: Option<By>,
     on_error: Option<(&'static str, TokenStream)>,
     name: Option<(String, TokenStream)>,
     shadow: bool,
-}
-
-/// What a request costs.
-enum Cost {
-    Tokens(u64),
-    /// What a function says, named by its path.
-    Function(TokenStream),
 }
 
 impl Policy for RateLimits {
@@ -46,7 +43,10 @@ impl Policy for RateLimits {
         self.limits.extend(RateLimit::parse(argument, sink));
     }
 
-    fn check(&self, _: &Endpoint<'_>, sink: &Sink<'_>) {
+    fn check(&self, endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
+        for by in self.limits.iter().filter_map(|limit| limit.by.as_ref()) {
+            by.check(endpoint.spec.route.path(), sink);
+        }
         for (index, limit) in self.limits.iter().enumerate() {
             let Some((name, tokens)) = &limit.name else { continue };
             let named = |other: &RateLimit| other.name.as_ref().is_some_and(|(other, _)| other == name);
@@ -83,11 +83,13 @@ impl Policy for RateLimits {
         );
         let arguments = endpoint.function.arguments();
         let known = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_CALLER)*);
-        let explicit = self.limits.iter().filter_map(|limit| limit.by.as_ref());
-        explicit
-            .filter(|(by, _)| *by == "caller")
-            .map(|(_, tokens)| call_at(tokens, "assert_caller_known", &quote!(#known, #message)))
-            .collect()
+        let asserted = |limit: &RateLimit| match &limit.by {
+            Some(By::Word("caller", tokens)) => {
+                Some(call_at(tokens, "assert_caller_known", &quote!(#known, #message)))
+            }
+            _ => None,
+        };
+        self.limits.iter().filter_map(asserted).collect()
     }
 }
 
@@ -147,7 +149,7 @@ impl RateLimit {
                 "burst" => burst = option.positive("burst = 20", &own),
                 "cost" => cost = Cost::parse(option, &own),
                 "algorithm" => self.algorithm = option.one_of(ALGORITHMS, &own).map(|(name, _)| name),
-                "by" => self.by = option.one_of(BY, &own).map(|(by, value)| (by, value.tokens.clone())),
+                "by" => self.by = By::parse(option, &own),
                 "on_error" => {
                     let chosen = option.one_of(ON_ERROR, &own);
                     self.on_error = chosen.map(|(on_error, value)| (on_error, value.tokens.clone()));
@@ -227,10 +229,7 @@ impl RateLimit {
             let variant = variant(algorithm);
             spec.extend(quote!(.with_algorithm(::aplomb::__private::Algorithm::#variant)));
         }
-        if let Some((by, _)) = &self.by {
-            let variant = variant(by);
-            spec.extend(quote!(.with_by(::aplomb::__private::LimitBy::#variant)));
-        }
+        spec.extend(self.by.as_ref().map(By::expand));
         if let Some((on_error, _)) = &self.on_error {
             let variant = variant(on_error);
             spec.extend(quote!(.with_on_error(::aplomb::__private::OnError::#variant)));
@@ -242,39 +241,6 @@ impl RateLimit {
             spec.extend(quote!(.shadow()));
         }
         spec
-    }
-}
-
-impl Cost {
-    /// Reads `cost = 3` or `cost = weigh`.
-    fn parse<'a>(option: &'a Argument, sink: &Sink<'_>) -> Option<(Self, &'a Value)> {
-        const EXAMPLE: &str = "cost = 1`, or `cost = weigh";
-        let value = option.value("cost = 1", sink)?;
-        match value.kind {
-            Kind::Integer(Some(tokens)) if tokens > 0 => return Some((Self::Tokens(tokens), value)),
-            _ => {}
-        }
-        if syn::parse2::<syn::ExprPath>(value.tokens.clone()).is_ok() {
-            return Some((Self::Function(value.tokens.clone()), value));
-        }
-        option.wrong(
-            value,
-            "an integer of at least 1, or the name of a function of the request",
-            EXAMPLE,
-            sink,
-        )
-    }
-
-    /// The function is called by one of the runtime's, whose bound says what is wrong with it.
-    fn expand(&self) -> TokenStream {
-        match self {
-            Self::Tokens(tokens) => quote!(.with_cost(#tokens)),
-            Self::Function(path) => {
-                // A name of its own, which hides no function of the user's.
-                let head = Ident::new("head", Span::mixed_site());
-                quote!(.with_cost_of(|#head| ::aplomb::__private::weigh(#path, #head)))
-            }
-        }
     }
 }
 
@@ -379,7 +345,7 @@ mod tests {
             ("rate_limit(\"5/s\", burst = 9, algorithm = sliding_window)", "remove `burst`"),
             ("rate_limit(\"10001/h\", algorithm = sliding_window)", "at most 10000"),
             ("rate_limit(\"5/s\", algorithm = fixed_window, cost = 6)", "never holds more than 5"),
-            ("rate_limit(\"5/s\", by = user)", "accepted: `caller`, `ip`, `route`"),
+            ("rate_limit(\"5/s\", by = user)", "accepted: `caller`, `ip`, `route`, `header`, `param`"),
             ("rate_limit(\"5/s\", by = \"ip\")", "a name without quotes"),
             ("rate_limit(\"5/s\", on_error = open)", "accepted: `local`, `deny`"),
             ("rate_limit(\"5/s\", on_error)", "write `on_error = local`"),

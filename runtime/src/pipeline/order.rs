@@ -106,7 +106,7 @@ impl Exchange {
     async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<String>), Problem> {
         let caller = authenticate::caller(&self.mounted, &intake.head, self.peer).await?;
         let address = self.address(&intake.head.headers, caller.as_ref());
-        let known = self.look(&intake.head)?;
+        let known = self.look(&mut intake.head, caller.as_ref())?;
         let (mounted, id) = (Arc::clone(&self.mounted), self.id.clone());
         let context = Context::new(mounted, id, address, caller, known, self.due);
         self.context = Some(context.clone());
@@ -138,9 +138,9 @@ impl Exchange {
     }
 
     /// What the limits look up in a request. The functions that say it are the endpoint's own, and may panic.
-    fn look(&self, head: &Parts) -> Result<Known, Problem> {
+    fn look(&self, head: &mut Parts, caller: Option<&Caller>) -> Result<Known, Problem> {
         let Some(limits) = &self.mounted.limits else { return Ok(Known::default()) };
-        handler::survive("what a limit asks of a request", || limits.look(head))
+        handler::survive("what a limit asks of a request", || limits.look(head, caller))
     }
 
     /// Says what the limits have left, where they were not asked.

@@ -211,7 +211,7 @@ pub async fn b08_a_cost_of_nothing_takes_nothing_and_is_admitted(
     }
 }
 
-/// Callers, addresses and everyone are told apart.
+/// Callers, addresses, keys and everyone are told apart.
 pub async fn b09_subjects_have_buckets_of_their_own(store: Arc<impl LimitStore>, _: &impl Elapse) {
     let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
     let address = |text: &str| Subject::Address(text.parse().expect("an address"));
@@ -220,6 +220,8 @@ pub async fn b09_subjects_have_buckets_of_their_own(store: Arc<impl LimitStore>,
         Subject::Caller(&bob),
         address("192.0.2.1"),
         address("2001:db8::"),
+        Subject::Key("alice"),
+        Subject::Key("acme"),
         Subject::Everyone,
     ];
     for subject in subjects {

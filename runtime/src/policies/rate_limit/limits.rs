@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::cost::Cost;
 use super::decide::Reading;
 use super::fields::{self, Label};
-use super::known::{Known, Looked};
+use super::known::{Known, Looked, Sight};
 use super::overrides::Overrides;
 use super::quota::Quota;
 use super::shadow::Shadow;
@@ -94,7 +94,7 @@ impl Limits {
     /// Whether one of them counts by the client's address.
     pub(crate) fn ask_for_address(&self, caller: Option<&Caller>) -> bool {
         self.rules.iter().any(|rule| match rule.by {
-            LimitBy::Caller => caller.is_none(),
+            LimitBy::Caller | LimitBy::Header(..) | LimitBy::Param(..) => caller.is_none(),
             LimitBy::Ip => true,
             LimitBy::Route => false,
         })
@@ -106,11 +106,13 @@ impl Limits {
     }
 
     /// Looks at a request for what they have to know of it; at nothing where all is known.
-    pub(crate) fn look(&self, head: &Parts) -> Known {
+    pub(crate) fn look(&self, head: &mut Parts, caller: Option<&Caller>) -> Known {
         if !self.rules.iter().any(Rule::looks) {
             return Known::default();
         }
-        self.rules.iter().map(|rule| rule.look(head)).collect()
+        let by_parameters = self.rules.iter().any(|rule| matches!(rule.by, LimitBy::Param(..)));
+        let sight = Sight::new(head, by_parameters, caller);
+        self.rules.iter().map(|rule| sight.look(rule.cost, rule.quota, rule.by)).collect()
     }
 
     /// What a request claims.
@@ -178,16 +180,12 @@ impl Limits {
 impl Rule {
     /// Whether it must look at a request.
     fn looks(&self) -> bool {
-        self.cost.known().is_none()
-    }
-
-    fn look(&self, head: &Parts) -> Looked {
-        Looked { cost: self.cost.of(head, self.quota.burst()) }
+        self.cost.known().is_none() || matches!(self.by, LimitBy::Header(..) | LimitBy::Param(..))
     }
 
     fn claim<'a>(&self, known: Option<&'a Looked>, patience: Duration, context: &'a Context) -> Claim<'a> {
         Claim {
-            bucket: Bucket { limit: self.id, subject: subject(self.by, context) },
+            bucket: Bucket { limit: self.id, subject: subject(self.by, known, context) },
             quota: self.quota,
             cost: known.map_or_else(|| self.cost.known().unwrap_or_default(), |known| known.cost),
             shadow: self.shadow.is_some(),
@@ -201,11 +199,16 @@ struct Violated<'a> {
     name: &'a str,
 }
 
-fn subject(by: LimitBy, context: &Context) -> Subject<'_> {
+fn subject<'a>(by: LimitBy, known: Option<&'a Looked>, context: &'a Context) -> Subject<'a> {
     let address =
         || context.address().map_or_else(without_address, |address| Subject::Address(counted(address)));
+    let caller = || context.caller().map_or_else(address, Subject::Caller);
     match by {
-        LimitBy::Caller => context.caller().map_or_else(address, Subject::Caller),
+        LimitBy::Caller => caller(),
+        LimitBy::Header(..) | LimitBy::Param(..) => {
+            let key = known.and_then(|known| known.key.as_deref());
+            key.map_or_else(caller, Subject::Key)
+        }
         LimitBy::Ip => address(),
         LimitBy::Route => Subject::Everyone,
     }

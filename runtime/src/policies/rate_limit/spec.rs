@@ -3,6 +3,7 @@ use core::time::Duration;
 use http::request::Parts;
 
 use super::cost::Cost;
+use super::key::KeyKind;
 
 /// One declared limit, such as `rate_limit("100/min", burst = 20)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,11 @@ pub enum LimitBy {
     Ip,
     /// All requests of the endpoint.
     Route,
+    /// The key that the header of this name gives, in lower case, once it is
+    /// [verified](super#counted-by-a-tenant); as [`Caller`](Self::Caller) where it is not.
+    Header(&'static str, KeyKind),
+    /// The key that the path parameter of this name gives, just so.
+    Param(&'static str, KeyKind),
 }
 
 /// Who decides while the store of limits is slow or down.

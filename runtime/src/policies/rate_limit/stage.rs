@@ -12,8 +12,14 @@ use crate::store::StoreError;
 pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
     let Some(limits) = &context.mounted().limits else { return Ok(()) };
     let claims = limits.claims(context);
-    let decided = context.shared().limits.acquire(&claims, limits.on_error()).await;
-    let decided = decided.map_err(|error| unavailable(&error))?;
+    let decided = match context.shared().limits.acquire(&claims, limits.on_error()).await {
+        Ok(decided) => decided,
+        Err(error) => {
+            // There is nothing to tell, and the store is not asked once more.
+            note(Vec::new());
+            return Err(unavailable(&error));
+        }
+    };
     let acquired = decided.acquired();
     if acquired.admitted {
         limits.note_shadows(context.spec(), &claims, acquired, context.shared().limits.clock());

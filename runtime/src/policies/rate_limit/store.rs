@@ -86,6 +86,8 @@ pub enum Subject<'a> {
     Caller(&'a Caller),
     /// One client address's; an IPv6 address stands for its /64.
     Address(IpAddr),
+    /// All whose requests have this key, which is [verified](super::LimitKey).
+    Key(&'a str),
     /// All.
     Everyone,
 }
