@@ -35,7 +35,7 @@ async fn export_both() {}
 /// Tries what it would be to count rows.
 #[endpoint(
     get = "/export-tried",
-    rate_limit("60/min", burst = 2, cost = self::rows, shadow),
+    rate_limit("60/min", burst = 2, cost = rows, shadow),
     rate_limit("60/min", burst = 3)
 )]
 async fn export_tried() {}

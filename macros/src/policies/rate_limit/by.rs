@@ -15,7 +15,7 @@ pub(super) enum By {
     /// A word that says it all.
     Word(&'static str, TokenStream),
     /// What a header or a path parameter says, once it is verified.
-    Key(Key),
+    Key(Box<Key>),
 }
 
 /// A header or a path parameter.
@@ -39,7 +39,7 @@ impl By {
         if let Kind::Call(word, arguments) = &value.kind {
             let place = place(word, sink)?;
             let key = sink.take(Key::parse(place, value, arguments))?;
-            return key.named(sink).map(Self::Key);
+            return key.named(sink).map(Box::new).map(Self::Key);
         }
         let (word, value) = option.one_of(ACCEPTED, sink)?;
         if is_place(word) {
@@ -64,7 +64,8 @@ impl By {
                 let variant = variant(word);
                 quote!(.with_by(::aplomb::__private::LimitBy::#variant))
             }
-            Self::Key(Key { place, name, kind, .. }) => {
+            Self::Key(key) => {
+                let Key { place, name, kind, .. } = &**key;
                 let variant = variant(place);
                 let kind = quote!(::aplomb::__private::KeyKind::of::<#kind>());
                 quote!(.with_by(::aplomb::__private::LimitBy::#variant(#name, #kind)))

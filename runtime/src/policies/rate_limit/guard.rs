@@ -114,7 +114,7 @@ impl Guard {
     fn decide(&self, claims: &[Claim<'_>]) -> Acquired {
         self.decided_locally.fetch_add(1, Ordering::Relaxed);
         let instances = self.instances.count();
-        let share = |claim: &Claim<'_>| claim.quota.share(instances, claim.cost);
+        let share = |claim: &Claim<'_>| claim.quota.share(instances, claim.dearest.max(claim.cost));
         let claims: Vec<_> = claims.iter().map(|claim| Claim { quota: share(claim), ..*claim }).collect();
         self.local.take(&claims)
     }

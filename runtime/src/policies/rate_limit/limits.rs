@@ -188,6 +188,7 @@ impl Rule {
             bucket: Bucket { limit: self.id, subject: subject(self.by, known, context) },
             quota: self.quota,
             cost: known.map_or_else(|| self.cost.known().unwrap_or_default(), |known| known.cost),
+            dearest: self.cost.known().unwrap_or(self.quota.burst()),
             shadow: self.shadow.is_some(),
             patience,
         }

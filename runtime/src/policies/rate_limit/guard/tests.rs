@@ -271,3 +271,21 @@ async fn b15_where_nobody_may_decide_instead_what_the_store_does_not_decide_is_a
     let Decided::ByStore(acquired) = decided else { panic!("{decided:?}") };
     assert_eq!(acquired.readings[0].remaining, 9, "nothing was taken meanwhile");
 }
+
+#[tokio::test]
+async fn b15_dear_and_cheap_requests_meet_the_same_share() {
+    let bench = bench(10);
+    bench.go_local().await;
+    let bucket = Bucket { limit: 2, subject: Subject::Everyone };
+    let decided = async |cost| {
+        let claim = Claim { bucket, cost, dearest: 10, ..claim() };
+        let decided = bench.guard.acquire(&[claim], OnError::Local).await.expect("a decision");
+        decided.acquired().admitted
+    };
+    assert!(decided(10).await && decided(0).await);
+    // One token in ten seconds: what costs nothing has not shortened that.
+    bench.clock.advance(Duration::from_secs(10));
+    assert!(!decided(10).await && decided(1).await && !decided(1).await);
+    bench.clock.advance(Duration::from_secs(100));
+    assert!(decided(10).await);
+}
