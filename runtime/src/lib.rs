@@ -95,7 +95,7 @@ pub mod __private {
     pub use crate::endpoint::*;
     pub use crate::policies::idempotency::{IdempotencyPolicy, IdempotencySpec};
     pub use crate::policies::paginate::{PageLimits, PaginationPolicy};
-    pub use crate::policies::rate_limit::{Algorithm, LimitBy, RateLimitSpec};
+    pub use crate::policies::rate_limit::{Algorithm, KeyKind, LimitBy, OnError, RateLimitSpec};
     pub use crate::policies::version::VersionSpec;
     pub use crate::problem::registry::VALIDATION_FAILED;
     pub use crate::problem::{Category, FieldError, Location, Problem, ProblemSpec, error_response};

@@ -1,5 +1,9 @@
 //! Rate limits: the fields of every response, and the 429.
 
+mod costs;
+mod deny;
+mod keys;
+
 use core::fmt;
 use core::time::Duration;
 use std::sync::{Arc, Mutex};

@@ -4,9 +4,11 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use aplomb::StartErrors;
+use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
 use aplomb::store::{MemoryLimits, RedisConfig, Store};
 use aplomb::testing::{Proxy, RedisServer, Reply as RedisReply, TestServer};
+use http::request::Parts;
 
 use crate::app::{ALICE, App};
 use crate::client::{Call, Client, Reply};
@@ -36,10 +38,33 @@ async fn archive(State(app): State<App>) -> String {
 #[endpoint(get = "/ping", version = 1, rate_limit = "100/day")]
 async fn ping() {}
 
+/// Is limited by tenant, and by nobody but the store.
+#[endpoint(
+    get = "/strict",
+    version = 1,
+    rate_limit("100/day", by = header("x-tenant", Tenant), cost = three, on_error = deny)
+)]
+async fn strict(State(app): State<App>) {
+    app.effect();
+}
+
+/// Takes everybody's word.
+struct Tenant;
+
+impl LimitKey for Tenant {
+    fn verify(value: &str, _: Option<&Caller>) -> Option<String> {
+        Some(value.to_owned())
+    }
+}
+
+fn three(_: &Parts) -> u64 {
+    3
+}
+
 fn api(url: &str) -> Api<App> {
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let store = Store::redis(RedisConfig::new(url).expect("a valid URL"));
-    Api::new("Test", aplomb::routes![place_order, hold_order, archive, ping]).auth(keys).store(store)
+    Api::new("Test", aplomb::routes![place_order, hold_order, archive, ping, strict]).auth(keys).store(store)
 }
 
 async fn start(api: Api<App>, app: &App) -> (TestServer, Client) {
@@ -277,4 +302,46 @@ async fn b15_limits_outlive_their_store_and_keys_do_not() {
     until_the_store_decides(ping).await;
     assert_eq!(order(&client, "k").send().await.status, 201);
     assert_eq!(app.effects(), 1);
+}
+
+#[tokio::test]
+async fn b15_where_a_limit_says_so_nothing_runs_while_its_store_is_out() {
+    let redis = RedisServer::start();
+    let app = App::default();
+    let (_server, client) = start(api(&redis.url()), &app).await;
+    let strict = || client.get("/v1/strict").bearer(ALICE).header("x-tenant", "acme");
+    until_the_store_decides(strict).await;
+    let before = app.effects();
+    redis.pause();
+    for _ in 0..4 {
+        strict().send().await.problem(503, "STORE_UNAVAILABLE");
+    }
+    redis.resume();
+    until_the_store_decides(strict).await;
+    assert_eq!(app.effects(), before + 1);
+    redis.kill();
+    for _ in 0..4 {
+        let denied = strict().send().await;
+        denied.problem(503, "STORE_UNAVAILABLE");
+        assert_eq!(denied.number("retry-after"), 1);
+    }
+    assert_eq!(app.effects(), before + 1);
+    redis.restart_empty();
+    until_the_store_decides(strict).await;
+    assert_eq!(app.effects(), before + 2);
+}
+
+#[tokio::test]
+async fn b09_a_tenant_has_a_bucket_that_names_nobody() {
+    let redis = RedisServer::start();
+    let (_server, client) = start(api(&redis.url()), &App::default()).await;
+    let send = |tenant: &str| client.get("/v1/strict").bearer(ALICE).header("x-tenant", tenant);
+    for tenant in ["acme", "globex", "alice"] {
+        until_the_store_decides(|| send(tenant)).await;
+    }
+    // Each tenant has a bucket, of which one is not the caller's although it has his name.
+    until_the_store_decides(|| client.get("/v1/strict").bearer(ALICE)).await;
+    let RedisReply::Array(keys) = redis.command(&["KEYS", "*:l:*"]) else { panic!("no list") };
+    let clear = |key: &RedisReply| matches!(key, RedisReply::Bytes(key) if key.windows(4).any(|name| name == b"acme"));
+    assert!(keys.len() == 4 && !keys.iter().any(clear), "{keys:?}");
 }

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
 use aplomb::{StartErrors, routes};
 use serde::Deserialize;
@@ -40,6 +41,48 @@ async fn limited_c() {}
 #[endpoint(get = "/d", public, rate_limit("10/min", name = "tried", by = ip, shadow))]
 async fn limited_d() {}
 
+/// Lets instances decide alone.
+#[endpoint(get = "/e", public, rate_limit("10/min", name = "strict", by = ip))]
+async fn limited_e() {}
+
+/// Does not.
+#[endpoint(get = "/f", public, rate_limit("10/min", name = "strict", by = ip, on_error = deny))]
+async fn limited_f() {}
+
+/// Is a kind of key.
+struct Tenant;
+
+impl LimitKey for Tenant {
+    fn verify(value: &str, _: Option<&Caller>) -> Option<String> {
+        Some(value.to_owned())
+    }
+}
+
+/// Is another, although it says the same.
+struct Region;
+
+impl LimitKey for Region {
+    fn verify(value: &str, caller: Option<&Caller>) -> Option<String> {
+        Tenant::verify(value, caller)
+    }
+}
+
+/// Counts by tenant.
+#[endpoint(get = "/g", public, rate_limit("10/min", name = "tenants", by = header("x-tenant", Tenant)))]
+async fn limited_g() {}
+
+/// Counts by tenant and costs more, which it may.
+#[endpoint(get = "/h", public, rate_limit("10/min", name = "tenants", cost = ten, by = header("x-tenant", Tenant)))]
+async fn limited_h() {}
+
+fn ten(_: &http::request::Parts) -> u64 {
+    10
+}
+
+/// Counts by region.
+#[endpoint(get = "/i", public, rate_limit("10/min", name = "tenants", by = header("x-tenant", Region)))]
+async fn limited_i() {}
+
 async fn errors(api: Api<()>) -> Vec<String> {
     let errors: StartErrors = api.into_router(()).await.expect_err("must not start");
     errors.iter().map(ToString::to_string).collect()
@@ -70,6 +113,22 @@ async fn b17_a_limit_is_a_shadow_wherever_it_is_named_or_nowhere() {
         )
     );
     assert!(error.ends_with("; say `shadow` in both or in neither"), "{error}");
+}
+
+#[tokio::test]
+async fn b15_a_limit_denies_wherever_it_is_named_or_nowhere() {
+    let errors = errors(Api::new("Test", routes![limited_e, limited_f])).await;
+    let [error] = errors.as_slice() else { panic!("{errors:?}") };
+    assert!(error.contains("declare the limit `strict` differently"), "{error}");
+    assert!(error.ends_with("; say `on_error = deny` in both or in neither"), "{error}");
+}
+
+#[tokio::test]
+async fn b09_a_limit_counts_by_one_kind_of_key_wherever_it_is_named() {
+    let errors = errors(Api::new("Test", routes![limited_g, limited_h, limited_i])).await;
+    let [error] = errors.as_slice() else { panic!("{errors:?}") };
+    let said = "`limited_g` (GET /g) and `limited_i` (GET /i) declare the limit `tenants` differently";
+    assert_eq!(error, said);
 }
 
 #[tokio::test]

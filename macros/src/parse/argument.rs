@@ -52,6 +52,8 @@ pub(crate) enum Kind {
     Name(Ident),
     /// `1..`, `1..=3`, `1..3`
     Range { first: Option<u64>, last: Option<u64>, closed: bool },
+    /// `name(…)`
+    Call(Ident, TokenStream),
     /// Anything else.
     Other,
 }

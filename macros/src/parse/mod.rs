@@ -1,6 +1,7 @@
 //! From tokens to things that are valid: arguments, the function, paths, units.
 
 mod argument;
+mod field;
 mod function;
 mod options;
 mod path;
@@ -8,6 +9,7 @@ mod syntax;
 pub(crate) mod units;
 
 pub(crate) use argument::{Argument, Form, Item, Kind, Value};
+pub(crate) use field::field_name;
 pub(crate) use function::Function;
 pub(crate) use options::Options;
 pub(crate) use path::PathTemplate;

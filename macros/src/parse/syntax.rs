@@ -124,7 +124,8 @@ fn value(tokens: TokenStream) -> Value {
 
 fn kind(input: ParseStream<'_>) -> syn::Result<Kind> {
     if input.peek(Ident::peek_any) && !input.peek(syn::LitBool) {
-        return input.call(Ident::parse_any).map(Kind::Name);
+        let name = input.call(Ident::parse_any)?;
+        return if input.peek(syn::token::Paren) { call(name, input) } else { Ok(Kind::Name(name)) };
     }
     let literal: Lit = input.parse()?;
     match literal {
@@ -135,6 +136,12 @@ fn kind(input: ParseStream<'_>) -> syn::Result<Kind> {
         }
         _ => Ok(Kind::Other),
     }
+}
+
+fn call(name: Ident, input: ParseStream<'_>) -> syn::Result<Kind> {
+    let arguments;
+    syn::parenthesized!(arguments in input);
+    Ok(Kind::Call(name, arguments.parse()?))
 }
 
 fn range(first: Option<u64>, input: ParseStream<'_>) -> syn::Result<Kind> {

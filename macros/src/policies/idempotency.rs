@@ -11,7 +11,7 @@ use super::{Endpoint, Policy, Reason, duration};
 use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::grammar;
-use crate::parse::{Argument, Form, Item, Kind, Options, Value, units};
+use crate::parse::{Argument, Form, Item, Kind, Options, Value, field_name, units};
 
 /// How long a dead process blocks its key unless operators say otherwise.
 const LEASE: Duration = Duration::from_secs(30);
@@ -291,13 +291,9 @@ fn headers(option: &Argument, sink: &Sink<'_>) -> Vec<String> {
 
 /// The name of a field that a retry must repeat, in lower case.
 fn field(name: &str, before: &[String]) -> Result<String, String> {
-    let lower = name.to_ascii_lowercase();
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let lower = field_name(name)?;
     let always = |why: &str| Err(format!("`{name}` {why}: remove it"));
     match lower.as_str() {
-        _ if name.is_empty() || !name.bytes().all(token) => {
-            Err(format!("\"{name}\" is no name of a field: write one such as \"x-region\""))
-        }
         _ if before.contains(&lower) => always("is listed twice"),
         "idempotency-key" => always("is what names the operation, and is compared in any case"),
         "content-type" => always("is compared in any case"),

@@ -1,6 +1,11 @@
 //! `rate_limit = "100/min"`, `rate_limit("100/min", burst = 20, …)`: how often may be called.
 
-use proc_macro2::TokenStream;
+mod by;
+mod cost;
+
+use by::By;
+use cost::Cost;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::Ident;
 
@@ -14,7 +19,7 @@ use crate::parse::{Argument, Form, Item, Kind, Options, Value};
 const ALGORITHMS: &[&str] = &["token_bucket", "leaky_bucket", "fixed_window", "sliding_window"];
 /// The most tokens that a sliding window logs.
 const LONGEST_LOG: u64 = 10_000;
-const BY: &[&str] = &["caller", "ip", "route"];
+const ON_ERROR: &[&str] = &["local", "deny"];
 
 /// The limits, in the order written.
 #[derive(Default)]
@@ -25,9 +30,10 @@ pub(crate) struct RateLimits {
 struct RateLimit {
     rate: Rate,
     burst: Option<u64>,
-    cost: Option<u64>,
+    cost: Option<Cost>,
     algorithm: Option<&'static str>,
-    by: Option<(&'static str, TokenStream)>,
+    by: Option<By>,
+    on_error: Option<(&'static str, TokenStream)>,
     name: Option<(String, TokenStream)>,
     shadow: bool,
 }
@@ -37,7 +43,10 @@ impl Policy for RateLimits {
         self.limits.extend(RateLimit::parse(argument, sink));
     }
 
-    fn check(&self, _: &Endpoint<'_>, sink: &Sink<'_>) {
+    fn check(&self, endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
+        for by in self.limits.iter().filter_map(|limit| limit.by.as_ref()) {
+            by.check(endpoint.spec.route.path(), sink);
+        }
         for (index, limit) in self.limits.iter().enumerate() {
             let Some((name, tokens)) = &limit.name else { continue };
             let named = |other: &RateLimit| other.name.as_ref().is_some_and(|(other, _)| other == name);
@@ -74,11 +83,13 @@ impl Policy for RateLimits {
         );
         let arguments = endpoint.function.arguments();
         let known = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_CALLER)*);
-        let explicit = self.limits.iter().filter_map(|limit| limit.by.as_ref());
-        explicit
-            .filter(|(by, _)| *by == "caller")
-            .map(|(_, tokens)| call_at(tokens, "assert_caller_known", &quote!(#known, #message)))
-            .collect()
+        let asserted = |limit: &RateLimit| match &limit.by {
+            Some(By::Word("caller", tokens)) => {
+                Some(call_at(tokens, "assert_caller_known", &quote!(#known, #message)))
+            }
+            _ => None,
+        };
+        self.limits.iter().filter_map(asserted).collect()
     }
 }
 
@@ -96,7 +107,16 @@ impl RateLimit {
     }
 
     fn new(rate: Rate) -> Self {
-        Self { rate, burst: None, cost: None, algorithm: None, by: None, name: None, shadow: false }
+        Self {
+            rate,
+            burst: None,
+            cost: None,
+            algorithm: None,
+            by: None,
+            on_error: None,
+            name: None,
+            shadow: false,
+        }
     }
 
     fn list(argument: &Argument, items: &[Item], sink: &Sink<'_>) -> Option<Self> {
@@ -127,9 +147,13 @@ impl RateLimit {
         {
             match name {
                 "burst" => burst = option.positive("burst = 20", &own),
-                "cost" => cost = option.positive("cost = 1", &own),
+                "cost" => cost = Cost::parse(option, &own),
                 "algorithm" => self.algorithm = option.one_of(ALGORITHMS, &own).map(|(name, _)| name),
-                "by" => self.by = option.one_of(BY, &own).map(|(by, value)| (by, value.tokens.clone())),
+                "by" => self.by = By::parse(option, &own),
+                "on_error" => {
+                    let chosen = option.one_of(ON_ERROR, &own);
+                    self.on_error = chosen.map(|(on_error, value)| (on_error, value.tokens.clone()));
+                }
                 "name" => self.name = label(option, &own),
                 _ => self.shadow = option.flag(&own),
             }
@@ -139,6 +163,18 @@ impl RateLimit {
         }
         if let Some((cost, value)) = cost {
             self.affordable(cost, value, &own);
+        }
+        self.deniable(&own);
+    }
+
+    fn deniable(&self, sink: &Sink<'_>) {
+        if let Some(("deny", value)) = &self.on_error
+            && self.shadow
+        {
+            sink.report(
+                value,
+                "a limit that is `shadow` refuses nothing, and so denies nothing: remove `on_error` or `shadow`",
+            );
         }
     }
 
@@ -168,9 +204,12 @@ impl RateLimit {
         }
     }
 
-    fn affordable(&mut self, cost: u64, value: &Value, sink: &Sink<'_>) {
+    fn affordable(&mut self, cost: Cost, value: &Value, sink: &Sink<'_>) {
         let most = self.burst.unwrap_or(self.rate.permits);
-        if cost > most && !sink.failed() {
+        if let Cost::Tokens(cost) = cost
+            && cost > most
+            && !sink.failed()
+        {
             sink.report(
                 &value.tokens,
                 format!("a request costs {cost}, but the bucket never holds more than {most}: raise `burst` or lower `cost`"),
@@ -185,16 +224,15 @@ impl RateLimit {
         if let Some(burst) = self.burst {
             spec.extend(quote!(.with_burst(#burst)));
         }
-        if let Some(cost) = self.cost {
-            spec.extend(quote!(.with_cost(#cost)));
-        }
+        spec.extend(self.cost.as_ref().map(Cost::expand));
         if let Some(algorithm) = self.algorithm {
             let variant = variant(algorithm);
             spec.extend(quote!(.with_algorithm(::aplomb::__private::Algorithm::#variant)));
         }
-        if let Some((by, _)) = &self.by {
-            let variant = variant(by);
-            spec.extend(quote!(.with_by(::aplomb::__private::LimitBy::#variant)));
+        spec.extend(self.by.as_ref().map(By::expand));
+        if let Some((on_error, _)) = &self.on_error {
+            let variant = variant(on_error);
+            spec.extend(quote!(.with_on_error(::aplomb::__private::OnError::#variant)));
         }
         if let Some((name, _)) = &self.name {
             spec.extend(quote!(.with_name(#name)));
@@ -235,7 +273,7 @@ fn variant(name: &str) -> Ident {
         variant.push_str(&first.to_ascii_uppercase());
         variant.push_str(rest);
     }
-    Ident::new(&variant, proc_macro2::Span::mixed_site())
+    Ident::new(&variant, Span::mixed_site())
 }
 
 #[cfg(test)]
@@ -246,14 +284,15 @@ mod tests {
     fn all_forms() {
         let calls = calls(
             "get = \"/a\", rate_limit = \"100/min\", \
-             rate_limit(\"5/s\", burst = 20, algorithm = token_bucket, by = ip, cost = 2, name = \"login\", shadow)",
+             rate_limit(\"5/s\", burst = 20, algorithm = token_bucket, by = ip, cost = 2, on_error = local, \
+             name = \"login\", shadow)",
         );
         assert_eq!(
             calls,
             ".with_rate_limits({constLIMITS:&[RateLimitSpec]=&[\
              RateLimitSpec::new(100u64,Duration::from_millis(60000u64)),\
              RateLimitSpec::new(5u64,Duration::from_millis(1000u64)).with_burst(20u64).with_cost(2u64)\
-             .with_algorithm(Algorithm::TokenBucket).with_by(LimitBy::Ip).with_name(\"login\").shadow()];LIMITS})"
+             .with_algorithm(Algorithm::TokenBucket).with_by(LimitBy::Ip).with_on_error(OnError::Local).with_name(\"login\").shadow()];LIMITS})"
         );
     }
 
@@ -270,6 +309,15 @@ mod tests {
     }
 
     #[test]
+    fn b08_a_cost_by_a_function_is_not_compared_with_the_burst() {
+        for path in ["weigh", "costs::weigh", "self::weigh::<u8>", "<Export as Weighed>::weigh"] {
+            let calls = calls(&format!("get = \"/a\", rate_limit(\"5/s\", burst = 1, cost = {path})"));
+            let path = path.replace(' ', "");
+            assert!(calls.contains(&format!(".with_cost_of(|head|weigh({path},head))")), "{calls}");
+        }
+    }
+
+    #[test]
     fn everything_else_is_refused() {
         for (text, message) in [
             ("rate_limit", "how often is missing"),
@@ -280,6 +328,11 @@ mod tests {
             ("rate_limit(burst = 5)", "the rate comes first"),
             ("rate_limit(\"5/s\", burst = 0)", "at least 1"),
             ("rate_limit(\"5/s\", cost = 0)", "at least 1"),
+            ("rate_limit(\"5/s\", cost = -1)", "at least 1"),
+            ("rate_limit(\"5/s\", cost = \"weigh\")", "write `cost = 1`, or `cost = weigh`"),
+            ("rate_limit(\"5/s\", cost = weigh(head))", "the name of a function"),
+            ("rate_limit(\"5/s\", cost = |head| 3)", "the name of a function"),
+            ("rate_limit(\"5/s\", cost)", "`cost` needs a value: write `cost = 1`"),
             ("rate_limit(\"5/s\", burst = \"9\")", "an integer"),
             (
                 "rate_limit(\"5/s\", algorithm = gcra)",
@@ -292,8 +345,13 @@ mod tests {
             ("rate_limit(\"5/s\", burst = 9, algorithm = sliding_window)", "remove `burst`"),
             ("rate_limit(\"10001/h\", algorithm = sliding_window)", "at most 10000"),
             ("rate_limit(\"5/s\", algorithm = fixed_window, cost = 6)", "never holds more than 5"),
-            ("rate_limit(\"5/s\", by = user)", "accepted: `caller`, `ip`, `route`"),
+            ("rate_limit(\"5/s\", by = user)", "accepted: `caller`, `ip`, `route`, `header`, `param`"),
             ("rate_limit(\"5/s\", by = \"ip\")", "a name without quotes"),
+            ("rate_limit(\"5/s\", on_error = open)", "accepted: `local`, `deny`"),
+            ("rate_limit(\"5/s\", on_error)", "write `on_error = local`"),
+            ("rate_limit(\"5/s\", shadow, on_error = deny)", "remove `on_error` or `shadow`"),
+            ("rate_limit(\"5/s\", on_error = deny, shadow)", "remove `on_error` or `shadow`"),
+            ("on_error = deny, rate_limit = \"5/s\"", "write `rate_limit(\"100/min\", on_error = deny)`"),
             ("rate_limit(\"5/s\", brust = 5)", "did you mean `burst`?"),
             ("rate_limit(\"5/s\", shadow = true)", "`shadow` is a flag and takes no value"),
             ("rate_limit(\"5/s\", shadow, shadow)", "`shadow` is given twice"),

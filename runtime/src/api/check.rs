@@ -102,7 +102,7 @@ fn named_limits<S>(api: &Api<S>, errors: &mut StartErrors) {
             let (first, first_spec) = *seen.entry(name).or_insert((limit, spec));
             if !agree(first, limit) {
                 let (left, right) = (named(first_spec), named(spec));
-                let how = if first.shadow == limit.shadow { "" } else { SHADOW_IN_ONE };
+                let how = difference(first, limit);
                 errors.push(StartError::new(format!(
                     "{left} and {right} declare the limit `{name}` differently{how}"
                 )));
@@ -111,8 +111,17 @@ fn named_limits<S>(api: &Api<S>, errors: &mut StartErrors) {
     }
 }
 
-/// A bucket of which some endpoints take what they please measures nothing.
-const SHADOW_IN_ONE: &str = "; say `shadow` in both or in neither";
+/// What to write where one word makes the difference.
+fn difference(left: &RateLimitSpec, right: &RateLimitSpec) -> &'static str {
+    // A bucket of which some endpoints take what they please measures nothing.
+    if left.shadow != right.shadow {
+        "; say `shadow` in both or in neither"
+    } else if left.on_error != right.on_error {
+        "; say `on_error = deny` in both or in neither"
+    } else {
+        ""
+    }
+}
 
 /// All but the cost, which is each endpoint's own.
 fn agree(left: &RateLimitSpec, right: &RateLimitSpec) -> bool {

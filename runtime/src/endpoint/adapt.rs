@@ -103,7 +103,7 @@ where
 
 /// Never implemented. With a second candidate in view the compiler reports [`HeadArg`] itself, in
 /// its own words, instead of the only implementation's bound.
-trait Nobody {}
+pub(super) trait Nobody {}
 
 #[diagnostic::do_not_recommend]
 impl<S, T> HeadArg<S, InBody> for T

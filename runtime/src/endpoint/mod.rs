@@ -2,6 +2,7 @@
 
 mod adapt;
 mod conflict;
+mod cost;
 mod link;
 mod message;
 mod path_shape;
@@ -18,6 +19,7 @@ pub use adapt::{
     adapt, respond,
 };
 pub use conflict::{Verdict, assert_mountable, verdicts};
+pub use cost::{CostFunction, OfHead, OfNothing, weigh};
 pub use link::{FindPath, Here, Linked, PathArgument, There, link, link_to};
 pub use path_shape::{ParameterCount, PathProbe, PathShape};
 pub use probe::{

@@ -1,4 +1,5 @@
 use axum::extract::FromRequestParts;
+use http::Uri;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -25,6 +26,13 @@ pub struct Query<T>(pub T);
 
 transparent!(Query);
 
+impl<T: DeserializeOwned> Query<T> {
+    /// Reads the query of this URI, as the argument of a handler does.
+    pub fn try_from_uri(uri: &Uri) -> Result<Self, Problem> {
+        parse(uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
 impl<S, T> FromRequestParts<S> for Query<T>
 where
     S: Send + Sync,
@@ -33,7 +41,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parse(parts.uri.query().unwrap_or_default()).map(Self)
+        Self::try_from_uri(&parts.uri)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::client::TrustedProxies;
 use crate::endpoint::AnswerFuture;
 use crate::policies::idempotency::{Heart, IdempotencySpec, Identities, RecordKey};
 use crate::policies::paginate::Cursors;
-use crate::policies::rate_limit::{Claimant, Guard, Limits};
+use crate::policies::rate_limit::{Claimant, Guard, Known, Limits};
 use crate::spec::EndpointSpec;
 use crate::store::Facets;
 
@@ -95,6 +95,8 @@ struct Inner {
     /// The client's, where a limit asks for it and the peer is known.
     address: Option<IpAddr>,
     caller: Option<Caller>,
+    /// What the limits looked up in the request.
+    known: Known,
     /// When the response is due, where a limit asks for it.
     due: Option<Instant>,
     /// That of a run under an idempotency key, and whether its name is by the other secret.
@@ -107,9 +109,10 @@ impl Context {
         request_id: RequestId,
         address: Option<IpAddr>,
         caller: Option<Caller>,
+        known: Known,
         due: Option<Instant>,
     ) -> Self {
-        Self(Arc::new(Inner { mounted, request_id, address, caller, due, record: OnceLock::new() }))
+        Self(Arc::new(Inner { mounted, request_id, address, caller, known, due, record: OnceLock::new() }))
     }
 
     /// Notes the record of a run under an idempotency key, and whether its name is by the other secret.
@@ -152,9 +155,9 @@ impl Context {
 
     /// What limits know of the request.
     pub(crate) fn claimant(&self) -> Claimant<'_> {
-        let Inner { caller, address, due, .. } = &*self.0;
+        let Inner { caller, address, due, known, .. } = &*self.0;
         let patience = due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
-        Claimant { caller: caller.as_ref(), address: *address, patience }
+        Claimant { caller: caller.as_ref(), address: *address, known, patience }
     }
 
     pub(crate) fn caller(&self) -> Option<&Caller> {

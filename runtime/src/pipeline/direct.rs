@@ -19,7 +19,7 @@ use crate::auth::Caller;
 use crate::endpoint::{Answer, AnswerFuture};
 use crate::policies::body_limit::Gauge;
 use crate::policies::paginate::PaginationPolicy;
-use crate::policies::rate_limit::{Reading, stage as limits};
+use crate::policies::rate_limit::{Known, Reading, stage as limits};
 use crate::policies::timeout::{self, Within, within};
 
 /// What is known of a request that may go on.
@@ -41,7 +41,7 @@ pub(crate) fn admit(mounted: &Mounted, request: &Request) -> Option<Admitted> {
         return Some(Admitted::default());
     }
     // A panic is the line's to tell of.
-    handler::survive(|| ask(mounted, request, asks)).ok().flatten()
+    handler::survive(handler::HANDLER, || ask(mounted, request, asks)).ok().flatten()
 }
 
 fn ask(mounted: &Mounted, request: &Request, asks: bool) -> Option<Admitted> {
@@ -67,7 +67,8 @@ impl Direct {
         let id = RequestId::of(&request);
         let Admitted { caller, readings } = admitted;
         if caller.is_some() || matches!(mounted.spec.pagination, PaginationPolicy::Cursor(_)) {
-            let context = Context::new(Arc::clone(&mounted), id.clone(), None, caller, None);
+            let context =
+                Context::new(Arc::clone(&mounted), id.clone(), None, caller, Known::default(), None);
             request.extensions_mut().insert(context);
         }
         let gauge = (mounted.reads_body && !request.body().is_end_stream()).then(Gauge::default);
@@ -94,7 +95,7 @@ impl Future for Direct {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Response> {
         let this = &mut *self;
-        let polled = handler::survive(|| Pin::new(&mut this.running).poll(context).map(Ok));
+        let polled = handler::survive(handler::HANDLER, || Pin::new(&mut this.running).poll(context).map(Ok));
         let answer = match ready!(polled.unwrap_or_else(|panic| Poll::Ready(Err(panic)))) {
             Ok(answered) => this.answer(answered),
             Err(panic) => Answer::failed(panic),

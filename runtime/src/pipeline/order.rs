@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
+use http::request::Parts;
 use tokio::time::Instant;
 
 use super::context::{Context, Mounted, Run};
@@ -22,11 +23,12 @@ use super::intake::{Intake, Unread};
 use super::observe::RequestId;
 use super::uncancelled::Uncancelled;
 use super::{authenticate, decorate, handler};
+use crate::auth::Caller;
 use crate::endpoint::Answer;
 use crate::policies::body_limit::Gauge;
 use crate::policies::idempotency::stage as idempotency;
 use crate::policies::rate_limit::stage::{self as limits, Turn};
-use crate::policies::rate_limit::{Limits, Reading};
+use crate::policies::rate_limit::{Known, Limits, Reading};
 use crate::policies::timeout;
 use crate::problem::{Problem, registry};
 
@@ -105,7 +107,9 @@ impl Exchange {
     async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<String>), Problem> {
         let caller = authenticate::caller(&self.mounted, &intake.head, self.peer).await?;
         let address = self.mounted.address(self.peer, &intake.head.headers, caller.as_ref());
-        let context = Context::new(Arc::clone(&self.mounted), self.id.clone(), address, caller, self.due);
+        let known = self.look(&mut intake.head, caller.as_ref())?;
+        let (mounted, id) = (Arc::clone(&self.mounted), self.id.clone());
+        let context = Context::new(mounted, id, address, caller, known, self.due);
         self.context = Some(context.clone());
         let key = idempotency::key(&context, &intake.head.headers)?;
         self.keyed = key.is_some();
@@ -127,6 +131,12 @@ impl Exchange {
             intake.read(limit, &self.gauge).await?;
         }
         Ok((context, key))
+    }
+
+    /// What the limits look up in a request. The functions that say it are the endpoint's own, and may panic.
+    fn look(&self, head: &mut Parts, caller: Option<&Caller>) -> Result<Known, Problem> {
+        let Some(limits) = &self.mounted.limits else { return Ok(Known::default()) };
+        handler::survive("what a limit asks of a request", || limits.look(head, caller))
     }
 
     /// Says what the limits have left, where they were not asked.

@@ -91,7 +91,8 @@ pub const GONE: ProblemSpec = ProblemSpec::new(Category::Gone, "GONE", "Gone").w
 pub const DEADLINE_EXCEEDED: ProblemSpec =
     ProblemSpec::new(Category::Dependency, "DEADLINE_EXCEEDED", "Deadline exceeded").with_status(504);
 /// 503: the store that keeps the endpoint's promise does not answer, or has no room; nothing was
-/// done. Limits need no answer: while there is none, each instance decides them by itself.
+/// done. Limits need no answer, unless they say `on_error = deny`: while there is none, each instance decides
+/// them by itself.
 pub const STORE_UNAVAILABLE: ProblemSpec =
     ProblemSpec::new(Category::Dependency, "STORE_UNAVAILABLE", "Store unavailable")
         .with_status(503)

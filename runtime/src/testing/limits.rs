@@ -25,6 +25,7 @@ macro_rules! limit_store_suite {
             b02_opposite_orders_do_not_lock
             b06_readings_tell_what_is_left
             b08_costs_take_several_tokens
+            b08_a_cost_of_nothing_takes_nothing_and_is_admitted
             b09_subjects_have_buckets_of_their_own
             b17_a_shadow_takes_its_tokens_and_refuses_nothing
             b17_a_shadow_that_has_run_out_leaves_the_decision_to_the_others
@@ -191,7 +192,26 @@ pub async fn b08_costs_take_several_tokens(store: Arc<impl LimitStore>, _: &impl
     assert_eq!(admitted(&store, claim(1), 3).await, 2);
 }
 
-/// Callers, addresses and everyone are told apart.
+/// What costs nothing is admitted by an empty bucket, too, takes nothing, and does not wait for a turn.
+pub async fn b08_a_cost_of_nothing_takes_nothing_and_is_admitted(
+    store: Arc<impl LimitStore>,
+    _: &impl Elapse,
+) {
+    for (limit, algorithm) in (1..).zip(ALGORITHMS) {
+        let claim = by(algorithm, limit);
+        let free = Claim { cost: 0, patience: Duration::ZERO, ..claim };
+        assert_eq!(take(&store, &[free]).await.readings[0].remaining, 10, "{algorithm:?}");
+        assert_eq!(admitted(&store, claim, 10).await, 10, "{algorithm:?}");
+        let reading = take(&store, &[free]).await.readings[0];
+        assert_eq!(
+            (reading.remaining, reading.wait, reading.turn),
+            (0, None, Duration::ZERO),
+            "{algorithm:?}"
+        );
+    }
+}
+
+/// Callers, addresses, keys and everyone are told apart.
 pub async fn b09_subjects_have_buckets_of_their_own(store: Arc<impl LimitStore>, _: &impl Elapse) {
     let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
     let address = |text: &str| Subject::Address(text.parse().expect("an address"));
@@ -200,6 +220,8 @@ pub async fn b09_subjects_have_buckets_of_their_own(store: Arc<impl LimitStore>,
         Subject::Caller(&bob),
         address("192.0.2.1"),
         address("2001:db8::"),
+        Subject::Key("alice"),
+        Subject::Key("acme"),
         Subject::Everyone,
     ];
     for subject in subjects {

@@ -25,8 +25,8 @@ impl ReferenceBucket {
             Algorithm::LeakyBucket => {
                 let queue = self.queue(quota, at);
                 let surplus = (queue + cost * quota.interval()).saturating_sub(quota.window());
-                let late = queue.saturating_sub(micros(claim.patience));
                 let turn = if cost > 0 { queue } else { 0 };
+                let late = turn.saturating_sub(micros(claim.patience));
                 ((quota.window() - queue) / quota.interval(), surplus.max(late), turn)
             }
             Algorithm::FixedWindow => {

@@ -116,7 +116,8 @@ impl Quota {
     pub(crate) fn furthest(self, cost: u64, patience: Duration) -> u64 {
         let furthest = self.window().saturating_sub(cost);
         match self.algorithm() {
-            Algorithm::LeakyBucket => furthest.min(micros(patience)),
+            // What takes nothing has no turn to wait for.
+            Algorithm::LeakyBucket if cost > 0 => furthest.min(micros(patience)),
             _ => furthest,
         }
     }

@@ -11,6 +11,7 @@ use super::breaker::{Breaker, Pass};
 use super::decide::Reading;
 use super::denials::Denials;
 use super::instances::Instances;
+use super::spec::OnError;
 use super::store::{Acquired, Claim, LimitStore};
 use crate::clock::{Clock, SystemClock};
 use crate::policies::idempotency::{Begin, Begun};
@@ -46,6 +47,9 @@ pub(crate) enum Decided {
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// What the log is told where nobody decides.
+const UNDECIDED: &str = "a limit says `on_error = deny`";
+
 /// Buckets that are held locally at a time: 1 MiB when full.
 const BUCKETS: usize = 1 << 16;
 
@@ -68,14 +72,26 @@ impl Guard {
         }
     }
 
-    /// Takes the tokens of every claim, or of none. Fails only where a bucket cannot be
-    /// read.
-    pub(crate) async fn acquire(&self, claims: &[Claim<'_>]) -> Result<Decided, StoreError> {
+    /// Takes the tokens of every claim, or of none. Fails where a bucket cannot be read, and where the
+    /// store does not decide and nobody else may.
+    pub(crate) async fn acquire(
+        &self,
+        claims: &[Claim<'_>],
+        on_error: OnError,
+    ) -> Result<Decided, StoreError> {
         let answer = match self.admit() {
             Some(pass) => self.ask(pass, claims).await?,
             None => None,
         };
-        Ok(answer.map_or_else(|| Decided::Locally(self.decide(claims)), Decided::ByStore))
+        answer.map_or_else(|| self.undecided(claims, on_error), |acquired| Ok(Decided::ByStore(acquired)))
+    }
+
+    /// What comes of claims that the store does not decide.
+    fn undecided(&self, claims: &[Claim<'_>], on_error: OnError) -> Result<Decided, StoreError> {
+        match on_error {
+            OnError::Local => Ok(Decided::Locally(self.decide(claims))),
+            OnError::Deny => Err(StoreError::Unavailable(String::from(UNDECIDED))),
+        }
     }
 
     /// The same and `begin`, as one step of a store of both. What `begin` found is missing where the limits
@@ -87,10 +103,11 @@ impl Guard {
         &self,
         store: &dyn AdmissionStore,
         claims: &[Claim<'_>],
+        on_error: OnError,
         begin: &Begin,
     ) -> Result<(Decided, Option<Begun>), StoreError> {
         if !self.is_closed() {
-            return self.acquire(claims).await.map(|decided| (decided, None));
+            return self.acquire(claims, on_error).await.map(|decided| (decided, None));
         }
         let (started, asked) = (Instant::now(), self.clock.now());
         let answer = store.admit(claims, begin).await;
@@ -102,7 +119,7 @@ impl Guard {
                 Ok((Decided::ByStore(acquired), None))
             }
             // Nothing was done, and what has begun before can be told all the same.
-            Err(StoreError::Full) => Ok((Decided::Locally(self.decide(claims)), None)),
+            Err(StoreError::Full) => self.undecided(claims, on_error).map(|decided| (decided, None)),
             Err(error) => Err(error),
         }
     }
@@ -170,7 +187,7 @@ impl Guard {
     fn decide(&self, claims: &[Claim<'_>]) -> Acquired {
         self.decided_locally.fetch_add(1, Ordering::Relaxed);
         let instances = self.instances.count();
-        let share = |claim: &Claim<'_>| claim.quota.share(instances, claim.cost);
+        let share = |claim: &Claim<'_>| claim.quota.share(instances, claim.dearest.max(claim.cost));
         let claims: Vec<_> = claims.iter().map(|claim| Claim { quota: share(claim), ..*claim }).collect();
         self.local.take(&claims)
     }

@@ -2,17 +2,20 @@ use core::time::Duration;
 use std::net::IpAddr;
 use std::sync::Once;
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
+use super::cost::Cost;
 use super::decide::Reading;
 use super::fields::{self, Label};
+use super::known::{Known, Looked, Sight};
 use super::overrides::Overrides;
 use super::quota::Quota;
 use super::shadow::Shadow;
-use super::spec::{Algorithm, LimitBy, RateLimitSpec};
+use super::spec::{Algorithm, LimitBy, OnError, RateLimitSpec};
 use super::store::{Acquired, Bucket, Claim, Subject};
 use crate::auth::Caller;
 use crate::client::counted;
@@ -30,13 +33,14 @@ pub(crate) struct Limits {
     /// Of those that are enforced: clients are told of no other.
     labels: Vec<Label>,
     policy: HeaderValue,
+    on_error: OnError,
 }
 
 #[derive(Debug)]
 struct Rule {
     id: u64,
     quota: Quota,
-    cost: u64,
+    cost: Cost,
     by: LimitBy,
     /// Of a limit that only counts.
     shadow: Option<Shadow>,
@@ -46,6 +50,8 @@ struct Rule {
 pub(crate) struct Claimant<'a> {
     pub(crate) caller: Option<&'a Caller>,
     pub(crate) address: Option<IpAddr>,
+    /// What they looked up.
+    pub(crate) known: &'a Known,
     /// How long it can wait for its turn.
     pub(crate) patience: Duration,
 }
@@ -63,7 +69,12 @@ impl Limits {
         if spec.rate_limits.is_empty() {
             return Ok(None);
         }
-        let mut limits = Self { rules: Vec::new(), labels: Vec::new(), policy: HeaderValue::from_static("") };
+        let mut limits = Self {
+            rules: Vec::new(),
+            labels: Vec::new(),
+            policy: HeaderValue::from_static(""),
+            on_error: OnError::Local,
+        };
         let mut declared: Vec<_> = spec.rate_limits.iter().enumerate().collect();
         declared.sort_by_key(|(_, limit)| limit.shadow);
         for (index, limit) in declared {
@@ -73,6 +84,7 @@ impl Limits {
             let shadow = limit.shadow.then(|| Shadow::new(label.clone()));
             if shadow.is_none() {
                 limits.labels.push(Label::new(label, quota));
+                limits.strictest(limit.on_error);
             }
             limits.rules.push(Rule { id, quota, cost: limit.cost, by: limit.by, shadow });
         }
@@ -81,10 +93,22 @@ impl Limits {
         Ok(Some(limits))
     }
 
+    /// What one of those that are enforced denies, is denied.
+    fn strictest(&mut self, on_error: OnError) {
+        if on_error == OnError::Deny {
+            self.on_error = on_error;
+        }
+    }
+
+    /// Who decides what the store does not.
+    pub(crate) fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
     /// Whether one of them counts by the client's address.
     pub(crate) fn ask_for_address(&self, caller: Option<&Caller>) -> bool {
         self.rules.iter().any(|rule| match rule.by {
-            LimitBy::Caller => caller.is_none(),
+            LimitBy::Caller | LimitBy::Header(..) | LimitBy::Param(..) => caller.is_none(),
             LimitBy::Ip => true,
             LimitBy::Route => false,
         })
@@ -95,18 +119,26 @@ impl Limits {
         self.rules.iter().any(|rule| rule.quota.algorithm() == Algorithm::LeakyBucket)
     }
 
+    /// Whether they can do without a look at the request, and let nobody wait.
+    pub(crate) fn decide_at_once(&self) -> bool {
+        !self.shape() && !self.rules.iter().any(Rule::looks)
+    }
+
+    /// Looks at a request for what they have to know of it; at nothing where all is known.
+    pub(crate) fn look(&self, head: &mut Parts, caller: Option<&Caller>) -> Known {
+        if !self.rules.iter().any(Rule::looks) {
+            return Known::default();
+        }
+        let by_parameters = self.rules.iter().any(|rule| matches!(rule.by, LimitBy::Param(..)));
+        let sight = Sight::new(head, by_parameters, caller);
+        self.rules.iter().map(|rule| sight.look(rule.cost, rule.quota, rule.by)).collect()
+    }
+
     /// What a request claims.
     pub(crate) fn claims<'a>(&self, claimant: &Claimant<'a>) -> Claims<'a> {
-        let claim = |rule: &Rule| Claim {
-            bucket: Bucket { limit: rule.id, subject: subject(rule.by, claimant) },
-            quota: rule.quota,
-            cost: rule.cost,
-            shadow: rule.shadow.is_some(),
-            patience: claimant.patience,
-        };
         let mut claims = Claims::new();
-        for rule in &self.rules {
-            claims.push(claim(rule));
+        for (place, rule) in self.rules.iter().enumerate() {
+            claims.push(rule.claim(claimant.known.of(place), claimant));
         }
         claims
     }
@@ -169,16 +201,39 @@ impl Limits {
     }
 }
 
+impl Rule {
+    /// Whether it must look at a request.
+    fn looks(&self) -> bool {
+        self.cost.known().is_none() || matches!(self.by, LimitBy::Header(..) | LimitBy::Param(..))
+    }
+
+    fn claim<'a>(&self, known: Option<&'a Looked>, claimant: &Claimant<'a>) -> Claim<'a> {
+        Claim {
+            bucket: Bucket { limit: self.id, subject: subject(self.by, known, claimant) },
+            quota: self.quota,
+            cost: known.map_or_else(|| self.cost.known().unwrap_or_default(), |known| known.cost),
+            dearest: self.cost.known().unwrap_or(self.quota.burst()),
+            shadow: self.shadow.is_some(),
+            patience: claimant.patience,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Violated<'a> {
     name: &'a str,
 }
 
-fn subject<'a>(by: LimitBy, claimant: &Claimant<'a>) -> Subject<'a> {
+fn subject<'a>(by: LimitBy, known: Option<&'a Looked>, claimant: &Claimant<'a>) -> Subject<'a> {
     let address =
         || claimant.address.map_or_else(without_address, |address| Subject::Address(counted(address)));
+    let caller = || claimant.caller.map_or_else(address, Subject::Caller);
     match by {
-        LimitBy::Caller => claimant.caller.map_or_else(address, Subject::Caller),
+        LimitBy::Caller => caller(),
+        LimitBy::Header(..) | LimitBy::Param(..) => {
+            let key = known.and_then(|known| known.key.as_deref());
+            key.map_or_else(caller, Subject::Key)
+        }
         LimitBy::Ip => address(),
         LimitBy::Route => Subject::Everyone,
     }

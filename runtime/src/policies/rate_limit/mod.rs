@@ -43,6 +43,85 @@
 //! Windows have no `burst`: it is the rate's number. A clock that steps back takes what is left, for one period
 //! at most; one that jumps ahead refills.
 //!
+//! # What a request costs
+//!
+//! One token, or as many as `cost = 3` says, which is at most the burst. Where requests differ, a function of
+//! their head says it. It is called once a request, before the store is asked, and before a run under an
+//! idempotency key begins.
+//!
+//! ```
+//! use aplomb::{Query, endpoint};
+//! use axum::http::request::Parts;
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Export {
+//!     rows: u64,
+//! }
+//!
+//! /// A token for each hundred rows. What cannot be read is refused by the handler's own argument.
+//! fn weigh(head: &Parts) -> u64 {
+//!     Query::<Export>::try_from_uri(&head.uri).map_or(1, |Query(export)| export.rows.div_ceil(100))
+//! }
+//!
+//! #[endpoint(get = "/export", rate_limit("100/min", cost = weigh))]
+//! async fn export(Query(export): Query<Export>) -> String {
+//!     format!("{} rows", export.rows)
+//! }
+//! ```
+//!
+//! - A cost of 0 takes nothing and is admitted, however little is left; the fields are there all the same.
+//! - A cost above the burst takes the whole bucket, and so is admitted only while the bucket is full. It never
+//!   holds more: a request that had to find more would be told to wait for what cannot come.
+//! - The head is as it came. The body and what extractors make of the request are not there yet, nor are path
+//!   parameters with their types; the path itself is in `head.uri`.
+//! - It is the client that says `rows`. Read it as the handler does, and let the handler do no more than was
+//!   paid for.
+//! - A panic is a 500, which takes nothing; the handler does not run.
+//! - Nothing is compared at start: a burst that operators lower must still pay fixed costs only.
+//!
+//! # Counted by a tenant
+//!
+//! A request counts by its caller (`by = caller`: where there is none, by the client's address), by the
+//! address (`by = ip`) or with all others (`by = route`); or by what a header or a path parameter says, once
+//! that is verified:
+//!
+//! ```
+//! use aplomb::auth::Caller;
+//! use aplomb::endpoint;
+//! use aplomb::policies::rate_limit::LimitKey;
+//!
+//! /// The tenant of callers such as `acme/alice`.
+//! struct Tenant;
+//!
+//! impl LimitKey for Tenant {
+//!     fn verify(value: &str, caller: Option<&Caller>) -> Option<String> {
+//!         let (tenant, _) = caller?.id().split_once('/')?;
+//!         (value == tenant).then(|| tenant.to_owned())
+//!     }
+//! }
+//!
+//! #[endpoint(
+//!     get = "/reports",
+//!     rate_limit("1000/min", by = header("x-tenant", Tenant)),
+//!     rate_limit("100/min", by = caller)
+//! )]
+//! async fn reports() {}
+//!
+//! #[endpoint(get = "/tenants/{tenant_id}/users", rate_limit("1000/min", by = param("tenant_id", Tenant)))]
+//! async fn users() {}
+//! ```
+//!
+//! **There is no limit by a header that nobody verifies**: a client that makes up a new value for each request
+//! would have a full bucket for each; see [`LimitKey`].
+//!
+//! - Where the header is missing, stands there twice, is not ASCII, or is not verified, the request counts as
+//!   `by = caller` would have it. So nobody escapes: a client has its own bucket, and those of the keys that
+//!   are verified for it.
+//! - One caller can use up what its tenant has for all: a second limit by caller keeps some for the others.
+//! - A key is no caller: the tenant `alice` and the caller `alice` have a bucket each. On Redis neither stands
+//!   in the clear.
+//! - A panic in `verify` is a 500, which takes nothing; the handler does not run.
+//!
 //! # Changed by operators
 //!
 //! A limit with a name can be set in the environment, without a new build: where endpoints declare
@@ -64,8 +143,8 @@
 //! limit; one for which there are not enough is admitted all the same, takes nothing from that
 //! bucket, and is counted in the log: an info line at once, then at most one a second for each limit
 //! of an endpoint, with how many `requests` there were since the last one, the endpoint, the limit,
-//! and `by`, which says whether the last of them was counted by caller, by address, or with
-//! everyone's.
+//! and `by`, which says whether the last of them was counted by caller, by address, by a verified key, or
+//! with everyone's.
 //!
 //! Clients are told nothing of it: it has no part in the fields above or in `Retry-After`, and an
 //! endpoint with no other limits sends none. Where an enforced limit refuses, nothing is taken from
@@ -132,7 +211,8 @@
 //! An answer of the store is waited for 250 ms. Where none comes, the instance decides by itself, in
 //! its memory, at its share of the limit: the rate divided by the number of instances that
 //! `APLOMB_INSTANCES` or [`Api::instances`](crate::Api::instances) says (1 unless it is set), the
-//! burst divided and rounded up, and never below what the request costs. After three such answers in
+//! burst divided and rounded up, and never below what a request costs, which is the whole burst where a
+//! function says it. After three such answers in
 //! a row the store is left alone for a second; then one request tries it while the others are still
 //! decided by the instance, until it answers. The log says when this begins, why, and when it ends.
 //!
@@ -146,6 +226,18 @@
 //! would have said: nobody knows whether its run has begun. One that comes after 250 ms counts as one that
 //! did not come, and once the store is left alone, the instance decides the limits and the record is asked
 //! for alone.
+//!
+//! `on_error = deny` lets no instance decide by itself, where a limit guards what must never be exceeded, or
+//! what costs more than being out: what the store does not decide is a 503 `STORE_UNAVAILABLE` with
+//! `Retry-After`, at once while the store is left alone, and the handler does not run. One enforced limit of
+//! an endpoint that says so is enough. A limit that several endpoints name says it in all of them or in none;
+//! one that is `shadow` refuses nothing, and cannot say it.
+//!
+//! ```
+//! # use aplomb::endpoint;
+//! #[endpoint(get = "/vouchers", rate_limit("100/day", by = route, on_error = deny))]
+//! async fn vouchers() {}
+//! ```
 //!
 //! An instance that decides by itself remembers 65,536 buckets, in 1 MiB.
 //!
@@ -164,11 +256,14 @@
 //! ```
 
 mod breaker;
+mod cost;
 mod decide;
 mod denials;
 mod fields;
 mod guard;
 mod instances;
+mod key;
+mod known;
 mod limits;
 mod overrides;
 mod quota;
@@ -180,13 +275,16 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use cost::Cost;
 pub use decide::{Reading, State};
 pub(crate) use guard::Guard;
 pub(crate) use instances::Instances;
+pub use key::{KeyKind, LimitKey};
+pub(crate) use known::Known;
 pub(crate) use limits::{Claimant, Limits, impossible};
 pub(crate) use overrides::Overrides;
 pub use quota::Quota;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rate::Rate;
-pub use spec::{Algorithm, LimitBy, RateLimitSpec};
+pub use spec::{Algorithm, LimitBy, OnError, RateLimitSpec};
 pub use store::{Acquired, Bucket, Claim, LimitStore, Subject};

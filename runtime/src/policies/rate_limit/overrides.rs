@@ -83,8 +83,9 @@ impl Override {
                 "it counts by windows, which have no burst of their own; remove :burst",
             ));
         }
-        if limit.burst < limit.cost {
-            return Err(too_small(&limit, spec));
+        // What a function says is not known yet, and is at most the burst.
+        if let Some(cost) = limit.cost.known().filter(|cost| *cost > limit.burst) {
+            return Err(too_small(limit.burst, cost, spec));
         }
         if limit.algorithm == Algorithm::SlidingWindow && limit.permits > Quota::LONGEST_LOG {
             return Err(too_long(&limit));
@@ -109,7 +110,8 @@ fn read<'a>(
         return Err(format!("the limit `{name}` is set twice; expected one entry for each name"));
     }
     let named = declared(specs).filter(|(limit, _)| limit.name == Some(name));
-    let (dearest, spec) = named.max_by_key(|(limit, _)| limit.cost).ok_or_else(|| unknown(name, specs))?;
+    let (dearest, spec) =
+        named.max_by_key(|(limit, _)| limit.cost.known()).ok_or_else(|| unknown(name, specs))?;
     let set = Override::parse(value)?;
     set.check(dearest, spec).map(|()| (name, set))
 }
@@ -132,8 +134,7 @@ fn too_long(limit: &RateLimitSpec) -> String {
     format!("it logs every request, and not {permits} of them; expected a rate of at most {most}")
 }
 
-fn too_small(limit: &RateLimitSpec, spec: &EndpointSpec) -> String {
-    let (burst, cost) = (limit.burst, limit.cost);
+fn too_small(burst: u64, cost: u64, spec: &EndpointSpec) -> String {
     format!(
         "its bucket holds {burst} and `{}` ({} {}) costs {cost}; expected a burst of at least {cost}, such as \
          :burst={cost}",
@@ -146,6 +147,7 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
+    use crate::policies::rate_limit::Cost;
     use crate::spec::Method;
 
     const MINUTE: Duration = Duration::from_mins(1);
@@ -185,10 +187,20 @@ mod tests {
     #[test]
     fn several_limits_are_set_and_each_endpoint_keeps_its_cost() {
         let text = "payments=1000/min, login=5/h";
-        assert_eq!(applied(text, &REFUND.rate_limits[0]).cost, 4);
+        assert_eq!(applied(text, &REFUND.rate_limits[0]).cost, Cost::Fixed(4));
         assert_eq!(applied(text, &PAYMENTS).permits, 1_000);
         assert_eq!(applied(text, &LOGIN).period, Duration::from_hours(1));
         assert_eq!(applied(text, &BARE.rate_limits[0]), BARE.rate_limits[0]);
+    }
+
+    #[test]
+    fn b08_nothing_is_known_at_start_of_a_cost_that_a_function_says() {
+        const WEIGHED: EndpointSpec = EndpointSpec::new(Method::Get, "/weighed", "weighed")
+            .with_rate_limits(&[PAYMENTS.with_cost_of(|_| 1_000)]);
+        let set = |text, specs: &[&EndpointSpec]| Overrides::parse(text, specs).map(|_| ());
+        assert!(set("payments=3/min", &[&WEIGHED, &PAY]).is_ok());
+        let errors = set("payments=3/min", &[&WEIGHED, &REFUND]).expect_err("the other costs 4").to_string();
+        assert!(errors.contains("`refund` (POST /refunds) costs 4"), "{errors}");
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Quota {
             Algorithm::FixedWindow => Self::fixed_window(permits, period),
             Algorithm::SlidingWindow => Self::sliding_window(permits, period),
         };
-        quota.filter(|quota| spec.cost > 0 && spec.cost <= quota.burst)
+        quota.filter(|quota| spec.cost.known().is_none_or(|cost| cost > 0 && cost <= quota.burst))
     }
 
     /// The share of one of `instances` that decide by themselves: so many times slower, with its part

@@ -68,6 +68,7 @@ fn kind(subject: &Subject<'_>) -> &'static str {
     match subject {
         Subject::Caller(_) => "caller",
         Subject::Address(_) => "address",
+        Subject::Key(_) => "key",
         Subject::Everyone => "everyone",
     }
 }
@@ -148,16 +149,19 @@ mod tests {
         let spec = EndpointSpec::new(Method::Get, "/users", "users");
         let shadow = Shadow::new(String::from("login"));
         let (alice, address) = (Caller::new("alice"), "192.0.2.1".parse().expect("an address"));
-        for (second, subject) in
-            [(0, Subject::Caller(&alice)), (1, Subject::Address(address)), (2, Subject::Everyone)]
-        {
+        for (second, subject) in (0..).zip([
+            Subject::Caller(&alice),
+            Subject::Address(address),
+            Subject::Key("alice"),
+            Subject::Everyone,
+        ]) {
             shadow.note(&spec, &subject, START.after(Duration::from_secs(second)));
             shadow.note(&spec, &subject, START.after(Duration::from_secs(second)));
         }
         let lines = log.0.lock().expect("no panic");
         let of = |name: &str| lines.iter().map(|line| line.field(name).unwrap_or("")).collect::<Vec<_>>();
-        assert_eq!(of("by"), ["caller", "address", "everyone"]);
-        assert_eq!(of("requests"), ["1", "2", "2"]);
+        assert_eq!(of("by"), ["caller", "address", "key", "everyone"]);
+        assert_eq!(of("requests"), ["1", "2", "2", "2"]);
         assert_eq!((of("endpoint")[0], of("limit")[0]), ("users", "login"));
         assert_eq!((of("method")[0], of("path")[0]), ("GET", "/users"));
         assert!(!lines.iter().flat_map(|line| &line.0).any(|(_, value)| value.contains("alice")));

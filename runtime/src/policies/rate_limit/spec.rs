@@ -1,5 +1,10 @@
 use core::time::Duration;
 
+use http::request::Parts;
+
+use super::cost::Cost;
+use super::key::KeyKind;
+
 /// One declared limit, such as `rate_limit("100/min", burst = 20)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -12,11 +17,13 @@ pub struct RateLimitSpec {
     /// their own.
     pub burst: u64,
     /// Tokens that one request takes.
-    pub cost: u64,
+    pub cost: Cost,
     /// How requests are counted.
     pub algorithm: Algorithm,
     /// Whose requests share a bucket.
     pub by: LimitBy,
+    /// Who decides what the store does not.
+    pub on_error: OnError,
     /// A name that several endpoints can share; they then share the bucket.
     pub name: Option<&'static str>,
     /// Whether it only counts: what it would refuse is written to the log, and admitted.
@@ -53,6 +60,21 @@ pub enum LimitBy {
     Ip,
     /// All requests of the endpoint.
     Route,
+    /// The key that the header of this name gives, in lower case, once it is
+    /// [verified](super#counted-by-a-tenant); as [`Caller`](Self::Caller) where it is not.
+    Header(&'static str, KeyKind),
+    /// The key that the path parameter of this name gives, just so.
+    Param(&'static str, KeyKind),
+}
+
+/// Who decides while the store of limits is slow or down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnError {
+    /// Each instance, [at its share of the limit](super#while-the-store-is-slow-or-down).
+    Local,
+    /// Nobody: requests are a 503, and their handler does not run.
+    Deny,
 }
 
 impl Algorithm {
@@ -69,9 +91,10 @@ impl RateLimitSpec {
             permits,
             period,
             burst: permits,
-            cost: 1,
+            cost: Cost::Fixed(1),
             algorithm: Algorithm::TokenBucket,
             by: LimitBy::Caller,
+            on_error: OnError::Local,
             name: None,
             shadow: false,
         }
@@ -87,7 +110,14 @@ impl RateLimitSpec {
     /// Takes `cost` tokens a request.
     #[must_use]
     pub const fn with_cost(mut self, cost: u64) -> Self {
-        self.cost = cost;
+        self.cost = Cost::Fixed(cost);
+        self
+    }
+
+    /// Takes as many tokens as `cost` says of a request, and at most the burst.
+    #[must_use]
+    pub const fn with_cost_of(mut self, cost: fn(&Parts) -> u64) -> Self {
+        self.cost = Cost::Of(cost);
         self
     }
 
@@ -102,6 +132,13 @@ impl RateLimitSpec {
     #[must_use]
     pub const fn with_by(mut self, by: LimitBy) -> Self {
         self.by = by;
+        self
+    }
+
+    /// Lets this one decide what the store does not.
+    #[must_use]
+    pub const fn with_on_error(mut self, on_error: OnError) -> Self {
+        self.on_error = on_error;
         self
     }
 

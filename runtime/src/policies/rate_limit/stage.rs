@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::decide::Reading;
 use super::guard::Decided;
+use super::known::Known;
 use super::limits::{Claimant, Limits};
 use super::store::{Acquired, Claim};
 use crate::auth::Caller;
@@ -51,8 +52,14 @@ impl Turn {
 async fn ask(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<Turn, Problem> {
     let Some(limits) = &context.mounted().limits else { return Ok(Turn::default()) };
     let claims = limits.claims(&context.claimant());
-    let decided = context.shared().limits.acquire(&claims).await.map_err(|error| unavailable(&error))?;
-    tell(context, limits, &claims, decided, note)
+    match context.shared().limits.acquire(&claims, limits.on_error()).await {
+        Ok(decided) => tell(context, limits, &claims, decided, note),
+        Err(error) => {
+            // There is nothing to tell, and the store is not asked once more.
+            note(Vec::new());
+            Err(unavailable(&error))
+        }
+    }
 }
 
 /// Takes what the request costs, and asks for `begin` in the same trip where the store can: what that found,
@@ -69,7 +76,7 @@ pub(crate) async fn acquire_with(
     if !store.joins(&claims, begin) {
         return Ok((None, ask(context, note).await?));
     }
-    match context.shared().limits.acquire_with(&**store, &claims, begin).await {
+    match context.shared().limits.acquire_with(&**store, &claims, limits.on_error(), begin).await {
         Ok((decided, found)) => Ok((found.map(Ok), tell(context, limits, &claims, decided, note)?)),
         Err(error) => {
             // The limits have been asked, and what they said is lost behind a record that cannot be read.
@@ -91,10 +98,10 @@ pub(crate) fn acquire_at_once(
     caller: Option<&Caller>,
     address: Option<IpAddr>,
 ) -> Option<Vec<Reading>> {
-    if limits.shape() {
+    if !limits.decide_at_once() {
         return None;
     }
-    let claimant = Claimant { caller, address, patience: Duration::ZERO };
+    let claimant = Claimant { caller, address, known: &Known::default(), patience: Duration::ZERO };
     let (claims, guard) = (limits.claims(&claimant), &mounted.shared.limits);
     // Taken apart, so that a new part of it is heeded here, too.
     let acquired = guard.acquire_at_once(&claims).filter(|acquired| acquired.admitted)?;

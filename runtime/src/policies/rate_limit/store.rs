@@ -56,6 +56,9 @@ pub struct Claim<'a> {
     pub quota: Quota,
     /// How many tokens; at most the quota's burst. None only reads.
     pub cost: u64,
+    /// How many tokens the dearest request takes from the bucket. An instance that decides alone leaves room for
+    /// it, whatever this one costs, so that all requests meet the same share.
+    pub dearest: u64,
     /// Whether the limit only counts: its bucket cannot refuse the request.
     pub shadow: bool,
     /// How long the request can wait for its turn, where a leaky bucket gives it one.
@@ -65,7 +68,7 @@ pub struct Claim<'a> {
 impl<'a> Claim<'a> {
     /// One token of a bucket, by a request that can wait for its turn.
     pub const fn new(bucket: Bucket<'a>, quota: Quota) -> Self {
-        Self { bucket, quota, cost: 1, shadow: false, patience: Duration::MAX }
+        Self { bucket, quota, cost: 1, dearest: 1, shadow: false, patience: Duration::MAX }
     }
 
     /// What comes of the claim if its bucket is in this state, and all others let the request go on.
@@ -96,6 +99,8 @@ pub enum Subject<'a> {
     Caller(&'a Caller),
     /// One client address's; an IPv6 address stands for its /64.
     Address(IpAddr),
+    /// All whose requests have this key, which is [verified](super::LimitKey).
+    Key(&'a str),
     /// All.
     Everyone,
 }

@@ -80,6 +80,7 @@ impl MemoryLimits {
             Subject::Address(IpAddr::V4(address)) => self.hasher.hash_one(kind(1, address.to_bits())),
             Subject::Address(IpAddr::V6(address)) => self.hasher.hash_one((kind(2, 0), address.to_bits())),
             Subject::Caller(caller) => self.hasher.hash_one((kind(3, 0), caller)),
+            Subject::Key(key) => self.hasher.hash_one((kind(4, 0), key)),
         }
     }
 
@@ -244,6 +245,8 @@ mod tests {
             address("::"),
             address("::1"),
             address("0:0:0:1::"),
+            Subject::Key("alice"),
+            Subject::Key("acme"),
         ];
         for (limit, subject) in (1..4).flat_map(|limit| subjects.map(|subject| (limit, subject))) {
             let claim = Claim { bucket: Bucket { limit, subject }, ..claim(limit) };

@@ -36,6 +36,7 @@ impl Keys {
             Subject::Caller(caller) => self.tags.caller(Some(caller)),
             Subject::Address(IpAddr::V4(address)) => self.tags.other("address", &address.octets()),
             Subject::Address(IpAddr::V6(address)) => self.tags.other("address", &address.octets()),
+            Subject::Key(key) => self.tags.other("key", key.as_bytes()),
             Subject::Everyone => self.tags.other("everyone", &bucket.limit.to_be_bytes()),
         };
         self.of(&tag, "l:", &text(&bucket.limit.to_be_bytes()))
@@ -85,5 +86,8 @@ mod tests {
         assert_eq!(tag(&bucket), tag(&keys.record(&record)));
         assert_eq!(tag(&bucket), tag(&keys.marker(&record, Token::random())));
         assert!(!bucket.contains("alice"));
+        let key = keys.bucket(&Bucket { limit: 7, subject: Subject::Key("alice") });
+        assert_ne!(tag(&key), tag(&bucket), "the key of a tenant is no caller");
+        assert!(!key.contains("alice"));
     }
 }

@@ -62,7 +62,7 @@ fn claim() -> Claim<'static> {
 
 impl Bench {
     async fn decided(&self) -> Decided {
-        self.guard.acquire(&[claim()]).await.expect("a decision")
+        self.guard.acquire(&[claim()], OnError::Local).await.expect("a decision")
     }
 
     async fn is_local(&self) -> bool {
@@ -198,7 +198,7 @@ async fn b15_a_bucket_that_cannot_be_read_is_no_outage() {
     let error = StoreError::Malformed { key: String::from("k"), why: String::from("of tomorrow") };
     let bench = refusing(Some(error.clone()), 1);
     for calls in 1..10 {
-        assert_eq!(bench.guard.acquire(&[claim()]).await, Err(error.clone()));
+        assert_eq!(bench.guard.acquire(&[claim()], OnError::Local).await, Err(error.clone()));
         assert_eq!(bench.calls(), calls);
     }
 }
@@ -208,7 +208,7 @@ async fn b15_a_store_that_is_full_or_broken_is_an_outage() {
     for error in [StoreError::Full, StoreError::Failed(String::from("no such command"))] {
         let bench = refusing(Some(error), 1);
         for _ in 0..10 {
-            assert!(matches!(bench.guard.acquire(&[claim()]).await, Ok(Decided::Locally(_))));
+            assert!(matches!(bench.guard.acquire(&[claim()], OnError::Local).await, Ok(Decided::Locally(_))));
         }
         assert_eq!(bench.calls(), 3);
     }
@@ -269,7 +269,7 @@ async fn together(bench: &Bench, store: &Both) -> Result<(Decided, Option<Begun>
     let (key, fingerprint) = (RecordKey::new([1; 16], [1; 16]), Fingerprint::new(1, [2; 32]));
     let minute = Duration::from_mins(1);
     let begin = Begin::new(key, fingerprint, Token::random(), minute, OnCrash::Unknown, minute);
-    bench.guard.acquire_with(store, &[claim()], &begin).await
+    bench.guard.acquire_with(store, &[claim()], OnError::Local, &begin).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -404,7 +404,7 @@ async fn b14_what_this_instance_decides_alone_is_not_remembered() {
 #[tokio::test]
 async fn b14_peeking_refuses_nobody() {
     let bench = distant();
-    bench.guard.acquire(&[Claim { cost: 10, ..claim() }]).await.expect("a decision");
+    bench.guard.acquire(&[Claim { cost: 10, ..claim() }], OnError::Local).await.expect("a decision");
     assert!(bench.guard.peek(&[Claim { cost: 0, ..claim() }]).await.is_some());
     assert!(!bench.guard.denies());
 }
@@ -454,4 +454,41 @@ async fn b15_each_turn_is_said_once() {
     }
     let said = log.0.lock().expect("no panic").clone();
     assert_eq!(said, [Level::WARN, Level::INFO, Level::WARN, Level::INFO]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn b15_where_nobody_may_decide_instead_what_the_store_does_not_decide_is_an_error() {
+    let bench = bench(1);
+    let denied = async || bench.guard.acquire(&[claim()], OnError::Deny).await.expect_err("nobody decides");
+    bench.store.hang(true);
+    for waited in [250, 250, 250, 0, 0] {
+        let start = Instant::now();
+        assert!(denied().await.is_outage());
+        assert!(start.elapsed().abs_diff(Duration::from_millis(waited)) <= Duration::from_millis(1));
+    }
+    bench.store.hang(false);
+    assert!(denied().await.is_outage(), "the store is left alone");
+    assert_eq!(bench.calls(), 0);
+    bench.clock.advance(PAUSE);
+    let decided = bench.guard.acquire(&[claim()], OnError::Deny).await.expect("the store is well");
+    let Decided::ByStore(acquired) = decided else { panic!("{decided:?}") };
+    assert_eq!(acquired.readings[0].remaining, 9, "nothing was taken meanwhile");
+}
+
+#[tokio::test]
+async fn b15_dear_and_cheap_requests_meet_the_same_share() {
+    let bench = bench(10);
+    bench.go_local().await;
+    let bucket = Bucket { limit: 2, subject: Subject::Everyone };
+    let decided = async |cost| {
+        let claim = Claim { bucket, cost, dearest: 10, ..claim() };
+        let decided = bench.guard.acquire(&[claim], OnError::Local).await.expect("a decision");
+        decided.acquired().admitted
+    };
+    assert!(decided(10).await && decided(0).await);
+    // One token in ten seconds: what costs nothing has not shortened that.
+    bench.clock.advance(Duration::from_secs(10));
+    assert!(!decided(10).await && decided(1).await && !decided(1).await);
+    bench.clock.advance(Duration::from_secs(100));
+    assert!(decided(10).await);
 }

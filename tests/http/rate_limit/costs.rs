@@ -1,0 +1,151 @@
+//! What a request costs, where a function says it.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+
+use aplomb::prelude::*;
+use aplomb::routes;
+use http::request::Parts;
+
+use super::{get, tells};
+use crate::app::{ALICE, App, Bench};
+use crate::client::Reply;
+
+/// As many tokens as the query says.
+fn rows(head: &Parts) -> u64 {
+    let rows = head.uri.query().and_then(|query| query.strip_prefix("rows="));
+    assert_ne!(rows, Some("none"), "nobody knows what that costs");
+    rows.and_then(|rows| rows.parse().ok()).unwrap_or(1)
+}
+
+/// Costs what it reads.
+#[endpoint(get = "/export", rate_limit("60/min", burst = 10, cost = rows))]
+async fn export(State(app): State<App>) {
+    app.effect();
+}
+
+/// Has a limit of requests beside that of rows.
+#[endpoint(
+    get = "/export-both",
+    rate_limit("60/min", burst = 10, cost = rows, name = "rows"),
+    rate_limit("60/min", burst = 4, name = "requests")
+)]
+async fn export_both() {}
+
+/// Tries what it would be to count rows.
+#[endpoint(
+    get = "/export-tried",
+    rate_limit("60/min", burst = 2, cost = rows, shadow),
+    rate_limit("60/min", burst = 3)
+)]
+async fn export_tried() {}
+
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+fn counted(_: &Parts) -> u64 {
+    ASKED.fetch_add(1, Ordering::SeqCst);
+    2
+}
+
+/// Imports under a key.
+#[endpoint(post = "/import", idempotent, rate_limit("60/min", burst = 10, cost = counted))]
+async fn import(State(app): State<App>, _: String) {
+    app.effect();
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes![export, export_both, export_tried, import]).await
+}
+
+/// The status, and what is left.
+async fn rows_of(bench: &Bench, rows: impl core::fmt::Display) -> (u16, u64) {
+    let reply = get(bench, &format!("/export?rows={rows}"), ALICE).await;
+    (reply.status.as_u16(), reply.number("x-ratelimit-remaining"))
+}
+
+#[tokio::test]
+async fn b08_a_function_says_what_each_request_costs() {
+    let bench = bench().await;
+    assert_eq!(rows_of(&bench, 3).await, (200, 7));
+    assert_eq!(rows_of(&bench, 5).await, (200, 2));
+    let refused = get(&bench, "/export?rows=4", ALICE).await;
+    refused.problem(429, "RATE_LIMITED");
+    assert_eq!((refused.number("retry-after"), refused.number("x-ratelimit-remaining")), (2, 2));
+    assert_eq!(rows_of(&bench, 2).await, (200, 0));
+    assert_eq!(bench.app.effects(), 3);
+}
+
+#[tokio::test]
+async fn b08_a_cost_of_nothing_takes_nothing_and_is_admitted() {
+    let bench = bench().await;
+    assert_eq!(rows_of(&bench, 0).await, (200, 10));
+    assert_eq!(rows_of(&bench, 10).await, (200, 0));
+    assert_eq!(rows_of(&bench, 1).await.0, 429);
+    assert_eq!(rows_of(&bench, 0).await, (200, 0));
+}
+
+#[tokio::test]
+async fn b08_more_than_the_burst_takes_the_whole_bucket_and_waits_until_it_is_full() {
+    let bench = bench().await;
+    assert_eq!(rows_of(&bench, 2).await, (200, 8));
+    for rows in [11, u64::MAX] {
+        let refused = get(&bench, &format!("/export?rows={rows}"), ALICE).await;
+        refused.problem(429, "RATE_LIMITED");
+        assert_eq!((refused.number("retry-after"), refused.number("x-ratelimit-remaining")), (2, 8));
+    }
+    bench.clock.advance(Duration::from_secs(2));
+    assert_eq!(rows_of(&bench, u64::MAX).await, (200, 0));
+}
+
+#[tokio::test]
+async fn b08_a_cost_that_panics_is_a_500_and_takes_nothing() {
+    let bench = bench().await;
+    let reply = get(&bench, "/export?rows=none", ALICE).await;
+    reply.problem(500, "INTERNAL");
+    assert!(!reply.body.windows(6).any(|text| text == b"nobody"), "the message is for the log");
+    assert_eq!((rows_of(&bench, 0).await, bench.app.effects()), ((200, 10), 1));
+}
+
+#[tokio::test]
+async fn b08_each_of_several_limits_has_its_own_cost() {
+    let bench = bench().await;
+    let left = |reply: &Reply| reply.header("ratelimit").expect("the field").to_owned();
+    let reply = get(&bench, "/export-both?rows=6", ALICE).await;
+    assert_eq!(left(&reply), "\"rows\";r=4;t=6, \"requests\";r=3;t=1");
+    let refused = get(&bench, "/export-both?rows=6", ALICE).await;
+    assert_eq!(refused.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"], "rows");
+    assert!(left(&refused).contains("\"requests\";r=3"), "a refusal takes from neither");
+}
+
+#[tokio::test]
+async fn b17_a_shadow_whose_cost_a_function_says_refuses_nothing() {
+    let bench = bench().await;
+    for left in (0..3).rev() {
+        let reply = get(&bench, "/export-tried?rows=50", ALICE).await;
+        assert_eq!((reply.status.as_u16(), reply.number("x-ratelimit-remaining")), (200, left));
+    }
+}
+
+#[tokio::test]
+async fn b08_a_request_under_a_key_is_weighed_once() {
+    let bench = bench().await;
+    // A small body is read before the limits decide, and a large one after.
+    for (key, length, left) in [("a", 1, 8), ("a", 1, 6), ("b", 70_000, 4)] {
+        let before = ASKED.load(Ordering::SeqCst);
+        let call = bench.client.post("/import").bearer(ALICE).key(key).body("x".repeat(length));
+        let reply = call.send().await;
+        assert_eq!((reply.status.as_u16(), reply.number("x-ratelimit-remaining")), (200, left));
+        assert_eq!(ASKED.load(Ordering::SeqCst) - before, 1);
+    }
+    assert_eq!(bench.app.effects(), 2);
+}
+
+#[tokio::test]
+async fn b08_an_instance_that_decides_alone_weighs_too() {
+    let bench = bench().await;
+    bench.limits.break_down(true);
+    for (rows, status) in [(6, 200), (6, 429), (0, 200), (4, 200), (1, 429)] {
+        let reply = get(&bench, &format!("/export?rows={rows}"), ALICE).await;
+        assert_eq!((reply.status.as_u16(), tells(&reply)), (status, false), "{rows} rows");
+    }
+}

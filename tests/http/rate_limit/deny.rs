@@ -1,0 +1,116 @@
+//! `on_error = deny`: what the store does not decide, nobody does.
+
+use core::time::Duration;
+
+use aplomb::prelude::*;
+use aplomb::routes;
+
+use super::{get, tells};
+use crate::app::{ALICE, App, Bench};
+use crate::client::Reply;
+
+/// Lets nobody through whom it has not counted.
+#[endpoint(get = "/strict", rate_limit("4/day", on_error = deny))]
+async fn strict(State(app): State<App>) {
+    app.effect();
+}
+
+/// As strict, under a key.
+#[endpoint(post = "/strict", idempotent, rate_limit("4/day", on_error = deny), handle = strict_post)]
+async fn post_strict(State(app): State<App>, _: String) {
+    app.effect();
+}
+
+/// One of two limits is strict.
+#[endpoint(get = "/mixed", rate_limit("9/day"), rate_limit("4/day", on_error = deny, name = "strict"))]
+async fn mixed(State(app): State<App>) {
+    app.effect();
+}
+
+/// Lets the instance decide.
+#[endpoint(get = "/lax", rate_limit("4/day", on_error = local), rate_limit("2/day", shadow))]
+async fn lax(State(app): State<App>) {
+    app.effect();
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes![strict, strict_post, mixed, lax]).await
+}
+
+fn denied(reply: &Reply) {
+    let problem = reply.problem(503, "STORE_UNAVAILABLE");
+    assert_eq!((problem["retryable"].as_bool(), reply.number("retry-after")), (Some(true), 1));
+    assert!(!tells(reply), "{:?}", reply.headers);
+}
+
+#[tokio::test]
+async fn b15_what_a_store_that_is_down_does_not_decide_is_denied() {
+    let bench = bench().await;
+    assert_eq!(get(&bench, "/strict", ALICE).await.number("x-ratelimit-remaining"), 3);
+    bench.limits.break_down(true);
+    // Three of them ask the store, and the others find it left alone.
+    for _ in 0..6 {
+        denied(&get(&bench, "/strict", ALICE).await);
+    }
+    denied(&get(&bench, "/mixed", ALICE).await);
+    assert_eq!(get(&bench, "/lax", ALICE).await.status, 200);
+    assert_eq!(bench.app.effects(), 2);
+}
+
+#[tokio::test]
+async fn b15_what_a_store_that_is_slow_does_not_decide_is_denied() {
+    let bench = bench().await;
+    bench.limits.hang(true);
+    for _ in 0..4 {
+        denied(&get(&bench, "/mixed", ALICE).await);
+    }
+    bench.limits.hang(false);
+    denied(&get(&bench, "/strict", ALICE).await);
+    assert_eq!(bench.app.effects(), 0);
+}
+
+#[tokio::test]
+async fn b15_one_answer_that_fails_denies_one_request() {
+    let bench = bench().await;
+    bench.limits.break_down(true);
+    denied(&get(&bench, "/strict", ALICE).await);
+    bench.limits.break_down(false);
+    assert_eq!(get(&bench, "/strict", ALICE).await.number("x-ratelimit-remaining"), 3, "and took nothing");
+}
+
+#[tokio::test]
+async fn b15_a_request_under_a_key_that_is_denied_leaves_no_record() {
+    let bench = bench().await;
+    let post = async |key: &str, length| {
+        bench.client.post("/strict").bearer(ALICE).key(key).body("x".repeat(length)).send().await
+    };
+    bench.limits.break_down(true);
+    // A small body is read before the limits decide, and a large one after.
+    // Each asks the store once: a third answer that fails would keep it from being asked.
+    for (key, length) in [("a", 1), ("b", 70_000)] {
+        denied(&post(key, length).await);
+    }
+    bench.limits.break_down(false);
+    for key in ["a", "b"] {
+        let other = post(key, 2).await;
+        assert!(other.status == 200 && !other.replayed(), "the key is free: {:?}", other.body);
+    }
+    assert_eq!(bench.app.effects(), 2);
+}
+
+#[tokio::test]
+async fn b15_the_store_decides_again_when_it_is_back_although_nobody_did_meanwhile() {
+    let bench = bench().await;
+    bench.limits.break_down(true);
+    for _ in 0..4 {
+        denied(&get(&bench, "/strict", ALICE).await);
+    }
+    bench.limits.break_down(false);
+    let back = async {
+        while get(&bench, "/strict", ALICE).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), back).await.expect("a second and one request");
+    assert_eq!(get(&bench, "/strict", ALICE).await.number("x-ratelimit-remaining"), 2);
+}

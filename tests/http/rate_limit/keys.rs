@@ -1,0 +1,162 @@
+//! Limits by what a header or a path parameter says, once it is verified.
+
+use aplomb::policies::rate_limit::LimitKey;
+use aplomb::prelude::*;
+use aplomb::routes;
+
+use super::{get, tells};
+use crate::app::{ALICE, App, BOB, Bench};
+use crate::client::{Call, Reply};
+
+/// Alice works for two tenants, and Bob for one of them.
+struct Tenant;
+
+impl LimitKey for Tenant {
+    fn verify(value: &str, caller: Option<&Caller>) -> Option<String> {
+        assert_ne!(value, "nobody", "not to be asked for");
+        let works = matches!((caller?.id(), value), ("alice" | "bob", "acme") | ("alice", "globex"));
+        works.then(|| value.to_owned())
+    }
+}
+
+/// Vouches for itself.
+struct Plan;
+
+impl LimitKey for Plan {
+    fn verify(value: &str, _: Option<&Caller>) -> Option<String> {
+        (value == "gold, signed").then(|| String::from("gold"))
+    }
+}
+
+/// Counts by the tenant of a header.
+#[endpoint(get = "/reports", rate_limit("60/min", burst = 3, by = header("X-Tenant", Tenant)))]
+async fn reports(State(app): State<App>) {
+    app.effect();
+}
+
+/// Counts by the tenant of the path.
+#[endpoint(
+    get = "/tenants/{tenant_id}/reports/{id}",
+    version = 1,
+    rate_limit("60/min", burst = 3, by = param("tenant_id", Tenant))
+)]
+async fn report() {}
+
+/// Shares a limit of tenants, wherever they say who they are.
+#[endpoint(get = "/shared-a", rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant), name = "shared"))]
+async fn shared_a() {}
+
+/// Shares it.
+#[endpoint(get = "/shared-b", rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant), name = "shared"))]
+async fn shared_b() {}
+
+/// Counts strangers by a plan.
+#[endpoint(get = "/public", public, rate_limit("60/min", burst = 2, by = header("x-plan", Plan)))]
+async fn public() {}
+
+/// Under a key, counts by tenant.
+#[endpoint(post = "/imports", idempotent, rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant)))]
+async fn import(_: String) {}
+
+async fn bench() -> Bench {
+    Bench::start(routes![reports, report, shared_a, shared_b, public, import]).await
+}
+
+fn of<'a>(bench: &'a Bench, key: &str, tenant: &str) -> Call<'a> {
+    bench.client.get("/reports").bearer(key).header("x-tenant", tenant)
+}
+
+/// The status, and what is left.
+fn left(reply: &Reply) -> (u16, u64) {
+    (reply.status.as_u16(), reply.number("x-ratelimit-remaining"))
+}
+
+#[tokio::test]
+async fn b09_callers_of_a_tenant_share_a_bucket_and_two_tenants_do_not() {
+    let bench = bench().await;
+    assert_eq!(left(&of(&bench, ALICE, "acme").send().await), (200, 2));
+    assert_eq!(left(&of(&bench, BOB, "acme").send().await), (200, 1));
+    assert_eq!(left(&of(&bench, ALICE, "acme").send().await), (200, 0));
+    assert_eq!(left(&of(&bench, BOB, "acme").send().await), (429, 0));
+    assert_eq!(left(&of(&bench, ALICE, "globex").send().await), (200, 2));
+}
+
+#[tokio::test]
+async fn b09_values_that_are_not_verified_count_as_their_caller() {
+    let bench = bench().await;
+    for (tenant, counted) in [("made-up-1", (200, 2)), ("made-up-2", (200, 1)), ("globex", (200, 0))] {
+        assert_eq!(left(&of(&bench, BOB, tenant).send().await), counted, "{tenant}");
+    }
+    assert_eq!(left(&of(&bench, BOB, "made-up-3").send().await), (429, 0));
+    assert_eq!(left(&get(&bench, "/reports", BOB).await), (429, 0), "without the header");
+    let twice = of(&bench, BOB, "acme").header("x-tenant", "acme");
+    assert_eq!(left(&twice.send().await), (429, 0), "given twice");
+    assert_eq!(left(&get(&bench, "/reports", ALICE).await), (200, 2), "another caller");
+    assert_eq!(left(&of(&bench, ALICE, "globex").send().await), (200, 2), "nobody took of theirs");
+    assert_eq!(left(&of(&bench, BOB, "acme").send().await), (200, 2));
+}
+
+#[tokio::test]
+async fn b09_a_path_parameter_counts_as_it_is_decoded() {
+    let bench = bench().await;
+    let report = async |key, path: &str| left(&get(&bench, &format!("/v1/tenants/{path}"), key).await);
+    assert_eq!(report(ALICE, "acme/reports/1").await, (200, 2));
+    assert_eq!(report(BOB, "%61cme/reports/2").await, (200, 1));
+    assert_eq!(report(ALICE, "globex/reports/acme").await, (200, 2));
+    for (path, counted) in [("globex/reports/1", 2), ("made-up/reports/1", 1), ("%ff/reports/acme", 0)] {
+        assert_eq!(report(BOB, path).await, (200, counted), "{path}");
+    }
+    assert_eq!(report(BOB, "acme/reports/3").await, (200, 0));
+}
+
+#[tokio::test]
+async fn b09_endpoints_that_name_the_same_limit_share_the_tenants_buckets() {
+    let bench = bench().await;
+    let send =
+        async |path, key| left(&bench.client.get(path).bearer(key).header("x-tenant", "acme").send().await);
+    assert_eq!(send("/shared-a", ALICE).await, (200, 2));
+    assert_eq!(send("/shared-b", BOB).await, (200, 1));
+}
+
+#[tokio::test]
+async fn b09_strangers_whose_value_is_not_verified_count_by_address() {
+    let bench = bench().await;
+    let send = async |plan: &str| left(&bench.client.get("/public").header("x-plan", plan).send().await);
+    assert_eq!(send("gold").await, (200, 1));
+    assert_eq!(send("platinum").await, (200, 0));
+    assert_eq!(send("silver").await, (429, 0));
+    assert_eq!(send("gold, signed").await, (200, 1));
+}
+
+#[tokio::test]
+async fn b09_a_request_under_a_key_counts_by_its_tenant() {
+    let bench = bench().await;
+    let import = async |caller, key: &str, length| {
+        let call = bench.client.post("/imports").bearer(caller).key(key).header("x-tenant", "acme");
+        left(&call.body("x".repeat(length)).send().await)
+    };
+    assert_eq!(import(ALICE, "a", 1).await, (200, 2));
+    assert_eq!(import(BOB, "b", 70_000).await, (200, 1));
+    let missing = bench.client.post("/imports").bearer(BOB).header("x-tenant", "acme").send().await;
+    missing.problem(400, "IDEMPOTENCY_KEY_MISSING");
+    assert_eq!(left(&missing), (400, 1), "what the tenant has left, and not the caller");
+}
+
+#[tokio::test]
+async fn b09_an_instance_that_decides_alone_counts_by_tenant_too() {
+    let bench = bench().await;
+    bench.limits.break_down(true);
+    for (key, status) in [(ALICE, 200), (BOB, 200), (ALICE, 200), (BOB, 429)] {
+        let reply = of(&bench, key, "acme").send().await;
+        assert_eq!((reply.status.as_u16(), tells(&reply)), (status, false));
+    }
+    assert_eq!(of(&bench, ALICE, "globex").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn b09_a_kind_that_panics_is_a_500_and_takes_nothing() {
+    let bench = bench().await;
+    of(&bench, ALICE, "nobody").send().await.problem(500, "INTERNAL");
+    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(left(&get(&bench, "/reports", ALICE).await), (200, 2));
+}
