@@ -2,8 +2,8 @@
 -- Takes the tokens of every claim, or of none. Claims of shadow limits do not decide: each takes what it can.
 -- KEYS: buckets, each a format byte and its theoretical arrival time in microseconds since 1970.
 -- ARGV: for each bucket what the claim costs and how long the bucket takes to refill, in microseconds, and 1 if the
--- limit is a shadow, else 0.
--- Gives: for each bucket how far ahead of now its arrival time was, in microseconds.
+-- limit is a shadow, else 0; one more where it must be known when that was.
+-- Gives: for each bucket how far ahead of now its arrival time was, in microseconds; then, if asked, now.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local ahead, fits, admitted = {}, {}, true
@@ -30,5 +30,8 @@ if admitted then
             redis.call('SET', key, '\1' .. string.format('%.0f', now + moved), 'PX', math.ceil(moved / 1000))
         end
     end
+end
+if #ARGV > 3 * #KEYS then
+    ahead[#KEYS + 1] = now
 end
 return ahead

@@ -47,9 +47,12 @@
 //! `pexpire`, `time`; `config|get` for warnings. There is no TLS, Cluster or Sentinel yet; a URL names
 //! one server, by address or as `unix:///path`.
 
+mod cluster;
 pub(crate) mod codec;
 mod config;
 mod explain;
+mod groups;
+mod hash_slot;
 mod inspect;
 mod keys;
 mod limits;
@@ -58,7 +61,10 @@ mod open;
 mod pledge;
 mod records;
 mod script;
+mod sentinel;
 mod slot;
+mod url;
+mod wire;
 
 use core::fmt;
 use core::time::Duration;

@@ -89,6 +89,9 @@ impl RedisStore {
 
     /// In batches, so that no call holds the server up.
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        if self.link.is_cluster() {
+            return self.renew_in_groups(leases, lease).await;
+        }
         let mut renewed = Vec::with_capacity(leases.len());
         for batch in leases.chunks(BATCH) {
             renewed.extend(self.renew_batch(batch, lease).await?);
@@ -96,7 +99,11 @@ impl RedisStore {
         Ok(renewed)
     }
 
-    async fn renew_batch(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+    pub(super) async fn renew_batch(
+        &self,
+        leases: &[Lease],
+        lease: Duration,
+    ) -> Result<Vec<bool>, StoreError> {
         let keys: Vec<String> = leases.iter().map(|lease| self.inner.keys.record(&lease.key)).collect();
         let mut arguments = vec![text(codec::millis(lease)).into_bytes()];
         arguments.extend(leases.iter().map(|lease| lease.token.as_u128().to_be_bytes().to_vec()));
@@ -154,7 +161,7 @@ fn started_as(begin: &Begin, at: i64) -> Result<Begun, StoreError> {
 const LATEST: Duration = Duration::from_secs(30);
 
 /// Leases renewed by one call.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// What a request meets where another run has the record.
 fn found(answer: Value, key: &str) -> Result<Begun, StoreError> {

@@ -3,8 +3,10 @@ use core::time::Duration;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
 use tokio::time::Instant;
 
+use super::cluster::{Cluster, Tour};
 use super::explain::explain;
 use super::link::{Failure, Link, Patience};
+use super::wire::Wire;
 use crate::store::StoreError;
 
 /// A script that the server runs as one atomic step.
@@ -19,6 +21,7 @@ pub(super) struct Script {
 #[derive(Debug)]
 pub(super) struct Scripts {
     pub(super) acquire: Script,
+    pub(super) give_back: Script,
     pub(super) begin: Script,
     /// What `begin` would find.
     pub(super) look: Script,
@@ -33,6 +36,7 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             acquire: Script::new(include_str!("acquire.lua")),
+            give_back: Script::new(include_str!("give_back.lua")),
             begin: Script::new(concat!("#!lua\n", include_str!("look.lua"), include_str!("begin.lua"))),
             look: Script::new(concat!(
                 "#!lua flags=no-writes,allow-oom\n",
@@ -69,42 +73,75 @@ impl Script {
         within: Duration,
     ) -> Result<Value, StoreError> {
         let deadline = Instant::now() + within;
-        let answer = match self.try_run(link, &run, deadline, run.patience).await {
-            Err(Failure::Lost(_)) => {
-                let again = self.try_run(link, &run, deadline, Patience::ToTheDeadline).await;
-                again.map_err(Failure::of_a_repeat)
-            }
-            answer => answer,
+        let answer = match link {
+            Link::One(wire) => self.run_on(wire, &run, deadline).await,
+            Link::Cluster(cluster) => self.run_along(tour(cluster, &run, deadline), &run, deadline).await,
         };
         answer.map_err(|failure| failed(failure, run.keys))
     }
 
-    /// A server that does not know the script (it was restarted, or its scripts were flushed) has
-    /// not run it, and gets its source.
-    async fn try_run<A: ToRedisArgs>(
+    /// Runs the script on a node of a cluster, and where the connection is lost not again.
+    pub(super) async fn run_once<A: ToRedisArgs>(
         &self,
-        link: &Link,
+        cluster: &Cluster,
+        run: Run<'_, A>,
+        within: Duration,
+    ) -> Result<Value, StoreError> {
+        let deadline = Instant::now() + within;
+        let answer = self.run_along(tour(cluster, &run, deadline).once(), &run, deadline).await;
+        answer.map_err(|failure| failed(failure, run.keys))
+    }
+
+    async fn run_on<A: ToRedisArgs>(
+        &self,
+        wire: &Wire,
         run: &Run<'_, A>,
         deadline: Instant,
-        patience: Patience,
     ) -> Result<Value, Failure> {
-        match link.call(&command("EVALSHA", &self.hash, run), deadline, patience).await {
+        let call = |command: Cmd, patience| async move { wire.call(&command, deadline, patience).await };
+        match self.try_run(run, |command| call(command, run.patience)).await {
+            Err(Failure::Lost(_)) => {
+                let again = self.try_run(run, |command| call(command, Patience::ToTheDeadline)).await;
+                again.map_err(Failure::of_a_repeat)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn run_along<A: ToRedisArgs>(
+        &self,
+        mut tour: Tour<'_>,
+        run: &Run<'_, A>,
+        deadline: Instant,
+    ) -> Result<Value, Failure> {
+        loop {
+            let stop = &tour.next().await?;
+            let call = |command: Cmd| async move { stop.call(&command, deadline).await };
+            let answer = self.try_run(run, call).await;
+            if let Some(end) = tour.judge(stop, answer).await {
+                return end;
+            }
+        }
+    }
+
+    /// A server that does not know the script (it was restarted, or its scripts were flushed) has
+    /// not run it, and gets its source.
+    async fn try_run<A: ToRedisArgs, C: Future<Output = Result<Value, Failure>>>(
+        &self,
+        run: &Run<'_, A>,
+        call: impl Fn(Cmd) -> C,
+    ) -> Result<Value, Failure> {
+        match call(command("EVALSHA", &self.hash, run)).await {
             Err(Failure::Refused(error)) if is(&error, ServerErrorKind::NoScript) => {
-                link.call(&command("EVAL", self.source, run), deadline, patience).await
+                call(command("EVAL", self.source, run)).await
             }
             answer => answer,
         }
     }
 }
 
-impl Failure {
-    /// Whatever keeps the second try from an answer: the first may have done what was asked.
-    fn of_a_repeat(self) -> Self {
-        match self {
-            Self::NotSent(why) | Self::Lost(why) | Self::Late(why) => Self::Lost(why),
-            Self::Refused(error) => Self::Lost(explain(&error)),
-        }
-    }
+fn tour<'a, A>(cluster: &'a Cluster, run: &Run<'_, A>, deadline: Instant) -> Tour<'a> {
+    cluster.tour(run.keys.first().map_or("", String::as_str), deadline, run.patience)
 }
 
 fn command<A: ToRedisArgs>(name: &str, script: &str, run: &Run<'_, A>) -> Cmd {

@@ -1,4 +1,4 @@
-//! What a link knows of its connection: whether there is one, since when it is silent, and when the
+//! What a wire knows of its connection: whether there is one, since when it is silent, and when the
 //! next attempt to make one is due.
 
 use core::time::Duration;
@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::future::{BoxFuture, Shared};
-use redis::Client;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
 use super::pledge::Pledge;
+use super::wire::Origin;
 
 /// What all that share a connection know.
 pub(super) struct Inner {
-    pub(super) client: Client,
+    pub(super) origin: Origin,
     pub(super) shown: String,
     pub(super) slot: Mutex<Slot>,
     pub(super) started: Instant,
@@ -45,7 +45,7 @@ pub(super) struct Live {
     /// How long the next attempt waits if this one does not hold.
     pub(super) pause: Duration,
     /// When the oldest call was sent since which no call had its answer, in microseconds of the
-    /// link; 0 if there is none.
+    /// wire; 0 if there is none.
     pub(super) waiting_since: Arc<AtomicU64>,
 }
 
