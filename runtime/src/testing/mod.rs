@@ -27,7 +27,8 @@
 //! clients on few keys, and whatever can happen to them.
 //!
 //! With the feature `redis` there are also `RedisServer`, a Redis server of the test's own that can be
-//! paused, killed and started again, and `Proxy`, a connection to it that delays, loses and breaks.
+//! paused, killed and started again, `RedisSentinels` and `RedisCluster`, whose primaries can fail and
+//! whose slots can move, and `Proxy`, a connection to it that delays, loses and breaks.
 
 mod clock;
 mod faults;
@@ -49,7 +50,7 @@ pub use faults::{Fault, FaultyLimits, FaultyRecords, Operation};
 #[cfg(feature = "redis")]
 pub use proxy::Proxy;
 #[cfg(feature = "redis")]
-pub use redis::{RedisServer, Reply};
+pub use redis::{Migration, RedisCluster, RedisSentinels, RedisServer, Reply};
 pub use server::TestServer;
 
 /// Lets a store's time pass.
