@@ -241,7 +241,7 @@ fn node(bus: &Port) -> Role {
     let mut all =
         options(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus]);
     all.extend(options(&["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]));
-    all.extend(options(&["--cluster-allow-replica-migration", "no"]));
+    all.extend(options(&["--cluster-allow-replica-migration", "no", "--repl-ping-replica-period", "1"]));
     Role::Server(all)
 }
 
@@ -251,7 +251,7 @@ fn id(node: &RedisServer) -> String {
 
 fn count_known(node: &RedisServer) -> usize {
     let nodes = node.command(&["CLUSTER", "NODES"]).text();
-    nodes.lines().filter(|line| !line.contains("handshake") && line.contains("connected")).count()
+    nodes.lines().filter(|line| !line.contains("handshake") && line.contains(" connected")).count()
 }
 
 /// Whether the cluster works, as a node sees it; `None` where it does not answer.
