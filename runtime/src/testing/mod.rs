@@ -80,7 +80,19 @@ impl Elapse for RealTime {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __suite {
-    ($suite:ident, $setup:expr, $($case:ident)*) => {$(
+    ($suite:ident, [$name:ident : $servers:expr => |$shared:ident, $label:ident| $setup:expr], $($case:ident)*) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let $shared = &$servers;
+            $({
+                let $label = stringify!($case);
+                println!("case {}", $label);
+                let (store, time) = $setup.await;
+                $crate::testing::$suite::$case(store, time).await;
+            })*
+        }
+    };
+    ($suite:ident, [$setup:expr], $($case:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
             let (store, time) = $setup.await;

@@ -1,8 +1,11 @@
 //! The store on Redis: the suites that every store passes, and what only a server elsewhere can do
 //! to it.
 
+mod cluster;
 mod connection;
 mod damage;
+mod load;
+mod sentinels;
 mod start;
 mod suites;
 
@@ -37,4 +40,15 @@ fn aged(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
 
 fn secret() -> Secret {
     Secret::new([7; 32]).expect("long enough")
+}
+
+/// The same as [`patient_store_at`], among the keys of this namespace.
+async fn store_of(url: &str, namespace: &str) -> RedisStore {
+    let config = RedisConfig::new(url).expect("a valid URL").with_timeout(Duration::from_secs(10));
+    RedisStore::connect(&config, namespace, &secret()).await.expect("good servers")
+}
+
+/// The namespace of a case of a suite.
+fn namespace(case: &str) -> String {
+    case.replace('_', "-").chars().take(64).collect()
 }

@@ -57,6 +57,7 @@ mod inspect;
 mod keys;
 mod limits;
 mod link;
+mod names;
 mod open;
 mod pledge;
 mod records;

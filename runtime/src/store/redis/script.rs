@@ -25,6 +25,8 @@ pub(super) struct Scripts {
     pub(super) begin: Script,
     /// What `begin` would find.
     pub(super) look: Script,
+    /// What `begin` would find under names of which none is its own.
+    pub(super) scan: Script,
     pub(super) complete: Script,
     pub(super) abort: Script,
     pub(super) heartbeat: Script,
@@ -42,6 +44,11 @@ impl Scripts {
                 "#!lua flags=no-writes,allow-oom\n",
                 include_str!("look.lua"),
                 "return 5"
+            )),
+            scan: Script::new(concat!(
+                "#!lua flags=no-writes,allow-oom\n",
+                include_str!("look.lua"),
+                "return record and 6 or 5"
             )),
             complete: Script::new(include_str!("complete.lua")),
             abort: Script::new(include_str!("abort.lua")),

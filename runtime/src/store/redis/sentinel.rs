@@ -1,19 +1,23 @@
 //! Sentinels: servers that know which of several servers is the primary.
 //!
 //! They are asked in turn with every connection that is made. What one says is believed once the server
-//! that it names says itself that it is a primary, so that one that has been cut off from the others,
-//! and still names the primary of before, is passed over.
+//! that it names says itself that it is a primary, so that one that still names the primary of before is
+//! passed over. While a connection stands they are asked again and again: a primary that was replaced
+//! may go on for seconds as if it were one, and what it takes in is lost.
 
 use core::time::Duration;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisConnectionInfo, Value};
-use tokio::time::timeout;
+use redis::{Client, FromRedisValue, RedisConnectionInfo, Value};
+use tokio::time::{Instant, timeout};
 
 use super::explain::explain;
-use super::url::{Address, ListUrl};
-use super::wire::connect_to;
+use super::link::Patience;
+use super::url::{Address, ListUrl, Login};
+use super::wire::{Origin, Wire, connect_to};
 
 /// Where sentinels are, and of which primary they are asked.
 #[derive(Debug)]
@@ -29,7 +33,13 @@ pub(super) struct Sentinels {
 #[derive(Debug)]
 struct Sentinel {
     address: Address,
-    client: Client,
+    wire: Wire,
+}
+
+/// A connection to the primary, and where that is.
+pub(super) struct Primary {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) address: Address,
 }
 
 /// How long a sentinel may take to answer.
@@ -63,8 +73,8 @@ impl Sentinels {
         if user.is_some() && password.is_none() {
             return Err(String::from("sentinel_user needs sentinel_password"));
         }
-        let own = super::url::Login { user, password }.settings();
-        let sentinel = |address: Address| Sentinel { client: address.client(own.clone()), address };
+        let own = Login { user, password }.settings();
+        let sentinel = |address: Address| Sentinel::new(address.client(own.clone()), address);
         Ok(Self {
             primary,
             sentinels: url.addresses.into_iter().map(sentinel).collect(),
@@ -73,15 +83,36 @@ impl Sentinels {
         })
     }
 
+    /// The same sentinels over connections of their own.
+    pub(super) fn another(&self) -> Self {
+        let another = |sentinel: &Sentinel| Sentinel {
+            address: sentinel.address.clone(),
+            wire: sentinel.wire.another(),
+        };
+        Self {
+            primary: self.primary.clone(),
+            sentinels: self.sentinels.iter().map(another).collect(),
+            settings: self.settings.clone(),
+            first: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether most sentinels call another server than this one the primary.
+    pub(super) async fn have_left(&self, primary: &Address) -> bool {
+        let asked = join_all(self.sentinels.iter().map(|sentinel| self.ask(sentinel))).await;
+        let named: Vec<_> = asked.into_iter().filter_map(Result::ok).collect();
+        is_elsewhere(primary, &named, self.sentinels.len())
+    }
+
     /// A connection to the primary. The sentinel that answered last is asked first.
-    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, String> {
+    pub(super) async fn connect(&self) -> Result<Primary, String> {
         let (first, count) = (self.first.load(Ordering::Relaxed), self.sentinels.len());
         let (mut refuted, mut why) = (Vec::new(), Vec::new());
         for index in (first..first + count).map(|index| index % count) {
             match self.connect_by(&self.sentinels[index], &mut refuted).await {
-                Ok(connection) => {
+                Ok(primary) => {
                     self.first.store(index, Ordering::Relaxed);
-                    return Ok(connection);
+                    return Ok(primary);
                 }
                 Err(error) => why.push(format!("{} {error}", self.sentinels[index].address)),
             }
@@ -90,35 +121,46 @@ impl Sentinels {
     }
 
     /// A connection to the server that this sentinel names, unless that is one of those that are refuted.
-    async fn connect_by(
-        &self,
-        sentinel: &Sentinel,
-        refuted: &mut Vec<Address>,
-    ) -> Result<MultiplexedConnection, String> {
-        let asked = timeout(ANSWER, self.ask(&sentinel.client)).await;
-        let named = asked.unwrap_or_else(|_| Err(format!("says nothing within {ANSWER:?}")))?;
-        if refuted.contains(&named) {
-            return Err(format!("names {named}, too"));
+    async fn connect_by(&self, sentinel: &Sentinel, refuted: &mut Vec<Address>) -> Result<Primary, String> {
+        let address = self.ask(sentinel).await?;
+        if refuted.contains(&address) {
+            return Err(format!("names {address}, too"));
         }
-        let greeted = timeout(GREETING, greet(&named.client(self.settings.clone()))).await;
-        let greeted = greeted.unwrap_or_else(|_| Err(format!("which says nothing within {GREETING:?}")));
-        greeted.map_err(|why| {
-            let why = format!("names {named}, {why}");
-            refuted.push(named);
-            why
-        })
+        let greeted = timeout(GREETING, greet(&address.client(self.settings.clone()))).await;
+        match greeted.unwrap_or_else(|_| Err(format!("which says nothing within {GREETING:?}"))) {
+            Ok(connection) => Ok(Primary { connection, address }),
+            Err(why) => {
+                let why = format!("names {address}, {why}");
+                refuted.push(address);
+                Err(why)
+            }
+        }
     }
 
-    async fn ask(&self, sentinel: &Client) -> Result<Address, String> {
-        let mut connection = connect_to(sentinel).await.map_err(|why| format!("cannot be asked: {why}"))?;
+    async fn ask(&self, sentinel: &Sentinel) -> Result<Address, String> {
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.primary);
-        match ask.query_async::<Option<(String, u16)>>(&mut connection).await {
+        let told = sentinel.wire.call(&ask, Instant::now() + ANSWER, Patience::None).await;
+        let told = told.map_err(|failure| format!("cannot be asked: {failure}"))?;
+        match Option::<(String, u16)>::from_redis_value(told) {
             Ok(Some((host, port))) => Ok(Address { host, port }),
             Ok(None) => Err(String::from("knows no primary of that name")),
-            Err(error) => Err(format!("cannot be asked: {}", explain(&error))),
+            Err(_) => Err(String::from("tells what no sentinel tells")),
         }
     }
+}
+
+impl Sentinel {
+    fn new(client: Client, address: Address) -> Self {
+        let shown = format!("the sentinel at {address}");
+        Self { wire: Wire::new(Origin::Server(client), shown, Arc::default()), address }
+    }
+}
+
+/// Whether more than half of so many sentinels name the same server, and not this one.
+fn is_elsewhere(primary: &Address, named: &[Address], of: usize) -> bool {
+    let votes = |other: &Address| named.iter().filter(|name| *name == other).count();
+    named.iter().any(|other| other != primary && votes(other) * 2 > of)
 }
 
 /// A connection to a server that says itself that it is a primary.
@@ -136,5 +178,21 @@ fn is_word(value: Option<&Value>, word: &str) -> bool {
         Some(Value::BulkString(text)) => text == word.as_bytes(),
         Some(Value::SimpleString(text)) => text == word,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_primary_is_left_when_most_sentinels_name_the_same_other_one() {
+        let at = |port: &u16| Address { host: String::from("host"), port: *port };
+        let is_elsewhere =
+            |named: &[u16]| is_elsewhere(&at(&1), &named.iter().map(at).collect::<Vec<_>>(), 3);
+        assert!(is_elsewhere(&[2, 2]) && is_elsewhere(&[1, 2, 2]));
+        for stays in [&[][..], &[1], &[2], &[1, 1, 2], &[2, 3], &[1, 2, 3]] {
+            assert!(!is_elsewhere(stays), "{stays:?}");
+        }
     }
 }

@@ -70,6 +70,11 @@ impl Inner {
         }
     }
 
+    /// Whether this connection is the one in use.
+    pub(super) fn is_up(&self, live: &Live) -> bool {
+        is_in(&self.slot(), live)
+    }
+
     pub(super) fn retry_at(&self) -> Instant {
         match &*self.slot() {
             Slot::Down { retry_at, .. } => *retry_at,
@@ -90,7 +95,7 @@ impl Inner {
     /// Gives a connection up, unless another has taken its place.
     pub(super) fn lose(&self, lost: &Live, why: &str) {
         let mut slot = self.slot();
-        if matches!(&*slot, Slot::Up(live) if Arc::ptr_eq(&live.waiting_since, &lost.waiting_since)) {
+        if is_in(&slot, lost) {
             tracing::warn!(store = self.shown, why, "the connection to the store is lost");
             let fresh = lost.made.elapsed() < LONGEST_PAUSE;
             let pause = if fresh { lost.pause } else { Duration::ZERO };
@@ -117,6 +122,10 @@ impl Inner {
             }
         }
     }
+}
+
+fn is_in(slot: &Slot, live: &Live) -> bool {
+    matches!(slot, Slot::Up(up) if Arc::ptr_eq(&up.waiting_since, &live.waiting_since))
 }
 
 /// Without a connection, and without an attempt for so long; the next pause is longer. Without a

@@ -8,18 +8,19 @@
 use core::fmt;
 use core::time::Duration;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::explain::explain;
 use super::link::{Failure, Patience};
 use super::pledge::Pledge;
 use super::sentinel::Sentinels;
 use super::slot::{Attempt, Inner, Live, Slot};
+use super::url::Address;
 
 /// Where a wire leads.
 #[derive(Clone)]
@@ -38,8 +39,20 @@ pub(super) struct Wire {
 
 /// How long a silent connection has to answer a `PING`.
 const PING: Duration = Duration::from_millis(100);
+/// How often sentinels are asked whether the primary is still the primary.
+const WATCH: Duration = Duration::from_millis(250);
 /// How long an attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(3);
+
+impl Origin {
+    /// The same, asked over connections of its own.
+    fn another(&self) -> Self {
+        match self {
+            Self::Server(client) => Self::Server(client.clone()),
+            Self::Primary(sentinels) => Self::Primary(Arc::new(sentinels.another())),
+        }
+    }
+}
 
 impl Wire {
     /// A wire that connects with its first call, in the runtime of that call. What is pledged is
@@ -52,7 +65,7 @@ impl Wire {
     /// The same server over a connection of its own.
     pub(super) fn another(&self) -> Self {
         let Inner { origin, shown, pledge, .. } = &*self.inner;
-        Self::new(origin.clone(), shown.clone(), Arc::clone(pledge))
+        Self::new(origin.another(), shown.clone(), Arc::clone(pledge))
     }
 
     /// Demands this of the server of every further connection.
@@ -190,7 +203,13 @@ impl Wire {
         let task = tokio::spawn(async move {
             let connected = timeout(ATTEMPT, connect(&inner.origin, inner.pledge.get())).await;
             let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {ATTEMPT:?}")));
-            inner.settle(connected, pause)
+            let (connection, primary) =
+                connected.map_or_else(|why| (Err(why), None), |(up, to)| (Ok(up), to));
+            let live = inner.settle(connection, pause)?;
+            if let Some(primary) = primary {
+                tokio::spawn(watch(Arc::downgrade(&inner), live.clone(), primary));
+            }
+            Ok(live)
         });
         // The task is lost with its runtime; the next attempt may be made in another.
         let joined =
@@ -199,15 +218,34 @@ impl Wire {
     }
 }
 
-/// A connection over which the server has answered, and keeps what is pledged.
-async fn connect(origin: &Origin, pledge: Option<&Pledge>) -> Result<MultiplexedConnection, String> {
-    let mut connection = match origin {
-        Origin::Server(client) => connect_to(client).await?,
-        Origin::Primary(sentinels) => sentinels.connect().await?,
+/// A connection over which the server has answered, and keeps what is pledged; behind sentinels also
+/// where the primary is.
+async fn connect(
+    origin: &Origin,
+    pledge: Option<&Pledge>,
+) -> Result<(MultiplexedConnection, Option<Address>), String> {
+    let (mut connection, primary) = match origin {
+        Origin::Server(client) => (connect_to(client).await?, None),
+        Origin::Primary(sentinels) => {
+            let primary = sentinels.connect().await?;
+            (primary.connection, Some(primary.address))
+        }
     };
     match pledge {
-        Some(pledge) => pledge.keep(&mut connection).await.map(|()| connection),
-        None => Ok(connection),
+        Some(pledge) => pledge.keep(&mut connection).await.map(|()| (connection, primary)),
+        None => Ok((connection, primary)),
+    }
+}
+
+/// Gives a connection up once the sentinels name another primary.
+async fn watch(inner: Weak<Inner>, live: Live, primary: Address) {
+    loop {
+        sleep(WATCH).await;
+        let Some(inner) = inner.upgrade().filter(|inner| inner.is_up(&live)) else { return };
+        let Origin::Primary(sentinels) = &inner.origin else { return };
+        if sentinels.have_left(&primary).await {
+            return inner.lose(&live, "the sentinels name another primary");
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct RedisSentinels {
 
 /// What the sentinels call the primary.
 const NAME: &str = "aplomb";
+/// How often they look, in milliseconds, instead of every second or ten.
+const OFTEN: &str = "100";
 const REPLICAS: usize = 2;
 const SENTINELS: usize = 3;
 
@@ -51,8 +53,10 @@ impl RedisSentinels {
         }
         let sentinel = || Role::Sentinel(configuration(&host, &port));
         let started = Self { servers, sentinels: start_all((0..SENTINELS).map(|_| sentinel()).collect()) };
-        started.hurry();
+        started.set(&["INFO-PERIOD", "PING-PERIOD", "ASK-PERIOD", "PUBLISH-PERIOD"], OFTEN);
         until("the sentinels and the replicas are ready", || started.are_ready());
+        // By this they judge, too, whether a replica that says it is a primary has been made one.
+        started.set(&["PUBLISH-PERIOD"], "2000");
         started
     }
 
@@ -114,13 +118,12 @@ impl RedisSentinels {
         self.servers.iter().find(|server| agree && server.address().to_string() == named)
     }
 
-    /// Makes the sentinels look at everything ten times a second, instead of every second or ten.
-    fn hurry(&self) {
-        let faster = ["INFO-PERIOD", "PING-PERIOD", "ASK-PERIOD", "PUBLISH-PERIOD"];
-        for sentinel in &self.sentinels {
-            for period in faster {
-                assert_eq!(sentinel.command(&["SENTINEL", "DEBUG", period, "100"]), Reply::ok());
-            }
+    /// Sets how often the sentinels look at something, in milliseconds.
+    fn set(&self, periods: &[&str], to: &str) {
+        for (sentinel, period) in
+            self.sentinels.iter().flat_map(|one| periods.iter().map(move |period| (one, period)))
+        {
+            assert_eq!(sentinel.command(&["SENTINEL", "DEBUG", period, to]), Reply::ok());
         }
     }
 
