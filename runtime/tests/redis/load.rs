@@ -10,6 +10,8 @@ use aplomb::policies::idempotency::{
     Token,
 };
 use aplomb::store::{RedisStore, StoreError, StoreFuture};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
@@ -118,6 +120,11 @@ impl Client {
             }
         }
     }
+}
+
+/// Where the store that tests use keeps the record with this key.
+pub(crate) fn place(caller: [u8; 16], name: [u8; 16]) -> String {
+    format!("ap1:test:{{{}}}:i:{}", URL_SAFE_NO_PAD.encode(caller), URL_SAFE_NO_PAD.encode(name))
 }
 
 /// A request with this key.

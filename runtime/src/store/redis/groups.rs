@@ -117,9 +117,9 @@ impl RedisStore {
 
     async fn give_group_back(&self, group: &Group, taken: &Taken) -> Result<(), StoreError> {
         let Link::Cluster(cluster) = &self.link else { return Ok(()) };
-        let cost = |(want, ahead): (&Want, &u64)| if want.fits(*ahead) { want.cost } else { 0 };
-        let mut arguments = vec![taken.now];
-        arguments.extend(group.wants.iter().zip(&taken.ahead).map(cost));
+        let took =
+            |(want, ahead): (&Want, &u64)| [taken.now + ahead, if want.fits(*ahead) { want.cost } else { 0 }];
+        let arguments: Vec<u64> = group.wants.iter().zip(&taken.ahead).flat_map(took).collect();
         let run = Run { keys: &group.keys, arguments: &arguments, patience: Patience::None };
         match self.inner.scripts.give_back.run_once(cluster, run, self.inner.timeout).await? {
             Value::Int(0) => Ok(()),

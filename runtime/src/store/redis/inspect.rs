@@ -98,6 +98,15 @@ pub(super) fn persistence(info: &Info<'_>, settings: &HashMap<String, String>) -
     ))
 }
 
+/// What a node that fails takes with it, where that is more than it must be.
+pub(super) fn coverage(settings: &HashMap<String, String>) -> Option<&'static str> {
+    let needs_all = settings.get("cluster-require-full-coverage").is_some_and(|setting| setting == "yes");
+    needs_all.then_some(
+        "while one node fails over, all nodes of this cluster refuse; cluster-require-full-coverage no lets the others \
+         go on",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +158,14 @@ mod tests {
         assert!(refused.errors[0].contains("allkeys-lru") && refused.warnings.is_empty(), "{refused:?}");
         let accepted = inspect(&Info::parse(&evicting), false, true);
         assert!(accepted.errors.is_empty() && accepted.warnings.len() == 1, "{accepted:?}");
+    }
+
+    #[test]
+    fn a_cluster_that_stops_as_a_whole_is_warned_of() {
+        let setting =
+            |value: &str| HashMap::from([(String::from("cluster-require-full-coverage"), value.to_owned())]);
+        assert!(coverage(&setting("yes")).is_some());
+        assert_eq!((coverage(&setting("no")), coverage(&HashMap::new())), (None, None));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::config::RedisConfig;
 use super::explain::explain;
-use super::inspect::{Info, inspect, persistence};
+use super::inspect::{Info, coverage, inspect, persistence};
 use super::link::{Failure, Link, Patience, Server};
 use super::pledge::{Found, Pledge};
 use super::{RedisStore, keys};
@@ -140,10 +140,13 @@ async fn rehearsed(store: &RedisStore, nobody: &Caller) -> Result<(), StoreError
 
 async fn warn_of_losses(server: &Server, config: &RedisConfig, info: &Info<'_>) {
     let mut get = redis::cmd("CONFIG");
-    get.arg("GET").arg("save").arg("appendfsync");
+    get.arg("GET").arg("save").arg("appendfsync").arg("cluster-require-full-coverage");
     // Managed servers may not tell their settings.
     let settings = ask(server, &get).await.ok().and_then(|told| redis::from_redis_value(told).ok());
-    if let Some(warning) = persistence(info, &settings.unwrap_or_default()) {
+    let settings = settings.unwrap_or_default();
+    let losses = persistence(info, &settings);
+    let coverage = coverage(&settings).filter(|_| server.address.is_some());
+    for warning in losses.as_deref().into_iter().chain(coverage) {
         tracing::warn!(store = config.shown(), address = server.address, "{warning}");
     }
 }

@@ -238,12 +238,27 @@ impl Elapse for RedisCluster {
 
 fn node(bus: &Port) -> Role {
     let bus = bus.address().port().to_string();
-    let mut all =
-        options(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus]);
-    all.extend(options(&["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]));
-    all.extend(options(&["--cluster-allow-replica-migration", "no", "--repl-ping-replica-period", "1"]));
+    let mut all = options(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
+    all.extend(options(&NODE));
     Role::Server(all)
 }
+
+/// Nodes that fail over soon, that serve what they have while others fail, and whose replicas are ready
+/// as soon as they can be.
+const NODE: [&str; 12] = [
+    "--cluster-node-timeout",
+    "1000",
+    "--cluster-replica-validity-factor",
+    "0",
+    "--cluster-require-full-coverage",
+    "no",
+    "--cluster-allow-replica-migration",
+    "no",
+    "--repl-diskless-sync-delay",
+    "0",
+    "--repl-ping-replica-period",
+    "1",
+];
 
 fn id(node: &RedisServer) -> String {
     node.command(&["CLUSTER", "MYID"]).text()

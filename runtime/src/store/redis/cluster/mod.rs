@@ -16,11 +16,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rand::seq::IndexedRandom;
 use redis::{Cmd, Value};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::map::{Map, View};
 pub(super) use self::tour::Tour;
@@ -57,11 +57,12 @@ struct Known {
     wires: HashMap<Address, Wire>,
     /// The map is being learned.
     learning: Option<Learning>,
-    /// When it was learned last, or could not be.
-    learned_at: Option<Instant>,
+    /// When it was learned last, or why it could not be.
+    learned: Option<(Instant, Learned)>,
 }
 
-type Learning = Shared<BoxFuture<'static, Result<(), Arc<str>>>>;
+type Learned = Result<(), Arc<str>>;
+type Learning = Shared<BoxFuture<'static, Learned>>;
 
 pub(super) const PORT: u16 = 6379;
 pub(super) const FORM: &str = "redis+cluster://[[user]:password@]host[:port][,host[:port]…]";
@@ -149,39 +150,35 @@ impl Cluster {
         self.inner.wire(address)
     }
 
+    /// The map, once every slot has a node.
     async fn whole_map(&self, deadline: Instant) -> Result<Arc<Map>, Failure> {
         loop {
-            let learned = self.learn().await;
+            self.learn().await.map_err(|why| Failure::NotSent(why.to_string()))?;
             let map = Arc::clone(&self.inner.known().map);
-            let why = match (learned, map.missing()) {
-                (Ok(()), 0) => return Ok(map),
-                (Ok(()), missing) => format!("{missing} of its slots have no node"),
-                (Err(why), _) => why.to_string(),
-            };
-            if Instant::now() + PAUSE >= deadline {
-                return Err(Failure::NotSent(why));
+            match map.missing() {
+                0 => return Ok(map),
+                missing if Instant::now() + FRESH >= deadline => {
+                    return Err(Failure::NotSent(format!("{missing} slots of the cluster have no node")));
+                }
+                _ => sleep(FRESH).await,
             }
-            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Learns the map anew, unless that has just been done.
-    async fn learn(&self) -> Result<(), Arc<str>> {
-        match self.begin_to_learn() {
-            Some(learning) => learning.await,
-            None => Ok(()),
-        }
+    /// Learns the map anew, unless that has just been done, or tried.
+    async fn learn(&self) -> Learned {
+        self.begin_to_learn().await
     }
 
-    /// Learns in a task of its own, which no caller that loses patience cancels. `None` where what is
-    /// known is fresh.
-    fn begin_to_learn(&self) -> Option<Learning> {
+    /// Learns in a task of its own, which no caller that loses patience cancels, and which goes on if
+    /// nobody waits for it.
+    fn begin_to_learn(&self) -> Learning {
         let mut known = self.inner.known();
-        if known.learning.is_some() {
-            return known.learning.clone();
+        if let Some(learning) = &known.learning {
+            return learning.clone();
         }
-        if known.learned_at.is_some_and(|at| at.elapsed() < FRESH) {
-            return None;
+        if let Some((_, learned)) = known.learned.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return ready(learned.clone()).boxed().shared();
         }
         let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
         let task = tokio::spawn(async move {
@@ -192,7 +189,7 @@ impl Cluster {
         let joined = task.map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()))));
         let learning = joined.boxed().shared();
         known.learning = Some(learning.clone());
-        Some(learning)
+        learning
     }
 }
 
@@ -257,22 +254,25 @@ impl Inner {
         told.ok_or_else(|| format!("{node} tells of no slots that are served; is it a node of a cluster?"))
     }
 
-    /// Notes what was learned. Nodes that have no slots any more are let go.
-    fn settle(&self, learned: Result<Map, String>) -> Result<(), Arc<str>> {
+    /// Notes what was learned.
+    fn settle(&self, learned: Result<Map, String>) -> Learned {
         let mut known = self.known();
-        (known.learning, known.learned_at) = (None, Some(Instant::now()));
-        let map = learned.map_err(Arc::from)?;
-        if *known.map != map {
+        let learned = learned.map(|map| known.take_up(map)).map_err(Arc::from);
+        known.learning = None;
+        known.learned = Some((Instant::now(), learned.clone()));
+        learned
+    }
+}
+
+impl Known {
+    /// Goes by another map. Nodes that have no slots any more are let go.
+    fn take_up(&mut self, map: Map) {
+        if *self.map != map {
             let primaries = map.primaries();
-            tracing::debug!(
-                store = self.shown,
-                nodes = primaries.len(),
-                "the map of the cluster has changed"
-            );
-            known.wires.retain(|address, _| primaries.binary_search(address).is_ok());
-            known.map = Arc::new(map);
+            tracing::debug!(nodes = primaries.len(), "the map of the cluster has changed");
+            self.wires.retain(|address, _| primaries.binary_search(address).is_ok());
+            self.map = Arc::new(map);
         }
-        Ok(())
     }
 }
 

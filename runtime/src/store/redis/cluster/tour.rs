@@ -104,7 +104,7 @@ impl<'a> Tour<'a> {
         let wire = self.cluster.wire(&address);
         if !wire.is_up() {
             // Whoever waits for this node in vain finds out that way whether another has its place.
-            let _ = self.cluster.begin_to_learn();
+            drop(self.cluster.begin_to_learn());
         }
         Ok(Stop { wire, is_taking_over, address })
     }
@@ -121,7 +121,7 @@ impl<'a> Tour<'a> {
         };
         let goes_on = match judge(&failure, &stop.address) {
             Verdict::End { learn } => {
-                let _ = learn.then(|| self.cluster.begin_to_learn());
+                drop(learn.then(|| self.cluster.begin_to_learn()));
                 false
             }
             Verdict::Go(next) => self.redirect(next).await,
@@ -170,7 +170,7 @@ impl<'a> Tour<'a> {
     /// Follows a node's word, and learns the map meanwhile.
     async fn redirect(&mut self, next: Next) -> bool {
         if matches!(next, Next::Moved(_)) {
-            let _ = self.cluster.begin_to_learn();
+            drop(self.cluster.begin_to_learn());
         }
         self.next = next;
         self.redirects += 1;
