@@ -55,7 +55,8 @@ fn a_slot_moves_with_its_keys() {
     let slot = cluster.slot_of("{tag}");
     let from = cluster.owner(slot);
     let to = cluster.primaries().into_iter().find(|node| node.address() != from.address()).expect("another");
-    ["{tag}1", "{tag}2"].iter().for_each(|key| set(from, key));
+    set(from, "{tag}1");
+    set(from, "{tag}2");
     let migration = cluster.begin_migration(slot, to);
     migration.move_keys();
     let asked = from.command(&["GET", "{tag}1"]);

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aplomb::policies::idempotency::{Begun, Completed, IdempotencyStore, OnCrash, RecordKey};
+use aplomb::policies::idempotency::{Begin, Begun, Completed, IdempotencyStore, OnCrash, RecordKey};
 use aplomb::policies::rate_limit::{Acquired, Bucket, Claim, LimitStore, Quota, Subject};
 use aplomb::store::{RedisConfig, RedisStore, StoreError};
 use aplomb::testing::{Elapse, RedisCluster, RedisServer, Reply};
@@ -365,7 +365,7 @@ async fn a12_leases_on_every_node_are_renewed_and_one_that_fails_costs_no_other(
     for run in &runs {
         store.begin(run).await.expect("an answer");
     }
-    let leases: Vec<_> = runs.iter().map(|run| run.lease()).collect();
+    let leases: Vec<_> = runs.iter().map(Begin::lease).collect();
     let heart = store.for_heartbeat().expect("a way of its own");
     assert_eq!(heart.heartbeat(&leases, LEASE).await, Ok(vec![true; 900]));
     store.abort(leases[450], Duration::ZERO).await.expect("an answer");
@@ -394,10 +394,10 @@ async fn a04_of_runs_under_names_in_different_slots_one_runs_at_a_time() {
             tokio::spawn(async move { store.begin(&begin).await.expect("an answer") })
         };
         let (one, other) = (begin(0), begin(1));
-        let began = [one.await.expect("no panic"), other.await.expect("no panic")];
-        let started = began.iter().filter(|begun| **begun == Begun::Started).count();
-        assert!(started <= 1, "{began:?}");
-        assert!(began.iter().all(|begun| matches!(begun, Begun::Started | Begun::InFlight)), "{began:?}");
+        let both = [one.await.expect("no panic"), other.await.expect("no panic")];
+        let started = both.iter().filter(|begun| **begun == Begun::Started).count();
+        assert!(started <= 1, "{both:?}");
+        assert!(both.iter().all(|begun| matches!(begun, Begun::Started | Begun::InFlight)), "{both:?}");
         let last = begin(0).await.expect("no panic");
         assert_eq!(last, if started == 1 { Begun::InFlight } else { Begun::Started });
     }

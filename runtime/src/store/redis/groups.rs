@@ -173,6 +173,8 @@ fn fits(ahead: &[u64], wants: &[Want]) -> bool {
 mod tests {
     use super::*;
 
+    type Answer = Result<Taken, StoreError>;
+
     fn keys(names: &[&str]) -> Vec<String> {
         names.iter().copied().map(String::from).collect()
     }
@@ -181,11 +183,12 @@ mod tests {
         Want { cost: 10, window: 100, shadow }
     }
 
-    fn taken(ahead: &[u64]) -> Result<Taken, StoreError> {
-        Ok(Taken { ahead: ahead.to_vec(), now: 0 })
+    #[expect(clippy::unnecessary_wraps, reason = "as a node answers")]
+    const fn taken(ahead: Vec<u64>) -> Answer {
+        Ok(Taken { ahead, now: 0 })
     }
 
-    fn lost() -> Result<Taken, StoreError> {
+    fn lost() -> Answer {
         Err(StoreError::Unavailable(String::from("lost")))
     }
 
@@ -211,7 +214,7 @@ mod tests {
         let groups = Group::split(&keys, &wants);
         let answers: Vec<_> = groups
             .iter()
-            .map(|group| taken(&group.places.iter().map(|place| *place as u64).collect::<Vec<_>>()))
+            .map(|group| taken(group.places.iter().map(|place| *place as u64).collect()))
             .collect();
         assert_eq!(together(&groups, &answers, &wants), Ok(vec![0, 1, 2]));
     }
@@ -221,9 +224,9 @@ mod tests {
         let wants = [want(false), want(false)];
         let groups = Group::split(&keys(&["{a}", "{b}"]), &wants);
         let admits = |taken: &[_]| together(&groups, taken, &wants).map(|ahead| fits(&ahead, &wants));
-        assert_eq!(admits(&[taken(&[90]), taken(&[90])]), Ok(true));
-        assert_eq!(admits(&[taken(&[90]), taken(&[91])]), Ok(false));
-        assert!(admits(&[lost(), taken(&[0])]).is_err());
+        assert_eq!(admits(&[taken(vec![90]), taken(vec![90])]), Ok(true));
+        assert_eq!(admits(&[taken(vec![90]), taken(vec![91])]), Ok(false));
+        assert!(admits(&[lost(), taken(vec![0])]).is_err());
     }
 
     #[test]
@@ -232,12 +235,12 @@ mod tests {
         let wants = [want(false), want(true)];
         let groups = Group::split(&keys, &wants);
         let (shadow, other) = if groups[0].is_shadow() { (0, 1) } else { (1, 0) };
-        for answer in [taken(&[100]), lost()] {
-            let mut answers = [taken(&[0]), taken(&[0])];
+        for answer in [taken(vec![100]), lost()] {
+            let mut answers = [taken(vec![0]), taken(vec![0])];
             answers[shadow] = answer;
             let ahead = together(&groups, &answers, &wants).expect("the other decides");
             assert_eq!((ahead.as_slice(), fits(&ahead, &wants)), ([0, 100].as_slice(), true));
-            answers[other] = taken(&[100]);
+            answers[other] = taken(vec![100]);
             assert!(!fits(&together(&groups, &answers, &wants).expect("it refuses"), &wants));
         }
     }

@@ -33,17 +33,17 @@ impl RedisStore {
             match self.scan(other).await? {
                 Seen::Nothing => {}
                 Seen::Lapsed => return self.begin_again(other).await,
-                Seen::Taken(begun) => return Ok(begun),
+                Seen::Taken(taken) => return Ok(taken),
             }
         }
-        let begun = self.begin_under(own).await?;
-        let key = match begun {
+        let answer = self.begin_under(own).await?;
+        let key = match answer {
             Begun::Started => own.key,
             Begun::StartedAs(alias) => alias,
-            _ => return Ok(begun),
+            _ => return Ok(answer),
         };
         match self.beside(others).await.map_err(unknown)? {
-            None => Ok(begun),
+            None => Ok(answer),
             Some(another) => {
                 let lease = Lease { key, token: begin.token };
                 self.abort_record(lease, Duration::ZERO).await.map_err(unknown).map(|()| another)
@@ -94,7 +94,7 @@ impl RedisStore {
                 .await
                 .map_err(unknown)
                 .map(|()| Begun::InFlight),
-            begun => Ok(begun),
+            answer => Ok(answer),
         }
     }
 
@@ -108,7 +108,7 @@ impl RedisStore {
             match self.scan(other).await? {
                 Seen::Nothing | Seen::Taken(Begun::StartedAs(_) | Begun::Aborted) => {}
                 Seen::Lapsed => return Ok(Some(Begun::InFlight)),
-                Seen::Taken(begun) => return Ok(Some(begun)),
+                Seen::Taken(taken) => return Ok(Some(taken)),
             }
         }
         Ok(None)

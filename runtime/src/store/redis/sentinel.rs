@@ -23,7 +23,7 @@ use super::wire::{Origin, Wire, connect_to};
 #[derive(Debug)]
 pub(super) struct Sentinels {
     primary: String,
-    sentinels: Vec<Sentinel>,
+    all: Vec<Sentinel>,
     /// How to speak to the servers that they name.
     settings: RedisConnectionInfo,
     /// Which of them answered last.
@@ -77,7 +77,7 @@ impl Sentinels {
         let sentinel = |address: Address| Sentinel::new(address.client(own.clone()), address);
         Ok(Self {
             primary,
-            sentinels: url.addresses.into_iter().map(sentinel).collect(),
+            all: url.addresses.into_iter().map(sentinel).collect(),
             settings: url.login.settings().set_db(i64::from(database)),
             first: AtomicUsize::new(0),
         })
@@ -91,7 +91,7 @@ impl Sentinels {
         };
         Self {
             primary: self.primary.clone(),
-            sentinels: self.sentinels.iter().map(another).collect(),
+            all: self.all.iter().map(another).collect(),
             settings: self.settings.clone(),
             first: AtomicUsize::new(0),
         }
@@ -99,22 +99,22 @@ impl Sentinels {
 
     /// Whether most sentinels call another server than this one the primary.
     pub(super) async fn have_left(&self, primary: &Address) -> bool {
-        let asked = join_all(self.sentinels.iter().map(|sentinel| self.ask(sentinel))).await;
+        let asked = join_all(self.all.iter().map(|sentinel| self.ask(sentinel))).await;
         let named: Vec<_> = asked.into_iter().filter_map(Result::ok).collect();
-        is_elsewhere(primary, &named, self.sentinels.len())
+        is_elsewhere(primary, &named, self.all.len())
     }
 
     /// A connection to the primary. The sentinel that answered last is asked first.
     pub(super) async fn connect(&self) -> Result<Primary, String> {
-        let (first, count) = (self.first.load(Ordering::Relaxed), self.sentinels.len());
+        let (first, count) = (self.first.load(Ordering::Relaxed), self.all.len());
         let (mut refuted, mut why) = (Vec::new(), Vec::new());
         for index in (first..first + count).map(|index| index % count) {
-            match self.connect_by(&self.sentinels[index], &mut refuted).await {
+            match self.connect_by(&self.all[index], &mut refuted).await {
                 Ok(primary) => {
                     self.first.store(index, Ordering::Relaxed);
                     return Ok(primary);
                 }
-                Err(error) => why.push(format!("{} {error}", self.sentinels[index].address)),
+                Err(error) => why.push(format!("{} {error}", self.all[index].address)),
             }
         }
         Err(format!("no sentinel leads to the primary {:?}: {}", self.primary, why.join("; ")))

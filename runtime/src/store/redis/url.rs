@@ -78,18 +78,16 @@ impl fmt::Debug for Login {
 impl Address {
     /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`.
     fn parse(text: &str, default_port: u16) -> Option<Self> {
-        let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
-            Some(None) => return None,
-            Some(Some((host, port))) if port.is_empty() || port.starts_with(':') => {
-                (host, port.strip_prefix(':'))
-            }
-            Some(Some(_)) => return None,
-            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => rest.split_once(']')?,
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
         };
-        let port = port.map_or(Some(default_port), |port| port.parse().ok())?;
+        let port = match port {
+            "" => default_port,
+            port => port.strip_prefix(':')?.parse().ok().filter(|port| *port != 0)?,
+        };
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
-        (!host.is_empty() && host.chars().all(plain) && port != 0)
-            .then(|| Self { host: host.to_owned(), port })
+        (!host.is_empty() && host.chars().all(plain)).then(|| Self { host: host.to_owned(), port })
     }
 
     /// Reads where a node sends its clients, `host:port`; without a host it is the node's own.

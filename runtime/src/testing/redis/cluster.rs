@@ -53,7 +53,7 @@ impl RedisCluster {
     #[track_caller]
     pub fn start() -> Self {
         let buses: Vec<_> = (0..2 * PRIMARIES).map(|_| Port::free()).collect();
-        let cluster = Self { nodes: start_all(buses.iter().map(node).collect()), buses: buses };
+        let cluster = Self { nodes: start_all(buses.iter().map(node).collect()), buses };
         cluster.introduce();
         cluster.assign_slots();
         until("all nodes know all nodes", || {

@@ -109,11 +109,14 @@ fn node(value: &Value, by: &Address) -> Option<Address> {
 mod tests {
     use super::*;
 
+    /// The first and the last slot of a range, and its nodes.
+    type Told<'a> = (i64, i64, &'a [(Option<&'a str>, i64)]);
+
     fn at(host: &str, port: u16) -> Address {
         Address { host: host.to_owned(), port }
     }
 
-    fn told(ranges: &[(i64, i64, &[(Option<&str>, i64)])]) -> Value {
+    fn told(ranges: &[Told<'_>]) -> Value {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let node = |(host, port): &(Option<&str>, i64)| {
             Value::Array(vec![
@@ -131,7 +134,7 @@ mod tests {
         Value::Array(ranges.iter().map(range).collect())
     }
 
-    fn parse(ranges: &[(i64, i64, &[(Option<&str>, i64)])]) -> Option<Map> {
+    fn parse(ranges: &[Told<'_>]) -> Option<Map> {
         Map::parse(&told(ranges), &at("seed", 1))
     }
 

@@ -59,6 +59,8 @@ struct Known {
     learning: Option<Learning>,
     /// When it was learned last, or why it could not be.
     learned: Option<(Instant, Learned)>,
+    /// When the node of the secret was looked after.
+    looked_after: Option<Instant>,
 }
 
 type Learned = Result<(), Arc<str>>;
@@ -75,6 +77,8 @@ const GRACE: Duration = Duration::from_millis(50);
 const ASKED: usize = 8;
 /// What was learned so recently is not asked again.
 const FRESH: Duration = Duration::from_millis(50);
+/// How often the node of the secret is looked after.
+const LOOK: Duration = Duration::from_secs(1);
 /// The pause of a call that waits for the cluster.
 const PAUSE: Duration = Duration::from_millis(25);
 
@@ -148,6 +152,24 @@ impl Cluster {
 
     fn wire(&self, address: &Address) -> Wire {
         self.inner.wire(address)
+    }
+
+    /// Finds out now and then whether the connection to the node of the secret still stands, so that it
+    /// is made anew, and the secret compared, even where no call goes there. Nobody waits for that.
+    fn look_after_pledge(&self, owner: &Address) {
+        let mut known = self.inner.known();
+        if known.looked_after.is_some_and(|at| at.elapsed() < LOOK) {
+            return;
+        }
+        known.looked_after = Some(Instant::now());
+        drop(known);
+        let (wire, ping) = (self.wire(owner), redis::cmd("PING"));
+        tokio::spawn(async move {
+            let ping = || wire.call(&ping, Instant::now() + ANSWER, Patience::None);
+            if matches!(ping().await, Err(Failure::Lost(_))) {
+                let _ = ping().await;
+            }
+        });
     }
 
     /// The map, once every slot has a node.

@@ -143,11 +143,13 @@ impl<'a> Tour<'a> {
     /// While the node of the secret says that it is another, no node is used: all keys would have other
     /// names than those of other instances.
     async fn keep_the_pledge(&self) -> Result<(), Failure> {
-        let Some(key) = self.cluster.inner.pledge.get().filter(|pledge| pledge.is_broken()) else {
-            return Ok(());
-        };
-        let Some(owner) = self.cluster.owner(HashSlot::of(key.key())) else { return Ok(()) };
-        self.cluster.wire(&owner).ready(self.deadline, self.patience).await.map(drop)
+        let Some(pledge) = self.cluster.inner.pledge.get() else { return Ok(()) };
+        let Some(owner) = self.cluster.owner(HashSlot::of(pledge.key())) else { return Ok(()) };
+        if pledge.is_broken() {
+            return self.cluster.wire(&owner).ready(self.deadline, self.patience).await.map(drop);
+        }
+        self.cluster.look_after_pledge(&owner);
+        Ok(())
     }
 
     async fn owner(&mut self) -> Result<Address, Failure> {
