@@ -4,14 +4,14 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aplomb::policies::idempotency::{Begun, IdempotencyStore, RecordKey};
+use aplomb::policies::idempotency::{Begun, Completed, IdempotencyStore, RecordKey};
 use aplomb::policies::rate_limit::LimitStore;
-use aplomb::store::{RedisConfig, RedisStore};
+use aplomb::store::{RedisConfig, RedisStore, StoreError};
 use aplomb::testing::{RedisSentinels, RedisServer, Reply};
 use tokio::task::block_in_place;
 
 use crate::connection::{begin, claim};
-use crate::load::{Load, end, expect_replays, place, retry_for_ever, run};
+use crate::load::{Load, done, end, expect_replays, place, retry_for_ever, run};
 use crate::{namespace, store_at, store_of};
 
 const CALLERS: [[u8; 16]; 2] = [[1; 16], [2; 16]];
@@ -66,11 +66,52 @@ async fn a25_what_was_replicated_outlives_the_primary() {
     load.until_further(1, 10).await;
     end(retries).await;
     let books = load.stop().await;
-    assert!(
-        books.iter().flat_map(|book| &book.failures).all(aplomb::store::StoreError::is_outage),
-        "{books:?}"
-    );
+    assert!(books.iter().flat_map(|book| &book.failures).all(StoreError::is_outage), "{books:?}");
     expect_replays(&store, &kept).await;
+}
+
+/// Cuts the replicas off from their primary: from now on it speaks to nobody but its clients.
+fn cut_replicas_off(servers: &RedisSentinels) {
+    let primary = servers.primary();
+    for replica in servers.servers().iter().filter(|server| server.address() != primary.address()) {
+        replica.command(&["CONFIG", "SET", "masterauth", "wrong"]);
+    }
+    assert_eq!(primary.command(&["CLIENT", "KILL", "TYPE", "replica"]), Reply::Integer(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a25_what_no_replica_had_got_is_lost_with_the_primary() {
+    let servers = RedisSentinels::start();
+    let store = store_at(&servers.url()).await;
+    let [kept, lost] = [1, 2].map(|name: u128| run(RecordKey::new([1; 16], name.to_be_bytes())));
+    store.begin(&kept).await.expect("an answer");
+    store.complete(&done(&kept)).await.expect("an answer");
+    block_in_place(|| servers.until_all_replicated());
+    cut_replicas_off(&servers);
+    store.begin(&lost).await.expect("an answer");
+    let before = servers.primary().address();
+    servers.primary().kill();
+    block_in_place(|| servers.until_failed_over(before));
+    until_it_answers(&store).await;
+    expect_replays(&store, &[kept.key]).await;
+    assert_eq!(store.begin(&run(lost.key)).await, Ok(Begun::Started), "as the documentation says");
+    assert_eq!(
+        store.complete(&done(&lost)).await,
+        Ok(Completed::Lost(Begun::InFlight)),
+        "the first run learns it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a25_a_primary_that_must_have_replicas_takes_in_nothing_without() {
+    let servers = RedisSentinels::start();
+    let store = store_at(&servers.url()).await;
+    servers.primary().command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    cut_replicas_off(&servers);
+    let refused = store.begin(&run(RecordKey::new([1; 16], [2; 16]))).await;
+    assert!(matches!(refused, Err(StoreError::Unreachable(_))), "nothing was done: {refused:?}");
+    assert!(store.acquire(&[claim()]).await.is_err_and(|error| error.is_outage()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
