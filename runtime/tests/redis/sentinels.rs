@@ -131,9 +131,10 @@ async fn a25_a_primary_that_becomes_a_replica_is_left() {
     load.stop().await;
     let promoted = servers.primary();
     assert_ne!(promoted.address(), before);
+    // It is made a replica eight seconds later, and takes in until then what will be lost.
     let started = Instant::now();
     for name in (0..u128::MAX).map(u128::to_be_bytes) {
-        assert!(started.elapsed() < Duration::from_secs(20), "the primary of before is not left");
+        assert!(started.elapsed() < Duration::from_secs(4), "the primary of before is not left");
         let key = RecordKey::new([3; 16], name);
         let begun = store.begin(&run(key)).await;
         let arrived = promoted.command(&["EXISTS", &place([3; 16], name)]) == Reply::Integer(1);
