@@ -260,6 +260,27 @@ async fn b05_every_node_is_sent_the_scripts_that_it_does_not_know() {
     }
 }
 
+/// How many scripts a node was asked to run since its counts were reset.
+fn scripts_run(node: &RedisServer) -> usize {
+    let Reply::Bytes(told) = node.command(&["INFO", "commandstats"]) else { panic!("no information") };
+    let told = String::from_utf8_lossy(&told).into_owned();
+    let calls = told.lines().filter(|line| line.starts_with("cmdstat_eval"));
+    let count = |line: &str| line.split("calls=").nth(1)?.split(',').next()?.parse::<usize>().ok();
+    calls.filter_map(count).sum()
+}
+
+#[tokio::test]
+async fn b05_claims_are_one_call_a_slot() {
+    let cluster = RedisCluster::start();
+    let store = store_of(&cluster.url(), "test").await;
+    let ([first, second], _) = apart(&cluster, &store, [10, 10]).await;
+    cluster.nodes().iter().for_each(|node| drop(node.command(&["CONFIG", "RESETSTAT"])));
+    assert!(take(&store, &[first, second]).await.admitted);
+    let mut run: Vec<_> = cluster.nodes().iter().map(scripts_run).collect();
+    run.sort_unstable();
+    assert_eq!(run, [0, 0, 0, 0, 1, 1]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn b02_claims_in_several_slots_are_taken_all_or_none_whoever_else_asks() {
     let cluster = RedisCluster::start();

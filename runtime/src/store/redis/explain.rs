@@ -13,7 +13,7 @@ pub(super) fn explain(error: &RedisError) -> String {
         }
         (_, Some("NOPERM")) => format!(
             "the server does not permit what is needed ({error}); the user needs the keys ap1:*, and to call info, ping, \
-             eval, evalsha and what the scripts call: get, mget, getrange, set, del, pttl, pexpire, time; on a cluster cluster, behind sentinels role"
+             eval, evalsha and what the scripts call: get, mget, getrange, set, del, pttl, pexpire, time; on a cluster also cluster|info and cluster|slots, behind sentinels also role"
         ),
         (ErrorKind::Parse, _) => String::from("what answers does not speak the protocol of Redis"),
         _ => error.to_string().replace('\n', " "),

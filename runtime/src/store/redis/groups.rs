@@ -119,7 +119,11 @@ impl RedisStore {
         let Link::Cluster(cluster) = &self.link else { return Ok(()) };
         let took =
             |(want, ahead): (&Want, &u64)| [taken.now + ahead, if want.fits(*ahead) { want.cost } else { 0 }];
-        let arguments: Vec<u64> = group.wants.iter().zip(&taken.ahead).flat_map(took).collect();
+        let took: Vec<[u64; 2]> = group.wants.iter().zip(&taken.ahead).map(took).collect();
+        if took.iter().all(|[_, cost]| *cost == 0) {
+            return Ok(());
+        }
+        let arguments: Vec<u64> = took.into_iter().flatten().collect();
         let run = Run { keys: &group.keys, arguments: &arguments, patience: Patience::None };
         match self.inner.scripts.give_back.run_once(cluster, run, self.inner.timeout).await? {
             Value::Int(0) => Ok(()),

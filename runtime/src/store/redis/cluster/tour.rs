@@ -146,7 +146,8 @@ impl<'a> Tour<'a> {
         let Some(pledge) = self.cluster.inner.pledge.get() else { return Ok(()) };
         let Some(owner) = self.cluster.owner(HashSlot::of(pledge.key())) else { return Ok(()) };
         if pledge.is_broken() {
-            return self.cluster.wire(&owner).ready(self.deadline, self.patience).await.map(drop);
+            let ready = self.cluster.wire(&owner).ready(self.deadline, self.patience).await;
+            return ready.map(drop).map_err(|failure| self.end(failure));
         }
         self.cluster.look_after_pledge(&owner);
         Ok(())
