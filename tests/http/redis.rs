@@ -7,7 +7,7 @@ use aplomb::StartErrors;
 use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
 use aplomb::store::{MemoryLimits, RedisConfig, Store};
-use aplomb::testing::{Proxy, RedisServer, Reply as RedisReply, TestServer};
+use aplomb::testing::{Proxy, RedisCluster, RedisServer, Reply as RedisReply, TestServer};
 use http::request::Parts;
 
 use crate::app::{ALICE, App};
@@ -153,6 +153,62 @@ async fn an_instance_with_another_secret_runs_nothing() {
     assert_eq!(order(&two, "k").send().await.status, 201);
     order(&one, "k").send().await.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(app.effects(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_on_a_cluster_share_what_those_on_one_server_share() {
+    let cluster = RedisCluster::start();
+    let app = App::default();
+    let (_first, one) = start(api(&cluster.url()), &app).await;
+    let (_second, two) = start(api(&cluster.url()), &app).await;
+    assert_eq!(until_the_store_decides(|| order(&one, "k")).await.status, 201);
+    assert!(order(&two, "k").send().await.replayed());
+    assert_eq!(app.effects(), 1);
+}
+
+/// The node that has the secret loses it, and everybody's connections.
+fn lose_the_secret(cluster: &RedisCluster) {
+    let node = cluster.owner(cluster.slot_of("ap1:test:secret"));
+    assert_eq!(node.command(&["DEL", "ap1:test:secret"]), RedisReply::Integer(1));
+    node.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_its_node_lost_comes_back_with_calls_to_others() {
+    let cluster = RedisCluster::start();
+    let app = App::default();
+    let (_first, one) = start(api(&cluster.url()), &app).await;
+    lose_the_secret(&cluster);
+    let node = cluster.owner(cluster.slot_of("ap1:test:secret"));
+    for key in (0..90).map(|number| number.to_string()) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(order(&one, &key).send().await.status, 201, "nobody waits for that node");
+        if node.command(&["EXISTS", "ap1:test:secret"]) == RedisReply::Integer(1) {
+            let (_second, two) = start(api(&cluster.url()), &app).await;
+            return assert!(order(&two, &key).send().await.replayed());
+        }
+    }
+    panic!("the secret does not come back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_with_another_secret_than_its_cluster_runs_nothing() {
+    let cluster = RedisCluster::start();
+    let app = App::default();
+    let (_first, one) = start(api(&cluster.url()), &app).await;
+    lose_the_secret(&cluster);
+    let (_second, two) = start(api(&cluster.url()), &app).await;
+    assert_eq!(order(&two, "k").send().await.status, 201);
+    for key in (0..90).map(|number| number.to_string()) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let reply = order(&one, &key).send().await;
+        if reply.status != 201 {
+            reply.problem(503, "STORE_UNAVAILABLE");
+            order(&one, "k").send().await.problem(503, "STORE_UNAVAILABLE");
+            return assert!(order(&two, "k").send().await.replayed());
+        }
+    }
+    panic!("the other secret is not noticed");
 }
 
 #[tokio::test]

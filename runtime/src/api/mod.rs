@@ -26,7 +26,7 @@ use crate::store::Store;
 ///
 /// | variable | | default |
 /// |---|---|---|
-/// | `APLOMB_STORE` | where promises are kept, for [`Store::from_env`]: `memory:`, or with the feature `redis` a `redis://…` | `memory:` |
+/// | `APLOMB_STORE` | where promises are kept, for [`Store::from_env`]: `memory:`, or with the feature `redis` a `redis://…`, `redis+sentinel://…` or `redis+cluster://…` | `memory:` |
 /// | `APLOMB_STORE_EVICTION` | `accept` takes a Redis that may evict records, if `APLOMB_SECRET` is set | it is refused |
 /// | `APLOMB_API_KEYS` | callers and keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
 /// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors, names records (with another one, keys that were used before are unknown) | kept by a shared store, else random |

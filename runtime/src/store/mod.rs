@@ -70,9 +70,26 @@ pub(crate) struct Opened {
 const VARIABLE: &str = "APLOMB_STORE";
 
 #[cfg(feature = "redis")]
-const ACCEPTED: &str = "accepted: memory:, redis://[[user]:password@]host[:port][/database], unix:///path";
+const ACCEPTED: &str = "accepted: memory:, redis://[[user]:password@]host[:port][/database], unix:///path, \
+    redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/<name of the primary>[/<database>], \
+    redis+cluster://[[user]:password@]host[:port][,host[:port]…]";
 #[cfg(not(feature = "redis"))]
 const ACCEPTED: &str = "accepted: memory: (and redis://… in a build with the feature `redis`)";
+
+/// The schemes of URLs that lead to a Redis, or to the reason why they do not.
+#[cfg(feature = "redis")]
+const REDIS: [&str; 10] = [
+    "redis",
+    "rediss",
+    "valkey",
+    "valkeys",
+    "unix",
+    "redis+unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+];
 
 impl Store {
     /// These facets.
@@ -158,7 +175,7 @@ impl Source {
         match value.split_once(':') {
             Some(("memory", "")) => Ok(Self::memory(Arc::new(SystemClock::new()))),
             #[cfg(feature = "redis")]
-            Some(("redis" | "rediss" | "valkey" | "valkeys" | "unix" | "redis+unix", _)) => {
+            Some((scheme, _)) if REDIS.contains(&scheme) => {
                 RedisConfig::from_env(VARIABLE, value).map(Self::Redis)
             }
             _ => {

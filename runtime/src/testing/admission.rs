@@ -21,8 +21,8 @@ use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 /// [`Elapse`](crate::testing::Elapse).
 #[macro_export]
 macro_rules! admission_store_suite {
-    ($setup:expr) => {
-        $crate::__suite! { admission, $setup,
+    ($($setup:tt)*) => {
+        $crate::__suite! { admission, [$($setup)*],
             b02_an_admitted_request_has_paid_and_begun
             b02_a_refusal_begins_nothing
             b02_a_refusal_by_one_of_several_takes_from_none

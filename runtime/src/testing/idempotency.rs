@@ -15,11 +15,12 @@ use crate::policies::idempotency::{
 use crate::store::SealedRecords;
 
 /// Makes a test of every case: `idempotency_store_suite!(async { (store, time) })`, where `store`
-/// is an `Arc` of a fresh [`IdempotencyStore`] and `time` an [`Elapse`](crate::testing::Elapse).
+/// is an `Arc` of a fresh [`IdempotencyStore`] and `time` an [`Elapse`](crate::testing::Elapse). One test of
+/// all cases is made as by [`limit_store_suite!`](crate::limit_store_suite).
 #[macro_export]
 macro_rules! idempotency_store_suite {
-    ($setup:expr) => {
-        $crate::__suite! { idempotency, $setup,
+    ($($setup:tt)*) => {
+        $crate::__suite! { idempotency, [$($setup)*],
             a07_a_record_is_compared_by_the_rule_that_made_it
             a08_of_concurrent_begins_one_starts
             a08_begin_is_idempotent_for_its_own_token

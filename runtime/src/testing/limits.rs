@@ -11,10 +11,14 @@ use crate::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore
 
 /// Makes a test of every case: `limit_store_suite!(async { (store, time) })`, where `store` is an
 /// `Arc` of a fresh [`LimitStore`] and `time` an [`Elapse`](crate::testing::Elapse).
+///
+/// Where servers are dear to start, all cases can share them, in one test:
+/// `limit_store_suite!(all_cases: servers() => |servers, case| async { (store, time) })`, where `store` is as
+/// fresh, such as by a namespace that is named after the case, and `time` a reference.
 #[macro_export]
 macro_rules! limit_store_suite {
-    ($setup:expr) => {
-        $crate::__suite! { limits, $setup,
+    ($($setup:tt)*) => {
+        $crate::__suite! { limits, [$($setup)*],
             b01_a_bucket_admits_its_burst
             b01_a_token_comes_back_after_its_interval
             b01_a_leaky_bucket_gives_turns

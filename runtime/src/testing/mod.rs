@@ -29,7 +29,8 @@
 //! clients on few keys, and whatever can happen to them.
 //!
 //! With the feature `redis` there are also `RedisServer`, a Redis server of the test's own that can be
-//! paused, killed and started again, and `Proxy`, a connection to it that delays, loses and breaks.
+//! paused, killed and started again, `RedisSentinels` and `RedisCluster`, whose primaries can fail and
+//! whose slots can move, and `Proxy`, a connection to it that delays, loses and breaks.
 
 pub mod admission;
 mod clock;
@@ -53,7 +54,7 @@ pub use faults::{Fault, FaultyLimits, FaultyRecords, Operation};
 #[cfg(feature = "redis")]
 pub use proxy::Proxy;
 #[cfg(feature = "redis")]
-pub use redis::{RedisServer, Reply};
+pub use redis::{Migration, RedisCluster, RedisSentinels, RedisServer, Reply};
 pub use reference::ReferenceBucket;
 pub use server::TestServer;
 
@@ -93,7 +94,19 @@ impl Elapse for RealTime {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __suite {
-    ($suite:ident, $setup:expr, $($case:ident)*) => {$(
+    ($suite:ident, [$name:ident : $servers:expr => |$shared:ident, $label:ident| $setup:expr], $($case:ident)*) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let $shared = &$servers;
+            $({
+                let $label = stringify!($case);
+                println!("case {}", $label);
+                let (store, time) = $setup.await;
+                $crate::testing::$suite::$case(store, time).await;
+            })*
+        }
+    };
+    ($suite:ident, [$setup:expr], $($case:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
             let (store, time) = $setup.await;

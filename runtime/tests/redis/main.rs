@@ -2,9 +2,12 @@
 //! to it.
 
 mod admission;
+mod cluster;
 mod connection;
 mod damage;
 mod limits;
+mod load;
+mod sentinels;
 mod start;
 mod suites;
 
@@ -39,4 +42,15 @@ fn aged(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
 
 fn secret() -> Secret {
     Secret::new([7; 32]).expect("long enough")
+}
+
+/// The same as [`patient_store_at`], among the keys of this namespace.
+async fn store_of(url: &str, namespace: &str) -> RedisStore {
+    let config = RedisConfig::new(url).expect("a valid URL").with_timeout(Duration::from_secs(10));
+    RedisStore::connect(&config, namespace, &secret()).await.expect("good servers")
+}
+
+/// The namespace of a case of a suite.
+fn namespace(case: &str) -> String {
+    case.replace('_', "-").chars().take(64).collect()
 }

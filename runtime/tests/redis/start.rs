@@ -127,7 +127,7 @@ async fn a_replica() {
 async fn a_node_of_a_cluster() {
     let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
     let said = refusal(&server.url()).await;
-    assert!(said.contains("a node of a Redis Cluster, which is not supported"), "{said}");
+    assert!(said.contains("a node of a Redis Cluster; name it with redis+cluster://"), "{said}");
 }
 
 #[tokio::test]

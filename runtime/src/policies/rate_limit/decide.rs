@@ -84,6 +84,17 @@ impl State {
         Reading { remaining, full_in: Duration::from_micros(full_in), ..Reading::default() }
     }
 
+    /// A bucket of which all is taken.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn spent(quota: Quota) -> Self {
+        let (used, window) = (quota.burst(), quota.window());
+        match quota.algorithm() {
+            Algorithm::TokenBucket | Algorithm::LeakyBucket => Self::Ahead(window),
+            Algorithm::FixedWindow => Self::Window { used, left: window },
+            Algorithm::SlidingWindow => Self::Log { used, leaves: window, room: window },
+        }
+    }
+
     /// What stands in one word of a bucket that is no log: the moment of a token or leaky bucket; the end of a
     /// fixed window, moved on by a microsecond a token.
     ///

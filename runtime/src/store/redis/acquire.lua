@@ -17,14 +17,20 @@ if #KEYS == keys_before + 1 then
     kind, cost, most, window = struct.unpack('>Bddd', ARGV[arguments_before + 1])
 end
 
--- The number of a bucket: 0 where there is none, nothing where it cannot be read.
+-- The error for what cannot be read: what stands there is no bucket, unless it is the server that does not give it.
+local function unreadable(key, value)
+    local refused = type(value) == 'table' and string.sub(value.err, 1, 9) ~= 'WRONGTYPE'
+    return refused and value or redis.error_reply('MALFORMED ' .. key)
+end
+
+-- The number of a bucket: 0 where there is none, nothing where it cannot be read; and what stands there.
 local function read(key)
     local value = redis.pcall('GET', key)
     if not value then
         return 0
     end
     local number = type(value) == 'string' and #value == 9 and struct.unpack('>d', value, 2)
-    return number and number >= 0 and number < 9007199254740992 and string.byte(value) == 1 and number or nil
+    return number and number >= 0 and number < 9007199254740992 and string.byte(value) == 1 and number or nil, value
 end
 
 local function write(key, life, number)
@@ -34,9 +40,9 @@ end
 if kind == 0 then
     -- One bucket that decides alone, as most requests have.
     local key, life = KEYS[#KEYS], ARGV[arguments_before + 2]
-    local number = read(key)
+    local number, value = read(key)
     if not number then
-        return redis.error_reply('MALFORMED ' .. key)
+        return unreadable(key, value)
     end
     local ahead = math.min(math.max(number - now, 0), window)
     admitted = ahead <= most
@@ -92,13 +98,14 @@ else
                 -- What a shadow cannot read is an empty bucket, of which nothing is taken: it refuses no one.
                 seen[#seen + 1], seen[#seen + 2], seen[#seen + 3] = most + cost, window, window
             else
-                return redis.error_reply('MALFORMED ' .. key)
+                return unreadable(key, length)
             end
         else
-            local number, base = read(key), nil
+            local number, value = read(key)
             if not number and not shadow then
-                return redis.error_reply('MALFORMED ' .. key)
+                return unreadable(key, value)
             end
+            local base
             if kind % 3 == 1 then
                 local left = window - now % window
                 local used = number and math.min(math.max(number - now - left, 0), most + cost) or most + cost

@@ -3,6 +3,7 @@
 use redis::Value;
 
 use super::RedisStore;
+use super::groups::in_one_slot;
 use super::link::Patience;
 use super::script::{Run, unexpected};
 use super::{limits, records};
@@ -28,6 +29,10 @@ pub(super) const SCRIPT: &str = concat!(
 );
 
 impl AdmissionStore for RedisStore {
+    fn joins(&self, claims: &[Claim<'_>], begin: &Begin) -> bool {
+        !self.link.is_cluster() || in_one_slot(&[self.begin_keys(begin), self.buckets(claims)].concat())
+    }
+
     fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin) -> StoreFuture<'a, Admission> {
         StoreFuture::later(self.admit_request(claims, begin))
     }

@@ -2,8 +2,8 @@
 -- Writes the outcome of a run: compares the token, and never the lease.
 -- KEYS: the record, other names under which another run may have taken it.
 -- ARGV: the record of the outcome, its time to live in milliseconds, the other fingerprints by which the request is
--- known (33 bytes each).
--- Gives: 0 written; where another run has the record: 1 in flight, 2 unknown, 3 it is of another request, or the
+-- known (33 bytes each), and one more where no record may be made.
+-- Gives: 0 written, 4 there is no record; where another run has the record: 1 in flight, 2 unknown, 3 it is of another request, or the
 -- record of its answer.
 local at, record = 1, redis.call('GET', KEYS[1])
 local token = string.sub(ARGV[1], 3, 18)
@@ -35,6 +35,9 @@ if record then
         local lapsed = redis.call('PTTL', KEYS[at]) <= struct.unpack('>I8', record, 53)
         return (state == 'U' or lapsed and string.sub(record, 52, 52) ~= 'R') and 2 or 1
     end
+end
+if not record and ARGV[4] then
+    return 4
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 0

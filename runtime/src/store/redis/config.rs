@@ -1,9 +1,13 @@
 use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
 use redis::{Client, IntoConnectionInfo};
 
+use super::cluster::{self, Seeds};
 use super::explain::explain_url;
+use super::sentinel::{self, Sentinels};
+use super::url::ListUrl;
 use crate::settings;
 use crate::start::StartError;
 use crate::store::scheme_only;
@@ -19,7 +23,7 @@ use crate::store::scheme_only;
 /// ```
 #[derive(Clone)]
 pub struct RedisConfig {
-    client: Client,
+    place: Place,
     shown: String,
     /// The environment variable that says so, if one does.
     variable: Option<&'static str>,
@@ -27,12 +31,29 @@ pub struct RedisConfig {
     accept_eviction: bool,
 }
 
+/// Where the servers of a store are.
+#[derive(Clone)]
+pub(super) enum Place {
+    Server(Client),
+    Primary(Arc<Sentinels>),
+    Cluster(Arc<Seeds>),
+}
+
 impl RedisConfig {
     /// How long an operation may take, unless another time is chosen.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// The Redis at `redis://[[user]:password@]host[:port][/database]`, or at a socket of this
-    /// machine, `unix:///path`.
+    /// The Redis at one of these:
+    ///
+    /// | URL | |
+    /// |---|---|
+    /// | `redis://[[user]:password@]host[:port][/database]` | one server |
+    /// | `unix:///path` | one server, at a socket of this machine |
+    /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/<name>[/<database>]` | the primary that sentinels know by this name; the hosts are theirs |
+    /// | `redis+cluster://[[user]:password@]host[:port][,host[:port]…]` | a cluster, of which these are some nodes |
+    ///
+    /// User and password are those of the servers. Sentinels that demand a password of their own get
+    /// `?sentinel_password=…`, and with it `&sentinel_user=…`.
     ///
     /// # Errors
     ///
@@ -43,13 +64,13 @@ impl RedisConfig {
 
     fn said_by(variable: Option<&'static str>, url: &str) -> Result<Self, StartError> {
         let shown = without_password(url);
-        match url.into_connection_info().and_then(Client::open) {
-            Ok(client) => {
+        match Place::parse(url) {
+            Ok(place) => {
                 let timeout = Self::DEFAULT_TIMEOUT;
-                Ok(Self { client, shown, variable, timeout, accept_eviction: false })
+                Ok(Self { place, shown, variable, timeout, accept_eviction: false })
             }
             // Where a password stands in what is no URL, nobody knows.
-            Err(error) => Err(start_error(variable, &scheme_only(url), explain_url(url, &error))),
+            Err(why) => Err(start_error(variable, &scheme_only(url), why)),
         }
     }
 
@@ -81,8 +102,8 @@ impl RedisConfig {
         self
     }
 
-    pub(super) const fn client(&self) -> &Client {
-        &self.client
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(super) const fn timeout(&self) -> Duration {
@@ -102,6 +123,32 @@ impl RedisConfig {
     pub(super) fn shown(&self) -> &str {
         &self.shown
     }
+}
+
+impl Place {
+    /// An error says what is wrong, what is accepted, and nothing that could be a password.
+    fn parse(url: &str) -> Result<Self, String> {
+        match url.split_once("://") {
+            Some(("redis+sentinel", rest)) => {
+                let sentinels = ListUrl::parse(rest, sentinel::PORT).and_then(Sentinels::new);
+                sentinels
+                    .map(|sentinels| Self::Primary(Arc::new(sentinels)))
+                    .map_err(expected(sentinel::FORM))
+            }
+            Some(("redis+cluster", rest)) => {
+                let seeds = ListUrl::parse(rest, cluster::PORT).and_then(Seeds::new);
+                seeds.map(|seeds| Self::Cluster(Arc::new(seeds))).map_err(expected(cluster::FORM))
+            }
+            _ => {
+                let client = url.into_connection_info().and_then(Client::open);
+                client.map(Self::Server).map_err(|error| explain_url(url, &error))
+            }
+        }
+    }
+}
+
+fn expected(form: &str) -> impl FnOnce(String) -> String {
+    move |why| format!("{why}; expected {form}")
 }
 
 fn start_error(variable: Option<&str>, shown: &str, why: impl fmt::Display) -> StartError {
@@ -152,15 +199,76 @@ mod tests {
             "redis:\\\\:hunter2@host",
             "redis//:hunter2@host",
             "redis://host:6379:hunter2",
+            "redis+sentinel://:hunter2@host",
+            "redis+sentinel://me:hunter2@host:x/name",
+            "redis+sentinel://host/name?sentinel_passwd=hunter2",
+            "redis+sentinel://host/name?hunter2",
+            "redis+sentinel://me:hunter2/host/name",
+            "redis+cluster://:hunter2@host/1",
+            "redis+cluster://hunter2@host",
+            "redis+cluster:hunter2@host",
+            "redis+cluster://host?password=hunter2",
+            "rediss+cluster://:hunter2@host",
         ] {
             let error = RedisConfig::new(wrong).expect_err("no URL of a Redis").to_string();
             assert!(!error.contains("hunter"), "{error}");
         }
-        let shown =
-            ["unix:///s.sock?db=1&pass=hunter2", "redis://host?x=@hunter2", "redis://me:hunter?2@host"];
+        let shown = [
+            "unix:///s.sock?db=1&pass=hunter2",
+            "redis://host?x=@hunter2",
+            "redis://me:hunter?2@host",
+            "redis+sentinel://me:hunter2@a,b:1/name?sentinel_password=hunter2",
+            "redis+cluster://me:hunter2@a,b",
+        ];
         for url in shown {
             assert!(!without_password(url).contains("hunter"), "{url}");
         }
         assert_eq!(without_password("redis://:hunter2@host:1/0"), "redis://…@host:1/0");
+        let config = RedisConfig::new("redis+sentinel://me:hunter2@a,b:1/name?sentinel_password=hunter2");
+        let shown = format!("{:?}", config.expect("a valid URL"));
+        assert!(shown.contains("redis+sentinel://…@a,b:1/name?…") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn each_wrong_form_says_what_is_accepted() {
+        for (wrong, what) in [
+            ("redis+sentinel://host", "the name of the primary is missing"),
+            ("redis+sentinel:///name", "a host or its port is malformed"),
+            ("redis+sentinel://a,,b/name", "a host or its port is malformed"),
+            ("redis+sentinel://a:port/name", "a host or its port is malformed"),
+            ("redis+sentinel://host/name/x", "the database is not a number"),
+            ("redis+sentinel://host/name/0/1", "more than a name and a database"),
+            ("redis+sentinel://host/name?x=1", "the parameters are sentinel_user and sentinel_password"),
+            ("redis+sentinel://host/name?sentinel_user=x", "sentinel_user needs sentinel_password"),
+            ("redis+sentinel://me@host/name", "a user needs a password"),
+            ("redis+sentinel://:%ff@host/name", "not UTF-8"),
+        ] {
+            let error = RedisConfig::new(wrong).expect_err(wrong).to_string();
+            assert!(error.contains(what) && error.contains("; expected redis+sentinel://[["), "{error}");
+        }
+        for (wrong, what) in [
+            ("redis+cluster://", "a host or its port is malformed"),
+            ("redis+cluster://a,b:0", "a host or its port is malformed"),
+            ("redis+cluster://host/1", "a cluster has no databases but 0"),
+            ("redis+cluster://host?x=1", "there are no parameters"),
+            ("redis+cluster://me:@host", "a user needs a password"),
+        ] {
+            let error = RedisConfig::new(wrong).expect_err(wrong).to_string();
+            assert!(error.contains(what) && error.contains("; expected redis+cluster://[["), "{error}");
+        }
+    }
+
+    #[test]
+    fn several_servers_have_forms_of_their_own() {
+        for (url, expected) in [
+            ("redis+sentinel://a/name", true),
+            ("redis+sentinel://me:pw@a:1,[::1]:2,c/name/7?sentinel_user=x&sentinel_password=y", true),
+            ("redis+cluster://a", false),
+            ("redis+cluster://:pw@a:1,b/", false),
+        ] {
+            let config = RedisConfig::new(url).expect(url);
+            assert_eq!(matches!(config.place, Place::Primary(_)), expected, "{url}");
+            assert_eq!(matches!(config.place, Place::Cluster(_)), !expected, "{url}");
+        }
     }
 }

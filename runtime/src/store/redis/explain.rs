@@ -14,7 +14,8 @@ pub(super) fn explain(error: &RedisError) -> String {
         (_, Some("NOPERM")) => format!(
             "the server does not permit what is needed ({error}); the user needs the keys ap1:*, and to call info, ping, \
              eval, evalsha and what the scripts call: get, mget, getrange, set, psetex, del, pttl, \
-             pexpire, time, llen, lindex, lrange, ltrim, rpush"
+             pexpire, time, llen, lindex, lrange, lrem, ltrim, rpush; on a cluster \
+             also cluster|info and cluster|slots, behind sentinels also role"
         ),
         (ErrorKind::Parse, _) => String::from("what answers does not speak the protocol of Redis"),
         _ => error.to_string().replace('\n', " "),
@@ -23,11 +24,13 @@ pub(super) fn explain(error: &RedisError) -> String {
 
 /// Why a URL cannot be used.
 pub(super) fn explain_url(url: &str, error: &RedisError) -> String {
-    if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+    if ["rediss:", "valkeys:", "rediss+"].iter().any(|secured| url.starts_with(secured)) {
         let way_out = "a proxy on this machine can speak it: name the proxy with redis://";
         return format!("this build has no TLS; {way_out}");
     }
     let text = error.to_string();
     let what = text.split(" - ").next().unwrap_or_default().to_lowercase();
-    format!("{what}; expected redis://[[user]:password@]host[:port][/database]")
+    format!(
+        "{what}; expected redis://[[user]:password@]host[:port][/database], redis+sentinel://… or redis+cluster://…"
+    )
 }

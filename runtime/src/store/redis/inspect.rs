@@ -44,8 +44,8 @@ impl<'a> Info<'a> {
     }
 }
 
-/// Judges a server.
-pub(super) fn inspect(info: &Info<'_>, accept_eviction: bool) -> Findings {
+/// Judges a server, which should be a node of a cluster or not.
+pub(super) fn inspect(info: &Info<'_>, is_node: bool, accept_eviction: bool) -> Findings {
     let mut found = Findings::default();
     match info.version() {
         None => found.errors.push(String::from("this server tells no version; is it a Redis?")),
@@ -54,13 +54,15 @@ pub(super) fn inspect(info: &Info<'_>, accept_eviction: bool) -> Findings {
         }
         Some(_) => {}
     }
-    if info.says("redis_mode", "cluster") {
+    if info.says("redis_mode", "cluster") && !is_node {
         found.errors.push(String::from(
-            "this is a node of a Redis Cluster, which is not supported; name a single server",
+            "this is a node of a Redis Cluster; name it with redis+cluster://host[:port][,host[:port]…]",
         ));
     }
     if info.says("redis_mode", "sentinel") {
-        found.errors.push(String::from("this is a Sentinel; name the server that it watches"));
+        found.errors.push(String::from(
+            "this is a Sentinel; name it with redis+sentinel://host[:port][,host[:port]…]/<name of the primary>",
+        ));
     }
     if info.says("role", "slave") {
         found.errors.push(String::from("this is a read-only replica; name its primary"));
@@ -96,6 +98,15 @@ pub(super) fn persistence(info: &Info<'_>, settings: &HashMap<String, String>) -
     ))
 }
 
+/// What a node that fails takes with it, where that is more than it must be.
+pub(super) fn coverage(settings: &HashMap<String, String>) -> Option<&'static str> {
+    let needs_all = settings.get("cluster-require-full-coverage").is_some_and(|setting| setting == "yes");
+    needs_all.then_some(
+        "while one node fails over, all nodes of this cluster refuse; cluster-require-full-coverage no lets the others \
+         go on",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,12 +115,12 @@ mod tests {
         maxmemory_policy:noeviction\r\n# Replication\r\nrole:master\r\naof_enabled:1\r\n";
 
     fn errors(from: &str, to: &str) -> Vec<String> {
-        inspect(&Info::parse(&GOOD.replace(from, to)), false).errors
+        inspect(&Info::parse(&GOOD.replace(from, to)), false, false).errors
     }
 
     #[test]
     fn a_good_server_is_good() {
-        assert_eq!(inspect(&Info::parse(GOOD), false), Findings::default());
+        assert_eq!(inspect(&Info::parse(GOOD), false, false), Findings::default());
     }
 
     #[test]
@@ -128,19 +139,33 @@ mod tests {
     }
 
     #[test]
+    fn a_node_belongs_to_a_cluster() {
+        let node = GOOD.replace("standalone", "cluster");
+        assert_eq!(inspect(&Info::parse(&node), true, false), Findings::default());
+    }
+
+    #[test]
     fn a25_eviction_matters_where_memory_is_bounded() {
         assert!(errors("noeviction", "allkeys-lru").is_empty(), "no bound");
         assert!(errors("maxmemory:0", "maxmemory:100").is_empty(), "it refuses instead");
         let bounded = GOOD.replace("maxmemory:0", "maxmemory:100");
         for policy in ["allkeys-random", "volatile-lru", "volatile-ttl"] {
-            let refused = inspect(&Info::parse(&bounded.replace("noeviction", policy)), false);
+            let refused = inspect(&Info::parse(&bounded.replace("noeviction", policy)), false, false);
             assert!(refused.errors.len() == 1 && refused.errors[0].contains(policy), "{refused:?}");
         }
         let evicting = bounded.replace("noeviction", "allkeys-lru");
-        let refused = inspect(&Info::parse(&evicting), false);
+        let refused = inspect(&Info::parse(&evicting), false, false);
         assert!(refused.errors[0].contains("allkeys-lru") && refused.warnings.is_empty(), "{refused:?}");
-        let accepted = inspect(&Info::parse(&evicting), true);
+        let accepted = inspect(&Info::parse(&evicting), false, true);
         assert!(accepted.errors.is_empty() && accepted.warnings.len() == 1, "{accepted:?}");
+    }
+
+    #[test]
+    fn a_cluster_that_stops_as_a_whole_is_warned_of() {
+        let setting =
+            |value: &str| HashMap::from([(String::from("cluster-require-full-coverage"), value.to_owned())]);
+        assert!(coverage(&setting("yes")).is_some());
+        assert_eq!((coverage(&setting("no")), coverage(&HashMap::new())), (None, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::auth::Tags;
+use crate::auth::{Caller, Tags};
 use crate::policies::idempotency::{RecordKey, Token};
 use crate::policies::rate_limit::{Bucket, Subject};
 
@@ -23,6 +23,11 @@ impl Keys {
     /// The record of an idempotency key.
     pub(super) fn record(&self, key: &RecordKey) -> String {
         self.of(key.caller(), "i:", &text(key.name()))
+    }
+
+    /// A record of this caller.
+    pub(super) fn record_of(&self, caller: &Caller, name: [u8; 16]) -> RecordKey {
+        RecordKey::new(self.tags.caller(Some(caller)), name)
     }
 
     /// The marker of an aborted token.
@@ -71,7 +76,6 @@ fn text(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::Secret;
-    use crate::auth::Caller;
 
     #[test]
     fn everything_of_a_caller_has_his_tag() {

@@ -12,12 +12,41 @@ impl LimitStore for RedisStore {
     }
 }
 
+/// What the script told when it took what it could.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// The buckets before.
+    pub(super) states: Vec<State>,
+    /// When that was, by the server's time, in microseconds; 0 where that was not asked.
+    pub(super) now: u64,
+}
+
 impl RedisStore {
     async fn take(&self, claims: &[Claim<'_>]) -> Result<Acquired, StoreError> {
-        let (keys, arguments) = (self.buckets(claims), arguments(claims));
-        let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
+        let keys = self.buckets(claims);
+        let states = if self.is_one_step(&keys) {
+            self.take_at_once(&keys, claims, false).await?.states
+        } else {
+            self.take_in_groups(keys, claims).await?
+        };
+        Ok(Acquired::of(claims, &states))
+    }
+
+    /// Takes what is claimed of buckets in one slot.
+    pub(super) async fn take_at_once(
+        &self,
+        keys: &[String],
+        claims: &[Claim<'_>],
+        tells_when: bool,
+    ) -> Result<Taken, StoreError> {
+        let mut arguments = arguments(claims);
+        arguments.extend(tells_when.then(Vec::new));
+        let run = Run { keys, arguments: &arguments, patience: Patience::None };
         let answer = self.inner.scripts.acquire.run(&self.link, run, self.inner.timeout).await?;
-        acquired(claims, &answer).ok_or_else(|| unexpected(&answer))
+        let mut told = numbers(&answer).ok_or_else(|| unexpected(&answer))?;
+        let now = if tells_when { told.pop().unwrap_or_default() } else { 0 };
+        let states = states(&told, claims).ok_or_else(|| unexpected(&answer))?;
+        Ok(Taken { states, now })
     }
 
     /// The keys of the claims' buckets.
@@ -35,13 +64,23 @@ pub(super) fn arguments(claims: &[Claim<'_>]) -> Vec<Vec<u8>> {
 /// The script decides whether the claims fit; what that means for each bucket is read off here, by
 /// the same arithmetic.
 pub(super) fn acquired(claims: &[Claim<'_>], answer: &Value) -> Option<Acquired> {
-    states(answer, claims).map(|states| Acquired::of(claims, &states))
+    states(&numbers(answer)?, claims).map(|states| Acquired::of(claims, &states))
+}
+
+/// What the script that gives tokens back is told of a bucket from which a claim has taken: its kind, what is
+/// given back, and what the bucket was before; of a window when it ends, or when the tokens were taken.
+pub(super) fn given_back(claim: &Claim<'_>, state: State, now: u64) -> Vec<u8> {
+    let cost = if claim.decide(state).wait.is_none() { claim.cost } else { 0 };
+    match state {
+        State::Ahead(ahead) => packed(BUCKET, [claim.quota.interval() * cost, now + ahead, 0]),
+        State::Window { left, .. } => packed(FIXED_WINDOW, [cost, now + left, claim.quota.burst()]),
+        State::Log { .. } => packed(SLIDING_WINDOW, [cost, now, 0]),
+    }
 }
 
 /// What the script is asked of a bucket: its kind, what the claim costs, how much may be taken already
 /// for it to fit, and how long the bucket takes to refill. Packed, it costs the server a third of what it
 /// costs as text.
-#[expect(clippy::cast_precision_loss, reason = "a hundred years in microseconds are less than 2⁵³")]
 fn asked(claim: &Claim<'_>) -> Vec<u8> {
     let Claim { quota, cost, .. } = *claim;
     let (kind, cost, most) = match quota.algorithm() {
@@ -52,9 +91,14 @@ fn asked(claim: &Claim<'_>) -> Vec<u8> {
         Algorithm::FixedWindow => (FIXED_WINDOW, cost, quota.burst().saturating_sub(cost)),
         Algorithm::SlidingWindow => (SLIDING_WINDOW, cost, quota.burst().saturating_sub(cost)),
     };
+    packed(kind + if claim.shadow { SHADOW } else { 0 }, [cost, most, quota.window()])
+}
+
+#[expect(clippy::cast_precision_loss, reason = "moments in microseconds are less than 2⁵³")]
+fn packed(kind: u8, numbers: [u64; 3]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(25);
-    packed.push(kind + if claim.shadow { SHADOW } else { 0 });
-    for number in [cost, most, quota.window()] {
+    packed.push(kind);
+    for number in numbers {
         packed.extend((number as f64).to_be_bytes());
     }
     packed
@@ -65,14 +109,19 @@ const FIXED_WINDOW: u8 = 1;
 const SLIDING_WINDOW: u8 = 2;
 const SHADOW: u8 = 3;
 
-/// The buckets as the script has seen them.
-fn states(answer: &Value, claims: &[Claim<'_>]) -> Option<Vec<State>> {
+fn numbers(answer: &Value) -> Option<Vec<u64>> {
     let Value::Array(values) = answer else { return None };
-    let mut numbers = values.iter().map(|value| match value {
+    let number = |value: &Value| match value {
         Value::Int(number) => u64::try_from(*number).ok(),
         _ => None,
-    });
-    let mut next = || numbers.next().flatten();
+    };
+    values.iter().map(number).collect()
+}
+
+/// The buckets as the script has seen them.
+fn states(told: &[u64], claims: &[Claim<'_>]) -> Option<Vec<State>> {
+    let mut told = told.iter().copied();
+    let mut next = || told.next();
     let states = claims.iter().map(|claim| {
         let (burst, window) = (claim.quota.burst(), claim.quota.window());
         Some(match claim.quota.algorithm() {
@@ -84,5 +133,5 @@ fn states(answer: &Value, claims: &[Claim<'_>]) -> Option<Vec<State>> {
         })
     });
     let states = states.collect::<Option<Vec<State>>>()?;
-    numbers.next().is_none().then_some(states)
+    told.next().is_none().then_some(states)
 }

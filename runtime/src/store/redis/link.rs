@@ -1,23 +1,25 @@
-//! One connection that all calls share, made anew when it is lost.
-//!
-//! A call that cannot be sent, because there is no connection, is told apart from one whose answer
-//! did not come: only the latter may have had an effect. A connection on which nothing was heard for
-//! a second while something was asked is tried with a `PING` and given up if that is not answered:
-//! behind it the server may be stopped, or the network cut, without anybody having closed it.
+//! The way from a store to its servers: to one, or to the nodes of a cluster.
 
 use core::fmt;
-use core::time::Duration;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
-use futures_util::FutureExt;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use redis::{Cmd, RedisError, Value};
+use tokio::time::Instant;
 
+use super::cluster::Cluster;
+use super::config::{Place, RedisConfig};
 use super::explain::explain;
 use super::pledge::Pledge;
-use super::slot::{Attempt, Inner, Live, Slot};
+use super::wire::{Origin, Wire};
+
+/// The way to the servers of a store. Clones share its connections.
+#[derive(Debug, Clone)]
+pub(super) enum Link {
+    /// One server, or whichever of several is the primary.
+    One(Wire),
+    /// Several, of which each has a part of the keys.
+    Cluster(Cluster),
+}
 
 /// Why a call has no answer.
 #[derive(Debug)]
@@ -41,162 +43,88 @@ pub(super) enum Patience {
     ToTheDeadline,
 }
 
-/// A way to the server. Clones share the connection.
-#[derive(Clone)]
-pub(super) struct Link {
-    inner: Arc<Inner>,
+/// A server that keeps keys, and how it is called in messages.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) wire: Wire,
+    /// Its address, where the URL does not say which server is meant.
+    pub(super) address: Option<String>,
 }
-
-/// How long a silent connection has to answer a `PING`.
-const PING: Duration = Duration::from_millis(100);
-/// How long an attempt to connect may take.
-const ATTEMPT: Duration = Duration::from_secs(3);
 
 impl Link {
     /// A link that connects with its first call, in the runtime of that call.
-    pub(super) fn new(client: Client, shown: String) -> Self {
-        Self::with_pledge(client, shown, Arc::default())
+    pub(super) fn new(config: &RedisConfig) -> Self {
+        let (shown, pledge) = (config.shown().to_owned(), Arc::new(OnceLock::new()));
+        match config.place() {
+            Place::Server(client) => Self::One(Wire::new(Origin::Server(client.clone()), shown, pledge)),
+            Place::Primary(sentinels) => {
+                Self::One(Wire::new(Origin::Primary(Arc::clone(sentinels)), shown, pledge))
+            }
+            Place::Cluster(seeds) => Self::Cluster(Cluster::new(Arc::clone(seeds), shown, pledge)),
+        }
     }
 
-    /// The same server over a connection of its own.
+    /// The same servers over connections of its own.
     pub(super) fn another(&self) -> Self {
-        let Inner { client, shown, pledge, .. } = &*self.inner;
-        Self::with_pledge(client.clone(), shown.clone(), Arc::clone(pledge))
-    }
-
-    fn with_pledge(client: Client, shown: String, pledge: Arc<OnceLock<Pledge>>) -> Self {
-        let slot = Mutex::new(Slot::Down { retry_at: Instant::now(), pause: Duration::ZERO, why: None });
-        Self { inner: Arc::new(Inner { client, shown, slot, started: Instant::now(), pledge }) }
+        match self {
+            Self::One(wire) => Self::One(wire.another()),
+            Self::Cluster(cluster) => Self::Cluster(cluster.another()),
+        }
     }
 
     /// Demands this of the server of every further connection.
     pub(super) fn demand(&self, pledge: Pledge) {
-        // It is demanded once, when the store is opened.
-        let _ = self.inner.pledge.set(pledge);
-    }
-
-    /// Asks the server.
-    pub(super) async fn call(
-        &self,
-        command: &Cmd,
-        deadline: Instant,
-        patience: Patience,
-    ) -> Result<Value, Failure> {
-        let live = match timeout_at(deadline, self.live(patience)).await {
-            Ok(Ok(live)) => live,
-            Ok(Err(why)) => return Err(Failure::NotSent(why.to_string())),
-            Err(_) => return Err(Failure::NotSent(String::from("no connection in time"))),
-        };
-        self.inner.asks(&live);
-        let mut connection = live.connection.clone();
-        match timeout_at(deadline, command.query_async(&mut connection)).await {
-            Ok(answer) => {
-                live.waiting_since.store(0, Ordering::Relaxed);
-                answer.map_err(|error| self.failed(&live, error))
-            }
-            Err(_) => {
-                if self.inner.is_silent(&live) {
-                    self.inner.lose(&live, "nothing was heard for a second");
-                }
-                Err(Failure::Late(String::from("no answer in time")))
-            }
+        match self {
+            Self::One(wire) => wire.demand(pledge),
+            Self::Cluster(cluster) => cluster.demand(pledge),
         }
     }
 
-    fn failed(&self, live: &Live, error: RedisError) -> Failure {
-        let lost = error.is_connection_dropped() || error.is_io_error() || error.is_unrecoverable_error();
-        if lost {
-            let why = explain(&error);
-            self.inner.lose(live, &why);
-            return Failure::Lost(why);
-        }
-        // The name now leads to a replica; another connection may lead to the new primary.
-        if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
-            self.inner.lose(live, "the server has become a replica");
-        }
-        Failure::Refused(error)
+    /// Whether keys may stand on different servers.
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
     }
 
-    async fn live(&self, patience: Patience) -> Result<Live, Arc<str>> {
-        loop {
-            self.try_silent().await;
-            match self.next_live(patience).await {
-                Err(_) if patience == Patience::ToTheDeadline => sleep_until(self.inner.retry_at()).await,
-                live => return live,
-            }
+    /// All servers that keep keys.
+    pub(super) async fn servers(&self, deadline: Instant) -> Result<Vec<Server>, Failure> {
+        match self {
+            Self::One(wire) => Ok(vec![Server { wire: wire.clone(), address: None }]),
+            Self::Cluster(cluster) => cluster.primaries(deadline).await,
         }
     }
 
-    /// Calls that nobody waited for to the end leave it open whether they had their answer.
-    async fn try_silent(&self) {
-        let Some(live) = self.inner.up().filter(|live| self.inner.is_silent(live)) else { return };
-        let (ping, mut connection) = (redis::cmd("PING"), live.connection.clone());
-        match timeout(PING, ping.query_async::<()>(&mut connection)).await {
-            Ok(Ok(())) => live.waiting_since.store(0, Ordering::Relaxed),
-            _ => self.inner.lose(&live, "nothing was heard for a second"),
+    /// Where this key is, as far as is known; `None` where there is one server.
+    pub(super) fn address_of(&self, key: &str) -> Option<String> {
+        match self {
+            Self::One(_) => None,
+            Self::Cluster(cluster) => cluster.address_of(key),
         }
     }
 
-    /// The connection, or the first one that is being made; none while attempts fail.
-    async fn next_live(&self, patience: Patience) -> Result<Live, Arc<str>> {
-        let (attempt, after) = match &mut *self.inner.slot() {
-            Slot::Up(live) => return Ok(live.clone()),
-            Slot::Connecting { attempt, after } => (attempt.clone(), after.clone()),
-            Slot::Down { retry_at, why: Some(why), .. } if Instant::now() < *retry_at => {
-                return Err(Arc::clone(why));
-            }
-            slot @ Slot::Down { .. } => self.begin_attempt(slot),
-        };
-        match after {
-            // Looked at all the same, so that one whose task is lost gives way to the next.
-            Some(why) if patience == Patience::None => attempt.now_or_never().unwrap_or(Err(why)),
-            _ => attempt.await,
+    /// Asks the server that has this key.
+    pub(super) async fn call(&self, key: &str, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
+        match self {
+            Self::One(wire) => wire.call(command, deadline, Patience::None).await,
+            Self::Cluster(cluster) => cluster.call(key, command, deadline).await,
         }
-    }
-
-    fn begin_attempt(&self, slot: &mut Slot) -> (Attempt, Option<Arc<str>>) {
-        let (pause, after) = match slot {
-            Slot::Down { pause, why, .. } => (*pause, why.take()),
-            Slot::Up(_) | Slot::Connecting { .. } => (Duration::ZERO, None),
-        };
-        let attempt = self.attempt(pause);
-        *slot = Slot::Connecting { attempt: attempt.clone(), after: after.clone() };
-        (attempt, after)
-    }
-
-    /// Connects in a task of its own, which no caller that loses patience cancels.
-    fn attempt(&self, pause: Duration) -> Attempt {
-        let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
-        let task = tokio::spawn(async move {
-            let connected = timeout(ATTEMPT, connect(&inner.client, inner.pledge.get())).await;
-            let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {ATTEMPT:?}")));
-            inner.settle(connected, pause)
-        });
-        // The task is lost with its runtime; the next attempt may be made in another.
-        let joined =
-            task.map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()), pause)));
-        joined.boxed().shared()
     }
 }
 
-/// A connection over which the server has answered.
-async fn connect(client: &Client, pledge: Option<&Pledge>) -> Result<MultiplexedConnection, String> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(1024);
-    let connected = client.get_multiplexed_async_connection_with_config(&config).await;
-    let mut connection = connected.map_err(|error| explain(&error))?;
-    let ping = redis::cmd("PING").query_async::<()>(&mut connection).await;
-    ping.map_err(|error| explain(&error))?;
-    match pledge {
-        Some(pledge) => pledge.keep(&mut connection).await.map(|()| connection),
-        None => Ok(connection),
-    }
-}
-
-impl fmt::Debug for Link {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Link").field(&self.inner.shown).finish()
+        match self {
+            Self::NotSent(why) | Self::Lost(why) | Self::Late(why) => f.write_str(why),
+            Self::Refused(error) => f.write_str(&explain(error)),
+        }
+    }
+}
+
+impl Failure {
+    /// Whatever keeps a second try from an answer: the first may have done what was asked.
+    pub(super) fn of_a_repeat(self) -> Self {
+        match self {
+            Self::NotSent(why) | Self::Lost(why) | Self::Late(why) => Self::Lost(why),
+            Self::Refused(error) => Self::Lost(explain(&error)),
+        }
     }
 }

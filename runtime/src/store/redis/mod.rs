@@ -1,9 +1,11 @@
-//! Promises that many instances keep together, on one Redis 7 or newer.
+//! Promises that many instances keep together, on Redis 7 or newer: on one server, on whichever of
+//! several is the primary (Sentinel), or on the nodes of a Redis Cluster. [`RedisConfig::new`] has the URLs.
 //!
-//! Every operation is one script, which Redis runs as one atomic step, by the server's own time. The
-//! limits of a request and the record of its key are one script, too: a new key takes a trip before its
-//! handler runs and one after, a replay takes one. A body over 64 KiB, or of unknown length, is read between
-//! the limits and the record, which then are two.
+//! Every operation is one script, which Redis runs as one atomic step, by the server's own time; only what
+//! needs several slots of a cluster is [several steps](#on-a-cluster). The limits of a request and the record
+//! of its key are one script, too: a new key takes a trip before its handler runs and one after, a replay
+//! takes one. A body over 64 KiB, or of unknown length, is read between the limits and the record, which
+//! then are two.
 //! Keys are `ap1:<namespace>:{<caller>}:<what>`, with callers and idempotency keys as keyed hashes;
 //! every value begins with a format byte.
 //!
@@ -16,8 +18,8 @@
 //!
 //! # When Redis fails
 //!
-//! All calls go over one connection, which is made anew when it is lost; leases are renewed over a
-//! second one. An operation takes at most a second ([`RedisConfig::with_timeout`]), a heartbeat a
+//! All calls to a server go over one connection, which is made anew when it is lost; leases are renewed
+//! over a second one. An operation takes at most a second ([`RedisConfig::with_timeout`]), a heartbeat a
 //! third of the lease; one whose
 //! connection is cut is asked again over the next, which its token makes harmless. Once an attempt to
 //! connect has failed, what wants to begin fails at once, and what has ended waits for the next
@@ -25,8 +27,8 @@
 //! Without Redis an idempotent request is a 503 and its handler does not run.
 //!
 //! Redis answers before its copies on disk and on replicas are written. A crash can lose the last
-//! seconds with `appendonly yes` and `appendfsync everysec`, and a fail-over what the replica had not
-//! got. A key whose record is lost is new: a retry has a second effect, and a run that was under way
+//! seconds with `appendonly yes` and `appendfsync everysec`, and a [fail-over](#fail-over) what the
+//! replica had not got. A key whose record is lost is new: a retry has a second effect, and a run that was under way
 //! is not protected from it until it completes, which writes the record again. With `appendfsync
 //! always` a crash loses nothing that was answered; only a store that shares a transaction with the
 //! business data can promise effects exactly once.
@@ -44,25 +46,73 @@
 //! one, makes all keys new: retries of keys that were used before have a second effect.
 //! [`Api::other_secret`](crate::Api::other_secret) says how to change it without that.
 //!
+//! # Fail-over
+//!
+//! Behind sentinels the primary is asked for with every connection that is made: one sentinel after the
+//! other, a third of a second each, until one names a server that says itself that it is the primary. It
+//! is asked for anew when the connection is lost, when the server has become a replica, and when most
+//! sentinels name another one, of which they are asked four times a second. On a cluster the node that
+//! has a slot is found out from the others when one is lost, silent, or sends a call elsewhere.
+//!
+//! Until another server has taken the place of one that failed, what needs it fails as without Redis;
+//! on a cluster that is only what concerns its slots, unless it was set `cluster-require-full-coverage
+//! yes`, of which a warning is written at start.
+//!
+//! **A fail-over loses what the new primary had not got**: what was written in the moments before, and all
+//! that a primary which was cut off from its replicas, and not from its clients, took in until it was
+//! left. Records that had reached it are found there, and their keys do not run twice. With
+//! `min-replicas-to-write 1` and `min-replicas-max-lag 10` a primary that has heard of no replica for ten
+//! seconds refuses writes (a 503, and limits by each instance alone), so that it takes in what will be lost
+//! for no longer than that. It makes the loss smaller, and never zero: a write is answered before a replica
+//! has it.
+//!
+//! # On a cluster
+//!
+//! All of one caller is in one slot, and so is what most requests need. Calls follow `MOVED` and `ASK`,
+//! and wait, as long as their deadline allows, while a slot is on its way and its keys are partly here and
+//! partly there (`TRYAGAIN`); a slot with many keys that takes longer to move refuses new idempotency keys
+//! with a 503 until it has arrived. Nodes must be reached at the addresses that they announce
+//! (`cluster-announce-ip` and `-hostname`).
+//!
+//! **Limits in several slots**, such as one by caller and one for everyone, are taken by one script a slot,
+//! all at the same time. What one slot admits is given back where another one refuses or fails. Until it
+//! is, a request beside it may be refused too early; none is admitted that should not be. Where the
+//! process or a node dies in between, the tokens stay taken, and the bucket refills by itself. A shadow
+//! limit whose node fails counts as used up, and refuses nothing.
+//!
+//! **Leases** are renewed by one call a slot, so that a node that fails costs only its own.
+//!
+//! **While the secret is changed** a key has names in two slots. A run begins under its own and then looks
+//! under the other, and gives way to one that it finds there: of two requests that come at the same
+//! moment to instances with different secrets, both may get a 409, and never do both run.
+//!
 //! # What a user needs
 //!
 //! Under the keys `ap1:*`: `info`, `ping`, `eval`, `evalsha`, `get`, `mget`, `getrange`, `set`, `psetex`, `del`, `pttl`,
-//! `pexpire`, `time`, and for sliding windows `llen`, `lindex`, `lrange`, `ltrim`, `rpush`; `config|get` for warnings. There is no TLS, Cluster or Sentinel yet; a URL names
-//! one server, by address or as `unix:///path`.
+//! `pexpire`, `time`, and for sliding windows `llen`, `lindex`, `lrange`, `lrem`, `ltrim`, `rpush`; behind sentinels also `role`, on every node of a cluster also `cluster|info` and
+//! `cluster|slots`; `config|get` for warnings. Of sentinels that demand a password: `ping` and
+//! `sentinel|get-master-addr-by-name`. There is no TLS yet.
 
 mod admit;
+mod cluster;
 pub(crate) mod codec;
 mod config;
 mod explain;
+mod groups;
+mod hash_slot;
 mod inspect;
 mod keys;
 mod limits;
 mod link;
+mod names;
 mod open;
 mod pledge;
 mod records;
 mod script;
+mod sentinel;
 mod slot;
+mod url;
+mod wire;
 
 use core::fmt;
 use core::time::Duration;
@@ -77,7 +127,7 @@ use crate::secret::Secret;
 use crate::start::StartErrors;
 use crate::store::is_namespace;
 
-/// The facets of a store on one Redis. Clones share its connection.
+/// The facets of a store on Redis. Clones share its connections.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
@@ -97,8 +147,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// All that is wrong with the server: it does not answer, demands a password, is too old, a
-    /// replica, a part of a cluster, or evicts records.
+    /// All that is wrong with the server, or with any node of a cluster that has slots: it does not answer,
+    /// demands a password, is too old, a replica, of another kind than the URL says, or evicts records.
     pub async fn connect(
         config: &RedisConfig,
         namespace: &str,

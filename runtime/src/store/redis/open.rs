@@ -1,17 +1,19 @@
-//! Meeting a server for the first time: whether promises can be kept with it.
+//! Meeting servers for the first time: whether promises can be kept with them.
 
 use core::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 use super::config::RedisConfig;
 use super::explain::explain;
-use super::inspect::{Info, inspect, persistence};
-use super::link::{Failure, Link, Patience};
+use super::inspect::{Info, coverage, inspect, persistence};
+use super::link::{Failure, Link, Patience, Server};
 use super::pledge::{Found, Pledge};
 use super::{RedisStore, keys};
-use crate::policies::idempotency::{Begin, Fingerprint, IdempotencyStore, OnCrash, RecordKey, Token};
+use crate::auth::Caller;
+use crate::policies::idempotency::{Begin, Fingerprint, IdempotencyStore, OnCrash, Token};
 use crate::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
 use crate::secret::Secret;
 use crate::start::{StartError, StartErrors};
@@ -20,23 +22,42 @@ use crate::store::StoreError;
 /// How long a server may take to answer at start.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A link to a server that will do.
+/// A link to servers that will do.
 pub(super) async fn open(config: &RedisConfig) -> Result<Link, StartErrors> {
-    let link = Link::new(config.client().clone(), config.shown().to_owned());
-    let text = match ask(&link, &redis::cmd("INFO")).await {
+    let link = Link::new(config);
+    let servers = link.servers(Instant::now() + PATIENCE).await;
+    let servers = servers.map_err(|failure| config.error(refusal(&failure)))?;
+    let mut errors = StartErrors::new();
+    for inspected in
+        join_all(servers.iter().map(|server| inspect_one(server, config, link.is_cluster()))).await
+    {
+        errors.collect(inspected);
+    }
+    errors.into_result().map(|()| link)
+}
+
+async fn inspect_one(server: &Server, config: &RedisConfig, is_node: bool) -> Result<(), StartErrors> {
+    let error = |why| match &server.address {
+        Some(address) => config.error(format_args!("{address}: {why}")),
+        None => config.error(why),
+    };
+    let text = match ask(server, &redis::cmd("INFO")).await {
         Ok(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
         Ok(Value::VerbatimString { text, .. }) => text,
-        Ok(_) => return Err(config.error("this server tells nothing of itself; is it a Redis?").into()),
-        Err(failure) => return Err(config.error(refusal(&failure)).into()),
+        Ok(_) => {
+            return Err(error(String::from("this server tells nothing of itself; is it a Redis?")).into());
+        }
+        Err(failure) => return Err(error(refusal(&failure)).into()),
     };
     let info = Info::parse(&text);
-    let found = inspect(&info, config.accepts_eviction());
-    found.warnings.iter().for_each(|warning| tracing::warn!(store = config.shown(), "{warning}"));
+    let found = inspect(&info, is_node, config.accepts_eviction());
+    let address = server.address.as_deref();
+    found.warnings.iter().for_each(|warning| tracing::warn!(store = config.shown(), address, "{warning}"));
     let mut errors = StartErrors::new();
-    errors.extend(found.errors.into_iter().map(|why| config.error(why)));
+    errors.extend(found.errors.into_iter().map(error));
     errors.into_result()?;
-    warn_of_losses(&link, config, &info).await;
-    Ok(link)
+    warn_of_losses(server, config, &info).await;
+    Ok(())
 }
 
 /// The secret that the first instance put there, which every further connection must find again.
@@ -55,65 +76,93 @@ pub(super) async fn shared_secret(
         key = pledge.key(),
         "APLOMB_SECRET is not set: the store keeps the secret, too"
     );
-    let secret = match ask(link, &pledge.command()).await.map(Pledge::read) {
-        Ok(Found::Nothing) => own,
-        Ok(Found::Secret(secret)) => secret,
-        Err(Failure::Refused(error)) if error.code() != Some("WRONGTYPE") => {
-            return Err(config.error(explain(&error)));
-        }
-        Err(failure @ (Failure::NotSent(_) | Failure::Lost(_) | Failure::Late(_))) => {
-            return Err(config.error(refusal(&failure)));
-        }
-        Ok(Found::Damage) | Err(Failure::Refused(_)) => {
-            let key = pledge.key();
-            return Err(config.error(format!("the secret at `{key}` is damaged, or of another version")));
-        }
-    };
+    let secret =
+        match link.call(pledge.key(), &pledge.command(), Instant::now() + PATIENCE).await.map(Pledge::read) {
+            Ok(Found::Nothing) => own,
+            Ok(Found::Secret(secret)) => secret,
+            Err(Failure::Refused(error)) if error.code() != Some("WRONGTYPE") => {
+                return Err(config.error(explain(&error)));
+            }
+            Err(failure @ (Failure::NotSent(_) | Failure::Lost(_) | Failure::Late(_))) => {
+                return Err(config.error(refusal(&failure)));
+            }
+            Ok(Found::Damage) | Err(Failure::Refused(_)) => {
+                let key = pledge.key();
+                return Err(config.error(format!("the secret at `{key}` is damaged, or of another version")));
+            }
+        };
     link.demand(Pledge::new(pledge.key().to_owned(), secret.clone()));
     Ok(secret)
 }
 
-/// Goes through what requests will do, with a record and a bucket that nobody else has: whether the
+/// Goes through what requests will do, with records and buckets that nobody else has: whether every
 /// server runs all of it.
 pub(super) async fn rehearse(store: &RedisStore, config: &RedisConfig) -> Result<(), StartError> {
-    rehearsed(store).await.map_err(|error| config.error(format!("it does not do what is needed: {error}")))
+    let failed = |failure: &Failure| config.error(refusal(failure));
+    let servers = store.link.servers(Instant::now() + PATIENCE).await.map_err(|failure| failed(&failure))?;
+    let mut left: Vec<_> = servers.into_iter().map(|server| server.address).collect();
+    // A node with so few slots that no caller is met there does what the others do.
+    for _ in 0..CALLERS {
+        let nobody = Caller::new(format!("{:032x}", rand::random::<u128>()));
+        let at = store.link.address_of(&store.inner.keys.bucket(&everything_of(&nobody)));
+        let Some(index) = left.iter().position(|address| *address == at) else { continue };
+        left.swap_remove(index);
+        rehearsed(store, &nobody).await.map_err(|error| {
+            let at = at.map(|address| format!("{address}: ")).unwrap_or_default();
+            config.error(format_args!("{at}it does not do what is needed: {error}"))
+        })?;
+        if left.is_empty() {
+            break;
+        }
+    }
+    Ok(())
 }
 
-async fn rehearsed(store: &RedisStore) -> Result<(), StoreError> {
-    let (short, nobody) = (Duration::from_secs(10), RecordKey::new(rand::random(), rand::random()));
+/// So many callers are made up to meet every node.
+const CALLERS: usize = 2_000;
+
+fn everything_of(caller: &Caller) -> Bucket<'_> {
+    Bucket { limit: 0, subject: Subject::Caller(caller) }
+}
+
+async fn rehearsed(store: &RedisStore, nobody: &Caller) -> Result<(), StoreError> {
+    let (short, record) = (Duration::from_secs(10), store.inner.keys.record_of(nobody, rand::random()));
     let begin =
-        Begin::new(nobody, Fingerprint::new(0, [0; 32]), Token::random(), short, OnCrash::Unknown, short);
-    let bucket = || Bucket { limit: rand::random(), subject: Subject::Everyone };
+        Begin::new(record, Fingerprint::new(0, [0; 32]), Token::random(), short, OnCrash::Unknown, short);
     let of_all_kinds = [
         Quota::new(1, MOMENT, 1),
         Quota::leaky_bucket(1, MOMENT, 1),
         Quota::fixed_window(1, MOMENT),
         Quota::sliding_window(1, MOMENT),
     ];
+    let bucket = || Bucket { limit: rand::random(), subject: Subject::Caller(nobody) };
     let claims = of_all_kinds.map(|quota| Claim::new(bucket(), quota.expect("a valid quota")));
     store.acquire(&claims).await?;
     store.begin(&begin).await?;
     store.heartbeat(&[begin.lease()], short).await?;
     store.write_off(begin.lease(), short).await?;
-    store.resolve(nobody, None, short).await?;
+    store.resolve(record, None, short).await?;
     store.abort(begin.lease(), Duration::from_millis(1)).await
 }
 
 /// How long the buckets are kept that nobody needs.
 const MOMENT: Duration = Duration::from_millis(1);
 
-async fn warn_of_losses(link: &Link, config: &RedisConfig, info: &Info<'_>) {
+async fn warn_of_losses(server: &Server, config: &RedisConfig, info: &Info<'_>) {
     let mut get = redis::cmd("CONFIG");
-    get.arg("GET").arg("save").arg("appendfsync");
+    get.arg("GET").arg("save").arg("appendfsync").arg("cluster-require-full-coverage");
     // Managed servers may not tell their settings.
-    let settings = ask(link, &get).await.ok().and_then(|told| redis::from_redis_value(told).ok());
-    if let Some(warning) = persistence(info, &settings.unwrap_or_default()) {
-        tracing::warn!(store = config.shown(), "{warning}");
+    let settings = ask(server, &get).await.ok().and_then(|told| redis::from_redis_value(told).ok());
+    let settings = settings.unwrap_or_default();
+    let losses = persistence(info, &settings);
+    let coverage = coverage(&settings).filter(|_| server.address.is_some());
+    for warning in losses.as_deref().into_iter().chain(coverage) {
+        tracing::warn!(store = config.shown(), address = server.address, "{warning}");
     }
 }
 
-async fn ask(link: &Link, command: &Cmd) -> Result<Value, Failure> {
-    link.call(command, Instant::now() + PATIENCE, Patience::None).await
+async fn ask(server: &Server, command: &Cmd) -> Result<Value, Failure> {
+    server.wire.call(command, Instant::now() + PATIENCE, Patience::None).await
 }
 
 /// Why a server cannot be used, for whoever set its URL.

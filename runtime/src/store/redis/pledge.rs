@@ -1,7 +1,9 @@
 use core::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Value};
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
 use super::explain::explain;
 use crate::secret::Secret;
@@ -14,6 +16,8 @@ use crate::secret::Secret;
 pub(super) struct Pledge {
     key: String,
     secret: Secret,
+    /// Whether a server has another.
+    broken: Arc<AtomicBool>,
 }
 
 /// What came of putting a secret where there may be one.
@@ -29,12 +33,17 @@ pub(super) enum Found {
 const FORMAT: u8 = 1;
 
 impl Pledge {
-    pub(super) const fn new(key: String, secret: Secret) -> Self {
-        Self { key, secret }
+    pub(super) fn new(key: String, secret: Secret) -> Self {
+        Self { key, secret, broken: Arc::default() }
     }
 
     pub(super) fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Whether the server that has the key was last met with another secret.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// Puts the secret there unless there is one. **Atomic**.
@@ -56,9 +65,19 @@ impl Pledge {
         }
     }
 
-    /// Puts the secret back where the server has lost it.
+    /// Puts the secret back where the server has lost it. A node of a cluster that does not have its
+    /// key cannot have lost it.
     pub(super) async fn keep(&self, connection: &mut MultiplexedConnection) -> Result<(), String> {
-        let answer = self.command().query_async(connection).await.map_err(|error| explain(&error))?;
+        let kept = match self.command().query_async(connection).await {
+            Ok(answer) => self.compare(answer),
+            Err(error) if is_elsewhere(&error) => return Ok(()),
+            Err(error) => return Err(explain(&error)),
+        };
+        self.broken.store(kept.is_err(), Ordering::Relaxed);
+        kept
+    }
+
+    fn compare(&self, answer: Value) -> Result<(), String> {
         match Self::read(answer) {
             Found::Nothing => {
                 tracing::warn!(key = self.key, "the store had lost the secret, and has it again");
@@ -72,6 +91,13 @@ impl Pledge {
             Found::Damage => Err(format!("the secret at `{}` is damaged, or of another version", self.key)),
         }
     }
+}
+
+/// Whether a node of a cluster refuses because it does not have, or not serve, the key.
+fn is_elsewhere(error: &RedisError) -> bool {
+    use ServerErrorKind::{Ask, ClusterDown, MasterDown, Moved, TryAgain};
+
+    matches!(error.kind(), ErrorKind::Server(Moved | Ask | TryAgain | ClusterDown | MasterDown))
 }
 
 impl fmt::Debug for Pledge {

@@ -43,10 +43,19 @@ impl IdempotencyStore for RedisStore {
 
 impl RedisStore {
     async fn begin_record(&self, begin: &Begin) -> Result<Begun, StoreError> {
-        let (keys, arguments) = (self.begin_keys(begin), begin_arguments(begin));
-        let answer = match self.ask(&self.inner.scripts.begin, &keys, &arguments).await {
+        let keys = self.begin_keys(begin);
+        if self.is_one_step(&keys) {
+            self.begin_at_once(begin, &keys).await
+        } else {
+            self.begin_apart(begin).await
+        }
+    }
+
+    pub(super) async fn begin_at_once(&self, begin: &Begin, keys: &[String]) -> Result<Begun, StoreError> {
+        let arguments = begin_arguments(begin);
+        let answer = match self.ask(&self.inner.scripts.begin, keys, &arguments).await {
             // A full server still knows what it has.
-            Err(StoreError::Full) => self.ask(&self.inner.scripts.look, &keys, &arguments).await?,
+            Err(StoreError::Full) => self.ask(&self.inner.scripts.look, keys, &arguments).await?,
             answer => answer?,
         };
         begun(begin, answer, &keys[0])
@@ -63,15 +72,32 @@ impl RedisStore {
     async fn complete_record(&self, complete: &Complete) -> Result<Completed, StoreError> {
         let names = core::iter::once(&complete.lease.key).chain(&complete.aliases);
         let keys: Vec<String> = names.map(|name| self.inner.keys.record(name)).collect();
+        if !self.is_one_step(&keys) {
+            return self.complete_apart(complete).await;
+        }
+        let written = self.complete_at_once(complete, &keys, true).await?;
+        written.ok_or_else(|| unexpected(&Value::Int(NO_RECORD)))
+    }
+
+    /// `None` where there is no record, and none may be made.
+    pub(super) async fn complete_at_once(
+        &self,
+        complete: &Complete,
+        keys: &[String],
+        may_make: bool,
+    ) -> Result<Option<Completed>, StoreError> {
         let (record, ttl) = (codec::ended(complete), text(codec::millis(complete.ttl).max(1)));
-        let arguments: [&[u8]; 3] = [&record, ttl.as_bytes(), &codec::fingerprints(&complete.earlier)];
-        match self.tell(&self.inner.scripts.complete, &keys, &arguments).await? {
-            Value::Int(0) => Ok(Completed::Written),
-            found => self::found(found, &keys[0]).map(Completed::Lost),
+        let earlier = codec::fingerprints(&complete.earlier);
+        let arguments: [&[u8]; 4] = [&record, ttl.as_bytes(), &earlier, b"1"];
+        let arguments = if may_make { &arguments[..3] } else { &arguments };
+        match self.tell(&self.inner.scripts.complete, keys, arguments).await? {
+            Value::Int(0) => Ok(Some(Completed::Written)),
+            Value::Int(NO_RECORD) if !may_make => Ok(None),
+            found => self::found(found, &keys[0]).map(|begun| Some(Completed::Lost(begun))),
         }
     }
 
-    async fn abort_record(&self, lease: Lease, marker: Duration) -> Result<(), StoreError> {
+    pub(super) async fn abort_record(&self, lease: Lease, marker: Duration) -> Result<(), StoreError> {
         let keys = [self.inner.keys.record(&lease.key), self.inner.keys.marker(&lease.key, lease.token)];
         // A `begin` whose connection was cut was sent twice: one of them may be late although the
         // other was answered.
@@ -85,6 +111,9 @@ impl RedisStore {
 
     /// In batches, so that no call holds the server up.
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        if self.link.is_cluster() {
+            return self.renew_in_groups(leases, lease).await;
+        }
         let mut renewed = Vec::with_capacity(leases.len());
         for batch in leases.chunks(BATCH) {
             renewed.extend(self.renew_batch(batch, lease).await?);
@@ -92,7 +121,11 @@ impl RedisStore {
         Ok(renewed)
     }
 
-    async fn renew_batch(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+    pub(super) async fn renew_batch(
+        &self,
+        leases: &[Lease],
+        lease: Duration,
+    ) -> Result<Vec<bool>, StoreError> {
         let keys: Vec<String> = leases.iter().map(|lease| self.inner.keys.record(&lease.key)).collect();
         let mut arguments = vec![text(codec::millis(lease)).into_bytes()];
         arguments.extend(leases.iter().map(|lease| lease.token.as_u128().to_be_bytes().to_vec()));
@@ -126,7 +159,7 @@ impl RedisStore {
         yes(self.ask(&self.inner.scripts.resolve, &keys, &[&answer[..], ttl.as_bytes()]).await?)
     }
 
-    async fn ask<A: ToRedisArgs>(
+    pub(super) async fn ask<A: ToRedisArgs>(
         &self,
         script: &Script,
         keys: &[String],
@@ -160,10 +193,13 @@ pub(super) fn begun(begin: &Begin, answer: Value, key: &str) -> Result<Begun, St
     }
 }
 
-/// What the script gives that started a run under the first alias, its third key.
-const FIRST_ALIAS: i64 = 13;
+/// What the script gives that may make no record.
+const NO_RECORD: i64 = 4;
 
-fn started_as(begin: &Begin, at: i64) -> Result<Begun, StoreError> {
+/// What the script gives that started a run under the first alias, its third key.
+pub(super) const FIRST_ALIAS: i64 = 13;
+
+pub(super) fn started_as(begin: &Begin, at: i64) -> Result<Begun, StoreError> {
     let index = usize::try_from(at - FIRST_ALIAS).ok();
     let alias = index.and_then(|index| begin.aliases.get(index));
     alias.copied().map(Begun::StartedAs).ok_or_else(|| unexpected(&Value::Int(at)))
@@ -173,10 +209,10 @@ fn started_as(begin: &Begin, at: i64) -> Result<Begun, StoreError> {
 const LATEST: Duration = Duration::from_secs(30);
 
 /// Leases renewed by one call.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// What a request meets where another run has the record.
-fn found(answer: Value, key: &str) -> Result<Begun, StoreError> {
+pub(super) fn found(answer: Value, key: &str) -> Result<Begun, StoreError> {
     match answer {
         Value::Int(1) => Ok(Begun::InFlight),
         Value::Int(2) => Ok(Begun::Unknown),

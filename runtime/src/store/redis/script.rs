@@ -5,8 +5,10 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
 use tokio::time::Instant;
 
 use super::admit;
+use super::cluster::{Cluster, Tour};
 use super::explain::explain;
 use super::link::{Failure, Link, Patience};
+use super::wire::Wire;
 use crate::store::StoreError;
 
 /// A script that the server runs as one atomic step.
@@ -23,9 +25,12 @@ pub(super) struct Scripts {
     pub(super) acquire: Script,
     /// `acquire` and, where that admits, `begin`.
     pub(super) admit: Script,
+    pub(super) give_back: Script,
     pub(super) begin: Script,
     /// What `begin` would find.
     pub(super) look: Script,
+    /// What `begin` would find under names of which none is its own.
+    pub(super) scan: Script,
     pub(super) complete: Script,
     pub(super) abort: Script,
     pub(super) heartbeat: Script,
@@ -39,8 +44,9 @@ impl Scripts {
             acquire: Script::new(concat!(
                 "#!lua\nlocal keys_before, arguments_before = 0, 0\n",
                 include_str!("acquire.lua"),
-                "return seen"
+                "if #ARGV > 2 * #KEYS then seen[#seen + 1] = now end\nreturn seen"
             )),
+            give_back: Script::new(include_str!("give_back.lua")),
             admit: Script::new(admit::SCRIPT),
             begin: Script::new(concat!(
                 "#!lua\nlocal record_keys = #KEYS\n",
@@ -51,6 +57,11 @@ impl Scripts {
                 "#!lua flags=no-writes,allow-oom\nlocal record_keys = #KEYS\n",
                 include_str!("look.lua"),
                 "return 5"
+            )),
+            scan: Script::new(concat!(
+                "#!lua flags=no-writes,allow-oom\nlocal record_keys = #KEYS\n",
+                include_str!("look.lua"),
+                "return record and 6 or 5"
             )),
             complete: Script::new(include_str!("complete.lua")),
             abort: Script::new(include_str!("abort.lua")),
@@ -108,42 +119,75 @@ impl Script {
         within: Duration,
     ) -> Result<Told, StoreError> {
         let deadline = Instant::now() + within;
-        let told = match self.try_run(link, &run, deadline, run.patience).await {
-            Err(Failure::Lost(_)) => {
-                let again = self.try_run(link, &run, deadline, Patience::ToTheDeadline).await;
-                again.map(|answer| Told { answer, repeated: true }).map_err(Failure::of_a_repeat)
-            }
-            answer => answer.map(|answer| Told { answer, repeated: false }),
+        let told = match link {
+            Link::One(wire) => self.run_on(wire, &run, deadline).await,
+            Link::Cluster(cluster) => self.run_along(tour(cluster, &run, deadline), &run, deadline).await,
         };
         told.map_err(|failure| failed(failure, run.keys))
     }
 
-    /// A server that does not know the script (it was restarted, or its scripts were flushed) has
-    /// not run it, and gets its source.
-    async fn try_run<A: ToRedisArgs>(
+    /// Runs the script on a node of a cluster, and where the connection is lost not again.
+    pub(super) async fn run_once<A: ToRedisArgs>(
         &self,
-        link: &Link,
+        cluster: &Cluster,
+        run: Run<'_, A>,
+        within: Duration,
+    ) -> Result<Value, StoreError> {
+        let deadline = Instant::now() + within;
+        let told = self.run_along(tour(cluster, &run, deadline).once(), &run, deadline).await;
+        told.map(|told| told.answer).map_err(|failure| failed(failure, run.keys))
+    }
+
+    async fn run_on<A: ToRedisArgs>(
+        &self,
+        wire: &Wire,
         run: &Run<'_, A>,
         deadline: Instant,
-        patience: Patience,
+    ) -> Result<Told, Failure> {
+        let call = |command: Cmd, patience| async move { wire.call(&command, deadline, patience).await };
+        match self.try_run(run, |command| call(command, run.patience)).await {
+            Err(Failure::Lost(_)) => {
+                let again = self.try_run(run, |command| call(command, Patience::ToTheDeadline)).await;
+                again.map(|answer| Told { answer, repeated: true }).map_err(Failure::of_a_repeat)
+            }
+            answer => answer.map(|answer| Told { answer, repeated: false }),
+        }
+    }
+
+    async fn run_along<A: ToRedisArgs>(
+        &self,
+        mut tour: Tour<'_>,
+        run: &Run<'_, A>,
+        deadline: Instant,
+    ) -> Result<Told, Failure> {
+        loop {
+            let stop = &tour.next().await?;
+            let call = |command: Cmd| async move { stop.call(&command, deadline).await };
+            let answer = self.try_run(run, call).await;
+            if let Some(end) = tour.judge(stop, answer).await {
+                return end.map(|answer| Told { answer, repeated: tour.is_repeat() });
+            }
+        }
+    }
+
+    /// A server that does not know the script (it was restarted, or its scripts were flushed) has
+    /// not run it, and gets its source.
+    async fn try_run<A: ToRedisArgs, C: Future<Output = Result<Value, Failure>>>(
+        &self,
+        run: &Run<'_, A>,
+        call: impl Fn(Cmd) -> C,
     ) -> Result<Value, Failure> {
-        match link.call(&command("EVALSHA", &self.hash, run), deadline, patience).await {
+        match call(command("EVALSHA", &self.hash, run)).await {
             Err(Failure::Refused(error)) if is(&error, ServerErrorKind::NoScript) => {
-                link.call(&command("EVAL", &self.source, run), deadline, patience).await
+                call(command("EVAL", &self.source, run)).await
             }
             answer => answer,
         }
     }
 }
 
-impl Failure {
-    /// Whatever keeps the second try from an answer: the first may have done what was asked.
-    fn of_a_repeat(self) -> Self {
-        match self {
-            Self::NotSent(why) | Self::Lost(why) | Self::Late(why) => Self::Lost(why),
-            Self::Refused(error) => Self::Lost(explain(&error)),
-        }
-    }
+fn tour<'a, A>(cluster: &'a Cluster, run: &Run<'_, A>, deadline: Instant) -> Tour<'a> {
+    cluster.tour(run.keys.first().map_or("", String::as_str), deadline, run.patience)
 }
 
 fn command<A: ToRedisArgs>(name: &str, script: &str, run: &Run<'_, A>) -> Cmd {

@@ -1,4 +1,4 @@
-//! What a link knows of its connection: whether there is one, since when it is silent, and when the
+//! What a wire knows of its connection: whether there is one, since when it is silent, and when the
 //! next attempt to make one is due.
 
 use core::time::Duration;
@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::future::{BoxFuture, Shared};
-use redis::Client;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
 use super::pledge::Pledge;
+use super::wire::Origin;
 
 /// What all that share a connection know.
 pub(super) struct Inner {
-    pub(super) client: Client,
+    pub(super) origin: Origin,
     pub(super) shown: String,
     pub(super) slot: Mutex<Slot>,
     pub(super) started: Instant,
@@ -45,7 +45,7 @@ pub(super) struct Live {
     /// How long the next attempt waits if this one does not hold.
     pub(super) pause: Duration,
     /// When the oldest call was sent since which no call had its answer, in microseconds of the
-    /// link; 0 if there is none.
+    /// wire; 0 if there is none.
     pub(super) waiting_since: Arc<AtomicU64>,
 }
 
@@ -70,6 +70,11 @@ impl Inner {
         }
     }
 
+    /// Whether this connection is the one in use.
+    pub(super) fn is_up(&self, live: &Live) -> bool {
+        is_in(&self.slot(), live)
+    }
+
     pub(super) fn retry_at(&self) -> Instant {
         match &*self.slot() {
             Slot::Down { retry_at, .. } => *retry_at,
@@ -90,7 +95,7 @@ impl Inner {
     /// Gives a connection up, unless another has taken its place.
     pub(super) fn lose(&self, lost: &Live, why: &str) {
         let mut slot = self.slot();
-        if matches!(&*slot, Slot::Up(live) if Arc::ptr_eq(&live.waiting_since, &lost.waiting_since)) {
+        if is_in(&slot, lost) {
             tracing::warn!(store = self.shown, why, "the connection to the store is lost");
             let fresh = lost.made.elapsed() < LONGEST_PAUSE;
             let pause = if fresh { lost.pause } else { Duration::ZERO };
@@ -117,6 +122,10 @@ impl Inner {
             }
         }
     }
+}
+
+fn is_in(slot: &Slot, live: &Live) -> bool {
+    matches!(slot, Slot::Up(up) if Arc::ptr_eq(&up.waiting_since, &live.waiting_since))
 }
 
 /// Without a connection, and without an attempt for so long; the next pause is longer. Without a

@@ -1,9 +1,12 @@
-//! A Redis server for tests.
+//! Redis servers for tests: one, several behind sentinels, a cluster.
 
+mod cluster;
 mod directory;
+mod group;
 mod port;
 mod process;
 mod reply;
+mod sentinels;
 
 use core::time::Duration;
 use std::net::SocketAddr;
@@ -11,10 +14,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, ready};
 
+pub use self::cluster::{Migration, RedisCluster};
 use self::directory::Directory;
 use self::port::Port;
-use self::process::{Down, Process};
+use self::process::{Down, Process, Role};
 pub use self::reply::Reply;
+pub use self::sentinels::RedisSentinels;
 use super::Elapse;
 
 /// A `redis-server` of its own, on a free port of the loopback interface, which can be paused,
@@ -42,7 +47,7 @@ pub struct RedisServer {
     // Dropped in this order: the directory goes once nobody writes to it.
     process: Mutex<Option<Process>>,
     port: Port,
-    options: Vec<String>,
+    role: Role,
     directory: Directory,
 }
 
@@ -66,25 +71,30 @@ impl RedisServer {
     /// As [`start`](Self::start) does.
     #[track_caller]
     pub fn start_with(options: &[&str]) -> Self {
-        Self::start_on(options, Port::free)
+        let options = options.iter().copied().map(String::from).collect();
+        Self::up(Self::start_on(Role::Server(options), Port::free))
     }
 
     /// Starts a server on the first of the ports that is not taken after all.
-    #[track_caller]
-    fn start_on(options: &[&str], mut next_port: impl FnMut() -> Port) -> Self {
+    fn start_on(role: Role, mut next_port: impl FnMut() -> Port) -> Result<Self, Down> {
         let directory = Directory::new();
-        let options: Vec<_> = options.iter().copied().map(String::from).collect();
         for _ in 0..PORTS {
             let port = next_port();
-            match Process::start(&directory, port.address(), &options) {
-                Ok(process) => {
-                    return Self { process: Mutex::new(Some(process)), port, options, directory };
-                }
-                Err(Down::PortTaken) => {}
-                Err(down) => panic!("{down}"),
+            match Process::start(&directory, port.address(), &role) {
+                Ok(process) => return Ok(Self { process: Mutex::new(Some(process)), port, role, directory }),
+                Err(Down::PortTaken) => directory.wipe(),
+                Err(down) => return Err(down),
             }
         }
-        panic!("of {PORTS} ports none was free for redis-server")
+        Err(Down::PortTaken)
+    }
+
+    #[track_caller]
+    fn up<T>(started: Result<T, Down>) -> T {
+        match started {
+            Ok(up) => up,
+            Err(down) => panic!("{down}"),
+        }
     }
 
     /// Where it listens, or did before it was killed.
@@ -161,6 +171,16 @@ impl RedisServer {
         }
     }
 
+    /// The same, where there may be no reply: the server may be down, or hang.
+    fn try_command(&self, arguments: &[&str]) -> Option<Reply> {
+        reply::ask(self.address(), arguments, GLANCE).ok()
+    }
+
+    /// Whether it takes part: it was not killed, and answers.
+    fn answers(&self) -> bool {
+        self.try_command(&["PING"]).is_some()
+    }
+
     /// Lets time pass for all that a [`RedisStore`](crate::store::RedisStore) keeps, without waiting:
     /// what expires does so that much earlier, and buckets are full that much earlier.
     #[track_caller]
@@ -174,10 +194,7 @@ impl RedisServer {
         let mut process = self.process();
         process.take();
         before();
-        match Process::start(&self.directory, self.address(), &self.options) {
-            Ok(started) => *process = Some(started),
-            Err(down) => panic!("{down}"),
-        }
+        *process = Some(Self::up(Process::start(&self.directory, self.address(), &self.role)));
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
@@ -198,6 +215,9 @@ const PORTS: usize = 8;
 /// A command's reply takes no longer.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// How long one look at a server may take.
+const GLANCE: Duration = Duration::from_millis(200);
+
 const RUNNING: &str = "the redis-server was killed and not started again";
 
 #[cfg(test)]
@@ -206,12 +226,16 @@ mod tests {
 
     use super::*;
 
+    fn bare() -> Role {
+        Role::Server(Vec::new())
+    }
+
     #[test]
     fn a_port_that_somebody_took_is_left_to_them() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = taken.local_addr().expect("an address");
         let mut ports = vec![Port::free(), Port::unheld(address)];
-        let server = RedisServer::start_on(&[], || ports.pop().expect("two are enough"));
+        let server = RedisServer::up(RedisServer::start_on(bare(), || ports.pop().expect("two are enough")));
         assert_ne!(server.address(), address);
         assert_eq!(server.command(&["PING"]), Reply::Status(String::from("PONG")));
     }
@@ -220,7 +244,7 @@ mod tests {
     fn another_server_on_the_port_is_not_taken_for_this_one() {
         let other = RedisServer::start();
         let mut ports = vec![Port::free(), Port::unheld(other.address())];
-        let server = RedisServer::start_on(&[], || ports.pop().expect("two are enough"));
+        let server = RedisServer::up(RedisServer::start_on(bare(), || ports.pop().expect("two are enough")));
         assert_ne!(server.address(), other.address());
     }
 }

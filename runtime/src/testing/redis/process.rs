@@ -14,6 +14,15 @@ use super::reply::{self, Reply};
 #[derive(Debug)]
 pub(super) struct Process(Child);
 
+/// What a process does.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// It keeps data, with these options.
+    Server(Vec<String>),
+    /// It watches servers, as this configuration says, which it rewrites.
+    Sentinel(String),
+}
+
 /// Why there is no server.
 #[derive(Debug)]
 pub(super) enum Down {
@@ -27,22 +36,29 @@ pub(super) enum Down {
 
 impl Process {
     /// Starts a server on the data that is there, and returns once it answers.
-    pub(super) fn start(
-        directory: &Directory,
-        address: SocketAddr,
-        options: &[String],
-    ) -> Result<Self, Down> {
-        let mut process = Self::spawn(directory, address, options).map_err(|error| Down::of_spawn(&error))?;
+    pub(super) fn start(directory: &Directory, address: SocketAddr, role: &Role) -> Result<Self, Down> {
+        let mut process = Self::spawn(directory, address, role).map_err(|error| Down::of_spawn(&error))?;
         let up = until(|| process.has_ended() || process.answers(address)) && !process.has_ended();
         if up { Ok(process) } else { Err(Down::of_log(directory.end_of_log())) }
     }
 
-    fn spawn(directory: &Directory, address: SocketAddr, options: &[String]) -> io::Result<Self> {
+    fn spawn(directory: &Directory, address: SocketAddr, role: &Role) -> io::Result<Self> {
         let log = File::create(directory.log())?;
-        Command::new("redis-server")
-            .args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()])
-            .args(OPTIONS)
-            .args(options)
+        let mut command = Command::new("redis-server");
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        match role {
+            Role::Server(options) => {
+                command.args(["--bind", &host, "--port", &port]).args(OPTIONS).args(options);
+            }
+            Role::Sentinel(configuration) => {
+                let file = directory.data().join(CONFIGURATION);
+                if !file.exists() {
+                    fs::write(file, format!("bind {host}\nport {port}\n{configuration}"))?;
+                }
+                command.args([CONFIGURATION, "--sentinel"]);
+            }
+        }
+        command
             .current_dir(directory.data())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -140,8 +156,13 @@ impl fmt::Display for Down {
 }
 
 /// Waits for a condition; `false` if it did not come about in time.
-fn until(mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + PATIENCE;
+fn until(condition: impl FnMut() -> bool) -> bool {
+    until_within(PATIENCE, condition)
+}
+
+/// The same, for what takes longer.
+pub(super) fn until_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
     while !condition() {
         if Instant::now() > deadline {
             return false;
@@ -150,6 +171,9 @@ fn until(mut condition: impl FnMut() -> bool) -> bool {
     }
     true
 }
+
+/// Where a sentinel keeps what it knows.
+const CONFIGURATION: &str = "sentinel.conf";
 
 /// A write is on the disk before it is answered; there are no snapshots beside.
 const OPTIONS: [&str; 10] = [

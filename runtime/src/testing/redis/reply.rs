@@ -32,6 +32,29 @@ impl Reply {
         Self::Status(String::from("OK"))
     }
 
+    /// The text of a value; empty if that is none.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// Of several replies, each.
+    pub(super) fn items(&self) -> &[Self] {
+        match self {
+            Self::Array(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The value of a field of what `INFO` tells.
+    pub(super) fn field(&self, name: &str) -> Option<String> {
+        let text = self.text();
+        let value = |line: &str| Some(line.trim_end().strip_prefix(name)?.strip_prefix(':')?.to_owned());
+        text.lines().find_map(value)
+    }
+
     fn read(from: &mut impl BufRead) -> io::Result<Self> {
         let line = read_line(from)?;
         let mut rest = line.chars();

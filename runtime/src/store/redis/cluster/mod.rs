@@ -1,0 +1,305 @@
+//! The nodes of a Redis Cluster: one [`Wire`] to each that has slots, and a map of who has which.
+//!
+//! The cluster connection of the redis crate is not used: while it learns the map anew it holds all
+//! calls up, those for nodes that are well included, and after its retries nobody can tell a call that
+//! was not sent from one that may have had an effect.
+//!
+//! The map is learned anew, in a task that all callers share, when a node sends a call elsewhere, is
+//! lost, silent or not reached. Until then calls follow what nodes tell them.
+
+mod map;
+mod tour;
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, ready};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rand::seq::IndexedRandom;
+use redis::{Cmd, Value};
+use tokio::time::{Instant, sleep, timeout};
+
+use self::map::{Map, View};
+pub(super) use self::tour::Tour;
+use super::hash_slot::HashSlot;
+use super::link::{Failure, Patience, Server};
+use super::pledge::Pledge;
+use super::url::{Address, ListUrl, Login};
+use super::wire::{Origin, Wire};
+
+/// Nodes that are asked first, and how to speak to all.
+#[derive(Debug)]
+pub(super) struct Seeds {
+    login: Login,
+    addresses: Vec<Address>,
+}
+
+/// The nodes of a cluster. Clones share the connections.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    seeds: Arc<Seeds>,
+    shown: String,
+    pledge: Arc<OnceLock<Pledge>>,
+    known: Mutex<Known>,
+}
+
+/// What is known of a cluster.
+#[derive(Default)]
+struct Known {
+    map: Arc<Map>,
+    wires: HashMap<Address, Wire>,
+    /// The map is being learned.
+    learning: Option<Learning>,
+    /// When it was learned last, or why it could not be.
+    learned: Option<(Instant, Learned)>,
+    /// When the node of the secret was looked after.
+    looked_after: Option<Instant>,
+}
+
+type Learned = Result<(), Arc<str>>;
+type Learning = Shared<BoxFuture<'static, Learned>>;
+
+pub(super) const PORT: u16 = 6379;
+pub(super) const FORM: &str = "redis+cluster://[[user]:password@]host[:port][,host[:port]…]";
+
+/// How long a node may take to tell the map.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How long others are waited for once one has told it.
+const GRACE: Duration = Duration::from_millis(50);
+/// So many nodes are asked for it.
+const ASKED: usize = 8;
+/// What was learned so recently is not asked again.
+const FRESH: Duration = Duration::from_millis(50);
+/// How often the node of the secret is looked after.
+const LOOK: Duration = Duration::from_secs(1);
+/// The pause of a call that waits for the cluster.
+const PAUSE: Duration = Duration::from_millis(25);
+
+impl Seeds {
+    /// As a URL has it. An error says what is wrong with it.
+    pub(super) fn new(url: ListUrl) -> Result<Self, String> {
+        if !url.query.is_empty() {
+            return Err(String::from("there are no parameters"));
+        }
+        match url.path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [] | ["" | "0"] => Ok(Self { login: url.login, addresses: url.addresses }),
+            _ => Err(String::from("a cluster has no databases but 0")),
+        }
+    }
+}
+
+impl Cluster {
+    /// A cluster that is looked up with the first call.
+    pub(super) fn new(seeds: Arc<Seeds>, shown: String, pledge: Arc<OnceLock<Pledge>>) -> Self {
+        Self { inner: Arc::new(Inner { seeds, shown, pledge, known: Mutex::default() }) }
+    }
+
+    /// The same nodes over connections of its own.
+    pub(super) fn another(&self) -> Self {
+        let Inner { seeds, shown, pledge, .. } = &*self.inner;
+        let another = Self::new(Arc::clone(seeds), shown.clone(), Arc::clone(pledge));
+        another.inner.known().map = Arc::clone(&self.inner.known().map);
+        another
+    }
+
+    /// Demands this of whichever node has its key.
+    pub(super) fn demand(&self, pledge: Pledge) {
+        // It is demanded once, when the store is opened.
+        let _ = self.inner.pledge.set(pledge);
+    }
+
+    /// A way to every node that has slots; none while some slots are without a node.
+    pub(super) async fn primaries(&self, deadline: Instant) -> Result<Vec<Server>, Failure> {
+        let map = self.whole_map(deadline).await?;
+        let server =
+            |address: Address| Server { wire: self.wire(&address), address: Some(address.to_string()) };
+        Ok(map.primaries().into_iter().map(server).collect())
+    }
+
+    /// The node that has this key, as far as is known.
+    pub(super) fn address_of(&self, key: &str) -> Option<String> {
+        self.owner(HashSlot::of(key)).map(|address| address.to_string())
+    }
+
+    /// Asks the node that has this key.
+    pub(super) async fn call(&self, key: &str, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
+        let mut tour = self.tour(key, deadline, Patience::None);
+        loop {
+            let stop = tour.next().await?;
+            let answer = stop.call(command, deadline).await;
+            if let Some(end) = tour.judge(&stop, answer).await {
+                return end;
+            }
+        }
+    }
+
+    /// The way of a call to the node that has this key.
+    pub(super) fn tour(&self, key: &str, deadline: Instant, patience: Patience) -> Tour<'_> {
+        Tour::new(self, HashSlot::of(key), deadline, patience)
+    }
+
+    /// The address of whoever has the slot, as far as is known.
+    fn owner(&self, slot: HashSlot) -> Option<Address> {
+        self.inner.known().map.owner(slot).cloned()
+    }
+
+    fn wire(&self, address: &Address) -> Wire {
+        self.inner.wire(address)
+    }
+
+    /// Finds out now and then whether the connection to the node of the secret still stands, so that it
+    /// is made anew, and the secret compared, even where no call goes there. Nobody waits for that.
+    fn look_after_pledge(&self, owner: &Address) {
+        let mut known = self.inner.known();
+        if known.looked_after.is_some_and(|at| at.elapsed() < LOOK) {
+            return;
+        }
+        known.looked_after = Some(Instant::now());
+        drop(known);
+        let (wire, ping) = (self.wire(owner), redis::cmd("PING"));
+        tokio::spawn(async move {
+            let ping = || wire.call(&ping, Instant::now() + ANSWER, Patience::None);
+            if matches!(ping().await, Err(Failure::Lost(_))) {
+                let _ = ping().await;
+            }
+        });
+    }
+
+    /// The map, once every slot has a node.
+    async fn whole_map(&self, deadline: Instant) -> Result<Arc<Map>, Failure> {
+        loop {
+            self.learn().await.map_err(|why| Failure::NotSent(why.to_string()))?;
+            let map = Arc::clone(&self.inner.known().map);
+            match map.missing() {
+                0 => return Ok(map),
+                missing if Instant::now() + FRESH >= deadline => {
+                    return Err(Failure::NotSent(format!("{missing} slots of the cluster have no node")));
+                }
+                _ => sleep(FRESH).await,
+            }
+        }
+    }
+
+    /// Learns the map anew, unless that has just been done, or tried.
+    async fn learn(&self) -> Learned {
+        self.begin_to_learn().await
+    }
+
+    /// Learns in a task of its own, which no caller that loses patience cancels, and which goes on if
+    /// nobody waits for it.
+    fn begin_to_learn(&self) -> Learning {
+        let mut known = self.inner.known();
+        if let Some(learning) = &known.learning {
+            return learning.clone();
+        }
+        if let Some((_, learned)) = known.learned.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return ready(learned.clone()).boxed().shared();
+        }
+        let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
+        let task = tokio::spawn(async move {
+            let learned = inner.look_around().await;
+            inner.settle(learned)
+        });
+        // The task is lost with its runtime; the next may be in another.
+        let joined = task.map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()))));
+        let learning = joined.boxed().shared();
+        known.learning = Some(learning.clone());
+        learning
+    }
+}
+
+impl Inner {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wire(&self, address: &Address) -> Wire {
+        let mut known = self.known();
+        if let Some(wire) = known.wires.get(address) {
+            return wire.clone();
+        }
+        let client = address.client(self.seeds.login.settings());
+        let shown = format!("{} at {address}", self.shown);
+        let wire = Wire::new(Origin::Server(client), shown, Arc::clone(&self.pledge));
+        known.wires.insert(address.clone(), wire.clone());
+        wire
+    }
+
+    /// Asks the nodes that are known to have slots; where none answers all others, too.
+    async fn look_around(&self) -> Result<Map, String> {
+        let map = Arc::clone(&self.known().map);
+        let primaries: Vec<_> = map.primaries().sample(&mut rand::rng(), ASKED).cloned().collect();
+        match self.newest(&primaries).await {
+            Ok(map) => Ok(map),
+            Err(_) => {
+                let others = map.replicas().iter().chain(&self.seeds.addresses).cloned().collect::<Vec<_>>();
+                self.newest(&others).await
+            }
+        }
+    }
+
+    /// The newest map that these nodes tell. Once one has told it, the others have a moment more, so
+    /// that one that hangs does not hold the map up.
+    async fn newest(&self, nodes: &[Address]) -> Result<Map, String> {
+        let mut asked: FuturesUnordered<_> = nodes.iter().map(|node| self.ask(node)).collect();
+        let (mut newest, mut why): (Option<(View, Map)>, _) = (None, String::from("no node is known"));
+        let mut patience = ANSWER * 2;
+        while let Ok(Some(told)) = timeout(patience, asked.next()).await {
+            match told {
+                Ok(told) if newest.as_ref().is_none_or(|newest| newest.0 < told.0) => newest = Some(told),
+                Ok(_) => {}
+                Err(error) => why = error,
+            }
+            if newest.is_some() {
+                patience = GRACE;
+            }
+        }
+        newest.map(|(_, map)| map).ok_or(why)
+    }
+
+    async fn ask(&self, node: &Address) -> Result<(View, Map), String> {
+        let (wire, deadline) = (self.wire(node), Instant::now() + ANSWER);
+        let ask = async |what| {
+            let mut command = redis::cmd("CLUSTER");
+            command.arg(what);
+            wire.call(&command, deadline, Patience::None).await.map_err(|failure| failure.to_string())
+        };
+        let (info, slots) = (ask("INFO").await?, ask("SLOTS").await?);
+        let told = View::parse(&info).zip(Map::parse(&slots, node));
+        told.ok_or_else(|| format!("{node} tells of no slots that are served; is it a node of a cluster?"))
+    }
+
+    /// Notes what was learned.
+    fn settle(&self, learned: Result<Map, String>) -> Learned {
+        let mut known = self.known();
+        let learned = learned.map(|map| known.take_up(map)).map_err(Arc::from);
+        known.learning = None;
+        known.learned = Some((Instant::now(), learned.clone()));
+        learned
+    }
+}
+
+impl Known {
+    /// Goes by another map. Nodes that have no slots any more are let go.
+    fn take_up(&mut self, map: Map) {
+        if *self.map != map {
+            let primaries = map.primaries();
+            tracing::debug!(nodes = primaries.len(), "the map of the cluster has changed");
+            self.wires.retain(|address, _| primaries.binary_search(address).is_ok());
+            self.map = Arc::new(map);
+        }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cluster").field(&self.inner.shown).finish()
+    }
+}

@@ -1,0 +1,511 @@
+//! The store on a cluster: nodes that fail, slots that move, and requests that need several slots.
+
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+use aplomb::policies::idempotency::{Begin, Begun, Completed, IdempotencyStore, OnCrash, RecordKey};
+use aplomb::policies::rate_limit::{Acquired, Bucket, Claim, LimitStore, Quota, Subject};
+use aplomb::store::{RedisConfig, RedisStore, StoreError};
+use aplomb::testing::{Elapse, RedisCluster, RedisServer, Reply};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::task::block_in_place;
+
+use crate::load::{Load, done, end, expect_replays, place, retry_for_ever, run};
+use crate::{namespace, store_at, store_of};
+
+mod limits {
+    use super::*;
+
+    aplomb::limit_store_suite!(every_case: RedisCluster::start() => |cluster, case| async {
+        (Arc::new(store_of(&cluster.url(), &namespace(case)).await), cluster)
+    });
+}
+
+mod records {
+    use super::*;
+
+    aplomb::idempotency_store_suite!(every_case: RedisCluster::start() => |cluster, case| async {
+        (Arc::new(store_of(&cluster.url(), &namespace(case)).await), cluster)
+    });
+}
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// The one line that is said of what this URL leads to.
+async fn refusal(url: &str) -> String {
+    let config = RedisConfig::new(url).expect("a valid URL");
+    let errors = RedisStore::connect(&config, "test", &crate::secret()).await.expect_err("a bad cluster");
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines[0].clone()
+}
+
+/// The slot of everything of a caller.
+fn slot_of(cluster: &RedisCluster, caller: [u8; 16]) -> u16 {
+    cluster.slot_of(&place(caller, [0; 16]))
+}
+
+/// A caller for each node.
+fn callers(cluster: &RedisCluster) -> Vec<[u8; 16]> {
+    let owner = |caller| cluster.owner(slot_of(cluster, caller)).address();
+    let mut callers: Vec<[u8; 16]> = Vec::new();
+    for caller in (0..u8::MAX).map(|number| [number; 16]) {
+        if callers.iter().all(|other| owner(*other) != owner(caller)) {
+            callers.push(caller);
+        }
+        if callers.len() == cluster.primaries().len() {
+            break;
+        }
+    }
+    callers
+}
+
+/// Tokens that come back far too late for any test.
+fn claim(limit: u64, burst: u64) -> Claim<'static> {
+    let quota = Quota::new(1, Duration::from_hours(1), burst).expect("a valid quota");
+    Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
+}
+
+async fn take(store: &RedisStore, claims: &[Claim<'_>]) -> Acquired {
+    store.acquire(claims).await.expect("an answer")
+}
+
+/// What is left in a bucket.
+async fn left(store: &RedisStore, claim: Claim<'_>) -> u64 {
+    take(store, &[Claim { cost: 0, ..claim }]).await.readings[0].remaining
+}
+
+/// The key of a bucket that has been taken from.
+fn bucket_key(cluster: &RedisCluster, claim: Claim<'_>) -> String {
+    let pattern = format!("ap1:test:*:l:{}", URL_SAFE_NO_PAD.encode(claim.bucket.limit.to_be_bytes()));
+    let found = cluster.primaries().into_iter().map(|node| node.command(&["KEYS", &pattern]));
+    let keys = found.flat_map(|keys| match keys {
+        Reply::Array(keys) => keys,
+        other => panic!("{other:?}"),
+    });
+    match &keys.collect::<Vec<_>>()[..] {
+        [Reply::Bytes(key)] => String::from_utf8_lossy(key).into_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two limits whose buckets are on different nodes, and the node of the second.
+async fn apart<'a>(
+    cluster: &'a RedisCluster,
+    store: &RedisStore,
+    bursts: [u64; 2],
+) -> ([Claim<'static>; 2], &'a RedisServer) {
+    let node = async |claim: Claim<'static>| {
+        take(store, &[claim]).await;
+        let key = bucket_key(cluster, claim);
+        let node = cluster.owner(cluster.slot_of(&key));
+        node.command(&["DEL", &key]);
+        node
+    };
+    let first = claim(1, bursts[0]);
+    let at = node(first).await.address();
+    for limit in 2.. {
+        let second = claim(limit, bursts[1]);
+        let other = node(second).await;
+        if other.address() != at {
+            return ([first, second], other);
+        }
+    }
+    unreachable!("there are limits on every node")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a25_while_a_node_fails_over_the_others_answer() {
+    let cluster = RedisCluster::start();
+    let store = store_at(&cluster.url()).await;
+    let callers = callers(&cluster);
+    let load = Load::start(&store, &callers);
+    for caller in 0..callers.len() {
+        load.until_further(caller, 20).await;
+    }
+    let (slot, kept) = (slot_of(&cluster, callers[0]), load.book(0).completed);
+    let before = cluster.owner(slot).address();
+    block_in_place(|| cluster.until_replicated(slot));
+    let retries = retry_for_ever(&store, kept.clone());
+    cluster.owner(slot).kill();
+    block_in_place(|| cluster.until_failed_over(slot, before));
+    for caller in 0..callers.len() {
+        load.until_further(caller, 20).await;
+    }
+    end(retries).await;
+    let books = load.stop().await;
+    assert!(books[0].failures.iter().all(StoreError::is_outage), "{:?}", books[0].failures);
+    for others in &books[1..] {
+        assert_eq!(others.failures, [], "they have nothing to do with it");
+        expect_replays(&store, &others.completed).await;
+    }
+    expect_replays(&store, &kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a25_a_node_that_stands_still_holds_no_other_up() {
+    let cluster = RedisCluster::start();
+    let store = store_at(&cluster.url()).await;
+    let callers = callers(&cluster);
+    let (slot, load) = (slot_of(&cluster, callers[0]), Load::start(&store, &callers));
+    for caller in 0..callers.len() {
+        load.until_further(caller, 20).await;
+    }
+    let still = cluster.owner(slot);
+    block_in_place(|| cluster.until_replicated(slot));
+    still.pause();
+    block_in_place(|| cluster.until_failed_over(slot, still.address()));
+    load.until_further(0, 20).await;
+    let books = load.stop().await;
+    for others in &books[1..] {
+        assert_eq!(others.failures, [], "they have nothing to do with it");
+    }
+    // The node first does what it was sent meanwhile; that is lost with what it wrote alone.
+    still.resume();
+    expect_replays(&store, &books[0].completed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b05_slots_move_under_load_and_nobody_notices() {
+    let cluster = RedisCluster::start();
+    let store = store_of(&cluster.url(), "test").await;
+    let caller = callers(&cluster)[0];
+    let (slot, load) =
+        (slot_of(&cluster, caller), Load::start(&store, &[caller, caller.map(|byte| byte ^ 0x80)]));
+    let bucket = claim(1, 300);
+    take(&store, &[bucket]).await;
+    let bucket_slot = cluster.slot_of(&bucket_key(&cluster, bucket));
+    let takers: Vec<_> = (0..4)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut admitted = 0;
+                for _ in 0..100 {
+                    admitted += u64::from(take(&store, &[bucket]).await.admitted);
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                admitted
+            })
+        })
+        .collect();
+    load.until_further(0, 20).await;
+    for node in cluster.primaries() {
+        for slot in [slot, bucket_slot] {
+            if cluster.owner(slot).address() != node.address() {
+                block_in_place(|| cluster.migrate(slot, node));
+            }
+            load.until_further(0, 20).await;
+        }
+    }
+    let mut admitted = 1;
+    for taker in takers {
+        admitted += taker.await.expect("no error");
+    }
+    let books = load.stop().await;
+    assert!(books.iter().all(|book| book.failures.is_empty()), "{books:?}");
+    expect_replays(&store, &books[0].completed).await;
+    assert_eq!(admitted, 300, "no token twice, and none lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b05_a_slot_on_its_way_is_asked_where_its_keys_are() {
+    let cluster = RedisCluster::start();
+    let store = store_of(&cluster.url(), "test").await;
+    let bucket = claim(1, 10);
+    assert_eq!(take(&store, &[bucket]).await.readings[0].remaining, 9);
+    let slot = cluster.slot_of(&bucket_key(&cluster, bucket));
+    let from = cluster.owner(slot).address();
+    let to = cluster.primaries().into_iter().find(|node| node.address() != from).expect("another");
+    let migration = cluster.begin_migration(slot, to);
+    assert_eq!(take(&store, &[bucket]).await.readings[0].remaining, 8, "it is still here");
+    migration.move_keys();
+    to.flush_scripts();
+    assert_eq!(take(&store, &[bucket]).await.readings[0].remaining, 7, "it is there (ASK)");
+    block_in_place(|| migration.end());
+    assert_eq!(take(&store, &[bucket]).await.readings[0].remaining, 6, "it is there for good (MOVED)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b05_a_new_key_of_a_slot_on_its_way_waits_and_is_not_in_doubt() {
+    let cluster = RedisCluster::start();
+    let (patient, hasty) = (store_of(&cluster.url(), "test").await, store_at(&cluster.url()).await);
+    let slot = slot_of(&cluster, [1; 16]);
+    let from = cluster.owner(slot).address();
+    let to = cluster.primaries().into_iter().find(|node| node.address() != from).expect("another");
+    let migration = cluster.begin_migration(slot, to);
+    let late = run(RecordKey::new([1; 16], [1; 16]));
+    let refused = hasty.begin(&late).await;
+    assert!(matches!(refused, Err(StoreError::Unreachable(_))), "nothing was done: {refused:?}");
+    let waiting = tokio::spawn({
+        let late = late.clone();
+        async move { patient.begin(&late).await }
+    });
+    block_in_place(|| migration.end());
+    assert_eq!(waiting.await.expect("no panic"), Ok(Begun::Started));
+    assert_eq!(hasty.complete(&done(&late)).await, Ok(Completed::Written));
+}
+
+#[tokio::test]
+async fn b05_every_node_is_sent_the_scripts_that_it_does_not_know() {
+    let cluster = RedisCluster::start();
+    let store = store_of(&cluster.url(), "test").await;
+    for caller in callers(&cluster) {
+        cluster.nodes().iter().for_each(RedisServer::flush_scripts);
+        let run = run(RecordKey::new(caller, [1; 16]));
+        assert_eq!(store.begin(&run).await, Ok(Begun::Started));
+        cluster.nodes().iter().for_each(RedisServer::flush_scripts);
+        assert_eq!(store.complete(&done(&run)).await, Ok(Completed::Written));
+    }
+}
+
+/// How many scripts a node was asked to run since its counts were reset.
+fn scripts_run(node: &RedisServer) -> usize {
+    let Reply::Bytes(told) = node.command(&["INFO", "commandstats"]) else { panic!("no information") };
+    let told = String::from_utf8_lossy(&told).into_owned();
+    let calls = told.lines().filter(|line| line.starts_with("cmdstat_eval"));
+    let count = |line: &str| line.split("calls=").nth(1)?.split(',').next()?.parse::<usize>().ok();
+    calls.filter_map(count).sum()
+}
+
+#[tokio::test]
+async fn b05_claims_are_one_call_a_slot() {
+    let cluster = RedisCluster::start();
+    let store = store_of(&cluster.url(), "test").await;
+    let ([first, second], _) = apart(&cluster, &store, [10, 10]).await;
+    cluster.nodes().iter().for_each(|node| drop(node.command(&["CONFIG", "RESETSTAT"])));
+    assert!(take(&store, &[first, second]).await.admitted);
+    let mut run: Vec<_> = cluster.nodes().iter().map(scripts_run).collect();
+    run.sort_unstable();
+    assert_eq!(run, [0, 0, 0, 0, 1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b02_claims_in_several_slots_are_taken_all_or_none_whoever_else_asks() {
+    let cluster = RedisCluster::start();
+    let store = store_of(&cluster.url(), "test").await;
+    let ([first, second], _) = apart(&cluster, &store, [60, 30]).await;
+    let tasks: Vec<_> = (0..8)
+        .map(|number| {
+            let store = store.clone();
+            let claims = if number % 2 == 0 { [first, second] } else { [second, first] };
+            tokio::spawn(async move {
+                let mut admitted = 0;
+                for _ in 0..10 {
+                    admitted += u64::from(take(&store, &claims).await.admitted);
+                }
+                admitted
+            })
+        })
+        .collect();
+    let mut admitted = 0;
+    for task in tasks {
+        admitted += task.await.expect("no panic");
+    }
+    // A request beside another that is about to give back may have been refused too early.
+    while take(&store, &[first, second]).await.admitted {
+        admitted += 1;
+    }
+    assert_eq!(admitted, 30, "the burst of the tighter one");
+    // What was given back while others took may lack the moment in between.
+    let left = (left(&store, first).await, left(&store, second).await);
+    assert!(matches!(left, (29..=30, 0)), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b02_every_algorithm_gives_back_what_another_slot_refuses() {
+    let cluster = RedisCluster::start();
+    let store = store_of(&cluster.url(), "test").await;
+    let ([first, second], _) = apart(&cluster, &store, [10, 10]).await;
+    assert!(take(&store, &[Claim { cost: 10, ..second }]).await.admitted);
+    let hour = Duration::from_hours(1);
+    let quotas = [
+        Quota::new(1, hour, 10),
+        Quota::leaky_bucket(1, hour, 10),
+        // So long that it does not end while it is looked at.
+        Quota::fixed_window(10, 24 * hour),
+        Quota::sliding_window(10, hour),
+    ];
+    for (number, quota) in (0..).zip(quotas) {
+        let claim = Claim { quota: quota.expect("a valid quota"), cost: 3, ..first };
+        assert!(take(&store, &[claim]).await.admitted, "{number}");
+        for _ in 0..3 {
+            let refused = take(&store, &[claim, second]).await;
+            assert!(!refused.admitted && refused.readings[1].wait.is_some(), "{number}: {refused:?}");
+            assert_eq!((refused.readings[0].remaining, refused.readings[0].wait), (7, None), "{number}");
+        }
+        assert_eq!(left(&store, claim).await, 7, "{number}");
+        // What one algorithm keeps is nothing to another.
+        let key = bucket_key(&cluster, claim);
+        cluster.owner(cluster.slot_of(&key)).command(&["DEL", &key]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b02_what_a_node_cannot_decide_is_given_back_on_the_others() {
+    let cluster = RedisCluster::start();
+    let store = store_at(&cluster.url()).await;
+    let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
+    let shadow = Claim { shadow: true, ..second };
+    node.kill();
+    for _ in 0..3 {
+        let failed = store.acquire(&[first, second]).await;
+        assert!(failed.as_ref().is_err_and(StoreError::is_outage), "{failed:?}");
+    }
+    assert_eq!(left(&store, first).await, 10);
+    let taken = take(&store, &[shadow, first]).await;
+    assert!(taken.admitted, "a shadow refuses nothing, wherever it is");
+    assert!(taken.readings[0].wait.is_some() && taken.readings[1].remaining == 9, "{taken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b02_what_nobody_waits_for_any_more_is_given_back() {
+    let cluster = RedisCluster::start();
+    let store = store_of(&cluster.url(), "test").await;
+    let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
+    node.pause();
+    let given_up = tokio::time::timeout(Duration::from_millis(100), store.acquire(&[first, second])).await;
+    assert!(given_up.is_err());
+    assert_eq!(left(&store, first).await, 9, "taken, and the other not decided");
+    node.resume();
+    let started = Instant::now();
+    while (left(&store, first).await, left(&store, second).await) != (10, 10) {
+        assert!(started.elapsed() < Duration::from_secs(20), "the tokens do not come back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
+    let cluster = RedisCluster::start();
+    let store = store_of(&cluster.url(), "test").await;
+    let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
+    node.pause();
+    let quick = Quota::new(10, Duration::from_millis(100), 10).expect("a valid quota");
+    let quick = Claim { quota: quick, cost: 10, ..first };
+    let asked = Instant::now();
+    let given_up = tokio::time::timeout(Duration::from_millis(50), store.acquire(&[quick, second])).await;
+    assert!(given_up.is_err());
+    // All of them come back before the other node decides, and are taken again.
+    tokio::time::sleep(Duration::from_millis(150).saturating_sub(asked.elapsed())).await;
+    assert!(take(&store, &[Claim { cost: 10, ..first }]).await.admitted);
+    let key = bucket_key(&cluster, first);
+    let taken_from = cluster.owner(cluster.slot_of(&key));
+    let before = taken_from.command(&["GET", &key]);
+    node.resume();
+    let started = Instant::now();
+    while left(&store, second).await != 10 {
+        assert!(started.elapsed() < Duration::from_secs(20), "the tokens do not come back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(taken_from.command(&["GET", &key]), before);
+    assert!(matches!(before, Reply::Bytes(_)), "{before:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a12_leases_on_every_node_are_renewed_and_one_that_fails_costs_no_other() {
+    let cluster = RedisCluster::start();
+    let store = store_at(&cluster.url()).await;
+    let callers = callers(&cluster);
+    let keys = callers
+        .iter()
+        .flat_map(|caller| (0..300_u128).map(|name| RecordKey::new(*caller, name.to_be_bytes())));
+    let runs: Vec<_> = keys.map(run).collect();
+    for run in &runs {
+        store.begin(run).await.expect("an answer");
+    }
+    let leases: Vec<_> = runs.iter().map(Begin::lease).collect();
+    let heart = store.for_heartbeat().expect("a way of its own");
+    assert_eq!(heart.heartbeat(&leases, LEASE).await, Ok(vec![true; 900]));
+    store.abort(leases[450], Duration::ZERO).await.expect("an answer");
+    let renewed = heart.heartbeat(&leases, LEASE).await.expect("an answer");
+    assert_eq!(renewed.iter().position(|renewed| !renewed), Some(450));
+    cluster.elapse(LEASE * 2 / 3).await;
+    cluster.owner(slot_of(&cluster, callers[0])).kill();
+    assert!(heart.heartbeat(&leases, LEASE).await.is_err());
+    cluster.elapse(LEASE * 2 / 3).await;
+    for run in [&runs[300], &runs[899]] {
+        assert_eq!(store.begin(&self::run(run.key)).await, Ok(Begun::InFlight), "its lease was renewed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a04_of_runs_under_names_in_different_slots_one_runs_at_a_time() {
+    let cluster = RedisCluster::start();
+    let store = store_of(&cluster.url(), "test").await;
+    let callers = callers(&cluster);
+    for round in 0..50_u128 {
+        let names = [0, 1].map(|caller: usize| RecordKey::new(callers[caller], round.to_be_bytes()));
+        let begin = |own: usize| {
+            let mut begin = run(names[own]);
+            (begin.aliases, begin.on_crash) = (vec![names[1 - own]], OnCrash::Rerun);
+            let store = store.clone();
+            tokio::spawn(async move { store.begin(&begin).await.expect("an answer") })
+        };
+        let (one, other) = (begin(0), begin(1));
+        let both = [one.await.expect("no panic"), other.await.expect("no panic")];
+        let started = both.iter().filter(|begun| **begun == Begun::Started).count();
+        assert!(started <= 1, "{both:?}");
+        assert!(both.iter().all(|begun| matches!(begun, Begun::Started | Begun::InFlight)), "{both:?}");
+        let last = begin(0).await.expect("no panic");
+        assert_eq!(last, if started == 1 { Begun::InFlight } else { Begun::Started });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a25_every_node_is_inspected() {
+    let cluster = RedisCluster::start();
+    let node = cluster.primaries()[1];
+    node.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    node.command(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    let said = refusal(&cluster.url()).await;
+    assert!(said.contains(&format!("{}: this server evicts", node.address())), "{said}");
+    node.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    let denied = ["ACL", "SETUSER", "default", "-pexpire"];
+    node.command(&denied);
+    let said = refusal(&cluster.url()).await;
+    assert!(said.contains(&format!("{}: it does not do what is needed", node.address())), "{said}");
+}
+
+#[tokio::test]
+async fn a_user_has_the_commands_that_are_said_to_be_needed() {
+    let cluster = RedisCluster::start();
+    let needed = "+info +ping +eval +evalsha +get +mget +getrange +set +psetex +del +pttl +pexpire +time \
+        +llen +lindex +lrange +lrem +ltrim +rpush +cluster|info +cluster|slots";
+    let setuser = ["ACL", "SETUSER", "app", "on", ">of/app", "~ap1:*", "-@all"];
+    let setuser: Vec<_> = setuser.into_iter().chain(needed.split_whitespace()).collect();
+    for node in cluster.nodes() {
+        node.command(&setuser);
+        node.command(&["ACL", "SETUSER", "default", "off"]);
+    }
+    let said = refusal(&cluster.url()).await;
+    assert!(said.contains("demands a password"), "{said}");
+    let store = store_at(&cluster.url().replace("://", "://app:of%2Fapp@")).await;
+    take(&store, &[claim(1, 10), claim(2, 10), claim(3, 10)]).await;
+}
+
+#[tokio::test]
+async fn what_is_no_cluster_is_said() {
+    let server = RedisServer::start();
+    let said = refusal(&server.url().replace("redis://", "redis+cluster://")).await;
+    assert!(said.contains("cannot be used: ") && said.contains("cluster"), "{said}");
+    server.kill();
+    let said = refusal(&server.url().replace("redis://", "redis+cluster://")).await;
+    assert!(said.contains("onnection refused"), "{said}");
+    let alone = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    let said = refusal(&alone.url().replace("redis://", "redis+cluster://")).await;
+    assert!(said.contains("tells of no slots that are served"), "{said}");
+}
+
+#[tokio::test]
+async fn one_node_that_answers_is_enough_to_find_the_others() {
+    let cluster = RedisCluster::start();
+    let unused = RedisServer::start();
+    unused.kill();
+    let url = format!("redis+cluster://{},{}", unused.address(), cluster.nodes()[4].address());
+    let store = store_at(&url).await;
+    for caller in callers(&cluster) {
+        assert_eq!(store.begin(&run(RecordKey::new(caller, [1; 16]))).await, Ok(Begun::Started));
+    }
+}
