@@ -11,6 +11,7 @@ use super::breaker::{Breaker, Pass};
 use super::decide::Reading;
 use super::denials::Denials;
 use super::instances::Instances;
+use super::leases::{self, Leases, Taken};
 use super::store::{Acquired, Claim, LimitStore};
 use crate::clock::{Clock, SystemClock};
 use crate::policies::idempotency::{Begin, Begun};
@@ -32,6 +33,7 @@ pub(crate) struct Guard {
     decided_locally: AtomicU64,
     /// What the store has refused a moment ago.
     denials: Denials,
+    leases: Leases,
 }
 
 /// What was decided, and by whom.
@@ -65,6 +67,7 @@ impl Guard {
             troubled: AtomicBool::new(false),
             decided_locally: AtomicU64::new(0),
             denials: Denials::new(),
+            leases: Leases::new(),
         }
     }
 
@@ -76,6 +79,37 @@ impl Guard {
             None => None,
         };
         Ok(answer.map_or_else(|| Decided::Locally(self.decide(claims)), Decided::ByStore))
+    }
+
+    /// Takes the tokens of a claim from those that this instance has taken ahead, else from the store, with a batch
+    /// of so many more.
+    pub(crate) async fn acquire_leased(&self, claim: &Claim<'_>, batch: u64) -> Result<Decided, StoreError> {
+        let asked = self.clock.now();
+        let errand = match self.leases.take(claim, asked) {
+            Taken::Here(acquired) => return Ok(Decided::ByStore(acquired)),
+            Taken::Alone => return self.acquire(&[leases::alone(claim, batch)]).await,
+            Taken::Go(errand) => errand,
+        };
+        let answer = match self.admit() {
+            Some(pass) => self.ask(pass, &[errand.claim(claim, batch)]).await?,
+            None => None,
+        };
+        match answer {
+            Some(Acquired { admitted: true, readings }) => {
+                Ok(Decided::ByStore(errand.bring(claim, batch, readings[0], asked)))
+            }
+            Some(Acquired { readings, .. }) => {
+                let now = self.clock.now();
+                let reading = errand.without(claim, batch, readings[0], now);
+                if reading.wait.is_none() {
+                    return self.acquire(&[leases::alone(claim, batch)]).await;
+                }
+                let refused = Acquired { admitted: false, readings: vec![reading] };
+                self.denials.note(&[*claim], &refused, asked, now);
+                Ok(Decided::ByStore(refused))
+            }
+            None => Ok(Decided::Locally(self.decide(&[*claim]))),
+        }
     }
 
     /// The same and `begin`, as one step of a store of both. What `begin` found is missing where the limits

@@ -169,6 +169,7 @@ mod denials;
 mod fields;
 mod guard;
 mod instances;
+mod leases;
 mod limits;
 mod overrides;
 mod quota;

@@ -95,6 +95,17 @@ impl Quota {
         }
     }
 
+    /// The token bucket that holds so many tokens less: those that instances have taken ahead.
+    pub(crate) fn lessened(self, tokens: u64) -> Self {
+        let burst = self.burst.saturating_sub(tokens).max(1);
+        Self { burst, window: self.interval * burst, ..self }
+    }
+
+    /// How long so many tokens take to come back.
+    pub(crate) fn time_of(self, tokens: u64) -> Duration {
+        Duration::from_micros(self.interval.saturating_mul(tokens))
+    }
+
     /// How it counts.
     pub const fn algorithm(self) -> Algorithm {
         self.algorithm
