@@ -83,13 +83,14 @@ keys! {
         "headers" [r#"headers("x-region")"#] "fields that a retry must repeat", else "fields are not compared";
     };
     "not_idempotent" => idempotency: [r#"not_idempotent = "why a repeat is harmless""#] "the decision that repeats need no key, and why", else "a POST or PATCH must say this or `idempotent`";
-    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, on_error = local, name = "login", shadow)"#] "how often a caller, an address or everybody may call", else "no limit" {
+    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, on_error = local, name = "login", lease = 10, shadow)"#] "how often a caller, an address or everybody may call", else "no limit" {
         "burst" ["burst = 20"] "the most tokens that gather; of a `leaky_bucket`, the requests in its queue", else "as many as the rate has";
         "algorithm" ["algorithm = token_bucket"] "how requests are counted: `token_bucket`, `leaky_bucket` (they wait their turn), `fixed_window` or `sliding_window`", else "`token_bucket`";
         "by" ["by = caller"] "whose requests share a bucket: `caller` (where there is none, the client's address), `ip`, `route` for all, or what `header(\"x-tenant\", Tenant)` or `param(\"tenant_id\", Tenant)` says, once `Tenant` has verified it", else "`caller`";
         "cost" ["cost = 1"] "tokens that a request takes: a number, or what a function says of its head (`cost = weigh`)", else "1";
         "on_error" ["on_error = local"] "who decides while the store does not answer: `local`, each instance by its share, or `deny`, nobody: requests are a 503", else "`local`";
         "name" [r#"name = "login""#] "endpoints that name the same limit share its buckets; operators can change its rate", else "the endpoint has buckets of its own";
+        "lease" ["lease = 10"] "tokens that an instance takes ahead, so that most requests cost no trip to the store", else "each request asks the store";
         "shadow" ["shadow"] "counts and never refuses; the log says what it would have refused", else "it refuses";
     };
     "paginate" => paginate: ["paginate = cursor", "paginate(cursor, default = 50, max = 100)"] "a list that is answered page by page", else "a list must say this or `unpaginated`" {
@@ -121,6 +122,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("optional", "it is an option of `idempotent`: write `idempotent(optional)`"),
     ("burst", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", burst = 20)`"),
     ("shadow", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", shadow)`"),
+    ("lease", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", lease = 10)`"),
     ("on_error", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", on_error = deny)`"),
     ("auth", "authentication is the whole API's, and `public` leaves an endpoint out of it: remove `auth`"),
 ];

@@ -22,6 +22,17 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
     Created::new(item)
 }
 
+/// Takes nine tokens ahead.
+#[endpoint(get = "/prices", version = 1, rate_limit("1000/hour", burst = 100, lease = 9))]
+async fn look_up() {}
+
+/// Takes them ahead, too, and begins its record alone.
+#[endpoint(post = "/leased-orders", version = 1, idempotent, rate_limit("1000/hour", burst = 100, lease = 9))]
+async fn place_leased_order(State(app): State<App>, Json(item): Json<String>) -> Created<String> {
+    app.effect();
+    Created::new(item)
+}
+
 /// Places one order, and then no more for long.
 #[endpoint(post = "/rare-orders", version = 1, idempotent, rate_limit("1/hour", name = "rare"))]
 async fn place_rarely(State(app): State<App>, Json(item): Json<String>) -> Created<usize> {
@@ -55,7 +66,15 @@ async fn ask_rarely(State(app): State<App>) {
 
 fn api_on(store: Store) -> Api<App> {
     let keys = ApiKeys::parse(&format!("alice:{ALICE},bob:{BOB}")).expect("valid keys");
-    let routes = aplomb::routes![place_order, place_rarely, place_few, place_trying, ask_rarely];
+    let routes = aplomb::routes![
+        place_order,
+        place_rarely,
+        place_few,
+        place_trying,
+        ask_rarely,
+        look_up,
+        place_leased_order
+    ];
     Api::new("Test", routes).auth(keys).store(store).secret(secret())
 }
 
@@ -187,6 +206,41 @@ async fn b05_scripts_that_were_flushed_are_sent_again() {
         assert_eq!(bench.ordered("/v1/orders", key).await.status, 201);
         assert_eq!(bench.app.effects() - WARM, effects);
     }
+}
+
+#[tokio::test]
+async fn b05_tokens_that_were_taken_ahead_cost_no_trip() {
+    let bench = Bench::start().await;
+    for left in (41..91).rev() {
+        let reply = bench.client.get("/v1/prices").bearer(ALICE).send().await;
+        assert_eq!((reply.status.as_u16(), reply.number("x-ratelimit-remaining")), (200, left));
+    }
+    assert_eq!(bench.trips(), 5, "one for ten");
+    let mut trips = Vec::new();
+    for key in ["k", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"] {
+        assert_eq!(bench.ordered("/v1/leased-orders", key).await.status, 201);
+        trips.push(bench.trips());
+    }
+    assert_eq!(trips, [3, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3], "the record is begun and completed all the same");
+}
+
+#[tokio::test]
+async fn b05_nobody_is_admitted_beyond_the_burst_by_tokens_taken_ahead() {
+    let bench = Bench::start().await;
+    let mut admitted = 0;
+    loop {
+        let reply = bench.client.get("/v1/prices").bearer(ALICE).send().await;
+        if reply.status != 200 {
+            reply.problem(429, "RATE_LIMITED");
+            break;
+        }
+        admitted += 1;
+    }
+    // Nine of a hundred may be with instances, and so are not in the bucket.
+    assert_eq!(admitted, 91);
+    bench.trips();
+    assert_eq!(bench.client.get("/v1/prices").bearer(ALICE).send().await.status, 429);
+    assert_eq!(bench.trips(), 0, "known to be refused");
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ struct RateLimit {
     by: Option<By>,
     on_error: Option<(&'static str, TokenStream)>,
     name: Option<(String, TokenStream)>,
+    lease: Option<(u64, TokenStream)>,
     shadow: bool,
 }
 
@@ -46,6 +47,14 @@ impl Policy for RateLimits {
     fn check(&self, endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
         for by in self.limits.iter().filter_map(|limit| limit.by.as_ref()) {
             by.check(endpoint.spec.route.path(), sink);
+        }
+        for (_, tokens) in self.limits.iter().filter_map(|limit| limit.lease.as_ref()) {
+            if self.limits.len() > 1 {
+                sink.report(
+                    tokens,
+                    "tokens are taken ahead of an endpoint's only limit: remove `lease` or the other limits",
+                );
+            }
         }
         for (index, limit) in self.limits.iter().enumerate() {
             let Some((name, tokens)) = &limit.name else { continue };
@@ -115,6 +124,7 @@ impl RateLimit {
             by: None,
             on_error: None,
             name: None,
+            lease: None,
             shadow: false,
         }
     }
@@ -155,6 +165,10 @@ impl RateLimit {
                     self.on_error = chosen.map(|(on_error, value)| (on_error, value.tokens.clone()));
                 }
                 "name" => self.name = label(option, &own),
+                "lease" => {
+                    let chosen = option.positive("lease = 10", &own);
+                    self.lease = chosen.map(|(lease, value)| (lease, value.tokens.clone()));
+                }
                 _ => self.shadow = option.flag(&own),
             }
         }
@@ -165,6 +179,29 @@ impl RateLimit {
             self.affordable(cost, value, &own);
         }
         self.deniable(&own);
+        self.leasable(&own);
+    }
+
+    /// Tokens are taken ahead from token buckets that hold two batches and a request.
+    fn leasable(&self, sink: &Sink<'_>) {
+        let Some((lease, value)) = &self.lease else { return };
+        let (most, cost) =
+            (self.burst.unwrap_or(self.rate.permits), self.cost.as_ref().map_or(1, Cost::least));
+        let room = most.saturating_sub(cost) / 2;
+        if let Some(algorithm) = self.algorithm.filter(|algorithm| *algorithm != "token_bucket") {
+            sink.report(value, format!("of a `{algorithm}` no tokens are taken ahead: remove `lease`"));
+        } else if self.shadow {
+            sink.report(value, "of a limit that is `shadow` no tokens are taken ahead: remove `lease`");
+        } else if *lease > room && !sink.failed() {
+            let instead = match room {
+                0 => String::from("raise `burst`, or remove `lease`"),
+                room => format!("write at most {room}, or raise `burst`"),
+            };
+            sink.report(
+                value,
+                format!("the bucket holds {most}, which is too little for two batches of {lease} and a request: {instead}"),
+            );
+        }
     }
 
     fn deniable(&self, sink: &Sink<'_>) {
@@ -236,6 +273,9 @@ impl RateLimit {
         }
         if let Some((name, _)) = &self.name {
             spec.extend(quote!(.with_name(#name)));
+        }
+        if let Some((lease, _)) = &self.lease {
+            spec.extend(quote!(.with_lease(#lease)));
         }
         if self.shadow {
             spec.extend(quote!(.shadow()));
@@ -347,6 +387,14 @@ mod tests {
             ("rate_limit(\"5/s\", algorithm = fixed_window, cost = 6)", "never holds more than 5"),
             ("rate_limit(\"5/s\", by = user)", "accepted: `caller`, `ip`, `route`, `header`, `param`"),
             ("rate_limit(\"5/s\", by = \"ip\")", "a name without quotes"),
+            ("rate_limit(\"9/s\", lease = 5)", "write at most 4, or raise `burst`"),
+            ("rate_limit(\"9/s\", cost = 3, lease = 4)", "write at most 3"),
+            ("rate_limit(\"2/s\", lease = 1)", "raise `burst`, or remove `lease`"),
+            ("rate_limit(\"9/s\", lease = 0)", "at least 1"),
+            ("rate_limit(\"9/s\", lease)", "lease = 10"),
+            ("rate_limit(\"9/s\", lease = 2, algorithm = leaky_bucket)", "of a `leaky_bucket` no tokens"),
+            ("rate_limit(\"9/s\", lease = 2, shadow)", "no tokens are taken ahead"),
+            ("rate_limit(\"9/s\", lease = 2), rate_limit = \"9/h\"", "an endpoint's only limit"),
             ("rate_limit(\"5/s\", on_error = open)", "accepted: `local`, `deny`"),
             ("rate_limit(\"5/s\", on_error)", "write `on_error = local`"),
             ("rate_limit(\"5/s\", shadow, on_error = deny)", "remove `on_error` or `shadow`"),

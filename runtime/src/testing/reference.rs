@@ -45,11 +45,16 @@ impl ReferenceBucket {
         };
         let wait = (wait > 0).then(|| Duration::from_micros(wait));
         if wait.is_none() && cost > 0 {
-            self.taken.push((at, cost));
+            self.note(now, cost);
         }
         let remaining = if wait.is_none() { self.remaining(quota, at, remaining, cost) } else { remaining };
         let turn = if wait.is_none() { Duration::from_micros(turn) } else { Duration::ZERO };
         Reading { remaining, full_in: self.full_in(quota, at), wait, turn }
+    }
+
+    /// Notes tokens that were taken elsewhere.
+    pub fn note(&mut self, now: Timestamp, cost: u64) {
+        self.taken.push((now.as_micros(), cost));
     }
 
     /// The most tokens of which the first was admitted, or let go, in any half-open period of this length.

@@ -27,7 +27,8 @@ async fn main() -> ExitCode {
         by_token_bucket,
         by_leaky_bucket,
         by_fixed_window,
-        by_sliding_window
+        by_sliding_window,
+        by_tokens_taken_ahead
     ];
     let api = Api::new("Orders", routes).store(Store::from_env()).auth(ApiKeys::from_env());
     aplomb::serve(api, App::connect).await
@@ -103,6 +104,10 @@ async fn by_fixed_window() {}
 /// Ten in any second.
 #[endpoint(get = "/sliding-window", version = 1, rate_limit("10/s", algorithm = sliding_window))]
 async fn by_sliding_window() {}
+
+/// Twenty a second, of which each instance takes five ahead.
+#[endpoint(get = "/leases", version = 1, rate_limit("20/s", lease = 5))]
+async fn by_tokens_taken_ahead() {}
 
 impl App {
     async fn connect() -> Result<Self, VarError> {

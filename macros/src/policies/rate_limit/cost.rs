@@ -34,6 +34,14 @@ impl Cost {
         )
     }
 
+    /// What a request takes at least of what it takes at all.
+    pub(super) const fn least(&self) -> u64 {
+        match self {
+            Self::Tokens(tokens) => *tokens,
+            Self::Function(_) => 1,
+        }
+    }
+
     /// The function is called by one of the runtime's, whose bound says what is wrong with it.
     pub(super) fn expand(&self) -> TokenStream {
         match self {

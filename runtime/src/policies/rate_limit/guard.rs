@@ -11,6 +11,7 @@ use super::breaker::{Breaker, Pass};
 use super::decide::Reading;
 use super::denials::Denials;
 use super::instances::Instances;
+use super::leases::{Leases, Taken};
 use super::spec::OnError;
 use super::store::{Acquired, Claim, LimitStore};
 use crate::clock::{Clock, SystemClock};
@@ -33,6 +34,7 @@ pub(crate) struct Guard {
     decided_locally: AtomicU64,
     /// What the store has refused a moment ago.
     denials: Denials,
+    leases: Leases,
 }
 
 /// What was decided, and by whom.
@@ -69,6 +71,7 @@ impl Guard {
             troubled: AtomicBool::new(false),
             decided_locally: AtomicU64::new(0),
             denials: Denials::new(),
+            leases: Leases::new(),
         }
     }
 
@@ -91,6 +94,46 @@ impl Guard {
         match on_error {
             OnError::Local => Ok(Decided::Locally(self.decide(claims))),
             OnError::Deny => Err(StoreError::Unavailable(String::from(UNDECIDED))),
+        }
+    }
+
+    /// The same of one claim: from the tokens that this instance has taken ahead, else from the store, with a batch
+    /// of so many more.
+    pub(crate) async fn acquire_leased(
+        &self,
+        claim: &Claim<'_>,
+        batch: u64,
+        on_error: OnError,
+    ) -> Result<Decided, StoreError> {
+        // What takes no trip need not be spared one.
+        if let Some(acquired) = self.acquire_at_once(&[*claim]) {
+            return Ok(Decided::ByStore(acquired));
+        }
+        let asked = self.clock.now();
+        let errand = match self.leases.take(claim, asked) {
+            Taken::Here(acquired) => return Ok(Decided::ByStore(acquired)),
+            Taken::Alone => return self.acquire(&[*claim], on_error).await,
+            Taken::Go(errand) => errand,
+        };
+        let answer = match self.admit() {
+            Some(pass) => self.ask(pass, &[errand.claim(claim, batch)]).await?,
+            None => None,
+        };
+        match answer {
+            Some(Acquired { admitted: true, readings }) => {
+                Ok(Decided::ByStore(errand.bring(claim, batch, readings[0], asked)))
+            }
+            Some(Acquired { readings, .. }) => {
+                let now = self.clock.now();
+                let reading = errand.without(claim, readings[0], now);
+                if reading.wait.is_none() {
+                    return self.acquire(&[*claim], on_error).await;
+                }
+                let refused = Acquired { admitted: false, readings: vec![reading] };
+                self.denials.note(&[*claim], &refused, asked, now);
+                Ok(Decided::ByStore(refused))
+            }
+            None => self.undecided(&[*claim], on_error),
         }
     }
 

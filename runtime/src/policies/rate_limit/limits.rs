@@ -42,6 +42,8 @@ struct Rule {
     quota: Quota,
     cost: Cost,
     by: LimitBy,
+    /// How many tokens are taken ahead; the quota is lessened by them.
+    lease: u64,
     /// Of a limit that only counts.
     shadow: Option<Shadow>,
 }
@@ -75,6 +77,7 @@ impl Limits {
             policy: HeaderValue::from_static(""),
             on_error: OnError::Local,
         };
+        let mut quotas = Vec::new();
         let mut declared: Vec<_> = spec.rate_limits.iter().enumerate().collect();
         declared.sort_by_key(|(_, limit)| limit.shadow);
         for (index, limit) in declared {
@@ -86,10 +89,12 @@ impl Limits {
                 limits.labels.push(Label::new(label, quota));
                 limits.strictest(limit.on_error);
             }
-            limits.rules.push(Rule { id, quota, cost: limit.cost, by: limit.by, shadow });
+            let RateLimitSpec { cost, by, lease, .. } = *limit;
+            limits.rules.push(Rule { id, quota: quota.lessened(lease), cost, by, lease, shadow });
+            quotas.push(quota);
         }
-        let quotas = limits.labels.iter().zip(limits.rules.iter().map(|rule| rule.quota));
-        limits.policy = fields::policy(&quotas.collect::<Vec<_>>());
+        let enforced: Vec<_> = limits.labels.iter().zip(quotas).collect();
+        limits.policy = fields::policy(&enforced);
         Ok(Some(limits))
     }
 
@@ -103,6 +108,14 @@ impl Limits {
     /// Who decides what the store does not.
     pub(crate) fn on_error(&self) -> OnError {
         self.on_error
+    }
+
+    /// How many tokens are taken ahead, of an endpoint's only limit.
+    pub(crate) fn lease(&self) -> Option<u64> {
+        match &self.rules[..] {
+            [rule] if rule.lease > 0 => Some(rule.lease),
+            _ => None,
+        }
     }
 
     /// Whether one of them counts by the client's address.

@@ -122,6 +122,20 @@
 //!   in the clear.
 //! - A panic in `verify` is a 500, which takes nothing; the handler does not run.
 //!
+//! # Tokens taken ahead
+//!
+//! `rate_limit("1000/min", lease = 50)` lets each instance take 50 tokens ahead, and admit the next requests by
+//! them without a trip to the store. It is for limits that are met often, with a store that is a trip away; on the
+//! store in memory it does nothing.
+//!
+//! - Never more is admitted: a batch is good for as long as its tokens take to come back (here three seconds), and
+//!   the bucket holds as much less (here 950). So in any period no more than burst + limit pass, as without.
+//! - A request may be refused although another instance has tokens that it does not need, and `Remaining` tells
+//!   what the store had at the last trip, and what this instance has.
+//! - An instance that dies loses its batch; the bucket refills by itself.
+//! - The bucket must hold two batches and a request. The limit must be a token bucket, and the only one of its
+//!   endpoint; the record of an idempotency key is begun in a trip of its own.
+//!
 //! # Changed by operators
 //!
 //! A limit with a name can be set in the environment, without a new build: where endpoints declare
@@ -264,6 +278,7 @@ mod guard;
 mod instances;
 mod key;
 mod known;
+mod leases;
 mod limits;
 mod overrides;
 mod quota;

@@ -87,6 +87,9 @@ impl Override {
         if let Some(cost) = limit.cost.known().filter(|cost| *cost > limit.burst) {
             return Err(too_small(limit.burst, cost, spec));
         }
+        if limit.lease > 0 && Quota::of(&limit).is_none() {
+            return Err(too_small_for_batches(&limit));
+        }
         if limit.algorithm == Algorithm::SlidingWindow && limit.permits > Quota::LONGEST_LOG {
             return Err(too_long(&limit));
         }
@@ -129,6 +132,15 @@ fn unknown(name: &str, specs: &[&EndpointSpec]) -> String {
     format!("no endpoint names a limit `{name}`; expected one of `{names}`")
 }
 
+fn too_small_for_batches(limit: &RateLimitSpec) -> String {
+    let (burst, lease) = (limit.burst, limit.lease);
+    let least = lease.saturating_mul(2).saturating_add(limit.cost.known().unwrap_or(1));
+    format!(
+        "its bucket holds {burst}, and instances take batches of {lease} ahead; expected a burst of at least {least}, \
+         such as :burst={least}"
+    )
+}
+
 fn too_long(limit: &RateLimitSpec) -> String {
     let (permits, most) = (limit.permits, Quota::LONGEST_LOG);
     format!("it logs every request, and not {permits} of them; expected a rate of at most {most}")
@@ -160,11 +172,13 @@ mod tests {
     const CALLS: RateLimitSpec =
         RateLimitSpec::new(100, MINUTE).with_algorithm(Algorithm::SlidingWindow).with_name("calls");
     const CALL: EndpointSpec = EndpointSpec::new(Method::Get, "/calls", "call").with_rate_limits(&[CALLS]);
+    const FEED: EndpointSpec = EndpointSpec::new(Method::Get, "/feed", "feed")
+        .with_rate_limits(&[RateLimitSpec::new(100, MINUTE).with_lease(10).with_name("feed")]);
     const BARE: EndpointSpec =
         EndpointSpec::new(Method::Get, "/", "bare").with_rate_limits(&[RateLimitSpec::new(1, MINUTE)]);
 
     fn parse(text: &str) -> Result<Overrides, StartErrors> {
-        Overrides::parse(text, &[&PAY, &REFUND, &CALL, &BARE])
+        Overrides::parse(text, &[&PAY, &REFUND, &CALL, &FEED, &BARE])
     }
 
     fn applied(text: &str, declared: &RateLimitSpec) -> RateLimitSpec {
@@ -245,8 +259,13 @@ mod tests {
             ),
             ("calls=5/h:burst=9", "it counts by windows, which have no burst of their own; remove :burst"),
             (
+                "feed=20/min",
+                "its bucket holds 20, and instances take batches of 10 ahead; expected a burst of at least 21, such as \
+                 :burst=21",
+            ),
+            (
                 "logins=5/min",
-                "no endpoint names a limit `logins`; expected one of `calls`, `login`, `payments`",
+                "no endpoint names a limit `logins`; expected one of `calls`, `feed`, `login`, `payments`",
             ),
         ] {
             let errors = parse(text).expect_err(text).to_string();

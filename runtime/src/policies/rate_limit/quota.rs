@@ -74,7 +74,14 @@ impl Quota {
             Algorithm::FixedWindow => Self::fixed_window(permits, period),
             Algorithm::SlidingWindow => Self::sliding_window(permits, period),
         };
-        quota.filter(|quota| spec.cost.known().is_none_or(|cost| cost > 0 && cost <= quota.burst))
+        // Two batches and a request must fit into a bucket of which tokens are taken ahead.
+        let (ahead, takes_ahead) = (spec.lease.saturating_mul(2), spec.lease > 0);
+        quota
+            .filter(|quota| spec.cost.known().is_none_or(|cost| cost > 0 && cost <= quota.burst))
+            .filter(|_| !takes_ahead || spec.algorithm == Algorithm::TokenBucket)
+            .filter(|quota| {
+                !takes_ahead || ahead.saturating_add(spec.cost.known().unwrap_or(1)) <= quota.burst
+            })
     }
 
     /// The share of one of `instances` that decide by themselves: so many times slower, with its part
@@ -93,6 +100,20 @@ impl Quota {
                 Self { burst, window: window.min(LONGEST), ..self }
             }
         }
+    }
+
+    /// The token bucket that holds so many tokens less: those that instances have taken ahead.
+    pub(crate) fn lessened(self, tokens: u64) -> Self {
+        if tokens == 0 {
+            return self;
+        }
+        let burst = self.burst.saturating_sub(tokens).max(1);
+        Self { burst, window: self.interval * burst, ..self }
+    }
+
+    /// How long so many tokens take to come back.
+    pub(crate) fn time_of(self, tokens: u64) -> Duration {
+        Duration::from_micros(self.interval.saturating_mul(tokens))
     }
 
     /// How it counts.

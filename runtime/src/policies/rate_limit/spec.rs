@@ -26,6 +26,8 @@ pub struct RateLimitSpec {
     pub on_error: OnError,
     /// A name that several endpoints can share; they then share the bucket.
     pub name: Option<&'static str>,
+    /// How many tokens an instance takes ahead with a request that has none left; 0 for none.
+    pub lease: u64,
     /// Whether it only counts: what it would refuse is written to the log, and admitted.
     pub shadow: bool,
 }
@@ -96,6 +98,7 @@ impl RateLimitSpec {
             by: LimitBy::Caller,
             on_error: OnError::Local,
             name: None,
+            lease: 0,
             shadow: false,
         }
     }
@@ -146,6 +149,13 @@ impl RateLimitSpec {
     #[must_use]
     pub const fn with_name(mut self, name: &'static str) -> Self {
         self.name = Some(name);
+        self
+    }
+
+    /// Lets each instance take `lease` tokens ahead.
+    #[must_use]
+    pub const fn with_lease(mut self, lease: u64) -> Self {
+        self.lease = lease;
         self
     }
 

@@ -52,7 +52,12 @@ impl Turn {
 async fn ask(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<Turn, Problem> {
     let Some(limits) = &context.mounted().limits else { return Ok(Turn::default()) };
     let claims = limits.claims(&context.claimant());
-    match context.shared().limits.acquire(&claims, limits.on_error()).await {
+    let guard = &context.shared().limits;
+    let decided = match limits.lease() {
+        Some(batch) => guard.acquire_leased(&claims[0], batch, limits.on_error()).await,
+        None => guard.acquire(&claims, limits.on_error()).await,
+    };
+    match decided {
         Ok(decided) => tell(context, limits, &claims, decided, note),
         Err(error) => {
             // There is nothing to tell, and the store is not asked once more.
@@ -73,7 +78,8 @@ pub(crate) async fn acquire_with(
         return Ok((None, ask(context, note).await?));
     };
     let claims = limits.claims(&context.claimant());
-    if !store.joins(&claims, begin) {
+    // Tokens that are here cost no trip.
+    if limits.lease().is_some() || !store.joins(&claims, begin) {
         return Ok((None, ask(context, note).await?));
     }
     match context.shared().limits.acquire_with(&**store, &claims, limits.on_error(), begin).await {

@@ -55,6 +55,7 @@ async fn b01_three_processes_never_admit_more_than_the_worst_case_of_any_window(
         ("/v1/leaky-bucket", 11),
         ("/v1/fixed-window", 20),
         ("/v1/sliding-window", 10),
+        ("/v1/leases", 40),
     ] {
         let admitted = rush(&instances, path).await;
         let most = most_in_a_period(&admitted);

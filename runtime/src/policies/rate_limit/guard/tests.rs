@@ -492,3 +492,36 @@ async fn b15_dear_and_cheap_requests_meet_the_same_share() {
     bench.clock.advance(Duration::from_secs(100));
     assert!(decided(10).await);
 }
+
+/// One of 10 tokens, of which three may be with instances.
+fn lessened() -> Claim<'static> {
+    Claim { quota: claim().quota.lessened(3), ..claim() }
+}
+
+#[tokio::test]
+async fn b15_tokens_taken_ahead_are_good_while_the_store_is_out() {
+    let bench = bench(1);
+    let ask = async || bench.guard.acquire_leased(&lessened(), 3, OnError::Deny).await;
+    assert!(matches!(ask().await, Ok(Decided::ByStore(acquired)) if acquired.admitted));
+    assert_eq!(bench.calls(), 1);
+    bench.go_local().await;
+    for left in [2, 1, 0] {
+        let Ok(Decided::ByStore(taken)) = ask().await else { panic!("there is one here") };
+        // Three are left in the store's bucket, as it was.
+        assert_eq!((taken.admitted, taken.readings[0].remaining), (true, left + 3));
+    }
+    assert_eq!(ask().await, Err(StoreError::Unavailable(String::from(UNDECIDED))));
+}
+
+#[tokio::test]
+async fn b15_where_no_batch_is_to_be_had_the_instance_decides_one_request() {
+    let bench = bench(1);
+    bench.go_local().await;
+    let decided = bench.guard.acquire_leased(&lessened(), 3, OnError::Local).await;
+    let Ok(Decided::Locally(acquired)) = decided else { panic!("{decided:?}") };
+    assert_eq!((acquired.admitted, acquired.readings[0].wait), (true, None));
+    bench.store.break_down(false);
+    bench.clock.advance(PAUSE);
+    let decided = bench.guard.acquire_leased(&lessened(), 3, OnError::Local).await;
+    assert!(matches!(decided, Ok(Decided::ByStore(acquired)) if acquired.admitted));
+}
