@@ -116,7 +116,7 @@ impl Guard {
             Taken::Go(errand) => errand,
         };
         let answer = match self.admit() {
-            Some(pass) => self.ask(pass, &[errand.claim(claim, batch)]).await?,
+            Some(pass) => self.ask(pass, &[Claim { cost: claim.cost + batch, ..*claim }]).await?,
             None => None,
         };
         match answer {

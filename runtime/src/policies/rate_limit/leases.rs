@@ -122,11 +122,6 @@ impl Batch {
 }
 
 impl Errand<'_> {
-    /// What is asked of the store: the claim and a batch.
-    pub(super) fn claim<'a>(&self, claim: &Claim<'a>, batch: u64) -> Claim<'a> {
-        Claim { cost: claim.cost + batch, ..*claim }
-    }
-
     /// Brings the batch; `asked` is when the store was asked for it.
     pub(super) fn bring(self, claim: &Claim<'_>, batch: u64, told: Reading, asked: Timestamp) -> Acquired {
         let until = asked.after(claim.quota.time_of(batch));

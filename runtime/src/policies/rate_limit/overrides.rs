@@ -133,10 +133,10 @@ fn unknown(name: &str, specs: &[&EndpointSpec]) -> String {
 }
 
 fn too_small_for_batches(limit: &RateLimitSpec) -> String {
-    let (burst, lease) = (limit.burst, limit.lease);
-    let least = lease.saturating_mul(2).saturating_add(limit.cost.known().unwrap_or(1));
+    let (burst, batch) = (limit.burst, limit.lease);
+    let least = batch.saturating_mul(2).saturating_add(limit.cost.known().unwrap_or(1));
     format!(
-        "its bucket holds {burst}, and instances take batches of {lease} ahead; expected a burst of at least {least}, \
+        "its bucket holds {burst}, and instances take batches of {batch} ahead; expected a burst of at least {least}, \
          such as :burst={least}"
     )
 }

@@ -41,7 +41,7 @@ impl Service {
             Taken::Go(errand) => errand,
         };
         self.trip();
-        let told = self.limits.take(&[errand.claim(claim, batch)]);
+        let told = self.limits.take(&[Claim { cost: claim.cost + batch, ..*claim }]);
         if told.admitted {
             return errand.bring(claim, batch, told.readings[0], now);
         }
