@@ -1,5 +1,6 @@
 //! The endpoint as Aplomb has it.
 
+use aplomb::Routes;
 use aplomb::Secret;
 use aplomb::prelude::*;
 use aplomb::store::RedisConfig;
@@ -11,7 +12,27 @@ use crate::payment::{API_KEY, CALLER, NewPayment, Payment};
 /// Pays.
 #[endpoint(post = "/payments", version = 1, idempotent, rate_limit("100/min", burst = 10_000_000))]
 async fn create_payment(Json(new): Json<NewPayment>) -> Created<Payment> {
-    let payment = Payment::make(&new);
+    pay(&new)
+}
+
+/// The same, with tokens taken ahead.
+mod leased {
+    use super::*;
+
+    /// Pays.
+    #[endpoint(
+        post = "/payments",
+        version = 1,
+        idempotent,
+        rate_limit("100/min", burst = 10_000_000, lease = 50)
+    )]
+    pub(super) async fn create_payment(Json(new): Json<NewPayment>) -> Created<Payment> {
+        pay(&new)
+    }
+}
+
+fn pay(new: &NewPayment) -> Created<Payment> {
+    let payment = Payment::make(new);
     let location = get_payment::uri(&payment.id);
     Created::new(payment).at(location)
 }
@@ -23,8 +44,16 @@ async fn get_payment(Path(_): Path<Id<Payment>>) -> NoContent {
 }
 
 pub(crate) async fn router(url: &str) -> Result<Router, Failure> {
+    router_of(url, routes![create_payment, get_payment]).await
+}
+
+pub(crate) async fn router_with_leases(url: &str) -> Result<Router, Failure> {
+    router_of(url, routes![leased::create_payment, get_payment]).await
+}
+
+async fn router_of(url: &str, routes: Routes<()>) -> Result<Router, Failure> {
     let keys = ApiKeys::parse(&format!("{CALLER}:{API_KEY}"))?;
-    let api = Api::new("Payments", routes![create_payment, get_payment])
+    let api = Api::new("Payments", routes)
         .store(Store::redis(RedisConfig::new(url)?))
         .secret(Secret::new(*b"the same in each run, as it is set")?)
         .auth(keys);
