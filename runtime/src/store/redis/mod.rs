@@ -88,10 +88,11 @@
 //!
 //! # What a user needs
 //!
-//! Under the keys `ap1:*`: `info`, `ping`, `eval`, `evalsha`, `get`, `mget`, `getrange`, `set`, `psetex`, `del`, `pttl`,
-//! `pexpire`, `time`, and for sliding windows `llen`, `lindex`, `lrange`, `lrem`, `ltrim`, `rpush`; behind sentinels also `role`, on every node of a cluster also `cluster|info` and
-//! `cluster|slots`; `config|get` for warnings. Of sentinels that demand a password: `ping` and
-//! `sentinel|get-master-addr-by-name`. There is no TLS yet.
+//! Under the keys `ap1:*`: `info`, `ping`, `eval`, `evalsha`, `get`, `mget`, `getrange`, `set`, `psetex`,
+//! `del`, `pttl`, `pexpire`, `time`, and for sliding windows `llen`, `lindex`, `lrange`, `lrem`, `ltrim`,
+//! `rpush`; `select` where the URL names a database; behind sentinels also `role`; on every node of a cluster
+//! also `cluster|info`, `cluster|slots` and, while slots move, `asking`; `config|get` for warnings. Of sentinels
+//! that demand a password: `ping` and `sentinel|get-master-addr-by-name`. There is no TLS yet.
 
 mod admit;
 mod cluster;
