@@ -10,7 +10,7 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | `X-RateLimit-Limit` | the burst |
+//! | `X-RateLimit-Limit` | the burst; of a window its limit |
 //! | `X-RateLimit-Remaining` | whole tokens left |
 //! | `X-RateLimit-Reset` | when the bucket is full, in Unix seconds |
 //! | `RateLimit-Policy`, `RateLimit` | the same as structured fields (draft-ietf-httpapi-ratelimit-headers), one item a limit |
@@ -203,8 +203,8 @@
 //! to wait, and for a second at most: the same limits, the same callers or addresses, the same costs. Such
 //! a request is refused before its body is read; its fields and its `Retry-After` are those of the store,
 //! with the time that has passed taken off. What limits admit is never decided so, nor is what the
-//! instance decides while the store is out. An instance remembers 4,096 refusals, in 640 KiB with two
-//! limits an endpoint.
+//! instance decides while the store is out. An instance remembers 4,096 refusals, in less than
+//! 700 KiB with two limits an endpoint.
 //!
 //! # While the store is slow or down
 //!
@@ -239,7 +239,8 @@
 //! async fn vouchers() {}
 //! ```
 //!
-//! An instance that decides by itself remembers 65,536 buckets, in 1 MiB.
+//! An instance that decides by itself remembers 65,536 buckets, in 1 MiB, and 640,000 tokens of sliding
+//! windows.
 //!
 //! With one instance set and several running, each of them lets the whole rate through while the
 //! store is out.

@@ -6,15 +6,15 @@
 //! of its key are one script, too: a new key takes a trip before its handler runs and one after, a replay
 //! takes one. A body over 64 KiB, or of unknown length, is read between the limits and the record, which
 //! then are two.
-//! Keys are `ap1:<namespace>:{<caller>}:<what>`, with callers and idempotency keys as keyed hashes;
-//! every value begins with a format byte.
+//! Keys are `ap1:<namespace>:{<whose>}:<what>`, with callers, addresses, tenants and idempotency keys as keyed
+//! hashes; every value begins with a format byte, but for the lists of sliding windows.
 //!
 //! | what | key ends in | value | expires |
 //! |---|---|---|---|
 //! | a record of an idempotency key | `i:<name>` | state, token, fingerprint; the answer, [sealed](crate::policies::idempotency#sealed-answers) or in the clear | with its time to live; while it runs, a lease later |
 //! | the marker of a run that was given up, which stops its `begin` if that comes late | `a:<token>` | | after a lease, or 30 s |
 //! | a bucket of a rate limit | `l:<limit>` | when it is full, or how much of which window is taken; of a sliding window a list of moments | when it was left alone for as long as it takes to refill |
-//! | the secret, where `APLOMB_SECRET` is not set | `secret`, without caller | 32 bytes | never |
+//! | the secret, where `APLOMB_SECRET` is not set | `secret`, which is nobody's | 32 bytes | never |
 //!
 //! # When Redis fails
 //!
