@@ -77,7 +77,8 @@
 //! - It is the client that says `rows`. Read it as the handler does, and let the handler do no more than was
 //!   paid for.
 //! - A panic is a 500, which takes nothing; the handler does not run.
-//! - Nothing is compared at start: a burst that operators lower must still pay fixed costs only.
+//! - What a function says is not compared with the burst at start; neither is it where operators lower the
+//!   burst.
 //!
 //! # Counted by a tenant
 //!

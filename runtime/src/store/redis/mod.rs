@@ -56,7 +56,8 @@
 //!
 //! Until another server has taken the place of one that failed, what needs it fails as without Redis;
 //! on a cluster that is only what concerns its slots, unless it was set `cluster-require-full-coverage
-//! yes`, of which a warning is written at start.
+//! yes`, of which a warning is written at start. An instance decides limits alone after three failures in a
+//! row, though, whichever node they were of.
 //!
 //! **A fail-over loses what the new primary had not got**: what was written in the moments before, and all
 //! that a primary which was cut off from its replicas, and not from its clients, took in until it was
