@@ -472,7 +472,7 @@ async fn a25_every_node_is_inspected() {
 async fn a_user_has_the_commands_that_are_said_to_be_needed() {
     let cluster = RedisCluster::start();
     let needed = "+info +ping +eval +evalsha +get +mget +getrange +set +psetex +del +pttl +pexpire +time \
-        +llen +lindex +lrange +lrem +ltrim +rpush +cluster|info +cluster|slots";
+        +llen +lindex +lrange +lrem +ltrim +rpush +cluster|info +cluster|slots +asking";
     let setuser = ["ACL", "SETUSER", "app", "on", ">of/app", "~ap1:*", "-@all"];
     let setuser: Vec<_> = setuser.into_iter().chain(needed.split_whitespace()).collect();
     for node in cluster.nodes() {

@@ -24,8 +24,7 @@ async fn store_at(url: &str) -> RedisStore {
 
 /// The same, with more time for an answer than any machine needs.
 async fn patient_store_at(url: &str) -> RedisStore {
-    let config = RedisConfig::new(url).expect("a valid URL").with_timeout(Duration::from_secs(10));
-    RedisStore::connect(&config, "test", &secret()).await.expect("a good server")
+    store_of(url, "test").await
 }
 
 /// What makes a server of this version an old one.

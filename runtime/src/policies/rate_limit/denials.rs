@@ -11,8 +11,8 @@ use super::decide::{Reading, aged};
 use super::store::{Acquired, Claim};
 use crate::clock::Timestamp;
 
-/// Refusals that are remembered until they end, up to a second each and 4,096 at a time: 640 KiB with two
-/// limits an endpoint.
+/// Refusals that are remembered until they end, up to a second each and 4,096 at a time: less than 700 KiB
+/// with two limits an endpoint.
 ///
 /// A refusal's place is found by a keyed 64-bit hash of its claims among the 16 places of its set. Where
 /// all are taken, the one that ends soonest is forgotten, and the store is asked again.

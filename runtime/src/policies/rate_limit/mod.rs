@@ -10,7 +10,7 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | `X-RateLimit-Limit` | the burst |
+//! | `X-RateLimit-Limit` | the burst; of a window its limit |
 //! | `X-RateLimit-Remaining` | whole tokens left |
 //! | `X-RateLimit-Reset` | when the bucket is full, in Unix seconds |
 //! | `RateLimit-Policy`, `RateLimit` | the same as structured fields (draft-ietf-httpapi-ratelimit-headers), one item a limit |
@@ -77,7 +77,8 @@
 //! - It is the client that says `rows`. Read it as the handler does, and let the handler do no more than was
 //!   paid for.
 //! - A panic is a 500, which takes nothing; the handler does not run.
-//! - Nothing is compared at start: a burst that operators lower must still pay fixed costs only.
+//! - What a function says is not compared with the burst at start; neither is it where operators lower the
+//!   burst.
 //!
 //! # Counted by a tenant
 //!
@@ -217,8 +218,8 @@
 //! to wait, and for a second at most: the same limits, the same callers or addresses, the same costs. Such
 //! a request is refused before its body is read; its fields and its `Retry-After` are those of the store,
 //! with the time that has passed taken off. What limits admit is never decided so, nor is what the
-//! instance decides while the store is out. An instance remembers 4,096 refusals, in 640 KiB with two
-//! limits an endpoint.
+//! instance decides while the store is out. An instance remembers 4,096 refusals, in less than
+//! 700 KiB with two limits an endpoint.
 //!
 //! # While the store is slow or down
 //!
@@ -253,7 +254,8 @@
 //! async fn vouchers() {}
 //! ```
 //!
-//! An instance that decides by itself remembers 65,536 buckets, in 1 MiB.
+//! An instance that decides by itself remembers 65,536 buckets, in 1 MiB, and 640,000 tokens of sliding
+//! windows.
 //!
 //! With one instance set and several running, each of them lets the whole rate through while the
 //! store is out.

@@ -19,12 +19,14 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// tokens if its bucket has them, and nothing if not.
     ///
     /// **Atomic**: no other call sees, or takes from, a part of the claims; a refused call changes
-    /// nothing. The claims of one call name different buckets.
+    /// nothing. A store whose buckets are in different places, as on a Redis Cluster, may take them one by
+    /// one and give back what it took for a call that it then refuses: another call may meanwhile be refused
+    /// too early, and none is admitted that should not be. The claims of one call name different buckets.
     ///
     /// **Expiry**: a bucket may be forgotten once it is full.
     ///
     /// **Crash** before: nothing was taken. After, with the answer lost: the tokens are taken and
-    /// the request was not served; buckets refill by themselves.
+    /// the request was not served; buckets refill by themselves. Between places: as after, of some of them.
     ///
     /// **Late**: an answer that takes longer than 250 ms is waited for no more, and its future
     /// dropped; that is as good as a lost answer.

@@ -315,6 +315,20 @@ mod tests {
     }
 
     #[test]
+    fn b16_a_log_gives_back_what_a_rush_has_needed() {
+        let (clock, quota) = (TestClock::new(), Quota::sliding_window(10_000, Duration::from_secs(10)));
+        let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
+        let claim = |limit: u64| Claim { quota: quota.expect("valid"), ..claim(limit) };
+        for round in 0..2_000 {
+            assert!(limits.take(&[Claim { cost: 10_000, ..claim(round) }]).admitted);
+            clock.advance(Duration::from_secs(10));
+            assert!(limits.take(&[claim(round)]).admitted);
+        }
+        let room: usize = limits.shards.iter().map(|shard| lock(shard).logs.capacity()).sum();
+        assert!(room <= 2_000 * 16, "{room}");
+    }
+
+    #[test]
     fn b16_logs_that_were_left_make_room_for_others() {
         let (clock, quota) = (TestClock::new(), Quota::sliding_window(10_000, Duration::from_secs(10)));
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));

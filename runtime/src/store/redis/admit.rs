@@ -14,8 +14,9 @@ use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 /// The scripts of the limits and of `begin`, one after the other, where a refusal comes before
 /// anything is written.
 ///
-/// KEYS: those of `begin`, then the buckets. ARGV: the three of `begin`, then two of each bucket. Gives what the script of the limits gives and, where they admit, one more: what
-/// `begin` gives. (An array within the array would cost Redis 2 k instructions.)
+/// KEYS: those of `begin`, then the buckets. ARGV: the three of `begin`, then two of each bucket. Gives what the
+/// script of the limits gives and, where they admit, one more: what `begin` gives. (An array within the array
+/// would cost Redis 2 k instructions.)
 pub(super) const SCRIPT: &str = concat!(
     "#!lua\nlocal record_keys = #KEYS - (#ARGV - 3) / 2\nlocal keys_before, arguments_before = record_keys, 3\n",
     include_str!("acquire.lua"),

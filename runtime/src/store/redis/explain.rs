@@ -14,8 +14,8 @@ pub(super) fn explain(error: &RedisError) -> String {
         (_, Some("NOPERM")) => format!(
             "the server does not permit what is needed ({error}); the user needs the keys ap1:*, and to call info, ping, \
              eval, evalsha and what the scripts call: get, mget, getrange, set, psetex, del, pttl, \
-             pexpire, time, llen, lindex, lrange, lrem, ltrim, rpush; on a cluster \
-             also cluster|info and cluster|slots, behind sentinels also role"
+             pexpire, time, llen, lindex, lrange, lrem, ltrim, rpush; on a cluster also cluster|info, \
+             cluster|slots and asking, behind sentinels also role, with a database also select"
         ),
         (ErrorKind::Parse, _) => String::from("what answers does not speak the protocol of Redis"),
         _ => error.to_string().replace('\n', " "),

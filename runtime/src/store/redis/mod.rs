@@ -6,15 +6,15 @@
 //! of its key are one script, too: a new key takes a trip before its handler runs and one after, a replay
 //! takes one. A body over 64 KiB, or of unknown length, is read between the limits and the record, which
 //! then are two.
-//! Keys are `ap1:<namespace>:{<caller>}:<what>`, with callers and idempotency keys as keyed hashes;
-//! every value begins with a format byte.
+//! Keys are `ap1:<namespace>:{<whose>}:<what>`, with callers, addresses, tenants and idempotency keys as keyed
+//! hashes; every value begins with a format byte, but for the lists of sliding windows.
 //!
 //! | what | key ends in | value | expires |
 //! |---|---|---|---|
 //! | a record of an idempotency key | `i:<name>` | state, token, fingerprint; the answer, [sealed](crate::policies::idempotency#sealed-answers) or in the clear | with its time to live; while it runs, a lease later |
 //! | the marker of a run that was given up, which stops its `begin` if that comes late | `a:<token>` | | after a lease, or 30 s |
 //! | a bucket of a rate limit | `l:<limit>` | when it is full, or how much of which window is taken; of a sliding window a list of moments | when it was left alone for as long as it takes to refill |
-//! | the secret, where `APLOMB_SECRET` is not set | `secret`, without caller | 32 bytes | never |
+//! | the secret, where `APLOMB_SECRET` is not set | `secret`, which is nobody's | 32 bytes | never |
 //!
 //! # When Redis fails
 //!
@@ -56,7 +56,8 @@
 //!
 //! Until another server has taken the place of one that failed, what needs it fails as without Redis;
 //! on a cluster that is only what concerns its slots, unless it was set `cluster-require-full-coverage
-//! yes`, of which a warning is written at start.
+//! yes`, of which a warning is written at start. An instance decides limits alone after three failures in a
+//! row, though, whichever node they were of.
 //!
 //! **A fail-over loses what the new primary had not got**: what was written in the moments before, and all
 //! that a primary which was cut off from its replicas, and not from its clients, took in until it was
@@ -88,10 +89,11 @@
 //!
 //! # What a user needs
 //!
-//! Under the keys `ap1:*`: `info`, `ping`, `eval`, `evalsha`, `get`, `mget`, `getrange`, `set`, `psetex`, `del`, `pttl`,
-//! `pexpire`, `time`, and for sliding windows `llen`, `lindex`, `lrange`, `lrem`, `ltrim`, `rpush`; behind sentinels also `role`, on every node of a cluster also `cluster|info` and
-//! `cluster|slots`; `config|get` for warnings. Of sentinels that demand a password: `ping` and
-//! `sentinel|get-master-addr-by-name`. There is no TLS yet.
+//! Under the keys `ap1:*`: `info`, `ping`, `eval`, `evalsha`, `get`, `mget`, `getrange`, `set`, `psetex`,
+//! `del`, `pttl`, `pexpire`, `time`, and for sliding windows `llen`, `lindex`, `lrange`, `lrem`, `ltrim`,
+//! `rpush`; `select` where the URL names a database; behind sentinels also `role`; on every node of a cluster
+//! also `cluster|info`, `cluster|slots` and, while slots move, `asking`; `config|get` for warnings. Of sentinels
+//! that demand a password: `ping` and `sentinel|get-master-addr-by-name`. There is no TLS yet.
 
 mod admit;
 mod cluster;
