@@ -38,6 +38,22 @@ async fn archive(State(app): State<App>) -> String {
 #[endpoint(get = "/ping", version = 1, rate_limit = "100/day")]
 async fn ping() {}
 
+/// Is limited by caller, and for everybody together.
+#[endpoint(
+    post = "/scarce-orders",
+    version = 1,
+    idempotent,
+    rate_limit("100/day", name = "mine"),
+    rate_limit("2/day", by = route)
+)]
+async fn place_scarce_order(State(app): State<App>) -> Created<usize> {
+    Created::new(app.effect())
+}
+
+/// Tells what the caller has left.
+#[endpoint(get = "/around", version = 1, rate_limit("100/day", name = "mine"))]
+async fn look_around() {}
+
 /// Is limited by tenant, and by nobody but the store.
 #[endpoint(
     get = "/strict",
@@ -64,7 +80,12 @@ fn three(_: &Parts) -> u64 {
 fn api(url: &str) -> Api<App> {
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let store = Store::redis(RedisConfig::new(url).expect("a valid URL"));
-    Api::new("Test", aplomb::routes![place_order, hold_order, archive, ping, strict]).auth(keys).store(store)
+    Api::new(
+        "Test",
+        aplomb::routes![place_order, hold_order, archive, ping, strict, place_scarce_order, look_around],
+    )
+    .auth(keys)
+    .store(store)
 }
 
 async fn start(api: Api<App>, app: &App) -> (TestServer, Client) {
@@ -164,6 +185,34 @@ async fn instances_on_a_cluster_share_what_those_on_one_server_share() {
     assert_eq!(until_the_store_decides(|| order(&one, "k")).await.status, 201);
     assert!(order(&two, "k").send().await.replayed());
     assert_eq!(app.effects(), 1);
+}
+
+/// How many keys of this kind a cluster has.
+fn count(cluster: &RedisCluster, pattern: &str) -> usize {
+    let keys = cluster.primaries().into_iter().map(|node| match node.command(&["KEYS", pattern]) {
+        RedisReply::Array(keys) => keys.len(),
+        other => panic!("{other:?}"),
+    });
+    keys.sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b02_limits_in_several_slots_come_before_the_record_and_a_refusal_gives_back() {
+    let cluster = RedisCluster::start();
+    let app = App::default();
+    let (_server, client) = start(api(&cluster.url()), &app).await;
+    let ask = |key: &str| client.post("/v1/scarce-orders").bearer(ALICE).key(key).send();
+    until_the_store_decides(|| order(&client, "warm")).await;
+    let effects = app.effects();
+    assert_eq!((ask("k").await.status.as_u16(), count(&cluster, "*:i:*")), (201, 2));
+    let replay = ask("k").await;
+    assert_eq!((replay.status.as_u16(), replay.replayed()), (201, true));
+    for key in ["l", "m", "k"] {
+        ask(key).await.problem(429, "RATE_LIMITED");
+    }
+    assert_eq!((app.effects(), count(&cluster, "*:i:*")), (effects + 1, 2), "what is refused never begins");
+    let around = client.get("/v1/around").bearer(ALICE).send().await;
+    assert_eq!(around.number("x-ratelimit-remaining"), 97, "two that were admitted, and this one");
 }
 
 /// The node that has the secret loses it, and everybody's connections.

@@ -24,6 +24,14 @@ mod limits {
     });
 }
 
+mod admission {
+    use super::*;
+
+    aplomb::admission_store_suite!(every_case: RedisSentinels::start() => |servers, case| async {
+        (Arc::new(store_of(&servers.url(), &namespace(case)).await), servers)
+    });
+}
+
 mod records {
     use super::*;
 

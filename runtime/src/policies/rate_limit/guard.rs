@@ -2,14 +2,15 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-use super::breaker::{Breaker, Pass};
+use super::breaker::Pass;
 use super::decide::Reading;
 use super::denials::Denials;
+use super::gate::Gate;
 use super::instances::Instances;
 use super::leases::{Leases, Taken};
 use super::spec::OnError;
@@ -26,10 +27,8 @@ pub(crate) struct Guard {
     local: MemoryLimits,
     instances: Instances,
     clock: Arc<dyn Clock>,
-    breaker: Mutex<Breaker>,
-    /// Whether the breaker is anything but calm. Looked at first, so that a store that is well costs
-    /// no lock.
-    troubled: AtomicBool,
+    /// A breaker for each part of the store.
+    gates: [Gate; PARTS],
     /// Requests decided locally since the store was last told to be back.
     decided_locally: AtomicU64,
     /// What the store has refused a moment ago.
@@ -45,6 +44,9 @@ pub(crate) enum Decided {
     /// By this instance alone.
     Locally(Acquired),
 }
+
+/// Parts of the store that are told apart.
+const PARTS: usize = 16;
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -67,8 +69,7 @@ impl Guard {
             local: MemoryLimits::with_capacity(BUCKETS, Arc::clone(&clock)),
             instances,
             clock,
-            breaker: Mutex::new(Breaker::CALM),
-            troubled: AtomicBool::new(false),
+            gates: [const { Gate::new() }; PARTS],
             decided_locally: AtomicU64::new(0),
             denials: Denials::new(),
             leases: Leases::new(),
@@ -82,8 +83,9 @@ impl Guard {
         claims: &[Claim<'_>],
         on_error: OnError,
     ) -> Result<Decided, StoreError> {
-        let answer = match self.admit() {
-            Some(pass) => self.ask(pass, claims).await?,
+        let gate = self.gate(claims);
+        let answer = match gate.admit(|| self.clock.now()) {
+            Some(pass) => self.ask(gate, pass, claims).await?,
             None => None,
         };
         answer.map_or_else(|| self.undecided(claims, on_error), |acquired| Ok(Decided::ByStore(acquired)))
@@ -115,8 +117,9 @@ impl Guard {
             Taken::Alone => return self.acquire(&[*claim], on_error).await,
             Taken::Go(errand) => errand,
         };
-        let answer = match self.admit() {
-            Some(pass) => self.ask(pass, &[Claim { cost: claim.cost + batch, ..*claim }]).await?,
+        let gate = self.gate(&[*claim]);
+        let answer = match gate.admit(|| self.clock.now()) {
+            Some(pass) => self.ask(gate, pass, &[Claim { cost: claim.cost + batch, ..*claim }]).await?,
             None => None,
         };
         match answer {
@@ -149,12 +152,13 @@ impl Guard {
         on_error: OnError,
         begin: &Begin,
     ) -> Result<(Decided, Option<Begun>), StoreError> {
-        if !self.is_closed() {
+        let gate = self.gate(claims);
+        if !gate.is_closed() {
             return self.acquire(claims, on_error).await.map(|decided| (decided, None));
         }
         let (started, asked) = (Instant::now(), self.clock.now());
         let answer = store.admit(claims, begin).await;
-        self.judge(&answer, started.elapsed());
+        self.judge(gate, &answer, started.elapsed());
         match answer {
             Ok(Admission::Admitted(acquired, found)) => Ok((Decided::ByStore(acquired), Some(found))),
             Ok(Admission::Refused(acquired)) => {
@@ -179,15 +183,16 @@ impl Guard {
 
     /// The same, of a store that is well and need not be waited for; else nothing is taken, and `None`.
     pub(crate) fn acquire_at_once(&self, claims: &[Claim<'_>]) -> Option<Acquired> {
-        if self.troubled() { None } else { self.store.acquire_at_once(claims) }
+        if self.gate(claims).troubled() { None } else { self.store.acquire_at_once(claims) }
     }
 
     /// What the store says of claims that cost nothing; nothing while it is left alone.
     pub(crate) async fn peek(&self, claims: &[Claim<'_>]) -> Option<Vec<Reading>> {
-        if !self.is_closed() {
+        let gate = self.gate(claims);
+        if !gate.is_closed() {
             return None;
         }
-        let answer = self.ask(Pass::Request, claims).await.ok()?;
+        let answer = self.ask(gate, Pass::Request, claims).await.ok()?;
         answer.map(|acquired| acquired.readings)
     }
 
@@ -197,15 +202,20 @@ impl Guard {
     }
 
     /// The store's answer; `None` where there is none in time.
-    async fn ask(&self, pass: Pass, claims: &[Claim<'_>]) -> Result<Option<Acquired>, StoreError> {
+    async fn ask(
+        &self,
+        gate: &Gate,
+        pass: Pass,
+        claims: &[Claim<'_>],
+    ) -> Result<Option<Acquired>, StoreError> {
         let answer = self.store.acquire(claims);
         // What takes no trip need not be spared one.
         let asked = (!answer.is_ready()).then(|| self.clock.now());
         match within(PATIENCE, answer).await {
-            None => self.failed(pass, &format_args!("no answer within {PATIENCE:?}")),
-            Some(Err(error)) if !error.is_about_the_key() => self.failed(pass, &error),
+            None => self.failed(gate, pass, &format_args!("no answer within {PATIENCE:?}")),
+            Some(Err(error)) if !error.is_about_the_key() => self.failed(gate, pass, &error),
             Some(answer) => {
-                self.succeeded(pass);
+                self.succeeded(gate, pass);
                 if let (Some(asked), Ok(acquired)) = (asked, &answer) {
                     self.denials.note(claims, acquired, asked, self.clock.now());
                 }
@@ -216,13 +226,13 @@ impl Guard {
     }
 
     /// What an answer to both says of the store: one that comes late is a failure, too.
-    fn judge(&self, answer: &Result<Admission, StoreError>, elapsed: Duration) {
+    fn judge(&self, gate: &Gate, answer: &Result<Admission, StoreError>, elapsed: Duration) {
         match answer {
-            Err(error) if !error.is_about_the_key() => self.failed(Pass::Request, error),
+            Err(error) if !error.is_about_the_key() => self.failed(gate, Pass::Request, error),
             _ if elapsed > PATIENCE => {
-                self.failed(Pass::Request, &format_args!("an answer after {elapsed:?}"));
+                self.failed(gate, Pass::Request, &format_args!("an answer after {elapsed:?}"));
             }
-            _ => self.succeeded(Pass::Request),
+            _ => self.succeeded(gate, Pass::Request),
         }
     }
 
@@ -235,54 +245,23 @@ impl Guard {
         self.local.take(&claims)
     }
 
-    fn admit(&self) -> Option<Pass> {
-        if !self.troubled() {
-            return Some(Pass::Request);
-        }
-        let mut pass = None;
-        self.breaker(|breaker| {
-            let (next, admitted) = breaker.admit(self.clock.now());
-            pass = admitted;
-            next
-        });
-        pass
+    /// The breaker of the part of the store that decides these claims.
+    fn gate(&self, claims: &[Claim<'_>]) -> &Gate {
+        &self.gates[self.store.part(claims) % PARTS]
     }
 
-    fn succeeded(&self, pass: Pass) {
-        if !self.troubled() {
-            return;
-        }
-        let (before, after) = self.breaker(|breaker| breaker.succeeded(pass));
-        if !before.is_closed() && after.is_closed() {
+    fn succeeded(&self, gate: &Gate, pass: Pass) {
+        if gate.succeeded(pass) {
             let decided_locally = self.decided_locally.swap(0, Ordering::Relaxed);
             tracing::info!(decided_locally, "the store of limits answers again and decides");
         }
     }
 
-    fn failed(&self, pass: Pass, cause: &dyn fmt::Display) {
-        let (before, after) = self.breaker(|breaker| breaker.failed(pass, self.clock.now()));
-        if before.is_closed() && !after.is_closed() {
+    fn failed(&self, gate: &Gate, pass: Pass, cause: &dyn fmt::Display) {
+        if gate.failed(pass, self.clock.now()) {
             let instances = self.instances.count();
             tracing::warn!(%cause, instances, "limits are decided by each instance alone");
         }
-    }
-
-    /// Whether every request asks the store.
-    fn is_closed(&self) -> bool {
-        !self.troubled() || self.breaker(|breaker| breaker).0.is_closed()
-    }
-
-    fn troubled(&self) -> bool {
-        self.troubled.load(Ordering::Acquire)
-    }
-
-    /// Moves the breaker on: what it was, and what it is.
-    fn breaker(&self, step: impl FnOnce(Breaker) -> Breaker) -> (Breaker, Breaker) {
-        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *breaker;
-        *breaker = step(before);
-        self.troubled.store(*breaker != Breaker::CALM, Ordering::Release);
-        (before, *breaker)
     }
 }
 

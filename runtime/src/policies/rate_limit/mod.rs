@@ -276,6 +276,7 @@ mod cost;
 mod decide;
 mod denials;
 mod fields;
+mod gate;
 mod guard;
 mod instances;
 mod key;

@@ -37,11 +37,21 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     fn acquire_at_once(&self, _claims: &[Claim<'_>]) -> Option<Acquired> {
         None
     }
+
+    /// The part of the store that decides these claims, as a number, where parts can fail by themselves as the nodes
+    /// of a cluster do: one that does is left alone, and the others are asked on.
+    fn part(&self, _claims: &[Claim<'_>]) -> usize {
+        0
+    }
 }
 
 impl<L: LimitStore + ?Sized> LimitStore for Arc<L> {
     fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
         (**self).acquire(claims)
+    }
+
+    fn part(&self, claims: &[Claim<'_>]) -> usize {
+        (**self).part(claims)
     }
 
     fn acquire_at_once(&self, claims: &[Claim<'_>]) -> Option<Acquired> {

@@ -1,3 +1,6 @@
+use core::hash::{Hash, Hasher};
+use std::hash::DefaultHasher;
+
 use redis::Value;
 
 use super::RedisStore;
@@ -9,6 +12,15 @@ use crate::store::{StoreError, StoreFuture};
 impl LimitStore for RedisStore {
     fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
         StoreFuture::later(self.take(claims))
+    }
+
+    /// Of several nodes that which has the first bucket: mostly it has all.
+    fn part(&self, claims: &[Claim<'_>]) -> usize {
+        let Some(claim) = claims.first().filter(|_| self.link.is_cluster()) else { return 0 };
+        let node = self.link.address_of(&self.inner.keys.bucket(&claim.bucket));
+        let mut hasher = DefaultHasher::new();
+        node.hash(&mut hasher);
+        usize::try_from(hasher.finish() >> 32).unwrap_or(0)
     }
 }
 

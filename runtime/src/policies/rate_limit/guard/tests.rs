@@ -1,3 +1,4 @@
+use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 use futures_util::future::join_all;
@@ -89,9 +90,9 @@ async fn b15_a_store_that_is_left_alone_is_not_asked_at_once_either() {
     let guard = Guard::by(Arc::new(clock), memory, Instances::new(1).expect("a number of instances"));
     let acquired = guard.acquire_at_once(&[claim()]).expect("memory answers at once");
     assert!(acquired.admitted && acquired.readings[0].remaining == 9);
-    guard.failed(Pass::Request, &"as asked");
+    guard.failed(&guard.gates[0], Pass::Request, &"as asked");
     assert_eq!(guard.acquire_at_once(&[claim()]), None);
-    guard.succeeded(Pass::Request);
+    guard.succeeded(&guard.gates[0], Pass::Request);
     let acquired = guard.acquire_at_once(&[claim()]).expect("it is well again");
     assert_eq!(acquired.readings[0].remaining, 8, "nothing was taken meanwhile");
 }
@@ -150,14 +151,15 @@ async fn b15_after_a_second_one_of_many_probes() {
 fn b15_of_many_threads_one_probes() {
     let bench = bench(1);
     for _ in 0..3 {
-        bench.guard.failed(Pass::Request, &"a test");
+        bench.guard.failed(&bench.guard.gates[0], Pass::Request, &"a test");
     }
     bench.clock.advance(PAUSE);
     let probes = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let passed = (0..1000).filter(|_| bench.guard.admit().is_some()).count();
+                let passed =
+                    (0..1000).filter(|_| bench.guard.gates[0].admit(|| bench.clock.now()).is_some()).count();
                 probes.fetch_add(passed, Ordering::SeqCst);
             });
         }
@@ -524,4 +526,37 @@ async fn b15_where_no_batch_is_to_be_had_the_instance_decides_one_request() {
     bench.clock.advance(PAUSE);
     let decided = bench.guard.acquire_leased(&lessened(), 3, OnError::Local).await;
     assert!(matches!(decided, Ok(Decided::ByStore(acquired)) if acquired.admitted));
+}
+
+/// A store of two parts, of which the one with the odd limits is out.
+#[derive(Debug)]
+struct Parted(MemoryLimits);
+
+impl LimitStore for Parted {
+    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+        if self.part(claims) == 1 {
+            return StoreFuture::ready(Err(StoreError::Unreachable(String::from("a test"))));
+        }
+        self.0.acquire(claims)
+    }
+
+    fn part(&self, claims: &[Claim<'_>]) -> usize {
+        usize::from(claims[0].bucket.limit % 2 == 1)
+    }
+}
+
+#[tokio::test]
+async fn b15_a_part_of_the_store_that_is_out_takes_no_other_with_it() {
+    let clock = TestClock::new();
+    let store = Parted(MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
+    let guard =
+        Guard::by(Arc::new(clock), Arc::new(store), Instances::new(1).expect("a number of instances"));
+    let ask = async |limit: u64| {
+        let claim = Claim { bucket: Bucket { limit, ..claim().bucket }, ..claim() };
+        guard.acquire(&[claim], OnError::Local).await.expect("a decision")
+    };
+    for limit in 0..40 {
+        let locally = matches!(ask(limit).await, Decided::Locally(_));
+        assert_eq!(locally, limit % 2 == 1, "{limit}");
+    }
 }

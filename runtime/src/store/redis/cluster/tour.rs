@@ -62,6 +62,9 @@ enum Verdict {
 const AGREED: u32 = 5;
 /// The pause while a slot is on its way.
 const SOON: Duration = Duration::from_millis(5);
+/// With less time than this left a call is not asked again: cut off by its deadline it would be in doubt, and as it
+/// is, it is known that nothing was done.
+const ENOUGH: Duration = Duration::from_millis(100);
 
 impl Stop {
     pub(in crate::store::redis) async fn call(
@@ -125,7 +128,7 @@ impl<'a> Tour<'a> {
                 false
             }
             Verdict::Go(next) => self.redirect(next).await,
-            Verdict::Soon => self.pause(SOON).await,
+            Verdict::Soon => self.pause(SOON).await && self.has_time(),
             Verdict::Out => self.wait_for_another(&stop.address).await,
             Verdict::Lost if self.was_lost => false,
             Verdict::Lost => {
@@ -198,6 +201,10 @@ impl<'a> Tour<'a> {
             }
             Ok(_) => self.patience == Patience::ToTheDeadline && self.pause(PAUSE).await,
         }
+    }
+
+    fn has_time(&self) -> bool {
+        self.deadline.saturating_duration_since(Instant::now()) >= ENOUGH
     }
 
     /// `false` if the deadline comes first.
