@@ -197,12 +197,13 @@ async fn b13_a_large_body_is_not_read_before_the_limits_have_decided() {
     let small = async || bench.client.post("/both").bearer(ALICE).key("k").json("1").send().await;
     small().await;
     small().await;
-    let mut raw = bench.client.raw().await;
-    let head =
-        format!("POST /both HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: l\r\n");
-    raw.write(&format!("{head}expect: 100-continue\r\ncontent-length: 70000\r\n\r\n")).await;
-    let response = raw.response().await;
-    assert!(response.starts_with("HTTP/1.1 429"), "refused without a byte of the body: {response}");
+    for length in ["content-length: 70000", "transfer-encoding: chunked"] {
+        let mut raw = bench.client.raw().await;
+        let head = "POST /both HTTP/1.1\r\nhost: x\r\nidempotency-key: l\r\nexpect: 100-continue";
+        raw.write(&format!("{head}\r\nauthorization: Bearer {ALICE}\r\n{length}\r\n\r\n")).await;
+        let response = raw.response().await;
+        assert!(response.starts_with("HTTP/1.1 429"), "refused without a byte of the body: {response}");
+    }
 }
 
 #[tokio::test]

@@ -283,19 +283,26 @@ pub async fn b17_a_refusal_takes_nothing_from_a_shadow(store: Arc<impl LimitStor
     assert_eq!(take(&store, &[shadow]).await.readings[0].remaining, 9);
 }
 
-/// However many ask at once, the burst is not exceeded, and none of it is lost.
+/// However many ask at once, and however it counts, the burst is not exceeded, and none of it is lost.
 pub async fn concurrent_calls_admit_exactly_the_burst(store: Arc<impl LimitStore>, _: &impl Elapse) {
-    let quota = Quota::new(1, Duration::from_hours(1), 50).expect("a valid quota");
-    let claim = Claim { quota, ..claim(1) };
-    let tasks: Vec<_> = (0..8)
-        .map(|_| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move { admitted(&store, claim, 20).await })
-        })
-        .collect();
-    let mut count = 0;
-    for task in tasks {
-        count += task.await.expect("no panic");
+    let quotas = [
+        Quota::new(1, Duration::from_hours(1), 50),
+        Quota::leaky_bucket(1, Duration::from_hours(1), 50),
+        Quota::fixed_window(50, DAY),
+        Quota::sliding_window(50, Duration::from_hours(1)),
+    ];
+    for (limit, quota) in (1..).zip(quotas) {
+        let claim = Claim { quota: quota.expect("a valid quota"), ..claim(limit) };
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { admitted(&store, claim, 20).await })
+            })
+            .collect();
+        let mut count = 0;
+        for task in tasks {
+            count += task.await.expect("no panic");
+        }
+        assert_eq!(count, 50, "{:?}", claim.quota.algorithm());
     }
-    assert_eq!(count, 50);
 }
