@@ -315,6 +315,20 @@ mod tests {
     }
 
     #[test]
+    fn b16_what_has_left_a_log_takes_no_room() {
+        let (clock, quota) = (TestClock::new(), Quota::sliding_window(5_000, Duration::from_secs(10)));
+        let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
+        let of = |limit: u64, cost| Claim { quota: quota.expect("valid"), cost, ..claim(limit) };
+        for limit in 0..1_000 {
+            assert!(limits.take(&[of(limit, 5_000)]).admitted);
+            clock.advance(Duration::from_secs(10));
+            assert!(limits.take(&[of(limit, 1)]).admitted);
+        }
+        let reserved: usize = limits.shards.iter().map(|shard| lock(shard).logs.reserved()).sum();
+        assert!(reserved <= 1_000 * 16, "{reserved} moments");
+    }
+
+    #[test]
     fn b16_logs_that_were_left_make_room_for_others() {
         let (clock, quota) = (TestClock::new(), Quota::sliding_window(10_000, Duration::from_secs(10)));
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));

@@ -78,6 +78,12 @@ impl Logs {
         self.size
     }
 
+    /// So many moments there is room for.
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> usize {
+        self.by_hash.values().map(|log| log.moments.capacity()).sum()
+    }
+
     /// How many logs have tokens that have not left yet.
     pub(super) fn active(&self, now: u64) -> usize {
         self.by_hash.values().filter(|log| log.end > now).count()
@@ -101,6 +107,10 @@ impl Log {
     fn forget(&mut self, now: u64, window: u64) -> usize {
         let left = self.moments.partition_point(|moment| moment + window <= now);
         self.moments.drain(..left);
+        // The bound counts moments, and not the room for them.
+        if self.moments.len() < self.moments.capacity() / 4 {
+            self.moments.shrink_to(2 * self.moments.len());
+        }
         let first_late = self.moments.partition_point(|moment| *moment <= now);
         self.moments.range_mut(first_late..).for_each(|moment| *moment = now);
         left
