@@ -150,6 +150,56 @@ fn b04_a_clock_that_steps_back_takes_all_and_gives_it_back_within_one_refill() {
     }
 }
 
+/// While operators lower a limit, some instances have the old one and some the new one.
+#[test]
+fn b01_a_window_that_is_lowered_gives_nothing_back_to_those_who_do_not_know_it_yet() {
+    let bench = Bench::new();
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+        let [old, new] = [100, 10].map(|permits| claim(1, quota(algorithm, permits, 1)));
+        bench.server.flush_all();
+        bench.clock.advance(PERIOD);
+        assert_eq!(bench.count(old, 100), 100);
+        for _ in 0..3 {
+            assert_eq!((bench.count(new, 3), bench.count(old, 3)), (0, 0), "{algorithm:?}");
+        }
+        bench.clock.advance(PERIOD);
+        assert_eq!(bench.count(new, 20), 10, "{algorithm:?}");
+    }
+}
+
+/// A list that no release wrote: each of its moments counts at most a period, and nothing fails that can be
+/// told.
+#[test]
+fn b16_a_log_that_is_damaged_refuses_for_a_period_at_most() {
+    let bench = Bench::new();
+    let claim = claim(1, quota(Algorithm::SlidingWindow, 2, 1));
+    bench.clock.advance(PERIOD * 3_600);
+    assert_eq!(bench.count(claim, 1), 1);
+    let key = crate::damage::only_key(&bench.server, "*:l:*");
+    let now = bench.now().as_micros().to_string();
+    for moments in [
+        &["9000000000000000000", "5"][..],
+        &[&now, "5"],
+        &[&now, "-5"],
+        &["9000000000000000000", &now, "5"],
+        &[&now, &now, "1e300"],
+        &["nan", &now, &now],
+        &[&now, "nan", &now],
+        &["inf", "-inf", &now],
+        &["x", "", &now],
+        &[&now, &now, "5"],
+        &[&now, "nan"],
+    ] {
+        bench.server.command(&["DEL", &key]);
+        bench.server.command(&[&["RPUSH", &key], moments].concat());
+        let free = bench.take(Claim { cost: 0, ..claim });
+        assert!(free.full_in <= PERIOD, "{moments:?}: {free:?}");
+        let asked = bench.take(Claim { cost: 2, ..claim });
+        assert!(asked.wait.is_none_or(|wait| wait <= PERIOD), "{moments:?}: {asked:?}");
+        assert!(asked.full_in <= PERIOD, "{moments:?}: {asked:?}");
+    }
+}
+
 /// Whatever an algorithm keeps goes away by itself.
 #[test]
 fn b04_every_bucket_expires() {
