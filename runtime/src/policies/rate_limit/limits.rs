@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use super::cost::Cost;
+use super::dearest::Dearest;
 use super::decide::Reading;
 use super::fields::{self, Label};
 use super::known::{Known, Looked, Sight};
@@ -41,6 +42,8 @@ struct Rule {
     id: u64,
     quota: Quota,
     cost: Cost,
+    /// What the dearest request of all endpoints takes.
+    dearest: u64,
     by: LimitBy,
     /// Of a limit that only counts.
     shadow: Option<Shadow>,
@@ -64,6 +67,7 @@ impl Limits {
     pub(crate) fn new(
         spec: &EndpointSpec,
         overrides: &Overrides,
+        dearest: &Dearest,
         namespace: &str,
     ) -> Result<Option<Self>, StartError> {
         if spec.rate_limits.is_empty() {
@@ -86,7 +90,8 @@ impl Limits {
                 limits.labels.push(Label::new(label, quota));
                 limits.strictest(limit.on_error);
             }
-            limits.rules.push(Rule { id, quota, cost: limit.cost, by: limit.by, shadow });
+            let dearest = dearest.request(limit, quota);
+            limits.rules.push(Rule { id, quota, cost: limit.cost, dearest, by: limit.by, shadow });
         }
         let quotas = limits.labels.iter().zip(limits.rules.iter().map(|rule| rule.quota));
         limits.policy = fields::policy(&quotas.collect::<Vec<_>>());
@@ -212,7 +217,7 @@ impl Rule {
             bucket: Bucket { limit: self.id, subject: subject(self.by, known, claimant) },
             quota: self.quota,
             cost: known.map_or_else(|| self.cost.known().unwrap_or_default(), |known| known.cost),
-            dearest: self.cost.known().unwrap_or(self.quota.burst()),
+            dearest: self.dearest,
             shadow: self.shadow.is_some(),
             patience: claimant.patience,
         }
