@@ -230,3 +230,53 @@ fn b01_the_longest_log_fits() {
     bench.clock.advance(PERIOD);
     assert_eq!(bench.take(all).wait, None);
 }
+
+/// The longest periods, the largest bursts.
+#[test]
+fn b03_the_scripts_count_exactly_however_long_the_period_and_large_the_burst() {
+    let bench = Bench::new();
+    let century = 100 * 365 * 24 * 60 * 60 * 1_000_000_u64;
+    let quota = |algorithm, permits: u64, micros: u64, burst: u64| {
+        let period = Duration::from_micros(micros);
+        match algorithm {
+            Algorithm::LeakyBucket => Quota::leaky_bucket(permits, period, burst),
+            Algorithm::FixedWindow => Quota::fixed_window(permits, period),
+            Algorithm::SlidingWindow => Quota::sliding_window(permits, period),
+            _ => Quota::new(permits, period, burst),
+        }
+    };
+    let size = || {
+        prop_oneof![
+            Just(1),
+            2_u64..20,
+            Just(1_000_003),
+            Just(3_153_600_007),
+            Just(century / 7),
+            Just(century)
+        ]
+    };
+    let quotas = (prop::sample::select(&ALGORITHMS[..]), size(), size(), size())
+        .prop_filter_map("valid", move |(algorithm, permits, micros, burst)| {
+            quota(algorithm, permits, micros, burst)
+        });
+    let steps = prop::collection::vec((0_u64..=1_000, 0_u64..=4, any::<bool>(), size()), 1..20);
+    let buckets = Cell::new(0);
+    let tested = TestRunner::default().run(&(quotas, steps), |(quota, steps)| {
+        // What is shorter expires by the server's own clock.
+        prop_assume!(Duration::from_micros(quota.window()) >= PERIOD);
+        let begun = bench.now();
+        let bucket = buckets.replace(buckets.get() + 1);
+        let mut reference = ReferenceBucket::default();
+        for (share, cost, exact, patience) in steps {
+            bench.clock.advance(Duration::from_micros(
+                (quota.window() / 1_000).saturating_mul(share).min(century / 50),
+            ));
+            let cost = if exact { quota.burst() / (cost + 1) } else { quota.burst().min(cost) };
+            let claim = Claim { cost, patience: Duration::from_micros(patience), ..claim(bucket, quota) };
+            prop_assert_eq!(bench.take(claim), reference.acquire(&claim, bench.now()), "{:?}", claim);
+        }
+        bench.clock.step_back(bench.now().since(begun));
+        Ok(())
+    });
+    tested.expect("the same");
+}
