@@ -253,6 +253,14 @@ async fn post_rare(State(app): State<App>, _: String) {
     app.effect();
 }
 
+/// Takes much of what it shares with `thrifty`.
+#[endpoint(get = "/greedy", rate_limit("100/h", algorithm = fixed_window, cost = 30, name = "both"))]
+async fn greedy() {}
+
+/// Takes little of it.
+#[endpoint(get = "/thrifty", rate_limit("100/h", algorithm = fixed_window, name = "both"))]
+async fn thrifty() {}
+
 async fn rare_bench(instances: u32) -> Bench {
     Bench::start_with(routes![rare, rare_post], |api| api.instances(instances)).await
 }
@@ -290,6 +298,17 @@ async fn b15_each_instance_decides_its_share() {
     bench.limits.break_down(true);
     for status in [200, 200, 429, 429] {
         assert_eq!(local(&bench).await, status);
+    }
+}
+
+#[tokio::test]
+async fn b15_endpoints_that_share_a_limit_share_the_instances_share_of_it() {
+    let bench = Bench::start_with(routes![greedy, thrifty], |api| api.instances(10)).await;
+    bench.limits.break_down(true);
+    assert_eq!(get(&bench, "/greedy", ALICE).await.status, 200);
+    for _ in 0..3 {
+        assert_eq!(get(&bench, "/thrifty", ALICE).await.status, 429);
+        assert_eq!(get(&bench, "/greedy", ALICE).await.status, 429);
     }
 }
 

@@ -17,7 +17,9 @@ async fn create_payment(Json(new): Json<NewPayment>) -> Created<Payment> {
 
 /// The same, with tokens taken ahead.
 mod leased {
-    use super::*;
+    use aplomb::prelude::*;
+
+    use super::{NewPayment, Payment, pay};
 
     /// Pays.
     #[endpoint(

@@ -13,7 +13,7 @@ use crate::endpoint::Entry;
 use crate::pipeline::{EndpointService, Mounted, Run, Shared};
 use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities, SealKeys};
 use crate::policies::paginate::Cursors;
-use crate::policies::rate_limit::{Guard, Instances, Limits, Overrides};
+use crate::policies::rate_limit::{Dearest, Guard, Instances, Limits, Overrides};
 use crate::policies::version;
 use crate::secret::Secret;
 use crate::settings;
@@ -153,12 +153,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         }
         let shared = Arc::new(self.shared(settings, errors));
         let newest = version::newest(self.routes.specs());
+        let dearest = Dearest::of(self.routes.specs());
         let (timeout, body_limit) = (self.timeout, self.body_limit);
         let mut router = Router::new();
         for entry in self.routes.into_entries() {
             let run = run(entry, state.clone());
             for route in version::routes(entry.spec, newest) {
-                let limits = Limits::new(entry.spec, &settings.overrides, &settings.namespace);
+                let limits = Limits::new(entry.spec, &settings.overrides, &dearest, &settings.namespace);
                 let limits = errors.collect(limits).flatten();
                 let mounted = Mounted {
                     spec: entry.spec,

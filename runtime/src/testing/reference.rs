@@ -92,7 +92,7 @@ impl ReferenceBucket {
     }
 
     fn full_in(&self, quota: Quota, now: u64) -> Duration {
-        let last = self.taken.last().map_or(0, |(moment, _)| *moment);
+        let Some((last, _)) = self.taken.last().copied() else { return Duration::ZERO };
         Duration::from_micros(match quota.algorithm() {
             Algorithm::TokenBucket => quota.window() - self.level(quota, now),
             Algorithm::LeakyBucket => self.queue(quota, now),

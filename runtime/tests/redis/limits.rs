@@ -150,6 +150,56 @@ fn b04_a_clock_that_steps_back_takes_all_and_gives_it_back_within_one_refill() {
     }
 }
 
+/// While operators lower a limit, some instances have the old one and some the new one.
+#[test]
+fn b01_a_window_that_is_lowered_gives_nothing_back_to_those_who_do_not_know_it_yet() {
+    let bench = Bench::new();
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+        let [old, new] = [100, 10].map(|permits| claim(1, quota(algorithm, permits, 1)));
+        bench.server.flush_all();
+        bench.clock.advance(PERIOD);
+        assert_eq!(bench.count(old, 100), 100);
+        for _ in 0..3 {
+            assert_eq!((bench.count(new, 3), bench.count(old, 3)), (0, 0), "{algorithm:?}");
+        }
+        bench.clock.advance(PERIOD);
+        assert_eq!(bench.count(new, 20), 10, "{algorithm:?}");
+    }
+}
+
+/// A list that no release wrote: each of its moments counts at most a period, and nothing fails that can be
+/// told.
+#[test]
+fn b16_a_log_that_is_damaged_refuses_for_a_period_at_most() {
+    let bench = Bench::new();
+    let claim = claim(1, quota(Algorithm::SlidingWindow, 2, 1));
+    bench.clock.advance(PERIOD * 3_600);
+    assert_eq!(bench.count(claim, 1), 1);
+    let key = crate::damage::only_key(&bench.server, "*:l:*");
+    let now = bench.now().as_micros().to_string();
+    for moments in [
+        &["9000000000000000000", "5"][..],
+        &[&now, "5"],
+        &[&now, "-5"],
+        &["9000000000000000000", &now, "5"],
+        &[&now, &now, "1e300"],
+        &["nan", &now, &now],
+        &[&now, "nan", &now],
+        &["inf", "-inf", &now],
+        &["x", "", &now],
+        &[&now, &now, "5"],
+        &[&now, "nan"],
+    ] {
+        bench.server.command(&["DEL", &key]);
+        bench.server.command(&[&["RPUSH", &key], moments].concat());
+        let free = bench.take(Claim { cost: 0, ..claim });
+        assert!(free.full_in <= PERIOD, "{moments:?}: {free:?}");
+        let asked = bench.take(Claim { cost: 2, ..claim });
+        assert!(asked.wait.is_none_or(|wait| wait <= PERIOD), "{moments:?}: {asked:?}");
+        assert!(asked.full_in <= PERIOD, "{moments:?}: {asked:?}");
+    }
+}
+
 /// Whatever an algorithm keeps goes away by itself.
 #[test]
 fn b04_every_bucket_expires() {
@@ -179,4 +229,54 @@ fn b01_the_longest_log_fits() {
     assert_eq!(bench.take(Claim { cost: 1, ..all }).wait, Some(PERIOD));
     bench.clock.advance(PERIOD);
     assert_eq!(bench.take(all).wait, None);
+}
+
+/// The longest periods, the largest bursts.
+#[test]
+fn b03_the_scripts_count_exactly_however_long_the_period_and_large_the_burst() {
+    let bench = Bench::new();
+    let century = 100 * 365 * 24 * 60 * 60 * 1_000_000_u64;
+    let quota = |algorithm, permits: u64, micros: u64, burst: u64| {
+        let period = Duration::from_micros(micros);
+        match algorithm {
+            Algorithm::LeakyBucket => Quota::leaky_bucket(permits, period, burst),
+            Algorithm::FixedWindow => Quota::fixed_window(permits, period),
+            Algorithm::SlidingWindow => Quota::sliding_window(permits, period),
+            _ => Quota::new(permits, period, burst),
+        }
+    };
+    let size = || {
+        prop_oneof![
+            Just(1),
+            2_u64..20,
+            Just(1_000_003),
+            Just(3_153_600_007),
+            Just(century / 7),
+            Just(century)
+        ]
+    };
+    let quotas = (prop::sample::select(&ALGORITHMS[..]), size(), size(), size())
+        .prop_filter_map("valid", move |(algorithm, permits, micros, burst)| {
+            quota(algorithm, permits, micros, burst)
+        });
+    let steps = prop::collection::vec((0_u64..=1_000, 0_u64..=4, any::<bool>(), size()), 1..20);
+    let buckets = Cell::new(0);
+    let tested = TestRunner::default().run(&(quotas, steps), |(quota, steps)| {
+        // What is shorter expires by the server's own clock.
+        prop_assume!(Duration::from_micros(quota.window()) >= PERIOD);
+        let begun = bench.now();
+        let bucket = buckets.replace(buckets.get() + 1);
+        let mut reference = ReferenceBucket::default();
+        for (share, cost, exact, patience) in steps {
+            bench.clock.advance(Duration::from_micros(
+                (quota.window() / 1_000).saturating_mul(share).min(century / 50),
+            ));
+            let cost = if exact { quota.burst() / (cost + 1) } else { quota.burst().min(cost) };
+            let claim = Claim { cost, patience: Duration::from_micros(patience), ..claim(bucket, quota) };
+            prop_assert_eq!(bench.take(claim), reference.acquire(&claim, bench.now()), "{:?}", claim);
+        }
+        bench.clock.step_back(bench.now().since(begun));
+        Ok(())
+    });
+    tested.expect("the same");
 }

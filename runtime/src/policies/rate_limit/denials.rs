@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::decide::{Reading, aged};
+use super::spec::Algorithm;
 use super::store::{Acquired, Claim};
 use crate::clock::Timestamp;
 
@@ -34,6 +35,8 @@ struct Denial {
     answered: Timestamp,
     until: Timestamp,
     readings: Vec<Reading>,
+    /// How long the refused request could have waited for its turn.
+    patience: Duration,
 }
 
 /// The longest time in which the store is not asked.
@@ -124,16 +127,16 @@ impl Denial {
     /// to wait, counted from the question, so that nobody is refused too long, and is told as it was at
     /// the answer, so that nobody is told to come too early.
     fn of(claims: &[Claim<'_>], acquired: &Acquired, asked: Timestamp, answered: Timestamp) -> Option<Self> {
-        let readings = &acquired.readings;
-        let enforced = claims.iter().zip(readings).filter(|(claim, _)| !claim.shadow);
-        let wait = enforced.filter_map(|(_, reading)| reading.wait).max().filter(|_| !acquired.admitted)?;
+        let patience = claims.first()?.patience;
+        let wait = wait(claims, &acquired.readings, patience).filter(|_| !acquired.admitted)?;
         let until = asked.after(wait.min(LONGEST));
-        Some(Self { asked, answered, until, readings: readings.clone() })
+        Some(Self { asked, answered, until, readings: acquired.readings.clone(), patience })
     }
 
     /// What is told of it now; `None` once it is over, and where the clock has stepped back behind it.
     fn at(&self, claims: &[Claim<'_>], now: Timestamp) -> Option<Acquired> {
-        if now < self.asked || now >= self.until {
+        let wait = wait(claims, &self.readings, self.patience)?;
+        if now < self.asked || now >= self.until.min(self.asked.after(wait)) {
             return None;
         }
         let elapsed = now.since(self.answered);
@@ -141,6 +144,18 @@ impl Denial {
         let readings = readings.map(|(reading, claim)| aged(*reading, claim.quota, elapsed));
         Some(Acquired { admitted: false, readings: readings.collect() })
     }
+}
+
+/// How long claims that were refused are refused. Whoever can wait longer for a turn than `patience`, with which they
+/// were, is admitted so much sooner.
+fn wait(claims: &[Claim<'_>], readings: &[Reading], patience: Duration) -> Option<Duration> {
+    let enforced = claims.iter().zip(readings).filter(|(claim, _)| !claim.shadow);
+    let waits = enforced.filter_map(|(claim, reading)| {
+        let shapes = claim.quota.algorithm() == Algorithm::LeakyBucket;
+        let longer = if shapes { claim.patience.saturating_sub(patience) } else { Duration::ZERO };
+        Some(reading.wait?.saturating_sub(longer))
+    });
+    waits.max()
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ impl Guard {
     fn undecided(&self, claims: &[Claim<'_>], on_error: OnError) -> Result<Decided, StoreError> {
         match on_error {
             OnError::Local => Ok(Decided::Locally(self.decide(claims))),
-            OnError::Deny => Err(StoreError::Unavailable(String::from(UNDECIDED))),
+            // Nothing has begun that would have to be given back.
+            OnError::Deny => Err(StoreError::Unreachable(String::from(UNDECIDED))),
         }
     }
 

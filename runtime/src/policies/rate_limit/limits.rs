@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use super::cost::Cost;
+use super::dearest::Dearest;
 use super::decide::Reading;
 use super::fields::{self, Label};
 use super::known::{Known, Looked, Sight};
@@ -41,6 +42,8 @@ struct Rule {
     id: u64,
     quota: Quota,
     cost: Cost,
+    /// What the dearest request of all endpoints takes.
+    dearest: u64,
     by: LimitBy,
     /// How many tokens are taken ahead; the quota is lessened by them.
     lease: u64,
@@ -66,6 +69,7 @@ impl Limits {
     pub(crate) fn new(
         spec: &EndpointSpec,
         overrides: &Overrides,
+        dearest: &Dearest,
         namespace: &str,
     ) -> Result<Option<Self>, StartError> {
         if spec.rate_limits.is_empty() {
@@ -90,7 +94,9 @@ impl Limits {
                 limits.strictest(limit.on_error);
             }
             let RateLimitSpec { cost, by, lease, .. } = *limit;
-            limits.rules.push(Rule { id, quota: quota.lessened(lease), cost, by, lease, shadow });
+            let lessened = quota.lessened(lease);
+            let dearest = dearest.request(limit, lessened);
+            limits.rules.push(Rule { id, quota: lessened, cost, dearest, by, lease, shadow });
             quotas.push(quota);
         }
         let enforced: Vec<_> = limits.labels.iter().zip(quotas).collect();
@@ -225,7 +231,7 @@ impl Rule {
             bucket: Bucket { limit: self.id, subject: subject(self.by, known, claimant) },
             quota: self.quota,
             cost: known.map_or_else(|| self.cost.known().unwrap_or_default(), |known| known.cost),
-            dearest: self.cost.known().unwrap_or(self.quota.burst()),
+            dearest: self.dearest,
             shadow: self.shadow.is_some(),
             patience: claimant.patience,
         }

@@ -273,6 +273,7 @@
 
 mod breaker;
 mod cost;
+mod dearest;
 mod decide;
 mod denials;
 mod fields;
@@ -294,6 +295,7 @@ mod store;
 mod tests;
 
 pub use cost::Cost;
+pub(crate) use dearest::Dearest;
 pub use decide::{Reading, State};
 pub(crate) use guard::Guard;
 pub(crate) use instances::Instances;

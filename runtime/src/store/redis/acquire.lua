@@ -37,6 +37,12 @@ local function write(key, life, number)
     redis.call('PSETEX', key, life, struct.pack('>Bd', 1, number))
 end
 
+-- The moment of a token in a log. What is none, or is still to come, counts as now.
+local function moment_at(key, place)
+    local moment = tonumber(redis.call('LINDEX', key, place))
+    return moment and moment >= 0 and moment <= now and moment or now
+end
+
 if kind == 0 then
     -- One bucket that decides alone, as most requests have.
     local key, life = KEYS[#KEYS], ARGV[arguments_before + 2]
@@ -87,9 +93,9 @@ else
                 local used, room = length - first, 0
                 fits = used <= most
                 if not fits then
-                    room = (tonumber(redis.call('LINDEX', key, first + used - most - 1)) or now) + window - now
+                    room = math.max(moment_at(key, first + used - most - 1) + window - now, 0)
                 end
-                local leaves = used > 0 and last + window - now or 0
+                local leaves = used > 0 and math.max(moment_at(key, -1) + window - now, 0) or 0
                 seen[#seen + 1], seen[#seen + 2], seen[#seen + 3] = used, leaves, room
                 if fits and cost > 0 then
                     writes[#writes + 1] = { key = key, life = life, first = first, cost = cost }
@@ -105,18 +111,20 @@ else
             if not number and not shadow then
                 return unreadable(key, value)
             end
-            local base
+            local base, farthest
             if kind % 3 == 1 then
                 local left = window - now % window
                 local used = number and math.min(math.max(number - now - left, 0), most + cost) or most + cost
                 base, fits = now + left + used, used <= most
+                -- More tokens than it has are those of a limit that is lowered just now, and go with the window.
+                farthest = now + left + window
                 seen[#seen + 1], seen[#seen + 2] = used, left
             else
                 local ahead = number and math.min(math.max(number - now, 0), window) or window
-                base, fits = now + ahead, ahead <= most
+                base, fits, farthest = now + ahead, ahead <= most, now + window
                 seen[#seen + 1] = ahead
             end
-            if number and number > base then
+            if number and number > farthest then
                 write(key, life, base)
             end
             -- Of a shadow that cannot be read nothing fits, unless it costs nothing.

@@ -4,7 +4,6 @@ use proptest::prelude::*;
 
 use super::super::decide::State;
 use super::super::quota::Quota;
-use super::super::spec::Algorithm;
 use super::super::store::{Bucket, Subject};
 use super::*;
 use crate::auth::Caller;
@@ -106,6 +105,21 @@ fn b14_a_slow_answer_neither_prolongs_a_refusal_nor_shortens_its_wait() {
     let told = denials.find(&claims, millis(500)).expect("still refused");
     assert_eq!(told.readings[0].wait, Some(Duration::from_millis(700)), "counted from the answer");
     assert_eq!(denials.find(&claims, millis(1000)), None, "counted from the question");
+}
+
+#[test]
+fn b14_whoever_can_wait_longer_for_a_turn_is_not_refused_for_whoever_cannot() {
+    let quota = Quota::leaky_bucket(1, Duration::from_secs(1), 10).expect("valid");
+    let patient = |seconds| [Claim { quota, patience: Duration::from_secs(seconds), ..claim(1, 1) }];
+    let refused = |claims: &[Claim<'_>]| Acquired::of(claims, &[State::Ahead(5_000_000)]);
+    assert!(!refused(&patient(3)).admitted && refused(&patient(6)).admitted);
+    let denials = Denials::new();
+    denials.note(&patient(3), &refused(&patient(3)), START, START);
+    assert_eq!(denials.find(&patient(6), START), None, "the store gives it a turn");
+    assert_eq!(denials.find(&patient(5), START), None, "its turn comes just in time");
+    for seconds in [0, 3, 4] {
+        assert!(denials.find(&patient(seconds), millis(999)).is_some(), "{seconds}");
+    }
 }
 
 #[test]

@@ -268,10 +268,18 @@ impl AdmissionStore for Both {
 
 /// What a request meets that goes to the store with its record.
 async fn together(bench: &Bench, store: &Both) -> Result<(Decided, Option<Begun>), StoreError> {
+    together_or(OnError::Local, bench, store).await
+}
+
+async fn together_or(
+    on_error: OnError,
+    bench: &Bench,
+    store: &Both,
+) -> Result<(Decided, Option<Begun>), StoreError> {
     let (key, fingerprint) = (RecordKey::new([1; 16], [1; 16]), Fingerprint::new(1, [2; 32]));
     let minute = Duration::from_mins(1);
     let begin = Begin::new(key, fingerprint, Token::random(), minute, OnCrash::Unknown, minute);
-    bench.guard.acquire_with(store, &[claim()], OnError::Local, &begin).await
+    bench.guard.acquire_with(store, &[claim()], on_error, &begin).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -337,6 +345,18 @@ async fn b15_a_full_store_leaves_the_limits_to_the_instance_and_the_record_to_be
         assert!(matches!(found, Ok((Decided::Locally(_), None))), "{found:?}");
         assert_eq!(store.calls(), calls);
     }
+}
+
+#[tokio::test]
+async fn b15_where_nobody_may_decide_instead_nothing_has_begun_that_is_to_be_given_back() {
+    let bench = bench(1);
+    let full = Both::after(Duration::ZERO, Err(StoreError::Full));
+    bench.store.break_down(true);
+    for _ in 0..6 {
+        let denied = together_or(OnError::Deny, &bench, &full).await.expect_err("nobody decides");
+        assert!(!denied.is_ambiguous(), "{denied:?}");
+    }
+    assert_eq!(full.calls(), 3, "the store is left alone");
 }
 
 #[tokio::test(start_paused = true)]
@@ -512,7 +532,7 @@ async fn b15_tokens_taken_ahead_are_good_while_the_store_is_out() {
         // Three are left in the store's bucket, as it was.
         assert_eq!((taken.admitted, taken.readings[0].remaining), (true, left + 3));
     }
-    assert_eq!(ask().await, Err(StoreError::Unavailable(String::from(UNDECIDED))));
+    assert_eq!(ask().await, Err(StoreError::Unreachable(String::from(UNDECIDED))));
 }
 
 #[tokio::test]
