@@ -239,7 +239,8 @@
 //! async fn vouchers() {}
 //! ```
 //!
-//! An instance that decides by itself remembers 65,536 buckets, in 1 MiB.
+//! An instance that decides by itself remembers 65,536 buckets, in 1 MiB, and beside them 640,000 tokens of sliding
+//! windows, in 5 to 20 MiB.
 //!
 //! With one instance set and several running, each of them lets the whole rate through while the
 //! store is out.
