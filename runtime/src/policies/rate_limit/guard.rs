@@ -54,7 +54,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// What the log is told where nobody decides.
 const UNDECIDED: &str = "a limit says `on_error = deny`";
 
-/// Buckets that are held locally at a time: 1 MiB when full, beside the logs of sliding windows.
+/// Buckets that are held locally at a time: 1 MiB when full, without the logs of sliding windows.
 const BUCKETS: usize = 1 << 16;
 
 impl Guard {

@@ -20,7 +20,7 @@ use super::spec::{Algorithm, LimitBy, OnError, RateLimitSpec};
 use super::store::{Acquired, Bucket, Claim, Subject};
 use crate::auth::Caller;
 use crate::client::counted;
-use crate::clock::Clock;
+use crate::clock::{Clock, micros};
 use crate::policies::version::VersionSpec;
 use crate::problem::{Problem, registry};
 use crate::spec::EndpointSpec;
@@ -270,23 +270,19 @@ fn without_address() -> Subject<'static> {
     Subject::Everyone
 }
 
-/// What makes two limits one: the name where there is one, else the endpoint and its place; and what their
-/// buckets hold.
+/// What makes two limits one: the name where there is one, else the endpoint and its place; and how they count.
+/// While a limit is changed, instances that know the old one and the new one have buckets of their own: in one
+/// of both, neither would keep to its worst case.
 fn identity(spec: &EndpointSpec, limit: &RateLimitSpec, namespace: &str, index: usize) -> String {
-    let kept = match limit.algorithm {
-        Algorithm::TokenBucket => "",
-        Algorithm::LeakyBucket => "\0leaky",
-        Algorithm::FixedWindow => "\0fixed",
-        Algorithm::SlidingWindow => "\0sliding",
-    };
-    let declared = match limit.name {
-        Some(name) => format!("{namespace}\0name\0{name}"),
+    let RateLimitSpec { permits, period, burst, lease, algorithm, .. } = limit;
+    let counted = format!("{algorithm:?}\0{permits}\0{}\0{burst}\0{lease}", micros(*period));
+    match limit.name {
+        Some(name) => format!("{namespace}\0name\0{name}\0{counted}"),
         None => {
             let first = spec.version.map_or(0, VersionSpec::first);
-            format!("{namespace}\0endpoint\0{}\0{first}\0{}\0{index}", spec.method, spec.path)
+            format!("{namespace}\0endpoint\0{}\0{first}\0{}\0{index}\0{counted}", spec.method, spec.path)
         }
-    };
-    declared + kept
+    }
 }
 
 fn number(identity: &str) -> u64 {
@@ -313,4 +309,29 @@ pub(crate) fn impossible(spec: &EndpointSpec) -> StartError {
         spec.path,
         Quota::LONGEST_LOG
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Method;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const SPEC: EndpointSpec = EndpointSpec::new(Method::Get, "/", "endpoint");
+
+    #[test]
+    fn b01_a_limit_that_is_changed_has_buckets_of_its_own() {
+        let named = |limit: RateLimitSpec| identity(&SPEC, &limit.with_name("shared"), "test", 0);
+        let limit = RateLimitSpec::new(100, MINUTE);
+        assert_eq!(named(limit), named(limit.with_cost(3)), "the cost is each endpoint's own");
+        for other in [
+            RateLimitSpec::new(99, MINUTE).with_burst(100),
+            RateLimitSpec::new(100, 2 * MINUTE),
+            limit.with_burst(10),
+            limit.with_lease(10),
+            limit.with_algorithm(Algorithm::LeakyBucket),
+        ] {
+            assert_ne!(named(limit), named(other), "{other:?}");
+        }
+    }
 }

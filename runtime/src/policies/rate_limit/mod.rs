@@ -152,6 +152,10 @@
 //! declares, a name given twice, a wrong rate, and a burst below an endpoint's cost keep the service
 //! from starting.
 //!
+//! A limit that is changed, here or in the code, begins with full buckets. While instances with the old and
+//! with the new one run beside each other, each have buckets of their own: what passes is at most what both limits
+//! let through together.
+//!
 //! # Tried before they are enforced
 //!
 //! `rate_limit("100/min", shadow)` counts and never refuses. A request takes its tokens as from any
@@ -254,8 +258,8 @@
 //! async fn vouchers() {}
 //! ```
 //!
-//! An instance that decides by itself remembers 65,536 buckets, in 1 MiB, and 640,000 tokens of sliding
-//! windows.
+//! An instance that decides by itself remembers 65,536 buckets, in 1 MiB, and beside them 640,000 tokens of sliding
+//! windows, in 5 to 20 MiB.
 //!
 //! With one instance set and several running, each of them lets the whole rate through while the
 //! store is out.

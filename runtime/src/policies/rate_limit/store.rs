@@ -64,7 +64,7 @@ impl<L: LimitStore + ?Sized> LimitStore for Arc<L> {
 pub struct Claim<'a> {
     /// Which bucket.
     pub bucket: Bucket<'a>,
-    /// How it refills.
+    /// How it refills; the same for all claims of a bucket, for a limit that is changed is another one.
     pub quota: Quota,
     /// How many tokens; at most the quota's burst. None only reads.
     pub cost: u64,
