@@ -4,18 +4,15 @@ mod costs;
 mod deny;
 mod keys;
 
-use core::fmt;
 use core::time::Duration;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use aplomb::policies::rate_limit::{Acquired, Claim, LimitStore};
 use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::store::{MemoryRecords, StoreError, StoreFuture};
+use aplomb::testing::{LogLine, TestLog};
 use http::StatusCode;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 
 use crate::app::{ALICE, App, BOB, Bench};
 use crate::client::Reply;
@@ -430,60 +427,13 @@ async fn tried_once(State(app): State<App>) {
     app.effect();
 }
 
-/// The lines of the log about shadow limits: the limit, and how many requests.
-#[derive(Clone, Default)]
-struct Shadows(Arc<Mutex<Vec<(String, u64)>>>);
-
-#[derive(Default)]
-struct Line {
-    limit: String,
-    requests: u64,
-}
-
-impl Visit for Line {
-    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "limit" {
-            value.clone_into(&mut self.limit);
-        }
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "requests" {
-            self.requests = value;
-        }
-    }
-}
-
-impl Subscriber for Shadows {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().ends_with("rate_limit::shadow")
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line::default();
-        event.record(&mut line);
-        self.0.lock().expect("no panic").push((line.limit, line.requests));
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-impl Shadows {
-    fn said(&self) -> Vec<(String, u64)> {
-        self.0.lock().expect("no panic").clone()
-    }
+/// What the log says of shadow limits: the limit, and how many requests.
+fn said(log: &TestLog) -> Vec<(String, u64)> {
+    let of = |line: &LogLine| {
+        let requests = line.field("requests").and_then(|requests| requests.parse().ok());
+        (line.field("limit").unwrap_or_default().to_owned(), requests.expect("a number"))
+    };
+    log.lines().iter().map(of).collect()
 }
 
 async fn shadows() -> Bench {
@@ -492,16 +442,16 @@ async fn shadows() -> Bench {
 
 #[tokio::test]
 async fn b17_a_shadow_limit_refuses_nothing_and_tells_clients_nothing() {
-    let shadows_said = Shadows::default();
-    let _said = tracing::subscriber::set_default(shadows_said.clone());
+    let shadows_said = TestLog::of("rate_limit::shadow");
+    let _listening = shadows_said.listen();
     let bench = shadows().await;
     for taken in 1..=6 {
         let reply = get(&bench, "/tried", ALICE).await;
         assert_eq!(reply.status, 200);
         assert!(!tells(&reply) && reply.header("ratelimit-policy").is_none());
-        assert_eq!(shadows_said.said().is_empty(), taken <= 2, "after request {taken}");
+        assert_eq!(said(&shadows_said).is_empty(), taken <= 2, "after request {taken}");
     }
-    assert_eq!(shadows_said.said(), [(String::from("default"), 1)], "one line a second");
+    assert_eq!(said(&shadows_said), [(String::from("default"), 1)], "one line a second");
 }
 
 #[tokio::test]
@@ -521,19 +471,19 @@ async fn b17_only_limits_that_are_enforced_decide_and_speak() {
 
 #[tokio::test]
 async fn b17_a_refusal_takes_nothing_from_a_shadow_and_is_not_in_the_log() {
-    let shadows_said = Shadows::default();
-    let _said = tracing::subscriber::set_default(shadows_said.clone());
+    let shadows_said = TestLog::of("rate_limit::shadow");
+    let _listening = shadows_said.listen();
     let bench = shadows().await;
     assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 200);
     for _ in 0..5 {
         assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 429);
     }
     assert_eq!(get(&bench, "/tried-beside", ALICE).await.status, 200);
-    assert!(shadows_said.said().is_empty(), "two of two tokens were taken");
+    assert!(said(&shadows_said).is_empty(), "two of two tokens were taken");
     assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 429);
-    assert!(shadows_said.said().is_empty(), "who is refused anyway shows nothing");
+    assert!(said(&shadows_said).is_empty(), "who is refused anyway shows nothing");
     assert_eq!(get(&bench, "/tried-beside", ALICE).await.status, 200);
-    assert_eq!(shadows_said.said(), [(String::from("hourly"), 1)]);
+    assert_eq!(said(&shadows_said), [(String::from("hourly"), 1)]);
 }
 
 #[tokio::test]
@@ -548,13 +498,13 @@ async fn b17_a_shadow_limit_stops_no_run_under_a_key() {
 
 #[tokio::test]
 async fn b17_a_shadow_limit_refuses_nothing_while_the_store_is_out() {
-    let shadows_said = Shadows::default();
-    let _said = tracing::subscriber::set_default(shadows_said.clone());
+    let shadows_said = TestLog::of("rate_limit::shadow");
+    let _listening = shadows_said.listen();
     let bench = shadows().await;
     bench.limits.break_down(true);
     for _ in 0..6 {
         let reply = get(&bench, "/tried", ALICE).await;
         assert_eq!((reply.status.as_u16(), tells(&reply)), (200, false));
     }
-    assert_eq!(shadows_said.said(), [(String::from("default"), 1)]);
+    assert_eq!(said(&shadows_said), [(String::from("default"), 1)]);
 }

@@ -37,6 +37,7 @@ mod clock;
 mod faults;
 pub mod idempotency;
 pub mod limits;
+mod log;
 pub mod model;
 #[cfg(feature = "redis")]
 mod proxy;
@@ -51,6 +52,7 @@ use futures_util::future::{BoxFuture, ready};
 
 pub use clock::TestClock;
 pub use faults::{Fault, FaultyLimits, FaultyRecords, Operation};
+pub use log::{LogLine, TestLog};
 #[cfg(feature = "redis")]
 pub use proxy::Proxy;
 #[cfg(feature = "redis")]

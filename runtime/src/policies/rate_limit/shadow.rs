@@ -75,61 +75,12 @@ fn kind(subject: &Subject<'_>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use core::fmt;
-    use std::sync::Arc;
-
-    use tracing::field::{Field, Visit};
-    use tracing::span::{Attributes, Id, Record};
-    use tracing::{Event, Metadata, Subscriber};
-
     use super::*;
     use crate::auth::Caller;
     use crate::spec::Method;
+    use crate::testing::TestLog;
 
     const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
-
-    /// Keeps the fields of each line.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<Line>>>);
-
-    #[derive(Default)]
-    struct Line(Vec<(&'static str, String)>);
-
-    impl Visit for Line {
-        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-            self.0.push((field.name(), format!("{value:?}").replace('"', "")));
-        }
-    }
-
-    impl Subscriber for Log {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.target().ends_with("rate_limit::shadow")
-        }
-
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-        fn event(&self, event: &Event<'_>) {
-            let mut line = Line::default();
-            event.record(&mut line);
-            self.0.lock().expect("no panic").push(line);
-        }
-
-        fn enter(&self, _: &Id) {}
-
-        fn exit(&self, _: &Id) {}
-    }
-
-    impl Line {
-        fn field(&self, name: &str) -> Option<&str> {
-            self.0.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
-        }
-    }
 
     #[test]
     fn b17_the_log_is_told_at_once_and_then_once_a_second_how_many() {
@@ -144,8 +95,8 @@ mod tests {
 
     #[test]
     fn b17_a_line_names_endpoint_limit_and_kind_of_caller_and_not_who() {
-        let log = Log::default();
-        let _said = tracing::subscriber::set_default(log.clone());
+        let log = TestLog::of("rate_limit::shadow");
+        let _said = log.listen();
         let spec = EndpointSpec::new(Method::Get, "/users", "users");
         let shadow = Shadow::new(String::from("login"));
         let (alice, address) = (Caller::new("alice"), "192.0.2.1".parse().expect("an address"));
@@ -158,12 +109,12 @@ mod tests {
             shadow.note(&spec, &subject, START.after(Duration::from_secs(second)));
             shadow.note(&spec, &subject, START.after(Duration::from_secs(second)));
         }
-        let lines = log.0.lock().expect("no panic");
+        let lines = log.lines();
         let of = |name: &str| lines.iter().map(|line| line.field(name).unwrap_or("")).collect::<Vec<_>>();
         assert_eq!(of("by"), ["caller", "address", "key", "everyone"]);
         assert_eq!(of("requests"), ["1", "2", "2", "2"]);
         assert_eq!((of("endpoint")[0], of("limit")[0]), ("users", "login"));
         assert_eq!((of("method")[0], of("path")[0]), ("GET", "/users"));
-        assert!(!lines.iter().flat_map(|line| &line.0).any(|(_, value)| value.contains("alice")));
+        assert!(!format!("{lines:?}").contains("alice"));
     }
 }

@@ -1,10 +1,8 @@
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::Level;
 
 use super::super::breaker::PAUSE;
 use super::super::decide::State;
@@ -13,7 +11,7 @@ use super::super::store::{Bucket, Subject};
 use super::*;
 use crate::policies::idempotency::{Fingerprint, OnCrash, RecordKey, Token};
 use crate::store::StoreFuture;
-use crate::testing::{FaultyLimits, TestClock};
+use crate::testing::{FaultyLimits, LogLine, TestClock, TestLog};
 
 /// Counts how often it is asked, and answers as it is told.
 #[derive(Debug)]
@@ -431,36 +429,10 @@ async fn b14_peeking_refuses_nobody() {
     assert!(!bench.guard.denies());
 }
 
-/// Keeps how loud each event was.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Level>>>);
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().ends_with("rate_limit::guard")
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        self.0.lock().expect("no panic").push(*event.metadata().level());
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
 #[tokio::test]
 async fn b15_each_turn_is_said_once() {
-    let log = Log::default();
-    let _said = tracing::subscriber::set_default(log.clone());
+    let log = TestLog::of("rate_limit::guard");
+    let _said = log.listen();
     let bench = bench(1);
     for _ in 0..2 {
         bench.go_local().await;
@@ -474,7 +446,7 @@ async fn b15_each_turn_is_said_once() {
         assert!(!bench.is_local().await && !bench.is_local().await);
         assert_eq!(bench.guard.decided_locally.load(Ordering::SeqCst), 0);
     }
-    let said = log.0.lock().expect("no panic").clone();
+    let said: Vec<Level> = log.lines().iter().map(LogLine::level).collect();
     assert_eq!(said, [Level::WARN, Level::INFO, Level::WARN, Level::INFO]);
 }
 
