@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aplomb::policies::idempotency::{Begun, Completed, IdempotencyStore, RecordKey};
-use aplomb::policies::rate_limit::LimitStore;
+use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota};
 use aplomb::store::{RedisConfig, RedisStore, StoreError};
 use aplomb::testing::{RedisSentinels, RedisServer, Reply};
 use tokio::task::block_in_place;
@@ -76,6 +76,38 @@ async fn a25_what_was_replicated_outlives_the_primary() {
     let books = load.stop().await;
     assert!(books.iter().flat_map(|book| &book.failures).all(StoreError::is_outage), "{books:?}");
     expect_replays(&store, &kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b04_tokens_that_were_replicated_stay_taken_when_the_primary_fails() {
+    let servers = RedisSentinels::start();
+    let store = store_at(&servers.url()).await;
+    let hour = Duration::from_hours(1);
+    let quotas = [
+        Quota::new(1, hour, 10),
+        Quota::leaky_bucket(1, hour, 10),
+        // So long that it does not end while it is looked at.
+        Quota::fixed_window(10, 24 * hour),
+        Quota::sliding_window(10, hour),
+    ];
+    let claims = quotas.map(|quota| Claim { quota: quota.expect("a valid quota"), ..claim() });
+    let claims: Vec<Claim<'_>> = (101..)
+        .zip(claims)
+        .map(|(limit, claim)| Claim { bucket: Bucket { limit, ..claim.bucket }, cost: 7, ..claim })
+        .collect();
+    assert!(store.acquire(&claims).await.expect("an answer").admitted);
+    let before = servers.primary().address();
+    block_in_place(|| servers.until_all_replicated());
+    servers.primary().kill();
+    block_in_place(|| servers.until_failed_over(before));
+    until_it_answers(&store).await;
+    for claim in claims {
+        let mut admitted = 0;
+        while store.acquire(&[Claim { cost: 1, ..claim }]).await.expect("an answer").admitted {
+            admitted += 1;
+        }
+        assert_eq!(admitted, 3, "{:?}", claim.quota.algorithm());
+    }
 }
 
 /// Cuts the replicas off from their primary: from now on it speaks to nobody but its clients.
