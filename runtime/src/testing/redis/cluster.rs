@@ -11,7 +11,7 @@ use crate::testing::Elapse;
 /// A Redis Cluster of three primaries, each with a replica: six processes, each as [`RedisServer`] is
 /// one.
 ///
-/// Nodes take one another for down after a second. Methods block the thread, for up to half a minute
+/// Nodes take one another for down after a second. Methods block the thread, for up to a minute
 /// where nodes do not do what they should, and then panic.
 ///
 /// ```no_run

@@ -26,7 +26,7 @@ pub(super) fn options(options: &[&str]) -> Vec<String> {
 ///
 /// # Panics
 ///
-/// If they do not within half a minute.
+/// If they do not within a minute.
 #[track_caller]
 pub(super) fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(until_within(PATIENCE, condition), "within {PATIENCE:?} it did not come about that {what}");
@@ -54,4 +54,4 @@ pub(super) fn offsets(primary: &RedisServer) -> Option<(i64, Vec<i64>)> {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -12,7 +12,7 @@ use crate::testing::Elapse;
 /// process of its own, as [`RedisServer`] is one.
 ///
 /// Sentinels take a server for down after half a second; two of them decide. Methods block the thread,
-/// for up to half a minute where servers do not do what they should, and then panic.
+/// for up to a minute where servers do not do what they should, and then panic.
 ///
 /// ```no_run
 /// use aplomb::testing::RedisSentinels;
@@ -160,10 +160,12 @@ fn host_and_port(address: SocketAddr) -> (String, String) {
     (address.ip().to_string(), address.port().to_string())
 }
 
+/// A replica that has heard nothing of its primary for ten times as long as it takes to count as down is not made one:
+/// on a slow machine less than a second would be too little.
 fn configuration(host: &str, port: &str) -> String {
     format!(
         "sentinel monitor {NAME} {host} {port} 2\n\
-         sentinel down-after-milliseconds {NAME} 500\n\
+         sentinel down-after-milliseconds {NAME} 1000\n\
          sentinel failover-timeout {NAME} 3000\n"
     )
 }
