@@ -54,4 +54,4 @@ pub(super) fn offsets(primary: &RedisServer) -> Option<(i64, Vec<i64>)> {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);

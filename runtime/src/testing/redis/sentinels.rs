@@ -11,7 +11,7 @@ use crate::testing::Elapse;
 /// A primary, two replicas, and three sentinels that make a replica the primary where it fails: each a
 /// process of its own, as [`RedisServer`] is one.
 ///
-/// Sentinels take a server for down after half a second; two of them decide. Methods block the thread,
+/// Sentinels take a server for down after a second; two of them decide. Methods block the thread,
 /// for up to a minute where servers do not do what they should, and then panic.
 ///
 /// ```no_run
@@ -53,7 +53,10 @@ impl RedisSentinels {
         }
         let sentinel = || Role::Sentinel(configuration(&host, &port));
         let started = Self { servers, sentinels: start_all((0..SENTINELS).map(|_| sentinel()).collect()) };
-        started.set(&["INFO-PERIOD", "PING-PERIOD", "ASK-PERIOD", "PUBLISH-PERIOD"], OFTEN);
+        started.set(&["INFO-PERIOD", "ASK-PERIOD", "PUBLISH-PERIOD"], OFTEN);
+        // A replica is made the primary only if it has told of itself within five of these, and once the primary is
+        // down, it is asked every second, whatever is set.
+        started.set(&["PING-PERIOD"], "300");
         until("the sentinels and the replicas are ready", || started.are_ready());
         // By this they judge, too, whether a replica that says it is a primary has been made one.
         started.set(&["PUBLISH-PERIOD"], "2000");
