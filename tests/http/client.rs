@@ -140,7 +140,16 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) async fn write(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).await.expect("the server reads");
+        self.write_bytes(text.as_bytes()).await;
+    }
+
+    pub(crate) async fn write_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the server reads");
+    }
+
+    /// Says that nothing more will be sent, and goes on listening.
+    pub(crate) async fn end(&mut self) {
+        self.stream.shutdown().await.expect("an open connection");
     }
 
     /// One response with a `Content-Length`, as text.

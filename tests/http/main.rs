@@ -5,6 +5,7 @@ mod algorithms;
 mod app;
 mod auth;
 mod client;
+mod hostile;
 mod idempotency;
 mod input;
 mod links;

@@ -11,6 +11,7 @@ mod query;
 pub use json::Json;
 pub use path::Path;
 pub use query::Query;
+pub(crate) use query::check_utf8;
 
 /// The URI as the client sent it, also where the API is nested in another router, which takes the
 /// prefix away.

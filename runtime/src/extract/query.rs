@@ -1,6 +1,7 @@
 use axum::extract::FromRequestParts;
 use http::Uri;
 use http::request::Parts;
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use super::transparent;
@@ -46,6 +47,7 @@ where
 }
 
 pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    check_utf8(query)?;
     let pairs = serde_html_form::Deserializer::from_bytes(query.as_bytes());
     serde_path_to_error::deserialize(pairs).map_err(|error| {
         let parameter = error.path().to_string();
@@ -55,9 +57,43 @@ pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     })
 }
 
+/// Refuses what decoders of forms replace in silence, so that two texts would be one.
+pub(crate) fn check_utf8(query: &str) -> Result<(), Problem> {
+    let wrong = |text: &&str| text.contains('%') && percent_decode_str(text).decode_utf8().is_err();
+    match query.split('&').find(wrong) {
+        None => Ok(()),
+        Some(pair) => Err(not_utf8(pair)),
+    }
+}
+
+#[cold]
+fn not_utf8(pair: &str) -> Problem {
+    let name = pair.split('=').next().unwrap_or_default();
+    let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+    Problem::new(&registry::INVALID_PARAMETER).with_detail("the query is not UTF-8").with_error(
+        FieldError::new(Location::Parameter(name.into()), "NOT_UTF8", "expected UTF-8, percent-encoded"),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f04_what_is_not_utf_8_is_refused() {
+        for (query, parameter) in [
+            ("a=1&b=%ff", "b"),
+            ("%C3%A9=%C3", "é"),
+            ("%ff=1", "\u{fffd}"),
+            ("a%ED%A0%80", "a\u{fffd}\u{fffd}\u{fffd}"),
+        ] {
+            let problem = check_utf8(query).expect_err(query);
+            assert_eq!(problem.errors()[0].location, Location::Parameter(parameter.into()), "{query}");
+        }
+        for query in ["", "a=%C3%A9", "a=%", "a=%zz&&=", "a=b%2"] {
+            assert!(check_utf8(query).is_ok(), "{query}");
+        }
+    }
 
     #[derive(Debug, PartialEq, serde::Deserialize)]
     struct Filter {

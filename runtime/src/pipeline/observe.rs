@@ -24,7 +24,7 @@ impl RequestId {
         }
     }
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut text = [0; ULID_LEN];
         Ulid::generate().array_to_str(&mut text);
         Self::Made(text)

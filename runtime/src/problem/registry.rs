@@ -59,6 +59,12 @@ pub const UNSUPPORTED_MEDIA_TYPE: ProblemSpec =
 /// 413: the body is larger than the endpoint accepts.
 pub const BODY_TOO_LARGE: ProblemSpec =
     ProblemSpec::new(Category::Validation, "BODY_TOO_LARGE", "Body too large").with_status(413);
+/// 414: the request's target is longer than the service reads.
+pub const URI_TOO_LONG: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "URI_TOO_LONG", "URI too long").with_status(414);
+/// 431: the request's header section is larger than the service reads.
+pub const HEADERS_TOO_LARGE: ProblemSpec =
+    ProblemSpec::new(Category::Validation, "HEADERS_TOO_LARGE", "Headers too large").with_status(431);
 /// 400: the request cannot be read.
 pub const BAD_REQUEST: ProblemSpec =
     ProblemSpec::new(Category::Validation, "BAD_REQUEST", "Bad request").with_status(400);
@@ -121,6 +127,8 @@ pub const ALL: &[ProblemSpec] = &[
     BODY_INCOMPLETE,
     UNSUPPORTED_MEDIA_TYPE,
     BODY_TOO_LARGE,
+    URI_TOO_LONG,
+    HEADERS_TOO_LARGE,
     BAD_REQUEST,
     REQUEST_TIMEOUT,
     UNAUTHENTICATED,
@@ -148,9 +156,11 @@ pub(crate) const fn for_status(status: u16) -> ProblemSpec {
         410 => GONE,
         412 => PRECONDITION_FAILED,
         413 => BODY_TOO_LARGE,
+        414 => URI_TOO_LONG,
         415 => UNSUPPORTED_MEDIA_TYPE,
         422 => VALIDATION_FAILED,
         429 => RATE_LIMITED,
+        431 => HEADERS_TOO_LARGE,
         502 | 503 => SERVICE_UNAVAILABLE,
         504 => DEADLINE_EXCEEDED,
         400..=499 => BAD_REQUEST,

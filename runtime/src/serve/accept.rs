@@ -9,7 +9,6 @@ use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
 
-use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,9 +19,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_service::Service;
 
+use super::explained::Explained;
 use super::flight::{Flight, Flights, InFlight};
+use super::front::Front;
 use super::opening::Opening;
 
 /// How long a server waits.
@@ -58,7 +58,7 @@ pub(crate) enum Served {
 /// Serves until it is asked to stop, then lets what runs end; asked again, it cuts that off.
 pub(crate) async fn until(
     listener: TcpListener,
-    router: Router,
+    front: Front,
     mut stop: impl Stop,
     patience: Patience,
     tracker: &TaskTracker,
@@ -66,7 +66,7 @@ pub(crate) async fn until(
     let server = Server {
         builder: builder(patience.head),
         connections: GracefulShutdown::new(),
-        router,
+        front,
         stop: CancellationToken::new(),
         patience,
     };
@@ -93,7 +93,7 @@ pub(crate) async fn until(
 struct Server {
     builder: Builder<TokioExecutor>,
     connections: GracefulShutdown,
-    router: Router,
+    front: Front,
     stop: CancellationToken,
     patience: Patience,
 }
@@ -103,10 +103,11 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let (router, flights) = (self.router.clone(), Flights::default());
+        let (front, flights) = (self.front.clone(), Flights::default());
+        let stream = Explained::new(stream, front.clone(), flights.clone());
         let stream = Opening::new(stream, self.patience.head, &self.stop, flights.clone());
         let service = service_fn(move |request: http::Request<Incoming>| {
-            answer(router.clone(), flights.start(), request, peer)
+            answer(front.clone(), flights.start(), request, peer)
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let watched = self.connections.watch(connection);
@@ -134,14 +135,14 @@ fn builder(head: Duration) -> Builder<TokioExecutor> {
 }
 
 async fn answer(
-    mut router: Router,
+    mut front: Front,
     flight: Flight,
     request: http::Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<http::Response<InFlight>, Infallible> {
     let mut request: Request = request.map(axum::body::Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
-    let response = router.call(request).await?;
+    let response = front.answer(request).await;
     Ok(response.map(|body| InFlight { body, _flight: flight }))
 }
 

@@ -1,8 +1,9 @@
 //! A whole service: settings, state, socket, shutdown.
 
 pub(crate) mod accept;
-pub(crate) mod fallback;
+mod explained;
 mod flight;
+pub(crate) mod front;
 mod opening;
 mod signal;
 
@@ -14,13 +15,13 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::{self, ExitCode};
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use self::accept::{Patience, Served};
 
 use self::accept::Stop;
+use self::front::Front;
 use self::signal::Signals;
 use crate::api::Api;
 use crate::settings;
@@ -45,7 +46,9 @@ use crate::start::{StartError, StartErrors};
 /// a handler that blocks its thread could hold it up for ever.
 ///
 /// Unlike a router of [`into_router`](Api::into_router) it answers what no endpoint does with problem
-/// documents, too.
+/// documents, too: an unknown path or method, a target (path and query) over 16 KiB, which is a 414, a header
+/// section over 64 KiB or of more than 100 fields, which is a 431, and over HTTP/1 a head that cannot be read,
+/// which is a 400.
 pub async fn serve<S, F, C, E>(api: Api<S>, connect: C) -> ExitCode
 where
     S: Clone + Send + Sync + 'static,
@@ -89,13 +92,13 @@ fn signals() -> Result<Signals, StartError> {
 struct Started {
     listener: TcpListener,
     address: SocketAddr,
-    router: Router,
+    front: Front,
     patience: Patience,
 }
 
 impl Started {
     async fn run(self, signals: Signals, tracker: TaskTracker) -> ExitCode {
-        let served = accept::until(self.listener, self.router, signals, self.patience, &tracker).await;
+        let served = accept::until(self.listener, self.front, signals, self.patience, &tracker).await;
         match served {
             Served::Finished => ExitCode::SUCCESS,
             Served::CutOff => {
@@ -132,8 +135,8 @@ where
     let (Some(state), Some((listener, address)), Some(patience)) = (state, listener, patience) else {
         return Err(StartErrors::from(StartError::new("the service did not start")));
     };
-    let router = fallback::with_problems(base, prepared.into_router(state)?);
-    Ok(Started { listener, address, router, patience })
+    let front = Front::new(base, prepared.into_router(state)?);
+    Ok(Started { listener, address, front, patience })
 }
 
 fn patience() -> Result<Patience, StartErrors> {

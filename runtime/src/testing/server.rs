@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::Api;
 use crate::serve::accept::{self, Patience, Served, Stop};
-use crate::serve::fallback;
+use crate::serve::front::Front;
 use crate::start::{StartError, StartErrors};
 
 /// An API on a free port of the loopback interface, served as [`serve`](crate::serve()) does.
@@ -60,13 +60,13 @@ impl TestServer {
     /// All that keeps the API from starting.
     pub async fn start<S: Clone + Send + Sync + 'static>(api: Api<S>, state: S) -> Result<Self, StartErrors> {
         let (tracker, base) = (api.tracker(), api.problem_base_or_default());
-        let router = fallback::with_problems(base, api.into_router(state).await?);
+        let front = Front::new(base, api.into_router(state).await?);
         let refused = |error: std::io::Error| StartErrors::from(StartError::new(error.to_string()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
-            accept::until(listener, router, Once(Some(stopped)), PATIENCE, &tracker).await
+            accept::until(listener, front, Once(Some(stopped)), PATIENCE, &tracker).await
         });
         Ok(Self { address, stop, served })
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::cursor::{Binding, Cursors};
 use super::page::{Page, links};
 use super::spec::{PageLimits, PaginationPolicy};
-use crate::extract::original_uri;
+use crate::extract::{check_utf8, original_uri};
 use crate::pipeline::Context;
 use crate::problem::{FieldError, Location, Problem, registry};
 use crate::secret::Secret;
@@ -151,6 +151,7 @@ struct Query {
 
 impl Query {
     fn read(text: &str) -> Result<Self, Problem> {
+        check_utf8(text)?;
         let mut query = Self::default();
         for (name, value) in form_urlencoded::parse(text.as_bytes()).into_owned() {
             let place = match name.as_str() {

@@ -1,0 +1,305 @@
+//! A hostile client's table: what it sends, and the problem that it gets. Never a 5xx, and the service goes on.
+
+use aplomb::prelude::*;
+use aplomb::routes;
+use serde::{Deserialize, Serialize};
+
+use crate::app::{ALICE, App, BOB, Bench};
+use crate::client::Reply;
+
+#[derive(Debug, Resource)]
+#[resource(prefix = "thing")]
+struct Thing;
+
+#[derive(Debug, Deserialize, Serialize)]
+struct NewThing {
+    name: String,
+    count: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Search {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    count: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Below {
+    id: u64,
+}
+
+/// One thing.
+#[endpoint(get = "/things/{id}")]
+async fn one(Path(id): Path<Id<Thing>>) -> String {
+    id.to_string()
+}
+
+/// A thing by its number.
+#[endpoint(get = "/numbered/{number}")]
+async fn numbered(Path(number): Path<i64>) -> String {
+    number.to_string()
+}
+
+/// A thing by its name.
+#[endpoint(get = "/named/{name}")]
+async fn named(Path(name): Path<String>) -> String {
+    name
+}
+
+/// Things by what is asked for.
+#[endpoint(get = "/search")]
+async fn search(Query(search): Query<Search>) -> String {
+    format!("{}{}", search.name, search.count)
+}
+
+/// Makes a thing.
+#[endpoint(post = "/things", idempotent(optional))]
+async fn make(State(app): State<App>, Json(new): Json<NewThing>) -> Created<NewThing> {
+    app.effect();
+    Created::new(new)
+}
+
+/// Numbers downwards.
+#[endpoint(get = "/pages", paginate(cursor, default = 2, max = 3))]
+async fn pages(page: PageRequest<Below>) -> Page<u64> {
+    let below = page.after().map_or(9, |key| key.id);
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes![one, numbered, named, search, make, pages]).await
+}
+
+async fn get(bench: &Bench, path: &str) -> Reply {
+    bench.client.get(path).bearer(ALICE).send().await
+}
+
+async fn post(bench: &Bench, body: impl Into<bytes::Bytes>) -> Reply {
+    let call = bench.client.post("/things").bearer(ALICE).header("content-type", "application/json");
+    call.body(body).send().await
+}
+
+/// Sends bytes as they are, and checks the problem that comes and that the service goes on.
+async fn raw(bench: &Bench, request: &[u8], status: u16, code: &str) {
+    let mut raw = bench.client.raw().await;
+    raw.write_bytes(request).await;
+    let text = raw.response().await;
+    assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    let document: serde_json::Value = serde_json::from_str(body).expect("a document");
+    assert_eq!((&document["code"], &document["status"]), (&code.into(), &status.into()), "{document}");
+    let id = document["request_id"].as_str().expect("an id");
+    for field in [format!("x-request-id: {id}"), String::from("content-type: application/problem+json")] {
+        assert!(head.contains(&field), "{field} in {head}");
+    }
+    assert_eq!(get(bench, "/numbered/1").await.body, "1", "the service goes on");
+}
+
+fn head(line: &str) -> String {
+    format!("{line}\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\n")
+}
+
+/// The parameter that a problem names.
+fn parameter(reply: &Reply) -> String {
+    reply.problem(400, "INVALID_PARAMETER")["errors"][0]["parameter"].as_str().expect("a name").to_owned()
+}
+
+const NUMBER: &str = "1234567890123456789012345678901234567890";
+
+#[tokio::test]
+async fn identifiers_with_a_wrong_prefix() {
+    let bench = bench().await;
+    for id in [
+        "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6",
+        "01HZQK7P3WVXBN4Y9MRDTJC8E6",
+        "thing_01HZQK7P3WVXBN4Y9MRDTJC8E",
+        "thing_8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+        "THING_01HZQK7P3WVXBN4Y9MRDTJC8E6",
+        "thing_01HZQK7P3WVXBN4Y9MRDTJC8EU",
+        "thing_",
+        "%00",
+    ] {
+        assert_eq!(parameter(&get(&bench, &format!("/things/{id}")).await), "id", "{id}");
+    }
+}
+
+#[tokio::test]
+async fn cursors_truncated_foreign_and_replayed() {
+    let bench = bench().await;
+    let first = get(&bench, "/pages").await.json();
+    let cursor = first["next_cursor"].as_str().expect("a cursor");
+    for length in [0, 1, cursor.len() / 2, cursor.len() - 1] {
+        let path = format!("/pages?cursor={}", &cursor[..length]);
+        get(&bench, &path).await.problem(400, "INVALID_CURSOR");
+    }
+    let foreign = bench.client.get(&format!("/pages?cursor={cursor}")).bearer(BOB).send().await;
+    foreign.problem(400, "INVALID_CURSOR");
+    for other in ["&filter=x", "&cursor2=x", "&CURSOR=x"] {
+        get(&bench, &format!("/pages?cursor={cursor}{other}")).await.problem(400, "INVALID_CURSOR");
+    }
+    let path = format!("/pages?cursor={cursor}");
+    let (once, again) = (get(&bench, &path).await, get(&bench, &path).await);
+    assert_eq!((once.status.as_u16(), &once.body), (200, &again.body), "a cursor says where, not when");
+}
+
+#[tokio::test]
+async fn limits_that_are_no_number() {
+    let bench = bench().await;
+    for limit in ["1e9", "-1", "0", "1.5", "0x10", "", "%00", "NaN", "١"] {
+        let path = format!("/pages?limit={limit}");
+        assert_eq!(parameter(&get(&bench, &path).await), "limit", "{limit}");
+    }
+    let many = get(&bench, &format!("/pages?limit={NUMBER}")).await.json();
+    assert_eq!(many["data"].as_array().expect("items").len(), 3, "a number over the maximum is lowered");
+}
+
+#[tokio::test]
+async fn numbers_of_forty_digits() {
+    let bench = bench().await;
+    assert_eq!(parameter(&get(&bench, &format!("/numbered/{NUMBER}")).await), "number");
+    assert_eq!(parameter(&get(&bench, &format!("/search?count={NUMBER}")).await), "count");
+    let reply = post(&bench, format!(r#"{{"name":"x","count":{NUMBER}}}"#)).await;
+    assert_eq!(reply.problem(422, "VALIDATION_FAILED")["errors"][0]["pointer"], "#/count");
+    post(&bench, r#"{"name":"x","count":1e999}"#).await.problem(400, "MALFORMED_JSON");
+}
+
+#[tokio::test]
+async fn lone_surrogates() {
+    let bench = bench().await;
+    for text in [r"\ud800", r"\udc00", r"\ud800x", r"\ud800\u0041"] {
+        let reply = post(&bench, format!(r#"{{"name":"{text}","count":1}}"#)).await;
+        reply.problem(400, "MALFORMED_JSON");
+    }
+    assert_eq!(parameter(&get(&bench, "/named/%ED%A0%80").await), "name");
+    assert_eq!(parameter(&get(&bench, "/search?name=%ED%A0%80").await), "name");
+}
+
+#[tokio::test]
+async fn duplicate_members() {
+    let bench = bench().await;
+    for body in [r#"{"name":"a","name":"b","count":1}"#, r#"{"count":1,"name":"a","count":1}"#] {
+        let problem = post(&bench, body).await.problem(422, "VALIDATION_FAILED");
+        assert!(problem["errors"][0]["detail"].as_str().expect("text").contains("duplicate"), "{problem}");
+    }
+    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(parameter(&get(&bench, "/search?count=1&count=2").await), "count");
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_nested_brackets() {
+    let bench = bench().await;
+    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+    let objects = r#"{"name":"#.repeat(100_000);
+    for body in [open.clone(), objects, format!(r#"{{"name":{open},"count":1}}"#)] {
+        post(&bench, body).await.problem(400, "MALFORMED_JSON");
+    }
+    for body in [format!("{open}{close}"), format!(r#"{{"name":{open}{close},"count":1}}"#)] {
+        post(&bench, body).await.problem(422, "VALIDATION_FAILED");
+    }
+    assert_eq!(bench.app.effects(), 0);
+}
+
+#[tokio::test]
+async fn invalid_utf_8_in_path_and_query() {
+    let bench = bench().await;
+    for bytes in ["%ff", "%C3", "%C3%28", "a%80b", "%F8%88%80%80%80"] {
+        assert_eq!(parameter(&get(&bench, &format!("/named/{bytes}")).await), "name", "{bytes}");
+        assert_eq!(
+            parameter(&get(&bench, &format!("/search?count=1&name={bytes}")).await),
+            "name",
+            "{bytes}"
+        );
+        let filtered = get(&bench, &format!("/pages?filter={bytes}")).await;
+        assert_eq!(parameter(&filtered), "filter", "{bytes}");
+    }
+    get(&bench, "/search?%ff=1").await.problem(400, "INVALID_PARAMETER");
+    assert_eq!(get(&bench, "/search?name=%C3%A9").await.body, "é0");
+    let invalid = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nhost: x\r\n\r\n"].concat();
+    raw(&bench, &invalid(b"/named/\xff"), 400, "BAD_REQUEST").await;
+    raw(&bench, &invalid(b"/search?name=\xff"), 400, "BAD_REQUEST").await;
+}
+
+#[tokio::test]
+async fn a_header_of_100_kb() {
+    let bench = bench().await;
+    for size in [100_000, 300_000, 600_000] {
+        let request = format!("{}x-long: {}\r\n\r\n", head("GET /numbered/1 HTTP/1.1"), "x".repeat(size));
+        raw(&bench, request.as_bytes(), 431, "HEADERS_TOO_LARGE").await;
+    }
+    let request = format!("{}{}\r\n", head("GET /numbered/1 HTTP/1.1"), "x-field: 1\r\n".repeat(200));
+    raw(&bench, request.as_bytes(), 431, "HEADERS_TOO_LARGE").await;
+}
+
+#[tokio::test]
+async fn a_request_line_of_64_kb() {
+    let bench = bench().await;
+    for size in [20_000, 65_500, 65_536, 100_000] {
+        for target in [format!("/named/{}", "a".repeat(size)), format!("/search?name={}", "a".repeat(size))] {
+            let request = format!("{}\r\n", head(&format!("GET {target} HTTP/1.1")));
+            raw(&bench, request.as_bytes(), 414, "URI_TOO_LONG").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_shorter_than_its_length() {
+    let bench = bench().await;
+    let mut raw = bench.client.raw().await;
+    let fields = "content-type: application/json\r\ncontent-length: 100\r\n\r\n";
+    raw.write(&format!("{}{fields}{{\"name\"", head("POST /things HTTP/1.1"))).await;
+    raw.end().await;
+    let text = raw.response().await;
+    assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("BODY_INCOMPLETE"), "{text}");
+    assert_eq!(bench.app.effects(), 0);
+}
+
+#[tokio::test]
+async fn two_content_lengths() {
+    let bench = bench().await;
+    let body = r#"{"name":"x","count":1}"#;
+    let post = head("POST /things HTTP/1.1") + "content-type: application/json\r\n";
+    for fields in [
+        "content-length: 22\r\ncontent-length: 21",
+        "content-length: 22, 21",
+        "content-length: +22",
+        "content-length: -1",
+        "content-length: 0x16",
+        "content-length: 99999999999999999999999",
+        "transfer-encoding: gzip",
+        "content length: 22",
+    ] {
+        let request = format!("{post}{fields}\r\n\r\n{body}");
+        raw(&bench, request.as_bytes(), 400, "BAD_REQUEST").await;
+    }
+    assert_eq!(bench.app.effects(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_http() {
+    let bench = bench().await;
+    for request in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"G\xc3\x89T / HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: \x00\r\n\r\n",
+    ] {
+        raw(&bench, request, 400, "BAD_REQUEST").await;
+    }
+}
+
+#[tokio::test]
+async fn a_bad_request_behind_a_good_one() {
+    let bench = bench().await;
+    let mut raw = bench.client.raw().await;
+    let good = format!("{}\r\n", head("GET /numbered/7 HTTP/1.1"));
+    raw.write(&format!("{good}GET / HTTP/1.1\r\n: x\r\n\r\n")).await;
+    let first = raw.response().await;
+    assert!(first.starts_with("HTTP/1.1 200") && first.ends_with("\r\n7"), "{first}");
+    let second = raw.response().await;
+    assert!(second.starts_with("HTTP/1.1 400") && second.contains("BAD_REQUEST"), "{second}");
+    assert!(raw.is_closed().await);
+}
