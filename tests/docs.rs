@@ -42,8 +42,17 @@ fn root() -> PathBuf {
 
 fn papers() -> Vec<PathBuf> {
     let root = root();
-    let named =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/payments/README.md"];
+    let named = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "examples/hello/README.md",
+        "examples/existing_axum/README.md",
+        "examples/payments/README.md",
+        "examples/rate_limits/README.md",
+        "tests/fixtures/README.md",
+    ];
     let mut papers: Vec<PathBuf> = named.iter().map(|name| root.join(name)).collect();
     papers.extend(pages(&root.join("docs")));
     papers

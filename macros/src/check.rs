@@ -2,7 +2,7 @@
 
 use quote::ToTokens;
 use syn::visit::{self, Visit};
-use syn::{FnArg, Safety, Signature, Type};
+use syn::{FnArg, GenericParam, Lifetime, Safety, Signature, Type};
 
 use crate::errors::Sink;
 use crate::policies::Endpoint;
@@ -33,7 +33,14 @@ fn qualifiers(signature: &Signature, sink: &Sink<'_>) {
     } else if signature.asyncness.is_none() {
         sink.report(&signature.fn_token, "an endpoint is asynchronous: write `async fn`");
     }
-    if !signature.generics.params.is_empty() {
+    let has_lifetimes_alone =
+        signature.generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)));
+    if !signature.generics.params.is_empty() && has_lifetimes_alone {
+        sink.report(
+            &signature.generics,
+            "an extractor owns what it takes from a request: remove the lifetime and write owned types",
+        );
+    } else if !signature.generics.params.is_empty() {
         sink.report(
             &signature.generics,
             "an endpoint cannot be generic, because a request chooses no types: \
@@ -60,7 +67,7 @@ fn arguments(signature: &Signature, sink: &Sink<'_>) {
                         "an argument cannot be conditional: write two functions, each with its `#[cfg]`",
                     );
                 } else {
-                    argument_type(&argument.ty, sink);
+                    argument_type(&argument.ty, signature, sink);
                 }
             }
         }
@@ -74,8 +81,9 @@ fn arguments(signature: &Signature, sink: &Sink<'_>) {
 }
 
 /// Reports the first thing in an argument's type that an implementation cannot name.
-fn argument_type(ty: &Type, sink: &Sink<'_>) {
-    let mut finder = Unnameable::default();
+fn argument_type(ty: &Type, signature: &Signature, sink: &Sink<'_>) {
+    let declared = signature.generics.lifetimes().map(|parameter| parameter.lifetime.clone()).collect();
+    let mut finder = Unnameable { declared, ..Unnameable::default() };
     finder.visit_type(ty);
     match finder.found {
         Some((tokens, message)) => sink.report(&tokens, message),
@@ -97,6 +105,8 @@ struct Unnameable {
     /// A `_`, which rustc itself refuses in a signature.
     placeholder: bool,
     found: Option<(proc_macro2::TokenStream, &'static str)>,
+    /// Lifetimes that the function declares, which is reported there.
+    declared: Vec<Lifetime>,
 }
 
 impl Unnameable {
@@ -116,7 +126,9 @@ impl<'ast> Visit<'ast> for Unnameable {
 
     fn visit_type_reference(&mut self, ty: &'ast syn::TypeReference) {
         match &ty.lifetime {
-            Some(lifetime) if lifetime.ident == "static" => visit::visit_type_reference(self, ty),
+            Some(lifetime) if lifetime.ident == "static" || self.declared.contains(lifetime) => {
+                visit::visit_type_reference(self, ty);
+            }
             _ => self.note(
                 ty,
                 "an extractor owns what it takes from a request: write an owned type instead of a reference",
@@ -124,8 +136,8 @@ impl<'ast> Visit<'ast> for Unnameable {
         }
     }
 
-    fn visit_lifetime(&mut self, lifetime: &'ast syn::Lifetime) {
-        if lifetime.ident != "static" {
+    fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+        if lifetime.ident != "static" && !self.declared.contains(lifetime) {
             self.note(
                 lifetime,
                 "an extractor owns what it takes from a request: write an owned type, without a lifetime",

@@ -24,7 +24,12 @@ pub(crate) fn endpoint(arguments: TokenStream, item: TokenStream) -> TokenStream
 fn generate(arguments: TokenStream, item: TokenStream, mistakes: &Mistakes) -> TokenStream {
     let sink = mistakes.sink();
     let spec = Spec::parse(arguments, &sink);
-    let Some(function) = sink.take(Function::parse(item)) else { return TokenStream::new() };
+    let Some(function) = sink.take(Function::parse(item.clone())) else {
+        let half = Function::half(item);
+        return half
+            .map(|function| expand::fallback(&Endpoint { spec: &spec, function: &function }))
+            .unwrap_or_default();
+    };
     let endpoint = Endpoint { spec: &spec, function: &function };
     check::check(&endpoint, &sink);
     if sink.failed() { expand::fallback(&endpoint) } else { expand::expand(&endpoint) }

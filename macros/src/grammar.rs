@@ -30,8 +30,7 @@ pub(crate) struct Key {
 pub(crate) struct KeyOption {
     /// The option as written.
     pub(crate) name: &'static str,
-    /// An example with its value, if it has one. Only the reference shows it.
-    #[cfg(test)]
+    /// An example with its value, if it has one.
     pub(crate) form: &'static str,
     /// What it means, in one line.
     #[cfg(test)]
@@ -50,7 +49,6 @@ macro_rules! keys {
             forms: &[$($form),+],
             options: &[$($(KeyOption {
                 name: $option,
-                #[cfg(test)]
                 form: $example,
                 #[cfg(test)]
                 help: $meaning,
@@ -144,6 +142,13 @@ pub(crate) fn unknown(name: &str) -> String {
 /// The options that the key's list may hold.
 pub(crate) fn options(name: &str) -> Vec<&'static str> {
     key(name).into_iter().flat_map(|key| key.options).map(|option| option.name).collect()
+}
+
+/// A key or an option with a value, as an example.
+pub(crate) fn with_value(name: &str) -> Option<&'static str> {
+    let keys = KEYS.iter().flat_map(|key| key.forms.iter().map(move |form| (key.name, *form)));
+    let options = KEYS.iter().flat_map(|key| key.options).map(|option| (option.name, option.form));
+    keys.chain(options).find(|(known, form)| *known == name && form.contains(" = ")).map(|(_, form)| form)
 }
 
 /// How the key may be written, for messages.

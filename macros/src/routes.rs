@@ -1,72 +1,84 @@
 //! `routes![…]`: a list of endpoints, compared with one another while it is compiled.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
-use syn::{Attribute, Path, Token};
+use syn::parse::{ParseStream, Parser};
+use syn::{Attribute, Path};
 
+use crate::errors::{Mistakes, Sink};
 use crate::expand::{call_at, ends};
+use crate::parse::split;
 
 struct Entry {
     cfgs: Vec<Attribute>,
     path: Path,
 }
 
-impl Parse for Entry {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let cfgs = input.call(Attribute::parse_outer)?;
-        if let Some(other) = cfgs.iter().find(|attribute| !attribute.path().is_ident("cfg")) {
-            return Err(syn::Error::new_spanned(
-                other,
-                "an entry may have a `#[cfg(…)]` and no other attribute",
-            ));
-        }
-        let path = input.parse().map_err(|error| {
-            syn::Error::new(error.span(), "an entry is the path of an endpoint, such as `payments::create`")
-        })?;
-        Ok(Self { cfgs, path })
-    }
-}
-
 impl Entry {
+    /// Reads an entry; of what follows a whole one the entry is kept.
+    fn parse(tokens: &TokenStream, sink: &Sink<'_>) -> Option<Self> {
+        let parser = |input: ParseStream<'_>| {
+            let (cfgs, path) = (input.call(Attribute::parse_outer)?, input.parse());
+            Ok((cfgs, path, input.parse::<TokenStream>()?))
+        };
+        let (cfgs, path, rest) = sink.take(parser.parse2(tokens.clone()))?;
+        if let Some(other) = cfgs.iter().find(|attribute| !attribute.path().is_ident("cfg")) {
+            sink.report(other, "an entry may have a `#[cfg(…)]` and no other attribute");
+            return None;
+        }
+        let Ok(path) = path else {
+            sink.report(tokens, "an entry is the path of an endpoint, such as `payments::create`");
+            return None;
+        };
+        if !rest.is_empty() {
+            sink.report(&rest, too_much(&rest));
+        }
+        Some(Self { cfgs, path })
+    }
+
     fn cfgs(&self) -> TokenStream {
         self.cfgs.iter().map(ToTokens::to_token_stream).collect()
     }
 }
 
-/// Expands the list.
+/// The mistake of what follows an entry's path.
+fn too_much(rest: &TokenStream) -> &'static str {
+    match rest.clone().into_iter().next() {
+        Some(TokenTree::Group(_)) => {
+            "an entry is the path of an endpoint, which is not called: remove the parentheses"
+        }
+        _ => "a comma is missing before this",
+    }
+}
+
+/// Expands the list. Entries that can be read are expanded whatever the others are, so that an editor
+/// keeps working; they are compared with one another where all can be read.
 ///
 /// Each entry gets an alias, through which all else refers to it, so that a path that leads nowhere
 /// is reported once. An alias and not an import: an import of `time` is ambiguous where a crate of
 /// that name is known, and a type is not.
 pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
-    let parser = Punctuated::<Entry, Token![,]>::parse_terminated;
-    match syn::parse::Parser::parse2(parser, tokens) {
-        Ok(entries) => expand(&entries.into_iter().collect::<Vec<_>>()),
-        Err(error) => {
-            let error = error.to_compile_error();
-            quote!({ #error ::aplomb::Routes::from_entries(&[]) })
-        }
-    }
+    let mistakes = Mistakes::new();
+    let sink = mistakes.sink();
+    let parts = split(tokens).into_iter();
+    let entries: Vec<Entry> = parts.filter_map(|part| Entry::parse(&part, &sink)).collect();
+    let aliases: Vec<Ident> = entries.iter().enumerate().map(|(index, entry)| alias(entry, index)).collect();
+    let checks = if sink.failed() { TokenStream::new() } else { checks(&entries, &aliases) };
+    expand(&entries, &aliases, &checks, &mistakes.into_tokens())
 }
 
-fn expand(entries: &[Entry]) -> TokenStream {
-    let aliases: Vec<Ident> = entries.iter().enumerate().map(|(index, entry)| alias(entry, index)).collect();
-    let cfgs: Vec<TokenStream> = entries.iter().map(Entry::cfgs).collect();
+fn expand(entries: &[Entry], aliases: &[Ident], checks: &TokenStream, mistakes: &TokenStream) -> TokenStream {
+    let cfgs = entries.iter().map(Entry::cfgs);
     let paths = entries.iter().map(|entry| &entry.path);
-    let checks = (0..entries.len()).map(|index| check(entries, index));
-    let mounted = entries.iter().zip(&aliases).map(|(entry, alias)| mounted(entry, alias));
+    let mounted = entries.iter().zip(aliases).map(|(entry, alias)| mounted(entry, alias));
     quote! {{
         #(
             #cfgs
             #[allow(non_camel_case_types)]
             type #aliases = #paths;
         )*
-        const SPECS: &[::aplomb::EndpointSpec] = &[#(#cfgs <#aliases as ::aplomb::Endpoint>::SPEC),*];
-        const VERDICTS: &[::aplomb::__private::Verdict] =
-            &::aplomb::__private::verdicts::<{ SPECS.len() }>(SPECS);
-        #(#checks)*
+        #mistakes
+        #checks
         ::aplomb::Routes::from_entries(&[#(#mounted),*])
     }}
 }
@@ -74,6 +86,18 @@ fn expand(entries: &[Entry]) -> TokenStream {
 /// The name that an entry has here, at the entry's own place.
 fn alias(entry: &Entry, index: usize) -> Ident {
     format_ident!("__Entry{index}", span = ends(&entry.path).0)
+}
+
+/// Compares all entries, and fails at each that cannot stand beside those before it.
+fn checks(entries: &[Entry], aliases: &[Ident]) -> TokenStream {
+    let cfgs = entries.iter().map(Entry::cfgs);
+    let checks = (0..entries.len()).map(|index| check(entries, index));
+    quote! {
+        const SPECS: &[::aplomb::EndpointSpec] = &[#(#cfgs <#aliases as ::aplomb::Endpoint>::SPEC),*];
+        const VERDICTS: &[::aplomb::__private::Verdict] =
+            &::aplomb::__private::verdicts::<{ SPECS.len() }>(SPECS);
+        #(#checks)*
+    }
 }
 
 /// Fails at the entry if it cannot stand beside those before it.
@@ -110,10 +134,19 @@ mod tests {
 
     #[test]
     fn an_entry_counts_those_before_it_that_are_compiled() {
-        let entries: Punctuated<Entry, Token![,]> =
-            syn::parse::Parser::parse_str(Punctuated::parse_terminated, "a, #[cfg(x)] b, c, #[cfg(y)] d, e")
-                .expect("entries");
-        let entries: Vec<Entry> = entries.into_iter().collect();
+        let tokens = quote!(
+            a,
+            #[cfg(x)]
+            b,
+            c,
+            #[cfg(y)]
+            d,
+            e
+        );
+        let mistakes = Mistakes::new();
+        let entries: Vec<Entry> =
+            split(tokens).into_iter().filter_map(|part| Entry::parse(&part, &mistakes.sink())).collect();
+        assert!(mistakes.into_messages().is_empty());
         let index = |index: usize| index_of(index, &entries[..index]).to_string().replace(' ', "");
         assert_eq!(index(1), "1usize");
         assert_eq!(index(2), "1usize+<[()]>::len(&[#[cfg(x)]()])");

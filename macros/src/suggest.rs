@@ -2,9 +2,10 @@
 
 /// The candidate that a mistyped word most likely meant, if any is near.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (likeness(word, candidate), candidate))
+        .map(|candidate| (likeness(&word, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= 0.82)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
@@ -38,6 +39,7 @@ mod tests {
         let keys = ["idempotent", "not_idempotent", "rate_limit", "timeout"];
         assert_eq!(nearest("idempotant", keys), Some("idempotent"));
         assert_eq!(nearest("ratelimit", keys), Some("rate_limit"));
+        assert_eq!(nearest("TIMEOUT", keys), Some("timeout"));
         assert_eq!(nearest("tll", ["ttl", "optional"]), Some("ttl"));
         assert_eq!(nearest("cache", keys), None);
         assert_eq!(instead("cache", ["a", "b"]), "accepted: `a`, `b`");

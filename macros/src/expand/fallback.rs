@@ -3,7 +3,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
-use syn::FnArg;
+use syn::{FnArg, Type};
 
 use super::handle;
 use crate::policies::Endpoint;
@@ -53,12 +53,24 @@ fn spec(endpoint: &Endpoint<'_>) -> TokenStream {
 
 fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
     let visibility = &endpoint.function.visibility;
-    let parameters = endpoint.spec.route.path().is_some_and(|path| !path.parameters().is_empty());
+    let parameters = match endpoint.spec.route.path() {
+        Some(path) => !path.parameters().is_empty(),
+        None => endpoint.function.arguments().into_iter().any(is_path),
+    };
     let arguments = if parameters { quote!(<__P>(_: &__P)) } else { quote!(()) };
     quote! {
         #[allow(dead_code, unreachable_pub)]
         #visibility fn uri #arguments -> ::aplomb::Uri {
             ::core::panic!("this endpoint has mistakes")
         }
+    }
+}
+
+/// Whether the argument looks like one that reads path parameters: of a path that is not there yet,
+/// nothing else can be known.
+fn is_path(argument: &Type) -> bool {
+    match argument {
+        Type::Path(ty) => ty.path.segments.last().is_some_and(|segment| segment.ident == "Path"),
+        _ => false,
     }
 }

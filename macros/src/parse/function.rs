@@ -3,9 +3,13 @@
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
-use syn::parse::{Parse, ParseStream};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream, Parser};
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, ExprLit, FnArg, Lit, Meta, ReturnType, Signature, Type, Visibility};
+use syn::{
+    Attribute, Expr, ExprLit, FnArg, Ident, Lit, Meta, ReturnType, Signature, Token, Type, Visibility,
+    parse_quote,
+};
 
 /// What the macro needs to know of the function.
 pub(crate) struct Function {
@@ -30,17 +34,33 @@ impl Parse for Function {
 impl Function {
     /// Reads an item; what is no function is refused as a whole.
     pub(crate) fn parse(item: TokenStream) -> syn::Result<Self> {
-        syn::parse2(item.clone()).map_err(|_| {
-            syn::Error::new_spanned(
+        syn::parse2(item.clone()).map_err(|error| match Self::half(item.clone()) {
+            Some(_) => syn::Error::new(error.span(), format!("this signature is not whole: {error}")),
+            None => syn::Error::new_spanned(
                 first_line(item),
                 "an endpoint is an `async fn`: put `#[endpoint(…)]` on one",
-            )
+            ),
         })
+    }
+
+    /// Of a function whose signature is half typed, what stands before its arguments.
+    pub(crate) fn half(item: TokenStream) -> Option<Self> {
+        let parser = |input: ParseStream<'_>| {
+            let (attributes, visibility) = (input.call(Attribute::parse_outer)?, input.parse()?);
+            while !input.peek(Token![fn]) {
+                input.call(Ident::parse_any)?;
+            }
+            input.parse::<Token![fn]>()?;
+            let name: Ident = input.parse()?;
+            input.parse::<TokenStream>()?;
+            Ok(Self { attributes, visibility, signature: parse_quote!(async fn #name()) })
+        };
+        parser.parse2(item).ok()
     }
 
     /// The function's name, without the `r#` of a raw one.
     pub(crate) fn name(&self) -> String {
-        syn::ext::IdentExt::unraw(&self.signature.ident).to_string()
+        self.signature.ident.unraw().to_string()
     }
 
     /// The types of the arguments, in order.
@@ -155,6 +175,22 @@ mod tests {
                 struct F;
             ))
             .is_err()
+        );
+    }
+
+    #[test]
+    fn of_half_a_signature_the_name_is_read() {
+        let half = quote!(pub(crate) async fn f(a: , b: B) -> C {});
+        let error = Function::parse(half.clone()).err().expect("a mistake").to_string();
+        assert!(error.starts_with("this signature is not whole"), "{error}");
+        assert_eq!(Function::half(half).expect("a function").name(), "f");
+        assert!(
+            Function::half(quote!(
+                struct F {
+                    f: fn(),
+                }
+            ))
+            .is_none()
         );
     }
 

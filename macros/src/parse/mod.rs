@@ -13,4 +13,4 @@ pub(crate) use field::field_name;
 pub(crate) use function::Function;
 pub(crate) use options::Options;
 pub(crate) use path::PathTemplate;
-pub(crate) use syntax::{arguments, items};
+pub(crate) use syntax::{arguments, items, split};

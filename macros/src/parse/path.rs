@@ -13,15 +13,18 @@ impl PathTemplate {
     /// Reads a template, or says what is wrong with it and what to write instead.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix('/') else {
-            return Err(format!("a path begins with a slash: write \"/{text}\""));
+            return Err(no_slash(text));
         };
         if rest.is_empty() {
             return Ok(Self { text: text.to_owned(), parameters: Vec::new() });
         }
-        if let Some((path, _)) = text.split_once(['?', '#']) {
+        if let Some((path, _)) = text.split_once('?') {
             return Err(format!(
                 "a path has no query: write \"{path}\" and read the query with a `Query` argument"
             ));
+        }
+        if let Some((path, _)) = text.split_once('#') {
+            return Err(format!("clients keep what follows `#` to themselves: write \"{path}\""));
         }
         let mut parameters: Vec<String> = Vec::new();
         for segment in rest.split('/') {
@@ -53,6 +56,16 @@ impl PathTemplate {
 /// The most parameters that a router tells apart.
 const MAX_PARAMETERS: usize = 26;
 
+fn no_slash(text: &str) -> String {
+    match text.split_once("://") {
+        Some((_, rest)) => {
+            let path = rest.find('/').map_or("/", |start| &rest[start..]);
+            format!("a path stands without scheme and host: write \"{path}\"")
+        }
+        None => format!("a path begins with a slash: write \"/{text}\""),
+    }
+}
+
 /// The parameter that a segment is, if it is one.
 fn segment_parameter(segment: &str, path: &str) -> Result<Option<String>, String> {
     if segment.is_empty() {
@@ -60,6 +73,9 @@ fn segment_parameter(segment: &str, path: &str) -> Result<Option<String>, String
     }
     if let Some(name) = segment.strip_prefix(':') {
         return Err(format!("a parameter stands in braces: write {{{name}}} instead of :{name}"));
+    }
+    if let Some(name) = segment.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+        return Err(format!("a parameter stands in braces: write {{{name}}} instead of <{name}>"));
     }
     if segment.starts_with('*') || segment.starts_with("{*") {
         return Err(format!(
@@ -98,7 +114,7 @@ fn literal(segment: &str) -> Result<(), String> {
     match segment.bytes().find(|byte| !plain(byte)) {
         None => Ok(()),
         Some(_) => Err(format!(
-            "`{segment}` cannot stand in a path: letters, digits and any of -._~!$&'()+,;=:@ can"
+            "`{segment}` cannot stand in a path: ASCII letters, digits and any of -._~!$&'()+,;=:@ can"
         )),
     }
 }
@@ -106,6 +122,12 @@ fn literal(segment: &str) -> Result<(), String> {
 fn parameter_name(name: &str) -> Result<String, String> {
     if name.is_empty() {
         return Err("a parameter needs a name: write {id} instead of {}".to_owned());
+    }
+    if let Some((name, ty)) = name.split_once(':') {
+        let (name, ty) = (name.trim(), ty.trim());
+        return Err(format!(
+            "a parameter is a name alone: write {{{name}}}, and its type in the argument, `Path<{ty}>`"
+        ));
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if !name.bytes().all(plain) || name.starts_with(|first: char| first.is_ascii_digit()) {
@@ -182,7 +204,11 @@ mod tests {
             ("/a/x-{id}", "whole segment"),
             ("/a/{id}-{b}", "at most one parameter"),
             ("/a?b=1", "has no query: write \"/a\""),
-            ("/a#b", "has no query"),
+            ("/a#b", "to themselves: write \"/a\""),
+            ("https://a.example/b", "without scheme and host: write \"/b\""),
+            ("https://a.example", "without scheme and host: write \"/\""),
+            ("/a/<id>", "write {id} instead of <id>"),
+            ("/a/{id: u64}", "write {id}, and its type in the argument, `Path<u64>`"),
             ("/v1/orders", "write \"/orders\" and `version = 1`"),
             ("/v2", "write \"/\" and `version = 2`"),
             ("/a b", "cannot stand in a path"),

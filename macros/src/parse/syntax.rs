@@ -7,6 +7,7 @@ use syn::{Ident, Lit, Token};
 
 use super::argument::{Argument, Form, Item, Kind, Value};
 use crate::errors::Sink;
+use crate::grammar;
 
 /// The arguments of an attribute; what cannot be read is reported and left out.
 pub(crate) fn arguments(tokens: TokenStream, sink: &Sink<'_>) -> Vec<Argument> {
@@ -36,8 +37,8 @@ pub(crate) fn items(tokens: TokenStream, sink: &Sink<'_>) -> Vec<Item> {
     items
 }
 
-/// Cuts at the commas; nothing between two commas is nothing.
-fn split(tokens: TokenStream) -> Vec<TokenStream> {
+/// Cuts at the commas. Nothing between two commas is nothing.
+pub(crate) fn split(tokens: TokenStream) -> Vec<TokenStream> {
     let mut parts = vec![TokenStream::new()];
     for tree in tokens {
         match tree {
@@ -74,24 +75,61 @@ fn form(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
     if input.is_empty() {
         return Ok(Form::Flag);
     }
-    if input.peek(Token![=]) {
-        let equals: Token![=] = input.parse()?;
-        let tokens: TokenStream = input.parse()?;
-        return if tokens.is_empty() {
-            Err(syn::Error::new_spanned(equals, format!("a value is missing after `{key} =`")))
-        } else if let Some(rest) = after_whole_value(&tokens) {
-            Err(syn::Error::new_spanned(rest, "a comma is missing before this"))
-        } else if is_parenthesized(&tokens) {
-            Err(syn::Error::new_spanned(equals, format!("write `{key}(…)`, without `=`")))
-        } else {
-            Ok(Form::Value(value(tokens)))
-        };
-    }
     if input.peek(syn::token::Paren) {
         return list(key, input);
     }
+    if input.peek(Token![=]) && !input.peek(Token![==]) && !input.peek(Token![=>]) {
+        return after_equals(key, input.parse()?, input.parse()?);
+    }
     let rest: TokenStream = input.parse()?;
-    Err(syn::Error::new_spanned(rest, format!("expected `=`, `(…)` or `,` after `{key}`")))
+    Err(semicolon(&rest).unwrap_or_else(|| no_form(key, rest)))
+}
+
+/// The mistake of what can follow no key.
+fn no_form(key: &Ident, rest: TokenStream) -> syn::Error {
+    let marks: TokenStream = rest.clone().into_iter().take_while(is_mark).collect();
+    match marks.to_string().as_str() {
+        "" => syn::Error::new_spanned(rest, format!("expected `=`, `(…)` or `,` after `{key}`")),
+        mark => {
+            let mark = if mark == ":" { mark } else { &format!(" {mark}") };
+            let message =
+                format!("a value stands behind one `=`: write `{key} = …` instead of `{key}{mark} …`");
+            syn::Error::new_spanned(marks, message)
+        }
+    }
+}
+
+fn is_mark(tree: &TokenTree) -> bool {
+    matches!(tree, TokenTree::Punct(punct) if ":=>".contains(punct.as_char()))
+}
+
+fn after_equals(key: &Ident, equals: Token![=], tokens: TokenStream) -> syn::Result<Form> {
+    if tokens.is_empty() {
+        return Err(syn::Error::new_spanned(equals, missing_value(key)));
+    }
+    if let Some(error) = semicolon(&tokens) {
+        return Err(error);
+    }
+    if let Some(rest) = after_whole_value(&tokens) {
+        return Err(syn::Error::new_spanned(rest, "a comma is missing before this"));
+    }
+    if is_parenthesized(&tokens) {
+        return Err(syn::Error::new_spanned(equals, format!("write `{key}(…)`, without `=`")));
+    }
+    Ok(Form::Value(value(tokens)))
+}
+
+fn missing_value(key: &Ident) -> String {
+    match grammar::with_value(&key.unraw().to_string()) {
+        Some(form) => format!("a value is missing after `{key} =`: write `{form}`"),
+        None => format!("a value is missing after `{key} =`"),
+    }
+}
+
+fn semicolon(tokens: &TokenStream) -> Option<syn::Error> {
+    let is_semicolon = |tree: &TokenTree| matches!(tree, TokenTree::Punct(punct) if punct.as_char() == ';');
+    let found = tokens.clone().into_iter().find(is_semicolon)?;
+    Some(syn::Error::new_spanned(found, "arguments are separated by commas: write `,` instead of `;`"))
 }
 
 fn list(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
@@ -187,12 +225,16 @@ mod tests {
     #[test]
     fn one_mistake_does_not_hide_the_next() {
         assert_eq!(
-            messages(quote!(a =, "b", c d, e = (1, 2), f = "g" h)),
+            messages(quote!(a =, ttl =, "b", c d, e = (1, 2), f = "g" h, i: "j", k == 1, l = 2; m)),
             [
                 "a value is missing after `a =`",
+                "a value is missing after `ttl =`: write `ttl = \"24h\"`",
                 "expected `=`, `(…)` or `,` after `c`",
                 "write `e(…)`, without `=`",
                 "a comma is missing before this",
+                "a value stands behind one `=`: write `i = …` instead of `i: …`",
+                "a value stands behind one `=`: write `k = …` instead of `k == …`",
+                "arguments are separated by commas: write `,` instead of `;`",
                 "a key is expected here, such as in `get = \"/path\"` or `timeout = \"5s\"`",
             ]
         );

@@ -17,6 +17,9 @@ const EXACT_ABOVE_PER_SECOND: u128 = 10_000;
 /// Reads `"5s"`: milliseconds, seconds, minutes, hours or days.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const ACCEPTED: &str = "a number and ms, s, min, h or d, such as \"500ms\", \"5s\" or \"24h\"";
+    if overflows(text) {
+        return Err(format!("\"{text}\" is too long: write {ACCEPTED}"));
+    }
     let (number, unit) = split(text).ok_or_else(|| format!("\"{text}\" is no duration: write {ACCEPTED}"))?;
     let milliseconds = match unit {
         "ms" => 1,
@@ -24,9 +27,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "min" | "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
+        _ if unit.starts_with('.') => return Err(fraction(text, ACCEPTED)),
         _ => return Err(format!("`{unit}` is no unit of time: write {ACCEPTED}")),
     };
-    let total = number.checked_mul(milliseconds).ok_or_else(|| format!("\"{text}\" is too long"))?;
+    let total = number
+        .checked_mul(milliseconds)
+        .ok_or_else(|| format!("\"{text}\" is too long: write {ACCEPTED}"))?;
     if total == 0 {
         return Err(format!("\"{text}\" is no time at all: write {ACCEPTED}"));
     }
@@ -39,6 +45,9 @@ pub(crate) const SIZES: &str = "a number and B, KB, MB, KiB or MiB, such as \"64
 /// Reads `"1MB"`: bytes; KB and MB are powers of 1000, KiB and MiB of 1024. What none at all means is
 /// for the policy to say.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
+    if overflows(text) {
+        return Err(format!("\"{text}\" is too large: write {SIZES}"));
+    }
     let (number, unit) = split(text).ok_or_else(|| format!("\"{text}\" is no size: write {SIZES}"))?;
     let bytes = match unit {
         "B" => 1,
@@ -46,9 +55,10 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         "MB" => 1_000_000,
         "KiB" => 1_024,
         "MiB" => 1_048_576,
+        _ if unit.starts_with('.') => return Err(fraction(text, SIZES)),
         _ => return Err(format!("`{unit}` is no unit of size: write {SIZES}")),
     };
-    number.checked_mul(bytes).ok_or_else(|| format!("\"{text}\" is too large"))
+    number.checked_mul(bytes).ok_or_else(|| format!("\"{text}\" is too large: write {SIZES}"))
 }
 
 /// Reads `"100/min"`.
@@ -86,6 +96,16 @@ fn even(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
         "{permits}/{unit} does not come out even: over {EXACT_ABOVE_PER_SECOND}/s the time between two requests \
          must be whole microseconds; write \"{near}/{unit}\""
     ))
+}
+
+fn fraction(text: &str, accepted: &str) -> String {
+    format!("\"{text}\" has a fraction, and only whole numbers are read: write {accepted}")
+}
+
+/// Whether it begins with a number that no machine holds.
+fn overflows(text: &str) -> bool {
+    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    end > 0 && digits(&text[..end]).is_none()
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {

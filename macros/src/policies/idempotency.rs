@@ -427,7 +427,7 @@ mod tests {
             ("keep = \"1024\"", "is no size"),
             ("keep = \"1kb\"", "is no unit of size"),
             ("keep = \"17MiB\"", "16 MiB are kept at most"),
-            ("keep = \"99999999999999999999KB\"", "is no size"),
+            ("keep = \"99999999999999999999KB\"", "is too large"),
             ("keep = \"18446744073709551615KB\"", "is too large"),
             ("keep = \"24h\"", "write `ttl = \"24h\"`"),
             ("keep = \"1KB\", keep = \"2KB\"", "given twice"),

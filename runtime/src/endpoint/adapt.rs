@@ -83,7 +83,8 @@ impl Incoming {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an extractor of a request's head for an API whose state is `{S}`",
     label = "this argument cannot be taken from the head of a request",
-    note = "an extractor of the body must be the last argument"
+    note = "an extractor of the body must be the last argument",
+    note = "what `Path` and `Query` hold must implement `serde::Deserialize`"
 )]
 pub trait HeadArg<S, M>: Sized {
     /// Takes the argument from the head.
@@ -120,7 +121,8 @@ where
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an extractor for an API whose state is `{S}`",
     label = "this argument cannot be taken from a request",
-    note = "an extractor implements `FromRequestParts<S>`, or `FromRequest<S>` where it is the last argument"
+    note = "an extractor implements `FromRequestParts<S>`, or `FromRequest<S>` where it is the last argument",
+    note = "what `Path`, `Query` and `Json` hold must implement `serde::Deserialize`"
 )]
 pub trait LastArg<S, M>: Sized {
     /// Whether the argument reads the body.
@@ -161,7 +163,8 @@ where
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from a GET request by an API whose state is `{S}`",
     label = "this argument reads a body, which a GET request does not have, or is no extractor",
-    note = "read the path, the query or the headers, or answer POST, PUT or PATCH"
+    note = "read the path, the query or the headers, or answer POST, PUT or PATCH",
+    note = "what `Path` and `Query` hold must implement `serde::Deserialize`"
 )]
 pub trait BodylessArg<S, M>: LastArg<S, M> {}
 
@@ -223,7 +226,8 @@ args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4, A5 M5, A6 M6, A7 M7, A8 M8, A9 M9, A10 
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a response",
     label = "an endpoint cannot return this",
-    note = "return something that implements `IntoResponse`, or a `Result` of two such types; an error enum gets it from `#[derive(ApiError)]`"
+    note = "return something that implements `IntoResponse`, or a `Result` of two such types; an error enum gets it from `#[derive(ApiError)]`",
+    note = "what `Json` holds must implement `serde::Serialize`"
 )]
 pub trait Respond {
     /// Makes the response.

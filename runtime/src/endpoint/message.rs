@@ -39,7 +39,7 @@ impl Message {
 
     /// Adds a number and what it counts.
     pub(crate) const fn counted(self, number: usize, thing: &str) -> Self {
-        let counted = self.number(number).text(" ").text(thing);
+        let counted = if number == 0 { self.text("no ") } else { self.number(number).text(" ") }.text(thing);
         if number == 1 { counted } else { counted.text("s") }
     }
 

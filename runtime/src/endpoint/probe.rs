@@ -202,7 +202,8 @@ pub const fn assert_path_parameters(read: Option<usize>, path: &str, name: &str)
             .text("` has ")
             .counted(named, "parameter")
             .text(", but this argument reads ")
-            .number(read);
+            .number(read)
+            .text(": name each of them in the path, and read each that it names");
         panic!("{}", message.as_str());
     }
 }

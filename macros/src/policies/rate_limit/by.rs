@@ -223,7 +223,7 @@ mod tests {
             ("header(\"\", Tenant)", "is no name of a field"),
             ("header(\"x tenant\", Tenant)", "is no name of a field"),
             ("param(\"tenant\", Tenant)", "did you mean `tenant_id`?"),
-            ("param(\"TENANT\", Tenant)", "accepted: `tenant_id`, `id`"),
+            ("param(\"TENANT\", Tenant)", "did you mean `tenant_id`?"),
             ("heder(\"x-tenant\", Tenant)", "did you mean `header`?"),
             ("cookie(\"tenant\", Tenant)", "accepted: `caller`, `ip`, `route`, `header`, `param`"),
             ("caller(\"x-user\")", "write `by = caller`"),

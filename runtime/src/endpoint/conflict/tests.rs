@@ -1,8 +1,4 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use axum::Router;
-use axum::routing::{MethodFilter, on};
-use proptest::prelude::*;
+mod router;
 
 use super::*;
 use crate::policies::version::VersionSpec;
@@ -158,54 +154,4 @@ fn thousands_are_compared_in_a_constant() {
     static VERDICTS: [Verdict; COUNT] = verdicts(&SPECS);
     assert_eq!(SPECS[2_999].path, "/organisations/{id}/units2999");
     assert!(VERDICTS.iter().all(|verdict| *verdict == Verdict::Mountable));
-}
-
-/// Whether axum's own router takes all of them, each under every version that it serves.
-fn router_accepts(specs: &[EndpointSpec]) -> bool {
-    let named = |spec: &EndpointSpec| spec.version.map(VersionSpec::newest_named);
-    let newest = specs.iter().filter_map(named).max().unwrap_or(0);
-    let build = || {
-        specs.iter().fold(Router::<()>::new(), |router, spec| match spec.version {
-            None => mount(router, spec, String::new()),
-            Some(version) => (version.first()..=version.last().unwrap_or(newest))
-                .fold(router, |router, number| mount(router, spec, format!("/v{number}"))),
-        })
-    };
-    catch_unwind(AssertUnwindSafe(build)).is_ok()
-}
-
-fn mount(router: Router, spec: &EndpointSpec, prefix: String) -> Router {
-    let filter = match spec.method {
-        Method::Get => MethodFilter::GET,
-        Method::Post => MethodFilter::POST,
-        Method::Put => MethodFilter::PUT,
-        Method::Patch => MethodFilter::PATCH,
-        Method::Delete => MethodFilter::DELETE,
-    };
-    router.route(&(prefix + spec.path), on(filter, async || ()))
-}
-
-fn any_spec() -> impl Strategy<Value = EndpointSpec> {
-    let segment = prop::sample::select(vec!["a", "ab", "{id}", "{name}", "{id2}"]);
-    let path = prop::collection::vec(segment, 0..3).prop_filter_map("names are unique", |segments| {
-        let mut names: Vec<_> = segments.iter().filter(|segment| segment.starts_with('{')).collect();
-        names.sort();
-        let unique = names.windows(2).all(|pair| pair[0] != pair[1]);
-        unique.then(|| &*Box::leak(format!("/{}", segments.join("/")).into_boxed_str()))
-    });
-    let method = prop::sample::select(vec![Method::Get, Method::Post, Method::Put]);
-    let version = prop::option::of((1_u32..4, prop::option::of(0_u32..3)));
-    (method, path, version).prop_map(|(method, path, version)| {
-        spec(method, path, version.map(|(first, more)| (first, more.map(|more| first + more))))
-    })
-}
-
-proptest! {
-    #[test]
-    fn the_rule_is_the_routers_own(specs in prop::collection::vec(any_spec(), 0..6)) {
-        let conflict =
-            |verdict: &Verdict| matches!(verdict, Verdict::SameRequests { .. } | Verdict::OtherNames { .. });
-        let refused = judged(&specs).iter().any(conflict);
-        prop_assert_eq!(!refused, router_accepts(&specs));
-    }
 }

@@ -1,0 +1,31 @@
+//! The shop's users, as Aplomb asks for them: limits and idempotency keys are theirs.
+
+use std::future::{Future, ready};
+use std::pin::Pin;
+
+use aplomb::auth::{Authenticate, Authentication, Caller};
+use axum::http::HeaderValue;
+use axum::http::request::Parts;
+
+use crate::shop::{Credentials, credentials};
+
+/// Asks as the extractor [`User`](crate::shop::User) does.
+#[derive(Debug)]
+pub(crate) struct Users;
+
+impl Authenticate for Users {
+    fn authenticate<'a>(
+        &'a self,
+        head: &'a Parts,
+    ) -> Pin<Box<dyn Future<Output = Authentication> + Send + 'a>> {
+        Box::pin(ready(match credentials(&head.headers) {
+            Credentials::Of(name) => Authentication::Caller(Caller::new(name)),
+            Credentials::Missing => Authentication::Missing,
+            Credentials::Wrong => Authentication::Invalid("no user has this token"),
+        }))
+    }
+
+    fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static("Bearer")
+    }
+}

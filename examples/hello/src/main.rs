@@ -1,0 +1,37 @@
+//! Greets, and counts visits: see `README.md`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aplomb::prelude::*;
+
+type Visits = Arc<AtomicU64>;
+
+#[derive(serde::Serialize)]
+struct Greeting {
+    text: String,
+}
+
+#[derive(serde::Serialize)]
+struct Visit {
+    number: u64,
+}
+
+/// Greets somebody.
+#[endpoint(get = "/hello/{name}", version = 1, rate_limit = "60/min")]
+async fn hello(Path(name): Path<String>) -> Json<Greeting> {
+    Json(Greeting { text: format!("Hello, {name}!") })
+}
+
+/// Counts a visit, once for each `Idempotency-Key`.
+#[endpoint(post = "/visits", version = 1, idempotent(anonymous))]
+async fn visit(State(visits): State<Visits>) -> Created<Visit> {
+    Created::new(Visit { number: visits.fetch_add(1, Ordering::Relaxed) + 1 })
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let api = Api::new("Hello", routes![hello, visit]).open();
+    aplomb::serve(api, async || Ok::<_, aplomb::StartErrors>(Visits::default())).await
+}

@@ -1,0 +1,125 @@
+//! The rule is the router's own, in both directions: what is accepted it takes, and what it refuses is
+//! refused. Random lists are compared with `matchit`, the table that axum looks paths up in, and with
+//! axum's router itself, which merges methods.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::routing::{MethodFilter, on};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+use super::*;
+use crate::policies::version;
+
+/// Few enough that lists collide often: literals that begin alike, one that looks like a version, and
+/// names for the same place.
+const SEGMENTS: [&str; 5] = ["a", "ab", "v1", "{id}", "{name}"];
+
+/// Every path of up to three of these that the macro takes: no parameter twice, no version in front.
+/// The shorter stand first.
+static PATHS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let longer = |path: &String| SEGMENTS.map(|last| format!("{path}/{last}"));
+    let one = longer(&String::new()).to_vec();
+    let two: Vec<String> = one.iter().flat_map(longer).collect();
+    let three: Vec<String> = two.iter().flat_map(longer).collect();
+    let all = [vec!["/".to_owned()], one, two, three].concat().into_iter();
+    let taken = all.filter(|path| names_are_unique(path) && !path.starts_with("/v1"));
+    taken.map(|path| &*path.leak()).collect()
+});
+
+fn names_are_unique(path: &str) -> bool {
+    let mut names: Vec<_> = path.split('/').filter(|segment| segment.starts_with('{')).collect();
+    names.sort_unstable();
+    names.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+/// Every method and path that they are mounted at.
+fn mounted(specs: &[EndpointSpec]) -> Vec<(Method, String)> {
+    let newest = version::newest(specs.iter());
+    let of_one = |spec: &EndpointSpec| {
+        version::routes(spec, newest).into_iter().map(|path| (spec.method, path)).collect::<Vec<_>>()
+    };
+    specs.iter().flat_map(of_one).collect()
+}
+
+/// Whether the table takes all paths, and no path has a method twice.
+fn matchit_accepts(mounted: &[(Method, String)]) -> bool {
+    let mut table = matchit::Router::new();
+    let mut methods: HashMap<&str, Vec<Method>> = HashMap::new();
+    mounted.iter().all(|(method, path)| {
+        let known = methods.entry(path).or_default();
+        let is_new = known.is_empty();
+        let is_taken = known.contains(method);
+        known.push(*method);
+        !is_taken && (!is_new || table.insert(path.as_str(), ()).is_ok())
+    })
+}
+
+fn axum_accepts(mounted: &[(Method, String)]) -> bool {
+    let build =
+        || mounted.iter().fold(Router::<()>::new(), |router, (method, path)| mount(router, *method, path));
+    catch_unwind(AssertUnwindSafe(build)).is_ok()
+}
+
+fn mount(router: Router, method: Method, path: &str) -> Router {
+    let filter = match method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+        Method::Put => MethodFilter::PUT,
+        Method::Patch => MethodFilter::PATCH,
+        Method::Delete => MethodFilter::DELETE,
+    };
+    router.route(path, on(filter, async || ()))
+}
+
+fn any_spec() -> impl Strategy<Value = EndpointSpec> {
+    let (short, any) = (prop::sample::select(&PATHS[..15]), prop::sample::select(PATHS.as_slice()));
+    let path = prop_oneof![4 => short, 1 => any];
+    let method = prop::sample::select(vec![Method::Get, Method::Post]);
+    let version = prop::option::of((1_u32..3, prop::option::of(0_u32..2)));
+    (method, path, version).prop_map(|(method, path, version)| {
+        spec(method, path, version.map(|(first, more)| (first, more.map(|more| first + more))))
+    })
+}
+
+fn any_list() -> impl Strategy<Value = Vec<EndpointSpec>> {
+    prop::collection::vec(any_spec(), 1..12)
+}
+
+fn refuses(specs: &[EndpointSpec]) -> bool {
+    let conflict =
+        |verdict: &Verdict| matches!(verdict, Verdict::SameRequests { .. } | Verdict::OtherNames { .. });
+    judged(specs).iter().any(conflict)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120_000))]
+
+    #[test]
+    fn the_rule_is_that_of_the_routers_table(specs in any_list()) {
+        prop_assert_eq!(!refuses(&specs), matchit_accepts(&mounted(&specs)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn the_rule_is_the_routers_own(specs in any_list()) {
+        prop_assert_eq!(!refuses(&specs), axum_accepts(&mounted(&specs)));
+    }
+}
+
+/// Lists that are refused and lists that are taken are both common, or the comparison says little.
+#[test]
+fn lists_of_both_kinds_are_drawn() {
+    let mut runner = TestRunner::deterministic();
+    let drawn: Vec<bool> =
+        (0..2_000).map(|_| refuses(&any_list().new_tree(&mut runner).expect("a list").current())).collect();
+    let refused = drawn.iter().filter(|refused| **refused).count();
+    assert!((500..1_500).contains(&refused), "{refused} of 2,000 are refused");
+}
