@@ -50,6 +50,7 @@ mod settings;
 mod spec;
 mod start;
 pub mod store;
+mod tally;
 pub mod testing;
 mod uniform;
 
