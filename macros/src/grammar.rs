@@ -71,6 +71,14 @@ keys! {
     "patch" => route: [r#"patch = "/path""#] "answers PATCH requests of the path", else "one method is required";
     "delete" => route: [r#"delete = "/path""#] "answers DELETE requests of the path", else "one method is required";
     "version" => version: ["version = 1", "version = 1..", "version = 1..=3"] "the versions of the API that serve it, under `/v1` and so on", else "the path stands without a version";
+    "deprecated" => retirement: [r#"deprecated = "2026-06-30""#, r#"deprecated("2026-06-30", info = "https://api.example/changes/v2")"#] "responses say since when it is deprecated; calls are counted and warned of", else "it is not" {
+        "info" [r#"info = "https://api.example/changes/v2""#] "a page for humans that says why: a URL, or a path of the same host", else "what `Api::deprecation_info` says, if anything";
+    };
+    "sunset" => retirement: [r#"sunset = "2026-12-31""#, r#"sunset("2026-12-31", enforce, info = "https://api.example/changes/v2")"#] "responses say after which day it may go", else "it stays" {
+        "enforce" ["enforce"] "requests after that day are a 410 `VERSION_GONE`", else "they are answered, and warned of";
+        "info" [r#"info = "https://api.example/changes/v2""#] "a page for humans that says what happens then: a URL, or a path of the same host", else "what `Api::deprecation_info` says, if anything";
+    };
+    "successor" => retirement: ["successor = get_account_v2"] "the endpoint of the same list that takes its place; responses link to it", else "no link";
     "handle" => handle: ["handle = name"] "the name of the generated type, where the function's own is taken", else "the function's name";
     "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", keep = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a repeat with the same `Idempotency-Key` gets the first answer", else "a POST or PATCH must say this or `not_idempotent`" {
         "ttl" [r#"ttl = "24h""#] "how long an answer is kept after it was given; from 30 seconds to 365 days", else "24 hours";
@@ -122,6 +130,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("shadow", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", shadow)`"),
     ("lease", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", lease = 10)`"),
     ("on_error", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", on_error = deny)`"),
+    ("enforce", "it is an option of `sunset`: write `sunset(\"2026-12-31\", enforce)`"),
+    (
+        "info",
+        "it is an option of `deprecated` and `sunset`: write `deprecated(\"2026-06-30\", info = \"https://api.example/changes/v2\")`",
+    ),
     ("auth", "authentication is the whole API's, and `public` leaves an endpoint out of it: remove `auth`"),
 ];
 

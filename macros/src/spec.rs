@@ -3,7 +3,9 @@
 use crate::errors::Sink;
 use crate::grammar;
 use crate::parse::{Argument, arguments};
-use crate::policies::{Policy, access, body_limit, handle, idempotency, paginate, rate_limit, route};
+use crate::policies::{
+    Policy, access, body_limit, handle, idempotency, paginate, rate_limit, retirement, route,
+};
 use crate::policies::{timeout, version};
 
 macro_rules! policies {
@@ -29,6 +31,7 @@ policies! {
     route: route::Route,
     handle: handle::Handle,
     version: version::Version,
+    retirement: retirement::Retirement,
     idempotency: idempotency::Idempotency,
     rate_limit: rate_limit::RateLimits,
     paginate: paginate::Pagination,

@@ -50,6 +50,7 @@ mod settings;
 mod spec;
 mod start;
 pub mod store;
+mod tally;
 pub mod testing;
 mod uniform;
 
@@ -72,7 +73,7 @@ pub use crate::problem::ApiError;
 pub use crate::respond::{Created, NoContent};
 pub use crate::secret::Secret;
 pub use crate::serve::serve;
-pub use crate::spec::{Access, EndpointSpec, Method, SourceLocation};
+pub use crate::spec::{Access, EndpointId, EndpointSpec, Method, SourceLocation};
 pub use crate::start::{StartError, StartErrors};
 
 /// The result of a handler: an error is a [`Problem`](problem::Problem), which every
@@ -96,6 +97,7 @@ pub mod __private {
     pub use crate::policies::idempotency::{IdempotencyPolicy, IdempotencySpec};
     pub use crate::policies::paginate::{PageLimits, PaginationPolicy};
     pub use crate::policies::rate_limit::{Algorithm, KeyKind, LimitBy, OnError, RateLimitSpec};
+    pub use crate::policies::retirement::{RetirementSpec, date};
     pub use crate::policies::version::VersionSpec;
     pub use crate::problem::registry::VALIDATION_FAILED;
     pub use crate::problem::{Category, FieldError, Location, Problem, ProblemSpec, error_response};

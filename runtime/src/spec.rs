@@ -10,6 +10,7 @@ use crate::endpoint::PathProbe;
 use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::paginate::PaginationPolicy;
 use crate::policies::rate_limit::RateLimitSpec;
+use crate::policies::retirement::RetirementSpec;
 use crate::policies::version::VersionSpec;
 
 /// The request methods that an endpoint can answer.
@@ -76,6 +77,30 @@ pub struct SourceLocation {
     pub line: u32,
 }
 
+impl SourceLocation {
+    #[doc(hidden)]
+    pub const fn new(module: &'static str, file: &'static str, line: u32) -> Self {
+        Self { module, file, line }
+    }
+}
+
+/// Which endpoint is meant: its name, and where it is declared. Two endpoints never share both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointId {
+    /// The function's name.
+    pub name: &'static str,
+    /// Where the endpoint is declared.
+    pub location: SourceLocation,
+}
+
+impl EndpointId {
+    /// The endpoint of this name that is declared there.
+    pub const fn new(name: &'static str, location: SourceLocation) -> Self {
+        Self { name, location }
+    }
+}
+
 /// The promise of one endpoint: constant data, made by `#[endpoint(…)]`.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -94,6 +119,8 @@ pub struct EndpointSpec {
     pub description: &'static str,
     /// The versions served; `None` mounts the path without prefix.
     pub version: Option<VersionSpec>,
+    /// How the endpoint is given up; `None` where it stays.
+    pub retirement: Option<&'static RetirementSpec>,
     /// What a repeated request does.
     pub idempotency: IdempotencyPolicy,
     /// The rate limits, all of which must admit a request.
@@ -121,6 +148,7 @@ impl EndpointSpec {
             summary: "",
             description: "",
             version: None,
+            retirement: None,
             idempotency: IdempotencyPolicy::Undeclared,
             rate_limits: &[],
             pagination: PaginationPolicy::Undeclared,
@@ -138,6 +166,13 @@ impl EndpointSpec {
         self
     }
 
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn with_id(mut self, id: EndpointId) -> Self {
+        (self.name, self.location) = (id.name, id.location);
+        self
+    }
+
     /// Adds the documentation.
     #[must_use]
     pub const fn with_docs(mut self, summary: &'static str, description: &'static str) -> Self {
@@ -151,6 +186,18 @@ impl EndpointSpec {
     pub const fn with_version(mut self, version: VersionSpec) -> Self {
         self.version = Some(version);
         self
+    }
+
+    /// Says how the endpoint is given up.
+    #[must_use]
+    pub const fn with_retirement(mut self, retirement: &'static RetirementSpec) -> Self {
+        self.retirement = Some(retirement);
+        self
+    }
+
+    /// Which endpoint this is.
+    pub const fn id(&self) -> EndpointId {
+        EndpointId { name: self.name, location: self.location }
     }
 
     /// Decides what a repeated request does.

@@ -83,17 +83,18 @@ impl Bench {
             records: FaultyRecords::new(Arc::new(memory)),
             limits: FaultyLimits::new(Arc::new(limits)),
             app: App::default(),
+            clock,
         };
         let api = adjust(parts.configure(Api::new("Test", routes)));
         let server = TestServer::start(api, parts.app.clone()).await.expect("a valid API");
-        let Parts { records, limits, app } = parts;
+        let Parts { records, limits, app, clock } = parts;
         Self { app, client: Client::new(server.address()), clock, records, limits, server }
     }
 
     /// Gives another API the same store, secret and callers.
     pub(crate) fn configure(&self, api: Api<App>) -> Api<App> {
         let (records, limits) = (self.records.clone(), self.limits.clone());
-        Parts { records, limits, app: self.app.clone() }.configure(api)
+        Parts { records, limits, app: self.app.clone(), clock: self.clock.clone() }.configure(api)
     }
 }
 
@@ -102,12 +103,14 @@ struct Parts {
     records: FaultyRecords<Arc<MemoryRecords>>,
     limits: FaultyLimits<Arc<MemoryLimits>>,
     app: App,
+    clock: TestClock,
 }
 
 impl Parts {
     fn configure(&self, api: Api<App>) -> Api<App> {
         let store = Store::new(Arc::new(self.limits.clone()), Arc::new(self.records.clone()));
         let keys = ApiKeys::parse(&format!("alice:{ALICE},bob:{BOB}")).expect("valid keys");
-        api.store(store).auth(keys).secret(Secret::new([7; 32]).expect("long enough"))
+        let secret = Secret::new([7; 32]).expect("long enough");
+        api.store(store).auth(keys).secret(secret).clock(self.clock.clone())
     }
 }

@@ -96,6 +96,11 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().expect("plain ASCII"))
     }
 
+    /// All lines of a field.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().map(|value| value.to_str().expect("plain ASCII")).collect()
+    }
+
     pub(crate) fn number(&self, name: &str) -> u64 {
         self.header(name)
             .and_then(|value| value.parse().ok())

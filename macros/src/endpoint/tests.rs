@@ -66,6 +66,26 @@ fn a_page_of_a_public_list_limited_by_caller() {
 }
 
 #[test]
+fn an_endpoint_that_goes() {
+    let expansion = expanded(
+        quote! {
+            get = "/accounts",
+            version = 1,
+            public,
+            deprecated("2026-06-30", info = "https://api.example/v2"),
+            sunset("2026-12-31", enforce),
+            successor = v2::accounts,
+        },
+        quote! {
+            pub async fn accounts() -> String {
+                String::new()
+            }
+        },
+    );
+    insta::assert_snapshot!(expansion);
+}
+
+#[test]
 fn a_mistake_leaves_the_item_and_inert_implementations() {
     let expansion = expanded(
         quote!(get = "/orders/{id}", idempotent),

@@ -6,6 +6,7 @@ use quote::quote;
 use syn::{FnArg, Type};
 
 use super::handle;
+use super::spec::id;
 use crate::policies::Endpoint;
 
 /// The inert items. A method gets none, because they could not stand where it does, and neither
@@ -19,11 +20,13 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
     }
     let mut items = handle(endpoint);
     let (cfgs, name) = (endpoint.function.cfgs(), endpoint.name());
-    let (spec, uri) = (spec(endpoint), uri(endpoint));
+    let (id, spec, uri) = (id(endpoint), spec(endpoint), uri(endpoint));
     items.extend(quote! {
         #cfgs
         #[automatically_derived]
         impl ::aplomb::Endpoint for #name {
+            #id
+
             const SPEC: ::aplomb::EndpointSpec = #spec;
         }
         #cfgs

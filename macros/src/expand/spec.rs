@@ -11,17 +11,19 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let new = new(endpoint);
     let (docs, arguments) = (docs(endpoint), path_arguments(endpoint));
     let policies = endpoint.spec.policies().into_iter().map(Policy::spec);
-    let location = location();
+    let id = id(endpoint);
     quote! {
         #cfgs
         #[automatically_derived]
         #[allow(deprecated)]
         impl ::aplomb::Endpoint for #handle {
+            #id
+
             const SPEC: ::aplomb::EndpointSpec = {
                 #[allow(unused_imports)]
                 use ::aplomb::__private::ProbeFallback as _;
                 #new
-                    #location
+                    .with_id(Self::ID)
                     #docs
                     #(#policies)*
                     #arguments
@@ -38,10 +40,13 @@ pub(super) fn new(endpoint: &Endpoint<'_>) -> TokenStream {
     quote!(::aplomb::EndpointSpec::new(::aplomb::Method::#method, #path, #name))
 }
 
-/// The place of the attribute.
-pub(super) fn location() -> TokenStream {
-    let site = Span::call_site();
-    quote_spanned!(site=> .with_location(::core::module_path!(), ::core::file!(), ::core::line!()))
+/// The endpoint's name, and the place of the attribute.
+pub(super) fn id(endpoint: &Endpoint<'_>) -> TokenStream {
+    let (site, name) = (Span::call_site(), endpoint.function.name());
+    let location = quote_spanned! {site=>
+        ::aplomb::SourceLocation::new(::core::module_path!(), ::core::file!(), ::core::line!())
+    };
+    quote!(const ID: ::aplomb::EndpointId = ::aplomb::EndpointId::new(#name, #location);)
 }
 
 fn docs(endpoint: &Endpoint<'_>) -> TokenStream {

@@ -1,6 +1,7 @@
 //! From tokens to things that are valid: arguments, the function, paths, units.
 
 mod argument;
+mod date;
 mod field;
 mod function;
 mod options;
@@ -9,6 +10,7 @@ mod syntax;
 pub(crate) mod units;
 
 pub(crate) use argument::{Argument, Form, Item, Kind, Value};
+pub(crate) use date::Date;
 pub(crate) use field::field_name;
 pub(crate) use function::Function;
 pub(crate) use options::Options;

@@ -7,6 +7,7 @@ pub(crate) mod handle;
 pub(crate) mod idempotency;
 pub(crate) mod paginate;
 pub(crate) mod rate_limit;
+pub(crate) mod retirement;
 pub(crate) mod route;
 pub(crate) mod timeout;
 pub(crate) mod version;

@@ -14,7 +14,8 @@ use crate::pipeline::{EndpointService, Mounted, Run, Shared};
 use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities, SealKeys};
 use crate::policies::paginate::Cursors;
 use crate::policies::rate_limit::{Dearest, Guard, Instances, Limits, Overrides};
-use crate::policies::version;
+use crate::policies::retirement::Retirement;
+use crate::policies::version::{self, Route};
 use crate::secret::Secret;
 use crate::settings;
 use crate::spec::{EndpointSpec, Method};
@@ -156,9 +157,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let dearest = Dearest::of(self.routes.specs());
         let (timeout, body_limit) = (self.timeout, self.body_limit);
         let mut router = Router::new();
-        for entry in self.routes.into_entries() {
-            let run = run(entry, state.clone());
-            for route in version::routes(entry.spec, newest) {
+        for entry in self.routes.entries() {
+            let run = run(*entry, state.clone());
+            for Route { template: route, .. } in version::routes(entry.spec, newest) {
                 let limits = Limits::new(entry.spec, &settings.overrides, &dearest, &settings.namespace);
                 let limits = errors.collect(limits).flatten();
                 let mounted = Mounted {
@@ -167,6 +168,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                     reads_body: entry.reads_body,
                     limits,
                     idempotency: idempotency(entry.spec),
+                    retirement: self.retirement(entry.spec, &route),
                     timeout: entry.spec.timeout.unwrap_or(timeout),
                     body_limit: entry.spec.body_limit.unwrap_or(body_limit),
                     shared: Arc::clone(&shared),
@@ -177,6 +179,15 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             }
         }
         router
+    }
+
+    fn retirement(&self, spec: &'static EndpointSpec, route: &str) -> Option<Retirement> {
+        let calls = self.deprecated_calls.counter(spec, route)?;
+        let successor = spec.retirement?.successor;
+        let successor = self.routes.specs().find(|other| successor == Some(other.id()));
+        let successor = successor.map(|successor| Route::of_links(successor).template);
+        let page = self.deprecation_info.as_deref();
+        Retirement::new(spec, route, successor, page, calls, Arc::clone(&self.clock))
     }
 
     fn shared(&self, settings: &Settings, errors: &mut StartErrors) -> Shared {
@@ -194,6 +205,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             tracker: self.tracker.clone(),
             lease: settings.lease,
             problem_base: self.problem_base_or_default(),
+            routes: self.table().into_iter().map(|(_, route, _)| route).collect(),
         }
     }
 

@@ -16,6 +16,7 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     anonymous_keys(api, errors);
     named_limits(api, errors);
     problem_base(api, errors);
+    deprecation_info(api, errors);
     for spec in api.routes.specs() {
         path_arguments(spec, errors);
         if spec.rate_limits.iter().any(|limit| Quota::of(limit).is_none()) {
@@ -131,11 +132,25 @@ fn agree(left: &RateLimitSpec, right: &RateLimitSpec) -> bool {
 fn problem_base<S>(api: &Api<S>, errors: &mut StartErrors) {
     let Some(base) = &api.problem_base else { return };
     let scheme = base.split_once(':').map_or("", |(scheme, _)| scheme);
-    let absolute = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-        && base.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));
+    let absolute = scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && has_only_uri_bytes(base);
     if !absolute {
         errors.push(StartError::new(format!("the problem base {base:?} is not an absolute URI")));
     }
+}
+
+fn deprecation_info<S>(api: &Api<S>, errors: &mut StartErrors) {
+    let Some(page) = &api.deprecation_info else { return };
+    let starts = ["https://", "http://", "/"].iter().find(|start| page.starts_with(*start));
+    if starts.is_none_or(|start| *start != "/" && page.len() == start.len()) || !has_only_uri_bytes(page) {
+        errors.push(StartError::new(format!(
+            "the page of deprecations {page:?} is neither an absolute URL of http or https nor a path that begins \
+             with a slash"
+        )));
+    }
+}
+
+fn has_only_uri_bytes(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
 }
 
 /// Compares what a `Path` argument reads with what the template names. The compiler has compared

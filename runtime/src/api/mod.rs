@@ -12,8 +12,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticate;
 use crate::client::ForwardedField;
+use crate::clock::{Clock, SystemClock};
 use crate::endpoint::Routes;
 use crate::policies::idempotency::{IdempotencyStore, SealKeys};
+use crate::policies::retirement::DeprecatedCalls;
+use crate::policies::version::{self, Route};
 use crate::secret::Secret;
 use crate::spec::EndpointSpec;
 use crate::start::StartErrors;
@@ -56,6 +59,9 @@ pub struct Api<S> {
     instances: Option<u32>,
     trusted_proxies: Option<String>,
     forwarded_field: Option<ForwardedField>,
+    deprecation_info: Option<String>,
+    deprecated_calls: DeprecatedCalls,
+    clock: Arc<dyn Clock>,
     tracker: TaskTracker,
 }
 
@@ -77,6 +83,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     pub fn new(name: impl Into<String>, routes: Routes<S>) -> Self {
         Self {
             name: name.into(),
+            deprecated_calls: DeprecatedCalls::of(under_routes(&routes)),
             namespace: None,
             routes,
             store: Store::default(),
@@ -93,6 +100,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             instances: None,
             trusted_proxies: None,
             forwarded_field: None,
+            deprecation_info: None,
+            clock: Arc::new(SystemClock::new()),
             tracker: TaskTracker::new(),
         }
     }
@@ -232,6 +241,29 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
+    /// The page for humans to which endpoints link that are `deprecated` or have a `sunset`, where
+    /// they name none of their own with `info`: an absolute `http` or `https` URL, or a path that
+    /// begins with a slash.
+    #[must_use]
+    pub fn deprecation_info(mut self, page: impl Into<String>) -> Self {
+        self.deprecation_info = Some(page.into());
+        self
+    }
+
+    /// The clock by which endpoints are deprecated and have their sunset, in place of the machine's:
+    /// tests move it there. Limits and records go by the clock of their store.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How often endpoints are called that are `deprecated` or have a `sunset`: by endpoint and
+    /// version, since the process began. Take it before the service starts; its numbers go on.
+    pub fn deprecated_calls(&self) -> DeprecatedCalls {
+        self.deprecated_calls.clone()
+    }
+
     /// What each endpoint promises, in the order of the list: for a page that tells clients, or a test
     /// that no promise changes by mistake.
     ///
@@ -308,12 +340,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     /// The method, route and name of each endpoint.
     pub(crate) fn table(&self) -> Vec<(&'static str, String, &'static str)> {
-        let newest = crate::policies::version::newest(self.routes.specs());
-        let rows = |spec: &'static EndpointSpec| {
-            let routes = crate::policies::version::routes(spec, newest).into_iter();
-            routes.map(|route| (spec.method.as_str(), route, spec.name))
-        };
-        self.routes.specs().flat_map(rows).collect()
+        let row =
+            |(spec, route): (&'static EndpointSpec, Route)| (spec.method.as_str(), route.template, spec.name);
+        under_routes(&self.routes).map(row).collect()
     }
 
     pub(crate) fn problem_base_or_default(&self) -> String {
@@ -323,6 +352,14 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// Each endpoint under each of its routes.
+fn under_routes<S>(routes: &Routes<S>) -> impl Iterator<Item = (&'static EndpointSpec, Route)> {
+    let newest = version::newest(routes.specs());
+    routes
+        .specs()
+        .flat_map(move |spec| version::routes(spec, newest).into_iter().map(move |route| (spec, route)))
 }
 
 impl<S> fmt::Debug for Api<S> {

@@ -7,6 +7,7 @@
 
 mod describe;
 mod sort;
+mod successors;
 
 use sort::{Ranked, sort};
 
@@ -33,6 +34,28 @@ pub enum Verdict {
         /// The version.
         version: u32,
     },
+    /// Its successor is not in the list.
+    SuccessorUnlisted,
+    /// Its successor answers another method.
+    SuccessorMethod {
+        /// The successor's index.
+        successor: usize,
+    },
+    /// Its successor's path has a parameter that its own has not, so that nothing leads there.
+    SuccessorParameter {
+        /// The successor's index.
+        successor: usize,
+    },
+    /// Its successor ends no later than it does.
+    SuccessorSunset {
+        /// The successor's index.
+        successor: usize,
+    },
+    /// It succeeds itself, over others; it is the first of them in the list.
+    SuccessorCircle {
+        /// The successor's index.
+        successor: usize,
+    },
 }
 
 /// Compares all endpoints of a list. `N` is the list's length.
@@ -51,6 +74,19 @@ pub const fn assert_mountable(specs: &[EndpointSpec], verdicts: &[Verdict], inde
         Verdict::SameRequests { earlier } => describe::same_requests(&specs[index], &specs[earlier]),
         Verdict::OtherNames { earlier } => describe::other_names(&specs[index], &specs[earlier]),
         Verdict::Hole { version } => describe::hole(&specs[index], version),
+        Verdict::SuccessorUnlisted => describe::successor_unlisted(&specs[index]),
+        Verdict::SuccessorMethod { successor } => {
+            describe::successor_method(&specs[index], &specs[successor])
+        }
+        Verdict::SuccessorParameter { successor } => {
+            describe::successor_parameter(&specs[index], &specs[successor])
+        }
+        Verdict::SuccessorSunset { successor } => {
+            describe::successor_sunset(&specs[index], &specs[successor])
+        }
+        Verdict::SuccessorCircle { successor } => {
+            describe::successor_circle(&specs[index], &specs[successor])
+        }
     };
     panic!("{}", message.as_str());
 }
@@ -72,6 +108,7 @@ const fn judge(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut [Ver
         start = end;
     }
     find_hole(specs, order, verdicts);
+    successors::judge(specs, order, verdicts);
 }
 
 /// Compares the endpoint at `order[at]` with those of its run, which starts at `start`.

@@ -29,7 +29,7 @@ pub use probe::{
 };
 pub use report::{client_problem, field_problem, server_problem};
 
-use crate::spec::EndpointSpec;
+use crate::spec::{EndpointId, EndpointSpec};
 
 /// A handler with its promise. Implemented by `#[endpoint(…)]` for a type of the function's name.
 #[diagnostic::on_unimplemented(
@@ -37,6 +37,11 @@ use crate::spec::EndpointSpec;
     label = "not made by `#[endpoint(…)]`"
 )]
 pub trait Endpoint {
+    /// Which endpoint it is. It needs nothing of another one, so that two that name each other as
+    /// successors can be told so.
+    #[doc(hidden)]
+    const ID: EndpointId;
+
     /// What the endpoint promises.
     const SPEC: EndpointSpec;
 }
@@ -117,7 +122,7 @@ impl<S> Routes<S> {
         self.entries.iter().map(|entry| entry.spec)
     }
 
-    pub(crate) fn into_entries(self) -> Vec<Entry<S>> {
-        self.entries
+    pub(crate) fn entries(&self) -> &[Entry<S>] {
+        &self.entries
     }
 }

@@ -21,6 +21,20 @@ pub(crate) fn original_uri(head: &http::request::Parts) -> &http::Uri {
         .map_or(&head.uri, |axum::extract::OriginalUri(uri)| uri)
 }
 
+/// What an outer router has taken from the front of the request's path; nothing outside of one.
+pub(crate) fn outer_path(head: &http::request::Parts) -> &str {
+    outer(original_uri(head).path(), head.uri.path())
+}
+
+/// What stands before `inner` in `original`. A router that is nested at `/api` serves `/api` as `/`.
+pub(crate) fn outer<'a>(original: &'a str, inner: &str) -> &'a str {
+    match original.strip_suffix(inner) {
+        Some(outer) => outer,
+        None if inner == "/" => original,
+        None => "",
+    }
+}
+
 macro_rules! transparent {
     ($name:ident) => {
         impl<T> core::ops::Deref for $name<T> {

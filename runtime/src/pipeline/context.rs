@@ -17,6 +17,7 @@ use crate::endpoint::AnswerFuture;
 use crate::policies::idempotency::{Heart, IdempotencySpec, Identities, RecordKey};
 use crate::policies::paginate::Cursors;
 use crate::policies::rate_limit::{Claimant, Guard, Known, Limits};
+use crate::policies::retirement::Retirement;
 use crate::spec::EndpointSpec;
 use crate::store::Facets;
 
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) tracker: TaskTracker,
     pub(crate) lease: Duration,
     pub(crate) problem_base: String,
+    /// The templates of all routes, with their versions.
+    pub(crate) routes: Vec<String>,
 }
 
 /// An endpoint under one route, with all that was decided at start.
@@ -53,6 +56,7 @@ pub(crate) struct Mounted {
     pub(crate) idempotency: Option<IdempotencySpec>,
     pub(crate) timeout: Duration,
     pub(crate) body_limit: u64,
+    pub(crate) retirement: Option<Retirement>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -61,11 +65,22 @@ impl Mounted {
     /// limits: not for a policy, and not for a body that is too large, or that nobody reads.
     pub(crate) fn may_be_direct(&self, request: &Request) -> bool {
         // Taken apart, so that a new policy has to say here whether it waits for anything.
-        let Self { spec: _, limits, idempotency, shared: _, reads_body, body_limit, route: _, timeout: _ } =
-            self;
+        let Self {
+            spec: _,
+            limits,
+            idempotency,
+            retirement,
+            shared: _,
+            reads_body,
+            body_limit,
+            route: _,
+            timeout: _,
+        } = self;
         let body = request.body();
-        if idempotency.is_some() || body.is_end_stream() {
-            return idempotency.is_none();
+        // The end of an endpoint waits for nothing; only the whole line tells of it.
+        let is_plain = idempotency.is_none() && retirement.is_none();
+        if !is_plain || body.is_end_stream() {
+            return is_plain;
         }
         // A small body is read after the caller is known, and before the limits are asked.
         let asks = limits.is_some() || authenticate::is_asked(self, request.headers());

@@ -6,6 +6,7 @@ mod decorate;
 mod direct;
 mod handler;
 mod intake;
+mod nested;
 mod observe;
 mod order;
 mod service;

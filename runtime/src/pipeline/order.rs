@@ -1,6 +1,6 @@
 //! The order of the stages. It stands here and nowhere else:
 //!
-//! observe → deadline → authenticate → idempotency key → refusals that are known → body, if small →
+//! observe → deadline → sunset → authenticate → idempotency key → refusals that are known → body, if small →
 //! limits and `begin` (with a larger body: limits, body, `begin`) → extractors → handler → settle →
 //! decorate
 //!
@@ -29,6 +29,7 @@ use crate::policies::body_limit::Gauge;
 use crate::policies::idempotency::stage as idempotency;
 use crate::policies::rate_limit::stage::{self as limits, Turn};
 use crate::policies::rate_limit::{Known, Limits, Reading};
+use crate::policies::retirement::Notice;
 use crate::policies::timeout;
 use crate::problem::{Problem, registry};
 
@@ -44,6 +45,7 @@ pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> R
         gauge: Gauge::default(),
         unread: None,
         readings: Readings::None,
+        notice: None,
         mounted,
     };
     let (deadline, gauge) = (exchange.mounted.timeout, exchange.gauge.clone());
@@ -56,7 +58,9 @@ pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> R
         unread.drain().await;
     }
     let idempotent = exchange.keyed || exchange.mounted.spec.method.is_idempotent();
-    decorate::close(&exchange.mounted, &exchange.id, idempotent, exchange.readings.get(), answer)
+    let response =
+        decorate::close(&exchange.mounted, &exchange.id, idempotent, exchange.readings.get(), answer);
+    exchange.part(response)
 }
 
 /// One request on its way.
@@ -74,6 +78,8 @@ struct Exchange {
     /// A body that nobody reads, drained after the answer is known.
     unread: Option<Unread>,
     readings: Readings,
+    /// There where the endpoint is given up.
+    notice: Option<Notice>,
 }
 
 /// What the limits said: noted here, or by the run under a key. Nothing, where they were
@@ -105,6 +111,7 @@ impl Exchange {
 
     /// Everything before the handler, or before the run under a key.
     async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<String>), Problem> {
+        self.meet_the_end(&intake.head)?;
         let caller = authenticate::caller(&self.mounted, &intake.head, self.peer).await?;
         let address = self.mounted.address(self.peer, &intake.head.headers, caller.as_ref());
         let known = self.look(&mut intake.head, caller.as_ref())?;
@@ -131,6 +138,21 @@ impl Exchange {
             intake.read(limit, &self.gauge).await?;
         }
         Ok((context, key))
+    }
+
+    /// Refuses what is gone, for everybody and before anybody is asked.
+    fn meet_the_end(&mut self, head: &Parts) -> Result<(), Problem> {
+        let Some(retirement) = &self.mounted.retirement else { return Ok(()) };
+        self.notice.insert(retirement.meet(head)).check()
+    }
+
+    /// The response with what it says of the endpoint's end. Who called is known by now.
+    fn part(&self, mut response: Response) -> Response {
+        if let (Some(retirement), Some(notice)) = (&self.mounted.retirement, &self.notice) {
+            retirement.write(notice, response.headers_mut());
+            retirement.warn(notice, self.context.as_ref().and_then(Context::caller));
+        }
+        response
     }
 
     /// What the limits look up in a request. The functions that say it are the endpoint's own, and may panic.

@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use super::context::{Mounted, Run};
 use super::direct::{self, Direct};
+use super::nested::Nested;
 use super::order;
 
 /// An endpoint under one route, as axum's router calls it.
@@ -43,15 +44,23 @@ impl Service<Request> for EndpointService {
 
     fn call(&mut self, request: Request) -> EndpointFuture {
         let mounted = Arc::clone(&self.mounted);
-        match direct::admit(&mounted, &request) {
-            Some(admitted) => EndpointFuture::Direct(Direct::new(mounted, &self.run, request, admitted)),
-            None => EndpointFuture::Line(Box::pin(order::line(mounted, Arc::clone(&self.run), request))),
-        }
+        let nested = Nested::of(&mounted, &request);
+        let way = match direct::admit(&mounted, &request) {
+            Some(admitted) => Way::Direct(Direct::new(mounted, &self.run, request, admitted)),
+            None => Way::Line(Box::pin(order::line(mounted, Arc::clone(&self.run), request))),
+        };
+        EndpointFuture { way, nested }
     }
 }
 
 /// One request on its way through an endpoint.
-pub(crate) enum EndpointFuture {
+pub(crate) struct EndpointFuture {
+    way: Way,
+    /// There below the prefix of an outer router.
+    nested: Option<Nested>,
+}
+
+enum Way {
     /// Nothing to wait for but the handler.
     Direct(Direct),
     /// The whole line.
@@ -62,10 +71,13 @@ impl Future for EndpointFuture {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let response = match &mut *self {
-            Self::Direct(direct) => ready!(Pin::new(direct).poll(context)),
-            Self::Line(line) => ready!(line.as_mut().poll(context)),
+        let mut response = match &mut self.way {
+            Way::Direct(direct) => ready!(Pin::new(direct).poll(context)),
+            Way::Line(line) => ready!(line.as_mut().poll(context)),
         };
+        if let Some(nested) = &self.nested {
+            nested.relocate(&mut response);
+        }
         Poll::Ready(Ok(response))
     }
 }

@@ -5,5 +5,6 @@ pub mod body_limit;
 pub mod idempotency;
 pub mod paginate;
 pub mod rate_limit;
+pub mod retirement;
 pub mod timeout;
 pub mod version;

@@ -93,6 +93,9 @@ pub const PRECONDITION_FAILED: ProblemSpec =
     ProblemSpec::new(Category::Conflict, "PRECONDITION_FAILED", "Precondition failed").with_status(412);
 /// 410: the resource is there no more.
 pub const GONE: ProblemSpec = ProblemSpec::new(Category::Gone, "GONE", "Gone").with_status(410);
+/// 410: the endpoint's sunset has passed.
+pub const VERSION_GONE: ProblemSpec =
+    ProblemSpec::new(Category::Gone, "VERSION_GONE", "Version gone").with_status(410);
 /// 504: no answer within the endpoint's deadline.
 pub const DEADLINE_EXCEEDED: ProblemSpec =
     ProblemSpec::new(Category::Dependency, "DEADLINE_EXCEEDED", "Deadline exceeded").with_status(504);
@@ -138,6 +141,7 @@ pub const ALL: &[ProblemSpec] = &[
     CONFLICT,
     PRECONDITION_FAILED,
     GONE,
+    VERSION_GONE,
     DEADLINE_EXCEEDED,
     STORE_UNAVAILABLE,
     SERVICE_UNAVAILABLE,

@@ -1,13 +1,15 @@
 //! What a refused endpoint is told.
 
 use super::same_bytes;
+use super::successors::foreign_parameter;
 use crate::endpoint::message::Message;
-use crate::spec::EndpointSpec;
+use crate::policies::retirement::{Date, RetirementSpec};
+use crate::spec::{EndpointId, EndpointSpec};
 
 pub(super) const fn same_requests(later: &EndpointSpec, earlier: &EndpointSpec) -> Message {
     let version = common_version(later, earlier);
     let message = named(Message::new(), later, version);
-    if is_same(later, earlier) {
+    if is_same(&later.id(), &earlier.id()) {
         return message.text(" is listed twice");
     }
     declared(named(message.text(" answers the same requests as "), earlier, version), earlier)
@@ -31,6 +33,75 @@ pub(super) const fn hole(spec: &EndpointSpec, version: u32) -> Message {
     named(message, spec, first).text(" a later one: number the versions without a hole")
 }
 
+pub(super) const fn successor_unlisted(spec: &EndpointSpec) -> Message {
+    let message = own_name(Message::new(), spec);
+    match spec.retirement {
+        Some(RetirementSpec { successor: Some(id), .. }) => {
+            located(message.text(" has the successor `").text(id.name).text("`"), id)
+                .text(", which is not in this list: add it here, or remove `successor`")
+        }
+        _ => message,
+    }
+}
+
+pub(super) const fn successor_method(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
+    succeeded(spec, successor)
+        .text(", which answers another method: a client repeats its request there; remove `successor`, and tell of ")
+        .text("the change on the page of `info`")
+}
+
+pub(super) const fn successor_parameter(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
+    let name = match foreign_parameter(spec.path, successor.path) {
+        Some((from, to)) => successor.path.split_at(to).0.split_at(from).1,
+        None => "",
+    };
+    succeeded(spec, successor)
+        .text(", whose `{")
+        .text(name)
+        .text("}` it does not have, so that no request's link can be made: name parameters of one meaning alike, ")
+        .text("or remove `successor`")
+}
+
+pub(super) const fn successor_sunset(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
+    let message = succeeded(spec, successor).text(", which ends ");
+    let message = date(message, sunset(successor)).text(" and does not outlast it (");
+    date(message, sunset(spec)).text("): name one that does")
+}
+
+pub(super) const fn successor_circle(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
+    succeeded(spec, successor)
+        .text(", whose own successors lead back to it: let the newest of them have no `successor`")
+}
+
+const fn succeeded(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
+    own_name(own_name(Message::new(), spec).text(" has the successor "), successor)
+}
+
+const fn sunset(spec: &EndpointSpec) -> Option<Date> {
+    match spec.retirement {
+        Some(retirement) => retirement.sunset,
+        None => None,
+    }
+}
+
+#[expect(clippy::large_types_passed_by_value, reason = "built once, where the compilation fails")]
+const fn date(message: Message, date: Option<Date>) -> Message {
+    let Some(date) = date else { return message };
+    let message = message.number(date.year() as usize).text("-");
+    let message = message.number(date.month() as usize / 10).number(date.month() as usize % 10).text("-");
+    message.number(date.day() as usize / 10).number(date.day() as usize % 10)
+}
+
+/// The endpoint under the version that its links name.
+#[expect(clippy::large_types_passed_by_value, reason = "built once, where the compilation fails")]
+const fn own_name(message: Message, spec: &EndpointSpec) -> Message {
+    let version = match spec.version {
+        Some(version) => version.newest_named(),
+        None => 0,
+    };
+    named(message, spec, version)
+}
+
 /// `` `get_order` (GET /v1/orders/{id}) ``
 #[expect(clippy::large_types_passed_by_value, reason = "built once, where the compilation fails")]
 const fn named(message: Message, spec: &EndpointSpec, version: u32) -> Message {
@@ -41,7 +112,12 @@ const fn named(message: Message, spec: &EndpointSpec, version: u32) -> Message {
 
 #[expect(clippy::large_types_passed_by_value, reason = "built once, where the compilation fails")]
 const fn declared(message: Message, spec: &EndpointSpec) -> Message {
-    message.text(", declared at ").text(spec.location.file).text(":").number(spec.location.line as usize)
+    located(message, &spec.id())
+}
+
+#[expect(clippy::large_types_passed_by_value, reason = "built once, where the compilation fails")]
+const fn located(message: Message, id: &EndpointId) -> Message {
+    message.text(", declared at ").text(id.location.file).text(":").number(id.location.line as usize)
 }
 
 /// The lowest version that both serve; 0 without versions.
@@ -53,7 +129,7 @@ const fn common_version(one: &EndpointSpec, other: &EndpointSpec) -> u32 {
     }
 }
 
-const fn is_same(one: &EndpointSpec, other: &EndpointSpec) -> bool {
+pub(super) const fn is_same(one: &EndpointId, other: &EndpointId) -> bool {
     one.location.line == other.location.line
         && same_text(one.name, other.name)
         && same_text(one.location.module, other.location.module)

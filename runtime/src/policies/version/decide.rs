@@ -15,11 +15,32 @@ pub(crate) fn newest<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> u32 {
     specs.filter_map(|spec| spec.version).map(VersionSpec::newest_named).max().unwrap_or(0)
 }
 
-/// The route templates under which an endpoint stands.
-pub(crate) fn routes(spec: &EndpointSpec, newest: u32) -> Vec<String> {
+/// A route under which an endpoint stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The version, where it has one.
+    pub(crate) version: Option<u32>,
+    /// The template with its version, such as `/v1/payments/{id}`.
+    pub(crate) template: String,
+}
+
+impl Route {
+    fn new(spec: &EndpointSpec, version: Option<u32>) -> Self {
+        let prefix = version.map_or_else(String::new, |version| format!("/v{version}"));
+        Self { version, template: prefix + spec.path }
+    }
+
+    /// The route that an endpoint's own links name.
+    pub(crate) fn of_links(spec: &EndpointSpec) -> Self {
+        Self::new(spec, spec.version.map(VersionSpec::newest_named))
+    }
+}
+
+/// The routes under which an endpoint stands.
+pub(crate) fn routes(spec: &EndpointSpec, newest: u32) -> Vec<Route> {
     match spec.version {
-        None => vec![spec.path.to_owned()],
-        Some(version) => version.served(newest).map(|version| format!("/v{version}{}", spec.path)).collect(),
+        None => vec![Route::new(spec, None)],
+        Some(version) => version.served(newest).map(|version| Route::new(spec, Some(version))).collect(),
     }
 }
 
@@ -40,8 +61,12 @@ mod tests {
             EndpointSpec::new(Method::Get, "/x", "new").with_version(VersionSpec::new(3, Some(3)));
         let newest = newest([OLD, OPEN, BARE, NEW].iter());
         assert_eq!(newest, 3);
-        assert_eq!(routes(&OPEN, newest), ["/v2/y", "/v3/y"]);
-        assert_eq!(routes(&OLD, newest), ["/v1/x", "/v2/x"]);
-        assert_eq!(routes(&BARE, newest), ["/z"]);
+        let templates = |spec: &EndpointSpec| {
+            routes(spec, newest).into_iter().map(|route| route.template).collect::<Vec<_>>()
+        };
+        assert_eq!(templates(&OPEN), ["/v2/y", "/v3/y"]);
+        assert_eq!(templates(&OLD), ["/v1/x", "/v2/x"]);
+        assert_eq!(templates(&BARE), ["/z"]);
+        assert_eq!(Route::of_links(&OLD).template, "/v2/x");
     }
 }

@@ -14,5 +14,5 @@
 mod decide;
 mod spec;
 
-pub(crate) use decide::{newest, routes};
+pub(crate) use decide::{Route, newest, routes};
 pub use spec::VersionSpec;

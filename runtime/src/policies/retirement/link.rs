@@ -1,0 +1,84 @@
+//! The link from a request to the same thing in the successor.
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+/// Where a successor's path takes its parts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SuccessorPath(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    /// The segment of the request's own path with this index.
+    Segment(usize),
+}
+
+impl SuccessorPath {
+    /// The path of `to`, a template without parameters that `from` does not have.
+    pub(super) fn new(from: &str, to: &str) -> Option<Self> {
+        let part = |segment: &str| {
+            if segment.starts_with('{') {
+                from.split('/').position(|own| own == segment).map(Part::Segment)
+            } else {
+                Some(Part::Literal(segment.to_owned()))
+            }
+        };
+        to.split('/').map(part).collect::<Option<_>>().map(Self)
+    }
+
+    /// The path for a request of `path`, percent-encoded as the request was.
+    pub(super) fn fill(&self, path: &str) -> String {
+        let own: Vec<&str> = path.split('/').collect();
+        let segments = self.0.iter().map(|part| match part {
+            Part::Literal(segment) => segment,
+            Part::Segment(index) => own.get(*index).copied().unwrap_or_default(),
+        });
+        let segments: Vec<String> =
+            segments.map(|segment| utf8_percent_encode(segment, OUTSIDE_OF_URIS).to_string()).collect();
+        segments.join("/")
+    }
+}
+
+/// What servers bear in a request's path although it cannot stand in a URI reference, nor in `<…>`.
+const OUTSIDE_OF_URIS: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e02_a_successor_takes_the_requests_own_parameters_by_name() {
+        let path =
+            SuccessorPath::new("/v1/a/{one}/b/{two}", "/things/{two}/of/{one}").expect("the same names");
+        assert_eq!(path.fill("/v1/a/x%2Fy/b/7"), "/things/7/of/x%2Fy");
+        let path = SuccessorPath::new("/v1/things", "/things").expect("no names");
+        assert_eq!(path.fill("/v1/things"), "/things");
+        assert_eq!(SuccessorPath::new("/v1/a/{one}", "/a/{other}"), None);
+    }
+
+    #[test]
+    fn e02_what_cannot_stand_in_a_link_is_encoded() {
+        let path = SuccessorPath::new("/v1/a/{id}", "/a/{id}").expect("the same names");
+        assert_eq!(path.fill("/v1/a/\"{ü}|%22"), "/a/%22%7B%C3%BC%7D%7C%22");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn e02_no_path_breaks_out_of_its_link(id in "[^/]*") {
+            let path = SuccessorPath::new("/v1/a/{id}", "/a/{id}").expect("the same names");
+            let link = path.fill(&format!("/v1/a/{id}"));
+            proptest::prop_assert!(link.starts_with("/a/") && link.is_ascii());
+            proptest::prop_assert!(!link.contains(['<', '>', '"', ' ', '\r', '\n']));
+        }
+    }
+}

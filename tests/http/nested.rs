@@ -1,0 +1,172 @@
+//! An API below a prefix of another axum application, and beside others.
+
+use std::net::SocketAddr;
+
+use aplomb::prelude::*;
+use aplomb::routes;
+use axum::Router;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+use crate::client::Client;
+
+/// A thing.
+#[derive(Serialize)]
+struct Thing {
+    id: u64,
+}
+
+/// Which thing: by name, since a prefix may have parameters of its own.
+#[derive(Serialize, Deserialize)]
+struct Which {
+    id: u64,
+}
+
+/// Reads a thing.
+#[endpoint(
+    get = "/things/{id}",
+    version = 1,
+    deprecated = "2026-01-01",
+    sunset("2026-01-31", info = "/changes"),
+    successor = thing_v2
+)]
+async fn thing(Path(Which { id }): Path<Which>) -> Json<Thing> {
+    Json(Thing { id })
+}
+
+/// Reads a thing, anew.
+#[endpoint(get = "/things/{id}", version = 2)]
+async fn thing_v2(Path(id): Path<u64>) -> Json<Thing> {
+    Json(Thing { id })
+}
+
+/// Makes a thing.
+#[endpoint(post = "/things", version = 1, idempotent(anonymous))]
+async fn make() -> Created<Thing> {
+    Created::new(Thing { id: 7 }).at(thing_v2::uri(&7))
+}
+
+/// Makes a thing elsewhere.
+#[endpoint(put = "/elsewhere/{what}", version = 1)]
+async fn elsewhere(Path(what): Path<String>) -> Created<Thing> {
+    let location = match what.as_str() {
+        "host" => "https://other.example/v2/things/7",
+        "file" => "/files/7",
+        _ => "/api/v2/things/7",
+    };
+    Created::new(Thing { id: 7 }).at(location.parse().expect("a URI"))
+}
+
+/// Leads on from what was sent.
+#[endpoint(post = "/forms", version = 1, not_idempotent = "keeps nothing")]
+async fn form() -> Redirect {
+    Redirect::to(&thing_v2::uri(&7).to_string())
+}
+
+/// Some numbers.
+#[endpoint(get = "/numbers", version = 1, paginate(cursor, max = 2))]
+async fn numbers(page: PageRequest<u8>) -> Page<u8> {
+    let after = page.after().copied().unwrap_or(0);
+    page.page((after + 1..10).take(page.fetch_limit()).collect(), |number| *number)
+}
+
+async fn router() -> Router {
+    let api = Api::new("Things", routes![thing, thing_v2, make, elsewhere, form, numbers]).open();
+    api.into_router(()).await.expect("a valid API")
+}
+
+async fn client(router: Router) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(axum::serve(listener, service).into_future());
+    Client::new(address)
+}
+
+const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
+
+#[tokio::test]
+async fn e02_successors_stand_below_the_prefix_of_an_outer_router() {
+    let nested = Router::new().nest("/a", Router::new().nest("/tenants/{tenant}", router().await));
+    let client = client(nested.merge(router().await)).await;
+    for (prefix, path) in [("", "/v1/things/7"), ("/a/tenants/x%2Fy", "/v1/things/7")] {
+        let reply = client.get(&format!("{prefix}{path}")).send().await;
+        assert_eq!((reply.status.as_u16(), &reply.json()["id"]), (200, &7.into()));
+        let successor = format!("<{prefix}/v2/things/7>; rel=\"successor-version\"");
+        assert_eq!(reply.all("link"), ["</changes>; rel=\"sunset\"", &successor]);
+        let refused = client.get(&format!("{prefix}/v1/things/seven")).send().await;
+        refused.problem(400, "INVALID_PARAMETER");
+        assert_eq!(refused.all("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
+    }
+}
+
+#[tokio::test]
+async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
+    let app = Router::new().nest("/api", router().await).merge(router().await);
+    let client = client(app).await;
+    for prefix in ["/api", ""] {
+        for replayed in [false, true] {
+            // Another path is another request, so that each prefix has a key of its own.
+            let made =
+                client.post(&format!("{prefix}/v1/things")).key(&format!("{UUID}{prefix}")).send().await;
+            assert_eq!((made.status.as_u16(), made.replayed()), (201, replayed));
+            let location = made.header("location").expect("a location");
+            assert_eq!(location, format!("{prefix}/v2/things/7"));
+            assert_eq!(client.get(location).send().await.json()["id"], 7);
+        }
+        let sent = client.post(&format!("{prefix}/v1/forms")).send().await;
+        assert_eq!(sent.header("location"), Some(&*format!("{prefix}/v2/things/7")));
+    }
+}
+
+#[tokio::test]
+async fn e01_a_location_that_is_no_endpoints_stays_as_it_is() {
+    let client = client(Router::new().nest("/api", router().await)).await;
+    for (what, location) in
+        [("host", "https://other.example/v2/things/7"), ("file", "/files/7"), ("whole", "/api/v2/things/7")]
+    {
+        let made = client.call(http::Method::PUT, &format!("/api/v1/elsewhere/{what}")).send().await;
+        assert_eq!((made.status.as_u16(), made.header("location")), (201, Some(location)));
+    }
+}
+
+#[tokio::test]
+async fn e01_pages_lead_on_below_a_prefix() {
+    let client = client(Router::new().nest("/api", router().await)).await;
+    let first = client.get("/api/v1/numbers").send().await;
+    let link = first.header("link").expect("links").to_owned();
+    let next = link.split(", ").find(|link| link.contains("rel=\"next\"")).expect("a next page");
+    let path = next.split(['<', '>']).nth(1).expect("a URI");
+    assert!(path.starts_with("/api/v1/numbers?"), "{path}");
+    assert_eq!(client.get(path).send().await.json()["data"], serde_json::json!([3, 4]));
+}
+
+/// Reads a thing of another API.
+#[endpoint(get = "/things/{id}", version = 1)]
+async fn other(Path(id): Path<u64>) -> String {
+    id.to_string()
+}
+
+#[tokio::test]
+async fn e01_two_apis_stand_beside_routes_and_a_fallback_of_the_outer_app() {
+    let second = Api::new("Others", routes![other]).open().into_router(()).await.expect("a valid API");
+    let app = Router::new()
+        .route("/", get(async || "home"))
+        .route("/v1/files", post(async || "a file"))
+        .merge(router().await)
+        .nest("/others", second)
+        .fallback(async || (http::StatusCode::NOT_FOUND, "my own fallback"));
+    let client = client(app).await;
+    assert_eq!(client.get("/").send().await.body, "home");
+    assert_eq!(client.post("/v1/files").send().await.body, "a file");
+    assert_eq!(client.get("/v2/things/7").send().await.json()["id"], 7);
+    assert_eq!(client.get("/others/v1/things/7").send().await.body, "7");
+    client.get("/others/v1/things/x").send().await.problem(400, "INVALID_PARAMETER");
+    for path in ["/v3/things/7", "/v01/things/7", "/others/v2/things/7", "/others", "/nothing"] {
+        let reply = client.get(path).send().await;
+        assert_eq!((reply.status.as_u16(), &reply.body[..]), (404, &b"my own fallback"[..]), "{path}");
+        assert!(reply.header("deprecation").is_none(), "{path}");
+    }
+}
