@@ -41,7 +41,10 @@ fn names_are_unique(path: &str) -> bool {
 fn mounted(specs: &[EndpointSpec]) -> Vec<(Method, String)> {
     let newest = version::newest(specs.iter());
     let of_one = |spec: &EndpointSpec| {
-        version::routes(spec, newest).into_iter().map(|path| (spec.method, path)).collect::<Vec<_>>()
+        version::routes(spec, newest)
+            .into_iter()
+            .map(|route| (spec.method, route.template))
+            .collect::<Vec<_>>()
     };
     specs.iter().flat_map(of_one).collect()
 }
