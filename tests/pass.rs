@@ -22,5 +22,7 @@ mod names;
 mod policies;
 #[path = "fixtures/pass/readme.rs"]
 mod readme;
+#[path = "fixtures/pass/retirement.rs"]
+mod retirement;
 #[path = "fixtures/pass/routes.rs"]
 mod routes;

@@ -67,7 +67,7 @@ class Books:
         paid = sum(payment["amount"] for payment in self.listed.values())
         found = []
         for account, balance in {self.payer: self.funds - paid, self.payee: paid}.items():
-            held = self.direct.call("GET", f"/v1/accounts/{account}").body["balance"]
+            held = self.direct.call("GET", f"/v2/accounts/{account}").body["balance"]["amount"]
             if held != balance:
                 found.append(f"{account} holds {held} instead of {balance}")
         return found

@@ -79,12 +79,12 @@ class Run:
                 raise Failure(f"no service answers at {service[0]}:{service[1]}: {error}") from error
         payer, payee = (self.open(owner) for owner in ("Payer", "Payee"))
         funds = sum(self.amounts) + SPARE
-        self.client.call("POST", f"/v1/accounts/{payer}/deposit", {"amount": funds}, expect=201)
+        self.client.call("POST", f"/v2/accounts/{payer}/deposit", {"amount": funds}, expect=201)
         self.books = Books(self.direct, payer, payee, funds)
 
     def open(self, owner: str) -> str:
         new = {"owner": owner, "currency": "EUR"}
-        return self.client.call("POST", "/v1/accounts", new, expect=201).body["id"]
+        return self.client.call("POST", "/v2/accounts", new, expect=201).body["id"]
 
     def pay_all(self) -> None:
         """Makes the payments, and breaks the fleet meanwhile."""

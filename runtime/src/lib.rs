@@ -84,6 +84,7 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/idempotency.md")]
 #[doc = include_str!("../../docs/guide/rate-limits.md")]
+#[doc = include_str!("../../docs/guide/versions.md")]
 mod guide {}
 
 /// What the macros' output names. Not for use by hand; may change with any release.

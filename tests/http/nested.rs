@@ -103,6 +103,22 @@ async fn e02_successors_stand_below_the_prefix_of_an_outer_router() {
 }
 
 #[tokio::test]
+async fn e02_a_hostile_path_stays_within_its_link() {
+    let client = client(Router::new().nest("/tenants/{tenant}", router().await)).await;
+    for (path, link) in [
+        ("/tenants/\u{fc}\"/v1/things/7", "/tenants/%C3%BC%22/v2/things/7"),
+        ("/tenants/a%3E/v1/things/%3E%2e%0d%0a", "/tenants/a%3E/v2/things/%3E%2e%0d%0a"),
+        ("/tenants/{}/v1/things/{\"|}", "/tenants/%7B%7D/v2/things/%7B%22%7C%7D"),
+    ] {
+        let mut raw = client.raw().await;
+        raw.write(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        let response = raw.response().await;
+        let expected = format!("link: <{link}>; rel=\"successor-version\"\r\n");
+        assert!(response.contains(&expected), "{path}: {response}");
+    }
+}
+
+#[tokio::test]
 async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
     let app = Router::new().nest("/api", router().await).merge(router().await);
     let client = client(app).await;

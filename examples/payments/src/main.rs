@@ -6,6 +6,7 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use aplomb::policies::retirement::CallCount;
 use aplomb::prelude::*;
 use payments::app::App;
 
@@ -42,5 +43,12 @@ async fn main() -> ExitCode {
     if env::var_os("APLOMB_API_KEYS").is_none() {
         let _ = writeln!(io::stdout(), "demo keys: {DEMO_KEYS}");
     }
-    aplomb::serve(api, App::connect).await
+    let calls = api.deprecated_calls();
+    let code = aplomb::serve(api, App::connect).await;
+    for CallCount { method, route, calls, .. } in calls.snapshot() {
+        if calls > 0 {
+            let _ = writeln!(io::stdout(), "{calls} calls of {method} {route}, which is deprecated");
+        }
+    }
+    code
 }

@@ -5,10 +5,12 @@
 
 pub(crate) mod body;
 mod json;
+mod outer;
 mod path;
 mod query;
 
 pub use json::Json;
+pub(crate) use outer::{outer, outer_path, reference};
 pub use path::Path;
 pub use query::Query;
 pub(crate) use query::check_utf8;
@@ -19,20 +21,6 @@ pub(crate) fn original_uri(head: &http::request::Parts) -> &http::Uri {
     head.extensions
         .get::<axum::extract::OriginalUri>()
         .map_or(&head.uri, |axum::extract::OriginalUri(uri)| uri)
-}
-
-/// What an outer router has taken from the front of the request's path; nothing outside of one.
-pub(crate) fn outer_path(head: &http::request::Parts) -> &str {
-    outer(original_uri(head).path(), head.uri.path())
-}
-
-/// What stands before `inner` in `original`. A router that is nested at `/api` serves `/api` as `/`.
-pub(crate) fn outer<'a>(original: &'a str, inner: &str) -> &'a str {
-    match original.strip_suffix(inner) {
-        Some(outer) => outer,
-        None if inner == "/" => original,
-        None => "",
-    }
 }
 
 macro_rules! transparent {

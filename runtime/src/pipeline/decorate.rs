@@ -6,9 +6,11 @@ use http::header::WWW_AUTHENTICATE;
 
 use super::context::{Context, Mounted};
 use super::observe::{RequestId, X_REQUEST_ID};
+use crate::auth::Caller;
 use crate::endpoint::Answer;
 use crate::policies::idempotency::{Settlement, settle};
 use crate::policies::rate_limit::Reading;
+use crate::policies::retirement::Notice;
 use crate::problem::{Effects, Occasion, Problem, Repeat, rewrite};
 
 /// Decides how a run under a key is settled, turns an error into its problem document and logs what
@@ -41,6 +43,19 @@ pub(crate) fn close(
     }
     headers.insert(X_REQUEST_ID, id.to_value());
     answer.response
+}
+
+/// Says that the endpoint is given up, and tells the log who still calls it.
+pub(crate) fn give_notice(
+    mounted: &Mounted,
+    notice: &Notice,
+    caller: Option<&Caller>,
+    response: &mut Response,
+) {
+    if let Some(retirement) = &mounted.retirement {
+        retirement.write(notice, response.headers_mut());
+        retirement.warn(notice, caller);
+    }
 }
 
 /// Every 401 says how to authenticate (RFC 9110 §15.5.2), whoever made it.

@@ -14,7 +14,7 @@ use crate::spec::Method;
 /// A request that came below a prefix, and whose answer may say where something new stands.
 pub(crate) struct Nested {
     mounted: Arc<Mounted>,
-    prefix: Box<str>,
+    prefix: String,
 }
 
 impl Nested {
@@ -29,7 +29,7 @@ impl Nested {
             return None;
         }
         let prefix = outer(original, inner);
-        (!prefix.is_empty()).then(|| Self { mounted: Arc::clone(mounted), prefix: prefix.into() })
+        (!prefix.is_empty()).then(|| Self { mounted: Arc::clone(mounted), prefix: prefix.into_owned() })
     }
 
     /// Puts the prefix before the location of an endpoint of this API. Its `uri` does not know the
@@ -41,7 +41,7 @@ impl Nested {
         if !is_one_of(&self.mounted.shared.routes, location) {
             return;
         }
-        if let Ok(location) = HeaderValue::try_from([&self.prefix, location].concat()) {
+        if let Ok(location) = HeaderValue::try_from([self.prefix.as_str(), location].concat()) {
             response.headers_mut().insert(LOCATION, location);
         }
     }

@@ -60,7 +60,7 @@ pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> R
     let idempotent = exchange.keyed || exchange.mounted.spec.method.is_idempotent();
     let response =
         decorate::close(&exchange.mounted, &exchange.id, idempotent, exchange.readings.get(), answer);
-    exchange.part(response)
+    exchange.tell_of_sunset(response)
 }
 
 /// One request on its way.
@@ -111,7 +111,7 @@ impl Exchange {
 
     /// Everything before the handler, or before the run under a key.
     async fn admit(&mut self, intake: &mut Intake) -> Result<(Context, Option<String>), Problem> {
-        self.meet_the_end(&intake.head)?;
+        self.check_sunset(&intake.head)?;
         let caller = authenticate::caller(&self.mounted, &intake.head, self.peer).await?;
         let address = self.mounted.address(self.peer, &intake.head.headers, caller.as_ref());
         let known = self.look(&mut intake.head, caller.as_ref())?;
@@ -141,16 +141,16 @@ impl Exchange {
     }
 
     /// Refuses what is gone, for everybody and before anybody is asked.
-    fn meet_the_end(&mut self, head: &Parts) -> Result<(), Problem> {
+    fn check_sunset(&mut self, head: &Parts) -> Result<(), Problem> {
         let Some(retirement) = &self.mounted.retirement else { return Ok(()) };
         self.notice.insert(retirement.meet(head)).check()
     }
 
-    /// The response with what it says of the endpoint's end. Who called is known by now.
-    fn part(&self, mut response: Response) -> Response {
-        if let (Some(retirement), Some(notice)) = (&self.mounted.retirement, &self.notice) {
-            retirement.write(notice, response.headers_mut());
-            retirement.warn(notice, self.context.as_ref().and_then(Context::caller));
+    /// The response of an endpoint that is given up. Who called is known by now.
+    fn tell_of_sunset(&self, mut response: Response) -> Response {
+        if let Some(notice) = &self.notice {
+            let caller = self.context.as_ref().and_then(Context::caller);
+            decorate::give_notice(&self.mounted, notice, caller, &mut response);
         }
         response
     }

@@ -29,7 +29,8 @@ impl<T> Created<T> {
         Self { body, location: None }
     }
 
-    /// Says where the new thing is: the `uri(…)` of the endpoint that reads it.
+    /// Says where the new thing is: the `uri(…)` of the endpoint that reads it. Where the API is nested
+    /// below a prefix of another router, the response's `Location` begins with that prefix.
     #[must_use]
     pub fn at(mut self, location: Uri) -> Self {
         self.location = Some(location);

@@ -14,7 +14,7 @@ pub struct Health {
 }
 
 /// Whether the service can read its ledger.
-#[endpoint(get = "/health", version = 1, public)]
+#[endpoint(get = "/health", version = 1.., public)]
 pub async fn health(State(app): State<App>) -> Result<Json<Health>, LedgerError> {
     app.ledger.check().await?;
     Ok(Json(Health { status: "ok" }))

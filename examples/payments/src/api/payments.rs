@@ -14,7 +14,7 @@ pub struct Filter {
 }
 
 /// Pays from an account of the caller into another one, of anybody, in the same currency.
-#[endpoint(post = "/payments", version = 1, idempotent, rate_limit("100/min", name = "payments"))]
+#[endpoint(post = "/payments", version = 1.., idempotent, rate_limit("100/min", name = "payments"))]
 pub async fn create_payment(
     State(app): State<App>,
     caller: Caller,
@@ -26,7 +26,7 @@ pub async fn create_payment(
 }
 
 /// The payments from and to the caller's accounts, newest first.
-#[endpoint(get = "/payments", version = 1, paginate = cursor)]
+#[endpoint(get = "/payments", version = 1.., paginate = cursor)]
 pub async fn list_payments(
     State(app): State<App>,
     caller: Caller,
@@ -39,7 +39,7 @@ pub async fn list_payments(
 }
 
 /// A payment from or to an account of the caller.
-#[endpoint(get = "/payments/{id}", version = 1)]
+#[endpoint(get = "/payments/{id}", version = 1..)]
 pub async fn get_payment(
     State(app): State<App>,
     caller: Caller,
@@ -49,7 +49,7 @@ pub async fn get_payment(
 }
 
 /// Gives a payment back, once and whole. Only the caller who was paid can do this.
-#[endpoint(post = "/payments/{id}/refund", version = 1, idempotent)]
+#[endpoint(post = "/payments/{id}/refund", version = 1.., idempotent)]
 pub async fn refund_payment(
     State(app): State<App>,
     caller: Caller,

@@ -2,6 +2,56 @@ use serde_json::json;
 
 use crate::service::{ALICE, BOB, Service};
 
+const ENDS: &str = "Wed, 30 Jun 2027 23:59:59 GMT";
+
+#[tokio::test]
+async fn version_1_says_where_it_goes_on_and_both_versions_show_the_same_account() {
+    let service = Service::start().await;
+    let id = service.account(ALICE, 1250).await;
+    let old = service.get(ALICE, &format!("/v1/accounts/{id}")).await.expect(200);
+    assert_eq!(old.body["balance"], 1250);
+    assert_eq!(old.header("deprecation"), Some("@1790812800"));
+    assert_eq!(old.header("sunset"), Some(ENDS));
+    let link = old.header("link").and_then(|link| link.strip_suffix(">; rel=\"successor-version\""));
+    let successor = link.and_then(|link| link.strip_prefix('<')).expect("a successor");
+    let new = service.get(ALICE, successor).await.expect(200);
+    let balance = json!({ "amount": 1250, "currency": "EUR" });
+    assert_eq!(new.body, json!({ "id": id, "owner": "Somebody", "balance": balance }));
+    assert_eq!(new.header("deprecation"), None);
+}
+
+#[tokio::test]
+async fn errors_of_version_1_say_that_it_ends() {
+    let service = Service::start().await;
+    for (caller, path, status) in [
+        (ALICE, "/v1/accounts/acc_01HZQK7P3WVXBN4Y9MRDTJC8E6", 404),
+        (ALICE, "/v1/accounts/x", 400),
+        ("sk_test_carol", "/v1/accounts/x", 401),
+    ] {
+        let refused = service.get(caller, path).await.expect(status);
+        assert_eq!(refused.header("sunset"), Some(ENDS), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn version_2_opens_pays_and_lists_as_version_1_does() {
+    let service = Service::start().await;
+    let new = json!({ "owner": "Alice", "currency": "EUR" });
+    let opened = service.post(ALICE, "/v2/accounts", &new).await.expect(201);
+    let (id, bob) = (opened.text("id"), service.account(BOB, 0).await);
+    assert_eq!(opened.header("location"), Some(&*format!("/v2/accounts/{id}")));
+    let deposit = service.post(ALICE, &format!("/v2/accounts/{id}/deposit"), &json!({ "amount": 30 })).await;
+    assert_eq!(deposit.expect(201).body["balance"], json!({ "amount": 30, "currency": "EUR" }));
+    let payment = json!({ "from": id, "to": bob, "amount": 20 });
+    let paid = service.post(ALICE, "/v2/payments", &payment).await.expect(201);
+    for version in ["v1", "v2"] {
+        let page = service.get(BOB, &format!("/{version}/payments")).await.expect(200);
+        assert_eq!(page.body["data"], json!([paid.body]));
+        assert_eq!(page.header("deprecation"), None);
+    }
+    assert_eq!(service.balance(ALICE, &id).await, 10);
+}
+
 #[tokio::test]
 async fn an_account_is_created_where_its_location_says() {
     let service = Service::start().await;

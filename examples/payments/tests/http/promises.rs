@@ -25,6 +25,7 @@ async fn every_post_requires_a_key() {
     let (account, payment) = ("acc_01HZQK7P3WVXBN4Y9MRDTJC8E6", "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6");
     for path in [
         "/v1/accounts".to_owned(),
+        "/v2/accounts".to_owned(),
         format!("/v1/accounts/{account}/deposit"),
         "/v1/payments".to_owned(),
         format!("/v1/payments/{payment}/refund"),

@@ -1,8 +1,9 @@
 mod router;
 
 use super::*;
+use crate::policies::retirement::RetirementSpec;
 use crate::policies::version::VersionSpec;
-use crate::spec::Method;
+use crate::spec::{EndpointId, Method, SourceLocation};
 
 fn judged(specs: &[EndpointSpec]) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::Mountable; specs.len()];
@@ -125,20 +126,7 @@ fn the_message_names_both() {
 #[test]
 fn thousands_are_compared_in_a_constant() {
     const COUNT: usize = 3_000;
-    static PATHS: [[u8; 29]; COUNT] = {
-        let mut paths = [*b"/organisations/{id}/units0000"; COUNT];
-        let mut index = 0;
-        while index < COUNT {
-            let (mut rest, mut position) = (index, 28);
-            while rest > 0 {
-                paths[index][position] = b"0123456789"[rest % 10];
-                rest /= 10;
-                position -= 1;
-            }
-            index += 1;
-        }
-        paths
-    };
+    static PATHS: [[u8; 29]; COUNT] = paths();
     static SPECS: [EndpointSpec; COUNT] = {
         let mut specs = [EndpointSpec::new(Method::Get, "", "f"); COUNT];
         let mut index = 0;
@@ -154,4 +142,59 @@ fn thousands_are_compared_in_a_constant() {
     static VERDICTS: [Verdict; COUNT] = verdicts(&SPECS);
     assert_eq!(SPECS[2_999].path, "/organisations/{id}/units2999");
     assert!(VERDICTS.iter().all(|verdict| *verdict == Verdict::Mountable));
+}
+
+/// The same of a service of which every endpoint has a successor.
+#[test]
+fn e02_thousands_of_successors_are_compared_in_a_constant() {
+    const COUNT: usize = 3_000;
+    static PATHS: [[u8; 29]; COUNT] = paths();
+    static RETIREMENTS: [RetirementSpec; COUNT] = {
+        let mut retirements = [RetirementSpec::new(); COUNT];
+        let mut index = 0;
+        while index < COUNT {
+            retirements[index] = RetirementSpec::new().with_successor(in_line(index + 1));
+            index += 2;
+        }
+        retirements
+    };
+    static SPECS: [EndpointSpec; COUNT] = {
+        let mut specs = [EndpointSpec::new(Method::Get, "", "f"); COUNT];
+        let mut index = 0;
+        while index < COUNT {
+            if let Ok(path) = str::from_utf8(&PATHS[index / 2]) {
+                let version = if index.is_multiple_of(2) { 1 } else { 2 };
+                specs[index] = EndpointSpec::new(Method::Get, path, "f")
+                    .with_id(in_line(index))
+                    .with_version(VersionSpec::new(version, Some(version)))
+                    .with_retirement(&RETIREMENTS[index]);
+            }
+            index += 1;
+        }
+        specs
+    };
+    static VERDICTS: [Verdict; COUNT] = verdicts(&SPECS);
+    assert_eq!(SPECS[2_998].retirement.and_then(|retirement| retirement.successor), Some(SPECS[2_999].id()));
+    assert!(VERDICTS.iter().all(|verdict| *verdict == Verdict::Mountable));
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "thousands fit")]
+const fn in_line(line: usize) -> EndpointId {
+    EndpointId::new("f", SourceLocation::new("units", "src/units.rs", line as u32))
+}
+
+/// Paths that differ in a number at their end.
+const fn paths<const COUNT: usize>() -> [[u8; 29]; COUNT] {
+    let mut paths = [*b"/organisations/{id}/units0000"; COUNT];
+    let mut index = 0;
+    while index < COUNT {
+        let (mut rest, mut position) = (index, 28);
+        while rest > 0 {
+            paths[index][position] = b"0123456789"[rest % 10];
+            rest /= 10;
+            position -= 1;
+        }
+        index += 1;
+    }
+    paths
 }

@@ -1,6 +1,8 @@
 //! The link from a request to the same thing in the successor.
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::borrow::Cow;
+
+use crate::extract::reference;
 
 /// Where a successor's path takes its parts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,27 +32,13 @@ impl SuccessorPath {
     pub(super) fn fill(&self, path: &str) -> String {
         let own: Vec<&str> = path.split('/').collect();
         let segments = self.0.iter().map(|part| match part {
-            Part::Literal(segment) => segment,
+            Part::Literal(segment) => segment.as_str(),
             Part::Segment(index) => own.get(*index).copied().unwrap_or_default(),
         });
-        let segments: Vec<String> =
-            segments.map(|segment| utf8_percent_encode(segment, OUTSIDE_OF_URIS).to_string()).collect();
+        let segments: Vec<Cow<'_, str>> = segments.map(reference).collect();
         segments.join("/")
     }
 }
-
-/// What servers bear in a request's path although it cannot stand in a URI reference, nor in `<…>`.
-const OUTSIDE_OF_URIS: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'<')
-    .add(b'>')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
 
 #[cfg(test)]
 mod tests {

@@ -55,7 +55,7 @@ impl Retirement {
         let phase = self.spec.phase(now);
         self.calls.count(phase);
         let successor = self.successor.as_ref();
-        let successor = successor.map(|path| [outer_path(head), &path.fill(head.uri.path())].concat());
+        let successor = successor.map(|path| outer_path(head).into_owned() + &path.fill(head.uri.path()));
         Notice { phase, now, successor }
     }
 

@@ -1,0 +1,60 @@
+//! Accounts as they were in version 1, whose balance is a number. When nobody calls these any more, this file goes.
+
+use aplomb::prelude::*;
+
+use super::{NewAccount, NewDeposit};
+use crate::app::App;
+use crate::ledger::{Account, LedgerError};
+
+/// Opens an account that belongs to the caller, with nothing on it.
+#[endpoint(
+    post = "/accounts",
+    version = 1,
+    idempotent,
+    deprecated = "2026-10-01",
+    sunset = "2027-06-30",
+    successor = super::open_account
+)]
+pub async fn open_account(
+    State(app): State<App>,
+    caller: Caller,
+    Json(new): Json<NewAccount>,
+) -> Result<Created<Account>, LedgerError> {
+    let account = app.ledger.open_account(caller.id(), new.owner, new.currency).await?;
+    let location = get_account::uri(&account.id);
+    Ok(Created::new(account).at(location))
+}
+
+/// An account of the caller.
+#[endpoint(
+    get = "/accounts/{id}",
+    version = 1,
+    deprecated = "2026-10-01",
+    sunset = "2027-06-30",
+    successor = super::get_account
+)]
+pub async fn get_account(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<Id<Account>>,
+) -> Result<Json<Account>, LedgerError> {
+    Ok(Json(app.ledger.account(caller.id(), id).await?))
+}
+
+/// Brings money from outside into an account of the caller. The answer is the account after it.
+#[endpoint(
+    post = "/accounts/{id}/deposit",
+    version = 1,
+    idempotent,
+    deprecated = "2026-10-01",
+    sunset = "2027-06-30",
+    successor = super::deposit
+)]
+pub async fn deposit(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<Id<Account>>,
+    Json(new): Json<NewDeposit>,
+) -> Result<Created<Account>, LedgerError> {
+    Ok(Created::new(app.ledger.deposit(caller.id(), id, new.amount).await?))
+}
