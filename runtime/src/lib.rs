@@ -82,6 +82,7 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 
 /// The guide, so that its programs are compiled with the examples of the documentation.
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/adopt.md")]
 #[doc = include_str!("../../docs/guide/idempotency.md")]
 #[doc = include_str!("../../docs/guide/rate-limits.md")]
 #[doc = include_str!("../../docs/guide/versions.md")]

@@ -1,14 +1,15 @@
 //! Routes that cannot stand side by side, found when compiling.
 //!
 //! Each endpoint of a list is compared with those before it that have the same path but for the
-//! names of its parameters. To find them, the shapes' hashes are sorted and only runs of equal
-//! hashes are compared, so that thousands of routes cost nothing visible; a hash only groups, and
-//! what it grouped is compared by its text.
+//! names of its parameters. They are found in a table by the shapes' hashes, so that thousands of
+//! routes cost nothing visible; a hash only groups, and what it grouped is compared by its text.
 
 mod describe;
+mod shapes;
 mod sort;
 mod successors;
 
+use shapes::{Shape, enter};
 use sort::{Ranked, sort};
 
 use crate::spec::EndpointSpec;
@@ -62,7 +63,7 @@ pub enum Verdict {
 pub const fn verdicts<const N: usize>(specs: &[EndpointSpec]) -> [Verdict; N] {
     let mut verdicts = [Verdict::Mountable; N];
     let mut order = [Ranked { key: 0, index: 0 }; N];
-    judge(specs, &mut order, &mut verdicts);
+    judge(specs, &mut [Shape::NONE; N], &mut order, &mut verdicts);
     verdicts
 }
 
@@ -91,53 +92,40 @@ pub const fn assert_mountable(specs: &[EndpointSpec], verdicts: &[Verdict], inde
     panic!("{}", message.as_str());
 }
 
-const fn judge(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut [Verdict]) {
+const fn judge(specs: &[EndpointSpec], shapes: &mut [Shape], order: &mut [Ranked], verdicts: &mut [Verdict]) {
     let mut index = 0;
-    while index < order.len() {
-        order[index] = Ranked { key: shape_hash(&specs[index]), index };
+    while index < shapes.len() {
+        enter(shapes, index, shape_hash(&specs[index]));
+        compare_with_earlier(specs, shapes, index, verdicts);
         index += 1;
     }
-    sort(order);
-    let mut start = 0;
-    while start < order.len() {
-        let mut end = start + 1;
-        while end < order.len() && order[end].key == order[start].key {
-            compare_with_earlier(specs, order, start, end, verdicts);
-            end += 1;
-        }
-        start = end;
+    if !is_without_hole(specs) {
+        find_hole(specs, order, verdicts);
     }
-    find_hole(specs, order, verdicts);
     successors::judge(specs, order, verdicts);
 }
 
-/// Compares the endpoint at `order[at]` with those of its run, which starts at `start`.
+/// Compares an endpoint with those before it whose shape has the same hash; of several that it
+/// cannot stand beside, the first counts.
 const fn compare_with_earlier(
     specs: &[EndpointSpec],
-    order: &[Ranked],
-    start: usize,
-    at: usize,
+    shapes: &[Shape],
+    later: usize,
     verdicts: &mut [Verdict],
 ) {
-    let later = order[at].index;
-    let mut position = start;
-    while position < at {
-        let earlier = order[position].index;
-        if overlap(&specs[earlier], &specs[later]) {
+    let mut next = shapes[later].before;
+    while let Some(earlier) = next {
+        if shapes[earlier].hash == shapes[later].hash && overlap(&specs[earlier], &specs[later]) {
             let same_method = specs[earlier].method as u8 == specs[later].method as u8;
             match relation(specs[earlier].path, specs[later].path) {
                 Relation::SameShape | Relation::Equal if same_method => {
                     verdicts[later] = Verdict::SameRequests { earlier };
-                    return;
                 }
-                Relation::SameShape => {
-                    verdicts[later] = Verdict::OtherNames { earlier };
-                    return;
-                }
+                Relation::SameShape => verdicts[later] = Verdict::OtherNames { earlier },
                 Relation::OtherShape | Relation::Equal => {}
             }
         }
-        position += 1;
+        next = shapes[earlier].before;
     }
 }
 
@@ -233,6 +221,24 @@ const fn shape_hash(spec: &EndpointSpec) -> u64 {
         }
     }
     hash
+}
+
+/// Whether those that begin at the lowest version reach up to where the last begins, as in a list of
+/// one version or two: then nothing has to be sorted.
+const fn is_without_hole(specs: &[EndpointSpec]) -> bool {
+    let (mut lowest, mut reached, mut highest) = (u32::MAX, 0, 0);
+    let mut index = 0;
+    while index < specs.len() {
+        if let Some(version) = specs[index].version {
+            let (first, last) = (version.first(), last(version.last()));
+            if first < lowest || first == lowest && last > reached {
+                (lowest, reached) = (first, last);
+            }
+            highest = if first > highest { first } else { highest };
+        }
+        index += 1;
+    }
+    highest <= reached.saturating_add(1)
 }
 
 /// Marks the first endpoint above the lowest version that nobody serves. Where an endpoint has

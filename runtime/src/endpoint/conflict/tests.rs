@@ -7,7 +7,8 @@ use crate::spec::{EndpointId, Method, SourceLocation};
 
 fn judged(specs: &[EndpointSpec]) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::Mountable; specs.len()];
-    judge(specs, &mut vec![Ranked { key: 0, index: 0 }; specs.len()], &mut verdicts);
+    let mut order = vec![Ranked { key: 0, index: 0 }; specs.len()];
+    judge(specs, &mut vec![Shape::NONE; specs.len()], &mut order, &mut verdicts);
     verdicts
 }
 
@@ -87,10 +88,34 @@ fn a_version_that_nobody_serves_is_found_once() {
 #[test]
 fn equal_hashes_are_confirmed_by_their_text() {
     let specs = [spec(Method::Get, "/a", None), spec(Method::Get, "/b", None)];
-    let order = [Ranked { key: 0, index: 0 }, Ranked { key: 0, index: 1 }];
-    let mut verdicts = [Verdict::Mountable; 2];
-    compare_with_earlier(&specs, &order, 0, 1, &mut verdicts);
+    let (mut shapes, mut verdicts) = ([Shape::NONE; 2], [Verdict::Mountable; 2]);
+    enter(&mut shapes, 0, 7);
+    enter(&mut shapes, 1, 7);
+    compare_with_earlier(&specs, &shapes, 1, &mut verdicts);
     assert_eq!(verdicts, [Verdict::Mountable; 2]);
+}
+
+fn serves(spec: &EndpointSpec, version: u32) -> bool {
+    spec.version
+        .is_some_and(|range| range.first() <= version && range.last().is_none_or(|last| version <= last))
+}
+
+/// The short way round sorting never hides a hole.
+#[test]
+fn a_hole_is_found_wherever_there_is_one() {
+    let ranges: Vec<(u32, Option<u32>)> =
+        (1..5).flat_map(|first| [Some(first), Some(first + 1), None].map(|last| (first, last))).collect();
+    for index in 0..ranges.len().pow(3) {
+        let (one, two, three) = (index % 12, index / 12 % 12, index / 144);
+        let paths = ["/a", "/b", "/c"].into_iter().zip([one, two, three]);
+        let specs: Vec<_> = paths.map(|(path, range)| spec(Method::Get, path, Some(ranges[range]))).collect();
+        let firsts: Vec<u32> = specs.iter().filter_map(|spec| Some(spec.version?.first())).collect();
+        let (lowest, highest) = (firsts.iter().min(), firsts.iter().max());
+        let all = *lowest.expect("three")..=*highest.expect("three");
+        let has_hole = !all.clone().all(|version| specs.iter().any(|spec| serves(spec, version)));
+        let found = judged(&specs).iter().any(|verdict| matches!(verdict, Verdict::Hole { .. }));
+        assert_eq!(found, has_hole, "{specs:?}");
+    }
 }
 
 #[test]

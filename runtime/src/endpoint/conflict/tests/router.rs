@@ -79,18 +79,25 @@ fn mount(router: Router, method: Method, path: &str) -> Router {
     router.route(path, on(filter, async || ()))
 }
 
-fn any_spec() -> impl Strategy<Value = EndpointSpec> {
-    let (short, any) = (prop::sample::select(&PATHS[..15]), prop::sample::select(PATHS.as_slice()));
-    let path = prop_oneof![4 => short, 1 => any];
-    let method = prop::sample::select(vec![Method::Get, Method::Post]);
-    let version = prop::option::of((1_u32..3, prop::option::of(0_u32..2)));
-    (method, path, version).prop_map(|(method, path, version)| {
-        spec(method, path, version.map(|(first, more)| (first, more.map(|more| first + more))))
-    })
+/// One number for all of it: a hundred thousand lists are drawn.
+fn any_list() -> impl Strategy<Value = Vec<EndpointSpec>> {
+    prop::collection::vec(any::<u32>(), 1..10).prop_map(|numbers| numbers.into_iter().map(spec_of).collect())
 }
 
-fn any_list() -> impl Strategy<Value = Vec<EndpointSpec>> {
-    prop::collection::vec(any_spec(), 1..12)
+/// Mostly of a short path, so that many meet.
+fn spec_of(number: u32) -> EndpointSpec {
+    let mut rest = number as usize;
+    let mut below = |count: usize| {
+        let drawn = rest % count;
+        rest /= count;
+        drawn
+    };
+    let method = [Method::Get, Method::Post][below(2)];
+    let version =
+        [None, None, None, Some((1, None)), Some((1, Some(1))), Some((1, Some(2))), Some((2, Some(2)))]
+            [below(7)];
+    let paths = if below(5) == 0 { PATHS.as_slice() } else { &PATHS[..15] };
+    spec(method, paths[below(paths.len())], version)
 }
 
 fn refuses(specs: &[EndpointSpec]) -> bool {
@@ -109,7 +116,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn the_rule_is_the_routers_own(specs in any_list()) {
@@ -124,5 +131,5 @@ fn lists_of_both_kinds_are_drawn() {
     let drawn: Vec<bool> =
         (0..2_000).map(|_| refuses(&any_list().new_tree(&mut runner).expect("a list").current())).collect();
     let refused = drawn.iter().filter(|refused| **refused).count();
-    assert!((500..1_500).contains(&refused), "{refused} of 2,000 are refused");
+    assert!((300..1_700).contains(&refused), "{refused} of 2,000 are refused");
 }
