@@ -6,6 +6,7 @@ mod app;
 mod auth;
 mod client;
 mod idempotency;
+mod ids;
 mod input;
 mod links;
 mod paginate;
