@@ -98,5 +98,7 @@ pub mod __private {
     pub use crate::policies::rate_limit::{Algorithm, KeyKind, LimitBy, OnError, RateLimitSpec};
     pub use crate::policies::version::VersionSpec;
     pub use crate::problem::registry::VALIDATION_FAILED;
-    pub use crate::problem::{Category, FieldError, Location, Problem, ProblemSpec, error_response};
+    pub use crate::problem::{
+        Category, FieldError, Location, Problem, ProblemKinds, ProblemSpec, error_response,
+    };
 }

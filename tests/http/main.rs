@@ -5,6 +5,7 @@ mod algorithms;
 mod app;
 mod auth;
 mod client;
+mod codes;
 mod idempotency;
 mod ids;
 mod input;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::HashMap;
 
-use super::Api;
+use super::{Api, codes};
 use crate::endpoint::PathShape;
 use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::rate_limit::{Quota, RateLimitSpec, impossible};
@@ -16,6 +16,7 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     anonymous_keys(api, errors);
     named_limits(api, errors);
     problem_base(api, errors);
+    errors.extend(codes::conflicts(api.routes.specs()));
     for spec in api.routes.specs() {
         path_arguments(spec, errors);
         if spec.rate_limits.iter().any(|limit| Quota::of(limit).is_none()) {
@@ -170,6 +171,6 @@ fn parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
-fn named(spec: &EndpointSpec) -> String {
+pub(super) fn named(spec: &EndpointSpec) -> String {
     format!("`{}` ({} {})", spec.name, spec.method, spec.path)
 }

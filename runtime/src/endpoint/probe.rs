@@ -8,6 +8,7 @@ use core::marker::PhantomData;
 
 use super::message::Message;
 use super::path_shape::{ParameterCount, PathProbe, PathShape};
+use crate::problem::{ApiError, ProblemKinds, ProblemsProbe};
 
 /// Asks questions of `T`.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub trait ProbeFallback {
     const PARAMETERS: Option<usize> = None;
     /// How to ask a path argument for its shape.
     const PATH: Option<PathProbe> = None;
+    /// How to ask a result which problems its error can be.
+    const PROBLEMS: Option<ProblemsProbe> = None;
 }
 
 impl<T: ?Sized> ProbeFallback for Probe<T> {}
@@ -148,6 +151,11 @@ impl<T: serde::de::DeserializeOwned> Probe<axum::extract::Path<T>> {
 impl<T: serde::de::DeserializeOwned> Probe<crate::extract::Path<T>> {
     #[allow(missing_docs, reason = "documented at the fallback")]
     pub const PATH: Option<PathProbe> = Some(PathShape::of::<T>);
+}
+
+impl<T, E: ApiError> Probe<Result<T, E>> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PROBLEMS: Option<ProblemsProbe> = Some(ProblemKinds::include::<E>);
 }
 
 /// Fails the compilation where a list is returned without a decision on pagination.
