@@ -68,6 +68,7 @@ pub use crate::client::ForwardedField;
 pub use crate::endpoint::{Endpoint, IsCaller, IsList, IsOperation, IsPage, IsPageRequest, IsStream, Routes};
 pub use crate::extract::{Json, Path, Query};
 pub use crate::id::{Id, IdOverflow, InvalidId, Resource};
+pub use crate::pipeline::RequestId;
 pub use crate::problem::ApiError;
 pub use crate::respond::{Created, NoContent};
 pub use crate::secret::Secret;

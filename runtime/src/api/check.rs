@@ -150,7 +150,7 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
                 Some(field) => format!("reads `{field}`"),
                 None => continue,
             },
-            PathShape::Positional(_) | PathShape::Unknown => continue,
+            PathShape::Positional(_) | PathShape::Unknown | PathShape::RequestId => continue,
         };
         let names = named_by_template.join("`, `");
         errors.push(StartError::new(format!(

@@ -49,6 +49,8 @@ pub(crate) struct Mounted {
     /// The route's template with its version, such as `/v1/payments/{id}`.
     pub(crate) route: String,
     pub(crate) reads_body: bool,
+    /// Whether an extractor asks for what the pipeline knows, the caller apart.
+    pub(crate) needs_context: bool,
     pub(crate) limits: Option<Limits>,
     pub(crate) idempotency: Option<IdempotencySpec>,
     pub(crate) timeout: Duration,
@@ -61,8 +63,17 @@ impl Mounted {
     /// limits: not for a policy, and not for a body that is too large, or that nobody reads.
     pub(crate) fn may_be_direct(&self, request: &Request) -> bool {
         // Taken apart, so that a new policy has to say here whether it waits for anything.
-        let Self { spec: _, limits, idempotency, shared: _, reads_body, body_limit, route: _, timeout: _ } =
-            self;
+        let Self {
+            spec: _,
+            limits,
+            idempotency,
+            shared: _,
+            reads_body,
+            needs_context: _,
+            body_limit,
+            route: _,
+            timeout: _,
+        } = self;
         let body = request.body();
         if idempotency.is_some() || body.is_end_stream() {
             return idempotency.is_none();

@@ -2,7 +2,7 @@ use core::convert::Infallible;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context as TaskContext, Poll, ready};
+use core::task::{Context as TaskContext, Poll};
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use super::context::{Mounted, Run};
 use super::direct::{self, Direct};
+use super::observe::{RequestId, Trace};
 use super::order;
 
 /// An endpoint under one route, as axum's router calls it.
@@ -43,15 +44,23 @@ impl Service<Request> for EndpointService {
 
     fn call(&mut self, request: Request) -> EndpointFuture {
         let mounted = Arc::clone(&self.mounted);
-        match direct::admit(&mounted, &request) {
-            Some(admitted) => EndpointFuture::Direct(Direct::new(mounted, &self.run, request, admitted)),
-            None => EndpointFuture::Line(Box::pin(order::line(mounted, Arc::clone(&self.run), request))),
-        }
+        let id = RequestId::of(&request, &mounted.shared.proxies);
+        let trace = Trace::of(&mounted, &id);
+        let way = trace.within(|| match direct::admit(&mounted, &request) {
+            Some(admitted) => Way::Direct(Direct::new(mounted, id, &self.run, request, admitted)),
+            None => Way::Line(Box::pin(order::line(mounted, id, Arc::clone(&self.run), request))),
+        });
+        EndpointFuture { trace, way }
     }
 }
 
 /// One request on its way through an endpoint.
-pub(crate) enum EndpointFuture {
+pub(crate) struct EndpointFuture {
+    trace: Trace,
+    way: Way,
+}
+
+enum Way {
     /// Nothing to wait for but the handler.
     Direct(Direct),
     /// The whole line.
@@ -62,10 +71,10 @@ impl Future for EndpointFuture {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let response = match &mut *self {
-            Self::Direct(direct) => ready!(Pin::new(direct).poll(context)),
-            Self::Line(line) => ready!(line.as_mut().poll(context)),
-        };
-        Poll::Ready(Ok(response))
+        let Self { trace, way } = &mut *self;
+        trace.within(|| match way {
+            Way::Direct(direct) => Pin::new(direct).poll(context).map(Ok),
+            Way::Line(line) => line.as_mut().poll(context).map(Ok),
+        })
     }
 }

@@ -7,26 +7,32 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::Method;
 
+use crate::client::TrustedProxies;
 use crate::pipeline::{Intake, RequestId, X_REQUEST_ID};
 use crate::problem::{Occasion, Problem, ProblemSpec, Repeat, registry};
 
 /// Answers what no route or no method of a route answers.
-pub(crate) fn with_problems(problem_base: String, router: Router) -> Router {
-    let base: Arc<str> = problem_base.into();
-    let not_found = {
-        let base = Arc::clone(&base);
-        move |request: Request| document(&registry::NOT_FOUND, Arc::clone(&base), request)
+pub(crate) fn with_problems(problem_base: String, proxies: TrustedProxies, router: Router) -> Router {
+    let shared = Arc::new((problem_base, proxies));
+    let answer = |spec: &'static ProblemSpec| {
+        let shared = Arc::clone(&shared);
+        move |request: Request| document(spec, Arc::clone(&shared), request)
     };
-    let not_allowed =
-        move |request: Request| document(&registry::METHOD_NOT_ALLOWED, Arc::clone(&base), request);
-    router.method_not_allowed_fallback(not_allowed).fallback(not_found)
+    router
+        .method_not_allowed_fallback(answer(&registry::METHOD_NOT_ALLOWED))
+        .fallback(answer(&registry::NOT_FOUND))
 }
 
-async fn document(spec: &'static ProblemSpec, base: Arc<str>, request: Request) -> Response {
-    let id = RequestId::of(&request);
+async fn document(
+    spec: &'static ProblemSpec,
+    shared: Arc<(String, TrustedProxies)>,
+    request: Request,
+) -> Response {
+    let (base, proxies) = &*shared;
+    let id = RequestId::of(&request, proxies);
     let idempotent = matches!(*request.method(), Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
     let repeat = Repeat::unkept(idempotent);
-    let occasion = Occasion { request_id: id.as_str(), repeat, type_base: &base };
+    let occasion = Occasion { request_id: id.as_str(), repeat, type_base: base };
     let problem = Problem::new(spec);
     let mut response = ().into_response();
     problem.write(&mut response, Some(occasion));

@@ -132,7 +132,8 @@ where
     let (Some(state), Some((listener, address)), Some(patience)) = (state, listener, patience) else {
         return Err(StartErrors::from(StartError::new("the service did not start")));
     };
-    let router = fallback::with_problems(base, prepared.into_router(state)?);
+    let proxies = prepared.proxies();
+    let router = fallback::with_problems(base, proxies, prepared.into_router(state)?);
     Ok(Started { listener, address, router, patience })
 }
 
