@@ -66,6 +66,8 @@ pub use http::Uri;
 pub use crate::api::Api;
 pub use crate::client::ForwardedField;
 pub use crate::endpoint::{Endpoint, IsCaller, IsList, IsOperation, IsPage, IsPageRequest, IsStream, Routes};
+#[cfg(feature = "garde")]
+pub use crate::extract::Valid;
 pub use crate::extract::{Json, Path, Query};
 pub use crate::id::{Id, IdOverflow, InvalidId, Resource};
 pub use crate::pipeline::RequestId;

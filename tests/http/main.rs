@@ -20,4 +20,5 @@ mod redis;
 mod router;
 mod shutdown;
 mod start;
+mod valid;
 mod version;

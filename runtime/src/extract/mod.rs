@@ -6,11 +6,18 @@
 pub(crate) mod body;
 mod json;
 mod path;
+#[cfg(feature = "garde")]
+mod place;
+mod pointer;
 mod query;
+#[cfg(feature = "garde")]
+mod valid;
 
 pub use json::Json;
 pub use path::Path;
 pub use query::Query;
+#[cfg(feature = "garde")]
+pub use valid::{Valid, ValidationContext};
 
 /// The URI as the client sent it, also where the API is nested in another router, which takes the
 /// prefix away.
