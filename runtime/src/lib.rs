@@ -84,7 +84,9 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 
 /// The guide, so that its programs are compiled with the examples of the documentation.
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/errors.md")]
 #[doc = include_str!("../../docs/guide/idempotency.md")]
+#[doc = include_str!("../../docs/guide/identifiers.md")]
 #[doc = include_str!("../../docs/guide/rate-limits.md")]
 mod guide {}
 

@@ -11,6 +11,7 @@ mod ids;
 mod input;
 mod links;
 mod observe;
+mod pages;
 mod paginate;
 mod panics;
 mod problem;

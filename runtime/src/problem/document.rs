@@ -344,6 +344,14 @@ pub(crate) fn seconds_up(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
+/// The document as JSON.
+#[cfg(test)]
+pub(super) fn rendered(problem: &Problem, occasion: Occasion<'_>) -> Value {
+    let retryable = problem.retryable(Some(occasion));
+    serde_json::to_value(Document { problem, occasion: Some(occasion), retryable })
+        .expect("a document is JSON")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

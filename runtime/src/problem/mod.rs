@@ -9,6 +9,8 @@ mod document;
 mod error;
 mod field;
 mod kinds;
+#[cfg(test)]
+mod pages;
 pub mod registry;
 mod rejection;
 mod spec;
