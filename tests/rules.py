@@ -25,6 +25,8 @@ CASE = re.compile(r"^ +([a-z]\d\d_\w+)$", re.MULTILINE)
 BUILT = [f"A{number}" for number in range(1, 27) if number != 13]
 BUILT += [f"B{number}" for number in range(1, 18)]
 BUILT += [f"E{number}" for number in range(1, 4)]
+BUILT += [f"F{number}" for number in range(1, 6)]
+BUILT += [f"H{number}" for number in range(1, 5)]
 """The rules that stand on the page. A13 is not built yet."""
 
 RULE = re.compile(r"^\| ([A-Z])(\d+) \|.*\|$", re.MULTILINE)

@@ -67,8 +67,11 @@ pub use http::Uri;
 pub use crate::api::Api;
 pub use crate::client::ForwardedField;
 pub use crate::endpoint::{Endpoint, IsCaller, IsList, IsOperation, IsPage, IsPageRequest, IsStream, Routes};
+#[cfg(feature = "garde")]
+pub use crate::extract::Valid;
 pub use crate::extract::{Json, Path, Query};
 pub use crate::id::{Id, IdOverflow, InvalidId, Resource};
+pub use crate::pipeline::RequestId;
 pub use crate::problem::ApiError;
 pub use crate::respond::{Created, NoContent};
 pub use crate::secret::Secret;
@@ -83,7 +86,9 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 /// The guide, so that its programs are compiled with the examples of the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/adopt.md")]
+#[doc = include_str!("../../docs/guide/errors.md")]
 #[doc = include_str!("../../docs/guide/idempotency.md")]
+#[doc = include_str!("../../docs/guide/identifiers.md")]
 #[doc = include_str!("../../docs/guide/rate-limits.md")]
 #[doc = include_str!("../../docs/guide/versions.md")]
 mod guide {}
@@ -102,5 +107,7 @@ pub mod __private {
     pub use crate::policies::retirement::{RetirementSpec, date};
     pub use crate::policies::version::VersionSpec;
     pub use crate::problem::registry::VALIDATION_FAILED;
-    pub use crate::problem::{Category, FieldError, Location, Problem, ProblemSpec, error_response};
+    pub use crate::problem::{
+        Category, FieldError, Location, Problem, ProblemKinds, ProblemSpec, error_response,
+    };
 }

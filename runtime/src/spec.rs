@@ -12,6 +12,7 @@ use crate::policies::paginate::PaginationPolicy;
 use crate::policies::rate_limit::RateLimitSpec;
 use crate::policies::retirement::RetirementSpec;
 use crate::policies::version::VersionSpec;
+use crate::problem::{ProblemKinds, ProblemsProbe};
 
 /// The request methods that an endpoint can answer.
 ///
@@ -135,6 +136,8 @@ pub struct EndpointSpec {
     pub access: Access,
     #[doc(hidden)]
     pub path_arguments: &'static [Option<PathProbe>],
+    #[doc(hidden)]
+    pub error: Option<ProblemsProbe>,
 }
 
 impl EndpointSpec {
@@ -156,6 +159,7 @@ impl EndpointSpec {
             body_limit: None,
             access: Access::Authenticated,
             path_arguments: &[],
+            error: None,
         }
     }
 
@@ -247,5 +251,20 @@ impl EndpointSpec {
     pub const fn with_path_arguments(mut self, arguments: &'static [Option<PathProbe>]) -> Self {
         self.path_arguments = arguments;
         self
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn with_error(mut self, error: Option<ProblemsProbe>) -> Self {
+        self.error = error;
+        self
+    }
+
+    /// The kinds of problems that the handler's own error can be, as its [`ApiError`](crate::ApiError) tells them;
+    /// none where it has another error, or returns no `Result`.
+    pub fn problems(&self) -> ProblemKinds {
+        let mut kinds = ProblemKinds::default();
+        kinds.ask(self.error);
+        kinds
     }
 }

@@ -9,7 +9,7 @@ use crate::policies::{Endpoint, Policy};
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
     let new = new(endpoint);
-    let (docs, arguments) = (docs(endpoint), path_arguments(endpoint));
+    let (docs, arguments, error) = (docs(endpoint), path_arguments(endpoint), error(endpoint));
     let policies = endpoint.spec.policies().into_iter().map(Policy::spec);
     let id = id(endpoint);
     quote! {
@@ -27,6 +27,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
                     #docs
                     #(#policies)*
                     #arguments
+                    #error
             };
         }
     }
@@ -66,4 +67,10 @@ fn path_arguments(endpoint: &Endpoint<'_>) -> TokenStream {
             ARGUMENTS
         })
     }
+}
+
+/// Which problems the result's error can be. A type that is not named cannot be asked.
+fn error(endpoint: &Endpoint<'_>) -> TokenStream {
+    let Some(ty) = endpoint.function.named_result() else { return TokenStream::new() };
+    quote!(.with_error(::aplomb::__private::Probe::<#ty>::PROBLEMS))
 }

@@ -9,10 +9,10 @@ use axum::routing::{MethodFilter, MethodRouter};
 use super::{Api, check};
 use crate::auth::Failures;
 use crate::client::{ForwardedField, Networks, TrustedProxies};
-use crate::endpoint::Entry;
-use crate::pipeline::{EndpointService, Mounted, Run, Shared};
+use crate::endpoint::{Entry, PathProbe, PathShape};
+use crate::pipeline::{EndpointService, Mounted, Run, Shared, listen_to_panics};
 use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities, SealKeys};
-use crate::policies::paginate::Cursors;
+use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::{Dearest, Guard, Instances, Limits, Overrides};
 use crate::policies::retirement::Retirement;
 use crate::policies::version::{self, Route};
@@ -53,6 +53,11 @@ pub(crate) struct Prepared<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Prepared<S> {
+    /// Whose word is taken about a client, and about a request's id.
+    pub(crate) fn proxies(&self) -> TrustedProxies {
+        self.settings.as_ref().map(|settings| settings.proxies.clone()).unwrap_or_default()
+    }
+
     /// What is wrong so far.
     pub(crate) fn errors(&self) -> StartErrors {
         self.errors.clone()
@@ -152,6 +157,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         if settings.secret_is_lost {
             tracing::warn!("APLOMB_SECRET is not set: cursors are good for this process only");
         }
+        listen_to_panics();
         let shared = Arc::new(self.shared(settings, errors));
         let newest = version::newest(self.routes.specs());
         let dearest = Dearest::of(self.routes.specs());
@@ -166,6 +172,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                     spec: entry.spec,
                     route: route.clone(),
                     reads_body: entry.reads_body,
+                    needs_context: needs_context(entry.spec),
                     limits,
                     idempotency: idempotency(entry.spec),
                     retirement: self.retirement(entry.spec, &route),
@@ -239,6 +246,13 @@ fn idempotency(spec: &EndpointSpec) -> Option<crate::policies::idempotency::Idem
         IdempotencyPolicy::Idempotent(spec) => Some(spec),
         IdempotencyPolicy::Undeclared | IdempotencyPolicy::NotIdempotent { .. } => None,
     }
+}
+
+/// A page's cursors and the request's id are looked up by extractors.
+fn needs_context(spec: &EndpointSpec) -> bool {
+    let asks_for_id = |probe: &PathProbe| probe() == PathShape::RequestId;
+    matches!(spec.pagination, PaginationPolicy::Cursor(_))
+        || spec.path_arguments.iter().flatten().any(asks_for_id)
 }
 
 fn filter(method: Method) -> MethodFilter {

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::HashMap;
 
-use super::Api;
+use super::{Api, codes};
 use crate::endpoint::PathShape;
 use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::rate_limit::{Quota, RateLimitSpec, impossible};
@@ -17,6 +17,7 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     named_limits(api, errors);
     problem_base(api, errors);
     deprecation_info(api, errors);
+    errors.extend(codes::conflicts(api.routes.specs()));
     for spec in api.routes.specs() {
         path_arguments(spec, errors);
         if spec.rate_limits.iter().any(|limit| Quota::of(limit).is_none()) {
@@ -164,7 +165,7 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
                 Some(field) => format!("reads `{field}`"),
                 None => continue,
             },
-            PathShape::Positional(_) | PathShape::Unknown => continue,
+            PathShape::Positional(_) | PathShape::Unknown | PathShape::RequestId => continue,
         };
         let names = named_by_template.join("`, `");
         errors.push(StartError::new(format!(
@@ -185,6 +186,6 @@ fn parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
-fn named(spec: &EndpointSpec) -> String {
+pub(super) fn named(spec: &EndpointSpec) -> String {
     format!("`{}` ({} {})", spec.name, spec.method, spec.path)
 }

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod check;
+mod codes;
 
 use core::fmt;
 use core::time::Duration;

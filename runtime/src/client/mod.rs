@@ -8,6 +8,7 @@ mod field;
 mod forwarded;
 mod networks;
 mod node;
+mod peer;
 mod proxies;
 #[cfg(test)]
 mod tests;
@@ -15,4 +16,5 @@ mod tests;
 pub(crate) use counted::counted;
 pub use field::ForwardedField;
 pub(crate) use networks::Networks;
+pub(crate) use peer::peer;
 pub(crate) use proxies::TrustedProxies;

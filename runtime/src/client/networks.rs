@@ -44,6 +44,11 @@ impl Networks {
         errors.into_result().map(|()| Self(networks))
     }
 
+    /// Whether there is none.
+    pub(super) fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a proxy of this address is trusted. IPv4-mapped addresses must come as IPv4.
     pub(super) fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))

@@ -22,6 +22,16 @@ impl TrustedProxies {
         Self { networks, field }
     }
 
+    /// Whether nobody's word is taken.
+    pub(crate) fn are_none(&self) -> bool {
+        self.networks.are_none()
+    }
+
+    /// Whether the word of a peer is taken.
+    pub(crate) fn trust(&self, peer: IpAddr) -> bool {
+        self.networks.contain(peer.to_canonical())
+    }
+
     /// The client's address: the peer's, unless that is a trusted proxy that tells another.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();

@@ -21,6 +21,8 @@ pub enum PathShape {
     Named(&'static [&'static str]),
     /// Cannot be told in advance, such as a map.
     Unknown,
+    /// Nothing of the path, but the request's id.
+    RequestId,
 }
 
 impl PathShape {

@@ -8,6 +8,8 @@ use core::marker::PhantomData;
 
 use super::message::Message;
 use super::path_shape::{ParameterCount, PathProbe, PathShape};
+use crate::pipeline::RequestId;
+use crate::problem::{ApiError, ProblemKinds, ProblemsProbe};
 
 /// Asks questions of `T`.
 #[derive(Debug)]
@@ -33,8 +35,10 @@ pub trait ProbeFallback {
     const MAY_BE_OPERATION: bool = false;
     /// How many path parameters an argument reads.
     const PARAMETERS: Option<usize> = None;
-    /// How to ask a path argument for its shape.
+    /// How to ask an argument what it reads of the path, or for the request's id.
     const PATH: Option<PathProbe> = None;
+    /// How to ask a result which problems its error can be.
+    const PROBLEMS: Option<ProblemsProbe> = None;
 }
 
 impl<T: ?Sized> ProbeFallback for Probe<T> {}
@@ -148,6 +152,16 @@ impl<T: serde::de::DeserializeOwned> Probe<axum::extract::Path<T>> {
 impl<T: serde::de::DeserializeOwned> Probe<crate::extract::Path<T>> {
     #[allow(missing_docs, reason = "documented at the fallback")]
     pub const PATH: Option<PathProbe> = Some(PathShape::of::<T>);
+}
+
+impl Probe<RequestId> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PATH: Option<PathProbe> = Some(|| PathShape::RequestId);
+}
+
+impl<T, E: ApiError> Probe<Result<T, E>> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PROBLEMS: Option<ProblemsProbe> = Some(ProblemKinds::include::<E>);
 }
 
 /// Fails the compilation where a list is returned without a decision on pagination.

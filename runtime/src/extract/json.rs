@@ -12,8 +12,9 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
 
+use super::pointer::Pointer;
 use super::{body, transparent};
-use crate::problem::{FieldError, Location, Problem, registry};
+use crate::problem::{FieldError, Problem, registry};
 
 /// A JSON body: read from a request, or written as a response.
 ///
@@ -43,16 +44,28 @@ where
 
     fn from_request(request: Request, _: &S) -> impl Future<Output = Result<Self, Problem>> + Send {
         // The future, which every request allocates, holds the body and not the head as well.
-        let body = is_json(request.headers()).then(|| request.into_limited_body());
-        async move {
-            let Some(body) = body else {
-                return Err(Problem::new(&registry::UNSUPPORTED_MEDIA_TYPE)
-                    .with_detail("send the body as `Content-Type: application/json`"));
-            };
-            let bytes = body::read(body).await?;
-            serde_json::from_slice(&bytes).map(Self).map_err(|error| wrong::<T>(&bytes, &error))
-        }
+        let body = json_body(request);
+        async move { parse(&text(body).await?).map(Self) }
     }
+}
+
+/// The body of a request that says it is JSON.
+pub(super) fn json_body(request: Request) -> Option<Body> {
+    is_json(request.headers()).then(|| request.into_limited_body())
+}
+
+/// All of that body.
+pub(super) async fn text(body: Option<Body>) -> Result<Bytes, Problem> {
+    let Some(body) = body else {
+        return Err(Problem::new(&registry::UNSUPPORTED_MEDIA_TYPE)
+            .with_detail("send the body as `Content-Type: application/json`"));
+    };
+    body::read(body).await
+}
+
+/// What it says.
+pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(text).map_err(|error| wrong::<T>(text, &error))
 }
 
 /// `application/json`, or a structured syntax suffix `+json` (RFC 6839 §3.1).
@@ -90,27 +103,22 @@ fn malformed(error: &serde_json::Error) -> Problem {
 fn misshapen<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
     let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
     let pointer = match serde_path_to_error::deserialize::<_, T>(deserializer) {
-        Ok(_) => String::from("#"),
+        Ok(_) => Pointer::new(),
         Err(error) => pointer(error.path()),
     };
-    Problem::new(&registry::VALIDATION_FAILED).with_detail("the body is JSON of the wrong shape").with_error(
-        FieldError::new(
-            Location::Pointer(pointer.into()),
-            "WRONG_SHAPE",
-            without_position(&error.to_string()),
-        ),
-    )
+    Problem::new(&registry::VALIDATION_FAILED)
+        .with_detail("the body is JSON of the wrong shape")
+        .with_error(FieldError::new(pointer.into(), "WRONG_SHAPE", without_position(&error.to_string())))
 }
 
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    let mut pointer = String::from("#");
+fn pointer(path: &serde_path_to_error::Path) -> Pointer {
+    let mut pointer = Pointer::new();
     for segment in path {
-        pointer.push('/');
         match segment {
-            Segment::Seq { index } => pointer.push_str(&index.to_string()),
-            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
-            Segment::Enum { variant } => pointer.push_str(variant),
-            Segment::Unknown => pointer.push('?'),
+            Segment::Seq { index } => pointer.push(&index.to_string()),
+            Segment::Map { key } => pointer.push(key),
+            Segment::Enum { variant } => pointer.push(variant),
+            Segment::Unknown => pointer.push("?"),
         }
     }
     pointer
@@ -163,6 +171,7 @@ mod tests {
     use std::io::{self, Write};
 
     use super::*;
+    use crate::problem::Location;
 
     async fn read(media: &'static str, text: &str) -> Result<Json<Vec<Line>>, Problem> {
         let request = Request::builder().header(CONTENT_TYPE, media).body(Body::from(text.to_owned()));
@@ -191,6 +200,30 @@ mod tests {
                 "MALFORMED_JSON",
                 "{text:.9}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn f04_of_several_mistakes_of_shape_the_first_is_told() {
+        let problem = read("application/json", r#"[{"a/b": "x"}, {"a/b": []}]"#).await.expect_err("a string");
+        let places: Vec<_> = problem.errors().iter().map(|error| error.location.clone()).collect();
+        assert_eq!(places, [Location::Pointer("#/0/a~1b".into())]);
+    }
+
+    #[tokio::test]
+    async fn f04_what_other_readers_take_differently_is_refused_with_the_right_code() {
+        for (text, code) in [
+            (r#"[{"a/b": 1, "a/b": 2}]"#, "VALIDATION_FAILED"),
+            (r#"[{"a/b": 1234567890123456789012345678901234567890}]"#, "VALIDATION_FAILED"),
+            (r#"[{"a/b": 1.0}]"#, "VALIDATION_FAILED"),
+            (r#"[{"a/b": 1e999}]"#, "MALFORMED_JSON"),
+            (r#"[{"a/b": 01}]"#, "MALFORMED_JSON"),
+            (r#"[{"a/b": NaN}]"#, "MALFORMED_JSON"),
+            (r#"[{"\ud800": 1}]"#, "MALFORMED_JSON"),
+            (r#"[{"a/b": "\udc00\ud800"}]"#, "MALFORMED_JSON"),
+        ] {
+            let problem = read("application/json", text).await.expect_err("refused");
+            assert_eq!(problem.code(), code, "{text}: {problem:?}");
         }
     }
 

@@ -7,13 +7,20 @@ pub(crate) mod body;
 mod json;
 mod outer;
 mod path;
+#[cfg(feature = "garde")]
+mod place;
+mod pointer;
 mod query;
+#[cfg(feature = "garde")]
+mod valid;
 
 pub use json::Json;
 pub(crate) use outer::{outer, outer_path, reference};
 pub use path::Path;
 pub use query::Query;
 pub(crate) use query::check_utf8;
+#[cfg(feature = "garde")]
+pub use valid::{Valid, ValidationContext};
 
 /// The URI as the client sent it, also where the API is nested in another router, which takes the
 /// prefix away.

@@ -39,7 +39,8 @@ where
     }
 }
 
-async fn names<S: Send + Sync>(parts: &mut Parts, state: &S) -> Vec<String> {
+/// The names of the parameters, in the order of the template.
+pub(super) async fn names<S: Send + Sync>(parts: &mut Parts, state: &S) -> Vec<String> {
     match RawPathParams::from_request_parts(parts, state).await {
         Ok(parameters) => parameters.iter().map(|(name, _)| name.to_owned()).collect(),
         Err(_) => Vec::new(),

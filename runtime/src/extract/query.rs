@@ -3,6 +3,7 @@ use http::Uri;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde_path_to_error::{Path, Segment};
 
 use super::transparent;
 use crate::problem::{FieldError, Location, Problem, registry};
@@ -50,7 +51,7 @@ pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     check_utf8(query)?;
     let pairs = serde_html_form::Deserializer::from_bytes(query.as_bytes());
     serde_path_to_error::deserialize(pairs).map_err(|error| {
-        let parameter = error.path().to_string();
+        let parameter = parameter(error.path());
         Problem::new(&registry::INVALID_PARAMETER).with_detail("the query cannot be read").with_error(
             FieldError::new(Location::Parameter(parameter.into()), "UNREADABLE", error.inner().to_string()),
         )
@@ -73,6 +74,15 @@ fn not_utf8(pair: &str) -> Problem {
     Problem::new(&registry::INVALID_PARAMETER).with_detail("the query is not UTF-8").with_error(
         FieldError::new(Location::Parameter(name.into()), "NOT_UTF8", "expected UTF-8, percent-encoded"),
     )
+}
+
+/// The parameter's name, without the place in a list that repeated ones fill.
+fn parameter(path: &Path) -> String {
+    let name = |segment: &Segment| match segment {
+        Segment::Map { key } => Some(key.clone()),
+        _ => None,
+    };
+    path.iter().find_map(name).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ pub(crate) struct Mounted {
     /// The route's template with its version, such as `/v1/payments/{id}`.
     pub(crate) route: String,
     pub(crate) reads_body: bool,
+    /// Whether an extractor asks for what the pipeline knows, the caller apart.
+    pub(crate) needs_context: bool,
     pub(crate) limits: Option<Limits>,
     pub(crate) idempotency: Option<IdempotencySpec>,
     pub(crate) timeout: Duration,
@@ -72,6 +74,7 @@ impl Mounted {
             retirement,
             shared: _,
             reads_body,
+            needs_context: _,
             body_limit,
             route: _,
             timeout: _,

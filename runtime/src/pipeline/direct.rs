@@ -14,11 +14,11 @@ use axum::response::Response;
 use super::context::{Context, Mounted, Run};
 use super::intake::Intake;
 use super::observe::RequestId;
-use super::{authenticate, decorate, handler, order};
+use super::{authenticate, decorate, handler};
 use crate::auth::Caller;
+use crate::client::peer;
 use crate::endpoint::{Answer, AnswerFuture};
 use crate::policies::body_limit::Gauge;
-use crate::policies::paginate::PaginationPolicy;
 use crate::policies::rate_limit::{Known, Reading, stage as limits};
 use crate::policies::timeout::{self, Within, within};
 
@@ -47,7 +47,7 @@ pub(crate) fn admit(mounted: &Mounted, request: &Request) -> Option<Admitted> {
 fn ask(mounted: &Mounted, request: &Request, asks: bool) -> Option<Admitted> {
     let caller = if asks { Some(authenticate::caller_at_once(mounted, request)?) } else { None };
     let Some(limits) = &mounted.limits else { return Some(Admitted { caller, readings: None }) };
-    let address = mounted.address(order::peer(request), request.headers(), caller.as_ref());
+    let address = mounted.address(peer(request), request.headers(), caller.as_ref());
     // The last to be asked: what they gave is used.
     let readings = limits::acquire_at_once(mounted, limits, caller.as_ref(), address)?;
     Some(Admitted { caller, readings: Some(readings) })
@@ -63,10 +63,15 @@ pub(crate) struct Direct {
 }
 
 impl Direct {
-    pub(crate) fn new(mounted: Arc<Mounted>, run: &Run, mut request: Request, admitted: Admitted) -> Self {
-        let id = RequestId::of(&request);
+    pub(crate) fn new(
+        mounted: Arc<Mounted>,
+        id: RequestId,
+        run: &Run,
+        mut request: Request,
+        admitted: Admitted,
+    ) -> Self {
         let Admitted { caller, readings } = admitted;
-        if caller.is_some() || matches!(mounted.spec.pagination, PaginationPolicy::Cursor(_)) {
+        if caller.is_some() || mounted.needs_context {
             let context =
                 Context::new(Arc::clone(&mounted), id.clone(), None, caller, Known::default(), None);
             request.extensions_mut().insert(context);

@@ -6,6 +6,7 @@ use std::panic::catch_unwind;
 
 use futures_util::FutureExt;
 
+use super::panics;
 use crate::endpoint::Answer;
 use crate::problem::Problem;
 
@@ -31,5 +32,6 @@ fn problem(whose: &str, panic: &(dyn Any + Send)) -> Problem {
 fn message(whose: &str, panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("{whose} panicked: {}", text.unwrap_or("without a message"))
+    let place = panics::place(text).map_or_else(String::new, |place| format!(" at {place}"));
+    format!("{whose} panicked{place}: {}", text.unwrap_or("without a message"))
 }

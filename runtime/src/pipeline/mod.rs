@@ -9,10 +9,13 @@ mod intake;
 mod nested;
 mod observe;
 mod order;
+mod panics;
 mod service;
 mod uncancelled;
 
 pub(crate) use context::{Context, Mounted, Run, Shared};
 pub(crate) use intake::Intake;
-pub(crate) use observe::{RequestId, X_REQUEST_ID};
+pub use observe::RequestId;
+pub(crate) use observe::X_REQUEST_ID;
+pub(crate) use panics::listen as listen_to_panics;
 pub(crate) use service::EndpointService;

@@ -10,10 +10,10 @@
 //! the deadline and the extractors has nothing to do.
 
 use core::pin::pin;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::response::Response;
 use http::request::Parts;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use super::observe::RequestId;
 use super::uncancelled::Uncancelled;
 use super::{authenticate, decorate, handler};
 use crate::auth::Caller;
+use crate::client::peer;
 use crate::endpoint::Answer;
 use crate::policies::body_limit::Gauge;
 use crate::policies::idempotency::stage as idempotency;
@@ -34,11 +35,11 @@ use crate::policies::timeout;
 use crate::problem::{Problem, registry};
 
 /// Answers one request.
-pub(crate) async fn line(mounted: Arc<Mounted>, run: Run, request: Request) -> Response {
+pub(crate) async fn line(mounted: Arc<Mounted>, id: RequestId, run: Run, request: Request) -> Response {
     let shapes = mounted.limits.as_ref().is_some_and(Limits::shape);
     let mut exchange = Exchange {
         due: shapes.then(|| Instant::now() + mounted.timeout),
-        id: RequestId::of(&request),
+        id,
         peer: peer(&request),
         keyed: false,
         context: None,
@@ -240,9 +241,4 @@ impl Readings {
             Self::There(readings) => readings.get().map(Vec::as_slice),
         }
     }
-}
-
-/// The address of whoever sent the request.
-pub(super) fn peer(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
 }

@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::context::{Mounted, Run};
 use super::direct::{self, Direct};
 use super::nested::Nested;
+use super::observe::{RequestId, Trace};
 use super::order;
 
 /// An endpoint under one route, as axum's router calls it.
@@ -45,16 +46,19 @@ impl Service<Request> for EndpointService {
     fn call(&mut self, request: Request) -> EndpointFuture {
         let mounted = Arc::clone(&self.mounted);
         let nested = Nested::of(&mounted, &request);
-        let way = match direct::admit(&mounted, &request) {
-            Some(admitted) => Way::Direct(Direct::new(mounted, &self.run, request, admitted)),
-            None => Way::Line(Box::pin(order::line(mounted, Arc::clone(&self.run), request))),
-        };
-        EndpointFuture { way, nested }
+        let id = RequestId::of(&request, &mounted.shared.proxies);
+        let trace = Trace::of(&mounted, &id);
+        let way = trace.within(|| match direct::admit(&mounted, &request) {
+            Some(admitted) => Way::Direct(Direct::new(mounted, id, &self.run, request, admitted)),
+            None => Way::Line(Box::pin(order::line(mounted, id, Arc::clone(&self.run), request))),
+        });
+        EndpointFuture { trace, way, nested }
     }
 }
 
 /// One request on its way through an endpoint.
 pub(crate) struct EndpointFuture {
+    trace: Trace,
     way: Way,
     /// There below the prefix of an outer router.
     nested: Option<Nested>,
@@ -71,11 +75,12 @@ impl Future for EndpointFuture {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut response = match &mut self.way {
-            Way::Direct(direct) => ready!(Pin::new(direct).poll(context)),
-            Way::Line(line) => ready!(line.as_mut().poll(context)),
-        };
-        if let Some(nested) = &self.nested {
+        let Self { trace, way, nested } = &mut *self;
+        let mut response = ready!(trace.within(|| match way {
+            Way::Direct(direct) => Pin::new(direct).poll(context),
+            Way::Line(line) => line.as_mut().poll(context),
+        }));
+        if let Some(nested) = nested {
             nested.relocate(&mut response);
         }
         Poll::Ready(Ok(response))

@@ -1,4 +1,6 @@
-use serde::Serialize;
+use core::fmt;
+
+use serde::{Serialize, Serializer};
 
 /// What kind of mistake a problem is, and so what the client should do.
 ///
@@ -11,8 +13,7 @@ use serde::Serialize;
 /// | `rate_limited` | 429 | wait |
 /// | `dependency` | 502, 503, 504 | retry later |
 /// | `internal` | 500 | report |
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Category {
     /// The request is wrong as it stands.
@@ -48,6 +49,20 @@ impl Category {
         }
     }
 
+    /// Its name in a document, such as `not_found`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::Auth => "auth",
+            Self::NotFound => "not_found",
+            Self::Gone => "gone",
+            Self::Conflict => "conflict",
+            Self::RateLimited => "rate_limited",
+            Self::Dependency => "dependency",
+            Self::Internal => "internal",
+        }
+    }
+
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Auth,
@@ -59,5 +74,17 @@ impl Category {
             400..=499 => Self::Validation,
             _ => Self::Internal,
         }
+    }
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Category {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::category::Category;
 use super::field::{FieldError, shortened};
+use super::registry;
 use super::spec::{Effects, ProblemSpec};
 
 /// The media type of a problem document (RFC 9457 §3).
@@ -99,7 +100,7 @@ impl Problem {
     /// # assert_eq!(read().unwrap_err().status(), 500);
     /// ```
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::new(&super::registry::INTERNAL).with_cause(cause.into().as_ref())
+        Self::new(&registry::INTERNAL).with_cause(cause.into().as_ref())
     }
 
     /// Explains this occurrence to the client. Ignored for a 5xx, whose detail is constant.
@@ -116,7 +117,7 @@ impl Problem {
         self
     }
 
-    /// Adds a mistake in the request's data. A document lists at most 100.
+    /// Adds a mistake in the request's data. A document lists at most 100, and that of a 5xx none.
     #[must_use]
     pub fn with_error(mut self, error: FieldError) -> Self {
         if self.0.errors.len() < MAX_ERRORS {
@@ -126,7 +127,7 @@ impl Problem {
     }
 
     /// Adds an extension member. A value that cannot be serialised is left out; the standard
-    /// members cannot be replaced.
+    /// members cannot be replaced. That of a 5xx has none.
     #[must_use]
     pub fn with_extension(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
@@ -168,8 +169,27 @@ impl Problem {
         StatusCode::from_u16(self.0.spec.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// Takes the status that a handler has set over the problem, and the category of that status. Where
+    /// that turns a 4xx into a 5xx, what happened is for the log alone, code and title included.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
-        self.0.spec.status = status.as_u16();
+        let was = self.0.spec;
+        if was.status == status.as_u16() {
+            return self;
+        }
+        if was.status < 500 && status.is_server_error() {
+            let detail = self.0.detail.as_deref().unwrap_or(was.title);
+            let cause = self.0.cause.take().map_or_else(String::new, |cause| format!(": {cause}"));
+            self.0.cause = Some(format!("{}: {detail}{cause}", was.code));
+            self.0.spec = registry::for_status(status.as_u16()).after(was.effects);
+        } else {
+            self.0.spec = was.with_status_of_any_category(status.as_u16());
+        }
+        self
+    }
+
+    /// Says what happened to the operator.
+    pub(crate) fn because(mut self, cause: String) -> Self {
+        self.0.cause = Some(cause);
         self
     }
 
@@ -269,11 +289,14 @@ impl Serialize for Document<'_> {
         if let Some(occasion) = self.occasion {
             map.serialize_entry("request_id", occasion.request_id)?;
         }
-        if !inner.errors.is_empty() {
-            map.serialize_entry("errors", &inner.errors)?;
-        }
-        for (name, value) in &inner.extensions {
-            map.serialize_entry(name, value)?;
+        // A 5xx tells nothing of what happened.
+        if inner.spec.status < 500 {
+            if !inner.errors.is_empty() {
+                map.serialize_entry("errors", &inner.errors)?;
+            }
+            for (name, value) in &inner.extensions {
+                map.serialize_entry(name, value)?;
+            }
         }
         map.end()
     }
@@ -321,10 +344,18 @@ pub(crate) fn seconds_up(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
+/// The document as JSON.
+#[cfg(test)]
+pub(super) fn rendered(problem: &Problem, occasion: Occasion<'_>) -> Value {
+    let retryable = problem.retryable(Some(occasion));
+    serde_json::to_value(Document { problem, occasion: Some(occasion), retryable })
+        .expect("a document is JSON")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::{Location, registry};
+    use crate::problem::Location;
 
     fn document(problem: &Problem, occasion: Option<Occasion<'_>>) -> Value {
         let retryable = problem.retryable(occasion);
@@ -337,6 +368,44 @@ mod tests {
         let document = document(&problem, None);
         assert!(!document.to_string().contains("disk full"));
         assert_eq!(problem.cause(), Some("disk full"));
+    }
+
+    #[test]
+    fn f02_a_5xx_shows_neither_extensions_nor_errors() {
+        let error = FieldError::new(Location::Pointer("#/secret".into()), "SECRET", "secret");
+        let problem = Problem::new(&registry::INTERNAL).with_extension("secret", "secret").with_error(error);
+        assert!(!document(&problem, None).to_string().contains("secret"));
+    }
+
+    #[test]
+    fn f02_a_5xx_that_a_handler_sets_over_a_4xx_tells_only_the_log_what_happened() {
+        const BROKE: ProblemSpec = ProblemSpec::new(Category::Conflict, "BROKE", "Broke");
+        let made = Problem::new(&BROKE).with_detail("7 left").with_extension("left", 7);
+        let problem = made.clone().with_status(StatusCode::SERVICE_UNAVAILABLE);
+        let document = document(&problem, None);
+        let members: Vec<_> = document.as_object().expect("members").keys().map(String::as_str).collect();
+        assert_eq!(members, ["category", "code", "detail", "retryable", "status", "title", "type"]);
+        assert_eq!(
+            (&document["code"], &document["category"]),
+            (&"SERVICE_UNAVAILABLE".into(), &"dependency".into())
+        );
+        assert_eq!(problem.cause(), Some("BROKE: 7 left"));
+        let problem = made.with_cause(&std::io::Error::other("why")).with_status(StatusCode::BAD_GATEWAY);
+        assert_eq!((problem.cause(), problem.status().as_u16()), (Some("BROKE: 7 left: why"), 502));
+    }
+
+    #[test]
+    fn f02_the_category_follows_the_status_that_a_handler_sets() {
+        const CLOSED: ProblemSpec =
+            ProblemSpec::new(Category::Conflict, "CLOSED", "Closed").with_retryable(true);
+        let changed = |status: u16| {
+            let status = StatusCode::from_u16(status).expect("a status");
+            document(&Problem::new(&CLOSED).with_status(status), None)
+        };
+        let gone = changed(410);
+        assert_eq!((&gone["code"], &gone["category"]), (&"CLOSED".into(), &"gone".into()));
+        assert_eq!((&gone["status"], &gone["retryable"]), (&410.into(), &false.into()));
+        assert_eq!(changed(412)["retryable"], true);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use axum::response::{IntoResponse, Response};
 
 use super::document::Problem;
+use super::kinds::ProblemKinds;
 
 /// An error that knows which problem it is. Derive it:
 ///
@@ -20,9 +21,33 @@ use super::document::Problem;
 /// let problem = aplomb::problem::Problem::from(PaymentError::InsufficientFunds);
 /// assert_eq!((problem.status().as_u16(), problem.code()), (409, "INSUFFICIENT_FUNDS"));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which problem it is",
+    label = "not an `ApiError`",
+    note = "derive `ApiError` for it, or hold it as the `#[source]` of a problem of your own"
+)]
 pub trait ApiError: std::error::Error + Send + Sync + 'static {
     /// The problem that a client is told.
     fn problem(&self) -> Problem;
+
+    /// Adds the kinds of problems that it can be. The derive says them all; an implementation by hand that says none
+    /// is not looked at when the API starts, and not described.
+    fn kinds(kinds: &mut ProblemKinds)
+    where
+        Self: Sized,
+    {
+        let _ = kinds;
+    }
+}
+
+impl<E: ApiError> ApiError for Box<E> {
+    fn problem(&self) -> Problem {
+        E::problem(self)
+    }
+
+    fn kinds(kinds: &mut ProblemKinds) {
+        kinds.include::<E>();
+    }
 }
 
 impl<E: ApiError> From<E> for Problem {

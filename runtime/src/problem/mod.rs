@@ -8,6 +8,9 @@ mod category;
 mod document;
 mod error;
 mod field;
+mod kinds;
+#[cfg(test)]
+mod pages;
 pub mod registry;
 mod rejection;
 mod spec;
@@ -17,5 +20,6 @@ pub(crate) use document::{Occasion, Repeat, TYPE_BASE, seconds_up, whole_seconds
 pub use document::{PROBLEM_JSON, Problem};
 pub use error::{ApiError, error_response};
 pub use field::{FieldError, Location};
+pub use kinds::{ProblemKind, ProblemKinds, ProblemsProbe};
 pub(crate) use rejection::rewrite;
 pub use spec::{Effects, ProblemSpec};

@@ -27,6 +27,7 @@ pub(crate) fn rewrite(response: &mut Response, origin: Origin) -> Option<Problem
     if origin == Origin::Refused && is_plain_text(response) {
         let problem = problem();
         return Some(match text(response) {
+            Some(text) if problem.status().is_server_error() => problem.because(text),
             Some(text) => problem.with_detail(text),
             None => problem,
         });
@@ -72,6 +73,13 @@ mod tests {
         let mut response = (StatusCode::BAD_REQUEST, "expected a number").into_response();
         let problem = rewrite(&mut response, Origin::Refused).expect("a problem");
         assert!(format!("{problem:?}").contains("expected a number"));
+    }
+
+    #[test]
+    fn f02_the_text_of_an_extractor_that_failed_is_for_the_log() {
+        let mut response = (StatusCode::INTERNAL_SERVER_ERROR, "missing extension").into_response();
+        let problem = rewrite(&mut response, Origin::Refused).expect("a problem");
+        assert_eq!(problem.cause(), Some("missing extension"));
     }
 
     #[test]

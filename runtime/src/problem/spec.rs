@@ -63,6 +63,25 @@ impl ProblemSpec {
         self
     }
 
+    /// Takes any status, and becomes of its category.
+    pub(crate) const fn with_status_of_any_category(self, status: u16) -> Self {
+        let category = Category::of_status(status);
+        if category as u8 == self.category as u8 {
+            return self.with_status(status);
+        }
+        let Self { code, title, detail, retry_after, effects, .. } = self;
+        let other = Self { detail, retry_after, ..Self::new(category, code, title) };
+        other.with_status(status).after(effects)
+    }
+
+    /// Takes what is known of the handler's effects.
+    pub(crate) const fn after(self, effects: Effects) -> Self {
+        match effects {
+            Effects::Unknown => self,
+            Effects::None => self.without_effects(),
+        }
+    }
+
     /// Says what a 5xx tells beyond its title.
     #[must_use]
     pub const fn with_detail(mut self, detail: &'static str) -> Self {

@@ -162,12 +162,13 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
+    use crate::client::TrustedProxies;
 
     const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
 
     fn explained(flights: &Flights) -> (DuplexStream, Explained<DuplexStream>) {
         let (client, server) = duplex(64);
-        let front = Front::new(String::from("urn:x:"), Router::new());
+        let front = Front::new(String::from("urn:x:"), TrustedProxies::default(), Router::new());
         (client, Explained::new(server, front, flights.clone()))
     }
 

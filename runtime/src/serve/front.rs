@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::BodyExt;
 use tower_service::Service;
 
+use crate::client::TrustedProxies;
 use crate::pipeline::{Intake, RequestId, X_REQUEST_ID};
 use crate::problem::{Occasion, Problem, ProblemSpec, Repeat, registry};
 
@@ -25,27 +26,32 @@ const LARGEST_HEADERS: usize = 64 << 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
     router: Router,
-    base: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+/// What the documents say and whom they believe, as those of the endpoints.
+#[derive(Debug)]
+struct Shared {
+    problem_base: String,
+    proxies: TrustedProxies,
 }
 
 impl Front {
     /// Answers what no route or no method of a route answers, too.
-    pub(crate) fn new(problem_base: String, router: Router) -> Self {
-        let base: Arc<str> = problem_base.into();
-        let not_found = {
-            let base = Arc::clone(&base);
-            move |request: Request| document(&registry::NOT_FOUND, Arc::clone(&base), request)
+    pub(crate) fn new(problem_base: String, proxies: TrustedProxies, router: Router) -> Self {
+        let shared = Arc::new(Shared { problem_base, proxies });
+        let answer = |spec: &'static ProblemSpec| {
+            let shared = Arc::clone(&shared);
+            move |request: Request| document(spec, Arc::clone(&shared), request)
         };
-        let not_allowed = {
-            let base = Arc::clone(&base);
-            move |request: Request| document(&registry::METHOD_NOT_ALLOWED, Arc::clone(&base), request)
-        };
-        Self { router: router.method_not_allowed_fallback(not_allowed).fallback(not_found), base }
+        let not_allowed = answer(&registry::METHOD_NOT_ALLOWED);
+        let router = router.method_not_allowed_fallback(not_allowed).fallback(answer(&registry::NOT_FOUND));
+        Self { router, shared }
     }
 
     pub(super) async fn answer(&mut self, request: Request) -> Response {
         match too_large(request.uri(), request.headers()) {
-            Some(spec) => document(spec, Arc::clone(&self.base), request).await,
+            Some(spec) => document(spec, Arc::clone(&self.shared), request).await,
             None => self.router.call(request).await.unwrap_or_else(|never| match never {}),
         }
     }
@@ -55,8 +61,11 @@ impl Front {
     pub(super) fn explain(&self, refusal: &[u8]) -> Option<Vec<u8>> {
         let (status, fields) = refused(refusal)?;
         let id = RequestId::new();
-        let occasion =
-            Occasion { request_id: id.as_str(), repeat: Repeat::SecondEffect, type_base: &self.base };
+        let occasion = Occasion {
+            request_id: id.as_str(),
+            repeat: Repeat::SecondEffect,
+            type_base: &self.shared.problem_base,
+        };
         let problem = Problem::new(&registry::for_status(status.as_u16())).with_detail(unreadable(status));
         let mut response = ().into_response();
         problem.write(&mut response, Some(occasion));
@@ -65,11 +74,11 @@ impl Front {
     }
 }
 
-async fn document(spec: &'static ProblemSpec, base: Arc<str>, request: Request) -> Response {
-    let id = RequestId::of(&request);
+async fn document(spec: &'static ProblemSpec, shared: Arc<Shared>, request: Request) -> Response {
+    let id = RequestId::of(&request, &shared.proxies);
     let idempotent = matches!(*request.method(), Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
     let repeat = Repeat::unkept(idempotent);
-    let occasion = Occasion { request_id: id.as_str(), repeat, type_base: &base };
+    let occasion = Occasion { request_id: id.as_str(), repeat, type_base: &shared.problem_base };
     let problem = Problem::new(spec);
     let mut response = ().into_response();
     problem.write(&mut response, Some(occasion));
@@ -135,7 +144,7 @@ mod tests {
 
     #[test]
     fn f01_a_refusal_of_the_protocol_becomes_a_document() {
-        let front = Front::new(String::from("urn:aplomb:problem:"), Router::new());
+        let front = Front::new(String::from("urn:aplomb:problem:"), TrustedProxies::default(), Router::new());
         let refusal = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\
             content-length: 0\r\ndate: Sun, 22 Nov 2026 20:00:00 GMT\r\n\r\n";
         let text = String::from_utf8(front.explain(refusal).expect("a refusal")).expect("text");
@@ -157,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_is_no_refusal_stays_as_it_is() {
-        let front = Front::new(String::new(), Router::new());
+        let front = Front::new(String::new(), TrustedProxies::default(), Router::new());
         for other in [
             &b""[..],
             b"HTTP/1.1 100 Continue\r\n\r\n",

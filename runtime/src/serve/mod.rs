@@ -135,7 +135,8 @@ where
     let (Some(state), Some((listener, address)), Some(patience)) = (state, listener, patience) else {
         return Err(StartErrors::from(StartError::new("the service did not start")));
     };
-    let front = Front::new(base, prepared.into_router(state)?);
+    let proxies = prepared.proxies();
+    let front = Front::new(base, proxies, prepared.into_router(state)?);
     Ok(Started { listener, address, front, patience })
 }
 

@@ -60,7 +60,9 @@ impl TestServer {
     /// All that keeps the API from starting.
     pub async fn start<S: Clone + Send + Sync + 'static>(api: Api<S>, state: S) -> Result<Self, StartErrors> {
         let (tracker, base) = (api.tracker(), api.problem_base_or_default());
-        let front = Front::new(base, api.into_router(state).await?);
+        let prepared = api.prepare().await;
+        let proxies = prepared.proxies();
+        let front = Front::new(base, proxies, prepared.into_router(state)?);
         let refused = |error: std::io::Error| StartErrors::from(StartError::new(error.to_string()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;

@@ -9,15 +9,38 @@ use crate::expand::ends;
 use crate::policies::duration;
 
 /// `ApiError` and `IntoResponse` for the type.
-pub(super) fn implementations(name: &Ident, body: &TokenStream) -> TokenStream {
+pub(super) fn implementations(name: &Ident, cases: &[Case<'_>]) -> TokenStream {
+    let (specs, kinds) = (specs(cases), kinds(cases));
+    let body = body(cases);
+    implementation(name, &specs, &body, &kinds)
+}
+
+/// The same for an error with mistakes: what uses it brings no further ones.
+pub(super) fn inert(name: &Ident) -> TokenStream {
+    let body = quote!(::core::panic!("this error has mistakes"));
+    implementation(name, &TokenStream::new(), &body, &TokenStream::new())
+}
+
+fn implementation(name: &Ident, specs: &TokenStream, body: &TokenStream, kinds: &TokenStream) -> TokenStream {
+    let problems = problems();
     quote! {
-        #[automatically_derived]
-        impl ::aplomb::ApiError for #name {
-            #[allow(deprecated, unused_variables)]
-            fn problem(&self) -> ::aplomb::__private::Problem {
-                #body
+        const _: () = {
+            #specs
+
+            #[automatically_derived]
+            impl ::aplomb::ApiError for #name {
+                #[allow(deprecated, unused_variables)]
+                fn problem(&self) -> ::aplomb::__private::Problem {
+                    #body
+                }
+
+                #[allow(unused_imports, unused_variables)]
+                fn kinds(#problems: &mut ::aplomb::__private::ProblemKinds) {
+                    use ::aplomb::__private::ProbeFallback as _;
+                    #kinds
+                }
             }
-        }
+        };
 
         #[automatically_derived]
         impl ::aplomb::__private::IntoResponse for #name {
@@ -28,16 +51,61 @@ pub(super) fn implementations(name: &Ident, body: &TokenStream) -> TokenStream {
     }
 }
 
+fn problems() -> Ident {
+    Ident::new("kinds", Span::mixed_site())
+}
+
+/// What is constant about each declared case, in one list, which both functions read.
+fn specs(cases: &[Case<'_>]) -> TokenStream {
+    let specs: Vec<TokenStream> = declared(cases).map(|(_, problem)| spec(problem)).collect();
+    if specs.is_empty() {
+        return TokenStream::new();
+    }
+    let count = specs.len();
+    quote!(const KINDS: [::aplomb::__private::ProblemSpec; #count] = [#(#specs),*];)
+}
+
+fn declared<'a>(cases: &'a [Case<'_>]) -> impl Iterator<Item = (&'a Case<'a>, &'a Declared)> {
+    cases.iter().filter_map(|case| match &case.problem {
+        Problem::Declared(problem) => Some((case, &**problem)),
+        Problem::Transparent => None,
+    })
+}
+
 /// The body of `problem`.
-pub(super) fn body(cases: &[Case<'_>]) -> TokenStream {
+fn body(cases: &[Case<'_>]) -> TokenStream {
     if cases.is_empty() {
         return quote!(match *self {});
     }
-    let arms = cases.iter().map(arm);
+    let mut index = 0;
+    let arms = cases.iter().map(|case| arm(case, &mut index));
     quote!(match self { #(#arms)* })
 }
 
-fn arm(case: &Case<'_>) -> TokenStream {
+/// The body of `kinds`, in the order of the cases.
+fn kinds(cases: &[Case<'_>]) -> TokenStream {
+    let (problems, mut index) = (problems(), 0_usize);
+    let one = |case: &Case<'_>| match &case.problem {
+        Problem::Declared(_) => {
+            let (place, variant) = (next(&mut index), &case.name);
+            quote!(#problems.add::<Self>(KINDS[#place], #variant);)
+        }
+        Problem::Transparent => {
+            let Some(field) = case.fields.iter().next() else { return TokenStream::new() };
+            let ty = &field.ty;
+            // Asked, not demanded: an error that is none of ours is told of once, where its problem is.
+            quote!(#problems.ask(::aplomb::__private::Probe::<::core::result::Result<(), #ty>>::PROBLEMS);)
+        }
+    };
+    cases.iter().map(one).collect()
+}
+
+fn next(index: &mut usize) -> usize {
+    *index += 1;
+    *index - 1
+}
+
+fn arm(case: &Case<'_>, index: &mut usize) -> TokenStream {
     let path = &case.path;
     match &case.problem {
         Problem::Transparent => transparent(case),
@@ -47,7 +115,7 @@ fn arm(case: &Case<'_>) -> TokenStream {
                 .map(|index| format_ident!("field{index}", span = Span::mixed_site()))
                 .collect();
             let texts = names.iter().map(|name| syn::ext::IdentExt::unraw(*name).to_string());
-            let made = made(problem);
+            let made = made(problem, next(index));
             quote! {
                 #path { #(#names: #bindings,)* .. } => #made #(.with_extension(#texts, #bindings))*,
             }
@@ -66,9 +134,8 @@ fn transparent(case: &Case<'_>) -> TokenStream {
 }
 
 /// The problem, before its extensions.
-fn made(problem: &Declared) -> TokenStream {
-    let spec = spec(problem);
-    let spec = quote!(&const { #spec });
+fn made(problem: &Declared, index: usize) -> TokenStream {
+    let spec = quote!(&KINDS[#index]);
     if let Some(pointer) = &problem.pointer {
         let code = &problem.code;
         return quote!(::aplomb::__private::field_problem(#spec, self, #pointer, #code));

@@ -21,6 +21,8 @@ use problem::Problem;
 pub(crate) struct Case<'a> {
     /// The pattern's path: `Self::Variant` or `Self`.
     path: TokenStream,
+    /// The variant's name; empty for a struct.
+    name: String,
     fields: &'a Fields,
     problem: Problem,
     extensions: Vec<Extension<'a>>,
@@ -49,16 +51,21 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
         return None;
     }
     let cases = cases(&input, sink);
-    let body =
-        if sink.failed() { quote!(::core::panic!("this error has mistakes")) } else { expand::body(&cases) };
-    Some(expand::implementations(&input.ident, &body))
+    Some(if sink.failed() {
+        expand::inert(&input.ident)
+    } else {
+        expand::implementations(&input.ident, &cases)
+    })
 }
 
 fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
     match &input.data {
         Data::Struct(data) => {
             let problem = Problem::parse(&input.attrs, &input.ident, &data.fields, sink);
-            vec![case(quote!(Self), &data.fields, problem, sink)].into_iter().flatten().collect()
+            vec![case((quote!(Self), String::new()), &data.fields, problem, sink)]
+                .into_iter()
+                .flatten()
+                .collect()
         }
         Data::Enum(data) => {
             for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("problem")) {
@@ -67,7 +74,7 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
             let one = |variant: &'a syn::Variant| {
                 let name = &variant.ident;
                 let problem = Problem::parse(&variant.attrs, name, &variant.fields, sink);
-                case(quote!(Self::#name), &variant.fields, problem, sink)
+                case((quote!(Self::#name), name.to_string()), &variant.fields, problem, sink)
             };
             data.variants.iter().filter_map(one).collect()
         }
@@ -76,18 +83,15 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
 }
 
 fn case<'a>(
-    path: TokenStream,
+    (path, name): (TokenStream, String),
     fields: &'a Fields,
     problem: Option<Problem>,
     sink: &Sink<'_>,
 ) -> Option<Case<'a>> {
     let extensions = extension::extensions(fields, sink);
     let problem = problem?;
-    if let (Problem::Transparent, Some(extension)) = (&problem, extensions.first()) {
-        sink.report(
-            &extension.field,
-            "a transparent problem is the inner error's own: it has no extensions here",
-        );
+    if let (Some(message), Some(extension)) = (problem.hides_extensions(), extensions.first()) {
+        sink.report(&extension.field, message);
     }
-    Some(Case { path, fields, problem, extensions })
+    Some(Case { path, name, fields, problem, extensions })
 }

@@ -76,6 +76,22 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Why a document of this problem shows no fields, if it shows none.
+    pub(crate) fn hides_extensions(&self) -> Option<&'static str> {
+        match self {
+            Self::Transparent => {
+                Some("a transparent problem is the inner error's own: it has no extensions here")
+            }
+            Self::Declared(problem) if problem.status >= 500 => Some(
+                "a 5xx tells a client nothing of what happened: remove `#[problem(extension)]`; put into the \
+                 error's text what the log should say",
+            ),
+            Self::Declared(_) => None,
+        }
+    }
+}
+
 fn transparent(first: &Argument, options: &[Item], fields: &Fields, sink: &Sink<'_>) {
     if !options.is_empty() {
         sink.report(

@@ -81,6 +81,8 @@ fn shapes_that_are_refused() {
         ("union E { a: u8 }", "not a union"),
         ("enum E { #[problem(conflict)] Ab(#[problem(extension)] u8) }", "give it one"),
         ("enum E { #[problem(conflict)] Ab { #[problem(extension)] code: u8 } }", "another name"),
+        ("enum E { #[problem(internal)] Ab { #[problem(extension)] n: u8 } }", "nothing of what happened"),
+        ("enum E { #[problem(transparent)] Ab { #[problem(extension)] n: u8 } }", "inner error's own"),
         ("enum E { #[problem(conflict)] Ab { #[problem(shown)] n: u8 } }", "nothing else"),
     ] {
         let mistakes = mistakes_of(item);

@@ -1,0 +1,145 @@
+//! One code, one kind of problem: what two places declare differently keeps a service from starting.
+
+use aplomb::prelude::*;
+use aplomb::problem::{Category, ProblemKinds};
+use aplomb::{Json, StartErrors, routes};
+
+#[derive(Debug, thiserror::Error, ApiError)]
+enum Closing {
+    #[error("closed")]
+    #[problem(conflict, code = "CLOSED")]
+    Closed,
+    #[error("not here")]
+    #[problem(not_found)]
+    NotFound,
+    #[error(transparent)]
+    #[problem(transparent)]
+    Inner(#[from] Box<Inner>),
+}
+
+#[derive(Debug, thiserror::Error, ApiError)]
+enum Inner {
+    #[error("closed, too")]
+    #[problem(conflict, code = "CLOSED", title = "Closed", effects = none)]
+    ClosedToo,
+    #[error("one of these")]
+    #[problem(transparent)]
+    Again(#[from] Box<Closing>),
+    #[error("busy")]
+    #[problem(dependency, code = "BUSY")]
+    Busy,
+}
+
+#[derive(Debug, thiserror::Error, ApiError)]
+enum Elsewhere {
+    #[error("closed for ever")]
+    #[problem(gone, code = "CLOSED")]
+    Closed,
+    #[error("no such page")]
+    #[problem(not_found, title = "No such page")]
+    NotFound,
+}
+
+#[derive(Debug, thiserror::Error, ApiError)]
+#[error("closed at night")]
+#[problem(conflict, code = "CLOSED", title = "Closed at night")]
+struct AtNight;
+
+type Answer<T> = core::result::Result<T, Closing>;
+
+/// Declares codes, through an alias.
+#[endpoint(get = "/a", public)]
+async fn a() -> Answer<String> {
+    Err(Closing::Closed)
+}
+
+/// Declares the same ones.
+#[endpoint(get = "/b", public)]
+async fn b() -> Result<Json<u8>, Closing> {
+    Err(Box::new(Inner::Busy))?
+}
+
+/// Declares others.
+#[endpoint(get = "/c", public)]
+async fn c() -> Result<(), Elsewhere> {
+    Err(Elsewhere::Closed)
+}
+
+/// Declares the others again.
+#[endpoint(get = "/d", public)]
+async fn d() -> Result<(), Elsewhere> {
+    Err(Elsewhere::NotFound)
+}
+
+/// Declares one more.
+#[endpoint(get = "/e", public)]
+async fn e() -> Result<(), AtNight> {
+    Err(AtNight)
+}
+
+/// Knows nothing of codes.
+#[endpoint(get = "/f", public)]
+async fn f() -> Result<String, http::StatusCode> {
+    Err(http::StatusCode::CONFLICT)
+}
+
+async fn errors(api: Api<()>) -> Vec<String> {
+    let errors: StartErrors = api.into_router(()).await.expect_err("must not start");
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn problem_codes() -> Vec<&'static str> {
+    ProblemKinds::of::<Closing>().iter().map(|kind| kind.spec.code).collect()
+}
+
+#[tokio::test]
+async fn f03_a_code_that_means_two_things_keeps_the_service_from_starting() {
+    let errors = errors(Api::new("Test", routes![a, b, c, d, e, f])).await;
+    let module = module_path!();
+    assert_eq!(
+        errors,
+        [
+            format!(
+                "the code `CLOSED` is 409 `conflict` \"Closed\" by `{module}::Closing::Closed` of `a` (GET /a) and 410 \
+                 `gone` \"Closed\" by `{module}::Elsewhere::Closed` of `c` (GET /c); give one of them another code"
+            ),
+            format!(
+                "the code `NOT_FOUND` is 404 `not_found` \"Not found\" by the framework and 404 `not_found` \"No such \
+                 page\" by `{module}::Elsewhere::NotFound` of `c` (GET /c); give it another code, or the same status \
+                 and title"
+            ),
+            format!(
+                "the code `CLOSED` is 409 `conflict` \"Closed\" by `{module}::Closing::Closed` of `a` (GET /a) and 409 \
+                 `conflict` \"Closed at night\" by `{module}::AtNight` of `e` (GET /e); give one of them another code"
+            ),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn f03_the_same_kind_may_be_declared_again() {
+    assert!(Api::new("Test", routes![a, b, f]).into_router(()).await.is_ok());
+}
+
+#[test]
+fn f03_an_endpoint_tells_the_problems_of_its_error() {
+    let api: Api<()> = Api::new("Test", routes![a, f]);
+    let told: Vec<Vec<_>> = api
+        .endpoints()
+        .map(|endpoint| endpoint.problems().iter().map(|kind| (kind.variant, kind.spec.code)).collect())
+        .collect();
+    let of_a = [("Closed", "CLOSED"), ("NotFound", "NOT_FOUND"), ("ClosedToo", "CLOSED"), ("Busy", "BUSY")];
+    assert_eq!(told, [&of_a[..], &[]]);
+}
+
+#[test]
+fn f03_transparent_errors_are_those_inside_through_every_layer() {
+    let closed = || Box::new(Inner::Again(Box::new(Closing::Closed)));
+    let problem = Closing::from(closed()).problem();
+    assert_eq!((problem.code(), problem.spec().category), ("CLOSED", Category::Conflict));
+    let problem = Problem::from(Closing::Inner(Box::new(Inner::Busy)));
+    assert_eq!((problem.code(), problem.cause()), ("BUSY", Some("busy")));
+    for inner in [Closing::NotFound, Closing::Inner(Box::new(Inner::ClosedToo))] {
+        assert!(problem_codes().contains(&inner.problem().code()));
+    }
+}

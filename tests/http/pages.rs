@@ -1,0 +1,132 @@
+//! The examples on the pages of the codes are what a client gets.
+
+use std::path::Path as FilePath;
+
+use aplomb::Id;
+use aplomb::prelude::*;
+use aplomb::routes;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::app::{ALICE, App, Bench};
+use crate::client::{Call, Reply};
+
+#[derive(Resource)]
+#[resource(prefix = "pay")]
+struct Payment;
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct NewPayment {
+    amount: i64,
+}
+
+/// Makes a payment.
+#[endpoint(post = "/payments", idempotent, body_limit = "1KB")]
+async fn pay(Json(_): Json<NewPayment>) {}
+
+/// Fails after something may have happened.
+#[endpoint(post = "/crash", idempotent)]
+async fn crash() {
+    panic!("as asked");
+}
+
+/// Waits until it is let go.
+#[endpoint(post = "/slow", idempotent)]
+async fn slow(State(app): State<App>) {
+    app.hold().await;
+}
+
+/// Reads a payment.
+#[endpoint(get = "/payments/{id}")]
+async fn read(Path(_): Path<Id<Payment>>) {}
+
+/// Takes one request.
+#[endpoint(get = "/limited", public, rate_limit("1/min", by = ip))]
+async fn limited() {}
+
+/// Never answers.
+#[endpoint(get = "/hang", public, timeout = "20ms")]
+async fn hang() {
+    core::future::pending::<()>().await;
+}
+
+/// Answers with a status and nothing else.
+#[endpoint(get = "/status/{status}", public)]
+async fn status(Path(status): Path<u16>) -> StatusCode {
+    StatusCode::from_u16(status).expect("a status")
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes![pay, crash, slow, read, limited, hang, status]).await
+}
+
+fn example(code: &str) -> Value {
+    let pages = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/problems");
+    let page = std::fs::read_to_string(pages.join(format!("{code}.md"))).expect("a page");
+    let text =
+        page.split_once("```json\n").and_then(|(_, rest)| rest.split_once("```")).expect("an example").0;
+    serde_json::from_str(text).expect("JSON")
+}
+
+fn assert_shown(reply: &Reply, code: &str) {
+    let mut shown = example(code);
+    let mut got = reply.problem(reply.status.as_u16(), code);
+    for member in ["request_id", "instance"] {
+        shown[member] = Value::Null;
+        got[member] = Value::Null;
+    }
+    assert_eq!(got, shown);
+}
+
+#[tokio::test]
+async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
+    let bench = bench().await;
+    let get = |path: &str| bench.client.get(path).bearer(ALICE);
+    let post = |key: &str| bench.client.post("/payments").bearer(ALICE).key(key);
+    let good = r#"{"amount":7}"#;
+    assert_eq!(post("used").json(good).send().await.status, 200);
+    assert_eq!(get("/limited").send().await.status, 200);
+    let calls: [(&str, Call<'_>); 20] = [
+        ("IDEMPOTENCY_KEY_MISSING", bench.client.post("/payments").bearer(ALICE).json(good)),
+        ("IDEMPOTENCY_KEY_INVALID", post("a,b").json(good)),
+        ("IDEMPOTENCY_KEY_REUSED", post("used").json(r#"{"amount":8}"#)),
+        ("RATE_LIMITED", get("/limited")),
+        ("INVALID_PARAMETER", get("/payments/acc_01HZQK7P3WVXBN4Y9MRDTJC8E6")),
+        ("VALIDATION_FAILED", post("v").json(r#"{"amount":"seven"}"#)),
+        ("MALFORMED_JSON", post("m").json(r#"{"amount":7"#)),
+        ("UNSUPPORTED_MEDIA_TYPE", post("u").body(good)),
+        ("BODY_TOO_LARGE", post("b").json(" ".repeat(2_000))),
+        ("BAD_REQUEST", get("/status/400")),
+        ("REQUEST_TIMEOUT", get("/status/408")),
+        ("UNAUTHENTICATED", bench.client.get("/payments/pay_01HZQK7P3WVXBN4Y9MRDTJC8E6")),
+        ("FORBIDDEN", get("/status/403")),
+        ("NOT_FOUND", get("/nowhere")),
+        ("METHOD_NOT_ALLOWED", bench.client.post("/hang")),
+        ("CONFLICT", get("/status/409")),
+        ("PRECONDITION_FAILED", get("/status/412")),
+        ("GONE", get("/status/410")),
+        ("DEADLINE_EXCEEDED", get("/hang")),
+        ("SERVICE_UNAVAILABLE", get("/status/503")),
+    ];
+    for (code, call) in calls {
+        assert_shown(&call.send().await, code);
+    }
+    assert_shown(&get("/status/500").send().await, "INTERNAL");
+}
+
+#[tokio::test]
+async fn f03_the_examples_of_states_are_what_a_client_gets() {
+    let bench = bench().await;
+    let post = |path: &str| bench.client.post(path).bearer(ALICE).key("a").send();
+    post("/crash").await;
+    assert_shown(&post("/crash").await, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    tokio::join!(post("/slow"), async {
+        bench.app.held().await;
+        assert_shown(&post("/slow").await, "IDEMPOTENCY_IN_FLIGHT");
+        bench.app.let_go();
+    });
+    bench.records.break_down(true);
+    assert_shown(&post("/slow").await, "STORE_UNAVAILABLE");
+}

@@ -1,0 +1,182 @@
+//! Wherever the user's own code panics: a problem, a line in the log that says where, and the next request is answered.
+
+use core::convert::Infallible;
+use core::pin::Pin;
+
+use aplomb::auth::{Authenticate, Authentication};
+use aplomb::policies::rate_limit::LimitKey;
+use aplomb::prelude::*;
+use aplomb::routes;
+use aplomb::testing::TestLog;
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::request::Parts;
+use serde::{Serialize, Serializer};
+
+use crate::app::{ALICE, Bench};
+
+/// Panics wherever it is asked for something.
+struct Panics;
+
+impl<S: Sync> FromRequestParts<S> for Panics {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        panic!("secret of an extractor")
+    }
+}
+
+impl IntoResponse for Panics {
+    fn into_response(self) -> Response {
+        panic!("secret of a response")
+    }
+}
+
+impl Serialize for Panics {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic!("secret of a body")
+    }
+}
+
+impl LimitKey for Panics {
+    fn verify(_: &str, _: Option<&Caller>) -> Option<String> {
+        panic!("secret of a key")
+    }
+}
+
+fn costs(_: &Parts) -> u64 {
+    panic!("secret of a cost")
+}
+
+#[derive(Debug, ApiError)]
+#[problem(conflict, code = "PANICS")]
+struct Speechless;
+
+impl core::fmt::Display for Speechless {
+    fn fmt(&self, _: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        panic!("secret of an error")
+    }
+}
+
+impl core::error::Error for Speechless {}
+
+/// In an extractor.
+#[endpoint(get = "/extractor", public)]
+async fn extractor(_: Panics) {}
+
+/// In the handler, at once.
+#[endpoint(get = "/handler", public)]
+async fn handler() {
+    panic!("secret of a handler")
+}
+
+/// In the handler, later.
+#[endpoint(get = "/later", public)]
+async fn later() {
+    tokio::task::yield_now().await;
+    panic!("secret of a later handler")
+}
+
+/// In the making of the response.
+#[endpoint(get = "/response", public)]
+async fn response() -> Panics {
+    Panics
+}
+
+/// In the writing of the body.
+#[endpoint(get = "/body", public)]
+async fn body() -> Json<Panics> {
+    Json(Panics)
+}
+
+/// In the text of an error.
+#[endpoint(get = "/error", public)]
+async fn error() -> Result<(), Speechless> {
+    Err(Speechless)
+}
+
+/// In the function that says the cost.
+#[endpoint(get = "/cost", public, rate_limit("9/min", by = ip, cost = costs))]
+async fn cost() {}
+
+/// In the function that verifies a key.
+#[endpoint(get = "/key", public, rate_limit("9/min", by = header("x-key", Panics)))]
+async fn key() {}
+
+/// In the handler, under a key.
+#[endpoint(post = "/keyed", idempotent)]
+async fn keyed() {
+    panic!("secret of a keyed handler")
+}
+
+/// Answers.
+#[endpoint(get = "/well", public)]
+async fn well() -> &'static str {
+    "well"
+}
+
+#[tokio::test]
+async fn f01_a_panic_is_a_document_and_its_place_is_logged() {
+    let bench =
+        Bench::start(routes![extractor, handler, later, response, body, error, cost, key, keyed, well]).await;
+    let log = TestLog::of("pipeline::decorate");
+    let _listening = log.listen();
+    for (path, message) in [
+        ("/extractor", "secret of an extractor"),
+        ("/handler", "secret of a handler"),
+        ("/later", "secret of a later handler"),
+        ("/response", "secret of a response"),
+        ("/body", "secret of a body"),
+        ("/error", "secret of an error"),
+        ("/cost", "secret of a cost"),
+        ("/key", "secret of a key"),
+    ] {
+        let reply = bench.client.get(path).header("x-key", "a").send().await;
+        reply.problem(500, "INTERNAL");
+        assert!(!String::from_utf8_lossy(&reply.body).contains("secret"), "{path}");
+        assert_logged(&log, message);
+        assert_eq!(bench.client.get("/well").send().await.body, "well");
+    }
+    let reply = bench.client.post("/keyed").bearer(ALICE).key("a").send().await;
+    reply.problem(500, "INTERNAL");
+    assert_logged(&log, "secret of a keyed handler");
+}
+
+fn assert_logged(log: &TestLog, message: &str) {
+    let lines = log.lines();
+    let cause = lines.last().and_then(|line| line.field("cause")).expect("a cause").to_owned();
+    let place = cause.split_once(" panicked at ").and_then(|(_, rest)| rest.split_once(": "));
+    let (place, said) = place.unwrap_or_else(|| panic!("no place in {cause}"));
+    let (file, position) = place.split_once(':').expect("a file and a position");
+    assert!(file.ends_with("panics.rs") && said == message, "{cause}");
+    assert!(position.split(':').all(|number| number.parse::<u32>().is_ok()), "{cause}");
+}
+
+/// Cannot tell who calls.
+#[derive(Debug)]
+struct Guard;
+
+impl Authenticate for Guard {
+    fn authenticate<'a>(&'a self, _: &'a Parts) -> Pin<Box<dyn Future<Output = Authentication> + Send + 'a>> {
+        Box::pin(async { panic!("secret of authentication") })
+    }
+
+    fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static("Bearer")
+    }
+}
+
+/// Wants a caller.
+#[endpoint(get = "/guarded")]
+async fn guarded(_: Caller) {}
+
+#[tokio::test]
+async fn f01_a_panic_of_authentication_is_a_document() {
+    let bench = Bench::start_with(routes![guarded, well], |api| api.auth(Guard)).await;
+    let log = TestLog::of("pipeline::decorate");
+    let _listening = log.listen();
+    bench.client.get("/guarded").bearer(ALICE).send().await.problem(500, "INTERNAL");
+    assert_logged(&log, "secret of authentication");
+    assert_eq!(bench.client.get("/well").send().await.body, "well");
+}

@@ -1,0 +1,236 @@
+//! Arguments whose data keeps rules.
+
+use std::collections::HashMap;
+
+use aplomb::extract::ValidationContext;
+use aplomb::prelude::*;
+use aplomb::{Valid, routes};
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::app::{ALICE, App, Bench};
+
+#[derive(Deserialize, Validate)]
+#[serde(rename_all = "camelCase")]
+struct Order {
+    #[garde(length(min = 1))]
+    customer: String,
+    #[garde(dive)]
+    items: Vec<Item>,
+    #[serde(default)]
+    #[garde(dive)]
+    by_name: HashMap<String, Item>,
+    #[serde(default)]
+    #[garde(length(max = 3))]
+    gift_text: String,
+    #[serde(flatten)]
+    #[garde(dive)]
+    flat: Option<Item>,
+}
+
+#[derive(Deserialize, Validate)]
+struct Item {
+    #[garde(range(min = 1), custom(even))]
+    quantity: u32,
+}
+
+fn even(quantity: &u32, (): &()) -> garde::Result {
+    if quantity.is_multiple_of(2) { Ok(()) } else { Err(garde::Error::new("not even")) }
+}
+
+/// Takes a body.
+#[endpoint(post = "/orders", idempotent)]
+async fn order(State(app): State<App>, Valid(Json(order)): Valid<Json<Order>>) -> Created<usize> {
+    app.effect();
+    Created::new(
+        order.items.len()
+            + order.by_name.len()
+            + order.customer.len()
+            + order.gift_text.len()
+            + usize::from(order.flat.is_some()),
+    )
+}
+
+#[derive(Deserialize, Validate)]
+struct Search {
+    #[garde(range(max = 2100))]
+    year: u32,
+    #[serde(default)]
+    #[garde(inner(length(min = 2)))]
+    tag: Vec<String>,
+}
+
+/// Takes a query.
+#[endpoint(get = "/search", public)]
+async fn search(Valid(Query(search)): Valid<Query<Search>>) -> String {
+    format!("{} {:?}", search.year, search.tag)
+}
+
+#[derive(Deserialize, Serialize, Validate)]
+struct Place {
+    #[garde(range(max = 9))]
+    row: u32,
+    #[garde(range(max = 9))]
+    seat: u32,
+}
+
+/// Takes parameters by name.
+#[endpoint(get = "/places/{row}/{seat}", public)]
+async fn place(Valid(Path(place)): Valid<Path<Place>>) -> String {
+    format!("{} {}", place.row, place.seat)
+}
+
+#[derive(Deserialize, Serialize, Validate)]
+#[serde(transparent)]
+#[garde(transparent)]
+struct Small(#[garde(range(max = 9))] u32);
+
+/// Takes parameters by position.
+#[endpoint(get = "/pairs/{left}/{right}", public)]
+async fn pair(Valid(Path((left, right))): Valid<Path<(Small, Small)>>) -> String {
+    format!("{} {}", left.0, right.0)
+}
+
+/// Takes one parameter.
+#[endpoint(get = "/small/{number}", public)]
+async fn small(Valid(Path(number)): Valid<Path<Small>>) -> String {
+    number.0.to_string()
+}
+
+/// How many effects there were, which the rules below depend on.
+struct Effects(usize);
+
+impl ValidationContext<App> for Effects {
+    fn from_state(app: &App) -> Self {
+        Self(app.effects())
+    }
+}
+
+#[derive(Deserialize, Validate)]
+#[garde(context(Effects as effects))]
+struct Bounded {
+    #[garde(range(max = effects.0))]
+    count: usize,
+}
+
+/// Takes what the state allows.
+#[endpoint(post = "/bounded", public, not_idempotent = "nothing is kept")]
+async fn bounded(State(app): State<App>, Valid(Json(bounded)): Valid<Json<Bounded>>) -> String {
+    app.effect();
+    bounded.count.to_string()
+}
+
+async fn bench() -> Bench {
+    Bench::start(routes![order, search, place, pair, small, bounded]).await
+}
+
+fn places<'a>(problem: &'a Value, member: &str) -> Vec<(&'a str, &'a str)> {
+    let errors = problem["errors"].as_array().expect("errors");
+    assert!(errors.iter().all(|error| error["code"] == "RULE_BROKEN"), "{problem}");
+    let text = |value: &'a Value| value.as_str().unwrap_or("none");
+    errors.iter().map(|error| (text(&error[member]), text(&error["detail"]))).collect()
+}
+
+#[tokio::test]
+async fn f04_all_rules_that_a_body_breaks_are_told_in_their_order() {
+    let bench = bench().await;
+    let sent = json!({
+        "customer": "",
+        "items": (0..12).map(|index| json!({"quantity": if index == 2 || index == 10 { 0 } else { 2 }})).collect::<Vec<_>>(),
+        "byName": {"b": {"quantity": 3}, "a/b~c": {"quantity": 1}, "é": {"quantity": 5}},
+        "giftText": "long",
+        "quantity": 1,
+    })
+    .to_string();
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let call = bench.client.post("/orders").bearer(ALICE).key("a").json(sent.clone());
+        answers.push(call.send().await.problem(422, "VALIDATION_FAILED"));
+    }
+    let expected = [
+        ("#/byName/a~1b~0c/quantity", "not even"),
+        ("#/byName/b/quantity", "not even"),
+        ("#/byName/%C3%A9/quantity", "not even"),
+        ("#/customer", "length is lower than 1"),
+        ("#/quantity", "not even"),
+        ("#/giftText", "length is greater than 3"),
+        ("#/items/2/quantity", "lower than 1"),
+        ("#/items/10/quantity", "lower than 1"),
+    ];
+    for answer in answers {
+        assert_eq!(places(&answer, "pointer"), expected);
+    }
+    assert_eq!(bench.app.effects(), 0);
+}
+
+#[tokio::test]
+async fn f04_a_refusal_frees_the_key_and_a_replay_is_not_validated_again() {
+    let bench = bench().await;
+    let send = |body: &'static str| bench.client.post("/orders").bearer(ALICE).key("a").json(body).send();
+    send(r#"{"customer":"","items":[]}"#).await.problem(422, "VALIDATION_FAILED");
+    assert_eq!(send(r#"{"customer":"x","items":[]}"#).await.status, 201);
+    assert!(send(r#"{"customer":"x","items":[]}"#).await.replayed());
+    assert_eq!(bench.app.effects(), 1);
+}
+
+#[tokio::test]
+async fn f04_at_most_a_hundred_mistakes_are_told() {
+    let bench = bench().await;
+    let items: Vec<_> = (0..5_000).map(|_| json!({"quantity": 1})).collect();
+    let sent = json!({"customer": "x", "items": items}).to_string();
+    let reply = bench.client.post("/orders").bearer(ALICE).key("a").json(sent).send().await;
+    let problem = reply.problem(422, "VALIDATION_FAILED");
+    let places = places(&problem, "pointer");
+    assert_eq!((places.len(), places[0].0, places[99].0), (100, "#/items/0/quantity", "#/items/99/quantity"));
+}
+
+#[tokio::test]
+async fn f04_what_cannot_be_read_is_refused_before() {
+    let bench = bench().await;
+    let send = |body: &'static str| bench.client.post("/orders").bearer(ALICE).key("a").json(body).send();
+    send("{").await.problem(400, "MALFORMED_JSON");
+    let problem = send(r#"{"customer":"","items":{}}"#).await.problem(422, "VALIDATION_FAILED");
+    assert_eq!(problem["errors"].as_array().map(Vec::len), Some(1));
+    assert_eq!(problem["errors"][0]["code"], "WRONG_SHAPE");
+    let text = bench.client.post("/orders").bearer(ALICE).key("a").body("{}").send().await;
+    text.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    bench.client.get("/search?year=x").send().await.problem(400, "INVALID_PARAMETER");
+}
+
+#[tokio::test]
+async fn f04_rules_that_a_parameter_breaks_are_a_400_that_names_it() {
+    let bench = bench().await;
+    for (path, expected) in [
+        (
+            "/search?year=3000&tag=ok&tag=a",
+            &[("tag", "length is lower than 2"), ("year", "greater than 2100")][..],
+        ),
+        ("/places/10/11", &[("row", "greater than 9"), ("seat", "greater than 9")]),
+        ("/pairs/1/11", &[("right", "greater than 9")]),
+        ("/pairs/10/11", &[("left", "greater than 9"), ("right", "greater than 9")]),
+        ("/small/10", &[("number", "greater than 9")]),
+    ] {
+        let problem = bench.client.get(path).send().await.problem(400, "INVALID_PARAMETER");
+        assert_eq!(places(&problem, "parameter"), expected, "{path}");
+    }
+    assert_eq!(bench.client.get("/search?year=2026&tag=ok").send().await.body, "2026 [\"ok\"]");
+    assert_eq!(bench.client.get("/places/1/2").send().await.body, "1 2");
+    assert_eq!(bench.client.get("/pairs/1/2").send().await.body, "1 2");
+}
+
+#[tokio::test]
+async fn f04_rules_can_depend_on_the_state() {
+    let bench = bench().await;
+    let send = || bench.client.post("/bounded").json(r#"{"count":1}"#).send();
+    let problem = send().await.problem(422, "VALIDATION_FAILED");
+    assert_eq!(places(&problem, "pointer"), [("#/count", "greater than 0")]);
+    bench.app.effect();
+    assert_eq!(send().await.body, "1");
+}
+
+#[test]
+fn links_are_made_of_validated_parameters() {
+    assert_eq!(small::uri(&Small(7)), "/small/7");
+    assert_eq!(place::uri(&Place { row: 1, seat: 2 }), "/places/1/2");
+}
