@@ -1,5 +1,8 @@
 //! Identifiers: `<prefix>_<ULID>`, such as `pay_01HZQK7P3WVXBN4Y9MRDTJC8E6`.
 
+#[cfg(feature = "sqlx")]
+mod sqlx;
+
 use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};

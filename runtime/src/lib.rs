@@ -55,6 +55,8 @@ mod uniform;
 
 #[doc = include_str!("reference/api_error.md")]
 pub use aplomb_macros::ApiError;
+#[doc = include_str!("reference/cursor_key.md")]
+pub use aplomb_macros::CursorKey;
 #[doc = include_str!("reference/resource.md")]
 pub use aplomb_macros::Resource;
 #[doc = include_str!("reference/endpoint.md")]
@@ -65,9 +67,12 @@ pub use http::Uri;
 
 pub use crate::api::Api;
 pub use crate::client::ForwardedField;
-pub use crate::endpoint::{Endpoint, IsCaller, IsList, IsOperation, IsPage, IsPageRequest, IsStream, Routes};
+pub use crate::endpoint::{
+    Endpoint, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream, Routes,
+};
 pub use crate::extract::{Json, Path, Query};
 pub use crate::id::{Id, IdOverflow, InvalidId, Resource};
+pub use crate::policies::paginate::CursorKey;
 pub use crate::problem::ApiError;
 pub use crate::respond::{Created, NoContent};
 pub use crate::secret::Secret;
@@ -94,7 +99,9 @@ pub mod __private {
 
     pub use crate::endpoint::*;
     pub use crate::policies::idempotency::{IdempotencyPolicy, IdempotencySpec};
-    pub use crate::policies::paginate::{PageLimits, PaginationPolicy};
+    pub use crate::policies::paginate::{
+        CursorField, CursorValue, Direction, PageLimits, PaginationPolicy, SortColumn,
+    };
     pub use crate::policies::rate_limit::{Algorithm, KeyKind, LimitBy, OnError, RateLimitSpec};
     pub use crate::policies::version::VersionSpec;
     pub use crate::problem::registry::VALIDATION_FAILED;

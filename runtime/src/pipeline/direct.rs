@@ -66,7 +66,9 @@ impl Direct {
     pub(crate) fn new(mounted: Arc<Mounted>, run: &Run, mut request: Request, admitted: Admitted) -> Self {
         let id = RequestId::of(&request);
         let Admitted { caller, readings } = admitted;
-        if caller.is_some() || matches!(mounted.spec.pagination, PaginationPolicy::Cursor(_)) {
+        let paginated =
+            matches!(mounted.spec.pagination, PaginationPolicy::Cursor(_) | PaginationPolicy::Offset(_));
+        if caller.is_some() || paginated {
             let context =
                 Context::new(Arc::clone(&mounted), id.clone(), None, caller, Known::default(), None);
             request.extensions_mut().insert(context);
