@@ -18,7 +18,7 @@ struct ByNumber {
 }
 
 #[derive(Clone, Default)]
-struct Rows(Arc<Mutex<BTreeMap<InOrder<ByNumber>, ()>>>);
+struct Rows(Arc<Mutex<BTreeMap<InOrder<ByNumber>, i64>>>);
 
 impl Rows {
     fn of(numbers: impl IntoIterator<Item = i64>) -> Self {
@@ -28,12 +28,12 @@ impl Rows {
     }
 
     fn insert(&self, numbers: impl IntoIterator<Item = i64>) {
-        let rows = numbers.into_iter().map(|number| (InOrder(ByNumber { number }), ()));
+        let rows = numbers.into_iter().map(|number| (InOrder(ByNumber { number }), number));
         self.0.lock().expect("no panic").extend(rows);
     }
 
     fn retain(&self, mut stays: impl FnMut(i64) -> bool) {
-        self.0.lock().expect("no panic").retain(|InOrder(key), ()| stays(key.number));
+        self.0.lock().expect("no panic").retain(|_, number| stays(*number));
     }
 }
 
@@ -41,7 +41,7 @@ impl Rows {
 #[endpoint(get = "/rows", version = 1, public, paginate(cursor, default = 3, max = 10))]
 async fn rows(State(Rows(rows)): State<Rows>, page: PageRequest<ByNumber>) -> Page<i64> {
     let page = page.both_ways();
-    let rows = page.in_map(&rows.lock().expect("no panic")).map(|(key, ())| key.number).collect();
+    let rows = page.in_map(&rows.lock().expect("no panic")).map(|(_, number)| *number).collect();
     page.page(rows, |number| ByNumber { number: *number })
 }
 
@@ -50,7 +50,7 @@ async fn rows(State(Rows(rows)): State<Rows>, page: PageRequest<ByNumber>) -> Pa
 async fn forward_rows(State(Rows(rows)): State<Rows>, page: PageRequest<ByNumber>) -> Page<i64> {
     let after = page.after().map_or(i64::MIN, |key| key.number);
     let rows = rows.lock().expect("no panic");
-    let numbers = rows.keys().map(|InOrder(key)| key.number).filter(|number| *number > after);
+    let numbers = rows.values().copied().filter(|number| *number > after);
     page.page(numbers.take(page.fetch_limit()).collect(), |number| ByNumber { number: *number })
 }
 
@@ -99,8 +99,8 @@ fn ends(reply: &Reply) -> bool {
 
 /// The target of a link of this relation.
 fn link<'r>(reply: &'r Reply, relation: &str) -> Option<&'r str> {
-    let links = reply.header("link").expect("links").split(", ");
-    links.filter_map(|link| link.strip_suffix(&format!(">; rel=\"{relation}\""))?.strip_prefix('<')).next()
+    let mut links = reply.header("link").expect("links").split(", ");
+    links.find_map(|link| link.strip_suffix(&format!(">; rel=\"{relation}\""))?.strip_prefix('<'))
 }
 
 #[tokio::test]

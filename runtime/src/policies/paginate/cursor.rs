@@ -11,7 +11,7 @@ use crate::problem::{Problem, registry};
 use crate::secret::{Key, KeyedHash, Secret};
 
 /// The version of the cursor's form, and the number of the key that signs: one byte each.
-const HEAD: [u8; 2] = [2, 0];
+pub(crate) const HEAD: [u8; 2] = [2, 0];
 const MAC_BYTES: usize = 16;
 const LONGEST: usize = 4096;
 
@@ -61,10 +61,15 @@ impl Cursors {
     ) -> Result<String, TooLong> {
         let mut bytes = HEAD.to_vec();
         payload::write(&position.map(K::to_values), &mut bytes);
+        let text = self.sign::<K>(bytes, binding);
+        if text.len() > LONGEST { Err(TooLong) } else { Ok(text) }
+    }
+
+    /// The cursor of these bytes.
+    pub(crate) fn sign<K: CursorKey>(&self, mut bytes: Vec<u8>, binding: &Binding<'_>) -> String {
         let mac = mac(&self.key, &bytes, binding, K::COLUMNS).finish_short();
         bytes.extend_from_slice(&mac);
-        let text = URL_SAFE_NO_PAD.encode(bytes);
-        if text.len() > LONGEST { Err(TooLong) } else { Ok(text) }
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 
     pub(crate) fn read<K: CursorKey>(

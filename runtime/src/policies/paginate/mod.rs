@@ -71,6 +71,8 @@ mod value;
 
 pub use both_ways::BothWays;
 pub(crate) use cursor::Cursors;
+#[cfg(any(test, fuzzing))]
+pub(crate) use cursor::{Binding, HEAD};
 pub use key::{CursorKey, Direction, InOrder, SortColumn};
 pub use keyset::{Keyset, KeysetSql, Placeholders};
 pub use offset::OffsetRequest;
