@@ -24,6 +24,7 @@ CASE = re.compile(r"^ +([a-z]\d\d_\w+)$", re.MULTILINE)
 
 BUILT = [f"A{number}" for number in range(1, 27) if number != 13]
 BUILT += [f"B{number}" for number in range(1, 18)]
+BUILT += [f"D{number}" for number in range(1, 10)]
 """The rules that stand on the page. A13 is not built yet."""
 
 RULE = re.compile(r"^\| ([A-Z])(\d+) \|.*\|$", re.MULTILINE)

@@ -88,6 +88,7 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/idempotency.md")]
 #[doc = include_str!("../../docs/guide/rate-limits.md")]
+#[cfg_attr(feature = "sqlx", doc = include_str!("../../docs/guide/pagination.md"))]
 mod guide {}
 
 /// What the macros' output names. Not for use by hand; may change with any release.

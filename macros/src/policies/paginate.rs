@@ -284,6 +284,29 @@ mod tests {
         }
     }
 
+    /// What the compiler is asked for this endpoint; the fixtures show its answers.
+    fn asked(attribute: &str) -> Vec<&'static str> {
+        let attribute = format!("get = \"/a\" {attribute}").parse().expect("tokens");
+        let item = "async fn f(p: Request) -> Answer {}".parse().expect("tokens");
+        let expansion = crate::endpoint::endpoint(attribute, item).to_string();
+        let questions = [
+            "assert_not_a_list",
+            "assert_takes_page_request",
+            "assert_no_page_request",
+            "assert_returns_page",
+        ];
+        questions.into_iter().filter(|question| expansion.contains(question)).collect()
+    }
+
+    #[test]
+    fn d09_a_list_must_decide_and_ask_for_the_pages_that_it_promises() {
+        let promised = ["assert_takes_page_request", "assert_no_page_request", "assert_returns_page"];
+        assert_eq!(asked(""), ["assert_not_a_list", "assert_no_page_request"]);
+        assert_eq!(asked(", unpaginated = \"few\""), ["assert_no_page_request"]);
+        assert_eq!(asked(", paginate = cursor"), promised);
+        assert_eq!(asked(", paginate = offset"), promised);
+    }
+
     #[test]
     fn the_type_must_be_known() {
         assert_eq!(mistakes("get = \"/a\", paginate = cursor").len(), 1);
