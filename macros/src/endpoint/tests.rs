@@ -123,6 +123,19 @@ fn a_resource_with_its_prefix() {
 }
 
 #[test]
+fn a_key_of_a_cursor() {
+    let expansion = derived(crate::derive::cursor_key::derive(quote! {
+        struct Newest {
+            #[cursor(desc)]
+            created_at: i64,
+            #[cursor(desc, unique, column = "payments.id")]
+            id: Id<Payment>,
+        }
+    }));
+    insta::assert_snapshot!(expansion);
+}
+
+#[test]
 fn a_half_typed_body_is_passed_on() {
     let text = endpoint(quote!(get = "/a"), quote!(async fn a() { let x = })).to_string();
     assert!(text.starts_with("async fn a () { let x = }"), "{text}");

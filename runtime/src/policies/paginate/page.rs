@@ -1,7 +1,7 @@
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::LINK;
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::extract::Json;
 use crate::problem::Problem;
@@ -15,28 +15,22 @@ pub struct Page<T> {
 }
 
 /// A page's body.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct Content<T> {
     data: Vec<T>,
-    #[serde(flatten)]
     place: Place,
     has_more: bool,
 }
 
 /// What a page says of where it stands.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(super) enum Place {
     /// In a list that is read forward only.
     Forward { next_cursor: Option<String> },
     /// In a list that is read both ways.
     BothWays { next_cursor: Option<String>, prev_cursor: Option<String> },
     /// In a list whose pages are counted.
-    Counted {
-        page: u32,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        total: Option<u64>,
-    },
+    Counted { page: u32, total: Option<u64> },
 }
 
 impl<T> Page<T> {
@@ -91,6 +85,28 @@ impl<T> Page<T> {
             has_more,
         });
         Page { content, links: self.links }
+    }
+}
+
+impl<T: Serialize> Serialize for Content<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("data", &self.data)?;
+        match &self.place {
+            Place::Forward { next_cursor } => map.serialize_entry("next_cursor", next_cursor)?,
+            Place::BothWays { next_cursor, prev_cursor } => {
+                map.serialize_entry("next_cursor", next_cursor)?;
+                map.serialize_entry("prev_cursor", prev_cursor)?;
+            }
+            Place::Counted { page, total } => {
+                map.serialize_entry("page", page)?;
+                if let Some(total) = total {
+                    map.serialize_entry("total", total)?;
+                }
+            }
+        }
+        map.serialize_entry("has_more", &self.has_more)?;
+        map.end()
     }
 }
 
