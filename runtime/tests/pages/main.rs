@@ -6,7 +6,7 @@ mod table;
 use core::cmp::Ordering;
 
 use aplomb::CursorKey;
-use aplomb::policies::paginate::{Page, PageRequest};
+use aplomb::policies::paginate::{Page, PageRequest, Position};
 use axum::extract::FromRequestParts;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestCaseResult};
@@ -193,6 +193,22 @@ proptest! {
         prop_assert!(agrees::<Oldest>(&left, &right) && agrees::<Newest>(&left, &right));
         prop_assert!(agrees::<Upwards>(&left, &right) && agrees::<Downwards>(&left, &right));
         prop_assert!(agrees::<UpAndDown>(&left, &right) && agrees::<DownAndUp>(&left, &right));
+    }
+}
+
+#[tokio::test]
+async fn d07_either_form_is_answered_from_its_index_in_either_direction() {
+    let row = Row { id: 1, rank: 1, name: "a".into(), flag: true, tag: Vec::new() };
+    let mut table = Table::new(&[]).await;
+    for position in [Position::After(()), Position::Before(())] {
+        let request = PageRequest::at(position.map(|()| Upwards::of(&row)), 5);
+        let plan = table.plan(&request.both_ways()).await;
+        let bound = if position.is_backward() { "(rank,name,id)<(?,?,?)" } else { "(rank,name,id)>(?,?,?)" };
+        assert_eq!(plan, [format!("SEARCH rows USING COVERING INDEX rows_upwards ({bound})")]);
+        let request = PageRequest::at(position.map(|()| UpAndDown::of(&row)), 5);
+        let plan = table.plan(&request.both_ways()).await;
+        let bound = if position.is_backward() { "rank<?" } else { "rank>?" };
+        assert_eq!(plan, [format!("SEARCH rows USING COVERING INDEX rows_up_and_down ({bound})")]);
     }
 }
 

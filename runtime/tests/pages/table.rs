@@ -32,7 +32,8 @@ impl Table {
         sqlx::raw_sql(
             "CREATE TABLE rows (
                 id INTEGER PRIMARY KEY, rank INTEGER NOT NULL, name TEXT NOT NULL, flag INTEGER NOT NULL, tag BLOB NOT NULL
-             ) STRICT;
+             ) STRICT, WITHOUT ROWID;
+             CREATE INDEX rows_upwards ON rows (rank, name, id);
              CREATE INDEX rows_up_and_down ON rows (rank, name DESC, id);",
         )
         .execute(&mut database)
@@ -89,6 +90,15 @@ impl Table {
         let query = keyset.binds.into_iter().fold(query, QueryScalar::bind);
         let ids = query.fetch_all(&mut self.database).await.expect("a page");
         self.of(&ids)
+    }
+
+    /// How the page is read.
+    pub(crate) async fn plan<K: CursorKey>(&mut self, page: &BothWays<'_, K>) -> Vec<String> {
+        let mut query = QueryBuilder::<Sqlite>::new("EXPLAIN QUERY PLAN SELECT id FROM rows WHERE ");
+        page.keyset().push_onto(&mut query);
+        let query = query.build_query_as::<(i64, i64, i64, String)>();
+        let steps = query.fetch_all(&mut self.database).await.expect("a plan");
+        steps.into_iter().map(|(.., step)| step).collect()
     }
 
     async fn built<K: CursorKey>(&mut self, page: &BothWays<'_, K>) -> Vec<Row> {

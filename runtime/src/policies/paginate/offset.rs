@@ -92,7 +92,7 @@ impl OffsetRequest {
     fn links(&self, has_more: bool, total: Option<u64>) -> String {
         let furthest = Self::FURTHEST / self.limit;
         let last = total.map(|total| u32::try_from(total.div_ceil(self.limit.into()).max(1)));
-        let mut links = self.list.links();
+        let (limit, mut links) = (self.limit.to_string(), self.list.links());
         for (relation, page) in [
             ("first", Some(1)),
             ("prev", self.page.checked_sub(1).filter(|page| *page > 0)),
@@ -100,11 +100,10 @@ impl OffsetRequest {
             ("last", last.and_then(Result::ok)),
         ] {
             if let Some(page) = page.filter(|page| *page <= furthest) {
-                let (page, limit) = (page.to_string(), self.limit.to_string());
-                let total = [("total", "true")];
-                let parameters =
-                    [&[("page", &page[..]), ("limit", &limit)][..], &total[..usize::from(self.wants_total)]];
-                links.add(relation, &parameters.concat());
+                let page = page.to_string();
+                let parameters = [("page", &page[..]), ("limit", &limit), ("total", "true")];
+                let told = if self.wants_total { 3 } else { 2 };
+                links.add(relation, &parameters[..told]);
             }
         }
         links.finish()
@@ -132,7 +131,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OffsetRequest {
 fn within(page: Option<&str>, limit: u32) -> Result<(u32, u32), Problem> {
     let page = page.map_or(Ok(1), |page| positive("page", page))?;
     if page.saturating_mul(limit) > OffsetRequest::FURTHEST {
-        return Err(invalid("page", "TOO_FAR", TOO_FAR));
+        return Err(invalid("page", "TOO_FAR", TOO_FAR).with_detail(TOO_FAR));
     }
     Ok((page, limit))
 }
