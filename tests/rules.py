@@ -24,6 +24,7 @@ CASE = re.compile(r"^ +([a-z]\d\d_\w+)$", re.MULTILINE)
 
 BUILT = [f"A{number}" for number in range(1, 27) if number != 13]
 BUILT += [f"B{number}" for number in range(1, 18)]
+BUILT += [f"D{number}" for number in range(1, 10)]
 BUILT += [f"E{number}" for number in range(1, 4)]
 BUILT += [f"F{number}" for number in range(1, 6)]
 BUILT += [f"H{number}" for number in range(1, 5)]

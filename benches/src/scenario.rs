@@ -88,10 +88,16 @@ async fn bare_page() -> Json<Users> {
     Json(Users::all())
 }
 
+#[derive(CursorKey)]
+struct ById {
+    #[cursor(unique)]
+    id: i64,
+}
+
 /// Lists users, page by page.
 #[endpoint(get = "/users", public, paginate = cursor)]
-async fn cursor_page(page: PageRequest<u64>) -> Page<User> {
-    page.page(users(), |user| user.id)
+async fn cursor_page(page: PageRequest<ById>) -> Page<User> {
+    page.page(users(), |user| ById { id: user.id.cast_signed() })
 }
 
 /// Makes a payment.

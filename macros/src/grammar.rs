@@ -99,7 +99,7 @@ keys! {
         "lease" ["lease = 10"] "tokens that an instance takes ahead, so that most requests cost no trip to the store", else "each request asks the store";
         "shadow" ["shadow"] "counts and never refuses; the log says what it would have refused", else "it refuses";
     };
-    "paginate" => paginate: ["paginate = cursor", "paginate(cursor, default = 50, max = 100)"] "a list that is answered page by page", else "a list must say this or `unpaginated`" {
+    "paginate" => paginate: ["paginate = cursor", "paginate = offset", "paginate(cursor, default = 50, max = 100)"] "a list that is answered page by page: from cursor to cursor, or by the number of the page", else "a list must say this or `unpaginated`" {
         "default" ["default = 50"] "items of a page where the client names no `limit`", else "50, or `max` if that is less";
         "max" ["max = 100"] "the most items of a page", else "100";
     };

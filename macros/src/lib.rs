@@ -39,6 +39,12 @@ pub fn api_error(item: TokenStream) -> TokenStream {
     derive::api_error::derive(item.into()).into()
 }
 
+/// Says what a list is sorted by; see `aplomb::CursorKey`.
+#[proc_macro_derive(CursorKey, attributes(cursor))]
+pub fn cursor_key(item: TokenStream) -> TokenStream {
+    derive::cursor_key::derive(item.into()).into()
+}
+
 /// Gives a type identifiers of its own; see `aplomb::Resource`.
 #[proc_macro_derive(Resource, attributes(resource))]
 pub fn resource(item: TokenStream) -> TokenStream {

@@ -38,6 +38,10 @@ const WORDS: &[&str] = &[
     "problem",
     "resource",
     "prefix",
+    "offset",
+    "unique",
+    "desc",
+    "column",
     "conflict",
     "validation",
     "dependency",
@@ -186,6 +190,8 @@ const ERRORS: &[&str] = &[
     "#[problem(not_found, title = \"Gone\", detail = \"x\")] struct E<'a, T: Copy>(&'a T) where T: Send;",
     "#[problem(conflict)] union E { a: u8 }",
     "#[resource(prefix = \"pay\")] struct Payment;",
+    "pub struct Newest { #[cursor(desc, column = \"a.b\")] pub at: i64, #[cursor(unique)] id: Id<Payment> }",
+    "#[cursor(unique)] union K<T> { #[cursor] a: u8 }",
     "#[resource(prefix = \"a_1\")] #[resource] #[resource = 1] pub(crate) enum R<T, const N: usize = 1> where T: Copy {}",
 ];
 
@@ -334,6 +340,14 @@ proptest! {
     fn any_error_expands(choices in choices()) {
         let item = Choices(choices.iter()).code(ERRORS);
         let output = derive::api_error::derive(item.clone());
+        assert!(is_source(&output) || !is_source(&item));
+        syn::parse2::<File>(output).expect("items");
+    }
+
+    #[test]
+    fn any_key_of_a_cursor_expands(choices in choices()) {
+        let item = Choices(choices.iter()).code(ERRORS);
+        let output = derive::cursor_key::derive(item.clone());
         assert!(is_source(&output) || !is_source(&item));
         syn::parse2::<File>(output).expect("items");
     }

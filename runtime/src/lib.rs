@@ -56,6 +56,8 @@ mod uniform;
 
 #[doc = include_str!("reference/api_error.md")]
 pub use aplomb_macros::ApiError;
+#[doc = include_str!("reference/cursor_key.md")]
+pub use aplomb_macros::CursorKey;
 #[doc = include_str!("reference/resource.md")]
 pub use aplomb_macros::Resource;
 #[doc = include_str!("reference/endpoint.md")]
@@ -66,12 +68,15 @@ pub use http::Uri;
 
 pub use crate::api::Api;
 pub use crate::client::ForwardedField;
-pub use crate::endpoint::{Endpoint, IsCaller, IsList, IsOperation, IsPage, IsPageRequest, IsStream, Routes};
+pub use crate::endpoint::{
+    Endpoint, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream, Routes,
+};
 #[cfg(feature = "garde")]
 pub use crate::extract::Valid;
 pub use crate::extract::{Json, Path, Query};
 pub use crate::id::{Id, IdOverflow, InvalidId, Resource};
 pub use crate::pipeline::RequestId;
+pub use crate::policies::paginate::CursorKey;
 pub use crate::problem::ApiError;
 pub use crate::respond::{Created, NoContent};
 pub use crate::secret::Secret;
@@ -90,6 +95,7 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 #[doc = include_str!("../../docs/guide/idempotency.md")]
 #[doc = include_str!("../../docs/guide/identifiers.md")]
 #[doc = include_str!("../../docs/guide/rate-limits.md")]
+#[cfg_attr(feature = "sqlx", doc = include_str!("../../docs/guide/pagination.md"))]
 #[doc = include_str!("../../docs/guide/versions.md")]
 mod guide {}
 
@@ -102,7 +108,9 @@ pub mod __private {
 
     pub use crate::endpoint::*;
     pub use crate::policies::idempotency::{IdempotencyPolicy, IdempotencySpec};
-    pub use crate::policies::paginate::{PageLimits, PaginationPolicy};
+    pub use crate::policies::paginate::{
+        CursorField, CursorValue, Direction, PageLimits, PaginationPolicy, SortColumn,
+    };
     pub use crate::policies::rate_limit::{Algorithm, KeyKind, LimitBy, OnError, RateLimitSpec};
     pub use crate::policies::retirement::{RetirementSpec, date};
     pub use crate::policies::version::VersionSpec;

@@ -25,9 +25,10 @@ struct Search {
     count: i64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(CursorKey)]
 struct Below {
-    id: u64,
+    #[cursor(desc, unique)]
+    id: u32,
 }
 
 /// One thing.
@@ -63,13 +64,19 @@ async fn make(State(app): State<App>, Json(new): Json<NewThing>) -> Created<NewT
 
 /// Numbers downwards.
 #[endpoint(get = "/pages", paginate(cursor, default = 2, max = 3))]
-async fn pages(page: PageRequest<Below>) -> Page<u64> {
+async fn pages(page: PageRequest<Below>) -> Page<u32> {
     let below = page.after().map_or(9, |key| key.id);
     page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
 }
 
+/// Numbers upwards, page by page.
+#[endpoint(get = "/counted", paginate = offset)]
+async fn counted(page: OffsetRequest) -> Page<usize> {
+    page.page((page.offset()..1_000_000).take(page.fetch_limit()).collect(), None)
+}
+
 async fn bench() -> Bench {
-    Bench::start(routes![one, numbered, named, search, make, pages]).await
+    Bench::start(routes![one, numbered, named, search, make, pages, counted]).await
 }
 
 async fn get(bench: &Bench, path: &str) -> Reply {
@@ -153,6 +160,18 @@ async fn limits_that_are_no_number() {
     }
     let many = get(&bench, &format!("/pages?limit={NUMBER}")).await.json();
     assert_eq!(many["data"].as_array().expect("items").len(), 3, "a number over the maximum is lowered");
+}
+
+#[tokio::test]
+async fn pages_that_are_no_number_or_too_far() {
+    let bench = bench().await;
+    for page in ["-1", "0", "1e9", "1.5", "", "%00", "%ff", "+1", NUMBER, "4294967296", "4294967295", "201"] {
+        assert_eq!(parameter(&get(&bench, &format!("/counted?page={page}")).await), "page", "{page}");
+    }
+    assert_eq!(parameter(&get(&bench, "/counted?limit=1e9").await), "limit");
+    assert_eq!(parameter(&get(&bench, "/counted?page=1&page=1").await), "page");
+    let last = get(&bench, "/counted?page=200").await.json();
+    assert_eq!(last["data"][49], 9_999);
 }
 
 #[tokio::test]

@@ -65,11 +65,17 @@ async fn form() -> Redirect {
     Redirect::to(&thing_v2::uri(&7).to_string())
 }
 
+#[derive(CursorKey)]
+struct Above {
+    #[cursor(unique)]
+    number: u32,
+}
+
 /// Some numbers.
 #[endpoint(get = "/numbers", version = 1, paginate(cursor, max = 2))]
-async fn numbers(page: PageRequest<u8>) -> Page<u8> {
-    let after = page.after().copied().unwrap_or(0);
-    page.page((after + 1..10).take(page.fetch_limit()).collect(), |number| *number)
+async fn numbers(page: PageRequest<Above>) -> Page<u32> {
+    let after = page.after().map_or(0, |key| key.number);
+    page.page((after + 1..10).take(page.fetch_limit()).collect(), |number| Above { number: *number })
 }
 
 async fn router() -> Router {

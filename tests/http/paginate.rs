@@ -1,4 +1,7 @@
-//! Pages by cursor.
+//! Pages of lists that are read forward; beside it those that are read both ways, and those with numbers.
+
+mod both_ways;
+mod offset;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::BTreeSet;
@@ -6,33 +9,33 @@ use std::sync::{Arc, Mutex};
 
 use aplomb::prelude::*;
 use aplomb::routes;
-use serde::{Deserialize, Serialize};
 
 use crate::app::{ALICE, BOB, Bench};
 use crate::client::Reply;
 
-#[derive(Serialize, Deserialize)]
+#[derive(CursorKey)]
 struct Below {
-    id: u64,
+    #[cursor(desc, unique)]
+    id: i64,
 }
 
 /// The numbers below 120, downwards.
 #[endpoint(get = "/numbers", version = 1, paginate = cursor)]
-async fn numbers(page: PageRequest<Below>) -> Page<u64> {
+async fn numbers(page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(120, |key| key.id);
     page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
 }
 
 /// Few at a time.
 #[endpoint(get = "/few", version = 1, paginate(cursor, default = 2, max = 3))]
-async fn few(page: PageRequest<Below>) -> Result<Page<u64>> {
+async fn few(page: PageRequest<Below>) -> Result<Page<i64>> {
     let below = page.after().map_or(6, |key| key.id);
     Ok(page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id }))
 }
 
 /// The numbers of a list.
 #[endpoint(get = "/lists/{id}/numbers", version = 1, paginate(cursor, default = 2, max = 2))]
-async fn of_list(Path(id): Path<u64>, page: PageRequest<Below>) -> Page<u64> {
+async fn of_list(Path(id): Path<i64>, page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(6, |key| key.id);
     page.page((0..below).rev().take(page.fetch_limit()).map(|n| n * id).collect(), |n| Below { id: n / id })
 }
@@ -45,7 +48,7 @@ async fn get(bench: &Bench, path: &str) -> Reply {
     bench.client.get(path).bearer(ALICE).send().await
 }
 
-fn data(reply: &Reply) -> Vec<u64> {
+fn data(reply: &Reply) -> Vec<i64> {
     serde_json::from_value(reply.json()["data"].clone()).expect("numbers")
 }
 
@@ -131,6 +134,17 @@ async fn d02_a_cursor_of_one_list_is_none_of_another() {
 }
 
 #[tokio::test]
+async fn d05_a_list_that_is_read_forward_has_no_way_back() {
+    let bench = bench().await;
+    let first = get(&bench, "/v1/few").await;
+    let second = get(&bench, &format!("/v1/few?cursor={}", cursor(&first))).await;
+    for reply in [first, second] {
+        assert!(reply.json().get("prev_cursor").is_none());
+        assert!(!reply.header("link").expect("links").contains("prev"));
+    }
+}
+
+#[tokio::test]
 async fn d06_links_lead_on_and_keep_the_other_parameters() {
     let bench = bench().await;
     let reply = get(&bench, "/v1/few?b=2&a=%26&limit=1").await;
@@ -140,13 +154,22 @@ async fn d06_links_lead_on_and_keep_the_other_parameters() {
     assert_eq!(data(&get(&bench, next).await), [4]);
 }
 
+/// Numbers below their argument that look random.
+fn dice() -> impl Fn(i64) -> i64 {
+    let state = AtomicU64::new(7);
+    move |sides| {
+        let rolled = state.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed).rotate_left(23);
+        (rolled >> 1).cast_signed() % sides
+    }
+}
+
 /// Rows that are there all the time.
-type Rows = Arc<Mutex<BTreeSet<u64>>>;
+type Rows = Arc<Mutex<BTreeSet<i64>>>;
 
 /// Rows that come and go while they are listed.
 #[endpoint(get = "/rows", version = 1, public, paginate(cursor, default = 7, max = 7))]
-async fn rows(State(rows): State<Rows>, page: PageRequest<Below>) -> Page<u64> {
-    let below = page.after().map_or(u64::MAX, |key| key.id);
+async fn rows(State(rows): State<Rows>, page: PageRequest<Below>) -> Page<i64> {
+    let below = page.after().map_or(i64::MAX, |key| key.id);
     let rows = rows.lock().expect("no panic");
     page.page(rows.range(..below).rev().take(page.fetch_limit()).copied().collect(), |id| Below { id: *id })
 }
@@ -154,13 +177,12 @@ async fn rows(State(rows): State<Rows>, page: PageRequest<Below>) -> Page<u64> {
 #[tokio::test]
 async fn d07_rows_present_throughout_appear_exactly_once() {
     // Multiples of ten stay; all others come and go between the pages, cursors' own rows included.
-    let stay: BTreeSet<u64> = (0..50).map(|n| n * 10).collect();
+    let stay: BTreeSet<i64> = (0..50).map(|n| n * 10).collect();
     let table: Rows = Arc::new(Mutex::new(stay.clone()));
     let api = Api::new("Rows", routes![rows]);
     let server = aplomb::testing::TestServer::start(api, Arc::clone(&table)).await.expect("a valid API");
     let client = crate::client::Client::new(server.address());
-    let dice = AtomicU64::new(7);
-    let roll = |sides: u64| dice.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed).rotate_left(23) % sides;
+    let roll = dice();
     let (mut seen, mut path) = (Vec::new(), String::from("/v1/rows"));
     loop {
         let reply = client.get(&path).send().await;

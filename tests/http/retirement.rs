@@ -68,11 +68,17 @@ async fn make_v2(Json(thing): Json<Thing>) -> Created<Thing> {
     Created::new(thing)
 }
 
+#[derive(CursorKey)]
+struct Above {
+    #[cursor(unique)]
+    number: u32,
+}
+
 /// A list of which only the end is known.
 #[endpoint(get = "/numbers", version = 1, public, paginate(cursor, max = 2), sunset = "2026-01-31")]
-async fn numbers(page: PageRequest<u8>) -> Page<u8> {
-    let after = page.after().copied().unwrap_or(0);
-    page.page((after + 1..10).take(page.fetch_limit()).collect(), |number| *number)
+async fn numbers(page: PageRequest<Above>) -> Page<u32> {
+    let after = page.after().map_or(0, |key| key.number);
+    page.page((after + 1..10).take(page.fetch_limit()).collect(), |number| Above { number: *number })
 }
 
 /// Goes for good.

@@ -1,6 +1,7 @@
 //! The derive macros.
 
 pub(crate) mod api_error;
+pub(crate) mod cursor_key;
 pub(crate) mod resource;
 
 use syn::{Attribute, Meta};

@@ -142,6 +142,19 @@ fn a_resource_with_its_prefix() {
     insta::assert_snapshot!(expansion);
 }
 
+#[test]
+fn a_key_of_a_cursor() {
+    let expansion = derived(crate::derive::cursor_key::derive(quote! {
+        struct Newest {
+            #[cursor(desc)]
+            created_at: i64,
+            #[cursor(desc, unique, column = "payments.id")]
+            id: Id<Payment>,
+        }
+    }));
+    insta::assert_snapshot!(expansion);
+}
+
 /// The expansion of an endpoint with this body, which may be cut off as no parser would take it.
 fn with_body(body: &str) -> String {
     let body: TokenStream = body.parse().expect("tokens");

@@ -1,4 +1,4 @@
-//! `paginate = cursor`, `paginate(cursor, …)`, `unpaginated = "reason"`: how a list is answered.
+//! `paginate = cursor`, `paginate(offset, …)`, `unpaginated = "reason"`: how a list is answered.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -11,10 +11,12 @@ use crate::grammar;
 use crate::parse::{Argument, Form, Item, Options};
 
 /// How pages can follow one another.
-const KINDS: &[&str] = &["cursor"];
+const KINDS: [(&str, Kind); 2] = [("cursor", Kind::Cursor), ("offset", Kind::Offset)];
 const REASON: &str = "unpaginated = \"why it stays small\"";
 const DEFAULT: u32 = 50;
 const MAX: u32 = 100;
+/// The last item that a page of an offset can have.
+const FURTHEST: u32 = 10_000;
 
 /// What is decided; both are set only where both are written.
 #[derive(Default)]
@@ -25,8 +27,15 @@ pub(crate) struct Pagination {
 
 struct Pages {
     key: Ident,
+    kind: Kind,
     default: u32,
     max: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cursor,
+    Offset,
 }
 
 impl Policy for Pagination {
@@ -51,8 +60,12 @@ impl Policy for Pagination {
 
     fn spec(&self) -> TokenStream {
         let policy = match (&self.pages, &self.small) {
-            (Some(Pages { default, max, .. }), _) => {
-                quote!(Cursor(::aplomb::__private::PageLimits::new(#default, #max)))
+            (Some(Pages { kind, default, max, .. }), _) => {
+                let kind = match kind {
+                    Kind::Cursor => quote!(Cursor),
+                    Kind::Offset => quote!(Offset),
+                };
+                quote!(#kind(::aplomb::__private::PageLimits::new(#default, #max)))
             }
             (None, Some(Reason { text, .. })) => quote!(Unpaginated { reason: #text }),
             (None, None) => return TokenStream::new(),
@@ -61,25 +74,27 @@ impl Policy for Pagination {
     }
 
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
-        let Some(ty) = endpoint.function.named_result() else { return TokenStream::new() };
-        match (&self.pages, &self.small) {
-            (Some(pages), _) => paginated(pages, ty, endpoint),
-            (None, Some(_)) => TokenStream::new(),
-            (None, None) => undecided(ty, endpoint),
+        let result = endpoint.function.named_result();
+        match (&self.pages, &self.small, result) {
+            (Some(pages), _, Some(ty)) => paginated(pages, ty, endpoint),
+            (Some(_), _, None) => TokenStream::new(),
+            (None, Some(_), _) | (None, None, None) => unasked(endpoint),
+            (None, None, Some(ty)) => [unasked(endpoint), undecided(ty, endpoint)].into_iter().collect(),
         }
     }
 }
 
 impl Pages {
     fn parse(argument: &Argument, sink: &Sink<'_>) -> Self {
-        let mut pages = Self { key: argument.key.clone(), default: DEFAULT, max: MAX };
+        let mut pages = Self { key: argument.key.clone(), kind: Kind::Cursor, default: DEFAULT, max: MAX };
         match &argument.form {
             Form::Flag => {
                 let forms = grammar::forms("paginate");
                 sink.report(&argument.key, format!("how pages follow one another is missing: write {forms}"));
             }
             Form::Value(_) => {
-                argument.one_of(KINDS, sink);
+                let found = argument.one_of(&KINDS.map(|(name, _)| name), sink);
+                pages.kind = found.and_then(|(name, _)| Kind::named(name)).unwrap_or(pages.kind);
             }
             Form::List(items) => pages.list(argument, items, sink),
         }
@@ -91,16 +106,20 @@ impl Pages {
             Some((Item::Option(Argument { key, form: Form::Flag }), options))
                 if !grammar::options("paginate").iter().any(|option| key == option) =>
             {
-                if !KINDS.iter().any(|kind| key == kind) {
-                    sink.report(
+                match Kind::named(&key.to_string()) {
+                    Some(kind) => self.kind = kind,
+                    None => sink.report(
                         key,
-                        format!("pages cannot follow one another by `{key}`: write `paginate(cursor, …)`"),
-                    );
+                        format!("pages cannot follow one another by `{key}`: write `paginate(cursor, …)` or `paginate(offset, …)`"),
+                    ),
                 }
                 options
             }
             _ => {
-                sink.report(&argument.key, "the kind comes first: write `paginate(cursor, …)`");
+                sink.report(
+                    &argument.key,
+                    "the kind comes first: write `paginate(cursor, …)` or `paginate(offset, …)`",
+                );
                 items
             }
         };
@@ -121,6 +140,12 @@ impl Pages {
             });
             *(if name == "max" { &mut max } else { &mut default }) = size;
         }
+        if let Some((max, value)) = max.filter(|(max, _)| self.kind == Kind::Offset && *max > FURTHEST) {
+            own.report(
+                &value.tokens,
+                format!("counted pages end at item {FURTHEST}, so that none has {max} items: write `max = {MAX}`, or `paginate = cursor`"),
+            );
+        }
         self.max = max.map_or(MAX, |(max, _)| max);
         self.default = default.map_or(DEFAULT.min(self.max), |(default, _)| default);
         if let Some((default, value)) = default.filter(|(default, _)| *default > self.max && !own.failed()) {
@@ -132,17 +157,71 @@ impl Pages {
     }
 }
 
+impl Kind {
+    fn named(name: &str) -> Option<Self> {
+        KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+    }
+
+    /// Its name, the argument that asks for such pages, and the probe of that argument.
+    fn words(self) -> (&'static str, &'static str, TokenStream) {
+        match self {
+            Self::Cursor => ("cursor", "PageRequest<K>", quote!(IS_PAGE_REQUEST)),
+            Self::Offset => ("offset", "OffsetRequest", quote!(IS_OFFSET_REQUEST)),
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Cursor => Self::Offset,
+            Self::Offset => Self::Cursor,
+        }
+    }
+}
+
 fn paginated(pages: &Pages, ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
     let name = endpoint.name();
-    let arguments = endpoint.function.arguments();
-    let takes = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_PAGE_REQUEST)*);
-    let page_request =
-        format!("`{name}` is paginated, but nothing reads which page is wanted: take a `PageRequest<K>`");
     let page = format!("`{name}` is paginated, but does not return a page: return a `Page<T>`");
-    let request = call_at(&pages.key, "assert_takes_page_request", &quote!(#takes, #page_request));
     let response =
         call_at(ty, "assert_returns_page", &quote!(::aplomb::__private::Probe::<#ty>::IS_PAGE, #page));
+    let request = takes(pages, endpoint);
     quote!(#request #response)
+}
+
+/// One argument asks for pages of this kind. One that asks for the other kind is the mistake, if there is one.
+fn takes(pages: &Pages, endpoint: &Endpoint<'_>) -> TokenStream {
+    let arguments = endpoint.function.arguments();
+    let (name, (kind, argument, asks)) = (endpoint.name(), pages.kind.words());
+    let (other_kind, other_argument, asks_other) = pages.kind.other().words();
+    let missing = format!("`{name}` is paginated, but nothing reads which page is wanted: take `{argument}`");
+    let other = format!(
+        "`{name}` has pages by {kind}, but this asks for pages by {other_kind}: take `{argument}` in place of \
+         `{other_argument}`, or write `paginate = {other_kind}`"
+    );
+    let probe = quote!(::aplomb::__private::Probe);
+    let any = quote!(false #(|| #probe::<#arguments>::#asks || #probe::<#arguments>::#asks_other)*);
+    let request = call_at(&pages.key, "assert_takes_page_request", &quote!(#any, #missing));
+    let others = arguments
+        .iter()
+        .map(|ty| call_at(ty, "assert_no_page_request", &quote!(#probe::<#ty>::#asks_other, #other)));
+    quote!(#request #(#others)*)
+}
+
+/// Where no pages are promised, no argument asks for one.
+fn unasked(endpoint: &Endpoint<'_>) -> TokenStream {
+    let message = format!(
+        "`{}` asks which page is wanted, but promises no pages: write `paginate = cursor` for a `PageRequest<K>`, \
+         `paginate = offset` for an `OffsetRequest`",
+        endpoint.name()
+    );
+    let assertion = |ty| {
+        let probe = quote!(::aplomb::__private::Probe::<#ty>);
+        call_at(
+            ty,
+            "assert_no_page_request",
+            &quote!(#probe::IS_PAGE_REQUEST || #probe::IS_OFFSET_REQUEST, #message),
+        )
+    };
+    endpoint.function.arguments().into_iter().map(assertion).collect()
 }
 
 fn undecided(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
@@ -170,6 +249,9 @@ mod tests {
             ("paginate(cursor, default = 10)", 10, 100),
             ("paginate(cursor, max = 20)", 20, 20),
             ("paginate(cursor, default = 10, max = 200)", 10, 200),
+            ("paginate(cursor, max = 20000)", 50, 20_000),
+            ("paginate = offset", 50, 100),
+            ("paginate(offset, max = 10000)", 50, 10_000),
         ] {
             let (spec, mistakes) = read(&format!("get = \"/a\", {text}"), "async fn f() -> Page<T> {}");
             assert!(mistakes.is_empty(), "{text}: {mistakes:?}");
@@ -183,7 +265,9 @@ mod tests {
         for (text, message) in [
             ("paginate", "is missing"),
             ("paginate = \"cursor\"", "a name without quotes"),
-            ("paginate = page", "accepted: `cursor`"),
+            ("paginate = page", "accepted: `cursor`, `offset`"),
+            ("paginate = ofset", "did you mean `offset`"),
+            ("paginate(offset, max = 10001)", "end at item 10000"),
             ("paginate(page)", "cannot follow one another"),
             ("paginate(default = 5)", "the kind comes first"),
             ("paginate(cursor, default = 0)", "at least 1"),
@@ -198,6 +282,29 @@ mod tests {
             let mistakes = list(text);
             assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{text}: {mistakes:?}");
         }
+    }
+
+    /// What the compiler is asked for this endpoint; the fixtures show its answers.
+    fn asked(attribute: &str) -> Vec<&'static str> {
+        let attribute = format!("get = \"/a\" {attribute}").parse().expect("tokens");
+        let item = "async fn f(p: Request) -> Answer {}".parse().expect("tokens");
+        let expansion = crate::endpoint::endpoint(attribute, item).to_string();
+        let questions = [
+            "assert_not_a_list",
+            "assert_takes_page_request",
+            "assert_no_page_request",
+            "assert_returns_page",
+        ];
+        questions.into_iter().filter(|question| expansion.contains(question)).collect()
+    }
+
+    #[test]
+    fn d09_a_list_must_decide_and_ask_for_the_pages_that_it_promises() {
+        let promised = ["assert_takes_page_request", "assert_no_page_request", "assert_returns_page"];
+        assert_eq!(asked(""), ["assert_not_a_list", "assert_no_page_request"]);
+        assert_eq!(asked(", unpaginated = \"few\""), ["assert_no_page_request"]);
+        assert_eq!(asked(", paginate = cursor"), promised);
+        assert_eq!(asked(", paginate = offset"), promised);
     }
 
     #[test]

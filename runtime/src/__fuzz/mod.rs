@@ -2,12 +2,14 @@
 //!
 //! Only in tests and under `cfg(fuzzing)`. Not for use by hand; may change with any release.
 
+mod cursor;
 mod forwarded;
 mod json;
 mod literals;
 
 use http::{HeaderMap, HeaderValue};
 
+pub use self::cursor::cursor;
 pub use self::forwarded::forwarded;
 use self::json::{Style, Value};
 pub use self::literals::literals;
@@ -137,6 +139,7 @@ mod tests {
 
     #[test]
     fn what_fuzzing_found_holds() {
+        replay("cursor", cursor);
         replay("forwarded", forwarded);
         replay("idempotency_key", idempotency_key);
         replay("json", json);

@@ -251,7 +251,7 @@ fn idempotency(spec: &EndpointSpec) -> Option<crate::policies::idempotency::Idem
 /// A page's cursors and the request's id are looked up by extractors.
 fn needs_context(spec: &EndpointSpec) -> bool {
     let asks_for_id = |probe: &PathProbe| probe() == PathShape::RequestId;
-    matches!(spec.pagination, PaginationPolicy::Cursor(_))
+    matches!(spec.pagination, PaginationPolicy::Cursor(_) | PaginationPolicy::Offset(_))
         || spec.path_arguments.iter().flatten().any(asks_for_id)
 }
 

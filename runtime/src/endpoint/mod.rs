@@ -23,9 +23,9 @@ pub use cost::{CostFunction, OfHead, OfNothing, weigh};
 pub use link::{FindPath, Here, Linked, PathArgument, There, link, link_to};
 pub use path_shape::{ParameterCount, PathProbe, PathShape};
 pub use probe::{
-    IsBytes, IsCaller, IsList, IsOperation, IsPage, IsPageRequest, IsStream, Probe, ProbeFallback,
-    assert_caller_known, assert_no_operation, assert_not_a_list, assert_not_a_stream, assert_path_parameters,
-    assert_returns_page, assert_takes_page_request,
+    IsBytes, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream, Probe,
+    ProbeFallback, assert_caller_known, assert_no_operation, assert_no_page_request, assert_not_a_list,
+    assert_not_a_stream, assert_path_parameters, assert_returns_page, assert_takes_page_request,
 };
 pub use report::{client_problem, field_problem, server_problem};
 

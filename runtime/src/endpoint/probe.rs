@@ -25,8 +25,10 @@ pub trait ProbeFallback {
     const IS_PAGE: bool = false;
     /// Whether a response streams its body.
     const IS_STREAM: bool = false;
-    /// Whether an argument asks for a page.
+    /// Whether an argument asks for a page by cursor.
     const IS_PAGE_REQUEST: bool = false;
+    /// Whether an argument asks for a page by number.
+    const IS_OFFSET_REQUEST: bool = false;
     /// Whether an argument identifies the caller.
     const IS_CALLER: bool = false;
     /// Whether an argument is what only a request under an idempotency key has.
@@ -73,8 +75,12 @@ marker! {
     IsStream, IS_STREAM
 }
 marker! {
-    /// An argument that reads which page is wanted.
+    /// An argument that reads which page is wanted, by cursor.
     IsPageRequest, IS_PAGE_REQUEST
+}
+marker! {
+    /// An argument that reads which page is wanted, by number.
+    IsOffsetRequest, IS_OFFSET_REQUEST
 }
 marker! {
     /// An argument that identifies the caller.
@@ -120,6 +126,7 @@ impl<const N: usize> IsBytes for [u8; N] {}
 
 impl<T> IsPage for crate::policies::paginate::Page<T> {}
 impl<K> IsPageRequest for crate::policies::paginate::PageRequest<K> {}
+impl IsOffsetRequest for crate::policies::paginate::OffsetRequest {}
 
 impl IsCaller for crate::auth::Caller {}
 impl IsCaller for Option<crate::auth::Caller> {}
@@ -180,6 +187,12 @@ pub const fn assert_not_a_stream(is_stream: bool, message: &str) {
 #[track_caller]
 pub const fn assert_takes_page_request(takes: bool, message: &str) {
     assert!(takes, "{}", message);
+}
+
+/// Fails the compilation where an argument asks for a page and no or other pages are promised.
+#[track_caller]
+pub const fn assert_no_page_request(asks: bool, message: &str) {
+    assert!(!asks, "{}", message);
 }
 
 /// Fails the compilation where pages are promised and none is returned.

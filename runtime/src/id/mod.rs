@@ -1,6 +1,8 @@
 //! Identifiers: `<prefix>_<ULID>`, such as `pay_01HZQK7P3WVXBN4Y9MRDTJC8E6`.
 
 mod source;
+#[cfg(feature = "sqlx")]
+mod sqlx;
 #[cfg(test)]
 mod tests;
 

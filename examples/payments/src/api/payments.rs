@@ -4,7 +4,7 @@ use aplomb::prelude::*;
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::ledger::{Account, LedgerError, NewPayment, Payment};
+use crate::ledger::{Account, LedgerError, NewPayment, NewestFirst, Payment};
 
 /// Which payments to list.
 #[derive(Debug, Deserialize)]
@@ -25,17 +25,17 @@ pub async fn create_payment(
     Ok(Created::new(payment).at(location))
 }
 
-/// The payments from and to the caller's accounts, newest first.
+/// The payments from and to the caller's accounts, newest first; pages lead both ways.
 #[endpoint(get = "/payments", version = 1.., paginate = cursor)]
 pub async fn list_payments(
     State(app): State<App>,
     caller: Caller,
     Query(filter): Query<Filter>,
-    page: PageRequest<Id<Payment>>,
+    page: PageRequest<NewestFirst>,
 ) -> Result<Page<Payment>, LedgerError> {
-    let before = page.after().copied();
-    let rows = app.ledger.payments(caller.id(), filter.account, before, page.fetch_limit()).await?;
-    Ok(page.page(rows, |payment| payment.id))
+    let page = page.both_ways();
+    let rows = app.ledger.payments(caller.id(), filter.account, &page.keyset()).await?;
+    Ok(page.page(rows, |payment| NewestFirst { id: payment.id }))
 }
 
 /// A payment from or to an account of the caller.

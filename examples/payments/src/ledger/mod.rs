@@ -19,6 +19,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use self::account::Account;
 pub use self::error::LedgerError;
+pub use self::history::NewestFirst;
 pub use self::open::OpenError;
 pub use self::payment::{NewPayment, Payment, Status};
 pub use self::values::{Amount, Currency, InvalidValue, Owner};

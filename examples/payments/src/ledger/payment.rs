@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::row::{parsed, wrong};
+use super::row::wrong;
 use super::{Account, Amount, Ledger, LedgerError, account};
 
 /// A payment to make.
@@ -86,11 +86,11 @@ impl Ledger {
 
 impl FromRow<'_, SqliteRow> for Payment {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        let id: Id<Self> = parsed(row, "id")?;
+        let id: Id<Self> = row.try_get("id")?;
         Ok(Self {
             id,
-            from: parsed(row, "from_account")?,
-            to: parsed(row, "to_account")?,
+            from: row.try_get("from_account")?,
+            to: row.try_get("to_account")?,
             amount: Amount::try_from(row.try_get::<i64, _>("amount")?).map_err(wrong("amount"))?,
             status: if row.try_get("refunded")? { Status::Refunded } else { Status::Completed },
             created_at: born(id)?,
@@ -114,7 +114,7 @@ pub(super) async fn visible(
         "SELECT id, from_account, to_account, amount, refunded FROM payments
          WHERE id = ?1 AND (payer = ?2 OR payee = ?2)",
     )
-    .bind(id.to_string())
+    .bind(id)
     .bind(caller)
     .fetch_optional(connection)
     .await?
@@ -134,9 +134,9 @@ async fn insert(
         "INSERT INTO payments (id, from_account, to_account, payer, payee, amount)
          VALUES (?, ?, ?, ?, ?, ?)",
     )
-    .bind(id.to_string())
-    .bind(from.id.to_string())
-    .bind(to.id.to_string())
+    .bind(id)
+    .bind(from.id)
+    .bind(to.id)
     .bind(&from.caller)
     .bind(&to.caller)
     .bind(amount.minor_units())

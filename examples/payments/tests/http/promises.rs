@@ -87,6 +87,24 @@ async fn payments_that_arrive_meanwhile_neither_hide_nor_repeat_others() {
 }
 
 #[tokio::test]
+async fn pages_lead_both_ways() {
+    let service = Service::start().await;
+    let (alice, bob) = (service.account(ALICE, 100).await, service.account(BOB, 0).await);
+    for _ in 0..5 {
+        service.pay(ALICE, &alice, &bob, 1).await.expect(201);
+    }
+    let page = async |cursor: &str| {
+        service.get(BOB, &format!("/v1/payments?limit=2{cursor}")).await.expect(200).body
+    };
+    let first = page("").await;
+    assert_eq!((first["data"].as_array().map(Vec::len), first["prev_cursor"].is_null()), (Some(2), true));
+    let second = page(&format!("&cursor={}", first["next_cursor"].as_str().expect("a next page"))).await;
+    let back = page(&format!("&cursor={}", second["prev_cursor"].as_str().expect("a page before"))).await;
+    assert_eq!((&back["data"], back["prev_cursor"].is_null()), (&first["data"], true));
+    assert_ne!(second["data"], first["data"]);
+}
+
+#[tokio::test]
 async fn a_locked_ledger_is_a_503_that_leaves_the_key_free() {
     let service = Service::start().await;
     let (alice, bob) = (service.account(ALICE, 100).await, service.account(BOB, 0).await);

@@ -1,13 +1,13 @@
 use axum::response::{IntoResponse, Response};
-use form_urlencoded::Serializer;
 use http::HeaderValue;
 use http::header::LINK;
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::extract::Json;
 use crate::problem::Problem;
 
-/// One page of a list, made by [`PageRequest::page`](super::PageRequest::page).
+/// One page of a list, made by [`PageRequest::page`](super::PageRequest::page),
+/// [`BothWays::page`](super::BothWays::page) or [`OffsetRequest::page`](super::OffsetRequest::page).
 #[derive(Debug)]
 pub struct Page<T> {
     content: Result<Content<T>, Problem>,
@@ -15,17 +15,27 @@ pub struct Page<T> {
 }
 
 /// A page's body.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct Content<T> {
     data: Vec<T>,
-    next_cursor: Option<String>,
+    place: Place,
     has_more: bool,
 }
 
+/// What a page says of where it stands.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In a list that is read forward only.
+    Forward { next_cursor: Option<String> },
+    /// In a list that is read both ways.
+    BothWays { next_cursor: Option<String>, prev_cursor: Option<String> },
+    /// In a list whose pages are counted.
+    Counted { page: u32, total: Option<u64> },
+}
+
 impl<T> Page<T> {
-    pub(super) fn new(data: Vec<T>, next_cursor: Option<String>, links: String) -> Self {
-        let has_more = next_cursor.is_some();
-        Self { content: Ok(Content { data, next_cursor, has_more }), links }
+    pub(super) const fn new(data: Vec<T>, place: Place, has_more: bool, links: String) -> Self {
+        Self { content: Ok(Content { data, place, has_more }), links }
     }
 
     pub(super) const fn failed(problem: Problem) -> Self {
@@ -44,18 +54,59 @@ impl<T> Page<T> {
 
     /// The cursor of the next page, where there is one.
     pub fn next_cursor(&self) -> Option<&str> {
-        self.content.as_ref().ok().and_then(|content| content.next_cursor.as_deref())
+        match &self.content.as_ref().ok()?.place {
+            Place::Forward { next_cursor } | Place::BothWays { next_cursor, .. } => next_cursor.as_deref(),
+            Place::Counted { .. } => None,
+        }
+    }
+
+    /// The cursor of the page before, where there is one.
+    pub fn prev_cursor(&self) -> Option<&str> {
+        match &self.content.as_ref().ok()?.place {
+            Place::BothWays { prev_cursor, .. } => prev_cursor.as_deref(),
+            Place::Forward { .. } | Place::Counted { .. } => None,
+        }
+    }
+
+    /// How many items the whole list has, where the client asked and the handler counted.
+    pub fn total(&self) -> Option<u64> {
+        match self.content.as_ref().ok()?.place {
+            Place::Counted { total, .. } => total,
+            Place::Forward { .. } | Place::BothWays { .. } => None,
+        }
     }
 
     /// The same page of other items, such as the public view of rows.
     #[must_use]
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Page<U> {
-        let content = self.content.map(|content| Content {
-            data: content.data.into_iter().map(item).collect(),
-            next_cursor: content.next_cursor,
-            has_more: content.has_more,
+        let content = self.content.map(|Content { data, place, has_more }| Content {
+            data: data.into_iter().map(item).collect(),
+            place,
+            has_more,
         });
         Page { content, links: self.links }
+    }
+}
+
+impl<T: Serialize> Serialize for Content<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("data", &self.data)?;
+        match &self.place {
+            Place::Forward { next_cursor } => map.serialize_entry("next_cursor", next_cursor)?,
+            Place::BothWays { next_cursor, prev_cursor } => {
+                map.serialize_entry("next_cursor", next_cursor)?;
+                map.serialize_entry("prev_cursor", prev_cursor)?;
+            }
+            Place::Counted { page, total } => {
+                map.serialize_entry("page", page)?;
+                if let Some(total) = total {
+                    map.serialize_entry("total", total)?;
+                }
+            }
+        }
+        map.serialize_entry("has_more", &self.has_more)?;
+        map.end()
     }
 }
 
@@ -71,37 +122,5 @@ impl<T: Serialize> IntoResponse for Page<T> {
                 response
             }
         }
-    }
-}
-
-/// The links to the first and, where there is one, the next page; other parameters are kept.
-pub(super) fn links(path: &str, filters: &[(String, String)], next: Option<&str>, limit: u32) -> String {
-    let target = |cursor: Option<&str>| {
-        let mut query = Serializer::new(String::new());
-        query.extend_pairs(filters).append_pair("limit", &limit.to_string());
-        if let Some(cursor) = cursor {
-            query.append_pair("cursor", cursor);
-        }
-        format!("<{path}?{}>", query.finish())
-    };
-    let first = format!("{}; rel=\"first\"", target(None));
-    match next {
-        Some(next) => format!("{first}, {}; rel=\"next\"", target(Some(next))),
-        None => first,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn d06_links_keep_the_other_parameters() {
-        let filters = [(String::from("account"), String::from("a&b"))];
-        assert_eq!(
-            links("/v1/payments", &filters, Some("abc"), 7),
-            "</v1/payments?account=a%26b&limit=7>; rel=\"first\", \
-             </v1/payments?account=a%26b&limit=7&cursor=abc>; rel=\"next\""
-        );
     }
 }

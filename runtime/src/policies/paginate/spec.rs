@@ -11,6 +11,8 @@ pub enum PaginationPolicy {
     },
     /// Pages follow one another by cursor.
     Cursor(PageLimits),
+    /// Pages are counted.
+    Offset(PageLimits),
 }
 
 /// The size of a page, in items.

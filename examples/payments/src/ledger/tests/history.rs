@@ -1,7 +1,8 @@
 use aplomb::Id;
+use aplomb::policies::paginate::{PageRequest, Position};
 use proptest::prelude::*;
 
-use super::super::{Account, LedgerError, Payment};
+use super::super::{Account, LedgerError, NewestFirst, Payment};
 use super::{ALICE, BOB, Bench};
 
 /// Every payment, read in pages of `limit`; `meanwhile` runs between two pages.
@@ -9,20 +10,33 @@ async fn pages(
     bench: &Bench,
     caller: &str,
     account: Option<Id<Account>>,
-    limit: usize,
+    limit: u32,
     meanwhile: impl AsyncFn(),
 ) -> Vec<Payment> {
     let mut seen: Vec<Payment> = Vec::new();
     loop {
-        let before = seen.last().map(|payment| payment.id);
-        let page = bench.ledger.payments(caller, account, before, limit).await.expect("a page");
-        assert!(page.len() <= limit);
-        if page.is_empty() {
+        let position = seen.last().map_or(Position::Start, |payment| Position::After(payment.id));
+        let mut page = page(bench, caller, account, position, limit).await.expect("a page");
+        let more = page.len() > limit as usize;
+        page.truncate(limit as usize);
+        seen.extend(page);
+        if !more {
             return seen;
         }
-        seen.extend(page);
         meanwhile().await;
     }
+}
+
+/// The rows of a page and, if there is one, the next.
+async fn page(
+    bench: &Bench,
+    caller: &str,
+    account: Option<Id<Account>>,
+    position: Position<Id<Payment>>,
+    limit: u32,
+) -> Result<Vec<Payment>, LedgerError> {
+    let request = PageRequest::at(position.map(|id| NewestFirst { id }), limit);
+    bench.ledger.payments(caller, account, &request.both_ways().keyset()).await
 }
 
 async fn nothing() {}
@@ -71,16 +85,30 @@ async fn one_account_can_be_asked_for_by_its_owner() {
     assert_eq!(ids(&pages(&bench, ALICE, Some(one), 10, nothing).await), [first]);
     assert_eq!(ids(&pages(&bench, ALICE, Some(other), 10, nothing).await), [second]);
     for missing in [bob, Id::new()] {
-        let error = bench.ledger.payments(ALICE, Some(missing), None, 10).await.expect_err("not hers");
+        let error = page(&bench, ALICE, Some(missing), Position::Start, 10).await.expect_err("not hers");
         assert!(matches!(error, LedgerError::AccountNotFound(id) if id == missing));
     }
+}
+
+#[tokio::test]
+async fn pages_lead_back_over_the_same_payments() {
+    let bench = Bench::new().await;
+    let (one, other) = (bench.account(ALICE, 100).await, bench.account(ALICE, 100).await);
+    let mut paid = Vec::new();
+    for _ in 0..7 {
+        paid.push(bench.pay(ALICE, one, other, 1).await.expect("paid").id);
+    }
+    let back = async |position| ids(&page(&bench, ALICE, None, position, 2).await.expect("a page"));
+    assert_eq!(back(Position::End).await, paid[..3], "nearest first");
+    assert_eq!(back(Position::Before(paid[2])).await, paid[3..6]);
+    assert_eq!(back(Position::Before(paid[6])).await, []);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn d07_rows_present_throughout_appear_exactly_once(present in 0_usize..14, limit in 1_usize..6, inserted in 1_usize..4) {
+    fn d07_rows_present_throughout_appear_exactly_once(present in 0_usize..14, limit in 1_u32..6, inserted in 1_usize..4) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
             let bench = Bench::new().await;

@@ -7,9 +7,10 @@ mod refunds;
 mod values;
 
 use aplomb::Id;
+use aplomb::policies::paginate::PageRequest;
 use tempfile::TempDir;
 
-use super::{Account, Amount, Currency, Ledger, LedgerError, NewPayment, Owner, Payment};
+use super::{Account, Amount, Currency, Ledger, LedgerError, NewPayment, NewestFirst, Owner, Payment};
 
 pub(super) const ALICE: &str = "alice";
 pub(super) const BOB: &str = "bob";
@@ -53,6 +54,12 @@ impl Bench {
         minor_units: i64,
     ) -> Result<Payment, LedgerError> {
         self.ledger.pay(caller, NewPayment { from, to, amount: amount(minor_units) }).await
+    }
+
+    /// The newest hundred payments of a caller.
+    pub(super) async fn newest(&self, caller: &str) -> Vec<Payment> {
+        let page = PageRequest::<NewestFirst>::new(None, 100).both_ways().keyset();
+        self.ledger.payments(caller, None, &page).await.expect("a list")
     }
 
     /// What all accounts of a currency hold, and what was deposited into them.

@@ -1,0 +1,134 @@
+//! `#[derive(CursorKey)]`: what a list is sorted by.
+
+mod column;
+#[cfg(test)]
+mod tests;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Fields, Ident};
+
+use crate::errors::{Mistakes, Sink};
+use column::Column;
+
+/// Expands the derive.
+pub(crate) fn derive(item: TokenStream) -> TokenStream {
+    let mistakes = Mistakes::new();
+    let mut output = generate(item, &mistakes.sink()).unwrap_or_default();
+    output.extend(mistakes.into_tokens());
+    output
+}
+
+fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
+    let input: DeriveInput = sink.take(syn::parse2(item))?;
+    if !input.generics.params.is_empty() {
+        sink.report(
+            &input.generics,
+            "a cursor belongs to one sort, so its key cannot be generic: name the types",
+        );
+        return None;
+    }
+    let columns = columns(&input, &sink.child()).unwrap_or_default();
+    check(&input.ident, &columns, sink);
+    let body = if sink.failed() { inert() } else { body(&columns) };
+    let name = &input.ident;
+    Some(quote! {
+        #[automatically_derived]
+        impl ::aplomb::CursorKey for #name {
+            #body
+        }
+    })
+}
+
+fn columns<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Option<Vec<Column<'a>>> {
+    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("cursor")) {
+        sink.report(attribute, "each field is a sort column of its own: write this at the fields");
+    }
+    match &input.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(fields) => {
+                return Some(fields.named.iter().map(|field| Column::parse(field, sink)).collect());
+            }
+            Fields::Unnamed(fields) => {
+                sink.report(fields, "a sort column has a name: write a struct with named fields");
+            }
+            Fields::Unit => {
+                sink.report(&input.ident, format!("the sort columns are missing: write {EXAMPLE}"));
+            }
+        },
+        Data::Enum(data) => sink.push(not_a_struct(data.enum_token.span(), "an enum")),
+        Data::Union(data) => sink.push(not_a_struct(data.union_token.span(), "a union")),
+    }
+    None
+}
+
+const EXAMPLE: &str = "`struct Newest { #[cursor(desc)] created_at: i64, #[cursor(desc, unique)] id: i64 }`";
+
+fn not_a_struct(place: proc_macro2::Span, found: &str) -> syn::Error {
+    syn::Error::new(
+        place,
+        format!("the key of a cursor is a struct of the sort columns, not {found}: write {EXAMPLE}"),
+    )
+}
+
+/// The last column is unique, no other is, and none is there twice.
+fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
+    if sink.failed() {
+        return;
+    }
+    let Some((last, others)) = columns.split_last() else {
+        sink.report(name, format!("the sort columns are missing: write {EXAMPLE}"));
+        return;
+    };
+    for (index, column) in columns.iter().enumerate() {
+        column.check_new(&columns[..index], sink);
+    }
+    for column in others {
+        column.check_not_unique(last, sink);
+    }
+    if !sink.failed() {
+        last.check_unique(sink);
+    }
+}
+
+/// With a mistake: what uses the key brings no second error.
+fn inert() -> TokenStream {
+    quote! {
+        const COLUMNS: &'static [::aplomb::__private::SortColumn] = &[];
+
+        fn to_values(&self) -> ::std::vec::Vec<::aplomb::__private::CursorValue> {
+            ::core::panic!("this key has mistakes")
+        }
+
+        fn from_values(
+            _: ::std::vec::Vec<::aplomb::__private::CursorValue>,
+        ) -> ::core::option::Option<Self> {
+            ::core::panic!("this key has mistakes")
+        }
+    }
+}
+
+fn body(columns: &[Column<'_>]) -> TokenStream {
+    let specs = columns.iter().map(Column::spec);
+    let fields: Vec<&Ident> = columns.iter().map(|column| column.field).collect();
+    let types: Vec<&syn::Type> = columns.iter().map(|column| column.ty).collect();
+    let count = columns.len();
+    let values: Vec<Ident> = (0..columns.len()).map(|index| quote::format_ident!("value{index}")).collect();
+    quote! {
+        const COLUMNS: &'static [::aplomb::__private::SortColumn] = &[#(#specs),*];
+
+        fn to_values(&self) -> ::std::vec::Vec<::aplomb::__private::CursorValue> {
+            ::std::vec::Vec::from([#(<#types as ::aplomb::__private::CursorField>::to_value(&self.#fields)),*])
+        }
+
+        fn from_values(
+            values: ::std::vec::Vec<::aplomb::__private::CursorValue>,
+        ) -> ::core::option::Option<Self> {
+            let [#(#values),*] = <[_; #count] as ::core::convert::TryFrom<_>>::try_from(values).ok()?;
+            ::core::option::Option::Some(Self {
+                #(#fields: <#types as ::aplomb::__private::CursorField>::from_value(#values)?),*
+            })
+        }
+    }
+}

@@ -1,0 +1,59 @@
+use std::sync::OnceLock;
+
+use http::request::Parts;
+
+use super::cursor::{Binding, Cursors, TooLong};
+use super::key::CursorKey;
+use super::links::Links;
+use super::position::{Neighbours, Position};
+use crate::extract::original_uri;
+use crate::pipeline::Context;
+use crate::problem::Problem;
+use crate::secret::Secret;
+
+/// The list that is asked for: whatever stays the same from page to page.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    pub(super) context: Option<Context>,
+    path: String,
+    filters: Vec<(String, String)>,
+}
+
+/// The cursors of the pages on either side.
+pub(super) struct Around {
+    pub(super) previous: Option<String>,
+    pub(super) next: Option<String>,
+}
+
+impl List {
+    pub(super) fn new(parts: &Parts, context: Option<Context>, filters: Vec<(String, String)>) -> Self {
+        Self { context, path: original_uri(parts).path().to_owned(), filters }
+    }
+
+    pub(super) fn read<K: CursorKey>(&self, cursor: &str) -> Result<Position<K>, Problem> {
+        self.cursors().read(cursor, &self.binding())
+    }
+
+    pub(super) fn around<K: CursorKey>(&self, neighbours: &Neighbours<K>) -> Result<Around, TooLong> {
+        let write = |position: &Position<K>| self.cursors().write(position.as_ref(), &self.binding());
+        let previous = neighbours.previous.as_ref().map(write).transpose()?;
+        Ok(Around { previous, next: neighbours.next.as_ref().map(write).transpose()? })
+    }
+
+    pub(super) const fn links(&self) -> Links<'_> {
+        Links::new(self.path.as_str(), self.filters.as_slice())
+    }
+
+    /// Outside of an API, as in a unit test, cursors are signed for this process.
+    fn cursors(&self) -> &Cursors {
+        static OUTSIDE: OnceLock<Cursors> = OnceLock::new();
+        let outside = || OUTSIDE.get_or_init(|| Cursors::new(&Secret::random(), None, ""));
+        self.context.as_ref().map_or_else(outside, Context::cursors)
+    }
+
+    fn binding(&self) -> Binding<'_> {
+        let route = self.context.as_ref().map_or("", Context::route);
+        let caller = self.context.as_ref().and_then(Context::caller);
+        Binding { route, path: &self.path, filters: &self.filters, caller }
+    }
+}

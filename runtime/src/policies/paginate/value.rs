@@ -1,0 +1,182 @@
+use crate::id::{Id, Resource};
+
+/// A value of a sort column: what a cursor holds, and what a query binds.
+///
+/// Values of one kind compare as databases compare them: integers by size, text and bytes byte by byte,
+/// `false` before `true`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CursorValue {
+    /// A whole number.
+    Integer(i64),
+    /// A text, in the order of its bytes in UTF-8.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A truth value.
+    Bool(bool),
+}
+
+/// What a list can be sorted by: a value that has a total order and can be bound in a query.
+///
+/// Implemented for `bool`, `i8` to `i64`, `u8` to `u32`, `String`, `Vec<u8>`, `[u8; N]` and
+/// [`Id<T>`](crate::Id). A type of your own goes through one of these; its values must have the order of
+/// what it becomes, and read back as they were:
+///
+/// ```
+/// use aplomb::policies::paginate::{CursorField, CursorValue};
+///
+/// struct Cents(i64);
+///
+/// impl CursorField for Cents {
+///     fn to_value(&self) -> CursorValue {
+///         self.0.to_value()
+///     }
+///
+///     fn from_value(value: CursorValue) -> Option<Self> {
+///         i64::from_value(value).map(Self)
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a list cannot be sorted by `{Self}`",
+    label = "has no total order, or no value that a query can bind",
+    note = "a sort column is a `bool`, an integer (`i8` to `i64`, `u8` to `u32`), a `String`, bytes (`Vec<u8>`, `[u8; N]`), \
+            an `Id<T>`, or a type that implements `CursorField`",
+    note = "instead of an `Option`, sort by a column that is never NULL; of a `u64`, by an `i64`; of a float, by a whole \
+            number of its smallest unit; of a time, by its microseconds"
+)]
+pub trait CursorField: Sized {
+    /// The value.
+    fn to_value(&self) -> CursorValue;
+
+    /// Reads what [`to_value`](Self::to_value) has made; `None` for anything else.
+    fn from_value(value: CursorValue) -> Option<Self>;
+}
+
+macro_rules! integers {
+    ($($integer:ident)*) => {$(
+        impl CursorField for $integer {
+            fn to_value(&self) -> CursorValue {
+                CursorValue::Integer(i64::from(*self))
+            }
+
+            fn from_value(value: CursorValue) -> Option<Self> {
+                match value {
+                    CursorValue::Integer(number) => Self::try_from(number).ok(),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+integers!(i8 i16 i32 i64 u8 u16 u32);
+
+impl CursorField for bool {
+    fn to_value(&self) -> CursorValue {
+        CursorValue::Bool(*self)
+    }
+
+    fn from_value(value: CursorValue) -> Option<Self> {
+        match value {
+            CursorValue::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+impl CursorField for String {
+    fn to_value(&self) -> CursorValue {
+        CursorValue::Text(self.clone())
+    }
+
+    fn from_value(value: CursorValue) -> Option<Self> {
+        match value {
+            CursorValue::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl CursorField for Vec<u8> {
+    fn to_value(&self) -> CursorValue {
+        CursorValue::Bytes(self.clone())
+    }
+
+    fn from_value(value: CursorValue) -> Option<Self> {
+        match value {
+            CursorValue::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+impl<const N: usize> CursorField for [u8; N] {
+    fn to_value(&self) -> CursorValue {
+        CursorValue::Bytes(self.to_vec())
+    }
+
+    fn from_value(value: CursorValue) -> Option<Self> {
+        Vec::from_value(value)?.try_into().ok()
+    }
+}
+
+/// The order of identifiers is that of their texts.
+impl<T: Resource> CursorField for Id<T> {
+    fn to_value(&self) -> CursorValue {
+        CursorValue::Text(self.to_string())
+    }
+
+    fn from_value(value: CursorValue) -> Option<Self> {
+        String::from_value(value)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::fmt::Debug;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Payment;
+
+    impl Resource for Payment {
+        const PREFIX: &'static str = "pay";
+    }
+
+    fn keeps_order<T: CursorField + Ord + Debug>(left: &T, right: &T) {
+        assert_eq!(left.to_value().cmp(&right.to_value()), left.cmp(right), "{left:?} {right:?}");
+        assert_eq!(T::from_value(left.to_value()).as_ref(), Some(left));
+    }
+
+    #[test]
+    fn d02_a_value_of_another_kind_or_size_is_none() {
+        assert_eq!(u8::from_value(256_i64.to_value()), None);
+        assert_eq!(u32::from_value((-1_i64).to_value()), None);
+        assert_eq!(i64::from_value(true.to_value()), None);
+        assert_eq!(bool::from_value(1_i64.to_value()), None);
+        assert_eq!(String::from_value(vec![b'a'].to_value()), None);
+        assert_eq!(<[u8; 2]>::from_value([1_u8].to_value()), None);
+        assert_eq!(Id::<Payment>::from_value(CursorValue::Text("acc_1".into())), None);
+    }
+
+    proptest! {
+        #[test]
+        fn d01_values_have_the_order_of_what_they_come_from(
+            integers: [i64; 2], small: [u32; 2], texts in ["[a-cA-Zé😀\u{0}]{0,4}", "[a-cA-Zé😀\u{0}]{0,4}"],
+            bytes: [Vec<u8>; 2], pairs: [[u8; 2]; 2], flags: [bool; 2], ulids: [u128; 2],
+        ) {
+            keeps_order(&integers[0], &integers[1]);
+            keeps_order(&small[0], &small[1]);
+            keeps_order(&texts[0], &texts[1]);
+            keeps_order(&bytes[0], &bytes[1]);
+            keeps_order(&pairs[0], &pairs[1]);
+            keeps_order(&flags[0], &flags[1]);
+            let [left, right] = ulids.map(|ulid| Id::<Payment>::from_ulid(ulid::Ulid::from(ulid)));
+            keeps_order(&left, &right);
+        }
+    }
+}

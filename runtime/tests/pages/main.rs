@@ -1,0 +1,228 @@
+//! Pages of a list that changes while it is read: from sorted collections and from `SQLite`, in every order,
+//! both ways.
+
+mod table;
+
+use core::cmp::Ordering;
+
+use aplomb::CursorKey;
+use aplomb::policies::paginate::{Page, PageRequest, Position};
+use axum::extract::FromRequestParts;
+use proptest::prelude::*;
+use proptest::test_runner::{TestCaseError, TestCaseResult};
+use serde_json::Value;
+
+use table::{Row, Table};
+
+/// A key, and what it says of the order in other words.
+trait Order: CursorKey {
+    fn of(row: &Row) -> Self;
+
+    fn naive(left: &Row, right: &Row) -> Ordering;
+}
+
+macro_rules! orders {
+    ($($name:ident: $({$(#[$options:meta])* $field:ident: $ty:ty, $ordering:expr})+)+) => {$(
+        #[derive(CursorKey)]
+        struct $name {
+            $($(#[$options])* $field: $ty,)+
+        }
+
+        impl Order for $name {
+            fn of(row: &Row) -> Self {
+                Self { $($field: row.$field.clone()),+ }
+            }
+
+            fn naive(left: &Row, right: &Row) -> Ordering {
+                Ordering::Equal $(.then_with(|| $ordering(left.$field.cmp(&right.$field))))+
+            }
+        }
+    )+};
+}
+
+const UP: fn(Ordering) -> Ordering = |ordering| ordering;
+const DOWN: fn(Ordering) -> Ordering = Ordering::reverse;
+
+orders! {
+    Oldest: {#[cursor(unique)] id: i64, UP}
+    Newest: {#[cursor(desc, unique, column = "rows.id")] id: i64, DOWN}
+    Upwards: {rank: i32, UP} {name: String, UP} {#[cursor(unique)] id: i64, UP}
+    Downwards: {#[cursor(desc)] tag: Vec<u8>, DOWN} {#[cursor(desc, unique)] id: i64, DOWN}
+    UpAndDown: {rank: i32, UP} {#[cursor(desc)] name: String, DOWN} {#[cursor(unique)] id: i64, UP}
+    DownAndUp: {#[cursor(desc)] flag: bool, DOWN} {name: String, UP} {#[cursor(desc)] tag: Vec<u8>, DOWN}
+        {#[cursor(unique, column = "rows.id")] id: i64, UP}
+}
+
+/// What happens between two pages, and how large the next one is.
+#[derive(Debug, Clone)]
+struct Step {
+    limit: u32,
+    /// Rows by their number, there or not.
+    changes: Vec<(Row, bool)>,
+}
+
+/// The request of a client that sends this cursor.
+async fn request<K: CursorKey>(cursor: Option<&str>, limit: u32) -> PageRequest<K> {
+    let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+    let request = http::Request::get(format!("/rows?limit={limit}{cursor}")).body(()).expect("a request");
+    let (mut parts, ()) = request.into_parts();
+    PageRequest::from_request_parts(&mut parts, &()).await.expect("a page of this list")
+}
+
+/// A page, which all sources agree on.
+async fn read<K: Order>(table: &mut Table, cursor: Option<&str>, limit: u32) -> Page<Row> {
+    let request = request::<K>(cursor, limit).await;
+    let both_ways = request.both_ways();
+    let rows = table.in_slice(&both_ways);
+    assert_eq!(table.in_map(&both_ways), rows);
+    assert_eq!(table.in_sqlite(&both_ways).await, rows, "{}", both_ways.keyset().sql(table::PLAIN));
+    both_ways.page(rows, K::of)
+}
+
+/// Reads the whole list forward and then back, while rows that do not stay come and go.
+async fn walk<K: Order>(stay: &[Row], steps: &[Step]) -> TestCaseResult {
+    let mut expected = stay.to_vec();
+    expected.sort_by(K::naive);
+    let (mut table, mut steps) = (Table::new(stay).await, steps.iter().cycle());
+    let mut turn = async |cursor: Option<&str>| {
+        let step = steps.next().expect("a cycle");
+        table.change(&step.changes).await;
+        read::<K>(&mut table, cursor, step.limit).await
+    };
+
+    let mut page = turn(None).await;
+    let mut seen = staying_of::<K>(&page)?;
+    while let Some(next) = page.next_cursor().map(str::to_owned) {
+        prop_assert!(page.has_more());
+        page = turn(Some(&next)).await;
+        seen.extend(staying_of::<K>(&page)?);
+    }
+    prop_assert!(!page.has_more());
+    prop_assert_eq!(&seen, &expected, "forward");
+
+    let mut seen = vec![staying_of::<K>(&page)?];
+    while let Some(previous) = page.prev_cursor().map(str::to_owned) {
+        page = turn(Some(&previous)).await;
+        seen.push(staying_of::<K>(&page)?);
+    }
+    seen.reverse();
+    prop_assert_eq!(&seen.concat(), &expected, "backward");
+    Ok(())
+}
+
+/// The rows of a page that stay; all of its rows are in order.
+fn staying_of<K: Order>(page: &Page<Row>) -> Result<Vec<Row>, TestCaseError> {
+    prop_assert!(page.items().is_sorted_by(|left, right| K::naive(left, right).is_lt()));
+    Ok(page.items().iter().filter(|row| row.id % 2 == 0).cloned().collect())
+}
+
+/// In a list that does not change, each page leads back to the one before, and from there on to itself.
+async fn there_and_back<K: Order>(rows: &[Row], limit: u32) -> TestCaseResult {
+    let mut table = Table::new(rows).await;
+    let mut before = read::<K>(&mut table, None, limit).await;
+    while let Some(next) = before.next_cursor() {
+        let there = read::<K>(&mut table, Some(next), limit).await;
+        let back = read::<K>(&mut table, there.prev_cursor(), limit).await;
+        prop_assert_eq!(back.items(), before.items());
+        prop_assert_eq!(back.prev_cursor().is_some(), before.prev_cursor().is_some());
+        let again = read::<K>(&mut table, back.next_cursor(), limit).await;
+        prop_assert_eq!(again.items(), there.items());
+        before = there;
+    }
+    Ok(())
+}
+
+fn row(id: impl Strategy<Value = i64>) -> impl Strategy<Value = Row> {
+    let tag = prop::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(255)], 0..3);
+    (id, -2_i32..3, "[aBé\u{0}]{0,2}", any::<bool>(), tag).prop_map(|(id, rank, name, flag, tag)| Row {
+        id,
+        rank,
+        name,
+        flag,
+        tag,
+    })
+}
+
+/// Rows that stay have even numbers, those that come and go odd ones.
+fn staying() -> impl Strategy<Value = Vec<Row>> {
+    prop::collection::btree_map(-20_i64..20, row(Just(0)), 0..20)
+        .prop_map(|rows| rows.into_iter().map(|(number, row)| Row { id: 2 * number, ..row }).collect())
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let changes =
+        prop::collection::vec((row((-20_i64..20).prop_map(|number| 2 * number + 1)), any::<bool>()), 0..6);
+    prop::collection::vec((1_u32..6, changes).prop_map(|(limit, changes)| Step { limit, changes }), 1..12)
+}
+
+/// Runs a property on every order.
+macro_rules! in_every_order {
+    ($property:ident($($argument:expr),+)) => {{
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            $property::<Oldest>($($argument),+).await?;
+            $property::<Newest>($($argument),+).await?;
+            $property::<Upwards>($($argument),+).await?;
+            $property::<Downwards>($($argument),+).await?;
+            $property::<UpAndDown>($($argument),+).await?;
+            $property::<DownAndUp>($($argument),+).await
+        })?;
+    }};
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn d07_rows_present_throughout_appear_exactly_once_in_either_direction(stay in staying(), steps in steps()) {
+        in_every_order!(walk(&stay, &steps));
+    }
+
+    #[test]
+    fn d05_the_way_back_shows_the_same_pages(rows in staying(), limit in 1_u32..6) {
+        in_every_order!(there_and_back(&rows, limit));
+    }
+}
+
+proptest! {
+    #[test]
+    fn d01_a_key_says_one_order(left in row(0_i64..3), right in row(0_i64..3)) {
+        fn agrees<K: Order>(left: &Row, right: &Row) -> bool {
+            K::of(left).compare(&K::of(right)) == K::naive(left, right)
+        }
+        prop_assert!(agrees::<Oldest>(&left, &right) && agrees::<Newest>(&left, &right));
+        prop_assert!(agrees::<Upwards>(&left, &right) && agrees::<Downwards>(&left, &right));
+        prop_assert!(agrees::<UpAndDown>(&left, &right) && agrees::<DownAndUp>(&left, &right));
+    }
+}
+
+#[tokio::test]
+async fn d07_either_form_is_answered_from_its_index_in_either_direction() {
+    let row = Row { id: 1, rank: 1, name: "a".into(), flag: true, tag: Vec::new() };
+    let mut table = Table::new(&[]).await;
+    for position in [Position::After(()), Position::Before(())] {
+        let request = PageRequest::at(position.map(|()| Upwards::of(&row)), 5);
+        let plan = table.plan(&request.both_ways()).await;
+        let bound = if position.is_backward() { "(rank,name,id)<(?,?,?)" } else { "(rank,name,id)>(?,?,?)" };
+        assert_eq!(plan, [format!("SEARCH rows USING COVERING INDEX rows_upwards ({bound})")]);
+        let request = PageRequest::at(position.map(|()| UpAndDown::of(&row)), 5);
+        let plan = table.plan(&request.both_ways()).await;
+        let bound = if position.is_backward() { "rank<?" } else { "rank>?" };
+        assert_eq!(plan, [format!("SEARCH rows USING COVERING INDEX rows_up_and_down ({bound})")]);
+    }
+}
+
+#[tokio::test]
+async fn d05_a_page_of_every_kind_has_its_members() {
+    let members = async |page: Page<i64>| -> Vec<String> {
+        let response = axum::response::IntoResponse::into_response(page);
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.expect("a body");
+        let page: Value = serde_json::from_slice(&body).expect("JSON");
+        page.as_object().expect("an object").keys().cloned().collect()
+    };
+    let request = PageRequest::<Oldest>::new(None, 1);
+    let key = |id: &i64| Oldest { id: *id };
+    assert_eq!(members(request.page(vec![1, 2], key)).await, ["data", "has_more", "next_cursor"]);
+    let both_ways = request.both_ways().page(vec![1, 2], key);
+    assert_eq!(members(both_ways).await, ["data", "has_more", "next_cursor", "prev_cursor"]);
+}
