@@ -56,8 +56,8 @@ impl Service<Request> for EndpointService {
 /// One request on its way through an endpoint.
 pub(crate) struct EndpointFuture {
     way: Way,
-    /// There below the prefix of an outer router.
-    nested: Option<Nested>,
+    /// There below the prefix of an outer router; small, because every request moves it.
+    nested: Option<Box<Nested>>,
 }
 
 enum Way {
