@@ -19,7 +19,7 @@ pub(crate) struct Nested {
 
 impl Nested {
     /// Only what writes names the place of what it wrote; what reads does not pay for it.
-    pub(crate) fn of(mounted: &Arc<Mounted>, request: &Request) -> Option<Self> {
+    pub(crate) fn of(mounted: &Arc<Mounted>, request: &Request) -> Option<Box<Self>> {
         if matches!(mounted.spec.method, Method::Get | Method::Delete) {
             return None;
         }
@@ -29,7 +29,8 @@ impl Nested {
             return None;
         }
         let prefix = outer(original, inner);
-        (!prefix.is_empty()).then(|| Self { mounted: Arc::clone(mounted), prefix: prefix.into_owned() })
+        (!prefix.is_empty())
+            .then(|| Box::new(Self { mounted: Arc::clone(mounted), prefix: prefix.into_owned() }))
     }
 
     /// Puts the prefix before the location of an endpoint of this API. Its `uri` does not know the

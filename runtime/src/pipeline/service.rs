@@ -60,8 +60,8 @@ impl Service<Request> for EndpointService {
 pub(crate) struct EndpointFuture {
     trace: Trace,
     way: Way,
-    /// There below the prefix of an outer router.
-    nested: Option<Nested>,
+    /// There below the prefix of an outer router; small, because every request moves it.
+    nested: Option<Box<Nested>>,
 }
 
 enum Way {
