@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PLACE = ROOT / "target" / "compile-time"
 COUNTS = [100, 400]
 ROUTES = 1_000
-ROUNDS = 7
+ROUNDS = 5
 
 MANIFEST = """[package]
 name = "{name}"
@@ -33,7 +33,7 @@ serde = {{ version = "1", features = ["derive"] }}
 """
 AXUM = 'axum = "0.8"'
 APLOMB = AXUM + f'\naplomb = {{ path = "{ROOT}/runtime" }}'
-UTOIPA = AXUM + '\nutoipa = "5"\nutoipa-axum = "0.2"'
+UTOIPA = AXUM + '\nutoipa = "6"\nutoipa-axum = "0.3"'
 
 TYPES = """#[derive(Serialize, Deserialize{schema})]
 pub struct Item {{
