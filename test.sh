@@ -13,6 +13,7 @@ need() { # need <command> <Debian package>
 }
 
 need python3 python3
+need patch patch
 need cc gcc
 need redis-server redis-server
 redis=$(redis-server --version | sed 's/.*v=\([0-9]*\).*/\1/')
