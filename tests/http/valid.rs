@@ -35,6 +35,7 @@ struct Item {
     quantity: u32,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that garde calls")]
 fn even(quantity: &u32, (): &()) -> garde::Result {
     if quantity.is_multiple_of(2) { Ok(()) } else { Err(garde::Error::new("not even")) }
 }

@@ -4,15 +4,19 @@
 
 mod cursor;
 mod forwarded;
+mod id;
 mod json;
 mod literals;
+mod query;
 
 use http::{HeaderMap, HeaderValue};
 
 pub use self::cursor::cursor;
 pub use self::forwarded::forwarded;
+pub use self::id::id;
 use self::json::{Style, Value};
 pub use self::literals::literals;
+pub use self::query::query_string;
 use crate::policies::idempotency::{IDEMPOTENCY_KEY, canonical, key_of};
 
 /// Lines are `Idempotency-Key` fields: a key that is read has one form that reads back.
@@ -142,8 +146,10 @@ mod tests {
         replay("cursor", cursor);
         replay("forwarded", forwarded);
         replay("idempotency_key", idempotency_key);
+        replay("id", id);
         replay("json", json);
         replay("literals", literals);
+        replay("query", query_string);
         #[cfg(feature = "redis")]
         replay("record", record);
     }
@@ -204,6 +210,18 @@ mod tests {
             text in "[0-9]{0,21}/?(s|sec|min|h|hour|day|m|d|[a-z]{0,4})(:burst=[0-9]{1,3})?|[0-9]{1,22}(ms|B|KiB|MB|d)?",
         ) {
             literals(text.as_bytes());
+        }
+
+        #[test]
+        fn h02_identifiers_are_those_of_the_naive_reading(text in "(pay_|acc_|pay)?[0-9A-Za-z]{24,27}|pay_[0-8][0-9A-HJKMNP-TV-Za-z]{25}") {
+            id(text.as_bytes());
+        }
+
+        #[test]
+        fn f04_queries_are_those_of_the_naive_reading(
+            text in "((tag|name|year|id|limit|cursor|x)=?[a-z0-9+%=]{0,6}&?|%[0-9A-Fa-f]{0,3}|[&=+;]){0,8}",
+        ) {
+            query_string(text.as_bytes());
         }
 
         #[test]

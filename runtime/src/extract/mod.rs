@@ -10,7 +10,7 @@ mod path;
 #[cfg(feature = "garde")]
 mod place;
 mod pointer;
-mod query;
+pub(crate) mod query;
 #[cfg(feature = "garde")]
 mod valid;
 

@@ -65,7 +65,8 @@ fn specs(cases: &[Case<'_>]) -> TokenStream {
     quote!(const KINDS: [::aplomb::__private::ProblemSpec; #count] = [#(#specs),*];)
 }
 
-fn declared<'a>(cases: &'a [Case<'_>]) -> impl Iterator<Item = (&'a Case<'a>, &'a Declared)> {
+/// The cases that are problems of their own.
+pub(super) fn declared<'a>(cases: &'a [Case<'_>]) -> impl Iterator<Item = (&'a Case<'a>, &'a Declared)> {
     cases.iter().filter_map(|case| match &case.problem {
         Problem::Declared(problem) => Some((case, &**problem)),
         Problem::Transparent => None,
@@ -87,7 +88,8 @@ fn kinds(cases: &[Case<'_>]) -> TokenStream {
     let (problems, mut index) = (problems(), 0_usize);
     let one = |case: &Case<'_>| match &case.problem {
         Problem::Declared(_) => {
-            let (place, variant) = (next(&mut index), &case.name);
+            let variant = case.name.map(ToString::to_string).unwrap_or_default();
+            let place = next(&mut index);
             quote!(#problems.add::<Self>(KINDS[#place], #variant);)
         }
         Problem::Transparent => {

@@ -11,7 +11,7 @@ mod tests;
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Fields};
+use syn::{Data, DeriveInput, Fields, Ident};
 
 use crate::errors::{Mistakes, Sink};
 use extension::Extension;
@@ -21,8 +21,8 @@ use problem::Problem;
 pub(crate) struct Case<'a> {
     /// The pattern's path: `Self::Variant` or `Self`.
     path: TokenStream,
-    /// The variant's name; empty for a struct.
-    name: String,
+    /// The variant's name.
+    name: Option<&'a Ident>,
     fields: &'a Fields,
     problem: Problem,
     extensions: Vec<Extension<'a>>,
@@ -51,6 +51,7 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
         return None;
     }
     let cases = cases(&input, sink);
+    contradictions(&cases, sink);
     Some(if sink.failed() {
         expand::inert(&input.ident)
     } else {
@@ -62,10 +63,7 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
     match &input.data {
         Data::Struct(data) => {
             let problem = Problem::parse(&input.attrs, &input.ident, &data.fields, sink);
-            vec![case((quote!(Self), String::new()), &data.fields, problem, sink)]
-                .into_iter()
-                .flatten()
-                .collect()
+            vec![case((quote!(Self), None), &data.fields, problem, sink)].into_iter().flatten().collect()
         }
         Data::Enum(data) => {
             for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("problem")) {
@@ -74,7 +72,7 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
             let one = |variant: &'a syn::Variant| {
                 let name = &variant.ident;
                 let problem = Problem::parse(&variant.attrs, name, &variant.fields, sink);
-                case((quote!(Self::#name), name.to_string()), &variant.fields, problem, sink)
+                case((quote!(Self::#name), Some(name)), &variant.fields, problem, sink)
             };
             data.variants.iter().filter_map(one).collect()
         }
@@ -82,8 +80,25 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
     }
 }
 
+/// Clients decide by codes, so one code is one kind. What other errors declare is compared when an API starts.
+fn contradictions(cases: &[Case<'_>], sink: &Sink<'_>) {
+    let declared: Vec<_> = expand::declared(cases).collect();
+    for (index, (case, problem)) in declared.iter().enumerate() {
+        let other = declared[..index].iter().find(|(_, other)| problem.contradicts(other));
+        if let (Some((other, _)), Some(name)) = (other, case.name) {
+            let (code, first) = (&problem.code, other.name.map(ToString::to_string).unwrap_or_default());
+            sink.report(
+                name,
+                format!(
+                    "the code `{code}` is another kind of problem at `{first}`: give one of them another code"
+                ),
+            );
+        }
+    }
+}
+
 fn case<'a>(
-    (path, name): (TokenStream, String),
+    (path, name): (TokenStream, Option<&'a Ident>),
     fields: &'a Fields,
     problem: Option<Problem>,
     sink: &Sink<'_>,

@@ -104,6 +104,14 @@ fn transparent(first: &Argument, options: &[Item], fields: &Fields, sink: &Sink<
 }
 
 impl Declared {
+    /// Whether a client that knows the code would take one for the other. A mistake in one member has the
+    /// framework's code, and its own beside the place.
+    pub(crate) fn contradicts(&self, other: &Self) -> bool {
+        let kind = |problem: &Self| (problem.category.variant, problem.status, problem.title.clone());
+        let own = self.pointer.is_none() && other.pointer.is_none();
+        own && self.code == other.code && kind(self) != kind(other)
+    }
+
     fn parse(category: &'static Category, name: &Ident, items: &[Item], sink: &Sink<'_>) -> Self {
         let mut problem = Self::usual(category);
         let options = (Options { of: "problem", keys: OPTIONS }).read(items, sink);

@@ -81,6 +81,10 @@ fn shapes_that_are_refused() {
         ("union E { a: u8 }", "not a union"),
         ("enum E { #[problem(conflict)] Ab(#[problem(extension)] u8) }", "give it one"),
         ("enum E { #[problem(conflict)] Ab { #[problem(extension)] code: u8 } }", "another name"),
+        (
+            "enum E { #[problem(conflict)] Ab, #[problem(gone, code = \"AB\")] Cd }",
+            "another kind of problem at `Ab`",
+        ),
         ("enum E { #[problem(internal)] Ab { #[problem(extension)] n: u8 } }", "nothing of what happened"),
         ("enum E { #[problem(transparent)] Ab { #[problem(extension)] n: u8 } }", "inner error's own"),
         ("enum E { #[problem(conflict)] Ab { #[problem(shown)] n: u8 } }", "nothing else"),
@@ -94,4 +98,6 @@ fn shapes_that_are_refused() {
 fn shapes_that_are_taken() {
     assert_eq!(mistakes_of("#[problem(gone)] struct Removed { #[problem(extension)] at: u64 }"), [""; 0]);
     assert_eq!(mistakes_of("enum Never {}"), [""; 0]);
+    let twice = "enum E { #[problem(conflict)] Ab, #[problem(conflict, code = \"AB\", effects = none)] Cd }";
+    assert_eq!(mistakes_of(twice), [""; 0]);
 }
