@@ -5,7 +5,7 @@ use crate::secret::Secret;
 
 /// A column of each kind.
 #[derive(Debug)]
-struct Key(i32, String, [u8; 2], bool);
+pub(super) struct Key(i32, String, [u8; 2], bool);
 
 impl CursorKey for Key {
     const COLUMNS: &'static [SortColumn] = &[

@@ -225,6 +225,22 @@ mod tests {
         }
 
         #[test]
+        fn d03_a_cursor_that_is_read_is_the_one_that_was_issued(
+            position in 0_u8..4, number in 0_u8..130, text in "[a-c]{0,3}", tag: [u8; 2], flag in 3_u8..5,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..6), 0..3),
+        ) {
+            let length = u8::try_from(text.len()).expect("short");
+            let text = [&[1, length], text.as_bytes()].concat();
+            let mut data = [&[position, 0, number][..], &text, &[2, 2], &tag, &[flag]].concat();
+            cursor(&data);
+            for (index, byte) in changes {
+                let index = index.index(data.len());
+                data[index] = byte;
+            }
+            cursor(&data);
+        }
+
+        #[test]
         fn a02_a_key_has_one_form_that_reads_back(data in "[a-c0-9;=,\"\\\\ \t*?()-]{0,12}(\n[a\"]{0,2})?") {
             idempotency_key(data.as_bytes());
         }

@@ -2,6 +2,7 @@ use axum::extract::{FromRequestParts, Request};
 use futures_util::FutureExt;
 use serde::Deserialize;
 
+use super::cursor::Key;
 use super::id::Payment;
 use crate::extract::query;
 use crate::id::Id;
@@ -21,11 +22,22 @@ struct Filter {
 /// where a page is asked for.
 pub fn query_string(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else { return };
+    if String::from_utf8(decoded(text)).is_err() {
+        return not_utf8(text);
+    }
     let pairs = pairs(text);
     match query::parse::<Filter>(text) {
         Ok(filter) => assert_read(&filter, &pairs),
         Err(problem) => assert_refused(&problem, &["tag", "name", "year", "id", ""]),
     }
+    page(text);
+}
+
+/// What no text is, nobody reads in silence as another one. A cursor that is none is no cursor.
+fn not_utf8(text: &str) {
+    let names: Vec<String> = pairs(text).into_iter().map(|(name, _)| name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_refused(&query::parse::<Filter>(text).expect_err("no text"), &names);
     page(text);
 }
 
@@ -58,10 +70,11 @@ fn assert_refused(problem: &Problem, names: &[&str]) {
 fn page(text: &str) {
     let Ok(request) = Request::builder().uri(format!("/list?{text}")).body(()) else { return };
     let (mut parts, ()) = request.into_parts();
-    let read = PageRequest::<u64>::from_request_parts(&mut parts, &()).now_or_never();
+    let read = PageRequest::<Key>::from_request_parts(&mut parts, &()).now_or_never();
     match read.expect("nothing to wait for") {
         Ok(page) => assert!((1..=100).contains(&page.limit()) && page.after().is_none()),
         Err(problem) if problem.code() == "INVALID_CURSOR" => assert_eq!(problem.status(), 400),
+        Err(problem) if problem.errors()[0].code == "NOT_UTF8" => assert_eq!(problem.status(), 400),
         Err(problem) => assert_refused(&problem, &["limit", "cursor"]),
     }
 }
@@ -70,12 +83,16 @@ fn page(text: &str) {
 fn pairs(text: &str) -> Vec<(String, String)> {
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(name), decoded(value))
+        (lossy(name), lossy(value))
     };
     text.split('&').filter(|part| !part.is_empty()).map(pair).collect()
 }
 
-fn decoded(text: &str) -> String {
+fn lossy(text: &str) -> String {
+    String::from_utf8_lossy(&decoded(text)).into_owned()
+}
+
+fn decoded(text: &str) -> Vec<u8> {
     let (bytes, mut index, mut decoded) = (text.as_bytes(), 0, Vec::new());
     while index < bytes.len() {
         let digit = |offset: usize| bytes.get(index + offset).and_then(|byte| char::from(*byte).to_digit(16));
@@ -87,5 +104,5 @@ fn decoded(text: &str) -> String {
         decoded.push(byte);
         index += length;
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    decoded
 }

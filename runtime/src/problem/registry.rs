@@ -37,7 +37,7 @@ pub const IDEMPOTENCY_RESPONSE_NOT_RETAINED: ProblemSpec =
 /// 429: a rate limit is used up.
 pub const RATE_LIMITED: ProblemSpec =
     ProblemSpec::new(Category::RateLimited, "RATE_LIMITED", "Too many requests").with_status(429);
-/// 400: the cursor was not issued for this list, this caller and these filters.
+/// 400: the cursor was not issued for this list, this caller, these filters and this order.
 pub const INVALID_CURSOR: ProblemSpec =
     ProblemSpec::new(Category::Validation, "INVALID_CURSOR", "Invalid cursor").with_status(400);
 /// 400: a path or query parameter cannot be read.

@@ -63,20 +63,20 @@ impl Table {
         insert.bind(name).bind(flag).bind(tag).execute(&mut self.database).await.expect("inserted");
     }
 
-    pub(crate) fn in_slice<K: Order>(&self, page: &BothWays<'_, K>) -> Vec<Row> {
+    pub(crate) fn in_slice<K: Order>(&self, page: &BothWays<K>) -> Vec<Row> {
         let mut sorted: Vec<&Row> = self.rows.values().collect();
         sorted.sort_by(|left, right| K::naive(left, right));
         page.in_slice(&sorted, |row| K::of(row)).map(|row| (*row).clone()).collect()
     }
 
-    pub(crate) fn in_map<K: Order>(&self, page: &BothWays<'_, K>) -> Vec<Row> {
+    pub(crate) fn in_map<K: Order>(&self, page: &BothWays<K>) -> Vec<Row> {
         let map: BTreeMap<InOrder<K>, &Row> =
             self.rows.values().map(|row| (InOrder(K::of(row)), row)).collect();
         page.in_map(&map).map(|(_, row)| (*row).clone()).collect()
     }
 
     /// By each way to write the query in turn.
-    pub(crate) async fn in_sqlite<K: CursorKey>(&mut self, page: &BothWays<'_, K>) -> Vec<Row> {
+    pub(crate) async fn in_sqlite<K: CursorKey>(&mut self, page: &BothWays<K>) -> Vec<Row> {
         self.queries += 1;
         let placeholders = match self.queries % 4 {
             0 => Placeholders::Question,
@@ -93,7 +93,7 @@ impl Table {
     }
 
     /// How the page is read.
-    pub(crate) async fn plan<K: CursorKey>(&mut self, page: &BothWays<'_, K>) -> Vec<String> {
+    pub(crate) async fn plan<K: CursorKey>(&mut self, page: &BothWays<K>) -> Vec<String> {
         let mut query = QueryBuilder::<Sqlite>::new("EXPLAIN QUERY PLAN SELECT id FROM rows WHERE ");
         page.keyset().push_onto(&mut query);
         let query = query.build_query_as::<(i64, i64, i64, String)>();
@@ -101,7 +101,7 @@ impl Table {
         steps.into_iter().map(|(.., step)| step).collect()
     }
 
-    async fn built<K: CursorKey>(&mut self, page: &BothWays<'_, K>) -> Vec<Row> {
+    async fn built<K: CursorKey>(&mut self, page: &BothWays<K>) -> Vec<Row> {
         let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM rows WHERE ");
         query.push_bind(1).push(" = 1 AND ");
         page.keyset().push_onto(&mut query);

@@ -40,17 +40,17 @@ use super::request::PageRequest;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct BothWays<'a, K: CursorKey> {
-    request: &'a PageRequest<K>,
+pub struct BothWays<K> {
+    request: PageRequest<K>,
 }
 
-impl<'a, K: CursorKey> BothWays<'a, K> {
-    pub(super) const fn new(request: &'a PageRequest<K>) -> Self {
+impl<K: CursorKey> BothWays<K> {
+    pub(super) const fn new(request: PageRequest<K>) -> Self {
         Self { request }
     }
 
     /// Where the page lies, and from which side it is read.
-    pub fn position(&self) -> Position<&'a K> {
+    pub fn position(&self) -> Position<&K> {
         self.request.position.as_ref().map(|InOrder(key)| key)
     }
 

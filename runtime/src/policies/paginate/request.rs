@@ -58,7 +58,7 @@ impl<K> PageRequest<K> {
         Self { position: position.map(InOrder), limit: limit.max(1), list: List::default() }
     }
 
-    /// The key of the last item of the page before; `None` for the first page.
+    /// The key of the last item of the page before; `None` for the first page. For lists that are read forward.
     pub const fn after(&self) -> Option<&K> {
         match &self.position {
             Position::After(InOrder(key)) => Some(key),
@@ -77,7 +77,7 @@ impl<K> PageRequest<K> {
     }
 
     /// The request of a list that is read in both directions.
-    pub const fn both_ways(&self) -> BothWays<'_, K>
+    pub const fn both_ways(self) -> BothWays<K>
     where
         K: CursorKey,
     {
