@@ -84,7 +84,7 @@ impl Incoming {
     message = "`{Self}` is not an extractor of a request's head for an API whose state is `{S}`",
     label = "this argument cannot be taken from the head of a request",
     note = "an extractor of the body must be the last argument",
-    note = "what `Path` and `Query` hold must implement `serde::Deserialize`"
+    note = "what `Path` and `Query` hold must implement `serde::Deserialize`, and what `Valid` holds of it, `garde::Validate` as well; what a `PageRequest` holds, `CursorKey`"
 )]
 pub trait HeadArg<S, M>: Sized {
     /// Takes the argument from the head.
@@ -122,7 +122,7 @@ where
     message = "`{Self}` is not an extractor for an API whose state is `{S}`",
     label = "this argument cannot be taken from a request",
     note = "an extractor implements `FromRequestParts<S>`, or `FromRequest<S>` where it is the last argument",
-    note = "what `Path`, `Query` and `Json` hold must implement `serde::Deserialize`"
+    note = "what `Path`, `Query` and `Json` hold must implement `serde::Deserialize`, and what `Valid` holds of it, `garde::Validate` as well; what a `PageRequest` holds, `CursorKey`"
 )]
 pub trait LastArg<S, M>: Sized {
     /// Whether the argument reads the body.
@@ -164,7 +164,7 @@ where
     message = "`{Self}` cannot be taken from a GET request by an API whose state is `{S}`",
     label = "this argument reads a body, which a GET request does not have, or is no extractor",
     note = "read the path, the query or the headers, or answer POST, PUT or PATCH",
-    note = "what `Path` and `Query` hold must implement `serde::Deserialize`"
+    note = "what `Path` and `Query` hold must implement `serde::Deserialize`, and what `Valid` holds of it, `garde::Validate` as well; what a `PageRequest` holds, `CursorKey`"
 )]
 pub trait BodylessArg<S, M>: LastArg<S, M> {}
 
