@@ -13,6 +13,7 @@ use axum::response::Response;
 
 use super::context::{Context, Mounted, Run};
 use super::intake::Intake;
+use super::nested::Nested;
 use super::observe::RequestId;
 use super::{authenticate, decorate, handler};
 use crate::auth::Caller;
@@ -33,7 +34,7 @@ pub(crate) struct Admitted {
 /// Decides all that comes before the extractors, where it is for the request and can be decided at once. Else
 /// nothing has changed: the line asks again.
 pub(crate) fn admit(mounted: &Mounted, request: &Request) -> Option<Admitted> {
-    if !mounted.may_be_direct(request) {
+    if !mounted.may_be_direct(request) || Nested::prefix(mounted, request).is_some() {
         return None;
     }
     let asks = authenticate::is_asked(mounted, request.headers());

@@ -1,6 +1,6 @@
 //! Inside another router that is nested under a prefix.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use axum::extract::{OriginalUri, Request};
 use axum::response::Response;
@@ -13,13 +13,16 @@ use crate::spec::Method;
 
 /// A request that came below a prefix, and whose answer may say where something new stands.
 pub(crate) struct Nested {
-    mounted: Arc<Mounted>,
     prefix: String,
 }
 
 impl Nested {
+    pub(crate) fn of(mounted: &Mounted, request: &Request) -> Option<Self> {
+        Self::prefix(mounted, request).map(|prefix| Self { prefix: prefix.into_owned() })
+    }
+
     /// Only what writes names the place of what it wrote; what reads does not pay for it.
-    pub(crate) fn of(mounted: &Arc<Mounted>, request: &Request) -> Option<Box<Self>> {
+    pub(crate) fn prefix<'a>(mounted: &Mounted, request: &'a Request) -> Option<Cow<'a, str>> {
         if matches!(mounted.spec.method, Method::Get | Method::Delete) {
             return None;
         }
@@ -28,18 +31,16 @@ impl Nested {
         if original.len() == inner.len() {
             return None;
         }
-        let prefix = outer(original, inner);
-        (!prefix.is_empty())
-            .then(|| Box::new(Self { mounted: Arc::clone(mounted), prefix: prefix.into_owned() }))
+        Some(outer(original, inner)).filter(|prefix| !prefix.is_empty())
     }
 
     /// Puts the prefix before the location of an endpoint of this API. Its `uri` does not know the
     /// prefix, because it has no request.
-    pub(crate) fn relocate(&self, response: &mut Response) {
+    pub(crate) fn relocate(&self, mounted: &Mounted, response: &mut Response) {
         let Some(location) = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()) else {
             return;
         };
-        if !is_one_of(&self.mounted.shared.routes, location) {
+        if !is_one_of(&mounted.shared.routes, location) {
             return;
         }
         if let Ok(location) = HeaderValue::try_from([self.prefix.as_str(), location].concat()) {

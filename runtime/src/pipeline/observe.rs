@@ -5,7 +5,7 @@ use core::fmt;
 use axum::extract::{FromRequestParts, Request};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tracing::Span;
+use tracing::{Level, Span};
 use ulid::{ULID_LEN, Ulid};
 
 use super::context::{Context, Mounted};
@@ -119,7 +119,20 @@ pub(crate) struct Trace(Option<Box<Span>>);
 
 impl Trace {
     /// As loud as can be: who listens to errors alone wants to know whose they are.
+    #[inline]
     pub(crate) fn of(mounted: &Mounted, id: &RequestId) -> Self {
+        // Asked first, because a span that nobody wants is made all the same where a dependency has tracing write
+        // to `log`.
+        if tracing::span_enabled!(target: "aplomb::request", Level::ERROR, request_id, endpoint, method, route)
+        {
+            Self::listened_to(mounted, id)
+        } else {
+            Self(None)
+        }
+    }
+
+    #[cold]
+    fn listened_to(mounted: &Mounted, id: &RequestId) -> Self {
         let span = tracing::error_span!(
             target: "aplomb::request",
             "request",

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::context::{Context, Mounted, Run};
 use super::intake::{Intake, Unread};
+use super::nested::Nested;
 use super::observe::RequestId;
 use super::uncancelled::Uncancelled;
 use super::{authenticate, decorate, handler};
@@ -36,6 +37,7 @@ use crate::problem::{Problem, registry};
 
 /// Answers one request.
 pub(crate) async fn line(mounted: Arc<Mounted>, id: RequestId, run: Run, request: Request) -> Response {
+    let nested = Nested::of(&mounted, &request);
     let shapes = mounted.limits.as_ref().is_some_and(Limits::shape);
     let mut exchange = Exchange {
         due: shapes.then(|| Instant::now() + mounted.timeout),
@@ -59,8 +61,11 @@ pub(crate) async fn line(mounted: Arc<Mounted>, id: RequestId, run: Run, request
         unread.drain().await;
     }
     let idempotent = exchange.keyed || exchange.mounted.spec.method.is_idempotent();
-    let response =
+    let mut response =
         decorate::close(&exchange.mounted, &exchange.id, idempotent, exchange.readings.get(), answer);
+    if let Some(nested) = nested {
+        nested.relocate(&exchange.mounted, &mut response);
+    }
     exchange.tell_of_sunset(response)
 }
 

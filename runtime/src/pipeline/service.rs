@@ -2,7 +2,7 @@ use core::convert::Infallible;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context as TaskContext, Poll, ready};
+use core::task::{Context as TaskContext, Poll};
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -11,7 +11,6 @@ use tower_service::Service;
 
 use super::context::{Mounted, Run};
 use super::direct::{self, Direct};
-use super::nested::Nested;
 use super::observe::{RequestId, Trace};
 use super::order;
 
@@ -45,14 +44,13 @@ impl Service<Request> for EndpointService {
 
     fn call(&mut self, request: Request) -> EndpointFuture {
         let mounted = Arc::clone(&self.mounted);
-        let nested = Nested::of(&mounted, &request);
         let id = RequestId::of(&request, &mounted.shared.proxies);
         let trace = Trace::of(&mounted, &id);
         let way = trace.within(|| match direct::admit(&mounted, &request) {
             Some(admitted) => Way::Direct(Direct::new(mounted, id, &self.run, request, admitted)),
             None => Way::Line(Box::pin(order::line(mounted, id, Arc::clone(&self.run), request))),
         });
-        EndpointFuture { trace, way, nested }
+        EndpointFuture { trace, way }
     }
 }
 
@@ -60,8 +58,6 @@ impl Service<Request> for EndpointService {
 pub(crate) struct EndpointFuture {
     trace: Trace,
     way: Way,
-    /// There below the prefix of an outer router; small, because every request moves it.
-    nested: Option<Box<Nested>>,
 }
 
 enum Way {
@@ -75,14 +71,10 @@ impl Future for EndpointFuture {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let Self { trace, way, nested } = &mut *self;
-        let mut response = ready!(trace.within(|| match way {
-            Way::Direct(direct) => Pin::new(direct).poll(context),
-            Way::Line(line) => line.as_mut().poll(context),
-        }));
-        if let Some(nested) = nested {
-            nested.relocate(&mut response);
-        }
-        Poll::Ready(Ok(response))
+        let Self { trace, way } = &mut *self;
+        trace.within(|| match way {
+            Way::Direct(direct) => Pin::new(direct).poll(context).map(Ok),
+            Way::Line(line) => line.as_mut().poll(context).map(Ok),
+        })
     }
 }
