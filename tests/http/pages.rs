@@ -46,6 +46,32 @@ async fn read(Path(_): Path<Id<Payment>>) {}
 #[endpoint(get = "/limited", public, rate_limit("1/min", by = ip))]
 async fn limited() {}
 
+/// Answers with more than is kept.
+#[endpoint(post = "/large", idempotent(keep = "16B"))]
+async fn large() -> &'static str {
+    "longer than sixteen bytes"
+}
+
+#[derive(CursorKey)]
+struct Above {
+    #[cursor(unique)]
+    number: i64,
+}
+
+/// Numbers upwards.
+#[endpoint(get = "/numbers", public, paginate = cursor)]
+async fn numbers(page: PageRequest<Above>) -> Page<i64> {
+    page.page(Vec::new(), |number| Above { number: *number })
+}
+
+/// Has ended.
+#[endpoint(get = "/accounts/{id}", version = 1, sunset("2020-12-31", enforce), successor = account_v2)]
+async fn account(Path(_): Path<u64>) {}
+
+/// Takes its place.
+#[endpoint(get = "/accounts/{id}", version = 2)]
+async fn account_v2(Path(_): Path<u64>) {}
+
 /// Never answers.
 #[endpoint(get = "/hang", public, timeout = "20ms")]
 async fn hang() {
@@ -59,7 +85,8 @@ async fn status(Path(status): Path<u16>) -> StatusCode {
 }
 
 async fn bench() -> Bench {
-    Bench::start(routes![pay, crash, slow, read, limited, hang, status]).await
+    Bench::start(routes![pay, crash, slow, read, limited, large, numbers, account, account_v2, hang, status])
+        .await
 }
 
 fn example(code: &str) -> Value {
@@ -71,13 +98,25 @@ fn example(code: &str) -> Value {
 }
 
 fn assert_shown(reply: &Reply, code: &str) {
+    assert_example(reply.problem(reply.status.as_u16(), code), code);
+}
+
+fn assert_example(mut got: Value, code: &str) {
     let mut shown = example(code);
-    let mut got = reply.problem(reply.status.as_u16(), code);
     for member in ["request_id", "instance"] {
         shown[member] = Value::Null;
         got[member] = Value::Null;
     }
     assert_eq!(got, shown);
+}
+
+/// What is answered to a request that no client would make.
+async fn answer_to(bench: &Bench, request: &str) -> Value {
+    let mut raw = bench.client.raw().await;
+    raw.write(request).await;
+    raw.end().await;
+    let text = raw.response().await;
+    serde_json::from_str(text.split_once("\r\n\r\n").expect("a head").1).expect("a document")
 }
 
 #[tokio::test]
@@ -88,11 +127,12 @@ async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
     let good = r#"{"amount":7}"#;
     assert_eq!(post("used").json(good).send().await.status, 200);
     assert_eq!(get("/limited").send().await.status, 200);
-    let calls: [(&str, Call<'_>); 20] = [
+    let calls: [(&str, Call<'_>); 22] = [
         ("IDEMPOTENCY_KEY_MISSING", bench.client.post("/payments").bearer(ALICE).json(good)),
         ("IDEMPOTENCY_KEY_INVALID", post("a,b").json(good)),
         ("IDEMPOTENCY_KEY_REUSED", post("used").json(r#"{"amount":8}"#)),
         ("RATE_LIMITED", get("/limited")),
+        ("INVALID_CURSOR", get("/numbers?cursor=x")),
         ("INVALID_PARAMETER", get("/payments/acc_01HZQK7P3WVXBN4Y9MRDTJC8E6")),
         ("VALIDATION_FAILED", post("v").json(r#"{"amount":"seven"}"#)),
         ("MALFORMED_JSON", post("m").json(r#"{"amount":7"#)),
@@ -107,6 +147,7 @@ async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
         ("CONFLICT", get("/status/409")),
         ("PRECONDITION_FAILED", get("/status/412")),
         ("GONE", get("/status/410")),
+        ("VERSION_GONE", get("/v1/accounts/7")),
         ("DEADLINE_EXCEEDED", get("/hang")),
         ("SERVICE_UNAVAILABLE", get("/status/503")),
     ];
@@ -120,6 +161,8 @@ async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
 async fn f03_the_examples_of_states_are_what_a_client_gets() {
     let bench = bench().await;
     let post = |path: &str| bench.client.post(path).bearer(ALICE).key("a").send();
+    post("/large").await;
+    assert_shown(&post("/large").await, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
     post("/crash").await;
     assert_shown(&post("/crash").await, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     tokio::join!(post("/slow"), async {
@@ -129,4 +172,32 @@ async fn f03_the_examples_of_states_are_what_a_client_gets() {
     });
     bench.records.break_down(true);
     assert_shown(&post("/slow").await, "STORE_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn f03_the_examples_of_what_is_no_request_are_what_a_client_gets() {
+    let bench = bench().await;
+    let long = "x".repeat(100_000);
+    for (request, code) in [
+        (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), "URI_TOO_LONG"),
+        (format!("GET / HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"), "HEADERS_TOO_LARGE"),
+        (format!("{PAY}authorization: Bearer {ALICE}\r\ncontent-length: 9\r\n\r\n{{"), "BODY_INCOMPLETE"),
+    ] {
+        assert_example(answer_to(&bench, &request).await, code);
+    }
+}
+
+const PAY: &str =
+    "POST /payments HTTP/1.1\r\nhost: x\r\nidempotency-key: a\r\ncontent-type: application/json\r\n";
+
+/// So that no example is taken on trust.
+#[test]
+fn f03_the_example_of_every_page_is_compared() {
+    let compared = include_str!("pages.rs");
+    let pages = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/problems");
+    for page in std::fs::read_dir(pages).expect("pages").flatten() {
+        let name = page.file_name().into_string().expect("UTF-8");
+        let code = name.strip_suffix(".md").filter(|code| *code != "README");
+        assert!(code.is_none_or(|code| compared.contains(&format!("\"{code}\""))), "{name}");
+    }
 }

@@ -102,6 +102,10 @@ async fn stays(Path(_): Path<u8>) {}
 #[endpoint(get = "/later", public, deprecated = "2026-02-01")]
 async fn later() {}
 
+/// Is another endpoint of the same path.
+#[endpoint(put = "/later", public, deprecated = "2026-02-01")]
+async fn put_later() {}
+
 async fn bench() -> Bench {
     Bench::start(routes![thing, thing_v2, make, make_v2, numbers, gone, stays, later]).await
 }
@@ -258,7 +262,7 @@ async fn e03_what_is_gone_asks_nobody() {
 #[tokio::test]
 async fn e03_calls_are_counted_by_endpoint_and_version() {
     let mut calls = None;
-    let listed = routes![thing, thing_v2, gone, stays, later];
+    let listed = routes![thing, thing_v2, gone, stays, later, put_later];
     let bench = Bench::start_with(listed, |api| {
         calls = Some(api.deprecated_calls());
         api
@@ -270,6 +274,7 @@ async fn e03_calls_are_counted_by_endpoint_and_version() {
         bench.client.get("/v1/things/7").send().await;
         bench.client.post("/v2/gone/7").send().await;
         bench.client.get("/v3/new/things/7").bearer(ALICE).send().await;
+        bench.client.call(Method::PUT, "/later").send().await;
         bench.clock.advance(A_MONTH);
     }
     let counted: Vec<_> = calls
@@ -287,6 +292,7 @@ async fn e03_calls_are_counted_by_endpoint_and_version() {
             row("gone", "/v1/gone/{id}", Some(1), [0, 0, 0]),
             row("gone", "/v2/gone/{id}", Some(2), [2, 1, 1]),
             row("later", "/later", None, [0, 0, 0]),
+            row("put_later", "/later", None, [2, 0, 0]),
         ]
     );
 }

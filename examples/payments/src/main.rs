@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
     let code = aplomb::serve(api, App::connect).await;
     for CallCount { method, route, calls, .. } in calls.snapshot() {
         if calls > 0 {
-            let _ = writeln!(io::stdout(), "{calls} calls of {method} {route}, which is deprecated");
+            let _ = writeln!(io::stdout(), "{method} {route} is deprecated; calls: {calls}");
         }
     }
     code

@@ -258,7 +258,7 @@ mod tests {
         for media in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
             assert_eq!(read(media, r#"[{"a/b":2}]"#).await.expect("is JSON").0[0].amount, 2, "{media}");
         }
-        for media in ["text/plain", "", "json", "text/json", "application/jsonp"] {
+        for media in ["text/plain", "", "json", "text/json", "text/x+json", "application/jsonp"] {
             assert_eq!(read(media, "[]").await.expect_err("not JSON").status(), 415, "{media}");
         }
     }

@@ -69,8 +69,8 @@ pub(crate) fn check_utf8<'a>(mut pairs: impl Iterator<Item = &'a str>) -> Result
 
 #[cold]
 fn not_utf8(pair: &str) -> Problem {
-    let name = pair.split('=').next().unwrap_or_default();
-    let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+    let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
+    let name = percent_decode_str(&name).decode_utf8_lossy().into_owned();
     Problem::new(&registry::INVALID_PARAMETER).with_detail("the query is not UTF-8").with_error(
         FieldError::new(Location::Parameter(name.into()), "NOT_UTF8", "expected UTF-8, percent-encoded"),
     )
@@ -95,6 +95,7 @@ mod tests {
             ("a=1&b=%ff", "b"),
             ("%C3%A9=%C3", "é"),
             ("%ff=1", "\u{fffd}"),
+            ("a+%2B=%ff", "a +"),
             ("a%ED%A0%80", "a\u{fffd}\u{fffd}\u{fffd}"),
         ] {
             let problem = check_utf8(query.split('&')).expect_err(query);

@@ -66,7 +66,8 @@ impl Front {
             repeat: Repeat::SecondEffect,
             type_base: &self.shared.problem_base,
         };
-        let problem = Problem::new(&registry::for_status(status.as_u16())).with_detail(unreadable(status));
+        let problem = Problem::new(&registry::for_status(status.as_u16()))
+            .with_detail(bound(status.as_u16()).unwrap_or(UNREADABLE));
         let mut response = ().into_response();
         problem.write(&mut response, Some(occasion));
         response.headers_mut().insert(X_REQUEST_ID, id.to_value());
@@ -80,6 +81,10 @@ async fn document(spec: &'static ProblemSpec, shared: Arc<Shared>, request: Requ
     let repeat = Repeat::unkept(idempotent);
     let occasion = Occasion { request_id: id.as_str(), repeat, type_base: &shared.problem_base };
     let problem = Problem::new(spec);
+    let problem = match bound(spec.status) {
+        Some(detail) => problem.with_detail(detail),
+        None => problem,
+    };
     let mut response = ().into_response();
     problem.write(&mut response, Some(occasion));
     response.headers_mut().insert(X_REQUEST_ID, id.to_value());
@@ -106,13 +111,14 @@ fn refused(head: &[u8]) -> Option<(StatusCode, Vec<&str>)> {
     (status.is_client_error() && !length.is_empty()).then_some((status, fields))
 }
 
-fn unreadable(status: StatusCode) -> &'static str {
+const UNREADABLE: &str = "the request's head is not HTTP/1.1, or its fields contradict each other";
+
+/// Which bound a head exceeds.
+const fn bound(status: u16) -> Option<&'static str> {
     match status {
-        StatusCode::URI_TOO_LONG => "the request's target is longer than the service reads",
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-            "the request's header section is larger than the service reads, or has more fields"
-        }
-        _ => "the request's head is not HTTP/1.1, or its fields contradict each other",
+        414 => Some("the request's target is longer than the service reads"),
+        431 => Some("the request's header section is larger than the service reads, or has more fields"),
+        _ => None,
     }
 }
 

@@ -44,7 +44,7 @@ fn filters(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn d02_a_cursor_is_read_only_where_it_belongs() {
-    let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
+    let (alice, bob, nameless) = (Caller::new("alice"), Caller::new("bob"), Caller::new(""));
     let (none, some) = (filters(&[]), filters(&[("account", "1")]));
     let home =
         Binding { route: "GET /v1/payments", path: "/v1/payments", filters: &none, caller: Some(&alice) };
@@ -60,6 +60,9 @@ fn d02_a_cursor_is_read_only_where_it_belongs() {
         let problem = cursors().read::<Oldest>(&text, &elsewhere).expect_err("elsewhere");
         assert_eq!(problem.code(), "INVALID_CURSOR");
     }
+    let nobodys = Binding { caller: None, ..home };
+    let text = cursors().write(Position::After(&Oldest(7)), &nobodys).expect("short");
+    assert!(cursors().read::<Oldest>(&text, &Binding { caller: Some(&nameless), ..nobodys }).is_err());
 }
 
 #[test]
