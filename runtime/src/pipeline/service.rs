@@ -69,6 +69,8 @@ enum Way {
     Direct(Direct),
     /// The whole line.
     Line(Pin<Box<dyn Future<Output = Response> + Send>>),
+    /// Left half way: nobody asks any more.
+    Left,
 }
 
 impl Future for EndpointFuture {
@@ -79,10 +81,21 @@ impl Future for EndpointFuture {
         let mut response = ready!(trace.within(|| match way {
             Way::Direct(direct) => Pin::new(direct).poll(context),
             Way::Line(line) => line.as_mut().poll(context),
+            Way::Left => Poll::Pending,
         }));
         if let Some(nested) = nested {
             nested.relocate(&mut response);
         }
         Poll::Ready(Ok(response))
+    }
+}
+
+/// What a handler whose client has gone says while it is dropped is the request's, too.
+impl Drop for EndpointFuture {
+    fn drop(&mut self) {
+        let Self { trace, way, nested: _ } = self;
+        if trace.is_heard() {
+            trace.within(|| *way = Way::Left);
+        }
     }
 }
