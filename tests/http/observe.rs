@@ -88,7 +88,7 @@ impl Drop for Telling {
 #[endpoint(get = "/given_up", public, timeout = "20ms")]
 async fn given_up(State(app): State<App>) {
     let _telling = Telling(app);
-    core::future::pending().await
+    core::future::pending::<()>().await;
 }
 
 /// Is left alone.

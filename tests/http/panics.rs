@@ -130,14 +130,14 @@ async fn dropped() {
 #[endpoint(get = "/given_up", public, timeout = "20ms")]
 async fn given_up() {
     let _fragile = Fragile;
-    future::pending().await
+    future::pending::<()>().await;
 }
 
 /// When the handler is given up, on the whole line.
 #[endpoint(get = "/given_up_late", public, timeout = "20ms", deprecated = "2026-01-01")]
 async fn given_up_late() {
     let _fragile = Fragile;
-    future::pending().await
+    future::pending::<()>().await;
 }
 
 /// Answers.
