@@ -48,6 +48,7 @@ struct AtNight;
 /// The kinds of the framework whose titles are not made of their codes.
 #[derive(Debug, thiserror::Error, ApiError)]
 #[error("as the framework has it")]
+#[expect(dead_code, reason = "looked at when the API starts")]
 enum AsTheFramework {
     #[problem(conflict, retryable = true)]
     IdempotencyInFlight,
