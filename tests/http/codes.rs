@@ -1,7 +1,7 @@
 //! One code, one kind of problem: what two places declare differently keeps a service from starting.
 
 use aplomb::prelude::*;
-use aplomb::problem::{Category, ProblemKinds};
+use aplomb::problem::{Category, ProblemKinds, ProblemSpec, registry};
 use aplomb::{Json, StartErrors, routes};
 
 #[derive(Debug, thiserror::Error, ApiError)]
@@ -45,6 +45,25 @@ enum Elsewhere {
 #[problem(conflict, code = "CLOSED", title = "Closed at night")]
 struct AtNight;
 
+/// The kinds of the framework whose titles are not made of their codes.
+#[derive(Debug, thiserror::Error, ApiError)]
+#[error("as the framework has it")]
+#[expect(dead_code, reason = "looked at when the API starts")]
+enum AsTheFramework {
+    #[problem(conflict, retryable = true)]
+    IdempotencyInFlight,
+    #[problem(internal)]
+    IdempotencyOutcomeUnknown,
+    #[problem(gone)]
+    IdempotencyResponseNotRetained,
+    #[problem(rate_limited)]
+    RateLimited,
+    #[problem(validation, status = 400)]
+    MalformedJson,
+    #[problem(internal)]
+    Internal,
+}
+
 type Answer<T> = core::result::Result<T, Closing>;
 
 /// Declares codes, through an alias.
@@ -75,6 +94,12 @@ async fn d() -> Result<(), Elsewhere> {
 #[endpoint(get = "/e", public)]
 async fn e() -> Result<(), AtNight> {
     Err(AtNight)
+}
+
+/// Declares what the framework does.
+#[endpoint(get = "/framework", public)]
+async fn framework() -> Result<(), AsTheFramework> {
+    Err(AsTheFramework::Internal)
 }
 
 /// Knows nothing of codes.
@@ -142,4 +167,17 @@ fn f03_transparent_errors_are_those_inside_through_every_layer() {
     for inner in [Closing::NotFound, Closing::Inner(Box::new(Inner::ClosedToo))] {
         assert!(problem_codes().contains(&inner.problem().code()));
     }
+}
+
+#[tokio::test]
+async fn f03_an_error_may_share_a_kind_of_the_framework() {
+    let kinds = ProblemKinds::of::<AsTheFramework>();
+    let made = |code: &str| code[..1].to_owned() + &code[1..].to_lowercase().replace('_', " ");
+    // No error can be a 414.
+    let titled = |spec: &&ProblemSpec| spec.title != made(spec.code) && spec.status != 414;
+    for spec in registry::ALL.iter().filter(titled) {
+        let own = kinds.iter().find(|kind| kind.spec.code == spec.code).expect(spec.code).spec;
+        assert_eq!((own.category, own.title), (spec.category, spec.title), "{}", spec.code);
+    }
+    assert!(Api::new("Test", routes![framework]).into_router(()).await.is_ok());
 }

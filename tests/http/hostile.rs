@@ -62,6 +62,13 @@ async fn make(State(app): State<App>, Json(new): Json<NewThing>) -> Created<NewT
     Created::new(new)
 }
 
+/// Keeps a text.
+#[endpoint(post = "/texts", not_idempotent = "the last text counts")]
+async fn text(State(app): State<App>, text: String) -> String {
+    app.effect();
+    text
+}
+
 /// Numbers downwards.
 #[endpoint(get = "/pages", paginate(cursor, default = 2, max = 3))]
 async fn pages(page: PageRequest<Below>) -> Page<u32> {
@@ -76,7 +83,7 @@ async fn counted(page: OffsetRequest) -> Page<usize> {
 }
 
 async fn bench() -> Bench {
-    Bench::start(routes![one, numbered, named, search, make, pages, counted]).await
+    Bench::start(routes![one, numbered, named, search, make, text, pages, counted]).await
 }
 
 async fn get(bench: &Bench, path: &str) -> Reply {
@@ -271,6 +278,22 @@ async fn a_body_shorter_than_its_length() {
     raw.end().await;
     let text = raw.response().await;
     assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("BODY_INCOMPLETE"), "{text}");
+    assert_eq!(bench.app.effects(), 0);
+}
+
+#[tokio::test]
+async fn a_body_of_no_end_for_whatever_extractor() {
+    let bench = bench().await;
+    for (path, media) in [("/things", "application/json"), ("/texts", "text/plain")] {
+        for body in ["content-length: 100\r\n\r\n{}", "transfer-encoding: chunked\r\n\r\nzz\r\n\r\n"] {
+            let mut raw = bench.client.raw().await;
+            raw.write(&format!("{}content-type: {media}\r\n{body}", head(&format!("POST {path} HTTP/1.1"))))
+                .await;
+            raw.end().await;
+            let text = raw.response().await;
+            assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("BODY_INCOMPLETE"), "{path}: {text}");
+        }
+    }
     assert_eq!(bench.app.effects(), 0);
 }
 

@@ -74,8 +74,33 @@ async fn empty() -> StatusCode {
     StatusCode::IM_A_TEAPOT
 }
 
+/// Says in the log that it is dropped.
+struct Telling(App);
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        tracing::warn!(target: "app", "dropped");
+        self.0.effect();
+    }
+}
+
+/// Is given up.
+#[endpoint(get = "/given_up", public, timeout = "20ms")]
+async fn given_up(State(app): State<App>) {
+    let _telling = Telling(app);
+    core::future::pending::<()>().await;
+}
+
+/// Is left alone.
+#[endpoint(get = "/left", public)]
+async fn left(State(app): State<App>) {
+    let _telling = Telling(app.clone());
+    tracing::info!(target: "app", "before");
+    app.hold().await;
+}
+
 async fn bench() -> Bench {
-    Bench::start(routes![plain, limited, keyed, broken, empty]).await
+    Bench::start(routes![plain, limited, keyed, broken, empty, given_up, left]).await
 }
 
 fn id_of(reply: &Reply) -> String {
@@ -204,5 +229,25 @@ async fn f02_the_lines_of_a_run_that_outlives_its_client_have_the_id() {
     }
     let said = said(&log);
     assert_eq!(said, by(&said[0].1, &["before", "after"]));
+    assert_eq!(said[0].1.len(), 26);
+}
+
+#[tokio::test]
+async fn f02_the_lines_of_a_handler_that_is_dropped_have_the_id() {
+    let bench = bench().await;
+    let log = TestLog::of("app");
+    let _listening = log.listen();
+    let late = bench.client.get("/given_up").send().await;
+    late.problem(504, "DEADLINE_EXCEEDED");
+    assert_eq!(said(&log), by(&id_of(&late), &["dropped"]));
+    let mut raw = bench.client.raw().await;
+    raw.write("GET /left HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    bench.app.held().await;
+    drop(raw);
+    while bench.app.effects() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let said = said(&log).split_off(1);
+    assert_eq!(said, by(&said[0].1, &["before", "dropped"]));
     assert_eq!(said[0].1.len(), 26);
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use aplomb::prelude::*;
 use aplomb::routes;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 
 use crate::app::{ALICE, BOB, Bench};
 use crate::client::Reply;
@@ -40,8 +42,30 @@ async fn of_list(Path(id): Path<i64>, page: PageRequest<Below>) -> Page<i64> {
     page.page((0..below).rev().take(page.fetch_limit()).map(|n| n * id).collect(), |n| Below { id: n / id })
 }
 
+/// The numbers of a list that has a name.
+#[endpoint(get = "/named/{name}/numbers", version = 1, paginate(cursor, default = 2, max = 2))]
+async fn of_name(Path(_): Path<String>, page: PageRequest<Below>) -> Page<i64> {
+    let below = page.after().map_or(6, |key| key.id);
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+}
+
+/// Cannot be written.
+struct Unwritable;
+
+impl Serialize for Unwritable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("of no form"))
+    }
+}
+
+/// A list of nothing that can be written.
+#[endpoint(get = "/unwritable", version = 1, paginate(cursor, default = 2, max = 2))]
+async fn unwritable(page: PageRequest<Below>) -> Page<Unwritable> {
+    page.page(vec![Unwritable, Unwritable, Unwritable], |_| Below { id: 1 })
+}
+
 async fn bench() -> Bench {
-    Bench::start(routes![numbers, few, of_list]).await
+    Bench::start(routes![numbers, few, of_list, of_name, unwritable]).await
 }
 
 async fn get(bench: &Bench, path: &str) -> Reply {
@@ -152,6 +176,31 @@ async fn d06_links_lead_on_and_keep_the_other_parameters() {
     assert!(links.starts_with("</v1/few?a=%26&b=2&limit=1>; rel=\"first\", "), "{links}");
     let next = links.split('<').nth(2).and_then(|rest| rest.split_once(">; rel=\"next\"")).expect("next").0;
     assert_eq!(data(&get(&bench, next).await), [4]);
+}
+
+#[tokio::test]
+async fn d06_links_are_references_and_lead_on_whatever_stands_in_the_path() {
+    let bench = bench().await;
+    for name in ["é", "a{b}", "a|b", "a^b", "a\\b", "%C3%A9", "%2F%3E", "a;b=c,d"] {
+        let mut raw = bench.client.raw().await;
+        let request = format!(
+            "GET /v1/named/{name}/numbers HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\n\r\n"
+        );
+        raw.write(&request).await;
+        let reply = raw.response().await;
+        let links = reply.lines().find_map(|line| line.strip_prefix("link: ")).expect("links");
+        let next = links.split('<').nth(2).and_then(|rest| rest.split_once('>')).expect("next").0;
+        assert!(next.is_ascii() && !next.contains(['{', '}', '|', '^', '\\']), "{name}: {next}");
+        assert_eq!(data(&get(&bench, next).await), [3, 2], "{name}: {next}");
+    }
+}
+
+#[tokio::test]
+async fn d06_a_page_that_cannot_be_written_leads_nowhere() {
+    let bench = bench().await;
+    let reply = get(&bench, "/v1/unwritable").await;
+    reply.problem(500, "INTERNAL");
+    assert_eq!(reply.header("link"), None);
 }
 
 /// Numbers below their argument that look random.

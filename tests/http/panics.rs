@@ -1,6 +1,7 @@
 //! Wherever the user's own code panics: a problem, a line in the log that says where, and the next request is answered.
 
 use core::convert::Infallible;
+use core::future;
 use core::pin::Pin;
 
 use aplomb::auth::{Authenticate, Authentication};
@@ -110,6 +111,35 @@ async fn keyed() {
     panic!("secret of a keyed handler")
 }
 
+/// Panics when it is dropped.
+struct Fragile;
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        panic!("secret of a drop");
+    }
+}
+
+/// After the handler.
+#[endpoint(get = "/dropped", public)]
+async fn dropped() {
+    let _fragile = Fragile;
+}
+
+/// When the handler is given up.
+#[endpoint(get = "/given_up", public, timeout = "20ms")]
+async fn given_up() {
+    let _fragile = Fragile;
+    future::pending::<()>().await;
+}
+
+/// When the handler is given up, on the whole line.
+#[endpoint(get = "/given_up_late", public, timeout = "20ms", deprecated = "2026-01-01")]
+async fn given_up_late() {
+    let _fragile = Fragile;
+    future::pending::<()>().await;
+}
+
 /// Answers.
 #[endpoint(get = "/well", public)]
 async fn well() -> &'static str {
@@ -141,6 +171,18 @@ async fn f01_a_panic_is_a_document_and_its_place_is_logged() {
     let reply = bench.client.post("/keyed").bearer(ALICE).key("a").send().await;
     reply.problem(500, "INTERNAL");
     assert_logged(&log, "secret of a keyed handler");
+}
+
+#[tokio::test]
+async fn f01_a_panic_in_what_a_handler_holds_is_a_document() {
+    let bench = Bench::start(routes![dropped, given_up, given_up_late, well]).await;
+    let log = TestLog::of("pipeline::decorate");
+    let _listening = log.listen();
+    for path in ["/dropped", "/given_up", "/given_up_late"] {
+        bench.client.get(path).send().await.problem(500, "INTERNAL");
+        assert_logged(&log, "secret of a drop");
+        assert_eq!(bench.client.get("/well").send().await.body, "well");
+    }
 }
 
 fn assert_logged(log: &TestLog, message: &str) {

@@ -4,7 +4,7 @@ use axum::body::HttpBody as Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError};
 
-use crate::policies::body_limit::Stalled;
+use crate::policies::body_limit::{Stalled, incomplete};
 use crate::problem::{Problem, registry};
 
 /// Reads the whole body of a request.
@@ -57,9 +57,7 @@ pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
         }
         cause = error.source();
     }
-    Problem::new(&registry::BODY_INCOMPLETE)
-        .with_detail("the body ended early, or its framing is wrong")
-        .with_cause(error)
+    incomplete().with_cause(error)
 }
 
 #[cfg(test)]

@@ -28,13 +28,14 @@ fn step(component: &Value) -> Option<Step> {
 }
 
 /// The pointer into a document. A step that leads nowhere while the next one leads on is that of a
-/// flattened struct, which the document does not have.
+/// flattened struct, which the document does not have; nor has it the one into a struct that wraps a plain value.
 pub(super) fn pointer(document: &Value, place: &[Step]) -> Location {
     let (mut pointer, mut here) = (Pointer::new(), Some(document));
     for (position, step) in place.iter().enumerate() {
         let name = name(here, step);
         let next = here.and_then(|here| descend(here, step, &name));
-        if next.is_none() && here.is_some_and(|here| leads_on(here, place.get(position + 1))) {
+        let next_step = place.get(position + 1);
+        if next.is_none() && here.is_some_and(|here| leads_on(here, next_step) || wraps(step, here)) {
             continue;
         }
         pointer.push(&name);
@@ -47,10 +48,15 @@ fn leads_on(here: &Value, step: Option<&Step>) -> bool {
     step.is_some_and(|step| here.is_object() && descend(here, step, &name(Some(here), step)).is_some())
 }
 
+fn wraps(step: &Step, here: &Value) -> bool {
+    *step == Step::Index(0) && !here.is_array() && !here.is_object()
+}
+
 fn descend<'a>(here: &'a Value, step: &Step, name: &str) -> Option<&'a Value> {
     match step {
-        Step::Index(index) => here.get(index),
-        Step::Key(_) => here.get(name),
+        Step::Index(index) if here.is_array() => here.get(index),
+        // A number can be the name of a member.
+        _ => here.get(name),
     }
 }
 
@@ -108,8 +114,10 @@ mod tests {
 
     #[test]
     fn f04_a_pointer_has_the_names_of_the_document() {
-        let document =
-            json!({"giftText": {"LAST_NAME": 1, "kebab-case": [[0], [1]]}, "type": 1, "a_b": 1, "aB": 2});
+        let document = json!({
+            "giftText": {"LAST_NAME": 1, "kebab-case": [[0], [1]]}, "type": 1, "a_b": 1, "aB": 2,
+            "byNumber": {"7": {"lastName": 1}},
+        });
         for (place, expected) in [
             (vec![], "#"),
             (vec![key("gift_text"), key("last_name")], "#/giftText/LAST_NAME"),
@@ -123,6 +131,14 @@ mod tests {
             (vec![key("missing_member")], "#/missing_member"),
             (vec![key("gift_text"), key("missing"), key("deeper")], "#/giftText/missing/deeper"),
             (vec![key("type"), key("of_a_number")], "#/type/of_a_number"),
+            (vec![Step::Index(0), key("gift_text")], "#/giftText"),
+            (vec![key("type"), Step::Index(0)], "#/type"),
+            (
+                vec![key("gift_text"), key("kebab_case"), Step::Index(1), Step::Index(0), Step::Index(0)],
+                "#/giftText/kebab-case/1/0",
+            ),
+            (vec![key("gift_text"), Step::Index(7), key("last_name")], "#/giftText/LAST_NAME"),
+            (vec![key("by_number"), Step::Index(7), key("last_name")], "#/byNumber/7/lastName"),
         ] {
             assert_eq!(text(pointer(&document, &place)), expected, "{place:?}");
         }

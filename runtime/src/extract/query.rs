@@ -69,8 +69,8 @@ pub(crate) fn check_utf8<'a>(mut pairs: impl Iterator<Item = &'a str>) -> Result
 
 #[cold]
 fn not_utf8(pair: &str) -> Problem {
-    let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
-    let name = percent_decode_str(&name).decode_utf8_lossy().into_owned();
+    let name =
+        form_urlencoded::parse(pair.as_bytes()).next().map_or_else(String::new, |(name, _)| name.into());
     Problem::new(&registry::INVALID_PARAMETER).with_detail("the query is not UTF-8").with_error(
         FieldError::new(Location::Parameter(name.into()), "NOT_UTF8", "expected UTF-8, percent-encoded"),
     )
@@ -97,6 +97,8 @@ mod tests {
             ("%ff=1", "\u{fffd}"),
             ("a+%2B=%ff", "a +"),
             ("a%ED%A0%80", "a\u{fffd}\u{fffd}\u{fffd}"),
+            ("a+b%20c=%ff", "a b c"),
+            ("=%ff", ""),
         ] {
             let problem = check_utf8(query.split('&')).expect_err(query);
             assert_eq!(problem.errors()[0].location, Location::Parameter(parameter.into()), "{query}");

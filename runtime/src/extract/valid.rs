@@ -48,6 +48,8 @@ use crate::problem::{FieldError, Location, Problem, ProblemSpec, registry};
 /// - garde names fields as Rust does. A member of the document that is spelt in another style (`giftText` for
 ///   `gift_text`) is found, and so are those of a flattened struct. One that serde renames altogether, or that is
 ///   missing in the document, is named as in Rust.
+/// - garde does not name the variants of an enum. Where the document does, around their fields
+///   (`{"card": {"number": …}}`), the pointer leaves the name out; write `#[serde(tag = "…")]`.
 /// - Items of a `HashSet` have no place in the document; a list has.
 ///
 /// Rules that depend on the service's state have a [context](ValidationContext).

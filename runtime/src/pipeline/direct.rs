@@ -2,9 +2,11 @@
 //! limits → extractors → handler → decorate, under the deadline, without a future of its own on the heap.
 //! Who is refused, or has to wait for a store, goes the whole line.
 
-use core::future::Future;
+use core::future::{self, Future};
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context as TaskContext, Poll, ready};
+use core::time::Duration;
 use std::sync::Arc;
 
 use axum::body::HttpBody;
@@ -86,13 +88,21 @@ impl Direct {
         Self { mounted, id, running, gauge, readings }
     }
 
-    fn answer(&self, answered: Option<Answer>) -> Answer {
+    fn answer(&mut self, answered: Option<Answer>) -> Answer {
         match (answered, &self.gauge) {
             (Some(answer), Some(gauge)) => gauge.explain(answer),
             (Some(answer), None) => answer,
-            (None, Some(gauge)) => gauge.exceeded(),
-            (None, None) => timeout::exceeded(),
+            (None, _) => self.give_up(),
         }
+    }
+
+    /// What a handler without an answer holds is dropped here, where its panic is the request's.
+    #[cold]
+    fn give_up(&mut self) -> Answer {
+        let late = self.gauge.as_ref().map_or_else(timeout::exceeded, Gauge::exceeded);
+        let nothing: AnswerFuture = Box::pin(future::pending());
+        let running = mem::replace(&mut self.running, within(Duration::ZERO, nothing));
+        handler::survive(handler::HANDLER, || drop(running)).map_or_else(Answer::failed, |()| late)
     }
 }
 

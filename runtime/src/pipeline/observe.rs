@@ -144,6 +144,12 @@ impl Trace {
         Self((!span.is_disabled()).then(|| Box::new(span)))
     }
 
+    /// Whether somebody listens.
+    #[inline]
+    pub(crate) const fn is_heard(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Does a step of the request.
     #[inline]
     pub(crate) fn within<T>(&self, step: impl FnOnce() -> T) -> T {

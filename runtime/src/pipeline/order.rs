@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::future::OptionFuture;
 use http::request::Parts;
 use tokio::time::Instant;
 
@@ -53,9 +54,10 @@ pub(crate) async fn line(mounted: Arc<Mounted>, id: RequestId, run: Run, request
     };
     let (deadline, gauge) = (exchange.mounted.timeout, exchange.gauge.clone());
     let answer = {
-        let mut running = pin!(timeout::within(deadline, handler::survived(exchange.answer(run, request))));
-        // Looked at while the run is still there: what it drops is waited for no more.
-        running.as_mut().await.map_or_else(|| gauge.exceeded(), |answer| gauge.explain(answer))
+        let running = timeout::within(deadline, handler::survived(exchange.answer(run, request)));
+        let mut running = pin!(Some(running));
+        let answered = OptionFuture::from(running.as_mut().as_pin_mut()).await.flatten();
+        answered.map_or_else(|| give_up(&gauge, || running.set(None)), |answer| gauge.explain(answer))
     };
     if let Some(unread) = exchange.unread.take() {
         unread.drain().await;
@@ -67,6 +69,13 @@ pub(crate) async fn line(mounted: Arc<Mounted>, id: RequestId, run: Run, request
         nested.relocate(&exchange.mounted, &mut response);
     }
     exchange.tell_of_sunset(response)
+}
+
+/// The answer of a run that has none in time. What it holds is dropped here, where its panic is the request's.
+fn give_up(gauge: &Gauge, drop: impl FnOnce()) -> Answer {
+    // Looked at while the run is still there: what it drops is waited for no more.
+    let late = gauge.exceeded();
+    handler::survive(handler::HANDLER, drop).map_or_else(Answer::failed, |()| late)
 }
 
 /// One request on its way.

@@ -65,6 +65,8 @@ enum Way {
     Direct(Direct),
     /// The whole line.
     Line(Pin<Box<dyn Future<Output = Response> + Send>>),
+    /// Left half way: nobody asks any more.
+    Left,
 }
 
 impl Future for EndpointFuture {
@@ -75,6 +77,17 @@ impl Future for EndpointFuture {
         trace.within(|| match way {
             Way::Direct(direct) => Pin::new(direct).poll(context).map(Ok),
             Way::Line(line) => line.as_mut().poll(context).map(Ok),
+            Way::Left => Poll::Pending,
         })
+    }
+}
+
+/// What a handler whose client has gone says while it is dropped is the request's, too.
+impl Drop for EndpointFuture {
+    fn drop(&mut self) {
+        let Self { trace, way } = self;
+        if trace.is_heard() {
+            trace.within(|| *way = Way::Left);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -230,7 +230,9 @@ impl Problem {
         *response.status_mut() = self.status();
         *response.body_mut() = Body::from(body);
         let headers = response.headers_mut();
-        headers.remove(http::header::CONTENT_LENGTH);
+        // Of the body that was there before.
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(CONTENT_ENCODING);
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
         for (name, value) in &self.0.headers {
             headers.insert(name.clone(), value.clone());

@@ -50,8 +50,10 @@ fn text(response: &mut Response) -> Option<String> {
 mod tests {
     use axum::response::IntoResponse;
     use http::StatusCode;
+    use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 
     use super::*;
+    use crate::problem::PROBLEM_JSON;
 
     #[test]
     fn f01_empty_errors_are_rewritten() {
@@ -60,6 +62,17 @@ mod tests {
             let problem = rewrite(&mut response, Origin::Handler).expect("a problem");
             assert_eq!(problem.status(), status);
         }
+    }
+
+    #[test]
+    fn f01_a_document_is_not_in_the_form_of_the_body_that_was_there() {
+        let fields = [(CONTENT_ENCODING, "gzip"), (CONTENT_LENGTH, "0"), (CONTENT_TYPE, "text/html")];
+        let mut response = (StatusCode::NOT_FOUND, fields).into_response();
+        let problem = rewrite(&mut response, Origin::Handler).expect("a problem");
+        problem.write(&mut response, None);
+        let names: Vec<_> = response.headers().keys().collect();
+        assert_eq!(names, [CONTENT_TYPE]);
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
     }
 
     #[test]

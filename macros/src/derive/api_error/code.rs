@@ -26,13 +26,27 @@ pub(crate) fn screaming_snake(name: &str) -> String {
     code
 }
 
-/// `INSUFFICIENT_FUNDS` as `Insufficient funds`.
+/// `INSUFFICIENT_FUNDS` as `Insufficient funds`; of the framework's codes, whose kind an error may share, the title
+/// that the framework gives them.
 pub(crate) fn title(code: &str) -> String {
+    if let Some((_, title)) = TITLES.iter().find(|(framework, _)| *framework == code) {
+        return (*title).to_owned();
+    }
     let lower = code.to_lowercase().replace('_', " ");
     let mut characters = lower.chars();
     let first = characters.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(characters).collect()
 }
+
+/// Those of the framework that an error can be and whose titles are not made of their codes.
+const TITLES: [(&str, &str); 6] = [
+    ("IDEMPOTENCY_IN_FLIGHT", "Request in flight"),
+    ("IDEMPOTENCY_OUTCOME_UNKNOWN", "Outcome unknown"),
+    ("IDEMPOTENCY_RESPONSE_NOT_RETAINED", "Response not retained"),
+    ("RATE_LIMITED", "Too many requests"),
+    ("MALFORMED_JSON", "Malformed JSON"),
+    ("INTERNAL", "Internal error"),
+];
 
 #[cfg(test)]
 mod tests {
@@ -52,6 +66,7 @@ mod tests {
             assert_eq!(screaming_snake(name), code);
         }
         assert_eq!(title("INSUFFICIENT_FUNDS"), "Insufficient funds");
+        assert_eq!(title("INTERNAL"), "Internal error");
     }
 
     #[test]

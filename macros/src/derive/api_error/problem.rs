@@ -251,7 +251,32 @@ fn pointer(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<St
         sink.report(&value.tokens, format!("a pointer begins with `#/`: write \"#/{path}\""));
         return None;
     }
+    let escaped = escaped(&text[1..]);
+    if text[1..] != escaped {
+        sink.report(
+            &value.tokens,
+            format!("a pointer stands in a document as the fragment of a URI: write \"#{escaped}\""),
+        );
+        return None;
+    }
     Some(text)
+}
+
+/// A pointer as RFC 6901 §6 has it: what is escaped already stays.
+fn escaped(pointer: &str) -> String {
+    let bytes = pointer.as_bytes();
+    let is = |index: usize, kind: fn(&u8) -> bool| bytes.get(index).is_some_and(kind);
+    let as_it_is = |index: usize, byte: u8| match byte {
+        b'%' => is(index + 1, u8::is_ascii_hexdigit) && is(index + 2, u8::is_ascii_hexdigit),
+        b'~' => is(index + 1, |next| b"01".contains(next)),
+        _ => byte.is_ascii_alphanumeric() || b"!$&'()*+,-./:;=?@_".contains(&byte),
+    };
+    let escape = |(index, byte): (usize, &u8)| match byte {
+        byte if as_it_is(index, *byte) => char::from(*byte).to_string(),
+        b'~' => String::from("~0"),
+        byte => format!("%{byte:02X}"),
+    };
+    bytes.iter().enumerate().map(escape).collect()
 }
 
 fn retryable(category: &Category, option: &Argument, sink: &Sink<'_>) -> bool {

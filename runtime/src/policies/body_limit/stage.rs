@@ -30,6 +30,10 @@ pub(crate) fn too_large(limit: u64) -> Problem {
     Problem::new(&registry::BODY_TOO_LARGE).with_detail(format!("the body may have up to {limit} bytes"))
 }
 
+pub(crate) fn incomplete() -> Problem {
+    Problem::new(&registry::BODY_INCOMPLETE).with_detail("the body ended early, or its framing is wrong")
+}
+
 /// How the reading of a body stands, seen from outside: whoever reads it may not say, or not know.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gauge(Arc<AtomicU8>);
@@ -38,6 +42,7 @@ const READING: u8 = 0;
 const WAITING: u8 = 1;
 const STALLED: u8 = 2;
 const TOO_LARGE: u8 = 3;
+const BROKEN: u8 = 4;
 
 impl Gauge {
     /// Reads with the body waited for. Where that is given up, it stays so.
@@ -65,6 +70,7 @@ impl Gauge {
             TOO_LARGE if answer.origin == Origin::Refused => {
                 Answer::refused(Problem::new(&registry::BODY_TOO_LARGE))
             }
+            BROKEN if answer.origin == Origin::Refused => Answer::refused(incomplete()),
             _ => answer,
         }
     }
@@ -120,8 +126,11 @@ impl HttpBody for Watched {
             Poll::Ready(polled) => {
                 // Armed anew when the next part is waited for: a slow reader is no slow client.
                 self.timer = None;
-                let too_large = matches!(&polled, Some(Err(error)) if error.is::<LengthLimitError>());
-                self.gauge.set(if too_large { TOO_LARGE } else { READING });
+                self.gauge.set(match &polled {
+                    Some(Err(error)) if error.is::<LengthLimitError>() => TOO_LARGE,
+                    Some(Err(_)) => BROKEN,
+                    _ => READING,
+                });
                 Poll::Ready(polled)
             }
         }

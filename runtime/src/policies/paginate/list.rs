@@ -6,7 +6,7 @@ use super::cursor::{Binding, Cursors, TooLong};
 use super::key::CursorKey;
 use super::links::Links;
 use super::position::{Neighbours, Position};
-use crate::extract::original_uri;
+use crate::extract::{original_uri, reference};
 use crate::pipeline::Context;
 use crate::problem::Problem;
 use crate::secret::Secret;
@@ -27,7 +27,8 @@ pub(super) struct Around {
 
 impl List {
     pub(super) fn new(parts: &Parts, context: Option<Context>, filters: Vec<(String, String)>) -> Self {
-        Self { context, path: original_uri(parts).path().to_owned(), filters }
+        // As its links have it: who follows one asks for the same list.
+        Self { context, path: reference(original_uri(parts).path()).into_owned(), filters }
     }
 
     pub(super) fn read<K: CursorKey>(&self, cursor: &str) -> Result<Position<K>, Problem> {

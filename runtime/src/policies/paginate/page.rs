@@ -116,7 +116,10 @@ impl<T: Serialize> IntoResponse for Page<T> {
             Err(problem) => problem.into_response(),
             Ok(content) => {
                 let mut response = Json(content).into_response();
-                if let Ok(links) = HeaderValue::try_from(self.links) {
+                // Items that cannot be written are no page.
+                if response.status().is_success()
+                    && let Ok(links) = HeaderValue::try_from(self.links)
+                {
                     response.headers_mut().insert(LINK, links);
                 }
                 response
