@@ -103,6 +103,27 @@ async fn everything_that_is_wrong_is_said_at_once() {
     assert_eq!(said("\"problems\" is not an absolute URI"), 1);
 }
 
+/// Is there from the first version on.
+#[endpoint(get = "/ever", version = 1.., public)]
+async fn ever() {}
+
+/// Has a day for a version.
+#[endpoint(get = "/dated", version = 20_260_101, public)]
+async fn dated() {}
+
+/// Has the last version that an open range can reach.
+#[endpoint(get = "/hundredth", version = 100, public)]
+async fn hundredth() {}
+
+#[tokio::test]
+async fn e01_an_open_range_that_would_serve_millions_of_versions_is_refused() {
+    let errors = errors(Api::new("Test", routes![ever, dated])).await;
+    let [error] = errors.as_slice() else { panic!("{errors:?}") };
+    let said = "`ever` (GET /ever): its versions go up to 20260101, which another endpoint names, and it can serve 100 at most";
+    assert!(error.starts_with(said), "{error}");
+    assert!(Api::new("Test", routes![ever, hundredth]).open().into_router(()).await.is_ok());
+}
+
 #[tokio::test]
 async fn b17_a_limit_is_a_shadow_wherever_it_is_named_or_nowhere() {
     let errors = errors(Api::new("Test", routes![limited_c, limited_d])).await;

@@ -8,6 +8,10 @@ use crate::errors::Sink;
 use crate::grammar;
 use crate::parse::{Argument, Kind, Value};
 
+/// The most versions that one endpoint serves, each under a route of its own. The runtime counts those of an open
+/// range.
+const MOST: u32 = 100;
+
 /// The versions, if any are declared.
 #[derive(Default)]
 pub(crate) struct Version {
@@ -64,6 +68,11 @@ fn bounded(first: u32, last: u32, closed: bool) -> Result<(u32, Option<u32>), St
     if last < first {
         return Err(format!("the range is empty: write `version = {last}..={first}`"));
     }
+    if last - first >= MOST {
+        return Err(format!(
+            "an endpoint serves {MOST} versions at most: write `version = {last}` for the newest alone"
+        ));
+    }
     Ok((first, Some(last)))
 }
 
@@ -76,6 +85,7 @@ mod tests {
         for (text, call) in [
             ("1", "VersionSpec::new(1u32,::core::option::Option::Some(1u32))"),
             ("2..", "VersionSpec::new(2u32,::core::option::Option::None)"),
+            ("1..=100", "VersionSpec::new(1u32,::core::option::Option::Some(100u32))"),
             ("1..=3", "VersionSpec::new(1u32,::core::option::Option::Some(3u32))"),
         ] {
             assert_eq!(calls(&format!("get = \"/a\", version = {text}")), format!(".with_version({call})"));
@@ -93,6 +103,7 @@ mod tests {
             ("v1", "a version is a number"),
             ("-1", "a version is a number"),
             ("1.5", "a version is a number"),
+            ("1..=101", "100 versions at most"),
             ("4294967296", "at most 4294967295"),
             ("..=3", "a version is a number"),
         ] {

@@ -7,6 +7,7 @@ use super::{Api, codes};
 use crate::endpoint::PathShape;
 use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::rate_limit::{Quota, RateLimitSpec, impossible};
+use crate::policies::version;
 use crate::spec::{Access, EndpointSpec};
 use crate::start::{StartError, StartErrors};
 use crate::store::is_namespace;
@@ -17,6 +18,7 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     named_limits(api, errors);
     problem_base(api, errors);
     deprecation_info(api, errors);
+    open_ranges(api, errors);
     errors.extend(codes::conflicts(api.routes.specs()));
     for spec in api.routes.specs() {
         path_arguments(spec, errors);
@@ -147,6 +149,21 @@ fn deprecation_info<S>(api: &Api<S>, errors: &mut StartErrors) {
             "the page of deprecations {page:?} is neither an absolute URL of http or https nor a path that begins \
              with a slash"
         )));
+    }
+}
+
+/// Versions that are dates, such as 20260101, beside a range that has no end.
+fn open_ranges<S>(api: &Api<S>, errors: &mut StartErrors) {
+    let newest = version::newest(api.routes.specs());
+    for spec in api.routes.specs() {
+        if let Some(last) = version::too_many(spec, newest) {
+            errors.push(StartError::new(format!(
+                "{}: its versions go up to {last}, which another endpoint names, and it can serve {} at most: \
+                 write the last one that it serves",
+                named(spec),
+                version::MOST
+            )));
+        }
     }
 }
 

@@ -10,6 +10,15 @@ impl VersionSpec {
     }
 }
 
+/// The most versions that one endpoint serves, each under a route of its own.
+pub(crate) const MOST: usize = 100;
+
+/// The last version that an endpoint serves, if there are more than [`MOST`].
+pub(crate) fn too_many(spec: &EndpointSpec, newest: u32) -> Option<u32> {
+    let served = spec.version?.served(newest);
+    served.clone().nth(MOST).map(|_| *served.end())
+}
+
 /// The newest version that any of these endpoints names.
 pub(crate) fn newest<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> u32 {
     specs.filter_map(|spec| spec.version).map(VersionSpec::newest_named).max().unwrap_or(0)
@@ -40,7 +49,10 @@ impl Route {
 pub(crate) fn routes(spec: &EndpointSpec, newest: u32) -> Vec<Route> {
     match spec.version {
         None => vec![Route::new(spec, None)],
-        Some(version) => version.served(newest).map(|version| Route::new(spec, Some(version))).collect(),
+        // What serves more keeps the API from starting.
+        Some(version) => {
+            version.served(newest).take(MOST).map(|version| Route::new(spec, Some(version))).collect()
+        }
     }
 }
 
