@@ -334,6 +334,18 @@ async fn what_is_no_http() {
 }
 
 #[tokio::test]
+async fn no_host_or_two() {
+    let bench = bench().await;
+    raw(&bench, b"GET /numbered/1 HTTP/1.1\r\n\r\n", 400, "BAD_REQUEST").await;
+    raw(&bench, b"GET /numbered/1 HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400, "BAD_REQUEST").await;
+    raw(&bench, b"GET http://c/numbered/1 HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", 400, "BAD_REQUEST").await;
+    let mut old = bench.client.raw().await;
+    old.write(&format!("GET /numbered/1 HTTP/1.0\r\nauthorization: Bearer {ALICE}\r\n\r\n")).await;
+    let text = old.response().await;
+    assert!(text.starts_with("HTTP/1.0 200"), "{text}");
+}
+
+#[tokio::test]
 async fn a_bad_request_behind_a_good_one() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;

@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::header::HOST;
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
 use tower_service::Service;
 
@@ -50,7 +51,7 @@ impl Front {
     }
 
     pub(super) async fn answer(&mut self, request: Request) -> Response {
-        match too_large(request.uri(), request.headers()) {
+        match too_large(request.uri(), request.headers()).or_else(|| no_host(&request)) {
             Some(spec) => document(spec, Arc::clone(&self.shared), request).await,
             None => self.router.call(request).await.unwrap_or_else(|never| match never {}),
         }
@@ -67,7 +68,7 @@ impl Front {
             type_base: &self.shared.problem_base,
         };
         let problem = Problem::new(&registry::for_status(status.as_u16()))
-            .with_detail(bound(status.as_u16()).unwrap_or(UNREADABLE));
+            .with_detail(detail(status.as_u16()).unwrap_or(UNREADABLE));
         let mut response = ().into_response();
         problem.write(&mut response, Some(occasion));
         response.headers_mut().insert(X_REQUEST_ID, id.to_value());
@@ -81,7 +82,7 @@ async fn document(spec: &'static ProblemSpec, shared: Arc<Shared>, request: Requ
     let repeat = Repeat::unkept(idempotent);
     let occasion = Occasion { request_id: id.as_str(), repeat, type_base: &shared.problem_base };
     let problem = Problem::new(spec);
-    let problem = match bound(spec.status) {
+    let problem = match detail(spec.status) {
         Some(detail) => problem.with_detail(detail),
         None => problem,
     };
@@ -101,6 +102,12 @@ fn too_large(target: &Uri, headers: &HeaderMap) -> Option<&'static ProblemSpec> 
     (size > LARGEST_HEADERS).then_some(&registry::HEADERS_TOO_LARGE)
 }
 
+/// Of several hosts a proxy may take another than the service (RFC 9112 §3.2).
+fn no_host(request: &Request) -> Option<&'static ProblemSpec> {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    (request.version() == Version::HTTP_11 && hosts != 1).then_some(&registry::BAD_REQUEST)
+}
+
 /// The status of a head that is a refusal without a body, and its other fields.
 fn refused(head: &[u8]) -> Option<(StatusCode, Vec<&str>)> {
     let head = str::from_utf8(head).ok()?.strip_suffix("\r\n\r\n")?;
@@ -111,11 +118,13 @@ fn refused(head: &[u8]) -> Option<(StatusCode, Vec<&str>)> {
     (status.is_client_error() && !length.is_empty()).then_some((status, fields))
 }
 
-const UNREADABLE: &str = "the request's head is not HTTP/1.1, or its fields contradict each other";
+const UNREADABLE: &str =
+    "the request's head is not HTTP/1.1, or its fields contradict each other, or it does not have one `Host`";
 
-/// Which bound a head exceeds.
-const fn bound(status: u16) -> Option<&'static str> {
+/// What is wrong with a head.
+const fn detail(status: u16) -> Option<&'static str> {
     match status {
+        400 => Some(UNREADABLE),
         414 => Some("the request's target is longer than the service reads"),
         431 => Some("the request's header section is larger than the service reads, or has more fields"),
         _ => None,

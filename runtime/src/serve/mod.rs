@@ -47,8 +47,8 @@ use crate::start::{StartError, StartErrors};
 ///
 /// Unlike a router of [`into_router`](Api::into_router) it answers what no endpoint does with problem
 /// documents, too: an unknown path or method, a target (path and query) over 16 KiB, which is a 414, a header
-/// section over 64 KiB or of more than 100 fields, which is a 431, and over HTTP/1 a head that cannot be read,
-/// which is a 400.
+/// section over 64 KiB or of more than 100 fields, which is a 431, and over HTTP/1 a head that cannot be read, or
+/// does not name one host, which is a 400.
 pub async fn serve<S, F, C, E>(api: Api<S>, connect: C) -> ExitCode
 where
     S: Clone + Send + Sync + 'static,
