@@ -363,15 +363,51 @@ async fn b02_what_a_node_cannot_decide_is_given_back_on_the_others() {
 async fn b02_what_nobody_waits_for_any_more_is_given_back() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
-    let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
-    node.pause();
-    let given_up = tokio::time::timeout(Duration::from_millis(100), store.acquire(&[first, second])).await;
-    assert!(given_up.is_err());
-    assert_eq!(left(&store, first).await, 9, "taken, and the other not decided");
-    node.resume();
+    for _ in 0..ATTEMPTS {
+        let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
+        let pause = Pause::of(node);
+        let given_up =
+            tokio::time::timeout(Duration::from_millis(100), store.acquire(&[first, second])).await;
+        assert!(given_up.is_err());
+        assert_eq!(left(&store, first).await, 9, "taken, and the other not decided");
+        if !pause.was_brief() {
+            answers(&store, second).await;
+            continue;
+        }
+        let started = Instant::now();
+        while (left(&store, first).await, left(&store, second).await) != (10, 10) {
+            assert!(started.elapsed() < Duration::from_secs(20), "the tokens do not come back");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        return;
+    }
+    panic!("this machine is too slow");
+}
+
+const ATTEMPTS: u32 = 20;
+
+/// A node that stands still.
+struct Pause<'a>(&'a RedisServer, Instant);
+
+impl<'a> Pause<'a> {
+    fn of(node: &'a RedisServer) -> Self {
+        node.pause();
+        Self(node, Instant::now())
+    }
+
+    /// Lets the node go on. After more than a quarter of a second the connection counts as broken, and what it
+    /// carried as lost.
+    fn was_brief(self) -> bool {
+        self.0.resume();
+        self.1.elapsed() < Duration::from_millis(250)
+    }
+}
+
+/// Waits until the store has found its way back.
+async fn answers(store: &RedisStore, claim: Claim<'_>) {
     let started = Instant::now();
-    while (left(&store, first).await, left(&store, second).await) != (10, 10) {
-        assert!(started.elapsed() < Duration::from_secs(20), "the tokens do not come back");
+    while store.acquire(&[Claim { cost: 0, ..claim }]).await.is_err() {
+        assert!(started.elapsed() < Duration::from_secs(20), "the node does not come back");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -380,27 +416,36 @@ async fn b02_what_nobody_waits_for_any_more_is_given_back() {
 async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
-    let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
-    node.pause();
-    let quick = Quota::new(10, Duration::from_millis(100), 10).expect("a valid quota");
-    let quick = Claim { quota: quick, cost: 10, ..first };
-    let asked = Instant::now();
-    let given_up = tokio::time::timeout(Duration::from_millis(50), store.acquire(&[quick, second])).await;
-    assert!(given_up.is_err());
-    // All of them come back before the other node decides, and are taken again.
-    tokio::time::sleep(Duration::from_millis(150).saturating_sub(asked.elapsed())).await;
-    assert!(take(&store, &[Claim { cost: 10, ..first }]).await.admitted);
-    let key = bucket_key(&cluster, first);
-    let taken_from = cluster.owner(cluster.slot_of(&key));
-    let before = taken_from.command(&["GET", &key]);
-    node.resume();
-    let started = Instant::now();
-    while left(&store, second).await != 10 {
-        assert!(started.elapsed() < Duration::from_secs(20), "the tokens do not come back");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    for _ in 0..ATTEMPTS {
+        let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
+        take(&store, &[first]).await;
+        let key = bucket_key(&cluster, first);
+        let taken_from = cluster.owner(cluster.slot_of(&key));
+        taken_from.command(&["DEL", &key]);
+        let pause = Pause::of(node);
+        let quick = Quota::new(10, Duration::from_millis(100), 10).expect("a valid quota");
+        let quick = Claim { quota: quick, cost: 10, ..first };
+        let asked = Instant::now();
+        let given_up = tokio::time::timeout(Duration::from_millis(50), store.acquire(&[quick, second])).await;
+        assert!(given_up.is_err());
+        // All of them come back before the other node decides, and are taken again.
+        tokio::time::sleep(Duration::from_millis(150).saturating_sub(asked.elapsed())).await;
+        assert!(take(&store, &[Claim { cost: 10, ..first }]).await.admitted);
+        let before = taken_from.command(&["GET", &key]);
+        if !pause.was_brief() {
+            answers(&store, second).await;
+            continue;
+        }
+        let started = Instant::now();
+        while left(&store, second).await != 10 {
+            assert!(started.elapsed() < Duration::from_secs(20), "the tokens do not come back");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(taken_from.command(&["GET", &key]), before);
+        assert!(matches!(before, Reply::Bytes(_)), "{before:?}");
+        return;
     }
-    assert_eq!(taken_from.command(&["GET", &key]), before);
-    assert!(matches!(before, Reply::Bytes(_)), "{before:?}");
+    panic!("this machine is too slow");
 }
 
 #[tokio::test(flavor = "multi_thread")]
