@@ -4,10 +4,19 @@ pub(crate) mod api_error;
 pub(crate) mod cursor_key;
 pub(crate) mod resource;
 
+use proc_macro2::TokenStream;
 use syn::{Attribute, Meta};
 
-use crate::errors::Sink;
+use crate::errors::{Mistakes, Sink};
 use crate::parse::{Item, items};
+
+/// What a derive gives for an item, with its mistakes behind.
+fn expanded(item: TokenStream, generate: fn(TokenStream, &Sink<'_>) -> Option<TokenStream>) -> TokenStream {
+    let mistakes = Mistakes::new();
+    let mut output = generate(item, &mistakes.sink()).unwrap_or_default();
+    output.extend(mistakes.into_tokens());
+    output
+}
 
 /// The items of all `#[name(…)]` among the attributes; other ways to write it are reported.
 pub(crate) fn attribute_items(

@@ -4,8 +4,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::DeriveInput;
 
-use super::attribute_items;
-use crate::errors::{Mistakes, Sink};
+use super::{attribute_items, expanded};
+use crate::errors::Sink;
 use crate::parse::Options;
 
 const EXAMPLE: &str = "#[resource(prefix = \"pay\")]";
@@ -13,10 +13,7 @@ const MAX_LENGTH: usize = 31;
 
 /// Expands the derive.
 pub(crate) fn derive(item: TokenStream) -> TokenStream {
-    let mistakes = Mistakes::new();
-    let mut output = generate(item, &mistakes.sink()).unwrap_or_default();
-    output.extend(mistakes.into_tokens());
-    output
+    expanded(item, generate)
 }
 
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
@@ -68,6 +65,7 @@ fn is_prefix(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errors::Mistakes;
 
     #[test]
     fn h01_prefixes() {

@@ -13,7 +13,8 @@ use quote::quote;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields, Ident};
 
-use crate::errors::{Mistakes, Sink};
+use super::expanded;
+use crate::errors::Sink;
 use extension::Extension;
 use problem::Problem;
 
@@ -30,10 +31,7 @@ pub(crate) struct Case<'a> {
 
 /// Expands the derive.
 pub(crate) fn derive(item: TokenStream) -> TokenStream {
-    let mistakes = Mistakes::new();
-    let mut output = generate(item, &mistakes.sink()).unwrap_or_default();
-    output.extend(mistakes.into_tokens());
-    output
+    expanded(item, generate)
 }
 
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {

@@ -1,6 +1,7 @@
 use quote::quote;
 
 use super::*;
+use crate::errors::Mistakes;
 
 fn mistakes(item: TokenStream) -> Vec<String> {
     let mistakes = Mistakes::new();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::errors::Mistakes;
 
 fn mistakes_of(item: &str) -> Vec<String> {
     let mistakes = Mistakes::new();
