@@ -133,7 +133,6 @@ fn seal_keys() -> SealKeys {
 mod on_redis {
     use core::time::Duration;
 
-    use aplomb::Secret;
     use aplomb::policies::idempotency::IdempotencyStore;
     use aplomb::store::{RedisConfig, RedisStore};
     use aplomb::testing::RedisServer;
@@ -160,8 +159,7 @@ mod on_redis {
         let (runtime, server) = (runtime(), RedisServer::start());
         let config =
             RedisConfig::new(&server.url()).expect("a valid URL").with_timeout(Duration::from_secs(10));
-        let secret = Secret::new([7; 32]).expect("long enough");
-        let store = runtime.block_on(RedisStore::connect(&config, "test", &secret)).expect("a good server");
+        let store = runtime.block_on(RedisStore::connect(&config, "test")).expect("a good server");
         let store = Arc::new(over(store));
         let play = async |script: &[Step]| {
             let fresh = async || {

@@ -273,7 +273,7 @@ async fn b05_a_store_of_ones_own_says_what_it_can_do_in_one_trip() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let config = RedisConfig::new(&proxy.url()).expect("a valid URL");
-    let own = RedisStore::connect(&config, "test", &secret()).await.expect("a good server");
+    let own = RedisStore::connect(&config, "test").await.expect("a good server");
     let facets = || Store::new(Arc::new(own.clone()), Arc::new(own.clone()));
     let together = || facets().with_admission(Arc::new(own.clone()));
     for (store, trips) in [

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex};
 
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::TestServer;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
 use crate::app::{ALICE, BOB, Bench};
-use crate::client::Reply;
+use crate::client::{Client, Reply};
 
 #[derive(CursorKey)]
 struct Below {
@@ -126,6 +127,20 @@ async fn d03_a_new_limit_is_honoured_with_an_old_cursor() {
 }
 
 #[tokio::test]
+async fn d03_cursors_are_read_while_their_secret_is_the_previous_one() {
+    let bench = bench().await;
+    let path = format!("/v1/few?cursor={}", cursor(&get(&bench, "/v1/few").await));
+    let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
+    // The bench has 7.
+    let changed = || bench.configure(Api::new("Test", routes![few])).secret(secret(8));
+    let start = async |api| TestServer::start(api, bench.app.clone()).await.expect("a valid API");
+    let (knows, forgot) = (start(changed().previous_secret(secret(7))).await, start(changed()).await);
+    let ask = async |server: &TestServer| Client::new(server.address()).get(&path).bearer(ALICE).send().await;
+    assert_eq!(data(&ask(&knows).await), [3, 2]);
+    ask(&forgot).await.problem(400, "INVALID_CURSOR");
+}
+
+#[tokio::test]
 async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
     let bench = bench().await;
     let own = cursor(&get(&bench, "/v1/few?filter=a").await);
@@ -229,8 +244,8 @@ async fn d07_rows_present_throughout_appear_exactly_once() {
     let stay: BTreeSet<i64> = (0..50).map(|n| n * 10).collect();
     let table: Rows = Arc::new(Mutex::new(stay.clone()));
     let api = Api::new("Rows", routes![rows]);
-    let server = aplomb::testing::TestServer::start(api, Arc::clone(&table)).await.expect("a valid API");
-    let client = crate::client::Client::new(server.address());
+    let server = TestServer::start(api, Arc::clone(&table)).await.expect("a valid API");
+    let client = Client::new(server.address());
     let roll = dice();
     let (mut seen, mut path) = (Vec::new(), String::from("/v1/rows"));
     loop {

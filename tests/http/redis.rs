@@ -38,6 +38,19 @@ async fn archive(State(app): State<App>) -> String {
 #[endpoint(get = "/ping", version = 1, rate_limit = "100/day")]
 async fn ping() {}
 
+/// Three numbers, in pages.
+#[endpoint(get = "/numbers", version = 1, paginate(cursor, default = 1, max = 1))]
+async fn list_numbers(page: PageRequest<Below>) -> Page<i64> {
+    let below = page.after().map_or(3, |key| key.id);
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+}
+
+#[derive(CursorKey)]
+struct Below {
+    #[cursor(desc, unique)]
+    id: i64,
+}
+
 /// Is limited by caller, and for everybody together.
 #[endpoint(
     post = "/scarce-orders",
@@ -82,7 +95,16 @@ fn api(url: &str) -> Api<App> {
     let store = Store::redis(RedisConfig::new(url).expect("a valid URL"));
     Api::new(
         "Test",
-        aplomb::routes![place_order, hold_order, archive, ping, strict, place_scarce_order, look_around],
+        aplomb::routes![
+            place_order,
+            hold_order,
+            archive,
+            ping,
+            strict,
+            place_scarce_order,
+            look_around,
+            list_numbers
+        ],
     )
     .auth(keys)
     .store(store)
@@ -153,27 +175,51 @@ async fn until_the_store_decides<'a>(call: impl Fn() -> Call<'a>) -> Reply {
 }
 
 #[tokio::test]
-async fn a_secret_that_was_lost_comes_back_with_those_who_know_it() {
+async fn a04_keys_outlive_a_change_of_the_secret_and_its_loss() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_first, one) = start(api(&redis.url()), &app).await;
-    redis.restart_empty();
     assert_eq!(order(&one, "k").send().await.status, 201);
-    let (_second, two) = start(api(&redis.url()), &app).await;
-    assert!(order(&two, "k").send().await.replayed());
+    let secret = aplomb::Secret::new([8; 32]).expect("long enough");
+    let (_second, two) = start(api(&redis.url()).secret(secret), &app).await;
+    assert_eq!(redis.command(&["DEL", SECRET]), RedisReply::Integer(1));
+    let (_third, three) = start(api(&redis.url()), &app).await;
+    for client in [&one, &two, &three] {
+        assert!(order(client, "k").send().await.replayed());
+    }
     assert_eq!(app.effects(), 1);
 }
 
+/// Where the store keeps the secret that nobody set.
+const SECRET: &str = "ap1:test:secret";
+
+/// The cursor of the second page at one instance, and the status of that page at another.
+async fn cursor_of(one: &Client, other: &Client) -> (String, u16) {
+    let page = one.get("/v1/numbers").bearer(ALICE).send().await;
+    let cursor = page.json()["next_cursor"].as_str().expect("another page").to_owned();
+    let next = format!("/v1/numbers?cursor={cursor}");
+    (cursor, other.get(&next).bearer(ALICE).send().await.status.as_u16())
+}
+
 #[tokio::test]
-async fn an_instance_with_another_secret_runs_nothing() {
+async fn an_instance_keeps_the_secret_that_it_started_with() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_first, one) = start(api(&redis.url()), &app).await;
-    redis.restart_empty();
     let (_second, two) = start(api(&redis.url()), &app).await;
-    assert_eq!(order(&two, "k").send().await.status, 201);
-    order(&one, "k").send().await.problem(503, "STORE_UNAVAILABLE");
-    assert_eq!(app.effects(), 1);
+    let (cursor, status) = cursor_of(&one, &two).await;
+    assert_eq!(status, 200, "it was made once, and is shared");
+    let kept = redis.command(&["GET", SECRET]);
+    redis.restart_empty();
+    let (_third, three) = start(api(&redis.url()), &app).await;
+    assert_ne!(redis.command(&["GET", SECRET]), kept, "another one was made");
+    let refused = one.get(&format!("/v1/numbers?cursor={}", cursor_of(&three, &three).await.0));
+    refused.bearer(ALICE).send().await.problem(400, "INVALID_CURSOR");
+    let kept = one.get(&format!("/v1/numbers?cursor={cursor}")).bearer(ALICE).send().await;
+    assert_eq!(kept.status, 200);
+    assert_eq!(cursor_of(&one, &two).await.1, 200, "running instances keep theirs");
+    assert_eq!(order(&one, "k").send().await.status, 201, "and keys go on");
+    assert!(order(&three, "k").send().await.replayed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,59 +261,15 @@ async fn b02_limits_in_several_slots_come_before_the_record_and_a_refusal_gives_
     assert_eq!(around.number("x-ratelimit-remaining"), 97, "two that were admitted, and this one");
 }
 
-/// The node that has the secret loses it, and everybody's connections.
-fn lose_the_secret(cluster: &RedisCluster) {
-    let node = cluster.owner(cluster.slot_of("ap1:test:secret"));
-    assert_eq!(node.command(&["DEL", "ap1:test:secret"]), RedisReply::Integer(1));
-    node.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_its_node_lost_comes_back_with_calls_to_others() {
-    let cluster = RedisCluster::start();
-    let app = App::default();
-    let (_first, one) = start(api(&cluster.url()), &app).await;
-    lose_the_secret(&cluster);
-    let node = cluster.owner(cluster.slot_of("ap1:test:secret"));
-    for key in (0..90).map(|number| number.to_string()) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(order(&one, &key).send().await.status, 201, "nobody waits for that node");
-        if node.command(&["EXISTS", "ap1:test:secret"]) == RedisReply::Integer(1) {
-            let (_second, two) = start(api(&cluster.url()), &app).await;
-            return assert!(order(&two, &key).send().await.replayed());
-        }
-    }
-    panic!("the secret does not come back");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_with_another_secret_than_its_cluster_runs_nothing() {
-    let cluster = RedisCluster::start();
-    let app = App::default();
-    let (_first, one) = start(api(&cluster.url()), &app).await;
-    lose_the_secret(&cluster);
-    let (_second, two) = start(api(&cluster.url()), &app).await;
-    assert_eq!(order(&two, "k").send().await.status, 201);
-    for key in (0..90).map(|number| number.to_string()) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let reply = order(&one, &key).send().await;
-        if reply.status != 201 {
-            reply.problem(503, "STORE_UNAVAILABLE");
-            order(&one, "k").send().await.problem(503, "STORE_UNAVAILABLE");
-            return assert!(order(&two, "k").send().await.replayed());
-        }
-    }
-    panic!("the other secret is not noticed");
-}
-
 #[tokio::test]
-async fn a25_a_server_that_evicts_keeps_no_secret() {
+async fn a25_a_server_that_evicts_keeps_the_secret_where_it_is_accepted() {
     let redis = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let said = refusal(api(&redis.url())).await;
+    assert!(said.contains("this server evicts records"), "{said}");
     let store = || Store::redis(RedisConfig::new(&redis.url()).expect("a valid URL").accepting_eviction());
-    let said = refusal(api(&redis.url()).store(store())).await;
-    assert!(said.contains("a server that evicts cannot keep the secret; set APLOMB_SECRET"), "{said}");
-    let secret = aplomb::Secret::new([7; 32]).expect("long enough");
-    start(api(&redis.url()).store(store()).secret(secret), &App::default()).await;
+    let (_first, one) = start(api(&redis.url()).store(store()), &App::default()).await;
+    let (_second, two) = start(api(&redis.url()).store(store()), &App::default()).await;
+    assert_eq!(cursor_of(&one, &two).await.1, 200);
 }
 
 #[tokio::test]

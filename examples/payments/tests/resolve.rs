@@ -3,7 +3,6 @@
 use std::process::Command;
 use std::time::Duration;
 
-use aplomb::Secret;
 use aplomb::policies::idempotency::{
     Begin, Begun, Fingerprint, IdempotencyStore, OnCrash, RecordKey, SealKeys, Token,
 };
@@ -20,7 +19,6 @@ fn resolve_with(redis: &RedisServer, arguments: &[&str], settings: &[(&str, &str
         .arg("resolve")
         .args(arguments)
         .env("APLOMB_STORE", redis.url())
-        .env("APLOMB_SECRET", SECRET)
         .envs(settings.iter().copied())
         .output()
         .expect("the service's binary");
@@ -29,13 +27,11 @@ fn resolve_with(redis: &RedisServer, arguments: &[&str], settings: &[(&str, &str
 }
 
 const ANSWER: &str = r#"{"id":"pay_1"}"#;
-const SECRET: &str = "a secret for tests, of 32 bytes or more";
 
 /// A record of the service that is UNKNOWN.
 async fn unknown_record(redis: &RedisServer, name: u8) -> (RedisStore, Begin) {
-    let secret = Secret::new(SECRET).expect("long enough");
     let config = RedisConfig::new(&redis.url()).expect("a URL");
-    let store = RedisStore::connect(&config, "payments", &secret).await.expect("a good server");
+    let store = RedisStore::connect(&config, "payments").await.expect("a good server");
     let (key, fingerprint) = (RecordKey::new([1; 16], [name; 16]), Fingerprint::new(1, [2; 32]));
     let (lease, ttl) = (Duration::from_secs(30), Duration::from_hours(1));
     let begin = Begin::new(key, fingerprint, Token::random(), lease, OnCrash::Unknown, ttl);

@@ -11,7 +11,7 @@ use crate::auth::Failures;
 use crate::client::{ForwardedField, Networks, TrustedProxies};
 use crate::endpoint::{Entry, PathProbe, PathShape};
 use crate::pipeline::{EndpointService, Mounted, Run, Shared, listen_to_panics};
-use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities, SealKeys};
+use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, RecordNames, SealKeys};
 use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::{Dearest, Guard, Instances, Limits, Overrides};
 use crate::policies::retirement::Retirement;
@@ -26,7 +26,8 @@ use crate::store::{AdmissionStore, Facets, SealedRecords};
 pub(super) struct Settings {
     facets: Facets,
     secret: Secret,
-    other_secret: Option<Secret>,
+    /// Reads cursors, too, while the secret is changed.
+    previous_secret: Option<Secret>,
     /// Nobody set one, so that it ends with this process.
     secret_is_lost: bool,
     namespace: String,
@@ -87,9 +88,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             Some(secret) => Some(Some(secret.clone())),
             None => errors.collect(Secret::from_env("APLOMB_SECRET")),
         };
-        let other_secret = match &self.other_secret {
+        let previous_secret = match &self.previous_secret {
             Some(secret) => Some(Some(secret.clone())),
-            None => errors.collect(Secret::from_env("APLOMB_OTHER_SECRET")),
+            None => errors.collect(Secret::from_env("APLOMB_PREVIOUS_SECRET")),
         };
         let seal_keys = match &self.seal_keys {
             Some(keys) => Some(Some(keys.clone())),
@@ -116,7 +117,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             facets: sealed(opened.facets, seal_keys?),
             secret_is_lost: opened.secret.is_none(),
             secret: opened.secret.unwrap_or_else(Secret::random),
-            other_secret: other_secret?,
+            previous_secret: previous_secret?,
             namespace: namespace?,
             lease: lease?,
             max_run: max_run?,
@@ -175,6 +176,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                     needs_context: needs_context(entry.spec),
                     limits,
                     idempotency: idempotency(entry.spec),
+                    record_names: RecordNames::new(&settings.namespace, entry.spec.method.as_str(), &route),
                     retirement: self.retirement(entry.spec, &route),
                     timeout: entry.spec.timeout.unwrap_or(timeout),
                     body_limit: entry.spec.body_limit.unwrap_or(body_limit),
@@ -198,13 +200,11 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     fn shared(&self, settings: &Settings, errors: &mut StartErrors) -> Shared {
-        let other = settings.other_secret.as_ref();
+        let previous = settings.previous_secret.as_ref();
         Shared {
             facets: settings.facets.clone(),
             limits: Guard::new(Arc::clone(&settings.facets.limits), settings.instances),
-            identities: Identities::new(&settings.secret, &settings.namespace),
-            other_identities: other.map(|secret| Identities::new(secret, &settings.namespace)),
-            cursors: Cursors::new(&settings.secret, other, &settings.namespace),
+            cursors: Cursors::new(&settings.secret, previous, &settings.namespace),
             auth: self.auth.clone(),
             failures: Failures::new(),
             proxies: settings.proxies.clone(),

@@ -31,10 +31,10 @@ use crate::store::Store;
 /// | variable | | default |
 /// |---|---|---|
 /// | `APLOMB_STORE` | where promises are kept, for [`Store::from_env`]: `memory:`, or with the feature `redis` a `redis://…`, `redis+sentinel://…` or `redis+cluster://…` | `memory:` |
-/// | `APLOMB_STORE_EVICTION` | `accept` takes a Redis that may evict records, if `APLOMB_SECRET` is set | it is refused |
+/// | `APLOMB_STORE_EVICTION` | `accept` takes a Redis that may evict records | it is refused |
 /// | `APLOMB_API_KEYS` | callers and keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
-/// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors, names records (with another one, keys that were used before are unknown) | kept by a shared store, else random |
-/// | `APLOMB_OTHER_SECRET` | while the secret is changed: the new one, then the old one; see [`other_secret`](Self::other_secret) | |
+/// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors | read from a shared store, or made there, at start; else random |
+/// | `APLOMB_PREVIOUS_SECRET` | a second secret whose cursors are read while the secret is changed; see [`previous_secret`](Self::previous_secret) | |
 /// | `APLOMB_SEAL_KEYS` | keys with which answers to idempotency keys are sealed in the store: `<id>:<base64 of 32 bytes>[,…]`; see [`seal_keys`](Self::seal_keys) | they stand there in the clear |
 /// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
 /// | `APLOMB_MAX_RUN` | how long a hung handler does | `15min` |
@@ -50,7 +50,7 @@ pub struct Api<S> {
     auth: Option<Arc<dyn Authenticate>>,
     open: bool,
     secret: Option<Secret>,
-    other_secret: Option<Secret>,
+    previous_secret: Option<Secret>,
     seal_keys: Option<SealKeys>,
     problem_base: Option<String>,
     timeout: Duration,
@@ -91,7 +91,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             auth: None,
             open: false,
             secret: None,
-            other_secret: None,
+            previous_secret: None,
             seal_keys: None,
             problem_base: None,
             timeout: Self::DEFAULT_TIMEOUT,
@@ -136,22 +136,29 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// The secret, in place of `APLOMB_SECRET`.
+    /// The secret that signs cursors, in place of `APLOMB_SECRET`. Idempotency keys and limits do not
+    /// depend on it.
+    ///
+    /// Where neither is set, a shared store keeps one: the first instance makes it, and each later one
+    /// reads it when it starts. Where the store loses it, running instances keep theirs, and those that
+    /// start afterwards make another: until all have started again, cursors of the one kind are a 400
+    /// `INVALID_CURSOR` at the other.
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
         self
     }
 
-    /// A second secret, in place of `APLOMB_OTHER_SECRET`: records are found under the names that it
-    /// makes, too, and cursors that it signed are read.
+    /// A second secret, in place of `APLOMB_PREVIOUS_SECRET`: cursors that it signed are read.
     ///
-    /// This is how the secret is changed while clients retry: first every instance learns the new
-    /// one as the other; then every instance takes it as the secret, and the old one as the other;
-    /// when the longest `ttl` has passed, the other is dropped. With the second step limits start anew.
+    /// This is how the secret is changed while clients page through lists: every instance takes the
+    /// new one as the secret, and the old one as the previous one; when no client holds an old cursor
+    /// any more, that is dropped. While the instances are changed one after the other, those that still
+    /// have the old secret do not read new cursors, unless they learn the new secret as their previous one
+    /// before.
     #[must_use]
-    pub fn other_secret(mut self, secret: Secret) -> Self {
-        self.other_secret = Some(secret);
+    pub fn previous_secret(mut self, secret: Secret) -> Self {
+        self.previous_secret = Some(secret);
         self
     }
 

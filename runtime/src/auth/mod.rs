@@ -20,7 +20,7 @@ use http::request::Parts;
 pub use api_keys::ApiKeys;
 pub use caller::Caller;
 pub(crate) use failures::Failures;
-pub(crate) use tags::{Tags, kind_and_id};
+pub(crate) use tags::Tags;
 
 use crate::problem::Problem;
 use crate::start::StartError;

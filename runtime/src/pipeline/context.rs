@@ -14,7 +14,7 @@ use super::observe::RequestId;
 use crate::auth::{Authenticate, Caller, Failures};
 use crate::client::TrustedProxies;
 use crate::endpoint::AnswerFuture;
-use crate::policies::idempotency::{Heart, IdempotencySpec, Identities, RecordKey};
+use crate::policies::idempotency::{Heart, IdempotencySpec, RecordKey, RecordNames};
 use crate::policies::paginate::Cursors;
 use crate::policies::rate_limit::{Claimant, Guard, Known, Limits};
 use crate::policies::retirement::Retirement;
@@ -30,9 +30,6 @@ pub(crate) struct Shared {
     pub(crate) facets: Facets,
     /// The facet of limits, and what decides while it is out.
     pub(crate) limits: Guard,
-    pub(crate) identities: Identities,
-    /// What names were made with before, or will be, while the secret is rotated.
-    pub(crate) other_identities: Option<Identities>,
     pub(crate) cursors: Cursors,
     pub(crate) auth: Option<Arc<dyn Authenticate>>,
     pub(crate) failures: Failures,
@@ -56,6 +53,7 @@ pub(crate) struct Mounted {
     pub(crate) needs_context: bool,
     pub(crate) limits: Option<Limits>,
     pub(crate) idempotency: Option<IdempotencySpec>,
+    pub(crate) record_names: RecordNames,
     pub(crate) timeout: Duration,
     pub(crate) body_limit: u64,
     pub(crate) retirement: Option<Retirement>,
@@ -71,6 +69,7 @@ impl Mounted {
             spec: _,
             limits,
             idempotency,
+            record_names: _,
             retirement,
             shared: _,
             reads_body,
@@ -117,8 +116,8 @@ struct Inner {
     known: Known,
     /// When the response is due, where a limit asks for it.
     due: Option<Instant>,
-    /// That of a run under an idempotency key, and whether its name is by the other secret.
-    record: OnceLock<(RecordKey, bool)>,
+    /// That of a run under an idempotency key.
+    record: OnceLock<RecordKey>,
 }
 
 impl Context {
@@ -133,18 +132,15 @@ impl Context {
         Self(Arc::new(Inner { mounted, request_id, address, caller, known, due, record: OnceLock::new() }))
     }
 
-    /// Notes the record of a run under an idempotency key, and whether its name is by the other secret.
-    pub(crate) fn set_record(&self, record: RecordKey, other: bool) {
+    /// Notes the record of a run under an idempotency key.
+    pub(crate) fn set_record(&self, record: RecordKey) {
         // A request has one run.
-        let _ = self.0.record.set((record, other));
+        let _ = self.0.record.set(record);
     }
 
-    /// The record of the run, and who has made its name.
-    pub(crate) fn record(&self) -> Option<(&RecordKey, &Identities)> {
-        let (record, other) = self.0.record.get()?;
-        let Shared { identities, other_identities, .. } = self.shared();
-        let identities = if *other { other_identities.as_ref()? } else { identities };
-        Some((record, identities))
+    /// The record of the run.
+    pub(crate) fn record(&self) -> Option<&RecordKey> {
+        self.0.record.get()
     }
 
     pub(crate) fn mounted(&self) -> &Mounted {

@@ -38,7 +38,6 @@ macro_rules! admission_store_suite {
             a08_begin_is_idempotent_for_its_own_token
             a08_an_aborted_token_begins_no_more
             a14_a_lapsed_run_is_unknown_or_runs_again
-            a04_a_record_keeps_its_name
         }
     };
 }
@@ -335,27 +334,6 @@ pub async fn a14_a_lapsed_run_is_unknown_or_runs_again(
     assert_eq!(met(&store, &begin(1)).await, Begun::Unknown);
     assert_eq!(met(&store, &rerun()).await, Begun::Started);
     assert_eq!(met(&store, &rerun()).await, Begun::InFlight);
-}
-
-/// What stands under another of its names is found there, and runs again under that.
-pub async fn a04_a_record_keeps_its_name(
-    store: Arc<impl AdmissionStore + IdempotencyStore>,
-    time: &impl Elapse,
-) {
-    let old = Begin { on_crash: OnCrash::Rerun, ..begin(1) };
-    let new = || {
-        let names = [RecordKey::new([3; 16], [3; 16]), old.key];
-        Begin { on_crash: OnCrash::Rerun, ..begin(2) }.with_aliases(names.to_vec())
-    };
-    assert_eq!(met(&store, &old).await, Begun::Started);
-    assert_eq!(met(&store, &new()).await, Begun::InFlight);
-    time.elapse(LEASE).await;
-    let rerun = new();
-    assert_eq!(met(&store, &rerun).await, Begun::StartedAs(old.key));
-    end(&store, &Begin { key: old.key, ..rerun }, Outcome::Response(kept())).await;
-    for again in [new(), begin(1)] {
-        assert_eq!(met(&store, &again).await, Begun::Done(kept()));
-    }
 }
 
 /// Records whose [`begin`](IdempotencyStore::begin) goes through [`admit`](AdmissionStore::admit), with a

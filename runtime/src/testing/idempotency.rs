@@ -45,8 +45,6 @@ macro_rules! idempotency_store_suite {
             a19_a_replaced_run_learns_what_has_become_of_the_other
             a19_unknown_records_can_be_resolved
             a19_a_decision_is_kept_as_long_as_it_says
-            a04_a_record_under_another_of_its_names_is_found
-            a19_a_run_that_was_replaced_under_another_name_has_lost_its_record
             a20_a_response_comes_back_as_it_was
             a21_a_response_without_its_body_comes_back_so
             a26_a_sealed_response_comes_back_as_it_was
@@ -67,7 +65,6 @@ fn begin() -> Begin {
         key: RecordKey::new([1; 16], [1; 16]),
         fingerprint: Fingerprint::new(1, [2; 32]),
         earlier: Vec::new(),
-        aliases: Vec::new(),
         token: Token::random(),
         lease: LEASE,
         on_crash: OnCrash::Unknown,
@@ -429,68 +426,6 @@ pub async fn a19_a_decision_is_kept_as_long_as_it_says(
     assert_eq!(retry(&store).await, Begun::Done(kept("decided")));
     time.elapse(LEASE).await;
     assert_eq!(retry(&store).await, Begun::Started);
-}
-
-/// While names are made anew, what stands under an old one counts.
-pub async fn a04_a_record_under_another_of_its_names_is_found(
-    store: Arc<impl IdempotencyStore>,
-    time: &impl Elapse,
-) {
-    let (old, new) = (begin(), RecordKey::new([6; 16], [6; 16]));
-    let renamed = |on_crash| Begin { key: new, aliases: vec![old.key], on_crash, ..begin() };
-    start(&store, &old).await;
-    assert_eq!(start(&store, &renamed(OnCrash::Unknown)).await, Begun::InFlight);
-    let other = Begin { fingerprint: Fingerprint::new(1, [3; 32]), ..renamed(OnCrash::Unknown) };
-    assert_eq!(start(&store, &other).await, Begun::Mismatch);
-    time.elapse(LEASE).await;
-    assert_eq!(start(&store, &renamed(OnCrash::Unknown)).await, Begun::Unknown);
-    end(&store, &old, "done").await;
-    assert_eq!(start(&store, &renamed(OnCrash::Unknown)).await, Begun::Done(kept("done")));
-    time.elapse(TTL).await;
-
-    start(&store, &Begin { on_crash: OnCrash::Rerun, ..begin() }).await;
-    time.elapse(LEASE).await;
-    let rerun = Begin {
-        token: Token::random(),
-        fingerprint: Fingerprint::new(1, [6; 32]),
-        earlier: vec![old.fingerprint],
-        ..renamed(OnCrash::Rerun)
-    };
-    assert_eq!(start(&store, &rerun).await, Begun::StartedAs(old.key), "a record keeps its name");
-    assert_eq!(start(&store, &rerun).await, Begun::StartedAs(old.key), "its own token again");
-    assert_eq!(start(&store, &renamed(OnCrash::Rerun)).await, Begun::InFlight);
-    end(&store, &Begin { key: old.key, fingerprint: old.fingerprint, ..rerun }, "again").await;
-    assert_eq!(start(&store, &renamed(OnCrash::Rerun)).await, Begun::Done(kept("again")));
-    let other = Begin { fingerprint: Fingerprint::new(1, [3; 32]), key: new, ..begin() };
-    assert_eq!(start(&store, &other).await, Begun::Started, "nothing stands under the new name");
-}
-
-/// While names are made anew, a run whose record was lost and taken by another under a new name writes
-/// none under the old one.
-pub async fn a19_a_run_that_was_replaced_under_another_name_has_lost_its_record(
-    store: Arc<impl IdempotencyStore>,
-    _: &impl Elapse,
-) {
-    let (first, name) = (Begin { on_crash: OnCrash::Rerun, ..begin() }, RecordKey::new([6; 16], [6; 16]));
-    let second = Begin {
-        key: name,
-        aliases: vec![first.key],
-        fingerprint: Fingerprint::new(1, [6; 32]),
-        earlier: vec![first.fingerprint],
-        token: Token::random(),
-        ..first.clone()
-    };
-    // The store has lost the record of the first run: the second finds none.
-    assert_eq!(start(&store, &second).await, Begun::Started);
-    let late = complete(&first, Outcome::Response(kept("late"))).with_aliases(vec![name]);
-    let late = late.with_earlier(vec![second.fingerprint]);
-    assert_eq!(store.complete(&late).await, Ok(Completed::Lost(Begun::InFlight)));
-    end(&store, &second, "second").await;
-    assert_eq!(store.complete(&late).await, Ok(Completed::Lost(Begun::Done(kept("second")))));
-    let of_another = Complete { earlier: Vec::new(), ..late.clone() };
-    assert_eq!(store.complete(&of_another).await, Ok(Completed::Lost(Begun::Mismatch)));
-    assert_eq!(start(&store, &begin()).await, Begun::Started, "nothing is left under the old name");
-    assert_eq!(store.complete(&complete(&second, Outcome::Unknown)).await, Ok(Completed::Written));
 }
 
 /// Status, fields and body survive the store.

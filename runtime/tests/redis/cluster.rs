@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aplomb::policies::idempotency::{Begin, Begun, Completed, IdempotencyStore, OnCrash, RecordKey};
+use aplomb::policies::idempotency::{Begin, Begun, Completed, IdempotencyStore, RecordKey};
 use aplomb::policies::rate_limit::{Acquired, Bucket, Claim, LimitStore, Quota, Subject};
 use aplomb::store::{RedisConfig, RedisStore, StoreError};
 use aplomb::testing::{Elapse, RedisCluster, RedisServer, Reply};
@@ -36,7 +36,7 @@ const LEASE: Duration = Duration::from_secs(30);
 /// The one line that is said of what this URL leads to.
 async fn refusal(url: &str) -> String {
     let config = RedisConfig::new(url).expect("a valid URL");
-    let errors = RedisStore::connect(&config, "test", &crate::secret()).await.expect_err("a bad cluster");
+    let errors = RedisStore::connect(&config, "test").await.expect_err("a bad cluster");
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
     lines[0].clone()
@@ -472,29 +472,6 @@ async fn a12_leases_on_every_node_are_renewed_and_one_that_fails_costs_no_other(
     cluster.elapse(LEASE * 2 / 3).await;
     for run in [&runs[300], &runs[899]] {
         assert_eq!(store.begin(&self::run(run.key)).await, Ok(Begun::InFlight), "its lease was renewed");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a04_of_runs_under_names_in_different_slots_one_runs_at_a_time() {
-    let cluster = RedisCluster::start();
-    let store = store_of(&cluster.url(), "test").await;
-    let callers = callers(&cluster);
-    for round in 0..50_u128 {
-        let names = [0, 1].map(|caller: usize| RecordKey::new(callers[caller], round.to_be_bytes()));
-        let begin = |own: usize| {
-            let mut begin = run(names[own]);
-            (begin.aliases, begin.on_crash) = (vec![names[1 - own]], OnCrash::Rerun);
-            let store = store.clone();
-            tokio::spawn(async move { store.begin(&begin).await.expect("an answer") })
-        };
-        let (one, other) = (begin(0), begin(1));
-        let both = [one.await.expect("no panic"), other.await.expect("no panic")];
-        let started = both.iter().filter(|begun| **begun == Begun::Started).count();
-        assert!(started <= 1, "{both:?}");
-        assert!(both.iter().all(|begun| matches!(begun, Begun::Started | Begun::InFlight)), "{both:?}");
-        let last = begin(0).await.expect("no panic");
-        assert_eq!(last, if started == 1 { Begun::InFlight } else { Begun::Started });
     }
 }
 

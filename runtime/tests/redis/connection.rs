@@ -397,13 +397,13 @@ async fn an_answer_is_waited_for_as_long_as_is_set() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
     let hasty = config.clone().with_timeout(Duration::from_millis(200));
-    let store = RedisStore::connect(&hasty, "test", &crate::secret()).await.expect("a good server");
+    let store = RedisStore::connect(&hasty, "test").await.expect("a good server");
     server.pause();
     let asked = Instant::now();
     assert!(is_ambiguous(&store.begin(&begin()).await));
     assert!(asked.elapsed() < Duration::from_millis(900), "not the second of the default");
     server.resume();
-    let store = RedisStore::connect(&config.with_timeout(Duration::MAX), "test", &crate::secret()).await;
+    let store = RedisStore::connect(&config.with_timeout(Duration::MAX), "test").await;
     store.expect("a good server").begin(&begin()).await.expect("an answer");
 }
 
@@ -412,7 +412,7 @@ async fn services_on_one_server_never_meet() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
     for namespace in ["one", "two"] {
-        let store = RedisStore::connect(&config, namespace, &crate::secret()).await.expect("a good server");
+        let store = RedisStore::connect(&config, namespace).await.expect("a good server");
         assert_eq!(store.begin(&begin()).await, Ok(Begun::Started), "{namespace}");
         assert_eq!(store.acquire(&[claim()]).await.expect("an answer").readings[0].remaining, 9);
     }

@@ -43,7 +43,7 @@ mod records {
 /// The one line that is said of what this URL leads to.
 async fn refusal(url: &str) -> String {
     let config = RedisConfig::new(url).expect("a valid URL");
-    let errors = RedisStore::connect(&config, "test", &crate::secret()).await.expect_err("no primary");
+    let errors = RedisStore::connect(&config, "test").await.expect_err("no primary");
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
     lines[0].clone()

@@ -89,30 +89,6 @@ async fn put_first_held(client: Client) -> Reply {
     put.json(r#"{"item": "tea", "how": "first_held"}"#).send().await
 }
 
-/// While the secret is changed: one instance names records by the old one still, the other by the new.
-#[tokio::test]
-async fn a19_a_run_that_lost_its_record_to_one_under_another_name_answers_from_that() {
-    let bench = bench().await;
-    let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
-    let start = async |one, other| {
-        let api = bench.configure(Api::new("Test", routes())).secret(secret(one)).other_secret(secret(other));
-        TestServer::start(api, bench.app.clone()).await.expect("a valid API")
-    };
-    let servers = [start(7, 8).await, start(8, 7).await];
-    let [old, new] = [0, 1].map(|index: usize| Client::new(servers[index].address()));
-    let first = tokio::spawn(put_first_held(old.clone()));
-    bench.app.held().await;
-    bench.clock.advance(Duration::from_secs(31));
-    let second = put_first_held(new.clone()).await;
-    assert!(second.status == 201 && !second.replayed(), "the lease has lapsed: another run");
-    bench.app.let_go();
-    let first = first.await.expect("an answer");
-    assert!(first.replayed() && first.body == second.body, "the first run's own answer is discarded");
-    for client in [old, new] {
-        assert_eq!(put_first_held(client).await.body, second.body);
-    }
-}
-
 #[tokio::test]
 async fn a20_a_replay_sets_no_cookies() {
     let bench = bench().await;

@@ -87,12 +87,11 @@ mod store;
 pub(crate) use canonical::canonical;
 pub(crate) use decide::{Running, Settlement, running, settle};
 pub(crate) use heart::Heart;
-pub(crate) use identity::Identities;
+pub(crate) use identity::RecordNames;
 pub use kept::Kept;
 #[cfg(any(test, fuzzing))]
 pub(crate) use key::{IDEMPOTENCY_KEY, key_of};
 pub use operation::Operation;
-pub(crate) use seal::Names;
 pub use seal::SealKeys;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
 pub use store::{

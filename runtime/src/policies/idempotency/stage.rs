@@ -16,17 +16,16 @@ use tracing::Instrument;
 
 use super::decide::Settlement;
 use super::heart::{Guard, Heart};
-use super::identity::Identities;
 use super::kept::{Kept, MOST_FIELDS};
 use super::key;
-use super::seal::Names;
+use super::seal::readable;
 use super::spec::IdempotencySpec;
 use super::store::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Outcome, RecordKey, Token,
 };
 use crate::endpoint::{Answer, Origin};
 use crate::extract::body;
-use crate::pipeline::{Context, Shared};
+use crate::pipeline::Context;
 use crate::problem::{Problem, registry};
 use crate::store::StoreError;
 
@@ -47,13 +46,6 @@ pub(crate) fn key(context: &Context, headers: &HeaderMap) -> Result<Option<Strin
 /// Which record a request wants, and what the request is.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    name: Named,
-    /// The same by the other secret, while it is rotated.
-    other: Option<Named>,
-}
-
-#[derive(Debug)]
-struct Named {
     record: RecordKey,
     fingerprint: Fingerprint,
 }
@@ -61,23 +53,12 @@ struct Named {
 impl Ticket {
     pub(crate) fn new(context: &Context, key: &str, head: &Parts, body: &Bytes) -> Self {
         let fields = context.mounted().idempotency.map_or(&[][..], |spec| spec.headers);
-        let method = context.spec().method.as_str();
-        let named = |identities: &Identities| Named {
-            record: identities.record(context.caller(), method, context.route(), key),
-            fingerprint: identities.fingerprint(head, fields, body),
-        };
-        let Shared { identities, other_identities, .. } = context.shared();
-        Self { name: named(identities), other: other_identities.as_ref().map(named) }
+        let (record, fingerprints) = context.mounted().record_names.record(context.caller(), key);
+        Self { record, fingerprint: fingerprints.fingerprint(head, fields, body) }
     }
 
     fn begin(self, spec: &IdempotencySpec, lease: Duration) -> Begin {
-        let Named { record, fingerprint } = self.name;
-        let mut begin = Begin::new(record, fingerprint, Token::random(), lease, spec.on_crash, spec.ttl);
-        if let Some(other) = self.other {
-            begin.earlier.push(other.fingerprint);
-            begin.aliases.push(other.record);
-        }
-        begin
+        Begin::new(self.record, self.fingerprint, Token::random(), lease, spec.on_crash, spec.ttl)
     }
 }
 
@@ -107,9 +88,8 @@ impl Candidate {
     #[expect(clippy::result_large_err, reason = "it goes to the client as it is")]
     pub(crate) fn met(self, found: Result<Begun, StoreError>) -> Result<Held, Answer> {
         let Self(settler) = self;
-        match found.and_then(|found| settler.names().readable(found)) {
-            Ok(Begun::Started) => Ok(settler.hold(false)),
-            Ok(Begun::StartedAs(name)) => Ok(settler.under(name).hold(true)),
+        match found.and_then(|found| readable(found, &settler.begin.key)) {
+            Ok(Begun::Started) => Ok(settler.hold()),
             Ok(found) => Err(answer(found, settler.begin.key)),
             Err(error) => Err(settler.begin_failed(&error)),
         }
@@ -142,9 +122,8 @@ struct Settler {
 /// What the store has to be told of a run.
 #[derive(Debug)]
 enum Word {
-    Abort,
-    /// Under whatever name it may have been taken, with how long a late `begin` must be refused.
-    GiveBack(Duration),
+    /// With how long a late `begin` must be refused.
+    Abort(Duration),
     Complete(Complete),
 }
 
@@ -153,24 +132,9 @@ impl Settler {
         &*self.context.shared().facets.records
     }
 
-    fn names(&self) -> Names<'_> {
-        Names::new(&self.begin.key, &self.begin.aliases)
-    }
-
-    /// The same run, whose record stands under this alias, with the fingerprint that belongs to it.
-    fn under(mut self, name: RecordKey) -> Self {
-        let Begin { key, fingerprint, aliases, earlier, .. } = &mut self.begin;
-        let other = aliases.iter_mut().zip(earlier).find(|(alias, _)| **alias == name);
-        if let Some((alias, earlier)) = other {
-            core::mem::swap(key, alias);
-            core::mem::swap(fingerprint, earlier);
-        }
-        self
-    }
-
-    /// Holds the record, whose name may be by the other secret.
-    fn hold(self, other: bool) -> Held {
-        self.context.set_record(self.begin.key, other);
+    /// Holds the record.
+    fn hold(self) -> Held {
+        self.context.set_record(self.begin.key);
         let hold = |heart: &Heart| heart.hold(self.begin.lease(), self.begin.ttl);
         let beat = self.context.shared().heart.as_ref().map(hold);
         Held { settler: self, beat }
@@ -185,7 +149,7 @@ impl Settler {
         }
         if error.is_ambiguous() {
             let marker = self.context.shared().lease;
-            self.insist(Word::GiveBack(marker), None);
+            self.insist(Word::Abort(marker), None);
         }
         Answer::refused(problem)
     }
@@ -193,7 +157,7 @@ impl Settler {
     async fn settle(&self, answer: Answer, settlement: Settlement, beat: Option<Guard>) -> Answer {
         match settlement {
             // Its own `begin` was confirmed; whether a copy can be late, the store knows.
-            Settlement::Abort => self.say(Word::Abort, answer, beat).await,
+            Settlement::Abort => self.say(Word::Abort(Duration::ZERO), answer, beat).await,
             Settlement::Unknown => {
                 tracing::warn!(record = %self.begin.key, "a run ended, and nobody knows its effect");
                 self.say(self.outcome(Outcome::Unknown), answer, beat).await
@@ -213,10 +177,7 @@ impl Settler {
     }
 
     fn complete(&self, outcome: Outcome) -> Complete {
-        let Begin { fingerprint, earlier, aliases, .. } = &self.begin;
-        Complete::new(self.begin.lease(), *fingerprint, outcome, self.begin.ttl)
-            .with_earlier(earlier.clone())
-            .with_aliases(aliases.clone())
+        Complete::new(self.begin.lease(), self.begin.fingerprint, outcome, self.begin.ttl)
     }
 
     /// Tells the store. While it does not answer the client has its response, the lease is renewed
@@ -238,22 +199,13 @@ impl Settler {
     async fn tell(&self, word: &Word) -> Result<Completed, StoreError> {
         match word {
             Word::Complete(complete) => match self.records().complete(complete).await? {
-                Completed::Lost(found) => self.names().readable(found).map(Completed::Lost),
+                Completed::Lost(found) => readable(found, &self.begin.key).map(Completed::Lost),
                 Completed::Written => Ok(Completed::Written),
             },
-            Word::Abort => self.abort(self.begin.key, Duration::ZERO).await,
-            Word::GiveBack(marker) => {
-                for alias in &self.begin.aliases {
-                    self.abort(*alias, Duration::ZERO).await?;
-                }
-                self.abort(self.begin.key, *marker).await
+            Word::Abort(marker) => {
+                self.records().abort(self.begin.lease(), *marker).await.map(|()| Completed::Written)
             }
         }
-    }
-
-    async fn abort(&self, key: RecordKey, marker: Duration) -> Result<Completed, StoreError> {
-        let lease = Lease { key, token: self.begin.token };
-        self.records().abort(lease, marker).await.map(|()| Completed::Written)
     }
 
     /// Tells the store until it has understood, unless it answers with errors for a lease. A service
@@ -297,9 +249,7 @@ fn answer(found: Begun, record: RecordKey) -> Answer {
         Begun::Unknown => Answer::refused(
             Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN).with_cause(&OutcomeUnknown(record)),
         ),
-        Begun::Started | Begun::StartedAs(_) | Begun::Aborted => {
-            Answer::refused(Problem::new(&registry::STORE_UNAVAILABLE))
-        }
+        Begun::Started | Begun::Aborted => Answer::refused(Problem::new(&registry::STORE_UNAVAILABLE)),
     }
 }
 

@@ -120,7 +120,6 @@ mod tests {
             key: RecordKey::new([number; 16], [number; 16]),
             fingerprint: Fingerprint::new(1, [0; 32]),
             earlier: Vec::new(),
-            aliases: Vec::new(),
             token: Token::random(),
             lease: LEASE,
             on_crash: OnCrash::Unknown,

@@ -66,10 +66,9 @@ impl Table {
         if self.markers.get(&begin.token).is_some_and(|until| now < *until) {
             return Ok(Begun::Aborted);
         }
-        let at = self.name(begin.key, &begin.aliases, now);
-        match self.find(begin, at, now) {
+        match self.find(begin, now) {
             Some(found) => Ok(found),
-            None if self.has_room(&at, bounds) => Ok(self.start(begin, at, now)),
+            None if self.has_room(&begin.key, bounds) => Ok(self.start(begin, now)),
             None => Err(StoreError::Full),
         }
     }
@@ -79,15 +78,9 @@ impl Table {
         room || self.records.contains_key(key)
     }
 
-    /// Under which of its names the record stands.
-    fn name(&self, key: RecordKey, aliases: &[RecordKey], now: Timestamp) -> RecordKey {
-        let stands = |key: &&RecordKey| self.records.get(key).is_some_and(|record| !record.is_expired(now));
-        core::iter::once(&key).chain(aliases).find(stands).copied().unwrap_or(key)
-    }
-
     /// What a request meets; `None` if it may run.
-    fn find(&self, begin: &Begin, at: RecordKey, now: Timestamp) -> Option<Begun> {
-        let record = self.records.get(&at)?;
+    fn find(&self, begin: &Begin, now: Timestamp) -> Option<Begun> {
+        let record = self.records.get(&begin.key)?;
         if record.is_expired(now) {
             return None;
         }
@@ -95,19 +88,16 @@ impl Table {
             return Some(Begun::Mismatch);
         }
         match record.as_begun(now) {
-            Some(Begun::InFlight) if record.token == begin.token => Some(started(begin, at)),
+            Some(Begun::InFlight) if record.token == begin.token => Some(Begun::Started),
             found => found,
         }
     }
 
-    fn start(&mut self, begin: &Begin, at: RecordKey, now: Timestamp) -> Begun {
+    fn start(&mut self, begin: &Begin, now: Timestamp) -> Begun {
         let until = now.after(begin.lease);
         let state = State::Running { until, on_crash: begin.on_crash, ttl: begin.ttl };
-        // Under another name it stays known by what it was made with.
-        let renamed = self.records.get(&at).filter(|_| at != begin.key);
-        let fingerprint = renamed.map_or(begin.fingerprint, |record| record.fingerprint);
-        self.put(at, Record::new(fingerprint, begin.token, state));
-        started(begin, at)
+        self.put(begin.key, Record::new(begin.fingerprint, begin.token, state));
+        Begun::Started
     }
 
     pub(super) fn renew(&mut self, lease: Lease, end: Timestamp, now: Timestamp) -> bool {
@@ -124,10 +114,9 @@ impl Table {
 
     pub(super) fn complete(&mut self, complete: &Complete, now: Timestamp) -> Completed {
         let lease = complete.lease;
-        let at = self.name(lease.key, &complete.aliases, now);
-        if let Some(record) = self.records.get(&at).filter(|record| !record.is_expired(now)) {
+        if let Some(record) = self.records.get(&lease.key).filter(|record| !record.is_expired(now)) {
             if record.token != lease.token {
-                let same = complete.is_same(&record.fingerprint);
+                let same = record.fingerprint == complete.fingerprint;
                 let found = if same { record.as_begun(now) } else { Some(Begun::Mismatch) };
                 return Completed::Lost(found.unwrap_or(Begun::InFlight));
             }
@@ -247,10 +236,6 @@ impl Table {
             self.ends.push(Reverse((next_look, Ending::Record(key))));
         }
     }
-}
-
-fn started(begin: &Begin, at: RecordKey) -> Begun {
-    if at == begin.key { Begun::Started } else { Begun::StartedAs(at) }
 }
 
 /// Expired entries removed by one call.

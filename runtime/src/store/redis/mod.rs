@@ -106,9 +106,7 @@ mod inspect;
 mod keys;
 mod limits;
 mod link;
-mod names;
 mod open;
-mod pledge;
 mod records;
 mod script;
 mod sentinel;
@@ -124,7 +122,6 @@ pub use self::config::RedisConfig;
 use self::keys::Keys;
 use self::link::Link;
 use self::script::Scripts;
-use crate::auth::Tags;
 use crate::secret::Secret;
 use crate::start::StartErrors;
 use crate::store::is_namespace;
@@ -151,20 +148,16 @@ impl RedisStore {
     ///
     /// All that is wrong with the server, or with any node of a cluster that has slots: it does not answer,
     /// demands a password, is too old, a replica, of another kind than the URL says, or evicts records.
-    pub async fn connect(
-        config: &RedisConfig,
-        namespace: &str,
-        secret: &Secret,
-    ) -> Result<Self, StartErrors> {
+    pub async fn connect(config: &RedisConfig, namespace: &str) -> Result<Self, StartErrors> {
         if !is_namespace(namespace) {
             return Err(config
                 .error(format_args!("the namespace {namespace:?} is not [a-z0-9-]{{1,64}}"))
                 .into());
         }
-        Ok(Self::connect_with(config, namespace, Some(secret.clone())).await?.0)
+        Self::over(open::open(config).await?, config, namespace).await
     }
 
-    /// The same, with the secret that the server keeps where there is none.
+    /// The same, with the secret that the server keeps, unless there is one.
     pub(crate) async fn connect_with(
         config: &RedisConfig,
         namespace: &str,
@@ -175,15 +168,17 @@ impl RedisStore {
             Some(secret) => secret,
             None => open::shared_secret(&link, config, namespace).await?,
         };
-        let store = |timeout| Self::over(link.clone(), timeout, namespace, &secret);
-        // Where many instances start at once a server answers late, and that is no reason not to start.
-        open::rehearse(&store(config.timeout().max(open::PATIENCE)), config).await?;
-        Ok((store(config.timeout()), secret))
+        Ok((Self::over(link, config, namespace).await?, secret))
     }
 
-    fn over(link: Link, timeout: Duration, namespace: &str, secret: &Secret) -> Self {
-        let keys = Keys::new(namespace, Tags::new(secret, namespace));
-        Self { inner: Arc::new(Inner { keys, scripts: Scripts::new(), timeout }), link }
+    async fn over(link: Link, config: &RedisConfig, namespace: &str) -> Result<Self, StartErrors> {
+        let store = |timeout| Self {
+            inner: Arc::new(Inner { keys: Keys::new(namespace), scripts: Scripts::new(), timeout }),
+            link: link.clone(),
+        };
+        // Where many instances start at once a server answers late, and that is no reason not to start.
+        open::rehearse(&store(config.timeout().max(open::PATIENCE)), config).await?;
+        Ok(store(config.timeout()))
     }
 }
 

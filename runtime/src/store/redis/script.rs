@@ -29,8 +29,6 @@ pub(super) struct Scripts {
     pub(super) begin: Script,
     /// What `begin` would find.
     pub(super) look: Script,
-    /// What `begin` would find under names of which none is its own.
-    pub(super) scan: Script,
     pub(super) complete: Script,
     pub(super) abort: Script,
     pub(super) heartbeat: Script,
@@ -48,20 +46,11 @@ impl Scripts {
             )),
             give_back: Script::new(include_str!("give_back.lua")),
             admit: Script::new(admit::SCRIPT),
-            begin: Script::new(concat!(
-                "#!lua\nlocal record_keys = #KEYS\n",
-                include_str!("look.lua"),
-                include_str!("begin.lua")
-            )),
+            begin: Script::new(concat!("#!lua\n", include_str!("look.lua"), include_str!("begin.lua"))),
             look: Script::new(concat!(
-                "#!lua flags=no-writes,allow-oom\nlocal record_keys = #KEYS\n",
+                "#!lua flags=no-writes,allow-oom\n",
                 include_str!("look.lua"),
                 "return 5"
-            )),
-            scan: Script::new(concat!(
-                "#!lua flags=no-writes,allow-oom\nlocal record_keys = #KEYS\n",
-                include_str!("look.lua"),
-                "return record and 6 or 5"
             )),
             complete: Script::new(include_str!("complete.lua")),
             abort: Script::new(include_str!("abort.lua")),
