@@ -139,10 +139,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// The secret that signs cursors, in place of `APLOMB_SECRET`. Idempotency keys and limits do not
     /// depend on it.
     ///
-    /// Where neither is set, a shared store keeps one: the first instance makes it, and each later one
-    /// reads it when it starts. Where the store loses it, running instances keep theirs, and those that
-    /// start afterwards make another: until all have started again, cursors of the one kind are a 400
-    /// `INVALID_CURSOR` at the other.
+    /// Where neither is set, a shared store keeps one: the first instance makes it, each later one reads
+    /// it when it starts, and all keep it as long as they run. If the store loses the secret, instances
+    /// that start later make another one. Until all have started again, an instance refuses cursors of
+    /// those with the other secret.
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
@@ -151,11 +151,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     /// A second secret, in place of `APLOMB_PREVIOUS_SECRET`: cursors that it signed are read.
     ///
-    /// This is how the secret is changed while clients page through lists: every instance takes the
-    /// new one as the secret, and the old one as the previous one; when no client holds an old cursor
-    /// any more, that is dropped. While the instances are changed one after the other, those that still
-    /// have the old secret do not read new cursors, unless they learn the new secret as their previous one
-    /// before.
+    /// To change the secret while clients page through lists, give every instance the new one as the
+    /// secret and the old one as the previous secret; drop the old one once no client holds a cursor of
+    /// it any more. Instances that have the old secret alone refuse new cursors. Where that matters,
+    /// give them the new one as the previous secret before.
     #[must_use]
     pub fn previous_secret(mut self, secret: Secret) -> Self {
         self.previous_secret = Some(secret);

@@ -29,7 +29,7 @@
 //! `retryable: false` whatever the error declares. A 4xx that a retry may overcome declares
 //! `effects = none`.
 //!
-//! A request is the same as the first one if its path, query, media type and body are; JSON bodies
+//! A request is the same as the first one if its path, query, media type, content coding and body are; JSON bodies
 //! are compared by what they say (white space, the order of members and escapes do not matter, numbers
 //! must be written alike). Fields are compared where the endpoint names them:
 //! `idempotent(headers("x-region"))`.
@@ -45,9 +45,20 @@
 //! assert!(spec.optional);
 //! ```
 //!
+//! # Names of records
+//!
+//! The name of a record is a BLAKE3 hash of the API's namespace, the caller, the method, the versioned route
+//! with its parameters as `{}`, and the key. It depends on no secret, so that a key stays known whatever
+//! becomes of a secret; renaming a path parameter keeps it, too. Requests are compared by a hash of their
+//! own, keyed by a value that is derived from the caller and the key.
+//!
+//! **Names are pseudonyms.** Whoever reads the store can confirm a guess of a caller, of a caller and a short
+//! key, and with both of a request. Keys that are drawn at random, as clients should, cannot be guessed.
+//! Protect the store as you protect the data.
+//!
 //! # Sealed answers
 //!
-//! A store holds keyed hashes of callers, keys and requests, and answers as they are, unless the API
+//! A store holds hashes of callers, keys and requests, and answers as they are, unless the API
 //! has [`SealKeys`]: then it seals the fields and the body of each answer, and opens them for replays.
 //!
 //! ```
