@@ -24,6 +24,7 @@ async fn main() -> ExitCode {
         place_limited_order,
         print_report,
         list_prices,
+        list_numbers,
         by_token_bucket,
         by_leaky_bucket,
         by_fixed_window,
@@ -87,6 +88,19 @@ async fn print_report(State(app): State<App>, Json(order): Json<Order>) -> Creat
 #[endpoint(get = "/prices", version = 1, rate_limit("20/hour"))]
 async fn list_prices() -> &'static str {
     "tea: 2"
+}
+
+/// Three numbers, each on a page of its own.
+#[endpoint(get = "/numbers", version = 1, paginate(cursor, default = 1, max = 1))]
+async fn list_numbers(page: PageRequest<Below>) -> Page<i64> {
+    let below = page.after().map_or(3, |key| key.id);
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+}
+
+#[derive(CursorKey)]
+struct Below {
+    #[cursor(desc, unique)]
+    id: i64,
 }
 
 /// Ten a second, five at once.

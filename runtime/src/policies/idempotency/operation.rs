@@ -45,8 +45,8 @@ impl Operation {
         Self { id: key(ID, &[record.caller(), record.name()]) }
     }
 
-    /// The operation's identity: 22 characters of `[A-Za-z0-9_-]`. It does not tell the client's key
-    /// or who the client is.
+    /// The operation's identity: 22 characters of `[A-Za-z0-9_-]`. It is a hash that shows neither the
+    /// client's key nor who the client is.
     pub fn id(&self) -> &str {
         &self.id
     }
