@@ -78,7 +78,7 @@ pub use crate::id::{Id, IdOverflow, InvalidId, Resource};
 pub use crate::pipeline::RequestId;
 pub use crate::policies::paginate::CursorKey;
 pub use crate::problem::ApiError;
-pub use crate::respond::{Created, NoContent};
+pub use crate::respond::{Created, EndpointUri, NoContent, ResponseLocation};
 pub use crate::secret::Secret;
 pub use crate::serve::serve;
 pub use crate::spec::{Access, EndpointId, EndpointSpec, Method, SourceLocation};

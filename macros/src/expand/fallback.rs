@@ -63,7 +63,7 @@ fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
     let arguments = if parameters { quote!(<__P>(_: &__P)) } else { quote!(()) };
     quote! {
         #[allow(dead_code, unreachable_pub)]
-        #visibility fn uri #arguments -> ::aplomb::Uri {
+        #visibility fn uri #arguments -> ::aplomb::EndpointUri {
             ::core::panic!("this endpoint has mistakes")
         }
     }

@@ -212,7 +212,6 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             tracker: self.tracker.clone(),
             lease: settings.lease,
             problem_base: self.problem_base_or_default(),
-            routes: self.table().into_iter().map(|(_, route, _)| route).collect(),
         }
     }
 

@@ -41,8 +41,6 @@ pub(crate) struct Shared {
     pub(crate) tracker: TaskTracker,
     pub(crate) lease: Duration,
     pub(crate) problem_base: String,
-    /// The templates of all routes, with their versions.
-    pub(crate) routes: Vec<String>,
 }
 
 /// An endpoint under one route, with all that was decided at start.

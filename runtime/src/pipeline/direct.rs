@@ -15,7 +15,7 @@ use axum::response::Response;
 
 use super::context::{Context, Mounted, Run};
 use super::intake::Intake;
-use super::nested::Nested;
+use super::nested::outer_prefix;
 use super::observe::RequestId;
 use super::{authenticate, decorate, handler};
 use crate::auth::Caller;
@@ -24,6 +24,7 @@ use crate::endpoint::{Answer, AnswerFuture};
 use crate::policies::body_limit::Gauge;
 use crate::policies::rate_limit::{Known, Reading, stage as limits};
 use crate::policies::timeout::{self, Within, within};
+use crate::respond::add_outer_prefix;
 
 /// What is known of a request that may go on.
 #[derive(Default)]
@@ -36,7 +37,7 @@ pub(crate) struct Admitted {
 /// Decides all that comes before the extractors, where it is for the request and can be decided at once. Else
 /// nothing has changed: the line asks again.
 pub(crate) fn admit(mounted: &Mounted, request: &Request) -> Option<Admitted> {
-    if !mounted.may_be_direct(request) || Nested::prefix(mounted, request).is_some() {
+    if !mounted.may_be_direct(request) || outer_prefix(mounted, request).is_some() {
         return None;
     }
     let asks = authenticate::is_asked(mounted, request.headers());
@@ -113,7 +114,12 @@ impl Future for Direct {
         let this = &mut *self;
         let polled = handler::survive(handler::HANDLER, || Pin::new(&mut this.running).poll(context).map(Ok));
         let answer = match ready!(polled.unwrap_or_else(|panic| Poll::Ready(Err(panic)))) {
-            Ok(answered) => this.answer(answered),
+            Ok(answered) => {
+                let mut answer = this.answer(answered);
+                // What has a prefix goes the whole line.
+                add_outer_prefix(&mut answer.response, None);
+                answer
+            }
             Err(panic) => Answer::failed(panic),
         };
         let idempotent = this.mounted.spec.method.is_idempotent();

@@ -10,6 +10,7 @@
 //! the deadline and the extractors has nothing to do.
 
 use core::pin::pin;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 
 use super::context::{Context, Mounted, Run};
 use super::intake::{Intake, Unread};
-use super::nested::Nested;
+use super::nested::outer_prefix;
 use super::observe::RequestId;
 use super::uncancelled::Uncancelled;
 use super::{authenticate, decorate, handler};
@@ -35,15 +36,17 @@ use crate::policies::rate_limit::{Known, Limits, Reading};
 use crate::policies::retirement::Notice;
 use crate::policies::timeout;
 use crate::problem::{Problem, registry};
+use crate::respond::add_outer_prefix;
 
 /// Answers one request.
 pub(crate) async fn line(mounted: Arc<Mounted>, id: RequestId, run: Run, request: Request) -> Response {
-    let nested = Nested::of(&mounted, &request);
+    let prefix = outer_prefix(&mounted, &request).map(Cow::into_owned);
     let shapes = mounted.limits.as_ref().is_some_and(Limits::shape);
     let mut exchange = Exchange {
         due: shapes.then(|| Instant::now() + mounted.timeout),
         id,
         peer: peer(&request),
+        prefix,
         keyed: false,
         context: None,
         gauge: Gauge::default(),
@@ -63,11 +66,8 @@ pub(crate) async fn line(mounted: Arc<Mounted>, id: RequestId, run: Run, request
         unread.drain().await;
     }
     let idempotent = exchange.keyed || exchange.mounted.spec.method.is_idempotent();
-    let mut response =
+    let response =
         decorate::close(&exchange.mounted, &exchange.id, idempotent, exchange.readings.get(), answer);
-    if let Some(nested) = nested {
-        nested.relocate(&exchange.mounted, &mut response);
-    }
     exchange.tell_of_sunset(response)
 }
 
@@ -83,6 +83,8 @@ struct Exchange {
     mounted: Arc<Mounted>,
     id: RequestId,
     peer: Option<IpAddr>,
+    /// The prefix of an outer router, which a `Location` may lack.
+    prefix: Option<String>,
     /// When the response is due, where a limit lets requests wait for their turn.
     due: Option<Instant>,
     /// Whether the request is under an idempotency key.
@@ -114,8 +116,8 @@ impl Exchange {
                 if !self.mounted.reads_body && intake.has_body() {
                     self.unread = Some(intake.take_unread());
                 }
-                handler::survived(run(intake.into_request(context, self.mounted.body_limit, &self.gauge)))
-                    .await
+                let request = intake.into_request(context, self.mounted.body_limit, &self.gauge);
+                run_handler(run, request, self.prefix.as_deref()).await
             }
             Ok((context, Some(key))) => {
                 let tracker = context.shared().tracker.clone();
@@ -202,13 +204,14 @@ impl Exchange {
     ) -> impl Future<Output = Answer> + Send + use<> {
         let ticket = idempotency::Ticket::new(&context, key, &intake.head, &intake.bytes());
         let late = self.late_readings();
+        let prefix = self.prefix.take();
         let request = intake.into_request(context.clone(), self.mounted.body_limit, &self.gauge);
         async move {
             let held = match begin(&context, ticket, late).await {
                 Ok(held) => held,
                 Err(answer) => return answer,
             };
-            let mut answer = handler::survived(run(request)).await;
+            let mut answer = run_handler(run, request, prefix.as_deref()).await;
             let settlement = decorate::tell(&context, &mut answer);
             held.settle(answer, settlement).await
         }
@@ -223,6 +226,14 @@ impl Exchange {
         self.readings = Readings::There(Arc::clone(&late));
         Some(late)
     }
+}
+
+/// Runs the extractors and the handler, and completes the `Location`: before the answer is stored
+/// under an idempotency key, so that a replay is the stored answer as it is.
+async fn run_handler(run: Run, request: Request, prefix: Option<&str>) -> Answer {
+    let mut answer = handler::survived(run(request)).await;
+    add_outer_prefix(&mut answer.response, prefix);
+    answer
 }
 
 /// Asks the limits, unless they have spoken already, and takes the record: in one trip where the store
