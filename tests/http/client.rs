@@ -176,6 +176,15 @@ impl Raw {
         }
     }
 
+    /// Sends bytes and returns everything that the server says until it closes or resets the connection.
+    pub(crate) async fn reply_to(mut self, bytes: &[u8]) -> String {
+        // The server may close before it has read everything, which fails the write or the read.
+        let _ = self.stream.write_all(bytes).await;
+        let mut reply = Vec::new();
+        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut reply)).await.expect("an end in time");
+        String::from_utf8(reply).expect("UTF-8")
+    }
+
     /// Reads a part of what comes.
     pub(crate) async fn read_some(&mut self) {
         let mut part = [0; 4096];

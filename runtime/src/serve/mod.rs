@@ -1,7 +1,6 @@
 //! A whole service: settings, state, socket, shutdown.
 
 pub(crate) mod accept;
-mod explained;
 mod flight;
 pub(crate) mod front;
 mod opening;
@@ -47,8 +46,8 @@ use crate::start::{StartError, StartErrors};
 ///
 /// Unlike a router of [`into_router`](Api::into_router) it answers what no endpoint does with problem
 /// documents, too: an unknown path or method, a target (path and query) over 16 KiB, which is a 414, a header
-/// section over 64 KiB or of more than 100 fields, which is a 431, and over HTTP/1 a head that cannot be read, or
-/// does not name one host, which is a 400.
+/// section over 64 KiB, which is a 431, and over HTTP/1.1 a head that does not name one host, which is a 400.
+/// hyper answers bytes that it cannot parse as a request: over HTTP/1 with a 400, 414 or 431 without a body.
 pub async fn serve<S, F, C, E>(api: Api<S>, connect: C) -> ExitCode
 where
     S: Clone + Send + Sync + 'static,
