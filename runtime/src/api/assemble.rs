@@ -10,7 +10,7 @@ use super::{Api, check};
 use crate::auth::Failures;
 use crate::client::{ForwardedField, Networks, TrustedProxies};
 use crate::endpoint::{Entry, PathProbe, PathShape};
-use crate::pipeline::{EndpointService, Mounted, Run, Shared, listen_to_panics};
+use crate::pipeline::{EndpointService, Mounted, Run, Shared};
 use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities, SealKeys};
 use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::{Dearest, Guard, Instances, Limits, Overrides};
@@ -157,7 +157,6 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         if settings.secret_is_lost {
             tracing::warn!("APLOMB_SECRET is not set: cursors are good for this process only");
         }
-        listen_to_panics();
         let shared = Arc::new(self.shared(settings, errors));
         let newest = version::newest(self.routes.specs());
         let dearest = Dearest::of(self.routes.specs());

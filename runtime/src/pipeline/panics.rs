@@ -1,4 +1,6 @@
-//! Where a panic began. Whoever catches one knows its message only; the hook knows the place.
+//! The place where a panic began. `catch_unwind` returns the message only; the hook knows the place.
+//!
+//! The hook belongs to the process, so only [`serve`](crate::serve()) sets it. Without it log lines lack the place.
 
 use core::cell::Cell;
 use std::panic::{PanicHookInfo, set_hook, take_hook};

@@ -23,6 +23,7 @@ use self::accept::Stop;
 use self::front::Front;
 use self::signal::Signals;
 use crate::api::Api;
+use crate::pipeline::listen_to_panics;
 use crate::settings;
 use crate::start::{StartError, StartErrors};
 
@@ -48,6 +49,9 @@ use crate::start::{StartError, StartErrors};
 /// documents, too: an unknown path or method, a target (path and query) over 16 KiB, which is a 414, a header
 /// section over 64 KiB, which is a 431, and over HTTP/1.1 a head that does not name one host, which is a 400.
 /// hyper answers bytes that it cannot parse as a request: over HTTP/1 with a 400, 414 or 431 without a body.
+///
+/// It adds a panic hook, by which the log line of a panic has its file, line and column; the hook that was there before runs
+/// after it.
 pub async fn serve<S, F, C, E>(api: Api<S>, connect: C) -> ExitCode
 where
     S: Clone + Send + Sync + 'static,
@@ -55,6 +59,7 @@ where
     F: Future<Output = Result<S, E>>,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
+    listen_to_panics();
     let mut errors = StartErrors::new();
     // Listened to from the beginning, so that a signal while the service starts ends it in order.
     let signals = errors.collect(signals());

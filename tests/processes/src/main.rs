@@ -28,7 +28,8 @@ async fn main() -> ExitCode {
         by_leaky_bucket,
         by_fixed_window,
         by_sliding_window,
-        by_tokens_taken_ahead
+        by_tokens_taken_ahead,
+        panic_at_once
     ];
     let api = Api::new("Orders", routes).store(Store::from_env()).auth(ApiKeys::from_env());
     aplomb::serve(api, App::connect).await
@@ -108,6 +109,12 @@ async fn by_sliding_window() {}
 /// Twenty a second, of which each instance takes five ahead.
 #[endpoint(get = "/leases", version = 1, rate_limit("20/s", lease = 5))]
 async fn by_tokens_taken_ahead() {}
+
+/// Panics.
+#[endpoint(get = "/panic", version = 1)]
+async fn panic_at_once() {
+    panic!("the shop is closed")
+}
 
 impl App {
     async fn connect() -> Result<Self, VarError> {
