@@ -47,6 +47,7 @@ mod respond;
 mod secret;
 mod serve;
 mod settings;
+mod sharded;
 mod spec;
 mod start;
 pub mod store;

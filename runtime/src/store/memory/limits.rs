@@ -1,11 +1,11 @@
 use core::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::logs::Logs;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore, State, Subject};
+use crate::sharded::{KeyHash, Sharded, Slots, WAYS};
 use crate::store::StoreFuture;
 
 /// Buckets of rate limits in memory: 16 bytes each, in a table of fixed size; sliding windows beside it, in
@@ -20,28 +20,17 @@ use crate::store::StoreFuture;
 /// the longest log in each of the table's 64 parts; a log counts as 16 tokens more. Those of which the
 /// least was taken make room first.
 pub struct MemoryLimits {
-    shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
+    table: Sharded<Part, PARTS>,
     clock: Arc<dyn Clock>,
 }
 
-struct Shard {
-    /// The buckets' hashes; 0 is a free place. Sets lie one after another.
-    hashes: Vec<u64>,
-    /// The buckets' words, in the same order.
-    words: Vec<u64>,
+struct Part {
+    /// Each bucket in a word.
+    words: Slots<u64>,
     logs: Logs,
 }
 
-/// Where a bucket is, or would be.
-#[derive(Clone, Copy)]
-struct Place {
-    shard: usize,
-    hash: u64,
-}
-
-const SHARDS: usize = 64;
-const WAYS: usize = 16;
+const PARTS: usize = 64;
 
 impl MemoryLimits {
     /// Buckets held at a time, unless another number is chosen: a million, 16 MiB when full.
@@ -55,32 +44,26 @@ impl MemoryLimits {
     /// A table for `capacity` buckets, rounded up to a power of two of at least 1,024, by this
     /// clock. Memory is committed as buckets come.
     pub fn with_capacity(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        let places = capacity.next_power_of_two().max(SHARDS * WAYS) / SHARDS;
-        let logs = || Logs::with_bound(places);
-        let shard = || Mutex::new(Shard { hashes: vec![0; places], words: vec![0; places], logs: logs() });
-        Self { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new(), clock }
+        let places = capacity.next_power_of_two().max(PARTS * WAYS) / PARTS;
+        let part = || Part { words: Slots::with_places(places), logs: Logs::with_bound(places) };
+        Self { table: Sharded::new(part), clock }
     }
 
     /// How many buckets are held that are not full again yet.
     pub fn active(&self) -> usize {
         let now = self.clock.now().as_micros();
-        self.shards.iter().map(|shard| lock(shard).active(now)).sum()
+        self.table.sum(|part| part.active(now))
     }
 
-    fn place(&self, bucket: &Bucket<'_>) -> Place {
-        let hash = self.hash(bucket).max(1);
-        Place { shard: usize::try_from(hash % SHARDS as u64).unwrap_or(0), hash }
-    }
-
-    /// A bucket in few words: the second says what follows.
-    fn hash(&self, bucket: &Bucket<'_>) -> u64 {
+    /// The hash of a bucket in few words: the second says what follows.
+    fn hash(&self, bucket: &Bucket<'_>) -> KeyHash {
         let kind = |kind: u64, number: u32| (bucket.limit, kind << 32 | u64::from(number));
         match bucket.subject {
-            Subject::Everyone => self.hasher.hash_one(kind(0, 0)),
-            Subject::Address(IpAddr::V4(address)) => self.hasher.hash_one(kind(1, address.to_bits())),
-            Subject::Address(IpAddr::V6(address)) => self.hasher.hash_one((kind(2, 0), address.to_bits())),
-            Subject::Caller(caller) => self.hasher.hash_one((kind(3, 0), caller)),
-            Subject::Key(key) => self.hasher.hash_one((kind(4, 0), key)),
+            Subject::Everyone => self.table.hash(kind(0, 0)),
+            Subject::Address(IpAddr::V4(address)) => self.table.hash(kind(1, address.to_bits())),
+            Subject::Address(IpAddr::V6(address)) => self.table.hash((kind(2, 0), address.to_bits())),
+            Subject::Caller(caller) => self.table.hash((kind(3, 0), caller)),
+            Subject::Key(key) => self.table.hash((kind(4, 0), key)),
         }
     }
 
@@ -92,106 +75,71 @@ impl MemoryLimits {
     }
 
     fn take_one(&self, claim: &Claim<'_>) -> Acquired {
-        let place = self.place(&claim.bucket);
-        let mut shard = lock(&self.shards[place.shard]);
+        let hash = self.hash(&claim.bucket);
+        let mut part = self.table.lock(hash);
         let now = self.clock.now();
-        let state = shard.state(place, claim, now);
+        let state = part.state(hash, claim, now);
         let reading = claim.decide(state);
         if reading.wait.is_none() {
-            shard.take(place, claim, state, now);
+            part.take(hash, claim, state, now);
         }
         Acquired { admitted: claim.lets_through(&reading), readings: vec![reading] }
     }
 
-    /// Locks every shard of the claims, in their order, so that two calls cannot wait for one
-    /// another; decides; then writes all that can be had, or nothing.
+    /// Locks every part of the claims, decides, then writes all that can be had, or nothing.
     fn take_all(&self, claims: &[Claim<'_>]) -> Acquired {
-        let places: Vec<Place> = claims.iter().map(|claim| self.place(&claim.bucket)).collect();
-        let mut held = self.lock_shards(&places);
+        let hashes: Vec<KeyHash> = claims.iter().map(|claim| self.hash(&claim.bucket)).collect();
+        let mut held = self.table.lock_all(hashes.iter().copied());
         let now = self.clock.now();
-        let asked = claims.iter().zip(&places);
+        let asked = claims.iter().zip(&hashes);
         let states: Vec<State> =
-            asked.map(|(claim, place)| shard(&mut held, *place).state(*place, claim, now)).collect();
+            asked.map(|(claim, hash)| held.part(*hash).state(*hash, claim, now)).collect();
         let acquired = Acquired::of(claims, &states);
         if acquired.admitted {
-            for (((claim, place), state), reading) in
-                claims.iter().zip(&places).zip(states).zip(&acquired.readings)
+            for (((claim, hash), state), reading) in
+                claims.iter().zip(&hashes).zip(states).zip(&acquired.readings)
             {
                 if reading.wait.is_none() {
-                    shard(&mut held, *place).take(*place, claim, state, now);
+                    held.part(*hash).take(*hash, claim, state, now);
                 }
             }
         }
         acquired
     }
-
-    fn lock_shards(&self, places: &[Place]) -> Vec<(usize, MutexGuard<'_, Shard>)> {
-        let mut indices: Vec<usize> = places.iter().map(|place| place.shard).collect();
-        indices.sort_unstable();
-        indices.dedup();
-        indices.into_iter().map(|index| (index, lock(&self.shards[index]))).collect()
-    }
 }
 
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn shard<'a>(held: &'a mut [(usize, MutexGuard<'_, Shard>)], place: Place) -> &'a mut Shard {
-    let index = held.binary_search_by_key(&place.shard, |(index, _)| *index);
-    &mut held[index.expect("the shard of every place is locked")].1
-}
-
-impl Shard {
-    fn set(&self, hash: u64) -> core::ops::Range<usize> {
-        let sets = (self.hashes.len() / WAYS) as u64;
-        let start = usize::try_from(hash / SHARDS as u64 % sets).unwrap_or(0) * WAYS;
-        start..start + WAYS
-    }
-
-    fn state(&mut self, place: Place, claim: &Claim<'_>, now: Timestamp) -> State {
+impl Part {
+    fn state(&mut self, hash: KeyHash, claim: &Claim<'_>, now: Timestamp) -> State {
         if claim.quota.algorithm() == Algorithm::SlidingWindow {
-            return self.logs.state(place.hash, claim, now);
+            return self.logs.state(hash.as_u64(), claim, now);
         }
-        let set = self.set(place.hash);
-        let own = self.hashes[set.clone()].iter().position(|hash| *hash == place.hash);
-        let Some(own) = own.map(|way| set.start + way) else { return State::of_word(None, claim.quota, now) };
-        let state = State::of_word(Some(self.words[own]), claim.quota, now);
+        let Some(word) = self.words.get_mut(hash) else { return State::of_word(None, claim.quota, now) };
+        let state = State::of_word(Some(*word), claim.quota, now);
         // What is too far ahead would refuse until the clock is there.
-        self.words[own] = self.words[own].min(state.word(claim.quota, 0, now));
+        *word = (*word).min(state.word(claim.quota, 0, now));
         state
     }
 
-    fn take(&mut self, place: Place, claim: &Claim<'_>, state: State, now: Timestamp) {
+    fn take(&mut self, hash: KeyHash, claim: &Claim<'_>, state: State, now: Timestamp) {
         if claim.cost == 0 {
             return;
         }
         if claim.quota.algorithm() == Algorithm::SlidingWindow {
-            return self.logs.take(place.hash, claim, now);
+            return self.logs.take(hash.as_u64(), claim, now);
         }
-        let way = self.way(place.hash, now);
-        self.hashes[way] = place.hash;
-        self.words[way] = state.word(claim.quota, claim.cost, now);
+        // Idle buckets are alike: their words lie in the past.
+        let full = |word: &u64| (*word).max(now.as_micros());
+        self.words.insert(hash, state.word(claim.quota, claim.cost, now), full);
     }
 
     /// Places that are taken, and the size of the logs.
     #[cfg(test)]
     fn held(&self) -> usize {
-        self.hashes.iter().filter(|hash| **hash != 0).count() + self.logs.size()
+        self.words.values().count() + self.logs.size()
     }
 
     fn active(&self, now: u64) -> usize {
-        self.words.iter().filter(|word| **word > now).count() + self.logs.active(now)
-    }
-
-    /// The bucket's own place, else a free or idle one, else the one that is full again soonest.
-    fn way(&self, hash: u64, now: Timestamp) -> usize {
-        let set = self.set(hash);
-        if let Some(own) = self.hashes[set.clone()].iter().position(|other| *other == hash) {
-            return set.start + own;
-        }
-        let full = |way: &usize| self.words[*way].max(now.as_micros());
-        set.min_by_key(full).expect("a set has places")
+        self.words.values().filter(|word| **word > now).count() + self.logs.active(now)
     }
 }
 
@@ -295,8 +243,8 @@ mod tests {
         for honest in 0..10 {
             assert!(!limits.take(&[claim(honest)]).admitted, "{honest} has tokens again");
         }
-        let held: usize = limits.shards.iter().map(|shard| lock(shard).held()).sum();
-        assert!(held <= (1 << 14) + SHARDS * (10_000 + 16), "{held}");
+        let held = limits.table.sum(Part::held);
+        assert!(held <= (1 << 14) + PARTS * (10_000 + 16), "{held}");
     }
 
     #[test]
@@ -324,7 +272,7 @@ mod tests {
             clock.advance(Duration::from_secs(10));
             assert!(limits.take(&[claim(round)]).admitted);
         }
-        let room: usize = limits.shards.iter().map(|shard| lock(shard).logs.capacity()).sum();
+        let room = limits.table.sum(|part| part.logs.capacity());
         assert!(room <= 2_000 * 16, "{room}");
     }
 
@@ -337,7 +285,7 @@ mod tests {
             assert!(limits.take(&[all(round)]).admitted);
             assert!(!limits.take(&[all(round)]).admitted, "its own tokens are never forgotten");
         }
-        let held: usize = limits.shards.iter().map(|shard| lock(shard).held()).sum();
-        assert!(held <= 1024 + SHARDS * (10_000 + 16), "{held}");
+        let held = limits.table.sum(Part::held);
+        assert!(held <= 1024 + PARTS * (10_000 + 16), "{held}");
     }
 }
