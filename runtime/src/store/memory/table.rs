@@ -2,7 +2,7 @@
 
 use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use super::records::Bounds;
 use crate::clock::Timestamp;
@@ -15,7 +15,9 @@ use crate::uniform::UniformMap;
 
 #[derive(Default)]
 pub(super) struct Table {
-    records: UniformMap<RecordKey, Record>,
+    /// By a hash with a random state: clients can compute the names of records, and could aim those that they make at
+    /// one place of a table that takes them as they are.
+    records: HashMap<RecordKey, Record>,
     markers: UniformMap<Token, Timestamp>,
     ends: BinaryHeap<Reverse<(Timestamp, Ending)>>,
     bytes: usize,
@@ -300,5 +302,65 @@ impl Record {
             State::Running { .. } | State::Unknown { .. } => 0,
         };
         OVERHEAD + response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+    use core::hash::{BuildHasher, BuildHasherDefault, Hash};
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::uniform::UniformHasher;
+
+    thread_local! {
+        static COMPARISONS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// A key that counts how often it is compared.
+    #[expect(clippy::derived_hash_with_manual_eq, reason = "they agree; this one counts")]
+    #[derive(Eq, Hash)]
+    struct Counted(RecordKey);
+
+    impl PartialEq for Counted {
+        fn eq(&self, other: &Self) -> bool {
+            COMPARISONS.set(COMPARISONS.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    /// Names that all have one hash if their words are only folded together.
+    fn aimed_keys(count: u64) -> Vec<RecordKey> {
+        let name = |number: u64| {
+            let (first, second) = (number.to_ne_bytes(), number.rotate_left(5).to_ne_bytes());
+            core::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })
+        };
+        (0..count).map(|number| RecordKey::new([7; 16], name(number))).collect()
+    }
+
+    /// How many keys each look-up is compared with, on average, in a table of these keys.
+    fn comparisons(hasher: impl BuildHasher, keys: &[RecordKey]) -> usize {
+        let mut table = HashSet::with_hasher(hasher);
+        table.extend(keys.iter().map(|key| Counted(*key)));
+        COMPARISONS.set(0);
+        assert!(keys.iter().all(|key| table.contains(&Counted(*key))));
+        COMPARISONS.get().div_ceil(keys.len())
+    }
+
+    #[test]
+    fn keys_that_are_aimed_at_one_place_of_the_table_are_spread() {
+        let keys = aimed_keys(2_000);
+        let fixed = comparisons(BuildHasherDefault::<UniformHasher>::default(), &keys);
+        assert!(fixed >= 500, "they meet in one place under a hash that is known: {fixed}");
+        let own = comparisons(Table::default().records.hasher().clone(), &keys);
+        assert!(own <= 2, "{own}");
+    }
+
+    #[test]
+    fn each_table_has_a_hash_of_its_own() {
+        let hash = |key: &RecordKey| Table::default().records.hasher().hash_one(key);
+        let key = RecordKey::new([1; 16], [2; 16]);
+        assert_ne!(hash(&key), hash(&key));
     }
 }
