@@ -32,6 +32,8 @@
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod __fuzz;
+#[cfg(test)]
+mod agreement;
 mod api;
 pub mod auth;
 mod client;
