@@ -53,8 +53,8 @@ impl PathTemplate {
     }
 }
 
-/// The most parameters that a router tells apart.
-const MAX_PARAMETERS: usize = 26;
+/// The most parameters that a router tells apart: it names them `a` to `z`, and panics when it gives out the last.
+const MAX_PARAMETERS: usize = 25;
 
 fn no_slash(text: &str) -> String {
     match text.split_once("://") {
@@ -170,7 +170,7 @@ fn many(parameters: &[String]) -> Result<(), String> {
         return Ok(());
     }
     let names = suggest::list(parameters.iter().skip(MAX_PARAMETERS).map(String::as_str));
-    Err(format!("a path has at most {MAX_PARAMETERS} parameters; {names} are too many"))
+    Err(format!("a path has at most {MAX_PARAMETERS} parameters: remove {names}"))
 }
 
 #[cfg(test)]
@@ -184,6 +184,15 @@ mod tests {
         for path in ["/", "/a", "/a.json", "/users/@me", "/vat", "/v", "/a/v1", "/{a}"] {
             assert!(PathTemplate::parse(path).is_ok(), "{path}");
         }
+    }
+
+    #[test]
+    fn more_parameters_than_the_router_takes_are_refused() {
+        let names: Vec<String> = (0..=MAX_PARAMETERS).map(|number| format!("{{p{number}}}")).collect();
+        let path = |count: usize| format!("/{}", names[..count].join("/"));
+        assert!(PathTemplate::parse(&path(MAX_PARAMETERS)).is_ok());
+        let error = PathTemplate::parse(&path(MAX_PARAMETERS + 1)).expect_err("one too many");
+        assert_eq!(error, "a path has at most 25 parameters: remove `p25`");
     }
 
     #[test]
