@@ -1,5 +1,6 @@
 //! Path templates.
 
+use crate::bounds::MAX_PARAMETERS;
 use crate::suggest;
 
 /// A valid path template, such as `/orders/{id}`.
@@ -52,9 +53,6 @@ impl PathTemplate {
         &self.parameters
     }
 }
-
-/// The most parameters that a router tells apart: it names them `a` to `z`, and panics when it gives out the last.
-const MAX_PARAMETERS: usize = 25;
 
 fn no_slash(text: &str) -> String {
     match text.split_once("://") {

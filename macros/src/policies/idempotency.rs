@@ -8,17 +8,12 @@ use syn::visit::{self, Visit};
 use syn::{Ident, Type, TypePath};
 
 use super::{Endpoint, Policy, Reason, duration};
+use crate::bounds::{MAX_KEEP, MAX_TTL, MIN_TTL};
 use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::grammar;
 use crate::parse::{Argument, Form, Item, Kind, Options, Value, field_name, units};
 
-/// How long a dead process blocks its key unless operators say otherwise.
-const LEASE: Duration = Duration::from_secs(30);
-/// The longest that an answer is kept, as the runtime has it.
-const MAX_TTL: Duration = Duration::from_hours(365 * 24);
-/// The largest body that is kept, as the runtime has it.
-const MAX_KEEP: u64 = 16 << 20;
 const REASON: &str = "not_idempotent = \"why a repeat is harmless\"";
 
 /// What is decided; both are set only where both are written.
@@ -251,7 +246,7 @@ fn ttl(option: &Argument, sink: &Sink<'_>) -> Option<Duration> {
         );
         return None;
     }
-    if ttl < LEASE {
+    if ttl < MIN_TTL {
         sink.report(
             &value.tokens,
             format!("answers are kept for {text} only, less than the 30s for which a dead process blocks its key: write at least `ttl = \"30s\"`"),

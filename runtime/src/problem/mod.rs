@@ -41,6 +41,8 @@ mod rejection;
 mod spec;
 
 pub use category::Category;
+#[cfg(test)]
+pub(crate) use document::RESERVED_MEMBERS;
 pub(crate) use document::{Occasion, Repeat, TYPE_BASE, seconds_up, whole_seconds};
 pub use document::{PROBLEM_JSON, Problem};
 pub use error::{ApiError, error_response};
