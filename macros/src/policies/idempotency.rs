@@ -35,10 +35,10 @@ struct Keyed {
 
 impl Policy for Idempotency {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
-        if argument.name() == "idempotent" {
-            self.keyed = Some(Keyed::parse(argument, sink));
-        } else {
-            self.harmless = Some(Reason::parse(argument, REASON, sink));
+        match argument.name().as_str() {
+            "idempotent" => self.keyed = Some(Keyed::parse(argument, sink)),
+            "not_idempotent" => self.harmless = Some(Reason::parse(argument, REASON, sink)),
+            other => grammar::unread("endpoint", other),
         }
     }
 
@@ -145,7 +145,8 @@ impl Keyed {
                 "optional" => self.optional = option.flag(sink),
                 "anonymous" => self.anonymous = option.flag(sink),
                 "headers" => self.headers = headers(option, sink),
-                _ => self.rerun = option.one_of(&["rerun"], sink).is_some(),
+                "on_crash" => self.rerun = option.one_of(&["rerun"], sink).is_some(),
+                other => grammar::unread("idempotent", other),
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::bounds::{DEFAULT_PAGE, LAST_COUNTED_ITEM, MAX_PAGE};
 use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::grammar;
-use crate::parse::{Argument, Form, Item, Options};
+use crate::parse::{Argument, Form, Item, Options, Value};
 
 /// How pages can follow one another.
 const KINDS: [(&str, Kind); 2] = [("cursor", Kind::Cursor), ("offset", Kind::Offset)];
@@ -37,10 +37,10 @@ enum Kind {
 
 impl Policy for Pagination {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
-        if argument.name() == "paginate" {
-            self.pages = Some(Pages::parse(argument, sink));
-        } else {
-            self.small = Some(Reason::parse(argument, REASON, sink));
+        match argument.name().as_str() {
+            "paginate" => self.pages = Some(Pages::parse(argument, sink)),
+            "unpaginated" => self.small = Some(Reason::parse(argument, REASON, sink)),
+            other => grammar::unread("endpoint", other),
         }
     }
 
@@ -130,13 +130,11 @@ impl Pages {
         for (name, option) in
             (Options { of: "paginate", keys: &grammar::options("paginate") }).read(items, &own)
         {
-            let read = option
-                .positive(&format!("{name} = {}", if name == "max" { MAX_PAGE } else { DEFAULT_PAGE }), &own);
-            let size = read.and_then(|(number, value)| match u32::try_from(number) {
-                Ok(number) => Some((number, value)),
-                Err(_) => option.wrong(value, "an integer of 32 bits", &format!("{name} = {MAX_PAGE}"), &own),
-            });
-            *(if name == "max" { &mut max } else { &mut default }) = size;
+            match name {
+                "default" => default = size(option, DEFAULT_PAGE, &own),
+                "max" => max = size(option, MAX_PAGE, &own),
+                other => grammar::unread("paginate", other),
+            }
         }
         if let Some((max, value)) =
             max.filter(|(max, _)| self.kind == Kind::Offset && *max > LAST_COUNTED_ITEM)
@@ -154,6 +152,16 @@ impl Pages {
                 format!("a page has {default} items by default, but {} at most: write `max = {default}`, or lower `default`", self.max),
             );
         }
+    }
+}
+
+/// Reads `default = 50` or `max = 100`.
+fn size<'a>(option: &'a Argument, usual: u32, sink: &Sink<'_>) -> Option<(u32, &'a Value)> {
+    let name = option.name();
+    let (number, value) = option.positive(&format!("{name} = {usual}"), sink)?;
+    match u32::try_from(number) {
+        Ok(number) => Some((number, value)),
+        Err(_) => option.wrong(value, "an integer of 32 bits", &format!("{name} = {MAX_PAGE}"), sink),
     }
 }
 

@@ -168,7 +168,8 @@ impl RateLimit {
                     let chosen = option.positive("lease = 10", &own);
                     self.lease = chosen.map(|(lease, value)| (lease, value.tokens.clone()));
                 }
-                _ => self.shadow = option.flag(&own),
+                "shadow" => self.shadow = option.flag(&own),
+                other => grammar::unread("rate_limit", other),
             }
         }
         if let Some((burst, value)) = burst {
