@@ -15,8 +15,7 @@ use core::marker::PhantomData;
 use axum::extract::Request;
 
 pub use adapt::{
-    Answer, AnswerFuture, Args, BodylessArg, HeadArg, InBody, InHead, Incoming, LastArg, Origin, Respond,
-    adapt, respond,
+    AnswerFuture, Args, BodylessArg, HeadArg, InBody, InHead, Incoming, LastArg, Respond, adapt, respond,
 };
 pub use conflict::{Verdict, assert_mountable, verdicts};
 pub use cost::{CostFunction, OfHead, OfNothing, weigh};
@@ -29,6 +28,7 @@ pub use probe::{
 };
 pub use report::{client_problem, field_problem, server_problem};
 
+pub use crate::problem::answer::{Answer, Origin};
 use crate::spec::{EndpointId, EndpointSpec};
 
 /// A handler with its promise. Implemented by `#[endpoint(…)]` for a type of the function's name.

@@ -11,9 +11,8 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
 use tokio::time::{Sleep, sleep};
 
-use crate::endpoint::{Answer, Origin};
 use crate::policies::timeout;
-use crate::problem::{Problem, registry};
+use crate::problem::{Answer, Origin, Problem, registry};
 
 /// How long a small body, or the next part of a larger one, may take.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);

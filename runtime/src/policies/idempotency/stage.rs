@@ -24,10 +24,9 @@ use super::spec::IdempotencySpec;
 use super::store::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
 };
-use crate::endpoint::{Answer, Origin};
 use crate::extract::body;
 use crate::pipeline::{Context, Shared};
-use crate::problem::{Problem, registry};
+use crate::problem::{Answer, Origin, Problem, registry};
 use crate::store::StoreError;
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");

@@ -9,8 +9,7 @@ use pin_project_lite::pin_project;
 use tokio::task::{Unconstrained, unconstrained};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::endpoint::Answer;
-use crate::problem::{Problem, registry};
+use crate::problem::{Answer, Problem, registry};
 
 pin_project! {
     /// A future with a deadline. The timer is made only when the future first waits: most requests
