@@ -6,7 +6,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::endpoint::PathProbe;
+use crate::extract::path_shape::PathProbe;
 use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::paginate::PaginationPolicy;
 use crate::policies::rate_limit::RateLimitSpec;

@@ -5,9 +5,10 @@ mod conflict;
 mod cost;
 mod link;
 mod message;
-mod path_shape;
 mod probe;
 mod report;
+#[cfg(feature = "garde")]
+mod valid;
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -20,7 +21,6 @@ pub use adapt::{
 pub use conflict::{Verdict, assert_mountable, verdicts};
 pub use cost::{CostFunction, OfHead, OfNothing, weigh};
 pub use link::{FindPath, Here, Linked, PathArgument, There, link, link_to};
-pub use path_shape::{ParameterCount, PathProbe, PathShape};
 pub use probe::{
     IsBytes, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream, Probe,
     ProbeFallback, assert_caller_known, assert_no_operation, assert_no_page_request, assert_not_a_list,
@@ -28,6 +28,7 @@ pub use probe::{
 };
 pub use report::{client_problem, field_problem, server_problem};
 
+pub use crate::extract::path_shape::{ParameterCount, PathProbe, PathShape};
 pub use crate::problem::answer::{Answer, Origin};
 use crate::spec::{EndpointId, EndpointSpec};
 

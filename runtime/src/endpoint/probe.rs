@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 
 use super::message::Message;
-use super::path_shape::{ParameterCount, PathProbe, PathShape};
+use super::{ParameterCount, PathProbe, PathShape};
 use crate::pipeline::RequestId;
 use crate::problem::{ApiError, ProblemKinds, ProblemsProbe};
 

@@ -1,10 +1,11 @@
 //! Reading a request's body, with the problem that each way of failing is.
 
+use core::fmt;
+
 use axum::body::HttpBody as Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError};
 
-use crate::policies::body_limit::{Stalled, incomplete};
 use crate::problem::{Problem, registry};
 
 /// Reads the whole body of a request.
@@ -59,6 +60,23 @@ pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
     }
     incomplete().with_cause(error)
 }
+
+/// The problem of a body that broke off.
+pub(crate) fn incomplete() -> Problem {
+    Problem::new(&registry::BODY_INCOMPLETE).with_detail("the body ended early, or its framing is wrong")
+}
+
+/// A body of which nothing more came.
+#[derive(Debug)]
+pub(crate) struct Stalled;
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body stopped coming")
+    }
+}
+
+impl std::error::Error for Stalled {}
 
 #[cfg(test)]
 mod tests {

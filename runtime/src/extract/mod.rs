@@ -7,6 +7,7 @@ pub(crate) mod body;
 mod json;
 mod outer;
 mod path;
+pub(crate) mod path_shape;
 #[cfg(feature = "garde")]
 mod place;
 mod pointer;

@@ -24,4 +24,4 @@
 
 mod stage;
 
-pub(crate) use stage::{Gauge, READ_DEADLINE, Stalled, check, incomplete, too_large, watched};
+pub(crate) use stage::{Gauge, READ_DEADLINE, check, too_large, watched};

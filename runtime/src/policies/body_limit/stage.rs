@@ -1,4 +1,3 @@
-use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -11,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
 use tokio::time::{Sleep, sleep};
 
+use crate::extract::body::{Stalled, incomplete};
 use crate::policies::timeout;
 use crate::problem::{Answer, Origin, Problem, registry};
 
@@ -27,10 +27,6 @@ pub(crate) fn check(body: &Body, limit: u64) -> Result<(), Problem> {
 
 pub(crate) fn too_large(limit: u64) -> Problem {
     Problem::new(&registry::BODY_TOO_LARGE).with_detail(format!("the body may have up to {limit} bytes"))
-}
-
-pub(crate) fn incomplete() -> Problem {
-    Problem::new(&registry::BODY_INCOMPLETE).with_detail("the body ended early, or its framing is wrong")
 }
 
 /// How the reading of a body stands, seen from outside: whoever reads it may not say, or not know.
@@ -84,18 +80,6 @@ pub(crate) fn watched(body: Body, limit: u64, gauge: Gauge) -> Body {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     Body::new(Watched { body: Limited::new(body, limit), gauge, timer: None })
 }
-
-/// A body of which nothing more came.
-#[derive(Debug)]
-pub(crate) struct Stalled;
-
-impl fmt::Display for Stalled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body stopped coming")
-    }
-}
-
-impl std::error::Error for Stalled {}
 
 struct Watched {
     body: Limited<Body>,
