@@ -40,6 +40,7 @@ mod client;
 pub mod clock;
 mod endpoint;
 pub mod extract;
+mod facet;
 mod id;
 mod pipeline;
 pub mod policies;

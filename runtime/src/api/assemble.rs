@@ -7,13 +7,12 @@ use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter};
 
 use super::{Api, check};
-use crate::auth::Failures;
 use crate::client::{ForwardedField, Networks, TrustedProxies};
 use crate::endpoint::{Entry, PathProbe, PathShape};
 use crate::pipeline::{EndpointService, Mounted, Run, Shared};
 use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities, SealKeys};
 use crate::policies::paginate::{Cursors, PaginationPolicy};
-use crate::policies::rate_limit::{Dearest, Guard, Instances, Limits, Overrides};
+use crate::policies::rate_limit::{Dearest, Failures, Guard, Instances, Limits, Overrides};
 use crate::policies::retirement::Retirement;
 use crate::policies::version::{self, Route};
 use crate::secret::Secret;

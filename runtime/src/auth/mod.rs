@@ -7,7 +7,6 @@
 
 mod api_keys;
 mod caller;
-mod failures;
 mod tags;
 
 use core::fmt;
@@ -19,7 +18,6 @@ use http::request::Parts;
 
 pub use api_keys::ApiKeys;
 pub use caller::Caller;
-pub(crate) use failures::Failures;
 pub(crate) use tags::{Tags, kind_and_id};
 
 use crate::problem::Problem;

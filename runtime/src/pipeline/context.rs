@@ -11,12 +11,12 @@ use tokio_util::task::TaskTracker;
 
 use super::authenticate;
 use super::observe::RequestId;
-use crate::auth::{Authenticate, Caller, Failures};
+use crate::auth::{Authenticate, Caller};
 use crate::client::TrustedProxies;
 use crate::endpoint::AnswerFuture;
 use crate::policies::idempotency::{Heart, IdempotencySpec, Identities, RecordKey};
 use crate::policies::paginate::Cursors;
-use crate::policies::rate_limit::{Claimant, Guard, Known, Limits};
+use crate::policies::rate_limit::{Claimant, Failures, Guard, Known, Limits};
 use crate::policies::retirement::Retirement;
 use crate::spec::EndpointSpec;
 use crate::store::Facets;

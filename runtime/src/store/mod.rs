@@ -13,7 +13,6 @@
 //! ```
 
 mod admission;
-mod future;
 mod memory;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -22,15 +21,16 @@ mod sealed;
 use std::sync::Arc;
 
 pub use admission::{Admission, AdmissionStore};
-pub use future::{StoreError, StoreFuture};
-pub use memory::{MemoryLimits, MemoryRecords};
+pub use memory::MemoryRecords;
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisStore};
 pub use sealed::SealedRecords;
 
 use crate::clock::{Clock, SystemClock};
+pub use crate::facet::{StoreError, StoreFuture};
 use crate::policies::idempotency::IdempotencyStore;
 use crate::policies::rate_limit::LimitStore;
+pub use crate::policies::rate_limit::memory::MemoryLimits;
 use crate::secret::Secret;
 use crate::settings;
 use crate::start::{StartError, StartErrors};

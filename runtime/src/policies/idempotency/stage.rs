@@ -25,9 +25,9 @@ use super::store::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Lease, Outcome, RecordKey, Token,
 };
 use crate::extract::body;
+use crate::facet::StoreError;
 use crate::pipeline::{Context, Shared};
 use crate::problem::{Answer, Origin, Problem, registry};
-use crate::store::StoreError;
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 

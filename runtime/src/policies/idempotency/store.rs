@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::kept::Kept;
 use super::spec::OnCrash;
-use crate::store::StoreFuture;
+use crate::facet::StoreFuture;
 
 /// The records of idempotency keys.
 ///

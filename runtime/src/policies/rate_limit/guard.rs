@@ -13,12 +13,14 @@ use super::denials::Denials;
 use super::gate::Gate;
 use super::instances::Instances;
 use super::leases::{Leases, Taken};
+use super::memory::MemoryLimits;
 use super::spec::OnError;
 use super::store::{Acquired, Claim, LimitStore};
 use crate::clock::{Clock, SystemClock};
+use crate::facet::StoreError;
 use crate::policies::idempotency::{Begin, Begun};
 use crate::policies::timeout::within;
-use crate::store::{Admission, AdmissionStore, MemoryLimits, StoreError};
+use crate::store::{Admission, AdmissionStore};
 
 /// Asks the store of limits, and decides locally what it does not answer in time.
 #[derive(Debug)]

@@ -11,10 +11,10 @@ use super::known::Known;
 use super::limits::{Claimant, Limits};
 use super::store::{Acquired, Claim};
 use crate::auth::Caller;
+use crate::facet::StoreError;
 use crate::pipeline::{Context, Mounted};
 use crate::policies::idempotency::{Begin, Begun};
 use crate::problem::{Problem, registry};
-use crate::store::StoreError;
 
 /// Refuses what the store has refused a moment ago, without asking it again; then `note` gets the limits'
 /// state.

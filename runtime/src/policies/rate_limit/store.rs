@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::decide::{Reading, State};
 use super::quota::Quota;
 use crate::auth::Caller;
-use crate::store::StoreFuture;
+use crate::facet::StoreFuture;
 
 /// The buckets of rate limits.
 ///

@@ -28,7 +28,7 @@ pub use self::keys::SealKeys;
 use super::form::{put_content, read_content};
 use super::kept::Kept;
 use super::store::{Begun, RecordKey};
-use crate::store::StoreError;
+use crate::facet::StoreError;
 
 const NONCE: usize = 24;
 const TAG: usize = 16;

@@ -2,11 +2,13 @@ use core::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::decide::State;
 use super::logs::Logs;
+use super::spec::Algorithm;
+use super::store::{Acquired, Bucket, Claim, LimitStore, Subject};
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore, State, Subject};
+use crate::facet::StoreFuture;
 use crate::sharded::{KeyHash, Sharded, Slots, WAYS};
-use crate::store::StoreFuture;
 
 /// Buckets of rate limits in memory: 16 bytes each, in a table of fixed size; sliding windows beside it, in
 /// logs of 8 bytes a token.

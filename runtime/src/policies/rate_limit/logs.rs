@@ -1,7 +1,9 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use super::decide::State;
+use super::quota::Quota;
+use super::store::Claim;
 use crate::clock::Timestamp;
-use crate::policies::rate_limit::{Claim, Quota, State};
 
 /// The logs of sliding windows: the moments of their tokens, within a bound.
 #[derive(Debug)]

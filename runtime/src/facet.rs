@@ -1,3 +1,5 @@
+//! What an operation of a store returns: the words in which policies write the traits of their facets.
+
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;

@@ -6,11 +6,12 @@ use core::time::Duration;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::memory::MemoryLimits;
+use super::quota::Quota;
+use super::store::{Bucket, Claim, Subject};
 use crate::client::counted;
 use crate::clock::{Clock, SystemClock};
-use crate::policies::rate_limit::{Bucket, Claim, Quota, Subject};
 use crate::problem::{Problem, registry};
-use crate::store::MemoryLimits;
 
 /// Counts failures in this process.
 #[derive(Debug)]
