@@ -84,7 +84,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     pub fn new(name: impl Into<String>, routes: Routes<S>) -> Self {
         Self {
             name: name.into(),
-            deprecated_calls: DeprecatedCalls::of(under_routes(&routes)),
+            deprecated_calls: DeprecatedCalls::of(
+                under_routes(&routes).map(|(spec, route)| (spec, route.template, route.version)),
+            ),
             namespace: None,
             routes,
             store: Store::default(),

@@ -21,7 +21,6 @@ use super::store::{Acquired, Bucket, Claim, Subject};
 use crate::auth::Caller;
 use crate::client::counted;
 use crate::clock::{Clock, micros};
-use crate::policies::version::VersionSpec;
 use crate::problem::{Problem, registry};
 use crate::spec::EndpointSpec;
 use crate::start::StartError;
@@ -279,7 +278,7 @@ fn identity(spec: &EndpointSpec, limit: &RateLimitSpec, namespace: &str, index: 
     match limit.name {
         Some(name) => format!("{namespace}\0name\0{name}\0{counted}"),
         None => {
-            let first = spec.version.map_or(0, VersionSpec::first);
+            let first = if let Some(version) = spec.version { version.first() } else { 0 };
             format!("{namespace}\0endpoint\0{}\0{first}\0{}\0{index}\0{counted}", spec.method, spec.path)
         }
     }
