@@ -19,7 +19,7 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> ExitCode {
-//!     let api = Api::new("Orders", routes![place_order]).store(Store::from_env()).auth(ApiKeys::from_env());
+//!     let api = Api::new("orders", routes![place_order]).store(Store::from_env()).auth(ApiKeys::from_env());
 //!     aplomb::serve(api, async || Ok::<_, aplomb::StartErrors>(())).await
 //! }
 //! ```

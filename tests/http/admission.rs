@@ -75,7 +75,7 @@ fn api_on(store: Store) -> Api<App> {
         look_up,
         place_leased_order
     ];
-    Api::new("Test", routes).auth(keys).store(store).secret(secret())
+    Api::new("test", routes).auth(keys).store(store).secret(secret())
 }
 
 fn secret() -> Secret {

@@ -85,7 +85,7 @@ impl Bench {
             app: App::default(),
             clock,
         };
-        let api = adjust(parts.configure(Api::new("Test", routes)));
+        let api = adjust(parts.configure(Api::new("test", routes)));
         let server = TestServer::start(api, parts.app.clone()).await.expect("a valid API");
         let Parts { records, limits, app, clock } = parts;
         Self { app, client: Client::new(server.address()), clock, records, limits, server }

@@ -79,7 +79,7 @@ async fn numbers(page: PageRequest<Above>) -> Page<u32> {
 }
 
 async fn router() -> Router {
-    let api = Api::new("Things", routes![thing, thing_v2, make, elsewhere, form, numbers]).open();
+    let api = Api::new("things", routes![thing, thing_v2, make, elsewhere, form, numbers]).open();
     api.into_router(()).await.expect("a valid API")
 }
 
@@ -173,7 +173,7 @@ async fn other(Path(id): Path<u64>) -> String {
 
 #[tokio::test]
 async fn e01_two_apis_stand_beside_routes_and_a_fallback_of_the_outer_app() {
-    let second = Api::new("Others", routes![other]).open().into_router(()).await.expect("a valid API");
+    let second = Api::new("others", routes![other]).open().into_router(()).await.expect("a valid API");
     let app = Router::new()
         .route("/", get(async || "home"))
         .route("/v1/files", post(async || "a file"))

@@ -228,7 +228,7 @@ async fn d07_rows_present_throughout_appear_exactly_once() {
     // Multiples of ten stay; all others come and go between the pages, cursors' own rows included.
     let stay: BTreeSet<i64> = (0..50).map(|n| n * 10).collect();
     let table: Rows = Arc::new(Mutex::new(stay.clone()));
-    let api = Api::new("Rows", routes![rows]);
+    let api = Api::new("rows", routes![rows]);
     let server = aplomb::testing::TestServer::start(api, Arc::clone(&table)).await.expect("a valid API");
     let client = crate::client::Client::new(server.address());
     let roll = dice();

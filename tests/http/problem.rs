@@ -206,7 +206,7 @@ async fn f05_a_dependency_is_retryable_where_the_request_is_idempotent() {
 
 #[tokio::test]
 async fn f02_the_base_of_problem_types_can_be_set() {
-    let api = Api::new("Test", routes![fail]).problem_base("https://example.com/problems/");
+    let api = Api::new("test", routes![fail]).problem_base("https://example.com/problems/");
     let server = aplomb::testing::TestServer::start(api, ()).await.expect("a valid API");
     let client = crate::client::Client::new(server.address());
     for path in ["/fail/closed", "/nowhere"] {

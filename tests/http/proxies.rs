@@ -127,7 +127,7 @@ async fn b10_failed_authentication_is_counted_by_the_address_of_the_client() {
 #[tokio::test]
 async fn b10_wrong_proxies_are_said_at_start_with_the_rest() {
     let api: Api<()> =
-        Api::new("Test", routes![public]).instances(0).trusted_proxies("10.0.0.1/8, proxy,::1/129");
+        Api::new("test", routes![public]).instances(0).trusted_proxies("10.0.0.1/8, proxy,::1/129");
     let errors: StartErrors = api.into_router(()).await.expect_err("must not start");
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(errors.len(), 4, "{errors:?}");

@@ -78,10 +78,14 @@ fn three(_: &Parts) -> u64 {
 }
 
 fn api(url: &str) -> Api<App> {
+    named("test", url)
+}
+
+fn named(name: &str, url: &str) -> Api<App> {
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let store = Store::redis(RedisConfig::new(url).expect("a valid URL"));
     Api::new(
-        "Test",
+        name,
         aplomb::routes![place_order, hold_order, archive, ping, strict, place_scarce_order, look_around],
     )
     .auth(keys)
@@ -332,7 +336,7 @@ async fn a_secret_that_is_damaged_is_said_at_start() {
 async fn a_store_that_cannot_be_used_is_said_with_the_rest() {
     let redis = RedisServer::start();
     redis.kill();
-    let said = refusal(api(&redis.url()).problem_base("problems").namespace("?")).await;
+    let said = refusal(named("?", &redis.url()).problem_base("problems")).await;
     assert_eq!(said.lines().count(), 3, "{said}");
     assert!(said.contains(&format!("{}: cannot be used: ", redis.url())), "{said}");
 }
@@ -340,7 +344,7 @@ async fn a_store_that_cannot_be_used_is_said_with_the_rest() {
 #[tokio::test]
 async fn a_start_that_fails_leaves_nothing_in_the_store() {
     let redis = RedisServer::start();
-    refusal(api(&redis.url()).namespace("?")).await;
+    refusal(named("?", &redis.url())).await;
     // What is rehearsed ends within a millisecond.
     while redis.command(&["DBSIZE"]) != RedisReply::Integer(0) {
         let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else { panic!("no list") };

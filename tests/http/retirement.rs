@@ -332,7 +332,7 @@ async fn e03_the_log_is_told_at_once_and_then_once_a_minute_how_many() {
 #[tokio::test]
 async fn e02_a_page_that_is_no_address_is_said_at_start() {
     for page in ["", "changes.html", "https://", "/a b", "/a>", "ftp://api.example"] {
-        let api = Api::new("Test", routes![later]).deprecation_info(page);
+        let api = Api::new("test", routes![later]).deprecation_info(page);
         let errors = api.into_router(()).await.expect_err(page).to_string();
         assert!(errors.contains("the page of deprecations"), "{errors}");
     }

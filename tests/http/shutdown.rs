@@ -69,7 +69,7 @@ async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
     let bench = Bench::start(routes![keyed]).await;
     (0..4).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
     assert_eq!(bench.client.post("/keyed").bearer(ALICE).key("k").send().await.status, 200);
-    let next = bench.configure(Api::new("Test", routes![keyed]));
+    let next = bench.configure(Api::new("test", routes![keyed]));
     let next = TestServer::start(next, bench.app.clone()).await.expect("a valid API");
     assert!(bench.server.stop().await, "nothing was cut off");
     let retry = Client::new(next.address()).post("/keyed").bearer(ALICE).key("k").send().await;

@@ -21,7 +21,8 @@ const DEMO_KEYS: &str = "alice:sk_test_alice,bob:sk_test_bob";
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
-    let api = Api::new("Payments", payments::api::routes())
+    let api = Api::new("payments", payments::api::routes())
+        .title("Payments")
         .store(Store::from_env())
         .auth(ApiKeys::from_env_or(DEMO_KEYS));
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter};
 
-use super::{Api, check};
+use super::{Api, check, name};
 use crate::auth::Failures;
 use crate::client::{ForwardedField, Networks, TrustedProxies};
 use crate::endpoint::{Entry, PathProbe, PathShape};
@@ -95,7 +95,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             Some(keys) => Some(Some(keys.clone())),
             None => errors.collect(SealKeys::from_env()),
         };
-        let namespace = errors.collect(check::namespace(self));
+        let namespace = errors.collect(name::checked(&self.name)).map(str::to_owned);
         let lease = errors.collect(self.lease_setting());
         if let Some(lease) = lease {
             check::times_to_live(self, lease, errors);

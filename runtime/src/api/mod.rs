@@ -3,6 +3,7 @@
 mod assemble;
 mod check;
 mod codes;
+mod name;
 
 use core::fmt;
 use core::time::Duration;
@@ -44,7 +45,7 @@ use crate::store::Store;
 /// | `APLOMB_FORWARDED_FIELD` | the field in which they say it, the only one that is read: `x-forwarded-for` or `forwarded` | `x-forwarded-for` |
 pub struct Api<S> {
     name: String,
-    namespace: Option<String>,
+    title: Option<String>,
     routes: Routes<S>,
     store: Store,
     auth: Option<Arc<dyn Authenticate>>,
@@ -81,11 +82,17 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     /// An API of these endpoints, on the memory store, without authentication: unless all are
     /// `public`, say [`auth`](Self::auth) or [`open`](Self::open).
+    ///
+    /// The name is a slug, `[a-z0-9-]{1,64}`, and the API's identity in its store: APIs of different
+    /// names can share a Redis and never meet. Another name means another API. Renaming forgets the
+    /// idempotency keys that were used, the counts of rate limits and the cursors of pages, so that a
+    /// retry of an earlier request has a second effect. [`title`](Self::title) can change at any time.
+    /// A name that is not a slug keeps the service from starting.
     pub fn new(name: impl Into<String>, routes: Routes<S>) -> Self {
         Self {
             name: name.into(),
             deprecated_calls: DeprecatedCalls::of(under_routes(&routes)),
-            namespace: None,
+            title: None,
             routes,
             store: Store::default(),
             auth: None,
@@ -128,11 +135,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// The slug under which the API's records stand in a shared store; made from the name unless
-    /// it is said. `[a-z0-9-]{1,64}`.
+    /// The API's title, for people; the default is its name. Changing it changes nothing else.
     #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
         self
     }
 
@@ -225,7 +231,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// ```
     /// # use aplomb::{Api, Routes};
     /// # fn proxied(routes: Routes<()>) -> Api<()> {
-    /// Api::new("Payments", routes).trusted_proxies("10.0.0.0/8, 192.0.2.7, 2001:db8::/32")
+    /// Api::new("payments", routes).trusted_proxies("10.0.0.0/8, 192.0.2.7, 2001:db8::/32")
     /// # }
     /// ```
     #[must_use]
@@ -280,7 +286,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// #[endpoint(get = "/health", public)]
     /// async fn health() {}
     ///
-    /// let api: Api<()> = Api::new("Payments", routes![create_payment, health]);
+    /// let api: Api<()> = Api::new("payments", routes![create_payment, health]);
     /// let mut lines = Vec::new();
     /// for spec in api.endpoints() {
     ///     let kept = match spec.idempotency {
@@ -350,8 +356,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.problem_base.clone().unwrap_or_else(|| crate::problem::TYPE_BASE.to_owned())
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    pub(crate) fn title_or_name(&self) -> &str {
+        self.title.as_deref().unwrap_or(&self.name)
     }
 }
 

@@ -173,7 +173,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
 }
 
 fn table<S: Clone + Send + Sync + 'static>(api: &Api<S>) -> String {
-    let mut text = format!("{}\n", api.name());
+    let mut text = format!("{}\n", api.title_or_name());
     let rows = api.table();
     let width = rows.iter().map(|(_, route, _)| route.len()).max().unwrap_or(0);
     for (method, route, name) in rows {

@@ -151,7 +151,7 @@ impl Store {
         Self { source: Ok(source), limits: None, records: None, admission: None }
     }
 
-    /// Connects, for the API of this namespace.
+    /// Connects, for the API of this name.
     pub(crate) async fn open(&self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
         let mut opened = self.source.clone()?.open(namespace, secret).await?;
         let facets = &mut opened.facets;

@@ -24,7 +24,7 @@ use crate::start::{StartError, StartErrors};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), aplomb::StartErrors> {
-/// let server = TestServer::start(Api::new("Example", routes![health]), ()).await?;
+/// let server = TestServer::start(Api::new("example", routes![health]), ()).await?;
 /// assert!(server.url("/health").starts_with("http://127.0.0.1:"));
 /// assert!(server.stop().await);
 /// # Ok(())

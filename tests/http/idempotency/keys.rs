@@ -153,7 +153,7 @@ async fn a06_the_layout_of_json_does_not_matter() {
 async fn a04_keys_outlive_a_change_of_the_secret() {
     let bench = bench().await;
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
-    let api = || bench.configure(Api::new("Test", routes![place_order]));
+    let api = || bench.configure(Api::new("test", routes![place_order]));
     // The bench has 7: first 8 is known, too, then it is the secret, then 7 is forgotten.
     let knows = api().other_secret(secret(8));
     let changed = api().secret(secret(8)).other_secret(secret(7));

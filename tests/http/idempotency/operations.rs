@@ -70,7 +70,7 @@ async fn an_operation_that_is_run_again_stays_the_same_while_the_secret_is_chang
     bench.clock.advance(Duration::from_secs(31));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
     // The bench has 7.
-    let api = bench.configure(Api::new("Test", aplomb::routes![charge]));
+    let api = bench.configure(Api::new("test", aplomb::routes![charge]));
     let api = api.secret(secret(8)).other_secret(secret(7));
     let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
     assert_eq!(call(Client::new(server.address())).await.status, 204);

@@ -25,7 +25,7 @@ struct Instance {
 
 /// Another instance, adjusted, of the service on the bench.
 async fn instance(bench: &Bench, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Instance {
-    let api = adjust(bench.configure(Api::new("Test", routes())));
+    let api = adjust(bench.configure(Api::new("test", routes())));
     let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
     Instance { client: Client::new(server.address()), _server: server }
 }
@@ -173,7 +173,7 @@ async fn found_on_redis(seal: Option<SealKeys>) -> (usize, Vec<&'static str>) {
     let store = store.with_limits(Arc::new(MemoryLimits::new()));
     let callers = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let secret = Secret::new([7; 32]).expect("long enough");
-    let api = Api::new("Test", routes()).auth(callers).store(store).secret(secret);
+    let api = Api::new("test", routes()).auth(callers).store(store).secret(secret);
     let api = match seal {
         Some(keys) => api.seal_keys(keys),
         None => api,

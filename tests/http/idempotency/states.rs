@@ -95,7 +95,7 @@ async fn a19_a_run_that_lost_its_record_to_one_under_another_name_answers_from_t
     let bench = bench().await;
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
     let start = async |one, other| {
-        let api = bench.configure(Api::new("Test", routes())).secret(secret(one)).other_secret(secret(other));
+        let api = bench.configure(Api::new("test", routes())).secret(secret(one)).other_secret(secret(other));
         TestServer::start(api, bench.app.clone()).await.expect("a valid API")
     };
     let servers = [start(7, 8).await, start(8, 7).await];
@@ -301,7 +301,7 @@ async fn a_request_that_a_new_deployment_would_refuse_still_gets_its_first_answe
 
 /// Another process of the service, newly deployed, on the same store with the same secret.
 async fn strict(bench: &Bench) -> TestServer {
-    let api = bench.configure(Api::new("Test", aplomb::routes![strict_orders]));
+    let api = bench.configure(Api::new("test", aplomb::routes![strict_orders]));
     TestServer::start(api, bench.app.clone()).await.expect("a valid API")
 }
 

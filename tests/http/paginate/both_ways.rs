@@ -63,7 +63,7 @@ struct Bench {
 impl Bench {
     async fn start(numbers: impl IntoIterator<Item = i64>) -> Self {
         let rows = Rows::of(numbers);
-        let server = TestServer::start(Api::new("Rows", routes![rows]).secret(secret()), rows.clone());
+        let server = TestServer::start(Api::new("rows", routes![rows]).secret(secret()), rows.clone());
         let server = server.await.expect("a valid API");
         Self { client: Client::new(server.address()), rows, _server: server }
     }
@@ -140,7 +140,7 @@ async fn d02_a_cursor_keeps_its_direction() {
     assert_eq!(data(&bench.page(&format!("?cursor={on}")).await), [7, 8, 9]);
     assert_eq!(data(&bench.page(&format!("?cursor={back}")).await), [1, 2, 3]);
     // A list that is read forward only takes no cursor that leads back.
-    let api = Api::new("Rows", routes![forward_rows]).secret(secret());
+    let api = Api::new("rows", routes![forward_rows]).secret(secret());
     let server = TestServer::start(api, bench.rows.clone()).await.expect("a valid API");
     let client = Client::new(server.address());
     let forward = client.get(&format!("/v1/rows?cursor={on}")).send().await;
@@ -214,7 +214,7 @@ async fn d06_links_lead_both_ways_and_keep_the_other_parameters() {
 
 #[tokio::test]
 async fn d06_links_have_the_prefix_of_the_outer_router() {
-    let ours = Api::new("Rows", routes![rows]).into_router(Rows::of(1..=9)).await.expect("a valid API");
+    let ours = Api::new("rows", routes![rows]).into_router(Rows::of(1..=9)).await.expect("a valid API");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let client = Client::new(listener.local_addr().expect("an address"));
     tokio::spawn(axum::serve(listener, Router::new().nest("/api", ours)).into_future());

@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
         by_sliding_window,
         by_tokens_taken_ahead
     ];
-    let api = Api::new("Orders", routes).store(Store::from_env()).auth(ApiKeys::from_env());
+    let api = Api::new("orders", routes).store(Store::from_env()).auth(ApiKeys::from_env());
     aplomb::serve(api, App::connect).await
 }
 

@@ -33,7 +33,7 @@ impl Service {
     pub(crate) async fn start() -> Self {
         let directory = TempDir::new().expect("a directory");
         let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).await.expect("a ledger");
-        let api = Api::new("Payments", payments::api::routes())
+        let api = Api::new("payments", payments::api::routes())
             .store(Store::memory())
             .auth(ApiKeys::parse("alice:sk_test_alice,bob:sk_test_bob").expect("keys"));
         let router = api.into_router(App::new(ledger)).await.expect("a router");

@@ -18,7 +18,7 @@
 //!     NoContent
 //! }
 //!
-//! let api: Api<()> = Api::new("Pictures", routes![put_picture]).body_limit(64 << 10); // for the others
+//! let api: Api<()> = Api::new("pictures", routes![put_picture]).body_limit(64 << 10); // for the others
 //! # let _ = api;
 //! ```
 

@@ -57,7 +57,7 @@
 //! # fn api() -> Result<Api<()>, aplomb::StartErrors> {
 //! // What `APLOMB_SEAL_KEYS` holds in production; `openssl rand -base64 32` makes a key.
 //! let keys = SealKeys::parse("2026-11:3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=")?;
-//! let api = Api::new("Payments", routes![]).open().seal_keys(keys);
+//! let api = Api::new("payments", routes![]).open().seal_keys(keys);
 //! # Ok(api)
 //! # }
 //! # assert!(api().is_ok());

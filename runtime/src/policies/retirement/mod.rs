@@ -21,7 +21,7 @@
 //!     format!("{} EUR", id * 100)
 //! }
 //!
-//! let api: Api<()> = Api::new("Accounts", routes![get_account, get_account_v2]).open();
+//! let api: Api<()> = Api::new("accounts", routes![get_account, get_account_v2]).open();
 //! let calls = api.deprecated_calls();
 //! assert_eq!(calls.snapshot()[0].route, "/v1/accounts/{id}");
 //! assert_eq!(calls.snapshot()[0].calls, 0);

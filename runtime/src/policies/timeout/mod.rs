@@ -19,7 +19,7 @@
 //!     String::from("1.08")
 //! }
 //!
-//! let api: Api<()> = Api::new("Quotes", routes![quote]).timeout(Duration::from_secs(10)); // for the others
+//! let api: Api<()> = Api::new("quotes", routes![quote]).timeout(Duration::from_secs(10)); // for the others
 //! # let _ = api;
 //! ```
 

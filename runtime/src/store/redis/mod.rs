@@ -144,8 +144,8 @@ struct Inner {
 
 impl RedisStore {
     /// Connects, and looks whether promises can be kept there. An API does this by itself when it
-    /// starts ([`Store::redis`](crate::store::Store::redis)); `namespace` is
-    /// [`Api::namespace`](crate::Api::namespace), `[a-z0-9-]{1,64}`.
+    /// starts ([`Store::redis`](crate::store::Store::redis)); `namespace` is the
+    /// name of the API ([`Api::new`](crate::Api::new)), `[a-z0-9-]{1,64}`.
     ///
     /// # Errors
     ///
