@@ -2,7 +2,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, Names, Outcome, RecordKey, SealKeys,
+    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, Names, Outcome, RecordKey, RecordState,
+    SealKeys,
 };
 use crate::policies::rate_limit::Claim;
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
@@ -51,6 +52,15 @@ impl<R: IdempotencyStore> SealedRecords<R> {
         self.opened(found, Names::new(&begin.key, &begin.aliases))
     }
 
+    async fn find_opened(&self, key: RecordKey) -> Result<Option<RecordState>, StoreError> {
+        match self.inner.find(key).await? {
+            Some(RecordState::Done(kept)) => {
+                self.keys.open(kept, Names::new(&key, &[])).map(|kept| Some(RecordState::Done(kept)))
+            }
+            found => Ok(found),
+        }
+    }
+
     async fn complete_sealed(&self, complete: &Complete) -> Result<Completed, StoreError> {
         let outcome = match &complete.outcome {
             Outcome::Response(kept) => Outcome::Response(self.keys.seal(&complete.lease.key, kept)),
@@ -84,6 +94,10 @@ impl<R: IdempotencyStore> IdempotencyStore for SealedRecords<R> {
 
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
         self.inner.write_off(lease, ttl)
+    }
+
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        StoreFuture::later(self.find_opened(key))
     }
 
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {

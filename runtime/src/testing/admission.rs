@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::Elapse;
 use crate::policies::idempotency::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
-    RecordKey, Token,
+    RecordKey, RecordState, Token,
 };
 use crate::policies::rate_limit::{Acquired, Bucket, Claim, Quota, Subject};
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
@@ -397,6 +397,10 @@ impl<S: AdmissionStore + IdempotencyStore> IdempotencyStore for ByAdmission<S> {
 
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
         self.0.write_off(lease, ttl)
+    }
+
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        self.0.find(key)
     }
 
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {

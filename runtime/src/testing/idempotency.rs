@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::Elapse;
 use crate::policies::idempotency::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
-    RecordKey, SealKeys, Token,
+    RecordKey, RecordState, SealKeys, Token,
 };
 use crate::store::SealedRecords;
 
@@ -40,6 +40,7 @@ macro_rules! idempotency_store_suite {
             a14_a_lapsed_record_is_unknown
             a14_a_lapsed_record_is_run_again_where_declared
             a15_an_unknown_outcome_stays_unknown
+            a19_operators_read_the_state_of_a_record
             a19_a_replaced_run_cannot_complete
             a19_a_run_whose_record_is_of_another_request_learns_that
             a19_a_replaced_run_learns_what_has_become_of_the_other
@@ -50,6 +51,7 @@ macro_rules! idempotency_store_suite {
             a20_a_response_comes_back_as_it_was
             a21_a_response_without_its_body_comes_back_so
             a26_a_sealed_response_comes_back_as_it_was
+            a26_operators_read_a_sealed_response
             a22_an_answer_lives_as_long_as_it_should
             a22_an_unknown_record_ends
             a22_a_run_that_was_written_off_is_unknown_as_long_as_it_says
@@ -346,6 +348,28 @@ pub async fn a15_an_unknown_outcome_stays_unknown(store: Arc<impl IdempotencySto
     assert_eq!(retry(&store).await, Begun::Done(kept("known")));
 }
 
+/// An operator reads what a record is, and changes nothing.
+pub async fn a19_operators_read_the_state_of_a_record(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    let of = |record, on_crash| Begin { key: RecordKey::new([1; 16], [record; 16]), on_crash, ..begin() };
+    let (first, rerun) = (of(7, OnCrash::Unknown), of(8, OnCrash::Rerun));
+    let find = async |begin: &Begin| store.find(begin.key).await.expect("the store answers");
+    assert_eq!(find(&first).await, None, "absent");
+    for begin in [&first, &rerun] {
+        start(&store, begin).await;
+        assert_eq!(find(begin).await, Some(RecordState::Running));
+    }
+    time.elapse(LEASE).await;
+    assert_eq!(find(&first).await, Some(RecordState::Unknown), "lapsed");
+    assert_eq!(find(&rerun).await, Some(RecordState::Lapsed));
+    assert_eq!(find(&rerun).await, Some(RecordState::Lapsed), "it was read, and not taken");
+    store.complete(&complete(&rerun, Outcome::Unknown)).await.expect("the store answers");
+    assert_eq!(find(&rerun).await, Some(RecordState::Unknown));
+    end(&store, &first, "done").await;
+    assert_eq!(find(&first).await, Some(RecordState::Done(kept("done"))));
+    time.elapse(TTL).await;
+    assert_eq!(find(&first).await, None, "expired");
+}
+
 /// A run whose record another run has taken writes nothing and learns what is there.
 pub async fn a19_a_replaced_run_cannot_complete(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
     let rerun = || Begin { on_crash: OnCrash::Rerun, ..begin() };
@@ -530,6 +554,19 @@ pub async fn a26_a_sealed_response_comes_back_as_it_was(store: Arc<impl Idempote
     assert_eq!(sealed.resolve(other.key, Some(kept("the answer")), TTL).await, Ok(true));
     assert_eq!(sealed.begin(&other).await.as_ref(), Ok(&in_the_clear));
     assert_ne!(store.begin(&other).await.as_ref(), Ok(&in_the_clear));
+}
+
+/// What was sealed is opened for an operator who has the key.
+pub async fn a26_operators_read_a_sealed_response(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let keys = |key| SealKeys::new("suite", [key; 32]).expect("a valid id");
+    let sealed = Arc::new(SealedRecords::new(Arc::clone(&store), keys(7)));
+    let first = begin();
+    start(&sealed, &first).await;
+    end(&sealed, &first, "the answer").await;
+    assert_eq!(sealed.find(first.key).await, Ok(Some(RecordState::Done(kept("the answer")))));
+    let Ok(Some(RecordState::Done(closed))) = store.find(first.key).await else { panic!("not done") };
+    assert_eq!((closed.sealed_with(), closed.body()), (Some("suite"), None));
+    assert!(SealedRecords::new(store, keys(8)).find(first.key).await.is_err(), "another key");
 }
 
 /// An answer is there until its time to live has passed from completion, and then no more.

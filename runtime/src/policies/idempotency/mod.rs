@@ -97,5 +97,5 @@ pub use seal::SealKeys;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
 pub use store::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, InvalidRecordKey, Lease, Outcome,
-    RecordKey, Token,
+    RecordKey, RecordState, Token,
 };

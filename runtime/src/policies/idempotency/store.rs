@@ -74,6 +74,12 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// until the run completes after all.
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool>;
 
+    /// Reads a record and changes nothing; `None` if it is ABSENT. For operators, who see what a request
+    /// of whatever fingerprint would meet.
+    ///
+    /// **Atomic**. **Expiry** and **crash**: nothing is written.
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>>;
+
     /// Decides an UNKNOWN record by hand: with a response it is DONE for `ttl`, without it is
     /// ABSENT, so that the next request runs. `false` if the record is not UNKNOWN.
     ///
@@ -106,6 +112,10 @@ impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
 
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
         (**self).write_off(lease, ttl)
+    }
+
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        (**self).find(key)
     }
 
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
@@ -380,6 +390,20 @@ pub enum Completed {
     Written,
     /// Another run has the record: nothing was written; this is what is there.
     Lost(Begun),
+}
+
+/// The state of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecordState {
+    /// A run holds it.
+    Running,
+    /// The lease of its run lapsed, and the next request runs again.
+    Lapsed,
+    /// A response is kept.
+    Done(Kept),
+    /// Nobody knows the outcome of its run.
+    Unknown,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::table::Table;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey,
+    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey, RecordState,
 };
 use crate::store::StoreFuture;
 
@@ -97,6 +97,10 @@ impl IdempotencyStore for MemoryRecords {
 
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
         StoreFuture::ready(Ok(self.lock().write_off(lease, ttl, self.now())))
+    }
+
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        StoreFuture::ready(Ok(self.lock().state(key, self.now())))
     }
 
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {

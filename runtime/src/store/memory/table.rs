@@ -7,8 +7,8 @@ use std::collections::BinaryHeap;
 use super::records::Bounds;
 use crate::clock::Timestamp;
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, Kept, Lease, OnCrash, Outcome, RecordKey, Running, Token,
-    running,
+    Begin, Begun, Complete, Completed, Fingerprint, Kept, Lease, OnCrash, Outcome, RecordKey, RecordState,
+    Running, Token, running,
 };
 use crate::store::StoreError;
 use crate::uniform::UniformMap;
@@ -167,6 +167,19 @@ impl Table {
         let record = Record::new(record.fingerprint, record.token, state);
         self.put(lease.key, record);
         true
+    }
+
+    pub(super) fn state(&self, key: RecordKey, now: Timestamp) -> Option<RecordState> {
+        let record = self.records.get(&key).filter(|record| !record.is_expired(now))?;
+        Some(match &record.state {
+            State::Running { until, on_crash, .. } => match running(*until, *on_crash, now) {
+                Running::Held => RecordState::Running,
+                Running::Unknown => RecordState::Unknown,
+                Running::Rerun => RecordState::Lapsed,
+            },
+            State::Done { response, .. } => RecordState::Done(response.clone()),
+            State::Unknown { .. } => RecordState::Unknown,
+        })
     }
 
     pub(super) fn resolve(

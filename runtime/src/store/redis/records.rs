@@ -7,7 +7,7 @@ use super::link::Patience;
 use super::script::{Run, Script, malformed, unexpected};
 use super::{RedisStore, codec};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey,
+    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey, RecordState,
 };
 use crate::store::{StoreError, StoreFuture};
 
@@ -30,6 +30,10 @@ impl IdempotencyStore for RedisStore {
 
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
         StoreFuture::later(self.write_record_off(lease, ttl))
+    }
+
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        StoreFuture::later(self.find_record(key))
     }
 
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
@@ -147,6 +151,19 @@ impl RedisStore {
         yes(self.ask(&self.inner.scripts.write_off, &keys, &[&token[..], ttl.as_bytes()]).await?)
     }
 
+    async fn find_record(&self, key: RecordKey) -> Result<Option<RecordState>, StoreError> {
+        let keys = [self.inner.keys.record(&key)];
+        let no_arguments: [&[u8]; 0] = [];
+        match self.ask(&self.inner.scripts.find, &keys, &no_arguments).await? {
+            Value::Int(0) => Ok(None),
+            Value::Int(1) => Ok(Some(RecordState::Running)),
+            Value::Int(2) => Ok(Some(RecordState::Unknown)),
+            Value::Int(3) => Ok(Some(RecordState::Lapsed)),
+            Value::BulkString(record) => done(record, &keys[0]).map(RecordState::Done).map(Some),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn resolve_record(
         &self,
         key: RecordKey,
@@ -217,11 +234,15 @@ pub(super) fn found(answer: Value, key: &str) -> Result<Begun, StoreError> {
         Value::Int(1) => Ok(Begun::InFlight),
         Value::Int(2) => Ok(Begun::Unknown),
         Value::Int(3) => Ok(Begun::Mismatch),
-        Value::BulkString(record) => codec::kept(record)
-            .map(Begun::Done)
-            .ok_or_else(|| malformed(key.to_owned(), "the answer is damaged, or of another version")),
+        Value::BulkString(record) => done(record, key).map(Begun::Done),
         other => Err(unexpected(&other)),
     }
+}
+
+/// The answer of a record that is done.
+fn done(record: Vec<u8>, key: &str) -> Result<Kept, StoreError> {
+    codec::kept(record)
+        .ok_or_else(|| malformed(key.to_owned(), "the answer is damaged, or of another version"))
 }
 
 fn yes(answer: Value) -> Result<bool, StoreError> {

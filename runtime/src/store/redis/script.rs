@@ -35,6 +35,7 @@ pub(super) struct Scripts {
     pub(super) abort: Script,
     pub(super) heartbeat: Script,
     pub(super) write_off: Script,
+    pub(super) find: Script,
     pub(super) resolve: Script,
 }
 
@@ -67,6 +68,7 @@ impl Scripts {
             abort: Script::new(include_str!("abort.lua")),
             heartbeat: Script::new(include_str!("heartbeat.lua")),
             write_off: Script::new(include_str!("write_off.lua")),
+            find: Script::new(include_str!("find.lua")),
             resolve: Script::new(include_str!("resolve.lua")),
         }
     }
