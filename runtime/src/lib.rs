@@ -36,6 +36,7 @@ mod api;
 pub mod auth;
 mod client;
 pub mod clock;
+mod describe;
 mod endpoint;
 pub mod extract;
 mod id;
