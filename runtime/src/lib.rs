@@ -34,6 +34,8 @@
 pub mod __fuzz;
 mod api;
 pub mod auth;
+#[cfg(feature = "cli")]
+mod cli;
 mod client;
 pub mod clock;
 mod describe;
@@ -68,6 +70,8 @@ pub use aplomb_macros::routes;
 pub use http::Uri;
 
 pub use crate::api::Api;
+#[cfg(feature = "cli")]
+pub use crate::cli::run;
 pub use crate::client::ForwardedField;
 pub use crate::endpoint::{
     Endpoint, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream, Routes,

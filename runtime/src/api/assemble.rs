@@ -33,7 +33,7 @@ pub(super) struct Settings {
     lease: Duration,
     max_run: Duration,
     overrides: Overrides,
-    instances: Instances,
+    pub(super) instances: Instances,
     proxies: TrustedProxies,
 }
 
@@ -56,6 +56,12 @@ impl<S: Clone + Send + Sync + 'static> Prepared<S> {
     /// Whose word is taken about a client, and about a request's id.
     pub(crate) fn proxies(&self) -> TrustedProxies {
         self.settings.as_ref().map(|settings| settings.proxies.clone()).unwrap_or_default()
+    }
+
+    /// What works, and is probably not meant.
+    #[cfg(feature = "cli")]
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        super::warnings::of(&self.api, self.settings.as_ref())
     }
 
     /// What is wrong so far.
@@ -154,7 +160,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     fn assemble(self, settings: &Settings, state: S, errors: &mut StartErrors) -> Router {
-        if settings.secret_is_lost {
+        if settings.secret_is_lost && self.pages_by_cursor() {
             tracing::warn!("APLOMB_SECRET is not set: cursors are good for this process only");
         }
         listen_to_panics();
@@ -186,6 +192,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             }
         }
         router
+    }
+
+    fn pages_by_cursor(&self) -> bool {
+        self.routes.specs().any(|spec| matches!(spec.pagination, PaginationPolicy::Cursor(_)))
     }
 
     fn retirement(&self, spec: &'static EndpointSpec, route: &str) -> Option<Retirement> {

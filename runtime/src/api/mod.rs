@@ -4,6 +4,8 @@ mod assemble;
 mod check;
 mod codes;
 mod name;
+#[cfg(feature = "cli")]
+mod warnings;
 
 use core::fmt;
 use core::time::Duration;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::assemble::Prepared;
 use crate::auth::Authenticate;
 use crate::client::ForwardedField;
 use crate::clock::{Clock, SystemClock};
@@ -354,6 +357,29 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     pub(crate) fn problem_base_or_default(&self) -> String {
         self.problem_base.clone().unwrap_or_else(|| crate::problem::TYPE_BASE.to_owned())
+    }
+
+    /// Each endpoint with its routes, in the order of the list.
+    #[cfg(feature = "cli")]
+    pub(crate) fn mounted(&self) -> impl Iterator<Item = (&'static EndpointSpec, Vec<Route>)> {
+        let newest = version::newest(self.routes.specs());
+        self.routes.specs().map(move |spec| (spec, version::routes(spec, newest)))
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The store as it may be shown.
+    #[cfg(feature = "cli")]
+    pub(crate) fn store_name(&self) -> String {
+        self.store.shown()
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn keeps_records_in_memory(&self) -> bool {
+        self.store.is_memory()
     }
 
     pub(crate) fn title_or_name(&self) -> &str {

@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::{self, ExitCode};
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +24,7 @@ use self::accept::{Patience, Served};
 use self::accept::Stop;
 use self::front::Front;
 use self::signal::Signals;
-use crate::api::Api;
+use crate::api::{Api, Prepared};
 use crate::settings;
 use crate::start::{StartError, StartErrors};
 
@@ -81,7 +82,7 @@ fn refused(errors: &StartErrors) -> ExitCode {
 }
 
 /// Prints a line. Nobody listening is no reason to end.
-fn say(mut output: impl Write, line: &str) {
+pub(crate) fn say(mut output: impl Write, line: &str) {
     let _ = writeln!(output, "{line}");
 }
 
@@ -122,22 +123,56 @@ where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
     let base = api.problem_base_or_default();
+    let mut judged = judge(api, connect).await;
+    let listener = match judged.address {
+        Some(address) => judged.errors.collect(listen(address).await),
+        None => None,
+    };
+    let (patience, proxies) = (judged.patience, judged.prepared.proxies());
+    let router = judged.into_router()?;
+    let (Some((listener, address)), Some(patience)) = (listener, patience) else {
+        return Err(StartErrors::from(StartError::new("the service did not start")));
+    };
+    let front = Front::new(base, proxies, router);
+    Ok(Started { listener, address, front, patience })
+}
+
+/// Everything that a start judges before it opens a port.
+pub(crate) struct Judged<S> {
+    pub(crate) prepared: Prepared<S>,
+    address: Option<SocketAddr>,
+    patience: Option<Patience>,
+    state: Option<S>,
+    errors: StartErrors,
+}
+
+/// Judges endpoints and settings, connects to the store and makes the state, and collects what is wrong.
+pub(crate) async fn judge<S, F, C, E>(api: Api<S>, connect: C) -> Judged<S>
+where
+    S: Clone + Send + Sync + 'static,
+    C: FnOnce() -> F,
+    F: Future<Output = Result<S, E>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
     let prepared = api.prepare().await;
     let mut errors = prepared.errors();
     let address = errors.collect(address());
     let patience = errors.collect(patience());
     let state = connect().await.map_err(|error| errors.extend_from(error.into())).ok();
-    let listener = match address {
-        Some(address) => errors.collect(listen(address).await),
-        None => None,
-    };
-    errors.into_result()?;
-    let (Some(state), Some((listener, address)), Some(patience)) = (state, listener, patience) else {
-        return Err(StartErrors::from(StartError::new("the service did not start")));
-    };
-    let proxies = prepared.proxies();
-    let front = Front::new(base, proxies, prepared.into_router(state)?);
-    Ok(Started { listener, address, front, patience })
+    Judged { prepared, address, patience, state, errors }
+}
+
+impl<S: Clone + Send + Sync + 'static> Judged<S> {
+    /// The router of a service that can start.
+    ///
+    /// # Errors
+    ///
+    /// All that was found to be wrong.
+    pub(crate) fn into_router(self) -> Result<Router, StartErrors> {
+        self.errors.into_result()?;
+        let missing = || StartErrors::from(StartError::new("the service has no state"));
+        self.prepared.into_router(self.state.ok_or_else(missing)?)
+    }
 }
 
 fn patience() -> Result<Patience, StartErrors> {

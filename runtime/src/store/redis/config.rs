@@ -120,7 +120,7 @@ impl RedisConfig {
     }
 
     /// The URL as it may be shown.
-    pub(super) fn shown(&self) -> &str {
+    pub(in crate::store) fn shown(&self) -> &str {
         &self.shown
     }
 }
