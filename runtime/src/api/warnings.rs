@@ -37,13 +37,18 @@ fn unlimited_keys(spec: &EndpointSpec) -> Option<String> {
     (keeps_keys && !is_limited).then(|| {
         format!(
             "{} is `idempotent` and has no `rate_limit`: one caller can fill the shared store with keys",
-            named(spec)
+            placed(spec)
         )
     })
 }
 
+/// The endpoint and its place in the source: endpoints of two versions may share all but that.
+fn placed(spec: &EndpointSpec) -> String {
+    format!("{} in {}:{}", named(spec), spec.location.file, spec.location.line)
+}
+
 fn retired(spec: &EndpointSpec, now: Timestamp) -> Option<String> {
-    let (name, retirement) = (named(spec), spec.retirement?);
+    let (name, retirement) = (placed(spec), spec.retirement?);
     let day = |day: Option<_>| day.map(|day| format!(" {day}")).unwrap_or_default();
     match retirement.phase(now) {
         Phase::Announced => None,
@@ -83,16 +88,23 @@ mod tests {
     #[test]
     fn retired_endpoints_are_named_from_their_deprecation_on() {
         let said = |retirement: &'static RetirementSpec, month| {
-            let spec = EndpointSpec::new(Method::Get, "/x", "x").with_retirement(retirement);
+            let spec = EndpointSpec::new(Method::Get, "/x", "x").with_location("m", "src/x.rs", 7);
+            let spec = spec.with_retirement(retirement);
             retired(&spec, day(month).starts()).unwrap_or_default()
         };
         assert_eq!(said(&BOTH, 3), "");
-        assert_eq!(said(&BOTH, 5), "`x` (GET /x) is deprecated since 2026-04-30, until 2026-06-30");
+        assert_eq!(
+            said(&BOTH, 5),
+            "`x` (GET /x) in src/x.rs:7 is deprecated since 2026-04-30, until 2026-06-30"
+        );
         assert_eq!(
             said(&BOTH, 7),
-            "`x` (GET /x) still answers after its sunset on 2026-06-30: remove it, or say `enforce`"
+            "`x` (GET /x) in src/x.rs:7 still answers after its sunset on 2026-06-30: remove it, or say `enforce`"
         );
-        assert_eq!(said(&ENFORCED, 7), "`x` (GET /x) answers 410 since its sunset on 2026-06-30: remove it");
+        assert_eq!(
+            said(&ENFORCED, 7),
+            "`x` (GET /x) in src/x.rs:7 answers 410 since its sunset on 2026-06-30: remove it"
+        );
         assert_eq!(retired(&EndpointSpec::new(Method::Get, "/x", "x"), day(7).starts()), None);
     }
 
@@ -103,7 +115,7 @@ mod tests {
         assert_eq!(unlimited_keys(&plain), None);
         assert!(
             unlimited_keys(&keyed)
-                .is_some_and(|said| said.starts_with("`x` (POST /x) is `idempotent` and has no"))
+                .is_some_and(|said| said.contains("is `idempotent` and has no `rate_limit`"))
         );
         assert_eq!(unlimited_keys(&keyed.with_rate_limits(const { &[LIMIT] })), None);
         assert!(

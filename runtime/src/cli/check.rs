@@ -16,17 +16,20 @@ pub(super) const NAME: &str = "check";
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Judges all that a start would, and opens no port")
-        .long_about(
-            "Judges all that a start would: the endpoints, all settings, whether the store can be reached and keeps its \
-             promises, and whether the service can make its state (a database that is migrated at start is migrated \
-             by this, too).\n\
-             Opens no port. Prints every error, and warns of what works and is probably not meant.",
-        )
+        .long_about(LONG_ABOUT)
         .after_help(
             "Settings are those of `serve`.\n\n\
-             Exit codes: 0 the service would start, whatever the warnings; 1 it would not.",
+             Exit codes: 0 the service would start, whatever the warnings, 1 it would not.",
         )
 }
+
+const LONG_ABOUT: &str = "\
+Judges all that a start would, and opens no port: the endpoints, all settings, whether the
+store can be reached and keeps its promises, and whether the service can make its state.
+
+It goes as far as a start: what that makes or changes in the store and the state, such as
+tables of a database, this does, too. Prints every error, and warns of what works and is
+probably not meant.";
 
 pub(super) async fn run<S, C, F, E>(api: Api<S>, connect: C) -> ExitCode
 where

@@ -112,9 +112,11 @@ fn command() -> Command {
         .disable_help_subcommand(false)
 }
 
-const EXIT_CODES: &str = "Without a command it serves.
+const EXIT_CODES: &str = "\
+Without a command it serves. `serve --help` lists the settings.
 
-Exit codes: 0 it went well, 1 it failed (`--help` of a command says when), 2 the arguments or the settings are wrong.";
+Exit codes: 0 it went well, 1 it failed (`--help` of a command says when), 2 the arguments or
+the settings are wrong.";
 
 /// The exit code of what failed.
 const FAILED: u8 = 1;
@@ -183,6 +185,7 @@ mod tests {
         ] {
             let (text, is_error) = message(arguments);
             assert!(!is_error && text.contains("Usage: payments"), "{arguments:?}: {text}");
+            assert!(text.lines().all(|line| line.chars().count() <= 100), "too wide for a terminal: {text}");
         }
     }
 

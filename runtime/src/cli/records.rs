@@ -21,9 +21,9 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Shows the records of idempotency keys, and decides those whose outcome nobody knows")
         .after_help(
-            "The name of a record stands in the log of the service, where a request was answered \
-             IDEMPOTENCY_OUTCOME_UNKNOWN.\nSettings are those of the service; its records must stand on Redis \
-             (APLOMB_STORE).",
+            "The name of a record stands in the log of the service, where a request was answered\n\
+             IDEMPOTENCY_OUTCOME_UNKNOWN. Settings are those of `serve`; the records must stand on\n\
+             Redis (APLOMB_STORE).",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -58,7 +58,6 @@ fn resolve() -> Command {
         .about("Decides a record whose outcome nobody knows, after a look into the books")
         .arg(record())
         .subcommand_required(true)
-        .arg_required_else_help(true)
         .subcommands([Command::new("absent").about("It did not happen: the next retry runs"), done])
         .after_help(
             "A decision is kept for 24 hours. A record that is not unknown stays as it is.\n\n\

@@ -15,14 +15,14 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Lists the endpoints: method, path, versions, policies and source line")
         .long_about(
-            "Lists the endpoints in the order of their declaration: method, path, versions, policies and source line.\n\
-             Reads no settings and connects to nothing.",
+            "Lists the endpoints in the order of the list: method, path, versions, policies and source\n\
+             line. Judges no settings and connects to nothing.",
         )
         .arg(
             Arg::new(JSON)
                 .long(JSON)
                 .action(ArgAction::SetTrue)
-                .help("Prints a JSON array instead, which also has the full routes, names and summaries"),
+                .help("Prints JSON, which also has full routes, names and summaries"),
         )
 }
 
