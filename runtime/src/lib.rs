@@ -24,6 +24,9 @@
 //! }
 //! ```
 //!
+//! With the feature `cli`, `aplomb::run` in place of [`serve`] gives the program commands, too: `routes`, `check`
+//! and `records`.
+//!
 //! Start with [`endpoint`](macro@endpoint), which lists all that can be declared, and
 //! [`Api`], which lists the settings. Each promise has its page under [`policies`]: what it does, what
 //! surprises, what a client sees. Errors are [`problem`] documents; where promises are kept is a
@@ -96,6 +99,7 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 /// The guide, so that its programs are compiled with the examples of the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/adopt.md")]
+#[doc = include_str!("../../docs/guide/commands.md")]
 #[doc = include_str!("../../docs/guide/errors.md")]
 #[doc = include_str!("../../docs/guide/idempotency.md")]
 #[doc = include_str!("../../docs/guide/identifiers.md")]
