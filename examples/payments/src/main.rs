@@ -4,7 +4,7 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use aplomb::policies::retirement::CallCount;
+use aplomb::policies::retirement::{CallCount, DeprecatedCalls};
 use aplomb::prelude::*;
 use payments::app::App;
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         }
         App::connect().await
     });
-    for CallCount { method, route, calls, .. } in calls.iter().flat_map(|calls| calls.snapshot()) {
+    for CallCount { method, route, calls, .. } in calls.iter().flat_map(DeprecatedCalls::snapshot) {
         if calls > 0 {
             let _ = writeln!(io::stdout(), "{method} {route} is deprecated; calls: {calls}");
         }

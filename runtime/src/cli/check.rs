@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Command;
 
 use super::log::{self, Warnings};
-use super::{FAILED, done};
+use super::{FAILED, done, print_each};
 use crate::api::Api;
 use crate::serve::{judge, say};
 use crate::start::StartErrors;
@@ -47,7 +47,7 @@ where
     })
     .await;
     warnings.splice(0..0, logged.take());
-    warnings.iter().for_each(|warning| say(io::stderr(), &format!("warning: {warning}")));
+    print_each("warning", &warnings);
     match judged {
         Ok(()) => done(&verdict(&name, endpoints, &store, warnings.len())),
         Err(errors) => refused(&errors, warnings.len()),
@@ -64,7 +64,7 @@ fn verdict(name: &str, endpoints: usize, store: &str, warnings: usize) -> String
 }
 
 fn refused(errors: &StartErrors, warnings: usize) -> ExitCode {
-    errors.iter().for_each(|error| say(io::stderr(), &format!("error: {error}")));
+    print_each("error", errors.iter());
     let (errors, warnings) = (counted(errors.iter().count(), "error"), counted(warnings, "warning"));
     say(io::stderr(), &format!("the service would not start: {errors}, {warnings}"));
     ExitCode::from(FAILED)

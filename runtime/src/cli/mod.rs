@@ -109,7 +109,6 @@ fn command() -> Command {
         .about("Serves the API, or does what an operator needs beside it")
         .after_help(EXIT_CODES)
         .subcommands([serve::command(), routes::command(), check::command(), records::command()])
-        .disable_help_subcommand(false)
 }
 
 const EXIT_CODES: &str = "\
@@ -130,9 +129,16 @@ fn done(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Prints errors or warnings, one a line.
+fn print_each(kind: &str, messages: impl IntoIterator<Item: core::fmt::Display>) {
+    for message in messages {
+        say(io::stderr(), &format!("{kind}: {message}"));
+    }
+}
+
 /// Prints why arguments or settings cannot be used.
 fn fail(why: impl core::fmt::Display) -> ExitCode {
-    say(io::stderr(), &format!("error: {why}"));
+    print_each("error", [why]);
     ExitCode::from(WRONG)
 }
 

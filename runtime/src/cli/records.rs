@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Command};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
-use super::{FAILED, WRONG, done, fail};
+use super::{FAILED, WRONG, done, fail, print_each};
 use crate::api::Api;
 use crate::policies::idempotency::{IdempotencyStore, Kept, RecordKey, RecordState};
 use crate::serve::say;
@@ -89,7 +89,7 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(api: &Api<S>, argument
     let records = match api.records().await {
         Ok(records) => records,
         Err(errors) => {
-            errors.iter().for_each(|error| say(io::stderr(), &format!("error: {error}")));
+            print_each("error", errors.iter());
             return ExitCode::from(WRONG);
         }
     };
@@ -173,15 +173,13 @@ fn response(kept: &Kept) -> String {
     for (name, value) in kept.headers() {
         let _ = write!(text, "\n{name}: {}", String::from_utf8_lossy(value.as_bytes()));
     }
-    match (kept.body(), kept.sealed_with()) {
-        (Some(body), _) if body.is_empty() => {}
-        (Some(body), _) => _ = write!(text, "\n\n{}", printable(body)),
-        (None, Some(key)) => {
-            _ = write!(text, "\n\nsealed with the key {key:?}, which is not among APLOMB_SEAL_KEYS")
-        }
-        (None, None) => text.push_str("\n\nits body was too large to keep"),
-    }
-    text
+    let body = match (kept.body(), kept.sealed_with()) {
+        (Some(body), _) if body.is_empty() => return text,
+        (Some(body), _) => printable(body),
+        (None, Some(key)) => format!("sealed with the key {key:?}, which is not among APLOMB_SEAL_KEYS"),
+        (None, None) => String::from("its body was too large to keep"),
+    };
+    text + "\n\n" + &body
 }
 
 /// The body, if it is a text that a terminal shows as it is.

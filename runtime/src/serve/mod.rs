@@ -30,6 +30,9 @@ use crate::start::{StartError, StartErrors};
 
 /// Serves an API until SIGTERM or SIGINT, or says everything that keeps it from starting.
 ///
+/// It is for programs with an async `main`; `aplomb::run`, with the feature `cli`, owns the process and has
+/// commands for operators, too.
+///
 /// `connect` makes the state, such as `App::connect`; its error is said with the others, line by
 /// line where it is a [`StartErrors`].
 ///
