@@ -27,7 +27,7 @@
 //! Start with [`endpoint`](macro@endpoint), which lists all that can be declared, and
 //! [`Api`], which lists the settings. Each promise has its page under [`policies`]: what it does, what
 //! surprises, what a client sees. Errors are [`problem`] documents; where promises are kept is a
-//! [`store`]; [`testing`] has what tests need.
+//! [`store`]; [`testing`] has what tests need, with the feature `testing`.
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -51,6 +51,7 @@ mod spec;
 mod start;
 pub mod store;
 mod tally;
+#[cfg(feature = "testing")]
 pub mod testing;
 mod uniform;
 

@@ -1,6 +1,16 @@
 //! For tests: a clock that is moved by hand, stores that fail on demand, and the suites that every
 //! store must pass.
 //!
+//! It is compiled with the feature `testing`, which belongs into the dev-dependencies:
+//!
+//! ```toml
+//! [dependencies]
+//! aplomb = "0.1"
+//!
+//! [dev-dependencies]
+//! aplomb = { version = "0.1", features = ["testing"] }
+//! ```
+//!
 //! A backend of your own proves itself with two lines; every rule becomes a test of its own:
 //!
 //! ```
