@@ -2,16 +2,17 @@
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use aplomb::Secret;
 use aplomb::prelude::*;
 use aplomb::store::{MemoryLimits, MemoryRecords, Store};
-use aplomb::testing::{FaultyLimits, FaultyRecords, TestClock, TestServer};
+use aplomb::testing::{Client, FaultyLimits, FaultyRecords, TestClock, TestServer};
+use axum::Router;
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-
-use crate::client::Client;
 
 /// What the handlers count, and wait for.
 #[derive(Clone, Default)]
@@ -55,6 +56,15 @@ impl App {
     pub(crate) fn let_go(&self) {
         self.0.gate.notify_one();
     }
+}
+
+/// Serves a router on a free port, until the test ends.
+pub(crate) async fn serve(router: Router) -> Client {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(axum::serve(listener, service).into_future());
+    Client::new(address)
 }
 
 /// A running service, with all that a test moves.

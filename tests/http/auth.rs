@@ -60,7 +60,7 @@ async fn b11_who_guesses_keys_has_to_wait_and_nobody_else() {
     }
     let refused = bench.client.get("/me").bearer("sk_test_wrong").send().await;
     assert_eq!(refused.problem(429, "RATE_LIMITED")["retryable"], true);
-    assert!(refused.number("retry-after") >= 1);
+    assert!(refused.header_number("retry-after") >= 1);
     assert_eq!(bench.client.get("/me").bearer(ALICE).send().await.body, "alice");
 }
 

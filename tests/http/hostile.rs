@@ -2,10 +2,10 @@
 
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::ClientResponse;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{ALICE, App, BOB, Bench};
-use crate::client::Reply;
 
 #[derive(Debug, Resource)]
 #[resource(prefix = "thing")]
@@ -86,11 +86,11 @@ async fn bench() -> Bench {
     Bench::start(routes![one, numbered, named, search, make, text, pages, counted]).await
 }
 
-async fn get(bench: &Bench, path: &str) -> Reply {
+async fn get(bench: &Bench, path: &str) -> ClientResponse {
     bench.client.get(path).bearer(ALICE).send().await
 }
 
-async fn post(bench: &Bench, body: impl Into<bytes::Bytes>) -> Reply {
+async fn post(bench: &Bench, body: impl Into<bytes::Bytes>) -> ClientResponse {
     let call = bench.client.post("/things").bearer(ALICE).header("content-type", "application/json");
     call.body(body).send().await
 }
@@ -116,7 +116,7 @@ fn head(line: &str) -> String {
 }
 
 /// The parameter that a problem names.
-fn parameter(reply: &Reply) -> String {
+fn parameter(reply: &ClientResponse) -> String {
     reply.problem(400, "INVALID_PARAMETER")["errors"][0]["parameter"].as_str().expect("a name").to_owned()
 }
 

@@ -1,16 +1,13 @@
 //! An API below a prefix of another axum application, and beside others.
 
-use std::net::SocketAddr;
-
 use aplomb::prelude::*;
 use aplomb::routes;
 use axum::Router;
 use axum::response::Redirect;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 
-use crate::client::Client;
+use crate::app::serve;
 
 /// A thing.
 #[derive(Serialize)]
@@ -83,34 +80,26 @@ async fn router() -> Router {
     api.into_router(()).await.expect("a valid API")
 }
 
-async fn client(router: Router) -> Client {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(axum::serve(listener, service).into_future());
-    Client::new(address)
-}
-
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
 #[tokio::test]
 async fn e02_successors_stand_below_the_prefix_of_an_outer_router() {
     let nested = Router::new().nest("/a", Router::new().nest("/tenants/{tenant}", router().await));
-    let client = client(nested.merge(router().await)).await;
+    let client = serve(nested.merge(router().await)).await;
     for (prefix, path) in [("", "/v1/things/7"), ("/a/tenants/x%2Fy", "/v1/things/7")] {
         let reply = client.get(&format!("{prefix}{path}")).send().await;
         assert_eq!((reply.status.as_u16(), &reply.json()["id"]), (200, &7.into()));
         let successor = format!("<{prefix}/v2/things/7>; rel=\"successor-version\"");
-        assert_eq!(reply.all("link"), ["</changes>; rel=\"sunset\"", &successor]);
+        assert_eq!(reply.header_values("link"), ["</changes>; rel=\"sunset\"", &successor]);
         let refused = client.get(&format!("{prefix}/v1/things/seven")).send().await;
         refused.problem(400, "INVALID_PARAMETER");
-        assert_eq!(refused.all("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
+        assert_eq!(refused.header_values("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
     }
 }
 
 #[tokio::test]
 async fn e02_a_hostile_path_stays_within_its_link() {
-    let client = client(Router::new().nest("/tenants/{tenant}", router().await)).await;
+    let client = serve(Router::new().nest("/tenants/{tenant}", router().await)).await;
     for (path, link) in [
         ("/tenants/\u{fc}\"/v1/things/7", "/tenants/%C3%BC%22/v2/things/7"),
         ("/tenants/a%3E/v1/things/%3E%2e%0d%0a", "/tenants/a%3E/v2/things/%3E%2e%0d%0a"),
@@ -127,12 +116,15 @@ async fn e02_a_hostile_path_stays_within_its_link() {
 #[tokio::test]
 async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
     let app = Router::new().nest("/api", router().await).merge(router().await);
-    let client = client(app).await;
+    let client = serve(app).await;
     for prefix in ["/api", ""] {
         for replayed in [false, true] {
             // Another path is another request, so that each prefix has a key of its own.
-            let made =
-                client.post(&format!("{prefix}/v1/things")).key(&format!("{UUID}{prefix}")).send().await;
+            let made = client
+                .post(&format!("{prefix}/v1/things"))
+                .idempotency_key(&format!("{UUID}{prefix}"))
+                .send()
+                .await;
             assert_eq!((made.status.as_u16(), made.replayed()), (201, replayed));
             let location = made.header("location").expect("a location");
             assert_eq!(location, format!("{prefix}/v2/things/7"));
@@ -145,18 +137,18 @@ async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
 
 #[tokio::test]
 async fn e01_a_location_that_is_no_endpoints_stays_as_it_is() {
-    let client = client(Router::new().nest("/api", router().await)).await;
+    let client = serve(Router::new().nest("/api", router().await)).await;
     for (what, location) in
         [("host", "https://other.example/v2/things/7"), ("file", "/files/7"), ("whole", "/api/v2/things/7")]
     {
-        let made = client.call(http::Method::PUT, &format!("/api/v1/elsewhere/{what}")).send().await;
+        let made = client.request(http::Method::PUT, &format!("/api/v1/elsewhere/{what}")).send().await;
         assert_eq!((made.status.as_u16(), made.header("location")), (201, Some(location)));
     }
 }
 
 #[tokio::test]
 async fn e01_pages_lead_on_below_a_prefix() {
-    let client = client(Router::new().nest("/api", router().await)).await;
+    let client = serve(Router::new().nest("/api", router().await)).await;
     let first = client.get("/api/v1/numbers").send().await;
     let link = first.header("link").expect("links").to_owned();
     let next = link.split(", ").find(|link| link.contains("rel=\"next\"")).expect("a next page");
@@ -180,7 +172,7 @@ async fn e01_two_apis_stand_beside_routes_and_a_fallback_of_the_outer_app() {
         .merge(router().await)
         .nest("/others", second)
         .fallback(async || (http::StatusCode::NOT_FOUND, "my own fallback"));
-    let client = client(app).await;
+    let client = serve(app).await;
     assert_eq!(client.get("/").send().await.body, "home");
     assert_eq!(client.post("/v1/files").send().await.body, "a file");
     assert_eq!(client.get("/v2/things/7").send().await.json()["id"], 7);

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::{Client, ClientResponse};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
 use crate::app::{ALICE, BOB, Bench};
-use crate::client::Reply;
 
 #[derive(CursorKey)]
 struct Below {
@@ -68,15 +68,15 @@ async fn bench() -> Bench {
     Bench::start(routes![numbers, few, of_list, of_name, unwritable]).await
 }
 
-async fn get(bench: &Bench, path: &str) -> Reply {
+async fn get(bench: &Bench, path: &str) -> ClientResponse {
     bench.client.get(path).bearer(ALICE).send().await
 }
 
-fn data(reply: &Reply) -> Vec<i64> {
+fn data(reply: &ClientResponse) -> Vec<i64> {
     serde_json::from_value(reply.json()["data"].clone()).expect("numbers")
 }
 
-fn cursor(reply: &Reply) -> String {
+fn cursor(reply: &ClientResponse) -> String {
     reply.json()["next_cursor"].as_str().expect("a cursor").to_owned()
 }
 
@@ -230,7 +230,7 @@ async fn d07_rows_present_throughout_appear_exactly_once() {
     let table: Rows = Arc::new(Mutex::new(stay.clone()));
     let api = Api::new("Rows", routes![rows]);
     let server = aplomb::testing::TestServer::start(api, Arc::clone(&table)).await.expect("a valid API");
-    let client = crate::client::Client::new(server.address());
+    let client = Client::new(server.address());
     let roll = dice();
     let (mut seen, mut path) = (Vec::new(), String::from("/v1/rows"));
     loop {

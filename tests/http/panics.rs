@@ -168,7 +168,7 @@ async fn f01_a_panic_is_a_document_and_its_place_is_logged() {
         assert_logged(&log, message);
         assert_eq!(bench.client.get("/well").send().await.body, "well");
     }
-    let reply = bench.client.post("/keyed").bearer(ALICE).key("a").send().await;
+    let reply = bench.client.post("/keyed").bearer(ALICE).idempotency_key("a").send().await;
     reply.problem(500, "INTERNAL");
     assert_logged(&log, "secret of a keyed handler");
 }

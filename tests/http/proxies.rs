@@ -1,10 +1,10 @@
 //! Clients behind proxies: the peer is this machine, which is trusted or not.
 
 use aplomb::prelude::*;
+use aplomb::testing::ClientResponse;
 use aplomb::{ForwardedField, StartErrors, routes};
 
 use crate::app::{ALICE, Bench};
-use crate::client::Reply;
 
 /// Counts by address, so rarely that no token comes back while a test runs.
 #[endpoint(get = "/public", public, rate_limit("2/day", by = ip))]
@@ -31,7 +31,7 @@ async fn trusting() -> Bench {
     bench(|api| api.trusted_proxies("127.0.0.1")).await
 }
 
-async fn get(bench: &Bench, path: &str, fields: &[(&str, &str)]) -> Reply {
+async fn get(bench: &Bench, path: &str, fields: &[(&str, &str)]) -> ClientResponse {
     let call = fields.iter().fold(bench.client.get(path), |call, (name, value)| call.header(name, value));
     call.send().await
 }

@@ -7,11 +7,13 @@ use aplomb::StartErrors;
 use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
 use aplomb::store::{MemoryLimits, RedisConfig, Store};
-use aplomb::testing::{Proxy, RedisCluster, RedisServer, Reply as RedisReply, TestServer};
+use aplomb::testing::{
+    Client, ClientRequest, ClientResponse, Proxy, RedisCluster, RedisServer, Reply as RedisReply, TestServer,
+    eventually,
+};
 use http::request::Parts;
 
 use crate::app::{ALICE, App};
-use crate::client::{Call, Client, Reply};
 
 /// Places an order.
 #[endpoint(post = "/orders", version = 1, idempotent, rate_limit = "100/day")]
@@ -94,8 +96,8 @@ async fn start(api: Api<App>, app: &App) -> (TestServer, Client) {
     (server, client)
 }
 
-fn order<'a>(client: &'a Client, key: &str) -> Call<'a> {
-    client.post("/v1/orders").bearer(ALICE).key(key).json(r#""tea""#)
+fn order(client: &Client, key: &str) -> ClientRequest {
+    client.post("/v1/orders").bearer(ALICE).idempotency_key(key).json(r#""tea""#)
 }
 
 async fn refusal(api: Api<App>) -> String {
@@ -118,7 +120,7 @@ async fn a21_the_largest_body_that_can_be_kept_is_kept_by_redis() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
-    let send = || client.post("/v1/archives").bearer(ALICE).key("k").send();
+    let send = || client.post("/v1/archives").bearer(ALICE).idempotency_key("k").send();
     let (first, replay) = (send().await, send().await);
     assert!(!first.replayed() && replay.replayed() && replay.body == first.body);
     assert_eq!((replay.body.len(), app.effects()), (16 << 20, 1));
@@ -133,23 +135,19 @@ async fn instances_share_keys_limits_and_a_secret_that_nobody_set() {
     let mut left = 100;
     for client in [&one, &two, &one] {
         let reply = until_the_store_decides(|| order(client, "k")).await;
-        assert!(reply.number("x-ratelimit-remaining") < left, "one bucket for all");
-        left = reply.number("x-ratelimit-remaining");
+        assert!(reply.header_number("x-ratelimit-remaining") < left, "one bucket for all");
+        left = reply.header_number("x-ratelimit-remaining");
     }
     assert!(order(&two, "k").send().await.replayed());
     assert_eq!(app.effects(), 1);
 }
 
 /// Asks until the limits are those of the store: an answer of it that is slow is not waited for.
-async fn until_the_store_decides<'a>(call: impl Fn() -> Call<'a>) -> Reply {
-    for _ in 0..500 {
-        let reply = call().send().await;
-        if reply.header("x-ratelimit-remaining").is_some() {
-            return reply;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the store is not asked")
+async fn until_the_store_decides(call: impl Fn() -> ClientRequest) -> ClientResponse {
+    let mut response = None;
+    let decides = async || response.insert(call().send().await).header("x-ratelimit-remaining").is_some();
+    eventually("the store is asked", decides).await;
+    response.expect("the last response")
 }
 
 #[tokio::test]
@@ -201,7 +199,7 @@ async fn b02_limits_in_several_slots_come_before_the_record_and_a_refusal_gives_
     let cluster = RedisCluster::start();
     let app = App::default();
     let (_server, client) = start(api(&cluster.url()), &app).await;
-    let ask = |key: &str| client.post("/v1/scarce-orders").bearer(ALICE).key(key).send();
+    let ask = |key: &str| client.post("/v1/scarce-orders").bearer(ALICE).idempotency_key(key).send();
     until_the_store_decides(|| order(&client, "warm")).await;
     let effects = app.effects();
     assert_eq!((ask("k").await.status.as_u16(), count(&cluster, "*:i:*")), (201, 2));
@@ -212,7 +210,7 @@ async fn b02_limits_in_several_slots_come_before_the_record_and_a_refusal_gives_
     }
     assert_eq!((app.effects(), count(&cluster, "*:i:*")), (effects + 1, 2), "what is refused never begins");
     let around = client.get("/v1/around").bearer(ALICE).send().await;
-    assert_eq!(around.number("x-ratelimit-remaining"), 97, "two that were admitted, and this one");
+    assert_eq!(around.header_number("x-ratelimit-remaining"), 97, "two that were admitted, and this one");
 }
 
 /// The node that has the secret loses it, and everybody's connections.
@@ -295,8 +293,8 @@ async fn a12_leases_outlive_a_break_that_is_shorter_than_they_are() {
     assert!(held(&client).send().await.replayed());
 }
 
-fn held(client: &Client) -> Call<'_> {
-    client.post("/v1/held-orders").bearer(ALICE).key("k")
+fn held(client: &Client) -> ClientRequest {
+    client.post("/v1/held-orders").bearer(ALICE).idempotency_key("k")
 }
 
 const LEASE: Duration = Duration::from_secs(6);
@@ -304,13 +302,10 @@ const LEASE: Duration = Duration::from_secs(6);
 /// The first thing that comes over a connection of its own.
 async fn until_a_beat(proxy: &Proxy) {
     proxy.reset_counts();
-    for _ in 0..1000 {
-        if proxy.connections() > 0 && proxy.requests_named("EVALSHA") + proxy.requests_named("EVAL") > 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the heart does not beat");
+    let beats = async || {
+        proxy.connections() > 0 && proxy.requests_named("EVALSHA") + proxy.requests_named("EVAL") > 0
+    };
+    eventually("the lease is renewed", beats).await;
 }
 
 #[tokio::test]
@@ -428,7 +423,7 @@ async fn b15_where_a_limit_says_so_nothing_runs_while_its_store_is_out() {
     for _ in 0..4 {
         let denied = strict().send().await;
         denied.problem(503, "STORE_UNAVAILABLE");
-        assert_eq!(denied.number("retry-after"), 1);
+        assert_eq!(denied.header_number("retry-after"), 1);
     }
     assert_eq!(app.effects(), before + 1);
     redis.restart_empty();

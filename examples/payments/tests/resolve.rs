@@ -1,6 +1,5 @@
 //! The command with which operators decide what nobody knows.
 
-use std::process::Command;
 use std::time::Duration;
 
 use aplomb::Secret;
@@ -8,7 +7,7 @@ use aplomb::policies::idempotency::{
     Begin, Begun, Fingerprint, IdempotencyStore, OnCrash, RecordKey, SealKeys, Token,
 };
 use aplomb::store::{RedisConfig, RedisStore, SealedRecords};
-use aplomb::testing::RedisServer;
+use aplomb::testing::{Program, RedisServer};
 
 /// Runs `payments resolve` on this Redis: its exit code, and what it says.
 fn resolve(redis: &RedisServer, arguments: &[&str]) -> (i32, String) {
@@ -16,14 +15,13 @@ fn resolve(redis: &RedisServer, arguments: &[&str]) -> (i32, String) {
 }
 
 fn resolve_with(redis: &RedisServer, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_payments"))
+    let output = Program::new(env!("CARGO_BIN_EXE_payments"))
         .arg("resolve")
         .args(arguments)
         .env("APLOMB_STORE", redis.url())
         .env("APLOMB_SECRET", SECRET)
-        .envs(settings.iter().copied())
-        .output()
-        .expect("the service's binary");
+        .envs(settings)
+        .run();
     let said = [output.stdout, output.stderr].concat();
     (output.status.code().expect("an end"), String::from_utf8(said).expect("UTF-8"))
 }
@@ -98,6 +96,6 @@ fn a_wrong_command_says_what_is_right() {
     }
     let (code, said) = resolve_with(&redis, &[&record, "absent"], &[("APLOMB_STORE", "memory:")]);
     assert_eq!((code, said.contains("APLOMB_STORE names no Redis")), (2, true), "{said}");
-    let other = Command::new(env!("CARGO_BIN_EXE_payments")).arg("serve").output();
-    assert_eq!(other.expect("the service's binary").status.code(), Some(2));
+    let other = Program::new(env!("CARGO_BIN_EXE_payments")).arg("serve").run();
+    assert_eq!(other.status.code(), Some(2));
 }

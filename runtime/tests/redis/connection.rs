@@ -10,7 +10,7 @@ use aplomb::policies::idempotency::{
 };
 use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
 use aplomb::store::{RedisConfig, RedisStore, StoreError};
-use aplomb::testing::{Proxy, RedisServer, Reply};
+use aplomb::testing::{Proxy, RedisServer, Reply, eventually};
 use bytes::Bytes;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -58,11 +58,8 @@ pub(crate) async fn patient_bench() -> (RedisServer, Proxy, RedisStore) {
 
 /// Asks until the store is back.
 pub(crate) async fn until_back(store: &RedisStore) {
-    let started = Instant::now();
-    while store.abort(lease(&begin()), Duration::ZERO).await.is_err() {
-        assert!(started.elapsed() < Duration::from_secs(20), "the store does not come back");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_back = async || store.abort(lease(&begin()), Duration::ZERO).await.is_ok();
+    eventually("the store comes back", is_back).await;
 }
 
 pub(crate) fn is_ambiguous<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
@@ -154,9 +151,7 @@ async fn what_was_cut_off_is_asked_again_over_another_connection() {
         let store = Arc::clone(&store);
         async move { store.begin(&begin()).await }
     });
-    while proxy.requests_named("EVALSHA") == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it is sent", async || proxy.requests_named("EVALSHA") > 0).await;
     proxy.delay(Duration::ZERO);
     proxy.cut().await;
     assert_eq!(asking.await.expect("no panic"), Ok(Begun::Started), "by its own token");
@@ -235,9 +230,7 @@ async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_may_have_started(
     proxy.swallow_replies(true);
     proxy.reset_counts();
     let asking = tokio::spawn(async move { store.begin(&begin()).await });
-    while proxy.requests_named("EVALSHA") == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it is sent", async || proxy.requests_named("EVALSHA") > 0).await;
     proxy.refuse(true);
     proxy.cut().await;
     assert!(is_ambiguous(&asking.await.expect("no panic")));
@@ -259,11 +252,7 @@ fn an_attempt_that_is_lost_with_its_runtime_gives_way_to_the_next() {
     drop(first);
     server.resume();
     runtime().block_on(async {
-        let started = Instant::now();
-        while store.begin(&begin()).await.is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "the store does not come back");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually("the store comes back", async || store.begin(&begin()).await.is_ok()).await;
     });
 }
 

@@ -53,3 +53,12 @@ async fn store_of(url: &str, namespace: &str) -> RedisStore {
 fn namespace(case: &str) -> String {
     case.replace('_', "-").chars().take(64).collect()
 }
+
+/// The one line that is said of what this URL leads to.
+async fn refusal(url: &str) -> String {
+    let config = RedisConfig::new(url).expect("a valid URL");
+    let errors = RedisStore::connect(&config, "test", &secret()).await.expect_err("nothing that can be used");
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert!(lines.len() == 1 && !lines[0].contains('\n'), "{lines:?}");
+    lines[0].clone()
+}

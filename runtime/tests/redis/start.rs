@@ -7,15 +7,7 @@ use std::thread;
 use aplomb::store::{RedisConfig, RedisStore};
 use aplomb::testing::{Proxy, RedisServer};
 
-/// The one line that is said of the server at this URL.
-async fn refusal(url: &str) -> String {
-    let config = RedisConfig::new(url).expect("a valid URL");
-    let errors = RedisStore::connect(&config, "test", &crate::secret()).await.expect_err("a bad server");
-    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(!lines[0].contains('\n'), "{}", lines[0]);
-    lines[0].clone()
-}
+use crate::refusal;
 
 #[test]
 fn a_url_that_does_not_parse() {

@@ -65,9 +65,9 @@ async fn keeping() -> Bench {
 }
 
 /// The first answer and its replay.
-async fn twice(bench: &Bench, path: &str) -> (Reply, Reply) {
+async fn twice(bench: &Bench, path: &str) -> (ClientResponse, ClientResponse) {
     let before = bench.app.effects();
-    let send = || bench.client.post(path).bearer(ALICE).key(path).send();
+    let send = || bench.client.post(path).bearer(ALICE).idempotency_key(path).send();
     let (first, second) = (send().await, send().await);
     assert!(!first.replayed() && second.replayed(), "{path}");
     assert_eq!(second.header("cache-control"), Some("no-store"), "{path}");

@@ -90,7 +90,7 @@ async fn a26_without_its_key_an_answer_is_a_503_and_nothing_runs() {
         for _ in 0..2 {
             let reply = order(&instance.client, "k", ORDER).send().await;
             assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
-            assert!(reply.number("retry-after") >= 1);
+            assert!(reply.header_number("retry-after") >= 1);
         }
         order(&instance.client, "k", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
@@ -123,9 +123,9 @@ async fn a26_sealed_answers_are_found_while_the_secret_is_changed() {
 
 /// Two runs under one key, of an instance that was paused for longer than a lease and of another: their
 /// answers.
-async fn two_runs(bench: &Bench, other: &Client) -> (Reply, Reply) {
+async fn two_runs(bench: &Bench, other: &Client) -> (ClientResponse, ClientResponse) {
     let put = |client: Client| async move {
-        let put = client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k");
+        let put = client.request(http::Method::PUT, "/v1/orders/1").bearer(ALICE).idempotency_key("k");
         put.json(r#"{"item": "tea", "how": "first_held"}"#).send().await
     };
     let first = tokio::spawn(put(bench.client.clone()));

@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
+use aplomb::testing::{ClientResponse, eventually};
 use tokio::time::{Instant, sleep};
 
-use crate::bench::{Bench, PATIENCE, until};
-use crate::client::{Order, Reply};
+use crate::bench::Bench;
+use crate::client::{Checked, Order};
 use crate::instance::Instance;
 
 /// Lets twelve clients of three instances ask for three seconds, and gives for each request that was admitted
@@ -18,7 +19,7 @@ async fn rush(instances: &[Instance; 3], path: &'static str) -> Vec<(Instant, In
             let mut admitted = Vec::new();
             while Instant::now() < end {
                 let sent = Instant::now();
-                match client.send(&order).await.expect("a response").status {
+                match order.send(&client).await.expect("a response").status.as_u16() {
                     200 => admitted.push((sent, Instant::now())),
                     429 => sleep(Duration::from_millis(2)).await,
                     status => panic!("{status}"),
@@ -67,7 +68,7 @@ async fn b01_three_processes_never_admit_more_than_the_worst_case_of_any_window(
 const PRICES: Order = Order::prices();
 
 /// As many as the limit admits at once, and one more.
-async fn twenty_and_one(service: &Instance) -> Reply {
+async fn twenty_and_one(service: &Instance) -> ClientResponse {
     for _ in 0..20 {
         let reply = service.send(&PRICES).await;
         assert_eq!(reply.status, 200);
@@ -77,16 +78,11 @@ async fn twenty_and_one(service: &Instance) -> Reply {
 }
 
 /// Asks until the store decides again.
-async fn decided_by_the_store(service: &Instance) -> Reply {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let reply = service.send(&PRICES).await;
-        if reply.tells_limits() {
-            return reply;
-        }
-        assert!(Instant::now() < end, "the store is asked no more: {reply:?}");
-        sleep(Duration::from_millis(50)).await;
-    }
+async fn decided_by_the_store(service: &Instance) -> ClientResponse {
+    let mut answer = None;
+    let decides = async || answer.insert(service.send(&PRICES).await).tells_limits();
+    eventually("the store is asked again", decides).await;
+    answer.expect("the last answer")
 }
 
 #[tokio::test]
@@ -96,13 +92,13 @@ async fn b15_limits_are_decided_locally_while_the_store_stands_still() {
     assert_eq!(decided_by_the_store(&service).await.status, 200);
     bench.redis.pause();
     let over = twenty_and_one(&service).await;
-    over.problem(429, "RATE_LIMITED", true);
+    over.refused(429, "RATE_LIMITED", true);
     assert!(!over.tells_limits(), "{over:?}");
     bench.redis.resume();
     // What was asked during the pause has been taken, too.
     let after = decided_by_the_store(&service).await;
-    assert!([200, 429].contains(&after.status), "{after:?}");
-    until("that is logged", || service.log().contains("the store of limits answers again")).await;
+    assert!([200, 429].contains(&after.status.as_u16()), "{after:?}");
+    eventually("that is logged", async || service.log().contains("the store of limits answers again")).await;
 }
 
 #[tokio::test]
@@ -111,11 +107,10 @@ async fn b15_limits_are_decided_locally_while_the_store_is_gone() {
     let service = bench.instance("a");
     decided_by_the_store(&service).await;
     bench.redis.kill();
-    twenty_and_one(&service).await.problem(429, "RATE_LIMITED", true);
+    twenty_and_one(&service).await.refused(429, "RATE_LIMITED", true);
     bench.redis.restart();
     let after = decided_by_the_store(&service).await;
-    let left: u64 =
-        after.header("x-ratelimit-remaining").and_then(|left| left.parse().ok()).expect("a number");
+    let left = after.header_number("x-ratelimit-remaining");
     assert!(
         after.status == 200 && (10..=18).contains(&left),
         "what was decided locally is not counted: {after:?}"

@@ -2,8 +2,10 @@
 
 use std::thread;
 
+use aplomb::testing::ClientResponse;
+
 use crate::bench::Bench;
-use crate::client::{Order, Reply};
+use crate::client::{Checked, Order};
 use crate::instance::Instance;
 
 /// Sends an order many times at once to both, and checks that one of them all runs.
@@ -13,7 +15,8 @@ pub(crate) async fn one_of_many_runs(instances: &[Instance; 2], order: &Order) {
     for pending in sent {
         replies.push(pending.answer().await);
     }
-    let (ran, replayed): (Vec<Reply>, Vec<_>) = replies.into_iter().partition(|reply| !reply.is_replay());
+    let (ran, replayed): (Vec<ClientResponse>, Vec<_>) =
+        replies.into_iter().partition(|reply| !reply.replayed());
     assert_eq!((ran.len(), replayed.len()), (1, 29));
     ran[0].placed();
     for reply in replayed {
