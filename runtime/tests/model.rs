@@ -60,13 +60,15 @@ fn span() -> impl Strategy<Value = Span> {
     ]
 }
 
-/// Panics with a short script that goes wrong, and how it went.
+/// Panics with a short script that goes wrong, and how it went. The number of cases is that without
+/// `PROPTEST_CASES`, whose default is 256.
 fn check(
     cases: u32,
     runtime: &tokio::runtime::Runtime,
     play: &impl AsyncFn(&[Step]) -> Result<(), Deviation>,
 ) {
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    let default = ProptestConfig::default();
+    let config = ProptestConfig { failure_persistence: None, cases: cases * default.cases / 256, ..default };
     let play = |script: &[Step]| runtime.block_on(play(script));
     let checked = TestRunner::new(config).run(&scripts(), |script| {
         play(&script).map_err(|deviation| TestCaseError::fail(deviation.to_string()))

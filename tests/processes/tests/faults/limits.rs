@@ -9,10 +9,10 @@ use crate::bench::Bench;
 use crate::client::{Checked, Order};
 use crate::instance::Instance;
 
-/// Lets twelve clients of three instances ask for three seconds, and gives for each request that was admitted
+/// Lets twelve clients of three instances ask for so many seconds, and gives for each request that was admitted
 /// when it went and when it was back.
-async fn rush(instances: &[Instance; 3], path: &'static str) -> Vec<(Instant, Instant)> {
-    let (end, order) = (Instant::now() + 3 * PERIOD, Order::get(path));
+async fn rush(instances: &[Instance; 3], path: &'static str, seconds: u32) -> Vec<(Instant, Instant)> {
+    let (end, order) = (Instant::now() + seconds * PERIOD, Order::get(path));
     let clients = (0..12).map(|number| {
         let (client, order) = (instances[number % 3].client.clone(), order.clone());
         tokio::spawn(async move {
@@ -50,6 +50,8 @@ fn most_in_a_period(admitted: &[(Instant, Instant)]) -> usize {
 async fn b01_three_processes_never_admit_more_than_the_worst_case_of_any_window() {
     let bench = Bench::start();
     let instances = ["a", "b", "c"].map(|name| bench.instance(name));
+    // A window is judged from its begin to its end, so that two seconds show a whole one wherever it begins.
+    let seconds: u32 = if std::env::var_os("FAULTS").is_some() { 10 } else { 2 };
     // A turn is kept to the millisecond, so that one more may come within a second of the clock outside.
     for (path, worst) in [
         ("/v1/token-bucket", 15),
@@ -58,10 +60,12 @@ async fn b01_three_processes_never_admit_more_than_the_worst_case_of_any_window(
         ("/v1/sliding-window", 10),
         ("/v1/leases", 40),
     ] {
-        let admitted = rush(&instances, path).await;
+        let admitted = rush(&instances, path, seconds).await;
         let most = most_in_a_period(&admitted);
         assert!(most <= worst, "{path}: {most} in a second");
-        assert!(admitted.len() >= 20, "{path}: only {} in three seconds", admitted.len());
+        // Two thirds of the slowest rate.
+        let least = 20 * seconds as usize / 3;
+        assert!(admitted.len() >= least, "{path}: only {} in {seconds} seconds", admitted.len());
     }
 }
 
