@@ -120,7 +120,7 @@ impl Program {
             process.address = listening_on(&process.stdout());
             process.address.is_some() || process.child.has_ended()
         });
-        assert!(listens && process.address.is_some(), "{:?} does not listen", process.name);
+        assert!(listens && process.address.is_some(), "{} does not listen", process.name.display());
         process
     }
 
@@ -134,10 +134,7 @@ impl Program {
         let directory = Directory::new();
         let file = |name| File::create(directory.file(name)).expect("a temporary directory is writable");
         self.command.stderr(file(STDERR));
-        match self.broken_stdout {
-            true => self.command.stdout(Stdio::piped()),
-            false => self.command.stdout(file(STDOUT)),
-        };
+        self.command.stdout(if self.broken_stdout { Stdio::piped() } else { file(STDOUT).into() });
         let name = self.command.get_program().to_owned();
         let mut child = match Child::spawn(&mut self.command) {
             Ok(child) => child,
@@ -155,7 +152,7 @@ impl Program {
     #[track_caller]
     pub fn run(self) -> Output {
         let mut process = self.spawn();
-        let Some(status) = process.child.wait(RUN) else { panic!("{:?} does not end", process.name) };
+        let Some(status) = process.child.wait(RUN) else { panic!("{} does not end", process.name.display()) };
         Output { status, stdout: process.read(STDOUT), stderr: process.read(STDERR) }
     }
 }
@@ -227,7 +224,7 @@ impl Process {
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait(END);
-        status.unwrap_or_else(|| panic!("{:?} does not end", self.name))
+        status.unwrap_or_else(|| panic!("{} does not end", self.name.display()))
     }
 
     fn read(&self, file: &str) -> Vec<u8> {
@@ -249,8 +246,8 @@ fn is_setting(name: &str) -> bool {
 
 /// The address in the first whole line that names one.
 fn listening_on(stdout: &str) -> Option<SocketAddr> {
-    let lines = stdout.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    lines.filter_map(|line| line.trim_end().strip_prefix("listening on http://")?.parse().ok()).next()
+    let mut lines = stdout.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    lines.find_map(|line| line.trim_end().strip_prefix("listening on http://")?.parse().ok())
 }
 
 const STDOUT: &str = "stdout";
