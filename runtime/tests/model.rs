@@ -60,15 +60,14 @@ fn span() -> impl Strategy<Value = Span> {
     ]
 }
 
-/// Panics with a short script that goes wrong, and how it went. The number of cases is that without
-/// `PROPTEST_CASES`, whose default is 256.
+/// Panics with a short script that goes wrong, and how it went. `./test.sh --faults` plays eight times as many.
 fn check(
     cases: u32,
     runtime: &tokio::runtime::Runtime,
     play: &impl AsyncFn(&[Step]) -> Result<(), Deviation>,
 ) {
-    let default = ProptestConfig::default();
-    let config = ProptestConfig { failure_persistence: None, cases: cases * default.cases / 256, ..default };
+    let cases = if std::env::var_os("FAULTS").is_some() { 8 * cases } else { cases };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     let play = |script: &[Step]| runtime.block_on(play(script));
     let checked = TestRunner::new(config).run(&scripts(), |script| {
         play(&script).map_err(|deviation| TestCaseError::fail(deviation.to_string()))
