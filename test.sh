@@ -1,15 +1,44 @@
 #!/usr/bin/env bash
-# Runs every test. What they need beyond Rust is installed where it is missing.
+# Runs every test.
 set -euo pipefail
 cd "$(dirname "$0")"
+
+usage() {
+    cat <<'EOF'
+usage: ./test.sh [--faults] [arguments of cargo nextest run]
+
+Runs every test of the workspace and the examples of its documentation: three minutes on two cores, once all
+is compiled.
+
+  --faults   makes the tests that break things long, three minutes more: clients with cut connections, killed
+             instances and paused stores run with more seeds and for longer, and stores of records are compared with
+             their model over eight times as many runs. A short form of each is among the tests that always run.
+
+Tests of one package or with a name, without the examples:
+  ./test.sh -E 'package(aplomb-http-tests)'      ./test.sh -E 'test(a08_)'
+
+Needs python3, patch, cc and redis-server 7 or newer. As root on Debian it installs those that are missing.
+EOF
+}
+
+faults=
+case "${1-}" in
+-h | --help) usage && exit ;;
+--faults) faults=1 && shift ;;
+esac
+
+fail() {
+    echo "error: $1" >&2
+    exit 1
+}
 
 need() { # need <command> <Debian package>
     command -v "$1" >/dev/null && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        apt-get update -qq && apt-get install -y -qq "$2" && return
+        echo "installing $2" >&2
+        { apt-get update && apt-get install -y "$2"; } >/dev/null 2>&1 && return
     fi
-    echo "error: the tests need $1: install it, such as with 'apt-get install $2'" >&2
-    exit 1
+    fail "the tests need $1: install it, such as with 'apt-get install $2'"
 }
 
 need python3 python3
@@ -17,12 +46,13 @@ need patch patch
 need cc gcc
 need redis-server redis-server
 redis=$(redis-server --version | sed 's/.*v=\([0-9]*\).*/\1/')
-if [ "$redis" -lt 7 ]; then
-    echo "error: the tests need redis-server 7 or newer, and found $redis: put a newer one before it in PATH" >&2
-    exit 1
-fi
+[ "$redis" -ge 7 ] || fail "the tests need redis-server 7 or newer, and found $redis: put a newer one before it in PATH"
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 
+[ -z "$faults" ] || export FAULTS=1
+
 python3 tests/rules.py
-cargo nextest run --workspace "$@"
-cargo test --workspace --doc --quiet
+# Most of the time of most tests is spent on waiting, so twice as many as there are cores keep these busy.
+threads=$((2 * $(getconf _NPROCESSORS_ONLN)))
+cargo nextest run --workspace --test-threads "$threads" "$@"
+[ $# -gt 0 ] || cargo test --workspace --doc --quiet

@@ -46,12 +46,12 @@ ROWS = [
 
 # A stage is what its functions do, with all that they call.
 STAGES = [
-    ("key: the field read", ["idempotency::stage::key"]),
-    ("name of the record", ["identity::Identities::record"]),
-    ("fingerprint", ["identity::Identities::fingerprint"]),
+    ("key: the field read", ["idempotency::stage::KeyStage as aplomb::request::stage::Stage>::enter"]),
+    ("name of the record", ["identity::RecordNames::record"]),
+    ("fingerprint", ["identity::FingerprintKey::fingerprint"]),
     ("begin", ["MemoryRecords as aplomb::policies::idempotency::store::IdempotencyStore>::begin"]),
-    ("complete", ["idempotency::kept::Kept::new", "idempotency::stage::Settler::say"]),
-    ("replay", ["idempotency::stage::answer"]),
+    ("complete", ["idempotency::kept::Kept::new", "idempotency::run::Run::settle_once"]),
+    ("replay", ["idempotency::replay::answer"]),
 ]
 
 

@@ -1,13 +1,39 @@
 //! What the macros refuse, message by message, on the toolchain that `rust-toolchain.toml` pins.
 //! After a change: `TRYBUILD=overwrite cargo test -p aplomb-tests --test ui`, then read every line.
+//!
+//! Trybuild runs one folder at a time, as the folders share its lock and its target directory, and compiles the
+//! fixtures of a folder side by side. A folder costs a quarter of a second more than in one test of all.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+/// A test of each folder: its fixtures fail to compile, with these messages.
+macro_rules! folders {
+    ($($folder:ident)*) => {
+        const FOLDERS: &[&str] = &[$(stringify!($folder)),*];
+
+        mod refused {$(
+            #[test]
+            fn $folder() {
+                let fixtures = concat!("fixtures/fail/", stringify!($folder), "/*.rs");
+                trybuild::TestCases::new().compile_fail(fixtures);
+            }
+        )*}
+    };
+}
+
+folders! {
+    api_error body_limit cursor_key function grammar idempotent paginate rate_limit resource
+    retirement route routes timeout types valid version
+}
+
 #[test]
-fn refusals() {
-    trybuild::TestCases::new().compile_fail("fixtures/fail/*/*.rs");
+fn every_folder_is_tested() {
+    let entries = fs::read_dir(root().join("fail")).expect("the folder of fixtures").flatten();
+    let mut folders: Vec<_> = entries.map(|entry| entry.file_name().into_string().expect("UTF-8")).collect();
+    folders.sort();
+    assert_eq!(folders, FOLDERS, "name every folder in `folders!`, in order");
 }
 
 /// Each fixture says in its first line how many errors it gives: one, but for those that show that

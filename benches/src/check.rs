@@ -1,6 +1,9 @@
 //! Limiters alone: what a check costs, and what an address takes.
 
+use core::future::Future;
 use core::net::Ipv4Addr;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -39,7 +42,8 @@ fn memory(turns: impl Iterator<Item = IpAddr>) {
     for address in turns {
         let bucket = Bucket { limit: 1, subject: Subject::Address(address) };
         let claims = [Claim::new(bucket, quota)];
-        assert!(limits.acquire_at_once(&claims).is_some_and(|acquired| acquired.admitted));
+        let answer = pin!(limits.acquire(&claims)).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(answer, Poll::Ready(Ok(acquired)) if acquired.admitted));
     }
     println!("{} {}", resident().saturating_sub(before), limits.active());
 }

@@ -283,12 +283,12 @@ fn post(request: Builder, number: u64, payment: Bytes) -> http::Result<Request<B
 }
 
 async fn open(routes: Routes<()>) -> Router {
-    Api::new("Bench", routes).into_router(()).await.expect("a valid API")
+    Api::new("bench", routes).into_router(()).await.expect("a valid API")
 }
 
 async fn router(routes: Routes<()>) -> Router {
     let keys = ApiKeys::parse("alice:sk_test_alice").expect("a key");
-    Api::new("Bench", routes).auth(keys).into_router(()).await.expect("a valid API")
+    Api::new("bench", routes).auth(keys).into_router(()).await.expect("a valid API")
 }
 
 /// Answers at once: what remains is the cost of asking.

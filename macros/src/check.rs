@@ -4,11 +4,9 @@ use quote::ToTokens;
 use syn::visit::{self, Visit};
 use syn::{FnArg, GenericParam, Lifetime, Safety, Signature, Type};
 
+use crate::bounds::MAX_ARGUMENTS;
 use crate::errors::Sink;
 use crate::policies::Endpoint;
-
-/// The most arguments that the runtime takes.
-const MAX_ARGUMENTS: usize = 12;
 
 /// Reports every broken rule.
 pub(crate) fn check(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {

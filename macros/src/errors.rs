@@ -11,13 +11,21 @@ use quote::ToTokens;
 /// Panics when dropped without being read: a mistake must not be lost on the way.
 pub(crate) struct Mistakes {
     list: RefCell<Vec<syn::Error>>,
+    /// The tokens at which each mistake is reported; empty where a parser knows the place only.
+    #[cfg(test)]
+    places: RefCell<Vec<String>>,
     read: bool,
 }
 
 impl Mistakes {
     /// No mistake so far.
     pub(crate) fn new() -> Self {
-        Self { list: RefCell::new(Vec::new()), read: false }
+        Self {
+            list: RefCell::new(Vec::new()),
+            #[cfg(test)]
+            places: RefCell::new(Vec::new()),
+            read: false,
+        }
     }
 
     /// The root of the tree.
@@ -36,6 +44,13 @@ impl Mistakes {
     pub(crate) fn into_messages(mut self) -> Vec<String> {
         self.read = true;
         self.list.take().iter().map(ToString::to_string).collect()
+    }
+
+    /// All messages, each with the tokens at which it is reported, for tests.
+    #[cfg(test)]
+    pub(crate) fn into_placed_messages(self) -> Vec<(String, String)> {
+        let places = self.places.take();
+        places.into_iter().zip(self.into_messages()).collect()
     }
 }
 
@@ -61,11 +76,17 @@ impl Sink<'_> {
     /// Reports a mistake at these tokens, all of which are underlined.
     pub(crate) fn report(&self, place: &impl ToTokens, message: impl std::fmt::Display) {
         self.push(syn::Error::new_spanned(place, message));
+        #[cfg(test)]
+        if let Some(last) = self.mistakes.places.borrow_mut().last_mut() {
+            *last = place.to_token_stream().to_string();
+        }
     }
 
     /// Reports what a parser refused.
     pub(crate) fn push(&self, error: syn::Error) {
         self.mistakes.list.borrow_mut().push(error);
+        #[cfg(test)]
+        self.mistakes.places.borrow_mut().push(String::new());
         self.mark();
     }
 

@@ -164,6 +164,11 @@ pub(crate) fn with_value(name: &str) -> Option<&'static str> {
     keys.chain(options).find(|(known, form)| *known == name && form.contains(" = ")).map(|(_, form)| form)
 }
 
+/// Panics over an option that stands in the grammar and that nobody reads.
+pub(crate) fn unread(of: &str, name: &str) -> ! {
+    unreachable!("nobody reads `{name}` of `{of}`, though the grammar has it")
+}
+
 /// How the key may be written, for messages.
 pub(crate) fn forms(name: &str) -> String {
     let forms = key(name).map_or(&[][..], |key| key.forms);
@@ -173,6 +178,8 @@ pub(crate) fn forms(name: &str) -> String {
 
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod walk;
 
 #[cfg(test)]
 mod tests {

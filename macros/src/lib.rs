@@ -5,6 +5,7 @@
 //! `policies` and `spec` (arguments to a validated model), `check` (rules that need the whole
 //! endpoint), `expand` (the model to code), and `endpoint`, which holds them together.
 
+mod bounds;
 mod check;
 mod derive;
 mod endpoint;

@@ -19,38 +19,51 @@
 //!
 //! #[tokio::main]
 //! async fn main() -> ExitCode {
-//!     let api = Api::new("Orders", routes![place_order]).store(Store::from_env()).auth(ApiKeys::from_env());
+//!     let api = Api::new("orders", routes![place_order]).store(Store::from_env()).auth(ApiKeys::from_env());
 //!     aplomb::serve(api, async || Ok::<_, aplomb::StartErrors>(())).await
 //! }
 //! ```
 //!
+//! With the feature `cli`, `aplomb::run` in place of [`serve`] gives the program commands, too: `routes`, `check`
+//! and `records`.
+//!
 //! Start with [`endpoint`](macro@endpoint), which lists all that can be declared, and
 //! [`Api`], which lists the settings. Each promise has its page under [`policies`]: what it does, what
 //! surprises, what a client sees. Errors are [`problem`] documents; where promises are kept is a
-//! [`store`]; [`testing`] has what tests need.
+//! [`store`]; [`testing`] has what tests need, with the feature `testing`.
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod __fuzz;
+#[cfg(test)]
+mod agreement;
 mod api;
 pub mod auth;
+#[cfg(feature = "cli")]
+mod cli;
 mod client;
 pub mod clock;
+mod describe;
 mod endpoint;
 pub mod extract;
+mod facet;
 mod id;
+mod maybe_ready;
 mod pipeline;
 pub mod policies;
 pub mod prelude;
 pub mod problem;
+mod request;
 mod respond;
 mod secret;
 mod serve;
 mod settings;
+mod sharded;
 mod spec;
 mod start;
 pub mod store;
 mod tally;
+#[cfg(feature = "testing")]
 pub mod testing;
 mod uniform;
 
@@ -67,6 +80,8 @@ pub use aplomb_macros::routes;
 pub use http::Uri;
 
 pub use crate::api::Api;
+#[cfg(feature = "cli")]
+pub use crate::cli::run;
 pub use crate::client::ForwardedField;
 pub use crate::endpoint::{
     Endpoint, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream, Routes,
@@ -75,10 +90,11 @@ pub use crate::endpoint::{
 pub use crate::extract::Valid;
 pub use crate::extract::{Json, Path, Query};
 pub use crate::id::{Id, IdOverflow, InvalidId, Resource};
-pub use crate::pipeline::RequestId;
+pub use crate::maybe_ready::MaybeReady;
 pub use crate::policies::paginate::CursorKey;
 pub use crate::problem::ApiError;
-pub use crate::respond::{Created, NoContent};
+pub use crate::request::RequestId;
+pub use crate::respond::{Created, EndpointUri, NoContent, ResponseLocation};
 pub use crate::secret::Secret;
 pub use crate::serve::serve;
 pub use crate::spec::{Access, EndpointId, EndpointSpec, Method, SourceLocation};
@@ -91,6 +107,7 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 /// The guide, so that its programs are compiled with the examples of the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/adopt.md")]
+#[doc = include_str!("../../docs/guide/commands.md")]
 #[doc = include_str!("../../docs/guide/errors.md")]
 #[doc = include_str!("../../docs/guide/idempotency.md")]
 #[doc = include_str!("../../docs/guide/identifiers.md")]
@@ -102,7 +119,6 @@ mod guide {}
 /// What the macros' output names. Not for use by hand; may change with any release.
 #[doc(hidden)]
 pub mod __private {
-    pub use axum::extract::Request;
     pub use axum::response::{IntoResponse, Response};
     pub use serde::Serialize;
 

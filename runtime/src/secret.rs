@@ -1,4 +1,4 @@
-//! The service's secret, and the keys that are made from it, one a purpose.
+//! The service's secret and the keys that are derived from it; keyed hashes, with or without a secret.
 
 use core::fmt;
 
@@ -9,8 +9,9 @@ use subtle::ConstantTimeEq;
 
 use crate::start::StartError;
 
-/// The secret from which record keys, fingerprints and cursors get their keys (HKDF-SHA-256,
-/// RFC 5869). All instances of a service must share it.
+/// The secret from which cursors get their key (HKDF-SHA-256, RFC 5869). All instances of a service
+/// should share it: a cursor is read where its secret is known. Idempotency keys and limits do not
+/// depend on it.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
@@ -81,6 +82,17 @@ impl fmt::Debug for Secret {
 pub(crate) struct Key([u8; 32]);
 
 impl Key {
+    /// The key of a purpose that needs no secret (BLAKE3's key derivation over nothing): it keeps the
+    /// hashes of one purpose apart from those of another. Everybody can compute it.
+    pub(crate) fn of_purpose(context: &str) -> Self {
+        Self(blake3::derive_key(context, b""))
+    }
+
+    /// The key of these bytes.
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Starts a keyed hash.
     pub(crate) fn hash(&self) -> KeyedHash {
         KeyedHash { key: self.0, gathered: Vec::with_capacity(GATHERED), long: None }
@@ -102,6 +114,8 @@ pub(crate) struct KeyedHash {
     /// There once a part was long.
     long: Option<Box<Hasher>>,
 }
+
+const LONG_ENOUGH: &str = "a hash has 32 bytes";
 
 /// Room for the parts of most hashes.
 const GATHERED: usize = 320;
@@ -155,10 +169,17 @@ impl KeyedHash {
         }
     }
 
-    /// The first half of the hash: enough to name things, where nobody can try names offline.
+    /// The first half of the hash. With 128 bits nobody finds an input that has a given hash; who
+    /// searches 2^64 inputs finds two of his own that share one, and gains nothing by that.
     pub(crate) fn finish_short(self) -> [u8; 16] {
-        let [short @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = self.finish();
-        short
+        self.finish_halves().0
+    }
+
+    /// Both halves of the hash: the second cannot be computed from the first.
+    pub(crate) fn finish_halves(self) -> ([u8; 16], [u8; 16]) {
+        let hash = self.finish();
+        let [first, second] = [hash.first_chunk(), hash.last_chunk()];
+        (*first.expect(LONG_ENOUGH), *second.expect(LONG_ENOUGH))
     }
 
     /// Whether a tag is this hash, or its first half, compared in constant time.

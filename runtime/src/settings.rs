@@ -31,7 +31,8 @@ pub(crate) fn duration(name: &str, default: Duration, least: Duration) -> Result
 
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads `30s` in the grammar of the attribute's literal; unlike there it can be no time at all.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let unit = text.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit);
     let number: u64 = number.parse().ok()?;

@@ -6,7 +6,8 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::endpoint::PathProbe;
+use crate::describe::{InBytes, InUnits};
+use crate::extract::path_shape::PathProbe;
 use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::paginate::PaginationPolicy;
 use crate::policies::rate_limit::RateLimitSpec;
@@ -258,6 +259,31 @@ impl EndpointSpec {
     pub const fn with_error(mut self, error: Option<ProblemsProbe>) -> Self {
         self.error = error;
         self
+    }
+
+    /// Describes each policy of the endpoint in a few words, such as `idempotent(ttl=24h)`, `100/min` or `public`:
+    /// what is declared, with options that are not the default. The words are for people and may change.
+    ///
+    /// ```
+    /// use aplomb::{Api, endpoint, routes};
+    ///
+    /// #[endpoint(get = "/quotes", public, timeout = "5s", rate_limit("100/min", by = ip))]
+    /// async fn quotes() {}
+    ///
+    /// let api: Api<()> = Api::new("quotes", routes![quotes]);
+    /// let policies: Vec<String> = api.endpoints().flat_map(|spec| spec.policies()).collect();
+    /// assert_eq!(policies, ["public", "timeout(5s)", "100/min(by=ip)"]);
+    /// ```
+    pub fn policies(&self) -> Vec<String> {
+        let mut policies = Vec::new();
+        policies.extend((self.access == Access::Public).then(|| String::from("public")));
+        policies.extend(self.retirement.map(RetirementSpec::describe).into_iter().flatten());
+        policies.extend(self.timeout.map(|timeout| format!("timeout({})", InUnits(timeout))));
+        policies.extend(self.body_limit.map(|bytes| format!("body_limit({})", InBytes(bytes))));
+        policies.extend(self.idempotency.describe());
+        policies.extend(self.rate_limits.iter().map(RateLimitSpec::describe));
+        policies.extend(self.pagination.describe());
+        policies
     }
 
     /// The kinds of problems that the handler's own error can be, as its [`ApiError`](crate::ApiError) tells them;

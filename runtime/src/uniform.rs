@@ -1,5 +1,5 @@
-//! Hash tables of keys that are evenly spread already: keyed hashes, which nobody outside can aim at
-//! one place of a table, and random numbers.
+//! Hash tables of keys that are evenly spread already: random numbers that the server draws, and digests of which
+//! nobody outside can add one to the table. Keys that a client can compute and add need a hash with a random state.
 
 use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::HashMap;
@@ -42,20 +42,15 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::policies::idempotency::{RecordKey, Token};
+    use crate::policies::idempotency::Token;
 
     #[test]
     fn keys_are_spread_as_they_are() {
-        let hash = |name: u128, caller: u128| {
-            let key = RecordKey::new(caller.to_ne_bytes(), name.to_ne_bytes());
-            BuildHasherDefault::<UniformHasher>::default().hash_one(key)
-        };
-        let names: Vec<u128> = core::iter::repeat_with(rand::random).take(10_000).collect();
-        let hashes: HashSet<u64> = names.iter().map(|name| hash(*name, 1)).collect();
-        assert_eq!(hashes.len(), names.len());
-        let callers: HashSet<u64> = names.iter().map(|caller| hash(1, *caller)).collect();
-        assert_eq!(callers.len(), names.len());
-        let low: HashSet<u64> = names.iter().map(|name| hash(*name, 1) & 0xff).collect();
+        let tokens: Vec<Token> = core::iter::repeat_with(Token::random).take(10_000).collect();
+        let hash = |token: &Token| BuildHasherDefault::<UniformHasher>::default().hash_one(token);
+        let hashes: HashSet<u64> = tokens.iter().map(hash).collect();
+        assert_eq!(hashes.len(), tokens.len());
+        let low: HashSet<u64> = tokens.iter().map(|token| hash(token) & 0xff).collect();
         assert_eq!(low.len(), 256);
     }
 

@@ -60,12 +60,13 @@ fn span() -> impl Strategy<Value = Span> {
     ]
 }
 
-/// Panics with a short script that goes wrong, and how it went.
+/// Panics with a short script that goes wrong, and how it went. `./test.sh --faults` plays eight times as many.
 fn check(
     cases: u32,
     runtime: &tokio::runtime::Runtime,
     play: &impl AsyncFn(&[Step]) -> Result<(), Deviation>,
 ) {
+    let cases = if std::env::var_os("FAULTS").is_some() { 8 * cases } else { cases };
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     let play = |script: &[Step]| runtime.block_on(play(script));
     let checked = TestRunner::new(config).run(&scripts(), |script| {
@@ -133,7 +134,6 @@ fn seal_keys() -> SealKeys {
 mod on_redis {
     use core::time::Duration;
 
-    use aplomb::Secret;
     use aplomb::policies::idempotency::IdempotencyStore;
     use aplomb::store::{RedisConfig, RedisStore};
     use aplomb::testing::RedisServer;
@@ -160,8 +160,7 @@ mod on_redis {
         let (runtime, server) = (runtime(), RedisServer::start());
         let config =
             RedisConfig::new(&server.url()).expect("a valid URL").with_timeout(Duration::from_secs(10));
-        let secret = Secret::new([7; 32]).expect("long enough");
-        let store = runtime.block_on(RedisStore::connect(&config, "test", &secret)).expect("a good server");
+        let store = runtime.block_on(RedisStore::connect(&config, "test")).expect("a good server");
         let store = Arc::new(over(store));
         let play = async |script: &[Step]| {
             let fresh = async || {

@@ -2,16 +2,17 @@
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use aplomb::Secret;
 use aplomb::prelude::*;
 use aplomb::store::{MemoryLimits, MemoryRecords, Store};
-use aplomb::testing::{FaultyLimits, FaultyRecords, TestClock, TestServer};
+use aplomb::testing::{Client, FaultyLimits, FaultyRecords, TestClock, TestServer};
+use axum::Router;
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-
-use crate::client::Client;
 
 /// What the handlers count, and wait for.
 #[derive(Clone, Default)]
@@ -57,6 +58,15 @@ impl App {
     }
 }
 
+/// Serves a router on a free port, until the test ends.
+pub(crate) async fn serve(router: Router) -> Client {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(axum::serve(listener, service).into_future());
+    Client::new(address)
+}
+
 /// A running service, with all that a test moves.
 pub(crate) struct Bench {
     pub(crate) app: App,
@@ -85,7 +95,7 @@ impl Bench {
             app: App::default(),
             clock,
         };
-        let api = adjust(parts.configure(Api::new("Test", routes)));
+        let api = adjust(parts.configure(Api::new("test", routes)));
         let server = TestServer::start(api, parts.app.clone()).await.expect("a valid API");
         let Parts { records, limits, app, clock } = parts;
         Self { app, client: Client::new(server.address()), clock, records, limits, server }

@@ -1,11 +1,9 @@
 //! Callers by API key.
 
-use std::pin::Pin;
-
+use aplomb::MaybeReady;
 use aplomb::auth::{Authenticate, Authentication};
 use aplomb::prelude::*;
 use aplomb::routes;
-use axum::extract::Request;
 use http::HeaderValue;
 use http::request::Parts;
 
@@ -60,7 +58,7 @@ async fn b11_who_guesses_keys_has_to_wait_and_nobody_else() {
     }
     let refused = bench.client.get("/me").bearer("sk_test_wrong").send().await;
     assert_eq!(refused.problem(429, "RATE_LIMITED")["retryable"], true);
-    assert!(refused.number("retry-after") >= 1);
+    assert!(refused.header_number("retry-after") >= 1);
     assert_eq!(bench.client.get("/me").bearer(ALICE).send().await.body, "alice");
 }
 
@@ -86,23 +84,22 @@ async fn a_handler_that_wants_a_caller_challenges_too() {
     assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
 }
 
-/// What is done where it is asked who calls: later, and at once.
+/// Finds a caller at once, or after it has waited.
 #[derive(Debug)]
 struct Odd {
-    later: fn() -> Authentication,
-    at_once: fn() -> Option<Authentication>,
+    at_once: bool,
+    find: fn() -> Authentication,
 }
 
 impl Authenticate for Odd {
-    fn authenticate<'a>(&'a self, _: &'a Parts) -> Pin<Box<dyn Future<Output = Authentication> + Send + 'a>> {
-        Box::pin(async {
+    fn authenticate<'a>(&'a self, _: &'a Parts) -> MaybeReady<'a, Authentication> {
+        if self.at_once {
+            return MaybeReady::ready((self.find)());
+        }
+        MaybeReady::later(async {
             tokio::task::yield_now().await;
-            (self.later)()
+            (self.find)()
         })
-    }
-
-    fn authenticate_at_once(&self, _: &Request) -> Option<Authentication> {
-        (self.at_once)()
     }
 
     fn challenge(&self) -> HeaderValue {
@@ -110,34 +107,31 @@ impl Authenticate for Odd {
     }
 }
 
-fn alice() -> Authentication {
-    Authentication::Caller(Caller::new("alice"))
-}
-
 #[tokio::test]
 async fn f01_a_panic_while_authenticating_is_a_document() {
-    for at_once in [(|| None) as fn() -> _, || panic!("as asked, at once")] {
-        let odd = Odd { later: || panic!("as asked"), at_once };
+    for at_once in [true, false] {
+        let odd = Odd { at_once, find: || panic!("as asked") };
         let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
         bench.client.get("/me").bearer(ALICE).send().await.problem(500, "INTERNAL");
     }
 }
 
 #[tokio::test]
-async fn a_caller_may_be_told_at_once_or_later() {
-    let later = Odd { later: alice, at_once: || None };
-    let at_once = Odd { later: || panic!("as asked"), at_once: || Some(alice()) };
-    for odd in [later, at_once] {
+async fn a_caller_may_be_found_at_once_or_later() {
+    for at_once in [true, false] {
+        let odd = Odd { at_once, find: || Authentication::Caller(Caller::new("alice")) };
         let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
         assert_eq!(bench.client.get("/me").send().await.body, "alice");
     }
 }
 
 #[tokio::test]
-async fn who_is_refused_at_once_is_asked_again() {
-    let odd = Odd { later: || Authentication::Missing, at_once: || Some(Authentication::Missing) };
-    let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
-    let reply = bench.client.get("/me").send().await;
-    reply.problem(401, "UNAUTHENTICATED");
-    assert_eq!(reply.header("www-authenticate"), Some("Odd"));
+async fn a_request_without_credentials_is_refused_at_once_or_later() {
+    for at_once in [true, false] {
+        let odd = Odd { at_once, find: || Authentication::Missing };
+        let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
+        let reply = bench.client.get("/me").send().await;
+        reply.problem(401, "UNAUTHENTICATED");
+        assert_eq!(reply.header("www-authenticate"), Some("Odd"));
+    }
 }

@@ -119,7 +119,7 @@ fn problem_codes() -> Vec<&'static str> {
 
 #[tokio::test]
 async fn f03_a_code_that_means_two_things_keeps_the_service_from_starting() {
-    let errors = errors(Api::new("Test", routes![a, b, c, d, e, f])).await;
+    let errors = errors(Api::new("test", routes![a, b, c, d, e, f])).await;
     let module = module_path!();
     assert_eq!(
         errors,
@@ -143,12 +143,12 @@ async fn f03_a_code_that_means_two_things_keeps_the_service_from_starting() {
 
 #[tokio::test]
 async fn f03_the_same_kind_may_be_declared_again() {
-    assert!(Api::new("Test", routes![a, b, f]).into_router(()).await.is_ok());
+    assert!(Api::new("test", routes![a, b, f]).into_router(()).await.is_ok());
 }
 
 #[test]
 fn f03_an_endpoint_tells_the_problems_of_its_error() {
-    let api: Api<()> = Api::new("Test", routes![a, f]);
+    let api: Api<()> = Api::new("test", routes![a, f]);
     let told: Vec<Vec<_>> = api
         .endpoints()
         .map(|endpoint| endpoint.problems().iter().map(|kind| (kind.variant, kind.spec.code)).collect())
@@ -179,5 +179,5 @@ async fn f03_an_error_may_share_a_kind_of_the_framework() {
         let own = kinds.iter().find(|kind| kind.spec.code == spec.code).expect(spec.code).spec;
         assert_eq!((own.category, own.title), (spec.category, spec.title), "{}", spec.code);
     }
-    assert!(Api::new("Test", routes![framework]).into_router(()).await.is_ok());
+    assert!(Api::new("test", routes![framework]).into_router(()).await.is_ok());
 }

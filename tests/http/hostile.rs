@@ -2,10 +2,10 @@
 
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::ClientResponse;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{ALICE, App, BOB, Bench};
-use crate::client::Reply;
 
 #[derive(Debug, Resource)]
 #[resource(prefix = "thing")]
@@ -86,11 +86,11 @@ async fn bench() -> Bench {
     Bench::start(routes![one, numbered, named, search, make, text, pages, counted]).await
 }
 
-async fn get(bench: &Bench, path: &str) -> Reply {
+async fn get(bench: &Bench, path: &str) -> ClientResponse {
     bench.client.get(path).bearer(ALICE).send().await
 }
 
-async fn post(bench: &Bench, body: impl Into<bytes::Bytes>) -> Reply {
+async fn post(bench: &Bench, body: impl Into<bytes::Bytes>) -> ClientResponse {
     let call = bench.client.post("/things").bearer(ALICE).header("content-type", "application/json");
     call.body(body).send().await
 }
@@ -111,12 +111,21 @@ async fn raw(bench: &Bench, request: &[u8], status: u16, code: &str) {
     assert_eq!(get(bench, "/numbered/1").await.body, "1", "the service goes on");
 }
 
+/// Sends bytes that hyper cannot parse as a request, and checks that hyper refuses them and that the service goes on.
+async fn refused_by_hyper(bench: &Bench, request: &[u8], status: u16) {
+    let mut raw = bench.client.raw().await;
+    raw.write_bytes(request).await;
+    let text = raw.response().await;
+    assert!(text.starts_with(&format!("HTTP/1.1 {status} ")) && text.ends_with("\r\n\r\n"), "{text}");
+    assert_eq!(get(bench, "/numbered/1").await.body, "1", "the service goes on");
+}
+
 fn head(line: &str) -> String {
     format!("{line}\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\n")
 }
 
 /// The parameter that a problem names.
-fn parameter(reply: &Reply) -> String {
+fn parameter(reply: &ClientResponse) -> String {
     reply.problem(400, "INVALID_PARAMETER")["errors"][0]["parameter"].as_str().expect("a name").to_owned()
 }
 
@@ -243,19 +252,30 @@ async fn invalid_utf_8_in_path_and_query() {
     get(&bench, "/search?%ff=1").await.problem(400, "INVALID_PARAMETER");
     assert_eq!(get(&bench, "/search?name=%C3%A9").await.body, "é0");
     let invalid = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nhost: x\r\n\r\n"].concat();
-    raw(&bench, &invalid(b"/named/\xff"), 400, "BAD_REQUEST").await;
-    raw(&bench, &invalid(b"/search?name=\xff"), 400, "BAD_REQUEST").await;
+    refused_by_hyper(&bench, &invalid(b"/named/\xff"), 400).await;
+    refused_by_hyper(&bench, &invalid(b"/search?name=\xff"), 400).await;
 }
 
 #[tokio::test]
 async fn a_header_of_100_kb() {
     let bench = bench().await;
-    for size in [100_000, 300_000, 600_000] {
+    for size in [100_000, 300_000] {
         let request = format!("{}x-long: {}\r\n\r\n", head("GET /numbered/1 HTTP/1.1"), "x".repeat(size));
         raw(&bench, request.as_bytes(), 431, "HEADERS_TOO_LARGE").await;
     }
     let request = format!("{}{}\r\n", head("GET /numbered/1 HTTP/1.1"), "x-field: 1\r\n".repeat(200));
-    raw(&bench, request.as_bytes(), 431, "HEADERS_TOO_LARGE").await;
+    refused_by_hyper(&bench, request.as_bytes(), 431).await;
+}
+
+/// hyper closes the connection with unread bytes on it, so that the reset may overtake its 431.
+#[tokio::test]
+async fn a_header_that_is_never_read_to_its_end() {
+    let bench = bench().await;
+    let request = format!("{}x-long: {}\r\n\r\n", head("GET /numbered/1 HTTP/1.1"), "x".repeat(10_000_000));
+    let reply = bench.client.raw().await.exchange(request.as_bytes()).await;
+    let text = String::from_utf8_lossy(&reply);
+    assert!(reply.is_empty() || text.starts_with("HTTP/1.1 431 "), "{text}");
+    assert_eq!(get(&bench, "/numbered/1").await.body, "1", "the service goes on");
 }
 
 #[tokio::test]
@@ -264,7 +284,10 @@ async fn a_request_line_of_64_kb() {
     for size in [20_000, 65_500, 65_536, 100_000] {
         for target in [format!("/named/{}", "a".repeat(size)), format!("/search?name={}", "a".repeat(size))] {
             let request = format!("{}\r\n", head(&format!("GET {target} HTTP/1.1")));
-            raw(&bench, request.as_bytes(), 414, "URI_TOO_LONG").await;
+            match target.len() {
+                ..=65_534 => raw(&bench, request.as_bytes(), 414, "URI_TOO_LONG").await,
+                _ => refused_by_hyper(&bench, request.as_bytes(), 414).await,
+            }
         }
     }
 }
@@ -313,7 +336,7 @@ async fn two_content_lengths() {
         "content length: 22",
     ] {
         let request = format!("{post}{fields}\r\n\r\n{body}");
-        raw(&bench, request.as_bytes(), 400, "BAD_REQUEST").await;
+        refused_by_hyper(&bench, request.as_bytes(), 400).await;
     }
     assert_eq!(bench.app.effects(), 0);
 }
@@ -329,7 +352,7 @@ async fn what_is_no_http() {
         b"GET / HTTP/1.1\r\n: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nx: \x00\r\n\r\n",
     ] {
-        raw(&bench, request, 400, "BAD_REQUEST").await;
+        refused_by_hyper(&bench, request, 400).await;
     }
 }
 
@@ -354,6 +377,6 @@ async fn a_bad_request_behind_a_good_one() {
     let first = raw.response().await;
     assert!(first.starts_with("HTTP/1.1 200") && first.ends_with("\r\n7"), "{first}");
     let second = raw.response().await;
-    assert!(second.starts_with("HTTP/1.1 400") && second.contains("BAD_REQUEST"), "{second}");
+    assert!(second.starts_with("HTTP/1.1 400"), "{second}");
     assert!(raw.is_closed().await);
 }

@@ -2,10 +2,10 @@
 
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::{ClientResponse, RawConnection};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{ALICE, App, Bench};
-use crate::client::{Raw, Reply};
 
 #[derive(Serialize, Deserialize)]
 struct Thing {
@@ -43,13 +43,13 @@ async fn bench() -> Bench {
     Bench::start(routes![make, small, plain, hasty, hasty_chunks]).await
 }
 
-async fn send(bench: &Bench, key: &str, media: &str, body: impl Into<bytes::Bytes>) -> Reply {
-    let call = bench.client.post("/things").bearer(ALICE).key(key).header("content-type", media);
+async fn send(bench: &Bench, key: &str, media: &str, body: impl Into<bytes::Bytes>) -> ClientResponse {
+    let call = bench.client.post("/things").bearer(ALICE).idempotency_key(key).header("content-type", media);
     call.body(body.into()).send().await
 }
 
 /// After whatever came before, a good request on the same connection gets its answer.
-async fn still_usable(raw: &mut Raw, key: &str) {
+async fn still_usable(raw: &mut RawConnection, key: &str) {
     let body = r#"{"name":"x"}"#;
     raw.write(&format!("{}content-length: {}\r\n\r\n{body}", head(key), body.len())).await;
     let response = raw.response().await;

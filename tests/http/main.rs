@@ -4,7 +4,6 @@ mod admission;
 mod algorithms;
 mod app;
 mod auth;
-mod client;
 mod codes;
 mod hostile;
 mod idempotency;

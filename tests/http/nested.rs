@@ -1,16 +1,14 @@
 //! An API below a prefix of another axum application, and beside others.
 
-use std::net::SocketAddr;
-
 use aplomb::prelude::*;
-use aplomb::routes;
+use aplomb::{ResponseLocation, Uri, routes};
 use axum::Router;
 use axum::response::Redirect;
 use axum::routing::{get, post};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 
-use crate::client::Client;
+use crate::app::serve;
 
 /// A thing.
 #[derive(Serialize)]
@@ -23,6 +21,8 @@ struct Thing {
 struct Which {
     id: u64,
 }
+
+const SEVENTH: Which = Which { id: 7 };
 
 /// Reads a thing.
 #[endpoint(
@@ -38,31 +38,46 @@ async fn thing(Path(Which { id }): Path<Which>) -> Json<Thing> {
 
 /// Reads a thing, anew.
 #[endpoint(get = "/things/{id}", version = 2)]
-async fn thing_v2(Path(id): Path<u64>) -> Json<Thing> {
+async fn thing_v2(Path(Which { id }): Path<Which>) -> Json<Thing> {
     Json(Thing { id })
 }
 
 /// Makes a thing.
 #[endpoint(post = "/things", version = 1, idempotent(anonymous))]
 async fn make() -> Created<Thing> {
-    Created::new(Thing { id: 7 }).at(thing_v2::uri(&7))
+    Created::new(Thing { id: 7 }).at(thing_v2::uri(&SEVENTH))
 }
 
-/// Makes a thing elsewhere.
-#[endpoint(put = "/elsewhere/{what}", version = 1)]
+/// Makes a thing whose response is not kept, its `Location` apart.
+#[endpoint(post = "/large", version = 1, idempotent(anonymous, keep = "0B"))]
+async fn make_large() -> Created<Thing> {
+    Created::new(Thing { id: 7 }).at(thing_v2::uri(&SEVENTH))
+}
+
+/// Makes a thing whose location is a URI or text, not an endpoint.
+#[endpoint(put = "/elsewhere/{what}", version = 1, idempotent(optional, anonymous))]
 async fn elsewhere(Path(what): Path<String>) -> Created<Thing> {
-    let location = match what.as_str() {
-        "host" => "https://other.example/v2/things/7",
-        "file" => "/files/7",
-        _ => "/api/v2/things/7",
-    };
-    Created::new(Thing { id: 7 }).at(location.parse().expect("a URI"))
+    let created = Created::new(Thing { id: 7 });
+    match what.as_str() {
+        "host" => created.at("https://other.example/v2/things/7"),
+        "file" => created.at("/files/7"),
+        "relative" => created.at(String::from("../things/7?a=b#c")),
+        "lookalike" => created.at("/v2/things/7".parse::<Uri>().expect("a URI")),
+        "converted" => created.at(Uri::from(thing_v2::uri(&SEVENTH))),
+        _ => created.at(format!("/api{}", thing_v2::uri(&SEVENTH))),
+    }
 }
 
 /// Leads on from what was sent.
 #[endpoint(post = "/forms", version = 1, not_idempotent = "keeps nothing")]
-async fn form() -> Redirect {
-    Redirect::to(&thing_v2::uri(&7).to_string())
+async fn form() -> (StatusCode, ResponseLocation) {
+    (StatusCode::SEE_OTHER, thing_v2::uri(&SEVENTH).into())
+}
+
+/// Leads on by a field that the handler writes itself.
+#[endpoint(post = "/forms/by_hand", version = 1, not_idempotent = "keeps nothing")]
+async fn form_by_hand() -> Redirect {
+    Redirect::to(&thing_v2::uri(&SEVENTH).to_string())
 }
 
 #[derive(CursorKey)]
@@ -79,16 +94,9 @@ async fn numbers(page: PageRequest<Above>) -> Page<u32> {
 }
 
 async fn router() -> Router {
-    let api = Api::new("Things", routes![thing, thing_v2, make, elsewhere, form, numbers]).open();
+    let routes = routes![thing, thing_v2, make, make_large, elsewhere, form, form_by_hand, numbers];
+    let api = Api::new("things", routes).open();
     api.into_router(()).await.expect("a valid API")
-}
-
-async fn client(router: Router) -> Client {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(axum::serve(listener, service).into_future());
-    Client::new(address)
 }
 
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
@@ -96,21 +104,21 @@ const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 #[tokio::test]
 async fn e02_successors_stand_below_the_prefix_of_an_outer_router() {
     let nested = Router::new().nest("/a", Router::new().nest("/tenants/{tenant}", router().await));
-    let client = client(nested.merge(router().await)).await;
+    let client = serve(nested.merge(router().await)).await;
     for (prefix, path) in [("", "/v1/things/7"), ("/a/tenants/x%2Fy", "/v1/things/7")] {
         let reply = client.get(&format!("{prefix}{path}")).send().await;
         assert_eq!((reply.status.as_u16(), &reply.json()["id"]), (200, &7.into()));
         let successor = format!("<{prefix}/v2/things/7>; rel=\"successor-version\"");
-        assert_eq!(reply.all("link"), ["</changes>; rel=\"sunset\"", &successor]);
+        assert_eq!(reply.header_values("link"), ["</changes>; rel=\"sunset\"", &successor]);
         let refused = client.get(&format!("{prefix}/v1/things/seven")).send().await;
         refused.problem(400, "INVALID_PARAMETER");
-        assert_eq!(refused.all("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
+        assert_eq!(refused.header_values("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
     }
 }
 
 #[tokio::test]
 async fn e02_a_hostile_path_stays_within_its_link() {
-    let client = client(Router::new().nest("/tenants/{tenant}", router().await)).await;
+    let client = serve(Router::new().nest("/tenants/{tenant}", router().await)).await;
     for (path, link) in [
         ("/tenants/\u{fc}\"/v1/things/7", "/tenants/%C3%BC%22/v2/things/7"),
         ("/tenants/a%3E/v1/things/%3E%2e%0d%0a", "/tenants/a%3E/v2/things/%3E%2e%0d%0a"),
@@ -126,37 +134,86 @@ async fn e02_a_hostile_path_stays_within_its_link() {
 
 #[tokio::test]
 async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
-    let app = Router::new().nest("/api", router().await).merge(router().await);
-    let client = client(app).await;
-    for prefix in ["/api", ""] {
+    // `/v2` is a prefix that the endpoints' own paths begin with, too.
+    let mut app = router().await.nest("/a", Router::new().nest("/b/{c}", router().await));
+    for prefix in ["/api", "/v2", "/v1/api", "/tenants/{tenant}"] {
+        app = app.nest(prefix, router().await);
+    }
+    let client = serve(app).await;
+    let prefixes = ["", "/api", "/v2", "/v1/api", "/a/b/c", "/tenants/x%2Fy", "/tenants/%C3%BC%20%22"];
+    for (number, prefix) in prefixes.into_iter().enumerate() {
         for replayed in [false, true] {
             // Another path is another request, so that each prefix has a key of its own.
-            let made =
-                client.post(&format!("{prefix}/v1/things")).key(&format!("{UUID}{prefix}")).send().await;
+            let key = format!("{UUID}-{number}");
+            let made = client.post(&format!("{prefix}/v1/things")).idempotency_key(&key).send().await;
             assert_eq!((made.status.as_u16(), made.replayed()), (201, replayed));
             let location = made.header("location").expect("a location");
             assert_eq!(location, format!("{prefix}/v2/things/7"));
             assert_eq!(client.get(location).send().await.json()["id"], 7);
         }
         let sent = client.post(&format!("{prefix}/v1/forms")).send().await;
+        assert_eq!(sent.status, StatusCode::SEE_OTHER);
         assert_eq!(sent.header("location"), Some(&*format!("{prefix}/v2/things/7")));
     }
 }
 
 #[tokio::test]
-async fn e01_a_location_that_is_no_endpoints_stays_as_it_is() {
-    let client = client(Router::new().nest("/api", router().await)).await;
-    for (what, location) in
-        [("host", "https://other.example/v2/things/7"), ("file", "/files/7"), ("whole", "/api/v2/things/7")]
-    {
-        let made = client.call(http::Method::PUT, &format!("/api/v1/elsewhere/{what}")).send().await;
-        assert_eq!((made.status.as_u16(), made.header("location")), (201, Some(location)));
+async fn e01_a_replay_without_its_body_leads_below_the_prefix() {
+    let client = serve(Router::new().nest("/api", router().await)).await;
+    for (replayed, status) in [(false, 201), (true, 303), (true, 303)] {
+        let made = client.post("/api/v1/large").idempotency_key(UUID).send().await;
+        assert_eq!((made.status.as_u16(), made.replayed()), (status, replayed));
+        assert_eq!(made.header("location"), Some("/api/v2/things/7"));
     }
 }
 
 #[tokio::test]
+async fn e01_a_hostile_prefix_stays_within_its_location() {
+    let client = serve(Router::new().nest("/tenants/{tenant}", router().await)).await;
+    for (prefix, location) in [
+        ("/tenants/\u{fc}\"", "/tenants/%C3%BC%22/v2/things/7"),
+        ("/tenants/a%0d%0aset-cookie:%20x", "/tenants/a%0d%0aset-cookie:%20x/v2/things/7"),
+        ("/tenants/{|}", "/tenants/%7B%7C%7D/v2/things/7"),
+    ] {
+        let mut raw = client.raw().await;
+        raw.write(&format!("POST {prefix}/v1/forms HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")).await;
+        let response = raw.response().await;
+        let expected = format!("location: {location}\r\n");
+        assert!(response.contains(&expected), "{prefix}: {response}");
+    }
+}
+
+#[tokio::test]
+async fn e01_a_location_that_is_no_endpoints_stays_as_it_is() {
+    let client = serve(Router::new().nest("/api", router().await)).await;
+    for (what, location) in [
+        ("host", "https://other.example/v2/things/7"),
+        ("file", "/files/7"),
+        ("relative", "../things/7?a=b#c"),
+        ("lookalike", "/v2/things/7"),
+        ("converted", "/v2/things/7"),
+        ("whole", "/api/v2/things/7"),
+    ] {
+        let path = format!("/api/v1/elsewhere/{what}");
+        for replayed in [false, true] {
+            let made = client
+                .request(http::Method::PUT, &path)
+                .idempotency_key(&format!("{UUID}{what}"))
+                .send()
+                .await;
+            assert_eq!((made.status.as_u16(), made.replayed()), (201, replayed));
+            assert_eq!(made.header("location"), Some(location));
+        }
+        let made = client.request(http::Method::PUT, &path).send().await;
+        assert_eq!((made.status.as_u16(), made.header("location")), (201, Some(location)));
+    }
+    let sent = client.post("/api/v1/forms/by_hand").send().await;
+    assert_eq!((sent.status.as_u16(), sent.header("location")), (303, Some("/v2/things/7")));
+}
+
+#[tokio::test]
 async fn e01_pages_lead_on_below_a_prefix() {
-    let client = client(Router::new().nest("/api", router().await)).await;
+    let client = serve(Router::new().nest("/api", router().await)).await;
     let first = client.get("/api/v1/numbers").send().await;
     let link = first.header("link").expect("links").to_owned();
     let next = link.split(", ").find(|link| link.contains("rel=\"next\"")).expect("a next page");
@@ -173,14 +230,14 @@ async fn other(Path(id): Path<u64>) -> String {
 
 #[tokio::test]
 async fn e01_two_apis_stand_beside_routes_and_a_fallback_of_the_outer_app() {
-    let second = Api::new("Others", routes![other]).open().into_router(()).await.expect("a valid API");
+    let second = Api::new("others", routes![other]).open().into_router(()).await.expect("a valid API");
     let app = Router::new()
         .route("/", get(async || "home"))
         .route("/v1/files", post(async || "a file"))
         .merge(router().await)
         .nest("/others", second)
-        .fallback(async || (http::StatusCode::NOT_FOUND, "my own fallback"));
-    let client = client(app).await;
+        .fallback(async || (StatusCode::NOT_FOUND, "my own fallback"));
+    let client = serve(app).await;
     assert_eq!(client.get("/").send().await.body, "home");
     assert_eq!(client.post("/v1/files").send().await.body, "a file");
     assert_eq!(client.get("/v2/things/7").send().await.json()["id"], 7);

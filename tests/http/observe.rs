@@ -4,14 +4,13 @@ use core::convert::Infallible;
 
 use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
-use aplomb::testing::TestLog;
+use aplomb::testing::{ClientResponse, TestLog, eventually};
 use aplomb::{RequestId, routes};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
 use crate::app::{ALICE, App, Bench};
-use crate::client::Reply;
 
 /// Writes to the log where it is taken.
 struct Talkative;
@@ -103,7 +102,7 @@ async fn bench() -> Bench {
     Bench::start(routes![plain, limited, keyed, broken, empty, given_up, left]).await
 }
 
-fn id_of(reply: &Reply) -> String {
+fn id_of(reply: &ClientResponse) -> String {
     reply.header("x-request-id").expect("every response has an id").to_owned()
 }
 
@@ -134,7 +133,7 @@ async fn f03_every_response_has_an_id_of_its_own() {
         (Method::PUT, "/empty", 405),
         (Method::GET, "/nowhere", 404),
     ] {
-        let reply = bench.client.call(method, path).send().await;
+        let reply = bench.client.request(method, path).send().await;
         assert_eq!((reply.status.as_u16(), id_of(&reply).len()), (status, 26), "{path}");
         ids.push(id_of(&reply));
     }
@@ -199,7 +198,7 @@ async fn f02_every_line_of_a_request_has_its_id() {
 #[tokio::test]
 async fn f02_what_happened_is_logged_under_the_id() {
     let bench = bench().await;
-    let log = TestLog::of("pipeline::decorate");
+    let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
     let id = id_of(&bench.client.get("/broken").send().await);
     let lines = log.lines();
@@ -224,9 +223,7 @@ async fn f02_the_lines_of_a_run_that_outlives_its_client_have_the_id() {
     bench.app.held().await;
     drop(raw);
     bench.app.let_go();
-    while bench.app.effects() == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("the handler runs", async || bench.app.effects() > 0).await;
     let said = said(&log);
     assert_eq!(said, by(&said[0].1, &["before", "after"]));
     assert_eq!(said[0].1.len(), 26);
@@ -244,9 +241,7 @@ async fn f02_the_lines_of_a_handler_that_is_dropped_have_the_id() {
     raw.write("GET /left HTTP/1.1\r\nhost: x\r\n\r\n").await;
     bench.app.held().await;
     drop(raw);
-    while bench.app.effects() < 2 {
-        tokio::task::yield_now().await;
-    }
+    eventually("the handler is dropped", async || bench.app.effects() == 2).await;
     let said = said(&log).split_off(1);
     assert_eq!(said, by(&said[0].1, &["before", "dropped"]));
     assert_eq!(said[0].1.len(), 26);

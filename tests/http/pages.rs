@@ -5,12 +5,12 @@ use std::path::Path as FilePath;
 use aplomb::Id;
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::{ClientRequest, ClientResponse};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::app::{ALICE, App, Bench};
-use crate::client::{Call, Reply};
 
 #[derive(Resource)]
 #[resource(prefix = "pay")]
@@ -97,7 +97,7 @@ fn example(code: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
-fn assert_shown(reply: &Reply, code: &str) {
+fn assert_shown(reply: &ClientResponse, code: &str) {
     assert_example(reply.problem(reply.status.as_u16(), code), code);
 }
 
@@ -123,11 +123,11 @@ async fn answer_to(bench: &Bench, request: &str) -> Value {
 async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
     let bench = bench().await;
     let get = |path: &str| bench.client.get(path).bearer(ALICE);
-    let post = |key: &str| bench.client.post("/payments").bearer(ALICE).key(key);
+    let post = |key: &str| bench.client.post("/payments").bearer(ALICE).idempotency_key(key);
     let good = r#"{"amount":7}"#;
     assert_eq!(post("used").json(good).send().await.status, 200);
     assert_eq!(get("/limited").send().await.status, 200);
-    let calls: [(&str, Call<'_>); 22] = [
+    let calls: [(&str, ClientRequest); 22] = [
         ("IDEMPOTENCY_KEY_MISSING", bench.client.post("/payments").bearer(ALICE).json(good)),
         ("IDEMPOTENCY_KEY_INVALID", post("a,b").json(good)),
         ("IDEMPOTENCY_KEY_REUSED", post("used").json(r#"{"amount":8}"#)),
@@ -160,7 +160,7 @@ async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
 #[tokio::test]
 async fn f03_the_examples_of_states_are_what_a_client_gets() {
     let bench = bench().await;
-    let post = |path: &str| bench.client.post(path).bearer(ALICE).key("a").send();
+    let post = |path: &str| bench.client.post(path).bearer(ALICE).idempotency_key("a").send();
     post("/large").await;
     assert_shown(&post("/large").await, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
     post("/crash").await;
@@ -177,9 +177,9 @@ async fn f03_the_examples_of_states_are_what_a_client_gets() {
 #[tokio::test]
 async fn f03_the_examples_of_what_is_no_request_are_what_a_client_gets() {
     let bench = bench().await;
-    let long = "x".repeat(100_000);
+    let (target, long) = ("x".repeat(20_000), "x".repeat(100_000));
     for (request, code) in [
-        (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), "URI_TOO_LONG"),
+        (format!("GET /{target} HTTP/1.1\r\nhost: x\r\n\r\n"), "URI_TOO_LONG"),
         (format!("GET / HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"), "HEADERS_TOO_LARGE"),
         (format!("{PAY}authorization: Bearer {ALICE}\r\ncontent-length: 9\r\n\r\n{{"), "BODY_INCOMPLETE"),
     ] {

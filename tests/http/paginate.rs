@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::{Client, ClientResponse, TestServer};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
 use crate::app::{ALICE, BOB, Bench};
-use crate::client::Reply;
 
 #[derive(CursorKey)]
 struct Below {
@@ -68,15 +68,15 @@ async fn bench() -> Bench {
     Bench::start(routes![numbers, few, of_list, of_name, unwritable]).await
 }
 
-async fn get(bench: &Bench, path: &str) -> Reply {
+async fn get(bench: &Bench, path: &str) -> ClientResponse {
     bench.client.get(path).bearer(ALICE).send().await
 }
 
-fn data(reply: &Reply) -> Vec<i64> {
+fn data(reply: &ClientResponse) -> Vec<i64> {
     serde_json::from_value(reply.json()["data"].clone()).expect("numbers")
 }
 
-fn cursor(reply: &Reply) -> String {
+fn cursor(reply: &ClientResponse) -> String {
     reply.json()["next_cursor"].as_str().expect("a cursor").to_owned()
 }
 
@@ -123,6 +123,20 @@ async fn d03_a_new_limit_is_honoured_with_an_old_cursor() {
     let bench = bench().await;
     let first = get(&bench, "/v1/few?limit=1").await;
     assert_eq!(data(&get(&bench, &format!("/v1/few?limit=3&cursor={}", cursor(&first))).await), [4, 3, 2]);
+}
+
+#[tokio::test]
+async fn d03_cursors_are_read_while_their_secret_is_the_previous_one() {
+    let bench = bench().await;
+    let path = format!("/v1/few?cursor={}", cursor(&get(&bench, "/v1/few").await));
+    let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
+    // The bench has 7.
+    let changed = || bench.configure(Api::new("test", routes![few])).secret(secret(8));
+    let start = async |api| TestServer::start(api, bench.app.clone()).await.expect("a valid API");
+    let (knows, forgot) = (start(changed().previous_secret(secret(7))).await, start(changed()).await);
+    let ask = async |server: &TestServer| Client::new(server.address()).get(&path).bearer(ALICE).send().await;
+    assert_eq!(data(&ask(&knows).await), [3, 2]);
+    ask(&forgot).await.problem(400, "INVALID_CURSOR");
 }
 
 #[tokio::test]
@@ -228,9 +242,9 @@ async fn d07_rows_present_throughout_appear_exactly_once() {
     // Multiples of ten stay; all others come and go between the pages, cursors' own rows included.
     let stay: BTreeSet<i64> = (0..50).map(|n| n * 10).collect();
     let table: Rows = Arc::new(Mutex::new(stay.clone()));
-    let api = Api::new("Rows", routes![rows]);
-    let server = aplomb::testing::TestServer::start(api, Arc::clone(&table)).await.expect("a valid API");
-    let client = crate::client::Client::new(server.address());
+    let api = Api::new("rows", routes![rows]);
+    let server = TestServer::start(api, Arc::clone(&table)).await.expect("a valid API");
+    let client = Client::new(server.address());
     let roll = dice();
     let (mut seen, mut path) = (Vec::new(), String::from("/v1/rows"));
     loop {

@@ -1,9 +1,8 @@
 //! Problem documents for every error, whoever made it.
 
-use core::time::Duration;
-
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::{Client, eventually};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -148,7 +147,7 @@ async fn f01_what_no_endpoint_answers_is_a_document() {
     let reply = bench.client.post("/hang").send().await;
     reply.problem(405, "METHOD_NOT_ALLOWED");
     assert_eq!(reply.header("allow"), Some("GET,HEAD"));
-    let reply = bench.client.call("BREW".parse().expect("a method"), "/hang").send().await;
+    let reply = bench.client.request("BREW".parse().expect("a method"), "/hang").send().await;
     reply.problem(405, "METHOD_NOT_ALLOWED");
 }
 
@@ -198,7 +197,10 @@ async fn f01_rejections_of_axum_extractors_are_rewritten() {
 async fn f05_a_dependency_is_retryable_where_the_request_is_idempotent() {
     let bench = bench().await;
     let get = bench.client.get("/fail/bank").send().await;
-    assert_eq!((get.problem(503, "BANK")["retryable"].as_bool(), get.number("retry-after")), (Some(true), 3));
+    assert_eq!(
+        (get.problem(503, "BANK")["retryable"].as_bool(), get.header_number("retry-after")),
+        (Some(true), 3)
+    );
     let post = bench.client.post("/fail").send().await;
     assert_eq!(post.problem(503, "BANK")["retryable"], false);
     assert_eq!(post.header("retry-after"), None);
@@ -206,9 +208,9 @@ async fn f05_a_dependency_is_retryable_where_the_request_is_idempotent() {
 
 #[tokio::test]
 async fn f02_the_base_of_problem_types_can_be_set() {
-    let api = Api::new("Test", routes![fail]).problem_base("https://example.com/problems/");
+    let api = Api::new("test", routes![fail]).problem_base("https://example.com/problems/");
     let server = aplomb::testing::TestServer::start(api, ()).await.expect("a valid API");
-    let client = crate::client::Client::new(server.address());
+    let client = Client::new(server.address());
     for path in ["/fail/closed", "/nowhere"] {
         let document = client.get(path).send().await.json();
         let expected = format!("https://example.com/problems/{}", document["code"].as_str().expect("a code"));
@@ -225,13 +227,7 @@ async fn a_hanging_handler_without_a_key_is_cancelled() {
     }
     let bench = Bench::start(routes![held]).await;
     bench.client.get("/held").bearer(ALICE).send().await.problem(504, "DEADLINE_EXCEEDED");
-    tokio::time::timeout(Duration::from_secs(5), async {
-        while bench.app.effects() == 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .expect("the handler's values are dropped");
+    eventually("the handler's values are dropped", async || bench.app.effects() > 0).await;
 }
 
 /// Counts an effect when it is dropped.

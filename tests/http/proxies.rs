@@ -1,10 +1,10 @@
 //! Clients behind proxies: the peer is this machine, which is trusted or not.
 
 use aplomb::prelude::*;
+use aplomb::testing::ClientResponse;
 use aplomb::{ForwardedField, StartErrors, routes};
 
 use crate::app::{ALICE, Bench};
-use crate::client::Reply;
 
 /// Counts by address, so rarely that no token comes back while a test runs.
 #[endpoint(get = "/public", public, rate_limit("2/day", by = ip))]
@@ -31,7 +31,7 @@ async fn trusting() -> Bench {
     bench(|api| api.trusted_proxies("127.0.0.1")).await
 }
 
-async fn get(bench: &Bench, path: &str, fields: &[(&str, &str)]) -> Reply {
+async fn get(bench: &Bench, path: &str, fields: &[(&str, &str)]) -> ClientResponse {
     let call = fields.iter().fold(bench.client.get(path), |call, (name, value)| call.header(name, value));
     call.send().await
 }
@@ -127,7 +127,7 @@ async fn b10_failed_authentication_is_counted_by_the_address_of_the_client() {
 #[tokio::test]
 async fn b10_wrong_proxies_are_said_at_start_with_the_rest() {
     let api: Api<()> =
-        Api::new("Test", routes![public]).instances(0).trusted_proxies("10.0.0.1/8, proxy,::1/129");
+        Api::new("test", routes![public]).instances(0).trusted_proxies("10.0.0.1/8, proxy,::1/129");
     let errors: StartErrors = api.into_router(()).await.expect_err("must not start");
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(errors.len(), 4, "{errors:?}");

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use aplomb::prelude::*;
 use aplomb::routes;
-use aplomb::testing::{Fault, Operation, TestLog};
+use aplomb::testing::{ClientRequest, ClientResponse, Fault, Operation, TestLog};
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::app::{ALICE, App, BOB, Bench};
-use crate::client::{Call, Reply};
 
 #[derive(Serialize, Deserialize)]
 struct Thing {
@@ -113,21 +112,21 @@ async fn bench() -> Bench {
 /// A little over the month that all of them have.
 const A_MONTH: Duration = Duration::from_hours(31 * 24);
 
-fn get<'a>(bench: &'a Bench, path: &str) -> Call<'a> {
+fn get(bench: &Bench, path: &str) -> ClientRequest {
     bench.client.get(path).bearer(ALICE)
 }
 
-fn post<'a>(bench: &'a Bench, key: &str, body: &str) -> Call<'a> {
-    bench.client.post("/v1/things").bearer(ALICE).key(key).json(body)
+fn post(bench: &Bench, key: &str, body: &str) -> ClientRequest {
+    bench.client.post("/v1/things").bearer(ALICE).idempotency_key(key).json(body)
 }
 
 /// Checks the fields of a response that was asked for at `path`.
 #[track_caller]
-fn goes(reply: &Reply, status: u16, links: &[&str]) {
+fn goes(reply: &ClientResponse, status: u16, links: &[&str]) {
     assert_eq!(reply.status, status, "{:?}", reply.body);
-    assert_eq!(reply.all("deprecation"), ["@1767225600"]);
-    assert_eq!(reply.all("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
-    assert_eq!(reply.all("link"), links);
+    assert_eq!(reply.header_values("deprecation"), ["@1767225600"]);
+    assert_eq!(reply.header_values("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
+    assert_eq!(reply.header_values("link"), links);
 }
 
 const PAGES: &str = "<https://api.example/why>; rel=\"deprecation\", </what-then>; rel=\"sunset\"";
@@ -146,7 +145,7 @@ async fn e02_every_kind_of_answer_to_a_get_says_that_the_endpoint_goes() {
     }
     let nobody = bench.client.get("/v1/things/7").send().await;
     goes(&nobody, 401, &[PAGES, "</v3/new/things/7>; rel=\"successor-version\""]);
-    let head = bench.client.call(Method::HEAD, "/v1/things/a%20%2F%22b").bearer(ALICE).send().await;
+    let head = bench.client.request(Method::HEAD, "/v1/things/a%20%2F%22b").bearer(ALICE).send().await;
     goes(&head, 200, &[PAGES, "</v3/new/things/a%20%2F%22b>; rel=\"successor-version\""]);
 }
 
@@ -160,8 +159,14 @@ async fn e02_every_kind_of_answer_to_a_post_says_that_the_endpoint_goes() {
     for (body, status) in [("{\"size\":", 400), ("{\"size\":300}", 422), (&"x".repeat(2000), 413)] {
         goes(&post(&bench, &format!("wrong-{status}"), body).send().await, status, &successor);
     }
-    let untyped =
-        bench.client.post("/v1/things").bearer(ALICE).key("untyped").body(thing.clone()).send().await;
+    let untyped = bench
+        .client
+        .post("/v1/things")
+        .bearer(ALICE)
+        .idempotency_key("untyped")
+        .body(thing.clone())
+        .send()
+        .await;
     goes(&untyped, 415, &successor);
     for replayed in [false, true] {
         let reply = post(&bench, "kept", &thing).send().await;
@@ -181,7 +186,7 @@ async fn e02_links_stand_beside_those_of_the_answer_and_the_declared_date_holds(
     let successor = "</v3/new/things/own>; rel=\"successor-version\"";
     goes(&own, 200, &["</help>; rel=\"help\"", PAGES, successor]);
     let page = bench.client.get("/v1/numbers").send().await;
-    assert_eq!(page.all("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
+    assert_eq!(page.header_values("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
     assert!(page.header("deprecation").is_none());
     assert!(page.header("link").is_some_and(|link| link.contains("rel=\"next\"")));
 }
@@ -190,7 +195,7 @@ async fn e02_links_stand_beside_those_of_the_answer_and_the_declared_date_holds(
 async fn e02_an_api_names_a_page_for_all_that_name_none() {
     let info = |api: Api<App>| api.deprecation_info("https://api.example/changes");
     let bench = Bench::start_with(routes![thing, thing_v2, numbers, later], info).await;
-    let links = async |path: &str| bench.client.get(path).send().await.all("link").join(", ");
+    let links = async |path: &str| bench.client.get(path).send().await.header_values("link").join(", ");
     assert!(links("/v1/things/7").await.starts_with(PAGES));
     assert!(links("/v1/numbers").await.ends_with("<https://api.example/changes>; rel=\"sunset\""));
     assert_eq!(links("/later").await, "<https://api.example/changes>; rel=\"deprecation\"");
@@ -220,7 +225,7 @@ async fn e03_nothing_changes_at_the_sunset_where_it_is_not_enforced() {
 #[tokio::test]
 async fn e03_an_enforced_sunset_is_a_410_with_its_successor() {
     let bench = bench().await;
-    let call = |path: &str| bench.client.post(path).bearer(ALICE).key("k").json("{\"size\":7}");
+    let call = |path: &str| bench.client.post(path).bearer(ALICE).idempotency_key("k").json("{\"size\":7}");
     bench.clock.advance(A_MONTH.checked_sub(Duration::from_secs(1)).expect("longer"));
     assert_eq!(call("/v1/gone/7").send().await.status, 200);
     bench.clock.advance(Duration::from_secs(1));
@@ -232,8 +237,8 @@ async fn e03_an_enforced_sunset_is_a_410_with_its_successor() {
             (&Value::from(false), &Value::from("gone"))
         );
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(successor)), "{problem}");
-        assert_eq!(reply.all("link"), [format!("<{successor}>; rel=\"successor-version\"")]);
-        assert_eq!(reply.all("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
+        assert_eq!(reply.header_values("link"), [format!("<{successor}>; rel=\"successor-version\"")]);
+        assert_eq!(reply.header_values("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
     }
     assert_eq!(bench.app.effects(), 1);
     assert_eq!(call("/v3/gone/7").send().await.status, 200);
@@ -249,8 +254,8 @@ async fn e03_what_is_gone_asks_nobody() {
     for call in [
         bench.client.post("/v1/gone/7"),
         bench.client.post("/v1/gone/7").bearer("sk_wrong"),
-        bench.client.post("/v1/gone/not-a-number").bearer(BOB).key("k").json("{"),
-        bench.client.post("/v1/gone/7").bearer(ALICE).key("k").json(large),
+        bench.client.post("/v1/gone/not-a-number").bearer(BOB).idempotency_key("k").json("{"),
+        bench.client.post("/v1/gone/7").bearer(ALICE).idempotency_key("k").json(large),
     ] {
         let reply = timeout(Duration::from_secs(10), call.send()).await.expect("nobody is waited for");
         reply.problem(410, "VERSION_GONE");
@@ -274,7 +279,7 @@ async fn e03_calls_are_counted_by_endpoint_and_version() {
         bench.client.get("/v1/things/7").send().await;
         bench.client.post("/v2/gone/7").send().await;
         bench.client.get("/v3/new/things/7").bearer(ALICE).send().await;
-        bench.client.call(Method::PUT, "/later").send().await;
+        bench.client.request(Method::PUT, "/later").send().await;
         bench.clock.advance(A_MONTH);
     }
     let counted: Vec<_> = calls
@@ -332,7 +337,7 @@ async fn e03_the_log_is_told_at_once_and_then_once_a_minute_how_many() {
 #[tokio::test]
 async fn e02_a_page_that_is_no_address_is_said_at_start() {
     for page in ["", "changes.html", "https://", "/a b", "/a>", "ftp://api.example"] {
-        let api = Api::new("Test", routes![later]).deprecation_info(page);
+        let api = Api::new("test", routes![later]).deprecation_info(page);
         let errors = api.into_router(()).await.expect_err(page).to_string();
         assert!(errors.contains("the page of deprecations"), "{errors}");
     }

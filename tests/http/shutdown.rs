@@ -4,11 +4,9 @@ use core::time::Duration;
 
 use aplomb::prelude::*;
 use aplomb::routes;
-use aplomb::testing::{Fault, Operation, TestServer};
-use tokio::net::TcpStream;
+use aplomb::testing::{Client, Fault, Operation, TestServer};
 
 use crate::app::{ALICE, App, Bench};
-use crate::client::Client;
 
 /// Is held by the test.
 #[endpoint(get = "/held")]
@@ -32,11 +30,8 @@ async fn a_running_request_gets_its_answer_and_no_new_one_is_taken() {
     let client = bench.client.clone();
     let running = tokio::spawn(async move { client.get("/held").bearer(ALICE).send().await });
     bench.app.held().await;
-    let address = bench.server.address();
     let stopping = tokio::spawn(bench.server.stop());
-    while TcpStream::connect(address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    bench.client.until_refused().await;
     bench.app.let_go();
     assert_eq!(running.await.expect("an answer").body, "done");
     assert!(stopping.await.expect("no panic"), "nothing was cut off");
@@ -45,13 +40,10 @@ async fn a_running_request_gets_its_answer_and_no_new_one_is_taken() {
 #[tokio::test]
 async fn a11_shutdown_waits_for_what_runs_under_a_key() {
     let bench = Bench::start(routes![held, held_keyed]).await;
-    let reply = bench.client.post("/held").bearer(ALICE).key("k").send().await;
+    let reply = bench.client.post("/held").bearer(ALICE).idempotency_key("k").send().await;
     reply.problem(504, "DEADLINE_EXCEEDED");
-    let address = bench.server.address();
     let stopping = tokio::spawn(bench.server.stop());
-    while TcpStream::connect(address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    bench.client.until_refused().await;
     assert!(!stopping.is_finished() && bench.app.effects() == 0);
     bench.app.let_go();
     assert!(stopping.await.expect("no panic"), "nothing was cut off");
@@ -68,11 +60,11 @@ async fn keyed(State(app): State<App>) {
 async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
     let bench = Bench::start(routes![keyed]).await;
     (0..4).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
-    assert_eq!(bench.client.post("/keyed").bearer(ALICE).key("k").send().await.status, 200);
-    let next = bench.configure(Api::new("Test", routes![keyed]));
+    assert_eq!(bench.client.post("/keyed").bearer(ALICE).idempotency_key("k").send().await.status, 200);
+    let next = bench.configure(Api::new("test", routes![keyed]));
     let next = TestServer::start(next, bench.app.clone()).await.expect("a valid API");
     assert!(bench.server.stop().await, "nothing was cut off");
-    let retry = Client::new(next.address()).post("/keyed").bearer(ALICE).key("k").send().await;
+    let retry = Client::new(next.address()).post("/keyed").bearer(ALICE).idempotency_key("k").send().await;
     assert!(retry.status == 200 && retry.replayed());
     assert_eq!(bench.app.effects(), 1);
 }
@@ -81,7 +73,7 @@ async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
 async fn a17_shutdown_does_not_wait_for_a_store_that_stays_away() {
     let bench = Bench::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
     (0..1000).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
-    assert_eq!(bench.client.post("/keyed").bearer(ALICE).key("k").send().await.status, 200);
+    assert_eq!(bench.client.post("/keyed").bearer(ALICE).idempotency_key("k").send().await.status, 200);
     assert!(bench.server.stop().await, "it gives up after half a lease, and is not cut off");
 }
 
@@ -135,11 +127,8 @@ async fn a_head_that_is_completed_in_time_gets_its_answer() {
     let mut raw = bench.client.raw().await;
     raw.write("GET /held HTTP/1.1\r\nhost: x\r\n").await;
     bench.client.get("/nowhere").send().await;
-    let address = bench.server.address();
     let stopping = tokio::spawn(bench.server.stop());
-    while TcpStream::connect(address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    bench.client.until_refused().await;
     raw.write(&format!("authorization: Bearer {ALICE}\r\n\r\n")).await;
     bench.app.held().await;
     tokio::time::sleep(Duration::from_millis(1500)).await;

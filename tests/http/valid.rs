@@ -146,7 +146,7 @@ async fn f04_all_rules_that_a_body_breaks_are_told_in_their_order() {
     .to_string();
     let mut answers = Vec::new();
     for _ in 0..3 {
-        let call = bench.client.post("/orders").bearer(ALICE).key("a").json(sent.clone());
+        let call = bench.client.post("/orders").bearer(ALICE).idempotency_key("a").json(sent.clone());
         answers.push(call.send().await.problem(422, "VALIDATION_FAILED"));
     }
     let expected = [
@@ -168,7 +168,9 @@ async fn f04_all_rules_that_a_body_breaks_are_told_in_their_order() {
 #[tokio::test]
 async fn f04_a_refusal_frees_the_key_and_a_replay_is_not_validated_again() {
     let bench = bench().await;
-    let send = |body: &'static str| bench.client.post("/orders").bearer(ALICE).key("a").json(body).send();
+    let send = |body: &'static str| {
+        bench.client.post("/orders").bearer(ALICE).idempotency_key("a").json(body).send()
+    };
     send(r#"{"customer":"","items":[]}"#).await.problem(422, "VALIDATION_FAILED");
     assert_eq!(send(r#"{"customer":"x","items":[]}"#).await.status, 201);
     assert!(send(r#"{"customer":"x","items":[]}"#).await.replayed());
@@ -180,7 +182,7 @@ async fn f04_at_most_a_hundred_mistakes_are_told() {
     let bench = bench().await;
     let items: Vec<_> = (0..5_000).map(|_| json!({"quantity": 1})).collect();
     let sent = json!({"customer": "x", "items": items}).to_string();
-    let reply = bench.client.post("/orders").bearer(ALICE).key("a").json(sent).send().await;
+    let reply = bench.client.post("/orders").bearer(ALICE).idempotency_key("a").json(sent).send().await;
     let problem = reply.problem(422, "VALIDATION_FAILED");
     let places = places(&problem, "pointer");
     assert_eq!((places.len(), places[0].0, places[99].0), (100, "#/items/0/quantity", "#/items/99/quantity"));
@@ -189,12 +191,14 @@ async fn f04_at_most_a_hundred_mistakes_are_told() {
 #[tokio::test]
 async fn f04_what_cannot_be_read_is_refused_before() {
     let bench = bench().await;
-    let send = |body: &'static str| bench.client.post("/orders").bearer(ALICE).key("a").json(body).send();
+    let send = |body: &'static str| {
+        bench.client.post("/orders").bearer(ALICE).idempotency_key("a").json(body).send()
+    };
     send("{").await.problem(400, "MALFORMED_JSON");
     let problem = send(r#"{"customer":"","items":{}}"#).await.problem(422, "VALIDATION_FAILED");
     assert_eq!(problem["errors"].as_array().map(Vec::len), Some(1));
     assert_eq!(problem["errors"][0]["code"], "WRONG_SHAPE");
-    let text = bench.client.post("/orders").bearer(ALICE).key("a").body("{}").send().await;
+    let text = bench.client.post("/orders").bearer(ALICE).idempotency_key("a").body("{}").send().await;
     text.problem(415, "UNSUPPORTED_MEDIA_TYPE");
     bench.client.get("/search?year=x").send().await.problem(400, "INVALID_PARAMETER");
 }

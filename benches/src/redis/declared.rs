@@ -55,7 +55,7 @@ pub(crate) async fn router_with_leases(url: &str) -> Result<Router, Failure> {
 
 async fn router_of(url: &str, routes: Routes<()>) -> Result<Router, Failure> {
     let keys = ApiKeys::parse(&format!("{CALLER}:{API_KEY}"))?;
-    let api = Api::new("Payments", routes)
+    let api = Api::new("payments", routes)
         .store(Store::redis(RedisConfig::new(url)?))
         .secret(Secret::new(*b"the same in each run, as it is set")?)
         .auth(keys);

@@ -1,8 +1,6 @@
 //! The shop's users, as Aplomb asks for them: limits and idempotency keys are theirs.
 
-use std::future::{Future, ready};
-use std::pin::Pin;
-
+use aplomb::MaybeReady;
 use aplomb::auth::{Authenticate, Authentication, Caller};
 use axum::http::HeaderValue;
 use axum::http::request::Parts;
@@ -14,15 +12,12 @@ use crate::shop::{Credentials, credentials};
 pub(crate) struct Users;
 
 impl Authenticate for Users {
-    fn authenticate<'a>(
-        &'a self,
-        head: &'a Parts,
-    ) -> Pin<Box<dyn Future<Output = Authentication> + Send + 'a>> {
-        Box::pin(ready(match credentials(&head.headers) {
+    fn authenticate<'a>(&'a self, head: &'a Parts) -> MaybeReady<'a, Authentication> {
+        MaybeReady::ready(match credentials(&head.headers) {
             Credentials::Of(name) => Authentication::Caller(Caller::new(name)),
             Credentials::Missing => Authentication::Missing,
             Credentials::Wrong => Authentication::Invalid("no user has this token"),
-        }))
+        })
     }
 
     fn challenge(&self) -> HeaderValue {

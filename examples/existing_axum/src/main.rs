@@ -17,7 +17,7 @@ use crate::shop::Shop;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let shop = Shop::default();
-    let api = Api::new("Bookshop", orders::routes()).auth(Users);
+    let api = Api::new("bookshop", orders::routes()).auth(Users);
     let tracker = api.tracker();
     let orders = api.into_router(shop.clone()).await?;
     let app = shop::around(shop::router().with_state(shop).merge(orders));

@@ -32,6 +32,6 @@ async fn visit(State(visits): State<Visits>) -> Created<Visit> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let api = Api::new("Hello", routes![hello, visit]).open();
+    let api = Api::new("hello", routes![hello, visit]).open();
     aplomb::serve(api, async || Ok::<_, aplomb::StartErrors>(Visits::default())).await
 }

@@ -76,7 +76,7 @@ impl App {
     async fn temporary(directory: io::Result<TempDir>) -> Result<Self, Cause> {
         let directory = directory?;
         let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).await?;
-        eprintln!(
+        tracing::warn!(
             "{VARIABLE} is not set: the ledger is kept in {} until the service stops",
             directory.path().display()
         );

@@ -39,7 +39,7 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
         impl<__S> ::aplomb::__private::Mount<__S, ()> for #name {
             const READS_BODY: bool = false;
 
-            fn call(_: __S, _: ::aplomb::__private::Request) -> ::aplomb::__private::AnswerFuture {
+            fn call(_: __S, _: &mut ::aplomb::__private::Incoming) -> ::aplomb::__private::AnswerFuture {
                 ::core::panic!("this endpoint has mistakes")
             }
         }
@@ -63,7 +63,7 @@ fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
     let arguments = if parameters { quote!(<__P>(_: &__P)) } else { quote!(()) };
     quote! {
         #[allow(dead_code, unreachable_pub)]
-        #visibility fn uri #arguments -> ::aplomb::Uri {
+        #visibility fn uri #arguments -> ::aplomb::EndpointUri {
             ::core::panic!("this endpoint has mistakes")
         }
     }

@@ -31,13 +31,13 @@ fn plain(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
     let uri = quote! {
         /// The endpoint's own URI.
         #[allow(unreachable_pub)]
-        #visibility fn uri() -> ::aplomb::Uri {
+        #visibility fn uri() -> ::aplomb::EndpointUri {
             ::aplomb::__private::link(&<Self as ::aplomb::Endpoint>::SPEC)
         }
     };
     let linked = quote! {
         impl ::aplomb::__private::Linked<(), ()> for #handle {
-            fn linked(_: &()) -> ::aplomb::Uri {
+            fn linked(_: &()) -> ::aplomb::EndpointUri {
                 Self::uri()
             }
         }
@@ -61,7 +61,7 @@ fn typed(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
     let uri = quote! {
         /// The endpoint's own URI with these path parameters.
         #[allow(unreachable_pub, private_bounds)]
-        #visibility fn uri<__Index, __Parameters>(parameters: &__Parameters) -> ::aplomb::Uri
+        #visibility fn uri<__Index, __Parameters>(parameters: &__Parameters) -> ::aplomb::EndpointUri
         where
             #bounds
         {
@@ -73,7 +73,7 @@ fn typed(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
         where
             #bounds
         {
-            fn linked(parameters: &__Parameters) -> ::aplomb::Uri {
+            fn linked(parameters: &__Parameters) -> ::aplomb::EndpointUri {
                 Self::uri(parameters)
             }
         }

@@ -28,7 +28,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
         {
             const READS_BODY: bool = #reads_body;
 
-            fn call(#state: __S, #request: ::aplomb::__private::Request) -> ::aplomb::__private::AnswerFuture {
+            fn call(#state: __S, #request: &mut ::aplomb::__private::Incoming) -> ::aplomb::__private::AnswerFuture {
                 #call
             }
         }

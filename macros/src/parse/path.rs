@@ -1,5 +1,6 @@
 //! Path templates.
 
+use crate::bounds::MAX_PARAMETERS;
 use crate::suggest;
 
 /// A valid path template, such as `/orders/{id}`.
@@ -52,9 +53,6 @@ impl PathTemplate {
         &self.parameters
     }
 }
-
-/// The most parameters that a router tells apart.
-const MAX_PARAMETERS: usize = 26;
 
 fn no_slash(text: &str) -> String {
     match text.split_once("://") {
@@ -170,7 +168,7 @@ fn many(parameters: &[String]) -> Result<(), String> {
         return Ok(());
     }
     let names = suggest::list(parameters.iter().skip(MAX_PARAMETERS).map(String::as_str));
-    Err(format!("a path has at most {MAX_PARAMETERS} parameters; {names} are too many"))
+    Err(format!("a path has at most {MAX_PARAMETERS} parameters: remove {names}"))
 }
 
 #[cfg(test)]
@@ -184,6 +182,15 @@ mod tests {
         for path in ["/", "/a", "/a.json", "/users/@me", "/vat", "/v", "/a/v1", "/{a}"] {
             assert!(PathTemplate::parse(path).is_ok(), "{path}");
         }
+    }
+
+    #[test]
+    fn more_parameters_than_the_router_takes_are_refused() {
+        let names: Vec<String> = (0..=MAX_PARAMETERS).map(|number| format!("{{p{number}}}")).collect();
+        let path = |count: usize| format!("/{}", names[..count].join("/"));
+        assert!(PathTemplate::parse(&path(MAX_PARAMETERS)).is_ok());
+        let error = PathTemplate::parse(&path(MAX_PARAMETERS + 1)).expect_err("one too many");
+        assert_eq!(error, "a path has at most 25 parameters: remove `p25`");
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! Durations, sizes and rates as they are written in an attribute.
+//!
+//! The runtime reads settings in the same grammar; its `agreement.rs` reads this file and compares.
 
 use std::time::Duration;
 

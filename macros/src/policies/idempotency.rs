@@ -8,17 +8,12 @@ use syn::visit::{self, Visit};
 use syn::{Ident, Type, TypePath};
 
 use super::{Endpoint, Policy, Reason, duration};
+use crate::bounds::{MAX_KEEP, MAX_TTL, MIN_TTL};
 use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::grammar;
 use crate::parse::{Argument, Form, Item, Kind, Options, Value, field_name, units};
 
-/// How long a dead process blocks its key unless operators say otherwise.
-const LEASE: Duration = Duration::from_secs(30);
-/// The longest that an answer is kept, as the runtime has it.
-const MAX_TTL: Duration = Duration::from_hours(365 * 24);
-/// The largest body that is kept, as the runtime has it.
-const MAX_KEEP: u64 = 16 << 20;
 const REASON: &str = "not_idempotent = \"why a repeat is harmless\"";
 
 /// What is decided; both are set only where both are written.
@@ -40,10 +35,10 @@ struct Keyed {
 
 impl Policy for Idempotency {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
-        if argument.name() == "idempotent" {
-            self.keyed = Some(Keyed::parse(argument, sink));
-        } else {
-            self.harmless = Some(Reason::parse(argument, REASON, sink));
+        match argument.name().as_str() {
+            "idempotent" => self.keyed = Some(Keyed::parse(argument, sink)),
+            "not_idempotent" => self.harmless = Some(Reason::parse(argument, REASON, sink)),
+            other => grammar::unread("endpoint", other),
         }
     }
 
@@ -150,7 +145,8 @@ impl Keyed {
                 "optional" => self.optional = option.flag(sink),
                 "anonymous" => self.anonymous = option.flag(sink),
                 "headers" => self.headers = headers(option, sink),
-                _ => self.rerun = option.one_of(&["rerun"], sink).is_some(),
+                "on_crash" => self.rerun = option.one_of(&["rerun"], sink).is_some(),
+                other => grammar::unread("idempotent", other),
             }
         }
     }
@@ -251,7 +247,7 @@ fn ttl(option: &Argument, sink: &Sink<'_>) -> Option<Duration> {
         );
         return None;
     }
-    if ttl < LEASE {
+    if ttl < MIN_TTL {
         sink.report(
             &value.tokens,
             format!("answers are kept for {text} only, less than the 30s for which a dead process blocks its key: write at least `ttl = \"30s\"`"),

@@ -5,18 +5,15 @@ use quote::quote;
 use syn::Ident;
 
 use super::{Endpoint, Policy, Reason};
+use crate::bounds::{DEFAULT_PAGE, LAST_COUNTED_ITEM, MAX_PAGE};
 use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::grammar;
-use crate::parse::{Argument, Form, Item, Options};
+use crate::parse::{Argument, Form, Item, Options, Value};
 
 /// How pages can follow one another.
 const KINDS: [(&str, Kind); 2] = [("cursor", Kind::Cursor), ("offset", Kind::Offset)];
 const REASON: &str = "unpaginated = \"why it stays small\"";
-const DEFAULT: u32 = 50;
-const MAX: u32 = 100;
-/// The last item that a page of an offset can have.
-const FURTHEST: u32 = 10_000;
 
 /// What is decided; both are set only where both are written.
 #[derive(Default)]
@@ -40,10 +37,10 @@ enum Kind {
 
 impl Policy for Pagination {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
-        if argument.name() == "paginate" {
-            self.pages = Some(Pages::parse(argument, sink));
-        } else {
-            self.small = Some(Reason::parse(argument, REASON, sink));
+        match argument.name().as_str() {
+            "paginate" => self.pages = Some(Pages::parse(argument, sink)),
+            "unpaginated" => self.small = Some(Reason::parse(argument, REASON, sink)),
+            other => grammar::unread("endpoint", other),
         }
     }
 
@@ -86,7 +83,8 @@ impl Policy for Pagination {
 
 impl Pages {
     fn parse(argument: &Argument, sink: &Sink<'_>) -> Self {
-        let mut pages = Self { key: argument.key.clone(), kind: Kind::Cursor, default: DEFAULT, max: MAX };
+        let mut pages =
+            Self { key: argument.key.clone(), kind: Kind::Cursor, default: DEFAULT_PAGE, max: MAX_PAGE };
         match &argument.form {
             Form::Flag => {
                 let forms = grammar::forms("paginate");
@@ -132,28 +130,38 @@ impl Pages {
         for (name, option) in
             (Options { of: "paginate", keys: &grammar::options("paginate") }).read(items, &own)
         {
-            let read =
-                option.positive(&format!("{name} = {}", if name == "max" { MAX } else { DEFAULT }), &own);
-            let size = read.and_then(|(number, value)| match u32::try_from(number) {
-                Ok(number) => Some((number, value)),
-                Err(_) => option.wrong(value, "an integer of 32 bits", &format!("{name} = {MAX}"), &own),
-            });
-            *(if name == "max" { &mut max } else { &mut default }) = size;
+            match name {
+                "default" => default = size(option, DEFAULT_PAGE, &own),
+                "max" => max = size(option, MAX_PAGE, &own),
+                other => grammar::unread("paginate", other),
+            }
         }
-        if let Some((max, value)) = max.filter(|(max, _)| self.kind == Kind::Offset && *max > FURTHEST) {
+        if let Some((max, value)) =
+            max.filter(|(max, _)| self.kind == Kind::Offset && *max > LAST_COUNTED_ITEM)
+        {
             own.report(
                 &value.tokens,
-                format!("counted pages end at item {FURTHEST}, so that none has {max} items: write `max = {MAX}`, or `paginate = cursor`"),
+                format!("counted pages end at item {LAST_COUNTED_ITEM}, so that none has {max} items: write `max = {MAX_PAGE}`, or `paginate = cursor`"),
             );
         }
-        self.max = max.map_or(MAX, |(max, _)| max);
-        self.default = default.map_or(DEFAULT.min(self.max), |(default, _)| default);
+        self.max = max.map_or(MAX_PAGE, |(max, _)| max);
+        self.default = default.map_or(DEFAULT_PAGE.min(self.max), |(default, _)| default);
         if let Some((default, value)) = default.filter(|(default, _)| *default > self.max && !own.failed()) {
             own.report(
                 &value.tokens,
                 format!("a page has {default} items by default, but {} at most: write `max = {default}`, or lower `default`", self.max),
             );
         }
+    }
+}
+
+/// Reads `default = 50` or `max = 100`.
+fn size<'a>(option: &'a Argument, usual: u32, sink: &Sink<'_>) -> Option<(u32, &'a Value)> {
+    let name = option.name();
+    let (number, value) = option.positive(&format!("{name} = {usual}"), sink)?;
+    match u32::try_from(number) {
+        Ok(number) => Some((number, value)),
+        Err(_) => option.wrong(value, "an integer of 32 bits", &format!("{name} = {MAX_PAGE}"), sink),
     }
 }
 

@@ -10,6 +10,7 @@ use quote::quote;
 use syn::Ident;
 
 use super::{Endpoint, Policy, duration};
+use crate::bounds::{LONGEST_LOG, most_ahead};
 use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::grammar;
@@ -17,8 +18,6 @@ use crate::parse::units::{self, Rate};
 use crate::parse::{Argument, Form, Item, Kind, Options, Value};
 
 const ALGORITHMS: &[&str] = &["token_bucket", "leaky_bucket", "fixed_window", "sliding_window"];
-/// The most tokens that a sliding window logs.
-const LONGEST_LOG: u64 = 10_000;
 const ON_ERROR: &[&str] = &["local", "deny"];
 
 /// The limits, in the order written.
@@ -169,7 +168,8 @@ impl RateLimit {
                     let chosen = option.positive("lease = 10", &own);
                     self.lease = chosen.map(|(lease, value)| (lease, value.tokens.clone()));
                 }
-                _ => self.shadow = option.flag(&own),
+                "shadow" => self.shadow = option.flag(&own),
+                other => grammar::unread("rate_limit", other),
             }
         }
         if let Some((burst, value)) = burst {
@@ -187,7 +187,7 @@ impl RateLimit {
         let Some((lease, value)) = &self.lease else { return };
         let (most, cost) =
             (self.burst.unwrap_or(self.rate.permits), self.cost.as_ref().map_or(1, Cost::least));
-        let room = most.saturating_sub(cost) / 2;
+        let room = most_ahead(most, cost);
         if let Some(algorithm) = self.algorithm.filter(|algorithm| *algorithm != "token_bucket") {
             sink.report(value, format!("of a `{algorithm}` no tokens are taken ahead: remove `lease`"));
         } else if self.shadow {

@@ -37,7 +37,8 @@ impl Policy for Retirement {
         match argument.name().as_str() {
             "deprecated" => self.deprecated = Some(Day::parse(argument, sink)),
             "sunset" => self.sunset = Some(Day::parse(argument, sink)),
-            _ => self.successor = Some(Successor::parse(argument, sink)),
+            "successor" => self.successor = Some(Successor::parse(argument, sink)),
+            other => grammar::unread("endpoint", other),
         }
     }
 
@@ -143,10 +144,10 @@ impl Day {
     fn options(&mut self, argument: &Argument, items: &[Item], sink: &Sink<'_>) {
         let key = argument.name();
         for (name, option) in (Options { of: &key, keys: &grammar::options(&key) }).read(items, sink) {
-            if name == "enforce" {
-                self.enforced = option.flag(sink);
-            } else {
-                self.info = page(option, sink);
+            match name {
+                "enforce" => self.enforced = option.flag(sink),
+                "info" => self.info = page(option, sink),
+                other => grammar::unread(&key, other),
             }
         }
     }

@@ -4,13 +4,10 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::Policy;
+use crate::bounds::MAX_VERSIONS;
 use crate::errors::Sink;
 use crate::grammar;
 use crate::parse::{Argument, Kind, Value};
-
-/// The most versions that one endpoint serves, each under a route of its own. The runtime counts those of an open
-/// range.
-const MOST: u32 = 100;
 
 /// The versions, if any are declared.
 #[derive(Default)]
@@ -68,9 +65,9 @@ fn bounded(first: u32, last: u32, closed: bool) -> Result<(u32, Option<u32>), St
     if last < first {
         return Err(format!("the range is empty: write `version = {last}..={first}`"));
     }
-    if last - first >= MOST {
+    if last - first >= MAX_VERSIONS {
         return Err(format!(
-            "an endpoint serves {MOST} versions at most: write `version = {last}` for the newest alone"
+            "an endpoint serves {MAX_VERSIONS} versions at most: write `version = {last}` for the newest alone"
         ));
     }
     Ok((first, Some(last)))

@@ -5,7 +5,7 @@ use crate::spec::{EndpointSpec, Method};
 
 /// The reader of the attribute's literals, which stands in the crate of the macros.
 #[path = "../../../macros/src/parse/units.rs"]
-mod units;
+pub(crate) mod units;
 
 const LIMIT: RateLimitSpec = RateLimitSpec::new(100, Duration::from_mins(1)).with_name("limit");
 const ENDPOINT: EndpointSpec = EndpointSpec::new(Method::Get, "/", "endpoint").with_rate_limits(&[LIMIT]);

@@ -16,6 +16,8 @@ pub use self::forwarded::forwarded;
 pub use self::id::id;
 use self::json::{Style, Value};
 pub use self::literals::literals;
+#[cfg(test)]
+pub(crate) use self::literals::units;
 pub use self::query::query_string;
 use crate::policies::idempotency::{IDEMPOTENCY_KEY, canonical, key_of};
 

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter};
 
-use super::{Api, check};
-use crate::auth::Failures;
+use super::{Api, check, name};
 use crate::client::{ForwardedField, Networks, TrustedProxies};
 use crate::endpoint::{Entry, PathProbe, PathShape};
-use crate::pipeline::{EndpointService, Mounted, Run, Shared, listen_to_panics};
-use crate::policies::idempotency::{Heart, IdempotencyPolicy, IdempotencyStore, Identities, SealKeys};
+use crate::pipeline::{EndpointService, Handler, Mount, MountedEndpoint, Shared};
+use crate::policies::idempotency::{
+    EndpointRuns, Heart, IdempotencyClient, IdempotencyStore, RecordNames, SealKeys,
+};
 use crate::policies::paginate::{Cursors, PaginationPolicy};
-use crate::policies::rate_limit::{Dearest, Guard, Instances, Limits, Overrides};
+use crate::policies::rate_limit::{Dearest, EndpointLimits, Failures, Guard, Instances, Limits, Overrides};
 use crate::policies::retirement::Retirement;
 use crate::policies::version::{self, Route};
 use crate::secret::Secret;
@@ -22,18 +23,44 @@ use crate::spec::{EndpointSpec, Method};
 use crate::start::{StartError, StartErrors};
 use crate::store::{AdmissionStore, Facets, SealedRecords};
 
+/// The clients of the store that the endpoints share.
+struct Clients {
+    limits: Arc<Guard>,
+    dearest: Dearest,
+    idempotency: Arc<IdempotencyClient>,
+}
+
+impl Clients {
+    fn limits(
+        &self,
+        spec: &'static EndpointSpec,
+        settings: &Settings,
+    ) -> Result<Option<Arc<EndpointLimits>>, StartError> {
+        let limits = Limits::new(spec, &settings.overrides, &self.dearest, &settings.namespace)?;
+        let (client, proxies) = (Arc::clone(&self.limits), settings.proxies.clone());
+        Ok(limits.map(|limits| Arc::new(EndpointLimits { spec, limits, client, proxies })))
+    }
+
+    fn runs(&self, endpoint: &EndpointSpec, route: &str, settings: &Settings) -> Option<Arc<EndpointRuns>> {
+        let spec = endpoint.idempotency.spec()?;
+        let names = RecordNames::new(&settings.namespace, endpoint.method.as_str(), route);
+        Some(Arc::new(EndpointRuns { spec, names, client: Arc::clone(&self.idempotency) }))
+    }
+}
+
 /// All settings, judged.
 pub(super) struct Settings {
     facets: Facets,
     secret: Secret,
-    other_secret: Option<Secret>,
+    /// Reads cursors, too, while the secret is changed.
+    previous_secret: Option<Secret>,
     /// Nobody set one, so that it ends with this process.
     secret_is_lost: bool,
     namespace: String,
     lease: Duration,
     max_run: Duration,
     overrides: Overrides,
-    instances: Instances,
+    pub(super) instances: Instances,
     proxies: TrustedProxies,
 }
 
@@ -58,6 +85,12 @@ impl<S: Clone + Send + Sync + 'static> Prepared<S> {
         self.settings.as_ref().map(|settings| settings.proxies.clone()).unwrap_or_default()
     }
 
+    /// What works, and is probably not meant.
+    #[cfg(feature = "cli")]
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        super::warnings::of(&self.api, self.settings.as_ref())
+    }
+
     /// What is wrong so far.
     pub(crate) fn errors(&self) -> StartErrors {
         self.errors.clone()
@@ -74,11 +107,13 @@ impl<S: Clone + Send + Sync + 'static> Prepared<S> {
 impl<S: Clone + Send + Sync + 'static> Api<S> {
     pub(crate) async fn prepare(self) -> Prepared<S> {
         let mut errors = StartErrors::new();
-        let settings = self.settings(&mut errors).await;
+        let settings = self.settings(true, &mut errors).await;
         Prepared { api: self, settings, errors }
     }
 
-    pub(super) async fn settings(&self, errors: &mut StartErrors) -> Option<Settings> {
+    /// Judges all settings, and connects the store. A tool that signs nothing neither reads nor makes
+    /// the secret that a shared store keeps.
+    pub(super) async fn settings(&self, signs: bool, errors: &mut StartErrors) -> Option<Settings> {
         check::endpoints(self, errors);
         if let Some(auth) = &self.auth {
             errors.extend(auth.start_errors());
@@ -87,15 +122,15 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             Some(secret) => Some(Some(secret.clone())),
             None => errors.collect(Secret::from_env("APLOMB_SECRET")),
         };
-        let other_secret = match &self.other_secret {
+        let previous_secret = match &self.previous_secret {
             Some(secret) => Some(Some(secret.clone())),
-            None => errors.collect(Secret::from_env("APLOMB_OTHER_SECRET")),
+            None => errors.collect(Secret::from_env("APLOMB_PREVIOUS_SECRET")),
         };
         let seal_keys = match &self.seal_keys {
             Some(keys) => Some(Some(keys.clone())),
             None => errors.collect(SealKeys::from_env()),
         };
-        let namespace = errors.collect(check::namespace(self));
+        let namespace = errors.collect(name::checked(&self.name)).map(str::to_owned);
         let lease = errors.collect(self.lease_setting());
         if let Some(lease) = lease {
             check::times_to_live(self, lease, errors);
@@ -106,7 +141,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let proxies = self.proxies_setting(errors);
         let opened = match (&namespace, &secret) {
             (Some(namespace), Some(secret)) => {
-                errors.collect(self.store.open(namespace, secret.clone()).await)
+                let secret = secret.clone().or_else(|| (!signs).then(Secret::random));
+                errors.collect(self.store.open(namespace, secret).await)
             }
             // The store is looked at all the same; with a secret given none is put there.
             _ => errors.collect(self.store.open("", Some(Secret::random())).await),
@@ -116,7 +152,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             facets: sealed(opened.facets, seal_keys?),
             secret_is_lost: opened.secret.is_none(),
             secret: opened.secret.unwrap_or_else(Secret::random),
-            other_secret: other_secret?,
+            previous_secret: previous_secret?,
             namespace: namespace?,
             lease: lease?,
             max_run: max_run?,
@@ -154,38 +190,64 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     fn assemble(self, settings: &Settings, state: S, errors: &mut StartErrors) -> Router {
-        if settings.secret_is_lost {
+        if settings.secret_is_lost && self.pages_by_cursor() {
             tracing::warn!("APLOMB_SECRET is not set: cursors are good for this process only");
         }
-        listen_to_panics();
-        let shared = Arc::new(self.shared(settings, errors));
+        let shared = Arc::new(self.shared(settings));
+        let clients = self.clients(settings, errors);
         let newest = version::newest(self.routes.specs());
-        let dearest = Dearest::of(self.routes.specs());
-        let (timeout, body_limit) = (self.timeout, self.body_limit);
         let mut router = Router::new();
         for entry in self.routes.entries() {
-            let run = run(*entry, state.clone());
             for Route { template: route, .. } in version::routes(entry.spec, newest) {
-                let limits = Limits::new(entry.spec, &settings.overrides, &dearest, &settings.namespace);
-                let limits = errors.collect(limits).flatten();
-                let mounted = Mounted {
-                    spec: entry.spec,
-                    route: route.clone(),
-                    reads_body: entry.reads_body,
-                    needs_context: needs_context(entry.spec),
-                    limits,
-                    idempotency: idempotency(entry.spec),
-                    retirement: self.retirement(entry.spec, &route),
-                    timeout: entry.spec.timeout.unwrap_or(timeout),
-                    body_limit: entry.spec.body_limit.unwrap_or(body_limit),
-                    shared: Arc::clone(&shared),
-                };
-                let service = EndpointService::new(Arc::new(mounted), Arc::clone(&run));
+                let mount = self.mount(entry, &route, settings, &clients, Arc::clone(&shared), errors);
+                let endpoint = MountedEndpoint::new(mount, handler(*entry, state.clone()));
+                let service = EndpointService::new(endpoint);
                 router =
                     router.route(&route, MethodRouter::new().on_service(filter(entry.spec.method), service));
             }
         }
         router
+    }
+
+    fn clients(&self, settings: &Settings, errors: &mut StartErrors) -> Clients {
+        Clients {
+            limits: Arc::new(Guard::new(Arc::clone(&settings.facets.limits), settings.instances)),
+            dearest: Dearest::of(self.routes.specs()),
+            idempotency: Arc::new(IdempotencyClient {
+                records: Arc::clone(&settings.facets.records),
+                lease: settings.lease,
+                heart: errors.collect(self.heart(settings)).flatten(),
+                tracker: self.tracker.clone(),
+            }),
+        }
+    }
+
+    fn mount(
+        &self,
+        entry: &Entry<S>,
+        route: &str,
+        settings: &Settings,
+        clients: &Clients,
+        shared: Arc<Shared>,
+        errors: &mut StartErrors,
+    ) -> Mount {
+        let spec = entry.spec;
+        Mount {
+            spec,
+            route: route.to_owned(),
+            reads_body: entry.reads_body,
+            takes_request_id: takes_request_id(spec),
+            retirement: self.retirement(spec, route).map(Arc::new),
+            limits: errors.collect(clients.limits(spec, settings)).flatten(),
+            runs: clients.runs(spec, route, settings),
+            timeout: spec.timeout.unwrap_or(self.timeout),
+            body_limit: spec.body_limit.unwrap_or(self.body_limit),
+            shared,
+        }
+    }
+
+    fn pages_by_cursor(&self) -> bool {
+        self.routes.specs().any(|spec| matches!(spec.pagination, PaginationPolicy::Cursor(_)))
     }
 
     fn retirement(&self, spec: &'static EndpointSpec, route: &str) -> Option<Retirement> {
@@ -197,27 +259,21 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         Retirement::new(spec, route, successor, page, calls, Arc::clone(&self.clock))
     }
 
-    fn shared(&self, settings: &Settings, errors: &mut StartErrors) -> Shared {
-        let other = settings.other_secret.as_ref();
+    fn shared(&self, settings: &Settings) -> Shared {
+        let previous = settings.previous_secret.as_ref();
         Shared {
-            facets: settings.facets.clone(),
-            limits: Guard::new(Arc::clone(&settings.facets.limits), settings.instances),
-            identities: Identities::new(&settings.secret, &settings.namespace),
-            other_identities: other.map(|secret| Identities::new(secret, &settings.namespace)),
-            cursors: Cursors::new(&settings.secret, other, &settings.namespace),
             auth: self.auth.clone(),
-            failures: Failures::new(),
+            failures: Arc::new(Failures::new()),
             proxies: settings.proxies.clone(),
-            heart: errors.collect(self.heart(settings)).flatten(),
+            cursors: Cursors::new(&settings.secret, previous, &settings.namespace),
+            admission: settings.facets.admission.clone(),
             tracker: self.tracker.clone(),
-            lease: settings.lease,
             problem_base: self.problem_base_or_default(),
-            routes: self.table().into_iter().map(|(_, route, _)| route).collect(),
         }
     }
 
     fn heart(&self, settings: &Settings) -> Result<Option<Heart>, StartError> {
-        if self.routes.specs().all(|spec| idempotency(spec).is_none()) {
+        if self.routes.specs().all(|spec| spec.idempotency.spec().is_none()) {
             return Ok(None);
         }
         let records = &settings.facets.records;
@@ -237,22 +293,13 @@ fn sealed(facets: Facets, keys: Option<SealKeys>) -> Facets {
     Facets { limits, records: Arc::new(SealedRecords::new(records, keys)), admission }
 }
 
-fn run<S: Clone + Send + Sync + 'static>(entry: Entry<S>, state: S) -> Run {
-    Arc::new(move |request| (entry.call)(state.clone(), request))
+fn handler<S: Clone + Send + Sync + 'static>(entry: Entry<S>, state: S) -> Handler {
+    Box::new(move |incoming| (entry.call)(state.clone(), incoming))
 }
 
-fn idempotency(spec: &EndpointSpec) -> Option<crate::policies::idempotency::IdempotencySpec> {
-    match spec.idempotency {
-        IdempotencyPolicy::Idempotent(spec) => Some(spec),
-        IdempotencyPolicy::Undeclared | IdempotencyPolicy::NotIdempotent { .. } => None,
-    }
-}
-
-/// A page's cursors and the request's id are looked up by extractors.
-fn needs_context(spec: &EndpointSpec) -> bool {
-    let asks_for_id = |probe: &PathProbe| probe() == PathShape::RequestId;
-    matches!(spec.pagination, PaginationPolicy::Cursor(_) | PaginationPolicy::Offset(_))
-        || spec.path_arguments.iter().flatten().any(asks_for_id)
+fn takes_request_id(spec: &EndpointSpec) -> bool {
+    let is_id = |probe: &PathProbe| probe() == PathShape::RequestId;
+    spec.path_arguments.iter().flatten().any(is_id)
 }
 
 fn filter(method: Method) -> MethodFilter {

@@ -10,7 +10,6 @@ use crate::policies::rate_limit::{Quota, RateLimitSpec, impossible};
 use crate::policies::version;
 use crate::spec::{Access, EndpointSpec};
 use crate::start::{StartError, StartErrors};
-use crate::store::is_namespace;
 
 pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     access(api, errors);
@@ -26,22 +25,6 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
             errors.push(impossible(spec));
         }
     }
-}
-
-/// The slug of the API in a shared store.
-pub(super) fn namespace<S>(api: &Api<S>) -> Result<String, StartError> {
-    let slug = api.namespace.clone().unwrap_or_else(|| slug(&api.name));
-    if is_namespace(&slug) {
-        return Ok(slug);
-    }
-    Err(StartError::new(format!(
-        "the namespace {slug:?} is not 1 to 64 characters of [a-z0-9-]; say Api::namespace(…)"
-    )))
-}
-
-fn slug(name: &str) -> String {
-    let words = name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join("-").to_ascii_lowercase()
 }
 
 fn access<S>(api: &Api<S>, errors: &mut StartErrors) {

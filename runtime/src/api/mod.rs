@@ -3,6 +3,9 @@
 mod assemble;
 mod check;
 mod codes;
+mod name;
+#[cfg(feature = "cli")]
+mod warnings;
 
 use core::fmt;
 use core::time::Duration;
@@ -11,6 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::assemble::Prepared;
 use crate::auth::Authenticate;
 use crate::client::ForwardedField;
 use crate::clock::{Clock, SystemClock};
@@ -31,10 +35,10 @@ use crate::store::Store;
 /// | variable | | default |
 /// |---|---|---|
 /// | `APLOMB_STORE` | where promises are kept, for [`Store::from_env`]: `memory:`, or with the feature `redis` a `redis://…`, `redis+sentinel://…` or `redis+cluster://…` | `memory:` |
-/// | `APLOMB_STORE_EVICTION` | `accept` takes a Redis that may evict records, if `APLOMB_SECRET` is set | it is refused |
+/// | `APLOMB_STORE_EVICTION` | `accept` takes a Redis that may evict records | it is refused |
 /// | `APLOMB_API_KEYS` | callers and keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
-/// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors, names records (with another one, keys that were used before are unknown) | kept by a shared store, else random |
-/// | `APLOMB_OTHER_SECRET` | while the secret is changed: the new one, then the old one; see [`other_secret`](Self::other_secret) | |
+/// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors | read from a shared store, or made there, at start; else random |
+/// | `APLOMB_PREVIOUS_SECRET` | a second secret whose cursors are read while the secret is changed; see [`previous_secret`](Self::previous_secret) | |
 /// | `APLOMB_SEAL_KEYS` | keys with which answers to idempotency keys are sealed in the store: `<id>:<base64 of 32 bytes>[,…]`; see [`seal_keys`](Self::seal_keys) | they stand there in the clear |
 /// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
 /// | `APLOMB_MAX_RUN` | how long a hung handler does | `15min` |
@@ -44,13 +48,13 @@ use crate::store::Store;
 /// | `APLOMB_FORWARDED_FIELD` | the field in which they say it, the only one that is read: `x-forwarded-for` or `forwarded` | `x-forwarded-for` |
 pub struct Api<S> {
     name: String,
-    namespace: Option<String>,
+    title: Option<String>,
     routes: Routes<S>,
     store: Store,
     auth: Option<Arc<dyn Authenticate>>,
     open: bool,
     secret: Option<Secret>,
-    other_secret: Option<Secret>,
+    previous_secret: Option<Secret>,
     seal_keys: Option<SealKeys>,
     problem_base: Option<String>,
     timeout: Duration,
@@ -81,17 +85,25 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     /// An API of these endpoints, on the memory store, without authentication: unless all are
     /// `public`, say [`auth`](Self::auth) or [`open`](Self::open).
+    ///
+    /// The name is a slug, `[a-z0-9-]{1,64}`, and the API's identity in its store: APIs of different
+    /// names can share a Redis and never meet. Another name means another API. Renaming forgets the
+    /// idempotency keys that were used, the counts of rate limits and the cursors of pages, so that a
+    /// retry of an earlier request has a second effect. [`title`](Self::title) can change at any time.
+    /// A name that is not a slug keeps the service from starting.
     pub fn new(name: impl Into<String>, routes: Routes<S>) -> Self {
         Self {
             name: name.into(),
-            deprecated_calls: DeprecatedCalls::of(under_routes(&routes)),
-            namespace: None,
+            deprecated_calls: DeprecatedCalls::of(
+                under_routes(&routes).map(|(spec, route)| (spec, route.template, route.version)),
+            ),
+            title: None,
             routes,
             store: Store::default(),
             auth: None,
             open: false,
             secret: None,
-            other_secret: None,
+            previous_secret: None,
             seal_keys: None,
             problem_base: None,
             timeout: Self::DEFAULT_TIMEOUT,
@@ -128,30 +140,35 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// The slug under which the API's records stand in a shared store; made from the name unless
-    /// it is said. `[a-z0-9-]{1,64}`.
+    /// The API's title, for people; the default is its name. Changing it changes nothing else.
     #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
         self
     }
 
-    /// The secret, in place of `APLOMB_SECRET`.
+    /// The secret that signs cursors, in place of `APLOMB_SECRET`. Idempotency keys and limits do not
+    /// depend on it.
+    ///
+    /// Where neither is set, a shared store keeps one: the first instance makes it, each later one reads
+    /// it when it starts, and all keep it as long as they run. If the store loses the secret, instances
+    /// that start later make another one. Until all have started again, an instance refuses cursors of
+    /// those with the other secret.
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
         self
     }
 
-    /// A second secret, in place of `APLOMB_OTHER_SECRET`: records are found under the names that it
-    /// makes, too, and cursors that it signed are read.
+    /// A second secret, in place of `APLOMB_PREVIOUS_SECRET`: cursors that it signed are read.
     ///
-    /// This is how the secret is changed while clients retry: first every instance learns the new
-    /// one as the other; then every instance takes it as the secret, and the old one as the other;
-    /// when the longest `ttl` has passed, the other is dropped. With the second step limits start anew.
+    /// To change the secret while clients page through lists, give every instance the new one as the
+    /// secret and the old one as the previous secret; drop the old one once no client holds a cursor of
+    /// it any more. Instances that have the old secret alone refuse new cursors. Where that matters,
+    /// give them the new one as the previous secret before.
     #[must_use]
-    pub fn other_secret(mut self, secret: Secret) -> Self {
-        self.other_secret = Some(secret);
+    pub fn previous_secret(mut self, secret: Secret) -> Self {
+        self.previous_secret = Some(secret);
         self
     }
 
@@ -225,7 +242,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// ```
     /// # use aplomb::{Api, Routes};
     /// # fn proxied(routes: Routes<()>) -> Api<()> {
-    /// Api::new("Payments", routes).trusted_proxies("10.0.0.0/8, 192.0.2.7, 2001:db8::/32")
+    /// Api::new("payments", routes).trusted_proxies("10.0.0.0/8, 192.0.2.7, 2001:db8::/32")
     /// # }
     /// ```
     #[must_use]
@@ -280,7 +297,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// #[endpoint(get = "/health", public)]
     /// async fn health() {}
     ///
-    /// let api: Api<()> = Api::new("Payments", routes![create_payment, health]);
+    /// let api: Api<()> = Api::new("payments", routes![create_payment, health]);
     /// let mut lines = Vec::new();
     /// for spec in api.endpoints() {
     ///     let kept = match spec.idempotency {
@@ -334,7 +351,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// All that keeps the service from starting.
     pub async fn records(&self) -> Result<Arc<dyn IdempotencyStore>, StartErrors> {
         let mut errors = StartErrors::new();
-        let records = self.settings(&mut errors).await.map(assemble::Settings::into_records);
+        let records = self.settings(false, &mut errors).await.map(assemble::Settings::into_records);
         errors.into_result()?;
         records.ok_or_else(StartErrors::new)
     }
@@ -350,8 +367,31 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.problem_base.clone().unwrap_or_else(|| crate::problem::TYPE_BASE.to_owned())
     }
 
+    /// Each endpoint with its routes, in the order of the list.
+    #[cfg(feature = "cli")]
+    pub(crate) fn mounted(&self) -> impl Iterator<Item = (&'static EndpointSpec, Vec<Route>)> {
+        let newest = version::newest(self.routes.specs());
+        self.routes.specs().map(move |spec| (spec, version::routes(spec, newest)))
+    }
+
+    #[cfg(feature = "cli")]
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The store as it may be shown.
+    #[cfg(feature = "cli")]
+    pub(crate) fn store_name(&self) -> String {
+        self.store.shown()
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn keeps_records_in_memory(&self) -> bool {
+        self.store.is_memory()
+    }
+
+    pub(crate) fn title_or_name(&self) -> &str {
+        self.title.as_deref().unwrap_or(&self.name)
     }
 }
 

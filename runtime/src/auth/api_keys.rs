@@ -1,8 +1,6 @@
 use core::fmt;
 use std::ffi::OsString;
 
-use axum::extract::Request;
-use futures_util::future::{BoxFuture, ready};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
@@ -10,6 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Authenticate, Authentication, Caller};
+use crate::maybe_ready::MaybeReady;
 use crate::start::{StartError, StartErrors};
 use crate::uniform::UniformMap;
 
@@ -179,12 +178,8 @@ impl fmt::Debug for ApiKeys {
 }
 
 impl Authenticate for ApiKeys {
-    fn authenticate<'a>(&'a self, head: &'a Parts) -> BoxFuture<'a, Authentication> {
-        Box::pin(ready(self.look(&head.headers)))
-    }
-
-    fn authenticate_at_once(&self, request: &Request) -> Option<Authentication> {
-        Some(self.look(request.headers()))
+    fn authenticate<'a>(&'a self, head: &'a Parts) -> MaybeReady<'a, Authentication> {
+        MaybeReady::ready(self.look(&head.headers))
     }
 
     fn challenge(&self) -> HeaderValue {

@@ -6,35 +6,26 @@
 //! answered 429 instead of 401; valid credentials are not affected.
 
 mod api_keys;
-mod caller;
-mod failures;
-mod tags;
+mod stage;
 
 use core::fmt;
 
-use axum::extract::Request;
-use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use http::request::Parts;
 
 pub use api_keys::ApiKeys;
-pub use caller::Caller;
-pub(crate) use failures::Failures;
-pub(crate) use tags::{Tags, kind_and_id};
+pub(crate) use stage::AuthenticationStage;
 
+use crate::maybe_ready::MaybeReady;
 use crate::problem::Problem;
+pub use crate::request::Caller;
 use crate::start::StartError;
 
 /// A way to tell who calls.
 pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
-    /// The caller of a request.
-    fn authenticate<'a>(&'a self, head: &'a Parts) -> BoxFuture<'a, Authentication>;
-
-    /// The same, where it can be told without waiting, as from a table in memory: a request then gets by with
-    /// less. `None` where it cannot; then [`authenticate`](Self::authenticate) is asked.
-    fn authenticate_at_once(&self, _request: &Request) -> Option<Authentication> {
-        None
-    }
+    /// Returns the caller of a request: at once where nothing has to be waited for, such as from a
+    /// table in memory.
+    fn authenticate<'a>(&'a self, head: &'a Parts) -> MaybeReady<'a, Authentication>;
 
     /// What `WWW-Authenticate` says on a 401 (RFC 9110 §11.6.1).
     fn challenge(&self) -> HeaderValue;

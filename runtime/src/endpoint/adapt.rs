@@ -4,47 +4,12 @@
 //! block of its own, because each of those costs the user's compiler far more than this does.
 
 use core::future::Future;
-use core::pin::Pin;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::problem::Problem;
-
-/// What came back from an endpoint, and from how far inside.
-#[derive(Debug)]
-pub struct Answer {
-    /// The response as the handler or the extractor made it.
-    pub response: Response,
-    /// Whether the handler ran.
-    pub origin: Origin,
-}
-
-impl Answer {
-    /// A request that the pipeline refused.
-    pub(crate) fn refused(problem: Problem) -> Self {
-        Self { response: problem.into_response(), origin: Origin::Refused }
-    }
-
-    /// A handler that came to no answer of its own.
-    pub(crate) fn failed(problem: Problem) -> Self {
-        Self { response: problem.into_response(), origin: Origin::Handler }
-    }
-}
-
-/// Who made a response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// An extractor refused the request: the handler never began.
-    Refused,
-    /// The handler ran to its end.
-    Handler,
-}
-
-/// The boxed run of one request through extractors and handler.
-pub type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+use crate::request::{Answer, AnswerFuture, Incoming, Origin};
 
 /// Marks an argument that is taken from the request's head.
 #[derive(Debug)]
@@ -53,31 +18,6 @@ pub enum InHead {}
 /// Marks an argument that is taken from the whole request.
 #[derive(Debug)]
 pub enum InBody {}
-
-/// A request while its arguments are taken. It stands in one place and is lent to the extractors:
-/// each copy of it in a future would make that future, which every request allocates, as much
-/// larger.
-#[derive(Debug)]
-pub struct Incoming {
-    head: Option<Parts>,
-    body: Body,
-}
-
-impl Incoming {
-    fn new(request: Request) -> Self {
-        let (head, body) = request.into_parts();
-        Self { head: Some(head), body }
-    }
-
-    fn head(&mut self) -> &mut Parts {
-        self.head.as_mut().expect("only the last argument takes the whole request")
-    }
-
-    fn whole(&mut self) -> Request {
-        let head = self.head.take().expect("only the last argument takes the whole request");
-        Request::from_parts(head, core::mem::take(&mut self.body))
-    }
-}
 
 /// Any argument but the last: an extractor of the request's head.
 #[diagnostic::on_unimplemented(
@@ -246,10 +186,11 @@ pub fn respond<T: Respond>(result: T) -> Response {
     result.respond()
 }
 
-/// Runs one request through extractors and handler.
+/// Runs one request through extractors and handler. The request is taken from where it stands: it is
+/// large, and each time that it is passed on by value it would be copied.
 pub fn adapt<A, S, M, F, Fut, R>(
     state: S,
-    request: Request,
+    incoming: &mut Incoming,
     handler: F,
     respond: fn(R) -> Response,
 ) -> AnswerFuture
@@ -261,7 +202,7 @@ where
     Fut: Future<Output = R> + Send + 'static,
     R: 'static,
 {
-    let mut incoming = Incoming::new(request);
+    let mut incoming = incoming.take();
     Box::pin(async move {
         match A::take(&mut incoming, &state).await {
             Err(response) => Answer { response, origin: Origin::Refused },

@@ -1,10 +1,10 @@
 //! Typed links: the URI of an endpoint from the parameters that its own `Path` argument reads.
 
-use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::respond::EndpointUri;
 use crate::spec::EndpointSpec;
 
 /// An argument that reads path parameters.
@@ -50,11 +50,11 @@ impl<A, Rest: FindPath<I>, I> FindPath<There<I>> for (A, Rest) {
 /// An endpoint's typed link as a trait, which keeps its own `uri` in use.
 pub trait Linked<I, P> {
     /// The link with these path parameters.
-    fn linked(parameters: &P) -> Uri;
+    fn linked(parameters: &P) -> EndpointUri;
 }
 
 /// The link of an endpoint without path parameters.
-pub fn link(spec: &EndpointSpec) -> Uri {
+pub fn link(spec: &EndpointSpec) -> EndpointUri {
     link_to(spec, &())
 }
 
@@ -65,11 +65,11 @@ pub fn link(spec: &EndpointSpec) -> Uri {
 ///
 /// Panics where `parameters` do not serialise to what the path template names; for the type that
 /// the endpoint's own `Path` reads the start-up check has made sure of it.
-pub fn link_to<P: Serialize + ?Sized>(spec: &EndpointSpec, parameters: &P) -> Uri {
+pub fn link_to<P: Serialize + ?Sized>(spec: &EndpointSpec, parameters: &P) -> EndpointUri {
     let values =
         serde_json::to_value(parameters).expect("path parameters are scalars, tuples or structs of them");
     let path = fill(spec, &values);
-    path.parse().expect("a template filled with percent-encoded segments is a valid URI")
+    EndpointUri::new(path.parse().expect("a template filled with percent-encoded segments is a valid URI"))
 }
 
 fn fill(spec: &EndpointSpec, values: &Value) -> String {

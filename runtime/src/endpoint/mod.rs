@@ -5,23 +5,18 @@ mod conflict;
 mod cost;
 mod link;
 mod message;
-mod path_shape;
 mod probe;
 mod report;
+#[cfg(feature = "garde")]
+mod valid;
 
 use core::fmt;
 use core::marker::PhantomData;
 
-use axum::extract::Request;
-
-pub use adapt::{
-    Answer, AnswerFuture, Args, BodylessArg, HeadArg, InBody, InHead, Incoming, LastArg, Origin, Respond,
-    adapt, respond,
-};
+pub use adapt::{Args, BodylessArg, HeadArg, InBody, InHead, LastArg, Respond, adapt, respond};
 pub use conflict::{Verdict, assert_mountable, verdicts};
 pub use cost::{CostFunction, OfHead, OfNothing, weigh};
 pub use link::{FindPath, Here, Linked, PathArgument, There, link, link_to};
-pub use path_shape::{ParameterCount, PathProbe, PathShape};
 pub use probe::{
     IsBytes, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream, Probe,
     ProbeFallback, assert_caller_known, assert_no_operation, assert_no_page_request, assert_not_a_list,
@@ -29,6 +24,8 @@ pub use probe::{
 };
 pub use report::{client_problem, field_problem, server_problem};
 
+pub use crate::extract::path_shape::{ParameterCount, PathProbe, PathShape};
+pub use crate::request::{Answer, AnswerFuture, Incoming, Origin};
 use crate::spec::{EndpointId, EndpointSpec};
 
 /// A handler with its promise. Implemented by `#[endpoint(…)]` for a type of the function's name.
@@ -56,7 +53,7 @@ pub trait Mount<S, M>: Endpoint {
     const READS_BODY: bool;
 
     /// Extracts the arguments, runs the handler, makes the response.
-    fn call(state: S, request: Request) -> AnswerFuture;
+    fn call(state: S, request: &mut Incoming) -> AnswerFuture;
 }
 
 /// One endpoint of a list, ready to be called with a state `S`.
@@ -64,7 +61,7 @@ pub trait Mount<S, M>: Endpoint {
 pub struct Entry<S> {
     pub(crate) spec: &'static EndpointSpec,
     pub(crate) reads_body: bool,
-    pub(crate) call: fn(S, Request) -> AnswerFuture,
+    pub(crate) call: fn(S, &mut Incoming) -> AnswerFuture,
 }
 
 impl<S> Clone for Entry<S> {

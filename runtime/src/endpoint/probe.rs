@@ -7,9 +7,9 @@
 use core::marker::PhantomData;
 
 use super::message::Message;
-use super::path_shape::{ParameterCount, PathProbe, PathShape};
-use crate::pipeline::RequestId;
+use super::{ParameterCount, PathProbe, PathShape};
 use crate::problem::{ApiError, ProblemKinds, ProblemsProbe};
+use crate::request::RequestId;
 
 /// Asks questions of `T`.
 #[derive(Debug)]
@@ -128,8 +128,8 @@ impl<T> IsPage for crate::policies::paginate::Page<T> {}
 impl<K> IsPageRequest for crate::policies::paginate::PageRequest<K> {}
 impl IsOffsetRequest for crate::policies::paginate::OffsetRequest {}
 
-impl IsCaller for crate::auth::Caller {}
-impl IsCaller for Option<crate::auth::Caller> {}
+impl IsCaller for crate::request::Caller {}
+impl IsCaller for Option<crate::request::Caller> {}
 
 impl IsOperation for crate::policies::idempotency::Operation {}
 

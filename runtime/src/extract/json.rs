@@ -13,8 +13,9 @@ use serde_json::error::Category;
 use serde_path_to_error::Segment;
 
 use super::pointer::Pointer;
-use super::{body, transparent};
+use super::transparent;
 use crate::problem::{FieldError, Problem, registry};
+use crate::request::read;
 
 /// A JSON body: read from a request, or written as a response.
 ///
@@ -60,7 +61,7 @@ pub(super) async fn text(body: Option<Body>) -> Result<Bytes, Problem> {
         return Err(Problem::new(&registry::UNSUPPORTED_MEDIA_TYPE)
             .with_detail("send the body as `Content-Type: application/json`"));
     };
-    body::read(body).await
+    read::read(body).await
 }
 
 /// What it says.

@@ -3,10 +3,10 @@
 //! axum's own extractors work as well; their rejections are rewritten by the pipeline. These say
 //! more: which parameter, which member of the body.
 
-pub(crate) mod body;
 mod json;
 mod outer;
 mod path;
+pub(crate) mod path_shape;
 #[cfg(feature = "garde")]
 mod place;
 mod pointer;

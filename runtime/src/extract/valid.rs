@@ -6,7 +6,6 @@ use serde::de::DeserializeOwned;
 use super::path::names;
 use super::place::{Step, parameter, pointer, steps};
 use super::{Json, Path, Query, json, transparent};
-use crate::endpoint::{ParameterCount, PathArgument, PathProbe, PathShape, Probe};
 use crate::problem::{FieldError, Location, Problem, ProblemSpec, registry};
 
 /// An argument whose data keeps the rules that it declares with [garde](https://docs.rs/garde):
@@ -193,18 +192,4 @@ fn problem(report: &Report, spec: &ProblemSpec, location: impl Fn(&[Step]) -> Lo
     mistakes.into_iter().fold(problem, |problem, (steps, message)| {
         problem.with_error(FieldError::new(location(&steps), "RULE_BROKEN", message.to_owned()))
     })
-}
-
-impl<T> PathArgument for Valid<Path<T>> {
-    type Parameters = T;
-}
-
-impl<T: ParameterCount> Probe<Valid<Path<T>>> {
-    #[allow(missing_docs, reason = "documented at the fallback")]
-    pub const PARAMETERS: Option<usize> = Some(T::COUNT);
-}
-
-impl<T: DeserializeOwned> Probe<Valid<Path<T>>> {
-    #[allow(missing_docs, reason = "documented at the fallback")]
-    pub const PATH: Option<PathProbe> = Some(PathShape::of::<T>);
 }

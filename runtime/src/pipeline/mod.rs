@@ -1,21 +1,18 @@
-//! The way of a request: one fixed line of stages, in [`order`], and a file for each.
+//! The way of a request: the stages of its endpoint in their [`order`], then its handler.
 
-mod authenticate;
-mod context;
-mod decorate;
-mod direct;
-mod handler;
-mod intake;
+mod admission;
+mod detach;
+mod finalize;
+mod handle;
+mod mount;
 mod nested;
-mod observe;
 mod order;
-mod panics;
 mod service;
-mod uncancelled;
+mod settle;
+mod trace;
 
-pub(crate) use context::{Context, Mounted, Run, Shared};
-pub(crate) use intake::Intake;
-pub use observe::RequestId;
-pub(crate) use observe::X_REQUEST_ID;
-pub(crate) use panics::listen as listen_to_panics;
+pub(crate) use mount::{Handler, Mount, MountedEndpoint, Shared};
 pub(crate) use service::EndpointService;
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,7 @@
 //!   and title, too.
 //! - A body that the handler typed itself is left alone, and one that is streamed cannot become a problem later.
 
+pub(crate) mod answer;
 mod category;
 mod document;
 mod error;
@@ -40,7 +41,10 @@ pub mod registry;
 mod rejection;
 mod spec;
 
+pub(crate) use answer::{Answer, Origin};
 pub use category::Category;
+#[cfg(test)]
+pub(crate) use document::RESERVED_MEMBERS;
 pub(crate) use document::{Occasion, Repeat, TYPE_BASE, seconds_up, whole_seconds};
 pub use document::{PROBLEM_JSON, Problem};
 pub use error::{ApiError, error_response};

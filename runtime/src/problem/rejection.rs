@@ -6,9 +6,9 @@ use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 
+use super::answer::Origin;
 use super::document::Problem;
 use super::registry;
-use crate::endpoint::Origin;
 
 /// The problem of an error response: the one it was made from, or a new one for an empty body or
 /// an extractor's plain text. Its status is that of the response, which a handler may have set anew.

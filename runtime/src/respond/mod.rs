@@ -1,26 +1,39 @@
 //! Responses with the status that they are for.
 
+mod location;
+mod uri;
+
 use axum::response::{IntoResponse, Response};
-use http::header::LOCATION;
-use http::{HeaderValue, StatusCode, Uri};
+use http::StatusCode;
 use serde::Serialize;
 
 use crate::extract::Json;
+
+pub use location::ResponseLocation;
+pub(crate) use location::add_outer_prefix;
+pub use uri::EndpointUri;
 
 /// A 201 with the new thing as JSON, and `Location` where it has a URI of its own (RFC 9110
 /// §15.3.2).
 ///
 /// ```
-/// use aplomb::Created;
+/// use aplomb::{Created, Path, endpoint};
 ///
-/// # let uri: aplomb::Uri = "/v1/payments/7".parse().unwrap();
-/// let created = Created::new("paid").at(uri);
-/// # assert_eq!(created.location().unwrap().path(), "/v1/payments/7");
+/// /// Reads a payment.
+/// #[endpoint(get = "/payments/{id}", version = 1)]
+/// async fn get_payment(Path(id): Path<u64>) -> String {
+///     format!("payment {id}")
+/// }
+///
+/// let created = Created::new("paid").at(get_payment::uri(&7));
+/// assert_eq!(created.location(), Some("/v1/payments/7"));
+/// let elsewhere = Created::new("paid").at("https://other.example/payments/7");
+/// assert_eq!(elsewhere.location(), Some("https://other.example/payments/7"));
 /// ```
 #[derive(Debug, Clone)]
 pub struct Created<T> {
     body: T,
-    location: Option<Uri>,
+    location: Option<ResponseLocation>,
 }
 
 impl<T> Created<T> {
@@ -29,17 +42,18 @@ impl<T> Created<T> {
         Self { body, location: None }
     }
 
-    /// Says where the new thing is: the `uri(…)` of the endpoint that reads it. Where the API is nested
-    /// below a prefix of another router, the response's `Location` begins with that prefix.
+    /// Sets `Location`, where the new thing is: the `uri(…)` of the endpoint that reads it, or any
+    /// other URI or text. Where the API is nested below a prefix of another router, the prefix is put
+    /// before an endpoint's `uri(…)`; a [`Uri`](http::Uri) or text stays as it is.
     #[must_use]
-    pub fn at(mut self, location: Uri) -> Self {
-        self.location = Some(location);
+    pub fn at(mut self, location: impl Into<ResponseLocation>) -> Self {
+        self.location = Some(location.into());
         self
     }
 
-    /// Where the new thing is.
-    pub fn location(&self) -> Option<&Uri> {
-        self.location.as_ref()
+    /// Returns where the new thing is. An endpoint's `uri(…)` has no prefix yet.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_ref().map(ResponseLocation::as_str)
     }
 
     /// The new thing.
@@ -55,10 +69,7 @@ impl<T: Serialize> IntoResponse for Created<T> {
             return response;
         }
         *response.status_mut() = StatusCode::CREATED;
-        if let Some(location) = self.location.and_then(|uri| HeaderValue::try_from(uri.to_string()).ok()) {
-            response.headers_mut().insert(LOCATION, location);
-        }
-        response
+        (self.location, response).into_response()
     }
 }
 

@@ -20,7 +20,6 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::explained::Explained;
 use super::flight::{Flight, Flights, InFlight};
 use super::front::Front;
 use super::opening::Opening;
@@ -104,7 +103,6 @@ impl Server {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let (front, flights) = (self.front.clone(), Flights::default());
-        let stream = Explained::new(stream, front.clone(), flights.clone());
         let stream = Opening::new(stream, self.patience.head, &self.stop, flights.clone());
         let service = service_fn(move |request: http::Request<Incoming>| {
             answer(front.clone(), flights.start(), request, peer)

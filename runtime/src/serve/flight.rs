@@ -11,38 +11,25 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 /// Counts what is under way on a connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Flights(Arc<Counts>);
-
-#[derive(Debug, Default)]
-struct Counts {
-    started: AtomicUsize,
-    ended: AtomicUsize,
-}
+pub(super) struct Flights(Arc<AtomicUsize>);
 
 /// One request under way.
 pub(super) struct Flight(Flights);
 
 impl Flights {
     pub(super) fn start(&self) -> Flight {
-        self.0.started.fetch_add(1, Ordering::SeqCst);
+        self.0.fetch_add(1, Ordering::SeqCst);
         Flight(self.clone())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.idle_after().is_some()
-    }
-
-    /// How many there were, if none is under way.
-    pub(super) fn idle_after(&self) -> Option<usize> {
-        // In this order: what ends in between is taken for being under way.
-        let ended = self.0.ended.load(Ordering::SeqCst);
-        (self.0.started.load(Ordering::SeqCst) == ended).then_some(ended)
+        self.0.load(Ordering::SeqCst) == 0
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.0.0.ended.fetch_add(1, Ordering::SeqCst);
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -1,7 +1,6 @@
 //! A whole service: settings, state, socket, shutdown.
 
 pub(crate) mod accept;
-mod explained;
 mod flight;
 pub(crate) mod front;
 mod opening;
@@ -15,6 +14,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::{self, ExitCode};
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -23,11 +23,15 @@ use self::accept::{Patience, Served};
 use self::accept::Stop;
 use self::front::Front;
 use self::signal::Signals;
-use crate::api::Api;
+use crate::api::{Api, Prepared};
+use crate::request::listen_to_panics;
 use crate::settings;
 use crate::start::{StartError, StartErrors};
 
 /// Serves an API until SIGTERM or SIGINT, or says everything that keeps it from starting.
+///
+/// It is for programs with an async `main`; `aplomb::run`, with the feature `cli`, owns the process and has
+/// commands for operators, too.
 ///
 /// `connect` makes the state, such as `App::connect`; its error is said with the others, line by
 /// line where it is a [`StartErrors`].
@@ -47,8 +51,11 @@ use crate::start::{StartError, StartErrors};
 ///
 /// Unlike a router of [`into_router`](Api::into_router) it answers what no endpoint does with problem
 /// documents, too: an unknown path or method, a target (path and query) over 16 KiB, which is a 414, a header
-/// section over 64 KiB or of more than 100 fields, which is a 431, and over HTTP/1 a head that cannot be read, or
-/// does not name one host, which is a 400.
+/// section over 64 KiB, which is a 431, and over HTTP/1.1 a head that does not name one host, which is a 400.
+/// hyper answers bytes that it cannot parse as a request: over HTTP/1 with a 400, 414 or 431 without a body.
+///
+/// It adds a panic hook, by which the log line of a panic has its file, line and column; the hook that was there before runs
+/// after it.
 pub async fn serve<S, F, C, E>(api: Api<S>, connect: C) -> ExitCode
 where
     S: Clone + Send + Sync + 'static,
@@ -56,6 +63,7 @@ where
     F: Future<Output = Result<S, E>>,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
+    listen_to_panics();
     let mut errors = StartErrors::new();
     // Listened to from the beginning, so that a signal while the service starts ends it in order.
     let signals = errors.collect(signals());
@@ -81,7 +89,7 @@ fn refused(errors: &StartErrors) -> ExitCode {
 }
 
 /// Prints a line. Nobody listening is no reason to end.
-fn say(mut output: impl Write, line: &str) {
+pub(crate) fn say(mut output: impl Write, line: &str) {
     let _ = writeln!(output, "{line}");
 }
 
@@ -122,22 +130,56 @@ where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
     let base = api.problem_base_or_default();
+    let mut judged = judge(api, connect).await;
+    let listener = match judged.address {
+        Some(address) => judged.errors.collect(listen(address).await),
+        None => None,
+    };
+    let (patience, proxies) = (judged.patience, judged.prepared.proxies());
+    let router = judged.into_router()?;
+    let (Some((listener, address)), Some(patience)) = (listener, patience) else {
+        return Err(StartErrors::from(StartError::new("the service did not start")));
+    };
+    let front = Front::new(base, proxies, router);
+    Ok(Started { listener, address, front, patience })
+}
+
+/// Everything that a start judges before it opens a port.
+pub(crate) struct Judged<S> {
+    pub(crate) prepared: Prepared<S>,
+    address: Option<SocketAddr>,
+    patience: Option<Patience>,
+    state: Option<S>,
+    errors: StartErrors,
+}
+
+/// Judges endpoints and settings, connects to the store and makes the state, and collects what is wrong.
+pub(crate) async fn judge<S, F, C, E>(api: Api<S>, connect: C) -> Judged<S>
+where
+    S: Clone + Send + Sync + 'static,
+    C: FnOnce() -> F,
+    F: Future<Output = Result<S, E>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
     let prepared = api.prepare().await;
     let mut errors = prepared.errors();
     let address = errors.collect(address());
     let patience = errors.collect(patience());
     let state = connect().await.map_err(|error| errors.extend_from(error.into())).ok();
-    let listener = match address {
-        Some(address) => errors.collect(listen(address).await),
-        None => None,
-    };
-    errors.into_result()?;
-    let (Some(state), Some((listener, address)), Some(patience)) = (state, listener, patience) else {
-        return Err(StartErrors::from(StartError::new("the service did not start")));
-    };
-    let proxies = prepared.proxies();
-    let front = Front::new(base, proxies, prepared.into_router(state)?);
-    Ok(Started { listener, address, front, patience })
+    Judged { prepared, address, patience, state, errors }
+}
+
+impl<S: Clone + Send + Sync + 'static> Judged<S> {
+    /// The router of a service that can start.
+    ///
+    /// # Errors
+    ///
+    /// All that was found to be wrong.
+    pub(crate) fn into_router(self) -> Result<Router, StartErrors> {
+        self.errors.into_result()?;
+        let missing = || StartErrors::from(StartError::new("the service has no state"));
+        self.prepared.into_router(self.state.ok_or_else(missing)?)
+    }
 }
 
 fn patience() -> Result<Patience, StartErrors> {
@@ -173,7 +215,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
 }
 
 fn table<S: Clone + Send + Sync + 'static>(api: &Api<S>) -> String {
-    let mut text = format!("{}\n", api.name());
+    let mut text = format!("{}\n", api.title_or_name());
     let rows = api.table();
     let width = rows.iter().map(|(_, route, _)| route.len()).max().unwrap_or(0);
     for (method, route, name) in rows {

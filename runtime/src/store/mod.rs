@@ -13,7 +13,6 @@
 //! ```
 
 mod admission;
-mod future;
 mod memory;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -22,15 +21,16 @@ mod sealed;
 use std::sync::Arc;
 
 pub use admission::{Admission, AdmissionStore};
-pub use future::{StoreError, StoreFuture};
-pub use memory::{MemoryLimits, MemoryRecords};
+pub use memory::MemoryRecords;
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisStore};
 pub use sealed::SealedRecords;
 
 use crate::clock::{Clock, SystemClock};
+pub use crate::facet::{StoreError, StoreFuture};
 use crate::policies::idempotency::IdempotencyStore;
 use crate::policies::rate_limit::LimitStore;
+pub use crate::policies::rate_limit::memory::MemoryLimits;
 use crate::secret::Secret;
 use crate::settings;
 use crate::start::{StartError, StartErrors};
@@ -46,6 +46,9 @@ pub struct Store {
 
 #[derive(Debug, Clone)]
 enum Source {
+    /// What ends with this process.
+    Memory(Facets),
+    /// What the program brings.
     Facets(Facets),
     #[cfg(feature = "redis")]
     Redis(RedisConfig),
@@ -151,7 +154,24 @@ impl Store {
         Self { source: Ok(source), limits: None, records: None, admission: None }
     }
 
-    /// Connects, for the API of this namespace.
+    /// Whether the records end with this process.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_memory(&self) -> bool {
+        self.records.is_none() && matches!(self.source, Ok(Source::Memory(_)))
+    }
+
+    /// The store as it may be shown: its URL without a password, if it has one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn shown(&self) -> String {
+        match &self.source {
+            Ok(Source::Memory(_)) => String::from("memory"),
+            Ok(Source::Facets(_)) | Err(_) => String::from("of the program"),
+            #[cfg(feature = "redis")]
+            Ok(Source::Redis(config)) => config.shown().to_owned(),
+        }
+    }
+
+    /// Connects, for the API of this name.
     pub(crate) async fn open(&self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
         let mut opened = self.source.clone()?.open(namespace, secret).await?;
         let facets = &mut opened.facets;
@@ -168,7 +188,7 @@ impl Source {
         let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, Arc::clone(&clock));
         let (records, bytes) = (MemoryRecords::DEFAULT_RECORDS, MemoryRecords::DEFAULT_BYTES);
         let records = Arc::new(MemoryRecords::with_bounds(records, bytes, clock));
-        Self::Facets(Facets { limits: Arc::new(limits), records, admission: None })
+        Self::Memory(Facets { limits: Arc::new(limits), records, admission: None })
     }
 
     fn named(value: &str) -> Result<Self, StartError> {
@@ -188,7 +208,7 @@ impl Source {
     #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "what is in memory needs no name"))]
     async fn open(self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
         match self {
-            Self::Facets(facets) => Ok(Opened { facets, secret }),
+            Self::Memory(facets) | Self::Facets(facets) => Ok(Opened { facets, secret }),
             #[cfg(feature = "redis")]
             Self::Redis(config) => {
                 let (store, secret) = RedisStore::connect_with(&config, namespace, secret).await?;

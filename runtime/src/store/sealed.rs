@@ -2,7 +2,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, Names, Outcome, RecordKey, SealKeys,
+    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, Outcome, RecordKey, RecordState,
+    SealKeys,
 };
 use crate::policies::rate_limit::Claim;
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
@@ -37,9 +38,9 @@ impl<R> SealedRecords<R> {
         Self { inner, keys: Arc::new(keys) }
     }
 
-    fn opened(&self, found: Begun, names: Names<'_>) -> Result<Begun, StoreError> {
+    fn opened(&self, found: Begun, record: &RecordKey) -> Result<Begun, StoreError> {
         match found {
-            Begun::Done(kept) => self.keys.open(kept, names).map(Begun::Done),
+            Begun::Done(kept) => self.keys.open(kept, record).map(Begun::Done),
             found => Ok(found),
         }
     }
@@ -48,7 +49,16 @@ impl<R> SealedRecords<R> {
 impl<R: IdempotencyStore> SealedRecords<R> {
     async fn begin_opened(&self, begin: &Begin) -> Result<Begun, StoreError> {
         let found = self.inner.begin(begin).await?;
-        self.opened(found, Names::new(&begin.key, &begin.aliases))
+        self.opened(found, &begin.key)
+    }
+
+    async fn find_opened(&self, key: RecordKey) -> Result<Option<RecordState>, StoreError> {
+        match self.inner.find(key).await? {
+            Some(RecordState::Done(kept)) => {
+                self.keys.open(kept, &key).map(|kept| Some(RecordState::Done(kept)))
+            }
+            found => Ok(found),
+        }
     }
 
     async fn complete_sealed(&self, complete: &Complete) -> Result<Completed, StoreError> {
@@ -57,9 +67,7 @@ impl<R: IdempotencyStore> SealedRecords<R> {
             Outcome::Unknown => Outcome::Unknown,
         };
         match self.inner.complete(&Complete { outcome, ..complete.clone() }).await? {
-            Completed::Lost(found) => {
-                self.opened(found, Names::new(&complete.lease.key, &complete.aliases)).map(Completed::Lost)
-            }
+            Completed::Lost(found) => self.opened(found, &complete.lease.key).map(Completed::Lost),
             Completed::Written => Ok(Completed::Written),
         }
     }
@@ -86,6 +94,10 @@ impl<R: IdempotencyStore> IdempotencyStore for SealedRecords<R> {
         self.inner.write_off(lease, ttl)
     }
 
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        StoreFuture::later(self.find_opened(key))
+    }
+
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
         let response = response.map(|kept| self.keys.seal(&key, &kept));
         self.inner.resolve(key, response, ttl)
@@ -101,7 +113,7 @@ impl<A: AdmissionStore> SealedRecords<A> {
     async fn admit_opened(&self, claims: &[Claim<'_>], begin: &Begin) -> Result<Admission, StoreError> {
         match self.inner.admit(claims, begin).await? {
             Admission::Admitted(acquired, found) => {
-                let found = self.opened(found, Names::new(&begin.key, &begin.aliases))?;
+                let found = self.opened(found, &begin.key)?;
                 Ok(Admission::Admitted(acquired, found))
             }
             refused @ Admission::Refused(_) => Ok(refused),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::Elapse;
 use crate::policies::idempotency::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
-    RecordKey, Token,
+    RecordKey, RecordState, Token,
 };
 use crate::policies::rate_limit::{Acquired, Bucket, Claim, Quota, Subject};
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
@@ -38,7 +38,6 @@ macro_rules! admission_store_suite {
             a08_begin_is_idempotent_for_its_own_token
             a08_an_aborted_token_begins_no_more
             a14_a_lapsed_run_is_unknown_or_runs_again
-            a04_a_record_keeps_its_name
         }
     };
 }
@@ -337,27 +336,6 @@ pub async fn a14_a_lapsed_run_is_unknown_or_runs_again(
     assert_eq!(met(&store, &rerun()).await, Begun::InFlight);
 }
 
-/// What stands under another of its names is found there, and runs again under that.
-pub async fn a04_a_record_keeps_its_name(
-    store: Arc<impl AdmissionStore + IdempotencyStore>,
-    time: &impl Elapse,
-) {
-    let old = Begin { on_crash: OnCrash::Rerun, ..begin(1) };
-    let new = || {
-        let names = [RecordKey::new([3; 16], [3; 16]), old.key];
-        Begin { on_crash: OnCrash::Rerun, ..begin(2) }.with_aliases(names.to_vec())
-    };
-    assert_eq!(met(&store, &old).await, Begun::Started);
-    assert_eq!(met(&store, &new()).await, Begun::InFlight);
-    time.elapse(LEASE).await;
-    let rerun = new();
-    assert_eq!(met(&store, &rerun).await, Begun::StartedAs(old.key));
-    end(&store, &Begin { key: old.key, ..rerun }, Outcome::Response(kept())).await;
-    for again in [new(), begin(1)] {
-        assert_eq!(met(&store, &again).await, Begun::Done(kept()));
-    }
-}
-
 /// Records whose [`begin`](IdempotencyStore::begin) goes through [`admit`](AdmissionStore::admit), with a
 /// limit that refuses nobody: for the suite and the model of records.
 #[derive(Debug, Clone)]
@@ -397,6 +375,10 @@ impl<S: AdmissionStore + IdempotencyStore> IdempotencyStore for ByAdmission<S> {
 
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
         self.0.write_off(lease, ttl)
+    }
+
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        self.0.find(key)
     }
 
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {

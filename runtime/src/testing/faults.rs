@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey,
+    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey, RecordState,
 };
 use crate::policies::rate_limit::{Acquired, Claim, LimitStore};
 use crate::store::{StoreError, StoreFuture};
@@ -38,6 +38,8 @@ pub enum Operation {
     Abort,
     /// [`IdempotencyStore::write_off`].
     WriteOff,
+    /// [`IdempotencyStore::find`].
+    Find,
     /// [`IdempotencyStore::resolve`].
     Resolve,
 }
@@ -144,6 +146,10 @@ impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
 
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
         self.call(Operation::WriteOff, || self.inner.write_off(lease, ttl))
+    }
+
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        self.call(Operation::Find, || self.inner.find(key))
     }
 
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {

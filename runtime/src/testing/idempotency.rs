@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::Elapse;
 use crate::policies::idempotency::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
-    RecordKey, SealKeys, Token,
+    RecordKey, RecordState, SealKeys, Token,
 };
 use crate::store::SealedRecords;
 
@@ -40,16 +40,16 @@ macro_rules! idempotency_store_suite {
             a14_a_lapsed_record_is_unknown
             a14_a_lapsed_record_is_run_again_where_declared
             a15_an_unknown_outcome_stays_unknown
+            a19_operators_read_the_state_of_a_record
             a19_a_replaced_run_cannot_complete
             a19_a_run_whose_record_is_of_another_request_learns_that
             a19_a_replaced_run_learns_what_has_become_of_the_other
             a19_unknown_records_can_be_resolved
             a19_a_decision_is_kept_as_long_as_it_says
-            a04_a_record_under_another_of_its_names_is_found
-            a19_a_run_that_was_replaced_under_another_name_has_lost_its_record
             a20_a_response_comes_back_as_it_was
             a21_a_response_without_its_body_comes_back_so
             a26_a_sealed_response_comes_back_as_it_was
+            a26_operators_read_a_sealed_response
             a22_an_answer_lives_as_long_as_it_should
             a22_an_unknown_record_ends
             a22_a_run_that_was_written_off_is_unknown_as_long_as_it_says
@@ -67,7 +67,6 @@ fn begin() -> Begin {
         key: RecordKey::new([1; 16], [1; 16]),
         fingerprint: Fingerprint::new(1, [2; 32]),
         earlier: Vec::new(),
-        aliases: Vec::new(),
         token: Token::random(),
         lease: LEASE,
         on_crash: OnCrash::Unknown,
@@ -346,6 +345,28 @@ pub async fn a15_an_unknown_outcome_stays_unknown(store: Arc<impl IdempotencySto
     assert_eq!(retry(&store).await, Begun::Done(kept("known")));
 }
 
+/// An operator reads what a record is, and changes nothing.
+pub async fn a19_operators_read_the_state_of_a_record(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+    let of = |record, on_crash| Begin { key: RecordKey::new([1; 16], [record; 16]), on_crash, ..begin() };
+    let (first, rerun) = (of(7, OnCrash::Unknown), of(8, OnCrash::Rerun));
+    let find = async |begin: &Begin| store.find(begin.key).await.expect("the store answers");
+    assert_eq!(find(&first).await, None, "absent");
+    for begin in [&first, &rerun] {
+        start(&store, begin).await;
+        assert_eq!(find(begin).await, Some(RecordState::Running));
+    }
+    time.elapse(LEASE).await;
+    assert_eq!(find(&first).await, Some(RecordState::Unknown), "lapsed");
+    assert_eq!(find(&rerun).await, Some(RecordState::Lapsed));
+    assert_eq!(find(&rerun).await, Some(RecordState::Lapsed), "it was read, and not taken");
+    store.complete(&complete(&rerun, Outcome::Unknown)).await.expect("the store answers");
+    assert_eq!(find(&rerun).await, Some(RecordState::Unknown));
+    end(&store, &first, "done").await;
+    assert_eq!(find(&first).await, Some(RecordState::Done(kept("done"))));
+    time.elapse(TTL).await;
+    assert_eq!(find(&first).await, None, "expired");
+}
+
 /// A run whose record another run has taken writes nothing and learns what is there.
 pub async fn a19_a_replaced_run_cannot_complete(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
     let rerun = || Begin { on_crash: OnCrash::Rerun, ..begin() };
@@ -431,68 +452,6 @@ pub async fn a19_a_decision_is_kept_as_long_as_it_says(
     assert_eq!(retry(&store).await, Begun::Started);
 }
 
-/// While names are made anew, what stands under an old one counts.
-pub async fn a04_a_record_under_another_of_its_names_is_found(
-    store: Arc<impl IdempotencyStore>,
-    time: &impl Elapse,
-) {
-    let (old, new) = (begin(), RecordKey::new([6; 16], [6; 16]));
-    let renamed = |on_crash| Begin { key: new, aliases: vec![old.key], on_crash, ..begin() };
-    start(&store, &old).await;
-    assert_eq!(start(&store, &renamed(OnCrash::Unknown)).await, Begun::InFlight);
-    let other = Begin { fingerprint: Fingerprint::new(1, [3; 32]), ..renamed(OnCrash::Unknown) };
-    assert_eq!(start(&store, &other).await, Begun::Mismatch);
-    time.elapse(LEASE).await;
-    assert_eq!(start(&store, &renamed(OnCrash::Unknown)).await, Begun::Unknown);
-    end(&store, &old, "done").await;
-    assert_eq!(start(&store, &renamed(OnCrash::Unknown)).await, Begun::Done(kept("done")));
-    time.elapse(TTL).await;
-
-    start(&store, &Begin { on_crash: OnCrash::Rerun, ..begin() }).await;
-    time.elapse(LEASE).await;
-    let rerun = Begin {
-        token: Token::random(),
-        fingerprint: Fingerprint::new(1, [6; 32]),
-        earlier: vec![old.fingerprint],
-        ..renamed(OnCrash::Rerun)
-    };
-    assert_eq!(start(&store, &rerun).await, Begun::StartedAs(old.key), "a record keeps its name");
-    assert_eq!(start(&store, &rerun).await, Begun::StartedAs(old.key), "its own token again");
-    assert_eq!(start(&store, &renamed(OnCrash::Rerun)).await, Begun::InFlight);
-    end(&store, &Begin { key: old.key, fingerprint: old.fingerprint, ..rerun }, "again").await;
-    assert_eq!(start(&store, &renamed(OnCrash::Rerun)).await, Begun::Done(kept("again")));
-    let other = Begin { fingerprint: Fingerprint::new(1, [3; 32]), key: new, ..begin() };
-    assert_eq!(start(&store, &other).await, Begun::Started, "nothing stands under the new name");
-}
-
-/// While names are made anew, a run whose record was lost and taken by another under a new name writes
-/// none under the old one.
-pub async fn a19_a_run_that_was_replaced_under_another_name_has_lost_its_record(
-    store: Arc<impl IdempotencyStore>,
-    _: &impl Elapse,
-) {
-    let (first, name) = (Begin { on_crash: OnCrash::Rerun, ..begin() }, RecordKey::new([6; 16], [6; 16]));
-    let second = Begin {
-        key: name,
-        aliases: vec![first.key],
-        fingerprint: Fingerprint::new(1, [6; 32]),
-        earlier: vec![first.fingerprint],
-        token: Token::random(),
-        ..first.clone()
-    };
-    // The store has lost the record of the first run: the second finds none.
-    assert_eq!(start(&store, &second).await, Begun::Started);
-    let late = complete(&first, Outcome::Response(kept("late"))).with_aliases(vec![name]);
-    let late = late.with_earlier(vec![second.fingerprint]);
-    assert_eq!(store.complete(&late).await, Ok(Completed::Lost(Begun::InFlight)));
-    end(&store, &second, "second").await;
-    assert_eq!(store.complete(&late).await, Ok(Completed::Lost(Begun::Done(kept("second")))));
-    let of_another = Complete { earlier: Vec::new(), ..late.clone() };
-    assert_eq!(store.complete(&of_another).await, Ok(Completed::Lost(Begun::Mismatch)));
-    assert_eq!(start(&store, &begin()).await, Begun::Started, "nothing is left under the old name");
-    assert_eq!(store.complete(&complete(&second, Outcome::Unknown)).await, Ok(Completed::Written));
-}
-
 /// Status, fields and body survive the store.
 pub async fn a20_a_response_comes_back_as_it_was(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
     let first = begin();
@@ -530,6 +489,19 @@ pub async fn a26_a_sealed_response_comes_back_as_it_was(store: Arc<impl Idempote
     assert_eq!(sealed.resolve(other.key, Some(kept("the answer")), TTL).await, Ok(true));
     assert_eq!(sealed.begin(&other).await.as_ref(), Ok(&in_the_clear));
     assert_ne!(store.begin(&other).await.as_ref(), Ok(&in_the_clear));
+}
+
+/// What was sealed is opened for an operator who has the key.
+pub async fn a26_operators_read_a_sealed_response(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+    let keys = |key| SealKeys::new("suite", [key; 32]).expect("a valid id");
+    let sealed = Arc::new(SealedRecords::new(Arc::clone(&store), keys(7)));
+    let first = begin();
+    start(&sealed, &first).await;
+    end(&sealed, &first, "the answer").await;
+    assert_eq!(sealed.find(first.key).await, Ok(Some(RecordState::Done(kept("the answer")))));
+    let Ok(Some(RecordState::Done(closed))) = store.find(first.key).await else { panic!("not done") };
+    assert_eq!((closed.sealed_with(), closed.body()), (Some("suite"), None));
+    assert!(SealedRecords::new(store, keys(8)).find(first.key).await.is_err(), "another key");
 }
 
 /// An answer is there until its time to live has passed from completion, and then no more.

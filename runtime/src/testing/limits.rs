@@ -6,8 +6,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::Elapse;
-use crate::auth::Caller;
 use crate::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore, Quota, Subject};
+use crate::request::Caller;
 
 /// Makes a test of every case: `limit_store_suite!(async { (store, time) })`, where `store` is an
 /// `Arc` of a fresh [`LimitStore`] and `time` an [`Elapse`](crate::testing::Elapse).

@@ -1,7 +1,52 @@
-//! For tests: a clock that is moved by hand, stores that fail on demand, and the suites that every
-//! store must pass.
+//! The test kit: servers, processes and clients for tests, a clock that is moved by hand, stores that
+//! fail on demand, and the suites that every store must pass.
 //!
-//! A backend of your own proves itself with two lines; every rule becomes a test of its own:
+//! It is compiled with the feature `testing`, which belongs into the dev-dependencies:
+//!
+//! ```toml
+//! [dependencies]
+//! aplomb = "0.1"
+//!
+//! [dev-dependencies]
+//! aplomb = { version = "0.1", features = ["testing"] }
+//! ```
+//!
+//! # Services
+//!
+//! [`TestServer`] serves an API on a free port of the loopback interface, and [`Program`] starts a program
+//! as a [`Process`], which can be stopped, killed and asked to end. [`Client`] sends requests to either;
+//! [`RawConnection`] sends bytes. [`eventually`] waits for what happens on its own.
+//!
+//! ```
+//! use aplomb::prelude::*;
+//! use aplomb::testing::TestServer;
+//!
+//! /// Counts a visit.
+//! #[endpoint(post = "/visits", version = 1, idempotent(anonymous))]
+//! async fn visit() -> Created<u64> {
+//!     Created::new(1)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), aplomb::StartErrors> {
+//! let server = TestServer::start(Api::new("visits", routes![visit]).open(), ()).await?;
+//! let client = server.client();
+//! let visit = || client.post("/v1/visits").idempotency_key("8e03978e-40d5-43dd-bc93-6894a57f9324").send();
+//! assert_eq!(visit().await.status, 201);
+//! assert!(visit().await.replayed());
+//! client.post("/v1/visits").send().await.problem(400, "IDEMPOTENCY_KEY_MISSING");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Time and log lines
+//!
+//! [`TestClock`] stands still until a test moves it, and [`TestLog`] keeps log lines.
+//!
+//! # Stores
+//!
+//! [`FaultyRecords`] and [`FaultyLimits`] fail on demand. A backend of your own proves itself with two
+//! lines; every rule becomes a test of its own:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -25,40 +70,50 @@
 //!
 //! A store that admits requests in one step has `admission_store_suite!`, too.
 //!
-//! What no single rule shows, it proves by [following the model](model::follows_the_model): many
-//! clients on few keys, and whatever can happen to them.
+//! [The model](model::follows_the_model) compares a store with what many clients on few keys may see,
+//! whatever happens to them.
+//!
+//! # Redis
 //!
 //! With the feature `redis` there are also `RedisServer`, a Redis server of the test's own that can be
 //! paused, killed and started again, `RedisSentinels` and `RedisCluster`, whose primaries can fail and
-//! whose slots can move, and `Proxy`, a connection to it that delays, loses and breaks.
+//! whose slots can move, and `Proxy`, a connection to it that delays, loses and breaks. They need
+//! `redis-server` 7 or newer on the `PATH`.
 
 pub mod admission;
+mod client;
 mod clock;
+mod directory;
 mod faults;
 pub mod idempotency;
 pub mod limits;
 mod log;
 pub mod model;
+mod process;
 #[cfg(feature = "redis")]
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
 mod reference;
 mod server;
+mod wait;
 
 use core::time::Duration;
 
 use futures_util::future::{BoxFuture, ready};
 
+pub use client::{Client, ClientRequest, ClientResponse, RawConnection};
 pub use clock::TestClock;
 pub use faults::{Fault, FaultyLimits, FaultyRecords, Operation};
 pub use log::{LogLine, TestLog};
+pub use process::{Process, Program};
 #[cfg(feature = "redis")]
 pub use proxy::Proxy;
 #[cfg(feature = "redis")]
 pub use redis::{Migration, RedisCluster, RedisSentinels, RedisServer, Reply};
 pub use reference::ReferenceBucket;
 pub use server::TestServer;
+pub use wait::eventually;
 
 /// Lets a store's time pass.
 pub trait Elapse: Send + Sync {

@@ -5,6 +5,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::Client;
 use crate::api::Api;
 use crate::serve::accept::{self, Patience, Served, Stop};
 use crate::serve::front::Front;
@@ -24,8 +25,8 @@ use crate::start::{StartError, StartErrors};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), aplomb::StartErrors> {
-/// let server = TestServer::start(Api::new("Example", routes![health]), ()).await?;
-/// assert!(server.url("/health").starts_with("http://127.0.0.1:"));
+/// let server = TestServer::start(Api::new("example", routes![health]), ()).await?;
+/// assert_eq!(server.client().get("/health").send().await.text(), "well");
 /// assert!(server.stop().await);
 /// # Ok(())
 /// # }
@@ -76,6 +77,11 @@ impl TestServer {
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A client of it.
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
     }
 
     /// The URL of a path.

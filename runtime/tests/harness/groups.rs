@@ -1,14 +1,10 @@
 //! Several servers that belong together.
 
 use std::path::Path;
-use std::process::Command;
 
 use aplomb::testing::{RedisCluster, RedisSentinels, RedisServer, Reply};
 
-fn lives(pid: u32) -> bool {
-    let look = Command::new("sh").args(["-c", &format!("kill -0 {pid} 2>/dev/null")]).status();
-    look.expect("a shell").success()
-}
+use crate::lives;
 
 fn set(server: &RedisServer, key: &str) {
     assert_eq!(server.command(&["SET", key, "value"]), Reply::Status(String::from("OK")));

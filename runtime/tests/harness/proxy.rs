@@ -1,8 +1,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use aplomb::testing::{Proxy, RedisServer, Reply};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use aplomb::testing::{Proxy, RawConnection, RedisServer, Reply, eventually};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
@@ -10,24 +10,19 @@ use tokio::time::{sleep, timeout};
 const LIMIT: Duration = Duration::from_secs(10);
 const NEVER: Duration = Duration::from_hours(1);
 
-struct Client(TcpStream);
+struct Client(RawConnection);
 
 impl Client {
     async fn connect(address: SocketAddr) -> Self {
-        let stream = timeout(LIMIT, TcpStream::connect(address)).await;
-        let stream = stream.expect("in time").expect("a connection");
-        stream.set_nodelay(true).expect("a connection");
-        Self(stream)
+        Self(RawConnection::connect(address).await)
     }
 
     async fn send(&mut self, command: &str) {
-        self.0.write_all(command.as_bytes()).await.expect("it is sent");
+        self.0.write(command).await;
     }
 
     async fn expect(&mut self, reply: &str) {
-        let mut read = vec![0; reply.len()];
-        timeout(LIMIT, self.0.read_exact(&mut read)).await.expect("in time").expect("a reply");
-        assert_eq!(String::from_utf8_lossy(&read), reply);
+        assert_eq!(String::from_utf8_lossy(&self.0.read_exact(reply.len()).await), reply);
     }
 
     async fn ping(&mut self) {
@@ -37,9 +32,7 @@ impl Client {
 
     /// All that comes until the connection ends; it may end by a reset.
     async fn rest(&mut self) -> Vec<u8> {
-        let mut rest = Vec::new();
-        let _ = timeout(LIMIT, self.0.read_to_end(&mut rest)).await.expect("an end in time");
-        rest
+        self.0.rest().await
     }
 
     async fn expect_end(&mut self) {
@@ -55,14 +48,6 @@ async fn start() -> (RedisServer, Proxy) {
 
 async fn connect(proxy: &Proxy) -> Client {
     Client::connect(proxy.address()).await
-}
-
-async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(2)).await;
-    }
 }
 
 /// How many clients the server has, other than the one that asks.
@@ -93,7 +78,7 @@ async fn an_end_goes_through_both_ways() {
     let mut client = connect(&proxy).await;
     client.ping().await;
     drop(client);
-    eventually("the server sees that the client is gone", || clients(&server) == 0).await;
+    eventually("the server sees that the client is gone", async || clients(&server) == 0).await;
 
     let mut client = connect(&proxy).await;
     client.send("PING\r\nQUIT\r\n").await;
@@ -122,7 +107,7 @@ async fn replies_are_delayed_in_their_order() {
     assert!(sent.elapsed() >= Duration::from_millis(200));
 
     client.send("ECHO 1\r\n").await;
-    eventually("it is sent", || proxy.requests() == 2).await;
+    eventually("it is sent", async || proxy.requests() == 2).await;
     proxy.delay(Duration::ZERO);
     client.send("ECHO 2\r\n").await;
     client.expect("$1\r\n1\r\n$1\r\n2\r\n").await;
@@ -134,7 +119,7 @@ async fn what_is_delayed_is_done_and_comes_before_the_end() {
     proxy.delay(Duration::from_millis(200));
     let mut client = connect(&proxy).await;
     client.send("SET key 1\r\nQUIT\r\n").await;
-    let done = || server.command(&["GET", "key"]) == Reply::bytes("1");
+    let done = async || server.command(&["GET", "key"]) == Reply::bytes("1");
     eventually("the request is not delayed", done).await;
     assert_eq!(client.rest().await, b"+OK\r\n+OK\r\n");
 }
@@ -159,7 +144,7 @@ async fn replies_under_way_are_swallowed_too() {
     proxy.delay(Duration::from_secs(1));
     let mut client = connect(&proxy).await;
     client.send("SET key 1\r\nQUIT\r\n").await;
-    eventually("it is done", || server.command(&["EXISTS", "key"]) == Reply::Integer(1)).await;
+    eventually("it is done", async || server.command(&["EXISTS", "key"]) == Reply::Integer(1)).await;
     // Lets the reply reach the proxy; one that comes later is lost all the same.
     sleep(Duration::from_millis(50)).await;
     proxy.swallow_replies(true);
@@ -188,7 +173,7 @@ async fn swallowed_requests_are_lost_and_close_their_connections() {
     other.ping().await;
     proxy.swallow_requests(true);
     losing.send("SET key 1\r\n").await;
-    eventually("it is swallowed", || proxy.requests_named("SET") == 1).await;
+    eventually("it is swallowed", async || proxy.requests_named("SET") == 1).await;
     proxy.swallow_requests(false);
     losing.expect_end().await;
     other.ping().await;
@@ -207,7 +192,7 @@ async fn a_cut_ends_what_is_open() {
     for client in &mut open {
         client.expect_end().await;
     }
-    eventually("the server sees the end", || clients(&server) == 0).await;
+    eventually("the server sees the end", async || clients(&server) == 0).await;
     connect(&proxy).await.ping().await;
 }
 
@@ -217,10 +202,10 @@ async fn a_cut_ends_what_hangs() {
     proxy.delay(NEVER);
     let (mut delayed, mut unanswered) = (connect(&proxy).await, connect(&proxy).await);
     delayed.send("PING\r\n").await;
-    eventually("it is sent", || proxy.requests() == 1).await;
+    eventually("it is sent", async || proxy.requests() == 1).await;
     server.pause();
     unanswered.send("PING\r\n").await;
-    eventually("it is sent", || proxy.requests() == 2).await;
+    eventually("it is sent", async || proxy.requests() == 2).await;
     timeout(LIMIT, proxy.cut()).await.expect("in time");
     delayed.expect_end().await;
     unanswered.expect_end().await;
@@ -280,7 +265,7 @@ async fn nothing_is_left_of_a_dropped_proxy() {
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 2);
     drop(proxy);
     client.expect_end().await;
-    eventually("its tasks end", || Handle::current().metrics().num_alive_tasks() == 0).await;
-    eventually("the server sees the end", || clients(&server) == 0).await;
+    eventually("its tasks end", async || Handle::current().metrics().num_alive_tasks() == 0).await;
+    eventually("the server sees the end", async || clients(&server) == 0).await;
     TcpStream::connect(address).await.expect_err("nobody listens");
 }

@@ -2,10 +2,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use aplomb::testing::{RedisServer, Reply};
+use aplomb::testing::{Program, RedisServer, Reply};
+
+use crate::lives;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -29,11 +30,6 @@ fn setting(server: &RedisServer, name: &str) -> String {
 
 fn directory(server: &RedisServer) -> PathBuf {
     Path::new(&setting(server, "dir")).parent().expect("the data has a parent").to_owned()
-}
-
-fn lives(pid: u32) -> bool {
-    let look = Command::new("sh").args(["-c", &format!("kill -0 {pid} 2>/dev/null")]).status();
-    look.expect("a shell").success()
 }
 
 fn pid(server: &RedisServer) -> u32 {
@@ -201,8 +197,7 @@ fn a_missing_program_is_told_in_one_line() {
     }
     let own = std::env::current_exe().expect("a path");
     let test = "redis_server::a_missing_program_is_told_in_one_line";
-    let output = Command::new(own).args(["--exact", test, "--nocapture"]).env("PATH", NOWHERE).output();
-    let output = output.expect("it runs");
+    let output = Program::new(own).args(["--exact", test, "--nocapture"]).env("PATH", NOWHERE).run();
     let said = String::from_utf8_lossy(&output.stderr);
     let told: Vec<_> = said.lines().filter(|line| line.contains("redis-server")).collect();
     let expected = "redis-server is not on the PATH: install it, such as with 'apt-get install redis-server'";

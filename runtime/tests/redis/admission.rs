@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aplomb::policies::idempotency::{Begin, Begun, Fingerprint, IdempotencyStore, OnCrash, RecordKey, Token};
 use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
 use aplomb::store::{Admission, AdmissionStore, RedisStore, StoreError};
-use aplomb::testing::{RedisServer, Reply};
+use aplomb::testing::{RedisServer, Reply, eventually};
 use proptest::prelude::*;
 
 use crate::connection::{begin, bench, claim, done, is_ambiguous, is_unsent, patient_bench, until_back};
@@ -88,9 +88,7 @@ async fn asked_and_cut(
         let (store, run) = (Arc::clone(store), run.clone());
         async move { store.admit(&[claim], &run).await }
     });
-    while server.command(&["DBSIZE"]) != Reply::Integer(2) {
-        tokio::task::yield_now().await;
-    }
+    eventually("it is done", async || server.command(&["DBSIZE"]) == Reply::Integer(2)).await;
     proxy.delay(Duration::ZERO);
     proxy.cut().await;
     asking.await.expect("no panic")

@@ -4,16 +4,16 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aplomb::policies::idempotency::{Begin, Begun, Completed, IdempotencyStore, OnCrash, RecordKey};
+use aplomb::policies::idempotency::{Begin, Begun, Completed, IdempotencyStore, RecordKey};
 use aplomb::policies::rate_limit::{Acquired, Bucket, Claim, LimitStore, Quota, Subject};
-use aplomb::store::{RedisConfig, RedisStore, StoreError};
-use aplomb::testing::{Elapse, RedisCluster, RedisServer, Reply};
+use aplomb::store::{RedisStore, StoreError};
+use aplomb::testing::{Elapse, RedisCluster, RedisServer, Reply, eventually};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::task::block_in_place;
 
 use crate::load::{Load, done, end, expect_replays, place, retry_for_ever, run};
-use crate::{namespace, store_at, store_of};
+use crate::{namespace, refusal, store_at, store_of};
 
 mod limits {
     use super::*;
@@ -32,15 +32,6 @@ mod records {
 }
 
 const LEASE: Duration = Duration::from_secs(30);
-
-/// The one line that is said of what this URL leads to.
-async fn refusal(url: &str) -> String {
-    let config = RedisConfig::new(url).expect("a valid URL");
-    let errors = RedisStore::connect(&config, "test", &crate::secret()).await.expect_err("a bad cluster");
-    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    lines[0].clone()
-}
 
 /// The slot of everything of a caller.
 fn slot_of(cluster: &RedisCluster, caller: [u8; 16]) -> u16 {
@@ -374,11 +365,8 @@ async fn b02_what_nobody_waits_for_any_more_is_given_back() {
             answers(&store, second).await;
             continue;
         }
-        let started = Instant::now();
-        while (left(&store, first).await, left(&store, second).await) != (10, 10) {
-            assert!(started.elapsed() < Duration::from_secs(20), "the tokens do not come back");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let are_back = async || (left(&store, first).await, left(&store, second).await) == (10, 10);
+        eventually("the tokens come back", are_back).await;
         return;
     }
     panic!("this machine is too slow");
@@ -405,11 +393,8 @@ impl<'a> Pause<'a> {
 
 /// Waits until the store has found its way back.
 async fn answers(store: &RedisStore, claim: Claim<'_>) {
-    let started = Instant::now();
-    while store.acquire(&[Claim { cost: 0, ..claim }]).await.is_err() {
-        assert!(started.elapsed() < Duration::from_secs(20), "the node does not come back");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_back = async || store.acquire(&[Claim { cost: 0, ..claim }]).await.is_ok();
+    eventually("the node comes back", is_back).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -436,11 +421,7 @@ async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
             answers(&store, second).await;
             continue;
         }
-        let started = Instant::now();
-        while left(&store, second).await != 10 {
-            assert!(started.elapsed() < Duration::from_secs(20), "the tokens do not come back");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually("the tokens come back", async || left(&store, second).await == 10).await;
         assert_eq!(taken_from.command(&["GET", &key]), before);
         assert!(matches!(before, Reply::Bytes(_)), "{before:?}");
         return;
@@ -472,29 +453,6 @@ async fn a12_leases_on_every_node_are_renewed_and_one_that_fails_costs_no_other(
     cluster.elapse(LEASE * 2 / 3).await;
     for run in [&runs[300], &runs[899]] {
         assert_eq!(store.begin(&self::run(run.key)).await, Ok(Begun::InFlight), "its lease was renewed");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a04_of_runs_under_names_in_different_slots_one_runs_at_a_time() {
-    let cluster = RedisCluster::start();
-    let store = store_of(&cluster.url(), "test").await;
-    let callers = callers(&cluster);
-    for round in 0..50_u128 {
-        let names = [0, 1].map(|caller: usize| RecordKey::new(callers[caller], round.to_be_bytes()));
-        let begin = |own: usize| {
-            let mut begin = run(names[own]);
-            (begin.aliases, begin.on_crash) = (vec![names[1 - own]], OnCrash::Rerun);
-            let store = store.clone();
-            tokio::spawn(async move { store.begin(&begin).await.expect("an answer") })
-        };
-        let (one, other) = (begin(0), begin(1));
-        let both = [one.await.expect("no panic"), other.await.expect("no panic")];
-        let started = both.iter().filter(|begun| **begun == Begun::Started).count();
-        assert!(started <= 1, "{both:?}");
-        assert!(both.iter().all(|begun| matches!(begun, Begun::Started | Begun::InFlight)), "{both:?}");
-        let last = begin(0).await.expect("no panic");
-        assert_eq!(last, if started == 1 { Begun::InFlight } else { Begun::Started });
     }
 }
 

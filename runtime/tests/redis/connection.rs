@@ -10,7 +10,7 @@ use aplomb::policies::idempotency::{
 };
 use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
 use aplomb::store::{RedisConfig, RedisStore, StoreError};
-use aplomb::testing::{Proxy, RedisServer, Reply};
+use aplomb::testing::{Proxy, RedisServer, Reply, eventually};
 use bytes::Bytes;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -58,11 +58,8 @@ pub(crate) async fn patient_bench() -> (RedisServer, Proxy, RedisStore) {
 
 /// Asks until the store is back.
 pub(crate) async fn until_back(store: &RedisStore) {
-    let started = Instant::now();
-    while store.abort(lease(&begin()), Duration::ZERO).await.is_err() {
-        assert!(started.elapsed() < Duration::from_secs(20), "the store does not come back");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_back = async || store.abort(lease(&begin()), Duration::ZERO).await.is_ok();
+    eventually("the store comes back", is_back).await;
 }
 
 pub(crate) fn is_ambiguous<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
@@ -154,9 +151,7 @@ async fn what_was_cut_off_is_asked_again_over_another_connection() {
         let store = Arc::clone(&store);
         async move { store.begin(&begin()).await }
     });
-    while proxy.requests_named("EVALSHA") == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it is sent", async || proxy.requests_named("EVALSHA") > 0).await;
     proxy.delay(Duration::ZERO);
     proxy.cut().await;
     assert_eq!(asking.await.expect("no panic"), Ok(Begun::Started), "by its own token");
@@ -235,9 +230,7 @@ async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_may_have_started(
     proxy.swallow_replies(true);
     proxy.reset_counts();
     let asking = tokio::spawn(async move { store.begin(&begin()).await });
-    while proxy.requests_named("EVALSHA") == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it is sent", async || proxy.requests_named("EVALSHA") > 0).await;
     proxy.refuse(true);
     proxy.cut().await;
     assert!(is_ambiguous(&asking.await.expect("no panic")));
@@ -259,11 +252,7 @@ fn an_attempt_that_is_lost_with_its_runtime_gives_way_to_the_next() {
     drop(first);
     server.resume();
     runtime().block_on(async {
-        let started = Instant::now();
-        while store.begin(&begin()).await.is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "the store does not come back");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually("the store comes back", async || store.begin(&begin()).await.is_ok()).await;
     });
 }
 
@@ -397,13 +386,13 @@ async fn an_answer_is_waited_for_as_long_as_is_set() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
     let hasty = config.clone().with_timeout(Duration::from_millis(200));
-    let store = RedisStore::connect(&hasty, "test", &crate::secret()).await.expect("a good server");
+    let store = RedisStore::connect(&hasty, "test").await.expect("a good server");
     server.pause();
     let asked = Instant::now();
     assert!(is_ambiguous(&store.begin(&begin()).await));
     assert!(asked.elapsed() < Duration::from_millis(900), "not the second of the default");
     server.resume();
-    let store = RedisStore::connect(&config.with_timeout(Duration::MAX), "test", &crate::secret()).await;
+    let store = RedisStore::connect(&config.with_timeout(Duration::MAX), "test").await;
     store.expect("a good server").begin(&begin()).await.expect("an answer");
 }
 
@@ -412,7 +401,7 @@ async fn services_on_one_server_never_meet() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
     for namespace in ["one", "two"] {
-        let store = RedisStore::connect(&config, namespace, &crate::secret()).await.expect("a good server");
+        let store = RedisStore::connect(&config, namespace).await.expect("a good server");
         assert_eq!(store.begin(&begin()).await, Ok(Begun::Started), "{namespace}");
         assert_eq!(store.acquire(&[claim()]).await.expect("an answer").readings[0].remaining, 9);
     }

@@ -46,6 +46,7 @@ impl Bench {
         names(self.store.begin(&request).await.expect_err(what));
         names(self.store.complete(&done(&request)).await.expect_err(what));
         names(self.store.abort(lease(&request), Duration::ZERO).await.expect_err(what));
+        names(self.store.find(request.key).await.expect_err(what));
         names(self.store.resolve(request.key, None, TTL).await.expect_err(what));
         assert_eq!(self.store.heartbeat(&[lease(&request)], TTL).await, Ok(vec![false]), "{what}");
         assert_eq!(self.value(), before, "{what}");

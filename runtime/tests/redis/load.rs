@@ -3,13 +3,13 @@
 use core::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use aplomb::policies::idempotency::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, OnCrash, Outcome, RecordKey,
     Token,
 };
 use aplomb::store::{RedisStore, StoreError, StoreFuture};
+use aplomb::testing::eventually;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -56,16 +56,9 @@ impl Load {
 
     /// Waits until so many further requests of a caller are completed.
     pub(crate) async fn until_further(&self, caller: usize, count: usize) {
-        let (before, started) = (self.book(caller).completed.len(), Instant::now());
-        while self.book(caller).completed.len() < before + count {
-            let book = self.book(caller);
-            assert!(
-                started.elapsed() < Duration::from_secs(30),
-                "no answers any more: {:?}",
-                book.failures.last()
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let before = self.book(caller).completed.len();
+        let completed = async || self.book(caller).completed.len() >= before + count;
+        eventually("requests are completed", completed).await;
     }
 
     /// Ends when every request has its answer.

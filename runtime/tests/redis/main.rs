@@ -13,13 +13,12 @@ mod suites;
 
 use core::time::Duration;
 
-use aplomb::Secret;
 use aplomb::store::{RedisConfig, RedisStore};
 use aplomb::testing::{RedisServer, Reply};
 
 async fn store_at(url: &str) -> RedisStore {
     let config = RedisConfig::new(url).expect("a valid URL");
-    RedisStore::connect(&config, "test", &secret()).await.expect("a good server")
+    RedisStore::connect(&config, "test").await.expect("a good server")
 }
 
 /// The same, with more time for an answer than any machine needs.
@@ -39,17 +38,22 @@ fn aged(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
     }
 }
 
-fn secret() -> Secret {
-    Secret::new([7; 32]).expect("long enough")
-}
-
 /// The same as [`patient_store_at`], among the keys of this namespace.
 async fn store_of(url: &str, namespace: &str) -> RedisStore {
     let config = RedisConfig::new(url).expect("a valid URL").with_timeout(Duration::from_secs(10));
-    RedisStore::connect(&config, namespace, &secret()).await.expect("good servers")
+    RedisStore::connect(&config, namespace).await.expect("good servers")
 }
 
 /// The namespace of a case of a suite.
 fn namespace(case: &str) -> String {
     case.replace('_', "-").chars().take(64).collect()
+}
+
+/// The one line that is said of what this URL leads to.
+async fn refusal(url: &str) -> String {
+    let config = RedisConfig::new(url).expect("a valid URL");
+    let errors = RedisStore::connect(&config, "test").await.expect_err("nothing that can be used");
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert!(lines.len() == 1 && !lines[0].contains('\n'), "{lines:?}");
+    lines[0].clone()
 }

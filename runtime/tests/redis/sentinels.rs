@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use aplomb::policies::idempotency::{Begun, Completed, IdempotencyStore, RecordKey};
 use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota};
-use aplomb::store::{RedisConfig, RedisStore, StoreError};
-use aplomb::testing::{RedisSentinels, RedisServer, Reply};
+use aplomb::store::{RedisStore, StoreError};
+use aplomb::testing::{RedisSentinels, RedisServer, Reply, eventually};
 use tokio::task::block_in_place;
 
 use crate::connection::{begin, claim};
 use crate::load::{Load, done, end, expect_replays, place, retry_for_ever, run};
-use crate::{namespace, store_at, store_of};
+use crate::{namespace, refusal, store_at, store_of};
 
 const CALLERS: [[u8; 16]; 2] = [[1; 16], [2; 16]];
 
@@ -40,21 +40,8 @@ mod records {
     });
 }
 
-/// The one line that is said of what this URL leads to.
-async fn refusal(url: &str) -> String {
-    let config = RedisConfig::new(url).expect("a valid URL");
-    let errors = RedisStore::connect(&config, "test", &crate::secret()).await.expect_err("no primary");
-    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    lines[0].clone()
-}
-
 async fn until_it_answers(store: &RedisStore) {
-    let started = Instant::now();
-    while store.acquire(&[claim()]).await.is_err() {
-        assert!(started.elapsed() < Duration::from_secs(20), "the store does not come back");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("the store comes back", async || store.acquire(&[claim()]).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,15 +7,7 @@ use std::thread;
 use aplomb::store::{RedisConfig, RedisStore};
 use aplomb::testing::{Proxy, RedisServer};
 
-/// The one line that is said of the server at this URL.
-async fn refusal(url: &str) -> String {
-    let config = RedisConfig::new(url).expect("a valid URL");
-    let errors = RedisStore::connect(&config, "test", &crate::secret()).await.expect_err("a bad server");
-    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(!lines[0].contains('\n'), "{}", lines[0]);
-    lines[0].clone()
-}
+use crate::refusal;
 
 #[test]
 fn a_url_that_does_not_parse() {
@@ -111,7 +103,7 @@ async fn a25_a_server_that_evicts() {
     let said = refusal(&server.url()).await;
     assert!(said.contains("allkeys-lru") && said.contains("APLOMB_STORE_EVICTION=accept"), "{said}");
     let accepting = RedisConfig::new(&server.url()).expect("a valid URL").accepting_eviction();
-    RedisStore::connect(&accepting, "test", &crate::secret()).await.expect("accepted");
+    RedisStore::connect(&accepting, "test").await.expect("accepted");
 }
 
 #[tokio::test]
@@ -137,7 +129,7 @@ async fn several_faults_are_several_lines() {
     let (from, to) = crate::aged(&server);
     proxy.rewrite(from, to);
     let config = RedisConfig::new(&proxy.url()).expect("a valid URL");
-    let errors = RedisStore::connect(&config, "test", &crate::secret()).await.expect_err("a bad server");
+    let errors = RedisStore::connect(&config, "test").await.expect_err("a bad server");
     assert_eq!(errors.iter().count(), 2, "{errors}");
 }
 
@@ -145,7 +137,7 @@ async fn several_faults_are_several_lines() {
 async fn a_namespace_that_would_break_the_keys() {
     let config = RedisConfig::new("redis://127.0.0.1").expect("a valid URL");
     for wrong in ["", "a{b", "A", "a:b"] {
-        let errors = RedisStore::connect(&config, wrong, &crate::secret()).await.expect_err(wrong);
+        let errors = RedisStore::connect(&config, wrong).await.expect_err(wrong);
         assert!(errors.to_string().contains("is not [a-z0-9-]{1,64}"), "{errors}");
     }
 }

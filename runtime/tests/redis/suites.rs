@@ -1,24 +1,27 @@
+//! The suites that every store passes. The cases of a suite share a server, each in a namespace of its
+//! own: a server for each would cost more than most cases do.
+
 use std::sync::Arc;
 
 use aplomb::policies::idempotency::SealKeys;
-use aplomb::store::SealedRecords;
+use aplomb::store::{RedisStore, SealedRecords};
 use aplomb::testing::RedisServer;
+
+use crate::{namespace, store_of};
 
 mod limits {
     use super::*;
 
-    aplomb::limit_store_suite!(async {
-        let server = RedisServer::start();
-        (Arc::new(crate::store_at(&server.url()).await), server)
+    aplomb::limit_store_suite!(every_case: RedisServer::start() => |server, case| async {
+        (Arc::new(store_of(&server.url(), &namespace(case)).await), server)
     });
 }
 
 mod records {
     use super::*;
 
-    aplomb::idempotency_store_suite!(async {
-        let server = RedisServer::start();
-        (Arc::new(crate::store_at(&server.url()).await), server)
+    aplomb::idempotency_store_suite!(every_case: RedisServer::start() => |server, case| async {
+        (Arc::new(store_of(&server.url(), &namespace(case)).await), server)
     });
 }
 
@@ -27,29 +30,30 @@ mod admission {
 
     use super::*;
 
-    aplomb::admission_store_suite!(async {
-        let server = RedisServer::start();
-        (Arc::new(crate::store_at(&server.url()).await), server)
+    aplomb::admission_store_suite!(every_case: RedisServer::start() => |server, case| async {
+        (Arc::new(store_of(&server.url(), &namespace(case)).await), server)
     });
 
     mod a26_sealed {
         use super::*;
 
-        aplomb::admission_store_suite!(async {
-            let server = RedisServer::start();
-            let keys = SealKeys::new("test", [7; 32]).expect("a valid id");
-            (Arc::new(SealedRecords::new(crate::store_at(&server.url()).await, keys)), server)
+        aplomb::admission_store_suite!(every_case: RedisServer::start() => |server, case| async {
+            (Arc::new(sealed(&server.url(), &namespace(case)).await), server)
         });
     }
 
     mod records {
         use super::*;
 
-        aplomb::idempotency_store_suite!(async {
-            let server = RedisServer::start();
-            (Arc::new(ByAdmission::new(crate::store_at(&server.url()).await)), server)
+        aplomb::idempotency_store_suite!(every_case: RedisServer::start() => |server, case| async {
+            (Arc::new(ByAdmission::new(store_of(&server.url(), &namespace(case)).await)), server)
         });
     }
+}
+
+async fn sealed(url: &str, namespace: &str) -> SealedRecords<RedisStore> {
+    let keys = SealKeys::new("test", [7; 32]).expect("a valid id");
+    SealedRecords::new(store_of(url, namespace).await, keys)
 }
 
 mod a26_sealed_records {
@@ -58,10 +62,8 @@ mod a26_sealed_records {
     use super::*;
     use crate::connection::{begin, done, lease};
 
-    aplomb::idempotency_store_suite!(async {
-        let server = RedisServer::start();
-        let keys = SealKeys::new("test", [7; 32]).expect("a valid id");
-        (Arc::new(SealedRecords::new(crate::store_at(&server.url()).await, keys)), server)
+    aplomb::idempotency_store_suite!(every_case: RedisServer::start() => |server, case| async {
+        (Arc::new(sealed(&server.url(), &namespace(case)).await), server)
     });
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aplomb::store::{MemoryLimits, MemoryRecords};
-use aplomb::testing::FaultyRecords;
+use aplomb::testing::{FaultyRecords, eventually};
 
 use super::*;
 
@@ -36,9 +36,7 @@ async fn a11_a_client_that_hangs_up_does_not_cancel_the_handler() {
     }
     // The server has seen the first client go when it has seen the second.
     raws.into_iter().for_each(drop);
-    while bench.app.effects() == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("the first handler is dropped", async || bench.app.effects() > 0).await;
     bench.app.let_go();
     let reply = answered(&bench, "k", HELD).await;
     assert!(reply.status == 201 && reply.replayed());
@@ -126,7 +124,7 @@ async fn a16_an_error_without_effects_frees_the_key() {
     for _ in 0..2 {
         let reply = order(&bench.client, "k", body).send().await;
         let problem = reply.problem(503, "SUPPLIER");
-        assert_eq!((problem["retryable"].as_bool(), reply.number("retry-after")), (Some(true), 2));
+        assert_eq!((problem["retryable"].as_bool(), reply.header_number("retry-after")), (Some(true), 2));
     }
     assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201, "even for another request");
 }
@@ -212,8 +210,14 @@ async fn short_lived() -> (Bench, FaultyRecords<Arc<MemoryRecords>>) {
     (bench.await, records)
 }
 
-async fn put_well(client: &Client) -> Reply {
-    client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(WELL).send().await
+async fn put_well(client: &Client) -> ClientResponse {
+    client
+        .request(http::Method::PUT, "/v1/orders/1")
+        .bearer(ALICE)
+        .idempotency_key("k")
+        .json(WELL)
+        .send()
+        .await
 }
 
 #[tokio::test]
@@ -233,11 +237,7 @@ async fn a17_an_answer_is_kept_after_an_outage_of_several_leases() {
     (0..12).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
     let first = put_well(&bench.client).await;
     assert_eq!(first.status, 201);
-    let mut retry = put_well(&bench.client).await;
-    while retry.status == StatusCode::CONFLICT {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        retry = put_well(&bench.client).await;
-    }
+    let retry = until_settled(async || put_well(&bench.client).await).await;
     assert!(retry.replayed() && retry.body == first.body);
     assert_eq!(bench.app.effects(), 1);
 }
@@ -255,9 +255,7 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_heartbeat() {
     });
     let bench = bench.await;
     let first = held_put(&bench);
-    while bench.app.effects() == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("the handler runs", async || bench.app.effects() > 0).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let retry = put_held(&bench.client).send().await;
     assert!(retry.status == 409 || retry.replayed(), "never unknown: {}", retry.status);

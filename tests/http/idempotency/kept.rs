@@ -65,9 +65,9 @@ async fn keeping() -> Bench {
 }
 
 /// The first answer and its replay.
-async fn twice(bench: &Bench, path: &str) -> (Reply, Reply) {
+async fn twice(bench: &Bench, path: &str) -> (ClientResponse, ClientResponse) {
     let before = bench.app.effects();
-    let send = || bench.client.post(path).bearer(ALICE).key(path).send();
+    let send = || bench.client.post(path).bearer(ALICE).idempotency_key(path).send();
     let (first, second) = (send().await, send().await);
     assert!(!first.replayed() && second.replayed(), "{path}");
     assert_eq!(second.header("cache-control"), Some("no-store"), "{path}");
@@ -130,7 +130,7 @@ async fn a22_a_client_without_a_key_is_told_for_how_long_an_answer_is_kept() {
 #[tokio::test]
 async fn a22_an_api_tells_what_its_endpoints_promise() {
     use aplomb::policies::idempotency::IdempotencyPolicy;
-    let api = Api::new("Test", aplomb::routes![usual, little, much, none]);
+    let api = Api::new("test", aplomb::routes![usual, little, much, none]);
     let kept = |policy| match policy {
         IdempotencyPolicy::Idempotent(idempotency) => (idempotency.ttl.as_secs(), idempotency.keep),
         other => panic!("{other:?}"),

@@ -11,14 +11,13 @@ mod states;
 use core::time::Duration;
 
 use aplomb::prelude::*;
-use aplomb::testing::{Fault, Operation, TestServer};
+use aplomb::testing::{Client, ClientRequest, ClientResponse, Fault, Operation, TestServer, eventually};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use http::StatusCode;
 use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{ALICE, App, BOB, Bench};
-use crate::client::{Call, Client, Reply};
 
 #[derive(Deserialize)]
 struct Order {
@@ -154,11 +153,11 @@ const WELL: &str = r#"{"item": "tea"}"#;
 const HELD: &str = r#"{"item": "tea", "how": "held"}"#;
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
-fn order<'a>(client: &'a Client, key: &str, body: &str) -> Call<'a> {
-    client.post("/v1/orders").bearer(ALICE).key(key).json(body)
+fn order(client: &Client, key: &str, body: &str) -> ClientRequest {
+    client.post("/v1/orders").bearer(ALICE).idempotency_key(key).json(body)
 }
 
-async fn status(status: u16) -> (Bench, Reply, Reply) {
+async fn status(status: u16) -> (Bench, ClientResponse, ClientResponse) {
     let bench = bench().await;
     let body = format!(r#"{{"item": "tea", "how": {{"status": {status}}}}}"#);
     let first = order(&bench.client, "k", &body).send().await;
@@ -166,41 +165,35 @@ async fn status(status: u16) -> (Bench, Reply, Reply) {
     (bench, first, second)
 }
 
-fn put_held(client: &Client) -> Call<'_> {
-    client.call(http::Method::PUT, "/v1/orders/1").bearer(ALICE).key("k").json(HELD)
+fn put_held(client: &Client) -> ClientRequest {
+    client.request(http::Method::PUT, "/v1/orders/1").bearer(ALICE).idempotency_key("k").json(HELD)
 }
 
 /// Sends a request whose handler is held, and gives its answer when that is let go.
-fn held(bench: &Bench, key: &'static str, body: &'static str) -> tokio::task::JoinHandle<Reply> {
+fn held(bench: &Bench, key: &'static str, body: &'static str) -> tokio::task::JoinHandle<ClientResponse> {
     let client = bench.client.clone();
     tokio::spawn(async move { order(&client, key, body).send().await })
 }
 
-fn held_put(bench: &Bench) -> tokio::task::JoinHandle<Reply> {
+fn held_put(bench: &Bench) -> tokio::task::JoinHandle<ClientResponse> {
     let client = bench.client.clone();
     tokio::spawn(async move { put_held(&client).send().await })
 }
 
 /// Retries until the first request has its answer, as a client would.
-async fn answered(bench: &Bench, key: &str, body: &str) -> Reply {
-    for _ in 0..1000 {
-        let reply = order(&bench.client, key, body).send().await;
-        if reply.status != StatusCode::CONFLICT {
-            return reply;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("the request stays in flight");
+async fn answered(bench: &Bench, key: &str, body: &str) -> ClientResponse {
+    until_settled(async || order(&bench.client, key, body).send().await).await
 }
 
 /// Waits until the heartbeat of a run has ended with the run's time, then until its lease has.
-async fn unknown(client: &Client) -> Reply {
-    for _ in 0..400 {
-        let reply = put_held(client).send().await;
-        if reply.status != StatusCode::CONFLICT {
-            return reply;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the run counts as alive for ever");
+async fn unknown(client: &Client) -> ClientResponse {
+    until_settled(async || put_held(client).send().await).await
+}
+
+/// Sends a request until its key's run is not in flight any more.
+async fn until_settled(send: impl AsyncFn() -> ClientResponse) -> ClientResponse {
+    let mut response = None;
+    let settled = async || response.insert(send().await).status != StatusCode::CONFLICT;
+    eventually("the run is settled", settled).await;
+    response.expect("the last response")
 }

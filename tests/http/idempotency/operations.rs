@@ -4,13 +4,12 @@ use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
 
 use aplomb::prelude::*;
-use aplomb::testing::TestServer;
+use aplomb::testing::{Client, ClientRequest, ClientResponse, TestServer};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::bench;
 use crate::app::{ALICE, App, BOB, Bench};
-use crate::client::{Call, Client, Reply};
 
 /// Tells its operation, and is too busy the first time, which frees the key.
 #[endpoint(post = "/operations", version = 1, idempotent(headers("X-Region")))]
@@ -39,11 +38,11 @@ async fn charge(State(app): State<App>, operation: Operation) -> NoContent {
 
 static CHARGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-fn operation<'a>(client: &'a Client, bearer: &str, key: &str) -> Call<'a> {
-    client.post("/v1/operations").bearer(bearer).key(key)
+fn operation(client: &Client, bearer: &str, key: &str) -> ClientRequest {
+    client.post("/v1/operations").bearer(bearer).idempotency_key(key)
 }
 
-fn told(reply: &Reply) -> (&str, &str) {
+fn told(reply: &ClientResponse) -> (&str, &str) {
     (reply.header("x-operation").expect("an operation"), reply.header("x-step").expect("a step"))
 }
 
@@ -62,16 +61,16 @@ async fn an_operation_is_the_same_for_every_run_under_its_key() {
 }
 
 #[tokio::test]
-async fn an_operation_that_is_run_again_stays_the_same_while_the_secret_is_changed() {
+async fn a14_an_operation_that_is_run_again_stays_the_same_whatever_the_secret_is() {
     let bench = Bench::start(aplomb::routes![charge]).await;
-    let call = async |client: Client| client.post("/v1/charges").bearer(ALICE).key("k").send().await;
+    let call =
+        async |client: Client| client.post("/v1/charges").bearer(ALICE).idempotency_key("k").send().await;
     let first = tokio::spawn(call(bench.client.clone()));
     bench.app.held().await;
     bench.clock.advance(Duration::from_secs(31));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
     // The bench has 7.
-    let api = bench.configure(Api::new("Test", aplomb::routes![charge]));
-    let api = api.secret(secret(8)).other_secret(secret(7));
+    let api = bench.configure(Api::new("test", aplomb::routes![charge])).secret(secret(8));
     let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
     assert_eq!(call(Client::new(server.address())).await.status, 204);
     bench.app.let_go();
@@ -85,7 +84,7 @@ async fn a_request_without_its_optional_key_is_no_operation() {
     let bench = bench().await;
     let call = || bench.client.post("/v1/may-operate").bearer(ALICE);
     assert_eq!(call().send().await.json(), false);
-    assert_eq!(call().key("k").send().await.json(), true);
+    assert_eq!(call().idempotency_key("k").send().await.json(), true);
 }
 
 #[tokio::test]

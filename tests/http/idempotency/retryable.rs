@@ -68,12 +68,12 @@ async fn refusing() -> Bench {
     Bench::start(aplomb::routes![refuse, look, refuse_keyless]).await
 }
 
-fn under_key<'a>(bench: &'a Bench, kind: &str) -> Call<'a> {
-    bench.client.post(&format!("/v1/refusals/{kind}")).bearer(ALICE).key(kind)
+fn under_key(bench: &Bench, kind: &str) -> ClientRequest {
+    bench.client.post(&format!("/v1/refusals/{kind}")).bearer(ALICE).idempotency_key(kind)
 }
 
 #[track_caller]
-fn assert_retryable(reply: &Reply, expected: bool) {
+fn assert_retryable(reply: &ClientResponse, expected: bool) {
     let told = reply.json()["retryable"].as_bool();
     assert_eq!(told, Some(expected), "{} {:?}", reply.status, reply.body);
     assert_eq!(reply.header("retry-after").is_some(), expected, "{:?}", reply.body);
@@ -131,7 +131,8 @@ async fn a16_without_a_key_nothing_is_kept_and_an_error_means_what_it_declares()
     for kind in ["locked", "not-yet", "conflict", "rate", "dependency", "early"] {
         let optional = bench.client.post(&format!("/v1/refusals/{kind}")).bearer(ALICE).send().await;
         let get = bench.client.get(&format!("/v1/refusals/{kind}")).bearer(ALICE).send().await;
-        let keyless = bench.client.post(&format!("/v1/keyless/{kind}")).bearer(ALICE).key("k").send().await;
+        let keyless =
+            bench.client.post(&format!("/v1/keyless/{kind}")).bearer(ALICE).idempotency_key("k").send().await;
         for reply in [optional, get, keyless] {
             assert_retryable(&reply, true);
         }
@@ -142,7 +143,7 @@ async fn a16_without_a_key_nothing_is_kept_and_an_error_means_what_it_declares()
 async fn a16_a_body_that_the_handler_typed_itself_is_kept_as_it_is() {
     let bench = refusing().await;
     let first = under_key(&bench, "typed").send().await;
-    assert_eq!((first.json()["code"].as_str(), first.number("retry-after")), (Some("TYPED"), 2));
+    assert_eq!((first.json()["code"].as_str(), first.header_number("retry-after")), (Some("TYPED"), 2));
     assert_eq!(first.json()["retryable"], true);
     let replay = under_key(&bench, "typed").send().await;
     assert!(replay.replayed() && replay.body == first.body);

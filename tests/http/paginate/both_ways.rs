@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 use aplomb::policies::paginate::InOrder;
 use aplomb::prelude::*;
 use aplomb::routes;
-use aplomb::testing::TestServer;
+use aplomb::testing::{Client, ClientResponse, TestServer};
 use axum::Router;
-use tokio::net::TcpListener;
+
+use crate::app::serve;
 
 use super::{cursor, data, dice};
-use crate::client::{Client, Reply};
 
 #[derive(CursorKey)]
 struct ByNumber {
@@ -63,20 +63,20 @@ struct Bench {
 impl Bench {
     async fn start(numbers: impl IntoIterator<Item = i64>) -> Self {
         let rows = Rows::of(numbers);
-        let server = TestServer::start(Api::new("Rows", routes![rows]).secret(secret()), rows.clone());
+        let server = TestServer::start(Api::new("rows", routes![rows]).secret(secret()), rows.clone());
         let server = server.await.expect("a valid API");
         Self { client: Client::new(server.address()), rows, _server: server }
     }
 
-    async fn page(&self, query: &str) -> Reply {
+    async fn page(&self, query: &str) -> ClientResponse {
         self.client.get(&format!("/v1/rows{query}")).send().await
     }
 
-    async fn next(&self, of: &Reply) -> Reply {
+    async fn next(&self, of: &ClientResponse) -> ClientResponse {
         self.page(&format!("?cursor={}", cursor(of))).await
     }
 
-    async fn previous(&self, of: &Reply) -> Reply {
+    async fn previous(&self, of: &ClientResponse) -> ClientResponse {
         self.page(&format!("?cursor={}", previous_cursor(of).expect("a page before"))).await
     }
 }
@@ -85,20 +85,20 @@ fn secret() -> aplomb::Secret {
     aplomb::Secret::new([7; 32]).expect("long enough")
 }
 
-fn previous_cursor(reply: &Reply) -> Option<String> {
+fn previous_cursor(reply: &ClientResponse) -> Option<String> {
     let page = reply.json();
     let cursor = page.get("prev_cursor").unwrap_or_else(|| panic!("no member: {page}"));
     cursor.as_str().map(str::to_owned)
 }
 
-fn ends(reply: &Reply) -> bool {
+fn ends(reply: &ClientResponse) -> bool {
     let page = reply.json();
     assert_eq!(page["has_more"].as_bool(), Some(!page["next_cursor"].is_null()));
     page["next_cursor"].is_null()
 }
 
 /// The target of a link of this relation.
-fn link<'r>(reply: &'r Reply, relation: &str) -> Option<&'r str> {
+fn link<'r>(reply: &'r ClientResponse, relation: &str) -> Option<&'r str> {
     let mut links = reply.header("link").expect("links").split(", ");
     links.find_map(|link| link.strip_suffix(&format!(">; rel=\"{relation}\""))?.strip_prefix('<'))
 }
@@ -140,7 +140,7 @@ async fn d02_a_cursor_keeps_its_direction() {
     assert_eq!(data(&bench.page(&format!("?cursor={on}")).await), [7, 8, 9]);
     assert_eq!(data(&bench.page(&format!("?cursor={back}")).await), [1, 2, 3]);
     // A list that is read forward only takes no cursor that leads back.
-    let api = Api::new("Rows", routes![forward_rows]).secret(secret());
+    let api = Api::new("rows", routes![forward_rows]).secret(secret());
     let server = TestServer::start(api, bench.rows.clone()).await.expect("a valid API");
     let client = Client::new(server.address());
     let forward = client.get(&format!("/v1/rows?cursor={on}")).send().await;
@@ -214,10 +214,8 @@ async fn d06_links_lead_both_ways_and_keep_the_other_parameters() {
 
 #[tokio::test]
 async fn d06_links_have_the_prefix_of_the_outer_router() {
-    let ours = Api::new("Rows", routes![rows]).into_router(Rows::of(1..=9)).await.expect("a valid API");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let client = Client::new(listener.local_addr().expect("an address"));
-    tokio::spawn(axum::serve(listener, Router::new().nest("/api", ours)).into_future());
+    let ours = Api::new("rows", routes![rows]).into_router(Rows::of(1..=9)).await.expect("a valid API");
+    let client = serve(Router::new().nest("/api", ours)).await;
     let first = client.get("/api/v1/rows?limit=2").send().await;
     assert_eq!(link(&first, "first"), Some("/api/v1/rows?limit=2"));
     let second = client.get(link(&first, "next").expect("a next page")).send().await;

@@ -1,9 +1,9 @@
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::ClientResponse;
 
 use super::{data, get};
 use crate::app::Bench;
-use crate::client::Reply;
 
 /// The numbers below 12,000.
 #[endpoint(get = "/counted", version = 1, paginate(offset, default = 20, max = 50))]
@@ -24,7 +24,7 @@ async fn bench() -> Bench {
 }
 
 /// The relations of the links and their targets.
-fn links(reply: &Reply) -> Vec<(&str, &str)> {
+fn links(reply: &ClientResponse) -> Vec<(&str, &str)> {
     let links = reply.header("link").expect("links").split(", ");
     let parts =
         links.map(|link| link.strip_prefix('<').and_then(|link| link.strip_suffix('"')).expect("a link"));

@@ -5,11 +5,11 @@ use core::time::Duration;
 
 use aplomb::prelude::*;
 use aplomb::routes;
+use aplomb::testing::ClientResponse;
 use http::request::Parts;
 
 use super::{get, tells};
 use crate::app::{ALICE, App, Bench};
-use crate::client::Reply;
 
 /// As many tokens as the query says.
 fn rows(head: &Parts) -> u64 {
@@ -60,7 +60,7 @@ async fn bench() -> Bench {
 /// The status, and what is left.
 async fn rows_of(bench: &Bench, rows: impl core::fmt::Display) -> (u16, u64) {
     let reply = get(bench, &format!("/export?rows={rows}"), ALICE).await;
-    (reply.status.as_u16(), reply.number("x-ratelimit-remaining"))
+    (reply.status.as_u16(), reply.header_number("x-ratelimit-remaining"))
 }
 
 #[tokio::test]
@@ -70,7 +70,10 @@ async fn b08_a_function_says_what_each_request_costs() {
     assert_eq!(rows_of(&bench, 5).await, (200, 2));
     let refused = get(&bench, "/export?rows=4", ALICE).await;
     refused.problem(429, "RATE_LIMITED");
-    assert_eq!((refused.number("retry-after"), refused.number("x-ratelimit-remaining")), (2, 2));
+    assert_eq!(
+        (refused.header_number("retry-after"), refused.header_number("x-ratelimit-remaining")),
+        (2, 2)
+    );
     assert_eq!(rows_of(&bench, 2).await, (200, 0));
     assert_eq!(bench.app.effects(), 3);
 }
@@ -91,7 +94,10 @@ async fn b08_more_than_the_burst_takes_the_whole_bucket_and_waits_until_it_is_fu
     for rows in [11, u64::MAX] {
         let refused = get(&bench, &format!("/export?rows={rows}"), ALICE).await;
         refused.problem(429, "RATE_LIMITED");
-        assert_eq!((refused.number("retry-after"), refused.number("x-ratelimit-remaining")), (2, 8));
+        assert_eq!(
+            (refused.header_number("retry-after"), refused.header_number("x-ratelimit-remaining")),
+            (2, 8)
+        );
     }
     bench.clock.advance(Duration::from_secs(2));
     assert_eq!(rows_of(&bench, u64::MAX).await, (200, 0));
@@ -109,7 +115,7 @@ async fn b08_a_cost_that_panics_is_a_500_and_takes_nothing() {
 #[tokio::test]
 async fn b08_each_of_several_limits_has_its_own_cost() {
     let bench = bench().await;
-    let left = |reply: &Reply| reply.header("ratelimit").expect("the field").to_owned();
+    let left = |reply: &ClientResponse| reply.header("ratelimit").expect("the field").to_owned();
     let reply = get(&bench, "/export-both?rows=6", ALICE).await;
     assert_eq!(left(&reply), "\"rows\";r=4;t=6, \"requests\";r=3;t=1");
     let refused = get(&bench, "/export-both?rows=6", ALICE).await;
@@ -122,7 +128,7 @@ async fn b17_a_shadow_whose_cost_a_function_says_refuses_nothing() {
     let bench = bench().await;
     for left in (0..3).rev() {
         let reply = get(&bench, "/export-tried?rows=50", ALICE).await;
-        assert_eq!((reply.status.as_u16(), reply.number("x-ratelimit-remaining")), (200, left));
+        assert_eq!((reply.status.as_u16(), reply.header_number("x-ratelimit-remaining")), (200, left));
     }
 }
 
@@ -132,9 +138,9 @@ async fn b08_a_request_under_a_key_is_weighed_once() {
     // A small body is read before the limits decide, and a large one after.
     for (key, length, left) in [("a", 1, 8), ("a", 1, 6), ("b", 70_000, 4)] {
         let before = ASKED.load(Ordering::SeqCst);
-        let call = bench.client.post("/import").bearer(ALICE).key(key).body("x".repeat(length));
+        let call = bench.client.post("/import").bearer(ALICE).idempotency_key(key).body("x".repeat(length));
         let reply = call.send().await;
-        assert_eq!((reply.status.as_u16(), reply.number("x-ratelimit-remaining")), (200, left));
+        assert_eq!((reply.status.as_u16(), reply.header_number("x-ratelimit-remaining")), (200, left));
         assert_eq!(ASKED.load(Ordering::SeqCst) - before, 1);
     }
     assert_eq!(bench.app.effects(), 2);

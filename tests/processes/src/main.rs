@@ -24,13 +24,15 @@ async fn main() -> ExitCode {
         place_limited_order,
         print_report,
         list_prices,
+        list_numbers,
         by_token_bucket,
         by_leaky_bucket,
         by_fixed_window,
         by_sliding_window,
-        by_tokens_taken_ahead
+        by_tokens_taken_ahead,
+        panic_at_once
     ];
-    let api = Api::new("Orders", routes).store(Store::from_env()).auth(ApiKeys::from_env());
+    let api = Api::new("orders", routes).store(Store::from_env()).auth(ApiKeys::from_env());
     aplomb::serve(api, App::connect).await
 }
 
@@ -89,6 +91,19 @@ async fn list_prices() -> &'static str {
     "tea: 2"
 }
 
+/// Three numbers, each on a page of its own.
+#[endpoint(get = "/numbers", version = 1, paginate(cursor, default = 1, max = 1))]
+async fn list_numbers(page: PageRequest<Below>) -> Page<i64> {
+    let below = page.after().map_or(3, |key| key.id);
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+}
+
+#[derive(CursorKey)]
+struct Below {
+    #[cursor(desc, unique)]
+    id: i64,
+}
+
 /// Ten a second, five at once.
 #[endpoint(get = "/token-bucket", version = 1, rate_limit("10/s", burst = 5))]
 async fn by_token_bucket() {}
@@ -108,6 +123,12 @@ async fn by_sliding_window() {}
 /// Twenty a second, of which each instance takes five ahead.
 #[endpoint(get = "/leases", version = 1, rate_limit("20/s", lease = 5))]
 async fn by_tokens_taken_ahead() {}
+
+/// Panics.
+#[endpoint(get = "/panic", version = 1)]
+async fn panic_at_once() {
+    panic!("the shop is closed")
+}
 
 impl App {
     async fn connect() -> Result<Self, VarError> {

@@ -1,9 +1,8 @@
 use std::collections::BTreeSet;
 
-use axum::body::Body;
 use serde_json::json;
 
-use crate::service::{ALICE, BOB, Service, request};
+use crate::service::{ALICE, BOB, Service};
 
 #[tokio::test]
 async fn the_same_key_pays_once() {
@@ -30,7 +29,7 @@ async fn every_post_requires_a_key() {
         "/v1/payments".to_owned(),
         format!("/v1/payments/{payment}/refund"),
     ] {
-        let refused = service.send(request("POST", ALICE, &path), Body::empty()).await;
+        let refused = service.send(service.client.post(&path).bearer(ALICE)).await;
         assert_eq!(refused.problem(), (400, "IDEMPOTENCY_KEY_MISSING".into()), "{path}");
     }
 }
@@ -42,8 +41,8 @@ async fn all_but_health_require_a_caller() {
         let refused = service.get("sk_test_carol", path).await;
         assert_eq!(refused.problem(), (401, "UNAUTHENTICATED".into()), "{path}");
     }
-    let health = axum::http::Request::get("/v1/health");
-    assert_eq!(service.send(health, Body::empty()).await.expect(200).body, json!({ "status": "ok" }));
+    let health = service.client.get("/v1/health");
+    assert_eq!(service.send(health).await.expect(200).body, json!({ "status": "ok" }));
 }
 
 #[tokio::test]

@@ -2,42 +2,40 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aplomb::prelude::*;
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request};
+use aplomb::testing::{Client, ClientRequest, ClientResponse, TestServer};
 use payments::app::App;
 use payments::ledger::Ledger;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tower::ServiceExt;
 
 pub(crate) const ALICE: &str = "sk_test_alice";
 pub(crate) const BOB: &str = "sk_test_bob";
 
 /// The service over a ledger of its own.
 pub(crate) struct Service {
-    router: Router,
+    pub(crate) client: Client,
+    _server: TestServer,
     directory: TempDir,
     keys: AtomicU64,
 }
 
-/// A response.
+/// A response, whose body is JSON.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
+    response: ClientResponse,
 }
 
 impl Service {
     pub(crate) async fn start() -> Self {
         let directory = TempDir::new().expect("a directory");
         let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).await.expect("a ledger");
-        let api = Api::new("Payments", payments::api::routes())
+        let api = Api::new("payments", payments::api::routes())
             .store(Store::memory())
             .auth(ApiKeys::parse("alice:sk_test_alice,bob:sk_test_bob").expect("keys"));
-        let router = api.into_router(App::new(ledger)).await.expect("a router");
-        Self { router, directory, keys: AtomicU64::new(0) }
+        let server = TestServer::start(api, App::new(ledger)).await.expect("a valid API");
+        Self { client: server.client(), _server: server, directory, keys: AtomicU64::new(0) }
     }
 
     /// The ledger's file.
@@ -46,7 +44,7 @@ impl Service {
     }
 
     pub(crate) async fn get(&self, caller: &str, path: &str) -> Answer {
-        self.send(request("GET", caller, path), Body::empty()).await
+        self.send(self.client.get(path).bearer(caller)).await
     }
 
     /// Posts with a key that was never used.
@@ -56,19 +54,13 @@ impl Service {
     }
 
     pub(crate) async fn post_with(&self, key: &str, caller: &str, path: &str, body: &Value) -> Answer {
-        let request = request("POST", caller, path)
-            .header("content-type", "application/json")
-            .header("idempotency-key", key);
-        self.send(request, Body::from(body.to_string())).await
+        let request = self.client.post(path).bearer(caller).idempotency_key(key);
+        self.send(request.json(body.to_string())).await
     }
 
-    pub(crate) async fn send(&self, request: axum::http::request::Builder, body: Body) -> Answer {
-        let request = request.body(body).expect("a request");
-        let response = self.router.clone().oneshot(request).await.expect("infallible");
-        let (head, body) = response.into_parts();
-        let bytes = to_bytes(body, 1 << 20).await.expect("a body");
-        let body = serde_json::from_slice(&bytes).expect("JSON");
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+    pub(crate) async fn send(&self, request: ClientRequest) -> Answer {
+        let response = request.send().await;
+        Answer { status: response.status.as_u16(), body: response.json(), response }
     }
 
     /// An account in EUR with this balance: its identifier.
@@ -96,10 +88,6 @@ impl Service {
     }
 }
 
-pub(crate) fn request(method: &str, caller: &str, path: &str) -> axum::http::request::Builder {
-    Request::builder().method(method).uri(path).header("authorization", format!("Bearer {caller}"))
-}
-
 impl Answer {
     /// The answer, which must have this status.
     #[track_caller]
@@ -115,7 +103,7 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
+        self.response.header(name)
     }
 
     /// The status and the code of a problem.

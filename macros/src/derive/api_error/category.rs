@@ -1,4 +1,4 @@
-//! The categories as they are written, and what each allows.
+//! The categories as they are written, and what each allows. The runtime's `agreement.rs` reads this file and compares.
 
 /// One category of `#[problem(…)]`.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Codes and titles.
+//! Codes and titles. The runtime's `agreement.rs` reads this file and compares.
 
 /// Whether a code has the form `[A-Z][A-Z0-9_]+`.
 pub(crate) fn is_code(text: &str) -> bool {

@@ -4,23 +4,10 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Field, Fields, Ident};
 
+use crate::bounds::RESERVED_MEMBERS;
 use crate::derive::attribute_items;
 use crate::errors::Sink;
 use crate::parse::Item;
-
-/// Members of a problem document that an extension cannot replace.
-const RESERVED: &[&str] = &[
-    "type",
-    "title",
-    "status",
-    "detail",
-    "instance",
-    "code",
-    "category",
-    "retryable",
-    "request_id",
-    "errors",
-];
 
 /// A field that the document shows.
 pub(crate) struct Extension<'a> {
@@ -54,7 +41,7 @@ fn extension<'a>(field: &'a Field, sink: &Sink<'_>) -> Option<Extension<'a>> {
         sink.report(&field.ty, "an extension takes the field's name, and this one has none: give it one");
         return None;
     };
-    if RESERVED.iter().any(|reserved| name == reserved) {
+    if RESERVED_MEMBERS.iter().any(|reserved| name == reserved) {
         sink.report(
             name,
             format!("`{name}` is a member of every problem document: give the field another name"),

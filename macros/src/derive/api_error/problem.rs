@@ -8,11 +8,13 @@ use super::category::{self, Category, Retryable};
 use super::code::{is_code, screaming_snake, title};
 use crate::derive::attribute_items;
 use crate::errors::Sink;
+use crate::grammar::unread;
 use crate::parse::{Argument, Form, Item, Kind, Options, units};
 use crate::suggest;
 
 /// The options of `#[problem(<category>, …)]`.
-const OPTIONS: &[&str] = &["code", "title", "status", "retry_after", "effects", "pointer", "retryable"];
+pub(super) const OPTIONS: &[&str] =
+    &["code", "title", "status", "retry_after", "effects", "pointer", "retryable"];
 const EXAMPLE: &str = "#[problem(conflict, code = \"INSUFFICIENT_FUNDS\")]";
 
 /// Which problem a case is.
@@ -124,7 +126,8 @@ impl Declared {
                 "retry_after" => retry_after = Some(*option),
                 "effects" => problem.effects_none = option.one_of(&["none"], sink).is_some(),
                 "pointer" => problem.pointer = pointer(category, option, sink),
-                _ => problem.retryable = retryable(category, option, sink),
+                "retryable" => problem.retryable = retryable(category, option, sink),
+                other => unread("problem", other),
             }
         }
         problem.retry_after = retry_after.and_then(|option| wait(category, problem.retryable, option, sink));

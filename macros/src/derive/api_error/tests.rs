@@ -105,3 +105,12 @@ fn shapes_that_are_taken() {
     let twice = "enum E { #[problem(conflict)] Ab, #[problem(conflict, code = \"AB\", effects = none)] Cd }";
     assert_eq!(mistakes_of(twice), [""; 0]);
 }
+
+#[test]
+fn each_option_is_read_and_a_wrong_value_is_one_mistake() {
+    for option in problem::OPTIONS {
+        let attribute = format!("dependency, {option} = []").parse().expect("tokens");
+        let found = of(&attribute);
+        assert!(found.len() == 1 && found[0].contains(&format!("`{option}`")), "{option}: {found:?}");
+    }
+}

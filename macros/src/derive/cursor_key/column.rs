@@ -7,8 +7,11 @@ use syn::{Field, Ident, Type};
 
 use crate::derive::attribute_items;
 use crate::errors::Sink;
+use crate::grammar::unread;
 use crate::parse::{Argument, Options};
 
+/// The options of `#[cursor(…)]`.
+pub(super) const OPTIONS: &[&str] = &["desc", "unique", "column"];
 const EXAMPLE: &str = "#[cursor(desc)]";
 const COLUMN: &str = "column = \"payments.id\"";
 
@@ -37,7 +40,7 @@ impl<'a> Column<'a> {
             unique: None,
         };
         let items = attribute_items(&field.attrs, "cursor", EXAMPLE, sink).unwrap_or_default();
-        let options = Options { of: "cursor", keys: &["desc", "unique", "column"] };
+        let options = Options { of: "cursor", keys: OPTIONS };
         for (name, option) in options.read(&items, sink) {
             column.take(name, option, sink);
         }
@@ -48,7 +51,8 @@ impl<'a> Column<'a> {
         match name {
             "desc" => self.descending = option.flag(sink),
             "unique" => self.unique = option.flag(sink).then(|| option.key.clone()),
-            _ => self.named(option, sink),
+            "column" => self.named(option, sink),
+            other => unread("cursor", other),
         }
     }
 

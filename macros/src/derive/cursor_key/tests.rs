@@ -45,3 +45,13 @@ fn d01_one_mistake_is_one_error() {
         assert!(found.len() == 1 && found[0].contains(message), "{item}: {found:?}");
     }
 }
+
+#[test]
+fn each_option_is_read_and_a_wrong_value_is_one_mistake() {
+    for option in column::OPTIONS {
+        let found = mistakes_of(&format!(
+            "struct K {{ #[cursor({option} = [])] a: i64, #[cursor(unique)] id: i64 }}"
+        ));
+        assert!(found.len() == 1 && found[0].contains(&format!("`{option}`")), "{option}: {found:?}");
+    }
+}

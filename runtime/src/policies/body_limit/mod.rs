@@ -18,10 +18,10 @@
 //!     NoContent
 //! }
 //!
-//! let api: Api<()> = Api::new("Pictures", routes![put_picture]).body_limit(64 << 10); // for the others
+//! let api: Api<()> = Api::new("pictures", routes![put_picture]).body_limit(64 << 10); // for the others
 //! # let _ = api;
 //! ```
 
 mod stage;
 
-pub(crate) use stage::{Gauge, READ_DEADLINE, Stalled, check, incomplete, too_large, watched};
+pub(crate) use stage::BodyStage;

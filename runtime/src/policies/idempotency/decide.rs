@@ -4,8 +4,7 @@ use http::StatusCode;
 
 use super::spec::OnCrash;
 use crate::clock::Timestamp;
-use crate::endpoint::Origin;
-use crate::problem::Effects;
+use crate::problem::{Effects, Origin};
 
 /// How a run is settled with its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

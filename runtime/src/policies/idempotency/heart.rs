@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::store::{IdempotencyStore, Lease, Token};
-use crate::store::StoreError;
+use crate::facet::StoreError;
 use crate::uniform::UniformMap;
 
 /// Beats for every run that is held, until it is dropped.

@@ -3,60 +3,99 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 
 use super::canonical;
 use super::store::{Fingerprint, RecordKey};
-use crate::auth::{Caller, Tags, kind_and_id};
 use crate::extract::original_uri;
-use crate::secret::{Key, KeyedHash, Secret};
+use crate::request::Caller;
+use crate::request::Tags;
+use crate::secret::{Key, KeyedHash};
 
 /// The version of the fingerprint that this release makes.
-const FINGERPRINT_VERSION: u8 = 1;
+const FINGERPRINT_VERSION: u8 = 2;
 
-/// Makes record keys and fingerprints. Both are keyed hashes, so that a store holds neither keys
-/// nor callers nor bodies in the clear.
+/// Tells the names of records from all other hashes. Another form of them is another number.
+const CONTEXT: &str = "aplomb idempotency record 1";
+
+/// The second half of the key of fingerprints.
+const FINGERPRINT_KEY: &[u8; 16] = b"aplomb request 2";
+
+/// Names the records of one endpoint.
+///
+/// Names are hashes, so that a store holds neither keys nor callers in the clear. They need no secret:
+/// a secret that is changed, or lost, forgets no key. They are pseudonyms: whoever reads the store can
+/// confirm a guess of a caller and a key.
 #[derive(Debug, Clone)]
-pub(crate) struct Identities {
+pub(crate) struct RecordNames {
+    namespace: String,
+    method: &'static str,
+    /// The versioned template of the route, with parameters as `{}`.
+    template: String,
     callers: Tags,
-    records: Key,
-    operations: Key,
-    fingerprints: Key,
+    key: Key,
 }
 
-impl Identities {
-    pub(crate) fn new(secret: &Secret, namespace: &str) -> Self {
+impl RecordNames {
+    /// Names for the endpoint with this method and versioned template. Parameters may get other names.
+    pub(crate) fn new(namespace: &str, method: &'static str, route: &str) -> Self {
         Self {
-            callers: Tags::new(secret, namespace),
-            operations: secret.key(&format!("operation/{namespace}")),
-            records: secret.key(&format!("idempotency record/{namespace}")),
-            fingerprints: secret.key("idempotency fingerprint"),
+            namespace: namespace.to_owned(),
+            method,
+            template: without_names(route),
+            callers: Tags::new(namespace),
+            key: Key::of_purpose(CONTEXT),
         }
     }
 
-    /// The record of this caller's key on this route. `tenant` is empty until callers have one.
-    pub(crate) fn record(&self, caller: Option<&Caller>, method: &str, route: &str, key: &str) -> RecordKey {
-        let tenant = b"";
-        let (kind, id) = kind_and_id(caller);
-        let hash = self.records.hash().part(tenant).part(kind.as_bytes()).part(id.as_bytes());
-        let hash = hash.part(method.as_bytes()).part(route.as_bytes()).part(key.as_bytes()).finish_short();
-        RecordKey::new(self.callers.caller(caller), hash)
+    /// The record of this caller's key, and what makes the fingerprints of requests under that key.
+    pub(crate) fn record(&self, caller: Option<&Caller>, key: &str) -> (RecordKey, FingerprintKey) {
+        // Callers have no tenant yet.
+        let (tenant, (kind, id)) = (b"", caller.map_or(("anonymous", ""), |caller| ("caller", caller.id())));
+        let hash = self.key.hash().part(self.namespace.as_bytes()).part(tenant);
+        let hash = hash.part(kind.as_bytes()).part(id.as_bytes()).part(self.method.as_bytes());
+        let (name, rest) = hash.part(self.template.as_bytes()).part(key.as_bytes()).finish_halves();
+        // Records without a caller are spread over the slots of a cluster.
+        let owner = caller.map_or(name, |caller| self.callers.caller(caller));
+        (RecordKey::new(owner, name), FingerprintKey::new(rest))
+    }
+}
+
+/// A template with its parameters as `{}`.
+fn without_names(template: &str) -> String {
+    let mut pieces = template.split('{');
+    let mut bare = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        bare.push_str("{}");
+        bare.push_str(piece.split_once('}').map_or("", |(_, rest)| rest));
+    }
+    bare
+}
+
+/// Makes the fingerprints of requests under one key: a hash whose own key is derived from the client's
+/// key and the caller, and stands nowhere. A body that is kept as a fingerprint is hidden as long as the
+/// client's key cannot be guessed.
+#[derive(Debug)]
+pub(crate) struct FingerprintKey(Key);
+
+impl FingerprintKey {
+    /// From the half of a record's hash that is not its name.
+    fn new(half: [u8; 16]) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&half);
+        bytes[16..].copy_from_slice(FINGERPRINT_KEY);
+        Self(Key::from_bytes(bytes))
     }
 
-    /// What the keys of operations and their steps are made with.
-    pub(crate) const fn operations(&self) -> &Key {
-        &self.operations
-    }
-
-    /// What must be equal for a request to be a retry: the path with its parameters, as the client
-    /// sent it; query, media type, the fields that the endpoint names, body.
+    /// What must be equal for a request to be a retry: the decoded path with its parameters; query,
+    /// media type, content coding, the fields that the endpoint names, body.
     pub(crate) fn fingerprint(&self, head: &Parts, fields: &[&str], body: &Bytes) -> Fingerprint {
-        let mut hash =
-            self.fingerprints.hash().part(&[FINGERPRINT_VERSION]).part(original_uri(head).path().as_bytes());
+        let mut hash = self.0.hash().part(&[FINGERPRINT_VERSION]).part(&decoded(original_uri(head).path()));
         add_query(&mut hash, head);
         let essence = media_type(head);
         hash.add(essence.as_bytes());
+        hash.add(&content_coding(head));
         for name in fields {
             add_field(&mut hash, head, name);
         }
@@ -95,6 +134,43 @@ fn add_query(hash: &mut KeyedHash, head: &Parts) {
     }
 }
 
+/// A path in the one form of all paths whose decoded segments are the same: a slash within a segment,
+/// and a percent sign, stay encoded.
+fn decoded(path: &str) -> Cow<'_, [u8]> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path.as_bytes());
+    }
+    let (mut bytes, mut rest) = (Vec::with_capacity(path.len() + 8), path.as_bytes());
+    while let [first, after @ ..] = rest {
+        let escaped = escaped(rest);
+        match escaped.unwrap_or(*first) {
+            b'/' if escaped.is_some() => bytes.extend(b"%2F"),
+            b'%' => bytes.extend(b"%25"),
+            byte => bytes.push(byte),
+        }
+        rest = if escaped.is_some() { &rest[3..] } else { after };
+    }
+    Cow::Owned(bytes)
+}
+
+/// The byte that an escape such as `%2F` at the beginning stands for (RFC 3986 §2.1).
+fn escaped(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = bytes else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
+}
+
+/// Every `Content-Encoding`, in lower case.
+fn content_coding(head: &Parts) -> Vec<u8> {
+    let mut codings = Vec::new();
+    for value in head.headers.get_all(CONTENT_ENCODING) {
+        codings.extend(value.as_bytes());
+        codings.push(b',');
+    }
+    codings.make_ascii_lowercase();
+    codings
+}
+
 fn media_type(head: &Parts) -> Cow<'_, str> {
     let value = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
@@ -111,20 +187,30 @@ mod tests {
 
     use super::*;
 
-    fn identities() -> Identities {
-        Identities::new(&Secret::new([7; 32]).expect("long enough"), "test")
+    fn names(method: &'static str, route: &str) -> RecordNames {
+        RecordNames::new("test", method, route)
+    }
+
+    fn record(caller: Option<&str>, method: &'static str, route: &str, key: &str) -> RecordKey {
+        names(method, route).record(caller.map(Caller::new).as_ref(), key).0
+    }
+
+    /// What makes the fingerprints of a request of this caller under this key.
+    fn fingerprints(caller: &str, key: &str) -> FingerprintKey {
+        names("POST", "/orders/{id}/pay").record(Some(&Caller::new(caller)), key).1
+    }
+
+    fn fingerprint_of(head: &Parts, fields: &[&str], body: &Bytes) -> Fingerprint {
+        fingerprints("alice", "k").fingerprint(head, fields, body)
     }
 
     fn fingerprint(uri: &str, media: &str, body: &str) -> Fingerprint {
         let request = http::Request::post(uri).header(CONTENT_TYPE, media).body(()).expect("a request");
-        identities().fingerprint(&request.into_parts().0, &[], &Bytes::from(body.to_owned()))
+        fingerprint_of(&request.into_parts().0, &[], &Bytes::from(body.to_owned()))
     }
 
     #[test]
     fn a04_a_record_belongs_to_caller_method_route_and_key() {
-        let record = |caller: Option<&str>, method, route, key| {
-            identities().record(caller.map(Caller::new).as_ref(), method, route, key)
-        };
         let first = record(Some("alice"), "POST", "/v1/payments", "k");
         assert_eq!(first, record(Some("alice"), "POST", "/v1/payments", "k"));
         for other in [
@@ -134,15 +220,61 @@ mod tests {
             record(Some("alice"), "POST", "/v2/payments", "k"),
             record(Some("alice"), "POST", "/v1/payments", "l"),
         ] {
-            assert_ne!(first, other);
+            assert_ne!(first.name(), other.name());
         }
     }
 
     #[test]
+    fn a04_a_renamed_path_parameter_keeps_its_records() {
+        let named = |route| record(Some("alice"), "POST", route, "k");
+        let first = named("/v1/orders/{id}/lines/{line}");
+        assert_eq!(first, named("/v1/orders/{order_id}/lines/{line_number}"));
+        for other in ["/v1/orders/{id}/lines", "/v1/orders/{id}/lines/line", "/v1/orders/id/lines/{line}"] {
+            assert_ne!(first, named(other), "{other}");
+        }
+        for (template, bare) in
+            [("/", "/"), ("/a/{b}", "/a/{}"), ("/{a}/b/{c}/d", "/{}/b/{}/d"), ("/files/{*rest}", "/files/{}")]
+        {
+            assert_eq!(without_names(template), bare);
+        }
+    }
+
+    #[test]
+    fn a04_records_of_one_caller_have_one_tag_and_those_without_a_caller_their_own() {
+        let of = |caller, key| record(caller, "POST", "/v1/payments", key);
+        assert_eq!(of(Some("alice"), "k").caller(), of(Some("alice"), "l").caller());
+        assert_eq!(of(Some("alice"), "k").caller(), &Tags::new("test").caller(&Caller::new("alice")));
+        assert_ne!(of(Some("alice"), "k").caller(), of(Some("bob"), "k").caller());
+        let (first, second) = (of(None, "k"), of(None, "l"));
+        assert_eq!((first.caller(), second.caller()), (first.name(), second.name()));
+        assert_ne!(first, second);
+        assert_ne!(first.name(), of(Some(""), "k").name(), "a caller without a name is one all the same");
+    }
+
+    #[test]
     fn services_on_one_store_never_meet() {
-        let secret = Secret::new([7; 32]).expect("long enough");
-        let record = |namespace| Identities::new(&secret, namespace).record(None, "POST", "/v1/x", "k");
-        assert_ne!(record("one"), record("two"));
+        let record = |namespace, caller: Option<&Caller>| {
+            RecordNames::new(namespace, "POST", "/v1/x").record(caller, "k").0
+        };
+        let alice = Caller::new("alice");
+        for caller in [None, Some(&alice)] {
+            let (one, two) = (record("one", caller), record("two", caller));
+            assert!(one.caller() != two.caller() && one.name() != two.name());
+        }
+    }
+
+    #[test]
+    fn a05_a_fingerprint_says_nothing_of_a_body_to_who_does_not_know_caller_and_key() {
+        let (head, ()) = http::Request::post("/").body(()).expect("a request").into_parts();
+        let of = |caller, key| fingerprints(caller, key).fingerprint(&head, &[], &Bytes::from_static(b"{}"));
+        let first = of("alice", "k");
+        assert_eq!(first, of("alice", "k"));
+        for other in [of("bob", "k"), of("alice", "l")] {
+            assert_ne!(first, other, "the same request");
+        }
+        let name = record(Some("alice"), "POST", "/orders/{id}/pay", "k");
+        let guess = FingerprintKey::new(*name.name()).fingerprint(&head, &[], &Bytes::from_static(b"{}"));
+        assert_ne!(first, guess, "the name is no key");
     }
 
     #[test]
@@ -160,6 +292,33 @@ mod tests {
         ] {
             assert_ne!(first, other);
         }
+    }
+
+    #[test]
+    fn a05_paths_are_compared_by_their_decoded_segments() {
+        let path = |path: &str| fingerprint(path, "text/plain", "");
+        assert_eq!(path("/orders/a%62%3Ac"), path("/orders/ab:c"));
+        assert_eq!(path("/orders/%c3%a9"), path("/orders/%C3%A9"));
+        assert_eq!(path("/orders/a%2fb"), path("/orders/a%2Fb"));
+        for (one, other) in [("a%2Fb", "a/b"), ("a%252Fb", "a%2Fb"), ("%2561", "a"), ("%2561", "%61")] {
+            assert_ne!(path(&format!("/orders/{one}")), path(&format!("/orders/{other}")), "{one} {other}");
+        }
+        // What is no escape stands for itself.
+        assert_eq!(decoded("/%%32F/%zz/%2"), decoded("/%252F/%25zz/%252"));
+        assert_ne!(decoded("/%%32F"), decoded("/%2F"));
+    }
+
+    #[test]
+    fn a05_content_codings_are_compared() {
+        let coded = |codings: &[&'static str]| {
+            let post = codings
+                .iter()
+                .fold(http::Request::post("/"), |post, coding| post.header(CONTENT_ENCODING, *coding));
+            fingerprint_of(&post.body(()).expect("a request").into_parts().0, &[], &Bytes::new())
+        };
+        assert_eq!(coded(&["GZIP"]), coded(&["gzip"]));
+        assert_ne!(coded(&["gzip"]), coded(&[]));
+        assert_ne!(coded(&["gzip", "br"]), coded(&["gzip"]));
     }
 
     #[test]
@@ -198,7 +357,7 @@ mod tests {
         let regions = |second| {
             let request = http::Request::post("/").header("x-region", "eu").header("x-region", second);
             let (head, ()) = request.body(()).expect("a request").into_parts();
-            identities().fingerprint(&head, &["x-region"], &Bytes::new())
+            fingerprint_of(&head, &["x-region"], &Bytes::new())
         };
         assert_eq!(regions("us"), regions("us"));
         assert_ne!(regions("us"), regions("as"));
@@ -224,7 +383,7 @@ mod tests {
                 .iter()
                 .fold(http::Request::post("/"), |request, (name, value)| request.header(*name, *value));
             let (head, ()) = request.body(()).expect("a request").into_parts();
-            identities().fingerprint(&head, named, &Bytes::new())
+            fingerprint_of(&head, named, &Bytes::new())
         };
         let (eu, us) = ([("x-region", "eu")], [("x-region", "us")]);
         assert_eq!(fingerprint(&eu, &[]), fingerprint(&us, &[]));
@@ -236,12 +395,18 @@ mod tests {
     }
 
     #[test]
+    fn a04_a_name_stays_what_it_was() {
+        let name = |caller| record(caller, "POST", "/v1/orders/{id}/pay", "8e03978e-40d5").to_string();
+        assert_eq!(name(Some("alice")), "6E30_mMpu_LuHFu82efgPg.O9L_tsmaGq5I0CvzZlqDPw");
+        assert_eq!(name(None), "57nFziCXyzg6c5SEqqXnlA.57nFziCXyzg6c5SEqqXnlA");
+    }
+
+    #[test]
     fn a07_a_fingerprint_stays_what_it_was() {
         let request = http::Request::post("/orders/1?b=2&a=1").header(CONTENT_TYPE, "application/json");
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        let made =
-            identities().fingerprint(&head, &[], &Bytes::from_static(br#"{"b": [1, "x"], "a": null}"#));
+        let made = fingerprint_of(&head, &[], &Bytes::from_static(br#"{"b": [1, "x"], "a": null}"#));
         let digest = URL_SAFE_NO_PAD.encode(made.digest());
-        assert_eq!((made.version(), digest.as_str()), (1, "6amM5Qlk39McFOP5LmtQrKg7dZMaq9N658hm_dveEGU"));
+        assert_eq!((made.version(), digest.as_str()), (2, "V2MP5shEIY8h53K-JByWmri9JYRLKcgMOiinIFjc33k"));
     }
 }

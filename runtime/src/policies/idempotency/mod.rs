@@ -29,7 +29,7 @@
 //! `retryable: false` whatever the error declares. A 4xx that a retry may overcome declares
 //! `effects = none`.
 //!
-//! A request is the same as the first one if its path, query, media type and body are; JSON bodies
+//! A request is the same as the first one if its path, query, media type, content coding and body are; JSON bodies
 //! are compared by what they say (white space, the order of members and escapes do not matter, numbers
 //! must be written alike). Fields are compared where the endpoint names them:
 //! `idempotent(headers("x-region"))`.
@@ -45,9 +45,20 @@
 //! assert!(spec.optional);
 //! ```
 //!
+//! # Names of records
+//!
+//! The name of a record is a BLAKE3 hash of the API's namespace, the caller, the method, the versioned route
+//! with its parameters as `{}`, and the key. It depends on no secret, so that a key stays known whatever
+//! becomes of a secret; renaming a path parameter keeps it, too. Requests are compared by a hash of their
+//! own, keyed by a value that is derived from the caller and the key.
+//!
+//! **Names are pseudonyms.** Whoever reads the store can confirm a guess of a caller, of a caller and a short
+//! key, and with both of a request. Keys that are drawn at random, as clients should, cannot be guessed.
+//! Protect the store as you protect the data.
+//!
 //! # Sealed answers
 //!
-//! A store holds keyed hashes of callers, keys and requests, and answers as they are, unless the API
+//! A store holds hashes of callers, keys and requests, and answers as they are, unless the API
 //! has [`SealKeys`]: then it seals the fields and the body of each answer, and opens them for replays.
 //!
 //! ```
@@ -57,7 +68,7 @@
 //! # fn api() -> Result<Api<()>, aplomb::StartErrors> {
 //! // What `APLOMB_SEAL_KEYS` holds in production; `openssl rand -base64 32` makes a key.
 //! let keys = SealKeys::parse("2026-11:3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=")?;
-//! let api = Api::new("Payments", routes![]).open().seal_keys(keys);
+//! let api = Api::new("payments", routes![]).open().seal_keys(keys);
 //! # Ok(api)
 //! # }
 //! # assert!(api().is_ok());
@@ -78,24 +89,27 @@ mod identity;
 mod kept;
 mod key;
 mod operation;
+mod replay;
+mod run;
 mod seal;
 mod spec;
-pub(crate) mod stage;
+mod stage;
 mod store;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use canonical::canonical;
 pub(crate) use decide::{Running, Settlement, running, settle};
 pub(crate) use heart::Heart;
-pub(crate) use identity::Identities;
+pub(crate) use identity::RecordNames;
 pub use kept::Kept;
 #[cfg(any(test, fuzzing))]
 pub(crate) use key::{IDEMPOTENCY_KEY, key_of};
 pub use operation::Operation;
-pub(crate) use seal::Names;
+pub(crate) use run::{ActiveRun, EndpointRuns, IdempotencyClient, PendingRun};
 pub use seal::SealKeys;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
+pub(crate) use stage::KeyStage;
 pub use store::{
     Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, InvalidRecordKey, Lease, Outcome,
-    RecordKey, Token,
+    RecordKey, RecordState, Token,
 };

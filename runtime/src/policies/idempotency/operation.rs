@@ -3,16 +3,15 @@ use core::fmt;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use blake3::Hasher;
 use http::request::Parts;
 
 use super::store::RecordKey;
-use crate::pipeline::Context;
 use crate::problem::Problem;
-use crate::secret::Key;
 
 /// What a client means by one idempotency key, as an argument of an endpoint: the same for every
-/// try, and for a run that takes the place of one that died. Only a key that was freed has another one
-/// after an exchange of the secret ([`Api::other_secret`](crate::Api::other_secret)).
+/// try, and for a run that takes the place of one that died. It is derived from the name of the key's
+/// record, and does not depend on a secret.
 ///
 /// Systems that the handler calls can have keys of their own, so that what a first run has done there
 /// is not done again by a second one (`on_crash = rerun`), or by the handler's own retries. On an
@@ -34,17 +33,23 @@ use crate::secret::Key;
 #[derive(Clone)]
 pub struct Operation {
     id: String,
-    steps: Key,
 }
 
+/// The record of the run, where the extractor finds it.
+#[derive(Debug, Clone)]
+pub(crate) struct RunRecord(pub(crate) RecordKey);
+
+/// Tell these hashes from all others. Another form of them is another number.
+const ID: &str = "aplomb operation 1";
+const STEP: &str = "aplomb operation step 1";
+
 impl Operation {
-    fn new(record: &RecordKey, keys: &Key) -> Self {
-        let hash = keys.hash().part(record.caller()).part(record.name()).finish_short();
-        Self { id: text(hash), steps: keys.clone() }
+    fn new(record: &RecordKey) -> Self {
+        Self { id: key(ID, &[record.caller(), record.name()]) }
     }
 
-    /// The operation's identity: 22 characters of `[A-Za-z0-9_-]`. It does not tell the client's key
-    /// or who the client is.
+    /// The operation's identity: 22 characters of `[A-Za-z0-9_-]`. It is a hash that shows neither the
+    /// client's key nor who the client is.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -53,12 +58,17 @@ impl Operation {
     /// `[A-Za-z0-9_-]`, the same whenever the operation's step of this name is tried. Steps of other
     /// names, and of other operations, have other keys.
     pub fn step(&self, name: &str) -> String {
-        text(self.steps.hash().part(b"step").part(self.id.as_bytes()).part(name.as_bytes()).finish_short())
+        // An id is as long as any other, so that it does not run together with the name.
+        key(STEP, &[self.id.as_bytes(), name.as_bytes()])
     }
 }
 
-fn text(hash: [u8; 16]) -> String {
-    URL_SAFE_NO_PAD.encode(hash)
+fn key(context: &str, parts: &[&[u8]]) -> String {
+    let mut hash = Hasher::new_derive_key(context);
+    for part in parts {
+        hash.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(&hash.finalize().as_bytes()[..16])
 }
 
 impl fmt::Debug for Operation {
@@ -84,34 +94,33 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Operation {
 }
 
 fn of(parts: &Parts) -> Option<Operation> {
-    let context = parts.extensions.get::<Context>()?;
-    // By the secret that has named the record, so that it stays what it was while that is changed.
-    let (record, identities) = context.record()?;
-    Some(Operation::new(record, identities.operations()))
+    parts.extensions.get::<RunRecord>().map(|RunRecord(record)| Operation::new(record))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Secret;
 
-    fn operation(name: u8, namespace: &str) -> Operation {
-        let keys = Secret::new([7; 32]).expect("long enough").key(&format!("operation/{namespace}"));
-        Operation::new(&RecordKey::new([1; 16], [name; 16]), &keys)
+    fn operation(caller: u8, name: u8) -> Operation {
+        Operation::new(&RecordKey::new([caller; 16], [name; 16]))
     }
 
+    /// Other systems know these keys.
     #[test]
-    fn an_operation_and_its_steps_stay_the_same() {
-        let (first, again) = (operation(1, "shop"), operation(1, "shop"));
-        assert_eq!((first.id(), first.step("charge")), (again.id(), again.step("charge")));
-        assert_eq!((first.id().len(), first.step("").len()), (22, 22));
+    fn a14_an_operation_and_its_steps_stay_what_they_were() {
+        let operation = operation(1, 1);
+        assert_eq!(
+            (operation.id(), operation.step("charge").as_str()),
+            ("rpWxvPfOEbXX8c10nTFyjg", "fLYAMok_jUEqC7yOVB5xYQ")
+        );
+        assert_eq!((operation.id().len(), operation.step("").len()), (22, 22));
     }
 
     #[test]
     fn others_are_others() {
-        let first = operation(1, "shop");
+        let first = operation(1, 1);
         let mut keys = vec![first.id().to_owned(), first.step("charge"), first.step("ship"), first.step("")];
-        for other in [operation(2, "shop"), operation(1, "other")] {
+        for other in [operation(1, 2), operation(2, 1)] {
             keys.extend([other.id().to_owned(), other.step("charge")]);
         }
         let all = keys.len();

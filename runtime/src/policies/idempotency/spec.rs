@@ -1,5 +1,7 @@
 use core::time::Duration;
 
+use crate::describe::{InBytes, InUnits, with_options};
+
 /// What a repeated request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -13,6 +15,25 @@ pub enum IdempotencyPolicy {
     },
     /// An idempotency key makes a repeat return the first answer.
     Idempotent(IdempotencySpec),
+}
+
+impl IdempotencyPolicy {
+    /// How keys are treated, where the endpoint takes them.
+    pub const fn spec(&self) -> Option<IdempotencySpec> {
+        match self {
+            Self::Idempotent(spec) => Some(*spec),
+            Self::Undeclared | Self::NotIdempotent { .. } => None,
+        }
+    }
+
+    /// Describes the policy, such as `idempotent(ttl=24h)`.
+    pub(crate) fn describe(&self) -> Option<String> {
+        match self {
+            Self::Undeclared => None,
+            Self::NotIdempotent { .. } => Some(String::from("not_idempotent")),
+            Self::Idempotent(spec) => Some(spec.describe()),
+        }
+    }
 }
 
 /// `idempotent(…)`: how keys are treated.
@@ -123,8 +144,51 @@ impl IdempotencySpec {
     }
 }
 
+impl IdempotencySpec {
+    /// The time to live, and every option that is not the default.
+    fn describe(&self) -> String {
+        let default = Self::new();
+        let mut options = vec![format!("ttl={}", InUnits(self.ttl))];
+        if self.keep != default.keep {
+            options.push(format!("keep={}", InBytes(self.keep)));
+        }
+        let flags = [(self.optional, "optional"), (self.anonymous, "anonymous")];
+        options.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
+        if self.on_crash == OnCrash::Rerun {
+            options.push(String::from("on_crash=rerun"));
+        }
+        if !self.headers.is_empty() {
+            options.push(format!("headers({})", self.headers.join(", ")));
+        }
+        with_options("idempotent", &options)
+    }
+}
+
 impl Default for IdempotencySpec {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_shows_the_time_to_live_and_what_is_not_the_default() {
+        let describe = |spec| IdempotencyPolicy::Idempotent(spec).describe();
+        assert_eq!(describe(IdempotencySpec::new()).as_deref(), Some("idempotent(ttl=24h)"));
+        let all = IdempotencySpec::new()
+            .with_ttl(Duration::from_hours(24 * 7))
+            .with_keep(256 << 10)
+            .optional()
+            .anonymous()
+            .rerun_on_crash()
+            .with_headers(&["x-region", "x-tenant"]);
+        let said = "idempotent(ttl=7d, keep=256KiB, optional, anonymous, on_crash=rerun, headers(x-region, x-tenant))";
+        assert_eq!(describe(all).as_deref(), Some(said));
+        let reason = IdempotencyPolicy::NotIdempotent { reason: "it only reads" };
+        assert_eq!(reason.describe().as_deref(), Some("not_idempotent"));
+        assert_eq!(IdempotencyPolicy::Undeclared.describe(), None);
     }
 }

@@ -1,5 +1,6 @@
 use core::error::Error;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::str::FromStr;
 use core::time::Duration;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::kept::Kept;
 use super::spec::OnCrash;
-use crate::store::StoreFuture;
+use crate::facet::StoreFuture;
 
 /// The records of idempotency keys.
 ///
@@ -33,9 +34,6 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// for its own token: asked again it is `Started` again. After an `abort` of the token it is
     /// `Aborted` for one lease, so that a call that was late in the network leaves no ghost.
     ///
-    /// A record that stands under one of the aliases counts as if it stood under the key. If it may
-    /// run again, it stays there, with its fingerprint (`StartedAs`): a record never changes its name.
-    ///
     /// **Expiry**: the lease ends `lease` after the store's now.
     ///
     /// **Crash** before: nothing is there. After, with the answer lost: the record is RUNNING until
@@ -53,7 +51,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// Compares the token and never the lease: RUNNING, lapsed or UNKNOWN with this token becomes
     /// DONE, and so does an ABSENT record (the store lost it); DONE with this token stays. With
-    /// another token, or where it stands under an alias, nothing is written and the answer is what is there.
+    /// another token nothing is written and the answer is what is there.
     ///
     /// **Atomic**. **Expiry**: never before `ttl` has passed. **Crash** before: the lease lapses,
     /// and the record becomes UNKNOWN or is run again. After: DONE, for whoever asks.
@@ -73,6 +71,12 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// **Atomic**. **Expiry**: as of an answer. **Crash** before: the lease lapses. After: UNKNOWN,
     /// until the run completes after all.
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool>;
+
+    /// Reads a record and changes nothing; `None` if it is ABSENT. For operators, who see what a request
+    /// of whatever fingerprint would meet.
+    ///
+    /// **Atomic**. **Expiry** and **crash**: nothing is written.
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>>;
 
     /// Decides an UNKNOWN record by hand: with a response it is DONE for `ttl`, without it is
     /// ABSENT, so that the next request runs. `false` if the record is not UNKNOWN.
@@ -108,6 +112,10 @@ impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
         (**self).write_off(lease, ttl)
     }
 
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        (**self).find(key)
+    }
+
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
         (**self).resolve(key, response, ttl)
     }
@@ -117,8 +125,9 @@ impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
     }
 }
 
-/// The name of a record: a keyed hash of its caller, and one of caller, route and key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The name of a record: a hash of its caller, and one of caller, route and key. Of a caller without
+/// identity the first is the record's own, so that such records are not all in one place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordKey {
     caller: [u8; 16],
     name: [u8; 16],
@@ -130,7 +139,8 @@ impl RecordKey {
         Self { caller, name }
     }
 
-    /// The caller's hash: what belongs to one caller can be kept in one place.
+    /// The caller's hash, so that what belongs to one caller can be kept in one place; without a caller
+    /// the record's own.
     pub const fn caller(&self) -> &[u8; 16] {
         &self.caller
     }
@@ -138,6 +148,13 @@ impl RecordKey {
     /// The hash that no other record has.
     pub const fn name(&self) -> &[u8; 16] {
         &self.name
+    }
+}
+
+/// Hashes the name alone, which no other record has: a table looks up every request.
+impl Hash for RecordKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.name);
     }
 }
 
@@ -239,8 +256,6 @@ pub struct Begin {
     /// What the request is by earlier versions of the rule: a record that was made by one of them
     /// is compared with that one.
     pub earlier: Vec<Fingerprint>,
-    /// Other names under which the record may stand, while the secret that makes names is rotated.
-    pub aliases: Vec<RecordKey>,
     /// The run's token.
     pub token: Token,
     /// How long the record stays RUNNING without a heartbeat.
@@ -261,20 +276,13 @@ impl Begin {
         on_crash: OnCrash,
         ttl: Duration,
     ) -> Self {
-        Self { key, fingerprint, earlier: Vec::new(), aliases: Vec::new(), token, lease, on_crash, ttl }
+        Self { key, fingerprint, earlier: Vec::new(), token, lease, on_crash, ttl }
     }
 
     /// The same request, known by these fingerprints, too.
     #[must_use]
     pub fn with_earlier(mut self, earlier: Vec<Fingerprint>) -> Self {
         self.earlier = earlier;
-        self
-    }
-
-    /// The same record, if it stands under none of its names under these.
-    #[must_use]
-    pub fn with_aliases(mut self, aliases: Vec<RecordKey>) -> Self {
-        self.aliases = aliases;
         self
     }
 
@@ -306,10 +314,6 @@ pub struct Complete {
     pub lease: Lease,
     /// What the request was, for a record that the store lost.
     pub fingerprint: Fingerprint,
-    /// What it was by earlier versions of the rule, for a record that another run has taken.
-    pub earlier: Vec<Fingerprint>,
-    /// Other names under which another run may have taken the record.
-    pub aliases: Vec<RecordKey>,
     /// What is kept.
     pub outcome: Outcome,
     /// How long.
@@ -319,26 +323,7 @@ pub struct Complete {
 impl Complete {
     /// The outcome of a run, to be kept for `ttl`.
     pub const fn new(lease: Lease, fingerprint: Fingerprint, outcome: Outcome, ttl: Duration) -> Self {
-        Self { lease, fingerprint, earlier: Vec::new(), aliases: Vec::new(), outcome, ttl }
-    }
-
-    /// The same of a request that is known by these fingerprints, too.
-    #[must_use]
-    pub fn with_earlier(mut self, earlier: Vec<Fingerprint>) -> Self {
-        self.earlier = earlier;
-        self
-    }
-
-    /// The same of a record that another run may have taken under these names.
-    #[must_use]
-    pub fn with_aliases(mut self, aliases: Vec<RecordKey>) -> Self {
-        self.aliases = aliases;
-        self
-    }
-
-    /// Whether a record with this fingerprint is of the same request.
-    pub fn is_same(&self, recorded: &Fingerprint) -> bool {
-        self.fingerprint == *recorded || self.earlier.contains(recorded)
+        Self { lease, fingerprint, outcome, ttl }
     }
 }
 
@@ -358,8 +343,6 @@ pub enum Outcome {
 pub enum Begun {
     /// Nothing, or a run that may be replaced: the record is RUNNING with this token.
     Started,
-    /// A run that may be replaced, under this alias: there the record is RUNNING with this token.
-    StartedAs(RecordKey),
     /// Another run.
     InFlight,
     /// A response.
@@ -380,6 +363,20 @@ pub enum Completed {
     Written,
     /// Another run has the record: nothing was written; this is what is there.
     Lost(Begun),
+}
+
+/// The state of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecordState {
+    /// A run holds it.
+    Running,
+    /// The lease of its run lapsed, and the next request runs again.
+    Lapsed,
+    /// A response is kept.
+    Done(Kept),
+    /// Nobody knows the outcome of its run.
+    Unknown,
 }
 
 #[cfg(test)]

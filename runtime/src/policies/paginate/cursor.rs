@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::key::{CursorKey, Direction, SortColumn};
 use super::payload;
 use super::position::Position;
-use crate::auth::Caller;
 use crate::problem::{Problem, registry};
+use crate::request::Caller;
 use crate::secret::{Key, KeyedHash, Secret};
 
 /// The version of the cursor's form, and the number of the key that signs: one byte each.
@@ -22,8 +22,8 @@ const LONGEST: usize = 4096;
 #[derive(Debug, Clone)]
 pub(crate) struct Cursors {
     key: Key,
-    /// What cursors were signed with before.
-    other: Option<Key>,
+    /// What cursors were signed with before the secret was changed.
+    previous: Option<Key>,
 }
 
 /// What a cursor belongs to; it is read nowhere else.
@@ -49,9 +49,9 @@ impl fmt::Display for TooLong {
 impl std::error::Error for TooLong {}
 
 impl Cursors {
-    pub(crate) fn new(secret: &Secret, other: Option<&Secret>, namespace: &str) -> Self {
+    pub(crate) fn new(secret: &Secret, previous: Option<&Secret>, namespace: &str) -> Self {
         let key = |secret: &Secret| secret.key(&format!("cursor/{namespace}"));
-        Self { key: key(secret), other: other.map(key) }
+        Self { key: key(secret), previous: previous.map(key) }
     }
 
     pub(crate) fn write<K: CursorKey>(
@@ -87,7 +87,7 @@ impl Cursors {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (signed, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_BYTES)?)?;
         let payload = signed.strip_prefix(&HEAD)?;
-        let mut keys = core::iter::once(&self.key).chain(&self.other);
+        let mut keys = core::iter::once(&self.key).chain(&self.previous);
         if !keys.any(|key| self::mac(key, signed, binding, K::COLUMNS).verify(mac)) {
             return None;
         }

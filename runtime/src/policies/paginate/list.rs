@@ -1,4 +1,4 @@
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use http::request::Parts;
 
@@ -6,15 +6,17 @@ use super::cursor::{Binding, Cursors, TooLong};
 use super::key::CursorKey;
 use super::links::Links;
 use super::position::{Neighbours, Position};
+use super::stage::EndpointPages;
 use crate::extract::{original_uri, reference};
-use crate::pipeline::Context;
 use crate::problem::Problem;
+use crate::request::Caller;
 use crate::secret::Secret;
 
 /// The list that is asked for: whatever stays the same from page to page.
 #[derive(Debug, Default)]
 pub(super) struct List {
-    pub(super) context: Option<Context>,
+    pages: Option<Arc<EndpointPages>>,
+    caller: Option<Caller>,
     path: String,
     filters: Vec<(String, String)>,
 }
@@ -26,9 +28,14 @@ pub(super) struct Around {
 }
 
 impl List {
-    pub(super) fn new(parts: &Parts, context: Option<Context>, filters: Vec<(String, String)>) -> Self {
+    pub(super) fn new(
+        parts: &Parts,
+        pages: Option<Arc<EndpointPages>>,
+        filters: Vec<(String, String)>,
+    ) -> Self {
+        let caller = Caller::of(parts);
         // As its links have it: who follows one asks for the same list.
-        Self { context, path: reference(original_uri(parts).path()).into_owned(), filters }
+        Self { pages, caller, path: reference(original_uri(parts).path()).into_owned(), filters }
     }
 
     pub(super) fn read<K: CursorKey>(&self, cursor: &str) -> Result<Position<K>, Problem> {
@@ -49,12 +56,11 @@ impl List {
     fn cursors(&self) -> &Cursors {
         static OUTSIDE: OnceLock<Cursors> = OnceLock::new();
         let outside = || OUTSIDE.get_or_init(|| Cursors::new(&Secret::random(), None, ""));
-        self.context.as_ref().map_or_else(outside, Context::cursors)
+        self.pages.as_ref().map_or_else(outside, |pages| &pages.cursors)
     }
 
     fn binding(&self) -> Binding<'_> {
-        let route = self.context.as_ref().map_or("", Context::route);
-        let caller = self.context.as_ref().and_then(Context::caller);
-        Binding { route, path: &self.path, filters: &self.filters, caller }
+        let route = self.pages.as_ref().map_or("", |pages| &pages.route);
+        Binding { route, path: &self.path, filters: &self.filters, caller: self.caller.as_ref() }
     }
 }

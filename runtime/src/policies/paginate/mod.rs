@@ -67,6 +67,7 @@ mod request;
 mod spec;
 #[cfg(feature = "sqlx")]
 mod sqlx;
+mod stage;
 mod value;
 
 pub use both_ways::BothWays;
@@ -80,4 +81,5 @@ pub use page::Page;
 pub use position::Position;
 pub use request::PageRequest;
 pub use spec::{PageLimits, PaginationPolicy};
+pub(crate) use stage::PageStage;
 pub use value::{CursorField, CursorValue};

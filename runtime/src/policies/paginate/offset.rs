@@ -1,11 +1,12 @@
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::list::List;
 use super::page::{Page, Place};
 use super::query::{Query, invalid, limit, positive};
-use super::spec::{PageLimits, PaginationPolicy};
-use crate::pipeline::Context;
+use super::stage::EndpointPages;
 use crate::problem::Problem;
 
 /// Which page a request wants of a list whose pages are counted, from 1: `paginate = offset`.
@@ -114,16 +115,13 @@ impl<S: Send + Sync> FromRequestParts<S> for OffsetRequest {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let context = parts.extensions.get::<Context>().cloned();
-        let limits = match context.as_ref().map(|context| context.spec().pagination) {
-            Some(PaginationPolicy::Offset(limits)) => limits,
-            _ => PageLimits::default(),
-        };
+        let pages = parts.extensions.get::<Arc<EndpointPages>>().cloned();
+        let limits = pages.as_ref().map(|pages| pages.limits).unwrap_or_default();
         let query = Query::read(parts.uri.query().unwrap_or_default(), ["page", "limit", "total"])?;
         let [page, asked, total] = query.own;
         let (page, limit) = within(page.as_deref(), limit(asked.as_deref(), limits)?)?;
         let wants_total = flag(total.as_deref())?;
-        Ok(Self { page, limit, wants_total, list: List::new(parts, context, query.filters) })
+        Ok(Self { page, limit, wants_total, list: List::new(parts, pages, query.filters) })
     }
 }
 

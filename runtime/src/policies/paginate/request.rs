@@ -1,4 +1,5 @@
 use core::fmt;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -10,8 +11,7 @@ use super::list::{Around, List};
 use super::page::{Page, Place};
 use super::position::{Neighbours, Position};
 use super::query::{Query, limit};
-use super::spec::{PageLimits, PaginationPolicy};
-use crate::pipeline::Context;
+use super::stage::EndpointPages;
 use crate::problem::Problem;
 
 /// Which page a request wants: up to [`limit`](Self::limit) items from a position in the list that `K` sorts.
@@ -157,15 +157,12 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let context = parts.extensions.get::<Context>().cloned();
-        let limits = match context.as_ref().map(|context| context.spec().pagination) {
-            Some(PaginationPolicy::Cursor(limits)) => limits,
-            _ => PageLimits::default(),
-        };
+        let pages = parts.extensions.get::<Arc<EndpointPages>>().cloned();
+        let limits = pages.as_ref().map(|pages| pages.limits).unwrap_or_default();
         let query = Query::read(parts.uri.query().unwrap_or_default(), ["limit", "cursor"])?;
         let [asked, cursor] = query.own;
         let limit = limit(asked.as_deref(), limits)?;
-        let list = List::new(parts, context, query.filters);
+        let list = List::new(parts, pages, query.filters);
         let position = cursor.map_or(Ok(Position::Start), |cursor| list.read(&cursor))?.map(InOrder);
         Ok(Self { position, limit, list })
     }

@@ -22,6 +22,10 @@ impl Cost {
         }
     }
 
+    pub(super) fn describe(self) -> String {
+        self.known().map_or_else(|| String::from("function"), |tokens| tokens.to_string())
+    }
+
     /// What a request takes from a bucket that holds so many: all that it holds at most. More could never
     /// be had, and whoever asks for it would be told to wait for nothing.
     pub(crate) fn of(self, head: &Parts, burst: u64) -> u64 {

@@ -1,35 +1,29 @@
 //! What the store has refused a moment ago: it would refuse the same again, and is not asked.
 
 use core::fmt;
-use core::hash::{BuildHasher, Hash, Hasher};
+use core::hash::{Hash, Hasher};
 use core::time::Duration;
-use std::hash::RandomState;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::decide::{Reading, aged};
 use super::spec::Algorithm;
 use super::store::{Acquired, Claim};
 use crate::clock::Timestamp;
+use crate::sharded::{Sharded, Slots};
 
 /// Refusals that are remembered until they end, up to a second each and 4,096 at a time: less than 700 KiB
 /// with two limits an endpoint.
 ///
-/// A refusal's place is found by a keyed 64-bit hash of its claims among the 16 places of its set. Where
-/// all are taken, the one that ends soonest is forgotten, and the store is asked again.
+/// Where a set has no place left, the refusal that ends soonest is forgotten, and the store is asked again.
 pub(super) struct Denials {
-    shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
+    table: Sharded<Slots<Denial>, 16>,
     /// When all have ended, in microseconds; 0 before the first. Looked at first, so that who refuses
     /// nobody looks nothing up.
     over: AtomicU64,
 }
 
-/// Places of refusals, set after set; none before the first refusal.
-type Shard = Vec<Option<(u64, Denial)>>;
-
 /// A refusal.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Denial {
     asked: Timestamp,
     answered: Timestamp,
@@ -42,14 +36,12 @@ struct Denial {
 /// The longest time in which the store is not asked.
 const LONGEST: Duration = Duration::from_secs(1);
 
-const SHARDS: usize = 16;
-const SETS: usize = 16;
-const WAYS: usize = 16;
+/// Places in each of the 16 parts of the table.
+const PLACES: usize = 256;
 
 impl Denials {
     pub(super) fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), over: AtomicU64::new(0) }
+        Self { table: Sharded::new(|| Slots::with_places(PLACES)), over: AtomicU64::new(0) }
     }
 
     /// Whether there can be any. Without a first refusal no clock is looked at.
@@ -67,35 +59,27 @@ impl Denials {
         answered: Timestamp,
     ) {
         let Some(denial) = Denial::of(claims, acquired, asked, answered) else { return };
-        let hash = self.hash(claims);
+        let hash = self.table.hash(Asked(claims));
         self.over.fetch_max(denial.until.as_micros(), Ordering::Relaxed);
-        let mut shard = self.shard(hash);
-        if shard.is_empty() {
-            shard.resize(SETS * WAYS, None);
-        }
-        put(&mut shard[set(hash)], hash, denial);
+        self.table.lock(hash).insert(hash, denial, |denial| denial.until);
     }
 
     /// What the store would say now of claims that it has refused.
     pub(super) fn find(&self, claims: &[Claim<'_>], now: Timestamp) -> Option<Acquired> {
-        let hash = self.hash(claims);
-        let shard = self.shard(hash);
-        let (_, denial) = shard.get(set(hash))?.iter().flatten().find(|(other, _)| *other == hash)?;
-        denial.at(claims, now)
+        let hash = self.table.hash(Asked(claims));
+        self.table.lock(hash).get(hash)?.at(claims, now)
     }
+}
 
-    fn hash(&self, claims: &[Claim<'_>]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        for claim in claims {
-            claim.bucket.hash(&mut hasher);
-            claim.cost.hash(&mut hasher);
+/// Claims as the key of a refusal: their buckets and costs.
+struct Asked<'a>(&'a [Claim<'a>]);
+
+impl Hash for Asked<'_> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        for claim in self.0 {
+            claim.bucket.hash(hasher);
+            claim.cost.hash(hasher);
         }
-        hasher.finish()
-    }
-
-    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,21 +87,6 @@ impl fmt::Debug for Denials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Denials").finish_non_exhaustive()
     }
-}
-
-/// Where a hash can stand in its shard.
-fn set(hash: u64) -> core::ops::Range<usize> {
-    let start = usize::try_from(hash / SHARDS as u64 % SETS as u64).unwrap_or(0) * WAYS;
-    start..start + WAYS
-}
-
-/// In its own place, else in a free one, else in that of the one that ends soonest.
-fn put(set: &mut [Option<(u64, Denial)>], hash: u64, denial: Denial) {
-    let own = set.iter().position(|place| matches!(place, Some((other, _)) if *other == hash));
-    let end = |place: &Option<(u64, Denial)>| place.as_ref().map(|(_, denial)| denial.until);
-    let soonest = || (0..set.len()).min_by_key(|way| end(&set[*way])).expect("a set has places");
-    let way = own.unwrap_or_else(soonest);
-    set[way] = Some((hash, denial));
 }
 
 impl Denial {

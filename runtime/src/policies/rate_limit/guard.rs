@@ -8,17 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 use super::breaker::Pass;
-use super::decide::Reading;
 use super::denials::Denials;
 use super::gate::Gate;
 use super::instances::Instances;
 use super::leases::{Leases, Taken};
+use super::memory::MemoryLimits;
 use super::spec::OnError;
 use super::store::{Acquired, Claim, LimitStore};
 use crate::clock::{Clock, SystemClock};
-use crate::policies::idempotency::{Begin, Begun};
-use crate::policies::timeout::within;
-use crate::store::{Admission, AdmissionStore, MemoryLimits, StoreError};
+use crate::facet::StoreError;
+use crate::request::within;
 
 /// Asks the store of limits, and decides locally what it does not answer in time.
 #[derive(Debug)]
@@ -108,9 +107,8 @@ impl Guard {
         batch: u64,
         on_error: OnError,
     ) -> Result<Decided, StoreError> {
-        // What takes no trip need not be spared one.
-        if let Some(acquired) = self.acquire_at_once(&[*claim]) {
-            return Ok(Decided::ByStore(acquired));
+        if self.store.is_in_process() {
+            return self.acquire(&[*claim], on_error).await;
         }
         let asked = self.clock.now();
         let errand = match self.leases.take(claim, asked) {
@@ -141,35 +139,42 @@ impl Guard {
         }
     }
 
-    /// The same and `begin`, as one step of a store of both. What `begin` found is missing where the limits
-    /// refuse, and where it is still to be asked, because this instance has decided.
+    /// Takes the tokens by a call to the store that does more in the same step, and returns what else
+    /// it found. That is `None` where the limits refuse, and where the call was not made because this
+    /// instance decides.
     ///
-    /// The store is waited for as long as `begin` waits: whoever gave up earlier would not know whether
-    /// a run has begun. It fails wherever that is not known.
-    pub(crate) async fn acquire_with(
+    /// The call is waited for to its end, for as long as the rest of it needs: a caller that gave up
+    /// earlier would not know whether the rest was done. It fails wherever that is not known.
+    pub(crate) async fn acquire_by<T>(
         &self,
-        store: &dyn AdmissionStore,
         claims: &[Claim<'_>],
         on_error: OnError,
-        begin: &Begin,
-    ) -> Result<(Decided, Option<Begun>), StoreError> {
+        call: impl Future<Output = Result<(Acquired, Option<T>), StoreError>>,
+    ) -> Result<(Decided, Option<T>), StoreError> {
         let gate = self.gate(claims);
         if !gate.is_closed() {
             return self.acquire(claims, on_error).await.map(|decided| (decided, None));
         }
         let (started, asked) = (Instant::now(), self.clock.now());
-        let answer = store.admit(claims, begin).await;
-        self.judge(gate, &answer, started.elapsed());
+        let answer = call.await;
+        self.judge(gate, answer.as_ref().err(), started.elapsed());
         match answer {
-            Ok(Admission::Admitted(acquired, found)) => Ok((Decided::ByStore(acquired), Some(found))),
-            Ok(Admission::Refused(acquired)) => {
-                self.denials.note(claims, &acquired, asked, self.clock.now());
-                Ok((Decided::ByStore(acquired), None))
+            Ok((acquired, found)) => {
+                if !acquired.admitted {
+                    self.denials.note(claims, &acquired, asked, self.clock.now());
+                }
+                Ok((Decided::ByStore(acquired), found))
             }
             // Nothing was done, and what has begun before can be told all the same.
             Err(StoreError::Full) => self.undecided(claims, on_error).map(|decided| (decided, None)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes the tokens from a store in this process, which answers at once and has no outages.
+    /// `None` of any other store, which is not asked.
+    pub(crate) fn acquire_in_process(&self, claims: &[Claim<'_>]) -> Option<Result<Acquired, StoreError>> {
+        if self.store.is_in_process() { self.store.acquire(claims).try_ready().ok() } else { None }
     }
 
     /// Whether anything may be refused without asking the store.
@@ -180,21 +185,6 @@ impl Guard {
     /// What the store would say of claims that it has refused a moment ago.
     pub(crate) fn denial(&self, claims: &[Claim<'_>]) -> Option<Acquired> {
         self.denials.find(claims, self.clock.now())
-    }
-
-    /// The same, of a store that is well and need not be waited for; else nothing is taken, and `None`.
-    pub(crate) fn acquire_at_once(&self, claims: &[Claim<'_>]) -> Option<Acquired> {
-        if self.gate(claims).troubled() { None } else { self.store.acquire_at_once(claims) }
-    }
-
-    /// What the store says of claims that cost nothing; nothing while it is left alone.
-    pub(crate) async fn peek(&self, claims: &[Claim<'_>]) -> Option<Vec<Reading>> {
-        let gate = self.gate(claims);
-        if !gate.is_closed() {
-            return None;
-        }
-        let answer = self.ask(gate, Pass::Request, claims).await.ok()?;
-        answer.map(|acquired| acquired.readings)
     }
 
     /// The clock by which this instance decides.
@@ -226,10 +216,10 @@ impl Guard {
         Ok(None)
     }
 
-    /// What an answer to both says of the store: one that comes late is a failure, too.
-    fn judge(&self, gate: &Gate, answer: &Result<Admission, StoreError>, elapsed: Duration) {
-        match answer {
-            Err(error) if !error.is_about_the_key() => self.failed(gate, Pass::Request, error),
+    /// Notes how the store fares by a call that does more: an answer that comes late is a failure, too.
+    fn judge(&self, gate: &Gate, error: Option<&StoreError>, elapsed: Duration) {
+        match error {
+            Some(error) if !error.is_about_the_key() => self.failed(gate, Pass::Request, error),
             _ if elapsed > PATIENCE => {
                 self.failed(gate, Pass::Request, &format_args!("an answer after {elapsed:?}"));
             }
@@ -270,14 +260,6 @@ impl Decided {
     pub(crate) const fn acquired(&self) -> &Acquired {
         let (Self::ByStore(acquired) | Self::Locally(acquired)) = self;
         acquired
-    }
-
-    /// What clients are told: nothing of what one instance knows alone.
-    pub(crate) fn into_readings(self) -> Vec<Reading> {
-        match self {
-            Self::ByStore(acquired) => acquired.readings,
-            Self::Locally(_) => Vec::new(),
-        }
     }
 }
 

@@ -2,7 +2,7 @@ use core::any::{TypeId, type_name};
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
-use crate::auth::Caller;
+use crate::request::Caller;
 
 /// A kind of key by which limits count, such as a tenant: what a header or a path parameter says, once it is
 /// verified.

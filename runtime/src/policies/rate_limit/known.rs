@@ -7,7 +7,7 @@ use http::request::Parts;
 use super::cost::Cost;
 use super::quota::Quota;
 use super::spec::LimitBy;
-use crate::auth::Caller;
+use crate::request::Caller;
 
 /// What the limits of an endpoint know of a request, in their order. Empty where none of them looks at it.
 #[derive(Debug, Default)]

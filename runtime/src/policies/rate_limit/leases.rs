@@ -6,23 +6,22 @@
 //! limit.
 
 use core::fmt;
-use core::hash::BuildHasher;
-use std::collections::HashMap;
-use std::hash::RandomState;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::decide::{Reading, State};
-use super::store::{Acquired, Bucket, Claim};
+use super::store::{Acquired, Claim};
 use crate::clock::{Timestamp, micros};
+use crate::sharded::{KeyHash, Sharded, Slots};
 
-/// The batches of an instance, up to 16,384 at a time.
+/// The batches of an instance, up to 16,384 at a time: about 1.6 MiB.
+///
+/// Where a set has no place left, the batch that ends soonest is forgotten: it was taken from the bucket and admits
+/// nobody any more.
 pub(super) struct Leases {
-    shards: Box<[Mutex<HashMap<u64, Batch>>]>,
-    hasher: RandomState,
+    table: Sharded<Slots<Batch>, 16>,
 }
 
 /// Tokens of one bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Batch {
     tokens: u64,
     /// How long they are good.
@@ -49,22 +48,22 @@ pub(super) enum Taken<'a> {
 /// The way to the store for a batch. Given up when dropped.
 pub(super) struct Errand<'a> {
     leases: &'a Leases,
-    hash: u64,
+    hash: KeyHash,
 }
 
-const SHARDS: usize = 16;
-const MOST: usize = 1_024;
+/// Places in each of the 16 parts of the table.
+const PLACES: usize = 1_024;
 
 impl Leases {
     pub(super) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        Self { table: Sharded::new(|| Slots::with_places(PLACES)) }
     }
 
     /// Takes what the claim costs from the tokens that are here.
     pub(super) fn take(&self, claim: &Claim<'_>, now: Timestamp) -> Taken<'_> {
-        let hash = self.hash(&claim.bucket);
-        let mut shard = self.shard(hash);
-        let batch = shard.entry(hash).or_insert(Batch::none(now));
+        let hash = self.table.hash(claim.bucket);
+        let mut part = self.table.lock(hash);
+        let batch = part.get_or_insert(hash, Batch::none(now), Batch::end);
         if let Some(reading) = batch.take(claim, now) {
             return Taken::Here(Acquired { admitted: true, readings: vec![reading] });
         }
@@ -72,30 +71,7 @@ impl Leases {
             return Taken::Alone;
         }
         batch.refilling = true;
-        drop(shard);
-        self.bound(hash, now);
         Taken::Go(Errand { leases: self, hash })
-    }
-
-    fn hash(&self, bucket: &Bucket<'_>) -> u64 {
-        self.hasher.hash_one(bucket)
-    }
-
-    fn shard(&self, hash: u64) -> MutexGuard<'_, HashMap<u64, Batch>> {
-        let index = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Forgets batches that are not good any more; all but this one where that is not enough. What is forgotten
-    /// was taken from the bucket and admits nobody.
-    fn bound(&self, own: u64, now: Timestamp) {
-        let mut shard = self.shard(own);
-        if shard.len() > MOST {
-            shard.retain(|hash, batch| *hash == own || batch.until > now);
-        }
-        if shard.len() > MOST {
-            shard.retain(|hash, _| *hash == own);
-        }
     }
 }
 
@@ -108,6 +84,11 @@ impl fmt::Debug for Leases {
 impl Batch {
     fn none(now: Timestamp) -> Self {
         Self { tokens: 0, until: now, told: Reading::default(), taken: now, refilling: false, next: now }
+    }
+
+    /// When the batch is good for nothing any more.
+    fn end(&self) -> Timestamp {
+        self.until
     }
 
     /// What is left after the claim has taken what it costs, if there is enough.
@@ -127,13 +108,13 @@ impl Errand<'_> {
         let until = asked.after(claim.quota.time_of(batch));
         let with_batch = Reading { remaining: told.remaining + batch, ..told };
         let batch = Batch { tokens: batch, until, told, taken: asked, refilling: false, next: asked };
-        self.leases.shard(self.hash).insert(self.hash, batch);
+        self.leases.table.lock(self.hash).insert(self.hash, batch, Batch::end);
         Acquired { admitted: true, readings: vec![with_batch] }
     }
 
     /// Notes that the store has no batch, and gives what it would say of the claim alone.
     pub(super) fn without(self, claim: &Claim<'_>, told: Reading, now: Timestamp) -> Reading {
-        if let Some(own) = self.leases.shard(self.hash).get_mut(&self.hash) {
+        if let Some(own) = self.leases.table.lock(self.hash).get_mut(self.hash) {
             own.next = now.after(told.wait.unwrap_or_default());
         }
         claim.decide(State::Ahead(micros(told.full_in)))
@@ -142,7 +123,7 @@ impl Errand<'_> {
 
 impl Drop for Errand<'_> {
     fn drop(&mut self) {
-        if let Some(batch) = self.leases.shard(self.hash).get_mut(&self.hash) {
+        if let Some(batch) = self.leases.table.lock(self.hash).get_mut(self.hash) {
             batch.refilling = false;
         }
     }

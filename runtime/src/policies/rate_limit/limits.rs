@@ -18,11 +18,10 @@ use super::quota::Quota;
 use super::shadow::Shadow;
 use super::spec::{Algorithm, LimitBy, OnError, RateLimitSpec};
 use super::store::{Acquired, Bucket, Claim, Subject};
-use crate::auth::Caller;
 use crate::client::counted;
 use crate::clock::{Clock, micros};
-use crate::policies::version::VersionSpec;
 use crate::problem::{Problem, registry};
+use crate::request::Caller;
 use crate::spec::EndpointSpec;
 use crate::start::StartError;
 
@@ -138,11 +137,6 @@ impl Limits {
         self.rules.iter().any(|rule| rule.quota.algorithm() == Algorithm::LeakyBucket)
     }
 
-    /// Whether they can do without a look at the request, and let nobody wait.
-    pub(crate) fn decide_at_once(&self) -> bool {
-        !self.shape() && !self.rules.iter().any(Rule::looks)
-    }
-
     /// Looks at a request for what they have to know of it; at nothing where all is known.
     pub(crate) fn look(&self, head: &mut Parts, caller: Option<&Caller>) -> Known {
         if !self.rules.iter().any(Rule::looks) {
@@ -158,16 +152,6 @@ impl Limits {
         let mut claims = Claims::new();
         for (place, rule) in self.rules.iter().enumerate() {
             claims.push(rule.claim(claimant.known.of(place), claimant));
-        }
-        claims
-    }
-
-    /// What a request that is not admitted would ask of the limits that clients are told of.
-    pub(crate) fn reads<'a>(&self, claimant: &Claimant<'a>) -> Claims<'a> {
-        let mut claims = self.claims(claimant);
-        claims.truncate(self.labels.len());
-        for claim in &mut claims {
-            claim.cost = 0;
         }
         claims
     }
@@ -279,7 +263,7 @@ fn identity(spec: &EndpointSpec, limit: &RateLimitSpec, namespace: &str, index: 
     match limit.name {
         Some(name) => format!("{namespace}\0name\0{name}\0{counted}"),
         None => {
-            let first = spec.version.map_or(0, VersionSpec::first);
+            let first = if let Some(version) = spec.version { version.first() } else { 0 };
             format!("{namespace}\0endpoint\0{}\0{first}\0{}\0{index}\0{counted}", spec.method, spec.path)
         }
     }

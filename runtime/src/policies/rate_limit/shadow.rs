@@ -51,7 +51,7 @@ fn kind(subject: &Subject<'_>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Caller;
+    use crate::request::Caller;
     use crate::spec::Method;
     use crate::testing::TestLog;
 

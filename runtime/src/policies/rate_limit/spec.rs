@@ -4,6 +4,7 @@ use http::request::Parts;
 
 use super::cost::Cost;
 use super::key::KeyKind;
+use crate::describe::{InUnits, with_options};
 
 /// One declared limit, such as `rate_limit("100/min", burst = 20)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,5 +165,84 @@ impl RateLimitSpec {
     pub const fn shadow(mut self) -> Self {
         self.shadow = true;
         self
+    }
+}
+
+impl RateLimitSpec {
+    /// Describes the limit: its rate, such as `100/min`, and every option that is not the default.
+    pub(crate) fn describe(&self) -> String {
+        let default = Self::new(self.permits, self.period);
+        let mut options = Vec::new();
+        let mut option = |is_set: bool, text: String| options.extend(is_set.then_some(text));
+        option(self.name.is_some(), format!("name={}", self.name.unwrap_or_default()));
+        option(self.algorithm != default.algorithm, format!("algorithm={}", self.algorithm.as_str()));
+        option(self.burst != default.burst, format!("burst={}", self.burst));
+        option(self.by != default.by, format!("by={}", self.by.describe()));
+        option(self.cost != default.cost, format!("cost={}", self.cost.describe()));
+        option(self.on_error == OnError::Deny, String::from("on_error=deny"));
+        option(self.lease > 0, format!("lease={}", self.lease));
+        option(self.shadow, String::from("shadow"));
+        with_options(&self.rate(), &options)
+    }
+
+    fn rate(&self) -> String {
+        let permits = self.permits;
+        match self.period.as_millis() {
+            1_000 => format!("{permits}/s"),
+            60_000 => format!("{permits}/min"),
+            3_600_000 => format!("{permits}/h"),
+            86_400_000 => format!("{permits}/day"),
+            _ => format!("{permits}/{}", InUnits(self.period)),
+        }
+    }
+}
+
+impl Algorithm {
+    /// The name that attributes have for it.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenBucket => "token_bucket",
+            Self::LeakyBucket => "leaky_bucket",
+            Self::FixedWindow => "fixed_window",
+            Self::SlidingWindow => "sliding_window",
+        }
+    }
+}
+
+impl LimitBy {
+    fn describe(&self) -> String {
+        match self {
+            Self::Caller => String::from("caller"),
+            Self::Ip => String::from("ip"),
+            Self::Route => String::from("route"),
+            Self::Header(name, _) => format!("header({name})"),
+            Self::Param(name, _) => format!("param({name})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_shows_the_rate_and_what_is_not_the_default() {
+        let rates = [(1, "9/s"), (60, "9/min"), (3_600, "9/h"), (86_400, "9/day"), (90, "9/90s")];
+        for (seconds, said) in rates {
+            assert_eq!(RateLimitSpec::new(9, Duration::from_secs(seconds)).describe(), said);
+        }
+        let all = RateLimitSpec::new(100, Duration::from_mins(1))
+            .with_name("payments")
+            .with_algorithm(Algorithm::LeakyBucket)
+            .with_burst(20)
+            .with_by(LimitBy::Ip)
+            .with_cost(5)
+            .with_on_error(OnError::Deny)
+            .with_lease(4)
+            .shadow();
+        let said = "100/min(name=payments, algorithm=leaky_bucket, burst=20, by=ip, cost=5, on_error=deny, lease=4, shadow)";
+        assert_eq!(all.describe(), said);
+        let weighed = RateLimitSpec::new(1, Duration::from_secs(1)).with_cost_of(|_| 1);
+        assert_eq!(weighed.describe(), "1/s(cost=function)");
     }
 }

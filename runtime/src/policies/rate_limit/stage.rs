@@ -1,148 +1,170 @@
-//! A request's trip to the buckets.
+//! A request on its way to the buckets.
 
 use core::time::Duration;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::time::sleep;
+use axum::response::Response;
+use tokio::time::{Instant, sleep};
 
 use super::decide::Reading;
-use super::guard::Decided;
+use super::guard::{Decided, Guard};
 use super::known::Known;
-use super::limits::{Claimant, Limits};
-use super::store::{Acquired, Claim};
-use crate::auth::Caller;
-use crate::pipeline::{Context, Mounted};
-use crate::policies::idempotency::{Begin, Begun};
+use super::limits::{Claimant, Claims, Limits};
+use super::store::Claim;
+use crate::client::TrustedProxies;
+use crate::facet::StoreError;
 use crate::problem::{Problem, registry};
-use crate::store::StoreError;
+use crate::request::{Entry, Exit, IncomingRequest, RequestInfo, RequestState, Stage, catch_panic};
+use crate::spec::EndpointSpec;
 
-/// Refuses what the store has refused a moment ago, without asking it again; then `note` gets the limits'
-/// state.
-pub(crate) fn check(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
-    let guard = &context.shared().limits;
-    let Some(limits) = context.mounted().limits.as_ref().filter(|_| guard.denies()) else { return Ok(()) };
-    let claims = limits.claims(&context.claimant());
-    match guard.denial(&claims) {
-        Some(refused) => tell(context, limits, &claims, Decided::ByStore(refused), note).map(|_| ()),
-        None => Ok(()),
+/// The limits of one mounted endpoint, and the client that asks their store.
+#[derive(Debug)]
+pub(crate) struct EndpointLimits {
+    pub(crate) spec: &'static EndpointSpec,
+    pub(crate) limits: Limits,
+    pub(crate) client: Arc<Guard>,
+    pub(crate) proxies: TrustedProxies,
+}
+
+/// Refuses a request that the store refused a moment ago, without asking the store again.
+///
+/// The tokens themselves are taken at admission, together with the record of an idempotency key.
+#[derive(Debug)]
+pub(crate) struct KnownRefusalsStage(Arc<EndpointLimits>);
+
+impl KnownRefusalsStage {
+    /// The stage of an endpoint with limits.
+    pub(crate) fn new(limits: Option<&Arc<EndpointLimits>>) -> Option<Self> {
+        limits.cloned().map(Self)
     }
 }
 
-/// Takes what the request costs from its limits, and waits for its turn; `note` gets their state either way,
-/// which is empty where this instance decided alone. Without limits nothing is asked.
-pub(crate) async fn acquire(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<(), Problem> {
-    ask(context, note).await?.come().await;
-    Ok(())
+impl Stage for KnownRefusalsStage {
+    fn enter<'a>(&'a self, state: &'a mut RequestState, request: &'a mut IncomingRequest) -> Entry<'a> {
+        Entry::Done(self.check(state, request))
+    }
 }
 
-/// When a request may go on.
+impl KnownRefusalsStage {
+    fn check(&self, state: &mut RequestState, request: &mut IncomingRequest) -> Result<(), Problem> {
+        let EndpointLimits { limits, client, proxies, .. } = &*self.0;
+        let caller = &state.info.caller;
+        let by_address = limits.ask_for_address(caller.as_ref());
+        let peer = if by_address { request.peer() } else { None };
+        let address = peer.map(|peer| proxies.client(peer, &request.head().headers));
+        // The functions that weigh a request and verify its keys are the endpoint's own.
+        let whose = "what a limit asks of a request";
+        let known = catch_panic(whose, || limits.look(request.head_mut(), caller.as_ref()))?;
+        let exit = LimitExit { endpoint: Arc::clone(&self.0), address, known, status: Mutex::default() };
+        let exit = Arc::new(exit);
+        state.exits.push(Arc::<LimitExit>::clone(&exit));
+        if !client.denies() {
+            return Ok(());
+        }
+        let claims = exit.claims(&state.info);
+        client
+            .denial(&claims)
+            .map_or(Ok(()), |refused| exit.settle(&claims, Decided::ByStore(refused)).map(|_| ()))
+    }
+}
+
+/// What the limits know of one request: whose it is, and what they said.
+#[derive(Debug)]
+pub(crate) struct LimitExit {
+    endpoint: Arc<EndpointLimits>,
+    /// The client's, if a limit counts by it and the peer is known.
+    address: Option<IpAddr>,
+    known: Known,
+    /// The state of the limits. Empty if they were not asked, or if this instance decided alone: what
+    /// one instance knows is not what the client has left.
+    status: Mutex<Vec<Reading>>,
+}
+
+impl LimitExit {
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.endpoint.limits
+    }
+
+    pub(crate) fn client(&self) -> &Guard {
+        &self.endpoint.client
+    }
+
+    /// What the request takes from each limit.
+    pub(crate) fn claims<'a>(&'a self, info: &'a RequestInfo) -> Claims<'a> {
+        let shapes = self.limits().shape();
+        let patience =
+            if shapes { info.due.saturating_duration_since(Instant::now()) } else { Duration::MAX };
+        let RequestInfo { caller, .. } = info;
+        self.limits().claims(&Claimant {
+            caller: caller.as_ref(),
+            address: self.address,
+            known: &self.known,
+            patience,
+        })
+    }
+
+    /// Takes what the request costs, and returns how long it waits for its turn.
+    pub(crate) async fn acquire(&self, info: &RequestInfo) -> Result<Turn, Problem> {
+        let claims = self.claims(info);
+        let on_error = self.limits().on_error();
+        let decided = match self.limits().lease() {
+            Some(batch) => self.client().acquire_leased(&claims[0], batch, on_error).await,
+            None => self.client().acquire(&claims, on_error).await,
+        };
+        match decided {
+            Ok(decided) => self.settle(&claims, decided),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// Does the same with a store in this process. `None` where the limits have to be waited for.
+    pub(crate) fn acquire_in_process(&self, info: &RequestInfo) -> Option<Result<Turn, Problem>> {
+        let claims = self.claims(info);
+        Some(match self.client().acquire_in_process(&claims)? {
+            Ok(acquired) => self.settle(&claims, Decided::ByStore(acquired)),
+            Err(error) => Err(unavailable(&error)),
+        })
+    }
+
+    /// Notes what was decided, and refuses the request if that is it.
+    pub(crate) fn settle(&self, claims: &[Claim<'_>], decided: Decided) -> Result<Turn, Problem> {
+        let (limits, acquired) = (self.limits(), decided.acquired());
+        if acquired.admitted {
+            limits.note_shadows(self.endpoint.spec, claims, acquired, self.client().clock());
+        }
+        let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
+        let turn = Turn(limits.turn(acquired));
+        if let Decided::ByStore(acquired) = decided {
+            *self.status.lock().unwrap_or_else(PoisonError::into_inner) = acquired.readings;
+        }
+        refusal.map_or(Ok(turn), Err)
+    }
+}
+
+impl Exit for LimitExit {
+    fn finish(&self, _: &RequestInfo, response: &mut Response) {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        self.limits().write(response.headers_mut(), &status);
+    }
+}
+
+/// How long an admitted request waits for its turn.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub(crate) struct Turn(Duration);
 
 impl Turn {
-    /// Waits for it.
-    pub(crate) async fn come(self) {
-        if !self.0.is_zero() {
+    /// Whether nothing has to be waited for.
+    pub(crate) const fn is_now(self) -> bool {
+        self.0.is_zero()
+    }
+
+    pub(crate) async fn wait(self) {
+        if !self.is_now() {
             sleep(self.0).await;
         }
     }
-}
-
-async fn ask(context: &Context, note: impl FnOnce(Vec<Reading>)) -> Result<Turn, Problem> {
-    let Some(limits) = &context.mounted().limits else { return Ok(Turn::default()) };
-    let claims = limits.claims(&context.claimant());
-    let guard = &context.shared().limits;
-    let decided = match limits.lease() {
-        Some(batch) => guard.acquire_leased(&claims[0], batch, limits.on_error()).await,
-        None => guard.acquire(&claims, limits.on_error()).await,
-    };
-    match decided {
-        Ok(decided) => tell(context, limits, &claims, decided, note),
-        Err(error) => {
-            // There is nothing to tell, and the store is not asked once more.
-            note(Vec::new());
-            Err(unavailable(&error))
-        }
-    }
-}
-
-/// Takes what the request costs, and asks for `begin` in the same trip where the store can: what that found,
-/// or `None` where it is still to be asked; and when the request may go on.
-pub(crate) async fn acquire_with(
-    context: &Context,
-    begin: &Begin,
-    note: impl FnOnce(Vec<Reading>),
-) -> Result<(Option<Result<Begun, StoreError>>, Turn), Problem> {
-    let (Some(limits), Some(store)) = (&context.mounted().limits, &context.shared().facets.admission) else {
-        return Ok((None, ask(context, note).await?));
-    };
-    let claims = limits.claims(&context.claimant());
-    // Tokens that are here cost no trip.
-    if limits.lease().is_some() || !store.joins(&claims, begin) {
-        return Ok((None, ask(context, note).await?));
-    }
-    match context.shared().limits.acquire_with(&**store, &claims, limits.on_error(), begin).await {
-        Ok((decided, found)) => Ok((found.map(Ok), tell(context, limits, &claims, decided, note)?)),
-        Err(error) => {
-            // The limits have been asked, and what they said is lost behind a record that cannot be read.
-            if error.is_about_the_key()
-                && let Some(readings) = peek(context).await
-            {
-                note(readings);
-            }
-            Ok((Some(Err(error)), Turn::default()))
-        }
-    }
-}
-
-/// What [`acquire`] does, for a request that is admitted by a store that does not have to be waited for. Else
-/// nothing is done, and `None`.
-pub(crate) fn acquire_at_once(
-    mounted: &Mounted,
-    limits: &Limits,
-    caller: Option<&Caller>,
-    address: Option<IpAddr>,
-) -> Option<Vec<Reading>> {
-    if !limits.decide_at_once() {
-        return None;
-    }
-    let claimant = Claimant { caller, address, known: &Known::default(), patience: Duration::ZERO };
-    let (claims, guard) = (limits.claims(&claimant), &mounted.shared.limits);
-    // Taken apart, so that a new part of it is heeded here, too.
-    let acquired = guard.acquire_at_once(&claims).filter(|acquired| acquired.admitted)?;
-    limits.note_shadows(mounted.spec, &claims, &acquired, guard.clock());
-    let Acquired { admitted: _, readings } = acquired;
-    Some(readings)
-}
-
-/// The limits' state, without taking anything: for a request that was refused before its limits
-/// were asked. Nothing where there are none but shadows, or where the store does not answer.
-pub(crate) async fn peek(context: &Context) -> Option<Vec<Reading>> {
-    let limits = context.mounted().limits.as_ref()?;
-    let claims = limits.reads(&context.claimant());
-    if claims.is_empty() {
-        return None;
-    }
-    context.shared().limits.peek(&claims).await
-}
-
-/// What was decided: told to whoever wants it, and to a client that is refused.
-fn tell(
-    context: &Context,
-    limits: &Limits,
-    claims: &[Claim<'_>],
-    decided: Decided,
-    note: impl FnOnce(Vec<Reading>),
-) -> Result<Turn, Problem> {
-    let acquired = decided.acquired();
-    if acquired.admitted {
-        limits.note_shadows(context.spec(), claims, acquired, context.shared().limits.clock());
-    }
-    let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
-    let turn = Turn(limits.turn(acquired));
-    note(decided.into_readings());
-    refusal.map_or(Ok(turn), Err)
 }
 
 fn unavailable(error: &StoreError) -> Problem {

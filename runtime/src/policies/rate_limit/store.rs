@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::decide::{Reading, State};
 use super::quota::Quota;
-use crate::auth::Caller;
-use crate::store::StoreFuture;
+use crate::facet::StoreFuture;
+use crate::request::Caller;
 
 /// The buckets of rate limits.
 ///
@@ -32,10 +32,9 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// dropped; that is as good as a lost answer.
     fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired>;
 
-    /// The same, of a store that has its answer at once, as memory has: a request then gets by with less. `None`
-    /// from all others, and nothing was taken; then [`acquire`](Self::acquire) is asked.
-    fn acquire_at_once(&self, _claims: &[Claim<'_>]) -> Option<Acquired> {
-        None
+    /// Whether the store answers from this process's memory, so that taking tokens ahead gains nothing.
+    fn is_in_process(&self) -> bool {
+        false
     }
 
     /// The part of the store that decides these claims, as a number, where parts can fail by themselves as the nodes
@@ -54,8 +53,8 @@ impl<L: LimitStore + ?Sized> LimitStore for Arc<L> {
         (**self).part(claims)
     }
 
-    fn acquire_at_once(&self, claims: &[Claim<'_>]) -> Option<Acquired> {
-        (**self).acquire_at_once(claims)
+    fn is_in_process(&self) -> bool {
+        (**self).is_in_process()
     }
 }
 

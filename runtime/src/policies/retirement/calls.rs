@@ -2,7 +2,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use super::decide::Phase;
-use crate::policies::version::Route;
 use crate::spec::{EndpointSpec, Method};
 
 /// How often the endpoints of an API that declare `deprecated` or `sunset` are called: who watches it
@@ -31,10 +30,11 @@ pub struct CallCount {
 }
 
 impl DeprecatedCalls {
-    /// Nothing counted, one counter for each endpoint that is given up, under each of its routes.
-    pub(crate) fn of(routes: impl Iterator<Item = (&'static EndpointSpec, Route)>) -> Self {
-        let given_up = routes.filter(|(spec, _)| spec.retirement.is_some());
-        Self(given_up.map(|(spec, route)| Arc::new(Counter::new(spec, route))).collect())
+    /// Nothing counted, one counter for each endpoint that is given up, under each of its
+    /// routes, which have a template and a version.
+    pub(crate) fn of(routes: impl Iterator<Item = (&'static EndpointSpec, String, Option<u32>)>) -> Self {
+        let given_up = routes.filter(|(spec, ..)| spec.retirement.is_some());
+        Self(given_up.map(|(spec, route, version)| Arc::new(Counter::new(spec, route, version))).collect())
     }
 
     /// The numbers by now, in the order of the list of endpoints.
@@ -44,9 +44,7 @@ impl DeprecatedCalls {
 
     pub(crate) fn counter(&self, spec: &EndpointSpec, route: &str) -> Option<Arc<Counter>> {
         let mut counters = self.0.iter();
-        counters
-            .find(|counter| counter.spec.method == spec.method && counter.route.template == route)
-            .cloned()
+        counters.find(|counter| counter.spec.method == spec.method && counter.route == route).cloned()
     }
 }
 
@@ -55,20 +53,21 @@ impl DeprecatedCalls {
 #[derive(Debug)]
 pub(crate) struct Counter {
     spec: &'static EndpointSpec,
-    route: Route,
+    route: String,
+    version: Option<u32>,
     calls: AtomicU64,
     after_sunset: AtomicU64,
     refused: AtomicU64,
 }
 
 impl Counter {
-    fn new(spec: &'static EndpointSpec, route: Route) -> Self {
+    fn new(spec: &'static EndpointSpec, route: String, version: Option<u32>) -> Self {
         let [calls, after_sunset, refused] = [const { AtomicU64::new(0) }; 3];
-        Self { spec, route, calls, after_sunset, refused }
+        Self { spec, route, version, calls, after_sunset, refused }
     }
 
     pub(super) fn route(&self) -> &str {
-        &self.route.template
+        &self.route
     }
 
     pub(super) fn count(&self, phase: Phase) {
@@ -85,8 +84,8 @@ impl Counter {
         CallCount {
             endpoint: self.spec.name,
             method: self.spec.method,
-            route: self.route.template.clone(),
-            version: self.route.version,
+            route: self.route.clone(),
+            version: self.version,
             calls: self.calls.load(Ordering::Relaxed),
             after_sunset: self.after_sunset.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),

@@ -21,7 +21,7 @@
 //!     format!("{} EUR", id * 100)
 //! }
 //!
-//! let api: Api<()> = Api::new("Accounts", routes![get_account, get_account_v2]).open();
+//! let api: Api<()> = Api::new("accounts", routes![get_account, get_account_v2]).open();
 //! let calls = api.deprecated_calls();
 //! assert_eq!(calls.snapshot()[0].route, "/v1/accounts/{id}");
 //! assert_eq!(calls.snapshot()[0].calls, 0);
@@ -54,7 +54,6 @@
 //! - `sunset` without `deprecated` is an endpoint that is deprecated since ever; it tells no `Deprecation`.
 //! - The successor is an endpoint of the same [`routes!`](crate::routes), answers the same method, has no path parameter that the
 //!   deprecated one has not, and has a later sunset, if any: else the list does not compile.
-//! - Requests to these endpoints never take the shortest way through the pipeline. All others pay one branch.
 //! - Days are in UTC, by the clock of the process, or of [`Api::clock`](crate::Api::clock).
 
 mod calls;
@@ -71,4 +70,4 @@ pub use date::Date;
 pub use date::date;
 pub use decide::Phase;
 pub use spec::RetirementSpec;
-pub(crate) use stage::{Notice, Retirement};
+pub(crate) use stage::{Retirement, RetirementStage};

@@ -1,4 +1,5 @@
 use super::date::Date;
+use crate::describe::with_options;
 use crate::spec::EndpointId;
 
 /// How an endpoint is given up: since when it is deprecated, when it ends, and what takes its place.
@@ -72,5 +73,36 @@ impl RetirementSpec {
     pub const fn with_successor(mut self, successor: EndpointId) -> Self {
         self.successor = Some(successor);
         self
+    }
+}
+
+impl RetirementSpec {
+    /// Describes what is declared, such as `deprecated(2026-06-30)` and `sunset(2026-12-31, enforce)`.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let deprecated = self.deprecated.map(|day| format!("deprecated({day})"));
+        let enforce = self.enforced.then(|| String::from("enforce"));
+        let sunset = self.sunset.map(|day| {
+            let options: Vec<_> = [Some(day.to_string()), enforce].into_iter().flatten().collect();
+            with_options("sunset", &options)
+        });
+        let successor = self.successor.map(|successor| format!("successor({})", successor.name));
+        [deprecated, sunset, successor].into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::SourceLocation;
+
+    #[test]
+    fn a_description_shows_what_is_declared() {
+        let day = |month| Date::new(2026, month, 30).expect("a day");
+        let sunset = RetirementSpec::new().with_sunset(day(11));
+        assert_eq!(sunset.describe(), ["sunset(2026-11-30)"]);
+        let successor = EndpointId::new("get_account_v2", SourceLocation::new("", "", 1));
+        let all = sunset.with_deprecated(day(6)).enforced().with_successor(successor);
+        let said = ["deprecated(2026-06-30)", "sunset(2026-11-30, enforce)", "successor(get_account_v2)"];
+        assert_eq!(all.describe(), said);
     }
 }

@@ -1,19 +1,20 @@
 use core::time::Duration;
+use std::sync::Arc;
 
+use axum::response::Response;
 use http::header::LINK;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use std::sync::Arc;
 
 use super::calls::Counter;
 use super::decide::Phase;
 use super::fields::{self, Fields};
 use super::link::SuccessorPath;
 use super::spec::RetirementSpec;
-use crate::auth::Caller;
 use crate::clock::{Clock, Timestamp};
 use crate::extract::outer_path;
 use crate::problem::{Problem, registry};
+use crate::request::{Caller, Entry, Exit, IncomingRequest, RequestInfo, RequestState, Stage};
 use crate::spec::EndpointSpec;
 use crate::tally::Tally;
 
@@ -50,7 +51,7 @@ impl Retirement {
     }
 
     /// Counts a request, and notes what its response will say.
-    pub(crate) fn meet(&self, head: &Parts) -> Notice {
+    fn meet(&self, head: &Parts) -> Notice {
         let now = self.clock.now();
         let phase = self.spec.phase(now);
         self.calls.count(phase);
@@ -60,7 +61,7 @@ impl Retirement {
     }
 
     /// Writes the fields of every response, beside the links that are there.
-    pub(crate) fn write(&self, notice: &Notice, headers: &mut HeaderMap) {
+    fn write(&self, notice: &Notice, headers: &mut HeaderMap) {
         self.fields.write(headers);
         if let Some(link) = notice.link() {
             headers.append(LINK, link);
@@ -68,7 +69,7 @@ impl Retirement {
     }
 
     /// Tells the log of a call, unless it is still right to call.
-    pub(crate) fn warn(&self, notice: &Notice, caller: Option<&Caller>) {
+    fn warn(&self, notice: &Notice, caller: Option<&Caller>) {
         if notice.phase == Phase::Announced {
             return;
         }
@@ -85,9 +86,43 @@ impl Retirement {
     }
 }
 
+/// Retirement on one endpoint under one route.
+#[derive(Debug)]
+pub(crate) struct RetirementStage(Arc<Retirement>);
+
+impl RetirementStage {
+    /// The stage of an endpoint that declares `deprecated` or `sunset`.
+    pub(crate) fn new(retirement: Option<&Arc<Retirement>>) -> Option<Self> {
+        retirement.cloned().map(Self)
+    }
+}
+
+impl Stage for RetirementStage {
+    fn enter<'a>(&'a self, state: &'a mut RequestState, request: &'a mut IncomingRequest) -> Entry<'a> {
+        let notice = self.0.meet(request.head());
+        let checked = notice.check();
+        state.exits.push(Arc::new(RetirementExit { retirement: Arc::clone(&self.0), notice }));
+        Entry::Done(checked)
+    }
+}
+
+/// Writes the notice into the response, and the log line of the call, whose caller is known by then.
+#[derive(Debug)]
+struct RetirementExit {
+    retirement: Arc<Retirement>,
+    notice: Notice,
+}
+
+impl Exit for RetirementExit {
+    fn finish(&self, info: &RequestInfo, response: &mut Response) {
+        self.retirement.write(&self.notice, response.headers_mut());
+        self.retirement.warn(&self.notice, info.caller.as_ref());
+    }
+}
+
 /// What an endpoint that is given up says of one request.
 #[derive(Debug)]
-pub(crate) struct Notice {
+struct Notice {
     phase: Phase,
     now: Timestamp,
     /// The same thing in the successor.
@@ -96,7 +131,7 @@ pub(crate) struct Notice {
 
 impl Notice {
     /// Refuses the request, if its endpoint is gone.
-    pub(crate) fn check(&self) -> Result<(), Problem> {
+    fn check(&self) -> Result<(), Problem> {
         if self.phase < Phase::Gone {
             return Ok(());
         }

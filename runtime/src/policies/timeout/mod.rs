@@ -19,10 +19,6 @@
 //!     String::from("1.08")
 //! }
 //!
-//! let api: Api<()> = Api::new("Quotes", routes![quote]).timeout(Duration::from_secs(10)); // for the others
+//! let api: Api<()> = Api::new("quotes", routes![quote]).timeout(Duration::from_secs(10)); // for the others
 //! # let _ = api;
 //! ```
-
-mod stage;
-
-pub(crate) use stage::{Within, exceeded, within};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::table::Table;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey,
+    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey, RecordState,
 };
 use crate::store::StoreFuture;
 
@@ -99,6 +99,10 @@ impl IdempotencyStore for MemoryRecords {
         StoreFuture::ready(Ok(self.lock().write_off(lease, ttl, self.now())))
     }
 
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        StoreFuture::ready(Ok(self.lock().state(key, self.now())))
+    }
+
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
         StoreFuture::ready(Ok(self.lock().resolve(key, response, ttl, self.now())))
     }
@@ -120,7 +124,6 @@ mod tests {
             key: RecordKey::new([number; 16], [number; 16]),
             fingerprint: Fingerprint::new(1, [0; 32]),
             earlier: Vec::new(),
-            aliases: Vec::new(),
             token: Token::random(),
             lease: LEASE,
             on_crash: OnCrash::Unknown,

@@ -2,20 +2,22 @@
 
 use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use super::records::Bounds;
 use crate::clock::Timestamp;
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, Kept, Lease, OnCrash, Outcome, RecordKey, Running, Token,
-    running,
+    Begin, Begun, Complete, Completed, Fingerprint, Kept, Lease, OnCrash, Outcome, RecordKey, RecordState,
+    Running, Token, running,
 };
 use crate::store::StoreError;
 use crate::uniform::UniformMap;
 
 #[derive(Default)]
 pub(super) struct Table {
-    records: UniformMap<RecordKey, Record>,
+    /// By a hash with a random state: clients can compute the names of records, and could aim those that they make at
+    /// one place of a table that takes them as they are.
+    records: HashMap<RecordKey, Record>,
     markers: UniformMap<Token, Timestamp>,
     ends: BinaryHeap<Reverse<(Timestamp, Ending)>>,
     bytes: usize,
@@ -66,10 +68,9 @@ impl Table {
         if self.markers.get(&begin.token).is_some_and(|until| now < *until) {
             return Ok(Begun::Aborted);
         }
-        let at = self.name(begin.key, &begin.aliases, now);
-        match self.find(begin, at, now) {
+        match self.find(begin, now) {
             Some(found) => Ok(found),
-            None if self.has_room(&at, bounds) => Ok(self.start(begin, at, now)),
+            None if self.has_room(&begin.key, bounds) => Ok(self.start(begin, now)),
             None => Err(StoreError::Full),
         }
     }
@@ -79,15 +80,9 @@ impl Table {
         room || self.records.contains_key(key)
     }
 
-    /// Under which of its names the record stands.
-    fn name(&self, key: RecordKey, aliases: &[RecordKey], now: Timestamp) -> RecordKey {
-        let stands = |key: &&RecordKey| self.records.get(key).is_some_and(|record| !record.is_expired(now));
-        core::iter::once(&key).chain(aliases).find(stands).copied().unwrap_or(key)
-    }
-
     /// What a request meets; `None` if it may run.
-    fn find(&self, begin: &Begin, at: RecordKey, now: Timestamp) -> Option<Begun> {
-        let record = self.records.get(&at)?;
+    fn find(&self, begin: &Begin, now: Timestamp) -> Option<Begun> {
+        let record = self.records.get(&begin.key)?;
         if record.is_expired(now) {
             return None;
         }
@@ -95,19 +90,16 @@ impl Table {
             return Some(Begun::Mismatch);
         }
         match record.as_begun(now) {
-            Some(Begun::InFlight) if record.token == begin.token => Some(started(begin, at)),
+            Some(Begun::InFlight) if record.token == begin.token => Some(Begun::Started),
             found => found,
         }
     }
 
-    fn start(&mut self, begin: &Begin, at: RecordKey, now: Timestamp) -> Begun {
+    fn start(&mut self, begin: &Begin, now: Timestamp) -> Begun {
         let until = now.after(begin.lease);
         let state = State::Running { until, on_crash: begin.on_crash, ttl: begin.ttl };
-        // Under another name it stays known by what it was made with.
-        let renamed = self.records.get(&at).filter(|_| at != begin.key);
-        let fingerprint = renamed.map_or(begin.fingerprint, |record| record.fingerprint);
-        self.put(at, Record::new(fingerprint, begin.token, state));
-        started(begin, at)
+        self.put(begin.key, Record::new(begin.fingerprint, begin.token, state));
+        Begun::Started
     }
 
     pub(super) fn renew(&mut self, lease: Lease, end: Timestamp, now: Timestamp) -> bool {
@@ -124,10 +116,9 @@ impl Table {
 
     pub(super) fn complete(&mut self, complete: &Complete, now: Timestamp) -> Completed {
         let lease = complete.lease;
-        let at = self.name(lease.key, &complete.aliases, now);
-        if let Some(record) = self.records.get(&at).filter(|record| !record.is_expired(now)) {
+        if let Some(record) = self.records.get(&lease.key).filter(|record| !record.is_expired(now)) {
             if record.token != lease.token {
-                let same = complete.is_same(&record.fingerprint);
+                let same = record.fingerprint == complete.fingerprint;
                 let found = if same { record.as_begun(now) } else { Some(Begun::Mismatch) };
                 return Completed::Lost(found.unwrap_or(Begun::InFlight));
             }
@@ -167,6 +158,19 @@ impl Table {
         let record = Record::new(record.fingerprint, record.token, state);
         self.put(lease.key, record);
         true
+    }
+
+    pub(super) fn state(&self, key: RecordKey, now: Timestamp) -> Option<RecordState> {
+        let record = self.records.get(&key).filter(|record| !record.is_expired(now))?;
+        Some(match &record.state {
+            State::Running { until, on_crash, .. } => match running(*until, *on_crash, now) {
+                Running::Held => RecordState::Running,
+                Running::Unknown => RecordState::Unknown,
+                Running::Rerun => RecordState::Lapsed,
+            },
+            State::Done { response, .. } => RecordState::Done(response.clone()),
+            State::Unknown { .. } => RecordState::Unknown,
+        })
     }
 
     pub(super) fn resolve(
@@ -249,10 +253,6 @@ impl Table {
     }
 }
 
-fn started(begin: &Begin, at: RecordKey) -> Begun {
-    if at == begin.key { Begun::Started } else { Begun::StartedAs(at) }
-}
-
 /// Expired entries removed by one call.
 const MOST_REMOVED: usize = 64;
 
@@ -300,5 +300,65 @@ impl Record {
             State::Running { .. } | State::Unknown { .. } => 0,
         };
         OVERHEAD + response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+    use core::hash::{BuildHasher, BuildHasherDefault, Hash};
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::uniform::UniformHasher;
+
+    thread_local! {
+        static COMPARISONS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// A key that counts how often it is compared.
+    #[expect(clippy::derived_hash_with_manual_eq, reason = "they agree; this one counts")]
+    #[derive(Eq, Hash)]
+    struct Counted(RecordKey);
+
+    impl PartialEq for Counted {
+        fn eq(&self, other: &Self) -> bool {
+            COMPARISONS.set(COMPARISONS.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    /// Names that all have one hash if their words are only folded together.
+    fn aimed_keys(count: u64) -> Vec<RecordKey> {
+        let name = |number: u64| {
+            let (first, second) = (number.to_ne_bytes(), number.rotate_left(5).to_ne_bytes());
+            core::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })
+        };
+        (0..count).map(|number| RecordKey::new([7; 16], name(number))).collect()
+    }
+
+    /// How many keys each look-up is compared with, on average, in a table of these keys.
+    fn comparisons(hasher: impl BuildHasher, keys: &[RecordKey]) -> usize {
+        let mut table = HashSet::with_hasher(hasher);
+        table.extend(keys.iter().map(|key| Counted(*key)));
+        COMPARISONS.set(0);
+        assert!(keys.iter().all(|key| table.contains(&Counted(*key))));
+        COMPARISONS.get().div_ceil(keys.len())
+    }
+
+    #[test]
+    fn keys_that_are_aimed_at_one_place_of_the_table_are_spread() {
+        let keys = aimed_keys(2_000);
+        let fixed = comparisons(BuildHasherDefault::<UniformHasher>::default(), &keys);
+        assert!(fixed >= 500, "they meet in one place under a hash that is known: {fixed}");
+        let own = comparisons(Table::default().records.hasher().clone(), &keys);
+        assert!(own <= 2, "{own}");
+    }
+
+    #[test]
+    fn each_table_has_a_hash_of_its_own() {
+        let hash = |key: &RecordKey| Table::default().records.hasher().hash_one(key);
+        let key = RecordKey::new([1; 16], [2; 16]);
+        assert_ne!(hash(&key), hash(&key));
     }
 }

@@ -18,7 +18,7 @@ use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 /// script of the limits gives and, where they admit, one more: what `begin` gives. (An array within the array
 /// would cost Redis 2 k instructions.)
 pub(super) const SCRIPT: &str = concat!(
-    "#!lua\nlocal record_keys = #KEYS - (#ARGV - 3) / 2\nlocal keys_before, arguments_before = record_keys, 3\n",
+    "#!lua\nlocal keys_before, arguments_before = 2, 3\n",
     include_str!("acquire.lua"),
     "if not admitted then return seen end\nlocal function begin()\n",
     include_str!("look.lua"),
@@ -31,7 +31,7 @@ pub(super) const SCRIPT: &str = concat!(
 
 impl AdmissionStore for RedisStore {
     fn joins(&self, claims: &[Claim<'_>], begin: &Begin) -> bool {
-        !self.link.is_cluster() || in_one_slot(&[self.begin_keys(begin), self.buckets(claims)].concat())
+        !self.link.is_cluster() || in_one_slot(&self.admit_keys(claims, begin))
     }
 
     fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin) -> StoreFuture<'a, Admission> {
@@ -40,14 +40,19 @@ impl AdmissionStore for RedisStore {
 }
 
 impl RedisStore {
-    async fn admit_request(&self, claims: &[Claim<'_>], begin: &Begin) -> Result<Admission, StoreError> {
-        let mut keys = self.begin_keys(begin);
+    fn admit_keys(&self, claims: &[Claim<'_>], begin: &Begin) -> Vec<String> {
+        let mut keys = Vec::from(self.begin_keys(begin));
         keys.extend(self.buckets(claims));
+        keys
+    }
+
+    async fn admit_request(&self, claims: &[Claim<'_>], begin: &Begin) -> Result<Admission, StoreError> {
+        let keys = self.admit_keys(claims, begin);
         let mut arguments = Vec::from(records::begin_arguments(begin));
         arguments.extend(limits::arguments(claims));
         let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
         let told = self.inner.scripts.admit.run_telling(&self.link, run, self.inner.timeout).await?;
-        match admission(claims, begin, told.answer, &keys[0])? {
+        match admission(claims, told.answer, &keys[0])? {
             // The first try may have been admitted, and have taken what this one is missing.
             Admission::Refused(_) if told.repeated => Err(StoreError::Unavailable(String::from(
                 "the connection was lost, and what was asked again is refused",
@@ -57,7 +62,7 @@ impl RedisStore {
     }
 }
 
-fn admission(claims: &[Claim<'_>], begin: &Begin, answer: Value, key: &str) -> Result<Admission, StoreError> {
+fn admission(claims: &[Claim<'_>], answer: Value, key: &str) -> Result<Admission, StoreError> {
     if let Some(refused) = limits::acquired(claims, &answer) {
         return if refused.admitted { Err(unexpected(&answer)) } else { Ok(Admission::Refused(refused)) };
     }
@@ -65,7 +70,7 @@ fn admission(claims: &[Claim<'_>], begin: &Begin, answer: Value, key: &str) -> R
     let found = told.pop().unwrap_or(Value::Nil);
     let told = Value::Array(told);
     match limits::acquired(claims, &told).filter(|acquired| acquired.admitted) {
-        Some(acquired) => records::begun(begin, found, key).map(|found| Admission::Admitted(acquired, found)),
+        Some(acquired) => records::begun(found, key).map(|found| Admission::Admitted(acquired, found)),
         None => Err(unexpected(&told)),
     }
 }

@@ -94,8 +94,8 @@ impl RedisConfig {
     }
 
     /// Uses a Redis that may evict records of idempotency keys when its memory is full: a retry of
-    /// an evicted key has a second effect. `APLOMB_STORE_EVICTION=accept` says the same. The
-    /// secret must then be set: such a server cannot keep it.
+    /// an evicted key has a second effect. `APLOMB_STORE_EVICTION=accept` says the same. Where
+    /// `APLOMB_SECRET` is not set, the server may evict the secret, too, which ends cursors.
     #[must_use]
     pub fn accepting_eviction(mut self) -> Self {
         self.accept_eviction = true;
@@ -120,7 +120,7 @@ impl RedisConfig {
     }
 
     /// The URL as it may be shown.
-    pub(super) fn shown(&self) -> &str {
+    pub(in crate::store) fn shown(&self) -> &str {
         &self.shown
     }
 }

@@ -3,9 +3,10 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::auth::{Caller, Tags};
 use crate::policies::idempotency::{RecordKey, Token};
 use crate::policies::rate_limit::{Bucket, Subject};
+use crate::request::Caller;
+use crate::request::Tags;
 
 /// Names keys: `ap1:<namespace>:{<whose>}:<what>`. What stands in braces is all of the key that
 /// Redis Cluster looks at, so that everything of one caller is in one place.
@@ -16,8 +17,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(namespace: &str, tags: Tags) -> Self {
-        Self { prefix: prefix(namespace), tags }
+    pub(super) fn new(namespace: &str) -> Self {
+        Self { prefix: prefix(namespace), tags: Tags::new(namespace) }
     }
 
     /// The record of an idempotency key.
@@ -27,7 +28,7 @@ impl Keys {
 
     /// A record of this caller.
     pub(super) fn record_of(&self, caller: &Caller, name: [u8; 16]) -> RecordKey {
-        RecordKey::new(self.tags.caller(Some(caller)), name)
+        RecordKey::new(self.tags.caller(caller), name)
     }
 
     /// The marker of an aborted token.
@@ -38,7 +39,7 @@ impl Keys {
     /// The bucket of a rate limit.
     pub(super) fn bucket(&self, bucket: &Bucket<'_>) -> String {
         let tag = match bucket.subject {
-            Subject::Caller(caller) => self.tags.caller(Some(caller)),
+            Subject::Caller(caller) => self.tags.caller(caller),
             Subject::Address(IpAddr::V4(address)) => self.tags.other("address", &address.octets()),
             Subject::Address(IpAddr::V6(address)) => self.tags.other("address", &address.octets()),
             Subject::Key(key) => self.tags.other("key", key.as_bytes()),
@@ -75,15 +76,14 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Secret;
+    use crate::policies::idempotency::RecordNames;
 
     #[test]
     fn everything_of_a_caller_has_his_tag() {
-        let secret = Secret::new([7; 32]).expect("long enough");
-        let tags = Tags::new(&secret, "shop");
         let alice = Caller::new("alice");
-        let record = RecordKey::new(tags.caller(Some(&alice)), [1; 16]);
-        let keys = Keys::new("shop", tags);
+        let names = RecordNames::new("shop", "POST", "/v1/orders");
+        let record = names.record(Some(&alice), "k").0;
+        let keys = Keys::new("shop");
         let bucket = keys.bucket(&Bucket { limit: 7, subject: Subject::Caller(&alice) });
         let tag = |key: &str| key[key.find('{').expect("a tag")..=key.find('}').expect("its end")].to_owned();
         assert!(bucket.starts_with("ap1:shop:{") && bucket.contains("}:l:"), "{bucket}");

@@ -1,7 +1,7 @@
 //! The way from a store to its servers: to one, or to the nodes of a cluster.
 
 use core::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use redis::{Cmd, RedisError, Value};
 use tokio::time::Instant;
@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use super::config::{Place, RedisConfig};
 use super::explain::explain;
-use super::pledge::Pledge;
 use super::wire::{Origin, Wire};
 
 /// The way to the servers of a store. Clones share its connections.
@@ -54,13 +53,11 @@ pub(super) struct Server {
 impl Link {
     /// A link that connects with its first call, in the runtime of that call.
     pub(super) fn new(config: &RedisConfig) -> Self {
-        let (shown, pledge) = (config.shown().to_owned(), Arc::new(OnceLock::new()));
+        let shown = config.shown().to_owned();
         match config.place() {
-            Place::Server(client) => Self::One(Wire::new(Origin::Server(client.clone()), shown, pledge)),
-            Place::Primary(sentinels) => {
-                Self::One(Wire::new(Origin::Primary(Arc::clone(sentinels)), shown, pledge))
-            }
-            Place::Cluster(seeds) => Self::Cluster(Cluster::new(Arc::clone(seeds), shown, pledge)),
+            Place::Server(client) => Self::One(Wire::new(Origin::Server(client.clone()), shown)),
+            Place::Primary(sentinels) => Self::One(Wire::new(Origin::Primary(Arc::clone(sentinels)), shown)),
+            Place::Cluster(seeds) => Self::Cluster(Cluster::new(Arc::clone(seeds), shown)),
         }
     }
 
@@ -69,14 +66,6 @@ impl Link {
         match self {
             Self::One(wire) => Self::One(wire.another()),
             Self::Cluster(cluster) => Self::Cluster(cluster.another()),
-        }
-    }
-
-    /// Demands this of the server of every further connection.
-    pub(super) fn demand(&self, pledge: Pledge) {
-        match self {
-            Self::One(wire) => wire.demand(pledge),
-            Self::Cluster(cluster) => cluster.demand(pledge),
         }
     }
 

@@ -6,8 +6,10 @@
 //! of its key are one script, too: a new key takes a trip before its handler runs and one after, a replay
 //! takes one. A body over 64 KiB, or of unknown length, is read between the limits and the record, which
 //! then are two.
-//! Keys are `ap1:<namespace>:{<whose>}:<what>`, with callers, addresses, tenants and idempotency keys as keyed
-//! hashes; every value begins with a format byte, but for the lists of sliding windows.
+//! Keys are `ap1:<namespace>:{<whose>}:<what>`, with callers, addresses, tenants and idempotency keys as
+//! hashes; every value begins with a format byte, but for the lists of sliding windows. The hashes need no
+//! secret. They are pseudonyms: who reads the store can confirm a guess, of an address by trying all. Protect
+//! the store by a password and by the network.
 //!
 //! | what | key ends in | value | expires |
 //! |---|---|---|---|
@@ -33,18 +35,16 @@
 //! always` a crash loses nothing that was answered; only a store that shares a transaction with the
 //! business data can promise effects exactly once.
 //!
-//! A secret that only the server keeps comes back with the first instance that connects again; one
-//! that finds another secret does not use the server until it is started again. Set
-//! `APLOMB_SECRET`, so that none of this matters.
-//!
 //! A process that dies while Redis does not answer can leave the key of a request that it had
 //! refused UNKNOWN, although nothing ran; so can, for moments, an outage that ends within a lease.
 //!
 //! # The secret
 //!
-//! Names of records are made with `APLOMB_SECRET`. Whoever changes it, or sets it where the store kept
-//! one, makes all keys new: retries of keys that were used before have a second effect.
-//! [`Api::other_secret`](crate::Api::other_secret) says how to change it without that.
+//! The secret signs cursors, and nothing else depends on it. Where `APLOMB_SECRET` is not set, an instance
+//! reads the secret from the store when it starts, or makes it there, in one atomic step, and keeps it for
+//! as long as it runs. If the store loses the secret, or evicts it, instances that start later make another
+//! one; until all have started again, an instance refuses cursors of those with the other secret (400
+//! `INVALID_CURSOR`). [`Api::previous_secret`](crate::Api::previous_secret) says how to change the secret.
 //!
 //! # Fail-over
 //!
@@ -69,7 +69,8 @@
 //!
 //! # On a cluster
 //!
-//! All of one caller is in one slot, and so is what most requests need. Calls follow `MOVED` and `ASK`,
+//! All of one caller is in one slot, and so is what most requests need. The records of requests without a
+//! caller (`idempotent(anonymous)`) are spread over all slots, each by its own hash. Calls follow `MOVED` and `ASK`,
 //! and wait, as long as their deadline allows, while a slot is on its way and its keys are partly here and
 //! partly there (`TRYAGAIN`); a slot with many keys that takes longer to move refuses new idempotency keys
 //! with a 503 until it has arrived. Nodes must be reached at the addresses that they announce
@@ -82,10 +83,6 @@
 //! limit whose node fails counts as used up, and refuses nothing.
 //!
 //! **Leases** are renewed by one call a slot, so that a node that fails costs only its own.
-//!
-//! **While the secret is changed** a key has names in two slots. A run begins under its own and then looks
-//! under the other, and gives way to one that it finds there: of two requests that come at the same
-//! moment to instances with different secrets, both may get a 409, and never do both run.
 //!
 //! # What a user needs
 //!
@@ -106,9 +103,7 @@ mod inspect;
 mod keys;
 mod limits;
 mod link;
-mod names;
 mod open;
-mod pledge;
 mod records;
 mod script;
 mod sentinel;
@@ -124,7 +119,6 @@ pub use self::config::RedisConfig;
 use self::keys::Keys;
 use self::link::Link;
 use self::script::Scripts;
-use crate::auth::Tags;
 use crate::secret::Secret;
 use crate::start::StartErrors;
 use crate::store::is_namespace;
@@ -144,27 +138,23 @@ struct Inner {
 
 impl RedisStore {
     /// Connects, and looks whether promises can be kept there. An API does this by itself when it
-    /// starts ([`Store::redis`](crate::store::Store::redis)); `namespace` is
-    /// [`Api::namespace`](crate::Api::namespace), `[a-z0-9-]{1,64}`.
+    /// starts ([`Store::redis`](crate::store::Store::redis)); `namespace` is the
+    /// name of the API ([`Api::new`](crate::Api::new)), `[a-z0-9-]{1,64}`.
     ///
     /// # Errors
     ///
     /// All that is wrong with the server, or with any node of a cluster that has slots: it does not answer,
     /// demands a password, is too old, a replica, of another kind than the URL says, or evicts records.
-    pub async fn connect(
-        config: &RedisConfig,
-        namespace: &str,
-        secret: &Secret,
-    ) -> Result<Self, StartErrors> {
+    pub async fn connect(config: &RedisConfig, namespace: &str) -> Result<Self, StartErrors> {
         if !is_namespace(namespace) {
             return Err(config
                 .error(format_args!("the namespace {namespace:?} is not [a-z0-9-]{{1,64}}"))
                 .into());
         }
-        Ok(Self::connect_with(config, namespace, Some(secret.clone())).await?.0)
+        Self::over(open::open(config).await?, config, namespace).await
     }
 
-    /// The same, with the secret that the server keeps where there is none.
+    /// The same, with the secret that the server keeps, unless there is one.
     pub(crate) async fn connect_with(
         config: &RedisConfig,
         namespace: &str,
@@ -175,15 +165,17 @@ impl RedisStore {
             Some(secret) => secret,
             None => open::shared_secret(&link, config, namespace).await?,
         };
-        let store = |timeout| Self::over(link.clone(), timeout, namespace, &secret);
-        // Where many instances start at once a server answers late, and that is no reason not to start.
-        open::rehearse(&store(config.timeout().max(open::PATIENCE)), config).await?;
-        Ok((store(config.timeout()), secret))
+        Ok((Self::over(link, config, namespace).await?, secret))
     }
 
-    fn over(link: Link, timeout: Duration, namespace: &str, secret: &Secret) -> Self {
-        let keys = Keys::new(namespace, Tags::new(secret, namespace));
-        Self { inner: Arc::new(Inner { keys, scripts: Scripts::new(), timeout }), link }
+    async fn over(link: Link, config: &RedisConfig, namespace: &str) -> Result<Self, StartErrors> {
+        let store = |timeout| Self {
+            inner: Arc::new(Inner { keys: Keys::new(namespace), scripts: Scripts::new(), timeout }),
+            link: link.clone(),
+        };
+        // Where many instances start at once a server answers late, and that is no reason not to start.
+        open::rehearse(&store(config.timeout().max(open::PATIENCE)), config).await?;
+        Ok(store(config.timeout()))
     }
 }
 

@@ -10,11 +10,10 @@ use super::config::RedisConfig;
 use super::explain::explain;
 use super::inspect::{Info, coverage, inspect, persistence};
 use super::link::{Failure, Link, Patience, Server};
-use super::pledge::{Found, Pledge};
 use super::{RedisStore, keys};
-use crate::auth::Caller;
 use crate::policies::idempotency::{Begin, Fingerprint, IdempotencyStore, OnCrash, Token};
 use crate::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
+use crate::request::Caller;
 use crate::secret::Secret;
 use crate::start::{StartError, StartErrors};
 use crate::store::StoreError;
@@ -60,39 +59,41 @@ async fn inspect_one(server: &Server, config: &RedisConfig, is_node: bool) -> Re
     Ok(())
 }
 
-/// The secret that the first instance put there, which every further connection must find again.
+/// The secret that the instances of a service share: read where the store keeps one, else made and put
+/// there, in one atomic step. It is not looked at again: an instance keeps the one that it started with.
 pub(super) async fn shared_secret(
     link: &Link,
     config: &RedisConfig,
     namespace: &str,
 ) -> Result<Secret, StartError> {
-    if config.accepts_eviction() {
-        return Err(config.error("a server that evicts cannot keep the secret; set APLOMB_SECRET"));
-    }
-    let own = Secret::random();
-    let pledge = Pledge::new(keys::secret(namespace), own.clone());
+    let (key, own) = (keys::secret(namespace), Secret::random());
     tracing::warn!(
         store = config.shown(),
-        key = pledge.key(),
-        "APLOMB_SECRET is not set: the store keeps the secret, too"
+        key,
+        "APLOMB_SECRET is not set: the store keeps the secret, and cursors end where it loses it"
     );
-    let secret =
-        match link.call(pledge.key(), &pledge.command(), Instant::now() + PATIENCE).await.map(Pledge::read) {
-            Ok(Found::Nothing) => own,
-            Ok(Found::Secret(secret)) => secret,
-            Err(Failure::Refused(error)) if error.code() != Some("WRONGTYPE") => {
-                return Err(config.error(explain(&error)));
-            }
-            Err(failure @ (Failure::NotSent(_) | Failure::Lost(_) | Failure::Late(_))) => {
-                return Err(config.error(refusal(&failure)));
-            }
-            Ok(Found::Damage) | Err(Failure::Refused(_)) => {
-                let key = pledge.key();
-                return Err(config.error(format!("the secret at `{key}` is damaged, or of another version")));
-            }
-        };
-    link.demand(Pledge::new(pledge.key().to_owned(), secret.clone()));
-    Ok(secret)
+    let mut set = redis::cmd("SET");
+    set.arg(&key).arg([&[SECRET_FORMAT], own.as_bytes()].concat()).arg("NX").arg("GET");
+    match link.call(&key, &set, Instant::now() + PATIENCE).await {
+        Ok(Value::Nil) => Ok(own),
+        Ok(Value::BulkString(value)) => secret_of(&value).ok_or_else(|| damaged(config, &key)),
+        Err(Failure::Refused(error)) if error.code() != Some("WRONGTYPE") => {
+            Err(config.error(explain(&error)))
+        }
+        Ok(_) | Err(Failure::Refused(_)) => Err(damaged(config, &key)),
+        Err(failure) => Err(config.error(refusal(&failure))),
+    }
+}
+
+/// The first byte of the value that is a secret.
+const SECRET_FORMAT: u8 = 1;
+
+fn secret_of(value: &[u8]) -> Option<Secret> {
+    value.strip_prefix(&[SECRET_FORMAT]).and_then(|secret| Secret::new(secret).ok())
+}
+
+fn damaged(config: &RedisConfig, key: &str) -> StartError {
+    config.error(format_args!("the secret at `{key}` is damaged, or of another version"))
 }
 
 /// Goes through what requests will do, with records and buckets that nobody else has: whether every

@@ -7,7 +7,7 @@ use super::link::Patience;
 use super::script::{Run, Script, malformed, unexpected};
 use super::{RedisStore, codec};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey,
+    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey, RecordState,
 };
 use crate::store::{StoreError, StoreFuture};
 
@@ -32,6 +32,10 @@ impl IdempotencyStore for RedisStore {
         StoreFuture::later(self.write_record_off(lease, ttl))
     }
 
+    fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
+        StoreFuture::later(self.find_record(key))
+    }
+
     fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
         StoreFuture::later(self.resolve_record(key, response, ttl))
     }
@@ -43,61 +47,30 @@ impl IdempotencyStore for RedisStore {
 
 impl RedisStore {
     async fn begin_record(&self, begin: &Begin) -> Result<Begun, StoreError> {
-        let keys = self.begin_keys(begin);
-        if self.is_one_step(&keys) {
-            self.begin_at_once(begin, &keys).await
-        } else {
-            self.begin_apart(begin).await
-        }
-    }
-
-    pub(super) async fn begin_at_once(&self, begin: &Begin, keys: &[String]) -> Result<Begun, StoreError> {
-        let arguments = begin_arguments(begin);
-        let answer = match self.ask(&self.inner.scripts.begin, keys, &arguments).await {
+        let (keys, arguments) = (self.begin_keys(begin), begin_arguments(begin));
+        let answer = match self.ask(&self.inner.scripts.begin, &keys, &arguments).await {
             // A full server still knows what it has.
-            Err(StoreError::Full) => self.ask(&self.inner.scripts.look, keys, &arguments).await?,
+            Err(StoreError::Full) => self.ask(&self.inner.scripts.look, &keys, &arguments).await?,
             answer => answer?,
         };
-        begun(begin, answer, &keys[0])
+        begun(answer, &keys[0])
     }
 
-    /// The keys of the record, of the marker of the run, and of other names of the record.
-    pub(super) fn begin_keys(&self, begin: &Begin) -> Vec<String> {
-        let mut keys =
-            vec![self.inner.keys.record(&begin.key), self.inner.keys.marker(&begin.key, begin.token)];
-        keys.extend(begin.aliases.iter().map(|alias| self.inner.keys.record(alias)));
-        keys
+    /// The keys of the record and of the marker of the run.
+    pub(super) fn begin_keys(&self, begin: &Begin) -> [String; 2] {
+        [self.inner.keys.record(&begin.key), self.inner.keys.marker(&begin.key, begin.token)]
     }
 
     async fn complete_record(&self, complete: &Complete) -> Result<Completed, StoreError> {
-        let names = core::iter::once(&complete.lease.key).chain(&complete.aliases);
-        let keys: Vec<String> = names.map(|name| self.inner.keys.record(name)).collect();
-        if !self.is_one_step(&keys) {
-            return self.complete_apart(complete).await;
-        }
-        let written = self.complete_at_once(complete, &keys, true).await?;
-        written.ok_or_else(|| unexpected(&Value::Int(NO_RECORD)))
-    }
-
-    /// `None` where there is no record, and none may be made.
-    pub(super) async fn complete_at_once(
-        &self,
-        complete: &Complete,
-        keys: &[String],
-        may_make: bool,
-    ) -> Result<Option<Completed>, StoreError> {
+        let keys = [self.inner.keys.record(&complete.lease.key)];
         let (record, ttl) = (codec::ended(complete), text(codec::millis(complete.ttl).max(1)));
-        let earlier = codec::fingerprints(&complete.earlier);
-        let arguments: [&[u8]; 4] = [&record, ttl.as_bytes(), &earlier, b"1"];
-        let arguments = if may_make { &arguments[..3] } else { &arguments };
-        match self.tell(&self.inner.scripts.complete, keys, arguments).await? {
-            Value::Int(0) => Ok(Some(Completed::Written)),
-            Value::Int(NO_RECORD) if !may_make => Ok(None),
-            found => self::found(found, &keys[0]).map(|begun| Some(Completed::Lost(begun))),
+        match self.tell(&self.inner.scripts.complete, &keys, &[&record, ttl.as_bytes()]).await? {
+            Value::Int(0) => Ok(Completed::Written),
+            found => self::found(found, &keys[0]).map(Completed::Lost),
         }
     }
 
-    pub(super) async fn abort_record(&self, lease: Lease, marker: Duration) -> Result<(), StoreError> {
+    async fn abort_record(&self, lease: Lease, marker: Duration) -> Result<(), StoreError> {
         let keys = [self.inner.keys.record(&lease.key), self.inner.keys.marker(&lease.key, lease.token)];
         // A `begin` whose connection was cut was sent twice: one of them may be late although the
         // other was answered.
@@ -147,6 +120,19 @@ impl RedisStore {
         yes(self.ask(&self.inner.scripts.write_off, &keys, &[&token[..], ttl.as_bytes()]).await?)
     }
 
+    async fn find_record(&self, key: RecordKey) -> Result<Option<RecordState>, StoreError> {
+        let keys = [self.inner.keys.record(&key)];
+        let no_arguments: [&[u8]; 0] = [];
+        match self.ask(&self.inner.scripts.find, &keys, &no_arguments).await? {
+            Value::Int(0) => Ok(None),
+            Value::Int(1) => Ok(Some(RecordState::Running)),
+            Value::Int(2) => Ok(Some(RecordState::Unknown)),
+            Value::Int(3) => Ok(Some(RecordState::Lapsed)),
+            Value::BulkString(record) => done(record, &keys[0]).map(RecordState::Done).map(Some),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn resolve_record(
         &self,
         key: RecordKey,
@@ -159,7 +145,7 @@ impl RedisStore {
         yes(self.ask(&self.inner.scripts.resolve, &keys, &[&answer[..], ttl.as_bytes()]).await?)
     }
 
-    pub(super) async fn ask<A: ToRedisArgs>(
+    async fn ask<A: ToRedisArgs>(
         &self,
         script: &Script,
         keys: &[String],
@@ -183,26 +169,13 @@ pub(super) fn begin_arguments(begin: &Begin) -> [Vec<u8>; 3] {
 }
 
 /// What the script gives.
-pub(super) fn begun(begin: &Begin, answer: Value, key: &str) -> Result<Begun, StoreError> {
+pub(super) fn begun(answer: Value, key: &str) -> Result<Begun, StoreError> {
     match answer {
         Value::Int(0) => Ok(Begun::Started),
-        Value::Int(at @ FIRST_ALIAS..) => started_as(begin, at),
         Value::Int(4) => Ok(Begun::Aborted),
         Value::Int(5) => Err(StoreError::Full),
         found => self::found(found, key),
     }
-}
-
-/// What the script gives that may make no record.
-const NO_RECORD: i64 = 4;
-
-/// What the script gives that started a run under the first alias, its third key.
-pub(super) const FIRST_ALIAS: i64 = 13;
-
-pub(super) fn started_as(begin: &Begin, at: i64) -> Result<Begun, StoreError> {
-    let index = usize::try_from(at - FIRST_ALIAS).ok();
-    let alias = index.and_then(|index| begin.aliases.get(index));
-    alias.copied().map(Begun::StartedAs).ok_or_else(|| unexpected(&Value::Int(at)))
 }
 
 /// How late a request of a connection that was cut can be.
@@ -212,16 +185,20 @@ const LATEST: Duration = Duration::from_secs(30);
 pub(super) const BATCH: usize = 256;
 
 /// What a request meets where another run has the record.
-pub(super) fn found(answer: Value, key: &str) -> Result<Begun, StoreError> {
+fn found(answer: Value, key: &str) -> Result<Begun, StoreError> {
     match answer {
         Value::Int(1) => Ok(Begun::InFlight),
         Value::Int(2) => Ok(Begun::Unknown),
         Value::Int(3) => Ok(Begun::Mismatch),
-        Value::BulkString(record) => codec::kept(record)
-            .map(Begun::Done)
-            .ok_or_else(|| malformed(key.to_owned(), "the answer is damaged, or of another version")),
+        Value::BulkString(record) => done(record, key).map(Begun::Done),
         other => Err(unexpected(&other)),
     }
+}
+
+/// The answer of a record that is done.
+fn done(record: Vec<u8>, key: &str) -> Result<Kept, StoreError> {
+    codec::kept(record)
+        .ok_or_else(|| malformed(key.to_owned(), "the answer is damaged, or of another version"))
 }
 
 fn yes(answer: Value) -> Result<bool, StoreError> {

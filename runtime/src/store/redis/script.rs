@@ -29,12 +29,11 @@ pub(super) struct Scripts {
     pub(super) begin: Script,
     /// What `begin` would find.
     pub(super) look: Script,
-    /// What `begin` would find under names of which none is its own.
-    pub(super) scan: Script,
     pub(super) complete: Script,
     pub(super) abort: Script,
     pub(super) heartbeat: Script,
     pub(super) write_off: Script,
+    pub(super) find: Script,
     pub(super) resolve: Script,
 }
 
@@ -48,25 +47,17 @@ impl Scripts {
             )),
             give_back: Script::new(include_str!("give_back.lua")),
             admit: Script::new(admit::SCRIPT),
-            begin: Script::new(concat!(
-                "#!lua\nlocal record_keys = #KEYS\n",
-                include_str!("look.lua"),
-                include_str!("begin.lua")
-            )),
+            begin: Script::new(concat!("#!lua\n", include_str!("look.lua"), include_str!("begin.lua"))),
             look: Script::new(concat!(
-                "#!lua flags=no-writes,allow-oom\nlocal record_keys = #KEYS\n",
+                "#!lua flags=no-writes,allow-oom\n",
                 include_str!("look.lua"),
                 "return 5"
-            )),
-            scan: Script::new(concat!(
-                "#!lua flags=no-writes,allow-oom\nlocal record_keys = #KEYS\n",
-                include_str!("look.lua"),
-                "return record and 6 or 5"
             )),
             complete: Script::new(include_str!("complete.lua")),
             abort: Script::new(include_str!("abort.lua")),
             heartbeat: Script::new(include_str!("heartbeat.lua")),
             write_off: Script::new(include_str!("write_off.lua")),
+            find: Script::new(include_str!("find.lua")),
             resolve: Script::new(include_str!("resolve.lua")),
         }
     }

@@ -6,7 +6,6 @@
 //! may go on for seconds as if it were one, and what it takes in is lost.
 
 use core::time::Duration;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
@@ -153,7 +152,7 @@ impl Sentinels {
 impl Sentinel {
     fn new(client: Client, address: Address) -> Self {
         let shown = format!("the sentinel at {address}");
-        Self { wire: Wire::new(Origin::Server(client), shown, Arc::default()), address }
+        Self { wire: Wire::new(Origin::Server(client), shown), address }
     }
 }
 

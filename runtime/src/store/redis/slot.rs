@@ -3,13 +3,12 @@
 
 use core::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
-use super::pledge::Pledge;
 use super::wire::Origin;
 
 /// What all that share a connection know.
@@ -18,7 +17,6 @@ pub(super) struct Inner {
     pub(super) shown: String,
     pub(super) slot: Mutex<Slot>,
     pub(super) started: Instant,
-    pub(super) pledge: Arc<OnceLock<Pledge>>,
 }
 
 pub(super) enum Slot {

@@ -8,7 +8,7 @@
 use core::fmt;
 use core::time::Duration;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
@@ -17,7 +17,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::explain::explain;
 use super::link::{Failure, Patience};
-use super::pledge::Pledge;
 use super::sentinel::Sentinels;
 use super::slot::{Attempt, Inner, Live, Slot};
 use super::url::Address;
@@ -55,23 +54,16 @@ impl Origin {
 }
 
 impl Wire {
-    /// A wire that connects with its first call, in the runtime of that call. What is pledged is
-    /// demanded of the server of every connection.
-    pub(super) fn new(origin: Origin, shown: String, pledge: Arc<OnceLock<Pledge>>) -> Self {
+    /// A wire that connects with its first call, in the runtime of that call.
+    pub(super) fn new(origin: Origin, shown: String) -> Self {
         let slot = Mutex::new(Slot::Down { retry_at: Instant::now(), pause: Duration::ZERO, why: None });
-        Self { inner: Arc::new(Inner { origin, shown, slot, started: Instant::now(), pledge }) }
+        Self { inner: Arc::new(Inner { origin, shown, slot, started: Instant::now() }) }
     }
 
     /// The same server over a connection of its own.
     pub(super) fn another(&self) -> Self {
-        let Inner { origin, shown, pledge, .. } = &*self.inner;
-        Self::new(origin.another(), shown.clone(), Arc::clone(pledge))
-    }
-
-    /// Demands this of the server of every further connection.
-    pub(super) fn demand(&self, pledge: Pledge) {
-        // It is demanded once, when the store is opened.
-        let _ = self.inner.pledge.set(pledge);
+        let Inner { origin, shown, .. } = &*self.inner;
+        Self::new(origin.another(), shown.clone())
     }
 
     /// Whether there is a connection, as far as is known.
@@ -201,7 +193,7 @@ impl Wire {
     fn attempt(&self, pause: Duration) -> Attempt {
         let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
         let task = tokio::spawn(async move {
-            let connected = timeout(ATTEMPT, connect(&inner.origin, inner.pledge.get())).await;
+            let connected = timeout(ATTEMPT, connect(&inner.origin)).await;
             let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {ATTEMPT:?}")));
             let (connection, primary) =
                 connected.map_or_else(|why| (Err(why), None), |(up, to)| (Ok(up), to));
@@ -218,22 +210,14 @@ impl Wire {
     }
 }
 
-/// A connection over which the server has answered, and keeps what is pledged; behind sentinels also
-/// where the primary is.
-async fn connect(
-    origin: &Origin,
-    pledge: Option<&Pledge>,
-) -> Result<(MultiplexedConnection, Option<Address>), String> {
-    let (mut connection, primary) = match origin {
-        Origin::Server(client) => (connect_to(client).await?, None),
+/// A connection over which the server has answered; behind sentinels also where the primary is.
+async fn connect(origin: &Origin) -> Result<(MultiplexedConnection, Option<Address>), String> {
+    match origin {
+        Origin::Server(client) => connect_to(client).await.map(|connection| (connection, None)),
         Origin::Primary(sentinels) => {
             let primary = sentinels.connect().await?;
-            (primary.connection, Some(primary.address))
+            Ok((primary.connection, Some(primary.address)))
         }
-    };
-    match pledge {
-        Some(pledge) => pledge.keep(&mut connection).await.map(|()| (connection, primary)),
-        None => Ok((connection, primary)),
     }
 }
 

@@ -74,8 +74,7 @@ impl History {
             Begun::Started if held || promise.on_crash == OnCrash::Unknown => Err(TWICE),
             Begun::Started => self.begun_where_free(begin, found),
             Begun::InFlight | Begun::Unknown => Ok(()),
-            // No record of the model has other names.
-            Begun::Done(_) | Begun::Mismatch | Begun::StartedAs(_) => Err(INVENTED),
+            Begun::Done(_) | Begun::Mismatch => Err(INVENTED),
         }
     }
 

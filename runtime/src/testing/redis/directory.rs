@@ -1,18 +1,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::testing::directory::Directory;
+
 /// A temporary directory for one server, removed when dropped: its data, and its log beside.
 #[derive(Debug)]
-pub(super) struct Directory {
-    root: PathBuf,
+pub(super) struct ServerDirectory {
+    root: Directory,
     data: PathBuf,
 }
 
-impl Directory {
+impl ServerDirectory {
     pub(super) fn new() -> Self {
-        let root = std::env::temp_dir().join(format!("aplomb-redis-{:016x}", rand::random::<u64>()));
-        fs::create_dir(&root).expect("a temporary directory can be made");
-        let directory = Self { data: root.join("data"), root };
+        let root = Directory::new();
+        let directory = Self { data: root.file("data"), root };
         directory.make_data();
         directory
     }
@@ -24,7 +25,7 @@ impl Directory {
 
     /// What the server says.
     pub(super) fn log(&self) -> PathBuf {
-        self.root.join("log")
+        self.root.file("log")
     }
 
     /// The last lines of the log.
@@ -43,13 +44,6 @@ impl Directory {
 
     fn make_data(&self) {
         fs::create_dir(&self.data).expect("a temporary directory is writable");
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // Left-overs in a temporary directory are no reason to fail a test.
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 

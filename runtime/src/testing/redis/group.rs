@@ -3,8 +3,9 @@
 use core::time::Duration;
 use std::thread;
 
-use super::process::{Down, Role, until_within};
+use super::process::{Down, Role};
 use super::{Port, RedisServer, Reply};
+use crate::testing::wait::holds_within;
 
 /// Starts servers, all at the same time. Where that fails only one says why.
 #[track_caller]
@@ -29,7 +30,7 @@ pub(super) fn options(options: &[&str]) -> Vec<String> {
 /// If they do not within a minute.
 #[track_caller]
 pub(super) fn until(what: &str, condition: impl FnMut() -> bool) {
-    assert!(until_within(PATIENCE, condition), "within {PATIENCE:?} it did not come about that {what}");
+    assert!(holds_within(PATIENCE, condition), "within {PATIENCE:?} it did not come about that {what}");
 }
 
 /// Waits until so many replicas of a primary have all that it has by now.

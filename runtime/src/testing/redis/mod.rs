@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures_util::future::{BoxFuture, ready};
 
 pub use self::cluster::{Migration, RedisCluster};
-use self::directory::Directory;
+use self::directory::ServerDirectory;
 use self::port::Port;
 use self::process::{Down, Process, Role};
 pub use self::reply::Reply;
@@ -48,7 +48,7 @@ pub struct RedisServer {
     process: Mutex<Option<Process>>,
     port: Port,
     role: Role,
-    directory: Directory,
+    directory: ServerDirectory,
 }
 
 impl RedisServer {
@@ -77,7 +77,7 @@ impl RedisServer {
 
     /// Starts a server on the first of the ports that is not taken after all.
     fn start_on(role: Role, mut next_port: impl FnMut() -> Port) -> Result<Self, Down> {
-        let directory = Directory::new();
+        let directory = ServerDirectory::new();
         for _ in 0..PORTS {
             let port = next_port();
             match Process::start(&directory, port.address(), &role) {

@@ -3,14 +3,14 @@ use core::time::Duration;
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Instant;
+use std::process::{Command, Stdio};
 
-use super::directory::Directory;
+use super::directory::ServerDirectory;
 use super::reply::{self, Reply};
+use crate::testing::process::Child;
+use crate::testing::wait::holds_within;
 
-/// A process that runs `redis-server`. Killed when dropped, whatever state it is in.
+/// A process that runs `redis-server`.
 #[derive(Debug)]
 pub(super) struct Process(Child);
 
@@ -36,13 +36,14 @@ pub(super) enum Down {
 
 impl Process {
     /// Starts a server on the data that is there, and returns once it answers.
-    pub(super) fn start(directory: &Directory, address: SocketAddr, role: &Role) -> Result<Self, Down> {
+    pub(super) fn start(directory: &ServerDirectory, address: SocketAddr, role: &Role) -> Result<Self, Down> {
         let mut process = Self::spawn(directory, address, role).map_err(|error| Down::of_spawn(&error))?;
-        let up = until(|| process.has_ended() || process.answers(address)) && !process.has_ended();
+        let up = holds_within(PATIENCE, || process.has_ended() || process.answers(address))
+            && !process.has_ended();
         if up { Ok(process) } else { Err(Down::of_log(directory.end_of_log())) }
     }
 
-    fn spawn(directory: &Directory, address: SocketAddr, role: &Role) -> io::Result<Self> {
+    fn spawn(directory: &ServerDirectory, address: SocketAddr, role: &Role) -> io::Result<Self> {
         let log = File::create(directory.log())?;
         let mut command = Command::new("redis-server");
         let (host, port) = (address.ip().to_string(), address.port().to_string());
@@ -58,50 +59,26 @@ impl Process {
                 command.args([CONFIGURATION, "--sentinel"]);
             }
         }
-        command
-            .current_dir(directory.data())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .map(Self)
+        command.current_dir(directory.data()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Child::spawn(&mut command).map(Self)
     }
 
     pub(super) fn id(&self) -> u32 {
         self.0.id()
     }
 
-    /// Stops it, and returns once it stands still.
     #[track_caller]
     pub(super) fn pause(&self) {
-        self.signal("STOP");
-        assert!(until(|| self.is_paused() != Some(false)), "redis-server did not stop");
+        self.0.pause();
     }
 
-    /// Lets it go on.
     #[track_caller]
     pub(super) fn resume(&self) {
-        self.signal("CONT");
-        assert!(until(|| self.is_paused() != Some(true)), "redis-server did not go on");
-    }
-
-    /// Every shell has `kill`, where the program of that name may be missing.
-    #[track_caller]
-    fn signal(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.id());
-        let status = Command::new("sh").args(["-c", &kill]).status();
-        assert!(status.is_ok_and(|status| status.success()), "'{kill}' failed");
-    }
-
-    /// Whether it stands still, where the system tells.
-    fn is_paused(&self) -> Option<bool> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).ok()?;
-        let (_, after_name) = stat.rsplit_once(')')?;
-        Some(after_name.trim_start().starts_with('T'))
+        self.0.resume();
     }
 
     fn has_ended(&mut self) -> bool {
-        !matches!(self.0.try_wait(), Ok(None))
+        self.0.has_ended()
     }
 
     /// Whether it is this process that answers, and not another one on the port.
@@ -119,14 +96,6 @@ impl Process {
             Ok(Reply::Bytes(info)) => info.split(u8::is_ascii_whitespace).any(|line| line == own.as_bytes()),
             _ => false,
         }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -155,23 +124,6 @@ impl fmt::Display for Down {
     }
 }
 
-/// Waits for a condition; `false` if it did not come about in time.
-fn until(condition: impl FnMut() -> bool) -> bool {
-    until_within(PATIENCE, condition)
-}
-
-/// The same, for what takes longer.
-pub(super) fn until_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
-    while !condition() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        thread::sleep(POLL);
-    }
-    true
-}
-
 /// Where a sentinel keeps what it knows.
 const CONFIGURATION: &str = "sentinel.conf";
 
@@ -189,10 +141,8 @@ const OPTIONS: [&str; 10] = [
     "always",
 ];
 
-/// What a process does when told, it does within this time.
+/// A server that comes up at all does so within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long one look at a starting server may take.
 const GLANCE: Duration = Duration::from_secs(1);
-
-const POLL: Duration = Duration::from_millis(3);

@@ -4,9 +4,8 @@ use core::time::Duration;
 use std::fs;
 use std::path::Path;
 
-use aplomb::testing::{RedisServer, Reply as RedisReply};
+use aplomb::testing::{RedisServer, Reply as RedisReply, eventually};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
 use crate::instance::{Instance, Settings};
 
@@ -49,7 +48,7 @@ impl Bench {
 
     /// Waits until handlers have run so many times for this item, or are held.
     pub(crate) async fn has_run(&self, item: &str, times: usize) {
-        until("the handler runs", || self.runs(item) >= times).await;
+        eventually("the handler runs", async || self.runs(item) >= times).await;
         assert_eq!(self.runs(item), times, "of {item}");
     }
 
@@ -71,24 +70,12 @@ impl Bench {
     }
 }
 
-/// Waits for something that comes, if nothing is wrong, in much less time.
-pub(crate) async fn until(what: &str, mut there: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !there() {
-        assert!(Instant::now() < end, "in vain until {what}");
-        sleep(Duration::from_millis(5)).await;
-    }
-}
-
 /// The file of the runs.
 pub(crate) fn runs(directory: &Path) -> String {
     directory.join(RUNS).to_str().expect("UTF-8").to_owned()
 }
 
 const RUNS: &str = "runs";
-
-/// Far more than anything takes, and less than a lease that no test outlives.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A lease that is waited for. Long enough for a process that gets little of its machine.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);

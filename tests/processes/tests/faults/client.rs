@@ -1,24 +1,12 @@
-//! A client that retries as it is told to.
+//! Orders, and what instances may answer to them.
 
 use core::time::Duration;
+use std::io;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use aplomb::testing::{Client, ClientRequest, ClientResponse};
+use http::Method;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
-
-use crate::bench::PATIENCE;
-
-/// A client of one instance. Every request has a connection of its own.
-#[derive(Clone)]
-pub(crate) struct Client {
-    pool: Pool<HttpConnector, Full<Bytes>>,
-    address: String,
-}
+use tokio::time::{Instant, sleep};
 
 /// A request. The key of an order is its item.
 #[derive(Clone)]
@@ -27,12 +15,6 @@ pub(crate) struct Order {
     path: &'static str,
     item: &'static str,
     held: bool,
-}
-
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) body: Bytes,
-    headers: HeaderMap,
 }
 
 impl Order {
@@ -61,113 +43,98 @@ impl Order {
         self
     }
 
-    fn request(&self, address: &str) -> Request<Full<Bytes>> {
-        let body = json!({ "item": self.item, "held": self.held }).to_string();
-        let builder = Request::builder().method(&self.method).uri(format!("http://{address}{}", self.path));
-        let builder = builder.header("authorization", "Bearer sk_test_alice");
-        let request = match self.method {
-            Method::GET => builder.body(Full::default()),
-            _ => builder
-                .header("idempotency-key", self.item)
-                .header("content-type", "application/json")
-                .body(Full::from(body)),
-        };
-        request.expect("a request")
-    }
-}
-
-impl Client {
-    pub(crate) fn new(address: String) -> Self {
-        Self { pool: Pool::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http(), address }
+    /// Sends it. Nothing comes back from a process that ends meanwhile.
+    pub(crate) async fn send(&self, client: &Client) -> Option<ClientResponse> {
+        match self.request(client).try_send().await {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => panic!("no end in time"),
+            answer => answer.ok(),
+        }
     }
 
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Nothing comes back from a process that ends meanwhile.
-    pub(crate) async fn send(&self, order: &Order) -> Option<Reply> {
-        let response = timeout(PATIENCE, self.pool.request(order.request(&self.address))).await;
-        let (head, body) = response.expect("an end in time").ok()?.into_parts();
-        let body = body.collect().await.ok()?.to_bytes();
-        Some(Reply { status: head.status.as_u16(), headers: head.headers, body })
-    }
-
-    /// Sends again while the answer says so. The waits are shorter than it says.
-    pub(crate) async fn retry(&self, order: &Order) -> Option<Reply> {
+    /// Sends it again while the answer says so. The waits are shorter than it says.
+    pub(crate) async fn retry(&self, client: &Client) -> Option<ClientResponse> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let reply = self.send(order).await?;
-            if !reply.is_retryable() {
-                return Some(reply);
+            let answer = self.send(client).await?;
+            if !is_retryable(&answer) {
+                return Some(answer);
             }
-            assert!(Instant::now() < end, "in vain: {reply:?}");
+            assert!(Instant::now() < end, "in vain: {answer:?}");
             sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn request(&self, client: &Client) -> ClientRequest {
+        let request = client.request(self.method.clone(), self.path).bearer("sk_test_alice");
+        match self.method {
+            Method::GET => request,
+            _ => request
+                .idempotency_key(self.item)
+                .json(json!({ "item": self.item, "held": self.held }).to_string()),
         }
     }
 }
 
-impl Reply {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("plain ASCII"))
-    }
-
+/// Checks of a response.
+pub(crate) trait Checked {
     /// Checks that an order was placed by this request.
-    #[track_caller]
-    pub(crate) fn placed(&self) {
-        assert!(self.status == 201 && !self.is_replay(), "{self:?}");
-    }
+    fn placed(&self);
 
     /// Checks that this repeats an answer.
+    fn replays(&self, first: &ClientResponse);
+
+    /// Checks what a problem says, and when to come back.
+    fn refused(&self, status: u16, code: &str, retryable: bool);
+
     #[track_caller]
-    pub(crate) fn replays(&self, first: &Self) {
-        assert!(self.is_replay(), "{self:?}");
+    fn in_flight(&self) {
+        self.refused(409, "IDEMPOTENCY_IN_FLIGHT", true);
+    }
+
+    #[track_caller]
+    fn unknown(&self) {
+        self.refused(500, "IDEMPOTENCY_OUTCOME_UNKNOWN", false);
+    }
+
+    #[track_caller]
+    fn no_store(&self) {
+        self.refused(503, "STORE_UNAVAILABLE", true);
+    }
+
+    /// Whether it tells of limits.
+    fn tells_limits(&self) -> bool;
+}
+
+impl Checked for ClientResponse {
+    #[track_caller]
+    fn placed(&self) {
+        assert!(self.status == 201 && !self.replayed(), "{self:?}");
+    }
+
+    #[track_caller]
+    fn replays(&self, first: &Self) {
+        assert!(self.replayed(), "{self:?}");
         assert_eq!((self.status, &self.body), (first.status, &first.body));
     }
 
-    /// Checks what a problem says, and when to come back.
     #[track_caller]
-    pub(crate) fn problem(&self, status: u16, code: &str, retryable: bool) {
-        let problem: Value = serde_json::from_slice(&self.body).expect("a problem document");
-        let said = (self.status, &problem["code"], &problem["retryable"]);
-        assert_eq!(said, (status, &json!(code), &json!(retryable)), "{problem}");
+    fn refused(&self, status: u16, code: &str, retryable: bool) {
+        let problem = self.problem(status, code);
+        assert_eq!(problem["retryable"], retryable, "{problem}");
         let wait: Option<u64> =
             self.header("retry-after").map(|wait| wait.parse().expect("a number of seconds"));
         assert_eq!(wait.is_some_and(|seconds| seconds >= 1), retryable, "Retry-After: {wait:?}");
     }
 
-    #[track_caller]
-    pub(crate) fn in_flight(&self) {
-        self.problem(409, "IDEMPOTENCY_IN_FLIGHT", true);
-    }
-
-    #[track_caller]
-    pub(crate) fn unknown(&self) {
-        self.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN", false);
-    }
-
-    #[track_caller]
-    pub(crate) fn no_store(&self) {
-        self.problem(503, "STORE_UNAVAILABLE", true);
-    }
-
-    pub(crate) fn is_replay(&self) -> bool {
-        self.header("idempotent-replayed") == Some("true")
-    }
-
-    /// Whether it tells of limits.
-    pub(crate) fn tells_limits(&self) -> bool {
+    fn tells_limits(&self) -> bool {
         self.headers.keys().any(|name| name.as_str().contains("ratelimit"))
     }
-
-    fn is_retryable(&self) -> bool {
-        let problem: Option<Value> = serde_json::from_slice(&self.body).ok();
-        problem.is_some_and(|problem| problem["retryable"] == true)
-    }
 }
 
-impl core::fmt::Debug for Reply {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{} {:?} {}", self.status, self.headers, String::from_utf8_lossy(&self.body))
-    }
+fn is_retryable(answer: &ClientResponse) -> bool {
+    let problem: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    problem.is_some_and(|problem| problem["retryable"] == true)
 }
+
+/// Far more than anything takes, and less than a lease that no test outlives.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -3,7 +3,7 @@
 use tokio::time::sleep;
 
 use crate::bench::{Bench, LEASE};
-use crate::client::Order;
+use crate::client::{Checked, Order};
 
 #[tokio::test]
 async fn a11_a_run_ends_after_sigterm_and_another_instance_replays_it() {

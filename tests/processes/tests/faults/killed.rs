@@ -1,7 +1,7 @@
 //! An instance that is killed (SIGKILL) while a handler runs.
 
 use crate::bench::Bench;
-use crate::client::Order;
+use crate::client::{Checked, Order};
 use crate::instance::Instance;
 use crate::together::one_of_many_runs;
 

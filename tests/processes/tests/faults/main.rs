@@ -7,6 +7,7 @@ mod ending;
 mod instance;
 mod killed;
 mod limits;
+mod panics;
 mod restarts;
 mod sealed;
 mod silence;

@@ -1,10 +1,10 @@
 //! A Redis that is killed and started again, forgets, or holds what nobody can read.
 
-use aplomb::testing::{RedisServer, Reply as RedisReply};
+use aplomb::testing::{RedisServer, Reply as RedisReply, eventually};
 use tokio::time::sleep;
 
-use crate::bench::{Bench, LEASE, until};
-use crate::client::Order;
+use crate::bench::{Bench, LEASE};
+use crate::client::{Checked, Order};
 
 const TEA: Order = Order::of("tea");
 
@@ -160,7 +160,7 @@ async fn a_record_that_is_damaged_under_its_run_stays_so_and_the_client_has_its_
     bench.redis.command(&[&b"SET"[..], key.as_bytes(), b"\x02a later version"]);
     service.let_go("tea");
     run.answer().await.placed();
-    until("that is logged", || service.log().contains(&key)).await;
+    eventually("that is logged", async || service.log().contains(&key)).await;
     assert_eq!(bench.redis.command(&["GET", &key]), RedisReply::bytes(b"\x02a later version"));
     service.send(&held).await.no_store();
     assert_eq!(bench.runs("tea"), 1);

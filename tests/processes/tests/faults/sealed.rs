@@ -1,7 +1,7 @@
 //! A service whose instances change the keys with which they seal answers.
 
 use crate::bench::Bench;
-use crate::client::Order;
+use crate::client::{Checked, Order};
 use crate::instance::Instance;
 
 const OLD: &str = "old:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";

@@ -4,7 +4,7 @@ use aplomb::testing::Proxy;
 use tokio::time::{Instant, sleep};
 
 use crate::bench::{Bench, LEASE};
-use crate::client::Order;
+use crate::client::{Checked, Order};
 
 /// All tests here start with scripts that Redis knows, so that a lost reply is that of a `begin`
 /// which was done.
@@ -112,7 +112,7 @@ async fn a08_no_key_is_blocked_by_a_pause_that_is_longer_than_the_lease() {
     // Nothing late comes after all.
     sleep(LEASE).await;
     for item in ITEMS {
-        assert!(service.send(&Order::of(item)).await.is_replay());
+        assert!(service.send(&Order::of(item)).await.replayed());
     }
     assert_eq!(bench.records().len(), 1 + ITEMS.len());
 }
@@ -147,7 +147,7 @@ async fn a12_a_run_outlives_a_pause_of_the_store() {
     one.retry(&tea).await.replays(&first);
     // Whether the beat or the lapse came first, it did not run.
     let meanwhile = meanwhile.answer().await;
-    assert!(meanwhile.is_replay() || meanwhile.status == 500, "{meanwhile:?}");
+    assert!(meanwhile.replayed() || meanwhile.status == 500, "{meanwhile:?}");
     other.retry(&tea).await.replays(&first);
     assert_eq!(bench.runs("tea"), 1);
 }

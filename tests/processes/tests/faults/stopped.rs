@@ -3,7 +3,7 @@
 use tokio::time::{Instant, sleep};
 
 use crate::bench::{Bench, LEASE};
-use crate::client::Order;
+use crate::client::{Checked, Order};
 use crate::instance::{Instance, Pending};
 
 /// Stops the first of two instances in the middle of a run.
@@ -11,7 +11,7 @@ async fn stopped(bench: &Bench, order: &Order, item: &str) -> (Instance, Pending
     let (one, other) = (bench.short_lived("a"), bench.short_lived("b"));
     let run = one.post(order);
     bench.has_run(item, 1).await;
-    one.stop().await;
+    one.stop();
     (one, run, other)
 }
 

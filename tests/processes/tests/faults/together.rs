@@ -2,8 +2,11 @@
 
 use std::thread;
 
+use aplomb::testing::ClientResponse;
+use serde_json::Value;
+
 use crate::bench::Bench;
-use crate::client::{Order, Reply};
+use crate::client::{Checked, Order};
 use crate::instance::Instance;
 
 /// Sends an order many times at once to both, and checks that one of them all runs.
@@ -13,7 +16,8 @@ pub(crate) async fn one_of_many_runs(instances: &[Instance; 2], order: &Order) {
     for pending in sent {
         replies.push(pending.answer().await);
     }
-    let (ran, replayed): (Vec<Reply>, Vec<_>) = replies.into_iter().partition(|reply| !reply.is_replay());
+    let (ran, replayed): (Vec<ClientResponse>, Vec<_>) =
+        replies.into_iter().partition(|reply| !reply.replayed());
     assert_eq!((ran.len(), replayed.len()), (1, 29));
     ran[0].placed();
     for reply in replayed {
@@ -60,14 +64,48 @@ async fn instances_without_a_secret_share_that_of_the_store() {
     let tea = Order::of("tea");
     let first = instances[0].send(&tea).await;
     first.placed();
+    let second_page = second_page(&instances[0]).await;
     for instance in &instances {
         instance.send(&tea).await.replays(&first);
+        assert_eq!(instance.send(&second_page).await.status, 200);
     }
     assert_eq!(bench.runs("tea"), 1);
     for instance in &instances {
         assert!(instance.log().contains("APLOMB_SECRET is not set: the store keeps the secret"));
     }
     let with_a_secret = bench.instance("d");
-    with_a_secret.send(&tea).await.placed();
-    assert_eq!(bench.runs("tea"), 2, "with another secret it is another key");
+    with_a_secret.send(&tea).await.replays(&first);
+    assert_eq!(bench.runs("tea"), 1, "keys do not depend on the secret");
+    with_a_secret.send(&second_page).await.problem(400, "INVALID_CURSOR");
 }
+
+#[tokio::test]
+async fn a04_keys_and_cursors_outlive_a_secret_that_is_changed_one_instance_after_the_other() {
+    let bench = Bench::start();
+    let old = bench.instance_with("a", &[("APLOMB_SECRET", OLD)]);
+    let tea = Order::of("tea");
+    let first = old.send(&tea).await;
+    first.placed();
+    let page = second_page(&old).await;
+    let both = bench.instance_with("b", &[("APLOMB_SECRET", NEW), ("APLOMB_PREVIOUS_SECRET", OLD)]);
+    assert_eq!(both.send(&page).await.status, 200);
+    old.kill();
+    let new = bench.instance_with("c", &[("APLOMB_SECRET", NEW)]);
+    new.send(&page).await.problem(400, "INVALID_CURSOR");
+    assert_eq!(new.send(&second_page(&both).await).await.status, 200);
+    for instance in [both, new] {
+        instance.send(&tea).await.replays(&first);
+    }
+    assert_eq!(bench.runs("tea"), 1);
+}
+
+/// The second page of a list, by the cursor that this instance gives.
+async fn second_page(instance: &Instance) -> Order {
+    let page = instance.send(&Order::get("/v1/numbers")).await;
+    let page: Value = serde_json::from_slice(&page.body).expect("a page");
+    let cursor = page["next_cursor"].as_str().expect("another page");
+    Order::get(format!("/v1/numbers?cursor={cursor}").leak())
+}
+
+const OLD: &str = "the old secret of the service, long enough";
+const NEW: &str = "the new secret of the service, long enough";

@@ -107,7 +107,7 @@ fn refuses(specs: &[EndpointSpec]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120_000))]
+    #![proptest_config(ProptestConfig::with_cases(if is_long() { 200_000 } else { 20_000 }))]
 
     #[test]
     fn the_rule_is_that_of_the_routers_table(specs in any_list()) {
@@ -122,6 +122,11 @@ proptest! {
     fn the_rule_is_the_routers_own(specs in any_list()) {
         prop_assert_eq!(!refuses(&specs), axum_accepts(&mounted(&specs)));
     }
+}
+
+/// Whether the tests run as `./test.sh --faults` lets them.
+fn is_long() -> bool {
+    std::env::var_os("FAULTS").is_some()
 }
 
 /// Lists that are refused and lists that are taken are both common, or the comparison says little.

@@ -28,7 +28,7 @@ pub use self::keys::SealKeys;
 use super::form::{put_content, read_content};
 use super::kept::Kept;
 use super::store::{Begun, RecordKey};
-use crate::store::StoreError;
+use crate::facet::StoreError;
 
 const NONCE: usize = 24;
 const TAG: usize = 16;
@@ -86,20 +86,39 @@ impl SealKeys {
         Kept::from_sealed(kept.status(), seal(id, cipher, record, kept))
     }
 
-    /// The answer that stands under one of the names, as it was before it was sealed. What is not
-    /// sealed stays as it is.
-    pub(crate) fn open(&self, kept: Kept, names: Names<'_>) -> Result<Kept, StoreError> {
+    /// The answer of this record as it was before it was sealed. What is not sealed stays as it is.
+    pub(crate) fn open(&self, kept: Kept, record: &RecordKey) -> Result<Kept, StoreError> {
         let Some(sealed) = kept.sealed() else { return Ok(kept) };
         let id = sealed.key_id();
-        let Some(cipher) = self.find(&sealed.id) else { return Err(names.without_key(id)) };
-        let opened = names.iter().find_map(|record| open(sealed, cipher, record, kept.status()));
+        let Some(cipher) = self.find(&sealed.id) else { return Err(without_key(record, id)) };
+        let opened = open(sealed, cipher, record, kept.status());
         opened.and_then(|content| read_content(kept.status(), content)).ok_or_else(|| {
-            names.malformed(format!(
+            let why = format!(
                 "an answer sealed with the key `{id}` does not open: it was changed, is of another record, or that \
                  id has another key here"
-            ))
+            );
+            malformed(record, why)
         })
     }
+}
+
+/// What a store found of a record, unless it is sealed and nobody has opened it.
+pub(crate) fn readable(found: Begun, record: &RecordKey) -> Result<Begun, StoreError> {
+    match &found {
+        Begun::Done(kept) => match kept.sealed_with() {
+            Some(id) => Err(without_key(record, id)),
+            None => Ok(found),
+        },
+        _ => Ok(found),
+    }
+}
+
+fn without_key(record: &RecordKey, id: &str) -> StoreError {
+    malformed(record, format!("an answer is sealed with the key `{id}`, which this instance does not have"))
+}
+
+fn malformed(record: &RecordKey, why: String) -> StoreError {
+    StoreError::Malformed { key: record.to_string(), why }
 }
 
 fn seal(id: &KeyId, cipher: &XChaCha20Poly1305, record: &RecordKey, kept: &Kept) -> Sealed {
@@ -144,45 +163,6 @@ fn bound_to(record: &RecordKey, status: StatusCode, id: &KeyId) -> Vec<u8> {
 fn put_id(bytes: &mut Vec<u8>, id: &KeyId) {
     bytes.push(id.length());
     bytes.extend(id.as_str().as_bytes());
-}
-
-/// The names under which a record may stand: while the secret that makes them is changed it has two,
-/// and what was sealed under one opens under that one only.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Names<'a> {
-    key: &'a RecordKey,
-    aliases: &'a [RecordKey],
-}
-
-impl<'a> Names<'a> {
-    pub(crate) const fn new(key: &'a RecordKey, aliases: &'a [RecordKey]) -> Self {
-        Self { key, aliases }
-    }
-
-    /// What a store found that opens nothing, unless it is sealed.
-    pub(crate) fn readable(self, found: Begun) -> Result<Begun, StoreError> {
-        match &found {
-            Begun::Done(kept) => match kept.sealed_with() {
-                Some(id) => Err(self.without_key(id)),
-                None => Ok(found),
-            },
-            _ => Ok(found),
-        }
-    }
-
-    fn iter(self) -> impl Iterator<Item = &'a RecordKey> {
-        core::iter::once(self.key).chain(self.aliases)
-    }
-
-    fn without_key(self, id: &str) -> StoreError {
-        self.malformed(format!("an answer is sealed with the key `{id}`, which this instance does not have"))
-    }
-
-    fn malformed(self, why: String) -> StoreError {
-        // A `StoreError` shows the key in backticks.
-        let names: Vec<_> = self.iter().map(ToString::to_string).collect();
-        StoreError::Malformed { key: names.join("` or `"), why }
-    }
 }
 
 #[cfg(test)]

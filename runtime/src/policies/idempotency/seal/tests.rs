@@ -30,7 +30,7 @@ fn sealed_bytes() -> Vec<u8> {
 /// What these bytes are under a name: nothing, or what opening them gives.
 fn read(bytes: &[u8], record: &RecordKey) -> Option<Result<Kept, StoreError>> {
     let kept = Kept::from_bytes(Bytes::copy_from_slice(bytes))?;
-    Some(keys("k1", 7).open(kept, Names::new(record, &[])))
+    Some(keys("k1", 7).open(kept, record))
 }
 
 fn opens(bytes: &[u8], record: &RecordKey) -> bool {
@@ -115,42 +115,32 @@ fn a26_a_sealed_answer_opens_in_its_record_only_and_with_its_status() {
 }
 
 #[test]
-fn a26_an_answer_under_another_name_of_its_record_opens() {
-    let sealed = keys("k1", 7).seal(&OTHER, &answer(None));
-    let opened = keys("k1", 7).open(sealed.clone(), Names::new(&RECORD, &[OTHER]));
-    assert_eq!(opened, Ok(answer(None)));
-    let (key, _) = why(keys("k1", 8).open(sealed, Names::new(&RECORD, &[OTHER])));
-    assert_eq!(key, format!("{RECORD}` or `{OTHER}"));
-}
-
-#[test]
 fn a26_all_keys_open_and_an_unknown_one_is_named() {
     let sealed = keys("old", 1).seal(&RECORD, &answer(Some(BODY)));
     let both = keys("new", 2).with_key("old", [1; 32]).expect("another id");
-    let names = Names::new(&RECORD, &[]);
-    assert_eq!(both.open(sealed.clone(), names), Ok(answer(Some(BODY))));
+    assert_eq!(both.open(sealed.clone(), &RECORD), Ok(answer(Some(BODY))));
     assert_eq!(both.seal(&RECORD, &answer(None)).sealed_with(), Some("new"));
-    let (key, said) = why(keys("new", 2).open(sealed.clone(), names));
+    let (key, said) = why(keys("new", 2).open(sealed.clone(), &RECORD));
     assert_eq!(key, RECORD.to_string());
     assert_eq!(said, "an answer is sealed with the key `old`, which this instance does not have");
-    let (_, said) = why(keys("old", 3).open(sealed, names));
+    let (_, said) = why(keys("old", 3).open(sealed, &RECORD));
     assert!(said.ends_with("or that id has another key here"), "{said}");
 }
 
 #[test]
 fn a26_what_is_in_the_clear_stays_so_when_opened() {
-    let (clear, names) = (answer(Some(BODY)), Names::new(&RECORD, &[]));
-    assert_eq!(keys("k1", 7).open(clear.clone(), names), Ok(clear.clone()));
-    assert_eq!(names.readable(Begun::Done(clear.clone())), Ok(Begun::Done(clear.clone())));
+    let clear = answer(Some(BODY));
+    assert_eq!(keys("k1", 7).open(clear.clone(), &RECORD), Ok(clear.clone()));
+    assert_eq!(readable(Begun::Done(clear.clone()), &RECORD), Ok(Begun::Done(clear.clone())));
     let sealed = keys("k1", 7).seal(&RECORD, &clear);
-    assert!(names.readable(Begun::Done(sealed)).is_err_and(|error| error.is_about_the_key()));
+    assert!(readable(Begun::Done(sealed), &RECORD).is_err_and(|error| error.is_about_the_key()));
 }
 
 #[test]
 fn a26_what_is_sealed_can_be_sealed_again() {
-    let (once, names) = (keys("k1", 7).seal(&RECORD, &answer(None)), Names::new(&RECORD, &[]));
+    let once = keys("k1", 7).seal(&RECORD, &answer(None));
     let twice = keys("k2", 8).seal(&RECORD, &once);
-    assert_eq!(keys("k2", 8).open(twice, names), Ok(once));
+    assert_eq!(keys("k2", 8).open(twice, &RECORD), Ok(once));
 }
 
 proptest! {
@@ -172,5 +162,5 @@ fn a26_keys_that_only_open_read_what_others_seal() {
     let (kept, keys) = (answer(Some(BODY)), keys("k1", 7));
     let reader = keys.clone().only_opening();
     assert_eq!(reader.seal(&RECORD, &kept), kept);
-    assert_eq!(reader.open(keys.seal(&RECORD, &kept), Names::new(&RECORD, &[])), Ok(kept));
+    assert_eq!(reader.open(keys.seal(&RECORD, &kept), &RECORD), Ok(kept));
 }

@@ -9,8 +9,7 @@ use super::super::decide::State;
 use super::super::quota::Quota;
 use super::super::store::{Bucket, Subject};
 use super::*;
-use crate::policies::idempotency::{Fingerprint, OnCrash, RecordKey, Token};
-use crate::store::StoreFuture;
+use crate::facet::StoreFuture;
 use crate::testing::{FaultyLimits, LogLine, TestClock, TestLog};
 
 /// Counts how often it is asked, and answers as it is told.
@@ -81,24 +80,19 @@ impl Bench {
     }
 }
 
-#[tokio::test]
-async fn b15_a_store_that_is_left_alone_is_not_asked_at_once_either() {
+#[test]
+fn a_store_in_this_process_answers_at_once() {
     let clock = TestClock::new();
     let memory = Arc::new(MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
     let guard = Guard::by(Arc::new(clock), memory, Instances::new(1).expect("a number of instances"));
-    let acquired = guard.acquire_at_once(&[claim()]).expect("memory answers at once");
+    let acquired = guard.acquire_in_process(&[claim()]).expect("memory answers").expect("without an error");
     assert!(acquired.admitted && acquired.readings[0].remaining == 9);
-    guard.failed(&guard.gates[0], Pass::Request, &"as asked");
-    assert_eq!(guard.acquire_at_once(&[claim()]), None);
-    guard.succeeded(&guard.gates[0], Pass::Request);
-    let acquired = guard.acquire_at_once(&[claim()]).expect("it is well again");
-    assert_eq!(acquired.readings[0].remaining, 8, "nothing was taken meanwhile");
 }
 
 #[tokio::test]
 async fn a_store_that_has_to_be_waited_for_takes_nothing_at_once() {
     let bench = bench(1);
-    assert_eq!(bench.guard.acquire_at_once(&[claim()]), None);
+    assert_eq!(bench.guard.acquire_in_process(&[claim()]), None);
     assert_eq!(bench.calls(), 0);
     assert_eq!(bench.decided().await.acquired().readings[0].remaining, 9);
 }
@@ -188,7 +182,7 @@ async fn b15_a_local_limit_is_an_instances_share_of_it() {
     let refused = bench.decided().await;
     assert!(!refused.acquired().admitted);
     assert_eq!(refused.acquired().readings[0].wait, Some(Duration::from_secs(4)));
-    assert!(refused.into_readings().is_empty());
+    assert!(matches!(refused, Decided::Locally(_)));
     bench.clock.advance(Duration::from_secs(4));
     assert!(bench.decided().await.acquired().admitted);
 }
@@ -214,58 +208,44 @@ async fn b15_a_store_that_is_full_or_broken_is_an_outage() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn b15_nothing_is_peeked_at_while_the_store_is_out() {
-    let bench = bench(1);
-    assert!(bench.guard.peek(&[Claim { cost: 0, ..claim() }]).await.is_some());
-    bench.store.hang(true);
-    for waited in [true, true, true, false] {
-        let start = Instant::now();
-        assert_eq!(bench.guard.peek(&[Claim { cost: 0, ..claim() }]).await, None);
-        assert_eq!(start.elapsed() >= PATIENCE, waited);
-    }
-    bench.store.hang(false);
-    bench.clock.advance(PAUSE);
-    assert_eq!(bench.guard.peek(&[Claim { cost: 0, ..claim() }]).await, None, "it does not probe");
-    assert_eq!(bench.calls(), 1);
-}
-
 /// Answers as it is told, after a trip that takes its time.
 #[derive(Debug)]
 struct Both {
     calls: AtomicUsize,
     trip: Duration,
-    answer: Result<Admission, StoreError>,
+    answer: Result<Answer, StoreError>,
 }
 
+/// What the limits say, and what the rest of the call found if they admit.
+type Answer = (Acquired, Option<Found>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Found;
+
 impl Both {
-    fn after(trip: Duration, answer: Result<Admission, StoreError>) -> Self {
+    fn after(trip: Duration, answer: Result<Answer, StoreError>) -> Self {
         Self { calls: AtomicUsize::new(0), trip, answer }
     }
 
     /// Of a request that is admitted, and runs.
     fn admitting(trip: Duration) -> Self {
         let acquired = Acquired::of(&[claim()], &[State::Ahead(0)]);
-        Self::after(trip, Ok(Admission::Admitted(acquired, Begun::Started)))
+        Self::after(trip, Ok((acquired, Some(Found))))
     }
 
     fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
-}
 
-impl AdmissionStore for Both {
-    fn admit<'a>(&'a self, _: &'a [Claim<'a>], _: &'a Begin) -> StoreFuture<'a, Admission> {
+    async fn call(&self) -> Result<Answer, StoreError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        StoreFuture::later(async {
-            tokio::time::sleep(self.trip).await;
-            self.answer.clone()
-        })
+        tokio::time::sleep(self.trip).await;
+        self.answer.clone()
     }
 }
 
 /// What a request meets that goes to the store with its record.
-async fn together(bench: &Bench, store: &Both) -> Result<(Decided, Option<Begun>), StoreError> {
+async fn together(bench: &Bench, store: &Both) -> Result<(Decided, Option<Found>), StoreError> {
     together_or(OnError::Local, bench, store).await
 }
 
@@ -273,18 +253,15 @@ async fn together_or(
     on_error: OnError,
     bench: &Bench,
     store: &Both,
-) -> Result<(Decided, Option<Begun>), StoreError> {
-    let (key, fingerprint) = (RecordKey::new([1; 16], [1; 16]), Fingerprint::new(1, [2; 32]));
-    let minute = Duration::from_mins(1);
-    let begin = Begin::new(key, fingerprint, Token::random(), minute, OnCrash::Unknown, minute);
-    bench.guard.acquire_with(store, &[claim()], on_error, &begin).await
+) -> Result<(Decided, Option<Found>), StoreError> {
+    bench.guard.acquire_by(&[claim()], on_error, store.call()).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn b15_a_trip_for_both_is_waited_for_as_long_as_it_takes() {
     let (bench, store) = (bench(1), Both::admitting(Duration::from_millis(900)));
     let found = together(&bench, &store).await;
-    assert!(matches!(found, Ok((Decided::ByStore(_), Some(Begun::Started)))), "{found:?}");
+    assert!(matches!(found, Ok((Decided::ByStore(_), Some(Found)))), "{found:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,7 +276,7 @@ async fn b15_after_three_late_trips_for_both_the_limits_are_decided_locally() {
     bench.clock.advance(PAUSE);
     assert!(matches!(together(&bench, &store).await, Ok((Decided::ByStore(_), None))), "limits alone probe");
     assert_eq!((store.calls(), bench.calls()), (3, 1));
-    assert!(matches!(together(&bench, &store).await, Ok((_, Some(Begun::Started)))), "a good answer ends it");
+    assert!(matches!(together(&bench, &store).await, Ok((_, Some(Found)))), "a good answer ends it");
     assert_eq!((store.calls(), bench.calls()), (4, 1));
 }
 
@@ -360,7 +337,7 @@ async fn b15_where_nobody_may_decide_instead_nothing_has_begun_that_is_to_be_giv
 #[tokio::test(start_paused = true)]
 async fn b14_what_a_trip_for_both_refuses_is_remembered() {
     let refused = Acquired::of(&[claim()], &[State::Ahead(claim().quota.window())]);
-    let store = Both::after(Duration::ZERO, Ok(Admission::Refused(refused.clone())));
+    let store = Both::after(Duration::ZERO, Ok((refused.clone(), None)));
     let bench = bench(1);
     assert!(!bench.guard.denies());
     assert_eq!(together(&bench, &store).await, Ok((Decided::ByStore(refused.clone()), None)));
@@ -418,14 +395,6 @@ async fn b14_what_this_instance_decides_alone_is_not_remembered() {
         bench.decided().await;
     }
     assert!(!bench.decided().await.acquired().admitted);
-    assert!(!bench.guard.denies());
-}
-
-#[tokio::test]
-async fn b14_peeking_refuses_nobody() {
-    let bench = distant();
-    bench.guard.acquire(&[Claim { cost: 10, ..claim() }], OnError::Local).await.expect("a decision");
-    assert!(bench.guard.peek(&[Claim { cost: 0, ..claim() }]).await.is_some());
     assert!(!bench.guard.denies());
 }
 

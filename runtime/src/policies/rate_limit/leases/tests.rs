@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::quota::Quota;
-use super::super::store::Subject;
+use super::super::store::{Bucket, Subject};
 use super::*;
 use crate::clock::Clock;
 use crate::store::MemoryLimits;
@@ -120,8 +120,8 @@ fn b16_batches_are_bounded() {
         let Taken::Go(errand) = leases.take(&claim, clock.now()) else { panic!("there is nothing here") };
         errand.bring(&claim, 10, Reading::default(), clock.now());
     }
-    let held: usize = leases.shards.iter().map(|shard| shard.lock().expect("no panic").len()).sum();
-    assert!(held <= SHARDS * (MOST + 1), "{held}");
+    let held = leases.table.sum(|part| part.values().count());
+    assert!((16 * PLACES - 100..=16 * PLACES).contains(&held), "{held}");
 }
 
 proptest! {

@@ -13,7 +13,7 @@ mod tour;
 use core::fmt;
 use core::time::Duration;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, ready};
@@ -26,7 +26,6 @@ use self::map::{Map, View};
 pub(super) use self::tour::Tour;
 use super::hash_slot::HashSlot;
 use super::link::{Failure, Patience, Server};
-use super::pledge::Pledge;
 use super::url::{Address, ListUrl, Login};
 use super::wire::{Origin, Wire};
 
@@ -46,7 +45,6 @@ pub(super) struct Cluster {
 struct Inner {
     seeds: Arc<Seeds>,
     shown: String,
-    pledge: Arc<OnceLock<Pledge>>,
     known: Mutex<Known>,
 }
 
@@ -59,8 +57,6 @@ struct Known {
     learning: Option<Learning>,
     /// When it was learned last, or why it could not be.
     learned: Option<(Instant, Learned)>,
-    /// When the node of the secret was looked after.
-    looked_after: Option<Instant>,
 }
 
 type Learned = Result<(), Arc<str>>;
@@ -77,8 +73,6 @@ const GRACE: Duration = Duration::from_millis(50);
 const ASKED: usize = 8;
 /// What was learned so recently is not asked again.
 const FRESH: Duration = Duration::from_millis(50);
-/// How often the node of the secret is looked after.
-const LOOK: Duration = Duration::from_secs(1);
 /// The pause of a call that waits for the cluster.
 const PAUSE: Duration = Duration::from_millis(25);
 
@@ -97,22 +91,16 @@ impl Seeds {
 
 impl Cluster {
     /// A cluster that is looked up with the first call.
-    pub(super) fn new(seeds: Arc<Seeds>, shown: String, pledge: Arc<OnceLock<Pledge>>) -> Self {
-        Self { inner: Arc::new(Inner { seeds, shown, pledge, known: Mutex::default() }) }
+    pub(super) fn new(seeds: Arc<Seeds>, shown: String) -> Self {
+        Self { inner: Arc::new(Inner { seeds, shown, known: Mutex::default() }) }
     }
 
     /// The same nodes over connections of its own.
     pub(super) fn another(&self) -> Self {
-        let Inner { seeds, shown, pledge, .. } = &*self.inner;
-        let another = Self::new(Arc::clone(seeds), shown.clone(), Arc::clone(pledge));
+        let Inner { seeds, shown, .. } = &*self.inner;
+        let another = Self::new(Arc::clone(seeds), shown.clone());
         another.inner.known().map = Arc::clone(&self.inner.known().map);
         another
-    }
-
-    /// Demands this of whichever node has its key.
-    pub(super) fn demand(&self, pledge: Pledge) {
-        // It is demanded once, when the store is opened.
-        let _ = self.inner.pledge.set(pledge);
     }
 
     /// A way to every node that has slots; none while some slots are without a node.
@@ -152,24 +140,6 @@ impl Cluster {
 
     fn wire(&self, address: &Address) -> Wire {
         self.inner.wire(address)
-    }
-
-    /// Finds out now and then whether the connection to the node of the secret still stands, so that it
-    /// is made anew, and the secret compared, even where no call goes there. Nobody waits for that.
-    fn look_after_pledge(&self, owner: &Address) {
-        let mut known = self.inner.known();
-        if known.looked_after.is_some_and(|at| at.elapsed() < LOOK) {
-            return;
-        }
-        known.looked_after = Some(Instant::now());
-        drop(known);
-        let (wire, ping) = (self.wire(owner), redis::cmd("PING"));
-        tokio::spawn(async move {
-            let ping = || wire.call(&ping, Instant::now() + ANSWER, Patience::None);
-            if matches!(ping().await, Err(Failure::Lost(_))) {
-                let _ = ping().await;
-            }
-        });
     }
 
     /// The map, once every slot has a node.
@@ -227,7 +197,7 @@ impl Inner {
         }
         let client = address.client(self.seeds.login.settings());
         let shown = format!("{} at {address}", self.shown);
-        let wire = Wire::new(Origin::Server(client), shown, Arc::clone(&self.pledge));
+        let wire = Wire::new(Origin::Server(client), shown);
         known.wires.insert(address.clone(), wire.clone());
         wire
     }

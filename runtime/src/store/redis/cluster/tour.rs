@@ -98,7 +98,6 @@ impl<'a> Tour<'a> {
 
     /// The node to ask next.
     pub(in crate::store::redis) async fn next(&mut self) -> Result<Stop, Failure> {
-        self.keep_the_pledge().await?;
         let (address, is_taking_over) = match core::mem::replace(&mut self.next, Next::Owner) {
             Next::Owner => (self.owner().await?, false),
             Next::Moved(address) => (address, false),
@@ -146,19 +145,6 @@ impl<'a> Tour<'a> {
 
     fn end(&self, failure: Failure) -> Failure {
         if self.was_lost { failure.of_a_repeat() } else { failure }
-    }
-
-    /// While the node of the secret says that it is another, no node is used: all keys would have other
-    /// names than those of other instances.
-    async fn keep_the_pledge(&self) -> Result<(), Failure> {
-        let Some(pledge) = self.cluster.inner.pledge.get() else { return Ok(()) };
-        let Some(owner) = self.cluster.owner(HashSlot::of(pledge.key())) else { return Ok(()) };
-        if pledge.is_broken() {
-            let ready = self.cluster.wire(&owner).ready(self.deadline, self.patience).await;
-            return ready.map(drop).map_err(|failure| self.end(failure));
-        }
-        self.cluster.look_after_pledge(&owner);
-        Ok(())
     }
 
     async fn owner(&mut self) -> Result<Address, Failure> {

@@ -1,0 +1,238 @@
+//! The commands of the service beside `serve`, as an operator runs them.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStringExt;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The service with these settings, and no others of this environment.
+fn payments(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("APLOMB_") || name == "PAYMENTS_DB")
+    {
+        command.env_remove(name);
+    }
+    command.args(arguments).envs(settings.iter().copied());
+    command
+}
+
+/// What a command printed, and its exit code.
+struct Printed {
+    code: i32,
+    output: String,
+    errors: String,
+}
+
+fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Printed {
+    printed(payments(arguments, settings).output().expect("the service's binary"))
+}
+
+fn printed(output: Output) -> Printed {
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    let code = output.status.code().expect("an end by itself");
+    Printed { code, output: text(output.stdout), errors: text(output.stderr) }
+}
+
+/// Settings that are all wrong, and the beginning of what is said of each.
+const WRONG: [(&str, &str, &str); 6] = [
+    ("APLOMB_ADDR", "nonsense", "error: APLOMB_ADDR=\"nonsense\": expected an address and a port"),
+    ("APLOMB_LEASE", "5", "error: APLOMB_LEASE=\"5\": expected a whole number and a unit"),
+    ("APLOMB_SECRET", "short", "error: APLOMB_SECRET=\"…\": expected at least 32 bytes"),
+    (
+        "APLOMB_SHUTDOWN_GRACE",
+        "1 minute",
+        "error: APLOMB_SHUTDOWN_GRACE=\"1 minute\": expected a whole number",
+    ),
+    ("APLOMB_STORE", "redsi://", "error: APLOMB_STORE=\"redsi:…\": no such store; accepted: memory:"),
+    ("PAYMENTS_DB", "/nonexistent/payments.sqlite", "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\""),
+];
+
+/// Settings without which `check` warns.
+const SECRET: (&str, &str) = ("APLOMB_SECRET", "a secret for tests, of 32 bytes or more");
+
+#[test]
+fn routes_lists_endpoints_in_aligned_columns() {
+    let Printed { code, output, errors } = run(&["routes"], &[]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(lines.len(), 12, "{output}");
+    let column = |title| lines[0].find(title).expect("a title");
+    let payment = lines.iter().find(|line| line.contains("name=payments")).expect("the endpoint");
+    let cells = [
+        ("METHOD", "POST "),
+        ("PATH", "/payments "),
+        ("VERSIONS", "1-2 "),
+        ("POLICIES", "idempotent(ttl=24h) 100/min(name=payments) "),
+        ("SOURCE", "examples/payments/src/api/payments.rs:"),
+    ];
+    for (title, cell) in cells {
+        assert!(payment[column(title)..].starts_with(cell), "{title}: {payment}");
+    }
+}
+
+#[test]
+fn routes_as_json_name_the_source_line() {
+    let Printed { code, output, .. } = run(&["routes", "--json"], &[]);
+    assert_eq!(code, 0);
+    let endpoints: Vec<Value> = serde_json::from_str(&output).expect("JSON");
+    assert_eq!(endpoints.len(), 11);
+    let health = endpoints.iter().find(|endpoint| endpoint["name"] == "health").expect("the endpoint");
+    assert_eq!(health["routes"], serde_json::json!(["/v1/health", "/v2/health"]));
+    assert_eq!(health["policies"], serde_json::json!(["public"]));
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let file = health["source"]["file"].as_str().expect("a file");
+    let source = std::fs::read_to_string(format!("{root}/{file}")).expect("the source");
+    let line = usize::try_from(health["source"]["line"].as_u64().expect("a line")).expect("a line");
+    assert!(source.lines().nth(line - 1).is_some_and(|line| line.contains("#[endpoint(get = \"/health\"")));
+}
+
+#[test]
+fn routes_need_neither_settings_nor_the_ledger() {
+    let wrong = WRONG.map(|(name, value, _)| (name, value));
+    let Printed { code, errors, .. } = run(&["routes"], &wrong);
+    assert_eq!((code, errors.as_str()), (0, ""));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    for arguments in [&["routes"][..], &["routes", "--json"], &["check"], &["--help"], &["help", "serve"]] {
+        let mut command = payments(arguments, &[SECRET]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        drop(child.stdout.take());
+        let Printed { code, errors, .. } = printed(child.wait_with_output().expect("an end"));
+        assert_eq!(code, 0, "{arguments:?}: {errors}");
+        assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn check_lists_everything_that_is_wrong() {
+    let Printed { code, output, errors } = run(&["check"], &WRONG.map(|(name, value, _)| (name, value)));
+    assert_eq!((code, output.as_str()), (1, ""));
+    for (_, _, start) in WRONG {
+        assert_eq!(errors.lines().filter(|line| line.starts_with(start)).count(), 1, "{start} in {errors}");
+    }
+    assert_eq!(errors.lines().filter(|line| line.starts_with("error: ")).count(), WRONG.len(), "{errors}");
+    assert!(errors.contains("\nthe service would not start: 6 errors, "), "{errors}");
+}
+
+#[test]
+fn check_says_which_store_cannot_be_reached() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let store = format!("redis://:hunter2@{}", free.local_addr().expect("its address"));
+    drop(free);
+    let Printed { code, errors, .. } = run(&["check"], &[SECRET, ("APLOMB_STORE", &store)]);
+    assert_eq!(code, 1);
+    let wrong: Vec<_> = errors.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert!(wrong.len() == 1 && wrong[0].contains("cannot be used: "), "{errors}");
+    assert!(!errors.contains("hunter2"), "{errors}");
+}
+
+#[test]
+fn check_opens_no_port_and_says_in_one_line_what_is_right() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let Printed { code, output, errors } = run(&["check"], &[("APLOMB_ADDR", &address)]);
+    assert_eq!(code, 0, "{errors}");
+    let said = "ok: payments would start: 11 endpoints, settings, store (memory) and state; ";
+    assert!(output.starts_with(said) && output.lines().count() == 1, "{output}");
+}
+
+#[test]
+fn check_warns_of_what_is_probably_not_meant() {
+    let Printed { code, errors, .. } = run(&["check"], &[("APLOMB_INSTANCES", "3")]);
+    assert_eq!(code, 0, "{errors}");
+    for warning in [
+        "warning: APLOMB_API_KEYS is not set: the demo keys are alice:sk_test_alice,bob:sk_test_bob",
+        "warning: PAYMENTS_DB is not set: the ledger is kept in ",
+        "warning: APLOMB_SECRET is not set: cursors are good for this process only",
+        "warning: there are 3 instances and each keeps idempotency keys and limits in its own memory",
+    ] {
+        assert_eq!(
+            errors.lines().filter(|line| line.starts_with(warning)).count(),
+            1,
+            "{warning} in {errors}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn check_warns_of_a_store_that_forgets_and_of_keys_without_a_limit() {
+    let redis = aplomb::testing::RedisServer::start_with(&["--appendonly", "no"]);
+    let Printed { code, output, errors } = run(&["check"], &[("APLOMB_STORE", &redis.url())]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(output.contains(&format!("store ({})", redis.url())), "{output}");
+    for warning in [
+        "warning: a crash of the store loses ",
+        "warning: APLOMB_SECRET is not set: the store keeps the secret, and cursors end where it loses it",
+        "warning: `refund_payment` (POST /payments/{id}/refund) in ",
+    ] {
+        assert_eq!(
+            errors.lines().filter(|line| line.starts_with(warning)).count(),
+            1,
+            "{warning} in {errors}"
+        );
+    }
+    assert!(!errors.contains("`create_payment`"), "it has a limit: {errors}");
+}
+
+#[test]
+fn help_explains_each_command() {
+    for (arguments, expected) in [
+        (&["--help"][..], "records  Shows the records of idempotency keys"),
+        (&["help"], "Without a command it serves"),
+        (&["serve", "--help"], "APLOMB_SHUTDOWN_GRACE"),
+        (&["help", "check"], "opens no port"),
+        (&["routes", "-h"], "--json"),
+        (&["records", "--help"], "resolve  Decides a record"),
+        (&["records", "resolve", "--help"], "absent  It did not happen"),
+        (&["records", "show", "--help"], "<RECORD>"),
+    ] {
+        let Printed { code, output, errors } = run(arguments, &[]);
+        assert_eq!((code, errors.as_str()), (0, ""), "{arguments:?}");
+        assert!(output.contains("Usage: payments") && output.contains(expected), "{arguments:?}: {output}");
+    }
+}
+
+#[test]
+fn what_is_unknown_is_refused_with_a_suggestion() {
+    for (arguments, suggestion) in [
+        (&["rotues"][..], "'routes'"),
+        (&["routes", "--jsn"], "'--json'"),
+        (&["records", "resolv"], "'resolve'"),
+    ] {
+        let Printed { code, output, errors } = run(arguments, &[]);
+        assert_eq!((code, output.as_str()), (2, ""), "{arguments:?}");
+        assert!(errors.starts_with("error: ") && errors.contains(suggestion), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn arguments_that_are_no_text_are_refused() {
+    for before in [&[][..], &["routes"], &["records", "show"], &["records", "resolve"]] {
+        let mut command = payments(before, &[]);
+        let Printed { code, errors, .. } =
+            printed(command.arg(OsString::from_vec(vec![0xff, b'-'])).output().expect("it runs"));
+        assert_eq!(code, 2, "{before:?}: {errors}");
+        assert!(errors.starts_with("error: ") && !errors.contains("panicked"), "{before:?}: {errors}");
+    }
+}
+
+#[test]
+fn serve_is_what_it_does_without_a_command() {
+    for arguments in [&[][..], &["serve"]] {
+        let mut child = payments(arguments, &[("APLOMB_ADDR", "127.0.0.1:0")])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        let listens =
+            output.lines().any(|line| line.expect("UTF-8").starts_with("listening on http://127.0.0.1:"));
+        let stopped = child.kill().and_then(|()| child.wait());
+        assert!(listens && stopped.is_ok(), "{arguments:?}");
+    }
+}

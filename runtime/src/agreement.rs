@@ -1,0 +1,149 @@
+//! What stands in both crates is the same.
+//!
+//! The macros refuse when compiling what the runtime would refuse, so grammars and bounds stand in both, and a crate of
+//! macros exports no functions. These tests read the macros' own files.
+
+#[path = "../../macros/src/bounds.rs"]
+mod bounds;
+#[path = "../../macros/src/derive/api_error/category.rs"]
+mod category;
+#[path = "../../macros/src/derive/api_error/code.rs"]
+mod code;
+#[path = "../../macros/src/parse/date.rs"]
+mod date;
+
+use core::time::Duration;
+use std::panic::catch_unwind;
+
+use proptest::prelude::*;
+
+use self::category::{CATEGORIES, Retryable};
+use crate::__fuzz::units;
+use crate::api::Api;
+use crate::policies::idempotency::IdempotencySpec;
+use crate::policies::paginate::{OffsetRequest, PageLimits};
+use crate::policies::rate_limit::{Algorithm, Quota, Rate, RateLimitSpec};
+use crate::policies::retirement::Date;
+use crate::policies::version;
+use crate::problem::{Category, ProblemSpec, RESERVED_MEMBERS, registry};
+use crate::settings;
+
+#[test]
+fn e02_both_crates_have_one_calendar() {
+    for year in (0..=2_500).chain(9_900..=9_999) {
+        for (month, day) in (0..=13).flat_map(|month| (0..=32).map(move |day| (month, day))) {
+            let text = format!("{year:04}-{month:02}-{day:02}");
+            let attribute = date::Date::parse(&text).ok();
+            let attribute = attribute.map(|date| (date.year, date.month, date.day, date.to_string()));
+            let runtime = Date::new(year, month, day);
+            let runtime = runtime.map(|date| (date.year(), date.month(), date.day(), date.to_string()));
+            assert_eq!(attribute, runtime, "{text}");
+        }
+    }
+}
+
+#[test]
+fn both_crates_have_one_bound_of_each_kind() {
+    assert_eq!(bounds::LONGEST_LOG, Quota::LONGEST_LOG);
+    assert_eq!(bounds::MIN_TTL, Api::<()>::DEFAULT_LEASE);
+    assert_eq!(bounds::MAX_TTL, IdempotencySpec::MAX_TTL);
+    assert_eq!(bounds::MAX_KEEP, IdempotencySpec::MAX_KEEP);
+    assert_eq!(PageLimits::new(bounds::DEFAULT_PAGE, bounds::MAX_PAGE), PageLimits::default());
+    assert_eq!(bounds::LAST_COUNTED_ITEM, OffsetRequest::FURTHEST);
+    assert_eq!(usize::try_from(bounds::MAX_VERSIONS), Ok(version::MOST));
+}
+
+#[test]
+fn f03_the_derive_reserves_the_same_members() {
+    assert_eq!(bounds::RESERVED_MEMBERS, RESERVED_MEMBERS);
+}
+
+#[test]
+fn arguments_are_taken_up_to_the_macros_bound() {
+    let implemented = include_str!("endpoint/adapt.rs").lines().filter(|line| line.starts_with("args!("));
+    assert_eq!(implemented.count(), bounds::MAX_ARGUMENTS);
+}
+
+#[test]
+fn the_router_takes_parameters_up_to_the_macros_bound() {
+    let inserts = |count: usize| {
+        let path: Vec<String> = (0..count).map(|number| format!("/{{p{number}}}")).collect();
+        catch_unwind(|| matchit::Router::new().insert(path.concat(), ()).is_ok()).unwrap_or(false)
+    };
+    assert!(inserts(bounds::MAX_PARAMETERS) && !inserts(bounds::MAX_PARAMETERS + 1));
+}
+
+const ALGORITHMS: [Algorithm; 4] =
+    [Algorithm::TokenBucket, Algorithm::LeakyBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow];
+
+proptest! {
+    #[test]
+    fn rates_are_read_alike(text in "([0-9]{1,9}|[0-9]{18,21}|)(/|//| / |)(s|sec|min|h|hour|day|m|d|S|week|)") {
+        let attribute = units::rate(&text).ok().map(|rate| (rate.permits, rate.period));
+        let environment = Rate::parse(&text).ok().map(|rate| (rate.permits, rate.period));
+        prop_assert_eq!(attribute, environment);
+        if let Some((permits, period)) = attribute {
+            for algorithm in ALGORITHMS {
+                let fits = algorithm != Algorithm::SlidingWindow || permits <= bounds::LONGEST_LOG;
+                let quota = Quota::of(&RateLimitSpec::new(permits, period).with_algorithm(algorithm));
+                prop_assert_eq!(quota.is_some(), fits, "{:?}", algorithm);
+            }
+        }
+    }
+
+    /// Only settings can be no time at all.
+    #[test]
+    fn durations_are_read_alike(text in "([0-9]{1,9}|[0-9]{15,21}|)(\\.5|-| |)(ms|s|min|m|h|d|sec|hour|D|)") {
+        let setting = settings::parse_duration(&text).filter(|duration| !duration.is_zero());
+        prop_assert_eq!(units::duration(&text).ok(), setting);
+    }
+
+    #[test]
+    fn b08_costs_and_batches_fit_into_a_bucket_alike(burst in 1_u64..40, cost in 1_u64..40, ahead in 0_u64..30) {
+        let spec = RateLimitSpec::new(5, Duration::from_secs(1)).with_burst(burst).with_cost(cost).with_lease(ahead);
+        let fits = cost <= burst && (ahead == 0 || ahead <= bounds::most_ahead(burst, cost));
+        prop_assert_eq!(Quota::of(&spec).is_some(), fits);
+    }
+}
+
+#[test]
+fn sizes_are_those_of_the_runtime() {
+    assert_eq!(units::size("16MiB"), Ok(IdempotencySpec::MAX_KEEP));
+    assert_eq!(units::size("1MiB"), Ok(Api::<()>::DEFAULT_BODY_LIMIT));
+    assert_eq!(units::size("1MiB"), Ok(IdempotencySpec::DEFAULT_KEEP));
+}
+
+#[test]
+fn f03_categories_allow_the_statuses_of_the_runtime() {
+    let variant = |category: Category| format!("{category:?}");
+    for category in CATEGORIES {
+        for status in category.statuses {
+            assert_eq!(variant(Category::of_status(*status)), category.variant, "{} {status}", category.name);
+        }
+        let runtime = Category::of_status(category.statuses[0]);
+        let expected = match category.retryable {
+            Retryable::Never | Retryable::Declared => Some(false),
+            Retryable::Depends => None,
+            Retryable::Always => Some(true),
+        };
+        assert_eq!(ProblemSpec::new(runtime, "X", "X").retryable, expected, "{}", category.name);
+        assert!(
+            category::names()
+                .any(|name| category::find(name).is_some_and(|found| found.name == category.name))
+        );
+    }
+}
+
+#[test]
+fn f03_the_frameworks_codes_have_the_titles_that_a_derived_error_gives_them() {
+    for spec in registry::ALL {
+        assert!(code::is_code(spec.code), "{}", spec.code);
+        assert_eq!(code::screaming_snake(spec.code), spec.code);
+        let derivable = CATEGORIES.iter().any(|category| {
+            category.variant == format!("{:?}", spec.category) && category.statuses.contains(&spec.status)
+        });
+        if derivable {
+            assert_eq!(code::title(spec.code), spec.title, "{}", spec.code);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a start would write to the log as a warning.
+
+use core::fmt;
+use core::fmt::Write as _;
+use core::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::metadata::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// Warnings, one line each, in their order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    pub(super) fn take(&self) -> Vec<String> {
+        core::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Keeps the warnings and errors that this thread logs until the future ends, in place of writing them to the log.
+/// Other threads go on logging. The future must stay on this thread, as that of `Runtime::block_on` does.
+pub(super) async fn keep<F: Future>(warnings: &Warnings, future: F) -> F::Output {
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    future.await
+}
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= Level::WARN
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::WARN)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let line = line.finish();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    // No span is enabled, so that none of these is called with an id that means anything.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// An event as a line: its message, then its fields in parentheses.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Line {
+    fn finish(self) -> String {
+        let Self { message, fields } = self;
+        let line = if fields.is_empty() { message } else { format!("{message} ({fields})") };
+        line.replace('\n', " ")
+    }
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a `String` cannot fail.
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            let comma = if self.fields.is_empty() { "" } else { ", " };
+            write!(self.fields, "{comma}{}={value:?}", field.name())
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn warnings_are_kept_as_lines_and_the_rest_is_not() {
+        let warnings = Warnings::default();
+        let result = keep(&warnings, async {
+            tracing::info!("connected");
+            tracing::warn!(store = "redis://x", address = None::<&str>, tries = 2, "a crash loses {}", "all");
+            tokio::task::yield_now().await;
+            let _span = tracing::error_span!("request").entered();
+            tracing::error!("two\nlines");
+            7
+        })
+        .await;
+        assert_eq!(result, 7);
+        assert_eq!(warnings.take(), ["a crash loses all (store=redis://x, tries=2)", "two lines"]);
+        tracing::warn!("later");
+        assert!(warnings.take().is_empty());
+    }
+}

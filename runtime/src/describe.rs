@@ -1,0 +1,82 @@
+//! Policies in a few words, close to what their attributes say: `idempotent(ttl=24h)`, `100/min`.
+
+use core::fmt;
+use core::time::Duration;
+
+/// A name and its options: `sunset(2026-12-31, enforce)`; the name alone without any.
+pub(crate) fn with_options(name: &str, options: &[String]) -> String {
+    if options.is_empty() { name.to_owned() } else { format!("{name}({})", options.join(", ")) }
+}
+
+/// Displays a duration as attributes write it, in the largest unit that leaves a whole number. Hours go up
+/// to two days, since `24h` and `48h` are what most people write.
+pub(crate) struct InUnits(pub(crate) Duration);
+
+impl fmt::Display for InUnits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        if self.0.is_zero() || !self.0.as_nanos().is_multiple_of(1_000_000) {
+            // No attribute can say so; a specification that is made by hand can.
+            return write!(f, "{:?}", self.0);
+        }
+        let fits =
+            |(_, length, least): &&(&str, u128, u128)| millis.is_multiple_of(*length) && millis >= *least;
+        let (unit, length, _) = UNITS.iter().find(fits).unwrap_or(&("ms", 1, 1));
+        write!(f, "{}{unit}", millis / length)
+    }
+}
+
+/// Units, their milliseconds, and the least duration that is shown in them.
+const UNITS: [(&str, u128, u128); 4] =
+    [("d", DAY, 3 * DAY), ("h", 3_600_000, 3_600_000), ("min", 60_000, 60_000), ("s", 1_000, 1_000)];
+
+const DAY: u128 = 86_400_000;
+
+/// Displays a number of bytes as attributes write it, in the largest unit that leaves a whole number.
+pub(crate) struct InBytes(pub(crate) u64);
+
+impl fmt::Display for InBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(&str, u64); 4] =
+            [("MiB", 1 << 20), ("MB", 1_000_000), ("KiB", 1 << 10), ("KB", 1_000)];
+        let fits = |(_, size): &&(&str, u64)| self.0 > 0 && self.0.is_multiple_of(*size);
+        let (unit, size) = UNITS.iter().find(fits).unwrap_or(&("B", 1));
+        write!(f, "{}{unit}", self.0 / size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_shown_in_the_unit_that_people_write() {
+        for (duration, shown) in [
+            (Duration::from_millis(300), "300ms"),
+            (Duration::from_secs(5), "5s"),
+            (Duration::from_secs(90), "90s"),
+            (Duration::from_mins(15), "15min"),
+            (Duration::from_hours(24), "24h"),
+            (Duration::from_hours(48), "48h"),
+            (Duration::from_hours(24 * 365), "365d"),
+            (Duration::ZERO, "0ns"),
+            (Duration::from_micros(1500), "1.5ms"),
+        ] {
+            assert_eq!(InUnits(duration).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_unit_that_people_write() {
+        for (bytes, shown) in [
+            (0, "0B"),
+            (1_000, "1KB"),
+            (1_023, "1023B"),
+            (256 << 10, "256KiB"),
+            (1_000_000, "1MB"),
+            (16 << 20, "16MiB"),
+        ] {
+            assert_eq!(InBytes(bytes).to_string(), shown);
+        }
+    }
+}

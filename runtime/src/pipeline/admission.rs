@@ -1,0 +1,118 @@
+//! Limits and the record of a key, together: the one place that knows both, because they share a
+//! trip to the store.
+
+use std::sync::Arc;
+
+use super::mount::Mount;
+use crate::policies::idempotency::{ActiveRun, Begun, EndpointRuns, PendingRun};
+use crate::policies::rate_limit::{LimitExit, Turn};
+use crate::problem::Problem;
+use crate::request::{Answer, IncomingRequest, RequestInfo, RequestState};
+use crate::store::{Admission as Admitted, AdmissionStore, StoreError};
+
+/// Admission to one mounted endpoint.
+#[derive(Debug)]
+pub(super) struct Admission {
+    body_limit: u64,
+    runs: Option<Arc<EndpointRuns>>,
+    /// Asked for both at once, where the endpoint has limits and keys.
+    store: Option<Arc<dyn AdmissionStore>>,
+}
+
+impl Admission {
+    /// The admission to an endpoint that has limits or keys.
+    pub(super) fn new(mount: &Mount) -> Option<Self> {
+        let Mount { limits, runs, body_limit, shared, .. } = mount;
+        let store = shared.admission.clone().filter(|_| limits.is_some() && runs.is_some());
+        mount.asks_a_store().then(|| Self { body_limit: *body_limit, runs: runs.clone(), store })
+    }
+
+    /// Asks the limits of a request without a key, if that takes no waiting. `None` leaves it to
+    /// [`enter`](Self::enter).
+    pub(super) fn try_enter(&self, state: &RequestState) -> Option<Result<Turn, Problem>> {
+        if self.runs.is_some() && state.info.key.is_some() {
+            return None;
+        }
+        match state.exits.get::<LimitExit>() {
+            Some(limits) => limits.acquire_in_process(&state.info),
+            None => Some(Ok(Turn::default())),
+        }
+    }
+
+    /// Asks the limits of a request without a key, and waits for its turn. A request with a key gets
+    /// what its run begins with: that is asked for by the run itself, which outlives its client.
+    pub(super) async fn enter(
+        &self,
+        state: &mut RequestState,
+        request: &mut IncomingRequest,
+    ) -> Result<Option<KeyedAdmission>, Problem> {
+        let limits = state.exits.share::<LimitExit>();
+        let (Some(runs), Some(key)) = (&self.runs, &state.info.key) else {
+            if let Some(limits) = limits {
+                limits.acquire(&state.info).await?.wait().await;
+            }
+            return Ok(None);
+        };
+        let mut asked = None;
+        if request.has_body() {
+            // A client over its limits may not make the server read a large body.
+            if let Some(limits) = &limits {
+                asked = Some(limits.acquire(&state.info).await?);
+            }
+            request.read(self.body_limit, &state.body).await?;
+        }
+        let run = runs.pending(key, state.info.caller.as_ref(), request.head(), &request.bytes());
+        Ok(Some(KeyedAdmission { run, limits, asked, store: self.store.clone() }))
+    }
+}
+
+/// What a run under a key begins with.
+#[derive(Debug)]
+pub(super) struct KeyedAdmission {
+    run: PendingRun,
+    limits: Option<Arc<LimitExit>>,
+    /// What the limits said, if they were asked before the body was read.
+    asked: Option<Turn>,
+    store: Option<Arc<dyn AdmissionStore>>,
+}
+
+impl KeyedAdmission {
+    /// Asks the limits, takes the record, and waits for the run's turn. Refused limits begin nothing.
+    pub(super) async fn begin(self, info: &RequestInfo) -> Result<ActiveRun, Answer> {
+        let (turn, found) = self.ask(info).await.map_err(Answer::refused)?;
+        let begun = match found {
+            Some(found) => self.run.activate(found),
+            None => self.run.begin().await,
+        };
+        // The record is there while the run waits, so that a retry meets it and waits for nothing.
+        turn.wait().await;
+        begun
+    }
+
+    /// Asks the limits, and for the record in the same trip where the store can: what that found, or
+    /// `None` where the record is still to be asked for.
+    async fn ask(&self, info: &RequestInfo) -> Result<(Turn, Option<Result<Begun, StoreError>>), Problem> {
+        let limits = match (&self.limits, self.asked) {
+            (Some(limits), None) => limits,
+            (_, asked) => return Ok((asked.unwrap_or_default(), None)),
+        };
+        let claims = limits.claims(info);
+        let joins = |store: &&Arc<dyn AdmissionStore>| {
+            // Prefetched tokens cost no trip.
+            limits.limits().lease().is_none() && store.joins(&claims, self.run.request())
+        };
+        let Some(store) = self.store.as_ref().filter(joins) else {
+            return Ok((limits.acquire(info).await?, None));
+        };
+        let call = async {
+            Ok(match store.admit(&claims, self.run.request()).await? {
+                Admitted::Refused(acquired) => (acquired, None),
+                Admitted::Admitted(acquired, begun) => (acquired, Some(begun)),
+            })
+        };
+        match limits.client().acquire_by(&claims, limits.limits().on_error(), call).await {
+            Ok((decided, begun)) => Ok((limits.settle(&claims, decided)?, begun.map(Ok))),
+            Err(error) => Ok((Turn::default(), Some(Err(error)))),
+        }
+    }
+}

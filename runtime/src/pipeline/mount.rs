@@ -1,0 +1,88 @@
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use super::admission::Admission;
+use super::order;
+use crate::auth::Authenticate;
+use crate::client::TrustedProxies;
+use crate::policies::idempotency::EndpointRuns;
+use crate::policies::paginate::Cursors;
+use crate::policies::rate_limit::{EndpointLimits, Failures};
+use crate::policies::retirement::Retirement;
+use crate::request::{AnswerFuture, Incoming, Stage};
+use crate::spec::EndpointSpec;
+use crate::store::AdmissionStore;
+
+/// Calls an endpoint's extractors and handler with the API's state.
+pub(crate) type Handler = Box<dyn Fn(&mut Incoming) -> AnswerFuture + Send + Sync>;
+
+/// What the endpoints of an API share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) auth: Option<Arc<dyn Authenticate>>,
+    pub(crate) failures: Arc<Failures>,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) cursors: Cursors,
+    /// Limits and records in one trip, if one store keeps both.
+    pub(crate) admission: Option<Arc<dyn AdmissionStore>>,
+    /// Counts the runs that must end before the process does.
+    pub(crate) tracker: TaskTracker,
+    pub(crate) problem_base: String,
+}
+
+/// An endpoint on its way to be mounted under one route: what its policies are made from.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    pub(crate) spec: &'static EndpointSpec,
+    /// The route's template with its version, such as `/v1/payments/{id}`.
+    pub(crate) route: String,
+    pub(crate) reads_body: bool,
+    /// Whether an extractor takes the request's id.
+    pub(crate) takes_request_id: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) body_limit: u64,
+    pub(crate) retirement: Option<Arc<Retirement>>,
+    pub(crate) limits: Option<Arc<EndpointLimits>>,
+    pub(crate) runs: Option<Arc<EndpointRuns>>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Mount {
+    /// Whether the endpoint asks a store before its handler runs.
+    pub(crate) fn asks_a_store(&self) -> bool {
+        self.limits.is_some() || self.runs.is_some()
+    }
+
+    /// Whether a body is read before a store is asked: for the handler, or for a fingerprint.
+    pub(crate) fn reads_body_early(&self) -> bool {
+        self.runs.is_some() || self.limits.is_some() && self.reads_body
+    }
+}
+
+/// An endpoint under one route, with all that was decided at start.
+pub(crate) struct MountedEndpoint {
+    pub(super) mount: Mount,
+    /// The policies that the endpoint declares, in the order in which requests meet them.
+    pub(super) stages: Box<[Box<dyn Stage>]>,
+    pub(super) admission: Option<Admission>,
+    pub(super) handler: Handler,
+}
+
+impl MountedEndpoint {
+    pub(crate) fn new(mount: Mount, handler: Handler) -> Self {
+        let (stages, admission) = (order::stages(&mount), Admission::new(&mount));
+        Self { mount, stages, admission, handler }
+    }
+}
+
+impl fmt::Debug for MountedEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MountedEndpoint")
+            .field("route", &self.mount.route)
+            .field("stages", &self.stages)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,37 @@
+use std::sync::Arc;
+
+use super::cursor::Cursors;
+use super::spec::{PageLimits, PaginationPolicy};
+use crate::request::{Entry, IncomingRequest, RequestState, Stage};
+
+/// Pagination on one mounted endpoint. It decides nothing: the extractors of a page find here what
+/// they need.
+#[derive(Debug)]
+pub(crate) struct PageStage(Arc<EndpointPages>);
+
+/// What the extractors of a page know of their endpoint.
+#[derive(Debug)]
+pub(super) struct EndpointPages {
+    pub(super) cursors: Cursors,
+    /// The route's template with its version.
+    pub(super) route: String,
+    pub(super) limits: PageLimits,
+}
+
+impl PageStage {
+    /// The stage of an endpoint that declares `paginate`.
+    pub(crate) fn new(policy: PaginationPolicy, route: &str, cursors: &Cursors) -> Option<Self> {
+        let (PaginationPolicy::Cursor(limits) | PaginationPolicy::Offset(limits)) = policy else {
+            return None;
+        };
+        let pages = EndpointPages { cursors: cursors.clone(), route: route.to_owned(), limits };
+        Some(Self(Arc::new(pages)))
+    }
+}
+
+impl Stage for PageStage {
+    fn enter<'a>(&'a self, _: &'a mut RequestState, request: &'a mut IncomingRequest) -> Entry<'a> {
+        request.insert(Arc::clone(&self.0));
+        Entry::PASS
+    }
+}

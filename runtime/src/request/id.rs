@@ -1,0 +1,175 @@
+use core::cell::RefCell;
+use core::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::{FromRequestParts, Request};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use rand::Rng as _;
+use rand::rngs::SmallRng;
+use ulid::{ULID_LEN, Ulid};
+
+use crate::client::{TrustedProxies, peer};
+use crate::problem::Problem;
+
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const LONGEST: usize = 128;
+
+/// The id under which a request stands in the log and in problem documents, and which every response has as
+/// `X-Request-Id`: a new ULID. Where the peer is one of the API's [trusted
+/// proxies](crate::Api::trusted_proxies), it is the one that the proxy sends, if that is one field of up to 128
+/// characters of `[A-Za-z0-9._-]`. What other clients send is not taken: they could write somebody else's id.
+///
+/// A handler takes it as an argument, such as for a call to another service:
+///
+/// ```
+/// use aplomb::{RequestId, endpoint};
+///
+/// /// Says under which id the log has this request.
+/// #[endpoint(get = "/whoami", public)]
+/// async fn whoami(id: RequestId) -> String {
+///     format!("look for {id}")
+/// }
+/// ```
+///
+/// An extractor of your own that takes one needs an endpoint that takes one as well: where nobody asks for it, it is
+/// not passed on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestId(Text);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Text {
+    Made([u8; ULID_LEN]),
+    Given(HeaderValue),
+}
+
+impl RequestId {
+    pub(crate) fn of(request: &Request, proxies: &TrustedProxies) -> Self {
+        if proxies.are_none() {
+            return Self::new();
+        }
+        let given = || {
+            given(request.headers())
+                .filter(|_| peer(request.extensions()).is_some_and(|peer| proxies.trust(peer)))
+        };
+        given().map_or_else(Self::new, |value| Self(Text::Given(value.clone())))
+    }
+
+    pub(crate) fn new() -> Self {
+        thread_local! {
+            // An id has to be unique, not secret: a generator of each thread that is seeded once costs a
+            // third of one that cannot be guessed.
+            static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());
+        }
+        let random = RANDOM
+            .with_borrow_mut(|random| u128::from(random.next_u64()) << 64 | u128::from(random.next_u64()));
+        let mut text = [0; ULID_LEN];
+        Ulid::from_parts(unix_milliseconds(), random).array_to_str(&mut text);
+        Self(Text::Made(text))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        let bytes = match &self.0 {
+            Text::Made(text) => text.as_slice(),
+            Text::Given(value) => value.as_bytes(),
+        };
+        core::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    pub(crate) fn to_value(&self) -> HeaderValue {
+        match &self.0 {
+            Text::Made(text) => HeaderValue::from_bytes(text).expect("a ULID is plain ASCII"),
+            Text::Given(value) => value.clone(),
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestId").field(&self.as_str()).finish()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+            Problem::internal(
+                "no argument of an endpoint is a `RequestId`, so that an extractor cannot take one",
+            )
+        })
+    }
+}
+
+fn unix_milliseconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_secs() * 1_000 + u64::from(now.subsec_millis())
+}
+
+/// The one plain id that a request brings.
+fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(X_REQUEST_ID).iter();
+    values.next().filter(|value| values.next().is_none() && is_plain(value.as_bytes()))
+}
+
+fn is_plain(bytes: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    (1..=LONGEST).contains(&bytes.len()) && bytes.iter().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::body::Body;
+    use axum::extract::ConnectInfo;
+
+    use super::*;
+    use crate::client::{ForwardedField, Networks};
+
+    fn proxies(text: &str) -> TrustedProxies {
+        TrustedProxies::new(Networks::new(text).expect("networks"), ForwardedField::default())
+    }
+
+    fn id(proxies: &TrustedProxies, peer: Option<&str>, values: &[&[u8]]) -> String {
+        let mut request = Request::new(Body::empty());
+        for value in values {
+            request.headers_mut().append(X_REQUEST_ID, HeaderValue::from_bytes(value).expect("a field"));
+        }
+        if let Some(peer) = peer {
+            let address = SocketAddr::new(peer.parse().expect("an address"), 1);
+            request.extensions_mut().insert(ConnectInfo(address));
+        }
+        RequestId::of(&request, proxies).as_str().to_owned()
+    }
+
+    #[test]
+    fn f03_a_plain_id_of_a_trusted_peer_is_taken() {
+        let proxies = proxies("10.0.0.0/8");
+        let id = |values: &[&[u8]]| id(&proxies, Some("::ffff:10.1.2.3"), values);
+        assert_eq!(id(&[b"abc-1.2_3"]), "abc-1.2_3");
+        for wrong in [&b""[..], b"a b", b"\"<script>", &[b'a'; 129], "é".as_bytes()] {
+            assert_eq!(id(&[wrong]).len(), ULID_LEN);
+        }
+        assert_eq!(id(&[]).len(), ULID_LEN);
+        assert_eq!(id(&[b"a", b"b"]).len(), ULID_LEN, "two are none");
+    }
+
+    #[test]
+    fn f03_the_id_of_anybody_else_is_not() {
+        for (networks, peer) in
+            [("10.0.0.0/8", Some("192.0.2.1")), ("10.0.0.0/8", None), ("", Some("10.0.0.1"))]
+        {
+            assert_eq!(id(&proxies(networks), peer, &[b"abc"]).len(), ULID_LEN, "{networks:?} {peer:?}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The `Location` field of a response.
+
+use core::convert::Infallible;
+
+use axum::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
+use http::header::LOCATION;
+use http::{HeaderValue, Uri};
+
+use super::EndpointUri;
+use crate::extract::reference;
+
+/// The `Location` field of a response (RFC 9110 §10.2.2): an endpoint of this API, or any other URI
+/// reference.
+///
+/// - An [`EndpointUri`] gets the prefix of an outer router, such as `/api` below
+///   `Router::nest("/api", …)`. The prefix is added once, before the response is stored under an
+///   idempotency key. Responses to GET and DELETE get no prefix.
+/// - A [`Uri`] or text stays as it is. Only characters that cannot be in a URI reference are
+///   percent-encoded: spaces, control characters, non-ASCII, and ``"<>\^`{|}``.
+///
+/// [`Created::at`](super::Created::at) takes both. As a part of another response it sets the field:
+///
+/// ```
+/// use aplomb::{Path, ResponseLocation, endpoint};
+/// use axum::http::StatusCode;
+///
+/// /// Reads a report.
+/// #[endpoint(get = "/reports/{id}", version = 1)]
+/// async fn get_report(Path(id): Path<u64>) -> String {
+///     format!("report {id}")
+/// }
+///
+/// /// Makes a report.
+/// #[endpoint(post = "/reports", version = 1, not_idempotent = "a report changes nothing")]
+/// async fn make_report() -> (StatusCode, ResponseLocation) {
+///     (StatusCode::SEE_OTHER, get_report::uri(&7).into())
+/// }
+///
+/// let location = ResponseLocation::from(get_report::uri(&7));
+/// assert_eq!(location.as_str(), "/v1/reports/7");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ResponseLocation {
+    reference: String,
+    /// Whether the reference is a path below the place where the API is mounted.
+    is_relative: bool,
+}
+
+impl ResponseLocation {
+    /// Returns the URI reference. That of an [`EndpointUri`] has no prefix yet.
+    pub fn as_str(&self) -> &str {
+        &self.reference
+    }
+
+    fn verbatim(text: &str) -> Self {
+        Self { reference: reference(text).into_owned(), is_relative: false }
+    }
+}
+
+impl From<EndpointUri> for ResponseLocation {
+    fn from(uri: EndpointUri) -> Self {
+        Self { reference: uri.to_string(), is_relative: true }
+    }
+}
+
+impl From<Uri> for ResponseLocation {
+    fn from(uri: Uri) -> Self {
+        Self::verbatim(&uri.to_string())
+    }
+}
+
+impl From<&str> for ResponseLocation {
+    fn from(text: &str) -> Self {
+        Self::verbatim(text)
+    }
+}
+
+impl From<String> for ResponseLocation {
+    fn from(text: String) -> Self {
+        Self::verbatim(&text)
+    }
+}
+
+impl IntoResponseParts for ResponseLocation {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
+        // Percent-encoded text is always a valid field value.
+        let Ok(value) = HeaderValue::try_from(self.reference) else { return Ok(parts) };
+        if self.is_relative {
+            parts.extensions_mut().insert(RelativeLocation(value.clone()));
+        }
+        parts.headers_mut().insert(LOCATION, value);
+        Ok(parts)
+    }
+}
+
+impl IntoResponse for ResponseLocation {
+    fn into_response(self) -> Response {
+        (self, ()).into_response()
+    }
+}
+
+/// Puts the prefix of an outer router before a `Location` that lacks it.
+///
+/// Only the first call has an effect. The pipeline calls it for every response of a handler, with a
+/// prefix or without: a handler may return the response of another API, whose pipeline has already
+/// decided about the prefix.
+#[inline]
+pub(crate) fn add_outer_prefix(response: &mut Response, prefix: Option<&str>) {
+    // Most responses have none.
+    if !response.extensions().is_empty() {
+        complete(response, prefix);
+    }
+}
+
+fn complete(response: &mut Response, prefix: Option<&str>) {
+    let Some(RelativeLocation(relative)) = response.extensions_mut().remove() else { return };
+    let (Some(prefix), Some(location)) = (prefix, response.headers_mut().get_mut(LOCATION)) else { return };
+    // A handler may have replaced the field since.
+    if *location == relative
+        && let Ok(whole) = HeaderValue::from_bytes(&below(prefix, relative.as_bytes()))
+    {
+        *location = whole;
+    }
+}
+
+/// A router that is nested at `/api` serves its route `/` as `/api`.
+fn below(prefix: &str, path: &[u8]) -> Vec<u8> {
+    let path = if path == b"/" { b"" } else { path };
+    [prefix.as_bytes(), path].concat()
+}
+
+/// The extension of a response whose `Location` lacks the prefix of an outer router, with the value
+/// of the field.
+#[derive(Debug, Clone)]
+struct RelativeLocation(HeaderValue);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relative(path: &'static str) -> Response {
+        let uri = EndpointUri::new(Uri::from_static(path));
+        ResponseLocation::from(uri).into_response()
+    }
+
+    fn location(response: &Response) -> &str {
+        response.headers()[LOCATION].to_str().expect("plain ASCII")
+    }
+
+    #[test]
+    fn a_relative_location_gets_the_prefix_once() {
+        let mut response = relative("/v1/things/7");
+        for prefix in ["/api", "/api", "/other"] {
+            add_outer_prefix(&mut response, Some(prefix));
+            assert_eq!(location(&response), "/api/v1/things/7");
+        }
+    }
+
+    #[test]
+    fn a_relative_location_that_left_without_a_prefix_gets_none_later() {
+        let mut response = relative("/v1/things/7");
+        add_outer_prefix(&mut response, None);
+        add_outer_prefix(&mut response, Some("/api"));
+        assert_eq!(location(&response), "/v1/things/7");
+        assert!(response.extensions().is_empty());
+    }
+
+    #[test]
+    fn a_path_that_looks_like_the_prefix_still_gets_it() {
+        let mut response = relative("/api/v1/things/7");
+        add_outer_prefix(&mut response, Some("/api"));
+        assert_eq!(location(&response), "/api/api/v1/things/7");
+    }
+
+    #[test]
+    fn the_root_of_an_api_is_the_prefix_alone() {
+        let mut response = relative("/");
+        add_outer_prefix(&mut response, Some("/api"));
+        assert_eq!(location(&response), "/api");
+    }
+
+    #[test]
+    fn uris_and_text_stay_as_they_are() {
+        for text in ["/v1/things/7", "https://other.example/v1/things/7?a=b#c", "../things/7", "", "/a%2Fb"] {
+            let mut response = ResponseLocation::from(text).into_response();
+            add_outer_prefix(&mut response, Some("/api"));
+            assert_eq!(location(&response), text);
+        }
+        let uri = Uri::from_static("/v1/things/7");
+        let mut response = ResponseLocation::from(uri).into_response();
+        add_outer_prefix(&mut response, Some("/api"));
+        assert_eq!(location(&response), "/v1/things/7");
+    }
+
+    #[test]
+    fn text_that_a_field_cannot_hold_is_percent_encoded() {
+        for (text, reference) in
+            [("/a\r\nset-cookie: x", "/a%0D%0Aset-cookie:%20x"), ("/\u{fc}\u{7f}<>", "/%C3%BC%7F%3C%3E")]
+        {
+            let response = ResponseLocation::from(text.to_owned()).into_response();
+            assert_eq!(location(&response), reference);
+        }
+    }
+
+    #[test]
+    fn a_field_that_was_replaced_stays_as_it_is() {
+        let mut response = ([(LOCATION, "/files/7")], relative("/v1/things/7")).into_response();
+        add_outer_prefix(&mut response, Some("/api"));
+        assert_eq!(location(&response), "/files/7");
+        response = relative("/v1/things/7");
+        response.headers_mut().remove(LOCATION);
+        add_outer_prefix(&mut response, Some("/api"));
+        assert!(!response.headers().contains_key(LOCATION));
+    }
+}

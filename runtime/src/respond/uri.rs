@@ -1,0 +1,105 @@
+//! The URI of an endpoint.
+
+use core::fmt;
+use core::ops::Deref;
+
+use http::Uri;
+
+/// The URI of an endpoint, as its `uri(…)` returns it: a path relative to where the API is mounted.
+///
+/// It lacks the prefix of an outer router: below `Router::nest("/api", …)` the endpoint is found at
+/// `/api/v1/orders/7`, and its URI is `/v1/orders/7`. The prefix is known only while a request is
+/// answered. [`Created::at`](super::Created::at) and [`ResponseLocation`](super::ResponseLocation)
+/// add it to the `Location` field. A program that writes the URI elsewhere, such as in a body, has to
+/// add the prefix itself. Converted into a [`Uri`], it stays in `Location` as it is.
+///
+/// ```
+/// use aplomb::{EndpointUri, Path, endpoint};
+///
+/// /// Reads an order.
+/// #[endpoint(get = "/orders/{id}", version = 1)]
+/// async fn get_order(Path(id): Path<u64>) -> String {
+///     format!("order {id}")
+/// }
+///
+/// let uri: EndpointUri = get_order::uri(&7);
+/// assert_eq!(uri, "/v1/orders/7");
+/// assert_eq!(uri.path(), "/v1/orders/7"); // it derefs to `http::Uri`
+/// assert_eq!(format!("/api{uri}"), "/api/v1/orders/7");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EndpointUri(Uri);
+
+impl EndpointUri {
+    /// Wraps the path of an endpoint, with its version.
+    pub(crate) const fn new(path: Uri) -> Self {
+        Self(path)
+    }
+}
+
+impl Deref for EndpointUri {
+    type Target = Uri;
+
+    fn deref(&self) -> &Uri {
+        &self.0
+    }
+}
+
+impl fmt::Display for EndpointUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<EndpointUri> for Uri {
+    fn from(uri: EndpointUri) -> Self {
+        uri.0
+    }
+}
+
+impl PartialEq<str> for EndpointUri {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == *other
+    }
+}
+
+impl PartialEq<&str> for EndpointUri {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == **other
+    }
+}
+
+impl PartialEq<Uri> for EndpointUri {
+    fn eq(&self, other: &Uri) -> bool {
+        self.0 == *other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn uri(path: &'static str) -> EndpointUri {
+        EndpointUri::new(Uri::from_static(path))
+    }
+
+    #[test]
+    fn a_uri_is_compared_shown_and_unwrapped_as_its_path() {
+        let order = uri("/v1/orders/7");
+        assert_eq!(order, "/v1/orders/7");
+        assert_eq!(order, *"/v1/orders/7");
+        assert_eq!(order, Uri::from_static("/v1/orders/7"));
+        assert_ne!(order, "/v1/orders/8");
+        assert_eq!(order.to_string(), "/v1/orders/7");
+        assert_eq!(order.path(), "/v1/orders/7");
+        assert_eq!(Uri::from(order), "/v1/orders/7");
+    }
+
+    #[test]
+    fn equal_uris_have_equal_hashes() {
+        let set = HashSet::from([uri("/v1/orders/7"), uri("/v1/orders/7"), uri("/v1/orders/8")]);
+        assert_eq!(set.len(), 2);
+    }
+}

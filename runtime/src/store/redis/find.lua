@@ -1,0 +1,23 @@
+#!lua flags=no-writes,allow-oom
+-- Reads a record.
+-- KEYS: the record.
+-- Gives: 0 absent, 1 running, 2 unknown, 3 lapsed and may run again; of a run that is done its record.
+local record = redis.call('GET', KEYS[1])
+if not record then
+    return 0
+end
+if #record < 60 or not string.find(record, '^\1[RDU]') then
+    return redis.error_reply('MALFORMED ' .. KEYS[1])
+end
+local state = string.sub(record, 2, 2)
+if state == 'D' then
+    return record
+end
+-- A running key lives for its lease and its time to live, so that its lease is what is left beyond the latter.
+if state == 'R' and redis.call('PTTL', KEYS[1]) > struct.unpack('>I8', record, 53) then
+    return 1
+end
+if state == 'R' and string.sub(record, 52, 52) == 'R' then
+    return 3
+end
+return 2

@@ -1,0 +1,25 @@
+use std::fs;
+use std::path::PathBuf;
+
+/// A temporary directory of one process, removed when dropped.
+#[derive(Debug)]
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    pub(super) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("aplomb-test-{:016x}", rand::random::<u64>()));
+        fs::create_dir(&path).expect("a temporary directory can be made");
+        Self(path)
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Files left in a temporary directory are no reason to fail a test.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
