@@ -3,17 +3,15 @@
 use crate::errors::Sink;
 use crate::grammar;
 use crate::parse::{Argument, arguments};
-use crate::policies::{
-    Policy, access, body_limit, handle, idempotency, paginate, rate_limit, retirement, route,
-};
-use crate::policies::{timeout, version};
+use crate::policies::{self, Policy};
 
+/// The model of these policies, each a type of the module of its name.
 macro_rules! policies {
-    ($($name:ident: $policy:ty,)*) => {
+    ($($name:ident: $policy:ident,)*) => {
         /// What an attribute declares.
         #[derive(Default)]
         pub(crate) struct Spec {
-            $(pub(crate) $name: $policy,)*
+            $(pub(crate) $name: policies::$name::$policy,)*
             /// Whether an argument could not be understood, so that nothing can be missed.
             pub(crate) incomplete: bool,
         }
@@ -28,16 +26,16 @@ macro_rules! policies {
 }
 
 policies! {
-    route: route::Route,
-    handle: handle::Handle,
-    version: version::Version,
-    retirement: retirement::Retirement,
-    idempotency: idempotency::Idempotency,
-    rate_limit: rate_limit::RateLimits,
-    paginate: paginate::Pagination,
-    timeout: timeout::Timeout,
-    body_limit: body_limit::BodyLimit,
-    access: access::Access,
+    route: Route,
+    handle: Handle,
+    version: Version,
+    retirement: Retirement,
+    idempotency: Idempotency,
+    rate_limit: RateLimits,
+    paginate: Pagination,
+    timeout: Timeout,
+    body_limit: BodyLimit,
+    access: Access,
 }
 
 impl Spec {
