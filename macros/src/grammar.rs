@@ -202,12 +202,6 @@ mod tests {
     }
 
     #[test]
-    fn only_rate_limits_may_be_repeated() {
-        let repeatable: Vec<_> = KEYS.iter().filter(|key| key.repeatable).map(|key| key.name).collect();
-        assert_eq!(repeatable, ["rate_limit"]);
-    }
-
-    #[test]
     fn options_begin_with_their_names_and_stand_in_a_form() {
         for key in KEYS {
             for (index, option) in key.options.iter().enumerate() {

@@ -87,6 +87,20 @@ fn each_form_without_options_expands() {
 }
 
 #[test]
+fn only_a_repeatable_key_may_be_given_twice() {
+    for key in KEYS {
+        let form = key.forms[0];
+        let found = mistakes(key, &format!("{form}, {form}"));
+        let refusal = format!("`{}` is given twice: remove one", key.name);
+        assert_eq!(
+            found.iter().any(|(_, message)| *message == refusal),
+            !key.repeatable,
+            "{form}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn each_option_expands_and_is_not_ignored() {
     for (key, option) in options() {
         let with = expanded(key, &with_option(key, option.form));
