@@ -116,20 +116,13 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 #[doc = include_str!("../../docs/guide/versions.md")]
 mod guide {}
 
-/// What the macros' output names. Not for use by hand; may change with any release.
+/// What the macros' output names beside the public types of `policies`. Not for use by hand; may change with any release.
 #[doc(hidden)]
 pub mod __private {
     pub use axum::response::{IntoResponse, Response};
     pub use serde::Serialize;
 
     pub use crate::endpoint::*;
-    pub use crate::policies::idempotency::{IdempotencyPolicy, IdempotencySpec};
-    pub use crate::policies::paginate::{
-        CursorField, CursorValue, Direction, PageLimits, PaginationPolicy, SortColumn,
-    };
-    pub use crate::policies::rate_limit::{Algorithm, KeyKind, LimitBy, OnError, RateLimitSpec};
-    pub use crate::policies::retirement::{RetirementSpec, date};
-    pub use crate::policies::version::VersionSpec;
     pub use crate::problem::registry::VALIDATION_FAILED;
     pub use crate::problem::{
         Category, FieldError, Location, Problem, ProblemKinds, ProblemSpec, error_response,

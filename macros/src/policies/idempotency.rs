@@ -68,7 +68,7 @@ impl Policy for Idempotency {
             (None, Some(Reason { text, .. })) => quote!(NotIdempotent { reason: #text }),
             (None, None) => return TokenStream::new(),
         };
-        quote!(.with_idempotency(::aplomb::__private::IdempotencyPolicy::#policy))
+        quote!(.with_idempotency(::aplomb::policies::idempotency::IdempotencyPolicy::#policy))
     }
 
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
@@ -182,7 +182,7 @@ impl Keyed {
     }
 
     fn expand(&self) -> TokenStream {
-        let mut spec = quote!(::aplomb::__private::IdempotencySpec::new());
+        let mut spec = quote!(::aplomb::policies::idempotency::IdempotencySpec::new());
         if let Some(ttl) = self.ttl {
             let ttl = duration(ttl);
             spec.extend(quote!(.with_ttl(#ttl)));

@@ -102,11 +102,16 @@ pub(crate) fn mistakes(attribute: &str) -> Vec<String> {
     read(attribute, "async fn f() {}").1
 }
 
-/// The builder calls of an attribute without mistakes.
+/// The builder calls of an attribute without mistakes, without the paths of the runtime's names.
 #[cfg(test)]
 pub(crate) fn calls(attribute: &str) -> String {
     let (spec, mistakes) = read(attribute, "async fn f() {}");
     assert!(mistakes.is_empty(), "{mistakes:?}");
     let calls: TokenStream = spec.policies().iter().map(|policy| policy.spec()).collect();
-    calls.to_string().replace(' ', "").replace("::aplomb::__private::", "").replace("::core::time::", "")
+    let calls =
+        calls.to_string().replace(' ', "").replace("::aplomb::__private::", "").replace("::core::time::", "");
+    let mut parts = calls.split("::aplomb::policies::");
+    let first = parts.next().unwrap_or_default();
+    let rest = parts.map(|part| part.split_once("::").expect("a type in the module of a policy").1);
+    std::iter::once(first).chain(rest).collect()
 }

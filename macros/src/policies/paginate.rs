@@ -62,12 +62,12 @@ impl Policy for Pagination {
                     Kind::Cursor => quote!(Cursor),
                     Kind::Offset => quote!(Offset),
                 };
-                quote!(#kind(::aplomb::__private::PageLimits::new(#default, #max)))
+                quote!(#kind(::aplomb::policies::paginate::PageLimits::new(#default, #max)))
             }
             (None, Some(Reason { text, .. })) => quote!(Unpaginated { reason: #text }),
             (None, None) => return TokenStream::new(),
         };
-        quote!(.with_pagination(::aplomb::__private::PaginationPolicy::#policy))
+        quote!(.with_pagination(::aplomb::policies::paginate::PaginationPolicy::#policy))
     }
 
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {

@@ -74,7 +74,7 @@ impl Policy for RateLimits {
         let limits = self.limits.iter().map(RateLimit::expand);
         quote! {
             .with_rate_limits({
-                const LIMITS: &[::aplomb::__private::RateLimitSpec] = &[#(#limits),*];
+                const LIMITS: &[::aplomb::policies::rate_limit::RateLimitSpec] = &[#(#limits),*];
                 LIMITS
             })
         }
@@ -257,19 +257,19 @@ impl RateLimit {
 
     fn expand(&self) -> TokenStream {
         let (permits, period) = (self.rate.permits, duration(self.rate.period));
-        let mut spec = quote!(::aplomb::__private::RateLimitSpec::new(#permits, #period));
+        let mut spec = quote!(::aplomb::policies::rate_limit::RateLimitSpec::new(#permits, #period));
         if let Some(burst) = self.burst {
             spec.extend(quote!(.with_burst(#burst)));
         }
         spec.extend(self.cost.as_ref().map(Cost::expand));
         if let Some(algorithm) = self.algorithm {
             let variant = variant(algorithm);
-            spec.extend(quote!(.with_algorithm(::aplomb::__private::Algorithm::#variant)));
+            spec.extend(quote!(.with_algorithm(::aplomb::policies::rate_limit::Algorithm::#variant)));
         }
         spec.extend(self.by.as_ref().map(By::expand));
         if let Some((on_error, _)) = &self.on_error {
             let variant = variant(on_error);
-            spec.extend(quote!(.with_on_error(::aplomb::__private::OnError::#variant)));
+            spec.extend(quote!(.with_on_error(::aplomb::policies::rate_limit::OnError::#variant)));
         }
         if let Some((name, _)) = &self.name {
             spec.extend(quote!(.with_name(#name)));

@@ -64,8 +64,8 @@ impl Policy for Retirement {
         }
         quote! {
             .with_retirement({
-                const RETIREMENT: &::aplomb::__private::RetirementSpec =
-                    &::aplomb::__private::RetirementSpec::new() #(#parts)*;
+                const RETIREMENT: &::aplomb::policies::retirement::RetirementSpec =
+                    &::aplomb::policies::retirement::RetirementSpec::new() #(#parts)*;
                 RETIREMENT
             })
         }
@@ -190,7 +190,7 @@ fn date(day: Option<&Day>) -> Option<&(Date, TokenStream)> {
 }
 
 fn constant(Date { year, month, day }: Date) -> TokenStream {
-    quote!(::aplomb::__private::date(#year, #month, #day))
+    quote!(::aplomb::policies::retirement::date(#year, #month, #day))
 }
 
 #[cfg(test)]

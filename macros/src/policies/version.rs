@@ -30,7 +30,7 @@ impl Policy for Version {
             || quote!(::core::option::Option::None),
             |last| quote!(::core::option::Option::Some(#last)),
         );
-        quote!(.with_version(::aplomb::__private::VersionSpec::new(#first, #last)))
+        quote!(.with_version(::aplomb::policies::version::VersionSpec::new(#first, #last)))
     }
 }
 

@@ -114,7 +114,9 @@ impl<'a> Column<'a> {
     pub(crate) fn spec(&self) -> TokenStream {
         let (name, direction) =
             (&self.name, if self.descending { quote!(Descending) } else { quote!(Ascending) });
-        quote!(::aplomb::__private::SortColumn::new(#name, ::aplomb::__private::Direction::#direction))
+        quote! {
+            ::aplomb::policies::paginate::SortColumn::new(#name, ::aplomb::policies::paginate::Direction::#direction)
+        }
     }
 }
 

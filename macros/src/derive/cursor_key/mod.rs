@@ -93,14 +93,14 @@ fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
 /// With a mistake: what uses the key brings no second error.
 fn inert() -> TokenStream {
     quote! {
-        const COLUMNS: &'static [::aplomb::__private::SortColumn] = &[];
+        const COLUMNS: &'static [::aplomb::policies::paginate::SortColumn] = &[];
 
-        fn to_values(&self) -> ::std::vec::Vec<::aplomb::__private::CursorValue> {
+        fn to_values(&self) -> ::std::vec::Vec<::aplomb::policies::paginate::CursorValue> {
             ::core::panic!("this key has mistakes")
         }
 
         fn from_values(
-            _: ::std::vec::Vec<::aplomb::__private::CursorValue>,
+            _: ::std::vec::Vec<::aplomb::policies::paginate::CursorValue>,
         ) -> ::core::option::Option<Self> {
             ::core::panic!("this key has mistakes")
         }
@@ -114,18 +114,20 @@ fn body(columns: &[Column<'_>]) -> TokenStream {
     let count = columns.len();
     let values: Vec<Ident> = (0..columns.len()).map(|index| quote::format_ident!("value{index}")).collect();
     quote! {
-        const COLUMNS: &'static [::aplomb::__private::SortColumn] = &[#(#specs),*];
+        const COLUMNS: &'static [::aplomb::policies::paginate::SortColumn] = &[#(#specs),*];
 
-        fn to_values(&self) -> ::std::vec::Vec<::aplomb::__private::CursorValue> {
-            ::std::vec::Vec::from([#(<#types as ::aplomb::__private::CursorField>::to_value(&self.#fields)),*])
+        fn to_values(&self) -> ::std::vec::Vec<::aplomb::policies::paginate::CursorValue> {
+            ::std::vec::Vec::from([
+                #(<#types as ::aplomb::policies::paginate::CursorField>::to_value(&self.#fields)),*
+            ])
         }
 
         fn from_values(
-            values: ::std::vec::Vec<::aplomb::__private::CursorValue>,
+            values: ::std::vec::Vec<::aplomb::policies::paginate::CursorValue>,
         ) -> ::core::option::Option<Self> {
             let [#(#values),*] = <[_; #count] as ::core::convert::TryFrom<_>>::try_from(values).ok()?;
             ::core::option::Option::Some(Self {
-                #(#fields: <#types as ::aplomb::__private::CursorField>::from_value(#values)?),*
+                #(#fields: <#types as ::aplomb::policies::paginate::CursorField>::from_value(#values)?),*
             })
         }
     }

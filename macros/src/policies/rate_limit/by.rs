@@ -62,13 +62,13 @@ impl By {
         match self {
             Self::Word(word, _) => {
                 let variant = variant(word);
-                quote!(.with_by(::aplomb::__private::LimitBy::#variant))
+                quote!(.with_by(::aplomb::policies::rate_limit::LimitBy::#variant))
             }
             Self::Key(key) => {
                 let Key { place, name, kind, .. } = &**key;
                 let variant = variant(place);
-                let kind = quote!(::aplomb::__private::KeyKind::of::<#kind>());
-                quote!(.with_by(::aplomb::__private::LimitBy::#variant(#name, #kind)))
+                let kind = quote!(::aplomb::policies::rate_limit::KeyKind::of::<#kind>());
+                quote!(.with_by(::aplomb::policies::rate_limit::LimitBy::#variant(#name, #kind)))
             }
         }
     }
