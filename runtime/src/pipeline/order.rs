@@ -8,6 +8,10 @@
 //! Authentication comes before limits, so that no client uses up the limits of another. The record
 //! of a key is looked at before the extractors run, so that a deployment that reads requests more
 //! strictly cannot break a replay.
+//!
+//! The exit of a stage writes into the responses of the requests that have entered the stage. A policy that writes into
+//! every response therefore stands before all that can refuse. Exits run last to first, so the first stage has the last
+//! word about a field.
 
 use super::mount::Mount;
 use crate::auth::AuthenticationStage;
