@@ -1,4 +1,3 @@
-use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -11,6 +10,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
 use tokio::time::{Sleep, sleep};
 
+use super::read::{Stalled, incomplete};
 use crate::problem::{Answer, Origin, Problem, registry};
 
 /// How long a small body, or the next part of a larger one, may take.
@@ -26,10 +26,6 @@ pub(crate) fn check_length(body: &Body, limit: u64) -> Result<(), Problem> {
 
 pub(crate) fn too_large(limit: u64) -> Problem {
     Problem::new(&registry::BODY_TOO_LARGE).with_detail(format!("the body may have up to {limit} bytes"))
-}
-
-pub(crate) fn incomplete() -> Problem {
-    Problem::new(&registry::BODY_INCOMPLETE).with_detail("the body ended early, or its framing is wrong")
 }
 
 /// How far a body has been read, as the pipeline sees it from outside: an extractor that reads the
@@ -91,18 +87,6 @@ impl BodyReadState {
         }
     }
 }
-
-/// A body of which nothing more came.
-#[derive(Debug)]
-pub(crate) struct Stalled;
-
-impl fmt::Display for Stalled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body stopped coming")
-    }
-}
-
-impl std::error::Error for Stalled {}
 
 /// A body that ends with an error if it grows over the limit, or stops coming.
 pub(crate) struct LimitedBody {
@@ -167,5 +151,27 @@ impl LimitedBody {
             self.state.set(STALLED);
             Some(Err(Stalled.into()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::super::read;
+    use super::*;
+
+    async fn problem_of(body: Body, limit: u64) -> &'static str {
+        let body = Body::new(LimitedBody::new(body, limit, BodyReadState::new(true)));
+        read::read(body).await.expect_err("a body that cannot be read").code()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_reads_a_body_by_itself_learns_why_it_failed() {
+        let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(problem_of(stalled, 10).await, "REQUEST_TIMEOUT");
+        assert_eq!(problem_of(Body::from("longer than ten"), 10).await, "BODY_TOO_LARGE");
+        let broken = Body::from_stream(stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]));
+        assert_eq!(problem_of(broken, 10).await, "BODY_INCOMPLETE");
     }
 }
