@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::body::BodyReadState;
@@ -14,7 +16,7 @@ pub(crate) struct RequestInfo {
     /// The authenticated caller. `None` before the stage of authentication, and for anonymous requests.
     pub(crate) caller: Option<Caller>,
     /// The idempotency key. A request that has one runs to its end, whatever its client does.
-    pub(crate) key: Option<Box<str>>,
+    pub(crate) key: Option<Arc<str>>,
 }
 
 /// One request on its way through the stages.

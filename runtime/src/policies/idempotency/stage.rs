@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use http::HeaderMap;
 
 use super::key;
@@ -32,7 +34,7 @@ impl Stage for KeyStage {
         let RequestInfo { caller, key, .. } = &mut state.info;
         match self.key(&request.head().headers, caller.as_ref()) {
             Ok(found) => {
-                *key = found.map(String::into_boxed_str);
+                *key = found.map(Arc::from);
                 Entry::PASS
             }
             Err(problem) => Entry::Done(Err(problem)),
