@@ -1,5 +1,7 @@
 //! Callers by API key.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use aplomb::MaybeReady;
 use aplomb::auth::{Authenticate, Authentication};
 use aplomb::prelude::*;
@@ -134,4 +136,32 @@ async fn a_request_without_credentials_is_refused_at_once_or_later() {
         reply.problem(401, "UNAUTHENTICATED");
         assert_eq!(reply.header("www-authenticate"), Some("Odd"));
     }
+}
+
+/// Accepts each proof once, and asks another service about it.
+#[derive(Debug, Default)]
+struct Once(AtomicUsize);
+
+impl Authenticate for Once {
+    fn authenticate<'a>(&'a self, _: &'a Parts) -> MaybeReady<'a, Authentication> {
+        let is_first = self.0.fetch_add(1, Ordering::SeqCst) == 0;
+        MaybeReady::later(async move {
+            tokio::task::yield_now().await;
+            if is_first {
+                Authentication::Caller(Caller::new("alice"))
+            } else {
+                Authentication::Invalid("the proof was used before")
+            }
+        })
+    }
+
+    fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static("Once")
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_authenticated_once() {
+    let bench = Bench::start_with(routes![me], |api| api.auth(Once::default())).await;
+    assert_eq!(bench.client.get("/me").send().await.body, "alice");
 }
