@@ -182,6 +182,10 @@ impl Authenticate for ApiKeys {
         MaybeReady::ready(self.look(&head.headers))
     }
 
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn challenge(&self) -> HeaderValue {
         HeaderValue::from_static("Bearer")
     }

@@ -23,9 +23,14 @@ use crate::start::StartError;
 
 /// A way to tell who calls.
 pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
-    /// Returns the caller of a request: at once where nothing has to be waited for, such as from a
-    /// table in memory.
+    /// Returns the caller of a request. Called once for each request that is authenticated.
     fn authenticate<'a>(&'a self, head: &'a Parts) -> MaybeReady<'a, Authentication>;
+
+    /// Whether [`authenticate`](Self::authenticate) always returns its value at once, such as from a
+    /// table in memory. Requests then need no allocation for it.
+    fn is_immediate(&self) -> bool {
+        false
+    }
 
     /// What `WWW-Authenticate` says on a 401 (RFC 9110 §11.6.1).
     fn challenge(&self) -> HeaderValue;

@@ -66,10 +66,17 @@ impl Stage for AuthenticationStage {
             return Entry::PASS;
         }
         let (head, caller) = (request.head(), &mut state.info.caller);
-        match self.auth.authenticate(head).try_ready() {
-            Ok(found) => Entry::Done(self.decide(found, head, caller)),
-            Err(pending) => Entry::Waiting(Box::pin(async move { self.decide(pending.await, head, caller) })),
+        if self.auth.is_immediate()
+            && let Ok(found) = self.auth.authenticate(head).try_ready()
+        {
+            return Entry::Done(self.decide(found, head, caller));
         }
+        // Not asked before the future is polled: a stage that waits is entered twice, and what asks
+        // another service, or accepts a proof once, may be asked once.
+        Entry::Waiting(Box::pin(async move {
+            let found = self.auth.authenticate(head).await;
+            self.decide(found, head, caller)
+        }))
     }
 }
 
