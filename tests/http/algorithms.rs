@@ -5,7 +5,8 @@ use core::time::Duration;
 use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::testing::ClientResponse;
-use tokio::time::Instant;
+use axum::body::Bytes;
+use tokio::time::{Instant, sleep};
 
 use crate::app::{ALICE, App, BOB, Bench};
 
@@ -23,6 +24,12 @@ async fn paid(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
 }
 
+/// One a second, for a body that is read after the limits are asked.
+#[endpoint(post = "/large", idempotent, timeout = "1500ms", rate_limit("60/min", algorithm = leaky_bucket))]
+async fn large(body: Bytes) -> String {
+    body.len().to_string()
+}
+
 /// Waits with everybody else, if it were enforced.
 #[endpoint(get = "/tried", rate_limit("1/hour", burst = 5, algorithm = leaky_bucket, shadow))]
 async fn tried() {}
@@ -36,7 +43,7 @@ async fn fixed() {}
 async fn sliding() {}
 
 async fn bench() -> Bench {
-    Bench::start(routes![shaped, hasty, paid, tried, fixed, sliding]).await
+    Bench::start(routes![shaped, hasty, paid, large, tried, fixed, sliding]).await
 }
 
 async fn get(bench: &Bench, path: &str, key: &str) -> ClientResponse {
@@ -72,6 +79,25 @@ async fn b01_no_turn_comes_after_the_deadline() {
     assert_eq!(refused.header_number("retry-after"), 1);
     bench.clock.advance(Duration::from_secs(1));
     assert_eq!(get(&bench, "/hasty", ALICE).await.status, 200);
+}
+
+#[tokio::test]
+async fn b01_a_turn_passes_while_the_body_comes() {
+    let bench = bench().await;
+    let first = bench.client.post("/large").bearer(ALICE).idempotency_key("k-1").body("a").send().await;
+    assert_eq!(first.status, 200);
+    let body = "a".repeat(70_000);
+    let mut connection = bench.client.raw().await;
+    let head = format!(
+        "POST /large HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: k-2\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    connection.write(&head).await;
+    sleep(Duration::from_millis(900)).await;
+    connection.write(&body).await;
+    let response = connection.response().await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
 }
 
 #[tokio::test]
