@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::response::Response;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::decide::Reading;
 use super::guard::{Decided, Guard};
@@ -104,7 +104,7 @@ impl LimitExit {
         })
     }
 
-    /// Takes what the request costs, and returns how long it waits for its turn.
+    /// Takes what the request costs, and returns when its turn comes.
     pub(crate) async fn acquire(&self, info: &RequestInfo) -> Result<Turn, Problem> {
         let claims = self.claims(info);
         let on_error = self.limits().on_error();
@@ -134,7 +134,7 @@ impl LimitExit {
             limits.note_shadows(self.endpoint.spec, claims, acquired, self.client().clock());
         }
         let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
-        let turn = Turn(limits.turn(acquired));
+        let turn = Turn::after(limits.turn(acquired));
         if let Decided::ByStore(acquired) = decided {
             *self.status.lock().unwrap_or_else(PoisonError::into_inner) = acquired.readings;
         }
@@ -149,20 +149,25 @@ impl Exit for LimitExit {
     }
 }
 
-/// How long an admitted request waits for its turn.
+/// When the turn of an admitted request comes; `None` if nothing has to be waited for. A moment, because
+/// a body that is read meanwhile must not be waited for twice.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
-pub(crate) struct Turn(Duration);
+pub(crate) struct Turn(Option<Instant>);
 
 impl Turn {
+    fn after(wait: Duration) -> Self {
+        Self((!wait.is_zero()).then(|| Instant::now() + wait))
+    }
+
     /// Whether nothing has to be waited for.
     pub(crate) const fn is_now(self) -> bool {
-        self.0.is_zero()
+        self.0.is_none()
     }
 
     pub(crate) async fn wait(self) {
-        if !self.is_now() {
-            sleep(self.0).await;
+        if let Some(turn) = self.0 {
+            sleep_until(turn).await;
         }
     }
 }
