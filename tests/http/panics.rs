@@ -2,13 +2,15 @@
 
 use core::convert::Infallible;
 use core::future;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use aplomb::MaybeReady;
 use aplomb::auth::{Authenticate, Authentication};
 use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
 use aplomb::routes;
-use aplomb::testing::TestLog;
+use aplomb::testing::{Client, TestLog, TestServer};
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
@@ -218,4 +220,39 @@ async fn f01_a_panic_of_authentication_is_a_document() {
     bench.client.get("/guarded").bearer(ALICE).send().await.problem(500, "INTERNAL");
     assert_logged(&log, "secret of authentication");
     assert_eq!(bench.client.get("/well").send().await.body, "well");
+}
+
+/// A state that cannot be cloned any more once requests come.
+#[derive(Default)]
+struct Worn(Arc<AtomicBool>);
+
+impl Clone for Worn {
+    fn clone(&self) -> Self {
+        assert!(!self.0.load(Ordering::SeqCst), "secret of a state");
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// Goes through a stage.
+#[endpoint(get = "/staged", public, deprecated = "2026-01-01")]
+async fn staged() {}
+
+/// Has no stages.
+#[endpoint(get = "/bare", public)]
+async fn bare() {}
+
+#[tokio::test]
+async fn f01_a_panic_of_the_state_is_a_document() {
+    let state = Worn::default();
+    let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
+    let api = Api::new("test", routes![staged, bare]).auth(keys);
+    let server = TestServer::start(api, state.clone()).await.expect("a valid API");
+    let client = Client::new(server.address());
+    let log = TestLog::of("pipeline::finalize");
+    let _listening = log.listen();
+    state.0.store(true, Ordering::SeqCst);
+    for path in ["/staged", "/bare"] {
+        client.get(path).send().await.problem(500, "INTERNAL");
+        assert_logged(&log, "secret of a state");
+    }
 }
