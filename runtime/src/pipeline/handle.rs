@@ -68,12 +68,15 @@ pub(super) fn begin(endpoint: Arc<MountedEndpoint>, id: RequestId, request: Requ
     let body = BodyReadState::new(request.has_body());
     let mut state = RequestState { info, exits: Exits::default(), body };
     let progress = catch_panic(HANDLER, || enter(&endpoint, &mut state, &mut request));
-    match progress.unwrap_or_else(Progress::Refused) {
-        Progress::Admitted if endpoint.mount.reads_body || !request.has_body() => {
-            Handling::Running(Running::new(endpoint, state, &mut request))
+    let mut progress = progress.unwrap_or_else(Progress::Refused);
+    if matches!(progress, Progress::Admitted) && (endpoint.mount.reads_body || !request.has_body()) {
+        // The state is cloned here, by the user's own code.
+        match catch_panic(HANDLER, || run(&endpoint, &state.info, &state.body, &mut request)) {
+            Ok((prefix, run)) => return Handling::Running(Running::new(endpoint, state, prefix, run)),
+            Err(problem) => progress = Progress::Refused(problem),
         }
-        progress => Handling::Waiting(Box::pin(wait(endpoint, state, request, progress))),
     }
+    Handling::Waiting(Box::pin(wait(endpoint, state, request, progress)))
 }
 
 /// Goes through the stages up to the first one that waits. That one is entered again by [`wait`].
@@ -114,8 +117,12 @@ pub(super) struct Running {
 
 impl Running {
     #[inline]
-    fn new(endpoint: Arc<MountedEndpoint>, state: RequestState, request: &mut IncomingRequest) -> Self {
-        let (prefix, run) = run(&endpoint, &state.info, &state.body, request);
+    fn new(
+        endpoint: Arc<MountedEndpoint>,
+        state: RequestState,
+        prefix: Option<String>,
+        run: AnswerFuture,
+    ) -> Self {
         let run = Some(within_until(state.info.due, run));
         Self { endpoint, state, prefix, run }
     }
