@@ -153,3 +153,19 @@ proptest! {
         prop_assert!(without > 0, "somebody is admitted");
     }
 }
+
+#[test]
+fn b05_batches_of_many_callers_are_kept_until_they_are_used() {
+    const CALLERS: u64 = 12_000;
+    let (leases, clock) = (Leases::new(), TestClock::new());
+    let of = |limit| Claim { bucket: Bucket { limit, ..claim().bucket }, ..claim() };
+    for limit in 0..CALLERS {
+        let claim = of(limit);
+        let Taken::Go(errand) = leases.take(&claim, clock.now()) else { panic!("there is nothing here") };
+        errand.bring(&claim, 10, Reading::default(), clock.now());
+        clock.advance(Duration::from_micros(1));
+    }
+    let is_kept = |limit: &u64| matches!(leases.take(&of(*limit), clock.now()), Taken::Here(_));
+    let lost: Vec<u64> = (0..CALLERS).filter(|limit| !is_kept(limit)).collect();
+    assert!(lost.is_empty(), "{} of {CALLERS} callers have lost their tokens", lost.len());
+}
