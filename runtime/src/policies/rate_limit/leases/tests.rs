@@ -115,7 +115,7 @@ fn b05_a_refusal_costs_one_trip_and_says_how_long_the_request_waits() {
 #[test]
 fn b16_batches_are_bounded() {
     let (leases, clock) = (Leases::new(), TestClock::new());
-    for limit in 0..100_000 {
+    for limit in 0..400_000 {
         let claim = Claim { bucket: Bucket { limit, ..claim().bucket }, ..claim() };
         let Taken::Go(errand) = leases.take(&claim, clock.now()) else { panic!("there is nothing here") };
         errand.bring(&claim, 10, Reading::default(), clock.now());
