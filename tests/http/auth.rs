@@ -104,6 +104,10 @@ impl Authenticate for Odd {
         })
     }
 
+    fn is_immediate(&self) -> bool {
+        self.at_once
+    }
+
     fn challenge(&self) -> HeaderValue {
         HeaderValue::from_static("Odd")
     }

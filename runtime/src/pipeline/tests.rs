@@ -88,11 +88,11 @@ fn handler() -> Handler {
 }
 
 fn names(endpoint: &MountedEndpoint) -> Vec<String> {
-    let name = |stage: &Box<dyn Stage>| {
+    let name = |stage: &dyn Stage| {
         let text = format!("{stage:?}");
         text.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default().to_owned()
     };
-    endpoint.stages.iter().map(name).collect()
+    endpoint.stages.iter().map(|stage| name(&**stage)).collect()
 }
 
 #[test]
