@@ -171,10 +171,10 @@ impl Guard {
         }
     }
 
-    /// Takes the tokens from a store in this process, which answers at once and has no outages.
-    /// `None` of any other store, which is not asked.
-    pub(crate) fn acquire_in_process(&self, claims: &[Claim<'_>]) -> Option<Result<Acquired, StoreError>> {
-        if self.store.is_in_process() { self.store.acquire(claims).try_ready().ok() } else { None }
+    /// Takes the tokens from a store in this process, which answers at once. `None` of any other store,
+    /// which is not asked, and of one that fails, which [`acquire`](Self::acquire) deals with.
+    pub(crate) fn acquire_in_process(&self, claims: &[Claim<'_>]) -> Option<Acquired> {
+        if self.store.is_in_process() { self.store.acquire(claims).try_ready().ok()?.ok() } else { None }
     }
 
     /// Whether anything may be refused without asking the store.

@@ -121,10 +121,8 @@ impl LimitExit {
     /// Does the same with a store in this process. `None` where the limits have to be waited for.
     pub(crate) fn acquire_in_process(&self, info: &RequestInfo) -> Option<Result<Turn, Problem>> {
         let claims = self.claims(info);
-        Some(match self.client().acquire_in_process(&claims)? {
-            Ok(acquired) => self.settle(&claims, Decided::ByStore(acquired)),
-            Err(error) => Err(unavailable(&error)),
-        })
+        let acquired = self.client().acquire_in_process(&claims)?;
+        Some(self.settle(&claims, Decided::ByStore(acquired)))
     }
 
     /// Notes what was decided, and refuses the request if that is it.

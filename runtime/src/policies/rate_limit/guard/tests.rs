@@ -85,7 +85,7 @@ fn a_store_in_this_process_answers_at_once() {
     let clock = TestClock::new();
     let memory = Arc::new(MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
     let guard = Guard::by(Arc::new(clock), memory, Instances::new(1).expect("a number of instances"));
-    let acquired = guard.acquire_in_process(&[claim()]).expect("memory answers").expect("without an error");
+    let acquired = guard.acquire_in_process(&[claim()]).expect("memory answers");
     assert!(acquired.admitted && acquired.readings[0].remaining == 9);
 }
 
