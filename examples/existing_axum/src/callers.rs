@@ -20,6 +20,10 @@ impl Authenticate for Users {
         })
     }
 
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn challenge(&self) -> HeaderValue {
         HeaderValue::from_static("Bearer")
     }
