@@ -3,8 +3,9 @@
 use core::fmt;
 use std::error::Error;
 
-/// One thing that keeps a service from starting, in one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One thing that keeps a service from starting, in one line. Its `Debug` is its `Display`, as an error
+/// that `main` returns is printed by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct StartError(String);
 
 impl StartError {
@@ -31,10 +32,16 @@ impl fmt::Display for StartError {
     }
 }
 
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error for StartError {}
 
-/// All that keeps a service from starting. Its `Display` is one line each.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// All that keeps a service from starting. Its `Display` is one line each, and so is its `Debug`.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct StartErrors(Vec<StartError>);
 
 impl StartErrors {
@@ -101,6 +108,12 @@ impl fmt::Display for StartErrors {
     }
 }
 
+impl fmt::Debug for StartErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error for StartErrors {}
 
 fn one_line(error: &dyn Error) -> String {
@@ -128,5 +141,6 @@ mod tests {
         outer.extend_from(Box::new(inner));
         outer.extend_from("c".into());
         assert_eq!(outer.to_string(), "a\nb\nc");
+        assert_eq!(format!("{outer:?}"), "a\nb\nc", "as `main` prints it");
     }
 }

@@ -115,6 +115,12 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// the secret that a shared store keeps.
     pub(super) async fn settings(&self, signs: bool, errors: &mut StartErrors) -> Option<Settings> {
         check::endpoints(self, errors);
+        if self.store.ignores_the_environment() {
+            tracing::warn!(
+                "APLOMB_STORE is set and not read, because the API has another store; \
+                 Api::store(Store::from_env()) reads it"
+            );
+        }
         if let Some(auth) = &self.auth {
             errors.extend(auth.start_errors());
         }

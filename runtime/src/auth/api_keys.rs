@@ -134,7 +134,7 @@ impl ApiKeys {
             None => Authentication::Invalid("expected Authorization: Bearer <key>"),
             Some(token) => match self.find(token) {
                 Some(caller) => Authentication::Caller(caller.clone()),
-                None => Authentication::Invalid("the key is not known"),
+                None => Authentication::Invalid("the API key is not known"),
             },
         }
     }

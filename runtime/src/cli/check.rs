@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Command;
 
 use super::log::{self, Warnings};
+use super::serve::SETTINGS;
 use super::{FAILED, done, print_each};
 use crate::api::Api;
 use crate::serve::{judge, say};
@@ -47,11 +48,23 @@ where
     })
     .await;
     warnings.splice(0..0, logged.take());
+    warnings.extend(unknown_settings(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())));
     print_each("warning", &warnings);
     match judged {
         Ok(()) => done(&verdict(&name, endpoints, &store, warnings.len())),
         Err(errors) => refused(&errors, warnings.len()),
     }
+}
+
+/// Variables that look like settings of the framework, and are none.
+fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
+    let known = |name: &str| SETTINGS.split_whitespace().any(|word| word == name);
+    let mut unknown: Vec<_> = names.filter(|name| name.starts_with("APLOMB_") && !known(name)).collect();
+    unknown.sort();
+    unknown
+        .iter()
+        .map(|name| format!("{name} is set, and no setting has this name; `serve --help` lists them"))
+        .collect()
 }
 
 /// The line of a service that would start.

@@ -95,7 +95,10 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(api: &Api<S>, argument
     };
     match arguments.subcommand() {
         Some(("show", arguments)) => run_show(&records, key(arguments)).await,
-        Some(("resolve", arguments)) => run_resolve(&records, key(arguments), decision(arguments)).await,
+        Some(("resolve", arguments)) => match decision(arguments) {
+            Ok(decision) => run_resolve(&records, key(arguments), decision).await,
+            Err(why) => fail(why),
+        },
         _ => unreachable!("clap accepts the declared commands only, and requires one"),
     }
 }
@@ -130,16 +133,23 @@ fn key(arguments: &ArgMatches) -> RecordKey {
 }
 
 /// The response that was decided; `None` if it did not happen.
-fn decision(arguments: &ArgMatches) -> Option<Kept> {
-    let ("done", arguments) = arguments.subcommand()? else { return None };
+fn decision(arguments: &ArgMatches) -> Result<Option<Kept>, String> {
+    let Some(("done", arguments)) = arguments.subcommand() else { return Ok(None) };
     let status: StatusCode = *arguments.get_one(STATUS).expect("clap requires the status");
     let mut response = http::Response::builder().status(status);
     let json: Option<&String> = arguments.get_one(JSON);
+    // RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5.
+    if json.is_some() && matches!(status.as_u16(), 204 | 205 | 304) {
+        return Err(format!(
+            "a response with the status {} has no body: leave the JSON out",
+            status.as_u16()
+        ));
+    }
     if json.is_some() {
         response = response.header(CONTENT_TYPE, "application/json");
     }
     let (head, ()) = response.body(()).expect("a status and a field make a response").into_parts();
-    Some(Kept::new(&head, Some(Bytes::from(json.cloned().unwrap_or_default()))))
+    Ok(Some(Kept::new(&head, Some(Bytes::from(json.cloned().unwrap_or_default())))))
 }
 
 fn status(text: &str) -> Result<StatusCode, &'static str> {
@@ -202,6 +212,10 @@ mod tests {
     }
 
     fn decided(arguments: &[&str]) -> Option<Kept> {
+        try_decided(arguments).expect("a decision")
+    }
+
+    fn try_decided(arguments: &[&str]) -> Result<Option<Kept>, String> {
         let record = RECORD.to_string();
         let arguments = parse(&[&["resolve", &record], arguments].concat()).expect("accepted");
         let (_, arguments) = arguments.subcommand().expect("a command");
@@ -217,6 +231,8 @@ mod tests {
     fn the_name_of_a_record_may_begin_with_a_hyphen() {
         assert!(RECORD.to_string().starts_with("-_"), "{RECORD}");
         assert_eq!(decided(&["absent"]), None);
+        let refused = try_decided(&["done", "204", "1"]).expect_err("204 has no body");
+        assert!(refused.contains("204 has no body"), "{refused}");
         let arguments = parse(&["show", &RECORD.to_string()]).expect("accepted");
         assert_eq!(key(arguments.subcommand().expect("a command").1), RECORD);
     }

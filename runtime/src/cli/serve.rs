@@ -25,7 +25,7 @@ where
 }
 
 /// The variables of the framework. Those that an API sets in its code are not read.
-const SETTINGS: &str = "\
+pub(super) const SETTINGS: &str = "\
 Settings, from the environment; durations are such as 300ms, 30s, 15min or 24h:
   APLOMB_ADDR             the address to listen on [default: 127.0.0.1:3000]
   APLOMB_API_KEYS         callers and their keys: alice:sk_…,bob:sk_…

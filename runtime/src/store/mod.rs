@@ -38,7 +38,11 @@ use crate::start::{StartError, StartErrors};
 /// One implementation of each facet. An API connects to it when it starts.
 #[derive(Debug, Clone)]
 pub struct Store {
-    source: Result<Source, StartError>,
+    /// `None` if the settings name no store; then there is an error.
+    source: Option<Source>,
+    /// What is wrong with the settings, for the start.
+    errors: StartErrors,
+    is_from_env: bool,
     limits: Option<Arc<dyn LimitStore>>,
     records: Option<Arc<dyn IdempotencyStore>>,
     admission: Option<Arc<dyn AdmissionStore>>,
@@ -103,11 +107,17 @@ impl Store {
     /// The store that `APLOMB_STORE` names: `memory:`, or a Redis by its URL; `memory:` where it is
     /// not set. A value that names none is said at start.
     pub fn from_env() -> Self {
-        let source = settings::variable(VARIABLE).and_then(|value| match value {
-            None => Ok(Source::memory(Arc::new(SystemClock::new()))),
-            Some(value) => Source::named(&value),
+        let mut errors = StartErrors::new();
+        let source = errors.collect(settings::variable(VARIABLE)).and_then(|value| match value {
+            None => Some(Source::memory(Arc::new(SystemClock::new()))),
+            Some(value) => errors.collect(Source::named(&value)),
         });
-        Self { source, limits: None, records: None, admission: None }
+        #[cfg(feature = "redis")]
+        let source = match errors.collect(redis::accepts_eviction()) {
+            Some(true) => source.map(Source::accepting_eviction),
+            _ => source,
+        };
+        Self { source, errors, is_from_env: true, limits: None, records: None, admission: None }
     }
 
     /// Everything in this process's memory: for tests, and for a single process that may forget.
@@ -151,29 +161,41 @@ impl Store {
     }
 
     fn of(source: Source) -> Self {
-        Self { source: Ok(source), limits: None, records: None, admission: None }
+        let (source, errors) = (Some(source), StartErrors::new());
+        Self { source, errors, is_from_env: false, limits: None, records: None, admission: None }
     }
 
     /// Whether the records end with this process.
     #[cfg(feature = "cli")]
     pub(crate) fn is_memory(&self) -> bool {
-        self.records.is_none() && matches!(self.source, Ok(Source::Memory(_)))
+        self.records.is_none() && matches!(self.source, Some(Source::Memory(_)))
     }
 
     /// The store as it may be shown: its URL without a password, if it has one.
     #[cfg(feature = "cli")]
     pub(crate) fn shown(&self) -> String {
         match &self.source {
-            Ok(Source::Memory(_)) => String::from("memory"),
-            Ok(Source::Facets(_)) | Err(_) => String::from("of the program"),
+            Some(Source::Memory(_)) => String::from("memory"),
+            Some(Source::Facets(_)) | None => String::from("of the program"),
             #[cfg(feature = "redis")]
-            Ok(Source::Redis(config)) => config.shown().to_owned(),
+            Some(Source::Redis(config)) => config.shown().to_owned(),
         }
+    }
+
+    /// Whether `APLOMB_STORE` is set, and this store does not read it.
+    pub(crate) fn ignores_the_environment(&self) -> bool {
+        !self.is_from_env && std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty())
     }
 
     /// Connects, for the API of this name.
     pub(crate) async fn open(&self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
-        let mut opened = self.source.clone()?.open(namespace, secret).await?;
+        let mut errors = self.errors.clone();
+        let opened = match self.source.clone() {
+            Some(source) => errors.collect(source.open(namespace, secret).await),
+            None => None,
+        };
+        errors.into_result()?;
+        let mut opened = opened.expect("a store that is not opened has an error");
         let facets = &mut opened.facets;
         let is_whole = self.limits.is_none() && self.records.is_none();
         facets.admission = self.admission.clone().or_else(|| facets.admission.take().filter(|_| is_whole));
@@ -202,6 +224,14 @@ impl Source {
                 let why = format!("no such store; {ACCEPTED}");
                 Err(StartError::variable(VARIABLE, &scheme_only(value), why))
             }
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    fn accepting_eviction(self) -> Self {
+        match self {
+            Self::Redis(config) => Self::Redis(config.accepting_eviction()),
+            other => other,
         }
     }
 

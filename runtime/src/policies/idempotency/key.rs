@@ -76,7 +76,9 @@ pub(crate) fn check_anonymous(key: &str) -> Result<(), Problem> {
     if key.len() >= 22 {
         return Ok(());
     }
-    Err(invalid("without credentials a key needs at least 128 random bits, such as a UUID"))
+    Err(invalid(
+        "without credentials a key needs 22 characters or more, of at least 128 random bits, such as a UUID",
+    ))
 }
 
 fn invalid(detail: &'static str) -> Problem {

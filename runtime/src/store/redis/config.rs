@@ -76,13 +76,7 @@ impl RedisConfig {
 
     /// As the environment has it: `url` is the value of this variable.
     pub(crate) fn from_env(variable: &'static str, url: &str) -> Result<Self, StartError> {
-        let config = Self::said_by(Some(variable), url)?;
-        let accept_eviction = match settings::variable(EVICTION)?.as_deref() {
-            None => false,
-            Some("accept") => true,
-            Some(other) => return Err(StartError::variable(EVICTION, other, "accepted: accept")),
-        };
-        Ok(Self { accept_eviction, ..config })
+        Self::said_by(Some(variable), url)
     }
 
     /// How long an operation may take before its outcome counts as unknown: from ten milliseconds to
@@ -182,6 +176,15 @@ fn without_password(url: &str) -> String {
 
 fn without_user(rest: &str) -> String {
     rest.rfind('@').map_or_else(|| rest.to_owned(), |at| format!("…{}", &rest[at..]))
+}
+
+/// What `APLOMB_STORE_EVICTION` says: whether a server may evict records.
+pub(crate) fn accepts_eviction() -> Result<bool, StartError> {
+    match settings::variable(EVICTION)?.as_deref() {
+        None => Ok(false),
+        Some("accept") => Ok(true),
+        Some(other) => Err(StartError::variable(EVICTION, other, "accepted: accept")),
+    }
 }
 
 #[cfg(test)]

@@ -116,6 +116,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 pub use self::config::RedisConfig;
+pub(crate) use self::config::accepts_eviction;
 use self::keys::Keys;
 use self::link::Link;
 use self::script::Scripts;
