@@ -167,7 +167,7 @@ async fn check_warns_of_a_store_that_forgets_and_of_keys_without_a_limit() {
     assert!(output.contains(&format!("store ({})", redis.url())), "{output}");
     for warning in [
         "warning: a crash of the store loses ",
-        "warning: APLOMB_SECRET is not set: the store keeps the secret, and cursors end where it loses it",
+        "warning: APLOMB_SECRET is not set: the store keeps the secret, and cursors become invalid if the store loses it",
         "warning: `refund_payment` (POST /payments/{id}/refund) in ",
     ] {
         assert_eq!(
@@ -187,7 +187,7 @@ fn help_explains_each_command() {
         (&["serve", "--help"], "APLOMB_SHUTDOWN_GRACE"),
         (&["help", "check"], "opens no port"),
         (&["routes", "-h"], "--json"),
-        (&["records", "--help"], "resolve  Decides a record"),
+        (&["records", "--help"], "resolve  Frees a record"),
         (&["records", "resolve", "--help"], "absent  It did not happen"),
         (&["records", "show", "--help"], "<RECORD>"),
     ] {

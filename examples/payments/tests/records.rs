@@ -52,11 +52,11 @@ async fn a19_operators_decide_what_nobody_knows() {
     let (store, begin) = unknown_record(&redis, 1).await;
     let record = begin.key.to_string();
     let (code, said) = resolve(&redis, &[&record, "done", "201", ANSWER]);
-    assert_eq!((code, said.contains("is decided")), (0, true), "{said}");
+    assert_eq!((code, said.contains("is set to DONE")), (0, true), "{said}");
     let Ok(Begun::Done(kept)) = store.begin(&begin).await else { panic!("no answer") };
     assert_eq!((kept.status().as_u16(), kept.body().map(AsRef::as_ref)), (201, Some(ANSWER.as_bytes())));
     let (code, said) = resolve(&redis, &[&record, "absent"]);
-    assert_eq!((code, said.contains("is not unknown: nothing was changed")), (1, true), "{said}");
+    assert_eq!((code, said.contains("is absent, RUNNING or DONE: nothing was changed")), (1, true), "{said}");
 
     let (store, begin) = unknown_record(&redis, 2).await;
     assert_eq!(resolve(&redis, &[&begin.key.to_string(), "absent"]).0, 0);

@@ -41,7 +41,7 @@ use crate::store::Store;
 /// | `APLOMB_PREVIOUS_SECRET` | a second secret whose cursors are read while the secret is changed; see [`previous_secret`](Self::previous_secret) | |
 /// | `APLOMB_SEAL_KEYS` | keys with which answers to idempotency keys are sealed in the store: `<id>:<base64 of 32 bytes>[,…]`; see [`seal_keys`](Self::seal_keys) | they stand there in the clear |
 /// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
-/// | `APLOMB_MAX_RUN` | how long a hung handler does | `15min` |
+/// | `APLOMB_MAX_RUN` | after this a hung handler counts as dead | `15min` |
 /// | `APLOMB_INSTANCES` | how many instances share the limits, for [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
 /// | `APLOMB_LIMITS` | rates of [named limits](crate::policies::rate_limit#changed-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
 /// | `APLOMB_TRUSTED_PROXIES` | addresses and networks of the proxies that say [who their client is](crate::policies::rate_limit#clients-behind-proxies), such as `10.0.0.0/8,2001:db8::7` | none |
@@ -77,7 +77,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// How long a dead process blocks an idempotency key where nothing else is set.
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
-    /// How long a hung handler does where nothing else is set.
+    /// After this a hung handler counts as dead where nothing else is set.
     pub const DEFAULT_MAX_RUN: Duration = Duration::from_mins(15);
 
     /// The largest request body, in bytes, of endpoints that declare none: 1 MiB.

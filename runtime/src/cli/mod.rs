@@ -29,15 +29,15 @@ use crate::serve::say;
 /// | `routes [--json]` | lists the endpoints: method, path, versions, policies and source line | no |
 /// | `check` | judges all that a start would, without opening a port: endpoints, settings, the store, the state | yes |
 /// | `records show <record>` | shows the record of an idempotency key, by the name that the log has | no |
-/// | `records resolve <record> absent`, `done <status> [json]` | decides a record whose outcome nobody knows | no |
+/// | `records resolve <record> absent`, `done <status> [json]` | frees a record whose outcome nobody knows, or sets it to DONE | no |
 ///
 /// `--help` explains each, the one of `serve` all settings.
 ///
 /// | exit code | |
 /// |---|---|
 /// | 0 | it went well; also help |
-/// | 1 | `serve`: a request was cut off. `check`: something would keep the service from starting. `records`: there is no such record, or it was not unknown |
-/// | 2 | the arguments or the settings are wrong, or the store cannot be used |
+/// | 1 | `serve`: a request was cut off. `check`: something would keep the service from starting, such as wrong settings. `records`: there is no such record, or it was not UNKNOWN |
+/// | 2 | the arguments are wrong. `serve`: it did not start. `records`: the settings are wrong, or the store cannot be used |
 ///
 /// Results go to the standard output, errors and warnings to the standard error. An output that nobody reads,
 /// such as a closed pipe, is no error.
@@ -114,8 +114,8 @@ fn command() -> Command {
 const EXIT_CODES: &str = "\
 Without a command it serves. `serve --help` lists the settings.
 
-Exit codes: 0 it went well, 1 it failed (`--help` of a command says when), 2 the arguments or
-the settings are wrong.";
+Exit codes: 0 it went well, 1 it failed (`--help` of a command says when), 2 the arguments are
+wrong; for `serve` and `records` also the settings or the store.";
 
 /// The exit code of what failed.
 const FAILED: u8 = 1;

@@ -19,7 +19,7 @@ pub(super) const NAME: &str = "records";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Shows the records of idempotency keys, and decides those whose outcome nobody knows")
+        .about("Shows the records of idempotency keys, and resolves those whose outcome nobody knows")
         .after_help(
             "The name of a record stands in the log of the service, where a request was answered\n\
              IDEMPOTENCY_OUTCOME_UNKNOWN. Settings are those of `serve`; the records must stand on\n\
@@ -34,7 +34,10 @@ fn show() -> Command {
     Command::new("show")
         .about("Shows the state of a record, and the response that is kept")
         .arg(record())
-        .after_help("Exit codes: 0 it is shown, 1 there is no such record, 2 the store cannot be used.")
+        .after_help(
+            "Exit codes: 0 it is shown, 1 there is no such record, 2 the settings are wrong or the\n\
+             store cannot be used.",
+        )
 }
 
 fn resolve() -> Command {
@@ -55,13 +58,14 @@ fn resolve() -> Command {
                 .help("The body of the response; without it the response has none"),
         );
     Command::new("resolve")
-        .about("Decides a record whose outcome nobody knows, after a look into the books")
+        .about("Frees a record whose outcome nobody knows, or sets it to DONE; check your own data first")
         .arg(record())
         .subcommand_required(true)
         .subcommands([Command::new("absent").about("It did not happen: the next retry runs"), done])
         .after_help(
-            "A decision is kept for 24 hours. A record that is not unknown stays as it is.\n\n\
-             Exit codes: 0 it is decided, 1 it was not unknown, 2 the store cannot be used.",
+            "A response is kept for 24 hours. Only a record that is UNKNOWN is changed.\n\n\
+             Exit codes: 0 it is set to DONE or freed, 1 it was not UNKNOWN, 2 the settings are\n\
+             wrong or the store cannot be used.",
         )
 }
 
@@ -116,9 +120,10 @@ async fn run_resolve(
     record: RecordKey,
     response: Option<Kept>,
 ) -> ExitCode {
+    let outcome = if response.is_some() { "set to DONE" } else { "freed" };
     match records.resolve(record, response, TTL).await {
-        Ok(true) => done(&format!("{record} is decided")),
-        Ok(false) => failed(&format!("{record} is not unknown: nothing was changed")),
+        Ok(true) => done(&format!("{record} is {outcome}")),
+        Ok(false) => failed(&format!("{record} is absent, RUNNING or DONE: nothing was changed")),
         Err(error) => fail(error),
     }
 }
@@ -167,7 +172,7 @@ fn shown(record: RecordKey, state: &RecordState) -> String {
     let (word, meaning) = match state {
         RecordState::Running => ("RUNNING", "a request holds it; retries get 409"),
         RecordState::Lapsed => ("RUNNING", "its process is gone; the next retry runs again"),
-        RecordState::Done(_) => ("DONE", "retries get the response below"),
+        RecordState::Done(_) => ("DONE", "the stored response follows"),
         RecordState::Unknown => ("UNKNOWN", "nobody knows its outcome; decide it with `records resolve`"),
     };
     let mut text = format!("{record}\n{word}: {meaning}");
@@ -285,7 +290,7 @@ mod tests {
         assert_eq!(
             shown(RECORD, &kept(Some(Bytes::from_static(b"{\"id\":1}")))),
             format!(
-                "{RECORD}\nDONE: retries get the response below\n\n201 Created\nlocation: /v1/x/1\n\n{{\"id\":1}}"
+                "{RECORD}\nDONE: the stored response follows\n\n201 Created\nlocation: /v1/x/1\n\n{{\"id\":1}}"
             )
         );
         assert!(shown(RECORD, &kept(None)).ends_with("\n\nits body was too large to keep"));

@@ -37,7 +37,7 @@ Settings, from the environment; durations are such as 300ms, 30s, 15min or 24h:
   APLOMB_STORE_EVICTION   accept: use a Redis that may evict records
   APLOMB_SEAL_KEYS        keys with which kept responses are sealed: <id>:<base64 of 32 bytes>[,…]
   APLOMB_LEASE            how long a dead process blocks an idempotency key [default: 30s]
-  APLOMB_MAX_RUN          how long a hung handler does [default: 15min]
+  APLOMB_MAX_RUN          after this a hung handler counts as dead [default: 15min]
   APLOMB_INSTANCES        how many instances share the limits [default: 1]
   APLOMB_LIMITS           rates of named limits: payments=1000/min,login=5/min:burst=20
   APLOMB_TRUSTED_PROXIES  addresses and networks of the proxies in front: 10.0.0.0/8,2001:db8::7

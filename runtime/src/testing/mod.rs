@@ -5,10 +5,10 @@
 //!
 //! ```toml
 //! [dependencies]
-//! aplomb = "0.1"
+//! aplomb = { path = "…/runtime" }
 //!
 //! [dev-dependencies]
-//! aplomb = { version = "0.1", features = ["testing"] }
+//! aplomb = { path = "…/runtime", features = ["testing"] }
 //! ```
 //!
 //! # Services
@@ -35,6 +35,32 @@
 //! assert_eq!(visit().await.status, 201);
 //! assert!(visit().await.replayed());
 //! client.post("/v1/visits").send().await.problem(400, "IDEMPOTENCY_KEY_MISSING");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`TestServer`] takes an [`Api`](crate::Api). Serve a whole router, such as one that the API is nested in,
+//! with axum, and give its address to [`Client::new`]:
+//!
+//! ```
+//! use aplomb::prelude::*;
+//! use aplomb::testing::Client;
+//! use axum::Router;
+//! use tokio::net::TcpListener;
+//!
+//! /// Says that the service is there.
+//! #[endpoint(get = "/health", public)]
+//! async fn health() -> &'static str {
+//!     "well"
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = Router::new().nest("/api", Api::new("example", routes![health]).into_router(()).await?);
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let client = Client::new(listener.local_addr()?);
+//! tokio::spawn(async move { axum::serve(listener, app).await });
+//! assert_eq!(client.get("/api/health").send().await.text(), "well");
 //! # Ok(())
 //! # }
 //! ```

@@ -70,7 +70,7 @@ pub(super) async fn shared_secret(
     tracing::warn!(
         store = config.shown(),
         key,
-        "APLOMB_SECRET is not set: the store keeps the secret, and cursors end where it loses it"
+        "APLOMB_SECRET is not set: the store keeps the secret, and cursors become invalid if the store loses it"
     );
     let mut set = redis::cmd("SET");
     set.arg(&key).arg([&[SECRET_FORMAT], own.as_bytes()].concat()).arg("NX").arg("GET");
