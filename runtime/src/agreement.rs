@@ -1,4 +1,4 @@
-//! What stands in both crates is the same.
+//! Compares the bounds and grammars that stand in both crates.
 //!
 //! The macros refuse when compiling what the runtime would refuse, so grammars and bounds stand in both, and a crate of
 //! macros exports no functions. These tests read the macros' own files.

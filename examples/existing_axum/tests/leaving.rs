@@ -79,7 +79,7 @@ fn build(copy: &Path) -> PathBuf {
     target.join("debug/existing_axum_left")
 }
 
-/// What a program says, which must succeed.
+/// The output of a program, which must succeed.
 #[track_caller]
 fn run(program: Program) -> String {
     let output = program.run();

@@ -19,7 +19,7 @@ fn payments(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     command
 }
 
-/// What a command printed, and its exit code.
+/// The output of a command, and its exit code.
 struct Printed {
     code: i32,
     output: String,

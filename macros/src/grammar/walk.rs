@@ -14,7 +14,7 @@ const WRONG: &str = "[]";
 
 const FUNCTION: &str = "async fn f(page: PageRequest<Newest>) -> Page<Order> { orders(page) }";
 
-/// What a use of a key needs beside it, so that it is valid.
+/// The keys that a valid use of a key needs beside it.
 fn beside(key: &Key) -> &'static str {
     match key.name {
         "get" | "put" | "delete" => "public",
@@ -62,7 +62,7 @@ fn with_option(key: &Key, option: &str) -> String {
     }
 }
 
-/// What stands first in the list of the key, before its options.
+/// The first value in the list of the key, before its options.
 fn first(key: &Key) -> Option<&'static str> {
     let list = key.forms.iter().find_map(|form| form.strip_prefix(key.name)?.strip_prefix('('))?;
     let first = list.split(&[',', ')'][..]).next()?;

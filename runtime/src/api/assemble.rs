@@ -85,7 +85,7 @@ impl<S: Clone + Send + Sync + 'static> Prepared<S> {
         self.settings.as_ref().map(|settings| settings.proxies.clone()).unwrap_or_default()
     }
 
-    /// What works, and is probably not meant.
+    /// Returns warnings of what works and is probably a mistake.
     #[cfg(feature = "cli")]
     pub(crate) fn warnings(&self) -> Vec<String> {
         super::warnings::of(&self.api, self.settings.as_ref())

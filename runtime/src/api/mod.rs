@@ -150,7 +150,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// The secret that signs cursors, in place of `APLOMB_SECRET`. Idempotency keys and limits do not
     /// depend on it.
     ///
-    /// Where neither is set, a shared store keeps one: the first instance makes it, each later one reads
+    /// A shared store keeps one if neither is set: the first instance makes it, each later one reads
     /// it when it starts, and all keep it as long as they run. If the store loses the secret, instances
     /// that start later make another one. Until all have started again, an instance refuses cursors of
     /// those with the other secret.

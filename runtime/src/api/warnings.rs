@@ -1,4 +1,4 @@
-//! What works, and is probably not meant.
+//! Warnings of what works and is probably a mistake.
 
 use super::Api;
 use super::assemble::Settings;
