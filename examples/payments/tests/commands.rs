@@ -1,22 +1,16 @@
 //! The commands of the service beside `serve`, as an operator runs them.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStringExt;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
+use aplomb::testing::Program;
 use serde_json::Value;
 
 /// The service with these settings, and no others of this environment.
-fn payments(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("APLOMB_") || name == "PAYMENTS_DB")
-    {
-        command.env_remove(name);
-    }
-    command.args(arguments).envs(settings.iter().copied());
-    command
+fn payments(arguments: &[&str], settings: &[(&str, &str)]) -> Program {
+    Program::new(env!("CARGO_BIN_EXE_payments")).without_env("PAYMENTS_DB").args(arguments).envs(settings)
 }
 
 /// The output of a command, and its exit code.
@@ -27,7 +21,7 @@ struct Printed {
 }
 
 fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Printed {
-    printed(payments(arguments, settings).output().expect("the service's binary"))
+    printed(payments(arguments, settings).run())
 }
 
 fn printed(output: Output) -> Printed {
@@ -99,10 +93,7 @@ fn routes_need_neither_settings_nor_the_ledger() {
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
     for arguments in [&["routes"][..], &["routes", "--json"], &["check"], &["--help"], &["help", "serve"]] {
-        let mut command = payments(arguments, &[SECRET]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
-        drop(child.stdout.take());
-        let Printed { code, errors, .. } = printed(child.wait_with_output().expect("an end"));
+        let Printed { code, errors, .. } = printed(payments(arguments, &[SECRET]).with_broken_stdout().run());
         assert_eq!(code, 0, "{arguments:?}: {errors}");
         assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
     }
@@ -213,9 +204,8 @@ fn what_is_unknown_is_refused_with_a_suggestion() {
 #[test]
 fn arguments_that_are_no_text_are_refused() {
     for before in [&[][..], &["routes"], &["records", "show"], &["records", "resolve"]] {
-        let mut command = payments(before, &[]);
-        let Printed { code, errors, .. } =
-            printed(command.arg(OsString::from_vec(vec![0xff, b'-'])).output().expect("it runs"));
+        let no_text = OsString::from_vec(vec![0xff, b'-']);
+        let Printed { code, errors, .. } = printed(payments(before, &[]).arg(no_text).run());
         assert_eq!(code, 2, "{before:?}: {errors}");
         assert!(errors.starts_with("error: ") && !errors.contains("panicked"), "{before:?}: {errors}");
     }
@@ -224,15 +214,7 @@ fn arguments_that_are_no_text_are_refused() {
 #[test]
 fn serve_is_what_it_does_without_a_command() {
     for arguments in [&[][..], &["serve"]] {
-        let mut child = payments(arguments, &[("APLOMB_ADDR", "127.0.0.1:0")])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it runs");
-        let output = BufReader::new(child.stdout.take().expect("its output"));
-        let listens =
-            output.lines().any(|line| line.expect("UTF-8").starts_with("listening on http://127.0.0.1:"));
-        let stopped = child.kill().and_then(|()| child.wait());
-        assert!(listens && stopped.is_ok(), "{arguments:?}");
+        let service = payments(arguments, &[]).start();
+        assert!(service.stdout().contains("listening on http://127.0.0.1:"), "{arguments:?}");
     }
 }
