@@ -7,10 +7,17 @@ use std::path::Path;
 fn the_code_compiles() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("../README.md")).expect("the README");
-    let shown =
-        readme.split("```rust\n").nth(1).and_then(|rest| rest.split_once("```")).expect("a block of code").0;
+    let shown = readme
+        .split("```rust\n")
+        .nth(1)
+        .and_then(|rest| rest.split_once("```"))
+        .expect("a block of code")
+        .0;
     let fixture = fs::read_to_string(root.join("fixtures/pass/readme.rs")).expect("a fixture");
-    assert!(fixture.contains(shown), "fixtures/pass/readme.rs has other code than the README");
+    assert!(
+        fixture.contains(shown),
+        "fixtures/pass/readme.rs has other code than the README"
+    );
 }
 
 #[test]
@@ -25,15 +32,26 @@ fn errors_are_shown_as_they_really_look() {
         .0;
     let errors: Vec<&str> = shown.split("\n\n").collect();
     assert_eq!(errors.len(), 3);
-    for (error, fixture) in
-        errors.iter().zip(["grammar/readme_typo", "idempotent/readme_undecided", "paginate/readme_list"])
-    {
-        let output = root.join("fixtures/fail").join(fixture).with_extension("stderr");
+    for (error, fixture) in errors.iter().zip([
+        "grammar/readme_typo",
+        "idempotent/readme_undecided",
+        "paginate/readme_list",
+    ]) {
+        let output = root
+            .join("fixtures/fail")
+            .join(fixture)
+            .with_extension("stderr");
         let output = fs::read_to_string(output).expect("a fixture");
-        let (message, code) = (error.lines().next().expect("a message"), error.lines().skip(2));
+        let (message, code) = (
+            error.lines().next().expect("a message"),
+            error.lines().skip(2),
+        );
         assert!(output.contains(message), "{message}\nis not in\n{output}");
         for line in code.filter(|line| !line.trim().is_empty()) {
-            assert!(output.lines().any(|other| other == line), "{line}\nis not in\n{output}");
+            assert!(
+                output.lines().any(|other| other == line),
+                "{line}\nis not in\n{output}"
+            );
         }
     }
 }

@@ -30,10 +30,17 @@ folders! {
 
 #[test]
 fn every_folder_is_tested() {
-    let entries = fs::read_dir(root().join("fail")).expect("the folder of fixtures").flatten();
-    let mut folders: Vec<_> = entries.map(|entry| entry.file_name().into_string().expect("UTF-8")).collect();
+    let entries = fs::read_dir(root().join("fail"))
+        .expect("the folder of fixtures")
+        .flatten();
+    let mut folders: Vec<_> = entries
+        .map(|entry| entry.file_name().into_string().expect("UTF-8"))
+        .collect();
     folders.sort();
-    assert_eq!(folders, FOLDERS, "name every folder in `folders!`, in order");
+    assert_eq!(
+        folders, FOLDERS,
+        "name every folder in `folders!`, in order"
+    );
 }
 
 /// Each fixture says in its first line how many errors it gives: one, but for those that show that
@@ -42,7 +49,10 @@ fn every_folder_is_tested() {
 fn one_mistake_is_one_error() {
     let fixtures = fixtures(&root().join("fail"));
     assert!(fixtures.len() >= 250, "{} fixtures", fixtures.len());
-    let wrong: Vec<String> = fixtures.iter().filter_map(|fixture| miscounted(fixture)).collect();
+    let wrong: Vec<String> = fixtures
+        .iter()
+        .filter_map(|fixture| miscounted(fixture))
+        .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -56,7 +66,10 @@ fn the_readme_lists_every_fixture() {
         fs::write(&path, &current).expect("the list is written");
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == current, "fixtures/README.md is not what the fixtures are: set UPDATE_FIXTURES=1");
+    assert!(
+        written == current,
+        "fixtures/README.md is not what the fixtures are: set UPDATE_FIXTURES=1"
+    );
 }
 
 fn root() -> PathBuf {
@@ -75,23 +88,42 @@ fn readme(root: &Path) -> String {
     let mut all = fixtures(&root.join("fail"));
     all.sort();
     for fixture in &all {
-        let kind =
-            fixture.parent().and_then(Path::file_name).expect("a folder").to_string_lossy().into_owned();
+        let kind = fixture
+            .parent()
+            .and_then(Path::file_name)
+            .expect("a folder")
+            .to_string_lossy()
+            .into_owned();
         kinds.entry(kind).or_default().extend(rows(fixture));
     }
     let tables = kinds.iter().map(|(kind, rows)| {
-        format!("\n## {kind}\n\n| mistake | what is said |\n|---|---|\n{}", rows.concat())
+        format!(
+            "\n## {kind}\n\n| mistake | what is said |\n|---|---|\n{}",
+            rows.concat()
+        )
     });
-    format!("{HEAD}\n{} mistakes.\n{}", all.len(), tables.collect::<String>())
+    format!(
+        "{HEAD}\n{} mistakes.\n{}",
+        all.len(),
+        tables.collect::<String>()
+    )
 }
 
 /// A line for each error of the fixture.
 fn rows(fixture: &Path) -> Vec<String> {
-    let name = fixture.file_stem().expect("a name").to_string_lossy().into_owned();
+    let name = fixture
+        .file_stem()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned();
     let output = fs::read_to_string(fixture.with_extension("stderr")).expect("what it gives");
     let errors = output.lines().filter(|line| line.starts_with("error"));
     let row = |(index, error): (usize, &str)| {
-        let name = if index == 0 { format!("`{name}`") } else { String::new() };
+        let name = if index == 0 {
+            format!("`{name}`")
+        } else {
+            String::new()
+        };
         format!("| {name} | {} |\n", markdown(message(error)))
     };
     errors.enumerate().map(row).collect()
@@ -100,21 +132,30 @@ fn rows(fixture: &Path) -> Vec<String> {
 /// What is said, without what rustc puts in front.
 fn message(error: &str) -> &str {
     let message = error.split_once(": ").map_or(error, |(_, message)| message);
-    message.strip_prefix("evaluation panicked: ").unwrap_or(message)
+    message
+        .strip_prefix("evaluation panicked: ")
+        .unwrap_or(message)
 }
 
 /// As text, but for what stands in backticks.
 fn markdown(message: &str) -> String {
     let parts = message.split('`').enumerate();
     let escaped = parts.map(|(index, part)| {
-        if index % 2 == 0 { part.replace('<', "\\<").replace('*', "\\*") } else { part.to_owned() }
+        if index % 2 == 0 {
+            part.replace('<', "\\<").replace('*', "\\*")
+        } else {
+            part.to_owned()
+        }
     });
     escaped.collect::<Vec<_>>().join("`").replace('|', "\\|")
 }
 
 fn fixtures(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("the folder of fixtures").flatten() {
+    for entry in fs::read_dir(folder)
+        .expect("the folder of fixtures")
+        .flatten()
+    {
         let path = entry.path();
         if path.is_dir() {
             found.extend(fixtures(&path));
@@ -127,9 +168,15 @@ fn fixtures(folder: &Path) -> Vec<PathBuf> {
 
 fn miscounted(fixture: &Path) -> Option<String> {
     let source = fs::read_to_string(fixture).expect("a fixture");
-    let declared = source.lines().next().and_then(|line| line.strip_prefix("//! errors: "));
+    let declared = source
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("//! errors: "));
     let output = fs::read_to_string(fixture.with_extension("stderr")).unwrap_or_default();
-    let given = output.lines().filter(|line| line.starts_with("error")).count();
+    let given = output
+        .lines()
+        .filter(|line| line.starts_with("error"))
+        .count();
     let agrees = declared.is_some_and(|declared| declared.parse() == Ok(given));
     let name = fixture.display();
     (!agrees).then(|| format!("{name}: declares {declared:?} errors, gives {given}"))

@@ -37,10 +37,14 @@ fn turns(count: u32, addresses: u32) -> impl Iterator<Item = IpAddr> {
 
 fn memory(turns: impl Iterator<Item = IpAddr>) {
     let quota = Quota::new(1_000, HOUR, 1_000).expect("a rate above zero");
-    let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, Arc::new(SystemClock::new()));
+    let limits =
+        MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, Arc::new(SystemClock::new()));
     let before = resident();
     for address in turns {
-        let bucket = Bucket { limit: 1, subject: Subject::Address(address) };
+        let bucket = Bucket {
+            limit: 1,
+            subject: Subject::Address(address),
+        };
         let claims = [Claim::new(bucket, quota)];
         let answer = pin!(limits.acquire(&claims)).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(answer, Poll::Ready(Ok(acquired)) if acquired.admitted));
@@ -51,8 +55,9 @@ fn memory(turns: impl Iterator<Item = IpAddr>) {
 #[cfg(feature = "governor")]
 fn governor(turns: impl Iterator<Item = IpAddr>) {
     let quota = governor::Quota::with_period(HOUR / 1_000).expect("a period");
-    let limits =
-        governor::RateLimiter::dashmap(quota.allow_burst(core::num::NonZero::new(1_000).expect("some")));
+    let limits = governor::RateLimiter::dashmap(
+        quota.allow_burst(core::num::NonZero::new(1_000).expect("some")),
+    );
     let before = resident();
     for address in turns {
         assert!(limits.check_key(&address).is_ok());

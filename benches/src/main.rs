@@ -29,11 +29,18 @@ fn main() -> ExitCode {
     let count = arguments.next().and_then(|count| count.parse().ok());
     let least = arguments.next().map_or(Some(0), |least| least.parse().ok());
     let (Some(scenario), Some(count), Some(least)) = (scenario, count, least) else {
-        eprintln!("usage: requests <{}> <count> [<least bytes of a body>]", Scenario::names().join("|"));
+        eprintln!(
+            "usage: requests <{}> <count> [<least bytes of a body>]",
+            Scenario::names().join("|")
+        );
         return ExitCode::from(2);
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(answer(scenario, count, payment(least)));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime
+        .expect("a runtime")
+        .block_on(answer(scenario, count, payment(least)));
     ExitCode::SUCCESS
 }
 
@@ -63,7 +70,12 @@ where
     for number in 0..count {
         let Ok(response) = service.call(scenario.request(number, payment)).await;
         assert!(response.status().is_success(), "{}", response.status());
-        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
         assert!(!body.is_empty());
     }
 }

@@ -22,7 +22,12 @@ struct User {
 
 impl User {
     const fn new(id: u64) -> Self {
-        Self { id, name: "Ada Lovelace", email: "ada@example.com", active: true }
+        Self {
+            id,
+            name: "Ada Lovelace",
+            email: "ada@example.com",
+            active: true,
+        }
     }
 }
 
@@ -59,7 +64,12 @@ async fn known_limited_get(Path(id): Path<u64>) -> Json<User> {
 }
 
 /// Reads a user, with promises.
-#[endpoint(get = "/users/{id}", version = 1, rate_limit = "1000000/s", timeout = "5s")]
+#[endpoint(
+    get = "/users/{id}",
+    version = 1,
+    rate_limit = "1000000/s",
+    timeout = "5s"
+)]
 async fn full_get(Path(id): Path<u64>) -> Json<User> {
     Json(User::new(id))
 }
@@ -74,7 +84,11 @@ struct Users {
 
 impl Users {
     fn all() -> Self {
-        Self { data: users(), next_cursor: None, has_more: false }
+        Self {
+            data: users(),
+            next_cursor: None,
+            has_more: false,
+        }
     }
 }
 
@@ -97,7 +111,9 @@ struct ById {
 /// Lists users, page by page.
 #[endpoint(get = "/users", public, paginate = cursor)]
 async fn cursor_page(page: PageRequest<ById>) -> Page<User> {
-    page.page(users(), |user| ById { id: user.id.cast_signed() })
+    page.page(users(), |user| ById {
+        id: user.id.cast_signed(),
+    })
 }
 
 /// Makes a payment.
@@ -107,7 +123,12 @@ async fn bare_post(Json(payment): Json<Payment>) -> Created<Payment> {
 }
 
 /// Makes a payment, limited.
-#[endpoint(post = "/payments", version = 1, not_idempotent = "nothing is kept", rate_limit = "1000000/s")]
+#[endpoint(
+    post = "/payments",
+    version = 1,
+    not_idempotent = "nothing is kept",
+    rate_limit = "1000000/s"
+)]
 async fn limited_post(Json(payment): Json<Payment>) -> Created<Payment> {
     Created::new(payment)
 }
@@ -133,7 +154,9 @@ async fn hand_page() -> axum::Json<Users> {
     axum::Json(Users::all())
 }
 
-async fn hand_post(axum::Json(payment): axum::Json<Payment>) -> (http::StatusCode, axum::Json<Payment>) {
+async fn hand_post(
+    axum::Json(payment): axum::Json<Payment>,
+) -> (http::StatusCode, axum::Json<Payment>) {
     (http::StatusCode::CREATED, axum::Json(payment))
 }
 
@@ -197,7 +220,10 @@ pub(crate) fn payment(least: usize) -> Bytes {
 
 impl Scenario {
     pub(crate) fn named(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(other, _)| *other == name).map(|(_, scenario)| *scenario)
+        NAMES
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, scenario)| *scenario)
     }
 
     pub(crate) fn names() -> Vec<&'static str> {
@@ -205,7 +231,10 @@ impl Scenario {
     }
 
     pub(crate) const fn is_harness(self) -> bool {
-        matches!(self, Self::HarnessGet | Self::HarnessPage | Self::HarnessPost)
+        matches!(
+            self,
+            Self::HarnessGet | Self::HarnessPage | Self::HarnessPost
+        )
     }
 
     pub(crate) async fn router(self) -> Router {
@@ -269,7 +298,9 @@ fn governed(router: Router) -> Router {
         .burst_size(1_000_000)
         .use_headers()
         .finish();
-    router.layer(tower_governor::GovernorLayer::new(config.expect("a rate above zero")))
+    router.layer(tower_governor::GovernorLayer::new(
+        config.expect("a rate above zero"),
+    ))
 }
 
 #[cfg(not(feature = "governor"))]
@@ -278,17 +309,28 @@ fn governed(_: Router) -> Router {
 }
 
 fn post(request: Builder, number: u64, payment: Bytes) -> http::Result<Request<Body>> {
-    let request = request.method("POST").header("content-type", "application/json");
-    request.header("idempotency-key", format!("payment-{number:08}")).body(Body::from(payment))
+    let request = request
+        .method("POST")
+        .header("content-type", "application/json");
+    request
+        .header("idempotency-key", format!("payment-{number:08}"))
+        .body(Body::from(payment))
 }
 
 async fn open(routes: Routes<()>) -> Router {
-    Api::new("bench", routes).into_router(()).await.expect("a valid API")
+    Api::new("bench", routes)
+        .into_router(())
+        .await
+        .expect("a valid API")
 }
 
 async fn router(routes: Routes<()>) -> Router {
     let keys = ApiKeys::parse("alice:sk_test_alice").expect("a key");
-    Api::new("bench", routes).auth(keys).into_router(()).await.expect("a valid API")
+    Api::new("bench", routes)
+        .auth(keys)
+        .into_router(())
+        .await
+        .expect("a valid API")
 }
 
 /// Answers at once: what remains is the cost of asking.
@@ -299,7 +341,10 @@ impl tower_service::Service<Request<Body>> for Canned {
     type Error = core::convert::Infallible;
     type Future = core::future::Ready<Result<Self::Response, Self::Error>>;
 
-    fn poll_ready(&mut self, _: &mut core::task::Context<'_>) -> core::task::Poll<Result<(), Self::Error>> {
+    fn poll_ready(
+        &mut self,
+        _: &mut core::task::Context<'_>,
+    ) -> core::task::Poll<Result<(), Self::Error>> {
         core::task::Poll::Ready(Ok(()))
     }
 

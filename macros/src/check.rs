@@ -21,18 +21,33 @@ pub(crate) fn check(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
 
 fn qualifiers(signature: &Signature, sink: &Sink<'_>) {
     if let Safety::Unsafe(token) = &signature.safety {
-        sink.report(token, "an endpoint cannot be unsafe: make the unsafe part a function of its own");
+        sink.report(
+            token,
+            "an endpoint cannot be unsafe: make the unsafe part a function of its own",
+        );
     }
     if let Some(abi) = &signature.abi {
-        sink.report(abi, "an endpoint has Rust's own calling convention: remove `extern`");
+        sink.report(
+            abi,
+            "an endpoint has Rust's own calling convention: remove `extern`",
+        );
     }
     if let Some(constness) = &signature.constness {
-        sink.report(constness, "an endpoint is asynchronous and not const: write `async fn`");
+        sink.report(
+            constness,
+            "an endpoint is asynchronous and not const: write `async fn`",
+        );
     } else if signature.asyncness.is_none() {
-        sink.report(&signature.fn_token, "an endpoint is asynchronous: write `async fn`");
+        sink.report(
+            &signature.fn_token,
+            "an endpoint is asynchronous: write `async fn`",
+        );
     }
-    let has_lifetimes_alone =
-        signature.generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)));
+    let has_lifetimes_alone = signature
+        .generics
+        .params
+        .iter()
+        .all(|param| matches!(param, GenericParam::Lifetime(_)));
     if !signature.generics.params.is_empty() && has_lifetimes_alone {
         sink.report(
             &signature.generics,
@@ -45,7 +60,10 @@ fn qualifiers(signature: &Signature, sink: &Sink<'_>) {
              write the concrete types and call a generic function",
         );
     } else if let Some(clause) = &signature.generics.where_clause {
-        sink.report(clause, "an endpoint cannot be generic: remove the `where` clause");
+        sink.report(
+            clause,
+            "an endpoint cannot be generic: remove the `where` clause",
+        );
     }
 }
 
@@ -59,7 +77,11 @@ fn arguments(signature: &Signature, sink: &Sink<'_>) {
                 );
             }
             FnArg::Typed(argument) => {
-                if argument.attrs.iter().any(|attribute| attribute.path().is_ident("cfg")) {
+                if argument
+                    .attrs
+                    .iter()
+                    .any(|attribute| attribute.path().is_ident("cfg"))
+                {
                     sink.report(
                         argument,
                         "an argument cannot be conditional: write two functions, each with its `#[cfg]`",
@@ -80,8 +102,15 @@ fn arguments(signature: &Signature, sink: &Sink<'_>) {
 
 /// Reports the first thing in an argument's type that an implementation cannot name.
 fn argument_type(ty: &Type, signature: &Signature, sink: &Sink<'_>) {
-    let declared = signature.generics.lifetimes().map(|parameter| parameter.lifetime.clone()).collect();
-    let mut finder = Unnameable { declared, ..Unnameable::default() };
+    let declared = signature
+        .generics
+        .lifetimes()
+        .map(|parameter| parameter.lifetime.clone())
+        .collect();
+    let mut finder = Unnameable {
+        declared,
+        ..Unnameable::default()
+    };
     finder.visit_type(ty);
     match finder.found {
         Some((tokens, message)) => sink.report(&tokens, message),
@@ -109,13 +138,17 @@ struct Unnameable {
 
 impl Unnameable {
     fn note(&mut self, tokens: &impl ToTokens, message: &'static str) {
-        self.found.get_or_insert_with(|| (tokens.to_token_stream(), message));
+        self.found
+            .get_or_insert_with(|| (tokens.to_token_stream(), message));
     }
 }
 
 impl<'ast> Visit<'ast> for Unnameable {
     fn visit_type_impl_trait(&mut self, ty: &'ast syn::TypeImplTrait) {
-        self.note(ty, "an argument's type must be named: write the extractor's type instead of `impl …`");
+        self.note(
+            ty,
+            "an argument's type must be named: write the extractor's type instead of `impl …`",
+        );
     }
 
     fn visit_type_infer(&mut self, _: &'ast syn::TypeInfer) {
@@ -146,7 +179,11 @@ impl<'ast> Visit<'ast> for Unnameable {
     // Elided and bound lifetimes are legal in these.
     fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
 
-    fn visit_parenthesized_generic_arguments(&mut self, _: &'ast syn::ParenthesizedGenericArguments) {}
+    fn visit_parenthesized_generic_arguments(
+        &mut self,
+        _: &'ast syn::ParenthesizedGenericArguments,
+    ) {
+    }
 }
 
 fn twice(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {

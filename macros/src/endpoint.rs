@@ -27,12 +27,24 @@ fn generate(arguments: TokenStream, item: TokenStream, mistakes: &Mistakes) -> T
     let Some(function) = sink.take(Function::parse(item.clone())) else {
         let half = Function::half(item);
         return half
-            .map(|function| expand::fallback(&Endpoint { spec: &spec, function: &function }))
+            .map(|function| {
+                expand::fallback(&Endpoint {
+                    spec: &spec,
+                    function: &function,
+                })
+            })
             .unwrap_or_default();
     };
-    let endpoint = Endpoint { spec: &spec, function: &function };
+    let endpoint = Endpoint {
+        spec: &spec,
+        function: &function,
+    };
     check::check(&endpoint, &sink);
-    if sink.failed() { expand::fallback(&endpoint) } else { expand::expand(&endpoint) }
+    if sink.failed() {
+        expand::fallback(&endpoint)
+    } else {
+        expand::expand(&endpoint)
+    }
 }
 
 #[cfg(test)]

@@ -30,13 +30,21 @@ impl Mistakes {
 
     /// The root of the tree.
     pub(crate) fn sink(&self) -> Sink<'_> {
-        Sink { mistakes: self, parent: None, failed: Cell::new(false) }
+        Sink {
+            mistakes: self,
+            parent: None,
+            failed: Cell::new(false),
+        }
     }
 
     /// All mistakes as `compile_error!` calls, each at its place; empty without any.
     pub(crate) fn into_tokens(mut self) -> TokenStream {
         self.read = true;
-        self.list.take().iter().map(syn::Error::to_compile_error).collect()
+        self.list
+            .take()
+            .iter()
+            .map(syn::Error::to_compile_error)
+            .collect()
     }
 
     /// All messages, for tests.
@@ -56,7 +64,10 @@ impl Mistakes {
 
 impl Drop for Mistakes {
     fn drop(&mut self) {
-        assert!(self.read || std::thread::panicking(), "mistakes were dropped unread");
+        assert!(
+            self.read || std::thread::panicking(),
+            "mistakes were dropped unread"
+        );
     }
 }
 
@@ -70,7 +81,11 @@ pub(crate) struct Sink<'a> {
 impl Sink<'_> {
     /// A sink for a part of this part.
     pub(crate) fn child(&self) -> Sink<'_> {
-        Sink { mistakes: self.mistakes, parent: Some(self), failed: Cell::new(false) }
+        Sink {
+            mistakes: self.mistakes,
+            parent: Some(self),
+            failed: Cell::new(false),
+        }
     }
 
     /// Reports a mistake at these tokens, all of which are underlined.

@@ -116,26 +116,74 @@ pub(crate) fn key(name: &str) -> Option<&'static Key> {
 
 /// Words that mean something elsewhere, and what says it here.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("path", "the path stands with its method: write `get = \"/path\"`"),
-    ("route", "the path stands with its method: write `get = \"/path\"`"),
-    ("method", "the method is a key of its own: write `get = \"/path\"`"),
-    ("head", "a GET endpoint answers HEAD as well: write `get = \"/path\"`"),
-    ("options", "OPTIONS is answered by a layer, such as one for CORS: leave it out"),
-    ("on_crash", "it is an option of `idempotent`: write `idempotent(on_crash = rerun)`"),
-    ("ttl", "it is an option of `idempotent`: write `idempotent(ttl = \"24h\")`"),
-    ("keep", "it is an option of `idempotent`: write `idempotent(keep = \"256KiB\")`"),
-    ("anonymous", "it is an option of `idempotent`: write `idempotent(anonymous)`"),
-    ("optional", "it is an option of `idempotent`: write `idempotent(optional)`"),
-    ("burst", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", burst = 20)`"),
-    ("shadow", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", shadow)`"),
-    ("lease", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", lease = 10)`"),
-    ("on_error", "it is an option of `rate_limit`: write `rate_limit(\"100/min\", on_error = deny)`"),
-    ("enforce", "it is an option of `sunset`: write `sunset(\"2026-12-31\", enforce)`"),
+    (
+        "path",
+        "the path stands with its method: write `get = \"/path\"`",
+    ),
+    (
+        "route",
+        "the path stands with its method: write `get = \"/path\"`",
+    ),
+    (
+        "method",
+        "the method is a key of its own: write `get = \"/path\"`",
+    ),
+    (
+        "head",
+        "a GET endpoint answers HEAD as well: write `get = \"/path\"`",
+    ),
+    (
+        "options",
+        "OPTIONS is answered by a layer, such as one for CORS: leave it out",
+    ),
+    (
+        "on_crash",
+        "it is an option of `idempotent`: write `idempotent(on_crash = rerun)`",
+    ),
+    (
+        "ttl",
+        "it is an option of `idempotent`: write `idempotent(ttl = \"24h\")`",
+    ),
+    (
+        "keep",
+        "it is an option of `idempotent`: write `idempotent(keep = \"256KiB\")`",
+    ),
+    (
+        "anonymous",
+        "it is an option of `idempotent`: write `idempotent(anonymous)`",
+    ),
+    (
+        "optional",
+        "it is an option of `idempotent`: write `idempotent(optional)`",
+    ),
+    (
+        "burst",
+        "it is an option of `rate_limit`: write `rate_limit(\"100/min\", burst = 20)`",
+    ),
+    (
+        "shadow",
+        "it is an option of `rate_limit`: write `rate_limit(\"100/min\", shadow)`",
+    ),
+    (
+        "lease",
+        "it is an option of `rate_limit`: write `rate_limit(\"100/min\", lease = 10)`",
+    ),
+    (
+        "on_error",
+        "it is an option of `rate_limit`: write `rate_limit(\"100/min\", on_error = deny)`",
+    ),
+    (
+        "enforce",
+        "it is an option of `sunset`: write `sunset(\"2026-12-31\", enforce)`",
+    ),
     (
         "info",
         "it is an option of `deprecated` and `sunset`: write `deprecated(\"2026-06-30\", info = \"https://api.example/changes/v2\")`",
     ),
-    ("auth", "authentication is the whole API's, and `public` leaves an endpoint out of it: remove `auth`"),
+    (
+        "auth",
+        "authentication is the whole API's, and `public` leaves an endpoint out of it: remove `auth`",
+    ),
 ];
 
 /// The message for an unknown key, with what to write instead: the nearest with its form and its promise, or all.
@@ -145,7 +193,12 @@ pub(crate) fn unknown(name: &str) -> String {
     }
     let names = KEYS.iter().map(|key| key.name);
     match suggest::nearest(name, names.clone()).and_then(key) {
-        Some(Key { name: near, forms: [form, ..], help, .. }) => {
+        Some(Key {
+            name: near,
+            forms: [form, ..],
+            help,
+            ..
+        }) => {
             format!("unknown key `{name}`, did you mean `{near}`? `{form}`: {help}")
         }
         _ => format!("unknown key `{name}`, accepted: {}", suggest::list(names)),
@@ -154,14 +207,25 @@ pub(crate) fn unknown(name: &str) -> String {
 
 /// The options that the key's list may hold.
 pub(crate) fn options(name: &str) -> Vec<&'static str> {
-    key(name).into_iter().flat_map(|key| key.options).map(|option| option.name).collect()
+    key(name)
+        .into_iter()
+        .flat_map(|key| key.options)
+        .map(|option| option.name)
+        .collect()
 }
 
 /// A key or an option with a value, as an example.
 pub(crate) fn with_value(name: &str) -> Option<&'static str> {
-    let keys = KEYS.iter().flat_map(|key| key.forms.iter().map(move |form| (key.name, *form)));
-    let options = KEYS.iter().flat_map(|key| key.options).map(|option| (option.name, option.form));
-    keys.chain(options).find(|(known, form)| *known == name && form.contains(" = ")).map(|(_, form)| form)
+    let keys = KEYS
+        .iter()
+        .flat_map(|key| key.forms.iter().map(move |form| (key.name, *form)));
+    let options = KEYS
+        .iter()
+        .flat_map(|key| key.options)
+        .map(|option| (option.name, option.form));
+    keys.chain(options)
+        .find(|(known, form)| *known == name && form.contains(" = "))
+        .map(|(_, form)| form)
 }
 
 /// Panics over an option that stands in the grammar and that nobody reads.
@@ -188,8 +252,16 @@ mod tests {
     #[test]
     fn names_are_unique_and_forms_begin_with_them() {
         for (index, key) in KEYS.iter().enumerate() {
-            assert!(KEYS[..index].iter().all(|other| other.name != key.name), "{}", key.name);
-            assert!(key.forms.iter().all(|form| form.starts_with(key.name)), "{}", key.name);
+            assert!(
+                KEYS[..index].iter().all(|other| other.name != key.name),
+                "{}",
+                key.name
+            );
+            assert!(
+                key.forms.iter().all(|form| form.starts_with(key.name)),
+                "{}",
+                key.name
+            );
             assert!(!key.help.is_empty());
         }
     }
@@ -206,12 +278,18 @@ mod tests {
         for key in KEYS {
             for (index, option) in key.options.iter().enumerate() {
                 assert!(
-                    key.options[..index].iter().all(|other| other.name != option.name),
+                    key.options[..index]
+                        .iter()
+                        .all(|other| other.name != option.name),
                     "{}",
                     option.name
                 );
                 assert!(option.form.starts_with(option.name), "{}", option.name);
-                assert!(key.forms.iter().any(|form| form.contains(option.form)), "{}", option.form);
+                assert!(
+                    key.forms.iter().any(|form| form.contains(option.form)),
+                    "{}",
+                    option.form
+                );
             }
         }
     }

@@ -206,7 +206,9 @@ struct Choices<'a>(core::slice::Iter<'a, u16>);
 impl Choices<'_> {
     /// A number below `count`; the last one when no decisions are left.
     fn below(&mut self, count: usize) -> usize {
-        self.0.next().map_or(count - 1, |choice| usize::from(*choice) % count)
+        self.0
+            .next()
+            .map_or(count - 1, |choice| usize::from(*choice) % count)
     }
 
     fn of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
@@ -249,7 +251,17 @@ impl Choices<'_> {
             5 | 6 => self.punctuation().into(),
             7 if depth > 0 => self.group(depth - 1).into(),
             _ => self
-                .of(&["= ", ",", "::", "..=", "->", "'a", "#[cfg(x)]", "#![a]", "$x"])
+                .of(&[
+                    "= ",
+                    ",",
+                    "::",
+                    "..=",
+                    "->",
+                    "'a",
+                    "#[cfg(x)]",
+                    "#![a]",
+                    "$x",
+                ])
                 .parse()
                 .expect("tokens"),
         }
@@ -259,22 +271,30 @@ impl Choices<'_> {
         TokenTree::Literal(match self.below(5) {
             0 => Literal::i64_unsuffixed(-1),
             1 => Literal::f32_suffixed(-0.5),
-            2 | 3 => Literal::string(&(0..self.below(7)).map(|_| *self.of(PIECES)).collect::<String>()),
+            2 | 3 => Literal::string(
+                &(0..self.below(7))
+                    .map(|_| *self.of(PIECES))
+                    .collect::<String>(),
+            ),
             _ => self.of(LITERALS).parse().expect("a literal"),
         })
     }
 
     fn punctuation(&mut self) -> TokenTree {
         let character = self.of(&[
-            '=', ',', '<', '>', '!', '~', '+', '-', '*', '/', '%', '^', '&', '|', '@', '.', ';', ':', '#',
-            '$', '?',
+            '=', ',', '<', '>', '!', '~', '+', '-', '*', '/', '%', '^', '&', '|', '@', '.', ';',
+            ':', '#', '$', '?',
         ]);
         Punct::new(*character, *self.of(&[Spacing::Joint, Spacing::Alone])).into()
     }
 
     fn group(&mut self, depth: usize) -> TokenTree {
-        let delimiter =
-            self.of(&[Delimiter::Parenthesis, Delimiter::Brace, Delimiter::Bracket, Delimiter::None]);
+        let delimiter = self.of(&[
+            Delimiter::Parenthesis,
+            Delimiter::Brace,
+            Delimiter::Bracket,
+            Delimiter::None,
+        ]);
         Group::new(*delimiter, self.stream(depth)).into()
     }
 
@@ -300,7 +320,9 @@ impl Choices<'_> {
 
     fn inside(&mut self, tree: TokenTree) -> TokenTree {
         match tree {
-            TokenTree::Group(group) => Group::new(group.delimiter(), self.mangled(group.stream())).into(),
+            TokenTree::Group(group) => {
+                Group::new(group.delimiter(), self.mangled(group.stream())).into()
+            }
             tree => tree,
         }
     }

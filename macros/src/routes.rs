@@ -22,12 +22,21 @@ impl Entry {
             Ok((cfgs, path, input.parse::<TokenStream>()?))
         };
         let (cfgs, path, rest) = sink.take(parser.parse2(tokens.clone()))?;
-        if let Some(other) = cfgs.iter().find(|attribute| !attribute.path().is_ident("cfg")) {
-            sink.report(other, "an entry may have a `#[cfg(…)]` and no other attribute");
+        if let Some(other) = cfgs
+            .iter()
+            .find(|attribute| !attribute.path().is_ident("cfg"))
+        {
+            sink.report(
+                other,
+                "an entry may have a `#[cfg(…)]` and no other attribute",
+            );
             return None;
         }
         let Ok(path) = path else {
-            sink.report(tokens, "an entry is the path of an endpoint, such as `payments::create`");
+            sink.report(
+                tokens,
+                "an entry is the path of an endpoint, such as `payments::create`",
+            );
             return None;
         };
         if !rest.is_empty() {
@@ -61,16 +70,34 @@ pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let mistakes = Mistakes::new();
     let sink = mistakes.sink();
     let parts = split(tokens).into_iter();
-    let entries: Vec<Entry> = parts.filter_map(|part| Entry::parse(&part, &sink)).collect();
-    let aliases: Vec<Ident> = entries.iter().enumerate().map(|(index, entry)| alias(entry, index)).collect();
-    let checks = if sink.failed() { TokenStream::new() } else { checks(&entries, &aliases) };
+    let entries: Vec<Entry> = parts
+        .filter_map(|part| Entry::parse(&part, &sink))
+        .collect();
+    let aliases: Vec<Ident> = entries
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| alias(entry, index))
+        .collect();
+    let checks = if sink.failed() {
+        TokenStream::new()
+    } else {
+        checks(&entries, &aliases)
+    };
     expand(&entries, &aliases, &checks, &mistakes.into_tokens())
 }
 
-fn expand(entries: &[Entry], aliases: &[Ident], checks: &TokenStream, mistakes: &TokenStream) -> TokenStream {
+fn expand(
+    entries: &[Entry],
+    aliases: &[Ident],
+    checks: &TokenStream,
+    mistakes: &TokenStream,
+) -> TokenStream {
     let cfgs = entries.iter().map(Entry::cfgs);
     let paths = entries.iter().map(|entry| &entry.path);
-    let mounted = entries.iter().zip(aliases).map(|(entry, alias)| mounted(entry, alias));
+    let mounted = entries
+        .iter()
+        .zip(aliases)
+        .map(|(entry, alias)| mounted(entry, alias));
     quote! {{
         #(
             #cfgs
@@ -104,7 +131,11 @@ fn checks(entries: &[Entry], aliases: &[Ident]) -> TokenStream {
 fn check(entries: &[Entry], index: usize) -> TokenStream {
     let entry = &entries[index];
     let (cfgs, index) = (entry.cfgs(), index_of(index, &entries[..index]));
-    let assertion = call_at(&entry.path, "assert_mountable", &quote!(SPECS, VERDICTS, #index));
+    let assertion = call_at(
+        &entry.path,
+        "assert_mountable",
+        &quote!(SPECS, VERDICTS, #index),
+    );
     quote!(#cfgs const _: () = { #assertion };)
 }
 
@@ -144,10 +175,16 @@ mod tests {
             e
         );
         let mistakes = Mistakes::new();
-        let entries: Vec<Entry> =
-            split(tokens).into_iter().filter_map(|part| Entry::parse(&part, &mistakes.sink())).collect();
+        let entries: Vec<Entry> = split(tokens)
+            .into_iter()
+            .filter_map(|part| Entry::parse(&part, &mistakes.sink()))
+            .collect();
         assert!(mistakes.into_messages().is_empty());
-        let index = |index: usize| index_of(index, &entries[..index]).to_string().replace(' ', "");
+        let index = |index: usize| {
+            index_of(index, &entries[..index])
+                .to_string()
+                .replace(' ', "")
+        };
         assert_eq!(index(1), "1usize");
         assert_eq!(index(2), "1usize+<[()]>::len(&[#[cfg(x)]()])");
         assert_eq!(index(4), "2usize+<[()]>::len(&[#[cfg(x)](),#[cfg(y)]()])");

@@ -43,7 +43,10 @@ impl Spec {
     pub(crate) fn parse(tokens: proc_macro2::TokenStream, sink: &Sink<'_>) -> Self {
         let syntax = sink.child();
         let arguments = arguments(tokens, &syntax);
-        let mut spec = Self { incomplete: syntax.failed(), ..Self::default() };
+        let mut spec = Self {
+            incomplete: syntax.failed(),
+            ..Self::default()
+        };
         for (index, argument) in arguments.iter().enumerate() {
             spec.accept(argument, &arguments[..index], sink);
         }
@@ -58,7 +61,10 @@ impl Spec {
             return;
         };
         if !key.repeatable && earlier.iter().any(|other| other.name() == name) {
-            sink.report(&argument.key, format!("`{name}` is given twice: remove one"));
+            sink.report(
+                &argument.key,
+                format!("`{name}` is given twice: remove one"),
+            );
             return;
         }
         (key.policy)(self).parse(argument, sink);

@@ -1,7 +1,10 @@
 //! "Did you mean …?"
 
 /// The candidate that a mistyped word most likely meant, if any is near.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let word = word.to_lowercase();
     candidates
         .into_iter()
@@ -18,7 +21,10 @@ fn likeness(word: &str, candidate: &str) -> f64 {
 }
 
 /// What to write instead of an unknown word: the nearest, or all.
-pub(crate) fn instead<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
+pub(crate) fn instead<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
     match nearest(word, candidates.clone()) {
         Some(candidate) => format!("did you mean `{candidate}`?"),
         None => format!("accepted: {}", list(candidates)),
@@ -27,7 +33,11 @@ pub(crate) fn instead<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 
 /// `` `a`, `b`, `c` ``
 pub(crate) fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    words
+        .into_iter()
+        .map(|word| format!("`{word}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]

@@ -34,9 +34,11 @@ fn e02_both_crates_have_one_calendar() {
         for (month, day) in (0..=13).flat_map(|month| (0..=32).map(move |day| (month, day))) {
             let text = format!("{year:04}-{month:02}-{day:02}");
             let attribute = date::Date::parse(&text).ok();
-            let attribute = attribute.map(|date| (date.year, date.month, date.day, date.to_string()));
+            let attribute =
+                attribute.map(|date| (date.year, date.month, date.day, date.to_string()));
             let runtime = Date::new(year, month, day);
-            let runtime = runtime.map(|date| (date.year(), date.month(), date.day(), date.to_string()));
+            let runtime =
+                runtime.map(|date| (date.year(), date.month(), date.day(), date.to_string()));
             assert_eq!(attribute, runtime, "{text}");
         }
     }
@@ -48,7 +50,10 @@ fn both_crates_have_one_bound_of_each_kind() {
     assert_eq!(bounds::MIN_TTL, Api::<()>::DEFAULT_LEASE);
     assert_eq!(bounds::MAX_TTL, IdempotencySpec::MAX_TTL);
     assert_eq!(bounds::MAX_KEEP, IdempotencySpec::MAX_KEEP);
-    assert_eq!(PageLimits::new(bounds::DEFAULT_PAGE, bounds::MAX_PAGE), PageLimits::default());
+    assert_eq!(
+        PageLimits::new(bounds::DEFAULT_PAGE, bounds::MAX_PAGE),
+        PageLimits::default()
+    );
     assert_eq!(bounds::LAST_COUNTED_ITEM, OffsetRequest::FURTHEST);
     assert_eq!(usize::try_from(bounds::MAX_VERSIONS), Ok(version::MOST));
 }
@@ -60,7 +65,9 @@ fn f03_the_derive_reserves_the_same_members() {
 
 #[test]
 fn arguments_are_taken_up_to_the_macros_bound() {
-    let implemented = include_str!("endpoint/adapt.rs").lines().filter(|line| line.starts_with("args!("));
+    let implemented = include_str!("endpoint/adapt.rs")
+        .lines()
+        .filter(|line| line.starts_with("args!("));
     assert_eq!(implemented.count(), bounds::MAX_ARGUMENTS);
 }
 
@@ -73,8 +80,12 @@ fn the_router_takes_parameters_up_to_the_macros_bound() {
     assert!(inserts(bounds::MAX_PARAMETERS) && !inserts(bounds::MAX_PARAMETERS + 1));
 }
 
-const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::TokenBucket, Algorithm::LeakyBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow];
+const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::TokenBucket,
+    Algorithm::LeakyBucket,
+    Algorithm::FixedWindow,
+    Algorithm::SlidingWindow,
+];
 
 proptest! {
     #[test]
@@ -118,7 +129,12 @@ fn f03_categories_allow_the_statuses_of_the_runtime() {
     let variant = |category: Category| format!("{category:?}");
     for category in CATEGORIES {
         for status in category.statuses {
-            assert_eq!(variant(Category::of_status(*status)), category.variant, "{} {status}", category.name);
+            assert_eq!(
+                variant(Category::of_status(*status)),
+                category.variant,
+                "{} {status}",
+                category.name
+            );
         }
         let runtime = Category::of_status(category.statuses[0]);
         let expected = match category.retryable {
@@ -126,7 +142,12 @@ fn f03_categories_allow_the_statuses_of_the_runtime() {
             Retryable::Depends => None,
             Retryable::Always => Some(true),
         };
-        assert_eq!(ProblemSpec::new(runtime, "X", "X").retryable, expected, "{}", category.name);
+        assert_eq!(
+            ProblemSpec::new(runtime, "X", "X").retryable,
+            expected,
+            "{}",
+            category.name
+        );
         assert!(
             category::names()
                 .any(|name| category::find(name).is_some_and(|found| found.name == category.name))
@@ -140,7 +161,8 @@ fn f03_the_frameworks_codes_have_the_titles_that_a_derived_error_gives_them() {
         assert!(code::is_code(spec.code), "{}", spec.code);
         assert_eq!(code::screaming_snake(spec.code), spec.code);
         let derivable = CATEGORIES.iter().any(|category| {
-            category.variant == format!("{:?}", spec.category) && category.statuses.contains(&spec.status)
+            category.variant == format!("{:?}", spec.category)
+                && category.statuses.contains(&spec.status)
         });
         if derivable {
             assert_eq!(code::title(spec.code), spec.title, "{}", spec.code);

@@ -58,8 +58,13 @@ pub struct SystemClock {
 impl SystemClock {
     /// The clock, set by the machine's.
     pub fn new() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { wall: Timestamp(micros(wall)), made: Instant::now() }
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            wall: Timestamp(micros(wall)),
+            made: Instant::now(),
+        }
     }
 }
 

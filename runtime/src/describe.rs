@@ -5,7 +5,11 @@ use core::time::Duration;
 
 /// A name and its options: `sunset(2026-12-31, enforce)`; the name alone without any.
 pub(crate) fn with_options(name: &str, options: &[String]) -> String {
-    if options.is_empty() { name.to_owned() } else { format!("{name}({})", options.join(", ")) }
+    if options.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}({})", options.join(", "))
+    }
 }
 
 /// Displays a duration as attributes write it, in the largest unit that leaves a whole number. Hours go up
@@ -19,16 +23,21 @@ impl fmt::Display for InUnits {
             // No attribute can say so; a specification that is made by hand can.
             return write!(f, "{:?}", self.0);
         }
-        let fits =
-            |(_, length, least): &&(&str, u128, u128)| millis.is_multiple_of(*length) && millis >= *least;
+        let fits = |(_, length, least): &&(&str, u128, u128)| {
+            millis.is_multiple_of(*length) && millis >= *least
+        };
         let (unit, length, _) = UNITS.iter().find(fits).unwrap_or(&("ms", 1, 1));
         write!(f, "{}{unit}", millis / length)
     }
 }
 
 /// Units, their milliseconds, and the least duration that is shown in them.
-const UNITS: [(&str, u128, u128); 4] =
-    [("d", DAY, 3 * DAY), ("h", 3_600_000, 3_600_000), ("min", 60_000, 60_000), ("s", 1_000, 1_000)];
+const UNITS: [(&str, u128, u128); 4] = [
+    ("d", DAY, 3 * DAY),
+    ("h", 3_600_000, 3_600_000),
+    ("min", 60_000, 60_000),
+    ("s", 1_000, 1_000),
+];
 
 const DAY: u128 = 86_400_000;
 
@@ -37,8 +46,12 @@ pub(crate) struct InBytes(pub(crate) u64);
 
 impl fmt::Display for InBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(&str, u64); 4] =
-            [("MiB", 1 << 20), ("MB", 1_000_000), ("KiB", 1 << 10), ("KB", 1_000)];
+        const UNITS: [(&str, u64); 4] = [
+            ("MiB", 1 << 20),
+            ("MB", 1_000_000),
+            ("KiB", 1 << 10),
+            ("KB", 1_000),
+        ];
         let fits = |(_, size): &&(&str, u64)| self.0 > 0 && self.0.is_multiple_of(*size);
         let (unit, size) = UNITS.iter().find(fits).unwrap_or(&("B", 1));
         write!(f, "{}{unit}", self.0 / size)

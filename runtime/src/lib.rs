@@ -84,7 +84,8 @@ pub use crate::api::Api;
 pub use crate::cli::run;
 pub use crate::client::ForwardedField;
 pub use crate::endpoint::{
-    Endpoint, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream, Routes,
+    Endpoint, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream,
+    Routes,
 };
 #[cfg(feature = "garde")]
 pub use crate::extract::Valid;

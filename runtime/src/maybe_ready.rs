@@ -53,7 +53,11 @@ impl<'a, T> MaybeReady<'a, T> {
 
 impl<T> fmt::Debug for MaybeReady<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_ready() { "MaybeReady::ready(..)" } else { "MaybeReady::later(..)" })
+        f.write_str(if self.is_ready() {
+            "MaybeReady::ready(..)"
+        } else {
+            "MaybeReady::later(..)"
+        })
     }
 }
 

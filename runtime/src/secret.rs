@@ -95,7 +95,11 @@ impl Key {
 
     /// Starts a keyed hash.
     pub(crate) fn hash(&self) -> KeyedHash {
-        KeyedHash { key: self.0, gathered: Vec::with_capacity(GATHERED), long: None }
+        KeyedHash {
+            key: self.0,
+            gathered: Vec::with_capacity(GATHERED),
+            long: None,
+        }
     }
 }
 
@@ -134,7 +138,8 @@ impl KeyedHash {
             Ok(short) if short < u8::MAX => self.gathered.push(short),
             _ => {
                 self.gathered.push(u8::MAX);
-                self.gathered.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+                self.gathered
+                    .extend_from_slice(&(bytes.len() as u64).to_be_bytes());
             }
         }
         self.add_plain(bytes);
@@ -146,14 +151,19 @@ impl KeyedHash {
             self.gathered.extend_from_slice(bytes);
             return;
         }
-        let long = self.long.get_or_insert_with(|| Box::new(Hasher::new_keyed(&self.key)));
+        let long = self
+            .long
+            .get_or_insert_with(|| Box::new(Hasher::new_keyed(&self.key)));
         long.update(&self.gathered).update(bytes);
         self.gathered.clear();
     }
 
     /// Lets a form be written behind the parts, as the last of the list; `None`, and nothing added,
     /// if there is no such form.
-    pub(crate) fn add_form(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> Option<()> {
+    pub(crate) fn add_form(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Option<()>,
+    ) -> Option<()> {
         let length = self.gathered.len();
         let written = write(&mut self.gathered);
         if written.is_none() {
@@ -198,7 +208,12 @@ mod tests {
     #[test]
     fn parts_do_not_run_together() {
         let key = Secret::random().key("test");
-        let hash = |parts: &[&[u8]]| parts.iter().fold(key.hash(), |hash, part| hash.part(part)).finish();
+        let hash = |parts: &[&[u8]]| {
+            parts
+                .iter()
+                .fold(key.hash(), |hash, part| hash.part(part))
+                .finish()
+        };
         assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
         assert_ne!(hash(&[b"ab"]), hash(&[b"ab", b""]));
     }
@@ -215,7 +230,10 @@ mod tests {
             }
             whole.extend(part);
         }
-        let hash = parts.iter().fold(key.hash(), |hash, part| hash.part(part)).finish();
+        let hash = parts
+            .iter()
+            .fold(key.hash(), |hash, part| hash.part(part))
+            .finish();
         assert_eq!(hash, *blake3::keyed_hash(&key.0, &whole).as_bytes());
     }
 
@@ -230,7 +248,10 @@ mod tests {
     #[test]
     fn purposes_have_keys_of_their_own() {
         let secret = Secret::random();
-        assert_ne!(secret.key("a").hash().finish(), secret.key("b").hash().finish());
+        assert_ne!(
+            secret.key("a").hash().finish(),
+            secret.key("b").hash().finish()
+        );
     }
 
     #[test]

@@ -11,18 +11,28 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, StartError> {
         Ok(value) if value.is_empty() => Ok(None),
         Ok(value) => Ok(Some(value)),
         Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(value)) => {
-            Err(StartError::variable(name, &value.to_string_lossy(), "expected a text in UTF-8"))
-        }
+        Err(VarError::NotUnicode(value)) => Err(StartError::variable(
+            name,
+            &value.to_string_lossy(),
+            "expected a text in UTF-8",
+        )),
     }
 }
 
 /// A duration such as `300ms`, `30s`, `15min`, `24h`, of at least `least`.
-pub(crate) fn duration(name: &str, default: Duration, least: Duration) -> Result<Duration, StartError> {
-    let Some(value) = variable(name)? else { return Ok(default) };
+pub(crate) fn duration(
+    name: &str,
+    default: Duration,
+    least: Duration,
+) -> Result<Duration, StartError> {
+    let Some(value) = variable(name)? else {
+        return Ok(default);
+    };
     let refused = |why: &str| StartError::variable(name, &value, why);
     match parse_duration(&value) {
-        None => Err(refused("expected a whole number and a unit: ms, s, min, h or d; such as 30s")),
+        None => Err(refused(
+            "expected a whole number and a unit: ms, s, min, h or d; such as 30s",
+        )),
         Some(duration) if duration < least => Err(refused(&format!("expected at least {least:?}"))),
         Some(duration) if duration > LONGEST => Err(refused("expected at most 7d")),
         Some(duration) => Ok(duration),
@@ -55,8 +65,16 @@ mod tests {
     fn durations_have_a_unit() {
         assert_eq!(parse_duration("300ms"), Some(Duration::from_millis(300)));
         assert_eq!(parse_duration("15min"), Some(Duration::from_mins(15)));
-        for wrong in ["", "30", "s", "-1s", "1.5s", "30 s", "99999999999999999999s", "18446744073709551615h"]
-        {
+        for wrong in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "1.5s",
+            "30 s",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
         }
     }

@@ -30,7 +30,12 @@ impl KeyHash {
 
     /// The lowest bits choose the part.
     fn part<const PARTS: usize>(self) -> usize {
-        const { assert!(PARTS.is_power_of_two(), "the lowest bits of a hash choose the part") };
+        const {
+            assert!(
+                PARTS.is_power_of_two(),
+                "the lowest bits of a hash choose the part"
+            )
+        };
         usize::try_from(self.0 % PARTS as u64).expect("a part's index")
     }
 
@@ -43,7 +48,10 @@ impl KeyHash {
 impl<P, const PARTS: usize> Sharded<P, PARTS> {
     /// A table of these parts.
     pub(crate) fn new(mut part: impl FnMut() -> P) -> Self {
-        Self { parts: Box::new(core::array::from_fn(|_| Mutex::new(part()))), hasher: RandomState::new() }
+        Self {
+            parts: Box::new(core::array::from_fn(|_| Mutex::new(part()))),
+            hasher: RandomState::new(),
+        }
     }
 
     /// The hash by which the other methods and [`Slots`] find a key. Made once for a look-up.
@@ -58,11 +66,19 @@ impl<P, const PARTS: usize> Sharded<P, PARTS> {
 
     /// Locks the parts of several keys, each part once and in the order of the parts, so that two calls cannot wait
     /// for one another.
-    pub(crate) fn lock_all(&self, hashes: impl Iterator<Item = KeyHash>) -> LockedParts<'_, P, PARTS> {
+    pub(crate) fn lock_all(
+        &self,
+        hashes: impl Iterator<Item = KeyHash>,
+    ) -> LockedParts<'_, P, PARTS> {
         let mut indices: Vec<usize> = hashes.map(KeyHash::part::<PARTS>).collect();
         indices.sort_unstable();
         indices.dedup();
-        LockedParts(indices.into_iter().map(|index| (index, lock(&self.parts[index]))).collect())
+        LockedParts(
+            indices
+                .into_iter()
+                .map(|index| (index, lock(&self.parts[index])))
+                .collect(),
+        )
     }
 
     /// Adds up a number of each part. The parts are locked one after another, so that the sum is of no one moment.
@@ -82,7 +98,9 @@ pub(crate) struct LockedParts<'a, P, const PARTS: usize>(Vec<(usize, MutexGuard<
 impl<P, const PARTS: usize> LockedParts<'_, P, PARTS> {
     /// The part of a key, which must be among those that were locked.
     pub(crate) fn part(&mut self, hash: KeyHash) -> &mut P {
-        let index = self.0.binary_search_by_key(&hash.part::<PARTS>(), |(index, _)| *index);
+        let index = self
+            .0
+            .binary_search_by_key(&hash.part::<PARTS>(), |(index, _)| *index);
         &mut self.0[index.expect("the part of every key is locked")].1
     }
 }
@@ -106,7 +124,11 @@ impl<V: Clone + Default> Slots<V> {
     /// So many places, rounded down to whole sets; at least one set.
     pub(crate) const fn with_places(places: usize) -> Self {
         let sets = if places < WAYS { 1 } else { places / WAYS };
-        Self { hashes: Vec::new(), values: Vec::new(), sets }
+        Self {
+            hashes: Vec::new(),
+            values: Vec::new(),
+            sets,
+        }
     }
 
     /// The value of a key.
@@ -126,7 +148,9 @@ impl<V: Clone + Default> Slots<V> {
         value: V,
         rank: impl Fn(&V) -> R,
     ) -> &mut V {
-        let place = self.find(hash).unwrap_or_else(|| self.put(self.vacate(hash, rank), hash, value));
+        let place = self
+            .find(hash)
+            .unwrap_or_else(|| self.put(self.vacate(hash, rank), hash, value));
         &mut self.values[place]
     }
 
@@ -138,7 +162,11 @@ impl<V: Clone + Default> Slots<V> {
 
     /// The values that are held.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
-        self.hashes.iter().zip(&self.values).filter(|(hash, _)| **hash != 0).map(|(_, value)| value)
+        self.hashes
+            .iter()
+            .zip(&self.values)
+            .filter(|(hash, _)| **hash != 0)
+            .map(|(_, value)| value)
     }
 
     fn set(&self, hash: KeyHash) -> Range<usize> {
@@ -150,7 +178,10 @@ impl<V: Clone + Default> Slots<V> {
         let set = self.set(hash);
         // Without places there is no such set.
         let hashes = self.hashes.get(set.clone())?;
-        hashes.iter().position(|other| *other == hash.0).map(|way| set.start + way)
+        hashes
+            .iter()
+            .position(|other| *other == hash.0)
+            .map(|way| set.start + way)
     }
 
     /// The place of a key that has none yet.
@@ -193,8 +224,13 @@ mod tests {
     fn a_part_takes_no_memory_before_its_first_value() {
         let table = table(64);
         assert_eq!(table.lock(table.hash(1)).get(table.hash(1)), None);
-        assert_eq!(table.sum(|part| part.hashes.capacity() + part.values.capacity()), 0);
-        table.lock(table.hash(1)).insert(table.hash(1), 7, |value| *value);
+        assert_eq!(
+            table.sum(|part| part.hashes.capacity() + part.values.capacity()),
+            0
+        );
+        table
+            .lock(table.hash(1))
+            .insert(table.hash(1), 7, |value| *value);
         assert_eq!(table.lock(table.hash(1)).get(table.hash(1)), Some(&7));
         assert_eq!(table.sum(|part| part.values.len()), 64);
     }
@@ -207,9 +243,19 @@ mod tests {
         slots.insert(key(1), 200, |value| *value);
         assert_eq!(slots.values().count(), 16, "its own place");
         assert_eq!(*slots.get_or_insert(key(17), 50, |value| *value), 50);
-        assert_eq!(*slots.get_or_insert(key(17), 60, |value| *value), 50, "it has a value");
-        let held: Vec<u64> = (1..=17).filter(|number| slots.get(key(*number)).is_some()).collect();
-        assert_eq!(held, [1].into_iter().chain(3..=17).collect::<Vec<_>>(), "102 was the lowest");
+        assert_eq!(
+            *slots.get_or_insert(key(17), 60, |value| *value),
+            50,
+            "it has a value"
+        );
+        let held: Vec<u64> = (1..=17)
+            .filter(|number| slots.get(key(*number)).is_some())
+            .collect();
+        assert_eq!(
+            held,
+            [1].into_iter().chain(3..=17).collect::<Vec<_>>(),
+            "102 was the lowest"
+        );
     }
 
     #[test]
@@ -233,14 +279,19 @@ mod tests {
             let hash = table.hash(key);
             (hash.part::<4>(), hash.set(4))
         };
-        let aimed = (0_u64..).filter(|key| place(&known, *key) == (0, 0)).take(1_600);
+        let aimed = (0_u64..)
+            .filter(|key| place(&known, *key) == (0, 0))
+            .take(1_600);
         let mut counts = HashMap::new();
         for key in aimed {
             *counts.entry(place(&other, key)).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 16, "every set of every part");
         // A hundred each, give or take six standard deviations.
-        assert!(counts.values().all(|count| (40..=160).contains(count)), "{counts:?}");
+        assert!(
+            counts.values().all(|count| (40..=160).contains(count)),
+            "{counts:?}"
+        );
     }
 
     proptest! {

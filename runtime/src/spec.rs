@@ -148,7 +148,11 @@ impl EndpointSpec {
             name,
             method,
             path,
-            location: SourceLocation { module: "", file: "", line: 0 },
+            location: SourceLocation {
+                module: "",
+                file: "",
+                line: 0,
+            },
             summary: "",
             description: "",
             version: None,
@@ -166,7 +170,12 @@ impl EndpointSpec {
 
     /// Says where the endpoint is declared.
     #[must_use]
-    pub const fn with_location(mut self, module: &'static str, file: &'static str, line: u32) -> Self {
+    pub const fn with_location(
+        mut self,
+        module: &'static str,
+        file: &'static str,
+        line: u32,
+    ) -> Self {
         self.location = SourceLocation { module, file, line };
         self
     }
@@ -202,7 +211,10 @@ impl EndpointSpec {
 
     /// Which endpoint this is.
     pub const fn id(&self) -> EndpointId {
-        EndpointId { name: self.name, location: self.location }
+        EndpointId {
+            name: self.name,
+            location: self.location,
+        }
     }
 
     /// Decides what a repeated request does.
@@ -277,9 +289,20 @@ impl EndpointSpec {
     pub fn policies(&self) -> Vec<String> {
         let mut policies = Vec::new();
         policies.extend((self.access == Access::Public).then(|| String::from("public")));
-        policies.extend(self.retirement.map(RetirementSpec::describe).into_iter().flatten());
-        policies.extend(self.timeout.map(|timeout| format!("timeout({})", InUnits(timeout))));
-        policies.extend(self.body_limit.map(|bytes| format!("body_limit({})", InBytes(bytes))));
+        policies.extend(
+            self.retirement
+                .map(RetirementSpec::describe)
+                .into_iter()
+                .flatten(),
+        );
+        policies.extend(
+            self.timeout
+                .map(|timeout| format!("timeout({})", InUnits(timeout))),
+        );
+        policies.extend(
+            self.body_limit
+                .map(|bytes| format!("body_limit({})", InBytes(bytes))),
+        );
         policies.extend(self.idempotency.describe());
         policies.extend(self.rate_limits.iter().map(RateLimitSpec::describe));
         policies.extend(self.pagination.describe());

@@ -23,7 +23,13 @@ struct Count {
 impl Tally {
     /// Nothing yet, and at most one line in `pause`.
     pub(crate) const fn new(pause: Duration) -> Self {
-        Self { pause, count: Mutex::new(Count { untold: 0, told: None }) }
+        Self {
+            pause,
+            count: Mutex::new(Count {
+                untold: 0,
+                told: None,
+            }),
+        }
     }
 
     /// One more: how many the log is told of now, if it is.
@@ -41,7 +47,13 @@ impl Count {
         if self.told.is_some_and(|told| now.since(told) < pause) {
             return (Self { untold, ..self }, None);
         }
-        (Self { untold: 0, told: Some(now) }, Some(untold))
+        (
+            Self {
+                untold: 0,
+                told: Some(now),
+            },
+            Some(untold),
+        )
     }
 }
 
@@ -51,8 +63,10 @@ mod tests {
 
     #[test]
     fn b17_the_log_is_told_at_once_and_then_once_a_second_how_many() {
-        let (tally, start) =
-            (Tally::new(Duration::from_secs(1)), Timestamp::from_micros(1_700_000_000_000_000));
+        let (tally, start) = (
+            Tally::new(Duration::from_secs(1)),
+            Timestamp::from_micros(1_700_000_000_000_000),
+        );
         let mut told = Vec::new();
         for milliseconds in [0, 1, 999, 1000, 1500, 1999, 5000] {
             let events = tally.one_more(start.after(Duration::from_millis(milliseconds)));

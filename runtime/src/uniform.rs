@@ -46,7 +46,9 @@ mod tests {
 
     #[test]
     fn keys_are_spread_as_they_are() {
-        let tokens: Vec<Token> = core::iter::repeat_with(Token::random).take(10_000).collect();
+        let tokens: Vec<Token> = core::iter::repeat_with(Token::random)
+            .take(10_000)
+            .collect();
         let hash = |token: &Token| BuildHasherDefault::<UniformHasher>::default().hash_one(token);
         let hashes: HashSet<u64> = tokens.iter().map(hash).collect();
         assert_eq!(hashes.len(), tokens.len());
@@ -59,6 +61,11 @@ mod tests {
         let mut table = UniformMap::default();
         let tokens: Vec<Token> = (0..1000).map(|_| Token::random()).collect();
         table.extend(tokens.iter().zip(0..));
-        assert!(tokens.iter().zip(0..).all(|(token, number)| table.get(token) == Some(&number)));
+        assert!(
+            tokens
+                .iter()
+                .zip(0..)
+                .all(|(token, number)| table.get(token) == Some(&number))
+        );
     }
 }

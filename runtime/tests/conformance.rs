@@ -11,7 +11,13 @@ mod memory_limits {
 
     aplomb::limit_store_suite!(async {
         let clock = TestClock::new();
-        (Arc::new(MemoryLimits::with_capacity(1 << 16, Arc::new(clock.clone()))), clock)
+        (
+            Arc::new(MemoryLimits::with_capacity(
+                1 << 16,
+                Arc::new(clock.clone()),
+            )),
+            clock,
+        )
     });
 }
 
@@ -20,7 +26,14 @@ mod memory_records {
 
     aplomb::idempotency_store_suite!(async {
         let clock = TestClock::new();
-        (Arc::new(MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone()))), clock)
+        (
+            Arc::new(MemoryRecords::with_bounds(
+                1_000,
+                1 << 20,
+                Arc::new(clock.clone()),
+            )),
+            clock,
+        )
     });
 }
 

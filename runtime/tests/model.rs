@@ -32,8 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn begin() -> impl Strategy<Value = Step> {
-    let network =
-        prop_oneof![6 => Just(Network::Fine), 2 => Just(Network::LosesReply), 1 => Just(Network::Delays)];
+    let network = prop_oneof![6 => Just(Network::Fine), 2 => Just(Network::LosesReply), 1 => Just(Network::Delays)];
     (0..CLIENTS, request(), network).prop_map(|(client, request, network)| Step::Begin {
         client,
         request,
@@ -44,7 +43,11 @@ fn begin() -> impl Strategy<Value = Step> {
 fn request() -> impl Strategy<Value = Request> {
     let body = prop_oneof![6 => Just(0), 1 => Just(1)];
     let on_crash = prop_oneof![2 => Just(OnCrash::Unknown), 1 => Just(OnCrash::Rerun)];
-    (key(), body, on_crash).prop_map(|(key, body, on_crash)| Request { key, body, on_crash })
+    (key(), body, on_crash).prop_map(|(key, body, on_crash)| Request {
+        key,
+        body,
+        on_crash,
+    })
 }
 
 fn key() -> impl Strategy<Value = u8> {
@@ -66,8 +69,15 @@ fn check(
     runtime: &tokio::runtime::Runtime,
     play: &impl AsyncFn(&[Step]) -> Result<(), Deviation>,
 ) {
-    let cases = if std::env::var_os("FAULTS").is_some() { 8 * cases } else { cases };
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    let cases = if std::env::var_os("FAULTS").is_some() {
+        8 * cases
+    } else {
+        cases
+    };
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    };
     let play = |script: &[Step]| runtime.block_on(play(script));
     let checked = TestRunner::new(config).run(&scripts(), |script| {
         play(&script).map_err(|deviation| TestCaseError::fail(deviation.to_string()))
@@ -77,7 +87,9 @@ fn check(
         Err(TestError::Abort(reason)) => panic!("{reason}"),
         Err(TestError::Fail(reason, script)) => {
             let script = shortened(script, |script| play(script).is_err());
-            let deviation = play(&script).err().map_or_else(|| reason.to_string(), |why| why.to_string());
+            let deviation = play(&script)
+                .err()
+                .map_or_else(|| reason.to_string(), |why| why.to_string());
             panic!("{deviation}\n{script:?}");
         }
     }
@@ -107,7 +119,13 @@ fn runtime() -> tokio::runtime::Runtime {
 fn records_in_memory_follow_the_model() {
     let play = async |script: &[Step]| {
         let clock = TestClock::new();
-        let fresh = async || Arc::new(MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone())));
+        let fresh = async || {
+            Arc::new(MemoryRecords::with_bounds(
+                1_000,
+                1 << 20,
+                Arc::new(clock.clone()),
+            ))
+        };
         follows_the_model(fresh, &clock, script).await
     };
     check(4_000, &runtime(), &play);
@@ -153,14 +171,19 @@ mod on_redis {
 
     #[test]
     fn records_on_redis_that_are_begun_with_their_limits_follow_the_model() {
-        follow(100, |store| ByAdmission::new(SealedRecords::new(store, seal_keys())));
+        follow(100, |store| {
+            ByAdmission::new(SealedRecords::new(store, seal_keys()))
+        });
     }
 
     fn follow<R: IdempotencyStore>(cases: u32, over: impl FnOnce(RedisStore) -> R) {
         let (runtime, server) = (runtime(), RedisServer::start());
-        let config =
-            RedisConfig::new(&server.url()).expect("a valid URL").with_timeout(Duration::from_secs(10));
-        let store = runtime.block_on(RedisStore::connect(&config, "test")).expect("a good server");
+        let config = RedisConfig::new(&server.url())
+            .expect("a valid URL")
+            .with_timeout(Duration::from_secs(10));
+        let store = runtime
+            .block_on(RedisStore::connect(&config, "test"))
+            .expect("a good server");
         let store = Arc::new(over(store));
         let play = async |script: &[Step]| {
             let fresh = async || {

@@ -8,9 +8,12 @@ use aplomb::Secret;
 use aplomb::policies::idempotency::{Begin, SealKeys};
 use aplomb::policies::rate_limit::Claim;
 use aplomb::prelude::*;
-use aplomb::store::{Admission, AdmissionStore, MemoryLimits, RedisConfig, RedisStore, Store, StoreFuture};
+use aplomb::store::{
+    Admission, AdmissionStore, MemoryLimits, RedisConfig, RedisStore, Store, StoreFuture,
+};
 use aplomb::testing::{
-    Client, ClientRequest, ClientResponse, Proxy, RedisServer, Reply as RedisReply, TestServer, eventually,
+    Client, ClientRequest, ClientResponse, Proxy, RedisServer, Reply as RedisReply, TestServer,
+    eventually,
 };
 use tokio::time::Instant;
 
@@ -24,18 +27,32 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
 }
 
 /// Takes nine tokens ahead.
-#[endpoint(get = "/prices", version = 1, rate_limit("1000/hour", burst = 100, lease = 9))]
+#[endpoint(
+    get = "/prices",
+    version = 1,
+    rate_limit("1000/hour", burst = 100, lease = 9)
+)]
 async fn look_up() {}
 
 /// Takes them ahead, too, and begins its record alone.
-#[endpoint(post = "/leased-orders", version = 1, idempotent, rate_limit("1000/hour", burst = 100, lease = 9))]
+#[endpoint(
+    post = "/leased-orders",
+    version = 1,
+    idempotent,
+    rate_limit("1000/hour", burst = 100, lease = 9)
+)]
 async fn place_leased_order(State(app): State<App>, Json(item): Json<String>) -> Created<String> {
     app.effect();
     Created::new(item)
 }
 
 /// Places one order, and then no more for long.
-#[endpoint(post = "/rare-orders", version = 1, idempotent, rate_limit("1/hour", name = "rare"))]
+#[endpoint(
+    post = "/rare-orders",
+    version = 1,
+    idempotent,
+    rate_limit("1/hour", name = "rare")
+)]
 async fn place_rarely(State(app): State<App>, Json(item): Json<String>) -> Created<usize> {
     drop(item);
     Created::new(app.effect())
@@ -54,7 +71,12 @@ async fn place_few(State(app): State<App>) -> Created<usize> {
 }
 
 /// Tries a limit.
-#[endpoint(post = "/tried-orders", version = 1, idempotent, rate_limit("1/hour", shadow))]
+#[endpoint(
+    post = "/tried-orders",
+    version = 1,
+    idempotent,
+    rate_limit("1/hour", shadow)
+)]
 async fn place_trying(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
@@ -76,7 +98,10 @@ fn api_on(store: Store) -> Api<App> {
         look_up,
         place_leased_order
     ];
-    Api::new("test", routes).auth(keys).store(store).secret(secret())
+    Api::new("test", routes)
+        .auth(keys)
+        .store(store)
+        .secret(secret())
 }
 
 fn secret() -> Secret {
@@ -104,13 +129,28 @@ impl Bench {
         let redis = RedisServer::start();
         let proxy = Proxy::start(redis.address()).await;
         let app = App::default();
-        let api = adjust(api_on(store(Store::redis(RedisConfig::new(&proxy.url()).expect("a valid URL")))));
-        let server = TestServer::start(api, app.clone()).await.expect("a valid API");
+        let api = adjust(api_on(store(Store::redis(
+            RedisConfig::new(&proxy.url()).expect("a valid URL"),
+        ))));
+        let server = TestServer::start(api, app.clone())
+            .await
+            .expect("a valid API");
         let client = Client::new(server.address());
-        let bench = Self { redis, proxy, app, client, _server: server };
+        let bench = Self {
+            redis,
+            proxy,
+            app,
+            client,
+            _server: server,
+        };
         // Until Redis knows the scripts: else a trip is two.
         for (key, body) in [("small", SMALL.to_owned()), ("large", large())] {
-            let warm = bench.client.post("/v1/orders").bearer(BOB).idempotency_key(key).json(body);
+            let warm = bench
+                .client
+                .post("/v1/orders")
+                .bearer(BOB)
+                .idempotency_key(key)
+                .json(body);
             assert_eq!(warm.send().await.status, 201);
         }
         bench.redis.flush_all();
@@ -130,7 +170,11 @@ impl Bench {
     /// How often Redis was asked since this was asked last.
     fn trips(&self) -> u64 {
         let trips = self.proxy.requests();
-        assert_eq!(self.proxy.requests_named("EVALSHA"), trips, "scripts that the server knows");
+        assert_eq!(
+            self.proxy.requests_named("EVALSHA"),
+            trips,
+            "scripts that the server knows"
+        );
         self.proxy.reset_counts();
         trips
     }
@@ -183,13 +227,33 @@ async fn b05_whatever_a_key_meets_takes_one_trip() {
     let bench = Bench::start().await;
     assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
     bench.trips();
-    let other =
-        bench.client.post("/v1/orders").bearer(ALICE).idempotency_key("k").json(r#""salt""#).send().await;
+    let other = bench
+        .client
+        .post("/v1/orders")
+        .bearer(ALICE)
+        .idempotency_key("k")
+        .json(r#""salt""#)
+        .send()
+        .await;
     other.problem(422, "IDEMPOTENCY_KEY_REUSED");
-    assert_eq!((bench.trips(), other.header_number("x-ratelimit-remaining")), (1, 98));
-    let invalid = bench.client.post("/v1/orders").bearer(ALICE).idempotency_key("m").json("7").send().await;
+    assert_eq!(
+        (bench.trips(), other.header_number("x-ratelimit-remaining")),
+        (1, 98)
+    );
+    let invalid = bench
+        .client
+        .post("/v1/orders")
+        .bearer(ALICE)
+        .idempotency_key("m")
+        .json("7")
+        .send()
+        .await;
     invalid.problem(422, "VALIDATION_FAILED");
-    assert_eq!((bench.trips(), bench.count("*:i:*")), (2, 1), "begun, and given back");
+    assert_eq!(
+        (bench.trips(), bench.count("*:i:*")),
+        (2, 1),
+        "begun, and given back"
+    );
 }
 
 #[tokio::test]
@@ -207,7 +271,13 @@ async fn b05_tokens_that_were_taken_ahead_cost_no_trip() {
     let bench = Bench::start().await;
     for left in (41..91).rev() {
         let reply = bench.client.get("/v1/prices").bearer(ALICE).send().await;
-        assert_eq!((reply.status.as_u16(), reply.header_number("x-ratelimit-remaining")), (200, left));
+        assert_eq!(
+            (
+                reply.status.as_u16(),
+                reply.header_number("x-ratelimit-remaining")
+            ),
+            (200, left)
+        );
     }
     assert_eq!(bench.trips(), 5, "one for ten");
     let mut trips = Vec::new();
@@ -215,7 +285,11 @@ async fn b05_tokens_that_were_taken_ahead_cost_no_trip() {
         assert_eq!(bench.ordered("/v1/leased-orders", key).await.status, 201);
         trips.push(bench.trips());
     }
-    assert_eq!(trips, [3, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3], "the record is begun and completed all the same");
+    assert_eq!(
+        trips,
+        [3, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3],
+        "the record is begun and completed all the same"
+    );
 }
 
 #[tokio::test]
@@ -233,7 +307,16 @@ async fn b05_nobody_is_admitted_beyond_the_burst_by_tokens_taken_ahead() {
     // Nine of a hundred may be with instances, and so are not in the bucket.
     assert_eq!(admitted, 91);
     bench.trips();
-    assert_eq!(bench.client.get("/v1/prices").bearer(ALICE).send().await.status, 429);
+    assert_eq!(
+        bench
+            .client
+            .get("/v1/prices")
+            .bearer(ALICE)
+            .send()
+            .await
+            .status,
+        429
+    );
     assert_eq!(bench.trips(), 0, "known to be refused");
 }
 
@@ -257,7 +340,11 @@ impl AdmissionStore for Apart {
         false
     }
 
-    fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin) -> StoreFuture<'a, Admission> {
+    fn admit<'a>(
+        &'a self,
+        claims: &'a [Claim<'a>],
+        begin: &'a Begin,
+    ) -> StoreFuture<'a, Admission> {
         self.0.admit(claims, begin)
     }
 }
@@ -267,25 +354,42 @@ async fn b05_a_store_of_ones_own_says_what_it_can_do_in_one_trip() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let config = RedisConfig::new(&proxy.url()).expect("a valid URL");
-    let own = RedisStore::connect(&config, "test").await.expect("a good server");
+    let own = RedisStore::connect(&config, "test")
+        .await
+        .expect("a good server");
     let facets = || Store::new(Arc::new(own.clone()), Arc::new(own.clone()));
     let together = || facets().with_admission(Arc::new(own.clone()));
     for (store, trips) in [
         (facets(), [3, 2]),
         (together(), [2, 1]),
-        (facets().with_admission(Arc::new(Apart(own.clone()))), [3, 2]),
+        (
+            facets().with_admission(Arc::new(Apart(own.clone()))),
+            [3, 2],
+        ),
         (together().with_limits(Arc::new(own.clone())), [3, 2]),
         (together().with_records(Arc::new(own.clone())), [3, 2]),
     ] {
-        let server = TestServer::start(api_on(store), App::default()).await.expect("a valid API");
+        let server = TestServer::start(api_on(store), App::default())
+            .await
+            .expect("a valid API");
         let client = Client::new(server.address());
-        let send = |key| client.post("/v1/orders").bearer(ALICE).idempotency_key(key).json(SMALL).send();
+        let send = |key| {
+            client
+                .post("/v1/orders")
+                .bearer(ALICE)
+                .idempotency_key(key)
+                .json(SMALL)
+                .send()
+        };
         assert_eq!(send("warm").await.status, 201);
         for trips in trips {
             proxy.reset_counts();
             let reply = send("k").await;
             assert!(reply.status == 201 && tells_limits(&reply));
-            assert_eq!((proxy.requests_named("EVALSHA"), proxy.requests()), (trips, trips));
+            assert_eq!(
+                (proxy.requests_named("EVALSHA"), proxy.requests()),
+                (trips, trips)
+            );
         }
         redis.flush_all();
     }
@@ -295,7 +399,13 @@ async fn b05_a_store_of_ones_own_says_what_it_can_do_in_one_trip() {
 async fn b13_a_large_body_is_read_after_its_limits_are_asked() {
     let bench = Bench::start().await;
     let send = |path: &str, key: &str| {
-        bench.client.post(path).bearer(ALICE).idempotency_key(key).json(large()).send()
+        bench
+            .client
+            .post(path)
+            .bearer(ALICE)
+            .idempotency_key(key)
+            .json(large())
+            .send()
     };
     for (key, trips) in [("k", 3), ("k", 2)] {
         assert_eq!(send("/v1/orders", key).await.status, 201);
@@ -312,7 +422,10 @@ async fn b13_a_large_body_is_read_after_its_limits_are_asked() {
         let mut raw = bench.client.raw().await;
         raw.write(&head).await;
         let response = raw.response().await;
-        assert!(response.starts_with("HTTP/1.1 429 "), "it is not told to send its body: {response}");
+        assert!(
+            response.starts_with("HTTP/1.1 429 "),
+            "it is not told to send its body: {response}"
+        );
         assert!(bench.trips() <= trips + started.elapsed().as_secs());
     }
 }
@@ -327,15 +440,35 @@ async fn b02_a_refused_request_never_begins() {
         refused.problem(429, "RATE_LIMITED");
         assert_eq!(refused.header_number("x-ratelimit-remaining"), 0);
     }
-    assert_eq!((bench.count("*:i:*"), bench.count("*:a:*"), bench.app.effects()), (1, 0, effects));
+    assert_eq!(
+        (
+            bench.count("*:i:*"),
+            bench.count("*:a:*"),
+            bench.app.effects()
+        ),
+        (1, 0, effects)
+    );
     // Another instance, which has refused nobody.
     let app = App::default();
-    let api = api_on(Store::redis(RedisConfig::new(&bench.redis.url()).expect("a valid URL")));
-    let server = TestServer::start(api, app.clone()).await.expect("a valid API");
+    let api = api_on(Store::redis(
+        RedisConfig::new(&bench.redis.url()).expect("a valid URL"),
+    ));
+    let server = TestServer::start(api, app.clone())
+        .await
+        .expect("a valid API");
     let client = Client::new(server.address());
     bench.redis.age(Duration::from_hours(1));
-    let reply = client.post("/v1/rare-orders").bearer(ALICE).idempotency_key("l").json(SMALL).send().await;
-    assert_eq!((reply.status.as_u16(), reply.replayed(), app.effects()), (201, false, 1));
+    let reply = client
+        .post("/v1/rare-orders")
+        .bearer(ALICE)
+        .idempotency_key("l")
+        .json(SMALL)
+        .send()
+        .await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.replayed(), app.effects()),
+        (201, false, 1)
+    );
 }
 
 #[tokio::test]
@@ -355,7 +488,10 @@ async fn b14_who_is_known_to_be_refused_takes_no_trip() {
             assert!((3_590..=3_600).contains(&refused.header_number("retry-after")));
             assert_eq!(refused.header_number("x-ratelimit-remaining"), 0);
         }
-        assert!(bench.trips() <= 1 + started.elapsed().as_secs(), "one a second");
+        assert!(
+            bench.trips() <= 1 + started.elapsed().as_secs(),
+            "one a second"
+        );
         assert_eq!(bench.app.effects(), effects);
         // Others are asked for.
         let other = bench.client.get("/v1/rarely").bearer(BOB).send().await;
@@ -369,7 +505,14 @@ async fn b17_a_shadow_that_has_run_out_lets_a_key_begin() {
     let bench = Bench::start().await;
     for key in ["k", "l", "m"] {
         let reply = bench.ordered("/v1/tried-orders", key).await;
-        assert_eq!((reply.status.as_u16(), reply.replayed(), tells_limits(&reply)), (201, false, false));
+        assert_eq!(
+            (
+                reply.status.as_u16(),
+                reply.replayed(),
+                tells_limits(&reply)
+            ),
+            (201, false, false)
+        );
         assert_eq!(bench.trips(), 2);
     }
 }
@@ -383,10 +526,19 @@ async fn a26_a_sealed_answer_is_replayed_in_one_trip() {
     let replay = bench.ordered("/v1/orders", "k").await;
     assert!(replay.replayed() && replay.body == first.body && replay.status == first.status);
     assert_eq!(bench.trips(), 1);
-    let RedisReply::Array(keys) = bench.redis.command(&["KEYS", "*:i:*"]) else { panic!("no list") };
-    let [RedisReply::Bytes(key)] = keys.as_slice() else { panic!("{keys:?}") };
-    let RedisReply::Bytes(record) = bench.redis.command(&[b"GET", key.as_ref()]) else { panic!("no record") };
-    assert!(!String::from_utf8_lossy(&record).contains("tea"), "in the clear");
+    let RedisReply::Array(keys) = bench.redis.command(&["KEYS", "*:i:*"]) else {
+        panic!("no list")
+    };
+    let [RedisReply::Bytes(key)] = keys.as_slice() else {
+        panic!("{keys:?}")
+    };
+    let RedisReply::Bytes(record) = bench.redis.command(&[b"GET", key.as_ref()]) else {
+        panic!("no record")
+    };
+    assert!(
+        !String::from_utf8_lossy(&record).contains("tea"),
+        "in the clear"
+    );
 }
 
 #[tokio::test]
@@ -396,9 +548,16 @@ async fn b15_while_redis_stands_still_a_key_is_a_503_in_time_and_leaves_no_ghost
     bench.redis.pause();
     let started = Instant::now();
     let refused = bench.ordered("/v1/orders", "k").await;
-    assert!(started.elapsed() < Duration::from_secs(5), "the timeout is a second: {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "the timeout is a second: {:?}",
+        started.elapsed()
+    );
     assert_eq!(refused.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
-    assert_eq!((bench.app.effects(), tells_limits(&refused)), (effects, false));
+    assert_eq!(
+        (bench.app.effects(), tells_limits(&refused)),
+        (effects, false)
+    );
     bench.redis.resume();
     // What Redis was sent it does late; it is given back long before its lease ends.
     assert!(!bench.until("/v1/orders", "k", 201).await.replayed());
@@ -414,7 +573,10 @@ async fn b15_a_503_outranks_what_the_limits_would_say() {
     for key in ["l", "m", "n", "o", "p"] {
         let refused = bench.ordered("/v1/rare-orders", key).await;
         // Once the limits are decided locally, the instance has a token of its own.
-        assert!([503, 429].contains(&refused.status.as_u16()) && !tells_limits(&refused), "{key}");
+        assert!(
+            [503, 429].contains(&refused.status.as_u16()) && !tells_limits(&refused),
+            "{key}"
+        );
     }
     assert_eq!(bench.app.effects(), effects);
     bench.redis.restart();
@@ -427,7 +589,11 @@ async fn b15_after_slow_trips_the_limits_are_decided_locally_and_begin_goes_alon
     bench.proxy.delay(Duration::from_millis(300));
     for key in ["a", "b", "c"] {
         let reply = bench.ordered("/v1/orders", key).await;
-        assert_eq!((reply.status.as_u16(), tells_limits(&reply)), (201, true), "late, and good");
+        assert_eq!(
+            (reply.status.as_u16(), tells_limits(&reply)),
+            (201, true),
+            "late, and good"
+        );
         bench.trips();
     }
     // It stays as slow, so that it is left alone but for one look a second.
@@ -440,9 +606,19 @@ async fn b15_after_slow_trips_the_limits_are_decided_locally_and_begin_goes_alon
     assert!(alone > 0, "no trip to the limits");
     let admitted = bench.ordered("/v1/rare-orders", "h").await;
     let refused = bench.ordered("/v1/rare-orders", "i").await;
-    assert_eq!((admitted.status.as_u16(), tells_limits(&admitted)), (201, false));
-    assert_eq!((refused.status.as_u16(), tells_limits(&refused)), (429, false));
-    assert_eq!(bench.count("*:i:*"), 8, "what is refused locally does not begin either");
+    assert_eq!(
+        (admitted.status.as_u16(), tells_limits(&admitted)),
+        (201, false)
+    );
+    assert_eq!(
+        (refused.status.as_u16(), tells_limits(&refused)),
+        (429, false)
+    );
+    assert_eq!(
+        bench.count("*:i:*"),
+        8,
+        "what is refused locally does not begin either"
+    );
 }
 
 #[tokio::test]
@@ -453,8 +629,18 @@ async fn b15_a_full_redis_still_knows_what_it_has() {
     bench.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
     for _ in 0..5 {
         let replay = bench.ordered("/v1/orders", "k").await;
-        assert_eq!((replay.status.as_u16(), replay.replayed(), tells_limits(&replay)), (201, true, false));
-        bench.ordered("/v1/orders", "l").await.problem(503, "STORE_UNAVAILABLE");
+        assert_eq!(
+            (
+                replay.status.as_u16(),
+                replay.replayed(),
+                tells_limits(&replay)
+            ),
+            (201, true, false)
+        );
+        bench
+            .ordered("/v1/orders", "l")
+            .await
+            .problem(503, "STORE_UNAVAILABLE");
     }
     assert_eq!(bench.app.effects(), effects);
     bench.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
@@ -465,26 +651,55 @@ async fn b15_a_full_redis_still_knows_what_it_has() {
 async fn b06_a_record_that_cannot_be_read_hides_what_the_limits_said() {
     let bench = Bench::start().await;
     assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
-    let RedisReply::Array(keys) = bench.redis.command(&["KEYS", "*:i:*"]) else { panic!("no list") };
-    let [RedisReply::Bytes(key)] = keys.as_slice() else { panic!("{keys:?}") };
-    bench.redis.command(&[b"SET", key.as_ref(), b"\xffof another release"]);
+    let RedisReply::Array(keys) = bench.redis.command(&["KEYS", "*:i:*"]) else {
+        panic!("no list")
+    };
+    let [RedisReply::Bytes(key)] = keys.as_slice() else {
+        panic!("{keys:?}")
+    };
+    bench
+        .redis
+        .command(&[b"SET", key.as_ref(), b"\xffof another release"]);
     let refused = bench.ordered("/v1/orders", "k").await;
     refused.problem(503, "STORE_UNAVAILABLE");
-    assert_eq!(refused.header("x-ratelimit-remaining"), None, "the limits are not asked once more");
-    assert_eq!(bench.ordered("/v1/orders", "other").await.header_number("x-ratelimit-remaining"), 97);
+    assert_eq!(
+        refused.header("x-ratelimit-remaining"),
+        None,
+        "the limits are not asked once more"
+    );
+    assert_eq!(
+        bench
+            .ordered("/v1/orders", "other")
+            .await
+            .header_number("x-ratelimit-remaining"),
+        97
+    );
 }
 
 #[tokio::test]
 async fn b02_of_many_requests_on_few_keys_each_key_runs_once_within_the_limit() {
     let bench = Bench::start().await;
-    let api = api_on(Store::redis(RedisConfig::new(&bench.redis.url()).expect("a valid URL")));
-    let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
+    let api = api_on(Store::redis(
+        RedisConfig::new(&bench.redis.url()).expect("a valid URL"),
+    ));
+    let server = TestServer::start(api, bench.app.clone())
+        .await
+        .expect("a valid API");
     let (before, other) = (bench.app.effects(), Client::new(server.address()));
     let asking = (0..120).map(|number| {
-        let client = if number % 2 == 0 { bench.client.clone() } else { other.clone() };
+        let client = if number % 2 == 0 {
+            bench.client.clone()
+        } else {
+            other.clone()
+        };
         let key = format!("key-{}", number % 7);
         tokio::spawn(async move {
-            let reply = client.post("/v1/few-orders").bearer(ALICE).idempotency_key(&key).send().await;
+            let reply = client
+                .post("/v1/few-orders")
+                .bearer(ALICE)
+                .idempotency_key(&key)
+                .send()
+                .await;
             (key, reply)
         })
     });

@@ -55,14 +55,25 @@ async fn b01_requests_of_a_leaky_bucket_wait_their_turn() {
     let bench = bench().await;
     let begun = Instant::now();
     let ask = || get(&bench, "/shaped", ALICE);
-    let replies: [ClientResponse; 6] = tokio::join!(ask(), ask(), ask(), ask(), ask(), ask()).into();
+    let replies: [ClientResponse; 6] =
+        tokio::join!(ask(), ask(), ask(), ask(), ask(), ask()).into();
     let admitted = replies.iter().filter(|reply| reply.status == 200).count();
     assert_eq!(admitted, 4);
     // The clock of the limits stands still, so that the last of four waits for three turns.
-    assert!(begun.elapsed() >= Duration::from_millis(150), "{:?}", begun.elapsed());
-    let refused = replies.iter().find(|reply| reply.status == 429).expect("the queue is full");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(150),
+        "{:?}",
+        begun.elapsed()
+    );
+    let refused = replies
+        .iter()
+        .find(|reply| reply.status == 429)
+        .expect("the queue is full");
     assert_eq!(
-        (refused.header_number("x-ratelimit-limit"), refused.header_number("x-ratelimit-remaining")),
+        (
+            refused.header_number("x-ratelimit-limit"),
+            refused.header_number("x-ratelimit-remaining")
+        ),
         (4, 0)
     );
     assert_eq!(refused.header_number("retry-after"), 1);
@@ -72,10 +83,18 @@ async fn b01_requests_of_a_leaky_bucket_wait_their_turn() {
 async fn b01_no_turn_comes_after_the_deadline() {
     let bench = bench().await;
     assert_eq!(get(&bench, "/hasty", ALICE).await.status, 200);
-    assert_eq!(get(&bench, "/hasty", ALICE).await.status, 200, "its turn comes in a second");
+    assert_eq!(
+        get(&bench, "/hasty", ALICE).await.status,
+        200,
+        "its turn comes in a second"
+    );
     let refused = get(&bench, "/hasty", ALICE).await;
     refused.problem(429, "RATE_LIMITED");
-    assert_eq!(refused.header_number("x-ratelimit-remaining"), 58, "there would be room in the queue");
+    assert_eq!(
+        refused.header_number("x-ratelimit-remaining"),
+        58,
+        "there would be room in the queue"
+    );
     assert_eq!(refused.header_number("retry-after"), 1);
     bench.clock.advance(Duration::from_secs(1));
     assert_eq!(get(&bench, "/hasty", ALICE).await.status, 200);
@@ -84,7 +103,14 @@ async fn b01_no_turn_comes_after_the_deadline() {
 #[tokio::test]
 async fn b01_a_turn_passes_while_the_body_comes() {
     let bench = bench().await;
-    let first = bench.client.post("/large").bearer(ALICE).idempotency_key("k-1").body("a").send().await;
+    let first = bench
+        .client
+        .post("/large")
+        .bearer(ALICE)
+        .idempotency_key("k-1")
+        .body("a")
+        .send()
+        .await;
     assert_eq!(first.status, 200);
     let body = "a".repeat(70_000);
     let mut connection = bench.client.raw().await;
@@ -103,13 +129,24 @@ async fn b01_a_turn_passes_while_the_body_comes() {
 #[tokio::test]
 async fn b01_a_run_under_a_key_waits_its_turn_and_so_does_its_replay() {
     let bench = bench().await;
-    let pay = || bench.client.post("/paid").bearer(ALICE).idempotency_key("k-1").send();
+    let pay = || {
+        bench
+            .client
+            .post("/paid")
+            .bearer(ALICE)
+            .idempotency_key("k-1")
+            .send()
+    };
     let begun = Instant::now();
     for _ in 0..3 {
         let reply = pay().await;
         assert_eq!((reply.status.as_u16(), reply.json()), (200, 0.into()));
     }
-    assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_millis(300),
+        "{:?}",
+        begun.elapsed()
+    );
     pay().await.problem(429, "RATE_LIMITED");
     assert_eq!(bench.app.effects(), 1);
 }
@@ -132,26 +169,62 @@ async fn b01_a_fixed_window_begins_with_the_clock() {
     bench.clock.advance(Duration::from_secs(50));
     for left in [2, 1, 0] {
         let reply = get(&bench, "/fixed", ALICE).await;
-        assert_eq!((reply.status.as_u16(), reply.header_number("x-ratelimit-remaining")), (200, left));
-        assert_eq!(reply.header("ratelimit-policy"), Some("\"default\";q=3;w=60"));
+        assert_eq!(
+            (
+                reply.status.as_u16(),
+                reply.header_number("x-ratelimit-remaining")
+            ),
+            (200, left)
+        );
+        assert_eq!(
+            reply.header("ratelimit-policy"),
+            Some("\"default\";q=3;w=60")
+        );
     }
     let refused = get(&bench, "/fixed", ALICE).await;
-    assert_eq!((refused.status.as_u16(), refused.header_number("retry-after")), (429, 10));
+    assert_eq!(
+        (
+            refused.status.as_u16(),
+            refused.header_number("retry-after")
+        ),
+        (429, 10)
+    );
     assert_eq!(get(&bench, "/fixed", BOB).await.status, 200);
     bench.clock.advance(Duration::from_secs(10));
-    assert_eq!(get(&bench, "/fixed", ALICE).await.header_number("x-ratelimit-remaining"), 2);
+    assert_eq!(
+        get(&bench, "/fixed", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
+        2
+    );
 }
 
 #[tokio::test]
 async fn b01_a_sliding_window_remembers_the_last_minute() {
     let bench = bench().await;
     bench.clock.advance(Duration::from_secs(50));
-    assert_eq!(get(&bench, "/sliding", ALICE).await.header_number("x-ratelimit-remaining"), 2);
+    assert_eq!(
+        get(&bench, "/sliding", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
+        2
+    );
     bench.clock.advance(Duration::from_secs(20));
     assert_eq!(get(&bench, "/sliding", ALICE).await.status, 200);
     assert_eq!(get(&bench, "/sliding", ALICE).await.status, 200);
     let refused = get(&bench, "/sliding", ALICE).await;
-    assert_eq!((refused.status.as_u16(), refused.header_number("retry-after")), (429, 40));
+    assert_eq!(
+        (
+            refused.status.as_u16(),
+            refused.header_number("retry-after")
+        ),
+        (429, 40)
+    );
     bench.clock.advance(Duration::from_secs(40));
-    assert_eq!(get(&bench, "/sliding", ALICE).await.header_number("x-ratelimit-remaining"), 0);
+    assert_eq!(
+        get(&bench, "/sliding", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
+        0
+    );
 }

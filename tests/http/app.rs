@@ -49,7 +49,9 @@ impl App {
 
     /// Waits until a handler is held.
     pub(crate) async fn held(&self) {
-        timeout(Duration::from_secs(20), self.0.entered.notified()).await.expect("a handler in time");
+        timeout(Duration::from_secs(20), self.0.entered.notified())
+            .await
+            .expect("a handler in time");
     }
 
     /// Lets one held handler go.
@@ -60,7 +62,9 @@ impl App {
 
 /// Serves a router on a free port, until the test ends.
 pub(crate) async fn serve(router: Router) -> Client {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a free port");
     let address = listener.local_addr().expect("an address");
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(axum::serve(listener, service).into_future());
@@ -85,7 +89,10 @@ impl Bench {
         Self::start_with(routes, |api| api).await
     }
 
-    pub(crate) async fn start_with(routes: Routes<App>, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Self {
+    pub(crate) async fn start_with(
+        routes: Routes<App>,
+        adjust: impl FnOnce(Api<App>) -> Api<App>,
+    ) -> Self {
         let clock = TestClock::new();
         let memory = MemoryRecords::with_bounds(1000, 1 << 24, Arc::new(clock.clone()));
         let limits = MemoryLimits::with_capacity(1 << 12, Arc::new(clock.clone()));
@@ -96,15 +103,35 @@ impl Bench {
             clock,
         };
         let api = adjust(parts.configure(Api::new("test", routes)));
-        let server = TestServer::start(api, parts.app.clone()).await.expect("a valid API");
-        let Parts { records, limits, app, clock } = parts;
-        Self { app, client: Client::new(server.address()), clock, records, limits, server }
+        let server = TestServer::start(api, parts.app.clone())
+            .await
+            .expect("a valid API");
+        let Parts {
+            records,
+            limits,
+            app,
+            clock,
+        } = parts;
+        Self {
+            app,
+            client: Client::new(server.address()),
+            clock,
+            records,
+            limits,
+            server,
+        }
     }
 
     /// Gives another API the same store, secret and callers.
     pub(crate) fn configure(&self, api: Api<App>) -> Api<App> {
         let (records, limits) = (self.records.clone(), self.limits.clone());
-        Parts { records, limits, app: self.app.clone(), clock: self.clock.clone() }.configure(api)
+        Parts {
+            records,
+            limits,
+            app: self.app.clone(),
+            clock: self.clock.clone(),
+        }
+        .configure(api)
     }
 }
 
@@ -118,9 +145,15 @@ struct Parts {
 
 impl Parts {
     fn configure(&self, api: Api<App>) -> Api<App> {
-        let store = Store::new(Arc::new(self.limits.clone()), Arc::new(self.records.clone()));
+        let store = Store::new(
+            Arc::new(self.limits.clone()),
+            Arc::new(self.records.clone()),
+        );
         let keys = ApiKeys::parse(&format!("alice:{ALICE},bob:{BOB}")).expect("valid keys");
         let secret = Secret::new([7; 32]).expect("long enough");
-        api.store(store).auth(keys).secret(secret).clock(self.clock.clone())
+        api.store(store)
+            .auth(keys)
+            .secret(secret)
+            .clock(self.clock.clone())
     }
 }

@@ -30,7 +30,10 @@ async fn bench() -> Bench {
 #[tokio::test]
 async fn a_key_tells_who_calls() {
     let bench = bench().await;
-    assert_eq!(bench.client.get("/me").bearer(ALICE).send().await.body, "alice");
+    assert_eq!(
+        bench.client.get("/me").bearer(ALICE).send().await.body,
+        "alice"
+    );
     assert_eq!(bench.client.get("/me").bearer(BOB).send().await.body, "bob");
 }
 
@@ -40,15 +43,39 @@ async fn without_valid_credentials_it_is_a_401_with_a_challenge() {
     let reply = bench.client.get("/me").send().await;
     let problem = reply.problem(401, "UNAUTHENTICATED");
     assert_eq!(
-        (problem["category"].as_str(), reply.header("www-authenticate")),
+        (
+            problem["category"].as_str(),
+            reply.header("www-authenticate")
+        ),
         (Some("auth"), Some("Bearer"))
     );
-    for field in ["Bearer sk_test_wrong", "Bearer", "Basic YWxpY2U6", "sk_test_alice", "Bearer  "] {
-        let reply = bench.client.get("/me").header("authorization", field).send().await;
+    for field in [
+        "Bearer sk_test_wrong",
+        "Bearer",
+        "Basic YWxpY2U6",
+        "sk_test_alice",
+        "Bearer  ",
+    ] {
+        let reply = bench
+            .client
+            .get("/me")
+            .header("authorization", field)
+            .send()
+            .await;
         reply.problem(401, "UNAUTHENTICATED");
-        assert_eq!(reply.header("www-authenticate"), Some("Bearer error=\"invalid_token\""), "{field}");
+        assert_eq!(
+            reply.header("www-authenticate"),
+            Some("Bearer error=\"invalid_token\""),
+            "{field}"
+        );
     }
-    let twice = bench.client.get("/me").bearer(ALICE).bearer(BOB).send().await;
+    let twice = bench
+        .client
+        .get("/me")
+        .bearer(ALICE)
+        .bearer(BOB)
+        .send()
+        .await;
     twice.problem(401, "UNAUTHENTICATED");
 }
 
@@ -56,20 +83,44 @@ async fn without_valid_credentials_it_is_a_401_with_a_challenge() {
 async fn b11_who_guesses_keys_has_to_wait_and_nobody_else() {
     let bench = bench().await;
     for _ in 0..100 {
-        assert_eq!(bench.client.get("/me").bearer("sk_test_wrong").send().await.status, 401);
+        assert_eq!(
+            bench
+                .client
+                .get("/me")
+                .bearer("sk_test_wrong")
+                .send()
+                .await
+                .status,
+            401
+        );
     }
     let refused = bench.client.get("/me").bearer("sk_test_wrong").send().await;
     assert_eq!(refused.problem(429, "RATE_LIMITED")["retryable"], true);
     assert!(refused.header_number("retry-after") >= 1);
-    assert_eq!(bench.client.get("/me").bearer(ALICE).send().await.body, "alice");
+    assert_eq!(
+        bench.client.get("/me").bearer(ALICE).send().await.body,
+        "alice"
+    );
 }
 
 #[tokio::test]
 async fn a_public_endpoint_looks_at_credentials_and_refuses_none() {
     let bench = bench().await;
     assert_eq!(bench.client.get("/hello").send().await.body, "stranger");
-    assert_eq!(bench.client.get("/hello").bearer("sk_test_wrong").send().await.body, "stranger");
-    assert_eq!(bench.client.get("/hello").bearer(ALICE).send().await.body, "alice");
+    assert_eq!(
+        bench
+            .client
+            .get("/hello")
+            .bearer("sk_test_wrong")
+            .send()
+            .await
+            .body,
+        "stranger"
+    );
+    assert_eq!(
+        bench.client.get("/hello").bearer(ALICE).send().await.body,
+        "alice"
+    );
 }
 
 /// Wants a caller although everybody may call.
@@ -116,16 +167,28 @@ impl Authenticate for Odd {
 #[tokio::test]
 async fn f01_a_panic_while_authenticating_is_a_document() {
     for at_once in [true, false] {
-        let odd = Odd { at_once, find: || panic!("as asked") };
+        let odd = Odd {
+            at_once,
+            find: || panic!("as asked"),
+        };
         let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
-        bench.client.get("/me").bearer(ALICE).send().await.problem(500, "INTERNAL");
+        bench
+            .client
+            .get("/me")
+            .bearer(ALICE)
+            .send()
+            .await
+            .problem(500, "INTERNAL");
     }
 }
 
 #[tokio::test]
 async fn a_caller_may_be_found_at_once_or_later() {
     for at_once in [true, false] {
-        let odd = Odd { at_once, find: || Authentication::Caller(Caller::new("alice")) };
+        let odd = Odd {
+            at_once,
+            find: || Authentication::Caller(Caller::new("alice")),
+        };
         let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
         assert_eq!(bench.client.get("/me").send().await.body, "alice");
     }
@@ -134,7 +197,10 @@ async fn a_caller_may_be_found_at_once_or_later() {
 #[tokio::test]
 async fn a_request_without_credentials_is_refused_at_once_or_later() {
     for at_once in [true, false] {
-        let odd = Odd { at_once, find: || Authentication::Missing };
+        let odd = Odd {
+            at_once,
+            find: || Authentication::Missing,
+        };
         let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
         let reply = bench.client.get("/me").send().await;
         reply.problem(401, "UNAUTHENTICATED");

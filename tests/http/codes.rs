@@ -114,7 +114,10 @@ async fn errors(api: Api<()>) -> Vec<String> {
 }
 
 fn problem_codes() -> Vec<&'static str> {
-    ProblemKinds::of::<Closing>().iter().map(|kind| kind.spec.code).collect()
+    ProblemKinds::of::<Closing>()
+        .iter()
+        .map(|kind| kind.spec.code)
+        .collect()
 }
 
 #[tokio::test]
@@ -143,7 +146,12 @@ async fn f03_a_code_that_means_two_things_keeps_the_service_from_starting() {
 
 #[tokio::test]
 async fn f03_the_same_kind_may_be_declared_again() {
-    assert!(Api::new("test", routes![a, b, f]).into_router(()).await.is_ok());
+    assert!(
+        Api::new("test", routes![a, b, f])
+            .into_router(())
+            .await
+            .is_ok()
+    );
 }
 
 #[test]
@@ -151,9 +159,20 @@ fn f03_an_endpoint_tells_the_problems_of_its_error() {
     let api: Api<()> = Api::new("test", routes![a, f]);
     let told: Vec<Vec<_>> = api
         .endpoints()
-        .map(|endpoint| endpoint.problems().iter().map(|kind| (kind.variant, kind.spec.code)).collect())
+        .map(|endpoint| {
+            endpoint
+                .problems()
+                .iter()
+                .map(|kind| (kind.variant, kind.spec.code))
+                .collect()
+        })
         .collect();
-    let of_a = [("Closed", "CLOSED"), ("NotFound", "NOT_FOUND"), ("ClosedToo", "CLOSED"), ("Busy", "BUSY")];
+    let of_a = [
+        ("Closed", "CLOSED"),
+        ("NotFound", "NOT_FOUND"),
+        ("ClosedToo", "CLOSED"),
+        ("Busy", "BUSY"),
+    ];
     assert_eq!(told, [&of_a[..], &[]]);
 }
 
@@ -161,10 +180,16 @@ fn f03_an_endpoint_tells_the_problems_of_its_error() {
 fn f03_transparent_errors_are_those_inside_through_every_layer() {
     let closed = || Box::new(Inner::Again(Box::new(Closing::Closed)));
     let problem = Closing::from(closed()).problem();
-    assert_eq!((problem.code(), problem.spec().category), ("CLOSED", Category::Conflict));
+    assert_eq!(
+        (problem.code(), problem.spec().category),
+        ("CLOSED", Category::Conflict)
+    );
     let problem = Problem::from(Closing::Inner(Box::new(Inner::Busy)));
     assert_eq!((problem.code(), problem.cause()), ("BUSY", Some("busy")));
-    for inner in [Closing::NotFound, Closing::Inner(Box::new(Inner::ClosedToo))] {
+    for inner in [
+        Closing::NotFound,
+        Closing::Inner(Box::new(Inner::ClosedToo)),
+    ] {
         assert!(problem_codes().contains(&inner.problem().code()));
     }
 }
@@ -176,8 +201,22 @@ async fn f03_an_error_may_share_a_kind_of_the_framework() {
     // No error can be a 414.
     let titled = |spec: &&ProblemSpec| spec.title != made(spec.code) && spec.status != 414;
     for spec in registry::ALL.iter().filter(titled) {
-        let own = kinds.iter().find(|kind| kind.spec.code == spec.code).expect(spec.code).spec;
-        assert_eq!((own.category, own.title), (spec.category, spec.title), "{}", spec.code);
+        let own = kinds
+            .iter()
+            .find(|kind| kind.spec.code == spec.code)
+            .expect(spec.code)
+            .spec;
+        assert_eq!(
+            (own.category, own.title),
+            (spec.category, spec.title),
+            "{}",
+            spec.code
+        );
     }
-    assert!(Api::new("test", routes![framework]).into_router(()).await.is_ok());
+    assert!(
+        Api::new("test", routes![framework])
+            .into_router(())
+            .await
+            .is_ok()
+    );
 }

@@ -73,17 +73,27 @@ async fn text(State(app): State<App>, text: String) -> String {
 #[endpoint(get = "/pages", paginate(cursor, default = 2, max = 3))]
 async fn pages(page: PageRequest<Below>) -> Page<u32> {
     let below = page.after().map_or(9, |key| key.id);
-    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| {
+        Below { id: *id }
+    })
 }
 
 /// Numbers upwards, page by page.
 #[endpoint(get = "/counted", paginate = offset)]
 async fn counted(page: OffsetRequest) -> Page<usize> {
-    page.page((page.offset()..1_000_000).take(page.fetch_limit()).collect(), None)
+    page.page(
+        (page.offset()..1_000_000)
+            .take(page.fetch_limit())
+            .collect(),
+        None,
+    )
 }
 
 async fn bench() -> Bench {
-    Bench::start(routes![one, numbered, named, search, make, text, pages, counted]).await
+    Bench::start(routes![
+        one, numbered, named, search, make, text, pages, counted
+    ])
+    .await
 }
 
 async fn get(bench: &Bench, path: &str) -> ClientResponse {
@@ -91,7 +101,11 @@ async fn get(bench: &Bench, path: &str) -> ClientResponse {
 }
 
 async fn post(bench: &Bench, body: impl Into<bytes::Bytes>) -> ClientResponse {
-    let call = bench.client.post("/things").bearer(ALICE).header("content-type", "application/json");
+    let call = bench
+        .client
+        .post("/things")
+        .bearer(ALICE)
+        .header("content-type", "application/json");
     call.body(body).send().await
 }
 
@@ -103,12 +117,23 @@ async fn raw(bench: &Bench, request: &[u8], status: u16, code: &str) {
     assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
     let (head, body) = text.split_once("\r\n\r\n").expect("a head");
     let document: serde_json::Value = serde_json::from_str(body).expect("a document");
-    assert_eq!((&document["code"], &document["status"]), (&code.into(), &status.into()), "{document}");
+    assert_eq!(
+        (&document["code"], &document["status"]),
+        (&code.into(), &status.into()),
+        "{document}"
+    );
     let id = document["request_id"].as_str().expect("an id");
-    for field in [format!("x-request-id: {id}"), String::from("content-type: application/problem+json")] {
+    for field in [
+        format!("x-request-id: {id}"),
+        String::from("content-type: application/problem+json"),
+    ] {
         assert!(head.contains(&field), "{field} in {head}");
     }
-    assert_eq!(get(bench, "/numbered/1").await.body, "1", "the service goes on");
+    assert_eq!(
+        get(bench, "/numbered/1").await.body,
+        "1",
+        "the service goes on"
+    );
 }
 
 /// Sends bytes that hyper cannot parse as a request, and checks that hyper refuses them and that the service goes on.
@@ -116,8 +141,15 @@ async fn refused_by_hyper(bench: &Bench, request: &[u8], status: u16) {
     let mut raw = bench.client.raw().await;
     raw.write_bytes(request).await;
     let text = raw.response().await;
-    assert!(text.starts_with(&format!("HTTP/1.1 {status} ")) && text.ends_with("\r\n\r\n"), "{text}");
-    assert_eq!(get(bench, "/numbered/1").await.body, "1", "the service goes on");
+    assert!(
+        text.starts_with(&format!("HTTP/1.1 {status} ")) && text.ends_with("\r\n\r\n"),
+        "{text}"
+    );
+    assert_eq!(
+        get(bench, "/numbered/1").await.body,
+        "1",
+        "the service goes on"
+    );
 }
 
 fn head(line: &str) -> String {
@@ -126,7 +158,10 @@ fn head(line: &str) -> String {
 
 /// The parameter that a problem names.
 fn parameter(reply: &ClientResponse) -> String {
-    reply.problem(400, "INVALID_PARAMETER")["errors"][0]["parameter"].as_str().expect("a name").to_owned()
+    reply.problem(400, "INVALID_PARAMETER")["errors"][0]["parameter"]
+        .as_str()
+        .expect("a name")
+        .to_owned()
 }
 
 const NUMBER: &str = "1234567890123456789012345678901234567890";
@@ -144,7 +179,11 @@ async fn identifiers_with_a_wrong_prefix() {
         "thing_",
         "%00",
     ] {
-        assert_eq!(parameter(&get(&bench, &format!("/things/{id}")).await), "id", "{id}");
+        assert_eq!(
+            parameter(&get(&bench, &format!("/things/{id}")).await),
+            "id",
+            "{id}"
+        );
     }
 }
 
@@ -157,14 +196,25 @@ async fn cursors_truncated_foreign_and_replayed() {
         let path = format!("/pages?cursor={}", &cursor[..length]);
         get(&bench, &path).await.problem(400, "INVALID_CURSOR");
     }
-    let foreign = bench.client.get(&format!("/pages?cursor={cursor}")).bearer(BOB).send().await;
+    let foreign = bench
+        .client
+        .get(&format!("/pages?cursor={cursor}"))
+        .bearer(BOB)
+        .send()
+        .await;
     foreign.problem(400, "INVALID_CURSOR");
     for other in ["&filter=x", "&cursor2=x", "&CURSOR=x"] {
-        get(&bench, &format!("/pages?cursor={cursor}{other}")).await.problem(400, "INVALID_CURSOR");
+        get(&bench, &format!("/pages?cursor={cursor}{other}"))
+            .await
+            .problem(400, "INVALID_CURSOR");
     }
     let path = format!("/pages?cursor={cursor}");
     let (once, again) = (get(&bench, &path).await, get(&bench, &path).await);
-    assert_eq!((once.status.as_u16(), &once.body), (200, &again.body), "a cursor says where, not when");
+    assert_eq!(
+        (once.status.as_u16(), &once.body),
+        (200, &again.body),
+        "a cursor says where, not when"
+    );
 }
 
 #[tokio::test]
@@ -175,17 +225,41 @@ async fn limits_that_are_no_number() {
         assert_eq!(parameter(&get(&bench, &path).await), "limit", "{limit}");
     }
     let many = get(&bench, &format!("/pages?limit={NUMBER}")).await.json();
-    assert_eq!(many["data"].as_array().expect("items").len(), 3, "a number over the maximum is lowered");
+    assert_eq!(
+        many["data"].as_array().expect("items").len(),
+        3,
+        "a number over the maximum is lowered"
+    );
 }
 
 #[tokio::test]
 async fn pages_that_are_no_number_or_too_far() {
     let bench = bench().await;
-    for page in ["-1", "0", "1e9", "1.5", "", "%00", "%ff", "+1", NUMBER, "4294967296", "4294967295", "201"] {
-        assert_eq!(parameter(&get(&bench, &format!("/counted?page={page}")).await), "page", "{page}");
+    for page in [
+        "-1",
+        "0",
+        "1e9",
+        "1.5",
+        "",
+        "%00",
+        "%ff",
+        "+1",
+        NUMBER,
+        "4294967296",
+        "4294967295",
+        "201",
+    ] {
+        assert_eq!(
+            parameter(&get(&bench, &format!("/counted?page={page}")).await),
+            "page",
+            "{page}"
+        );
     }
     assert_eq!(parameter(&get(&bench, "/counted?limit=1e9").await), "limit");
-    assert_eq!(parameter(&get(&bench, "/counted?page=1&page=1").await), "page");
+    assert_eq!(
+        parameter(&get(&bench, "/counted?page=1&page=1").await),
+        "page"
+    );
     let last = get(&bench, "/counted?page=200").await.json();
     assert_eq!(last["data"][49], 9_999);
 }
@@ -193,11 +267,22 @@ async fn pages_that_are_no_number_or_too_far() {
 #[tokio::test]
 async fn numbers_of_forty_digits() {
     let bench = bench().await;
-    assert_eq!(parameter(&get(&bench, &format!("/numbered/{NUMBER}")).await), "number");
-    assert_eq!(parameter(&get(&bench, &format!("/search?count={NUMBER}")).await), "count");
+    assert_eq!(
+        parameter(&get(&bench, &format!("/numbered/{NUMBER}")).await),
+        "number"
+    );
+    assert_eq!(
+        parameter(&get(&bench, &format!("/search?count={NUMBER}")).await),
+        "count"
+    );
     let reply = post(&bench, format!(r#"{{"name":"x","count":{NUMBER}}}"#)).await;
-    assert_eq!(reply.problem(422, "VALIDATION_FAILED")["errors"][0]["pointer"], "#/count");
-    post(&bench, r#"{"name":"x","count":1e999}"#).await.problem(400, "MALFORMED_JSON");
+    assert_eq!(
+        reply.problem(422, "VALIDATION_FAILED")["errors"][0]["pointer"],
+        "#/count"
+    );
+    post(&bench, r#"{"name":"x","count":1e999}"#)
+        .await
+        .problem(400, "MALFORMED_JSON");
 }
 
 #[tokio::test]
@@ -208,18 +293,33 @@ async fn lone_surrogates() {
         reply.problem(400, "MALFORMED_JSON");
     }
     assert_eq!(parameter(&get(&bench, "/named/%ED%A0%80").await), "name");
-    assert_eq!(parameter(&get(&bench, "/search?name=%ED%A0%80").await), "name");
+    assert_eq!(
+        parameter(&get(&bench, "/search?name=%ED%A0%80").await),
+        "name"
+    );
 }
 
 #[tokio::test]
 async fn duplicate_members() {
     let bench = bench().await;
-    for body in [r#"{"name":"a","name":"b","count":1}"#, r#"{"count":1,"name":"a","count":1}"#] {
+    for body in [
+        r#"{"name":"a","name":"b","count":1}"#,
+        r#"{"count":1,"name":"a","count":1}"#,
+    ] {
         let problem = post(&bench, body).await.problem(422, "VALIDATION_FAILED");
-        assert!(problem["errors"][0]["detail"].as_str().expect("text").contains("duplicate"), "{problem}");
+        assert!(
+            problem["errors"][0]["detail"]
+                .as_str()
+                .expect("text")
+                .contains("duplicate"),
+            "{problem}"
+        );
     }
     assert_eq!(bench.app.effects(), 0);
-    assert_eq!(parameter(&get(&bench, "/search?count=1&count=2").await), "count");
+    assert_eq!(
+        parameter(&get(&bench, "/search?count=1&count=2").await),
+        "count"
+    );
 }
 
 #[tokio::test]
@@ -227,10 +327,17 @@ async fn a_hundred_thousand_nested_brackets() {
     let bench = bench().await;
     let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
     let objects = r#"{"name":"#.repeat(100_000);
-    for body in [open.clone(), objects, format!(r#"{{"name":{open},"count":1}}"#)] {
+    for body in [
+        open.clone(),
+        objects,
+        format!(r#"{{"name":{open},"count":1}}"#),
+    ] {
         post(&bench, body).await.problem(400, "MALFORMED_JSON");
     }
-    for body in [format!("{open}{close}"), format!(r#"{{"name":{open}{close},"count":1}}"#)] {
+    for body in [
+        format!("{open}{close}"),
+        format!(r#"{{"name":{open}{close},"count":1}}"#),
+    ] {
         post(&bench, body).await.problem(422, "VALIDATION_FAILED");
     }
     assert_eq!(bench.app.effects(), 0);
@@ -240,7 +347,11 @@ async fn a_hundred_thousand_nested_brackets() {
 async fn invalid_utf_8_in_path_and_query() {
     let bench = bench().await;
     for bytes in ["%ff", "%C3", "%C3%28", "a%80b", "%F8%88%80%80%80"] {
-        assert_eq!(parameter(&get(&bench, &format!("/named/{bytes}")).await), "name", "{bytes}");
+        assert_eq!(
+            parameter(&get(&bench, &format!("/named/{bytes}")).await),
+            "name",
+            "{bytes}"
+        );
         assert_eq!(
             parameter(&get(&bench, &format!("/search?count=1&name={bytes}")).await),
             "name",
@@ -249,7 +360,9 @@ async fn invalid_utf_8_in_path_and_query() {
         let filtered = get(&bench, &format!("/pages?filter={bytes}")).await;
         assert_eq!(parameter(&filtered), "filter", "{bytes}");
     }
-    get(&bench, "/search?%ff=1").await.problem(400, "INVALID_PARAMETER");
+    get(&bench, "/search?%ff=1")
+        .await
+        .problem(400, "INVALID_PARAMETER");
     assert_eq!(get(&bench, "/search?name=%C3%A9").await.body, "é0");
     let invalid = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nhost: x\r\n\r\n"].concat();
     refused_by_hyper(&bench, &invalid(b"/named/\xff"), 400).await;
@@ -260,10 +373,18 @@ async fn invalid_utf_8_in_path_and_query() {
 async fn a_header_of_100_kb() {
     let bench = bench().await;
     for size in [100_000, 300_000] {
-        let request = format!("{}x-long: {}\r\n\r\n", head("GET /numbered/1 HTTP/1.1"), "x".repeat(size));
+        let request = format!(
+            "{}x-long: {}\r\n\r\n",
+            head("GET /numbered/1 HTTP/1.1"),
+            "x".repeat(size)
+        );
         raw(&bench, request.as_bytes(), 431, "HEADERS_TOO_LARGE").await;
     }
-    let request = format!("{}{}\r\n", head("GET /numbered/1 HTTP/1.1"), "x-field: 1\r\n".repeat(200));
+    let request = format!(
+        "{}{}\r\n",
+        head("GET /numbered/1 HTTP/1.1"),
+        "x-field: 1\r\n".repeat(200)
+    );
     refused_by_hyper(&bench, request.as_bytes(), 431).await;
 }
 
@@ -271,18 +392,32 @@ async fn a_header_of_100_kb() {
 #[tokio::test]
 async fn a_header_that_is_never_read_to_its_end() {
     let bench = bench().await;
-    let request = format!("{}x-long: {}\r\n\r\n", head("GET /numbered/1 HTTP/1.1"), "x".repeat(10_000_000));
+    let request = format!(
+        "{}x-long: {}\r\n\r\n",
+        head("GET /numbered/1 HTTP/1.1"),
+        "x".repeat(10_000_000)
+    );
     let reply = bench.client.raw().await.exchange(request.as_bytes()).await;
     let text = String::from_utf8_lossy(&reply);
-    assert!(reply.is_empty() || text.starts_with("HTTP/1.1 431 "), "{text}");
-    assert_eq!(get(&bench, "/numbered/1").await.body, "1", "the service goes on");
+    assert!(
+        reply.is_empty() || text.starts_with("HTTP/1.1 431 "),
+        "{text}"
+    );
+    assert_eq!(
+        get(&bench, "/numbered/1").await.body,
+        "1",
+        "the service goes on"
+    );
 }
 
 #[tokio::test]
 async fn a_request_line_of_64_kb() {
     let bench = bench().await;
     for size in [20_000, 65_500, 65_536, 100_000] {
-        for target in [format!("/named/{}", "a".repeat(size)), format!("/search?name={}", "a".repeat(size))] {
+        for target in [
+            format!("/named/{}", "a".repeat(size)),
+            format!("/search?name={}", "a".repeat(size)),
+        ] {
             let request = format!("{}\r\n", head(&format!("GET {target} HTTP/1.1")));
             match target.len() {
                 ..=65_534 => raw(&bench, request.as_bytes(), 414, "URI_TOO_LONG").await,
@@ -297,10 +432,17 @@ async fn a_body_shorter_than_its_length() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     let fields = "content-type: application/json\r\ncontent-length: 100\r\n\r\n";
-    raw.write(&format!("{}{fields}{{\"name\"", head("POST /things HTTP/1.1"))).await;
+    raw.write(&format!(
+        "{}{fields}{{\"name\"",
+        head("POST /things HTTP/1.1")
+    ))
+    .await;
     raw.end().await;
     let text = raw.response().await;
-    assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("BODY_INCOMPLETE"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 400 ") && text.contains("BODY_INCOMPLETE"),
+        "{text}"
+    );
     assert_eq!(bench.app.effects(), 0);
 }
 
@@ -308,13 +450,22 @@ async fn a_body_shorter_than_its_length() {
 async fn a_body_of_no_end_for_whatever_extractor() {
     let bench = bench().await;
     for (path, media) in [("/things", "application/json"), ("/texts", "text/plain")] {
-        for body in ["content-length: 100\r\n\r\n{}", "transfer-encoding: chunked\r\n\r\nzz\r\n\r\n"] {
+        for body in [
+            "content-length: 100\r\n\r\n{}",
+            "transfer-encoding: chunked\r\n\r\nzz\r\n\r\n",
+        ] {
             let mut raw = bench.client.raw().await;
-            raw.write(&format!("{}content-type: {media}\r\n{body}", head(&format!("POST {path} HTTP/1.1"))))
-                .await;
+            raw.write(&format!(
+                "{}content-type: {media}\r\n{body}",
+                head(&format!("POST {path} HTTP/1.1"))
+            ))
+            .await;
             raw.end().await;
             let text = raw.response().await;
-            assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("BODY_INCOMPLETE"), "{path}: {text}");
+            assert!(
+                text.starts_with("HTTP/1.1 400 ") && text.contains("BODY_INCOMPLETE"),
+                "{path}: {text}"
+            );
         }
     }
     assert_eq!(bench.app.effects(), 0);
@@ -359,11 +510,32 @@ async fn what_is_no_http() {
 #[tokio::test]
 async fn no_host_or_two() {
     let bench = bench().await;
-    raw(&bench, b"GET /numbered/1 HTTP/1.1\r\n\r\n", 400, "BAD_REQUEST").await;
-    raw(&bench, b"GET /numbered/1 HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400, "BAD_REQUEST").await;
-    raw(&bench, b"GET http://c/numbered/1 HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", 400, "BAD_REQUEST").await;
+    raw(
+        &bench,
+        b"GET /numbered/1 HTTP/1.1\r\n\r\n",
+        400,
+        "BAD_REQUEST",
+    )
+    .await;
+    raw(
+        &bench,
+        b"GET /numbered/1 HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        400,
+        "BAD_REQUEST",
+    )
+    .await;
+    raw(
+        &bench,
+        b"GET http://c/numbered/1 HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n",
+        400,
+        "BAD_REQUEST",
+    )
+    .await;
     let mut old = bench.client.raw().await;
-    old.write(&format!("GET /numbered/1 HTTP/1.0\r\nauthorization: Bearer {ALICE}\r\n\r\n")).await;
+    old.write(&format!(
+        "GET /numbered/1 HTTP/1.0\r\nauthorization: Bearer {ALICE}\r\n\r\n"
+    ))
+    .await;
     let text = old.response().await;
     assert!(text.starts_with("HTTP/1.0 200"), "{text}");
 }
@@ -373,9 +545,13 @@ async fn a_bad_request_behind_a_good_one() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     let good = format!("{}\r\n", head("GET /numbered/7 HTTP/1.1"));
-    raw.write(&format!("{good}GET / HTTP/1.1\r\n: x\r\n\r\n")).await;
+    raw.write(&format!("{good}GET / HTTP/1.1\r\n: x\r\n\r\n"))
+        .await;
     let first = raw.response().await;
-    assert!(first.starts_with("HTTP/1.1 200") && first.ends_with("\r\n7"), "{first}");
+    assert!(
+        first.starts_with("HTTP/1.1 200") && first.ends_with("\r\n7"),
+        "{first}"
+    );
     let second = raw.response().await;
     assert!(second.starts_with("HTTP/1.1 400"), "{second}");
     assert!(raw.is_closed().await);

@@ -75,7 +75,10 @@ const ACC: &str = "acc_01HZQK7P3WVXBN4Y9MRDTJC8E6";
 fn first(problem: &Value) -> (&str, &str) {
     let error = &problem["errors"][0];
     let place = error["parameter"].as_str().or(error["pointer"].as_str());
-    (place.expect("a place"), error["detail"].as_str().expect("a detail"))
+    (
+        place.expect("a place"),
+        error["detail"].as_str().expect("a detail"),
+    )
 }
 
 #[tokio::test]
@@ -85,8 +88,14 @@ async fn h01_upper_case_out_any_case_in_everywhere() {
     let lower = |id: &str| format!("{}{}", &id[..4], id[4..].to_lowercase());
     let (pay, acc) = (lower(PAY), lower(ACC));
     assert_eq!(get(format!("/payments/{pay}")).await.body, PAY);
-    assert_eq!(get(format!("/accounts/{acc}/payments/{pay}")).await.body, format!("{ACC} {PAY}"));
-    assert_eq!(get(format!("/places/{acc}/{pay}")).await.body, format!("{ACC} {PAY}"));
+    assert_eq!(
+        get(format!("/accounts/{acc}/payments/{pay}")).await.body,
+        format!("{ACC} {PAY}")
+    );
+    assert_eq!(
+        get(format!("/places/{acc}/{pay}")).await.body,
+        format!("{ACC} {PAY}")
+    );
     let found = get(format!("/search?account={acc}&payment={pay}&payment={PAY}")).await;
     assert_eq!(found.body, format!("Some({ACC}) [{PAY}, {PAY}]"));
     let sent = format!(r#"{{"from":"{acc}","to":["{ACC}"]}}"#);
@@ -106,11 +115,20 @@ async fn h01_a_wrong_prefix_is_a_400_that_names_the_parameter() {
         (format!("/search?account={PAY}"), "account"),
         (format!("/search?payment={PAY}&payment={ACC}"), "payment"),
     ] {
-        let problem = bench.client.get(&path).send().await.problem(400, "INVALID_PARAMETER");
+        let problem = bench
+            .client
+            .get(&path)
+            .send()
+            .await
+            .problem(400, "INVALID_PARAMETER");
         let (place, detail) = first(&problem);
         let wanted = if name == "payment" { PAY } else { ACC };
         assert_eq!(place, name, "{path}");
-        assert_eq!(detail, format!("expected an identifier such as {wanted}"), "{path}");
+        assert_eq!(
+            detail,
+            format!("expected an identifier such as {wanted}"),
+            "{path}"
+        );
     }
 }
 
@@ -118,8 +136,20 @@ async fn h01_a_wrong_prefix_is_a_400_that_names_the_parameter() {
 async fn h01_a_wrong_prefix_in_a_body_is_a_422_that_points_at_the_member() {
     let bench = bench().await;
     let sent = format!(r#"{{"from":"{ACC}","to":["{ACC}","{PAY}"]}}"#);
-    let problem = bench.client.post("/transfers").json(sent).send().await.problem(422, "VALIDATION_FAILED");
-    assert_eq!(first(&problem), ("#/to/1", format!("expected an identifier such as {ACC}").as_str()));
+    let problem = bench
+        .client
+        .post("/transfers")
+        .json(sent)
+        .send()
+        .await
+        .problem(422, "VALIDATION_FAILED");
+    assert_eq!(
+        first(&problem),
+        (
+            "#/to/1",
+            format!("expected an identifier such as {ACC}").as_str()
+        )
+    );
 }
 
 #[tokio::test]
@@ -133,7 +163,12 @@ async fn h02_what_is_no_ulid_is_refused() {
         "%00",
     ] {
         let path = format!("/payments/pay_{ulid}");
-        let problem = bench.client.get(&path).send().await.problem(400, "INVALID_PARAMETER");
+        let problem = bench
+            .client
+            .get(&path)
+            .send()
+            .await
+            .problem(400, "INVALID_PARAMETER");
         assert_eq!(first(&problem).0, "payment", "{ulid}");
     }
 }

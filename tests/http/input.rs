@@ -13,14 +13,24 @@ struct Thing {
 }
 
 /// Makes a thing.
-#[endpoint(post = "/things", idempotent, rate_limit = "1000/min", body_limit = "1MB")]
+#[endpoint(
+    post = "/things",
+    idempotent,
+    rate_limit = "1000/min",
+    body_limit = "1MB"
+)]
 async fn make(State(app): State<App>, Json(thing): Json<Thing>) -> Created<Thing> {
     app.effect();
     Created::new(thing)
 }
 
 /// Takes up to a hundred bytes, without any other promise.
-#[endpoint(post = "/small", public, not_idempotent = "nothing is kept", body_limit = "100B")]
+#[endpoint(
+    post = "/small",
+    public,
+    not_idempotent = "nothing is kept",
+    body_limit = "100B"
+)]
 async fn small(body: axum::body::Bytes) -> String {
     body.len().to_string()
 }
@@ -36,22 +46,42 @@ async fn plain() -> &'static str {
 async fn hasty(_: axum::body::Bytes) {}
 
 /// Has little time, and no other promise.
-#[endpoint(post = "/hasty-chunks", public, not_idempotent = "nothing is kept", timeout = "100ms")]
+#[endpoint(
+    post = "/hasty-chunks",
+    public,
+    not_idempotent = "nothing is kept",
+    timeout = "100ms"
+)]
 async fn hasty_chunks(_: axum::body::Bytes) {}
 
 async fn bench() -> Bench {
     Bench::start(routes![make, small, plain, hasty, hasty_chunks]).await
 }
 
-async fn send(bench: &Bench, key: &str, media: &str, body: impl Into<bytes::Bytes>) -> ClientResponse {
-    let call = bench.client.post("/things").bearer(ALICE).idempotency_key(key).header("content-type", media);
+async fn send(
+    bench: &Bench,
+    key: &str,
+    media: &str,
+    body: impl Into<bytes::Bytes>,
+) -> ClientResponse {
+    let call = bench
+        .client
+        .post("/things")
+        .bearer(ALICE)
+        .idempotency_key(key)
+        .header("content-type", media);
     call.body(body.into()).send().await
 }
 
 /// After whatever came before, a good request on the same connection gets its answer.
 async fn still_usable(raw: &mut RawConnection, key: &str) {
     let body = r#"{"name":"x"}"#;
-    raw.write(&format!("{}content-length: {}\r\n\r\n{body}", head(key), body.len())).await;
+    raw.write(&format!(
+        "{}content-length: {}\r\n\r\n{body}",
+        head(key),
+        body.len()
+    ))
+    .await;
     let response = raw.response().await;
     assert!(response.starts_with("HTTP/1.1 201"), "{response}");
 }
@@ -67,23 +97,44 @@ fn head(key: &str) -> String {
 async fn bodies_that_are_wrong() {
     let bench = bench().await;
     let json = "application/json";
-    send(&bench, "a", json, "{\"name\":").await.problem(400, "MALFORMED_JSON");
-    send(&bench, "b", json, "").await.problem(400, "MALFORMED_JSON");
-    send(&bench, "c", json, &b"\xff\xfe{}"[..]).await.problem(400, "MALFORMED_JSON");
-    send(&bench, "d", json, "[".repeat(100_000)).await.problem(400, "MALFORMED_JSON");
-    send(&bench, "e", json, format!("{}{}", "[".repeat(50_000), "]".repeat(50_000)))
+    send(&bench, "a", json, "{\"name\":")
+        .await
+        .problem(400, "MALFORMED_JSON");
+    send(&bench, "b", json, "")
+        .await
+        .problem(400, "MALFORMED_JSON");
+    send(&bench, "c", json, &b"\xff\xfe{}"[..])
+        .await
+        .problem(400, "MALFORMED_JSON");
+    send(&bench, "d", json, "[".repeat(100_000))
+        .await
+        .problem(400, "MALFORMED_JSON");
+    send(
+        &bench,
+        "e",
+        json,
+        format!("{}{}", "[".repeat(50_000), "]".repeat(50_000)),
+    )
+    .await
+    .problem(422, "VALIDATION_FAILED");
+    send(&bench, "f", json, r#"{"name": 7}"#)
         .await
         .problem(422, "VALIDATION_FAILED");
-    send(&bench, "f", json, r#"{"name": 7}"#).await.problem(422, "VALIDATION_FAILED");
-    send(&bench, "g", json, "null").await.problem(422, "VALIDATION_FAILED");
-    send(&bench, "h", "text/plain", r#"{"name": "x"}"#).await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    send(&bench, "g", json, "null")
+        .await
+        .problem(422, "VALIDATION_FAILED");
+    send(&bench, "h", "text/plain", r#"{"name": "x"}"#)
+        .await
+        .problem(415, "UNSUPPORTED_MEDIA_TYPE");
     send(&bench, "i", "application/x-www-form-urlencoded", "name=x")
         .await
         .problem(415, "UNSUPPORTED_MEDIA_TYPE");
     assert_eq!(bench.app.effects(), 0);
     for key in "abcdefghi".chars() {
         assert_eq!(
-            send(&bench, &key.to_string(), json, r#"{"name":"x"}"#).await.status,
+            send(&bench, &key.to_string(), json, r#"{"name":"x"}"#)
+                .await
+                .status,
             201,
             "the key is free"
         );
@@ -94,9 +145,17 @@ async fn bodies_that_are_wrong() {
 async fn a_body_of_10_mb_is_a_413_and_the_connection_goes_on() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
-    raw.write(&format!("{}content-length: 10000000\r\n\r\n{}", head("a"), "x".repeat(10_000_000))).await;
+    raw.write(&format!(
+        "{}content-length: 10000000\r\n\r\n{}",
+        head("a"),
+        "x".repeat(10_000_000)
+    ))
+    .await;
     let response = raw.response().await;
-    assert!(response.starts_with("HTTP/1.1 413") && response.contains("BODY_TOO_LARGE"), "{response}");
+    assert!(
+        response.starts_with("HTTP/1.1 413") && response.contains("BODY_TOO_LARGE"),
+        "{response}"
+    );
     still_usable(&mut raw, "a").await;
 }
 
@@ -104,14 +163,18 @@ async fn a_body_of_10_mb_is_a_413_and_the_connection_goes_on() {
 async fn a_chunked_body_that_grows_too_large_is_a_413() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
-    raw.write(&format!("{}transfer-encoding: chunked\r\n\r\n", head("a"))).await;
+    raw.write(&format!("{}transfer-encoding: chunked\r\n\r\n", head("a")))
+        .await;
     let chunk = format!("{:x}\r\n{}\r\n", 100_000, "x".repeat(100_000));
     for _ in 0..100 {
         raw.write(&chunk).await;
     }
     raw.write("0\r\n\r\n").await;
     let response = raw.response().await;
-    assert!(response.starts_with("HTTP/1.1 413") && response.contains("BODY_TOO_LARGE"), "{response}");
+    assert!(
+        response.starts_with("HTTP/1.1 413") && response.contains("BODY_TOO_LARGE"),
+        "{response}"
+    );
     still_usable(&mut raw, "a").await;
 }
 
@@ -120,11 +183,21 @@ async fn a_body_that_nobody_wants_leaves_the_connection_usable() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     let body = "x".repeat(10_000_000);
-    for (line, status) in [("POST /nowhere", "404"), ("PUT /things", "405"), ("GET /plain", "200")] {
-        raw.write(&format!("{line} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
-            .await;
+    for (line, status) in [
+        ("POST /nowhere", "404"),
+        ("PUT /things", "405"),
+        ("GET /plain", "200"),
+    ] {
+        raw.write(&format!(
+            "{line} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
         let response = raw.response().await;
-        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{response}");
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status}")),
+            "{response}"
+        );
     }
     still_usable(&mut raw, "a").await;
 }
@@ -134,11 +207,18 @@ async fn a_body_that_misses_the_deadline_is_the_clients_doing() {
     let bench = bench().await;
     for head in ["POST /hasty", "POST /hasty-chunks"] {
         let mut raw = bench.client.raw().await;
-        let framing =
-            if head.ends_with("chunks") { "transfer-encoding: chunked" } else { "content-length: 100" };
-        raw.write(&format!("{head} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n")).await;
+        let framing = if head.ends_with("chunks") {
+            "transfer-encoding: chunked"
+        } else {
+            "content-length: 100"
+        };
+        raw.write(&format!("{head} HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n"))
+            .await;
         let response = raw.response().await;
-        assert!(response.starts_with("HTTP/1.1 408") && response.contains("REQUEST_TIMEOUT"), "{response}");
+        assert!(
+            response.starts_with("HTTP/1.1 408") && response.contains("REQUEST_TIMEOUT"),
+            "{response}"
+        );
     }
 }
 
@@ -154,12 +234,28 @@ async fn a_message_that_quotes_the_client_is_short() {
 #[tokio::test]
 async fn limits_hold_without_any_policy_too() {
     let bench = bench().await;
-    let long = bench.client.post("/small").body(vec![b'x'; 101]).send().await;
+    let long = bench
+        .client
+        .post("/small")
+        .body(vec![b'x'; 101])
+        .send()
+        .await;
     long.problem(413, "BODY_TOO_LARGE");
-    assert_eq!(bench.client.post("/small").body(vec![b'x'; 100]).send().await.body, "100");
+    assert_eq!(
+        bench
+            .client
+            .post("/small")
+            .body(vec![b'x'; 100])
+            .send()
+            .await
+            .body,
+        "100"
+    );
     let mut raw = bench.client.raw().await;
-    raw.write("POST /small HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
-    raw.write(&format!("{:x}\r\n{}\r\n0\r\n\r\n", 101, "x".repeat(101))).await;
+    raw.write("POST /small HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        .await;
+    raw.write(&format!("{:x}\r\n{}\r\n0\r\n\r\n", 101, "x".repeat(101)))
+        .await;
     let response = raw.response().await;
     assert!(response.starts_with("HTTP/1.1 413"), "{response}");
 }
@@ -168,10 +264,20 @@ async fn limits_hold_without_any_policy_too() {
 async fn half_a_body_that_stops_is_a_408() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
-    raw.write(&format!("{}content-length: 100\r\n\r\n{{\"name\"", head("a"))).await;
+    raw.write(&format!(
+        "{}content-length: 100\r\n\r\n{{\"name\"",
+        head("a")
+    ))
+    .await;
     let response = raw.response().await;
-    assert!(response.starts_with("HTTP/1.1 408") && response.contains("REQUEST_TIMEOUT"), "{response}");
-    assert!(raw.is_closed().await, "the rest of the body could be taken for a request");
+    assert!(
+        response.starts_with("HTTP/1.1 408") && response.contains("REQUEST_TIMEOUT"),
+        "{response}"
+    );
+    assert!(
+        raw.is_closed().await,
+        "the rest of the body could be taken for a request"
+    );
     let mut raw = bench.client.raw().await;
     still_usable(&mut raw, "a").await;
 }
@@ -180,7 +286,11 @@ async fn half_a_body_that_stops_is_a_408() {
 async fn half_a_body_and_a_hang_up_leave_nothing() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
-    raw.write(&format!("{}content-length: 100\r\n\r\n{{\"name\"", head("a"))).await;
+    raw.write(&format!(
+        "{}content-length: 100\r\n\r\n{{\"name\"",
+        head("a")
+    ))
+    .await;
     drop(raw);
     let mut raw = bench.client.raw().await;
     still_usable(&mut raw, "a").await;
@@ -193,11 +303,19 @@ async fn a_refusal_before_the_body_is_read_leaves_the_connection_usable() {
     let mut raw = bench.client.raw().await;
     let body = "x".repeat(200_000);
     let head_without_key = head("a").replace("idempotency-key: a\r\n", "");
-    raw.write(&format!("{head_without_key}content-length: {}\r\n\r\n{body}", body.len())).await;
+    raw.write(&format!(
+        "{head_without_key}content-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+    .await;
     let response = raw.response().await;
     assert!(response.contains("IDEMPOTENCY_KEY_MISSING"), "{response}");
     let stranger = head("a").replace(ALICE, "sk_test_wrong");
-    raw.write(&format!("{stranger}content-length: {}\r\n\r\n{body}", body.len())).await;
+    raw.write(&format!(
+        "{stranger}content-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+    .await;
     let response = raw.response().await;
     assert!(response.starts_with("HTTP/1.1 401"), "{response}");
     still_usable(&mut raw, "b").await;
@@ -207,7 +325,11 @@ async fn a_refusal_before_the_body_is_read_leaves_the_connection_usable() {
 async fn a_client_that_asks_first_is_told_before_it_sends() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
-    raw.write(&format!("{}expect: 100-continue\r\ncontent-length: 10000000\r\n\r\n", head("a"))).await;
+    raw.write(&format!(
+        "{}expect: 100-continue\r\ncontent-length: 10000000\r\n\r\n",
+        head("a")
+    ))
+    .await;
     let response = raw.response().await;
     assert!(response.starts_with("HTTP/1.1 413"), "{response}");
 }
@@ -218,6 +340,9 @@ async fn garbage_in_the_head_is_survived() {
     for path in ["/%ff", "/things/../x", "//", "/?%", "/things%00"] {
         let reply = bench.client.get(path).bearer(ALICE).send().await;
         assert!(reply.status.is_client_error(), "{path}: {}", reply.status);
-        reply.problem(reply.status.as_u16(), reply.json()["code"].as_str().expect("a code"));
+        reply.problem(
+            reply.status.as_u16(),
+            reply.json()["code"].as_str().expect("a code"),
+        );
     }
 }

@@ -55,7 +55,11 @@ async fn make_large() -> Created<Thing> {
 }
 
 /// Makes a thing whose location is a URI or text, not an endpoint.
-#[endpoint(put = "/elsewhere/{what}", version = 1, idempotent(optional, anonymous))]
+#[endpoint(
+    put = "/elsewhere/{what}",
+    version = 1,
+    idempotent(optional, anonymous)
+)]
 async fn elsewhere(Path(what): Path<String>) -> Created<Thing> {
     let created = Created::new(Thing { id: 7 });
     match what.as_str() {
@@ -90,11 +94,23 @@ struct Above {
 #[endpoint(get = "/numbers", version = 1, paginate(cursor, max = 2))]
 async fn numbers(page: PageRequest<Above>) -> Page<u32> {
     let after = page.after().map_or(0, |key| key.number);
-    page.page((after + 1..10).take(page.fetch_limit()).collect(), |number| Above { number: *number })
+    page.page(
+        (after + 1..10).take(page.fetch_limit()).collect(),
+        |number| Above { number: *number },
+    )
 }
 
 async fn router() -> Router {
-    let routes = routes![thing, thing_v2, make, make_large, elsewhere, form, form_by_hand, numbers];
+    let routes = routes![
+        thing,
+        thing_v2,
+        make,
+        make_large,
+        elsewhere,
+        form,
+        form_by_hand,
+        numbers
+    ];
     let api = Api::new("things", routes).open();
     api.into_router(()).await.expect("a valid API")
 }
@@ -103,16 +119,31 @@ const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
 #[tokio::test]
 async fn e02_successors_stand_below_the_prefix_of_an_outer_router() {
-    let nested = Router::new().nest("/a", Router::new().nest("/tenants/{tenant}", router().await));
+    let nested = Router::new().nest(
+        "/a",
+        Router::new().nest("/tenants/{tenant}", router().await),
+    );
     let client = serve(nested.merge(router().await)).await;
     for (prefix, path) in [("", "/v1/things/7"), ("/a/tenants/x%2Fy", "/v1/things/7")] {
         let reply = client.get(&format!("{prefix}{path}")).send().await;
-        assert_eq!((reply.status.as_u16(), &reply.json()["id"]), (200, &7.into()));
+        assert_eq!(
+            (reply.status.as_u16(), &reply.json()["id"]),
+            (200, &7.into())
+        );
         let successor = format!("<{prefix}/v2/things/7>; rel=\"successor-version\"");
-        assert_eq!(reply.header_values("link"), ["</changes>; rel=\"sunset\"", &successor]);
-        let refused = client.get(&format!("{prefix}/v1/things/seven")).send().await;
+        assert_eq!(
+            reply.header_values("link"),
+            ["</changes>; rel=\"sunset\"", &successor]
+        );
+        let refused = client
+            .get(&format!("{prefix}/v1/things/seven"))
+            .send()
+            .await;
         refused.problem(400, "INVALID_PARAMETER");
-        assert_eq!(refused.header_values("sunset"), ["Sat, 31 Jan 2026 23:59:59 GMT"]);
+        assert_eq!(
+            refused.header_values("sunset"),
+            ["Sat, 31 Jan 2026 23:59:59 GMT"]
+        );
     }
 }
 
@@ -120,12 +151,22 @@ async fn e02_successors_stand_below_the_prefix_of_an_outer_router() {
 async fn e02_a_hostile_path_stays_within_its_link() {
     let client = serve(Router::new().nest("/tenants/{tenant}", router().await)).await;
     for (path, link) in [
-        ("/tenants/\u{fc}\"/v1/things/7", "/tenants/%C3%BC%22/v2/things/7"),
-        ("/tenants/a%3E/v1/things/%3E%2e%0d%0a", "/tenants/a%3E/v2/things/%3E%2e%0d%0a"),
-        ("/tenants/{}/v1/things/{\"|}", "/tenants/%7B%7D/v2/things/%7B%22%7C%7D"),
+        (
+            "/tenants/\u{fc}\"/v1/things/7",
+            "/tenants/%C3%BC%22/v2/things/7",
+        ),
+        (
+            "/tenants/a%3E/v1/things/%3E%2e%0d%0a",
+            "/tenants/a%3E/v2/things/%3E%2e%0d%0a",
+        ),
+        (
+            "/tenants/{}/v1/things/{\"|}",
+            "/tenants/%7B%7D/v2/things/%7B%22%7C%7D",
+        ),
     ] {
         let mut raw = client.raw().await;
-        raw.write(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        raw.write(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+            .await;
         let response = raw.response().await;
         let expected = format!("link: <{link}>; rel=\"successor-version\"\r\n");
         assert!(response.contains(&expected), "{path}: {response}");
@@ -135,17 +176,31 @@ async fn e02_a_hostile_path_stays_within_its_link() {
 #[tokio::test]
 async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
     // `/v2` is a prefix that the endpoints' own paths begin with, too.
-    let mut app = router().await.nest("/a", Router::new().nest("/b/{c}", router().await));
+    let mut app = router()
+        .await
+        .nest("/a", Router::new().nest("/b/{c}", router().await));
     for prefix in ["/api", "/v2", "/v1/api", "/tenants/{tenant}"] {
         app = app.nest(prefix, router().await);
     }
     let client = serve(app).await;
-    let prefixes = ["", "/api", "/v2", "/v1/api", "/a/b/c", "/tenants/x%2Fy", "/tenants/%C3%BC%20%22"];
+    let prefixes = [
+        "",
+        "/api",
+        "/v2",
+        "/v1/api",
+        "/a/b/c",
+        "/tenants/x%2Fy",
+        "/tenants/%C3%BC%20%22",
+    ];
     for (number, prefix) in prefixes.into_iter().enumerate() {
         for replayed in [false, true] {
             // Another path is another request, so that each prefix has a key of its own.
             let key = format!("{UUID}-{number}");
-            let made = client.post(&format!("{prefix}/v1/things")).idempotency_key(&key).send().await;
+            let made = client
+                .post(&format!("{prefix}/v1/things"))
+                .idempotency_key(&key)
+                .send()
+                .await;
             assert_eq!((made.status.as_u16(), made.replayed()), (201, replayed));
             let location = made.header("location").expect("a location");
             assert_eq!(location, format!("{prefix}/v2/things/7"));
@@ -153,7 +208,10 @@ async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
         }
         let sent = client.post(&format!("{prefix}/v1/forms")).send().await;
         assert_eq!(sent.status, StatusCode::SEE_OTHER);
-        assert_eq!(sent.header("location"), Some(&*format!("{prefix}/v2/things/7")));
+        assert_eq!(
+            sent.header("location"),
+            Some(&*format!("{prefix}/v2/things/7"))
+        );
     }
 }
 
@@ -161,7 +219,11 @@ async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
 async fn e01_a_replay_without_its_body_leads_below_the_prefix() {
     let client = serve(Router::new().nest("/api", router().await)).await;
     for (replayed, status) in [(false, 201), (true, 303), (true, 303)] {
-        let made = client.post("/api/v1/large").idempotency_key(UUID).send().await;
+        let made = client
+            .post("/api/v1/large")
+            .idempotency_key(UUID)
+            .send()
+            .await;
         assert_eq!((made.status.as_u16(), made.replayed()), (status, replayed));
         assert_eq!(made.header("location"), Some("/api/v2/things/7"));
     }
@@ -172,11 +234,17 @@ async fn e01_a_hostile_prefix_stays_within_its_location() {
     let client = serve(Router::new().nest("/tenants/{tenant}", router().await)).await;
     for (prefix, location) in [
         ("/tenants/\u{fc}\"", "/tenants/%C3%BC%22/v2/things/7"),
-        ("/tenants/a%0d%0aset-cookie:%20x", "/tenants/a%0d%0aset-cookie:%20x/v2/things/7"),
+        (
+            "/tenants/a%0d%0aset-cookie:%20x",
+            "/tenants/a%0d%0aset-cookie:%20x/v2/things/7",
+        ),
         ("/tenants/{|}", "/tenants/%7B%7C%7D/v2/things/7"),
     ] {
         let mut raw = client.raw().await;
-        raw.write(&format!("POST {prefix}/v1/forms HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")).await;
+        raw.write(&format!(
+            "POST {prefix}/v1/forms HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+        ))
+        .await;
         let response = raw.response().await;
         let expected = format!("location: {location}\r\n");
         assert!(response.contains(&expected), "{prefix}: {response}");
@@ -205,10 +273,16 @@ async fn e01_a_location_that_is_no_endpoints_stays_as_it_is() {
             assert_eq!(made.header("location"), Some(location));
         }
         let made = client.request(http::Method::PUT, &path).send().await;
-        assert_eq!((made.status.as_u16(), made.header("location")), (201, Some(location)));
+        assert_eq!(
+            (made.status.as_u16(), made.header("location")),
+            (201, Some(location))
+        );
     }
     let sent = client.post("/api/v1/forms/by_hand").send().await;
-    assert_eq!((sent.status.as_u16(), sent.header("location")), (303, Some("/v2/things/7")));
+    assert_eq!(
+        (sent.status.as_u16(), sent.header("location")),
+        (303, Some("/v2/things/7"))
+    );
 }
 
 #[tokio::test]
@@ -216,10 +290,16 @@ async fn e01_pages_lead_on_below_a_prefix() {
     let client = serve(Router::new().nest("/api", router().await)).await;
     let first = client.get("/api/v1/numbers").send().await;
     let link = first.header("link").expect("links").to_owned();
-    let next = link.split(", ").find(|link| link.contains("rel=\"next\"")).expect("a next page");
+    let next = link
+        .split(", ")
+        .find(|link| link.contains("rel=\"next\""))
+        .expect("a next page");
     let path = next.split(['<', '>']).nth(1).expect("a URI");
     assert!(path.starts_with("/api/v1/numbers?"), "{path}");
-    assert_eq!(client.get(path).send().await.json()["data"], serde_json::json!([3, 4]));
+    assert_eq!(
+        client.get(path).send().await.json()["data"],
+        serde_json::json!([3, 4])
+    );
 }
 
 /// Reads a thing of another API.
@@ -230,7 +310,11 @@ async fn other(Path(id): Path<u64>) -> String {
 
 #[tokio::test]
 async fn e01_two_apis_stand_beside_routes_and_a_fallback_of_the_outer_app() {
-    let second = Api::new("others", routes![other]).open().into_router(()).await.expect("a valid API");
+    let second = Api::new("others", routes![other])
+        .open()
+        .into_router(())
+        .await
+        .expect("a valid API");
     let app = Router::new()
         .route("/", get(async || "home"))
         .route("/v1/files", post(async || "a file"))
@@ -242,10 +326,24 @@ async fn e01_two_apis_stand_beside_routes_and_a_fallback_of_the_outer_app() {
     assert_eq!(client.post("/v1/files").send().await.body, "a file");
     assert_eq!(client.get("/v2/things/7").send().await.json()["id"], 7);
     assert_eq!(client.get("/others/v1/things/7").send().await.body, "7");
-    client.get("/others/v1/things/x").send().await.problem(400, "INVALID_PARAMETER");
-    for path in ["/v3/things/7", "/v01/things/7", "/others/v2/things/7", "/others", "/nothing"] {
+    client
+        .get("/others/v1/things/x")
+        .send()
+        .await
+        .problem(400, "INVALID_PARAMETER");
+    for path in [
+        "/v3/things/7",
+        "/v01/things/7",
+        "/others/v2/things/7",
+        "/others",
+        "/nothing",
+    ] {
         let reply = client.get(path).send().await;
-        assert_eq!((reply.status.as_u16(), &reply.body[..]), (404, &b"my own fallback"[..]), "{path}");
+        assert_eq!(
+            (reply.status.as_u16(), &reply.body[..]),
+            (404, &b"my own fallback"[..]),
+            "{path}"
+        );
         assert!(reply.header("deprecation").is_none(), "{path}");
     }
 }

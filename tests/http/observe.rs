@@ -99,11 +99,17 @@ async fn left(State(app): State<App>) {
 }
 
 async fn bench() -> Bench {
-    Bench::start(routes![plain, limited, keyed, broken, empty, given_up, left]).await
+    Bench::start(routes![
+        plain, limited, keyed, broken, empty, given_up, left
+    ])
+    .await
 }
 
 fn id_of(reply: &ClientResponse) -> String {
-    reply.header("x-request-id").expect("every response has an id").to_owned()
+    reply
+        .header("x-request-id")
+        .expect("every response has an id")
+        .to_owned()
 }
 
 /// What was logged, and under which id.
@@ -111,12 +117,20 @@ fn said(log: &TestLog) -> Vec<(String, String)> {
     let text = |text: Option<&str>| text.unwrap_or("none").to_owned();
     log.lines()
         .iter()
-        .map(|line| (text(line.field("message")), text(line.span_field("request_id"))))
+        .map(|line| {
+            (
+                text(line.field("message")),
+                text(line.span_field("request_id")),
+            )
+        })
         .collect()
 }
 
 fn by(id: &str, messages: &[&str]) -> Vec<(String, String)> {
-    messages.iter().map(|message| ((*message).to_owned(), id.to_owned())).collect()
+    messages
+        .iter()
+        .map(|message| ((*message).to_owned(), id.to_owned()))
+        .collect()
 }
 
 #[tokio::test]
@@ -134,7 +148,11 @@ async fn f03_every_response_has_an_id_of_its_own() {
         (Method::GET, "/nowhere", 404),
     ] {
         let reply = bench.client.request(method, path).send().await;
-        assert_eq!((reply.status.as_u16(), id_of(&reply).len()), (status, 26), "{path}");
+        assert_eq!(
+            (reply.status.as_u16(), id_of(&reply).len()),
+            (status, 26),
+            "{path}"
+        );
         ids.push(id_of(&reply));
     }
     ids.sort_unstable();
@@ -147,21 +165,44 @@ async fn f03_the_id_is_the_clients_where_the_peer_is_trusted() {
     let trusting = |api: Api<App>| api.trusted_proxies("127.0.0.1");
     let bench = Bench::start_with(routes![plain, broken], trusting).await;
     for path in ["/plain/1", "/broken", "/nowhere"] {
-        let reply = bench.client.get(path).header("x-request-id", "abc-1").send().await;
+        let reply = bench
+            .client
+            .get(path)
+            .header("x-request-id", "abc-1")
+            .send()
+            .await;
         assert_eq!(id_of(&reply), "abc-1", "{path}");
     }
-    let reply = bench.client.get("/broken").header("x-request-id", "abc-1").send().await;
+    let reply = bench
+        .client
+        .get("/broken")
+        .header("x-request-id", "abc-1")
+        .send()
+        .await;
     assert_eq!(reply.problem(500, "INTERNAL")["request_id"], "abc-1");
-    let reply = bench.client.get("/plain/1").header("x-request-id", "a b").send().await;
+    let reply = bench
+        .client
+        .get("/plain/1")
+        .header("x-request-id", "a b")
+        .send()
+        .await;
     assert_eq!(id_of(&reply).len(), 26);
 }
 
 #[tokio::test]
 async fn f03_the_id_of_a_stranger_is_not_taken() {
     let strangers = |api: Api<App>| api.trusted_proxies("10.0.0.0/8");
-    for bench in [bench().await, Bench::start_with(routes![plain], strangers).await] {
+    for bench in [
+        bench().await,
+        Bench::start_with(routes![plain], strangers).await,
+    ] {
         for path in ["/plain/1", "/nowhere"] {
-            let reply = bench.client.get(path).header("x-request-id", "abc-1").send().await;
+            let reply = bench
+                .client
+                .get(path)
+                .header("x-request-id", "abc-1")
+                .send()
+                .await;
             assert_eq!(id_of(&reply).len(), 26, "{path}");
         }
     }
@@ -170,7 +211,10 @@ async fn f03_the_id_of_a_stranger_is_not_taken() {
 #[tokio::test]
 async fn f03_a_handler_knows_the_id() {
     let bench = bench().await;
-    for call in [bench.client.get("/plain/1"), bench.client.get("/limited").header("x-tenant", "a")] {
+    for call in [
+        bench.client.get("/plain/1"),
+        bench.client.get("/limited").header("x-tenant", "a"),
+    ] {
         let reply = call.send().await;
         assert_eq!(reply.body, id_of(&reply));
     }
@@ -187,11 +231,27 @@ async fn f02_every_line_of_a_request_has_its_id() {
     assert_eq!(span("endpoint").as_deref(), Some("plain"));
     assert_eq!(span("route").as_deref(), Some("/plain/{id}"));
     assert_eq!(span("method").as_deref(), Some("GET"));
-    let limited = id_of(&bench.client.get("/limited").header("x-tenant", "a").send().await);
-    let (of_limited, messages) = (said(&log).split_off(2), ["a key", "a cost", "an extractor", "a handler"]);
-    assert!(of_limited.iter().all(|(_, id)| *id == limited), "{of_limited:?}");
+    let limited = id_of(
+        &bench
+            .client
+            .get("/limited")
+            .header("x-tenant", "a")
+            .send()
+            .await,
+    );
+    let (of_limited, messages) = (
+        said(&log).split_off(2),
+        ["a key", "a cost", "an extractor", "a handler"],
+    );
+    assert!(
+        of_limited.iter().all(|(_, id)| *id == limited),
+        "{of_limited:?}"
+    );
     for message in messages {
-        assert!(of_limited.iter().any(|(said, _)| said == message), "{message} in {of_limited:?}");
+        assert!(
+            of_limited.iter().any(|(said, _)| said == message),
+            "{message} in {of_limited:?}"
+        );
     }
 }
 
@@ -203,10 +263,20 @@ async fn f02_what_happened_is_logged_under_the_id() {
     let id = id_of(&bench.client.get("/broken").send().await);
     let lines = log.lines();
     assert_eq!(lines.len(), 1);
-    for (name, value) in [("cause", "the disk is full"), ("code", "INTERNAL"), ("endpoint", "broken")] {
+    for (name, value) in [
+        ("cause", "the disk is full"),
+        ("code", "INTERNAL"),
+        ("endpoint", "broken"),
+    ] {
         assert_eq!(lines[0].field(name), Some(value));
     }
-    assert_eq!((lines[0].field("request_id"), lines[0].span_field("request_id")), (Some(&*id), Some(&*id)));
+    assert_eq!(
+        (
+            lines[0].field("request_id"),
+            lines[0].span_field("request_id")
+        ),
+        (Some(&*id), Some(&*id))
+    );
 }
 
 #[tokio::test]

@@ -85,15 +85,20 @@ async fn status(Path(status): Path<u16>) -> StatusCode {
 }
 
 async fn bench() -> Bench {
-    Bench::start(routes![pay, crash, slow, read, limited, large, numbers, account, account_v2, hang, status])
-        .await
+    Bench::start(routes![
+        pay, crash, slow, read, limited, large, numbers, account, account_v2, hang, status
+    ])
+    .await
 }
 
 fn example(code: &str) -> Value {
     let pages = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/problems");
     let page = std::fs::read_to_string(pages.join(format!("{code}.md"))).expect("a page");
-    let text =
-        page.split_once("```json\n").and_then(|(_, rest)| rest.split_once("```")).expect("an example").0;
+    let text = page
+        .split_once("```json\n")
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .expect("an example")
+        .0;
     serde_json::from_str(text).expect("JSON")
 }
 
@@ -123,24 +128,42 @@ async fn answer_to(bench: &Bench, request: &str) -> Value {
 async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
     let bench = bench().await;
     let get = |path: &str| bench.client.get(path).bearer(ALICE);
-    let post = |key: &str| bench.client.post("/payments").bearer(ALICE).idempotency_key(key);
+    let post = |key: &str| {
+        bench
+            .client
+            .post("/payments")
+            .bearer(ALICE)
+            .idempotency_key(key)
+    };
     let good = r#"{"amount":7}"#;
     assert_eq!(post("used").json(good).send().await.status, 200);
     assert_eq!(get("/limited").send().await.status, 200);
     let calls: [(&str, ClientRequest); 22] = [
-        ("IDEMPOTENCY_KEY_MISSING", bench.client.post("/payments").bearer(ALICE).json(good)),
+        (
+            "IDEMPOTENCY_KEY_MISSING",
+            bench.client.post("/payments").bearer(ALICE).json(good),
+        ),
         ("IDEMPOTENCY_KEY_INVALID", post("a,b").json(good)),
-        ("IDEMPOTENCY_KEY_REUSED", post("used").json(r#"{"amount":8}"#)),
+        (
+            "IDEMPOTENCY_KEY_REUSED",
+            post("used").json(r#"{"amount":8}"#),
+        ),
         ("RATE_LIMITED", get("/limited")),
         ("INVALID_CURSOR", get("/numbers?cursor=x")),
-        ("INVALID_PARAMETER", get("/payments/acc_01HZQK7P3WVXBN4Y9MRDTJC8E6")),
+        (
+            "INVALID_PARAMETER",
+            get("/payments/acc_01HZQK7P3WVXBN4Y9MRDTJC8E6"),
+        ),
         ("VALIDATION_FAILED", post("v").json(r#"{"amount":"seven"}"#)),
         ("MALFORMED_JSON", post("m").json(r#"{"amount":7"#)),
         ("UNSUPPORTED_MEDIA_TYPE", post("u").body(good)),
         ("BODY_TOO_LARGE", post("b").json(" ".repeat(2_000))),
         ("BAD_REQUEST", get("/status/400")),
         ("REQUEST_TIMEOUT", get("/status/408")),
-        ("UNAUTHENTICATED", bench.client.get("/payments/pay_01HZQK7P3WVXBN4Y9MRDTJC8E6")),
+        (
+            "UNAUTHENTICATED",
+            bench.client.get("/payments/pay_01HZQK7P3WVXBN4Y9MRDTJC8E6"),
+        ),
         ("FORBIDDEN", get("/status/403")),
         ("NOT_FOUND", get("/nowhere")),
         ("METHOD_NOT_ALLOWED", bench.client.post("/hang")),
@@ -160,7 +183,14 @@ async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
 #[tokio::test]
 async fn f03_the_examples_of_states_are_what_a_client_gets() {
     let bench = bench().await;
-    let post = |path: &str| bench.client.post(path).bearer(ALICE).idempotency_key("a").send();
+    let post = |path: &str| {
+        bench
+            .client
+            .post(path)
+            .bearer(ALICE)
+            .idempotency_key("a")
+            .send()
+    };
     post("/large").await;
     assert_shown(&post("/large").await, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
     post("/crash").await;
@@ -179,16 +209,24 @@ async fn f03_the_examples_of_what_is_no_request_are_what_a_client_gets() {
     let bench = bench().await;
     let (target, long) = ("x".repeat(20_000), "x".repeat(100_000));
     for (request, code) in [
-        (format!("GET /{target} HTTP/1.1\r\nhost: x\r\n\r\n"), "URI_TOO_LONG"),
-        (format!("GET / HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"), "HEADERS_TOO_LARGE"),
-        (format!("{PAY}authorization: Bearer {ALICE}\r\ncontent-length: 9\r\n\r\n{{"), "BODY_INCOMPLETE"),
+        (
+            format!("GET /{target} HTTP/1.1\r\nhost: x\r\n\r\n"),
+            "URI_TOO_LONG",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"),
+            "HEADERS_TOO_LARGE",
+        ),
+        (
+            format!("{PAY}authorization: Bearer {ALICE}\r\ncontent-length: 9\r\n\r\n{{"),
+            "BODY_INCOMPLETE",
+        ),
     ] {
         assert_example(answer_to(&bench, &request).await, code);
     }
 }
 
-const PAY: &str =
-    "POST /payments HTTP/1.1\r\nhost: x\r\nidempotency-key: a\r\ncontent-type: application/json\r\n";
+const PAY: &str = "POST /payments HTTP/1.1\r\nhost: x\r\nidempotency-key: a\r\ncontent-type: application/json\r\n";
 
 /// So that no example is taken on trust.
 #[test]
@@ -198,6 +236,9 @@ fn f03_the_example_of_every_page_is_compared() {
     for page in std::fs::read_dir(pages).expect("pages").flatten() {
         let name = page.file_name().into_string().expect("UTF-8");
         let code = name.strip_suffix(".md").filter(|code| *code != "README");
-        assert!(code.is_none_or(|code| compared.contains(&format!("\"{code}\""))), "{name}");
+        assert!(
+            code.is_none_or(|code| compared.contains(&format!("\"{code}\""))),
+            "{name}"
+        );
     }
 }

@@ -25,28 +25,51 @@ struct Below {
 #[endpoint(get = "/numbers", version = 1, paginate = cursor)]
 async fn numbers(page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(120, |key| key.id);
-    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| {
+        Below { id: *id }
+    })
 }
 
 /// Few at a time.
 #[endpoint(get = "/few", version = 1, paginate(cursor, default = 2, max = 3))]
 async fn few(page: PageRequest<Below>) -> Result<Page<i64>> {
     let below = page.after().map_or(6, |key| key.id);
-    Ok(page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id }))
+    Ok(
+        page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| {
+            Below { id: *id }
+        }),
+    )
 }
 
 /// The numbers of a list.
-#[endpoint(get = "/lists/{id}/numbers", version = 1, paginate(cursor, default = 2, max = 2))]
+#[endpoint(
+    get = "/lists/{id}/numbers",
+    version = 1,
+    paginate(cursor, default = 2, max = 2)
+)]
 async fn of_list(Path(id): Path<i64>, page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(6, |key| key.id);
-    page.page((0..below).rev().take(page.fetch_limit()).map(|n| n * id).collect(), |n| Below { id: n / id })
+    page.page(
+        (0..below)
+            .rev()
+            .take(page.fetch_limit())
+            .map(|n| n * id)
+            .collect(),
+        |n| Below { id: n / id },
+    )
 }
 
 /// The numbers of a list that has a name.
-#[endpoint(get = "/named/{name}/numbers", version = 1, paginate(cursor, default = 2, max = 2))]
+#[endpoint(
+    get = "/named/{name}/numbers",
+    version = 1,
+    paginate(cursor, default = 2, max = 2)
+)]
 async fn of_name(Path(_): Path<String>, page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(6, |key| key.id);
-    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| {
+        Below { id: *id }
+    })
 }
 
 /// Cannot be written.
@@ -59,9 +82,15 @@ impl Serialize for Unwritable {
 }
 
 /// A list of nothing that can be written.
-#[endpoint(get = "/unwritable", version = 1, paginate(cursor, default = 2, max = 2))]
+#[endpoint(
+    get = "/unwritable",
+    version = 1,
+    paginate(cursor, default = 2, max = 2)
+)]
 async fn unwritable(page: PageRequest<Below>) -> Page<Unwritable> {
-    page.page(vec![Unwritable, Unwritable, Unwritable], |_| Below { id: 1 })
+    page.page(vec![Unwritable, Unwritable, Unwritable], |_| Below {
+        id: 1,
+    })
 }
 
 async fn bench() -> Bench {
@@ -77,7 +106,10 @@ fn data(reply: &ClientResponse) -> Vec<i64> {
 }
 
 fn cursor(reply: &ClientResponse) -> String {
-    reply.json()["next_cursor"].as_str().expect("a cursor").to_owned()
+    reply.json()["next_cursor"]
+        .as_str()
+        .expect("a cursor")
+        .to_owned()
 }
 
 #[tokio::test]
@@ -90,7 +122,11 @@ async fn d05_pages_follow_one_another_to_the_end() {
         seen.extend(data(&reply));
         let page = reply.json();
         assert_eq!(page["has_more"].as_bool(), Some(length == 50));
-        assert_eq!(page["next_cursor"].is_null(), length == 20, "null exactly at the end");
+        assert_eq!(
+            page["next_cursor"].is_null(),
+            length == 20,
+            "null exactly at the end"
+        );
         if length == 50 {
             path = format!("/v1/numbers?cursor={}", cursor(&reply));
         }
@@ -102,8 +138,15 @@ async fn d05_pages_follow_one_another_to_the_end() {
 async fn d05_a_page_that_ends_with_the_list_has_no_next() {
     let bench = bench().await;
     let reply = get(&bench, "/v1/few?limit=3").await;
-    let last = get(&bench, &format!("/v1/few?limit=3&cursor={}", cursor(&reply))).await;
-    assert_eq!((data(&last), last.json()["has_more"].as_bool()), (vec![2, 1, 0], Some(false)));
+    let last = get(
+        &bench,
+        &format!("/v1/few?limit=3&cursor={}", cursor(&reply)),
+    )
+    .await;
+    assert_eq!(
+        (data(&last), last.json()["has_more"].as_bool()),
+        (vec![2, 1, 0], Some(false))
+    );
 }
 
 #[tokio::test]
@@ -113,7 +156,9 @@ async fn d04_limit_has_a_default_a_maximum_and_no_zero() {
     assert_eq!(data(&get(&bench, "/v1/few?limit=1").await).len(), 1);
     assert_eq!(data(&get(&bench, "/v1/few?limit=1000").await).len(), 3);
     for wrong in ["0", "-1", "x", "", "1.5", "1&limit=2"] {
-        let problem = get(&bench, &format!("/v1/few?limit={wrong}")).await.problem(400, "INVALID_PARAMETER");
+        let problem = get(&bench, &format!("/v1/few?limit={wrong}"))
+            .await
+            .problem(400, "INVALID_PARAMETER");
         assert_eq!(problem["errors"][0]["parameter"], "limit");
     }
 }
@@ -122,7 +167,16 @@ async fn d04_limit_has_a_default_a_maximum_and_no_zero() {
 async fn d03_a_new_limit_is_honoured_with_an_old_cursor() {
     let bench = bench().await;
     let first = get(&bench, "/v1/few?limit=1").await;
-    assert_eq!(data(&get(&bench, &format!("/v1/few?limit=3&cursor={}", cursor(&first))).await), [4, 3, 2]);
+    assert_eq!(
+        data(
+            &get(
+                &bench,
+                &format!("/v1/few?limit=3&cursor={}", cursor(&first))
+            )
+            .await
+        ),
+        [4, 3, 2]
+    );
 }
 
 #[tokio::test]
@@ -131,10 +185,27 @@ async fn d03_cursors_are_read_while_their_secret_is_the_previous_one() {
     let path = format!("/v1/few?cursor={}", cursor(&get(&bench, "/v1/few").await));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
     // The bench has 7.
-    let changed = || bench.configure(Api::new("test", routes![few])).secret(secret(8));
-    let start = async |api| TestServer::start(api, bench.app.clone()).await.expect("a valid API");
-    let (knows, forgot) = (start(changed().previous_secret(secret(7))).await, start(changed()).await);
-    let ask = async |server: &TestServer| Client::new(server.address()).get(&path).bearer(ALICE).send().await;
+    let changed = || {
+        bench
+            .configure(Api::new("test", routes![few]))
+            .secret(secret(8))
+    };
+    let start = async |api| {
+        TestServer::start(api, bench.app.clone())
+            .await
+            .expect("a valid API")
+    };
+    let (knows, forgot) = (
+        start(changed().previous_secret(secret(7))).await,
+        start(changed()).await,
+    );
+    let ask = async |server: &TestServer| {
+        Client::new(server.address())
+            .get(&path)
+            .bearer(ALICE)
+            .send()
+            .await
+    };
     assert_eq!(data(&ask(&knows).await), [3, 2]);
     ask(&forgot).await.problem(400, "INVALID_CURSOR");
 }
@@ -144,7 +215,10 @@ async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
     let bench = bench().await;
     let own = cursor(&get(&bench, "/v1/few?filter=a").await);
     let mut texts = BTreeSet::new();
-    let flipped: String = own.chars().map(|letter| if letter == 'A' { 'B' } else { 'A' }).collect();
+    let flipped: String = own
+        .chars()
+        .map(|letter| if letter == 'A' { 'B' } else { 'A' })
+        .collect();
     for path in [
         format!("/v1/few?filter=b&cursor={own}"),
         format!("/v1/few?cursor={own}"),
@@ -157,18 +231,33 @@ async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
     ] {
         texts.insert(get(&bench, &path).await.problem(400, "INVALID_CURSOR")["detail"].to_string());
     }
-    let bob = bench.client.get(&format!("/v1/few?filter=a&cursor={own}")).bearer(BOB).send().await;
+    let bob = bench
+        .client
+        .get(&format!("/v1/few?filter=a&cursor={own}"))
+        .bearer(BOB)
+        .send()
+        .await;
     texts.insert(bob.problem(400, "INVALID_CURSOR")["detail"].to_string());
     assert_eq!(texts.len(), 1);
-    assert_eq!(get(&bench, &format!("/v1/few?filter=a&cursor={own}")).await.status, 200);
+    assert_eq!(
+        get(&bench, &format!("/v1/few?filter=a&cursor={own}"))
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
 async fn d02_a_cursor_of_one_list_is_none_of_another() {
     let bench = bench().await;
     let one = cursor(&get(&bench, "/v1/lists/1/numbers").await);
-    get(&bench, &format!("/v1/lists/2/numbers?cursor={one}")).await.problem(400, "INVALID_CURSOR");
-    assert_eq!(data(&get(&bench, &format!("/v1/lists/1/numbers?cursor={one}")).await), [3, 2]);
+    get(&bench, &format!("/v1/lists/2/numbers?cursor={one}"))
+        .await
+        .problem(400, "INVALID_CURSOR");
+    assert_eq!(
+        data(&get(&bench, &format!("/v1/lists/1/numbers?cursor={one}")).await),
+        [3, 2]
+    );
 }
 
 #[tokio::test]
@@ -187,24 +276,45 @@ async fn d06_links_lead_on_and_keep_the_other_parameters() {
     let bench = bench().await;
     let reply = get(&bench, "/v1/few?b=2&a=%26&limit=1").await;
     let links = reply.header("link").expect("links").to_owned();
-    assert!(links.starts_with("</v1/few?a=%26&b=2&limit=1>; rel=\"first\", "), "{links}");
-    let next = links.split('<').nth(2).and_then(|rest| rest.split_once(">; rel=\"next\"")).expect("next").0;
+    assert!(
+        links.starts_with("</v1/few?a=%26&b=2&limit=1>; rel=\"first\", "),
+        "{links}"
+    );
+    let next = links
+        .split('<')
+        .nth(2)
+        .and_then(|rest| rest.split_once(">; rel=\"next\""))
+        .expect("next")
+        .0;
     assert_eq!(data(&get(&bench, next).await), [4]);
 }
 
 #[tokio::test]
 async fn d06_links_are_references_and_lead_on_whatever_stands_in_the_path() {
     let bench = bench().await;
-    for name in ["é", "a{b}", "a|b", "a^b", "a\\b", "%C3%A9", "%2F%3E", "a;b=c,d"] {
+    for name in [
+        "é", "a{b}", "a|b", "a^b", "a\\b", "%C3%A9", "%2F%3E", "a;b=c,d",
+    ] {
         let mut raw = bench.client.raw().await;
         let request = format!(
             "GET /v1/named/{name}/numbers HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\n\r\n"
         );
         raw.write(&request).await;
         let reply = raw.response().await;
-        let links = reply.lines().find_map(|line| line.strip_prefix("link: ")).expect("links");
-        let next = links.split('<').nth(2).and_then(|rest| rest.split_once('>')).expect("next").0;
-        assert!(next.is_ascii() && !next.contains(['{', '}', '|', '^', '\\']), "{name}: {next}");
+        let links = reply
+            .lines()
+            .find_map(|line| line.strip_prefix("link: "))
+            .expect("links");
+        let next = links
+            .split('<')
+            .nth(2)
+            .and_then(|rest| rest.split_once('>'))
+            .expect("next")
+            .0;
+        assert!(
+            next.is_ascii() && !next.contains(['{', '}', '|', '^', '\\']),
+            "{name}: {next}"
+        );
         assert_eq!(data(&get(&bench, next).await), [3, 2], "{name}: {next}");
     }
 }
@@ -221,7 +331,9 @@ async fn d06_a_page_that_cannot_be_written_leads_nowhere() {
 fn dice() -> impl Fn(i64) -> i64 {
     let state = AtomicU64::new(7);
     move |sides| {
-        let rolled = state.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed).rotate_left(23);
+        let rolled = state
+            .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)
+            .rotate_left(23);
         (rolled >> 1).cast_signed() % sides
     }
 }
@@ -230,11 +342,23 @@ fn dice() -> impl Fn(i64) -> i64 {
 type Rows = Arc<Mutex<BTreeSet<i64>>>;
 
 /// Rows that come and go while they are listed.
-#[endpoint(get = "/rows", version = 1, public, paginate(cursor, default = 7, max = 7))]
+#[endpoint(
+    get = "/rows",
+    version = 1,
+    public,
+    paginate(cursor, default = 7, max = 7)
+)]
 async fn rows(State(rows): State<Rows>, page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(i64::MAX, |key| key.id);
     let rows = rows.lock().expect("no panic");
-    page.page(rows.range(..below).rev().take(page.fetch_limit()).copied().collect(), |id| Below { id: *id })
+    page.page(
+        rows.range(..below)
+            .rev()
+            .take(page.fetch_limit())
+            .copied()
+            .collect(),
+        |id| Below { id: *id },
+    )
 }
 
 #[tokio::test]
@@ -243,7 +367,9 @@ async fn d07_rows_present_throughout_appear_exactly_once() {
     let stay: BTreeSet<i64> = (0..50).map(|n| n * 10).collect();
     let table: Rows = Arc::new(Mutex::new(stay.clone()));
     let api = Api::new("rows", routes![rows]);
-    let server = TestServer::start(api, Arc::clone(&table)).await.expect("a valid API");
+    let server = TestServer::start(api, Arc::clone(&table))
+        .await
+        .expect("a valid API");
     let client = Client::new(server.address());
     let roll = dice();
     let (mut seen, mut path) = (Vec::new(), String::from("/v1/rows"));

@@ -136,7 +136,12 @@ async fn given_up() {
 }
 
 /// When the handler is given up, on the whole line.
-#[endpoint(get = "/given_up_late", public, timeout = "20ms", deprecated = "2026-01-01")]
+#[endpoint(
+    get = "/given_up_late",
+    public,
+    timeout = "20ms",
+    deprecated = "2026-01-01"
+)]
 async fn given_up_late() {
     let _fragile = Fragile;
     future::pending::<()>().await;
@@ -150,8 +155,10 @@ async fn well() -> &'static str {
 
 #[tokio::test]
 async fn f01_a_panic_is_a_document_and_is_logged() {
-    let bench =
-        Bench::start(routes![extractor, handler, later, response, body, error, cost, key, keyed, well]).await;
+    let bench = Bench::start(routes![
+        extractor, handler, later, response, body, error, cost, key, keyed, well
+    ])
+    .await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
     for (path, message) in [
@@ -166,11 +173,20 @@ async fn f01_a_panic_is_a_document_and_is_logged() {
     ] {
         let reply = bench.client.get(path).header("x-key", "a").send().await;
         reply.problem(500, "INTERNAL");
-        assert!(!String::from_utf8_lossy(&reply.body).contains("secret"), "{path}");
+        assert!(
+            !String::from_utf8_lossy(&reply.body).contains("secret"),
+            "{path}"
+        );
         assert_logged(&log, message);
         assert_eq!(bench.client.get("/well").send().await.body, "well");
     }
-    let reply = bench.client.post("/keyed").bearer(ALICE).idempotency_key("a").send().await;
+    let reply = bench
+        .client
+        .post("/keyed")
+        .bearer(ALICE)
+        .idempotency_key("a")
+        .send()
+        .await;
     reply.problem(500, "INTERNAL");
     assert_logged(&log, "secret of a keyed handler");
 }
@@ -190,7 +206,11 @@ async fn f01_a_panic_in_what_a_handler_holds_is_a_document() {
 /// No place: the hook that knows it is set by `serve` only.
 fn assert_logged(log: &TestLog, message: &str) {
     let lines = log.lines();
-    let cause = lines.last().and_then(|line| line.field("cause")).expect("a cause").to_owned();
+    let cause = lines
+        .last()
+        .and_then(|line| line.field("cause"))
+        .expect("a cause")
+        .to_owned();
     assert!(cause.ends_with(&format!(" panicked: {message}")), "{cause}");
 }
 
@@ -217,7 +237,13 @@ async fn f01_a_panic_of_authentication_is_a_document() {
     let bench = Bench::start_with(routes![guarded, well], |api| api.auth(Guard)).await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
-    bench.client.get("/guarded").bearer(ALICE).send().await.problem(500, "INTERNAL");
+    bench
+        .client
+        .get("/guarded")
+        .bearer(ALICE)
+        .send()
+        .await
+        .problem(500, "INTERNAL");
     assert_logged(&log, "secret of authentication");
     assert_eq!(bench.client.get("/well").send().await.body, "well");
 }
@@ -246,7 +272,9 @@ async fn f01_a_panic_of_the_state_is_a_document() {
     let state = Worn::default();
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let api = Api::new("test", routes![staged, bare]).auth(keys);
-    let server = TestServer::start(api, state.clone()).await.expect("a valid API");
+    let server = TestServer::start(api, state.clone())
+        .await
+        .expect("a valid API");
     let client = Client::new(server.address());
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();

@@ -38,7 +38,9 @@ async fn fail(Path(how): Path<String>) -> Result<Response> {
         "amount" => Err(Failure::Amount)?,
         "bank" => Err(Failure::Bank)?,
         "empty" => Ok(StatusCode::IM_A_TEAPOT.into_response()),
-        "unavailable" => Ok((StatusCode::SERVICE_UNAVAILABLE, Failure::Closed { id: 7 }).into_response()),
+        "unavailable" => {
+            Ok((StatusCode::SERVICE_UNAVAILABLE, Failure::Closed { id: 7 }).into_response())
+        }
         "gone" => Ok((StatusCode::GONE, Failure::Closed { id: 7 }).into_response()),
         "late" => Ok(([("retry-after", "9")], Failure::Closed { id: 7 }).into_response()),
         "typed" => Ok((StatusCode::BAD_REQUEST, axum::Json("my own")).into_response()),
@@ -85,20 +87,39 @@ async fn our_extractors(
     Query(search): Query<Search>,
     Json(lines): Json<Vec<Line>>,
 ) -> String {
-    format!("{id} {} {}", search.year, lines.iter().map(|line| line.amount).sum::<i64>())
+    format!(
+        "{id} {} {}",
+        search.year,
+        lines.iter().map(|line| line.amount).sum::<i64>()
+    )
 }
 
 async fn bench() -> Bench {
-    Bench::start(routes![fail, fail_post, hang, axum_extractors, our_extractors]).await
+    Bench::start(routes![
+        fail,
+        fail_post,
+        hang,
+        axum_extractors,
+        our_extractors
+    ])
+    .await
 }
 
 #[tokio::test]
 async fn f01_errors_of_a_handler_are_documents() {
     let bench = bench().await;
-    let problem = bench.client.get("/fail/closed").send().await.problem(409, "ACCOUNT_CLOSED");
+    let problem = bench
+        .client
+        .get("/fail/closed")
+        .send()
+        .await
+        .problem(409, "ACCOUNT_CLOSED");
     assert_eq!(problem["title"], "Account closed");
     assert_eq!(problem["detail"], "the account 7 is closed");
-    assert_eq!((problem["category"].as_str(), problem["id"].as_u64()), (Some("conflict"), Some(7)));
+    assert_eq!(
+        (problem["category"].as_str(), problem["id"].as_u64()),
+        (Some("conflict"), Some(7))
+    );
 }
 
 #[tokio::test]
@@ -106,10 +127,17 @@ async fn f02_what_happened_is_not_told_in_a_5xx() {
     let bench = bench().await;
     for path in ["/fail/disk", "/fail/panic"] {
         let reply = bench.client.get(path).send().await;
-        let code = if path == "/fail/disk" { "DISK" } else { "INTERNAL" };
+        let code = if path == "/fail/disk" {
+            "DISK"
+        } else {
+            "INTERNAL"
+        };
         reply.problem(500, code);
         let text = String::from_utf8_lossy(&reply.body);
-        assert!(!text.contains("/dev/sda") && !text.contains("secret"), "{text}");
+        assert!(
+            !text.contains("/dev/sda") && !text.contains("secret"),
+            "{text}"
+        );
     }
 }
 
@@ -118,10 +146,21 @@ async fn f02_a_5xx_that_is_set_over_a_4xx_tells_nothing_either() {
     let bench = bench().await;
     let reply = bench.client.get("/fail/unavailable").send().await;
     let problem = reply.problem(503, "SERVICE_UNAVAILABLE");
-    assert_eq!((&problem["id"], &problem["category"]), (&Value::Null, &"dependency".into()));
+    assert_eq!(
+        (&problem["id"], &problem["category"]),
+        (&Value::Null, &"dependency".into())
+    );
     assert!(!String::from_utf8_lossy(&reply.body).contains("closed"));
-    let problem = bench.client.get("/fail/gone").send().await.problem(410, "ACCOUNT_CLOSED");
-    assert_eq!((&problem["id"], &problem["category"]), (&7.into(), &"gone".into()));
+    let problem = bench
+        .client
+        .get("/fail/gone")
+        .send()
+        .await
+        .problem(410, "ACCOUNT_CLOSED");
+    assert_eq!(
+        (&problem["id"], &problem["category"]),
+        (&7.into(), &"gone".into())
+    );
 }
 
 #[tokio::test]
@@ -135,19 +174,36 @@ async fn f05_a_wait_that_is_set_over_a_problem_that_is_not_retryable_is_not_sent
 #[tokio::test]
 async fn f01_empty_errors_are_rewritten_and_typed_ones_are_not() {
     let bench = bench().await;
-    bench.client.get("/fail/empty").send().await.problem(418, "BAD_REQUEST");
+    bench
+        .client
+        .get("/fail/empty")
+        .send()
+        .await
+        .problem(418, "BAD_REQUEST");
     let typed = bench.client.get("/fail/typed").send().await;
-    assert_eq!((typed.status.as_u16(), &typed.body[..]), (400, &b"\"my own\""[..]));
+    assert_eq!(
+        (typed.status.as_u16(), &typed.body[..]),
+        (400, &b"\"my own\""[..])
+    );
 }
 
 #[tokio::test]
 async fn f01_what_no_endpoint_answers_is_a_document() {
     let bench = bench().await;
-    bench.client.get("/nowhere").send().await.problem(404, "NOT_FOUND");
+    bench
+        .client
+        .get("/nowhere")
+        .send()
+        .await
+        .problem(404, "NOT_FOUND");
     let reply = bench.client.post("/hang").send().await;
     reply.problem(405, "METHOD_NOT_ALLOWED");
     assert_eq!(reply.header("allow"), Some("GET,HEAD"));
-    let reply = bench.client.request("BREW".parse().expect("a method"), "/hang").send().await;
+    let reply = bench
+        .client
+        .request("BREW".parse().expect("a method"), "/hang")
+        .send()
+        .await;
     reply.problem(405, "METHOD_NOT_ALLOWED");
 }
 
@@ -165,32 +221,66 @@ async fn f01_a_deadline_is_a_document() {
 #[tokio::test]
 async fn f04_validation_names_the_place() {
     let bench = bench().await;
-    let problem = bench.client.get("/fail/amount").send().await.problem(422, "VALIDATION_FAILED");
+    let problem = bench
+        .client
+        .get("/fail/amount")
+        .send()
+        .await
+        .problem(422, "VALIDATION_FAILED");
     assert_eq!(problem["errors"][0]["pointer"], "#/amount");
     assert_eq!(problem["errors"][0]["code"], "NOT_POSITIVE");
     let call = |path: &str, body: &str| bench.client.post(path).json(body).send();
-    let problem =
-        call("/ours/1?year=2026", r#"[{"amount":1},{"amount":"x"}]"#).await.problem(422, "VALIDATION_FAILED");
+    let problem = call("/ours/1?year=2026", r#"[{"amount":1},{"amount":"x"}]"#)
+        .await
+        .problem(422, "VALIDATION_FAILED");
     assert_eq!(problem["errors"][0]["pointer"], "#/1/amount");
-    let problem = call("/ours/1?year=soon", "[]").await.problem(400, "INVALID_PARAMETER");
+    let problem = call("/ours/1?year=soon", "[]")
+        .await
+        .problem(400, "INVALID_PARAMETER");
     assert_eq!(problem["errors"][0]["parameter"], "year");
-    let problem = call("/ours/one?year=2026", "[]").await.problem(400, "INVALID_PARAMETER");
+    let problem = call("/ours/one?year=2026", "[]")
+        .await
+        .problem(400, "INVALID_PARAMETER");
     assert_eq!(problem["errors"][0]["parameter"], "id");
-    assert_eq!(call("/ours/1?year=2026", r#"[{"amount":1}]"#).await.body, "1 2026 1");
+    assert_eq!(
+        call("/ours/1?year=2026", r#"[{"amount":1}]"#).await.body,
+        "1 2026 1"
+    );
 }
 
 #[tokio::test]
 async fn f01_rejections_of_axum_extractors_are_rewritten() {
     let bench = bench().await;
     let call = |path: &str, body: &str| bench.client.post(path).json(body).send();
-    call("/axum/one?year=2026", r#"{"amount":1}"#).await.problem(400, "BAD_REQUEST");
-    call("/axum/1?year=soon", r#"{"amount":1}"#).await.problem(400, "BAD_REQUEST");
-    call("/axum/1?year=2026", "{").await.problem(400, "BAD_REQUEST");
-    let problem = call("/axum/1?year=2026", r#"{"amount":"x"}"#).await.problem(422, "VALIDATION_FAILED");
-    assert!(problem["detail"].as_str().expect("the rejection's text").contains("amount"));
-    let plain = bench.client.post("/axum/1?year=2026").body("1").send().await;
+    call("/axum/one?year=2026", r#"{"amount":1}"#)
+        .await
+        .problem(400, "BAD_REQUEST");
+    call("/axum/1?year=soon", r#"{"amount":1}"#)
+        .await
+        .problem(400, "BAD_REQUEST");
+    call("/axum/1?year=2026", "{")
+        .await
+        .problem(400, "BAD_REQUEST");
+    let problem = call("/axum/1?year=2026", r#"{"amount":"x"}"#)
+        .await
+        .problem(422, "VALIDATION_FAILED");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .expect("the rejection's text")
+            .contains("amount")
+    );
+    let plain = bench
+        .client
+        .post("/axum/1?year=2026")
+        .body("1")
+        .send()
+        .await;
     plain.problem(415, "UNSUPPORTED_MEDIA_TYPE");
-    assert_eq!(call("/axum/1?year=2026", r#"{"amount":1}"#).await.body, "1 2026 1");
+    assert_eq!(
+        call("/axum/1?year=2026", r#"{"amount":1}"#).await.body,
+        "1 2026 1"
+    );
 }
 
 #[tokio::test]
@@ -198,7 +288,10 @@ async fn f05_a_dependency_is_retryable_where_the_request_is_idempotent() {
     let bench = bench().await;
     let get = bench.client.get("/fail/bank").send().await;
     assert_eq!(
-        (get.problem(503, "BANK")["retryable"].as_bool(), get.header_number("retry-after")),
+        (
+            get.problem(503, "BANK")["retryable"].as_bool(),
+            get.header_number("retry-after")
+        ),
         (Some(true), 3)
     );
     let post = bench.client.post("/fail").send().await;
@@ -209,11 +302,16 @@ async fn f05_a_dependency_is_retryable_where_the_request_is_idempotent() {
 #[tokio::test]
 async fn f02_the_base_of_problem_types_can_be_set() {
     let api = Api::new("test", routes![fail]).problem_base("https://example.com/problems/");
-    let server = aplomb::testing::TestServer::start(api, ()).await.expect("a valid API");
+    let server = aplomb::testing::TestServer::start(api, ())
+        .await
+        .expect("a valid API");
     let client = Client::new(server.address());
     for path in ["/fail/closed", "/nowhere"] {
         let document = client.get(path).send().await.json();
-        let expected = format!("https://example.com/problems/{}", document["code"].as_str().expect("a code"));
+        let expected = format!(
+            "https://example.com/problems/{}",
+            document["code"].as_str().expect("a code")
+        );
         assert_eq!(document["type"], expected);
     }
 }
@@ -226,8 +324,17 @@ async fn a_hanging_handler_without_a_key_is_cancelled() {
         core::future::pending::<()>().await;
     }
     let bench = Bench::start(routes![held]).await;
-    bench.client.get("/held").bearer(ALICE).send().await.problem(504, "DEADLINE_EXCEEDED");
-    eventually("the handler's values are dropped", async || bench.app.effects() > 0).await;
+    bench
+        .client
+        .get("/held")
+        .bearer(ALICE)
+        .send()
+        .await
+        .problem(504, "DEADLINE_EXCEEDED");
+    eventually("the handler's values are dropped", async || {
+        bench.app.effects() > 0
+    })
+    .await;
 }
 
 /// Counts an effect when it is dropped.

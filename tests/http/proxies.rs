@@ -32,7 +32,11 @@ async fn trusting() -> Bench {
 }
 
 async fn get(bench: &Bench, path: &str, fields: &[(&str, &str)]) -> ClientResponse {
-    let call = fields.iter().fold(bench.client.get(path), |call, (name, value)| call.header(name, value));
+    let call = fields
+        .iter()
+        .fold(bench.client.get(path), |call, (name, value)| {
+            call.header(name, value)
+        });
     call.send().await
 }
 
@@ -79,21 +83,33 @@ async fn b10_the_fields_of_a_peer_that_is_not_trusted_are_ignored() {
     for proxies in [None, Some("203.0.113.0/24, ::1")] {
         let bench = bench(|api| proxies.into_iter().fold(api, Api::trusted_proxies)).await;
         let (one, other) = (&[(X, "203.0.113.1")][..], &[(F, "for=203.0.113.2")][..]);
-        assert_eq!(statuses(&bench, "/public", &[one, other, &[]]).await, [200, 200, 429], "{proxies:?}");
+        assert_eq!(
+            statuses(&bench, "/public", &[one, other, &[]]).await,
+            [200, 200, 429],
+            "{proxies:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn b10_hops_that_cannot_be_read_share_the_bucket_of_the_peer() {
     let bench = trusting().await;
-    let got = statuses(&bench, "/public", &[&[(X, "203.0.113.1, unknown")], &[(X, "_hidden")], &[]]).await;
+    let got = statuses(
+        &bench,
+        "/public",
+        &[&[(X, "203.0.113.1, unknown")], &[(X, "_hidden")], &[]],
+    )
+    .await;
     assert_eq!(got, [200, 200, 429]);
 }
 
 #[tokio::test]
 async fn b10_forwarded_counts_where_it_is_the_field() {
-    let bench =
-        bench(|api| api.trusted_proxies("127.0.0.0/8").forwarded_field(ForwardedField::Forwarded)).await;
+    let bench = bench(|api| {
+        api.trusted_proxies("127.0.0.0/8")
+            .forwarded_field(ForwardedField::Forwarded)
+    })
+    .await;
     let one = "for=198.51.100.1, For=\"[2001:db8:0:1::1]:4711\";proto=https";
     let got = statuses(
         &bench,
@@ -101,7 +117,10 @@ async fn b10_forwarded_counts_where_it_is_the_field() {
         &[
             &[(F, one)],
             // The same /64, whatever the other field says.
-            &[(X, "203.0.113.1"), (F, "for=\"[2001:db8:0:1::2]\", for=127.0.0.9")],
+            &[
+                (X, "203.0.113.1"),
+                (F, "for=\"[2001:db8:0:1::2]\", for=127.0.0.9"),
+            ],
             &[(X, "203.0.113.2"), (F, one)],
             &[(F, "for=\"[2001:db8:0:2::1]\"")],
         ],
@@ -113,27 +132,49 @@ async fn b10_forwarded_counts_where_it_is_the_field() {
 #[tokio::test]
 async fn b10_failed_authentication_is_counted_by_the_address_of_the_client() {
     let bench = trusting().await;
-    let guess =
-        async |value: &str| bench.client.get("/me").bearer("sk_test_wrong").header(X, value).send().await;
+    let guess = async |value: &str| {
+        bench
+            .client
+            .get("/me")
+            .bearer("sk_test_wrong")
+            .header(X, value)
+            .send()
+            .await
+    };
     for other in 0..100 {
-        assert_eq!(guess(&format!("198.51.100.{other}, 203.0.113.1")).await.status, 401);
+        assert_eq!(
+            guess(&format!("198.51.100.{other}, 203.0.113.1"))
+                .await
+                .status,
+            401
+        );
     }
-    guess("198.51.100.200, 203.0.113.1").await.problem(429, "RATE_LIMITED");
+    guess("198.51.100.200, 203.0.113.1")
+        .await
+        .problem(429, "RATE_LIMITED");
     assert_eq!(guess("203.0.113.2").await.status, 401, "nobody else waits");
-    let known = bench.client.get("/me").bearer(ALICE).header(X, "203.0.113.1").send().await;
+    let known = bench
+        .client
+        .get("/me")
+        .bearer(ALICE)
+        .header(X, "203.0.113.1")
+        .send()
+        .await;
     assert_eq!(known.body, "alice");
 }
 
 #[tokio::test]
 async fn b10_wrong_proxies_are_said_at_start_with_the_rest() {
-    let api: Api<()> =
-        Api::new("test", routes![public]).instances(0).trusted_proxies("10.0.0.1/8, proxy,::1/129");
+    let api: Api<()> = Api::new("test", routes![public])
+        .instances(0)
+        .trusted_proxies("10.0.0.1/8, proxy,::1/129");
     let errors: StartErrors = api.into_router(()).await.expect_err("must not start");
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(errors.len(), 4, "{errors:?}");
     assert!(errors[0].starts_with("Api::instances(0)"), "{errors:?}");
     for (error, entry) in errors[1..].iter().zip(["10.0.0.1/8", "proxy", "::1/129"]) {
-        let said = format!("Api::trusted_proxies(\"10.0.0.1/8, proxy,::1/129\"): entry `{entry}`: ");
+        let said =
+            format!("Api::trusted_proxies(\"10.0.0.1/8, proxy,::1/129\"): entry `{entry}`: ");
         assert!(error.starts_with(&said), "{errors:?}");
     }
 }

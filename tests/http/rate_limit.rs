@@ -29,7 +29,11 @@ async fn dear() -> &'static str {
 }
 
 /// Has two limits.
-#[endpoint(get = "/two", rate_limit("60/min", burst = 5), rate_limit("60/hour", burst = 2, name = "hourly"))]
+#[endpoint(
+    get = "/two",
+    rate_limit("60/min", burst = 5),
+    rate_limit("60/hour", burst = 2, name = "hourly")
+)]
 async fn two() -> &'static str {
     "two"
 }
@@ -64,7 +68,10 @@ async fn both(State(app): State<App>, Json(number): Json<u64>) -> Json<u64> {
 }
 
 async fn bench() -> Bench {
-    Bench::start(routes![slow, dear, two, shared_a, shared_b, public, everybody, fails, both]).await
+    Bench::start(routes![
+        slow, dear, two, shared_a, shared_b, public, everybody, fails, both
+    ])
+    .await
 }
 
 async fn get(bench: &Bench, path: &str, key: &str) -> ClientResponse {
@@ -77,16 +84,33 @@ async fn b06_every_response_tells_what_is_left() {
     let reply = get(&bench, "/slow", ALICE).await;
     assert_eq!(reply.status, 200);
     assert_eq!(
-        (reply.header_number("x-ratelimit-limit"), reply.header_number("x-ratelimit-remaining")),
+        (
+            reply.header_number("x-ratelimit-limit"),
+            reply.header_number("x-ratelimit-remaining")
+        ),
         (3, 2)
     );
-    assert_eq!(reply.header("ratelimit-policy"), Some("\"default\";q=3;w=3"));
+    assert_eq!(
+        reply.header("ratelimit-policy"),
+        Some("\"default\";q=3;w=3")
+    );
     assert_eq!(reply.header("ratelimit"), Some("\"default\";r=2;t=1"));
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-    assert!(reply.header_number("x-ratelimit-reset").abs_diff(now) <= 10, "Unix seconds");
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    assert!(
+        reply.header_number("x-ratelimit-reset").abs_diff(now) <= 10,
+        "Unix seconds"
+    );
     let failed = get(&bench, "/fails", ALICE).await;
-    assert_eq!((failed.status.as_u16(), failed.header_number("x-ratelimit-remaining")), (418, 59));
+    assert_eq!(
+        (
+            failed.status.as_u16(),
+            failed.header_number("x-ratelimit-remaining")
+        ),
+        (418, 59)
+    );
 }
 
 #[tokio::test]
@@ -102,7 +126,13 @@ async fn b07_a_refusal_is_a_429_that_says_how_long_to_wait() {
         (Some("rate_limited"), Some(true))
     );
     assert_eq!(problem["violated-policies"][0]["name"], "default");
-    assert_eq!((reply.header_number("retry-after"), reply.header_number("x-ratelimit-remaining")), (1, 0));
+    assert_eq!(
+        (
+            reply.header_number("retry-after"),
+            reply.header_number("x-ratelimit-remaining")
+        ),
+        (1, 0)
+    );
     bench.clock.advance(Duration::from_secs(1));
     assert_eq!(get(&bench, "/slow", ALICE).await.status, 200);
     assert_eq!(get(&bench, "/slow", ALICE).await.status, 429);
@@ -111,11 +141,31 @@ async fn b07_a_refusal_is_a_429_that_says_how_long_to_wait() {
 #[tokio::test]
 async fn b01_a_request_may_cost_several_tokens() {
     let bench = bench().await;
-    assert_eq!(get(&bench, "/dear", ALICE).await.header_number("x-ratelimit-remaining"), 6);
-    assert_eq!(get(&bench, "/dear", ALICE).await.header_number("x-ratelimit-remaining"), 2);
+    assert_eq!(
+        get(&bench, "/dear", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
+        6
+    );
+    assert_eq!(
+        get(&bench, "/dear", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
+        2
+    );
     let refused = get(&bench, "/dear", ALICE).await;
-    assert_eq!((refused.status.as_u16(), refused.header_number("retry-after")), (429, 2));
-    assert_eq!(refused.header_number("x-ratelimit-remaining"), 2, "a refusal takes nothing");
+    assert_eq!(
+        (
+            refused.status.as_u16(),
+            refused.header_number("retry-after")
+        ),
+        (429, 2)
+    );
+    assert_eq!(
+        refused.header_number("x-ratelimit-remaining"),
+        2,
+        "a refusal takes nothing"
+    );
 }
 
 #[tokio::test]
@@ -123,17 +173,31 @@ async fn b02_several_limits_decide_together_and_the_tightest_speaks() {
     let bench = bench().await;
     let reply = get(&bench, "/two", ALICE).await;
     assert_eq!(
-        (reply.header_number("x-ratelimit-limit"), reply.header_number("x-ratelimit-remaining")),
+        (
+            reply.header_number("x-ratelimit-limit"),
+            reply.header_number("x-ratelimit-remaining")
+        ),
         (2, 1)
     );
-    assert_eq!(reply.header("ratelimit"), Some("\"default\";r=4;t=1, \"hourly\";r=1;t=60"));
+    assert_eq!(
+        reply.header("ratelimit"),
+        Some("\"default\";r=4;t=1, \"hourly\";r=1;t=60")
+    );
     get(&bench, "/two", ALICE).await;
     for _ in 0..5 {
         let refused = get(&bench, "/two", ALICE).await;
         let problem = refused.problem(429, "RATE_LIMITED");
-        assert_eq!(problem["violated-policies"].as_array().map(Vec::len), Some(1));
+        assert_eq!(
+            problem["violated-policies"].as_array().map(Vec::len),
+            Some(1)
+        );
         assert_eq!(problem["violated-policies"][0]["name"], "hourly");
-        assert!(refused.header("ratelimit").expect("the field").starts_with("\"default\";r=3;"));
+        assert!(
+            refused
+                .header("ratelimit")
+                .expect("the field")
+                .starts_with("\"default\";r=3;")
+        );
     }
 }
 
@@ -143,7 +207,11 @@ async fn b06_endpoints_that_name_the_same_limit_share_it() {
     assert_eq!(get(&bench, "/shared-a", ALICE).await.status, 200);
     assert_eq!(get(&bench, "/shared-b", ALICE).await.status, 200);
     assert_eq!(get(&bench, "/shared-a", ALICE).await.status, 429);
-    assert_eq!(get(&bench, "/shared-a", BOB).await.status, 200, "each caller has a bucket");
+    assert_eq!(
+        get(&bench, "/shared-a", BOB).await.status,
+        200,
+        "each caller has a bucket"
+    );
 }
 
 #[tokio::test]
@@ -164,13 +232,27 @@ async fn b11_a_401_never_charges_the_claimed_caller() {
         let reply = get(&bench, "/slow", "sk_test_wrong").await;
         assert!(reply.status == 401 && reply.header("ratelimit").is_none());
     }
-    assert_eq!(get(&bench, "/slow", ALICE).await.header_number("x-ratelimit-remaining"), 2);
+    assert_eq!(
+        get(&bench, "/slow", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
+        2
+    );
 }
 
 #[tokio::test]
 async fn b12_a_replay_counts_like_any_request() {
     let bench = bench().await;
-    let send = async || bench.client.post("/both").bearer(ALICE).idempotency_key("k").json("1").send().await;
+    let send = async || {
+        bench
+            .client
+            .post("/both")
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .json("1")
+            .send()
+            .await
+    };
     assert_eq!(send().await.header_number("x-ratelimit-remaining"), 1);
     let replay = send().await;
     assert!(replay.replayed());
@@ -182,29 +264,54 @@ async fn b12_a_replay_counts_like_any_request() {
 async fn b02_a_refused_request_begins_no_record() {
     let bench = bench().await;
     let send = async |key: &str, number: &str| {
-        bench.client.post("/both").bearer(ALICE).idempotency_key(key).json(number).send().await
+        bench
+            .client
+            .post("/both")
+            .bearer(ALICE)
+            .idempotency_key(key)
+            .json(number)
+            .send()
+            .await
     };
     send("a", "1").await;
     send("b", "1").await;
     send("c", "1").await.problem(429, "RATE_LIMITED");
     bench.clock.advance(Duration::from_secs(1));
     let other = send("c", "2").await;
-    assert!(other.status == 200 && !other.replayed(), "the key is free, even for another request");
+    assert!(
+        other.status == 200 && !other.replayed(),
+        "the key is free, even for another request"
+    );
     assert_eq!(bench.app.effects(), 3);
 }
 
 #[tokio::test]
 async fn b13_a_large_body_is_not_read_before_the_limits_have_decided() {
     let bench = bench().await;
-    let small = async || bench.client.post("/both").bearer(ALICE).idempotency_key("k").json("1").send().await;
+    let small = async || {
+        bench
+            .client
+            .post("/both")
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .json("1")
+            .send()
+            .await
+    };
     small().await;
     small().await;
     for length in ["content-length: 70000", "transfer-encoding: chunked"] {
         let mut raw = bench.client.raw().await;
         let head = "POST /both HTTP/1.1\r\nhost: x\r\nidempotency-key: l\r\nexpect: 100-continue";
-        raw.write(&format!("{head}\r\nauthorization: Bearer {ALICE}\r\n{length}\r\n\r\n")).await;
+        raw.write(&format!(
+            "{head}\r\nauthorization: Bearer {ALICE}\r\n{length}\r\n\r\n"
+        ))
+        .await;
         let response = raw.response().await;
-        assert!(response.starts_with("HTTP/1.1 429"), "refused without a byte of the body: {response}");
+        assert!(
+            response.starts_with("HTTP/1.1 429"),
+            "refused without a byte of the body: {response}"
+        );
     }
 }
 
@@ -216,7 +323,11 @@ async fn b06_limits_that_were_not_asked_are_not_in_the_response() {
     without_key.problem(400, "IDEMPOTENCY_KEY_MISSING");
     assert_eq!(without_key.header("x-ratelimit-remaining"), None);
     let first = post().idempotency_key("k").send().await;
-    assert_eq!(first.header_number("x-ratelimit-remaining"), 1, "the refusal took nothing");
+    assert_eq!(
+        first.header_number("x-ratelimit-remaining"),
+        1,
+        "the refusal took nothing"
+    );
 }
 
 /// A dear one beside a slow one.
@@ -236,9 +347,15 @@ async fn b06_x_fields_speak_for_the_limit_that_refuses() {
     let bench = Bench::start(routes![uneven]).await;
     get(&bench, "/uneven", ALICE).await;
     let refused = get(&bench, "/uneven", ALICE).await;
-    assert_eq!(refused.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"], "heavy");
     assert_eq!(
-        (refused.header_number("x-ratelimit-limit"), refused.header_number("x-ratelimit-remaining")),
+        refused.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"],
+        "heavy"
+    );
+    assert_eq!(
+        (
+            refused.header_number("x-ratelimit-limit"),
+            refused.header_number("x-ratelimit-remaining")
+        ),
         (10, 4)
     );
 }
@@ -275,7 +392,10 @@ async fn rare_bench(instances: u32) -> Bench {
 
 /// Whether a response tells anything of limits.
 fn tells(reply: &ClientResponse) -> bool {
-    reply.headers.keys().any(|name| name.as_str().contains("ratelimit"))
+    reply
+        .headers
+        .keys()
+        .any(|name| name.as_str().contains("ratelimit"))
 }
 
 /// What a request gets from four a day, while the store is out.
@@ -295,9 +415,16 @@ async fn b15_limits_are_decided_locally_while_the_store_is_down() {
     let refused = get(&bench, "/rare", ALICE).await;
     let problem = refused.problem(429, "RATE_LIMITED");
     assert_eq!(problem["violated-policies"][0]["name"], "default");
-    assert!((21_000..=21_600).contains(&refused.header_number("retry-after")), "a quarter of a day");
+    assert!(
+        (21_000..=21_600).contains(&refused.header_number("retry-after")),
+        "a quarter of a day"
+    );
     assert!(!tells(&refused));
-    assert_eq!(get(&bench, "/rare", BOB).await.status, 200, "each caller has a bucket");
+    assert_eq!(
+        get(&bench, "/rare", BOB).await.status,
+        200,
+        "each caller has a bucket"
+    );
 }
 
 #[tokio::test]
@@ -335,7 +462,12 @@ async fn b15_an_answer_that_fails_once_is_no_outage() {
     bench.limits.break_down(true);
     assert_eq!(local(&bench).await, 200);
     bench.limits.break_down(false);
-    assert_eq!(get(&bench, "/rare", ALICE).await.header_number("x-ratelimit-remaining"), 3);
+    assert_eq!(
+        get(&bench, "/rare", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
+        3
+    );
 }
 
 #[tokio::test]
@@ -346,8 +478,16 @@ async fn b15_the_store_decides_again_when_it_is_back() {
         assert_eq!(local(&bench).await, 200);
     }
     bench.limits.break_down(false);
-    eventually("the store decides", async || tells(&get(&bench, "/rare", ALICE).await)).await;
-    assert_eq!(get(&bench, "/rare", ALICE).await.header_number("x-ratelimit-remaining"), 2);
+    eventually("the store decides", async || {
+        tells(&get(&bench, "/rare", ALICE).await)
+    })
+    .await;
+    assert_eq!(
+        get(&bench, "/rare", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
+        2
+    );
 }
 
 #[tokio::test]
@@ -355,7 +495,14 @@ async fn b15_a_request_under_a_key_is_decided_locally_once() {
     let bench = rare_bench(1).await;
     bench.limits.break_down(true);
     let post = async |key: &str, body: String| {
-        bench.client.post("/rare").bearer(ALICE).idempotency_key(key).body(body).send().await
+        bench
+            .client
+            .post("/rare")
+            .bearer(ALICE)
+            .idempotency_key(key)
+            .body(body)
+            .send()
+            .await
     };
     // Small bodies are read before the limits decide, and large ones after.
     for (key, length) in [("a", 1), ("b", 70_000), ("c", 1)] {
@@ -402,7 +549,14 @@ async fn b15_a_bucket_that_cannot_be_read_lets_nothing_through() {
         assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
         assert!(!tells(&reply));
     }
-    let reply = bench.client.post("/rare").bearer(ALICE).idempotency_key("k").body("x").send().await;
+    let reply = bench
+        .client
+        .post("/rare")
+        .bearer(ALICE)
+        .idempotency_key("k")
+        .body("x")
+        .send()
+        .await;
     reply.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(bench.app.effects(), 0);
 }
@@ -428,7 +582,11 @@ async fn tried_beside() {}
 async fn tried_again() {}
 
 /// Under a key, tries a limit.
-#[endpoint(post = "/tried-once", idempotent, rate_limit("60/min", burst = 1, shadow))]
+#[endpoint(
+    post = "/tried-once",
+    idempotent,
+    rate_limit("60/min", burst = 1, shadow)
+)]
 async fn tried_once(State(app): State<App>) {
     app.effect();
 }
@@ -436,8 +594,13 @@ async fn tried_once(State(app): State<App>) {
 /// What the log says of shadow limits: the limit, and how many requests.
 fn said(log: &TestLog) -> Vec<(String, u64)> {
     let of = |line: &LogLine| {
-        let requests = line.field("requests").and_then(|requests| requests.parse().ok());
-        (line.field("limit").unwrap_or_default().to_owned(), requests.expect("a number"))
+        let requests = line
+            .field("requests")
+            .and_then(|requests| requests.parse().ok());
+        (
+            line.field("limit").unwrap_or_default().to_owned(),
+            requests.expect("a number"),
+        )
     };
     log.lines().iter().map(of).collect()
 }
@@ -455,9 +618,17 @@ async fn b17_a_shadow_limit_refuses_nothing_and_tells_clients_nothing() {
         let reply = get(&bench, "/tried", ALICE).await;
         assert_eq!(reply.status, 200);
         assert!(!tells(&reply) && reply.header("ratelimit-policy").is_none());
-        assert_eq!(said(&shadows_said).is_empty(), taken <= 2, "after request {taken}");
+        assert_eq!(
+            said(&shadows_said).is_empty(),
+            taken <= 2,
+            "after request {taken}"
+        );
     }
-    assert_eq!(said(&shadows_said), [(String::from("default"), 1)], "one line a second");
+    assert_eq!(
+        said(&shadows_said),
+        [(String::from("default"), 1)],
+        "one line a second"
+    );
 }
 
 #[tokio::test]
@@ -465,14 +636,30 @@ async fn b17_only_limits_that_are_enforced_decide_and_speak() {
     let bench = shadows().await;
     for left in (0..4).rev() {
         let reply = get(&bench, "/tried-beside", ALICE).await;
-        assert_eq!((reply.status.as_u16(), reply.header_number("x-ratelimit-remaining")), (200, left));
-        assert_eq!(reply.header("ratelimit-policy"), Some("\"default-2\";q=4;w=4"));
+        assert_eq!(
+            (
+                reply.status.as_u16(),
+                reply.header_number("x-ratelimit-remaining")
+            ),
+            (200, left)
+        );
+        assert_eq!(
+            reply.header("ratelimit-policy"),
+            Some("\"default-2\";q=4;w=4")
+        );
     }
     let refused = get(&bench, "/tried-beside", ALICE).await;
     let problem = refused.problem(429, "RATE_LIMITED");
-    assert_eq!(problem["violated-policies"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        problem["violated-policies"].as_array().map(Vec::len),
+        Some(1)
+    );
     assert_eq!(problem["violated-policies"][0]["name"], "default-2");
-    assert_eq!(refused.header_number("retry-after"), 1, "not the minute that the shadow would have said");
+    assert_eq!(
+        refused.header_number("retry-after"),
+        1,
+        "not the minute that the shadow would have said"
+    );
 }
 
 #[tokio::test]
@@ -485,9 +672,15 @@ async fn b17_a_refusal_takes_nothing_from_a_shadow_and_is_not_in_the_log() {
         assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 429);
     }
     assert_eq!(get(&bench, "/tried-beside", ALICE).await.status, 200);
-    assert!(said(&shadows_said).is_empty(), "two of two tokens were taken");
+    assert!(
+        said(&shadows_said).is_empty(),
+        "two of two tokens were taken"
+    );
     assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 429);
-    assert!(said(&shadows_said).is_empty(), "who is refused anyway shows nothing");
+    assert!(
+        said(&shadows_said).is_empty(),
+        "who is refused anyway shows nothing"
+    );
     assert_eq!(get(&bench, "/tried-beside", ALICE).await.status, 200);
     assert_eq!(said(&shadows_said), [(String::from("hourly"), 1)]);
 }
@@ -496,7 +689,13 @@ async fn b17_a_refusal_takes_nothing_from_a_shadow_and_is_not_in_the_log() {
 async fn b17_a_shadow_limit_stops_no_run_under_a_key() {
     let bench = shadows().await;
     for key in ["a", "b", "c"] {
-        let reply = bench.client.post("/tried-once").bearer(ALICE).idempotency_key(key).send().await;
+        let reply = bench
+            .client
+            .post("/tried-once")
+            .bearer(ALICE)
+            .idempotency_key(key)
+            .send()
+            .await;
         assert_eq!((reply.status.as_u16(), tells(&reply)), (200, false));
     }
     assert_eq!(bench.app.effects(), 3);

@@ -8,8 +8,8 @@ use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
 use aplomb::store::{MemoryLimits, RedisConfig, Store};
 use aplomb::testing::{
-    Client, ClientRequest, ClientResponse, Proxy, RedisCluster, RedisServer, Reply as RedisReply, TestServer,
-    eventually,
+    Client, ClientRequest, ClientResponse, Proxy, RedisCluster, RedisServer, Reply as RedisReply,
+    TestServer, eventually,
 };
 use http::request::Parts;
 
@@ -44,7 +44,9 @@ async fn ping() {}
 #[endpoint(get = "/numbers", version = 1, paginate(cursor, default = 1, max = 1))]
 async fn list_numbers(page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(3, |key| key.id);
-    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| {
+        Below { id: *id }
+    })
 }
 
 #[derive(CursorKey)]
@@ -117,17 +119,26 @@ fn named(name: &str, url: &str) -> Api<App> {
 }
 
 async fn start(api: Api<App>, app: &App) -> (TestServer, Client) {
-    let server = TestServer::start(api, app.clone()).await.expect("a valid API");
+    let server = TestServer::start(api, app.clone())
+        .await
+        .expect("a valid API");
     let client = Client::new(server.address());
     (server, client)
 }
 
 fn order(client: &Client, key: &str) -> ClientRequest {
-    client.post("/v1/orders").bearer(ALICE).idempotency_key(key).json(r#""tea""#)
+    client
+        .post("/v1/orders")
+        .bearer(ALICE)
+        .idempotency_key(key)
+        .json(r#""tea""#)
 }
 
 async fn refusal(api: Api<App>) -> String {
-    let errors: StartErrors = api.into_router(App::default()).await.expect_err("must not start");
+    let errors: StartErrors = api
+        .into_router(App::default())
+        .await
+        .expect_err("must not start");
     errors.to_string()
 }
 
@@ -137,7 +148,10 @@ async fn b05_what_is_only_limited_takes_one_trip() {
     let proxy = Proxy::start(redis.address()).await;
     let (_server, client) = start(api(&proxy.url()), &App::default()).await;
     proxy.reset_counts();
-    assert_eq!(client.get("/v1/ping").bearer(ALICE).send().await.status, 200);
+    assert_eq!(
+        client.get("/v1/ping").bearer(ALICE).send().await.status,
+        200
+    );
     assert_eq!((proxy.requests_named("EVALSHA"), proxy.requests()), (1, 1));
 }
 
@@ -146,7 +160,13 @@ async fn a21_the_largest_body_that_can_be_kept_is_kept_by_redis() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
-    let send = || client.post("/v1/archives").bearer(ALICE).idempotency_key("k").send();
+    let send = || {
+        client
+            .post("/v1/archives")
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .send()
+    };
     let first = send().await;
     // A Redis that takes its time with 16 MiB is told once more, after the first client has its answer.
     let mut replay = None;
@@ -169,7 +189,10 @@ async fn instances_share_keys_limits_and_a_secret_that_nobody_set() {
     let mut left = 100;
     for client in [&one, &two, &one] {
         let reply = until_the_store_decides(|| order(client, "k")).await;
-        assert!(reply.header_number("x-ratelimit-remaining") < left, "one bucket for all");
+        assert!(
+            reply.header_number("x-ratelimit-remaining") < left,
+            "one bucket for all"
+        );
         left = reply.header_number("x-ratelimit-remaining");
     }
     assert!(order(&two, "k").send().await.replayed());
@@ -179,7 +202,12 @@ async fn instances_share_keys_limits_and_a_secret_that_nobody_set() {
 /// Asks until the limits are those of the store: an answer of it that is slow is not waited for.
 async fn until_the_store_decides(call: impl Fn() -> ClientRequest) -> ClientResponse {
     let mut response = None;
-    let decides = async || response.insert(call().send().await).header("x-ratelimit-remaining").is_some();
+    let decides = async || {
+        response
+            .insert(call().send().await)
+            .header("x-ratelimit-remaining")
+            .is_some()
+    };
     eventually("the store is asked", decides).await;
     response.expect("the last response")
 }
@@ -206,9 +234,15 @@ const SECRET: &str = "ap1:test:secret";
 /// The cursor of the second page at one instance, and the status of that page at another.
 async fn cursor_of(one: &Client, other: &Client) -> (String, u16) {
     let page = one.get("/v1/numbers").bearer(ALICE).send().await;
-    let cursor = page.json()["next_cursor"].as_str().expect("another page").to_owned();
+    let cursor = page.json()["next_cursor"]
+        .as_str()
+        .expect("another page")
+        .to_owned();
     let next = format!("/v1/numbers?cursor={cursor}");
-    (cursor, other.get(&next).bearer(ALICE).send().await.status.as_u16())
+    (
+        cursor,
+        other.get(&next).bearer(ALICE).send().await.status.as_u16(),
+    )
 }
 
 #[tokio::test]
@@ -222,12 +256,31 @@ async fn an_instance_keeps_the_secret_that_it_started_with() {
     let kept = redis.command(&["GET", SECRET]);
     redis.restart_empty();
     let (_third, three) = start(api(&redis.url()), &app).await;
-    assert_ne!(redis.command(&["GET", SECRET]), kept, "another one was made");
-    let refused = one.get(&format!("/v1/numbers?cursor={}", cursor_of(&three, &three).await.0));
-    refused.bearer(ALICE).send().await.problem(400, "INVALID_CURSOR");
-    let kept = one.get(&format!("/v1/numbers?cursor={cursor}")).bearer(ALICE).send().await;
+    assert_ne!(
+        redis.command(&["GET", SECRET]),
+        kept,
+        "another one was made"
+    );
+    let refused = one.get(&format!(
+        "/v1/numbers?cursor={}",
+        cursor_of(&three, &three).await.0
+    ));
+    refused
+        .bearer(ALICE)
+        .send()
+        .await
+        .problem(400, "INVALID_CURSOR");
+    let kept = one
+        .get(&format!("/v1/numbers?cursor={cursor}"))
+        .bearer(ALICE)
+        .send()
+        .await;
     assert_eq!(kept.status, 200);
-    assert_eq!(cursor_of(&one, &two).await.1, 200, "running instances keep theirs");
+    assert_eq!(
+        cursor_of(&one, &two).await.1,
+        200,
+        "running instances keep theirs"
+    );
     assert_eq!(order(&one, "k").send().await.status, 201, "and keys go on");
     assert!(order(&three, "k").send().await.replayed());
 }
@@ -238,17 +291,23 @@ async fn instances_on_a_cluster_share_what_those_on_one_server_share() {
     let app = App::default();
     let (_first, one) = start(api(&cluster.url()), &app).await;
     let (_second, two) = start(api(&cluster.url()), &app).await;
-    assert_eq!(until_the_store_decides(|| order(&one, "k")).await.status, 201);
+    assert_eq!(
+        until_the_store_decides(|| order(&one, "k")).await.status,
+        201
+    );
     assert!(order(&two, "k").send().await.replayed());
     assert_eq!(app.effects(), 1);
 }
 
 /// How many keys of this kind a cluster has.
 fn count(cluster: &RedisCluster, pattern: &str) -> usize {
-    let keys = cluster.primaries().into_iter().map(|node| match node.command(&["KEYS", pattern]) {
-        RedisReply::Array(keys) => keys.len(),
-        other => panic!("{other:?}"),
-    });
+    let keys = cluster
+        .primaries()
+        .into_iter()
+        .map(|node| match node.command(&["KEYS", pattern]) {
+            RedisReply::Array(keys) => keys.len(),
+            other => panic!("{other:?}"),
+        });
     keys.sum()
 }
 
@@ -257,26 +316,50 @@ async fn b02_limits_in_several_slots_come_before_the_record_and_a_refusal_gives_
     let cluster = RedisCluster::start();
     let app = App::default();
     let (_server, client) = start(api(&cluster.url()), &app).await;
-    let ask = |key: &str| client.post("/v1/scarce-orders").bearer(ALICE).idempotency_key(key).send();
+    let ask = |key: &str| {
+        client
+            .post("/v1/scarce-orders")
+            .bearer(ALICE)
+            .idempotency_key(key)
+            .send()
+    };
     until_the_store_decides(|| order(&client, "warm")).await;
     let effects = app.effects();
-    assert_eq!((ask("k").await.status.as_u16(), count(&cluster, "*:i:*")), (201, 2));
+    assert_eq!(
+        (ask("k").await.status.as_u16(), count(&cluster, "*:i:*")),
+        (201, 2)
+    );
     let replay = ask("k").await;
     assert_eq!((replay.status.as_u16(), replay.replayed()), (201, true));
     for key in ["l", "m", "k"] {
         ask(key).await.problem(429, "RATE_LIMITED");
     }
-    assert_eq!((app.effects(), count(&cluster, "*:i:*")), (effects + 1, 2), "what is refused never begins");
+    assert_eq!(
+        (app.effects(), count(&cluster, "*:i:*")),
+        (effects + 1, 2),
+        "what is refused never begins"
+    );
     let around = client.get("/v1/around").bearer(ALICE).send().await;
-    assert_eq!(around.header_number("x-ratelimit-remaining"), 97, "two that were admitted, and this one");
+    assert_eq!(
+        around.header_number("x-ratelimit-remaining"),
+        97,
+        "two that were admitted, and this one"
+    );
 }
 
 #[tokio::test]
 async fn a25_a_server_that_evicts_keeps_the_secret_where_it_is_accepted() {
-    let redis = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let redis =
+        RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let said = refusal(api(&redis.url())).await;
     assert!(said.contains("this server evicts records"), "{said}");
-    let store = || Store::redis(RedisConfig::new(&redis.url()).expect("a valid URL").accepting_eviction());
+    let store = || {
+        Store::redis(
+            RedisConfig::new(&redis.url())
+                .expect("a valid URL")
+                .accepting_eviction(),
+        )
+    };
     let (_first, one) = start(api(&redis.url()).store(store()), &App::default()).await;
     let (_second, two) = start(api(&redis.url()).store(store()), &App::default()).await;
     assert_eq!(cursor_of(&one, &two).await.1, 200);
@@ -301,14 +384,20 @@ async fn a12_leases_outlive_a_break_that_is_shorter_than_they_are() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     redis.resume();
     tokio::time::sleep(LEASE).await;
-    held(&client).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    held(&client)
+        .send()
+        .await
+        .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     app.let_go();
     assert_eq!(first.await.expect("no panic").status, 201);
     assert!(held(&client).send().await.replayed());
 }
 
 fn held(client: &Client) -> ClientRequest {
-    client.post("/v1/held-orders").bearer(ALICE).idempotency_key("k")
+    client
+        .post("/v1/held-orders")
+        .bearer(ALICE)
+        .idempotency_key("k")
 }
 
 const LEASE: Duration = Duration::from_secs(6);
@@ -317,7 +406,8 @@ const LEASE: Duration = Duration::from_secs(6);
 async fn until_a_beat(proxy: &Proxy) {
     proxy.reset_counts();
     let beats = async || {
-        proxy.connections() > 0 && proxy.requests_named("EVALSHA") + proxy.requests_named("EVAL") > 0
+        proxy.connections() > 0
+            && proxy.requests_named("EVALSHA") + proxy.requests_named("EVAL") > 0
     };
     eventually("the lease is renewed", beats).await;
 }
@@ -333,7 +423,10 @@ async fn a_secret_that_is_damaged_is_said_at_start() {
         redis.flush_all();
         redis.command(damage);
         let said = refusal(api(&redis.url())).await;
-        assert!(said.contains("the secret at `ap1:test:secret` is damaged"), "{said}");
+        assert!(
+            said.contains("the secret at `ap1:test:secret` is damaged"),
+            "{said}"
+        );
     }
 }
 
@@ -343,7 +436,10 @@ async fn a_store_that_cannot_be_used_is_said_with_the_rest() {
     redis.kill();
     let said = refusal(named("?", &redis.url()).problem_base("problems")).await;
     assert_eq!(said.lines().count(), 3, "{said}");
-    assert!(said.contains(&format!("{}: cannot be used: ", redis.url())), "{said}");
+    assert!(
+        said.contains(&format!("{}: cannot be used: ", redis.url())),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -352,7 +448,9 @@ async fn a_start_that_fails_leaves_nothing_in_the_store() {
     refusal(named("?", &redis.url())).await;
     // What is rehearsed ends within a millisecond.
     while redis.command(&["DBSIZE"]) != RedisReply::Integer(0) {
-        let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else { panic!("no list") };
+        let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else {
+            panic!("no list")
+        };
         let lasting = |key: &RedisReply| redis_ttl(&redis, key) > 1;
         assert!(!keys.iter().any(lasting), "{keys:?}");
     }
@@ -360,7 +458,9 @@ async fn a_start_that_fails_leaves_nothing_in_the_store() {
 
 /// Milliseconds; of what has no end, all there are.
 fn redis_ttl(redis: &RedisServer, key: &RedisReply) -> i64 {
-    let RedisReply::Bytes(key) = key else { panic!("{key:?}") };
+    let RedisReply::Bytes(key) = key else {
+        panic!("{key:?}")
+    };
     match redis.command(&[b"PTTL", key.as_ref()]) {
         RedisReply::Integer(-1) => i64::MAX,
         RedisReply::Integer(left) => left,
@@ -375,7 +475,9 @@ async fn facets_can_be_mixed() {
     let api = api(&redis.url()).store(store.with_limits(Arc::new(MemoryLimits::new())));
     let (_server, client) = start(api, &App::default()).await;
     assert_eq!(order(&client, "k").send().await.status, 201);
-    let RedisReply::Array(keys) = redis.command(&["KEYS", "*:l:*"]) else { panic!("no list") };
+    let RedisReply::Array(keys) = redis.command(&["KEYS", "*:l:*"]) else {
+        panic!("no list")
+    };
     assert!(keys.is_empty(), "{keys:?}");
 }
 
@@ -386,14 +488,23 @@ async fn what_nobody_can_read_is_a_503_without_effect() {
     let (_server, client) = start(api(&redis.url()), &app).await;
     assert_eq!(order(&client, "k").send().await.status, 201);
     for pattern in ["*:i:*", "*:l:*"] {
-        let RedisReply::Array(keys) = redis.command(&["KEYS", pattern]) else { panic!("no list") };
-        let [RedisReply::Bytes(key)] = keys.as_slice() else { panic!("{keys:?}") };
+        let RedisReply::Array(keys) = redis.command(&["KEYS", pattern]) else {
+            panic!("no list")
+        };
+        let [RedisReply::Bytes(key)] = keys.as_slice() else {
+            panic!("{keys:?}")
+        };
         let good = redis.command(&[b"DUMP", key.as_ref()]);
         redis.command(&[b"SET", key.as_ref(), b"\xffof another release"]);
         let refused = order(&client, "k").send().await;
         assert_eq!(refused.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
-        assert_eq!(redis.command(&[b"GET", key.as_ref()]), RedisReply::bytes(b"\xffof another release"));
-        let RedisReply::Bytes(good) = good else { panic!("no dump") };
+        assert_eq!(
+            redis.command(&[b"GET", key.as_ref()]),
+            RedisReply::bytes(b"\xffof another release")
+        );
+        let RedisReply::Bytes(good) = good else {
+            panic!("no dump")
+        };
         redis.command(&[b"RESTORE", key.as_ref(), b"60000", &good, b"REPLACE"]);
         assert!(order(&client, "k").send().await.replayed());
     }
@@ -409,8 +520,14 @@ async fn b15_limits_outlive_their_store_and_keys_do_not() {
     until_the_store_decides(ping).await;
     redis.kill();
     let local = ping().send().await;
-    assert_eq!((local.status.as_u16(), local.header("x-ratelimit-remaining")), (200, None));
-    order(&client, "k").send().await.problem(503, "STORE_UNAVAILABLE");
+    assert_eq!(
+        (local.status.as_u16(), local.header("x-ratelimit-remaining")),
+        (200, None)
+    );
+    order(&client, "k")
+        .send()
+        .await
+        .problem(503, "STORE_UNAVAILABLE");
     assert_eq!(app.effects(), 0);
     redis.restart();
     until_the_store_decides(ping).await;
@@ -423,7 +540,12 @@ async fn b15_where_a_limit_says_so_nothing_runs_while_its_store_is_out() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
-    let strict = || client.get("/v1/strict").bearer(ALICE).header("x-tenant", "acme");
+    let strict = || {
+        client
+            .get("/v1/strict")
+            .bearer(ALICE)
+            .header("x-tenant", "acme")
+    };
     until_the_store_decides(strict).await;
     let before = app.effects();
     redis.pause();
@@ -449,13 +571,20 @@ async fn b15_where_a_limit_says_so_nothing_runs_while_its_store_is_out() {
 async fn b09_a_tenant_has_a_bucket_that_names_nobody() {
     let redis = RedisServer::start();
     let (_server, client) = start(api(&redis.url()), &App::default()).await;
-    let send = |tenant: &str| client.get("/v1/strict").bearer(ALICE).header("x-tenant", tenant);
+    let send = |tenant: &str| {
+        client
+            .get("/v1/strict")
+            .bearer(ALICE)
+            .header("x-tenant", tenant)
+    };
     for tenant in ["acme", "globex", "alice"] {
         until_the_store_decides(|| send(tenant)).await;
     }
     // Each tenant has a bucket, of which one is not the caller's although it has his name.
     until_the_store_decides(|| client.get("/v1/strict").bearer(ALICE)).await;
-    let RedisReply::Array(keys) = redis.command(&["KEYS", "*:l:*"]) else { panic!("no list") };
+    let RedisReply::Array(keys) = redis.command(&["KEYS", "*:l:*"]) else {
+        panic!("no list")
+    };
     let clear = |key: &RedisReply| matches!(key, RedisReply::Bytes(key) if key.windows(4).any(|name| name == b"acme"));
     assert!(keys.len() == 4 && !keys.iter().any(clear), "{keys:?}");
 }

@@ -36,25 +36,44 @@ async fn things(State(db): State<Db>) -> &'static str {
 #[tokio::test]
 async fn endpoints_merge_and_the_rest_of_the_app_stays_as_it_was() {
     let api = Api::new("things", routes![things]).open();
-    let ours = api.into_router(App { db: Db("rows") }).await.expect("a valid API");
-    let app = Router::new().route("/", get(async || "home")).merge(ours).fallback(async || "my own fallback");
+    let ours = api
+        .into_router(App { db: Db("rows") })
+        .await
+        .expect("a valid API");
+    let app = Router::new()
+        .route("/", get(async || "home"))
+        .merge(ours)
+        .fallback(async || "my own fallback");
     let client = serve(app).await;
     assert_eq!(client.get("/").send().await.body, "home");
     assert_eq!(client.get("/v1/things").send().await.body, "rows");
-    assert_eq!(client.get("/v2/things").send().await.body, "my own fallback");
+    assert_eq!(
+        client.get("/v2/things").send().await.body,
+        "my own fallback"
+    );
 }
 
 #[tokio::test]
 async fn endpoints_can_be_nested_and_layered() {
     let api = Api::new("things", routes![things]).open();
-    let ours = api.into_router(App { db: Db("rows") }).await.expect("a valid API");
-    let ours = ours.layer(axum::middleware::map_response(async |mut response: axum::response::Response| {
-        response.headers_mut().insert("x-layer", http::HeaderValue::from_static("yes"));
-        response
-    }));
+    let ours = api
+        .into_router(App { db: Db("rows") })
+        .await
+        .expect("a valid API");
+    let ours = ours.layer(axum::middleware::map_response(
+        async |mut response: axum::response::Response| {
+            response
+                .headers_mut()
+                .insert("x-layer", http::HeaderValue::from_static("yes"));
+            response
+        },
+    ));
     let client = serve(Router::new().nest("/api", ours)).await;
     let reply = client.get("/api/v1/things").send().await;
-    assert_eq!((&reply.body[..], reply.header("x-layer")), (&b"rows"[..], Some("yes")));
+    assert_eq!(
+        (&reply.body[..], reply.header("x-layer")),
+        (&b"rows"[..], Some("yes"))
+    );
 }
 
 #[tokio::test]
@@ -67,10 +86,23 @@ async fn a_router_can_be_called_without_a_socket() {
     use tower_service::Service as _;
 
     let api = Api::new("things", routes![things]).open();
-    let mut ours = api.into_router(App { db: Db("rows") }).await.expect("a valid API");
-    let request = Request::get("/v1/things").body(Body::empty()).expect("a request");
+    let mut ours = api
+        .into_router(App { db: Db("rows") })
+        .await
+        .expect("a valid API");
+    let request = Request::get("/v1/things")
+        .body(Body::empty())
+        .expect("a request");
     let response = ours.call(request).await.expect("infallible");
-    assert_eq!(response.into_body().collect().await.expect("a body").to_bytes(), "rows");
+    assert_eq!(
+        response
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes(),
+        "rows"
+    );
 }
 
 /// Counts, once for each key.
@@ -86,9 +118,17 @@ const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 #[tokio::test]
 async fn a05_a_parameter_of_an_outer_router_is_a_part_of_the_request() {
     let api = Api::new("counts", routes![count]).open();
-    let ours = api.into_router(Counter::default()).await.expect("a valid API");
+    let ours = api
+        .into_router(Counter::default())
+        .await
+        .expect("a valid API");
     let client = serve(Router::new().nest("/tenants/{tenant}", ours)).await;
-    let post = |tenant: u8| client.post(&format!("/tenants/{tenant}/v1/count")).idempotency_key(UUID).send();
+    let post = |tenant: u8| {
+        client
+            .post(&format!("/tenants/{tenant}/v1/count"))
+            .idempotency_key(UUID)
+            .send()
+    };
     assert_eq!(post(1).await.body, "0");
     assert!(post(1).await.replayed());
     post(2).await.problem(422, "IDEMPOTENCY_KEY_REUSED");
@@ -99,11 +139,23 @@ async fn services_on_one_store_with_one_secret_never_meet() {
     let (store, secret) = (Store::memory(), Secret::new([7; 32]).expect("long enough"));
     let mut answers = Vec::new();
     for name in ["one", "two"] {
-        let api = Api::new(name, routes![count]).open().store(store.clone()).secret(secret.clone());
-        let client = serve(api.into_router(Counter::default()).await.expect("a valid API")).await;
+        let api = Api::new(name, routes![count])
+            .open()
+            .store(store.clone())
+            .secret(secret.clone());
+        let client = serve(
+            api.into_router(Counter::default())
+                .await
+                .expect("a valid API"),
+        )
+        .await;
         answers.push(client.post("/v1/count").idempotency_key(UUID).send().await);
     }
-    assert!(answers.iter().all(|answer| answer.body == "0" && !answer.replayed()));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.body == "0" && !answer.replayed())
+    );
 }
 
 #[tokio::test]
@@ -113,8 +165,20 @@ async fn a_new_title_forgets_no_keys() {
     for title in ["Counts", "Counts, renamed"] {
         let api = Api::new("counts", routes![count]).title(title).open();
         let api = api.store(store.clone()).secret(secret.clone());
-        let client = serve(api.into_router(Counter::default()).await.expect("a valid API")).await;
-        replayed.push(client.post("/v1/count").idempotency_key(UUID).send().await.replayed());
+        let client = serve(
+            api.into_router(Counter::default())
+                .await
+                .expect("a valid API"),
+        )
+        .await;
+        replayed.push(
+            client
+                .post("/v1/count")
+                .idempotency_key(UUID)
+                .send()
+                .await
+                .replayed(),
+        );
     }
     assert_eq!(replayed, [false, true]);
 }

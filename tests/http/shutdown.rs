@@ -40,7 +40,13 @@ async fn a_running_request_gets_its_answer_and_no_new_one_is_taken() {
 #[tokio::test]
 async fn a11_shutdown_waits_for_what_runs_under_a_key() {
     let bench = Bench::start(routes![held, held_keyed]).await;
-    let reply = bench.client.post("/held").bearer(ALICE).idempotency_key("k").send().await;
+    let reply = bench
+        .client
+        .post("/held")
+        .bearer(ALICE)
+        .idempotency_key("k")
+        .send()
+        .await;
     reply.problem(504, "DEADLINE_EXCEEDED");
     let stopping = tokio::spawn(bench.server.stop());
     bench.client.until_refused().await;
@@ -60,21 +66,52 @@ async fn keyed(State(app): State<App>) {
 async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
     let bench = Bench::start(routes![keyed]).await;
     (0..4).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
-    assert_eq!(bench.client.post("/keyed").bearer(ALICE).idempotency_key("k").send().await.status, 200);
+    assert_eq!(
+        bench
+            .client
+            .post("/keyed")
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .send()
+            .await
+            .status,
+        200
+    );
     let next = bench.configure(Api::new("test", routes![keyed]));
-    let next = TestServer::start(next, bench.app.clone()).await.expect("a valid API");
+    let next = TestServer::start(next, bench.app.clone())
+        .await
+        .expect("a valid API");
     assert!(bench.server.stop().await, "nothing was cut off");
-    let retry = Client::new(next.address()).post("/keyed").bearer(ALICE).idempotency_key("k").send().await;
+    let retry = Client::new(next.address())
+        .post("/keyed")
+        .bearer(ALICE)
+        .idempotency_key("k")
+        .send()
+        .await;
     assert!(retry.status == 200 && retry.replayed());
     assert_eq!(bench.app.effects(), 1);
 }
 
 #[tokio::test]
 async fn a17_shutdown_does_not_wait_for_a_store_that_stays_away() {
-    let bench = Bench::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
+    let bench =
+        Bench::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
     (0..1000).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
-    assert_eq!(bench.client.post("/keyed").bearer(ALICE).idempotency_key("k").send().await.status, 200);
-    assert!(bench.server.stop().await, "it gives up after half a lease, and is not cut off");
+    assert_eq!(
+        bench
+            .client
+            .post("/keyed")
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .send()
+            .await
+            .status,
+        200
+    );
+    assert!(
+        bench.server.stop().await,
+        "it gives up after half a lease, and is not cut off"
+    );
 }
 
 #[tokio::test]
@@ -90,7 +127,13 @@ async fn idle_connections_do_not_hold_it_up() {
 async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
     let bench = Bench::start(routes![held]).await;
     let mut connections = Vec::new();
-    for said in ["", "P", "PRI * HTTP/2.0\r\n", "GET /held HT", "GET /held HTTP/1.1\r\nhost: x\r\n"] {
+    for said in [
+        "",
+        "P",
+        "PRI * HTTP/2.0\r\n",
+        "GET /held HT",
+        "GET /held HTTP/1.1\r\nhost: x\r\n",
+    ] {
         let mut raw = bench.client.raw().await;
         raw.write(said).await;
         connections.push((said, raw));
@@ -129,7 +172,8 @@ async fn a_head_that_is_completed_in_time_gets_its_answer() {
     bench.client.get("/nowhere").send().await;
     let stopping = tokio::spawn(bench.server.stop());
     bench.client.until_refused().await;
-    raw.write(&format!("authorization: Bearer {ALICE}\r\n\r\n")).await;
+    raw.write(&format!("authorization: Bearer {ALICE}\r\n\r\n"))
+        .await;
     bench.app.held().await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     bench.app.let_go();

@@ -90,14 +90,23 @@ async fn errors(api: Api<()>) -> Vec<String> {
 
 #[tokio::test]
 async fn everything_that_is_wrong_is_said_at_once() {
-    let api = Api::new("test", routes![guarded, order, limited_a, limited_b]).problem_base("problems");
+    let api =
+        Api::new("test", routes![guarded, order, limited_a, limited_b]).problem_base("problems");
     let errors = errors(api).await;
     let said = |text: &str| errors.iter().filter(|error| error.contains(text)).count();
     assert_eq!(errors.len(), 4, "{errors:?}");
-    assert_eq!(said("`guarded` (GET /guarded) wants a caller and the API has no authentication"), 1);
-    assert_eq!(said("`order` (GET /orders/{id}): its `Path` argument reads `order`; the path names `id`"), 1);
     assert_eq!(
-        said("`limited_a` (GET /a) and `limited_b` (GET /b) declare the limit `shared` differently"),
+        said("`guarded` (GET /guarded) wants a caller and the API has no authentication"),
+        1
+    );
+    assert_eq!(
+        said("`order` (GET /orders/{id}): its `Path` argument reads `order`; the path names `id`"),
+        1
+    );
+    assert_eq!(
+        said(
+            "`limited_a` (GET /a) and `limited_b` (GET /b) declare the limit `shared` differently"
+        ),
         1
     );
     assert_eq!(said("\"problems\" is not an absolute URI"), 1);
@@ -118,37 +127,59 @@ async fn hundredth() {}
 #[tokio::test]
 async fn e01_an_open_range_that_would_serve_millions_of_versions_is_refused() {
     let errors = errors(Api::new("test", routes![ever, dated])).await;
-    let [error] = errors.as_slice() else { panic!("{errors:?}") };
+    let [error] = errors.as_slice() else {
+        panic!("{errors:?}")
+    };
     let said = "`ever` (GET /ever): its versions go up to 20260101, which another endpoint names, and it can serve 100 at most";
     assert!(error.starts_with(said), "{error}");
-    assert!(Api::new("test", routes![ever, hundredth]).open().into_router(()).await.is_ok());
+    assert!(
+        Api::new("test", routes![ever, hundredth])
+            .open()
+            .into_router(())
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
 async fn b17_a_limit_is_a_shadow_wherever_it_is_named_or_nowhere() {
     let errors = errors(Api::new("test", routes![limited_c, limited_d])).await;
-    let [error] = errors.as_slice() else { panic!("{errors:?}") };
+    let [error] = errors.as_slice() else {
+        panic!("{errors:?}")
+    };
+    assert!(error.starts_with(
+        "`limited_c` (GET /c) and `limited_d` (GET /d) declare the limit `tried` differently"
+    ));
     assert!(
-        error.starts_with(
-            "`limited_c` (GET /c) and `limited_d` (GET /d) declare the limit `tried` differently"
-        )
+        error.ends_with("; say `shadow` in both or in neither"),
+        "{error}"
     );
-    assert!(error.ends_with("; say `shadow` in both or in neither"), "{error}");
 }
 
 #[tokio::test]
 async fn b15_a_limit_denies_wherever_it_is_named_or_nowhere() {
     let errors = errors(Api::new("test", routes![limited_e, limited_f])).await;
-    let [error] = errors.as_slice() else { panic!("{errors:?}") };
-    assert!(error.contains("declare the limit `strict` differently"), "{error}");
-    assert!(error.ends_with("; say `on_error = deny` in both or in neither"), "{error}");
+    let [error] = errors.as_slice() else {
+        panic!("{errors:?}")
+    };
+    assert!(
+        error.contains("declare the limit `strict` differently"),
+        "{error}"
+    );
+    assert!(
+        error.ends_with("; say `on_error = deny` in both or in neither"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn b09_a_limit_counts_by_one_kind_of_key_wherever_it_is_named() {
     let errors = errors(Api::new("test", routes![limited_g, limited_h, limited_i])).await;
-    let [error] = errors.as_slice() else { panic!("{errors:?}") };
-    let said = "`limited_g` (GET /g) and `limited_i` (GET /i) declare the limit `tenants` differently";
+    let [error] = errors.as_slice() else {
+        panic!("{errors:?}")
+    };
+    let said =
+        "`limited_g` (GET /g) and `limited_i` (GET /i) declare the limit `tenants` differently";
     assert_eq!(error, said);
 }
 
@@ -156,18 +187,27 @@ async fn b09_a_limit_counts_by_one_kind_of_key_wherever_it_is_named() {
 async fn open_must_say_what_it_means_for_keys() {
     let errors = errors(Api::new("test", routes![guests]).open()).await;
     assert_eq!(errors.len(), 1);
-    assert!(errors[0].contains("say `idempotent(anonymous)`"), "{errors:?}");
+    assert!(
+        errors[0].contains("say `idempotent(anonymous)`"),
+        "{errors:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_name_that_is_no_slug_is_refused_with_a_suggestion() {
     let errors = errors(Api::new("Online Payments", routes![guarded]).open()).await;
-    let [error] = errors.as_slice() else { panic!("{errors:?}") };
-    let said =
-        "the API's name \"Online Payments\" is not a slug: expected 1 to 64 characters of a-z, 0-9 and `-`";
+    let [error] = errors.as_slice() else {
+        panic!("{errors:?}")
+    };
+    let said = "the API's name \"Online Payments\" is not a slug: expected 1 to 64 characters of a-z, 0-9 and `-`";
     assert!(error.starts_with(said), "{error}");
-    assert!(error.contains("write Api::new(\"online-payments\", …).title(\"Online Payments\")"), "{error}");
-    let api = Api::new("online-payments", routes![guarded]).open().title("支払い");
+    assert!(
+        error.contains("write Api::new(\"online-payments\", …).title(\"Online Payments\")"),
+        "{error}"
+    );
+    let api = Api::new("online-payments", routes![guarded])
+        .open()
+        .title("支払い");
     assert!(api.into_router(()).await.is_ok());
 }
 
@@ -179,14 +219,20 @@ async fn rare() {}
 async fn a_limit_that_no_bucket_can_keep_is_said_with_the_rest() {
     let errors = errors(Api::new("test", routes![guarded, rare])).await;
     assert_eq!(errors.len(), 2, "{errors:?}");
-    assert!(errors[1].starts_with("`rare` (GET /rare): a rate limit needs"), "{errors:?}");
+    assert!(
+        errors[1].starts_with("`rare` (GET /rare): a rate limit needs"),
+        "{errors:?}"
+    );
 }
 
 #[tokio::test]
 async fn authentication_and_its_absence_exclude_each_other() {
     let keys = ApiKeys::parse("alice:sk_test_alice").expect("a key");
     let errors = errors(Api::new("test", routes![guarded]).auth(keys).open()).await;
-    assert_eq!(errors, ["the API says both Api::auth(…) and Api::open(); remove one"]);
+    assert_eq!(
+        errors,
+        ["the API says both Api::auth(…) and Api::open(); remove one"]
+    );
 }
 
 #[tokio::test]
@@ -208,7 +254,12 @@ async fn aliased(Path(_): Path<Aliased>) {}
 
 #[tokio::test]
 async fn an_alias_is_a_name() {
-    assert!(Api::new("test", routes![aliased]).into_router(()).await.is_ok());
+    assert!(
+        Api::new("test", routes![aliased])
+            .into_router(())
+            .await
+            .is_ok()
+    );
 }
 
 /// Keeps its answers for a minute.
@@ -220,7 +271,10 @@ async fn answers_must_outlive_leases() {
     let lease = Duration::from_secs(61);
     let errors = errors(Api::new("test", routes![short_lived]).lease(lease)).await;
     assert_eq!(errors.len(), 1, "{errors:?}");
-    assert!(errors[0].contains("keeps answers for 60s only, less than the lease of 61s"), "{errors:?}");
+    assert!(
+        errors[0].contains("keeps answers for 60s only, less than the lease of 61s"),
+        "{errors:?}"
+    );
 }
 
 #[test]

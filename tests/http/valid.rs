@@ -35,9 +35,16 @@ struct Item {
     quantity: u32,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that garde calls")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that garde calls"
+)]
 fn even(quantity: &u32, (): &()) -> garde::Result {
-    if quantity.is_multiple_of(2) { Ok(()) } else { Err(garde::Error::new("not even")) }
+    if quantity.is_multiple_of(2) {
+        Ok(())
+    } else {
+        Err(garde::Error::new("not even"))
+    }
 }
 
 /// Takes a body.
@@ -128,9 +135,15 @@ async fn bench() -> Bench {
 
 fn places<'a>(problem: &'a Value, member: &str) -> Vec<(&'a str, &'a str)> {
     let errors = problem["errors"].as_array().expect("errors");
-    assert!(errors.iter().all(|error| error["code"] == "RULE_BROKEN"), "{problem}");
+    assert!(
+        errors.iter().all(|error| error["code"] == "RULE_BROKEN"),
+        "{problem}"
+    );
     let text = |value: &'a Value| value.as_str().unwrap_or("none");
-    errors.iter().map(|error| (text(&error[member]), text(&error["detail"]))).collect()
+    errors
+        .iter()
+        .map(|error| (text(&error[member]), text(&error["detail"])))
+        .collect()
 }
 
 #[tokio::test]
@@ -146,7 +159,12 @@ async fn f04_all_rules_that_a_body_breaks_are_told_in_their_order() {
     .to_string();
     let mut answers = Vec::new();
     for _ in 0..3 {
-        let call = bench.client.post("/orders").bearer(ALICE).idempotency_key("a").json(sent.clone());
+        let call = bench
+            .client
+            .post("/orders")
+            .bearer(ALICE)
+            .idempotency_key("a")
+            .json(sent.clone());
         answers.push(call.send().await.problem(422, "VALIDATION_FAILED"));
     }
     let expected = [
@@ -169,9 +187,17 @@ async fn f04_all_rules_that_a_body_breaks_are_told_in_their_order() {
 async fn f04_a_refusal_frees_the_key_and_a_replay_is_not_validated_again() {
     let bench = bench().await;
     let send = |body: &'static str| {
-        bench.client.post("/orders").bearer(ALICE).idempotency_key("a").json(body).send()
+        bench
+            .client
+            .post("/orders")
+            .bearer(ALICE)
+            .idempotency_key("a")
+            .json(body)
+            .send()
     };
-    send(r#"{"customer":"","items":[]}"#).await.problem(422, "VALIDATION_FAILED");
+    send(r#"{"customer":"","items":[]}"#)
+        .await
+        .problem(422, "VALIDATION_FAILED");
     assert_eq!(send(r#"{"customer":"x","items":[]}"#).await.status, 201);
     assert!(send(r#"{"customer":"x","items":[]}"#).await.replayed());
     assert_eq!(bench.app.effects(), 1);
@@ -182,25 +208,55 @@ async fn f04_at_most_a_hundred_mistakes_are_told() {
     let bench = bench().await;
     let items: Vec<_> = (0..5_000).map(|_| json!({"quantity": 1})).collect();
     let sent = json!({"customer": "x", "items": items}).to_string();
-    let reply = bench.client.post("/orders").bearer(ALICE).idempotency_key("a").json(sent).send().await;
+    let reply = bench
+        .client
+        .post("/orders")
+        .bearer(ALICE)
+        .idempotency_key("a")
+        .json(sent)
+        .send()
+        .await;
     let problem = reply.problem(422, "VALIDATION_FAILED");
     let places = places(&problem, "pointer");
-    assert_eq!((places.len(), places[0].0, places[99].0), (100, "#/items/0/quantity", "#/items/99/quantity"));
+    assert_eq!(
+        (places.len(), places[0].0, places[99].0),
+        (100, "#/items/0/quantity", "#/items/99/quantity")
+    );
 }
 
 #[tokio::test]
 async fn f04_what_cannot_be_read_is_refused_before() {
     let bench = bench().await;
     let send = |body: &'static str| {
-        bench.client.post("/orders").bearer(ALICE).idempotency_key("a").json(body).send()
+        bench
+            .client
+            .post("/orders")
+            .bearer(ALICE)
+            .idempotency_key("a")
+            .json(body)
+            .send()
     };
     send("{").await.problem(400, "MALFORMED_JSON");
-    let problem = send(r#"{"customer":"","items":{}}"#).await.problem(422, "VALIDATION_FAILED");
+    let problem = send(r#"{"customer":"","items":{}}"#)
+        .await
+        .problem(422, "VALIDATION_FAILED");
     assert_eq!(problem["errors"].as_array().map(Vec::len), Some(1));
     assert_eq!(problem["errors"][0]["code"], "WRONG_SHAPE");
-    let text = bench.client.post("/orders").bearer(ALICE).idempotency_key("a").body("{}").send().await;
+    let text = bench
+        .client
+        .post("/orders")
+        .bearer(ALICE)
+        .idempotency_key("a")
+        .body("{}")
+        .send()
+        .await;
     text.problem(415, "UNSUPPORTED_MEDIA_TYPE");
-    bench.client.get("/search?year=x").send().await.problem(400, "INVALID_PARAMETER");
+    bench
+        .client
+        .get("/search?year=x")
+        .send()
+        .await
+        .problem(400, "INVALID_PARAMETER");
 }
 
 #[tokio::test]
@@ -209,17 +265,39 @@ async fn f04_rules_that_a_parameter_breaks_are_a_400_that_names_it() {
     for (path, expected) in [
         (
             "/search?year=3000&tag=ok&tag=a",
-            &[("tag", "length is lower than 2"), ("year", "greater than 2100")][..],
+            &[
+                ("tag", "length is lower than 2"),
+                ("year", "greater than 2100"),
+            ][..],
         ),
-        ("/places/10/11", &[("row", "greater than 9"), ("seat", "greater than 9")]),
+        (
+            "/places/10/11",
+            &[("row", "greater than 9"), ("seat", "greater than 9")],
+        ),
         ("/pairs/1/11", &[("right", "greater than 9")]),
-        ("/pairs/10/11", &[("left", "greater than 9"), ("right", "greater than 9")]),
+        (
+            "/pairs/10/11",
+            &[("left", "greater than 9"), ("right", "greater than 9")],
+        ),
         ("/small/10", &[("number", "greater than 9")]),
     ] {
-        let problem = bench.client.get(path).send().await.problem(400, "INVALID_PARAMETER");
+        let problem = bench
+            .client
+            .get(path)
+            .send()
+            .await
+            .problem(400, "INVALID_PARAMETER");
         assert_eq!(places(&problem, "parameter"), expected, "{path}");
     }
-    assert_eq!(bench.client.get("/search?year=2026&tag=ok").send().await.body, "2026 [\"ok\"]");
+    assert_eq!(
+        bench
+            .client
+            .get("/search?year=2026&tag=ok")
+            .send()
+            .await
+            .body,
+        "2026 [\"ok\"]"
+    );
     assert_eq!(bench.client.get("/places/1/2").send().await.body, "1 2");
     assert_eq!(bench.client.get("/pairs/1/2").send().await.body, "1 2");
 }

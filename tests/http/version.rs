@@ -41,7 +41,11 @@ async fn e01_each_version_is_served_by_its_endpoint() {
         ("/health", "well"),
     ] {
         let reply = bench.client.get(path).send().await;
-        assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, text.as_bytes()), "{path}");
+        assert_eq!(
+            (reply.status.as_u16(), &reply.body[..]),
+            (200, text.as_bytes()),
+            "{path}"
+        );
     }
 }
 
@@ -57,6 +61,11 @@ async fn e01_an_unknown_version_is_a_404() {
         "/v1/health",
         "/v99999999999/things",
     ] {
-        bench.client.get(path).send().await.problem(404, "NOT_FOUND");
+        bench
+            .client
+            .get(path)
+            .send()
+            .await
+            .problem(404, "NOT_FOUND");
     }
 }

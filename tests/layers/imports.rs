@@ -20,7 +20,12 @@ pub(crate) struct Import {
 impl fmt::Display for Import {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, line) = &self.place;
-        write!(f, "{file}:{line}: `{}` imports `{}`", self.from.join("::"), self.to.join("::"))
+        write!(
+            f,
+            "{file}:{line}: `{}` imports `{}`",
+            self.from.join("::"),
+            self.to.join("::")
+        )
     }
 }
 
@@ -29,15 +34,21 @@ pub(crate) fn imports(repository: &Path, source: &str) -> Vec<Import> {
     let root = repository.join(source);
     let files = files(&root);
     let relative = |file: &PathBuf| module(file.strip_prefix(&root).expect("a file of the crate"));
-    let modules: HashSet<String> =
-        files.iter().filter_map(|file| relative(file).into_iter().next()).collect();
+    let modules: HashSet<String> = files
+        .iter()
+        .filter_map(|file| relative(file).into_iter().next())
+        .collect();
     let mut exports = exports(&read(&root.join("lib.rs")));
     // A module of the name comes first, such as `serve`, of which the function is exported.
     exports.retain(|name, _| !modules.contains(name));
     let mut found = Vec::new();
     for file in files {
         let module = relative(&file);
-        let name = file.strip_prefix(repository).expect("a file of the repository").display().to_string();
+        let name = file
+            .strip_prefix(repository)
+            .expect("a file of the repository")
+            .display()
+            .to_string();
         if module.is_empty() || module.iter().any(|name| name == "tests") {
             continue;
         }
@@ -46,7 +57,11 @@ pub(crate) fn imports(repository: &Path, source: &str) -> Vec<Import> {
             if let Some(original) = to.first().and_then(|first| exports.get(first)) {
                 to.splice(..1, original.iter().cloned());
             }
-            found.push(Import { from: from.to_vec(), to, place: (name.clone(), line) });
+            found.push(Import {
+                from: from.to_vec(),
+                to,
+                place: (name.clone(), line),
+            });
         });
     }
     found.sort();
@@ -55,12 +70,16 @@ pub(crate) fn imports(repository: &Path, source: &str) -> Vec<Import> {
 }
 
 fn read(file: &Path) -> TokenStream {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    text.parse().unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    let text =
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    text.parse()
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let entries = fs::read_dir(directory)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path());
     let mut files = Vec::new();
     for entry in entries {
         if entry.is_dir() {
@@ -76,7 +95,10 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 /// The module of a file, such as `a::b` of `a/b.rs` and of `a/b/mod.rs`; nothing of the crate's root.
 fn module(file: &Path) -> Vec<String> {
     let names = file.with_extension("");
-    let mut names: Vec<String> = names.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = names
+        .iter()
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
     names.pop_if(|name| name == "mod" || name == "lib");
     names
 }
@@ -94,7 +116,11 @@ fn exports(root: &TokenStream) -> HashMap<String, Vec<String>> {
 
 /// Calls `found` with each path that begins with `crate`, `self` or `super`: the module that it stands in, its names
 /// from the crate's root, and its line.
-fn scan(tokens: &TokenStream, module: &[String], found: &mut impl FnMut(&[String], &[String], usize)) {
+fn scan(
+    tokens: &TokenStream,
+    module: &[String],
+    found: &mut impl FnMut(&[String], &[String], usize),
+) {
     let trees: Vec<TokenTree> = tokens.clone().into_iter().collect();
     let mut at = 0;
     while at < trees.len() {
@@ -131,7 +157,9 @@ fn is_attribute(before: &[TokenTree], group: &proc_macro2::Group) -> bool {
 
 /// How many trees an item takes that is compiled in tests only.
 fn test_item(trees: &[TokenTree]) -> Option<usize> {
-    let [TokenTree::Punct(sign), TokenTree::Group(attribute), ..] = trees else { return None };
+    let [TokenTree::Punct(sign), TokenTree::Group(attribute), ..] = trees else {
+        return None;
+    };
     if sign.as_char() != '#'
         || !matches!(
             attribute.to_string().replace(' ', "").as_str(),
@@ -146,14 +174,22 @@ fn test_item(trees: &[TokenTree]) -> Option<usize> {
         TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
         _ => false,
     };
-    Some(trees.iter().position(ends).map_or(trees.len(), |end| end + 1))
+    Some(
+        trees
+            .iter()
+            .position(ends)
+            .map_or(trees.len(), |end| end + 1),
+    )
 }
 
 fn inline_module(trees: &[TokenTree]) -> Option<(String, TokenStream)> {
     match trees {
-        [TokenTree::Ident(keyword), TokenTree::Ident(name), TokenTree::Group(body), ..]
-            if keyword == "mod" && body.delimiter() == Delimiter::Brace =>
-        {
+        [
+            TokenTree::Ident(keyword),
+            TokenTree::Ident(name),
+            TokenTree::Group(body),
+            ..,
+        ] if keyword == "mod" && body.delimiter() == Delimiter::Brace => {
             Some((name.to_string(), body.stream()))
         }
         _ => None,
@@ -166,7 +202,9 @@ fn base(trees: &[TokenTree], module: &[String]) -> Option<(Vec<String>, usize)> 
         [_, rest @ ..] if !colons(rest) => return None,
         [TokenTree::Ident(first), ..] if first == "crate" => Vec::new(),
         [TokenTree::Ident(first), ..] if first == "self" => module.to_vec(),
-        [TokenTree::Ident(first), ..] if first == "super" => module[..module.len().checked_sub(1)?].to_vec(),
+        [TokenTree::Ident(first), ..] if first == "super" => {
+            module[..module.len().checked_sub(1)?].to_vec()
+        }
         _ => return None,
     };
     let mut after = 3;
@@ -193,7 +231,12 @@ fn path(trees: &[TokenTree], base: &[String], found: &mut impl FnMut(&[String], 
                 at += 1;
             }
             Some(TokenTree::Group(list)) if list.delimiter() == Delimiter::Brace => {
-                for part in list.stream().into_iter().collect::<Vec<_>>().split(is_comma) {
+                for part in list
+                    .stream()
+                    .into_iter()
+                    .collect::<Vec<_>>()
+                    .split(is_comma)
+                {
                     path(part, &to, found);
                 }
                 return at + 1;
@@ -221,8 +264,7 @@ fn is_comma(tree: &TokenTree) -> bool {
 }
 
 fn colons(trees: &[TokenTree]) -> bool {
-    let colon =
-        |tree: Option<&TokenTree>| matches!(tree, Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
+    let colon = |tree: Option<&TokenTree>| matches!(tree, Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
     colon(trees.first()) && colon(trees.get(1))
 }
 
@@ -236,9 +278,13 @@ mod tests {
     fn found(text: &str) -> Vec<String> {
         let module = ["a", "b"].map(str::to_owned);
         let mut found = Vec::new();
-        scan(&TokenStream::from_str(text).expect("tokens"), &module, &mut |from, to, line| {
-            found.push(format!("{} {} {line}", from.join("::"), to.join("::")));
-        });
+        scan(
+            &TokenStream::from_str(text).expect("tokens"),
+            &module,
+            &mut |from, to, line| {
+                found.push(format!("{} {} {line}", from.join("::"), to.join("::")));
+            },
+        );
         found
     }
 
@@ -255,7 +301,10 @@ mod tests {
             ("use super::c;", &["a::b a::c 1"]),
             ("use super::super::c::D;", &["a::b c::D 1"]),
             ("use self::c::D;", &["a::b a::b::c::D 1"]),
-            ("mod inner { use super::super::c; }", &["a::b::inner a::c 1"]),
+            (
+                "mod inner { use super::super::c; }",
+                &["a::b::inner a::c 1"],
+            ),
             (
                 "fn f() -> crate::c::D<crate::e::F> { crate::g::h() }",
                 &["a::b c::D 1", "a::b e::F 1", "a::b g::h 1"],

@@ -10,7 +10,15 @@ use imports::{Import, imports};
 /// The modules below `runtime/src`, from the ground. A module imports those of the layers below its own, so that no
 /// circle can close; those of one layer do not know each other.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "describe", "id", "maybe_ready", "sharded", "start", "uniform"],
+    &[
+        "clock",
+        "describe",
+        "id",
+        "maybe_ready",
+        "sharded",
+        "start",
+        "uniform",
+    ],
     &["facet", "secret", "settings", "tally"],
     &["client", "problem"],
     &["request"],
@@ -33,10 +41,15 @@ const LAYERS: &[&[&str]] = &[
 const TESTS: &[&str] = &["__fuzz", "agreement"];
 
 fn all() -> Vec<Import> {
-    let repository =
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder of the tests stands in another");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the folder of the tests stands in another");
     let all = imports(repository, "runtime/src");
-    assert!(all.len() > 500, "{} imports are less than there are", all.len());
+    assert!(
+        all.len() > 500,
+        "{} imports are less than there are",
+        all.len()
+    );
     all
 }
 
@@ -55,11 +68,9 @@ fn layer(module: &str) -> Option<usize> {
 
 /// A name that the root itself declares, such as `crate::Result`, is no module's.
 fn is_modules(import: &Import) -> bool {
-    import
-        .to
-        .first()
-        .is_some_and(|first| first.starts_with(|letter: char| letter.is_ascii_lowercase() || letter == '_'))
-        && !(import.to.len() == 1 && layer(module(&import.to)).is_none())
+    import.to.first().is_some_and(|first| {
+        first.starts_with(|letter: char| letter.is_ascii_lowercase() || letter == '_')
+    }) && !(import.to.len() == 1 && layer(module(&import.to)).is_none())
 }
 
 /// The shortest way from a module to another over imports.
@@ -86,10 +97,16 @@ fn way(from: &str, to: &str, edges: &BTreeSet<(&str, &str)>) -> Option<Vec<Strin
 #[test]
 fn imports_lead_to_layers_below_and_close_no_circle() {
     let all = all();
-    let modules = all.iter().filter(|import| !TESTS.contains(&module(&import.from)) && is_modules(import));
-    let across: Vec<&Import> = modules.filter(|import| module(&import.from) != module(&import.to)).collect();
-    let edges: BTreeSet<(&str, &str)> =
-        across.iter().map(|import| (module(&import.from), module(&import.to))).collect();
+    let modules = all
+        .iter()
+        .filter(|import| !TESTS.contains(&module(&import.from)) && is_modules(import));
+    let across: Vec<&Import> = modules
+        .filter(|import| module(&import.from) != module(&import.to))
+        .collect();
+    let edges: BTreeSet<(&str, &str)> = across
+        .iter()
+        .map(|import| (module(&import.from), module(&import.to)))
+        .collect();
     let mut wrong = Vec::new();
     for import in across {
         let (from, to) = (module(&import.from), module(&import.to));
@@ -97,14 +114,22 @@ fn imports_lead_to_layers_below_and_close_no_circle() {
             (Some(above), Some(below)) if above > below => {}
             (Some(_), Some(_)) => {
                 let circle = way(to, from, &edges);
-                let circle =
-                    circle.map_or_else(String::new, |way| format!("; closes the circle {}", way.join(" → ")));
+                let circle = circle.map_or_else(String::new, |way| {
+                    format!("; closes the circle {}", way.join(" → "))
+                });
                 wrong.push(format!("{import}, which stands no lower{circle}"));
             }
-            _ => wrong.push(format!("{import}, and `LAYERS` in tests/layers/main.rs has not both")),
+            _ => wrong.push(format!(
+                "{import}, and `LAYERS` in tests/layers/main.rs has not both"
+            )),
         }
     }
-    assert!(wrong.is_empty(), "{} imports lead up:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} imports lead up:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -122,5 +147,10 @@ fn no_policy_imports_another() {
         })
         .map(ToString::to_string)
         .collect();
-    assert!(wrong.is_empty(), "{} imports join policies:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} imports join policies:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

@@ -10,7 +10,12 @@ use crate::Failure;
 use crate::payment::{API_KEY, CALLER, NewPayment, Payment};
 
 /// Pays.
-#[endpoint(post = "/payments", version = 1, idempotent, rate_limit("100/min", burst = 10_000_000))]
+#[endpoint(
+    post = "/payments",
+    version = 1,
+    idempotent,
+    rate_limit("100/min", burst = 10_000_000)
+)]
 async fn create_payment(Json(new): Json<NewPayment>) -> Created<Payment> {
     pay(&new)
 }

@@ -50,13 +50,14 @@ struct Answer {
 /// How many keys are replayed: those of the first requests with new keys.
 const REPLAYED: u64 = 64;
 
-const PAYMENT: &str =
-    r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250}"#;
+const PAYMENT: &str = r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250}"#;
 
 impl Plan {
     /// `<address> <key-prefix> new|replay <connections> <seconds> <most>`
     pub(crate) fn parse(arguments: &[&str]) -> Option<Self> {
-        let [address, prefix, keys, connections, seconds, most] = *arguments else { return None };
+        let [address, prefix, keys, connections, seconds, most] = *arguments else {
+            return None;
+        };
         let keys = match keys {
             "new" => Keys::New,
             "replay" => Keys::Replay,
@@ -73,7 +74,11 @@ impl Plan {
     }
 
     fn request(&self, number: u64) -> String {
-        let key = if self.keys == Keys::New { number } else { number % REPLAYED };
+        let key = if self.keys == Keys::New {
+            number
+        } else {
+            number % REPLAYED
+        };
         let (prefix, length) = (&self.prefix, PAYMENT.len());
         format!(
             "POST /v1/payments HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {API_KEY}\r\n\
@@ -83,7 +88,11 @@ impl Plan {
     }
 
     fn expects(&self, answer: &Answer) -> bool {
-        *answer == Answer { status: 201, replayed: self.keys == Keys::Replay }
+        *answer
+            == Answer {
+                status: 201,
+                replayed: self.keys == Keys::Replay,
+            }
     }
 }
 
@@ -127,7 +136,9 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Answ
     buffer.clear();
     loop {
         more(stream, buffer).await?;
-        let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else {
+            continue;
+        };
         let head = core::str::from_utf8(&buffer[..end]).map_err(io::Error::other)?;
         let (answer, length) = read(head).ok_or_else(|| io::Error::other(head.to_owned()))?;
         while buffer.len() < end + 4 + length {
@@ -139,7 +150,11 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Answ
 
 async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
     let read = stream.read_buf(buffer).await?;
-    if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    if read == 0 {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// What the head of a response says, and how long its body is.

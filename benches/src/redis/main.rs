@@ -45,17 +45,23 @@ fn main() -> ExitCode {
 
 /// Serves in the same way whatever was made.
 fn serve(router: impl Future<Output = Result<Router, Failure>>) -> Result<(), Failure> {
-    Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let router = router.await?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        println!("{}", listener.local_addr()?);
-        Ok(axum::serve(listener, router).await?)
-    })
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let router = router.await?;
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            println!("{}", listener.local_addr()?);
+            Ok(axum::serve(listener, router).await?)
+        })
 }
 
 fn ask(plan: &[&str]) -> Result<(), Failure> {
     let plan = Plan::parse(plan).ok_or(USAGE)?;
-    let tally = Builder::new_current_thread().enable_all().build()?.block_on(load::run(plan))?;
+    let tally = Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(load::run(plan))?;
     println!("{}", serde_json::to_string(&tally)?);
     Ok(())
 }

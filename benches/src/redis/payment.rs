@@ -40,6 +40,13 @@ impl Payment {
     pub(crate) fn make(new: &NewPayment) -> Self {
         let &NewPayment { from, to, amount } = new;
         let (status, created_at) = ("completed", "2026-01-01T12:00:00.000000Z");
-        Self { id: Id::new(), from, to, amount, status, created_at }
+        Self {
+            id: Id::new(),
+            from,
+            to,
+            amount,
+            status,
+            created_at,
+        }
     }
 }

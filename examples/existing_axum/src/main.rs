@@ -22,11 +22,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let orders = api.into_router(shop.clone()).await?;
     let app = shop::around(shop::router().with_state(shop).merge(orders));
 
-    let listener = TcpListener::bind(env::var("ADDR").as_deref().unwrap_or("127.0.0.1:3000")).await?;
+    let listener =
+        TcpListener::bind(env::var("ADDR").as_deref().unwrap_or("127.0.0.1:3000")).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async { _ = tokio::signal::ctrl_c().await })
-        .await?;
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(async { _ = tokio::signal::ctrl_c().await })
+    .await?;
     tracker.close();
     tracker.wait().await;
     Ok(())

@@ -46,10 +46,17 @@ async fn create_order(
     Json(new): Json<NewOrder>,
 ) -> Result<(StatusCode, Json<Order>), AppError> {
     if !sells(&new.isbn) {
-        return Err(AppError(StatusCode::UNPROCESSABLE_ENTITY, "the shop does not sell this book"));
+        return Err(AppError(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "the shop does not sell this book",
+        ));
     }
     let mut orders = orders.lock();
-    let order = Order { id: orders.len() + 1, user, isbn: new.isbn };
+    let order = Order {
+        id: orders.len() + 1,
+        user,
+        isbn: new.isbn,
+    };
     orders.push(order.clone());
     Ok((StatusCode::CREATED, Json(order)))
 }
@@ -62,12 +69,24 @@ async fn get_order(
     Path(id): Path<usize>,
 ) -> Result<Json<Order>, AppError> {
     let orders = orders.lock();
-    let found = orders.iter().find(|order| order.id == id && order.user == user);
-    found.cloned().map(Json).ok_or(AppError(StatusCode::NOT_FOUND, "you have no such order"))
+    let found = orders
+        .iter()
+        .find(|order| order.id == id && order.user == user);
+    found
+        .cloned()
+        .map(Json)
+        .ok_or(AppError(StatusCode::NOT_FOUND, "you have no such order"))
 }
 
 /// The user's orders.
 #[endpoint(get = "/orders", unpaginated = "nobody orders many books")]
 async fn list_orders(State(orders): State<Orders>, User(user): User) -> Json<Vec<Order>> {
-    Json(orders.lock().iter().filter(|order| order.user == user).cloned().collect())
+    Json(
+        orders
+            .lock()
+            .iter()
+            .filter(|order| order.user == user)
+            .cloned()
+            .collect(),
+    )
 }

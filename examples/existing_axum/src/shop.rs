@@ -80,8 +80,14 @@ struct Book {
 }
 
 const BOOKS: [Book; 2] = [
-    Book { isbn: "9780441172719", title: "Dune" },
-    Book { isbn: "9780262510875", title: "Structure and Interpretation of Computer Programs" },
+    Book {
+        isbn: "9780441172719",
+        title: "Dune",
+    },
+    Book {
+        isbn: "9780262510875",
+        title: "Structure and Interpretation of Computer Programs",
+    },
 ];
 
 /// Whether the shop sells the book.
@@ -105,7 +111,9 @@ pub(crate) fn around(routes: Router) -> Router {
 }
 
 async fn signed(mut response: Response) -> Response {
-    response.headers_mut().insert("x-served-by", HeaderValue::from_static("bookshop"));
+    response
+        .headers_mut()
+        .insert("x-served-by", HeaderValue::from_static("bookshop"));
     response
 }
 
@@ -119,7 +127,10 @@ async fn books() -> Json<[Book; 2]> {
 
 async fn book(Path(isbn): Path<String>) -> Result<Json<Book>, AppError> {
     let book = BOOKS.into_iter().find(|book| book.isbn == isbn);
-    book.map(Json).ok_or(AppError(StatusCode::NOT_FOUND, "the shop does not sell this book"))
+    book.map(Json).ok_or(AppError(
+        StatusCode::NOT_FOUND,
+        "the shop does not sell this book",
+    ))
 }
 
 async fn whoami(User(name): User, ConnectInfo(address): ConnectInfo<SocketAddr>) -> String {

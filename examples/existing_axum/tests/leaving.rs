@@ -11,7 +11,11 @@ struct App(Process);
 
 impl App {
     fn start(program: impl AsRef<Path>) -> Self {
-        Self(Program::new(program.as_ref()).env("ADDR", "127.0.0.1:0").start())
+        Self(
+            Program::new(program.as_ref())
+                .env("ADDR", "127.0.0.1:0")
+                .start(),
+        )
     }
 
     fn adopted() -> Self {
@@ -27,18 +31,24 @@ impl App {
     /// A response's head, without its date, and its body.
     async fn whole(&self, request: &str, fields: &str, body: &str) -> (String, String) {
         let length = body.len();
-        let always = format!("host: shop\r\nconnection: close\r\ncontent-length: {length}\r\n{fields}");
+        let always =
+            format!("host: shop\r\nconnection: close\r\ncontent-length: {length}\r\n{fields}");
         let mut raw = self.0.client().raw().await;
-        raw.write(&format!("{request} HTTP/1.1\r\n{always}\r\n{body}")).await;
+        raw.write(&format!("{request} HTTP/1.1\r\n{always}\r\n{body}"))
+            .await;
         let text = String::from_utf8(raw.rest().await).expect("UTF-8");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
-        let head: Vec<&str> = head.lines().filter(|line| !line.starts_with("date: ")).collect();
+        let head: Vec<&str> = head
+            .lines()
+            .filter(|line| !line.starts_with("date: "))
+            .collect();
         (head.join("\n"), body.to_owned())
     }
 
     async fn order(&self, key: &str) -> (String, String) {
         let fields = format!("{ADA}content-type: application/json\r\nidempotency-key: {key}\r\n");
-        self.ask("POST /orders", &fields, r#"{"isbn":"9780441172719"}"#).await
+        self.ask("POST /orders", &fields, r#"{"isbn":"9780441172719"}"#)
+            .await
     }
 }
 
@@ -52,10 +62,19 @@ fn left() -> PathBuf {
     // What another run left there.
     let _ = fs::remove_dir_all(&copy);
     fs::create_dir_all(copy.join("src")).expect("a folder");
-    for file in ["Cargo.toml", "src/main.rs", "src/callers.rs", "src/orders.rs", "src/shop.rs"] {
+    for file in [
+        "Cargo.toml",
+        "src/main.rs",
+        "src/callers.rs",
+        "src/orders.rs",
+        "src/shop.rs",
+    ] {
         fs::copy(example.join(file), copy.join(file)).expect("a copy");
     }
-    run(Program::new("patch").args(["-p1", "--input"]).arg(example.join("leave.patch")).current_dir(&copy));
+    run(Program::new("patch")
+        .args(["-p1", "--input"])
+        .arg(example.join("leave.patch"))
+        .current_dir(&copy));
     stand_alone(&copy, example);
     build(&copy)
 }
@@ -72,7 +91,9 @@ fn stand_alone(copy: &Path, example: &Path) {
 }
 
 fn build(copy: &Path) -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("the target directory");
     let cargo = Program::new(env!("CARGO")).args(["build", "--offline", "--target-dir"]);
     let said = run(cargo.arg(target).current_dir(copy));
     assert!(!said.contains("warning"), "{said}");
@@ -114,8 +135,15 @@ async fn the_rest_of_the_app_answers_as_it_did(adopted: &App, left: &App) {
         ("DELETE /orders", ADA),
     ] {
         let answer = adopted.whole(request, fields, "").await;
-        assert_eq!(answer, left.whole(request, fields, "").await, "{request} {fields}");
-        assert!(answer.0.contains("x-served-by: bookshop"), "the app's layer: {answer:?}");
+        assert_eq!(
+            answer,
+            left.whole(request, fields, "").await,
+            "{request} {fields}"
+        );
+        assert!(
+            answer.0.contains("x-served-by: bookshop"),
+            "the app's layer: {answer:?}"
+        );
     }
 }
 
@@ -126,9 +154,12 @@ async fn the_endpoints_answer_as_they_did_where_nothing_is_promised(adopted: &Ap
         assert_eq!(created.1, r#"{"id":1,"user":"ada","isbn":"9780441172719"}"#);
     }
     let ben = "authorization: Bearer token-of-ben\r\n";
-    for (request, fields) in
-        [("GET /orders/1", ADA), ("GET /orders/1", ben), ("GET /orders", ADA), ("GET /orders", ben)]
-    {
+    for (request, fields) in [
+        ("GET /orders/1", ADA),
+        ("GET /orders/1", ben),
+        ("GET /orders", ADA),
+        ("GET /orders", ben),
+    ] {
         assert_eq!(
             adopted.ask(request, fields, "").await,
             left.ask(request, fields, "").await,
@@ -159,5 +190,8 @@ async fn what_is_refused_before_the_handler_is_a_problem() {
     assert!(body.contains("\"code\":\"UNAUTHENTICATED\""), "{body}");
     let (status, body) = app.ask("POST /orders", ADA, "").await;
     assert_eq!(status, "HTTP/1.1 400 Bad Request");
-    assert!(body.contains("\"code\":\"IDEMPOTENCY_KEY_MISSING\""), "{body}");
+    assert!(
+        body.contains("\"code\":\"IDEMPOTENCY_KEY_MISSING\""),
+        "{body}"
+    );
 }

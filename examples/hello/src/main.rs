@@ -21,17 +21,25 @@ struct Visit {
 /// Greets somebody.
 #[endpoint(get = "/hello/{name}", version = 1, rate_limit = "60/min")]
 async fn hello(Path(name): Path<String>) -> Json<Greeting> {
-    Json(Greeting { text: format!("Hello, {name}!") })
+    Json(Greeting {
+        text: format!("Hello, {name}!"),
+    })
 }
 
 /// Counts a visit, once for each `Idempotency-Key`.
 #[endpoint(post = "/visits", version = 1, idempotent(anonymous))]
 async fn visit(State(visits): State<Visits>) -> Created<Visit> {
-    Created::new(Visit { number: visits.fetch_add(1, Ordering::Relaxed) + 1 })
+    Created::new(Visit {
+        number: visits.fetch_add(1, Ordering::Relaxed) + 1,
+    })
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let api = Api::new("hello", routes![hello, visit]).open();
-    aplomb::serve(api, async || Ok::<_, aplomb::StartErrors>(Visits::default())).await
+    aplomb::serve(
+        api,
+        async || Ok::<_, aplomb::StartErrors>(Visits::default()),
+    )
+    .await
 }

@@ -13,12 +13,20 @@ async fn a_greeting_says_what_is_left_of_the_limit() {
     let reply = service.client().get("/v1/hello/Ada").send().await;
     assert_eq!(reply.status, 200);
     assert_eq!(reply.header("x-ratelimit-remaining"), Some("59"));
-    assert_eq!(reply.header("ratelimit-policy"), Some(r#""default";q=60;w=60"#));
+    assert_eq!(
+        reply.header("ratelimit-policy"),
+        Some(r#""default";q=60;w=60"#)
+    );
     assert_eq!(reply.json(), json!({ "text": "Hello, Ada!" }));
 }
 
 async fn visit(service: &Process, key: &str) -> ClientResponse {
-    service.client().post("/v1/visits").idempotency_key(key).send().await
+    service
+        .client()
+        .post("/v1/visits")
+        .idempotency_key(key)
+        .send()
+        .await
 }
 
 #[tokio::test]
@@ -29,13 +37,24 @@ async fn a_visit_is_counted_once_for_each_key() {
     let another = visit(&service, "0b2ac1c8-9b4f-4b0c-8f1e-6a1f5d3c2b10").await;
     assert!(again.replayed());
     for (reply, number) in [(first, 1), (again, 1), (another, 2)] {
-        assert_eq!((reply.status.as_u16(), reply.json()), (201, json!({ "number": number })));
+        assert_eq!(
+            (reply.status.as_u16(), reply.json()),
+            (201, json!({ "number": number }))
+        );
     }
 }
 
 #[tokio::test]
 async fn a_visit_without_a_key_is_told_what_is_missing() {
     let service = start();
-    let problem = service.client().post("/v1/visits").send().await.problem(400, "IDEMPOTENCY_KEY_MISSING");
-    assert_eq!(problem["type"], "urn:aplomb:problem:IDEMPOTENCY_KEY_MISSING");
+    let problem = service
+        .client()
+        .post("/v1/visits")
+        .send()
+        .await
+        .problem(400, "IDEMPOTENCY_KEY_MISSING");
+    assert_eq!(
+        problem["type"],
+        "urn:aplomb:problem:IDEMPOTENCY_KEY_MISSING"
+    );
 }

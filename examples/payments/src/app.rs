@@ -47,7 +47,10 @@ pub enum ConnectError {
 impl App {
     /// A service over this ledger.
     pub const fn new(ledger: Ledger) -> Self {
-        Self { ledger, _temporary: None }
+        Self {
+            ledger,
+            _temporary: None,
+        }
     }
 
     /// Opens the ledger that `PAYMENTS_DB` names, or a temporary one.
@@ -58,7 +61,9 @@ impl App {
     pub async fn connect() -> Result<Self, ConnectError> {
         match env::var_os(VARIABLE) {
             Some(value) => Self::open(value).await,
-            None => Self::temporary(TempDir::with_prefix("payments-")).await.map_err(ConnectError::Temporary),
+            None => Self::temporary(TempDir::with_prefix("payments-"))
+                .await
+                .map_err(ConnectError::Temporary),
         }
     }
 
@@ -80,17 +85,26 @@ impl App {
             "{VARIABLE} is not set: the ledger is kept in {} until the service stops",
             directory.path().display()
         );
-        Ok(Self { ledger, _temporary: Some(Arc::new(directory)) })
+        Ok(Self {
+            ledger,
+            _temporary: Some(Arc::new(directory)),
+        })
     }
 }
 
 /// The file that the setting means. What the database would take for one in memory or for a URL is
 /// refused: the connections of a pool would not share the one, and the other is no path.
 fn file(value: &OsStr) -> Result<PathBuf, Cause> {
-    let url = value
-        .to_str()
-        .is_some_and(|text| [":memory:", "sqlite:", "file:"].iter().any(|url| text.starts_with(url)));
-    if url { Err("it is not a path".into()) } else { Ok(std::path::absolute(value)?) }
+    let url = value.to_str().is_some_and(|text| {
+        [":memory:", "sqlite:", "file:"]
+            .iter()
+            .any(|url| text.starts_with(url))
+    });
+    if url {
+        Err("it is not a path".into())
+    } else {
+        Ok(std::path::absolute(value)?)
+    }
 }
 
 #[cfg(test)]
@@ -98,21 +112,34 @@ mod tests {
     use super::*;
 
     async fn refusal(value: impl Into<OsString>) -> String {
-        App::open(value.into()).await.expect_err("not a ledger").to_string()
+        App::open(value.into())
+            .await
+            .expect_err("not a ledger")
+            .to_string()
     }
 
     #[tokio::test]
     async fn a_wrong_setting_is_one_line_with_the_variable_the_value_and_what_is_accepted() {
         let directory = TempDir::new().expect("a directory");
         let text = directory.path().join("notes.txt");
-        std::fs::write(&text, "no database, only a text of more than a hundred bytes. ".repeat(20))
-            .expect("written");
+        std::fs::write(
+            &text,
+            "no database, only a text of more than a hundred bytes. ".repeat(20),
+        )
+        .expect("written");
         let missing = directory.path().join("missing").join("ledger.sqlite");
-        for value in [text.as_os_str(), missing.as_os_str(), directory.path().as_os_str()] {
+        for value in [
+            text.as_os_str(),
+            missing.as_os_str(),
+            directory.path().as_os_str(),
+        ] {
             let message = refusal(value).await;
             let start = format!("PAYMENTS_DB={value:?} cannot be used: ");
             assert!(message.starts_with(&start), "{message}");
-            assert!(message.contains("set it to the path of a SQLite file"), "{message}");
+            assert!(
+                message.contains("set it to the path of a SQLite file"),
+                "{message}"
+            );
             assert!(!message.contains('\n'), "{message}");
         }
     }
@@ -128,7 +155,9 @@ mod tests {
     async fn the_temporary_ledger_goes_with_the_app() {
         let directory = TempDir::new().expect("a directory");
         let path = directory.path().to_owned();
-        let app = App::temporary(Ok(directory)).await.expect("a temporary ledger");
+        let app = App::temporary(Ok(directory))
+            .await
+            .expect("a temporary ledger");
         app.ledger.check().await.expect("readable");
         drop(app);
         assert!(!path.exists());

@@ -12,7 +12,10 @@ use payments::app::App;
 const DEMO_KEYS: &str = "alice:sk_test_alice,bob:sk_test_bob";
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
     let mut calls = None;
     let make_api = || {
         let api = Api::new("payments", payments::api::routes())
@@ -28,9 +31,18 @@ fn main() -> ExitCode {
         }
         App::connect().await
     });
-    for CallCount { method, route, calls, .. } in calls.iter().flat_map(DeprecatedCalls::snapshot) {
+    for CallCount {
+        method,
+        route,
+        calls,
+        ..
+    } in calls.iter().flat_map(DeprecatedCalls::snapshot)
+    {
         if calls > 0 {
-            let _ = writeln!(io::stdout(), "{method} {route} is deprecated; calls: {calls}");
+            let _ = writeln!(
+                io::stdout(),
+                "{method} {route} is deprecated; calls: {calls}"
+            );
         }
     }
     code

@@ -10,7 +10,10 @@ use serde_json::Value;
 
 /// The service with these settings, and no others of this environment.
 fn payments(arguments: &[&str], settings: &[(&str, &str)]) -> Program {
-    Program::new(env!("CARGO_BIN_EXE_payments")).without_env("PAYMENTS_DB").args(arguments).envs(settings)
+    Program::new(env!("CARGO_BIN_EXE_payments"))
+        .without_env("PAYMENTS_DB")
+        .args(arguments)
+        .envs(settings)
 }
 
 /// The output of a command, and its exit code.
@@ -27,21 +30,45 @@ fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Printed {
 fn printed(output: Output) -> Printed {
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     let code = output.status.code().expect("an end by itself");
-    Printed { code, output: text(output.stdout), errors: text(output.stderr) }
+    Printed {
+        code,
+        output: text(output.stdout),
+        errors: text(output.stderr),
+    }
 }
 
 /// Settings that are all wrong, and the beginning of what is said of each.
 const WRONG: [(&str, &str, &str); 6] = [
-    ("APLOMB_ADDR", "nonsense", "error: APLOMB_ADDR=\"nonsense\": expected an address and a port"),
-    ("APLOMB_LEASE", "5", "error: APLOMB_LEASE=\"5\": expected a whole number and a unit"),
-    ("APLOMB_SECRET", "short", "error: APLOMB_SECRET=\"…\": expected at least 32 bytes"),
+    (
+        "APLOMB_ADDR",
+        "nonsense",
+        "error: APLOMB_ADDR=\"nonsense\": expected an address and a port",
+    ),
+    (
+        "APLOMB_LEASE",
+        "5",
+        "error: APLOMB_LEASE=\"5\": expected a whole number and a unit",
+    ),
+    (
+        "APLOMB_SECRET",
+        "short",
+        "error: APLOMB_SECRET=\"…\": expected at least 32 bytes",
+    ),
     (
         "APLOMB_SHUTDOWN_GRACE",
         "1 minute",
         "error: APLOMB_SHUTDOWN_GRACE=\"1 minute\": expected a whole number",
     ),
-    ("APLOMB_STORE", "redsi://", "error: APLOMB_STORE=\"redsi:…\": no such store; accepted: memory:"),
-    ("PAYMENTS_DB", "/nonexistent/payments.sqlite", "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\""),
+    (
+        "APLOMB_STORE",
+        "redsi://",
+        "error: APLOMB_STORE=\"redsi:…\": no such store; accepted: memory:",
+    ),
+    (
+        "PAYMENTS_DB",
+        "/nonexistent/payments.sqlite",
+        "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",
+    ),
 ];
 
 /// Settings without which `check` warns.
@@ -49,12 +76,19 @@ const SECRET: (&str, &str) = ("APLOMB_SECRET", "a secret for tests, of 32 bytes 
 
 #[test]
 fn routes_lists_endpoints_in_aligned_columns() {
-    let Printed { code, output, errors } = run(&["routes"], &[]);
+    let Printed {
+        code,
+        output,
+        errors,
+    } = run(&["routes"], &[]);
     assert_eq!((code, errors.as_str()), (0, ""));
     let lines: Vec<_> = output.lines().collect();
     assert_eq!(lines.len(), 12, "{output}");
     let column = |title| lines[0].find(title).expect("a title");
-    let payment = lines.iter().find(|line| line.contains("name=payments")).expect("the endpoint");
+    let payment = lines
+        .iter()
+        .find(|line| line.contains("name=payments"))
+        .expect("the endpoint");
     let cells = [
         ("METHOD", "POST "),
         ("PATH", "/payments "),
@@ -63,7 +97,10 @@ fn routes_lists_endpoints_in_aligned_columns() {
         ("SOURCE", "examples/payments/src/api/payments.rs:"),
     ];
     for (title, cell) in cells {
-        assert!(payment[column(title)..].starts_with(cell), "{title}: {payment}");
+        assert!(
+            payment[column(title)..].starts_with(cell),
+            "{title}: {payment}"
+        );
     }
 }
 
@@ -73,14 +110,25 @@ fn routes_as_json_name_the_source_line() {
     assert_eq!(code, 0);
     let endpoints: Vec<Value> = serde_json::from_str(&output).expect("JSON");
     assert_eq!(endpoints.len(), 11);
-    let health = endpoints.iter().find(|endpoint| endpoint["name"] == "health").expect("the endpoint");
-    assert_eq!(health["routes"], serde_json::json!(["/v1/health", "/v2/health"]));
+    let health = endpoints
+        .iter()
+        .find(|endpoint| endpoint["name"] == "health")
+        .expect("the endpoint");
+    assert_eq!(
+        health["routes"],
+        serde_json::json!(["/v1/health", "/v2/health"])
+    );
     assert_eq!(health["policies"], serde_json::json!(["public"]));
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let file = health["source"]["file"].as_str().expect("a file");
     let source = std::fs::read_to_string(format!("{root}/{file}")).expect("the source");
     let line = usize::try_from(health["source"]["line"].as_u64().expect("a line")).expect("a line");
-    assert!(source.lines().nth(line - 1).is_some_and(|line| line.contains("#[endpoint(get = \"/health\"")));
+    assert!(
+        source
+            .lines()
+            .nth(line - 1)
+            .is_some_and(|line| line.contains("#[endpoint(get = \"/health\""))
+    );
 }
 
 #[test]
@@ -92,8 +140,15 @@ fn routes_need_neither_settings_nor_the_ledger() {
 
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
-    for arguments in [&["routes"][..], &["routes", "--json"], &["check"], &["--help"], &["help", "serve"]] {
-        let Printed { code, errors, .. } = printed(payments(arguments, &[SECRET]).with_broken_stdout().run());
+    for arguments in [
+        &["routes"][..],
+        &["routes", "--json"],
+        &["check"],
+        &["--help"],
+        &["help", "serve"],
+    ] {
+        let Printed { code, errors, .. } =
+            printed(payments(arguments, &[SECRET]).with_broken_stdout().run());
         assert_eq!(code, 0, "{arguments:?}: {errors}");
         assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
     }
@@ -101,24 +156,54 @@ fn a_reader_that_leaves_early_is_no_error() {
 
 #[test]
 fn check_lists_everything_that_is_wrong() {
-    let Printed { code, output, errors } = run(&["check"], &WRONG.map(|(name, value, _)| (name, value)));
+    let Printed {
+        code,
+        output,
+        errors,
+    } = run(&["check"], &WRONG.map(|(name, value, _)| (name, value)));
     assert_eq!((code, output.as_str()), (1, ""));
     for (_, _, start) in WRONG {
-        assert_eq!(errors.lines().filter(|line| line.starts_with(start)).count(), 1, "{start} in {errors}");
+        assert_eq!(
+            errors
+                .lines()
+                .filter(|line| line.starts_with(start))
+                .count(),
+            1,
+            "{start} in {errors}"
+        );
     }
-    assert_eq!(errors.lines().filter(|line| line.starts_with("error: ")).count(), WRONG.len(), "{errors}");
-    assert!(errors.contains("\nthe service would not start: 6 errors, "), "{errors}");
+    assert_eq!(
+        errors
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .count(),
+        WRONG.len(),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("\nthe service would not start: 6 errors, "),
+        "{errors}"
+    );
 }
 
 #[test]
 fn check_says_which_store_cannot_be_reached() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let store = format!("redis://:hunter2@{}", free.local_addr().expect("its address"));
+    let store = format!(
+        "redis://:hunter2@{}",
+        free.local_addr().expect("its address")
+    );
     drop(free);
     let Printed { code, errors, .. } = run(&["check"], &[SECRET, ("APLOMB_STORE", &store)]);
     assert_eq!(code, 1);
-    let wrong: Vec<_> = errors.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert!(wrong.len() == 1 && wrong[0].contains("cannot be used: "), "{errors}");
+    let wrong: Vec<_> = errors
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
+    assert!(
+        wrong.len() == 1 && wrong[0].contains("cannot be used: "),
+        "{errors}"
+    );
     assert!(!errors.contains("hunter2"), "{errors}");
 }
 
@@ -126,10 +211,17 @@ fn check_says_which_store_cannot_be_reached() {
 fn check_opens_no_port_and_says_in_one_line_what_is_right() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("its address").to_string();
-    let Printed { code, output, errors } = run(&["check"], &[("APLOMB_ADDR", &address)]);
+    let Printed {
+        code,
+        output,
+        errors,
+    } = run(&["check"], &[("APLOMB_ADDR", &address)]);
     assert_eq!(code, 0, "{errors}");
     let said = "ok: payments would start: 11 endpoints, settings, store (memory) and state; ";
-    assert!(output.starts_with(said) && output.lines().count() == 1, "{output}");
+    assert!(
+        output.starts_with(said) && output.lines().count() == 1,
+        "{output}"
+    );
 }
 
 #[test]
@@ -143,7 +235,10 @@ fn check_warns_of_what_is_probably_not_meant() {
         "warning: there are 3 instances and each keeps idempotency keys and limits in its own memory",
     ] {
         assert_eq!(
-            errors.lines().filter(|line| line.starts_with(warning)).count(),
+            errors
+                .lines()
+                .filter(|line| line.starts_with(warning))
+                .count(),
             1,
             "{warning} in {errors}"
         );
@@ -153,38 +248,64 @@ fn check_warns_of_what_is_probably_not_meant() {
 #[tokio::test]
 async fn check_warns_of_a_store_that_forgets_and_of_keys_without_a_limit() {
     let redis = aplomb::testing::RedisServer::start_with(&["--appendonly", "no"]);
-    let Printed { code, output, errors } = run(&["check"], &[("APLOMB_STORE", &redis.url())]);
+    let Printed {
+        code,
+        output,
+        errors,
+    } = run(&["check"], &[("APLOMB_STORE", &redis.url())]);
     assert_eq!(code, 0, "{errors}");
-    assert!(output.contains(&format!("store ({})", redis.url())), "{output}");
+    assert!(
+        output.contains(&format!("store ({})", redis.url())),
+        "{output}"
+    );
     for warning in [
         "warning: a crash of the store loses ",
         "warning: APLOMB_SECRET is not set: the store keeps the secret, and cursors become invalid if the store loses it",
         "warning: `refund_payment` (POST /payments/{id}/refund) in ",
     ] {
         assert_eq!(
-            errors.lines().filter(|line| line.starts_with(warning)).count(),
+            errors
+                .lines()
+                .filter(|line| line.starts_with(warning))
+                .count(),
             1,
             "{warning} in {errors}"
         );
     }
-    assert!(!errors.contains("`create_payment`"), "it has a limit: {errors}");
+    assert!(
+        !errors.contains("`create_payment`"),
+        "it has a limit: {errors}"
+    );
 }
 
 #[test]
 fn help_explains_each_command() {
     for (arguments, expected) in [
-        (&["--help"][..], "records  Shows the records of idempotency keys"),
+        (
+            &["--help"][..],
+            "records  Shows the records of idempotency keys",
+        ),
         (&["help"], "Without a command it serves"),
         (&["serve", "--help"], "APLOMB_SHUTDOWN_GRACE"),
         (&["help", "check"], "opens no port"),
         (&["routes", "-h"], "--json"),
         (&["records", "--help"], "resolve  Frees a record"),
-        (&["records", "resolve", "--help"], "absent  It did not happen"),
+        (
+            &["records", "resolve", "--help"],
+            "absent  It did not happen",
+        ),
         (&["records", "show", "--help"], "<RECORD>"),
     ] {
-        let Printed { code, output, errors } = run(arguments, &[]);
+        let Printed {
+            code,
+            output,
+            errors,
+        } = run(arguments, &[]);
         assert_eq!((code, errors.as_str()), (0, ""), "{arguments:?}");
-        assert!(output.contains("Usage: payments") && output.contains(expected), "{arguments:?}: {output}");
+        assert!(
+            output.contains("Usage: payments") && output.contains(expected),
+            "{arguments:?}: {output}"
+        );
     }
 }
 
@@ -195,19 +316,34 @@ fn what_is_unknown_is_refused_with_a_suggestion() {
         (&["routes", "--jsn"], "'--json'"),
         (&["records", "resolv"], "'resolve'"),
     ] {
-        let Printed { code, output, errors } = run(arguments, &[]);
+        let Printed {
+            code,
+            output,
+            errors,
+        } = run(arguments, &[]);
         assert_eq!((code, output.as_str()), (2, ""), "{arguments:?}");
-        assert!(errors.starts_with("error: ") && errors.contains(suggestion), "{arguments:?}: {errors}");
+        assert!(
+            errors.starts_with("error: ") && errors.contains(suggestion),
+            "{arguments:?}: {errors}"
+        );
     }
 }
 
 #[test]
 fn arguments_that_are_no_text_are_refused() {
-    for before in [&[][..], &["routes"], &["records", "show"], &["records", "resolve"]] {
+    for before in [
+        &[][..],
+        &["routes"],
+        &["records", "show"],
+        &["records", "resolve"],
+    ] {
         let no_text = OsString::from_vec(vec![0xff, b'-']);
         let Printed { code, errors, .. } = printed(payments(before, &[]).arg(no_text).run());
         assert_eq!(code, 2, "{before:?}: {errors}");
-        assert!(errors.starts_with("error: ") && !errors.contains("panicked"), "{before:?}: {errors}");
+        assert!(
+            errors.starts_with("error: ") && !errors.contains("panicked"),
+            "{before:?}: {errors}"
+        );
     }
 }
 
@@ -215,6 +351,9 @@ fn arguments_that_are_no_text_are_refused() {
 fn serve_is_what_it_does_without_a_command() {
     for arguments in [&[][..], &["serve"]] {
         let service = payments(arguments, &[]).start();
-        assert!(service.stdout().contains("listening on http://127.0.0.1:"), "{arguments:?}");
+        assert!(
+            service.stdout().contains("listening on http://127.0.0.1:"),
+            "{arguments:?}"
+        );
     }
 }

@@ -19,9 +19,16 @@ fn run(settings: &[(&str, &str)]) -> Output {
 }
 
 fn errors(output: &Output) -> Vec<String> {
-    assert_eq!(output.status.code(), Some(2), "the exit code of a wrong start");
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "the exit code of a wrong start"
+    );
     let text = String::from_utf8(output.stderr.clone()).expect("UTF-8");
-    text.lines().filter(|line| line.starts_with("error: ")).map(str::to_owned).collect()
+    text.lines()
+        .filter(|line| line.starts_with("error: "))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -30,18 +37,37 @@ fn payments_through_broken_connections_are_made_once() {
     for seed in seeds() {
         let service = start();
         let url = format!("http://{}", service.address());
-        let said = retry_client(&["--url", &url, "--payments", payments, "--seed", &seed.to_string()]);
-        assert!(said.contains("every payment was made exactly once"), "{said}");
+        let said = retry_client(&[
+            "--url",
+            &url,
+            "--payments",
+            payments,
+            "--seed",
+            &seed.to_string(),
+        ]);
+        assert!(
+            said.contains("every payment was made exactly once"),
+            "{said}"
+        );
     }
 }
 
 #[test]
-fn payments_to_instances_that_are_killed_and_a_redis_that_hangs_are_made_once_or_said_to_be_unknown() {
+fn payments_to_instances_that_are_killed_and_a_redis_that_hangs_are_made_once_or_said_to_be_unknown()
+ {
     for seed in seeds() {
-        let service = ["--instances", "2", "--service", env!("CARGO_BIN_EXE_payments")];
+        let service = [
+            "--instances",
+            "2",
+            "--service",
+            env!("CARGO_BIN_EXE_payments"),
+        ];
         let said = retry_client(&[&service[..], &["--seed", &seed.to_string()]].concat());
         assert!(said.contains("; 3 kills, 2 pauses of Redis\n"), "{said}");
-        assert!(said.contains("every payment was made once, or said to be unknown and checked"), "{said}");
+        assert!(
+            said.contains("every payment was made once, or said to be unknown and checked"),
+            "{said}"
+        );
     }
 }
 
@@ -60,7 +86,11 @@ fn retry_client(arguments: &[&str]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/retry_client.py");
     let output = Program::new("python3").arg(script).args(arguments).run();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     said
 }
 
@@ -91,7 +121,11 @@ async fn a_request_that_runs_gets_its_answer_after_sigterm() {
     client.until_refused().await;
     raw.write(rest).await;
     let response = raw.rest().await;
-    assert!(response.starts_with(b"HTTP/1.1 201"), "{}", String::from_utf8_lossy(&response));
+    assert!(
+        response.starts_with(b"HTTP/1.1 201"),
+        "{}",
+        String::from_utf8_lossy(&response)
+    );
     assert_eq!(service.wait().code(), Some(0));
 }
 
@@ -144,7 +178,11 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",
     ];
     for start in expected {
-        assert_eq!(errors.iter().filter(|line| line.starts_with(start)).count(), 1, "{start} in {errors:#?}");
+        assert_eq!(
+            errors.iter().filter(|line| line.starts_with(start)).count(),
+            1,
+            "{start} in {errors:#?}"
+        );
     }
     assert_eq!(errors.len(), expected.len(), "{errors:#?}");
 }
@@ -161,21 +199,35 @@ fn a_lease_that_is_too_short_is_refused() {
 async fn operators_change_limits_by_their_names() {
     for (settings, limit, policy) in [
         (&[][..], "100", "\"payments\";q=100;w=60"),
-        (&[("APLOMB_LIMITS", "payments=1000/min")], "1000", "\"payments\";q=1000;w=60"),
-        (&[("APLOMB_LIMITS", "payments=1000/h:burst=50")], "50", "\"payments\";q=50;w=180"),
+        (
+            &[("APLOMB_LIMITS", "payments=1000/min")],
+            "1000",
+            "\"payments\";q=1000;w=60",
+        ),
+        (
+            &[("APLOMB_LIMITS", "payments=1000/h:burst=50")],
+            "50",
+            "\"payments\";q=50;w=180",
+        ),
     ] {
         let service = program().envs(settings).start();
         let response = payment(&service.client()).await;
         assert_eq!(response.header("x-ratelimit-limit"), Some(limit));
         assert_eq!(response.header("ratelimit-policy"), Some(policy));
         let remaining: u64 = limit.parse().expect("a number");
-        assert_eq!(response.header_number("x-ratelimit-remaining"), remaining - 1);
+        assert_eq!(
+            response.header_number("x-ratelimit-remaining"),
+            remaining - 1
+        );
     }
 }
 
 /// What the service answers to a payment of nothing.
 async fn payment(client: &Client) -> ClientResponse {
-    let request = client.post("/v1/payments").bearer("sk_test_alice").idempotency_key("k");
+    let request = client
+        .post("/v1/payments")
+        .bearer("sk_test_alice")
+        .idempotency_key("k");
     let response = request.json("{}").send().await;
     assert_eq!(response.status, 422, "{}", response.text());
     response
@@ -188,7 +240,9 @@ fn an_address_that_is_taken_is_said() {
     let errors = errors(&run(&[("APLOMB_ADDR", &address)]));
     assert_eq!(errors.len(), 1);
     assert!(
-        errors[0].starts_with(&format!("error: APLOMB_ADDR=\"{address}\": cannot listen there")),
+        errors[0].starts_with(&format!(
+            "error: APLOMB_ADDR=\"{address}\": cannot listen there"
+        )),
         "{errors:?}"
     );
 }
@@ -218,7 +272,8 @@ fn a26_keys_that_did_not_arrive_are_no_wish_for_answers_in_the_clear() {
 fn keys_that_did_not_arrive_are_not_replaced_by_those_of_the_demonstration() {
     let errors = errors(&run(&[("APLOMB_API_KEYS", "")]));
     assert!(
-        errors.len() == 1 && errors[0].starts_with("error: APLOMB_API_KEYS=\"\": expected caller:key"),
+        errors.len() == 1
+            && errors[0].starts_with("error: APLOMB_API_KEYS=\"\": expected caller:key"),
         "{errors:?}"
     );
 }
@@ -259,9 +314,15 @@ async fn an_output_that_nobody_reads_is_no_reason_to_end() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = free.local_addr().expect("its address");
     drop(free);
-    let mut service = program().env("APLOMB_ADDR", address.to_string()).with_broken_stdout().spawn();
+    let mut service = program()
+        .env("APLOMB_ADDR", address.to_string())
+        .with_broken_stdout()
+        .spawn();
     let client = Client::new(address);
-    eventually("the service answers", async || client.get("/v1/health").try_send().await.is_ok()).await;
+    eventually("the service answers", async || {
+        client.get("/v1/health").try_send().await.is_ok()
+    })
+    .await;
     until_it_reads(&client).await;
     service.terminate();
     assert_eq!(service.wait().code(), Some(0));

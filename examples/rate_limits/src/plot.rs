@@ -25,7 +25,10 @@ pub(crate) fn draw(lines: &[Line]) -> Result<String, Box<dyn Error>> {
         let area = SVGBackend::with_string(&mut svg, (860, 460)).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
-            .caption("A limit of 10/s under a rush of 40/s, and after it", ("sans-serif", 18))
+            .caption(
+                "A limit of 10/s under a rush of 40/s, and after it",
+                ("sans-serif", 18),
+            )
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(50)

@@ -21,13 +21,22 @@ const LIMIT: u64 = 10;
 pub(crate) async fn all() -> Result<Vec<Line>, StoreError> {
     let quotas = [
         ("token bucket, burst 10", Quota::new(LIMIT, SECOND, LIMIT)),
-        ("leaky bucket, queue of 10", Quota::leaky_bucket(LIMIT, SECOND, LIMIT)),
+        (
+            "leaky bucket, queue of 10",
+            Quota::leaky_bucket(LIMIT, SECOND, LIMIT),
+        ),
         ("fixed window", Quota::fixed_window(LIMIT, SECOND)),
         ("sliding window", Quota::sliding_window(LIMIT, SECOND)),
     ];
-    let mut lines = vec![Line { name: "requests", moments: arrivals().map(|at| at.as_secs_f64()).collect() }];
+    let mut lines = vec![Line {
+        name: "requests",
+        moments: arrivals().map(|at| at.as_secs_f64()).collect(),
+    }];
     for (name, quota) in quotas {
-        lines.push(Line { name, moments: gone(quota.expect("a valid quota")).await? });
+        lines.push(Line {
+            name,
+            moments: gone(quota.expect("a valid quota")).await?,
+        });
     }
     Ok(lines)
 }
@@ -40,8 +49,17 @@ fn arrivals() -> impl Iterator<Item = Duration> {
 
 async fn gone(quota: Quota) -> Result<Vec<f64>, StoreError> {
     let clock = TestClock::new();
-    let (start, limits) = (clock.now(), MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
-    let claim = Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota);
+    let (start, limits) = (
+        clock.now(),
+        MemoryLimits::with_capacity(1024, Arc::new(clock.clone())),
+    );
+    let claim = Claim::new(
+        Bucket {
+            limit: 1,
+            subject: Subject::Everyone,
+        },
+        quota,
+    );
     let mut moments = Vec::new();
     for arrival in arrivals() {
         clock.advance(arrival.saturating_sub(elapsed(&clock, start)));

@@ -11,7 +11,10 @@ use crate::errors::{Mistakes, Sink};
 use crate::parse::{Item, items};
 
 /// What a derive gives for an item, with its mistakes behind.
-fn expanded(item: TokenStream, generate: fn(TokenStream, &Sink<'_>) -> Option<TokenStream>) -> TokenStream {
+fn expanded(
+    item: TokenStream,
+    generate: fn(TokenStream, &Sink<'_>) -> Option<TokenStream>,
+) -> TokenStream {
     let mistakes = Mistakes::new();
     let mut output = generate(item, &mistakes.sink()).unwrap_or_default();
     output.extend(mistakes.into_tokens());
@@ -26,9 +29,14 @@ pub(crate) fn attribute_items(
     sink: &Sink<'_>,
 ) -> Option<Vec<Item>> {
     let mut found: Option<Vec<Item>> = None;
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident(name)) {
+    for attribute in attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident(name))
+    {
         match &attribute.meta {
-            Meta::List(list) => found.get_or_insert_default().extend(items(list.tokens.clone(), sink)),
+            Meta::List(list) => found
+                .get_or_insert_default()
+                .extend(items(list.tokens.clone(), sink)),
             Meta::Path(_) | Meta::NameValue(_) => {
                 sink.report(attribute, format!("write `{example}`"));
                 found.get_or_insert_default();

@@ -33,11 +33,17 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
 fn prefix(input: &DeriveInput, sink: &Sink<'_>) -> Option<String> {
     let own = sink.child();
     let items = attribute_items(&input.attrs, "resource", EXAMPLE, &own);
-    let options = Options { of: "resource", keys: &["prefix"] };
+    let options = Options {
+        of: "resource",
+        keys: &["prefix"],
+    };
     let read = options.read(items.as_deref().unwrap_or_default(), &own);
     let Some((_, option)) = read.first() else {
         if !own.failed() {
-            sink.report(&input.ident, format!("the prefix of its identifiers is missing: write `{EXAMPLE}`"));
+            sink.report(
+                &input.ident,
+                format!("the prefix of its identifiers is missing: write `{EXAMPLE}`"),
+            );
         }
         return None;
     };
@@ -72,7 +78,16 @@ mod tests {
         for prefix in ["a", "pay", "line_item2", &"a".repeat(31)] {
             assert!(is_prefix(prefix), "{prefix}");
         }
-        for prefix in ["", "Pay", "2pay", "_pay", "pay-in", "pay in", "päy", &"a".repeat(32)] {
+        for prefix in [
+            "",
+            "Pay",
+            "2pay",
+            "_pay",
+            "pay-in",
+            "pay in",
+            "päy",
+            &"a".repeat(32),
+        ] {
             assert!(!is_prefix(prefix), "{prefix}");
         }
     }

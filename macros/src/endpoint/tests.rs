@@ -55,7 +55,12 @@ fn the_smallest_endpoint() {
 #[test]
 fn a_page_of_a_public_list_limited_by_caller() {
     let expansion = expanded(
-        quote!(get = "/orders", public, paginate(cursor, max = 20), rate_limit("5/s", by = caller)),
+        quote!(
+            get = "/orders",
+            public,
+            paginate(cursor, max = 20),
+            rate_limit("5/s", by = caller)
+        ),
         quote! {
             pub async fn orders(caller: Option<Caller>, page: PageRequest<u64>) -> Page<Order> {
                 find(page)
@@ -169,7 +174,10 @@ fn with_body(body: &str) -> String {
 #[test]
 fn a_half_typed_body_keeps_the_expansion() {
     let whole = with_body("find(app, id)");
-    let generated = whole.split_once("find (app , id) }").expect("the item and what follows it").1;
+    let generated = whole
+        .split_once("find (app , id) }")
+        .expect("the item and what follows it")
+        .1;
     assert!(!generated.contains("compile_error"), "{whole}");
     for body in [
         "app.",
@@ -190,7 +198,9 @@ fn a_half_typed_body_keeps_the_expansion() {
 #[test]
 fn a_half_typed_body_as_it_is_expanded() {
     let text = with_body("app.");
-    let (item, generated) = text.split_once("app . }").expect("the item and what follows it");
+    let (item, generated) = text
+        .split_once("app . }")
+        .expect("the item and what follows it");
     let file = syn::parse_str(generated).expect("the generated items are whole");
     insta::assert_snapshot!(format!("{item}app . }}\n{}", prettyplease::unparse(&file)));
 }
@@ -199,10 +209,19 @@ fn a_half_typed_body_as_it_is_expanded() {
 #[test]
 fn a_half_typed_attribute_keeps_the_item_and_its_names() {
     let half = [
-        (quote!(get = "/orders/{id}", rate_li), "did you mean `rate_limit`"),
+        (
+            quote!(get = "/orders/{id}", rate_li),
+            "did you mean `rate_limit`",
+        ),
         (quote!(get = ), "a value is missing after `get =`"),
-        (quote!(get = "/orders/{id}", timeout = ), "write `timeout = \"5s\"`"),
-        (quote!(post = "/orders/{id}", idempotent(ttl = )), "write `ttl = \"24h\"`"),
+        (
+            quote!(get = "/orders/{id}", timeout = ),
+            "write `timeout = \"5s\"`",
+        ),
+        (
+            quote!(post = "/orders/{id}", idempotent(ttl = )),
+            "write `ttl = \"24h\"`",
+        ),
         (quote!(get), "`get` needs a value"),
         (quote!(), "write `get = \"/path\"`"),
     ];
@@ -216,13 +235,21 @@ fn a_half_typed_attribute_keeps_the_item_and_its_names() {
             ),
         );
         assert!(
-            text.starts_with("async fn order(Path(id): Path<u64>) -> Json<Order> {\n    find(id)\n}"),
+            text.starts_with(
+                "async fn order(Path(id): Path<u64>) -> Json<Order> {\n    find(id)\n}"
+            ),
             "{text}"
         );
-        assert!(text.contains("struct order {}") && text.contains("Endpoint for order"), "{text}");
+        assert!(
+            text.contains("struct order {}") && text.contains("Endpoint for order"),
+            "{text}"
+        );
         assert!(text.contains("fn uri"), "{arguments}: {text}");
         assert_eq!(text.matches("compile_error!").count(), 1, "{text}");
-        assert!(text.contains(&message.escape_default().to_string()) || text.contains(message), "{text}");
+        assert!(
+            text.contains(&message.escape_default().to_string()) || text.contains(message),
+            "{text}"
+        );
     }
 }
 
@@ -249,9 +276,18 @@ fn a_half_typed_list_of_routes_keeps_the_other_entries() {
 /// An attribute is expanded by an editor before its item is whole.
 #[test]
 fn half_a_signature_keeps_the_item_and_its_names() {
-    let text = endpoint(quote!(get = "/orders/{id}"), quote!(pub async fn order(id: ) -> Json<Order> {}))
-        .to_string();
-    assert!(text.starts_with("pub async fn order (id :) -> Json < Order > { }"), "{text}");
-    assert!(text.contains("pub struct order") && text.contains("Endpoint for order"), "{text}");
+    let text = endpoint(
+        quote!(get = "/orders/{id}"),
+        quote!(pub async fn order(id: ) -> Json<Order> {}),
+    )
+    .to_string();
+    assert!(
+        text.starts_with("pub async fn order (id :) -> Json < Order > { }"),
+        "{text}"
+    );
+    assert!(
+        text.contains("pub struct order") && text.contains("Endpoint for order"),
+        "{text}"
+    );
     assert_eq!(text.matches("compile_error !").count(), 1, "{text}");
 }

@@ -60,7 +60,11 @@ fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
         Some(path) => !path.parameters().is_empty(),
         None => endpoint.function.arguments().into_iter().any(is_path),
     };
-    let arguments = if parameters { quote!(<__P>(_: &__P)) } else { quote!(()) };
+    let arguments = if parameters {
+        quote!(<__P>(_: &__P))
+    } else {
+        quote!(())
+    };
     quote! {
         #[allow(dead_code, unreachable_pub)]
         #visibility fn uri #arguments -> ::aplomb::EndpointUri {
@@ -73,7 +77,11 @@ fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
 /// nothing else can be known.
 fn is_path(argument: &Type) -> bool {
     match argument {
-        Type::Path(ty) => ty.path.segments.last().is_some_and(|segment| segment.ident == "Path"),
+        Type::Path(ty) => ty
+            .path
+            .segments
+            .last()
+            .is_some_and(|segment| segment.ident == "Path"),
         _ => false,
     }
 }

@@ -8,8 +8,16 @@ use crate::policies::Endpoint;
 /// The type's own function.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
-    let path = endpoint.spec.route.path().expect("the check refuses an endpoint without path");
-    let (uri, linked) = if path.parameters().is_empty() { plain(endpoint) } else { typed(endpoint) };
+    let path = endpoint
+        .spec
+        .route
+        .path()
+        .expect("the check refuses an endpoint without path");
+    let (uri, linked) = if path.parameters().is_empty() {
+        plain(endpoint)
+    } else {
+        typed(endpoint)
+    };
     quote! {
         #cfgs
         #[automatically_derived]
@@ -53,7 +61,10 @@ fn plain(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
 fn typed(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
     let (visibility, handle) = (&endpoint.function.visibility, endpoint.name());
     let arguments = endpoint.function.arguments();
-    let list = arguments.iter().rev().fold(quote!(()), |rest, argument| quote!((#argument, #rest)));
+    let list = arguments
+        .iter()
+        .rev()
+        .fold(quote!(()), |rest, argument| quote!((#argument, #rest)));
     let bounds = quote! {
         #list: ::aplomb::__private::FindPath<__Index, Parameters = __Parameters>,
         __Parameters: ::aplomb::__private::Serialize,

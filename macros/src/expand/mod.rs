@@ -30,7 +30,11 @@ pub(crate) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
 /// The type of the function's name. It has braces, so that it takes no name among the values. It is
 /// never constructed; that the function is never used is for rustc to say, where it is not listed.
 fn handle(endpoint: &Endpoint<'_>) -> TokenStream {
-    let (cfgs, visibility, name) = (endpoint.function.cfgs(), &endpoint.function.visibility, endpoint.name());
+    let (cfgs, visibility, name) = (
+        endpoint.function.cfgs(),
+        &endpoint.function.visibility,
+        endpoint.name(),
+    );
     quote! {
         #cfgs
         #[doc(hidden)]
@@ -43,7 +47,11 @@ fn handle(endpoint: &Endpoint<'_>) -> TokenStream {
 ///
 /// The call's span reaches from its first token to its closing parenthesis, so the first takes the
 /// place of the user's first token and the last that of the user's last.
-pub(crate) fn call_at(place: &impl ToTokens, function: &str, arguments: &TokenStream) -> TokenStream {
+pub(crate) fn call_at(
+    place: &impl ToTokens,
+    function: &str,
+    arguments: &TokenStream,
+) -> TokenStream {
     let (first, last) = ends(place);
     let function = Ident::new(function, first);
     let mut parentheses = Group::new(Delimiter::Parenthesis, arguments.clone());
@@ -53,7 +61,11 @@ pub(crate) fn call_at(place: &impl ToTokens, function: &str, arguments: &TokenSt
 
 /// Where tokens begin and end, for generated tokens that stand in for them.
 pub(crate) fn ends(place: &impl ToTokens) -> (Span, Span) {
-    let spans: Vec<Span> = place.to_token_stream().into_iter().map(|tree| tree.span()).collect();
+    let spans: Vec<Span> = place
+        .to_token_stream()
+        .into_iter()
+        .map(|tree| tree.span())
+        .collect();
     let site = Span::mixed_site();
     let at = |span: Option<&Span>| span.map_or(site, |span| span.resolved_at(site));
     (at(spans.first()), at(spans.last()))

@@ -46,9 +46,17 @@ fn marker(index: usize) -> Ident {
 
 /// One bound an argument, with the argument's span: what cannot be extracted is underlined there.
 fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
-    let last = if endpoint.spec.route.is("get") { "BodylessArg" } else { "LastArg" };
+    let last = if endpoint.spec.route.is("get") {
+        "BodylessArg"
+    } else {
+        "LastArg"
+    };
     let one = |(index, (argument, marker)): (usize, (&&Type, &Ident))| {
-        let role = if index + 1 == arguments.len() { last } else { "HeadArg" };
+        let role = if index + 1 == arguments.len() {
+            last
+        } else {
+            "HeadArg"
+        };
         let site = ends(argument).0;
         let role = Ident::new(role, site);
         let bound = quote_spanned!(site=> ::aplomb::__private::#role<__S, #marker>);
@@ -67,8 +75,9 @@ fn reads_body(arguments: &[&Type], markers: &[Ident]) -> TokenStream {
 /// The call, at the function's name: what keeps its future from being sent is reported there.
 fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
     let function = &endpoint.function.signature.ident;
-    let values: Vec<Ident> =
-        (0..arguments.len()).map(|index| format_ident!("a{index}", span = Span::mixed_site())).collect();
+    let values: Vec<Ident> = (0..arguments.len())
+        .map(|index| format_ident!("a{index}", span = Span::mixed_site()))
+        .collect();
     let site = function.span().resolved_at(Span::mixed_site());
     let ([state, request], respond) = (parameters(), respond(endpoint));
     quote_spanned! {site=>

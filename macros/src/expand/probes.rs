@@ -8,8 +8,12 @@ use crate::policies::Endpoint;
 
 /// The constant, unless nothing is asserted.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
-    let assertions: TokenStream =
-        endpoint.spec.policies().into_iter().map(|policy| policy.assertions(endpoint)).collect();
+    let assertions: TokenStream = endpoint
+        .spec
+        .policies()
+        .into_iter()
+        .map(|policy| policy.assertions(endpoint))
+        .collect();
     if assertions.is_empty() {
         return assertions;
     }

@@ -36,7 +36,9 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
 /// The specification's constructor.
 pub(super) fn new(endpoint: &Endpoint<'_>) -> TokenStream {
     let route = &endpoint.spec.route;
-    let (method, path) = route.expand().expect("the check refuses an endpoint without method or path");
+    let (method, path) = route
+        .expand()
+        .expect("the check refuses an endpoint without method or path");
     let name = endpoint.function.name();
     quote!(::aplomb::EndpointSpec::new(::aplomb::Method::#method, #path, #name))
 }
@@ -52,7 +54,11 @@ pub(super) fn id(endpoint: &Endpoint<'_>) -> TokenStream {
 
 fn docs(endpoint: &Endpoint<'_>) -> TokenStream {
     let (summary, description) = endpoint.function.docs();
-    if summary.is_empty() { TokenStream::new() } else { quote!(.with_docs(#summary, #description)) }
+    if summary.is_empty() {
+        TokenStream::new()
+    } else {
+        quote!(.with_docs(#summary, #description))
+    }
 }
 
 fn path_arguments(endpoint: &Endpoint<'_>) -> TokenStream {
@@ -71,6 +77,8 @@ fn path_arguments(endpoint: &Endpoint<'_>) -> TokenStream {
 
 /// Which problems the result's error can be. A type that is not named cannot be asked.
 fn error(endpoint: &Endpoint<'_>) -> TokenStream {
-    let Some(ty) = endpoint.function.named_result() else { return TokenStream::new() };
+    let Some(ty) = endpoint.function.named_result() else {
+        return TokenStream::new();
+    };
     quote!(.with_error(::aplomb::__private::Probe::<#ty>::PROBLEMS))
 }

@@ -11,7 +11,10 @@ use super::{KEYS, Key};
 fn the_reference_has_the_tables_of_the_grammar() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src/reference/endpoint.md");
     let written = fs::read_to_string(&path).expect("the reference");
-    let tables = KEYS.iter().filter(|key| !key.options.is_empty()).map(|key| (key.name, options(key)));
+    let tables = KEYS
+        .iter()
+        .filter(|key| !key.options.is_empty())
+        .map(|key| (key.name, options(key)));
     let current = tables.fold(replace(&written, "keys", &keys()), |text, (name, table)| {
         replace(&text, &format!("options of {name}"), &table)
     });
@@ -28,26 +31,43 @@ fn the_reference_has_the_tables_of_the_grammar() {
 fn keys() -> String {
     let rows = KEYS.iter().map(|key| {
         let forms: Vec<String> = key.forms.iter().map(|form| format!("`{form}`")).collect();
-        format!("| `{}` | {} | {} | {} |\n", key.name, forms.join(", "), key.help, key.otherwise)
+        format!(
+            "| `{}` | {} | {} | {} |\n",
+            key.name,
+            forms.join(", "),
+            key.help,
+            key.otherwise
+        )
     });
     let head = "| key | how it is written | what it promises | without it |\n|---|---|---|---|\n";
     head.to_owned() + &rows.collect::<String>()
 }
 
 fn options(key: &Key) -> String {
-    let rows = key
-        .options
-        .iter()
-        .map(|option| format!("| `{}` | {} | {} |\n", option.form, option.help, option.otherwise));
-    format!("| option of `{}` | meaning | without it |\n|---|---|---|\n", key.name)
-        + &rows.collect::<String>()
+    let rows = key.options.iter().map(|option| {
+        format!(
+            "| `{}` | {} | {} |\n",
+            option.form, option.help, option.otherwise
+        )
+    });
+    format!(
+        "| option of `{}` | meaning | without it |\n|---|---|---|\n",
+        key.name
+    ) + &rows.collect::<String>()
 }
 
 /// The text with another table between the marks of this name.
 fn replace(text: &str, name: &str, table: &str) -> String {
-    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
-    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("a mark {begin}"));
-    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("a mark {end}"));
+    let (begin, end) = (
+        format!("<!-- {name} -->\n"),
+        format!("<!-- end of {name} -->"),
+    );
+    let (before, rest) = text
+        .split_once(&begin)
+        .unwrap_or_else(|| panic!("a mark {begin}"));
+    let (_, after) = rest
+        .split_once(&end)
+        .unwrap_or_else(|| panic!("a mark {end}"));
     // Markdown wants a blank line between a comment and a table.
     format!("{before}{begin}\n{table}\n{end}{after}")
 }

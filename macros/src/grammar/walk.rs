@@ -27,7 +27,8 @@ fn beside(key: &Key) -> &'static str {
 
 fn attribute(key: &Key, used: &str) -> TokenStream {
     let text = format!("{used}, {}", beside(key));
-    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    text.parse()
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn function() -> TokenStream {
@@ -48,7 +49,13 @@ fn mistakes(key: &Key, used: &str) -> Vec<(String, String)> {
         let sink = mistakes.sink();
         let spec = Spec::parse(attribute(key, used), &sink);
         let function = Function::parse(function()).expect("a function");
-        crate::check::check(&Endpoint { spec: &spec, function: &function }, &sink);
+        crate::check::check(
+            &Endpoint {
+                spec: &spec,
+                function: &function,
+            },
+            &sink,
+        );
     }
     mistakes.into_placed_messages()
 }
@@ -64,14 +71,21 @@ fn with_option(key: &Key, option: &str) -> String {
 
 /// The first value in the list of the key, before its options.
 fn first(key: &Key) -> Option<&'static str> {
-    let list = key.forms.iter().find_map(|form| form.strip_prefix(key.name)?.strip_prefix('('))?;
+    let list = key
+        .forms
+        .iter()
+        .find_map(|form| form.strip_prefix(key.name)?.strip_prefix('('))?;
     let first = list.split(&[',', ')'][..]).next()?;
-    let is_option = key.options.iter().any(|option| first.starts_with(option.name));
+    let is_option = key
+        .options
+        .iter()
+        .any(|option| first.starts_with(option.name));
     (!is_option).then_some(first)
 }
 
 fn options() -> impl Iterator<Item = (&'static Key, &'static KeyOption)> {
-    KEYS.iter().flat_map(|key| key.options.iter().map(move |option| (key, option)))
+    KEYS.iter()
+        .flat_map(|key| key.options.iter().map(move |option| (key, option)))
 }
 
 #[test]
@@ -79,7 +93,11 @@ fn each_form_without_options_expands() {
     for key in KEYS {
         let is_plain = |form: &&&str| key.options.iter().all(|option| !form.contains(option.form));
         let plain: Vec<_> = key.forms.iter().filter(is_plain).collect();
-        assert!(!plain.is_empty(), "{} has no form without options", key.name);
+        assert!(
+            !plain.is_empty(),
+            "{} has no form without options",
+            key.name
+        );
         for form in plain {
             expanded(key, form);
         }
@@ -108,9 +126,17 @@ fn each_option_expands_and_is_not_ignored() {
             Some(first) => expanded(key, &format!("{}({first})", key.name)),
             None => expanded(key, key.name),
         };
-        let is_default =
-            option.form.rsplit(" = ").next().is_some_and(|value| option.otherwise.contains(value));
-        assert!(with != without || is_default, "{} of {}", option.name, key.name);
+        let is_default = option
+            .form
+            .rsplit(" = ")
+            .next()
+            .is_some_and(|value| option.otherwise.contains(value));
+        assert!(
+            with != without || is_default,
+            "{} of {}",
+            option.name,
+            key.name
+        );
     }
 }
 
@@ -125,8 +151,16 @@ fn a_wrong_value_of_a_key_is_one_mistake_at_the_key_or_its_value() {
 #[test]
 fn a_wrong_value_of_an_option_is_one_mistake_at_the_option_or_its_value() {
     for (key, option) in options() {
-        let found = mistakes(key, &with_option(key, &format!("{} = {WRONG}", option.name)));
-        assert!(is_at(&found, option.name), "{} of {}: {found:?}", option.name, key.name);
+        let found = mistakes(
+            key,
+            &with_option(key, &format!("{} = {WRONG}", option.name)),
+        );
+        assert!(
+            is_at(&found, option.name),
+            "{} of {}: {found:?}",
+            option.name,
+            key.name
+        );
     }
 }
 

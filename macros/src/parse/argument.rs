@@ -51,7 +51,11 @@ pub(crate) enum Kind {
     /// `name`
     Name(Ident),
     /// `1..`, `1..=3`, `1..3`
-    Range { first: Option<u64>, last: Option<u64>, closed: bool },
+    Range {
+        first: Option<u64>,
+        last: Option<u64>,
+        closed: bool,
+    },
     /// `name(…)`
     Call(Ident, TokenStream),
     /// Anything else.
@@ -67,7 +71,10 @@ impl Argument {
     /// The text of `key = "text"`; anything else is reported with the example.
     pub(crate) fn text(&self, example: &str, sink: &Sink<'_>) -> Option<(String, &Value)> {
         match self.value(example, sink)? {
-            value @ Value { kind: Kind::Text(text), .. } => Some((text.clone(), value)),
+            value @ Value {
+                kind: Kind::Text(text),
+                ..
+            } => Some((text.clone(), value)),
             value => self.wrong(value, "text in quotes", example, sink),
         }
     }
@@ -75,7 +82,10 @@ impl Argument {
     /// The positive integer of `key = 12`.
     pub(crate) fn positive(&self, example: &str, sink: &Sink<'_>) -> Option<(u64, &Value)> {
         match self.value(example, sink)? {
-            value @ Value { kind: Kind::Integer(Some(number)), .. } if *number > 0 => Some((*number, value)),
+            value @ Value {
+                kind: Kind::Integer(Some(number)),
+                ..
+            } if *number > 0 => Some((*number, value)),
             value => self.wrong(value, "an integer of at least 1", example, sink),
         }
     }
@@ -95,7 +105,10 @@ impl Argument {
         let found = accepted.iter().find(|accepted| name == *accepted);
         if found.is_none() {
             let instead = suggest::instead(&name.to_string(), accepted.iter().copied());
-            sink.report(&value.tokens, format!("`{key}` cannot be `{name}`: {instead}"));
+            sink.report(
+                &value.tokens,
+                format!("`{key}` cannot be `{name}`: {instead}"),
+            );
         }
         found.map(|found| (*found, value))
     }
@@ -106,10 +119,16 @@ impl Argument {
         match &self.form {
             Form::Flag => return true,
             Form::Value(value) => {
-                sink.report(&value.tokens, format!("`{key}` is a flag and takes no value: write `{key}`"));
+                sink.report(
+                    &value.tokens,
+                    format!("`{key}` is a flag and takes no value: write `{key}`"),
+                );
             }
             Form::List(_) => {
-                sink.report(&self.key, format!("`{key}` is a flag and takes no options: write `{key}`"));
+                sink.report(
+                    &self.key,
+                    format!("`{key}` is a flag and takes no options: write `{key}`"),
+                );
             }
         }
         false
@@ -120,15 +139,30 @@ impl Argument {
         let key = self.name();
         match &self.form {
             Form::Value(value) => return Some(value),
-            Form::Flag => sink.report(&self.key, format!("`{key}` needs a value: write `{example}`")),
-            Form::List(_) => sink.report(&self.key, format!("`{key}` takes one value: write `{example}`")),
+            Form::Flag => sink.report(
+                &self.key,
+                format!("`{key}` needs a value: write `{example}`"),
+            ),
+            Form::List(_) => sink.report(
+                &self.key,
+                format!("`{key}` takes one value: write `{example}`"),
+            ),
         }
         None
     }
 
     /// Reports a value of the wrong kind.
-    pub(crate) fn wrong<T>(&self, value: &Value, wanted: &str, example: &str, sink: &Sink<'_>) -> Option<T> {
-        sink.report(&value.tokens, format!("`{}` takes {wanted}: write `{example}`", self.name()));
+    pub(crate) fn wrong<T>(
+        &self,
+        value: &Value,
+        wanted: &str,
+        example: &str,
+        sink: &Sink<'_>,
+    ) -> Option<T> {
+        sink.report(
+            &value.tokens,
+            format!("`{}` takes {wanted}: write `{example}`", self.name()),
+        );
         None
     }
 }

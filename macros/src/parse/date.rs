@@ -22,17 +22,26 @@ impl Date {
             format!("\"{text}\" is no date: write year, month and day, such as \"2026-06-30\"")
         })?;
         if year < 1970 {
-            return Err(format!("\"{text}\" is too early: write a day of 1970 or later"));
+            return Err(format!(
+                "\"{text}\" is too early: write a day of 1970 or later"
+            ));
         }
         let (Ok(month), Ok(day)) = (u8::try_from(month), u8::try_from(day)) else {
             unreachable!("they have two digits")
         };
-        let Some(name) = month.checked_sub(1).and_then(|index| MONTHS.get(usize::from(index))) else {
-            return Err(format!("\"{text}\" is no day of the calendar: a year has 12 months"));
+        let Some(name) = month
+            .checked_sub(1)
+            .and_then(|index| MONTHS.get(usize::from(index)))
+        else {
+            return Err(format!(
+                "\"{text}\" is no day of the calendar: a year has 12 months"
+            ));
         };
         let days = days_of(year, month);
         if day == 0 || day > days {
-            return Err(format!("\"{text}\" is no day of the calendar: {name} {year} has {days} days"));
+            return Err(format!(
+                "\"{text}\" is no day of the calendar: {name} {year} has {days} days"
+            ));
         }
         Ok(Self { year, month, day })
     }
@@ -63,14 +72,24 @@ fn numbers(text: &str) -> Option<[u16; 3]> {
     let mut parts = text.split('-');
     let [year, month, day] = [4, 2, 2].map(|length| {
         let part = parts.next().filter(|part| part.len() == length)?;
-        if part.bytes().all(|byte| byte.is_ascii_digit()) { part.parse().ok() } else { None }
+        if part.bytes().all(|byte| byte.is_ascii_digit()) {
+            part.parse().ok()
+        } else {
+            None
+        }
     });
-    if parts.next().is_none() { Some([year?, month?, day?]) } else { None }
+    if parts.next().is_none() {
+        Some([year?, month?, day?])
+    } else {
+        None
+    }
 }
 
 fn days_of(year: u16, month: u8) -> u8 {
     match month {
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
+            29
+        }
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,
@@ -83,7 +102,13 @@ mod tests {
 
     #[test]
     fn e02_days_of_the_calendar_are_taken() {
-        for text in ["1970-01-01", "2026-06-30", "2028-02-29", "2000-02-29", "9999-12-31"] {
+        for text in [
+            "1970-01-01",
+            "2026-06-30",
+            "2028-02-29",
+            "2000-02-29",
+            "9999-12-31",
+        ] {
             assert_eq!(Date::parse(text).expect(text).to_string(), text);
         }
         assert!(Date::parse("2026-09-30") < Date::parse("2026-10-01"));

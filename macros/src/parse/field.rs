@@ -4,7 +4,9 @@
 pub(crate) fn field_name(name: &str) -> Result<String, String> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
-        return Err(format!("\"{name}\" is no name of a field: write one such as \"x-region\""));
+        return Err(format!(
+            "\"{name}\" is no name of a field: write one such as \"x-region\""
+        ));
     }
     Ok(name.to_ascii_lowercase())
 }

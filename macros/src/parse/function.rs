@@ -7,8 +7,8 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::visit::{self, Visit};
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, Ident, Lit, Meta, ReturnType, Signature, Token, Type, Visibility,
-    parse_quote,
+    Attribute, Expr, ExprLit, FnArg, Ident, Lit, Meta, ReturnType, Signature, Token, Type,
+    Visibility, parse_quote,
 };
 
 /// What the macro needs to know of the function.
@@ -27,7 +27,11 @@ impl Parse for Function {
         let visibility = input.parse()?;
         let signature = input.parse()?;
         input.parse::<TokenStream>()?;
-        Ok(Self { attributes, visibility, signature })
+        Ok(Self {
+            attributes,
+            visibility,
+            signature,
+        })
     }
 }
 
@@ -35,7 +39,10 @@ impl Function {
     /// Reads an item; what is no function is refused as a whole.
     pub(crate) fn parse(item: TokenStream) -> syn::Result<Self> {
         syn::parse2(item.clone()).map_err(|error| match Self::half(item.clone()) {
-            Some(_) => syn::Error::new(error.span(), format!("this signature is not whole: {error}")),
+            Some(_) => syn::Error::new(
+                error.span(),
+                format!("this signature is not whole: {error}"),
+            ),
             None => syn::Error::new_spanned(
                 first_line(item),
                 "an endpoint is an `async fn`: put `#[endpoint(…)]` on one",
@@ -53,7 +60,11 @@ impl Function {
             input.parse::<Token![fn]>()?;
             let name: Ident = input.parse()?;
             input.parse::<TokenStream>()?;
-            Ok(Self { attributes, visibility, signature: parse_quote!(async fn #name()) })
+            Ok(Self {
+                attributes,
+                visibility,
+                signature: parse_quote!(async fn #name()),
+            })
         };
         parser.parse2(item).ok()
     }
@@ -94,14 +105,21 @@ impl Function {
 
     /// The `#[cfg]` attributes, which every generated item repeats.
     pub(crate) fn cfgs(&self) -> TokenStream {
-        let cfgs = self.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
+        let cfgs = self
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.path().is_ident("cfg"));
         cfgs.map(ToTokens::to_token_stream).collect()
     }
 
     /// A second `#[endpoint(…)]` on the function.
     pub(crate) fn another_endpoint(&self) -> Option<&Attribute> {
         let is_endpoint = |attribute: &&Attribute| {
-            attribute.path().segments.last().is_some_and(|segment| segment.ident == "endpoint")
+            attribute
+                .path()
+                .segments
+                .last()
+                .is_some_and(|segment| segment.ident == "endpoint")
         };
         self.attributes.iter().find(is_endpoint)
     }
@@ -111,14 +129,20 @@ impl Function {
         let lines: Vec<String> = self.attributes.iter().filter_map(doc_line).collect();
         let text = unindent(&lines.join("\n"));
         let (summary, description) = text.split_once("\n\n").unwrap_or((&text, ""));
-        (summary.split_whitespace().collect::<Vec<_>>().join(" "), description.trim().to_owned())
+        (
+            summary.split_whitespace().collect::<Vec<_>>().join(" "),
+            description.trim().to_owned(),
+        )
     }
 }
 
 fn doc_line(attribute: &Attribute) -> Option<String> {
     match &attribute.meta {
         Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => Some(text.value()),
             _ => None,
         },
         _ => None,
@@ -126,7 +150,9 @@ fn doc_line(attribute: &Attribute) -> Option<String> {
 }
 
 fn unindent(text: &str) -> String {
-    let lines = text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
+    let lines = text
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
@@ -145,7 +171,9 @@ fn is_opaque(ty: &Type) -> bool {
 
 /// The tokens up to the first block, so that a message does not underline a whole item.
 fn first_line(item: TokenStream) -> TokenStream {
-    item.into_iter().take_while(|tree| !matches!(tree, proc_macro2::TokenTree::Group(_))).collect()
+    item.into_iter()
+        .take_while(|tree| !matches!(tree, proc_macro2::TokenTree::Group(_)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -164,7 +192,13 @@ mod tests {
             async fn f() {}
         });
         let docs = function.expect("a function").docs();
-        assert_eq!(docs, ("Charges an account.".into(), "Once, whatever\nhappens.".into()));
+        assert_eq!(
+            docs,
+            (
+                "Charges an account.".into(),
+                "Once, whatever\nhappens.".into()
+            )
+        );
     }
 
     #[test]
@@ -181,7 +215,10 @@ mod tests {
     #[test]
     fn of_half_a_signature_the_name_is_read() {
         let half = quote!(pub(crate) async fn f(a: , b: B) -> C {});
-        let error = Function::parse(half.clone()).err().expect("a mistake").to_string();
+        let error = Function::parse(half.clone())
+            .err()
+            .expect("a mistake")
+            .to_string();
         assert!(error.starts_with("this signature is not whole"), "{error}");
         assert_eq!(Function::half(half).expect("a function").name(), "f");
         assert!(
@@ -196,7 +233,12 @@ mod tests {
 
     #[test]
     fn opaque_types_are_found_anywhere() {
-        let of = |item| Function::parse(item).expect("a function").opaque_result().is_some();
+        let of = |item| {
+            Function::parse(item)
+                .expect("a function")
+                .opaque_result()
+                .is_some()
+        };
         assert!(of(quote!(
             async fn f() -> Result<impl IntoResponse, E> {}
         )));

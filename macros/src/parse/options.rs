@@ -14,7 +14,11 @@ pub(crate) struct Options<'a> {
 
 impl Options<'_> {
     /// The options among `items`; unknown and repeated ones and values are reported.
-    pub(crate) fn read<'i>(&self, items: &'i [Item], sink: &Sink<'_>) -> Vec<(&'static str, &'i Argument)> {
+    pub(crate) fn read<'i>(
+        &self,
+        items: &'i [Item],
+        sink: &Sink<'_>,
+    ) -> Vec<(&'static str, &'i Argument)> {
         let mut read: Vec<(&'static str, &Argument)> = Vec::new();
         for item in items {
             let option = match item {
@@ -32,7 +36,10 @@ impl Options<'_> {
             match self.keys.iter().find(|key| **key == name) {
                 None => {
                     let instead = suggest::instead(&name, self.keys.iter().copied());
-                    sink.report(&option.key, format!("`{}` has no `{name}`: {instead}", self.of));
+                    sink.report(
+                        &option.key,
+                        format!("`{}` has no `{name}`: {instead}", self.of),
+                    );
                 }
                 Some(_) if read.iter().any(|(key, _)| *key == name) => {
                     sink.report(&option.key, format!("`{name}` is given twice: remove one"));

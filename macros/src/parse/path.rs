@@ -17,7 +17,10 @@ impl PathTemplate {
             return Err(no_slash(text));
         };
         if rest.is_empty() {
-            return Ok(Self { text: text.to_owned(), parameters: Vec::new() });
+            return Ok(Self {
+                text: text.to_owned(),
+                parameters: Vec::new(),
+            });
         }
         if let Some((path, _)) = text.split_once('?') {
             return Err(format!(
@@ -25,7 +28,9 @@ impl PathTemplate {
             ));
         }
         if let Some((path, _)) = text.split_once('#') {
-            return Err(format!("clients keep what follows `#` to themselves: write \"{path}\""));
+            return Err(format!(
+                "clients keep what follows `#` to themselves: write \"{path}\""
+            ));
         }
         let mut parameters: Vec<String> = Vec::new();
         for segment in rest.split('/') {
@@ -40,7 +45,10 @@ impl PathTemplate {
         }
         version(rest)?;
         many(&parameters)?;
-        Ok(Self { text: text.to_owned(), parameters })
+        Ok(Self {
+            text: text.to_owned(),
+            parameters,
+        })
     }
 
     /// As written.
@@ -70,10 +78,17 @@ fn segment_parameter(segment: &str, path: &str) -> Result<Option<String>, String
         return Err(empty_segment(path));
     }
     if let Some(name) = segment.strip_prefix(':') {
-        return Err(format!("a parameter stands in braces: write {{{name}}} instead of :{name}"));
+        return Err(format!(
+            "a parameter stands in braces: write {{{name}}} instead of :{name}"
+        ));
     }
-    if let Some(name) = segment.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
-        return Err(format!("a parameter stands in braces: write {{{name}}} instead of <{name}>"));
+    if let Some(name) = segment
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix('>'))
+    {
+        return Err(format!(
+            "a parameter stands in braces: write {{{name}}} instead of <{name}>"
+        ));
     }
     if segment.starts_with('*') || segment.starts_with("{*") {
         return Err(format!(
@@ -83,7 +98,9 @@ fn segment_parameter(segment: &str, path: &str) -> Result<Option<String>, String
     if !segment.contains(['{', '}']) {
         return literal(segment).map(|()| None);
     }
-    let inner = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let inner = segment
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
     match inner {
         Some(name) if !name.contains(['{', '}']) => parameter_name(name).map(Some),
         _ => Err(broken_braces(segment)),
@@ -106,7 +123,9 @@ fn empty_segment(path: &str) -> String {
 
 fn literal(segment: &str) -> Result<(), String> {
     if segment == "." || segment == ".." {
-        return Err(format!("clients remove `{segment}` from a path before they send it: leave it out"));
+        return Err(format!(
+            "clients remove `{segment}` from a path before they send it: leave it out"
+        ));
     }
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@".contains(byte);
     match segment.bytes().find(|byte| !plain(byte)) {
@@ -156,9 +175,9 @@ fn broken_braces(segment: &str) -> String {
 fn version(rest: &str) -> Result<(), String> {
     let (first, tail) = rest.split_once('/').unwrap_or((rest, ""));
     match first.strip_prefix('v').map(str::parse::<u32>) {
-        Some(Ok(number)) => {
-            Err(format!("the version is not part of the path: write \"/{tail}\" and `version = {number}`"))
-        }
+        Some(Ok(number)) => Err(format!(
+            "the version is not part of the path: write \"/{tail}\" and `version = {number}`"
+        )),
         _ => Ok(()),
     }
 }
@@ -168,7 +187,9 @@ fn many(parameters: &[String]) -> Result<(), String> {
         return Ok(());
     }
     let names = suggest::list(parameters.iter().skip(MAX_PARAMETERS).map(String::as_str));
-    Err(format!("a path has at most {MAX_PARAMETERS} parameters: remove {names}"))
+    Err(format!(
+        "a path has at most {MAX_PARAMETERS} parameters: remove {names}"
+    ))
 }
 
 #[cfg(test)]
@@ -179,14 +200,25 @@ mod tests {
     fn templates_are_read() {
         let template = PathTemplate::parse("/orders/{order_id}/items/{item}").expect("valid");
         assert_eq!(template.parameters(), ["order_id", "item"]);
-        for path in ["/", "/a", "/a.json", "/users/@me", "/vat", "/v", "/a/v1", "/{a}"] {
+        for path in [
+            "/",
+            "/a",
+            "/a.json",
+            "/users/@me",
+            "/vat",
+            "/v",
+            "/a/v1",
+            "/{a}",
+        ] {
             assert!(PathTemplate::parse(path).is_ok(), "{path}");
         }
     }
 
     #[test]
     fn more_parameters_than_the_router_takes_are_refused() {
-        let names: Vec<String> = (0..=MAX_PARAMETERS).map(|number| format!("{{p{number}}}")).collect();
+        let names: Vec<String> = (0..=MAX_PARAMETERS)
+            .map(|number| format!("{{p{number}}}"))
+            .collect();
         let path = |count: usize| format!("/{}", names[..count].join("/"));
         assert!(PathTemplate::parse(&path(MAX_PARAMETERS)).is_ok());
         let error = PathTemplate::parse(&path(MAX_PARAMETERS + 1)).expect_err("one too many");
@@ -212,10 +244,16 @@ mod tests {
             ("/a/{id}-{b}", "at most one parameter"),
             ("/a?b=1", "has no query: write \"/a\""),
             ("/a#b", "to themselves: write \"/a\""),
-            ("https://a.example/b", "without scheme and host: write \"/b\""),
+            (
+                "https://a.example/b",
+                "without scheme and host: write \"/b\"",
+            ),
             ("https://a.example", "without scheme and host: write \"/\""),
             ("/a/<id>", "write {id} instead of <id>"),
-            ("/a/{id: u64}", "write {id}, and its type in the argument, `Path<u64>`"),
+            (
+                "/a/{id: u64}",
+                "write {id}, and its type in the argument, `Path<u64>`",
+            ),
             ("/v1/orders", "write \"/orders\" and `version = 1`"),
             ("/v2", "write \"/\" and `version = 2`"),
             ("/a b", "cannot stand in a path"),

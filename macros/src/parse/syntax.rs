@@ -91,9 +91,14 @@ fn no_form(key: &Ident, rest: TokenStream) -> syn::Error {
     match marks.to_string().as_str() {
         "" => syn::Error::new_spanned(rest, format!("expected `=`, `(…)` or `,` after `{key}`")),
         mark => {
-            let mark = if mark == ":" { mark } else { &format!(" {mark}") };
-            let message =
-                format!("a value stands behind one `=`: write `{key} = …` instead of `{key}{mark} …`");
+            let mark = if mark == ":" {
+                mark
+            } else {
+                &format!(" {mark}")
+            };
+            let message = format!(
+                "a value stands behind one `=`: write `{key} = …` instead of `{key}{mark} …`"
+            );
             syn::Error::new_spanned(marks, message)
         }
     }
@@ -111,10 +116,16 @@ fn after_equals(key: &Ident, equals: Token![=], tokens: TokenStream) -> syn::Res
         return Err(error);
     }
     if let Some(rest) = after_whole_value(&tokens) {
-        return Err(syn::Error::new_spanned(rest, "a comma is missing before this"));
+        return Err(syn::Error::new_spanned(
+            rest,
+            "a comma is missing before this",
+        ));
     }
     if is_parenthesized(&tokens) {
-        return Err(syn::Error::new_spanned(equals, format!("write `{key}(…)`, without `=`")));
+        return Err(syn::Error::new_spanned(
+            equals,
+            format!("write `{key}(…)`, without `=`"),
+        ));
     }
     Ok(Form::Value(value(tokens)))
 }
@@ -127,9 +138,13 @@ fn missing_value(key: &Ident) -> String {
 }
 
 fn semicolon(tokens: &TokenStream) -> Option<syn::Error> {
-    let is_semicolon = |tree: &TokenTree| matches!(tree, TokenTree::Punct(punct) if punct.as_char() == ';');
+    let is_semicolon =
+        |tree: &TokenTree| matches!(tree, TokenTree::Punct(punct) if punct.as_char() == ';');
     let found = tokens.clone().into_iter().find(is_semicolon)?;
-    Some(syn::Error::new_spanned(found, "arguments are separated by commas: write `,` instead of `;`"))
+    Some(syn::Error::new_spanned(
+        found,
+        "arguments are separated by commas: write `,` instead of `;`",
+    ))
 }
 
 fn list(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
@@ -138,9 +153,16 @@ fn list(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
     let inner: TokenStream = content.parse()?;
     if !input.is_empty() {
         let rest: TokenStream = input.parse()?;
-        return Err(syn::Error::new_spanned(rest, format!("expected `,` after `{key}(…)`")));
+        return Err(syn::Error::new_spanned(
+            rest,
+            format!("expected `,` after `{key}(…)`"),
+        ));
     }
-    split(inner).into_iter().map(|tokens| item.parse2(tokens)).collect::<syn::Result<_>>().map(Form::List)
+    split(inner)
+        .into_iter()
+        .map(|tokens| item.parse2(tokens))
+        .collect::<syn::Result<_>>()
+        .map(Form::List)
 }
 
 fn is_parenthesized(tokens: &TokenStream) -> bool {
@@ -163,14 +185,24 @@ fn value(tokens: TokenStream) -> Value {
 fn kind(input: ParseStream<'_>) -> syn::Result<Kind> {
     if input.peek(Ident::peek_any) && !input.peek(syn::LitBool) {
         let name = input.call(Ident::parse_any)?;
-        return if input.peek(syn::token::Paren) { call(name, input) } else { Ok(Kind::Name(name)) };
+        return if input.peek(syn::token::Paren) {
+            call(name, input)
+        } else {
+            Ok(Kind::Name(name))
+        };
     }
     let literal: Lit = input.parse()?;
     match literal {
         Lit::Str(text) => Ok(Kind::Text(text.value())),
-        Lit::Int(number) if number.suffix().is_empty() && !number.base10_digits().starts_with('-') => {
+        Lit::Int(number)
+            if number.suffix().is_empty() && !number.base10_digits().starts_with('-') =>
+        {
             let number = number.base10_parse().ok();
-            if input.is_empty() { Ok(Kind::Integer(number)) } else { range(number, input) }
+            if input.is_empty() {
+                Ok(Kind::Integer(number))
+            } else {
+                range(number, input)
+            }
         }
         _ => Ok(Kind::Other),
     }
@@ -190,10 +222,18 @@ fn range(first: Option<u64>, input: ParseStream<'_>) -> syn::Result<Kind> {
         input.parse::<Token![..]>()?;
     }
     if input.is_empty() && !closed {
-        return Ok(Kind::Range { first, last: None, closed: true });
+        return Ok(Kind::Range {
+            first,
+            last: None,
+            closed: true,
+        });
     }
     let last = input.parse::<syn::LitInt>()?.base10_parse().ok();
-    Ok(Kind::Range { first, last, closed })
+    Ok(Kind::Range {
+        first,
+        last,
+        closed,
+    })
 }
 
 #[cfg(test)]
@@ -211,12 +251,22 @@ mod tests {
     #[test]
     fn all_forms_are_read() {
         let mistakes = Mistakes::new();
-        let read = arguments(quote!(a, b = 1..=3, c("x", d = e, f), r#type = "t",), &mistakes.sink());
+        let read = arguments(
+            quote!(a, b = 1..=3, c("x", d = e, f), r#type = "t",),
+            &mistakes.sink(),
+        );
         assert!(mistakes.into_messages().is_empty());
         assert!(matches!(read[0].form, Form::Flag));
         assert!(matches!(
             &read[1].form,
-            Form::Value(Value { kind: Kind::Range { first: Some(1), last: Some(3), closed: true }, .. })
+            Form::Value(Value {
+                kind: Kind::Range {
+                    first: Some(1),
+                    last: Some(3),
+                    closed: true
+                },
+                ..
+            })
         ));
         assert!(matches!(&read[2].form, Form::List(items) if items.len() == 3));
         assert_eq!(read[3].name(), "type");

@@ -22,7 +22,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if overflows(text) {
         return Err(format!("\"{text}\" is too long: write {ACCEPTED}"));
     }
-    let (number, unit) = split(text).ok_or_else(|| format!("\"{text}\" is no duration: write {ACCEPTED}"))?;
+    let (number, unit) =
+        split(text).ok_or_else(|| format!("\"{text}\" is no duration: write {ACCEPTED}"))?;
     let milliseconds = match unit {
         "ms" => 1,
         "s" => 1_000,
@@ -50,7 +51,8 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     if overflows(text) {
         return Err(format!("\"{text}\" is too large: write {SIZES}"));
     }
-    let (number, unit) = split(text).ok_or_else(|| format!("\"{text}\" is no size: write {SIZES}"))?;
+    let (number, unit) =
+        split(text).ok_or_else(|| format!("\"{text}\" is no size: write {SIZES}"))?;
     let bytes = match unit {
         "B" => 1,
         "KB" => 1_000,
@@ -60,7 +62,9 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         _ if unit.starts_with('.') => return Err(fraction(text, SIZES)),
         _ => return Err(format!("`{unit}` is no unit of size: write {SIZES}")),
     };
-    number.checked_mul(bytes).ok_or_else(|| format!("\"{text}\" is too large: write {SIZES}"))
+    number
+        .checked_mul(bytes)
+        .ok_or_else(|| format!("\"{text}\" is too large: write {SIZES}"))
 }
 
 /// Reads `"100/min"`.
@@ -77,10 +81,15 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
         _ => return Err(format!("`{unit}` is no period of a rate: write {ACCEPTED}")),
     };
     if permits == 0 {
-        return Err(format!("\"{text}\" lets no request through: write {ACCEPTED}"));
+        return Err(format!(
+            "\"{text}\" lets no request through: write {ACCEPTED}"
+        ));
     }
     even(permits, seconds, unit)?;
-    Ok(Rate { permits, period: Duration::from_secs(seconds) })
+    Ok(Rate {
+        permits,
+        period: Duration::from_secs(seconds),
+    })
 }
 
 /// Fast rates must divide their period into whole microseconds, or rounding would change them.
@@ -106,18 +115,26 @@ fn fraction(text: &str, accepted: &str) -> String {
 
 /// Whether it begins with a number that no machine holds.
 fn overflows(text: &str) -> bool {
-    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
     end > 0 && digits(&text[..end]).is_none()
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     Some((digits(number)?, unit)).filter(|(_, unit)| !unit.is_empty())
 }
 
 fn digits(text: &str) -> Option<u64> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -136,21 +153,43 @@ mod tests {
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)));
         }
-        for text in
-            ["", "5", "s", "5 s", "1.5s", "-1s", "5sec", "0s", "99999999999999999999s", "9999999999999999d"]
-        {
+        for text in [
+            "",
+            "5",
+            "s",
+            "5 s",
+            "1.5s",
+            "-1s",
+            "5sec",
+            "0s",
+            "99999999999999999999s",
+            "9999999999999999d",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn sizes() {
-        for (text, bytes) in
-            [("0B", 0), ("1B", 1), ("64KB", 64_000), ("1MB", 1_000_000), ("1KiB", 1_024), ("1MiB", 1_048_576)]
-        {
+        for (text, bytes) in [
+            ("0B", 0),
+            ("1B", 1),
+            ("64KB", 64_000),
+            ("1MB", 1_000_000),
+            ("1KiB", 1_024),
+            ("1MiB", 1_048_576),
+        ] {
             assert_eq!(size(text), Ok(bytes));
         }
-        for text in ["", "1", "MB", "1mb", "1GB ", "1.5MB", "18446744073709551615KB"] {
+        for text in [
+            "",
+            "1",
+            "MB",
+            "1mb",
+            "1GB ",
+            "1.5MB",
+            "18446744073709551615KB",
+        ] {
             assert!(size(text).is_err(), "{text}");
         }
     }
@@ -165,10 +204,26 @@ mod tests {
             ("5/hour", 5, 3600),
             ("9/day", 9, 86400),
         ] {
-            assert_eq!(rate(text), Ok(Rate { permits, period: Duration::from_secs(seconds) }));
+            assert_eq!(
+                rate(text),
+                Ok(Rate {
+                    permits,
+                    period: Duration::from_secs(seconds)
+                })
+            );
         }
-        for text in ["", "100", "100/", "/min", "100 / min", "1.5/s", "0/s", "100/week", "-1/s", "100/min/s"]
-        {
+        for text in [
+            "",
+            "100",
+            "100/",
+            "/min",
+            "100 / min",
+            "1.5/s",
+            "0/s",
+            "100/week",
+            "-1/s",
+            "100/min/s",
+        ] {
             assert!(rate(text).is_err(), "{text}");
         }
     }
@@ -182,7 +237,10 @@ mod tests {
         assert!(rate("600000/min").is_ok());
         for (text, near) in [("30000/s", "\"25000/s\""), ("2000000/s", "\"1000000/s\"")] {
             let error = rate(text).expect_err(text);
-            assert!(error.contains("does not come out even") && error.contains(near), "{error}");
+            assert!(
+                error.contains("does not come out even") && error.contains(near),
+                "{error}"
+            );
         }
     }
 }

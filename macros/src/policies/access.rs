@@ -26,7 +26,11 @@ impl Policy for Access {
     }
 
     fn spec(&self) -> TokenStream {
-        if self.public { quote!(.public()) } else { TokenStream::new() }
+        if self.public {
+            quote!(.public())
+        } else {
+            TokenStream::new()
+        }
     }
 }
 

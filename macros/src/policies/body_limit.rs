@@ -15,7 +15,9 @@ pub(crate) struct BodyLimit {
 
 impl Policy for BodyLimit {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
-        let Some((text, value)) = argument.text("body_limit = \"1MB\"", sink) else { return };
+        let Some((text, value)) = argument.text("body_limit = \"1MB\"", sink) else {
+            return;
+        };
         match units::size(&text) {
             Ok(0) => {
                 let message = format!("\"{text}\" lets no body through: write {}", units::SIZES);
@@ -27,7 +29,8 @@ impl Policy for BodyLimit {
     }
 
     fn spec(&self) -> TokenStream {
-        self.bytes.map_or_else(TokenStream::new, |bytes| quote!(.with_body_limit(#bytes)))
+        self.bytes
+            .map_or_else(TokenStream::new, |bytes| quote!(.with_body_limit(#bytes)))
     }
 }
 
@@ -37,7 +40,10 @@ mod tests {
 
     #[test]
     fn a_size_is_taken() {
-        assert_eq!(calls("put = \"/a\", body_limit = \"2KiB\""), ".with_body_limit(2048u64)");
+        assert_eq!(
+            calls("put = \"/a\", body_limit = \"2KiB\""),
+            ".with_body_limit(2048u64)"
+        );
     }
 
     #[test]
@@ -49,7 +55,11 @@ mod tests {
             "body_limit = \"0B\"",
             "body_limit = \"1mb\"",
         ] {
-            assert_eq!(mistakes(&format!("put = \"/a\", {text}")).len(), 1, "{text}");
+            assert_eq!(
+                mistakes(&format!("put = \"/a\", {text}")).len(),
+                1,
+                "{text}"
+            );
         }
     }
 }

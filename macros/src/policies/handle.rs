@@ -23,11 +23,18 @@ impl Handle {
 impl Policy for Handle {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
         let example = "handle = create_user_endpoint";
-        let Some(value) = argument.value(example, sink) else { return };
+        let Some(value) = argument.value(example, sink) else {
+            return;
+        };
         match &value.kind {
             Kind::Name(name) if is_identifier(name) => self.name = Some(name.clone()),
             _ => {
-                argument.wrong::<()>(value, "a name without quotes that is no keyword", example, sink);
+                argument.wrong::<()>(
+                    value,
+                    "a name without quotes that is no keyword",
+                    example,
+                    sink,
+                );
             }
         }
     }

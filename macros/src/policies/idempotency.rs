@@ -45,7 +45,10 @@ impl Policy for Idempotency {
     fn check(&self, endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
         match (&self.keyed, &self.harmless) {
             (Some(_), Some(reason)) => {
-                sink.report(&reason.key, "an endpoint is `idempotent` or `not_idempotent`: remove one");
+                sink.report(
+                    &reason.key,
+                    "an endpoint is `idempotent` or `not_idempotent`: remove one",
+                );
             }
             (Some(keyed), None) => keyed.check(endpoint, sink),
             (None, Some(reason)) if endpoint.spec.route.is("get") => {
@@ -83,7 +86,9 @@ impl Idempotency {
     /// empty, and as wrong.
     fn operation(&self, endpoint: &Endpoint<'_>) -> TokenStream {
         let instead = match &self.keyed {
-            Some(Keyed { optional: false, .. }) => return TokenStream::new(),
+            Some(Keyed {
+                optional: false, ..
+            }) => return TokenStream::new(),
             Some(_) => "a request without a key is none: take an `Option<Operation>`",
             None => {
                 "only a request under an idempotency key is one: write `idempotent`, or remove the argument"
@@ -92,11 +97,20 @@ impl Idempotency {
         let message = format!("`{}` takes an `Operation`, and {instead}", endpoint.name());
         let assertion = |ty| {
             let optional = self.keyed.is_none() && is_option(ty);
-            let question = if optional { quote!(MAY_BE_OPERATION) } else { quote!(IS_OPERATION) };
+            let question = if optional {
+                quote!(MAY_BE_OPERATION)
+            } else {
+                quote!(IS_OPERATION)
+            };
             let takes = quote!(::aplomb::__private::Probe::<#ty>::#question, #message);
             call_at(ty, "assert_no_operation", &takes)
         };
-        endpoint.function.arguments().into_iter().map(assertion).collect()
+        endpoint
+            .function
+            .arguments()
+            .into_iter()
+            .map(assertion)
+            .collect()
     }
 
     fn kept(&self, endpoint: &Endpoint<'_>) -> TokenStream {
@@ -108,7 +122,11 @@ impl Idempotency {
              return the whole body, or write `{REASON}`",
             endpoint.name()
         );
-        call_at(ty, "assert_not_a_stream", &quote!(::aplomb::__private::Probe::<#ty>::IS_STREAM, #message))
+        call_at(
+            ty,
+            "assert_not_a_stream",
+            &quote!(::aplomb::__private::Probe::<#ty>::IS_STREAM, #message),
+        )
     }
 }
 
@@ -136,8 +154,11 @@ impl Keyed {
     }
 
     fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
-        for (name, option) in
-            (Options { of: "idempotent", keys: &grammar::options("idempotent") }).read(items, sink)
+        for (name, option) in (Options {
+            of: "idempotent",
+            keys: &grammar::options("idempotent"),
+        })
+        .read(items, sink)
         {
             match name {
                 "ttl" => self.ttl = ttl(option, sink),
@@ -166,7 +187,12 @@ impl Keyed {
                  write `idempotent(anonymous)`, where the key itself is the secret",
             );
         }
-        for multipart in endpoint.function.arguments().into_iter().filter_map(multipart_in) {
+        for multipart in endpoint
+            .function
+            .arguments()
+            .into_iter()
+            .filter_map(multipart_in)
+        {
             sink.report(
                 &multipart,
                 "a multipart body differs each time it is sent, so `idempotent` cannot tell a repeat from another \
@@ -209,12 +235,19 @@ impl Keyed {
 
 fn undecided(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     let route = &endpoint.spec.route;
-    let Some(method) = route.method().filter(|_| route.is("post") || route.is("patch")) else { return };
+    let Some(method) = route
+        .method()
+        .filter(|_| route.is("post") || route.is("patch"))
+    else {
+        return;
+    };
     if !endpoint.spec.incomplete {
         let name = method.to_string().to_uppercase();
         sink.report(
             method,
-            format!("what a repeated {name} does must be decided: write `idempotent`, or `{REASON}`"),
+            format!(
+                "what a repeated {name} does must be decided: write `idempotent`, or `{REASON}`"
+            ),
         );
     }
 }
@@ -239,7 +272,9 @@ fn keep(option: &Argument, sink: &Sink<'_>) -> Option<u64> {
 
 fn ttl(option: &Argument, sink: &Sink<'_>) -> Option<Duration> {
     let (text, value) = option.text("ttl = \"24h\"", sink)?;
-    let ttl = units::duration(&text).map_err(|message| sink.report(&value.tokens, message)).ok()?;
+    let ttl = units::duration(&text)
+        .map_err(|message| sink.report(&value.tokens, message))
+        .ok()?;
     if ttl > MAX_TTL {
         sink.report(
             &value.tokens,
@@ -261,24 +296,39 @@ fn ttl(option: &Argument, sink: &Sink<'_>) -> Option<Duration> {
 fn headers(option: &Argument, sink: &Sink<'_>) -> Vec<String> {
     const EXAMPLE: &str = "headers(\"x-region\")";
     let Form::List(items) = &option.form else {
-        sink.report(option, format!("`headers` lists fields that a retry must repeat: write `{EXAMPLE}`"));
+        sink.report(
+            option,
+            format!("`headers` lists fields that a retry must repeat: write `{EXAMPLE}`"),
+        );
         return Vec::new();
     };
     if items.is_empty() {
-        sink.report(option, format!("`headers` names no field: write `{EXAMPLE}`, or remove it"));
+        sink.report(
+            option,
+            format!("`headers` names no field: write `{EXAMPLE}`, or remove it"),
+        );
     }
     let mut names: Vec<String> = Vec::new();
     for item in items {
         match item {
-            Item::Value(Value { kind: Kind::Text(name), tokens }) => match field(name, &names) {
+            Item::Value(Value {
+                kind: Kind::Text(name),
+                tokens,
+            }) => match field(name, &names) {
                 Ok(name) => names.push(name),
                 Err(message) => sink.report(tokens, message),
             },
             Item::Value(Value { tokens, .. }) => {
-                sink.report(tokens, format!("a field's name is text in quotes: write `{EXAMPLE}`"));
+                sink.report(
+                    tokens,
+                    format!("a field's name is text in quotes: write `{EXAMPLE}`"),
+                );
             }
             Item::Option(other) => {
-                sink.report(other, format!("a field's name is text in quotes: write `{EXAMPLE}`"));
+                sink.report(
+                    other,
+                    format!("a field's name is text in quotes: write `{EXAMPLE}`"),
+                );
             }
         }
     }
@@ -335,7 +385,12 @@ fn multipart_in(ty: &Type) -> Option<TypePath> {
     impl<'ast> Visit<'ast> for Finder {
         fn visit_type_path(&mut self, ty: &'ast TypePath) {
             const NAMES: [&str; 3] = ["Multipart", "TypedMultipart", "BaseMultipart"];
-            if ty.path.segments.last().is_some_and(|last| NAMES.iter().any(|name| last.ident == name)) {
+            if ty
+                .path
+                .segments
+                .last()
+                .is_some_and(|last| NAMES.iter().any(|name| last.ident == name))
+            {
                 self.0.get_or_insert_with(|| ty.clone());
             }
             visit::visit_type_path(self, ty);
@@ -358,8 +413,14 @@ mod tests {
                 "idempotent(ttl = \"2h\")",
                 "Idempotent(IdempotencySpec::new().with_ttl(Duration::from_millis(7200000u64)))",
             ),
-            ("idempotent(keep = \"256KiB\")", "Idempotent(IdempotencySpec::new().with_keep(262144u64))"),
-            ("idempotent(keep = \"0B\")", "Idempotent(IdempotencySpec::new().with_keep(0u64))"),
+            (
+                "idempotent(keep = \"256KiB\")",
+                "Idempotent(IdempotencySpec::new().with_keep(262144u64))",
+            ),
+            (
+                "idempotent(keep = \"0B\")",
+                "Idempotent(IdempotencySpec::new().with_keep(0u64))",
+            ),
             (
                 "idempotent(on_crash = rerun, anonymous, optional)",
                 "Idempotent(IdempotencySpec::new().optional().anonymous().rerun_on_crash())",
@@ -371,7 +432,10 @@ mod tests {
             ("not_idempotent = \"no\"", "NotIdempotent{reason:\"no\"}"),
         ] {
             let calls = calls(&format!("post = \"/a\", {text}"));
-            assert_eq!(calls, format!(".with_idempotency(IdempotencyPolicy::{call})"));
+            assert_eq!(
+                calls,
+                format!(".with_idempotency(IdempotencyPolicy::{call})")
+            );
         }
         assert_eq!(calls("put = \"/a\""), "");
         assert!(mistakes("delete = \"/a\", idempotent").is_empty());
@@ -383,34 +447,85 @@ mod tests {
             ("post = \"/a\"", "must be decided"),
             ("patch = \"/a\"", "a repeated PATCH"),
             ("get = \"/a\", idempotent", "nothing to repeat"),
-            ("get = \"/a\", not_idempotent = \"x\"", "remove `not_idempotent`"),
-            ("post = \"/a\", idempotent, not_idempotent = \"x\"", "remove one"),
-            ("post = \"/a\", not_idempotent = \" \"", "a reader will ask why"),
+            (
+                "get = \"/a\", not_idempotent = \"x\"",
+                "remove `not_idempotent`",
+            ),
+            (
+                "post = \"/a\", idempotent, not_idempotent = \"x\"",
+                "remove one",
+            ),
+            (
+                "post = \"/a\", not_idempotent = \" \"",
+                "a reader will ask why",
+            ),
             ("post = \"/a\", not_idempotent", "needs a value"),
             ("post = \"/a\", idempotent = true", "takes no value"),
             ("post = \"/a\", idempotent(ttl = \"5\")", "is no duration"),
             ("post = \"/a\", idempotent(ttl)", "needs a value"),
-            ("post = \"/a\", idempotent(ttl = \"29s\")", "less than the 30s"),
+            (
+                "post = \"/a\", idempotent(ttl = \"29s\")",
+                "less than the 30s",
+            ),
             ("post = \"/a\", idempotent(headers)", "write `headers("),
-            ("post = \"/a\", idempotent(headers = \"x-a\")", "write `headers("),
+            (
+                "post = \"/a\", idempotent(headers = \"x-a\")",
+                "write `headers(",
+            ),
             ("post = \"/a\", idempotent(headers())", "no field"),
             ("post = \"/a\", idempotent(headers(x))", "text in quotes"),
             ("post = \"/a\", idempotent(headers(1))", "text in quotes"),
-            ("post = \"/a\", idempotent(headers(\"x a\"))", "is no name of a field"),
-            ("post = \"/a\", idempotent(headers(\"\"))", "is no name of a field"),
-            ("post = \"/a\", idempotent(headers(\"x\", \"X\"))", "is listed twice"),
-            ("post = \"/a\", idempotent(headers(\"Authorization\"))", "may change"),
-            ("post = \"/a\", idempotent(headers(\"X-Request-Id\"))", "from try to try"),
-            ("post = \"/a\", idempotent(headers(\"idempotency-key\"))", "in any case"),
-            ("post = \"/a\", idempotent, on_crash = rerun", "an option of `idempotent`"),
-            ("post = \"/a\", idempotent(tll = \"5h\")", "did you mean `ttl`?"),
-            ("post = \"/a\", idempotent(optional, optional)", "given twice"),
-            ("post = \"/a\", idempotent(\"24h\")", "no value is expected here"),
-            ("post = \"/a\", idempotent(on_crash = retry)", "accepted: `rerun`"),
+            (
+                "post = \"/a\", idempotent(headers(\"x a\"))",
+                "is no name of a field",
+            ),
+            (
+                "post = \"/a\", idempotent(headers(\"\"))",
+                "is no name of a field",
+            ),
+            (
+                "post = \"/a\", idempotent(headers(\"x\", \"X\"))",
+                "is listed twice",
+            ),
+            (
+                "post = \"/a\", idempotent(headers(\"Authorization\"))",
+                "may change",
+            ),
+            (
+                "post = \"/a\", idempotent(headers(\"X-Request-Id\"))",
+                "from try to try",
+            ),
+            (
+                "post = \"/a\", idempotent(headers(\"idempotency-key\"))",
+                "in any case",
+            ),
+            (
+                "post = \"/a\", idempotent, on_crash = rerun",
+                "an option of `idempotent`",
+            ),
+            (
+                "post = \"/a\", idempotent(tll = \"5h\")",
+                "did you mean `ttl`?",
+            ),
+            (
+                "post = \"/a\", idempotent(optional, optional)",
+                "given twice",
+            ),
+            (
+                "post = \"/a\", idempotent(\"24h\")",
+                "no value is expected here",
+            ),
+            (
+                "post = \"/a\", idempotent(on_crash = retry)",
+                "accepted: `rerun`",
+            ),
             ("post = \"/a\", idempotent, public", "idempotent(anonymous)"),
         ] {
             let mistakes = mistakes(attribute);
-            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{attribute}: {mistakes:?}");
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(message),
+                "{attribute}: {mistakes:?}"
+            );
         }
     }
 
@@ -429,10 +544,16 @@ mod tests {
             ("keep = \"1KB\", keep = \"2KB\"", "given twice"),
         ] {
             let mistakes = mistakes(&format!("post = \"/a\", idempotent({option})"));
-            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{option}: {mistakes:?}");
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(message),
+                "{option}: {mistakes:?}"
+            );
         }
         let outside = mistakes("put = \"/a\", keep = \"1KB\"");
-        assert!(outside.len() == 1 && outside[0].contains("an option of `idempotent`"), "{outside:?}");
+        assert!(
+            outside.len() == 1 && outside[0].contains("an option of `idempotent`"),
+            "{outside:?}"
+        );
         assert!(mistakes("post = \"/a\", idempotent(keep = \"16MiB\")").is_empty());
     }
 
@@ -448,7 +569,10 @@ mod tests {
             ("ttl = 24", "text in quotes"),
         ] {
             let mistakes = mistakes(&format!("post = \"/a\", idempotent({option})"));
-            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{option}: {mistakes:?}");
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(message),
+                "{option}: {mistakes:?}"
+            );
         }
         assert!(mistakes("post = \"/a\", idempotent(ttl = \"30s\")").is_empty());
         assert!(mistakes("post = \"/a\", idempotent(ttl = \"365d\")").is_empty());
@@ -465,13 +589,19 @@ mod tests {
             "TypedMultipart<Upload>",
         ] {
             let multipart = read(attribute, &format!("async fn f(a: {ty}) {{}}")).1;
-            assert!(multipart.len() == 1 && multipart[0].contains("multipart"), "{ty}: {multipart:?}");
+            assert!(
+                multipart.len() == 1 && multipart[0].contains("multipart"),
+                "{ty}: {multipart:?}"
+            );
         }
         for ty in ["Json<MultipartPlan>", "Bytes", "multipart::Plan"] {
             let others = read(attribute, &format!("async fn f(a: {ty}) {{}}")).1;
             assert!(others.is_empty(), "{ty}: {others:?}");
         }
         let opaque = read(attribute, "async fn f() -> impl IntoResponse {}").1;
-        assert!(opaque.len() == 1 && opaque[0].contains("name the type"), "{opaque:?}");
+        assert!(
+            opaque.len() == 1 && opaque[0].contains("name the type"),
+            "{opaque:?}"
+        );
     }
 }

@@ -48,7 +48,10 @@ pub(crate) struct Endpoint<'a> {
 impl Endpoint<'_> {
     /// The name of the generated type.
     pub(crate) fn name(&self) -> &syn::Ident {
-        self.spec.handle.name().unwrap_or(&self.function.signature.ident)
+        self.spec
+            .handle
+            .name()
+            .unwrap_or(&self.function.signature.ident)
     }
 }
 
@@ -63,10 +66,16 @@ pub(crate) struct Reason {
 impl Reason {
     /// Reads a reason; an empty one is reported.
     pub(crate) fn parse(argument: &Argument, example: &str, sink: &Sink<'_>) -> Self {
-        let mut reason = Self { key: argument.key.clone(), text: String::new() };
+        let mut reason = Self {
+            key: argument.key.clone(),
+            text: String::new(),
+        };
         if let Some((text, value)) = argument.text(example, sink) {
             if text.trim().is_empty() {
-                sink.report(&value.tokens, format!("a reader will ask why: write `{example}`"));
+                sink.report(
+                    &value.tokens,
+                    format!("a reader will ask why: write `{example}`"),
+                );
             }
             reason.text = text;
         }
@@ -90,7 +99,13 @@ pub(crate) fn read(attribute: &str, function: &str) -> (Spec, Vec<String>) {
         let sink = mistakes.sink();
         let spec = Spec::parse(attribute.parse().expect("tokens"), &sink);
         let function = Function::parse(function.parse().expect("tokens")).expect("a function");
-        crate::check::check(&Endpoint { spec: &spec, function: &function }, &sink);
+        crate::check::check(
+            &Endpoint {
+                spec: &spec,
+                function: &function,
+            },
+            &sink,
+        );
         spec
     };
     (spec, mistakes.into_messages())
@@ -108,10 +123,17 @@ pub(crate) fn calls(attribute: &str) -> String {
     let (spec, mistakes) = read(attribute, "async fn f() {}");
     assert!(mistakes.is_empty(), "{mistakes:?}");
     let calls: TokenStream = spec.policies().iter().map(|policy| policy.spec()).collect();
-    let calls =
-        calls.to_string().replace(' ', "").replace("::aplomb::__private::", "").replace("::core::time::", "");
+    let calls = calls
+        .to_string()
+        .replace(' ', "")
+        .replace("::aplomb::__private::", "")
+        .replace("::core::time::", "");
     let mut parts = calls.split("::aplomb::policies::");
     let first = parts.next().unwrap_or_default();
-    let rest = parts.map(|part| part.split_once("::").expect("a type in the module of a policy").1);
+    let rest = parts.map(|part| {
+        part.split_once("::")
+            .expect("a type in the module of a policy")
+            .1
+    });
     std::iter::once(first).chain(rest).collect()
 }

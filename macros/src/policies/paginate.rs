@@ -47,17 +47,28 @@ impl Policy for Pagination {
     fn check(&self, endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
         let Some(pages) = &self.pages else { return };
         if let Some(reason) = &self.small {
-            sink.report(&reason.key, "a list is `paginate`d or `unpaginated`: remove one");
+            sink.report(
+                &reason.key,
+                "a list is `paginate`d or `unpaginated`: remove one",
+            );
         } else if let Some(ty) = endpoint.function.opaque_result() {
             sink.report(ty, "`paginate` must know what is returned: name the type, such as `Page<T>`, instead of `impl …`");
         } else if endpoint.function.result().is_none() {
-            sink.report(&pages.key, "`paginate` answers a list page by page: return a `Page<T>`");
+            sink.report(
+                &pages.key,
+                "`paginate` answers a list page by page: return a `Page<T>`",
+            );
         }
     }
 
     fn spec(&self) -> TokenStream {
         let policy = match (&self.pages, &self.small) {
-            (Some(Pages { kind, default, max, .. }), _) => {
+            (
+                Some(Pages {
+                    kind, default, max, ..
+                }),
+                _,
+            ) => {
                 let kind = match kind {
                     Kind::Cursor => quote!(Cursor),
                     Kind::Offset => quote!(Offset),
@@ -76,23 +87,34 @@ impl Policy for Pagination {
             (Some(pages), _, Some(ty)) => paginated(pages, ty, endpoint),
             (Some(_), _, None) => TokenStream::new(),
             (None, Some(_), _) | (None, None, None) => unasked(endpoint),
-            (None, None, Some(ty)) => [unasked(endpoint), undecided(ty, endpoint)].into_iter().collect(),
+            (None, None, Some(ty)) => [unasked(endpoint), undecided(ty, endpoint)]
+                .into_iter()
+                .collect(),
         }
     }
 }
 
 impl Pages {
     fn parse(argument: &Argument, sink: &Sink<'_>) -> Self {
-        let mut pages =
-            Self { key: argument.key.clone(), kind: Kind::Cursor, default: DEFAULT_PAGE, max: MAX_PAGE };
+        let mut pages = Self {
+            key: argument.key.clone(),
+            kind: Kind::Cursor,
+            default: DEFAULT_PAGE,
+            max: MAX_PAGE,
+        };
         match &argument.form {
             Form::Flag => {
                 let forms = grammar::forms("paginate");
-                sink.report(&argument.key, format!("how pages follow one another is missing: write {forms}"));
+                sink.report(
+                    &argument.key,
+                    format!("how pages follow one another is missing: write {forms}"),
+                );
             }
             Form::Value(_) => {
                 let found = argument.one_of(&KINDS.map(|(name, _)| name), sink);
-                pages.kind = found.and_then(|(name, _)| Kind::named(name)).unwrap_or(pages.kind);
+                pages.kind = found
+                    .and_then(|(name, _)| Kind::named(name))
+                    .unwrap_or(pages.kind);
             }
             Form::List(items) => pages.list(argument, items, sink),
         }
@@ -101,8 +123,15 @@ impl Pages {
 
     fn list(&mut self, argument: &Argument, items: &[Item], sink: &Sink<'_>) {
         let options = match items.split_first() {
-            Some((Item::Option(Argument { key, form: Form::Flag }), options))
-                if !grammar::options("paginate").iter().any(|option| key == option) =>
+            Some((
+                Item::Option(Argument {
+                    key,
+                    form: Form::Flag,
+                }),
+                options,
+            )) if !grammar::options("paginate")
+                .iter()
+                .any(|option| key == option) =>
             {
                 match Kind::named(&key.to_string()) {
                     Some(kind) => self.kind = kind,
@@ -127,8 +156,11 @@ impl Pages {
     fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
         let own = sink.child();
         let (mut default, mut max) = (None, None);
-        for (name, option) in
-            (Options { of: "paginate", keys: &grammar::options("paginate") }).read(items, &own)
+        for (name, option) in (Options {
+            of: "paginate",
+            keys: &grammar::options("paginate"),
+        })
+        .read(items, &own)
         {
             match name {
                 "default" => default = size(option, DEFAULT_PAGE, &own),
@@ -146,7 +178,9 @@ impl Pages {
         }
         self.max = max.map_or(MAX_PAGE, |(max, _)| max);
         self.default = default.map_or(DEFAULT_PAGE.min(self.max), |(default, _)| default);
-        if let Some((default, value)) = default.filter(|(default, _)| *default > self.max && !own.failed()) {
+        if let Some((default, value)) =
+            default.filter(|(default, _)| *default > self.max && !own.failed())
+        {
             own.report(
                 &value.tokens,
                 format!("a page has {default} items by default, but {} at most: write `max = {default}`, or lower `default`", self.max),
@@ -161,13 +195,21 @@ fn size<'a>(option: &'a Argument, usual: u32, sink: &Sink<'_>) -> Option<(u32, &
     let (number, value) = option.positive(&format!("{name} = {usual}"), sink)?;
     match u32::try_from(number) {
         Ok(number) => Some((number, value)),
-        Err(_) => option.wrong(value, "an integer of 32 bits", &format!("{name} = {MAX_PAGE}"), sink),
+        Err(_) => option.wrong(
+            value,
+            "an integer of 32 bits",
+            &format!("{name} = {MAX_PAGE}"),
+            sink,
+        ),
     }
 }
 
 impl Kind {
     fn named(name: &str) -> Option<Self> {
-        KINDS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+        KINDS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, kind)| *kind)
     }
 
     /// Its name, the argument that asks for such pages, and the probe of that argument.
@@ -189,8 +231,11 @@ impl Kind {
 fn paginated(pages: &Pages, ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
     let name = endpoint.name();
     let page = format!("`{name}` is paginated, but does not return a page: return a `Page<T>`");
-    let response =
-        call_at(ty, "assert_returns_page", &quote!(::aplomb::__private::Probe::<#ty>::IS_PAGE, #page));
+    let response = call_at(
+        ty,
+        "assert_returns_page",
+        &quote!(::aplomb::__private::Probe::<#ty>::IS_PAGE, #page),
+    );
     let request = takes(pages, endpoint);
     quote!(#request #response)
 }
@@ -200,17 +245,26 @@ fn takes(pages: &Pages, endpoint: &Endpoint<'_>) -> TokenStream {
     let arguments = endpoint.function.arguments();
     let (name, (kind, argument, asks)) = (endpoint.name(), pages.kind.words());
     let (other_kind, other_argument, asks_other) = pages.kind.other().words();
-    let missing = format!("`{name}` is paginated, but nothing reads which page is wanted: take `{argument}`");
+    let missing =
+        format!("`{name}` is paginated, but nothing reads which page is wanted: take `{argument}`");
     let other = format!(
         "`{name}` has pages by {kind}, but this asks for pages by {other_kind}: take `{argument}` in place of \
          `{other_argument}`, or write `paginate = {other_kind}`"
     );
     let probe = quote!(::aplomb::__private::Probe);
     let any = quote!(false #(|| #probe::<#arguments>::#asks || #probe::<#arguments>::#asks_other)*);
-    let request = call_at(&pages.key, "assert_takes_page_request", &quote!(#any, #missing));
-    let others = arguments
-        .iter()
-        .map(|ty| call_at(ty, "assert_no_page_request", &quote!(#probe::<#ty>::#asks_other, #other)));
+    let request = call_at(
+        &pages.key,
+        "assert_takes_page_request",
+        &quote!(#any, #missing),
+    );
+    let others = arguments.iter().map(|ty| {
+        call_at(
+            ty,
+            "assert_no_page_request",
+            &quote!(#probe::<#ty>::#asks_other, #other),
+        )
+    });
     quote!(#request #(#others)*)
 }
 
@@ -229,7 +283,12 @@ fn unasked(endpoint: &Endpoint<'_>) -> TokenStream {
             &quote!(#probe::IS_PAGE_REQUEST || #probe::IS_OFFSET_REQUEST, #message),
         )
     };
-    endpoint.function.arguments().into_iter().map(assertion).collect()
+    endpoint
+        .function
+        .arguments()
+        .into_iter()
+        .map(assertion)
+        .collect()
 }
 
 fn undecided(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
@@ -238,7 +297,11 @@ fn undecided(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
         endpoint.name()
     );
     let probe = quote!(::aplomb::__private::Probe::<#ty>);
-    call_at(ty, "assert_not_a_list", &quote!(#probe::IS_LIST && !#probe::IS_BYTES, #message))
+    call_at(
+        ty,
+        "assert_not_a_list",
+        &quote!(#probe::IS_LIST && !#probe::IS_BYTES, #message),
+    )
 }
 
 #[cfg(test)]
@@ -246,7 +309,11 @@ mod tests {
     use crate::policies::{mistakes, read};
 
     fn list(attribute: &str) -> Vec<String> {
-        read(&format!("get = \"/a\", {attribute}"), "async fn f() -> Page<T> {}").1
+        read(
+            &format!("get = \"/a\", {attribute}"),
+            "async fn f() -> Page<T> {}",
+        )
+        .1
     }
 
     #[test]
@@ -261,7 +328,10 @@ mod tests {
             ("paginate = offset", 50, 100),
             ("paginate(offset, max = 10000)", 50, 10_000),
         ] {
-            let (spec, mistakes) = read(&format!("get = \"/a\", {text}"), "async fn f() -> Page<T> {}");
+            let (spec, mistakes) = read(
+                &format!("get = \"/a\", {text}"),
+                "async fn f() -> Page<T> {}",
+            );
             assert!(mistakes.is_empty(), "{text}: {mistakes:?}");
             let pages = spec.paginate.pages.expect("declared");
             assert_eq!((pages.default, pages.max), (default, max), "{text}");
@@ -288,14 +358,19 @@ mod tests {
             ("unpaginated = \"\"", "a reader will ask why"),
         ] {
             let mistakes = list(text);
-            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{text}: {mistakes:?}");
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(message),
+                "{text}: {mistakes:?}"
+            );
         }
     }
 
     /// What the compiler is asked for this endpoint; the fixtures show its answers.
     fn asked(attribute: &str) -> Vec<&'static str> {
         let attribute = format!("get = \"/a\" {attribute}").parse().expect("tokens");
-        let item = "async fn f(p: Request) -> Answer {}".parse().expect("tokens");
+        let item = "async fn f(p: Request) -> Answer {}"
+            .parse()
+            .expect("tokens");
         let expansion = crate::endpoint::endpoint(attribute, item).to_string();
         let questions = [
             "assert_not_a_list",
@@ -303,12 +378,19 @@ mod tests {
             "assert_no_page_request",
             "assert_returns_page",
         ];
-        questions.into_iter().filter(|question| expansion.contains(question)).collect()
+        questions
+            .into_iter()
+            .filter(|question| expansion.contains(question))
+            .collect()
     }
 
     #[test]
     fn d09_a_list_must_decide_and_ask_for_the_pages_that_it_promises() {
-        let promised = ["assert_takes_page_request", "assert_no_page_request", "assert_returns_page"];
+        let promised = [
+            "assert_takes_page_request",
+            "assert_no_page_request",
+            "assert_returns_page",
+        ];
         assert_eq!(asked(""), ["assert_not_a_list", "assert_no_page_request"]);
         assert_eq!(asked(", unpaginated = \"few\""), ["assert_no_page_request"]);
         assert_eq!(asked(", paginate = cursor"), promised);
@@ -318,6 +400,14 @@ mod tests {
     #[test]
     fn the_type_must_be_known() {
         assert_eq!(mistakes("get = \"/a\", paginate = cursor").len(), 1);
-        assert_eq!(read("get = \"/a\", paginate = cursor", "async fn f() -> impl R {}").1.len(), 1);
+        assert_eq!(
+            read(
+                "get = \"/a\", paginate = cursor",
+                "async fn f() -> impl R {}"
+            )
+            .1
+            .len(),
+            1
+        );
     }
 }

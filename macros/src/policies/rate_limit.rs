@@ -17,7 +17,12 @@ use crate::grammar;
 use crate::parse::units::{self, Rate};
 use crate::parse::{Argument, Form, Item, Kind, Options, Value};
 
-const ALGORITHMS: &[&str] = &["token_bucket", "leaky_bucket", "fixed_window", "sliding_window"];
+const ALGORITHMS: &[&str] = &[
+    "token_bucket",
+    "leaky_bucket",
+    "fixed_window",
+    "sliding_window",
+];
 const ON_ERROR: &[&str] = &["local", "deny"];
 
 /// The limits, in the order written.
@@ -56,8 +61,11 @@ impl Policy for RateLimits {
             }
         }
         for (index, limit) in self.limits.iter().enumerate() {
-            let Some((name, tokens)) = &limit.name else { continue };
-            let named = |other: &RateLimit| other.name.as_ref().is_some_and(|(other, _)| other == name);
+            let Some((name, tokens)) = &limit.name else {
+                continue;
+            };
+            let named =
+                |other: &RateLimit| other.name.as_ref().is_some_and(|(other, _)| other == name);
             if self.limits[..index].iter().any(named) {
                 sink.report(
                     tokens,
@@ -92,9 +100,11 @@ impl Policy for RateLimits {
         let arguments = endpoint.function.arguments();
         let known = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_CALLER)*);
         let asserted = |limit: &RateLimit| match &limit.by {
-            Some(By::Word("caller", tokens)) => {
-                Some(call_at(tokens, "assert_caller_known", &quote!(#known, #message)))
-            }
+            Some(By::Word("caller", tokens)) => Some(call_at(
+                tokens,
+                "assert_caller_known",
+                &quote!(#known, #message),
+            )),
             _ => None,
         };
         self.limits.iter().filter_map(asserted).collect()
@@ -108,7 +118,10 @@ impl RateLimit {
             Form::List(items) => Self::list(argument, items, sink),
             Form::Flag => {
                 let forms = grammar::forms("rate_limit");
-                sink.report(&argument.key, format!("how often is missing: write {forms}"));
+                sink.report(
+                    &argument.key,
+                    format!("how often is missing: write {forms}"),
+                );
                 None
             }
         }
@@ -135,11 +148,17 @@ impl RateLimit {
         };
         let rate = first.and_then(|value| rate(value, sink));
         if first.is_none() {
-            sink.report(&argument.key, "the rate comes first: write `rate_limit(\"100/min\", …)`");
+            sink.report(
+                &argument.key,
+                "the rate comes first: write `rate_limit(\"100/min\", …)`",
+            );
         }
         let known = rate.is_some();
         let value = first.map(|value| value.tokens.clone());
-        let placeholder = Rate { permits: u64::MAX, period: std::time::Duration::from_secs(1) };
+        let placeholder = Rate {
+            permits: u64::MAX,
+            period: std::time::Duration::from_secs(1),
+        };
         let mut limit = Self::new(rate.unwrap_or(placeholder));
         limit.options(options, sink);
         if let Some(value) = value.filter(|_| known) {
@@ -151,17 +170,23 @@ impl RateLimit {
     fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
         let own = sink.child();
         let (mut burst, mut cost) = (None, None);
-        for (name, option) in
-            (Options { of: "rate_limit", keys: &grammar::options("rate_limit") }).read(items, &own)
+        for (name, option) in (Options {
+            of: "rate_limit",
+            keys: &grammar::options("rate_limit"),
+        })
+        .read(items, &own)
         {
             match name {
                 "burst" => burst = option.positive("burst = 20", &own),
                 "cost" => cost = Cost::parse(option, &own),
-                "algorithm" => self.algorithm = option.one_of(ALGORITHMS, &own).map(|(name, _)| name),
+                "algorithm" => {
+                    self.algorithm = option.one_of(ALGORITHMS, &own).map(|(name, _)| name)
+                }
                 "by" => self.by = By::parse(option, &own),
                 "on_error" => {
                     let chosen = option.one_of(ON_ERROR, &own);
-                    self.on_error = chosen.map(|(on_error, value)| (on_error, value.tokens.clone()));
+                    self.on_error =
+                        chosen.map(|(on_error, value)| (on_error, value.tokens.clone()));
                 }
                 "name" => self.name = label(option, &own),
                 "lease" => {
@@ -184,14 +209,27 @@ impl RateLimit {
 
     /// Tokens are taken ahead from token buckets that hold two batches and a request.
     fn leasable(&self, sink: &Sink<'_>) {
-        let Some((lease, value)) = &self.lease else { return };
-        let (most, cost) =
-            (self.burst.unwrap_or(self.rate.permits), self.cost.as_ref().map_or(1, Cost::least));
+        let Some((lease, value)) = &self.lease else {
+            return;
+        };
+        let (most, cost) = (
+            self.burst.unwrap_or(self.rate.permits),
+            self.cost.as_ref().map_or(1, Cost::least),
+        );
         let room = most_ahead(most, cost);
-        if let Some(algorithm) = self.algorithm.filter(|algorithm| *algorithm != "token_bucket") {
-            sink.report(value, format!("of a `{algorithm}` no tokens are taken ahead: remove `lease`"));
+        if let Some(algorithm) = self
+            .algorithm
+            .filter(|algorithm| *algorithm != "token_bucket")
+        {
+            sink.report(
+                value,
+                format!("of a `{algorithm}` no tokens are taken ahead: remove `lease`"),
+            );
         } else if self.shadow {
-            sink.report(value, "of a limit that is `shadow` no tokens are taken ahead: remove `lease`");
+            sink.report(
+                value,
+                "of a limit that is `shadow` no tokens are taken ahead: remove `lease`",
+            );
         } else if *lease > room && !sink.failed() {
             let instead = match room {
                 0 => String::from("raise `burst`, or remove `lease`"),
@@ -257,14 +295,17 @@ impl RateLimit {
 
     fn expand(&self) -> TokenStream {
         let (permits, period) = (self.rate.permits, duration(self.rate.period));
-        let mut spec = quote!(::aplomb::policies::rate_limit::RateLimitSpec::new(#permits, #period));
+        let mut spec =
+            quote!(::aplomb::policies::rate_limit::RateLimitSpec::new(#permits, #period));
         if let Some(burst) = self.burst {
             spec.extend(quote!(.with_burst(#burst)));
         }
         spec.extend(self.cost.as_ref().map(Cost::expand));
         if let Some(algorithm) = self.algorithm {
             let variant = variant(algorithm);
-            spec.extend(quote!(.with_algorithm(::aplomb::policies::rate_limit::Algorithm::#variant)));
+            spec.extend(
+                quote!(.with_algorithm(::aplomb::policies::rate_limit::Algorithm::#variant)),
+            );
         }
         spec.extend(self.by.as_ref().map(By::expand));
         if let Some((on_error, _)) = &self.on_error {
@@ -289,12 +330,15 @@ fn rate(value: &Value, sink: &Sink<'_>) -> Option<Rate> {
         sink.report(&value.tokens, "a rate is text in quotes: write \"100/min\"");
         return None;
     };
-    units::rate(text).map_err(|message| sink.report(&value.tokens, message)).ok()
+    units::rate(text)
+        .map_err(|message| sink.report(&value.tokens, message))
+        .ok()
 }
 
 fn label(option: &Argument, sink: &Sink<'_>) -> Option<(String, TokenStream)> {
     let (text, value) = option.text("name = \"login\"", sink)?;
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     if !text.starts_with(|first: char| first.is_ascii_lowercase()) || !text.bytes().all(plain) {
         sink.report(
             &value.tokens,
@@ -343,17 +387,30 @@ mod tests {
             ("\"5/s\", burst = 2, cost = 3", "never holds more than 2"),
         ] {
             let mistakes = mistakes(&format!("get = \"/a\", rate_limit({options})"));
-            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{options}: {mistakes:?}");
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(message),
+                "{options}: {mistakes:?}"
+            );
         }
         assert!(mistakes("get = \"/a\", rate_limit(\"5/s\", burst = 9, cost = 6)").is_empty());
     }
 
     #[test]
     fn b08_a_cost_by_a_function_is_not_compared_with_the_burst() {
-        for path in ["weigh", "costs::weigh", "self::weigh::<u8>", "<Export as Weighed>::weigh"] {
-            let calls = calls(&format!("get = \"/a\", rate_limit(\"5/s\", burst = 1, cost = {path})"));
+        for path in [
+            "weigh",
+            "costs::weigh",
+            "self::weigh::<u8>",
+            "<Export as Weighed>::weigh",
+        ] {
+            let calls = calls(&format!(
+                "get = \"/a\", rate_limit(\"5/s\", burst = 1, cost = {path})"
+            ));
             let path = path.replace(' ', "");
-            assert!(calls.contains(&format!(".with_cost_of(|head|weigh({path},head))")), "{calls}");
+            assert!(
+                calls.contains(&format!(".with_cost_of(|head|weigh({path},head))")),
+                "{calls}"
+            );
         }
     }
 
@@ -369,10 +426,22 @@ mod tests {
             ("rate_limit(\"5/s\", burst = 0)", "at least 1"),
             ("rate_limit(\"5/s\", cost = 0)", "at least 1"),
             ("rate_limit(\"5/s\", cost = -1)", "at least 1"),
-            ("rate_limit(\"5/s\", cost = \"weigh\")", "write `cost = 1`, or `cost = weigh`"),
-            ("rate_limit(\"5/s\", cost = weigh(head))", "the name of a function"),
-            ("rate_limit(\"5/s\", cost = |head| 3)", "the name of a function"),
-            ("rate_limit(\"5/s\", cost)", "`cost` needs a value: write `cost = 1`"),
+            (
+                "rate_limit(\"5/s\", cost = \"weigh\")",
+                "write `cost = 1`, or `cost = weigh`",
+            ),
+            (
+                "rate_limit(\"5/s\", cost = weigh(head))",
+                "the name of a function",
+            ),
+            (
+                "rate_limit(\"5/s\", cost = |head| 3)",
+                "the name of a function",
+            ),
+            (
+                "rate_limit(\"5/s\", cost)",
+                "`cost` needs a value: write `cost = 1`",
+            ),
             ("rate_limit(\"5/s\", burst = \"9\")", "an integer"),
             (
                 "rate_limit(\"5/s\", algorithm = gcra)",
@@ -382,40 +451,103 @@ mod tests {
                 "rate_limit(\"5/s\", algorithm = fixed_window, burst = 9)",
                 "`fixed_window` admits the rate's number",
             ),
-            ("rate_limit(\"5/s\", burst = 9, algorithm = sliding_window)", "remove `burst`"),
-            ("rate_limit(\"10001/h\", algorithm = sliding_window)", "at most 10000"),
-            ("rate_limit(\"5/s\", algorithm = fixed_window, cost = 6)", "never holds more than 5"),
-            ("rate_limit(\"5/s\", by = user)", "accepted: `caller`, `ip`, `route`, `header`, `param`"),
+            (
+                "rate_limit(\"5/s\", burst = 9, algorithm = sliding_window)",
+                "remove `burst`",
+            ),
+            (
+                "rate_limit(\"10001/h\", algorithm = sliding_window)",
+                "at most 10000",
+            ),
+            (
+                "rate_limit(\"5/s\", algorithm = fixed_window, cost = 6)",
+                "never holds more than 5",
+            ),
+            (
+                "rate_limit(\"5/s\", by = user)",
+                "accepted: `caller`, `ip`, `route`, `header`, `param`",
+            ),
             ("rate_limit(\"5/s\", by = \"ip\")", "a name without quotes"),
-            ("rate_limit(\"9/s\", lease = 5)", "write at most 4, or raise `burst`"),
-            ("rate_limit(\"9/s\", cost = 3, lease = 4)", "write at most 3"),
-            ("rate_limit(\"2/s\", lease = 1)", "raise `burst`, or remove `lease`"),
+            (
+                "rate_limit(\"9/s\", lease = 5)",
+                "write at most 4, or raise `burst`",
+            ),
+            (
+                "rate_limit(\"9/s\", cost = 3, lease = 4)",
+                "write at most 3",
+            ),
+            (
+                "rate_limit(\"2/s\", lease = 1)",
+                "raise `burst`, or remove `lease`",
+            ),
             ("rate_limit(\"9/s\", lease = 0)", "at least 1"),
             ("rate_limit(\"9/s\", lease)", "lease = 10"),
-            ("rate_limit(\"9/s\", lease = 2, algorithm = leaky_bucket)", "of a `leaky_bucket` no tokens"),
-            ("rate_limit(\"9/s\", lease = 2, shadow)", "no tokens are taken ahead"),
-            ("rate_limit(\"9/s\", lease = 2), rate_limit = \"9/h\"", "an endpoint's only limit"),
-            ("rate_limit(\"5/s\", on_error = open)", "accepted: `local`, `deny`"),
+            (
+                "rate_limit(\"9/s\", lease = 2, algorithm = leaky_bucket)",
+                "of a `leaky_bucket` no tokens",
+            ),
+            (
+                "rate_limit(\"9/s\", lease = 2, shadow)",
+                "no tokens are taken ahead",
+            ),
+            (
+                "rate_limit(\"9/s\", lease = 2), rate_limit = \"9/h\"",
+                "an endpoint's only limit",
+            ),
+            (
+                "rate_limit(\"5/s\", on_error = open)",
+                "accepted: `local`, `deny`",
+            ),
             ("rate_limit(\"5/s\", on_error)", "write `on_error = local`"),
-            ("rate_limit(\"5/s\", shadow, on_error = deny)", "remove `on_error` or `shadow`"),
-            ("rate_limit(\"5/s\", on_error = deny, shadow)", "remove `on_error` or `shadow`"),
-            ("on_error = deny, rate_limit = \"5/s\"", "write `rate_limit(\"100/min\", on_error = deny)`"),
+            (
+                "rate_limit(\"5/s\", shadow, on_error = deny)",
+                "remove `on_error` or `shadow`",
+            ),
+            (
+                "rate_limit(\"5/s\", on_error = deny, shadow)",
+                "remove `on_error` or `shadow`",
+            ),
+            (
+                "on_error = deny, rate_limit = \"5/s\"",
+                "write `rate_limit(\"100/min\", on_error = deny)`",
+            ),
             ("rate_limit(\"5/s\", brust = 5)", "did you mean `burst`?"),
-            ("rate_limit(\"5/s\", shadow = true)", "`shadow` is a flag and takes no value"),
-            ("rate_limit(\"5/s\", shadow, shadow)", "`shadow` is given twice"),
+            (
+                "rate_limit(\"5/s\", shadow = true)",
+                "`shadow` is a flag and takes no value",
+            ),
+            (
+                "rate_limit(\"5/s\", shadow, shadow)",
+                "`shadow` is given twice",
+            ),
             ("rate_limit(shadow)", "the rate comes first"),
-            ("shadow, rate_limit = \"5/s\"", "write `rate_limit(\"100/min\", shadow)`"),
+            (
+                "shadow, rate_limit = \"5/s\"",
+                "write `rate_limit(\"100/min\", shadow)`",
+            ),
             ("rate_limit(\"5/s\", \"6/s\")", "no value is expected here"),
-            ("rate_limit(\"5/s\", name = \"Log in\")", "lower-case letters"),
-            ("rate_limit(\"5/s\", name = \"a\"), rate_limit(\"5/h\", name = \"a\")", "two limits named `a`"),
+            (
+                "rate_limit(\"5/s\", name = \"Log in\")",
+                "lower-case letters",
+            ),
+            (
+                "rate_limit(\"5/s\", name = \"a\"), rate_limit(\"5/h\", name = \"a\")",
+                "two limits named `a`",
+            ),
         ] {
             let mistakes = mistakes(&format!("get = \"/a\", {text}"));
-            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{text}: {mistakes:?}");
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(message),
+                "{text}: {mistakes:?}"
+            );
         }
     }
 
     #[test]
     fn all_mistakes_of_a_limit_are_reported_together() {
-        assert_eq!(mistakes("get = \"/a\", rate_limit(\"5\", burst = 0, by = me)").len(), 3);
+        assert_eq!(
+            mistakes("get = \"/a\", rate_limit(\"5\", burst = 0, by = me)").len(),
+            3
+        );
     }
 }

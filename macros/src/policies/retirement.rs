@@ -49,7 +49,9 @@ impl Policy for Retirement {
         {
             sink.report(
                 tokens,
-                format!("the sunset comes before the deprecation: write \"{deprecated}\" or a later day"),
+                format!(
+                    "the sunset comes before the deprecation: write \"{deprecated}\" or a later day"
+                ),
             );
         }
         if let Some(successor) = &self.successor {
@@ -84,16 +86,24 @@ impl Retirement {
         if let Some(path) = &successor.path
             && path.get_ident() == Some(endpoint.name())
         {
-            sink.report(path, "an endpoint cannot succeed itself: name the endpoint that takes its place");
+            sink.report(
+                path,
+                "an endpoint cannot succeed itself: name the endpoint that takes its place",
+            );
         }
     }
 
     fn deprecation(&self) -> TokenStream {
-        let Some(((date, _), day)) = date(self.deprecated.as_ref()).zip(self.deprecated.as_ref()) else {
+        let Some(((date, _), day)) = date(self.deprecated.as_ref()).zip(self.deprecated.as_ref())
+        else {
             return TokenStream::new();
         };
-        let (date, info) =
-            (constant(*date), day.info.as_ref().map(|page| quote!(.with_deprecation_info(#page))));
+        let (date, info) = (
+            constant(*date),
+            day.info
+                .as_ref()
+                .map(|page| quote!(.with_deprecation_info(#page))),
+        );
         quote!(.with_deprecated(#date) #info)
     }
 
@@ -101,20 +111,35 @@ impl Retirement {
         let Some(((date, _), day)) = date(self.sunset.as_ref()).zip(self.sunset.as_ref()) else {
             return TokenStream::new();
         };
-        let (date, info) = (constant(*date), day.info.as_ref().map(|page| quote!(.with_sunset_info(#page))));
+        let (date, info) = (
+            constant(*date),
+            day.info
+                .as_ref()
+                .map(|page| quote!(.with_sunset_info(#page))),
+        );
         let enforced = day.enforced.then(|| quote!(.enforced()));
         quote!(.with_sunset(#date) #info #enforced)
     }
 
     fn link(&self) -> TokenStream {
-        let path = self.successor.as_ref().and_then(|successor| successor.path.as_ref());
-        path.map_or_else(TokenStream::new, |path| quote!(.with_successor(<#path as ::aplomb::Endpoint>::ID)))
+        let path = self
+            .successor
+            .as_ref()
+            .and_then(|successor| successor.path.as_ref());
+        path.map_or_else(
+            TokenStream::new,
+            |path| quote!(.with_successor(<#path as ::aplomb::Endpoint>::ID)),
+        )
     }
 }
 
 impl Day {
     fn parse(argument: &Argument, sink: &Sink<'_>) -> Self {
-        let mut day = Self { date: None, enforced: false, info: None };
+        let mut day = Self {
+            date: None,
+            enforced: false,
+            info: None,
+        };
         match &argument.form {
             Form::Value(value) => day.read(argument, value, sink),
             Form::List(items) => match items.split_first() {
@@ -132,7 +157,10 @@ impl Day {
     fn read(&mut self, argument: &Argument, value: &Value, sink: &Sink<'_>) {
         let Kind::Text(text) = &value.kind else {
             let (key, forms) = (argument.name(), grammar::forms(&argument.name()));
-            sink.report(&value.tokens, format!("`{key}` takes a day in quotes: write {forms}"));
+            sink.report(
+                &value.tokens,
+                format!("`{key}` takes a day in quotes: write {forms}"),
+            );
             return;
         };
         match Date::parse(text) {
@@ -143,7 +171,12 @@ impl Day {
 
     fn options(&mut self, argument: &Argument, items: &[Item], sink: &Sink<'_>) {
         let key = argument.name();
-        for (name, option) in (Options { of: &key, keys: &grammar::options(&key) }).read(items, sink) {
+        for (name, option) in (Options {
+            of: &key,
+            keys: &grammar::options(&key),
+        })
+        .read(items, sink)
+        {
             match name {
                 "enforce" => self.enforced = option.flag(sink),
                 "info" => self.info = page(option, sink),
@@ -158,9 +191,19 @@ impl Successor {
         let example = "successor = get_account_v2";
         let path = argument.value(example, sink).and_then(|value| {
             let path = Path::parse_mod_style.parse2(value.tokens.clone()).ok();
-            path.or_else(|| argument.wrong(value, "the path of an endpoint, without quotes", example, sink))
+            path.or_else(|| {
+                argument.wrong(
+                    value,
+                    "the path of an endpoint, without quotes",
+                    example,
+                    sink,
+                )
+            })
         });
-        Self { key: argument.key.clone(), path }
+        Self {
+            key: argument.key.clone(),
+            path,
+        }
     }
 }
 
@@ -173,9 +216,15 @@ fn missing(argument: &Argument, sink: &Sink<'_>) {
 fn page(option: &Argument, sink: &Sink<'_>) -> Option<String> {
     let example = "info = \"https://api.example/changes/v2\"";
     let (text, value) = option.text(example, sink)?;
-    let starts = ["https://", "http://", "/"].into_iter().find(|start| text.starts_with(start));
+    let starts = ["https://", "http://", "/"]
+        .into_iter()
+        .find(|start| text.starts_with(start));
     let named = starts.is_some_and(|start| start == "/" || text.len() > start.len());
-    if named && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte)) {
+    if named
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
+    {
         return Some(text);
     }
     sink.report(
@@ -200,20 +249,31 @@ mod tests {
     fn declared(keys: &str) -> String {
         let calls = calls(&format!("get = \"/a\", {keys}"));
         let start = ".with_retirement({constRETIREMENT:&RetirementSpec=&RetirementSpec::new()";
-        let inner = calls.strip_prefix(start).and_then(|rest| rest.strip_suffix(";RETIREMENT})"));
+        let inner = calls
+            .strip_prefix(start)
+            .and_then(|rest| rest.strip_suffix(";RETIREMENT})"));
         inner.unwrap_or_else(|| panic!("{calls}")).to_owned()
     }
 
     #[test]
     fn all_forms_are_taken() {
         for (keys, call) in [
-            ("deprecated = \"2026-06-30\"", ".with_deprecated(date(2026u16,6u8,30u8))"),
+            (
+                "deprecated = \"2026-06-30\"",
+                ".with_deprecated(date(2026u16,6u8,30u8))",
+            ),
             (
                 "deprecated(\"2026-06-30\", info = \"/why\")",
                 ".with_deprecated(date(2026u16,6u8,30u8)).with_deprecation_info(\"/why\")",
             ),
-            ("sunset = \"2026-12-31\"", ".with_sunset(date(2026u16,12u8,31u8))"),
-            ("sunset(\"2026-12-31\")", ".with_sunset(date(2026u16,12u8,31u8))"),
+            (
+                "sunset = \"2026-12-31\"",
+                ".with_sunset(date(2026u16,12u8,31u8))",
+            ),
+            (
+                "sunset(\"2026-12-31\")",
+                ".with_sunset(date(2026u16,12u8,31u8))",
+            ),
             (
                 "sunset(\"2026-12-31\", enforce, info = \"http://a\")",
                 ".with_sunset(date(2026u16,12u8,31u8)).with_sunset_info(\"http://a\").enforced()",
@@ -242,21 +302,54 @@ mod tests {
             ("deprecated = 2026", "takes a day in quotes"),
             ("deprecated = \"tomorrow\"", "is no date"),
             ("deprecated = \"2026-02-29\"", "February 2026 has 28 days"),
-            ("deprecated(\"2026-06-30\", enforce)", "`deprecated` has no `enforce`"),
-            ("deprecated(\"2026-06-30\", \"2026-12-31\")", "no value is expected here"),
+            (
+                "deprecated(\"2026-06-30\", enforce)",
+                "`deprecated` has no `enforce`",
+            ),
+            (
+                "deprecated(\"2026-06-30\", \"2026-12-31\")",
+                "no value is expected here",
+            ),
             ("deprecated(\"2026-06-30\", info)", "`info` needs a value"),
-            ("sunset(\"2026-12-31\", enforce = true)", "`enforce` is a flag"),
+            (
+                "sunset(\"2026-12-31\", enforce = true)",
+                "`enforce` is a flag",
+            ),
             ("sunset(\"2026-12-31\", enforced)", "did you mean `enforce`"),
             ("sunset(\"2026-12-31\", enforce, enforce)", "given twice"),
-            ("sunset(\"2026-12-31\", info = \"changes\")", "no address of a page"),
-            ("sunset(\"2026-12-31\", info = \"https://\")", "no address of a page"),
-            ("sunset(\"2026-12-31\", info = \"/a b\")", "no address of a page"),
-            ("sunset(\"2026-12-31\", info = \"/a>\")", "no address of a page"),
-            ("deprecated = \"2026-06-30\", sunset = \"2026-06-29\"", "write \"2026-06-30\" or a later day"),
-            ("deprecated = \"2026-06-30\", deprecated = \"2026-06-30\"", "given twice"),
+            (
+                "sunset(\"2026-12-31\", info = \"changes\")",
+                "no address of a page",
+            ),
+            (
+                "sunset(\"2026-12-31\", info = \"https://\")",
+                "no address of a page",
+            ),
+            (
+                "sunset(\"2026-12-31\", info = \"/a b\")",
+                "no address of a page",
+            ),
+            (
+                "sunset(\"2026-12-31\", info = \"/a>\")",
+                "no address of a page",
+            ),
+            (
+                "deprecated = \"2026-06-30\", sunset = \"2026-06-29\"",
+                "write \"2026-06-30\" or a later day",
+            ),
+            (
+                "deprecated = \"2026-06-30\", deprecated = \"2026-06-30\"",
+                "given twice",
+            ),
             ("successor = g", "write `deprecated"),
-            ("sunset = \"2026-12-31\", successor = f", "cannot succeed itself"),
-            ("sunset = \"2026-12-31\", successor = \"g\"", "without quotes"),
+            (
+                "sunset = \"2026-12-31\", successor = f",
+                "cannot succeed itself",
+            ),
+            (
+                "sunset = \"2026-12-31\", successor = \"g\"",
+                "without quotes",
+            ),
             ("sunset = \"2026-12-31\", successor", "needs a value"),
             ("sunset = \"2026-12-31\", successor(g)", "takes one value"),
             ("enforce", "write `sunset"),
@@ -264,7 +357,10 @@ mod tests {
             ("deprecation = \"2026-06-30\"", "did you mean `deprecated`"),
         ] {
             let mistakes = mistakes(&format!("get = \"/a\", {keys}"));
-            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{keys}: {mistakes:?}");
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(message),
+                "{keys}: {mistakes:?}"
+            );
         }
     }
 

@@ -10,8 +10,13 @@ use crate::expand::call_at;
 use crate::parse::{Argument, PathTemplate};
 
 /// The methods, as keys and as variants of `aplomb::Method`.
-const METHODS: [(&str, &str); 5] =
-    [("get", "Get"), ("post", "Post"), ("put", "Put"), ("patch", "Patch"), ("delete", "Delete")];
+const METHODS: [(&str, &str); 5] = [
+    ("get", "Get"),
+    ("post", "Post"),
+    ("put", "Put"),
+    ("patch", "Patch"),
+    ("delete", "Delete"),
+];
 
 /// What requests an endpoint answers.
 #[derive(Default)]
@@ -40,7 +45,10 @@ impl Route {
     pub(crate) fn expand(&self) -> Option<(Ident, &str)> {
         let method = self.method.as_ref()?;
         let (_, variant) = METHODS.iter().find(|(key, _)| method == key)?;
-        Some((Ident::new(variant, Span::mixed_site()), self.path.as_ref()?.as_str()))
+        Some((
+            Ident::new(variant, Span::mixed_site()),
+            self.path.as_ref()?.as_str(),
+        ))
     }
 }
 
@@ -76,7 +84,10 @@ impl Policy for Route {
     /// Says the path and the name once more instead of the constant: a use of the type would hide
     /// from rustc that a forgotten endpoint is never used.
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
-        let (name, path) = (endpoint.function.name(), self.path.as_ref().map_or("", PathTemplate::as_str));
+        let (name, path) = (
+            endpoint.function.name(),
+            self.path.as_ref().map_or("", PathTemplate::as_str),
+        );
         let one = |ty: &&syn::Type| {
             let probe = quote!(::aplomb::__private::Probe::<#ty>::PARAMETERS);
             call_at(ty, "assert_path_parameters", &quote!(#probe, #path, #name))
@@ -94,10 +105,22 @@ mod tests {
         assert!(mistakes("get = \"/a\"")[..].is_empty());
         assert_eq!(mistakes("").len(), 1);
         assert_eq!(mistakes("get = \"/a\", put = \"/b\"").len(), 1);
-        assert_eq!(mistakes("get = \"/a\", get = \"/a\""), ["`get` is given twice: remove one"]);
-        assert_eq!(mistakes("get"), ["`get` needs a value: write `get = \"/path\"`"]);
-        assert_eq!(mistakes("get = 1"), ["`get` takes text in quotes: write `get = \"/path\"`"]);
+        assert_eq!(
+            mistakes("get = \"/a\", get = \"/a\""),
+            ["`get` is given twice: remove one"]
+        );
+        assert_eq!(
+            mistakes("get"),
+            ["`get` needs a value: write `get = \"/path\"`"]
+        );
+        assert_eq!(
+            mistakes("get = 1"),
+            ["`get` takes text in quotes: write `get = \"/path\"`"]
+        );
         let unknown = mistakes("gett = \"/a\"");
-        assert!(unknown.len() == 1 && unknown[0].contains("did you mean `get`?"), "{unknown:?}");
+        assert!(
+            unknown.len() == 1 && unknown[0].contains("did you mean `get`?"),
+            "{unknown:?}"
+        );
     }
 }

@@ -17,7 +17,9 @@ pub(crate) struct Timeout {
 
 impl Policy for Timeout {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
-        let Some((text, value)) = argument.text("timeout = \"5s\"", sink) else { return };
+        let Some((text, value)) = argument.text("timeout = \"5s\"", sink) else {
+            return;
+        };
         match units::duration(&text) {
             Ok(after) => self.after = Some(after),
             Err(message) => sink.report(&value.tokens, message),
@@ -36,7 +38,10 @@ mod tests {
 
     #[test]
     fn a_duration_is_taken() {
-        assert_eq!(calls("get = \"/a\", timeout = \"5s\""), ".with_timeout(Duration::from_millis(5000u64))");
+        assert_eq!(
+            calls("get = \"/a\", timeout = \"5s\""),
+            ".with_timeout(Duration::from_millis(5000u64))"
+        );
     }
 
     #[test]
@@ -49,7 +54,11 @@ mod tests {
             "timeout(\"5s\")",
             "timeout = 5s",
         ] {
-            assert_eq!(mistakes(&format!("get = \"/a\", {text}")).len(), 1, "{text}");
+            assert_eq!(
+                mistakes(&format!("get = \"/a\", {text}")).len(),
+                1,
+                "{text}"
+            );
         }
     }
 }

@@ -17,7 +17,9 @@ pub(crate) struct Version {
 
 impl Policy for Version {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
-        let Some(value) = argument.value("version = 1", sink) else { return };
+        let Some(value) = argument.value("version = 1", sink) else {
+            return;
+        };
         match range(value) {
             Ok(range) => self.range = Some(range),
             Err(message) => sink.report(&value.tokens, message),
@@ -25,7 +27,9 @@ impl Policy for Version {
     }
 
     fn spec(&self) -> TokenStream {
-        let Some((first, last)) = self.range else { return TokenStream::new() };
+        let Some((first, last)) = self.range else {
+            return TokenStream::new();
+        };
         let last = last.map_or_else(
             || quote!(::core::option::Option::None),
             |last| quote!(::core::option::Option::Some(#last)),
@@ -37,9 +41,20 @@ impl Policy for Version {
 fn range(value: &Value) -> Result<(u32, Option<u32>), String> {
     match value.kind {
         Kind::Integer(number) => single(number),
-        Kind::Range { first, last: None, closed: true } => Ok((number(first)?, None)),
-        Kind::Range { first, last, closed } => bounded(number(first)?, number(last)?, closed),
-        _ => Err(format!("a version is a number: write {}", grammar::forms("version"))),
+        Kind::Range {
+            first,
+            last: None,
+            closed: true,
+        } => Ok((number(first)?, None)),
+        Kind::Range {
+            first,
+            last,
+            closed,
+        } => bounded(number(first)?, number(last)?, closed),
+        _ => Err(format!(
+            "a version is a number: write {}",
+            grammar::forms("version")
+        )),
     }
 }
 
@@ -63,7 +78,9 @@ fn bounded(first: u32, last: u32, closed: bool) -> Result<(u32, Option<u32>), St
         ));
     }
     if last < first {
-        return Err(format!("the range is empty: write `version = {last}..={first}`"));
+        return Err(format!(
+            "the range is empty: write `version = {last}..={first}`"
+        ));
     }
     if last - first >= MAX_VERSIONS {
         return Err(format!(
@@ -80,12 +97,24 @@ mod tests {
     #[test]
     fn numbers_and_ranges() {
         for (text, call) in [
-            ("1", "VersionSpec::new(1u32,::core::option::Option::Some(1u32))"),
+            (
+                "1",
+                "VersionSpec::new(1u32,::core::option::Option::Some(1u32))",
+            ),
             ("2..", "VersionSpec::new(2u32,::core::option::Option::None)"),
-            ("1..=100", "VersionSpec::new(1u32,::core::option::Option::Some(100u32))"),
-            ("1..=3", "VersionSpec::new(1u32,::core::option::Option::Some(3u32))"),
+            (
+                "1..=100",
+                "VersionSpec::new(1u32,::core::option::Option::Some(100u32))",
+            ),
+            (
+                "1..=3",
+                "VersionSpec::new(1u32,::core::option::Option::Some(3u32))",
+            ),
         ] {
-            assert_eq!(calls(&format!("get = \"/a\", version = {text}")), format!(".with_version({call})"));
+            assert_eq!(
+                calls(&format!("get = \"/a\", version = {text}")),
+                format!(".with_version({call})")
+            );
         }
     }
 
@@ -105,7 +134,10 @@ mod tests {
             ("..=3", "a version is a number"),
         ] {
             let mistakes = mistakes(&format!("get = \"/a\", version = {text}"));
-            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{text}: {mistakes:?}");
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(message),
+                "{text}: {mistakes:?}"
+            );
         }
     }
 }

@@ -16,7 +16,12 @@ impl CursorKey for Key {
     ];
 
     fn to_values(&self) -> Vec<CursorValue> {
-        vec![self.0.to_value(), self.1.to_value(), self.2.to_value(), self.3.to_value()]
+        vec![
+            self.0.to_value(),
+            self.1.to_value(),
+            self.2.to_value(),
+            self.3.to_value(),
+        ]
     }
 
     fn from_values(values: Vec<CursorValue>) -> Option<Self> {
@@ -30,14 +35,23 @@ impl CursorKey for Key {
     }
 }
 
-const HERE: Binding<'_> = Binding { route: "GET /v1/rows", path: "/v1/rows", filters: &[], caller: None };
+const HERE: Binding<'_> = Binding {
+    route: "GET /v1/rows",
+    path: "/v1/rows",
+    filters: &[],
+    caller: None,
+};
 
 /// The bytes are the text of a cursor, and what one says: one that is read is the one that would be issued.
 pub fn cursor(data: &[u8]) {
     let cursors = Cursors::new(&Secret::new([7; 32]).expect("long enough"), None, "fuzz");
     let read_back = |text: &str| {
         if let Ok(position) = cursors.read::<Key>(text, &HERE) {
-            assert_eq!(cursors.write(position.as_ref(), &HERE).expect("short"), text, "{position:?}");
+            assert_eq!(
+                cursors.write(position.as_ref(), &HERE).expect("short"),
+                text,
+                "{position:?}"
+            );
         }
     };
     if let Ok(text) = core::str::from_utf8(data) {

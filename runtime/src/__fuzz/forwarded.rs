@@ -14,8 +14,16 @@ const CLIENT: &str = "203.0.113.7";
 pub fn forwarded(data: &[u8]) {
     let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').take(4).collect();
     for (field, name, appended) in [
-        (ForwardedField::XForwardedFor, X_FORWARDED_FOR, ["203.0.113.7", "[::ffff:203.0.113.7]:80"]),
-        (ForwardedField::Forwarded, FORWARDED, ["for=203.0.113.7", "by=\"a,\\\"\";For=\"203.0.113.7:80\""]),
+        (
+            ForwardedField::XForwardedFor,
+            X_FORWARDED_FOR,
+            ["203.0.113.7", "[::ffff:203.0.113.7]:80"],
+        ),
+        (
+            ForwardedField::Forwarded,
+            FORWARDED,
+            ["for=203.0.113.7", "by=\"a,\\\"\";For=\"203.0.113.7:80\""],
+        ),
     ] {
         let networks = Networks::new("10.0.0.0/8").expect("a network");
         let proxies = TrustedProxies::new(networks, field);

@@ -9,14 +9,20 @@ impl Resource for Payment {
 /// A text is an identifier exactly where a naive reading of Crockford's base 32 has its 128 bits; then it is written in
 /// the one spelling, which reads back.
 pub fn id(data: &[u8]) {
-    let Ok(text) = core::str::from_utf8(data) else { return };
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
     let read = text.parse::<Id<Payment>>().ok();
     assert_eq!(read.map(|id| id.ulid().0), naive(text));
-    let in_json: Option<Id<Payment>> =
-        serde_json::to_string(text).ok().and_then(|json| serde_json::from_str(&json).ok());
+    let in_json: Option<Id<Payment>> = serde_json::to_string(text)
+        .ok()
+        .and_then(|json| serde_json::from_str(&json).ok());
     assert_eq!(in_json, read, "in JSON");
     if let Some(id) = read {
-        assert_eq!(id.to_string(), format!("pay_{}", text[4..].to_ascii_uppercase()));
+        assert_eq!(
+            id.to_string(),
+            format!("pay_{}", text[4..].to_ascii_uppercase())
+        );
         assert_eq!(id.to_string().parse(), Ok(id));
     }
 }

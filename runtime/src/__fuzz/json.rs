@@ -35,8 +35,9 @@ impl Value {
                 once(b'[').chain(values).chain(once(b']')).collect()
             }
             Self::Members(members) => {
-                let members =
-                    members.iter().flat_map(|(name, value)| [sized(b's', name), value.form()].concat());
+                let members = members
+                    .iter()
+                    .flat_map(|(name, value)| [sized(b's', name), value.form()].concat());
                 once(b'{').chain(members).chain(once(b'}')).collect()
             }
         }
@@ -54,9 +55,14 @@ impl Value {
         let body = match self {
             Self::Lexeme(lexeme) => lexeme.clone(),
             Self::Text(text) => string(text, style),
-            Self::List(values) => {
-                list('[', &values.iter().map(|value| value.text(style)).collect::<Vec<_>>(), ']')
-            }
+            Self::List(values) => list(
+                '[',
+                &values
+                    .iter()
+                    .map(|value| value.text(style))
+                    .collect::<Vec<_>>(),
+                ']',
+            ),
             Self::Members(members) => list('{', &shuffled(members, style), '}'),
         };
         format!("{}{body}{}", style.space(), style.space())
@@ -89,18 +95,27 @@ fn shuffled(members: &BTreeMap<String, Value>, style: &mut Style<'_>) -> Vec<Str
     for (name, value) in members {
         let place = style.choose() % (parts.len() + 1);
         let (before, name, after) = (style.space(), string(name, style), style.space());
-        parts.insert(place, format!("{before}{name}{after}:{}", value.text(style)));
+        parts.insert(
+            place,
+            format!("{before}{name}{after}:{}", value.text(style)),
+        );
     }
     parts
 }
 
 fn string(text: &str, style: &mut Style<'_>) -> String {
-    let inner: String = text.chars().map(|character| written(character, style.choose())).collect();
+    let inner: String = text
+        .chars()
+        .map(|character| written(character, style.choose()))
+        .collect();
     format!("\"{inner}\"")
 }
 
 fn written(character: char, choice: usize) -> String {
-    let short = "\"\\/\u{8}\u{c}\n\r\t".chars().zip("\"\\/bfnrt".chars()).find(|(raw, _)| *raw == character);
+    let short = "\"\\/\u{8}\u{c}\n\r\t"
+        .chars()
+        .zip("\"\\/bfnrt".chars())
+        .find(|(raw, _)| *raw == character);
     let must = character < ' ' || "\"\\".contains(character);
     match (choice % 4, short) {
         (0 | 1, _) if !must => character.to_string(),
@@ -111,8 +126,11 @@ fn written(character: char, choice: usize) -> String {
 }
 
 fn escaped(character: char) -> String {
-    let units: Vec<_> =
-        character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+    let units: Vec<_> = character
+        .encode_utf16(&mut [0; 2])
+        .iter()
+        .map(|unit| format!("\\u{unit:04x}"))
+        .collect();
     units.concat()
 }
 
@@ -124,7 +142,9 @@ fn value(rest: &mut &str, depth: usize) -> Option<Value> {
         b'[' => values(rest, depth.checked_sub(1)?).map(Value::List),
         b'{' => members(rest, depth.checked_sub(1)?).map(Value::Members),
         _ => {
-            let end = rest.find([' ', '\t', '\r', '\n', ',', ']', '}']).unwrap_or(rest.len());
+            let end = rest
+                .find([' ', '\t', '\r', '\n', ',', ']', '}'])
+                .unwrap_or(rest.len());
             let (lexeme, after) = rest.split_at(end);
             *rest = after;
             Some(Value::Lexeme(lexeme.to_owned()))
@@ -204,7 +224,9 @@ fn of_form(rest: &mut &[u8]) -> Option<Value> {
         }
         b'{' => {
             while !rest.starts_with(b"}") {
-                let Value::Text(name) = of_form(rest)? else { return None };
+                let Value::Text(name) = of_form(rest)? else {
+                    return None;
+                };
                 members.insert(name, of_form(rest)?);
             }
         }
@@ -214,14 +236,20 @@ fn of_form(rest: &mut &[u8]) -> Option<Value> {
         }
     }
     *rest = &rest[1..];
-    Some(if *first == b'[' { Value::List(values) } else { Value::Members(members) })
+    Some(if *first == b'[' {
+        Value::List(values)
+    } else {
+        Value::Members(members)
+    })
 }
 
 /// Takes what has its length in front.
 fn take(rest: &mut &[u8]) -> Option<String> {
     let (length, after) = rest.split_first()?;
     let (length, after) = match length {
-        255 => after.split_first_chunk().map(|(length, after)| (u64::from_be_bytes(*length), after))?,
+        255 => after
+            .split_first_chunk()
+            .map(|(length, after)| (u64::from_be_bytes(*length), after))?,
         short => (u64::from(*short), after),
     };
     let (taken, after) = after.split_at_checked(usize::try_from(length).ok()?)?;

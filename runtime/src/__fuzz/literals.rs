@@ -8,27 +8,46 @@ use crate::spec::{EndpointSpec, Method};
 pub(crate) mod units;
 
 const LIMIT: RateLimitSpec = RateLimitSpec::new(100, Duration::from_mins(1)).with_name("limit");
-const ENDPOINT: EndpointSpec = EndpointSpec::new(Method::Get, "/", "endpoint").with_rate_limits(&[LIMIT]);
+const ENDPOINT: EndpointSpec =
+    EndpointSpec::new(Method::Get, "/", "endpoint").with_rate_limits(&[LIMIT]);
 
 /// A text as every literal there is: it is read or refused with words, the attribute's rates are those of the
 /// environment, and what is read can be kept.
 pub fn literals(data: &[u8]) {
-    let Ok(text) = core::str::from_utf8(data) else { return };
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
     let (attribute, environment) = (units::rate(text), Rate::parse(text));
     match (&attribute, &environment) {
         (Ok(attribute), Ok(environment)) => {
-            assert_eq!((attribute.permits, attribute.period), (environment.permits, environment.period));
+            assert_eq!(
+                (attribute.permits, attribute.period),
+                (environment.permits, environment.period)
+            );
             assert!(attribute.permits > 0 && attribute.period >= Duration::from_secs(1));
             assert!(Quota::new(attribute.permits, attribute.period, 1).is_some());
         }
-        (Err(attribute), Err(environment)) => assert!(!attribute.is_empty() && !environment.is_empty()),
-        _ => panic!("{text:?} is {attribute:?} in an attribute, and {environment:?} in the environment"),
+        (Err(attribute), Err(environment)) => {
+            assert!(!attribute.is_empty() && !environment.is_empty())
+        }
+        _ => panic!(
+            "{text:?} is {attribute:?} in an attribute, and {environment:?} in the environment"
+        ),
     }
-    for override_ in [text.to_owned(), format!("limit={text}"), format!("limit=5/s:burst={text}")] {
+    for override_ in [
+        text.to_owned(),
+        format!("limit={text}"),
+        format!("limit=5/s:burst={text}"),
+    ] {
         if let Ok(overrides) = Overrides::parse(&override_, &[&ENDPOINT]) {
-            assert!(Quota::of(&overrides.apply(&LIMIT)).is_some(), "{override_:?} cannot be kept");
+            assert!(
+                Quota::of(&overrides.apply(&LIMIT)).is_some(),
+                "{override_:?} cannot be kept"
+            );
         }
     }
-    assert!(units::duration(text).is_ok_and(|read| !read.is_zero()) || units::duration(text).is_err());
+    assert!(
+        units::duration(text).is_ok_and(|read| !read.is_zero()) || units::duration(text).is_err()
+    );
     assert!(units::size(text).is_err_and(|why| !why.is_empty()) || units::size(text).is_ok());
 }

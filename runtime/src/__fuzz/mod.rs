@@ -31,7 +31,10 @@ pub fn idempotency_key(data: &[u8]) {
         }
         Some(Err(code)) => {
             assert_eq!(code, "IDEMPOTENCY_KEY_INVALID");
-            assert!(lines.len() > 1 || !is_bare(lines[0]), "a bare key is refused");
+            assert!(
+                lines.len() > 1 || !is_bare(lines[0]),
+                "a bare key is refused"
+            );
         }
         None => {}
     }
@@ -43,13 +46,21 @@ fn key(fields: &[&[u8]]) -> Option<Result<String, &'static str>> {
     for field in fields {
         headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(field).ok()?);
     }
-    key_of(&headers).map_err(|problem| problem.code()).transpose()
+    key_of(&headers)
+        .map_err(|problem| problem.code())
+        .transpose()
 }
 
 fn assert_key(read: &str) {
-    assert!((1..=255).contains(&read.len()) && read.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+    assert!(
+        (1..=255).contains(&read.len()) && read.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    );
     let quoted = format!("\"{}\"", read.replace('\\', r"\\").replace('"', "\\\""));
-    assert_eq!(key(&[quoted.as_bytes()]), Some(Ok(read.to_owned())), "quoted");
+    assert_eq!(
+        key(&[quoted.as_bytes()]),
+        Some(Ok(read.to_owned())),
+        "quoted"
+    );
     if is_bare(read.as_bytes()) {
         assert_eq!(key(&[read.as_bytes()]), Some(Ok(read.to_owned())), "bare");
     }
@@ -64,14 +75,21 @@ fn is_bare(field: &[u8]) -> bool {
 /// naive reading has it, reads back as the value, and is that of the value written anew.
 pub fn json(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 255);
-    let (text, style) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (text, style) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
     let value = Value::of_text(text);
     let form = canonical(text);
     assert_eq!(form, value.as_ref().map(Value::form));
     let Some(value) = value else { return };
     let anew = value.text(&mut Style::new(style));
     assert_eq!(canonical(anew.as_bytes()), form, "written anew: {anew:?}");
-    assert_eq!(form.and_then(|form| Value::of_form(&form)), Some(value), "another value has the form");
+    assert_eq!(
+        form.and_then(|form| Value::of_form(&form)),
+        Some(value),
+        "another value has the form"
+    );
 }
 
 #[cfg(feature = "redis")]
@@ -84,7 +102,9 @@ mod record {
     use bytes::Bytes;
     use http::{HeaderName, HeaderValue, StatusCode};
 
-    use crate::policies::idempotency::{Complete, Fingerprint, Kept, Lease, Outcome, RecordKey, Token};
+    use crate::policies::idempotency::{
+        Complete, Fingerprint, Kept, Lease, Outcome, RecordKey, Token,
+    };
     use crate::store::redis::codec;
 
     const HEAD: usize = 60;
@@ -97,15 +117,26 @@ mod record {
             Kept::restored(StatusCode::OK, Vec::new(), None).expect("no field is one never kept")
         }));
         let behind_a_head = codec::kept([&head[..HEAD], data].concat());
-        for kept in [codec::kept(data.to_vec()), behind_a_head, made].into_iter().flatten() {
+        for kept in [codec::kept(data.to_vec()), behind_a_head, made]
+            .into_iter()
+            .flatten()
+        {
             assert_eq!(codec::kept(written(kept.clone())), Some(kept));
         }
     }
 
     fn written(kept: Kept) -> Vec<u8> {
-        let lease = Lease { key: RecordKey::new([1; 16], [2; 16]), token: Token::from_u128(3) };
+        let lease = Lease {
+            key: RecordKey::new([1; 16], [2; 16]),
+            token: Token::from_u128(3),
+        };
         let (fingerprint, ttl) = (Fingerprint::new(1, [4; 32]), Duration::from_hours(24));
-        codec::ended(&Complete::new(lease, fingerprint, Outcome::Response(kept), ttl))
+        codec::ended(&Complete::new(
+            lease,
+            fingerprint,
+            Outcome::Response(kept),
+            ttl,
+        ))
     }
 
     /// Status, whether there is a body, and lines: the body, then fields.
@@ -113,11 +144,18 @@ mod record {
         let ([high, low, flag], lines) = data.split_first_chunk()?;
         let status = StatusCode::from_u16(u16::from_be_bytes([*high, *low])).ok()?;
         let mut lines = lines.split(|byte| *byte == b'\n');
-        let body = lines.next().filter(|_| flag & 1 == 1).map(Bytes::copy_from_slice);
+        let body = lines
+            .next()
+            .filter(|_| flag & 1 == 1)
+            .map(Bytes::copy_from_slice);
         let mut fields = Vec::new();
         for line in lines {
-            let (name, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
-            fields.push((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(&value[1..]).ok()?));
+            let (name, value) =
+                line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
+            fields.push((
+                HeaderName::from_bytes(name).ok()?,
+                HeaderValue::from_bytes(&value[1..]).ok()?,
+            ));
         }
         Kept::restored(status, fields, body)
     }
@@ -134,9 +172,13 @@ mod tests {
 
     /// Runs a target on each file of its corpus.
     fn replay(name: &str, target: fn(&[u8])) {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
-        let files: Vec<_> =
-            fs::read_dir(corpus).expect("the corpus").map(|file| file.expect("a file")).collect();
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../fuzz/corpus")
+            .join(name);
+        let files: Vec<_> = fs::read_dir(corpus)
+            .expect("the corpus")
+            .map(|file| file.expect("a file"))
+            .collect();
         assert!(!files.is_empty(), "the corpus is empty");
         for file in files {
             target(&fs::read(file.path()).expect("a file of the corpus"));

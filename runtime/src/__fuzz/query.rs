@@ -21,7 +21,9 @@ struct Filter {
 /// A query string is read as a naive reading has it, or refused with a 400 that names a parameter; so it is
 /// where a page is asked for.
 pub fn query_string(data: &[u8]) {
-    let Ok(text) = core::str::from_utf8(data) else { return };
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
     if String::from_utf8(decoded(text)).is_err() {
         return not_utf8(text);
     }
@@ -43,12 +45,19 @@ fn not_utf8(text: &str) {
 
 fn assert_read(filter: &Filter, pairs: &[(String, String)]) {
     let values = |wanted: &str| -> Vec<&str> {
-        pairs.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect()
+        pairs
+            .iter()
+            .filter(|(name, _)| name == wanted)
+            .map(|(_, value)| value.as_str())
+            .collect()
     };
     assert_eq!(filter.tag, values("tag"));
     let single = |read: Option<String>, wanted: &str| match read {
         Some(read) => assert_eq!([read.as_str()], values(wanted)[..], "{wanted}"),
-        None => assert!(values(wanted).iter().all(|value| value.is_empty()), "{wanted}"),
+        None => assert!(
+            values(wanted).iter().all(|value| value.is_empty()),
+            "{wanted}"
+        ),
     };
     single(filter.name.clone(), "name");
     if let Some(year) = filter.year {
@@ -60,15 +69,24 @@ fn assert_read(filter: &Filter, pairs: &[(String, String)]) {
 }
 
 fn assert_refused(problem: &Problem, names: &[&str]) {
-    assert_eq!((problem.status().as_u16(), problem.code()), (400, "INVALID_PARAMETER"));
-    let [error] = problem.errors() else { panic!("{problem:?}") };
-    let Location::Parameter(name) = &error.location else { panic!("{problem:?}") };
+    assert_eq!(
+        (problem.status().as_u16(), problem.code()),
+        (400, "INVALID_PARAMETER")
+    );
+    let [error] = problem.errors() else {
+        panic!("{problem:?}")
+    };
+    let Location::Parameter(name) = &error.location else {
+        panic!("{problem:?}")
+    };
     assert!(names.contains(&&**name), "{name}");
 }
 
 /// What a head takes for a query, and no cursor that is signed, since nobody can guess one.
 fn page(text: &str) {
-    let Ok(request) = Request::builder().uri(format!("/list?{text}")).body(()) else { return };
+    let Ok(request) = Request::builder().uri(format!("/list?{text}")).body(()) else {
+        return;
+    };
     let (mut parts, ()) = request.into_parts();
     let read = PageRequest::<Key>::from_request_parts(&mut parts, &()).now_or_never();
     match read.expect("nothing to wait for") {
@@ -85,7 +103,10 @@ fn pairs(text: &str) -> Vec<(String, String)> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (lossy(name), lossy(value))
     };
-    text.split('&').filter(|part| !part.is_empty()).map(pair).collect()
+    text.split('&')
+        .filter(|part| !part.is_empty())
+        .map(pair)
+        .collect()
 }
 
 fn lossy(text: &str) -> String {
@@ -95,7 +116,11 @@ fn lossy(text: &str) -> String {
 fn decoded(text: &str) -> Vec<u8> {
     let (bytes, mut index, mut decoded) = (text.as_bytes(), 0, Vec::new());
     while index < bytes.len() {
-        let digit = |offset: usize| bytes.get(index + offset).and_then(|byte| char::from(*byte).to_digit(16));
+        let digit = |offset: usize| {
+            bytes
+                .get(index + offset)
+                .and_then(|byte| char::from(*byte).to_digit(16))
+        };
         let (byte, length) = match (bytes[index], digit(1), digit(2)) {
             (b'+', _, _) => (b' ', 1),
             (b'%', Some(high), Some(low)) => (u8::try_from(high * 16 + low).unwrap_or_default(), 3),

@@ -14,7 +14,9 @@ use crate::policies::idempotency::{
     EndpointRuns, Heart, IdempotencyClient, IdempotencyStore, RecordNames, SealKeys,
 };
 use crate::policies::paginate::{Cursors, PaginationPolicy};
-use crate::policies::rate_limit::{Dearest, EndpointLimits, Failures, Guard, Instances, Limits, Overrides};
+use crate::policies::rate_limit::{
+    Dearest, EndpointLimits, Failures, Guard, Instances, Limits, Overrides,
+};
 use crate::policies::retirement::Retirement;
 use crate::policies::version::{self, Route};
 use crate::secret::Secret;
@@ -36,15 +38,36 @@ impl Clients {
         spec: &'static EndpointSpec,
         settings: &Settings,
     ) -> Result<Option<Arc<EndpointLimits>>, StartError> {
-        let limits = Limits::new(spec, &settings.overrides, &self.dearest, &settings.namespace)?;
+        let limits = Limits::new(
+            spec,
+            &settings.overrides,
+            &self.dearest,
+            &settings.namespace,
+        )?;
         let (client, proxies) = (Arc::clone(&self.limits), settings.proxies.clone());
-        Ok(limits.map(|limits| Arc::new(EndpointLimits { spec, limits, client, proxies })))
+        Ok(limits.map(|limits| {
+            Arc::new(EndpointLimits {
+                spec,
+                limits,
+                client,
+                proxies,
+            })
+        }))
     }
 
-    fn runs(&self, endpoint: &EndpointSpec, route: &str, settings: &Settings) -> Option<Arc<EndpointRuns>> {
+    fn runs(
+        &self,
+        endpoint: &EndpointSpec,
+        route: &str,
+        settings: &Settings,
+    ) -> Option<Arc<EndpointRuns>> {
         let spec = endpoint.idempotency.spec()?;
         let names = RecordNames::new(&settings.namespace, endpoint.method.as_str(), route);
-        Some(Arc::new(EndpointRuns { spec, names, client: Arc::clone(&self.idempotency) }))
+        Some(Arc::new(EndpointRuns {
+            spec,
+            names,
+            client: Arc::clone(&self.idempotency),
+        }))
     }
 }
 
@@ -82,7 +105,10 @@ pub(crate) struct Prepared<S> {
 impl<S: Clone + Send + Sync + 'static> Prepared<S> {
     /// Whose word is taken about a client, and about a request's id.
     pub(crate) fn proxies(&self) -> TrustedProxies {
-        self.settings.as_ref().map(|settings| settings.proxies.clone()).unwrap_or_default()
+        self.settings
+            .as_ref()
+            .map(|settings| settings.proxies.clone())
+            .unwrap_or_default()
     }
 
     /// Returns warnings of what works and is probably a mistake.
@@ -97,7 +123,11 @@ impl<S: Clone + Send + Sync + 'static> Prepared<S> {
     }
 
     pub(crate) fn into_router(self, state: S) -> Result<Router, StartErrors> {
-        let Self { api, settings, mut errors } = self;
+        let Self {
+            api,
+            settings,
+            mut errors,
+        } = self;
         let settings = settings.filter(|_| errors.is_empty());
         let router = settings.map(|settings| api.assemble(&settings, state, &mut errors));
         errors.into_result().map(|()| router.unwrap_or_default())
@@ -108,7 +138,11 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     pub(crate) async fn prepare(self) -> Prepared<S> {
         let mut errors = StartErrors::new();
         let settings = self.settings(true, &mut errors).await;
-        Prepared { api: self, settings, errors }
+        Prepared {
+            api: self,
+            settings,
+            errors,
+        }
     }
 
     /// Judges all settings, and connects the store. A tool that signs nothing neither reads nor makes
@@ -143,7 +177,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         }
         let max_run = errors.collect(self.max_run_setting());
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
-        let instances = errors.collect(self.instances.map_or_else(Instances::from_env, Instances::new));
+        let instances = errors.collect(
+            self.instances
+                .map_or_else(Instances::from_env, Instances::new),
+        );
         let proxies = self.proxies_setting(errors);
         let opened = match (&namespace, &secret) {
             (Some(namespace), Some(secret)) => {
@@ -169,9 +206,15 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     fn proxies_setting(&self, errors: &mut StartErrors) -> Option<TrustedProxies> {
-        let networks = self.trusted_proxies.as_deref().map_or_else(Networks::from_env, Networks::new);
+        let networks = self
+            .trusted_proxies
+            .as_deref()
+            .map_or_else(Networks::from_env, Networks::new);
         let networks = errors.collect(networks);
-        let field = errors.collect(self.forwarded_field.map_or_else(ForwardedField::from_env, Ok));
+        let field = errors.collect(
+            self.forwarded_field
+                .map_or_else(ForwardedField::from_env, Ok),
+        );
         Some(TrustedProxies::new(networks?, field?))
     }
 
@@ -204,12 +247,24 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let newest = version::newest(self.routes.specs());
         let mut router = Router::new();
         for entry in self.routes.entries() {
-            for Route { template: route, .. } in version::routes(entry.spec, newest) {
-                let mount = self.mount(entry, &route, settings, &clients, Arc::clone(&shared), errors);
+            for Route {
+                template: route, ..
+            } in version::routes(entry.spec, newest)
+            {
+                let mount = self.mount(
+                    entry,
+                    &route,
+                    settings,
+                    &clients,
+                    Arc::clone(&shared),
+                    errors,
+                );
                 let endpoint = MountedEndpoint::new(mount, handler(*entry, state.clone()));
                 let service = EndpointService::new(endpoint);
-                router =
-                    router.route(&route, MethodRouter::new().on_service(filter(entry.spec.method), service));
+                router = router.route(
+                    &route,
+                    MethodRouter::new().on_service(filter(entry.spec.method), service),
+                );
             }
         }
         router
@@ -217,7 +272,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     fn clients(&self, settings: &Settings, errors: &mut StartErrors) -> Clients {
         Clients {
-            limits: Arc::new(Guard::new(Arc::clone(&settings.facets.limits), settings.instances)),
+            limits: Arc::new(Guard::new(
+                Arc::clone(&settings.facets.limits),
+                settings.instances,
+            )),
             dearest: Dearest::of(self.routes.specs()),
             idempotency: Arc::new(IdempotencyClient {
                 records: Arc::clone(&settings.facets.records),
@@ -253,13 +311,18 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     fn pages_by_cursor(&self) -> bool {
-        self.routes.specs().any(|spec| matches!(spec.pagination, PaginationPolicy::Cursor(_)))
+        self.routes
+            .specs()
+            .any(|spec| matches!(spec.pagination, PaginationPolicy::Cursor(_)))
     }
 
     fn retirement(&self, spec: &'static EndpointSpec, route: &str) -> Option<Retirement> {
         let calls = self.deprecated_calls.counter(spec, route)?;
         let successor = spec.retirement?.successor;
-        let successor = self.routes.specs().find(|other| successor == Some(other.id()));
+        let successor = self
+            .routes
+            .specs()
+            .find(|other| successor == Some(other.id()));
         let successor = successor.map(|successor| Route::of_links(successor).template);
         let page = self.deprecation_info.as_deref();
         Retirement::new(spec, route, successor, page, calls, Arc::clone(&self.clock))
@@ -279,24 +342,40 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     fn heart(&self, settings: &Settings) -> Result<Option<Heart>, StartError> {
-        if self.routes.specs().all(|spec| spec.idempotency.spec().is_none()) {
+        if self
+            .routes
+            .specs()
+            .all(|spec| spec.idempotency.spec().is_none())
+        {
             return Ok(None);
         }
         let records = &settings.facets.records;
-        let own = records.for_heartbeat().unwrap_or_else(|| Arc::clone(records));
+        let own = records
+            .for_heartbeat()
+            .unwrap_or_else(|| Arc::clone(records));
         let heart = Heart::start(own, settings.lease, settings.max_run);
-        heart
-            .map(Some)
-            .map_err(|error| StartError::new(format!("the heartbeat thread cannot be started: {error}")))
+        heart.map(Some).map_err(|error| {
+            StartError::new(format!("the heartbeat thread cannot be started: {error}"))
+        })
     }
 }
 
 fn sealed(facets: Facets, keys: Option<SealKeys>) -> Facets {
     let Some(keys) = keys else { return facets };
-    let Facets { limits, records, admission } = facets;
-    let over = |admission| Arc::new(SealedRecords::new(admission, keys.clone())) as Arc<dyn AdmissionStore>;
+    let Facets {
+        limits,
+        records,
+        admission,
+    } = facets;
+    let over = |admission| {
+        Arc::new(SealedRecords::new(admission, keys.clone())) as Arc<dyn AdmissionStore>
+    };
     let admission = admission.map(over);
-    Facets { limits, records: Arc::new(SealedRecords::new(records, keys)), admission }
+    Facets {
+        limits,
+        records: Arc::new(SealedRecords::new(records, keys)),
+        admission,
+    }
 }
 
 fn handler<S: Clone + Send + Sync + 'static>(entry: Entry<S>, state: S) -> Handler {

@@ -21,7 +21,11 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     errors.extend(codes::conflicts(api.routes.specs()));
     for spec in api.routes.specs() {
         path_arguments(spec, errors);
-        if spec.rate_limits.iter().any(|limit| Quota::of(limit).is_none()) {
+        if spec
+            .rate_limits
+            .iter()
+            .any(|limit| Quota::of(limit).is_none())
+        {
             errors.push(impossible(spec));
         }
     }
@@ -29,12 +33,17 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
 
 fn access<S>(api: &Api<S>, errors: &mut StartErrors) {
     if api.auth.is_some() && api.open {
-        errors.push(StartError::new("the API says both Api::auth(…) and Api::open(); remove one"));
+        errors.push(StartError::new(
+            "the API says both Api::auth(…) and Api::open(); remove one",
+        ));
     }
     if api.auth.is_some() || api.open {
         return;
     }
-    let guarded = api.routes.specs().filter(|spec| spec.access == Access::Authenticated);
+    let guarded = api
+        .routes
+        .specs()
+        .filter(|spec| spec.access == Access::Authenticated);
     errors.extend(guarded.map(|spec| {
         let name = named(spec);
         StartError::new(format!(
@@ -83,8 +92,14 @@ fn named_limits<S>(api: &Api<S>, errors: &mut StartErrors) {
     for spec in api.routes.specs() {
         for (index, limit) in spec.rate_limits.iter().enumerate() {
             let Some(name) = limit.name else { continue };
-            if spec.rate_limits[..index].iter().any(|other| other.name == limit.name) {
-                errors.push(StartError::new(format!("{} names the limit `{name}` twice", named(spec))));
+            if spec.rate_limits[..index]
+                .iter()
+                .any(|other| other.name == limit.name)
+            {
+                errors.push(StartError::new(format!(
+                    "{} names the limit `{name}` twice",
+                    named(spec)
+                )));
             }
             let (first, first_spec) = *seen.entry(name).or_insert((limit, spec));
             if !agree(first, limit) {
@@ -116,18 +131,29 @@ fn agree(left: &RateLimitSpec, right: &RateLimitSpec) -> bool {
 }
 
 fn problem_base<S>(api: &Api<S>, errors: &mut StartErrors) {
-    let Some(base) = &api.problem_base else { return };
+    let Some(base) = &api.problem_base else {
+        return;
+    };
     let scheme = base.split_once(':').map_or("", |(scheme, _)| scheme);
-    let absolute = scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && has_only_uri_bytes(base);
+    let absolute =
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && has_only_uri_bytes(base);
     if !absolute {
-        errors.push(StartError::new(format!("the problem base {base:?} is not an absolute URI")));
+        errors.push(StartError::new(format!(
+            "the problem base {base:?} is not an absolute URI"
+        )));
     }
 }
 
 fn deprecation_info<S>(api: &Api<S>, errors: &mut StartErrors) {
-    let Some(page) = &api.deprecation_info else { return };
-    let starts = ["https://", "http://", "/"].iter().find(|start| page.starts_with(*start));
-    if starts.is_none_or(|start| *start != "/" && page.len() == start.len()) || !has_only_uri_bytes(page) {
+    let Some(page) = &api.deprecation_info else {
+        return;
+    };
+    let starts = ["https://", "http://", "/"]
+        .iter()
+        .find(|start| page.starts_with(*start));
+    if starts.is_none_or(|start| *start != "/" && page.len() == start.len())
+        || !has_only_uri_bytes(page)
+    {
         errors.push(StartError::new(format!(
             "the page of deprecations {page:?} is neither an absolute URL of http or https nor a path that begins \
              with a slash"
@@ -151,7 +177,8 @@ fn open_ranges<S>(api: &Api<S>, errors: &mut StartErrors) {
 }
 
 fn has_only_uri_bytes(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
+    text.bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
 }
 
 /// Compares what a `Path` argument reads with what the template names. The compiler has compared
@@ -160,7 +187,9 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
     let named_by_template: Vec<&str> = parameters(spec.path).collect();
     for probe in spec.path_arguments.iter().flatten() {
         let wrong = match probe() {
-            PathShape::Positional(count) if count != named_by_template.len() => format!("reads {count}"),
+            PathShape::Positional(count) if count != named_by_template.len() => {
+                format!("reads {count}")
+            }
             PathShape::Named(fields) => match misnamed(fields, &named_by_template) {
                 Some(field) => format!("reads `{field}`"),
                 None => continue,
@@ -179,11 +208,17 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
 /// One without the other can be meant: an alias or an optional field, a parameter that is not read.
 fn misnamed(fields: &'static [&'static str], named: &[&str]) -> Option<&'static str> {
     let unread = named.iter().any(|name| !fields.contains(name));
-    fields.iter().copied().find(|field| unread && !named.contains(field))
+    fields
+        .iter()
+        .copied()
+        .find(|field| unread && !named.contains(field))
 }
 
 fn parameters(path: &str) -> impl Iterator<Item = &str> {
-    path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+    path.split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'))
+        .map(|(name, _)| name)
 }
 
 pub(super) fn named(spec: &EndpointSpec) -> String {

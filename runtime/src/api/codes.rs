@@ -15,7 +15,10 @@ pub(super) fn conflicts(specs: impl Iterator<Item = &'static EndpointSpec>) -> V
     let (mut said, mut errors) = (HashSet::new(), Vec::new());
     for endpoint in specs {
         for kind in endpoint.problems().iter() {
-            let other = Meaning { spec: kind.spec, place: Place::Declared(*kind, endpoint) };
+            let other = Meaning {
+                spec: kind.spec,
+                place: Place::Declared(*kind, endpoint),
+            };
             let first = meanings.entry(kind.spec.code).or_insert(other);
             if !first.agrees(&other) && said.insert((kind.error, kind.variant, kind.spec.code)) {
                 errors.push(StartError::new(first.contradicted(&other)));
@@ -26,7 +29,13 @@ pub(super) fn conflicts(specs: impl Iterator<Item = &'static EndpointSpec>) -> V
 }
 
 fn framework(spec: &ProblemSpec) -> (&'static str, Meaning) {
-    (spec.code, Meaning { spec: *spec, place: Place::Framework })
+    (
+        spec.code,
+        Meaning {
+            spec: *spec,
+            place: Place::Framework,
+        },
+    )
 }
 
 /// What a code means, and who says so.
@@ -61,7 +70,12 @@ impl Meaning {
 
 impl fmt::Display for Meaning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ProblemSpec { status, category, title, .. } = self.spec;
+        let ProblemSpec {
+            status,
+            category,
+            title,
+            ..
+        } = self.spec;
         write!(f, "{status} `{category}` {title:?} {}", self.place)
     }
 }
@@ -72,7 +86,13 @@ impl fmt::Display for Place {
             Self::Framework => f.write_str("by the framework"),
             Self::Declared(kind, endpoint) => {
                 let separator = if kind.variant.is_empty() { "" } else { "::" };
-                write!(f, "by `{}{separator}{}` of {}", kind.error, kind.variant, named(endpoint))
+                write!(
+                    f,
+                    "by `{}{separator}{}` of {}",
+                    kind.error,
+                    kind.variant,
+                    named(endpoint)
+                )
             }
         }
     }

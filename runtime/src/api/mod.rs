@@ -351,27 +351,35 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// All that keeps the service from starting.
     pub async fn records(&self) -> Result<Arc<dyn IdempotencyStore>, StartErrors> {
         let mut errors = StartErrors::new();
-        let records = self.settings(false, &mut errors).await.map(assemble::Settings::into_records);
+        let records = self
+            .settings(false, &mut errors)
+            .await
+            .map(assemble::Settings::into_records);
         errors.into_result()?;
         records.ok_or_else(StartErrors::new)
     }
 
     /// The method, route and name of each endpoint.
     pub(crate) fn table(&self) -> Vec<(&'static str, String, &'static str)> {
-        let row =
-            |(spec, route): (&'static EndpointSpec, Route)| (spec.method.as_str(), route.template, spec.name);
+        let row = |(spec, route): (&'static EndpointSpec, Route)| {
+            (spec.method.as_str(), route.template, spec.name)
+        };
         under_routes(&self.routes).map(row).collect()
     }
 
     pub(crate) fn problem_base_or_default(&self) -> String {
-        self.problem_base.clone().unwrap_or_else(|| crate::problem::TYPE_BASE.to_owned())
+        self.problem_base
+            .clone()
+            .unwrap_or_else(|| crate::problem::TYPE_BASE.to_owned())
     }
 
     /// Each endpoint with its routes, in the order of the list.
     #[cfg(feature = "cli")]
     pub(crate) fn mounted(&self) -> impl Iterator<Item = (&'static EndpointSpec, Vec<Route>)> {
         let newest = version::newest(self.routes.specs());
-        self.routes.specs().map(move |spec| (spec, version::routes(spec, newest)))
+        self.routes
+            .specs()
+            .map(move |spec| (spec, version::routes(spec, newest)))
     }
 
     #[cfg(feature = "cli")]
@@ -398,13 +406,18 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 /// Each endpoint under each of its routes.
 fn under_routes<S>(routes: &Routes<S>) -> impl Iterator<Item = (&'static EndpointSpec, Route)> {
     let newest = version::newest(routes.specs());
-    routes
-        .specs()
-        .flat_map(move |spec| version::routes(spec, newest).into_iter().map(move |route| (spec, route)))
+    routes.specs().flat_map(move |spec| {
+        version::routes(spec, newest)
+            .into_iter()
+            .map(move |route| (spec, route))
+    })
 }
 
 impl<S> fmt::Debug for Api<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Api").field("name", &self.name).field("routes", &self.routes).finish_non_exhaustive()
+        f.debug_struct("Api")
+            .field("name", &self.name)
+            .field("routes", &self.routes)
+            .finish_non_exhaustive()
     }
 }

@@ -17,12 +17,18 @@ pub(super) fn checked(name: &str) -> Result<&str, StartError> {
          Api::new({:?}, …)",
         suggested(name).as_deref().unwrap_or("payments")
     );
-    Err(StartError::new(if name.is_empty() { refused } else { format!("{refused}.title({name:?})") }))
+    Err(StartError::new(if name.is_empty() {
+        refused
+    } else {
+        format!("{refused}.title({name:?})")
+    }))
 }
 
 /// The slug that is closest to a name; `None` if nothing in the name can be kept.
 fn suggested(name: &str) -> Option<String> {
-    let words = name.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let words = name
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
     let mut slug = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
     slug.truncate(64);
     let slug = slug.trim_end_matches('-');
@@ -58,13 +64,22 @@ mod tests {
             ("a_b", "Api::new(\"a-b\", …).title(\"a_b\")"),
             (" Éclair ", "Api::new(\"clair\", …).title(\" Éclair \")"),
         ] {
-            assert!(refusal(name).ends_with(&format!("; write {write}")), "{name}: {}", refusal(name));
+            assert!(
+                refusal(name).ends_with(&format!("; write {write}")),
+                "{name}: {}",
+                refusal(name)
+            );
         }
     }
 
     #[test]
     fn a_suggestion_is_a_slug() {
-        for name in ["x".repeat(65), format!("{} b", "a".repeat(63)), "A".repeat(1000), "a.".repeat(100)] {
+        for name in [
+            "x".repeat(65),
+            format!("{} b", "a".repeat(63)),
+            "A".repeat(1000),
+            "a.".repeat(100),
+        ] {
             let suggested = suggested(&name).expect("letters");
             assert_eq!(checked(&suggested), Ok(suggested.as_str()), "{name}");
         }

@@ -44,7 +44,12 @@ fn unlimited_keys(spec: &EndpointSpec) -> Option<String> {
 
 /// The endpoint and its place in the source: endpoints of two versions may share all but that.
 fn placed(spec: &EndpointSpec) -> String {
-    format!("{} in {}:{}", named(spec), spec.location.file, spec.location.line)
+    format!(
+        "{} in {}:{}",
+        named(spec),
+        spec.location.file,
+        spec.location.line
+    )
 }
 
 fn retired(spec: &EndpointSpec, now: Timestamp) -> Option<String> {
@@ -53,17 +58,24 @@ fn retired(spec: &EndpointSpec, now: Timestamp) -> Option<String> {
     match retirement.phase(now) {
         Phase::Announced => None,
         Phase::Deprecated => {
-            let since = retirement.deprecated.map(|day| format!(" since {day}")).unwrap_or_default();
-            let until = retirement.sunset.map(|day| format!(", until {day}")).unwrap_or_default();
+            let since = retirement
+                .deprecated
+                .map(|day| format!(" since {day}"))
+                .unwrap_or_default();
+            let until = retirement
+                .sunset
+                .map(|day| format!(", until {day}"))
+                .unwrap_or_default();
             Some(format!("{name} is deprecated{since}{until}"))
         }
         Phase::AfterSunset => Some(format!(
             "{name} still answers after its sunset on{}: remove it, or say `enforce`",
             day(retirement.sunset)
         )),
-        Phase::Gone => {
-            Some(format!("{name} answers 410 since its sunset on{}: remove it", day(retirement.sunset)))
-        }
+        Phase::Gone => Some(format!(
+            "{name} answers 410 since its sunset on{}: remove it",
+            day(retirement.sunset)
+        )),
     }
 }
 
@@ -81,7 +93,9 @@ mod tests {
         Date::new(2026, month, 30).expect("a day")
     }
 
-    const BOTH: RetirementSpec = RetirementSpec::new().with_deprecated(day(4)).with_sunset(day(6));
+    const BOTH: RetirementSpec = RetirementSpec::new()
+        .with_deprecated(day(4))
+        .with_sunset(day(6));
     const ENFORCED: RetirementSpec = BOTH.enforced();
     const LIMIT: RateLimitSpec = RateLimitSpec::new(1, Duration::from_secs(1));
 
@@ -105,7 +119,10 @@ mod tests {
             said(&ENFORCED, 7),
             "`x` (GET /x) in src/x.rs:7 answers 410 since its sunset on 2026-06-30: remove it"
         );
-        assert_eq!(retired(&EndpointSpec::new(Method::Get, "/x", "x"), day(7).starts()), None);
+        assert_eq!(
+            retired(&EndpointSpec::new(Method::Get, "/x", "x"), day(7).starts()),
+            None
+        );
     }
 
     #[test]
@@ -117,7 +134,10 @@ mod tests {
             unlimited_keys(&keyed)
                 .is_some_and(|said| said.contains("is `idempotent` and has no `rate_limit`"))
         );
-        assert_eq!(unlimited_keys(&keyed.with_rate_limits(const { &[LIMIT] })), None);
+        assert_eq!(
+            unlimited_keys(&keyed.with_rate_limits(const { &[LIMIT] })),
+            None
+        );
         assert!(
             unlimited_keys(&keyed.with_rate_limits(const { &[LIMIT.shadow()] })).is_some(),
             "it refuses nobody"

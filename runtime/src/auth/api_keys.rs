@@ -75,7 +75,10 @@ impl ApiKeys {
     }
 
     fn read(default: Option<&str>) -> Self {
-        match (std::env::var_os(VARIABLE).map(OsString::into_string), default) {
+        match (
+            std::env::var_os(VARIABLE).map(OsString::into_string),
+            default,
+        ) {
             (Some(Ok(text)), _) if !text.is_empty() => Self::parse_lenient(&text),
             (None, Some(default)) => Self::parse_lenient(default),
             // Set to nothing is a secret that did not arrive, and no wish for the default.
@@ -86,7 +89,10 @@ impl ApiKeys {
     }
 
     fn failed(error: StartError) -> Self {
-        Self { errors: vec![error], ..Self::default() }
+        Self {
+            errors: vec![error],
+            ..Self::default()
+        }
     }
 
     fn parse_lenient(text: &str) -> Self {
@@ -94,7 +100,11 @@ impl ApiKeys {
         for (index, entry) in text.split(',').enumerate() {
             if let Err(why) = keys.add(entry.trim()) {
                 // No part of the entry is shown: name and key may have changed places.
-                keys.errors.push(StartError::variable(VARIABLE, "…", format!("entry {}: {why}", index + 1)));
+                keys.errors.push(StartError::variable(
+                    VARIABLE,
+                    "…",
+                    format!("entry {}: {why}", index + 1),
+                ));
             }
         }
         keys
@@ -107,26 +117,35 @@ impl ApiKeys {
         }
         let name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.@".contains(&byte);
         if id.is_empty() || id.len() > 128 || !id.bytes().all(name) {
-            return Err("expected a caller of 1 to 128 characters of [A-Za-z0-9_.@-] before the colon");
+            return Err(
+                "expected a caller of 1 to 128 characters of [A-Za-z0-9_.@-] before the colon",
+            );
         }
         let digest = digest_of_entry(key).ok_or(FORM)?;
         let keys = self.by_prefix.entry(prefix(&digest)).or_default();
         if keys.iter().any(|known| known.digest == digest) {
             return Err("the key is there already");
         }
-        keys.push(Key { digest, caller: Caller::new(id) });
+        keys.push(Key {
+            digest,
+            caller: Caller::new(id),
+        });
         Ok(())
     }
 
     fn find(&self, token: &str) -> Option<&Caller> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let keys = self.by_prefix.get(&prefix(&digest))?;
-        keys.iter().find(|key| bool::from(key.digest.ct_eq(&digest))).map(|key| &key.caller)
+        keys.iter()
+            .find(|key| bool::from(key.digest.ct_eq(&digest)))
+            .map(|key| &key.caller)
     }
 
     fn look(&self, headers: &HeaderMap) -> Authentication {
         let mut fields = headers.get_all(AUTHORIZATION).iter();
-        let Some(field) = fields.next() else { return Authentication::Missing };
+        let Some(field) = fields.next() else {
+            return Authentication::Missing;
+        };
         if fields.next().is_some() {
             return Authentication::Invalid("more than one Authorization field");
         }
@@ -173,7 +192,9 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
 
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiKeys").field("keys", &self.len()).finish_non_exhaustive()
+        f.debug_struct("ApiKeys")
+            .field("keys", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -202,7 +223,9 @@ mod tests {
     fn look(keys: &ApiKeys, fields: &[&str]) -> Authentication {
         let request = fields
             .iter()
-            .fold(http::Request::builder(), |request, field| request.header(AUTHORIZATION, *field));
+            .fold(http::Request::builder(), |request, field| {
+                request.header(AUTHORIZATION, *field)
+            });
         keys.look(request.body(()).expect("a request").headers())
     }
 
@@ -210,14 +233,21 @@ mod tests {
     fn a_caller_may_have_several_keys() {
         let keys = ApiKeys::parse("alice:sk_test_1,alice:sk_test_2").expect("valid");
         for key in ["Bearer sk_test_1", "bearer sk_test_2"] {
-            assert!(matches!(look(&keys, &[key]), Authentication::Caller(caller) if caller.id() == "alice"));
+            assert!(
+                matches!(look(&keys, &[key]), Authentication::Caller(caller) if caller.id() == "alice")
+            );
         }
     }
 
     #[test]
     fn a_key_may_be_given_as_its_digest() {
         let hex = "bd4b47dcf69ab2d5c8a3c3f9a4a20a0ef4a0ad2db4fa59e0c9a8e2f3aef3c9d1";
-        assert_eq!(ApiKeys::parse(&format!("alice:sha256:{hex}")).expect("valid").len(), 1);
+        assert_eq!(
+            ApiKeys::parse(&format!("alice:sha256:{hex}"))
+                .expect("valid")
+                .len(),
+            1
+        );
         assert!(ApiKeys::parse(&format!("alice:sha256:{}", &hex[1..])).is_err());
     }
 
@@ -232,7 +262,10 @@ mod tests {
             &[""],
             &["Bearer sk_test_1", "Bearer sk_test_1"],
         ] {
-            assert!(matches!(look(&keys, fields), Authentication::Invalid(_)), "{fields:?}");
+            assert!(
+                matches!(look(&keys, fields), Authentication::Invalid(_)),
+                "{fields:?}"
+            );
         }
         assert!(matches!(look(&keys, &[]), Authentication::Missing));
     }
@@ -245,8 +278,8 @@ mod tests {
 
     #[test]
     fn every_wrong_entry_is_named_and_no_key_is_shown() {
-        let errors =
-            ApiKeys::parse("alice:sk_test_1,bob,carl:short,eve:sk_test_1,:sk_test_3").expect_err("wrong");
+        let errors = ApiKeys::parse("alice:sk_test_1,bob,carl:short,eve:sk_test_1,:sk_test_3")
+            .expect_err("wrong");
         assert_eq!(errors.iter().count(), 4);
         let text = errors.to_string();
         assert!(text.contains("entry 2") && text.contains("entry 3") && text.contains("entry 5"));

@@ -32,7 +32,12 @@ impl AuthenticationStage {
         proxies: &TrustedProxies,
     ) -> Option<Self> {
         let (auth, failures, proxies) = (Arc::clone(auth?), Arc::clone(failures), proxies.clone());
-        Some(Self { auth, access, failures, proxies })
+        Some(Self {
+            auth,
+            access,
+            failures,
+            proxies,
+        })
     }
 
     fn decide(
@@ -61,7 +66,11 @@ impl AuthenticationStage {
 }
 
 impl Stage for AuthenticationStage {
-    fn enter<'a>(&'a self, state: &'a mut RequestState, request: &'a mut IncomingRequest) -> Entry<'a> {
+    fn enter<'a>(
+        &'a self,
+        state: &'a mut RequestState,
+        request: &'a mut IncomingRequest,
+    ) -> Entry<'a> {
         if self.access == Access::Public && !request.head().headers.contains_key(AUTHORIZATION) {
             return Entry::PASS;
         }
@@ -88,7 +97,9 @@ fn challenge(auth: &dyn Authenticate, invalid: Option<&'static str>) -> Problem 
         Some(_) => with_error(&challenge),
     };
     let detail = invalid.unwrap_or("the request has no credentials");
-    Problem::new(&registry::UNAUTHENTICATED).with_detail(detail).with_header(FIELD, value)
+    Problem::new(&registry::UNAUTHENTICATED)
+        .with_detail(detail)
+        .with_header(FIELD, value)
 }
 
 const FIELD: HeaderName = WWW_AUTHENTICATE;

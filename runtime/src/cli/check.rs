@@ -39,7 +39,11 @@ where
     F: Future<Output = Result<S, E>>,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
-    let (name, endpoints, store) = (api.name().to_owned(), api.endpoints().count(), api.store_name());
+    let (name, endpoints, store) = (
+        api.name().to_owned(),
+        api.endpoints().count(),
+        api.store_name(),
+    );
     let logged = Warnings::default();
     let (mut warnings, judged) = log::keep(&logged, async {
         let judged = judge(api, connect).await;
@@ -48,7 +52,9 @@ where
     })
     .await;
     warnings.splice(0..0, logged.take());
-    warnings.extend(unknown_settings(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())));
+    warnings.extend(unknown_settings(
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
+    ));
     print_each("warning", &warnings);
     match judged {
         Ok(()) => done(&verdict(&name, endpoints, &store, warnings.len())),
@@ -59,11 +65,15 @@ where
 /// Variables that look like settings of the framework, and are none.
 fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
     let known = |name: &str| SETTINGS.split_whitespace().any(|word| word == name);
-    let mut unknown: Vec<_> = names.filter(|name| name.starts_with("APLOMB_") && !known(name)).collect();
+    let mut unknown: Vec<_> = names
+        .filter(|name| name.starts_with("APLOMB_") && !known(name))
+        .collect();
     unknown.sort();
     unknown
         .iter()
-        .map(|name| format!("{name} is set, and no setting has this name; `serve --help` lists them"))
+        .map(|name| {
+            format!("{name} is set, and no setting has this name; `serve --help` lists them")
+        })
         .collect()
 }
 
@@ -78,8 +88,14 @@ fn verdict(name: &str, endpoints: usize, store: &str, warnings: usize) -> String
 
 fn refused(errors: &StartErrors, warnings: usize) -> ExitCode {
     print_each("error", errors.iter());
-    let (errors, warnings) = (counted(errors.iter().count(), "error"), counted(warnings, "warning"));
-    say(io::stderr(), &format!("the service would not start: {errors}, {warnings}"));
+    let (errors, warnings) = (
+        counted(errors.iter().count(), "error"),
+        counted(warnings, "warning"),
+    );
+    say(
+        io::stderr(),
+        &format!("the service would not start: {errors}, {warnings}"),
+    );
     ExitCode::from(FAILED)
 }
 

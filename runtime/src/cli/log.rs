@@ -40,7 +40,10 @@ impl Subscriber for Warnings {
         let mut line = Line::default();
         event.record(&mut line);
         let line = line.finish();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
     }
 
     // No span is enabled, so that none of these is called with an id that means anything.
@@ -67,7 +70,11 @@ struct Line {
 impl Line {
     fn finish(self) -> String {
         let Self { message, fields } = self;
-        let line = if fields.is_empty() { message } else { format!("{message} ({fields})") };
+        let line = if fields.is_empty() {
+            message
+        } else {
+            format!("{message} ({fields})")
+        };
         line.replace('\n', " ")
     }
 }
@@ -97,7 +104,13 @@ mod tests {
         let warnings = Warnings::default();
         let result = keep(&warnings, async {
             tracing::info!("connected");
-            tracing::warn!(store = "redis://x", address = None::<&str>, tries = 2, "a crash loses {}", "all");
+            tracing::warn!(
+                store = "redis://x",
+                address = None::<&str>,
+                tries = 2,
+                "a crash loses {}",
+                "all"
+            );
             tokio::task::yield_now().await;
             let _span = tracing::error_span!("request").entered();
             tracing::error!("two\nlines");
@@ -105,7 +118,10 @@ mod tests {
         })
         .await;
         assert_eq!(result, 7);
-        assert_eq!(warnings.take(), ["a crash loses all (store=redis://x, tries=2)", "two lines"]);
+        assert_eq!(
+            warnings.take(),
+            ["a crash loses all (store=redis://x, tries=2)", "two lines"]
+        );
         tracing::warn!("later");
         assert!(warnings.take().is_empty());
     }

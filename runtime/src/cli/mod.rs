@@ -70,9 +70,16 @@ where
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return fail(format_args!("the threads of the runtime cannot be started: {error}")),
+        Err(error) => {
+            return fail(format_args!(
+                "the threads of the runtime cannot be started: {error}"
+            ));
+        }
     };
     runtime.block_on(dispatch(&arguments, make_api, connect))
 }
@@ -108,7 +115,12 @@ fn command() -> Command {
     Command::new("service")
         .about("Serves the API, or does what an operator needs beside it")
         .after_help(EXIT_CODES)
-        .subcommands([serve::command(), routes::command(), check::command(), records::command()])
+        .subcommands([
+            serve::command(),
+            routes::command(),
+            check::command(),
+            records::command(),
+        ])
 }
 
 const EXIT_CODES: &str = "\
@@ -149,12 +161,16 @@ mod tests {
     /// The message for these arguments, and whether it is an error.
     fn message(arguments: &[&str]) -> (String, bool) {
         let arguments = ["/usr/bin/payments"].iter().chain(arguments);
-        let error = command().try_get_matches_from(arguments).expect_err("a message");
+        let error = command()
+            .try_get_matches_from(arguments)
+            .expect_err("a message");
         (error.to_string(), error.use_stderr())
     }
 
     fn accepted(arguments: &[&str]) -> ArgMatches {
-        command().try_get_matches_from(["payments"].iter().chain(arguments)).expect("accepted")
+        command()
+            .try_get_matches_from(["payments"].iter().chain(arguments))
+            .expect("accepted")
     }
 
     #[test]
@@ -171,9 +187,18 @@ mod tests {
     #[test]
     fn every_command_has_a_help_with_a_line_for_each_argument() {
         fn undescribed(command: &Command) -> Vec<String> {
-            let arguments = command.get_arguments().filter(|argument| argument.get_help().is_none());
-            let mut names: Vec<_> = arguments.map(|argument| argument.get_id().to_string()).collect();
-            names.extend(command.get_about().is_none().then(|| command.get_name().to_owned()));
+            let arguments = command
+                .get_arguments()
+                .filter(|argument| argument.get_help().is_none());
+            let mut names: Vec<_> = arguments
+                .map(|argument| argument.get_id().to_string())
+                .collect();
+            names.extend(
+                command
+                    .get_about()
+                    .is_none()
+                    .then(|| command.get_name().to_owned()),
+            );
             names.extend(command.get_subcommands().flat_map(undescribed));
             names
         }
@@ -190,8 +215,14 @@ mod tests {
             &["records", "resolve", "x", "done", "--help"],
         ] {
             let (text, is_error) = message(arguments);
-            assert!(!is_error && text.contains("Usage: payments"), "{arguments:?}: {text}");
-            assert!(text.lines().all(|line| line.chars().count() <= 100), "too wide for a terminal: {text}");
+            assert!(
+                !is_error && text.contains("Usage: payments"),
+                "{arguments:?}: {text}"
+            );
+            assert!(
+                text.lines().all(|line| line.chars().count() <= 100),
+                "too wide for a terminal: {text}"
+            );
         }
     }
 
@@ -204,7 +235,10 @@ mod tests {
             (&["records", "shwo"], "'show'"),
         ] {
             let (text, is_error) = message(arguments);
-            assert!(is_error && text.starts_with("error: ") && text.contains(suggestion), "{text}");
+            assert!(
+                is_error && text.starts_with("error: ") && text.contains(suggestion),
+                "{text}"
+            );
         }
     }
 }

@@ -86,9 +86,14 @@ const JSON: &str = "json";
 /// How long a decided response is kept.
 const TTL: Duration = Duration::from_hours(24);
 
-pub(super) async fn run<S: Clone + Send + Sync + 'static>(api: &Api<S>, arguments: &ArgMatches) -> ExitCode {
+pub(super) async fn run<S: Clone + Send + Sync + 'static>(
+    api: &Api<S>,
+    arguments: &ArgMatches,
+) -> ExitCode {
     if api.keeps_records_in_memory() {
-        return fail("the records of a service in memory end with its process: APLOMB_STORE names no Redis");
+        return fail(
+            "the records of a service in memory end with its process: APLOMB_STORE names no Redis",
+        );
     }
     let records = match api.records().await {
         Ok(records) => records,
@@ -110,7 +115,9 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(api: &Api<S>, argument
 async fn run_show(records: &Arc<dyn IdempotencyStore>, record: RecordKey) -> ExitCode {
     match records.find(record).await {
         Ok(Some(state)) => done(&shown(record, &state)),
-        Ok(None) => failed(&format!("{record} is absent: no request has used it, or it has expired")),
+        Ok(None) => failed(&format!(
+            "{record} is absent: no request has used it, or it has expired"
+        )),
         Err(error) => fail(error),
     }
 }
@@ -120,10 +127,16 @@ async fn run_resolve(
     record: RecordKey,
     response: Option<Kept>,
 ) -> ExitCode {
-    let outcome = if response.is_some() { "set to DONE" } else { "freed" };
+    let outcome = if response.is_some() {
+        "set to DONE"
+    } else {
+        "freed"
+    };
     match records.resolve(record, response, TTL).await {
         Ok(true) => done(&format!("{record} is {outcome}")),
-        Ok(false) => failed(&format!("{record} is absent, RUNNING or DONE: nothing was changed")),
+        Ok(false) => failed(&format!(
+            "{record} is absent, RUNNING or DONE: nothing was changed"
+        )),
         Err(error) => fail(error),
     }
 }
@@ -139,7 +152,9 @@ fn key(arguments: &ArgMatches) -> RecordKey {
 
 /// The response that was decided; `None` if it did not happen.
 fn decision(arguments: &ArgMatches) -> Result<Option<Kept>, String> {
-    let Some(("done", arguments)) = arguments.subcommand() else { return Ok(None) };
+    let Some(("done", arguments)) = arguments.subcommand() else {
+        return Ok(None);
+    };
     let status: StatusCode = *arguments.get_one(STATUS).expect("clap requires the status");
     let mut response = http::Response::builder().status(status);
     let json: Option<&String> = arguments.get_one(JSON);
@@ -153,18 +168,28 @@ fn decision(arguments: &ArgMatches) -> Result<Option<Kept>, String> {
     if json.is_some() {
         response = response.header(CONTENT_TYPE, "application/json");
     }
-    let (head, ()) = response.body(()).expect("a status and a field make a response").into_parts();
-    Ok(Some(Kept::new(&head, Some(Bytes::from(json.cloned().unwrap_or_default())))))
+    let (head, ()) = response
+        .body(())
+        .expect("a status and a field make a response")
+        .into_parts();
+    Ok(Some(Kept::new(
+        &head,
+        Some(Bytes::from(json.cloned().unwrap_or_default())),
+    )))
 }
 
 fn status(text: &str) -> Result<StatusCode, &'static str> {
-    let status = text.parse::<StatusCode>().ok().filter(|status| (200..500).contains(&status.as_u16()));
+    let status = text
+        .parse::<StatusCode>()
+        .ok()
+        .filter(|status| (200..500).contains(&status.as_u16()));
     status.ok_or("it is not a status that is kept: 2xx, 3xx or 4xx")
 }
 
 fn json(text: &str) -> Result<String, String> {
     let read = serde_json::from_str::<serde::de::IgnoredAny>(text);
-    read.map(|_| text.to_owned()).map_err(|error| format!("the response is not JSON: {error}"))
+    read.map(|_| text.to_owned())
+        .map_err(|error| format!("the response is not JSON: {error}"))
 }
 
 /// The record and its state, then the response, as curl shows one.
@@ -173,7 +198,10 @@ fn shown(record: RecordKey, state: &RecordState) -> String {
         RecordState::Running => ("RUNNING", "a request holds it; retries get 409"),
         RecordState::Lapsed => ("RUNNING", "its process is gone; the next retry runs again"),
         RecordState::Done(_) => ("DONE", "the stored response follows"),
-        RecordState::Unknown => ("UNKNOWN", "nobody knows its outcome; decide it with `records resolve`"),
+        RecordState::Unknown => (
+            "UNKNOWN",
+            "nobody knows its outcome; decide it with `records resolve`",
+        ),
     };
     let mut text = format!("{record}\n{word}: {meaning}");
     if let RecordState::Done(kept) = state {
@@ -186,12 +214,18 @@ fn shown(record: RecordKey, state: &RecordState) -> String {
 fn response(kept: &Kept) -> String {
     let mut text = kept.status().to_string();
     for (name, value) in kept.headers() {
-        let _ = write!(text, "\n{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        let _ = write!(
+            text,
+            "\n{name}: {}",
+            String::from_utf8_lossy(value.as_bytes())
+        );
     }
     let body = match (kept.body(), kept.sealed_with()) {
         (Some(body), _) if body.is_empty() => return text,
         (Some(body), _) => printable(body),
-        (None, Some(key)) => format!("sealed with the key {key:?}, which is not among APLOMB_SEAL_KEYS"),
+        (None, Some(key)) => {
+            format!("sealed with the key {key:?}, which is not among APLOMB_SEAL_KEYS")
+        }
         (None, None) => String::from("its body was too large to keep"),
     };
     text + "\n\n" + &body
@@ -245,11 +279,23 @@ mod tests {
     #[test]
     fn a_decision_is_a_response_with_or_without_json() {
         let kept = decided(&["done", "201", r#"{"id":1}"#]).expect("a response");
-        assert_eq!((kept.status(), body(&kept)), (StatusCode::CREATED, &br#"{"id":1}"#[..]));
-        assert!(kept.headers().any(|(name, value)| name == CONTENT_TYPE && value == "application/json"));
+        assert_eq!(
+            (kept.status(), body(&kept)),
+            (StatusCode::CREATED, &br#"{"id":1}"#[..])
+        );
+        assert!(
+            kept.headers()
+                .any(|(name, value)| name == CONTENT_TYPE && value == "application/json")
+        );
         let kept = decided(&["done", "404"]).expect("a response");
-        assert_eq!((kept.status(), body(&kept), kept.headers().len()), (StatusCode::NOT_FOUND, &b""[..], 0));
-        assert_eq!(body(&decided(&["done", "200", "-1"]).expect("a response")), b"-1");
+        assert_eq!(
+            (kept.status(), body(&kept), kept.headers().len()),
+            (StatusCode::NOT_FOUND, &b""[..], 0)
+        );
+        assert_eq!(
+            body(&decided(&["done", "200", "-1"]).expect("a response")),
+            b"-1"
+        );
     }
 
     #[test]
@@ -280,11 +326,14 @@ mod tests {
     #[test]
     fn a_record_is_shown_with_what_its_state_means() {
         assert!(
-            shown(RECORD, &RecordState::Running).ends_with("\nRUNNING: a request holds it; retries get 409")
+            shown(RECORD, &RecordState::Running)
+                .ends_with("\nRUNNING: a request holds it; retries get 409")
         );
         assert!(shown(RECORD, &RecordState::Lapsed).contains("\nRUNNING: its process is gone"));
         assert!(shown(RECORD, &RecordState::Unknown).contains("\nUNKNOWN: nobody knows"));
-        let head = http::Response::builder().status(201).header("location", "/v1/x/1");
+        let head = http::Response::builder()
+            .status(201)
+            .header("location", "/v1/x/1");
         let (head, ()) = head.body(()).expect("a response").into_parts();
         let kept = |body| RecordState::Done(Kept::new(&head, body));
         assert_eq!(
@@ -299,7 +348,10 @@ mod tests {
 
     #[test]
     fn a_body_that_would_confuse_a_terminal_is_not_printed() {
-        assert_eq!(printable(b"a\x1b[2Jb"), "a body of 6 bytes that is not a text");
+        assert_eq!(
+            printable(b"a\x1b[2Jb"),
+            "a body of 6 bytes that is not a text"
+        );
         assert_eq!(printable(b"\xff"), "a body of 1 bytes that is not a text");
         assert_eq!(printable("é\n".as_bytes()), "é\n");
     }

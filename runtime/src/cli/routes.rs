@@ -28,8 +28,14 @@ pub(super) fn command() -> Command {
 
 const JSON: &str = "json";
 
-pub(super) fn run<S: Clone + Send + Sync + 'static>(api: &Api<S>, arguments: &ArgMatches) -> ExitCode {
-    let endpoints: Vec<_> = api.mounted().map(|(spec, routes)| Listed::new(spec, routes)).collect();
+pub(super) fn run<S: Clone + Send + Sync + 'static>(
+    api: &Api<S>,
+    arguments: &ArgMatches,
+) -> ExitCode {
+    let endpoints: Vec<_> = api
+        .mounted()
+        .map(|(spec, routes)| Listed::new(spec, routes))
+        .collect();
     if arguments.get_flag(JSON) {
         let json = serde_json::to_string_pretty(&endpoints).expect("strings and numbers are JSON");
         return done(&json);
@@ -68,7 +74,10 @@ impl Listed {
             name: spec.name,
             summary: spec.summary,
             policies: spec.policies(),
-            source: Source { file: spec.location.file, line: spec.location.line },
+            source: Source {
+                file: spec.location.file,
+                line: spec.location.line,
+            },
         }
     }
 
@@ -79,9 +88,19 @@ impl Listed {
             // The versions of an endpoint are a range.
             [first, .., last] => format!("{first}-{last}"),
         };
-        let policies = if self.policies.is_empty() { String::from("-") } else { self.policies.join(" ") };
+        let policies = if self.policies.is_empty() {
+            String::from("-")
+        } else {
+            self.policies.join(" ")
+        };
         let source = format!("{}:{}", self.source.file, self.source.line);
-        [self.method.to_owned(), self.path.to_owned(), versions, policies, source]
+        [
+            self.method.to_owned(),
+            self.path.to_owned(),
+            versions,
+            policies,
+            source,
+        ]
     }
 }
 
@@ -90,8 +109,15 @@ const COLUMNS: usize = 5;
 /// Columns that are as wide as their widest cell, below a line of titles.
 fn table(endpoints: &[Listed]) -> String {
     let titles = ["METHOD", "PATH", "VERSIONS", "POLICIES", "SOURCE"].map(str::to_owned);
-    let rows: Vec<_> = core::iter::once(titles).chain(endpoints.iter().map(Listed::row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let rows: Vec<_> = core::iter::once(titles)
+        .chain(endpoints.iter().map(Listed::row))
+        .collect();
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: [usize; COLUMNS] = core::array::from_fn(width);
     let mut text = String::new();
     for row in &rows {
@@ -127,7 +153,10 @@ mod tests {
         let plain = EndpointSpec::new(Method::Delete, "/payments/{id}", "delete")
             .with_version(VersionSpec::new(2, Some(2)));
         let located = [health, pay, plain].map(|spec| spec.with_location("pay", "src/pay.rs", 7));
-        located.iter().map(|spec| Listed::new(spec, routes(spec, 3))).collect()
+        located
+            .iter()
+            .map(|spec| Listed::new(spec, routes(spec, 3)))
+            .collect()
     }
 
     #[test]

@@ -58,7 +58,9 @@ mod tests {
 
     /// The names of variables at the beginning of lines, behind what marks those lines.
     fn variables<'a>(text: &'a str, mark: &'a str) -> BTreeSet<&'a str> {
-        let names = text.lines().filter_map(|line| line.strip_prefix(mark)?.split(['`', ' ']).next());
+        let names = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(mark)?.split(['`', ' ']).next());
         names.filter(|name| name.starts_with("APLOMB_")).collect()
     }
 

@@ -10,8 +10,14 @@ pub(super) fn elements<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
     quoted: bool,
 ) -> impl Iterator<Item = &'a [u8]> {
-    let all = Elements { lines, line: None, left: BYTES, quoted };
-    all.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+    let all = Elements {
+        lines,
+        line: None,
+        left: BYTES,
+        quoted,
+    };
+    all.map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
 }
 
 struct Elements<'a, L> {
@@ -29,8 +35,11 @@ impl<'a, L: Iterator<Item = &'a [u8]>> Iterator for Elements<'a, L> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let line = self.line.take().or_else(|| self.lines.next())?;
         let seen = &line[line.len().saturating_sub(self.left)..];
-        let comma =
-            if self.quoted { unquoted_comma(seen) } else { seen.iter().rposition(|byte| *byte == b',') };
+        let comma = if self.quoted {
+            unquoted_comma(seen)
+        } else {
+            seen.iter().rposition(|byte| *byte == b',')
+        };
         let Some(comma) = comma else {
             let whole = seen.len() == line.len();
             self.left = if whole { self.left - line.len() } else { 0 };
@@ -59,5 +68,11 @@ fn unquoted_comma(bytes: &[u8]) -> Option<usize> {
 }
 
 fn is_escaped(before: &[u8]) -> bool {
-    before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+    before
+        .iter()
+        .rev()
+        .take_while(|byte| **byte == b'\\')
+        .count()
+        % 2
+        == 1
 }

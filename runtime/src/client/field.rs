@@ -28,8 +28,12 @@ impl ForwardedField {
 
     fn parse(text: &str) -> Result<Self, StartError> {
         let all = [Self::XForwardedFor, Self::Forwarded];
-        let named = all.into_iter().find(|field| text.eq_ignore_ascii_case(field.name().as_str()));
-        named.ok_or_else(|| StartError::variable(VARIABLE, text, "expected x-forwarded-for or forwarded"))
+        let named = all
+            .into_iter()
+            .find(|field| text.eq_ignore_ascii_case(field.name().as_str()));
+        named.ok_or_else(|| {
+            StartError::variable(VARIABLE, text, "expected x-forwarded-for or forwarded")
+        })
     }
 
     pub(super) fn name(self) -> HeaderName {
@@ -51,11 +55,24 @@ mod tests {
 
     #[test]
     fn b10_the_field_is_one_of_two() {
-        assert_eq!(ForwardedField::parse("Forwarded"), Ok(ForwardedField::Forwarded));
-        assert_eq!(ForwardedField::parse("X-Forwarded-For"), Ok(ForwardedField::XForwardedFor));
-        for wrong in ["x-real-ip", "forwarded,x-forwarded-for", " forwarded", "both"] {
+        assert_eq!(
+            ForwardedField::parse("Forwarded"),
+            Ok(ForwardedField::Forwarded)
+        );
+        assert_eq!(
+            ForwardedField::parse("X-Forwarded-For"),
+            Ok(ForwardedField::XForwardedFor)
+        );
+        for wrong in [
+            "x-real-ip",
+            "forwarded,x-forwarded-for",
+            " forwarded",
+            "both",
+        ] {
             let error = ForwardedField::parse(wrong).expect_err(wrong).to_string();
-            let said = format!("APLOMB_FORWARDED_FIELD=\"{wrong}\": expected x-forwarded-for or forwarded");
+            let said = format!(
+                "APLOMB_FORWARDED_FIELD=\"{wrong}\": expected x-forwarded-for or forwarded"
+            );
             assert_eq!(error, said);
         }
     }

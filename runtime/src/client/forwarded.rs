@@ -36,7 +36,11 @@ fn pair(text: &str) -> Option<(Option<Pair<'_>>, &str)> {
         None => bare(behind)?,
     };
     let behind = trimmed(behind);
-    let after = if behind.is_empty() { behind } else { behind.strip_prefix(';')? };
+    let after = if behind.is_empty() {
+        behind
+    } else {
+        behind.strip_prefix(';')?
+    };
     Some((Some((name, value)), after))
 }
 

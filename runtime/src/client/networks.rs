@@ -14,13 +14,14 @@ const VARIABLE: &str = "APLOMB_TRUSTED_PROXIES";
 const FORM: &str =
     "expected an address or a network in CIDR form, such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32";
 
-const EVERYBODY: &str =
-    "it trusts everybody, so that each client could choose its address; expected the networks of the proxies";
+const EVERYBODY: &str = "it trusts everybody, so that each client could choose its address; expected the networks of the proxies";
 
 impl Networks {
     /// What `Api::trusted_proxies` says.
     pub(crate) fn new(text: &str) -> Result<Self, StartErrors> {
-        Self::parse(text, |why| StartError::new(format!("Api::trusted_proxies({text:?}): {why}")))
+        Self::parse(text, |why| {
+            StartError::new(format!("Api::trusted_proxies({text:?}): {why}"))
+        })
     }
 
     /// What the environment says; none where it says nothing.
@@ -35,7 +36,11 @@ impl Networks {
     /// Reads `10.0.0.0/8, 192.0.2.7`. Each wrong entry is one error.
     fn parse(text: &str, wrong: impl Fn(String) -> StartError) -> Result<Self, StartErrors> {
         let (mut networks, mut errors) = (Vec::new(), StartErrors::new());
-        for entry in text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()) {
+        for entry in text
+            .split(',')
+            .map(str::trim)
+            .filter(|_| !text.trim().is_empty())
+        {
             match network(entry) {
                 Ok(network) => networks.push(network),
                 Err(why) => errors.push(wrong(format!("entry `{entry}`: {why}"))),
@@ -110,7 +115,8 @@ mod tests {
 
     #[test]
     fn b10_networks_are_addresses_and_cidrs_of_both_families() {
-        let text = " 10.0.0.0/8,192.0.2.7 , 2001:db8::/32,::1, ::ffff:172.16.0.0/108,::ffff:198.51.100.1";
+        let text =
+            " 10.0.0.0/8,192.0.2.7 , 2001:db8::/32,::1, ::ffff:172.16.0.0/108,::ffff:198.51.100.1";
         let networks = Networks::new(text).expect(text);
         for (address, trusted) in [
             ("10.255.0.1", true),
@@ -125,7 +131,11 @@ mod tests {
             ("172.32.0.1", false),
             ("198.51.100.1", true),
         ] {
-            assert_eq!(networks.contain(address.parse().expect(address)), trusted, "{address}");
+            assert_eq!(
+                networks.contain(address.parse().expect(address)),
+                trusted,
+                "{address}"
+            );
         }
     }
 
@@ -149,12 +159,30 @@ mod tests {
             ("[::1]", &form),
             ("fe80::1%eth0", &form),
             ("/8", &form),
-            ("10.0.0.1:80", "proxies have no port here; expected 10.0.0.1"),
-            ("[2001:db8::1]:80", "proxies have no port here; expected 2001:db8::1"),
-            ("10.0.0.0/33", "`/33` is no prefix length of 10.0.0.0; expected /1 to /32, such as 10.0.0.0/32"),
-            ("10.0.0.0/", "`/` is no prefix length of 10.0.0.0; expected /1 to /32, such as 10.0.0.0/32"),
-            ("10.0.0.0/+8", "`/+8` is no prefix length of 10.0.0.0; expected /1 to /32, such as 10.0.0.0/32"),
-            ("::1/129", "`/129` is no prefix length of ::1; expected /1 to /128, such as ::1/128"),
+            (
+                "10.0.0.1:80",
+                "proxies have no port here; expected 10.0.0.1",
+            ),
+            (
+                "[2001:db8::1]:80",
+                "proxies have no port here; expected 2001:db8::1",
+            ),
+            (
+                "10.0.0.0/33",
+                "`/33` is no prefix length of 10.0.0.0; expected /1 to /32, such as 10.0.0.0/32",
+            ),
+            (
+                "10.0.0.0/",
+                "`/` is no prefix length of 10.0.0.0; expected /1 to /32, such as 10.0.0.0/32",
+            ),
+            (
+                "10.0.0.0/+8",
+                "`/+8` is no prefix length of 10.0.0.0; expected /1 to /32, such as 10.0.0.0/32",
+            ),
+            (
+                "::1/129",
+                "`/129` is no prefix length of ::1; expected /1 to /128, such as ::1/128",
+            ),
             (
                 "10.0.0.0/255.0.0.0",
                 "`/255.0.0.0` is no prefix length of 10.0.0.0; expected /1 to /32, such as 10.0.0.0/32",
@@ -172,16 +200,27 @@ mod tests {
             ("::/0", EVERYBODY),
         ] {
             let error = Networks::variable(entry).expect_err(entry).to_string();
-            assert_eq!(error, format!("APLOMB_TRUSTED_PROXIES=\"{entry}\": entry `{entry}`: {why}"));
+            assert_eq!(
+                error,
+                format!("APLOMB_TRUSTED_PROXIES=\"{entry}\": entry `{entry}`: {why}")
+            );
         }
     }
 
     #[test]
     fn b10_all_wrong_entries_are_said_at_once() {
-        let errors = Networks::new("a,10.0.0.0/8,,10.0.0.1/8,b").expect_err("wrong").to_string();
-        let said: Vec<&str> = errors.lines().filter_map(|line| line.split(": entry ").nth(1)).collect();
+        let errors = Networks::new("a,10.0.0.0/8,,10.0.0.1/8,b")
+            .expect_err("wrong")
+            .to_string();
+        let said: Vec<&str> = errors
+            .lines()
+            .filter_map(|line| line.split(": entry ").nth(1))
+            .collect();
         assert_eq!(said.len(), 4, "{errors}");
-        for (said, start) in said.iter().zip(["`a`: ", "``: ", "`10.0.0.1/8`: ", "`b`: "]) {
+        for (said, start) in said
+            .iter()
+            .zip(["`a`: ", "``: ", "`10.0.0.1/8`: ", "`b`: "])
+        {
             assert!(said.starts_with(start), "{said}");
         }
         assert!(errors.starts_with("Api::trusted_proxies(\"a,"), "{errors}");

@@ -33,11 +33,15 @@ fn v6(text: &str) -> Option<IpAddr> {
 
 /// Whether this is no port or one behind a colon: of up to 5 digits, or one that is hidden.
 fn is_port(text: &str) -> bool {
-    let Some(port) = text.strip_prefix(':') else { return text.is_empty() };
+    let Some(port) = text.strip_prefix(':') else {
+        return text.is_empty();
+    };
     match port.strip_prefix('_') {
         Some(hidden) => !hidden.is_empty() && hidden.bytes().all(is_plain),
         None => {
-            port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+            port.len() <= 5
+                && port.bytes().all(|byte| byte.is_ascii_digit())
+                && port.parse::<u16>().is_ok()
         }
     }
 }

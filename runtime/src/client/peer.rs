@@ -5,5 +5,7 @@ use http::Extensions;
 
 /// The address at the other end of the connection, where the server tells it.
 pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
+    extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|ConnectInfo(address)| address.ip())
 }

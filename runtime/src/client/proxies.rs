@@ -44,7 +44,11 @@ impl TrustedProxies {
     /// The first hop from the right that is not trusted, else the leftmost that was looked at;
     /// `None` without hops, and where one on the way cannot be read.
     fn told(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let lines = headers.get_all(self.field.name()).iter().rev().map(HeaderValue::as_bytes);
+        let lines = headers
+            .get_all(self.field.name())
+            .iter()
+            .rev()
+            .map(HeaderValue::as_bytes);
         let mut last = None;
         for element in elements(lines, self.field.is_quoted()).take(HOPS) {
             let address = self.hop(element)?;

@@ -25,7 +25,9 @@ fn headers(lines: &[(&HeaderName, &[u8])]) -> HeaderMap {
 }
 
 fn found(field: ForwardedField, peer: &str, headers: &HeaderMap) -> String {
-    proxies(field).client(peer.parse().expect("a peer"), headers).to_string()
+    proxies(field)
+        .client(peer.parse().expect("a peer"), headers)
+        .to_string()
 }
 
 /// What is found behind a trusted peer in lines of one field.
@@ -57,7 +59,10 @@ fn b10_x_forwarded_for_is_walked_to_the_first_untrusted_hop() {
             (&["unknown, nonsense, 203.0.113.7"], "203.0.113.7"),
             (&["\"198.51.100.1, 203.0.113.7"], "203.0.113.7"),
             // Several trusted hops, of both families.
-            (&["198.51.100.1, 203.0.113.7, 10.0.0.2, 192.0.2.1"], "203.0.113.7"),
+            (
+                &["198.51.100.1, 203.0.113.7, 10.0.0.2, 192.0.2.1"],
+                "203.0.113.7",
+            ),
             (&["203.0.113.7, 2001:db8:ffff::5, 10.0.0.2"], "203.0.113.7"),
             (&["2001:db8::7, 10.0.0.2"], "2001:db8::7"),
             // Only trusted ones: the farthest.
@@ -118,26 +123,50 @@ fn b10_forwarded_is_walked_to_the_first_untrusted_hop() {
             (&[], PEER),
             (&["for=203.0.113.7"], "203.0.113.7"),
             (&["For=203.0.113.7"], "203.0.113.7"),
-            (&["proto=https;FOR=\"203.0.113.7\";by=10.0.0.1"], "203.0.113.7"),
-            (&["for=198.51.100.1, for=203.0.113.7;proto=http"], "203.0.113.7"),
-            (&["for=198.51.100.1", "for=203.0.113.7, for=10.0.0.2"], "203.0.113.7"),
+            (
+                &["proto=https;FOR=\"203.0.113.7\";by=10.0.0.1"],
+                "203.0.113.7",
+            ),
+            (
+                &["for=198.51.100.1, for=203.0.113.7;proto=http"],
+                "203.0.113.7",
+            ),
+            (
+                &["for=198.51.100.1", "for=203.0.113.7, for=10.0.0.2"],
+                "203.0.113.7",
+            ),
             (&["for=\"[2001:db8::7]:4711\""], "2001:db8::7"),
-            (&["for=\"[2001:db8::7]\", for=\"[2001:db8:ffff::2]:1\", for=10.0.0.3"], "2001:db8::7"),
+            (
+                &["for=\"[2001:db8::7]\", for=\"[2001:db8:ffff::2]:1\", for=10.0.0.3"],
+                "2001:db8::7",
+            ),
             (&["for=\"203.0.113.7:_hidden\""], "203.0.113.7"),
             (&["for=\"[fe80::1%eth0]\""], "fe80::1"),
             (&["for=\"[::ffff:203.0.113.7]\""], "203.0.113.7"),
             (&["for=10.0.0.3, for=10.0.0.2"], "10.0.0.3"),
             // Escapes and separators within quoted strings.
             (&[r#"for="\2\0\3.0.113.7""#], "203.0.113.7"),
-            (&[r#"host="a, for=198.51.100.1; \"b\\";for=203.0.113.7"#], "203.0.113.7"),
-            (&[r#"for=203.0.113.7;host="\", for=198.51.100.1""#], "203.0.113.7"),
+            (
+                &[r#"host="a, for=198.51.100.1; \"b\\";for=203.0.113.7"#],
+                "203.0.113.7",
+            ),
+            (
+                &[r#"for=203.0.113.7;host="\", for=198.51.100.1""#],
+                "203.0.113.7",
+            ),
             // A quote that the client leaves open swallows nothing.
             (&["for=\"198.51.100.1, for=203.0.113.7"], "203.0.113.7"),
             (&["for=\"198.51.100.1", "for=203.0.113.7"], "203.0.113.7"),
-            (&["for=\"198.51.100.1\\, for=\"203.0.113.7\""], "203.0.113.7"),
+            (
+                &["for=\"198.51.100.1\\, for=\"203.0.113.7\""],
+                "203.0.113.7",
+            ),
             // As proxies write it.
             (&["for=203.0.113.7:80; proto=http ;"], "203.0.113.7"),
-            (&["for=[2001:db8::7]:80;host=example.org:443"], "2001:db8::7"),
+            (
+                &["for=[2001:db8::7]:80;host=example.org:443"],
+                "2001:db8::7",
+            ),
             (&[";;for=203.0.113.7"], "203.0.113.7"),
             (&["for=203.0.113.7, ,"], "203.0.113.7"),
             // What cannot be read on the way is the peer.
@@ -167,7 +196,10 @@ fn b10_forwarded_is_walked_to_the_first_untrusted_hop() {
 fn b10_only_the_field_that_is_set_counts() {
     let both = headers(&[(&F, b"for=198.51.100.1"), (&X, b"203.0.113.7")]);
     assert_eq!(found(ForwardedField::default(), PEER, &both), "203.0.113.7");
-    assert_eq!(found(ForwardedField::Forwarded, PEER, &both), "198.51.100.1");
+    assert_eq!(
+        found(ForwardedField::Forwarded, PEER, &both),
+        "198.51.100.1"
+    );
     let other = headers(&[(&F, b"for=198.51.100.1")]);
     assert_eq!(found(ForwardedField::default(), PEER, &other), PEER);
 }
@@ -183,17 +215,32 @@ fn b10_a_peer_that_is_not_trusted_is_the_client() {
         ("::ffff:10.0.0.1", "203.0.113.7"),
         ("2001:db8:ffff::1", "203.0.113.7"),
     ] {
-        assert_eq!(found(ForwardedField::default(), peer, &headers), client, "{peer}");
+        assert_eq!(
+            found(ForwardedField::default(), peer, &headers),
+            client,
+            "{peer}"
+        );
     }
     let nobody = TrustedProxies::default();
-    assert_eq!(nobody.client(PEER.parse().expect("a peer"), &headers).to_string(), PEER);
+    assert_eq!(
+        nobody
+            .client(PEER.parse().expect("a peer"), &headers)
+            .to_string(),
+        PEER
+    );
 }
 
 #[test]
 fn b10_bytes_that_are_no_text_are_the_peer_unless_they_stand_further_left() {
     let field = ForwardedField::default();
-    assert_eq!(found(field, PEER, &headers(&[(&X, b"203.0.113.7, \xff")])), PEER);
-    assert_eq!(found(field, PEER, &headers(&[(&X, b"\xff, 203.0.113.7")])), "203.0.113.7");
+    assert_eq!(
+        found(field, PEER, &headers(&[(&X, b"203.0.113.7, \xff")])),
+        PEER
+    );
+    assert_eq!(
+        found(field, PEER, &headers(&[(&X, b"\xff, 203.0.113.7")])),
+        "203.0.113.7"
+    );
 }
 
 #[test]
@@ -201,17 +248,37 @@ fn b10_the_walk_is_bounded() {
     let field = ForwardedField::default();
     let trusted = |count: usize| vec!["10.0.0.2"; count].join(",");
     // Whatever a client sends in front changes nothing.
-    assert_eq!(behind(field, &[&format!("{},203.0.113.7", trusted(5_000))]), "203.0.113.7");
-    assert_eq!(behind(field, &[&"1.1.1.1,".repeat(5_000), "203.0.113.7"]), "203.0.113.7");
+    assert_eq!(
+        behind(field, &[&format!("{},203.0.113.7", trusted(5_000))]),
+        "203.0.113.7"
+    );
+    assert_eq!(
+        behind(field, &[&"1.1.1.1,".repeat(5_000), "203.0.113.7"]),
+        "203.0.113.7"
+    );
     // So many hops, and what is further left is not looked at.
     let chain = |count| behind(field, &[&format!("203.0.113.7,{}", trusted(count))]);
-    assert_eq!((&*chain(HOPS - 1), &*chain(HOPS), &*chain(5_000)), ("203.0.113.7", "10.0.0.2", "10.0.0.2"));
+    assert_eq!(
+        (&*chain(HOPS - 1), &*chain(HOPS), &*chain(5_000)),
+        ("203.0.113.7", "10.0.0.2", "10.0.0.2")
+    );
     // So many bytes, over all lines; an element that is cut is no element.
     let padded = |bytes: usize| " ".repeat(bytes);
-    let reached = |bytes| behind(field, &["203.0.113.7", &format!("10.0.0.2{}", padded(bytes))]);
+    let reached = |bytes| {
+        behind(
+            field,
+            &["203.0.113.7", &format!("10.0.0.2{}", padded(bytes))],
+        )
+    };
     let free = BYTES - "203.0.113.7".len() - "10.0.0.2".len();
-    assert_eq!((&*reached(free), &*reached(free + 1)), ("203.0.113.7", "10.0.0.2"));
-    assert_eq!(behind(field, &[&format!("203.0.113.7{}", padded(BYTES))]), PEER);
+    assert_eq!(
+        (&*reached(free), &*reached(free + 1)),
+        ("203.0.113.7", "10.0.0.2")
+    );
+    assert_eq!(
+        behind(field, &[&format!("203.0.113.7{}", padded(BYTES))]),
+        PEER
+    );
     let open = format!("for=203.0.113.7;host={}\"", "\\\"".repeat(BYTES));
     assert_eq!(behind(ForwardedField::Forwarded, &[&open]), PEER);
 }
@@ -235,7 +302,9 @@ fn address() -> impl Strategy<Value = IpAddr> {
     ];
     let trusted = proxies(ForwardedField::default()).networks;
     any.prop_map(|address| address.to_canonical())
-        .prop_filter("an untrusted client", move |address| !trusted.contain(*address))
+        .prop_filter("an untrusted client", move |address| {
+            !trusted.contain(*address)
+        })
 }
 
 /// How a proxy writes an address.

@@ -38,7 +38,9 @@ where
     T: FromRequestParts<S> + Send,
 {
     async fn take(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        T::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)
+        T::from_request_parts(parts, state)
+            .await
+            .map_err(IntoResponse::into_response)
     }
 }
 
@@ -69,7 +71,10 @@ pub trait LastArg<S, M>: Sized {
     const READS_BODY: bool;
 
     /// Takes the argument from the whole request.
-    fn take(incoming: &mut Incoming, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
+    fn take(
+        incoming: &mut Incoming,
+        state: &S,
+    ) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
 #[diagnostic::do_not_recommend]
@@ -81,7 +86,9 @@ where
     const READS_BODY: bool = false;
 
     async fn take(incoming: &mut Incoming, state: &S) -> Result<Self, Response> {
-        T::from_request_parts(incoming.head(), state).await.map_err(IntoResponse::into_response)
+        T::from_request_parts(incoming.head(), state)
+            .await
+            .map_err(IntoResponse::into_response)
     }
 }
 
@@ -94,7 +101,9 @@ where
     const READS_BODY: bool = true;
 
     async fn take(incoming: &mut Incoming, state: &S) -> Result<Self, Response> {
-        T::from_request(incoming.whole(), state).await.map_err(IntoResponse::into_response)
+        T::from_request(incoming.whole(), state)
+            .await
+            .map_err(IntoResponse::into_response)
     }
 }
 
@@ -122,7 +131,10 @@ impl<S: Send + Sync> BodylessArg<S, InBody> for Request {}
 /// A function's arguments, taken in order, as a tuple.
 pub trait Args<S, M>: Sized {
     /// Takes all arguments; the first that cannot be taken refuses the request.
-    fn take(incoming: &mut Incoming, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
+    fn take(
+        incoming: &mut Incoming,
+        state: &S,
+    ) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
 impl<S: Send + Sync> Args<S, ()> for () {
@@ -205,8 +217,14 @@ where
     let mut incoming = incoming.take();
     Box::pin(async move {
         match A::take(&mut incoming, &state).await {
-            Err(response) => Answer { response, origin: Origin::Refused },
-            Ok(arguments) => Answer { response: respond(handler(arguments).await), origin: Origin::Handler },
+            Err(response) => Answer {
+                response,
+                origin: Origin::Refused,
+            },
+            Ok(arguments) => Answer {
+                response: respond(handler(arguments).await),
+                origin: Origin::Handler,
+            },
         }
     })
 }

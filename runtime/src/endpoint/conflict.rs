@@ -72,7 +72,9 @@ pub const fn verdicts<const N: usize>(specs: &[EndpointSpec]) -> [Verdict; N] {
 pub const fn assert_mountable(specs: &[EndpointSpec], verdicts: &[Verdict], index: usize) {
     let message = match verdicts[index] {
         Verdict::Mountable => return,
-        Verdict::SameRequests { earlier } => describe::same_requests(&specs[index], &specs[earlier]),
+        Verdict::SameRequests { earlier } => {
+            describe::same_requests(&specs[index], &specs[earlier])
+        }
         Verdict::OtherNames { earlier } => describe::other_names(&specs[index], &specs[earlier]),
         Verdict::Hole { version } => describe::hole(&specs[index], version),
         Verdict::SuccessorUnlisted => describe::successor_unlisted(&specs[index]),
@@ -92,7 +94,12 @@ pub const fn assert_mountable(specs: &[EndpointSpec], verdicts: &[Verdict], inde
     panic!("{}", message.as_str());
 }
 
-const fn judge(specs: &[EndpointSpec], shapes: &mut [Shape], order: &mut [Ranked], verdicts: &mut [Verdict]) {
+const fn judge(
+    specs: &[EndpointSpec],
+    shapes: &mut [Shape],
+    order: &mut [Ranked],
+    verdicts: &mut [Verdict],
+) {
     let mut index = 0;
     while index < shapes.len() {
         enter(shapes, index, shape_hash(&specs[index]));
@@ -265,7 +272,9 @@ const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut 
             let up_to = match served {
                 Some(served) if version.first() > served.saturating_add(1) => {
                     if matches!(verdicts[index], Verdict::Mountable) {
-                        verdicts[index] = Verdict::Hole { version: served + 1 };
+                        verdicts[index] = Verdict::Hole {
+                            version: served + 1,
+                        };
                     }
                     return;
                 }

@@ -66,10 +66,13 @@ pub fn link(spec: &EndpointSpec) -> EndpointUri {
 /// Panics where `parameters` do not serialise to what the path template names; for the type that
 /// the endpoint's own `Path` reads the start-up check has made sure of it.
 pub fn link_to<P: Serialize + ?Sized>(spec: &EndpointSpec, parameters: &P) -> EndpointUri {
-    let values =
-        serde_json::to_value(parameters).expect("path parameters are scalars, tuples or structs of them");
+    let values = serde_json::to_value(parameters)
+        .expect("path parameters are scalars, tuples or structs of them");
     let path = fill(spec, &values);
-    EndpointUri::new(path.parse().expect("a template filled with percent-encoded segments is a valid URI"))
+    EndpointUri::new(
+        path.parse()
+            .expect("a template filled with percent-encoded segments is a valid URI"),
+    )
 }
 
 fn fill(spec: &EndpointSpec, values: &Value) -> String {
@@ -80,9 +83,15 @@ fn fill(spec: &EndpointSpec, values: &Value) -> String {
     let mut rest = spec.path;
     let mut position = 0;
     while let Some((literal, tail)) = rest.split_once('{') {
-        let (name, tail) = tail.split_once('}').expect("the macro refuses a template with an open brace");
-        let value = parameter(values, name, position)
-            .unwrap_or_else(|| panic!("no value for the path parameter `{name}` of `{}`", spec.path));
+        let (name, tail) = tail
+            .split_once('}')
+            .expect("the macro refuses a template with an open brace");
+        let value = parameter(values, name, position).unwrap_or_else(|| {
+            panic!(
+                "no value for the path parameter `{name}` of `{}`",
+                spec.path
+            )
+        });
         path.push_str(literal);
         path.extend(utf8_percent_encode(&value, SEGMENT));
         rest = tail;
@@ -110,7 +119,11 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 /// Everything but the unreserved characters of RFC 3986 §2.3.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 #[cfg(test)]
 mod tests {
@@ -118,8 +131,9 @@ mod tests {
     use crate::policies::version::VersionSpec;
     use crate::spec::Method;
 
-    const ITEM: EndpointSpec = EndpointSpec::new(Method::Get, "/orders/{order}/items/{item}", "item")
-        .with_version(VersionSpec::new(1, Some(3)));
+    const ITEM: EndpointSpec =
+        EndpointSpec::new(Method::Get, "/orders/{order}/items/{item}", "item")
+            .with_version(VersionSpec::new(1, Some(3)));
 
     #[test]
     fn tuples_fill_by_position_under_the_newest_version() {
@@ -133,11 +147,23 @@ mod tests {
             item: u64,
             order: &'static str,
         }
-        assert_eq!(link_to(&ITEM, &Parameters { item: 7, order: "x/y" }), "/v3/orders/x%2Fy/items/7");
+        assert_eq!(
+            link_to(
+                &ITEM,
+                &Parameters {
+                    item: 7,
+                    order: "x/y"
+                }
+            ),
+            "/v3/orders/x%2Fy/items/7"
+        );
     }
 
     #[test]
     fn a_path_without_parameters_is_its_own_link() {
-        assert_eq!(link(&EndpointSpec::new(Method::Get, "/health", "health")), "/health");
+        assert_eq!(
+            link(&EndpointSpec::new(Method::Get, "/health", "health")),
+            "/health"
+        );
     }
 }

@@ -12,7 +12,10 @@ const CAPACITY: usize = 1024;
 impl Message {
     /// Nothing yet.
     pub(crate) const fn new() -> Self {
-        Self { bytes: [0; CAPACITY], length: 0 }
+        Self {
+            bytes: [0; CAPACITY],
+            length: 0,
+        }
     }
 
     /// Adds a text, whole or not at all.
@@ -33,14 +36,27 @@ impl Message {
     /// Adds a number in decimal.
     pub(crate) const fn number(self, number: usize) -> Self {
         const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-        let leading = if number >= 10 { self.number(number / 10) } else { self };
+        let leading = if number >= 10 {
+            self.number(number / 10)
+        } else {
+            self
+        };
         leading.text(DIGITS[number % 10])
     }
 
     /// Adds a number and what it counts.
     pub(crate) const fn counted(self, number: usize, thing: &str) -> Self {
-        let counted = if number == 0 { self.text("no ") } else { self.number(number).text(" ") }.text(thing);
-        if number == 1 { counted } else { counted.text("s") }
+        let counted = if number == 0 {
+            self.text("no ")
+        } else {
+            self.number(number).text(" ")
+        }
+        .text(thing);
+        if number == 1 {
+            counted
+        } else {
+            counted.text("s")
+        }
     }
 
     /// The text so far.
@@ -58,7 +74,10 @@ mod tests {
 
     #[test]
     fn texts_and_numbers() {
-        const MESSAGE: Message = Message::new().counted(1, "name").text(", ").counted(120, "name");
+        const MESSAGE: Message = Message::new()
+            .counted(1, "name")
+            .text(", ")
+            .counted(120, "name");
         assert_eq!(MESSAGE.as_str(), "1 name, 120 names");
     }
 

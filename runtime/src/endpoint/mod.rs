@@ -18,9 +18,10 @@ pub use conflict::{Verdict, assert_mountable, verdicts};
 pub use cost::{CostFunction, OfHead, OfNothing, weigh};
 pub use link::{FindPath, Here, Linked, PathArgument, There, link, link_to};
 pub use probe::{
-    IsBytes, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream, Probe,
-    ProbeFallback, assert_caller_known, assert_no_operation, assert_no_page_request, assert_not_a_list,
-    assert_not_a_stream, assert_path_parameters, assert_returns_page, assert_takes_page_request,
+    IsBytes, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream,
+    Probe, ProbeFallback, assert_caller_known, assert_no_operation, assert_no_page_request,
+    assert_not_a_list, assert_not_a_stream, assert_path_parameters, assert_returns_page,
+    assert_takes_page_request,
 };
 pub use report::{client_problem, field_problem, server_problem};
 
@@ -83,7 +84,11 @@ impl<S> fmt::Debug for Entry<S> {
 
 #[doc(hidden)]
 pub const fn entry<S, M, E: Mount<S, M>>() -> Entry<S> {
-    Entry { spec: &E::SPEC, reads_body: E::READS_BODY, call: E::call }
+    Entry {
+        spec: &E::SPEC,
+        reads_body: E::READS_BODY,
+        call: E::call,
+    }
 }
 
 /// The endpoints of an API, collected by [`routes!`](crate::routes).
@@ -101,7 +106,10 @@ impl<S> fmt::Debug for Routes<S> {
 impl<S> Routes<S> {
     #[doc(hidden)]
     pub fn from_entries(entries: &[Entry<S>]) -> Self {
-        Self { entries: entries.to_vec(), state: PhantomData }
+        Self {
+            entries: entries.to_vec(),
+            state: PhantomData,
+        }
     }
 
     /// How many endpoints there are.

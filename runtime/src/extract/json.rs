@@ -71,14 +71,19 @@ pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
 
 /// `application/json`, or a structured syntax suffix `+json` (RFC 6839 §3.1).
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+    let Some(value) = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return false;
     };
     let essence = value.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return true;
     }
-    let Some((kind, subtype)) = essence.split_once('/') else { return false };
+    let Some((kind, subtype)) = essence.split_once('/') else {
+        return false;
+    };
     let suffix = subtype.rsplit_once('+').map(|(_, suffix)| suffix);
     kind.eq_ignore_ascii_case("application")
         && suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("json"))
@@ -109,7 +114,11 @@ fn misshapen<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Pr
     };
     Problem::new(&registry::VALIDATION_FAILED)
         .with_detail("the body is JSON of the wrong shape")
-        .with_error(FieldError::new(pointer.into(), "WRONG_SHAPE", without_position(&error.to_string())))
+        .with_error(FieldError::new(
+            pointer.into(),
+            "WRONG_SHAPE",
+            without_position(&error.to_string()),
+        ))
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> Pointer {
@@ -127,7 +136,10 @@ fn pointer(path: &serde_path_to_error::Path) -> Pointer {
 
 /// The position counts bytes of the text, which no user of a pointer wants to know.
 fn without_position(message: &str) -> String {
-    message.rsplit_once(" at line ").map_or(message, |(message, _)| message).to_owned()
+    message
+        .rsplit_once(" at line ")
+        .map_or(message, |(message, _)| message)
+        .to_owned()
 }
 
 const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -137,7 +149,9 @@ impl<T: Serialize> IntoResponse for Json<T> {
         match written(|buffer| serde_json::to_writer(buffer, &self.0)) {
             Ok(bytes) => {
                 let mut response = Response::new(Body::from(bytes));
-                response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
+                response
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, APPLICATION_JSON);
                 response
             }
             Err(error) => Problem::internal(error).into_response(),
@@ -175,7 +189,9 @@ mod tests {
     use crate::problem::Location;
 
     async fn read(media: &'static str, text: &str) -> Result<Json<Vec<Line>>, Problem> {
-        let request = Request::builder().header(CONTENT_TYPE, media).body(Body::from(text.to_owned()));
+        let request = Request::builder()
+            .header(CONTENT_TYPE, media)
+            .body(Body::from(text.to_owned()));
         Json::from_request(request.expect("a request"), &()).await
     }
 
@@ -187,17 +203,28 @@ mod tests {
 
     #[tokio::test]
     async fn f04_the_pointer_names_the_member_that_is_wrong() {
-        let problem = read("application/json", r#"[{"a/b": 1}, {"a/b": "x"}]"#).await.expect_err("a string");
+        let problem = read("application/json", r#"[{"a/b": 1}, {"a/b": "x"}]"#)
+            .await
+            .expect_err("a string");
         assert_eq!(problem.code(), "VALIDATION_FAILED");
-        assert_eq!(problem.errors()[0].location, Location::Pointer("#/1/a~1b".into()));
-        assert_eq!(problem.errors()[0].detail, "invalid type: string \"x\", expected i64");
+        assert_eq!(
+            problem.errors()[0].location,
+            Location::Pointer("#/1/a~1b".into())
+        );
+        assert_eq!(
+            problem.errors()[0].detail,
+            "invalid type: string \"x\", expected i64"
+        );
     }
 
     #[tokio::test]
     async fn f04_what_is_not_json_is_a_400() {
         for text in ["", "[", "[}", "nul", "[1] 2", &"[".repeat(100_000)] {
             assert_eq!(
-                read("application/json", text).await.expect_err("not JSON").code(),
+                read("application/json", text)
+                    .await
+                    .expect_err("not JSON")
+                    .code(),
                 "MALFORMED_JSON",
                 "{text:.9}"
             );
@@ -206,8 +233,14 @@ mod tests {
 
     #[tokio::test]
     async fn f04_of_several_mistakes_of_shape_the_first_is_told() {
-        let problem = read("application/json", r#"[{"a/b": "x"}, {"a/b": []}]"#).await.expect_err("a string");
-        let places: Vec<_> = problem.errors().iter().map(|error| error.location.clone()).collect();
+        let problem = read("application/json", r#"[{"a/b": "x"}, {"a/b": []}]"#)
+            .await
+            .expect_err("a string");
+        let places: Vec<_> = problem
+            .errors()
+            .iter()
+            .map(|error| error.location.clone())
+            .collect();
         assert_eq!(places, [Location::Pointer("#/0/a~1b".into())]);
     }
 
@@ -215,7 +248,10 @@ mod tests {
     async fn f04_what_other_readers_take_differently_is_refused_with_the_right_code() {
         for (text, code) in [
             (r#"[{"a/b": 1, "a/b": 2}]"#, "VALIDATION_FAILED"),
-            (r#"[{"a/b": 1234567890123456789012345678901234567890}]"#, "VALIDATION_FAILED"),
+            (
+                r#"[{"a/b": 1234567890123456789012345678901234567890}]"#,
+                "VALIDATION_FAILED",
+            ),
             (r#"[{"a/b": 1.0}]"#, "VALIDATION_FAILED"),
             (r#"[{"a/b": 1e999}]"#, "MALFORMED_JSON"),
             (r#"[{"a/b": 01}]"#, "MALFORMED_JSON"),
@@ -239,9 +275,16 @@ mod tests {
 
     #[test]
     fn an_answer_that_cannot_be_written_leaves_nothing_behind() {
-        let half = written(|buffer| buffer.write_all(b"half").and(Err(io::Error::other("no more"))));
+        let half = written(|buffer| {
+            buffer
+                .write_all(b"half")
+                .and(Err(io::Error::other("no more")))
+        });
         assert!(half.is_err());
-        assert_eq!(written(|buffer| buffer.write_all(b"whole")).expect("a buffer takes all"), "whole");
+        assert_eq!(
+            written(|buffer| buffer.write_all(b"whole")).expect("a buffer takes all"),
+            "whole"
+        );
     }
 
     #[test]
@@ -256,11 +299,30 @@ mod tests {
 
     #[tokio::test]
     async fn f04_media_types() {
-        for media in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
-            assert_eq!(read(media, r#"[{"a/b":2}]"#).await.expect("is JSON").0[0].amount, 2, "{media}");
+        for media in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/merge-patch+json",
+        ] {
+            assert_eq!(
+                read(media, r#"[{"a/b":2}]"#).await.expect("is JSON").0[0].amount,
+                2,
+                "{media}"
+            );
         }
-        for media in ["text/plain", "", "json", "text/json", "text/x+json", "application/jsonp"] {
-            assert_eq!(read(media, "[]").await.expect_err("not JSON").status(), 415, "{media}");
+        for media in [
+            "text/plain",
+            "",
+            "json",
+            "text/json",
+            "text/x+json",
+            "application/jsonp",
+        ] {
+            assert_eq!(
+                read(media, "[]").await.expect_err("not JSON").status(),
+                415,
+                "{media}"
+            );
         }
     }
 }

@@ -52,7 +52,11 @@ mod tests {
             ("/api", "/", "/api"),
             ("/api/", "/", "/api"),
             ("/", "/", ""),
-            ("/tenants/\u{fc}\"/v1/things", "/v1/things", "/tenants/%C3%BC%22"),
+            (
+                "/tenants/\u{fc}\"/v1/things",
+                "/v1/things",
+                "/tenants/%C3%BC%22",
+            ),
             ("/rewritten", "/v1/things", ""),
         ] {
             assert_eq!(outer(original, inner), prefix, "{original} {inner}");

@@ -53,8 +53,14 @@ fn problem(rejection: &PathRejection, names: &[String]) -> Problem {
     };
     let name = |index: usize| names.get(index).cloned().unwrap_or_default();
     let (parameter, detail) = match failure.kind() {
-        ErrorKind::ParseErrorAtKey { key, expected_type, .. } => (key.clone(), expected(expected_type)),
-        ErrorKind::ParseErrorAtIndex { index, expected_type, .. } => (name(*index), expected(expected_type)),
+        ErrorKind::ParseErrorAtKey {
+            key, expected_type, ..
+        } => (key.clone(), expected(expected_type)),
+        ErrorKind::ParseErrorAtIndex {
+            index,
+            expected_type,
+            ..
+        } => (name(*index), expected(expected_type)),
         ErrorKind::ParseError { expected_type, .. } => (name(0), expected(expected_type)),
         ErrorKind::InvalidUtf8InPathParam { key } => (key.clone(), String::from("expected UTF-8")),
         ErrorKind::DeserializeError { key, message, .. } => (key.clone(), message.clone()),
@@ -63,7 +69,11 @@ fn problem(rejection: &PathRejection, names: &[String]) -> Problem {
     };
     Problem::new(&registry::INVALID_PARAMETER)
         .with_detail(format!("the path parameter `{parameter}` cannot be read"))
-        .with_error(FieldError::new(Location::Parameter(parameter.into()), "UNREADABLE", detail))
+        .with_error(FieldError::new(
+            Location::Parameter(parameter.into()),
+            "UNREADABLE",
+            detail,
+        ))
 }
 
 fn expected(kind: &str) -> String {

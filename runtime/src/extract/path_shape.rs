@@ -49,7 +49,9 @@ macro_rules! one {
     )*};
 }
 
-one!(String, bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
+one!(
+    String, bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64
+);
 
 impl<T> ParameterCount for crate::id::Id<T> {
     const COUNT: usize = 1;
@@ -207,7 +209,10 @@ mod tests {
 
     #[test]
     fn a_struct_tells_its_fields() {
-        assert_eq!(PathShape::of::<Order>(), PathShape::Named(&["customer", "order"]));
+        assert_eq!(
+            PathShape::of::<Order>(),
+            PathShape::Named(&["customer", "order"])
+        );
     }
 
     #[test]
@@ -219,6 +224,9 @@ mod tests {
 
     #[test]
     fn maps_tell_nothing() {
-        assert_eq!(PathShape::of::<std::collections::HashMap<String, String>>(), PathShape::Unknown);
+        assert_eq!(
+            PathShape::of::<std::collections::HashMap<String, String>>(),
+            PathShape::Unknown
+        );
     }
 }

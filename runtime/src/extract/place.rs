@@ -14,7 +14,9 @@ pub(super) enum Step {
 
 /// A path serialises as a list of pairs of a kind and a text; its other forms cannot tell `a.b` from `a` and `b`.
 pub(super) fn steps(path: &garde::Path) -> Vec<Step> {
-    let Ok(Value::Array(components)) = serde_json::to_value(path) else { return Vec::new() };
+    let Ok(Value::Array(components)) = serde_json::to_value(path) else {
+        return Vec::new();
+    };
     components.iter().filter_map(step).collect()
 }
 
@@ -35,7 +37,8 @@ pub(super) fn pointer(document: &Value, place: &[Step]) -> Location {
         let name = name(here, step);
         let next = here.and_then(|here| descend(here, step, &name));
         let next_step = place.get(position + 1);
-        if next.is_none() && here.is_some_and(|here| leads_on(here, next_step) || wraps(step, here)) {
+        if next.is_none() && here.is_some_and(|here| leads_on(here, next_step) || wraps(step, here))
+        {
             continue;
         }
         pointer.push(&name);
@@ -45,7 +48,9 @@ pub(super) fn pointer(document: &Value, place: &[Step]) -> Location {
 }
 
 fn leads_on(here: &Value, step: Option<&Step>) -> bool {
-    step.is_some_and(|step| here.is_object() && descend(here, step, &name(Some(here), step)).is_some())
+    step.is_some_and(|step| {
+        here.is_object() && descend(here, step, &name(Some(here), step)).is_some()
+    })
 }
 
 fn wraps(step: &Step, here: &Value) -> bool {
@@ -93,7 +98,9 @@ fn spelt<'a>(mut names: impl Iterator<Item = &'a String> + Clone, field: &str) -
 }
 
 fn letters(name: &str) -> impl Iterator<Item = char> {
-    name.chars().filter(|letter| !['_', '-'].contains(letter)).flat_map(char::to_lowercase)
+    name.chars()
+        .filter(|letter| !['_', '-'].contains(letter))
+        .flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]
@@ -108,7 +115,9 @@ mod tests {
 
     fn text(location: Location) -> String {
         match location {
-            Location::Pointer(text) | Location::Parameter(text) | Location::Header(text) => text.into_owned(),
+            Location::Pointer(text) | Location::Parameter(text) | Location::Header(text) => {
+                text.into_owned()
+            }
         }
     }
 
@@ -120,25 +129,48 @@ mod tests {
         });
         for (place, expected) in [
             (vec![], "#"),
-            (vec![key("gift_text"), key("last_name")], "#/giftText/LAST_NAME"),
             (
-                vec![key("gift_text"), key("kebab_case"), Step::Index(1), Step::Index(0)],
+                vec![key("gift_text"), key("last_name")],
+                "#/giftText/LAST_NAME",
+            ),
+            (
+                vec![
+                    key("gift_text"),
+                    key("kebab_case"),
+                    Step::Index(1),
+                    Step::Index(0),
+                ],
                 "#/giftText/kebab-case/1/0",
             ),
             (vec![key("r#type")], "#/type"),
             (vec![key("a_b")], "#/a_b"),
             (vec![key("missing"), key("gift_text")], "#/giftText"),
             (vec![key("missing_member")], "#/missing_member"),
-            (vec![key("gift_text"), key("missing"), key("deeper")], "#/giftText/missing/deeper"),
+            (
+                vec![key("gift_text"), key("missing"), key("deeper")],
+                "#/giftText/missing/deeper",
+            ),
             (vec![key("type"), key("of_a_number")], "#/type/of_a_number"),
             (vec![Step::Index(0), key("gift_text")], "#/giftText"),
             (vec![key("type"), Step::Index(0)], "#/type"),
             (
-                vec![key("gift_text"), key("kebab_case"), Step::Index(1), Step::Index(0), Step::Index(0)],
+                vec![
+                    key("gift_text"),
+                    key("kebab_case"),
+                    Step::Index(1),
+                    Step::Index(0),
+                    Step::Index(0),
+                ],
                 "#/giftText/kebab-case/1/0",
             ),
-            (vec![key("gift_text"), Step::Index(7), key("last_name")], "#/giftText/LAST_NAME"),
-            (vec![key("by_number"), Step::Index(7), key("last_name")], "#/byNumber/7/lastName"),
+            (
+                vec![key("gift_text"), Step::Index(7), key("last_name")],
+                "#/giftText/LAST_NAME",
+            ),
+            (
+                vec![key("by_number"), Step::Index(7), key("last_name")],
+                "#/byNumber/7/lastName",
+            ),
         ] {
             assert_eq!(text(pointer(&document, &place)), expected, "{place:?}");
         }

@@ -52,9 +52,13 @@ pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     let pairs = serde_html_form::Deserializer::from_bytes(query.as_bytes());
     serde_path_to_error::deserialize(pairs).map_err(|error| {
         let parameter = parameter(error.path());
-        Problem::new(&registry::INVALID_PARAMETER).with_detail("the query cannot be read").with_error(
-            FieldError::new(Location::Parameter(parameter.into()), "UNREADABLE", error.inner().to_string()),
-        )
+        Problem::new(&registry::INVALID_PARAMETER)
+            .with_detail("the query cannot be read")
+            .with_error(FieldError::new(
+                Location::Parameter(parameter.into()),
+                "UNREADABLE",
+                error.inner().to_string(),
+            ))
     })
 }
 
@@ -69,11 +73,16 @@ pub(crate) fn check_utf8<'a>(mut pairs: impl Iterator<Item = &'a str>) -> Result
 
 #[cold]
 fn not_utf8(pair: &str) -> Problem {
-    let name =
-        form_urlencoded::parse(pair.as_bytes()).next().map_or_else(String::new, |(name, _)| name.into());
-    Problem::new(&registry::INVALID_PARAMETER).with_detail("the query is not UTF-8").with_error(
-        FieldError::new(Location::Parameter(name.into()), "NOT_UTF8", "expected UTF-8, percent-encoded"),
-    )
+    let name = form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .map_or_else(String::new, |(name, _)| name.into());
+    Problem::new(&registry::INVALID_PARAMETER)
+        .with_detail("the query is not UTF-8")
+        .with_error(FieldError::new(
+            Location::Parameter(name.into()),
+            "NOT_UTF8",
+            "expected UTF-8, percent-encoded",
+        ))
 }
 
 /// The parameter's name, without the place in a list that repeated ones fill.
@@ -101,7 +110,11 @@ mod tests {
             ("=%ff", ""),
         ] {
             let problem = check_utf8(query.split('&')).expect_err(query);
-            assert_eq!(problem.errors()[0].location, Location::Parameter(parameter.into()), "{query}");
+            assert_eq!(
+                problem.errors()[0].location,
+                Location::Parameter(parameter.into()),
+                "{query}"
+            );
         }
         for query in ["", "a=%C3%A9", "a=%", "a=%zz&&=", "a=b%2"] {
             assert!(check_utf8(query.split('&')).is_ok(), "{query}");
@@ -118,13 +131,22 @@ mod tests {
     #[test]
     fn a_repeated_parameter_fills_a_list() {
         let filter: Filter = parse("status=a&status=b%20c").expect("readable");
-        assert_eq!(filter, Filter { status: vec!["a".into(), "b c".into()], year: None });
+        assert_eq!(
+            filter,
+            Filter {
+                status: vec!["a".into(), "b c".into()],
+                year: None
+            }
+        );
     }
 
     #[test]
     fn a_problem_names_the_parameter() {
         let problem = parse::<Filter>("year=next").expect_err("not a number");
         assert_eq!(problem.status(), 400);
-        assert_eq!(problem.errors()[0].location, Location::Parameter("year".into()));
+        assert_eq!(
+            problem.errors()[0].location,
+            Location::Parameter("year".into())
+        );
     }
 }

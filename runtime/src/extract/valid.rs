@@ -171,13 +171,16 @@ where
     L: Fn(&[Step]) -> Location,
 {
     let context = T::Context::from_state(state);
-    data.validate_with(&context).map_err(|report| problem(&report, spec, location()))
+    data.validate_with(&context)
+        .map_err(|report| problem(&report, spec, location()))
 }
 
 /// The names of the parameters that a query has.
 fn sent(parts: &Parts) -> Vec<String> {
     let query = parts.uri.query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.into_owned()).collect()
+    form_urlencoded::parse(query.as_bytes())
+        .map(|(name, _)| name.into_owned())
+        .collect()
 }
 
 /// Mistakes that are looked at. A list of many wrong items is not worth more.
@@ -185,11 +188,20 @@ const LOOKED_AT: usize = 1_000;
 
 #[cold]
 fn problem(report: &Report, spec: &ProblemSpec, location: impl Fn(&[Step]) -> Location) -> Problem {
-    let mut mistakes: Vec<(Vec<Step>, &str)> =
-        report.iter().take(LOOKED_AT).map(|(path, error)| (steps(path), error.message())).collect();
+    let mut mistakes: Vec<(Vec<Step>, &str)> = report
+        .iter()
+        .take(LOOKED_AT)
+        .map(|(path, error)| (steps(path), error.message()))
+        .collect();
     mistakes.sort();
     let problem = Problem::new(spec).with_detail("the data breaks the rules that `errors` lists");
-    mistakes.into_iter().fold(problem, |problem, (steps, message)| {
-        problem.with_error(FieldError::new(location(&steps), "RULE_BROKEN", message.to_owned()))
-    })
+    mistakes
+        .into_iter()
+        .fold(problem, |problem, (steps, message)| {
+            problem.with_error(FieldError::new(
+                location(&steps),
+                "RULE_BROKEN",
+                message.to_owned(),
+            ))
+        })
 }

@@ -79,7 +79,9 @@ impl<T> Id<T> {
     ///
     /// [`IdOverflow`] if 2^80 identifiers were made in one millisecond.
     pub fn generate() -> Result<Self, IdOverflow> {
-        SOURCE.next(SystemTime::now(), &mut rand::rng()).map(Self::from_ulid)
+        SOURCE
+            .next(SystemTime::now(), &mut rand::rng())
+            .map(Self::from_ulid)
     }
 
     /// The next identifier.
@@ -88,14 +90,20 @@ impl<T> Id<T> {
     ///
     /// Where [`generate`](Self::generate) fails: if the random part of the last identifier of this
     /// millisecond cannot be raised, which no service lives to see.
-    #[expect(clippy::new_without_default, reason = "a default that differs each time would mislead")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a default that differs each time would mislead"
+    )]
     pub fn new() -> Self {
         Self::generate().expect("fewer than 2^80 identifiers a millisecond")
     }
 
     /// The identifier with this ULID.
     pub const fn from_ulid(ulid: Ulid) -> Self {
-        Self { ulid, resource: PhantomData }
+        Self {
+            ulid,
+            resource: PhantomData,
+        }
     }
 
     /// The ULID.
@@ -139,7 +147,11 @@ pub struct InvalidId {
 
 impl fmt::Display for InvalidId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected an identifier such as {}_01HZQK7P3WVXBN4Y9MRDTJC8E6", self.prefix)
+        write!(
+            f,
+            "expected an identifier such as {}_01HZQK7P3WVXBN4Y9MRDTJC8E6",
+            self.prefix
+        )
     }
 }
 
@@ -162,7 +174,11 @@ impl<T: Resource> FromStr for Id<T> {
 fn parse_ulid(text: &str) -> Option<Ulid> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() && !b"ILOUilou".contains(&byte);
     let fits = text.len() == 26 && text.as_bytes()[0] <= b'7' && text.bytes().all(plain);
-    if fits { Ulid::from_string(&text.to_ascii_uppercase()).ok() } else { None }
+    if fits {
+        Ulid::from_string(&text.to_ascii_uppercase()).ok()
+    } else {
+        None
+    }
 }
 
 impl<T: Resource> fmt::Display for Id<T> {
@@ -232,7 +248,11 @@ impl<T: Resource> Visitor<'_> for IdVisitor<T> {
     type Value = Id<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an identifier such as {}_01HZQK7P3WVXBN4Y9MRDTJC8E6", T::PREFIX)
+        write!(
+            f,
+            "an identifier such as {}_01HZQK7P3WVXBN4Y9MRDTJC8E6",
+            T::PREFIX
+        )
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Id<T>, E> {

@@ -18,6 +18,8 @@ impl Source {
     /// random part. A random part that cannot be raised is an error until the clock goes on, and never a wrap.
     pub(super) fn next(&self, now: SystemTime, random: &mut impl Rng) -> Result<Ulid, IdOverflow> {
         let mut generator = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        generator.generate_from_datetime_with_source(now, random).map_err(|_| IdOverflow)
+        generator
+            .generate_from_datetime_with_source(now, random)
+            .map_err(|_| IdOverflow)
     }
 }

@@ -63,8 +63,11 @@ mod tests {
 
     async fn database() -> SqlitePool {
         // Each connection has a database of its own.
-        let pool =
-            SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.expect("a database");
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect("sqlite::memory:")
+            .await
+            .expect("a database");
         sqlx::query("CREATE TABLE payments (id TEXT PRIMARY KEY, parent TEXT) STRICT")
             .execute(&pool)
             .await
@@ -94,12 +97,29 @@ mod tests {
     #[tokio::test]
     async fn h01_what_is_no_identifier_of_the_kind_is_an_error_of_its_column() {
         let pool = database().await;
-        for text in ["acc_01HZQK7P3WVXBN4Y9MRDTJC8E6", "pay_8ZZZZZZZZZZZZZZZZZZZZZZZZZ", ""] {
-            let row = sqlx::query("SELECT ? AS id").bind(text).fetch_one(&pool).await.expect("a row");
-            let error = row.try_get::<Id<Payment>, _>("id").expect_err(text).to_string();
-            assert!(error.contains("\"id\"") && error.contains("such as pay_01"), "{error}");
+        for text in [
+            "acc_01HZQK7P3WVXBN4Y9MRDTJC8E6",
+            "pay_8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+            "",
+        ] {
+            let row = sqlx::query("SELECT ? AS id")
+                .bind(text)
+                .fetch_one(&pool)
+                .await
+                .expect("a row");
+            let error = row
+                .try_get::<Id<Payment>, _>("id")
+                .expect_err(text)
+                .to_string();
+            assert!(
+                error.contains("\"id\"") && error.contains("such as pay_01"),
+                "{error}"
+            );
         }
-        let number = sqlx::query("SELECT 7 AS id").fetch_one(&pool).await.expect("a row");
+        let number = sqlx::query("SELECT 7 AS id")
+            .fetch_one(&pool)
+            .await
+            .expect("a row");
         assert!(number.try_get::<Id<Account>, _>("id").is_err());
     }
 }

@@ -44,16 +44,24 @@ fn at(ms: u64) -> SystemTime {
 fn h01_upper_case_out_any_case_in() {
     let id: PaymentId = "pay_01hzqk7p3wvxbn4y9mrdtjc8e6".parse().expect("valid");
     assert_eq!(id.to_string(), "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6");
-    assert_eq!(serde_json::to_string(&id).expect("a string"), "\"pay_01HZQK7P3WVXBN4Y9MRDTJC8E6\"");
+    assert_eq!(
+        serde_json::to_string(&id).expect("a string"),
+        "\"pay_01HZQK7P3WVXBN4Y9MRDTJC8E6\""
+    );
 }
 
 #[test]
 fn h01_a_wrong_prefix_is_refused_with_an_example() {
-    for text in
-        ["acc_01HZQK7P3WVXBN4Y9MRDTJC8E6", "01HZQK7P3WVXBN4Y9MRDTJC8E6", "PAY_01HZQK7P3WVXBN4Y9MRDTJC8E6"]
-    {
+    for text in [
+        "acc_01HZQK7P3WVXBN4Y9MRDTJC8E6",
+        "01HZQK7P3WVXBN4Y9MRDTJC8E6",
+        "PAY_01HZQK7P3WVXBN4Y9MRDTJC8E6",
+    ] {
         let error = text.parse::<PaymentId>().expect_err("wrong prefix");
-        assert_eq!(error.to_string(), "expected an identifier such as pay_01HZQK7P3WVXBN4Y9MRDTJC8E6");
+        assert_eq!(
+            error.to_string(),
+            "expected an identifier such as pay_01HZQK7P3WVXBN4Y9MRDTJC8E6"
+        );
     }
 }
 
@@ -62,9 +70,16 @@ fn h01_an_identifier_is_a_key_of_maps() {
     let ids: Vec<PaymentId> = (0..3).map(|_| Id::new()).collect();
     let sorted: BTreeMap<PaymentId, usize> = ids.iter().copied().zip(0..).collect();
     let text = serde_json::to_string(&sorted).expect("members");
-    assert_eq!(serde_json::from_str::<BTreeMap<PaymentId, usize>>(&text).expect("members"), sorted);
+    assert_eq!(
+        serde_json::from_str::<BTreeMap<PaymentId, usize>>(&text).expect("members"),
+        sorted
+    );
     let hashed: HashMap<PaymentId, usize> = serde_json::from_str(&text).expect("members");
-    assert!(ids.iter().enumerate().all(|(index, id)| hashed[id] == index));
+    assert!(
+        ids.iter()
+            .enumerate()
+            .all(|(index, id)| hashed[id] == index)
+    );
 }
 
 #[test]
@@ -86,14 +101,22 @@ fn h02_overflow_and_ambiguous_letters_are_refused() {
         let text = format!("pay_01HZQK7P3WVXBN4Y9MRDTJC8E{letter}");
         assert!(text.parse::<PaymentId>().is_err(), "{text}");
     }
-    assert!("pay_7ZZZZZZZZZZZZZZZZZZZZZZZZZ".parse::<PaymentId>().is_ok());
+    assert!(
+        "pay_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"
+            .parse::<PaymentId>()
+            .is_ok()
+    );
 }
 
 /// The members of a regular expression's class, such as `0-9A-H`.
 fn members(class: &str) -> String {
     let (bytes, mut index, mut members) = (class.as_bytes(), 0, String::new());
     while index < bytes.len() {
-        let last = if bytes.get(index + 1) == Some(&b'-') { index + 2 } else { index };
+        let last = if bytes.get(index + 1) == Some(&b'-') {
+            index + 2
+        } else {
+            index
+        };
         members.extend((bytes[index]..=bytes[last]).map(char::from));
         index = last + 1;
     }
@@ -104,10 +127,21 @@ fn members(class: &str) -> String {
 fn h02_the_pattern_has_exactly_what_is_read_in_upper_case() {
     let pattern = PaymentId::pattern();
     let classes: Vec<&str> = pattern.split(['[', ']']).collect();
-    let ["^pay_", first, "", rest, "{25}$"] = classes[..] else { panic!("{pattern}") };
+    let ["^pay_", first, "", rest, "{25}$"] = classes[..] else {
+        panic!("{pattern}")
+    };
     let taken = |place: &str| -> String {
-        let one = |byte: &u8| place.replace('?', &char::from(*byte).to_string()).parse::<PaymentId>().is_ok();
-        (0_u8..128).filter(|byte| !byte.is_ascii_lowercase()).filter(one).map(char::from).collect()
+        let one = |byte: &u8| {
+            place
+                .replace('?', &char::from(*byte).to_string())
+                .parse::<PaymentId>()
+                .is_ok()
+        };
+        (0_u8..128)
+            .filter(|byte| !byte.is_ascii_lowercase())
+            .filter(one)
+            .map(char::from)
+            .collect()
     };
     assert_eq!(members(first), taken("pay_?1HZQK7P3WVXBN4Y9MRDTJC8E6"));
     assert_eq!(members(rest), taken("pay_01HZQK7P3WVXBN4Y9MRDTJC8E?"));
@@ -134,12 +168,16 @@ fn h03_the_same_or_an_earlier_millisecond_is_the_last_one_plus_one() {
 #[test]
 fn h03_a_random_part_that_cannot_be_raised_is_an_error_and_never_a_wrap() {
     let source = Source::new();
-    let last = source.next(at(1_000), &mut Always(0xff)).expect("the last one of its millisecond");
+    let last = source
+        .next(at(1_000), &mut Always(0xff))
+        .expect("the last one of its millisecond");
     assert_eq!((last.timestamp_ms(), last.random()), (1_000, (1 << 80) - 1));
     for ms in [1_000, 999, 1_000] {
         assert_eq!(source.next(at(ms), &mut Always(0)), Err(IdOverflow));
     }
-    let next = source.next(at(1_001), &mut Always(0)).expect("a new millisecond");
+    let next = source
+        .next(at(1_001), &mut Always(0))
+        .expect("a new millisecond");
     assert!(next > last);
 }
 
@@ -147,15 +185,25 @@ fn h03_a_random_part_that_cannot_be_raised_is_an_error_and_never_a_wrap() {
 fn h03_identifiers_of_many_threads_are_all_different_and_rise_in_each() {
     let made = || (0..5_000).map(|_| Id::new()).collect::<Vec<PaymentId>>();
     let threads: Vec<_> = (0..8).map(|_| thread::spawn(made)).collect();
-    let lists: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
-    assert!(lists.iter().all(|ids| ids.is_sorted_by(|left, right| left < right)));
+    let lists: Vec<_> = threads
+        .into_iter()
+        .map(|thread| thread.join().expect("no panic"))
+        .collect();
+    assert!(
+        lists
+            .iter()
+            .all(|ids| ids.is_sorted_by(|left, right| left < right))
+    );
     assert_eq!(lists.iter().flatten().collect::<HashSet<_>>().len(), 40_000);
 }
 
 #[test]
 fn h04_an_identifier_tells_the_time_of_its_birth() {
-    let id: Id<Payment> =
-        Id::from_ulid(Source::new().next(at(1_717_000_000_123), &mut Always(7)).expect("room"));
+    let id: Id<Payment> = Id::from_ulid(
+        Source::new()
+            .next(at(1_717_000_000_123), &mut Always(7))
+            .expect("room"),
+    );
     assert_eq!(id.timestamp_ms(), 1_717_000_000_123);
 }
 

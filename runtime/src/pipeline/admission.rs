@@ -22,9 +22,22 @@ pub(super) struct Admission {
 impl Admission {
     /// The admission to an endpoint that has limits or keys.
     pub(super) fn new(mount: &Mount) -> Option<Self> {
-        let Mount { limits, runs, body_limit, shared, .. } = mount;
-        let store = shared.admission.clone().filter(|_| limits.is_some() && runs.is_some());
-        mount.asks_a_store().then(|| Self { body_limit: *body_limit, runs: runs.clone(), store })
+        let Mount {
+            limits,
+            runs,
+            body_limit,
+            shared,
+            ..
+        } = mount;
+        let store = shared
+            .admission
+            .clone()
+            .filter(|_| limits.is_some() && runs.is_some());
+        mount.asks_a_store().then(|| Self {
+            body_limit: *body_limit,
+            runs: runs.clone(),
+            store,
+        })
     }
 
     /// Asks the limits of a request without a key, if that takes no waiting. `None` leaves it to
@@ -61,8 +74,18 @@ impl Admission {
             }
             request.read(self.body_limit, &state.body).await?;
         }
-        let run = runs.pending(key, state.info.caller.as_ref(), request.head(), &request.bytes());
-        Ok(Some(KeyedAdmission { run, limits, asked, store: self.store.clone() }))
+        let run = runs.pending(
+            key,
+            state.info.caller.as_ref(),
+            request.head(),
+            &request.bytes(),
+        );
+        Ok(Some(KeyedAdmission {
+            run,
+            limits,
+            asked,
+            store: self.store.clone(),
+        }))
     }
 }
 
@@ -91,7 +114,10 @@ impl KeyedAdmission {
 
     /// Asks the limits, and for the record in the same trip where the store can: what that found, or
     /// `None` where the record is still to be asked for.
-    async fn ask(&self, info: &RequestInfo) -> Result<(Turn, Option<Result<Begun, StoreError>>), Problem> {
+    async fn ask(
+        &self,
+        info: &RequestInfo,
+    ) -> Result<(Turn, Option<Result<Begun, StoreError>>), Problem> {
         let limits = match (&self.limits, self.asked) {
             (Some(limits), None) => limits,
             (_, asked) => return Ok((asked.unwrap_or_default(), None)),
@@ -110,7 +136,11 @@ impl KeyedAdmission {
                 Admitted::Admitted(acquired, begun) => (acquired, Some(begun)),
             })
         };
-        match limits.client().acquire_by(&claims, limits.limits().on_error(), call).await {
+        match limits
+            .client()
+            .acquire_by(&claims, limits.limits().on_error(), call)
+            .await
+        {
             Ok((decided, begun)) => Ok((limits.settle(&claims, decided)?, begun.map(Ok))),
             Err(error) => Ok((Turn::default(), Some(Err(error)))),
         }

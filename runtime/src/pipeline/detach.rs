@@ -22,7 +22,11 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> DetachOnDrop<F> {
     /// Must be called within a runtime.
     pub(crate) fn new(tracker: &TaskTracker, running: F) -> Self {
         let running = Box::pin(tracker.track_future(running));
-        Self { running: Some(running), span: Span::current(), runtime: Handle::current() }
+        Self {
+            running: Some(running),
+            span: Span::current(),
+            runtime: Handle::current(),
+        }
     }
 }
 
@@ -73,13 +77,17 @@ mod tests {
         go.send(()).expect("still running");
         end.await.expect("the run's end");
         tracker.close();
-        timeout(Duration::from_secs(10), tracker.wait()).await.expect("nothing runs any more");
+        timeout(Duration::from_secs(10), tracker.wait())
+            .await
+            .expect("nothing runs any more");
     }
 
     #[tokio::test]
     async fn a11_a_run_that_nobody_began_to_await_runs() {
         let (ended, end) = oneshot::channel();
-        drop(DetachOnDrop::new(&TaskTracker::new(), async { ended.send(()) }));
+        drop(DetachOnDrop::new(&TaskTracker::new(), async {
+            ended.send(())
+        }));
         end.await.expect("the run's end");
     }
 
@@ -95,7 +103,9 @@ mod tests {
     async fn a_run_that_panics_is_over() {
         let tracker = TaskTracker::new();
         let mut run = DetachOnDrop::new(&tracker, async { panic!("of no use") });
-        let polled = core::panic::AssertUnwindSafe(async { (&mut run).await }).catch_unwind().await;
+        let polled = core::panic::AssertUnwindSafe(async { (&mut run).await })
+            .catch_unwind()
+            .await;
         assert!(polled.is_err());
         drop(run);
         assert!(tracker.is_empty());

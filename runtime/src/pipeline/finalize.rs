@@ -17,14 +17,23 @@ pub(super) fn finalize(endpoint: &MountedEndpoint, state: &RequestState, answer:
         challenge(endpoint, &mut answer.response);
     }
     exits.finish(info, &mut answer.response);
-    answer.response.headers_mut().insert(X_REQUEST_ID, info.id.to_value());
+    answer
+        .response
+        .headers_mut()
+        .insert(X_REQUEST_ID, info.id.to_value());
 }
 
 /// Writes the document of an error that has none yet.
 fn document(endpoint: &MountedEndpoint, info: &RequestInfo, answer: &mut Answer) {
     if let Some(problem) = rewrite(&mut answer.response, answer.origin) {
         let idempotent = info.key.is_some() || endpoint.mount.spec.method.is_idempotent();
-        write(endpoint, info, Repeat::unkept(idempotent), &problem, &mut answer.response);
+        write(
+            endpoint,
+            info,
+            Repeat::unkept(idempotent),
+            &problem,
+            &mut answer.response,
+        );
     }
 }
 
@@ -33,7 +42,10 @@ fn challenge(endpoint: &MountedEndpoint, response: &mut Response) {
     if let Some(auth) = &endpoint.mount.shared.auth
         && response.status() == StatusCode::UNAUTHORIZED
     {
-        response.headers_mut().entry(WWW_AUTHENTICATE).or_insert_with(|| auth.challenge());
+        response
+            .headers_mut()
+            .entry(WWW_AUTHENTICATE)
+            .or_insert_with(|| auth.challenge());
     }
 }
 
@@ -46,10 +58,23 @@ pub(super) fn write(
     response: &mut Response,
 ) {
     let type_base = &endpoint.mount.shared.problem_base;
-    problem.write(response, Some(Occasion { request_id: info.id.as_str(), repeat, type_base }));
+    problem.write(
+        response,
+        Some(Occasion {
+            request_id: info.id.as_str(),
+            repeat,
+            type_base,
+        }),
+    );
     if problem.status().is_server_error() {
         let cause = problem.cause().unwrap_or("none given");
         let (endpoint, request_id) = (endpoint.mount.spec.name, info.id.as_str());
-        tracing::error!(endpoint, request_id, code = problem.code(), cause, "an endpoint failed");
+        tracing::error!(
+            endpoint,
+            request_id,
+            code = problem.code(),
+            cause,
+            "an endpoint failed"
+        );
     }
 }

@@ -21,9 +21,9 @@ use super::settle::settle;
 use crate::policies::rate_limit::Turn;
 use crate::problem::{Problem, registry};
 use crate::request::{
-    Answer, AnswerFuture, AuthenticatedCaller, BodyReadState, Entry, Exits, HANDLER, IncomingRequest,
-    RequestId, RequestInfo, RequestState, UnreadBody, Within, catch_panic, catch_panics, deadline_exceeded,
-    due_in, within_until,
+    Answer, AnswerFuture, AuthenticatedCaller, BodyReadState, Entry, Exits, HANDLER,
+    IncomingRequest, RequestId, RequestInfo, RequestState, UnreadBody, Within, catch_panic,
+    catch_panics, deadline_exceeded, due_in, within_until,
 };
 use crate::respond::add_outer_prefix;
 
@@ -63,16 +63,30 @@ enum Progress {
 /// Begins to answer a request.
 #[inline]
 pub(super) fn begin(endpoint: Arc<MountedEndpoint>, id: RequestId, request: Request) -> Handling {
-    let info = RequestInfo { id, due: due_in(endpoint.mount.timeout), caller: None, key: None };
+    let info = RequestInfo {
+        id,
+        due: due_in(endpoint.mount.timeout),
+        caller: None,
+        key: None,
+    };
     let mut request = IncomingRequest::new(request);
     let body = BodyReadState::new(request.has_body());
-    let mut state = RequestState { info, exits: Exits::default(), body };
+    let mut state = RequestState {
+        info,
+        exits: Exits::default(),
+        body,
+    };
     let progress = catch_panic(HANDLER, || enter(&endpoint, &mut state, &mut request));
     let mut progress = progress.unwrap_or_else(Progress::Refused);
-    if matches!(progress, Progress::Admitted) && (endpoint.mount.reads_body || !request.has_body()) {
+    if matches!(progress, Progress::Admitted) && (endpoint.mount.reads_body || !request.has_body())
+    {
         // The state is cloned here, by the user's own code.
-        match catch_panic(HANDLER, || run(&endpoint, &state.info, &state.body, &mut request)) {
-            Ok((prefix, run)) => return Handling::Running(Running::new(endpoint, state, prefix, run)),
+        match catch_panic(HANDLER, || {
+            run(&endpoint, &state.info, &state.body, &mut request)
+        }) {
+            Ok((prefix, run)) => {
+                return Handling::Running(Running::new(endpoint, state, prefix, run));
+            }
             Err(problem) => progress = Progress::Refused(problem),
         }
     }
@@ -81,7 +95,11 @@ pub(super) fn begin(endpoint: Arc<MountedEndpoint>, id: RequestId, request: Requ
 
 /// Goes through the stages up to the first one that waits. That one is entered again by [`wait`].
 #[inline]
-fn enter(endpoint: &MountedEndpoint, state: &mut RequestState, request: &mut IncomingRequest) -> Progress {
+fn enter(
+    endpoint: &MountedEndpoint,
+    state: &mut RequestState,
+    request: &mut IncomingRequest,
+) -> Progress {
     for (index, stage) in endpoint.stages.iter().enumerate() {
         match stage.enter(state, request) {
             Entry::Done(Ok(())) => {}
@@ -124,11 +142,18 @@ impl Running {
         run: AnswerFuture,
     ) -> Self {
         let run = Some(within_until(state.info.due, run));
-        Self { endpoint, state, prefix, run }
+        Self {
+            endpoint,
+            state,
+            prefix,
+            run,
+        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Response> {
-        let Some(run) = &mut self.run else { return Poll::Pending };
+        let Some(run) = &mut self.run else {
+            return Poll::Pending;
+        };
         let polled = catch_panic(HANDLER, || Pin::new(run).poll(context));
         let mut answer = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -153,9 +178,17 @@ async fn wait(
     let (due, body) = (state.info.due, state.body.clone());
     let mut unread = None;
     let mut answer = {
-        let running = catch_panics(answer(&endpoint, &mut state, &mut unread, request, progress));
+        let running = catch_panics(answer(
+            &endpoint,
+            &mut state,
+            &mut unread,
+            request,
+            progress,
+        ));
         let mut running = pin!(Some(within_until(due, running)));
-        let answered = OptionFuture::from(running.as_mut().as_pin_mut()).await.flatten();
+        let answered = OptionFuture::from(running.as_mut().as_pin_mut())
+            .await
+            .flatten();
         let mut answer = answered.unwrap_or_else(|| give_up(&body, || running.set(None)));
         body.explain(&mut answer);
         answer
@@ -272,7 +305,10 @@ fn run(
     if endpoint.mount.takes_request_id {
         request.insert(info.id.clone());
     }
-    (prefix, (endpoint.handler)(request.for_extractors(endpoint.mount.body_limit, body)))
+    (
+        prefix,
+        (endpoint.handler)(request.for_extractors(endpoint.mount.body_limit, body)),
+    )
 }
 
 /// Adds the outer prefix to the `Location` of an answer, before the answer is stored under a key: a

@@ -74,7 +74,12 @@ pub(crate) struct MountedEndpoint {
 impl MountedEndpoint {
     pub(crate) fn new(mount: Mount, handler: Handler) -> Self {
         let (stages, admission) = (order::stages(&mount), Admission::new(&mount));
-        Self { mount, stages, admission, handler }
+        Self {
+            mount,
+            stages,
+            admission,
+            handler,
+        }
     }
 }
 

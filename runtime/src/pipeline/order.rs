@@ -35,15 +35,30 @@ const ORDER: &[Constructor] = &[
             &mount.shared.proxies,
         ))
     },
-    |mount| boxed(PageStage::new(mount.spec.pagination, &mount.route, &mount.shared.cursors)),
+    |mount| {
+        boxed(PageStage::new(
+            mount.spec.pagination,
+            &mount.route,
+            &mount.shared.cursors,
+        ))
+    },
     |mount| boxed(KeyStage::new(mount.spec.idempotency)),
     |mount| boxed(KnownRefusalsStage::new(mount.limits.as_ref())),
-    |mount| boxed(mount.reads_body_early().then(|| BodyStage::new(mount.body_limit, mount.reads_body))),
+    |mount| {
+        boxed(
+            mount
+                .reads_body_early()
+                .then(|| BodyStage::new(mount.body_limit, mount.reads_body)),
+        )
+    },
 ];
 
 /// The stages of an endpoint. One without policies has none.
 pub(super) fn stages(mount: &Mount) -> Box<[Box<dyn Stage>]> {
-    ORDER.iter().filter_map(|construct| construct(mount)).collect()
+    ORDER
+        .iter()
+        .filter_map(|construct| construct(mount))
+        .collect()
 }
 
 fn boxed<S: Stage + 'static>(stage: Option<S>) -> Option<Box<dyn Stage>> {

@@ -25,7 +25,11 @@ fn document(endpoint: &MountedEndpoint, info: &RequestInfo, answer: &mut Answer)
         return settlement_of(answer.origin, answer.response.status(), Effects::Unknown);
     };
     let settlement = settlement_of(answer.origin, problem.status(), problem.effects());
-    let repeat = if settlement == Settlement::Keep { Repeat::SameAnswer } else { Repeat::Safe };
+    let repeat = if settlement == Settlement::Keep {
+        Repeat::SameAnswer
+    } else {
+        Repeat::Safe
+    };
     finalize::write(endpoint, info, repeat, &problem, &mut answer.response);
     settlement
 }

@@ -58,8 +58,12 @@ fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticate>>) -> Mo
 
 fn limits(spec: &'static EndpointSpec) -> Option<Arc<EndpointLimits>> {
     let dearest = Dearest::of([spec].into_iter());
-    let limits = Limits::new(spec, &Overrides::default(), &dearest, "test").expect("valid limits")?;
-    let client = Guard::new(Arc::new(MemoryLimits::new()), Instances::new(1).expect("a number of instances"));
+    let limits =
+        Limits::new(spec, &Overrides::default(), &dearest, "test").expect("valid limits")?;
+    let client = Guard::new(
+        Arc::new(MemoryLimits::new()),
+        Instances::new(1).expect("a number of instances"),
+    );
     Some(Arc::new(EndpointLimits {
         spec,
         limits,
@@ -76,21 +80,31 @@ fn runs(endpoint: &EndpointSpec) -> Option<Arc<EndpointRuns>> {
         tracker: TaskTracker::new(),
     };
     let names = RecordNames::new("test", endpoint.method.as_str(), endpoint.path);
-    Some(Arc::new(EndpointRuns { spec: endpoint.idempotency.spec()?, names, client: Arc::new(client) }))
+    Some(Arc::new(EndpointRuns {
+        spec: endpoint.idempotency.spec()?,
+        names,
+        client: Arc::new(client),
+    }))
 }
 
 /// Answers at once, and reads nothing.
 fn handler() -> Handler {
     Box::new(|_| {
         let response = "made".into_response();
-        Box::pin(core::future::ready(Answer { response, origin: Origin::Handler }))
+        Box::pin(core::future::ready(Answer {
+            response,
+            origin: Origin::Handler,
+        }))
     })
 }
 
 fn names(endpoint: &MountedEndpoint) -> Vec<String> {
     let name = |stage: &dyn Stage| {
         let text = format!("{stage:?}");
-        text.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default().to_owned()
+        text.split(|letter: char| !letter.is_alphanumeric())
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     };
     endpoint.stages.iter().map(|stage| name(&**stage)).collect()
 }
@@ -105,7 +119,13 @@ fn an_endpoint_without_policies_has_no_stages() {
 fn stages_stand_in_the_order_of_the_declared_policies() {
     let keys = ApiKeys::parse("alice:sk_test_alice").expect("valid keys");
     let endpoint = MountedEndpoint::new(mount(&WITH_ALL, Some(Arc::new(keys))), handler());
-    let order = ["AuthenticationStage", "PageStage", "KeyStage", "KnownRefusalsStage", "BodyStage"];
+    let order = [
+        "AuthenticationStage",
+        "PageStage",
+        "KeyStage",
+        "KnownRefusalsStage",
+        "BodyStage",
+    ];
     assert_eq!(names(&endpoint), order);
     assert!(endpoint.admission.is_some());
 }
@@ -137,13 +157,18 @@ struct NotedExit(&'static str);
 
 impl Exit for NotedExit {
     fn finish(&self, _: &RequestInfo, response: &mut Response) {
-        response.headers_mut().append("x-noted", http::HeaderValue::from_static(self.0));
+        response
+            .headers_mut()
+            .append("x-noted", http::HeaderValue::from_static(self.0));
     }
 }
 
 async fn noted(stages: Vec<Noted>) -> (bool, Vec<String>) {
     let mut endpoint = MountedEndpoint::new(mount(&BARE, None), handler());
-    endpoint.stages = stages.into_iter().map(|stage| Box::new(stage) as Box<dyn Stage>).collect();
+    endpoint.stages = stages
+        .into_iter()
+        .map(|stage| Box::new(stage) as Box<dyn Stage>)
+        .collect();
     let mut answering = EndpointService::new(endpoint).call(Request::new(Body::empty()));
     let at_once = (&mut answering).now_or_never();
     let was_at_once = at_once.is_some();
@@ -153,14 +178,28 @@ async fn noted(stages: Vec<Noted>) -> (bool, Vec<String>) {
     };
     let Ok(response) = response;
     let noted = response.headers().get_all("x-noted").iter();
-    (was_at_once, noted.map(|name| name.to_str().expect("ASCII").to_owned()).collect())
+    (
+        was_at_once,
+        noted
+            .map(|name| name.to_str().expect("ASCII").to_owned())
+            .collect(),
+    )
 }
 
 #[tokio::test]
 async fn each_stage_leaves_one_exit_and_exits_run_in_reverse() {
-    for (waits, at_once) in [([false, false, false], true), ([false, true, false], false), ([true; 3], false)]
-    {
-        let stages = ["a", "b", "c"].into_iter().zip(waits).map(|(name, waits)| Noted { name, waits });
-        assert_eq!(noted(stages.collect()).await, (at_once, ["c", "b", "a"].map(String::from).to_vec()));
+    for (waits, at_once) in [
+        ([false, false, false], true),
+        ([false, true, false], false),
+        ([true; 3], false),
+    ] {
+        let stages = ["a", "b", "c"]
+            .into_iter()
+            .zip(waits)
+            .map(|(name, waits)| Noted { name, waits });
+        assert_eq!(
+            noted(stages.collect()).await,
+            (at_once, ["c", "b", "a"].map(String::from).to_vec())
+        );
     }
 }

@@ -16,12 +16,18 @@ pub struct Answer {
 impl Answer {
     /// The answer to a request that was refused before its handler began.
     pub(crate) fn refused(problem: Problem) -> Self {
-        Self { response: problem.into_response(), origin: Origin::Refused }
+        Self {
+            response: problem.into_response(),
+            origin: Origin::Refused,
+        }
     }
 
     /// The answer in place of a handler that began and gave none.
     pub(crate) fn failed(problem: Problem) -> Self {
-        Self { response: problem.into_response(), origin: Origin::Handler }
+        Self {
+            response: problem.into_response(),
+            origin: Origin::Handler,
+        }
     }
 }
 

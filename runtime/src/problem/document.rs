@@ -67,7 +67,11 @@ pub(crate) enum Repeat {
 impl Repeat {
     /// That of a request whose answer is not kept.
     pub(crate) const fn unkept(idempotent: bool) -> Self {
-        if idempotent { Self::Safe } else { Self::SecondEffect }
+        if idempotent {
+            Self::Safe
+        } else {
+            Self::SecondEffect
+        }
     }
 }
 
@@ -178,7 +182,11 @@ impl Problem {
         }
         if was.status < 500 && status.is_server_error() {
             let detail = self.0.detail.as_deref().unwrap_or(was.title);
-            let cause = self.0.cause.take().map_or_else(String::new, |cause| format!(": {cause}"));
+            let cause = self
+                .0
+                .cause
+                .take()
+                .map_or_else(String::new, |cause| format!(": {cause}"));
             self.0.cause = Some(format!("{}: {detail}{cause}", was.code));
             self.0.spec = registry::for_status(status.as_u16()).after(was.effects);
         } else {
@@ -210,13 +218,22 @@ impl Problem {
     fn retryable(&self, occasion: Option<Occasion<'_>>) -> bool {
         match occasion.map(|occasion| occasion.repeat) {
             Some(Repeat::SameAnswer) => false,
-            repeat => self.0.spec.retryable.unwrap_or(repeat == Some(Repeat::Safe)),
+            repeat => self
+                .0
+                .spec
+                .retryable
+                .unwrap_or(repeat == Some(Repeat::Safe)),
         }
     }
 
     fn detail(&self) -> Option<&str> {
         if self.0.spec.status >= 500 {
-            Some(self.0.spec.detail.unwrap_or_else(|| constant_detail(self.0.spec.category)))
+            Some(
+                self.0
+                    .spec
+                    .detail
+                    .unwrap_or_else(|| constant_detail(self.0.spec.category)),
+            )
         } else {
             self.0.detail.as_deref()
         }
@@ -225,7 +242,11 @@ impl Problem {
     /// Writes status, body and the problem's own header fields into a response.
     pub(crate) fn write(&self, response: &mut Response, occasion: Option<Occasion<'_>>) {
         let retryable = self.retryable(occasion);
-        let document = Document { problem: self, occasion, retryable };
+        let document = Document {
+            problem: self,
+            occasion,
+            retryable,
+        };
         let body = serde_json::to_vec(&document).unwrap_or_default();
         *response.status_mut() = self.status();
         *response.body_mut() = Body::from(body);
@@ -274,7 +295,9 @@ struct Document<'a> {
 impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let inner = &*self.problem.0;
-        let base = self.occasion.map_or(TYPE_BASE, |occasion| occasion.type_base);
+        let base = self
+            .occasion
+            .map_or(TYPE_BASE, |occasion| occasion.type_base);
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", &format_args!("{base}{}", inner.spec.code))?;
         map.serialize_entry("title", inner.spec.title)?;
@@ -283,7 +306,10 @@ impl Serialize for Document<'_> {
             map.serialize_entry("detail", detail)?;
         }
         if let Some(occasion) = self.occasion {
-            map.serialize_entry("instance", &format_args!("urn:aplomb:request:{}", occasion.request_id))?;
+            map.serialize_entry(
+                "instance",
+                &format_args!("urn:aplomb:request:{}", occasion.request_id),
+            )?;
         }
         map.serialize_entry("code", inner.spec.code)?;
         map.serialize_entry("category", &inner.spec.category)?;
@@ -350,8 +376,12 @@ pub(crate) fn seconds_up(duration: Duration) -> u64 {
 #[cfg(test)]
 pub(super) fn rendered(problem: &Problem, occasion: Occasion<'_>) -> Value {
     let retryable = problem.retryable(Some(occasion));
-    serde_json::to_value(Document { problem, occasion: Some(occasion), retryable })
-        .expect("a document is JSON")
+    serde_json::to_value(Document {
+        problem,
+        occasion: Some(occasion),
+        retryable,
+    })
+    .expect("a document is JSON")
 }
 
 #[cfg(test)]
@@ -361,7 +391,12 @@ mod tests {
 
     fn document(problem: &Problem, occasion: Option<Occasion<'_>>) -> Value {
         let retryable = problem.retryable(occasion);
-        serde_json::to_value(Document { problem, occasion, retryable }).expect("a document is JSON")
+        serde_json::to_value(Document {
+            problem,
+            occasion,
+            retryable,
+        })
+        .expect("a document is JSON")
     }
 
     #[test]
@@ -375,25 +410,50 @@ mod tests {
     #[test]
     fn f02_a_5xx_shows_neither_extensions_nor_errors() {
         let error = FieldError::new(Location::Pointer("#/secret".into()), "SECRET", "secret");
-        let problem = Problem::new(&registry::INTERNAL).with_extension("secret", "secret").with_error(error);
+        let problem = Problem::new(&registry::INTERNAL)
+            .with_extension("secret", "secret")
+            .with_error(error);
         assert!(!document(&problem, None).to_string().contains("secret"));
     }
 
     #[test]
     fn f02_a_5xx_that_a_handler_sets_over_a_4xx_tells_only_the_log_what_happened() {
         const BROKE: ProblemSpec = ProblemSpec::new(Category::Conflict, "BROKE", "Broke");
-        let made = Problem::new(&BROKE).with_detail("7 left").with_extension("left", 7);
+        let made = Problem::new(&BROKE)
+            .with_detail("7 left")
+            .with_extension("left", 7);
         let problem = made.clone().with_status(StatusCode::SERVICE_UNAVAILABLE);
         let document = document(&problem, None);
-        let members: Vec<_> = document.as_object().expect("members").keys().map(String::as_str).collect();
-        assert_eq!(members, ["category", "code", "detail", "retryable", "status", "title", "type"]);
+        let members: Vec<_> = document
+            .as_object()
+            .expect("members")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            members,
+            [
+                "category",
+                "code",
+                "detail",
+                "retryable",
+                "status",
+                "title",
+                "type"
+            ]
+        );
         assert_eq!(
             (&document["code"], &document["category"]),
             (&"SERVICE_UNAVAILABLE".into(), &"dependency".into())
         );
         assert_eq!(problem.cause(), Some("BROKE: 7 left"));
-        let problem = made.with_cause(&std::io::Error::other("why")).with_status(StatusCode::BAD_GATEWAY);
-        assert_eq!((problem.cause(), problem.status().as_u16()), (Some("BROKE: 7 left: why"), 502));
+        let problem = made
+            .with_cause(&std::io::Error::other("why"))
+            .with_status(StatusCode::BAD_GATEWAY);
+        assert_eq!(
+            (problem.cause(), problem.status().as_u16()),
+            (Some("BROKE: 7 left: why"), 502)
+        );
     }
 
     #[test]
@@ -405,15 +465,22 @@ mod tests {
             document(&Problem::new(&CLOSED).with_status(status), None)
         };
         let gone = changed(410);
-        assert_eq!((&gone["code"], &gone["category"]), (&"CLOSED".into(), &"gone".into()));
-        assert_eq!((&gone["status"], &gone["retryable"]), (&410.into(), &false.into()));
+        assert_eq!(
+            (&gone["code"], &gone["category"]),
+            (&"CLOSED".into(), &"gone".into())
+        );
+        assert_eq!(
+            (&gone["status"], &gone["retryable"]),
+            (&410.into(), &false.into())
+        );
         assert_eq!(changed(412)["retryable"], true);
     }
 
     #[test]
     fn f03_extensions_cannot_replace_standard_members() {
-        let problem =
-            Problem::new(&registry::CONFLICT).with_extension("code", "X").with_extension("available", 7);
+        let problem = Problem::new(&registry::CONFLICT)
+            .with_extension("code", "X")
+            .with_extension("available", 7);
         let document = document(&problem, None);
         assert_eq!(document["code"], "CONFLICT");
         assert_eq!(document["available"], 7);
@@ -421,10 +488,14 @@ mod tests {
 
     #[test]
     fn f05_retry_after_only_where_retryable() {
-        let problem =
-            Problem::new(&registry::DEADLINE_EXCEEDED).with_retry_after(Duration::from_millis(1200));
+        let problem = Problem::new(&registry::DEADLINE_EXCEEDED)
+            .with_retry_after(Duration::from_millis(1200));
         let header = |repeat| {
-            let occasion = Occasion { request_id: "r", repeat, type_base: TYPE_BASE };
+            let occasion = Occasion {
+                request_id: "r",
+                repeat,
+                type_base: TYPE_BASE,
+            };
             let mut response = Response::new(Body::empty());
             problem.write(&mut response, Some(occasion));
             response.headers().get(RETRY_AFTER).cloned()
@@ -438,7 +509,14 @@ mod tests {
     fn a16_what_is_kept_is_not_retryable_whatever_its_kind_says() {
         let problem = Problem::new(&registry::CONFLICT.with_retryable(true));
         let retryable = |repeat| {
-            document(&problem, Some(Occasion { request_id: "r", repeat, type_base: TYPE_BASE }))["retryable"]
+            document(
+                &problem,
+                Some(Occasion {
+                    request_id: "r",
+                    repeat,
+                    type_base: TYPE_BASE,
+                }),
+            )["retryable"]
                 .clone()
         };
         assert_eq!(retryable(Repeat::SameAnswer), false);
@@ -449,7 +527,9 @@ mod tests {
     #[test]
     fn f04_at_most_a_hundred_errors() {
         let error = || FieldError::new(Location::Pointer("#/a".into()), "X", "x");
-        let problem = (0..200).fold(Problem::new(&registry::VALIDATION_FAILED), |p, _| p.with_error(error()));
+        let problem = (0..200).fold(Problem::new(&registry::VALIDATION_FAILED), |p, _| {
+            p.with_error(error())
+        });
         assert_eq!(problem.errors().len(), MAX_ERRORS);
     }
 }

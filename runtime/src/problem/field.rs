@@ -35,7 +35,11 @@ impl FieldError {
         code: impl Into<Cow<'static, str>>,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { location, code: code.into(), detail: shortened(detail.into()) }
+        Self {
+            location,
+            code: code.into(),
+            detail: shortened(detail.into()),
+        }
     }
 }
 

@@ -57,7 +57,11 @@ impl ProblemKinds {
 
     /// Adds a kind that a variant of `E` is, or `E` itself where the name is empty.
     pub fn add<E: ApiError>(&mut self, spec: ProblemSpec, variant: &'static str) {
-        self.kinds.push(ProblemKind { spec, error: type_name::<E>(), variant });
+        self.kinds.push(ProblemKind {
+            spec,
+            error: type_name::<E>(),
+            variant,
+        });
     }
 
     /// Adds all of another error, once: an error may hold itself.

@@ -30,26 +30,51 @@ fn page(path: &str) -> String {
 
 /// The names of the pages in a folder.
 fn pages(folder: &str) -> BTreeSet<String> {
-    let files = fs::read_dir(docs().join(folder)).expect("a folder of pages").flatten();
-    let names = files.filter_map(|file| file.file_name().to_str()?.strip_suffix(".md").map(str::to_owned));
+    let files = fs::read_dir(docs().join(folder))
+        .expect("a folder of pages")
+        .flatten();
+    let names = files.filter_map(|file| {
+        file.file_name()
+            .to_str()?
+            .strip_suffix(".md")
+            .map(str::to_owned)
+    });
     names.filter(|name| name != "README").collect()
 }
 
 #[test]
 fn f03_every_code_has_its_page_and_every_page_its_code() {
-    let codes: BTreeSet<String> = registry::ALL.iter().map(|spec| spec.code.to_owned()).collect();
-    assert_eq!(codes.len(), registry::ALL.len(), "a code stands for one kind");
+    let codes: BTreeSet<String> = registry::ALL
+        .iter()
+        .map(|spec| spec.code.to_owned())
+        .collect();
+    assert_eq!(
+        codes.len(),
+        registry::ALL.len(),
+        "a code stands for one kind"
+    );
     assert_eq!(pages("problems"), codes);
     let (summary, index) = (page("SUMMARY.md"), page("problems/README.md"));
     for spec in registry::ALL {
         let (code, status, category) = (spec.code, spec.status, spec.category);
         let begins = format!("# {code}\n\n{status}, [{category}](categories/{category}.md). ");
-        assert!(page(&format!("problems/{code}.md")).starts_with(&begins), "{code}");
-        assert!(summary.contains(&format!("  - [{code}](problems/{code}.md)\n")), "{code}");
-        let row = format!("| [{code}]({code}.md) | {status} | [{category}](categories/{category}.md) |\n");
+        assert!(
+            page(&format!("problems/{code}.md")).starts_with(&begins),
+            "{code}"
+        );
+        assert!(
+            summary.contains(&format!("  - [{code}](problems/{code}.md)\n")),
+            "{code}"
+        );
+        let row = format!(
+            "| [{code}]({code}.md) | {status} | [{category}](categories/{category}.md) |\n"
+        );
         assert!(index.contains(&row), "{code}");
     }
-    assert_eq!(summary.matches("](problems/").count(), 1 + CATEGORIES.len() + codes.len());
+    assert_eq!(
+        summary.matches("](problems/").count(),
+        1 + CATEGORIES.len() + codes.len()
+    );
 }
 
 #[test]
@@ -58,15 +83,21 @@ fn f03_every_category_has_its_page_with_all_its_codes() {
     assert_eq!(pages("problems/categories"), named);
     for category in CATEGORIES {
         let page = page(&format!("problems/categories/{category}.md"));
-        let of_it = registry::ALL.iter().filter(|spec| spec.category == category);
-        let listed: Vec<String> =
-            of_it.clone().map(|spec| format!("- [{0}](../{0}.md) ({1})", spec.code, spec.status)).collect();
+        let of_it = registry::ALL
+            .iter()
+            .filter(|spec| spec.category == category);
+        let listed: Vec<String> = of_it
+            .clone()
+            .map(|spec| format!("- [{0}](../{0}.md) ({1})", spec.code, spec.status))
+            .collect();
         let list = page.split_once("## Codes\n\n").expect("a list of codes").1;
         assert_eq!(list.lines().collect::<Vec<_>>(), listed, "{category}");
         let statuses = page.split_once("|---|---|---|\n| ").expect("a table").1;
         let statuses = statuses.split_once(" |").expect("a row").0;
         assert!(
-            of_it.clone().all(|spec| statuses.contains(&spec.status.to_string())),
+            of_it
+                .clone()
+                .all(|spec| statuses.contains(&spec.status.to_string())),
             "{category}: {statuses}"
         );
     }
@@ -77,9 +108,15 @@ fn f03_every_category_has_its_page_with_all_its_codes() {
 fn f03_the_examples_of_the_pages_are_documents_of_the_runtime() {
     for spec in registry::ALL {
         let page = page(&format!("problems/{}.md", spec.code));
-        let text = page.split_once("```json\n").and_then(|(_, rest)| rest.split_once("```"));
+        let text = page
+            .split_once("```json\n")
+            .and_then(|(_, rest)| rest.split_once("```"));
         let shown: Value = serde_json::from_str(text.expect("an example").0).expect("JSON");
-        let repeat = if shown["retryable"] == true { Repeat::Safe } else { Repeat::SecondEffect };
+        let repeat = if shown["retryable"] == true {
+            Repeat::Safe
+        } else {
+            Repeat::SecondEffect
+        };
         let request_id = shown["request_id"].as_str().expect("an id");
         let mut problem = Problem::new(spec);
         if let Some(detail) = shown["detail"].as_str() {
@@ -89,8 +126,15 @@ fn f03_the_examples_of_the_pages_are_documents_of_the_runtime() {
             problem = problem.with_extension("violated-policies", violated);
         }
         let errors = shown["errors"].as_array().cloned().unwrap_or_default();
-        problem = errors.iter().map(mistake).fold(problem, Problem::with_error);
-        let occasion = Occasion { request_id, repeat, type_base: TYPE_BASE };
+        problem = errors
+            .iter()
+            .map(mistake)
+            .fold(problem, Problem::with_error);
+        let occasion = Occasion {
+            request_id,
+            repeat,
+            type_base: TYPE_BASE,
+        };
         assert_eq!(rendered(&problem, occasion), shown, "{}", spec.code);
     }
 }
@@ -98,7 +142,8 @@ fn f03_the_examples_of_the_pages_are_documents_of_the_runtime() {
 fn mistake(shown: &Value) -> FieldError {
     let text = |member: &str| shown[member].as_str().map(str::to_owned);
     let location = text("pointer").map(|text| Location::Pointer(text.into()));
-    let location = location.or_else(|| text("parameter").map(|text| Location::Parameter(text.into())));
+    let location =
+        location.or_else(|| text("parameter").map(|text| Location::Parameter(text.into())));
     let location = location.or_else(|| text("header").map(|text| Location::Header(text.into())));
     FieldError::new(
         location.expect("a place"),

@@ -6,34 +6,52 @@ use super::category::Category;
 use super::spec::ProblemSpec;
 
 /// 400: the endpoint requires an `Idempotency-Key`.
-pub const IDEMPOTENCY_KEY_MISSING: ProblemSpec =
-    ProblemSpec::new(Category::Validation, "IDEMPOTENCY_KEY_MISSING", "Idempotency key missing")
-        .with_status(400);
+pub const IDEMPOTENCY_KEY_MISSING: ProblemSpec = ProblemSpec::new(
+    Category::Validation,
+    "IDEMPOTENCY_KEY_MISSING",
+    "Idempotency key missing",
+)
+.with_status(400);
 /// 400: the `Idempotency-Key` field is not one key of 1 to 255 characters.
-pub const IDEMPOTENCY_KEY_INVALID: ProblemSpec =
-    ProblemSpec::new(Category::Validation, "IDEMPOTENCY_KEY_INVALID", "Idempotency key invalid")
-        .with_status(400);
+pub const IDEMPOTENCY_KEY_INVALID: ProblemSpec = ProblemSpec::new(
+    Category::Validation,
+    "IDEMPOTENCY_KEY_INVALID",
+    "Idempotency key invalid",
+)
+.with_status(400);
 /// 422: the key was used for another request.
-pub const IDEMPOTENCY_KEY_REUSED: ProblemSpec =
-    ProblemSpec::new(Category::Validation, "IDEMPOTENCY_KEY_REUSED", "Idempotency key reused")
-        .with_status(422);
+pub const IDEMPOTENCY_KEY_REUSED: ProblemSpec = ProblemSpec::new(
+    Category::Validation,
+    "IDEMPOTENCY_KEY_REUSED",
+    "Idempotency key reused",
+)
+.with_status(422);
 /// 409: the first request with this key is still running.
-pub const IDEMPOTENCY_IN_FLIGHT: ProblemSpec =
-    ProblemSpec::new(Category::Conflict, "IDEMPOTENCY_IN_FLIGHT", "Request in flight")
-        .with_status(409)
-        .with_retryable(true)
-        .with_retry_after(Duration::from_secs(1));
+pub const IDEMPOTENCY_IN_FLIGHT: ProblemSpec = ProblemSpec::new(
+    Category::Conflict,
+    "IDEMPOTENCY_IN_FLIGHT",
+    "Request in flight",
+)
+.with_status(409)
+.with_retryable(true)
+.with_retry_after(Duration::from_secs(1));
 /// 500: the first request with this key ended without a known outcome.
-pub const IDEMPOTENCY_OUTCOME_UNKNOWN: ProblemSpec =
-    ProblemSpec::new(Category::Internal, "IDEMPOTENCY_OUTCOME_UNKNOWN", "Outcome unknown")
-        .with_status(500)
-        .with_detail(
-            "nobody knows whether this had its effect; find out before it is tried with another key",
-        );
+pub const IDEMPOTENCY_OUTCOME_UNKNOWN: ProblemSpec = ProblemSpec::new(
+    Category::Internal,
+    "IDEMPOTENCY_OUTCOME_UNKNOWN",
+    "Outcome unknown",
+)
+.with_status(500)
+.with_detail(
+    "nobody knows whether this had its effect; find out before it is tried with another key",
+);
 /// 410: the first request succeeded, its response was too large to keep.
-pub const IDEMPOTENCY_RESPONSE_NOT_RETAINED: ProblemSpec =
-    ProblemSpec::new(Category::Gone, "IDEMPOTENCY_RESPONSE_NOT_RETAINED", "Response not retained")
-        .with_status(410);
+pub const IDEMPOTENCY_RESPONSE_NOT_RETAINED: ProblemSpec = ProblemSpec::new(
+    Category::Gone,
+    "IDEMPOTENCY_RESPONSE_NOT_RETAINED",
+    "Response not retained",
+)
+.with_status(410);
 /// 429: a rate limit is used up.
 pub const RATE_LIMITED: ProblemSpec =
     ProblemSpec::new(Category::RateLimited, "RATE_LIMITED", "Too many requests").with_status(429);
@@ -41,11 +59,19 @@ pub const RATE_LIMITED: ProblemSpec =
 pub const INVALID_CURSOR: ProblemSpec =
     ProblemSpec::new(Category::Validation, "INVALID_CURSOR", "Invalid cursor").with_status(400);
 /// 400: a path or query parameter cannot be read.
-pub const INVALID_PARAMETER: ProblemSpec =
-    ProblemSpec::new(Category::Validation, "INVALID_PARAMETER", "Invalid parameter").with_status(400);
+pub const INVALID_PARAMETER: ProblemSpec = ProblemSpec::new(
+    Category::Validation,
+    "INVALID_PARAMETER",
+    "Invalid parameter",
+)
+.with_status(400);
 /// 422: the request is well-formed and its data is wrong.
-pub const VALIDATION_FAILED: ProblemSpec =
-    ProblemSpec::new(Category::Validation, "VALIDATION_FAILED", "Validation failed").with_status(422);
+pub const VALIDATION_FAILED: ProblemSpec = ProblemSpec::new(
+    Category::Validation,
+    "VALIDATION_FAILED",
+    "Validation failed",
+)
+.with_status(422);
 /// 400: the body is not JSON.
 pub const MALFORMED_JSON: ProblemSpec =
     ProblemSpec::new(Category::Validation, "MALFORMED_JSON", "Malformed JSON").with_status(400);
@@ -53,9 +79,12 @@ pub const MALFORMED_JSON: ProblemSpec =
 pub const BODY_INCOMPLETE: ProblemSpec =
     ProblemSpec::new(Category::Validation, "BODY_INCOMPLETE", "Body incomplete").with_status(400);
 /// 415: the endpoint does not read bodies of this media type.
-pub const UNSUPPORTED_MEDIA_TYPE: ProblemSpec =
-    ProblemSpec::new(Category::Validation, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type")
-        .with_status(415);
+pub const UNSUPPORTED_MEDIA_TYPE: ProblemSpec = ProblemSpec::new(
+    Category::Validation,
+    "UNSUPPORTED_MEDIA_TYPE",
+    "Unsupported media type",
+)
+.with_status(415);
 /// 413: the body is larger than the endpoint accepts.
 pub const BODY_TOO_LARGE: ProblemSpec =
     ProblemSpec::new(Category::Validation, "BODY_TOO_LARGE", "Body too large").with_status(413);
@@ -63,8 +92,12 @@ pub const BODY_TOO_LARGE: ProblemSpec =
 pub const URI_TOO_LONG: ProblemSpec =
     ProblemSpec::new(Category::Validation, "URI_TOO_LONG", "URI too long").with_status(414);
 /// 431: the request's header section is larger than the service reads.
-pub const HEADERS_TOO_LARGE: ProblemSpec =
-    ProblemSpec::new(Category::Validation, "HEADERS_TOO_LARGE", "Headers too large").with_status(431);
+pub const HEADERS_TOO_LARGE: ProblemSpec = ProblemSpec::new(
+    Category::Validation,
+    "HEADERS_TOO_LARGE",
+    "Headers too large",
+)
+.with_status(431);
 /// 400: the request cannot be read.
 pub const BAD_REQUEST: ProblemSpec =
     ProblemSpec::new(Category::Validation, "BAD_REQUEST", "Bad request").with_status(400);
@@ -83,33 +116,52 @@ pub const FORBIDDEN: ProblemSpec =
 pub const NOT_FOUND: ProblemSpec =
     ProblemSpec::new(Category::NotFound, "NOT_FOUND", "Not found").with_status(404);
 /// 405: the resource does not answer this method; `Allow` names those that it does.
-pub const METHOD_NOT_ALLOWED: ProblemSpec =
-    ProblemSpec::new(Category::Validation, "METHOD_NOT_ALLOWED", "Method not allowed").with_status(405);
+pub const METHOD_NOT_ALLOWED: ProblemSpec = ProblemSpec::new(
+    Category::Validation,
+    "METHOD_NOT_ALLOWED",
+    "Method not allowed",
+)
+.with_status(405);
 /// 409: the state of the resource forbids this now.
 pub const CONFLICT: ProblemSpec =
     ProblemSpec::new(Category::Conflict, "CONFLICT", "Conflict").with_status(409);
 /// 412: a condition of the request does not hold.
-pub const PRECONDITION_FAILED: ProblemSpec =
-    ProblemSpec::new(Category::Conflict, "PRECONDITION_FAILED", "Precondition failed").with_status(412);
+pub const PRECONDITION_FAILED: ProblemSpec = ProblemSpec::new(
+    Category::Conflict,
+    "PRECONDITION_FAILED",
+    "Precondition failed",
+)
+.with_status(412);
 /// 410: the resource is there no more.
 pub const GONE: ProblemSpec = ProblemSpec::new(Category::Gone, "GONE", "Gone").with_status(410);
 /// 410: the endpoint's sunset has passed.
 pub const VERSION_GONE: ProblemSpec =
     ProblemSpec::new(Category::Gone, "VERSION_GONE", "Version gone").with_status(410);
 /// 504: no answer within the endpoint's deadline.
-pub const DEADLINE_EXCEEDED: ProblemSpec =
-    ProblemSpec::new(Category::Dependency, "DEADLINE_EXCEEDED", "Deadline exceeded").with_status(504);
+pub const DEADLINE_EXCEEDED: ProblemSpec = ProblemSpec::new(
+    Category::Dependency,
+    "DEADLINE_EXCEEDED",
+    "Deadline exceeded",
+)
+.with_status(504);
 /// 503: the store that keeps the endpoint's promise does not answer, or has no room; nothing was
 /// done. Limits need no answer, unless they say `on_error = deny`: while there is none, each instance decides
 /// them by itself.
-pub const STORE_UNAVAILABLE: ProblemSpec =
-    ProblemSpec::new(Category::Dependency, "STORE_UNAVAILABLE", "Store unavailable")
-        .with_status(503)
-        .without_effects()
-        .with_retry_after(Duration::from_secs(1));
+pub const STORE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
+    Category::Dependency,
+    "STORE_UNAVAILABLE",
+    "Store unavailable",
+)
+.with_status(503)
+.without_effects()
+.with_retry_after(Duration::from_secs(1));
 /// 503: the service cannot answer now.
-pub const SERVICE_UNAVAILABLE: ProblemSpec =
-    ProblemSpec::new(Category::Dependency, "SERVICE_UNAVAILABLE", "Service unavailable").with_status(503);
+pub const SERVICE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
+    Category::Dependency,
+    "SERVICE_UNAVAILABLE",
+    "Service unavailable",
+)
+.with_status(503);
 /// 500: a mistake of the service.
 pub const INTERNAL: ProblemSpec =
     ProblemSpec::new(Category::Internal, "INTERNAL", "Internal error").with_status(500);
@@ -170,7 +222,10 @@ pub(crate) const fn for_status(status: u16) -> ProblemSpec {
         400..=499 => BAD_REQUEST,
         _ => INTERNAL,
     };
-    ProblemSpec { category: Category::of_status(status), ..known.with_status(status) }
+    ProblemSpec {
+        category: Category::of_status(status),
+        ..known.with_status(status)
+    }
 }
 
 #[cfg(test)]
@@ -180,14 +235,16 @@ mod tests {
     #[test]
     fn f03_codes_are_upper_case_words() {
         let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-        assert!(
-            ALL.iter()
-                .all(|spec| spec.code.bytes().all(plain) && spec.code.as_bytes()[0].is_ascii_uppercase())
-        );
+        assert!(ALL.iter().all(
+            |spec| spec.code.bytes().all(plain) && spec.code.as_bytes()[0].is_ascii_uppercase()
+        ));
     }
 
     #[test]
     fn f05_no_problem_that_is_not_retryable_has_a_wait() {
-        assert!(ALL.iter().all(|spec| spec.retryable == Some(true) || spec.retry_after.is_none()));
+        assert!(
+            ALL.iter()
+                .all(|spec| spec.retryable == Some(true) || spec.retry_after.is_none())
+        );
     }
 }

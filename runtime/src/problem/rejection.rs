@@ -36,7 +36,10 @@ pub(crate) fn rewrite(response: &mut Response, origin: Origin) -> Option<Problem
 }
 
 fn is_plain_text(response: &Response) -> bool {
-    response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/plain"))
+    response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/plain"))
 }
 
 /// The body's text, if it is there already, as an extractor's always is.
@@ -58,7 +61,9 @@ mod tests {
     #[test]
     fn f01_empty_errors_are_rewritten() {
         for status in 400..600 {
-            let mut response = StatusCode::from_u16(status).expect("a status").into_response();
+            let mut response = StatusCode::from_u16(status)
+                .expect("a status")
+                .into_response();
             let problem = rewrite(&mut response, Origin::Handler).expect("a problem");
             assert_eq!(problem.status(), status);
         }
@@ -66,7 +71,11 @@ mod tests {
 
     #[test]
     fn f01_a_document_is_not_in_the_form_of_the_body_that_was_there() {
-        let fields = [(CONTENT_ENCODING, "gzip"), (CONTENT_LENGTH, "0"), (CONTENT_TYPE, "text/html")];
+        let fields = [
+            (CONTENT_ENCODING, "gzip"),
+            (CONTENT_LENGTH, "0"),
+            (CONTENT_TYPE, "text/html"),
+        ];
         let mut response = (StatusCode::NOT_FOUND, fields).into_response();
         let problem = rewrite(&mut response, Origin::Handler).expect("a problem");
         problem.write(&mut response, None);

@@ -69,8 +69,19 @@ impl ProblemSpec {
         if category as u8 == self.category as u8 {
             return self.with_status(status);
         }
-        let Self { code, title, detail, retry_after, effects, .. } = self;
-        let other = Self { detail, retry_after, ..Self::new(category, code, title) };
+        let Self {
+            code,
+            title,
+            detail,
+            retry_after,
+            effects,
+            ..
+        } = self;
+        let other = Self {
+            detail,
+            retry_after,
+            ..Self::new(category, code, title)
+        };
         other.with_status(status).after(effects)
     }
 

@@ -25,7 +25,8 @@ pub(crate) fn check_length(body: &Body, limit: u64) -> Result<(), Problem> {
 }
 
 pub(crate) fn too_large(limit: u64) -> Problem {
-    Problem::new(&registry::BODY_TOO_LARGE).with_detail(format!("the body may have up to {limit} bytes"))
+    Problem::new(&registry::BODY_TOO_LARGE)
+        .with_detail(format!("the body may have up to {limit} bytes"))
 }
 
 /// How far a body has been read, as the pipeline sees it from outside: an extractor that reads the
@@ -78,7 +79,9 @@ impl BodyReadState {
     }
 
     fn get(&self) -> u8 {
-        self.0.as_ref().map_or(READING, |state| state.load(Ordering::SeqCst))
+        self.0
+            .as_ref()
+            .map_or(READING, |state| state.load(Ordering::SeqCst))
     }
 
     fn set(&self, value: u8) {
@@ -98,7 +101,11 @@ pub(crate) struct LimitedBody {
 impl LimitedBody {
     pub(crate) fn new(body: Body, limit: u64, state: BodyReadState) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Self { body: Limited::new(body, limit), state, timer: None }
+        Self {
+            body: Limited::new(body, limit),
+            state,
+            timer: None,
+        }
     }
 }
 
@@ -144,9 +151,14 @@ impl HttpBody for LimitedBody {
 }
 
 impl LimitedBody {
-    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+    fn wait(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         self.state.set(WAITING);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(READ_DEADLINE)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep(READ_DEADLINE)));
         timer.as_mut().poll(context).map(|()| {
             self.state.set(STALLED);
             Some(Err(Stalled.into()))
@@ -163,15 +175,23 @@ mod tests {
 
     async fn problem_of(body: Body, limit: u64) -> &'static str {
         let body = Body::new(LimitedBody::new(body, limit, BodyReadState::new(true)));
-        read::read(body).await.expect_err("a body that cannot be read").code()
+        read::read(body)
+            .await
+            .expect_err("a body that cannot be read")
+            .code()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_handler_that_reads_a_body_by_itself_learns_why_it_failed() {
         let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         assert_eq!(problem_of(stalled, 10).await, "REQUEST_TIMEOUT");
-        assert_eq!(problem_of(Body::from("longer than ten"), 10).await, "BODY_TOO_LARGE");
-        let broken = Body::from_stream(stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]));
+        assert_eq!(
+            problem_of(Body::from("longer than ten"), 10).await,
+            "BODY_TOO_LARGE"
+        );
+        let broken = Body::from_stream(stream::iter([Err::<Bytes, _>(std::io::Error::other(
+            "gone",
+        ))]));
         assert_eq!(problem_of(broken, 10).await, "BODY_INCOMPLETE");
     }
 }

@@ -33,7 +33,10 @@ impl Caller {
 
     /// The caller that the API's authentication found.
     pub(crate) fn of(parts: &Parts) -> Option<Self> {
-        parts.extensions.get::<AuthenticatedCaller>().map(|AuthenticatedCaller(caller)| caller.clone())
+        parts
+            .extensions
+            .get::<AuthenticatedCaller>()
+            .map(|AuthenticatedCaller(caller)| caller.clone())
     }
 
     /// The stable identity.

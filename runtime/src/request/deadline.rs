@@ -31,7 +31,11 @@ pub(crate) fn within<F: Future>(timeout: Duration, future: F) -> Within<F> {
 /// The future's output, or `None` if it has none by then.
 #[inline]
 pub(crate) fn within_until<F: Future>(due: Instant, future: F) -> Within<F> {
-    Within { future, due, timer: None }
+    Within {
+        future,
+        due,
+        timer: None,
+    }
 }
 
 /// The moment after which `timeout` has passed.
@@ -53,7 +57,9 @@ impl<F: Future> Future for Within<F> {
             return Poll::Ready(Some(output));
         }
         let due = *this.due;
-        let timer = this.timer.get_or_insert_with(|| Box::pin(unconstrained(sleep_until(due))));
+        let timer = this
+            .timer
+            .get_or_insert_with(|| Box::pin(unconstrained(sleep_until(due))));
         timer.as_mut().poll(context).map(|()| None)
     }
 }
@@ -61,7 +67,9 @@ impl<F: Future> Future for Within<F> {
 /// The 504 of a request that got no answer in time. What its handler does under an idempotency key
 /// goes on, so that a retry can have its answer.
 pub(crate) fn deadline_exceeded() -> Answer {
-    Answer::failed(Problem::new(&registry::DEADLINE_EXCEEDED).with_retry_after(Duration::from_secs(1)))
+    Answer::failed(
+        Problem::new(&registry::DEADLINE_EXCEEDED).with_retry_after(Duration::from_secs(1)),
+    )
 }
 
 #[cfg(test)]

@@ -62,8 +62,9 @@ impl RequestId {
             // third of one that cannot be guessed.
             static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());
         }
-        let random = RANDOM
-            .with_borrow_mut(|random| u128::from(random.next_u64()) << 64 | u128::from(random.next_u64()));
+        let random = RANDOM.with_borrow_mut(|random| {
+            u128::from(random.next_u64()) << 64 | u128::from(random.next_u64())
+        });
         let mut text = [0; ULID_LEN];
         Ulid::from_parts(unix_milliseconds(), random).array_to_str(&mut text);
         Self(Text::Made(text))
@@ -111,14 +112,18 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestId {
 }
 
 fn unix_milliseconds() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     now.as_secs() * 1_000 + u64::from(now.subsec_millis())
 }
 
 /// The one plain id that a request brings.
 fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(X_REQUEST_ID).iter();
-    values.next().filter(|value| values.next().is_none() && is_plain(value.as_bytes()))
+    values
+        .next()
+        .filter(|value| values.next().is_none() && is_plain(value.as_bytes()))
 }
 
 fn is_plain(bytes: &[u8]) -> bool {
@@ -137,13 +142,19 @@ mod tests {
     use crate::client::{ForwardedField, Networks};
 
     fn proxies(text: &str) -> TrustedProxies {
-        TrustedProxies::new(Networks::new(text).expect("networks"), ForwardedField::default())
+        TrustedProxies::new(
+            Networks::new(text).expect("networks"),
+            ForwardedField::default(),
+        )
     }
 
     fn id(proxies: &TrustedProxies, peer: Option<&str>, values: &[&[u8]]) -> String {
         let mut request = Request::new(Body::empty());
         for value in values {
-            request.headers_mut().append(X_REQUEST_ID, HeaderValue::from_bytes(value).expect("a field"));
+            request.headers_mut().append(
+                X_REQUEST_ID,
+                HeaderValue::from_bytes(value).expect("a field"),
+            );
         }
         if let Some(peer) = peer {
             let address = SocketAddr::new(peer.parse().expect("an address"), 1);
@@ -157,7 +168,13 @@ mod tests {
         let proxies = proxies("10.0.0.0/8");
         let id = |values: &[&[u8]]| id(&proxies, Some("::ffff:10.1.2.3"), values);
         assert_eq!(id(&[b"abc-1.2_3"]), "abc-1.2_3");
-        for wrong in [&b""[..], b"a b", b"\"<script>", &[b'a'; 129], "é".as_bytes()] {
+        for wrong in [
+            &b""[..],
+            b"a b",
+            b"\"<script>",
+            &[b'a'; 129],
+            "é".as_bytes(),
+        ] {
             assert_eq!(id(&[wrong]).len(), ULID_LEN);
         }
         assert_eq!(id(&[]).len(), ULID_LEN);
@@ -166,10 +183,16 @@ mod tests {
 
     #[test]
     fn f03_the_id_of_anybody_else_is_not() {
-        for (networks, peer) in
-            [("10.0.0.0/8", Some("192.0.2.1")), ("10.0.0.0/8", None), ("", Some("10.0.0.1"))]
-        {
-            assert_eq!(id(&proxies(networks), peer, &[b"abc"]).len(), ULID_LEN, "{networks:?} {peer:?}");
+        for (networks, peer) in [
+            ("10.0.0.0/8", Some("192.0.2.1")),
+            ("10.0.0.0/8", None),
+            ("", Some("10.0.0.1")),
+        ] {
+            assert_eq!(
+                id(&proxies(networks), peer, &[b"abc"]).len(),
+                ULID_LEN,
+                "{networks:?} {peer:?}"
+            );
         }
     }
 }

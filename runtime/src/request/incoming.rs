@@ -53,7 +53,10 @@ impl Incoming {
 
     #[inline]
     pub(crate) fn take(&mut self) -> Self {
-        Self { head: self.head.take(), body: mem::take(&mut self.body) }
+        Self {
+            head: self.head.take(),
+            body: mem::take(&mut self.body),
+        }
     }
 }
 
@@ -74,7 +77,15 @@ impl IncomingRequest {
     pub(crate) fn new(request: Request<Body>) -> Self {
         let (head, body) = request.into_parts();
         let has_body = !body.is_end_stream();
-        Self { incoming: Incoming { head: Some(head), body }, has_body, read: None, begun: false }
+        Self {
+            incoming: Incoming {
+                head: Some(head),
+                body,
+            },
+            has_body,
+            read: None,
+            begun: false,
+        }
     }
 
     #[inline]
@@ -115,7 +126,11 @@ impl IncomingRequest {
 
     /// Whether the body's length is known and small.
     pub(crate) fn is_small(&self) -> bool {
-        self.incoming.body.size_hint().upper().is_some_and(|length| length <= SMALL)
+        self.incoming
+            .body
+            .size_hint()
+            .upper()
+            .is_some_and(|length| length <= SMALL)
     }
 
     /// Reads the body, up to `limit`. What is left of one that is refused can still be drained.
@@ -151,7 +166,9 @@ impl IncomingRequest {
                 Err(_) => return Err(Problem::new(&registry::REQUEST_TIMEOUT)),
                 Ok(None) => return Ok(bytes.freeze()),
                 Ok(Some(Err(error))) => return Err(read::failure(&error)),
-                Ok(Some(Ok(frame))) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+                Ok(Some(Ok(frame))) => {
+                    bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data))
+                }
             }
             if bytes.len() as u64 > limit {
                 return Err(body::too_large(limit));

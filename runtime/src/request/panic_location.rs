@@ -34,8 +34,13 @@ pub(crate) fn listen() {
 }
 
 fn note(panic: &PanicHookInfo<'_>) {
-    let Some(place) = panic.location() else { return };
-    let noted = Panic { message: panic.payload_as_str().map(str::to_owned), place: place.to_string() };
+    let Some(place) = panic.location() else {
+        return;
+    };
+    let noted = Panic {
+        message: panic.payload_as_str().map(str::to_owned),
+        place: place.to_string(),
+    };
     // A thread that ends has no room for it any more, and nobody who asks.
     let _ = LAST.try_with(|last| last.set(Some(noted)));
 }
@@ -60,7 +65,10 @@ mod tests {
         let line = line!() + 1;
         assert!(catch_unwind(|| panic!("here")).is_err());
         let place = place(Some("here")).expect("a place");
-        assert!(place.starts_with(&format!("{}:{line}:", file!())), "{place}");
+        assert!(
+            place.starts_with(&format!("{}:{line}:", file!())),
+            "{place}"
+        );
     }
 
     #[test]

@@ -31,6 +31,10 @@ fn problem(whose: &str, panic: &(dyn Any + Send)) -> Problem {
 fn message(whose: &str, panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let place = panic_location::place(text).map_or_else(String::new, |place| format!(" at {place}"));
-    format!("{whose} panicked{place}: {}", text.unwrap_or("without a message"))
+    let place =
+        panic_location::place(text).map_or_else(String::new, |place| format!(" at {place}"));
+    format!(
+        "{whose} panicked{place}: {}",
+        text.unwrap_or("without a message")
+    )
 }

@@ -21,7 +21,9 @@ pub(crate) async fn whole<B>(mut body: B) -> Result<Bytes, axum::Error>
 where
     B: Body<Data = Bytes, Error = axum::Error> + Unpin,
 {
-    let Some(first) = piece(&mut body).await? else { return Ok(Bytes::new()) };
+    let Some(first) = piece(&mut body).await? else {
+        return Ok(Bytes::new());
+    };
     if body.is_end_stream() {
         return Ok(first);
     }
@@ -63,7 +65,8 @@ pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
 
 /// The problem of a body that broke off.
 pub(crate) fn incomplete() -> Problem {
-    Problem::new(&registry::BODY_INCOMPLETE).with_detail("the body ended early, or its framing is wrong")
+    Problem::new(&registry::BODY_INCOMPLETE)
+        .with_detail("the body ended early, or its framing is wrong")
 }
 
 /// A body of which nothing more came.
@@ -88,7 +91,9 @@ mod tests {
     use super::*;
 
     fn read(frames: Vec<Result<Frame<Bytes>, axum::Error>>) -> Result<Bytes, axum::Error> {
-        whole(StreamBody::new(stream::iter(frames))).now_or_never().expect("frames that are there")
+        whole(StreamBody::new(stream::iter(frames)))
+            .now_or_never()
+            .expect("frames that are there")
     }
 
     #[test]
@@ -97,7 +102,10 @@ mod tests {
         let trailers = || Ok(Frame::trailers(HeaderMap::new()));
         assert_eq!(read(vec![]).expect("a body"), "");
         assert_eq!(read(vec![piece("one")]).expect("a body"), "one");
-        assert_eq!(read(vec![trailers(), piece("one"), piece(""), piece("two")]).expect("a body"), "onetwo");
+        assert_eq!(
+            read(vec![trailers(), piece("one"), piece(""), piece("two")]).expect("a body"),
+            "onetwo"
+        );
         assert_eq!(read(vec![piece("one"), trailers()]).expect("a body"), "one");
     }
 
@@ -114,10 +122,14 @@ mod tests {
             let mut pieces = pieces.iter();
             // Like many streams, this one panics if it is asked again.
             let body = stream::unfold((), move |()| {
-                let next = pieces.next().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
+                let next = pieces
+                    .next()
+                    .map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
                 core::future::ready(next.map(|frame| (frame, ())))
             });
-            let body = whole(StreamBody::new(Box::pin(body))).now_or_never().expect("frames that are there");
+            let body = whole(StreamBody::new(Box::pin(body)))
+                .now_or_never()
+                .expect("frames that are there");
             assert!(body.is_ok());
         }
     }

@@ -20,7 +20,11 @@ pub(crate) trait Stage: fmt::Debug + Send + Sync {
     /// What the stage knows of the request it leaves in [`RequestState::exits`]. A stage that waits
     /// does all it does in its future: if that is dropped before it is polled, the stage is entered
     /// again. It is dropped for good if the client hangs up or the deadline passes.
-    fn enter<'a>(&'a self, state: &'a mut RequestState, request: &'a mut IncomingRequest) -> Entry<'a>;
+    fn enter<'a>(
+        &'a self,
+        state: &'a mut RequestState,
+        request: &'a mut IncomingRequest,
+    ) -> Entry<'a>;
 }
 
 /// The decision of a stage: the request goes on, or is refused.
@@ -56,7 +60,9 @@ impl Exits {
 
     /// The exit of this type.
     pub(crate) fn get<E: Exit>(&self) -> Option<&E> {
-        self.0.iter().find_map(|exit| (&**exit as &dyn Any).downcast_ref())
+        self.0
+            .iter()
+            .find_map(|exit| (&**exit as &dyn Any).downcast_ref())
     }
 
     /// The exit of this type, for a run that goes on without its client.

@@ -16,7 +16,10 @@ const CONTEXT: &str = "aplomb owner 1";
 
 impl Tags {
     pub(crate) fn new(namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned(), key: Key::of_purpose(CONTEXT) }
+        Self {
+            namespace: namespace.to_owned(),
+            key: Key::of_purpose(CONTEXT),
+        }
     }
 
     /// The hash of a caller, the same wherever something of the caller is kept.
@@ -26,6 +29,11 @@ impl Tags {
 
     /// The hash of another owner, such as an address.
     pub(crate) fn other(&self, kind: &str, id: &[u8]) -> [u8; 16] {
-        self.key.hash().part(self.namespace.as_bytes()).part(kind.as_bytes()).part(id).finish_short()
+        self.key
+            .hash()
+            .part(self.namespace.as_bytes())
+            .part(kind.as_bytes())
+            .part(id)
+            .finish_short()
     }
 }

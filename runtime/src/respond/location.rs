@@ -53,13 +53,19 @@ impl ResponseLocation {
     }
 
     fn verbatim(text: &str) -> Self {
-        Self { reference: reference(text).into_owned(), is_relative: false }
+        Self {
+            reference: reference(text).into_owned(),
+            is_relative: false,
+        }
     }
 }
 
 impl From<EndpointUri> for ResponseLocation {
     fn from(uri: EndpointUri) -> Self {
-        Self { reference: uri.to_string(), is_relative: true }
+        Self {
+            reference: uri.to_string(),
+            is_relative: true,
+        }
     }
 }
 
@@ -86,9 +92,13 @@ impl IntoResponseParts for ResponseLocation {
 
     fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
         // Percent-encoded text is always a valid field value.
-        let Ok(value) = HeaderValue::try_from(self.reference) else { return Ok(parts) };
+        let Ok(value) = HeaderValue::try_from(self.reference) else {
+            return Ok(parts);
+        };
         if self.is_relative {
-            parts.extensions_mut().insert(RelativeLocation(value.clone()));
+            parts
+                .extensions_mut()
+                .insert(RelativeLocation(value.clone()));
         }
         parts.headers_mut().insert(LOCATION, value);
         Ok(parts)
@@ -115,8 +125,12 @@ pub(crate) fn add_outer_prefix(response: &mut Response, prefix: Option<&str>) {
 }
 
 fn complete(response: &mut Response, prefix: Option<&str>) {
-    let Some(RelativeLocation(relative)) = response.extensions_mut().remove() else { return };
-    let (Some(prefix), Some(location)) = (prefix, response.headers_mut().get_mut(LOCATION)) else { return };
+    let Some(RelativeLocation(relative)) = response.extensions_mut().remove() else {
+        return;
+    };
+    let (Some(prefix), Some(location)) = (prefix, response.headers_mut().get_mut(LOCATION)) else {
+        return;
+    };
     // A handler may have replaced the field since.
     if *location == relative
         && let Ok(whole) = HeaderValue::from_bytes(&below(prefix, relative.as_bytes()))
@@ -183,7 +197,13 @@ mod tests {
 
     #[test]
     fn uris_and_text_stay_as_they_are() {
-        for text in ["/v1/things/7", "https://other.example/v1/things/7?a=b#c", "../things/7", "", "/a%2Fb"] {
+        for text in [
+            "/v1/things/7",
+            "https://other.example/v1/things/7?a=b#c",
+            "../things/7",
+            "",
+            "/a%2Fb",
+        ] {
             let mut response = ResponseLocation::from(text).into_response();
             add_outer_prefix(&mut response, Some("/api"));
             assert_eq!(location(&response), text);
@@ -196,9 +216,10 @@ mod tests {
 
     #[test]
     fn text_that_a_field_cannot_hold_is_percent_encoded() {
-        for (text, reference) in
-            [("/a\r\nset-cookie: x", "/a%0D%0Aset-cookie:%20x"), ("/\u{fc}\u{7f}<>", "/%C3%BC%7F%3C%3E")]
-        {
+        for (text, reference) in [
+            ("/a\r\nset-cookie: x", "/a%0D%0Aset-cookie:%20x"),
+            ("/\u{fc}\u{7f}<>", "/%C3%BC%7F%3C%3E"),
+        ] {
             let response = ResponseLocation::from(text.to_owned()).into_response();
             assert_eq!(location(&response), reference);
         }

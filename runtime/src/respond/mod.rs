@@ -39,7 +39,10 @@ pub struct Created<T> {
 impl<T> Created<T> {
     /// The new thing.
     pub const fn new(body: T) -> Self {
-        Self { body, location: None }
+        Self {
+            body,
+            location: None,
+        }
     }
 
     /// Sets `Location`, where the new thing is: the `uri(…)` of the endpoint that reads it, or any

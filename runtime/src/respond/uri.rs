@@ -99,7 +99,11 @@ mod tests {
 
     #[test]
     fn equal_uris_have_equal_hashes() {
-        let set = HashSet::from([uri("/v1/orders/7"), uri("/v1/orders/7"), uri("/v1/orders/8")]);
+        let set = HashSet::from([
+            uri("/v1/orders/7"),
+            uri("/v1/orders/7"),
+            uri("/v1/orders/8"),
+        ]);
         assert_eq!(set.len(), 2);
     }
 }

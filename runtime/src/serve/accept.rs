@@ -35,7 +35,10 @@ pub(crate) struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { head: Duration::from_secs(30), grace: Duration::from_secs(30) }
+        Self {
+            head: Duration::from_secs(30),
+            grace: Duration::from_secs(30),
+        }
     }
 }
 
@@ -107,7 +110,10 @@ impl Server {
         let service = service_fn(move |request: http::Request<Incoming>| {
             answer(front.clone(), flights.start(), request, peer)
         });
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = self
+            .builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
         let watched = self.connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
@@ -127,8 +133,14 @@ impl Server {
 
 fn builder(head: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(head);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(head);
     builder
 }
 
@@ -141,7 +153,10 @@ async fn answer(
     let mut request: Request = request.map(axum::body::Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
     let response = front.answer(request).await;
-    Ok(response.map(|body| InFlight { body, _flight: flight }))
+    Ok(response.map(|body| InFlight {
+        body,
+        _flight: flight,
+    }))
 }
 
 /// A connection that was gone before it was accepted costs nothing; anything else, such as too many
@@ -149,7 +164,10 @@ async fn answer(
 async fn pause_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
 
-    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+    if !matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
         tracing::error!(%error, "a connection could not be accepted");
         sleep(Duration::from_secs(1)).await;
     }

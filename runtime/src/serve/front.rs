@@ -36,29 +36,45 @@ struct Shared {
 impl Front {
     /// Answers what no route or no method of a route answers, too.
     pub(crate) fn new(problem_base: String, proxies: TrustedProxies, router: Router) -> Self {
-        let shared = Arc::new(Shared { problem_base, proxies });
+        let shared = Arc::new(Shared {
+            problem_base,
+            proxies,
+        });
         let answer = |spec: &'static ProblemSpec| {
             let shared = Arc::clone(&shared);
             move |request: Request| document(spec, Arc::clone(&shared), request)
         };
         let not_allowed = answer(&registry::METHOD_NOT_ALLOWED);
-        let router = router.method_not_allowed_fallback(not_allowed).fallback(answer(&registry::NOT_FOUND));
+        let router = router
+            .method_not_allowed_fallback(not_allowed)
+            .fallback(answer(&registry::NOT_FOUND));
         Self { router, shared }
     }
 
     pub(super) async fn answer(&mut self, request: Request) -> Response {
         match too_large(request.uri(), request.headers()).or_else(|| no_host(&request)) {
             Some(spec) => document(spec, Arc::clone(&self.shared), request).await,
-            None => self.router.call(request).await.unwrap_or_else(|never| match never {}),
+            None => self
+                .router
+                .call(request)
+                .await
+                .unwrap_or_else(|never| match never {}),
         }
     }
 }
 
 async fn document(spec: &'static ProblemSpec, shared: Arc<Shared>, request: Request) -> Response {
     let id = RequestId::of(&request, &shared.proxies);
-    let idempotent = matches!(*request.method(), Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::PUT | Method::DELETE
+    );
     let repeat = Repeat::unkept(idempotent);
-    let occasion = Occasion { request_id: id.as_str(), repeat, type_base: &shared.problem_base };
+    let occasion = Occasion {
+        request_id: id.as_str(),
+        repeat,
+        type_base: &shared.problem_base,
+    };
     let problem = Problem::new(spec);
     let problem = match detail(spec.status) {
         Some(detail) => problem.with_detail(detail),
@@ -73,10 +89,16 @@ async fn document(spec: &'static ProblemSpec, shared: Arc<Shared>, request: Requ
 
 /// hyper itself takes a head of up to some 400 KiB, of which every layer and every log would carry copies.
 fn too_large(target: &Uri, headers: &HeaderMap) -> Option<&'static ProblemSpec> {
-    if target.path_and_query().is_some_and(|target| target.as_str().len() > LONGEST_TARGET) {
+    if target
+        .path_and_query()
+        .is_some_and(|target| target.as_str().len() > LONGEST_TARGET)
+    {
         return Some(&registry::URI_TOO_LONG);
     }
-    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let size: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     (size > LARGEST_HEADERS).then_some(&registry::HEADERS_TOO_LARGE)
 }
 
@@ -102,15 +124,22 @@ mod tests {
 
     #[test]
     fn heads_have_bounds() {
-        let uri = |length: usize| Uri::try_from(format!("/{}", "a".repeat(length - 1))).expect("a URI");
+        let uri =
+            |length: usize| Uri::try_from(format!("/{}", "a".repeat(length - 1))).expect("a URI");
         let none = HeaderMap::new();
         assert_eq!(too_large(&uri(LONGEST_TARGET), &none), None);
-        assert_eq!(too_large(&uri(LONGEST_TARGET + 1), &none), Some(&registry::URI_TOO_LONG));
+        assert_eq!(
+            too_large(&uri(LONGEST_TARGET + 1), &none),
+            Some(&registry::URI_TOO_LONG)
+        );
         let field = |length: usize| {
             let value = http::HeaderValue::try_from("v".repeat(length - 1 - 4)).expect("a value");
             HeaderMap::from_iter([(http::HeaderName::from_static("x"), value)])
         };
         assert_eq!(too_large(&uri(1), &field(LARGEST_HEADERS)), None);
-        assert_eq!(too_large(&uri(1), &field(LARGEST_HEADERS + 1)), Some(&registry::HEADERS_TOO_LARGE));
+        assert_eq!(
+            too_large(&uri(1), &field(LARGEST_HEADERS + 1)),
+            Some(&registry::HEADERS_TOO_LARGE)
+        );
     }
 }

@@ -68,7 +68,9 @@ where
     // Listened to from the beginning, so that a signal while the service starts ends it in order.
     let signals = errors.collect(signals());
     let (table, tracker) = (table(&api), api.tracker());
-    let Some(mut signals) = signals else { return refused(&errors) };
+    let Some(mut signals) = signals else {
+        return refused(&errors);
+    };
     let started = tokio::select! {
         started = start(api, connect) => started,
         // Nothing was served yet.
@@ -77,14 +79,19 @@ where
     match started {
         Err(errors) => refused(&errors),
         Ok(started) => {
-            say(io::stdout(), &format!("{table}listening on http://{}", started.address));
+            say(
+                io::stdout(),
+                &format!("{table}listening on http://{}", started.address),
+            );
             started.run(signals, tracker).await
         }
     }
 }
 
 fn refused(errors: &StartErrors) -> ExitCode {
-    errors.iter().for_each(|error| say(io::stderr(), &format!("error: {error}")));
+    errors
+        .iter()
+        .for_each(|error| say(io::stderr(), &format!("error: {error}")));
     ExitCode::from(2)
 }
 
@@ -94,7 +101,8 @@ pub(crate) fn say(mut output: impl Write, line: &str) {
 }
 
 fn signals() -> Result<Signals, StartError> {
-    Signals::listen().map_err(|error| StartError::new(format!("signals cannot be listened to: {error}")))
+    Signals::listen()
+        .map_err(|error| StartError::new(format!("signals cannot be listened to: {error}")))
 }
 
 struct Started {
@@ -106,14 +114,17 @@ struct Started {
 
 impl Started {
     async fn run(self, signals: Signals, tracker: TaskTracker) -> ExitCode {
-        let served = accept::until(self.listener, self.front, signals, self.patience, &tracker).await;
+        let served =
+            accept::until(self.listener, self.front, signals, self.patience, &tracker).await;
         match served {
             Served::Finished => ExitCode::SUCCESS,
             Served::CutOff => {
                 let grace = self.patience.grace;
                 say(
                     io::stderr(),
-                    &format!("error: requests did not end within {grace:?}, or before a second signal"),
+                    &format!(
+                        "error: requests did not end within {grace:?}, or before a second signal"
+                    ),
                 );
                 // Handlers that block their thread would hold up an orderly end for ever.
                 process::exit(1)
@@ -138,10 +149,17 @@ where
     let (patience, proxies) = (judged.patience, judged.prepared.proxies());
     let router = judged.into_router()?;
     let (Some((listener, address)), Some(patience)) = (listener, patience) else {
-        return Err(StartErrors::from(StartError::new("the service did not start")));
+        return Err(StartErrors::from(StartError::new(
+            "the service did not start",
+        )));
     };
     let front = Front::new(base, proxies, router);
-    Ok(Started { listener, address, front, patience })
+    Ok(Started {
+        listener,
+        address,
+        front,
+        patience,
+    })
 }
 
 /// Everything that a start judges before it opens a port.
@@ -165,8 +183,17 @@ where
     let mut errors = prepared.errors();
     let address = errors.collect(address());
     let patience = errors.collect(patience());
-    let state = connect().await.map_err(|error| errors.extend_from(error.into())).ok();
-    Judged { prepared, address, patience, state, errors }
+    let state = connect()
+        .await
+        .map_err(|error| errors.extend_from(error.into()))
+        .ok();
+    Judged {
+        prepared,
+        address,
+        patience,
+        state,
+        errors,
+    }
 }
 
 impl<S: Clone + Send + Sync + 'static> Judged<S> {
@@ -185,7 +212,11 @@ impl<S: Clone + Send + Sync + 'static> Judged<S> {
 fn patience() -> Result<Patience, StartErrors> {
     let mut errors = StartErrors::new();
     let default = Patience::default();
-    let head = settings::duration("APLOMB_HEADER_TIMEOUT", default.head, Duration::from_millis(1));
+    let head = settings::duration(
+        "APLOMB_HEADER_TIMEOUT",
+        default.head,
+        Duration::from_millis(1),
+    );
     let grace = settings::duration("APLOMB_SHUTDOWN_GRACE", default.grace, Duration::ZERO);
     match (errors.collect(head), errors.collect(grace)) {
         (Some(head), Some(grace)) => Ok(Patience { head, grace }),
@@ -194,7 +225,8 @@ fn patience() -> Result<Patience, StartErrors> {
 }
 
 fn address() -> Result<SocketAddr, StartError> {
-    let value = settings::variable("APLOMB_ADDR")?.unwrap_or_else(|| String::from("127.0.0.1:3000"));
+    let value =
+        settings::variable("APLOMB_ADDR")?.unwrap_or_else(|| String::from("127.0.0.1:3000"));
     value.parse().map_err(|_| {
         StartError::variable(
             "APLOMB_ADDR",
@@ -206,7 +238,9 @@ fn address() -> Result<SocketAddr, StartError> {
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let refused = |error: io::Error| {
-        let why = format!("cannot listen there: {error}; choose a free port, or one that this user may open");
+        let why = format!(
+            "cannot listen there: {error}; choose a free port, or one that this user may open"
+        );
         StartError::variable("APLOMB_ADDR", &address.to_string(), why)
     };
     let listener = TcpListener::bind(address).await.map_err(refused)?;
@@ -217,7 +251,11 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
 fn table<S: Clone + Send + Sync + 'static>(api: &Api<S>) -> String {
     let mut text = format!("{}\n", api.title_or_name());
     let rows = api.table();
-    let width = rows.iter().map(|(_, route, _)| route.len()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|(_, route, _)| route.len())
+        .max()
+        .unwrap_or(0);
     for (method, route, name) in rows {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "  {method:<6} {route:<width$}  {name}");

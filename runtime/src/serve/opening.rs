@@ -42,7 +42,12 @@ enum Spoken {
 }
 
 impl<S> Opening<S> {
-    pub(super) fn new(stream: S, deadline: Duration, stop: &CancellationToken, flights: Flights) -> Self {
+    pub(super) fn new(
+        stream: S,
+        deadline: Duration,
+        stop: &CancellationToken,
+        flights: Flights,
+    ) -> Self {
         Self {
             stream,
             spoken: Spoken::Unknown(0),
@@ -55,7 +60,9 @@ impl<S> Opening<S> {
 
     /// Notes whether the bytes so far tell: the whole preface, or anything else.
     fn note(&mut self, bytes: &[u8]) {
-        let Spoken::Unknown(seen) = self.spoken else { return };
+        let Spoken::Unknown(seen) = self.spoken else {
+            return;
+        };
         let expected = &PREFACE[seen..];
         let common = bytes.len().min(expected.len());
         self.spoken = match bytes[..common] == expected[..common] {
@@ -74,9 +81,10 @@ impl<S> Opening<S> {
             return self.end_if_idle(context);
         }
         match (&self.spoken, &mut self.timer) {
-            (Spoken::Unknown(_), Some(timer)) => {
-                timer.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
-            }
+            (Spoken::Unknown(_), Some(timer)) => timer
+                .as_mut()
+                .poll(context)
+                .map(|()| Err(io::ErrorKind::TimedOut.into())),
             _ => Poll::Pending,
         }
     }
@@ -158,9 +166,15 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(30);
 
-    fn opening(stop: &CancellationToken, flights: &Flights) -> (DuplexStream, Opening<DuplexStream>) {
+    fn opening(
+        stop: &CancellationToken,
+        flights: &Flights,
+    ) -> (DuplexStream, Opening<DuplexStream>) {
         let (client, server) = duplex(64);
-        (client, Opening::new(server, DEADLINE, stop, flights.clone()))
+        (
+            client,
+            Opening::new(server, DEADLINE, stop, flights.clone()),
+        )
     }
 
     async fn read_after(first: &[u8], wait: Duration, then: &[u8]) -> io::Result<Vec<u8>> {
@@ -189,7 +203,10 @@ mod tests {
     async fn what_has_told_is_left_alone() {
         for first in [&b"G"[..], b"POST", PREFACE] {
             let read = read_after(first, DEADLINE * 2, b"x").await;
-            assert_eq!(read.expect("not this deadline's business"), [first, b"x"].concat());
+            assert_eq!(
+                read.expect("not this deadline's business"),
+                [first, b"x"].concat()
+            );
         }
     }
 

@@ -35,7 +35,8 @@ pub trait AdmissionStore: fmt::Debug + Send + Sync + 'static {
     /// [`abort`](crate::policies::idempotency::IdempotencyStore::abort) until that is confirmed.
     ///
     /// **Full**: where there is no room for the record, nothing was taken either.
-    fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin) -> StoreFuture<'a, Admission>;
+    fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin)
+    -> StoreFuture<'a, Admission>;
 }
 
 /// What came of a request that wants to be admitted.
@@ -52,7 +53,11 @@ impl<T: AdmissionStore + ?Sized> AdmissionStore for Arc<T> {
         (**self).joins(claims, begin)
     }
 
-    fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin) -> StoreFuture<'a, Admission> {
+    fn admit<'a>(
+        &'a self,
+        claims: &'a [Claim<'a>],
+        begin: &'a Begin,
+    ) -> StoreFuture<'a, Admission> {
         (**self).admit(claims, begin)
     }
 }

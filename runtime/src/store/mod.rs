@@ -101,23 +101,36 @@ const REDIS: [&str; 10] = [
 impl Store {
     /// These facets.
     pub fn new(limits: Arc<dyn LimitStore>, records: Arc<dyn IdempotencyStore>) -> Self {
-        Self::of(Source::Facets(Facets { limits, records, admission: None }))
+        Self::of(Source::Facets(Facets {
+            limits,
+            records,
+            admission: None,
+        }))
     }
 
     /// The store that `APLOMB_STORE` names: `memory:`, or a Redis by its URL; `memory:` where it is
     /// not set. A value that names none is said at start.
     pub fn from_env() -> Self {
         let mut errors = StartErrors::new();
-        let source = errors.collect(settings::variable(VARIABLE)).and_then(|value| match value {
-            None => Some(Source::memory(Arc::new(SystemClock::new()))),
-            Some(value) => errors.collect(Source::named(&value)),
-        });
+        let source = errors
+            .collect(settings::variable(VARIABLE))
+            .and_then(|value| match value {
+                None => Some(Source::memory(Arc::new(SystemClock::new()))),
+                Some(value) => errors.collect(Source::named(&value)),
+            });
         #[cfg(feature = "redis")]
         let source = match errors.collect(redis::accepts_eviction()) {
             Some(true) => source.map(Source::accepting_eviction),
             _ => source,
         };
-        Self { source, errors, is_from_env: true, limits: None, records: None, admission: None }
+        Self {
+            source,
+            errors,
+            is_from_env: true,
+            limits: None,
+            records: None,
+            admission: None,
+        }
     }
 
     /// Everything in this process's memory: for tests, and for a single process that may forget.
@@ -162,7 +175,14 @@ impl Store {
 
     fn of(source: Source) -> Self {
         let (source, errors) = (Some(source), StartErrors::new());
-        Self { source, errors, is_from_env: false, limits: None, records: None, admission: None }
+        Self {
+            source,
+            errors,
+            is_from_env: false,
+            limits: None,
+            records: None,
+            admission: None,
+        }
     }
 
     /// Whether the records end with this process.
@@ -188,7 +208,11 @@ impl Store {
     }
 
     /// Connects, for the API of this name.
-    pub(crate) async fn open(&self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
+    pub(crate) async fn open(
+        &self,
+        namespace: &str,
+        secret: Option<Secret>,
+    ) -> Result<Opened, StartErrors> {
         let mut errors = self.errors.clone();
         let opened = match self.source.clone() {
             Some(source) => errors.collect(source.open(namespace, secret).await),
@@ -198,19 +222,33 @@ impl Store {
         let mut opened = opened.expect("a store that is not opened has an error");
         let facets = &mut opened.facets;
         let is_whole = self.limits.is_none() && self.records.is_none();
-        facets.admission = self.admission.clone().or_else(|| facets.admission.take().filter(|_| is_whole));
-        facets.limits = self.limits.clone().unwrap_or_else(|| Arc::clone(&facets.limits));
-        facets.records = self.records.clone().unwrap_or_else(|| Arc::clone(&facets.records));
+        facets.admission = self
+            .admission
+            .clone()
+            .or_else(|| facets.admission.take().filter(|_| is_whole));
+        facets.limits = self
+            .limits
+            .clone()
+            .unwrap_or_else(|| Arc::clone(&facets.limits));
+        facets.records = self
+            .records
+            .clone()
+            .unwrap_or_else(|| Arc::clone(&facets.records));
         Ok(opened)
     }
 }
 
 impl Source {
     fn memory(clock: Arc<dyn Clock>) -> Self {
-        let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, Arc::clone(&clock));
+        let limits =
+            MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, Arc::clone(&clock));
         let (records, bytes) = (MemoryRecords::DEFAULT_RECORDS, MemoryRecords::DEFAULT_BYTES);
         let records = Arc::new(MemoryRecords::with_bounds(records, bytes, clock));
-        Self::Memory(Facets { limits: Arc::new(limits), records, admission: None })
+        Self::Memory(Facets {
+            limits: Arc::new(limits),
+            records,
+            admission: None,
+        })
     }
 
     fn named(value: &str) -> Result<Self, StartError> {
@@ -235,7 +273,10 @@ impl Source {
         }
     }
 
-    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "what is in memory needs no name"))]
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(unused_variables, reason = "what is in memory needs no name")
+    )]
     async fn open(self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
         match self {
             Self::Memory(facets) | Self::Facets(facets) => Ok(Opened { facets, secret }),
@@ -244,8 +285,15 @@ impl Source {
                 let (store, secret) = RedisStore::connect_with(&config, namespace, secret).await?;
                 let store = Arc::new(store);
                 let (limits, records) = (Arc::clone(&store), Arc::clone(&store));
-                let facets = Facets { limits, records, admission: Some(store) };
-                Ok(Opened { facets, secret: Some(secret) })
+                let facets = Facets {
+                    limits,
+                    records,
+                    admission: Some(store),
+                };
+                Ok(Opened {
+                    facets,
+                    secret: Some(secret),
+                })
             }
         }
     }
@@ -259,7 +307,8 @@ pub(crate) fn is_namespace(name: &str) -> bool {
 
 /// Of what is no URL of ours, what stands before the colon.
 fn scheme_only(url: &str) -> String {
-    url.split_once(':').map_or_else(|| url.to_owned(), |(scheme, _)| format!("{scheme}:…"))
+    url.split_once(':')
+        .map_or_else(|| url.to_owned(), |(scheme, _)| format!("{scheme}:…"))
 }
 
 impl Default for Store {
@@ -274,15 +323,27 @@ mod tests {
 
     #[test]
     fn what_is_no_store_is_not_shown_in_full() {
-        let error = Source::named("redsi://:hunter2@host").expect_err("no such store").to_string();
+        let error = Source::named("redsi://:hunter2@host")
+            .expect_err("no such store")
+            .to_string();
         assert!(!error.contains("hunter"), "{error}");
     }
 
     #[test]
     fn a_wrong_store_says_what_is_accepted() {
-        let error = Source::named("redsi://host").expect_err("no such store").to_string();
-        assert!(error.starts_with(r#"APLOMB_STORE="redsi:…": no such store; accepted: memory:"#), "{error}");
-        let error = Source::named("memory").expect_err("no such store").to_string();
-        assert!(error.starts_with(r#"APLOMB_STORE="memory": no such store"#), "{error}");
+        let error = Source::named("redsi://host")
+            .expect_err("no such store")
+            .to_string();
+        assert!(
+            error.starts_with(r#"APLOMB_STORE="redsi:…": no such store; accepted: memory:"#),
+            "{error}"
+        );
+        let error = Source::named("memory")
+            .expect_err("no such store")
+            .to_string();
+        assert!(
+            error.starts_with(r#"APLOMB_STORE="memory": no such store"#),
+            "{error}"
+        );
     }
 }

@@ -2,8 +2,8 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, Outcome, RecordKey, RecordState,
-    SealKeys,
+    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, Outcome, RecordKey,
+    RecordState, SealKeys,
 };
 use crate::policies::rate_limit::Claim;
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
@@ -35,7 +35,10 @@ pub struct SealedRecords<R> {
 impl<R> SealedRecords<R> {
     /// The records of `inner`, sealed with these keys.
     pub fn new(inner: R, keys: SealKeys) -> Self {
-        Self { inner, keys: Arc::new(keys) }
+        Self {
+            inner,
+            keys: Arc::new(keys),
+        }
     }
 
     fn opened(&self, found: Begun, record: &RecordKey) -> Result<Begun, StoreError> {
@@ -54,9 +57,10 @@ impl<R: IdempotencyStore> SealedRecords<R> {
 
     async fn find_opened(&self, key: RecordKey) -> Result<Option<RecordState>, StoreError> {
         match self.inner.find(key).await? {
-            Some(RecordState::Done(kept)) => {
-                self.keys.open(kept, &key).map(|kept| Some(RecordState::Done(kept)))
-            }
+            Some(RecordState::Done(kept)) => self
+                .keys
+                .open(kept, &key)
+                .map(|kept| Some(RecordState::Done(kept))),
             found => Ok(found),
         }
     }
@@ -66,7 +70,14 @@ impl<R: IdempotencyStore> SealedRecords<R> {
             Outcome::Response(kept) => Outcome::Response(self.keys.seal(&complete.lease.key, kept)),
             Outcome::Unknown => Outcome::Unknown,
         };
-        match self.inner.complete(&Complete { outcome, ..complete.clone() }).await? {
+        match self
+            .inner
+            .complete(&Complete {
+                outcome,
+                ..complete.clone()
+            })
+            .await?
+        {
             Completed::Lost(found) => self.opened(found, &complete.lease.key).map(Completed::Lost),
             Completed::Written => Ok(Completed::Written),
         }
@@ -98,19 +109,31 @@ impl<R: IdempotencyStore> IdempotencyStore for SealedRecords<R> {
         StoreFuture::later(self.find_opened(key))
     }
 
-    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
+    fn resolve(
+        &self,
+        key: RecordKey,
+        response: Option<Kept>,
+        ttl: Duration,
+    ) -> StoreFuture<'_, bool> {
         let response = response.map(|kept| self.keys.seal(&key, &kept));
         self.inner.resolve(key, response, ttl)
     }
 
     fn for_heartbeat(&self) -> Option<Arc<dyn IdempotencyStore>> {
         let inner = self.inner.for_heartbeat()?;
-        Some(Arc::new(SealedRecords { inner, keys: Arc::clone(&self.keys) }))
+        Some(Arc::new(SealedRecords {
+            inner,
+            keys: Arc::clone(&self.keys),
+        }))
     }
 }
 
 impl<A: AdmissionStore> SealedRecords<A> {
-    async fn admit_opened(&self, claims: &[Claim<'_>], begin: &Begin) -> Result<Admission, StoreError> {
+    async fn admit_opened(
+        &self,
+        claims: &[Claim<'_>],
+        begin: &Begin,
+    ) -> Result<Admission, StoreError> {
         match self.inner.admit(claims, begin).await? {
             Admission::Admitted(acquired, found) => {
                 let found = self.opened(found, &begin.key)?;
@@ -127,7 +150,11 @@ impl<A: AdmissionStore> AdmissionStore for SealedRecords<A> {
         self.inner.joins(claims, begin)
     }
 
-    fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin) -> StoreFuture<'a, Admission> {
+    fn admit<'a>(
+        &'a self,
+        claims: &'a [Claim<'a>],
+        begin: &'a Begin,
+    ) -> StoreFuture<'a, Admission> {
         StoreFuture::later(self.admit_opened(claims, begin))
     }
 }

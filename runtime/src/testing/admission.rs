@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::Elapse;
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
-    RecordKey, RecordState, Token,
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash,
+    Outcome, RecordKey, RecordState, Token,
 };
 use crate::policies::rate_limit::{Acquired, Bucket, Claim, Quota, Subject};
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
@@ -49,12 +49,28 @@ const TTL: Duration = Duration::from_mins(1);
 /// Ten tokens, one every two minutes.
 fn claim(limit: u64) -> Claim<'static> {
     let quota = Quota::new(5, Duration::from_mins(10), 10).expect("a valid quota");
-    Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
+    Claim::new(
+        Bucket {
+            limit,
+            subject: Subject::Everyone,
+        },
+        quota,
+    )
 }
 
 fn begin(name: u8) -> Begin {
-    let (key, fingerprint) = (RecordKey::new([1; 16], [name; 16]), Fingerprint::new(1, [2; 32]));
-    Begin::new(key, fingerprint, Token::random(), LEASE, OnCrash::Unknown, TTL)
+    let (key, fingerprint) = (
+        RecordKey::new([1; 16], [name; 16]),
+        Fingerprint::new(1, [2; 32]),
+    );
+    Begin::new(
+        key,
+        fingerprint,
+        Token::random(),
+        LEASE,
+        OnCrash::Unknown,
+        TTL,
+    )
 }
 
 fn kept() -> Kept {
@@ -83,7 +99,11 @@ async fn admitted(
     }
 }
 
-async fn refused(store: &Arc<impl AdmissionStore>, claims: &[Claim<'_>], begin: &Begin) -> Acquired {
+async fn refused(
+    store: &Arc<impl AdmissionStore>,
+    claims: &[Claim<'_>],
+    begin: &Begin,
+) -> Acquired {
     match admit(store, claims, begin).await {
         Admission::Refused(acquired) => acquired,
         Admission::Admitted(acquired, found) => panic!("{acquired:?}, {found:?}"),
@@ -97,12 +117,23 @@ async fn met(store: &Arc<impl AdmissionStore>, begin: &Begin) -> Begun {
 
 /// What is left of a limit of ten.
 async fn left(store: &Arc<impl AdmissionStore>, limit: u64) -> u64 {
-    let reads = [Claim { cost: 0, ..claim(limit) }];
+    let reads = [Claim {
+        cost: 0,
+        ..claim(limit)
+    }];
     admitted(store, &reads, &begin(255)).await.0.readings[0].remaining
 }
 
 async fn use_up(store: &Arc<impl AdmissionStore>, limit: u64) {
-    admitted(store, &[Claim { cost: 10, ..claim(limit) }], &begin(254)).await;
+    admitted(
+        store,
+        &[Claim {
+            cost: 10,
+            ..claim(limit)
+        }],
+        &begin(254),
+    )
+    .await;
 }
 
 /// The tokens are taken, and the record is there.
@@ -113,10 +144,19 @@ pub async fn b02_an_admitted_request_has_paid_and_begun(
     let first = begin(1);
     let (acquired, begun) = admitted(&store, &[claim(1), claim(2)], &first).await;
     assert_eq!((acquired.admitted, begun), (true, Begun::Started));
-    assert_eq!([acquired.readings[0].remaining, acquired.readings[1].remaining], [9, 9]);
+    assert_eq!(
+        [
+            acquired.readings[0].remaining,
+            acquired.readings[1].remaining
+        ],
+        [9, 9]
+    );
     assert_eq!((left(&store, 1).await, left(&store, 2).await), (9, 9));
     assert_eq!(store.begin(&begin(1)).await, Ok(Begun::InFlight));
-    assert_eq!(store.heartbeat(&[first.lease()], LEASE).await, Ok(vec![true]));
+    assert_eq!(
+        store.heartbeat(&[first.lease()], LEASE).await,
+        Ok(vec![true])
+    );
 }
 
 /// A request that its limits refuse leaves no record, however often it is asked.
@@ -132,7 +172,10 @@ pub async fn b02_a_refusal_begins_nothing(
     let (run, other) = (begin(1), begin(1));
     refused(&store, &[claim(1)], &run).await;
     assert_eq!(store.begin(&other).await, Ok(Begun::Started));
-    assert_eq!(store.heartbeat(&[run.lease(), other.lease()], LEASE).await, Ok(vec![false, true]));
+    assert_eq!(
+        store.heartbeat(&[run.lease(), other.lease()], LEASE).await,
+        Ok(vec![false, true])
+    );
 }
 
 /// A limit that would have admitted keeps its tokens, in whatever order the limits are asked.
@@ -141,11 +184,17 @@ pub async fn b02_a_refusal_by_one_of_several_takes_from_none(
     _: &impl Elapse,
 ) {
     use_up(&store, 2).await;
-    for claims in [[claim(1), claim(2), claim(3)], [claim(2), claim(3), claim(1)]] {
+    for claims in [
+        [claim(1), claim(2), claim(3)],
+        [claim(2), claim(3), claim(1)],
+    ] {
         let acquired = refused(&store, &claims, &begin(1)).await;
         for (claim, reading) in claims.iter().zip(&acquired.readings) {
             let is_out = claim.bucket.limit == 2;
-            assert_eq!((reading.wait.is_some(), reading.remaining), (is_out, if is_out { 0 } else { 10 }));
+            assert_eq!(
+                (reading.wait.is_some(), reading.remaining),
+                (is_out, if is_out { 0 } else { 10 })
+            );
         }
     }
     assert_eq!((left(&store, 1).await, left(&store, 3).await), (10, 10));
@@ -173,14 +222,27 @@ pub async fn b06_readings_tell_what_is_left(
 ) {
     for (name, left) in (1..).zip((0..10).rev()) {
         let (acquired, _) = admitted(&store, &[claim(1)], &begin(name)).await;
-        assert_eq!((acquired.readings[0].remaining, acquired.readings[0].wait), (left, None));
+        assert_eq!(
+            (acquired.readings[0].remaining, acquired.readings[0].wait),
+            (left, None)
+        );
     }
     let reading = refused(&store, &[claim(1)], &begin(1)).await.readings[0];
     let wait = reading.wait.expect("a refusal says how long to wait");
-    assert!(wait > Duration::ZERO && wait <= Duration::from_mins(2), "{wait:?}");
-    assert!(reading.full_in > Duration::from_mins(18), "{:?}", reading.full_in);
+    assert!(
+        wait > Duration::ZERO && wait <= Duration::from_mins(2),
+        "{wait:?}"
+    );
+    assert!(
+        reading.full_in > Duration::from_mins(18),
+        "{:?}",
+        reading.full_in
+    );
     time.elapse(Duration::from_mins(2)).await;
-    assert_eq!(admitted(&store, &[claim(1)], &begin(20)).await.1, Begun::Started);
+    assert_eq!(
+        admitted(&store, &[claim(1)], &begin(20)).await.1,
+        Begun::Started
+    );
     refused(&store, &[claim(1)], &begin(21)).await;
 }
 
@@ -189,12 +251,21 @@ pub async fn b08_costs_take_several_tokens(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    let dear = Claim { cost: 4, ..claim(1) };
+    let dear = Claim {
+        cost: 4,
+        ..claim(1)
+    };
     for name in [1, 2] {
-        assert_eq!(admitted(&store, &[dear], &begin(name)).await.1, Begun::Started);
+        assert_eq!(
+            admitted(&store, &[dear], &begin(name)).await.1,
+            Begun::Started
+        );
     }
     refused(&store, &[dear], &begin(3)).await;
-    assert_eq!(admitted(&store, &[claim(1)], &begin(3)).await.1, Begun::Started);
+    assert_eq!(
+        admitted(&store, &[claim(1)], &begin(3)).await.1,
+        Begun::Started
+    );
     assert_eq!(left(&store, 1).await, 1);
 }
 
@@ -205,7 +276,10 @@ pub async fn b12_whatever_is_found_has_paid(
     _: &impl Elapse,
 ) {
     let (first, unknown) = (begin(1), begin(2));
-    let other = Begin { fingerprint: Fingerprint::new(1, [3; 32]), ..begin(1) };
+    let other = Begin {
+        fingerprint: Fingerprint::new(1, [3; 32]),
+        ..begin(1)
+    };
     assert_eq!(met(&store, &first).await, Begun::Started);
     assert_eq!(met(&store, &begin(1)).await, Begun::InFlight);
     assert_eq!(met(&store, &other).await, Begun::Mismatch);
@@ -224,7 +298,13 @@ pub async fn b17_a_shadow_refuses_no_run(
     _: &impl Elapse,
 ) {
     use_up(&store, 2).await;
-    let claims = [claim(1), Claim { shadow: true, ..claim(2) }];
+    let claims = [
+        claim(1),
+        Claim {
+            shadow: true,
+            ..claim(2)
+        },
+    ];
     let (acquired, begun) = admitted(&store, &claims, &begin(1)).await;
     assert_eq!((acquired.admitted, begun), (true, Begun::Started));
     assert!(acquired.readings[0].wait.is_none() && acquired.readings[1].wait.is_some());
@@ -237,7 +317,10 @@ pub async fn b17_a_refusal_takes_nothing_from_a_shadow(
     _: &impl Elapse,
 ) {
     use_up(&store, 1).await;
-    let shadow = Claim { shadow: true, ..claim(2) };
+    let shadow = Claim {
+        shadow: true,
+        ..claim(2)
+    };
     for claims in [[claim(1), shadow], [shadow, claim(1)]] {
         refused(&store, &claims, &begin(1)).await;
     }
@@ -251,7 +334,10 @@ pub async fn without_claims_a_run_begins(
     _: &impl Elapse,
 ) {
     let (acquired, begun) = admitted(&store, &[], &begin(1)).await;
-    assert_eq!((acquired.admitted, acquired.readings.len(), begun), (true, 0, Begun::Started));
+    assert_eq!(
+        (acquired.admitted, acquired.readings.len(), begun),
+        (true, 0, Begun::Started)
+    );
     assert_eq!(admitted(&store, &[], &begin(1)).await.1, Begun::InFlight);
 }
 
@@ -262,9 +348,15 @@ pub async fn a07_earlier_fingerprints_are_compared(
 ) {
     let old = begin(1);
     assert_eq!(met(&store, &old).await, Begun::Started);
-    let new = Begin { fingerprint: Fingerprint::new(2, [4; 32]), ..begin(1) };
+    let new = Begin {
+        fingerprint: Fingerprint::new(2, [4; 32]),
+        ..begin(1)
+    };
     assert_eq!(met(&store, &new).await, Begun::Mismatch);
-    assert_eq!(met(&store, &new.with_earlier(vec![old.fingerprint])).await, Begun::InFlight);
+    assert_eq!(
+        met(&store, &new.with_earlier(vec![old.fingerprint])).await,
+        Begun::InFlight
+    );
 }
 
 /// However many ask at once with few keys, each key has one run, and no more are admitted than the burst.
@@ -292,10 +384,17 @@ pub async fn a08_of_concurrent_requests_one_starts_and_the_burst_is_kept(
     }
     assert_eq!(found.len(), 50);
     for key in 0..4 {
-        let starts = found.iter().filter(|(name, begun)| (*name, begun) == (key, &Begun::Started)).count();
+        let starts = found
+            .iter()
+            .filter(|(name, begun)| (*name, begun) == (key, &Begun::Started))
+            .count();
         assert_eq!(starts, 1, "key {key}");
     }
-    assert!(found.iter().all(|(_, begun)| matches!(begun, Begun::Started | Begun::InFlight)));
+    assert!(
+        found
+            .iter()
+            .all(|(_, begun)| matches!(begun, Begun::Started | Begun::InFlight))
+    );
 }
 
 /// A token that has begun has begun, however often it is asked; its limits are asked each time.
@@ -306,7 +405,10 @@ pub async fn a08_begin_is_idempotent_for_its_own_token(
     let run = begin(1);
     for left in [9, 8, 7] {
         let (acquired, begun) = admitted(&store, &[claim(1)], &run).await;
-        assert_eq!((acquired.readings[0].remaining, begun), (left, Begun::Started));
+        assert_eq!(
+            (acquired.readings[0].remaining, begun),
+            (left, Begun::Started)
+        );
     }
 }
 
@@ -317,7 +419,10 @@ pub async fn a08_an_aborted_token_begins_no_more(
 ) {
     let run = begin(1);
     assert_eq!(met(&store, &run).await, Begun::Started);
-    store.abort(run.lease(), LEASE).await.expect("the store answers");
+    store
+        .abort(run.lease(), LEASE)
+        .await
+        .expect("the store answers");
     assert_eq!(met(&store, &run).await, Begun::Aborted);
     assert_eq!(met(&store, &begin(1)).await, Begun::Started);
 }
@@ -327,7 +432,10 @@ pub async fn a14_a_lapsed_run_is_unknown_or_runs_again(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     time: &impl Elapse,
 ) {
-    let rerun = || Begin { on_crash: OnCrash::Rerun, ..begin(2) };
+    let rerun = || Begin {
+        on_crash: OnCrash::Rerun,
+        ..begin(2)
+    };
     assert_eq!(met(&store, &begin(1)).await, Begun::Started);
     assert_eq!(met(&store, &rerun()).await, Begun::Started);
     time.elapse(LEASE).await;
@@ -351,7 +459,9 @@ impl<S: AdmissionStore + IdempotencyStore> ByAdmission<S> {
         let quota = Quota::new(1 << 20, Duration::from_secs(1), 1 << 20).expect("a valid quota");
         match self.0.admit(&[Claim { quota, ..claim(0) }], begin).await? {
             Admission::Admitted(_, found) => Ok(found),
-            Admission::Refused(acquired) => Err(StoreError::Failed(format!("it refuses: {acquired:?}"))),
+            Admission::Refused(acquired) => {
+                Err(StoreError::Failed(format!("it refuses: {acquired:?}")))
+            }
         }
     }
 }
@@ -381,7 +491,12 @@ impl<S: AdmissionStore + IdempotencyStore> IdempotencyStore for ByAdmission<S> {
         self.0.find(key)
     }
 
-    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
+    fn resolve(
+        &self,
+        key: RecordKey,
+        response: Option<Kept>,
+        ttl: Duration,
+    ) -> StoreFuture<'_, bool> {
         self.0.resolve(key, response, ttl)
     }
 

@@ -75,7 +75,10 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
 
     /// Fails the next call of this operation, after those planned before.
     pub fn fail_next(&self, operation: Operation, fault: Fault) {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).push((operation, fault));
+        self.plan
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((operation, fault));
     }
 
     /// Fails every call until it is called with `false`.
@@ -127,7 +130,10 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
 impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
         if self.is_next(Operation::Begin, Fault::Late) {
-            self.late.lock().unwrap_or_else(PoisonError::into_inner).push(begin.clone());
+            self.late
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(begin.clone());
         }
         self.call(Operation::Begin, || self.inner.begin(begin))
     }
@@ -141,7 +147,9 @@ impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     }
 
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()> {
-        self.call(Operation::Abort, || StoreFuture::later(self.abort_and_begin_late(lease, marker)))
+        self.call(Operation::Abort, || {
+            StoreFuture::later(self.abort_and_begin_late(lease, marker))
+        })
     }
 
     fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
@@ -152,8 +160,15 @@ impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
         self.call(Operation::Find, || self.inner.find(key))
     }
 
-    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
-        self.call(Operation::Resolve, || self.inner.resolve(key, response, ttl))
+    fn resolve(
+        &self,
+        key: RecordKey,
+        response: Option<Kept>,
+        ttl: Duration,
+    ) -> StoreFuture<'_, bool> {
+        self.call(Operation::Resolve, || {
+            self.inner.resolve(key, response, ttl)
+        })
     }
 }
 
@@ -168,7 +183,11 @@ pub struct FaultyLimits<L> {
 impl<L: LimitStore> FaultyLimits<L> {
     /// A store that does what `inner` does.
     pub fn new(inner: L) -> Self {
-        Self { inner, broken: Arc::default(), hanging: Arc::default() }
+        Self {
+            inner,
+            broken: Arc::default(),
+            hanging: Arc::default(),
+        }
     }
 
     /// Fails every call until it is called with `false`.
@@ -186,7 +205,9 @@ impl<L: LimitStore> FaultyLimits<L> {
 impl<L: LimitStore> LimitStore for FaultyLimits<L> {
     fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
         if self.broken.load(Ordering::SeqCst) {
-            return StoreFuture::ready(Err(StoreError::Unavailable(String::from("it was told to fail"))));
+            return StoreFuture::ready(Err(StoreError::Unavailable(String::from(
+                "it was told to fail",
+            ))));
         }
         if self.hanging.load(Ordering::SeqCst) {
             return StoreFuture::later(pending());

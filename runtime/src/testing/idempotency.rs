@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::Elapse;
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
-    RecordKey, RecordState, SealKeys, Token,
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash,
+    Outcome, RecordKey, RecordState, SealKeys, Token,
 };
 use crate::store::SealedRecords;
 
@@ -75,7 +75,10 @@ fn begin() -> Begin {
 }
 
 fn lease(begin: &Begin) -> Lease {
-    Lease { key: begin.key, token: begin.token }
+    Lease {
+        key: begin.key,
+        token: begin.token,
+    }
 }
 
 fn kept(text: &'static str) -> Kept {
@@ -103,15 +106,24 @@ async fn end(store: &Arc<impl IdempotencyStore>, begin: &Begin, text: &'static s
 }
 
 async fn beat(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
-    store.heartbeat(&[lease(begin)], LEASE).await.expect("the store answers")[0]
+    store
+        .heartbeat(&[lease(begin)], LEASE)
+        .await
+        .expect("the store answers")[0]
 }
 
 async fn abort(store: &Arc<impl IdempotencyStore>, begin: &Begin) {
-    store.abort(lease(begin), LEASE).await.expect("the store answers");
+    store
+        .abort(lease(begin), LEASE)
+        .await
+        .expect("the store answers");
 }
 
 async fn write_off(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
-    store.write_off(lease(begin), TTL).await.expect("the store answers")
+    store
+        .write_off(lease(begin), TTL)
+        .await
+        .expect("the store answers")
 }
 
 /// What a retry with a token of its own meets.
@@ -126,11 +138,24 @@ pub async fn a07_a_record_is_compared_by_the_rule_that_made_it(
     _: &impl Elapse,
 ) {
     let by = |version, digest| Fingerprint::new(version, [digest; 32]);
-    let old = Begin { fingerprint: by(1, 1), ..begin() };
+    let old = Begin {
+        fingerprint: by(1, 1),
+        ..begin()
+    };
     start(&store, &old).await;
-    let new = |fingerprint, earlier| Begin { fingerprint, earlier, ..begin() };
+    let new = |fingerprint, earlier| Begin {
+        fingerprint,
+        earlier,
+        ..begin()
+    };
     let same = || new(by(3, 3), vec![by(2, 2), by(1, 1)]);
-    let others = || [new(by(3, 3), vec![by(1, 9)]), new(by(3, 1), vec![by(2, 1)]), new(by(3, 3), Vec::new())];
+    let others = || {
+        [
+            new(by(3, 3), vec![by(1, 9)]),
+            new(by(3, 1), vec![by(2, 1)]),
+            new(by(3, 3), Vec::new()),
+        ]
+    };
     assert_eq!(start(&store, &same()).await, Begun::InFlight);
     for other in others() {
         assert_eq!(start(&store, &other).await, Begun::Mismatch, "{other:?}");
@@ -143,7 +168,10 @@ pub async fn a07_a_record_is_compared_by_the_rule_that_made_it(
 }
 
 /// Of many begins at once exactly one starts; the others find it in flight.
-pub async fn a08_of_concurrent_begins_one_starts(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+pub async fn a08_of_concurrent_begins_one_starts(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
     let tasks: Vec<_> = (0..32)
         .map(|_| {
             let store = Arc::clone(&store);
@@ -161,7 +189,10 @@ pub async fn a08_of_concurrent_begins_one_starts(store: Arc<impl IdempotencyStor
 }
 
 /// Asked again with the same token, because the reply was lost, it is started again.
-pub async fn a08_begin_is_idempotent_for_its_own_token(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+pub async fn a08_begin_is_idempotent_for_its_own_token(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
     let begin = begin();
     assert_eq!(start(&store, &begin).await, Begun::Started);
     assert_eq!(start(&store, &begin).await, Begun::Started);
@@ -169,7 +200,10 @@ pub async fn a08_begin_is_idempotent_for_its_own_token(store: Arc<impl Idempoten
 }
 
 /// A begin that arrives after its abort takes nothing, for one lease.
-pub async fn a08_an_aborted_token_begins_no_more(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+pub async fn a08_an_aborted_token_begins_no_more(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
     let late = begin();
     abort(&store, &late).await;
     assert_eq!(start(&store, &late).await, Begun::Aborted);
@@ -188,16 +222,25 @@ pub async fn a08_abort_frees_the_key(store: Arc<impl IdempotencyStore>, _: &impl
 }
 
 /// A run that was written off and then ends without effects frees its key after all.
-pub async fn a08_abort_frees_a_key_that_was_unknown(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+pub async fn a08_abort_frees_a_key_that_was_unknown(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
     let first = begin();
     start(&store, &first).await;
-    store.complete(&complete(&first, Outcome::Unknown)).await.expect("the store answers");
+    store
+        .complete(&complete(&first, Outcome::Unknown))
+        .await
+        .expect("the store answers");
     abort(&store, &first).await;
     assert_eq!(retry(&store).await, Begun::Started);
 }
 
 /// Only the run itself can abort.
-pub async fn a08_abort_of_another_token_changes_nothing(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+pub async fn a08_abort_of_another_token_changes_nothing(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
     start(&store, &begin()).await;
     abort(&store, &begin()).await;
     assert_eq!(retry(&store).await, Begun::InFlight);
@@ -213,9 +256,15 @@ pub async fn a08_abort_does_not_undo_an_answer(store: Arc<impl IdempotencyStore>
 }
 
 /// Another request under the key is told so, whatever the record's state.
-pub async fn a09_mismatch_outranks_every_state(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+pub async fn a09_mismatch_outranks_every_state(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
     let first = begin();
-    let other = || Begin { fingerprint: Fingerprint::new(1, [3; 32]), ..begin() };
+    let other = || Begin {
+        fingerprint: Fingerprint::new(1, [3; 32]),
+        ..begin()
+    };
     start(&store, &first).await;
     assert_eq!(start(&store, &other()).await, Begun::Mismatch, "running");
     time.elapse(LEASE).await;
@@ -223,17 +272,38 @@ pub async fn a09_mismatch_outranks_every_state(store: Arc<impl IdempotencyStore>
     end(&store, &first, "done").await;
     assert_eq!(start(&store, &other()).await, Begun::Mismatch, "done");
 
-    let second = Begin { key: RecordKey::new([4; 16], [4; 16]), ..begin() };
+    let second = Begin {
+        key: RecordKey::new([4; 16], [4; 16]),
+        ..begin()
+    };
     start(&store, &second).await;
-    store.complete(&complete(&second, Outcome::Unknown)).await.expect("the store answers");
-    let other = Begin { key: second.key, ..other() };
+    store
+        .complete(&complete(&second, Outcome::Unknown))
+        .await
+        .expect("the store answers");
+    let other = Begin {
+        key: second.key,
+        ..other()
+    };
     assert_eq!(start(&store, &other).await, Begun::Mismatch, "unknown");
 
-    let third = Begin { key: RecordKey::new([5; 16], [5; 16]), on_crash: OnCrash::Rerun, ..begin() };
+    let third = Begin {
+        key: RecordKey::new([5; 16], [5; 16]),
+        on_crash: OnCrash::Rerun,
+        ..begin()
+    };
     start(&store, &third).await;
     time.elapse(LEASE).await;
-    let other = Begin { key: third.key, on_crash: OnCrash::Rerun, ..other };
-    assert_eq!(start(&store, &other).await, Begun::Mismatch, "lapsed, and may run again");
+    let other = Begin {
+        key: third.key,
+        on_crash: OnCrash::Rerun,
+        ..other
+    };
+    assert_eq!(
+        start(&store, &other).await,
+        Begun::Mismatch,
+        "lapsed, and may run again"
+    );
 }
 
 /// While a run goes on, a retry is told so.
@@ -276,12 +346,19 @@ pub async fn a12_complete_compares_the_token_and_never_the_lease(
     time.elapse(LEASE).await;
     assert_eq!(retry(&store).await, Begun::Unknown);
     assert_eq!(end(&store, &first, "late").await, Completed::Written);
-    assert_eq!(end(&store, &first, "again").await, Completed::Written, "told twice");
+    assert_eq!(
+        end(&store, &first, "again").await,
+        Completed::Written,
+        "told twice"
+    );
     assert_eq!(retry(&store).await, Begun::Done(kept("late")));
 }
 
 /// If the store lost the record, its answer is written all the same.
-pub async fn a12_complete_of_a_lost_record_writes_it(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+pub async fn a12_complete_of_a_lost_record_writes_it(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
     assert_eq!(end(&store, &begin(), "kept").await, Completed::Written);
     assert_eq!(retry(&store).await, Begun::Done(kept("kept")));
 }
@@ -300,7 +377,10 @@ pub async fn a12_a_hung_run_is_written_off(store: Arc<impl IdempotencyStore>, ti
 }
 
 /// What was settled in the meantime stays as it was settled.
-pub async fn a12_a_settled_run_is_not_written_off(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+pub async fn a12_a_settled_run_is_not_written_off(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
     let (first, second) = (begin(), begin());
     start(&store, &first).await;
     abort(&store, &first).await;
@@ -324,7 +404,10 @@ pub async fn a14_a_lapsed_record_is_run_again_where_declared(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
-    let rerun = || Begin { on_crash: OnCrash::Rerun, ..begin() };
+    let rerun = || Begin {
+        on_crash: OnCrash::Rerun,
+        ..begin()
+    };
     start(&store, &rerun()).await;
     assert_eq!(start(&store, &rerun()).await, Begun::InFlight);
     time.elapse(LEASE).await;
@@ -333,7 +416,10 @@ pub async fn a14_a_lapsed_record_is_run_again_where_declared(
 }
 
 /// An outcome that nobody knows is told to every retry.
-pub async fn a15_an_unknown_outcome_stays_unknown(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+pub async fn a15_an_unknown_outcome_stays_unknown(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
     let first = begin();
     start(&store, &first).await;
     let done = store.complete(&complete(&first, Outcome::Unknown)).await;
@@ -341,13 +427,24 @@ pub async fn a15_an_unknown_outcome_stays_unknown(store: Arc<impl IdempotencySto
     for _ in 0..3 {
         assert_eq!(retry(&store).await, Begun::Unknown);
     }
-    assert_eq!(end(&store, &first, "known").await, Completed::Written, "its own token may still tell");
+    assert_eq!(
+        end(&store, &first, "known").await,
+        Completed::Written,
+        "its own token may still tell"
+    );
     assert_eq!(retry(&store).await, Begun::Done(kept("known")));
 }
 
 /// An operator reads what a record is, and changes nothing.
-pub async fn a19_operators_read_the_state_of_a_record(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
-    let of = |record, on_crash| Begin { key: RecordKey::new([1; 16], [record; 16]), on_crash, ..begin() };
+pub async fn a19_operators_read_the_state_of_a_record(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    let of = |record, on_crash| Begin {
+        key: RecordKey::new([1; 16], [record; 16]),
+        on_crash,
+        ..begin()
+    };
     let (first, rerun) = (of(7, OnCrash::Unknown), of(8, OnCrash::Rerun));
     let find = async |begin: &Begin| store.find(begin.key).await.expect("the store answers");
     assert_eq!(find(&first).await, None, "absent");
@@ -358,8 +455,15 @@ pub async fn a19_operators_read_the_state_of_a_record(store: Arc<impl Idempotenc
     time.elapse(LEASE).await;
     assert_eq!(find(&first).await, Some(RecordState::Unknown), "lapsed");
     assert_eq!(find(&rerun).await, Some(RecordState::Lapsed));
-    assert_eq!(find(&rerun).await, Some(RecordState::Lapsed), "it was read, and not taken");
-    store.complete(&complete(&rerun, Outcome::Unknown)).await.expect("the store answers");
+    assert_eq!(
+        find(&rerun).await,
+        Some(RecordState::Lapsed),
+        "it was read, and not taken"
+    );
+    store
+        .complete(&complete(&rerun, Outcome::Unknown))
+        .await
+        .expect("the store answers");
     assert_eq!(find(&rerun).await, Some(RecordState::Unknown));
     end(&store, &first, "done").await;
     assert_eq!(find(&first).await, Some(RecordState::Done(kept("done"))));
@@ -368,15 +472,27 @@ pub async fn a19_operators_read_the_state_of_a_record(store: Arc<impl Idempotenc
 }
 
 /// A run whose record another run has taken writes nothing and learns what is there.
-pub async fn a19_a_replaced_run_cannot_complete(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
-    let rerun = || Begin { on_crash: OnCrash::Rerun, ..begin() };
+pub async fn a19_a_replaced_run_cannot_complete(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
+    let rerun = || Begin {
+        on_crash: OnCrash::Rerun,
+        ..begin()
+    };
     let (first, second) = (rerun(), rerun());
     start(&store, &first).await;
     time.elapse(LEASE).await;
     start(&store, &second).await;
-    assert_eq!(end(&store, &first, "first").await, Completed::Lost(Begun::InFlight));
+    assert_eq!(
+        end(&store, &first, "first").await,
+        Completed::Lost(Begun::InFlight)
+    );
     assert_eq!(end(&store, &second, "second").await, Completed::Written);
-    assert_eq!(end(&store, &first, "first").await, Completed::Lost(Begun::Done(kept("second"))));
+    assert_eq!(
+        end(&store, &first, "first").await,
+        Completed::Lost(Begun::Done(kept("second")))
+    );
     assert_eq!(retry(&store).await, Begun::Done(kept("second")));
 }
 
@@ -386,7 +502,11 @@ pub async fn a19_a_replaced_run_learns_what_has_become_of_the_other(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
-    let of = |record, on_crash| Begin { key: RecordKey::new([1; 16], [record; 16]), on_crash, ..begin() };
+    let of = |record, on_crash| Begin {
+        key: RecordKey::new([1; 16], [record; 16]),
+        on_crash,
+        ..begin()
+    };
     let firsts = [of(7, OnCrash::Rerun), of(8, OnCrash::Rerun)];
     for first in &firsts {
         start(&store, first).await;
@@ -397,10 +517,25 @@ pub async fn a19_a_replaced_run_learns_what_has_become_of_the_other(
         assert_eq!(start(&store, second).await, Begun::Started);
     }
     time.elapse(LEASE).await;
-    assert_eq!(end(&store, &firsts[0], "first").await, Completed::Lost(Begun::InFlight), "may run again");
-    assert_eq!(end(&store, &firsts[1], "first").await, Completed::Lost(Begun::Unknown), "lapsed");
-    store.complete(&complete(&seconds[0], Outcome::Unknown)).await.expect("the store answers");
-    assert_eq!(end(&store, &firsts[0], "first").await, Completed::Lost(Begun::Unknown), "unknown");
+    assert_eq!(
+        end(&store, &firsts[0], "first").await,
+        Completed::Lost(Begun::InFlight),
+        "may run again"
+    );
+    assert_eq!(
+        end(&store, &firsts[1], "first").await,
+        Completed::Lost(Begun::Unknown),
+        "lapsed"
+    );
+    store
+        .complete(&complete(&seconds[0], Outcome::Unknown))
+        .await
+        .expect("the store answers");
+    assert_eq!(
+        end(&store, &firsts[0], "first").await,
+        Completed::Lost(Begun::Unknown),
+        "unknown"
+    );
 }
 
 /// A run whose record was lost, and taken by another request under the same key, does not answer
@@ -409,33 +544,86 @@ pub async fn a19_a_run_whose_record_is_of_another_request_learns_that(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    let (first, other) = (begin(), Begin { fingerprint: Fingerprint::new(1, [3; 32]), ..begin() });
+    let (first, other) = (
+        begin(),
+        Begin {
+            fingerprint: Fingerprint::new(1, [3; 32]),
+            ..begin()
+        },
+    );
     start(&store, &other).await;
-    assert_eq!(end(&store, &first, "first").await, Completed::Lost(Begun::Mismatch), "running");
+    assert_eq!(
+        end(&store, &first, "first").await,
+        Completed::Lost(Begun::Mismatch),
+        "running"
+    );
     end(&store, &other, "other").await;
-    assert_eq!(end(&store, &first, "first").await, Completed::Lost(Begun::Mismatch), "done");
+    assert_eq!(
+        end(&store, &first, "first").await,
+        Completed::Lost(Begun::Mismatch),
+        "done"
+    );
 }
 
 /// An operator decides what nobody knows, and nothing else.
-pub async fn a19_unknown_records_can_be_resolved(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+pub async fn a19_unknown_records_can_be_resolved(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
     let key = begin().key;
-    let resolve = async |response| store.resolve(key, response, TTL).await.expect("the store answers");
+    let resolve = async |response| {
+        store
+            .resolve(key, response, TTL)
+            .await
+            .expect("the store answers")
+    };
     assert!(!resolve(None).await, "absent");
     start(&store, &begin()).await;
     assert!(!resolve(None).await, "running");
-    let rerun = Begin { key: RecordKey::new([6; 16], [6; 16]), on_crash: OnCrash::Rerun, ..begin() };
+    let rerun = Begin {
+        key: RecordKey::new([6; 16], [6; 16]),
+        on_crash: OnCrash::Rerun,
+        ..begin()
+    };
     start(&store, &rerun).await;
     time.elapse(LEASE).await;
-    assert!(!store.resolve(rerun.key, None, TTL).await.expect("the store answers"), "may run again");
+    assert!(
+        !store
+            .resolve(rerun.key, None, TTL)
+            .await
+            .expect("the store answers"),
+        "may run again"
+    );
     assert!(resolve(Some(kept("decided"))).await);
     assert_eq!(retry(&store).await, Begun::Done(kept("decided")));
     assert!(!resolve(None).await, "done");
 
-    let second = Begin { key: RecordKey::new([5; 16], [5; 16]), ..begin() };
+    let second = Begin {
+        key: RecordKey::new([5; 16], [5; 16]),
+        ..begin()
+    };
     start(&store, &second).await;
-    store.complete(&complete(&second, Outcome::Unknown)).await.expect("the store answers");
-    assert!(store.resolve(second.key, None, TTL).await.expect("the store answers"));
-    assert_eq!(start(&store, &Begin { token: Token::random(), ..second }).await, Begun::Started);
+    store
+        .complete(&complete(&second, Outcome::Unknown))
+        .await
+        .expect("the store answers");
+    assert!(
+        store
+            .resolve(second.key, None, TTL)
+            .await
+            .expect("the store answers")
+    );
+    assert_eq!(
+        start(
+            &store,
+            &Begin {
+                token: Token::random(),
+                ..second
+            }
+        )
+        .await,
+        Begun::Started
+    );
 }
 
 /// What an operator decides is forgotten when the operator says, and not when the run would have been.
@@ -445,7 +633,9 @@ pub async fn a19_a_decision_is_kept_as_long_as_it_says(
 ) {
     start(&store, &begin()).await;
     time.elapse(LEASE).await;
-    let decided = store.resolve(begin().key, Some(kept("decided")), LEASE).await;
+    let decided = store
+        .resolve(begin().key, Some(kept("decided")), LEASE)
+        .await;
     assert_eq!(decided, Ok(true));
     assert_eq!(retry(&store).await, Begun::Done(kept("decided")));
     time.elapse(LEASE).await;
@@ -453,7 +643,10 @@ pub async fn a19_a_decision_is_kept_as_long_as_it_says(
 }
 
 /// Status, fields and body survive the store.
-pub async fn a20_a_response_comes_back_as_it_was(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+pub async fn a20_a_response_comes_back_as_it_was(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
     let first = begin();
     start(&store, &first).await;
     assert_eq!(end(&store, &first, "the answer").await, Completed::Written);
@@ -474,7 +667,10 @@ pub async fn a21_a_response_without_its_body_comes_back_so(
 }
 
 /// A store keeps what it cannot read.
-pub async fn a26_a_sealed_response_comes_back_as_it_was(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+pub async fn a26_a_sealed_response_comes_back_as_it_was(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
     let keys = SealKeys::new("suite", [7; 32]).expect("a valid id");
     let sealed = Arc::new(SealedRecords::new(Arc::clone(&store), keys));
     let in_the_clear = Begun::Done(kept("the answer"));
@@ -483,29 +679,57 @@ pub async fn a26_a_sealed_response_comes_back_as_it_was(store: Arc<impl Idempote
     assert_eq!(end(&sealed, &first, "the answer").await, Completed::Written);
     assert_eq!(retry(&sealed).await, in_the_clear);
     assert_ne!(retry(&store).await, in_the_clear);
-    let other = Begin { key: RecordKey::new([1; 16], [9; 16]), ..begin() };
+    let other = Begin {
+        key: RecordKey::new([1; 16], [9; 16]),
+        ..begin()
+    };
     start(&sealed, &other).await;
-    sealed.complete(&complete(&other, Outcome::Unknown)).await.expect("the store answers");
-    assert_eq!(sealed.resolve(other.key, Some(kept("the answer")), TTL).await, Ok(true));
+    sealed
+        .complete(&complete(&other, Outcome::Unknown))
+        .await
+        .expect("the store answers");
+    assert_eq!(
+        sealed
+            .resolve(other.key, Some(kept("the answer")), TTL)
+            .await,
+        Ok(true)
+    );
     assert_eq!(sealed.begin(&other).await.as_ref(), Ok(&in_the_clear));
     assert_ne!(store.begin(&other).await.as_ref(), Ok(&in_the_clear));
 }
 
 /// What was sealed is opened for an operator who has the key.
-pub async fn a26_operators_read_a_sealed_response(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+pub async fn a26_operators_read_a_sealed_response(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
     let keys = |key| SealKeys::new("suite", [key; 32]).expect("a valid id");
     let sealed = Arc::new(SealedRecords::new(Arc::clone(&store), keys(7)));
     let first = begin();
     start(&sealed, &first).await;
     end(&sealed, &first, "the answer").await;
-    assert_eq!(sealed.find(first.key).await, Ok(Some(RecordState::Done(kept("the answer")))));
-    let Ok(Some(RecordState::Done(closed))) = store.find(first.key).await else { panic!("not done") };
+    assert_eq!(
+        sealed.find(first.key).await,
+        Ok(Some(RecordState::Done(kept("the answer"))))
+    );
+    let Ok(Some(RecordState::Done(closed))) = store.find(first.key).await else {
+        panic!("not done")
+    };
     assert_eq!((closed.sealed_with(), closed.body()), (Some("suite"), None));
-    assert!(SealedRecords::new(store, keys(8)).find(first.key).await.is_err(), "another key");
+    assert!(
+        SealedRecords::new(store, keys(8))
+            .find(first.key)
+            .await
+            .is_err(),
+        "another key"
+    );
 }
 
 /// An answer is there until its time to live has passed from completion, and then no more.
-pub async fn a22_an_answer_lives_as_long_as_it_should(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+pub async fn a22_an_answer_lives_as_long_as_it_should(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
     let first = begin();
     start(&store, &first).await;
     time.elapse(LEASE / 2).await;

@@ -42,7 +42,13 @@ macro_rules! limit_store_suite {
 /// Ten tokens, one every two seconds.
 fn claim(limit: u64) -> Claim<'static> {
     let quota = Quota::new(5, Duration::from_secs(10), 10).expect("a valid quota");
-    Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
+    Claim::new(
+        Bucket {
+            limit,
+            subject: Subject::Everyone,
+        },
+        quota,
+    )
 }
 
 /// The same by another algorithm: ten tokens in twenty seconds, or in a day.
@@ -54,13 +60,20 @@ fn by(algorithm: Algorithm, limit: u64) -> Claim<'static> {
         Algorithm::FixedWindow => Quota::fixed_window(10, DAY),
         Algorithm::SlidingWindow => Quota::sliding_window(10, Duration::from_secs(20)),
     };
-    Claim { quota: quota.expect("a valid quota"), ..claim(limit) }
+    Claim {
+        quota: quota.expect("a valid quota"),
+        ..claim(limit)
+    }
 }
 
 const DAY: Duration = Duration::from_hours(24);
 
-const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::TokenBucket, Algorithm::LeakyBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow];
+const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::TokenBucket,
+    Algorithm::LeakyBucket,
+    Algorithm::FixedWindow,
+    Algorithm::SlidingWindow,
+];
 
 async fn take(store: &Arc<impl LimitStore>, claims: &[Claim<'_>]) -> Acquired {
     store.acquire(claims).await.expect("the store answers")
@@ -79,12 +92,20 @@ pub async fn b01_a_bucket_admits_its_burst(store: Arc<impl LimitStore>, _: &impl
     assert_eq!(admitted(&store, claim(1), 10).await, 10);
     let refused = take(&store, &[claim(1)]).await;
     assert!(!refused.admitted);
-    let wait = refused.readings[0].wait.expect("a refusal says how long to wait");
-    assert!(wait > Duration::ZERO && wait <= Duration::from_secs(2), "{wait:?}");
+    let wait = refused.readings[0]
+        .wait
+        .expect("a refusal says how long to wait");
+    assert!(
+        wait > Duration::ZERO && wait <= Duration::from_secs(2),
+        "{wait:?}"
+    );
 }
 
 /// After its interval a token is there again, and not two.
-pub async fn b01_a_token_comes_back_after_its_interval(store: Arc<impl LimitStore>, time: &impl Elapse) {
+pub async fn b01_a_token_comes_back_after_its_interval(
+    store: Arc<impl LimitStore>,
+    time: &impl Elapse,
+) {
     admitted(&store, claim(1), 10).await;
     time.elapse(Duration::from_secs(2)).await;
     assert_eq!(admitted(&store, claim(1), 1).await, 1);
@@ -96,12 +117,26 @@ pub async fn b01_a_token_comes_back_after_its_interval(store: Arc<impl LimitStor
 pub async fn b01_a_leaky_bucket_gives_turns(store: Arc<impl LimitStore>, _: &impl Elapse) {
     let claim = by(Algorithm::LeakyBucket, 1);
     for place in 0..10 {
-        let (turn, latest) = (take(&store, &[claim]).await.readings[0].turn, Duration::from_secs(2) * place);
-        assert!(turn <= latest && turn + Duration::from_secs(2) > latest, "{turn:?}, and not {latest:?}");
+        let (turn, latest) = (
+            take(&store, &[claim]).await.readings[0].turn,
+            Duration::from_secs(2) * place,
+        );
+        assert!(
+            turn <= latest && turn + Duration::from_secs(2) > latest,
+            "{turn:?}, and not {latest:?}"
+        );
     }
     let refused = take(&store, &[claim]).await.readings[0];
-    assert!(refused.wait.is_some_and(|wait| wait <= Duration::from_secs(2)) && refused.turn.is_zero());
-    let hasty = Claim { patience: Duration::from_secs(3), ..by(Algorithm::LeakyBucket, 2) };
+    assert!(
+        refused
+            .wait
+            .is_some_and(|wait| wait <= Duration::from_secs(2))
+            && refused.turn.is_zero()
+    );
+    let hasty = Claim {
+        patience: Duration::from_secs(3),
+        ..by(Algorithm::LeakyBucket, 2)
+    };
     assert_eq!(admitted(&store, hasty, 5).await, 2);
 }
 
@@ -125,37 +160,65 @@ pub async fn b01_a_sliding_window_slides(store: Arc<impl LimitStore>, time: &imp
     time.elapse(Duration::from_secs(12)).await;
     assert_eq!(admitted(&store, claim, 12).await, 6);
     let refused = take(&store, &[claim]).await.readings[0];
-    assert!(refused.wait.is_some_and(|wait| wait <= Duration::from_secs(8)), "{:?}", refused.wait);
+    assert!(
+        refused
+            .wait
+            .is_some_and(|wait| wait <= Duration::from_secs(8)),
+        "{:?}",
+        refused.wait
+    );
     time.elapse(Duration::from_secs(8)).await;
     assert_eq!(admitted(&store, claim, 12).await, 4);
 }
 
 /// Whichever of several limits refuses, and however it counts, the others are left untouched.
-pub async fn b02_limits_of_all_kinds_decide_all_or_nothing(store: Arc<impl LimitStore>, _: &impl Elapse) {
+pub async fn b02_limits_of_all_kinds_decide_all_or_nothing(
+    store: Arc<impl LimitStore>,
+    _: &impl Elapse,
+) {
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
-        let others: Vec<Claim<'static>> =
-            (1..).zip(ALGORITHMS).map(|(other, algorithm)| by(algorithm, 10 * limit + other)).collect();
+        let others: Vec<Claim<'static>> = (1..)
+            .zip(ALGORITHMS)
+            .map(|(other, algorithm)| by(algorithm, 10 * limit + other))
+            .collect();
         let exhausted = by(algorithm, limit);
         assert_eq!(admitted(&store, exhausted, 10).await, 10, "{algorithm:?}");
         let mut all = others.clone();
         all.push(exhausted);
         let refused = take(&store, &all).await;
-        assert!(!refused.admitted && refused.readings[4].wait.is_some(), "{algorithm:?}: {refused:?}");
         assert!(
-            refused.readings[..4].iter().all(|reading| reading.remaining == 10 && reading.wait.is_none())
+            !refused.admitted && refused.readings[4].wait.is_some(),
+            "{algorithm:?}: {refused:?}"
+        );
+        assert!(
+            refused.readings[..4]
+                .iter()
+                .all(|reading| reading.remaining == 10 && reading.wait.is_none())
         );
         let admitted = take(&store, &others).await;
-        assert!(admitted.admitted && admitted.readings.iter().all(|reading| reading.remaining == 9));
+        assert!(
+            admitted.admitted
+                && admitted
+                    .readings
+                    .iter()
+                    .all(|reading| reading.remaining == 9)
+        );
     }
 }
 
 /// A claim that is refused leaves every other bucket of the call untouched.
-pub async fn b02_several_limits_decide_all_or_nothing(store: Arc<impl LimitStore>, _: &impl Elapse) {
+pub async fn b02_several_limits_decide_all_or_nothing(
+    store: Arc<impl LimitStore>,
+    _: &impl Elapse,
+) {
     admitted(&store, claim(2), 10).await;
     for _ in 0..5 {
         let both = take(&store, &[claim(1), claim(2)]).await;
         assert!(!both.admitted);
-        assert_eq!((both.readings[0].remaining, both.readings[0].wait), (10, None));
+        assert_eq!(
+            (both.readings[0].remaining, both.readings[0].wait),
+            (10, None)
+        );
         assert!(both.readings[1].wait.is_some());
     }
     assert_eq!(take(&store, &[claim(1)]).await.readings[0].remaining, 9);
@@ -186,12 +249,19 @@ pub async fn b06_readings_tell_what_is_left(store: Arc<impl LimitStore>, time: &
     time.elapse(Duration::from_secs(4)).await;
     let reading = take(&store, &[claim(1)]).await.readings[0];
     assert_eq!(reading.remaining, 8);
-    assert!(reading.full_in <= Duration::from_secs(4), "{:?}", reading.full_in);
+    assert!(
+        reading.full_in <= Duration::from_secs(4),
+        "{:?}",
+        reading.full_in
+    );
 }
 
 /// A request takes as many tokens as it costs, or none.
 pub async fn b08_costs_take_several_tokens(store: Arc<impl LimitStore>, _: &impl Elapse) {
-    let dear = Claim { cost: 4, ..claim(1) };
+    let dear = Claim {
+        cost: 4,
+        ..claim(1)
+    };
     assert_eq!(admitted(&store, dear, 3).await, 2);
     assert_eq!(admitted(&store, claim(1), 3).await, 2);
 }
@@ -203,8 +273,16 @@ pub async fn b08_a_cost_of_nothing_takes_nothing_and_is_admitted(
 ) {
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
         let claim = by(algorithm, limit);
-        let free = Claim { cost: 0, patience: Duration::ZERO, ..claim };
-        assert_eq!(take(&store, &[free]).await.readings[0].remaining, 10, "{algorithm:?}");
+        let free = Claim {
+            cost: 0,
+            patience: Duration::ZERO,
+            ..claim
+        };
+        assert_eq!(
+            take(&store, &[free]).await.readings[0].remaining,
+            10,
+            "{algorithm:?}"
+        );
         assert_eq!(admitted(&store, claim, 10).await, 10, "{algorithm:?}");
         let reading = take(&store, &[free]).await.readings[0];
         assert_eq!(
@@ -229,7 +307,10 @@ pub async fn b09_subjects_have_buckets_of_their_own(store: Arc<impl LimitStore>,
         Subject::Everyone,
     ];
     for subject in subjects {
-        let claim = Claim { bucket: Bucket { limit: 1, subject }, ..claim(1) };
+        let claim = Claim {
+            bucket: Bucket { limit: 1, subject },
+            ..claim(1)
+        };
         assert_eq!(admitted(&store, claim, 11).await, 10, "{subject:?}");
     }
 }
@@ -240,17 +321,35 @@ pub async fn b17_a_shadow_takes_its_tokens_and_refuses_nothing(
     store: Arc<impl LimitStore>,
     time: &impl Elapse,
 ) {
-    let shadow = Claim { cost: 4, shadow: true, ..claim(1) };
+    let shadow = Claim {
+        cost: 4,
+        shadow: true,
+        ..claim(1)
+    };
     for left in [6, 2] {
         let taken = take(&store, &[shadow]).await;
-        assert_eq!((taken.admitted, taken.readings[0].remaining, taken.readings[0].wait), (true, left, None));
+        assert_eq!(
+            (
+                taken.admitted,
+                taken.readings[0].remaining,
+                taken.readings[0].wait
+            ),
+            (true, left, None)
+        );
     }
     for _ in 0..3 {
         let short = take(&store, &[shadow]).await;
         assert_eq!((short.admitted, short.readings[0].remaining), (true, 2));
-        assert!(short.readings[0].wait.is_some(), "a limit that is enforced would have refused");
+        assert!(
+            short.readings[0].wait.is_some(),
+            "a limit that is enforced would have refused"
+        );
     }
-    assert_eq!(admitted(&store, claim(1), 3).await, 2, "the same bucket, once it is enforced");
+    assert_eq!(
+        admitted(&store, claim(1), 3).await,
+        2,
+        "the same bucket, once it is enforced"
+    );
     time.elapse(Duration::from_secs(8)).await;
     assert_eq!(take(&store, &[shadow]).await.readings[0].wait, None);
 }
@@ -260,7 +359,10 @@ pub async fn b17_a_shadow_that_has_run_out_leaves_the_decision_to_the_others(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
 ) {
-    let shadow = Claim { shadow: true, ..claim(2) };
+    let shadow = Claim {
+        shadow: true,
+        ..claim(2)
+    };
     admitted(&store, claim(2), 10).await;
     for left in (0..10).rev() {
         let both = take(&store, &[claim(1), shadow]).await;
@@ -271,20 +373,32 @@ pub async fn b17_a_shadow_that_has_run_out_leaves_the_decision_to_the_others(
 }
 
 /// A request that an enforced limit refuses takes nothing from a shadow limit, whichever comes first.
-pub async fn b17_a_refusal_takes_nothing_from_a_shadow(store: Arc<impl LimitStore>, _: &impl Elapse) {
-    let shadow = Claim { shadow: true, ..claim(2) };
+pub async fn b17_a_refusal_takes_nothing_from_a_shadow(
+    store: Arc<impl LimitStore>,
+    _: &impl Elapse,
+) {
+    let shadow = Claim {
+        shadow: true,
+        ..claim(2)
+    };
     admitted(&store, claim(1), 10).await;
     for _ in 0..3 {
         assert!(!take(&store, &[shadow, claim(1)]).await.admitted);
         let refused = take(&store, &[claim(1), shadow]).await;
         assert!(!refused.admitted && refused.readings[0].wait.is_some());
-        assert_eq!((refused.readings[1].remaining, refused.readings[1].wait), (10, None));
+        assert_eq!(
+            (refused.readings[1].remaining, refused.readings[1].wait),
+            (10, None)
+        );
     }
     assert_eq!(take(&store, &[shadow]).await.readings[0].remaining, 9);
 }
 
 /// However many ask at once, and however it counts, the burst is not exceeded, and none of it is lost.
-pub async fn concurrent_calls_admit_exactly_the_burst(store: Arc<impl LimitStore>, _: &impl Elapse) {
+pub async fn concurrent_calls_admit_exactly_the_burst(
+    store: Arc<impl LimitStore>,
+    _: &impl Elapse,
+) {
     let quotas = [
         Quota::new(1, Duration::from_hours(1), 50),
         Quota::leaky_bucket(1, Duration::from_hours(1), 50),
@@ -292,7 +406,10 @@ pub async fn concurrent_calls_admit_exactly_the_burst(store: Arc<impl LimitStore
         Quota::sliding_window(50, Duration::from_hours(1)),
     ];
     for (limit, quota) in (1..).zip(quotas) {
-        let claim = Claim { quota: quota.expect("a valid quota"), ..claim(limit) };
+        let claim = Claim {
+            quota: quota.expect("a valid quota"),
+            ..claim(limit)
+        };
         let tasks: Vec<_> = (0..8)
             .map(|_| {
                 let store = Arc::clone(&store);

@@ -49,7 +49,10 @@ struct Fields(Vec<(&'static str, String)>);
 impl TestLog {
     /// A log of all whose target ends in `part`, such as `rate_limit::shadow`.
     pub fn of(part: &'static str) -> Self {
-        Self { part, noted: Arc::default() }
+        Self {
+            part,
+            noted: Arc::default(),
+        }
     }
 
     /// Listens on this thread for as long as the answer lives.
@@ -81,7 +84,10 @@ impl LogLine {
 
     /// A field of the spans that it stands in, of the innermost that has it.
     pub fn span_field(&self, name: &str) -> Option<&str> {
-        self.spans.iter().rev().find_map(|fields| fields.field(name))
+        self.spans
+            .iter()
+            .rev()
+            .find_map(|fields| fields.field(name))
     }
 }
 
@@ -92,14 +98,24 @@ impl Noted {
 
     fn write(&mut self, level: Level, fields: Fields) {
         let entered = self.entered().clone();
-        let spans = entered.iter().filter_map(|index| self.spans.get(*index).cloned()).collect();
-        self.lines.push(LogLine { level, fields, spans });
+        let spans = entered
+            .iter()
+            .filter_map(|index| self.spans.get(*index).cloned())
+            .collect();
+        self.lines.push(LogLine {
+            level,
+            fields,
+            spans,
+        });
     }
 }
 
 impl Fields {
     fn field(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 

@@ -27,29 +27,57 @@ impl ReferenceBucket {
                 let surplus = (queue + cost * quota.interval()).saturating_sub(quota.window());
                 let turn = if cost > 0 { queue } else { 0 };
                 let late = turn.saturating_sub(micros(claim.patience));
-                ((quota.window() - queue) / quota.interval(), surplus.max(late), turn)
+                (
+                    (quota.window() - queue) / quota.interval(),
+                    surplus.max(late),
+                    turn,
+                )
             }
             Algorithm::FixedWindow => {
                 let window = |moment: u64| moment / quota.window();
                 let used = self.sum(|moment| window(moment) == window(at));
                 let next = (window(at) + 1) * quota.window() - at;
-                (quota.burst() - used, if used + cost > quota.burst() { next } else { 0 }, 0)
+                (
+                    quota.burst() - used,
+                    if used + cost > quota.burst() { next } else { 0 },
+                    0,
+                )
             }
             Algorithm::SlidingWindow => {
                 let used = |now: u64| self.sum(|moment| moment + quota.window() > now);
                 let fits = |now: &u64| used(*now) + cost <= quota.burst();
                 let later = self.taken.iter().map(|(moment, _)| moment + quota.window());
-                let first = core::iter::once(at).chain(later).filter(|moment| *moment >= at).find(fits);
-                (quota.burst() - used(at), first.map_or(0, |first| first - at), 0)
+                let first = core::iter::once(at)
+                    .chain(later)
+                    .filter(|moment| *moment >= at)
+                    .find(fits);
+                (
+                    quota.burst() - used(at),
+                    first.map_or(0, |first| first - at),
+                    0,
+                )
             }
         };
         let wait = (wait > 0).then(|| Duration::from_micros(wait));
         if wait.is_none() && cost > 0 {
             self.note(now, cost);
         }
-        let remaining = if wait.is_none() { self.remaining(quota, at, remaining, cost) } else { remaining };
-        let turn = if wait.is_none() { Duration::from_micros(turn) } else { Duration::ZERO };
-        Reading { remaining, full_in: self.full_in(quota, at), wait, turn }
+        let remaining = if wait.is_none() {
+            self.remaining(quota, at, remaining, cost)
+        } else {
+            remaining
+        };
+        let turn = if wait.is_none() {
+            Duration::from_micros(turn)
+        } else {
+            Duration::ZERO
+        };
+        Reading {
+            remaining,
+            full_in: self.full_in(quota, at),
+            wait,
+            turn,
+        }
     }
 
     /// Notes tokens that were taken elsewhere.
@@ -59,12 +87,21 @@ impl ReferenceBucket {
 
     /// The most tokens of which the first was admitted, or let go, in any half-open period of this length.
     pub fn most_in_any(&self, period: Duration) -> u64 {
-        let sum = |start: u64| self.sum(|moment| moment >= start && moment < start + micros(period));
-        self.taken.iter().map(|(moment, _)| sum(*moment)).max().unwrap_or(0)
+        let sum =
+            |start: u64| self.sum(|moment| moment >= start && moment < start + micros(period));
+        self.taken
+            .iter()
+            .map(|(moment, _)| sum(*moment))
+            .max()
+            .unwrap_or(0)
     }
 
     fn sum(&self, within: impl Fn(u64) -> bool) -> u64 {
-        self.taken.iter().filter(|(moment, _)| within(*moment)).map(|(_, cost)| cost).sum()
+        self.taken
+            .iter()
+            .filter(|(moment, _)| within(*moment))
+            .map(|(_, cost)| cost)
+            .sum()
     }
 
     /// What is in the token bucket, in microseconds: it begins full.
@@ -79,7 +116,9 @@ impl ReferenceBucket {
 
     /// How long the queue of the leaky bucket takes: it begins empty.
     fn queue(&self, quota: Quota, now: u64) -> u64 {
-        let end = self.taken.iter().fold(0, |end, (moment, cost)| end.max(*moment) + cost * quota.interval());
+        let end = self.taken.iter().fold(0, |end, (moment, cost)| {
+            end.max(*moment) + cost * quota.interval()
+        });
         end.saturating_sub(now)
     }
 
@@ -92,7 +131,9 @@ impl ReferenceBucket {
     }
 
     fn full_in(&self, quota: Quota, now: u64) -> Duration {
-        let Some((last, _)) = self.taken.last().copied() else { return Duration::ZERO };
+        let Some((last, _)) = self.taken.last().copied() else {
+            return Duration::ZERO;
+        };
         Duration::from_micros(match quota.algorithm() {
             Algorithm::TokenBucket => quota.window() - self.level(quota, now),
             Algorithm::LeakyBucket => self.queue(quota, now),

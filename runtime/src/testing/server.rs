@@ -51,7 +51,10 @@ impl Stop for Once {
 }
 
 /// Heads must come within five seconds; requests may take ten to end once the server stops.
-const PATIENCE: Patience = Patience { head: Duration::from_secs(5), grace: Duration::from_secs(10) };
+const PATIENCE: Patience = Patience {
+    head: Duration::from_secs(5),
+    grace: Duration::from_secs(10),
+};
 
 impl TestServer {
     /// Serves until [`stop`](Self::stop), or until it is dropped.
@@ -59,19 +62,28 @@ impl TestServer {
     /// # Errors
     ///
     /// All that keeps the API from starting.
-    pub async fn start<S: Clone + Send + Sync + 'static>(api: Api<S>, state: S) -> Result<Self, StartErrors> {
+    pub async fn start<S: Clone + Send + Sync + 'static>(
+        api: Api<S>,
+        state: S,
+    ) -> Result<Self, StartErrors> {
         let (tracker, base) = (api.tracker(), api.problem_base_or_default());
         let prepared = api.prepare().await;
         let proxies = prepared.proxies();
         let front = Front::new(base, proxies, prepared.into_router(state)?);
         let refused = |error: std::io::Error| StartErrors::from(StartError::new(error.to_string()));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(refused)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
             accept::until(listener, front, Once(Some(stopped)), PATIENCE, &tracker).await
         });
-        Ok(Self { address, stop, served })
+        Ok(Self {
+            address,
+            stop,
+            served,
+        })
     }
 
     /// Where it listens.

@@ -26,7 +26,10 @@ use std::time::Instant;
 ///
 /// If the condition does not hold within 20 seconds of real time. The message names the caller's line.
 #[track_caller]
-pub fn eventually<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) -> impl Future<Output = ()> {
+pub fn eventually<F: AsyncFnMut() -> bool>(
+    what: &str,
+    mut condition: F,
+) -> impl Future<Output = ()> {
     let caller = Location::caller();
     async move {
         // Real time, since a paused clock of Tokio jumps over the intervals below.

@@ -7,7 +7,10 @@ use aplomb::testing::{RedisCluster, RedisSentinels, RedisServer, Reply};
 use crate::lives;
 
 fn set(server: &RedisServer, key: &str) {
-    assert_eq!(server.command(&["SET", key, "value"]), Reply::Status(String::from("OK")));
+    assert_eq!(
+        server.command(&["SET", key, "value"]),
+        Reply::Status(String::from("OK"))
+    );
 }
 
 fn directory(server: &RedisServer) -> String {
@@ -29,7 +32,10 @@ fn sentinels_make_a_replica_the_primary() {
     servers.primary().kill();
     servers.until_failed_over(before);
     assert_ne!(servers.primary().address(), before);
-    assert_eq!(servers.primary().command(&["GET", "key"]), Reply::bytes("value"));
+    assert_eq!(
+        servers.primary().command(&["GET", "key"]),
+        Reply::bytes("value")
+    );
 }
 
 #[test]
@@ -41,7 +47,10 @@ fn a_replica_of_a_cluster_takes_over() {
     cluster.until_replicated(slot);
     cluster.owner(slot).kill();
     cluster.until_failed_over(slot, before);
-    assert_eq!(cluster.owner(slot).command(&["GET", "key"]), Reply::bytes("value"));
+    assert_eq!(
+        cluster.owner(slot).command(&["GET", "key"]),
+        Reply::bytes("value")
+    );
     assert_eq!(cluster.primaries().len(), 3);
 }
 
@@ -50,13 +59,20 @@ fn a_slot_moves_with_its_keys() {
     let cluster = RedisCluster::start();
     let slot = cluster.slot_of("{tag}");
     let from = cluster.owner(slot);
-    let to = cluster.primaries().into_iter().find(|node| node.address() != from.address()).expect("another");
+    let to = cluster
+        .primaries()
+        .into_iter()
+        .find(|node| node.address() != from.address())
+        .expect("another");
     set(from, "{tag}1");
     set(from, "{tag}2");
     let migration = cluster.begin_migration(slot, to);
     migration.move_keys();
     let asked = from.command(&["GET", "{tag}1"]);
-    assert!(matches!(&asked, Reply::Error(error) if error.starts_with("ASK ")), "{asked:?}");
+    assert!(
+        matches!(&asked, Reply::Error(error) if error.starts_with("ASK ")),
+        "{asked:?}"
+    );
     migration.end();
     assert_eq!(cluster.owner(slot).address(), to.address());
     assert_eq!(to.command(&["GET", "{tag}2"]), Reply::bytes("value"));
@@ -66,12 +82,21 @@ fn a_slot_moves_with_its_keys() {
 fn nothing_is_left_of_them() {
     let (servers, cluster) = (RedisSentinels::start(), RedisCluster::start());
     let all = servers.servers().iter().chain(cluster.nodes());
-    let left: Vec<_> = all.map(|server| (server.pid().expect("it runs"), directory(server))).collect();
-    let sentinels: Vec<_> = servers.sentinels().iter().filter_map(RedisServer::pid).collect();
+    let left: Vec<_> = all
+        .map(|server| (server.pid().expect("it runs"), directory(server)))
+        .collect();
+    let sentinels: Vec<_> = servers
+        .sentinels()
+        .iter()
+        .filter_map(RedisServer::pid)
+        .collect();
     assert_eq!((left.len(), sentinels.len()), (9, 3));
     drop((servers, cluster));
     for (pid, directory) in left {
-        assert!(!lives(pid) && !Path::new(&directory).exists(), "{directory}");
+        assert!(
+            !lives(pid) && !Path::new(&directory).exists(),
+            "{directory}"
+        );
     }
     assert!(sentinels.into_iter().all(|pid| !lives(pid)));
 }

@@ -22,7 +22,10 @@ impl Client {
     }
 
     async fn expect(&mut self, reply: &str) {
-        assert_eq!(String::from_utf8_lossy(&self.0.read_exact(reply.len()).await), reply);
+        assert_eq!(
+            String::from_utf8_lossy(&self.0.read_exact(reply.len()).await),
+            reply
+        );
     }
 
     async fn ping(&mut self) {
@@ -53,7 +56,12 @@ async fn connect(proxy: &Proxy) -> Client {
 /// How many clients the server has, other than the one that asks.
 fn clients(server: &RedisServer) -> usize {
     match server.command(&["CLIENT", "LIST"]) {
-        Reply::Bytes(list) => list.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count() - 1,
+        Reply::Bytes(list) => {
+            list.split(|&byte| byte == b'\n')
+                .filter(|line| !line.is_empty())
+                .count()
+                - 1
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -61,14 +69,24 @@ fn clients(server: &RedisServer) -> usize {
 #[tokio::test]
 async fn it_forwards() {
     let (server, proxy) = start().await;
-    assert_eq!(proxy.url(), format!("redis://127.0.0.1:{}", proxy.address().port()));
+    assert_eq!(
+        proxy.url(),
+        format!("redis://127.0.0.1:{}", proxy.address().port())
+    );
     let mut client = connect(&proxy).await;
     client.ping().await;
     let long = "x".repeat(1 << 20);
-    client.send(&format!("*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n${}\r\n{long}\r\n", long.len())).await;
+    client
+        .send(&format!(
+            "*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n${}\r\n{long}\r\n",
+            long.len()
+        ))
+        .await;
     client.expect("+OK\r\n").await;
     client.send("GET key\r\n").await;
-    client.expect(&format!("${}\r\n{long}\r\n", long.len())).await;
+    client
+        .expect(&format!("${}\r\n{long}\r\n", long.len()))
+        .await;
     assert_eq!(server.command(&["STRLEN", "key"]), Reply::Integer(1 << 20));
 }
 
@@ -78,7 +96,10 @@ async fn an_end_goes_through_both_ways() {
     let mut client = connect(&proxy).await;
     client.ping().await;
     drop(client);
-    eventually("the server sees that the client is gone", async || clients(&server) == 0).await;
+    eventually("the server sees that the client is gone", async || {
+        clients(&server) == 0
+    })
+    .await;
 
     let mut client = connect(&proxy).await;
     client.send("PING\r\nQUIT\r\n").await;
@@ -144,7 +165,10 @@ async fn replies_under_way_are_swallowed_too() {
     proxy.delay(Duration::from_secs(1));
     let mut client = connect(&proxy).await;
     client.send("SET key 1\r\nQUIT\r\n").await;
-    eventually("it is done", async || server.command(&["EXISTS", "key"]) == Reply::Integer(1)).await;
+    eventually("it is done", async || {
+        server.command(&["EXISTS", "key"]) == Reply::Integer(1)
+    })
+    .await;
     // Lets the reply reach the proxy; one that comes later is lost all the same.
     sleep(Duration::from_millis(50)).await;
     proxy.swallow_replies(true);
@@ -153,14 +177,22 @@ async fn replies_under_way_are_swallowed_too() {
 
 #[tokio::test]
 async fn nothing_comes_after_a_lost_reply() {
-    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a port");
     let proxy = Proxy::start(server.local_addr().expect("an address")).await;
     let mut client = connect(&proxy).await;
-    let (mut replying, _) = timeout(LIMIT, server.accept()).await.expect("in time").expect("a client");
+    let (mut replying, _) = timeout(LIMIT, server.accept())
+        .await
+        .expect("in time")
+        .expect("a client");
     proxy.swallow_replies(true);
     // More than all buffers between hold, so that the proxy has met some of it.
     let long = vec![b'x'; 32 << 20];
-    timeout(LIMIT, replying.write_all(&long)).await.expect("in time").expect("it is sent");
+    timeout(LIMIT, replying.write_all(&long))
+        .await
+        .expect("in time")
+        .expect("it is sent");
     proxy.swallow_replies(false);
     client.expect_end().await;
 }
@@ -232,7 +264,10 @@ async fn replies_are_rewritten_and_requests_are_not() {
     proxy.rewrite(b"7.0.15", b"6.0.20");
     client.send("SET key version:7.0.15\r\nGET key\r\n").await;
     client.expect("+OK\r\n$14\r\nversion:6.0.20\r\n").await;
-    assert_eq!(server.command(&["GET", "key"]), Reply::bytes("version:7.0.15"));
+    assert_eq!(
+        server.command(&["GET", "key"]),
+        Reply::bytes("version:7.0.15")
+    );
     proxy.rewrite(b"x", b"x");
     client.send("GET key\r\n").await;
     client.expect("$14\r\nversion:7.0.15\r\n").await;
@@ -250,11 +285,21 @@ async fn commands_are_counted_however_they_arrive() {
     client.send(&"*1\r\n$4\r\nPING\r\n".repeat(3)).await;
     client.expect(&"+PONG\r\n".repeat(3)).await;
     let named = ["ECHO", "ping", "EVALSHA"].map(|name| proxy.requests_named(name));
-    assert_eq!((proxy.requests(), named, proxy.connections()), (4, [1, 3, 0], 1));
+    assert_eq!(
+        (proxy.requests(), named, proxy.connections()),
+        (4, [1, 3, 0], 1)
+    );
 
     proxy.reset_counts();
     client.ping().await;
-    assert_eq!((proxy.requests(), proxy.requests_named("ECHO"), proxy.connections()), (1, 0, 0));
+    assert_eq!(
+        (
+            proxy.requests(),
+            proxy.requests_named("ECHO"),
+            proxy.connections()
+        ),
+        (1, 0, 0)
+    );
 }
 
 #[tokio::test]
@@ -265,7 +310,12 @@ async fn nothing_is_left_of_a_dropped_proxy() {
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 2);
     drop(proxy);
     client.expect_end().await;
-    eventually("its tasks end", async || Handle::current().metrics().num_alive_tasks() == 0).await;
+    eventually("its tasks end", async || {
+        Handle::current().metrics().num_alive_tasks() == 0
+    })
+    .await;
     eventually("the server sees the end", async || clients(&server) == 0).await;
-    TcpStream::connect(address).await.expect_err("nobody listens");
+    TcpStream::connect(address)
+        .await
+        .expect_err("nobody listens");
 }

@@ -29,7 +29,10 @@ fn setting(server: &RedisServer, name: &str) -> String {
 }
 
 fn directory(server: &RedisServer) -> PathBuf {
-    Path::new(&setting(server, "dir")).parent().expect("the data has a parent").to_owned()
+    Path::new(&setting(server, "dir"))
+        .parent()
+        .expect("the data has a parent")
+        .to_owned()
 }
 
 fn pid(server: &RedisServer) -> u32 {
@@ -40,8 +43,14 @@ fn pid(server: &RedisServer) -> u32 {
 fn it_answers_where_it_says() {
     let server = RedisServer::start();
     assert_eq!(server.command(&["PING"]), status("PONG"));
-    assert_eq!(server.url(), format!("redis://127.0.0.1:{}", server.address().port()));
-    assert_eq!(setting(&server, "port"), server.address().port().to_string());
+    assert_eq!(
+        server.url(),
+        format!("redis://127.0.0.1:{}", server.address().port())
+    );
+    assert_eq!(
+        setting(&server, "port"),
+        server.address().port().to_string()
+    );
     assert!(lives(pid(&server)));
 }
 
@@ -57,11 +66,20 @@ fn each_has_a_process_and_data_of_its_own() {
 #[test]
 fn a_command_may_be_bytes_and_its_error_is_a_reply() {
     let server = RedisServer::start();
-    assert_eq!(server.command(&[b"SET".as_slice(), b"\r\n\0", b"\xff"]), status("OK"));
-    assert_eq!(server.command(&[b"GET".as_slice(), b"\r\n\0"]), Reply::bytes(b"\xff"));
+    assert_eq!(
+        server.command(&[b"SET".as_slice(), b"\r\n\0", b"\xff"]),
+        status("OK")
+    );
+    assert_eq!(
+        server.command(&[b"GET".as_slice(), b"\r\n\0"]),
+        Reply::bytes(b"\xff")
+    );
     assert_eq!(server.command(&["EXISTS", "\r\n\0"]), Reply::Integer(1));
     let refused = server.command(&["LPUSH", "\r\n\0", "x"]);
-    assert!(matches!(&refused, Reply::Error(error) if error.starts_with("WRONGTYPE")), "{refused:?}");
+    assert!(
+        matches!(&refused, Reply::Error(error) if error.starts_with("WRONGTYPE")),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -89,7 +107,8 @@ fn a_restart_can_lose_data() {
 
 #[test]
 fn options_stay_over_restarts() {
-    let server = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let server =
+        RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     for restart in [RedisServer::restart, RedisServer::restart_empty] {
         assert_eq!(setting(&server, "maxmemory"), (100 << 20).to_string());
         assert_eq!(setting(&server, "maxmemory-policy"), "allkeys-lru");
@@ -101,7 +120,9 @@ fn options_stay_over_restarts() {
 #[test]
 fn it_comes_up_where_it_wants_a_password() {
     let server = RedisServer::start_with(&["--requirepass", "secret"]);
-    assert!(matches!(server.command(&["PING"]), Reply::Error(error) if error.starts_with("NOAUTH")));
+    assert!(
+        matches!(server.command(&["PING"]), Reply::Error(error) if error.starts_with("NOAUTH"))
+    );
 }
 
 #[test]
@@ -109,7 +130,9 @@ fn nothing_is_answered_while_it_is_paused() {
     let server = RedisServer::start();
     let mut client = TcpStream::connect(server.address()).expect("it listens");
     server.pause();
-    client.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    client
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .expect("a timeout");
     client.write_all(b"PING\r\n").expect("the system takes it");
     let mut pong = [0; 7];
     client.read_exact(&mut pong).expect_err("nobody answers");
@@ -142,7 +165,10 @@ fn a_killed_server_refuses_connections() {
 
     let asked = catch_unwind(|| server.command(&["PING"])).expect_err("a panic");
     let message = asked.downcast_ref::<String>().expect("a message");
-    assert!(message.starts_with("redis-server at 127.0.0.1:"), "{message}");
+    assert!(
+        message.starts_with("redis-server at 127.0.0.1:"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -157,7 +183,9 @@ fn a_killed_server_cannot_be_paused() {
 fn scripts_and_keys_can_be_flushed() {
     let server = RedisServer::start();
     set(&server);
-    let Reply::Bytes(sha) = server.command(&["SCRIPT", "LOAD", "return 1"]) else { panic!("no digest") };
+    let Reply::Bytes(sha) = server.command(&["SCRIPT", "LOAD", "return 1"]) else {
+        panic!("no digest")
+    };
     let known = || server.command(&[b"SCRIPT".as_slice(), b"EXISTS", &sha]);
     assert_eq!(known(), Reply::Array(vec![Reply::Integer(1)]));
     server.flush_scripts();
@@ -197,11 +225,21 @@ fn a_missing_program_is_told_in_one_line() {
     }
     let own = std::env::current_exe().expect("a path");
     let test = "redis_server::a_missing_program_is_told_in_one_line";
-    let output = Program::new(own).args(["--exact", test, "--nocapture"]).env("PATH", NOWHERE).run();
+    let output = Program::new(own)
+        .args(["--exact", test, "--nocapture"])
+        .env("PATH", NOWHERE)
+        .run();
     let said = String::from_utf8_lossy(&output.stderr);
-    let told: Vec<_> = said.lines().filter(|line| line.contains("redis-server")).collect();
-    let expected = "redis-server is not on the PATH: install it, such as with 'apt-get install redis-server'";
+    let told: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("redis-server"))
+        .collect();
+    let expected =
+        "redis-server is not on the PATH: install it, such as with 'apt-get install redis-server'";
     assert_eq!(told, [expected], "{said}");
     assert!(!output.status.success());
-    assert!(said.contains(file!()), "the test's own line is named: {said}");
+    assert!(
+        said.contains(file!()),
+        "the test's own line is named: {said}"
+    );
 }

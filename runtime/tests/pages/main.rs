@@ -64,9 +64,13 @@ struct Step {
 /// The request of a client that sends this cursor.
 async fn request<K: CursorKey>(cursor: Option<&str>, limit: u32) -> PageRequest<K> {
     let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
-    let request = http::Request::get(format!("/rows?limit={limit}{cursor}")).body(()).expect("a request");
+    let request = http::Request::get(format!("/rows?limit={limit}{cursor}"))
+        .body(())
+        .expect("a request");
     let (mut parts, ()) = request.into_parts();
-    PageRequest::from_request_parts(&mut parts, &()).await.expect("a page of this list")
+    PageRequest::from_request_parts(&mut parts, &())
+        .await
+        .expect("a page of this list")
 }
 
 /// A page, which all sources agree on.
@@ -75,7 +79,12 @@ async fn read<K: Order>(table: &mut Table, cursor: Option<&str>, limit: u32) -> 
     let both_ways = request.both_ways();
     let rows = table.in_slice(&both_ways);
     assert_eq!(table.in_map(&both_ways), rows);
-    assert_eq!(table.in_sqlite(&both_ways).await, rows, "{}", both_ways.keyset().sql(table::PLAIN));
+    assert_eq!(
+        table.in_sqlite(&both_ways).await,
+        rows,
+        "{}",
+        both_ways.keyset().sql(table::PLAIN)
+    );
     both_ways.page(rows, K::of)
 }
 
@@ -112,8 +121,16 @@ async fn walk<K: Order>(stay: &[Row], steps: &[Step]) -> TestCaseResult {
 
 /// The rows of a page that stay; all of its rows are in order.
 fn staying_of<K: Order>(page: &Page<Row>) -> Result<Vec<Row>, TestCaseError> {
-    prop_assert!(page.items().is_sorted_by(|left, right| K::naive(left, right).is_lt()));
-    Ok(page.items().iter().filter(|row| row.id % 2 == 0).cloned().collect())
+    prop_assert!(
+        page.items()
+            .is_sorted_by(|left, right| K::naive(left, right).is_lt())
+    );
+    Ok(page
+        .items()
+        .iter()
+        .filter(|row| row.id % 2 == 0)
+        .cloned()
+        .collect())
 }
 
 /// In a list that does not change, each page leads back to the one before, and from there on to itself.
@@ -134,25 +151,41 @@ async fn there_and_back<K: Order>(rows: &[Row], limit: u32) -> TestCaseResult {
 
 fn row(id: impl Strategy<Value = i64>) -> impl Strategy<Value = Row> {
     let tag = prop::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(255)], 0..3);
-    (id, -2_i32..3, "[aBé\u{0}]{0,2}", any::<bool>(), tag).prop_map(|(id, rank, name, flag, tag)| Row {
-        id,
-        rank,
-        name,
-        flag,
-        tag,
-    })
+    (id, -2_i32..3, "[aBé\u{0}]{0,2}", any::<bool>(), tag).prop_map(
+        |(id, rank, name, flag, tag)| Row {
+            id,
+            rank,
+            name,
+            flag,
+            tag,
+        },
+    )
 }
 
 /// Rows that stay have even numbers, those that come and go odd ones.
 fn staying() -> impl Strategy<Value = Vec<Row>> {
-    prop::collection::btree_map(-20_i64..20, row(Just(0)), 0..20)
-        .prop_map(|rows| rows.into_iter().map(|(number, row)| Row { id: 2 * number, ..row }).collect())
+    prop::collection::btree_map(-20_i64..20, row(Just(0)), 0..20).prop_map(|rows| {
+        rows.into_iter()
+            .map(|(number, row)| Row {
+                id: 2 * number,
+                ..row
+            })
+            .collect()
+    })
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let changes =
-        prop::collection::vec((row((-20_i64..20).prop_map(|number| 2 * number + 1)), any::<bool>()), 0..6);
-    prop::collection::vec((1_u32..6, changes).prop_map(|(limit, changes)| Step { limit, changes }), 1..12)
+    let changes = prop::collection::vec(
+        (
+            row((-20_i64..20).prop_map(|number| 2 * number + 1)),
+            any::<bool>(),
+        ),
+        0..6,
+    );
+    prop::collection::vec(
+        (1_u32..6, changes).prop_map(|(limit, changes)| Step { limit, changes }),
+        1..12,
+    )
 }
 
 /// Runs a property on every order.
@@ -198,17 +231,41 @@ proptest! {
 
 #[tokio::test]
 async fn d07_either_form_is_answered_from_its_index_in_either_direction() {
-    let row = Row { id: 1, rank: 1, name: "a".into(), flag: true, tag: Vec::new() };
+    let row = Row {
+        id: 1,
+        rank: 1,
+        name: "a".into(),
+        flag: true,
+        tag: Vec::new(),
+    };
     let mut table = Table::new(&[]).await;
     for position in [Position::After(()), Position::Before(())] {
         let request = PageRequest::at(position.map(|()| Upwards::of(&row)), 5);
         let plan = table.plan(&request.both_ways()).await;
-        let bound = if position.is_backward() { "(rank,name,id)<(?,?,?)" } else { "(rank,name,id)>(?,?,?)" };
-        assert_eq!(plan, [format!("SEARCH rows USING COVERING INDEX rows_upwards ({bound})")]);
+        let bound = if position.is_backward() {
+            "(rank,name,id)<(?,?,?)"
+        } else {
+            "(rank,name,id)>(?,?,?)"
+        };
+        assert_eq!(
+            plan,
+            [format!(
+                "SEARCH rows USING COVERING INDEX rows_upwards ({bound})"
+            )]
+        );
         let request = PageRequest::at(position.map(|()| UpAndDown::of(&row)), 5);
         let plan = table.plan(&request.both_ways()).await;
-        let bound = if position.is_backward() { "rank<?" } else { "rank>?" };
-        assert_eq!(plan, [format!("SEARCH rows USING COVERING INDEX rows_up_and_down ({bound})")]);
+        let bound = if position.is_backward() {
+            "rank<?"
+        } else {
+            "rank>?"
+        };
+        assert_eq!(
+            plan,
+            [format!(
+                "SEARCH rows USING COVERING INDEX rows_up_and_down ({bound})"
+            )]
+        );
     }
 }
 
@@ -216,13 +273,25 @@ async fn d07_either_form_is_answered_from_its_index_in_either_direction() {
 async fn d05_a_page_of_every_kind_has_its_members() {
     let members = async |page: Page<i64>| -> Vec<String> {
         let response = axum::response::IntoResponse::into_response(page);
-        let body = axum::body::to_bytes(response.into_body(), 4096).await.expect("a body");
+        let body = axum::body::to_bytes(response.into_body(), 4096)
+            .await
+            .expect("a body");
         let page: Value = serde_json::from_slice(&body).expect("JSON");
-        page.as_object().expect("an object").keys().cloned().collect()
+        page.as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect()
     };
     let request = PageRequest::<Oldest>::new(None, 1);
     let key = |id: &i64| Oldest { id: *id };
-    assert_eq!(members(request.page(vec![1, 2], key)).await, ["data", "has_more", "next_cursor"]);
+    assert_eq!(
+        members(request.page(vec![1, 2], key)).await,
+        ["data", "has_more", "next_cursor"]
+    );
     let both_ways = request.both_ways().page(vec![1, 2], key);
-    assert_eq!(members(both_ways).await, ["data", "has_more", "next_cursor", "prev_cursor"]);
+    assert_eq!(
+        members(both_ways).await,
+        ["data", "has_more", "next_cursor", "prev_cursor"]
+    );
 }

@@ -28,7 +28,9 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) async fn new(rows: &[Row]) -> Self {
-        let mut database = SqliteConnection::connect("sqlite::memory:").await.expect("a database");
+        let mut database = SqliteConnection::connect("sqlite::memory:")
+            .await
+            .expect("a database");
         sqlx::raw_sql(
             "CREATE TABLE rows (
                 id INTEGER PRIMARY KEY, rank INTEGER NOT NULL, name TEXT NOT NULL, flag INTEGER NOT NULL, tag BLOB NOT NULL
@@ -39,8 +41,19 @@ impl Table {
         .execute(&mut database)
         .await
         .expect("a table");
-        let mut table = Self { rows: BTreeMap::new(), database, queries: 0 };
-        table.change(&rows.iter().map(|row| (row.clone(), true)).collect::<Vec<_>>()).await;
+        let mut table = Self {
+            rows: BTreeMap::new(),
+            database,
+            queries: 0,
+        };
+        table
+            .change(
+                &rows
+                    .iter()
+                    .map(|row| (row.clone(), true))
+                    .collect::<Vec<_>>(),
+            )
+            .await;
         table
     }
 
@@ -58,20 +71,39 @@ impl Table {
 
     async fn insert(&mut self, row: &Row) {
         self.rows.insert(row.id, row.clone());
-        let Row { id, rank, name, flag, tag } = row;
-        let insert = sqlx::query("INSERT INTO rows VALUES (?, ?, ?, ?, ?)").bind(id).bind(rank);
-        insert.bind(name).bind(flag).bind(tag).execute(&mut self.database).await.expect("inserted");
+        let Row {
+            id,
+            rank,
+            name,
+            flag,
+            tag,
+        } = row;
+        let insert = sqlx::query("INSERT INTO rows VALUES (?, ?, ?, ?, ?)")
+            .bind(id)
+            .bind(rank);
+        insert
+            .bind(name)
+            .bind(flag)
+            .bind(tag)
+            .execute(&mut self.database)
+            .await
+            .expect("inserted");
     }
 
     pub(crate) fn in_slice<K: Order>(&self, page: &BothWays<K>) -> Vec<Row> {
         let mut sorted: Vec<&Row> = self.rows.values().collect();
         sorted.sort_by(|left, right| K::naive(left, right));
-        page.in_slice(&sorted, |row| K::of(row)).map(|row| (*row).clone()).collect()
+        page.in_slice(&sorted, |row| K::of(row))
+            .map(|row| (*row).clone())
+            .collect()
     }
 
     pub(crate) fn in_map<K: Order>(&self, page: &BothWays<K>) -> Vec<Row> {
-        let map: BTreeMap<InOrder<K>, &Row> =
-            self.rows.values().map(|row| (InOrder(K::of(row)), row)).collect();
+        let map: BTreeMap<InOrder<K>, &Row> = self
+            .rows
+            .values()
+            .map(|row| (InOrder(K::of(row)), row))
+            .collect();
         page.in_map(&map).map(|(_, row)| (*row).clone()).collect()
     }
 
@@ -94,7 +126,8 @@ impl Table {
 
     /// How the page is read.
     pub(crate) async fn plan<K: CursorKey>(&mut self, page: &BothWays<K>) -> Vec<String> {
-        let mut query = QueryBuilder::<Sqlite>::new("EXPLAIN QUERY PLAN SELECT id FROM rows WHERE ");
+        let mut query =
+            QueryBuilder::<Sqlite>::new("EXPLAIN QUERY PLAN SELECT id FROM rows WHERE ");
         page.keyset().push_onto(&mut query);
         let query = query.build_query_as::<(i64, i64, i64, String)>();
         let steps = query.fetch_all(&mut self.database).await.expect("a plan");
@@ -105,7 +138,11 @@ impl Table {
         let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM rows WHERE ");
         query.push_bind(1).push(" = 1 AND ");
         page.keyset().push_onto(&mut query);
-        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&mut self.database).await.expect("a page");
+        let ids: Vec<i64> = query
+            .build_query_scalar()
+            .fetch_all(&mut self.database)
+            .await
+            .expect("a page");
         self.of(&ids)
     }
 

@@ -3,13 +3,17 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use aplomb::policies::idempotency::{Begin, Begun, Fingerprint, IdempotencyStore, OnCrash, RecordKey, Token};
+use aplomb::policies::idempotency::{
+    Begin, Begun, Fingerprint, IdempotencyStore, OnCrash, RecordKey, Token,
+};
 use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
 use aplomb::store::{Admission, AdmissionStore, RedisStore, StoreError};
 use aplomb::testing::{RedisServer, Reply, eventually};
 use proptest::prelude::*;
 
-use crate::connection::{begin, bench, claim, done, is_ambiguous, is_unsent, patient_bench, until_back};
+use crate::connection::{
+    begin, bench, claim, done, is_ambiguous, is_unsent, patient_bench, until_back,
+};
 use crate::damage::only_key;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -34,7 +38,10 @@ async fn b05_limits_and_begin_are_one_trip() {
     for (sent, found) in [(2, Begun::Started), (1, Begun::InFlight)] {
         proxy.reset_counts();
         assert_eq!(admitted(&store, claim(), &begin()).await.1, found);
-        assert_eq!((proxy.requests_named("EVALSHA"), proxy.requests()), (1, sent));
+        assert_eq!(
+            (proxy.requests_named("EVALSHA"), proxy.requests()),
+            (1, sent)
+        );
     }
 }
 
@@ -48,7 +55,10 @@ async fn b02_what_is_taken_and_begun_is_there_for_both_facets() {
     assert_eq!(taken.readings[0].remaining, 8);
     assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
     store.complete(&done(&run)).await.expect("an answer");
-    assert!(matches!(admitted(&store, claim(), &begin()).await, (7, Begun::Done(_))));
+    assert!(matches!(
+        admitted(&store, claim(), &begin()).await,
+        (7, Begun::Done(_))
+    ));
 }
 
 #[tokio::test]
@@ -56,8 +66,13 @@ async fn b05_what_was_cut_off_is_asked_again_and_has_its_record() {
     let (server, proxy, store) = patient_bench().await;
     let (run, store) = (begin(), Arc::new(store));
     let asking = asked_and_cut(&server, &proxy, &store, claim(), &run).await;
-    let Ok(Admission::Admitted(acquired, Begun::Started)) = asking else { panic!("{asking:?}") };
-    assert_eq!(acquired.readings[0].remaining, 8, "the limit has counted both");
+    let Ok(Admission::Admitted(acquired, Begun::Started)) = asking else {
+        panic!("{asking:?}")
+    };
+    assert_eq!(
+        acquired.readings[0].remaining, 8,
+        "the limit has counted both"
+    );
     assert_eq!(store.heartbeat(&[run.lease()], LEASE).await, Ok(vec![true]));
 }
 
@@ -67,7 +82,11 @@ async fn b02_what_was_cut_off_and_is_refused_when_asked_again_may_have_begun() {
     let (run, store) = (begin(), Arc::new(store));
     let asking = asked_and_cut(&server, &proxy, &store, only_one(), &run).await;
     assert!(is_ambiguous(&asking), "{asking:?}");
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight), "it had begun");
+    assert_eq!(
+        store.begin(&begin()).await,
+        Ok(Begun::InFlight),
+        "it had begun"
+    );
     store.abort(run.lease(), LEASE).await.expect("an answer");
     assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
 }
@@ -88,7 +107,10 @@ async fn asked_and_cut(
         let (store, run) = (Arc::clone(store), run.clone());
         async move { store.admit(&[claim], &run).await }
     });
-    eventually("it is done", async || server.command(&["DBSIZE"]) == Reply::Integer(2)).await;
+    eventually("it is done", async || {
+        server.command(&["DBSIZE"]) == Reply::Integer(2)
+    })
+    .await;
     proxy.delay(Duration::ZERO);
     proxy.cut().await;
     asking.await.expect("no panic")
@@ -97,7 +119,10 @@ async fn asked_and_cut(
 #[tokio::test]
 async fn a08_what_a_paused_server_does_late_leaves_no_ghost() {
     let (server, _proxy, store) = bench().await;
-    store.admit(&[], &begin()).await.expect("a server that knows the script");
+    store
+        .admit(&[], &begin())
+        .await
+        .expect("a server that knows the script");
     server.flush_all();
     let late = begin();
     server.pause();
@@ -125,9 +150,15 @@ async fn a23_without_a_server_nothing_is_sent() {
 async fn b02_a_full_server_takes_nothing_and_begins_nothing() {
     let (server, _proxy, store) = bench().await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
-    assert_eq!(store.admit(&[claim()], &begin()).await, Err(StoreError::Full));
+    assert_eq!(
+        store.admit(&[claim()], &begin()).await,
+        Err(StoreError::Full)
+    );
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    assert_eq!(admitted(&store, claim(), &begin()).await, (9, Begun::Started));
+    assert_eq!(
+        admitted(&store, claim(), &begin()).await,
+        (9, Begun::Started)
+    );
 }
 
 #[tokio::test]
@@ -138,16 +169,32 @@ async fn b02_a_bucket_that_no_release_wrote_begins_nothing() {
     store.acquire(&[claim()]).await.expect("an answer");
     let key = only_key(&server, "*:l:*");
     server.command(&[b"SET", key.as_bytes(), b"\x02123"]);
-    let sound = Claim { bucket: Bucket { limit: 9, subject: Subject::Everyone }, ..claim() };
+    let sound = Claim {
+        bucket: Bucket {
+            limit: 9,
+            subject: Subject::Everyone,
+        },
+        ..claim()
+    };
     for claims in [[claim(), sound], [sound, claim()]] {
         match store.admit(&claims, &begin()).await {
             Err(StoreError::Malformed { key: named, .. }) => assert_eq!(named, key),
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(server.command(&["DBSIZE"]), Reply::Integer(1), "nothing else is there");
-    let shadow = Claim { shadow: true, ..claim() };
-    assert_eq!(admitted(&store, shadow, &begin()).await, (0, Begun::Started));
+    assert_eq!(
+        server.command(&["DBSIZE"]),
+        Reply::Integer(1),
+        "nothing else is there"
+    );
+    let shadow = Claim {
+        shadow: true,
+        ..claim()
+    };
+    assert_eq!(
+        admitted(&store, shadow, &begin()).await,
+        (0, Begun::Started)
+    );
 }
 
 #[tokio::test]
@@ -158,7 +205,9 @@ async fn a_record_that_no_release_wrote_is_named_and_left() {
     store.begin(&run).await.expect("an answer");
     store.complete(&done(&run)).await.expect("an answer");
     let key = only_key(&server, "*:i:*");
-    let Reply::Bytes(whole) = server.command(&["GET", &key]) else { panic!("no record") };
+    let Reply::Bytes(whole) = server.command(&["GET", &key]) else {
+        panic!("no record")
+    };
     for value in [&b"hello"[..], &whole[..59], &whole[..whole.len() - 1]] {
         server.command(&[b"SET", key.as_bytes(), value]);
         match store.admit(&[claim()], &begin()).await {
@@ -200,14 +249,34 @@ async fn ask_all(stores: &[Arc<RedisStore>], bursts: [u64; 2], asked: &[Asked]) 
 }
 
 async fn ask(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) -> Admission {
-    let (record, fingerprint) = (RecordKey::new([1; 16], [key; 16]), Fingerprint::new(1, [2; 32]));
-    let begin = Begin::new(record, fingerprint, Token::random(), LEASE, OnCrash::Unknown, LEASE);
+    let (record, fingerprint) = (
+        RecordKey::new([1; 16], [key; 16]),
+        Fingerprint::new(1, [2; 32]),
+    );
+    let begin = Begin::new(
+        record,
+        fingerprint,
+        Token::random(),
+        LEASE,
+        OnCrash::Unknown,
+        LEASE,
+    );
     let claim = |limit: u64, burst| {
         let quota = Quota::new(1, Duration::from_hours(1), burst).expect("a valid quota");
-        Claim { bucket: Bucket { limit, subject: Subject::Everyone }, quota, ..claim() }
+        Claim {
+            bucket: Bucket {
+                limit,
+                subject: Subject::Everyone,
+            },
+            quota,
+            ..claim()
+        }
     };
     let claims = [claim(1, bursts[0]), claim(2, bursts[1])];
-    store.admit(&claims[..=usize::from(both)], &begin).await.expect("an answer")
+    store
+        .admit(&claims[..=usize::from(both)], &begin)
+        .await
+        .expect("an answer")
 }
 
 /// Whoever asks, in whatever order: a key runs once, a limit admits no more than its burst, and a key whose
@@ -218,21 +287,32 @@ fn b02_whoever_asks_runs_once_and_no_more_than_the_burst() {
     let server = RedisServer::start();
     let stores = || async { Arc::new(crate::patient_store_at(&server.url()).await) };
     let stores = runtime.block_on(async { [stores().await, stores().await] });
-    let strategy =
-        ([1_u64..12, 1_u64..12], prop::collection::vec((0_usize..2, 0_u8..4, any::<bool>()), 1..60));
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) };
-    let checked = proptest::test_runner::TestRunner::new(config).run(&strategy, |(bursts, asked)| {
-        server.flush_all();
-        let outcome = runtime.block_on(ask_all(&stores, bursts, &asked));
-        for (admitted, burst) in outcome.admitted.iter().zip(bursts) {
-            prop_assert!(*admitted <= burst);
-        }
-        let all = u64::try_from(asked.len()).unwrap_or(u64::MAX);
-        prop_assert!(outcome.admitted[0] >= all.min(bursts[0]).min(bursts[1]), "what can be had is had");
-        prop_assert!(outcome.runs.iter().all(|runs| *runs <= 1));
-        let Reply::Array(records) = server.command(&["KEYS", "*:i:*"]) else { panic!("no list") };
-        prop_assert_eq!(records.len(), outcome.runs.iter().sum::<usize>());
-        Ok(())
-    });
+    let strategy = (
+        [1_u64..12, 1_u64..12],
+        prop::collection::vec((0_usize..2, 0_u8..4, any::<bool>()), 1..60),
+    );
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(48)
+    };
+    let checked =
+        proptest::test_runner::TestRunner::new(config).run(&strategy, |(bursts, asked)| {
+            server.flush_all();
+            let outcome = runtime.block_on(ask_all(&stores, bursts, &asked));
+            for (admitted, burst) in outcome.admitted.iter().zip(bursts) {
+                prop_assert!(*admitted <= burst);
+            }
+            let all = u64::try_from(asked.len()).unwrap_or(u64::MAX);
+            prop_assert!(
+                outcome.admitted[0] >= all.min(bursts[0]).min(bursts[1]),
+                "what can be had is had"
+            );
+            prop_assert!(outcome.runs.iter().all(|runs| *runs <= 1));
+            let Reply::Array(records) = server.command(&["KEYS", "*:i:*"]) else {
+                panic!("no list")
+            };
+            prop_assert_eq!(records.len(), outcome.runs.iter().sum::<usize>());
+            Ok(())
+        });
     checked.expect("runs once, and within the bursts");
 }

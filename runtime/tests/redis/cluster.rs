@@ -56,7 +56,13 @@ fn callers(cluster: &RedisCluster) -> Vec<[u8; 16]> {
 /// Tokens that come back far too late for any test.
 fn claim(limit: u64, burst: u64) -> Claim<'static> {
     let quota = Quota::new(1, Duration::from_hours(1), burst).expect("a valid quota");
-    Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
+    Claim::new(
+        Bucket {
+            limit,
+            subject: Subject::Everyone,
+        },
+        quota,
+    )
 }
 
 async fn take(store: &RedisStore, claims: &[Claim<'_>]) -> Acquired {
@@ -70,8 +76,14 @@ async fn left(store: &RedisStore, claim: Claim<'_>) -> u64 {
 
 /// The key of a bucket that has been taken from.
 fn bucket_key(cluster: &RedisCluster, claim: Claim<'_>) -> String {
-    let pattern = format!("ap1:test:*:l:{}", URL_SAFE_NO_PAD.encode(claim.bucket.limit.to_be_bytes()));
-    let found = cluster.primaries().into_iter().map(|node| node.command(&["KEYS", &pattern]));
+    let pattern = format!(
+        "ap1:test:*:l:{}",
+        URL_SAFE_NO_PAD.encode(claim.bucket.limit.to_be_bytes())
+    );
+    let found = cluster
+        .primaries()
+        .into_iter()
+        .map(|node| node.command(&["KEYS", &pattern]));
     let keys = found.flat_map(|keys| match keys {
         Reply::Array(keys) => keys,
         other => panic!("{other:?}"),
@@ -127,7 +139,11 @@ async fn a25_while_a_node_fails_over_the_others_answer() {
     }
     end(retries).await;
     let books = load.stop().await;
-    assert!(books[0].failures.iter().all(StoreError::is_outage), "{:?}", books[0].failures);
+    assert!(
+        books[0].failures.iter().all(StoreError::is_outage),
+        "{:?}",
+        books[0].failures
+    );
     for others in &books[1..] {
         assert_eq!(others.failures, [], "they have nothing to do with it");
         expect_replays(&store, &others.completed).await;
@@ -163,8 +179,10 @@ async fn b05_slots_move_under_load_and_nobody_notices() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     let caller = callers(&cluster)[0];
-    let (slot, load) =
-        (slot_of(&cluster, caller), Load::start(&store, &[caller, caller.map(|byte| byte ^ 0x80)]));
+    let (slot, load) = (
+        slot_of(&cluster, caller),
+        Load::start(&store, &[caller, caller.map(|byte| byte ^ 0x80)]),
+    );
     let bucket = claim(1, 300);
     take(&store, &[bucket]).await;
     let bucket_slot = cluster.slot_of(&bucket_key(&cluster, bucket));
@@ -195,7 +213,10 @@ async fn b05_slots_move_under_load_and_nobody_notices() {
         admitted += taker.await.expect("no error");
     }
     let books = load.stop().await;
-    assert!(books.iter().all(|book| book.failures.is_empty()), "{books:?}");
+    assert!(
+        books.iter().all(|book| book.failures.is_empty()),
+        "{books:?}"
+    );
     expect_replays(&store, &books[0].completed).await;
     assert_eq!(admitted, 300, "no token twice, and none lost");
 }
@@ -208,27 +229,53 @@ async fn b05_a_slot_on_its_way_is_asked_where_its_keys_are() {
     assert_eq!(take(&store, &[bucket]).await.readings[0].remaining, 9);
     let slot = cluster.slot_of(&bucket_key(&cluster, bucket));
     let from = cluster.owner(slot).address();
-    let to = cluster.primaries().into_iter().find(|node| node.address() != from).expect("another");
+    let to = cluster
+        .primaries()
+        .into_iter()
+        .find(|node| node.address() != from)
+        .expect("another");
     let migration = cluster.begin_migration(slot, to);
-    assert_eq!(take(&store, &[bucket]).await.readings[0].remaining, 8, "it is still here");
+    assert_eq!(
+        take(&store, &[bucket]).await.readings[0].remaining,
+        8,
+        "it is still here"
+    );
     migration.move_keys();
     to.flush_scripts();
-    assert_eq!(take(&store, &[bucket]).await.readings[0].remaining, 7, "it is there (ASK)");
+    assert_eq!(
+        take(&store, &[bucket]).await.readings[0].remaining,
+        7,
+        "it is there (ASK)"
+    );
     block_in_place(|| migration.end());
-    assert_eq!(take(&store, &[bucket]).await.readings[0].remaining, 6, "it is there for good (MOVED)");
+    assert_eq!(
+        take(&store, &[bucket]).await.readings[0].remaining,
+        6,
+        "it is there for good (MOVED)"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b05_a_new_key_of_a_slot_on_its_way_waits_and_is_not_in_doubt() {
     let cluster = RedisCluster::start();
-    let (patient, hasty) = (store_of(&cluster.url(), "test").await, store_at(&cluster.url()).await);
+    let (patient, hasty) = (
+        store_of(&cluster.url(), "test").await,
+        store_at(&cluster.url()).await,
+    );
     let slot = slot_of(&cluster, [1; 16]);
     let from = cluster.owner(slot).address();
-    let to = cluster.primaries().into_iter().find(|node| node.address() != from).expect("another");
+    let to = cluster
+        .primaries()
+        .into_iter()
+        .find(|node| node.address() != from)
+        .expect("another");
     let migration = cluster.begin_migration(slot, to);
     let late = run(RecordKey::new([1; 16], [1; 16]));
     let refused = hasty.begin(&late).await;
-    assert!(matches!(refused, Err(StoreError::Unreachable(_))), "nothing was done: {refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Unreachable(_))),
+        "nothing was done: {refused:?}"
+    );
     let waiting = tokio::spawn({
         let late = late.clone();
         async move { patient.begin(&late).await }
@@ -253,10 +300,19 @@ async fn b05_every_node_is_sent_the_scripts_that_it_does_not_know() {
 
 /// How many scripts a node was asked to run since its counts were reset.
 fn scripts_run(node: &RedisServer) -> usize {
-    let Reply::Bytes(told) = node.command(&["INFO", "commandstats"]) else { panic!("no information") };
+    let Reply::Bytes(told) = node.command(&["INFO", "commandstats"]) else {
+        panic!("no information")
+    };
     let told = String::from_utf8_lossy(&told).into_owned();
     let calls = told.lines().filter(|line| line.starts_with("cmdstat_eval"));
-    let count = |line: &str| line.split("calls=").nth(1)?.split(',').next()?.parse::<usize>().ok();
+    let count = |line: &str| {
+        line.split("calls=")
+            .nth(1)?
+            .split(',')
+            .next()?
+            .parse::<usize>()
+            .ok()
+    };
     calls.filter_map(count).sum()
 }
 
@@ -265,7 +321,10 @@ async fn b05_claims_are_one_call_a_slot() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     let ([first, second], _) = apart(&cluster, &store, [10, 10]).await;
-    cluster.nodes().iter().for_each(|node| drop(node.command(&["CONFIG", "RESETSTAT"])));
+    cluster
+        .nodes()
+        .iter()
+        .for_each(|node| drop(node.command(&["CONFIG", "RESETSTAT"])));
     assert!(take(&store, &[first, second]).await.admitted);
     let mut run: Vec<_> = cluster.nodes().iter().map(scripts_run).collect();
     run.sort_unstable();
@@ -280,7 +339,11 @@ async fn b02_claims_in_several_slots_are_taken_all_or_none_whoever_else_asks() {
     let tasks: Vec<_> = (0..8)
         .map(|number| {
             let store = store.clone();
-            let claims = if number % 2 == 0 { [first, second] } else { [second, first] };
+            let claims = if number % 2 == 0 {
+                [first, second]
+            } else {
+                [second, first]
+            };
             tokio::spawn(async move {
                 let mut admitted = 0;
                 for _ in 0..10 {
@@ -319,12 +382,23 @@ async fn b02_every_algorithm_gives_back_what_another_slot_refuses() {
         Quota::sliding_window(10, hour),
     ];
     for (number, quota) in (0..).zip(quotas) {
-        let claim = Claim { quota: quota.expect("a valid quota"), cost: 3, ..first };
+        let claim = Claim {
+            quota: quota.expect("a valid quota"),
+            cost: 3,
+            ..first
+        };
         assert!(take(&store, &[claim]).await.admitted, "{number}");
         for _ in 0..3 {
             let refused = take(&store, &[claim, second]).await;
-            assert!(!refused.admitted && refused.readings[1].wait.is_some(), "{number}: {refused:?}");
-            assert_eq!((refused.readings[0].remaining, refused.readings[0].wait), (7, None), "{number}");
+            assert!(
+                !refused.admitted && refused.readings[1].wait.is_some(),
+                "{number}: {refused:?}"
+            );
+            assert_eq!(
+                (refused.readings[0].remaining, refused.readings[0].wait),
+                (7, None),
+                "{number}"
+            );
         }
         assert_eq!(left(&store, claim).await, 7, "{number}");
         // What one algorithm keeps is nothing to another.
@@ -338,16 +412,25 @@ async fn b02_what_a_node_cannot_decide_is_given_back_on_the_others() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
-    let shadow = Claim { shadow: true, ..second };
+    let shadow = Claim {
+        shadow: true,
+        ..second
+    };
     node.kill();
     for _ in 0..3 {
         let failed = store.acquire(&[first, second]).await;
-        assert!(failed.as_ref().is_err_and(StoreError::is_outage), "{failed:?}");
+        assert!(
+            failed.as_ref().is_err_and(StoreError::is_outage),
+            "{failed:?}"
+        );
     }
     assert_eq!(left(&store, first).await, 10);
     let taken = take(&store, &[shadow, first]).await;
     assert!(taken.admitted, "a shadow refuses nothing, wherever it is");
-    assert!(taken.readings[0].wait.is_some() && taken.readings[1].remaining == 9, "{taken:?}");
+    assert!(
+        taken.readings[0].wait.is_some() && taken.readings[1].remaining == 9,
+        "{taken:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -360,7 +443,11 @@ async fn b02_what_nobody_waits_for_any_more_is_given_back() {
         let given_up =
             tokio::time::timeout(Duration::from_millis(100), store.acquire(&[first, second])).await;
         assert!(given_up.is_err());
-        assert_eq!(left(&store, first).await, 9, "taken, and the other not decided");
+        assert_eq!(
+            left(&store, first).await,
+            9,
+            "taken, and the other not decided"
+        );
         if !pause.was_brief() {
             answers(&store, second).await;
             continue;
@@ -409,9 +496,14 @@ async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
         taken_from.command(&["DEL", &key]);
         let pause = Pause::of(node);
         let quick = Quota::new(10, Duration::from_millis(100), 10).expect("a valid quota");
-        let quick = Claim { quota: quick, cost: 10, ..first };
+        let quick = Claim {
+            quota: quick,
+            cost: 10,
+            ..first
+        };
         let asked = Instant::now();
-        let given_up = tokio::time::timeout(Duration::from_millis(50), store.acquire(&[quick, second])).await;
+        let given_up =
+            tokio::time::timeout(Duration::from_millis(50), store.acquire(&[quick, second])).await;
         assert!(given_up.is_err());
         // All of them come back before the other node decides, and are taken again.
         tokio::time::sleep(Duration::from_millis(150).saturating_sub(asked.elapsed())).await;
@@ -421,7 +513,10 @@ async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
             answers(&store, second).await;
             continue;
         }
-        eventually("the tokens come back", async || left(&store, second).await == 10).await;
+        eventually("the tokens come back", async || {
+            left(&store, second).await == 10
+        })
+        .await;
         assert_eq!(taken_from.command(&["GET", &key]), before);
         assert!(matches!(before, Reply::Bytes(_)), "{before:?}");
         return;
@@ -444,7 +539,10 @@ async fn a12_leases_on_every_node_are_renewed_and_one_that_fails_costs_no_other(
     let leases: Vec<_> = runs.iter().map(Begin::lease).collect();
     let heart = store.for_heartbeat().expect("a way of its own");
     assert_eq!(heart.heartbeat(&leases, LEASE).await, Ok(vec![true; 900]));
-    store.abort(leases[450], Duration::ZERO).await.expect("an answer");
+    store
+        .abort(leases[450], Duration::ZERO)
+        .await
+        .expect("an answer");
     let renewed = heart.heartbeat(&leases, LEASE).await.expect("an answer");
     assert_eq!(renewed.iter().position(|renewed| !renewed), Some(450));
     cluster.elapse(LEASE * 2 / 3).await;
@@ -452,7 +550,11 @@ async fn a12_leases_on_every_node_are_renewed_and_one_that_fails_costs_no_other(
     assert!(heart.heartbeat(&leases, LEASE).await.is_err());
     cluster.elapse(LEASE * 2 / 3).await;
     for run in [&runs[300], &runs[899]] {
-        assert_eq!(store.begin(&self::run(run.key)).await, Ok(Begun::InFlight), "its lease was renewed");
+        assert_eq!(
+            store.begin(&self::run(run.key)).await,
+            Ok(Begun::InFlight),
+            "its lease was renewed"
+        );
     }
 }
 
@@ -463,12 +565,21 @@ async fn a25_every_node_is_inspected() {
     node.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     node.command(&["CONFIG", "SET", "maxmemory", "100mb"]);
     let said = refusal(&cluster.url()).await;
-    assert!(said.contains(&format!("{}: this server evicts", node.address())), "{said}");
+    assert!(
+        said.contains(&format!("{}: this server evicts", node.address())),
+        "{said}"
+    );
     node.command(&["CONFIG", "SET", "maxmemory", "0"]);
     let denied = ["ACL", "SETUSER", "default", "-pexpire"];
     node.command(&denied);
     let said = refusal(&cluster.url()).await;
-    assert!(said.contains(&format!("{}: it does not do what is needed", node.address())), "{said}");
+    assert!(
+        said.contains(&format!(
+            "{}: it does not do what is needed",
+            node.address()
+        )),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -477,7 +588,10 @@ async fn a_user_has_the_commands_that_are_said_to_be_needed() {
     let needed = "+info +ping +eval +evalsha +get +mget +getrange +set +psetex +del +pttl +pexpire +time \
         +llen +lindex +lrange +lrem +ltrim +rpush +cluster|info +cluster|slots +asking";
     let setuser = ["ACL", "SETUSER", "app", "on", ">of/app", "~ap1:*", "-@all"];
-    let setuser: Vec<_> = setuser.into_iter().chain(needed.split_whitespace()).collect();
+    let setuser: Vec<_> = setuser
+        .into_iter()
+        .chain(needed.split_whitespace())
+        .collect();
     for node in cluster.nodes() {
         node.command(&setuser);
         node.command(&["ACL", "SETUSER", "default", "off"]);
@@ -492,7 +606,10 @@ async fn a_user_has_the_commands_that_are_said_to_be_needed() {
 async fn what_is_no_cluster_is_said() {
     let server = RedisServer::start();
     let said = refusal(&server.url().replace("redis://", "redis+cluster://")).await;
-    assert!(said.contains("cannot be used: ") && said.contains("cluster"), "{said}");
+    assert!(
+        said.contains("cannot be used: ") && said.contains("cluster"),
+        "{said}"
+    );
     server.kill();
     let said = refusal(&server.url().replace("redis://", "redis+cluster://")).await;
     assert!(said.contains("onnection refused"), "{said}");
@@ -506,9 +623,16 @@ async fn one_node_that_answers_is_enough_to_find_the_others() {
     let cluster = RedisCluster::start();
     let unused = RedisServer::start();
     unused.kill();
-    let url = format!("redis+cluster://{},{}", unused.address(), cluster.nodes()[4].address());
+    let url = format!(
+        "redis+cluster://{},{}",
+        unused.address(),
+        cluster.nodes()[4].address()
+    );
     let store = store_at(&url).await;
     for caller in callers(&cluster) {
-        assert_eq!(store.begin(&run(RecordKey::new(caller, [1; 16]))).await, Ok(Begun::Started));
+        assert_eq!(
+            store.begin(&run(RecordKey::new(caller, [1; 16]))).await,
+            Ok(Begun::Started)
+        );
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aplomb::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash, Outcome,
-    RecordKey, Token,
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash,
+    Outcome, RecordKey, Token,
 };
 use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
 use aplomb::store::{RedisConfig, RedisStore, StoreError};
@@ -22,7 +22,14 @@ pub(crate) fn begin() -> Begin {
 
 fn begin_of(name: [u8; 16]) -> Begin {
     let (key, fingerprint) = (RecordKey::new([1; 16], name), Fingerprint::new(1, [2; 32]));
-    Begin::new(key, fingerprint, Token::random(), LEASE, OnCrash::Unknown, TTL)
+    Begin::new(
+        key,
+        fingerprint,
+        Token::random(),
+        LEASE,
+        OnCrash::Unknown,
+        TTL,
+    )
 }
 
 pub(crate) fn lease(begin: &Begin) -> Lease {
@@ -32,12 +39,23 @@ pub(crate) fn lease(begin: &Begin) -> Lease {
 pub(crate) fn done(begin: &Begin) -> Complete {
     let (head, ()) = http::Response::new(()).into_parts();
     let kept = Kept::new(&head, Some(Bytes::from_static(b"done")));
-    Complete::new(lease(begin), begin.fingerprint, Outcome::Response(kept), TTL)
+    Complete::new(
+        lease(begin),
+        begin.fingerprint,
+        Outcome::Response(kept),
+        TTL,
+    )
 }
 
 pub(crate) fn claim() -> Claim<'static> {
     let quota = Quota::new(10, Duration::from_hours(1), 10).expect("a valid quota");
-    Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota)
+    Claim::new(
+        Bucket {
+            limit: 1,
+            subject: Subject::Everyone,
+        },
+        quota,
+    )
 }
 
 /// A server, a proxy before it, and a store that knows only the proxy.
@@ -79,11 +97,20 @@ async fn every_operation_is_one_trip() {
         proxy.reset_counts();
         store.acquire(&[claim()]).await.expect("an answer");
         store.begin(&begin).await.expect("an answer");
-        store.heartbeat(&[lease(&begin)], LEASE).await.expect("an answer");
-        store.write_off(lease(&begin), TTL).await.expect("an answer");
+        store
+            .heartbeat(&[lease(&begin)], LEASE)
+            .await
+            .expect("an answer");
+        store
+            .write_off(lease(&begin), TTL)
+            .await
+            .expect("an answer");
         store.complete(&done(&begin)).await.expect("an answer");
         store.abort(lease(&begin), LEASE).await.expect("an answer");
-        store.resolve(begin.key, None, TTL).await.expect("an answer");
+        store
+            .resolve(begin.key, None, TTL)
+            .await
+            .expect("an answer");
         assert_eq!(proxy.requests_named("EVALSHA"), 7);
         assert_eq!(proxy.requests_named("EVAL"), if round == 0 { 7 } else { 0 });
         assert_eq!(proxy.requests(), if round == 0 { 14 } else { 7 });
@@ -105,13 +132,20 @@ async fn flushed_scripts_are_sent_again() {
 #[tokio::test]
 async fn a08_a_begin_whose_answer_is_lost_may_have_started_and_is_taken_back() {
     let (_server, proxy, store) = bench().await;
-    store.begin(&begin_of([9; 16])).await.expect("a server that knows the script");
+    store
+        .begin(&begin_of([9; 16]))
+        .await
+        .expect("a server that knows the script");
     let lost = begin();
     proxy.swallow_replies(true);
     assert!(is_ambiguous(&store.begin(&lost).await));
     proxy.swallow_replies(false);
     until_back(&store).await;
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight), "it had started");
+    assert_eq!(
+        store.begin(&begin()).await,
+        Ok(Begun::InFlight),
+        "it had started"
+    );
     store.abort(lease(&lost), LEASE).await.expect("an answer");
     assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
 }
@@ -119,7 +153,10 @@ async fn a08_a_begin_whose_answer_is_lost_may_have_started_and_is_taken_back() {
 #[tokio::test]
 async fn a08_a_begin_that_a_paused_server_does_late_leaves_no_ghost() {
     let (server, _proxy, store) = bench().await;
-    store.begin(&begin_of([9; 16])).await.expect("a server that knows the script");
+    store
+        .begin(&begin_of([9; 16]))
+        .await
+        .expect("a server that knows the script");
     let late = begin();
     server.pause();
     assert!(is_ambiguous(&store.begin(&late).await));
@@ -143,7 +180,10 @@ async fn a_cut_connection_is_made_anew() {
 #[tokio::test]
 async fn what_was_cut_off_is_asked_again_over_another_connection() {
     let (_server, proxy, store) = patient_bench().await;
-    store.begin(&begin_of([9; 16])).await.expect("a server that knows the script");
+    store
+        .begin(&begin_of([9; 16]))
+        .await
+        .expect("a server that knows the script");
     proxy.reset_counts();
     proxy.delay(Duration::from_millis(500));
     let store = Arc::new(store);
@@ -154,7 +194,11 @@ async fn what_was_cut_off_is_asked_again_over_another_connection() {
     eventually("it is sent", async || proxy.requests_named("EVALSHA") > 0).await;
     proxy.delay(Duration::ZERO);
     proxy.cut().await;
-    assert_eq!(asking.await.expect("no panic"), Ok(Begun::Started), "by its own token");
+    assert_eq!(
+        asking.await.expect("no panic"),
+        Ok(Begun::Started),
+        "by its own token"
+    );
     assert_eq!(proxy.requests_named("EVALSHA"), 2);
     assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
 }
@@ -173,7 +217,8 @@ async fn calls_that_nobody_waits_for_find_a_silent_connection_out() {
     let (_server, proxy, store) = bench().await;
     proxy.swallow_requests(true);
     for _ in 0..8 {
-        let given_up = tokio::time::timeout(Duration::from_millis(250), store.acquire(&[claim()])).await;
+        let given_up =
+            tokio::time::timeout(Duration::from_millis(250), store.acquire(&[claim()])).await;
         assert!(given_up.is_err());
     }
     assert!(proxy.connections() >= 2, "the connection was given up");
@@ -202,7 +247,11 @@ async fn a_server_that_has_become_a_replica_is_not_stormed() {
         assert!(is_unsent(&store.begin(&begin()).await));
         tokio::task::yield_now().await;
     }
-    assert!(proxy.connections() <= 10, "{} connections", proxy.connections());
+    assert!(
+        proxy.connections() <= 10,
+        "{} connections",
+        proxy.connections()
+    );
     server.command(&["REPLICAOF", "NO", "ONE"]);
     until_back(&store).await;
     assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
@@ -214,19 +263,28 @@ async fn a08_of_a_begin_that_was_asked_twice_the_late_one_starts_nothing() {
     let twice = begin();
     assert_eq!(store.begin(&twice).await, Ok(Begun::Started));
     // As after a refusal: its `begin` was answered.
-    store.abort(lease(&twice), Duration::ZERO).await.expect("an answer");
+    store
+        .abort(lease(&twice), Duration::ZERO)
+        .await
+        .expect("an answer");
     assert_eq!(store.begin(&twice).await, Ok(Begun::Aborted));
     // That of its caller: the rehearsal at start has left one of another.
     let marker = crate::damage::only_key(&server, "*:{AQEBAQEBAQEBAQEBAQEBAQ}:a:*");
     let left = server.command(&["PTTL", &marker]);
-    assert!(matches!(left, Reply::Integer(20_000..=30_000)), "as late as it can be: {left:?}");
+    assert!(
+        matches!(left, Reply::Integer(20_000..=30_000)),
+        "as late as it can be: {left:?}"
+    );
     assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
 }
 
 #[tokio::test]
 async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_may_have_started() {
     let (_server, proxy, store) = bench().await;
-    store.begin(&begin_of([9; 16])).await.expect("a server that knows the script");
+    store
+        .begin(&begin_of([9; 16]))
+        .await
+        .expect("a server that knows the script");
     proxy.swallow_replies(true);
     proxy.reset_counts();
     let asking = tokio::spawn(async move { store.begin(&begin()).await });
@@ -239,7 +297,12 @@ async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_may_have_started(
 #[test]
 fn an_attempt_that_is_lost_with_its_runtime_gives_way_to_the_next() {
     let server = RedisServer::start();
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    };
     let first = runtime();
     let store = first.block_on(crate::store_at(&server.url()));
     server.kill();
@@ -248,11 +311,17 @@ fn an_attempt_that_is_lost_with_its_runtime_gives_way_to_the_next() {
     server.restart();
     server.pause();
     std::thread::sleep(Duration::from_secs(1));
-    assert!(is_unsent(&first.block_on(store.begin(&begin()))), "it begins an attempt");
+    assert!(
+        is_unsent(&first.block_on(store.begin(&begin()))),
+        "it begins an attempt"
+    );
     drop(first);
     server.resume();
     runtime().block_on(async {
-        eventually("the store comes back", async || store.begin(&begin()).await.is_ok()).await;
+        eventually("the store comes back", async || {
+            store.begin(&begin()).await.is_ok()
+        })
+        .await;
     });
 }
 
@@ -317,7 +386,11 @@ async fn what_a_server_keeps_over_a_restart_is_there() {
     assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
     server.restart_empty();
     until_back(&store).await;
-    assert_eq!(store.complete(&done(&first)).await, Ok(Completed::Written), "a lost record is written");
+    assert_eq!(
+        store.complete(&done(&first)).await,
+        Ok(Completed::Written),
+        "a lost record is written"
+    );
     assert!(matches!(store.begin(&begin()).await, Ok(Begun::Done(_))));
 }
 
@@ -327,7 +400,10 @@ async fn a12_the_heartbeat_has_a_connection_of_its_own() {
     let first = begin();
     store.begin(&first).await.expect("an answer");
     let heart = store.for_heartbeat().expect("a way of its own");
-    assert_eq!(heart.heartbeat(&[lease(&first)], LEASE).await, Ok(vec![true]));
+    assert_eq!(
+        heart.heartbeat(&[lease(&first)], LEASE).await,
+        Ok(vec![true])
+    );
     assert_eq!(proxy.connections(), 2);
 }
 
@@ -335,7 +411,9 @@ async fn a12_the_heartbeat_has_a_connection_of_its_own() {
 async fn a12_many_leases_are_renewed_together() {
     let (_server, proxy, store) = bench().await;
     // More than go into one call.
-    let runs: Vec<_> = (0..300_u128).map(|number| begin_of(number.to_be_bytes())).collect();
+    let runs: Vec<_> = (0..300_u128)
+        .map(|number| begin_of(number.to_be_bytes()))
+        .collect();
     for run in &runs {
         store.begin(run).await.expect("an answer");
     }
@@ -354,9 +432,15 @@ async fn a22_a_full_server_refuses_new_keys_and_takes_answers() {
     let other = begin_of([3; 16]);
     assert_eq!(store.begin(&other).await, Err(StoreError::Full));
     assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
-    assert_eq!(store.heartbeat(&[lease(&first)], LEASE).await, Ok(vec![true]));
+    assert_eq!(
+        store.heartbeat(&[lease(&first)], LEASE).await,
+        Ok(vec![true])
+    );
     assert_eq!(store.complete(&done(&first)).await, Ok(Completed::Written));
-    assert!(matches!(store.begin(&begin()).await, Ok(Begun::Done(_))), "answers are replayed");
+    assert!(
+        matches!(store.begin(&begin()).await, Ok(Begun::Done(_))),
+        "answers are replayed"
+    );
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(store.begin(&other).await, Ok(Begun::Started));
 }
@@ -386,14 +470,23 @@ async fn an_answer_is_waited_for_as_long_as_is_set() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
     let hasty = config.clone().with_timeout(Duration::from_millis(200));
-    let store = RedisStore::connect(&hasty, "test").await.expect("a good server");
+    let store = RedisStore::connect(&hasty, "test")
+        .await
+        .expect("a good server");
     server.pause();
     let asked = Instant::now();
     assert!(is_ambiguous(&store.begin(&begin()).await));
-    assert!(asked.elapsed() < Duration::from_millis(900), "not the second of the default");
+    assert!(
+        asked.elapsed() < Duration::from_millis(900),
+        "not the second of the default"
+    );
     server.resume();
     let store = RedisStore::connect(&config.with_timeout(Duration::MAX), "test").await;
-    store.expect("a good server").begin(&begin()).await.expect("an answer");
+    store
+        .expect("a good server")
+        .begin(&begin())
+        .await
+        .expect("an answer");
 }
 
 #[tokio::test]
@@ -401,8 +494,17 @@ async fn services_on_one_server_never_meet() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
     for namespace in ["one", "two"] {
-        let store = RedisStore::connect(&config, namespace).await.expect("a good server");
-        assert_eq!(store.begin(&begin()).await, Ok(Begun::Started), "{namespace}");
-        assert_eq!(store.acquire(&[claim()]).await.expect("an answer").readings[0].remaining, 9);
+        let store = RedisStore::connect(&config, namespace)
+            .await
+            .expect("a good server");
+        assert_eq!(
+            store.begin(&begin()).await,
+            Ok(Begun::Started),
+            "{namespace}"
+        );
+        assert_eq!(
+            store.acquire(&[claim()]).await.expect("an answer").readings[0].remaining,
+            9
+        );
     }
 }

@@ -45,10 +45,24 @@ impl Bench {
         };
         names(self.store.begin(&request).await.expect_err(what));
         names(self.store.complete(&done(&request)).await.expect_err(what));
-        names(self.store.abort(lease(&request), Duration::ZERO).await.expect_err(what));
+        names(
+            self.store
+                .abort(lease(&request), Duration::ZERO)
+                .await
+                .expect_err(what),
+        );
         names(self.store.find(request.key).await.expect_err(what));
-        names(self.store.resolve(request.key, None, TTL).await.expect_err(what));
-        assert_eq!(self.store.heartbeat(&[lease(&request)], TTL).await, Ok(vec![false]), "{what}");
+        names(
+            self.store
+                .resolve(request.key, None, TTL)
+                .await
+                .expect_err(what),
+        );
+        assert_eq!(
+            self.store.heartbeat(&[lease(&request)], TTL).await,
+            Ok(vec![false]),
+            "{what}"
+        );
         assert_eq!(self.value(), before, "{what}");
     }
 }
@@ -75,7 +89,10 @@ async fn values_that_no_release_wrote() {
     let bench = Bench::with_record().await;
     let good = bytes(bench.server.command(&["GET", &bench.key]));
     bench.set(b"");
-    assert_eq!(bench.store.begin(&begin()).await.expect_err("empty"), malformed(&bench));
+    assert_eq!(
+        bench.store.begin(&begin()).await.expect_err("empty"),
+        malformed(&bench)
+    );
     for (what, value) in [
         ("another format", [&[2], &good[1..]].concat()),
         ("another state", [&[1, b'X'], &good[2..]].concat()),
@@ -90,13 +107,20 @@ async fn values_that_no_release_wrote() {
 
 fn malformed(bench: &Bench) -> StoreError {
     let why = String::from("the value is damaged, or of another version");
-    StoreError::Malformed { key: bench.key.clone(), why }
+    StoreError::Malformed {
+        key: bench.key.clone(),
+        why,
+    }
 }
 
 #[tokio::test]
 async fn keys_of_another_type() {
     let bench = Bench::with_record().await;
-    for command in [&["LPUSH", "", "x"][..], &["HSET", "", "a", "b"], &["SADD", "", "x"]] {
+    for command in [
+        &["LPUSH", "", "x"][..],
+        &["HSET", "", "a", "b"],
+        &["SADD", "", "x"],
+    ] {
         bench.server.command(&["DEL", &bench.key]);
         let mut command = command.to_vec();
         command[1] = &bench.key;
@@ -109,18 +133,29 @@ async fn keys_of_another_type() {
 async fn an_answer_that_is_cut_short() {
     let bench = Bench::with_record().await;
     bench.server.flush_all();
-    bench.store.complete(&done(&begin())).await.expect("an answer");
+    bench
+        .store
+        .complete(&done(&begin()))
+        .await
+        .expect("an answer");
     let whole = bytes(bench.server.command(&["GET", &bench.key]));
     for length in 60..whole.len() {
         bench.set(&whole[..length]);
-        let error = bench.store.begin(&begin()).await.expect_err("a truncated answer");
+        let error = bench
+            .store
+            .begin(&begin())
+            .await
+            .expect_err("a truncated answer");
         assert!(
             matches!(&error, StoreError::Malformed { key, .. } if *key == bench.key),
             "{length}: {error}"
         );
     }
     bench.set(&whole);
-    assert!(matches!(bench.store.begin(&begin()).await, Ok(Begun::Done(_))));
+    assert!(matches!(
+        bench.store.begin(&begin()).await,
+        Ok(Begun::Done(_))
+    ));
 }
 
 #[tokio::test]
@@ -145,14 +180,24 @@ async fn a26_a_sealed_answer_that_was_changed_or_moved_is_left_as_it_is() {
     let mut other = begin();
     other.key = RecordKey::new(*other.key.caller(), [9; 16]);
     sealed.begin(&other).await.expect("an answer");
-    let Reply::Array(keys) = bench.server.command(&["KEYS", "*:i:*"]) else { panic!("no list of keys") };
+    let Reply::Array(keys) = bench.server.command(&["KEYS", "*:i:*"]) else {
+        panic!("no list of keys")
+    };
     assert_eq!(keys.len(), 2);
     for key in keys {
-        let Reply::Bytes(key) = key else { panic!("{key:?}") };
+        let Reply::Bytes(key) = key else {
+            panic!("{key:?}")
+        };
         bench.server.command(&[b"SET", &key[..], &whole[..]]);
     }
-    let moved = sealed.begin(&other).await.expect_err("an answer of another record");
-    assert!(moved.to_string().contains(&other.key.to_string()), "{moved}");
+    let moved = sealed
+        .begin(&other)
+        .await
+        .expect_err("an answer of another record");
+    assert!(
+        moved.to_string().contains(&other.key.to_string()),
+        "{moved}"
+    );
 }
 
 #[tokio::test]
@@ -170,9 +215,16 @@ async fn buckets_that_no_release_wrote() {
     server.flush_all();
     store.acquire(&[claim()]).await.expect("an answer");
     let key = only_key(&server, "*:l:*");
-    for value in
-        [&b""[..], b"\x02123", b"\x01", b"\x01abc", b"\x01nan", b"\x01inf", b"\x01-1e300", b"17672256"]
-    {
+    for value in [
+        &b""[..],
+        b"\x02123",
+        b"\x01",
+        b"\x01abc",
+        b"\x01nan",
+        b"\x01inf",
+        b"\x01-1e300",
+        b"17672256",
+    ] {
         server.command(&[b"SET", key.as_bytes(), value]);
         match store.acquire(&[claim()]).await {
             Err(StoreError::Malformed { key: named, .. }) => assert_eq!(named, key, "{value:?}"),
@@ -184,12 +236,24 @@ async fn buckets_that_no_release_wrote() {
     server.command(&["LPUSH", &key, "x"]);
     shadow_lets_through(&store, b"another type").await;
     let error = store.acquire(&[claim()]).await.expect_err("another type");
-    assert!(matches!(&error, StoreError::Malformed { key: named, .. } if *named == key), "{error}");
+    assert!(
+        matches!(&error, StoreError::Malformed { key: named, .. } if *named == key),
+        "{error}"
+    );
 }
 
 /// A shadow limit refuses nobody, whatever its bucket holds, and leaves that as it was.
 async fn shadow_lets_through(store: &impl LimitStore, value: &[u8]) {
-    let taken = store.acquire(&[Claim { shadow: true, ..claim() }]).await.expect("an answer");
-    assert!(taken.admitted && taken.readings[0].wait.is_some(), "{value:?}");
+    let taken = store
+        .acquire(&[Claim {
+            shadow: true,
+            ..claim()
+        }])
+        .await
+        .expect("an answer");
+    assert!(
+        taken.admitted && taken.readings[0].wait.is_some(),
+        "{value:?}"
+    );
     assert!(store.acquire(&[claim()]).await.is_err(), "{value:?}");
 }

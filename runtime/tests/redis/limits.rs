@@ -4,7 +4,9 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use aplomb::clock::{Clock, Timestamp};
-use aplomb::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore, Quota, Reading, Subject};
+use aplomb::policies::rate_limit::{
+    Acquired, Algorithm, Bucket, Claim, LimitStore, Quota, Reading, Subject,
+};
 use aplomb::store::RedisStore;
 use aplomb::testing::{RedisServer, ReferenceBucket, Reply, TestClock};
 use proptest::prelude::*;
@@ -27,7 +29,12 @@ impl Bench {
         let (runtime, server) = (Runtime::new().expect("a runtime"), RedisServer::start());
         let store = runtime.block_on(crate::patient_store_at(&server.url()));
         let store = store.__timed_by("test:seconds", "test:micros");
-        Self { runtime, server, store, clock: TestClock::new() }
+        Self {
+            runtime,
+            server,
+            store,
+            clock: TestClock::new(),
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -37,9 +44,13 @@ impl Bench {
     fn take_all(&self, claims: &[Claim<'_>]) -> Acquired {
         let now = self.now().as_micros();
         let (seconds, micros) = ((now / 1_000_000).to_string(), (now % 1_000_000).to_string());
-        let set = self.server.command(&["MSET", "test:seconds", &seconds, "test:micros", &micros]);
+        let set = self
+            .server
+            .command(&["MSET", "test:seconds", &seconds, "test:micros", &micros]);
         assert_eq!(set, Reply::Status(String::from("OK")));
-        self.runtime.block_on(self.store.acquire(claims)).expect("the store answers")
+        self.runtime
+            .block_on(self.store.acquire(claims))
+            .expect("the store answers")
     }
 
     fn take(&self, claim: Claim<'_>) -> Reading {
@@ -47,7 +58,9 @@ impl Bench {
     }
 
     fn count(&self, claim: Claim<'_>, tries: usize) -> usize {
-        (0..tries).filter(|_| self.take(claim).wait.is_none()).count()
+        (0..tries)
+            .filter(|_| self.take(claim).wait.is_none())
+            .count()
     }
 }
 
@@ -62,11 +75,21 @@ fn quota(algorithm: Algorithm, permits: u64, burst: u64) -> Quota {
 }
 
 fn claim(limit: u64, quota: Quota) -> Claim<'static> {
-    Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
+    Claim::new(
+        Bucket {
+            limit,
+            subject: Subject::Everyone,
+        },
+        quota,
+    )
 }
 
-const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::TokenBucket, Algorithm::LeakyBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow];
+const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::TokenBucket,
+    Algorithm::LeakyBucket,
+    Algorithm::FixedWindow,
+    Algorithm::SlidingWindow,
+];
 
 /// Whatever the arrivals and costs, the scripts say what a list of all that was admitted says.
 #[test]
@@ -77,9 +100,17 @@ fn b01_every_algorithm_agrees_with_a_list_of_moments() {
         4 => (0_u64..400_000).prop_map(Duration::from_millis),
         1 => (0_u64..5_000_000).prop_map(Duration::from_millis),
     ];
-    let patience = prop_oneof![Just(Duration::MAX), (0_u64..1_000_000).prop_map(Duration::from_millis)];
+    let patience = prop_oneof![
+        Just(Duration::MAX),
+        (0_u64..1_000_000).prop_map(Duration::from_millis)
+    ];
     let steps = prop::collection::vec((arrival, 0_u64..8, patience), 1..60);
-    let strategy = (prop::sample::select(&ALGORITHMS[..]), 1_u64..30, 1_u64..30, steps);
+    let strategy = (
+        prop::sample::select(&ALGORITHMS[..]),
+        1_u64..30,
+        1_u64..30,
+        steps,
+    );
     let buckets = Cell::new(0);
     let tested = TestRunner::default().run(&strategy, |(algorithm, permits, burst, steps)| {
         let bucket = buckets.replace(buckets.get() + 1);
@@ -87,7 +118,11 @@ fn b01_every_algorithm_agrees_with_a_list_of_moments() {
         let claim = claim(bucket, quota(algorithm, permits, burst));
         for (wait, cost, patience) in steps {
             bench.clock.advance(wait);
-            let claim = Claim { cost: cost.min(claim.quota.burst()), patience, ..claim };
+            let claim = Claim {
+                cost: cost.min(claim.quota.burst()),
+                patience,
+                ..claim
+            };
             prop_assert_eq!(bench.take(claim), reference.acquire(&claim, bench.now()));
         }
         Ok(())
@@ -120,9 +155,14 @@ fn b02_limits_of_all_kinds_decide_all_or_nothing() {
             let admitted = claims.iter().zip(&references).all(fits);
             let acquired = bench.take_all(&claims);
             prop_assert_eq!(acquired.admitted, admitted);
-            for ((claim, reference), reading) in claims.iter().zip(&mut references).zip(acquired.readings) {
-                let asked =
-                    if admitted || reading.wait.is_some() { *claim } else { Claim { cost: 0, ..*claim } };
+            for ((claim, reference), reading) in
+                claims.iter().zip(&mut references).zip(acquired.readings)
+            {
+                let asked = if admitted || reading.wait.is_some() {
+                    *claim
+                } else {
+                    Claim { cost: 0, ..*claim }
+                };
                 prop_assert_eq!(reading, reference.acquire(&asked, bench.now()));
             }
         }
@@ -144,7 +184,10 @@ fn b04_a_clock_that_steps_back_takes_all_and_gives_it_back_within_one_refill() {
         assert!(admitted <= 3, "{algorithm:?} admits {admitted} more");
         bench.clock.advance(PERIOD);
         let admitted = bench.count(claim, 20);
-        assert!((1..=10).contains(&admitted), "{algorithm:?} admits {admitted} after a refill");
+        assert!(
+            (1..=10).contains(&admitted),
+            "{algorithm:?} admits {admitted} after a refill"
+        );
         bench.clock.advance(PERIOD * 2);
         assert_eq!(bench.count(claim, 20), 10, "{algorithm:?}");
     }
@@ -160,7 +203,11 @@ fn b01_a_window_that_is_lowered_gives_nothing_back_to_those_who_do_not_know_it_y
         bench.clock.advance(PERIOD);
         assert_eq!(bench.count(old, 100), 100);
         for _ in 0..3 {
-            assert_eq!((bench.count(new, 3), bench.count(old, 3)), (0, 0), "{algorithm:?}");
+            assert_eq!(
+                (bench.count(new, 3), bench.count(old, 3)),
+                (0, 0),
+                "{algorithm:?}"
+            );
         }
         bench.clock.advance(PERIOD);
         assert_eq!(bench.count(new, 20), 10, "{algorithm:?}");
@@ -195,7 +242,10 @@ fn b16_a_log_that_is_damaged_refuses_for_a_period_at_most() {
         let free = bench.take(Claim { cost: 0, ..claim });
         assert!(free.full_in <= PERIOD, "{moments:?}: {free:?}");
         let asked = bench.take(Claim { cost: 2, ..claim });
-        assert!(asked.wait.is_none_or(|wait| wait <= PERIOD), "{moments:?}: {asked:?}");
+        assert!(
+            asked.wait.is_none_or(|wait| wait <= PERIOD),
+            "{moments:?}: {asked:?}"
+        );
         assert!(asked.full_in <= PERIOD, "{moments:?}: {asked:?}");
     }
 }
@@ -207,12 +257,18 @@ fn b04_every_bucket_expires() {
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
         bench.count(claim(limit, quota(algorithm, 10, 10)), 3);
     }
-    let Reply::Array(keys) = bench.server.command(&["KEYS", "*:l:*"]) else { panic!("no keys") };
+    let Reply::Array(keys) = bench.server.command(&["KEYS", "*:l:*"]) else {
+        panic!("no keys")
+    };
     assert_eq!(keys.len(), ALGORITHMS.len());
     for key in keys {
-        let Reply::Bytes(key) = key else { panic!("no name") };
+        let Reply::Bytes(key) = key else {
+            panic!("no name")
+        };
         let key = String::from_utf8(key.to_vec()).expect("plain text");
-        let Reply::Integer(life) = bench.server.command(&["PTTL", &key]) else { panic!("no life") };
+        let Reply::Integer(life) = bench.server.command(&["PTTL", &key]) else {
+            panic!("no life")
+        };
         assert!((1..=1_000_000).contains(&life), "{key}: {life} ms");
     }
 }
@@ -255,7 +311,12 @@ fn b03_the_scripts_count_exactly_however_long_the_period_and_large_the_burst() {
             Just(century)
         ]
     };
-    let quotas = (prop::sample::select(&ALGORITHMS[..]), size(), size(), size())
+    let quotas = (
+        prop::sample::select(&ALGORITHMS[..]),
+        size(),
+        size(),
+        size(),
+    )
         .prop_filter_map("valid", move |(algorithm, permits, micros, burst)| {
             quota(algorithm, permits, micros, burst)
         });
@@ -269,11 +330,26 @@ fn b03_the_scripts_count_exactly_however_long_the_period_and_large_the_burst() {
         let mut reference = ReferenceBucket::default();
         for (share, cost, exact, patience) in steps {
             bench.clock.advance(Duration::from_micros(
-                (quota.window() / 1_000).saturating_mul(share).min(century / 50),
+                (quota.window() / 1_000)
+                    .saturating_mul(share)
+                    .min(century / 50),
             ));
-            let cost = if exact { quota.burst() / (cost + 1) } else { quota.burst().min(cost) };
-            let claim = Claim { cost, patience: Duration::from_micros(patience), ..claim(bucket, quota) };
-            prop_assert_eq!(bench.take(claim), reference.acquire(&claim, bench.now()), "{:?}", claim);
+            let cost = if exact {
+                quota.burst() / (cost + 1)
+            } else {
+                quota.burst().min(cost)
+            };
+            let claim = Claim {
+                cost,
+                patience: Duration::from_micros(patience),
+                ..claim(bucket, quota)
+            };
+            prop_assert_eq!(
+                bench.take(claim),
+                reference.acquire(&claim, bench.now()),
+                "{:?}",
+                claim
+            );
         }
         bench.clock.step_back(bench.now().since(begun));
         Ok(())

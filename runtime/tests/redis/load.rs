@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aplomb::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, OnCrash, Outcome, RecordKey,
-    Token,
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, OnCrash, Outcome,
+    RecordKey, Token,
 };
 use aplomb::store::{RedisStore, StoreError, StoreFuture};
 use aplomb::testing::eventually;
@@ -40,18 +40,32 @@ impl Load {
     /// Begins to send.
     pub(crate) fn start(store: &RedisStore, callers: &[[u8; 16]]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let books: Vec<_> = callers.iter().map(|_| Arc::<Mutex<Book>>::default()).collect();
+        let books: Vec<_> = callers
+            .iter()
+            .map(|_| Arc::<Mutex<Book>>::default())
+            .collect();
         let clients = callers.iter().zip(&books).map(|(caller, book)| {
-            let client = Client { store: store.clone(), book: Arc::clone(book), caller: *caller };
+            let client = Client {
+                store: store.clone(),
+                book: Arc::clone(book),
+                caller: *caller,
+            };
             tokio::spawn(client.run(Arc::clone(&stop)))
         });
         let clients = clients.collect();
-        Self { stop, books, clients }
+        Self {
+            stop,
+            books,
+            clients,
+        }
     }
 
     /// What has become of the requests of this caller so far.
     pub(crate) fn book(&self, caller: usize) -> Book {
-        self.books[caller].lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.books[caller]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until so many further requests of a caller are completed.
@@ -67,7 +81,10 @@ impl Load {
         for client in self.clients {
             client.await.expect("no panic");
         }
-        self.books.iter().map(|book| book.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+        self.books
+            .iter()
+            .map(|book| book.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .collect()
     }
 }
 
@@ -84,7 +101,11 @@ impl Client {
             number += 1;
             let key = RecordKey::new(self.caller, number.to_be_bytes());
             self.request(key).await;
-            self.book.lock().unwrap_or_else(PoisonError::into_inner).completed.push(key);
+            self.book
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .completed
+                .push(key);
         }
     }
 
@@ -102,7 +123,11 @@ impl Client {
             match ask().await {
                 Ok(answer) => return answer,
                 Err(error) => {
-                    self.book.lock().unwrap_or_else(PoisonError::into_inner).failures.push(error);
+                    self.book
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .failures
+                        .push(error);
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
@@ -112,12 +137,23 @@ impl Client {
 
 /// Where the store that tests use keeps the record with this key.
 pub(crate) fn place(caller: [u8; 16], name: [u8; 16]) -> String {
-    format!("ap1:test:{{{}}}:i:{}", URL_SAFE_NO_PAD.encode(caller), URL_SAFE_NO_PAD.encode(name))
+    format!(
+        "ap1:test:{{{}}}:i:{}",
+        URL_SAFE_NO_PAD.encode(caller),
+        URL_SAFE_NO_PAD.encode(name)
+    )
 }
 
 /// A request with this key.
 pub(crate) fn run(key: RecordKey) -> Begin {
-    Begin::new(key, Fingerprint::new(1, [2; 32]), Token::random(), LEASE, OnCrash::Unknown, TTL)
+    Begin::new(
+        key,
+        Fingerprint::new(1, [2; 32]),
+        Token::random(),
+        LEASE,
+        OnCrash::Unknown,
+        TTL,
+    )
 }
 
 pub(crate) fn done(run: &Begin) -> Complete {
@@ -154,5 +190,10 @@ pub(crate) fn retry_for_ever(store: &RedisStore, keys: Vec<RecordKey>) -> JoinHa
 pub(crate) async fn end(sent: JoinHandle<()>) {
     sent.abort();
     let ended = sent.await;
-    assert!(ended.as_ref().is_err_and(tokio::task::JoinError::is_cancelled), "{ended:?}");
+    assert!(
+        ended
+            .as_ref()
+            .is_err_and(tokio::task::JoinError::is_cancelled),
+        "{ended:?}"
+    );
 }

@@ -18,7 +18,9 @@ use aplomb::testing::{RedisServer, Reply};
 
 async fn store_at(url: &str) -> RedisStore {
     let config = RedisConfig::new(url).expect("a valid URL");
-    RedisStore::connect(&config, "test").await.expect("a good server")
+    RedisStore::connect(&config, "test")
+        .await
+        .expect("a good server")
 }
 
 /// The same, with more time for an answer than any machine needs.
@@ -28,9 +30,15 @@ async fn patient_store_at(url: &str) -> RedisStore {
 
 /// What makes a server of this version an old one.
 fn aged(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
-    let Reply::Bytes(info) = server.command(&["INFO", "server"]) else { panic!("no information") };
+    let Reply::Bytes(info) = server.command(&["INFO", "server"]) else {
+        panic!("no information")
+    };
     let info = String::from_utf8_lossy(&info).into_owned();
-    match info.split("redis_version:").nth(1).and_then(|rest| rest.chars().next()) {
+    match info
+        .split("redis_version:")
+        .nth(1)
+        .and_then(|rest| rest.chars().next())
+    {
         Some('7') => (b"redis_version:7", b"redis_version:6"),
         Some('8') => (b"redis_version:8", b"redis_version:6"),
         Some('9') => (b"redis_version:9", b"redis_version:6"),
@@ -40,8 +48,12 @@ fn aged(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
 
 /// The same as [`patient_store_at`], among the keys of this namespace.
 async fn store_of(url: &str, namespace: &str) -> RedisStore {
-    let config = RedisConfig::new(url).expect("a valid URL").with_timeout(Duration::from_secs(10));
-    RedisStore::connect(&config, namespace).await.expect("good servers")
+    let config = RedisConfig::new(url)
+        .expect("a valid URL")
+        .with_timeout(Duration::from_secs(10));
+    RedisStore::connect(&config, namespace)
+        .await
+        .expect("good servers")
 }
 
 /// The namespace of a case of a suite.
@@ -52,7 +64,9 @@ fn namespace(case: &str) -> String {
 /// The one line that is said of what this URL leads to.
 async fn refusal(url: &str) -> String {
     let config = RedisConfig::new(url).expect("a valid URL");
-    let errors = RedisStore::connect(&config, "test").await.expect_err("nothing that can be used");
+    let errors = RedisStore::connect(&config, "test")
+        .await
+        .expect_err("nothing that can be used");
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     assert!(lines.len() == 1 && !lines[0].contains('\n'), "{lines:?}");
     lines[0].clone()

@@ -41,7 +41,10 @@ mod records {
 }
 
 async fn until_it_answers(store: &RedisStore) {
-    eventually("the store comes back", async || store.acquire(&[claim()]).await.is_ok()).await;
+    eventually("the store comes back", async || {
+        store.acquire(&[claim()]).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +64,13 @@ async fn a25_what_was_replicated_outlives_the_primary() {
     load.until_further(1, 10).await;
     end(retries).await;
     let books = load.stop().await;
-    assert!(books.iter().flat_map(|book| &book.failures).all(StoreError::is_outage), "{books:?}");
+    assert!(
+        books
+            .iter()
+            .flat_map(|book| &book.failures)
+            .all(StoreError::is_outage),
+        "{books:?}"
+    );
     expect_replays(&store, &kept).await;
 }
 
@@ -77,10 +86,20 @@ async fn b04_tokens_that_were_replicated_stay_taken_when_the_primary_fails() {
         Quota::fixed_window(10, 24 * hour),
         Quota::sliding_window(10, hour),
     ];
-    let claims = quotas.map(|quota| Claim { quota: quota.expect("a valid quota"), ..claim() });
+    let claims = quotas.map(|quota| Claim {
+        quota: quota.expect("a valid quota"),
+        ..claim()
+    });
     let claims: Vec<Claim<'_>> = (101..)
         .zip(claims)
-        .map(|(limit, claim)| Claim { bucket: Bucket { limit, ..claim.bucket }, cost: 7, ..claim })
+        .map(|(limit, claim)| Claim {
+            bucket: Bucket {
+                limit,
+                ..claim.bucket
+            },
+            cost: 7,
+            ..claim
+        })
         .collect();
     assert!(store.acquire(&claims).await.expect("an answer").admitted);
     let before = servers.primary().address();
@@ -90,7 +109,12 @@ async fn b04_tokens_that_were_replicated_stay_taken_when_the_primary_fails() {
     until_it_answers(&store).await;
     for claim in claims {
         let mut admitted = 0;
-        while store.acquire(&[Claim { cost: 1, ..claim }]).await.expect("an answer").admitted {
+        while store
+            .acquire(&[Claim { cost: 1, ..claim }])
+            .await
+            .expect("an answer")
+            .admitted
+        {
             admitted += 1;
         }
         assert_eq!(admitted, 3, "{:?}", claim.quota.algorithm());
@@ -100,10 +124,17 @@ async fn b04_tokens_that_were_replicated_stay_taken_when_the_primary_fails() {
 /// Cuts the replicas off from their primary: from now on it speaks to nobody but its clients.
 fn cut_replicas_off(servers: &RedisSentinels) {
     let primary = servers.primary();
-    for replica in servers.servers().iter().filter(|server| server.address() != primary.address()) {
+    for replica in servers
+        .servers()
+        .iter()
+        .filter(|server| server.address() != primary.address())
+    {
         replica.command(&["CONFIG", "SET", "masterauth", "wrong"]);
     }
-    assert_eq!(primary.command(&["CLIENT", "KILL", "TYPE", "replica"]), Reply::Integer(2));
+    assert_eq!(
+        primary.command(&["CLIENT", "KILL", "TYPE", "replica"]),
+        Reply::Integer(2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +152,11 @@ async fn a25_what_no_replica_had_got_is_lost_with_the_primary() {
     block_in_place(|| servers.until_failed_over(before));
     until_it_answers(&store).await;
     expect_replays(&store, &[kept.key]).await;
-    assert_eq!(store.begin(&run(lost.key)).await, Ok(Begun::Started), "as the documentation says");
+    assert_eq!(
+        store.begin(&run(lost.key)).await,
+        Ok(Begun::Started),
+        "as the documentation says"
+    );
     assert_eq!(
         store.complete(&done(&lost)).await,
         Ok(Completed::Lost(Begun::InFlight)),
@@ -133,12 +168,22 @@ async fn a25_what_no_replica_had_got_is_lost_with_the_primary() {
 async fn a25_a_primary_that_must_have_replicas_takes_in_nothing_without() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
-    servers.primary().command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    servers
+        .primary()
+        .command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
     cut_replicas_off(&servers);
     let refused = store.begin(&run(RecordKey::new([1; 16], [2; 16]))).await;
-    assert!(matches!(refused, Err(StoreError::Unreachable(_))), "nothing was done: {refused:?}");
-    assert!(store.acquire(&[claim()]).await.is_err_and(|error| error.is_outage()));
+    assert!(
+        matches!(refused, Err(StoreError::Unreachable(_))),
+        "nothing was done: {refused:?}"
+    );
+    assert!(
+        store
+            .acquire(&[claim()])
+            .await
+            .is_err_and(|error| error.is_outage())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +206,10 @@ async fn a25_a_primary_that_becomes_a_replica_is_left() {
     // It is made a replica eight seconds later, and takes in until then what will be lost.
     let started = Instant::now();
     for name in (0..u128::MAX).map(u128::to_be_bytes) {
-        assert!(started.elapsed() < Duration::from_secs(4), "the primary of before is not left");
+        assert!(
+            started.elapsed() < Duration::from_secs(4),
+            "the primary of before is not left"
+        );
         let key = RecordKey::new([3; 16], name);
         let begun = store.begin(&run(key)).await;
         let arrived = promoted.command(&["EXISTS", &place([3; 16], name)]) == Reply::Integer(1);
@@ -198,8 +246,19 @@ async fn a_user_has_the_commands_that_are_said_to_be_needed() {
         +llen +lindex +lrange +lrem +ltrim +rpush +role";
     let setuser = ["ACL", "SETUSER", "app", "on", ">of/app", "~ap1:*", "-@all"];
     let setuser: Vec<_> = setuser.into_iter().chain(needed.split(' ')).collect();
-    servers.servers().iter().for_each(|server| drop(server.command(&setuser)));
-    let guard = ["ACL", "SETUSER", "guard", "on", ">of&guard", "-@all", "+ping"];
+    servers
+        .servers()
+        .iter()
+        .for_each(|server| drop(server.command(&setuser)));
+    let guard = [
+        "ACL",
+        "SETUSER",
+        "guard",
+        "on",
+        ">of&guard",
+        "-@all",
+        "+ping",
+    ];
     let guard = [&guard[..], &["+sentinel|get-master-addr-by-name"]].concat();
     let closed = ["ACL", "SETUSER", "default", "off"];
     for sentinel in servers.sentinels() {
@@ -208,17 +267,30 @@ async fn a_user_has_the_commands_that_are_said_to_be_needed() {
     }
     let user = servers.url().replace("://", "://app:of%2Fapp@");
     let said = refusal(&user).await;
-    assert!(said.contains("demands a password") && !said.contains("of"), "{said}");
+    assert!(
+        said.contains("demands a password") && !said.contains("of"),
+        "{said}"
+    );
     let both = format!("{user}?sentinel_user=guard&sentinel_password=of%26guard");
-    store_at(&both).await.acquire(&[claim()]).await.expect("an answer");
+    store_at(&both)
+        .await
+        .acquire(&[claim()])
+        .await
+        .expect("an answer");
     let said = refusal(&both.replace("of%2Fapp", "hunter2")).await;
-    assert!(said.contains("refuses the user or the password") && !said.contains("hunter2"), "{said}");
+    assert!(
+        said.contains("refuses the user or the password") && !said.contains("hunter2"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_database_is_another_store() {
     let servers = RedisSentinels::start();
-    let (first, second) = (store_at(&servers.url()).await, store_at(&format!("{}/1", servers.url())).await);
+    let (first, second) = (
+        store_at(&servers.url()).await,
+        store_at(&format!("{}/1", servers.url())).await,
+    );
     assert_eq!(first.begin(&begin()).await, Ok(Begun::Started));
     assert_eq!(second.begin(&begin()).await, Ok(Begun::Started));
 }
@@ -227,14 +299,26 @@ async fn another_database_is_another_store() {
 async fn what_leads_to_no_primary_is_said() {
     let servers = RedisSentinels::start();
     let said = refusal(&servers.url().replace("/aplomb", "/other")).await;
-    assert!(said.contains(r#"no sentinel leads to the primary "other""#), "{said}");
+    assert!(
+        said.contains(r#"no sentinel leads to the primary "other""#),
+        "{said}"
+    );
     assert!(said.contains("knows no primary of that name"), "{said}");
     let said = refusal(&servers.sentinels()[0].url()).await;
-    assert!(said.contains("this is a Sentinel; name it with redis+sentinel://"), "{said}");
+    assert!(
+        said.contains("this is a Sentinel; name it with redis+sentinel://"),
+        "{said}"
+    );
     servers.sentinels().iter().for_each(RedisServer::kill);
     let said = refusal(&servers.url()).await;
-    assert!(said.contains("cannot be asked: ") && said.contains("onnection refused"), "{said}");
-    let no_sentinel = servers.servers()[1].url().replace("redis://", "redis+sentinel://") + "/aplomb";
+    assert!(
+        said.contains("cannot be asked: ") && said.contains("onnection refused"),
+        "{said}"
+    );
+    let no_sentinel = servers.servers()[1]
+        .url()
+        .replace("redis://", "redis+sentinel://")
+        + "/aplomb";
     let said = refusal(&no_sentinel).await;
     assert!(said.contains("cannot be asked: "), "{said}");
 }

@@ -75,9 +75,14 @@ mod a26_sealed_records {
         let own = sealed.for_heartbeat().expect("a connection of its own");
         let run = begin();
         assert_eq!(sealed.begin(&run).await, Ok(Begun::Started));
-        assert_eq!(own.heartbeat(&[lease(&run)], run.lease).await, Ok(vec![true]));
+        assert_eq!(
+            own.heartbeat(&[lease(&run)], run.lease).await,
+            Ok(vec![true])
+        );
         assert_eq!(own.complete(&done(&run)).await, Ok(Completed::Written));
-        let Ok(Begun::Done(kept)) = store.begin(&begin()).await else { panic!("no answer") };
+        let Ok(Begun::Done(kept)) = store.begin(&begin()).await else {
+            panic!("no answer")
+        };
         assert_eq!(kept.sealed_with(), Some("test"));
     }
 }

@@ -28,15 +28,23 @@ async fn a11_a_client_that_hangs_up_does_not_cancel_the_handler() {
     let mut raws = Vec::new();
     for (path, key) in [("orders", "idempotency-key: k\r\n"), ("cancelled", "")] {
         let mut raw = bench.client.raw().await;
-        let head = format!("POST /v1/{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\n{key}");
-        let body = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{HELD}", HELD.len());
+        let head = format!(
+            "POST /v1/{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\n{key}"
+        );
+        let body = format!(
+            "content-type: application/json\r\ncontent-length: {}\r\n\r\n{HELD}",
+            HELD.len()
+        );
         raw.write(&(head + &body)).await;
         bench.app.held().await;
         raws.push(raw);
     }
     // The server has seen the first client go when it has seen the second.
     raws.into_iter().for_each(drop);
-    eventually("the first handler is dropped", async || bench.app.effects() > 0).await;
+    eventually("the first handler is dropped", async || {
+        bench.app.effects() > 0
+    })
+    .await;
     bench.app.let_go();
     let reply = answered(&bench, "k", HELD).await;
     assert!(reply.status == 201 && reply.replayed());
@@ -53,11 +61,20 @@ async fn a12_a_run_over_its_time_is_unknown_and_never_run_again() {
     let bench = bench.await;
     let first = held_put(&bench);
     bench.app.held().await;
-    unknown(&bench.client).await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    unknown(&bench.client)
+        .await
+        .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     bench.app.let_go();
     assert_eq!(first.await.expect("an answer").status, 201);
-    assert!(put_held(&bench.client).send().await.replayed(), "it was alive after all");
-    assert_eq!(bench.app.effects(), 1, "a rerun would have been a second effect");
+    assert!(
+        put_held(&bench.client).send().await.replayed(),
+        "it was alive after all"
+    );
+    assert_eq!(
+        bench.app.effects(),
+        1,
+        "a rerun would have been a second effect"
+    );
 }
 
 #[tokio::test]
@@ -78,7 +95,10 @@ async fn a16_a_2xx_is_kept_with_status_fields_and_body() {
 async fn a16_a_4xx_of_the_handler_is_kept() {
     let (bench, first, second) = status(404).await;
     assert!(!first.replayed() && second.replayed());
-    assert_eq!((second.status.as_u16(), &second.body[..]), (404, &b"as asked"[..]));
+    assert_eq!(
+        (second.status.as_u16(), &second.body[..]),
+        (404, &b"as asked"[..])
+    );
     assert_eq!(bench.app.effects(), 1);
 }
 
@@ -103,8 +123,14 @@ async fn a16_any_other_5xx_is_unknown() {
 async fn a16_a_panic_is_unknown() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "panic"}"#;
-    order(&bench.client, "k", body).send().await.problem(500, "INTERNAL");
-    order(&bench.client, "k", body).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    order(&bench.client, "k", body)
+        .send()
+        .await
+        .problem(500, "INTERNAL");
+    order(&bench.client, "k", body)
+        .send()
+        .await
+        .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(bench.app.effects(), 1);
 }
 
@@ -112,8 +138,14 @@ async fn a16_a_panic_is_unknown() {
 async fn a16_an_answer_that_breaks_off_is_unknown() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "breaks_off"}"#;
-    order(&bench.client, "k", body).send().await.problem(500, "INTERNAL");
-    order(&bench.client, "k", body).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    order(&bench.client, "k", body)
+        .send()
+        .await
+        .problem(500, "INTERNAL");
+    order(&bench.client, "k", body)
+        .send()
+        .await
+        .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(bench.app.effects(), 1);
 }
 
@@ -124,16 +156,32 @@ async fn a16_an_error_without_effects_frees_the_key() {
     for _ in 0..2 {
         let reply = order(&bench.client, "k", body).send().await;
         let problem = reply.problem(503, "SUPPLIER");
-        assert_eq!((problem["retryable"].as_bool(), reply.header_number("retry-after")), (Some(true), 2));
+        assert_eq!(
+            (
+                problem["retryable"].as_bool(),
+                reply.header_number("retry-after")
+            ),
+            (Some(true), 2)
+        );
     }
-    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201, "even for another request");
+    assert_eq!(
+        order(&bench.client, "k", WELL).send().await.status,
+        201,
+        "even for another request"
+    );
 }
 
 #[tokio::test]
 async fn a16_a_refusal_before_the_handler_frees_the_key() {
     let bench = bench().await;
-    order(&bench.client, "k", r#"{"item": 7}"#).send().await.problem(422, "VALIDATION_FAILED");
-    order(&bench.client, "k", "{").send().await.problem(400, "MALFORMED_JSON");
+    order(&bench.client, "k", r#"{"item": 7}"#)
+        .send()
+        .await
+        .problem(422, "VALIDATION_FAILED");
+    order(&bench.client, "k", "{")
+        .send()
+        .await
+        .problem(400, "MALFORMED_JSON");
     assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201);
 }
 
@@ -152,7 +200,9 @@ async fn a17_a_completion_that_cannot_be_written_costs_the_client_nothing() {
 #[tokio::test]
 async fn a17_a_completion_whose_confirmation_is_lost_is_written_once() {
     let bench = bench().await;
-    bench.records.fail_next(Operation::Complete, Fault::AnswerLost);
+    bench
+        .records
+        .fail_next(Operation::Complete, Fault::AnswerLost);
     let first = order(&bench.client, "k", WELL).send().await;
     let second = order(&bench.client, "k", WELL).send().await;
     assert!(second.replayed() && second.body == first.body);
@@ -163,7 +213,10 @@ async fn a18_after_the_deadline_the_handler_goes_on_and_its_answer_is_kept() {
     let bench = bench().await;
     let reply = order(&bench.client, "k", HELD).send().await;
     assert_eq!(reply.problem(504, "DEADLINE_EXCEEDED")["retryable"], true);
-    order(&bench.client, "k", HELD).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    order(&bench.client, "k", HELD)
+        .send()
+        .await
+        .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     bench.app.let_go();
     let reply = answered(&bench, "k", HELD).await;
     assert!(reply.status == 201 && reply.replayed());
@@ -174,9 +227,14 @@ async fn a18_after_the_deadline_the_handler_goes_on_and_its_answer_is_kept() {
 async fn a18_a_panic_after_the_deadline_is_unknown() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "held_then_panic"}"#;
-    order(&bench.client, "k", body).send().await.problem(504, "DEADLINE_EXCEEDED");
+    order(&bench.client, "k", body)
+        .send()
+        .await
+        .problem(504, "DEADLINE_EXCEEDED");
     bench.app.let_go();
-    answered(&bench, "k", body).await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    answered(&bench, "k", body)
+        .await
+        .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
 }
 
 #[tokio::test]
@@ -193,7 +251,10 @@ async fn a12_a_heartbeat_keeps_a_long_run_in_flight() {
     };
     bench.app.held().await;
     tokio::time::sleep(Duration::from_millis(900)).await;
-    put_held(&client).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    put_held(&client)
+        .send()
+        .await
+        .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     bench.app.let_go();
     assert_eq!(first.await.expect("an answer").status, 201);
     assert_eq!(bench.app.effects(), 1);
@@ -226,8 +287,14 @@ async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
     (0..1000).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
     assert_eq!(put_well(&bench.client).await.status, 201);
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    put_well(&bench.client).await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    assert_eq!(bench.app.effects(), 1, "a lease that lapses lets another run begin");
+    put_well(&bench.client)
+        .await
+        .problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    assert_eq!(
+        bench.app.effects(),
+        1,
+        "a lease that lapses lets another run begin"
+    );
 }
 
 #[tokio::test]
@@ -258,7 +325,11 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_heartbeat() {
     eventually("the handler runs", async || bench.app.effects() > 0).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let retry = put_held(&bench.client).send().await;
-    assert!(retry.status == 409 || retry.replayed(), "never unknown: {}", retry.status);
+    assert!(
+        retry.status == 409 || retry.replayed(),
+        "never unknown: {}",
+        retry.status
+    );
     assert_eq!(first.await.expect("an answer").status, 200);
     assert_eq!(bench.app.effects(), 1);
 }
@@ -267,9 +338,19 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_heartbeat() {
 async fn a17_a_completion_that_is_never_written_becomes_unknown() {
     let bench = bench().await;
     (0..1000).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
-    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201, "the client has its answer");
-    order(&bench.client, "k", WELL).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    assert_eq!(
+        order(&bench.client, "k", WELL).send().await.status,
+        201,
+        "the client has its answer"
+    );
+    order(&bench.client, "k", WELL)
+        .send()
+        .await
+        .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     bench.clock.advance(Duration::from_secs(31));
-    order(&bench.client, "k", WELL).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    order(&bench.client, "k", WELL)
+        .send()
+        .await
+        .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(bench.app.effects(), 1);
 }

@@ -22,10 +22,14 @@ fn parcel(what: &str) -> Result<Response, ParcelError> {
     let bytes = |count: &str| "x".repeat(count.parse().expect("a number of bytes"));
     Ok(match what.split_once('-') {
         Some(("bare", count)) => (StatusCode::CREATED, bytes(count)).into_response(),
-        Some((_, count)) => (StatusCode::PERMANENT_REDIRECT, location, bytes(count)).into_response(),
+        Some((_, count)) => {
+            (StatusCode::PERMANENT_REDIRECT, location, bytes(count)).into_response()
+        }
         None if what == "open" => return Err(ParcelError::Open),
         None if what == "missing" => return Ok((location, ParcelError::Missing).into_response()),
-        None if what == "stream" => (StatusCode::CREATED, location, of_unknown_length()).into_response(),
+        None if what == "stream" => {
+            (StatusCode::CREATED, location, of_unknown_length()).into_response()
+        }
         None if what == "nothing" => StatusCode::NO_CONTENT.into_response(),
         None => (StatusCode::CREATED, location, bytes(what)).into_response(),
     })
@@ -67,7 +71,14 @@ async fn keeping() -> Bench {
 /// The first answer and its replay.
 async fn twice(bench: &Bench, path: &str) -> (ClientResponse, ClientResponse) {
     let before = bench.app.effects();
-    let send = || bench.client.post(path).bearer(ALICE).idempotency_key(path).send();
+    let send = || {
+        bench
+            .client
+            .post(path)
+            .bearer(ALICE)
+            .idempotency_key(path)
+            .send()
+    };
     let (first, second) = (send().await, send().await);
     assert!(!first.replayed() && second.replayed(), "{path}");
     assert_eq!(second.header("cache-control"), Some("no-store"), "{path}");
@@ -78,15 +89,39 @@ async fn twice(bench: &Bench, path: &str) -> (ClientResponse, ClientResponse) {
 #[tokio::test]
 async fn a21_the_largest_kept_body_is_what_the_endpoint_declares() {
     let bench = keeping().await;
-    for path in ["/usual/1048576", "/little/1024", "/much/1048577", "/much/2097152", "/none/nothing"] {
+    for path in [
+        "/usual/1048576",
+        "/little/1024",
+        "/much/1048577",
+        "/much/2097152",
+        "/none/nothing",
+    ] {
         let (first, replay) = twice(&bench, path).await;
-        assert_eq!((replay.status, &replay.body), (first.status, &first.body), "{path}");
-        assert_eq!(replay.header("location"), first.header("location"), "{path}");
+        assert_eq!(
+            (replay.status, &replay.body),
+            (first.status, &first.body),
+            "{path}"
+        );
+        assert_eq!(
+            replay.header("location"),
+            first.header("location"),
+            "{path}"
+        );
     }
-    for path in ["/usual/1048577", "/little/1025", "/much/2097153", "/none/1", "/usual/stream"] {
+    for path in [
+        "/usual/1048577",
+        "/little/1025",
+        "/much/2097153",
+        "/none/1",
+        "/usual/stream",
+    ] {
         let (first, replay) = twice(&bench, path).await;
         assert_eq!(first.status, 201, "{path}");
-        assert_eq!((replay.status.as_u16(), replay.header("location")), (303, Some("/parcels/1")), "{path}");
+        assert_eq!(
+            (replay.status.as_u16(), replay.header("location")),
+            (303, Some("/parcels/1")),
+            "{path}"
+        );
         assert!(replay.body.is_empty(), "{path}");
     }
     for path in ["/usual/bare-1048577", "/little/bare-1025", "/none/bare-1"] {
@@ -99,31 +134,46 @@ async fn a21_the_largest_kept_body_is_what_the_endpoint_declares() {
 #[tokio::test]
 async fn a21_a_failure_whose_body_is_not_kept_is_never_replayed_as_a_success() {
     let bench = keeping().await;
-    for (path, status, code, instead) in
-        [("/none/open", 409, "OPEN", "CONFLICT"), ("/none/missing", 404, "MISSING", "NOT_FOUND")]
-    {
+    for (path, status, code, instead) in [
+        ("/none/open", 409, "OPEN", "CONFLICT"),
+        ("/none/missing", 404, "MISSING", "NOT_FOUND"),
+    ] {
         let (first, replay) = twice(&bench, path).await;
         first.problem(status, code);
         let problem = replay.problem(status, instead);
         assert_eq!(problem["retryable"], false);
-        assert_eq!(problem["request_id"], replay.header("x-request-id").expect("an id"));
+        assert_eq!(
+            problem["request_id"],
+            replay.header("x-request-id").expect("an id")
+        );
         assert!(replay.header("location").is_none(), "{path}");
     }
     let (first, replay) = twice(&bench, "/none/moved-9").await;
     assert_eq!(
         (first.status, replay.status, replay.header("location")),
-        (StatusCode::PERMANENT_REDIRECT, StatusCode::PERMANENT_REDIRECT, Some("/parcels/1"))
+        (
+            StatusCode::PERMANENT_REDIRECT,
+            StatusCode::PERMANENT_REDIRECT,
+            Some("/parcels/1")
+        )
     );
 }
 
 #[tokio::test]
 async fn a22_a_client_without_a_key_is_told_for_how_long_an_answer_is_kept() {
     let bench = keeping().await;
-    for (path, kept) in [("/usual/1", "24 h"), ("/little/1", "7 days"), ("/much/1", "30 min")] {
+    for (path, kept) in [
+        ("/usual/1", "24 h"),
+        ("/little/1", "7 days"),
+        ("/much/1", "30 min"),
+    ] {
         let reply = bench.client.post(path).bearer(ALICE).send().await;
         let problem = reply.problem(400, "IDEMPOTENCY_KEY_MISSING");
         let detail = problem["detail"].as_str().expect("a text");
-        assert!(detail.ends_with(&format!("its answer is kept for {kept}")), "{detail}");
+        assert!(
+            detail.ends_with(&format!("its answer is kept for {kept}")),
+            "{detail}"
+        );
     }
 }
 
@@ -135,7 +185,10 @@ async fn a22_an_api_tells_what_its_endpoints_promise() {
         IdempotencyPolicy::Idempotent(idempotency) => (idempotency.ttl.as_secs(), idempotency.keep),
         other => panic!("{other:?}"),
     };
-    let promises: Vec<_> = api.endpoints().map(|spec| (spec.path, kept(spec.idempotency))).collect();
+    let promises: Vec<_> = api
+        .endpoints()
+        .map(|spec| (spec.path, kept(spec.idempotency)))
+        .collect();
     let expected = [
         ("/usual/{what}", (86_400, 1 << 20)),
         ("/little/{what}", (604_800, 1 << 10)),

@@ -12,8 +12,17 @@ async fn slow(State(app): State<App>) {
 async fn a01_without_its_optional_key_a_request_is_not_retryable() {
     let bench = Bench::start(aplomb::routes![slow]).await;
     let without = bench.client.post("/v1/slow").bearer(ALICE).send().await;
-    assert_eq!(without.problem(504, "DEADLINE_EXCEEDED")["retryable"], false);
-    let with = bench.client.post("/v1/slow").bearer(ALICE).idempotency_key("k").send().await;
+    assert_eq!(
+        without.problem(504, "DEADLINE_EXCEEDED")["retryable"],
+        false
+    );
+    let with = bench
+        .client
+        .post("/v1/slow")
+        .bearer(ALICE)
+        .idempotency_key("k")
+        .send()
+        .await;
     assert_eq!(with.problem(504, "DEADLINE_EXCEEDED")["retryable"], true);
     bench.app.let_go();
 }
@@ -21,9 +30,20 @@ async fn a01_without_its_optional_key_a_request_is_not_retryable() {
 #[tokio::test]
 async fn a01_a_key_is_required() {
     let bench = bench().await;
-    let reply = bench.client.post("/v1/orders").bearer(ALICE).json(WELL).send().await;
+    let reply = bench
+        .client
+        .post("/v1/orders")
+        .bearer(ALICE)
+        .json(WELL)
+        .send()
+        .await;
     reply.problem(400, "IDEMPOTENCY_KEY_MISSING");
-    let reply = bench.client.post("/v1/orders/1/pay").bearer(ALICE).send().await;
+    let reply = bench
+        .client
+        .post("/v1/orders/1/pay")
+        .bearer(ALICE)
+        .send()
+        .await;
     assert_eq!(reply.status, 200, "optional");
     assert_eq!(bench.app.effects(), 1);
 }
@@ -34,10 +54,16 @@ async fn a03_what_is_not_one_key_is_refused_before_any_look_up() {
     bench.records.break_down(true);
     let long = "a".repeat(256);
     for key in ["", "a, b", "\"open", &long, "a b"] {
-        let problem = order(&bench.client, key, WELL).send().await.problem(400, "IDEMPOTENCY_KEY_INVALID");
+        let problem = order(&bench.client, key, WELL)
+            .send()
+            .await
+            .problem(400, "IDEMPOTENCY_KEY_INVALID");
         assert_eq!(problem["errors"][0]["header"], "Idempotency-Key");
     }
-    let twice = order(&bench.client, "a", WELL).idempotency_key("b").send().await;
+    let twice = order(&bench.client, "a", WELL)
+        .idempotency_key("b")
+        .send()
+        .await;
     twice.problem(400, "IDEMPOTENCY_KEY_INVALID");
     assert_eq!(bench.app.effects(), 0);
 }
@@ -49,7 +75,14 @@ async fn limited() {}
 #[tokio::test]
 async fn a03_what_is_not_one_key_uses_up_no_limit() {
     let bench = Bench::start(aplomb::routes![limited]).await;
-    let post = |key: &'static str| bench.client.post("/v1/limited").bearer(ALICE).idempotency_key(key).send();
+    let post = |key: &'static str| {
+        bench
+            .client
+            .post("/v1/limited")
+            .bearer(ALICE)
+            .idempotency_key(key)
+            .send()
+    };
     for _ in 0..2 {
         let refused = post("a b").await;
         refused.problem(400, "IDEMPOTENCY_KEY_INVALID");
@@ -62,14 +95,26 @@ async fn a03_what_is_not_one_key_uses_up_no_limit() {
 async fn a02_quoted_and_bare_keys_replay_each_other() {
     let bench = bench().await;
     order(&bench.client, UUID, WELL).send().await;
-    assert!(order(&bench.client, &format!("\"{UUID}\""), WELL).send().await.replayed());
+    assert!(
+        order(&bench.client, &format!("\"{UUID}\""), WELL)
+            .send()
+            .await
+            .replayed()
+    );
 }
 
 #[tokio::test]
 async fn a04_another_caller_has_keys_of_its_own() {
     let bench = bench().await;
     order(&bench.client, "k", WELL).send().await;
-    let other = bench.client.post("/v1/orders").bearer(BOB).idempotency_key("k").json(WELL).send().await;
+    let other = bench
+        .client
+        .post("/v1/orders")
+        .bearer(BOB)
+        .idempotency_key("k")
+        .json(WELL)
+        .send()
+        .await;
     assert!(other.status == 201 && !other.replayed());
     assert_eq!(bench.app.effects(), 2);
 }
@@ -79,8 +124,14 @@ async fn a04_a_caller_with_new_credentials_keeps_its_records() {
     let keys = ApiKeys::parse(&format!("alice:{ALICE},alice:sk_test_new")).expect("valid keys");
     let bench = Bench::start_with(aplomb::routes![place_order], |api| api.auth(keys)).await;
     let first = order(&bench.client, "k", WELL).send().await;
-    let retry =
-        bench.client.post("/v1/orders").bearer("sk_test_new").idempotency_key("k").json(WELL).send().await;
+    let retry = bench
+        .client
+        .post("/v1/orders")
+        .bearer("sk_test_new")
+        .idempotency_key("k")
+        .json(WELL)
+        .send()
+        .await;
     assert!(retry.replayed() && retry.body == first.body);
 }
 
@@ -93,7 +144,14 @@ async fn note_of_two(State(app): State<App>) -> Json<usize> {
 #[tokio::test]
 async fn a04_another_version_of_a_route_has_records_of_its_own() {
     let bench = Bench::start(aplomb::routes![note, note_of_two]).await;
-    let call = |path: &'static str| bench.client.post(path).bearer(ALICE).idempotency_key("k").send();
+    let call = |path: &'static str| {
+        bench
+            .client
+            .post(path)
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .send()
+    };
     assert_eq!(call("/v1/notes").await.status, 200);
     let other = call("/v2/notes").await;
     assert!(other.status == 200 && !other.replayed());
@@ -105,17 +163,51 @@ async fn a04_another_version_of_a_route_has_records_of_its_own() {
 async fn a25_callers_without_identity_need_keys_that_cannot_be_guessed() {
     let bench = bench().await;
     for short in ["1", &"a".repeat(21), &format!("\"{}\"", "a".repeat(21))] {
-        let reply = bench.client.post("/v1/guest-orders").idempotency_key(short).send().await;
+        let reply = bench
+            .client
+            .post("/v1/guest-orders")
+            .idempotency_key(short)
+            .send()
+            .await;
         reply.problem(400, "IDEMPOTENCY_KEY_INVALID");
     }
     assert_eq!(bench.app.effects(), 0);
     assert_eq!(
-        bench.client.post("/v1/guest-orders").idempotency_key(&"a".repeat(22)).send().await.status,
+        bench
+            .client
+            .post("/v1/guest-orders")
+            .idempotency_key(&"a".repeat(22))
+            .send()
+            .await
+            .status,
         200
     );
-    assert_eq!(bench.client.post("/v1/guest-orders").idempotency_key(UUID).send().await.status, 200);
-    assert!(bench.client.post("/v1/guest-orders").idempotency_key(UUID).send().await.replayed());
-    let alice = bench.client.post("/v1/guest-orders").bearer(ALICE).idempotency_key(UUID).send().await;
+    assert_eq!(
+        bench
+            .client
+            .post("/v1/guest-orders")
+            .idempotency_key(UUID)
+            .send()
+            .await
+            .status,
+        200
+    );
+    assert!(
+        bench
+            .client
+            .post("/v1/guest-orders")
+            .idempotency_key(UUID)
+            .send()
+            .await
+            .replayed()
+    );
+    let alice = bench
+        .client
+        .post("/v1/guest-orders")
+        .bearer(ALICE)
+        .idempotency_key(UUID)
+        .send()
+        .await;
     assert!(!alice.replayed(), "a caller's record is its own");
 }
 
@@ -123,9 +215,34 @@ async fn a25_callers_without_identity_need_keys_that_cannot_be_guessed() {
 async fn a04_a_key_without_a_caller_is_refused_unless_declared() {
     let bench = bench().await;
     assert_eq!(bench.client.post("/v1/notes").send().await.status, 200);
-    bench.client.post("/v1/notes").idempotency_key(UUID).send().await.problem(401, "UNAUTHENTICATED");
-    assert_eq!(bench.client.post("/v1/notes").bearer(ALICE).idempotency_key(UUID).send().await.status, 200);
-    assert!(bench.client.post("/v1/notes").bearer(ALICE).idempotency_key(UUID).send().await.replayed());
+    bench
+        .client
+        .post("/v1/notes")
+        .idempotency_key(UUID)
+        .send()
+        .await
+        .problem(401, "UNAUTHENTICATED");
+    assert_eq!(
+        bench
+            .client
+            .post("/v1/notes")
+            .bearer(ALICE)
+            .idempotency_key(UUID)
+            .send()
+            .await
+            .status,
+        200
+    );
+    assert!(
+        bench
+            .client
+            .post("/v1/notes")
+            .bearer(ALICE)
+            .idempotency_key(UUID)
+            .send()
+            .await
+            .replayed()
+    );
     assert_eq!(bench.app.effects(), 2);
 }
 
@@ -134,13 +251,34 @@ async fn a05_another_path_query_or_body_is_a_mismatch() {
     let bench = bench().await;
     order(&bench.client, "k", WELL).send().await;
     for reply in [
-        order(&bench.client, "k", r#"{"item": "coffee"}"#).send().await,
-        bench.client.post("/v1/orders?x=1").bearer(ALICE).idempotency_key("k").json(WELL).send().await,
+        order(&bench.client, "k", r#"{"item": "coffee"}"#)
+            .send()
+            .await,
+        bench
+            .client
+            .post("/v1/orders?x=1")
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .json(WELL)
+            .send()
+            .await,
     ] {
         reply.problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
-    bench.client.post("/v1/orders/1/pay").bearer(ALICE).idempotency_key("k").send().await;
-    let other = bench.client.post("/v1/orders/2/pay").bearer(ALICE).idempotency_key("k").send().await;
+    bench
+        .client
+        .post("/v1/orders/1/pay")
+        .bearer(ALICE)
+        .idempotency_key("k")
+        .send()
+        .await;
+    let other = bench
+        .client
+        .post("/v1/orders/2/pay")
+        .bearer(ALICE)
+        .idempotency_key("k")
+        .send()
+        .await;
     other.problem(422, "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(bench.app.effects(), 2);
 }
@@ -148,18 +286,31 @@ async fn a05_another_path_query_or_body_is_a_mismatch() {
 #[tokio::test]
 async fn a06_the_layout_of_json_does_not_matter() {
     let bench = bench().await;
-    order(&bench.client, "k", r#"{"item": "tea", "how": "well"}"#).send().await;
-    let retry = order(&bench.client, "k", r#"{"how":"well","item":"te\u0061"}"#).send().await;
+    order(&bench.client, "k", r#"{"item": "tea", "how": "well"}"#)
+        .send()
+        .await;
+    let retry = order(&bench.client, "k", r#"{"how":"well","item":"te\u0061"}"#)
+        .send()
+        .await;
     assert!(retry.replayed());
 }
 
 #[tokio::test]
 async fn a05_a_path_is_compared_decoded() {
     let bench = bench().await;
-    let pay = |path: &'static str| bench.client.post(path).bearer(ALICE).idempotency_key("k").send();
+    let pay = |path: &'static str| {
+        bench
+            .client
+            .post(path)
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .send()
+    };
     assert_eq!(pay("/v1/orders/1/pay").await.status, 200);
     assert!(pay("/v1/orders/%31/pay").await.replayed());
-    pay("/v1/orders/%32/pay").await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    pay("/v1/orders/%32/pay")
+        .await
+        .problem(422, "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(bench.app.effects(), 1);
 }
 
@@ -178,11 +329,18 @@ async fn book_renamed_seat(State(app): State<App>, Path(number): Path<u32>) -> J
 async fn a04_a_renamed_path_parameter_keeps_its_keys() {
     let bench = Bench::start(aplomb::routes![book_seat]).await;
     let book = async |client: &Client| {
-        client.post("/v1/seats/7/book").bearer(ALICE).idempotency_key("k").send().await
+        client
+            .post("/v1/seats/7/book")
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .send()
+            .await
     };
     let first = book(&bench.client).await;
     let renamed = bench.configure(Api::new("test", aplomb::routes![book_renamed_seat]));
-    let renamed = TestServer::start(renamed, bench.app.clone()).await.expect("a valid API");
+    let renamed = TestServer::start(renamed, bench.app.clone())
+        .await
+        .expect("a valid API");
     let again = book(&Client::new(renamed.address())).await;
     assert!(again.replayed() && again.body == first.body);
     assert_eq!(bench.app.effects(), 1);
@@ -193,19 +351,33 @@ async fn a04_keys_outlive_a_change_of_the_secret() {
     let bench = bench().await;
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
     let api = || bench.configure(Api::new("test", aplomb::routes![place_order, guest_order]));
-    let guest = async |client: &Client| client.post("/v1/guest-orders").idempotency_key(UUID).send().await;
+    let guest = async |client: &Client| {
+        client
+            .post("/v1/guest-orders")
+            .idempotency_key(UUID)
+            .send()
+            .await
+    };
     // The bench has 7.
     let first = order(&bench.client, "k", WELL).send().await;
     let guests = guest(&bench.client).await;
     assert_eq!((first.status.as_u16(), guests.status.as_u16()), (201, 200));
-    for api in [api().secret(secret(8)), api().secret(secret(9)).previous_secret(secret(8))] {
-        let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
+    for api in [
+        api().secret(secret(8)),
+        api().secret(secret(9)).previous_secret(secret(8)),
+    ] {
+        let server = TestServer::start(api, bench.app.clone())
+            .await
+            .expect("a valid API");
         let client = Client::new(server.address());
         let again = order(&client, "k", WELL).send().await;
         assert!(again.replayed() && again.body == first.body);
         let again = guest(&client).await;
         assert!(again.replayed() && again.body == guests.body);
-        order(&client, "k", r#"{"item": "salt"}"#).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+        order(&client, "k", r#"{"item": "salt"}"#)
+            .send()
+            .await
+            .problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
     assert_eq!(bench.app.effects(), 2);
 }

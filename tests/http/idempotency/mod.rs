@@ -11,7 +11,9 @@ mod states;
 use core::time::Duration;
 
 use aplomb::prelude::*;
-use aplomb::testing::{Client, ClientRequest, ClientResponse, Fault, Operation, TestServer, eventually};
+use aplomb::testing::{
+    Client, ClientRequest, ClientResponse, Fault, Operation, TestServer, eventually,
+};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use http::StatusCode;
 use http_body_util::{BodyExt, Full, Limited};
@@ -74,12 +76,19 @@ async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
     let number = app.effect();
     let location = format!("/orders/{number}");
     Ok(match order.how {
-        How::Status(status) => (StatusCode::from_u16(status).expect("a status"), "as asked").into_response(),
-        How::Panic => panic!("as asked"),
-        How::Large => {
-            (StatusCode::CREATED, [("location", location)], "x".repeat((1 << 20) + 1)).into_response()
+        How::Status(status) => {
+            (StatusCode::from_u16(status).expect("a status"), "as asked").into_response()
         }
-        How::LargeWithoutLocation => (StatusCode::CREATED, "x".repeat((1 << 20) + 1)).into_response(),
+        How::Panic => panic!("as asked"),
+        How::Large => (
+            StatusCode::CREATED,
+            [("location", location)],
+            "x".repeat((1 << 20) + 1),
+        )
+            .into_response(),
+        How::LargeWithoutLocation => {
+            (StatusCode::CREATED, "x".repeat((1 << 20) + 1)).into_response()
+        }
         How::Largest => (StatusCode::CREATED, "x".repeat(1 << 20)).into_response(),
         How::OfUnknownLength => {
             let unsized_body = Full::from("tea").map_frame(|frame| frame);
@@ -91,17 +100,33 @@ async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
         }
         How::Described => {
             let links = AppendHeaders([("link", "</a>; rel=up"), ("link", "</b>; rel=next")]);
-            (StatusCode::CREATED, [("cache-control", "max-age=60")], links, Json(number)).into_response()
+            (
+                StatusCode::CREATED,
+                [("cache-control", "max-age=60")],
+                links,
+                Json(number),
+            )
+                .into_response()
         }
         How::Cookie => ([("set-cookie", "a=b")], Json(number)).into_response(),
-        _ => (StatusCode::CREATED, [("location", location)], Json(Placed { number, item: order.item }))
+        _ => (
+            StatusCode::CREATED,
+            [("location", location)],
+            Json(Placed {
+                number,
+                item: order.item,
+            }),
+        )
             .into_response(),
     })
 }
 
 /// Places an order.
 #[endpoint(post = "/orders", version = 1, idempotent, timeout = "300ms")]
-async fn place_order(State(app): State<App>, Json(order): Json<Order>) -> Result<Response, OrderError> {
+async fn place_order(
+    State(app): State<App>,
+    Json(order): Json<Order>,
+) -> Result<Response, OrderError> {
     place(&app, order).await
 }
 
@@ -154,7 +179,11 @@ const HELD: &str = r#"{"item": "tea", "how": "held"}"#;
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
 fn order(client: &Client, key: &str, body: &str) -> ClientRequest {
-    client.post("/v1/orders").bearer(ALICE).idempotency_key(key).json(body)
+    client
+        .post("/v1/orders")
+        .bearer(ALICE)
+        .idempotency_key(key)
+        .json(body)
 }
 
 async fn status(status: u16) -> (Bench, ClientResponse, ClientResponse) {
@@ -166,11 +195,19 @@ async fn status(status: u16) -> (Bench, ClientResponse, ClientResponse) {
 }
 
 fn put_held(client: &Client) -> ClientRequest {
-    client.request(http::Method::PUT, "/v1/orders/1").bearer(ALICE).idempotency_key("k").json(HELD)
+    client
+        .request(http::Method::PUT, "/v1/orders/1")
+        .bearer(ALICE)
+        .idempotency_key("k")
+        .json(HELD)
 }
 
 /// Sends a request whose handler is held, and gives its answer when that is let go.
-fn held(bench: &Bench, key: &'static str, body: &'static str) -> tokio::task::JoinHandle<ClientResponse> {
+fn held(
+    bench: &Bench,
+    key: &'static str,
+    body: &'static str,
+) -> tokio::task::JoinHandle<ClientResponse> {
     let client = bench.client.clone();
     tokio::spawn(async move { order(&client, key, body).send().await })
 }

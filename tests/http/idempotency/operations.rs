@@ -14,8 +14,18 @@ use crate::app::{ALICE, App, BOB, Bench};
 /// Tells its operation, and is too busy the first time, which frees the key.
 #[endpoint(post = "/operations", version = 1, idempotent(headers("X-Region")))]
 pub(super) async fn operate(State(app): State<App>, operation: Operation) -> Response {
-    let status = if app.effect() == 0 { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
-    (status, [("x-operation", operation.id().to_owned()), ("x-step", operation.step("charge"))])
+    let status = if app.effect() == 0 {
+        StatusCode::TOO_MANY_REQUESTS
+    } else {
+        StatusCode::OK
+    };
+    (
+        status,
+        [
+            ("x-operation", operation.id().to_owned()),
+            ("x-step", operation.step("charge")),
+        ],
+    )
         .into_response()
 }
 
@@ -28,7 +38,10 @@ pub(super) async fn may_operate(operation: Option<Operation>) -> Json<bool> {
 /// Charges under the key of a step; a rerun is harmless to a partner who knows that.
 #[endpoint(post = "/charges", version = 1, idempotent(on_crash = rerun))]
 async fn charge(State(app): State<App>, operation: Operation) -> NoContent {
-    CHARGED.lock().unwrap_or_else(PoisonError::into_inner).push(operation.step("charge"));
+    CHARGED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(operation.step("charge"));
     if app.is_first() {
         app.hold().await;
     }
@@ -39,11 +52,17 @@ async fn charge(State(app): State<App>, operation: Operation) -> NoContent {
 static CHARGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn operation(client: &Client, bearer: &str, key: &str) -> ClientRequest {
-    client.post("/v1/operations").bearer(bearer).idempotency_key(key)
+    client
+        .post("/v1/operations")
+        .bearer(bearer)
+        .idempotency_key(key)
 }
 
 fn told(reply: &ClientResponse) -> (&str, &str) {
-    (reply.header("x-operation").expect("an operation"), reply.header("x-step").expect("a step"))
+    (
+        reply.header("x-operation").expect("an operation"),
+        reply.header("x-step").expect("a step"),
+    )
 }
 
 #[tokio::test]
@@ -51,7 +70,10 @@ async fn an_operation_is_the_same_for_every_run_under_its_key() {
     let bench = bench().await;
     let busy = operation(&bench.client, ALICE, "k").send().await;
     let done = operation(&bench.client, ALICE, "k").send().await;
-    assert_eq!((busy.status.as_u16(), done.status.as_u16(), done.replayed()), (429, 200, false));
+    assert_eq!(
+        (busy.status.as_u16(), done.status.as_u16(), done.replayed()),
+        (429, 200, false)
+    );
     assert_eq!(told(&busy), told(&done));
     for (caller, key) in [(ALICE, "l"), (BOB, "k")] {
         let other = operation(&bench.client, caller, key).send().await;
@@ -63,15 +85,25 @@ async fn an_operation_is_the_same_for_every_run_under_its_key() {
 #[tokio::test]
 async fn a14_an_operation_that_is_run_again_stays_the_same_whatever_the_secret_is() {
     let bench = Bench::start(aplomb::routes![charge]).await;
-    let call =
-        async |client: Client| client.post("/v1/charges").bearer(ALICE).idempotency_key("k").send().await;
+    let call = async |client: Client| {
+        client
+            .post("/v1/charges")
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .send()
+            .await
+    };
     let first = tokio::spawn(call(bench.client.clone()));
     bench.app.held().await;
     bench.clock.advance(Duration::from_secs(31));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
     // The bench has 7.
-    let api = bench.configure(Api::new("test", aplomb::routes![charge])).secret(secret(8));
-    let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
+    let api = bench
+        .configure(Api::new("test", aplomb::routes![charge]))
+        .secret(secret(8));
+    let server = TestServer::start(api, bench.app.clone())
+        .await
+        .expect("a valid API");
     assert_eq!(call(Client::new(server.address())).await.status, 204);
     bench.app.let_go();
     assert!(first.await.expect("an answer").replayed());
@@ -92,12 +124,23 @@ async fn a05_a_field_that_the_endpoint_names_must_be_repeated() {
     let bench = bench().await;
     let call = |region: Option<&str>| {
         let call = operation(&bench.client, ALICE, "k").header("x-other", "any");
-        region.into_iter().fold(call, |call, region| call.header("x-region", region))
+        region
+            .into_iter()
+            .fold(call, |call, region| call.header("x-region", region))
     };
     call(Some("eu")).send().await;
     assert_eq!(call(Some("eu")).send().await.status, 200);
     for other in [Some("us"), None] {
-        call(other).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+        call(other)
+            .send()
+            .await
+            .problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
-    assert!(call(Some("eu")).header("x-other", "another").send().await.replayed());
+    assert!(
+        call(Some("eu"))
+            .header("x-other", "another")
+            .send()
+            .await
+            .replayed()
+    );
 }

@@ -22,8 +22,12 @@ enum Refusal {
 
 /// A problem that no derive has looked at: 409 and 424 are kept, and 425 is not.
 fn by_hand(category: Category, status: u16) -> Response {
-    let spec = ProblemSpec::new(category, "BY_HAND", "By hand").with_status(status).with_retryable(true);
-    Problem::new(&spec).with_retry_after(Duration::from_secs(2)).into_response()
+    let spec = ProblemSpec::new(category, "BY_HAND", "By hand")
+        .with_status(status)
+        .with_retryable(true);
+    Problem::new(&spec)
+        .with_retry_after(Duration::from_secs(2))
+        .into_response()
 }
 
 fn typed_by_the_handler() -> Response {
@@ -59,7 +63,11 @@ async fn look(Path(kind): Path<String>) -> Response {
 }
 
 /// Refuses a request whose key means nothing.
-#[endpoint(post = "/keyless/{kind}", version = 1, not_idempotent = "it refuses whatever comes")]
+#[endpoint(
+    post = "/keyless/{kind}",
+    version = 1,
+    not_idempotent = "it refuses whatever comes"
+)]
 async fn refuse_keyless(Path(kind): Path<String>) -> Response {
     refusal(&kind)
 }
@@ -69,14 +77,23 @@ async fn refusing() -> Bench {
 }
 
 fn under_key(bench: &Bench, kind: &str) -> ClientRequest {
-    bench.client.post(&format!("/v1/refusals/{kind}")).bearer(ALICE).idempotency_key(kind)
+    bench
+        .client
+        .post(&format!("/v1/refusals/{kind}"))
+        .bearer(ALICE)
+        .idempotency_key(kind)
 }
 
 #[track_caller]
 fn assert_retryable(reply: &ClientResponse, expected: bool) {
     let told = reply.json()["retryable"].as_bool();
     assert_eq!(told, Some(expected), "{} {:?}", reply.status, reply.body);
-    assert_eq!(reply.header("retry-after").is_some(), expected, "{:?}", reply.body);
+    assert_eq!(
+        reply.header("retry-after").is_some(),
+        expected,
+        "{:?}",
+        reply.body
+    );
 }
 
 #[tokio::test]
@@ -128,11 +145,33 @@ async fn a16_a_5xx_of_a_dependency_stays_retryable_and_tells_that_the_outcome_is
 #[tokio::test]
 async fn a16_without_a_key_nothing_is_kept_and_an_error_means_what_it_declares() {
     let bench = refusing().await;
-    for kind in ["locked", "not-yet", "conflict", "rate", "dependency", "early"] {
-        let optional = bench.client.post(&format!("/v1/refusals/{kind}")).bearer(ALICE).send().await;
-        let get = bench.client.get(&format!("/v1/refusals/{kind}")).bearer(ALICE).send().await;
-        let keyless =
-            bench.client.post(&format!("/v1/keyless/{kind}")).bearer(ALICE).idempotency_key("k").send().await;
+    for kind in [
+        "locked",
+        "not-yet",
+        "conflict",
+        "rate",
+        "dependency",
+        "early",
+    ] {
+        let optional = bench
+            .client
+            .post(&format!("/v1/refusals/{kind}"))
+            .bearer(ALICE)
+            .send()
+            .await;
+        let get = bench
+            .client
+            .get(&format!("/v1/refusals/{kind}"))
+            .bearer(ALICE)
+            .send()
+            .await;
+        let keyless = bench
+            .client
+            .post(&format!("/v1/keyless/{kind}"))
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .send()
+            .await;
         for reply in [optional, get, keyless] {
             assert_retryable(&reply, true);
         }
@@ -143,7 +182,13 @@ async fn a16_without_a_key_nothing_is_kept_and_an_error_means_what_it_declares()
 async fn a16_a_body_that_the_handler_typed_itself_is_kept_as_it_is() {
     let bench = refusing().await;
     let first = under_key(&bench, "typed").send().await;
-    assert_eq!((first.json()["code"].as_str(), first.header_number("retry-after")), (Some("TYPED"), 2));
+    assert_eq!(
+        (
+            first.json()["code"].as_str(),
+            first.header_number("retry-after")
+        ),
+        (Some("TYPED"), 2)
+    );
     assert_eq!(first.json()["retryable"], true);
     let replay = under_key(&bench, "typed").send().await;
     assert!(replay.replayed() && replay.body == first.body);

@@ -26,8 +26,13 @@ struct Instance {
 /// Another instance, adjusted, of the service on the bench.
 async fn instance(bench: &Bench, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Instance {
     let api = adjust(bench.configure(Api::new("test", routes())));
-    let server = TestServer::start(api, bench.app.clone()).await.expect("a valid API");
-    Instance { client: Client::new(server.address()), _server: server }
+    let server = TestServer::start(api, bench.app.clone())
+        .await
+        .expect("a valid API");
+    Instance {
+        client: Client::new(server.address()),
+        _server: server,
+    }
 }
 
 async fn bench_with(keys: SealKeys) -> Bench {
@@ -42,9 +47,15 @@ async fn a26_a_replay_of_a_sealed_answer_is_that_answer() {
     assert!(first.status == 201 && !first.replayed() && second.replayed());
     assert_eq!((second.status, &second.body), (first.status, &first.body));
     for field in ["location", "content-type"] {
-        assert!(first.header(field).is_some() && second.header(field) == first.header(field), "{field}");
+        assert!(
+            first.header(field).is_some() && second.header(field) == first.header(field),
+            "{field}"
+        );
     }
-    order(&bench.client, "k", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    order(&bench.client, "k", WELL)
+        .send()
+        .await
+        .problem(422, "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(bench.app.effects(), 1);
 }
 
@@ -54,7 +65,11 @@ async fn a26_a_body_too_large_to_keep_leaves_its_location_under_seal() {
     for (key, how, status) in [("k", "large", 303), ("l", "large_without_location", 410)] {
         let body = format!(r#"{{"item": "tea", "how": "{how}"}}"#);
         assert_eq!(order(&bench.client, key, &body).send().await.status, 201);
-        assert_eq!(order(&bench.client, key, &body).send().await.status, status, "{how}");
+        assert_eq!(
+            order(&bench.client, key, &body).send().await.status,
+            status,
+            "{how}"
+        );
     }
     assert_eq!(bench.app.effects(), 2);
 }
@@ -92,11 +107,17 @@ async fn a26_without_its_key_an_answer_is_a_503_and_nothing_runs() {
             assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
             assert!(reply.header_number("retry-after") >= 1);
         }
-        order(&instance.client, "k", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+        order(&instance.client, "k", WELL)
+            .send()
+            .await
+            .problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
     assert_eq!(bench.app.effects(), 1);
     let replay = order(&bench.client, "k", ORDER).send().await;
-    assert!(replay.replayed() && replay.body == first.body, "the record is as it was");
+    assert!(
+        replay.replayed() && replay.body == first.body,
+        "the record is as it was"
+    );
 }
 
 #[tokio::test]
@@ -125,8 +146,13 @@ async fn a26_sealed_answers_are_found_after_a_change_of_the_secret() {
 /// answers.
 async fn two_runs(bench: &Bench, other: &Client) -> (ClientResponse, ClientResponse) {
     let put = |client: Client| async move {
-        let put = client.request(http::Method::PUT, "/v1/orders/1").bearer(ALICE).idempotency_key("k");
-        put.json(r#"{"item": "tea", "how": "first_held"}"#).send().await
+        let put = client
+            .request(http::Method::PUT, "/v1/orders/1")
+            .bearer(ALICE)
+            .idempotency_key("k");
+        put.json(r#"{"item": "tea", "how": "first_held"}"#)
+            .send()
+            .await
     };
     let first = tokio::spawn(put(bench.client.clone()));
     bench.app.held().await;
@@ -155,11 +181,17 @@ async fn a26_a_run_that_lost_its_record_to_an_answer_that_it_cannot_read_gives_i
 
 /// All that a Redis holds: the names of keys, and their values.
 fn dump(redis: &RedisServer) -> Vec<u8> {
-    let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else { panic!("no list of keys") };
+    let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else {
+        panic!("no list of keys")
+    };
     let mut dump = Vec::new();
     for key in keys {
-        let RedisReply::Bytes(key) = key else { panic!("{key:?}") };
-        let RedisReply::Bytes(value) = redis.command(&[b"GET", &key[..]]) else { panic!("{key:?}: no text") };
+        let RedisReply::Bytes(key) = key else {
+            panic!("{key:?}")
+        };
+        let RedisReply::Bytes(value) = redis.command(&[b"GET", &key[..]]) else {
+            panic!("{key:?}: no text")
+        };
         dump.extend_from_slice(&key);
         dump.extend_from_slice(&value);
     }
@@ -173,20 +205,39 @@ async fn found_on_redis(seal: Option<SealKeys>) -> (usize, Vec<&'static str>) {
     let store = store.with_limits(Arc::new(MemoryLimits::new()));
     let callers = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let secret = Secret::new([7; 32]).expect("long enough");
-    let api = Api::new("test", routes()).auth(callers).store(store).secret(secret);
+    let api = Api::new("test", routes())
+        .auth(callers)
+        .store(store)
+        .secret(secret);
     let api = match seal {
         Some(keys) => api.seal_keys(keys),
         None => api,
     };
-    let server = TestServer::start(api, App::default()).await.expect("a valid API");
+    let server = TestServer::start(api, App::default())
+        .await
+        .expect("a valid API");
     let client = Client::new(server.address());
     let first = order(&client, UUID, ORDER).send().await;
     assert!(order(&client, UUID, ORDER).send().await.body == first.body);
     assert_eq!(first.header("location"), Some(LOCATION));
     let dump = dump(&redis);
-    let holds = |part: &str| dump.windows(part.len()).any(|window| window == part.as_bytes());
-    let parts = [UUID, "alice", ALICE, ITEM, LOCATION, "location", "application/json"];
-    (dump.len(), parts.into_iter().filter(|part| holds(part)).collect())
+    let holds = |part: &str| {
+        dump.windows(part.len())
+            .any(|window| window == part.as_bytes())
+    };
+    let parts = [
+        UUID,
+        "alice",
+        ALICE,
+        ITEM,
+        LOCATION,
+        "location",
+        "application/json",
+    ];
+    (
+        dump.len(),
+        parts.into_iter().filter(|part| holds(part)).collect(),
+    )
 }
 
 #[tokio::test]

@@ -17,12 +17,26 @@ async fn a10_a_request_in_flight_is_a_409_and_a_mismatch_outranks_it() {
     });
     bench.app.held().await;
     let put = |body| {
-        bench.client.request(http::Method::PUT, "/v1/orders/1").bearer(ALICE).idempotency_key("k").json(body)
+        bench
+            .client
+            .request(http::Method::PUT, "/v1/orders/1")
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .json(body)
     };
     let second = put(HELD).send().await;
     let problem = second.problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    assert_eq!((problem["retryable"].as_bool(), second.header_number("retry-after")), (Some(true), 1));
-    put(WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(
+        (
+            problem["retryable"].as_bool(),
+            second.header_number("retry-after")
+        ),
+        (Some(true), 1)
+    );
+    put(WELL)
+        .send()
+        .await
+        .problem(422, "IDEMPOTENCY_KEY_REUSED");
     bench.app.let_go();
     assert_eq!(first.await.expect("an answer").status, 201);
     assert!(put(HELD).send().await.replayed());
@@ -35,11 +49,20 @@ async fn a14_a_lapsed_lease_is_unknown_until_the_run_ends_after_all() {
     let first = held(&bench, "k", HELD);
     bench.app.held().await;
     bench.clock.advance(Duration::from_secs(29));
-    order(&bench.client, "k", HELD).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    order(&bench.client, "k", HELD)
+        .send()
+        .await
+        .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     bench.clock.advance(Duration::from_secs(2));
-    let problem = order(&bench.client, "k", HELD).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    let problem = order(&bench.client, "k", HELD)
+        .send()
+        .await
+        .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(problem["retryable"], false);
-    order(&bench.client, "k", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    order(&bench.client, "k", WELL)
+        .send()
+        .await
+        .problem(422, "IDEMPOTENCY_KEY_REUSED");
     bench.app.let_go();
     first.await.expect("an answer");
     let reply = answered(&bench, "k", HELD).await;
@@ -52,14 +75,21 @@ async fn a14_a_lapsed_lease_reruns_where_declared() {
     let first = held_put(&bench);
     bench.app.held().await;
     bench.clock.advance(Duration::from_secs(31));
-    let other =
-        bench.client.request(http::Method::PUT, "/v1/orders/1").bearer(ALICE).idempotency_key("k").json(WELL);
+    let other = bench
+        .client
+        .request(http::Method::PUT, "/v1/orders/1")
+        .bearer(ALICE)
+        .idempotency_key("k")
+        .json(WELL);
     other.send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
     let second = held_put(&bench);
     bench.app.held().await;
     bench.app.let_go();
     bench.app.let_go();
-    let (first, second) = (first.await.expect("an answer"), second.await.expect("an answer"));
+    let (first, second) = (
+        first.await.expect("an answer"),
+        second.await.expect("an answer"),
+    );
     assert!([first.status, second.status].contains(&StatusCode::CREATED));
     assert_eq!(bench.app.effects(), 2, "both ran");
 }
@@ -68,10 +98,16 @@ async fn a14_a_lapsed_lease_reruns_where_declared() {
 async fn a15_an_unknown_outcome_is_not_retryable_to_any_retry() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "panic"}"#;
-    order(&bench.client, "k", body).send().await.problem(500, "INTERNAL");
+    order(&bench.client, "k", body)
+        .send()
+        .await
+        .problem(500, "INTERNAL");
     for _ in 0..3 {
         let retry = order(&bench.client, "k", body).send().await;
-        assert_eq!(retry.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN")["retryable"], false);
+        assert_eq!(
+            retry.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN")["retryable"],
+            false
+        );
         assert!(retry.header("retry-after").is_none() && !retry.replayed());
     }
     assert_eq!(bench.app.effects(), 1);
@@ -85,24 +121,41 @@ async fn a19_a_run_that_lost_its_record_answers_from_it() {
     bench.app.held().await;
     bench.clock.advance(Duration::from_secs(31));
     let second = put().await;
-    assert!(second.status == 201 && !second.replayed(), "the lease has lapsed: another run");
+    assert!(
+        second.status == 201 && !second.replayed(),
+        "the lease has lapsed: another run"
+    );
     bench.app.let_go();
     let first = first.await.expect("an answer");
-    assert!(first.replayed() && first.body == second.body, "the first run's own answer is discarded");
+    assert!(
+        first.replayed() && first.body == second.body,
+        "the first run's own answer is discarded"
+    );
     assert_eq!(put().await.body, second.body);
 }
 
 /// The handler holds the first of these requests.
 async fn put_first_held(client: Client) -> ClientResponse {
-    let put = client.request(http::Method::PUT, "/v1/orders/1").bearer(ALICE).idempotency_key("k");
-    put.json(r#"{"item": "tea", "how": "first_held"}"#).send().await
+    let put = client
+        .request(http::Method::PUT, "/v1/orders/1")
+        .bearer(ALICE)
+        .idempotency_key("k");
+    put.json(r#"{"item": "tea", "how": "first_held"}"#)
+        .send()
+        .await
 }
 
 #[tokio::test]
 async fn a20_a_replay_sets_no_cookies() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "cookie"}"#;
-    assert_eq!(order(&bench.client, "k", body).send().await.header("set-cookie"), Some("a=b"));
+    assert_eq!(
+        order(&bench.client, "k", body)
+            .send()
+            .await
+            .header("set-cookie"),
+        Some("a=b")
+    );
     let replay = order(&bench.client, "k", body).send().await;
     assert!(replay.replayed() && replay.header("set-cookie").is_none());
 }
@@ -114,11 +167,24 @@ async fn a20_a_replay_has_every_field_and_says_that_it_is_one() {
     let first = order(&bench.client, "k", body).send().await;
     let replay = order(&bench.client, "k", body).send().await;
     assert_eq!((replay.status, &replay.body), (first.status, &first.body));
-    let links = |reply: &ClientResponse| reply.headers.get_all("link").iter().cloned().collect::<Vec<_>>();
+    let links = |reply: &ClientResponse| {
+        reply
+            .headers
+            .get_all("link")
+            .iter()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     assert!(links(&first).len() == 2 && links(&replay) == links(&first));
     assert_eq!(replay.header("content-type"), first.header("content-type"));
-    assert_eq!((first.replayed(), first.header("cache-control")), (false, Some("max-age=60")));
-    assert_eq!((replay.replayed(), replay.header("cache-control")), (true, Some("no-store")));
+    assert_eq!(
+        (first.replayed(), first.header("cache-control")),
+        (false, Some("max-age=60"))
+    );
+    assert_eq!(
+        (replay.replayed(), replay.header("cache-control")),
+        (true, Some("no-store"))
+    );
 }
 
 #[tokio::test]
@@ -137,15 +203,24 @@ async fn a20_a_replay_without_its_body_says_that_it_is_one() {
 async fn a21_a_body_too_large_to_keep_goes_to_the_first_caller_only() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "large"}"#;
-    assert_eq!(order(&bench.client, "k", body).send().await.body.len(), (1 << 20) + 1);
+    assert_eq!(
+        order(&bench.client, "k", body).send().await.body.len(),
+        (1 << 20) + 1
+    );
     let replay = order(&bench.client, "k", body).send().await;
-    assert_eq!((replay.status.as_u16(), replay.header("location")), (303, Some("/orders/0")));
+    assert_eq!(
+        (replay.status.as_u16(), replay.header("location")),
+        (303, Some("/orders/0"))
+    );
     assert!(replay.body.is_empty());
 
     for (key, how) in [("l", "large_without_location"), ("m", "of_unknown_length")] {
         let body = format!(r#"{{"item": "tea", "how": "{how}"}}"#);
         assert_eq!(order(&bench.client, key, &body).send().await.status, 201);
-        order(&bench.client, key, &body).send().await.problem(410, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
+        order(&bench.client, key, &body)
+            .send()
+            .await
+            .problem(410, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
     }
     assert_eq!(bench.app.effects(), 3);
 }
@@ -156,7 +231,14 @@ async fn a21_a_body_of_1_mib_is_kept() {
     let body = r#"{"item": "tea", "how": "largest"}"#;
     let first = order(&bench.client, "k", body).send().await;
     let replay = order(&bench.client, "k", body).send().await;
-    assert_eq!((first.status.as_u16(), replay.status.as_u16(), first.body.len()), (201, 201, 1 << 20));
+    assert_eq!(
+        (
+            first.status.as_u16(),
+            replay.status.as_u16(),
+            first.body.len()
+        ),
+        (201, 201, 1 << 20)
+    );
     assert!(replay.replayed() && replay.body == first.body);
 }
 
@@ -164,7 +246,12 @@ async fn a21_a_body_of_1_mib_is_kept() {
 async fn a22_an_answer_is_kept_as_long_as_declared() {
     let bench = bench().await;
     let put = || {
-        bench.client.request(http::Method::PUT, "/v1/orders/1").bearer(ALICE).idempotency_key("k").json(WELL)
+        bench
+            .client
+            .request(http::Method::PUT, "/v1/orders/1")
+            .bearer(ALICE)
+            .idempotency_key("k")
+            .json(WELL)
     };
     order(&bench.client, "k", WELL).send().await;
     put().send().await;
@@ -175,7 +262,10 @@ async fn a22_an_answer_is_kept_as_long_as_declared() {
     bench.clock.advance(Duration::from_secs(22 * 3600 - 1));
     assert!(order(&bench.client, "k", WELL).send().await.replayed());
     bench.clock.advance(Duration::from_secs(1));
-    assert!(!order(&bench.client, "k", WELL).send().await.replayed(), "a day has passed");
+    assert!(
+        !order(&bench.client, "k", WELL).send().await.replayed(),
+        "a day has passed"
+    );
 }
 
 #[tokio::test]
@@ -195,7 +285,10 @@ async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
     let bench = bench().await;
     bench.records.fail_next(Operation::Begin, Fault::AnswerLost);
     bench.records.fail_next(Operation::Abort, Fault::Lost);
-    order(&bench.client, "k", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    order(&bench.client, "k", WELL)
+        .send()
+        .await
+        .problem(503, "STORE_UNAVAILABLE");
     let reply = answered(&bench, "k", WELL).await;
     assert!(reply.status == 201 && !reply.replayed());
     assert_eq!(bench.app.effects(), 1);
@@ -205,7 +298,10 @@ async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
 async fn a08_a_begin_that_comes_after_it_was_taken_back_leaves_no_ghost() {
     let bench = bench().await;
     bench.records.fail_next(Operation::Begin, Fault::Late);
-    order(&bench.client, "k", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    order(&bench.client, "k", WELL)
+        .send()
+        .await
+        .problem(503, "STORE_UNAVAILABLE");
     bench.records.until_late().await;
     let reply = order(&bench.client, "k", WELL).send().await;
     assert!(reply.status == 201 && !reply.replayed());
@@ -240,11 +336,26 @@ async fn concurrent_tries_have_one_effect_and_one_answer() {
 async fn a09_a_mismatch_outranks_replay_and_unknown() {
     let bench = bench().await;
     order(&bench.client, "done", WELL).send().await;
-    order(&bench.client, "done", HELD).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
-    order(&bench.client, "unknown", r#"{"item": "tea", "how": "panic"}"#).send().await;
-    order(&bench.client, "unknown", WELL).send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
+    order(&bench.client, "done", HELD)
+        .send()
+        .await
+        .problem(422, "IDEMPOTENCY_KEY_REUSED");
+    order(
+        &bench.client,
+        "unknown",
+        r#"{"item": "tea", "how": "panic"}"#,
+    )
+    .send()
+    .await;
+    order(&bench.client, "unknown", WELL)
+        .send()
+        .await
+        .problem(422, "IDEMPOTENCY_KEY_REUSED");
     bench.records.break_down(true);
-    order(&bench.client, "done", HELD).send().await.problem(503, "STORE_UNAVAILABLE");
+    order(&bench.client, "done", HELD)
+        .send()
+        .await
+        .problem(503, "STORE_UNAVAILABLE");
 }
 
 /// What an order must have since the deployment of today.
@@ -264,23 +375,53 @@ async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) 
 async fn a_request_that_a_new_deployment_would_refuse_still_gets_its_first_answer() {
     let bench = bench().await;
     let first = order(&bench.client, "done", WELL).send().await;
-    order(&bench.client, "unknown", r#"{"item": "tea", "how": "panic"}"#).send().await;
+    order(
+        &bench.client,
+        "unknown",
+        r#"{"item": "tea", "how": "panic"}"#,
+    )
+    .send()
+    .await;
     let running = held(&bench, "running", HELD);
     bench.app.held().await;
 
     let strict = strict(&bench).await;
     let client = Client::new(strict.address());
     let replay = order(&client, "done", WELL).send().await;
-    assert!(replay.replayed() && replay.body == first.body, "DONE: the replay");
-    let unknown = order(&client, "unknown", r#"{"item": "tea", "how": "panic"}"#).send().await;
+    assert!(
+        replay.replayed() && replay.body == first.body,
+        "DONE: the replay"
+    );
+    let unknown = order(&client, "unknown", r#"{"item": "tea", "how": "panic"}"#)
+        .send()
+        .await;
     unknown.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
-    order(&client, "running", HELD).send().await.problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    order(&client, "new", WELL).send().await.problem(422, "VALIDATION_FAILED");
-    assert_eq!(order(&client, "new", r#"{"since_today": "x"}"#).send().await.status, 200, "the key is free");
+    order(&client, "running", HELD)
+        .send()
+        .await
+        .problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    order(&client, "new", WELL)
+        .send()
+        .await
+        .problem(422, "VALIDATION_FAILED");
+    assert_eq!(
+        order(&client, "new", r#"{"since_today": "x"}"#)
+            .send()
+            .await
+            .status,
+        200,
+        "the key is free"
+    );
     bench.clock.advance(Duration::from_secs(31));
-    order(&client, "running", HELD).send().await.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    order(&client, "running", HELD)
+        .send()
+        .await
+        .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     bench.records.break_down(true);
-    order(&client, "down", WELL).send().await.problem(503, "STORE_UNAVAILABLE");
+    order(&client, "down", WELL)
+        .send()
+        .await
+        .problem(503, "STORE_UNAVAILABLE");
     bench.records.break_down(false);
     bench.app.let_go();
     running.await.expect("an answer");
@@ -289,7 +430,9 @@ async fn a_request_that_a_new_deployment_would_refuse_still_gets_its_first_answe
 /// Another process of the service, newly deployed, on the same store with the same secret.
 async fn strict(bench: &Bench) -> TestServer {
     let api = bench.configure(Api::new("test", aplomb::routes![strict_orders]));
-    TestServer::start(api, bench.app.clone()).await.expect("a valid API")
+    TestServer::start(api, bench.app.clone())
+        .await
+        .expect("a valid API")
 }
 
 #[tokio::test]
@@ -304,6 +447,9 @@ async fn a22_a_full_store_takes_no_new_key_and_says_when_to_come_again() {
     let refused = order(&bench.client, "l", WELL).send().await;
     refused.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(refused.header_number("retry-after"), 60);
-    assert!(order(&bench.client, "k", WELL).send().await.replayed(), "what is there is not forgotten");
+    assert!(
+        order(&bench.client, "k", WELL).send().await.replayed(),
+        "what is there is not forgotten"
+    );
     assert_eq!(bench.app.effects(), 1);
 }

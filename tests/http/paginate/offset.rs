@@ -6,9 +6,16 @@ use super::{data, get};
 use crate::app::Bench;
 
 /// The numbers below 12,000.
-#[endpoint(get = "/counted", version = 1, paginate(offset, default = 20, max = 50))]
+#[endpoint(
+    get = "/counted",
+    version = 1,
+    paginate(offset, default = 20, max = 50)
+)]
 async fn counted(page: OffsetRequest) -> Page<i64> {
-    let rows = (0..12_000).skip(page.offset()).take(page.fetch_limit()).collect();
+    let rows = (0..12_000)
+        .skip(page.offset())
+        .take(page.fetch_limit())
+        .collect();
     page.page(rows, Some(12_000))
 }
 
@@ -16,7 +23,13 @@ async fn counted(page: OffsetRequest) -> Page<i64> {
 #[endpoint(get = "/few", version = 1, paginate(offset, default = 20, max = 50))]
 async fn few(page: OffsetRequest) -> Result<Page<i64>> {
     let total = page.wants_total().then_some(45);
-    Ok(page.page((0..45).skip(page.offset()).take(page.fetch_limit()).collect(), total))
+    Ok(page.page(
+        (0..45)
+            .skip(page.offset())
+            .take(page.fetch_limit())
+            .collect(),
+        total,
+    ))
 }
 
 async fn bench() -> Bench {
@@ -26,8 +39,11 @@ async fn bench() -> Bench {
 /// The relations of the links and their targets.
 fn links(reply: &ClientResponse) -> Vec<(&str, &str)> {
     let links = reply.header("link").expect("links").split(", ");
-    let parts =
-        links.map(|link| link.strip_prefix('<').and_then(|link| link.strip_suffix('"')).expect("a link"));
+    let parts = links.map(|link| {
+        link.strip_prefix('<')
+            .and_then(|link| link.strip_suffix('"'))
+            .expect("a link")
+    });
     parts
         .map(|link| link.split_once(">; rel=\"").expect("a relation"))
         .map(|(target, name)| (name, target))
@@ -39,12 +55,24 @@ async fn d08_pages_have_numbers_from_one() {
     let bench = bench().await;
     let first = get(&bench, "/v1/few").await;
     assert_eq!(data(&first), (0..20).collect::<Vec<_>>());
-    assert_eq!(first.json(), get(&bench, "/v1/few?page=1&limit=20").await.json());
+    assert_eq!(
+        first.json(),
+        get(&bench, "/v1/few?page=1&limit=20").await.json()
+    );
     let last = get(&bench, "/v1/few?page=3").await;
-    assert_eq!((data(&last), last.json()["page"].as_u64()), ((40..45).collect(), Some(3)));
-    assert_eq!([&first, &last].map(|page| page.json()["has_more"].as_bool()), [Some(true), Some(false)]);
+    assert_eq!(
+        (data(&last), last.json()["page"].as_u64()),
+        ((40..45).collect(), Some(3))
+    );
+    assert_eq!(
+        [&first, &last].map(|page| page.json()["has_more"].as_bool()),
+        [Some(true), Some(false)]
+    );
     let beyond = get(&bench, "/v1/few?page=4").await;
-    assert_eq!((data(&beyond), beyond.json()["has_more"].as_bool()), (vec![], Some(false)));
+    assert_eq!(
+        (data(&beyond), beyond.json()["has_more"].as_bool()),
+        (vec![], Some(false))
+    );
     assert!(first.json().get("next_cursor").is_none());
 }
 
@@ -53,21 +81,40 @@ async fn d04_the_limit_of_counted_pages_has_a_default_and_a_maximum() {
     let bench = bench().await;
     assert_eq!(data(&get(&bench, "/v1/few?limit=1000").await).len(), 45);
     assert_eq!(data(&get(&bench, "/v1/counted?limit=1000").await).len(), 50);
-    get(&bench, "/v1/few?limit=0").await.problem(400, "INVALID_PARAMETER");
+    get(&bench, "/v1/few?limit=0")
+        .await
+        .problem(400, "INVALID_PARAMETER");
 }
 
 #[tokio::test]
 async fn d08_counted_pages_end_at_item_10_000() {
     let bench = bench().await;
     let last = get(&bench, "/v1/counted?page=200&limit=50").await;
-    assert_eq!((data(&last).last(), last.json()["has_more"].as_bool()), (Some(&9_999), Some(true)));
-    assert!(links(&last).iter().all(|(relation, _)| *relation != "next"), "there is no way on");
+    assert_eq!(
+        (data(&last).last(), last.json()["has_more"].as_bool()),
+        (Some(&9_999), Some(true))
+    );
+    assert!(
+        links(&last).iter().all(|(relation, _)| *relation != "next"),
+        "there is no way on"
+    );
     let longest = "9".repeat(40);
-    for (page, limit) in [("201", "50"), ("501", "20"), ("1000000000", "1"), (&longest[..], "50")] {
+    for (page, limit) in [
+        ("201", "50"),
+        ("501", "20"),
+        ("1000000000", "1"),
+        (&longest[..], "50"),
+    ] {
         let path = format!("/v1/counted?page={page}&limit={limit}");
         let problem = get(&bench, &path).await.problem(400, "INVALID_PARAMETER");
         assert_eq!(problem["errors"][0]["parameter"], "page");
-        assert!(problem["errors"][0]["detail"].as_str().expect("a text").contains("by cursor"), "{problem}");
+        assert!(
+            problem["errors"][0]["detail"]
+                .as_str()
+                .expect("a text")
+                .contains("by cursor"),
+            "{problem}"
+        );
     }
 }
 
@@ -84,7 +131,9 @@ async fn d08_what_is_no_page_is_refused_by_name() {
         ("total=yes", "total"),
         ("total=true&total=true", "total"),
     ] {
-        let problem = get(&bench, &format!("/v1/few?{query}")).await.problem(400, "INVALID_PARAMETER");
+        let problem = get(&bench, &format!("/v1/few?{query}"))
+            .await
+            .problem(400, "INVALID_PARAMETER");
         assert_eq!(problem["errors"][0]["parameter"], parameter, "{query}");
     }
 }
@@ -93,10 +142,16 @@ async fn d08_what_is_no_page_is_refused_by_name() {
 async fn d08_a_total_is_told_to_who_asks_only() {
     let bench = bench().await;
     for silent in ["/v1/few", "/v1/few?total=false", "/v1/counted"] {
-        assert!(get(&bench, silent).await.json().get("total").is_none(), "{silent}");
+        assert!(
+            get(&bench, silent).await.json().get("total").is_none(),
+            "{silent}"
+        );
     }
     assert_eq!(get(&bench, "/v1/few?total=true").await.json()["total"], 45);
-    assert_eq!(get(&bench, "/v1/few?total=true&page=9").await.json()["total"], 45);
+    assert_eq!(
+        get(&bench, "/v1/few?total=true&page=9").await.json()["total"],
+        45
+    );
 }
 
 #[tokio::test]
@@ -111,7 +166,11 @@ async fn d06_links_of_counted_pages_keep_the_other_parameters() {
         ]
     );
     let counted = get(&bench, "/v1/few?total=true").await;
-    let last = links(&counted).into_iter().find(|(relation, _)| *relation == "last").expect("a last page").1;
+    let last = links(&counted)
+        .into_iter()
+        .find(|(relation, _)| *relation == "last")
+        .expect("a last page")
+        .1;
     assert_eq!(last, "/v1/few?page=3&limit=20&total=true");
     assert_eq!(data(&get(&bench, last).await), (40..45).collect::<Vec<_>>());
 }

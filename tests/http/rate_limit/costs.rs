@@ -13,7 +13,10 @@ use crate::app::{ALICE, App, Bench};
 
 /// As many tokens as the query says.
 fn rows(head: &Parts) -> u64 {
-    let rows = head.uri.query().and_then(|query| query.strip_prefix("rows="));
+    let rows = head
+        .uri
+        .query()
+        .and_then(|query| query.strip_prefix("rows="));
     assert_ne!(rows, Some("none"), "nobody knows what that costs");
     rows.and_then(|rows| rows.parse().ok()).unwrap_or(1)
 }
@@ -60,7 +63,10 @@ async fn bench() -> Bench {
 /// The status, and what is left.
 async fn rows_of(bench: &Bench, rows: impl core::fmt::Display) -> (u16, u64) {
     let reply = get(bench, &format!("/export?rows={rows}"), ALICE).await;
-    (reply.status.as_u16(), reply.header_number("x-ratelimit-remaining"))
+    (
+        reply.status.as_u16(),
+        reply.header_number("x-ratelimit-remaining"),
+    )
 }
 
 #[tokio::test]
@@ -71,7 +77,10 @@ async fn b08_a_function_says_what_each_request_costs() {
     let refused = get(&bench, "/export?rows=4", ALICE).await;
     refused.problem(429, "RATE_LIMITED");
     assert_eq!(
-        (refused.header_number("retry-after"), refused.header_number("x-ratelimit-remaining")),
+        (
+            refused.header_number("retry-after"),
+            refused.header_number("x-ratelimit-remaining")
+        ),
         (2, 2)
     );
     assert_eq!(rows_of(&bench, 2).await, (200, 0));
@@ -95,7 +104,10 @@ async fn b08_more_than_the_burst_takes_the_whole_bucket_and_waits_until_it_is_fu
         let refused = get(&bench, &format!("/export?rows={rows}"), ALICE).await;
         refused.problem(429, "RATE_LIMITED");
         assert_eq!(
-            (refused.header_number("retry-after"), refused.header_number("x-ratelimit-remaining")),
+            (
+                refused.header_number("retry-after"),
+                refused.header_number("x-ratelimit-remaining")
+            ),
             (2, 8)
         );
     }
@@ -108,8 +120,14 @@ async fn b08_a_cost_that_panics_is_a_500_and_takes_nothing() {
     let bench = bench().await;
     let reply = get(&bench, "/export?rows=none", ALICE).await;
     reply.problem(500, "INTERNAL");
-    assert!(!reply.body.windows(6).any(|text| text == b"nobody"), "the message is for the log");
-    assert_eq!((rows_of(&bench, 0).await, bench.app.effects()), ((200, 10), 1));
+    assert!(
+        !reply.body.windows(6).any(|text| text == b"nobody"),
+        "the message is for the log"
+    );
+    assert_eq!(
+        (rows_of(&bench, 0).await, bench.app.effects()),
+        ((200, 10), 1)
+    );
 }
 
 #[tokio::test]
@@ -119,8 +137,14 @@ async fn b08_each_of_several_limits_has_its_own_cost() {
     let reply = get(&bench, "/export-both?rows=6", ALICE).await;
     assert_eq!(left(&reply), "\"rows\";r=4;t=6, \"requests\";r=3;t=1");
     let refused = get(&bench, "/export-both?rows=6", ALICE).await;
-    assert_eq!(refused.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"], "rows");
-    assert!(left(&refused).contains("\"requests\";r=3"), "a refusal takes from neither");
+    assert_eq!(
+        refused.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"],
+        "rows"
+    );
+    assert!(
+        left(&refused).contains("\"requests\";r=3"),
+        "a refusal takes from neither"
+    );
 }
 
 #[tokio::test]
@@ -128,7 +152,13 @@ async fn b17_a_shadow_whose_cost_a_function_says_refuses_nothing() {
     let bench = bench().await;
     for left in (0..3).rev() {
         let reply = get(&bench, "/export-tried?rows=50", ALICE).await;
-        assert_eq!((reply.status.as_u16(), reply.header_number("x-ratelimit-remaining")), (200, left));
+        assert_eq!(
+            (
+                reply.status.as_u16(),
+                reply.header_number("x-ratelimit-remaining")
+            ),
+            (200, left)
+        );
     }
 }
 
@@ -138,9 +168,20 @@ async fn b08_a_request_under_a_key_is_weighed_once() {
     // A small body is read before the limits decide, and a large one after.
     for (key, length, left) in [("a", 1, 8), ("a", 1, 6), ("b", 70_000, 4)] {
         let before = ASKED.load(Ordering::SeqCst);
-        let call = bench.client.post("/import").bearer(ALICE).idempotency_key(key).body("x".repeat(length));
+        let call = bench
+            .client
+            .post("/import")
+            .bearer(ALICE)
+            .idempotency_key(key)
+            .body("x".repeat(length));
         let reply = call.send().await;
-        assert_eq!((reply.status.as_u16(), reply.header_number("x-ratelimit-remaining")), (200, left));
+        assert_eq!(
+            (
+                reply.status.as_u16(),
+                reply.header_number("x-ratelimit-remaining")
+            ),
+            (200, left)
+        );
         assert_eq!(ASKED.load(Ordering::SeqCst) - before, 1);
     }
     assert_eq!(bench.app.effects(), 2);
@@ -152,6 +193,10 @@ async fn b08_an_instance_that_decides_alone_weighs_too() {
     bench.limits.break_down(true);
     for (rows, status) in [(6, 200), (6, 429), (0, 200), (4, 200), (1, 429)] {
         let reply = get(&bench, &format!("/export?rows={rows}"), ALICE).await;
-        assert_eq!((reply.status.as_u16(), tells(&reply)), (status, false), "{rows} rows");
+        assert_eq!(
+            (reply.status.as_u16(), tells(&reply)),
+            (status, false),
+            "{rows} rows"
+        );
     }
 }

@@ -37,14 +37,25 @@ async fn bench() -> Bench {
 
 fn denied(reply: &ClientResponse) {
     let problem = reply.problem(503, "STORE_UNAVAILABLE");
-    assert_eq!((problem["retryable"].as_bool(), reply.header_number("retry-after")), (Some(true), 1));
+    assert_eq!(
+        (
+            problem["retryable"].as_bool(),
+            reply.header_number("retry-after")
+        ),
+        (Some(true), 1)
+    );
     assert!(!tells(reply), "{:?}", reply.headers);
 }
 
 #[tokio::test]
 async fn b15_what_a_store_that_is_down_does_not_decide_is_denied() {
     let bench = bench().await;
-    assert_eq!(get(&bench, "/strict", ALICE).await.header_number("x-ratelimit-remaining"), 3);
+    assert_eq!(
+        get(&bench, "/strict", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
+        3
+    );
     bench.limits.break_down(true);
     // Three of them ask the store, and the others find it left alone.
     for _ in 0..6 {
@@ -74,7 +85,9 @@ async fn b15_one_answer_that_fails_denies_one_request() {
     denied(&get(&bench, "/strict", ALICE).await);
     bench.limits.break_down(false);
     assert_eq!(
-        get(&bench, "/strict", ALICE).await.header_number("x-ratelimit-remaining"),
+        get(&bench, "/strict", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
         3,
         "and took nothing"
     );
@@ -84,7 +97,14 @@ async fn b15_one_answer_that_fails_denies_one_request() {
 async fn b15_a_request_under_a_key_that_is_denied_leaves_no_record() {
     let bench = bench().await;
     let post = async |key: &str, length| {
-        bench.client.post("/strict").bearer(ALICE).idempotency_key(key).body("x".repeat(length)).send().await
+        bench
+            .client
+            .post("/strict")
+            .bearer(ALICE)
+            .idempotency_key(key)
+            .body("x".repeat(length))
+            .send()
+            .await
     };
     bench.limits.break_down(true);
     // A small body is read before the limits decide, and a large one after.
@@ -95,7 +115,11 @@ async fn b15_a_request_under_a_key_that_is_denied_leaves_no_record() {
     bench.limits.break_down(false);
     for key in ["a", "b"] {
         let other = post(key, 2).await;
-        assert!(other.status == 200 && !other.replayed(), "the key is free: {:?}", other.body);
+        assert!(
+            other.status == 200 && !other.replayed(),
+            "the key is free: {:?}",
+            other.body
+        );
     }
     assert_eq!(bench.app.effects(), 2);
 }
@@ -108,6 +132,14 @@ async fn b15_the_store_decides_again_when_it_is_back_although_nobody_did_meanwhi
         denied(&get(&bench, "/strict", ALICE).await);
     }
     bench.limits.break_down(false);
-    eventually("the store decides", async || get(&bench, "/strict", ALICE).await.status == 200).await;
-    assert_eq!(get(&bench, "/strict", ALICE).await.header_number("x-ratelimit-remaining"), 2);
+    eventually("the store decides", async || {
+        get(&bench, "/strict", ALICE).await.status == 200
+    })
+    .await;
+    assert_eq!(
+        get(&bench, "/strict", ALICE)
+            .await
+            .header_number("x-ratelimit-remaining"),
+        2
+    );
 }

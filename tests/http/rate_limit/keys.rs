@@ -14,7 +14,10 @@ struct Tenant;
 impl LimitKey for Tenant {
     fn verify(value: &str, caller: Option<&Caller>) -> Option<String> {
         assert_ne!(value, "nobody", "not to be asked for");
-        let works = matches!((caller?.id(), value), ("alice" | "bob", "acme") | ("alice", "globex"));
+        let works = matches!(
+            (caller?.id(), value),
+            ("alice" | "bob", "acme") | ("alice", "globex")
+        );
         works.then(|| value.to_owned())
     }
 }
@@ -63,12 +66,19 @@ async fn bench() -> Bench {
 }
 
 fn of(bench: &Bench, key: &str, tenant: &str) -> ClientRequest {
-    bench.client.get("/reports").bearer(key).header("x-tenant", tenant)
+    bench
+        .client
+        .get("/reports")
+        .bearer(key)
+        .header("x-tenant", tenant)
 }
 
 /// The status, and what is left.
 fn left(reply: &ClientResponse) -> (u16, u64) {
-    (reply.status.as_u16(), reply.header_number("x-ratelimit-remaining"))
+    (
+        reply.status.as_u16(),
+        reply.header_number("x-ratelimit-remaining"),
+    )
 }
 
 #[tokio::test]
@@ -84,26 +94,51 @@ async fn b09_callers_of_a_tenant_share_a_bucket_and_two_tenants_do_not() {
 #[tokio::test]
 async fn b09_values_that_are_not_verified_count_as_their_caller() {
     let bench = bench().await;
-    for (tenant, counted) in [("made-up-1", (200, 2)), ("made-up-2", (200, 1)), ("globex", (200, 0))] {
-        assert_eq!(left(&of(&bench, BOB, tenant).send().await), counted, "{tenant}");
+    for (tenant, counted) in [
+        ("made-up-1", (200, 2)),
+        ("made-up-2", (200, 1)),
+        ("globex", (200, 0)),
+    ] {
+        assert_eq!(
+            left(&of(&bench, BOB, tenant).send().await),
+            counted,
+            "{tenant}"
+        );
     }
     assert_eq!(left(&of(&bench, BOB, "made-up-3").send().await), (429, 0));
-    assert_eq!(left(&get(&bench, "/reports", BOB).await), (429, 0), "without the header");
+    assert_eq!(
+        left(&get(&bench, "/reports", BOB).await),
+        (429, 0),
+        "without the header"
+    );
     let twice = of(&bench, BOB, "acme").header("x-tenant", "acme");
     assert_eq!(left(&twice.send().await), (429, 0), "given twice");
-    assert_eq!(left(&get(&bench, "/reports", ALICE).await), (200, 2), "another caller");
-    assert_eq!(left(&of(&bench, ALICE, "globex").send().await), (200, 2), "nobody took of theirs");
+    assert_eq!(
+        left(&get(&bench, "/reports", ALICE).await),
+        (200, 2),
+        "another caller"
+    );
+    assert_eq!(
+        left(&of(&bench, ALICE, "globex").send().await),
+        (200, 2),
+        "nobody took of theirs"
+    );
     assert_eq!(left(&of(&bench, BOB, "acme").send().await), (200, 2));
 }
 
 #[tokio::test]
 async fn b09_a_path_parameter_counts_as_it_is_decoded() {
     let bench = bench().await;
-    let report = async |key, path: &str| left(&get(&bench, &format!("/v1/tenants/{path}"), key).await);
+    let report =
+        async |key, path: &str| left(&get(&bench, &format!("/v1/tenants/{path}"), key).await);
     assert_eq!(report(ALICE, "acme/reports/1").await, (200, 2));
     assert_eq!(report(BOB, "%61cme/reports/2").await, (200, 1));
     assert_eq!(report(ALICE, "globex/reports/acme").await, (200, 2));
-    for (path, counted) in [("globex/reports/1", 2), ("made-up/reports/1", 1), ("%ff/reports/acme", 0)] {
+    for (path, counted) in [
+        ("globex/reports/1", 2),
+        ("made-up/reports/1", 1),
+        ("%ff/reports/acme", 0),
+    ] {
         assert_eq!(report(BOB, path).await, (200, counted), "{path}");
     }
     assert_eq!(report(BOB, "acme/reports/3").await, (200, 0));
@@ -112,8 +147,17 @@ async fn b09_a_path_parameter_counts_as_it_is_decoded() {
 #[tokio::test]
 async fn b09_endpoints_that_name_the_same_limit_share_the_tenants_buckets() {
     let bench = bench().await;
-    let send =
-        async |path, key| left(&bench.client.get(path).bearer(key).header("x-tenant", "acme").send().await);
+    let send = async |path, key| {
+        left(
+            &bench
+                .client
+                .get(path)
+                .bearer(key)
+                .header("x-tenant", "acme")
+                .send()
+                .await,
+        )
+    };
     assert_eq!(send("/shared-a", ALICE).await, (200, 2));
     assert_eq!(send("/shared-b", BOB).await, (200, 1));
 }
@@ -121,7 +165,16 @@ async fn b09_endpoints_that_name_the_same_limit_share_the_tenants_buckets() {
 #[tokio::test]
 async fn b09_strangers_whose_value_is_not_verified_count_by_address() {
     let bench = bench().await;
-    let send = async |plan: &str| left(&bench.client.get("/public").header("x-plan", plan).send().await);
+    let send = async |plan: &str| {
+        left(
+            &bench
+                .client
+                .get("/public")
+                .header("x-plan", plan)
+                .send()
+                .await,
+        )
+    };
     assert_eq!(send("gold").await, (200, 1));
     assert_eq!(send("platinum").await, (200, 0));
     assert_eq!(send("silver").await, (429, 0));
@@ -132,15 +185,29 @@ async fn b09_strangers_whose_value_is_not_verified_count_by_address() {
 async fn b09_a_request_under_a_key_counts_by_its_tenant() {
     let bench = bench().await;
     let import = async |caller, key: &str, length| {
-        let call =
-            bench.client.post("/imports").bearer(caller).idempotency_key(key).header("x-tenant", "acme");
+        let call = bench
+            .client
+            .post("/imports")
+            .bearer(caller)
+            .idempotency_key(key)
+            .header("x-tenant", "acme");
         left(&call.body("x".repeat(length)).send().await)
     };
     assert_eq!(import(ALICE, "a", 1).await, (200, 2));
     assert_eq!(import(BOB, "b", 70_000).await, (200, 1));
-    let missing = bench.client.post("/imports").bearer(BOB).header("x-tenant", "acme").send().await;
+    let missing = bench
+        .client
+        .post("/imports")
+        .bearer(BOB)
+        .header("x-tenant", "acme")
+        .send()
+        .await;
     missing.problem(400, "IDEMPOTENCY_KEY_MISSING");
-    assert_eq!(missing.header("x-ratelimit-remaining"), None, "the limits were not asked");
+    assert_eq!(
+        missing.header("x-ratelimit-remaining"),
+        None,
+        "the limits were not asked"
+    );
     assert_eq!(import(ALICE, "c", 1).await, (200, 0));
 }
 
@@ -158,7 +225,10 @@ async fn b09_an_instance_that_decides_alone_counts_by_tenant_too() {
 #[tokio::test]
 async fn b09_a_kind_that_panics_is_a_500_and_takes_nothing() {
     let bench = bench().await;
-    of(&bench, ALICE, "nobody").send().await.problem(500, "INTERNAL");
+    of(&bench, ALICE, "nobody")
+        .send()
+        .await
+        .problem(500, "INTERNAL");
     assert_eq!(bench.app.effects(), 0);
     assert_eq!(left(&get(&bench, "/reports", ALICE).await), (200, 2));
 }

@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_ansi(false).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .init();
     let routes = routes![
         place_order,
         write_draft,
@@ -32,7 +35,9 @@ async fn main() -> ExitCode {
         by_tokens_taken_ahead,
         panic_at_once
     ];
-    let api = Api::new("orders", routes).store(Store::from_env()).auth(ApiKeys::from_env());
+    let api = Api::new("orders", routes)
+        .store(Store::from_env())
+        .auth(ApiKeys::from_env());
     aplomb::serve(api, App::connect).await
 }
 
@@ -70,7 +75,12 @@ async fn write_draft(State(app): State<App>, Json(order): Json<Order>) -> Create
 }
 
 /// Places an order, within limits.
-#[endpoint(post = "/limited-orders", version = 1, idempotent, rate_limit = "1000/min")]
+#[endpoint(
+    post = "/limited-orders",
+    version = 1,
+    idempotent,
+    rate_limit = "1000/min"
+)]
 async fn place_limited_order(State(app): State<App>, Json(order): Json<Order>) -> Created<Placed> {
     app.place(order).await
 }
@@ -95,7 +105,9 @@ async fn list_prices() -> &'static str {
 #[endpoint(get = "/numbers", version = 1, paginate(cursor, default = 1, max = 1))]
 async fn list_numbers(page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(3, |key| key.id);
-    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| Below { id: *id })
+    page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| {
+        Below { id: *id }
+    })
 }
 
 #[derive(CursorKey)]
@@ -132,7 +144,10 @@ async fn panic_at_once() {
 
 impl App {
     async fn connect() -> Result<Self, VarError> {
-        Ok(Self { runs: env::var("RUNS")?.into(), gates: env::var("GATES")?.into() })
+        Ok(Self {
+            runs: env::var("RUNS")?.into(),
+            gates: env::var("GATES")?.into(),
+        })
     }
 
     async fn place(&self, order: Order) -> Created<Placed> {
@@ -145,9 +160,13 @@ impl App {
 
     /// Leaves a line. One write that appends is whole, whoever else writes.
     fn run(&self, order: &Order) {
-        let file = OpenOptions::new().create(true).append(true).open(&self.runs);
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.runs);
         let line = format!("{}\n", order.item);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file takes a line");
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("the file takes a line");
     }
 
     fn holds(&self, order: &Order) -> bool {
@@ -156,7 +175,10 @@ impl App {
 }
 
 fn placed(order: Order) -> Created<Placed> {
-    Created::new(Placed { item: order.item, by: process::id() })
+    Created::new(Placed {
+        item: order.item,
+        by: process::id(),
+    })
 }
 
 /// How often a held run looks whether it may go on.

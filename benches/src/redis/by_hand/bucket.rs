@@ -29,7 +29,9 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 impl Bucket {
     pub(super) fn new() -> Self {
-        Self { script: Script::new(include_str!("bucket.lua")) }
+        Self {
+            script: Script::new(include_str!("bucket.lua")),
+        }
     }
 
     /// Takes a token, if there is one.
@@ -39,16 +41,24 @@ impl Bucket {
         caller: &str,
     ) -> RedisResult<Taken> {
         let mut run = self.script.key(format!("bucket:{caller}"));
-        run.arg(BURST).arg(PER_MINUTE).arg(BURST / PER_MINUTE * MINUTE);
+        run.arg(BURST)
+            .arg(PER_MINUTE)
+            .arg(BURST / PER_MINUTE * MINUTE);
         let (allowed, remaining, full_in) = run.invoke_async(connection).await?;
-        Ok(Taken { allowed, remaining, full_in })
+        Ok(Taken {
+            allowed,
+            remaining,
+            full_in,
+        })
     }
 }
 
 impl Taken {
     /// Tells the client.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         headers.insert(LIMIT, HeaderValue::from(BURST));
         headers.insert(REMAINING, HeaderValue::from(self.remaining));
         headers.insert(RESET, HeaderValue::from(now + self.full_in.div_ceil(1000)));

@@ -39,10 +39,18 @@ pub(crate) struct Refusal {
 }
 
 pub(crate) async fn router(url: &str) -> Result<Router, Failure> {
-    let connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let connection = redis::Client::open(url)?
+        .get_multiplexed_async_connection()
+        .await?;
     let callers = HashMap::from([(Sha256::digest(API_KEY).into(), CALLER.to_owned())]);
-    let app = App { connection, callers: Arc::new(callers), bucket: Arc::new(Bucket::new()) };
-    Ok(Router::new().route("/v1/payments", routing::post(create_payment)).with_state(app))
+    let app = App {
+        connection,
+        callers: Arc::new(callers),
+        bucket: Arc::new(Bucket::new()),
+    };
+    Ok(Router::new()
+        .route("/v1/payments", routing::post(create_payment))
+        .with_state(app))
 }
 
 async fn create_payment(
@@ -59,7 +67,10 @@ async fn create_payment(
     let answered = if taken.allowed {
         once(&mut app.connection, (caller, key), &body, new).await
     } else {
-        Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many requests"))
+        Err(Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many requests",
+        ))
     };
     let mut response = answered.into_response();
     taken.write(response.headers_mut());
@@ -85,26 +96,42 @@ async fn once(
 fn pay(new: &NewPayment) -> Result<Answer, Refusal> {
     let payment = Payment::make(new);
     let location = format!("/v1/payments/{}", payment.id);
-    Ok(Answer { status: 201, location, body: serde_json::to_string(&payment)? })
+    Ok(Answer {
+        status: 201,
+        location,
+        body: serde_json::to_string(&payment)?,
+    })
 }
 
-fn caller<'a>(callers: &'a HashMap<[u8; 32], String>, headers: &HeaderMap) -> Result<&'a str, Refusal> {
-    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+fn caller<'a>(
+    callers: &'a HashMap<[u8; 32], String>,
+    headers: &HeaderMap,
+) -> Result<&'a str, Refusal> {
+    let value = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     let key = value.and_then(|value| value.strip_prefix("Bearer "));
     let digest: Option<[u8; 32]> = key.map(|key| Sha256::digest(key).into());
     let caller = digest.and_then(|digest| callers.get(&digest));
-    caller.map(String::as_str).ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "no such API key"))
+    caller
+        .map(String::as_str)
+        .ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "no such API key"))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<&str, Refusal> {
-    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
+    let key = headers
+        .get("idempotency-key")
+        .and_then(|value| value.to_str().ok());
     key.filter(|key| (1..=255).contains(&key.len()))
         .ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "an Idempotency-Key is needed"))
 }
 
 impl Refusal {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self {
+            status,
+            detail: detail.into(),
+        }
     }
 }
 

@@ -53,16 +53,29 @@ pub(super) async fn begin(
     body: &[u8],
 ) -> Result<Begun, Refusal> {
     let key = format!("idempotency:{caller}:{key}");
-    let record = Record { fingerprint: fingerprint(body), answer: None };
-    let options = SetOptions::default().conditional_set(ExistenceCheck::NX).get(true);
+    let record = Record {
+        fingerprint: fingerprint(body),
+        answer: None,
+    };
+    let options = SetOptions::default()
+        .conditional_set(ExistenceCheck::NX)
+        .get(true);
     let options = options.with_expiration(SetExpiry::PX(RUNNING));
-    let found: Option<Vec<u8>> = connection.set_options(&key, serde_json::to_vec(&record)?, options).await?;
+    let found: Option<Vec<u8>> = connection
+        .set_options(&key, serde_json::to_vec(&record)?, options)
+        .await?;
     let Some(found) = found else {
-        return Ok(Begun::Started(Taken { key, fingerprint: record.fingerprint }));
+        return Ok(Begun::Started(Taken {
+            key,
+            fingerprint: record.fingerprint,
+        }));
     };
     let found: Record = serde_json::from_slice(&found)?;
     if found.fingerprint != record.fingerprint {
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "the key was used for another request"));
+        return Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "the key was used for another request",
+        ));
     }
     let in_flight = Refusal::new(StatusCode::CONFLICT, "the first request is still running");
     found.answer.map(Begun::Done).ok_or(in_flight)
@@ -74,17 +87,26 @@ pub(super) async fn complete(
     taken: Taken,
     answer: Answer,
 ) -> Result<Answer, Refusal> {
-    let record = Record { fingerprint: taken.fingerprint, answer: Some(answer) };
+    let record = Record {
+        fingerprint: taken.fingerprint,
+        answer: Some(answer),
+    };
     let options = SetOptions::default().with_expiration(SetExpiry::PX(KEPT));
-    let () = connection.set_options(&taken.key, serde_json::to_vec(&record)?, options).await?;
-    record.answer.ok_or_else(|| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no answer"))
+    let () = connection
+        .set_options(&taken.key, serde_json::to_vec(&record)?, options)
+        .await?;
+    record
+        .answer
+        .ok_or_else(|| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no answer"))
 }
 
 impl Answer {
     /// The first answer once more.
     pub(super) fn replay(self) -> Result<Response, Refusal> {
         let mut response = self.send()?;
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
         Ok(response)
     }
 

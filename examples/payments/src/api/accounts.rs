@@ -45,8 +45,23 @@ pub struct Money {
 }
 
 impl From<Account> for AccountView {
-    fn from(Account { id, owner, currency, balance, .. }: Account) -> Self {
-        Self { id, owner, balance: Money { amount: balance, currency } }
+    fn from(
+        Account {
+            id,
+            owner,
+            currency,
+            balance,
+            ..
+        }: Account,
+    ) -> Self {
+        Self {
+            id,
+            owner,
+            balance: Money {
+                amount: balance,
+                currency,
+            },
+        }
     }
 }
 
@@ -57,7 +72,10 @@ pub async fn open_account(
     caller: Caller,
     Json(new): Json<NewAccount>,
 ) -> Result<Created<AccountView>, LedgerError> {
-    let account = app.ledger.open_account(caller.id(), new.owner, new.currency).await?;
+    let account = app
+        .ledger
+        .open_account(caller.id(), new.owner, new.currency)
+        .await?;
     let location = get_account::uri(&account.id);
     Ok(Created::new(account.into()).at(location))
 }
@@ -80,5 +98,10 @@ pub async fn deposit(
     Path(id): Path<Id<Account>>,
     Json(new): Json<NewDeposit>,
 ) -> Result<Created<AccountView>, LedgerError> {
-    Ok(Created::new(app.ledger.deposit(caller.id(), id, new.amount).await?.into()))
+    Ok(Created::new(
+        app.ledger
+            .deposit(caller.id(), id, new.amount)
+            .await?
+            .into(),
+    ))
 }

@@ -34,7 +34,10 @@ pub async fn list_payments(
     page: PageRequest<NewestFirst>,
 ) -> Result<Page<Payment>, LedgerError> {
     let page = page.both_ways();
-    let rows = app.ledger.payments(caller.id(), filter.account, &page.keyset()).await?;
+    let rows = app
+        .ledger
+        .payments(caller.id(), filter.account, &page.keyset())
+        .await?;
     Ok(page.page(rows, |payment| NewestFirst { id: payment.id }))
 }
 

@@ -37,7 +37,13 @@ impl Ledger {
         currency: Currency,
     ) -> Result<Account, LedgerError> {
         let mut transaction = self.begin().await?;
-        let account = Account { id: Id::new(), owner, currency, balance: 0, caller: caller.to_owned() };
+        let account = Account {
+            id: Id::new(),
+            owner,
+            currency,
+            balance: 0,
+            caller: caller.to_owned(),
+        };
         insert(&mut transaction, &account).await?;
         transaction.commit().await?;
         Ok(account)
@@ -66,7 +72,9 @@ impl Ledger {
         amount: Amount,
     ) -> Result<Account, LedgerError> {
         let mut transaction = self.begin().await?;
-        let account = owned(&mut transaction, caller, id).await?.credited(amount)?;
+        let account = owned(&mut transaction, caller, id)
+            .await?
+            .credited(amount)?;
         save_balance(&mut transaction, &account).await?;
         sqlx::query("INSERT INTO deposits (account, amount) VALUES (?, ?)")
             .bind(id.to_string())
@@ -81,7 +89,10 @@ impl Ledger {
 impl Account {
     /// The account with `amount` more.
     pub(super) fn credited(mut self, amount: Amount) -> Result<Self, LedgerError> {
-        self.balance = self.balance.checked_add(amount.minor_units()).ok_or(LedgerError::BalanceTooLarge)?;
+        self.balance = self
+            .balance
+            .checked_add(amount.minor_units())
+            .ok_or(LedgerError::BalanceTooLarge)?;
         Ok(self)
     }
 
@@ -109,7 +120,10 @@ impl FromRow<'_, SqliteRow> for Account {
 }
 
 /// The account, whoever owns it.
-pub(super) async fn find(connection: &mut SqliteConnection, id: Id<Account>) -> Result<Account, LedgerError> {
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    id: Id<Account>,
+) -> Result<Account, LedgerError> {
     sqlx::query_as("SELECT id, caller, owner, currency, balance FROM accounts WHERE id = ?")
         .bind(id.to_string())
         .fetch_optional(connection)
@@ -124,7 +138,11 @@ pub(super) async fn owned(
     id: Id<Account>,
 ) -> Result<Account, LedgerError> {
     let account = find(connection, id).await?;
-    if account.caller == caller { Ok(account) } else { Err(LedgerError::AccountNotFound(id)) }
+    if account.caller == caller {
+        Ok(account)
+    } else {
+        Err(LedgerError::AccountNotFound(id))
+    }
 }
 
 /// Takes `amount` from one account and gives it to the other: both, or neither with an error.
@@ -139,7 +157,10 @@ pub(super) async fn transfer(
     save_balance(connection, &to).await
 }
 
-async fn save_balance(connection: &mut SqliteConnection, account: &Account) -> Result<(), LedgerError> {
+async fn save_balance(
+    connection: &mut SqliteConnection,
+    account: &Account,
+) -> Result<(), LedgerError> {
     sqlx::query("UPDATE accounts SET balance = ? WHERE id = ?")
         .bind(account.balance)
         .bind(account.id.to_string())
@@ -149,13 +170,15 @@ async fn save_balance(connection: &mut SqliteConnection, account: &Account) -> R
 }
 
 async fn insert(connection: &mut SqliteConnection, account: &Account) -> Result<(), LedgerError> {
-    sqlx::query("INSERT INTO accounts (id, caller, owner, currency, balance) VALUES (?, ?, ?, ?, ?)")
-        .bind(account.id.to_string())
-        .bind(&account.caller)
-        .bind(account.owner.as_str())
-        .bind(account.currency.as_str())
-        .bind(account.balance)
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "INSERT INTO accounts (id, caller, owner, currency, balance) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(account.id.to_string())
+    .bind(&account.caller)
+    .bind(account.owner.as_str())
+    .bind(account.currency.as_str())
+    .bind(account.balance)
+    .execute(connection)
+    .await?;
     Ok(())
 }

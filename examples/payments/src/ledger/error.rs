@@ -54,7 +54,11 @@ pub enum LedgerError {
 
 impl From<sqlx::Error> for LedgerError {
     fn from(error: sqlx::Error) -> Self {
-        if is_busy(&error) { Self::Busy(error) } else { Self::Database(error) }
+        if is_busy(&error) {
+            Self::Busy(error)
+        } else {
+            Self::Database(error)
+        }
     }
 }
 
@@ -71,7 +75,8 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
 /// `SQLITE_BUSY` (5) or `SQLITE_LOCKED` (6); extended codes carry the primary one in their low byte
 /// (<https://sqlite.org/rescode.html>).
 fn is_lock(code: &str) -> bool {
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
+    code.parse::<u32>()
+        .is_ok_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
 #[cfg(test)]

@@ -44,8 +44,15 @@ impl Ledger {
 /// A page of the payments in which `?1` stands on either side: each side is read from its own index, so that a
 /// page costs the same wherever it lies.
 fn select(from: &str, to: &str, page: &KeysetSql) -> String {
-    let side = |column| format!("SELECT id FROM (SELECT id FROM payments WHERE {column} = ?1 AND {page})");
-    let (from, to, KeysetSql { order_by, limit, .. }) = (side(from), side(to), page);
+    let side =
+        |column| format!("SELECT id FROM (SELECT id FROM payments WHERE {column} = ?1 AND {page})");
+    let (
+        from,
+        to,
+        KeysetSql {
+            order_by, limit, ..
+        },
+    ) = (side(from), side(to), page);
     format!(
         "SELECT id, from_account, to_account, amount, refunded FROM payments WHERE id IN ({from} UNION {to})
          ORDER BY {order_by} LIMIT {limit}"
@@ -63,7 +70,9 @@ mod tests {
     use super::*;
 
     fn keyset(position: Position<Id<Payment>>) -> Keyset {
-        PageRequest::at(position.map(|id| NewestFirst { id }), 20).both_ways().keyset()
+        PageRequest::at(position.map(|id| NewestFirst { id }), 20)
+            .both_ways()
+            .keyset()
     }
 
     async fn plan(bench: &Bench, page: &Keyset) -> Vec<String> {
@@ -90,7 +99,10 @@ mod tests {
                 format!("SEARCH payments USING COVERING INDEX payments_by_payer (payer=?{bound})"),
                 format!("SEARCH payments USING COVERING INDEX payments_by_payee (payee=?{bound})"),
             ] {
-                assert!(plan.contains(&step), "{position:?}: {step} is not in {plan:#?}");
+                assert!(
+                    plan.contains(&step),
+                    "{position:?}: {step} is not in {plan:#?}"
+                );
             }
             let reads_all = |step: &&String| step.starts_with("SCAN payments");
             assert_eq!(plan.iter().find(reads_all), None, "{position:?}: {plan:#?}");
@@ -103,15 +115,23 @@ mod tests {
         let mut connection = bench.ledger.readers.acquire().await.expect("a connection");
         let taken = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&taken);
-        connection.lock_handle().await.expect("the connection").set_progress_handler(1, move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-            true
-        });
+        connection
+            .lock_handle()
+            .await
+            .expect("the connection")
+            .set_progress_handler(1, move || {
+                counter.fetch_add(1, Ordering::Relaxed);
+                true
+            });
         let rows = sqlx::query_as(AssertSqlSafe(select("payer", "payee", &page))).bind(ALICE);
         let rows = page.binds.into_iter().fold(rows, QueryAs::bind);
         let rows: Vec<Payment> = rows.fetch_all(&mut *connection).await.expect("a page");
         assert_eq!(rows.len(), 21);
-        connection.lock_handle().await.expect("the connection").remove_progress_handler();
+        connection
+            .lock_handle()
+            .await
+            .expect("the connection")
+            .remove_progress_handler();
         taken.load(Ordering::Relaxed)
     }
 
@@ -124,7 +144,12 @@ mod tests {
         for id in &ids {
             let insert = "INSERT INTO payments (id, from_account, to_account, payer, payee, amount)
                           VALUES (?, ?, ?, ?, ?, 1)";
-            let insert = sqlx::query(insert).bind(id).bind(alice).bind(bob).bind(ALICE).bind(BOB);
+            let insert = sqlx::query(insert)
+                .bind(id)
+                .bind(alice)
+                .bind(bob)
+                .bind(ALICE)
+                .bind(BOB);
             insert.execute(&mut *transaction).await.expect("inserted");
         }
         transaction.commit().await.expect("committed");
@@ -134,7 +159,10 @@ mod tests {
             for depth in [100, 2_000, 3_900] {
                 costs.push(steps(&bench, at(ids[depth])).await);
             }
-            let (least, most) = (costs.iter().min().expect("three"), costs.iter().max().expect("three"));
+            let (least, most) = (
+                costs.iter().min().expect("three"),
+                costs.iter().max().expect("three"),
+            );
             assert!(*least > 100 && most - least < least / 10, "{costs:?}");
         }
     }

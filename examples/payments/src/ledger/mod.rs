@@ -41,7 +41,9 @@ impl Ledger {
     ///
     /// [`LedgerError::Busy`] or [`LedgerError::Database`] if it cannot.
     pub async fn check(&self) -> Result<(), LedgerError> {
-        sqlx::query("SELECT 1 FROM accounts LIMIT 1").fetch_optional(&self.readers).await?;
+        sqlx::query("SELECT 1 FROM accounts LIMIT 1")
+            .fetch_optional(&self.readers)
+            .await?;
         Ok(())
     }
 

@@ -69,14 +69,23 @@ async fn open_writer(options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx:
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
 }
 
 /// One transaction, so that of two processes that start at once one makes the tables.
 async fn create_tables(writer: &SqlitePool) -> Result<(), OpenError> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    match sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await? {
-        0 => sqlx::raw_sql(include_str!("schema.sql")).execute(&mut *transaction).await?,
+    match sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *transaction)
+        .await?
+    {
+        0 => {
+            sqlx::raw_sql(include_str!("schema.sql"))
+                .execute(&mut *transaction)
+                .await?
+        }
         LAYOUT => return Ok(()),
         other => return Err(OpenError::Layout(other)),
     };

@@ -92,7 +92,11 @@ impl FromRow<'_, SqliteRow> for Payment {
             from: row.try_get("from_account")?,
             to: row.try_get("to_account")?,
             amount: Amount::try_from(row.try_get::<i64, _>("amount")?).map_err(wrong("amount"))?,
-            status: if row.try_get("refunded")? { Status::Refunded } else { Status::Completed },
+            status: if row.try_get("refunded")? {
+                Status::Refunded
+            } else {
+                Status::Completed
+            },
             created_at: born(id)?,
         })
     }

@@ -33,7 +33,10 @@ impl Ledger {
     }
 }
 
-async fn mark_refunded(connection: &mut SqliteConnection, id: Id<Payment>) -> Result<(), LedgerError> {
+async fn mark_refunded(
+    connection: &mut SqliteConnection,
+    id: Id<Payment>,
+) -> Result<(), LedgerError> {
     sqlx::query("UPDATE payments SET refunded = 1 WHERE id = ?")
         .bind(id.to_string())
         .execute(connection)

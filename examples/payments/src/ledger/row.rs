@@ -10,7 +10,9 @@ pub(super) fn parsed<T>(row: &SqliteRow, column: &'static str) -> Result<T, Erro
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
-    row.try_get::<&str, _>(column)?.parse().map_err(wrong(column))
+    row.try_get::<&str, _>(column)?
+        .parse()
+        .map_err(wrong(column))
 }
 
 /// The error of a column whose value the ledger would never have written.
@@ -18,5 +20,8 @@ pub(super) fn wrong<E>(column: &'static str) -> impl Fn(E) -> Error
 where
     E: std::error::Error + Send + Sync + 'static,
 {
-    move |source| Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) }
+    move |source| Error::ColumnDecode {
+        index: column.to_owned(),
+        source: Box::new(source),
+    }
 }

@@ -40,7 +40,9 @@ impl TryFrom<i64> for Amount {
         if minor_units > 0 {
             Ok(Self(minor_units))
         } else {
-            Err(InvalidValue("a positive number of minor units, such as 1250"))
+            Err(InvalidValue(
+                "a positive number of minor units, such as 1250",
+            ))
         }
     }
 }
@@ -72,7 +74,9 @@ impl FromStr for Owner {
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let blank = text.trim().is_empty();
         if blank || text.chars().count() > MAX_OWNER || text.chars().any(char::is_control) {
-            Err(InvalidValue("a name of 1 to 100 characters, such as \"Alice\""))
+            Err(InvalidValue(
+                "a name of 1 to 100 characters, such as \"Alice\"",
+            ))
         } else {
             Ok(Self(text.to_owned()))
         }

@@ -8,15 +8,25 @@ const ENDS: &str = "Wed, 30 Jun 2027 23:59:59 GMT";
 async fn version_1_says_where_it_goes_on_and_both_versions_show_the_same_account() {
     let service = Service::start().await;
     let id = service.account(ALICE, 1250).await;
-    let old = service.get(ALICE, &format!("/v1/accounts/{id}")).await.expect(200);
+    let old = service
+        .get(ALICE, &format!("/v1/accounts/{id}"))
+        .await
+        .expect(200);
     assert_eq!(old.body["balance"], 1250);
     assert_eq!(old.header("deprecation"), Some("@1790812800"));
     assert_eq!(old.header("sunset"), Some(ENDS));
-    let link = old.header("link").and_then(|link| link.strip_suffix(">; rel=\"successor-version\""));
-    let successor = link.and_then(|link| link.strip_prefix('<')).expect("a successor");
+    let link = old
+        .header("link")
+        .and_then(|link| link.strip_suffix(">; rel=\"successor-version\""));
+    let successor = link
+        .and_then(|link| link.strip_prefix('<'))
+        .expect("a successor");
     let new = service.get(ALICE, successor).await.expect(200);
     let balance = json!({ "amount": 1250, "currency": "EUR" });
-    assert_eq!(new.body, json!({ "id": id, "owner": "Somebody", "balance": balance }));
+    assert_eq!(
+        new.body,
+        json!({ "id": id, "owner": "Somebody", "balance": balance })
+    );
     assert_eq!(new.header("deprecation"), None);
 }
 
@@ -39,13 +49,31 @@ async fn version_2_opens_pays_and_lists_as_version_1_does() {
     let new = json!({ "owner": "Alice", "currency": "EUR" });
     let opened = service.post(ALICE, "/v2/accounts", &new).await.expect(201);
     let (id, bob) = (opened.text("id"), service.account(BOB, 0).await);
-    assert_eq!(opened.header("location"), Some(&*format!("/v2/accounts/{id}")));
-    let deposit = service.post(ALICE, &format!("/v2/accounts/{id}/deposit"), &json!({ "amount": 30 })).await;
-    assert_eq!(deposit.expect(201).body["balance"], json!({ "amount": 30, "currency": "EUR" }));
+    assert_eq!(
+        opened.header("location"),
+        Some(&*format!("/v2/accounts/{id}"))
+    );
+    let deposit = service
+        .post(
+            ALICE,
+            &format!("/v2/accounts/{id}/deposit"),
+            &json!({ "amount": 30 }),
+        )
+        .await;
+    assert_eq!(
+        deposit.expect(201).body["balance"],
+        json!({ "amount": 30, "currency": "EUR" })
+    );
     let payment = json!({ "from": id, "to": bob, "amount": 20 });
-    let paid = service.post(ALICE, "/v2/payments", &payment).await.expect(201);
+    let paid = service
+        .post(ALICE, "/v2/payments", &payment)
+        .await
+        .expect(201);
     for version in ["v1", "v2"] {
-        let page = service.get(BOB, &format!("/{version}/payments")).await.expect(200);
+        let page = service
+            .get(BOB, &format!("/{version}/payments"))
+            .await
+            .expect(200);
         assert_eq!(page.body["data"], json!([paid.body]));
         assert_eq!(page.header("deprecation"), None);
     }
@@ -59,10 +87,16 @@ async fn an_account_is_created_where_its_location_says() {
     let opened = service.post(ALICE, "/v1/accounts", &new).await.expect(201);
     let id = opened.text("id");
     assert!(id.starts_with("acc_"));
-    assert_eq!(opened.body, json!({ "id": id, "owner": "Alice", "currency": "EUR", "balance": 0 }));
+    assert_eq!(
+        opened.body,
+        json!({ "id": id, "owner": "Alice", "currency": "EUR", "balance": 0 })
+    );
     let location = opened.header("location").expect("a location");
     assert_eq!(location, format!("/v1/accounts/{id}"));
-    assert_eq!(service.get(ALICE, location).await.expect(200).body, opened.body);
+    assert_eq!(
+        service.get(ALICE, location).await.expect(200).body,
+        opened.body
+    );
 }
 
 #[tokio::test]
@@ -70,12 +104,19 @@ async fn a_wrong_member_is_pointed_at() {
     let service = Service::start().await;
     for (body, pointer) in [
         (json!({ "owner": " ", "currency": "EUR" }), "#/owner"),
-        (json!({ "owner": "x".repeat(101), "currency": "EUR" }), "#/owner"),
+        (
+            json!({ "owner": "x".repeat(101), "currency": "EUR" }),
+            "#/owner",
+        ),
         (json!({ "owner": "Alice", "currency": "eur" }), "#/currency"),
         (json!({ "owner": "Alice", "currency": 7 }), "#/currency"),
     ] {
         let refused = service.post(ALICE, "/v1/accounts", &body).await;
-        assert_eq!(refused.problem(), (422, "VALIDATION_FAILED".into()), "{body}");
+        assert_eq!(
+            refused.problem(),
+            (422, "VALIDATION_FAILED".into()),
+            "{body}"
+        );
         assert_eq!(refused.pointer(), Some(pointer), "{body}");
     }
 }
@@ -87,7 +128,9 @@ async fn an_account_of_another_caller_is_not_found() {
     let read = service.get(BOB, &format!("/v1/accounts/{id}")).await;
     assert_eq!(read.problem(), (404, "ACCOUNT_NOT_FOUND".into()));
     let deposit = json!({ "amount": 1 });
-    let paid_in = service.post(BOB, &format!("/v1/accounts/{id}/deposit"), &deposit).await;
+    let paid_in = service
+        .post(BOB, &format!("/v1/accounts/{id}/deposit"), &deposit)
+        .await;
     assert_eq!(paid_in.problem(), (404, "ACCOUNT_NOT_FOUND".into()));
     assert_eq!(service.balance(ALICE, &id).await, 10);
 }
@@ -97,7 +140,9 @@ async fn a_balance_that_does_not_fit_is_refused() {
     let service = Service::start().await;
     let id = service.account(ALICE, i64::MAX).await;
     let deposit = json!({ "amount": 1 });
-    let refused = service.post(ALICE, &format!("/v1/accounts/{id}/deposit"), &deposit).await;
+    let refused = service
+        .post(ALICE, &format!("/v1/accounts/{id}/deposit"), &deposit)
+        .await;
     assert_eq!(refused.problem(), (409, "BALANCE_TOO_LARGE".into()));
     assert_eq!(service.balance(ALICE, &id).await, i64::MAX);
 }

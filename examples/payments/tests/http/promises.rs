@@ -7,10 +7,19 @@ use crate::service::{ALICE, BOB, Service};
 #[tokio::test]
 async fn the_same_key_pays_once() {
     let service = Service::start().await;
-    let (alice, bob) = (service.account(ALICE, 100).await, service.account(BOB, 0).await);
+    let (alice, bob) = (
+        service.account(ALICE, 100).await,
+        service.account(BOB, 0).await,
+    );
     let new = json!({ "from": alice, "to": bob, "amount": 30 });
-    let first = service.post_with("k", ALICE, "/v1/payments", &new).await.expect(201);
-    let second = service.post_with("k", ALICE, "/v1/payments", &new).await.expect(201);
+    let first = service
+        .post_with("k", ALICE, "/v1/payments", &new)
+        .await
+        .expect(201);
+    let second = service
+        .post_with("k", ALICE, "/v1/payments", &new)
+        .await
+        .expect(201);
     assert_eq!(first.header("idempotent-replayed"), None);
     assert_eq!(second.header("idempotent-replayed"), Some("true"));
     assert_eq!(first.body, second.body);
@@ -21,7 +30,10 @@ async fn the_same_key_pays_once() {
 #[tokio::test]
 async fn every_post_requires_a_key() {
     let service = Service::start().await;
-    let (account, payment) = ("acc_01HZQK7P3WVXBN4Y9MRDTJC8E6", "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6");
+    let (account, payment) = (
+        "acc_01HZQK7P3WVXBN4Y9MRDTJC8E6",
+        "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6",
+    );
     for path in [
         "/v1/accounts".to_owned(),
         "/v2/accounts".to_owned(),
@@ -30,7 +42,11 @@ async fn every_post_requires_a_key() {
         format!("/v1/payments/{payment}/refund"),
     ] {
         let refused = service.send(service.client.post(&path).bearer(ALICE)).await;
-        assert_eq!(refused.problem(), (400, "IDEMPOTENCY_KEY_MISSING".into()), "{path}");
+        assert_eq!(
+            refused.problem(),
+            (400, "IDEMPOTENCY_KEY_MISSING".into()),
+            "{path}"
+        );
     }
 }
 
@@ -42,7 +58,10 @@ async fn all_but_health_require_a_caller() {
         assert_eq!(refused.problem(), (401, "UNAUTHENTICATED".into()), "{path}");
     }
     let health = service.client.get("/v1/health");
-    assert_eq!(service.send(health).await.expect(200).body, json!({ "status": "ok" }));
+    assert_eq!(
+        service.send(health).await.expect(200).body,
+        json!({ "status": "ok" })
+    );
 }
 
 #[tokio::test]
@@ -68,17 +87,28 @@ async fn payments_are_limited_to_a_hundred_a_minute() {
 #[tokio::test]
 async fn payments_that_arrive_meanwhile_neither_hide_nor_repeat_others() {
     let service = Service::start().await;
-    let (alice, bob) = (service.account(ALICE, 100).await, service.account(BOB, 0).await);
+    let (alice, bob) = (
+        service.account(ALICE, 100).await,
+        service.account(BOB, 0).await,
+    );
     let mut present = BTreeSet::new();
     for _ in 0..9 {
-        present.insert(service.pay(ALICE, &alice, &bob, 1).await.expect(201).text("id"));
+        present.insert(
+            service
+                .pay(ALICE, &alice, &bob, 1)
+                .await
+                .expect(201)
+                .text("id"),
+        );
     }
     let (mut seen, mut path) = (Vec::new(), String::from("/v1/payments?limit=4"));
     loop {
         let page = service.get(BOB, &path).await.expect(200).body;
         let rows = page["data"].as_array().expect("a list").iter();
         seen.extend(rows.map(|row| row["id"].as_str().expect("an id").to_owned()));
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
         path = format!("/v1/payments?limit=4&cursor={cursor}");
         service.pay(ALICE, &alice, &bob, 1).await.expect(201);
     }
@@ -88,29 +118,61 @@ async fn payments_that_arrive_meanwhile_neither_hide_nor_repeat_others() {
 #[tokio::test]
 async fn pages_lead_both_ways() {
     let service = Service::start().await;
-    let (alice, bob) = (service.account(ALICE, 100).await, service.account(BOB, 0).await);
+    let (alice, bob) = (
+        service.account(ALICE, 100).await,
+        service.account(BOB, 0).await,
+    );
     for _ in 0..5 {
         service.pay(ALICE, &alice, &bob, 1).await.expect(201);
     }
     let page = async |cursor: &str| {
-        service.get(BOB, &format!("/v1/payments?limit=2{cursor}")).await.expect(200).body
+        service
+            .get(BOB, &format!("/v1/payments?limit=2{cursor}"))
+            .await
+            .expect(200)
+            .body
     };
     let first = page("").await;
-    assert_eq!((first["data"].as_array().map(Vec::len), first["prev_cursor"].is_null()), (Some(2), true));
-    let second = page(&format!("&cursor={}", first["next_cursor"].as_str().expect("a next page"))).await;
-    let back = page(&format!("&cursor={}", second["prev_cursor"].as_str().expect("a page before"))).await;
-    assert_eq!((&back["data"], back["prev_cursor"].is_null()), (&first["data"], true));
+    assert_eq!(
+        (
+            first["data"].as_array().map(Vec::len),
+            first["prev_cursor"].is_null()
+        ),
+        (Some(2), true)
+    );
+    let second = page(&format!(
+        "&cursor={}",
+        first["next_cursor"].as_str().expect("a next page")
+    ))
+    .await;
+    let back = page(&format!(
+        "&cursor={}",
+        second["prev_cursor"].as_str().expect("a page before")
+    ))
+    .await;
+    assert_eq!(
+        (&back["data"], back["prev_cursor"].is_null()),
+        (&first["data"], true)
+    );
     assert_ne!(second["data"], first["data"]);
 }
 
 #[tokio::test]
 async fn a_locked_ledger_is_a_503_that_leaves_the_key_free() {
     let service = Service::start().await;
-    let (alice, bob) = (service.account(ALICE, 100).await, service.account(BOB, 0).await);
+    let (alice, bob) = (
+        service.account(ALICE, 100).await,
+        service.account(BOB, 0).await,
+    );
     let new = json!({ "from": alice, "to": bob, "amount": 30 });
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(service.file());
-    let elsewhere = sqlx::SqlitePool::connect_with(options).await.expect("a connection");
-    let lock = elsewhere.begin_with("BEGIN IMMEDIATE").await.expect("the write lock");
+    let elsewhere = sqlx::SqlitePool::connect_with(options)
+        .await
+        .expect("a connection");
+    let lock = elsewhere
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .expect("the write lock");
 
     let busy = service.post_with("k", ALICE, "/v1/payments", &new).await;
     assert_eq!(busy.problem(), (503, "LEDGER_BUSY".into()));
@@ -118,7 +180,10 @@ async fn a_locked_ledger_is_a_503_that_leaves_the_key_free() {
     assert_eq!(busy.body["retryable"], true);
 
     lock.rollback().await.expect("released");
-    let paid = service.post_with("k", ALICE, "/v1/payments", &new).await.expect(201);
+    let paid = service
+        .post_with("k", ALICE, "/v1/payments", &new)
+        .await
+        .expect(201);
     assert_eq!(paid.header("idempotent-replayed"), None);
     assert_eq!(service.balance(ALICE, &alice).await, 70);
 }

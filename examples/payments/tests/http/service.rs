@@ -30,12 +30,21 @@ pub(crate) struct Answer {
 impl Service {
     pub(crate) async fn start() -> Self {
         let directory = TempDir::new().expect("a directory");
-        let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).await.expect("a ledger");
+        let ledger = Ledger::open(&directory.path().join("ledger.sqlite"))
+            .await
+            .expect("a ledger");
         let api = Api::new("payments", payments::api::routes())
             .store(Store::memory())
             .auth(ApiKeys::parse("alice:sk_test_alice,bob:sk_test_bob").expect("keys"));
-        let server = TestServer::start(api, App::new(ledger)).await.expect("a valid API");
-        Self { client: server.client(), _server: server, directory, keys: AtomicU64::new(0) }
+        let server = TestServer::start(api, App::new(ledger))
+            .await
+            .expect("a valid API");
+        Self {
+            client: server.client(),
+            _server: server,
+            directory,
+            keys: AtomicU64::new(0),
+        }
     }
 
     /// The ledger's file.
@@ -53,14 +62,24 @@ impl Service {
         self.post_with(&key, caller, path, body).await
     }
 
-    pub(crate) async fn post_with(&self, key: &str, caller: &str, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post_with(
+        &self,
+        key: &str,
+        caller: &str,
+        path: &str,
+        body: &Value,
+    ) -> Answer {
         let request = self.client.post(path).bearer(caller).idempotency_key(key);
         self.send(request.json(body.to_string())).await
     }
 
     pub(crate) async fn send(&self, request: ClientRequest) -> Answer {
         let response = request.send().await;
-        Answer { status: response.status.as_u16(), body: response.json(), response }
+        Answer {
+            status: response.status.as_u16(),
+            body: response.json(),
+            response,
+        }
     }
 
     /// An account in EUR with this balance: its identifier.
@@ -73,18 +92,28 @@ impl Service {
         let id = self.post(caller, "/v1/accounts", &new).await.text("id");
         if balance > 0 {
             let path = format!("/v1/accounts/{id}/deposit");
-            self.post(caller, &path, &json!({ "amount": balance })).await.expect(201);
+            self.post(caller, &path, &json!({ "amount": balance }))
+                .await
+                .expect(201);
         }
         id
     }
 
     pub(crate) async fn balance(&self, caller: &str, id: &str) -> i64 {
-        let account = self.get(caller, &format!("/v1/accounts/{id}")).await.expect(200);
+        let account = self
+            .get(caller, &format!("/v1/accounts/{id}"))
+            .await
+            .expect(200);
         account.body["balance"].as_i64().expect("an integer")
     }
 
     pub(crate) async fn pay(&self, caller: &str, from: &str, to: &str, amount: i64) -> Answer {
-        self.post(caller, "/v1/payments", &json!({ "from": from, "to": to, "amount": amount })).await
+        self.post(
+            caller,
+            "/v1/payments",
+            &json!({ "from": from, "to": to, "amount": amount }),
+        )
+        .await
     }
 }
 
@@ -99,7 +128,10 @@ impl Answer {
     /// A member of the body that is a text.
     #[track_caller]
     pub(crate) fn text(&self, member: &str) -> String {
-        self.body[member].as_str().unwrap_or_else(|| panic!("no {member} in {:#}", self.body)).to_owned()
+        self.body[member]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {member} in {:#}", self.body))
+            .to_owned()
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -109,7 +141,10 @@ impl Answer {
     /// The status and the code of a problem.
     #[track_caller]
     pub(crate) fn problem(&self) -> (u16, String) {
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
         (self.status, self.text("code"))
     }
 

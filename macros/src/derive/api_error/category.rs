@@ -28,14 +28,29 @@ pub(crate) enum Retryable {
 
 /// All categories, in the order of the reference.
 pub(crate) const CATEGORIES: &[Category] = &[
-    category("validation", "Validation", &[422, 400, 413, 415], Retryable::Never),
+    category(
+        "validation",
+        "Validation",
+        &[422, 400, 413, 415],
+        Retryable::Never,
+    ),
     category("unauthenticated", "Auth", &[401], Retryable::Never),
     category("forbidden", "Auth", &[403], Retryable::Never),
     category("not_found", "NotFound", &[404], Retryable::Never),
     category("gone", "Gone", &[410], Retryable::Never),
-    category("conflict", "Conflict", &[409, 412, 428], Retryable::Declared),
+    category(
+        "conflict",
+        "Conflict",
+        &[409, 412, 428],
+        Retryable::Declared,
+    ),
     category("rate_limited", "RateLimited", &[429], Retryable::Always),
-    category("dependency", "Dependency", &[503, 502, 504], Retryable::Depends),
+    category(
+        "dependency",
+        "Dependency",
+        &[503, 502, 504],
+        Retryable::Depends,
+    ),
     category("internal", "Internal", &[500], Retryable::Never),
 ];
 
@@ -45,7 +60,12 @@ const fn category(
     statuses: &'static [u16],
     retryable: Retryable,
 ) -> Category {
-    Category { name, variant, statuses, retryable }
+    Category {
+        name,
+        variant,
+        statuses,
+        retryable,
+    }
 }
 
 /// The category of this name.

@@ -3,7 +3,9 @@
 /// Whether a code has the form `[A-Z][A-Z0-9_]+`.
 pub(crate) fn is_code(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    text.len() >= 2 && text.starts_with(|first: char| first.is_ascii_uppercase()) && text.bytes().all(plain)
+    text.len() >= 2
+        && text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text.bytes().all(plain)
 }
 
 /// `InsufficientFunds` as `INSUFFICIENT_FUNDS`, `HTTPError2` as `HTTP_ERROR2`.

@@ -21,7 +21,12 @@ pub(super) fn inert(name: &Ident) -> TokenStream {
     implementation(name, &TokenStream::new(), &body, &TokenStream::new())
 }
 
-fn implementation(name: &Ident, specs: &TokenStream, body: &TokenStream, kinds: &TokenStream) -> TokenStream {
+fn implementation(
+    name: &Ident,
+    specs: &TokenStream,
+    body: &TokenStream,
+    kinds: &TokenStream,
+) -> TokenStream {
     let problems = problems();
     quote! {
         const _: () = {
@@ -66,7 +71,9 @@ fn specs(cases: &[Case<'_>]) -> TokenStream {
 }
 
 /// The cases that are problems of their own.
-pub(super) fn declared<'a>(cases: &'a [Case<'_>]) -> impl Iterator<Item = (&'a Case<'a>, &'a Declared)> {
+pub(super) fn declared<'a>(
+    cases: &'a [Case<'_>],
+) -> impl Iterator<Item = (&'a Case<'a>, &'a Declared)> {
     cases.iter().filter_map(|case| match &case.problem {
         Problem::Declared(problem) => Some((case, &**problem)),
         Problem::Transparent => None,
@@ -93,7 +100,9 @@ fn kinds(cases: &[Case<'_>]) -> TokenStream {
             quote!(#problems.add::<Self>(KINDS[#place], #variant);)
         }
         Problem::Transparent => {
-            let Some(field) = case.fields.iter().next() else { return TokenStream::new() };
+            let Some(field) = case.fields.iter().next() else {
+                return TokenStream::new();
+            };
             let ty = &field.ty;
             // Asked, not demanded: an error that is none of ours is told of once, where its problem is.
             quote!(#problems.ask(::aplomb::__private::Probe::<::core::result::Result<(), #ty>>::PROBLEMS);)
@@ -112,11 +121,17 @@ fn arm(case: &Case<'_>, index: &mut usize) -> TokenStream {
     match &case.problem {
         Problem::Transparent => transparent(case),
         Problem::Declared(problem) => {
-            let names: Vec<_> = case.extensions.iter().map(|extension| extension.name).collect();
+            let names: Vec<_> = case
+                .extensions
+                .iter()
+                .map(|extension| extension.name)
+                .collect();
             let bindings: Vec<Ident> = (0..names.len())
                 .map(|index| format_ident!("field{index}", span = Span::mixed_site()))
                 .collect();
-            let texts = names.iter().map(|name| syn::ext::IdentExt::unraw(*name).to_string());
+            let texts = names
+                .iter()
+                .map(|name| syn::ext::IdentExt::unraw(*name).to_string());
             let made = made(problem, next(index));
             quote! {
                 #path { #(#names: #bindings,)* .. } => #made #(.with_extension(#texts, #bindings))*,
@@ -128,8 +143,13 @@ fn arm(case: &Case<'_>, index: &mut usize) -> TokenStream {
 fn transparent(case: &Case<'_>) -> TokenStream {
     let path = &case.path;
     let inner = Ident::new("inner", Span::mixed_site());
-    let Some(field) = case.fields.iter().next() else { return TokenStream::new() };
-    let member = field.ident.as_ref().map_or_else(|| quote!(0), |name| quote!(#name));
+    let Some(field) = case.fields.iter().next() else {
+        return TokenStream::new();
+    };
+    let member = field
+        .ident
+        .as_ref()
+        .map_or_else(|| quote!(0), |name| quote!(#name));
     let (ty, site) = (&field.ty, ends(&field.ty).0);
     let problem = quote_spanned!(site=> <#ty as ::aplomb::ApiError>::problem);
     quote!(#path { #member: #inner } => #problem(#inner),)
@@ -150,7 +170,13 @@ fn made(problem: &Declared, index: usize) -> TokenStream {
 }
 
 fn spec(problem: &Declared) -> TokenStream {
-    let Declared { category, code, title, status, .. } = problem;
+    let Declared {
+        category,
+        code,
+        title,
+        status,
+        ..
+    } = problem;
     let mut spec = if problem.pointer.is_some() {
         quote!(::aplomb::__private::VALIDATION_FAILED)
     } else {

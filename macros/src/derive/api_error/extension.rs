@@ -19,7 +19,10 @@ pub(crate) struct Extension<'a> {
 
 /// The fields that say `#[problem(extension)]`.
 pub(crate) fn extensions<'a>(fields: &'a Fields, sink: &Sink<'_>) -> Vec<Extension<'a>> {
-    fields.iter().filter_map(|field| extension(field, sink)).collect()
+    fields
+        .iter()
+        .filter_map(|field| extension(field, sink))
+        .collect()
 }
 
 fn extension<'a>(field: &'a Field, sink: &Sink<'_>) -> Option<Extension<'a>> {
@@ -30,15 +33,24 @@ fn extension<'a>(field: &'a Field, sink: &Sink<'_>) -> Option<Extension<'a>> {
                 option.flag(sink);
             }
             Item::Option(option) => {
-                sink.report(&option.key, "a field may say `#[problem(extension)]` and nothing else");
+                sink.report(
+                    &option.key,
+                    "a field may say `#[problem(extension)]` and nothing else",
+                );
             }
             Item::Value(value) => {
-                sink.report(&value.tokens, "a field may say `#[problem(extension)]` and nothing else");
+                sink.report(
+                    &value.tokens,
+                    "a field may say `#[problem(extension)]` and nothing else",
+                );
             }
         }
     }
     let Some(name) = &field.ident else {
-        sink.report(&field.ty, "an extension takes the field's name, and this one has none: give it one");
+        sink.report(
+            &field.ty,
+            "an extension takes the field's name, and this one has none: give it one",
+        );
         return None;
     };
     if RESERVED_MEMBERS.iter().any(|reserved| name == reserved) {
@@ -47,5 +59,8 @@ fn extension<'a>(field: &'a Field, sink: &Sink<'_>) -> Option<Extension<'a>> {
             format!("`{name}` is a member of every problem document: give the field another name"),
         );
     }
-    Some(Extension { name, field: name.to_token_stream() })
+    Some(Extension {
+        name,
+        field: name.to_token_stream(),
+    })
 }

@@ -45,7 +45,10 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
         return None;
     }
     if let Data::Union(data) = &input.data {
-        sink.push(syn::Error::new(data.union_token.span(), "an error is an enum or a struct, not a union"));
+        sink.push(syn::Error::new(
+            data.union_token.span(),
+            "an error is an enum or a struct, not a union",
+        ));
         return None;
     }
     let cases = cases(&input, sink);
@@ -61,16 +64,31 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
     match &input.data {
         Data::Struct(data) => {
             let problem = Problem::parse(&input.attrs, &input.ident, &data.fields, sink);
-            vec![case((quote!(Self), None), &data.fields, problem, sink)].into_iter().flatten().collect()
+            vec![case((quote!(Self), None), &data.fields, problem, sink)]
+                .into_iter()
+                .flatten()
+                .collect()
         }
         Data::Enum(data) => {
-            for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("problem")) {
-                sink.report(attribute, "each variant is a problem of its own: write this at the variants");
+            for attribute in input
+                .attrs
+                .iter()
+                .filter(|attribute| attribute.path().is_ident("problem"))
+            {
+                sink.report(
+                    attribute,
+                    "each variant is a problem of its own: write this at the variants",
+                );
             }
             let one = |variant: &'a syn::Variant| {
                 let name = &variant.ident;
                 let problem = Problem::parse(&variant.attrs, name, &variant.fields, sink);
-                case((quote!(Self::#name), Some(name)), &variant.fields, problem, sink)
+                case(
+                    (quote!(Self::#name), Some(name)),
+                    &variant.fields,
+                    problem,
+                    sink,
+                )
             };
             data.variants.iter().filter_map(one).collect()
         }
@@ -82,9 +100,14 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
 fn contradictions(cases: &[Case<'_>], sink: &Sink<'_>) {
     let declared: Vec<_> = expand::declared(cases).collect();
     for (index, (case, problem)) in declared.iter().enumerate() {
-        let other = declared[..index].iter().find(|(_, other)| problem.contradicts(other));
+        let other = declared[..index]
+            .iter()
+            .find(|(_, other)| problem.contradicts(other));
         if let (Some((other, _)), Some(name)) = (other, case.name) {
-            let (code, first) = (&problem.code, other.name.map(ToString::to_string).unwrap_or_default());
+            let (code, first) = (
+                &problem.code,
+                other.name.map(ToString::to_string).unwrap_or_default(),
+            );
             sink.report(
                 name,
                 format!(
@@ -106,5 +129,11 @@ fn case<'a>(
     if let (Some(message), Some(extension)) = (problem.hides_extensions(), extensions.first()) {
         sink.report(&extension.field, message);
     }
-    Some(Case { path, name, fields, problem, extensions })
+    Some(Case {
+        path,
+        name,
+        fields,
+        problem,
+        extensions,
+    })
 }

@@ -13,8 +13,15 @@ use crate::parse::{Argument, Form, Item, Kind, Options, units};
 use crate::suggest;
 
 /// The options of `#[problem(<category>, …)]`.
-pub(super) const OPTIONS: &[&str] =
-    &["code", "title", "status", "retry_after", "effects", "pointer", "retryable"];
+pub(super) const OPTIONS: &[&str] = &[
+    "code",
+    "title",
+    "status",
+    "retry_after",
+    "effects",
+    "pointer",
+    "retryable",
+];
 const EXAMPLE: &str = "#[problem(conflict, code = \"INSUFFICIENT_FUNDS\")]";
 
 /// Which problem a case is.
@@ -55,7 +62,14 @@ impl Problem {
             );
             return None;
         };
-        let Some((Item::Option(first @ Argument { form: Form::Flag, .. }), options)) = items.split_first()
+        let Some((
+            Item::Option(
+                first @ Argument {
+                    form: Form::Flag, ..
+                },
+            ),
+            options,
+        )) = items.split_first()
         else {
             if !own.failed() {
                 let names = suggest::list(category::names());
@@ -71,10 +85,15 @@ impl Problem {
         let Some(category) = category::find(&first.name()) else {
             let names = category::names().chain(["transparent"]);
             let instead = suggest::instead(&first.name(), names);
-            own.report(&first.key, format!("there is no category `{}`: {instead}", first.name()));
+            own.report(
+                &first.key,
+                format!("there is no category `{}`: {instead}", first.name()),
+            );
             return None;
         };
-        Some(Self::Declared(Box::new(Declared::parse(category, name, options, &own))))
+        Some(Self::Declared(Box::new(Declared::parse(
+            category, name, options, &own,
+        ))))
     }
 }
 
@@ -101,7 +120,10 @@ fn transparent(first: &Argument, options: &[Item], fields: &Fields, sink: &Sink<
             "a transparent problem is the inner error's own: write `#[problem(transparent)]` alone",
         );
     } else if fields.len() != 1 {
-        sink.report(&first.key, "a transparent problem needs exactly one field, which is the inner error");
+        sink.report(
+            &first.key,
+            "a transparent problem needs exactly one field, which is the inner error",
+        );
     }
 }
 
@@ -109,20 +131,32 @@ impl Declared {
     /// Whether a client that knows the code would take one for the other. A mistake in one member has the
     /// framework's code, and its own beside the place.
     pub(crate) fn contradicts(&self, other: &Self) -> bool {
-        let kind = |problem: &Self| (problem.category.variant, problem.status, problem.title.clone());
+        let kind = |problem: &Self| {
+            (
+                problem.category.variant,
+                problem.status,
+                problem.title.clone(),
+            )
+        };
         let own = self.pointer.is_none() && other.pointer.is_none();
         own && self.code == other.code && kind(self) != kind(other)
     }
 
     fn parse(category: &'static Category, name: &Ident, items: &[Item], sink: &Sink<'_>) -> Self {
         let mut problem = Self::usual(category);
-        let options = (Options { of: "problem", keys: OPTIONS }).read(items, sink);
+        let options = (Options {
+            of: "problem",
+            keys: OPTIONS,
+        })
+        .read(items, sink);
         let mut retry_after = None;
         for (key, option) in &options {
             match *key {
                 "code" => problem.code = code(option, sink).unwrap_or_default(),
                 "title" => problem.title = sentence(option, sink).unwrap_or_default(),
-                "status" => problem.status = status(category, option, sink).unwrap_or(problem.status),
+                "status" => {
+                    problem.status = status(category, option, sink).unwrap_or(problem.status)
+                }
                 "retry_after" => retry_after = Some(*option),
                 "effects" => problem.effects_none = option.one_of(&["none"], sink).is_some(),
                 "pointer" => problem.pointer = pointer(category, option, sink),
@@ -130,7 +164,8 @@ impl Declared {
                 other => unread("problem", other),
             }
         }
-        problem.retry_after = retry_after.and_then(|option| wait(category, problem.retryable, option, sink));
+        problem.retry_after =
+            retry_after.and_then(|option| wait(category, problem.retryable, option, sink));
         problem.field_only(&options, sink);
         problem.defaults(&options, name, sink);
         problem
@@ -155,7 +190,10 @@ impl Declared {
         if self.pointer.is_none() {
             return;
         }
-        for (key, option) in options.iter().filter(|(key, _)| ["title", "status"].contains(key)) {
+        for (key, option) in options
+            .iter()
+            .filter(|(key, _)| ["title", "status"].contains(key))
+        {
             sink.report(
                 &option.key,
                 format!("with `pointer` the problem is `VALIDATION_FAILED`, a 422 with a title of its own: remove `{key}`"),
@@ -168,7 +206,10 @@ impl Declared {
         if !given("code") {
             self.code = screaming_snake(&syn::ext::IdentExt::unraw(name).to_string());
             if !is_code(&self.code) {
-                sink.report(name, "no code can be made of this name: write `code = \"SOME_CODE\"`");
+                sink.report(
+                    name,
+                    "no code can be made of this name: write `code = \"SOME_CODE\"`",
+                );
             }
         }
         if !given("title") {
@@ -182,7 +223,10 @@ fn code(option: &Argument, sink: &Sink<'_>) -> Option<String> {
     if is_code(&text) {
         return Some(text);
     }
-    let words: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let words: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect();
     let near = Some(screaming_snake(words.trim_matches('_'))).filter(|near| is_code(near));
     let instead = near.map_or_else(String::new, |near| format!(": write \"{near}\""));
     sink.report(
@@ -206,19 +250,30 @@ fn sentence(option: &Argument, sink: &Sink<'_>) -> Option<String> {
 fn status(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<u16> {
     let example = format!("status = {}", category.statuses.first()?);
     let (number, value) = option.positive(&example, sink)?;
-    let found = category.statuses.iter().find(|status| u64::from(**status) == number);
+    let found = category
+        .statuses
+        .iter()
+        .find(|status| u64::from(**status) == number);
     if found.is_none() {
         let accepted: Vec<String> = category.statuses.iter().map(ToString::to_string).collect();
         let accepted = accepted.join(", ");
         sink.report(
             &value.tokens,
-            format!("a `{}` problem is never a {number}: it is one of {accepted}", category.name),
+            format!(
+                "a `{}` problem is never a {number}: it is one of {accepted}",
+                category.name
+            ),
         );
     }
     found.copied()
 }
 
-fn wait(category: &Category, retryable: bool, option: &Argument, sink: &Sink<'_>) -> Option<Duration> {
+fn wait(
+    category: &Category,
+    retryable: bool,
+    option: &Argument,
+    sink: &Sink<'_>,
+) -> Option<Duration> {
     let (text, value) = option.text("retry_after = \"2s\"", sink)?;
     let again = match category.retryable {
         Retryable::Never => false,
@@ -226,15 +281,20 @@ fn wait(category: &Category, retryable: bool, option: &Argument, sink: &Sink<'_>
         Retryable::Depends | Retryable::Always => true,
     };
     if !again {
-        let instead =
-            if category.retryable == Retryable::Declared { ", or add `retryable = true`" } else { "" };
+        let instead = if category.retryable == Retryable::Declared {
+            ", or add `retryable = true`"
+        } else {
+            ""
+        };
         sink.report(
             &option.key,
             format!("the same request cannot succeed later when it is a `{}` problem: remove `retry_after`{instead}", category.name),
         );
         return None;
     }
-    units::duration(&text).map_err(|message| sink.report(&value.tokens, message)).ok()
+    units::duration(&text)
+        .map_err(|message| sink.report(&value.tokens, message))
+        .ok()
 }
 
 fn pointer(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<String> {
@@ -251,14 +311,19 @@ fn pointer(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<St
     }
     if text != "#" && !text.starts_with("#/") {
         let path = text.trim_start_matches(['#', '/', '.']);
-        sink.report(&value.tokens, format!("a pointer begins with `#/`: write \"#/{path}\""));
+        sink.report(
+            &value.tokens,
+            format!("a pointer begins with `#/`: write \"#/{path}\""),
+        );
         return None;
     }
     let escaped = escaped(&text[1..]);
     if text[1..] != escaped {
         sink.report(
             &value.tokens,
-            format!("a pointer stands in a document as the fragment of a URI: write \"#{escaped}\""),
+            format!(
+                "a pointer stands in a document as the fragment of a URI: write \"#{escaped}\""
+            ),
         );
         return None;
     }
@@ -284,10 +349,17 @@ fn escaped(pointer: &str) -> String {
 
 fn retryable(category: &Category, option: &Argument, sink: &Sink<'_>) -> bool {
     let example = "retryable = true";
-    let Some(value) = option.value(example, sink) else { return false };
+    let Some(value) = option.value(example, sink) else {
+        return false;
+    };
     if !(matches!(value.kind, Kind::Other) && value.tokens.to_string() == "true") {
         return option
-            .wrong::<()>(value, "`true`, and is `false` where it is left out", example, sink)
+            .wrong::<()>(
+                value,
+                "`true`, and is `false` where it is left out",
+                example,
+                sink,
+            )
             .is_some();
     }
     match category.retryable {

@@ -30,7 +30,10 @@ pub(crate) struct Column<'a> {
 
 impl<'a> Column<'a> {
     pub(crate) fn parse(field: &'a Field, sink: &Sink<'_>) -> Self {
-        let name = field.ident.as_ref().expect("a field of a struct that names its fields");
+        let name = field
+            .ident
+            .as_ref()
+            .expect("a field of a struct that names its fields");
         let mut column = Self {
             field: name,
             ty: &field.ty,
@@ -40,7 +43,10 @@ impl<'a> Column<'a> {
             unique: None,
         };
         let items = attribute_items(&field.attrs, "cursor", EXAMPLE, sink).unwrap_or_default();
-        let options = Options { of: "cursor", keys: OPTIONS };
+        let options = Options {
+            of: "cursor",
+            keys: OPTIONS,
+        };
         for (name, option) in options.read(&items, sink) {
             column.take(name, option, sink);
         }
@@ -57,7 +63,9 @@ impl<'a> Column<'a> {
     }
 
     fn named(&mut self, option: &Argument, sink: &Sink<'_>) {
-        let Some((text, value)) = option.text(COLUMN, sink) else { return };
+        let Some((text, value)) = option.text(COLUMN, sink) else {
+            return;
+        };
         if is_column(&text) {
             self.name = text;
             self.place = value.tokens.clone();
@@ -112,8 +120,14 @@ impl<'a> Column<'a> {
 
     /// The constant that describes it.
     pub(crate) fn spec(&self) -> TokenStream {
-        let (name, direction) =
-            (&self.name, if self.descending { quote!(Descending) } else { quote!(Ascending) });
+        let (name, direction) = (
+            &self.name,
+            if self.descending {
+                quote!(Descending)
+            } else {
+                quote!(Ascending)
+            },
+        );
         quote! {
             ::aplomb::policies::paginate::SortColumn::new(#name, ::aplomb::policies::paginate::Direction::#direction)
         }
@@ -124,7 +138,9 @@ impl<'a> Column<'a> {
 fn is_column(text: &str) -> bool {
     let first = |letter: char| letter.is_ascii_alphabetic() || letter == '_';
     let other = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    text.split('.').all(|name| name.starts_with(first) && name.chars().all(other)) && text.len() <= LONGEST
+    text.split('.')
+        .all(|name| name.starts_with(first) && name.chars().all(other))
+        && text.len() <= LONGEST
 }
 
 const LONGEST: usize = 200;

@@ -29,7 +29,11 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     }
     let columns = columns(&input, &sink.child()).unwrap_or_default();
     check(&input.ident, &columns, sink);
-    let body = if sink.failed() { inert() } else { body(&columns) };
+    let body = if sink.failed() {
+        inert()
+    } else {
+        body(&columns)
+    };
     let name = &input.ident;
     Some(quote! {
         #[automatically_derived]
@@ -40,19 +44,38 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
 }
 
 fn columns<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Option<Vec<Column<'a>>> {
-    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("cursor")) {
-        sink.report(attribute, "each field is a sort column of its own: write this at the fields");
+    for attribute in input
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cursor"))
+    {
+        sink.report(
+            attribute,
+            "each field is a sort column of its own: write this at the fields",
+        );
     }
     match &input.data {
         Data::Struct(data) => match &data.fields {
             Fields::Named(fields) => {
-                return Some(fields.named.iter().map(|field| Column::parse(field, sink)).collect());
+                return Some(
+                    fields
+                        .named
+                        .iter()
+                        .map(|field| Column::parse(field, sink))
+                        .collect(),
+                );
             }
             Fields::Unnamed(fields) => {
-                sink.report(fields, "a sort column has a name: write a struct with named fields");
+                sink.report(
+                    fields,
+                    "a sort column has a name: write a struct with named fields",
+                );
             }
             Fields::Unit => {
-                sink.report(&input.ident, format!("the sort columns are missing: write {EXAMPLE}"));
+                sink.report(
+                    &input.ident,
+                    format!("the sort columns are missing: write {EXAMPLE}"),
+                );
             }
         },
         Data::Enum(data) => sink.push(not_a_struct(data.enum_token.span(), "an enum")),
@@ -61,12 +84,15 @@ fn columns<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Option<Vec<Column<'a>
     None
 }
 
-const EXAMPLE: &str = "`struct Newest { #[cursor(desc)] created_at: i64, #[cursor(desc, unique)] id: i64 }`";
+const EXAMPLE: &str =
+    "`struct Newest { #[cursor(desc)] created_at: i64, #[cursor(desc, unique)] id: i64 }`";
 
 fn not_a_struct(place: proc_macro2::Span, found: &str) -> syn::Error {
     syn::Error::new(
         place,
-        format!("the key of a cursor is a struct of the sort columns, not {found}: write {EXAMPLE}"),
+        format!(
+            "the key of a cursor is a struct of the sort columns, not {found}: write {EXAMPLE}"
+        ),
     )
 }
 
@@ -76,7 +102,10 @@ fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
         return;
     }
     let Some((last, others)) = columns.split_last() else {
-        sink.report(name, format!("the sort columns are missing: write {EXAMPLE}"));
+        sink.report(
+            name,
+            format!("the sort columns are missing: write {EXAMPLE}"),
+        );
         return;
     };
     for (index, column) in columns.iter().enumerate() {
@@ -112,7 +141,9 @@ fn body(columns: &[Column<'_>]) -> TokenStream {
     let fields: Vec<&Ident> = columns.iter().map(|column| column.field).collect();
     let types: Vec<&syn::Type> = columns.iter().map(|column| column.ty).collect();
     let count = columns.len();
-    let values: Vec<Ident> = (0..columns.len()).map(|index| quote::format_ident!("value{index}")).collect();
+    let values: Vec<Ident> = (0..columns.len())
+        .map(|index| quote::format_ident!("value{index}"))
+        .collect();
     quote! {
         const COLUMNS: &'static [::aplomb::policies::paginate::SortColumn] = &[#(#specs),*];
 

@@ -65,7 +65,9 @@ impl By {
                 quote!(.with_by(::aplomb::policies::rate_limit::LimitBy::#variant))
             }
             Self::Key(key) => {
-                let Key { place, name, kind, .. } = &**key;
+                let Key {
+                    place, name, kind, ..
+                } = &**key;
                 let variant = variant(place);
                 let kind = quote!(::aplomb::policies::rate_limit::KeyKind::of::<#kind>());
                 quote!(.with_by(::aplomb::policies::rate_limit::LimitBy::#variant(#name, #kind)))
@@ -98,9 +100,17 @@ impl Key {
             let kind = kind(place, input)?;
             input.parse::<Option<Token![,]>>()?;
             if input.is_empty() {
-                return Ok(Self { place, name: tokens.value(), tokens, kind });
+                return Ok(Self {
+                    place,
+                    name: tokens.value(),
+                    tokens,
+                    kind,
+                });
             }
-            Err(rest(input, format!("`{place}` takes a name and the type that verifies it: remove this")))
+            Err(rest(
+                input,
+                format!("`{place}` takes a name and the type that verifies it: remove this"),
+            ))
         };
         parse.parse2(arguments.clone())
     }
@@ -109,7 +119,9 @@ impl Key {
     fn named(mut self, sink: &Sink<'_>) -> Option<Self> {
         if self.place == HEADER {
             let name = field_name(&self.name);
-            self.name = name.map_err(|message| sink.report(&self.tokens, message)).ok()?;
+            self.name = name
+                .map_err(|message| sink.report(&self.tokens, message))
+                .ok()?;
         }
         Some(self)
     }
@@ -124,7 +136,10 @@ impl Key {
         } else {
             suggest::instead(name, parameters.iter().map(String::as_str))
         };
-        sink.report(&self.tokens, format!("the path {path} has no parameter `{name}`: {instead}"));
+        sink.report(
+            &self.tokens,
+            format!("the path {path} has no parameter `{name}`: {instead}"),
+        );
     }
 }
 
@@ -134,7 +149,10 @@ fn place(word: &Ident, sink: &Sink<'_>) -> Option<&'static str> {
     match accepted {
         Some(place) if is_place(place) => return Some(place),
         Some(word_alone) => {
-            sink.report(word, format!("`by = {word_alone}` names nothing more: write `by = {word_alone}`"));
+            sink.report(
+                word,
+                format!("`by = {word_alone}` names nothing more: write `by = {word_alone}`"),
+            );
         }
         None => {
             let instead = suggest::instead(&word.to_string(), ACCEPTED.iter().copied());
@@ -154,7 +172,10 @@ fn kind(place: &str, input: ParseStream<'_>) -> syn::Result<Type> {
         let form = form(place);
         rest(
             &ahead,
-            format!("the type that verifies the {} is expected here: write `by = {form}`", thing(place)),
+            format!(
+                "the type that verifies the {} is expected here: write `by = {form}`",
+                thing(place)
+            ),
         )
     })
 }
@@ -176,11 +197,19 @@ fn unverified(place: &str) -> String {
 }
 
 fn thing(place: &str) -> &'static str {
-    if place == HEADER { "header" } else { "path parameter" }
+    if place == HEADER {
+        "header"
+    } else {
+        "path parameter"
+    }
 }
 
 fn form(place: &str) -> &'static str {
-    if place == HEADER { "header(\"x-tenant\", Tenant)" } else { "param(\"tenant_id\", Tenant)" }
+    if place == HEADER {
+        "header(\"x-tenant\", Tenant)"
+    } else {
+        "param(\"tenant_id\", Tenant)"
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +223,10 @@ mod tests {
     #[test]
     fn b09_keys_of_a_verified_kind() {
         for (by, call) in [
-            ("header(\"X-Tenant\", Tenant)", "LimitBy::Header(\"x-tenant\",KeyKind::of::<Tenant>())"),
+            (
+                "header(\"X-Tenant\", Tenant)",
+                "LimitBy::Header(\"x-tenant\",KeyKind::of::<Tenant>())",
+            ),
             (
                 "param(\"tenant_id\", ids::Key<A, B>,)",
                 "LimitBy::Param(\"tenant_id\",KeyKind::of::<ids::Key<A,B>>())",
@@ -213,29 +245,59 @@ mod tests {
             ("header()", "clients choose what a header says"),
             ("header(\"x-tenant\")", "clients choose what a header says"),
             ("header(\"x-tenant\",)", "clients choose what a header says"),
-            ("param(\"tenant_id\")", "clients choose what a path parameter says"),
-            ("header(Tenant)", "the name of the header comes first, in quotes"),
-            ("param(tenant_id, Tenant)", "the name of the path parameter comes first, in quotes"),
-            ("header(\"x-tenant\" Tenant)", "a comma is missing before this"),
-            ("header(\"x-tenant\", \"Tenant\")", "the type that verifies the header is expected here"),
-            ("header(\"x-tenant\", Tenant, Region)", "`header` takes a name and the type"),
-            ("header(\"x-tenant\", Tenant Region)", "`header` takes a name and the type"),
+            (
+                "param(\"tenant_id\")",
+                "clients choose what a path parameter says",
+            ),
+            (
+                "header(Tenant)",
+                "the name of the header comes first, in quotes",
+            ),
+            (
+                "param(tenant_id, Tenant)",
+                "the name of the path parameter comes first, in quotes",
+            ),
+            (
+                "header(\"x-tenant\" Tenant)",
+                "a comma is missing before this",
+            ),
+            (
+                "header(\"x-tenant\", \"Tenant\")",
+                "the type that verifies the header is expected here",
+            ),
+            (
+                "header(\"x-tenant\", Tenant, Region)",
+                "`header` takes a name and the type",
+            ),
+            (
+                "header(\"x-tenant\", Tenant Region)",
+                "`header` takes a name and the type",
+            ),
             ("header(\"\", Tenant)", "is no name of a field"),
             ("header(\"x tenant\", Tenant)", "is no name of a field"),
             ("param(\"tenant\", Tenant)", "did you mean `tenant_id`?"),
             ("param(\"TENANT\", Tenant)", "did you mean `tenant_id`?"),
             ("heder(\"x-tenant\", Tenant)", "did you mean `header`?"),
-            ("cookie(\"tenant\", Tenant)", "accepted: `caller`, `ip`, `route`, `header`, `param`"),
+            (
+                "cookie(\"tenant\", Tenant)",
+                "accepted: `caller`, `ip`, `route`, `header`, `param`",
+            ),
             ("caller(\"x-user\")", "write `by = caller`"),
         ] {
             let mistakes = mistakes(&of(by));
-            assert!(mistakes.len() == 1 && mistakes[0].contains(message), "{by}: {mistakes:?}");
+            assert!(
+                mistakes.len() == 1 && mistakes[0].contains(message),
+                "{by}: {mistakes:?}"
+            );
         }
     }
 
     #[test]
     fn b09_a_path_without_parameters_has_none_to_count_by() {
         let mistakes = mistakes("get = \"/users\", rate_limit(\"5/s\", by = param(\"id\", Id))");
-        assert!(mistakes.len() == 1 && mistakes[0].contains("it has none"), "{mistakes:?}");
+        assert!(
+            mistakes.len() == 1 && mistakes[0].contains("it has none"),
+            "{mistakes:?}"
+        );
     }
 }

@@ -20,7 +20,9 @@ impl Cost {
         const EXAMPLE: &str = "cost = 1`, or `cost = weigh";
         let value = option.value("cost = 1", sink)?;
         match value.kind {
-            Kind::Integer(Some(tokens)) if tokens > 0 => return Some((Self::Tokens(tokens), value)),
+            Kind::Integer(Some(tokens)) if tokens > 0 => {
+                return Some((Self::Tokens(tokens), value));
+            }
             _ => {}
         }
         if syn::parse2::<syn::ExprPath>(value.tokens.clone()).is_ok() {

@@ -12,13 +12,22 @@ pub(super) const fn same_requests(later: &EndpointSpec, earlier: &EndpointSpec) 
     if is_same(&later.id(), &earlier.id()) {
         return message.text(" is listed twice");
     }
-    declared(named(message.text(" answers the same requests as "), earlier, version), earlier)
+    declared(
+        named(
+            message.text(" answers the same requests as "),
+            earlier,
+            version,
+        ),
+        earlier,
+    )
 }
 
 pub(super) const fn other_names(later: &EndpointSpec, earlier: &EndpointSpec) -> Message {
     let version = common_version(later, earlier);
-    let message = named(Message::new(), later, version).text(" names its parameters otherwise than ");
-    declared(named(message, earlier, version), earlier).text(": a router knows a path by one set of names")
+    let message =
+        named(Message::new(), later, version).text(" names its parameters otherwise than ");
+    declared(named(message, earlier, version), earlier)
+        .text(": a router knows a path by one set of names")
 }
 
 pub(super) const fn hole(spec: &EndpointSpec, version: u32) -> Message {
@@ -36,10 +45,14 @@ pub(super) const fn hole(spec: &EndpointSpec, version: u32) -> Message {
 pub(super) const fn successor_unlisted(spec: &EndpointSpec) -> Message {
     let message = own_name(Message::new(), spec);
     match spec.retirement {
-        Some(RetirementSpec { successor: Some(id), .. }) => {
-            located(message.text(" has the successor `").text(id.name).text("`"), id)
-                .text(", which is not in this list: add it here, or remove `successor`")
-        }
+        Some(RetirementSpec {
+            successor: Some(id),
+            ..
+        }) => located(
+            message.text(" has the successor `").text(id.name).text("`"),
+            id,
+        )
+        .text(", which is not in this list: add it here, or remove `successor`"),
         _ => message,
     }
 }
@@ -74,7 +87,10 @@ pub(super) const fn successor_circle(spec: &EndpointSpec, successor: &EndpointSp
 }
 
 const fn succeeded(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
-    own_name(own_name(Message::new(), spec).text(" has the successor "), successor)
+    own_name(
+        own_name(Message::new(), spec).text(" has the successor "),
+        successor,
+    )
 }
 
 const fn sunset(spec: &EndpointSpec) -> Option<Date> {
@@ -84,16 +100,27 @@ const fn sunset(spec: &EndpointSpec) -> Option<Date> {
     }
 }
 
-#[expect(clippy::large_types_passed_by_value, reason = "built once, where the compilation fails")]
+#[expect(
+    clippy::large_types_passed_by_value,
+    reason = "built once, where the compilation fails"
+)]
 const fn date(message: Message, date: Option<Date>) -> Message {
     let Some(date) = date else { return message };
     let message = message.number(date.year() as usize).text("-");
-    let message = message.number(date.month() as usize / 10).number(date.month() as usize % 10).text("-");
-    message.number(date.day() as usize / 10).number(date.day() as usize % 10)
+    let message = message
+        .number(date.month() as usize / 10)
+        .number(date.month() as usize % 10)
+        .text("-");
+    message
+        .number(date.day() as usize / 10)
+        .number(date.day() as usize % 10)
 }
 
 /// The endpoint under the version that its links name.
-#[expect(clippy::large_types_passed_by_value, reason = "built once, where the compilation fails")]
+#[expect(
+    clippy::large_types_passed_by_value,
+    reason = "built once, where the compilation fails"
+)]
 const fn own_name(message: Message, spec: &EndpointSpec) -> Message {
     let version = match spec.version {
         Some(version) => version.newest_named(),
@@ -103,21 +130,43 @@ const fn own_name(message: Message, spec: &EndpointSpec) -> Message {
 }
 
 /// `` `get_order` (GET /v1/orders/{id}) ``
-#[expect(clippy::large_types_passed_by_value, reason = "built once, where the compilation fails")]
+#[expect(
+    clippy::large_types_passed_by_value,
+    reason = "built once, where the compilation fails"
+)]
 const fn named(message: Message, spec: &EndpointSpec, version: u32) -> Message {
-    let message = message.text("`").text(spec.name).text("` (").text(spec.method.as_str()).text(" ");
-    let message = if version > 0 { message.text("/v").number(version as usize) } else { message };
+    let message = message
+        .text("`")
+        .text(spec.name)
+        .text("` (")
+        .text(spec.method.as_str())
+        .text(" ");
+    let message = if version > 0 {
+        message.text("/v").number(version as usize)
+    } else {
+        message
+    };
     message.text(spec.path).text(")")
 }
 
-#[expect(clippy::large_types_passed_by_value, reason = "built once, where the compilation fails")]
+#[expect(
+    clippy::large_types_passed_by_value,
+    reason = "built once, where the compilation fails"
+)]
 const fn declared(message: Message, spec: &EndpointSpec) -> Message {
     located(message, &spec.id())
 }
 
-#[expect(clippy::large_types_passed_by_value, reason = "built once, where the compilation fails")]
+#[expect(
+    clippy::large_types_passed_by_value,
+    reason = "built once, where the compilation fails"
+)]
 const fn located(message: Message, id: &EndpointId) -> Message {
-    message.text(", declared at ").text(id.location.file).text(":").number(id.location.line as usize)
+    message
+        .text(", declared at ")
+        .text(id.location.file)
+        .text(":")
+        .number(id.location.line as usize)
 }
 
 /// The lowest version that both serve; 0 without versions.
@@ -137,5 +186,12 @@ pub(super) const fn is_same(one: &EndpointId, other: &EndpointId) -> bool {
 }
 
 const fn same_text(one: &str, other: &str) -> bool {
-    same_bytes(one.as_bytes(), 0, one.len(), other.as_bytes(), 0, other.len())
+    same_bytes(
+        one.as_bytes(),
+        0,
+        one.len(),
+        other.as_bytes(),
+        0,
+        other.len(),
+    )
 }

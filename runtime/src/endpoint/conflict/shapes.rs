@@ -13,12 +13,19 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Of an endpoint that was not entered yet.
-    pub(super) const NONE: Self = Self { hash: 0, before: None, latest: None };
+    pub(super) const NONE: Self = Self {
+        hash: 0,
+        before: None,
+        latest: None,
+    };
 }
 
 /// Enters an endpoint, in the order of their indices: from it, `before` leads to all that were
 /// entered with the same hash, and to few others.
-#[expect(clippy::cast_possible_truncation, reason = "the remainder is below a length")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the remainder is below a length"
+)]
 pub(super) const fn enter(shapes: &mut [Shape], index: usize, hash: u64) {
     let place = (hash % shapes.len() as u64) as usize;
     shapes[index].hash = hash;

@@ -13,7 +13,10 @@ pub(super) const fn judge(specs: &[EndpointSpec], order: &mut [Ranked], verdicts
     }
     let mut index = 0;
     while index < order.len() {
-        order[index] = Ranked { key: place_hash(&specs[index].id()), index };
+        order[index] = Ranked {
+            key: place_hash(&specs[index].id()),
+            index,
+        };
         index += 1;
     }
     sort(order);
@@ -67,8 +70,12 @@ struct List<'a> {
 impl List<'_> {
     const fn verdict(self, index: usize) -> Verdict {
         let spec = &self.specs[index];
-        let Some(id) = successor(spec) else { return Verdict::Mountable };
-        let Some(successor) = self.find(&id) else { return Verdict::SuccessorUnlisted };
+        let Some(id) = successor(spec) else {
+            return Verdict::Mountable;
+        };
+        let Some(successor) = self.find(&id) else {
+            return Verdict::SuccessorUnlisted;
+        };
         match self.first_of_circle(index) {
             Some(first) if first == index => return Verdict::SuccessorCircle { successor },
             Some(_) => return Verdict::Mountable,
@@ -111,8 +118,12 @@ impl List<'_> {
     const fn first_of_circle(self, index: usize) -> Option<usize> {
         let (mut at, mut first, mut steps) = (index, index, 0);
         while steps < self.specs.len() {
-            let Some(id) = successor(&self.specs[at]) else { return None };
-            let Some(next) = self.find(&id) else { return None };
+            let Some(id) = successor(&self.specs[at]) else {
+                return None;
+            };
+            let Some(next) = self.find(&id) else {
+                return None;
+            };
             if next == index {
                 return Some(first);
             }
@@ -176,11 +187,19 @@ mod tests {
     use crate::spec::{Method, SourceLocation};
 
     fn id(line: u32) -> EndpointId {
-        EndpointId::new("f", SourceLocation::new("accounts", "src/accounts.rs", line))
+        EndpointId::new(
+            "f",
+            SourceLocation::new("accounts", "src/accounts.rs", line),
+        )
     }
 
     /// The endpoint in this line, whose successor is that of another one.
-    fn spec(line: u32, path: &'static str, successor: Option<u32>, year: Option<u16>) -> EndpointSpec {
+    fn spec(
+        line: u32,
+        path: &'static str,
+        successor: Option<u32>,
+        year: Option<u16>,
+    ) -> EndpointSpec {
         let retirement = RetirementSpec {
             successor: successor.map(id),
             sunset: year.map(|year| date(year, 12, 31)),
@@ -194,7 +213,11 @@ mod tests {
 
     fn judged(specs: &[EndpointSpec]) -> Vec<Verdict> {
         let mut verdicts = vec![Verdict::Mountable; specs.len()];
-        judge(specs, &mut vec![Ranked { key: 0, index: 0 }; specs.len()], &mut verdicts);
+        judge(
+            specs,
+            &mut vec![Ranked { key: 0, index: 0 }; specs.len()],
+            &mut verdicts,
+        );
         verdicts
     }
 
@@ -206,25 +229,52 @@ mod tests {
             spec(2, "/a/{id}", Some(3), Some(2027)),
         ];
         assert_eq!(judged(&specs), [Verdict::Mountable; 3]);
-        let without_days = [spec(1, "/a", Some(2), None), spec(2, "/a", None, Some(2027))];
-        assert_eq!(judged(&without_days), [Verdict::Mountable; 2], "it may be given a sunset of its own");
+        let without_days = [
+            spec(1, "/a", Some(2), None),
+            spec(2, "/a", None, Some(2027)),
+        ];
+        assert_eq!(
+            judged(&without_days),
+            [Verdict::Mountable; 2],
+            "it may be given a sunset of its own"
+        );
     }
 
     #[test]
     fn e02_a_successor_that_cannot_take_over_is_refused() {
-        let put = EndpointSpec { method: Method::Put, ..spec(2, "/a/{id}", None, None) };
+        let put = EndpointSpec {
+            method: Method::Put,
+            ..spec(2, "/a/{id}", None, None)
+        };
         for (other, verdict) in [
             (spec(7, "/a/{id}", None, None), Verdict::SuccessorUnlisted),
             (put, Verdict::SuccessorMethod { successor: 1 }),
-            (spec(2, "/a/{key}", None, None), Verdict::SuccessorParameter { successor: 1 }),
-            (spec(2, "/a/{id}/b/{key}", None, None), Verdict::SuccessorParameter { successor: 1 }),
-            (spec(2, "/a/{id}", None, Some(2026)), Verdict::SuccessorSunset { successor: 1 }),
-            (spec(2, "/a/{id}", None, Some(2025)), Verdict::SuccessorSunset { successor: 1 }),
+            (
+                spec(2, "/a/{key}", None, None),
+                Verdict::SuccessorParameter { successor: 1 },
+            ),
+            (
+                spec(2, "/a/{id}/b/{key}", None, None),
+                Verdict::SuccessorParameter { successor: 1 },
+            ),
+            (
+                spec(2, "/a/{id}", None, Some(2026)),
+                Verdict::SuccessorSunset { successor: 1 },
+            ),
+            (
+                spec(2, "/a/{id}", None, Some(2025)),
+                Verdict::SuccessorSunset { successor: 1 },
+            ),
             (spec(2, "/b", None, Some(2027)), Verdict::Mountable),
             (spec(2, "", None, None), Verdict::Mountable),
         ] {
             let specs = [spec(1, "/a/{id}", Some(2), Some(2026)), other];
-            assert_eq!(judged(&specs), [verdict, Verdict::Mountable], "{}", specs[1].path);
+            assert_eq!(
+                judged(&specs),
+                [verdict, Verdict::Mountable],
+                "{}",
+                specs[1].path
+            );
         }
     }
 
@@ -255,8 +305,13 @@ mod tests {
         let retirement: &RetirementSpec =
             Box::leak(Box::new(RetirementSpec::new().with_successor(named("g"))));
         let specs = [
-            spec(1, "/a", None, None).with_id(named("f")).with_retirement(retirement),
-            EndpointSpec { method: Method::Put, ..spec(1, "/a", None, None).with_id(named("g")) },
+            spec(1, "/a", None, None)
+                .with_id(named("f"))
+                .with_retirement(retirement),
+            EndpointSpec {
+                method: Method::Put,
+                ..spec(1, "/a", None, None).with_id(named("g"))
+            },
         ];
         assert_eq!(judged(&specs)[0], Verdict::SuccessorMethod { successor: 1 });
     }

@@ -8,7 +8,12 @@ use crate::spec::{EndpointId, Method, SourceLocation};
 fn judged(specs: &[EndpointSpec]) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::Mountable; specs.len()];
     let mut order = vec![Ranked { key: 0, index: 0 }; specs.len()];
-    judge(specs, &mut vec![Shape::NONE; specs.len()], &mut order, &mut verdicts);
+    judge(
+        specs,
+        &mut vec![Shape::NONE; specs.len()],
+        &mut order,
+        &mut verdicts,
+    );
     verdicts
 }
 
@@ -57,8 +62,15 @@ fn ranges_overlap_where_a_version_is_common() {
         ((3, None), (1, Some(2)), false),
         ((1, None), (2, None), true),
     ] {
-        let specs = [spec(Method::Get, "/a", Some(one)), spec(Method::Get, "/a", Some(other))];
-        assert_eq!(judged(&specs)[1] != Verdict::Mountable, meet, "{one:?} {other:?}");
+        let specs = [
+            spec(Method::Get, "/a", Some(one)),
+            spec(Method::Get, "/a", Some(other)),
+        ];
+        assert_eq!(
+            judged(&specs)[1] != Verdict::Mountable,
+            meet,
+            "{one:?} {other:?}"
+        );
     }
 }
 
@@ -80,9 +92,17 @@ fn a_version_that_nobody_serves_is_found_once() {
     );
     assert_eq!(
         hole(&[(6, Some(6)), (4, Some(4)), (1, Some(2)), (4, None)]),
-        [Verdict::Mountable, Verdict::Hole { version: 3 }, Verdict::Mountable, Verdict::Mountable],
+        [
+            Verdict::Mountable,
+            Verdict::Hole { version: 3 },
+            Verdict::Mountable,
+            Verdict::Mountable
+        ],
     );
-    assert_eq!(hole(&[(20_260_101, Some(20_260_101)), (20_260_102, None)]), [Verdict::Mountable; 2]);
+    assert_eq!(
+        hole(&[(20_260_101, Some(20_260_101)), (20_260_102, None)]),
+        [Verdict::Mountable; 2]
+    );
 }
 
 #[test]
@@ -96,24 +116,35 @@ fn equal_hashes_are_confirmed_by_their_text() {
 }
 
 fn serves(spec: &EndpointSpec, version: u32) -> bool {
-    spec.version
-        .is_some_and(|range| range.first() <= version && range.last().is_none_or(|last| version <= last))
+    spec.version.is_some_and(|range| {
+        range.first() <= version && range.last().is_none_or(|last| version <= last)
+    })
 }
 
 /// The short way round sorting never hides a hole.
 #[test]
 fn a_hole_is_found_wherever_there_is_one() {
-    let ranges: Vec<(u32, Option<u32>)> =
-        (1..5).flat_map(|first| [Some(first), Some(first + 1), None].map(|last| (first, last))).collect();
+    let ranges: Vec<(u32, Option<u32>)> = (1..5)
+        .flat_map(|first| [Some(first), Some(first + 1), None].map(|last| (first, last)))
+        .collect();
     for index in 0..ranges.len().pow(3) {
         let (one, two, three) = (index % 12, index / 12 % 12, index / 144);
         let paths = ["/a", "/b", "/c"].into_iter().zip([one, two, three]);
-        let specs: Vec<_> = paths.map(|(path, range)| spec(Method::Get, path, Some(ranges[range]))).collect();
-        let firsts: Vec<u32> = specs.iter().filter_map(|spec| Some(spec.version?.first())).collect();
+        let specs: Vec<_> = paths
+            .map(|(path, range)| spec(Method::Get, path, Some(ranges[range])))
+            .collect();
+        let firsts: Vec<u32> = specs
+            .iter()
+            .filter_map(|spec| Some(spec.version?.first()))
+            .collect();
         let (lowest, highest) = (firsts.iter().min(), firsts.iter().max());
         let all = *lowest.expect("three")..=*highest.expect("three");
-        let has_hole = !all.clone().all(|version| specs.iter().any(|spec| serves(spec, version)));
-        let found = judged(&specs).iter().any(|verdict| matches!(verdict, Verdict::Hole { .. }));
+        let has_hole = !all
+            .clone()
+            .all(|version| specs.iter().any(|spec| serves(spec, version)));
+        let found = judged(&specs)
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::Hole { .. }));
         assert_eq!(found, has_hole, "{specs:?}");
     }
 }
@@ -126,7 +157,11 @@ fn an_endpoint_with_mistakes_meets_nobody() {
         spec(Method::Get, "/a", single(1)),
         spec(Method::Get, "/a", single(3)),
     ];
-    assert_eq!(judged(&specs), [Verdict::Mountable; 4], "one of them may serve version 2");
+    assert_eq!(
+        judged(&specs),
+        [Verdict::Mountable; 4],
+        "one of them may serve version 2"
+    );
 }
 
 #[test]
@@ -139,7 +174,8 @@ fn the_message_names_both() {
         EndpointSpec::new(Method::Get, "/orders/{id}", "f")
             .with_version(VersionSpec::new(1, Some(2)))
             .with_location("orders", "src/orders.rs", 6),
-        EndpointSpec::new(Method::Get, "/orders/{name}", "g").with_version(VersionSpec::new(2, None)),
+        EndpointSpec::new(Method::Get, "/orders/{name}", "g")
+            .with_version(VersionSpec::new(2, None)),
     ];
     const VERDICTS: [Verdict; 2] = verdicts(&SPECS);
     assert_mountable(&SPECS, &VERDICTS, 0);
@@ -157,8 +193,8 @@ fn thousands_are_compared_in_a_constant() {
         let mut index = 0;
         while index < COUNT {
             if let Ok(path) = str::from_utf8(&PATHS[index]) {
-                specs[index] =
-                    EndpointSpec::new(Method::Get, path, "f").with_version(VersionSpec::new(1, None));
+                specs[index] = EndpointSpec::new(Method::Get, path, "f")
+                    .with_version(VersionSpec::new(1, None));
             }
             index += 1;
         }
@@ -166,7 +202,11 @@ fn thousands_are_compared_in_a_constant() {
     };
     static VERDICTS: [Verdict; COUNT] = verdicts(&SPECS);
     assert_eq!(SPECS[2_999].path, "/organisations/{id}/units2999");
-    assert!(VERDICTS.iter().all(|verdict| *verdict == Verdict::Mountable));
+    assert!(
+        VERDICTS
+            .iter()
+            .all(|verdict| *verdict == Verdict::Mountable)
+    );
 }
 
 /// The same of a service of which every endpoint has a successor.
@@ -199,13 +239,25 @@ fn e02_thousands_of_successors_are_compared_in_a_constant() {
         specs
     };
     static VERDICTS: [Verdict; COUNT] = verdicts(&SPECS);
-    assert_eq!(SPECS[2_998].retirement.and_then(|retirement| retirement.successor), Some(SPECS[2_999].id()));
-    assert!(VERDICTS.iter().all(|verdict| *verdict == Verdict::Mountable));
+    assert_eq!(
+        SPECS[2_998]
+            .retirement
+            .and_then(|retirement| retirement.successor),
+        Some(SPECS[2_999].id())
+    );
+    assert!(
+        VERDICTS
+            .iter()
+            .all(|verdict| *verdict == Verdict::Mountable)
+    );
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "thousands fit")]
 const fn in_line(line: usize) -> EndpointId {
-    EndpointId::new("f", SourceLocation::new("units", "src/units.rs", line as u32))
+    EndpointId::new(
+        "f",
+        SourceLocation::new("units", "src/units.rs", line as u32),
+    )
 }
 
 /// Paths that differ in a number at their end.

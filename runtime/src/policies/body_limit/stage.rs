@@ -18,7 +18,11 @@ impl BodyStage {
 }
 
 impl Stage for BodyStage {
-    fn enter<'a>(&'a self, state: &'a mut RequestState, request: &'a mut IncomingRequest) -> Entry<'a> {
+    fn enter<'a>(
+        &'a self,
+        state: &'a mut RequestState,
+        request: &'a mut IncomingRequest,
+    ) -> Entry<'a> {
         // The fingerprint of a key covers the body, whether the handler reads it or not.
         if !self.reads_body && state.info.key.is_none() {
             return Entry::PASS;
@@ -30,6 +34,8 @@ impl Stage for BodyStage {
             return Entry::PASS;
         }
         let body = &state.body;
-        Entry::Waiting(Box::pin(async move { request.read(self.limit, body).await }))
+        Entry::Waiting(Box::pin(
+            async move { request.read(self.limit, body).await },
+        ))
     }
 }

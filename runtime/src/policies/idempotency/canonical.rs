@@ -26,10 +26,17 @@ pub(crate) fn canonical(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Writes the canonical form behind what is there; `None` where there is none.
 pub(super) fn write(text: &[u8], into: &mut Vec<u8>) -> Option<()> {
-    let mut reader = Reader { text: core::str::from_utf8(text).ok()?.as_bytes(), at: 0 };
+    let mut reader = Reader {
+        text: core::str::from_utf8(text).ok()?.as_bytes(),
+        at: 0,
+    };
     // Sorting copies members behind the form, so that there is room for two.
     into.reserve(2 * text.len());
-    let mut form = Form { bytes: into, members: SmallVec::new(), open: SmallVec::new() };
+    let mut form = Form {
+        bytes: into,
+        members: SmallVec::new(),
+        open: SmallVec::new(),
+    };
     while form.begin(&mut reader)? || form.go_on(&mut reader)? {}
     // Only white space may follow.
     reader.peek().is_none().then_some(())
@@ -86,7 +93,11 @@ impl Form<'_> {
             return None;
         }
         self.bytes.push(reader.byte()?);
-        self.open.push(Open { end, first: self.members.len(), sorted: true });
+        self.open.push(Open {
+            end,
+            first: self.members.len(),
+            sorted: true,
+        });
         if reader.peek()? == end {
             return Some(false);
         }
@@ -125,7 +136,10 @@ impl Form<'_> {
             before.whole.end = start;
             open.sorted &= self.bytes[before.name.clone()] < self.bytes[name.clone()];
         }
-        self.members.push(Member { name, whole: start..start });
+        self.members.push(Member {
+            name,
+            whole: start..start,
+        });
         Some(())
     }
 
@@ -163,7 +177,10 @@ impl Form<'_> {
         members.last_mut()?.whole.end = end;
         let name = |member: &Member| &bytes[member.name.clone()];
         members.sort_unstable_by(|left, right| name(left).cmp(name(right)));
-        if members.windows(2).any(|pair| name(&pair[0]) == name(&pair[1])) {
+        if members
+            .windows(2)
+            .any(|pair| name(&pair[0]) == name(&pair[1]))
+        {
             return None;
         }
         for member in &*members {
@@ -297,7 +314,9 @@ impl<'a> Reader<'a> {
         let digits = self.text.get(self.at..self.at + 4)?;
         self.at += 4;
         let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        let unit = digits.iter().try_fold(0, |unit, byte| Some(unit << 4 | digit(byte)?))?;
+        let unit = digits
+            .iter()
+            .try_fold(0, |unit, byte| Some(unit << 4 | digit(byte)?))?;
         u16::try_from(unit).ok()
     }
 }
@@ -353,7 +372,10 @@ mod tests {
 
     #[test]
     fn a06_order_space_and_escapes_do_not_matter() {
-        assert!(same(r#"{"a":1,"b":[true,null]}"#, " {\"b\" : [ true ,\n null ], \"a\":1 } "));
+        assert!(same(
+            r#"{"a":1,"b":[true,null]}"#,
+            " {\"b\" : [ true ,\n null ], \"a\":1 } "
+        ));
         assert!(same(r#""\u00e9\/""#, "\"é/\""));
         assert!(same(r#"{"\u0061":1}"#, r#"{"a":1}"#));
     }
@@ -369,9 +391,16 @@ mod tests {
 
     #[test]
     fn a06_texts_without_a_canonical_form() {
-        for text in
-            ["", "{", "[1,]", r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#""\ud800""#, "nul", "[1] 2"]
-        {
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#""\ud800""#,
+            "nul",
+            "[1] 2",
+        ] {
             assert_eq!(canonical(text.as_bytes()), None, "{text}");
         }
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -395,12 +424,22 @@ mod tests {
                 r#"{"b":{"d":1,"c":[2]},"":0,"a":"x"}"#,
                 "{s\0n\u{1}0s\u{1}as\u{1}xs\u{1}b{s\u{1}c[n\u{1}2]s\u{1}dn\u{1}1}}",
             ),
-            (r#"{"twelve bytes":false,"\u0061":-1}"#, "{s\u{1}an\u{2}-1s\u{c}twelve bytesf}"),
+            (
+                r#"{"twelve bytes":false,"\u0061":-1}"#,
+                "{s\u{1}an\u{2}-1s\u{c}twelve bytesf}",
+            ),
         ];
         for (text, form) in forms {
-            assert_eq!(canonical(text.as_bytes()).as_deref(), Some(form.as_bytes()), "{text}");
+            assert_eq!(
+                canonical(text.as_bytes()).as_deref(),
+                Some(form.as_bytes()),
+                "{text}"
+            );
         }
-        for (length, before) in [(254, &[b's', 254][..]), (255, &[b's', 255, 0, 0, 0, 0, 0, 0, 0, 255])] {
+        for (length, before) in [
+            (254, &[b's', 254][..]),
+            (255, &[b's', 255, 0, 0, 0, 0, 0, 0, 0, 255]),
+        ] {
             let text = "x".repeat(length);
             let form = canonical(format!("\"{text}\"").as_bytes());
             assert_eq!(form, Some([before, text.as_bytes()].concat()));

@@ -59,21 +59,36 @@ mod tests {
     fn a16_what_the_handler_answered_is_kept() {
         for status in [200, 201, 204, 303, 400, 404, 409, 422] {
             let status = StatusCode::from_u16(status).expect("a status");
-            assert_eq!(settle(Origin::Handler, status, Effects::Unknown), Settlement::Keep, "{status}");
+            assert_eq!(
+                settle(Origin::Handler, status, Effects::Unknown),
+                Settlement::Keep,
+                "{status}"
+            );
         }
     }
 
     #[test]
     fn a16_refusals_and_answers_without_effects_free_the_key() {
         let conflict = StatusCode::CONFLICT;
-        assert_eq!(settle(Origin::Refused, conflict, Effects::Unknown), Settlement::Abort);
         assert_eq!(
-            settle(Origin::Handler, StatusCode::SERVICE_UNAVAILABLE, Effects::None),
+            settle(Origin::Refused, conflict, Effects::Unknown),
+            Settlement::Abort
+        );
+        assert_eq!(
+            settle(
+                Origin::Handler,
+                StatusCode::SERVICE_UNAVAILABLE,
+                Effects::None
+            ),
             Settlement::Abort
         );
         for status in [408, 425, 429] {
             let status = StatusCode::from_u16(status).expect("a status");
-            assert_eq!(settle(Origin::Handler, status, Effects::Unknown), Settlement::Abort, "{status}");
+            assert_eq!(
+                settle(Origin::Handler, status, Effects::Unknown),
+                Settlement::Abort,
+                "{status}"
+            );
         }
     }
 
@@ -81,7 +96,11 @@ mod tests {
     fn a16_any_other_5xx_is_unknown() {
         for status in [500, 502, 503, 504] {
             let status = StatusCode::from_u16(status).expect("a status");
-            assert_eq!(settle(Origin::Handler, status, Effects::Unknown), Settlement::Unknown, "{status}");
+            assert_eq!(
+                settle(Origin::Handler, status, Effects::Unknown),
+                Settlement::Unknown,
+                "{status}"
+            );
         }
     }
 

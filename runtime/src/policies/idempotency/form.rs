@@ -49,14 +49,20 @@ pub(super) fn put_content(bytes: &mut Vec<u8>, kept: &Kept) {
 /// Gives the answer of this status.
 pub(super) fn read_content(status: StatusCode, bytes: Bytes) -> Option<Kept> {
     match bytes.first() {
-        Some(&Sealed::FORMAT) => Sealed::from_bytes(bytes).map(|sealed| Kept::from_sealed(status, sealed)),
+        Some(&Sealed::FORMAT) => {
+            Sealed::from_bytes(bytes).map(|sealed| Kept::from_sealed(status, sealed))
+        }
         _ => read_clear(status, bytes),
     }
 }
 
 fn put_clear(bytes: &mut Vec<u8>, kept: &Kept) {
     let body = kept.body().map_or(&[][..], |body| body);
-    bytes.push(if kept.body().is_some() { WITH_BODY } else { WITHOUT_BODY });
+    bytes.push(if kept.body().is_some() {
+        WITH_BODY
+    } else {
+        WITHOUT_BODY
+    });
     bytes.put_u16(length(kept.headers().len()));
     for (name, value) in kept.headers() {
         bytes.put_u16(length(name.as_str().len()));
@@ -69,16 +75,25 @@ fn put_clear(bytes: &mut Vec<u8>, kept: &Kept) {
 }
 
 fn read_clear(status: StatusCode, mut rest: Bytes) -> Option<Kept> {
-    let format = rest.try_get_u8().ok().filter(|format| [WITHOUT_BODY, WITH_BODY].contains(format))?;
+    let format = rest
+        .try_get_u8()
+        .ok()
+        .filter(|format| [WITHOUT_BODY, WITH_BODY].contains(format))?;
     let fields = fields(&mut rest)?;
     let length = rest.try_get_u32().ok()?;
     let body = take(&mut rest, usize::try_from(length).ok()?)?;
     let body = (format == WITH_BODY).then_some(body);
-    if rest.is_empty() { Kept::restored(status, fields, body) } else { None }
+    if rest.is_empty() {
+        Kept::restored(status, fields, body)
+    } else {
+        None
+    }
 }
 
 fn length<N: TryFrom<usize>>(length: usize) -> N {
-    N::try_from(length).ok().expect("header maps and kept bodies have bounds far below")
+    N::try_from(length)
+        .ok()
+        .expect("header maps and kept bodies have bounds far below")
 }
 
 fn fields(rest: &mut Bytes) -> Option<Vec<Field>> {
@@ -106,14 +121,18 @@ mod tests {
 
     fn response() -> Kept {
         let fields = vec![(LOCATION, HeaderValue::from_static("/v1/payments/1"))];
-        Kept::restored(StatusCode::CREATED, fields, Some(Bytes::from_static(b"{}"))).expect("kept fields")
+        Kept::restored(StatusCode::CREATED, fields, Some(Bytes::from_static(b"{}")))
+            .expect("kept fields")
     }
 
     #[test]
     fn the_form_is_that_of_earlier_releases() {
         let expected = b"\0\xc9\x01\0\x01\0\x08\0\0\0\x0elocation/v1/payments/1\0\0\0\x02{}";
         assert_eq!(response().to_bytes(), expected);
-        assert_eq!(Kept::from_bytes(Bytes::from_static(expected)), Some(response()));
+        assert_eq!(
+            Kept::from_bytes(Bytes::from_static(expected)),
+            Some(response())
+        );
     }
 
     #[test]
@@ -121,7 +140,11 @@ mod tests {
         let mut bytes = response().to_bytes();
         for format in 2..=255 {
             bytes[2] = format;
-            assert_eq!(Kept::from_bytes(Bytes::from(bytes.clone())), None, "{format}");
+            assert_eq!(
+                Kept::from_bytes(Bytes::from(bytes.clone())),
+                None,
+                "{format}"
+            );
         }
     }
 
@@ -143,7 +166,8 @@ mod tests {
         for forged in ["content-length", "transfer-encoding", "a b", ""] {
             assert!(is_none(&[forged.to_owned()]), "{forged:?}");
         }
-        let more_than_a_map_takes: Vec<_> = (0..40_000).map(|number| format!("x{number}")).collect();
+        let more_than_a_map_takes: Vec<_> =
+            (0..40_000).map(|number| format!("x{number}")).collect();
         assert!(is_none(&more_than_a_map_takes));
     }
 }

@@ -50,8 +50,15 @@ impl Heart {
         lease: Duration,
         max_run: Duration,
     ) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let beats = Arc::new(Beats { held: Mutex::default(), stop: Notify::new(), lease, max_run });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let beats = Arc::new(Beats {
+            held: Mutex::default(),
+            stop: Notify::new(),
+            lease,
+            max_run,
+        });
         let beating = Arc::clone(&beats).beat_until_stopped(store);
         thread::Builder::new()
             .name(String::from("aplomb-heartbeat"))
@@ -62,8 +69,18 @@ impl Heart {
     /// Beats for a run until the guard is dropped; if that takes too long, the record is UNKNOWN
     /// for `ttl`.
     pub(crate) fn hold(&self, lease: Lease, ttl: Duration) -> Guard {
-        self.beats.held().insert(lease.token, Beat { since: Instant::now(), lease, ttl });
-        Guard { beats: Arc::clone(&self.beats), token: lease.token }
+        self.beats.held().insert(
+            lease.token,
+            Beat {
+                since: Instant::now(),
+                lease,
+                ttl,
+            },
+        );
+        Guard {
+            beats: Arc::clone(&self.beats),
+            token: lease.token,
+        }
     }
 }
 
@@ -86,14 +103,19 @@ impl Beats {
         let calm = self.lease / 3;
         let mut pause = calm;
         while timeout(pause, self.stop.notified()).await.is_err() {
-            pause = if self.beat(&*store).await { calm } else { (calm / 3).min(AGAIN) };
+            pause = if self.beat(&*store).await {
+                calm
+            } else {
+                (calm / 3).min(AGAIN)
+            };
         }
     }
 
     /// `false` if the leases could not be renewed.
     async fn beat(&self, store: &dyn IdempotencyStore) -> bool {
         let leases = self.leases();
-        let renewed = leases.is_empty() || self.note(&leases, store.heartbeat(&leases, self.lease).await);
+        let renewed =
+            leases.is_empty() || self.note(&leases, store.heartbeat(&leases, self.lease).await);
         for hung in self.hung() {
             match store.write_off(hung.lease, hung.ttl).await {
                 Ok(written) => self.write_off(hung.lease, written),
@@ -184,14 +206,31 @@ mod tests {
     /// A heart that beats in the test's runtime.
     fn start(records: &Records, max_run: Duration) -> Heart {
         let (held, stop) = (Mutex::default(), Notify::new());
-        let heart = Heart { beats: Arc::new(Beats { held, stop, lease: LEASE, max_run }) };
+        let heart = Heart {
+            beats: Arc::new(Beats {
+                held,
+                stop,
+                lease: LEASE,
+                max_run,
+            }),
+        };
         tokio::spawn(Arc::clone(&heart.beats).beat_until_stopped(Arc::new(records.clone())));
         heart
     }
 
     fn begin(name: u8) -> Begin {
-        let (key, fingerprint) = (RecordKey::new([1; 16], [name; 16]), Fingerprint::new(1, [2; 32]));
-        Begin::new(key, fingerprint, Token::random(), LEASE, OnCrash::Rerun, TTL)
+        let (key, fingerprint) = (
+            RecordKey::new([1; 16], [name; 16]),
+            Fingerprint::new(1, [2; 32]),
+        );
+        Begin::new(
+            key,
+            fingerprint,
+            Token::random(),
+            LEASE,
+            OnCrash::Rerun,
+            TTL,
+        )
     }
 
     async fn hold(records: &Records, heart: &Heart, run: &Begin) -> Guard {
@@ -218,7 +257,10 @@ mod tests {
         for run in &runs {
             guards.push(hold(&records, &heart, run).await);
         }
-        records.abort(runs[1].lease(), Duration::ZERO).await.expect("memory answers");
+        records
+            .abort(runs[1].lease(), Duration::ZERO)
+            .await
+            .expect("memory answers");
         sleep(LEASE * 3).await;
         assert_eq!(records.begin(&begin(1)).await, Ok(Begun::InFlight));
         assert_eq!(records.begin(&begin(2)).await, Ok(Begun::Started));
@@ -234,6 +276,10 @@ mod tests {
         sleep(LEASE * 3 / 2).await;
         assert_eq!(records.begin(&begin(1)).await, Ok(Begun::InFlight));
         sleep(LEASE * 3).await;
-        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::Unknown), "and never run again");
+        assert_eq!(
+            records.begin(&begin(1)).await,
+            Ok(Begun::Unknown),
+            "and never run again"
+        );
     }
 }

@@ -52,10 +52,19 @@ impl RecordNames {
     /// The record of this caller's key, and what makes the fingerprints of requests under that key.
     pub(crate) fn record(&self, caller: Option<&Caller>, key: &str) -> (RecordKey, FingerprintKey) {
         // Callers have no tenant yet.
-        let (tenant, (kind, id)) = (b"", caller.map_or(("anonymous", ""), |caller| ("caller", caller.id())));
+        let (tenant, (kind, id)) = (
+            b"",
+            caller.map_or(("anonymous", ""), |caller| ("caller", caller.id())),
+        );
         let hash = self.key.hash().part(self.namespace.as_bytes()).part(tenant);
-        let hash = hash.part(kind.as_bytes()).part(id.as_bytes()).part(self.method.as_bytes());
-        let (name, rest) = hash.part(self.template.as_bytes()).part(key.as_bytes()).finish_halves();
+        let hash = hash
+            .part(kind.as_bytes())
+            .part(id.as_bytes())
+            .part(self.method.as_bytes());
+        let (name, rest) = hash
+            .part(self.template.as_bytes())
+            .part(key.as_bytes())
+            .finish_halves();
         // Records without a caller are spread over the slots of a cluster.
         let owner = caller.map_or(name, |caller| self.callers.caller(caller));
         (RecordKey::new(owner, name), FingerprintKey::new(rest))
@@ -91,7 +100,11 @@ impl FingerprintKey {
     /// What must be equal for a request to be a retry: the decoded path with its parameters; query,
     /// media type, content coding, the fields that the endpoint names, body.
     pub(crate) fn fingerprint(&self, head: &Parts, fields: &[&str], body: &Bytes) -> Fingerprint {
-        let mut hash = self.0.hash().part(&[FINGERPRINT_VERSION]).part(&decoded(original_uri(head).path()));
+        let mut hash = self
+            .0
+            .hash()
+            .part(&[FINGERPRINT_VERSION])
+            .part(&decoded(original_uri(head).path()));
         add_query(&mut hash, head);
         let essence = media_type(head);
         hash.add(essence.as_bytes());
@@ -100,7 +113,8 @@ impl FingerprintKey {
             add_field(&mut hash, head, name);
         }
         // Which form it is comes last: where the form ends is known only then.
-        let json = essence.ends_with("json") && hash.add_form(|form| canonical::write(body, form)).is_some();
+        let json = essence.ends_with("json")
+            && hash.add_form(|form| canonical::write(body, form)).is_some();
         if !json {
             hash.add_plain(body);
         }
@@ -129,7 +143,10 @@ fn add_query(hash: &mut KeyedHash, head: &Parts) {
         hash.add(name.as_bytes());
         hash.add(value.as_bytes());
     }
-    if pairs.iter().any(|(name, value)| name.contains('\u{fffd}') || value.contains('\u{fffd}')) {
+    if pairs
+        .iter()
+        .any(|(name, value)| name.contains('\u{fffd}') || value.contains('\u{fffd}'))
+    {
         hash.add(query.as_bytes());
     }
 }
@@ -155,7 +172,9 @@ fn decoded(path: &str) -> Cow<'_, [u8]> {
 
 /// The byte that an escape such as `%2F` at the beginning stands for (RFC 3986 §2.1).
 fn escaped(bytes: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = bytes else { return None };
+    let [b'%', high, low, ..] = bytes else {
+        return None;
+    };
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
 }
@@ -172,7 +191,11 @@ fn content_coding(head: &Parts) -> Vec<u8> {
 }
 
 fn media_type(head: &Parts) -> Cow<'_, str> {
-    let value = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value = head
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
     if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Cow::Owned(essence.to_ascii_lowercase());
@@ -192,12 +215,16 @@ mod tests {
     }
 
     fn record(caller: Option<&str>, method: &'static str, route: &str, key: &str) -> RecordKey {
-        names(method, route).record(caller.map(Caller::new).as_ref(), key).0
+        names(method, route)
+            .record(caller.map(Caller::new).as_ref(), key)
+            .0
     }
 
     /// What makes the fingerprints of a request of this caller under this key.
     fn fingerprints(caller: &str, key: &str) -> FingerprintKey {
-        names("POST", "/orders/{id}/pay").record(Some(&Caller::new(caller)), key).1
+        names("POST", "/orders/{id}/pay")
+            .record(Some(&Caller::new(caller)), key)
+            .1
     }
 
     fn fingerprint_of(head: &Parts, fields: &[&str], body: &Bytes) -> Fingerprint {
@@ -205,7 +232,10 @@ mod tests {
     }
 
     fn fingerprint(uri: &str, media: &str, body: &str) -> Fingerprint {
-        let request = http::Request::post(uri).header(CONTENT_TYPE, media).body(()).expect("a request");
+        let request = http::Request::post(uri)
+            .header(CONTENT_TYPE, media)
+            .body(())
+            .expect("a request");
         fingerprint_of(&request.into_parts().0, &[], &Bytes::from(body.to_owned()))
     }
 
@@ -229,12 +259,19 @@ mod tests {
         let named = |route| record(Some("alice"), "POST", route, "k");
         let first = named("/v1/orders/{id}/lines/{line}");
         assert_eq!(first, named("/v1/orders/{order_id}/lines/{line_number}"));
-        for other in ["/v1/orders/{id}/lines", "/v1/orders/{id}/lines/line", "/v1/orders/id/lines/{line}"] {
+        for other in [
+            "/v1/orders/{id}/lines",
+            "/v1/orders/{id}/lines/line",
+            "/v1/orders/id/lines/{line}",
+        ] {
             assert_ne!(first, named(other), "{other}");
         }
-        for (template, bare) in
-            [("/", "/"), ("/a/{b}", "/a/{}"), ("/{a}/b/{c}/d", "/{}/b/{}/d"), ("/files/{*rest}", "/files/{}")]
-        {
+        for (template, bare) in [
+            ("/", "/"),
+            ("/a/{b}", "/a/{}"),
+            ("/{a}/b/{c}/d", "/{}/b/{}/d"),
+            ("/files/{*rest}", "/files/{}"),
+        ] {
             assert_eq!(without_names(template), bare);
         }
     }
@@ -242,19 +279,37 @@ mod tests {
     #[test]
     fn a04_records_of_one_caller_have_one_tag_and_those_without_a_caller_their_own() {
         let of = |caller, key| record(caller, "POST", "/v1/payments", key);
-        assert_eq!(of(Some("alice"), "k").caller(), of(Some("alice"), "l").caller());
-        assert_eq!(of(Some("alice"), "k").caller(), &Tags::new("test").caller(&Caller::new("alice")));
-        assert_ne!(of(Some("alice"), "k").caller(), of(Some("bob"), "k").caller());
+        assert_eq!(
+            of(Some("alice"), "k").caller(),
+            of(Some("alice"), "l").caller()
+        );
+        assert_eq!(
+            of(Some("alice"), "k").caller(),
+            &Tags::new("test").caller(&Caller::new("alice"))
+        );
+        assert_ne!(
+            of(Some("alice"), "k").caller(),
+            of(Some("bob"), "k").caller()
+        );
         let (first, second) = (of(None, "k"), of(None, "l"));
-        assert_eq!((first.caller(), second.caller()), (first.name(), second.name()));
+        assert_eq!(
+            (first.caller(), second.caller()),
+            (first.name(), second.name())
+        );
         assert_ne!(first, second);
-        assert_ne!(first.name(), of(Some(""), "k").name(), "a caller without a name is one all the same");
+        assert_ne!(
+            first.name(),
+            of(Some(""), "k").name(),
+            "a caller without a name is one all the same"
+        );
     }
 
     #[test]
     fn services_on_one_store_never_meet() {
         let record = |namespace, caller: Option<&Caller>| {
-            RecordNames::new(namespace, "POST", "/v1/x").record(caller, "k").0
+            RecordNames::new(namespace, "POST", "/v1/x")
+                .record(caller, "k")
+                .0
         };
         let alice = Caller::new("alice");
         for caller in [None, Some(&alice)] {
@@ -265,15 +320,21 @@ mod tests {
 
     #[test]
     fn a05_a_fingerprint_says_nothing_of_a_body_to_who_does_not_know_caller_and_key() {
-        let (head, ()) = http::Request::post("/").body(()).expect("a request").into_parts();
-        let of = |caller, key| fingerprints(caller, key).fingerprint(&head, &[], &Bytes::from_static(b"{}"));
+        let (head, ()) = http::Request::post("/")
+            .body(())
+            .expect("a request")
+            .into_parts();
+        let of = |caller, key| {
+            fingerprints(caller, key).fingerprint(&head, &[], &Bytes::from_static(b"{}"))
+        };
         let first = of("alice", "k");
         assert_eq!(first, of("alice", "k"));
         for other in [of("bob", "k"), of("alice", "l")] {
             assert_ne!(first, other, "the same request");
         }
         let name = record(Some("alice"), "POST", "/orders/{id}/pay", "k");
-        let guess = FingerprintKey::new(*name.name()).fingerprint(&head, &[], &Bytes::from_static(b"{}"));
+        let guess =
+            FingerprintKey::new(*name.name()).fingerprint(&head, &[], &Bytes::from_static(b"{}"));
         assert_ne!(first, guess, "the name is no key");
     }
 
@@ -282,7 +343,11 @@ mod tests {
         let first = fingerprint("/orders/1/pay?a=1&b=2", "application/json", r#"{"x":1}"#);
         assert_eq!(
             first,
-            fingerprint("/orders/1/pay?b=2&a=1", "Application/JSON; charset=utf-8", r#" {"x" : 1}"#)
+            fingerprint(
+                "/orders/1/pay?b=2&a=1",
+                "Application/JSON; charset=utf-8",
+                r#" {"x" : 1}"#
+            )
         );
         for other in [
             fingerprint("/orders/2/pay?a=1&b=2", "application/json", r#"{"x":1}"#),
@@ -300,8 +365,17 @@ mod tests {
         assert_eq!(path("/orders/a%62%3Ac"), path("/orders/ab:c"));
         assert_eq!(path("/orders/%c3%a9"), path("/orders/%C3%A9"));
         assert_eq!(path("/orders/a%2fb"), path("/orders/a%2Fb"));
-        for (one, other) in [("a%2Fb", "a/b"), ("a%252Fb", "a%2Fb"), ("%2561", "a"), ("%2561", "%61")] {
-            assert_ne!(path(&format!("/orders/{one}")), path(&format!("/orders/{other}")), "{one} {other}");
+        for (one, other) in [
+            ("a%2Fb", "a/b"),
+            ("a%252Fb", "a%2Fb"),
+            ("%2561", "a"),
+            ("%2561", "%61"),
+        ] {
+            assert_ne!(
+                path(&format!("/orders/{one}")),
+                path(&format!("/orders/{other}")),
+                "{one} {other}"
+            );
         }
         // What is no escape stands for itself.
         assert_eq!(decoded("/%%32F/%zz/%2"), decoded("/%252F/%25zz/%252"));
@@ -313,8 +387,14 @@ mod tests {
         let coded = |codings: &[&'static str]| {
             let post = codings
                 .iter()
-                .fold(http::Request::post("/"), |post, coding| post.header(CONTENT_ENCODING, *coding));
-            fingerprint_of(&post.body(()).expect("a request").into_parts().0, &[], &Bytes::new())
+                .fold(http::Request::post("/"), |post, coding| {
+                    post.header(CONTENT_ENCODING, *coding)
+                });
+            fingerprint_of(
+                &post.body(()).expect("a request").into_parts().0,
+                &[],
+                &Bytes::new(),
+            )
         };
         assert_eq!(coded(&["GZIP"]), coded(&["gzip"]));
         assert_ne!(coded(&["gzip"]), coded(&[]));
@@ -324,7 +404,10 @@ mod tests {
     #[test]
     fn a05_the_order_of_one_names_values_is_compared() {
         let fingerprint = |query: &str| fingerprint(&format!("/lists?{query}"), "text/plain", "");
-        assert_eq!(fingerprint("sort=a&sort=b&page=1"), fingerprint("page=1&sort=a&sort=b"));
+        assert_eq!(
+            fingerprint("sort=a&sort=b&page=1"),
+            fingerprint("page=1&sort=a&sort=b")
+        );
         assert_ne!(fingerprint("sort=a&sort=b"), fingerprint("sort=b&sort=a"));
     }
 
@@ -339,13 +422,20 @@ mod tests {
     #[test]
     fn a05_media_types_are_compared_also_where_both_are_json() {
         let json = |media| fingerprint("/", media, r#"{"x":1}"#);
-        assert_ne!(json("application/json"), json("application/merge-patch+json"));
+        assert_ne!(
+            json("application/json"),
+            json("application/merge-patch+json")
+        );
     }
 
     #[test]
     fn a05_bodies_that_are_no_json_are_compared() {
         for media in ["text/plain", "application/json"] {
-            assert_ne!(fingerprint("/", media, "tea"), fingerprint("/", media, "salt"), "{media}");
+            assert_ne!(
+                fingerprint("/", media, "tea"),
+                fingerprint("/", media, "salt"),
+                "{media}"
+            );
         }
     }
 
@@ -355,7 +445,9 @@ mod tests {
         assert_ne!(query("/?a=1&a=2"), query("/?a=1&a=3"));
         assert_ne!(query("/?a=1&a=1"), query("/?a=1"));
         let regions = |second| {
-            let request = http::Request::post("/").header("x-region", "eu").header("x-region", second);
+            let request = http::Request::post("/")
+                .header("x-region", "eu")
+                .header("x-region", second);
             let (head, ()) = request.body(()).expect("a request").into_parts();
             fingerprint_of(&head, &["x-region"], &Bytes::new())
         };
@@ -365,8 +457,17 @@ mod tests {
 
     #[test]
     fn a06_layout_does_not_matter_where_the_media_type_says_json() {
-        let layouts = |media| (fingerprint("/", media, "[1,2]"), fingerprint("/", media, "[1, 2]"));
-        for media in ["application/json", "application/merge-patch+json", "Application/Vnd.Shop+JSON; v=1"] {
+        let layouts = |media| {
+            (
+                fingerprint("/", media, "[1,2]"),
+                fingerprint("/", media, "[1, 2]"),
+            )
+        };
+        for media in [
+            "application/json",
+            "application/merge-patch+json",
+            "Application/Vnd.Shop+JSON; v=1",
+        ] {
             let (compact, spaced) = layouts(media);
             assert_eq!(compact, spaced, "{media}");
         }
@@ -381,32 +482,55 @@ mod tests {
         let fingerprint = |fields: &[(&'static str, &'static str)], named: &[&str]| {
             let request = fields
                 .iter()
-                .fold(http::Request::post("/"), |request, (name, value)| request.header(*name, *value));
+                .fold(http::Request::post("/"), |request, (name, value)| {
+                    request.header(*name, *value)
+                });
             let (head, ()) = request.body(()).expect("a request").into_parts();
             fingerprint_of(&head, named, &Bytes::new())
         };
         let (eu, us) = ([("x-region", "eu")], [("x-region", "us")]);
         assert_eq!(fingerprint(&eu, &[]), fingerprint(&us, &[]));
-        assert_ne!(fingerprint(&eu, &["x-region"]), fingerprint(&us, &["x-region"]));
-        assert_ne!(fingerprint(&eu, &["x-region"]), fingerprint(&[], &["x-region"]));
+        assert_ne!(
+            fingerprint(&eu, &["x-region"]),
+            fingerprint(&us, &["x-region"])
+        );
+        assert_ne!(
+            fingerprint(&eu, &["x-region"]),
+            fingerprint(&[], &["x-region"])
+        );
         let both = ["x-region", "x-tier"];
-        let (one, other) = ([("x-region", "a"), ("x-region", "b")], [("x-region", "a"), ("x-tier", "b")]);
+        let (one, other) = (
+            [("x-region", "a"), ("x-region", "b")],
+            [("x-region", "a"), ("x-tier", "b")],
+        );
         assert_ne!(fingerprint(&one, &both), fingerprint(&other, &both));
     }
 
     #[test]
     fn a04_a_name_stays_what_it_was() {
-        let name = |caller| record(caller, "POST", "/v1/orders/{id}/pay", "8e03978e-40d5").to_string();
-        assert_eq!(name(Some("alice")), "6E30_mMpu_LuHFu82efgPg.O9L_tsmaGq5I0CvzZlqDPw");
+        let name =
+            |caller| record(caller, "POST", "/v1/orders/{id}/pay", "8e03978e-40d5").to_string();
+        assert_eq!(
+            name(Some("alice")),
+            "6E30_mMpu_LuHFu82efgPg.O9L_tsmaGq5I0CvzZlqDPw"
+        );
         assert_eq!(name(None), "57nFziCXyzg6c5SEqqXnlA.57nFziCXyzg6c5SEqqXnlA");
     }
 
     #[test]
     fn a07_a_fingerprint_stays_what_it_was() {
-        let request = http::Request::post("/orders/1?b=2&a=1").header(CONTENT_TYPE, "application/json");
+        let request =
+            http::Request::post("/orders/1?b=2&a=1").header(CONTENT_TYPE, "application/json");
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        let made = fingerprint_of(&head, &[], &Bytes::from_static(br#"{"b": [1, "x"], "a": null}"#));
+        let made = fingerprint_of(
+            &head,
+            &[],
+            &Bytes::from_static(br#"{"b": [1, "x"], "a": null}"#),
+        );
         let digest = URL_SAFE_NO_PAD.encode(made.digest());
-        assert_eq!((made.version(), digest.as_str()), (2, "V2MP5shEIY8h53K-JByWmri9JYRLKcgMOiinIFjc33k"));
+        assert_eq!(
+            (made.version(), digest.as_str()),
+            (2, "V2MP5shEIY8h53K-JByWmri9JYRLKcgMOiinIFjc33k")
+        );
     }
 }

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER, SET_COOKIE, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RETRY_AFTER,
+    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -56,15 +56,25 @@ impl Kept {
     /// A response; `None` for a body that is too large to keep.
     pub fn new(head: &Parts, body: Option<Bytes>) -> Self {
         let mut fields = Vec::with_capacity(head.headers.len());
-        let kept =
-            head.headers.iter().filter(|(name, _)| is_kept(name) && !is_nominated(name, &head.headers));
+        let kept = head
+            .headers
+            .iter()
+            .filter(|(name, _)| is_kept(name) && !is_nominated(name, &head.headers));
         fields.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
-        Self::of(head.status, fields, body.map_or(Content::NoBody, Content::Body))
+        Self::of(
+            head.status,
+            fields,
+            body.map_or(Content::NoBody, Content::Body),
+        )
     }
 
     /// An answer that was kept before; `None` if it has a field that is never kept, or more than a
     /// response can have.
-    pub(crate) fn restored(status: StatusCode, fields: Vec<Field>, body: Option<Bytes>) -> Option<Self> {
+    pub(crate) fn restored(
+        status: StatusCode,
+        fields: Vec<Field>,
+        body: Option<Bytes>,
+    ) -> Option<Self> {
         let possible = fields.len() <= MOST_FIELDS && fields.iter().all(|(name, _)| is_kept(name));
         let content = body.map_or(Content::NoBody, Content::Body);
         possible.then(|| Self::of(status, fields, content))
@@ -75,7 +85,11 @@ impl Kept {
     }
 
     fn of(status: StatusCode, fields: Vec<Field>, content: Content) -> Self {
-        Self(Arc::new(Inner { status, fields, content }))
+        Self(Arc::new(Inner {
+            status,
+            fields,
+            content,
+        }))
     }
 
     /// The status.
@@ -110,7 +124,10 @@ impl Kept {
 
     /// About how many bytes it takes to keep.
     pub fn size(&self) -> usize {
-        let fields: usize = self.headers().map(|(name, value)| name.as_str().len() + value.len() + 72).sum();
+        let fields: usize = self
+            .headers()
+            .map(|(name, value)| name.as_str().len() + value.len() + 72)
+            .sum();
         let content = match &self.0.content {
             Content::Body(body) => body.len(),
             Content::NoBody => 0,
@@ -125,8 +142,15 @@ pub(super) const MOST_FIELDS: usize = 24_576 - 64;
 
 /// Whether a `Connection` field says that this one is for one hop only (RFC 9110 §7.6.1).
 fn is_nominated(name: &HeaderName, headers: &HeaderMap) -> bool {
-    let mut options = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    options.any(|options| options.split(',').any(|option| option.trim().eq_ignore_ascii_case(name.as_str())))
+    let mut options = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    options.any(|options| {
+        options
+            .split(',')
+            .any(|option| option.trim().eq_ignore_ascii_case(name.as_str()))
+    })
 }
 
 /// Not kept: hop-by-hop fields (RFC 9110 §7.6.1), what tells of one moment, and what tells of one
@@ -149,7 +173,10 @@ fn is_kept(name: &HeaderName) -> bool {
         HeaderName::from_static("x-request-id"),
     ];
     const PREFIXES: [&str; 4] = ["ratelimit", "x-ratelimit", "traceparent", "tracestate"];
-    !DROPPED.contains(name) && !PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))
+    !DROPPED.contains(name)
+        && !PREFIXES
+            .iter()
+            .any(|prefix| name.as_str().starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -193,9 +220,14 @@ mod tests {
 
     #[test]
     fn a26_nothing_of_an_answer_is_shown() {
-        let response = http::Response::builder().header("location", "/v1/payments/1").body(());
+        let response = http::Response::builder()
+            .header("location", "/v1/payments/1")
+            .body(());
         let (head, ()) = response.expect("a response").into_parts();
         let kept = Kept::new(&head, Some(Bytes::from_static(b"secret")));
-        assert_eq!(format!("{kept:?}"), "Kept { status: 200, fields: 1, body: Some(6), sealed_with: None }");
+        assert_eq!(
+            format!("{kept:?}"),
+            "Kept { status: 200, fields: 1, body: Some(6), sealed_with: None }"
+        );
     }
 }

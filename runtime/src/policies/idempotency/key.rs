@@ -15,17 +15,30 @@ const MAX_LENGTH: usize = 255;
 /// The key of a request: `"k"` and `k` are the same key. `None` without the field.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut fields = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(field) = fields.next() else { return Ok(None) };
+    let Some(field) = fields.next() else {
+        return Ok(None);
+    };
     if fields.next().is_some() {
-        return Err(invalid("the request has more than one Idempotency-Key field"));
+        return Err(invalid(
+            "the request has more than one Idempotency-Key field",
+        ));
     }
-    let text = field.to_str().map_err(|_| invalid("the key has characters outside of ASCII"))?.trim();
-    let key = if text.starts_with('"') { quoted(text) } else { bare(text) };
+    let text = field
+        .to_str()
+        .map_err(|_| invalid("the key has characters outside of ASCII"))?
+        .trim();
+    let key = if text.starts_with('"') {
+        quoted(text)
+    } else {
+        bare(text)
+    };
     match key {
         Some(key) if (1..=MAX_LENGTH).contains(&key.len()) => Ok(Some(key)),
         Some(key) if key.is_empty() => Err(invalid("the key is empty")),
         Some(_) => Err(invalid("the key is longer than 255 characters")),
-        None => Err(invalid("expected one key: a quoted string, or characters of [A-Za-z0-9._~:+/=-]")),
+        None => Err(invalid(
+            "expected one key: a quoted string, or characters of [A-Za-z0-9._~:+/=-]",
+        )),
     }
 }
 
@@ -55,11 +68,16 @@ pub(crate) fn missing(ttl: Duration) -> Problem {
 
 /// A time in the largest unit that it is a whole number of; days from two of them on.
 fn spoken(time: Duration) -> String {
-    const UNITS: [(u128, u128, &str); 4] =
-        [(86_400_000, 2, "days"), (3_600_000, 1, "h"), (60_000, 1, "min"), (1_000, 1, "s")];
+    const UNITS: [(u128, u128, &str); 4] = [
+        (86_400_000, 2, "days"),
+        (3_600_000, 1, "h"),
+        (60_000, 1, "min"),
+        (1_000, 1, "s"),
+    ];
     let millis = time.as_millis();
-    let fits =
-        |(unit, least, _): &&(u128, u128, &str)| millis.is_multiple_of(*unit) && millis / unit >= *least;
+    let fits = |(unit, least, _): &&(u128, u128, &str)| {
+        millis.is_multiple_of(*unit) && millis / unit >= *least
+    };
     let (unit, _, name) = UNITS.iter().find(fits).unwrap_or(&(1, 0, "ms"));
     format!("{} {name}", millis / unit)
 }
@@ -82,11 +100,13 @@ pub(crate) fn check_anonymous(key: &str) -> Result<(), Problem> {
 }
 
 fn invalid(detail: &'static str) -> Problem {
-    Problem::new(&registry::IDEMPOTENCY_KEY_INVALID).with_detail(detail).with_error(FieldError::new(
-        Location::Header("Idempotency-Key".into()),
-        "INVALID",
-        detail,
-    ))
+    Problem::new(&registry::IDEMPOTENCY_KEY_INVALID)
+        .with_detail(detail)
+        .with_error(FieldError::new(
+            Location::Header("Idempotency-Key".into()),
+            "INVALID",
+            detail,
+        ))
 }
 
 #[cfg(test)]
@@ -98,17 +118,29 @@ mod tests {
     fn key(fields: &[&[u8]]) -> Result<Option<String>, Problem> {
         let mut headers = HeaderMap::new();
         for field in fields {
-            headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(field).expect("a field"));
+            headers.append(
+                IDEMPOTENCY_KEY,
+                HeaderValue::from_bytes(field).expect("a field"),
+            );
         }
         key_of(&headers)
     }
 
     #[test]
     fn a02_quoted_and_bare_are_one_key() {
-        for field in [&b"\"abc-1\""[..], b"abc-1", b" abc-1 ", b"abc-1;v=1", b"\"abc-1\"; v=1"] {
+        for field in [
+            &b"\"abc-1\""[..],
+            b"abc-1",
+            b" abc-1 ",
+            b"abc-1;v=1",
+            b"\"abc-1\"; v=1",
+        ] {
             assert_eq!(key(&[field]).expect("valid").as_deref(), Some("abc-1"));
         }
-        assert_eq!(key(&[br#""a \"b\" \\""#]).expect("valid").as_deref(), Some(r#"a "b" \"#));
+        assert_eq!(
+            key(&[br#""a \"b\" \\""#]).expect("valid").as_deref(),
+            Some(r#"a "b" \"#)
+        );
     }
 
     #[test]
@@ -129,9 +161,16 @@ mod tests {
             &[b"\"a\" b"],
         ];
         for fields in wrong {
-            assert_eq!(key(fields).expect_err("not a key").code(), "IDEMPOTENCY_KEY_INVALID", "{fields:?}");
+            assert_eq!(
+                key(fields).expect_err("not a key").code(),
+                "IDEMPOTENCY_KEY_INVALID",
+                "{fields:?}"
+            );
         }
-        assert_eq!(key(&[&long[1..]]).expect("valid").map(|key| key.len()), Some(255));
+        assert_eq!(
+            key(&[&long[1..]]).expect("valid").map(|key| key.len()),
+            Some(255)
+        );
     }
 
     #[test]

@@ -110,6 +110,6 @@ pub use seal::SealKeys;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
 pub(crate) use stage::KeyStage;
 pub use store::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, InvalidRecordKey, Lease, Outcome,
-    RecordKey, RecordState, Token,
+    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, InvalidRecordKey, Lease,
+    Outcome, RecordKey, RecordState, Token,
 };

@@ -45,7 +45,9 @@ const STEP: &str = "aplomb operation step 1";
 
 impl Operation {
     fn new(record: &RecordKey) -> Self {
-        Self { id: key(ID, &[record.caller(), record.name()]) }
+        Self {
+            id: key(ID, &[record.caller(), record.name()]),
+        }
     }
 
     /// The operation's identity: 22 characters of `[A-Za-z0-9_-]`. It is a hash that shows neither the
@@ -81,7 +83,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Operation {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        of(parts).ok_or_else(|| Problem::internal("an `Operation` was asked for without an idempotency key"))
+        of(parts).ok_or_else(|| {
+            Problem::internal("an `Operation` was asked for without an idempotency key")
+        })
     }
 }
 
@@ -94,7 +98,10 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Operation {
 }
 
 fn of(parts: &Parts) -> Option<Operation> {
-    parts.extensions.get::<RunRecord>().map(|RunRecord(record)| Operation::new(record))
+    parts
+        .extensions
+        .get::<RunRecord>()
+        .map(|RunRecord(record)| Operation::new(record))
 }
 
 #[cfg(test)]
@@ -119,7 +126,12 @@ mod tests {
     #[test]
     fn others_are_others() {
         let first = operation(1, 1);
-        let mut keys = vec![first.id().to_owned(), first.step("charge"), first.step("ship"), first.step("")];
+        let mut keys = vec![
+            first.id().to_owned(),
+            first.step("charge"),
+            first.step("ship"),
+            first.step(""),
+        ];
         for other in [operation(1, 2), operation(2, 1)] {
             keys.extend([other.id().to_owned(), other.step("charge")]);
         }

@@ -19,16 +19,23 @@ const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 /// What a request is answered whose record is there already.
 pub(super) fn answer(found: Begun, record: RecordKey) -> Answer {
     match found {
-        Begun::Done(kept) => Answer { response: replay(&kept), origin: Origin::Handler },
+        Begun::Done(kept) => Answer {
+            response: replay(&kept),
+            origin: Origin::Handler,
+        },
         Begun::InFlight => Answer::refused(Problem::new(&registry::IDEMPOTENCY_IN_FLIGHT)),
-        Begun::Mismatch => Answer::refused(
-            Problem::new(&registry::IDEMPOTENCY_KEY_REUSED)
-                .with_detail("the key was used for another request; draw a new one for each operation"),
-        ),
+        Begun::Mismatch => {
+            Answer::refused(Problem::new(&registry::IDEMPOTENCY_KEY_REUSED).with_detail(
+                "the key was used for another request; draw a new one for each operation",
+            ))
+        }
         Begun::Unknown => Answer::refused(
-            Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN).with_cause(&OutcomeUnknown(record)),
+            Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN)
+                .with_cause(&OutcomeUnknown(record)),
         ),
-        Begun::Started | Begun::Aborted => Answer::refused(Problem::new(&registry::STORE_UNAVAILABLE)),
+        Begun::Started | Begun::Aborted => {
+            Answer::refused(Problem::new(&registry::STORE_UNAVAILABLE))
+        }
     }
 }
 
@@ -38,7 +45,11 @@ struct OutcomeUnknown(RecordKey);
 
 impl fmt::Display for OutcomeUnknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the run under the record {} died, failed or took too long", self.0)
+        write!(
+            f,
+            "the run under the record {} died, failed or took too long",
+            self.0
+        )
     }
 }
 
@@ -46,12 +57,20 @@ impl Error for OutcomeUnknown {}
 
 /// The first answer once more.
 fn replay(kept: &Kept) -> Response {
-    let mut response = kept.body().map_or_else(|| without_body(kept), |body| whole(kept, body));
+    let mut response = kept
+        .body()
+        .map_or_else(|| without_body(kept), |body| whole(kept, body));
     if kept.status().as_u16() >= 400 && response.body().is_end_stream() {
-        response.extensions_mut().insert(not_retryable(kept.status()));
+        response
+            .extensions_mut()
+            .insert(not_retryable(kept.status()));
     }
-    response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -71,7 +90,10 @@ fn whole(kept: &Kept, body: &Bytes) -> Response {
 /// What is left of an answer whose body was not kept: of a success, where it can be read. What did
 /// not succeed keeps its status, so that nobody takes it for a success.
 fn without_body(kept: &Kept) -> Response {
-    let (status, location) = (kept.status(), kept.headers().find(|(name, _)| *name == LOCATION));
+    let (status, location) = (
+        kept.status(),
+        kept.headers().find(|(name, _)| *name == LOCATION),
+    );
     if status.is_client_error() {
         return not_retryable(status)
             .with_detail("the first answer said more, which was too large to keep")
@@ -81,8 +103,14 @@ fn without_body(kept: &Kept) -> Response {
         return Problem::new(&registry::IDEMPOTENCY_RESPONSE_NOT_RETAINED).into_response();
     }
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = if status.is_success() { StatusCode::SEE_OTHER } else { status };
-    response.headers_mut().extend(location.map(|(name, value)| (name.clone(), value.clone())));
+    *response.status_mut() = if status.is_success() {
+        StatusCode::SEE_OTHER
+    } else {
+        status
+    };
+    response
+        .headers_mut()
+        .extend(location.map(|(name, value)| (name.clone(), value.clone())));
     response
 }
 
@@ -105,7 +133,10 @@ mod tests {
             for body in [None, Some(Bytes::new())] {
                 let kept = Kept::restored(status, Vec::new(), body).expect("kept fields");
                 let told = rewrite(&mut replay(&kept), Origin::Handler);
-                assert!(told.is_none_or(|problem| problem.spec().retryable == Some(false)), "{status}");
+                assert!(
+                    told.is_none_or(|problem| problem.spec().retryable == Some(false)),
+                    "{status}"
+                );
             }
         }
     }
@@ -115,7 +146,9 @@ mod tests {
         for count in [0, 1, MOST_FIELDS, 30_000] {
             let mut response = Response::new(());
             for _ in 0..count {
-                response.headers_mut().append(LINK, HeaderValue::from_static("</a>"));
+                response
+                    .headers_mut()
+                    .append(LINK, HeaderValue::from_static("</a>"));
             }
             let kept = Kept::new(&response.into_parts().0, Some(Bytes::new()));
             assert_eq!(replay(&kept).headers().get_all(LINK).iter().count(), count);
@@ -128,7 +161,8 @@ mod tests {
             let name = HeaderName::try_from(format!("x-{number}")).expect("a name");
             (name, HeaderValue::from_static("a"))
         });
-        let kept = Kept::restored(StatusCode::OK, fields.collect(), Some(Bytes::new())).expect("kept fields");
+        let kept = Kept::restored(StatusCode::OK, fields.collect(), Some(Bytes::new()))
+            .expect("kept fields");
         assert_eq!(replay(&kept).headers().len(), MOST_FIELDS + 2);
     }
 }

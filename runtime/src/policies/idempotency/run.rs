@@ -52,12 +52,20 @@ impl EndpointRuns {
         head: &Parts,
         body: &Bytes,
     ) -> PendingRun {
-        let IdempotencySpec { headers, on_crash, ttl, .. } = self.spec;
+        let IdempotencySpec {
+            headers,
+            on_crash,
+            ttl,
+            ..
+        } = self.spec;
         let (record, fingerprints) = self.names.record(caller, key);
         let fingerprint = fingerprints.fingerprint(head, headers, body);
         let lease = self.client.lease;
         let begin = Begin::new(record, fingerprint, Token::random(), lease, on_crash, ttl);
-        PendingRun(Run { endpoint: Arc::clone(self), begin })
+        PendingRun(Run {
+            endpoint: Arc::clone(self),
+            begin,
+        })
     }
 }
 
@@ -78,7 +86,10 @@ impl PendingRun {
     }
 
     /// Holds the record if the store has given it, or answers with what the store has found.
-    #[expect(clippy::result_large_err, reason = "the answer goes to the client as it is")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "the answer goes to the client as it is"
+    )]
     pub(crate) fn activate(self, found: Result<Begun, StoreError>) -> Result<ActiveRun, Answer> {
         let Self(run) = self;
         match found.and_then(|found| readable(found, &run.begin.key)) {
@@ -108,7 +119,10 @@ impl ActiveRun {
         let Self { run, lease } = self;
         match settlement {
             // The store has confirmed `begin`, and knows whether a copy of it can be late.
-            Settlement::Abort => run.settle_once(Message::Abort(Duration::ZERO), answer, lease).await,
+            Settlement::Abort => {
+                run.settle_once(Message::Abort(Duration::ZERO), answer, lease)
+                    .await
+            }
             Settlement::Unknown => {
                 tracing::warn!(record = %run.begin.key, "a run ended, and its effect is unknown");
                 let message = run.outcome(Outcome::Unknown);
@@ -117,11 +131,13 @@ impl ActiveRun {
             Settlement::Keep => match keep(answer.response, run.endpoint.spec.keep).await {
                 Ok((kept, response)) => {
                     let message = run.outcome(Outcome::Response(kept));
-                    run.settle_once(message, Answer { response, ..answer }, lease).await
+                    run.settle_once(message, Answer { response, ..answer }, lease)
+                        .await
                 }
                 Err(problem) => {
                     let message = run.outcome(Outcome::Unknown);
-                    run.settle_once(message, Answer::failed(problem), lease).await
+                    run.settle_once(message, Answer::failed(problem), lease)
+                        .await
                 }
             },
         }
@@ -170,7 +186,9 @@ impl Run {
     }
 
     fn outcome(&self, outcome: Outcome) -> Message {
-        let Begin { fingerprint, ttl, .. } = self.begin;
+        let Begin {
+            fingerprint, ttl, ..
+        } = self.begin;
         Message::Complete(Complete::new(self.begin.lease(), fingerprint, outcome, ttl))
     }
 
@@ -197,9 +215,11 @@ impl Run {
                 Completed::Lost(found) => readable(found, &self.begin.key).map(Completed::Lost),
                 Completed::Written => Ok(Completed::Written),
             },
-            Message::Abort(marker) => {
-                self.records().abort(self.begin.lease(), *marker).await.map(|()| Completed::Written)
-            }
+            Message::Abort(marker) => self
+                .records()
+                .abort(self.begin.lease(), *marker)
+                .await
+                .map(|()| Completed::Written),
         }
     }
 
@@ -218,7 +238,9 @@ impl Run {
         let mut pause = Duration::from_millis(50);
         loop {
             sleep(pause).await;
-            let Err(error) = self.send(&message).await else { return };
+            let Err(error) = self.send(&message).await else {
+                return;
+            };
             let patience = match () {
                 () if tracker.is_closed() => lease / 2,
                 () if error.is_outage() => Duration::MAX,

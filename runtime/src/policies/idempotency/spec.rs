@@ -110,7 +110,11 @@ impl IdempotencySpec {
     /// ```
     #[must_use]
     pub const fn with_keep(mut self, bytes: u64) -> Self {
-        self.keep = if bytes > Self::MAX_KEEP { Self::MAX_KEEP } else { bytes };
+        self.keep = if bytes > Self::MAX_KEEP {
+            Self::MAX_KEEP
+        } else {
+            bytes
+        };
         self
     }
 
@@ -153,7 +157,12 @@ impl IdempotencySpec {
             options.push(format!("keep={}", InBytes(self.keep)));
         }
         let flags = [(self.optional, "optional"), (self.anonymous, "anonymous")];
-        options.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
+        options.extend(
+            flags
+                .iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, flag)| (*flag).to_owned()),
+        );
         if self.on_crash == OnCrash::Rerun {
             options.push(String::from("on_crash=rerun"));
         }
@@ -177,7 +186,10 @@ mod tests {
     #[test]
     fn a_description_shows_the_time_to_live_and_what_is_not_the_default() {
         let describe = |spec| IdempotencyPolicy::Idempotent(spec).describe();
-        assert_eq!(describe(IdempotencySpec::new()).as_deref(), Some("idempotent(ttl=24h)"));
+        assert_eq!(
+            describe(IdempotencySpec::new()).as_deref(),
+            Some("idempotent(ttl=24h)")
+        );
         let all = IdempotencySpec::new()
             .with_ttl(Duration::from_hours(24 * 7))
             .with_keep(256 << 10)
@@ -187,7 +199,9 @@ mod tests {
             .with_headers(&["x-region", "x-tenant"]);
         let said = "idempotent(ttl=7d, keep=256KiB, optional, anonymous, on_crash=rerun, headers(x-region, x-tenant))";
         assert_eq!(describe(all).as_deref(), Some(said));
-        let reason = IdempotencyPolicy::NotIdempotent { reason: "it only reads" };
+        let reason = IdempotencyPolicy::NotIdempotent {
+            reason: "it only reads",
+        };
         assert_eq!(reason.describe().as_deref(), Some("not_idempotent"));
         assert_eq!(IdempotencyPolicy::Undeclared.describe(), None);
     }

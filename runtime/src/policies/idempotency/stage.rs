@@ -30,7 +30,11 @@ impl KeyStage {
 }
 
 impl Stage for KeyStage {
-    fn enter<'a>(&'a self, state: &'a mut RequestState, request: &'a mut IncomingRequest) -> Entry<'a> {
+    fn enter<'a>(
+        &'a self,
+        state: &'a mut RequestState,
+        request: &'a mut IncomingRequest,
+    ) -> Entry<'a> {
         let RequestInfo { caller, key, .. } = &mut state.info;
         match self.key(&request.head().headers, caller.as_ref()) {
             Ok(found) => {

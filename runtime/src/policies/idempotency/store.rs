@@ -82,7 +82,12 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// ABSENT, so that the next request runs. `false` if the record is not UNKNOWN.
     ///
     /// **Atomic**. **Expiry**: as of an answer. **Crash** before: still UNKNOWN. After: decided.
-    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool>;
+    fn resolve(
+        &self,
+        key: RecordKey,
+        response: Option<Kept>,
+        ttl: Duration,
+    ) -> StoreFuture<'_, bool>;
 
     /// The same records by a way of their own for the thread that renews leases, where this one's
     /// calls need the runtime of the requests: a handler that blocks it must not stop the renewal.
@@ -116,7 +121,12 @@ impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
         (**self).find(key)
     }
 
-    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
+    fn resolve(
+        &self,
+        key: RecordKey,
+        response: Option<Kept>,
+        ttl: Duration,
+    ) -> StoreFuture<'_, bool> {
         (**self).resolve(key, response, ttl)
     }
 
@@ -161,7 +171,12 @@ impl Hash for RecordKey {
 /// Both hashes in base64url, with a point between.
 impl fmt::Display for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", URL_SAFE_NO_PAD.encode(self.caller), URL_SAFE_NO_PAD.encode(self.name))
+        write!(
+            f,
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(self.caller),
+            URL_SAFE_NO_PAD.encode(self.name)
+        )
     }
 }
 
@@ -175,7 +190,10 @@ impl FromStr for RecordKey {
             <[u8; 16]>::try_from(bytes).ok()
         };
         let (caller, name) = text.split_once('.').ok_or(InvalidRecordKey)?;
-        hash(caller).zip(hash(name)).map(|(caller, name)| Self { caller, name }).ok_or(InvalidRecordKey)
+        hash(caller)
+            .zip(hash(name))
+            .map(|(caller, name)| Self { caller, name })
+            .ok_or(InvalidRecordKey)
     }
 }
 
@@ -276,7 +294,15 @@ impl Begin {
         on_crash: OnCrash,
         ttl: Duration,
     ) -> Self {
-        Self { key, fingerprint, earlier: Vec::new(), token, lease, on_crash, ttl }
+        Self {
+            key,
+            fingerprint,
+            earlier: Vec::new(),
+            token,
+            lease,
+            on_crash,
+            ttl,
+        }
     }
 
     /// The same request, known by these fingerprints, too.
@@ -288,7 +314,10 @@ impl Begin {
 
     /// The hold that the run gets on its record.
     pub const fn lease(&self) -> Lease {
-        Lease { key: self.key, token: self.token }
+        Lease {
+            key: self.key,
+            token: self.token,
+        }
     }
 
     /// Whether a record with this fingerprint is of the same request.
@@ -322,8 +351,18 @@ pub struct Complete {
 
 impl Complete {
     /// The outcome of a run, to be kept for `ttl`.
-    pub const fn new(lease: Lease, fingerprint: Fingerprint, outcome: Outcome, ttl: Duration) -> Self {
-        Self { lease, fingerprint, outcome, ttl }
+    pub const fn new(
+        lease: Lease,
+        fingerprint: Fingerprint,
+        outcome: Outcome,
+        ttl: Duration,
+    ) -> Self {
+        Self {
+            lease,
+            fingerprint,
+            outcome,
+            ttl,
+        }
     }
 }
 
@@ -387,7 +426,13 @@ mod tests {
     fn the_name_of_a_record_is_read_as_it_is_shown() {
         let key = RecordKey::new([0xfe; 16], [1; 16]);
         assert_eq!(key.to_string().parse(), Ok(key));
-        for wrong in ["", ".", "AQEBAQEBAQEBAQEBAQEBAQ", "AQEBAQEBAQEBAQEBAQEBAQ.AQEB", "a b.c d"] {
+        for wrong in [
+            "",
+            ".",
+            "AQEBAQEBAQEBAQEBAQEBAQ",
+            "AQEBAQEBAQEBAQEBAQEBAQ.AQEB",
+            "a b.c d",
+        ] {
             assert_eq!(wrong.parse::<RecordKey>(), Err(InvalidRecordKey), "{wrong}");
         }
     }

@@ -70,7 +70,11 @@ impl<K: CursorKey> BothWays<K> {
     }
 
     /// The rows among `items`, which are sorted as `K` says: found by binary search, nearest first.
-    pub fn in_slice<'i, T>(&self, items: &'i [T], key: impl Fn(&T) -> K) -> impl Iterator<Item = &'i T> {
+    pub fn in_slice<'i, T>(
+        &self,
+        items: &'i [T],
+        key: impl Fn(&T) -> K,
+    ) -> impl Iterator<Item = &'i T> {
         let before = |bound: &K, or_at: bool| {
             items.partition_point(|item| {
                 let order = key(item).compare(bound);
@@ -87,14 +91,21 @@ impl<K: CursorKey> BothWays<K> {
     }
 
     /// The rows of a map: found by descending its tree, nearest first.
-    pub fn in_map<'m, V>(&self, map: &'m BTreeMap<InOrder<K>, V>) -> impl Iterator<Item = (&'m K, &'m V)> {
+    pub fn in_map<'m, V>(
+        &self,
+        map: &'m BTreeMap<InOrder<K>, V>,
+    ) -> impl Iterator<Item = (&'m K, &'m V)> {
         let range = match &self.request.position {
             Position::Start | Position::End => (Bound::Unbounded, Bound::Unbounded),
             Position::After(key) => (Bound::Excluded(key), Bound::Unbounded),
             Position::Before(key) => (Bound::Unbounded, Bound::Excluded(key)),
         };
         let rows = map.range(range).map(|(InOrder(key), value)| (key, value));
-        nearest_first(rows, self.request.position.is_backward(), self.fetch_limit())
+        nearest_first(
+            rows,
+            self.request.position.is_backward(),
+            self.fetch_limit(),
+        )
     }
 
     /// The page of `rows`, of which up to [`fetch_limit`](Self::fetch_limit) were read, nearest first.
@@ -111,5 +122,12 @@ fn nearest_first<T>(
     backward: bool,
     most: usize,
 ) -> impl Iterator<Item = T> {
-    core::iter::from_fn(move || if backward { rows.next_back() } else { rows.next() }).take(most)
+    core::iter::from_fn(move || {
+        if backward {
+            rows.next_back()
+        } else {
+            rows.next()
+        }
+    })
+    .take(most)
 }

@@ -42,7 +42,10 @@ pub(crate) struct TooLong;
 
 impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the sort columns of a row are too long for a cursor, which has up to {LONGEST} characters")
+        write!(
+            f,
+            "the sort columns of a row are too long for a cursor, which has up to {LONGEST} characters"
+        )
     }
 }
 
@@ -51,7 +54,10 @@ impl std::error::Error for TooLong {}
 impl Cursors {
     pub(crate) fn new(secret: &Secret, previous: Option<&Secret>, namespace: &str) -> Self {
         let key = |secret: &Secret| secret.key(&format!("cursor/{namespace}"));
-        Self { key: key(secret), previous: previous.map(key) }
+        Self {
+            key: key(secret),
+            previous: previous.map(key),
+        }
     }
 
     pub(crate) fn write<K: CursorKey>(
@@ -62,7 +68,11 @@ impl Cursors {
         let mut bytes = HEAD.to_vec();
         payload::write(&position.map(K::to_values), &mut bytes);
         let text = self.sign::<K>(bytes, binding);
-        if text.len() > LONGEST { Err(TooLong) } else { Ok(text) }
+        if text.len() > LONGEST {
+            Err(TooLong)
+        } else {
+            Ok(text)
+        }
     }
 
     /// The cursor of these bytes.
@@ -107,8 +117,13 @@ pub(super) fn invalid() -> Problem {
 }
 
 fn mac(key: &Key, signed: &[u8], binding: &Binding<'_>, columns: &[SortColumn]) -> KeyedHash {
-    let (kind, id) = binding.caller.map_or(("anonymous", ""), |caller| ("caller", caller.id()));
-    let mut hash = key.hash().part(binding.route.as_bytes()).part(binding.path.as_bytes());
+    let (kind, id) = binding
+        .caller
+        .map_or(("anonymous", ""), |caller| ("caller", caller.id()));
+    let mut hash = key
+        .hash()
+        .part(binding.route.as_bytes())
+        .part(binding.path.as_bytes());
     hash.add(kind.as_bytes());
     hash.add(id.as_bytes());
     hash.add(&binding.filters.len().to_be_bytes());
@@ -119,7 +134,11 @@ fn mac(key: &Key, signed: &[u8], binding: &Binding<'_>, columns: &[SortColumn]) 
     hash.add(&columns.len().to_be_bytes());
     for SortColumn { name, direction } in columns {
         hash.add(name.as_bytes());
-        hash.add(if *direction == Direction::Ascending { b"asc" } else { b"desc" });
+        hash.add(if *direction == Direction::Ascending {
+            b"asc"
+        } else {
+            b"desc"
+        });
     }
     hash.part(signed)
 }

@@ -25,8 +25,10 @@ pub trait CursorKey: Sized {
     /// Which of two rows stands first in the list.
     fn compare(&self, other: &Self) -> Ordering {
         let pairs = self.to_values().into_iter().zip(other.to_values());
-        let orders =
-            Self::COLUMNS.iter().zip(pairs).map(|(column, (own, other))| column.compare(&own, &other));
+        let orders = Self::COLUMNS
+            .iter()
+            .zip(pairs)
+            .map(|(column, (own, other))| column.compare(&own, &other));
         orders.fold(Ordering::Equal, Ordering::then)
     }
 }

@@ -82,14 +82,28 @@ impl Keyset {
     pub(super) fn new<K: CursorKey>(position: &Position<&K>, fetch_limit: usize) -> Self {
         let backward = position.is_backward();
         let reversed = |column: &SortColumn| SortColumn {
-            direction: if backward { column.direction.reversed() } else { column.direction },
+            direction: if backward {
+                column.direction.reversed()
+            } else {
+                column.direction
+            },
             ..*column
         };
         let columns: Vec<SortColumn> = K::COLUMNS.iter().map(reversed).collect();
-        let condition = if position.key().is_some() { beyond(&columns) } else { vec![text("1 = 1")] };
+        let condition = if position.key().is_some() {
+            beyond(&columns)
+        } else {
+            vec![text("1 = 1")]
+        };
         let mut values = position.key().map_or_else(Vec::new, |key| key.to_values());
-        values.push(CursorValue::Integer(i64::try_from(fetch_limit).unwrap_or(i64::MAX)));
-        Self { condition, order_by: order_by(&columns), values }
+        values.push(CursorValue::Integer(
+            i64::try_from(fetch_limit).unwrap_or(i64::MAX),
+        ));
+        Self {
+            condition,
+            order_by: order_by(&columns),
+            values,
+        }
     }
 
     /// The text with these placeholders, and the values to bind.
@@ -107,14 +121,28 @@ impl Keyset {
         let last = self.values.len() - 1;
         binds.push(self.values[last].clone());
         // A number can be referred to many times.
-        let binds = if placeholders == Placeholders::Question { binds } else { self.values.clone() };
-        KeysetSql { condition, order_by: self.order_by.clone(), limit: placeholders.of(last), binds }
+        let binds = if placeholders == Placeholders::Question {
+            binds
+        } else {
+            self.values.clone()
+        };
+        KeysetSql {
+            condition,
+            order_by: self.order_by.clone(),
+            limit: placeholders.of(last),
+            binds,
+        }
     }
 }
 
 impl fmt::Display for KeysetSql {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { condition, order_by, limit, .. } = self;
+        let Self {
+            condition,
+            order_by,
+            limit,
+            ..
+        } = self;
         write!(f, "{condition} ORDER BY {order_by} LIMIT {limit}")
     }
 }
@@ -131,16 +159,31 @@ impl Placeholders {
 
 /// Whether a row lies beyond the key, in the order of these columns.
 fn beyond(columns: &[SortColumn]) -> Vec<Piece> {
-    let alike = columns.windows(2).all(|pair| pair[0].direction == pair[1].direction);
-    if alike { beyond_row(columns) } else { beyond_spelled(columns) }
+    let alike = columns
+        .windows(2)
+        .all(|pair| pair[0].direction == pair[1].direction);
+    if alike {
+        beyond_row(columns)
+    } else {
+        beyond_spelled(columns)
+    }
 }
 
 /// `a > ?`, `(a, b) > (?, ?)`
 fn beyond_row(columns: &[SortColumn]) -> Vec<Piece> {
     let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
-    let (open, close) = if columns.len() == 1 { ("", "") } else { ("(", ")") };
-    let comparison = columns.first().map_or("", |column| beyond_by(column.direction));
-    let mut pieces = vec![text(format!("{open}{}{close} {comparison} {open}", names.join(", ")))];
+    let (open, close) = if columns.len() == 1 {
+        ("", "")
+    } else {
+        ("(", ")")
+    };
+    let comparison = columns
+        .first()
+        .map_or("", |column| beyond_by(column.direction));
+    let mut pieces = vec![text(format!(
+        "{open}{}{close} {comparison} {open}",
+        names.join(", ")
+    ))];
     for index in 0..columns.len() {
         if index > 0 {
             pieces.push(text(", "));
@@ -155,17 +198,27 @@ fn beyond_row(columns: &[SortColumn]) -> Vec<Piece> {
 ///
 /// The first comparison follows from the second: it is there for the index.
 fn beyond_spelled(columns: &[SortColumn]) -> Vec<Piece> {
-    let Some((last, others)) = columns.split_last() else { return Vec::new() };
+    let Some((last, others)) = columns.split_last() else {
+        return Vec::new();
+    };
     let mut pieces = Vec::new();
     for (index, SortColumn { name, direction }) in others.iter().enumerate() {
         let (comparison, value) = (beyond_by(*direction), || Piece::Value(index));
         if index == 0 {
-            pieces.extend([text(format!("{name} {comparison}= ")), value(), text(" AND ")]);
+            pieces.extend([
+                text(format!("{name} {comparison}= ")),
+                value(),
+                text(" AND "),
+            ]);
         }
         pieces.extend([text(format!("({name} {comparison} ")), value()]);
         pieces.extend([text(format!(" OR ({name} = ")), value(), text(" AND ")]);
     }
-    pieces.push(text(format!("{} {} ", last.name, beyond_by(last.direction))));
+    pieces.push(text(format!(
+        "{} {} ",
+        last.name,
+        beyond_by(last.direction)
+    )));
     pieces.extend([Piece::Value(others.len()), text("))".repeat(others.len()))]);
     pieces
 }

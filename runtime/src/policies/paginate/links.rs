@@ -10,7 +10,11 @@ pub(super) struct Links<'a> {
 
 impl<'a> Links<'a> {
     pub(super) const fn new(path: &'a str, filters: &'a [(String, String)]) -> Self {
-        Self { path, filters, text: String::new() }
+        Self {
+            path,
+            filters,
+            text: String::new(),
+        }
     }
 
     /// Adds the page of these parameters.
@@ -18,7 +22,16 @@ impl<'a> Links<'a> {
         let mut query = Serializer::new(String::new());
         query.extend_pairs(self.filters).extend_pairs(parameters);
         let comma = if self.text.is_empty() { "" } else { ", " };
-        for part in [comma, "<", self.path, "?", &query.finish(), ">; rel=\"", relation, "\""] {
+        for part in [
+            comma,
+            "<",
+            self.path,
+            "?",
+            &query.finish(),
+            ">; rel=\"",
+            relation,
+            "\"",
+        ] {
             self.text.push_str(part);
         }
     }

@@ -35,17 +35,29 @@ impl List {
     ) -> Self {
         let caller = Caller::of(parts);
         // As its links have it: who follows one asks for the same list.
-        Self { pages, caller, path: reference(original_uri(parts).path()).into_owned(), filters }
+        Self {
+            pages,
+            caller,
+            path: reference(original_uri(parts).path()).into_owned(),
+            filters,
+        }
     }
 
     pub(super) fn read<K: CursorKey>(&self, cursor: &str) -> Result<Position<K>, Problem> {
         self.cursors().read(cursor, &self.binding())
     }
 
-    pub(super) fn around<K: CursorKey>(&self, neighbours: &Neighbours<K>) -> Result<Around, TooLong> {
-        let write = |position: &Position<K>| self.cursors().write(position.as_ref(), &self.binding());
+    pub(super) fn around<K: CursorKey>(
+        &self,
+        neighbours: &Neighbours<K>,
+    ) -> Result<Around, TooLong> {
+        let write =
+            |position: &Position<K>| self.cursors().write(position.as_ref(), &self.binding());
         let previous = neighbours.previous.as_ref().map(write).transpose()?;
-        Ok(Around { previous, next: neighbours.next.as_ref().map(write).transpose()? })
+        Ok(Around {
+            previous,
+            next: neighbours.next.as_ref().map(write).transpose()?,
+        })
     }
 
     pub(super) const fn links(&self) -> Links<'_> {
@@ -56,11 +68,18 @@ impl List {
     fn cursors(&self) -> &Cursors {
         static OUTSIDE: OnceLock<Cursors> = OnceLock::new();
         let outside = || OUTSIDE.get_or_init(|| Cursors::new(&Secret::random(), None, ""));
-        self.pages.as_ref().map_or_else(outside, |pages| &pages.cursors)
+        self.pages
+            .as_ref()
+            .map_or_else(outside, |pages| &pages.cursors)
     }
 
     fn binding(&self) -> Binding<'_> {
         let route = self.pages.as_ref().map_or("", |pages| &pages.route);
-        Binding { route, path: &self.path, filters: &self.filters, caller: self.caller.as_ref() }
+        Binding {
+            route,
+            path: &self.path,
+            filters: &self.filters,
+            caller: self.caller.as_ref(),
+        }
     }
 }

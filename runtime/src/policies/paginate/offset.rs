@@ -46,13 +46,21 @@ impl OffsetRequest {
 
     /// A page of up to `limit` items, both at least one: for calling a handler in a test.
     pub fn new(page: u32, limit: u32) -> Self {
-        Self { page: page.max(1), limit: limit.max(1), wants_total: false, list: List::default() }
+        Self {
+            page: page.max(1),
+            limit: limit.max(1),
+            wants_total: false,
+            list: List::default(),
+        }
     }
 
     /// The same request of a client that asks for the total.
     #[must_use]
     pub fn with_total(self) -> Self {
-        Self { wants_total: true, ..self }
+        Self {
+            wants_total: true,
+            ..self
+        }
     }
 
     /// The number of the page, from 1.
@@ -87,7 +95,15 @@ impl OffsetRequest {
         rows.truncate(self.limit());
         let total = total.filter(|_| self.wants_total);
         let links = self.links(has_more, total);
-        Page::new(rows, Place::Counted { page: self.page, total }, has_more, links)
+        Page::new(
+            rows,
+            Place::Counted {
+                page: self.page,
+                total,
+            },
+            has_more,
+            links,
+        )
     }
 
     fn links(&self, has_more: bool, total: Option<u64>) -> String {
@@ -117,11 +133,19 @@ impl<S: Send + Sync> FromRequestParts<S> for OffsetRequest {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let pages = parts.extensions.get::<Arc<EndpointPages>>().cloned();
         let limits = pages.as_ref().map(|pages| pages.limits).unwrap_or_default();
-        let query = Query::read(parts.uri.query().unwrap_or_default(), ["page", "limit", "total"])?;
+        let query = Query::read(
+            parts.uri.query().unwrap_or_default(),
+            ["page", "limit", "total"],
+        )?;
         let [page, asked, total] = query.own;
         let (page, limit) = within(page.as_deref(), limit(asked.as_deref(), limits)?)?;
         let wants_total = flag(total.as_deref())?;
-        Ok(Self { page, limit, wants_total, list: List::new(parts, pages, query.filters) })
+        Ok(Self {
+            page,
+            limit,
+            wants_total,
+            list: List::new(parts, pages, query.filters),
+        })
     }
 }
 
@@ -154,11 +178,18 @@ mod tests {
         assert_eq!(within(None, 50).expect("the first"), (1, 50));
         assert_eq!(within(Some("200"), 50).expect("the last"), (200, 50));
         assert_eq!(within(Some("10000"), 1).expect("the last"), (10_000, 1));
-        for (page, limit) in
-            [("201", 50), ("10001", 1), ("4294967295", 100), ("1000000000", 1), (&"9".repeat(40), 1)]
-        {
+        for (page, limit) in [
+            ("201", 50),
+            ("10001", 1),
+            ("4294967295", 100),
+            ("1000000000", 1),
+            (&"9".repeat(40), 1),
+        ] {
             let problem = within(Some(page), limit).expect_err(page);
-            assert_eq!((problem.code(), &problem.errors()[0].code[..]), ("INVALID_PARAMETER", "TOO_FAR"));
+            assert_eq!(
+                (problem.code(), &problem.errors()[0].code[..]),
+                ("INVALID_PARAMETER", "TOO_FAR")
+            );
             assert!(problem.errors()[0].detail.contains("by cursor"));
         }
     }
@@ -166,7 +197,10 @@ mod tests {
     #[test]
     fn d08_what_is_no_page_is_refused() {
         for wrong in ["0", "-1", "", "x", "1.5", "1e9", "+1"] {
-            assert_eq!(&within(Some(wrong), 50).expect_err(wrong).errors()[0].code[..], "NOT_POSITIVE");
+            assert_eq!(
+                &within(Some(wrong), 50).expect_err(wrong).errors()[0].code[..],
+                "NOT_POSITIVE"
+            );
         }
         for wrong in ["1", "yes", "", "TRUE"] {
             assert!(flag(Some(wrong)).is_err());
@@ -176,7 +210,9 @@ mod tests {
     #[test]
     fn d08_links_lead_to_pages_within_reach() {
         let relations = |page: u32, limit, has_more, total| {
-            let links = OffsetRequest::new(page, limit).with_total().links(has_more, total);
+            let links = OffsetRequest::new(page, limit)
+                .with_total()
+                .links(has_more, total);
             links
                 .split(", ")
                 .map(|link| link.split('"').nth(1).expect("a relation").to_owned())
@@ -184,7 +220,11 @@ mod tests {
         };
         assert_eq!(relations(1, 50, true, None), ["first", "next"]);
         assert_eq!(relations(2, 50, false, Some(70)), ["first", "prev", "last"]);
-        assert_eq!(relations(200, 50, true, Some(10_001)), ["first", "prev"], "item 10,001 is out of reach");
+        assert_eq!(
+            relations(200, 50, true, Some(10_001)),
+            ["first", "prev"],
+            "item 10,001 is out of reach"
+        );
         assert_eq!(relations(1, 50, false, Some(0)), ["first", "last"]);
     }
 }

@@ -28,18 +28,31 @@ pub(super) enum Place {
     /// In a list that is read forward only.
     Forward { next_cursor: Option<String> },
     /// In a list that is read both ways.
-    BothWays { next_cursor: Option<String>, prev_cursor: Option<String> },
+    BothWays {
+        next_cursor: Option<String>,
+        prev_cursor: Option<String>,
+    },
     /// In a list whose pages are counted.
     Counted { page: u32, total: Option<u64> },
 }
 
 impl<T> Page<T> {
     pub(super) const fn new(data: Vec<T>, place: Place, has_more: bool, links: String) -> Self {
-        Self { content: Ok(Content { data, place, has_more }), links }
+        Self {
+            content: Ok(Content {
+                data,
+                place,
+                has_more,
+            }),
+            links,
+        }
     }
 
     pub(super) const fn failed(problem: Problem) -> Self {
-        Self { content: Err(problem), links: String::new() }
+        Self {
+            content: Err(problem),
+            links: String::new(),
+        }
     }
 
     /// The items.
@@ -55,7 +68,9 @@ impl<T> Page<T> {
     /// The cursor of the next page, where there is one.
     pub fn next_cursor(&self) -> Option<&str> {
         match &self.content.as_ref().ok()?.place {
-            Place::Forward { next_cursor } | Place::BothWays { next_cursor, .. } => next_cursor.as_deref(),
+            Place::Forward { next_cursor } | Place::BothWays { next_cursor, .. } => {
+                next_cursor.as_deref()
+            }
             Place::Counted { .. } => None,
         }
     }
@@ -79,12 +94,21 @@ impl<T> Page<T> {
     /// The same page of other items, such as the public view of rows.
     #[must_use]
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Page<U> {
-        let content = self.content.map(|Content { data, place, has_more }| Content {
-            data: data.into_iter().map(item).collect(),
-            place,
-            has_more,
-        });
-        Page { content, links: self.links }
+        let content = self.content.map(
+            |Content {
+                 data,
+                 place,
+                 has_more,
+             }| Content {
+                data: data.into_iter().map(item).collect(),
+                place,
+                has_more,
+            },
+        );
+        Page {
+            content,
+            links: self.links,
+        }
     }
 }
 
@@ -94,7 +118,10 @@ impl<T: Serialize> Serialize for Content<T> {
         map.serialize_entry("data", &self.data)?;
         match &self.place {
             Place::Forward { next_cursor } => map.serialize_entry("next_cursor", next_cursor)?,
-            Place::BothWays { next_cursor, prev_cursor } => {
+            Place::BothWays {
+                next_cursor,
+                prev_cursor,
+            } => {
                 map.serialize_entry("next_cursor", next_cursor)?;
                 map.serialize_entry("prev_cursor", prev_cursor)?;
             }

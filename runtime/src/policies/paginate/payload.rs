@@ -60,7 +60,9 @@ fn write_value(value: &CursorValue, bytes: &mut Vec<u8>) {
 fn read_value(bytes: &mut &[u8]) -> Option<CursorValue> {
     match read_byte(bytes)? {
         INTEGER => Some(CursorValue::Integer(unzigzag(read_number(bytes)?))),
-        TEXT => String::from_utf8(read_bytes(bytes)?.to_vec()).ok().map(CursorValue::Text),
+        TEXT => String::from_utf8(read_bytes(bytes)?.to_vec())
+            .ok()
+            .map(CursorValue::Text),
         BYTES => Some(CursorValue::Bytes(read_bytes(bytes)?.to_vec())),
         FALSE => Some(CursorValue::Bool(false)),
         TRUE => Some(CursorValue::Bool(true)),
@@ -145,13 +147,26 @@ mod tests {
 
     #[test]
     fn a_number_has_one_form() {
-        for (bytes, number) in [(&[0][..], 0), (&[127], 127), (&[128, 1], 128), (&[255; 9], u64::MAX)] {
-            let bytes = if number == u64::MAX { [bytes, &[1]].concat() } else { bytes.to_vec() };
+        for (bytes, number) in [
+            (&[0][..], 0),
+            (&[127], 127),
+            (&[128, 1], 128),
+            (&[255; 9], u64::MAX),
+        ] {
+            let bytes = if number == u64::MAX {
+                [bytes, &[1]].concat()
+            } else {
+                bytes.to_vec()
+            };
             assert_eq!(read_number(&mut &bytes[..]), Some(number));
         }
-        for wrong in
-            [&[128, 0][..], &[128], &[], &[255; 10], &[255, 255, 255, 255, 255, 255, 255, 255, 255, 2]]
-        {
+        for wrong in [
+            &[128, 0][..],
+            &[128],
+            &[],
+            &[255; 10],
+            &[255, 255, 255, 255, 255, 255, 255, 255, 255, 2],
+        ] {
             assert_eq!(read_number(&mut &wrong[..]), None, "{wrong:?}");
         }
     }

@@ -60,16 +60,30 @@ impl<K> Neighbours<K> {
     ///
     /// On the side from which the reader came there was a row, that of the key. A page that has lost all of its
     /// own leads back to it: rows before an empty page are the last of the list, those behind it the first.
-    pub(super) fn of<T, L>(at: &Position<L>, rows: &[T], more: bool, key: impl Fn(&T) -> K) -> Self {
-        let previous = || rows.first().map_or(Position::End, |row| Position::Before(key(row)));
-        let next = || rows.last().map_or(Position::Start, |row| Position::After(key(row)));
+    pub(super) fn of<T, L>(
+        at: &Position<L>,
+        rows: &[T],
+        more: bool,
+        key: impl Fn(&T) -> K,
+    ) -> Self {
+        let previous = || {
+            rows.first()
+                .map_or(Position::End, |row| Position::Before(key(row)))
+        };
+        let next = || {
+            rows.last()
+                .map_or(Position::Start, |row| Position::After(key(row)))
+        };
         let (has_previous, has_next) = match at {
             Position::Start => (false, more),
             Position::After(_) => (true, more),
             Position::Before(_) => (more, true),
             Position::End => (more, false),
         };
-        Self { previous: has_previous.then(previous), next: has_next.then(next) }
+        Self {
+            previous: has_previous.then(previous),
+            next: has_next.then(next),
+        }
     }
 }
 
@@ -88,14 +102,26 @@ mod tests {
         assert_eq!(neighbours(Start, &[1, 2], true), [None, Some(After(2))]);
         assert_eq!(neighbours(Start, &[1, 2], false), [None, None]);
         assert_eq!(neighbours(Start, &[], false), [None, None]);
-        assert_eq!(neighbours(After(2), &[3, 4], true), [Some(Before(3)), Some(After(4))]);
-        assert_eq!(neighbours(After(2), &[3, 4], false), [Some(Before(3)), None]);
+        assert_eq!(
+            neighbours(After(2), &[3, 4], true),
+            [Some(Before(3)), Some(After(4))]
+        );
+        assert_eq!(
+            neighbours(After(2), &[3, 4], false),
+            [Some(Before(3)), None]
+        );
     }
 
     #[test]
     fn d05_there_is_a_page_before_exactly_where_rows_are_left() {
-        assert_eq!(neighbours(Before(5), &[3, 4], true), [Some(Before(3)), Some(After(4))]);
-        assert_eq!(neighbours(Before(5), &[3, 4], false), [None, Some(After(4))]);
+        assert_eq!(
+            neighbours(Before(5), &[3, 4], true),
+            [Some(Before(3)), Some(After(4))]
+        );
+        assert_eq!(
+            neighbours(Before(5), &[3, 4], false),
+            [None, Some(After(4))]
+        );
         assert_eq!(neighbours(End, &[3, 4], true), [Some(Before(3)), None]);
         assert_eq!(neighbours(End, &[3, 4], false), [None, None]);
     }

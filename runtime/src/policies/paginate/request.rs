@@ -55,7 +55,11 @@ impl<K> PageRequest<K> {
 
     /// A page of up to `limit` items, at least one, from a position: for calling a handler in a test.
     pub fn at(position: Position<K>, limit: u32) -> Self {
-        Self { position: position.map(InOrder), limit: limit.max(1), list: List::default() }
+        Self {
+            position: position.map(InOrder),
+            limit: limit.max(1),
+            list: List::default(),
+        }
     }
 
     /// The key of the last item of the page before; `None` for the first page. For lists that are read forward.
@@ -93,7 +97,9 @@ impl<K> PageRequest<K> {
         if self.position.is_backward() {
             return Page::failed(invalid());
         }
-        self.answer(rows, key, |around| Place::Forward { next_cursor: around.next })
+        self.answer(rows, key, |around| Place::Forward {
+            next_cursor: around.next,
+        })
     }
 
     /// The page of rows as they were read.
@@ -111,7 +117,10 @@ impl<K> PageRequest<K> {
         if self.position.is_backward() {
             rows.reverse();
         }
-        let around = match self.list.around(&Neighbours::of(&self.position, &rows, more, key)) {
+        let around = match self
+            .list
+            .around(&Neighbours::of(&self.position, &rows, more, key))
+        {
             Ok(around) => around,
             Err(too_long) => return Page::failed(Problem::internal(too_long)),
         };
@@ -124,7 +133,10 @@ impl<K> PageRequest<K> {
     fn links(&self, place: &Place) -> String {
         let (previous, next) = match place {
             Place::Forward { next_cursor } => (None, next_cursor.as_deref()),
-            Place::BothWays { next_cursor, prev_cursor } => (prev_cursor.as_deref(), next_cursor.as_deref()),
+            Place::BothWays {
+                next_cursor,
+                prev_cursor,
+            } => (prev_cursor.as_deref(), next_cursor.as_deref()),
             Place::Counted { .. } => (None, None),
         };
         let mut buffer = itoa::Buffer::new();
@@ -163,7 +175,13 @@ where
         let [asked, cursor] = query.own;
         let limit = limit(asked.as_deref(), limits)?;
         let list = List::new(parts, pages, query.filters);
-        let position = cursor.map_or(Ok(Position::Start), |cursor| list.read(&cursor))?.map(InOrder);
-        Ok(Self { position, limit, list })
+        let position = cursor
+            .map_or(Ok(Position::Start), |cursor| list.read(&cursor))?
+            .map(InOrder);
+        Ok(Self {
+            position,
+            limit,
+            list,
+        })
     }
 }

@@ -51,7 +51,8 @@ impl PageLimits {
     fn describe(self, kind: &str) -> String {
         let usual = Self::default();
         let mut options = vec![kind.to_owned()];
-        options.extend((self.default != usual.default).then(|| format!("default={}", self.default)));
+        options
+            .extend((self.default != usual.default).then(|| format!("default={}", self.default)));
         options.extend((self.max != usual.max).then(|| format!("max={}", self.max)));
         with_options("paginate", &options)
     }
@@ -72,7 +73,12 @@ mod tests {
         let usual = PageLimits::default();
         for (policy, said) in [
             (PaginationPolicy::Undeclared, None),
-            (PaginationPolicy::Unpaginated { reason: "ten at most" }, Some("unpaginated")),
+            (
+                PaginationPolicy::Unpaginated {
+                    reason: "ten at most",
+                },
+                Some("unpaginated"),
+            ),
             (PaginationPolicy::Cursor(usual), Some("paginate(cursor)")),
             (
                 PaginationPolicy::Offset(PageLimits::new(20, 500)),

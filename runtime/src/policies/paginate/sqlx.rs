@@ -37,7 +37,10 @@ impl Keyset {
                 Piece::Value(index) => query.push_bind(self.values[*index].clone()),
             };
         }
-        query.push(" ORDER BY ").push(&self.order_by).push(" LIMIT ");
+        query
+            .push(" ORDER BY ")
+            .push(&self.order_by)
+            .push(" LIMIT ");
         query.push_bind(self.values[self.values.len() - 1].clone());
     }
 }

@@ -24,7 +24,11 @@ impl PageStage {
         let (PaginationPolicy::Cursor(limits) | PaginationPolicy::Offset(limits)) = policy else {
             return None;
         };
-        let pages = EndpointPages { cursors: cursors.clone(), route: route.to_owned(), limits };
+        let pages = EndpointPages {
+            cursors: cursors.clone(),
+            route: route.to_owned(),
+            limits,
+        };
         Some(Self(Arc::new(pages)))
     }
 }

@@ -148,7 +148,11 @@ mod tests {
     }
 
     fn keeps_order<T: CursorField + Ord + Debug>(left: &T, right: &T) {
-        assert_eq!(left.to_value().cmp(&right.to_value()), left.cmp(right), "{left:?} {right:?}");
+        assert_eq!(
+            left.to_value().cmp(&right.to_value()),
+            left.cmp(right),
+            "{left:?} {right:?}"
+        );
         assert_eq!(T::from_value(left.to_value()).as_ref(), Some(left));
     }
 
@@ -160,7 +164,10 @@ mod tests {
         assert_eq!(bool::from_value(1_i64.to_value()), None);
         assert_eq!(String::from_value(vec![b'a'].to_value()), None);
         assert_eq!(<[u8; 2]>::from_value([1_u8].to_value()), None);
-        assert_eq!(Id::<Payment>::from_value(CursorValue::Text("acc_1".into())), None);
+        assert_eq!(
+            Id::<Payment>::from_value(CursorValue::Text("acc_1".into())),
+            None
+        );
     }
 
     proptest! {

@@ -63,16 +63,18 @@ impl Breaker {
     /// The store has not answered, or not in time.
     pub(crate) fn failed(self, pass: Pass, now: Timestamp) -> Self {
         match (self, pass) {
-            (Self::Closed { failures }, _) if failures + 1 < TOLERATED => {
-                Self::Closed { failures: failures + 1 }
-            }
+            (Self::Closed { failures }, _) if failures + 1 < TOLERATED => Self::Closed {
+                failures: failures + 1,
+            },
             (Self::Open { .. }, Pass::Request) => self,
             _ => Self::pause(now),
         }
     }
 
     fn pause(now: Timestamp) -> Self {
-        Self::Open { until: now.after(PAUSE) }
+        Self::Open {
+            until: now.after(PAUSE),
+        }
     }
 }
 
@@ -91,9 +93,15 @@ mod tests {
 
     #[test]
     fn b15_three_failures_in_a_row_leave_the_store_alone() {
-        let twice = Breaker::CALM.failed(Pass::Request, START).failed(Pass::Request, START);
+        let twice = Breaker::CALM
+            .failed(Pass::Request, START)
+            .failed(Pass::Request, START);
         assert_eq!(twice.admit(START).1, Some(Pass::Request));
-        assert_eq!(twice.succeeded(Pass::Request), Breaker::CALM, "a good answer starts the count over");
+        assert_eq!(
+            twice.succeeded(Pass::Request),
+            Breaker::CALM,
+            "a good answer starts the count over"
+        );
         let open = twice.failed(Pass::Request, START);
         assert_eq!(open.admit(START), (open, None));
     }
@@ -113,7 +121,10 @@ mod tests {
         let (probed, _) = open().admit(now);
         let answered = now.after(Duration::from_millis(250));
         let failed = probed.failed(Pass::Probe, answered);
-        assert_eq!(failed.admit(answered.after(Duration::from_millis(999))).1, None);
+        assert_eq!(
+            failed.admit(answered.after(Duration::from_millis(999))).1,
+            None
+        );
         assert_eq!(failed.admit(answered.after(PAUSE)).1, Some(Pass::Probe));
     }
 

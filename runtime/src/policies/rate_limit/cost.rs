@@ -23,7 +23,8 @@ impl Cost {
     }
 
     pub(super) fn describe(self) -> String {
-        self.known().map_or_else(|| String::from("function"), |tokens| tokens.to_string())
+        self.known()
+            .map_or_else(|| String::from("function"), |tokens| tokens.to_string())
     }
 
     /// What a request takes from a bucket that holds so many: all that it holds at most. More could never

@@ -56,10 +56,19 @@ mod tests {
 
     #[test]
     fn b15_the_dearest_of_all_endpoints_counts_where_they_share_a_limit() {
-        let (dearest, quota) = (Dearest::of([&CHEAP, &DEAR].into_iter()), Quota::of(&LIMIT).expect("valid"));
+        let (dearest, quota) = (
+            Dearest::of([&CHEAP, &DEAR].into_iter()),
+            Quota::of(&LIMIT).expect("valid"),
+        );
         let of = |spec: &EndpointSpec| -> Vec<u64> {
-            spec.rate_limits.iter().map(|limit| dearest.request(limit, quota)).collect()
+            spec.rate_limits
+                .iter()
+                .map(|limit| dearest.request(limit, quota))
+                .collect()
         };
-        assert_eq!((of(&CHEAP), of(&DEAR)), (vec![50, 100, 1], vec![50, 100, 7]));
+        assert_eq!(
+            (of(&CHEAP), of(&DEAR)),
+            (vec![50, 100, 1], vec![50, 100, 7])
+        );
     }
 }

@@ -52,8 +52,10 @@ impl State {
     /// What comes of a request for `cost` tokens, at most the burst, that can wait for its turn as long as
     /// `patience`: the state after it has taken them, or why it cannot. It cannot if there is a wait.
     pub fn take(self, quota: Quota, cost: u64, patience: Duration) -> Reading {
-        let refused =
-            |wait: u64| Reading { wait: Some(Duration::from_micros(wait.max(1))), ..self.peek(quota) };
+        let refused = |wait: u64| Reading {
+            wait: Some(Duration::from_micros(wait.max(1))),
+            ..self.peek(quota)
+        };
         match self {
             Self::Ahead(ahead) => {
                 let cost = quota.interval().saturating_mul(cost);
@@ -61,15 +63,31 @@ impl State {
                 if ahead > most || cost > quota.window() {
                     return refused(ahead.saturating_sub(most));
                 }
-                let turn = if quota.algorithm() == Algorithm::LeakyBucket && cost > 0 { ahead } else { 0 };
-                Reading { turn: Duration::from_micros(turn), ..Self::Ahead(ahead + cost).peek(quota) }
+                let turn = if quota.algorithm() == Algorithm::LeakyBucket && cost > 0 {
+                    ahead
+                } else {
+                    0
+                };
+                Reading {
+                    turn: Duration::from_micros(turn),
+                    ..Self::Ahead(ahead + cost).peek(quota)
+                }
             }
             Self::Window { used, left } if used + cost > quota.burst() => refused(left),
-            Self::Window { used, left } => Self::Window { used: used + cost, left }.peek(quota),
+            Self::Window { used, left } => Self::Window {
+                used: used + cost,
+                left,
+            }
+            .peek(quota),
             Self::Log { used, room, .. } if used + cost > quota.burst() => refused(room),
             Self::Log { used, leaves, room } => {
                 let leaves = if cost > 0 { quota.window() } else { leaves };
-                Self::Log { used: used + cost, leaves, room }.peek(quota)
+                Self::Log {
+                    used: used + cost,
+                    leaves,
+                    room,
+                }
+                .peek(quota)
             }
         }
     }
@@ -81,7 +99,11 @@ impl State {
             Self::Window { used, left } => (quota.burst() - used, if used > 0 { left } else { 0 }),
             Self::Log { used, leaves, .. } => (quota.burst() - used, leaves),
         };
-        Reading { remaining, full_in: Duration::from_micros(full_in), ..Reading::default() }
+        Reading {
+            remaining,
+            full_in: Duration::from_micros(full_in),
+            ..Reading::default()
+        }
     }
 
     /// A bucket of which all is taken.
@@ -91,7 +113,11 @@ impl State {
         match quota.algorithm() {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => Self::Ahead(window),
             Algorithm::FixedWindow => Self::Window { used, left: window },
-            Algorithm::SlidingWindow => Self::Log { used, leaves: window, room: window },
+            Algorithm::SlidingWindow => Self::Log {
+                used,
+                leaves: window,
+                room: window,
+            },
         }
     }
 
@@ -105,7 +131,10 @@ impl State {
         if quota.algorithm() == Algorithm::FixedWindow {
             let left = quota.window() - now % quota.window();
             let used = word.map_or(0, |word| word.saturating_sub(now.saturating_add(left)));
-            Self::Window { used: used.min(quota.burst()), left }
+            Self::Window {
+                used: used.min(quota.burst()),
+                left,
+            }
         } else {
             Self::Ahead(word.map_or(0, |word| word.saturating_sub(now).min(quota.window())))
         }
@@ -145,5 +174,10 @@ pub(crate) fn aged(reading: Reading, quota: Quota, elapsed: Duration) -> Reading
         // What has left a sliding window meanwhile is not known.
         Algorithm::FixedWindow | Algorithm::SlidingWindow => reading.remaining,
     };
-    Reading { remaining, full_in, wait: reading.wait.map(|wait| wait.saturating_sub(elapsed)), ..reading }
+    Reading {
+        remaining,
+        full_in,
+        wait: reading.wait.map(|wait| wait.saturating_sub(elapsed)),
+        ..reading
+    }
 }

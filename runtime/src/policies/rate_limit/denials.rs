@@ -41,7 +41,10 @@ const PLACES: usize = 256;
 
 impl Denials {
     pub(super) fn new() -> Self {
-        Self { table: Sharded::new(|| Slots::with_places(PLACES)), over: AtomicU64::new(0) }
+        Self {
+            table: Sharded::new(|| Slots::with_places(PLACES)),
+            over: AtomicU64::new(0),
+        }
     }
 
     /// Whether there can be any. Without a first refusal no clock is looked at.
@@ -58,10 +61,15 @@ impl Denials {
         asked: Timestamp,
         answered: Timestamp,
     ) {
-        let Some(denial) = Denial::of(claims, acquired, asked, answered) else { return };
+        let Some(denial) = Denial::of(claims, acquired, asked, answered) else {
+            return;
+        };
         let hash = self.table.hash(Asked(claims));
-        self.over.fetch_max(denial.until.as_micros(), Ordering::Relaxed);
-        self.table.lock(hash).insert(hash, denial, |denial| denial.until);
+        self.over
+            .fetch_max(denial.until.as_micros(), Ordering::Relaxed);
+        self.table
+            .lock(hash)
+            .insert(hash, denial, |denial| denial.until);
     }
 
     /// What the store would say now of claims that it has refused.
@@ -95,11 +103,22 @@ impl Denial {
     /// The store has decided between the question and the answer. The refusal ends with what it said
     /// to wait, counted from the question, so that nobody is refused too long, and is told as it was at
     /// the answer, so that nobody is told to come too early.
-    fn of(claims: &[Claim<'_>], acquired: &Acquired, asked: Timestamp, answered: Timestamp) -> Option<Self> {
+    fn of(
+        claims: &[Claim<'_>],
+        acquired: &Acquired,
+        asked: Timestamp,
+        answered: Timestamp,
+    ) -> Option<Self> {
         let patience = claims.first()?.patience;
         let wait = wait(claims, &acquired.readings, patience).filter(|_| !acquired.admitted)?;
         let until = asked.after(wait.min(LONGEST));
-        Some(Self { asked, answered, until, readings: acquired.readings.clone(), patience })
+        Some(Self {
+            asked,
+            answered,
+            until,
+            readings: acquired.readings.clone(),
+            patience,
+        })
     }
 
     /// What is told of it now; `None` once it is over, and where the clock has stepped back behind it.
@@ -111,17 +130,27 @@ impl Denial {
         let elapsed = now.since(self.answered);
         let readings = self.readings.iter().zip(claims);
         let readings = readings.map(|(reading, claim)| aged(*reading, claim.quota, elapsed));
-        Some(Acquired { admitted: false, readings: readings.collect() })
+        Some(Acquired {
+            admitted: false,
+            readings: readings.collect(),
+        })
     }
 }
 
 /// How long claims that were refused are refused. Whoever can wait longer for a turn than `patience`, with which they
 /// were, is admitted so much sooner.
 fn wait(claims: &[Claim<'_>], readings: &[Reading], patience: Duration) -> Option<Duration> {
-    let enforced = claims.iter().zip(readings).filter(|(claim, _)| !claim.shadow);
+    let enforced = claims
+        .iter()
+        .zip(readings)
+        .filter(|(claim, _)| !claim.shadow);
     let waits = enforced.filter_map(|(claim, reading)| {
         let shapes = claim.quota.algorithm() == Algorithm::LeakyBucket;
-        let longer = if shapes { claim.patience.saturating_sub(patience) } else { Duration::ZERO };
+        let longer = if shapes {
+            claim.patience.saturating_sub(patience)
+        } else {
+            Duration::ZERO
+        };
         Some(reading.wait?.saturating_sub(longer))
     });
     waits.max()

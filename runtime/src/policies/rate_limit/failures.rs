@@ -32,13 +32,19 @@ impl Failures {
     }
 
     fn by(clock: Arc<dyn Clock>) -> Self {
-        let quota = Quota::new(A_MINUTE, Duration::from_mins(1), A_MINUTE).expect("a rate above zero");
-        Self { limits: MemoryLimits::with_capacity(ADDRESSES, clock), quota }
+        let quota =
+            Quota::new(A_MINUTE, Duration::from_mins(1), A_MINUTE).expect("a rate above zero");
+        Self {
+            limits: MemoryLimits::with_capacity(ADDRESSES, clock),
+            quota,
+        }
     }
 
     /// Counts a failure: the 429 in place of the 401, where the address has had too many.
     pub(crate) fn count(&self, client: Option<IpAddr>) -> Result<(), Problem> {
-        let subject = client.map_or(Subject::Everyone, |client| Subject::Address(counted(client)));
+        let subject = client.map_or(Subject::Everyone, |client| {
+            Subject::Address(counted(client))
+        });
         let claim = Claim::new(Bucket { limit: 0, subject }, self.quota);
         match self.limits.take(&[claim]).readings[0].wait {
             None => Ok(()),

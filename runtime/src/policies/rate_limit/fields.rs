@@ -33,7 +33,12 @@ pub(crate) struct Label {
 impl Label {
     pub(crate) fn new(name: String, quota: Quota) -> Self {
         let item = format!("\"{name}\";r=");
-        Self { name, item, burst: quota.burst(), limit: HeaderValue::from(quota.burst()) }
+        Self {
+            name,
+            item,
+            burst: quota.burst(),
+            limit: HeaderValue::from(quota.burst()),
+        }
     }
 }
 
@@ -50,10 +55,17 @@ pub(crate) fn policy(limits: &[(&Label, Quota)]) -> HeaderValue {
 }
 
 /// Writes the fields of a response.
-pub(crate) fn write(headers: &mut HeaderMap, labels: &[Label], readings: &[Reading], policy: &HeaderValue) {
+pub(crate) fn write(
+    headers: &mut HeaderMap,
+    labels: &[Label],
+    readings: &[Reading],
+    policy: &HeaderValue,
+) {
     // Whoever refuses for the longest speaks; else whoever has the fewest tokens left.
     let tightness = |(_, reading): &(&Label, &Reading)| (Reverse(reading.wait), reading.remaining);
-    let Some((label, tightest)) = labels.iter().zip(readings).min_by_key(tightness) else { return };
+    let Some((label, tightest)) = labels.iter().zip(readings).min_by_key(tightness) else {
+        return;
+    };
     // With the request's id and its length.
     headers.reserve(7);
     headers.insert(X_LIMIT, label.limit.clone());
@@ -92,7 +104,9 @@ fn number(number: u64) -> HeaderValue {
 }
 
 fn unix_seconds(from_now: Duration) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     seconds_up(now + from_now)
 }
 
@@ -106,7 +120,11 @@ mod tests {
     }
 
     fn reading(remaining: u64, full_in: Duration) -> Reading {
-        Reading { remaining, full_in, ..Reading::default() }
+        Reading {
+            remaining,
+            full_in,
+            ..Reading::default()
+        }
     }
 
     #[test]
@@ -117,8 +135,14 @@ mod tests {
             policy(&[(&minute, quota), (&login, login_quota)]),
             "\"default\";q=100;w=60, \"login\";q=5;w=3"
         );
-        let readings = [reading(99, Duration::from_millis(600)), reading(0, Duration::from_secs(3))];
-        assert_eq!(status(&[minute, login], &readings), "\"default\";r=99;t=1, \"login\";r=0;t=3");
+        let readings = [
+            reading(99, Duration::from_millis(600)),
+            reading(0, Duration::from_secs(3)),
+        ];
+        assert_eq!(
+            status(&[minute, login], &readings),
+            "\"default\";r=99;t=1, \"login\";r=0;t=3"
+        );
     }
 
     #[test]

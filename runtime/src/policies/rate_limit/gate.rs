@@ -17,7 +17,10 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) const fn new() -> Self {
-        Self { breaker: Mutex::new(Breaker::CALM), troubled: AtomicBool::new(false) }
+        Self {
+            breaker: Mutex::new(Breaker::CALM),
+            troubled: AtomicBool::new(false),
+        }
     }
 
     /// The leave to ask the store.
@@ -63,7 +66,8 @@ impl Gate {
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *breaker;
         *breaker = step(before);
-        self.troubled.store(*breaker != Breaker::CALM, Ordering::Release);
+        self.troubled
+            .store(*breaker != Breaker::CALM, Ordering::Release);
         (before, *breaker)
     }
 }

@@ -87,7 +87,10 @@ impl Guard {
             Some(pass) => self.ask(gate, pass, claims).await?,
             None => None,
         };
-        answer.map_or_else(|| self.undecided(claims, on_error), |acquired| Ok(Decided::ByStore(acquired)))
+        answer.map_or_else(
+            || self.undecided(claims, on_error),
+            |acquired| Ok(Decided::ByStore(acquired)),
+        )
     }
 
     /// What comes of claims that the store does not decide.
@@ -118,20 +121,39 @@ impl Guard {
         };
         let gate = self.gate(&[*claim]);
         let answer = match gate.admit(|| self.clock.now()) {
-            Some(pass) => self.ask(gate, pass, &[Claim { cost: claim.cost + batch, ..*claim }]).await?,
+            Some(pass) => {
+                self.ask(
+                    gate,
+                    pass,
+                    &[Claim {
+                        cost: claim.cost + batch,
+                        ..*claim
+                    }],
+                )
+                .await?
+            }
             None => None,
         };
         match answer {
-            Some(Acquired { admitted: true, readings }) => {
-                Ok(Decided::ByStore(errand.bring(claim, batch, readings[0], asked)))
-            }
+            Some(Acquired {
+                admitted: true,
+                readings,
+            }) => Ok(Decided::ByStore(errand.bring(
+                claim,
+                batch,
+                readings[0],
+                asked,
+            ))),
             Some(Acquired { readings, .. }) => {
                 let now = self.clock.now();
                 let reading = errand.without(claim, readings[0], now);
                 if reading.wait.is_none() {
                     return self.acquire(&[*claim], on_error).await;
                 }
-                let refused = Acquired { admitted: false, readings: vec![reading] };
+                let refused = Acquired {
+                    admitted: false,
+                    readings: vec![reading],
+                };
                 self.denials.note(&[*claim], &refused, asked, now);
                 Ok(Decided::ByStore(refused))
             }
@@ -153,7 +175,10 @@ impl Guard {
     ) -> Result<(Decided, Option<T>), StoreError> {
         let gate = self.gate(claims);
         if !gate.is_closed() {
-            return self.acquire(claims, on_error).await.map(|decided| (decided, None));
+            return self
+                .acquire(claims, on_error)
+                .await
+                .map(|decided| (decided, None));
         }
         let (started, asked) = (Instant::now(), self.clock.now());
         let answer = call.await;
@@ -161,12 +186,15 @@ impl Guard {
         match answer {
             Ok((acquired, found)) => {
                 if !acquired.admitted {
-                    self.denials.note(claims, &acquired, asked, self.clock.now());
+                    self.denials
+                        .note(claims, &acquired, asked, self.clock.now());
                 }
                 Ok((Decided::ByStore(acquired), found))
             }
             // Nothing was done, and what has begun before can be told all the same.
-            Err(StoreError::Full) => self.undecided(claims, on_error).map(|decided| (decided, None)),
+            Err(StoreError::Full) => self
+                .undecided(claims, on_error)
+                .map(|decided| (decided, None)),
             Err(error) => Err(error),
         }
     }
@@ -174,7 +202,11 @@ impl Guard {
     /// Takes the tokens from a store in this process, which answers at once. `None` of any other store,
     /// which is not asked, and of one that fails, which [`acquire`](Self::acquire) deals with.
     pub(crate) fn acquire_in_process(&self, claims: &[Claim<'_>]) -> Option<Acquired> {
-        if self.store.is_in_process() { self.store.acquire(claims).try_ready().ok()?.ok() } else { None }
+        if self.store.is_in_process() {
+            self.store.acquire(claims).try_ready().ok()?.ok()
+        } else {
+            None
+        }
     }
 
     /// Whether anything may be refused without asking the store.
@@ -221,7 +253,11 @@ impl Guard {
         match error {
             Some(error) if !error.is_about_the_key() => self.failed(gate, Pass::Request, error),
             _ if elapsed > PATIENCE => {
-                self.failed(gate, Pass::Request, &format_args!("an answer after {elapsed:?}"));
+                self.failed(
+                    gate,
+                    Pass::Request,
+                    &format_args!("an answer after {elapsed:?}"),
+                );
             }
             _ => self.succeeded(gate, Pass::Request),
         }
@@ -232,7 +268,13 @@ impl Guard {
         self.decided_locally.fetch_add(1, Ordering::Relaxed);
         let instances = self.instances.count();
         let share = |claim: &Claim<'_>| claim.quota.share(instances, claim.dearest.max(claim.cost));
-        let claims: Vec<_> = claims.iter().map(|claim| Claim { quota: share(claim), ..*claim }).collect();
+        let claims: Vec<_> = claims
+            .iter()
+            .map(|claim| Claim {
+                quota: share(claim),
+                ..*claim
+            })
+            .collect();
         self.local.take(&claims)
     }
 
@@ -244,7 +286,10 @@ impl Guard {
     fn succeeded(&self, gate: &Gate, pass: Pass) {
         if gate.succeeded(pass) {
             let decided_locally = self.decided_locally.swap(0, Ordering::Relaxed);
-            tracing::info!(decided_locally, "the store of limits answers again and decides");
+            tracing::info!(
+                decided_locally,
+                "the store of limits answers again and decides"
+            );
         }
     }
 

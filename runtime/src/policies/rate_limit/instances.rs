@@ -14,7 +14,9 @@ impl Instances {
     pub(crate) fn new(count: u32) -> Result<Self, StartError> {
         match count {
             1..=MOST => Ok(Self(count)),
-            _ => Err(StartError::new(format!("Api::instances({count}): expected 1 to {MOST} instances"))),
+            _ => Err(StartError::new(format!(
+                "Api::instances({count}): expected 1 to {MOST} instances"
+            ))),
         }
     }
 
@@ -27,7 +29,11 @@ impl Instances {
         let count = digits(text).and_then(|count| u32::try_from(count).ok());
         let instances = count.and_then(|count| Self::new(count).ok());
         instances.ok_or_else(|| {
-            StartError::variable(VARIABLE, text, format!("expected a whole number, 1 to {MOST}"))
+            StartError::variable(
+                VARIABLE,
+                text,
+                format!("expected a whole number, 1 to {MOST}"),
+            )
         })
     }
 
@@ -44,9 +50,20 @@ mod tests {
     fn b15_instances_are_one_to_ten_thousand() {
         assert_eq!(Instances::parse("3"), Ok(Instances(3)));
         assert_eq!(Instances::parse("10000"), Instances::new(MOST));
-        for wrong in ["0", "10001", "-1", "+1", "1.5", "three", "99999999999999999999"] {
+        for wrong in [
+            "0",
+            "10001",
+            "-1",
+            "+1",
+            "1.5",
+            "three",
+            "99999999999999999999",
+        ] {
             let error = Instances::parse(wrong).expect_err(wrong).to_string();
-            assert_eq!(error, format!("APLOMB_INSTANCES=\"{wrong}\": expected a whole number, 1 to 10000"));
+            assert_eq!(
+                error,
+                format!("APLOMB_INSTANCES=\"{wrong}\": expected a whole number, 1 to 10000")
+            );
         }
         let error = Instances::new(0).expect_err("none").to_string();
         assert_eq!(error, "Api::instances(0): expected 1 to 10000 instances");

@@ -65,7 +65,11 @@ pub struct KeyKind {
 impl KeyKind {
     /// This one.
     pub const fn of<K: LimitKey>() -> Self {
-        Self { id: TypeId::of::<K>(), name: type_name::<K>, verify: K::verify }
+        Self {
+            id: TypeId::of::<K>(),
+            name: type_name::<K>,
+            verify: K::verify,
+        }
     }
 
     pub(super) fn verify(self, value: &str, caller: Option<&Caller>) -> Option<String> {

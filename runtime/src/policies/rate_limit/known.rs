@@ -45,13 +45,28 @@ impl FromIterator<Looked> for Known {
 }
 
 impl<'a> Sight<'a> {
-    pub(super) fn new(head: &'a mut Parts, by_parameters: bool, caller: Option<&'a Caller>) -> Self {
-        let parameters = if by_parameters { parameters(head) } else { None };
-        Self { head, parameters, caller }
+    pub(super) fn new(
+        head: &'a mut Parts,
+        by_parameters: bool,
+        caller: Option<&'a Caller>,
+    ) -> Self {
+        let parameters = if by_parameters {
+            parameters(head)
+        } else {
+            None
+        };
+        Self {
+            head,
+            parameters,
+            caller,
+        }
     }
 
     pub(super) fn look(&self, cost: Cost, quota: Quota, by: LimitBy) -> Looked {
-        Looked { cost: cost.of(self.head, quota.burst()), key: self.key(by) }
+        Looked {
+            cost: cost.of(self.head, quota.burst()),
+            key: self.key(by),
+        }
     }
 
     fn key(&self, by: LimitBy) -> Option<String> {
@@ -71,13 +86,17 @@ impl<'a> Sight<'a> {
 
     fn parameter(&self, name: &str) -> Option<&str> {
         let parameters = self.parameters.as_ref()?;
-        parameters.iter().find_map(|(other, value)| (other == name).then_some(value))
+        parameters
+            .iter()
+            .find_map(|(other, value)| (other == name).then_some(value))
     }
 }
 
 /// The path's parameters, which the router has put into the head: nothing is waited for.
 fn parameters(head: &mut Parts) -> Option<RawPathParams> {
-    RawPathParams::from_request_parts(head, &()).now_or_never()?.ok()
+    RawPathParams::from_request_parts(head, &())
+        .now_or_never()?
+        .ok()
 }
 
 #[cfg(test)]
@@ -90,7 +109,9 @@ mod tests {
 
     impl LimitKey for Acme {
         fn verify(value: &str, _: Option<&Caller>) -> Option<String> {
-            value.eq_ignore_ascii_case("acme").then(|| String::from("acme"))
+            value
+                .eq_ignore_ascii_case("acme")
+                .then(|| String::from("acme"))
         }
     }
 
@@ -116,7 +137,10 @@ mod tests {
     fn b09_without_a_router_there_is_no_parameter() {
         let mut head = http::Request::new(()).into_parts().0;
         let sight = Sight::new(&mut head, true, None);
-        assert_eq!(sight.key(LimitBy::Param("tenant", KeyKind::of::<Acme>())), None);
+        assert_eq!(
+            sight.key(LimitBy::Param("tenant", KeyKind::of::<Acme>())),
+            None
+        );
     }
 
     #[test]

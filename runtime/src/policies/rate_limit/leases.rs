@@ -56,7 +56,9 @@ const PLACES: usize = 4_096;
 
 impl Leases {
     pub(super) fn new() -> Self {
-        Self { table: Sharded::new(|| Slots::with_places(PLACES)) }
+        Self {
+            table: Sharded::new(|| Slots::with_places(PLACES)),
+        }
     }
 
     /// Takes what the claim costs from the tokens that are here.
@@ -65,7 +67,10 @@ impl Leases {
         let mut part = self.table.lock(hash);
         let batch = part.get_or_insert(hash, Batch::none(now), Batch::end);
         if let Some(reading) = batch.take(claim, now) {
-            return Taken::Here(Acquired { admitted: true, readings: vec![reading] });
+            return Taken::Here(Acquired {
+                admitted: true,
+                readings: vec![reading],
+            });
         }
         if batch.refilling || now < batch.next {
             return Taken::Alone;
@@ -83,7 +88,14 @@ impl fmt::Debug for Leases {
 
 impl Batch {
     fn none(now: Timestamp) -> Self {
-        Self { tokens: 0, until: now, told: Reading::default(), taken: now, refilling: false, next: now }
+        Self {
+            tokens: 0,
+            until: now,
+            told: Reading::default(),
+            taken: now,
+            refilling: false,
+            next: now,
+        }
     }
 
     /// When the batch is good for nothing any more.
@@ -98,18 +110,44 @@ impl Batch {
         }
         self.tokens = self.tokens.checked_sub(claim.cost)?;
         let full_in = self.told.full_in.saturating_sub(now.since(self.taken));
-        Some(Reading { remaining: self.told.remaining + self.tokens, full_in, ..Reading::default() })
+        Some(Reading {
+            remaining: self.told.remaining + self.tokens,
+            full_in,
+            ..Reading::default()
+        })
     }
 }
 
 impl Errand<'_> {
     /// Brings the batch; `asked` is when the store was asked for it.
-    pub(super) fn bring(self, claim: &Claim<'_>, batch: u64, told: Reading, asked: Timestamp) -> Acquired {
+    pub(super) fn bring(
+        self,
+        claim: &Claim<'_>,
+        batch: u64,
+        told: Reading,
+        asked: Timestamp,
+    ) -> Acquired {
         let until = asked.after(claim.quota.time_of(batch));
-        let with_batch = Reading { remaining: told.remaining + batch, ..told };
-        let batch = Batch { tokens: batch, until, told, taken: asked, refilling: false, next: asked };
-        self.leases.table.lock(self.hash).insert(self.hash, batch, Batch::end);
-        Acquired { admitted: true, readings: vec![with_batch] }
+        let with_batch = Reading {
+            remaining: told.remaining + batch,
+            ..told
+        };
+        let batch = Batch {
+            tokens: batch,
+            until,
+            told,
+            taken: asked,
+            refilling: false,
+            next: asked,
+        };
+        self.leases
+            .table
+            .lock(self.hash)
+            .insert(self.hash, batch, Batch::end);
+        Acquired {
+            admitted: true,
+            readings: vec![with_batch],
+        }
     }
 
     /// Notes that the store has no batch, and gives what it would say of the claim alone.

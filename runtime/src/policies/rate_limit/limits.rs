@@ -86,16 +86,29 @@ impl Limits {
         for (index, limit) in declared {
             let limit = &overrides.apply(limit);
             let quota = Quota::of(limit).ok_or_else(|| impossible(spec))?;
-            let (id, label) = (number(&identity(spec, limit, namespace, index)), label(limit, index));
+            let (id, label) = (
+                number(&identity(spec, limit, namespace, index)),
+                label(limit, index),
+            );
             let shadow = limit.shadow.then(|| Shadow::new(label.clone()));
             if shadow.is_none() {
                 limits.labels.push(Label::new(label, quota));
                 limits.strictest(limit.on_error);
             }
-            let RateLimitSpec { cost, by, lease, .. } = *limit;
+            let RateLimitSpec {
+                cost, by, lease, ..
+            } = *limit;
             let lessened = quota.lessened(lease);
             let dearest = dearest.request(limit, lessened);
-            limits.rules.push(Rule { id, quota: lessened, cost, dearest, by, lease, shadow });
+            limits.rules.push(Rule {
+                id,
+                quota: lessened,
+                cost,
+                dearest,
+                by,
+                lease,
+                shadow,
+            });
             quotas.push(quota);
         }
         let enforced: Vec<_> = limits.labels.iter().zip(quotas).collect();
@@ -134,7 +147,9 @@ impl Limits {
 
     /// Whether one of them lets requests wait for their turn.
     pub(crate) fn shape(&self) -> bool {
-        self.rules.iter().any(|rule| rule.quota.algorithm() == Algorithm::LeakyBucket)
+        self.rules
+            .iter()
+            .any(|rule| rule.quota.algorithm() == Algorithm::LeakyBucket)
     }
 
     /// Looks at a request for what they have to know of it; at nothing where all is known.
@@ -142,9 +157,15 @@ impl Limits {
         if !self.rules.iter().any(Rule::looks) {
             return Known::default();
         }
-        let by_parameters = self.rules.iter().any(|rule| matches!(rule.by, LimitBy::Param(..)));
+        let by_parameters = self
+            .rules
+            .iter()
+            .any(|rule| matches!(rule.by, LimitBy::Param(..)));
         let sight = Sight::new(head, by_parameters, caller);
-        self.rules.iter().map(|rule| sight.look(rule.cost, rule.quota, rule.by)).collect()
+        self.rules
+            .iter()
+            .map(|rule| sight.look(rule.cost, rule.quota, rule.by))
+            .collect()
     }
 
     /// What a request claims.
@@ -178,14 +199,20 @@ impl Limits {
     /// How long an admitted request waits for its turn.
     pub(crate) fn turn(&self, acquired: &Acquired) -> Duration {
         let enforced = acquired.readings.iter().take(self.labels.len());
-        enforced.map(|reading| reading.turn).max().unwrap_or_default()
+        enforced
+            .map(|reading| reading.turn)
+            .max()
+            .unwrap_or_default()
     }
 
     /// The 429 of a refused request.
     pub(crate) fn refusal(&self, acquired: &Acquired) -> Problem {
         let violated: Vec<Violated<'_>> = self.violated(acquired).collect();
         let enforced = acquired.readings.iter().take(self.labels.len());
-        let wait = enforced.filter_map(|reading| reading.wait).max().unwrap_or(Duration::ZERO);
+        let wait = enforced
+            .filter_map(|reading| reading.wait)
+            .max()
+            .unwrap_or(Duration::ZERO);
         Problem::new(&registry::RATE_LIMITED)
             .with_detail("too many requests; wait as long as Retry-After says")
             .with_retry_after(wait)
@@ -193,8 +220,11 @@ impl Limits {
     }
 
     fn violated<'a>(&'a self, acquired: &'a Acquired) -> impl Iterator<Item = Violated<'a>> {
-        let refusing =
-            self.labels.iter().zip(&acquired.readings).filter(|(_, reading)| reading.wait.is_some());
+        let refusing = self
+            .labels
+            .iter()
+            .zip(&acquired.readings)
+            .filter(|(_, reading)| reading.wait.is_some());
         refusing.map(|(label, _)| Violated { name: &label.name })
     }
 
@@ -212,7 +242,10 @@ impl Rule {
 
     fn claim<'a>(&self, known: Option<&'a Looked>, claimant: &Claimant<'a>) -> Claim<'a> {
         Claim {
-            bucket: Bucket { limit: self.id, subject: subject(self.by, known, claimant) },
+            bucket: Bucket {
+                limit: self.id,
+                subject: subject(self.by, known, claimant),
+            },
             quota: self.quota,
             cost: known.map_or_else(|| self.cost.known().unwrap_or_default(), |known| known.cost),
             dearest: self.dearest,
@@ -228,8 +261,11 @@ struct Violated<'a> {
 }
 
 fn subject<'a>(by: LimitBy, known: Option<&'a Looked>, claimant: &Claimant<'a>) -> Subject<'a> {
-    let address =
-        || claimant.address.map_or_else(without_address, |address| Subject::Address(counted(address)));
+    let address = || {
+        claimant.address.map_or_else(without_address, |address| {
+            Subject::Address(counted(address))
+        })
+    };
     let caller = || claimant.caller.map_or_else(address, Subject::Caller);
     match by {
         LimitBy::Caller => caller(),
@@ -258,20 +294,39 @@ fn without_address() -> Subject<'static> {
 /// While a limit is changed, instances that know the old one and the new one have buckets of their own: in one
 /// of both, neither would keep to its worst case.
 fn identity(spec: &EndpointSpec, limit: &RateLimitSpec, namespace: &str, index: usize) -> String {
-    let RateLimitSpec { permits, period, burst, lease, algorithm, .. } = limit;
-    let counted = format!("{algorithm:?}\0{permits}\0{}\0{burst}\0{lease}", micros(*period));
+    let RateLimitSpec {
+        permits,
+        period,
+        burst,
+        lease,
+        algorithm,
+        ..
+    } = limit;
+    let counted = format!(
+        "{algorithm:?}\0{permits}\0{}\0{burst}\0{lease}",
+        micros(*period)
+    );
     match limit.name {
         Some(name) => format!("{namespace}\0name\0{name}\0{counted}"),
         None => {
-            let first = if let Some(version) = spec.version { version.first() } else { 0 };
-            format!("{namespace}\0endpoint\0{}\0{first}\0{}\0{index}\0{counted}", spec.method, spec.path)
+            let first = if let Some(version) = spec.version {
+                version.first()
+            } else {
+                0
+            };
+            format!(
+                "{namespace}\0endpoint\0{}\0{first}\0{}\0{index}\0{counted}",
+                spec.method, spec.path
+            )
         }
     }
 }
 
 fn number(identity: &str) -> u64 {
     let digest: [u8; 32] = Sha256::digest(identity.as_bytes()).into();
-    digest[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    digest[..8]
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 fn label(limit: &RateLimitSpec, index: usize) -> String {
@@ -307,7 +362,11 @@ mod tests {
     fn b01_a_limit_that_is_changed_has_buckets_of_its_own() {
         let named = |limit: RateLimitSpec| identity(&SPEC, &limit.with_name("shared"), "test", 0);
         let limit = RateLimitSpec::new(100, MINUTE);
-        assert_eq!(named(limit), named(limit.with_cost(3)), "the cost is each endpoint's own");
+        assert_eq!(
+            named(limit),
+            named(limit.with_cost(3)),
+            "the cost is each endpoint's own"
+        );
         for other in [
             RateLimitSpec::new(99, MINUTE).with_burst(100),
             RateLimitSpec::new(100, 2 * MINUTE),

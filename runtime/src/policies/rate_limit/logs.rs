@@ -35,14 +35,23 @@ const LEAST: usize = Quota::LONGEST_LOG as usize + OVERHEAD;
 impl Logs {
     /// Logs of so many moments together, or as many as the longest log has.
     pub(super) fn with_bound(bound: usize) -> Self {
-        Self { by_hash: HashMap::new(), order: BTreeSet::new(), size: 0, bound: bound.max(LEAST) }
+        Self {
+            by_hash: HashMap::new(),
+            order: BTreeSet::new(),
+            size: 0,
+            bound: bound.max(LEAST),
+        }
     }
 
     /// What the claim meets.
     pub(super) fn state(&mut self, hash: u64, claim: &Claim<'_>, now: Timestamp) -> State {
         let (now, window) = (now.as_micros(), claim.quota.window());
         let Some(log) = self.by_hash.get_mut(&hash) else {
-            return State::Log { used: 0, leaves: 0, room: 0 };
+            return State::Log {
+                used: 0,
+                leaves: 0,
+                room: 0,
+            };
         };
         self.size -= log.forget(now, window);
         let used = log.moments.len() as u64;
@@ -83,7 +92,10 @@ impl Logs {
     /// Moments for which there is room.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
-        self.by_hash.values().map(|log| log.moments.capacity()).sum()
+        self.by_hash
+            .values()
+            .map(|log| log.moments.capacity())
+            .sum()
     }
 
     /// How many logs have tokens that have not left yet.
@@ -107,14 +119,18 @@ impl Log {
     /// Drops the moments that have left the window, and says how many. One that is still to come (the clock
     /// stepped back) counts as now.
     fn forget(&mut self, now: u64, window: u64) -> usize {
-        let left = self.moments.partition_point(|moment| moment + window <= now);
+        let left = self
+            .moments
+            .partition_point(|moment| moment + window <= now);
         self.moments.drain(..left);
         // What a rush has needed is given back after it: the bound counts moments, and not the room for them.
         if self.moments.len() < self.moments.capacity() / 4 {
             self.moments.shrink_to(2 * self.moments.len());
         }
         let first_late = self.moments.partition_point(|moment| *moment <= now);
-        self.moments.range_mut(first_late..).for_each(|moment| *moment = now);
+        self.moments
+            .range_mut(first_late..)
+            .for_each(|moment| *moment = now);
         left
     }
 }

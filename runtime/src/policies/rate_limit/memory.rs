@@ -47,8 +47,14 @@ impl MemoryLimits {
     /// clock. Memory is committed as buckets come.
     pub fn with_capacity(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         let places = capacity.next_power_of_two().max(PARTS * WAYS) / PARTS;
-        let part = || Part { words: Slots::with_places(places), logs: Logs::with_bound(places) };
-        Self { table: Sharded::new(part), clock }
+        let part = || Part {
+            words: Slots::with_places(places),
+            logs: Logs::with_bound(places),
+        };
+        Self {
+            table: Sharded::new(part),
+            clock,
+        }
     }
 
     /// How many buckets are held that are not full again yet.
@@ -63,7 +69,9 @@ impl MemoryLimits {
         match bucket.subject {
             Subject::Everyone => self.table.hash(kind(0, 0)),
             Subject::Address(IpAddr::V4(address)) => self.table.hash(kind(1, address.to_bits())),
-            Subject::Address(IpAddr::V6(address)) => self.table.hash((kind(2, 0), address.to_bits())),
+            Subject::Address(IpAddr::V6(address)) => {
+                self.table.hash((kind(2, 0), address.to_bits()))
+            }
             Subject::Caller(caller) => self.table.hash((kind(3, 0), caller)),
             Subject::Key(key) => self.table.hash((kind(4, 0), key)),
         }
@@ -85,21 +93,31 @@ impl MemoryLimits {
         if reading.wait.is_none() {
             part.take(hash, claim, state, now);
         }
-        Acquired { admitted: claim.lets_through(&reading), readings: vec![reading] }
+        Acquired {
+            admitted: claim.lets_through(&reading),
+            readings: vec![reading],
+        }
     }
 
     /// Locks every part of the claims, decides, then writes all that can be had, or nothing.
     fn take_all(&self, claims: &[Claim<'_>]) -> Acquired {
-        let hashes: Vec<KeyHash> = claims.iter().map(|claim| self.hash(&claim.bucket)).collect();
+        let hashes: Vec<KeyHash> = claims
+            .iter()
+            .map(|claim| self.hash(&claim.bucket))
+            .collect();
         let mut held = self.table.lock_all(hashes.iter().copied());
         let now = self.clock.now();
         let asked = claims.iter().zip(&hashes);
-        let states: Vec<State> =
-            asked.map(|(claim, hash)| held.part(*hash).state(*hash, claim, now)).collect();
+        let states: Vec<State> = asked
+            .map(|(claim, hash)| held.part(*hash).state(*hash, claim, now))
+            .collect();
         let acquired = Acquired::of(claims, &states);
         if acquired.admitted {
-            for (((claim, hash), state), reading) in
-                claims.iter().zip(&hashes).zip(states).zip(&acquired.readings)
+            for (((claim, hash), state), reading) in claims
+                .iter()
+                .zip(&hashes)
+                .zip(states)
+                .zip(&acquired.readings)
             {
                 if reading.wait.is_none() {
                     held.part(*hash).take(*hash, claim, state, now);
@@ -115,7 +133,9 @@ impl Part {
         if claim.quota.algorithm() == Algorithm::SlidingWindow {
             return self.logs.state(hash.as_u64(), claim, now);
         }
-        let Some(word) = self.words.get_mut(hash) else { return State::of_word(None, claim.quota, now) };
+        let Some(word) = self.words.get_mut(hash) else {
+            return State::of_word(None, claim.quota, now);
+        };
         let state = State::of_word(Some(*word), claim.quota, now);
         // What is too far ahead would refuse until the clock is there.
         *word = (*word).min(state.word(claim.quota, 0, now));
@@ -131,7 +151,8 @@ impl Part {
         }
         // Idle buckets are alike: their words lie in the past.
         let full = |word: &u64| (*word).max(now.as_micros());
-        self.words.insert(hash, state.word(claim.quota, claim.cost, now), full);
+        self.words
+            .insert(hash, state.word(claim.quota, claim.cost, now), full);
     }
 
     /// Places that are taken, and the size of the logs.
@@ -178,7 +199,13 @@ mod tests {
 
     fn claim(limit: u64) -> Claim<'static> {
         let quota = Quota::new(10, Duration::from_secs(10), 10).expect("valid");
-        Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
+        Claim::new(
+            Bucket {
+                limit,
+                subject: Subject::Everyone,
+            },
+            quota,
+        )
     }
 
     #[test]
@@ -199,9 +226,20 @@ mod tests {
             Subject::Key("acme"),
         ];
         for (limit, subject) in (1..4).flat_map(|limit| subjects.map(|subject| (limit, subject))) {
-            let claim = Claim { bucket: Bucket { limit, subject }, ..claim(limit) };
-            assert_eq!(limits.take(&[claim]).readings[0].remaining, 9, "{limit} {subject:?}");
-            assert_eq!(limits.take(&[claim]).readings[0].remaining, 8, "{limit} {subject:?}");
+            let claim = Claim {
+                bucket: Bucket { limit, subject },
+                ..claim(limit)
+            };
+            assert_eq!(
+                limits.take(&[claim]).readings[0].remaining,
+                9,
+                "{limit} {subject:?}"
+            );
+            assert_eq!(
+                limits.take(&[claim]).readings[0].remaining,
+                8,
+                "{limit} {subject:?}"
+            );
         }
     }
 
@@ -222,8 +260,8 @@ mod tests {
         (0..10_000).for_each(|limit| drop(limits.take(&[claim(limit)])));
         clock.advance(Duration::from_secs(10));
         (10_000..10_200).for_each(|limit| drop(limits.take(&[claim(limit)])));
-        let second =
-            (10_000..10_200).filter(|limit| limits.take(&[claim(*limit)]).readings[0].remaining == 8);
+        let second = (10_000..10_200)
+            .filter(|limit| limits.take(&[claim(*limit)]).readings[0].remaining == 8);
         assert_eq!(second.count(), 200, "every active bucket is still known");
     }
 
@@ -232,7 +270,10 @@ mod tests {
     fn besiege(quota: Option<Quota>) {
         let (clock, quota) = (TestClock::new(), quota.expect("valid"));
         let limits = MemoryLimits::with_capacity(1 << 14, Arc::new(clock.clone()));
-        let claim = |limit: u64| Claim { quota, ..claim(limit) };
+        let claim = |limit: u64| Claim {
+            quota,
+            ..claim(limit)
+        };
         for honest in 0..10 {
             assert!((0..10).all(|_| limits.take(&[claim(honest)]).admitted));
         }
@@ -243,7 +284,10 @@ mod tests {
             limits.take(&[claim(attacker)]);
         }
         for honest in 0..10 {
-            assert!(!limits.take(&[claim(honest)]).admitted, "{honest} has tokens again");
+            assert!(
+                !limits.take(&[claim(honest)]).admitted,
+                "{honest} has tokens again"
+            );
         }
         let held = limits.table.sum(Part::held);
         assert!(held <= (1 << 14) + PARTS * (10_000 + 16), "{held}");
@@ -266,11 +310,24 @@ mod tests {
 
     #[test]
     fn b16_a_log_gives_back_what_a_rush_has_needed() {
-        let (clock, quota) = (TestClock::new(), Quota::sliding_window(10_000, Duration::from_secs(10)));
+        let (clock, quota) = (
+            TestClock::new(),
+            Quota::sliding_window(10_000, Duration::from_secs(10)),
+        );
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
-        let claim = |limit: u64| Claim { quota: quota.expect("valid"), ..claim(limit) };
+        let claim = |limit: u64| Claim {
+            quota: quota.expect("valid"),
+            ..claim(limit)
+        };
         for round in 0..2_000 {
-            assert!(limits.take(&[Claim { cost: 10_000, ..claim(round) }]).admitted);
+            assert!(
+                limits
+                    .take(&[Claim {
+                        cost: 10_000,
+                        ..claim(round)
+                    }])
+                    .admitted
+            );
             clock.advance(Duration::from_secs(10));
             assert!(limits.take(&[claim(round)]).admitted);
         }
@@ -280,12 +337,22 @@ mod tests {
 
     #[test]
     fn b16_logs_that_were_left_make_room_for_others() {
-        let (clock, quota) = (TestClock::new(), Quota::sliding_window(10_000, Duration::from_secs(10)));
+        let (clock, quota) = (
+            TestClock::new(),
+            Quota::sliding_window(10_000, Duration::from_secs(10)),
+        );
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
-        let all = |limit: u64| Claim { quota: quota.expect("valid"), cost: 10_000, ..claim(limit) };
+        let all = |limit: u64| Claim {
+            quota: quota.expect("valid"),
+            cost: 10_000,
+            ..claim(limit)
+        };
         for round in 0..200 {
             assert!(limits.take(&[all(round)]).admitted);
-            assert!(!limits.take(&[all(round)]).admitted, "its own tokens are never forgotten");
+            assert!(
+                !limits.take(&[all(round)]).admitted,
+                "its own tokens are never forgotten"
+            );
         }
         let held = limits.table.sum(Part::held);
         assert!(held <= 1024 + PARTS * (10_000 + 16), "{held}");

@@ -26,7 +26,9 @@ const FORM: &str = "expected name=rate, such as payments=1000/min or payments=10
 
 impl Overrides {
     /// What the environment sets for the limits of these endpoints.
-    pub(crate) fn from_env<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> Result<Self, StartErrors> {
+    pub(crate) fn from_env<'a>(
+        specs: impl Iterator<Item = &'a EndpointSpec>,
+    ) -> Result<Self, StartErrors> {
         match settings::variable(VARIABLE)? {
             None => Ok(Self::default()),
             Some(text) => Self::parse(&text, &specs.collect::<Vec<_>>()),
@@ -35,12 +37,17 @@ impl Overrides {
 
     /// Reads `payments=1000/min,login=5/min:burst=20`. Each wrong entry is one error.
     pub(crate) fn parse(text: &str, specs: &[&EndpointSpec]) -> Result<Self, StartErrors> {
-        let (mut overrides, mut errors, mut seen) = (HashMap::new(), StartErrors::new(), HashSet::new());
+        let (mut overrides, mut errors, mut seen) =
+            (HashMap::new(), StartErrors::new(), HashSet::new());
         for entry in text.split(',').map(str::trim) {
             match read(entry, specs, &mut seen) {
                 Ok((name, set)) => drop(overrides.insert(name.to_owned(), set)),
                 Err(why) => {
-                    errors.push(StartError::variable(VARIABLE, text, format!("entry `{entry}`: {why}")));
+                    errors.push(StartError::variable(
+                        VARIABLE,
+                        text,
+                        format!("entry `{entry}`: {why}"),
+                    ));
                 }
             }
         }
@@ -58,21 +65,37 @@ impl Override {
     /// Reads `1000/min` or `1000/min:burst=50`.
     fn parse(text: &str) -> Result<Self, String> {
         let Some((rate, option)) = text.split_once(':') else {
-            return Ok(Self { rate: Rate::parse(text)?, burst: None });
+            return Ok(Self {
+                rate: Rate::parse(text)?,
+                burst: None,
+            });
         };
         let wrong = || {
-            format!("`:{option}` is no option of a limit; expected a burst of at least 1, such as :burst=50")
+            format!(
+                "`:{option}` is no option of a limit; expected a burst of at least 1, such as :burst=50"
+            )
         };
-        let burst = option.strip_prefix("burst=").and_then(digits).filter(|burst| *burst > 0);
-        Ok(Self { rate: Rate::parse(rate)?, burst: Some(burst.ok_or_else(wrong)?) })
+        let burst = option
+            .strip_prefix("burst=")
+            .and_then(digits)
+            .filter(|burst| *burst > 0);
+        Ok(Self {
+            rate: Rate::parse(rate)?,
+            burst: Some(burst.ok_or_else(wrong)?),
+        })
     }
 
     /// A declared burst that is not just the rate's number stays, unless another one is set.
     fn apply(self, declared: &RateLimitSpec) -> RateLimitSpec {
-        let own =
-            (!declared.algorithm.is_window() && declared.burst != declared.permits).then_some(declared.burst);
+        let own = (!declared.algorithm.is_window() && declared.burst != declared.permits)
+            .then_some(declared.burst);
         let Rate { permits, period } = self.rate;
-        RateLimitSpec { permits, period, burst: self.burst.or(own).unwrap_or(permits), ..*declared }
+        RateLimitSpec {
+            permits,
+            period,
+            burst: self.burst.or(own).unwrap_or(permits),
+            ..*declared
+        }
     }
 
     /// Whether a bucket can keep the limit, and admit a request of this endpoint.
@@ -110,21 +133,30 @@ fn read<'a>(
 ) -> Result<(&'a str, Override), String> {
     let (name, value) = entry.split_once('=').ok_or(FORM)?;
     if !seen.insert(name) {
-        return Err(format!("the limit `{name}` is set twice; expected one entry for each name"));
+        return Err(format!(
+            "the limit `{name}` is set twice; expected one entry for each name"
+        ));
     }
     let named = declared(specs).filter(|(limit, _)| limit.name == Some(name));
-    let (dearest, spec) =
-        named.max_by_key(|(limit, _)| limit.cost.known()).ok_or_else(|| unknown(name, specs))?;
+    let (dearest, spec) = named
+        .max_by_key(|(limit, _)| limit.cost.known())
+        .ok_or_else(|| unknown(name, specs))?;
     let set = Override::parse(value)?;
     set.check(dearest, spec).map(|()| (name, set))
 }
 
-fn declared<'a>(specs: &[&'a EndpointSpec]) -> impl Iterator<Item = (&'a RateLimitSpec, &'a EndpointSpec)> {
-    specs.iter().flat_map(|spec| spec.rate_limits.iter().map(move |limit| (limit, *spec)))
+fn declared<'a>(
+    specs: &[&'a EndpointSpec],
+) -> impl Iterator<Item = (&'a RateLimitSpec, &'a EndpointSpec)> {
+    specs
+        .iter()
+        .flat_map(|spec| spec.rate_limits.iter().map(move |limit| (limit, *spec)))
 }
 
 fn unknown(name: &str, specs: &[&EndpointSpec]) -> String {
-    let names: BTreeSet<&str> = declared(specs).filter_map(|(limit, _)| limit.name).collect();
+    let names: BTreeSet<&str> = declared(specs)
+        .filter_map(|(limit, _)| limit.name)
+        .collect();
     if names.is_empty() {
         return String::from("no endpoint names a limit; name one in its `rate_limit(…)`");
     }
@@ -134,7 +166,9 @@ fn unknown(name: &str, specs: &[&EndpointSpec]) -> String {
 
 fn too_small_for_batches(limit: &RateLimitSpec) -> String {
     let (burst, batch) = (limit.burst, limit.lease);
-    let least = batch.saturating_mul(2).saturating_add(limit.cost.known().unwrap_or(1));
+    let least = batch
+        .saturating_mul(2)
+        .saturating_add(limit.cost.known().unwrap_or(1));
     format!(
         "its bucket holds {burst}, and instances take batches of {batch} ahead; expected a burst of at least {least}, \
          such as :burst={least}"
@@ -164,18 +198,26 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_mins(1);
     const PAYMENTS: RateLimitSpec = RateLimitSpec::new(100, MINUTE).with_name("payments");
-    const LOGIN: RateLimitSpec = RateLimitSpec::new(5, MINUTE).with_burst(20).with_name("login");
+    const LOGIN: RateLimitSpec = RateLimitSpec::new(5, MINUTE)
+        .with_burst(20)
+        .with_name("login");
     const PAY: EndpointSpec =
         EndpointSpec::new(Method::Post, "/payments", "pay").with_rate_limits(&[PAYMENTS, LOGIN]);
-    const REFUND: EndpointSpec =
-        EndpointSpec::new(Method::Post, "/refunds", "refund").with_rate_limits(&[PAYMENTS.with_cost(4)]);
-    const CALLS: RateLimitSpec =
-        RateLimitSpec::new(100, MINUTE).with_algorithm(Algorithm::SlidingWindow).with_name("calls");
-    const CALL: EndpointSpec = EndpointSpec::new(Method::Get, "/calls", "call").with_rate_limits(&[CALLS]);
-    const FEED: EndpointSpec = EndpointSpec::new(Method::Get, "/feed", "feed")
-        .with_rate_limits(&[RateLimitSpec::new(100, MINUTE).with_lease(10).with_name("feed")]);
-    const BARE: EndpointSpec =
-        EndpointSpec::new(Method::Get, "/", "bare").with_rate_limits(&[RateLimitSpec::new(1, MINUTE)]);
+    const REFUND: EndpointSpec = EndpointSpec::new(Method::Post, "/refunds", "refund")
+        .with_rate_limits(&[PAYMENTS.with_cost(4)]);
+    const CALLS: RateLimitSpec = RateLimitSpec::new(100, MINUTE)
+        .with_algorithm(Algorithm::SlidingWindow)
+        .with_name("calls");
+    const CALL: EndpointSpec =
+        EndpointSpec::new(Method::Get, "/calls", "call").with_rate_limits(&[CALLS]);
+    const FEED: EndpointSpec =
+        EndpointSpec::new(Method::Get, "/feed", "feed").with_rate_limits(&[RateLimitSpec::new(
+            100, MINUTE,
+        )
+        .with_lease(10)
+        .with_name("feed")]);
+    const BARE: EndpointSpec = EndpointSpec::new(Method::Get, "/", "bare")
+        .with_rate_limits(&[RateLimitSpec::new(1, MINUTE)]);
 
     fn parse(text: &str) -> Result<Overrides, StartErrors> {
         Overrides::parse(text, &[&PAY, &REFUND, &CALL, &FEED, &BARE])
@@ -188,7 +230,10 @@ mod tests {
     #[test]
     fn a_burst_that_was_not_declared_follows_the_rate() {
         let limit = applied("payments=1000/h", &PAYMENTS);
-        assert_eq!(limit, RateLimitSpec::new(1_000, Duration::from_hours(1)).with_name("payments"));
+        assert_eq!(
+            limit,
+            RateLimitSpec::new(1_000, Duration::from_hours(1)).with_name("payments")
+        );
     }
 
     #[test]
@@ -213,8 +258,13 @@ mod tests {
             .with_rate_limits(&[PAYMENTS.with_cost_of(|_| 1_000)]);
         let set = |text, specs: &[&EndpointSpec]| Overrides::parse(text, specs).map(|_| ());
         assert!(set("payments=3/min", &[&WEIGHED, &PAY]).is_ok());
-        let errors = set("payments=3/min", &[&WEIGHED, &REFUND]).expect_err("the other costs 4").to_string();
-        assert!(errors.contains("`refund` (POST /refunds) costs 4"), "{errors}");
+        let errors = set("payments=3/min", &[&WEIGHED, &REFUND])
+            .expect_err("the other costs 4")
+            .to_string();
+        assert!(
+            errors.contains("`refund` (POST /refunds) costs 4"),
+            "{errors}"
+        );
     }
 
     #[test]
@@ -226,12 +276,18 @@ mod tests {
     #[test]
     fn every_wrong_entry_says_what_is_accepted() {
         for (text, why) in [
-            ("payments", "expected name=rate, such as payments=1000/min or payments=1000/min:burst=50"),
+            (
+                "payments",
+                "expected name=rate, such as payments=1000/min or payments=1000/min:burst=50",
+            ),
             (
                 "payments=10",
                 "`10` is no rate; expected a number, a slash and s, min, h or day, such as 100/min",
             ),
-            ("payments=", "`` is no rate; expected a number, a slash and s, min, h or day, such as 100/min"),
+            (
+                "payments=",
+                "`` is no rate; expected a number, a slash and s, min, h or day, such as 100/min",
+            ),
             (
                 "payments=9/week",
                 "`week` is no period of a rate; expected a number, a slash and s, min, h or day, such as 100/min",
@@ -257,7 +313,10 @@ mod tests {
                 "calls=10001/h",
                 "it logs every request, and not 10001 of them; expected a rate of at most 10000",
             ),
-            ("calls=5/h:burst=9", "it counts by windows, which have no burst of their own; remove :burst"),
+            (
+                "calls=5/h:burst=9",
+                "it counts by windows, which have no burst of their own; remove :burst",
+            ),
             (
                 "feed=20/min",
                 "its bucket holds 20, and instances take batches of 10 ahead; expected a burst of at least 21, such as \
@@ -269,14 +328,22 @@ mod tests {
             ),
         ] {
             let errors = parse(text).expect_err(text).to_string();
-            assert_eq!(errors, format!("APLOMB_LIMITS=\"{text}\": entry `{text}`: {why}"));
+            assert_eq!(
+                errors,
+                format!("APLOMB_LIMITS=\"{text}\": entry `{text}`: {why}")
+            );
         }
     }
 
     #[test]
     fn all_wrong_entries_are_said_at_once() {
-        let errors = parse("payments=x,login=5/min,login=6/min,,nobody=1/s").expect_err("wrong").to_string();
-        let said: Vec<&str> = errors.lines().filter_map(|line| line.split(": entry ").nth(1)).collect();
+        let errors = parse("payments=x,login=5/min,login=6/min,,nobody=1/s")
+            .expect_err("wrong")
+            .to_string();
+        let said: Vec<&str> = errors
+            .lines()
+            .filter_map(|line| line.split(": entry ").nth(1))
+            .collect();
         assert_eq!(said.len(), 4, "{errors}");
         for (said, start) in said.iter().zip([
             "`payments=x`",
@@ -290,7 +357,12 @@ mod tests {
 
     #[test]
     fn without_named_limits_no_name_is_accepted() {
-        let errors = Overrides::parse("payments=1/s", &[&BARE]).expect_err("no name").to_string();
-        assert!(errors.ends_with("no endpoint names a limit; name one in its `rate_limit(…)`"), "{errors}");
+        let errors = Overrides::parse("payments=1/s", &[&BARE])
+            .expect_err("no name")
+            .to_string();
+        assert!(
+            errors.ends_with("no endpoint names a limit; name one in its `rate_limit(…)`"),
+            "{errors}"
+        );
     }
 }

@@ -35,7 +35,8 @@ impl Quota {
     /// `None` if anything is zero, if there are more than one a microsecond, or if the period does not
     /// fit.
     pub fn fixed_window(permits: u64, period: Duration) -> Option<Self> {
-        Self::windowed(Algorithm::FixedWindow, permits, period).filter(|quota| quota.burst <= quota.window)
+        Self::windowed(Algorithm::FixedWindow, permits, period)
+            .filter(|quota| quota.burst <= quota.window)
     }
 
     /// A sliding window: `permits` in any `period`, by a log of them.
@@ -57,17 +58,32 @@ impl Quota {
         }
         let interval = period.div_ceil(permits);
         let window = interval.checked_mul(burst)?;
-        (window <= LONGEST).then_some(Self { algorithm, interval, burst, window })
+        (window <= LONGEST).then_some(Self {
+            algorithm,
+            interval,
+            burst,
+            window,
+        })
     }
 
     fn windowed(algorithm: Algorithm, permits: u64, period: Duration) -> Option<Self> {
         let window = micros(period);
         let valid = permits > 0 && (1..=LONGEST).contains(&window);
-        valid.then_some(Self { algorithm, interval: 0, burst: permits, window })
+        valid.then_some(Self {
+            algorithm,
+            interval: 0,
+            burst: permits,
+            window,
+        })
     }
 
     pub(crate) fn of(spec: &RateLimitSpec) -> Option<Self> {
-        let RateLimitSpec { permits, period, burst, .. } = *spec;
+        let RateLimitSpec {
+            permits,
+            period,
+            burst,
+            ..
+        } = *spec;
         let quota = match spec.algorithm {
             Algorithm::TokenBucket => Self::new(permits, period, burst),
             Algorithm::LeakyBucket => Self::leaky_bucket(permits, period, burst),
@@ -77,7 +93,11 @@ impl Quota {
         // Two batches and a request must fit into a bucket of which tokens are taken ahead.
         let (ahead, takes_ahead) = (spec.lease.saturating_mul(2), spec.lease > 0);
         quota
-            .filter(|quota| spec.cost.known().is_none_or(|cost| cost > 0 && cost <= quota.burst))
+            .filter(|quota| {
+                spec.cost
+                    .known()
+                    .is_none_or(|cost| cost > 0 && cost <= quota.burst)
+            })
             .filter(|_| !takes_ahead || spec.algorithm == Algorithm::TokenBucket)
             .filter(|quota| {
                 !takes_ahead || ahead.saturating_add(spec.cost.known().unwrap_or(1)) <= quota.burst
@@ -91,13 +111,23 @@ impl Quota {
         match self.algorithm {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => {
                 let interval = self.interval.saturating_mul(instances).min(LONGEST / burst);
-                Self { interval, burst, window: interval * burst, ..self }
+                Self {
+                    interval,
+                    burst,
+                    window: interval * burst,
+                    ..self
+                }
             }
             // What was rounded up is made good by a longer window.
             Algorithm::FixedWindow | Algorithm::SlidingWindow => {
                 let slower = u128::from(self.window) * u128::from(burst) * u128::from(instances);
-                let window = u64::try_from(slower.div_ceil(u128::from(self.burst))).unwrap_or(LONGEST);
-                Self { burst, window: window.min(LONGEST), ..self }
+                let window =
+                    u64::try_from(slower.div_ceil(u128::from(self.burst))).unwrap_or(LONGEST);
+                Self {
+                    burst,
+                    window: window.min(LONGEST),
+                    ..self
+                }
             }
         }
     }
@@ -108,7 +138,11 @@ impl Quota {
             return self;
         }
         let burst = self.burst.saturating_sub(tokens).max(1);
-        Self { burst, window: self.interval * burst, ..self }
+        Self {
+            burst,
+            window: self.interval * burst,
+            ..self
+        }
     }
 
     /// How long so many tokens take to come back.
@@ -154,7 +188,12 @@ mod tests {
 
     #[test]
     fn b03_the_time_of_a_token_is_rounded_up() {
-        assert_eq!(Quota::new(7, Duration::from_secs(1), 7).expect("valid").interval(), 142_858);
+        assert_eq!(
+            Quota::new(7, Duration::from_secs(1), 7)
+                .expect("valid")
+                .interval(),
+            142_858
+        );
     }
 
     fn numbers(quota: Quota) -> (u64, u64, u64) {
@@ -166,13 +205,19 @@ mod tests {
         let quota = Quota::new(100, Duration::from_mins(1), 100).expect("valid");
         assert_eq!(quota.share(1, 1), quota);
         assert_eq!(numbers(quota.share(3, 1)), (1_800_000, 34, 61_200_000));
-        assert_eq!(numbers(quota.share(10_000, 1)), (6_000_000_000, 1, 6_000_000_000));
+        assert_eq!(
+            numbers(quota.share(10_000, 1)),
+            (6_000_000_000, 1, 6_000_000_000)
+        );
         assert_eq!(numbers(quota.share(50, 7)), (30_000_000, 7, 210_000_000));
     }
 
     #[test]
     fn b15_a_share_of_a_window_is_as_slow_as_it_is_rounded_up() {
-        for quota in [Quota::fixed_window(100, MINUTE), Quota::sliding_window(100, MINUTE)] {
+        for quota in [
+            Quota::fixed_window(100, MINUTE),
+            Quota::sliding_window(100, MINUTE),
+        ] {
             let quota = quota.expect("valid");
             assert_eq!(quota.share(1, 1), quota);
             assert_eq!(numbers(quota.share(3, 1)), (0, 34, 61_200_000));

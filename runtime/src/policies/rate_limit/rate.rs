@@ -20,12 +20,16 @@ impl Rate {
         let wrong = || format!("`{text}` is no rate; {ACCEPTED}");
         let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
         let permits = digits(number).ok_or_else(wrong)?;
-        let seconds = seconds(unit).ok_or_else(|| format!("`{unit}` is no period of a rate; {ACCEPTED}"))?;
+        let seconds =
+            seconds(unit).ok_or_else(|| format!("`{unit}` is no period of a rate; {ACCEPTED}"))?;
         if permits == 0 {
             return Err(format!("`{text}` lets no request through; {ACCEPTED}"));
         }
         even(permits, seconds, unit)?;
-        Ok(Self { permits, period: Duration::from_secs(seconds) })
+        Ok(Self {
+            permits,
+            period: Duration::from_secs(seconds),
+        })
     }
 }
 
@@ -43,7 +47,9 @@ fn seconds(unit: &str) -> Option<u64> {
 fn even(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
     let microseconds = u128::from(seconds) * 1_000_000;
     let permits = u128::from(permits);
-    if permits <= EXACT_ABOVE_PER_SECOND * u128::from(seconds) || microseconds.is_multiple_of(permits) {
+    if permits <= EXACT_ABOVE_PER_SECOND * u128::from(seconds)
+        || microseconds.is_multiple_of(permits)
+    {
         return Ok(());
     }
     let slower = (microseconds.div_ceil(permits)..=microseconds)
@@ -57,7 +63,11 @@ fn even(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
 
 /// A number of digits alone.
 pub(crate) fn digits(text: &str) -> Option<u64> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +84,13 @@ mod tests {
             ("5/hour", 5, 3_600),
             ("9/day", 9, 86_400),
         ] {
-            assert_eq!(Rate::parse(text), Ok(Rate { permits, period: Duration::from_secs(seconds) }));
+            assert_eq!(
+                Rate::parse(text),
+                Ok(Rate {
+                    permits,
+                    period: Duration::from_secs(seconds)
+                })
+            );
         }
     }
 
@@ -95,7 +111,10 @@ mod tests {
             ("0/s", "`0/s` lets no request through"),
         ] {
             let error = Rate::parse(text).expect_err(text);
-            assert!(error.contains(why) && error.ends_with("such as 100/min"), "{text}: {error}");
+            assert!(
+                error.contains(why) && error.ends_with("such as 100/min"),
+                "{text}: {error}"
+            );
         }
     }
 
@@ -104,9 +123,15 @@ mod tests {
         for text in ["9999/s", "10000/s", "20000/s", "1000000/s", "600000/min"] {
             assert!(Rate::parse(text).is_ok(), "{text}");
         }
-        for (text, near) in [("30000/s", "such as 25000/s"), ("2000000/s", "such as 1000000/s")] {
+        for (text, near) in [
+            ("30000/s", "such as 25000/s"),
+            ("2000000/s", "such as 1000000/s"),
+        ] {
             let error = Rate::parse(text).expect_err(text);
-            assert!(error.contains("does not come out even") && error.ends_with(near), "{error}");
+            assert!(
+                error.contains("does not come out even") && error.ends_with(near),
+                "{error}"
+            );
         }
     }
 }

@@ -20,12 +20,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Shadow {
     /// The shadow limit of this name.
     pub(crate) fn new(limit: String) -> Self {
-        Self { limit, tally: Tally::new(PAUSE) }
+        Self {
+            limit,
+            tally: Tally::new(PAUSE),
+        }
     }
 
     /// Counts one more request that the limit would have refused.
     pub(crate) fn note(&self, spec: &EndpointSpec, subject: &Subject<'_>, now: Timestamp) {
-        let Some(requests) = self.tally.one_more(now) else { return };
+        let Some(requests) = self.tally.one_more(now) else {
+            return;
+        };
         tracing::info!(
             endpoint = spec.name,
             method = %spec.method,
@@ -63,7 +68,10 @@ mod tests {
         let _said = log.listen();
         let spec = EndpointSpec::new(Method::Get, "/users", "users");
         let shadow = Shadow::new(String::from("login"));
-        let (alice, address) = (Caller::new("alice"), "192.0.2.1".parse().expect("an address"));
+        let (alice, address) = (
+            Caller::new("alice"),
+            "192.0.2.1".parse().expect("an address"),
+        );
         for (second, subject) in (0..).zip([
             Subject::Caller(&alice),
             Subject::Address(address),
@@ -74,7 +82,12 @@ mod tests {
             shadow.note(&spec, &subject, START.after(Duration::from_secs(second)));
         }
         let lines = log.lines();
-        let of = |name: &str| lines.iter().map(|line| line.field(name).unwrap_or("")).collect::<Vec<_>>();
+        let of = |name: &str| {
+            lines
+                .iter()
+                .map(|line| line.field(name).unwrap_or(""))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(of("by"), ["caller", "address", "key", "everyone"]);
         assert_eq!(of("requests"), ["1", "2", "2", "2"]);
         assert_eq!((of("endpoint")[0], of("limit")[0]), ("users", "login"));

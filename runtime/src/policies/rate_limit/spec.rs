@@ -174,12 +174,24 @@ impl RateLimitSpec {
         let default = Self::new(self.permits, self.period);
         let mut options = Vec::new();
         let mut option = |is_set: bool, text: String| options.extend(is_set.then_some(text));
-        option(self.name.is_some(), format!("name={}", self.name.unwrap_or_default()));
-        option(self.algorithm != default.algorithm, format!("algorithm={}", self.algorithm.as_str()));
+        option(
+            self.name.is_some(),
+            format!("name={}", self.name.unwrap_or_default()),
+        );
+        option(
+            self.algorithm != default.algorithm,
+            format!("algorithm={}", self.algorithm.as_str()),
+        );
         option(self.burst != default.burst, format!("burst={}", self.burst));
         option(self.by != default.by, format!("by={}", self.by.describe()));
-        option(self.cost != default.cost, format!("cost={}", self.cost.describe()));
-        option(self.on_error == OnError::Deny, String::from("on_error=deny"));
+        option(
+            self.cost != default.cost,
+            format!("cost={}", self.cost.describe()),
+        );
+        option(
+            self.on_error == OnError::Deny,
+            String::from("on_error=deny"),
+        );
         option(self.lease > 0, format!("lease={}", self.lease));
         option(self.shadow, String::from("shadow"));
         with_options(&self.rate(), &options)
@@ -227,9 +239,18 @@ mod tests {
 
     #[test]
     fn a_description_shows_the_rate_and_what_is_not_the_default() {
-        let rates = [(1, "9/s"), (60, "9/min"), (3_600, "9/h"), (86_400, "9/day"), (90, "9/90s")];
+        let rates = [
+            (1, "9/s"),
+            (60, "9/min"),
+            (3_600, "9/h"),
+            (86_400, "9/day"),
+            (90, "9/90s"),
+        ];
         for (seconds, said) in rates {
-            assert_eq!(RateLimitSpec::new(9, Duration::from_secs(seconds)).describe(), said);
+            assert_eq!(
+                RateLimitSpec::new(9, Duration::from_secs(seconds)).describe(),
+                said
+            );
         }
         let all = RateLimitSpec::new(100, Duration::from_mins(1))
             .with_name("payments")

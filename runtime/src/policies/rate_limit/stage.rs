@@ -41,14 +41,27 @@ impl KnownRefusalsStage {
 }
 
 impl Stage for KnownRefusalsStage {
-    fn enter<'a>(&'a self, state: &'a mut RequestState, request: &'a mut IncomingRequest) -> Entry<'a> {
+    fn enter<'a>(
+        &'a self,
+        state: &'a mut RequestState,
+        request: &'a mut IncomingRequest,
+    ) -> Entry<'a> {
         Entry::Done(self.check(state, request))
     }
 }
 
 impl KnownRefusalsStage {
-    fn check(&self, state: &mut RequestState, request: &mut IncomingRequest) -> Result<(), Problem> {
-        let EndpointLimits { limits, client, proxies, .. } = &*self.0;
+    fn check(
+        &self,
+        state: &mut RequestState,
+        request: &mut IncomingRequest,
+    ) -> Result<(), Problem> {
+        let EndpointLimits {
+            limits,
+            client,
+            proxies,
+            ..
+        } = &*self.0;
         let caller = &state.info.caller;
         let by_address = limits.ask_for_address(caller.as_ref());
         let peer = if by_address { request.peer() } else { None };
@@ -56,16 +69,21 @@ impl KnownRefusalsStage {
         // The functions that weigh a request and verify its keys are the endpoint's own.
         let whose = "what a limit asks of a request";
         let known = catch_panic(whose, || limits.look(request.head_mut(), caller.as_ref()))?;
-        let exit = LimitExit { endpoint: Arc::clone(&self.0), address, known, status: Mutex::default() };
+        let exit = LimitExit {
+            endpoint: Arc::clone(&self.0),
+            address,
+            known,
+            status: Mutex::default(),
+        };
         let exit = Arc::new(exit);
         state.exits.push(Arc::<LimitExit>::clone(&exit));
         if !client.denies() {
             return Ok(());
         }
         let claims = exit.claims(&state.info);
-        client
-            .denial(&claims)
-            .map_or(Ok(()), |refused| exit.settle(&claims, Decided::ByStore(refused)).map(|_| ()))
+        client.denial(&claims).map_or(Ok(()), |refused| {
+            exit.settle(&claims, Decided::ByStore(refused)).map(|_| ())
+        })
     }
 }
 
@@ -93,8 +111,11 @@ impl LimitExit {
     /// What the request takes from each limit.
     pub(crate) fn claims<'a>(&'a self, info: &'a RequestInfo) -> Claims<'a> {
         let shapes = self.limits().shape();
-        let patience =
-            if shapes { info.due.saturating_duration_since(Instant::now()) } else { Duration::MAX };
+        let patience = if shapes {
+            info.due.saturating_duration_since(Instant::now())
+        } else {
+            Duration::MAX
+        };
         let RequestInfo { caller, .. } = info;
         self.limits().claims(&Claimant {
             caller: caller.as_ref(),
@@ -109,7 +130,11 @@ impl LimitExit {
         let claims = self.claims(info);
         let on_error = self.limits().on_error();
         let decided = match self.limits().lease() {
-            Some(batch) => self.client().acquire_leased(&claims[0], batch, on_error).await,
+            Some(batch) => {
+                self.client()
+                    .acquire_leased(&claims[0], batch, on_error)
+                    .await
+            }
             None => self.client().acquire(&claims, on_error).await,
         };
         match decided {

@@ -80,7 +80,14 @@ pub struct Claim<'a> {
 impl<'a> Claim<'a> {
     /// One token of a bucket, by a request that can wait for its turn.
     pub const fn new(bucket: Bucket<'a>, quota: Quota) -> Self {
-        Self { bucket, quota, cost: 1, dearest: 1, shadow: false, patience: Duration::MAX }
+        Self {
+            bucket,
+            quota,
+            cost: 1,
+            dearest: 1,
+            shadow: false,
+            patience: Duration::MAX,
+        }
     }
 
     /// What comes of the claim if its bucket is in this state, and all others let the request go on.
@@ -123,7 +130,9 @@ pub enum Subject<'a> {
 impl Hash for Subject<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            Self::Address(IpAddr::V4(address)) => state.write_u64(1 << 32 | u64::from(address.to_bits())),
+            Self::Address(IpAddr::V4(address)) => {
+                state.write_u64(1 << 32 | u64::from(address.to_bits()))
+            }
             Self::Address(IpAddr::V6(address)) => state.write_u128(address.to_bits()),
             Self::Caller(caller) => {
                 state.write_u8(0);
@@ -154,7 +163,10 @@ impl Acquired {
     pub fn of(claims: &[Claim<'_>], states: &[State]) -> Self {
         let decide = |(claim, state): (&Claim<'_>, &State)| claim.decide(*state);
         let mut readings: Vec<Reading> = claims.iter().zip(states).map(decide).collect();
-        let admitted = claims.iter().zip(&readings).all(|(claim, reading)| claim.lets_through(reading));
+        let admitted = claims
+            .iter()
+            .zip(&readings)
+            .all(|(claim, reading)| claim.lets_through(reading));
         if !admitted {
             // A refused call changed nothing: a limit that would have admitted tells what it still has.
             for ((claim, state), reading) in claims.iter().zip(states).zip(&mut readings) {

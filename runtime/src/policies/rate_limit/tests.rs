@@ -23,7 +23,10 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let clock = TestClock::new();
-        Self { limits: MemoryLimits::with_capacity(1024, Arc::new(clock.clone())), clock }
+        Self {
+            limits: MemoryLimits::with_capacity(1024, Arc::new(clock.clone())),
+            clock,
+        }
     }
 
     fn take(&self, claim: Claim<'_>) -> Reading {
@@ -41,7 +44,13 @@ impl Bench {
 }
 
 fn claim(quota: Option<Quota>) -> Claim<'static> {
-    Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota.expect("a valid quota"))
+    Claim::new(
+        Bucket {
+            limit: 1,
+            subject: Subject::Everyone,
+        },
+        quota.expect("a valid quota"),
+    )
 }
 
 fn quota(algorithm: Algorithm, permits: u64, period: Duration, burst: u64) -> Option<Quota> {
@@ -53,8 +62,12 @@ fn quota(algorithm: Algorithm, permits: u64, period: Duration, burst: u64) -> Op
     }
 }
 
-const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::TokenBucket, Algorithm::LeakyBucket, Algorithm::FixedWindow, Algorithm::SlidingWindow];
+const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::TokenBucket,
+    Algorithm::LeakyBucket,
+    Algorithm::FixedWindow,
+    Algorithm::SlidingWindow,
+];
 
 #[test]
 fn b01_a_full_bucket_admits_its_burst_and_no_more() {
@@ -80,7 +93,11 @@ fn b01_a_leaky_bucket_gives_each_request_its_turn() {
     let (bench, claim) = (Bench::new(), claim(Quota::leaky_bucket(10, SECOND, 3)));
     let turns: Vec<_> = (0..3).map(|_| bench.take(claim).turn.as_millis()).collect();
     assert_eq!(turns, [0, 100, 200]);
-    assert_eq!(bench.take(claim).wait, Some(Duration::from_millis(100)), "the queue is full");
+    assert_eq!(
+        bench.take(claim).wait,
+        Some(Duration::from_millis(100)),
+        "the queue is full"
+    );
     bench.clock.advance(Duration::from_millis(150));
     assert_eq!(bench.take(claim).turn, Duration::from_millis(150));
 }
@@ -88,10 +105,17 @@ fn b01_a_leaky_bucket_gives_each_request_its_turn() {
 #[test]
 fn b01_a_leaky_bucket_refuses_whose_turn_comes_too_late() {
     let (bench, claim) = (Bench::new(), claim(Quota::leaky_bucket(10, SECOND, 100)));
-    let hasty = Claim { patience: Duration::from_millis(250), ..claim };
+    let hasty = Claim {
+        patience: Duration::from_millis(250),
+        ..claim
+    };
     assert_eq!(bench.count(hasty, 10), 3);
     assert_eq!(bench.take(hasty).wait, Some(Duration::from_millis(50)));
-    assert_eq!(bench.take(claim).turn, Duration::from_millis(300), "who refused has taken nothing");
+    assert_eq!(
+        bench.take(claim).turn,
+        Duration::from_millis(300),
+        "who refused has taken nothing"
+    );
     bench.clock.advance(Duration::from_millis(150));
     assert!(bench.admits(hasty));
 }
@@ -103,7 +127,11 @@ fn b01_a_fixed_window_begins_anew_with_the_period() {
     assert_eq!(bench.count(claim, 9), 5);
     assert_eq!(bench.take(claim).wait, Some(SECOND));
     bench.clock.advance(SECOND);
-    assert_eq!(bench.count(claim, 9), 5, "twice the limit within a second: the published worst case");
+    assert_eq!(
+        bench.count(claim, 9),
+        5,
+        "twice the limit within a second: the published worst case"
+    );
 }
 
 #[test]
@@ -114,7 +142,10 @@ fn b01_a_sliding_window_admits_the_limit_in_any_period() {
     bench.clock.advance(SECOND * 30);
     assert_eq!(bench.count(claim, 9), 2);
     assert_eq!(bench.take(claim).wait, Some(SECOND * 30));
-    assert_eq!(bench.take(Claim { cost: 4, ..claim }).wait, Some(SECOND * 60));
+    assert_eq!(
+        bench.take(Claim { cost: 4, ..claim }).wait,
+        Some(SECOND * 60)
+    );
     bench.clock.advance(SECOND * 30);
     assert_eq!(bench.count(claim, 9), 3);
 }
@@ -123,7 +154,10 @@ fn b01_a_sliding_window_admits_the_limit_in_any_period() {
 fn b06_reset_is_when_the_bucket_is_full() {
     let all = ALGORITHMS.map(|algorithm| {
         let bench = Bench::new();
-        let dear = Claim { cost: 3, ..claim(quota(algorithm, 100, SECOND * 60, 100)) };
+        let dear = Claim {
+            cost: 3,
+            ..claim(quota(algorithm, 100, SECOND * 60, 100))
+        };
         bench.clock.advance(SECOND);
         let reading = bench.take(dear);
         (reading.remaining, reading.full_in.as_millis())
@@ -136,11 +170,21 @@ fn peeking_takes_nothing_and_waits_for_nothing() {
     for algorithm in ALGORITHMS {
         let (bench, claim) = (Bench::new(), claim(quota(algorithm, 10, SECOND, 10)));
         let peek = Claim { cost: 0, ..claim };
-        assert_eq!(bench.take(peek), Reading { remaining: 10, ..Reading::default() });
+        assert_eq!(
+            bench.take(peek),
+            Reading {
+                remaining: 10,
+                ..Reading::default()
+            }
+        );
         assert_eq!(bench.limits.active(), 0);
         bench.take(Claim { cost: 10, ..claim });
         let peeked = bench.take(peek);
-        assert_eq!((peeked.remaining, peeked.wait, peeked.turn), (0, None, Duration::ZERO), "{algorithm:?}");
+        assert_eq!(
+            (peeked.remaining, peeked.wait, peeked.turn),
+            (0, None, Duration::ZERO),
+            "{algorithm:?}"
+        );
         assert_eq!(bench.take(peek), peeked);
     }
 }
@@ -156,7 +200,10 @@ fn a_clock_that_steps_back_takes_all_and_gives_it_back_within_one_refill() {
         assert!(admitted <= 3, "{algorithm:?} admits {admitted} more");
         bench.clock.advance(SECOND);
         let admitted = bench.count(claim, 20);
-        assert!((1..=10).contains(&admitted), "{algorithm:?} admits {admitted} after a refill");
+        assert!(
+            (1..=10).contains(&admitted),
+            "{algorithm:?} admits {admitted} after a refill"
+        );
         bench.clock.advance(SECOND * 2);
         assert_eq!(bench.count(claim, 20), 10, "{algorithm:?}");
     }
@@ -274,5 +321,8 @@ fn arrival() -> impl Strategy<Value = Duration> {
 }
 
 fn patience() -> impl Strategy<Value = Duration> {
-    prop_oneof![Just(Duration::MAX), (0_u64..1_000_000).prop_map(Duration::from_micros)]
+    prop_oneof![
+        Just(Duration::MAX),
+        (0_u64..1_000_000).prop_map(Duration::from_micros)
+    ]
 }

@@ -32,9 +32,15 @@ pub struct CallCount {
 impl DeprecatedCalls {
     /// Nothing counted, one counter for each endpoint that is given up, under each of its
     /// routes, which have a template and a version.
-    pub(crate) fn of(routes: impl Iterator<Item = (&'static EndpointSpec, String, Option<u32>)>) -> Self {
+    pub(crate) fn of(
+        routes: impl Iterator<Item = (&'static EndpointSpec, String, Option<u32>)>,
+    ) -> Self {
         let given_up = routes.filter(|(spec, ..)| spec.retirement.is_some());
-        Self(given_up.map(|(spec, route, version)| Arc::new(Counter::new(spec, route, version))).collect())
+        Self(
+            given_up
+                .map(|(spec, route, version)| Arc::new(Counter::new(spec, route, version)))
+                .collect(),
+        )
     }
 
     /// The numbers by now, in the order of the list of endpoints.
@@ -44,7 +50,9 @@ impl DeprecatedCalls {
 
     pub(crate) fn counter(&self, spec: &EndpointSpec, route: &str) -> Option<Arc<Counter>> {
         let mut counters = self.0.iter();
-        counters.find(|counter| counter.spec.method == spec.method && counter.route == route).cloned()
+        counters
+            .find(|counter| counter.spec.method == spec.method && counter.route == route)
+            .cloned()
     }
 }
 
@@ -63,7 +71,14 @@ pub(crate) struct Counter {
 impl Counter {
     fn new(spec: &'static EndpointSpec, route: String, version: Option<u32>) -> Self {
         let [calls, after_sunset, refused] = [const { AtomicU64::new(0) }; 3];
-        Self { spec, route, version, calls, after_sunset, refused }
+        Self {
+            spec,
+            route,
+            version,
+            calls,
+            after_sunset,
+            refused,
+        }
     }
 
     pub(super) fn route(&self) -> &str {

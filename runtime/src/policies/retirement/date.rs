@@ -23,7 +23,11 @@ impl Date {
     /// The day, if there is such a one.
     pub const fn new(year: u16, month: u8, day: u8) -> Option<Self> {
         let known = year >= 1970 && year <= 9999 && month >= 1 && month <= 12;
-        if known && day >= 1 && day <= days_of(year, month) { Some(Self { year, month, day }) } else { None }
+        if known && day >= 1 && day <= days_of(year, month) {
+            Some(Self { year, month, day })
+        } else {
+            None
+        }
     }
 
     /// The year.
@@ -131,7 +135,9 @@ mod tests {
         let mut next = 0;
         for year in 1970..=9999 {
             for (month, day) in (1..=12).flat_map(|month| (1..=31).map(move |day| (month, day))) {
-                let Some(date) = Date::new(year, month, day) else { continue };
+                let Some(date) = Date::new(year, month, day) else {
+                    continue;
+                };
                 assert_eq!(date.starts().as_secs(), next, "{date}");
                 next += DAY;
             }

@@ -39,7 +39,9 @@ mod tests {
 
     const JUNE: Date = Date::new(2026, 6, 30).expect("a day");
     const DECEMBER: Date = Date::new(2026, 12, 31).expect("a day");
-    const BOTH: RetirementSpec = RetirementSpec::new().with_deprecated(JUNE).with_sunset(DECEMBER);
+    const BOTH: RetirementSpec = RetirementSpec::new()
+        .with_deprecated(JUNE)
+        .with_sunset(DECEMBER);
 
     #[test]
     fn e03_nothing_changes_before_the_last_second_of_the_sunset_has_passed() {
@@ -60,19 +62,23 @@ mod tests {
     }
 
     fn any_day() -> impl Strategy<Value = Date> {
-        (2000_u16..2100, 1_u8..=12, 1_u8..=28)
-            .prop_map(|(year, month, day)| Date::new(year, month, day).expect("every month has 28 days"))
+        (2000_u16..2100, 1_u8..=12, 1_u8..=28).prop_map(|(year, month, day)| {
+            Date::new(year, month, day).expect("every month has 28 days")
+        })
     }
 
     fn any_spec() -> impl Strategy<Value = RetirementSpec> {
-        (prop::option::of(any_day()), prop::option::of(any_day()), any::<bool>()).prop_map(
-            |(deprecated, sunset, enforced)| RetirementSpec {
+        (
+            prop::option::of(any_day()),
+            prop::option::of(any_day()),
+            any::<bool>(),
+        )
+            .prop_map(|(deprecated, sunset, enforced)| RetirementSpec {
                 deprecated: deprecated.filter(|day| sunset.is_none_or(|sunset| *day <= sunset)),
                 sunset,
                 enforced,
                 ..RetirementSpec::new()
-            },
-        )
+            })
     }
 
     proptest! {

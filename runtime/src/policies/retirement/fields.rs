@@ -57,7 +57,10 @@ fn deprecation(day: Date) -> Option<HeaderValue> {
 }
 
 fn sunset(day: Date) -> Option<HeaderValue> {
-    HeaderValue::try_from(fmt_http_date(UNIX_EPOCH + Duration::from_secs(day.ends().as_secs()))).ok()
+    HeaderValue::try_from(fmt_http_date(
+        UNIX_EPOCH + Duration::from_secs(day.ends().as_secs()),
+    ))
+    .ok()
 }
 
 /// The pages for humans, in one field.
@@ -71,7 +74,11 @@ fn pages(spec: &RetirementSpec, page: Option<&str>) -> Option<HeaderValue> {
         of(spec.sunset, spec.sunset_info, "sunset"),
     ];
     let links: Vec<String> = links.into_iter().flatten().collect();
-    if links.is_empty() { None } else { HeaderValue::try_from(links.join(", ")).ok() }
+    if links.is_empty() {
+        None
+    } else {
+        HeaderValue::try_from(links.join(", ")).ok()
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +94,10 @@ mod tests {
         headers.insert(LINK, HeaderValue::from_static("</next>; rel=\"next\""));
         Fields::new(spec, page).write(&mut headers);
         let text = |value: &HeaderValue| value.to_str().expect("ASCII").to_owned();
-        headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+        headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect()
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {
@@ -118,10 +128,19 @@ mod tests {
         };
         assert!(links(&SPEC, None).is_empty());
         assert_eq!(
-            links(&SPEC.with_sunset_info("/why"), Some("https://api.example/old")),
+            links(
+                &SPEC.with_sunset_info("/why"),
+                Some("https://api.example/old")
+            ),
             ["<https://api.example/old>; rel=\"deprecation\", </why>; rel=\"sunset\""]
         );
-        let sunset_only = RetirementSpec { deprecated: None, ..SPEC };
-        assert_eq!(links(&sunset_only, Some("/old")), ["</old>; rel=\"sunset\""]);
+        let sunset_only = RetirementSpec {
+            deprecated: None,
+            ..SPEC
+        };
+        assert_eq!(
+            links(&sunset_only, Some("/old")),
+            ["</old>; rel=\"sunset\""]
+        );
     }
 }

@@ -20,7 +20,9 @@ impl SuccessorPath {
     pub(super) fn new(from: &str, to: &str) -> Option<Self> {
         let part = |segment: &str| {
             if segment.starts_with('{') {
-                from.split('/').position(|own| own == segment).map(Part::Segment)
+                from.split('/')
+                    .position(|own| own == segment)
+                    .map(Part::Segment)
             } else {
                 Some(Part::Literal(segment.to_owned()))
             }
@@ -46,8 +48,8 @@ mod tests {
 
     #[test]
     fn e02_a_successor_takes_the_requests_own_parameters_by_name() {
-        let path =
-            SuccessorPath::new("/v1/a/{one}/b/{two}", "/things/{two}/of/{one}").expect("the same names");
+        let path = SuccessorPath::new("/v1/a/{one}/b/{two}", "/things/{two}/of/{one}")
+            .expect("the same names");
         assert_eq!(path.fill("/v1/a/x%2Fy/b/7"), "/things/7/of/x%2Fy");
         let path = SuccessorPath::new("/v1/things", "/things").expect("no names");
         assert_eq!(path.fill("/v1/things"), "/things");

@@ -82,11 +82,19 @@ impl RetirementSpec {
         let deprecated = self.deprecated.map(|day| format!("deprecated({day})"));
         let enforce = self.enforced.then(|| String::from("enforce"));
         let sunset = self.sunset.map(|day| {
-            let options: Vec<_> = [Some(day.to_string()), enforce].into_iter().flatten().collect();
+            let options: Vec<_> = [Some(day.to_string()), enforce]
+                .into_iter()
+                .flatten()
+                .collect();
             with_options("sunset", &options)
         });
-        let successor = self.successor.map(|successor| format!("successor({})", successor.name));
-        [deprecated, sunset, successor].into_iter().flatten().collect()
+        let successor = self
+            .successor
+            .map(|successor| format!("successor({})", successor.name));
+        [deprecated, sunset, successor]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
@@ -101,8 +109,15 @@ mod tests {
         let sunset = RetirementSpec::new().with_sunset(day(11));
         assert_eq!(sunset.describe(), ["sunset(2026-11-30)"]);
         let successor = EndpointId::new("get_account_v2", SourceLocation::new("", "", 1));
-        let all = sunset.with_deprecated(day(6)).enforced().with_successor(successor);
-        let said = ["deprecated(2026-06-30)", "sunset(2026-11-30, enforce)", "successor(get_account_v2)"];
+        let all = sunset
+            .with_deprecated(day(6))
+            .enforced()
+            .with_successor(successor);
+        let said = [
+            "deprecated(2026-06-30)",
+            "sunset(2026-11-30, enforce)",
+            "successor(get_account_v2)",
+        ];
         assert_eq!(all.describe(), said);
     }
 }

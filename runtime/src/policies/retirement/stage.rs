@@ -47,7 +47,15 @@ impl Retirement {
         let spec = endpoint.retirement?;
         let successor = successor.and_then(|successor| SuccessorPath::new(route, &successor));
         let (fields, tally) = (Fields::new(spec, page), Tally::new(PAUSE));
-        Some(Self { endpoint, spec, fields, successor, calls, tally, clock })
+        Some(Self {
+            endpoint,
+            spec,
+            fields,
+            successor,
+            calls,
+            tally,
+            clock,
+        })
     }
 
     /// Counts a request, and notes what its response will say.
@@ -56,8 +64,13 @@ impl Retirement {
         let phase = self.spec.phase(now);
         self.calls.count(phase);
         let successor = self.successor.as_ref();
-        let successor = successor.map(|path| outer_path(head).into_owned() + &path.fill(head.uri.path()));
-        Notice { phase, now, successor }
+        let successor =
+            successor.map(|path| outer_path(head).into_owned() + &path.fill(head.uri.path()));
+        Notice {
+            phase,
+            now,
+            successor,
+        }
     }
 
     /// Writes the fields of every response, beside the links that are there.
@@ -73,7 +86,9 @@ impl Retirement {
         if notice.phase == Phase::Announced {
             return;
         }
-        let Some(calls) = self.tally.one_more(notice.now) else { return };
+        let Some(calls) = self.tally.one_more(notice.now) else {
+            return;
+        };
         tracing::warn!(
             endpoint = self.endpoint.name,
             route = self.calls.route(),
@@ -98,10 +113,17 @@ impl RetirementStage {
 }
 
 impl Stage for RetirementStage {
-    fn enter<'a>(&'a self, state: &'a mut RequestState, request: &'a mut IncomingRequest) -> Entry<'a> {
+    fn enter<'a>(
+        &'a self,
+        state: &'a mut RequestState,
+        request: &'a mut IncomingRequest,
+    ) -> Entry<'a> {
         let notice = self.0.meet(request.head());
         let checked = notice.check();
-        state.exits.push(Arc::new(RetirementExit { retirement: Arc::clone(&self.0), notice }));
+        state.exits.push(Arc::new(RetirementExit {
+            retirement: Arc::clone(&self.0),
+            notice,
+        }));
         Entry::Done(checked)
     }
 }

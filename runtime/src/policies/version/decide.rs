@@ -21,7 +21,11 @@ pub(crate) fn too_many(spec: &EndpointSpec, newest: u32) -> Option<u32> {
 
 /// The newest version that any of these endpoints names.
 pub(crate) fn newest<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> u32 {
-    specs.filter_map(|spec| spec.version).map(VersionSpec::newest_named).max().unwrap_or(0)
+    specs
+        .filter_map(|spec| spec.version)
+        .map(VersionSpec::newest_named)
+        .max()
+        .unwrap_or(0)
 }
 
 /// A route under which an endpoint stands.
@@ -36,7 +40,10 @@ pub(crate) struct Route {
 impl Route {
     fn new(spec: &EndpointSpec, version: Option<u32>) -> Self {
         let prefix = version.map_or_else(String::new, |version| format!("/v{version}"));
-        Self { version, template: prefix + spec.path }
+        Self {
+            version,
+            template: prefix + spec.path,
+        }
     }
 
     /// The route that an endpoint's own links name.
@@ -50,9 +57,11 @@ pub(crate) fn routes(spec: &EndpointSpec, newest: u32) -> Vec<Route> {
     match spec.version {
         None => vec![Route::new(spec, None)],
         // What serves more keeps the API from starting.
-        Some(version) => {
-            version.served(newest).take(MOST).map(|version| Route::new(spec, Some(version))).collect()
-        }
+        Some(version) => version
+            .served(newest)
+            .take(MOST)
+            .map(|version| Route::new(spec, Some(version)))
+            .collect(),
     }
 }
 
@@ -74,7 +83,10 @@ mod tests {
         let newest = newest([OLD, OPEN, BARE, NEW].iter());
         assert_eq!(newest, 3);
         let templates = |spec: &EndpointSpec| {
-            routes(spec, newest).into_iter().map(|route| route.template).collect::<Vec<_>>()
+            routes(spec, newest)
+                .into_iter()
+                .map(|route| route.template)
+                .collect::<Vec<_>>()
         };
         assert_eq!(templates(&OPEN), ["/v2/y", "/v3/y"]);
         assert_eq!(templates(&OLD), ["/v1/x", "/v2/x"]);

@@ -36,12 +36,20 @@ impl MemoryRecords {
 
     /// Room for the default number of records and bytes, by the machine's clock.
     pub fn new() -> Self {
-        Self::with_bounds(Self::DEFAULT_RECORDS, Self::DEFAULT_BYTES, Arc::new(SystemClock::new()))
+        Self::with_bounds(
+            Self::DEFAULT_RECORDS,
+            Self::DEFAULT_BYTES,
+            Arc::new(SystemClock::new()),
+        )
     }
 
     /// Room for `records` records with responses of `bytes` bytes together, by this clock.
     pub fn with_bounds(records: usize, bytes: usize, clock: Arc<dyn Clock>) -> Self {
-        Self { table: Mutex::default(), bounds: Bounds { records, bytes }, clock }
+        Self {
+            table: Mutex::default(),
+            bounds: Bounds { records, bytes },
+            clock,
+        }
     }
 
     /// How many records there are, expired ones not yet removed included.
@@ -71,7 +79,9 @@ impl Default for MemoryRecords {
 
 impl fmt::Debug for MemoryRecords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryRecords").field("bounds", &self.bounds).finish_non_exhaustive()
+        f.debug_struct("MemoryRecords")
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,7 +92,10 @@ impl IdempotencyStore for MemoryRecords {
 
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>> {
         let (mut table, now) = (self.lock(), self.now());
-        StoreFuture::ready(Ok(leases.iter().map(|held| table.renew(*held, now.after(lease), now)).collect()))
+        StoreFuture::ready(Ok(leases
+            .iter()
+            .map(|held| table.renew(*held, now.after(lease), now))
+            .collect()))
     }
 
     fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed> {
@@ -103,7 +116,12 @@ impl IdempotencyStore for MemoryRecords {
         StoreFuture::ready(Ok(self.lock().state(key, self.now())))
     }
 
-    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
+    fn resolve(
+        &self,
+        key: RecordKey,
+        response: Option<Kept>,
+        ttl: Duration,
+    ) -> StoreFuture<'_, bool> {
         StoreFuture::ready(Ok(self.lock().resolve(key, response, ttl, self.now())))
     }
 }
@@ -141,7 +159,11 @@ mod tests {
         assert_eq!(records.begin(&begin(3)).await, Err(StoreError::Full));
         assert_eq!(records.begin(&begin(1)).await, Ok(Begun::InFlight));
         clock.advance(LEASE + Duration::from_hours(24));
-        assert_eq!(records.begin(&begin(3)).await, Ok(Begun::Started), "what has expired makes room");
+        assert_eq!(
+            records.begin(&begin(3)).await,
+            Ok(Begun::Started),
+            "what has expired makes room"
+        );
         assert_eq!(records.len(), 1);
     }
 
@@ -153,7 +175,12 @@ mod tests {
         let kept = Kept::new(&head, Some(bytes::Bytes::from(vec![b'x'; 4096])));
         let (first, ttl) = (begin(1), Duration::from_hours(24));
         assert_eq!(records.begin(&first).await, Ok(Begun::Started));
-        let done = Complete::new(first.lease(), first.fingerprint, Outcome::Response(kept.clone()), ttl);
+        let done = Complete::new(
+            first.lease(),
+            first.fingerprint,
+            Outcome::Response(kept.clone()),
+            ttl,
+        );
         assert_eq!(records.complete(&done).await, Ok(Completed::Written));
         assert_eq!(records.begin(&begin(2)).await, Err(StoreError::Full));
         assert_eq!(records.begin(&begin(1)).await, Ok(Begun::Done(kept)));
@@ -165,7 +192,10 @@ mod tests {
     async fn a14_a_full_store_runs_again_what_may() {
         let clock = TestClock::new();
         let records = MemoryRecords::with_bounds(1, 1 << 20, Arc::new(clock.clone()));
-        let rerun = || Begin { on_crash: OnCrash::Rerun, ..begin(1) };
+        let rerun = || Begin {
+            on_crash: OnCrash::Rerun,
+            ..begin(1)
+        };
         assert_eq!(records.begin(&rerun()).await, Ok(Begun::Started));
         clock.advance(LEASE);
         assert_eq!(records.begin(&rerun()).await, Ok(Begun::Started));
@@ -178,13 +208,31 @@ mod tests {
         let records = MemoryRecords::with_bounds(3, 1 << 20, Arc::new(clock.clone()));
         for number in 0..100 {
             let begun = begin(number);
-            records.begin(&begun).await.expect("room, as nothing is left of an abort without a marker");
-            let lease = Lease { key: begun.key, token: begun.token };
-            records.abort(lease, Duration::ZERO).await.expect("memory answers");
+            records
+                .begin(&begun)
+                .await
+                .expect("room, as nothing is left of an abort without a marker");
+            let lease = Lease {
+                key: begun.key,
+                token: begun.token,
+            };
+            records
+                .abort(lease, Duration::ZERO)
+                .await
+                .expect("memory answers");
         }
         for _ in 0..3 {
             let late = begin(1);
-            records.abort(Lease { key: late.key, token: late.token }, LEASE).await.expect("memory answers");
+            records
+                .abort(
+                    Lease {
+                        key: late.key,
+                        token: late.token,
+                    },
+                    LEASE,
+                )
+                .await
+                .expect("memory answers");
         }
         assert_eq!(records.begin(&begin(1)).await, Err(StoreError::Full));
         clock.advance(LEASE);

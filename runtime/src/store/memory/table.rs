@@ -7,8 +7,8 @@ use std::collections::{BinaryHeap, HashMap};
 use super::records::Bounds;
 use crate::clock::Timestamp;
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, Kept, Lease, OnCrash, Outcome, RecordKey, RecordState,
-    Running, Token, running,
+    Begin, Begun, Complete, Completed, Fingerprint, Kept, Lease, OnCrash, Outcome, RecordKey,
+    RecordState, Running, Token, running,
 };
 use crate::store::StoreError;
 use crate::uniform::UniformMap;
@@ -40,14 +40,28 @@ struct Record {
 
 impl Record {
     fn new(fingerprint: Fingerprint, token: Token, state: State) -> Self {
-        Self { fingerprint, token, state, look: Timestamp::default() }
+        Self {
+            fingerprint,
+            token,
+            state,
+            look: Timestamp::default(),
+        }
     }
 }
 
 enum State {
-    Running { until: Timestamp, on_crash: OnCrash, ttl: Duration },
-    Done { response: Kept, until: Timestamp },
-    Unknown { until: Timestamp },
+    Running {
+        until: Timestamp,
+        on_crash: OnCrash,
+        ttl: Duration,
+    },
+    Done {
+        response: Kept,
+        until: Timestamp,
+    },
+    Unknown {
+        until: Timestamp,
+    },
 }
 
 impl Table {
@@ -65,7 +79,11 @@ impl Table {
         while more && !self.has_room(&begin.key, bounds) {
             more = self.remove_expired(now);
         }
-        if self.markers.get(&begin.token).is_some_and(|until| now < *until) {
+        if self
+            .markers
+            .get(&begin.token)
+            .is_some_and(|until| now < *until)
+        {
             return Ok(Begun::Aborted);
         }
         match self.find(begin, now) {
@@ -76,7 +94,8 @@ impl Table {
     }
 
     fn has_room(&self, key: &RecordKey, bounds: Bounds) -> bool {
-        let room = self.records.len() + self.markers.len() < bounds.records && self.bytes < bounds.bytes;
+        let room =
+            self.records.len() + self.markers.len() < bounds.records && self.bytes < bounds.bytes;
         room || self.records.contains_key(key)
     }
 
@@ -97,16 +116,25 @@ impl Table {
 
     fn start(&mut self, begin: &Begin, now: Timestamp) -> Begun {
         let until = now.after(begin.lease);
-        let state = State::Running { until, on_crash: begin.on_crash, ttl: begin.ttl };
-        self.put(begin.key, Record::new(begin.fingerprint, begin.token, state));
+        let state = State::Running {
+            until,
+            on_crash: begin.on_crash,
+            ttl: begin.ttl,
+        };
+        self.put(
+            begin.key,
+            Record::new(begin.fingerprint, begin.token, state),
+        );
         Begun::Started
     }
 
     pub(super) fn renew(&mut self, lease: Lease, end: Timestamp, now: Timestamp) -> bool {
         match self.records.get_mut(&lease.key) {
-            Some(Record { token, state: State::Running { until, .. }, .. })
-                if *token == lease.token && now < *until =>
-            {
+            Some(Record {
+                token,
+                state: State::Running { until, .. },
+                ..
+            }) if *token == lease.token && now < *until => {
                 *until = end;
                 true
             }
@@ -116,10 +144,18 @@ impl Table {
 
     pub(super) fn complete(&mut self, complete: &Complete, now: Timestamp) -> Completed {
         let lease = complete.lease;
-        if let Some(record) = self.records.get(&lease.key).filter(|record| !record.is_expired(now)) {
+        if let Some(record) = self
+            .records
+            .get(&lease.key)
+            .filter(|record| !record.is_expired(now))
+        {
             if record.token != lease.token {
                 let same = record.fingerprint == complete.fingerprint;
-                let found = if same { record.as_begun(now) } else { Some(Begun::Mismatch) };
+                let found = if same {
+                    record.as_begun(now)
+                } else {
+                    Some(Begun::Mismatch)
+                };
                 return Completed::Lost(found.unwrap_or(Begun::InFlight));
             }
             if matches!(record.state, State::Done { .. }) {
@@ -128,42 +164,63 @@ impl Table {
         }
         let until = now.after(complete.ttl);
         let state = match &complete.outcome {
-            Outcome::Response(response) => State::Done { response: response.clone(), until },
+            Outcome::Response(response) => State::Done {
+                response: response.clone(),
+                until,
+            },
             Outcome::Unknown => State::Unknown { until },
         };
-        self.put(lease.key, Record::new(complete.fingerprint, lease.token, state));
+        self.put(
+            lease.key,
+            Record::new(complete.fingerprint, lease.token, state),
+        );
         Completed::Written
     }
 
     pub(super) fn abort(&mut self, lease: Lease, marker_until: Timestamp, now: Timestamp) {
         self.remove_expired(now);
-        let unanswered =
-            |record: &Record| record.token == lease.token && !matches!(record.state, State::Done { .. });
+        let unanswered = |record: &Record| {
+            record.token == lease.token && !matches!(record.state, State::Done { .. })
+        };
         if self.records.get(&lease.key).is_some_and(unanswered) {
             self.remove(lease.key);
         }
         if marker_until > now && self.markers.insert(lease.token, marker_until).is_none() {
-            self.ends.push(Reverse((marker_until, Ending::Marker(lease.token.as_u128()))));
+            self.ends.push(Reverse((
+                marker_until,
+                Ending::Marker(lease.token.as_u128()),
+            )));
         }
     }
 
     pub(super) fn write_off(&mut self, lease: Lease, ttl: Duration, now: Timestamp) -> bool {
-        let Some(record) = self.records.get(&lease.key).filter(|record| !record.is_expired(now)) else {
+        let Some(record) = self
+            .records
+            .get(&lease.key)
+            .filter(|record| !record.is_expired(now))
+        else {
             return false;
         };
         if record.token != lease.token || !matches!(record.state, State::Running { .. }) {
             return false;
         }
-        let state = State::Unknown { until: now.after(ttl) };
+        let state = State::Unknown {
+            until: now.after(ttl),
+        };
         let record = Record::new(record.fingerprint, record.token, state);
         self.put(lease.key, record);
         true
     }
 
     pub(super) fn state(&self, key: RecordKey, now: Timestamp) -> Option<RecordState> {
-        let record = self.records.get(&key).filter(|record| !record.is_expired(now))?;
+        let record = self
+            .records
+            .get(&key)
+            .filter(|record| !record.is_expired(now))?;
         Some(match &record.state {
-            State::Running { until, on_crash, .. } => match running(*until, *on_crash, now) {
+            State::Running {
+                until, on_crash, ..
+            } => match running(*until, *on_crash, now) {
                 Running::Held => RecordState::Running,
                 Running::Unknown => RecordState::Unknown,
                 Running::Rerun => RecordState::Lapsed,
@@ -180,7 +237,11 @@ impl Table {
         ttl: Duration,
         now: Timestamp,
     ) -> bool {
-        let Some(record) = self.records.get(&key).filter(|record| !record.is_expired(now)) else {
+        let Some(record) = self
+            .records
+            .get(&key)
+            .filter(|record| !record.is_expired(now))
+        else {
             return false;
         };
         if record.as_begun(now) != Some(Begun::Unknown) {
@@ -189,7 +250,10 @@ impl Table {
         match response {
             None => self.remove(key),
             Some(response) => {
-                let state = State::Done { response, until: now.after(ttl) };
+                let state = State::Done {
+                    response,
+                    until: now.after(ttl),
+                };
                 let record = Record::new(record.fingerprint, record.token, state);
                 self.put(key, record);
             }
@@ -222,7 +286,9 @@ impl Table {
             }
             match self.ends.pop() {
                 Some(Reverse((end, Ending::Record(key)))) => self.remove_if_expired(key, end, now),
-                Some(Reverse((_, Ending::Marker(token)))) => self.remove_marker(Token::from_u128(token), now),
+                Some(Reverse((_, Ending::Marker(token)))) => {
+                    self.remove_marker(Token::from_u128(token), now)
+                }
                 None => return false,
             }
         }
@@ -232,7 +298,8 @@ impl Table {
     fn remove_marker(&mut self, token: Token, now: Timestamp) {
         match self.markers.get(&token) {
             Some(until) if *until > now => {
-                self.ends.push(Reverse((*until, Ending::Marker(token.as_u128()))));
+                self.ends
+                    .push(Reverse((*until, Ending::Marker(token.as_u128()))));
             }
             _ => {
                 self.markers.remove(&token);
@@ -242,7 +309,13 @@ impl Table {
 
     fn remove_if_expired(&mut self, key: RecordKey, end: Timestamp, now: Timestamp) {
         // Of several entries of one key only the record's own counts.
-        let Some(record) = self.records.get_mut(&key).filter(|record| record.look == end) else { return };
+        let Some(record) = self
+            .records
+            .get_mut(&key)
+            .filter(|record| record.look == end)
+        else {
+            return;
+        };
         let next_look = record.next_look(now);
         if record.is_expired(now) {
             self.remove(key);
@@ -284,7 +357,9 @@ impl Record {
     /// What another request with the same fingerprint meets; `None` if it may run.
     fn as_begun(&self, now: Timestamp) -> Option<Begun> {
         match &self.state {
-            State::Running { until, on_crash, .. } => match running(*until, *on_crash, now) {
+            State::Running {
+                until, on_crash, ..
+            } => match running(*until, *on_crash, now) {
                 Running::Held => Some(Begun::InFlight),
                 Running::Unknown => Some(Begun::Unknown),
                 Running::Rerun => None,
@@ -317,7 +392,10 @@ mod tests {
     }
 
     /// A key that counts how often it is compared.
-    #[expect(clippy::derived_hash_with_manual_eq, reason = "they agree; this one counts")]
+    #[expect(
+        clippy::derived_hash_with_manual_eq,
+        reason = "they agree; this one counts"
+    )]
     #[derive(Eq, Hash)]
     struct Counted(RecordKey);
 
@@ -334,7 +412,9 @@ mod tests {
             let (first, second) = (number.to_ne_bytes(), number.rotate_left(5).to_ne_bytes());
             core::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })
         };
-        (0..count).map(|number| RecordKey::new([7; 16], name(number))).collect()
+        (0..count)
+            .map(|number| RecordKey::new([7; 16], name(number)))
+            .collect()
     }
 
     /// How many keys each look-up is compared with, on average, in a table of these keys.
@@ -350,7 +430,10 @@ mod tests {
     fn keys_that_are_aimed_at_one_place_of_the_table_are_spread() {
         let keys = aimed_keys(2_000);
         let fixed = comparisons(BuildHasherDefault::<UniformHasher>::default(), &keys);
-        assert!(fixed >= 500, "they meet in one place under a hash that is known: {fixed}");
+        assert!(
+            fixed >= 500,
+            "they meet in one place under a hash that is known: {fixed}"
+        );
         let own = comparisons(Table::default().records.hasher().clone(), &keys);
         assert!(own <= 2, "{own}");
     }

@@ -34,7 +34,11 @@ impl AdmissionStore for RedisStore {
         !self.link.is_cluster() || in_one_slot(&self.admit_keys(claims, begin))
     }
 
-    fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin) -> StoreFuture<'a, Admission> {
+    fn admit<'a>(
+        &'a self,
+        claims: &'a [Claim<'a>],
+        begin: &'a Begin,
+    ) -> StoreFuture<'a, Admission> {
         StoreFuture::later(self.admit_request(claims, begin))
     }
 }
@@ -46,12 +50,25 @@ impl RedisStore {
         keys
     }
 
-    async fn admit_request(&self, claims: &[Claim<'_>], begin: &Begin) -> Result<Admission, StoreError> {
+    async fn admit_request(
+        &self,
+        claims: &[Claim<'_>],
+        begin: &Begin,
+    ) -> Result<Admission, StoreError> {
         let keys = self.admit_keys(claims, begin);
         let mut arguments = Vec::from(records::begin_arguments(begin));
         arguments.extend(limits::arguments(claims));
-        let run = Run { keys: &keys, arguments: &arguments, patience: Patience::None };
-        let told = self.inner.scripts.admit.run_telling(&self.link, run, self.inner.timeout).await?;
+        let run = Run {
+            keys: &keys,
+            arguments: &arguments,
+            patience: Patience::None,
+        };
+        let told = self
+            .inner
+            .scripts
+            .admit
+            .run_telling(&self.link, run, self.inner.timeout)
+            .await?;
         match admission(claims, told.answer, &keys[0])? {
             // The first try may have been admitted, and have taken what this one is missing.
             Admission::Refused(_) if told.repeated => Err(StoreError::Unavailable(String::from(
@@ -64,13 +81,21 @@ impl RedisStore {
 
 fn admission(claims: &[Claim<'_>], answer: Value, key: &str) -> Result<Admission, StoreError> {
     if let Some(refused) = limits::acquired(claims, &answer) {
-        return if refused.admitted { Err(unexpected(&answer)) } else { Ok(Admission::Refused(refused)) };
+        return if refused.admitted {
+            Err(unexpected(&answer))
+        } else {
+            Ok(Admission::Refused(refused))
+        };
     }
-    let Value::Array(mut told) = answer else { return Err(unexpected(&answer)) };
+    let Value::Array(mut told) = answer else {
+        return Err(unexpected(&answer));
+    };
     let found = told.pop().unwrap_or(Value::Nil);
     let told = Value::Array(told);
     match limits::acquired(claims, &told).filter(|acquired| acquired.admitted) {
-        Some(acquired) => records::begun(found, key).map(|found| Admission::Admitted(acquired, found)),
+        Some(acquired) => {
+            records::begun(found, key).map(|found| Admission::Admitted(acquired, found))
+        }
         None => Err(unexpected(&told)),
     }
 }

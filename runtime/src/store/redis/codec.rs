@@ -24,13 +24,29 @@ const HEAD: usize = 60;
 
 /// The record of a run that begins.
 pub(super) fn running(begin: &Begin) -> Vec<u8> {
-    head(b'R', begin.token, &begin.fingerprint, begin.on_crash, begin.ttl)
+    head(
+        b'R',
+        begin.token,
+        &begin.fingerprint,
+        begin.on_crash,
+        begin.ttl,
+    )
 }
 
 /// The record of a run that has ended.
 pub(crate) fn ended(complete: &Complete) -> Vec<u8> {
-    let state = if matches!(complete.outcome, Outcome::Response(_)) { b'D' } else { b'U' };
-    let mut record = head(state, complete.lease.token, &complete.fingerprint, OnCrash::Unknown, complete.ttl);
+    let state = if matches!(complete.outcome, Outcome::Response(_)) {
+        b'D'
+    } else {
+        b'U'
+    };
+    let mut record = head(
+        state,
+        complete.lease.token,
+        &complete.fingerprint,
+        OnCrash::Unknown,
+        complete.ttl,
+    );
     if let Outcome::Response(kept) = &complete.outcome {
         kept.write_to(&mut record);
     }
@@ -40,14 +56,17 @@ pub(crate) fn ended(complete: &Complete) -> Vec<u8> {
 /// Fingerprints one behind the other.
 pub(super) fn fingerprints<'a>(all: impl IntoIterator<Item = &'a Fingerprint>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    all.into_iter().for_each(|one| put_fingerprint(&mut bytes, one));
+    all.into_iter()
+        .for_each(|one| put_fingerprint(&mut bytes, one));
     bytes
 }
 
 /// The answer of a record that is done.
 pub(crate) fn kept(record: Vec<u8>) -> Option<Kept> {
     let is_done = record.len() >= HEAD && record.starts_with(&[FORMAT, b'D']);
-    is_done.then(|| Bytes::from(record).split_off(HEAD)).and_then(Kept::from_bytes)
+    is_done
+        .then(|| Bytes::from(record).split_off(HEAD))
+        .and_then(Kept::from_bytes)
 }
 
 /// Whole milliseconds, rounded up, of at most a hundred years, as a script takes them.
@@ -56,12 +75,22 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros().div_ceil(1000)).map_or(LONGEST, |millis| millis.min(LONGEST))
 }
 
-fn head(state: u8, token: Token, fingerprint: &Fingerprint, on_crash: OnCrash, ttl: Duration) -> Vec<u8> {
+fn head(
+    state: u8,
+    token: Token,
+    fingerprint: &Fingerprint,
+    on_crash: OnCrash,
+    ttl: Duration,
+) -> Vec<u8> {
     let mut head = Vec::with_capacity(HEAD);
     head.extend([FORMAT, state]);
     head.put_u128(token.as_u128());
     put_fingerprint(&mut head, fingerprint);
-    head.push(if on_crash == OnCrash::Rerun { b'R' } else { b'U' });
+    head.push(if on_crash == OnCrash::Rerun {
+        b'R'
+    } else {
+        b'U'
+    });
     head.put_u64(millis(ttl));
     head
 }
@@ -81,7 +110,10 @@ mod tests {
     use crate::policies::idempotency::{Lease, RecordKey};
 
     fn done(kept: Kept) -> Complete {
-        let lease = Lease { key: RecordKey::new([1; 16], [2; 16]), token: Token::from_u128(3) };
+        let lease = Lease {
+            key: RecordKey::new([1; 16], [2; 16]),
+            token: Token::from_u128(3),
+        };
         let (fingerprint, ttl) = (Fingerprint::new(1, [4; 32]), Duration::from_hours(24));
         Complete::new(lease, fingerprint, Outcome::Response(kept), ttl)
     }
@@ -90,10 +122,17 @@ mod tests {
         let fields = vec![
             (LOCATION, HeaderValue::from_static("/v1/payments/1")),
             (LINK, HeaderValue::from_static("</a>")),
-            (LINK, HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value")),
+            (
+                LINK,
+                HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value"),
+            ),
         ];
-        Kept::restored(StatusCode::CREATED, fields, Some(Bytes::from_static(b"{\"a\":1}")))
-            .expect("kept fields")
+        Kept::restored(
+            StatusCode::CREATED,
+            fields,
+            Some(Bytes::from_static(b"{\"a\":1}")),
+        )
+        .expect("kept fields")
     }
 
     #[test]

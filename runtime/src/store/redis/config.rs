@@ -67,7 +67,13 @@ impl RedisConfig {
         match Place::parse(url) {
             Ok(place) => {
                 let timeout = Self::DEFAULT_TIMEOUT;
-                Ok(Self { place, shown, variable, timeout, accept_eviction: false })
+                Ok(Self {
+                    place,
+                    shown,
+                    variable,
+                    timeout,
+                    accept_eviction: false,
+                })
             }
             // Where a password stands in what is no URL, nobody knows.
             Err(why) => Err(start_error(variable, &scheme_only(url), why)),
@@ -131,11 +137,15 @@ impl Place {
             }
             Some(("redis+cluster", rest)) => {
                 let seeds = ListUrl::parse(rest, cluster::PORT).and_then(Seeds::new);
-                seeds.map(|seeds| Self::Cluster(Arc::new(seeds))).map_err(expected(cluster::FORM))
+                seeds
+                    .map(|seeds| Self::Cluster(Arc::new(seeds)))
+                    .map_err(expected(cluster::FORM))
             }
             _ => {
                 let client = url.into_connection_info().and_then(Client::open);
-                client.map(Self::Server).map_err(|error| explain_url(url, &error))
+                client
+                    .map(Self::Server)
+                    .map_err(|error| explain_url(url, &error))
             }
         }
     }
@@ -166,7 +176,9 @@ impl fmt::Debug for RedisConfig {
 /// A URL as it may be shown: what stands before the host, or in the query, can be a password. Where
 /// one cannot be told from the other, only the scheme is shown.
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return scheme_only(url) };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return scheme_only(url);
+    };
     match rest.split_once('?') {
         Some((_, query)) if query.contains('@') => format!("{scheme}://…"),
         Some((rest, _)) => format!("{scheme}://{}?…", without_user(rest)),
@@ -175,7 +187,8 @@ fn without_password(url: &str) -> String {
 }
 
 fn without_user(rest: &str) -> String {
-    rest.rfind('@').map_or_else(|| rest.to_owned(), |at| format!("…{}", &rest[at..]))
+    rest.rfind('@')
+        .map_or_else(|| rest.to_owned(), |at| format!("…{}", &rest[at..]))
 }
 
 /// What `APLOMB_STORE_EVICTION` says: whether a server may evict records.
@@ -213,7 +226,9 @@ mod tests {
             "redis+cluster://host?password=hunter2",
             "rediss+cluster://:hunter2@host",
         ] {
-            let error = RedisConfig::new(wrong).expect_err("no URL of a Redis").to_string();
+            let error = RedisConfig::new(wrong)
+                .expect_err("no URL of a Redis")
+                .to_string();
             assert!(!error.contains("hunter"), "{error}");
         }
         let shown = [
@@ -226,28 +241,59 @@ mod tests {
         for url in shown {
             assert!(!without_password(url).contains("hunter"), "{url}");
         }
-        assert_eq!(without_password("redis://:hunter2@host:1/0"), "redis://…@host:1/0");
-        let config = RedisConfig::new("redis+sentinel://me:hunter2@a,b:1/name?sentinel_password=hunter2");
+        assert_eq!(
+            without_password("redis://:hunter2@host:1/0"),
+            "redis://…@host:1/0"
+        );
+        let config =
+            RedisConfig::new("redis+sentinel://me:hunter2@a,b:1/name?sentinel_password=hunter2");
         let shown = format!("{:?}", config.expect("a valid URL"));
-        assert!(shown.contains("redis+sentinel://…@a,b:1/name?…") && !shown.contains("hunter2"), "{shown}");
+        assert!(
+            shown.contains("redis+sentinel://…@a,b:1/name?…") && !shown.contains("hunter2"),
+            "{shown}"
+        );
     }
 
     #[test]
     fn each_wrong_form_says_what_is_accepted() {
         for (wrong, what) in [
-            ("redis+sentinel://host", "the name of the primary is missing"),
+            (
+                "redis+sentinel://host",
+                "the name of the primary is missing",
+            ),
             ("redis+sentinel:///name", "a host or its port is malformed"),
-            ("redis+sentinel://a,,b/name", "a host or its port is malformed"),
-            ("redis+sentinel://a:port/name", "a host or its port is malformed"),
-            ("redis+sentinel://host/name/x", "the database is not a number"),
-            ("redis+sentinel://host/name/0/1", "more than a name and a database"),
-            ("redis+sentinel://host/name?x=1", "the parameters are sentinel_user and sentinel_password"),
-            ("redis+sentinel://host/name?sentinel_user=x", "sentinel_user needs sentinel_password"),
+            (
+                "redis+sentinel://a,,b/name",
+                "a host or its port is malformed",
+            ),
+            (
+                "redis+sentinel://a:port/name",
+                "a host or its port is malformed",
+            ),
+            (
+                "redis+sentinel://host/name/x",
+                "the database is not a number",
+            ),
+            (
+                "redis+sentinel://host/name/0/1",
+                "more than a name and a database",
+            ),
+            (
+                "redis+sentinel://host/name?x=1",
+                "the parameters are sentinel_user and sentinel_password",
+            ),
+            (
+                "redis+sentinel://host/name?sentinel_user=x",
+                "sentinel_user needs sentinel_password",
+            ),
             ("redis+sentinel://me@host/name", "a user needs a password"),
             ("redis+sentinel://:%ff@host/name", "not UTF-8"),
         ] {
             let error = RedisConfig::new(wrong).expect_err(wrong).to_string();
-            assert!(error.contains(what) && error.contains("; expected redis+sentinel://[["), "{error}");
+            assert!(
+                error.contains(what) && error.contains("; expected redis+sentinel://[["),
+                "{error}"
+            );
         }
         for (wrong, what) in [
             ("redis+cluster://", "a host or its port is malformed"),
@@ -257,7 +303,10 @@ mod tests {
             ("redis+cluster://me:@host", "a user needs a password"),
         ] {
             let error = RedisConfig::new(wrong).expect_err(wrong).to_string();
-            assert!(error.contains(what) && error.contains("; expected redis+cluster://[["), "{error}");
+            assert!(
+                error.contains(what) && error.contains("; expected redis+cluster://[["),
+                "{error}"
+            );
         }
     }
 
@@ -265,13 +314,20 @@ mod tests {
     fn several_servers_have_forms_of_their_own() {
         for (url, expected) in [
             ("redis+sentinel://a/name", true),
-            ("redis+sentinel://me:pw@a:1,[::1]:2,c/name/7?sentinel_user=x&sentinel_password=y", true),
+            (
+                "redis+sentinel://me:pw@a:1,[::1]:2,c/name/7?sentinel_user=x&sentinel_password=y",
+                true,
+            ),
             ("redis+cluster://a", false),
             ("redis+cluster://:pw@a:1,b/", false),
         ] {
             let config = RedisConfig::new(url).expect(url);
             assert_eq!(matches!(config.place, Place::Primary(_)), expected, "{url}");
-            assert_eq!(matches!(config.place, Place::Cluster(_)), !expected, "{url}");
+            assert_eq!(
+                matches!(config.place, Place::Cluster(_)),
+                !expected,
+                "{url}"
+            );
         }
     }
 }

@@ -24,7 +24,10 @@ pub(super) fn explain(error: &RedisError) -> String {
 
 /// Why a URL cannot be used.
 pub(super) fn explain_url(url: &str, error: &RedisError) -> String {
-    if ["rediss:", "valkeys:", "rediss+"].iter().any(|secured| url.starts_with(secured)) {
+    if ["rediss:", "valkeys:", "rediss+"]
+        .iter()
+        .any(|secured| url.starts_with(secured))
+    {
         let way_out = "a proxy on this machine can speak it: name the proxy with redis://";
         return format!("this build has no TLS; {way_out}");
     }

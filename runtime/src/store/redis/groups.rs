@@ -27,7 +27,8 @@ use crate::store::StoreError;
 /// Whether one script can have all these keys: they are in one slot. On a single server they always
 /// can.
 pub(super) fn in_one_slot(keys: &[String]) -> bool {
-    keys.windows(2).all(|pair| HashSlot::of(&pair[0]) == HashSlot::of(&pair[1]))
+    keys.windows(2)
+        .all(|pair| HashSlot::of(&pair[0]) == HashSlot::of(&pair[1]))
 }
 
 /// The places of keys, a group for each slot.
@@ -67,7 +68,9 @@ impl RedisStore {
             let groups = Group::split(&keys, &claims);
             let taken = join_all(groups.iter().map(|group| store.take_group(group))).await;
             let states = together(&groups, &taken, &claims);
-            let admitted = states.as_ref().is_ok_and(|states| Acquired::of(&claims, states).admitted);
+            let admitted = states
+                .as_ref()
+                .is_ok_and(|states| Acquired::of(&claims, states).admitted);
             if !admitted {
                 store.give_back(&groups, &taken).await;
             }
@@ -76,7 +79,9 @@ impl RedisStore {
                 store.give_back(&groups, &taken).await;
             }
         });
-        answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable(String::from("the runtime ends"))))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable(String::from("the runtime ends"))))
     }
 
     /// Renews leases in batches of one slot each, all at the same time. One that fails keeps no other
@@ -86,17 +91,26 @@ impl RedisStore {
         leases: &[Lease],
         lease: Duration,
     ) -> Result<Vec<bool>, StoreError> {
-        let keys: Vec<String> = leases.iter().map(|lease| self.inner.keys.record(&lease.key)).collect();
+        let keys: Vec<String> = leases
+            .iter()
+            .map(|lease| self.inner.keys.record(&lease.key))
+            .collect();
         let slots = by_slot(&keys);
         let renew = |places: &[usize]| {
             let batch: Vec<Lease> = places.iter().map(|place| leases[*place]).collect();
             async move { self.renew_batch(&batch, lease).await }
         };
-        let batches: Vec<_> = slots.iter().flat_map(|places| places.chunks(BATCH)).collect();
+        let batches: Vec<_> = slots
+            .iter()
+            .flat_map(|places| places.chunks(BATCH))
+            .collect();
         let answers = join_all(batches.iter().map(|places| renew(places))).await;
         let mut renewed = vec![false; leases.len()];
         for (places, answer) in batches.iter().zip(answers) {
-            places.iter().zip(answer?).for_each(|(place, held)| renewed[*place] = held);
+            places
+                .iter()
+                .zip(answer?)
+                .for_each(|(place, held)| renewed[*place] = held);
         }
         Ok(renewed)
     }
@@ -118,12 +132,25 @@ impl RedisStore {
     }
 
     async fn give_group_back(&self, group: &Group, taken: &Taken) -> Result<(), StoreError> {
-        let Link::Cluster(cluster) = &self.link else { return Ok(()) };
+        let Link::Cluster(cluster) = &self.link else {
+            return Ok(());
+        };
         let asked = group.claims.iter().zip(&taken.states);
-        let arguments: Vec<Vec<u8>> =
-            asked.map(|(claim, state)| given_back(claim, *state, taken.now)).collect();
-        let run = Run { keys: &group.keys, arguments: &arguments, patience: Patience::None };
-        match self.inner.scripts.give_back.run_once(cluster, run, self.inner.timeout).await? {
+        let arguments: Vec<Vec<u8>> = asked
+            .map(|(claim, state)| given_back(claim, *state, taken.now))
+            .collect();
+        let run = Run {
+            keys: &group.keys,
+            arguments: &arguments,
+            patience: Patience::None,
+        };
+        match self
+            .inner
+            .scripts
+            .give_back
+            .run_once(cluster, run, self.inner.timeout)
+            .await?
+        {
             Value::Int(0) => Ok(()),
             other => Err(unexpected(&other)),
         }
@@ -148,9 +175,26 @@ impl Group {
 
 /// A claim without whose it is, which its key says.
 fn nameless(claim: &Claim<'_>) -> Claim<'static> {
-    let Claim { bucket, quota, cost, dearest, shadow, patience } = *claim;
-    let bucket = Bucket { subject: Subject::Everyone, ..bucket };
-    Claim { bucket, quota, cost, dearest, shadow, patience }
+    let Claim {
+        bucket,
+        quota,
+        cost,
+        dearest,
+        shadow,
+        patience,
+    } = *claim;
+    let bucket = Bucket {
+        subject: Subject::Everyone,
+        ..bucket
+    };
+    Claim {
+        bucket,
+        quota,
+        cost,
+        dearest,
+        shadow,
+        patience,
+    }
 }
 
 /// Every bucket as it was, in the order of the request. Shadows that could not be asked count as empty, as
@@ -160,11 +204,18 @@ fn together(
     taken: &[Result<Taken, StoreError>],
     claims: &[Claim<'_>],
 ) -> Result<Vec<State>, StoreError> {
-    let mut all: Vec<_> = claims.iter().map(|claim| State::spent(claim.quota)).collect();
+    let mut all: Vec<_> = claims
+        .iter()
+        .map(|claim| State::spent(claim.quota))
+        .collect();
     for (group, taken) in groups.iter().zip(taken) {
         match taken {
             Ok(taken) => {
-                group.places.iter().zip(&taken.states).for_each(|(place, state)| all[*place] = *state);
+                group
+                    .places
+                    .iter()
+                    .zip(&taken.states)
+                    .for_each(|(place, state)| all[*place] = *state);
             }
             Err(_) if group.is_shadow() => {}
             Err(error) => return Err(error.clone()),
@@ -187,7 +238,16 @@ mod tests {
     /// One of ten tokens, one a second.
     fn want(shadow: bool) -> Claim<'static> {
         let quota = Quota::new(1, Duration::from_secs(1), 10).expect("valid");
-        Claim { shadow, ..Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota) }
+        Claim {
+            shadow,
+            ..Claim::new(
+                Bucket {
+                    limit: 1,
+                    subject: Subject::Everyone,
+                },
+                quota,
+            )
+        }
     }
 
     const fn ahead(seconds: u64) -> State {
@@ -218,7 +278,11 @@ mod tests {
 
     #[test]
     fn b05_what_has_one_tag_is_one_step() {
-        assert!(in_one_slot(&keys(&["ap1:x:{a}:l:1", "ap1:x:{a}:i:2", "ap1:x:{a}:a:3"])));
+        assert!(in_one_slot(&keys(&[
+            "ap1:x:{a}:l:1",
+            "ap1:x:{a}:i:2",
+            "ap1:x:{a}:a:3"
+        ])));
         assert!(in_one_slot(&[]) && in_one_slot(&keys(&["{a}"])));
         assert!(!in_one_slot(&keys(&["{a}", "{a}", "{b}"])));
     }
@@ -229,18 +293,36 @@ mod tests {
         let groups = Group::split(&keys, &wants);
         let answers: Vec<_> = groups
             .iter()
-            .map(|group| taken(group.places.iter().map(|place| ahead(*place as u64)).collect()))
+            .map(|group| {
+                taken(
+                    group
+                        .places
+                        .iter()
+                        .map(|place| ahead(*place as u64))
+                        .collect(),
+                )
+            })
             .collect();
-        assert_eq!(together(&groups, &answers, &wants), Ok(vec![ahead(0), ahead(1), ahead(2)]));
+        assert_eq!(
+            together(&groups, &answers, &wants),
+            Ok(vec![ahead(0), ahead(1), ahead(2)])
+        );
     }
 
     #[test]
     fn b02_one_group_that_refuses_or_fails_is_enough() {
         let wants = [want(false), want(false)];
         let groups = Group::split(&keys(&["{a}", "{b}"]), &wants);
-        let admits = |taken: &[_]| together(&groups, taken, &wants).map(|states| admits(&wants, &states));
-        assert_eq!(admits(&[taken(vec![ahead(9)]), taken(vec![ahead(9)])]), Ok(true));
-        assert_eq!(admits(&[taken(vec![ahead(9)]), taken(vec![ahead(10)])]), Ok(false));
+        let admits =
+            |taken: &[_]| together(&groups, taken, &wants).map(|states| admits(&wants, &states));
+        assert_eq!(
+            admits(&[taken(vec![ahead(9)]), taken(vec![ahead(9)])]),
+            Ok(true)
+        );
+        assert_eq!(
+            admits(&[taken(vec![ahead(9)]), taken(vec![ahead(10)])]),
+            Ok(false)
+        );
         assert!(admits(&[lost(), taken(vec![ahead(0)])]).is_err());
     }
 
@@ -249,7 +331,11 @@ mod tests {
         let keys = keys(&["{a}", "{b}"]);
         let wants = [want(false), want(true)];
         let groups = Group::split(&keys, &wants);
-        let (shadow, other) = if groups[0].is_shadow() { (0, 1) } else { (1, 0) };
+        let (shadow, other) = if groups[0].is_shadow() {
+            (0, 1)
+        } else {
+            (1, 0)
+        };
         for answer in [taken(vec![ahead(10)]), lost()] {
             let mut answers = [taken(vec![ahead(0)]), taken(vec![ahead(0)])];
             answers[shadow] = answer;
@@ -259,7 +345,10 @@ mod tests {
                 ([ahead(0), ahead(10)].as_slice(), true)
             );
             answers[other] = taken(vec![ahead(10)]);
-            assert!(!admits(&wants, &together(&groups, &answers, &wants).expect("it refuses")));
+            assert!(!admits(
+                &wants,
+                &together(&groups, &answers, &wants).expect("it refuses")
+            ));
         }
     }
 }

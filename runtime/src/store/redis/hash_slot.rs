@@ -15,13 +15,20 @@ impl HashSlot {
 
 /// What of a key its slot depends on: what stands in the first braces, unless that is nothing.
 fn tag(key: &str) -> &str {
-    let in_braces = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
-    in_braces.map(|(tag, _)| tag).filter(|tag| !tag.is_empty()).unwrap_or(key)
+    let in_braces = key
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'));
+    in_braces
+        .map(|(tag, _)| tag)
+        .filter(|tag| !tag.is_empty())
+        .unwrap_or(key)
 }
 
 /// CRC-16/XMODEM, as the specification of Redis Cluster has it.
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| (crc << 8) ^ TABLE[usize::from((crc >> 8) ^ u16::from(*byte))])
+    bytes.iter().fold(0, |crc, byte| {
+        (crc << 8) ^ TABLE[usize::from((crc >> 8) ^ u16::from(*byte))]
+    })
 }
 
 const TABLE: [u16; 256] = {
@@ -30,7 +37,11 @@ const TABLE: [u16; 256] = {
     while byte < 256 {
         let (mut crc, mut bit) = (byte << 8, 0);
         while bit < 8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+            crc = if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                (crc << 1) ^ 0x1021
+            };
             bit += 1;
         }
         table[byte as usize] = crc;

@@ -19,7 +19,11 @@ const OLDEST: u32 = 7;
 
 impl<'a> Info<'a> {
     pub(super) fn parse(text: &'a str) -> Self {
-        Self(text.lines().filter_map(|line| line.trim_end().split_once(':')).collect())
+        Self(
+            text.lines()
+                .filter_map(|line| line.trim_end().split_once(':'))
+                .collect(),
+        )
     }
 
     fn says(&self, field: &str, value: &str) -> bool {
@@ -34,7 +38,10 @@ impl<'a> Info<'a> {
     /// The policy by which a full server makes room, if it does.
     fn evicts(&self) -> Option<&'a str> {
         let bounded = !matches!(self.0.get("maxmemory"), None | Some(&"0"));
-        let policy = self.0.get("maxmemory_policy").filter(|policy| bounded && **policy != "noeviction");
+        let policy = self
+            .0
+            .get("maxmemory_policy")
+            .filter(|policy| bounded && **policy != "noeviction");
         policy.copied()
     }
 
@@ -48,9 +55,13 @@ impl<'a> Info<'a> {
 pub(super) fn inspect(info: &Info<'_>, is_node: bool, accept_eviction: bool) -> Findings {
     let mut found = Findings::default();
     match info.version() {
-        None => found.errors.push(String::from("this server tells no version; is it a Redis?")),
+        None => found
+            .errors
+            .push(String::from("this server tells no version; is it a Redis?")),
         Some((version, major)) if major < OLDEST => {
-            found.errors.push(format!("Redis {version} is too old; {OLDEST} or newer is needed"));
+            found.errors.push(format!(
+                "Redis {version} is too old; {OLDEST} or newer is needed"
+            ));
         }
         Some(_) => {}
     }
@@ -65,13 +76,18 @@ pub(super) fn inspect(info: &Info<'_>, is_node: bool, accept_eviction: bool) -> 
         ));
     }
     if info.says("role", "slave") {
-        found.errors.push(String::from("this is a read-only replica; name its primary"));
+        found.errors.push(String::from(
+            "this is a read-only replica; name its primary",
+        ));
     }
     if let Some(policy) = info.evicts() {
-        let evicts =
-            format!("this server evicts records when its memory is full (maxmemory-policy {policy})");
+        let evicts = format!(
+            "this server evicts records when its memory is full (maxmemory-policy {policy})"
+        );
         if accept_eviction {
-            found.warnings.push(format!("{evicts}: a retry of an evicted key has a second effect"));
+            found.warnings.push(format!(
+                "{evicts}: a retry of an evicted key has a second effect"
+            ));
         } else {
             found.errors.push(format!(
                 "{evicts}, so that a retry could have a second effect; set noeviction, or accept it with \
@@ -100,7 +116,9 @@ pub(super) fn persistence(info: &Info<'_>, settings: &HashMap<String, String>) -
 
 /// What a node that fails takes with it, where that is more than it must be.
 pub(super) fn coverage(settings: &HashMap<String, String>) -> Option<&'static str> {
-    let needs_all = settings.get("cluster-require-full-coverage").is_some_and(|setting| setting == "yes");
+    let needs_all = settings
+        .get("cluster-require-full-coverage")
+        .is_some_and(|setting| setting == "yes");
     needs_all.then_some(
         "while one node fails over, all nodes of this cluster refuse; cluster-require-full-coverage no lets the others \
          go on",
@@ -120,7 +138,10 @@ mod tests {
 
     #[test]
     fn a_good_server_is_good() {
-        assert_eq!(inspect(&Info::parse(GOOD), false, false), Findings::default());
+        assert_eq!(
+            inspect(&Info::parse(GOOD), false, false),
+            Findings::default()
+        );
     }
 
     #[test]
@@ -134,50 +155,87 @@ mod tests {
         ];
         for (from, to, expected) in cases {
             let errors = errors(from, to);
-            assert!(errors.len() == 1 && errors[0].contains(expected), "{to}: {errors:?}");
+            assert!(
+                errors.len() == 1 && errors[0].contains(expected),
+                "{to}: {errors:?}"
+            );
         }
     }
 
     #[test]
     fn a_node_belongs_to_a_cluster() {
         let node = GOOD.replace("standalone", "cluster");
-        assert_eq!(inspect(&Info::parse(&node), true, false), Findings::default());
+        assert_eq!(
+            inspect(&Info::parse(&node), true, false),
+            Findings::default()
+        );
     }
 
     #[test]
     fn a25_eviction_matters_where_memory_is_bounded() {
         assert!(errors("noeviction", "allkeys-lru").is_empty(), "no bound");
-        assert!(errors("maxmemory:0", "maxmemory:100").is_empty(), "it refuses instead");
+        assert!(
+            errors("maxmemory:0", "maxmemory:100").is_empty(),
+            "it refuses instead"
+        );
         let bounded = GOOD.replace("maxmemory:0", "maxmemory:100");
         for policy in ["allkeys-random", "volatile-lru", "volatile-ttl"] {
-            let refused = inspect(&Info::parse(&bounded.replace("noeviction", policy)), false, false);
-            assert!(refused.errors.len() == 1 && refused.errors[0].contains(policy), "{refused:?}");
+            let refused = inspect(
+                &Info::parse(&bounded.replace("noeviction", policy)),
+                false,
+                false,
+            );
+            assert!(
+                refused.errors.len() == 1 && refused.errors[0].contains(policy),
+                "{refused:?}"
+            );
         }
         let evicting = bounded.replace("noeviction", "allkeys-lru");
         let refused = inspect(&Info::parse(&evicting), false, false);
-        assert!(refused.errors[0].contains("allkeys-lru") && refused.warnings.is_empty(), "{refused:?}");
+        assert!(
+            refused.errors[0].contains("allkeys-lru") && refused.warnings.is_empty(),
+            "{refused:?}"
+        );
         let accepted = inspect(&Info::parse(&evicting), false, true);
-        assert!(accepted.errors.is_empty() && accepted.warnings.len() == 1, "{accepted:?}");
+        assert!(
+            accepted.errors.is_empty() && accepted.warnings.len() == 1,
+            "{accepted:?}"
+        );
     }
 
     #[test]
     fn a_cluster_that_stops_as_a_whole_is_warned_of() {
-        let setting =
-            |value: &str| HashMap::from([(String::from("cluster-require-full-coverage"), value.to_owned())]);
+        let setting = |value: &str| {
+            HashMap::from([(
+                String::from("cluster-require-full-coverage"),
+                value.to_owned(),
+            )])
+        };
         assert!(coverage(&setting("yes")).is_some());
-        assert_eq!((coverage(&setting("no")), coverage(&HashMap::new())), (None, None));
+        assert_eq!(
+            (coverage(&setting("no")), coverage(&HashMap::new())),
+            (None, None)
+        );
     }
 
     #[test]
     fn a25_what_a_crash_loses_is_said() {
         let without_log = GOOD.replace("aof_enabled:1", "aof_enabled:0");
         let warning = |info: &str, settings: &[(&str, &str)]| {
-            let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let settings = settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
             persistence(&Info::parse(info), &settings.collect()).unwrap_or_default()
         };
-        assert_eq!(warning(GOOD, &[("save", ""), ("appendfsync", "always")]), "");
+        assert_eq!(
+            warning(GOOD, &[("save", ""), ("appendfsync", "always")]),
+            ""
+        );
         assert!(warning(GOOD, &[("appendfsync", "everysec")]).contains("the last seconds"));
-        assert!(warning(GOOD, &[]).contains("the last seconds"), "managed servers do not tell");
+        assert!(
+            warning(GOOD, &[]).contains("the last seconds"),
+            "managed servers do not tell"
+        );
         assert!(warning(&without_log, &[("save", "")]).contains("everything"));
         assert!(warning(&without_log, &[("save", "3600 1")]).contains("its last snapshot"));
         assert!(warning(&without_log, &[]).contains("its last snapshot"));

@@ -18,7 +18,10 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(namespace: &str) -> Self {
-        Self { prefix: prefix(namespace), tags: Tags::new(namespace) }
+        Self {
+            prefix: prefix(namespace),
+            tags: Tags::new(namespace),
+        }
     }
 
     /// The record of an idempotency key.
@@ -84,13 +87,24 @@ mod tests {
         let names = RecordNames::new("shop", "POST", "/v1/orders");
         let record = names.record(Some(&alice), "k").0;
         let keys = Keys::new("shop");
-        let bucket = keys.bucket(&Bucket { limit: 7, subject: Subject::Caller(&alice) });
-        let tag = |key: &str| key[key.find('{').expect("a tag")..=key.find('}').expect("its end")].to_owned();
-        assert!(bucket.starts_with("ap1:shop:{") && bucket.contains("}:l:"), "{bucket}");
+        let bucket = keys.bucket(&Bucket {
+            limit: 7,
+            subject: Subject::Caller(&alice),
+        });
+        let tag = |key: &str| {
+            key[key.find('{').expect("a tag")..=key.find('}').expect("its end")].to_owned()
+        };
+        assert!(
+            bucket.starts_with("ap1:shop:{") && bucket.contains("}:l:"),
+            "{bucket}"
+        );
         assert_eq!(tag(&bucket), tag(&keys.record(&record)));
         assert_eq!(tag(&bucket), tag(&keys.marker(&record, Token::random())));
         assert!(!bucket.contains("alice"));
-        let key = keys.bucket(&Bucket { limit: 7, subject: Subject::Key("alice") });
+        let key = keys.bucket(&Bucket {
+            limit: 7,
+            subject: Subject::Key("alice"),
+        });
         assert_ne!(tag(&key), tag(&bucket), "the key of a tenant is no caller");
         assert!(!key.contains("alice"));
     }

@@ -16,7 +16,9 @@ impl LimitStore for RedisStore {
 
     /// Of several nodes that which has the first bucket: mostly it has all.
     fn part(&self, claims: &[Claim<'_>]) -> usize {
-        let Some(claim) = claims.first().filter(|_| self.link.is_cluster()) else { return 0 };
+        let Some(claim) = claims.first().filter(|_| self.link.is_cluster()) else {
+            return 0;
+        };
         let node = self.link.address_of(&self.inner.keys.bucket(&claim.bucket));
         let mut hasher = DefaultHasher::new();
         node.hash(&mut hasher);
@@ -53,24 +55,43 @@ impl RedisStore {
     ) -> Result<Taken, StoreError> {
         let mut arguments = arguments(claims);
         arguments.extend(tells_when.then(Vec::new));
-        let run = Run { keys, arguments: &arguments, patience: Patience::None };
-        let answer = self.inner.scripts.acquire.run(&self.link, run, self.inner.timeout).await?;
+        let run = Run {
+            keys,
+            arguments: &arguments,
+            patience: Patience::None,
+        };
+        let answer = self
+            .inner
+            .scripts
+            .acquire
+            .run(&self.link, run, self.inner.timeout)
+            .await?;
         let mut told = numbers(&answer).ok_or_else(|| unexpected(&answer))?;
-        let now = if tells_when { told.pop().unwrap_or_default() } else { 0 };
+        let now = if tells_when {
+            told.pop().unwrap_or_default()
+        } else {
+            0
+        };
         let states = states(&told, claims).ok_or_else(|| unexpected(&answer))?;
         Ok(Taken { states, now })
     }
 
     /// The keys of the claims' buckets.
     pub(super) fn buckets(&self, claims: &[Claim<'_>]) -> Vec<String> {
-        claims.iter().map(|claim| self.inner.keys.bucket(&claim.bucket)).collect()
+        claims
+            .iter()
+            .map(|claim| self.inner.keys.bucket(&claim.bucket))
+            .collect()
     }
 }
 
 /// What the script is told of the claims.
 pub(super) fn arguments(claims: &[Claim<'_>]) -> Vec<Vec<u8>> {
     let life = |claim: &Claim<'_>| claim.quota.window().div_ceil(1000).to_string().into_bytes();
-    claims.iter().flat_map(|claim| [asked(claim), life(claim)]).collect()
+    claims
+        .iter()
+        .flat_map(|claim| [asked(claim), life(claim)])
+        .collect()
 }
 
 /// The script decides whether the claims fit; what that means for each bucket is read off here, by
@@ -82,7 +103,11 @@ pub(super) fn acquired(claims: &[Claim<'_>], answer: &Value) -> Option<Acquired>
 /// What the script that gives tokens back is told of a bucket from which a claim has taken: its kind, what is
 /// given back, and what the bucket was before; of a window when it ends, or when the tokens were taken.
 pub(super) fn given_back(claim: &Claim<'_>, state: State, now: u64) -> Vec<u8> {
-    let cost = if claim.decide(state).wait.is_none() { claim.cost } else { 0 };
+    let cost = if claim.decide(state).wait.is_none() {
+        claim.cost
+    } else {
+        0
+    };
     match state {
         State::Ahead(ahead) => packed(BUCKET, [claim.quota.interval() * cost, now + ahead, 0]),
         State::Window { left, .. } => packed(FIXED_WINDOW, [cost, now + left, claim.quota.burst()]),
@@ -103,10 +128,16 @@ fn asked(claim: &Claim<'_>) -> Vec<u8> {
         Algorithm::FixedWindow => (FIXED_WINDOW, cost, quota.burst().saturating_sub(cost)),
         Algorithm::SlidingWindow => (SLIDING_WINDOW, cost, quota.burst().saturating_sub(cost)),
     };
-    packed(kind + if claim.shadow { SHADOW } else { 0 }, [cost, most, quota.window()])
+    packed(
+        kind + if claim.shadow { SHADOW } else { 0 },
+        [cost, most, quota.window()],
+    )
 }
 
-#[expect(clippy::cast_precision_loss, reason = "moments in microseconds are less than 2⁵³")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "moments in microseconds are less than 2⁵³"
+)]
 fn packed(kind: u8, numbers: [u64; 3]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(25);
     packed.push(kind);
@@ -122,7 +153,9 @@ const SLIDING_WINDOW: u8 = 2;
 const SHADOW: u8 = 3;
 
 fn numbers(answer: &Value) -> Option<Vec<u64>> {
-    let Value::Array(values) = answer else { return None };
+    let Value::Array(values) = answer else {
+        return None;
+    };
     let number = |value: &Value| match value {
         Value::Int(number) => u64::try_from(*number).ok(),
         _ => None,
@@ -138,10 +171,15 @@ fn states(told: &[u64], claims: &[Claim<'_>]) -> Option<Vec<State>> {
         let (burst, window) = (claim.quota.burst(), claim.quota.window());
         Some(match claim.quota.algorithm() {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => State::Ahead(next()?.min(window)),
-            Algorithm::FixedWindow => State::Window { used: next()?.min(burst), left: next()? },
-            Algorithm::SlidingWindow => {
-                State::Log { used: next()?.min(burst), leaves: next()?, room: next()? }
-            }
+            Algorithm::FixedWindow => State::Window {
+                used: next()?.min(burst),
+                left: next()?,
+            },
+            Algorithm::SlidingWindow => State::Log {
+                used: next()?.min(burst),
+                leaves: next()?,
+                room: next()?,
+            },
         })
     });
     let states = states.collect::<Option<Vec<State>>>()?;

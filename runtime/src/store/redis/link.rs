@@ -56,7 +56,9 @@ impl Link {
         let shown = config.shown().to_owned();
         match config.place() {
             Place::Server(client) => Self::One(Wire::new(Origin::Server(client.clone()), shown)),
-            Place::Primary(sentinels) => Self::One(Wire::new(Origin::Primary(Arc::clone(sentinels)), shown)),
+            Place::Primary(sentinels) => {
+                Self::One(Wire::new(Origin::Primary(Arc::clone(sentinels)), shown))
+            }
             Place::Cluster(seeds) => Self::Cluster(Cluster::new(Arc::clone(seeds), shown)),
         }
     }
@@ -77,7 +79,10 @@ impl Link {
     /// All servers that keep keys.
     pub(super) async fn servers(&self, deadline: Instant) -> Result<Vec<Server>, Failure> {
         match self {
-            Self::One(wire) => Ok(vec![Server { wire: wire.clone(), address: None }]),
+            Self::One(wire) => Ok(vec![Server {
+                wire: wire.clone(),
+                address: None,
+            }]),
             Self::Cluster(cluster) => cluster.primaries(deadline).await,
         }
     }
@@ -91,7 +96,12 @@ impl Link {
     }
 
     /// Asks the server that has this key.
-    pub(super) async fn call(&self, key: &str, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
+    pub(super) async fn call(
+        &self,
+        key: &str,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Value, Failure> {
         match self {
             Self::One(wire) => wire.call(command, deadline, Patience::None).await,
             Self::Cluster(cluster) => cluster.call(key, command, deadline).await,

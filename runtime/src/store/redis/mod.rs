@@ -149,7 +149,9 @@ impl RedisStore {
     pub async fn connect(config: &RedisConfig, namespace: &str) -> Result<Self, StartErrors> {
         if !is_namespace(namespace) {
             return Err(config
-                .error(format_args!("the namespace {namespace:?} is not [a-z0-9-]{{1,64}}"))
+                .error(format_args!(
+                    "the namespace {namespace:?} is not [a-z0-9-]{{1,64}}"
+                ))
                 .into());
         }
         Self::over(open::open(config).await?, config, namespace).await
@@ -171,7 +173,11 @@ impl RedisStore {
 
     async fn over(link: Link, config: &RedisConfig, namespace: &str) -> Result<Self, StartErrors> {
         let store = |timeout| Self {
-            inner: Arc::new(Inner { keys: Keys::new(namespace), scripts: Scripts::new(), timeout }),
+            inner: Arc::new(Inner {
+                keys: Keys::new(namespace),
+                scripts: Scripts::new(),
+                timeout,
+            }),
             link: link.clone(),
         };
         // Where many instances start at once a server answers late, and that is no reason not to start.
@@ -189,7 +195,11 @@ impl RedisStore {
         let Inner { keys, timeout, .. } = &*self.inner;
         let scripts = Scripts::timed_by(seconds, micros);
         Self {
-            inner: Arc::new(Inner { keys: keys.clone(), scripts, timeout: *timeout }),
+            inner: Arc::new(Inner {
+                keys: keys.clone(),
+                scripts,
+                timeout: *timeout,
+            }),
             link: self.link.clone(),
         }
     }
@@ -197,6 +207,8 @@ impl RedisStore {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("RedisStore")
+            .field("link", &self.link)
+            .finish_non_exhaustive()
     }
 }

@@ -27,15 +27,23 @@ pub(super) async fn open(config: &RedisConfig) -> Result<Link, StartErrors> {
     let servers = link.servers(Instant::now() + PATIENCE).await;
     let servers = servers.map_err(|failure| config.error(refusal(&failure)))?;
     let mut errors = StartErrors::new();
-    for inspected in
-        join_all(servers.iter().map(|server| inspect_one(server, config, link.is_cluster()))).await
+    for inspected in join_all(
+        servers
+            .iter()
+            .map(|server| inspect_one(server, config, link.is_cluster())),
+    )
+    .await
     {
         errors.collect(inspected);
     }
     errors.into_result().map(|()| link)
 }
 
-async fn inspect_one(server: &Server, config: &RedisConfig, is_node: bool) -> Result<(), StartErrors> {
+async fn inspect_one(
+    server: &Server,
+    config: &RedisConfig,
+    is_node: bool,
+) -> Result<(), StartErrors> {
     let error = |why| match &server.address {
         Some(address) => config.error(format_args!("{address}: {why}")),
         None => config.error(why),
@@ -44,14 +52,20 @@ async fn inspect_one(server: &Server, config: &RedisConfig, is_node: bool) -> Re
         Ok(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
         Ok(Value::VerbatimString { text, .. }) => text,
         Ok(_) => {
-            return Err(error(String::from("this server tells nothing of itself; is it a Redis?")).into());
+            return Err(error(String::from(
+                "this server tells nothing of itself; is it a Redis?",
+            ))
+            .into());
         }
         Err(failure) => return Err(error(refusal(&failure)).into()),
     };
     let info = Info::parse(&text);
     let found = inspect(&info, is_node, config.accepts_eviction());
     let address = server.address.as_deref();
-    found.warnings.iter().for_each(|warning| tracing::warn!(store = config.shown(), address, "{warning}"));
+    found
+        .warnings
+        .iter()
+        .for_each(|warning| tracing::warn!(store = config.shown(), address, "{warning}"));
     let mut errors = StartErrors::new();
     errors.extend(found.errors.into_iter().map(error));
     errors.into_result()?;
@@ -73,7 +87,10 @@ pub(super) async fn shared_secret(
         "APLOMB_SECRET is not set: the store keeps the secret, and cursors become invalid if the store loses it"
     );
     let mut set = redis::cmd("SET");
-    set.arg(&key).arg([&[SECRET_FORMAT], own.as_bytes()].concat()).arg("NX").arg("GET");
+    set.arg(&key)
+        .arg([&[SECRET_FORMAT], own.as_bytes()].concat())
+        .arg("NX")
+        .arg("GET");
     match link.call(&key, &set, Instant::now() + PATIENCE).await {
         Ok(Value::Nil) => Ok(own),
         Ok(Value::BulkString(value)) => secret_of(&value).ok_or_else(|| damaged(config, &key)),
@@ -89,24 +106,36 @@ pub(super) async fn shared_secret(
 const SECRET_FORMAT: u8 = 1;
 
 fn secret_of(value: &[u8]) -> Option<Secret> {
-    value.strip_prefix(&[SECRET_FORMAT]).and_then(|secret| Secret::new(secret).ok())
+    value
+        .strip_prefix(&[SECRET_FORMAT])
+        .and_then(|secret| Secret::new(secret).ok())
 }
 
 fn damaged(config: &RedisConfig, key: &str) -> StartError {
-    config.error(format_args!("the secret at `{key}` is damaged, or of another version"))
+    config.error(format_args!(
+        "the secret at `{key}` is damaged, or of another version"
+    ))
 }
 
 /// Goes through what requests will do, with records and buckets that nobody else has: whether every
 /// server runs all of it.
 pub(super) async fn rehearse(store: &RedisStore, config: &RedisConfig) -> Result<(), StartError> {
     let failed = |failure: &Failure| config.error(refusal(failure));
-    let servers = store.link.servers(Instant::now() + PATIENCE).await.map_err(|failure| failed(&failure))?;
+    let servers = store
+        .link
+        .servers(Instant::now() + PATIENCE)
+        .await
+        .map_err(|failure| failed(&failure))?;
     let mut left: Vec<_> = servers.into_iter().map(|server| server.address).collect();
     // A node with so few slots that no caller is met there does what the others do.
     for _ in 0..CALLERS {
         let nobody = Caller::new(format!("{:032x}", rand::random::<u128>()));
-        let at = store.link.address_of(&store.inner.keys.bucket(&everything_of(&nobody)));
-        let Some(index) = left.iter().position(|address| *address == at) else { continue };
+        let at = store
+            .link
+            .address_of(&store.inner.keys.bucket(&everything_of(&nobody)));
+        let Some(index) = left.iter().position(|address| *address == at) else {
+            continue;
+        };
         left.swap_remove(index);
         rehearsed(store, &nobody).await.map_err(|error| {
             let at = at.map(|address| format!("{address}: ")).unwrap_or_default();
@@ -123,20 +152,35 @@ pub(super) async fn rehearse(store: &RedisStore, config: &RedisConfig) -> Result
 const CALLERS: usize = 2_000;
 
 fn everything_of(caller: &Caller) -> Bucket<'_> {
-    Bucket { limit: 0, subject: Subject::Caller(caller) }
+    Bucket {
+        limit: 0,
+        subject: Subject::Caller(caller),
+    }
 }
 
 async fn rehearsed(store: &RedisStore, nobody: &Caller) -> Result<(), StoreError> {
-    let (short, record) = (Duration::from_secs(10), store.inner.keys.record_of(nobody, rand::random()));
-    let begin =
-        Begin::new(record, Fingerprint::new(0, [0; 32]), Token::random(), short, OnCrash::Unknown, short);
+    let (short, record) = (
+        Duration::from_secs(10),
+        store.inner.keys.record_of(nobody, rand::random()),
+    );
+    let begin = Begin::new(
+        record,
+        Fingerprint::new(0, [0; 32]),
+        Token::random(),
+        short,
+        OnCrash::Unknown,
+        short,
+    );
     let of_all_kinds = [
         Quota::new(1, MOMENT, 1),
         Quota::leaky_bucket(1, MOMENT, 1),
         Quota::fixed_window(1, MOMENT),
         Quota::sliding_window(1, MOMENT),
     ];
-    let bucket = || Bucket { limit: rand::random(), subject: Subject::Caller(nobody) };
+    let bucket = || Bucket {
+        limit: rand::random(),
+        subject: Subject::Caller(nobody),
+    };
     let claims = of_all_kinds.map(|quota| Claim::new(bucket(), quota.expect("a valid quota")));
     store.acquire(&claims).await?;
     store.begin(&begin).await?;
@@ -151,25 +195,40 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 async fn warn_of_losses(server: &Server, config: &RedisConfig, info: &Info<'_>) {
     let mut get = redis::cmd("CONFIG");
-    get.arg("GET").arg("save").arg("appendfsync").arg("cluster-require-full-coverage");
+    get.arg("GET")
+        .arg("save")
+        .arg("appendfsync")
+        .arg("cluster-require-full-coverage");
     // Managed servers may not tell their settings.
-    let settings = ask(server, &get).await.ok().and_then(|told| redis::from_redis_value(told).ok());
+    let settings = ask(server, &get)
+        .await
+        .ok()
+        .and_then(|told| redis::from_redis_value(told).ok());
     let settings = settings.unwrap_or_default();
     let losses = persistence(info, &settings);
     let coverage = coverage(&settings).filter(|_| server.address.is_some());
     for warning in losses.as_deref().into_iter().chain(coverage) {
-        tracing::warn!(store = config.shown(), address = server.address, "{warning}");
+        tracing::warn!(
+            store = config.shown(),
+            address = server.address,
+            "{warning}"
+        );
     }
 }
 
 async fn ask(server: &Server, command: &Cmd) -> Result<Value, Failure> {
-    server.wire.call(command, Instant::now() + PATIENCE, Patience::None).await
+    server
+        .wire
+        .call(command, Instant::now() + PATIENCE, Patience::None)
+        .await
 }
 
 /// Why a server cannot be used, for whoever set its URL.
 fn refusal(failure: &Failure) -> String {
     match failure {
-        Failure::NotSent(why) | Failure::Lost(why) | Failure::Late(why) => format!("cannot be used: {why}"),
+        Failure::NotSent(why) | Failure::Lost(why) | Failure::Late(why) => {
+            format!("cannot be used: {why}")
+        }
         Failure::Refused(error) => explain(error),
     }
 }

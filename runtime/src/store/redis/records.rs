@@ -36,12 +36,20 @@ impl IdempotencyStore for RedisStore {
         StoreFuture::later(self.find_record(key))
     }
 
-    fn resolve(&self, key: RecordKey, response: Option<Kept>, ttl: Duration) -> StoreFuture<'_, bool> {
+    fn resolve(
+        &self,
+        key: RecordKey,
+        response: Option<Kept>,
+        ttl: Duration,
+    ) -> StoreFuture<'_, bool> {
         StoreFuture::later(self.resolve_record(key, response, ttl))
     }
 
     fn for_heartbeat(&self) -> Option<Arc<dyn IdempotencyStore>> {
-        Some(Arc::new(Self { inner: Arc::clone(&self.inner), link: self.link.another() }))
+        Some(Arc::new(Self {
+            inner: Arc::clone(&self.inner),
+            link: self.link.another(),
+        }))
     }
 }
 
@@ -50,7 +58,10 @@ impl RedisStore {
         let (keys, arguments) = (self.begin_keys(begin), begin_arguments(begin));
         let answer = match self.ask(&self.inner.scripts.begin, &keys, &arguments).await {
             // A full server still knows what it has.
-            Err(StoreError::Full) => self.ask(&self.inner.scripts.look, &keys, &arguments).await?,
+            Err(StoreError::Full) => {
+                self.ask(&self.inner.scripts.look, &keys, &arguments)
+                    .await?
+            }
             answer => answer?,
         };
         begun(answer, &keys[0])
@@ -58,25 +69,51 @@ impl RedisStore {
 
     /// The keys of the record and of the marker of the run.
     pub(super) fn begin_keys(&self, begin: &Begin) -> [String; 2] {
-        [self.inner.keys.record(&begin.key), self.inner.keys.marker(&begin.key, begin.token)]
+        [
+            self.inner.keys.record(&begin.key),
+            self.inner.keys.marker(&begin.key, begin.token),
+        ]
     }
 
     async fn complete_record(&self, complete: &Complete) -> Result<Completed, StoreError> {
         let keys = [self.inner.keys.record(&complete.lease.key)];
-        let (record, ttl) = (codec::ended(complete), text(codec::millis(complete.ttl).max(1)));
-        match self.tell(&self.inner.scripts.complete, &keys, &[&record, ttl.as_bytes()]).await? {
+        let (record, ttl) = (
+            codec::ended(complete),
+            text(codec::millis(complete.ttl).max(1)),
+        );
+        match self
+            .tell(
+                &self.inner.scripts.complete,
+                &keys,
+                &[&record, ttl.as_bytes()],
+            )
+            .await?
+        {
             Value::Int(0) => Ok(Completed::Written),
             found => self::found(found, &keys[0]).map(Completed::Lost),
         }
     }
 
     async fn abort_record(&self, lease: Lease, marker: Duration) -> Result<(), StoreError> {
-        let keys = [self.inner.keys.record(&lease.key), self.inner.keys.marker(&lease.key, lease.token)];
+        let keys = [
+            self.inner.keys.record(&lease.key),
+            self.inner.keys.marker(&lease.key, lease.token),
+        ];
         // A `begin` whose connection was cut was sent twice: one of them may be late although the
         // other was answered.
         let marker = if marker.is_zero() { LATEST } else { marker };
-        let (token, marker) = (lease.token.as_u128().to_be_bytes(), text(codec::millis(marker)));
-        match self.tell(&self.inner.scripts.abort, &keys, &[&token, marker.as_bytes()]).await? {
+        let (token, marker) = (
+            lease.token.as_u128().to_be_bytes(),
+            text(codec::millis(marker)),
+        );
+        match self
+            .tell(
+                &self.inner.scripts.abort,
+                &keys,
+                &[&token, marker.as_bytes()],
+            )
+            .await?
+        {
             Value::Int(0) => Ok(()),
             other => Err(unexpected(&other)),
         }
@@ -99,15 +136,33 @@ impl RedisStore {
         leases: &[Lease],
         lease: Duration,
     ) -> Result<Vec<bool>, StoreError> {
-        let keys: Vec<String> = leases.iter().map(|lease| self.inner.keys.record(&lease.key)).collect();
+        let keys: Vec<String> = leases
+            .iter()
+            .map(|lease| self.inner.keys.record(&lease.key))
+            .collect();
         let mut arguments = vec![text(codec::millis(lease)).into_bytes()];
-        arguments.extend(leases.iter().map(|lease| lease.token.as_u128().to_be_bytes().to_vec()));
+        arguments.extend(
+            leases
+                .iter()
+                .map(|lease| lease.token.as_u128().to_be_bytes().to_vec()),
+        );
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-        let run = Run { keys: &keys, arguments: &arguments, patience: Patience::ToTheDeadline };
+        let run = Run {
+            keys: &keys,
+            arguments: &arguments,
+            patience: Patience::ToTheDeadline,
+        };
         // A beat that comes too late for its lease is of no use.
         let within = self.inner.timeout.min(lease / 3);
-        let answer = self.inner.scripts.heartbeat.run(&self.link, run, within).await?;
-        let Value::Array(values) = &answer else { return Err(unexpected(&answer)) };
+        let answer = self
+            .inner
+            .scripts
+            .heartbeat
+            .run(&self.link, run, within)
+            .await?;
+        let Value::Array(values) = &answer else {
+            return Err(unexpected(&answer));
+        };
         if values.len() != leases.len() {
             return Err(unexpected(&answer));
         }
@@ -116,14 +171,26 @@ impl RedisStore {
 
     async fn write_record_off(&self, lease: Lease, ttl: Duration) -> Result<bool, StoreError> {
         let keys = [self.inner.keys.record(&lease.key)];
-        let (token, ttl) = (lease.token.as_u128().to_be_bytes(), text(codec::millis(ttl).max(1)));
-        yes(self.ask(&self.inner.scripts.write_off, &keys, &[&token[..], ttl.as_bytes()]).await?)
+        let (token, ttl) = (
+            lease.token.as_u128().to_be_bytes(),
+            text(codec::millis(ttl).max(1)),
+        );
+        yes(self
+            .ask(
+                &self.inner.scripts.write_off,
+                &keys,
+                &[&token[..], ttl.as_bytes()],
+            )
+            .await?)
     }
 
     async fn find_record(&self, key: RecordKey) -> Result<Option<RecordState>, StoreError> {
         let keys = [self.inner.keys.record(&key)];
         let no_arguments: [&[u8]; 0] = [];
-        match self.ask(&self.inner.scripts.find, &keys, &no_arguments).await? {
+        match self
+            .ask(&self.inner.scripts.find, &keys, &no_arguments)
+            .await?
+        {
             Value::Int(0) => Ok(None),
             Value::Int(1) => Ok(Some(RecordState::Running)),
             Value::Int(2) => Ok(Some(RecordState::Unknown)),
@@ -142,7 +209,13 @@ impl RedisStore {
         let keys = [self.inner.keys.record(&key)];
         let answer = response.as_ref().map(Kept::to_bytes).unwrap_or_default();
         let ttl = text(codec::millis(ttl).max(1));
-        yes(self.ask(&self.inner.scripts.resolve, &keys, &[&answer[..], ttl.as_bytes()]).await?)
+        yes(self
+            .ask(
+                &self.inner.scripts.resolve,
+                &keys,
+                &[&answer[..], ttl.as_bytes()],
+            )
+            .await?)
     }
 
     async fn ask<A: ToRedisArgs>(
@@ -151,19 +224,39 @@ impl RedisStore {
         keys: &[String],
         arguments: &[A],
     ) -> Result<Value, StoreError> {
-        script.run(&self.link, Run { keys, arguments, patience: Patience::None }, self.inner.timeout).await
+        script
+            .run(
+                &self.link,
+                Run {
+                    keys,
+                    arguments,
+                    patience: Patience::None,
+                },
+                self.inner.timeout,
+            )
+            .await
     }
 
     /// Tells how a run ended: a client may ask again as soon as it has its answer.
-    async fn tell(&self, script: &Script, keys: &[String], arguments: &[&[u8]]) -> Result<Value, StoreError> {
-        let run = Run { keys, arguments, patience: Patience::ToTheDeadline };
+    async fn tell(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: &[&[u8]],
+    ) -> Result<Value, StoreError> {
+        let run = Run {
+            keys,
+            arguments,
+            patience: Patience::ToTheDeadline,
+        };
         script.run(&self.link, run, self.inner.timeout).await
     }
 }
 
 /// What the script is told of a run that wants to begin.
 pub(super) fn begin_arguments(begin: &Begin) -> [Vec<u8>; 3] {
-    let fingerprints = codec::fingerprints(core::iter::once(&begin.fingerprint).chain(&begin.earlier));
+    let fingerprints =
+        codec::fingerprints(core::iter::once(&begin.fingerprint).chain(&begin.earlier));
     let life = text(codec::millis(begin.lease) + codec::millis(begin.ttl));
     [codec::running(begin), fingerprints, life.into_bytes()]
 }
@@ -197,8 +290,12 @@ fn found(answer: Value, key: &str) -> Result<Begun, StoreError> {
 
 /// The answer of a record that is done.
 fn done(record: Vec<u8>, key: &str) -> Result<Kept, StoreError> {
-    codec::kept(record)
-        .ok_or_else(|| malformed(key.to_owned(), "the answer is damaged, or of another version"))
+    codec::kept(record).ok_or_else(|| {
+        malformed(
+            key.to_owned(),
+            "the answer is damaged, or of another version",
+        )
+    })
 }
 
 fn yes(answer: Value) -> Result<bool, StoreError> {

@@ -47,7 +47,11 @@ impl Scripts {
             )),
             give_back: Script::new(include_str!("give_back.lua")),
             admit: Script::new(admit::SCRIPT),
-            begin: Script::new(concat!("#!lua\n", include_str!("look.lua"), include_str!("begin.lua"))),
+            begin: Script::new(concat!(
+                "#!lua\n",
+                include_str!("look.lua"),
+                include_str!("begin.lua")
+            )),
             look: Script::new(concat!(
                 "#!lua flags=no-writes,allow-oom\n",
                 include_str!("look.lua"),
@@ -67,7 +71,10 @@ impl Scripts {
         let time = format!("redis.call('MGET', '{seconds}', '{micros}')");
         let scripts = Self::new();
         let acquire = scripts.acquire.source.replace("redis.call('TIME')", &time);
-        Self { acquire: Script::new(acquire), ..scripts }
+        Self {
+            acquire: Script::new(acquire),
+            ..scripts
+        }
     }
 }
 
@@ -88,7 +95,10 @@ pub(super) struct Told {
 impl Script {
     fn new(source: impl Into<Cow<'static, str>>) -> Self {
         let source = source.into();
-        Self { hash: redis::Script::new(&source).get_hash().to_owned(), source }
+        Self {
+            hash: redis::Script::new(&source).get_hash().to_owned(),
+            source,
+        }
     }
 
     /// Runs the script. Where the connection is lost it is run again over another: every script may
@@ -99,7 +109,9 @@ impl Script {
         run: Run<'_, A>,
         within: Duration,
     ) -> Result<Value, StoreError> {
-        self.run_telling(link, run, within).await.map(|told| told.answer)
+        self.run_telling(link, run, within)
+            .await
+            .map(|told| told.answer)
     }
 
     /// The same, telling whether it was run again.
@@ -112,7 +124,10 @@ impl Script {
         let deadline = Instant::now() + within;
         let told = match link {
             Link::One(wire) => self.run_on(wire, &run, deadline).await,
-            Link::Cluster(cluster) => self.run_along(tour(cluster, &run, deadline), &run, deadline).await,
+            Link::Cluster(cluster) => {
+                self.run_along(tour(cluster, &run, deadline), &run, deadline)
+                    .await
+            }
         };
         told.map_err(|failure| failed(failure, run.keys))
     }
@@ -125,8 +140,11 @@ impl Script {
         within: Duration,
     ) -> Result<Value, StoreError> {
         let deadline = Instant::now() + within;
-        let told = self.run_along(tour(cluster, &run, deadline).once(), &run, deadline).await;
-        told.map(|told| told.answer).map_err(|failure| failed(failure, run.keys))
+        let told = self
+            .run_along(tour(cluster, &run, deadline).once(), &run, deadline)
+            .await;
+        told.map(|told| told.answer)
+            .map_err(|failure| failed(failure, run.keys))
     }
 
     async fn run_on<A: ToRedisArgs>(
@@ -135,13 +153,27 @@ impl Script {
         run: &Run<'_, A>,
         deadline: Instant,
     ) -> Result<Told, Failure> {
-        let call = |command: Cmd, patience| async move { wire.call(&command, deadline, patience).await };
-        match self.try_run(run, |command| call(command, run.patience)).await {
+        let call =
+            |command: Cmd, patience| async move { wire.call(&command, deadline, patience).await };
+        match self
+            .try_run(run, |command| call(command, run.patience))
+            .await
+        {
             Err(Failure::Lost(_)) => {
-                let again = self.try_run(run, |command| call(command, Patience::ToTheDeadline)).await;
-                again.map(|answer| Told { answer, repeated: true }).map_err(Failure::of_a_repeat)
+                let again = self
+                    .try_run(run, |command| call(command, Patience::ToTheDeadline))
+                    .await;
+                again
+                    .map(|answer| Told {
+                        answer,
+                        repeated: true,
+                    })
+                    .map_err(Failure::of_a_repeat)
             }
-            answer => answer.map(|answer| Told { answer, repeated: false }),
+            answer => answer.map(|answer| Told {
+                answer,
+                repeated: false,
+            }),
         }
     }
 
@@ -156,7 +188,10 @@ impl Script {
             let call = |command: Cmd| async move { stop.call(&command, deadline).await };
             let answer = self.try_run(run, call).await;
             if let Some(end) = tour.judge(stop, answer).await {
-                return end.map(|answer| Told { answer, repeated: tour.is_repeat() });
+                return end.map(|answer| Told {
+                    answer,
+                    repeated: tour.is_repeat(),
+                });
             }
         }
     }
@@ -178,13 +213,22 @@ impl Script {
 }
 
 fn tour<'a, A>(cluster: &'a Cluster, run: &Run<'_, A>, deadline: Instant) -> Tour<'a> {
-    cluster.tour(run.keys.first().map_or("", String::as_str), deadline, run.patience)
+    cluster.tour(
+        run.keys.first().map_or("", String::as_str),
+        deadline,
+        run.patience,
+    )
 }
 
 fn command<A: ToRedisArgs>(name: &str, script: &str, run: &Run<'_, A>) -> Cmd {
     // As much as most commands take, so that it need not grow.
     let mut command = Cmd::with_capacity(8, 768);
-    command.arg(name).arg(script).arg(run.keys.len()).arg(run.keys).arg(run.arguments);
+    command
+        .arg(name)
+        .arg(script)
+        .arg(run.keys.len())
+        .arg(run.keys)
+        .arg(run.arguments);
     command
 }
 
@@ -236,5 +280,8 @@ pub(super) fn unexpected(answer: &Value) -> StoreError {
 
 /// A value that this version does not read.
 pub(super) fn malformed(key: String, why: &str) -> StoreError {
-    StoreError::Malformed { key, why: why.to_owned() }
+    StoreError::Malformed {
+        key,
+        why: why.to_owned(),
+    }
 }

@@ -47,8 +47,7 @@ const ANSWER: Duration = Duration::from_millis(300);
 const GREETING: Duration = Duration::from_millis(800);
 
 pub(super) const PORT: u16 = 26_379;
-pub(super) const FORM: &str =
-    "redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/<name of the primary>[/<database>]";
+pub(super) const FORM: &str = "redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/<name of the primary>[/<database>]";
 /// Of the sentinels themselves, where they demand a password.
 const PARAMETERS: [&str; 2] = ["sentinel_user", "sentinel_password"];
 
@@ -58,14 +57,19 @@ impl Sentinels {
         let mut path = url.path.into_iter().filter(|part| !part.is_empty());
         let primary = path.next().ok_or("the name of the primary is missing")?;
         let database = path.next().unwrap_or_else(|| String::from("0"));
-        let database = database.parse::<u16>().map_err(|_| "the database is not a number")?;
+        let database = database
+            .parse::<u16>()
+            .map_err(|_| "the database is not a number")?;
         if path.next().is_some() {
-            return Err(String::from("there is more than a name and a database behind the hosts"));
+            return Err(String::from(
+                "there is more than a name and a database behind the hosts",
+            ));
         }
         let mut own = [None, None];
         for (name, value) in url.query {
             let index = PARAMETERS.iter().position(|known| *known == name);
-            own[index.ok_or_else(|| format!("the parameters are {}", PARAMETERS.join(" and ")))?] =
+            own[index
+                .ok_or_else(|| format!("the parameters are {}", PARAMETERS.join(" and ")))?] =
                 Some(value);
         }
         let [user, password] = own;
@@ -116,18 +120,29 @@ impl Sentinels {
                 Err(error) => why.push(format!("{} {error}", self.all[index].address)),
             }
         }
-        Err(format!("no sentinel leads to the primary {:?}: {}", self.primary, why.join("; ")))
+        Err(format!(
+            "no sentinel leads to the primary {:?}: {}",
+            self.primary,
+            why.join("; ")
+        ))
     }
 
     /// A connection to the server that this sentinel names, unless that is one of those that are refuted.
-    async fn connect_by(&self, sentinel: &Sentinel, refuted: &mut Vec<Address>) -> Result<Primary, String> {
+    async fn connect_by(
+        &self,
+        sentinel: &Sentinel,
+        refuted: &mut Vec<Address>,
+    ) -> Result<Primary, String> {
         let address = self.ask(sentinel).await?;
         if refuted.contains(&address) {
             return Err(format!("names {address}, too"));
         }
         let greeted = timeout(GREETING, greet(&address.client(self.settings.clone()))).await;
         match greeted.unwrap_or_else(|_| Err(format!("which says nothing within {GREETING:?}"))) {
-            Ok(connection) => Ok(Primary { connection, address }),
+            Ok(connection) => Ok(Primary {
+                connection,
+                address,
+            }),
             Err(why) => {
                 let why = format!("names {address}, {why}");
                 refuted.push(address);
@@ -139,7 +154,10 @@ impl Sentinels {
     async fn ask(&self, sentinel: &Sentinel) -> Result<Address, String> {
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.primary);
-        let told = sentinel.wire.call(&ask, Instant::now() + ANSWER, Patience::None).await;
+        let told = sentinel
+            .wire
+            .call(&ask, Instant::now() + ANSWER, Patience::None)
+            .await;
         let told = told.map_err(|failure| format!("cannot be asked: {failure}"))?;
         match Option::<(String, u16)>::from_redis_value(told) {
             Ok(Some((host, port))) => Ok(Address { host, port }),
@@ -152,20 +170,27 @@ impl Sentinels {
 impl Sentinel {
     fn new(client: Client, address: Address) -> Self {
         let shown = format!("the sentinel at {address}");
-        Self { wire: Wire::new(Origin::Server(client), shown), address }
+        Self {
+            wire: Wire::new(Origin::Server(client), shown),
+            address,
+        }
     }
 }
 
 /// Whether more than half of so many sentinels name the same server, and not this one.
 fn is_elsewhere(primary: &Address, named: &[Address], of: usize) -> bool {
     let votes = |other: &Address| named.iter().filter(|name| *name == other).count();
-    named.iter().any(|other| other != primary && votes(other) * 2 > of)
+    named
+        .iter()
+        .any(|other| other != primary && votes(other) * 2 > of)
 }
 
 /// A connection to a server that says itself that it is a primary.
 async fn greet(client: &Client) -> Result<MultiplexedConnection, String> {
     let mut connection = connect_to(client).await?;
-    let role = redis::cmd("ROLE").query_async::<Value>(&mut connection).await;
+    let role = redis::cmd("ROLE")
+        .query_async::<Value>(&mut connection)
+        .await;
     match role.map_err(|error| explain(&error))? {
         Value::Array(told) if is_word(told.first(), "master") => Ok(connection),
         _ => Err(String::from("which is not the primary yet, or no more")),
@@ -186,7 +211,10 @@ mod tests {
 
     #[test]
     fn a_primary_is_left_when_most_sentinels_name_the_same_other_one() {
-        let at = |port: &u16| Address { host: String::from("host"), port: *port };
+        let at = |port: &u16| Address {
+            host: String::from("host"),
+            port: *port,
+        };
         let is_elsewhere =
             |named: &[u16]| is_elsewhere(&at(&1), &named.iter().map(at).collect::<Vec<_>>(), 3);
         assert!(is_elsewhere(&[2, 2]) && is_elsewhere(&[1, 2, 2]));

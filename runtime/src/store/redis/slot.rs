@@ -58,7 +58,9 @@ impl Inner {
     }
 
     pub(super) fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+        u64::try_from(self.started.elapsed().as_micros())
+            .unwrap_or(u64::MAX)
+            .max(1)
     }
 
     pub(super) fn up(&self) -> Option<Live> {
@@ -82,7 +84,12 @@ impl Inner {
 
     pub(super) fn asks(&self, live: &Live) {
         // Another call may be waiting longer; then its time counts.
-        let _ = live.waiting_since.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+        let _ = live.waiting_since.compare_exchange(
+            0,
+            self.now(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 
     pub(super) fn is_silent(&self, live: &Live) -> bool {
@@ -94,7 +101,11 @@ impl Inner {
     pub(super) fn lose(&self, lost: &Live, why: &str) {
         let mut slot = self.slot();
         if is_in(&slot, lost) {
-            tracing::warn!(store = self.shown, why, "the connection to the store is lost");
+            tracing::warn!(
+                store = self.shown,
+                why,
+                "the connection to the store is lost"
+            );
             let fresh = lost.made.elapsed() < LONGEST_PAUSE;
             let pause = if fresh { lost.pause } else { Duration::ZERO };
             *slot = down_for(pause, why);
@@ -109,7 +120,12 @@ impl Inner {
     ) -> Result<Live, Arc<str>> {
         match connected {
             Ok(connection) => {
-                let live = Live { connection, made: Instant::now(), pause, waiting_since: Arc::default() };
+                let live = Live {
+                    connection,
+                    made: Instant::now(),
+                    pause,
+                    waiting_since: Arc::default(),
+                };
                 *self.slot() = Slot::Up(live.clone());
                 tracing::debug!(store = self.shown, "connected to the store");
                 Ok(live)
@@ -130,6 +146,13 @@ fn is_in(slot: &Slot, live: &Live) -> bool {
 /// pause callers wait for the attempt.
 fn down_for(pause: Duration, why: &str) -> Slot {
     let why = (!pause.is_zero()).then(|| Arc::from(why));
-    let (retry_at, pause) = (Instant::now() + pause, (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
-    Slot::Down { retry_at, pause, why }
+    let (retry_at, pause) = (
+        Instant::now() + pause,
+        (pause * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
+    );
+    Slot::Down {
+        retry_at,
+        pause,
+        why,
+    }
 }

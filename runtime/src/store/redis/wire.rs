@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, Weak};
 
 use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value,
+};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::explain::explain;
@@ -56,8 +58,19 @@ impl Origin {
 impl Wire {
     /// A wire that connects with its first call, in the runtime of that call.
     pub(super) fn new(origin: Origin, shown: String) -> Self {
-        let slot = Mutex::new(Slot::Down { retry_at: Instant::now(), pause: Duration::ZERO, why: None });
-        Self { inner: Arc::new(Inner { origin, shown, slot, started: Instant::now() }) }
+        let slot = Mutex::new(Slot::Down {
+            retry_at: Instant::now(),
+            pause: Duration::ZERO,
+            why: None,
+        });
+        Self {
+            inner: Arc::new(Inner {
+                origin,
+                shown,
+                slot,
+                started: Instant::now(),
+            }),
+        }
     }
 
     /// The same server over a connection of its own.
@@ -80,25 +93,37 @@ impl Wire {
     ) -> Result<Value, Failure> {
         let live = self.ready(deadline, patience).await?;
         let mut connection = live.connection.clone();
-        self.answer(&live, deadline, command.query_async(&mut connection)).await
+        self.answer(&live, deadline, command.query_async(&mut connection))
+            .await
     }
 
     /// Asks a server for what it is about to take over (`ASKING`).
-    pub(super) async fn call_asking(&self, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
+    pub(super) async fn call_asking(
+        &self,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Value, Failure> {
         let live = self.ready(deadline, Patience::None).await?;
         let mut connection = live.connection.clone();
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
         // Both in one piece, so that nobody else's command comes between.
-        let asked = connection.send_packed_commands(&both, 1, 1).map(|answers| match answers?.pop() {
-            Some(answer) => answer.extract_error(),
-            None => Ok(Value::Nil),
-        });
+        let asked =
+            connection
+                .send_packed_commands(&both, 1, 1)
+                .map(|answers| match answers?.pop() {
+                    Some(answer) => answer.extract_error(),
+                    None => Ok(Value::Nil),
+                });
         self.answer(&live, deadline, asked).await
     }
 
     /// The connection, once there is one.
-    pub(super) async fn ready(&self, deadline: Instant, patience: Patience) -> Result<Live, Failure> {
+    pub(super) async fn ready(
+        &self,
+        deadline: Instant,
+        patience: Patience,
+    ) -> Result<Live, Failure> {
         match timeout_at(deadline, self.live(patience)).await {
             Ok(Ok(live)) => Ok(live),
             Ok(Err(why)) => Err(Failure::NotSent(why.to_string())),
@@ -129,7 +154,8 @@ impl Wire {
     }
 
     fn failed(&self, live: &Live, error: RedisError) -> Failure {
-        let lost = error.is_connection_dropped() || error.is_io_error() || error.is_unrecoverable_error();
+        let lost =
+            error.is_connection_dropped() || error.is_io_error() || error.is_unrecoverable_error();
         if lost {
             let why = explain(&error);
             self.inner.lose(live, &why);
@@ -146,7 +172,9 @@ impl Wire {
         loop {
             self.try_silent().await;
             match self.next_live(patience).await {
-                Err(_) if patience == Patience::ToTheDeadline => sleep_until(self.inner.retry_at()).await,
+                Err(_) if patience == Patience::ToTheDeadline => {
+                    sleep_until(self.inner.retry_at()).await
+                }
                 live => return live,
             }
         }
@@ -154,7 +182,9 @@ impl Wire {
 
     /// Calls that nobody waited for to the end leave it open whether they had their answer.
     async fn try_silent(&self) {
-        let Some(live) = self.inner.up().filter(|live| self.inner.is_silent(live)) else { return };
+        let Some(live) = self.inner.up().filter(|live| self.inner.is_silent(live)) else {
+            return;
+        };
         let (ping, mut connection) = (redis::cmd("PING"), live.connection.clone());
         match timeout(PING, ping.query_async::<()>(&mut connection)).await {
             Ok(Ok(())) => live.waiting_since.store(0, Ordering::Relaxed),
@@ -167,7 +197,11 @@ impl Wire {
         let (attempt, after) = match &mut *self.inner.slot() {
             Slot::Up(live) => return Ok(live.clone()),
             Slot::Connecting { attempt, after } => (attempt.clone(), after.clone()),
-            Slot::Down { retry_at, why: Some(why), .. } if Instant::now() < *retry_at => {
+            Slot::Down {
+                retry_at,
+                why: Some(why),
+                ..
+            } if Instant::now() < *retry_at => {
                 return Err(Arc::clone(why));
             }
             slot @ Slot::Down { .. } => self.begin_attempt(slot),
@@ -185,7 +219,10 @@ impl Wire {
             Slot::Up(_) | Slot::Connecting { .. } => (Duration::ZERO, None),
         };
         let attempt = self.attempt(pause);
-        *slot = Slot::Connecting { attempt: attempt.clone(), after: after.clone() };
+        *slot = Slot::Connecting {
+            attempt: attempt.clone(),
+            after: after.clone(),
+        };
         (attempt, after)
     }
 
@@ -194,7 +231,8 @@ impl Wire {
         let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
         let task = tokio::spawn(async move {
             let connected = timeout(ATTEMPT, connect(&inner.origin)).await;
-            let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {ATTEMPT:?}")));
+            let connected =
+                connected.unwrap_or_else(|_| Err(format!("no connection within {ATTEMPT:?}")));
             let (connection, primary) =
                 connected.map_or_else(|why| (Err(why), None), |(up, to)| (Ok(up), to));
             let live = inner.settle(connection, pause)?;
@@ -204,8 +242,9 @@ impl Wire {
             Ok(live)
         });
         // The task is lost with its runtime; the next attempt may be made in another.
-        let joined =
-            task.map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()), pause)));
+        let joined = task.map(move |joined| {
+            joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()), pause))
+        });
         joined.boxed().shared()
     }
 }
@@ -213,7 +252,9 @@ impl Wire {
 /// A connection over which the server has answered; behind sentinels also where the primary is.
 async fn connect(origin: &Origin) -> Result<(MultiplexedConnection, Option<Address>), String> {
     match origin {
-        Origin::Server(client) => connect_to(client).await.map(|connection| (connection, None)),
+        Origin::Server(client) => connect_to(client)
+            .await
+            .map(|connection| (connection, None)),
         Origin::Primary(sentinels) => {
             let primary = sentinels.connect().await?;
             Ok((primary.connection, Some(primary.address)))
@@ -225,8 +266,12 @@ async fn connect(origin: &Origin) -> Result<(MultiplexedConnection, Option<Addre
 async fn watch(inner: Weak<Inner>, live: Live, primary: Address) {
     loop {
         sleep(WATCH).await;
-        let Some(inner) = inner.upgrade().filter(|inner| inner.is_up(&live)) else { return };
-        let Origin::Primary(sentinels) = &inner.origin else { return };
+        let Some(inner) = inner.upgrade().filter(|inner| inner.is_up(&live)) else {
+            return;
+        };
+        let Origin::Primary(sentinels) = &inner.origin else {
+            return;
+        };
         if sentinels.have_left(&primary).await {
             return inner.lose(&live, "the sentinels name another primary");
         }
@@ -239,7 +284,9 @@ pub(super) async fn connect_to(client: &Client) -> Result<MultiplexedConnection,
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(1024);
-    let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+    let connected = client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await;
     let mut connection = connected.map_err(|error| explain(&error))?;
     let ping = redis::cmd("PING").query_async::<()>(&mut connection).await;
     ping.map_err(|error| explain(&error)).map(|()| connection)

@@ -64,7 +64,10 @@ pub struct ClientRequest {
 impl Client {
     /// A client of the server at this address. It connects with its first request.
     pub fn new(address: SocketAddr) -> Self {
-        Self { pool: Pool::builder(TokioExecutor::new()).build_http(), address }
+        Self {
+            pool: Pool::builder(TokioExecutor::new()).build_http(),
+            address,
+        }
     }
 
     /// The same client, but each request has a connection of its own.
@@ -72,7 +75,9 @@ impl Client {
     /// A server that stops closes idle connections, which a request that reuses one may notice too late.
     #[must_use]
     pub fn without_reuse(self) -> Self {
-        let pool = Pool::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build_http();
         Self { pool, ..self }
     }
 
@@ -93,8 +98,14 @@ impl Client {
 
     /// A request of any method.
     pub fn request(&self, method: Method, path: &str) -> ClientRequest {
-        let request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
-        ClientRequest { client: self.clone(), request, body: Bytes::new() }
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address));
+        ClientRequest {
+            client: self.clone(),
+            request,
+            body: Bytes::new(),
+        }
     }
 
     /// Opens a connection for bytes that no well-behaved client sends.
@@ -137,7 +148,8 @@ impl ClientRequest {
     /// Sets the body to this text, and `Content-Type` to `application/json`. Whether the text is JSON
     /// is not checked.
     pub fn json(self, text: impl Into<String>) -> Self {
-        self.header("content-type", "application/json").body(text.into())
+        self.header("content-type", "application/json")
+            .body(text.into())
     }
 
     /// Sets the body.
@@ -152,7 +164,10 @@ impl ClientRequest {
     ///
     /// If the path or a field is invalid, or if there is no whole response within 20 seconds.
     pub async fn send(self) -> ClientResponse {
-        let (method, uri) = (self.request.method_ref().cloned(), self.request.uri_ref().cloned());
+        let (method, uri) = (
+            self.request.method_ref().cloned(),
+            self.request.uri_ref().cloned(),
+        );
         match self.try_send().await {
             Ok(response) => response,
             Err(error) => panic!("{method:?} {uri:?}: no response: {error}"),
@@ -170,13 +185,27 @@ impl ClientRequest {
     ///
     /// If the path or a field is invalid.
     pub async fn try_send(self) -> io::Result<ClientResponse> {
-        let request = self.request.body(Full::new(self.body)).expect("a valid path and valid fields");
+        let request = self
+            .request
+            .body(Full::new(self.body))
+            .expect("a valid path and valid fields");
         let receive = async {
-            let (head, body) =
-                self.client.pool.request(request).await.map_err(io::Error::other)?.into_parts();
+            let (head, body) = self
+                .client
+                .pool
+                .request(request)
+                .await
+                .map_err(io::Error::other)?
+                .into_parts();
             let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-            Ok(ClientResponse { status: head.status, headers: head.headers, body })
+            Ok(ClientResponse {
+                status: head.status,
+                headers: head.headers,
+                body,
+            })
         };
-        timeout(PATIENCE, receive).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        timeout(PATIENCE, receive)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }

@@ -46,9 +46,14 @@ impl RawConnection {
     /// If nobody accepts the connection within 20 seconds.
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = timeout(PATIENCE, TcpStream::connect(address)).await;
-        let stream = stream.expect("a connection in time").expect("the server accepts");
+        let stream = stream
+            .expect("a connection in time")
+            .expect("the server accepts");
         stream.set_nodelay(true).expect("an open connection");
-        Self { stream, read: Vec::new() }
+        Self {
+            stream,
+            read: Vec::new(),
+        }
     }
 
     /// Sends text.
@@ -66,7 +71,10 @@ impl RawConnection {
     ///
     /// If the server has closed the connection.
     pub async fn write_bytes(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.expect("the server reads");
+        self.stream
+            .write_all(bytes)
+            .await
+            .expect("the server reads");
     }
 
     /// Sends bytes, and reads all that comes until the server closes the connection, or breaks it. The
@@ -120,22 +128,35 @@ impl RawConnection {
     pub async fn read_some(&mut self) {
         let mut part = vec![0; 1 << 16];
         let count = timeout(PATIENCE, self.stream.read(&mut part)).await;
-        let count = count.expect("an answer in time").expect("the server writes");
-        assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.read));
+        let count = count
+            .expect("an answer in time")
+            .expect("the server writes");
+        assert!(
+            count > 0,
+            "closed after {:?}",
+            String::from_utf8_lossy(&self.read)
+        );
         self.read.extend_from_slice(&part[..count]);
     }
 
     /// Reads all that comes until the server closes the connection, or breaks it.
     pub async fn rest(&mut self) -> Vec<u8> {
         // A connection that is reset has ended, too.
-        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut self.read)).await.expect("an end in time");
+        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut self.read))
+            .await
+            .expect("an end in time");
         self.take(self.read.len())
     }
 
     /// Waits until something comes, or the server closes the connection; returns whether it closes it.
     pub async fn is_closed(&mut self) -> bool {
         let mut byte = [0];
-        !matches!(timeout(PATIENCE, self.stream.read(&mut byte)).await.expect("an end in time"), Ok(1))
+        !matches!(
+            timeout(PATIENCE, self.stream.read(&mut byte))
+                .await
+                .expect("an end in time"),
+            Ok(1)
+        )
     }
 
     fn take(&mut self, length: usize) -> Vec<u8> {
@@ -148,7 +169,9 @@ impl RawConnection {
 fn response_length(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
     let body: usize = length.map_or(0, |length| length.trim().parse().expect("a length"));
     (bytes.len() >= head + body).then_some(head + body)
 }

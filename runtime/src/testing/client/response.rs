@@ -26,7 +26,9 @@ impl ClientResponse {
     /// If the value is not visible ASCII.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("visible ASCII"))
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("visible ASCII"))
     }
 
     /// All values of a header field, in their order.
@@ -36,7 +38,11 @@ impl ClientResponse {
     /// If a value is not visible ASCII.
     #[track_caller]
     pub fn header_values(&self, name: &str) -> Vec<&str> {
-        self.headers.get_all(name).iter().map(|value| value.to_str().expect("visible ASCII")).collect()
+        self.headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.to_str().expect("visible ASCII"))
+            .collect()
     }
 
     /// A header field that is a whole number, such as `Retry-After`.
@@ -85,13 +91,25 @@ impl ClientResponse {
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Value {
         let document = self.json();
-        assert_eq!((self.status.as_u16(), &document["code"]), (status, &Value::from(code)), "{document}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            (self.status.as_u16(), &document["code"]),
+            (status, &Value::from(code)),
+            "{document}"
+        );
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
         assert_eq!(document["status"], status);
         let kind = document["type"].as_str().unwrap_or_default();
         let of_the_api = !kind.starts_with("urn:aplomb:") && kind.ends_with(code);
-        assert!(of_the_api || kind == format!("{TYPE_BASE}{code}"), "type in {document}");
-        let id = self.header("x-request-id").expect("every response has an id");
+        assert!(
+            of_the_api || kind == format!("{TYPE_BASE}{code}"),
+            "type in {document}"
+        );
+        let id = self
+            .header("x-request-id")
+            .expect("every response has an id");
         // A repeated response has the document of the first, and an id of its own.
         if !self.replayed() {
             assert_eq!(document["request_id"], id);
@@ -100,9 +118,15 @@ impl ClientResponse {
         for member in ["title", "category"] {
             assert!(document[member].is_string(), "{member} in {document}");
         }
-        assert!(document["retryable"].is_boolean(), "retryable in {document}");
+        assert!(
+            document["retryable"].is_boolean(),
+            "retryable in {document}"
+        );
         let wait = self.header("retry-after");
-        assert!(wait.is_none() || document["retryable"] == true, "Retry-After without retryable");
+        assert!(
+            wait.is_none() || document["retryable"] == true,
+            "Retry-After without retryable"
+        );
         document
     }
 }

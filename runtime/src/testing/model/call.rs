@@ -34,8 +34,13 @@ pub(super) async fn ask(store: &impl IdempotencyStore, call: &Call) -> Result<An
         Call::Begin(begin) => Answer::Begun(store.begin(begin).await?),
         Call::Heartbeat(lease) => Answer::Is(store.heartbeat(&[*lease], LEASE).await? == [true]),
         Call::Complete(complete) => Answer::Completed(store.complete(complete).await?),
-        Call::Abort(lease, marker) => store.abort(*lease, *marker).await.map(|()| Answer::Aborted)?,
+        Call::Abort(lease, marker) => store
+            .abort(*lease, *marker)
+            .await
+            .map(|()| Answer::Aborted)?,
         Call::WriteOff(lease) => Answer::Is(store.write_off(*lease, TTL).await?),
-        Call::Resolve(key, response) => Answer::Is(store.resolve(*key, response.clone(), TTL).await?),
+        Call::Resolve(key, response) => {
+            Answer::Is(store.resolve(*key, response.clone(), TTL).await?)
+        }
     })
 }

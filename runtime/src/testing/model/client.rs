@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::call::{Answer, Call};
 use super::script::{Network, Request, Step};
 use super::{LEASE, TTL};
-use crate::policies::idempotency::{Begin, Begun, Complete, Fingerprint, Kept, Outcome, RecordKey, Token};
+use crate::policies::idempotency::{
+    Begin, Begun, Complete, Fingerprint, Kept, Outcome, RecordKey, Token,
+};
 
 /// All clients of a script.
 #[derive(Debug, Default)]
@@ -41,17 +43,27 @@ impl Clients {
     /// What is asked of the store in this step; `None` if its client cannot do it, or nothing arrives.
     pub(super) fn call(&mut self, step: &Step) -> Option<Call> {
         match *step {
-            Step::Begin { client, request, network } => self.begin(client, request, network),
+            Step::Begin {
+                client,
+                request,
+                network,
+            } => self.begin(client, request, network),
             Step::Again { client } => self.run(client).and_then(Run::again),
-            Step::Heartbeat { client } => self.run(client).map(|run| Call::Heartbeat(run.begin.lease())),
+            Step::Heartbeat { client } => self
+                .run(client)
+                .map(|run| Call::Heartbeat(run.begin.lease())),
             Step::Complete { client } => {
                 let answer = self.answer();
                 self.run(client)?.complete(Outcome::Response(answer))
             }
             Step::Fail { client } => self.run(client)?.complete(Outcome::Unknown),
             Step::Abort { client } => self.run(client).and_then(Run::abort),
-            Step::WriteOff { client } => self.run(client).map(|run| Call::WriteOff(run.begin.lease())),
-            Step::Resolve { key, done } => Some(Call::Resolve(record_key(key), done.then(|| self.answer()))),
+            Step::WriteOff { client } => self
+                .run(client)
+                .map(|run| Call::WriteOff(run.begin.lease())),
+            Step::Resolve { key, done } => {
+                Some(Call::Resolve(record_key(key), done.then(|| self.answer())))
+            }
             Step::Kill { client } => self.kill(client),
             Step::Elapse(_) | Step::Lose => None,
         }
@@ -59,8 +71,13 @@ impl Clients {
 
     /// Tells whoever waits for it what a begin found.
     pub(super) fn tell(&mut self, call: &Call, answer: &Answer) {
-        let (Call::Begin(begin), Answer::Begun(Begun::Started)) = (call, answer) else { return };
-        let asked = self.runs.values_mut().find(|run| run.begin.token == begin.token);
+        let (Call::Begin(begin), Answer::Begun(Begun::Started)) = (call, answer) else {
+            return;
+        };
+        let asked = self
+            .runs
+            .values_mut()
+            .find(|run| run.begin.token == begin.token);
         if let Some(run) = asked.filter(|run| run.phase == Phase::Waits) {
             run.phase = Phase::Runs;
         }
@@ -71,8 +88,18 @@ impl Clients {
             return None;
         }
         let begin = request.begin(Token::from_u128(self.next().into()));
-        let phase = if network == Network::Fine { Phase::Waits } else { Phase::InDoubt };
-        self.runs.insert(client, Run { begin: begin.clone(), phase });
+        let phase = if network == Network::Fine {
+            Phase::Waits
+        } else {
+            Phase::InDoubt
+        };
+        self.runs.insert(
+            client,
+            Run {
+                begin: begin.clone(),
+                phase,
+            },
+        );
         (network != Network::Delays).then_some(Call::Begin(begin))
     }
 
@@ -103,7 +130,9 @@ impl Run {
     }
 
     fn complete(&mut self, outcome: Outcome) -> Option<Call> {
-        let Begin { fingerprint, ttl, .. } = self.begin;
+        let Begin {
+            fingerprint, ttl, ..
+        } = self.begin;
         let complete = Complete::new(self.begin.lease(), fingerprint, outcome, ttl);
         (self.phase == Phase::Runs).then_some(Call::Complete(complete))
     }
@@ -126,7 +155,14 @@ impl Run {
 impl Request {
     fn begin(self, token: Token) -> Begin {
         let fingerprint = Fingerprint::new(1, [self.body; 32]);
-        Begin::new(record_key(self.key), fingerprint, token, LEASE, self.on_crash, TTL)
+        Begin::new(
+            record_key(self.key),
+            fingerprint,
+            token,
+            LEASE,
+            self.on_crash,
+            TTL,
+        )
     }
 }
 

@@ -47,12 +47,18 @@ impl History {
     pub(super) fn add(&mut self, call: &Call, answer: &Answer) -> Result<(), Broken> {
         match (call, answer) {
             (Call::Begin(begin), Answer::Begun(found)) => self.begun(begin, found)?,
-            (Call::Complete(complete), Answer::Completed(Completed::Written)) => self.written(complete)?,
-            (Call::Complete(complete), Answer::Completed(Completed::Lost(_))) => self.lost(complete.lease)?,
+            (Call::Complete(complete), Answer::Completed(Completed::Written)) => {
+                self.written(complete)?
+            }
+            (Call::Complete(complete), Answer::Completed(Completed::Lost(_))) => {
+                self.lost(complete.lease)?
+            }
             (Call::Abort(lease, marker), _) => self.aborted(*lease, *marker),
             (Call::Heartbeat(lease), Answer::Is(true)) => self.renewed(*lease)?,
             (Call::WriteOff(lease), Answer::Is(true)) => self.written_off(*lease)?,
-            (Call::Resolve(key, response), Answer::Is(true)) => self.resolved(*key, response.as_ref())?,
+            (Call::Resolve(key, response), Answer::Is(true)) => {
+                self.resolved(*key, response.as_ref())?
+            }
             _ => {}
         }
         Ok(())
@@ -62,7 +68,9 @@ impl History {
         if self.aborted.contains_key(&begin.token) && *found == Begun::Started {
             return Err(GHOST);
         }
-        let Some(promise) = self.promises.get(&begin.key) else { return self.begun_where_free(begin, found) };
+        let Some(promise) = self.promises.get(&begin.key) else {
+            return self.begun_where_free(begin, found);
+        };
         let held = self.now < promise.lease_ends;
         match found {
             Begun::Aborted => Ok(()),
@@ -81,12 +89,23 @@ impl History {
     /// Where nothing stands in the way.
     fn begun_where_free(&mut self, begin: &Begin, found: &Begun) -> Result<(), Broken> {
         if *found != Begun::Started {
-            return if *found == Begun::Aborted { Ok(()) } else { Err(BLOCKED) };
+            return if *found == Begun::Aborted {
+                Ok(())
+            } else {
+                Err(BLOCKED)
+            };
         }
         let (token, fingerprint, on_crash) = (begin.token, begin.fingerprint, begin.on_crash);
         let lease_ends = self.now + LEASE;
         let ends = lease_ends + TTL;
-        let promise = Promise { token, fingerprint, on_crash, answer: None, lease_ends, ends };
+        let promise = Promise {
+            token,
+            fingerprint,
+            on_crash,
+            answer: None,
+            lease_ends,
+            ends,
+        };
         self.promises.insert(begin.key, promise);
         Ok(())
     }
@@ -95,7 +114,9 @@ impl History {
         let Lease { key, token } = complete.lease;
         match self.promises.get(&key) {
             Some(promise) if promise.token != token => return Err(REPLACED),
-            Some(Promise { answer: Some(_), .. }) => return Ok(()),
+            Some(Promise {
+                answer: Some(_), ..
+            }) => return Ok(()),
             _ => {}
         }
         let answer = match &complete.outcome {
@@ -104,12 +125,25 @@ impl History {
         };
         let (on_crash, lease_ends, ends) = (OnCrash::Unknown, self.now, self.now + TTL);
         let fingerprint = complete.fingerprint;
-        self.promises.insert(key, Promise { token, fingerprint, on_crash, answer, lease_ends, ends });
+        self.promises.insert(
+            key,
+            Promise {
+                token,
+                fingerprint,
+                on_crash,
+                answer,
+                lease_ends,
+                ends,
+            },
+        );
         Ok(())
     }
 
     fn lost(&self, lease: Lease) -> Result<(), Broken> {
-        let replaced = self.promises.get(&lease.key).is_some_and(|promise| promise.token != lease.token);
+        let replaced = self
+            .promises
+            .get(&lease.key)
+            .is_some_and(|promise| promise.token != lease.token);
         if replaced { Ok(()) } else { Err(REFUSED) }
     }
 
@@ -118,21 +152,30 @@ impl History {
         if !marker.is_zero() {
             self.aborted.insert(lease.token, self.now + marker);
         }
-        if self.own(lease).is_some_and(|promise| promise.answer.is_none()) {
+        if self
+            .own(lease)
+            .is_some_and(|promise| promise.answer.is_none())
+        {
             self.promises.remove(&lease.key);
         }
     }
 
     fn renewed(&mut self, lease: Lease) -> Result<(), Broken> {
         let (now, lease_ends) = (self.now, self.now + LEASE);
-        let promise = self.own(lease).filter(|promise| now < promise.lease_ends).ok_or(RENEWED)?;
+        let promise = self
+            .own(lease)
+            .filter(|promise| now < promise.lease_ends)
+            .ok_or(RENEWED)?;
         (promise.lease_ends, promise.ends) = (lease_ends, lease_ends + TTL);
         Ok(())
     }
 
     fn written_off(&mut self, lease: Lease) -> Result<(), Broken> {
         let now = self.now;
-        let promise = self.own(lease).filter(|promise| promise.answer.is_none()).ok_or(SETTLED)?;
+        let promise = self
+            .own(lease)
+            .filter(|promise| promise.answer.is_none())
+            .ok_or(SETTLED)?;
         (promise.on_crash, promise.lease_ends, promise.ends) = (OnCrash::Unknown, now, now + TTL);
         Ok(())
     }
@@ -149,7 +192,9 @@ impl History {
     }
 
     fn own(&mut self, lease: Lease) -> Option<&mut Promise> {
-        self.promises.get_mut(&lease.key).filter(|promise| promise.token == lease.token)
+        self.promises
+            .get_mut(&lease.key)
+            .filter(|promise| promise.token == lease.token)
     }
 }
 

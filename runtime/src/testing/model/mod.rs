@@ -98,7 +98,13 @@ struct Line(Step, Option<Result<Answer, StoreError>>);
 impl<S: IdempotencyStore> Play<S> {
     fn new(store: Arc<S>) -> Self {
         let (clients, model, history) = (Clients::default(), Model::default(), History::default());
-        Self { store, clients, model, history, trace: Vec::new() }
+        Self {
+            store,
+            clients,
+            model,
+            history,
+            trace: Vec::new(),
+        }
     }
 
     async fn elapse(&mut self, span: Span, time: &impl Elapse) {
@@ -116,7 +122,9 @@ impl<S: IdempotencyStore> Play<S> {
     }
 
     async fn act(&mut self, step: &Step) -> Result<(), Deviation> {
-        let Some(call) = self.clients.call(step) else { return Ok(()) };
+        let Some(call) = self.clients.call(step) else {
+            return Ok(());
+        };
         let answer = ask(&*self.store, &call).await;
         self.trace.push(Line(step.clone(), Some(answer.clone())));
         let answer = answer.map_err(|_| self.deviation("the store fails"))?;
@@ -137,7 +145,10 @@ impl<S: IdempotencyStore> Play<S> {
     }
 
     fn deviation(&self, what: &str) -> Deviation {
-        Deviation { what: what.to_owned(), trace: self.trace.clone() }
+        Deviation {
+            what: what.to_owned(),
+            trace: self.trace.clone(),
+        }
     }
 }
 
@@ -152,7 +163,10 @@ pub struct Deviation {
 impl fmt::Display for Deviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        self.trace.iter().enumerate().try_for_each(|(index, line)| write!(f, "\n  {:>2} {line}", index + 1))
+        self.trace
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, line)| write!(f, "\n  {:>2} {line}", index + 1))
     }
 }
 

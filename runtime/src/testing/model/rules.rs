@@ -46,7 +46,10 @@ impl Model {
         self.markers.retain(|_, ends| now < *ends);
         for record in self.records.values_mut() {
             match record.state {
-                State::Running { on_crash, lease_ends } if lease_ends <= now => {
+                State::Running {
+                    on_crash,
+                    lease_ends,
+                } if lease_ends <= now => {
                     record.state = State::Lapsed(on_crash);
                 }
                 _ => {}
@@ -56,7 +59,10 @@ impl Model {
 
     /// All is lost.
     pub(super) fn lose(&mut self) {
-        *self = Self { now: self.now, ..Self::default() };
+        *self = Self {
+            now: self.now,
+            ..Self::default()
+        };
     }
 
     pub(super) fn answer(&mut self, call: &Call) -> Answer {
@@ -74,7 +80,9 @@ impl Model {
         if self.markers.contains_key(&begin.token) {
             return Begun::Aborted;
         }
-        let Some(record) = self.records.get(&begin.key) else { return self.start(begin) };
+        let Some(record) = self.records.get(&begin.key) else {
+            return self.start(begin);
+        };
         match &record.state {
             _ if record.fingerprint != begin.fingerprint => Begun::Mismatch,
             State::Running { .. } if record.token == begin.token => Begun::Started,
@@ -85,28 +93,53 @@ impl Model {
 
     fn start(&mut self, begin: &Begin) -> Begun {
         let lease_ends = self.now + LEASE;
-        let state = State::Running { on_crash: begin.on_crash, lease_ends };
-        self.put(begin.key, begin.token, begin.fingerprint, state, lease_ends + TTL);
+        let state = State::Running {
+            on_crash: begin.on_crash,
+            lease_ends,
+        };
+        self.put(
+            begin.key,
+            begin.token,
+            begin.fingerprint,
+            state,
+            lease_ends + TTL,
+        );
         Begun::Started
     }
 
     fn heartbeat(&mut self, lease: Lease) -> bool {
         let renewed = self.now + LEASE;
-        let Some(record) = self.own(lease) else { return false };
-        let State::Running { lease_ends, .. } = &mut record.state else { return false };
+        let Some(record) = self.own(lease) else {
+            return false;
+        };
+        let State::Running { lease_ends, .. } = &mut record.state else {
+            return false;
+        };
         *lease_ends = renewed;
         record.ends = renewed + TTL;
         true
     }
 
     fn complete(&mut self, complete: &Complete) -> Completed {
-        let Complete { lease, fingerprint, outcome, .. } = complete;
+        let Complete {
+            lease,
+            fingerprint,
+            outcome,
+            ..
+        } = complete;
         match self.records.get(&lease.key) {
             Some(record) if record.token != lease.token => {
                 let same = record.fingerprint == *fingerprint;
-                return Completed::Lost(if same { met(&record.state) } else { Begun::Mismatch });
+                return Completed::Lost(if same {
+                    met(&record.state)
+                } else {
+                    Begun::Mismatch
+                });
             }
-            Some(Record { state: State::Done(_), .. }) => return Completed::Written,
+            Some(Record {
+                state: State::Done(_),
+                ..
+            }) => return Completed::Written,
             _ => {}
         }
         let state = match outcome {
@@ -118,7 +151,10 @@ impl Model {
     }
 
     fn abort(&mut self, lease: Lease, marker: Duration) -> Answer {
-        if self.own(lease).is_some_and(|record| !matches!(record.state, State::Done(_))) {
+        if self
+            .own(lease)
+            .is_some_and(|record| !matches!(record.state, State::Done(_)))
+        {
             self.records.remove(&lease.key);
         }
         if !marker.is_zero() {
@@ -129,7 +165,9 @@ impl Model {
 
     fn write_off(&mut self, lease: Lease) -> bool {
         let ends = self.now + TTL;
-        let Some(record) = self.own(lease) else { return false };
+        let Some(record) = self.own(lease) else {
+            return false;
+        };
         if matches!(record.state, State::Done(_) | State::Unknown) {
             return false;
         }
@@ -139,7 +177,9 @@ impl Model {
 
     fn resolve(&mut self, key: RecordKey, response: Option<&Kept>) -> bool {
         let ends = self.now + TTL;
-        let Some(record) = self.records.get_mut(&key) else { return false };
+        let Some(record) = self.records.get_mut(&key) else {
+            return false;
+        };
         if met(&record.state) != Begun::Unknown {
             return false;
         }
@@ -151,11 +191,28 @@ impl Model {
     }
 
     fn own(&mut self, lease: Lease) -> Option<&mut Record> {
-        self.records.get_mut(&lease.key).filter(|record| record.token == lease.token)
+        self.records
+            .get_mut(&lease.key)
+            .filter(|record| record.token == lease.token)
     }
 
-    fn put(&mut self, key: RecordKey, token: Token, fingerprint: Fingerprint, state: State, ends: Duration) {
-        self.records.insert(key, Record { token, fingerprint, state, ends });
+    fn put(
+        &mut self,
+        key: RecordKey,
+        token: Token,
+        fingerprint: Fingerprint,
+        state: State,
+        ends: Duration,
+    ) {
+        self.records.insert(
+            key,
+            Record {
+                token,
+                fingerprint,
+                state,
+                ends,
+            },
+        );
     }
 }
 

@@ -81,7 +81,11 @@ pub struct Request {
 
 impl Default for Request {
     fn default() -> Self {
-        Self { key: 0, body: 0, on_crash: OnCrash::Unknown }
+        Self {
+            key: 0,
+            body: 0,
+            on_crash: OnCrash::Unknown,
+        }
     }
 }
 
@@ -124,8 +128,20 @@ impl Span {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Begin { client, request: Request { key, body, on_crash }, network } => {
-                write!(f, "client {client} begins key {key}, body {body}, {on_crash:?} on crash, {network:?}")
+            Self::Begin {
+                client,
+                request:
+                    Request {
+                        key,
+                        body,
+                        on_crash,
+                    },
+                network,
+            } => {
+                write!(
+                    f,
+                    "client {client} begins key {key}, body {body}, {on_crash:?} on crash, {network:?}"
+                )
             }
             Self::Again { client } => write!(f, "client {client}: its begin arrives again"),
             Self::Heartbeat { client } => write!(f, "client {client} renews"),

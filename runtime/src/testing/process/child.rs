@@ -45,7 +45,10 @@ impl Child {
     pub(in crate::testing) fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.id());
         let status = Command::new("sh").args(["-c", &kill]).status();
-        assert!(status.is_ok_and(|status| status.success()), "'{kill}' failed");
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "'{kill}' failed"
+        );
     }
 
     /// Kills it (SIGKILL), and returns once it has ended. It may have ended before.
@@ -60,7 +63,8 @@ impl Child {
 
     /// Its exit status, if it ends within the limit.
     pub(in crate::testing) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
-        holds_within(limit, || self.has_ended()).then(|| self.0.wait().expect("a child of this process"))
+        holds_within(limit, || self.has_ended())
+            .then(|| self.0.wait().expect("a child of this process"))
     }
 
     /// Nobody reads its standard output any more, if that is a pipe.

@@ -61,8 +61,13 @@ impl Program {
         for (name, _) in env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy())) {
             command.env_remove(name);
         }
-        command.env("APLOMB_ADDR", "127.0.0.1:0").stdin(Stdio::null());
-        Self { command, broken_stdout: false }
+        command
+            .env("APLOMB_ADDR", "127.0.0.1:0")
+            .stdin(Stdio::null());
+        Self {
+            command,
+            broken_stdout: false,
+        }
     }
 
     /// Adds an argument.
@@ -120,7 +125,11 @@ impl Program {
             process.address = listening_on(&process.stdout());
             process.address.is_some() || process.child.has_ended()
         });
-        assert!(listens && process.address.is_some(), "{} does not listen", process.name.display());
+        assert!(
+            listens && process.address.is_some(),
+            "{} does not listen",
+            process.name.display()
+        );
         process
     }
 
@@ -132,16 +141,26 @@ impl Program {
     #[track_caller]
     pub fn spawn(mut self) -> Process {
         let directory = Directory::new();
-        let file = |name| File::create(directory.file(name)).expect("a temporary directory is writable");
+        let file =
+            |name| File::create(directory.file(name)).expect("a temporary directory is writable");
         self.command.stderr(file(STDERR));
-        self.command.stdout(if self.broken_stdout { Stdio::piped() } else { file(STDOUT).into() });
+        self.command.stdout(if self.broken_stdout {
+            Stdio::piped()
+        } else {
+            file(STDOUT).into()
+        });
         let name = self.command.get_program().to_owned();
         let mut child = match Child::spawn(&mut self.command) {
             Ok(child) => child,
             Err(error) => panic!("{} cannot be started: {error}", name.display()),
         };
         child.close_stdout();
-        Process { child, directory, name, address: None }
+        Process {
+            child,
+            directory,
+            name,
+            address: None,
+        }
     }
 
     /// Runs it until it ends, for up to ten minutes.
@@ -152,8 +171,14 @@ impl Program {
     #[track_caller]
     pub fn run(self) -> Output {
         let mut process = self.spawn();
-        let Some(status) = process.child.wait(RUN) else { panic!("{} does not end", process.name.display()) };
-        Output { status, stdout: process.read(STDOUT), stderr: process.read(STDERR) }
+        let Some(status) = process.child.wait(RUN) else {
+            panic!("{} does not end", process.name.display())
+        };
+        Output {
+            status,
+            stdout: process.read(STDOUT),
+            stderr: process.read(STDERR),
+        }
     }
 }
 
@@ -170,7 +195,8 @@ impl Process {
     /// If it was not started with [`Program::start`].
     #[track_caller]
     pub fn address(&self) -> SocketAddr {
-        self.address.expect("only `Program::start` waits for the address")
+        self.address
+            .expect("only `Program::start` waits for the address")
     }
 
     /// A client of it.
@@ -246,8 +272,15 @@ fn is_setting(name: &str) -> bool {
 
 /// The address in the first whole line that names one.
 fn listening_on(stdout: &str) -> Option<SocketAddr> {
-    let mut lines = stdout.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    lines.find_map(|line| line.trim_end().strip_prefix("listening on http://")?.parse().ok())
+    let mut lines = stdout
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'));
+    lines.find_map(|line| {
+        line.trim_end()
+            .strip_prefix("listening on http://")?
+            .parse()
+            .ok()
+    })
 }
 
 const STDOUT: &str = "stdout";
@@ -273,13 +306,17 @@ mod tests {
             .arg("zero")
             .envs(&[("APLOMB_LEASE", "5s")])
             .run();
-        assert_eq!((output.status.code(), &output.stdout[..]), (Some(3), &b"zero 5s\n"[..]));
+        assert_eq!(
+            (output.status.code(), &output.stdout[..]),
+            (Some(3), &b"zero 5s\n"[..])
+        );
         assert_eq!(output.stderr, b"no\n");
     }
 
     #[test]
     fn a_started_process_has_an_address_once_its_line_is_whole() {
-        let mut process = shell("printf 'listening on http://127.0.0.1:80'; echo 80; exec sleep 60").start();
+        let mut process =
+            shell("printf 'listening on http://127.0.0.1:80'; echo 80; exec sleep 60").start();
         assert_eq!(process.address().port(), 8080);
         process.pause();
         process.resume();
@@ -311,7 +348,9 @@ mod tests {
 
     #[test]
     fn writes_to_a_broken_stdout_fail() {
-        let output = shell("sleep 0.1; trap '' PIPE; echo lost || exit 7").with_broken_stdout().run();
+        let output = shell("sleep 0.1; trap '' PIPE; echo lost || exit 7")
+            .with_broken_stdout()
+            .run();
         assert_eq!(output.status.code(), Some(7));
     }
 }

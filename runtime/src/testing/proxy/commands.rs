@@ -18,7 +18,10 @@ impl Counts {
     }
 
     pub(super) fn requests_named(&self, name: &str) -> u64 {
-        self.named.get(&name.to_ascii_uppercase()).copied().unwrap_or(0)
+        self.named
+            .get(&name.to_ascii_uppercase())
+            .copied()
+            .unwrap_or(0)
     }
 }
 
@@ -56,13 +59,19 @@ impl Commands {
         let taken = end.map_or(bytes.len(), |end| end + 1);
         self.part.extend(&bytes[..taken]);
         let line = end.map(|_| text(&take(&mut self.part)));
-        (taken, line.and_then(|line| self.line_ended(line.trim_ascii())))
+        (
+            taken,
+            line.and_then(|line| self.line_ended(line.trim_ascii())),
+        )
     }
 
     /// What a line says: how many arguments come, how long the next is, or a whole command.
     fn line_ended(&mut self, line: &str) -> Option<String> {
         let number = |text: &str| text.parse::<usize>().ok();
-        match (line.strip_prefix('*').and_then(number), line.strip_prefix('$').and_then(number)) {
+        match (
+            line.strip_prefix('*').and_then(number),
+            line.strip_prefix('$').and_then(number),
+        ) {
             (Some(arguments), _) => self.arguments = arguments,
             (_, Some(length)) if self.arguments > 0 => self.body = length + LINE_END,
             _ => return line.split_ascii_whitespace().next().map(String::from),
@@ -77,14 +86,26 @@ impl Commands {
             self.part.extend(&bytes[..taken]);
         }
         self.body -= taken;
-        (taken, if self.body == 0 { self.body_ended() } else { None })
+        (
+            taken,
+            if self.body == 0 {
+                self.body_ended()
+            } else {
+                None
+            },
+        )
     }
 
     fn body_ended(&mut self) -> Option<String> {
         let part = take(&mut self.part);
-        self.name.get_or_insert_with(|| String::from(text(&part).trim_ascii()));
+        self.name
+            .get_or_insert_with(|| String::from(text(&part).trim_ascii()));
         self.arguments -= 1;
-        if self.arguments == 0 { self.name.take() } else { None }
+        if self.arguments == 0 {
+            self.name.take()
+        } else {
+            None
+        }
     }
 }
 
@@ -134,7 +155,11 @@ mod tests {
             counts.add(name);
         }
         assert_eq!(
-            (counts.requests(), counts.requests_named("Get"), counts.requests_named("DEL")),
+            (
+                counts.requests(),
+                counts.requests_named("Get"),
+                counts.requests_named("DEL")
+            ),
             (3, 2, 0)
         );
     }

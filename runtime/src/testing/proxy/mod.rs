@@ -62,13 +62,27 @@ impl Proxy {
     ///
     /// Where the loopback interface has no free port.
     pub async fn start(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a free port");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         let (switches, watched) = watch::channel(Switches::default());
         let (counts, open) = (Arc::default(), Arc::default());
-        let relay = Relay { target, switches: watched, counts: Arc::clone(&counts) };
+        let relay = Relay {
+            target,
+            switches: watched,
+            counts: Arc::clone(&counts),
+        };
         let accepting = tokio::spawn(accept(listener, relay, Arc::clone(&open)));
-        Self { address, switches, counts, open, accepting }
+        Self {
+            address,
+            switches,
+            counts,
+            open,
+            accepting,
+        }
     }
 
     /// Where it listens.
@@ -92,12 +106,14 @@ impl Proxy {
     /// What is lost stays lost. As nothing comes after a gap in TCP, a connection that lost
     /// something is closed when this is switched off; the others stay.
     pub fn swallow_replies(&self, swallow: bool) {
-        self.switches.send_modify(|switches| switches.swallow_replies = swallow);
+        self.switches
+            .send_modify(|switches| switches.swallow_replies = swallow);
     }
 
     /// Loses the requests. Connections end as with [`swallow_replies`](Self::swallow_replies).
     pub fn swallow_requests(&self, swallow: bool) {
-        self.switches.send_modify(|switches| switches.swallow_requests = swallow);
+        self.switches
+            .send_modify(|switches| switches.swallow_requests = swallow);
     }
 
     /// Closes every open connection, to the client and to the server, and returns once it is done.
@@ -108,7 +124,8 @@ impl Proxy {
 
     /// Closes new connections at once, until it is called with `false`. Those that are open stay.
     pub fn refuse(&self, refuse: bool) {
-        self.switches.send_modify(|switches| switches.refuse = refuse);
+        self.switches
+            .send_modify(|switches| switches.refuse = refuse);
     }
 
     /// Replaces bytes wherever they occur in replies, such as a version by another one. The next
@@ -120,7 +137,8 @@ impl Proxy {
     #[track_caller]
     pub fn rewrite(&self, from: &'static [u8], to: &'static [u8]) {
         let rule = Rule::new(from, to);
-        self.switches.send_modify(|switches| switches.rewrite = Some(rule));
+        self.switches
+            .send_modify(|switches| switches.rewrite = Some(rule));
     }
 
     /// How many connections were accepted; those that were refused do not count.
@@ -156,7 +174,9 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, relay: Relay, open: Arc<Mutex<JoinSet<()>>>) {
     loop {
         // An error is that of a client which is gone already.
-        let Ok((client, _)) = listener.accept().await else { continue };
+        let Ok((client, _)) = listener.accept().await else {
+            continue;
+        };
         if relay.switches.borrow().refuse {
             continue;
         }

@@ -8,7 +8,11 @@ pub(super) struct Rule {
 impl Rule {
     #[track_caller]
     pub(super) fn new(from: &'static [u8], to: &'static [u8]) -> Self {
-        assert_eq!(from.len(), to.len(), "replies are of a stated length, which must stay");
+        assert_eq!(
+            from.len(),
+            to.len(),
+            "replies are of a stated length, which must stay"
+        );
         assert!(!from.is_empty(), "there is nothing to replace");
         // Otherwise the end of a whole reply could be taken for the begin, and kept until the next.
         assert!(!from.contains(&b'\n'), "a line break cannot be replaced");
@@ -49,7 +53,9 @@ impl Rewriter {
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+    bytes
+        .windows(wanted.len())
+        .position(|window| window == wanted)
 }
 
 #[cfg(test)]
@@ -64,9 +70,16 @@ mod tests {
         for first in 0..=REPLIES.len() {
             for second in first..=REPLIES.len() {
                 let mut rewriter = Rewriter::default();
-                let parts = [&REPLIES[..first], &REPLIES[first..second], &REPLIES[second..]];
+                let parts = [
+                    &REPLIES[..first],
+                    &REPLIES[first..second],
+                    &REPLIES[second..],
+                ];
                 let out = parts.map(|part| rewriter.feed(part, Some(rule))).concat();
-                assert_eq!(out.escape_ascii().to_string(), r"+baa\r\n$7\r\nabaabaa\r\n$2\r\naa\r\n");
+                assert_eq!(
+                    out.escape_ascii().to_string(),
+                    r"+baa\r\n$7\r\nabaabaa\r\n$2\r\naa\r\n"
+                );
             }
         }
     }

@@ -53,11 +53,17 @@ impl RedisCluster {
     #[track_caller]
     pub fn start() -> Self {
         let buses: Vec<_> = (0..2 * PRIMARIES).map(|_| Port::free()).collect();
-        let cluster = Self { nodes: start_all(buses.iter().map(node).collect()), buses };
+        let cluster = Self {
+            nodes: start_all(buses.iter().map(node).collect()),
+            buses,
+        };
         cluster.introduce();
         cluster.assign_slots();
         until("all nodes know all nodes", || {
-            cluster.nodes.iter().all(|node| count_known(node) == 2 * PRIMARIES)
+            cluster
+                .nodes
+                .iter()
+                .all(|node| count_known(node) == 2 * PRIMARIES)
         });
         cluster.assign_replicas();
         until("the cluster serves every slot", || cluster.is_ready());
@@ -66,7 +72,10 @@ impl RedisCluster {
 
     /// Its URL: `redis+cluster://127.0.0.1:<port>,…` of three nodes.
     pub fn url(&self) -> String {
-        let hosts: Vec<_> = self.nodes[..PRIMARIES].iter().map(|node| node.address().to_string()).collect();
+        let hosts: Vec<_> = self.nodes[..PRIMARIES]
+            .iter()
+            .map(|node| node.address().to_string())
+            .collect();
         format!("redis+cluster://{}", hosts.join(","))
     }
 
@@ -78,7 +87,10 @@ impl RedisCluster {
     /// The slot of a key.
     #[track_caller]
     pub fn slot_of(&self, key: &str) -> u16 {
-        let asked = self.nodes.iter().find_map(|node| node.try_command(&["CLUSTER", "KEYSLOT", key]));
+        let asked = self
+            .nodes
+            .iter()
+            .find_map(|node| node.try_command(&["CLUSTER", "KEYSLOT", key]));
         match asked {
             Some(Reply::Integer(slot)) => u16::try_from(slot).expect("a slot"),
             other => panic!("no slot of a key: {other:?}"),
@@ -113,8 +125,12 @@ impl RedisCluster {
     #[track_caller]
     pub fn until_failed_over(&self, slot: u16, from: SocketAddr) {
         until("another node has the slot", || {
-            self.agreed_owner(slot).is_some_and(|owner| owner.address() != from)
-                && self.nodes.iter().all(|node| !node.answers() || state(node).as_deref() == Some("ok"))
+            self.agreed_owner(slot)
+                .is_some_and(|owner| owner.address() != from)
+                && self
+                    .nodes
+                    .iter()
+                    .all(|node| !node.answers() || state(node).as_deref() == Some("ok"))
         });
     }
 
@@ -126,7 +142,12 @@ impl RedisCluster {
         let importing = to.command(&["CLUSTER", "SETSLOT", &number, "IMPORTING", &id(from)]);
         let migrating = from.command(&["CLUSTER", "SETSLOT", &number, "MIGRATING", &id(to)]);
         assert_eq!((importing, migrating), (Reply::ok(), Reply::ok()));
-        Migration { cluster: self, slot, from, to }
+        Migration {
+            cluster: self,
+            slot,
+            from,
+            to,
+        }
     }
 
     /// Moves a slot with all its keys to another node.
@@ -140,27 +161,46 @@ impl RedisCluster {
     fn introduce(&self) {
         for (number, node) in (1..).zip(&self.nodes) {
             let epoch = number.to_string();
-            assert_eq!(node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]), Reply::ok());
+            assert_eq!(
+                node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]),
+                Reply::ok()
+            );
         }
         let pairs = self.nodes.iter().enumerate();
         for (other, node) in
             pairs.flat_map(|(at, node)| self.nodes[at + 1..].iter().map(move |other| (other, node)))
         {
-            let (host, port) = (other.address().ip().to_string(), other.address().port().to_string());
+            let (host, port) = (
+                other.address().ip().to_string(),
+                other.address().port().to_string(),
+            );
             let bus = self.bus_of(other).to_string();
-            assert_eq!(node.command(&["CLUSTER", "MEET", &host, &port, &bus]), Reply::ok());
+            assert_eq!(
+                node.command(&["CLUSTER", "MEET", &host, &port, &bus]),
+                Reply::ok()
+            );
         }
     }
 
     fn bus_of(&self, node: &RedisServer) -> u16 {
-        let at = self.nodes.iter().position(|other| other.address() == node.address());
-        self.buses[at.expect("a node of the cluster")].address().port()
+        let at = self
+            .nodes
+            .iter()
+            .position(|other| other.address() == node.address());
+        self.buses[at.expect("a node of the cluster")]
+            .address()
+            .port()
     }
 
     fn assign_slots(&self) {
         for (at, node) in self.nodes[..PRIMARIES].iter().enumerate() {
             let (first, last) = (SLOTS * at / PRIMARIES, SLOTS * (at + 1) / PRIMARIES - 1);
-            let range = ["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()];
+            let range = [
+                "CLUSTER",
+                "ADDSLOTSRANGE",
+                &first.to_string(),
+                &last.to_string(),
+            ];
             assert_eq!(node.command(&range), Reply::ok());
         }
     }
@@ -180,18 +220,25 @@ impl RedisCluster {
         let replicated = |node| offsets(node).is_some_and(|(_, replicas)| replicas.len() == 1);
         let linked = |node: &RedisServer| {
             let info = node.try_command(&["INFO", "replication"]);
-            info.and_then(|info| info.field("master_link_status")).as_deref() == Some("up")
+            info.and_then(|info| info.field("master_link_status"))
+                .as_deref()
+                == Some("up")
         };
         primaries.iter().all(replicated)
             && replicas.iter().all(linked)
-            && self.nodes.iter().all(|node| state(node).as_deref() == Some("ok") && shards(node) == PRIMARIES)
+            && self
+                .nodes
+                .iter()
+                .all(|node| state(node).as_deref() == Some("ok") && shards(node) == PRIMARIES)
     }
 
     fn agreed_owner(&self, slot: u16) -> Option<&RedisServer> {
         let mut owners = self.nodes.iter().filter_map(|node| owner_by(node, slot));
         let first = owners.next()?;
         let agree = owners.all(|owner| owner == first);
-        self.nodes.iter().find(|node| agree && i64::from(node.address().port()) == first)
+        self.nodes
+            .iter()
+            .find(|node| agree && i64::from(node.address().port()) == first)
     }
 }
 
@@ -200,11 +247,18 @@ impl Migration<'_> {
     #[track_caller]
     pub fn move_keys(&self) {
         let (slot, to) = (self.slot.to_string(), self.to.address());
-        let keys = self.from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "10000"]);
+        let keys = self
+            .from
+            .command(&["CLUSTER", "GETKEYSINSLOT", &slot, "10000"]);
         for key in keys.items() {
             let (host, port) = (to.ip().to_string(), to.port().to_string());
-            let moved = self.from.command(&["MIGRATE", &host, &port, &key.text(), "0", "5000"]);
-            assert!(matches!(&moved, Reply::Status(told) if told == "OK" || told == "NOKEY"), "{moved:?}");
+            let moved = self
+                .from
+                .command(&["MIGRATE", &host, &port, &key.text(), "0", "5000"]);
+            assert!(
+                matches!(&moved, Reply::Status(told) if told == "OK" || told == "NOKEY"),
+                "{moved:?}"
+            );
         }
     }
 
@@ -213,7 +267,9 @@ impl Migration<'_> {
     pub fn end(self) {
         until("all keys of the slot are moved", || {
             self.move_keys();
-            let count = self.from.command(&["CLUSTER", "COUNTKEYSINSLOT", &self.slot.to_string()]);
+            let count = self
+                .from
+                .command(&["CLUSTER", "COUNTKEYSINSLOT", &self.slot.to_string()]);
             count == Reply::Integer(0)
         });
         let to = id(self.to);
@@ -266,25 +322,35 @@ fn id(node: &RedisServer) -> String {
 
 fn count_known(node: &RedisServer) -> usize {
     let nodes = node.command(&["CLUSTER", "NODES"]).text();
-    nodes.lines().filter(|line| !line.contains("handshake") && line.contains(" connected")).count()
+    nodes
+        .lines()
+        .filter(|line| !line.contains("handshake") && line.contains(" connected"))
+        .count()
 }
 
 /// Whether the cluster works, as a node sees it; `None` where it does not answer.
 fn state(node: &RedisServer) -> Option<String> {
-    node.try_command(&["CLUSTER", "INFO"])?.field("cluster_state")
+    node.try_command(&["CLUSTER", "INFO"])?
+        .field("cluster_state")
 }
 
 /// How many ranges of slots have a replica, as a node sees it.
 fn shards(node: &RedisServer) -> usize {
     let slots = node.command(&["CLUSTER", "SLOTS"]);
-    slots.items().iter().filter(|range| range.items().len() == 4).count()
+    slots
+        .items()
+        .iter()
+        .filter(|range| range.items().len() == 4)
+        .count()
 }
 
 /// The port of the owner of a slot, as a node sees it; `None` where that does not answer.
 fn owner_by(node: &RedisServer, slot: u16) -> Option<i64> {
     let slots = node.try_command(&["CLUSTER", "SLOTS"])?;
     let has = |range: &&Reply| match range.items() {
-        [Reply::Integer(first), Reply::Integer(last), ..] => (*first..=*last).contains(&i64::from(slot)),
+        [Reply::Integer(first), Reply::Integer(last), ..] => {
+            (*first..=*last).contains(&i64::from(slot))
+        }
         _ => false,
     };
     match slots.items().iter().find(has)?.items().get(2)?.items() {

@@ -13,7 +13,10 @@ pub(super) struct ServerDirectory {
 impl ServerDirectory {
     pub(super) fn new() -> Self {
         let root = Directory::new();
-        let directory = Self { data: root.file("data"), root };
+        let directory = Self {
+            data: root.file("data"),
+            root,
+        };
         directory.make_data();
         directory
     }

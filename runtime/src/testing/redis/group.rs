@@ -13,7 +13,10 @@ pub(super) fn start_all(roles: Vec<Role>) -> Vec<RedisServer> {
     let started: Result<Vec<_>, Down> = thread::scope(|scope| {
         let start = |role| scope.spawn(|| RedisServer::start_on(role, Port::free));
         let starting: Vec<_> = roles.into_iter().map(start).collect();
-        starting.into_iter().map(|server| server.join().expect("a start does not panic")).collect()
+        starting
+            .into_iter()
+            .map(|server| server.join().expect("a start does not panic"))
+            .collect()
     });
     RedisServer::up(started)
 }
@@ -30,7 +33,10 @@ pub(super) fn options(options: &[&str]) -> Vec<String> {
 /// If they do not within a minute.
 #[track_caller]
 pub(super) fn until(what: &str, condition: impl FnMut() -> bool) {
-    assert!(holds_within(PATIENCE, condition), "within {PATIENCE:?} it did not come about that {what}");
+    assert!(
+        holds_within(PATIENCE, condition),
+        "within {PATIENCE:?} it did not come about that {what}"
+    );
 }
 
 /// Waits until so many replicas of a primary have all that it has by now.
@@ -38,7 +44,9 @@ pub(super) fn until(what: &str, condition: impl FnMut() -> bool) {
 pub(super) fn until_replicated(primary: &RedisServer, replicas: usize) {
     let written = offsets(primary).map_or(0, |(written, _)| written);
     until("replicas have what their primary has", || {
-        let told = offsets(primary).map(|(_, replicas)| replicas).unwrap_or_default();
+        let told = offsets(primary)
+            .map(|(_, replicas)| replicas)
+            .unwrap_or_default();
         told.iter().filter(|offset| **offset >= written).count() >= replicas
     });
 }
@@ -49,7 +57,10 @@ pub(super) fn offsets(primary: &RedisServer) -> Option<(i64, Vec<i64>)> {
     match role.items() {
         [name, Reply::Integer(written), replicas] if name.text() == "master" => {
             let offset = |replica: &Reply| replica.items().get(2)?.text().parse().ok();
-            Some((*written, replicas.items().iter().filter_map(offset).collect()))
+            Some((
+                *written,
+                replicas.items().iter().filter_map(offset).collect(),
+            ))
         }
         _ => None,
     }

@@ -81,7 +81,14 @@ impl RedisServer {
         for _ in 0..PORTS {
             let port = next_port();
             match Process::start(&directory, port.address(), &role) {
-                Ok(process) => return Ok(Self { process: Mutex::new(Some(process)), port, role, directory }),
+                Ok(process) => {
+                    return Ok(Self {
+                        process: Mutex::new(Some(process)),
+                        port,
+                        role,
+                        directory,
+                    });
+                }
                 Err(Down::PortTaken) => directory.wipe(),
                 Err(down) => return Err(down),
             }
@@ -186,7 +193,10 @@ impl RedisServer {
     #[track_caller]
     pub fn age(&self, by: Duration) {
         let micros = by.as_micros().to_string();
-        assert_eq!(self.command(&["EVAL", include_str!("age.lua"), "0", &micros]), Reply::Integer(0));
+        assert_eq!(
+            self.command(&["EVAL", include_str!("age.lua"), "0", &micros]),
+            Reply::Integer(0)
+        );
     }
 
     #[track_caller]
@@ -194,7 +204,11 @@ impl RedisServer {
         let mut process = self.process();
         process.take();
         before();
-        *process = Some(Self::up(Process::start(&self.directory, self.address(), &self.role)));
+        *process = Some(Self::up(Process::start(
+            &self.directory,
+            self.address(),
+            &self.role,
+        )));
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {
@@ -235,16 +249,23 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = taken.local_addr().expect("an address");
         let mut ports = vec![Port::free(), Port::unheld(address)];
-        let server = RedisServer::up(RedisServer::start_on(bare(), || ports.pop().expect("two are enough")));
+        let server = RedisServer::up(RedisServer::start_on(bare(), || {
+            ports.pop().expect("two are enough")
+        }));
         assert_ne!(server.address(), address);
-        assert_eq!(server.command(&["PING"]), Reply::Status(String::from("PONG")));
+        assert_eq!(
+            server.command(&["PING"]),
+            Reply::Status(String::from("PONG"))
+        );
     }
 
     #[test]
     fn another_server_on_the_port_is_not_taken_for_this_one() {
         let other = RedisServer::start();
         let mut ports = vec![Port::free(), Port::unheld(other.address())];
-        let server = RedisServer::up(RedisServer::start_on(bare(), || ports.pop().expect("two are enough")));
+        let server = RedisServer::up(RedisServer::start_on(bare(), || {
+            ports.pop().expect("two are enough")
+        }));
         assert_ne!(server.address(), other.address());
     }
 }

@@ -24,7 +24,10 @@ impl Port {
         socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let address = socket.local_addr()?;
-        Ok(Self { address, _held: cfg!(target_os = "linux").then_some(socket) })
+        Ok(Self {
+            address,
+            _held: cfg!(target_os = "linux").then_some(socket),
+        })
     }
 
     pub(super) const fn address(&self) -> SocketAddr {
@@ -34,7 +37,10 @@ impl Port {
     /// A port that may be anybody's.
     #[cfg(test)]
     pub(super) const fn unheld(address: SocketAddr) -> Self {
-        Self { address, _held: None }
+        Self {
+            address,
+            _held: None,
+        }
     }
 }
 
@@ -45,7 +51,10 @@ mod tests {
     #[test]
     fn it_is_held_and_nobody_listens() {
         let port = Port::free();
-        let taken = TcpSocket::new_v4().expect("a socket").bind(port.address()).expect_err("it is held");
+        let taken = TcpSocket::new_v4()
+            .expect("a socket")
+            .bind(port.address())
+            .expect_err("it is held");
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         let refused = std::net::TcpStream::connect(port.address()).expect_err("nobody listens");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);

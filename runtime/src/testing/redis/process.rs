@@ -36,11 +36,20 @@ pub(super) enum Down {
 
 impl Process {
     /// Starts a server on the data that is there, and returns once it answers.
-    pub(super) fn start(directory: &ServerDirectory, address: SocketAddr, role: &Role) -> Result<Self, Down> {
-        let mut process = Self::spawn(directory, address, role).map_err(|error| Down::of_spawn(&error))?;
+    pub(super) fn start(
+        directory: &ServerDirectory,
+        address: SocketAddr,
+        role: &Role,
+    ) -> Result<Self, Down> {
+        let mut process =
+            Self::spawn(directory, address, role).map_err(|error| Down::of_spawn(&error))?;
         let up = holds_within(PATIENCE, || process.has_ended() || process.answers(address))
             && !process.has_ended();
-        if up { Ok(process) } else { Err(Down::of_log(directory.end_of_log())) }
+        if up {
+            Ok(process)
+        } else {
+            Err(Down::of_log(directory.end_of_log()))
+        }
     }
 
     fn spawn(directory: &ServerDirectory, address: SocketAddr, role: &Role) -> io::Result<Self> {
@@ -49,7 +58,10 @@ impl Process {
         let (host, port) = (address.ip().to_string(), address.port().to_string());
         match role {
             Role::Server(options) => {
-                command.args(["--bind", &host, "--port", &port]).args(OPTIONS).args(options);
+                command
+                    .args(["--bind", &host, "--port", &port])
+                    .args(OPTIONS)
+                    .args(options);
             }
             Role::Sentinel(configuration) => {
                 let file = directory.data().join(CONFIGURATION);
@@ -59,7 +71,11 @@ impl Process {
                 command.args([CONFIGURATION, "--sentinel"]);
             }
         }
-        command.current_dir(directory.data()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .current_dir(directory.data())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         Child::spawn(&mut command).map(Self)
     }
 
@@ -93,7 +109,9 @@ impl Process {
     fn is_at(&self, address: SocketAddr) -> bool {
         let own = format!("process_id:{}", self.id());
         match reply::ask(address, &["INFO", "server"], GLANCE) {
-            Ok(Reply::Bytes(info)) => info.split(u8::is_ascii_whitespace).any(|line| line == own.as_bytes()),
+            Ok(Reply::Bytes(info)) => info
+                .split(u8::is_ascii_whitespace)
+                .any(|line| line == own.as_bytes()),
             _ => false,
         }
     }
@@ -108,7 +126,11 @@ impl Down {
     }
 
     fn of_log(log: String) -> Self {
-        if log.contains("Address already in use") { Self::PortTaken } else { Self::Failed(log) }
+        if log.contains("Address already in use") {
+            Self::PortTaken
+        } else {
+            Self::Failed(log)
+        }
     }
 }
 

@@ -51,7 +51,14 @@ impl Reply {
     /// The value of a field of what `INFO` tells.
     pub(super) fn field(&self, name: &str) -> Option<String> {
         let text = self.text();
-        let value = |line: &str| Some(line.trim_end().strip_prefix(name)?.strip_prefix(':')?.to_owned());
+        let value = |line: &str| {
+            Some(
+                line.trim_end()
+                    .strip_prefix(name)?
+                    .strip_prefix(':')?
+                    .to_owned(),
+            )
+        };
         text.lines().find_map(value)
     }
 
@@ -69,7 +76,9 @@ impl Reply {
     }
 
     fn read_bytes(from: &mut impl BufRead, length: i64) -> io::Result<Self> {
-        let Ok(length) = usize::try_from(length) else { return Ok(Self::Nil) };
+        let Ok(length) = usize::try_from(length) else {
+            return Ok(Self::Nil);
+        };
         let mut value = vec![0; length + LINE_END.len()];
         from.read_exact(&mut value)?;
         value.truncate(length);
@@ -78,7 +87,10 @@ impl Reply {
 
     fn read_array(from: &mut impl BufRead, length: i64) -> io::Result<Self> {
         match length {
-            0.. => (0..length).map(|_| Self::read(from)).collect::<Result<_, _>>().map(Self::Array),
+            0.. => (0..length)
+                .map(|_| Self::read(from))
+                .collect::<Result<_, _>>()
+                .map(Self::Array),
             _ => Ok(Self::Nil),
         }
     }
@@ -122,7 +134,10 @@ fn number(text: &str) -> io::Result<i64> {
 }
 
 fn invalid(text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("no reply of redis: {text:?}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("no reply of redis: {text:?}"),
+    )
 }
 
 const LINE_END: &[u8] = b"\r\n";
@@ -151,8 +166,15 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_or_only_a_part_is_an_error() {
-        for bytes in [&b""[..], b"+OK", b"$3\r\nab", b"*2\r\n:1\r\n", b"HTTP/1.1 400\r\n", b":x\r\n", b"\r\n"]
-        {
+        for bytes in [
+            &b""[..],
+            b"+OK",
+            b"$3\r\nab",
+            b"*2\r\n:1\r\n",
+            b"HTTP/1.1 400\r\n",
+            b":x\r\n",
+            b"\r\n",
+        ] {
             assert!(read(bytes).is_err(), "{}", bytes.escape_ascii());
         }
     }

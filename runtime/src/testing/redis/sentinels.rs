@@ -52,12 +52,17 @@ impl RedisSentinels {
             assert_eq!(replica.command(&["REPLICAOF", &host, &port]), Reply::ok());
         }
         let sentinel = || Role::Sentinel(configuration(&host, &port));
-        let started = Self { servers, sentinels: start_all((0..SENTINELS).map(|_| sentinel()).collect()) };
+        let started = Self {
+            servers,
+            sentinels: start_all((0..SENTINELS).map(|_| sentinel()).collect()),
+        };
         started.set(&["INFO-PERIOD", "ASK-PERIOD", "PUBLISH-PERIOD"], OFTEN);
         // A replica is made the primary only if it has told of itself within five of these, and once the primary is
         // down, it is asked every second, whatever is set.
         started.set(&["PING-PERIOD"], "300");
-        until("the sentinels and the replicas are ready", || started.are_ready());
+        until("the sentinels and the replicas are ready", || {
+            started.are_ready()
+        });
         // By this they judge, too, whether a replica that says it is a primary has been made one.
         started.set(&["PUBLISH-PERIOD"], "2000");
         started
@@ -65,7 +70,11 @@ impl RedisSentinels {
 
     /// Their URL: `redis+sentinel://127.0.0.1:<port>,…/aplomb`.
     pub fn url(&self) -> String {
-        let hosts: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.address().to_string()).collect();
+        let hosts: Vec<_> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| sentinel.address().to_string())
+            .collect();
         format!("redis+sentinel://{}/{NAME}", hosts.join(","))
     }
 
@@ -107,26 +116,39 @@ impl RedisSentinels {
     #[track_caller]
     pub fn until_failed_over(&self, from: SocketAddr) {
         until("another server is the primary", || {
-            self.agreed().is_some_and(|primary| primary.address() != from && offsets(primary).is_some())
+            self.agreed()
+                .is_some_and(|primary| primary.address() != from && offsets(primary).is_some())
         });
     }
 
     fn agreed(&self) -> Option<&RedisServer> {
-        let told =
-            |sentinel: &RedisServer| sentinel.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
+        let told = |sentinel: &RedisServer| {
+            sentinel.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME])
+        };
         let told: Vec<_> = self.sentinels.iter().filter_map(told).collect();
         let (first, others) = told.split_first()?;
-        let named = format!("{}:{}", first.items().first()?.text(), first.items().get(1)?.text());
+        let named = format!(
+            "{}:{}",
+            first.items().first()?.text(),
+            first.items().get(1)?.text()
+        );
         let agree = others.iter().all(|other| other == first);
-        self.servers.iter().find(|server| agree && server.address().to_string() == named)
+        self.servers
+            .iter()
+            .find(|server| agree && server.address().to_string() == named)
     }
 
     /// Sets how often the sentinels look at something, in milliseconds.
     fn set(&self, periods: &[&str], to: &str) {
-        for (sentinel, period) in
-            self.sentinels.iter().flat_map(|one| periods.iter().map(move |period| (one, period)))
+        for (sentinel, period) in self
+            .sentinels
+            .iter()
+            .flat_map(|one| periods.iter().map(move |period| (one, period)))
         {
-            assert_eq!(sentinel.command(&["SENTINEL", "DEBUG", period, to]), Reply::ok());
+            assert_eq!(
+                sentinel.command(&["SENTINEL", "DEBUG", period, to]),
+                Reply::ok()
+            );
         }
     }
 
@@ -139,7 +161,8 @@ impl RedisSentinels {
                     && field(&told, "flags") == "master"
             })
         };
-        let replicated = offsets(&self.servers[0]).is_some_and(|(_, replicas)| replicas.len() == REPLICAS);
+        let replicated =
+            offsets(&self.servers[0]).is_some_and(|(_, replicas)| replicas.len() == REPLICAS);
         replicated && self.sentinels.iter().all(knows_all)
     }
 }
@@ -155,7 +178,9 @@ impl Elapse for RedisSentinels {
 /// A field of a list of names and values.
 fn field(told: &Reply, name: &str) -> String {
     let pairs = told.items().chunks(2);
-    let value = pairs.filter(|pair| pair[0].text() == name).find_map(|pair| pair.get(1));
+    let value = pairs
+        .filter(|pair| pair[0].text() == name)
+        .find_map(|pair| pair.get(1));
     value.map(Reply::text).unwrap_or_default()
 }
 

@@ -18,7 +18,10 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn start() -> Self {
         let directory = TempDir::with_prefix("aplomb-faults-").expect("a temporary directory");
-        Self { redis: RedisServer::start(), directory }
+        Self {
+            redis: RedisServer::start(),
+            directory,
+        }
     }
 
     /// Starts an instance whose leases no test outlives: what it leaves blocked stays blocked.

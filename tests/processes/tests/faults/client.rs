@@ -19,7 +19,12 @@ pub(crate) struct Order {
 
 impl Order {
     pub(crate) const fn of(item: &'static str) -> Self {
-        Self { method: Method::POST, path: "/v1/orders", item, held: false }
+        Self {
+            method: Method::POST,
+            path: "/v1/orders",
+            item,
+            held: false,
+        }
     }
 
     /// A look at the prices.
@@ -29,7 +34,12 @@ impl Order {
 
     /// A look at something.
     pub(crate) const fn get(path: &'static str) -> Self {
-        Self { method: Method::GET, path, item: "", held: false }
+        Self {
+            method: Method::GET,
+            path,
+            item: "",
+            held: false,
+        }
     }
 
     pub(crate) const fn to(mut self, path: &'static str) -> Self {
@@ -65,7 +75,9 @@ impl Order {
     }
 
     fn request(&self, client: &Client) -> ClientRequest {
-        let request = client.request(self.method.clone(), self.path).bearer("sk_test_alice");
+        let request = client
+            .request(self.method.clone(), self.path)
+            .bearer("sk_test_alice");
         match self.method {
             Method::GET => request,
             _ => request
@@ -121,13 +133,20 @@ impl Checked for ClientResponse {
     fn refused(&self, status: u16, code: &str, retryable: bool) {
         let problem = self.problem(status, code);
         assert_eq!(problem["retryable"], retryable, "{problem}");
-        let wait: Option<u64> =
-            self.header("retry-after").map(|wait| wait.parse().expect("a number of seconds"));
-        assert_eq!(wait.is_some_and(|seconds| seconds >= 1), retryable, "Retry-After: {wait:?}");
+        let wait: Option<u64> = self
+            .header("retry-after")
+            .map(|wait| wait.parse().expect("a number of seconds"));
+        assert_eq!(
+            wait.is_some_and(|seconds| seconds >= 1),
+            retryable,
+            "Retry-After: {wait:?}"
+        );
     }
 
     fn tells_limits(&self) -> bool {
-        self.headers.keys().any(|name| name.as_str().contains("ratelimit"))
+        self.headers
+            .keys()
+            .any(|name| name.as_str().contains("ratelimit"))
     }
 }
 

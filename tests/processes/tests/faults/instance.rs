@@ -33,22 +33,32 @@ impl Settings {
         let gates = directory.join(name);
         fs::create_dir_all(&gates).expect("a directory for the gates");
         let program = Program::new(env!("CARGO_BIN_EXE_aplomb-process-tests"));
-        let program = program.env("GATES", &gates).env("RUNS", runs(directory)).envs(&[
-            ("APLOMB_API_KEYS", "alice:sk_test_alice"),
-            ("APLOMB_SECRET", "a secret for tests, of 32 bytes or more"),
-            ("TOKIO_WORKER_THREADS", "2"),
-        ]);
+        let program = program
+            .env("GATES", &gates)
+            .env("RUNS", runs(directory))
+            .envs(&[
+                ("APLOMB_API_KEYS", "alice:sk_test_alice"),
+                ("APLOMB_SECRET", "a secret for tests, of 32 bytes or more"),
+                ("TOKIO_WORKER_THREADS", "2"),
+            ]);
         Self { program, gates }
     }
 
     pub(crate) fn with(self, settings: &[(&str, &str)]) -> Self {
-        Self { program: self.program.envs(settings), ..self }
+        Self {
+            program: self.program.envs(settings),
+            ..self
+        }
     }
 
     /// Starts it, and returns once it listens.
     pub(crate) fn start(self) -> Instance {
         let process = self.program.start();
-        Instance { client: process.client().without_reuse(), process, gates: self.gates }
+        Instance {
+            client: process.client().without_reuse(),
+            process,
+            gates: self.gates,
+        }
     }
 
     /// Runs it until it ends.

@@ -11,7 +11,11 @@ use crate::instance::Instance;
 
 /// Lets twelve clients of three instances ask for so many seconds, and gives for each request that was admitted
 /// when it went and when it was back.
-async fn rush(instances: &[Instance; 3], path: &'static str, seconds: u32) -> Vec<(Instant, Instant)> {
+async fn rush(
+    instances: &[Instance; 3],
+    path: &'static str,
+    seconds: u32,
+) -> Vec<(Instant, Instant)> {
     let (end, order) = (Instant::now() + seconds * PERIOD, Order::get(path));
     let clients = (0..12).map(|number| {
         let (client, order) = (instances[number % 3].client.clone(), order.clone());
@@ -19,7 +23,13 @@ async fn rush(instances: &[Instance; 3], path: &'static str, seconds: u32) -> Ve
             let mut admitted = Vec::new();
             while Instant::now() < end {
                 let sent = Instant::now();
-                match order.send(&client).await.expect("a response").status.as_u16() {
+                match order
+                    .send(&client)
+                    .await
+                    .expect("a response")
+                    .status
+                    .as_u16()
+                {
                     200 => admitted.push((sent, Instant::now())),
                     429 => sleep(Duration::from_millis(2)).await,
                     status => panic!("{status}"),
@@ -43,7 +53,11 @@ fn most_in_a_period(admitted: &[(Instant, Instant)]) -> usize {
         let inside = |(sent, back): &&(Instant, Instant)| *sent >= from && *back < from + PERIOD;
         admitted.iter().filter(inside).count()
     };
-    admitted.iter().map(|(sent, _)| within(*sent)).max().unwrap_or(0)
+    admitted
+        .iter()
+        .map(|(sent, _)| within(*sent))
+        .max()
+        .unwrap_or(0)
 }
 
 #[tokio::test]
@@ -51,7 +65,11 @@ async fn b01_three_processes_never_admit_more_than_the_worst_case_of_any_window(
     let bench = Bench::start();
     let instances = ["a", "b", "c"].map(|name| bench.instance(name));
     // A window is judged from its begin to its end, so that two seconds show a whole one wherever it begins.
-    let seconds: u32 = if std::env::var_os("FAULTS").is_some() { 10 } else { 2 };
+    let seconds: u32 = if std::env::var_os("FAULTS").is_some() {
+        10
+    } else {
+        2
+    };
     // A turn is kept to the millisecond, so that one more may come within a second of the clock outside.
     for (path, worst) in [
         ("/v1/token-bucket", 15),
@@ -65,7 +83,11 @@ async fn b01_three_processes_never_admit_more_than_the_worst_case_of_any_window(
         assert!(most <= worst, "{path}: {most} in a second");
         // Two thirds of the slowest rate.
         let least = 20 * seconds as usize / 3;
-        assert!(admitted.len() >= least, "{path}: only {} in {seconds} seconds", admitted.len());
+        assert!(
+            admitted.len() >= least,
+            "{path}: only {} in {seconds} seconds",
+            admitted.len()
+        );
     }
 }
 
@@ -76,7 +98,10 @@ async fn twenty_and_one(service: &Instance) -> ClientResponse {
     for _ in 0..20 {
         let reply = service.send(&PRICES).await;
         assert_eq!(reply.status, 200);
-        assert!(!reply.tells_limits(), "what one instance knows alone: {reply:?}");
+        assert!(
+            !reply.tells_limits(),
+            "what one instance knows alone: {reply:?}"
+        );
     }
     service.send(&PRICES).await
 }
@@ -102,7 +127,10 @@ async fn b15_limits_are_decided_locally_while_the_store_stands_still() {
     // What was asked during the pause has been taken, too.
     let after = decided_by_the_store(&service).await;
     assert!([200, 429].contains(&after.status.as_u16()), "{after:?}");
-    eventually("that is logged", async || service.log().contains("the store of limits answers again")).await;
+    eventually("that is logged", async || {
+        service.log().contains("the store of limits answers again")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -111,7 +139,9 @@ async fn b15_limits_are_decided_locally_while_the_store_is_gone() {
     let service = bench.instance("a");
     decided_by_the_store(&service).await;
     bench.redis.kill();
-    twenty_and_one(&service).await.refused(429, "RATE_LIMITED", true);
+    twenty_and_one(&service)
+        .await
+        .refused(429, "RATE_LIMITED", true);
     bench.redis.restart();
     let after = decided_by_the_store(&service).await;
     let left = after.header_number("x-ratelimit-remaining");

@@ -30,7 +30,11 @@ async fn what_the_store_loses_is_lost() {
     bench.redis.restart_empty();
     let second = service.retry(&TEA).await;
     second.placed();
-    assert_eq!(bench.runs("tea"), 2, "the second effect of which the documentation warns");
+    assert_eq!(
+        bench.runs("tea"),
+        2,
+        "the second effect of which the documentation warns"
+    );
     service.send(&TEA).await.replays(&second);
 }
 
@@ -108,7 +112,10 @@ async fn b05_scripts_that_the_store_forgets_are_sent_again() {
     let first = run.answer().await;
     first.placed();
     service.send(&held).await.replays(&first);
-    assert_eq!(["tea", "coffee", "cocoa"].map(|item| bench.runs(item)), [1, 1, 1]);
+    assert_eq!(
+        ["tea", "coffee", "cocoa"].map(|item| bench.runs(item)),
+        [1, 1, 1]
+    );
 }
 
 #[tokio::test]
@@ -121,8 +128,16 @@ async fn a_record_that_cannot_be_read_is_said_and_left_alone() {
         bench.redis.command(&[b"SET", key.as_bytes(), unknown]);
         let errors = errors_about(&service.log(), &key);
         service.send(&TEA).await.no_store();
-        assert_eq!(errors_about(&service.log(), &key), errors + 1, "{}", service.log());
-        assert_eq!(bench.redis.command(&["GET", &key]), RedisReply::bytes(unknown));
+        assert_eq!(
+            errors_about(&service.log(), &key),
+            errors + 1,
+            "{}",
+            service.log()
+        );
+        assert_eq!(
+            bench.redis.command(&["GET", &key]),
+            RedisReply::bytes(unknown)
+        );
     }
     assert_eq!(bench.runs("tea"), 1);
     bench.redis.command(&["DEL", &key]);
@@ -143,7 +158,12 @@ async fn keys_of_another_type_are_said_and_left_alone() {
         bench.redis.command(&["LPUSH", &key, "x"]);
         let errors = errors_about(&service.log(), &key);
         service.send(&order).await.no_store();
-        assert_eq!(errors_about(&service.log(), &key), errors + 1, "{}", service.log());
+        assert_eq!(
+            errors_about(&service.log(), &key),
+            errors + 1,
+            "{}",
+            service.log()
+        );
         assert_eq!(bench.redis.command(&["LLEN", &key]), RedisReply::Integer(1));
     }
     assert_eq!(bench.runs("tea"), 1);
@@ -157,15 +177,22 @@ async fn a_record_that_is_damaged_under_its_run_stays_so_and_the_client_has_its_
     let run = service.post(&held);
     bench.has_run("tea", 1).await;
     let key = bench.records().pop().expect("one record");
-    bench.redis.command(&[&b"SET"[..], key.as_bytes(), b"\x02a later version"]);
+    bench
+        .redis
+        .command(&[&b"SET"[..], key.as_bytes(), b"\x02a later version"]);
     service.let_go("tea");
     run.answer().await.placed();
     eventually("that is logged", async || service.log().contains(&key)).await;
-    assert_eq!(bench.redis.command(&["GET", &key]), RedisReply::bytes(b"\x02a later version"));
+    assert_eq!(
+        bench.redis.command(&["GET", &key]),
+        RedisReply::bytes(b"\x02a later version")
+    );
     service.send(&held).await.no_store();
     assert_eq!(bench.runs("tea"), 1);
 }
 
 fn errors_about(log: &str, key: &str) -> usize {
-    log.lines().filter(|line| line.contains("ERROR") && line.contains(key)).count()
+    log.lines()
+        .filter(|line| line.contains("ERROR") && line.contains(key))
+        .count()
 }

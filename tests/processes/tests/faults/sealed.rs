@@ -26,7 +26,10 @@ async fn a26_keys_are_changed_in_steps_and_every_retry_is_a_replay() {
         instance.send(&tea).await.replays(&by_old);
         instance.send(&coffee).await.replays(&by_new);
     }
-    instance(&bench, "after", NEW).send(&coffee).await.replays(&by_new);
+    instance(&bench, "after", NEW)
+        .send(&coffee)
+        .await
+        .replays(&by_new);
     assert_eq!((bench.runs("tea"), bench.runs("coffee")), (1, 1));
 }
 
@@ -50,5 +53,8 @@ async fn a26_a_key_that_is_missing_is_named_in_the_log_beside_the_record() {
         assert!(log.contains(&why), "{log}");
     }
     assert_eq!(bench.runs("tea"), 1);
-    instance(&bench, "again", OLD).send(&tea).await.replays(&first);
+    instance(&bench, "again", OLD)
+        .send(&tea)
+        .await
+        .replays(&first);
 }

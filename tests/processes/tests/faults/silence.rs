@@ -69,13 +69,20 @@ async fn a23_while_the_store_stands_still_nothing_runs() {
     let bench = Bench::start();
     let service = bench.instance("a");
     service.send(&FIRST).await.placed();
-    let orders = [TEA, Order::of("coffee").to("/v1/limited-orders"), Order::of("cocoa").to("/v1/drafts")];
+    let orders = [
+        TEA,
+        Order::of("coffee").to("/v1/limited-orders"),
+        Order::of("cocoa").to("/v1/drafts"),
+    ];
     bench.redis.pause();
     for order in &orders {
         let asked = Instant::now();
         let refused = service.send(order).await;
         refused.no_store();
-        assert!(!refused.tells_limits(), "they were decided here: {refused:?}");
+        assert!(
+            !refused.tells_limits(),
+            "they were decided here: {refused:?}"
+        );
         assert!(
             asked.elapsed() < core::time::Duration::from_secs(3),
             "a client does not wait as long as the store"
@@ -147,7 +154,10 @@ async fn a12_a_run_outlives_a_pause_of_the_store() {
     one.retry(&tea).await.replays(&first);
     // Whether the beat or the lapse came first, it did not run.
     let meanwhile = meanwhile.answer().await;
-    assert!(meanwhile.replayed() || meanwhile.status == 500, "{meanwhile:?}");
+    assert!(
+        meanwhile.replayed() || meanwhile.status == 500,
+        "{meanwhile:?}"
+    );
     other.retry(&tea).await.replays(&first);
     assert_eq!(bench.runs("tea"), 1);
 }

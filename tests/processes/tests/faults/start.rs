@@ -13,9 +13,15 @@ use crate::bench::Bench;
 fn refused(output: &Output, url: &str) {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
-    let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    let errors: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
     let start = format!("error: APLOMB_STORE=\"{url}\": ");
-    assert!(matches!(&errors[..], [error] if error.starts_with(&start)), "{said}");
+    assert!(
+        matches!(&errors[..], [error] if error.starts_with(&start)),
+        "{said}"
+    );
     assert!(output.stdout.is_empty(), "it does not listen");
 }
 
@@ -39,22 +45,32 @@ fn says(url: &str, expected: &str) {
     let output = bench.settings("a").with(&[("APLOMB_STORE", url)]).run();
     refused(&output, &shown(url));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains(expected) && !said.contains("hunter"), "{said}");
+    assert!(
+        said.contains(expected) && !said.contains("hunter"),
+        "{said}"
+    );
 }
 
 /// A URL without its password.
 fn shown(url: &str) -> String {
-    url.find('@').map_or_else(|| url.to_owned(), |at| format!("redis://…{}", &url[at..]))
+    url.find('@')
+        .map_or_else(|| url.to_owned(), |at| format!("redis://…{}", &url[at..]))
 }
 
 #[test]
 fn a_url_that_is_none_is_said_at_start() {
     let bench = Bench::start();
-    for (url, expected) in [("redis://host:port", "redis url did not parse"), ("rediss://host", "no TLS")] {
+    for (url, expected) in [
+        ("redis://host:port", "redis url did not parse"),
+        ("rediss://host", "no TLS"),
+    ] {
         let output = bench.settings("a").with(&[("APLOMB_STORE", url)]).run();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2));
-        assert!(said.starts_with("error: APLOMB_STORE=") && said.contains(expected), "{said}");
+        assert!(
+            said.starts_with("error: APLOMB_STORE=") && said.contains(expected),
+            "{said}"
+        );
     }
 }
 
@@ -62,7 +78,10 @@ fn a_url_that_is_none_is_said_at_start() {
 fn a_password_that_is_demanded_or_wrong_is_said_at_start() {
     let redis = RedisServer::start_with(&["--requirepass", "hunter2"]);
     says(&redis.url(), "demands a password");
-    says(&redis.url().replace("redis://", "redis://:hunter3@"), "refuses the user or the password");
+    says(
+        &redis.url().replace("redis://", "redis://:hunter3@"),
+        "refuses the user or the password",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,43 +98,75 @@ async fn an_old_server_is_said_at_start() {
 }
 
 fn version(redis: &RedisServer) -> u32 {
-    let Reply::Bytes(info) = redis.command(&["INFO", "server"]) else { panic!("no information") };
+    let Reply::Bytes(info) = redis.command(&["INFO", "server"]) else {
+        panic!("no information")
+    };
     let info = String::from_utf8_lossy(&info).into_owned();
-    let version = info.split("redis_version:").nth(1).and_then(|rest| rest.split('.').next());
-    version.and_then(|major| major.parse().ok()).expect("a number")
+    let version = info
+        .split("redis_version:")
+        .nth(1)
+        .and_then(|rest| rest.split('.').next());
+    version
+        .and_then(|major| major.parse().ok())
+        .expect("a number")
 }
 
 #[test]
 fn a25_a_server_that_evicts_is_said_at_start() {
-    let redis = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
-    says(&redis.url(), "evicts records when its memory is full (maxmemory-policy allkeys-lru)");
+    let redis =
+        RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    says(
+        &redis.url(),
+        "evicts records when its memory is full (maxmemory-policy allkeys-lru)",
+    );
     let bench = Bench::start();
     let settings = |eviction| {
-        bench.settings("a").with(&[("APLOMB_STORE", &redis.url()), ("APLOMB_STORE_EVICTION", eviction)])
+        bench.settings("a").with(&[
+            ("APLOMB_STORE", &redis.url()),
+            ("APLOMB_STORE_EVICTION", eviction),
+        ])
     };
     let output = settings("yes").run();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
-    assert!(said.contains("error: APLOMB_STORE_EVICTION=\"yes\": accepted: accept"), "{said}");
+    assert!(
+        said.contains("error: APLOMB_STORE_EVICTION=\"yes\": accepted: accept"),
+        "{said}"
+    );
     let service = settings("accept").start();
-    assert!(service.log().contains("a retry of an evicted key has a second effect"), "{}", service.log());
+    assert!(
+        service
+            .log()
+            .contains("a retry of an evicted key has a second effect"),
+        "{}",
+        service.log()
+    );
 }
 
 #[test]
 fn a25_what_a_crash_loses_is_said_at_start() {
     let bench = Bench::start();
     let warns = |redis: &RedisServer| {
-        let service = bench.settings("a").with(&[("APLOMB_STORE", &redis.url())]).start();
+        let service = bench
+            .settings("a")
+            .with(&[("APLOMB_STORE", &redis.url())])
+            .start();
         service.log().contains("a crash of the store loses")
     };
     assert!(!warns(&bench.redis));
-    assert!(warns(&RedisServer::start_with(&["--appendfsync", "everysec"])));
+    assert!(warns(&RedisServer::start_with(&[
+        "--appendfsync",
+        "everysec"
+    ])));
 }
 
 #[test]
 fn a_replica_is_said_at_start() {
     let primary = RedisServer::start();
-    let (host, port) = (primary.address().ip().to_string(), primary.address().port().to_string());
+    let (host, port) = (
+        primary.address().ip().to_string(),
+        primary.address().port().to_string(),
+    );
     let replica = RedisServer::start_with(&["--replicaof", &host, &port]);
     says(&replica.url(), "a read-only replica; name its primary");
 }

@@ -88,7 +88,10 @@ async fn a19_a_replaced_run_answers_that_the_other_goes_on() {
 async fn a12_a_handler_that_blocks_the_whole_runtime_keeps_its_lease() {
     let bench = Bench::start();
     let lease = [("APLOMB_LEASE", "2s"), ("TOKIO_WORKER_THREADS", "1")];
-    let (one, other) = (bench.instance_with("a", &lease), bench.instance_with("b", &lease));
+    let (one, other) = (
+        bench.instance_with("a", &lease),
+        bench.instance_with("b", &lease),
+    );
     let report = Order::of("tea").to("/v1/reports").held();
     let run = one.post(&report);
     bench.has_run("tea", 1).await;
@@ -112,7 +115,10 @@ async fn a12_a_run_over_its_time_is_unknown_until_it_completes() {
     for path in ["/v1/orders", "/v1/drafts"] {
         let bench = Bench::start();
         let settings = [("APLOMB_LEASE", "3s"), ("APLOMB_MAX_RUN", "1s")];
-        let (one, other) = (bench.instance_with("a", &settings), bench.instance_with("b", &settings));
+        let (one, other) = (
+            bench.instance_with("a", &settings),
+            bench.instance_with("b", &settings),
+        );
         let tea = Order::of("tea").to(path).held();
         let run = one.post(&tea);
         bench.has_run("tea", 1).await;

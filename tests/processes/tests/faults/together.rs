@@ -11,7 +11,9 @@ use crate::instance::Instance;
 
 /// Sends an order many times at once to both, and checks that one of them all runs.
 pub(crate) async fn one_of_many_runs(instances: &[Instance; 2], order: &Order) {
-    let sent: Vec<_> = (0..15).flat_map(|_| instances.iter().map(|one| one.insist(order))).collect();
+    let sent: Vec<_> = (0..15)
+        .flat_map(|_| instances.iter().map(|one| one.insist(order)))
+        .collect();
     let mut replies = Vec::new();
     for pending in sent {
         replies.push(pending.answer().await);
@@ -71,12 +73,19 @@ async fn instances_without_a_secret_share_that_of_the_store() {
     }
     assert_eq!(bench.runs("tea"), 1);
     for instance in &instances {
-        assert!(instance.log().contains("APLOMB_SECRET is not set: the store keeps the secret"));
+        assert!(
+            instance
+                .log()
+                .contains("APLOMB_SECRET is not set: the store keeps the secret")
+        );
     }
     let with_a_secret = bench.instance("d");
     with_a_secret.send(&tea).await.replays(&first);
     assert_eq!(bench.runs("tea"), 1, "keys do not depend on the secret");
-    with_a_secret.send(&second_page).await.problem(400, "INVALID_CURSOR");
+    with_a_secret
+        .send(&second_page)
+        .await
+        .problem(400, "INVALID_CURSOR");
 }
 
 #[tokio::test]
@@ -87,7 +96,10 @@ async fn a04_keys_and_cursors_outlive_a_secret_that_is_changed_one_instance_afte
     let first = old.send(&tea).await;
     first.placed();
     let page = second_page(&old).await;
-    let both = bench.instance_with("b", &[("APLOMB_SECRET", NEW), ("APLOMB_PREVIOUS_SECRET", OLD)]);
+    let both = bench.instance_with(
+        "b",
+        &[("APLOMB_SECRET", NEW), ("APLOMB_PREVIOUS_SECRET", OLD)],
+    );
     assert_eq!(both.send(&page).await.status, 200);
     old.kill();
     let new = bench.instance_with("c", &[("APLOMB_SECRET", NEW)]);

@@ -20,7 +20,10 @@ pub async fn open_account(
     caller: Caller,
     Json(new): Json<NewAccount>,
 ) -> Result<Created<Account>, LedgerError> {
-    let account = app.ledger.open_account(caller.id(), new.owner, new.currency).await?;
+    let account = app
+        .ledger
+        .open_account(caller.id(), new.owner, new.currency)
+        .await?;
     let location = get_account::uri(&account.id);
     Ok(Created::new(account).at(location))
 }
@@ -56,5 +59,7 @@ pub async fn deposit(
     Path(id): Path<Id<Account>>,
     Json(new): Json<NewDeposit>,
 ) -> Result<Created<Account>, LedgerError> {
-    Ok(Created::new(app.ledger.deposit(caller.id(), id, new.amount).await?))
+    Ok(Created::new(
+        app.ledger.deposit(caller.id(), id, new.amount).await?,
+    ))
 }

@@ -11,7 +11,11 @@ async fn pay_around(ledger: Ledger, ring: Vec<Id<Account>>, start: i64) {
     for turn in 0..TURNS {
         let at = usize::try_from(start + turn).expect("small");
         let (from, to) = (ring[at % ring.len()], ring[(at + 1) % ring.len()]);
-        let new = NewPayment { from, to, amount: amount(1 + (start * 7 + turn * 13) % 40) };
+        let new = NewPayment {
+            from,
+            to,
+            amount: amount(1 + (start * 7 + turn * 13) % 40),
+        };
         let outcome = match ledger.pay(ALICE, new).await {
             Ok(payment) if turn % 3 == 0 => ledger.refund(ALICE, payment.id).await,
             other => other,
@@ -21,7 +25,10 @@ async fn pay_around(ledger: Ledger, ring: Vec<Id<Account>>, start: i64) {
 }
 
 fn expect_too_little(error: &LedgerError) {
-    assert!(matches!(error, LedgerError::InsufficientFunds { .. }), "{error}");
+    assert!(
+        matches!(error, LedgerError::InsufficientFunds { .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,13 +38,17 @@ async fn money_neither_appears_nor_vanishes() {
     for _ in 0..5 {
         ring.push(bench.account(ALICE, 50).await);
     }
-    let tasks: Vec<_> =
-        (0..TASKS).map(|start| tokio::spawn(pay_around(bench.ledger.clone(), ring.clone(), start))).collect();
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|start| tokio::spawn(pay_around(bench.ledger.clone(), ring.clone(), start)))
+        .collect();
     for task in tasks {
         task.await.expect("no surprise");
     }
     assert_eq!(bench.held_and_deposited("EUR").await, (250, 250));
-    assert_eq!(balances_by_history(&bench, &ring).await, balances(&bench, &ring).await);
+    assert_eq!(
+        balances_by_history(&bench, &ring).await,
+        balances(&bench, &ring).await
+    );
 }
 
 async fn balances(bench: &Bench, accounts: &[Id<Account>]) -> Vec<i64> {
@@ -73,7 +84,18 @@ async fn of_payments_at_once_no_more_succeed_than_there_is_money() {
     let payments: Vec<_> = (0..TASKS)
         .map(|_| {
             let ledger = bench.ledger.clone();
-            tokio::spawn(async move { ledger.pay(ALICE, NewPayment { from, to, amount: amount(1) }).await })
+            tokio::spawn(async move {
+                ledger
+                    .pay(
+                        ALICE,
+                        NewPayment {
+                            from,
+                            to,
+                            amount: amount(1),
+                        },
+                    )
+                    .await
+            })
         })
         .collect();
     let mut succeeded = 0;

@@ -7,7 +7,9 @@ use super::{ALICE, BOB, Bench, amount, owner};
 async fn a_ledger_opens_again_with_what_it_held() {
     let bench = Bench::new().await;
     let id = bench.account(ALICE, 7).await;
-    let again = Ledger::open(&bench.directory.path().join("ledger.sqlite")).await.expect("opens again");
+    let again = Ledger::open(&bench.directory.path().join("ledger.sqlite"))
+        .await
+        .expect("opens again");
     assert_eq!(again.account(ALICE, id).await.expect("there").balance, 7);
 }
 
@@ -23,7 +25,13 @@ async fn of_ledgers_that_open_at_once_one_makes_the_tables() {
             })
             .collect();
         for ledger in opening {
-            ledger.await.expect("no panic").expect("a ledger").check().await.expect("readable");
+            ledger
+                .await
+                .expect("no panic")
+                .expect("a ledger")
+                .check()
+                .await
+                .expect("readable");
         }
     }
 }
@@ -31,16 +39,26 @@ async fn of_ledgers_that_open_at_once_one_makes_the_tables() {
 #[tokio::test]
 async fn another_layout_is_refused() {
     let bench = Bench::new().await;
-    sqlx::query("PRAGMA user_version = 7").execute(&bench.ledger.writer).await.expect("set");
-    let error = Ledger::open(&bench.directory.path().join("ledger.sqlite")).await.expect_err("layout 7");
+    sqlx::query("PRAGMA user_version = 7")
+        .execute(&bench.ledger.writer)
+        .await
+        .expect("set");
+    let error = Ledger::open(&bench.directory.path().join("ledger.sqlite"))
+        .await
+        .expect_err("layout 7");
     assert!(matches!(error, OpenError::Layout(7)), "{error}");
 }
 
 #[tokio::test]
 async fn a_database_of_something_else_is_left_alone() {
     let bench = Bench::new().await;
-    sqlx::query("PRAGMA user_version = 0").execute(&bench.ledger.writer).await.expect("set");
-    let error = Ledger::open(&bench.directory.path().join("ledger.sqlite")).await.expect_err("has tables");
+    sqlx::query("PRAGMA user_version = 0")
+        .execute(&bench.ledger.writer)
+        .await
+        .expect("set");
+    let error = Ledger::open(&bench.directory.path().join("ledger.sqlite"))
+        .await
+        .expect_err("has tables");
     assert!(error.to_string().contains("already exists"), "{error}");
 }
 
@@ -48,7 +66,9 @@ async fn a_database_of_something_else_is_left_alone() {
 async fn a_writer_elsewhere_makes_the_ledger_busy_and_nothing_is_changed() {
     let bench = Bench::new().await;
     let (from, to) = (bench.account(ALICE, 100).await, bench.account(BOB, 0).await);
-    let elsewhere = Ledger::open(&bench.directory.path().join("ledger.sqlite")).await.expect("opens");
+    let elsewhere = Ledger::open(&bench.directory.path().join("ledger.sqlite"))
+        .await
+        .expect("opens");
     let lock = elsewhere.begin().await.expect("the write lock");
 
     let error = bench.pay(ALICE, from, to, 1).await.expect_err("locked");
@@ -63,7 +83,10 @@ async fn a_writer_elsewhere_makes_the_ledger_busy_and_nothing_is_changed() {
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_no_half_payment() {
     let bench = Bench::new().await;
-    let (from, to) = (bench.account(ALICE, 1_000).await, bench.account(BOB, 0).await);
+    let (from, to) = (
+        bench.account(ALICE, 1_000).await,
+        bench.account(BOB, 0).await,
+    );
     for step in 0..40 {
         let wait = Duration::from_micros(step * 25);
         tokio::time::timeout(wait, bench.pay(ALICE, from, to, 1))
@@ -73,19 +96,48 @@ async fn a_caller_that_goes_away_leaves_no_half_payment() {
             .expect("paid or left");
     }
     // A commit that was under way when its caller left may still land: wait for the writer.
-    bench.ledger.begin().await.expect("the writer").rollback().await.expect("released");
+    bench
+        .ledger
+        .begin()
+        .await
+        .expect("the writer")
+        .rollback()
+        .await
+        .expect("released");
     let paid = bench.newest(ALICE).await.len();
     let left = i64::try_from(paid).expect("at most 40");
-    assert_eq!((bench.balance(ALICE, from).await, bench.balance(BOB, to).await), (1_000 - left, left));
+    assert_eq!(
+        (
+            bench.balance(ALICE, from).await,
+            bench.balance(BOB, to).await
+        ),
+        (1_000 - left, left)
+    );
 }
 
 #[tokio::test]
 async fn the_database_itself_refuses_a_negative_balance() {
     let bench = Bench::new().await;
     bench.account(ALICE, 5).await;
-    let update = sqlx::query("UPDATE accounts SET balance = -1").execute(&bench.ledger.writer).await;
-    assert!(matches!(update.expect_err("refused").into(), LedgerError::Database(_)));
-    let account = bench.ledger.open_account(BOB, owner("Bob"), "EUR".parse().expect("EUR")).await;
+    let update = sqlx::query("UPDATE accounts SET balance = -1")
+        .execute(&bench.ledger.writer)
+        .await;
+    assert!(matches!(
+        update.expect_err("refused").into(),
+        LedgerError::Database(_)
+    ));
+    let account = bench
+        .ledger
+        .open_account(BOB, owner("Bob"), "EUR".parse().expect("EUR"))
+        .await;
     let id = account.expect("goes on").id;
-    assert_eq!(bench.ledger.deposit(BOB, id, amount(1)).await.expect("deposited").balance, 1);
+    assert_eq!(
+        bench
+            .ledger
+            .deposit(BOB, id, amount(1))
+            .await
+            .expect("deposited")
+            .balance,
+        1
+    );
 }

@@ -15,8 +15,12 @@ async fn pages(
 ) -> Vec<Payment> {
     let mut seen: Vec<Payment> = Vec::new();
     loop {
-        let position = seen.last().map_or(Position::Start, |payment| Position::After(payment.id));
-        let mut page = page(bench, caller, account, position, limit).await.expect("a page");
+        let position = seen
+            .last()
+            .map_or(Position::Start, |payment| Position::After(payment.id));
+        let mut page = page(bench, caller, account, position, limit)
+            .await
+            .expect("a page");
         let more = page.len() > limit as usize;
         page.truncate(limit as usize);
         seen.extend(page);
@@ -36,7 +40,10 @@ async fn page(
     limit: u32,
 ) -> Result<Vec<Payment>, LedgerError> {
     let request = PageRequest::at(position.map(|id| NewestFirst { id }), limit);
-    bench.ledger.payments(caller, account, &request.both_ways().keyset()).await
+    bench
+        .ledger
+        .payments(caller, account, &request.both_ways().keyset())
+        .await
 }
 
 async fn nothing() {}
@@ -49,10 +56,17 @@ fn ids(payments: &[Payment]) -> Vec<Id<Payment>> {
 async fn the_newest_comes_first_and_each_once() {
     let bench = Bench::new().await;
     // Between two accounts of one caller: she is payer and payee.
-    let (one, other) = (bench.account(ALICE, 100).await, bench.account(ALICE, 100).await);
+    let (one, other) = (
+        bench.account(ALICE, 100).await,
+        bench.account(ALICE, 100).await,
+    );
     let mut paid = Vec::new();
     for turn in 0..7 {
-        let (from, to) = if turn % 2 == 0 { (one, other) } else { (other, one) };
+        let (from, to) = if turn % 2 == 0 {
+            (one, other)
+        } else {
+            (other, one)
+        };
         paid.push(bench.pay(ALICE, from, to, 1).await.expect("paid"));
     }
     paid.reverse();
@@ -66,26 +80,46 @@ async fn the_newest_comes_first_and_each_once() {
 async fn a_caller_sees_what_went_from_and_to_her_accounts_only() {
     let bench = Bench::new().await;
     let alice = bench.account(ALICE, 100).await;
-    let (bob, carol) = (bench.account(BOB, 100).await, bench.account("carol", 100).await);
+    let (bob, carol) = (
+        bench.account(BOB, 100).await,
+        bench.account("carol", 100).await,
+    );
     let out = bench.pay(ALICE, alice, bob, 1).await.expect("paid").id;
     let between_others = bench.pay(BOB, bob, carol, 1).await.expect("paid").id;
     let back = bench.pay("carol", carol, alice, 1).await.expect("paid").id;
-    assert_eq!(ids(&pages(&bench, ALICE, None, 10, nothing).await), [back, out]);
-    assert_eq!(ids(&pages(&bench, BOB, None, 10, nothing).await), [between_others, out]);
+    assert_eq!(
+        ids(&pages(&bench, ALICE, None, 10, nothing).await),
+        [back, out]
+    );
+    assert_eq!(
+        ids(&pages(&bench, BOB, None, 10, nothing).await),
+        [between_others, out]
+    );
     assert_eq!(ids(&pages(&bench, "dora", None, 10, nothing).await), []);
 }
 
 #[tokio::test]
 async fn one_account_can_be_asked_for_by_its_owner() {
     let bench = Bench::new().await;
-    let (one, other) = (bench.account(ALICE, 100).await, bench.account(ALICE, 100).await);
+    let (one, other) = (
+        bench.account(ALICE, 100).await,
+        bench.account(ALICE, 100).await,
+    );
     let bob = bench.account(BOB, 0).await;
     let first = bench.pay(ALICE, one, bob, 1).await.expect("paid").id;
     let second = bench.pay(ALICE, other, bob, 1).await.expect("paid").id;
-    assert_eq!(ids(&pages(&bench, ALICE, Some(one), 10, nothing).await), [first]);
-    assert_eq!(ids(&pages(&bench, ALICE, Some(other), 10, nothing).await), [second]);
+    assert_eq!(
+        ids(&pages(&bench, ALICE, Some(one), 10, nothing).await),
+        [first]
+    );
+    assert_eq!(
+        ids(&pages(&bench, ALICE, Some(other), 10, nothing).await),
+        [second]
+    );
     for missing in [bob, Id::new()] {
-        let error = page(&bench, ALICE, Some(missing), Position::Start, 10).await.expect_err("not hers");
+        let error = page(&bench, ALICE, Some(missing), Position::Start, 10)
+            .await
+            .expect_err("not hers");
         assert!(matches!(error, LedgerError::AccountNotFound(id) if id == missing));
     }
 }
@@ -93,12 +127,19 @@ async fn one_account_can_be_asked_for_by_its_owner() {
 #[tokio::test]
 async fn pages_lead_back_over_the_same_payments() {
     let bench = Bench::new().await;
-    let (one, other) = (bench.account(ALICE, 100).await, bench.account(ALICE, 100).await);
+    let (one, other) = (
+        bench.account(ALICE, 100).await,
+        bench.account(ALICE, 100).await,
+    );
     let mut paid = Vec::new();
     for _ in 0..7 {
         paid.push(bench.pay(ALICE, one, other, 1).await.expect("paid").id);
     }
-    let back = async |position| ids(&page(&bench, ALICE, None, position, 2).await.expect("a page"));
+    let back = async |position| {
+        ids(&page(&bench, ALICE, None, position, 2)
+            .await
+            .expect("a page"))
+    };
     assert_eq!(back(Position::End).await, paid[..3], "nearest first");
     assert_eq!(back(Position::Before(paid[2])).await, paid[3..6]);
     assert_eq!(back(Position::Before(paid[6])).await, []);

@@ -10,7 +10,9 @@ use aplomb::Id;
 use aplomb::policies::paginate::PageRequest;
 use tempfile::TempDir;
 
-use super::{Account, Amount, Currency, Ledger, LedgerError, NewPayment, NewestFirst, Owner, Payment};
+use super::{
+    Account, Amount, Currency, Ledger, LedgerError, NewPayment, NewestFirst, Owner, Payment,
+};
 
 pub(super) const ALICE: &str = "alice";
 pub(super) const BOB: &str = "bob";
@@ -24,7 +26,9 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) async fn new() -> Self {
         let directory = TempDir::new().expect("a directory");
-        let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).await.expect("a ledger");
+        let ledger = Ledger::open(&directory.path().join("ledger.sqlite"))
+            .await
+            .expect("a ledger");
         Self { ledger, directory }
     }
 
@@ -33,17 +37,33 @@ impl Bench {
         self.account_in(caller, "EUR", balance).await
     }
 
-    pub(super) async fn account_in(&self, caller: &str, currency: &str, balance: i64) -> Id<Account> {
+    pub(super) async fn account_in(
+        &self,
+        caller: &str,
+        currency: &str,
+        balance: i64,
+    ) -> Id<Account> {
         let currency: Currency = currency.parse().expect("a currency");
-        let account = self.ledger.open_account(caller, owner(caller), currency).await.expect("opened");
+        let account = self
+            .ledger
+            .open_account(caller, owner(caller), currency)
+            .await
+            .expect("opened");
         if balance > 0 {
-            self.ledger.deposit(caller, account.id, amount(balance)).await.expect("deposited");
+            self.ledger
+                .deposit(caller, account.id, amount(balance))
+                .await
+                .expect("deposited");
         }
         account.id
     }
 
     pub(super) async fn balance(&self, caller: &str, id: Id<Account>) -> i64 {
-        self.ledger.account(caller, id).await.expect("an account").balance
+        self.ledger
+            .account(caller, id)
+            .await
+            .expect("an account")
+            .balance
     }
 
     pub(super) async fn pay(
@@ -53,13 +73,27 @@ impl Bench {
         to: Id<Account>,
         minor_units: i64,
     ) -> Result<Payment, LedgerError> {
-        self.ledger.pay(caller, NewPayment { from, to, amount: amount(minor_units) }).await
+        self.ledger
+            .pay(
+                caller,
+                NewPayment {
+                    from,
+                    to,
+                    amount: amount(minor_units),
+                },
+            )
+            .await
     }
 
     /// The newest hundred payments of a caller.
     pub(super) async fn newest(&self, caller: &str) -> Vec<Payment> {
-        let page = PageRequest::<NewestFirst>::new(None, 100).both_ways().keyset();
-        self.ledger.payments(caller, None, &page).await.expect("a list")
+        let page = PageRequest::<NewestFirst>::new(None, 100)
+            .both_ways()
+            .keyset();
+        self.ledger
+            .payments(caller, None, &page)
+            .await
+            .expect("a list")
     }
 
     /// What all accounts of a currency hold, and what was deposited into them.

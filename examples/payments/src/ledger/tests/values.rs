@@ -13,7 +13,16 @@ fn amounts_are_positive_integers() {
     for json in ["1", "1250", "9223372036854775807"] {
         assert!(serde_json::from_str::<Amount>(json).is_ok(), "{json}");
     }
-    for json in ["0", "-1", "-9223372036854775808", "9223372036854775808", "1.0", "1e3", "\"1\"", "null"] {
+    for json in [
+        "0",
+        "-1",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "1.0",
+        "1e3",
+        "\"1\"",
+        "null",
+    ] {
         assert!(serde_json::from_str::<Amount>(json).is_err(), "{json}");
     }
 }
@@ -21,12 +30,19 @@ fn amounts_are_positive_integers() {
 #[test]
 fn a_refusal_says_what_is_expected() {
     let error = serde_json::from_str::<Body>(r#"{"amount": -5}"#).expect_err("negative");
-    assert!(error.to_string().starts_with("expected a positive number of minor units, such as 1250"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("expected a positive number of minor units, such as 1250")
+    );
 }
 
 #[test]
 fn currencies_are_three_upper_case_letters() {
-    assert_eq!("EUR".parse::<Currency>().expect("a currency").as_str(), "EUR");
+    assert_eq!(
+        "EUR".parse::<Currency>().expect("a currency").as_str(),
+        "EUR"
+    );
     for text in ["", "EU", "EURO", "eur", "EU1", "EU ", "ÄU", "€"] {
         assert!(text.parse::<Currency>().is_err(), "{text}");
     }

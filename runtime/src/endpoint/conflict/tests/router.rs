@@ -32,7 +32,10 @@ static PATHS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
 });
 
 fn names_are_unique(path: &str) -> bool {
-    let mut names: Vec<_> = path.split('/').filter(|segment| segment.starts_with('{')).collect();
+    let mut names: Vec<_> = path
+        .split('/')
+        .filter(|segment| segment.starts_with('{'))
+        .collect();
     names.sort_unstable();
     names.windows(2).all(|pair| pair[0] != pair[1])
 }
@@ -63,8 +66,13 @@ fn matchit_accepts(mounted: &[(Method, String)]) -> bool {
 }
 
 fn axum_accepts(mounted: &[(Method, String)]) -> bool {
-    let build =
-        || mounted.iter().fold(Router::<()>::new(), |router, (method, path)| mount(router, *method, path));
+    let build = || {
+        mounted
+            .iter()
+            .fold(Router::<()>::new(), |router, (method, path)| {
+                mount(router, *method, path)
+            })
+    };
     catch_unwind(AssertUnwindSafe(build)).is_ok()
 }
 
@@ -81,7 +89,8 @@ fn mount(router: Router, method: Method, path: &str) -> Router {
 
 /// One number for all of it: a hundred thousand lists are drawn.
 fn any_list() -> impl Strategy<Value = Vec<EndpointSpec>> {
-    prop::collection::vec(any::<u32>(), 1..13).prop_map(|numbers| numbers.into_iter().map(spec_of).collect())
+    prop::collection::vec(any::<u32>(), 1..13)
+        .prop_map(|numbers| numbers.into_iter().map(spec_of).collect())
 }
 
 /// Mostly of a short path, so that many meet.
@@ -93,16 +102,30 @@ fn spec_of(number: u32) -> EndpointSpec {
         drawn
     };
     let method = [Method::Get, Method::Post][below(2)];
-    let version =
-        [None, None, None, Some((1, None)), Some((1, Some(1))), Some((1, Some(2))), Some((2, Some(2)))]
-            [below(7)];
-    let paths = if below(5) == 0 { PATHS.as_slice() } else { &PATHS[..23] };
+    let version = [
+        None,
+        None,
+        None,
+        Some((1, None)),
+        Some((1, Some(1))),
+        Some((1, Some(2))),
+        Some((2, Some(2))),
+    ][below(7)];
+    let paths = if below(5) == 0 {
+        PATHS.as_slice()
+    } else {
+        &PATHS[..23]
+    };
     spec(method, paths[below(paths.len())], version)
 }
 
 fn refuses(specs: &[EndpointSpec]) -> bool {
-    let conflict =
-        |verdict: &Verdict| matches!(verdict, Verdict::SameRequests { .. } | Verdict::OtherNames { .. });
+    let conflict = |verdict: &Verdict| {
+        matches!(
+            verdict,
+            Verdict::SameRequests { .. } | Verdict::OtherNames { .. }
+        )
+    };
     judged(specs).iter().any(conflict)
 }
 
@@ -133,8 +156,12 @@ fn is_long() -> bool {
 #[test]
 fn lists_of_both_kinds_are_drawn() {
     let mut runner = TestRunner::deterministic();
-    let drawn: Vec<bool> =
-        (0..2_000).map(|_| refuses(&any_list().new_tree(&mut runner).expect("a list").current())).collect();
+    let drawn: Vec<bool> = (0..2_000)
+        .map(|_| refuses(&any_list().new_tree(&mut runner).expect("a list").current()))
+        .collect();
     let refused = drawn.iter().filter(|refused| **refused).count();
-    assert!((300..1_700).contains(&refused), "{refused} of 2,000 are refused");
+    assert!(
+        (300..1_700).contains(&refused),
+        "{refused} of 2,000 are refused"
+    );
 }

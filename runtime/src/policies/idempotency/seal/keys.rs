@@ -51,7 +51,11 @@ impl SealKeys {
     /// If the id is none.
     pub fn new(id: &str, key: [u8; 32]) -> Result<Self, StartError> {
         let first = SealKey::new(id, key).map_err(StartError::new)?;
-        Ok(Self { first, others: Vec::new(), only_open: false })
+        Ok(Self {
+            first,
+            others: Vec::new(),
+            only_open: false,
+        })
     }
 
     /// The same, with a key that only opens.
@@ -83,16 +87,25 @@ impl SealKeys {
     pub fn parse(text: &str) -> Result<Self, StartErrors> {
         let (mut keys, mut errors) = (None, StartErrors::new());
         let mut entries = text.split(',').enumerate().peekable();
-        let only_open = entries.next_if(|(_, entry)| entry.trim() == "clear").is_some();
+        let only_open = entries
+            .next_if(|(_, entry)| entry.trim() == "clear")
+            .is_some();
         for (index, entry) in entries {
             if let Err(why) = SealKey::parse(entry.trim()).and_then(|key| add(&mut keys, key)) {
                 // Id and key may have changed places.
-                errors.push(StartError::variable(VARIABLE, "…", format!("entry {}: {why}", index + 1)));
+                errors.push(StartError::variable(
+                    VARIABLE,
+                    "…",
+                    format!("entry {}: {why}", index + 1),
+                ));
             }
         }
         errors.into_result()?;
-        let none =
-            if only_open { "no key stands behind `clear`, which says that keys only open" } else { FORM };
+        let none = if only_open {
+            "no key stands behind `clear`, which says that keys only open"
+        } else {
+            FORM
+        };
         let keys: Self = keys.ok_or_else(|| StartError::variable(VARIABLE, text, none))?;
         Ok(Self { only_open, ..keys })
     }
@@ -128,7 +141,9 @@ impl SealKeys {
 
     fn add(&mut self, key: SealKey) -> Result<(), String> {
         if self.find(&key.id).is_some() {
-            return Err(String::from("the id is there already; each key has one of its own"));
+            return Err(String::from(
+                "the id is there already; each key has one of its own",
+            ));
         }
         self.others.push(key);
         Ok(())
@@ -140,7 +155,11 @@ fn add(keys: &mut Option<SealKeys>, key: SealKey) -> Result<(), String> {
     match keys {
         Some(keys) => keys.add(key),
         None => {
-            *keys = Some(SealKeys { first: key, others: Vec::new(), only_open: false });
+            *keys = Some(SealKeys {
+                first: key,
+                others: Vec::new(),
+                only_open: false,
+            });
             Ok(())
         }
     }
@@ -148,13 +167,19 @@ fn add(keys: &mut Option<SealKeys>, key: SealKey) -> Result<(), String> {
 
 impl SealKey {
     fn new(id: &str, key: [u8; 32]) -> Result<Self, String> {
-        let id = KeyId::new(id).ok_or("the id of a key is not 1 to 16 characters of [A-Za-z0-9_-]")?;
-        Ok(Self { id, cipher: XChaCha20Poly1305::new(&key.into()) })
+        let id =
+            KeyId::new(id).ok_or("the id of a key is not 1 to 16 characters of [A-Za-z0-9_-]")?;
+        Ok(Self {
+            id,
+            cipher: XChaCha20Poly1305::new(&key.into()),
+        })
     }
 
     fn parse(entry: &str) -> Result<Self, String> {
         if entry == "clear" {
-            return Err(String::from("`clear` stands first, before all keys, or not at all"));
+            return Err(String::from(
+                "`clear` stands first, before all keys, or not at all",
+            ));
         }
         let (id, key) = entry.split_once(':').ok_or(FORM)?;
         if id.is_empty() {
@@ -166,7 +191,11 @@ impl SealKey {
 
 impl fmt::Debug for SealKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.only_open { "SealKeys(only opening)" } else { "SealKeys" })?;
+        f.write_str(if self.only_open {
+            "SealKeys(only opening)"
+        } else {
+            "SealKeys"
+        })?;
         f.debug_list().entries(self.ids()).finish()
     }
 }
@@ -177,12 +206,15 @@ fn from_base64(text: &str) -> Result<[u8; 32], String> {
     let bytes = base64(if url_safe { &URL_SAFE } else { &STANDARD }).decode(text);
     let bytes = bytes.map_err(|_| format!("the key is not base64; {HOW}"))?;
     let length = bytes.len();
-    bytes.try_into().map_err(|_| format!("expected a key of 32 bytes, found {length}; {HOW}"))
+    bytes
+        .try_into()
+        .map_err(|_| format!("expected a key of 32 bytes, found {length}; {HOW}"))
 }
 
 /// Base64 with or without padding.
 fn base64(alphabet: &Alphabet) -> GeneralPurpose {
-    let padding = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let padding =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     GeneralPurpose::new(alphabet, padding)
 }
 
@@ -224,7 +256,9 @@ mod tests {
         assert!(keys.ids().eq(["b", "a", "c-_9"]));
         assert_eq!(keys.sealing().map(|(id, _)| id.as_str()), Some("b"));
         assert!(
-            ["a", "b", "c-_9"].into_iter().all(|id| keys.find(&KeyId::new(id).expect("an id")).is_some())
+            ["a", "b", "c-_9"]
+                .into_iter()
+                .all(|id| keys.find(&KeyId::new(id).expect("an id")).is_some())
         );
     }
 
@@ -232,7 +266,9 @@ mod tests {
     fn a26_behind_the_word_clear_keys_only_open() {
         for keys in [
             SealKeys::parse(&format!("clear,b:{KEY},a:{KEY}")).expect("valid keys"),
-            SealKeys::parse(&format!("b:{KEY},a:{KEY}")).expect("valid keys").only_opening(),
+            SealKeys::parse(&format!("b:{KEY},a:{KEY}"))
+                .expect("valid keys")
+                .only_opening(),
         ] {
             assert!(keys.ids().eq(["b", "a"]) && keys.sealing().is_none());
             assert_eq!(format!("{keys:?}"), r#"SealKeys(only opening)["b", "a"]"#);
@@ -240,9 +276,13 @@ mod tests {
         let late = errors(&format!("b:{KEY},clear"));
         assert!(
             late.len() == 1
-                && late[0].ends_with("entry 2: `clear` stands first, before all keys, or not at all")
+                && late[0]
+                    .ends_with("entry 2: `clear` stands first, before all keys, or not at all")
         );
-        assert!(errors("clear")[0].starts_with("APLOMB_SEAL_KEYS=\"clear\": no key stands behind `clear`"));
+        assert!(
+            errors("clear")[0]
+                .starts_with("APLOMB_SEAL_KEYS=\"clear\": no key stands behind `clear`")
+        );
     }
 
     #[test]
@@ -263,21 +303,42 @@ mod tests {
             ),
             (String::from(KEY), "expected id:key"),
             (format!(":{KEY}"), "the id is missing before the colon"),
-            (format!("a b:{KEY}"), "the id of a key is not 1 to 16 characters of [A-Za-z0-9_-]"),
-            (format!("{long_id}:{KEY}"), "the id of a key is not 1 to 16 characters"),
-            (format!("ok:{KEY}"), "the id is there already; each key has one of its own"),
+            (
+                format!("a b:{KEY}"),
+                "the id of a key is not 1 to 16 characters of [A-Za-z0-9_-]",
+            ),
+            (
+                format!("{long_id}:{KEY}"),
+                "the id of a key is not 1 to 16 characters",
+            ),
+            (
+                format!("ok:{KEY}"),
+                "the id is there already; each key has one of its own",
+            ),
             (
                 String::from("a:"),
                 "expected a key of 32 bytes, found 0; make one with `openssl rand -base64 32`",
             ),
-            (String::from("a:c2hvcnQ"), "expected a key of 32 bytes, found 5; make one with"),
-            (format!("a:{KEY}{KEY}"), "the key is not base64; make one with `openssl rand -base64 32`"),
+            (
+                String::from("a:c2hvcnQ"),
+                "expected a key of 32 bytes, found 5; make one with",
+            ),
+            (
+                format!("a:{KEY}{KEY}"),
+                "the key is not base64; make one with `openssl rand -base64 32`",
+            ),
             (String::from("a:+_"), "the key is not base64"),
         ] {
             let said = errors(&format!("ok:{KEY},{entry}"));
             let start = format!("APLOMB_SEAL_KEYS=\"…\": entry 2: {why}");
-            assert!(said.len() == 1 && said[0].starts_with(&start), "{entry}: {said:?}");
-            assert!(!said[0].contains("////") && !said[0].contains("c2hvcnQ"), "{said:?}");
+            assert!(
+                said.len() == 1 && said[0].starts_with(&start),
+                "{entry}: {said:?}"
+            );
+            assert!(
+                !said[0].contains("////") && !said[0].contains("c2hvcnQ"),
+                "{said:?}"
+            );
         }
         assert_eq!(errors("a,b:,c:x").len(), 3, "all are said at once");
     }
@@ -286,7 +347,11 @@ mod tests {
     fn a26_keys_are_not_shown() {
         let keys = SealKeys::new("a", [7; 32]).and_then(|keys| keys.with_key("b", [8; 32]));
         assert_eq!(format!("{keys:?}"), r#"Ok(SealKeys["a", "b"])"#);
-        assert!(SealKeys::new("a", [7; 32]).and_then(|keys| keys.with_key("a", [8; 32])).is_err());
+        assert!(
+            SealKeys::new("a", [7; 32])
+                .and_then(|keys| keys.with_key("a", [8; 32]))
+                .is_err()
+        );
         assert!(SealKeys::new("", [7; 32]).is_err());
     }
 }

@@ -47,13 +47,20 @@ impl Sealed {
 
     /// `None` for bytes that cannot come from a seal.
     pub(super) fn from_bytes(mut bytes: Bytes) -> Option<Self> {
-        bytes.try_get_u8().ok().filter(|format| *format == Self::FORMAT)?;
+        bytes
+            .try_get_u8()
+            .ok()
+            .filter(|format| *format == Self::FORMAT)?;
         let length = usize::from(bytes.try_get_u8().ok()?);
         let id = (length <= bytes.len()).then(|| bytes.split_to(length))?;
         let id = KeyId::new(core::str::from_utf8(&id).ok()?)?;
         let mut nonce = [0; NONCE];
         bytes.try_copy_to_slice(&mut nonce).ok()?;
-        (bytes.len() >= TAG).then_some(Self { id, nonce, ciphertext: bytes })
+        (bytes.len() >= TAG).then_some(Self {
+            id,
+            nonce,
+            ciphertext: bytes,
+        })
     }
 
     pub(super) fn write_to(&self, bytes: &mut Vec<u8>) {
@@ -75,22 +82,30 @@ impl Sealed {
 
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealed").field("key_id", &self.key_id()).finish_non_exhaustive()
+        f.debug_struct("Sealed")
+            .field("key_id", &self.key_id())
+            .finish_non_exhaustive()
     }
 }
 
 impl SealKeys {
     /// The answer for this record, sealed with the key that does so; as it is if none does.
     pub(crate) fn seal(&self, record: &RecordKey, kept: &Kept) -> Kept {
-        let Some((id, cipher)) = self.sealing() else { return kept.clone() };
+        let Some((id, cipher)) = self.sealing() else {
+            return kept.clone();
+        };
         Kept::from_sealed(kept.status(), seal(id, cipher, record, kept))
     }
 
     /// The answer of this record as it was before it was sealed. What is not sealed stays as it is.
     pub(crate) fn open(&self, kept: Kept, record: &RecordKey) -> Result<Kept, StoreError> {
-        let Some(sealed) = kept.sealed() else { return Ok(kept) };
+        let Some(sealed) = kept.sealed() else {
+            return Ok(kept);
+        };
         let id = sealed.key_id();
-        let Some(cipher) = self.find(&sealed.id) else { return Err(without_key(record, id)) };
+        let Some(cipher) = self.find(&sealed.id) else {
+            return Err(without_key(record, id));
+        };
         let opened = open(sealed, cipher, record, kept.status());
         opened.and_then(|content| read_content(kept.status(), content)).ok_or_else(|| {
             let why = format!(
@@ -114,11 +129,17 @@ pub(crate) fn readable(found: Begun, record: &RecordKey) -> Result<Begun, StoreE
 }
 
 fn without_key(record: &RecordKey, id: &str) -> StoreError {
-    malformed(record, format!("an answer is sealed with the key `{id}`, which this instance does not have"))
+    malformed(
+        record,
+        format!("an answer is sealed with the key `{id}`, which this instance does not have"),
+    )
 }
 
 fn malformed(record: &RecordKey, why: String) -> StoreError {
-    StoreError::Malformed { key: record.to_string(), why }
+    StoreError::Malformed {
+        key: record.to_string(),
+        why,
+    }
 }
 
 fn seal(id: &KeyId, cipher: &XChaCha20Poly1305, record: &RecordKey, kept: &Kept) -> Sealed {
@@ -126,16 +147,26 @@ fn seal(id: &KeyId, cipher: &XChaCha20Poly1305, record: &RecordKey, kept: &Kept)
     let mut content = Vec::with_capacity(kept.size() + TAG);
     put_content(&mut content, kept);
     cipher
-        .encrypt_in_place(&XNonce::from(nonce), &bound_to(record, kept.status(), id), &mut content)
+        .encrypt_in_place(
+            &XNonce::from(nonce),
+            &bound_to(record, kept.status(), id),
+            &mut content,
+        )
         .expect("an answer is far shorter than the 256 GiB that ChaCha20 takes");
-    Sealed { id: id.clone(), nonce, ciphertext: Bytes::from(content) }
+    Sealed {
+        id: id.clone(),
+        nonce,
+        ciphertext: Bytes::from(content),
+    }
 }
 
 /// From the operating system, which, unlike a generator in memory, does not repeat itself in two machines
 /// that were started from one snapshot.
 fn nonce() -> [u8; NONCE] {
     let mut nonce = [0; NONCE];
-    SysRng.try_fill_bytes(&mut nonce).expect("the operating system has random bytes");
+    SysRng
+        .try_fill_bytes(&mut nonce)
+        .expect("the operating system has random bytes");
     nonce
 }
 
@@ -146,8 +177,14 @@ fn open(
     status: StatusCode,
 ) -> Option<Bytes> {
     let associated = bound_to(record, status, &sealed.id);
-    let payload = Payload { msg: &sealed.ciphertext, aad: &associated };
-    cipher.decrypt(&XNonce::from(sealed.nonce), payload).ok().map(Bytes::from)
+    let payload = Payload {
+        msg: &sealed.ciphertext,
+        aad: &associated,
+    };
+    cipher
+        .decrypt(&XNonce::from(sealed.nonce), payload)
+        .ok()
+        .map(Bytes::from)
 }
 
 /// What a sealed answer belongs to.

@@ -18,7 +18,10 @@ fn answer(body: Option<&'static [u8]>) -> Kept {
     let fields = vec![
         (LOCATION, HeaderValue::from_static("/v1/payments/1")),
         (LINK, HeaderValue::from_static("</a>")),
-        (LINK, HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value")),
+        (
+            LINK,
+            HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value"),
+        ),
     ];
     Kept::restored(StatusCode::CREATED, fields, body.map(Bytes::from_static)).expect("kept fields")
 }
@@ -53,7 +56,10 @@ fn a26_an_answer_opens_as_it_was_sealed() {
     let bare = Kept::restored(StatusCode::NO_CONTENT, Vec::new(), None).expect("no fields");
     for kept in [answer(Some(BODY)), answer(Some(b"")), answer(None), bare] {
         let sealed = keys("k1", 7).seal(&RECORD, &kept);
-        assert_eq!((sealed.status(), sealed.sealed_with()), (kept.status(), Some("k1")));
+        assert_eq!(
+            (sealed.status(), sealed.sealed_with()),
+            (kept.status(), Some("k1"))
+        );
         assert!(sealed.headers().len() == 0 && sealed.body().is_none());
         let bytes = sealed.to_bytes();
         assert_eq!(Kept::from_bytes(Bytes::from(bytes.clone())), Some(sealed));
@@ -69,7 +75,11 @@ fn a26_a_sealed_answer_shows_neither_fields_nor_body() {
         assert!(contains(&clear, part) && !contains(&sealed.to_bytes(), part));
     }
     assert!(!format!("{sealed:?}").contains("payments"), "{sealed:?}");
-    assert_ne!(sealed.to_bytes(), sealed_bytes(), "each seal draws its own nonce");
+    assert_ne!(
+        sealed.to_bytes(),
+        sealed_bytes(),
+        "each seal draws its own nonce"
+    );
 }
 
 /// Made by another implementation of the two documents.
@@ -107,11 +117,17 @@ fn a26_no_shorter_or_longer_answer_opens() {
 fn a26_a_sealed_answer_opens_in_its_record_only_and_with_its_status() {
     let mut bytes = sealed_bytes();
     assert!(!opens(&bytes, &OTHER));
-    assert!(!opens(&bytes, &RecordKey::new([9; 16], [2; 16])), "another caller's");
+    assert!(
+        !opens(&bytes, &RecordKey::new([9; 16], [2; 16])),
+        "another caller's"
+    );
     bytes[..2].copy_from_slice(&202_u16.to_be_bytes());
     let (key, why) = why(read(&bytes, &RECORD).expect("a form"));
     assert_eq!(key, RECORD.to_string());
-    assert!(why.starts_with("an answer sealed with the key `k1` does not open: it was changed"), "{why}");
+    assert!(
+        why.starts_with("an answer sealed with the key `k1` does not open: it was changed"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -122,7 +138,10 @@ fn a26_all_keys_open_and_an_unknown_one_is_named() {
     assert_eq!(both.seal(&RECORD, &answer(None)).sealed_with(), Some("new"));
     let (key, said) = why(keys("new", 2).open(sealed.clone(), &RECORD));
     assert_eq!(key, RECORD.to_string());
-    assert_eq!(said, "an answer is sealed with the key `old`, which this instance does not have");
+    assert_eq!(
+        said,
+        "an answer is sealed with the key `old`, which this instance does not have"
+    );
     let (_, said) = why(keys("old", 3).open(sealed, &RECORD));
     assert!(said.ends_with("or that id has another key here"), "{said}");
 }
@@ -130,8 +149,14 @@ fn a26_all_keys_open_and_an_unknown_one_is_named() {
 #[test]
 fn a26_what_is_in_the_clear_stays_so_when_opened() {
     let clear = answer(Some(BODY));
-    assert_eq!(keys("k1", 7).open(clear.clone(), &RECORD), Ok(clear.clone()));
-    assert_eq!(readable(Begun::Done(clear.clone()), &RECORD), Ok(Begun::Done(clear.clone())));
+    assert_eq!(
+        keys("k1", 7).open(clear.clone(), &RECORD),
+        Ok(clear.clone())
+    );
+    assert_eq!(
+        readable(Begun::Done(clear.clone()), &RECORD),
+        Ok(Begun::Done(clear.clone()))
+    );
     let sealed = keys("k1", 7).seal(&RECORD, &clear);
     assert!(readable(Begun::Done(sealed), &RECORD).is_err_and(|error| error.is_about_the_key()));
 }

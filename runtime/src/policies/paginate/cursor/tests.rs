@@ -32,63 +32,138 @@ keys! {
     ByText(String) "id" Ascending;
 }
 
-const HERE: Binding<'_> = Binding { route: "r", path: "/r", filters: &[], caller: None };
+const HERE: Binding<'_> = Binding {
+    route: "r",
+    path: "/r",
+    filters: &[],
+    caller: None,
+};
 
 fn cursors() -> Cursors {
     Cursors::new(&Secret::new([3; 32]).expect("long enough"), None, "test")
 }
 
 fn filters(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 #[test]
 fn d02_a_cursor_is_read_only_where_it_belongs() {
     let (alice, bob, nameless) = (Caller::new("alice"), Caller::new("bob"), Caller::new(""));
     let (none, some) = (filters(&[]), filters(&[("account", "1")]));
-    let home =
-        Binding { route: "GET /v1/payments", path: "/v1/payments", filters: &none, caller: Some(&alice) };
-    let text = cursors().write(Position::After(&Oldest(7)), &home).expect("short");
-    assert_eq!(cursors().read::<Oldest>(&text, &home).expect("at home"), Position::After(Oldest(7)));
+    let home = Binding {
+        route: "GET /v1/payments",
+        path: "/v1/payments",
+        filters: &none,
+        caller: Some(&alice),
+    };
+    let text = cursors()
+        .write(Position::After(&Oldest(7)), &home)
+        .expect("short");
+    assert_eq!(
+        cursors().read::<Oldest>(&text, &home).expect("at home"),
+        Position::After(Oldest(7))
+    );
     for elsewhere in [
-        Binding { route: "GET /v1/accounts", ..home.clone() },
-        Binding { path: "/v1/payments/7", ..home.clone() },
-        Binding { filters: &some, ..home.clone() },
-        Binding { caller: Some(&bob), ..home.clone() },
-        Binding { caller: None, ..home.clone() },
+        Binding {
+            route: "GET /v1/accounts",
+            ..home.clone()
+        },
+        Binding {
+            path: "/v1/payments/7",
+            ..home.clone()
+        },
+        Binding {
+            filters: &some,
+            ..home.clone()
+        },
+        Binding {
+            caller: Some(&bob),
+            ..home.clone()
+        },
+        Binding {
+            caller: None,
+            ..home.clone()
+        },
     ] {
-        let problem = cursors().read::<Oldest>(&text, &elsewhere).expect_err("elsewhere");
+        let problem = cursors()
+            .read::<Oldest>(&text, &elsewhere)
+            .expect_err("elsewhere");
         assert_eq!(problem.code(), "INVALID_CURSOR");
     }
-    let nobodys = Binding { caller: None, ..home };
-    let text = cursors().write(Position::After(&Oldest(7)), &nobodys).expect("short");
-    assert!(cursors().read::<Oldest>(&text, &Binding { caller: Some(&nameless), ..nobodys }).is_err());
+    let nobodys = Binding {
+        caller: None,
+        ..home
+    };
+    let text = cursors()
+        .write(Position::After(&Oldest(7)), &nobodys)
+        .expect("short");
+    assert!(
+        cursors()
+            .read::<Oldest>(
+                &text,
+                &Binding {
+                    caller: Some(&nameless),
+                    ..nobodys
+                }
+            )
+            .is_err()
+    );
 }
 
 #[test]
 fn d02_a_cursor_of_one_sort_is_none_of_another() {
-    let text = cursors().write(Position::After(&Oldest(700)), &HERE).expect("short");
+    let text = cursors()
+        .write(Position::After(&Oldest(700)), &HERE)
+        .expect("short");
     assert!(cursors().read::<Oldest>(&text, &HERE).is_ok());
-    assert!(cursors().read::<Newest>(&text, &HERE).is_err(), "another direction");
-    assert!(cursors().read::<ByNumber>(&text, &HERE).is_err(), "another column");
-    assert!(cursors().read::<ByText>(&text, &HERE).is_err(), "another kind");
-    assert!(cursors().read::<Small>(&text, &HERE).is_err(), "a smaller type");
+    assert!(
+        cursors().read::<Newest>(&text, &HERE).is_err(),
+        "another direction"
+    );
+    assert!(
+        cursors().read::<ByNumber>(&text, &HERE).is_err(),
+        "another column"
+    );
+    assert!(
+        cursors().read::<ByText>(&text, &HERE).is_err(),
+        "another kind"
+    );
+    assert!(
+        cursors().read::<Small>(&text, &HERE).is_err(),
+        "a smaller type"
+    );
 }
 
 #[test]
 fn d02_a_cursor_keeps_its_direction() {
-    for position in
-        [Position::Start, Position::After(&Oldest(7)), Position::Before(&Oldest(7)), Position::End]
-    {
+    for position in [
+        Position::Start,
+        Position::After(&Oldest(7)),
+        Position::Before(&Oldest(7)),
+        Position::End,
+    ] {
         let text = cursors().write(position, &HERE).expect("short");
         let read = cursors().read::<Oldest>(&text, &HERE).expect("own");
         assert_eq!(read.as_ref(), position);
     }
     let mut bytes = URL_SAFE_NO_PAD
-        .decode(cursors().write(Position::After(&Oldest(7)), &HERE).expect("short"))
+        .decode(
+            cursors()
+                .write(Position::After(&Oldest(7)), &HERE)
+                .expect("short"),
+        )
         .expect("base64");
     bytes[HEAD.len()] ^= 3;
-    assert!(cursors().read::<Oldest>(&URL_SAFE_NO_PAD.encode(bytes), &HERE).is_err(), "turned round");
+    assert!(
+        cursors()
+            .read::<Oldest>(&URL_SAFE_NO_PAD.encode(bytes), &HERE)
+            .is_err(),
+        "turned round"
+    );
 }
 
 #[test]
@@ -103,7 +178,9 @@ fn d02_a_cursor_has_a_bounded_length() {
 #[test]
 fn d03_cursors_outlive_a_change_of_the_secret() {
     let secret = |byte| Secret::new([byte; 32]).expect("long enough");
-    let text = cursors().write(Position::After(&Oldest(7)), &HERE).expect("short");
+    let text = cursors()
+        .write(Position::After(&Oldest(7)), &HERE)
+        .expect("short");
     let changed = |other: Option<u8>| Cursors::new(&secret(4), other.map(secret).as_ref(), "test");
     assert!(changed(Some(3)).read::<Oldest>(&text, &HERE).is_ok());
     assert!(changed(Some(5)).read::<Oldest>(&text, &HERE).is_err());
@@ -112,14 +189,20 @@ fn d03_cursors_outlive_a_change_of_the_secret() {
 
 #[test]
 fn d03_another_version_is_refused() {
-    let text = cursors().write(Position::After(&Oldest(7)), &HERE).expect("short");
+    let text = cursors()
+        .write(Position::After(&Oldest(7)), &HERE)
+        .expect("short");
     let mut bytes = URL_SAFE_NO_PAD.decode(&text).expect("base64");
     bytes.truncate(bytes.len() - MAC_BYTES);
     assert_eq!(cursors().sign::<Oldest>(bytes.clone(), &HERE), text);
     for byte in [0, 1] {
         let mut bytes = bytes.clone();
         bytes[byte] += 1;
-        assert!(cursors().read::<Oldest>(&cursors().sign::<Oldest>(bytes, &HERE), &HERE).is_err());
+        assert!(
+            cursors()
+                .read::<Oldest>(&cursors().sign::<Oldest>(bytes, &HERE), &HERE)
+                .is_err()
+        );
     }
 }
 

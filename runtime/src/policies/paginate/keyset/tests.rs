@@ -35,7 +35,10 @@ fn d01_columns_of_one_direction_are_compared_as_rows() {
 
 #[test]
 fn d01_columns_of_both_directions_are_spelled_out_behind_a_bound() {
-    assert_eq!(condition(&[DOWN, UP]), "a <= $1 AND (a < $1 OR (a = $1 AND b > $2))");
+    assert_eq!(
+        condition(&[DOWN, UP]),
+        "a <= $1 AND (a < $1 OR (a = $1 AND b > $2))"
+    );
     assert_eq!(
         condition(&[UP, DOWN, UP]),
         "a >= $1 AND (a > $1 OR (a = $1 AND (b < $2 OR (b = $2 AND c > $3))))"
@@ -45,8 +48,11 @@ fn d01_columns_of_both_directions_are_spelled_out_behind_a_bound() {
 #[test]
 fn values_are_bound_as_often_as_their_placeholders_need() {
     let values = (1..=3).map(CursorValue::Integer).collect();
-    let keyset =
-        Keyset { condition: beyond(&columns(&[DOWN, UP])), order_by: String::from("a DESC, b"), values };
+    let keyset = Keyset {
+        condition: beyond(&columns(&[DOWN, UP])),
+        order_by: String::from("a DESC, b"),
+        values,
+    };
     let binds = |placeholders| {
         let sql = keyset.sql(placeholders);
         let numbers = sql.binds.iter().map(|value| match value {
@@ -56,9 +62,15 @@ fn values_are_bound_as_often_as_their_placeholders_need() {
         (numbers.collect::<Vec<_>>(), sql.to_string())
     };
     let plain = "a <= ? AND (a < ? OR (a = ? AND b > ?)) ORDER BY a DESC, b LIMIT ?";
-    assert_eq!(binds(Placeholders::Question), (vec![1, 1, 1, 2, 3], plain.to_owned()));
+    assert_eq!(
+        binds(Placeholders::Question),
+        (vec![1, 1, 1, 2, 3], plain.to_owned())
+    );
     let numbered = "a <= ?5 AND (a < ?5 OR (a = ?5 AND b > ?6)) ORDER BY a DESC, b LIMIT ?7";
-    assert_eq!(binds(Placeholders::QuestionFrom(5)), (vec![1, 2, 3], numbered.to_owned()));
+    assert_eq!(
+        binds(Placeholders::QuestionFrom(5)),
+        (vec![1, 2, 3], numbered.to_owned())
+    );
 }
 
 proptest! {

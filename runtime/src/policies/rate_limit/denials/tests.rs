@@ -16,7 +16,13 @@ const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 /// One of 10 tokens, of which one comes back every `seconds`.
 fn claim(limit: u64, seconds: u64) -> Claim<'static> {
     let quota = Quota::new(1, Duration::from_secs(seconds), 10).expect("valid");
-    Claim::new(Bucket { limit, subject: Subject::Everyone }, quota)
+    Claim::new(
+        Bucket {
+            limit,
+            subject: Subject::Everyone,
+        },
+        quota,
+    )
 }
 
 /// What comes of claims on empty buckets.
@@ -42,8 +48,14 @@ fn b14_a_refusal_is_remembered_for_a_second_and_no_longer() {
     for at in [0, 500, 999] {
         let told = denials.find(&claims, millis(at)).expect("still refused");
         assert_eq!((told.admitted, told.readings[0].remaining), (false, 0));
-        assert_eq!(told.readings[0].wait, Some(Duration::from_millis(60_000 - at)));
-        assert_eq!(told.readings[0].full_in, Duration::from_millis(600_000 - at));
+        assert_eq!(
+            told.readings[0].wait,
+            Some(Duration::from_millis(60_000 - at))
+        );
+        assert_eq!(
+            told.readings[0].full_in,
+            Duration::from_millis(600_000 - at)
+        );
     }
     assert_eq!(denials.find(&claims, millis(1000)), None);
 }
@@ -51,10 +63,17 @@ fn b14_a_refusal_is_remembered_for_a_second_and_no_longer() {
 #[test]
 fn b14_a_refusal_ends_with_its_wait() {
     let quota = Quota::new(4, Duration::from_secs(1), 10).expect("valid");
-    let claims = [Claim { quota, ..claim(1, 1) }];
+    let claims = [Claim {
+        quota,
+        ..claim(1, 1)
+    }];
     let denials = noted(&claims);
     assert!(denials.find(&claims, millis(249)).is_some());
-    assert_eq!(denials.find(&claims, millis(250)), None, "a token is there again");
+    assert_eq!(
+        denials.find(&claims, millis(250)),
+        None,
+        "a token is there again"
+    );
 }
 
 #[test]
@@ -62,8 +81,17 @@ fn b14_other_claims_are_not_refused() {
     let claims = [claim(1, 60), claim(2, 60)];
     let denials = noted(&claims);
     let alice = Caller::new("alice");
-    let hers = Claim { bucket: Bucket { limit: 1, subject: Subject::Caller(&alice) }, ..claim(1, 60) };
-    let dearer = Claim { cost: 2, ..claim(1, 60) };
+    let hers = Claim {
+        bucket: Bucket {
+            limit: 1,
+            subject: Subject::Caller(&alice),
+        },
+        ..claim(1, 60)
+    };
+    let dearer = Claim {
+        cost: 2,
+        ..claim(1, 60)
+    };
     for others in [
         &[claim(1, 60)][..],
         &[claim(2, 60), claim(1, 60)],
@@ -80,18 +108,36 @@ fn b14_other_claims_are_not_refused() {
 fn b14_what_was_admitted_is_not_remembered() {
     let claims = [claim(1, 60)];
     let denials = Denials::new();
-    denials.note(&claims, &Acquired::of(&claims, &[State::Ahead(0)]), START, START);
+    denials.note(
+        &claims,
+        &Acquired::of(&claims, &[State::Ahead(0)]),
+        START,
+        START,
+    );
     assert!(denials.find(&claims, START).is_none() && !denials.any(|| START));
 }
 
 #[test]
 fn b14_a_shadow_neither_refuses_nor_prolongs() {
     let quota = Quota::new(4, Duration::from_secs(1), 10).expect("valid");
-    let shadow = Claim { shadow: true, ..claim(2, 60) };
-    let claims = [Claim { quota, ..claim(1, 1) }, shadow];
+    let shadow = Claim {
+        shadow: true,
+        ..claim(2, 60)
+    };
+    let claims = [
+        Claim {
+            quota,
+            ..claim(1, 1)
+        },
+        shadow,
+    ];
     let denials = noted(&claims);
     assert!(denials.find(&claims, millis(249)).is_some());
-    assert_eq!(denials.find(&claims, millis(250)), None, "the wait of the limit that is enforced");
+    assert_eq!(
+        denials.find(&claims, millis(250)),
+        None,
+        "the wait of the limit that is enforced"
+    );
     let alone = [shadow];
     let denials = noted(&alone);
     assert!(denials.find(&alone, START).is_none());
@@ -103,22 +149,47 @@ fn b14_a_slow_answer_neither_prolongs_a_refusal_nor_shortens_its_wait() {
     let denials = Denials::new();
     denials.note(&claims, &refusal(&claims), START, millis(200));
     let told = denials.find(&claims, millis(500)).expect("still refused");
-    assert_eq!(told.readings[0].wait, Some(Duration::from_millis(700)), "counted from the answer");
-    assert_eq!(denials.find(&claims, millis(1000)), None, "counted from the question");
+    assert_eq!(
+        told.readings[0].wait,
+        Some(Duration::from_millis(700)),
+        "counted from the answer"
+    );
+    assert_eq!(
+        denials.find(&claims, millis(1000)),
+        None,
+        "counted from the question"
+    );
 }
 
 #[test]
 fn b14_whoever_can_wait_longer_for_a_turn_is_not_refused_for_whoever_cannot() {
     let quota = Quota::leaky_bucket(1, Duration::from_secs(1), 10).expect("valid");
-    let patient = |seconds| [Claim { quota, patience: Duration::from_secs(seconds), ..claim(1, 1) }];
+    let patient = |seconds| {
+        [Claim {
+            quota,
+            patience: Duration::from_secs(seconds),
+            ..claim(1, 1)
+        }]
+    };
     let refused = |claims: &[Claim<'_>]| Acquired::of(claims, &[State::Ahead(5_000_000)]);
     assert!(!refused(&patient(3)).admitted && refused(&patient(6)).admitted);
     let denials = Denials::new();
     denials.note(&patient(3), &refused(&patient(3)), START, START);
-    assert_eq!(denials.find(&patient(6), START), None, "the store gives it a turn");
-    assert_eq!(denials.find(&patient(5), START), None, "its turn comes just in time");
+    assert_eq!(
+        denials.find(&patient(6), START),
+        None,
+        "the store gives it a turn"
+    );
+    assert_eq!(
+        denials.find(&patient(5), START),
+        None,
+        "its turn comes just in time"
+    );
     for seconds in [0, 3, 4] {
-        assert!(denials.find(&patient(seconds), millis(999)).is_some(), "{seconds}");
+        assert!(
+            denials.find(&patient(seconds), millis(999)).is_some(),
+            "{seconds}"
+        );
     }
 }
 
@@ -126,7 +197,10 @@ fn b14_whoever_can_wait_longer_for_a_turn_is_not_refused_for_whoever_cannot() {
 fn b14_a_clock_that_steps_back_ends_a_refusal() {
     let claims = [claim(1, 60)];
     let denials = noted(&claims);
-    assert_eq!(denials.find(&claims, Timestamp::from_micros(START.as_micros() - 1)), None);
+    assert_eq!(
+        denials.find(&claims, Timestamp::from_micros(START.as_micros() - 1)),
+        None
+    );
 }
 
 #[test]
@@ -143,7 +217,9 @@ fn b14_memory_stays_within_its_bound() {
         let claims = [claim(limit, 60)];
         denials.note(&claims, &refusal(&claims), START, START);
     }
-    let found = (0..10_000).filter(|limit| denials.find(&[claim(*limit, 60)], START).is_some()).count();
+    let found = (0..10_000)
+        .filter(|limit| denials.find(&[claim(*limit, 60)], START).is_some())
+        .count();
     assert!((3_500..=4_096).contains(&found), "{found}");
     assert_eq!(found, denials.table.sum(|part| part.values().count()));
 }
@@ -157,7 +233,8 @@ fn b14_the_refusal_that_ends_soonest_makes_room() {
     };
     (0..10_000).for_each(|limit| note(limit, START));
     (10_000..10_200).for_each(|limit| note(limit, millis(500)));
-    let found = (10_000..10_200).filter(|limit| denials.find(&[claim(*limit, 60)], millis(500)).is_some());
+    let found =
+        (10_000..10_200).filter(|limit| denials.find(&[claim(*limit, 60)], millis(500)).is_some());
     assert_eq!(found.count(), 200);
 }
 

@@ -45,22 +45,40 @@ fn bench(instances: u32) -> Bench {
 fn refusing(refusal: Option<StoreError>, instances: u32) -> Bench {
     let clock = TestClock::new();
     let inner = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
-    let asked = Arc::new(Asked { calls: AtomicUsize::new(0), refusal, inner });
+    let asked = Arc::new(Asked {
+        calls: AtomicUsize::new(0),
+        refusal,
+        inner,
+    });
     let store = FaultyLimits::new(Arc::clone(&asked));
     let instances = Instances::new(instances).expect("a number of instances");
     let guard = Guard::by(Arc::new(clock.clone()), Arc::new(store.clone()), instances);
-    Bench { guard, store, asked, clock }
+    Bench {
+        guard,
+        store,
+        asked,
+        clock,
+    }
 }
 
 /// One of 10 tokens, of which one comes back every second.
 fn claim() -> Claim<'static> {
     let quota = Quota::new(1, Duration::from_secs(1), 10).expect("valid");
-    Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota)
+    Claim::new(
+        Bucket {
+            limit: 1,
+            subject: Subject::Everyone,
+        },
+        quota,
+    )
 }
 
 impl Bench {
     async fn decided(&self) -> Decided {
-        self.guard.acquire(&[claim()], OnError::Local).await.expect("a decision")
+        self.guard
+            .acquire(&[claim()], OnError::Local)
+            .await
+            .expect("a decision")
     }
 
     async fn is_local(&self) -> bool {
@@ -84,8 +102,14 @@ impl Bench {
 fn a_store_in_this_process_answers_at_once() {
     let clock = TestClock::new();
     let memory = Arc::new(MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
-    let guard = Guard::by(Arc::new(clock), memory, Instances::new(1).expect("a number of instances"));
-    let acquired = guard.acquire_in_process(&[claim()]).expect("memory answers");
+    let guard = Guard::by(
+        Arc::new(clock),
+        memory,
+        Instances::new(1).expect("a number of instances"),
+    );
+    let acquired = guard
+        .acquire_in_process(&[claim()])
+        .expect("memory answers");
     assert!(acquired.admitted && acquired.readings[0].remaining == 9);
 }
 
@@ -100,7 +124,9 @@ async fn a_store_that_has_to_be_waited_for_takes_nothing_at_once() {
 #[tokio::test]
 async fn b15_a_store_that_is_well_decides() {
     let bench = bench(1);
-    let Decided::ByStore(acquired) = bench.decided().await else { panic!("the store is well") };
+    let Decided::ByStore(acquired) = bench.decided().await else {
+        panic!("the store is well")
+    };
     assert!(acquired.admitted);
     assert_eq!(acquired.readings[0].remaining, 9);
 }
@@ -113,7 +139,9 @@ async fn b15_an_answer_is_waited_for_250_ms_three_times_and_then_no_more() {
         let start = Instant::now();
         assert!(bench.is_local().await);
         // Tokio's timers are exact to a millisecond.
-        assert!(start.elapsed().abs_diff(Duration::from_millis(waited)) <= Duration::from_millis(1));
+        assert!(
+            start.elapsed().abs_diff(Duration::from_millis(waited)) <= Duration::from_millis(1)
+        );
     }
 }
 
@@ -143,15 +171,18 @@ async fn b15_after_a_second_one_of_many_probes() {
 fn b15_of_many_threads_one_probes() {
     let bench = bench(1);
     for _ in 0..3 {
-        bench.guard.failed(&bench.guard.gates[0], Pass::Request, &"a test");
+        bench
+            .guard
+            .failed(&bench.guard.gates[0], Pass::Request, &"a test");
     }
     bench.clock.advance(PAUSE);
     let probes = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let passed =
-                    (0..1000).filter(|_| bench.guard.gates[0].admit(|| bench.clock.now()).is_some()).count();
+                let passed = (0..1000)
+                    .filter(|_| bench.guard.gates[0].admit(|| bench.clock.now()).is_some())
+                    .count();
                 probes.fetch_add(passed, Ordering::SeqCst);
             });
         }
@@ -177,11 +208,17 @@ async fn b15_a_local_limit_is_an_instances_share_of_it() {
     let bench = bench(4);
     bench.store.break_down(true);
     for _ in 0..3 {
-        assert!(bench.decided().await.acquired().admitted, "a quarter of ten, rounded up");
+        assert!(
+            bench.decided().await.acquired().admitted,
+            "a quarter of ten, rounded up"
+        );
     }
     let refused = bench.decided().await;
     assert!(!refused.acquired().admitted);
-    assert_eq!(refused.acquired().readings[0].wait, Some(Duration::from_secs(4)));
+    assert_eq!(
+        refused.acquired().readings[0].wait,
+        Some(Duration::from_secs(4))
+    );
     assert!(matches!(refused, Decided::Locally(_)));
     bench.clock.advance(Duration::from_secs(4));
     assert!(bench.decided().await.acquired().admitted);
@@ -189,20 +226,32 @@ async fn b15_a_local_limit_is_an_instances_share_of_it() {
 
 #[tokio::test]
 async fn b15_a_bucket_that_cannot_be_read_is_no_outage() {
-    let error = StoreError::Malformed { key: String::from("k"), why: String::from("of tomorrow") };
+    let error = StoreError::Malformed {
+        key: String::from("k"),
+        why: String::from("of tomorrow"),
+    };
     let bench = refusing(Some(error.clone()), 1);
     for calls in 1..10 {
-        assert_eq!(bench.guard.acquire(&[claim()], OnError::Local).await, Err(error.clone()));
+        assert_eq!(
+            bench.guard.acquire(&[claim()], OnError::Local).await,
+            Err(error.clone())
+        );
         assert_eq!(bench.calls(), calls);
     }
 }
 
 #[tokio::test]
 async fn b15_a_store_that_is_full_or_broken_is_an_outage() {
-    for error in [StoreError::Full, StoreError::Failed(String::from("no such command"))] {
+    for error in [
+        StoreError::Full,
+        StoreError::Failed(String::from("no such command")),
+    ] {
         let bench = refusing(Some(error), 1);
         for _ in 0..10 {
-            assert!(matches!(bench.guard.acquire(&[claim()], OnError::Local).await, Ok(Decided::Locally(_))));
+            assert!(matches!(
+                bench.guard.acquire(&[claim()], OnError::Local).await,
+                Ok(Decided::Locally(_))
+            ));
         }
         assert_eq!(bench.calls(), 3);
     }
@@ -224,7 +273,11 @@ struct Found;
 
 impl Both {
     fn after(trip: Duration, answer: Result<Answer, StoreError>) -> Self {
-        Self { calls: AtomicUsize::new(0), trip, answer }
+        Self {
+            calls: AtomicUsize::new(0),
+            trip,
+            answer,
+        }
     }
 
     /// Of a request that is admitted, and runs.
@@ -254,40 +307,74 @@ async fn together_or(
     bench: &Bench,
     store: &Both,
 ) -> Result<(Decided, Option<Found>), StoreError> {
-    bench.guard.acquire_by(&[claim()], on_error, store.call()).await
+    bench
+        .guard
+        .acquire_by(&[claim()], on_error, store.call())
+        .await
 }
 
 #[tokio::test(start_paused = true)]
 async fn b15_a_trip_for_both_is_waited_for_as_long_as_it_takes() {
     let (bench, store) = (bench(1), Both::admitting(Duration::from_millis(900)));
     let found = together(&bench, &store).await;
-    assert!(matches!(found, Ok((Decided::ByStore(_), Some(Found)))), "{found:?}");
+    assert!(
+        matches!(found, Ok((Decided::ByStore(_), Some(Found)))),
+        "{found:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn b15_after_three_late_trips_for_both_the_limits_are_decided_locally() {
-    let (bench, store) = (bench(1), Both::admitting(PATIENCE + Duration::from_millis(10)));
+    let (bench, store) = (
+        bench(1),
+        Both::admitting(PATIENCE + Duration::from_millis(10)),
+    );
     for _ in 0..3 {
-        assert!(matches!(together(&bench, &store).await, Ok((Decided::ByStore(_), Some(_)))));
+        assert!(matches!(
+            together(&bench, &store).await,
+            Ok((Decided::ByStore(_), Some(_)))
+        ));
     }
     let found = together(&bench, &store).await;
-    assert!(matches!(found, Ok((Decided::Locally(_), None))), "{found:?}");
-    assert_eq!((store.calls(), bench.calls()), (3, 0), "neither store is asked for limits");
+    assert!(
+        matches!(found, Ok((Decided::Locally(_), None))),
+        "{found:?}"
+    );
+    assert_eq!(
+        (store.calls(), bench.calls()),
+        (3, 0),
+        "neither store is asked for limits"
+    );
     bench.clock.advance(PAUSE);
-    assert!(matches!(together(&bench, &store).await, Ok((Decided::ByStore(_), None))), "limits alone probe");
+    assert!(
+        matches!(
+            together(&bench, &store).await,
+            Ok((Decided::ByStore(_), None))
+        ),
+        "limits alone probe"
+    );
     assert_eq!((store.calls(), bench.calls()), (3, 1));
-    assert!(matches!(together(&bench, &store).await, Ok((_, Some(Found)))), "a good answer ends it");
+    assert!(
+        matches!(together(&bench, &store).await, Ok((_, Some(Found)))),
+        "a good answer ends it"
+    );
     assert_eq!((store.calls(), bench.calls()), (4, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn b15_a_trip_for_both_that_fails_is_a_failure_whatever_the_limits_say() {
     let error = StoreError::Unavailable(String::from("no answer in time"));
-    let (bench, store) = (bench(1), Both::after(Duration::from_secs(1), Err(error.clone())));
+    let (bench, store) = (
+        bench(1),
+        Both::after(Duration::from_secs(1), Err(error.clone())),
+    );
     for _ in 0..3 {
         assert_eq!(together(&bench, &store).await, Err(error.clone()));
     }
-    assert!(matches!(together(&bench, &store).await, Ok((Decided::Locally(_), None))));
+    assert!(matches!(
+        together(&bench, &store).await,
+        Ok((Decided::Locally(_), None))
+    ));
     assert_eq!((store.calls(), bench.calls()), (3, 0));
 }
 
@@ -297,14 +384,20 @@ async fn b15_good_trips_for_both_keep_the_store_asked() {
     let late = Both::admitting(PATIENCE * 2);
     for _ in 0..4 {
         for store in [&late, &late, &good] {
-            assert!(matches!(together(&bench, store).await, Ok((Decided::ByStore(_), Some(_)))));
+            assert!(matches!(
+                together(&bench, store).await,
+                Ok((Decided::ByStore(_), Some(_)))
+            ));
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn b15_a_value_that_cannot_be_read_is_no_outage_of_both() {
-    let error = StoreError::Malformed { key: String::from("k"), why: String::from("of tomorrow") };
+    let error = StoreError::Malformed {
+        key: String::from("k"),
+        why: String::from("of tomorrow"),
+    };
     let (bench, store) = (bench(1), Both::after(Duration::ZERO, Err(error.clone())));
     for calls in 1..10 {
         assert_eq!(together(&bench, &store).await, Err(error.clone()));
@@ -317,7 +410,10 @@ async fn b15_a_full_store_leaves_the_limits_to_the_instance_and_the_record_to_be
     let (bench, store) = (bench(1), Both::after(Duration::ZERO, Err(StoreError::Full)));
     for calls in [1, 2, 3, 3] {
         let found = together(&bench, &store).await;
-        assert!(matches!(found, Ok((Decided::Locally(_), None))), "{found:?}");
+        assert!(
+            matches!(found, Ok((Decided::Locally(_), None))),
+            "{found:?}"
+        );
         assert_eq!(store.calls(), calls);
     }
 }
@@ -328,7 +424,9 @@ async fn b15_where_nobody_may_decide_instead_nothing_has_begun_that_is_to_be_giv
     let full = Both::after(Duration::ZERO, Err(StoreError::Full));
     bench.store.break_down(true);
     for _ in 0..6 {
-        let denied = together_or(OnError::Deny, &bench, &full).await.expect_err("nobody decides");
+        let denied = together_or(OnError::Deny, &bench, &full)
+            .await
+            .expect_err("nobody decides");
         assert!(!denied.is_ambiguous(), "{denied:?}");
     }
     assert_eq!(full.calls(), 3, "the store is left alone");
@@ -340,7 +438,10 @@ async fn b14_what_a_trip_for_both_refuses_is_remembered() {
     let store = Both::after(Duration::ZERO, Ok((refused.clone(), None)));
     let bench = bench(1);
     assert!(!bench.guard.denies());
-    assert_eq!(together(&bench, &store).await, Ok((Decided::ByStore(refused.clone()), None)));
+    assert_eq!(
+        together(&bench, &store).await,
+        Ok((Decided::ByStore(refused.clone()), None))
+    );
     assert!(bench.guard.denies());
     assert_eq!(bench.guard.denial(&[claim()]), Some(refused));
     bench.clock.advance(Duration::from_secs(1));
@@ -359,8 +460,14 @@ impl LimitStore for Distant {
 
 fn distant() -> Bench {
     let bench = bench(1);
-    let (clock, store) = (Arc::new(bench.clock.clone()), Arc::new(Distant(bench.store.clone())));
-    Bench { guard: Guard::by(clock, store, Instances::new(1).expect("one")), ..bench }
+    let (clock, store) = (
+        Arc::new(bench.clock.clone()),
+        Arc::new(Distant(bench.store.clone())),
+    );
+    Bench {
+        guard: Guard::by(clock, store, Instances::new(1).expect("one")),
+        ..bench
+    }
 }
 
 #[tokio::test]
@@ -422,30 +529,59 @@ async fn b15_each_turn_is_said_once() {
 #[tokio::test(start_paused = true)]
 async fn b15_where_nobody_may_decide_instead_what_the_store_does_not_decide_is_an_error() {
     let bench = bench(1);
-    let denied = async || bench.guard.acquire(&[claim()], OnError::Deny).await.expect_err("nobody decides");
+    let denied = async || {
+        bench
+            .guard
+            .acquire(&[claim()], OnError::Deny)
+            .await
+            .expect_err("nobody decides")
+    };
     bench.store.hang(true);
     for waited in [250, 250, 250, 0, 0] {
         let start = Instant::now();
         assert!(denied().await.is_outage());
-        assert!(start.elapsed().abs_diff(Duration::from_millis(waited)) <= Duration::from_millis(1));
+        assert!(
+            start.elapsed().abs_diff(Duration::from_millis(waited)) <= Duration::from_millis(1)
+        );
     }
     bench.store.hang(false);
     assert!(denied().await.is_outage(), "the store is left alone");
     assert_eq!(bench.calls(), 0);
     bench.clock.advance(PAUSE);
-    let decided = bench.guard.acquire(&[claim()], OnError::Deny).await.expect("the store is well");
-    let Decided::ByStore(acquired) = decided else { panic!("{decided:?}") };
-    assert_eq!(acquired.readings[0].remaining, 9, "nothing was taken meanwhile");
+    let decided = bench
+        .guard
+        .acquire(&[claim()], OnError::Deny)
+        .await
+        .expect("the store is well");
+    let Decided::ByStore(acquired) = decided else {
+        panic!("{decided:?}")
+    };
+    assert_eq!(
+        acquired.readings[0].remaining, 9,
+        "nothing was taken meanwhile"
+    );
 }
 
 #[tokio::test]
 async fn b15_dear_and_cheap_requests_meet_the_same_share() {
     let bench = bench(10);
     bench.go_local().await;
-    let bucket = Bucket { limit: 2, subject: Subject::Everyone };
+    let bucket = Bucket {
+        limit: 2,
+        subject: Subject::Everyone,
+    };
     let decided = async |cost| {
-        let claim = Claim { bucket, cost, dearest: 10, ..claim() };
-        let decided = bench.guard.acquire(&[claim], OnError::Local).await.expect("a decision");
+        let claim = Claim {
+            bucket,
+            cost,
+            dearest: 10,
+            ..claim()
+        };
+        let decided = bench
+            .guard
+            .acquire(&[claim], OnError::Local)
+            .await
+            .expect("a decision");
         decided.acquired().admitted
     };
     assert!(decided(10).await && decided(0).await);
@@ -458,34 +594,58 @@ async fn b15_dear_and_cheap_requests_meet_the_same_share() {
 
 /// One of 10 tokens, of which three may be with instances.
 fn lessened() -> Claim<'static> {
-    Claim { quota: claim().quota.lessened(3), ..claim() }
+    Claim {
+        quota: claim().quota.lessened(3),
+        ..claim()
+    }
 }
 
 #[tokio::test]
 async fn b15_tokens_taken_ahead_are_good_while_the_store_is_out() {
     let bench = bench(1);
-    let ask = async || bench.guard.acquire_leased(&lessened(), 3, OnError::Deny).await;
+    let ask = async || {
+        bench
+            .guard
+            .acquire_leased(&lessened(), 3, OnError::Deny)
+            .await
+    };
     assert!(matches!(ask().await, Ok(Decided::ByStore(acquired)) if acquired.admitted));
     assert_eq!(bench.calls(), 1);
     bench.go_local().await;
     for left in [2, 1, 0] {
-        let Ok(Decided::ByStore(taken)) = ask().await else { panic!("there is one here") };
+        let Ok(Decided::ByStore(taken)) = ask().await else {
+            panic!("there is one here")
+        };
         // Three are left in the store's bucket, as it was.
-        assert_eq!((taken.admitted, taken.readings[0].remaining), (true, left + 3));
+        assert_eq!(
+            (taken.admitted, taken.readings[0].remaining),
+            (true, left + 3)
+        );
     }
-    assert_eq!(ask().await, Err(StoreError::Unreachable(String::from(UNDECIDED))));
+    assert_eq!(
+        ask().await,
+        Err(StoreError::Unreachable(String::from(UNDECIDED)))
+    );
 }
 
 #[tokio::test]
 async fn b15_where_no_batch_is_to_be_had_the_instance_decides_one_request() {
     let bench = bench(1);
     bench.go_local().await;
-    let decided = bench.guard.acquire_leased(&lessened(), 3, OnError::Local).await;
-    let Ok(Decided::Locally(acquired)) = decided else { panic!("{decided:?}") };
+    let decided = bench
+        .guard
+        .acquire_leased(&lessened(), 3, OnError::Local)
+        .await;
+    let Ok(Decided::Locally(acquired)) = decided else {
+        panic!("{decided:?}")
+    };
     assert_eq!((acquired.admitted, acquired.readings[0].wait), (true, None));
     bench.store.break_down(false);
     bench.clock.advance(PAUSE);
-    let decided = bench.guard.acquire_leased(&lessened(), 3, OnError::Local).await;
+    let decided = bench
+        .guard
+        .acquire_leased(&lessened(), 3, OnError::Local)
+        .await;
     assert!(matches!(decided, Ok(Decided::ByStore(acquired)) if acquired.admitted));
 }
 
@@ -510,11 +670,23 @@ impl LimitStore for Parted {
 async fn b15_a_part_of_the_store_that_is_out_takes_no_other_with_it() {
     let clock = TestClock::new();
     let store = Parted(MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
-    let guard =
-        Guard::by(Arc::new(clock), Arc::new(store), Instances::new(1).expect("a number of instances"));
+    let guard = Guard::by(
+        Arc::new(clock),
+        Arc::new(store),
+        Instances::new(1).expect("a number of instances"),
+    );
     let ask = async |limit: u64| {
-        let claim = Claim { bucket: Bucket { limit, ..claim().bucket }, ..claim() };
-        guard.acquire(&[claim], OnError::Local).await.expect("a decision")
+        let claim = Claim {
+            bucket: Bucket {
+                limit,
+                ..claim().bucket
+            },
+            ..claim()
+        };
+        guard
+            .acquire(&[claim], OnError::Local)
+            .await
+            .expect("a decision")
     };
     for limit in 0..40 {
         let locally = matches!(ask(limit).await, Decided::Locally(_));

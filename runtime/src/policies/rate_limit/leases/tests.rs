@@ -41,7 +41,10 @@ impl Service {
             Taken::Go(errand) => errand,
         };
         self.trip();
-        let told = self.limits.take(&[Claim { cost: claim.cost + batch, ..*claim }]);
+        let told = self.limits.take(&[Claim {
+            cost: claim.cost + batch,
+            ..*claim
+        }]);
         if told.admitted {
             return errand.bring(claim, batch, told.readings[0], now);
         }
@@ -49,7 +52,10 @@ impl Service {
         if reading.wait.is_none() {
             return self.ask(claim);
         }
-        Acquired { admitted: false, readings: vec![reading] }
+        Acquired {
+            admitted: false,
+            readings: vec![reading],
+        }
     }
 
     fn trip(&self) {
@@ -65,7 +71,13 @@ impl Service {
 /// Of a bucket of 100 tokens, of which 100 come back every second and batches of 10 are taken.
 fn claim() -> Claim<'static> {
     let quota = Quota::new(100, SECOND, 100).expect("valid").lessened(10);
-    Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota)
+    Claim::new(
+        Bucket {
+            limit: 1,
+            subject: Subject::Everyone,
+        },
+        quota,
+    )
 }
 
 #[test]
@@ -94,10 +106,15 @@ fn b05_tokens_that_were_taken_ahead_are_good_for_as_long_as_they_take_to_come_ba
 #[test]
 fn b05_while_one_is_on_the_way_for_a_batch_others_ask_for_themselves() {
     let (leases, now) = (Leases::new(), TestClock::new().now());
-    let Taken::Go(errand) = leases.take(&claim(), now) else { panic!("there is nothing here") };
+    let Taken::Go(errand) = leases.take(&claim(), now) else {
+        panic!("there is nothing here")
+    };
     assert!(matches!(leases.take(&claim(), now), Taken::Alone));
     drop(errand);
-    assert!(matches!(leases.take(&claim(), now), Taken::Go(_)), "it was given up");
+    assert!(
+        matches!(leases.take(&claim(), now), Taken::Go(_)),
+        "it was given up"
+    );
 }
 
 #[test]
@@ -107,7 +124,10 @@ fn b05_a_refusal_costs_one_trip_and_says_how_long_the_request_waits() {
     while service.take(0, &cheap, 10).admitted {}
     let trips = service.trips.get();
     let refused = service.take(0, &cheap, 10);
-    assert_eq!((refused.readings[0].wait, service.trips.get() - trips), (Some(Duration::from_millis(10)), 1));
+    assert_eq!(
+        (refused.readings[0].wait, service.trips.get() - trips),
+        (Some(Duration::from_millis(10)), 1)
+    );
     service.clock.advance(Duration::from_millis(10));
     assert!(service.take(0, &cheap, 10).admitted);
 }
@@ -116,8 +136,16 @@ fn b05_a_refusal_costs_one_trip_and_says_how_long_the_request_waits() {
 fn b16_batches_are_bounded() {
     let (leases, clock) = (Leases::new(), TestClock::new());
     for limit in 0..400_000 {
-        let claim = Claim { bucket: Bucket { limit, ..claim().bucket }, ..claim() };
-        let Taken::Go(errand) = leases.take(&claim, clock.now()) else { panic!("there is nothing here") };
+        let claim = Claim {
+            bucket: Bucket {
+                limit,
+                ..claim().bucket
+            },
+            ..claim()
+        };
+        let Taken::Go(errand) = leases.take(&claim, clock.now()) else {
+            panic!("there is nothing here")
+        };
         errand.bring(&claim, 10, Reading::default(), clock.now());
     }
     let held = leases.table.sum(|part| part.values().count());
@@ -158,14 +186,26 @@ proptest! {
 fn b05_batches_of_many_callers_are_kept_until_they_are_used() {
     const CALLERS: u64 = 12_000;
     let (leases, clock) = (Leases::new(), TestClock::new());
-    let of = |limit| Claim { bucket: Bucket { limit, ..claim().bucket }, ..claim() };
+    let of = |limit| Claim {
+        bucket: Bucket {
+            limit,
+            ..claim().bucket
+        },
+        ..claim()
+    };
     for limit in 0..CALLERS {
         let claim = of(limit);
-        let Taken::Go(errand) = leases.take(&claim, clock.now()) else { panic!("there is nothing here") };
+        let Taken::Go(errand) = leases.take(&claim, clock.now()) else {
+            panic!("there is nothing here")
+        };
         errand.bring(&claim, 10, Reading::default(), clock.now());
         clock.advance(Duration::from_micros(1));
     }
     let is_kept = |limit: &u64| matches!(leases.take(&of(*limit), clock.now()), Taken::Here(_));
     let lost: Vec<u64> = (0..CALLERS).filter(|limit| !is_kept(limit)).collect();
-    assert!(lost.is_empty(), "{} of {CALLERS} callers have lost their tokens", lost.len());
+    assert!(
+        lost.is_empty(),
+        "{} of {CALLERS} callers have lost their tokens",
+        lost.len()
+    );
 }

@@ -83,7 +83,10 @@ impl Seeds {
             return Err(String::from("there are no parameters"));
         }
         match url.path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [] | ["" | "0"] => Ok(Self { login: url.login, addresses: url.addresses }),
+            [] | ["" | "0"] => Ok(Self {
+                login: url.login,
+                addresses: url.addresses,
+            }),
             _ => Err(String::from("a cluster has no databases but 0")),
         }
     }
@@ -92,7 +95,13 @@ impl Seeds {
 impl Cluster {
     /// A cluster that is looked up with the first call.
     pub(super) fn new(seeds: Arc<Seeds>, shown: String) -> Self {
-        Self { inner: Arc::new(Inner { seeds, shown, known: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                seeds,
+                shown,
+                known: Mutex::default(),
+            }),
+        }
     }
 
     /// The same nodes over connections of its own.
@@ -106,18 +115,26 @@ impl Cluster {
     /// A way to every node that has slots; none while some slots are without a node.
     pub(super) async fn primaries(&self, deadline: Instant) -> Result<Vec<Server>, Failure> {
         let map = self.whole_map(deadline).await?;
-        let server =
-            |address: Address| Server { wire: self.wire(&address), address: Some(address.to_string()) };
+        let server = |address: Address| Server {
+            wire: self.wire(&address),
+            address: Some(address.to_string()),
+        };
         Ok(map.primaries().into_iter().map(server).collect())
     }
 
     /// The node that has this key, as far as is known.
     pub(super) fn address_of(&self, key: &str) -> Option<String> {
-        self.owner(HashSlot::of(key)).map(|address| address.to_string())
+        self.owner(HashSlot::of(key))
+            .map(|address| address.to_string())
     }
 
     /// Asks the node that has this key.
-    pub(super) async fn call(&self, key: &str, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
+    pub(super) async fn call(
+        &self,
+        key: &str,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<Value, Failure> {
         let mut tour = self.tour(key, deadline, Patience::None);
         loop {
             let stop = tour.next().await?;
@@ -145,12 +162,16 @@ impl Cluster {
     /// The map, once every slot has a node.
     async fn whole_map(&self, deadline: Instant) -> Result<Arc<Map>, Failure> {
         loop {
-            self.learn().await.map_err(|why| Failure::NotSent(why.to_string()))?;
+            self.learn()
+                .await
+                .map_err(|why| Failure::NotSent(why.to_string()))?;
             let map = Arc::clone(&self.inner.known().map);
             match map.missing() {
                 0 => return Ok(map),
                 missing if Instant::now() + FRESH >= deadline => {
-                    return Err(Failure::NotSent(format!("{missing} slots of the cluster have no node")));
+                    return Err(Failure::NotSent(format!(
+                        "{missing} slots of the cluster have no node"
+                    )));
                 }
                 _ => sleep(FRESH).await,
             }
@@ -169,7 +190,11 @@ impl Cluster {
         if let Some(learning) = &known.learning {
             return learning.clone();
         }
-        if let Some((_, learned)) = known.learned.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+        if let Some((_, learned)) = known
+            .learned
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < FRESH)
+        {
             return ready(learned.clone()).boxed().shared();
         }
         let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
@@ -178,7 +203,8 @@ impl Cluster {
             inner.settle(learned)
         });
         // The task is lost with its runtime; the next may be in another.
-        let joined = task.map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()))));
+        let joined = task
+            .map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()))));
         let learning = joined.boxed().shared();
         known.learning = Some(learning.clone());
         learning
@@ -205,11 +231,20 @@ impl Inner {
     /// Asks the nodes that are known to have slots; where none answers all others, too.
     async fn look_around(&self) -> Result<Map, String> {
         let map = Arc::clone(&self.known().map);
-        let primaries: Vec<_> = map.primaries().sample(&mut rand::rng(), ASKED).cloned().collect();
+        let primaries: Vec<_> = map
+            .primaries()
+            .sample(&mut rand::rng(), ASKED)
+            .cloned()
+            .collect();
         match self.newest(&primaries).await {
             Ok(map) => Ok(map),
             Err(_) => {
-                let others = map.replicas().iter().chain(&self.seeds.addresses).cloned().collect::<Vec<_>>();
+                let others = map
+                    .replicas()
+                    .iter()
+                    .chain(&self.seeds.addresses)
+                    .cloned()
+                    .collect::<Vec<_>>();
                 self.newest(&others).await
             }
         }
@@ -219,11 +254,14 @@ impl Inner {
     /// that one that hangs does not hold the map up.
     async fn newest(&self, nodes: &[Address]) -> Result<Map, String> {
         let mut asked: FuturesUnordered<_> = nodes.iter().map(|node| self.ask(node)).collect();
-        let (mut newest, mut why): (Option<(View, Map)>, _) = (None, String::from("no node is known"));
+        let (mut newest, mut why): (Option<(View, Map)>, _) =
+            (None, String::from("no node is known"));
         let mut patience = ANSWER * 2;
         while let Ok(Some(told)) = timeout(patience, asked.next()).await {
             match told {
-                Ok(told) if newest.as_ref().is_none_or(|newest| newest.0 < told.0) => newest = Some(told),
+                Ok(told) if newest.as_ref().is_none_or(|newest| newest.0 < told.0) => {
+                    newest = Some(told)
+                }
                 Ok(_) => {}
                 Err(error) => why = error,
             }
@@ -239,11 +277,15 @@ impl Inner {
         let ask = async |what| {
             let mut command = redis::cmd("CLUSTER");
             command.arg(what);
-            wire.call(&command, deadline, Patience::None).await.map_err(|failure| failure.to_string())
+            wire.call(&command, deadline, Patience::None)
+                .await
+                .map_err(|failure| failure.to_string())
         };
         let (info, slots) = (ask("INFO").await?, ask("SLOTS").await?);
         let told = View::parse(&info).zip(Map::parse(&slots, node));
-        told.ok_or_else(|| format!("{node} tells of no slots that are served; is it a node of a cluster?"))
+        told.ok_or_else(|| {
+            format!("{node} tells of no slots that are served; is it a node of a cluster?")
+        })
     }
 
     /// Notes what was learned.
@@ -261,8 +303,12 @@ impl Known {
     fn take_up(&mut self, map: Map) {
         if *self.map != map {
             let primaries = map.primaries();
-            tracing::debug!(nodes = primaries.len(), "the map of the cluster has changed");
-            self.wires.retain(|address, _| primaries.binary_search(address).is_ok());
+            tracing::debug!(
+                nodes = primaries.len(),
+                "the map of the cluster has changed"
+            );
+            self.wires
+                .retain(|address, _| primaries.binary_search(address).is_ok());
             self.map = Arc::new(map);
         }
     }

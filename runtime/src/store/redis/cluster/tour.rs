@@ -87,7 +87,15 @@ impl<'a> Tour<'a> {
         deadline: Instant,
         patience: Patience,
     ) -> Self {
-        Self { cluster, slot, deadline, patience, next: Next::Owner, redirects: 0, was_lost: false }
+        Self {
+            cluster,
+            slot,
+            deadline,
+            patience,
+            next: Next::Owner,
+            redirects: 0,
+            was_lost: false,
+        }
     }
 
     /// The same, for a call that must not be done twice.
@@ -108,7 +116,11 @@ impl<'a> Tour<'a> {
             // Whoever waits for this node in vain finds out that way whether another has its place.
             drop(self.cluster.begin_to_learn());
         }
-        Ok(Stop { wire, is_taking_over, address })
+        Ok(Stop {
+            wire,
+            is_taking_over,
+            address,
+        })
     }
 
     /// What comes of an answer: the end of the call, or `None` if it is to be asked at the next stop.
@@ -144,7 +156,11 @@ impl<'a> Tour<'a> {
     }
 
     fn end(&self, failure: Failure) -> Failure {
-        if self.was_lost { failure.of_a_repeat() } else { failure }
+        if self.was_lost {
+            failure.of_a_repeat()
+        } else {
+            failure
+        }
     }
 
     async fn owner(&mut self) -> Result<Address, Failure> {
@@ -157,7 +173,8 @@ impl<'a> Tour<'a> {
                 Ok(Err(why)) => why.to_string(),
                 Err(_) => String::from("no map of the cluster in time"),
             };
-            let gives_up = self.cluster.owner(self.slot).is_none() && self.patience == Patience::None;
+            let gives_up =
+                self.cluster.owner(self.slot).is_none() && self.patience == Patience::None;
             if gives_up || !self.pause(PAUSE).await {
                 return Err(self.end(Failure::NotSent(why)));
             }
@@ -178,7 +195,10 @@ impl<'a> Tour<'a> {
     /// wait for one to take it.
     async fn wait_for_another(&mut self, out: &Address) -> bool {
         let learned = tokio::time::timeout_at(self.deadline, self.cluster.learn()).await;
-        let replaced = self.cluster.owner(self.slot).is_some_and(|owner| owner != *out);
+        let replaced = self
+            .cluster
+            .owner(self.slot)
+            .is_some_and(|owner| owner != *out);
         match learned {
             Err(_) => false,
             Ok(_) if replaced && self.redirects < AGREED => {
@@ -209,9 +229,13 @@ fn judge(failure: &Failure, node: &Address) -> Verdict {
         Failure::Lost(_) => return Verdict::Lost,
         Failure::Late(_) => return Verdict::End { learn: true },
     };
-    let ErrorKind::Server(kind) = error.kind() else { return Verdict::End { learn: false } };
+    let ErrorKind::Server(kind) = error.kind() else {
+        return Verdict::End { learn: false };
+    };
     match kind {
-        ServerErrorKind::Moved => sent(error, node).map_or(Verdict::Out, |to| Verdict::Go(Next::Moved(to))),
+        ServerErrorKind::Moved => {
+            sent(error, node).map_or(Verdict::Out, |to| Verdict::Go(Next::Moved(to)))
+        }
         ServerErrorKind::Ask => {
             sent(error, node).map_or(Verdict::Out, |to| Verdict::Go(Next::TakingOver(to)))
         }
@@ -226,7 +250,9 @@ fn judge(failure: &Failure, node: &Address) -> Verdict {
 
 /// Where a node sends a call.
 fn sent(error: &RedisError, by: &Address) -> Option<Address> {
-    error.redirect_node().and_then(|(to, _)| Address::of_redirect(to, by))
+    error
+        .redirect_node()
+        .and_then(|(to, _)| Address::of_redirect(to, by))
 }
 
 #[cfg(test)]
@@ -236,38 +262,71 @@ mod tests {
     use super::*;
 
     fn at(port: u16) -> Address {
-        Address { host: String::from("node"), port }
+        Address {
+            host: String::from("node"),
+            port,
+        }
     }
 
     fn refused(said: &str) -> Verdict {
         let value = parse_redis_value(format!("-{said}\r\n").as_bytes()).expect("a reply");
-        judge(&Failure::Refused(value.extract_error().expect_err("a refusal")), &at(1))
+        judge(
+            &Failure::Refused(value.extract_error().expect_err("a refusal")),
+            &at(1),
+        )
     }
 
     #[test]
     fn calls_go_where_nodes_send_them() {
-        assert_eq!(refused("MOVED 3999 node:2"), Verdict::Go(Next::Moved(at(2))));
-        assert_eq!(refused("MOVED 3999 :2"), Verdict::Go(Next::Moved(at(2))), "on the same host");
-        assert_eq!(refused("ASK 3999 node:2"), Verdict::Go(Next::TakingOver(at(2))));
-        assert_eq!(refused("TRYAGAIN Multiple keys request during rehashing of slot"), Verdict::Soon);
+        assert_eq!(
+            refused("MOVED 3999 node:2"),
+            Verdict::Go(Next::Moved(at(2)))
+        );
+        assert_eq!(
+            refused("MOVED 3999 :2"),
+            Verdict::Go(Next::Moved(at(2))),
+            "on the same host"
+        );
+        assert_eq!(
+            refused("ASK 3999 node:2"),
+            Verdict::Go(Next::TakingOver(at(2)))
+        );
+        assert_eq!(
+            refused("TRYAGAIN Multiple keys request during rehashing of slot"),
+            Verdict::Soon
+        );
         assert_eq!(refused("MOVED nowhere"), Verdict::Out);
     }
 
     #[test]
     fn a_node_that_cannot_serve_may_have_been_replaced() {
-        for said in
-            ["CLUSTERDOWN The cluster is down", "LOADING Redis is loading", "READONLY You can't write"]
-        {
+        for said in [
+            "CLUSTERDOWN The cluster is down",
+            "LOADING Redis is loading",
+            "READONLY You can't write",
+        ] {
             assert_eq!(refused(said), Verdict::Out, "{said}");
         }
-        assert_eq!(judge(&Failure::NotSent(String::new()), &at(1)), Verdict::Out);
+        assert_eq!(
+            judge(&Failure::NotSent(String::new()), &at(1)),
+            Verdict::Out
+        );
         assert_eq!(judge(&Failure::Lost(String::new()), &at(1)), Verdict::Lost);
-        assert_eq!(judge(&Failure::Late(String::new()), &at(1)), Verdict::End { learn: true });
+        assert_eq!(
+            judge(&Failure::Late(String::new()), &at(1)),
+            Verdict::End { learn: true }
+        );
     }
 
     #[test]
     fn what_another_node_would_say_as_well_is_the_end() {
-        for said in ["NOSCRIPT No matching script", "OOM no memory", "NOPERM no", "MALFORMED key", "ERR no"] {
+        for said in [
+            "NOSCRIPT No matching script",
+            "OOM no memory",
+            "NOPERM no",
+            "MALFORMED key",
+            "ERR no",
+        ] {
             assert_eq!(refused(said), Verdict::End { learn: false }, "{said}");
         }
     }
