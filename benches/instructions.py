@@ -50,7 +50,7 @@ STAGES = [
     ("name of the record", ["identity::RecordNames::record"]),
     ("fingerprint", ["identity::FingerprintKey::fingerprint"]),
     ("begin", ["MemoryRecords as aplomb::policies::idempotency::store::IdempotencyStore>::begin"]),
-    ("complete", ["idempotency::kept::Kept::new", "idempotency::run::Run::settle_once"]),
+    ("complete", ["idempotency::kept::StoredResponse::new", "idempotency::run::Run::settle_once"]),
     ("replay", ["idempotency::replay::answer"]),
 ]
 

@@ -27,7 +27,7 @@ import threading
 import time
 
 MODES = ("aplomb", "by-hand")
-COUNTED_MODES = ("aplomb", "aplomb-leases", "by-hand")
+COUNTED_MODES = ("aplomb", "aplomb-prefetch", "by-hand")
 """With tokens taken ahead, too: what that saves are trips and instructions, which are counted."""
 
 LOADS = ("new", "replay")
@@ -309,13 +309,13 @@ def print_ratios(ratios):
 
 
 def print_instructions(program, directory):
-    print("\n| instructions a request, one at a time | Aplomb | by hand | ratio | with leases | ratio |"
+    print("\n| instructions a request, one at a time | Aplomb | by hand | ratio | with prefetch | ratio |"
           "\n|---|---|---|---|---|---|")
     for keys in LOADS:
         counts = [instructions(program, mode, keys, directory) for mode in COUNTED_MODES]
-        for who, ours, leased, theirs in zip(("application", "Redis"), *counts):
+        for who, ours, prefetching, theirs in zip(("application", "Redis"), *counts):
             cells = f"{ours / 1000:.0f} k | {theirs / 1000:.0f} k | {ours / theirs:.2f}"
-            cells += f" | {leased / 1000:.0f} k | {leased / theirs:.2f}"
+            cells += f" | {prefetching / 1000:.0f} k | {prefetching / theirs:.2f}"
             print(f"| {keys}: {who} | {cells} |", flush=True)
 
 

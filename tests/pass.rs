@@ -6,6 +6,8 @@
 
 #[path = "fixtures/pass/attributes.rs"]
 mod attributes;
+#[path = "fixtures/pass/deprecation.rs"]
+mod deprecation;
 #[path = "fixtures/pass/errors.rs"]
 mod errors;
 #[path = "fixtures/pass/extractors.rs"]
@@ -22,7 +24,5 @@ mod names;
 mod policies;
 #[path = "fixtures/pass/readme.rs"]
 mod readme;
-#[path = "fixtures/pass/retirement.rs"]
-mod retirement;
 #[path = "fixtures/pass/routes.rs"]
 mod routes;

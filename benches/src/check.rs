@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use aplomb::clock::SystemClock;
-use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
+use aplomb::policies::rate_limit::{Bucket, LimitRequest, LimitStore, LimitSubject, Quota};
 use aplomb::store::MemoryLimits;
 
 use crate::resident;
@@ -43,9 +43,9 @@ fn memory(turns: impl Iterator<Item = IpAddr>) {
     for address in turns {
         let bucket = Bucket {
             limit: 1,
-            subject: Subject::Address(address),
+            subject: LimitSubject::Address(address),
         };
-        let claims = [Claim::new(bucket, quota)];
+        let claims = [LimitRequest::new(bucket, quota)];
         let answer = pin!(limits.acquire(&claims)).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(answer, Poll::Ready(Ok(acquired)) if acquired.admitted));
     }

@@ -15,10 +15,10 @@ pub(crate) const MAX_PARAMETERS: usize = 25;
 pub(crate) const MAX_VERSIONS: u32 = 100;
 
 /// The most tokens that a sliding window logs.
-pub(crate) const LONGEST_LOG: u64 = 10_000;
+pub(crate) const MAX_LOG: u64 = 10_000;
 
 /// The most tokens that can be taken ahead from a bucket of `burst` tokens: two batches and a request must fit into it.
-pub(crate) const fn most_ahead(burst: u64, cost: u64) -> u64 {
+pub(crate) const fn max_prefetch(burst: u64, cost: u64) -> u64 {
     burst.saturating_sub(cost) / 2
 }
 
@@ -29,7 +29,7 @@ pub(crate) const MIN_TTL: Duration = Duration::from_secs(30);
 pub(crate) const MAX_TTL: Duration = Duration::from_hours(365 * 24);
 
 /// The largest body of an answer that is kept, in bytes.
-pub(crate) const MAX_KEEP: u64 = 16 << 20;
+pub(crate) const MAX_STORED_BODY: u64 = 16 << 20;
 
 /// The items of a page where neither the client nor the endpoint says how many.
 pub(crate) const DEFAULT_PAGE: u32 = 50;
@@ -38,7 +38,7 @@ pub(crate) const DEFAULT_PAGE: u32 = 50;
 pub(crate) const MAX_PAGE: u32 = 100;
 
 /// The last item that a counted page can have.
-pub(crate) const LAST_COUNTED_ITEM: u32 = 10_000;
+pub(crate) const MAX_OFFSET: u32 = 10_000;
 
 /// The members of a problem document that an extension cannot replace.
 pub(crate) const RESERVED_MEMBERS: &[&str] = &[

@@ -13,7 +13,7 @@ pub(crate) fn check(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     qualifiers(&endpoint.function.signature, sink);
     arguments(&endpoint.function.signature, sink);
     result(&endpoint.function.signature, sink);
-    twice(endpoint, sink);
+    check_single_endpoint(endpoint, sink);
     for policy in endpoint.spec.policies() {
         policy.check(endpoint, sink);
     }
@@ -186,8 +186,8 @@ impl<'ast> Visit<'ast> for Unnameable {
     }
 }
 
-fn twice(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
-    if let Some(attribute) = endpoint.function.another_endpoint() {
+fn check_single_endpoint(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
+    if let Some(attribute) = endpoint.function.second_endpoint_attribute() {
         sink.report(
             attribute,
             "a function is one endpoint: write a second function that calls the first, or serve several versions \

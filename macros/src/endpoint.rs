@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 
-use crate::errors::Mistakes;
+use crate::errors::Diagnostics;
 use crate::parse::Function;
 use crate::policies::Endpoint;
 use crate::spec::Spec;
@@ -13,7 +13,7 @@ use crate::{check, expand};
 /// The item is always emitted as written, mistakes or not, so that an editor keeps working. With a
 /// mistake, what others refer to is emitted inert, so that nothing follows from it.
 pub(crate) fn endpoint(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let mistakes = Mistakes::new();
+    let mistakes = Diagnostics::new();
     let generated = generate(arguments, item.clone(), &mistakes);
     let mut output = item;
     output.extend(generated);
@@ -21,11 +21,11 @@ pub(crate) fn endpoint(arguments: TokenStream, item: TokenStream) -> TokenStream
     output
 }
 
-fn generate(arguments: TokenStream, item: TokenStream, mistakes: &Mistakes) -> TokenStream {
+fn generate(arguments: TokenStream, item: TokenStream, mistakes: &Diagnostics) -> TokenStream {
     let sink = mistakes.sink();
     let spec = Spec::parse(arguments, &sink);
     let Some(function) = sink.take(Function::parse(item.clone())) else {
-        let half = Function::half(item);
+        let half = Function::parse_incomplete(item);
         return half
             .map(|function| {
                 expand::fallback(&Endpoint {

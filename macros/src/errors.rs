@@ -9,7 +9,7 @@ use quote::ToTokens;
 /// The mistakes of one macro call.
 ///
 /// Panics when dropped without being read: a mistake must not be lost on the way.
-pub(crate) struct Mistakes {
+pub(crate) struct Diagnostics {
     list: RefCell<Vec<syn::Error>>,
     /// The tokens at which each mistake is reported; empty where a parser knows the place only.
     #[cfg(test)]
@@ -17,7 +17,7 @@ pub(crate) struct Mistakes {
     read: bool,
 }
 
-impl Mistakes {
+impl Diagnostics {
     /// No mistake so far.
     pub(crate) fn new() -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Mistakes {
     }
 }
 
-impl Drop for Mistakes {
+impl Drop for Diagnostics {
     fn drop(&mut self) {
         assert!(
             self.read || std::thread::panicking(),
@@ -73,7 +73,7 @@ impl Drop for Mistakes {
 
 /// Takes the mistakes of one part of the work.
 pub(crate) struct Sink<'a> {
-    mistakes: &'a Mistakes,
+    mistakes: &'a Diagnostics,
     parent: Option<&'a Sink<'a>>,
     failed: Cell<bool>,
 }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_mistake_marks_its_part_and_those_around_it_only() {
-        let mistakes = Mistakes::new();
+        let mistakes = Diagnostics::new();
         {
             let root = mistakes.sink();
             let (good, bad) = (root.child(), root.child());
@@ -148,6 +148,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "unread")]
     fn a_mistake_cannot_be_lost() {
-        drop(Mistakes::new());
+        drop(Diagnostics::new());
     }
 }

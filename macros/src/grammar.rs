@@ -71,32 +71,32 @@ keys! {
     "patch" => route: [r#"patch = "/path""#] "answers PATCH requests of the path", else "one method is required";
     "delete" => route: [r#"delete = "/path""#] "answers DELETE requests of the path", else "one method is required";
     "version" => version: ["version = 1", "version = 1..", "version = 1..=3"] "the versions of the API that serve it, under `/v1` and so on", else "the path stands without a version";
-    "deprecated" => retirement: [r#"deprecated = "2026-06-30""#, r#"deprecated("2026-06-30", info = "https://api.example/changes/v2")"#] "responses say since when it is deprecated; calls are counted and warned of", else "it is not" {
+    "deprecated" => deprecation: [r#"deprecated = "2026-06-30""#, r#"deprecated("2026-06-30", info = "https://api.example/changes/v2")"#] "responses say since when it is deprecated; calls are counted and warned of", else "it is not" {
         "info" [r#"info = "https://api.example/changes/v2""#] "a page for humans that says why: a URL, or a path of the same host", else "what `Api::deprecation_info` says, if anything";
     };
-    "sunset" => retirement: [r#"sunset = "2026-12-31""#, r#"sunset("2026-12-31", enforce, info = "https://api.example/changes/v2")"#] "responses say after which day it may go", else "it stays" {
+    "sunset" => deprecation: [r#"sunset = "2026-12-31""#, r#"sunset("2026-12-31", enforce, info = "https://api.example/changes/v2")"#] "responses say after which day it may go", else "it stays" {
         "enforce" ["enforce"] "requests after that day are a 410 `VERSION_GONE`", else "they are answered, and warned of";
         "info" [r#"info = "https://api.example/changes/v2""#] "a page for humans that says what happens then: a URL, or a path of the same host", else "what `Api::deprecation_info` says, if anything";
     };
-    "successor" => retirement: ["successor = get_account_v2"] "the endpoint of the same list that takes its place; responses link to it", else "no link";
-    "handle" => handle: ["handle = name"] "the name of the generated type, where the function's own is taken", else "the function's name";
-    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", keep = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a repeat with the same `Idempotency-Key` gets the first answer", else "a POST or PATCH must say this or `not_idempotent`" {
+    "successor" => deprecation: ["successor = get_account_v2"] "the endpoint of the same list that takes its place; responses link to it", else "no link";
+    "type_name" => type_name: ["type_name = name"] "the name of the generated type, where the function's own is taken", else "the function's name";
+    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", max_stored_body = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a repeat with the same `Idempotency-Key` gets the first answer", else "a POST or PATCH must say this or `not_idempotent`" {
         "ttl" [r#"ttl = "24h""#] "how long an answer is kept after it was given; from 30 seconds to 365 days", else "24 hours";
-        "keep" [r#"keep = "256KiB""#] "the largest body of an answer that is kept, up to 16 MiB; `\"0B\"` keeps none", else "1 MiB";
+        "max_stored_body" [r#"max_stored_body = "256KiB""#] "the largest body of an answer that is kept, up to 16 MiB; `\"0B\"` keeps none", else "1 MiB";
         "optional" ["optional"] "requests without a key are let through", else "they are a 400";
         "anonymous" ["anonymous"] "callers without identity may use keys, of at least 22 characters; required where callers have none: `public` without `optional`, or an API that is `open`", else "a key without a caller is a 401";
         "on_crash" ["on_crash = rerun"] "a retry runs the handler again if the first attempt's process died", else "it is told that the outcome is unknown";
         "headers" [r#"headers("x-region")"#] "fields that a retry must repeat", else "fields are not compared";
     };
     "not_idempotent" => idempotency: [r#"not_idempotent = "why a repeat is harmless""#] "the decision that repeats need no key, and why", else "a POST or PATCH must say this or `idempotent`";
-    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, on_error = local, name = "login", lease = 10, shadow)"#] "how often a caller, an address or everybody may call", else "no limit" {
+    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, on_error = local, name = "login", prefetch = 10, shadow)"#] "how often a caller, an address or everybody may call", else "no limit" {
         "burst" ["burst = 20"] "the most tokens that gather; of a `leaky_bucket`, the requests in its queue", else "as many as the rate has";
         "algorithm" ["algorithm = token_bucket"] "how requests are counted: `token_bucket`, `leaky_bucket` (they wait their turn), `fixed_window` or `sliding_window`", else "`token_bucket`";
         "by" ["by = caller"] "whose requests share a bucket: `caller` (where there is none, the client's address), `ip`, `route` for all, or what `header(\"x-tenant\", Tenant)` or `param(\"tenant_id\", Tenant)` says, once `Tenant` has verified it", else "`caller`";
         "cost" ["cost = 1"] "tokens that a request takes: a number, or what a function says of its head (`cost = weigh`)", else "1";
         "on_error" ["on_error = local"] "who decides while the store does not answer: `local`, each instance by its share, or `deny`, nobody: requests are a 503", else "`local`";
         "name" [r#"name = "login""#] "endpoints that name the same limit share its buckets; operators can change its rate", else "the endpoint has buckets of its own";
-        "lease" ["lease = 10"] "tokens that an instance takes ahead, so that most requests cost no trip to the store", else "each request asks the store";
+        "prefetch" ["prefetch = 10"] "tokens that an instance takes ahead, so that most requests cost no trip to the store", else "each request asks the store";
         "shadow" ["shadow"] "counts and never refuses; the log says what it would have refused", else "it refuses";
     };
     "paginate" => paginate: ["paginate = cursor", "paginate = offset", "paginate(cursor, default = 50, max = 100)"] "a list that is answered page by page: from cursor to cursor, or by the number of the page", else "a list must say this or `unpaginated`" {
@@ -115,7 +115,7 @@ pub(crate) fn key(name: &str) -> Option<&'static Key> {
 }
 
 /// Words that mean something elsewhere, and what says it here.
-const ELSEWHERE: &[(&str, &str)] = &[
+const FOREIGN_KEYS: &[(&str, &str)] = &[
     (
         "path",
         "the path stands with its method: write `get = \"/path\"`",
@@ -145,8 +145,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "it is an option of `idempotent`: write `idempotent(ttl = \"24h\")`",
     ),
     (
-        "keep",
-        "it is an option of `idempotent`: write `idempotent(keep = \"256KiB\")`",
+        "max_stored_body",
+        "it is an option of `idempotent`: write `idempotent(max_stored_body = \"256KiB\")`",
     ),
     (
         "anonymous",
@@ -165,8 +165,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "it is an option of `rate_limit`: write `rate_limit(\"100/min\", shadow)`",
     ),
     (
-        "lease",
-        "it is an option of `rate_limit`: write `rate_limit(\"100/min\", lease = 10)`",
+        "prefetch",
+        "it is an option of `rate_limit`: write `rate_limit(\"100/min\", prefetch = 10)`",
     ),
     (
         "on_error",
@@ -188,7 +188,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 
 /// The message for an unknown key, with what to write instead: the nearest with its form and its promise, or all.
 pub(crate) fn unknown(name: &str) -> String {
-    if let Some((_, instead)) = ELSEWHERE.iter().find(|(word, _)| *word == name) {
+    if let Some((_, instead)) = FOREIGN_KEYS.iter().find(|(word, _)| *word == name) {
         return format!("unknown key `{name}`: {instead}");
     }
     let names = KEYS.iter().map(|key| key.name);
@@ -229,7 +229,7 @@ pub(crate) fn with_value(name: &str) -> Option<&'static str> {
 }
 
 /// Panics over an option that stands in the grammar and that nobody reads.
-pub(crate) fn unread(of: &str, name: &str) -> ! {
+pub(crate) fn unread_option(of: &str, name: &str) -> ! {
     unreachable!("nobody reads `{name}` of `{of}`, though the grammar has it")
 }
 
@@ -270,7 +270,7 @@ mod tests {
     fn words_from_elsewhere_are_not_taken_for_a_slip() {
         assert!(unknown("path").contains("write `get"));
         assert!(unknown("pach").contains("`patch`"));
-        assert!(ELSEWHERE.iter().all(|(word, _)| key(word).is_none()));
+        assert!(FOREIGN_KEYS.iter().all(|(word, _)| key(word).is_none()));
     }
 
     #[test]

@@ -23,7 +23,7 @@ const WORDS: &[&str] = &[
     "deny",
     "header",
     "param",
-    "keep",
+    "max_stored_body",
     "headers",
     "rerun",
     "burst",
@@ -169,7 +169,7 @@ const ATTRIBUTES: &[&str] = &[
     "post = \"/accounts/{account}/payments\", version = 1..=2, idempotent(ttl = \"48h\", optional), timeout = \"5s\"",
     "get = \"/orders\", public, paginate(cursor, default = 50, max = 100), rate_limit(\"5/s\", by = caller)",
     "get = \"/a/{b}\", version = 1.., rate_limit(\"100/min\", burst = 20, algorithm = token_bucket, cost = 1, name = \"login\", shadow)",
-    "patch = \"/a\", not_idempotent = \"sets a value\", body_limit = \"1MB\", handle = other, unpaginated = \"few\"",
+    "patch = \"/a\", not_idempotent = \"sets a value\", body_limit = \"1MB\", type_name = other, unpaginated = \"few\"",
 ];
 
 const FUNCTIONS: &[&str] = &[

@@ -5,7 +5,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Path};
 
-use crate::errors::{Mistakes, Sink};
+use crate::errors::{Diagnostics, Sink};
 use crate::expand::{call_at, ends};
 use crate::parse::split;
 
@@ -40,7 +40,7 @@ impl Entry {
             return None;
         };
         if !rest.is_empty() {
-            sink.report(&rest, too_much(&rest));
+            sink.report(&rest, trailing_tokens(&rest));
         }
         Some(Self { cfgs, path })
     }
@@ -51,7 +51,7 @@ impl Entry {
 }
 
 /// The mistake of what follows an entry's path.
-fn too_much(rest: &TokenStream) -> &'static str {
+fn trailing_tokens(rest: &TokenStream) -> &'static str {
     match rest.clone().into_iter().next() {
         Some(TokenTree::Group(_)) => {
             "an entry is the path of an endpoint, which is not called: remove the parentheses"
@@ -67,7 +67,7 @@ fn too_much(rest: &TokenStream) -> &'static str {
 /// is reported once. An alias and not an import: an import of `time` is ambiguous where a crate of
 /// that name is known, and a type is not.
 pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
-    let mistakes = Mistakes::new();
+    let mistakes = Diagnostics::new();
     let sink = mistakes.sink();
     let parts = split(tokens).into_iter();
     let entries: Vec<Entry> = parts
@@ -121,8 +121,8 @@ fn checks(entries: &[Entry], aliases: &[Ident]) -> TokenStream {
     let checks = (0..entries.len()).map(|index| check(entries, index));
     quote! {
         const SPECS: &[::aplomb::EndpointSpec] = &[#(#cfgs <#aliases as ::aplomb::Endpoint>::SPEC),*];
-        const VERDICTS: &[::aplomb::__private::Verdict] =
-            &::aplomb::__private::verdicts::<{ SPECS.len() }>(SPECS);
+        const CHECKS: &[::aplomb::__private::RouteCheck] =
+            &::aplomb::__private::check_routes::<{ SPECS.len() }>(SPECS);
         #(#checks)*
     }
 }
@@ -134,7 +134,7 @@ fn check(entries: &[Entry], index: usize) -> TokenStream {
     let assertion = call_at(
         &entry.path,
         "assert_mountable",
-        &quote!(SPECS, VERDICTS, #index),
+        &quote!(SPECS, CHECKS, #index),
     );
     quote!(#cfgs const _: () = { #assertion };)
 }
@@ -174,7 +174,7 @@ mod tests {
             d,
             e
         );
-        let mistakes = Mistakes::new();
+        let mistakes = Diagnostics::new();
         let entries: Vec<Entry> = split(tokens)
             .into_iter()
             .filter_map(|part| Entry::parse(&part, &mistakes.sink()))

@@ -27,9 +27,9 @@ macro_rules! policies {
 
 policies! {
     route: Route,
-    handle: Handle,
+    type_name: TypeName,
     version: Version,
-    retirement: Retirement,
+    deprecation: Deprecation,
     idempotency: Idempotency,
     rate_limit: RateLimits,
     paginate: Pagination,

@@ -21,7 +21,7 @@ fn likeness(word: &str, candidate: &str) -> f64 {
 }
 
 /// What to write instead of an unknown word: the nearest, or all.
-pub(crate) fn instead<'a>(
+pub(crate) fn suggestion<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str> + Clone,
 ) -> String {
@@ -52,6 +52,6 @@ mod tests {
         assert_eq!(nearest("TIMEOUT", keys), Some("timeout"));
         assert_eq!(nearest("tll", ["ttl", "optional"]), Some("ttl"));
         assert_eq!(nearest("cache", keys), None);
-        assert_eq!(instead("cache", ["a", "b"]), "accepted: `a`, `b`");
+        assert_eq!(suggestion("cache", ["a", "b"]), "accepted: `a`, `b`");
     }
 }

@@ -20,10 +20,10 @@ use proptest::prelude::*;
 use self::category::{CATEGORIES, Retryable};
 use crate::__fuzz::units;
 use crate::api::Api;
+use crate::policies::deprecation::Date;
 use crate::policies::idempotency::IdempotencySpec;
 use crate::policies::paginate::{OffsetRequest, PageLimits};
 use crate::policies::rate_limit::{Algorithm, Quota, Rate, RateLimitSpec};
-use crate::policies::retirement::Date;
 use crate::policies::version;
 use crate::problem::{Category, ProblemSpec, RESERVED_MEMBERS, registry};
 use crate::settings;
@@ -46,15 +46,15 @@ fn e02_both_crates_have_one_calendar() {
 
 #[test]
 fn both_crates_have_one_bound_of_each_kind() {
-    assert_eq!(bounds::LONGEST_LOG, Quota::LONGEST_LOG);
+    assert_eq!(bounds::MAX_LOG, Quota::MAX_LOG);
     assert_eq!(bounds::MIN_TTL, Api::<()>::DEFAULT_LEASE);
     assert_eq!(bounds::MAX_TTL, IdempotencySpec::MAX_TTL);
-    assert_eq!(bounds::MAX_KEEP, IdempotencySpec::MAX_KEEP);
+    assert_eq!(bounds::MAX_STORED_BODY, IdempotencySpec::MAX_STORED_BODY);
     assert_eq!(
         PageLimits::new(bounds::DEFAULT_PAGE, bounds::MAX_PAGE),
         PageLimits::default()
     );
-    assert_eq!(bounds::LAST_COUNTED_ITEM, OffsetRequest::FURTHEST);
+    assert_eq!(bounds::MAX_OFFSET, OffsetRequest::MAX_ITEM);
     assert_eq!(usize::try_from(bounds::MAX_VERSIONS), Ok(version::MOST));
 }
 
@@ -95,7 +95,7 @@ proptest! {
         prop_assert_eq!(attribute, environment);
         if let Some((permits, period)) = attribute {
             for algorithm in ALGORITHMS {
-                let fits = algorithm != Algorithm::SlidingWindow || permits <= bounds::LONGEST_LOG;
+                let fits = algorithm != Algorithm::SlidingWindow || permits <= bounds::MAX_LOG;
                 let quota = Quota::of(&RateLimitSpec::new(permits, period).with_algorithm(algorithm));
                 prop_assert_eq!(quota.is_some(), fits, "{:?}", algorithm);
             }
@@ -111,17 +111,20 @@ proptest! {
 
     #[test]
     fn b08_costs_and_batches_fit_into_a_bucket_alike(burst in 1_u64..40, cost in 1_u64..40, ahead in 0_u64..30) {
-        let spec = RateLimitSpec::new(5, Duration::from_secs(1)).with_burst(burst).with_cost(cost).with_lease(ahead);
-        let fits = cost <= burst && (ahead == 0 || ahead <= bounds::most_ahead(burst, cost));
+        let spec = RateLimitSpec::new(5, Duration::from_secs(1)).with_burst(burst).with_cost(cost).with_prefetch(ahead);
+        let fits = cost <= burst && (ahead == 0 || ahead <= bounds::max_prefetch(burst, cost));
         prop_assert_eq!(Quota::of(&spec).is_some(), fits);
     }
 }
 
 #[test]
 fn sizes_are_those_of_the_runtime() {
-    assert_eq!(units::size("16MiB"), Ok(IdempotencySpec::MAX_KEEP));
+    assert_eq!(units::size("16MiB"), Ok(IdempotencySpec::MAX_STORED_BODY));
     assert_eq!(units::size("1MiB"), Ok(Api::<()>::DEFAULT_BODY_LIMIT));
-    assert_eq!(units::size("1MiB"), Ok(IdempotencySpec::DEFAULT_KEEP));
+    assert_eq!(
+        units::size("1MiB"),
+        Ok(IdempotencySpec::DEFAULT_MAX_STORED_BODY)
+    );
 }
 
 #[test]

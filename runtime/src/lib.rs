@@ -48,6 +48,7 @@ mod endpoint;
 pub mod extract;
 mod facet;
 mod id;
+mod log_throttle;
 mod maybe_ready;
 mod pipeline;
 pub mod policies;
@@ -62,10 +63,9 @@ mod sharded;
 mod spec;
 mod start;
 pub mod store;
-mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod uniform;
+mod uniform_map;
 
 #[doc = include_str!("reference/api_error.md")]
 pub use aplomb_macros::ApiError;
@@ -84,7 +84,7 @@ pub use crate::api::Api;
 pub use crate::cli::run;
 pub use crate::client::ForwardedField;
 pub use crate::endpoint::{
-    Endpoint, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream,
+    Endpoint, IsCaller, IsList, IsOffsetRequest, IsPage, IsPageRequest, IsStepKeys, IsStream,
     Routes,
 };
 #[cfg(feature = "garde")]

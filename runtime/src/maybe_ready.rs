@@ -19,9 +19,9 @@ use futures_util::future::BoxFuture;
 /// assert_eq!(MaybeReady::later(async { 2 }).await, 2);
 /// # }
 /// ```
-pub struct MaybeReady<'a, T>(Inner<'a, T>);
+pub struct MaybeReady<'a, T>(State<'a, T>);
 
-enum Inner<'a, T> {
+enum State<'a, T> {
     Ready(Option<T>),
     Later(BoxFuture<'a, T>),
 }
@@ -29,24 +29,24 @@ enum Inner<'a, T> {
 impl<'a, T> MaybeReady<'a, T> {
     /// A value that is there.
     pub const fn ready(value: T) -> Self {
-        Self(Inner::Ready(Some(value)))
+        Self(State::Ready(Some(value)))
     }
 
     /// A value that has to be waited for. The future does nothing before it is polled.
     pub fn later(future: impl Future<Output = T> + Send + 'a) -> Self {
-        Self(Inner::Later(Box::pin(future)))
+        Self(State::Later(Box::pin(future)))
     }
 
     /// Whether the value was there at once.
     pub(crate) const fn is_ready(&self) -> bool {
-        matches!(self.0, Inner::Ready(_))
+        matches!(self.0, State::Ready(_))
     }
 
     /// The value, or the future that makes it.
     pub(crate) fn try_ready(self) -> Result<T, BoxFuture<'a, T>> {
         match self.0 {
-            Inner::Ready(value) => Ok(value.expect(POLLED)),
-            Inner::Later(future) => Err(future),
+            State::Ready(value) => Ok(value.expect(POLLED)),
+            State::Later(future) => Err(future),
         }
     }
 }
@@ -66,8 +66,8 @@ impl<T: Unpin> Future for MaybeReady<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         match &mut self.0 {
-            Inner::Ready(value) => Poll::Ready(value.take().expect(POLLED)),
-            Inner::Later(future) => future.as_mut().poll(context),
+            State::Ready(value) => Poll::Ready(value.take().expect(POLLED)),
+            State::Later(future) => future.as_mut().poll(context),
         }
     }
 }

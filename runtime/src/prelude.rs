@@ -6,7 +6,7 @@ pub use crate::api::Api;
 pub use crate::auth::{ApiKeys, Caller};
 pub use crate::extract::{Json, Path, Query};
 pub use crate::id::Id;
-pub use crate::policies::idempotency::Operation;
+pub use crate::policies::idempotency::StepKeys;
 pub use crate::policies::paginate::{OffsetRequest, Page, PageRequest};
 pub use crate::problem::Problem;
 pub use crate::respond::{Created, NoContent};

@@ -34,7 +34,7 @@ impl KeyHash {
             assert!(
                 PARTS.is_power_of_two(),
                 "the lowest bits of a hash choose the part"
-            )
+            );
         };
         usize::try_from(self.0 % PARTS as u64).expect("a part's index")
     }

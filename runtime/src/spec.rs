@@ -8,10 +8,10 @@ use core::time::Duration;
 
 use crate::describe::{InBytes, InUnits};
 use crate::extract::path_shape::PathProbe;
+use crate::policies::deprecation::DeprecationSpec;
 use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::paginate::PaginationPolicy;
 use crate::policies::rate_limit::RateLimitSpec;
-use crate::policies::retirement::RetirementSpec;
 use crate::policies::version::VersionSpec;
 use crate::problem::{ProblemKinds, ProblemsProbe};
 
@@ -122,7 +122,7 @@ pub struct EndpointSpec {
     /// The versions served; `None` mounts the path without prefix.
     pub version: Option<VersionSpec>,
     /// How the endpoint is given up; `None` where it stays.
-    pub retirement: Option<&'static RetirementSpec>,
+    pub deprecation: Option<&'static DeprecationSpec>,
     /// What a repeated request does.
     pub idempotency: IdempotencyPolicy,
     /// The rate limits, all of which must admit a request.
@@ -156,7 +156,7 @@ impl EndpointSpec {
             summary: "",
             description: "",
             version: None,
-            retirement: None,
+            deprecation: None,
             idempotency: IdempotencyPolicy::Undeclared,
             rate_limits: &[],
             pagination: PaginationPolicy::Undeclared,
@@ -204,8 +204,8 @@ impl EndpointSpec {
 
     /// Says how the endpoint is given up.
     #[must_use]
-    pub const fn with_retirement(mut self, retirement: &'static RetirementSpec) -> Self {
-        self.retirement = Some(retirement);
+    pub const fn with_deprecation(mut self, deprecation: &'static DeprecationSpec) -> Self {
+        self.deprecation = Some(deprecation);
         self
     }
 
@@ -290,8 +290,8 @@ impl EndpointSpec {
         let mut policies = Vec::new();
         policies.extend((self.access == Access::Public).then(|| String::from("public")));
         policies.extend(
-            self.retirement
-                .map(RetirementSpec::describe)
+            self.deprecation
+                .map(DeprecationSpec::describe)
                 .into_iter()
                 .flatten(),
         );

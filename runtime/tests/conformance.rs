@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use aplomb::policies::idempotency::SealKeys;
-use aplomb::store::{MemoryLimits, MemoryRecords, SealedRecords};
+use aplomb::policies::idempotency::EncryptionKeys;
+use aplomb::store::{EncryptedRecords, MemoryLimits, MemoryRecords};
 use aplomb::testing::TestClock;
 
 mod memory_limits {
@@ -43,7 +43,7 @@ mod a26_sealed_memory_records {
     aplomb::idempotency_store_suite!(async {
         let clock = TestClock::new();
         let records = MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone()));
-        let keys = SealKeys::new("test", [7; 32]).expect("a valid id");
-        (Arc::new(SealedRecords::new(records, keys)), clock)
+        let keys = EncryptionKeys::new("test", [7; 32]).expect("a valid id");
+        (Arc::new(EncryptedRecords::new(records, keys)), clock)
     });
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use aplomb::policies::idempotency::{OnCrash, SealKeys};
-use aplomb::store::{MemoryRecords, SealedRecords};
+use aplomb::policies::idempotency::{EncryptionKeys, OnCrash};
+use aplomb::store::{EncryptedRecords, MemoryRecords};
 use aplomb::testing::TestClock;
 use aplomb::testing::model::{Deviation, Network, Request, Span, Step, follows_the_model};
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..CLIENTS).prop_map(|client| Step::Complete { client }),
         1 => (0..CLIENTS).prop_map(|client| Step::Fail { client }),
         4 => (0..CLIENTS).prop_map(|client| Step::Abort { client }),
-        2 => (0..CLIENTS).prop_map(|client| Step::WriteOff { client }),
+        2 => (0..CLIENTS).prop_map(|client| Step::MarkUnknown { client }),
         2 => (key(), any::<bool>()).prop_map(|(key, done)| Step::Resolve { key, done }),
         5 => span().prop_map(Step::Elapse),
         1 => (0..4 * CLIENTS).prop_map(|client| Step::Kill { client }),
@@ -137,15 +137,15 @@ fn a26_sealed_records_in_memory_follow_the_model() {
         let clock = TestClock::new();
         let fresh = async || {
             let records = MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone()));
-            Arc::new(SealedRecords::new(records, seal_keys()))
+            Arc::new(EncryptedRecords::new(records, encryption_keys()))
         };
         follows_the_model(fresh, &clock, script).await
     };
     check(1_000, &runtime(), &play);
 }
 
-fn seal_keys() -> SealKeys {
-    SealKeys::new("test", [7; 32]).expect("a valid id")
+fn encryption_keys() -> EncryptionKeys {
+    EncryptionKeys::new("test", [7; 32]).expect("a valid id")
 }
 
 #[cfg(feature = "redis")]
@@ -166,13 +166,13 @@ mod on_redis {
 
     #[test]
     fn a26_sealed_records_on_redis_follow_the_model() {
-        follow(100, |store| SealedRecords::new(store, seal_keys()));
+        follow(100, |store| EncryptedRecords::new(store, encryption_keys()));
     }
 
     #[test]
     fn records_on_redis_that_are_begun_with_their_limits_follow_the_model() {
         follow(100, |store| {
-            ByAdmission::new(SealedRecords::new(store, seal_keys()))
+            ByAdmission::new(EncryptedRecords::new(store, encryption_keys()))
         });
     }
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aplomb::Secret;
-use aplomb::policies::idempotency::{Begin, SealKeys};
-use aplomb::policies::rate_limit::Claim;
+use aplomb::policies::idempotency::{Begin, EncryptionKeys};
+use aplomb::policies::rate_limit::LimitRequest;
 use aplomb::prelude::*;
 use aplomb::store::{
     Admission, AdmissionStore, MemoryLimits, RedisConfig, RedisStore, Store, StoreFuture,
@@ -30,7 +30,7 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
 #[endpoint(
     get = "/prices",
     version = 1,
-    rate_limit("1000/hour", burst = 100, lease = 9)
+    rate_limit("1000/hour", burst = 100, prefetch = 9)
 )]
 async fn look_up() {}
 
@@ -39,7 +39,7 @@ async fn look_up() {}
     post = "/leased-orders",
     version = 1,
     idempotent,
-    rate_limit("1000/hour", burst = 100, lease = 9)
+    rate_limit("1000/hour", burst = 100, prefetch = 9)
 )]
 async fn place_leased_order(State(app): State<App>, Json(item): Json<String>) -> Created<String> {
     app.effect();
@@ -336,13 +336,13 @@ async fn b05_facets_that_are_mixed_are_asked_one_by_one() {
 struct Apart(RedisStore);
 
 impl AdmissionStore for Apart {
-    fn joins(&self, _: &[Claim<'_>], _: &Begin) -> bool {
+    fn joins(&self, _: &[LimitRequest<'_>], _: &Begin) -> bool {
         false
     }
 
     fn admit<'a>(
         &'a self,
-        claims: &'a [Claim<'a>],
+        claims: &'a [LimitRequest<'a>],
         begin: &'a Begin,
     ) -> StoreFuture<'a, Admission> {
         self.0.admit(claims, begin)
@@ -519,8 +519,8 @@ async fn b17_a_shadow_that_has_run_out_lets_a_key_begin() {
 
 #[tokio::test]
 async fn a26_a_sealed_answer_is_replayed_in_one_trip() {
-    let keys = SealKeys::new("a", [7; 32]).expect("a valid id");
-    let bench = Bench::start_with(|store| store, |api| api.seal_keys(keys)).await;
+    let keys = EncryptionKeys::new("a", [7; 32]).expect("a valid id");
+    let bench = Bench::start_with(|store| store, |api| api.encryption_keys(keys)).await;
     let first = bench.ordered("/v1/orders", "k").await;
     bench.trips();
     let replay = bench.ordered("/v1/orders", "k").await;

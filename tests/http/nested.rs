@@ -45,13 +45,17 @@ async fn thing_v2(Path(Which { id }): Path<Which>) -> Json<Thing> {
 /// Makes a thing.
 #[endpoint(post = "/things", version = 1, idempotent(anonymous))]
 async fn make() -> Created<Thing> {
-    Created::new(Thing { id: 7 }).at(thing_v2::uri(&SEVENTH))
+    Created::new(Thing { id: 7 }).with_location(thing_v2::uri(&SEVENTH))
 }
 
 /// Makes a thing whose response is not kept, its `Location` apart.
-#[endpoint(post = "/large", version = 1, idempotent(anonymous, keep = "0B"))]
+#[endpoint(
+    post = "/large",
+    version = 1,
+    idempotent(anonymous, max_stored_body = "0B")
+)]
 async fn make_large() -> Created<Thing> {
-    Created::new(Thing { id: 7 }).at(thing_v2::uri(&SEVENTH))
+    Created::new(Thing { id: 7 }).with_location(thing_v2::uri(&SEVENTH))
 }
 
 /// Makes a thing whose location is a URI or text, not an endpoint.
@@ -63,12 +67,12 @@ async fn make_large() -> Created<Thing> {
 async fn elsewhere(Path(what): Path<String>) -> Created<Thing> {
     let created = Created::new(Thing { id: 7 });
     match what.as_str() {
-        "host" => created.at("https://other.example/v2/things/7"),
-        "file" => created.at("/files/7"),
-        "relative" => created.at(String::from("../things/7?a=b#c")),
-        "lookalike" => created.at("/v2/things/7".parse::<Uri>().expect("a URI")),
-        "converted" => created.at(Uri::from(thing_v2::uri(&SEVENTH))),
-        _ => created.at(format!("/api{}", thing_v2::uri(&SEVENTH))),
+        "host" => created.with_location("https://other.example/v2/things/7"),
+        "file" => created.with_location("/files/7"),
+        "relative" => created.with_location(String::from("../things/7?a=b#c")),
+        "lookalike" => created.with_location("/v2/things/7".parse::<Uri>().expect("a URI")),
+        "converted" => created.with_location(Uri::from(thing_v2::uri(&SEVENTH))),
+        _ => created.with_location(format!("/api{}", thing_v2::uri(&SEVENTH))),
     }
 }
 
@@ -111,7 +115,7 @@ async fn router() -> Router {
         form_by_hand,
         numbers
     ];
-    let api = Api::new("things", routes).open();
+    let api = Api::new("things", routes).without_auth();
     api.into_router(()).await.expect("a valid API")
 }
 
@@ -311,7 +315,7 @@ async fn other(Path(id): Path<u64>) -> String {
 #[tokio::test]
 async fn e01_two_apis_stand_beside_routes_and_a_fallback_of_the_outer_app() {
     let second = Api::new("others", routes![other])
-        .open()
+        .without_auth()
         .into_router(())
         .await
         .expect("a valid API");

@@ -47,7 +47,7 @@ async fn read(Path(_): Path<Id<Payment>>) {}
 async fn limited() {}
 
 /// Answers with more than is kept.
-#[endpoint(post = "/large", idempotent(keep = "16B"))]
+#[endpoint(post = "/large", idempotent(max_stored_body = "16B"))]
 async fn large() -> &'static str {
     "longer than sixteen bytes"
 }

@@ -1,6 +1,6 @@
 //! Pages of lists that are read forward; beside it those that are read both ways, and those with numbers.
 
-mod both_ways;
+mod bidirectional;
 mod offset;
 
 use core::sync::atomic::{AtomicU64, Ordering};

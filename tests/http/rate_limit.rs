@@ -7,7 +7,7 @@ mod keys;
 use core::time::Duration;
 use std::sync::Arc;
 
-use aplomb::policies::rate_limit::{Acquired, Claim, LimitStore};
+use aplomb::policies::rate_limit::{Acquired, LimitRequest, LimitStore};
 use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::store::{MemoryRecords, StoreError, StoreFuture};
@@ -373,7 +373,7 @@ async fn b06_the_versions_of_an_endpoint_share_its_limit() {
 async fn rare() {}
 
 /// As rare, and idempotent.
-#[endpoint(post = "/rare", idempotent, rate_limit("3/day"), handle = rare_post)]
+#[endpoint(post = "/rare", idempotent, rate_limit("3/day"), type_name = rare_post)]
 async fn post_rare(State(app): State<App>, _: String) {
     app.effect();
 }
@@ -534,7 +534,7 @@ async fn b15_a_request_that_is_refused_before_its_limits_tells_nothing_while_the
 struct Damaged;
 
 impl LimitStore for Damaged {
-    fn acquire<'a>(&'a self, _: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+    fn acquire<'a>(&'a self, _: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
         let (key, why) = (String::from("bucket"), String::from("of another version"));
         StoreFuture::ready(Err(StoreError::Malformed { key, why }))
     }

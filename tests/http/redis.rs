@@ -30,7 +30,7 @@ async fn hold_order(State(app): State<App>) -> Created<usize> {
 }
 
 /// Answers as much as can be kept.
-#[endpoint(post = "/archives", version = 1, idempotent(keep = "16MiB"))]
+#[endpoint(post = "/archives", version = 1, idempotent(max_stored_body = "16MiB"))]
 async fn archive(State(app): State<App>) -> String {
     app.effect();
     "x".repeat(16 << 20)

@@ -35,7 +35,7 @@ async fn things(State(db): State<Db>) -> &'static str {
 
 #[tokio::test]
 async fn endpoints_merge_and_the_rest_of_the_app_stays_as_it_was() {
-    let api = Api::new("things", routes![things]).open();
+    let api = Api::new("things", routes![things]).without_auth();
     let ours = api
         .into_router(App { db: Db("rows") })
         .await
@@ -55,7 +55,7 @@ async fn endpoints_merge_and_the_rest_of_the_app_stays_as_it_was() {
 
 #[tokio::test]
 async fn endpoints_can_be_nested_and_layered() {
-    let api = Api::new("things", routes![things]).open();
+    let api = Api::new("things", routes![things]).without_auth();
     let ours = api
         .into_router(App { db: Db("rows") })
         .await
@@ -85,7 +85,7 @@ async fn the_function_stays_a_function() {
 async fn a_router_can_be_called_without_a_socket() {
     use tower_service::Service as _;
 
-    let api = Api::new("things", routes![things]).open();
+    let api = Api::new("things", routes![things]).without_auth();
     let mut ours = api
         .into_router(App { db: Db("rows") })
         .await
@@ -117,7 +117,7 @@ const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
 #[tokio::test]
 async fn a05_a_parameter_of_an_outer_router_is_a_part_of_the_request() {
-    let api = Api::new("counts", routes![count]).open();
+    let api = Api::new("counts", routes![count]).without_auth();
     let ours = api
         .into_router(Counter::default())
         .await
@@ -140,7 +140,7 @@ async fn services_on_one_store_with_one_secret_never_meet() {
     let mut answers = Vec::new();
     for name in ["one", "two"] {
         let api = Api::new(name, routes![count])
-            .open()
+            .without_auth()
             .store(store.clone())
             .secret(secret.clone());
         let client = serve(
@@ -163,7 +163,9 @@ async fn a_new_title_forgets_no_keys() {
     let (store, secret) = (Store::memory(), Secret::new([7; 32]).expect("long enough"));
     let mut replayed = Vec::new();
     for title in ["Counts", "Counts, renamed"] {
-        let api = Api::new("counts", routes![count]).title(title).open();
+        let api = Api::new("counts", routes![count])
+            .title(title)
+            .without_auth();
         let api = api.store(store.clone()).secret(secret.clone());
         let client = serve(
             api.into_router(Counter::default())

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use aplomb::prelude::*;
 use aplomb::routes;
-use aplomb::testing::{Client, Fault, Operation, TestServer};
+use aplomb::testing::{Client, Fault, StoreOperation, TestServer};
 
 use crate::app::{ALICE, App, Bench};
 
@@ -65,7 +65,11 @@ async fn keyed(State(app): State<App>) {
 #[tokio::test]
 async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
     let bench = Bench::start(routes![keyed]).await;
-    (0..4).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
+    (0..4).for_each(|_| {
+        bench
+            .records
+            .fail_next(StoreOperation::Complete, Fault::Lost);
+    });
     assert_eq!(
         bench
             .client
@@ -96,7 +100,11 @@ async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
 async fn a17_shutdown_does_not_wait_for_a_store_that_stays_away() {
     let bench =
         Bench::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
-    (0..1000).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
+    (0..1000).for_each(|_| {
+        bench
+            .records
+            .fail_next(StoreOperation::Complete, Fault::Lost);
+    });
     assert_eq!(
         bench
             .client

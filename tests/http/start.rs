@@ -134,7 +134,7 @@ async fn e01_an_open_range_that_would_serve_millions_of_versions_is_refused() {
     assert!(error.starts_with(said), "{error}");
     assert!(
         Api::new("test", routes![ever, hundredth])
-            .open()
+            .without_auth()
             .into_router(())
             .await
             .is_ok()
@@ -185,7 +185,7 @@ async fn b09_a_limit_counts_by_one_kind_of_key_wherever_it_is_named() {
 
 #[tokio::test]
 async fn open_must_say_what_it_means_for_keys() {
-    let errors = errors(Api::new("test", routes![guests]).open()).await;
+    let errors = errors(Api::new("test", routes![guests]).without_auth()).await;
     assert_eq!(errors.len(), 1);
     assert!(
         errors[0].contains("say `idempotent(anonymous)`"),
@@ -195,7 +195,7 @@ async fn open_must_say_what_it_means_for_keys() {
 
 #[tokio::test]
 async fn a_name_that_is_no_slug_is_refused_with_a_suggestion() {
-    let errors = errors(Api::new("Online Payments", routes![guarded]).open()).await;
+    let errors = errors(Api::new("Online Payments", routes![guarded]).without_auth()).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
@@ -206,7 +206,7 @@ async fn a_name_that_is_no_slug_is_refused_with_a_suggestion() {
         "{error}"
     );
     let api = Api::new("online-payments", routes![guarded])
-        .open()
+        .without_auth()
         .title("支払い");
     assert!(api.into_router(()).await.is_ok());
 }
@@ -228,16 +228,21 @@ async fn a_limit_that_no_bucket_can_keep_is_said_with_the_rest() {
 #[tokio::test]
 async fn authentication_and_its_absence_exclude_each_other() {
     let keys = ApiKeys::parse("alice:sk_test_alice").expect("a key");
-    let errors = errors(Api::new("test", routes![guarded]).auth(keys).open()).await;
+    let errors = errors(Api::new("test", routes![guarded]).auth(keys).without_auth()).await;
     assert_eq!(
         errors,
-        ["the API says both Api::auth(…) and Api::open(); remove one"]
+        ["the API says both Api::auth(…) and Api::without_auth(); remove one"]
     );
 }
 
 #[tokio::test]
 async fn b15_a_number_of_instances_that_cannot_be_is_said() {
-    let errors = errors(Api::new("test", routes![guarded]).open().instances(0)).await;
+    let errors = errors(
+        Api::new("test", routes![guarded])
+            .without_auth()
+            .instances(0),
+    )
+    .await;
     assert_eq!(errors, ["Api::instances(0): expected 1 to 10000 instances"]);
 }
 
@@ -280,5 +285,8 @@ async fn answers_must_outlive_leases() {
 #[test]
 fn a12_a_run_has_30_seconds_of_lease_and_15_minutes_in_all() {
     assert_eq!(Api::<()>::DEFAULT_LEASE, Duration::from_secs(30));
-    assert_eq!(Api::<()>::DEFAULT_MAX_RUN, Duration::from_mins(15));
+    assert_eq!(
+        Api::<()>::DEFAULT_MAX_HANDLER_DURATION,
+        Duration::from_mins(15)
+    );
 }

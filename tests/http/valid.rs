@@ -136,7 +136,9 @@ async fn bench() -> Bench {
 fn places<'a>(problem: &'a Value, member: &str) -> Vec<(&'a str, &'a str)> {
     let errors = problem["errors"].as_array().expect("errors");
     assert!(
-        errors.iter().all(|error| error["code"] == "RULE_BROKEN"),
+        errors
+            .iter()
+            .all(|error| error["code"] == "CONSTRAINT_VIOLATED"),
         "{problem}"
     );
     let text = |value: &'a Value| value.as_str().unwrap_or("none");

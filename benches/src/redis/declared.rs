@@ -21,7 +21,7 @@ async fn create_payment(Json(new): Json<NewPayment>) -> Created<Payment> {
 }
 
 /// The same, with tokens taken ahead.
-mod leased {
+mod prefetching {
     use aplomb::prelude::*;
 
     use super::{NewPayment, Payment, pay};
@@ -31,7 +31,7 @@ mod leased {
         post = "/payments",
         version = 1,
         idempotent,
-        rate_limit("100/min", burst = 10_000_000, lease = 50)
+        rate_limit("100/min", burst = 10_000_000, prefetch = 50)
     )]
     pub(super) async fn create_payment(Json(new): Json<NewPayment>) -> Created<Payment> {
         pay(&new)
@@ -41,7 +41,7 @@ mod leased {
 fn pay(new: &NewPayment) -> Created<Payment> {
     let payment = Payment::make(new);
     let location = get_payment::uri(&payment.id);
-    Created::new(payment).at(location)
+    Created::new(payment).with_location(location)
 }
 
 /// A payment: here to be pointed at, not to be asked for.
@@ -54,8 +54,8 @@ pub(crate) async fn router(url: &str) -> Result<Router, Failure> {
     router_of(url, routes![create_payment, get_payment]).await
 }
 
-pub(crate) async fn router_with_leases(url: &str) -> Result<Router, Failure> {
-    router_of(url, routes![leased::create_payment, get_payment]).await
+pub(crate) async fn router_with_prefetch(url: &str) -> Result<Router, Failure> {
+    router_of(url, routes![prefetching::create_payment, get_payment]).await
 }
 
 async fn router_of(url: &str, routes: Routes<()>) -> Result<Router, Failure> {

@@ -21,7 +21,7 @@ use self::load::Plan;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-const USAGE: &str = "usage: payments_redis aplomb|aplomb-leases|by-hand <redis-url>\n       \
+const USAGE: &str = "usage: payments_redis aplomb|aplomb-prefetch|by-hand <redis-url>\n       \
                      payments_redis load <address> <key-prefix> new|replay <connections> <seconds> <most>";
 
 fn main() -> ExitCode {
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match *arguments.as_slice() {
         ["aplomb", url] => serve(declared::router(url)),
-        ["aplomb-leases", url] => serve(declared::router_with_leases(url)),
+        ["aplomb-prefetch", url] => serve(declared::router_with_prefetch(url)),
         ["by-hand", url] => serve(by_hand::router(url)),
         ["load", ref plan @ ..] => ask(plan),
         _ => Err(USAGE.into()),

@@ -36,7 +36,7 @@ async fn visit(State(visits): State<Visits>) -> Created<Visit> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let api = Api::new("hello", routes![hello, visit]).open();
+    let api = Api::new("hello", routes![hello, visit]).without_auth();
     aplomb::serve(
         api,
         async || Ok::<_, aplomb::StartErrors>(Visits::default()),

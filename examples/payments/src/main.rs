@@ -4,7 +4,7 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use aplomb::policies::retirement::{CallCount, DeprecatedCalls};
+use aplomb::policies::deprecation::{CallCount, DeprecatedCalls};
 use aplomb::prelude::*;
 use payments::app::App;
 

@@ -143,9 +143,9 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         ("APLOMB_STORE", "redsi://"),
         ("APLOMB_ADDR", "nonsense"),
         ("APLOMB_LEASE", "5"),
-        ("APLOMB_MAX_RUN", "x"),
+        ("APLOMB_MAX_HANDLER_DURATION", "x"),
         ("APLOMB_SECRET", "short"),
-        ("APLOMB_SEAL_KEYS", "a:short,b"),
+        ("APLOMB_ENCRYPTION_KEYS", "a:short,b"),
         ("APLOMB_SHUTDOWN_GRACE", "1 minute"),
         ("APLOMB_HEADER_TIMEOUT", "0s"),
         ("APLOMB_API_KEYS", "bob,alice:short"),
@@ -160,10 +160,10 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         "error: APLOMB_STORE=\"redsi:…\": no such store; accepted: memory:",
         "error: APLOMB_ADDR=\"nonsense\": expected an address and a port",
         "error: APLOMB_LEASE=\"5\": expected a whole number and a unit",
-        "error: APLOMB_MAX_RUN=\"x\": expected a whole number and a unit",
+        "error: APLOMB_MAX_HANDLER_DURATION=\"x\": expected a whole number and a unit",
         "error: APLOMB_SECRET=\"…\": expected at least 32 bytes",
-        "error: APLOMB_SEAL_KEYS=\"…\": entry 1: the key is not base64; make one with `openssl rand -base64 32`",
-        "error: APLOMB_SEAL_KEYS=\"…\": entry 2: expected id:key, separated by commas",
+        "error: APLOMB_ENCRYPTION_KEYS=\"…\": entry 1: the key is not base64; make one with `openssl rand -base64 32`",
+        "error: APLOMB_ENCRYPTION_KEYS=\"…\": entry 2: expected id:key, separated by commas",
         "error: APLOMB_SHUTDOWN_GRACE=\"1 minute\": expected a whole number and a unit",
         "error: APLOMB_HEADER_TIMEOUT=\"0s\": expected at least 1ms",
         "error: APLOMB_API_KEYS=\"…\": entry 1: expected caller:key",
@@ -253,7 +253,7 @@ fn no_secret_is_shown() {
         ("APLOMB_STORE", "redis://:hunter2secret@127.0.0.1:port"),
         ("APLOMB_SECRET", "hunter2secret"),
         ("APLOMB_API_KEYS", "hunter2secret:al"),
-        ("APLOMB_SEAL_KEYS", "hunter2secret:hunter2secret"),
+        ("APLOMB_ENCRYPTION_KEYS", "hunter2secret:hunter2secret"),
     ]);
     assert_eq!(errors(&output).len(), 4);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2secret"));
@@ -261,9 +261,10 @@ fn no_secret_is_shown() {
 
 #[test]
 fn a26_keys_that_did_not_arrive_are_no_wish_for_answers_in_the_clear() {
-    let errors = errors(&run(&[("APLOMB_SEAL_KEYS", "")]));
+    let errors = errors(&run(&[("APLOMB_ENCRYPTION_KEYS", "")]));
     assert!(
-        errors.len() == 1 && errors[0].starts_with("error: APLOMB_SEAL_KEYS=\"\": expected id:key"),
+        errors.len() == 1
+            && errors[0].starts_with("error: APLOMB_ENCRYPTION_KEYS=\"\": expected id:key"),
         "{errors:?}"
     );
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use aplomb::policies::idempotency::{
-    Begin, Begun, Complete, Fingerprint, IdempotencyStore, Kept, OnCrash, Outcome, RecordKey,
-    SealKeys, Token,
+    Begin, BeginOutcome, Complete, EncryptionKeys, Fingerprint, IdempotencyStore, OnCrash, Outcome,
+    RecordKey, StoredResponse, Token,
 };
-use aplomb::store::{RedisConfig, RedisStore, SealedRecords};
+use aplomb::store::{EncryptedRecords, RedisConfig, RedisStore};
 use aplomb::testing::{Program, RedisServer};
 
 /// Runs `payments records resolve` on this Redis: its exit code, and what it says.
@@ -64,7 +64,7 @@ async fn unknown_record(redis: &RedisServer, name: u8) -> (RedisStore, Begin) {
     store.begin(&begin).await.expect("an answer");
     assert!(
         store
-            .write_off(begin.lease(), ttl)
+            .mark_unknown(begin.lease(), ttl)
             .await
             .expect("an answer")
     );
@@ -78,7 +78,7 @@ async fn a19_operators_decide_what_nobody_knows() {
     let record = begin.key.to_string();
     let (code, said) = resolve(&redis, &[&record, "done", "201", ANSWER]);
     assert_eq!((code, said.contains("is set to DONE")), (0, true), "{said}");
-    let Ok(Begun::Done(kept)) = store.begin(&begin).await else {
+    let Ok(BeginOutcome::Done(kept)) = store.begin(&begin).await else {
         panic!("no answer")
     };
     assert_eq!(
@@ -97,7 +97,7 @@ async fn a19_operators_decide_what_nobody_knows() {
 
     let (store, begin) = unknown_record(&redis, 2).await;
     assert_eq!(resolve(&redis, &[&begin.key.to_string(), "absent"]).0, 0);
-    assert_eq!(store.begin(&begin).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
@@ -107,15 +107,15 @@ async fn a26_what_operators_decide_is_sealed_too() {
     let (record, keys) = (begin.key.to_string(), format!("a:{}=", "A".repeat(43)));
     let decision = [record.as_str(), "done", "201", ANSWER];
     assert_eq!(
-        resolve_with(&redis, &decision, &[("APLOMB_SEAL_KEYS", &keys)]).0,
+        resolve_with(&redis, &decision, &[("APLOMB_ENCRYPTION_KEYS", &keys)]).0,
         0
     );
-    let Ok(Begun::Done(kept)) = store.begin(&begin).await else {
+    let Ok(BeginOutcome::Done(kept)) = store.begin(&begin).await else {
         panic!("no answer")
     };
-    assert_eq!((kept.sealed_with(), kept.body()), (Some("a"), None));
-    let opening = SealedRecords::new(store, SealKeys::parse(&keys).expect("a key"));
-    let Ok(Begun::Done(kept)) = opening.begin(&begin).await else {
+    assert_eq!((kept.encrypted_with(), kept.body()), (Some("a"), None));
+    let opening = EncryptedRecords::new(store, EncryptionKeys::parse(&keys).expect("a key"));
+    let Ok(BeginOutcome::Done(kept)) = opening.begin(&begin).await else {
         panic!("no answer")
     };
     assert_eq!(kept.body().map(AsRef::as_ref), Some(ANSWER.as_bytes()));
@@ -153,7 +153,7 @@ async fn a19_operators_see_what_a_record_is() {
         .body(())
         .expect("a response")
         .into_parts();
-    let outcome = Outcome::Response(Kept::new(&head, Some(ANSWER.as_bytes().into())));
+    let outcome = Outcome::Response(StoredResponse::new(&head, Some(ANSWER.as_bytes().into())));
     let complete = Complete::new(
         running.lease(),
         running.fingerprint,
@@ -177,7 +177,7 @@ async fn a26_operators_with_the_key_see_what_is_sealed() {
     let redis = RedisServer::start();
     let (_, begin) = unknown_record(&redis, 1).await;
     let (record, keys) = (begin.key.to_string(), format!("a:{}=", "A".repeat(43)));
-    let sealed = [("APLOMB_SEAL_KEYS", keys.as_str())];
+    let sealed = [("APLOMB_ENCRYPTION_KEYS", keys.as_str())];
     assert_eq!(
         resolve_with(&redis, &[&record, "done", "201", ANSWER], &sealed).0,
         0

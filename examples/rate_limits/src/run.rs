@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use aplomb::clock::{Clock, Timestamp};
-use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
+use aplomb::policies::rate_limit::{Bucket, LimitRequest, LimitStore, LimitSubject, Quota};
 use aplomb::store::{MemoryLimits, StoreError};
 use aplomb::testing::TestClock;
 
@@ -53,17 +53,17 @@ async fn gone(quota: Quota) -> Result<Vec<f64>, StoreError> {
         clock.now(),
         MemoryLimits::with_capacity(1024, Arc::new(clock.clone())),
     );
-    let claim = Claim::new(
+    let claim = LimitRequest::new(
         Bucket {
             limit: 1,
-            subject: Subject::Everyone,
+            subject: LimitSubject::Everyone,
         },
         quota,
     );
     let mut moments = Vec::new();
     for arrival in arrivals() {
         clock.advance(arrival.saturating_sub(elapsed(&clock, start)));
-        let reading = limits.acquire(&[claim]).await?.readings[0];
+        let reading = limits.acquire(&[claim]).await?.statuses[0];
         if reading.wait.is_none() {
             moments.push((elapsed(&clock, start) + reading.turn).as_secs_f64());
         }

@@ -7,7 +7,7 @@ pub(crate) mod resource;
 use proc_macro2::TokenStream;
 use syn::{Attribute, Meta};
 
-use crate::errors::{Mistakes, Sink};
+use crate::errors::{Diagnostics, Sink};
 use crate::parse::{Item, items};
 
 /// What a derive gives for an item, with its mistakes behind.
@@ -15,7 +15,7 @@ fn expanded(
     item: TokenStream,
     generate: fn(TokenStream, &Sink<'_>) -> Option<TokenStream>,
 ) -> TokenStream {
-    let mistakes = Mistakes::new();
+    let mistakes = Diagnostics::new();
     let mut output = generate(item, &mistakes.sink()).unwrap_or_default();
     output.extend(mistakes.into_tokens());
     output

@@ -71,7 +71,7 @@ fn is_prefix(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::errors::Mistakes;
+    use crate::errors::Diagnostics;
 
     #[test]
     fn h01_prefixes() {
@@ -127,7 +127,7 @@ mod tests {
                 struct A;
             ),
         ] {
-            let mistakes = Mistakes::new();
+            let mistakes = Diagnostics::new();
             let output = generate(item.clone(), &mistakes.sink());
             assert!(output.is_some());
             assert_eq!(mistakes.into_messages().len(), 1, "{item}");

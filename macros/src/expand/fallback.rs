@@ -5,8 +5,8 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::{FnArg, Type};
 
-use super::handle;
 use super::spec::id;
+use super::type_item;
 use crate::policies::Endpoint;
 
 /// The inert items. A method gets none, because they could not stand where it does, and neither
@@ -14,11 +14,11 @@ use crate::policies::Endpoint;
 pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
     let is_receiver = |argument: &FnArg| matches!(argument, FnArg::Receiver(_));
     if endpoint.function.signature.inputs.iter().any(is_receiver)
-        || endpoint.function.another_endpoint().is_some()
+        || endpoint.function.second_endpoint_attribute().is_some()
     {
         return TokenStream::new();
     }
-    let mut items = handle(endpoint);
+    let mut items = type_item(endpoint);
     let (cfgs, name) = (endpoint.function.cfgs(), endpoint.name());
     let (id, spec, uri) = (id(endpoint), spec(endpoint), uri(endpoint));
     items.extend(quote! {
@@ -39,7 +39,7 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
         impl<__S> ::aplomb::__private::Mount<__S, ()> for #name {
             const READS_BODY: bool = false;
 
-            fn call(_: __S, _: &mut ::aplomb::__private::Incoming) -> ::aplomb::__private::AnswerFuture {
+            fn call(_: __S, _: &mut ::aplomb::__private::Incoming) -> ::aplomb::__private::ResponseFuture {
                 ::core::panic!("this endpoint has mistakes")
             }
         }

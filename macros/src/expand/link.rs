@@ -7,7 +7,7 @@ use crate::policies::Endpoint;
 
 /// The type's own function.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
-    let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
+    let (cfgs, type_name) = (endpoint.function.cfgs(), endpoint.name());
     let path = endpoint
         .spec
         .route
@@ -22,7 +22,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
         #cfgs
         #[automatically_derived]
         #[allow(deprecated)]
-        impl #handle {
+        impl #type_name {
             #uri
         }
         #cfgs
@@ -35,7 +35,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
 /// The function, and an implementation that uses it: nobody must, and `#[allow(dead_code)]` on it
 /// would count as a use of the type, so that rustc would not find a forgotten endpoint any more.
 fn plain(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
-    let (visibility, handle) = (&endpoint.function.visibility, endpoint.name());
+    let (visibility, type_name) = (&endpoint.function.visibility, endpoint.name());
     let uri = quote! {
         /// The endpoint's own URI.
         #[allow(unreachable_pub)]
@@ -44,7 +44,7 @@ fn plain(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
         }
     };
     let linked = quote! {
-        impl ::aplomb::__private::Linked<(), ()> for #handle {
+        impl ::aplomb::__private::Linked<(), ()> for #type_name {
             fn linked(_: &()) -> ::aplomb::EndpointUri {
                 Self::uri()
             }
@@ -59,7 +59,7 @@ fn plain(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
 /// The arguments stand in a bound and not in an associated type, where a private one would be an
 /// error instead of the lint that the function itself already gives.
 fn typed(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
-    let (visibility, handle) = (&endpoint.function.visibility, endpoint.name());
+    let (visibility, type_name) = (&endpoint.function.visibility, endpoint.name());
     let arguments = endpoint.function.arguments();
     let list = arguments
         .iter()
@@ -80,7 +80,7 @@ fn typed(endpoint: &Endpoint<'_>) -> (TokenStream, TokenStream) {
         }
     };
     let linked = quote! {
-        impl<__Index, __Parameters> ::aplomb::__private::Linked<__Index, __Parameters> for #handle
+        impl<__Index, __Parameters> ::aplomb::__private::Linked<__Index, __Parameters> for #type_name
         where
             #bounds
         {

@@ -19,7 +19,7 @@ use crate::policies::Endpoint;
 
 /// The generated items of an endpoint without mistakes.
 pub(crate) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
-    let mut items = handle(endpoint);
+    let mut items = type_item(endpoint);
     items.extend(spec::expand(endpoint));
     items.extend(link::expand(endpoint));
     items.extend(mount::expand(endpoint));
@@ -29,7 +29,7 @@ pub(crate) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
 
 /// The type of the function's name. It has braces, so that it takes no name among the values. It is
 /// never constructed; that the function is never used is for rustc to say, where it is not listed.
-fn handle(endpoint: &Endpoint<'_>) -> TokenStream {
+fn type_item(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, visibility, name) = (
         endpoint.function.cfgs(),
         &endpoint.function.visibility,

@@ -9,7 +9,7 @@ use crate::policies::Endpoint;
 
 /// The implementation of `Mount`.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
-    let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
+    let (cfgs, type_name) = (endpoint.function.cfgs(), endpoint.name());
     let arguments = endpoint.function.arguments();
     let markers: Vec<Ident> = (0..arguments.len()).map(marker).collect();
     let bounds = bounds(endpoint, &arguments, &markers);
@@ -20,7 +20,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
         #cfgs
         #[automatically_derived]
         #[allow(deprecated)]
-        impl<__S, #(#markers),*> ::aplomb::__private::Mount<__S, (#(#markers,)*)> for #handle
+        impl<__S, #(#markers),*> ::aplomb::__private::Mount<__S, (#(#markers,)*)> for #type_name
         where
             __S: ::core::marker::Send + ::core::marker::Sync + 'static,
             #(#markers: 'static,)*
@@ -28,7 +28,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
         {
             const READS_BODY: bool = #reads_body;
 
-            fn call(#state: __S, #request: &mut ::aplomb::__private::Incoming) -> ::aplomb::__private::AnswerFuture {
+            fn call(#state: __S, #request: &mut ::aplomb::__private::Incoming) -> ::aplomb::__private::ResponseFuture {
                 #call
             }
         }

@@ -7,7 +7,7 @@ use crate::policies::{Endpoint, Policy};
 
 /// The implementation of `Endpoint`.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
-    let (cfgs, handle) = (endpoint.function.cfgs(), endpoint.name());
+    let (cfgs, type_name) = (endpoint.function.cfgs(), endpoint.name());
     let new = new(endpoint);
     let (docs, arguments, error) = (docs(endpoint), path_arguments(endpoint), error(endpoint));
     let policies = endpoint.spec.policies().into_iter().map(Policy::spec);
@@ -16,7 +16,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
         #cfgs
         #[automatically_derived]
         #[allow(deprecated)]
-        impl ::aplomb::Endpoint for #handle {
+        impl ::aplomb::Endpoint for #type_name {
             #id
 
             const SPEC: ::aplomb::EndpointSpec = {

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 
 use super::{KEYS, Key, KeyOption};
 use crate::endpoint::endpoint;
-use crate::errors::Mistakes;
+use crate::errors::Diagnostics;
 use crate::parse::Function;
 use crate::policies::Endpoint;
 use crate::spec::Spec;
@@ -44,7 +44,7 @@ fn expanded(key: &Key, used: &str) -> String {
 
 /// The mistakes of a use, each with its place.
 fn mistakes(key: &Key, used: &str) -> Vec<(String, String)> {
-    let mistakes = Mistakes::new();
+    let mistakes = Diagnostics::new();
     {
         let sink = mistakes.sink();
         let spec = Spec::parse(attribute(key, used), &sink);

@@ -104,7 +104,7 @@ impl Argument {
         };
         let found = accepted.iter().find(|accepted| name == *accepted);
         if found.is_none() {
-            let instead = suggest::instead(&name.to_string(), accepted.iter().copied());
+            let instead = suggest::suggestion(&name.to_string(), accepted.iter().copied());
             sink.report(
                 &value.tokens,
                 format!("`{key}` cannot be `{name}`: {instead}"),

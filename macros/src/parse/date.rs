@@ -1,6 +1,6 @@
 //! Days of the calendar as they are written in an attribute.
 //!
-//! The runtime has the same calendar in `policies/retirement/date.rs`; its `agreement.rs` reads this file and compares.
+//! The runtime has the same calendar in `policies/deprecation/date.rs`; its `agreement.rs` reads this file and compares.
 
 use std::fmt;
 

@@ -38,7 +38,7 @@ impl Parse for Function {
 impl Function {
     /// Reads an item; what is no function is refused as a whole.
     pub(crate) fn parse(item: TokenStream) -> syn::Result<Self> {
-        syn::parse2(item.clone()).map_err(|error| match Self::half(item.clone()) {
+        syn::parse2(item.clone()).map_err(|error| match Self::parse_incomplete(item.clone()) {
             Some(_) => syn::Error::new(
                 error.span(),
                 format!("this signature is not whole: {error}"),
@@ -51,7 +51,7 @@ impl Function {
     }
 
     /// Of a function whose signature is half typed, what stands before its arguments.
-    pub(crate) fn half(item: TokenStream) -> Option<Self> {
+    pub(crate) fn parse_incomplete(item: TokenStream) -> Option<Self> {
         let parser = |input: ParseStream<'_>| {
             let (attributes, visibility) = (input.call(Attribute::parse_outer)?, input.parse()?);
             while !input.peek(Token![fn]) {
@@ -113,7 +113,7 @@ impl Function {
     }
 
     /// A second `#[endpoint(…)]` on the function.
-    pub(crate) fn another_endpoint(&self) -> Option<&Attribute> {
+    pub(crate) fn second_endpoint_attribute(&self) -> Option<&Attribute> {
         let is_endpoint = |attribute: &&Attribute| {
             attribute
                 .path()
@@ -220,9 +220,12 @@ mod tests {
             .expect("a mistake")
             .to_string();
         assert!(error.starts_with("this signature is not whole"), "{error}");
-        assert_eq!(Function::half(half).expect("a function").name(), "f");
+        assert_eq!(
+            Function::parse_incomplete(half).expect("a function").name(),
+            "f"
+        );
         assert!(
-            Function::half(quote!(
+            Function::parse_incomplete(quote!(
                 struct F {
                     f: fn(),
                 }

@@ -35,7 +35,7 @@ impl Options<'_> {
             let name = option.name();
             match self.keys.iter().find(|key| **key == name) {
                 None => {
-                    let instead = suggest::instead(&name, self.keys.iter().copied());
+                    let instead = suggest::suggestion(&name, self.keys.iter().copied());
                     sink.report(
                         &option.key,
                         format!("`{}` has no `{name}`: {instead}", self.of),

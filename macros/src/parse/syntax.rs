@@ -67,11 +67,11 @@ fn item(input: ParseStream<'_>) -> syn::Result<Item> {
         return Ok(Item::Value(value(input.parse()?)));
     }
     let key = input.call(Ident::parse_any)?;
-    let form = form(&key, input)?;
+    let form = key_form(&key, input)?;
     Ok(Item::Option(Argument { key, form }))
 }
 
-fn form(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
+fn key_form(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
     if input.is_empty() {
         return Ok(Form::Flag);
     }
@@ -239,18 +239,18 @@ fn range(first: Option<u64>, input: ParseStream<'_>) -> syn::Result<Kind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::errors::Mistakes;
+    use crate::errors::Diagnostics;
     use quote::quote;
 
     fn messages(tokens: TokenStream) -> Vec<String> {
-        let mistakes = Mistakes::new();
+        let mistakes = Diagnostics::new();
         arguments(tokens, &mistakes.sink());
         mistakes.into_messages()
     }
 
     #[test]
     fn all_forms_are_read() {
-        let mistakes = Mistakes::new();
+        let mistakes = Diagnostics::new();
         let read = arguments(
             quote!(a, b = 1..=3, c("x", d = e, f), r#type = "t",),
             &mistakes.sink(),

@@ -85,7 +85,7 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
             "\"{text}\" lets no request through: write {ACCEPTED}"
         ));
     }
-    even(permits, seconds, unit)?;
+    check_divides(permits, seconds, unit)?;
     Ok(Rate {
         permits,
         period: Duration::from_secs(seconds),
@@ -93,7 +93,7 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
 }
 
 /// Fast rates must divide their period into whole microseconds, or rounding would change them.
-fn even(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
+fn check_divides(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
     let microseconds = u128::from(seconds) * 1_000_000;
     let permits = u128::from(permits);
     let fast = permits > EXACT_ABOVE_PER_SECOND * u128::from(seconds);

@@ -8,7 +8,7 @@ use syn::visit::{self, Visit};
 use syn::{Ident, Type, TypePath};
 
 use super::{Endpoint, Policy, Reason, duration};
-use crate::bounds::{MAX_KEEP, MAX_TTL, MIN_TTL};
+use crate::bounds::{MAX_STORED_BODY, MAX_TTL, MIN_TTL};
 use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::grammar;
@@ -26,7 +26,7 @@ pub(crate) struct Idempotency {
 struct Keyed {
     key: Ident,
     ttl: Option<Duration>,
-    keep: Option<u64>,
+    max_stored_body: Option<u64>,
     optional: bool,
     anonymous: bool,
     rerun: bool,
@@ -38,7 +38,7 @@ impl Policy for Idempotency {
         match argument.name().as_str() {
             "idempotent" => self.keyed = Some(Keyed::parse(argument, sink)),
             "not_idempotent" => self.harmless = Some(Reason::parse(argument, REASON, sink)),
-            other => grammar::unread("endpoint", other),
+            other => grammar::unread_option("endpoint", other),
         }
     }
 
@@ -58,7 +58,7 @@ impl Policy for Idempotency {
                 );
             }
             (None, Some(_)) => {}
-            (None, None) => undecided(endpoint, sink),
+            (None, None) => missing_decision(endpoint, sink),
         }
     }
 
@@ -89,21 +89,21 @@ impl Idempotency {
             Some(Keyed {
                 optional: false, ..
             }) => return TokenStream::new(),
-            Some(_) => "a request without a key is none: take an `Option<Operation>`",
+            Some(_) => "a request without a key is none: take `Option<StepKeys>`",
             None => {
                 "only a request under an idempotency key is one: write `idempotent`, or remove the argument"
             }
         };
-        let message = format!("`{}` takes an `Operation`, and {instead}", endpoint.name());
+        let message = format!("`{}` takes `StepKeys`, and {instead}", endpoint.name());
         let assertion = |ty| {
             let optional = self.keyed.is_none() && is_option(ty);
             let question = if optional {
-                quote!(MAY_BE_OPERATION)
+                quote!(MAY_BE_STEP_KEYS)
             } else {
-                quote!(IS_OPERATION)
+                quote!(IS_STEP_KEYS)
             };
             let takes = quote!(::aplomb::__private::Probe::<#ty>::#question, #message);
-            call_at(ty, "assert_no_operation", &takes)
+            call_at(ty, "assert_no_step_keys", &takes)
         };
         endpoint
             .function
@@ -136,7 +136,7 @@ impl Keyed {
         let mut keyed = Self {
             key,
             ttl: None,
-            keep: None,
+            max_stored_body: None,
             optional: false,
             anonymous: false,
             rerun: false,
@@ -162,12 +162,12 @@ impl Keyed {
         {
             match name {
                 "ttl" => self.ttl = ttl(option, sink),
-                "keep" => self.keep = keep(option, sink),
+                "max_stored_body" => self.max_stored_body = max_stored_body(option, sink),
                 "optional" => self.optional = option.flag(sink),
                 "anonymous" => self.anonymous = option.flag(sink),
                 "headers" => self.headers = headers(option, sink),
                 "on_crash" => self.rerun = option.one_of(&["rerun"], sink).is_some(),
-                other => grammar::unread("idempotent", other),
+                other => grammar::unread_option("idempotent", other),
             }
         }
     }
@@ -213,8 +213,8 @@ impl Keyed {
             let ttl = duration(ttl);
             spec.extend(quote!(.with_ttl(#ttl)));
         }
-        if let Some(bytes) = self.keep {
-            spec.extend(quote!(.with_keep(#bytes)));
+        if let Some(bytes) = self.max_stored_body {
+            spec.extend(quote!(.with_max_stored_body(#bytes)));
         }
         if !self.headers.is_empty() {
             let headers = &self.headers;
@@ -233,7 +233,7 @@ impl Keyed {
     }
 }
 
-fn undecided(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
+fn missing_decision(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     let route = &endpoint.spec.route;
     let Some(method) = route
         .method()
@@ -252,18 +252,18 @@ fn undecided(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     }
 }
 
-/// Reads `keep = "256KiB"`. With `0B` no body is kept, which is a decision, too.
-fn keep(option: &Argument, sink: &Sink<'_>) -> Option<u64> {
-    let (text, value) = option.text("keep = \"256KiB\"", sink)?;
+/// Reads `max_stored_body = "256KiB"`. With `0B` no body is kept, which is a decision, too.
+fn max_stored_body(option: &Argument, sink: &Sink<'_>) -> Option<u64> {
+    let (text, value) = option.text("max_stored_body = \"256KiB\"", sink)?;
     match units::size(&text) {
-        Ok(bytes) if bytes <= MAX_KEEP => return Some(bytes),
+        Ok(bytes) if bytes <= MAX_STORED_BODY => return Some(bytes),
         Ok(_) => sink.report(
             &value.tokens,
-            format!("bodies of up to 16 MiB are kept at most, not of {text}: write `keep = \"16MiB\"` or less"),
+            format!("bodies of up to 16 MiB are kept at most, not of {text}: write `max_stored_body = \"16MiB\"` or less"),
         ),
         Err(_) if units::duration(&text).is_ok() => sink.report(
             &value.tokens,
-            format!("`keep` is how large a body may be that is kept; for how long, `ttl` says: write `ttl = \"{text}\"`"),
+            format!("`max_stored_body` is how large a body may be that is kept; for how long, `ttl` says: write `ttl = \"{text}\"`"),
         ),
         Err(message) => sink.report(&value.tokens, message),
     }
@@ -414,12 +414,12 @@ mod tests {
                 "Idempotent(IdempotencySpec::new().with_ttl(Duration::from_millis(7200000u64)))",
             ),
             (
-                "idempotent(keep = \"256KiB\")",
-                "Idempotent(IdempotencySpec::new().with_keep(262144u64))",
+                "idempotent(max_stored_body = \"256KiB\")",
+                "Idempotent(IdempotencySpec::new().with_max_stored_body(262144u64))",
             ),
             (
-                "idempotent(keep = \"0B\")",
-                "Idempotent(IdempotencySpec::new().with_keep(0u64))",
+                "idempotent(max_stored_body = \"0B\")",
+                "Idempotent(IdempotencySpec::new().with_max_stored_body(0u64))",
             ),
             (
                 "idempotent(on_crash = rerun, anonymous, optional)",
@@ -532,16 +532,28 @@ mod tests {
     #[test]
     fn a21_the_size_of_kept_bodies_has_a_unit_and_a_maximum() {
         for (option, message) in [
-            ("keep", "needs a value: write `keep = \"256KiB\"`"),
-            ("keep(\"1KB\")", "takes one value"),
-            ("keep = 1024", "text in quotes"),
-            ("keep = \"1024\"", "is no size"),
-            ("keep = \"1kb\"", "is no unit of size"),
-            ("keep = \"17MiB\"", "16 MiB are kept at most"),
-            ("keep = \"99999999999999999999KB\"", "is too large"),
-            ("keep = \"18446744073709551615KB\"", "is too large"),
-            ("keep = \"24h\"", "write `ttl = \"24h\"`"),
-            ("keep = \"1KB\", keep = \"2KB\"", "given twice"),
+            (
+                "max_stored_body",
+                "needs a value: write `max_stored_body = \"256KiB\"`",
+            ),
+            ("max_stored_body(\"1KB\")", "takes one value"),
+            ("max_stored_body = 1024", "text in quotes"),
+            ("max_stored_body = \"1024\"", "is no size"),
+            ("max_stored_body = \"1kb\"", "is no unit of size"),
+            ("max_stored_body = \"17MiB\"", "16 MiB are kept at most"),
+            (
+                "max_stored_body = \"99999999999999999999KB\"",
+                "is too large",
+            ),
+            (
+                "max_stored_body = \"18446744073709551615KB\"",
+                "is too large",
+            ),
+            ("max_stored_body = \"24h\"", "write `ttl = \"24h\"`"),
+            (
+                "max_stored_body = \"1KB\", max_stored_body = \"2KB\"",
+                "given twice",
+            ),
         ] {
             let mistakes = mistakes(&format!("post = \"/a\", idempotent({option})"));
             assert!(
@@ -549,12 +561,12 @@ mod tests {
                 "{option}: {mistakes:?}"
             );
         }
-        let outside = mistakes("put = \"/a\", keep = \"1KB\"");
+        let outside = mistakes("put = \"/a\", max_stored_body = \"1KB\"");
         assert!(
             outside.len() == 1 && outside[0].contains("an option of `idempotent`"),
             "{outside:?}"
         );
-        assert!(mistakes("post = \"/a\", idempotent(keep = \"16MiB\")").is_empty());
+        assert!(mistakes("post = \"/a\", idempotent(max_stored_body = \"16MiB\")").is_empty());
     }
 
     #[test]

@@ -3,13 +3,13 @@
 
 pub(crate) mod access;
 pub(crate) mod body_limit;
-pub(crate) mod handle;
+pub(crate) mod deprecation;
 pub(crate) mod idempotency;
 pub(crate) mod paginate;
 pub(crate) mod rate_limit;
-pub(crate) mod retirement;
 pub(crate) mod route;
 pub(crate) mod timeout;
+pub(crate) mod type_name;
 pub(crate) mod version;
 
 use proc_macro2::TokenStream;
@@ -49,7 +49,7 @@ impl Endpoint<'_> {
     /// The name of the generated type.
     pub(crate) fn name(&self) -> &syn::Ident {
         self.spec
-            .handle
+            .type_name
             .name()
             .unwrap_or(&self.function.signature.ident)
     }
@@ -92,9 +92,9 @@ pub(crate) fn duration(value: std::time::Duration) -> TokenStream {
 /// Reads an attribute as the tests of the policies write it: what it declares, and the mistakes.
 #[cfg(test)]
 pub(crate) fn read(attribute: &str, function: &str) -> (Spec, Vec<String>) {
-    use crate::errors::Mistakes;
+    use crate::errors::Diagnostics;
 
-    let mistakes = Mistakes::new();
+    let mistakes = Diagnostics::new();
     let spec = {
         let sink = mistakes.sink();
         let spec = Spec::parse(attribute.parse().expect("tokens"), &sink);

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::Ident;
 
 use super::{Endpoint, Policy, Reason};
-use crate::bounds::{DEFAULT_PAGE, LAST_COUNTED_ITEM, MAX_PAGE};
+use crate::bounds::{DEFAULT_PAGE, MAX_OFFSET, MAX_PAGE};
 use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::grammar;
@@ -40,7 +40,7 @@ impl Policy for Pagination {
         match argument.name().as_str() {
             "paginate" => self.pages = Some(Pages::parse(argument, sink)),
             "unpaginated" => self.small = Some(Reason::parse(argument, REASON, sink)),
-            other => grammar::unread("endpoint", other),
+            other => grammar::unread_option("endpoint", other),
         }
     }
 
@@ -84,12 +84,15 @@ impl Policy for Pagination {
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
         let result = endpoint.function.named_result();
         match (&self.pages, &self.small, result) {
-            (Some(pages), _, Some(ty)) => paginated(pages, ty, endpoint),
+            (Some(pages), _, Some(ty)) => assert_page(pages, ty, endpoint),
             (Some(_), _, None) => TokenStream::new(),
-            (None, Some(_), _) | (None, None, None) => unasked(endpoint),
-            (None, None, Some(ty)) => [unasked(endpoint), undecided(ty, endpoint)]
-                .into_iter()
-                .collect(),
+            (None, Some(_), _) | (None, None, None) => assert_no_page_request(endpoint),
+            (None, None, Some(ty)) => [
+                assert_no_page_request(endpoint),
+                missing_decision(ty, endpoint),
+            ]
+            .into_iter()
+            .collect(),
         }
     }
 }
@@ -165,15 +168,15 @@ impl Pages {
             match name {
                 "default" => default = size(option, DEFAULT_PAGE, &own),
                 "max" => max = size(option, MAX_PAGE, &own),
-                other => grammar::unread("paginate", other),
+                other => grammar::unread_option("paginate", other),
             }
         }
         if let Some((max, value)) =
-            max.filter(|(max, _)| self.kind == Kind::Offset && *max > LAST_COUNTED_ITEM)
+            max.filter(|(max, _)| self.kind == Kind::Offset && *max > MAX_OFFSET)
         {
             own.report(
                 &value.tokens,
-                format!("counted pages end at item {LAST_COUNTED_ITEM}, so that none has {max} items: write `max = {MAX_PAGE}`, or `paginate = cursor`"),
+                format!("counted pages end at item {MAX_OFFSET}, so that none has {max} items: write `max = {MAX_PAGE}`, or `paginate = cursor`"),
             );
         }
         self.max = max.map_or(MAX_PAGE, |(max, _)| max);
@@ -228,7 +231,7 @@ impl Kind {
     }
 }
 
-fn paginated(pages: &Pages, ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
+fn assert_page(pages: &Pages, ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
     let name = endpoint.name();
     let page = format!("`{name}` is paginated, but does not return a page: return a `Page<T>`");
     let response = call_at(
@@ -236,12 +239,12 @@ fn paginated(pages: &Pages, ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStr
         "assert_returns_page",
         &quote!(::aplomb::__private::Probe::<#ty>::IS_PAGE, #page),
     );
-    let request = takes(pages, endpoint);
+    let request = assert_page_request(pages, endpoint);
     quote!(#request #response)
 }
 
 /// One argument asks for pages of this kind. One that asks for the other kind is the mistake, if there is one.
-fn takes(pages: &Pages, endpoint: &Endpoint<'_>) -> TokenStream {
+fn assert_page_request(pages: &Pages, endpoint: &Endpoint<'_>) -> TokenStream {
     let arguments = endpoint.function.arguments();
     let (name, (kind, argument, asks)) = (endpoint.name(), pages.kind.words());
     let (other_kind, other_argument, asks_other) = pages.kind.other().words();
@@ -269,7 +272,7 @@ fn takes(pages: &Pages, endpoint: &Endpoint<'_>) -> TokenStream {
 }
 
 /// Where no pages are promised, no argument asks for one.
-fn unasked(endpoint: &Endpoint<'_>) -> TokenStream {
+fn assert_no_page_request(endpoint: &Endpoint<'_>) -> TokenStream {
     let message = format!(
         "`{}` asks which page is wanted, but promises no pages: write `paginate = cursor` for a `PageRequest<K>`, \
          `paginate = offset` for an `OffsetRequest`",
@@ -291,7 +294,7 @@ fn unasked(endpoint: &Endpoint<'_>) -> TokenStream {
         .collect()
 }
 
-fn undecided(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
+fn missing_decision(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
     let message = format!(
         "`{}` returns a list that can grow without end: write `paginate = cursor` and return a `Page`, or `{REASON}`",
         endpoint.name()

@@ -10,7 +10,7 @@ use quote::quote;
 use syn::Ident;
 
 use super::{Endpoint, Policy, duration};
-use crate::bounds::{LONGEST_LOG, most_ahead};
+use crate::bounds::{MAX_LOG, max_prefetch};
 use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::grammar;
@@ -39,7 +39,7 @@ struct RateLimit {
     by: Option<By>,
     on_error: Option<(&'static str, TokenStream)>,
     name: Option<(String, TokenStream)>,
-    lease: Option<(u64, TokenStream)>,
+    prefetch: Option<(u64, TokenStream)>,
     shadow: bool,
 }
 
@@ -52,11 +52,15 @@ impl Policy for RateLimits {
         for by in self.limits.iter().filter_map(|limit| limit.by.as_ref()) {
             by.check(endpoint.spec.route.path(), sink);
         }
-        for (_, tokens) in self.limits.iter().filter_map(|limit| limit.lease.as_ref()) {
+        for (_, tokens) in self
+            .limits
+            .iter()
+            .filter_map(|limit| limit.prefetch.as_ref())
+        {
             if self.limits.len() > 1 {
                 sink.report(
                     tokens,
-                    "tokens are taken ahead of an endpoint's only limit: remove `lease` or the other limits",
+                    "tokens are taken ahead of an endpoint's only limit: remove `prefetch` or the other limits",
                 );
             }
         }
@@ -136,7 +140,7 @@ impl RateLimit {
             by: None,
             on_error: None,
             name: None,
-            lease: None,
+            prefetch: None,
             shadow: false,
         }
     }
@@ -162,7 +166,7 @@ impl RateLimit {
         let mut limit = Self::new(rate.unwrap_or(placeholder));
         limit.options(options, sink);
         if let Some(value) = value.filter(|_| known) {
-            limit.loggable(&value, sink);
+            limit.check_window_size(&value, sink);
         }
         known.then_some(limit)
     }
@@ -180,7 +184,7 @@ impl RateLimit {
                 "burst" => burst = option.positive("burst = 20", &own),
                 "cost" => cost = Cost::parse(option, &own),
                 "algorithm" => {
-                    self.algorithm = option.one_of(ALGORITHMS, &own).map(|(name, _)| name)
+                    self.algorithm = option.one_of(ALGORITHMS, &own).map(|(name, _)| name);
                 }
                 "by" => self.by = By::parse(option, &own),
                 "on_error" => {
@@ -189,60 +193,61 @@ impl RateLimit {
                         chosen.map(|(on_error, value)| (on_error, value.tokens.clone()));
                 }
                 "name" => self.name = label(option, &own),
-                "lease" => {
-                    let chosen = option.positive("lease = 10", &own);
-                    self.lease = chosen.map(|(lease, value)| (lease, value.tokens.clone()));
+                "prefetch" => {
+                    let chosen = option.positive("prefetch = 10", &own);
+                    self.prefetch =
+                        chosen.map(|(prefetch, value)| (prefetch, value.tokens.clone()));
                 }
                 "shadow" => self.shadow = option.flag(&own),
-                other => grammar::unread("rate_limit", other),
+                other => grammar::unread_option("rate_limit", other),
             }
         }
         if let Some((burst, value)) = burst {
-            self.gathering(burst, value, &own);
+            self.check_burst(burst, value, &own);
         }
         if let Some((cost, value)) = cost {
-            self.affordable(cost, value, &own);
+            self.check_cost(cost, value, &own);
         }
-        self.deniable(&own);
-        self.leasable(&own);
+        self.check_on_error(&own);
+        self.check_prefetch(&own);
     }
 
     /// Tokens are taken ahead from token buckets that hold two batches and a request.
-    fn leasable(&self, sink: &Sink<'_>) {
-        let Some((lease, value)) = &self.lease else {
+    fn check_prefetch(&self, sink: &Sink<'_>) {
+        let Some((prefetch, value)) = &self.prefetch else {
             return;
         };
         let (most, cost) = (
             self.burst.unwrap_or(self.rate.permits),
             self.cost.as_ref().map_or(1, Cost::least),
         );
-        let room = most_ahead(most, cost);
+        let room = max_prefetch(most, cost);
         if let Some(algorithm) = self
             .algorithm
             .filter(|algorithm| *algorithm != "token_bucket")
         {
             sink.report(
                 value,
-                format!("of a `{algorithm}` no tokens are taken ahead: remove `lease`"),
+                format!("of a `{algorithm}` no tokens are taken ahead: remove `prefetch`"),
             );
         } else if self.shadow {
             sink.report(
                 value,
-                "of a limit that is `shadow` no tokens are taken ahead: remove `lease`",
+                "of a limit that is `shadow` no tokens are taken ahead: remove `prefetch`",
             );
-        } else if *lease > room && !sink.failed() {
+        } else if *prefetch > room && !sink.failed() {
             let instead = match room {
-                0 => String::from("raise `burst`, or remove `lease`"),
+                0 => String::from("raise `burst`, or remove `prefetch`"),
                 room => format!("write at most {room}, or raise `burst`"),
             };
             sink.report(
                 value,
-                format!("the bucket holds {most}, which is too little for two batches of {lease} and a request: {instead}"),
+                format!("the bucket holds {most}, which is too little for two batches of {prefetch} and a request: {instead}"),
             );
         }
     }
 
-    fn deniable(&self, sink: &Sink<'_>) {
+    fn check_on_error(&self, sink: &Sink<'_>) {
         if let Some(("deny", value)) = &self.on_error
             && self.shadow
         {
@@ -253,7 +258,7 @@ impl RateLimit {
         }
     }
 
-    fn gathering(&mut self, burst: u64, value: &Value, sink: &Sink<'_>) {
+    fn check_burst(&mut self, burst: u64, value: &Value, sink: &Sink<'_>) {
         match self.algorithm {
             Some(algorithm @ ("fixed_window" | "sliding_window")) => sink.report(
                 &value.tokens,
@@ -266,9 +271,9 @@ impl RateLimit {
     }
 
     /// A sliding window remembers each token by itself.
-    fn loggable(&self, rate: &TokenStream, sink: &Sink<'_>) {
-        if self.algorithm == Some("sliding_window") && self.rate.permits > LONGEST_LOG {
-            let most = LONGEST_LOG;
+    fn check_window_size(&self, rate: &TokenStream, sink: &Sink<'_>) {
+        if self.algorithm == Some("sliding_window") && self.rate.permits > MAX_LOG {
+            let most = MAX_LOG;
             sink.report(
                 rate,
                 format!(
@@ -279,7 +284,7 @@ impl RateLimit {
         }
     }
 
-    fn affordable(&mut self, cost: Cost, value: &Value, sink: &Sink<'_>) {
+    fn check_cost(&mut self, cost: Cost, value: &Value, sink: &Sink<'_>) {
         let most = self.burst.unwrap_or(self.rate.permits);
         if let Cost::Tokens(cost) = cost
             && cost > most
@@ -315,8 +320,8 @@ impl RateLimit {
         if let Some((name, _)) = &self.name {
             spec.extend(quote!(.with_name(#name)));
         }
-        if let Some((lease, _)) = &self.lease {
-            spec.extend(quote!(.with_lease(#lease)));
+        if let Some((prefetch, _)) = &self.prefetch {
+            spec.extend(quote!(.with_prefetch(#prefetch)));
         }
         if self.shadow {
             spec.extend(quote!(.shadow()));
@@ -415,6 +420,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table, one row for each refusal")]
     fn everything_else_is_refused() {
         for (text, message) in [
             ("rate_limit", "how often is missing"),
@@ -469,29 +475,29 @@ mod tests {
             ),
             ("rate_limit(\"5/s\", by = \"ip\")", "a name without quotes"),
             (
-                "rate_limit(\"9/s\", lease = 5)",
+                "rate_limit(\"9/s\", prefetch = 5)",
                 "write at most 4, or raise `burst`",
             ),
             (
-                "rate_limit(\"9/s\", cost = 3, lease = 4)",
+                "rate_limit(\"9/s\", cost = 3, prefetch = 4)",
                 "write at most 3",
             ),
             (
-                "rate_limit(\"2/s\", lease = 1)",
-                "raise `burst`, or remove `lease`",
+                "rate_limit(\"2/s\", prefetch = 1)",
+                "raise `burst`, or remove `prefetch`",
             ),
-            ("rate_limit(\"9/s\", lease = 0)", "at least 1"),
-            ("rate_limit(\"9/s\", lease)", "lease = 10"),
+            ("rate_limit(\"9/s\", prefetch = 0)", "at least 1"),
+            ("rate_limit(\"9/s\", prefetch)", "prefetch = 10"),
             (
-                "rate_limit(\"9/s\", lease = 2, algorithm = leaky_bucket)",
+                "rate_limit(\"9/s\", prefetch = 2, algorithm = leaky_bucket)",
                 "of a `leaky_bucket` no tokens",
             ),
             (
-                "rate_limit(\"9/s\", lease = 2, shadow)",
+                "rate_limit(\"9/s\", prefetch = 2, shadow)",
                 "no tokens are taken ahead",
             ),
             (
-                "rate_limit(\"9/s\", lease = 2), rate_limit = \"9/h\"",
+                "rate_limit(\"9/s\", prefetch = 2), rate_limit = \"9/h\"",
                 "an endpoint's only limit",
             ),
             (

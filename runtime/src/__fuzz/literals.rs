@@ -28,7 +28,7 @@ pub fn literals(data: &[u8]) {
             assert!(Quota::new(attribute.permits, attribute.period, 1).is_some());
         }
         (Err(attribute), Err(environment)) => {
-            assert!(!attribute.is_empty() && !environment.is_empty())
+            assert!(!attribute.is_empty() && !environment.is_empty());
         }
         _ => panic!(
             "{text:?} is {attribute:?} in an attribute, and {environment:?} in the environment"

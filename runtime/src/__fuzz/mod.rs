@@ -103,7 +103,7 @@ mod record {
     use http::{HeaderName, HeaderValue, StatusCode};
 
     use crate::policies::idempotency::{
-        Complete, Fingerprint, Kept, Lease, Outcome, RecordKey, Token,
+        Complete, Fingerprint, Lease, Outcome, RecordKey, StoredResponse, Token,
     };
     use crate::store::redis::codec;
 
@@ -114,7 +114,8 @@ mod record {
     pub fn record(data: &[u8]) {
         let made = answer(data);
         let head = written(made.clone().unwrap_or_else(|| {
-            Kept::restored(StatusCode::OK, Vec::new(), None).expect("no field is one never kept")
+            StoredResponse::restored(StatusCode::OK, Vec::new(), None)
+                .expect("no field is one never kept")
         }));
         let behind_a_head = codec::kept([&head[..HEAD], data].concat());
         for kept in [codec::kept(data.to_vec()), behind_a_head, made]
@@ -125,7 +126,7 @@ mod record {
         }
     }
 
-    fn written(kept: Kept) -> Vec<u8> {
+    fn written(kept: StoredResponse) -> Vec<u8> {
         let lease = Lease {
             key: RecordKey::new([1; 16], [2; 16]),
             token: Token::from_u128(3),
@@ -140,7 +141,7 @@ mod record {
     }
 
     /// Status, whether there is a body, and lines: the body, then fields.
-    fn answer(data: &[u8]) -> Option<Kept> {
+    fn answer(data: &[u8]) -> Option<StoredResponse> {
         let ([high, low, flag], lines) = data.split_first_chunk()?;
         let status = StatusCode::from_u16(u16::from_be_bytes([*high, *low])).ok()?;
         let mut lines = lines.split(|byte| *byte == b'\n');
@@ -157,7 +158,7 @@ mod record {
                 HeaderValue::from_bytes(&value[1..]).ok()?,
             ));
         }
-        Kept::restored(status, fields, body)
+        StoredResponse::restored(status, fields, body)
     }
 }
 

@@ -8,27 +8,27 @@ use axum::routing::{MethodFilter, MethodRouter};
 
 use super::{Api, check, name};
 use crate::client::{ForwardedField, Networks, TrustedProxies};
-use crate::endpoint::{Entry, PathProbe, PathShape};
+use crate::endpoint::{MountableEndpoint, PathProbe, PathShape};
 use crate::pipeline::{EndpointService, Handler, Mount, MountedEndpoint, Shared};
+use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::{
-    EndpointRuns, Heart, IdempotencyClient, IdempotencyStore, RecordNames, SealKeys,
+    EncryptionKeys, EndpointRuns, IdempotencyClient, IdempotencyStore, LeaseRenewer, RecordNames,
 };
 use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::{
-    Dearest, EndpointLimits, Failures, Guard, Instances, Limits, Overrides,
+    EndpointLimits, Failures, Instances, LimitClient, Limits, MaxCosts, Overrides,
 };
-use crate::policies::retirement::Retirement;
 use crate::policies::version::{self, Route};
 use crate::secret::Secret;
 use crate::settings;
 use crate::spec::{EndpointSpec, Method};
 use crate::start::{StartError, StartErrors};
-use crate::store::{AdmissionStore, Facets, SealedRecords};
+use crate::store::{AdmissionStore, EncryptedRecords, Facets};
 
 /// The clients of the store that the endpoints share.
 struct Clients {
-    limits: Arc<Guard>,
-    dearest: Dearest,
+    limits: Arc<LimitClient>,
+    dearest: MaxCosts,
     idempotency: Arc<IdempotencyClient>,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Settings {
     secret_is_lost: bool,
     namespace: String,
     lease: Duration,
-    max_run: Duration,
+    max_handler_duration: Duration,
     overrides: Overrides,
     pub(super) instances: Instances,
     proxies: TrustedProxies,
@@ -93,7 +93,7 @@ impl Settings {
     }
 }
 
-const SHORTEST_LEASE: Duration = Duration::from_millis(300);
+const MIN_LEASE: Duration = Duration::from_millis(300);
 
 /// An API whose settings are judged and whose store is connected, as far as that went well.
 pub(crate) struct Prepared<S> {
@@ -149,7 +149,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// the secret that a shared store keeps.
     pub(super) async fn settings(&self, signs: bool, errors: &mut StartErrors) -> Option<Settings> {
         check::endpoints(self, errors);
-        if self.store.ignores_the_environment() {
+        if self.store.is_set_in_code() {
             tracing::warn!(
                 "APLOMB_STORE is set and not read, because the API has another store; \
                  Api::store(Store::from_env()) reads it"
@@ -166,16 +166,16 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             Some(secret) => Some(Some(secret.clone())),
             None => errors.collect(Secret::from_env("APLOMB_PREVIOUS_SECRET")),
         };
-        let seal_keys = match &self.seal_keys {
+        let encryption_keys = match &self.encryption_keys {
             Some(keys) => Some(Some(keys.clone())),
-            None => errors.collect(SealKeys::from_env()),
+            None => errors.collect(EncryptionKeys::from_env()),
         };
         let namespace = errors.collect(name::checked(&self.name)).map(str::to_owned);
         let lease = errors.collect(self.lease_setting());
         if let Some(lease) = lease {
             check::times_to_live(self, lease, errors);
         }
-        let max_run = errors.collect(self.max_run_setting());
+        let max_handler_duration = errors.collect(self.max_handler_duration_setting());
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
         let instances = errors.collect(
             self.instances
@@ -192,13 +192,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         };
         let opened = opened?;
         Some(Settings {
-            facets: sealed(opened.facets, seal_keys?),
+            facets: encrypted(opened.facets, encryption_keys?),
             secret_is_lost: opened.secret.is_none(),
             secret: opened.secret.unwrap_or_else(Secret::random),
             previous_secret: previous_secret?,
             namespace: namespace?,
             lease: lease?,
-            max_run: max_run?,
+            max_handler_duration: max_handler_duration?,
             overrides: overrides?,
             instances: instances?,
             proxies: proxies?,
@@ -220,21 +220,27 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     fn lease_setting(&self) -> Result<Duration, StartError> {
         match self.lease {
-            Some(lease) if lease < SHORTEST_LEASE => Err(StartError::new(format!(
-                "a lease of {lease:?} is too short; at least {SHORTEST_LEASE:?}"
+            Some(lease) if lease < MIN_LEASE => Err(StartError::new(format!(
+                "a lease of {lease:?} is too short; at least {MIN_LEASE:?}"
             ))),
             Some(lease) => Ok(lease),
-            None => settings::duration("APLOMB_LEASE", Self::DEFAULT_LEASE, SHORTEST_LEASE),
+            None => settings::duration("APLOMB_LEASE", Self::DEFAULT_LEASE, MIN_LEASE),
         }
     }
 
-    fn max_run_setting(&self) -> Result<Duration, StartError> {
-        match self.max_run {
-            Some(max_run) if max_run < SHORTEST_LEASE => Err(StartError::new(format!(
-                "{max_run:?} is too short for the longest run; at least {SHORTEST_LEASE:?}"
-            ))),
-            Some(max_run) => Ok(max_run),
-            None => settings::duration("APLOMB_MAX_RUN", Self::DEFAULT_MAX_RUN, SHORTEST_LEASE),
+    fn max_handler_duration_setting(&self) -> Result<Duration, StartError> {
+        match self.max_handler_duration {
+            Some(max_handler_duration) if max_handler_duration < MIN_LEASE => {
+                Err(StartError::new(format!(
+                    "{max_handler_duration:?} is too short for the longest run; at least {MIN_LEASE:?}"
+                )))
+            }
+            Some(max_handler_duration) => Ok(max_handler_duration),
+            None => settings::duration(
+                "APLOMB_MAX_HANDLER_DURATION",
+                Self::DEFAULT_MAX_HANDLER_DURATION,
+                MIN_LEASE,
+            ),
         }
     }
 
@@ -272,15 +278,15 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     fn clients(&self, settings: &Settings, errors: &mut StartErrors) -> Clients {
         Clients {
-            limits: Arc::new(Guard::new(
+            limits: Arc::new(LimitClient::new(
                 Arc::clone(&settings.facets.limits),
                 settings.instances,
             )),
-            dearest: Dearest::of(self.routes.specs()),
+            dearest: MaxCosts::of(self.routes.specs()),
             idempotency: Arc::new(IdempotencyClient {
                 records: Arc::clone(&settings.facets.records),
                 lease: settings.lease,
-                heart: errors.collect(self.heart(settings)).flatten(),
+                lease_renewer: errors.collect(self.lease_renewer(settings)).flatten(),
                 tracker: self.tracker.clone(),
             }),
         }
@@ -288,7 +294,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     fn mount(
         &self,
-        entry: &Entry<S>,
+        entry: &MountableEndpoint<S>,
         route: &str,
         settings: &Settings,
         clients: &Clients,
@@ -301,7 +307,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             route: route.to_owned(),
             reads_body: entry.reads_body,
             takes_request_id: takes_request_id(spec),
-            retirement: self.retirement(spec, route).map(Arc::new),
+            deprecation: self.deprecation(spec, route).map(Arc::new),
             limits: errors.collect(clients.limits(spec, settings)).flatten(),
             runs: clients.runs(spec, route, settings),
             timeout: spec.timeout.unwrap_or(self.timeout),
@@ -316,16 +322,16 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             .any(|spec| matches!(spec.pagination, PaginationPolicy::Cursor(_)))
     }
 
-    fn retirement(&self, spec: &'static EndpointSpec, route: &str) -> Option<Retirement> {
+    fn deprecation(&self, spec: &'static EndpointSpec, route: &str) -> Option<Deprecation> {
         let calls = self.deprecated_calls.counter(spec, route)?;
-        let successor = spec.retirement?.successor;
+        let successor = spec.deprecation?.successor;
         let successor = self
             .routes
             .specs()
             .find(|other| successor == Some(other.id()));
         let successor = successor.map(|successor| Route::of_links(successor).template);
         let page = self.deprecation_info.as_deref();
-        Retirement::new(spec, route, successor, page, calls, Arc::clone(&self.clock))
+        Deprecation::new(spec, route, successor, page, calls, Arc::clone(&self.clock))
     }
 
     fn shared(&self, settings: &Settings) -> Shared {
@@ -341,7 +347,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         }
     }
 
-    fn heart(&self, settings: &Settings) -> Result<Option<Heart>, StartError> {
+    fn lease_renewer(&self, settings: &Settings) -> Result<Option<LeaseRenewer>, StartError> {
         if self
             .routes
             .specs()
@@ -353,14 +359,14 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let own = records
             .for_heartbeat()
             .unwrap_or_else(|| Arc::clone(records));
-        let heart = Heart::start(own, settings.lease, settings.max_run);
+        let heart = LeaseRenewer::start(own, settings.lease, settings.max_handler_duration);
         heart.map(Some).map_err(|error| {
             StartError::new(format!("the heartbeat thread cannot be started: {error}"))
         })
     }
 }
 
-fn sealed(facets: Facets, keys: Option<SealKeys>) -> Facets {
+fn encrypted(facets: Facets, keys: Option<EncryptionKeys>) -> Facets {
     let Some(keys) = keys else { return facets };
     let Facets {
         limits,
@@ -368,17 +374,17 @@ fn sealed(facets: Facets, keys: Option<SealKeys>) -> Facets {
         admission,
     } = facets;
     let over = |admission| {
-        Arc::new(SealedRecords::new(admission, keys.clone())) as Arc<dyn AdmissionStore>
+        Arc::new(EncryptedRecords::new(admission, keys.clone())) as Arc<dyn AdmissionStore>
     };
     let admission = admission.map(over);
     Facets {
         limits,
-        records: Arc::new(SealedRecords::new(records, keys)),
+        records: Arc::new(EncryptedRecords::new(records, keys)),
         admission,
     }
 }
 
-fn handler<S: Clone + Send + Sync + 'static>(entry: Entry<S>, state: S) -> Handler {
+fn handler<S: Clone + Send + Sync + 'static>(entry: MountableEndpoint<S>, state: S) -> Handler {
     Box::new(move |incoming| (entry.call)(state.clone(), incoming))
 }
 

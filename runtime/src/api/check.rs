@@ -34,7 +34,7 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
 fn access<S>(api: &Api<S>, errors: &mut StartErrors) {
     if api.auth.is_some() && api.open {
         errors.push(StartError::new(
-            "the API says both Api::auth(…) and Api::open(); remove one",
+            "the API says both Api::auth(…) and Api::without_auth(); remove one",
         ));
     }
     if api.auth.is_some() || api.open {
@@ -48,7 +48,7 @@ fn access<S>(api: &Api<S>, errors: &mut StartErrors) {
         let name = named(spec);
         StartError::new(format!(
             "{name} wants a caller and the API has no authentication; say Api::auth(…), mark it `public`, or say \
-             Api::open() to let everybody in"
+             Api::without_auth() to let everybody in"
         ))
     }));
 }
@@ -102,7 +102,7 @@ fn named_limits<S>(api: &Api<S>, errors: &mut StartErrors) {
                 )));
             }
             let (first, first_spec) = *seen.entry(name).or_insert((limit, spec));
-            if !agree(first, limit) {
+            if !check_named_limit(first, limit) {
                 let (left, right) = (named(first_spec), named(spec));
                 let how = difference(first, limit);
                 errors.push(StartError::new(format!(
@@ -126,7 +126,7 @@ fn difference(left: &RateLimitSpec, right: &RateLimitSpec) -> &'static str {
 }
 
 /// All but the cost, which is each endpoint's own.
-fn agree(left: &RateLimitSpec, right: &RateLimitSpec) -> bool {
+fn check_named_limit(left: &RateLimitSpec, right: &RateLimitSpec) -> bool {
     left.with_cost(1) == right.with_cost(1)
 }
 

@@ -17,7 +17,7 @@ pub(super) fn conflicts(specs: impl Iterator<Item = &'static EndpointSpec>) -> V
         for kind in endpoint.problems().iter() {
             let other = Meaning {
                 spec: kind.spec,
-                place: Place::Declared(*kind, endpoint),
+                place: DeclaredAt::Declared(*kind, endpoint),
             };
             let first = meanings.entry(kind.spec.code).or_insert(other);
             if !first.agrees(&other) && said.insert((kind.error, kind.variant, kind.spec.code)) {
@@ -33,7 +33,7 @@ fn framework(spec: &ProblemSpec) -> (&'static str, Meaning) {
         spec.code,
         Meaning {
             spec: *spec,
-            place: Place::Framework,
+            place: DeclaredAt::Framework,
         },
     )
 }
@@ -42,11 +42,11 @@ fn framework(spec: &ProblemSpec) -> (&'static str, Meaning) {
 #[derive(Clone, Copy)]
 struct Meaning {
     spec: ProblemSpec,
-    place: Place,
+    place: DeclaredAt,
 }
 
 #[derive(Clone, Copy)]
-enum Place {
+enum DeclaredAt {
     Framework,
     Declared(ProblemKind, &'static EndpointSpec),
 }
@@ -61,8 +61,8 @@ impl Meaning {
     fn contradicted(&self, other: &Self) -> String {
         let code = self.spec.code;
         let way_out = match self.place {
-            Place::Framework => "give it another code, or the same status and title",
-            Place::Declared(..) => "give one of them another code",
+            DeclaredAt::Framework => "give it another code, or the same status and title",
+            DeclaredAt::Declared(..) => "give one of them another code",
         };
         format!("the code `{code}` is {self} and {other}; {way_out}")
     }
@@ -80,7 +80,7 @@ impl fmt::Display for Meaning {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for DeclaredAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Framework => f.write_str("by the framework"),

@@ -19,8 +19,8 @@ use crate::auth::Authenticate;
 use crate::client::ForwardedField;
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::Routes;
-use crate::policies::idempotency::{IdempotencyStore, SealKeys};
-use crate::policies::retirement::DeprecatedCalls;
+use crate::policies::deprecation::DeprecatedCalls;
+use crate::policies::idempotency::{EncryptionKeys, IdempotencyStore};
 use crate::policies::version::{self, Route};
 use crate::secret::Secret;
 use crate::spec::EndpointSpec;
@@ -39,9 +39,9 @@ use crate::store::Store;
 /// | `APLOMB_API_KEYS` | callers and keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
 /// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors | read from a shared store, or made there, at start; else random |
 /// | `APLOMB_PREVIOUS_SECRET` | a second secret whose cursors are read while the secret is changed; see [`previous_secret`](Self::previous_secret) | |
-/// | `APLOMB_SEAL_KEYS` | keys with which answers to idempotency keys are sealed in the store: `<id>:<base64 of 32 bytes>[,…]`; see [`seal_keys`](Self::seal_keys) | they stand there in the clear |
+/// | `APLOMB_ENCRYPTION_KEYS` | keys with which answers to idempotency keys are sealed in the store: `<id>:<base64 of 32 bytes>[,…]`; see [`encryption_keys`](Self::encryption_keys) | they stand there in the clear |
 /// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
-/// | `APLOMB_MAX_RUN` | after this a hung handler counts as dead | `15min` |
+/// | `APLOMB_MAX_HANDLER_DURATION` | after this a hung handler counts as dead | `15min` |
 /// | `APLOMB_INSTANCES` | how many instances share the limits, for [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
 /// | `APLOMB_LIMITS` | rates of [named limits](crate::policies::rate_limit#changed-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
 /// | `APLOMB_TRUSTED_PROXIES` | addresses and networks of the proxies that say [who their client is](crate::policies::rate_limit#clients-behind-proxies), such as `10.0.0.0/8,2001:db8::7` | none |
@@ -55,12 +55,12 @@ pub struct Api<S> {
     open: bool,
     secret: Option<Secret>,
     previous_secret: Option<Secret>,
-    seal_keys: Option<SealKeys>,
+    encryption_keys: Option<EncryptionKeys>,
     problem_base: Option<String>,
     timeout: Duration,
     body_limit: u64,
     lease: Option<Duration>,
-    max_run: Option<Duration>,
+    max_handler_duration: Option<Duration>,
     instances: Option<u32>,
     trusted_proxies: Option<String>,
     forwarded_field: Option<ForwardedField>,
@@ -78,13 +78,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
     /// After this a hung handler counts as dead where nothing else is set.
-    pub const DEFAULT_MAX_RUN: Duration = Duration::from_mins(15);
+    pub const DEFAULT_MAX_HANDLER_DURATION: Duration = Duration::from_mins(15);
 
     /// The largest request body, in bytes, of endpoints that declare none: 1 MiB.
     pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
 
     /// An API of these endpoints, on the memory store, without authentication: unless all are
-    /// `public`, say [`auth`](Self::auth) or [`open`](Self::open).
+    /// `public`, say [`auth`](Self::auth) or [`without_auth`](Self::without_auth).
     ///
     /// The name is a slug, `[a-z0-9-]{1,64}`, and the API's identity in its store: APIs of different
     /// names can share a Redis and never meet. Another name means another API. Renaming forgets the
@@ -104,12 +104,12 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             open: false,
             secret: None,
             previous_secret: None,
-            seal_keys: None,
+            encryption_keys: None,
             problem_base: None,
             timeout: Self::DEFAULT_TIMEOUT,
             body_limit: Self::DEFAULT_BODY_LIMIT,
             lease: None,
-            max_run: None,
+            max_handler_duration: None,
             instances: None,
             trusted_proxies: None,
             forwarded_field: None,
@@ -135,7 +135,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     /// Lets everybody call every endpoint.
     #[must_use]
-    pub fn open(mut self) -> Self {
+    pub fn without_auth(mut self) -> Self {
         self.open = true;
         self
     }
@@ -173,14 +173,14 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     /// The keys with which the answers to idempotency keys are sealed before the store keeps them, in
-    /// place of `APLOMB_SEAL_KEYS`; see [sealed answers](crate::policies::idempotency#sealed-answers).
+    /// place of `APLOMB_ENCRYPTION_KEYS`; see [sealed answers](crate::policies::idempotency#sealed-answers).
     ///
     /// This is how keys are changed while clients retry: first every instance learns the new one as
     /// the last, which opens what others seal; then every instance takes it as the first, which
     /// seals; when the longest `ttl` has passed, the old one is dropped.
     #[must_use]
-    pub fn seal_keys(mut self, keys: SealKeys) -> Self {
-        self.seal_keys = Some(keys);
+    pub fn encryption_keys(mut self, keys: EncryptionKeys) -> Self {
+        self.encryption_keys = Some(keys);
         self
     }
 
@@ -214,11 +214,11 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// How long the lease of a running request is renewed, in place of `APLOMB_MAX_RUN`: after that
+    /// How long the lease of a running request is renewed, in place of `APLOMB_MAX_HANDLER_DURATION`: after that
     /// a hung handler counts as dead.
     #[must_use]
-    pub fn max_run(mut self, max_run: Duration) -> Self {
-        self.max_run = Some(max_run);
+    pub fn max_handler_duration(mut self, max_handler_duration: Duration) -> Self {
+        self.max_handler_duration = Some(max_handler_duration);
         self
     }
 

@@ -4,8 +4,8 @@ use super::Api;
 use super::assemble::Settings;
 use super::check::named;
 use crate::clock::Timestamp;
+use crate::policies::deprecation::Phase;
 use crate::policies::idempotency::IdempotencyPolicy;
-use crate::policies::retirement::Phase;
 use crate::spec::EndpointSpec;
 
 /// Warnings for an operator; `settings` are there if none is wrong.
@@ -13,15 +13,20 @@ pub(super) fn of<S>(api: &Api<S>, settings: Option<&Settings>) -> Vec<String> {
     let now = api.clock.now();
     let mut warnings = Vec::new();
     if api.store.is_memory() {
-        warnings.extend(settings.and_then(|settings| shared_by_nobody(settings.instances.count())));
+        warnings
+            .extend(settings.and_then(|settings| unshared_limit_name(settings.instances.count())));
     } else {
         warnings.extend(api.routes.specs().filter_map(unlimited_keys));
     }
-    warnings.extend(api.routes.specs().filter_map(|spec| retired(spec, now)));
+    warnings.extend(
+        api.routes
+            .specs()
+            .filter_map(|spec| deprecation_status(spec, now)),
+    );
     warnings
 }
 
-fn shared_by_nobody(instances: u64) -> Option<String> {
+fn unshared_limit_name(instances: u64) -> Option<String> {
     (instances > 1).then(|| {
         format!(
             "there are {instances} instances and each keeps idempotency keys and limits in its own memory: a retry at \
@@ -37,13 +42,13 @@ fn unlimited_keys(spec: &EndpointSpec) -> Option<String> {
     (keeps_keys && !is_limited).then(|| {
         format!(
             "{} is `idempotent` and has no `rate_limit`: one caller can fill the shared store with keys",
-            placed(spec)
+            located(spec)
         )
     })
 }
 
 /// The endpoint and its place in the source: endpoints of two versions may share all but that.
-fn placed(spec: &EndpointSpec) -> String {
+fn located(spec: &EndpointSpec) -> String {
     format!(
         "{} in {}:{}",
         named(spec),
@@ -52,17 +57,17 @@ fn placed(spec: &EndpointSpec) -> String {
     )
 }
 
-fn retired(spec: &EndpointSpec, now: Timestamp) -> Option<String> {
-    let (name, retirement) = (placed(spec), spec.retirement?);
+fn deprecation_status(spec: &EndpointSpec, now: Timestamp) -> Option<String> {
+    let (name, deprecation) = (located(spec), spec.deprecation?);
     let day = |day: Option<_>| day.map(|day| format!(" {day}")).unwrap_or_default();
-    match retirement.phase(now) {
+    match deprecation.phase(now) {
         Phase::Announced => None,
         Phase::Deprecated => {
-            let since = retirement
+            let since = deprecation
                 .deprecated
                 .map(|day| format!(" since {day}"))
                 .unwrap_or_default();
-            let until = retirement
+            let until = deprecation
                 .sunset
                 .map(|day| format!(", until {day}"))
                 .unwrap_or_default();
@@ -70,11 +75,11 @@ fn retired(spec: &EndpointSpec, now: Timestamp) -> Option<String> {
         }
         Phase::AfterSunset => Some(format!(
             "{name} still answers after its sunset on{}: remove it, or say `enforce`",
-            day(retirement.sunset)
+            day(deprecation.sunset)
         )),
         Phase::Gone => Some(format!(
             "{name} answers 410 since its sunset on{}: remove it",
-            day(retirement.sunset)
+            day(deprecation.sunset)
         )),
     }
 }
@@ -84,27 +89,27 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
+    use crate::policies::deprecation::{Date, DeprecationSpec};
     use crate::policies::idempotency::IdempotencySpec;
     use crate::policies::rate_limit::RateLimitSpec;
-    use crate::policies::retirement::{Date, RetirementSpec};
     use crate::spec::Method;
 
     const fn day(month: u8) -> Date {
         Date::new(2026, month, 30).expect("a day")
     }
 
-    const BOTH: RetirementSpec = RetirementSpec::new()
+    const BOTH: DeprecationSpec = DeprecationSpec::new()
         .with_deprecated(day(4))
         .with_sunset(day(6));
-    const ENFORCED: RetirementSpec = BOTH.enforced();
+    const ENFORCED: DeprecationSpec = BOTH.enforced();
     const LIMIT: RateLimitSpec = RateLimitSpec::new(1, Duration::from_secs(1));
 
     #[test]
-    fn retired_endpoints_are_named_from_their_deprecation_on() {
-        let said = |retirement: &'static RetirementSpec, month| {
+    fn deprecated_endpoints_are_named_from_their_date_on() {
+        let said = |deprecation: &'static DeprecationSpec, month| {
             let spec = EndpointSpec::new(Method::Get, "/x", "x").with_location("m", "src/x.rs", 7);
-            let spec = spec.with_retirement(retirement);
-            retired(&spec, day(month).starts()).unwrap_or_default()
+            let spec = spec.with_deprecation(deprecation);
+            deprecation_status(&spec, day(month).starts()).unwrap_or_default()
         };
         assert_eq!(said(&BOTH, 3), "");
         assert_eq!(
@@ -120,7 +125,7 @@ mod tests {
             "`x` (GET /x) in src/x.rs:7 answers 410 since its sunset on 2026-06-30: remove it"
         );
         assert_eq!(
-            retired(&EndpointSpec::new(Method::Get, "/x", "x"), day(7).starts()),
+            deprecation_status(&EndpointSpec::new(Method::Get, "/x", "x"), day(7).starts()),
             None
         );
     }
@@ -146,7 +151,9 @@ mod tests {
 
     #[test]
     fn instances_in_memory_share_nothing() {
-        assert_eq!(shared_by_nobody(1), None);
-        assert!(shared_by_nobody(2).is_some_and(|said| said.starts_with("there are 2 instances")));
+        assert_eq!(unshared_limit_name(1), None);
+        assert!(
+            unshared_limit_name(2).is_some_and(|said| said.starts_with("there are 2 instances"))
+        );
     }
 }

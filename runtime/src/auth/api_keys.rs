@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 use super::{Authenticate, Authentication, Caller};
 use crate::maybe_ready::MaybeReady;
 use crate::start::{StartError, StartErrors};
-use crate::uniform::UniformMap;
+use crate::uniform_map::UniformMap;
 
 /// Callers by API key: `Authorization: Bearer <key>` (RFC 6750 §2.1).
 ///
@@ -141,7 +141,7 @@ impl ApiKeys {
             .map(|key| &key.caller)
     }
 
-    fn look(&self, headers: &HeaderMap) -> Authentication {
+    fn authenticate_headers(&self, headers: &HeaderMap) -> Authentication {
         let mut fields = headers.get_all(AUTHORIZATION).iter();
         let Some(field) = fields.next() else {
             return Authentication::Missing;
@@ -200,7 +200,7 @@ impl fmt::Debug for ApiKeys {
 
 impl Authenticate for ApiKeys {
     fn authenticate<'a>(&'a self, head: &'a Parts) -> MaybeReady<'a, Authentication> {
-        MaybeReady::ready(self.look(&head.headers))
+        MaybeReady::ready(self.authenticate_headers(&head.headers))
     }
 
     fn is_immediate(&self) -> bool {
@@ -226,7 +226,7 @@ mod tests {
             .fold(http::Request::builder(), |request, field| {
                 request.header(AUTHORIZATION, *field)
             });
-        keys.look(request.body(()).expect("a request").headers())
+        keys.authenticate_headers(request.body(()).expect("a request").headers())
     }
 
     #[test]

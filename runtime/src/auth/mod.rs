@@ -52,5 +52,5 @@ pub enum Authentication {
     /// Credentials that are not valid; the reason is for the client.
     Invalid(&'static str),
     /// Cannot be told now.
-    Failed(Problem),
+    Unavailable(Problem),
 }

@@ -10,7 +10,7 @@ use super::{Authenticate, Authentication};
 use crate::client::{TrustedProxies, peer};
 use crate::policies::rate_limit::Failures;
 use crate::problem::{Problem, registry};
-use crate::request::{Caller, Entry, IncomingRequest, RequestState, Stage};
+use crate::request::{Caller, IncomingRequest, RequestState, Stage, StageResult};
 use crate::spec::Access;
 
 /// Authentication on one endpoint. On a public endpoint credentials are looked at where there are
@@ -54,7 +54,7 @@ impl AuthenticationStage {
             _ if self.access == Access::Public => Ok(()),
             Authentication::Missing => self.refuse(head, None),
             Authentication::Invalid(why) => self.refuse(head, Some(why)),
-            Authentication::Failed(problem) => Err(problem),
+            Authentication::Unavailable(problem) => Err(problem),
         }
     }
 
@@ -70,19 +70,19 @@ impl Stage for AuthenticationStage {
         &'a self,
         state: &'a mut RequestState,
         request: &'a mut IncomingRequest,
-    ) -> Entry<'a> {
+    ) -> StageResult<'a> {
         if self.access == Access::Public && !request.head().headers.contains_key(AUTHORIZATION) {
-            return Entry::PASS;
+            return StageResult::PASS;
         }
         let (head, caller) = (request.head(), &mut state.info.caller);
         if self.auth.is_immediate()
             && let Ok(found) = self.auth.authenticate(head).try_ready()
         {
-            return Entry::Done(self.decide(found, head, caller));
+            return StageResult::Ready(self.decide(found, head, caller));
         }
         // Not asked before the future is polled: a stage that waits is entered twice, and what asks
         // another service, or accepts a proof once, may be asked once.
-        Entry::Waiting(Box::pin(async move {
+        StageResult::Waiting(Box::pin(async move {
             let found = self.auth.authenticate(head).await;
             self.decide(found, head, caller)
         }))

@@ -9,7 +9,7 @@ use super::log::{self, Warnings};
 use super::serve::SETTINGS;
 use super::{FAILED, done, print_each};
 use crate::api::Api;
-use crate::serve::{judge, say};
+use crate::serve::{check_settings, print_line};
 use crate::start::StartErrors;
 
 pub(super) const NAME: &str = "check";
@@ -45,8 +45,8 @@ where
         api.store_name(),
     );
     let logged = Warnings::default();
-    let (mut warnings, judged) = log::keep(&logged, async {
-        let judged = judge(api, connect).await;
+    let (mut warnings, judged) = log::collect(&logged, async {
+        let judged = check_settings(api, connect).await;
         let warnings = judged.prepared.warnings();
         (warnings, judged.into_router().map(drop))
     })
@@ -57,8 +57,8 @@ where
     ));
     print_each("warning", &warnings);
     match judged {
-        Ok(()) => done(&verdict(&name, endpoints, &store, warnings.len())),
-        Err(errors) => refused(&errors, warnings.len()),
+        Ok(()) => done(&report(&name, endpoints, &store, warnings.len())),
+        Err(errors) => report_errors(&errors, warnings.len()),
     }
 }
 
@@ -78,28 +78,28 @@ fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// The line of a service that would start.
-fn verdict(name: &str, endpoints: usize, store: &str, warnings: usize) -> String {
-    let endpoints = counted(endpoints, "endpoint");
+fn report(name: &str, endpoints: usize, store: &str, warnings: usize) -> String {
+    let endpoints = plural(endpoints, "endpoint");
     format!(
         "ok: {name} would start: {endpoints}, settings, store ({store}) and state; {}",
-        counted(warnings, "warning")
+        plural(warnings, "warning")
     )
 }
 
-fn refused(errors: &StartErrors, warnings: usize) -> ExitCode {
+fn report_errors(errors: &StartErrors, warnings: usize) -> ExitCode {
     print_each("error", errors.iter());
     let (errors, warnings) = (
-        counted(errors.iter().count(), "error"),
-        counted(warnings, "warning"),
+        plural(errors.iter().count(), "error"),
+        plural(warnings, "warning"),
     );
-    say(
+    print_line(
         io::stderr(),
         &format!("the service would not start: {errors}, {warnings}"),
     );
     ExitCode::from(FAILED)
 }
 
-fn counted(count: usize, what: &str) -> String {
+fn plural(count: usize, what: &str) -> String {
     match count {
         0 => format!("no {what}s"),
         1 => format!("1 {what}"),
@@ -114,11 +114,11 @@ mod tests {
     #[test]
     fn the_verdict_is_one_line() {
         assert_eq!(
-            verdict("payments", 11, "redis://localhost", 1),
+            report("payments", 11, "redis://localhost", 1),
             "ok: payments would start: 11 endpoints, settings, store (redis://localhost) and state; 1 warning"
         );
         assert!(
-            verdict("a", 1, "memory", 0)
+            report("a", 1, "memory", 0)
                 .ends_with("1 endpoint, settings, store (memory) and state; no warnings")
         );
     }

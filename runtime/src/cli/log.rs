@@ -22,7 +22,7 @@ impl Warnings {
 
 /// Keeps the warnings and errors that this thread logs until the future ends, in place of writing them to the log.
 /// Other threads go on logging. The future must stay on this thread, as that of `Runtime::block_on` does.
-pub(super) async fn keep<F: Future>(warnings: &Warnings, future: F) -> F::Output {
+pub(super) async fn collect<F: Future>(warnings: &Warnings, future: F) -> F::Output {
     let _guard = tracing::subscriber::set_default(warnings.clone());
     future.await
 }
@@ -102,7 +102,7 @@ mod tests {
     #[tokio::test]
     async fn warnings_are_kept_as_lines_and_the_rest_is_not() {
         let warnings = Warnings::default();
-        let result = keep(&warnings, async {
+        let result = collect(&warnings, async {
             tracing::info!("connected");
             tracing::warn!(
                 store = "redis://x",

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Command};
 
 use crate::api::Api;
-use crate::serve::say;
+use crate::serve::print_line;
 
 /// Owns the process of a service: reads its arguments, and serves the API or does what else they ask.
 ///
@@ -106,7 +106,11 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, Ex
     command().try_get_matches_from(arguments).map_err(|error| {
         // Nobody listening is no reason to fail otherwise.
         let _ = error.print();
-        ExitCode::from(if error.use_stderr() { WRONG } else { 0 })
+        ExitCode::from(if error.use_stderr() {
+            SETTINGS_INVALID
+        } else {
+            0
+        })
     })
 }
 
@@ -133,25 +137,25 @@ wrong; for `serve` and `records` also the settings or the store.";
 const FAILED: u8 = 1;
 
 /// The exit code of wrong arguments or settings.
-const WRONG: u8 = 2;
+const SETTINGS_INVALID: u8 = 2;
 
 /// Prints a result.
 fn done(text: &str) -> ExitCode {
-    say(io::stdout(), text);
+    print_line(io::stdout(), text);
     ExitCode::SUCCESS
 }
 
 /// Prints errors or warnings, one a line.
 fn print_each(kind: &str, messages: impl IntoIterator<Item: core::fmt::Display>) {
     for message in messages {
-        say(io::stderr(), &format!("{kind}: {message}"));
+        print_line(io::stderr(), &format!("{kind}: {message}"));
     }
 }
 
 /// Prints why arguments or settings cannot be used.
 fn fail(why: impl core::fmt::Display) -> ExitCode {
     print_each("error", [why]);
-    ExitCode::from(WRONG)
+    ExitCode::from(SETTINGS_INVALID)
 }
 
 #[cfg(test)]

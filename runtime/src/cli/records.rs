@@ -10,10 +10,10 @@ use clap::{Arg, ArgMatches, Command};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
-use super::{FAILED, WRONG, done, fail, print_each};
+use super::{FAILED, SETTINGS_INVALID, done, fail, print_each};
 use crate::api::Api;
-use crate::policies::idempotency::{IdempotencyStore, Kept, RecordKey, RecordState};
-use crate::serve::say;
+use crate::policies::idempotency::{IdempotencyStore, RecordKey, RecordState, StoredResponse};
+use crate::serve::print_line;
 
 pub(super) const NAME: &str = "records";
 
@@ -99,7 +99,7 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
         Ok(records) => records,
         Err(errors) => {
             print_each("error", errors.iter());
-            return ExitCode::from(WRONG);
+            return ExitCode::from(SETTINGS_INVALID);
         }
     };
     match arguments.subcommand() {
@@ -125,7 +125,7 @@ async fn run_show(records: &Arc<dyn IdempotencyStore>, record: RecordKey) -> Exi
 async fn run_resolve(
     records: &Arc<dyn IdempotencyStore>,
     record: RecordKey,
-    response: Option<Kept>,
+    response: Option<StoredResponse>,
 ) -> ExitCode {
     let outcome = if response.is_some() {
         "set to DONE"
@@ -142,7 +142,7 @@ async fn run_resolve(
 }
 
 fn failed(why: &str) -> ExitCode {
-    say(io::stderr(), why);
+    print_line(io::stderr(), why);
     ExitCode::from(FAILED)
 }
 
@@ -151,7 +151,7 @@ fn key(arguments: &ArgMatches) -> RecordKey {
 }
 
 /// The response that was decided; `None` if it did not happen.
-fn decision(arguments: &ArgMatches) -> Result<Option<Kept>, String> {
+fn decision(arguments: &ArgMatches) -> Result<Option<StoredResponse>, String> {
     let Some(("done", arguments)) = arguments.subcommand() else {
         return Ok(None);
     };
@@ -172,7 +172,7 @@ fn decision(arguments: &ArgMatches) -> Result<Option<Kept>, String> {
         .body(())
         .expect("a status and a field make a response")
         .into_parts();
-    Ok(Some(Kept::new(
+    Ok(Some(StoredResponse::new(
         &head,
         Some(Bytes::from(json.cloned().unwrap_or_default())),
     )))
@@ -211,7 +211,7 @@ fn shown(record: RecordKey, state: &RecordState) -> String {
     text
 }
 
-fn response(kept: &Kept) -> String {
+fn response(kept: &StoredResponse) -> String {
     let mut text = kept.status().to_string();
     for (name, value) in kept.headers() {
         let _ = write!(
@@ -220,11 +220,11 @@ fn response(kept: &Kept) -> String {
             String::from_utf8_lossy(value.as_bytes())
         );
     }
-    let body = match (kept.body(), kept.sealed_with()) {
+    let body = match (kept.body(), kept.encrypted_with()) {
         (Some(body), _) if body.is_empty() => return text,
         (Some(body), _) => printable(body),
         (None, Some(key)) => {
-            format!("sealed with the key {key:?}, which is not among APLOMB_SEAL_KEYS")
+            format!("sealed with the key {key:?}, which is not among APLOMB_ENCRYPTION_KEYS")
         }
         (None, None) => String::from("its body was too large to keep"),
     };
@@ -250,11 +250,11 @@ mod tests {
         command().try_get_matches_from(["records"].iter().chain(arguments))
     }
 
-    fn decided(arguments: &[&str]) -> Option<Kept> {
+    fn decided(arguments: &[&str]) -> Option<StoredResponse> {
         try_decided(arguments).expect("a decision")
     }
 
-    fn try_decided(arguments: &[&str]) -> Result<Option<Kept>, String> {
+    fn try_decided(arguments: &[&str]) -> Result<Option<StoredResponse>, String> {
         let record = RECORD.to_string();
         let arguments = parse(&[&["resolve", &record], arguments].concat()).expect("accepted");
         let (_, arguments) = arguments.subcommand().expect("a command");
@@ -262,7 +262,7 @@ mod tests {
         decision(arguments)
     }
 
-    fn body(kept: &Kept) -> &[u8] {
+    fn body(kept: &StoredResponse) -> &[u8] {
         kept.body().expect("a body")
     }
 
@@ -335,7 +335,7 @@ mod tests {
             .status(201)
             .header("location", "/v1/x/1");
         let (head, ()) = head.body(()).expect("a response").into_parts();
-        let kept = |body| RecordState::Done(Kept::new(&head, body));
+        let kept = |body| RecordState::Done(StoredResponse::new(&head, body));
         assert_eq!(
             shown(RECORD, &kept(Some(Bytes::from_static(b"{\"id\":1}")))),
             format!(

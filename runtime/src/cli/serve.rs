@@ -26,29 +26,30 @@ where
 
 /// The variables of the framework. Those that an API sets in its code are not read.
 pub(super) const SETTINGS: &str = "\
-Settings, from the environment; durations are such as 300ms, 30s, 15min or 24h:
-  APLOMB_ADDR             the address to listen on [default: 127.0.0.1:3000]
-  APLOMB_API_KEYS         callers and their keys: alice:sk_…,bob:sk_…
-  APLOMB_SECRET           at least 32 bytes that all instances share; signs cursors
-                          [default: kept by a shared store, else random]
-  APLOMB_PREVIOUS_SECRET  a second secret whose cursors are read while the secret is changed
-  APLOMB_STORE            where keys and limits are kept: memory:, or with the feature `redis`
-                          redis://…, redis+sentinel://… or redis+cluster://… [default: memory:]
-  APLOMB_STORE_EVICTION   accept: use a Redis that may evict records
-  APLOMB_SEAL_KEYS        keys with which kept responses are sealed: <id>:<base64 of 32 bytes>[,…]
-  APLOMB_LEASE            how long a dead process blocks an idempotency key [default: 30s]
-  APLOMB_MAX_RUN          after this a hung handler counts as dead [default: 15min]
-  APLOMB_INSTANCES        how many instances share the limits [default: 1]
-  APLOMB_LIMITS           rates of named limits: payments=1000/min,login=5/min:burst=20
-  APLOMB_TRUSTED_PROXIES  addresses and networks of the proxies in front: 10.0.0.0/8,2001:db8::7
-  APLOMB_FORWARDED_FIELD  the field in which they name their client: x-forwarded-for or forwarded
-                          [default: x-forwarded-for]
-  APLOMB_HEADER_TIMEOUT   how long the head of a request may take [default: 30s]
-  APLOMB_SHUTDOWN_GRACE   how long requests may take to end after the signal [default: 30s]
+Environment variables (durations: 300ms, 30s, 15min, 24h):
+  APLOMB_ADDR                  listen address [default: 127.0.0.1:3000]
+  APLOMB_API_KEYS              callers and their API keys: alice:sk_…,bob:sk_…
+  APLOMB_SECRET                signs cursors: at least 32 bytes, the same for all instances
+                               [default: kept in a shared store, else random]
+  APLOMB_PREVIOUS_SECRET       previous secret; its cursors stay valid while the secret is rotated
+  APLOMB_STORE                 store of idempotency keys and limits: memory:, or with the feature
+                               `redis`: redis://…, redis+sentinel://…, redis+cluster://…
+                               [default: memory:]
+  APLOMB_STORE_EVICTION        `accept` allows a Redis that may evict records
+  APLOMB_ENCRYPTION_KEYS       keys that encrypt stored responses: <id>:<base64 of 32 bytes>[,…]
+  APLOMB_LEASE                 how long a crashed process blocks an idempotency key [default: 30s]
+  APLOMB_MAX_HANDLER_DURATION  after this time a hung handler counts as crashed [default: 15min]
+  APLOMB_INSTANCES             number of instances that share the limits [default: 1]
+  APLOMB_LIMITS                rates of named limits: payments=1000/min,login=5/min:burst=20
+  APLOMB_TRUSTED_PROXIES       addresses and networks of trusted proxies: 10.0.0.0/8,2001:db8::7
+  APLOMB_FORWARDED_FIELD       header in which proxies name the client: x-forwarded-for or forwarded
+                               [default: x-forwarded-for]
+  APLOMB_HEADER_TIMEOUT        time limit for a request's header section [default: 30s]
+  APLOMB_SHUTDOWN_GRACE        time limit for running requests after the signal [default: 30s]
 
-The service may have settings of its own. `check` judges them all without serving.
+The service may read more variables. `check` validates all of them without serving.
 
-Exit codes: 0 an orderly end, 1 requests were cut off, 2 it did not start.";
+Exit codes: 0 orderly shutdown, 1 requests were cut off, 2 the service did not start.";
 
 #[cfg(test)]
 mod tests {

@@ -44,7 +44,7 @@ impl ForwardedField {
     }
 
     /// Whether its elements may have quoted strings.
-    pub(super) fn is_quoted(self) -> bool {
+    pub(super) fn has_quoting(self) -> bool {
         self == Self::Forwarded
     }
 }

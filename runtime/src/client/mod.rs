@@ -2,7 +2,6 @@
 //! fields of a request. How the rules go, and why, is said where clients are counted:
 //! [`policies::rate_limit`](crate::policies::rate_limit#clients-behind-proxies).
 
-mod counted;
 mod elements;
 mod field;
 mod forwarded;
@@ -10,11 +9,12 @@ mod networks;
 mod node;
 mod peer;
 mod proxies;
+mod rate_limit_prefix;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use counted::counted;
 pub use field::ForwardedField;
 pub(crate) use networks::Networks;
 pub(crate) use peer::peer;
 pub(crate) use proxies::TrustedProxies;
+pub(crate) use rate_limit_prefix::rate_limit_prefix;

@@ -14,7 +14,7 @@ const VARIABLE: &str = "APLOMB_TRUSTED_PROXIES";
 const FORM: &str =
     "expected an address or a network in CIDR form, such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32";
 
-const EVERYBODY: &str = "it trusts everybody, so that each client could choose its address; expected the networks of the proxies";
+const ALL_NETWORKS: &str = "it trusts everybody, so that each client could choose its address; expected the networks of the proxies";
 
 impl Networks {
     /// What `Api::trusted_proxies` says.
@@ -50,7 +50,7 @@ impl Networks {
     }
 
     /// Whether there is none.
-    pub(super) fn are_none(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -74,7 +74,7 @@ fn network(entry: &str) -> Result<IpNet, String> {
     let network = as_v4(IpNet::new_assert(network, length));
     let (first, single) = (network.trunc(), network.addr());
     if network.prefix_len() == 0 {
-        return Err(String::from(EVERYBODY));
+        return Err(String::from(ALL_NETWORKS));
     }
     if first != network {
         return Err(format!(
@@ -195,9 +195,9 @@ mod tests {
                 "2001:db8::1/32",
                 "bits behind the prefix are set; expected 2001:db8::/32 for the network, or 2001:db8::1 for one address",
             ),
-            ("0.0.0.0/0", EVERYBODY),
-            ("::ffff:0:0/96", EVERYBODY),
-            ("::/0", EVERYBODY),
+            ("0.0.0.0/0", ALL_NETWORKS),
+            ("::ffff:0:0/96", ALL_NETWORKS),
+            ("::/0", ALL_NETWORKS),
         ] {
             let error = Networks::variable(entry).expect_err(entry).to_string();
             assert_eq!(

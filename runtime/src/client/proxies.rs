@@ -15,7 +15,7 @@ pub(crate) struct TrustedProxies {
 }
 
 /// Hops that are looked at, from the right.
-pub(super) const HOPS: usize = 100;
+pub(super) const MAX_HOPS: usize = 100;
 
 impl TrustedProxies {
     pub(crate) fn new(networks: Networks, field: ForwardedField) -> Self {
@@ -23,12 +23,12 @@ impl TrustedProxies {
     }
 
     /// Whether nobody's word is taken.
-    pub(crate) fn are_none(&self) -> bool {
-        self.networks.are_none()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.networks.is_empty()
     }
 
     /// Whether the word of a peer is taken.
-    pub(crate) fn trust(&self, peer: IpAddr) -> bool {
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
         self.networks.contain(peer.to_canonical())
     }
 
@@ -38,19 +38,19 @@ impl TrustedProxies {
         if !self.networks.contain(peer) {
             return peer;
         }
-        self.told(headers).unwrap_or(peer)
+        self.forwarded_client(headers).unwrap_or(peer)
     }
 
     /// The first hop from the right that is not trusted, else the leftmost that was looked at;
     /// `None` without hops, and where one on the way cannot be read.
-    fn told(&self, headers: &HeaderMap) -> Option<IpAddr> {
+    fn forwarded_client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let lines = headers
             .get_all(self.field.name())
             .iter()
             .rev()
             .map(HeaderValue::as_bytes);
         let mut last = None;
-        for element in elements(lines, self.field.is_quoted()).take(HOPS) {
+        for element in elements(lines, self.field.has_quoting()).take(MAX_HOPS) {
             let address = self.hop(element)?;
             if !self.networks.contain(address) {
                 return Some(address);

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::elements::BYTES;
-use super::proxies::HOPS;
+use super::proxies::MAX_HOPS;
 use super::{ForwardedField, Networks, TrustedProxies};
 
 const PEER: &str = "10.0.0.1";
@@ -259,7 +259,7 @@ fn b10_the_walk_is_bounded() {
     // So many hops, and what is further left is not looked at.
     let chain = |count| behind(field, &[&format!("203.0.113.7,{}", trusted(count))]);
     assert_eq!(
-        (&*chain(HOPS - 1), &*chain(HOPS), &*chain(5_000)),
+        (&*chain(MAX_HOPS - 1), &*chain(MAX_HOPS), &*chain(5_000)),
         ("203.0.113.7", "10.0.0.2", "10.0.0.2")
     );
     // So many bytes, over all lines; an element that is cut is no element.

@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::request::{Answer, AnswerFuture, Incoming, Origin};
+use crate::request::{EndpointResponse, Incoming, ResponseFuture, ResponseOrigin};
 
 /// Marks an argument that is taken from the request's head.
 #[derive(Debug)]
@@ -46,13 +46,13 @@ where
 
 /// Never implemented. With a second candidate in view the compiler reports [`HeadArg`] itself, in
 /// its own words, instead of the only implementation's bound.
-pub(super) trait Nobody {}
+pub(super) trait UnreachableCaller {}
 
 #[diagnostic::do_not_recommend]
 impl<S, T> HeadArg<S, InBody> for T
 where
     S: Send + Sync,
-    T: Nobody + Send,
+    T: UnreachableCaller + Send,
 {
     async fn take(_: &mut Parts, _: &S) -> Result<Self, Response> {
         unreachable!("`Nobody` has no implementation")
@@ -205,7 +205,7 @@ pub fn adapt<A, S, M, F, Fut, R>(
     incoming: &mut Incoming,
     handler: F,
     respond: fn(R) -> Response,
-) -> AnswerFuture
+) -> ResponseFuture
 where
     A: Args<S, M> + Send + 'static,
     S: Send + Sync + 'static,
@@ -217,13 +217,13 @@ where
     let mut incoming = incoming.take();
     Box::pin(async move {
         match A::take(&mut incoming, &state).await {
-            Err(response) => Answer {
+            Err(response) => EndpointResponse {
                 response,
-                origin: Origin::Refused,
+                origin: ResponseOrigin::Refused,
             },
-            Ok(arguments) => Answer {
+            Ok(arguments) => EndpointResponse {
                 response: respond(handler(arguments).await),
-                origin: Origin::Handler,
+                origin: ResponseOrigin::Handler,
             },
         }
     })

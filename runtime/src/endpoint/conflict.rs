@@ -16,7 +16,7 @@ use crate::spec::EndpointSpec;
 
 /// What came of comparing an endpoint with those before it in its list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RouteCheck {
     /// It can stand beside them.
     Mountable,
     /// It answers requests that an earlier one answers.
@@ -60,56 +60,56 @@ pub enum Verdict {
 }
 
 /// Compares all endpoints of a list. `N` is the list's length.
-pub const fn verdicts<const N: usize>(specs: &[EndpointSpec]) -> [Verdict; N] {
-    let mut verdicts = [Verdict::Mountable; N];
+pub const fn check_routes<const N: usize>(specs: &[EndpointSpec]) -> [RouteCheck; N] {
+    let mut checks = [RouteCheck::Mountable; N];
     let mut order = [Ranked { key: 0, index: 0 }; N];
-    judge(specs, &mut [Shape::NONE; N], &mut order, &mut verdicts);
-    verdicts
+    check_route(specs, &mut [Shape::NONE; N], &mut order, &mut checks);
+    checks
 }
 
 /// Fails the compilation where the endpoint at `index` cannot stand beside those before it.
 #[track_caller]
-pub const fn assert_mountable(specs: &[EndpointSpec], verdicts: &[Verdict], index: usize) {
-    let message = match verdicts[index] {
-        Verdict::Mountable => return,
-        Verdict::SameRequests { earlier } => {
+pub const fn assert_mountable(specs: &[EndpointSpec], checks: &[RouteCheck], index: usize) {
+    let message = match checks[index] {
+        RouteCheck::Mountable => return,
+        RouteCheck::SameRequests { earlier } => {
             describe::same_requests(&specs[index], &specs[earlier])
         }
-        Verdict::OtherNames { earlier } => describe::other_names(&specs[index], &specs[earlier]),
-        Verdict::Hole { version } => describe::hole(&specs[index], version),
-        Verdict::SuccessorUnlisted => describe::successor_unlisted(&specs[index]),
-        Verdict::SuccessorMethod { successor } => {
+        RouteCheck::OtherNames { earlier } => describe::other_names(&specs[index], &specs[earlier]),
+        RouteCheck::Hole { version } => describe::hole(&specs[index], version),
+        RouteCheck::SuccessorUnlisted => describe::successor_unlisted(&specs[index]),
+        RouteCheck::SuccessorMethod { successor } => {
             describe::successor_method(&specs[index], &specs[successor])
         }
-        Verdict::SuccessorParameter { successor } => {
+        RouteCheck::SuccessorParameter { successor } => {
             describe::successor_parameter(&specs[index], &specs[successor])
         }
-        Verdict::SuccessorSunset { successor } => {
+        RouteCheck::SuccessorSunset { successor } => {
             describe::successor_sunset(&specs[index], &specs[successor])
         }
-        Verdict::SuccessorCircle { successor } => {
+        RouteCheck::SuccessorCircle { successor } => {
             describe::successor_circle(&specs[index], &specs[successor])
         }
     };
     panic!("{}", message.as_str());
 }
 
-const fn judge(
+const fn check_route(
     specs: &[EndpointSpec],
     shapes: &mut [Shape],
     order: &mut [Ranked],
-    verdicts: &mut [Verdict],
+    checks: &mut [RouteCheck],
 ) {
     let mut index = 0;
     while index < shapes.len() {
         enter(shapes, index, shape_hash(&specs[index]));
-        compare_with_earlier(specs, shapes, index, verdicts);
+        compare_with_earlier(specs, shapes, index, checks);
         index += 1;
     }
     if !is_without_hole(specs) {
-        find_hole(specs, order, verdicts);
+        find_hole(specs, order, checks);
     }
-    successors::judge(specs, order, verdicts);
+    successors::check_successors(specs, order, checks);
 }
 
 /// Compares an endpoint with those before it whose shape has the same hash; of several that it
@@ -118,7 +118,7 @@ const fn compare_with_earlier(
     specs: &[EndpointSpec],
     shapes: &[Shape],
     later: usize,
-    verdicts: &mut [Verdict],
+    checks: &mut [RouteCheck],
 ) {
     let mut next = shapes[later].before;
     while let Some(earlier) = next {
@@ -126,9 +126,9 @@ const fn compare_with_earlier(
             let same_method = specs[earlier].method as u8 == specs[later].method as u8;
             match relation(specs[earlier].path, specs[later].path) {
                 Relation::SameShape | Relation::Equal if same_method => {
-                    verdicts[later] = Verdict::SameRequests { earlier };
+                    checks[later] = RouteCheck::SameRequests { earlier };
                 }
-                Relation::SameShape => verdicts[later] = Verdict::OtherNames { earlier },
+                Relation::SameShape => checks[later] = RouteCheck::OtherNames { earlier },
                 Relation::OtherShape | Relation::Equal => {}
             }
         }
@@ -250,7 +250,7 @@ const fn is_without_hole(specs: &[EndpointSpec]) -> bool {
 
 /// Marks the first endpoint above the lowest version that nobody serves. Where an endpoint has
 /// mistakes nothing is marked, because it may be the one that serves it.
-const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut [Verdict]) {
+const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], checks: &mut [RouteCheck]) {
     let mut index = 0;
     while index < order.len() {
         if specs[index].path.is_empty() {
@@ -271,8 +271,8 @@ const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut 
         if let Some(version) = specs[index].version {
             let up_to = match served {
                 Some(served) if version.first() > served.saturating_add(1) => {
-                    if matches!(verdicts[index], Verdict::Mountable) {
-                        verdicts[index] = Verdict::Hole {
+                    if matches!(checks[index], RouteCheck::Mountable) {
+                        checks[index] = RouteCheck::Hole {
                             version: served + 1,
                         };
                     }

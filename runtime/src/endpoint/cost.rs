@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 
-use super::adapt::Nobody;
+use super::adapt::UnreachableCaller;
 
 /// What says how many tokens a request takes.
 #[diagnostic::on_unimplemented(
@@ -31,7 +31,7 @@ impl<F: FnOnce(&Parts) -> u64> CostFunction<OfHead> for F {
 }
 
 #[diagnostic::do_not_recommend]
-impl<F: Nobody> CostFunction<OfNothing> for F {
+impl<F: UnreachableCaller> CostFunction<OfNothing> for F {
     fn weigh(self, _: &Parts) -> u64 {
         unreachable!("`Nobody` has no implementation")
     }

@@ -45,7 +45,7 @@ impl Message {
     }
 
     /// Adds a number and what it counts.
-    pub(crate) const fn counted(self, number: usize, thing: &str) -> Self {
+    pub(crate) const fn plural(self, number: usize, thing: &str) -> Self {
         let counted = if number == 0 {
             self.text("no ")
         } else {
@@ -75,9 +75,9 @@ mod tests {
     #[test]
     fn texts_and_numbers() {
         const MESSAGE: Message = Message::new()
-            .counted(1, "name")
+            .plural(1, "name")
             .text(", ")
-            .counted(120, "name");
+            .plural(120, "name");
         assert_eq!(MESSAGE.as_str(), "1 name, 120 names");
     }
 

@@ -14,19 +14,19 @@ use core::fmt;
 use core::marker::PhantomData;
 
 pub use adapt::{Args, BodylessArg, HeadArg, InBody, InHead, LastArg, Respond, adapt, respond};
-pub use conflict::{Verdict, assert_mountable, verdicts};
+pub use conflict::{RouteCheck, assert_mountable, check_routes};
 pub use cost::{CostFunction, OfHead, OfNothing, weigh};
 pub use link::{FindPath, Here, Linked, PathArgument, There, link, link_to};
 pub use probe::{
-    IsBytes, IsCaller, IsList, IsOffsetRequest, IsOperation, IsPage, IsPageRequest, IsStream,
-    Probe, ProbeFallback, assert_caller_known, assert_no_operation, assert_no_page_request,
+    IsBytes, IsCaller, IsList, IsOffsetRequest, IsPage, IsPageRequest, IsStepKeys, IsStream, Probe,
+    ProbeFallback, assert_caller_known, assert_no_page_request, assert_no_step_keys,
     assert_not_a_list, assert_not_a_stream, assert_path_parameters, assert_returns_page,
     assert_takes_page_request,
 };
 pub use report::{client_problem, field_problem, server_problem};
 
 pub use crate::extract::path_shape::{ParameterCount, PathProbe, PathShape};
-pub use crate::request::{Answer, AnswerFuture, Incoming, Origin};
+pub use crate::request::{EndpointResponse, Incoming, ResponseFuture, ResponseOrigin};
 use crate::spec::{EndpointId, EndpointSpec};
 
 /// A handler with its promise. Implemented by `#[endpoint(…)]` for a type of the function's name.
@@ -54,26 +54,26 @@ pub trait Mount<S, M>: Endpoint {
     const READS_BODY: bool;
 
     /// Extracts the arguments, runs the handler, makes the response.
-    fn call(state: S, request: &mut Incoming) -> AnswerFuture;
+    fn call(state: S, request: &mut Incoming) -> ResponseFuture;
 }
 
 /// One endpoint of a list, ready to be called with a state `S`.
 #[doc(hidden)]
-pub struct Entry<S> {
+pub struct MountableEndpoint<S> {
     pub(crate) spec: &'static EndpointSpec,
     pub(crate) reads_body: bool,
-    pub(crate) call: fn(S, &mut Incoming) -> AnswerFuture,
+    pub(crate) call: fn(S, &mut Incoming) -> ResponseFuture,
 }
 
-impl<S> Clone for Entry<S> {
+impl<S> Clone for MountableEndpoint<S> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<S> Copy for Entry<S> {}
+impl<S> Copy for MountableEndpoint<S> {}
 
-impl<S> fmt::Debug for Entry<S> {
+impl<S> fmt::Debug for MountableEndpoint<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("spec", &self.spec)
@@ -83,8 +83,8 @@ impl<S> fmt::Debug for Entry<S> {
 }
 
 #[doc(hidden)]
-pub const fn entry<S, M, E: Mount<S, M>>() -> Entry<S> {
-    Entry {
+pub const fn entry<S, M, E: Mount<S, M>>() -> MountableEndpoint<S> {
+    MountableEndpoint {
         spec: &E::SPEC,
         reads_body: E::READS_BODY,
         call: E::call,
@@ -93,7 +93,7 @@ pub const fn entry<S, M, E: Mount<S, M>>() -> Entry<S> {
 
 /// The endpoints of an API, collected by [`routes!`](crate::routes).
 pub struct Routes<S> {
-    entries: Vec<Entry<S>>,
+    entries: Vec<MountableEndpoint<S>>,
     state: PhantomData<fn(S)>,
 }
 
@@ -105,7 +105,7 @@ impl<S> fmt::Debug for Routes<S> {
 
 impl<S> Routes<S> {
     #[doc(hidden)]
-    pub fn from_entries(entries: &[Entry<S>]) -> Self {
+    pub fn from_entries(entries: &[MountableEndpoint<S>]) -> Self {
         Self {
             entries: entries.to_vec(),
             state: PhantomData,
@@ -127,7 +127,7 @@ impl<S> Routes<S> {
         self.entries.iter().map(|entry| entry.spec)
     }
 
-    pub(crate) fn entries(&self) -> &[Entry<S>] {
+    pub(crate) fn entries(&self) -> &[MountableEndpoint<S>] {
         &self.entries
     }
 }

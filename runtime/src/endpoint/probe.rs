@@ -32,9 +32,9 @@ pub trait ProbeFallback {
     /// Whether an argument identifies the caller.
     const IS_CALLER: bool = false;
     /// Whether an argument is what only a request under an idempotency key has.
-    const IS_OPERATION: bool = false;
+    const IS_STEP_KEYS: bool = false;
     /// Whether an argument is that, or nothing.
-    const MAY_BE_OPERATION: bool = false;
+    const MAY_BE_STEP_KEYS: bool = false;
     /// How many path parameters an argument reads.
     const PARAMETERS: Option<usize> = None;
     /// How to ask an argument what it reads of the path, or for the request's id.
@@ -89,7 +89,7 @@ marker! {
 
 marker! {
     /// An argument that only a request under an idempotency key has.
-    IsOperation, IS_OPERATION
+    IsStepKeys, IS_STEP_KEYS
 }
 
 macro_rules! through_responses {
@@ -131,11 +131,11 @@ impl IsOffsetRequest for crate::policies::paginate::OffsetRequest {}
 impl IsCaller for crate::request::Caller {}
 impl IsCaller for Option<crate::request::Caller> {}
 
-impl IsOperation for crate::policies::idempotency::Operation {}
+impl IsStepKeys for crate::policies::idempotency::StepKeys {}
 
-impl<T: IsOperation> Probe<Option<T>> {
+impl<T: IsStepKeys> Probe<Option<T>> {
     #[allow(missing_docs, reason = "documented at the fallback")]
-    pub const MAY_BE_OPERATION: bool = true;
+    pub const MAY_BE_STEP_KEYS: bool = true;
 }
 
 impl IsStream for axum::body::Body {}
@@ -203,7 +203,7 @@ pub const fn assert_returns_page(returns: bool, message: &str) {
 
 /// Fails the compilation where an argument asks for an operation that a request may not have.
 #[track_caller]
-pub const fn assert_no_operation(takes: bool, message: &str) {
+pub const fn assert_no_step_keys(takes: bool, message: &str) {
     assert!(!takes, "{}", message);
 }
 
@@ -227,7 +227,7 @@ pub const fn assert_path_parameters(read: Option<usize>, path: &str, name: &str)
             .text(" of `")
             .text(name)
             .text("` has ")
-            .counted(named, "parameter")
+            .plural(named, "parameter")
             .text(", but this argument reads ")
             .number(read)
             .text(": name each of them in the path, and read each that it names");

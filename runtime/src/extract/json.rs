@@ -165,7 +165,7 @@ thread_local! {
 }
 
 /// The most that a thread keeps for its next answer.
-const KEPT: usize = 64 << 10;
+const MAX_KEPT_BUFFER: usize = 64 << 10;
 
 /// What is written, in an allocation of its length: the buffer has grown long ago. A `Vec` takes half the work
 /// of the `BytesMut` writer that axum has. An answer within an answer finds another buffer.
@@ -173,7 +173,7 @@ fn written<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes
     let mut buffer = BUFFER.take();
     buffer.clear();
     write(&mut buffer)?;
-    if buffer.len() > KEPT {
+    if buffer.len() > MAX_KEPT_BUFFER {
         return Ok(Bytes::from(buffer));
     }
     let bytes = Bytes::copy_from_slice(&buffer);
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn answers_of_one_thread_do_not_run_together() {
-        let long = vec![b'a'; KEPT + 1];
+        let long = vec![b'a'; MAX_KEPT_BUFFER + 1];
         for body in [&b"first"[..], b"2nd", b"", &long, b"after a long one"] {
             let bytes = written(|buffer| buffer.write_all(body)).expect("a buffer takes all");
             assert!(bytes == body);

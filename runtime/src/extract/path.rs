@@ -71,7 +71,7 @@ fn problem(rejection: &PathRejection, names: &[String]) -> Problem {
         .with_detail(format!("the path parameter `{parameter}` cannot be read"))
         .with_error(FieldError::new(
             Location::Parameter(parameter.into()),
-            "UNREADABLE",
+            "INVALID_FORMAT",
             detail,
         ))
 }

@@ -81,17 +81,17 @@ struct Probe<'a> {
 }
 
 #[derive(Debug)]
-struct Asked;
+struct RequestedShape;
 
-impl fmt::Display for Asked {
+impl fmt::Display for RequestedShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("only the shape was asked for")
     }
 }
 
-impl std::error::Error for Asked {}
+impl std::error::Error for RequestedShape {}
 
-impl de::Error for Asked {
+impl de::Error for RequestedShape {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self
     }
@@ -99,15 +99,15 @@ impl de::Error for Asked {
 
 macro_rules! single {
     ($($method:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Asked> {
+        fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value, RequestedShape> {
             *self.shape = PathShape::Positional(1);
-            Err(Asked)
+            Err(RequestedShape)
         }
     )*};
 }
 
 impl<'de> de::Deserializer<'de> for Probe<'_> {
-    type Error = Asked;
+    type Error = RequestedShape;
 
     single! {
         deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
@@ -116,24 +116,24 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
         deserialize_bytes deserialize_byte_buf deserialize_identifier
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Asked> {
-        Err(Asked)
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, RequestedShape> {
+        Err(RequestedShape)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Asked> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RequestedShape> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Asked> {
+    fn deserialize_unit<V: Visitor<'de>>(self, _: V) -> Result<V::Value, RequestedShape> {
         *self.shape = PathShape::Positional(0);
-        Err(Asked)
+        Err(RequestedShape)
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Asked> {
+    ) -> Result<V::Value, RequestedShape> {
         self.deserialize_unit(visitor)
     }
 
@@ -141,17 +141,21 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Asked> {
+    ) -> Result<V::Value, RequestedShape> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Asked> {
-        Err(Asked)
+    fn deserialize_seq<V: Visitor<'de>>(self, _: V) -> Result<V::Value, RequestedShape> {
+        Err(RequestedShape)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, _: V) -> Result<V::Value, Asked> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        length: usize,
+        _: V,
+    ) -> Result<V::Value, RequestedShape> {
         *self.shape = PathShape::Positional(length);
-        Err(Asked)
+        Err(RequestedShape)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -159,12 +163,12 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
         _: &'static str,
         length: usize,
         visitor: V,
-    ) -> Result<V::Value, Asked> {
+    ) -> Result<V::Value, RequestedShape> {
         self.deserialize_tuple(length, visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Asked> {
-        Err(Asked)
+    fn deserialize_map<V: Visitor<'de>>(self, _: V) -> Result<V::Value, RequestedShape> {
+        Err(RequestedShape)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -172,9 +176,9 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
         _: &'static str,
         fields: &'static [&'static str],
         _: V,
-    ) -> Result<V::Value, Asked> {
+    ) -> Result<V::Value, RequestedShape> {
         *self.shape = PathShape::Named(fields);
-        Err(Asked)
+        Err(RequestedShape)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -182,13 +186,13 @@ impl<'de> de::Deserializer<'de> for Probe<'_> {
         _: &'static str,
         _: &'static [&'static str],
         _: V,
-    ) -> Result<V::Value, Asked> {
+    ) -> Result<V::Value, RequestedShape> {
         *self.shape = PathShape::Positional(1);
-        Err(Asked)
+        Err(RequestedShape)
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Asked> {
-        Err(Asked)
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, RequestedShape> {
+        Err(RequestedShape)
     }
 }
 

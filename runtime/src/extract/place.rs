@@ -37,7 +37,8 @@ pub(super) fn pointer(document: &Value, place: &[Step]) -> Location {
         let name = name(here, step);
         let next = here.and_then(|here| descend(here, step, &name));
         let next_step = place.get(position + 1);
-        if next.is_none() && here.is_some_and(|here| leads_on(here, next_step) || wraps(step, here))
+        if next.is_none()
+            && here.is_some_and(|here| continues_path(here, next_step) || wraps(step, here))
         {
             continue;
         }
@@ -47,7 +48,7 @@ pub(super) fn pointer(document: &Value, place: &[Step]) -> Location {
     pointer.into()
 }
 
-fn leads_on(here: &Value, step: Option<&Step>) -> bool {
+fn continues_path(here: &Value, step: Option<&Step>) -> bool {
     step.is_some_and(|step| {
         here.is_object() && descend(here, step, &name(Some(here), step)).is_some()
     })
@@ -69,15 +70,15 @@ fn descend<'a>(here: &'a Value, step: &Step, name: &str) -> Option<&'a Value> {
 fn name(here: Option<&Value>, step: &Step) -> String {
     match (step, here) {
         (Step::Index(index), _) => index.to_string(),
-        (Step::Key(key), Some(Value::Object(members))) => spelt(members.keys(), key),
-        (Step::Key(key), _) => spelt([].into_iter(), key),
+        (Step::Key(key), Some(Value::Object(members))) => variant_name(members.keys(), key),
+        (Step::Key(key), _) => variant_name([].into_iter(), key),
     }
 }
 
 /// The innermost name: parameters are flat. By position only where there is none, as in a tuple of path parameters.
 pub(super) fn parameter(names: &[String], place: &[Step]) -> Location {
     let innermost = place.iter().rev().find_map(|step| match step {
-        Step::Key(key) => Some(spelt(names.iter(), key)),
+        Step::Key(key) => Some(variant_name(names.iter(), key)),
         Step::Index(_) => None,
     });
     let position = || match place.first() {
@@ -88,7 +89,7 @@ pub(super) fn parameter(names: &[String], place: &[Step]) -> Location {
 }
 
 /// The name that says the same as a field's in its own style, such as `giftText` for `gift_text`.
-fn spelt<'a>(mut names: impl Iterator<Item = &'a String> + Clone, field: &str) -> String {
+fn variant_name<'a>(mut names: impl Iterator<Item = &'a String> + Clone, field: &str) -> String {
     let field = field.strip_prefix("r#").unwrap_or(field);
     let same = |name: &&String| letters(name).eq(letters(field));
     if names.clone().any(|name| name == field) {

@@ -56,7 +56,7 @@ pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
             .with_detail("the query cannot be read")
             .with_error(FieldError::new(
                 Location::Parameter(parameter.into()),
-                "UNREADABLE",
+                "INVALID_FORMAT",
                 error.inner().to_string(),
             ))
     })

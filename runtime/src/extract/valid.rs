@@ -40,7 +40,7 @@ use crate::problem::{FieldError, Location, Problem, ProblemSpec, registry};
 ///
 /// What is readable and breaks rules is a 422 `VALIDATION_FAILED` for a body, and a 400 `INVALID_PARAMETER` for path
 /// and query. Its `errors` list everything that is broken, 100 mistakes at most: each has a `pointer` into the body or
-/// the name of the `parameter`, the code `RULE_BROKEN`, and garde's message. They are sorted by place, lists by
+/// the name of the `parameter`, the code `CONSTRAINT_VIOLATED`, and garde's message. They are sorted by place, lists by
 /// position, so that the same data always gets the same answer. What cannot be read is refused before, as without
 /// `Valid`.
 ///
@@ -184,13 +184,13 @@ fn sent(parts: &Parts) -> Vec<String> {
 }
 
 /// Mistakes that are looked at. A list of many wrong items is not worth more.
-const LOOKED_AT: usize = 1_000;
+const MAX_ERRORS: usize = 1_000;
 
 #[cold]
 fn problem(report: &Report, spec: &ProblemSpec, location: impl Fn(&[Step]) -> Location) -> Problem {
     let mut mistakes: Vec<(Vec<Step>, &str)> = report
         .iter()
-        .take(LOOKED_AT)
+        .take(MAX_ERRORS)
         .map(|(path, error)| (steps(path), error.message()))
         .collect();
     mistakes.sort();
@@ -200,7 +200,7 @@ fn problem(report: &Report, spec: &ProblemSpec, location: impl Fn(&[Step]) -> Lo
         .fold(problem, |problem, (steps, message)| {
             problem.with_error(FieldError::new(
                 location(&steps),
-                "RULE_BROKEN",
+                "CONSTRAINT_VIOLATED",
                 message.to_owned(),
             ))
         })

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::mount::Mount;
-use crate::policies::idempotency::{ActiveRun, Begun, EndpointRuns, PendingRun};
-use crate::policies::rate_limit::{LimitExit, Turn};
+use crate::policies::idempotency::{ActiveRun, BeginOutcome, EndpointRuns, PendingRun};
+use crate::policies::rate_limit::{LimitResponseWriter, QueueDelay};
 use crate::problem::Problem;
-use crate::request::{Answer, IncomingRequest, RequestInfo, RequestState};
+use crate::request::{EndpointResponse, IncomingRequest, RequestInfo, RequestState};
 use crate::store::{Admission as Admitted, AdmissionStore, StoreError};
 
 /// Admission to one mounted endpoint.
@@ -42,13 +42,13 @@ impl Admission {
 
     /// Asks the limits of a request without a key, if that takes no waiting. `None` leaves it to
     /// [`enter`](Self::enter).
-    pub(super) fn try_enter(&self, state: &RequestState) -> Option<Result<Turn, Problem>> {
+    pub(super) fn try_enter(&self, state: &RequestState) -> Option<Result<QueueDelay, Problem>> {
         if self.runs.is_some() && state.info.key.is_some() {
             return None;
         }
-        match state.exits.get::<LimitExit>() {
+        match state.writers.get::<LimitResponseWriter>() {
             Some(limits) => limits.acquire_in_process(&state.info),
-            None => Some(Ok(Turn::default())),
+            None => Some(Ok(QueueDelay::default())),
         }
     }
 
@@ -59,7 +59,7 @@ impl Admission {
         state: &mut RequestState,
         request: &mut IncomingRequest,
     ) -> Result<Option<KeyedAdmission>, Problem> {
-        let limits = state.exits.share::<LimitExit>();
+        let limits = state.writers.share::<LimitResponseWriter>();
         let (Some(runs), Some(key)) = (&self.runs, &state.info.key) else {
             if let Some(limits) = limits {
                 limits.acquire(&state.info).await?.wait().await;
@@ -93,16 +93,16 @@ impl Admission {
 #[derive(Debug)]
 pub(super) struct KeyedAdmission {
     run: PendingRun,
-    limits: Option<Arc<LimitExit>>,
+    limits: Option<Arc<LimitResponseWriter>>,
     /// What the limits said, if they were asked before the body was read.
-    asked: Option<Turn>,
+    asked: Option<QueueDelay>,
     store: Option<Arc<dyn AdmissionStore>>,
 }
 
 impl KeyedAdmission {
     /// Asks the limits, takes the record, and waits for the run's turn. Refused limits begin nothing.
-    pub(super) async fn begin(self, info: &RequestInfo) -> Result<ActiveRun, Answer> {
-        let (turn, found) = self.ask(info).await.map_err(Answer::refused)?;
+    pub(super) async fn begin(self, info: &RequestInfo) -> Result<ActiveRun, EndpointResponse> {
+        let (turn, found) = self.ask(info).await.map_err(EndpointResponse::refused)?;
         let begun = match found {
             Some(found) => self.run.activate(found),
             None => self.run.begin().await,
@@ -117,15 +117,15 @@ impl KeyedAdmission {
     async fn ask(
         &self,
         info: &RequestInfo,
-    ) -> Result<(Turn, Option<Result<Begun, StoreError>>), Problem> {
+    ) -> Result<(QueueDelay, Option<Result<BeginOutcome, StoreError>>), Problem> {
         let limits = match (&self.limits, self.asked) {
             (Some(limits), None) => limits,
             (_, asked) => return Ok((asked.unwrap_or_default(), None)),
         };
-        let claims = limits.claims(info);
+        let claims = limits.requests(info);
         let joins = |store: &&Arc<dyn AdmissionStore>| {
             // Prefetched tokens cost no trip.
-            limits.limits().lease().is_none() && store.joins(&claims, self.run.request())
+            limits.limits().prefetch().is_none() && store.joins(&claims, self.run.request())
         };
         let Some(store) = self.store.as_ref().filter(joins) else {
             return Ok((limits.acquire(info).await?, None));
@@ -142,7 +142,7 @@ impl KeyedAdmission {
             .await
         {
             Ok((decided, begun)) => Ok((limits.settle(&claims, decided)?, begun.map(Ok))),
-            Err(error) => Ok((Turn::default(), Some(Err(error)))),
+            Err(error) => Ok((QueueDelay::default(), Some(Err(error)))),
         }
     }
 }

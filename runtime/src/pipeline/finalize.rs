@@ -5,13 +5,21 @@ use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 
 use super::mount::MountedEndpoint;
-use crate::problem::{Occasion, Problem, Repeat, rewrite};
-use crate::request::{Answer, RequestInfo, RequestState, X_REQUEST_ID};
+use crate::problem::{Problem, ProblemContext, Retry, rewrite};
+use crate::request::{EndpointResponse, RequestInfo, RequestState, X_REQUEST_ID};
 
 /// Makes the answer ready to leave.
 #[inline]
-pub(super) fn finalize(endpoint: &MountedEndpoint, state: &RequestState, answer: &mut Answer) {
-    let RequestState { info, exits, .. } = state;
+pub(super) fn finalize(
+    endpoint: &MountedEndpoint,
+    state: &RequestState,
+    answer: &mut EndpointResponse,
+) {
+    let RequestState {
+        info,
+        writers: exits,
+        ..
+    } = state;
     if answer.response.status().as_u16() >= 400 {
         document(endpoint, info, answer);
         challenge(endpoint, &mut answer.response);
@@ -24,13 +32,13 @@ pub(super) fn finalize(endpoint: &MountedEndpoint, state: &RequestState, answer:
 }
 
 /// Writes the document of an error that has none yet.
-fn document(endpoint: &MountedEndpoint, info: &RequestInfo, answer: &mut Answer) {
+fn document(endpoint: &MountedEndpoint, info: &RequestInfo, answer: &mut EndpointResponse) {
     if let Some(problem) = rewrite(&mut answer.response, answer.origin) {
         let idempotent = info.key.is_some() || endpoint.mount.spec.method.is_idempotent();
         write(
             endpoint,
             info,
-            Repeat::unkept(idempotent),
+            Retry::of_unstored(idempotent),
             &problem,
             &mut answer.response,
         );
@@ -53,14 +61,14 @@ fn challenge(endpoint: &MountedEndpoint, response: &mut Response) {
 pub(super) fn write(
     endpoint: &MountedEndpoint,
     info: &RequestInfo,
-    repeat: Repeat,
+    repeat: Retry,
     problem: &Problem,
     response: &mut Response,
 ) {
     let type_base = &endpoint.mount.shared.problem_base;
     problem.write(
         response,
-        Some(Occasion {
+        Some(ProblemContext {
             request_id: info.id.as_str(),
             repeat,
             type_base,

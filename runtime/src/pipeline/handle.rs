@@ -18,12 +18,12 @@ use super::finalize::finalize;
 use super::mount::MountedEndpoint;
 use super::nested::outer_prefix;
 use super::settle::settle;
-use crate::policies::rate_limit::Turn;
+use crate::policies::rate_limit::QueueDelay;
 use crate::problem::{Problem, registry};
 use crate::request::{
-    Answer, AnswerFuture, AuthenticatedCaller, BodyReadState, Entry, Exits, HANDLER,
-    IncomingRequest, RequestId, RequestInfo, RequestState, UnreadBody, Within, catch_panic,
-    catch_panics, deadline_exceeded, due_in, within_until,
+    AuthenticatedCaller, BodyReadState, EndpointResponse, HANDLER, IncomingRequest, RequestId,
+    RequestInfo, RequestState, ResponseFuture, ResponseWriters, StageResult, UnreadBody, Within,
+    catch_panic, catch_panics, deadline_exceeded, due_in, within_until,
 };
 use crate::respond::add_outer_prefix;
 
@@ -56,7 +56,7 @@ enum Progress {
     /// The stage with this index has to be waited for; after the last one it is the admission.
     At(usize),
     /// Admitted, and its turn is still to come.
-    Queued(Turn),
+    Queued(QueueDelay),
     Refused(Problem),
 }
 
@@ -73,7 +73,7 @@ pub(super) fn begin(endpoint: Arc<MountedEndpoint>, id: RequestId, request: Requ
     let body = BodyReadState::new(request.has_body());
     let mut state = RequestState {
         info,
-        exits: Exits::default(),
+        writers: ResponseWriters::default(),
         body,
     };
     let progress = catch_panic(HANDLER, || enter(&endpoint, &mut state, &mut request));
@@ -102,9 +102,9 @@ fn enter(
 ) -> Progress {
     for (index, stage) in endpoint.stages.iter().enumerate() {
         match stage.enter(state, request) {
-            Entry::Done(Ok(())) => {}
-            Entry::Done(Err(problem)) => return Progress::Refused(problem),
-            Entry::Waiting(_) => return Progress::At(index),
+            StageResult::Ready(Ok(())) => {}
+            StageResult::Ready(Err(problem)) => return Progress::Refused(problem),
+            StageResult::Waiting(_) => return Progress::At(index),
         }
     }
     if endpoint.mount.reads_body
@@ -115,7 +115,7 @@ fn enter(
     match &endpoint.admission {
         None => Progress::Admitted,
         Some(admission) => match admission.try_enter(state) {
-            Some(Ok(turn)) if turn.is_now() => Progress::Admitted,
+            Some(Ok(turn)) if turn.is_zero() => Progress::Admitted,
             Some(Ok(turn)) => Progress::Queued(turn),
             Some(Err(problem)) => Progress::Refused(problem),
             None => Progress::At(endpoint.stages.len()),
@@ -130,7 +130,7 @@ pub(super) struct Running {
     /// What an outer router has taken from the path.
     prefix: Option<String>,
     /// `None` once the run is given up.
-    run: Option<Within<AnswerFuture>>,
+    run: Option<Within<ResponseFuture>>,
 }
 
 impl Running {
@@ -139,7 +139,7 @@ impl Running {
         endpoint: Arc<MountedEndpoint>,
         state: RequestState,
         prefix: Option<String>,
-        run: AnswerFuture,
+        run: ResponseFuture,
     ) -> Self {
         let run = Some(within_until(state.info.due, run));
         Self {
@@ -158,10 +158,10 @@ impl Running {
         let mut answer = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Some(answer))) => answer,
-            Ok(Poll::Ready(None)) => give_up(&self.state.body, || self.run = None),
-            Err(problem) => Answer::failed(problem),
+            Ok(Poll::Ready(None)) => cancel(&self.state.body, || self.run = None),
+            Err(problem) => EndpointResponse::failed(problem),
         };
-        self.state.body.explain(&mut answer);
+        self.state.body.explain_failure(&mut answer);
         add_outer_prefix(&mut answer.response, self.prefix.as_deref());
         finalize(&self.endpoint, &self.state, &mut answer);
         Poll::Ready(answer.response)
@@ -189,8 +189,8 @@ async fn wait(
         let answered = OptionFuture::from(running.as_mut().as_pin_mut())
             .await
             .flatten();
-        let mut answer = answered.unwrap_or_else(|| give_up(&body, || running.set(None)));
-        body.explain(&mut answer);
+        let mut answer = answered.unwrap_or_else(|| cancel(&body, || running.set(None)));
+        body.explain_failure(&mut answer);
         answer
     };
     if let Some(unread) = unread {
@@ -202,10 +202,10 @@ async fn wait(
 
 /// The answer of a run that has none in time. What the run holds is dropped here, where a panic of
 /// its destructors is caught.
-fn give_up(body: &BodyReadState, drop_run: impl FnOnce()) -> Answer {
+fn cancel(body: &BodyReadState, drop_run: impl FnOnce()) -> EndpointResponse {
     // Looked at before the run is dropped, because a body that is dropped is waited for no more.
     let late = body.timed_out().unwrap_or_else(deadline_exceeded);
-    catch_panic(HANDLER, drop_run).map_or_else(Answer::failed, |()| late)
+    catch_panic(HANDLER, drop_run).map_or_else(EndpointResponse::failed, |()| late)
 }
 
 async fn answer(
@@ -214,13 +214,13 @@ async fn answer(
     unread: &mut Option<UnreadBody>,
     mut request: IncomingRequest,
     progress: Progress,
-) -> Answer {
+) -> EndpointResponse {
     match admit(endpoint, state, &mut request, progress).await {
         Err(problem) => {
             // What a client has failed to send is not waited for again.
             let stalled = problem.code() == registry::REQUEST_TIMEOUT.code;
             *unread = (!stalled).then(|| request.take_unread());
-            Answer::refused(problem)
+            EndpointResponse::refused(problem)
         }
         Ok(None) => {
             if !endpoint.mount.reads_body && request.has_body() {
@@ -255,8 +255,8 @@ async fn admit(
     };
     for stage in &endpoint.stages[first..] {
         match stage.enter(state, request) {
-            Entry::Done(entered) => entered?,
-            Entry::Waiting(entering) => entering.await?,
+            StageResult::Ready(entered) => entered?,
+            StageResult::Waiting(entering) => entering.await?,
         }
     }
     if endpoint.mount.reads_body {
@@ -276,7 +276,7 @@ async fn run_keyed(
     body: BodyReadState,
     admission: KeyedAdmission,
     mut request: IncomingRequest,
-) -> Answer {
+) -> EndpointResponse {
     let active = match admission.begin(&info).await {
         Ok(active) => active,
         Err(answer) => return answer,
@@ -284,7 +284,9 @@ async fn run_keyed(
     request.insert(active.record());
     let (prefix, run) = match catch_panic(HANDLER, || run(&endpoint, &info, &body, &mut request)) {
         Ok(running) => running,
-        Err(problem) => return settle(&endpoint, &info, active, Answer::failed(problem)).await,
+        Err(problem) => {
+            return settle(&endpoint, &info, active, EndpointResponse::failed(problem)).await;
+        }
     };
     let answer = complete_location(catch_panics(run).await, prefix.as_deref());
     settle(&endpoint, &info, active, answer).await
@@ -297,7 +299,7 @@ fn run(
     info: &RequestInfo,
     body: &BodyReadState,
     request: &mut IncomingRequest,
-) -> (Option<String>, AnswerFuture) {
+) -> (Option<String>, ResponseFuture) {
     let prefix = outer_prefix(&endpoint.mount, request.head());
     if let Some(caller) = &info.caller {
         request.insert(AuthenticatedCaller(caller.clone()));
@@ -313,7 +315,7 @@ fn run(
 
 /// Adds the outer prefix to the `Location` of an answer, before the answer is stored under a key: a
 /// replay is verbatim.
-fn complete_location(mut answer: Answer, prefix: Option<&str>) -> Answer {
+fn complete_location(mut answer: EndpointResponse, prefix: Option<&str>) -> EndpointResponse {
     add_outer_prefix(&mut answer.response, prefix);
     answer
 }

@@ -8,16 +8,16 @@ use super::admission::Admission;
 use super::order;
 use crate::auth::Authenticate;
 use crate::client::TrustedProxies;
+use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::EndpointRuns;
 use crate::policies::paginate::Cursors;
 use crate::policies::rate_limit::{EndpointLimits, Failures};
-use crate::policies::retirement::Retirement;
-use crate::request::{AnswerFuture, Incoming, Stage};
+use crate::request::{Incoming, ResponseFuture, Stage};
 use crate::spec::EndpointSpec;
 use crate::store::AdmissionStore;
 
 /// Calls an endpoint's extractors and handler with the API's state.
-pub(crate) type Handler = Box<dyn Fn(&mut Incoming) -> AnswerFuture + Send + Sync>;
+pub(crate) type Handler = Box<dyn Fn(&mut Incoming) -> ResponseFuture + Send + Sync>;
 
 /// What the endpoints of an API share.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Mount {
     pub(crate) takes_request_id: bool,
     pub(crate) timeout: Duration,
     pub(crate) body_limit: u64,
-    pub(crate) retirement: Option<Arc<Retirement>>,
+    pub(crate) deprecation: Option<Arc<Deprecation>>,
     pub(crate) limits: Option<Arc<EndpointLimits>>,
     pub(crate) runs: Option<Arc<EndpointRuns>>,
     pub(crate) shared: Arc<Shared>,

@@ -16,17 +16,17 @@
 use super::mount::Mount;
 use crate::auth::AuthenticationStage;
 use crate::policies::body_limit::BodyStage;
+use crate::policies::deprecation::DeprecationStage;
 use crate::policies::idempotency::KeyStage;
 use crate::policies::paginate::PageStage;
-use crate::policies::rate_limit::KnownRefusalsStage;
-use crate::policies::retirement::RetirementStage;
+use crate::policies::rate_limit::LimitStage;
 use crate::request::Stage;
 
 /// Makes the stage of one policy, if the endpoint declares the policy.
 type Constructor = fn(&Mount) -> Option<Box<dyn Stage>>;
 
 const ORDER: &[Constructor] = &[
-    |mount| boxed(RetirementStage::new(mount.retirement.as_ref())),
+    |mount| boxed(DeprecationStage::new(mount.deprecation.as_ref())),
     |mount| {
         boxed(AuthenticationStage::new(
             mount.shared.auth.as_ref(),
@@ -43,7 +43,7 @@ const ORDER: &[Constructor] = &[
         ))
     },
     |mount| boxed(KeyStage::new(mount.spec.idempotency)),
-    |mount| boxed(KnownRefusalsStage::new(mount.limits.as_ref())),
+    |mount| boxed(LimitStage::new(mount.limits.as_ref())),
     |mount| {
         boxed(
             mount

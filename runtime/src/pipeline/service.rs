@@ -70,7 +70,7 @@ impl Future for EndpointFuture {
 impl Drop for EndpointFuture {
     fn drop(&mut self) {
         let Self { trace, handling } = self;
-        if trace.is_heard() {
+        if trace.is_enabled() {
             let _entered = trace.enter();
             *handling = Handling::Dropped;
         }

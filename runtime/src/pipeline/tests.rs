@@ -16,10 +16,12 @@ use crate::policies::idempotency::{
 };
 use crate::policies::paginate::{Cursors, PageLimits, PaginationPolicy};
 use crate::policies::rate_limit::{
-    Dearest, EndpointLimits, Failures, Guard, Instances, Limits, Overrides, RateLimitSpec,
+    EndpointLimits, Failures, Instances, LimitClient, Limits, MaxCosts, Overrides, RateLimitSpec,
 };
-use crate::problem::{Answer, Origin};
-use crate::request::{Entry, Exit, IncomingRequest, RequestInfo, RequestState, Stage};
+use crate::problem::{EndpointResponse, ResponseOrigin};
+use crate::request::{
+    IncomingRequest, RequestInfo, RequestState, ResponseWriter, Stage, StageResult,
+};
 use crate::spec::{EndpointSpec, Method};
 use crate::store::{MemoryLimits, MemoryRecords};
 use crate::{Secret, problem};
@@ -49,7 +51,7 @@ fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticate>>) -> Mo
         takes_request_id: false,
         timeout: Duration::from_secs(30),
         body_limit: 1 << 20,
-        retirement: None,
+        deprecation: None,
         limits: limits(spec),
         runs: runs(spec),
         shared: Arc::new(shared),
@@ -57,10 +59,10 @@ fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticate>>) -> Mo
 }
 
 fn limits(spec: &'static EndpointSpec) -> Option<Arc<EndpointLimits>> {
-    let dearest = Dearest::of([spec].into_iter());
+    let dearest = MaxCosts::of([spec].into_iter());
     let limits =
         Limits::new(spec, &Overrides::default(), &dearest, "test").expect("valid limits")?;
-    let client = Guard::new(
+    let client = LimitClient::new(
         Arc::new(MemoryLimits::new()),
         Instances::new(1).expect("a number of instances"),
     );
@@ -76,7 +78,7 @@ fn runs(endpoint: &EndpointSpec) -> Option<Arc<EndpointRuns>> {
     let client = IdempotencyClient {
         records: Arc::new(MemoryRecords::new()),
         lease: Duration::from_secs(30),
-        heart: None,
+        lease_renewer: None,
         tracker: TaskTracker::new(),
     };
     let names = RecordNames::new("test", endpoint.method.as_str(), endpoint.path);
@@ -91,9 +93,9 @@ fn runs(endpoint: &EndpointSpec) -> Option<Arc<EndpointRuns>> {
 fn handler() -> Handler {
     Box::new(|_| {
         let response = "made".into_response();
-        Box::pin(core::future::ready(Answer {
+        Box::pin(core::future::ready(EndpointResponse {
             response,
-            origin: Origin::Handler,
+            origin: ResponseOrigin::Handler,
         }))
     })
 }
@@ -123,7 +125,7 @@ fn stages_stand_in_the_order_of_the_declared_policies() {
         "AuthenticationStage",
         "PageStage",
         "KeyStage",
-        "KnownRefusalsStage",
+        "LimitStage",
         "BodyStage",
     ];
     assert_eq!(names(&endpoint), order);
@@ -138,15 +140,19 @@ struct Noted {
 }
 
 impl Stage for Noted {
-    fn enter<'a>(&'a self, state: &'a mut RequestState, _: &'a mut IncomingRequest) -> Entry<'a> {
+    fn enter<'a>(
+        &'a self,
+        state: &'a mut RequestState,
+        _: &'a mut IncomingRequest,
+    ) -> StageResult<'a> {
         let exit = Arc::new(NotedExit(self.name));
         if !self.waits {
-            state.exits.push(exit);
-            return Entry::PASS;
+            state.writers.push(exit);
+            return StageResult::PASS;
         }
-        Entry::Waiting(Box::pin(async move {
+        StageResult::Waiting(Box::pin(async move {
             tokio::task::yield_now().await;
-            state.exits.push(exit);
+            state.writers.push(exit);
             Ok(())
         }))
     }
@@ -155,8 +161,8 @@ impl Stage for Noted {
 #[derive(Debug)]
 struct NotedExit(&'static str);
 
-impl Exit for NotedExit {
-    fn finish(&self, _: &RequestInfo, response: &mut Response) {
+impl ResponseWriter for NotedExit {
+    fn write(&self, _: &RequestInfo, response: &mut Response) {
         response
             .headers_mut()
             .append("x-noted", http::HeaderValue::from_static(self.0));

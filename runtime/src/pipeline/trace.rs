@@ -18,14 +18,14 @@ impl Trace {
         // to `log`.
         if tracing::span_enabled!(target: "aplomb::request", Level::ERROR, request_id, endpoint, method, route)
         {
-            Self::listened_to(endpoint, id)
+            Self::subscriber_enabled(endpoint, id)
         } else {
             Self(None)
         }
     }
 
     #[cold]
-    fn listened_to(endpoint: &MountedEndpoint, id: &RequestId) -> Self {
+    fn subscriber_enabled(endpoint: &MountedEndpoint, id: &RequestId) -> Self {
         let span = tracing::error_span!(
             target: "aplomb::request",
             "request",
@@ -39,7 +39,7 @@ impl Trace {
 
     /// Whether somebody listens.
     #[inline]
-    pub(crate) const fn is_heard(&self) -> bool {
+    pub(crate) const fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 

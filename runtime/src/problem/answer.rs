@@ -6,19 +6,19 @@ use super::document::Problem;
 
 /// A response, and who made it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct EndpointResponse {
     /// The response as the handler, an extractor or a stage made it.
     pub response: Response,
     /// Whether the handler ran.
-    pub origin: Origin,
+    pub origin: ResponseOrigin,
 }
 
-impl Answer {
+impl EndpointResponse {
     /// The answer to a request that was refused before its handler began.
     pub(crate) fn refused(problem: Problem) -> Self {
         Self {
             response: problem.into_response(),
-            origin: Origin::Refused,
+            origin: ResponseOrigin::Refused,
         }
     }
 
@@ -26,14 +26,14 @@ impl Answer {
     pub(crate) fn failed(problem: Problem) -> Self {
         Self {
             response: problem.into_response(),
-            origin: Origin::Handler,
+            origin: ResponseOrigin::Handler,
         }
     }
 }
 
 /// The part of an endpoint that made a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum ResponseOrigin {
     /// A stage or an extractor refused the request: the handler never began.
     Refused,
     /// The handler began.

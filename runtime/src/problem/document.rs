@@ -33,10 +33,10 @@ pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/prob
 /// assert_eq!(problem.status(), 409);
 /// ```
 #[derive(Clone)]
-pub struct Problem(Box<Inner>);
+pub struct Problem(Box<Parts>);
 
 #[derive(Clone)]
-struct Inner {
+struct Parts {
     spec: ProblemSpec,
     detail: Option<Cow<'static, str>>,
     cause: Option<String>,
@@ -47,31 +47,27 @@ struct Inner {
 
 /// What the pipeline knows of a request that a problem document tells.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Occasion<'a> {
+pub(crate) struct ProblemContext<'a> {
     pub(crate) request_id: &'a str,
-    pub(crate) repeat: Repeat,
+    pub(crate) repeat: Retry,
     pub(crate) type_base: &'a str,
 }
 
 /// What the same request would meet if it were sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
+pub(crate) enum Retry {
     /// It would have its effect a second time.
-    SecondEffect,
+    Unsafe,
     /// It would have no second effect, by its method or by its key.
     Safe,
     /// It would get this very answer, which is kept: to send it again cannot help.
-    SameAnswer,
+    SameResult,
 }
 
-impl Repeat {
+impl Retry {
     /// That of a request whose answer is not kept.
-    pub(crate) const fn unkept(idempotent: bool) -> Self {
-        if idempotent {
-            Self::Safe
-        } else {
-            Self::SecondEffect
-        }
+    pub(crate) const fn of_unstored(idempotent: bool) -> Self {
+        if idempotent { Self::Safe } else { Self::Unsafe }
     }
 }
 
@@ -84,7 +80,7 @@ pub(crate) const MAX_ERRORS: usize = 100;
 impl Problem {
     /// A problem of this kind.
     pub fn new(spec: &ProblemSpec) -> Self {
-        Self(Box::new(Inner {
+        Self(Box::new(Parts {
             spec: *spec,
             detail: None,
             cause: None,
@@ -188,7 +184,7 @@ impl Problem {
                 .take()
                 .map_or_else(String::new, |cause| format!(": {cause}"));
             self.0.cause = Some(format!("{}: {detail}{cause}", was.code));
-            self.0.spec = registry::for_status(status.as_u16()).after(was.effects);
+            self.0.spec = registry::for_status(status.as_u16()).with_effects(was.effects);
         } else {
             self.0.spec = was.with_status_of_any_category(status.as_u16());
         }
@@ -196,7 +192,7 @@ impl Problem {
     }
 
     /// Says what happened to the operator.
-    pub(crate) fn because(mut self, cause: String) -> Self {
+    pub(crate) fn with_cause_text(mut self, cause: String) -> Self {
         self.0.cause = Some(cause);
         self
     }
@@ -215,14 +211,10 @@ impl Problem {
         self.0.spec.effects
     }
 
-    fn retryable(&self, occasion: Option<Occasion<'_>>) -> bool {
+    fn retryable(&self, occasion: Option<ProblemContext<'_>>) -> bool {
         match occasion.map(|occasion| occasion.repeat) {
-            Some(Repeat::SameAnswer) => false,
-            repeat => self
-                .0
-                .spec
-                .retryable
-                .unwrap_or(repeat == Some(Repeat::Safe)),
+            Some(Retry::SameResult) => false,
+            repeat => self.0.spec.retryable.unwrap_or(repeat == Some(Retry::Safe)),
         }
     }
 
@@ -240,7 +232,7 @@ impl Problem {
     }
 
     /// Writes status, body and the problem's own header fields into a response.
-    pub(crate) fn write(&self, response: &mut Response, occasion: Option<Occasion<'_>>) {
+    pub(crate) fn write(&self, response: &mut Response, occasion: Option<ProblemContext<'_>>) {
         let retryable = self.retryable(occasion);
         let document = Document {
             problem: self,
@@ -288,7 +280,7 @@ impl IntoResponse for Problem {
 
 struct Document<'a> {
     problem: &'a Problem,
-    occasion: Option<Occasion<'a>>,
+    occasion: Option<ProblemContext<'a>>,
     retryable: bool,
 }
 
@@ -374,7 +366,7 @@ pub(crate) fn seconds_up(duration: Duration) -> u64 {
 
 /// The document as JSON.
 #[cfg(test)]
-pub(super) fn rendered(problem: &Problem, occasion: Occasion<'_>) -> Value {
+pub(super) fn rendered(problem: &Problem, occasion: ProblemContext<'_>) -> Value {
     let retryable = problem.retryable(Some(occasion));
     serde_json::to_value(Document {
         problem,
@@ -389,7 +381,7 @@ mod tests {
     use super::*;
     use crate::problem::Location;
 
-    fn document(problem: &Problem, occasion: Option<Occasion<'_>>) -> Value {
+    fn document(problem: &Problem, occasion: Option<ProblemContext<'_>>) -> Value {
         let retryable = problem.retryable(occasion);
         serde_json::to_value(Document {
             problem,
@@ -491,7 +483,7 @@ mod tests {
         let problem = Problem::new(&registry::DEADLINE_EXCEEDED)
             .with_retry_after(Duration::from_millis(1200));
         let header = |repeat| {
-            let occasion = Occasion {
+            let occasion = ProblemContext {
                 request_id: "r",
                 repeat,
                 type_base: TYPE_BASE,
@@ -500,9 +492,9 @@ mod tests {
             problem.write(&mut response, Some(occasion));
             response.headers().get(RETRY_AFTER).cloned()
         };
-        assert_eq!(header(Repeat::Safe), Some(HeaderValue::from(2)));
-        assert_eq!(header(Repeat::SecondEffect), None);
-        assert_eq!(header(Repeat::SameAnswer), None);
+        assert_eq!(header(Retry::Safe), Some(HeaderValue::from(2)));
+        assert_eq!(header(Retry::Unsafe), None);
+        assert_eq!(header(Retry::SameResult), None);
     }
 
     #[test]
@@ -511,7 +503,7 @@ mod tests {
         let retryable = |repeat| {
             document(
                 &problem,
-                Some(Occasion {
+                Some(ProblemContext {
                     request_id: "r",
                     repeat,
                     type_base: TYPE_BASE,
@@ -519,9 +511,9 @@ mod tests {
             )["retryable"]
                 .clone()
         };
-        assert_eq!(retryable(Repeat::SameAnswer), false);
-        assert_eq!(retryable(Repeat::Safe), true);
-        assert_eq!(retryable(Repeat::SecondEffect), true);
+        assert_eq!(retryable(Retry::SameResult), false);
+        assert_eq!(retryable(Retry::Safe), true);
+        assert_eq!(retryable(Retry::Unsafe), true);
     }
 
     #[test]

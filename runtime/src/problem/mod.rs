@@ -41,12 +41,12 @@ pub mod registry;
 mod rejection;
 mod spec;
 
-pub(crate) use answer::{Answer, Origin};
+pub(crate) use answer::{EndpointResponse, ResponseOrigin};
 pub use category::Category;
 #[cfg(test)]
 pub(crate) use document::RESERVED_MEMBERS;
-pub(crate) use document::{Occasion, Repeat, TYPE_BASE, seconds_up, whole_seconds};
 pub use document::{PROBLEM_JSON, Problem};
+pub(crate) use document::{ProblemContext, Retry, TYPE_BASE, seconds_up, whole_seconds};
 pub use error::{ApiError, error_response};
 pub use field::{FieldError, Location};
 pub use kinds::{ProblemKind, ProblemKinds, ProblemsProbe};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::document::{Occasion, Problem, Repeat, TYPE_BASE, rendered};
+use super::document::{Problem, ProblemContext, Retry, TYPE_BASE, rendered};
 use super::{Category, FieldError, Location, registry};
 
 const CATEGORIES: [Category; 8] = [
@@ -113,9 +113,9 @@ fn f03_the_examples_of_the_pages_are_documents_of_the_runtime() {
             .and_then(|(_, rest)| rest.split_once("```"));
         let shown: Value = serde_json::from_str(text.expect("an example").0).expect("JSON");
         let repeat = if shown["retryable"] == true {
-            Repeat::Safe
+            Retry::Safe
         } else {
-            Repeat::SecondEffect
+            Retry::Unsafe
         };
         let request_id = shown["request_id"].as_str().expect("an id");
         let mut problem = Problem::new(spec);
@@ -130,7 +130,7 @@ fn f03_the_examples_of_the_pages_are_documents_of_the_runtime() {
             .iter()
             .map(mistake)
             .fold(problem, Problem::with_error);
-        let occasion = Occasion {
+        let occasion = ProblemContext {
             request_id,
             repeat,
             type_base: TYPE_BASE,

@@ -6,14 +6,14 @@ use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 
-use super::answer::Origin;
+use super::answer::ResponseOrigin;
 use super::document::Problem;
 use super::registry;
 
 /// The problem of an error response: the one it was made from, or a new one for an empty body or
 /// an extractor's plain text. Its status is that of the response, which a handler may have set anew.
 /// `None` leaves the response as it is: a success, or an error whose body the handler typed itself.
-pub(crate) fn rewrite(response: &mut Response, origin: Origin) -> Option<Problem> {
+pub(crate) fn rewrite(response: &mut Response, origin: ResponseOrigin) -> Option<Problem> {
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return None;
     }
@@ -24,10 +24,10 @@ pub(crate) fn rewrite(response: &mut Response, origin: Origin) -> Option<Problem
     if response.body().size_hint().exact() == Some(0) {
         return Some(problem());
     }
-    if origin == Origin::Refused && is_plain_text(response) {
+    if origin == ResponseOrigin::Refused && is_plain_text(response) {
         let problem = problem();
         return Some(match text(response) {
-            Some(text) if problem.status().is_server_error() => problem.because(text),
+            Some(text) if problem.status().is_server_error() => problem.with_cause_text(text),
             Some(text) => problem.with_detail(text),
             None => problem,
         });
@@ -64,7 +64,7 @@ mod tests {
             let mut response = StatusCode::from_u16(status)
                 .expect("a status")
                 .into_response();
-            let problem = rewrite(&mut response, Origin::Handler).expect("a problem");
+            let problem = rewrite(&mut response, ResponseOrigin::Handler).expect("a problem");
             assert_eq!(problem.status(), status);
         }
     }
@@ -77,7 +77,7 @@ mod tests {
             (CONTENT_TYPE, "text/html"),
         ];
         let mut response = (StatusCode::NOT_FOUND, fields).into_response();
-        let problem = rewrite(&mut response, Origin::Handler).expect("a problem");
+        let problem = rewrite(&mut response, ResponseOrigin::Handler).expect("a problem");
         problem.write(&mut response, None);
         let names: Vec<_> = response.headers().keys().collect();
         assert_eq!(names, [CONTENT_TYPE]);
@@ -87,20 +87,20 @@ mod tests {
     #[test]
     fn f01_a_body_that_the_handler_typed_is_never_rewritten() {
         let mut response = (StatusCode::BAD_REQUEST, "no").into_response();
-        assert!(rewrite(&mut response, Origin::Handler).is_none());
+        assert!(rewrite(&mut response, ResponseOrigin::Handler).is_none());
     }
 
     #[test]
     fn f01_the_text_of_a_rejection_becomes_the_detail() {
         let mut response = (StatusCode::BAD_REQUEST, "expected a number").into_response();
-        let problem = rewrite(&mut response, Origin::Refused).expect("a problem");
+        let problem = rewrite(&mut response, ResponseOrigin::Refused).expect("a problem");
         assert!(format!("{problem:?}").contains("expected a number"));
     }
 
     #[test]
     fn f02_the_text_of_an_extractor_that_failed_is_for_the_log() {
         let mut response = (StatusCode::INTERNAL_SERVER_ERROR, "missing extension").into_response();
-        let problem = rewrite(&mut response, Origin::Refused).expect("a problem");
+        let problem = rewrite(&mut response, ResponseOrigin::Refused).expect("a problem");
         assert_eq!(problem.cause(), Some("missing extension"));
     }
 
@@ -108,7 +108,7 @@ mod tests {
     fn f02_a_status_that_the_handler_set_over_a_problem_stays() {
         let problem = Problem::new(&registry::CONFLICT);
         let mut response = (StatusCode::SERVICE_UNAVAILABLE, problem).into_response();
-        let problem = rewrite(&mut response, Origin::Handler).expect("a problem");
+        let problem = rewrite(&mut response, ResponseOrigin::Handler).expect("a problem");
         assert_eq!(problem.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -82,11 +82,11 @@ impl ProblemSpec {
             retry_after,
             ..Self::new(category, code, title)
         };
-        other.with_status(status).after(effects)
+        other.with_status(status).with_effects(effects)
     }
 
     /// Takes what is known of the handler's effects.
-    pub(crate) const fn after(self, effects: Effects) -> Self {
+    pub(crate) const fn with_effects(self, effects: Effects) -> Self {
         match effects {
             Effects::Unknown => self,
             Effects::None => self.without_effects(),

@@ -11,7 +11,7 @@ use http_body_util::{LengthLimitError, Limited};
 use tokio::time::{Sleep, sleep};
 
 use super::read::{Stalled, incomplete};
-use crate::problem::{Answer, Origin, Problem, registry};
+use crate::problem::{EndpointResponse, Problem, ResponseOrigin, registry};
 
 /// How long a small body, or the next part of a larger one, may take.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
@@ -55,27 +55,27 @@ impl BodyReadState {
     }
 
     /// The answer after a deadline, if the client is the one that was waited for.
-    pub(crate) fn timed_out(&self) -> Option<Answer> {
+    pub(crate) fn timed_out(&self) -> Option<EndpointResponse> {
         let waiting = matches!(self.get(), WAITING | STALLED);
-        waiting.then(|| Answer::refused(Problem::new(&registry::REQUEST_TIMEOUT)))
+        waiting.then(|| EndpointResponse::refused(Problem::new(&registry::REQUEST_TIMEOUT)))
     }
 
     /// Puts the answer of an extractor that could not read the body in this project's words.
     #[inline]
-    pub(crate) fn explain(&self, answer: &mut Answer) {
-        if self.0.is_some() && answer.origin == Origin::Refused {
+    pub(crate) fn explain_failure(&self, answer: &mut EndpointResponse) {
+        if self.0.is_some() && answer.origin == ResponseOrigin::Refused {
             self.explain_refusal(answer);
         }
     }
 
-    fn explain_refusal(&self, answer: &mut Answer) {
+    fn explain_refusal(&self, answer: &mut EndpointResponse) {
         let problem = match self.get() {
             STALLED => Problem::new(&registry::REQUEST_TIMEOUT),
             TOO_LARGE => Problem::new(&registry::BODY_TOO_LARGE),
             BROKEN => incomplete(),
             _ => return,
         };
-        *answer = Answer::refused(problem);
+        *answer = EndpointResponse::refused(problem);
     }
 
     fn get(&self) -> u8 {

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tokio::task::{Unconstrained, unconstrained};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::problem::{Answer, Problem, registry};
+use crate::problem::{EndpointResponse, Problem, registry};
 
 pin_project! {
     /// A future with a deadline. The timer is made only when the future first waits: most requests
@@ -66,8 +66,8 @@ impl<F: Future> Future for Within<F> {
 
 /// The 504 of a request that got no answer in time. What its handler does under an idempotency key
 /// goes on, so that a retry can have its answer.
-pub(crate) fn deadline_exceeded() -> Answer {
-    Answer::failed(
+pub(crate) fn deadline_exceeded() -> EndpointResponse {
+    EndpointResponse::failed(
         Problem::new(&registry::DEADLINE_EXCEEDED).with_retry_after(Duration::from_secs(1)),
     )
 }

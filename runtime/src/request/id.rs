@@ -14,7 +14,7 @@ use crate::problem::Problem;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-const LONGEST: usize = 128;
+const MAX_LENGTH: usize = 128;
 
 /// The id under which a request stands in the log and in problem documents, and which every response has as
 /// `X-Request-Id`: a new ULID. Where the peer is one of the API's [trusted
@@ -46,12 +46,12 @@ enum Text {
 
 impl RequestId {
     pub(crate) fn of(request: &Request, proxies: &TrustedProxies) -> Self {
-        if proxies.are_none() {
+        if proxies.is_empty() {
             return Self::new();
         }
         let given = || {
-            given(request.headers())
-                .filter(|_| peer(request.extensions()).is_some_and(|peer| proxies.trust(peer)))
+            from_client(request.headers())
+                .filter(|_| peer(request.extensions()).is_some_and(|peer| proxies.trusts(peer)))
         };
         given().map_or_else(Self::new, |value| Self(Text::Given(value.clone())))
     }
@@ -119,7 +119,7 @@ fn unix_milliseconds() -> u64 {
 }
 
 /// The one plain id that a request brings.
-fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
+fn from_client(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(X_REQUEST_ID).iter();
     values
         .next()
@@ -128,7 +128,7 @@ fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
 
 fn is_plain(bytes: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    (1..=LONGEST).contains(&bytes.len()) && bytes.iter().all(plain)
+    (1..=MAX_LENGTH).contains(&bytes.len()) && bytes.iter().all(plain)
 }
 
 #[cfg(test)]

@@ -20,10 +20,10 @@ use crate::client::peer;
 use crate::problem::{Problem, registry};
 
 /// Bodies up to this length, if it is known, are read before the store is asked.
-const SMALL: u64 = 64 << 10;
+const SMALL_BODY: u64 = 64 << 10;
 
 /// The most that is read of a body that nobody wants, so that the connection can be used again.
-const DRAINED: u64 = 16 << 20;
+const MAX_DRAINED: u64 = 16 << 20;
 
 /// A client that pauses for so long waits for the response, and not for its body to be read.
 const DRAIN_PAUSE: Duration = Duration::from_millis(500);
@@ -125,12 +125,12 @@ impl IncomingRequest {
     }
 
     /// Whether the body's length is known and small.
-    pub(crate) fn is_small(&self) -> bool {
+    pub(crate) fn is_buffered_whole(&self) -> bool {
         self.incoming
             .body
             .size_hint()
             .upper()
-            .is_some_and(|length| length <= SMALL)
+            .is_some_and(|length| length <= SMALL_BODY)
     }
 
     /// Reads the body, up to `limit`. What is left of one that is refused can still be drained.
@@ -139,7 +139,7 @@ impl IncomingRequest {
             return Ok(());
         }
         self.begun = true;
-        let bytes = if self.is_small() {
+        let bytes = if self.is_buffered_whole() {
             state.reading(self.read_small()).await?
         } else {
             state.reading(self.read_large(limit)).await?
@@ -167,7 +167,7 @@ impl IncomingRequest {
                 Ok(None) => return Ok(bytes.freeze()),
                 Ok(Some(Err(error))) => return Err(read::failure(&error)),
                 Ok(Some(Ok(frame))) => {
-                    bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data))
+                    bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
                 }
             }
             if bytes.len() as u64 > limit {
@@ -219,16 +219,16 @@ impl UnreadBody {
     /// Reads and forgets what still comes, within bounds: a connection with an unread body cannot be
     /// used again, and closing it can cost the client the response.
     pub(crate) async fn drain(mut self) {
-        let hopeless = self.announced && self.body.size_hint().lower() > DRAINED;
+        let hopeless = self.announced && self.body.size_hint().lower() > MAX_DRAINED;
         if self.body.is_end_stream() || self.waits_for_permission || hopeless {
             return;
         }
         // Whether all of it came in time or not, the response goes out now.
-        let _ = timeout(READ_DEADLINE, self.forget()).await;
+        let _ = timeout(READ_DEADLINE, self.discard()).await;
     }
 
-    async fn forget(&mut self) {
-        let mut left = DRAINED;
+    async fn discard(&mut self) {
+        let mut left = MAX_DRAINED;
         while let Ok(Some(Ok(frame))) = timeout(DRAIN_PAUSE, self.body.frame()).await {
             let length = frame.data_ref().map_or(0, |data| data.len() as u64);
             match left.checked_sub(length) {

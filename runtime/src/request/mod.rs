@@ -8,17 +8,17 @@ mod caller;
 mod deadline;
 mod id;
 mod incoming;
+mod owner_hasher;
 mod panic_location;
 mod panics;
 pub(crate) mod read;
 mod stage;
 mod state;
-mod tags;
 
 use core::future::Future;
 use core::pin::Pin;
 
-pub use crate::problem::answer::{Answer, Origin};
+pub use crate::problem::answer::{EndpointResponse, ResponseOrigin};
 pub(crate) use body::BodyReadState;
 pub(crate) use caller::AuthenticatedCaller;
 pub use caller::Caller;
@@ -27,11 +27,11 @@ pub use id::RequestId;
 pub(crate) use id::X_REQUEST_ID;
 pub use incoming::Incoming;
 pub(crate) use incoming::{IncomingRequest, UnreadBody};
+pub(crate) use owner_hasher::OwnerHasher;
 pub(crate) use panic_location::listen as listen_to_panics;
 pub(crate) use panics::{HANDLER, catch_panic, catch_panics};
-pub(crate) use stage::{Entry, Exit, Exits, Stage};
+pub(crate) use stage::{ResponseWriter, ResponseWriters, Stage, StageResult};
 pub(crate) use state::{RequestInfo, RequestState};
-pub(crate) use tags::Tags;
 
 /// The boxed run of one request through extractors and handler.
-pub type AnswerFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub type ResponseFuture = Pin<Box<dyn Future<Output = EndpointResponse> + Send>>;

@@ -26,14 +26,14 @@ pub(crate) fn listen() {
         LISTENING.call_once(|| {
             let before = take_hook();
             set_hook(Box::new(move |panic| {
-                note(panic);
+                record(panic);
                 before(panic);
             }));
         });
     }
 }
 
-fn note(panic: &PanicHookInfo<'_>) {
+fn record(panic: &PanicHookInfo<'_>) {
     let Some(place) = panic.location() else {
         return;
     };
@@ -47,7 +47,7 @@ fn note(panic: &PanicHookInfo<'_>) {
 
 /// The place of the panic with this message that this thread has just caught, as `file:line:column`. A panic that
 /// was only passed on, such as that of another task, has none here.
-pub(crate) fn place(message: Option<&str>) -> Option<String> {
+pub(crate) fn format_location(message: Option<&str>) -> Option<String> {
     let last = LAST.take()?;
     (last.message.as_deref() == message).then_some(last.place)
 }
@@ -64,7 +64,7 @@ mod tests {
         listen();
         let line = line!() + 1;
         assert!(catch_unwind(|| panic!("here")).is_err());
-        let place = place(Some("here")).expect("a place");
+        let place = format_location(Some("here")).expect("a place");
         assert!(
             place.starts_with(&format!("{}:{line}:", file!())),
             "{place}"
@@ -76,7 +76,7 @@ mod tests {
         listen();
         assert!(catch_unwind(|| panic!("of another")).is_err());
         assert!(catch_unwind(|| resume_unwind(Box::new("passed on"))).is_err());
-        assert_eq!(place(Some("passed on")), None);
+        assert_eq!(format_location(Some("passed on")), None);
     }
 
     #[test]
@@ -85,7 +85,7 @@ mod tests {
         set_hook(Box::new(|_| SEEN.store(true, Ordering::SeqCst)));
         listen();
         assert!(catch_unwind(|| panic!("seen")).is_err());
-        assert!(place(Some("seen")).is_some());
+        assert!(format_location(Some("seen")).is_some());
         assert!(SEEN.load(Ordering::SeqCst));
     }
 }

@@ -7,12 +7,14 @@ use std::panic::catch_unwind;
 use futures_util::FutureExt;
 
 use super::panic_location;
-use crate::problem::{Answer, Problem};
+use crate::problem::{EndpointResponse, Problem};
 
 /// Runs to an answer. A panic is a 500 whose message goes to the log.
-pub(crate) async fn catch_panics(running: impl Future<Output = Answer>) -> Answer {
+pub(crate) async fn catch_panics(
+    running: impl Future<Output = EndpointResponse>,
+) -> EndpointResponse {
     let caught = AssertUnwindSafe(running).catch_unwind().await;
-    caught.unwrap_or_else(|panic| Answer::failed(problem(HANDLER, panic.as_ref())))
+    caught.unwrap_or_else(|panic| EndpointResponse::failed(problem(HANDLER, panic.as_ref())))
 }
 
 /// Takes one step in the user's own code, which `whose` names in the log.
@@ -31,8 +33,8 @@ fn problem(whose: &str, panic: &(dyn Any + Send)) -> Problem {
 fn message(whose: &str, panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let place =
-        panic_location::place(text).map_or_else(String::new, |place| format!(" at {place}"));
+    let place = panic_location::format_location(text)
+        .map_or_else(String::new, |place| format!(" at {place}"));
     format!(
         "{whose} panicked{place}: {}",
         text.unwrap_or("without a message")

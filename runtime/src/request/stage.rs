@@ -24,51 +24,51 @@ pub(crate) trait Stage: fmt::Debug + Send + Sync {
         &'a self,
         state: &'a mut RequestState,
         request: &'a mut IncomingRequest,
-    ) -> Entry<'a>;
+    ) -> StageResult<'a>;
 }
 
 /// The decision of a stage: the request goes on, or is refused.
-pub(crate) enum Entry<'a> {
+pub(crate) enum StageResult<'a> {
     /// Known at once.
-    Done(Result<(), Problem>),
+    Ready(Result<(), Problem>),
     /// Known later.
     Waiting(BoxFuture<'a, Result<(), Problem>>),
 }
 
-impl Entry<'_> {
+impl StageResult<'_> {
     /// The request goes on to the next stage.
-    pub(crate) const PASS: Self = Self::Done(Ok(()));
+    pub(crate) const PASS: Self = Self::Ready(Ok(()));
 }
 
 /// What a stage knows of one request until its response leaves.
-pub(crate) trait Exit: Any + fmt::Debug + Send + Sync {
+pub(crate) trait ResponseWriter: Any + fmt::Debug + Send + Sync {
     /// Writes what the policy says into the response, whoever made it.
-    fn finish(&self, info: &RequestInfo, response: &mut Response);
+    fn write(&self, info: &RequestInfo, response: &mut Response);
 }
 
 /// The exits of one request, in the order of their stages.
 ///
 /// They are shared, because a run that goes on without its client still notes there what it learns.
 #[derive(Debug, Default)]
-pub(crate) struct Exits(SmallVec<[Arc<dyn Exit>; 2]>);
+pub(crate) struct ResponseWriters(SmallVec<[Arc<dyn ResponseWriter>; 2]>);
 
-impl Exits {
+impl ResponseWriters {
     /// Adds the exit of the stage that the request has just entered.
-    pub(crate) fn push(&mut self, exit: Arc<dyn Exit>) {
+    pub(crate) fn push(&mut self, exit: Arc<dyn ResponseWriter>) {
         self.0.push(exit);
     }
 
     /// The exit of this type.
-    pub(crate) fn get<E: Exit>(&self) -> Option<&E> {
+    pub(crate) fn get<E: ResponseWriter>(&self) -> Option<&E> {
         self.0
             .iter()
             .find_map(|exit| (&**exit as &dyn Any).downcast_ref())
     }
 
     /// The exit of this type, for a run that goes on without its client.
-    pub(crate) fn share<E: Exit>(&self) -> Option<Arc<E>> {
+    pub(crate) fn share<E: ResponseWriter>(&self) -> Option<Arc<E>> {
         self.0.iter().find_map(|exit| {
-            let exit: Arc<dyn Any + Send + Sync> = Arc::<dyn Exit>::clone(exit);
+            let exit: Arc<dyn Any + Send + Sync> = Arc::<dyn ResponseWriter>::clone(exit);
             exit.downcast().ok()
         })
     }
@@ -76,7 +76,7 @@ impl Exits {
     /// Lets each exit write into the response, the last one first.
     pub(crate) fn finish(&self, info: &RequestInfo, response: &mut Response) {
         for exit in self.0.iter().rev() {
-            exit.finish(info, response);
+            exit.write(info, response);
         }
     }
 }

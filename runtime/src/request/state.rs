@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::body::BodyReadState;
 use super::caller::Caller;
 use super::id::RequestId;
-use super::stage::Exits;
+use super::stage::ResponseWriters;
 
 /// What is known of one request, apart from its head and body.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub(crate) struct RequestInfo {
 pub(crate) struct RequestState {
     pub(crate) info: RequestInfo,
     /// What the stages left behind for the response.
-    pub(crate) exits: Exits,
+    pub(crate) writers: ResponseWriters,
     /// How far the body has been read.
     pub(crate) body: BodyReadState,
 }

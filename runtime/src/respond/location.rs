@@ -18,7 +18,7 @@ use crate::extract::reference;
 /// - A [`Uri`] or text stays as it is. Only characters that cannot be in a URI reference are
 ///   percent-encoded: spaces, control characters, non-ASCII, and ``"<>\^`{|}``.
 ///
-/// [`Created::at`](super::Created::at) takes both. As a part of another response it sets the field:
+/// [`Created::with_location`](super::Created::with_location) takes both. As a part of another response it sets the field:
 ///
 /// ```
 /// use aplomb::{Path, ResponseLocation, endpoint};

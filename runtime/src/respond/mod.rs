@@ -49,7 +49,7 @@ impl<T> Created<T> {
     /// other URI or text. Where the API is nested below a prefix of another router, the prefix is put
     /// before an endpoint's `uri(…)`; a [`Uri`](http::Uri) or text stays as it is.
     #[must_use]
-    pub fn at(mut self, location: impl Into<ResponseLocation>) -> Self {
+    pub fn with_location(mut self, location: impl Into<ResponseLocation>) -> Self {
         self.location = Some(location.into());
         self
     }

@@ -9,7 +9,7 @@ use http::Uri;
 ///
 /// It lacks the prefix of an outer router: below `Router::nest("/api", …)` the endpoint is found at
 /// `/api/v1/orders/7`, and its URI is `/v1/orders/7`. The prefix is known only while a request is
-/// answered. [`Created::at`](super::Created::at) and [`ResponseLocation`](super::ResponseLocation)
+/// answered. [`Created::with_location`](super::Created::with_location) and [`ResponseLocation`](super::ResponseLocation)
 /// add it to the `Location` field. A program that writes the URI elsewhere, such as in a body, has to
 /// add the prefix itself. Converted into a [`Uri`], it stays in `Location` as it is.
 ///

@@ -20,20 +20,20 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::flight::{Flight, Flights, InFlight};
-use super::front::Front;
-use super::opening::Opening;
+use super::first_byte_timeout::FirstByteTimeout;
+use super::in_flight::{InFlightBody, InFlightCounter, InFlightRequest};
+use super::request_checks::RequestChecks;
 
 /// How long a server waits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct ServerTimeouts {
     /// For the head of a request, and so with an idle connection.
     pub(crate) head: Duration,
     /// For requests to end, once it stops.
     pub(crate) grace: Duration,
 }
 
-impl Default for Patience {
+impl Default for ServerTimeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(30),
@@ -43,14 +43,14 @@ impl Default for Patience {
 }
 
 /// What asks a server to stop.
-pub(crate) trait Stop: Send {
+pub(crate) trait ShutdownSignals: Send {
     /// Returns when it is asked, or asked again.
-    fn asked(&mut self) -> impl Future<Output = ()> + Send;
+    fn requested(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// How a service ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Served {
+pub(crate) enum ShutdownOutcome {
     /// Every request got its end.
     Finished,
     /// Requests did not end in time.
@@ -58,22 +58,22 @@ pub(crate) enum Served {
 }
 
 /// Serves until it is asked to stop, then lets what runs end; asked again, it cuts that off.
-pub(crate) async fn until(
+pub(crate) async fn serve_until(
     listener: TcpListener,
-    front: Front,
-    mut stop: impl Stop,
-    patience: Patience,
+    front: RequestChecks,
+    mut stop: impl ShutdownSignals,
+    timeouts: ServerTimeouts,
     tracker: &TaskTracker,
-) -> Served {
+) -> ShutdownOutcome {
     let server = Server {
-        builder: builder(patience.head),
+        builder: builder(timeouts.head),
         connections: GracefulShutdown::new(),
         front,
         stop: CancellationToken::new(),
-        patience,
+        patience: timeouts,
     };
     {
-        let mut stopping = pin!(stop.asked());
+        let mut stopping = pin!(stop.requested());
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -86,18 +86,18 @@ pub(crate) async fn until(
     }
     drop(listener);
     tokio::select! {
-        () = server.finish(tracker) => Served::Finished,
-        () = sleep(patience.grace) => Served::CutOff,
-        () = stop.asked() => Served::CutOff,
+        () = server.finish(tracker) => ShutdownOutcome::Finished,
+        () = sleep(timeouts.grace) => ShutdownOutcome::CutOff,
+        () = stop.requested() => ShutdownOutcome::CutOff,
     }
 }
 
 struct Server {
     builder: Builder<TokioExecutor>,
     connections: GracefulShutdown,
-    front: Front,
+    front: RequestChecks,
     stop: CancellationToken,
-    patience: Patience,
+    patience: ServerTimeouts,
 }
 
 impl Server {
@@ -105,8 +105,8 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let (front, flights) = (self.front.clone(), Flights::default());
-        let stream = Opening::new(stream, self.patience.head, &self.stop, flights.clone());
+        let (front, flights) = (self.front.clone(), InFlightCounter::default());
+        let stream = FirstByteTimeout::new(stream, self.patience.head, &self.stop, flights.clone());
         let service = service_fn(move |request: http::Request<Incoming>| {
             answer(front.clone(), flights.start(), request, peer)
         });
@@ -145,15 +145,15 @@ fn builder(head: Duration) -> Builder<TokioExecutor> {
 }
 
 async fn answer(
-    mut front: Front,
-    flight: Flight,
+    mut front: RequestChecks,
+    flight: InFlightRequest,
     request: http::Request<Incoming>,
     peer: SocketAddr,
-) -> Result<http::Response<InFlight>, Infallible> {
+) -> Result<http::Response<InFlightBody>, Infallible> {
     let mut request: Request = request.map(axum::body::Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
     let response = front.answer(request).await;
-    Ok(response.map(|body| InFlight {
+    Ok(response.map(|body| InFlightBody {
         body,
         _flight: flight,
     }))

@@ -1,9 +1,9 @@
 //! A whole service: settings, state, socket, shutdown.
 
 pub(crate) mod accept;
-mod flight;
-pub(crate) mod front;
-mod opening;
+mod first_byte_timeout;
+mod in_flight;
+pub(crate) mod request_checks;
 mod signal;
 
 use core::fmt::Write as _;
@@ -18,10 +18,10 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use self::accept::{Patience, Served};
+use self::accept::{ServerTimeouts, ShutdownOutcome};
 
-use self::accept::Stop;
-use self::front::Front;
+use self::accept::ShutdownSignals;
+use self::request_checks::RequestChecks;
 use self::signal::Signals;
 use crate::api::{Api, Prepared};
 use crate::request::listen_to_panics;
@@ -69,17 +69,17 @@ where
     let signals = errors.collect(signals());
     let (table, tracker) = (table(&api), api.tracker());
     let Some(mut signals) = signals else {
-        return refused(&errors);
+        return report_errors(&errors);
     };
     let started = tokio::select! {
         started = start(api, connect) => started,
         // Nothing was served yet.
-        () = signals.asked() => return ExitCode::SUCCESS,
+        () = signals.requested() => return ExitCode::SUCCESS,
     };
     match started {
-        Err(errors) => refused(&errors),
+        Err(errors) => report_errors(&errors),
         Ok(started) => {
-            say(
+            print_line(
                 io::stdout(),
                 &format!("{table}listening on http://{}", started.address),
             );
@@ -88,15 +88,15 @@ where
     }
 }
 
-fn refused(errors: &StartErrors) -> ExitCode {
+fn report_errors(errors: &StartErrors) -> ExitCode {
     errors
         .iter()
-        .for_each(|error| say(io::stderr(), &format!("error: {error}")));
+        .for_each(|error| print_line(io::stderr(), &format!("error: {error}")));
     ExitCode::from(2)
 }
 
 /// Prints a line. Nobody listening is no reason to end.
-pub(crate) fn say(mut output: impl Write, line: &str) {
+pub(crate) fn print_line(mut output: impl Write, line: &str) {
     let _ = writeln!(output, "{line}");
 }
 
@@ -108,19 +108,25 @@ fn signals() -> Result<Signals, StartError> {
 struct Started {
     listener: TcpListener,
     address: SocketAddr,
-    front: Front,
-    patience: Patience,
+    request_checks: RequestChecks,
+    patience: ServerTimeouts,
 }
 
 impl Started {
     async fn run(self, signals: Signals, tracker: TaskTracker) -> ExitCode {
-        let served =
-            accept::until(self.listener, self.front, signals, self.patience, &tracker).await;
+        let served = accept::serve_until(
+            self.listener,
+            self.request_checks,
+            signals,
+            self.patience,
+            &tracker,
+        )
+        .await;
         match served {
-            Served::Finished => ExitCode::SUCCESS,
-            Served::CutOff => {
+            ShutdownOutcome::Finished => ExitCode::SUCCESS,
+            ShutdownOutcome::CutOff => {
                 let grace = self.patience.grace;
-                say(
+                print_line(
                     io::stderr(),
                     &format!(
                         "error: requests did not end within {grace:?}, or before a second signal"
@@ -141,7 +147,7 @@ where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
     let base = api.problem_base_or_default();
-    let mut judged = judge(api, connect).await;
+    let mut judged = check_settings(api, connect).await;
     let listener = match judged.address {
         Some(address) => judged.errors.collect(listen(address).await),
         None => None,
@@ -153,26 +159,26 @@ where
             "the service did not start",
         )));
     };
-    let front = Front::new(base, proxies, router);
+    let front = RequestChecks::new(base, proxies, router);
     Ok(Started {
         listener,
         address,
-        front,
+        request_checks: front,
         patience,
     })
 }
 
 /// Everything that a start judges before it opens a port.
-pub(crate) struct Judged<S> {
+pub(crate) struct CheckedSettings<S> {
     pub(crate) prepared: Prepared<S>,
     address: Option<SocketAddr>,
-    patience: Option<Patience>,
+    patience: Option<ServerTimeouts>,
     state: Option<S>,
     errors: StartErrors,
 }
 
 /// Judges endpoints and settings, connects to the store and makes the state, and collects what is wrong.
-pub(crate) async fn judge<S, F, C, E>(api: Api<S>, connect: C) -> Judged<S>
+pub(crate) async fn check_settings<S, F, C, E>(api: Api<S>, connect: C) -> CheckedSettings<S>
 where
     S: Clone + Send + Sync + 'static,
     C: FnOnce() -> F,
@@ -182,12 +188,12 @@ where
     let prepared = api.prepare().await;
     let mut errors = prepared.errors();
     let address = errors.collect(address());
-    let patience = errors.collect(patience());
+    let patience = errors.collect(timeouts());
     let state = connect()
         .await
         .map_err(|error| errors.extend_from(error.into()))
         .ok();
-    Judged {
+    CheckedSettings {
         prepared,
         address,
         patience,
@@ -196,7 +202,7 @@ where
     }
 }
 
-impl<S: Clone + Send + Sync + 'static> Judged<S> {
+impl<S: Clone + Send + Sync + 'static> CheckedSettings<S> {
     /// The router of a service that can start.
     ///
     /// # Errors
@@ -209,9 +215,9 @@ impl<S: Clone + Send + Sync + 'static> Judged<S> {
     }
 }
 
-fn patience() -> Result<Patience, StartErrors> {
+fn timeouts() -> Result<ServerTimeouts, StartErrors> {
     let mut errors = StartErrors::new();
-    let default = Patience::default();
+    let default = ServerTimeouts::default();
     let head = settings::duration(
         "APLOMB_HEADER_TIMEOUT",
         default.head,
@@ -219,7 +225,7 @@ fn patience() -> Result<Patience, StartErrors> {
     );
     let grace = settings::duration("APLOMB_SHUTDOWN_GRACE", default.grace, Duration::ZERO);
     match (errors.collect(head), errors.collect(grace)) {
-        (Some(head), Some(grace)) => Ok(Patience { head, grace }),
+        (Some(head), Some(grace)) => Ok(ServerTimeouts { head, grace }),
         _ => Err(errors),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::accept::Stop;
+use super::accept::ShutdownSignals;
 
 /// SIGTERM and SIGINT, from when this is made: a signal that comes while the service still starts
 /// is not lost, and does not end the process half-way.
@@ -30,9 +30,9 @@ impl Signals {
     }
 }
 
-impl Stop for Signals {
+impl ShutdownSignals for Signals {
     #[cfg(unix)]
-    async fn asked(&mut self) {
+    async fn requested(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -2,8 +2,8 @@ use core::fmt;
 use std::sync::Arc;
 
 use super::StoreFuture;
-use crate::policies::idempotency::{Begin, Begun};
-use crate::policies::rate_limit::{Acquired, Claim};
+use crate::policies::idempotency::{Begin, BeginOutcome};
+use crate::policies::rate_limit::{Acquired, LimitRequest};
 
 /// Buckets and records that are kept together, so that a request is admitted in one step.
 ///
@@ -13,7 +13,7 @@ use crate::policies::rate_limit::{Acquired, Claim};
 pub trait AdmissionStore: fmt::Debug + Send + Sync + 'static {
     /// Whether these claims and this record can be asked for together. Where they are kept in different
     /// places, they are asked for one after the other.
-    fn joins(&self, claims: &[Claim<'_>], begin: &Begin) -> bool {
+    fn joins(&self, claims: &[LimitRequest<'_>], begin: &Begin) -> bool {
         let _ = (claims, begin);
         true
     }
@@ -35,8 +35,11 @@ pub trait AdmissionStore: fmt::Debug + Send + Sync + 'static {
     /// [`abort`](crate::policies::idempotency::IdempotencyStore::abort) until that is confirmed.
     ///
     /// **Full**: where there is no room for the record, nothing was taken either.
-    fn admit<'a>(&'a self, claims: &'a [Claim<'a>], begin: &'a Begin)
-    -> StoreFuture<'a, Admission>;
+    fn admit<'a>(
+        &'a self,
+        claims: &'a [LimitRequest<'a>],
+        begin: &'a Begin,
+    ) -> StoreFuture<'a, Admission>;
 }
 
 /// What came of a request that wants to be admitted.
@@ -45,17 +48,17 @@ pub enum Admission {
     /// The limits refuse: nothing was taken, and nothing has begun.
     Refused(Acquired),
     /// The limits admit, and have taken their tokens; this is what `begin` found.
-    Admitted(Acquired, Begun),
+    Admitted(Acquired, BeginOutcome),
 }
 
 impl<T: AdmissionStore + ?Sized> AdmissionStore for Arc<T> {
-    fn joins(&self, claims: &[Claim<'_>], begin: &Begin) -> bool {
+    fn joins(&self, claims: &[LimitRequest<'_>], begin: &Begin) -> bool {
         (**self).joins(claims, begin)
     }
 
     fn admit<'a>(
         &'a self,
-        claims: &'a [Claim<'a>],
+        claims: &'a [LimitRequest<'a>],
         begin: &'a Begin,
     ) -> StoreFuture<'a, Admission> {
         (**self).admit(claims, begin)

@@ -13,18 +13,18 @@
 //! ```
 
 mod admission;
+mod encrypted;
 mod memory;
 #[cfg(feature = "redis")]
 pub mod redis;
-mod sealed;
 
 use std::sync::Arc;
 
 pub use admission::{Admission, AdmissionStore};
+pub use encrypted::EncryptedRecords;
 pub use memory::MemoryRecords;
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisStore};
-pub use sealed::SealedRecords;
 
 use crate::clock::{Clock, SystemClock};
 pub use crate::facet::{StoreError, StoreFuture};
@@ -203,7 +203,7 @@ impl Store {
     }
 
     /// Whether `APLOMB_STORE` is set, and this store does not read it.
-    pub(crate) fn ignores_the_environment(&self) -> bool {
+    pub(crate) fn is_set_in_code(&self) -> bool {
         !self.is_from_env && std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty())
     }
 

@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 use super::Elapse;
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash,
-    Outcome, RecordKey, RecordState, Token,
+    Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, IdempotencyStore, Lease, OnCrash,
+    Outcome, RecordKey, RecordState, StoredResponse, Token,
 };
-use crate::policies::rate_limit::{Acquired, Bucket, Claim, Quota, Subject};
+use crate::policies::rate_limit::{Acquired, Bucket, LimitRequest, LimitSubject, Quota};
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 
 /// Makes a test of every case: `admission_store_suite!(async { (store, time) })`, where `store` is an
@@ -47,12 +47,12 @@ const LEASE: Duration = Duration::from_secs(4);
 const TTL: Duration = Duration::from_mins(1);
 
 /// Ten tokens, one every two minutes.
-fn claim(limit: u64) -> Claim<'static> {
+fn claim(limit: u64) -> LimitRequest<'static> {
     let quota = Quota::new(5, Duration::from_mins(10), 10).expect("a valid quota");
-    Claim::new(
+    LimitRequest::new(
         Bucket {
             limit,
-            subject: Subject::Everyone,
+            subject: LimitSubject::Everyone,
         },
         quota,
     )
@@ -73,26 +73,33 @@ fn begin(name: u8) -> Begin {
     )
 }
 
-fn kept() -> Kept {
+fn kept() -> StoredResponse {
     let (head, ()) = http::Response::new(()).into_parts();
-    Kept::new(&head, Some(Bytes::from_static(b"done")))
+    StoredResponse::new(&head, Some(Bytes::from_static(b"done")))
 }
 
 async fn end(store: &Arc<impl IdempotencyStore>, begin: &Begin, outcome: Outcome) {
     let complete = Complete::new(begin.lease(), begin.fingerprint, outcome, TTL);
-    assert_eq!(store.complete(&complete).await, Ok(Completed::Written));
+    assert_eq!(
+        store.complete(&complete).await,
+        Ok(CompleteOutcome::Written)
+    );
 }
 
-async fn admit(store: &Arc<impl AdmissionStore>, claims: &[Claim<'_>], begin: &Begin) -> Admission {
+async fn admit(
+    store: &Arc<impl AdmissionStore>,
+    claims: &[LimitRequest<'_>],
+    begin: &Begin,
+) -> Admission {
     store.admit(claims, begin).await.expect("the store answers")
 }
 
 /// Of a request that is admitted: what its limits say, and what it meets.
 async fn admitted(
     store: &Arc<impl AdmissionStore>,
-    claims: &[Claim<'_>],
+    claims: &[LimitRequest<'_>],
     begin: &Begin,
-) -> (Acquired, Begun) {
+) -> (Acquired, BeginOutcome) {
     match admit(store, claims, begin).await {
         Admission::Admitted(acquired, found) => (acquired, found),
         Admission::Refused(acquired) => panic!("{acquired:?}"),
@@ -101,7 +108,7 @@ async fn admitted(
 
 async fn refused(
     store: &Arc<impl AdmissionStore>,
-    claims: &[Claim<'_>],
+    claims: &[LimitRequest<'_>],
     begin: &Begin,
 ) -> Acquired {
     match admit(store, claims, begin).await {
@@ -111,23 +118,23 @@ async fn refused(
 }
 
 /// What a request meets that nobody limits much.
-async fn met(store: &Arc<impl AdmissionStore>, begin: &Begin) -> Begun {
+async fn met(store: &Arc<impl AdmissionStore>, begin: &Begin) -> BeginOutcome {
     admitted(store, &[claim(1)], begin).await.1
 }
 
 /// What is left of a limit of ten.
 async fn left(store: &Arc<impl AdmissionStore>, limit: u64) -> u64 {
-    let reads = [Claim {
+    let reads = [LimitRequest {
         cost: 0,
         ..claim(limit)
     }];
-    admitted(store, &reads, &begin(255)).await.0.readings[0].remaining
+    admitted(store, &reads, &begin(255)).await.0.statuses[0].remaining
 }
 
 async fn use_up(store: &Arc<impl AdmissionStore>, limit: u64) {
     admitted(
         store,
-        &[Claim {
+        &[LimitRequest {
             cost: 10,
             ..claim(limit)
         }],
@@ -143,16 +150,16 @@ pub async fn b02_an_admitted_request_has_paid_and_begun(
 ) {
     let first = begin(1);
     let (acquired, begun) = admitted(&store, &[claim(1), claim(2)], &first).await;
-    assert_eq!((acquired.admitted, begun), (true, Begun::Started));
+    assert_eq!((acquired.admitted, begun), (true, BeginOutcome::Started));
     assert_eq!(
         [
-            acquired.readings[0].remaining,
-            acquired.readings[1].remaining
+            acquired.statuses[0].remaining,
+            acquired.statuses[1].remaining
         ],
         [9, 9]
     );
     assert_eq!((left(&store, 1).await, left(&store, 2).await), (9, 9));
-    assert_eq!(store.begin(&begin(1)).await, Ok(Begun::InFlight));
+    assert_eq!(store.begin(&begin(1)).await, Ok(BeginOutcome::InFlight));
     assert_eq!(
         store.heartbeat(&[first.lease()], LEASE).await,
         Ok(vec![true])
@@ -167,11 +174,11 @@ pub async fn b02_a_refusal_begins_nothing(
     use_up(&store, 1).await;
     for _ in 0..3 {
         let acquired = refused(&store, &[claim(1)], &begin(1)).await;
-        assert!(!acquired.admitted && acquired.readings[0].wait.is_some());
+        assert!(!acquired.admitted && acquired.statuses[0].wait.is_some());
     }
     let (run, other) = (begin(1), begin(1));
     refused(&store, &[claim(1)], &run).await;
-    assert_eq!(store.begin(&other).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&other).await, Ok(BeginOutcome::Started));
     assert_eq!(
         store.heartbeat(&[run.lease(), other.lease()], LEASE).await,
         Ok(vec![false, true])
@@ -189,7 +196,7 @@ pub async fn b02_a_refusal_by_one_of_several_takes_from_none(
         [claim(2), claim(3), claim(1)],
     ] {
         let acquired = refused(&store, &claims, &begin(1)).await;
-        for (claim, reading) in claims.iter().zip(&acquired.readings) {
+        for (claim, reading) in claims.iter().zip(&acquired.statuses) {
             let is_out = claim.bucket.limit == 2;
             assert_eq!(
                 (reading.wait.is_some(), reading.remaining),
@@ -198,7 +205,7 @@ pub async fn b02_a_refusal_by_one_of_several_takes_from_none(
         }
     }
     assert_eq!((left(&store, 1).await, left(&store, 3).await), (10, 10));
-    assert_eq!(store.begin(&begin(1)).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin(1)).await, Ok(BeginOutcome::Started));
 }
 
 /// A refused retry neither sees nor changes the record of its key.
@@ -207,12 +214,12 @@ pub async fn b02_a_refusal_leaves_what_is_there(
     _: &impl Elapse,
 ) {
     let first = begin(1);
-    assert_eq!(met(&store, &first).await, Begun::Started);
+    assert_eq!(met(&store, &first).await, BeginOutcome::Started);
     use_up(&store, 2).await;
     refused(&store, &[claim(2)], &begin(1)).await;
     end(&store, &first, Outcome::Response(kept())).await;
     refused(&store, &[claim(2)], &begin(1)).await;
-    assert_eq!(met(&store, &begin(1)).await, Begun::Done(kept()));
+    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::Done(kept()));
 }
 
 /// The readings of both outcomes are those of the limits alone.
@@ -223,25 +230,25 @@ pub async fn b06_readings_tell_what_is_left(
     for (name, left) in (1..).zip((0..10).rev()) {
         let (acquired, _) = admitted(&store, &[claim(1)], &begin(name)).await;
         assert_eq!(
-            (acquired.readings[0].remaining, acquired.readings[0].wait),
+            (acquired.statuses[0].remaining, acquired.statuses[0].wait),
             (left, None)
         );
     }
-    let reading = refused(&store, &[claim(1)], &begin(1)).await.readings[0];
+    let reading = refused(&store, &[claim(1)], &begin(1)).await.statuses[0];
     let wait = reading.wait.expect("a refusal says how long to wait");
     assert!(
         wait > Duration::ZERO && wait <= Duration::from_mins(2),
         "{wait:?}"
     );
     assert!(
-        reading.full_in > Duration::from_mins(18),
+        reading.resets_in > Duration::from_mins(18),
         "{:?}",
-        reading.full_in
+        reading.resets_in
     );
     time.elapse(Duration::from_mins(2)).await;
     assert_eq!(
         admitted(&store, &[claim(1)], &begin(20)).await.1,
-        Begun::Started
+        BeginOutcome::Started
     );
     refused(&store, &[claim(1)], &begin(21)).await;
 }
@@ -251,20 +258,20 @@ pub async fn b08_costs_take_several_tokens(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    let dear = Claim {
+    let dear = LimitRequest {
         cost: 4,
         ..claim(1)
     };
     for name in [1, 2] {
         assert_eq!(
             admitted(&store, &[dear], &begin(name)).await.1,
-            Begun::Started
+            BeginOutcome::Started
         );
     }
     refused(&store, &[dear], &begin(3)).await;
     assert_eq!(
         admitted(&store, &[claim(1)], &begin(3)).await.1,
-        Begun::Started
+        BeginOutcome::Started
     );
     assert_eq!(left(&store, 1).await, 1);
 }
@@ -280,15 +287,15 @@ pub async fn b12_whatever_is_found_has_paid(
         fingerprint: Fingerprint::new(1, [3; 32]),
         ..begin(1)
     };
-    assert_eq!(met(&store, &first).await, Begun::Started);
-    assert_eq!(met(&store, &begin(1)).await, Begun::InFlight);
-    assert_eq!(met(&store, &other).await, Begun::Mismatch);
+    assert_eq!(met(&store, &first).await, BeginOutcome::Started);
+    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::InFlight);
+    assert_eq!(met(&store, &other).await, BeginOutcome::Mismatch);
     end(&store, &first, Outcome::Response(kept())).await;
-    assert_eq!(met(&store, &begin(1)).await, Begun::Done(kept()));
-    assert_eq!(met(&store, &other).await, Begun::Mismatch);
-    assert_eq!(met(&store, &unknown).await, Begun::Started);
+    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::Done(kept()));
+    assert_eq!(met(&store, &other).await, BeginOutcome::Mismatch);
+    assert_eq!(met(&store, &unknown).await, BeginOutcome::Started);
     end(&store, &unknown, Outcome::Unknown).await;
-    assert_eq!(met(&store, &begin(2)).await, Begun::Unknown);
+    assert_eq!(met(&store, &begin(2)).await, BeginOutcome::Unknown);
     assert_eq!(left(&store, 1).await, 3);
 }
 
@@ -300,14 +307,14 @@ pub async fn b17_a_shadow_refuses_no_run(
     use_up(&store, 2).await;
     let claims = [
         claim(1),
-        Claim {
+        LimitRequest {
             shadow: true,
             ..claim(2)
         },
     ];
     let (acquired, begun) = admitted(&store, &claims, &begin(1)).await;
-    assert_eq!((acquired.admitted, begun), (true, Begun::Started));
-    assert!(acquired.readings[0].wait.is_none() && acquired.readings[1].wait.is_some());
+    assert_eq!((acquired.admitted, begun), (true, BeginOutcome::Started));
+    assert!(acquired.statuses[0].wait.is_none() && acquired.statuses[1].wait.is_some());
     assert_eq!((left(&store, 1).await, left(&store, 2).await), (9, 0));
 }
 
@@ -317,7 +324,7 @@ pub async fn b17_a_refusal_takes_nothing_from_a_shadow(
     _: &impl Elapse,
 ) {
     use_up(&store, 1).await;
-    let shadow = Claim {
+    let shadow = LimitRequest {
         shadow: true,
         ..claim(2)
     };
@@ -325,7 +332,7 @@ pub async fn b17_a_refusal_takes_nothing_from_a_shadow(
         refused(&store, &claims, &begin(1)).await;
     }
     assert_eq!(left(&store, 2).await, 10);
-    assert_eq!(store.begin(&begin(1)).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin(1)).await, Ok(BeginOutcome::Started));
 }
 
 /// Nothing limits what claims nothing.
@@ -335,10 +342,13 @@ pub async fn without_claims_a_run_begins(
 ) {
     let (acquired, begun) = admitted(&store, &[], &begin(1)).await;
     assert_eq!(
-        (acquired.admitted, acquired.readings.len(), begun),
-        (true, 0, Begun::Started)
+        (acquired.admitted, acquired.statuses.len(), begun),
+        (true, 0, BeginOutcome::Started)
     );
-    assert_eq!(admitted(&store, &[], &begin(1)).await.1, Begun::InFlight);
+    assert_eq!(
+        admitted(&store, &[], &begin(1)).await.1,
+        BeginOutcome::InFlight
+    );
 }
 
 /// A record that an earlier rule made is the request's.
@@ -347,15 +357,15 @@ pub async fn a07_earlier_fingerprints_are_compared(
     _: &impl Elapse,
 ) {
     let old = begin(1);
-    assert_eq!(met(&store, &old).await, Begun::Started);
+    assert_eq!(met(&store, &old).await, BeginOutcome::Started);
     let new = Begin {
         fingerprint: Fingerprint::new(2, [4; 32]),
         ..begin(1)
     };
-    assert_eq!(met(&store, &new).await, Begun::Mismatch);
+    assert_eq!(met(&store, &new).await, BeginOutcome::Mismatch);
     assert_eq!(
         met(&store, &new.with_earlier(vec![old.fingerprint])).await,
-        Begun::InFlight
+        BeginOutcome::InFlight
     );
 }
 
@@ -368,7 +378,7 @@ pub async fn a08_of_concurrent_requests_one_starts_and_the_burst_is_kept(
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let quota = Quota::new(1, Duration::from_hours(1), 50).expect("a valid quota");
-            let (mut found, claim) = (Vec::new(), Claim { quota, ..claim(1) });
+            let (mut found, claim) = (Vec::new(), LimitRequest { quota, ..claim(1) });
             for round in 0..10 {
                 let key = (client + round) % 4;
                 if let Admission::Admitted(_, begun) = admit(&store, &[claim], &begin(key)).await {
@@ -386,14 +396,14 @@ pub async fn a08_of_concurrent_requests_one_starts_and_the_burst_is_kept(
     for key in 0..4 {
         let starts = found
             .iter()
-            .filter(|(name, begun)| (*name, begun) == (key, &Begun::Started))
+            .filter(|(name, begun)| (*name, begun) == (key, &BeginOutcome::Started))
             .count();
         assert_eq!(starts, 1, "key {key}");
     }
     assert!(
         found
             .iter()
-            .all(|(_, begun)| matches!(begun, Begun::Started | Begun::InFlight))
+            .all(|(_, begun)| matches!(begun, BeginOutcome::Started | BeginOutcome::InFlight))
     );
 }
 
@@ -406,8 +416,8 @@ pub async fn a08_begin_is_idempotent_for_its_own_token(
     for left in [9, 8, 7] {
         let (acquired, begun) = admitted(&store, &[claim(1)], &run).await;
         assert_eq!(
-            (acquired.readings[0].remaining, begun),
-            (left, Begun::Started)
+            (acquired.statuses[0].remaining, begun),
+            (left, BeginOutcome::Started)
         );
     }
 }
@@ -418,13 +428,13 @@ pub async fn a08_an_aborted_token_begins_no_more(
     _: &impl Elapse,
 ) {
     let run = begin(1);
-    assert_eq!(met(&store, &run).await, Begun::Started);
+    assert_eq!(met(&store, &run).await, BeginOutcome::Started);
     store
         .abort(run.lease(), LEASE)
         .await
         .expect("the store answers");
-    assert_eq!(met(&store, &run).await, Begun::Aborted);
-    assert_eq!(met(&store, &begin(1)).await, Begun::Started);
+    assert_eq!(met(&store, &run).await, BeginOutcome::Aborted);
+    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::Started);
 }
 
 /// What a lapsed run means is what it has declared.
@@ -436,12 +446,12 @@ pub async fn a14_a_lapsed_run_is_unknown_or_runs_again(
         on_crash: OnCrash::Rerun,
         ..begin(2)
     };
-    assert_eq!(met(&store, &begin(1)).await, Begun::Started);
-    assert_eq!(met(&store, &rerun()).await, Begun::Started);
+    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::Started);
+    assert_eq!(met(&store, &rerun()).await, BeginOutcome::Started);
     time.elapse(LEASE).await;
-    assert_eq!(met(&store, &begin(1)).await, Begun::Unknown);
-    assert_eq!(met(&store, &rerun()).await, Begun::Started);
-    assert_eq!(met(&store, &rerun()).await, Begun::InFlight);
+    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::Unknown);
+    assert_eq!(met(&store, &rerun()).await, BeginOutcome::Started);
+    assert_eq!(met(&store, &rerun()).await, BeginOutcome::InFlight);
 }
 
 /// Records whose [`begin`](IdempotencyStore::begin) goes through [`admit`](AdmissionStore::admit), with a
@@ -455,9 +465,13 @@ impl<S: AdmissionStore + IdempotencyStore> ByAdmission<S> {
         Self(store)
     }
 
-    async fn admit(&self, begin: &Begin) -> Result<Begun, StoreError> {
+    async fn admit(&self, begin: &Begin) -> Result<BeginOutcome, StoreError> {
         let quota = Quota::new(1 << 20, Duration::from_secs(1), 1 << 20).expect("a valid quota");
-        match self.0.admit(&[Claim { quota, ..claim(0) }], begin).await? {
+        match self
+            .0
+            .admit(&[LimitRequest { quota, ..claim(0) }], begin)
+            .await?
+        {
             Admission::Admitted(_, found) => Ok(found),
             Admission::Refused(acquired) => {
                 Err(StoreError::Failed(format!("it refuses: {acquired:?}")))
@@ -467,7 +481,7 @@ impl<S: AdmissionStore + IdempotencyStore> ByAdmission<S> {
 }
 
 impl<S: AdmissionStore + IdempotencyStore> IdempotencyStore for ByAdmission<S> {
-    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
+    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome> {
         StoreFuture::later(self.admit(begin))
     }
 
@@ -475,7 +489,7 @@ impl<S: AdmissionStore + IdempotencyStore> IdempotencyStore for ByAdmission<S> {
         self.0.heartbeat(leases, lease)
     }
 
-    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed> {
+    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, CompleteOutcome> {
         self.0.complete(complete)
     }
 
@@ -483,8 +497,8 @@ impl<S: AdmissionStore + IdempotencyStore> IdempotencyStore for ByAdmission<S> {
         self.0.abort(lease, marker)
     }
 
-    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
-        self.0.write_off(lease, ttl)
+    fn mark_unknown(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
+        self.0.mark_unknown(lease, ttl)
     }
 
     fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
@@ -494,7 +508,7 @@ impl<S: AdmissionStore + IdempotencyStore> IdempotencyStore for ByAdmission<S> {
     fn resolve(
         &self,
         key: RecordKey,
-        response: Option<Kept>,
+        response: Option<StoredResponse>,
         ttl: Duration,
     ) -> StoreFuture<'_, bool> {
         self.0.resolve(key, response, ttl)

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey, RecordState,
+    Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Lease, RecordKey,
+    RecordState, StoredResponse,
 };
-use crate::policies::rate_limit::{Acquired, Claim, LimitStore};
+use crate::policies::rate_limit::{Acquired, LimitRequest, LimitStore};
 use crate::store::{StoreError, StoreFuture};
 
 /// How a store fails.
@@ -27,7 +28,7 @@ pub enum Fault {
 /// What is asked of a store of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Operation {
+pub enum StoreOperation {
     /// [`IdempotencyStore::begin`].
     Begin,
     /// [`IdempotencyStore::heartbeat`].
@@ -36,8 +37,8 @@ pub enum Operation {
     Complete,
     /// [`IdempotencyStore::abort`].
     Abort,
-    /// [`IdempotencyStore::write_off`].
-    WriteOff,
+    /// [`IdempotencyStore::mark_unknown`].
+    MarkUnknown,
     /// [`IdempotencyStore::find`].
     Find,
     /// [`IdempotencyStore::resolve`].
@@ -50,7 +51,7 @@ pub enum Operation {
 #[derive(Debug, Clone)]
 pub struct FaultyRecords<R> {
     inner: R,
-    plan: Arc<Mutex<Vec<(Operation, Fault)>>>,
+    plan: Arc<Mutex<Vec<(StoreOperation, Fault)>>>,
     late: Arc<Mutex<Vec<Begin>>>,
     arrived: Arc<Notify>,
     broken: Arc<AtomicBool>,
@@ -74,7 +75,7 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
     }
 
     /// Fails the next call of this operation, after those planned before.
-    pub fn fail_next(&self, operation: Operation, fault: Fault) {
+    pub fn fail_next(&self, operation: StoreOperation, fault: Fault) {
         self.plan
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -96,12 +97,12 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
         Ok(())
     }
 
-    fn is_next(&self, operation: Operation, fault: Fault) -> bool {
+    fn is_next(&self, operation: StoreOperation, fault: Fault) -> bool {
         let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         plan.iter().find(|(planned, _)| *planned == operation) == Some(&(operation, fault))
     }
 
-    fn fault(&self, operation: Operation) -> Option<Fault> {
+    fn fault(&self, operation: StoreOperation) -> Option<Fault> {
         if self.broken.load(Ordering::SeqCst) {
             return Some(Fault::Lost);
         }
@@ -112,7 +113,7 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
 
     fn call<'a, T: Send + Unpin + 'a>(
         &self,
-        operation: Operation,
+        operation: StoreOperation,
         call: impl FnOnce() -> StoreFuture<'a, T>,
     ) -> StoreFuture<'a, T> {
         let lost = || Err(StoreError::Unavailable(String::from("a fault was planned")));
@@ -128,45 +129,49 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
 }
 
 impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
-    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
-        if self.is_next(Operation::Begin, Fault::Late) {
+    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome> {
+        if self.is_next(StoreOperation::Begin, Fault::Late) {
             self.late
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(begin.clone());
         }
-        self.call(Operation::Begin, || self.inner.begin(begin))
+        self.call(StoreOperation::Begin, || self.inner.begin(begin))
     }
 
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>> {
-        self.call(Operation::Heartbeat, || self.inner.heartbeat(leases, lease))
+        self.call(StoreOperation::Heartbeat, || {
+            self.inner.heartbeat(leases, lease)
+        })
     }
 
-    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed> {
-        self.call(Operation::Complete, || self.inner.complete(complete))
+    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, CompleteOutcome> {
+        self.call(StoreOperation::Complete, || self.inner.complete(complete))
     }
 
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()> {
-        self.call(Operation::Abort, || {
+        self.call(StoreOperation::Abort, || {
             StoreFuture::later(self.abort_and_begin_late(lease, marker))
         })
     }
 
-    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
-        self.call(Operation::WriteOff, || self.inner.write_off(lease, ttl))
+    fn mark_unknown(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
+        self.call(StoreOperation::MarkUnknown, || {
+            self.inner.mark_unknown(lease, ttl)
+        })
     }
 
     fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
-        self.call(Operation::Find, || self.inner.find(key))
+        self.call(StoreOperation::Find, || self.inner.find(key))
     }
 
     fn resolve(
         &self,
         key: RecordKey,
-        response: Option<Kept>,
+        response: Option<StoredResponse>,
         ttl: Duration,
     ) -> StoreFuture<'_, bool> {
-        self.call(Operation::Resolve, || {
+        self.call(StoreOperation::Resolve, || {
             self.inner.resolve(key, response, ttl)
         })
     }
@@ -203,7 +208,7 @@ impl<L: LimitStore> FaultyLimits<L> {
 }
 
 impl<L: LimitStore> LimitStore for FaultyLimits<L> {
-    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
         if self.broken.load(Ordering::SeqCst) {
             return StoreFuture::ready(Err(StoreError::Unavailable(String::from(
                 "it was told to fail",

@@ -9,10 +9,10 @@ use bytes::Bytes;
 
 use super::Elapse;
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash,
-    Outcome, RecordKey, RecordState, SealKeys, Token,
+    Begin, BeginOutcome, Complete, CompleteOutcome, EncryptionKeys, Fingerprint, IdempotencyStore,
+    Lease, OnCrash, Outcome, RecordKey, RecordState, StoredResponse, Token,
 };
-use crate::store::SealedRecords;
+use crate::store::EncryptedRecords;
 
 /// Makes a test of every case: `idempotency_store_suite!(async { (store, time) })`, where `store`
 /// is an `Arc` of a fresh [`IdempotencyStore`] and `time` an [`Elapse`](crate::testing::Elapse). One test of
@@ -81,7 +81,7 @@ fn lease(begin: &Begin) -> Lease {
     }
 }
 
-fn kept(text: &'static str) -> Kept {
+fn kept(text: &'static str) -> StoredResponse {
     let response = http::Response::builder()
         .status(201)
         .header("location", "/x")
@@ -89,18 +89,22 @@ fn kept(text: &'static str) -> Kept {
         .header("link", "</a>")
         .header("link", "</b>");
     let (head, ()) = response.body(()).expect("a response").into_parts();
-    Kept::new(&head, Some(Bytes::from_static(text.as_bytes())))
+    StoredResponse::new(&head, Some(Bytes::from_static(text.as_bytes())))
 }
 
 fn complete(begin: &Begin, outcome: Outcome) -> Complete {
     Complete::new(lease(begin), begin.fingerprint, outcome, TTL)
 }
 
-async fn start(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> Begun {
+async fn start(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> BeginOutcome {
     store.begin(begin).await.expect("the store answers")
 }
 
-async fn end(store: &Arc<impl IdempotencyStore>, begin: &Begin, text: &'static str) -> Completed {
+async fn end(
+    store: &Arc<impl IdempotencyStore>,
+    begin: &Begin,
+    text: &'static str,
+) -> CompleteOutcome {
     let complete = complete(begin, Outcome::Response(kept(text)));
     store.complete(&complete).await.expect("the store answers")
 }
@@ -119,15 +123,15 @@ async fn abort(store: &Arc<impl IdempotencyStore>, begin: &Begin) {
         .expect("the store answers");
 }
 
-async fn write_off(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
+async fn mark_unknown(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
     store
-        .write_off(lease(begin), TTL)
+        .mark_unknown(lease(begin), TTL)
         .await
         .expect("the store answers")
 }
 
 /// What a retry with a token of its own meets.
-async fn retry(store: &Arc<impl IdempotencyStore>) -> Begun {
+async fn retry(store: &Arc<impl IdempotencyStore>) -> BeginOutcome {
     start(store, &begin()).await
 }
 
@@ -156,14 +160,25 @@ pub async fn a07_a_record_is_compared_by_the_rule_that_made_it(
             new(by(3, 3), Vec::new()),
         ]
     };
-    assert_eq!(start(&store, &same()).await, Begun::InFlight);
+    assert_eq!(start(&store, &same()).await, BeginOutcome::InFlight);
     for other in others() {
-        assert_eq!(start(&store, &other).await, Begun::Mismatch, "{other:?}");
+        assert_eq!(
+            start(&store, &other).await,
+            BeginOutcome::Mismatch,
+            "{other:?}"
+        );
     }
     end(&store, &old, "done").await;
-    assert_eq!(start(&store, &same()).await, Begun::Done(kept("done")));
+    assert_eq!(
+        start(&store, &same()).await,
+        BeginOutcome::Done(kept("done"))
+    );
     for other in others() {
-        assert_eq!(start(&store, &other).await, Begun::Mismatch, "{other:?}");
+        assert_eq!(
+            start(&store, &other).await,
+            BeginOutcome::Mismatch,
+            "{other:?}"
+        );
     }
 }
 
@@ -181,8 +196,8 @@ pub async fn a08_of_concurrent_begins_one_starts(
     let mut started = 0;
     for task in tasks {
         match task.await.expect("no panic") {
-            Begun::Started => started += 1,
-            other => assert_eq!(other, Begun::InFlight),
+            BeginOutcome::Started => started += 1,
+            other => assert_eq!(other, BeginOutcome::InFlight),
         }
     }
     assert_eq!(started, 1);
@@ -194,9 +209,9 @@ pub async fn a08_begin_is_idempotent_for_its_own_token(
     _: &impl Elapse,
 ) {
     let begin = begin();
-    assert_eq!(start(&store, &begin).await, Begun::Started);
-    assert_eq!(start(&store, &begin).await, Begun::Started);
-    assert_eq!(retry(&store).await, Begun::InFlight);
+    assert_eq!(start(&store, &begin).await, BeginOutcome::Started);
+    assert_eq!(start(&store, &begin).await, BeginOutcome::Started);
+    assert_eq!(retry(&store).await, BeginOutcome::InFlight);
 }
 
 /// A begin that arrives after its abort takes nothing, for one lease.
@@ -206,10 +221,10 @@ pub async fn a08_an_aborted_token_begins_no_more(
 ) {
     let late = begin();
     abort(&store, &late).await;
-    assert_eq!(start(&store, &late).await, Begun::Aborted);
-    assert_eq!(retry(&store).await, Begun::Started);
+    assert_eq!(start(&store, &late).await, BeginOutcome::Aborted);
+    assert_eq!(retry(&store).await, BeginOutcome::Started);
     time.elapse(LEASE).await;
-    assert_ne!(start(&store, &late).await, Begun::Aborted);
+    assert_ne!(start(&store, &late).await, BeginOutcome::Aborted);
 }
 
 /// After an abort the next request runs; aborting again is harmless.
@@ -218,7 +233,7 @@ pub async fn a08_abort_frees_the_key(store: Arc<impl IdempotencyStore>, _: &impl
     start(&store, &first).await;
     abort(&store, &first).await;
     abort(&store, &first).await;
-    assert_eq!(retry(&store).await, Begun::Started);
+    assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
 /// A run that was written off and then ends without effects frees its key after all.
@@ -233,7 +248,7 @@ pub async fn a08_abort_frees_a_key_that_was_unknown(
         .await
         .expect("the store answers");
     abort(&store, &first).await;
-    assert_eq!(retry(&store).await, Begun::Started);
+    assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
 /// Only the run itself can abort.
@@ -243,7 +258,7 @@ pub async fn a08_abort_of_another_token_changes_nothing(
 ) {
     start(&store, &begin()).await;
     abort(&store, &begin()).await;
-    assert_eq!(retry(&store).await, Begun::InFlight);
+    assert_eq!(retry(&store).await, BeginOutcome::InFlight);
 }
 
 /// An answer that is written stays.
@@ -252,7 +267,7 @@ pub async fn a08_abort_does_not_undo_an_answer(store: Arc<impl IdempotencyStore>
     start(&store, &first).await;
     end(&store, &first, "done").await;
     abort(&store, &first).await;
-    assert_eq!(retry(&store).await, Begun::Done(kept("done")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("done")));
 }
 
 /// Another request under the key is told so, whatever the record's state.
@@ -266,11 +281,23 @@ pub async fn a09_mismatch_outranks_every_state(
         ..begin()
     };
     start(&store, &first).await;
-    assert_eq!(start(&store, &other()).await, Begun::Mismatch, "running");
+    assert_eq!(
+        start(&store, &other()).await,
+        BeginOutcome::Mismatch,
+        "running"
+    );
     time.elapse(LEASE).await;
-    assert_eq!(start(&store, &other()).await, Begun::Mismatch, "lapsed");
+    assert_eq!(
+        start(&store, &other()).await,
+        BeginOutcome::Mismatch,
+        "lapsed"
+    );
     end(&store, &first, "done").await;
-    assert_eq!(start(&store, &other()).await, Begun::Mismatch, "done");
+    assert_eq!(
+        start(&store, &other()).await,
+        BeginOutcome::Mismatch,
+        "done"
+    );
 
     let second = Begin {
         key: RecordKey::new([4; 16], [4; 16]),
@@ -285,7 +312,11 @@ pub async fn a09_mismatch_outranks_every_state(
         key: second.key,
         ..other()
     };
-    assert_eq!(start(&store, &other).await, Begun::Mismatch, "unknown");
+    assert_eq!(
+        start(&store, &other).await,
+        BeginOutcome::Mismatch,
+        "unknown"
+    );
 
     let third = Begin {
         key: RecordKey::new([5; 16], [5; 16]),
@@ -301,7 +332,7 @@ pub async fn a09_mismatch_outranks_every_state(
     };
     assert_eq!(
         start(&store, &other).await,
-        Begun::Mismatch,
+        BeginOutcome::Mismatch,
         "lapsed, and may run again"
     );
 }
@@ -309,7 +340,7 @@ pub async fn a09_mismatch_outranks_every_state(
 /// While a run goes on, a retry is told so.
 pub async fn a10_a_running_record_is_in_flight(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
     start(&store, &begin()).await;
-    assert_eq!(retry(&store).await, Begun::InFlight);
+    assert_eq!(retry(&store).await, BeginOutcome::InFlight);
 }
 
 /// With heartbeats a record runs longer than its lease.
@@ -320,7 +351,7 @@ pub async fn a12_a_heartbeat_renews_a_lease(store: Arc<impl IdempotencyStore>, t
         time.elapse(LEASE / 2).await;
         assert!(beat(&store, &first).await);
     }
-    assert_eq!(retry(&store).await, Begun::InFlight);
+    assert_eq!(retry(&store).await, BeginOutcome::InFlight);
 }
 
 /// A heartbeat tells a run that it has lost its record.
@@ -344,14 +375,14 @@ pub async fn a12_complete_compares_the_token_and_never_the_lease(
     let first = begin();
     start(&store, &first).await;
     time.elapse(LEASE).await;
-    assert_eq!(retry(&store).await, Begun::Unknown);
-    assert_eq!(end(&store, &first, "late").await, Completed::Written);
+    assert_eq!(retry(&store).await, BeginOutcome::Unknown);
+    assert_eq!(end(&store, &first, "late").await, CompleteOutcome::Written);
     assert_eq!(
         end(&store, &first, "again").await,
-        Completed::Written,
+        CompleteOutcome::Written,
         "told twice"
     );
-    assert_eq!(retry(&store).await, Begun::Done(kept("late")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("late")));
 }
 
 /// If the store lost the record, its answer is written all the same.
@@ -359,21 +390,24 @@ pub async fn a12_complete_of_a_lost_record_writes_it(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    assert_eq!(end(&store, &begin(), "kept").await, Completed::Written);
-    assert_eq!(retry(&store).await, Begun::Done(kept("kept")));
+    assert_eq!(
+        end(&store, &begin(), "kept").await,
+        CompleteOutcome::Written
+    );
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("kept")));
 }
 
 /// A run that takes too long is given up, until it completes after all.
 pub async fn a12_a_hung_run_is_written_off(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
     let first = begin();
     start(&store, &first).await;
-    assert!(!write_off(&store, &begin()).await, "another token");
-    assert!(write_off(&store, &first).await);
-    assert_eq!(retry(&store).await, Begun::Unknown);
+    assert!(!mark_unknown(&store, &begin()).await, "another token");
+    assert!(mark_unknown(&store, &first).await);
+    assert_eq!(retry(&store).await, BeginOutcome::Unknown);
     assert!(!beat(&store, &first).await, "it holds no lease");
     time.elapse(LEASE).await;
-    assert_eq!(end(&store, &first, "late").await, Completed::Written);
-    assert_eq!(retry(&store).await, Begun::Done(kept("late")));
+    assert_eq!(end(&store, &first, "late").await, CompleteOutcome::Written);
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("late")));
 }
 
 /// What was settled in the meantime stays as it was settled.
@@ -384,19 +418,19 @@ pub async fn a12_a_settled_run_is_not_written_off(
     let (first, second) = (begin(), begin());
     start(&store, &first).await;
     abort(&store, &first).await;
-    assert!(!write_off(&store, &first).await, "absent");
+    assert!(!mark_unknown(&store, &first).await, "absent");
     start(&store, &second).await;
     end(&store, &second, "done").await;
-    assert!(!write_off(&store, &second).await, "done");
-    assert_eq!(retry(&store).await, Begun::Done(kept("done")));
+    assert!(!mark_unknown(&store, &second).await, "done");
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("done")));
 }
 
 /// Nobody knows what a dead run did.
 pub async fn a14_a_lapsed_record_is_unknown(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
     start(&store, &begin()).await;
     time.elapse(LEASE).await;
-    assert_eq!(retry(&store).await, Begun::Unknown);
-    assert_eq!(retry(&store).await, Begun::Unknown);
+    assert_eq!(retry(&store).await, BeginOutcome::Unknown);
+    assert_eq!(retry(&store).await, BeginOutcome::Unknown);
 }
 
 /// Where the endpoint declares that a rerun is harmless, one retry runs.
@@ -409,10 +443,10 @@ pub async fn a14_a_lapsed_record_is_run_again_where_declared(
         ..begin()
     };
     start(&store, &rerun()).await;
-    assert_eq!(start(&store, &rerun()).await, Begun::InFlight);
+    assert_eq!(start(&store, &rerun()).await, BeginOutcome::InFlight);
     time.elapse(LEASE).await;
-    assert_eq!(start(&store, &rerun()).await, Begun::Started);
-    assert_eq!(start(&store, &rerun()).await, Begun::InFlight);
+    assert_eq!(start(&store, &rerun()).await, BeginOutcome::Started);
+    assert_eq!(start(&store, &rerun()).await, BeginOutcome::InFlight);
 }
 
 /// An outcome that nobody knows is told to every retry.
@@ -423,16 +457,16 @@ pub async fn a15_an_unknown_outcome_stays_unknown(
     let first = begin();
     start(&store, &first).await;
     let done = store.complete(&complete(&first, Outcome::Unknown)).await;
-    assert_eq!(done.expect("the store answers"), Completed::Written);
+    assert_eq!(done.expect("the store answers"), CompleteOutcome::Written);
     for _ in 0..3 {
-        assert_eq!(retry(&store).await, Begun::Unknown);
+        assert_eq!(retry(&store).await, BeginOutcome::Unknown);
     }
     assert_eq!(
         end(&store, &first, "known").await,
-        Completed::Written,
+        CompleteOutcome::Written,
         "its own token may still tell"
     );
-    assert_eq!(retry(&store).await, Begun::Done(kept("known")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("known")));
 }
 
 /// An operator reads what a record is, and changes nothing.
@@ -486,14 +520,17 @@ pub async fn a19_a_replaced_run_cannot_complete(
     start(&store, &second).await;
     assert_eq!(
         end(&store, &first, "first").await,
-        Completed::Lost(Begun::InFlight)
+        CompleteOutcome::Lost(BeginOutcome::InFlight)
     );
-    assert_eq!(end(&store, &second, "second").await, Completed::Written);
+    assert_eq!(
+        end(&store, &second, "second").await,
+        CompleteOutcome::Written
+    );
     assert_eq!(
         end(&store, &first, "first").await,
-        Completed::Lost(Begun::Done(kept("second")))
+        CompleteOutcome::Lost(BeginOutcome::Done(kept("second")))
     );
-    assert_eq!(retry(&store).await, Begun::Done(kept("second")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("second")));
 }
 
 /// Of the run that has its record a replaced run learns that it goes on, or may run again; or that nobody
@@ -514,17 +551,17 @@ pub async fn a19_a_replaced_run_learns_what_has_become_of_the_other(
     time.elapse(LEASE).await;
     let seconds = [of(7, OnCrash::Rerun), of(8, OnCrash::Unknown)];
     for second in &seconds {
-        assert_eq!(start(&store, second).await, Begun::Started);
+        assert_eq!(start(&store, second).await, BeginOutcome::Started);
     }
     time.elapse(LEASE).await;
     assert_eq!(
         end(&store, &firsts[0], "first").await,
-        Completed::Lost(Begun::InFlight),
+        CompleteOutcome::Lost(BeginOutcome::InFlight),
         "may run again"
     );
     assert_eq!(
         end(&store, &firsts[1], "first").await,
-        Completed::Lost(Begun::Unknown),
+        CompleteOutcome::Lost(BeginOutcome::Unknown),
         "lapsed"
     );
     store
@@ -533,7 +570,7 @@ pub async fn a19_a_replaced_run_learns_what_has_become_of_the_other(
         .expect("the store answers");
     assert_eq!(
         end(&store, &firsts[0], "first").await,
-        Completed::Lost(Begun::Unknown),
+        CompleteOutcome::Lost(BeginOutcome::Unknown),
         "unknown"
     );
 }
@@ -554,13 +591,13 @@ pub async fn a19_a_run_whose_record_is_of_another_request_learns_that(
     start(&store, &other).await;
     assert_eq!(
         end(&store, &first, "first").await,
-        Completed::Lost(Begun::Mismatch),
+        CompleteOutcome::Lost(BeginOutcome::Mismatch),
         "running"
     );
     end(&store, &other, "other").await;
     assert_eq!(
         end(&store, &first, "first").await,
-        Completed::Lost(Begun::Mismatch),
+        CompleteOutcome::Lost(BeginOutcome::Mismatch),
         "done"
     );
 }
@@ -595,7 +632,7 @@ pub async fn a19_unknown_records_can_be_resolved(
         "may run again"
     );
     assert!(resolve(Some(kept("decided"))).await);
-    assert_eq!(retry(&store).await, Begun::Done(kept("decided")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("decided")));
     assert!(!resolve(None).await, "done");
 
     let second = Begin {
@@ -622,7 +659,7 @@ pub async fn a19_unknown_records_can_be_resolved(
             }
         )
         .await,
-        Begun::Started
+        BeginOutcome::Started
     );
 }
 
@@ -637,9 +674,9 @@ pub async fn a19_a_decision_is_kept_as_long_as_it_says(
         .resolve(begin().key, Some(kept("decided")), LEASE)
         .await;
     assert_eq!(decided, Ok(true));
-    assert_eq!(retry(&store).await, Begun::Done(kept("decided")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("decided")));
     time.elapse(LEASE).await;
-    assert_eq!(retry(&store).await, Begun::Started);
+    assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
 /// Status, fields and body survive the store.
@@ -649,8 +686,11 @@ pub async fn a20_a_response_comes_back_as_it_was(
 ) {
     let first = begin();
     start(&store, &first).await;
-    assert_eq!(end(&store, &first, "the answer").await, Completed::Written);
-    assert_eq!(retry(&store).await, Begun::Done(kept("the answer")));
+    assert_eq!(
+        end(&store, &first, "the answer").await,
+        CompleteOutcome::Written
+    );
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("the answer")));
 }
 
 /// A response that was too large to keep is known to have been there.
@@ -659,11 +699,11 @@ pub async fn a21_a_response_without_its_body_comes_back_so(
     _: &impl Elapse,
 ) {
     let (first, (head, ())) = (begin(), http::Response::new(()).into_parts());
-    let large = Kept::new(&head, None);
+    let large = StoredResponse::new(&head, None);
     start(&store, &first).await;
     let complete = complete(&first, Outcome::Response(large.clone()));
     store.complete(&complete).await.expect("the store answers");
-    assert_eq!(retry(&store).await, Begun::Done(large));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(large));
 }
 
 /// A store keeps what it cannot read.
@@ -671,12 +711,15 @@ pub async fn a26_a_sealed_response_comes_back_as_it_was(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    let keys = SealKeys::new("suite", [7; 32]).expect("a valid id");
-    let sealed = Arc::new(SealedRecords::new(Arc::clone(&store), keys));
-    let in_the_clear = Begun::Done(kept("the answer"));
+    let keys = EncryptionKeys::new("suite", [7; 32]).expect("a valid id");
+    let sealed = Arc::new(EncryptedRecords::new(Arc::clone(&store), keys));
+    let in_the_clear = BeginOutcome::Done(kept("the answer"));
     let first = begin();
     start(&sealed, &first).await;
-    assert_eq!(end(&sealed, &first, "the answer").await, Completed::Written);
+    assert_eq!(
+        end(&sealed, &first, "the answer").await,
+        CompleteOutcome::Written
+    );
     assert_eq!(retry(&sealed).await, in_the_clear);
     assert_ne!(retry(&store).await, in_the_clear);
     let other = Begin {
@@ -703,8 +746,8 @@ pub async fn a26_operators_read_a_sealed_response(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    let keys = |key| SealKeys::new("suite", [key; 32]).expect("a valid id");
-    let sealed = Arc::new(SealedRecords::new(Arc::clone(&store), keys(7)));
+    let keys = |key| EncryptionKeys::new("suite", [key; 32]).expect("a valid id");
+    let sealed = Arc::new(EncryptedRecords::new(Arc::clone(&store), keys(7)));
     let first = begin();
     start(&sealed, &first).await;
     end(&sealed, &first, "the answer").await;
@@ -715,9 +758,12 @@ pub async fn a26_operators_read_a_sealed_response(
     let Ok(Some(RecordState::Done(closed))) = store.find(first.key).await else {
         panic!("not done")
     };
-    assert_eq!((closed.sealed_with(), closed.body()), (Some("suite"), None));
+    assert_eq!(
+        (closed.encrypted_with(), closed.body()),
+        (Some("suite"), None)
+    );
     assert!(
-        SealedRecords::new(store, keys(8))
+        EncryptedRecords::new(store, keys(8))
             .find(first.key)
             .await
             .is_err(),
@@ -735,18 +781,18 @@ pub async fn a22_an_answer_lives_as_long_as_it_should(
     time.elapse(LEASE / 2).await;
     end(&store, &first, "done").await;
     time.elapse(TTL.saturating_sub(LEASE / 4)).await;
-    assert_eq!(retry(&store).await, Begun::Done(kept("done")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("done")));
     time.elapse(LEASE / 4).await;
-    assert_eq!(retry(&store).await, Begun::Started);
+    assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
 /// An outcome that nobody knows is forgotten after its time to live.
 pub async fn a22_an_unknown_record_ends(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
     start(&store, &begin()).await;
     time.elapse((LEASE + TTL).saturating_sub(LEASE / 4)).await;
-    assert_eq!(retry(&store).await, Begun::Unknown);
+    assert_eq!(retry(&store).await, BeginOutcome::Unknown);
     time.elapse(LEASE / 4).await;
-    assert_eq!(retry(&store).await, Begun::Started);
+    assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
 /// A run that took too long is unknown from then on for the time that is said.
@@ -756,11 +802,11 @@ pub async fn a22_a_run_that_was_written_off_is_unknown_as_long_as_it_says(
 ) {
     let first = begin();
     start(&store, &first).await;
-    assert_eq!(store.write_off(lease(&first), LEASE).await, Ok(true));
+    assert_eq!(store.mark_unknown(lease(&first), LEASE).await, Ok(true));
     time.elapse(LEASE / 2).await;
-    assert_eq!(retry(&store).await, Begun::Unknown);
+    assert_eq!(retry(&store).await, BeginOutcome::Unknown);
     time.elapse(LEASE / 2).await;
-    assert_eq!(retry(&store).await, Begun::Started);
+    assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
 /// A run that nobody renewed, and whose record has ended, leaves nothing behind.
@@ -771,6 +817,6 @@ pub async fn a22_a_run_that_was_forgotten_is_not_written_off(
     let first = begin();
     start(&store, &first).await;
     time.elapse(LEASE + TTL).await;
-    assert!(!write_off(&store, &first).await);
-    assert_eq!(retry(&store).await, Begun::Started);
+    assert!(!mark_unknown(&store, &first).await);
+    assert_eq!(retry(&store).await, BeginOutcome::Started);
 }

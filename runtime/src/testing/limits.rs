@@ -6,7 +6,9 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use super::Elapse;
-use crate::policies::rate_limit::{Acquired, Algorithm, Bucket, Claim, LimitStore, Quota, Subject};
+use crate::policies::rate_limit::{
+    Acquired, Algorithm, Bucket, LimitRequest, LimitStore, LimitSubject, Quota,
+};
 use crate::request::Caller;
 
 /// Makes a test of every case: `limit_store_suite!(async { (store, time) })`, where `store` is an
@@ -40,19 +42,19 @@ macro_rules! limit_store_suite {
 }
 
 /// Ten tokens, one every two seconds.
-fn claim(limit: u64) -> Claim<'static> {
+fn claim(limit: u64) -> LimitRequest<'static> {
     let quota = Quota::new(5, Duration::from_secs(10), 10).expect("a valid quota");
-    Claim::new(
+    LimitRequest::new(
         Bucket {
             limit,
-            subject: Subject::Everyone,
+            subject: LimitSubject::Everyone,
         },
         quota,
     )
 }
 
 /// The same by another algorithm: ten tokens in twenty seconds, or in a day.
-fn by(algorithm: Algorithm, limit: u64) -> Claim<'static> {
+fn by(algorithm: Algorithm, limit: u64) -> LimitRequest<'static> {
     let quota = match algorithm {
         Algorithm::TokenBucket => Quota::new(5, Duration::from_secs(10), 10),
         Algorithm::LeakyBucket => Quota::leaky_bucket(5, Duration::from_secs(10), 10),
@@ -60,7 +62,7 @@ fn by(algorithm: Algorithm, limit: u64) -> Claim<'static> {
         Algorithm::FixedWindow => Quota::fixed_window(10, DAY),
         Algorithm::SlidingWindow => Quota::sliding_window(10, Duration::from_secs(20)),
     };
-    Claim {
+    LimitRequest {
         quota: quota.expect("a valid quota"),
         ..claim(limit)
     }
@@ -75,11 +77,11 @@ const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::SlidingWindow,
 ];
 
-async fn take(store: &Arc<impl LimitStore>, claims: &[Claim<'_>]) -> Acquired {
+async fn take(store: &Arc<impl LimitStore>, claims: &[LimitRequest<'_>]) -> Acquired {
     store.acquire(claims).await.expect("the store answers")
 }
 
-async fn admitted(store: &Arc<impl LimitStore>, claim: Claim<'_>, tries: usize) -> usize {
+async fn admitted(store: &Arc<impl LimitStore>, claim: LimitRequest<'_>, tries: usize) -> usize {
     let mut count = 0;
     for _ in 0..tries {
         count += usize::from(take(store, &[claim]).await.admitted);
@@ -92,7 +94,7 @@ pub async fn b01_a_bucket_admits_its_burst(store: Arc<impl LimitStore>, _: &impl
     assert_eq!(admitted(&store, claim(1), 10).await, 10);
     let refused = take(&store, &[claim(1)]).await;
     assert!(!refused.admitted);
-    let wait = refused.readings[0]
+    let wait = refused.statuses[0]
         .wait
         .expect("a refusal says how long to wait");
     assert!(
@@ -118,7 +120,7 @@ pub async fn b01_a_leaky_bucket_gives_turns(store: Arc<impl LimitStore>, _: &imp
     let claim = by(Algorithm::LeakyBucket, 1);
     for place in 0..10 {
         let (turn, latest) = (
-            take(&store, &[claim]).await.readings[0].turn,
+            take(&store, &[claim]).await.statuses[0].turn,
             Duration::from_secs(2) * place,
         );
         assert!(
@@ -126,15 +128,15 @@ pub async fn b01_a_leaky_bucket_gives_turns(store: Arc<impl LimitStore>, _: &imp
             "{turn:?}, and not {latest:?}"
         );
     }
-    let refused = take(&store, &[claim]).await.readings[0];
+    let refused = take(&store, &[claim]).await.statuses[0];
     assert!(
         refused
             .wait
             .is_some_and(|wait| wait <= Duration::from_secs(2))
             && refused.turn.is_zero()
     );
-    let hasty = Claim {
-        patience: Duration::from_secs(3),
+    let hasty = LimitRequest {
+        max_queue_wait: Duration::from_secs(3),
         ..by(Algorithm::LeakyBucket, 2)
     };
     assert_eq!(admitted(&store, hasty, 5).await, 2);
@@ -144,9 +146,9 @@ pub async fn b01_a_leaky_bucket_gives_turns(store: Arc<impl LimitStore>, _: &imp
 pub async fn b01_a_fixed_window_begins_anew(store: Arc<impl LimitStore>, time: &impl Elapse) {
     let claim = by(Algorithm::FixedWindow, 1);
     assert_eq!(admitted(&store, claim, 12).await, 10);
-    let refused = take(&store, &[claim]).await.readings[0];
-    assert_eq!(refused.wait, Some(refused.full_in));
-    assert!(refused.full_in <= DAY && refused.remaining == 0);
+    let refused = take(&store, &[claim]).await.statuses[0];
+    assert_eq!(refused.wait, Some(refused.resets_in));
+    assert!(refused.resets_in <= DAY && refused.remaining == 0);
     if time.is_quick() {
         time.elapse(DAY).await;
         assert_eq!(admitted(&store, claim, 12).await, 10);
@@ -159,7 +161,7 @@ pub async fn b01_a_sliding_window_slides(store: Arc<impl LimitStore>, time: &imp
     assert_eq!(admitted(&store, claim, 4).await, 4);
     time.elapse(Duration::from_secs(12)).await;
     assert_eq!(admitted(&store, claim, 12).await, 6);
-    let refused = take(&store, &[claim]).await.readings[0];
+    let refused = take(&store, &[claim]).await.statuses[0];
     assert!(
         refused
             .wait
@@ -177,7 +179,7 @@ pub async fn b02_limits_of_all_kinds_decide_all_or_nothing(
     _: &impl Elapse,
 ) {
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
-        let others: Vec<Claim<'static>> = (1..)
+        let others: Vec<LimitRequest<'static>> = (1..)
             .zip(ALGORITHMS)
             .map(|(other, algorithm)| by(algorithm, 10 * limit + other))
             .collect();
@@ -187,11 +189,11 @@ pub async fn b02_limits_of_all_kinds_decide_all_or_nothing(
         all.push(exhausted);
         let refused = take(&store, &all).await;
         assert!(
-            !refused.admitted && refused.readings[4].wait.is_some(),
+            !refused.admitted && refused.statuses[4].wait.is_some(),
             "{algorithm:?}: {refused:?}"
         );
         assert!(
-            refused.readings[..4]
+            refused.statuses[..4]
                 .iter()
                 .all(|reading| reading.remaining == 10 && reading.wait.is_none())
         );
@@ -199,7 +201,7 @@ pub async fn b02_limits_of_all_kinds_decide_all_or_nothing(
         assert!(
             admitted.admitted
                 && admitted
-                    .readings
+                    .statuses
                     .iter()
                     .all(|reading| reading.remaining == 9)
         );
@@ -216,17 +218,17 @@ pub async fn b02_several_limits_decide_all_or_nothing(
         let both = take(&store, &[claim(1), claim(2)]).await;
         assert!(!both.admitted);
         assert_eq!(
-            (both.readings[0].remaining, both.readings[0].wait),
+            (both.statuses[0].remaining, both.statuses[0].wait),
             (10, None)
         );
-        assert!(both.readings[1].wait.is_some());
+        assert!(both.statuses[1].wait.is_some());
     }
-    assert_eq!(take(&store, &[claim(1)]).await.readings[0].remaining, 9);
+    assert_eq!(take(&store, &[claim(1)]).await.statuses[0].remaining, 9);
 }
 
 /// Calls that name the same buckets in opposite orders go on.
 pub async fn b02_opposite_orders_do_not_lock(store: Arc<impl LimitStore>, _: &impl Elapse) {
-    let run = |claims: [Claim<'static>; 2]| {
+    let run = |claims: [LimitRequest<'static>; 2]| {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let mut count = 0;
@@ -244,21 +246,21 @@ pub async fn b02_opposite_orders_do_not_lock(store: Arc<impl LimitStore>, _: &im
 /// The readings say what is left and when the bucket is full.
 pub async fn b06_readings_tell_what_is_left(store: Arc<impl LimitStore>, time: &impl Elapse) {
     for left in (7..10).rev() {
-        assert_eq!(take(&store, &[claim(1)]).await.readings[0].remaining, left);
+        assert_eq!(take(&store, &[claim(1)]).await.statuses[0].remaining, left);
     }
     time.elapse(Duration::from_secs(4)).await;
-    let reading = take(&store, &[claim(1)]).await.readings[0];
+    let reading = take(&store, &[claim(1)]).await.statuses[0];
     assert_eq!(reading.remaining, 8);
     assert!(
-        reading.full_in <= Duration::from_secs(4),
+        reading.resets_in <= Duration::from_secs(4),
         "{:?}",
-        reading.full_in
+        reading.resets_in
     );
 }
 
 /// A request takes as many tokens as it costs, or none.
 pub async fn b08_costs_take_several_tokens(store: Arc<impl LimitStore>, _: &impl Elapse) {
-    let dear = Claim {
+    let dear = LimitRequest {
         cost: 4,
         ..claim(1)
     };
@@ -273,18 +275,18 @@ pub async fn b08_a_cost_of_nothing_takes_nothing_and_is_admitted(
 ) {
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
         let claim = by(algorithm, limit);
-        let free = Claim {
+        let free = LimitRequest {
             cost: 0,
-            patience: Duration::ZERO,
+            max_queue_wait: Duration::ZERO,
             ..claim
         };
         assert_eq!(
-            take(&store, &[free]).await.readings[0].remaining,
+            take(&store, &[free]).await.statuses[0].remaining,
             10,
             "{algorithm:?}"
         );
         assert_eq!(admitted(&store, claim, 10).await, 10, "{algorithm:?}");
-        let reading = take(&store, &[free]).await.readings[0];
+        let reading = take(&store, &[free]).await.statuses[0];
         assert_eq!(
             (reading.remaining, reading.wait, reading.turn),
             (0, None, Duration::ZERO),
@@ -296,18 +298,18 @@ pub async fn b08_a_cost_of_nothing_takes_nothing_and_is_admitted(
 /// Callers, addresses, keys and everyone are told apart.
 pub async fn b09_subjects_have_buckets_of_their_own(store: Arc<impl LimitStore>, _: &impl Elapse) {
     let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
-    let address = |text: &str| Subject::Address(text.parse().expect("an address"));
+    let address = |text: &str| LimitSubject::Address(text.parse().expect("an address"));
     let subjects = [
-        Subject::Caller(&alice),
-        Subject::Caller(&bob),
+        LimitSubject::Caller(&alice),
+        LimitSubject::Caller(&bob),
         address("192.0.2.1"),
         address("2001:db8::"),
-        Subject::Key("alice"),
-        Subject::Key("acme"),
-        Subject::Everyone,
+        LimitSubject::Key("alice"),
+        LimitSubject::Key("acme"),
+        LimitSubject::Everyone,
     ];
     for subject in subjects {
-        let claim = Claim {
+        let claim = LimitRequest {
             bucket: Bucket { limit: 1, subject },
             ..claim(1)
         };
@@ -321,7 +323,7 @@ pub async fn b17_a_shadow_takes_its_tokens_and_refuses_nothing(
     store: Arc<impl LimitStore>,
     time: &impl Elapse,
 ) {
-    let shadow = Claim {
+    let shadow = LimitRequest {
         cost: 4,
         shadow: true,
         ..claim(1)
@@ -331,17 +333,17 @@ pub async fn b17_a_shadow_takes_its_tokens_and_refuses_nothing(
         assert_eq!(
             (
                 taken.admitted,
-                taken.readings[0].remaining,
-                taken.readings[0].wait
+                taken.statuses[0].remaining,
+                taken.statuses[0].wait
             ),
             (true, left, None)
         );
     }
     for _ in 0..3 {
         let short = take(&store, &[shadow]).await;
-        assert_eq!((short.admitted, short.readings[0].remaining), (true, 2));
+        assert_eq!((short.admitted, short.statuses[0].remaining), (true, 2));
         assert!(
-            short.readings[0].wait.is_some(),
+            short.statuses[0].wait.is_some(),
             "a limit that is enforced would have refused"
         );
     }
@@ -351,7 +353,7 @@ pub async fn b17_a_shadow_takes_its_tokens_and_refuses_nothing(
         "the same bucket, once it is enforced"
     );
     time.elapse(Duration::from_secs(8)).await;
-    assert_eq!(take(&store, &[shadow]).await.readings[0].wait, None);
+    assert_eq!(take(&store, &[shadow]).await.statuses[0].wait, None);
 }
 
 /// Where a shadow limit has run out, those that are enforced decide, and take what they admit.
@@ -359,15 +361,15 @@ pub async fn b17_a_shadow_that_has_run_out_leaves_the_decision_to_the_others(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
 ) {
-    let shadow = Claim {
+    let shadow = LimitRequest {
         shadow: true,
         ..claim(2)
     };
     admitted(&store, claim(2), 10).await;
     for left in (0..10).rev() {
         let both = take(&store, &[claim(1), shadow]).await;
-        assert_eq!((both.admitted, both.readings[0].remaining), (true, left));
-        assert!(both.readings[0].wait.is_none() && both.readings[1].wait.is_some());
+        assert_eq!((both.admitted, both.statuses[0].remaining), (true, left));
+        assert!(both.statuses[0].wait.is_none() && both.statuses[1].wait.is_some());
     }
     assert!(!take(&store, &[claim(1), shadow]).await.admitted);
 }
@@ -377,7 +379,7 @@ pub async fn b17_a_refusal_takes_nothing_from_a_shadow(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
 ) {
-    let shadow = Claim {
+    let shadow = LimitRequest {
         shadow: true,
         ..claim(2)
     };
@@ -385,13 +387,13 @@ pub async fn b17_a_refusal_takes_nothing_from_a_shadow(
     for _ in 0..3 {
         assert!(!take(&store, &[shadow, claim(1)]).await.admitted);
         let refused = take(&store, &[claim(1), shadow]).await;
-        assert!(!refused.admitted && refused.readings[0].wait.is_some());
+        assert!(!refused.admitted && refused.statuses[0].wait.is_some());
         assert_eq!(
-            (refused.readings[1].remaining, refused.readings[1].wait),
+            (refused.statuses[1].remaining, refused.statuses[1].wait),
             (10, None)
         );
     }
-    assert_eq!(take(&store, &[shadow]).await.readings[0].remaining, 9);
+    assert_eq!(take(&store, &[shadow]).await.statuses[0].remaining, 9);
 }
 
 /// However many ask at once, and however it counts, the burst is not exceeded, and none of it is lost.
@@ -406,7 +408,7 @@ pub async fn concurrent_calls_admit_exactly_the_burst(
         Quota::sliding_window(50, Duration::from_hours(1)),
     ];
     for (limit, quota) in (1..).zip(quotas) {
-        let claim = Claim {
+        let claim = LimitRequest {
             quota: quota.expect("a valid quota"),
             ..claim(limit)
         };

@@ -29,7 +29,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), aplomb::StartErrors> {
-//! let server = TestServer::start(Api::new("visits", routes![visit]).open(), ()).await?;
+//! let server = TestServer::start(Api::new("visits", routes![visit]).without_auth(), ()).await?;
 //! let client = server.client();
 //! let visit = || client.post("/v1/visits").idempotency_key("8e03978e-40d5-43dd-bc93-6894a57f9324").send();
 //! assert_eq!(visit().await.status, 201);
@@ -130,7 +130,7 @@ use futures_util::future::{BoxFuture, ready};
 
 pub use client::{Client, ClientRequest, ClientResponse, RawConnection};
 pub use clock::TestClock;
-pub use faults::{Fault, FaultyLimits, FaultyRecords, Operation};
+pub use faults::{Fault, FaultyLimits, FaultyRecords, StoreOperation};
 pub use log::{LogLine, TestLog};
 pub use process::{Process, Program};
 #[cfg(feature = "redis")]

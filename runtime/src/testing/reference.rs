@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::clock::{Timestamp, micros};
-use crate::policies::rate_limit::{Algorithm, Claim, Quota, Reading};
+use crate::policies::rate_limit::{Algorithm, LimitRequest, LimitStatus, Quota};
 
 /// A bucket that remembers everything.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +14,7 @@ pub struct ReferenceBucket {
 
 impl ReferenceBucket {
     /// Takes what the claim costs, if it can.
-    pub fn acquire(&mut self, claim: &Claim<'_>, now: Timestamp) -> Reading {
+    pub fn acquire(&mut self, claim: &LimitRequest<'_>, now: Timestamp) -> LimitStatus {
         let (quota, cost, at) = (claim.quota, claim.cost, now.as_micros());
         let (remaining, wait, turn) = match quota.algorithm() {
             Algorithm::TokenBucket => {
@@ -26,7 +26,7 @@ impl ReferenceBucket {
                 let queue = self.queue(quota, at);
                 let surplus = (queue + cost * quota.interval()).saturating_sub(quota.window());
                 let turn = if cost > 0 { queue } else { 0 };
-                let late = turn.saturating_sub(micros(claim.patience));
+                let late = turn.saturating_sub(micros(claim.max_queue_wait));
                 (
                     (quota.window() - queue) / quota.interval(),
                     surplus.max(late),
@@ -72,9 +72,9 @@ impl ReferenceBucket {
         } else {
             Duration::ZERO
         };
-        Reading {
+        LimitStatus {
             remaining,
-            full_in: self.full_in(quota, at),
+            resets_in: self.full_in(quota, at),
             wait,
             turn,
         }

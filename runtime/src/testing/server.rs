@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 
 use super::Client;
 use crate::api::Api;
-use crate::serve::accept::{self, Patience, Served, Stop};
-use crate::serve::front::Front;
+use crate::serve::accept::{self, ServerTimeouts, ShutdownOutcome, ShutdownSignals};
+use crate::serve::request_checks::RequestChecks;
 use crate::start::{StartError, StartErrors};
 
 /// An API on a free port of the loopback interface, served as [`serve`](crate::serve()) does.
@@ -35,14 +35,14 @@ use crate::start::{StartError, StartErrors};
 pub struct TestServer {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<Served>,
+    served: JoinHandle<ShutdownOutcome>,
 }
 
 /// Asks once.
 struct Once(Option<oneshot::Receiver<()>>);
 
-impl Stop for Once {
-    async fn asked(&mut self) {
+impl ShutdownSignals for Once {
+    async fn requested(&mut self) {
         match self.0.take() {
             Some(stopped) => drop(stopped.await),
             None => core::future::pending().await,
@@ -51,7 +51,7 @@ impl Stop for Once {
 }
 
 /// Heads must come within five seconds; requests may take ten to end once the server stops.
-const PATIENCE: Patience = Patience {
+const PATIENCE: ServerTimeouts = ServerTimeouts {
     head: Duration::from_secs(5),
     grace: Duration::from_secs(10),
 };
@@ -69,7 +69,7 @@ impl TestServer {
         let (tracker, base) = (api.tracker(), api.problem_base_or_default());
         let prepared = api.prepare().await;
         let proxies = prepared.proxies();
-        let front = Front::new(base, proxies, prepared.into_router(state)?);
+        let front = RequestChecks::new(base, proxies, prepared.into_router(state)?);
         let refused = |error: std::io::Error| StartErrors::from(StartError::new(error.to_string()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -77,7 +77,7 @@ impl TestServer {
         let address = listener.local_addr().map_err(refused)?;
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
-            accept::until(listener, front, Once(Some(stopped)), PATIENCE, &tracker).await
+            accept::serve_until(listener, front, Once(Some(stopped)), PATIENCE, &tracker).await
         });
         Ok(Self {
             address,
@@ -105,6 +105,6 @@ impl TestServer {
     pub async fn stop(self) -> bool {
         // The receiver is there until the server has ended, and then there is nothing to stop.
         let _ = self.stop.send(());
-        matches!(self.served.await, Ok(Served::Finished))
+        matches!(self.served.await, Ok(ShutdownOutcome::Finished))
     }
 }

@@ -76,16 +76,16 @@ async fn request<K: CursorKey>(cursor: Option<&str>, limit: u32) -> PageRequest<
 /// A page, which all sources agree on.
 async fn read<K: Order>(table: &mut Table, cursor: Option<&str>, limit: u32) -> Page<Row> {
     let request = request::<K>(cursor, limit).await;
-    let both_ways = request.both_ways();
-    let rows = table.in_slice(&both_ways);
-    assert_eq!(table.in_map(&both_ways), rows);
+    let bidirectional = request.bidirectional();
+    let rows = table.in_slice(&bidirectional);
+    assert_eq!(table.in_map(&bidirectional), rows);
     assert_eq!(
-        table.in_sqlite(&both_ways).await,
+        table.in_sqlite(&bidirectional).await,
         rows,
         "{}",
-        both_ways.keyset().sql(table::PLAIN)
+        bidirectional.keyset().sql(table::PLAIN)
     );
-    both_ways.page(rows, K::of)
+    bidirectional.page(rows, K::of)
 }
 
 /// Reads the whole list forward and then back, while rows that do not stay come and go.
@@ -241,7 +241,7 @@ async fn d07_either_form_is_answered_from_its_index_in_either_direction() {
     let mut table = Table::new(&[]).await;
     for position in [Position::After(()), Position::Before(())] {
         let request = PageRequest::at(position.map(|()| Upwards::of(&row)), 5);
-        let plan = table.plan(&request.both_ways()).await;
+        let plan = table.plan(&request.bidirectional()).await;
         let bound = if position.is_backward() {
             "(rank,name,id)<(?,?,?)"
         } else {
@@ -254,7 +254,7 @@ async fn d07_either_form_is_answered_from_its_index_in_either_direction() {
             )]
         );
         let request = PageRequest::at(position.map(|()| UpAndDown::of(&row)), 5);
-        let plan = table.plan(&request.both_ways()).await;
+        let plan = table.plan(&request.bidirectional()).await;
         let bound = if position.is_backward() {
             "rank<?"
         } else {
@@ -289,9 +289,9 @@ async fn d05_a_page_of_every_kind_has_its_members() {
         members(request.page(vec![1, 2], key)).await,
         ["data", "has_more", "next_cursor"]
     );
-    let both_ways = request.both_ways().page(vec![1, 2], key);
+    let bidirectional = request.bidirectional().page(vec![1, 2], key);
     assert_eq!(
-        members(both_ways).await,
+        members(bidirectional).await,
         ["data", "has_more", "next_cursor", "prev_cursor"]
     );
 }

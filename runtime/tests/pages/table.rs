@@ -2,7 +2,7 @@ use core::fmt::Debug;
 use std::collections::BTreeMap;
 
 use aplomb::CursorKey;
-use aplomb::policies::paginate::{BothWays, InOrder, Placeholders};
+use aplomb::policies::paginate::{Bidirectional, InOrder, Placeholders};
 use sqlx::query::QueryScalar;
 use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Sqlite, SqliteConnection};
 
@@ -90,7 +90,7 @@ impl Table {
             .expect("inserted");
     }
 
-    pub(crate) fn in_slice<K: Order>(&self, page: &BothWays<K>) -> Vec<Row> {
+    pub(crate) fn in_slice<K: Order>(&self, page: &Bidirectional<K>) -> Vec<Row> {
         let mut sorted: Vec<&Row> = self.rows.values().collect();
         sorted.sort_by(|left, right| K::naive(left, right));
         page.in_slice(&sorted, |row| K::of(row))
@@ -98,7 +98,7 @@ impl Table {
             .collect()
     }
 
-    pub(crate) fn in_map<K: Order>(&self, page: &BothWays<K>) -> Vec<Row> {
+    pub(crate) fn in_map<K: Order>(&self, page: &Bidirectional<K>) -> Vec<Row> {
         let map: BTreeMap<InOrder<K>, &Row> = self
             .rows
             .values()
@@ -108,7 +108,7 @@ impl Table {
     }
 
     /// By each way to write the query in turn.
-    pub(crate) async fn in_sqlite<K: CursorKey>(&mut self, page: &BothWays<K>) -> Vec<Row> {
+    pub(crate) async fn in_sqlite<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<Row> {
         self.queries += 1;
         let placeholders = match self.queries % 4 {
             0 => Placeholders::Question,
@@ -125,7 +125,7 @@ impl Table {
     }
 
     /// How the page is read.
-    pub(crate) async fn plan<K: CursorKey>(&mut self, page: &BothWays<K>) -> Vec<String> {
+    pub(crate) async fn plan<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<String> {
         let mut query =
             QueryBuilder::<Sqlite>::new("EXPLAIN QUERY PLAN SELECT id FROM rows WHERE ");
         page.keyset().push_onto(&mut query);
@@ -134,7 +134,7 @@ impl Table {
         steps.into_iter().map(|(.., step)| step).collect()
     }
 
-    async fn built<K: CursorKey>(&mut self, page: &BothWays<K>) -> Vec<Row> {
+    async fn built<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<Row> {
         let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM rows WHERE ");
         query.push_bind(1).push(" = 1 AND ");
         page.keyset().push_onto(&mut query);

@@ -4,9 +4,9 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use aplomb::policies::idempotency::{
-    Begin, Begun, Fingerprint, IdempotencyStore, OnCrash, RecordKey, Token,
+    Begin, BeginOutcome, Fingerprint, IdempotencyStore, OnCrash, RecordKey, Token,
 };
-use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
+use aplomb::policies::rate_limit::{Bucket, LimitRequest, LimitStore, LimitSubject, Quota};
 use aplomb::store::{Admission, AdmissionStore, RedisStore, StoreError};
 use aplomb::testing::{RedisServer, Reply, eventually};
 use proptest::prelude::*;
@@ -19,14 +19,18 @@ use crate::damage::only_key;
 const LEASE: Duration = Duration::from_secs(30);
 
 /// One token an hour.
-fn only_one() -> Claim<'static> {
+fn only_one() -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_hours(1), 1).expect("a valid quota");
-    Claim { quota, ..claim() }
+    LimitRequest { quota, ..claim() }
 }
 
-async fn admitted(store: &RedisStore, claim: Claim<'_>, begin: &Begin) -> (u64, Begun) {
+async fn admitted(
+    store: &RedisStore,
+    claim: LimitRequest<'_>,
+    begin: &Begin,
+) -> (u64, BeginOutcome) {
     match store.admit(&[claim], begin).await.expect("an answer") {
-        Admission::Admitted(acquired, found) => (acquired.readings[0].remaining, found),
+        Admission::Admitted(acquired, found) => (acquired.statuses[0].remaining, found),
         Admission::Refused(acquired) => panic!("{acquired:?}"),
     }
 }
@@ -35,7 +39,7 @@ async fn admitted(store: &RedisStore, claim: Claim<'_>, begin: &Begin) -> (u64, 
 async fn b05_limits_and_begin_are_one_trip() {
     let (server, proxy, store) = bench().await;
     server.flush_scripts();
-    for (sent, found) in [(2, Begun::Started), (1, Begun::InFlight)] {
+    for (sent, found) in [(2, BeginOutcome::Started), (1, BeginOutcome::InFlight)] {
         proxy.reset_counts();
         assert_eq!(admitted(&store, claim(), &begin()).await.1, found);
         assert_eq!(
@@ -50,14 +54,17 @@ async fn b02_what_is_taken_and_begun_is_there_for_both_facets() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
     let run = begin();
-    assert_eq!(admitted(&store, claim(), &run).await, (9, Begun::Started));
+    assert_eq!(
+        admitted(&store, claim(), &run).await,
+        (9, BeginOutcome::Started)
+    );
     let taken = store.acquire(&[claim()]).await.expect("an answer");
-    assert_eq!(taken.readings[0].remaining, 8);
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
+    assert_eq!(taken.statuses[0].remaining, 8);
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
     store.complete(&done(&run)).await.expect("an answer");
     assert!(matches!(
         admitted(&store, claim(), &begin()).await,
-        (7, Begun::Done(_))
+        (7, BeginOutcome::Done(_))
     ));
 }
 
@@ -66,11 +73,11 @@ async fn b05_what_was_cut_off_is_asked_again_and_has_its_record() {
     let (server, proxy, store) = patient_bench().await;
     let (run, store) = (begin(), Arc::new(store));
     let asking = asked_and_cut(&server, &proxy, &store, claim(), &run).await;
-    let Ok(Admission::Admitted(acquired, Begun::Started)) = asking else {
+    let Ok(Admission::Admitted(acquired, BeginOutcome::Started)) = asking else {
         panic!("{asking:?}")
     };
     assert_eq!(
-        acquired.readings[0].remaining, 8,
+        acquired.statuses[0].remaining, 8,
         "the limit has counted both"
     );
     assert_eq!(store.heartbeat(&[run.lease()], LEASE).await, Ok(vec![true]));
@@ -84,11 +91,11 @@ async fn b02_what_was_cut_off_and_is_refused_when_asked_again_may_have_begun() {
     assert!(is_ambiguous(&asking), "{asking:?}");
     assert_eq!(
         store.begin(&begin()).await,
-        Ok(Begun::InFlight),
+        Ok(BeginOutcome::InFlight),
         "it had begun"
     );
     store.abort(run.lease(), LEASE).await.expect("an answer");
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 /// Asks, and cuts the connection once the server has done what is asked, and before its answer is there.
@@ -96,7 +103,7 @@ async fn asked_and_cut(
     server: &RedisServer,
     proxy: &aplomb::testing::Proxy,
     store: &Arc<RedisStore>,
-    claim: Claim<'static>,
+    claim: LimitRequest<'static>,
     run: &Begin,
 ) -> Result<Admission, StoreError> {
     // Until the server knows the script: else a call is two requests.
@@ -130,8 +137,14 @@ async fn a08_what_a_paused_server_does_late_leaves_no_ghost() {
     server.resume();
     until_back(&store).await;
     store.abort(late.lease(), LEASE).await.expect("an answer");
-    assert_eq!(admitted(&store, claim(), &late).await.1, Begun::Aborted);
-    assert_eq!(admitted(&store, claim(), &begin()).await.1, Begun::Started);
+    assert_eq!(
+        admitted(&store, claim(), &late).await.1,
+        BeginOutcome::Aborted
+    );
+    assert_eq!(
+        admitted(&store, claim(), &begin()).await.1,
+        BeginOutcome::Started
+    );
 }
 
 #[tokio::test]
@@ -143,7 +156,10 @@ async fn a23_without_a_server_nothing_is_sent() {
     assert!(is_unsent(&store.admit(&[claim()], &begin()).await));
     server.restart();
     until_back(&store).await;
-    assert_eq!(admitted(&store, claim(), &begin()).await.1, Begun::Started);
+    assert_eq!(
+        admitted(&store, claim(), &begin()).await.1,
+        BeginOutcome::Started
+    );
 }
 
 #[tokio::test]
@@ -157,7 +173,7 @@ async fn b02_a_full_server_takes_nothing_and_begins_nothing() {
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(
         admitted(&store, claim(), &begin()).await,
-        (9, Begun::Started)
+        (9, BeginOutcome::Started)
     );
 }
 
@@ -169,10 +185,10 @@ async fn b02_a_bucket_that_no_release_wrote_begins_nothing() {
     store.acquire(&[claim()]).await.expect("an answer");
     let key = only_key(&server, "*:l:*");
     server.command(&[b"SET", key.as_bytes(), b"\x02123"]);
-    let sound = Claim {
+    let sound = LimitRequest {
         bucket: Bucket {
             limit: 9,
-            subject: Subject::Everyone,
+            subject: LimitSubject::Everyone,
         },
         ..claim()
     };
@@ -187,13 +203,13 @@ async fn b02_a_bucket_that_no_release_wrote_begins_nothing() {
         Reply::Integer(1),
         "nothing else is there"
     );
-    let shadow = Claim {
+    let shadow = LimitRequest {
         shadow: true,
         ..claim()
     };
     assert_eq!(
         admitted(&store, shadow, &begin()).await,
-        (0, Begun::Started)
+        (0, BeginOutcome::Started)
     );
 }
 
@@ -240,7 +256,7 @@ async fn ask_all(stores: &[Arc<RedisStore>], bursts: [u64; 2], asked: &[Asked]) 
     for task in tasks {
         let (key, both, admission) = task.await.expect("no panic");
         if let Admission::Admitted(_, begun) = admission {
-            outcome.runs[usize::from(key)] += usize::from(begun == Begun::Started);
+            outcome.runs[usize::from(key)] += usize::from(begun == BeginOutcome::Started);
             outcome.admitted[0] += 1;
             outcome.admitted[1] += u64::from(both);
         }
@@ -263,10 +279,10 @@ async fn ask(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) -> Admis
     );
     let claim = |limit: u64, burst| {
         let quota = Quota::new(1, Duration::from_hours(1), burst).expect("a valid quota");
-        Claim {
+        LimitRequest {
             bucket: Bucket {
                 limit,
-                subject: Subject::Everyone,
+                subject: LimitSubject::Everyone,
             },
             quota,
             ..claim()

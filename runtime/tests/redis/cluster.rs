@@ -4,8 +4,12 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aplomb::policies::idempotency::{Begin, Begun, Completed, IdempotencyStore, RecordKey};
-use aplomb::policies::rate_limit::{Acquired, Bucket, Claim, LimitStore, Quota, Subject};
+use aplomb::policies::idempotency::{
+    Begin, BeginOutcome, CompleteOutcome, IdempotencyStore, RecordKey,
+};
+use aplomb::policies::rate_limit::{
+    Acquired, Bucket, LimitRequest, LimitStore, LimitSubject, Quota,
+};
 use aplomb::store::{RedisStore, StoreError};
 use aplomb::testing::{Elapse, RedisCluster, RedisServer, Reply, eventually};
 use base64::Engine as _;
@@ -54,28 +58,31 @@ fn callers(cluster: &RedisCluster) -> Vec<[u8; 16]> {
 }
 
 /// Tokens that come back far too late for any test.
-fn claim(limit: u64, burst: u64) -> Claim<'static> {
+fn claim(limit: u64, burst: u64) -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_hours(1), burst).expect("a valid quota");
-    Claim::new(
+    LimitRequest::new(
         Bucket {
             limit,
-            subject: Subject::Everyone,
+            subject: LimitSubject::Everyone,
         },
         quota,
     )
 }
 
-async fn take(store: &RedisStore, claims: &[Claim<'_>]) -> Acquired {
+async fn take(store: &RedisStore, claims: &[LimitRequest<'_>]) -> Acquired {
     store.acquire(claims).await.expect("an answer")
 }
 
 /// What is left in a bucket.
-async fn left(store: &RedisStore, claim: Claim<'_>) -> u64 {
-    take(store, &[Claim { cost: 0, ..claim }]).await.readings[0].remaining
+async fn left(store: &RedisStore, claim: LimitRequest<'_>) -> u64 {
+    take(store, &[LimitRequest { cost: 0, ..claim }])
+        .await
+        .statuses[0]
+        .remaining
 }
 
 /// The key of a bucket that has been taken from.
-fn bucket_key(cluster: &RedisCluster, claim: Claim<'_>) -> String {
+fn bucket_key(cluster: &RedisCluster, claim: LimitRequest<'_>) -> String {
     let pattern = format!(
         "ap1:test:*:l:{}",
         URL_SAFE_NO_PAD.encode(claim.bucket.limit.to_be_bytes())
@@ -99,8 +106,8 @@ async fn apart<'a>(
     cluster: &'a RedisCluster,
     store: &RedisStore,
     bursts: [u64; 2],
-) -> ([Claim<'static>; 2], &'a RedisServer) {
-    let node = async |claim: Claim<'static>| {
+) -> ([LimitRequest<'static>; 2], &'a RedisServer) {
+    let node = async |claim: LimitRequest<'static>| {
         take(store, &[claim]).await;
         let key = bucket_key(cluster, claim);
         let node = cluster.owner(cluster.slot_of(&key));
@@ -226,7 +233,7 @@ async fn b05_a_slot_on_its_way_is_asked_where_its_keys_are() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     let bucket = claim(1, 10);
-    assert_eq!(take(&store, &[bucket]).await.readings[0].remaining, 9);
+    assert_eq!(take(&store, &[bucket]).await.statuses[0].remaining, 9);
     let slot = cluster.slot_of(&bucket_key(&cluster, bucket));
     let from = cluster.owner(slot).address();
     let to = cluster
@@ -236,20 +243,20 @@ async fn b05_a_slot_on_its_way_is_asked_where_its_keys_are() {
         .expect("another");
     let migration = cluster.begin_migration(slot, to);
     assert_eq!(
-        take(&store, &[bucket]).await.readings[0].remaining,
+        take(&store, &[bucket]).await.statuses[0].remaining,
         8,
         "it is still here"
     );
     migration.move_keys();
     to.flush_scripts();
     assert_eq!(
-        take(&store, &[bucket]).await.readings[0].remaining,
+        take(&store, &[bucket]).await.statuses[0].remaining,
         7,
         "it is there (ASK)"
     );
     block_in_place(|| migration.end());
     assert_eq!(
-        take(&store, &[bucket]).await.readings[0].remaining,
+        take(&store, &[bucket]).await.statuses[0].remaining,
         6,
         "it is there for good (MOVED)"
     );
@@ -281,8 +288,11 @@ async fn b05_a_new_key_of_a_slot_on_its_way_waits_and_is_not_in_doubt() {
         async move { patient.begin(&late).await }
     });
     block_in_place(|| migration.end());
-    assert_eq!(waiting.await.expect("no panic"), Ok(Begun::Started));
-    assert_eq!(hasty.complete(&done(&late)).await, Ok(Completed::Written));
+    assert_eq!(waiting.await.expect("no panic"), Ok(BeginOutcome::Started));
+    assert_eq!(
+        hasty.complete(&done(&late)).await,
+        Ok(CompleteOutcome::Written)
+    );
 }
 
 #[tokio::test]
@@ -292,9 +302,12 @@ async fn b05_every_node_is_sent_the_scripts_that_it_does_not_know() {
     for caller in callers(&cluster) {
         cluster.nodes().iter().for_each(RedisServer::flush_scripts);
         let run = run(RecordKey::new(caller, [1; 16]));
-        assert_eq!(store.begin(&run).await, Ok(Begun::Started));
+        assert_eq!(store.begin(&run).await, Ok(BeginOutcome::Started));
         cluster.nodes().iter().for_each(RedisServer::flush_scripts);
-        assert_eq!(store.complete(&done(&run)).await, Ok(Completed::Written));
+        assert_eq!(
+            store.complete(&done(&run)).await,
+            Ok(CompleteOutcome::Written)
+        );
     }
 }
 
@@ -372,7 +385,11 @@ async fn b02_every_algorithm_gives_back_what_another_slot_refuses() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     let ([first, second], _) = apart(&cluster, &store, [10, 10]).await;
-    assert!(take(&store, &[Claim { cost: 10, ..second }]).await.admitted);
+    assert!(
+        take(&store, &[LimitRequest { cost: 10, ..second }])
+            .await
+            .admitted
+    );
     let hour = Duration::from_hours(1);
     let quotas = [
         Quota::new(1, hour, 10),
@@ -382,7 +399,7 @@ async fn b02_every_algorithm_gives_back_what_another_slot_refuses() {
         Quota::sliding_window(10, hour),
     ];
     for (number, quota) in (0..).zip(quotas) {
-        let claim = Claim {
+        let claim = LimitRequest {
             quota: quota.expect("a valid quota"),
             cost: 3,
             ..first
@@ -391,11 +408,11 @@ async fn b02_every_algorithm_gives_back_what_another_slot_refuses() {
         for _ in 0..3 {
             let refused = take(&store, &[claim, second]).await;
             assert!(
-                !refused.admitted && refused.readings[1].wait.is_some(),
+                !refused.admitted && refused.statuses[1].wait.is_some(),
                 "{number}: {refused:?}"
             );
             assert_eq!(
-                (refused.readings[0].remaining, refused.readings[0].wait),
+                (refused.statuses[0].remaining, refused.statuses[0].wait),
                 (7, None),
                 "{number}"
             );
@@ -412,7 +429,7 @@ async fn b02_what_a_node_cannot_decide_is_given_back_on_the_others() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
-    let shadow = Claim {
+    let shadow = LimitRequest {
         shadow: true,
         ..second
     };
@@ -428,7 +445,7 @@ async fn b02_what_a_node_cannot_decide_is_given_back_on_the_others() {
     let taken = take(&store, &[shadow, first]).await;
     assert!(taken.admitted, "a shadow refuses nothing, wherever it is");
     assert!(
-        taken.readings[0].wait.is_some() && taken.readings[1].remaining == 9,
+        taken.statuses[0].wait.is_some() && taken.statuses[1].remaining == 9,
         "{taken:?}"
     );
 }
@@ -479,8 +496,13 @@ impl<'a> Pause<'a> {
 }
 
 /// Waits until the store has found its way back.
-async fn answers(store: &RedisStore, claim: Claim<'_>) {
-    let is_back = async || store.acquire(&[Claim { cost: 0, ..claim }]).await.is_ok();
+async fn answers(store: &RedisStore, claim: LimitRequest<'_>) {
+    let is_back = async || {
+        store
+            .acquire(&[LimitRequest { cost: 0, ..claim }])
+            .await
+            .is_ok()
+    };
     eventually("the node comes back", is_back).await;
 }
 
@@ -496,7 +518,7 @@ async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
         taken_from.command(&["DEL", &key]);
         let pause = Pause::of(node);
         let quick = Quota::new(10, Duration::from_millis(100), 10).expect("a valid quota");
-        let quick = Claim {
+        let quick = LimitRequest {
             quota: quick,
             cost: 10,
             ..first
@@ -507,7 +529,11 @@ async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
         assert!(given_up.is_err());
         // All of them come back before the other node decides, and are taken again.
         tokio::time::sleep(Duration::from_millis(150).saturating_sub(asked.elapsed())).await;
-        assert!(take(&store, &[Claim { cost: 10, ..first }]).await.admitted);
+        assert!(
+            take(&store, &[LimitRequest { cost: 10, ..first }])
+                .await
+                .admitted
+        );
         let before = taken_from.command(&["GET", &key]);
         if !pause.was_brief() {
             answers(&store, second).await;
@@ -552,7 +578,7 @@ async fn a12_leases_on_every_node_are_renewed_and_one_that_fails_costs_no_other(
     for run in [&runs[300], &runs[899]] {
         assert_eq!(
             store.begin(&self::run(run.key)).await,
-            Ok(Begun::InFlight),
+            Ok(BeginOutcome::InFlight),
             "its lease was renewed"
         );
     }
@@ -632,7 +658,7 @@ async fn one_node_that_answers_is_enough_to_find_the_others() {
     for caller in callers(&cluster) {
         assert_eq!(
             store.begin(&run(RecordKey::new(caller, [1; 16]))).await,
-            Ok(Begun::Started)
+            Ok(BeginOutcome::Started)
         );
     }
 }

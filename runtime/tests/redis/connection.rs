@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aplomb::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, Lease, OnCrash,
-    Outcome, RecordKey, Token,
+    Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, IdempotencyStore, Lease, OnCrash,
+    Outcome, RecordKey, StoredResponse, Token,
 };
-use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
+use aplomb::policies::rate_limit::{Bucket, LimitRequest, LimitStore, LimitSubject, Quota};
 use aplomb::store::{RedisConfig, RedisStore, StoreError};
 use aplomb::testing::{Proxy, RedisServer, Reply, eventually};
 use bytes::Bytes;
@@ -38,7 +38,7 @@ pub(crate) fn lease(begin: &Begin) -> Lease {
 
 pub(crate) fn done(begin: &Begin) -> Complete {
     let (head, ()) = http::Response::new(()).into_parts();
-    let kept = Kept::new(&head, Some(Bytes::from_static(b"done")));
+    let kept = StoredResponse::new(&head, Some(Bytes::from_static(b"done")));
     Complete::new(
         lease(begin),
         begin.fingerprint,
@@ -47,12 +47,12 @@ pub(crate) fn done(begin: &Begin) -> Complete {
     )
 }
 
-pub(crate) fn claim() -> Claim<'static> {
+pub(crate) fn claim() -> LimitRequest<'static> {
     let quota = Quota::new(10, Duration::from_hours(1), 10).expect("a valid quota");
-    Claim::new(
+    LimitRequest::new(
         Bucket {
             limit: 1,
-            subject: Subject::Everyone,
+            subject: LimitSubject::Everyone,
         },
         quota,
     )
@@ -102,7 +102,7 @@ async fn every_operation_is_one_trip() {
             .await
             .expect("an answer");
         store
-            .write_off(lease(&begin), TTL)
+            .mark_unknown(lease(&begin), TTL)
             .await
             .expect("an answer");
         store.complete(&done(&begin)).await.expect("an answer");
@@ -122,11 +122,14 @@ async fn every_operation_is_one_trip() {
 async fn flushed_scripts_are_sent_again() {
     let (server, _proxy, store) = bench().await;
     let first = begin();
-    assert_eq!(store.begin(&first).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&first).await, Ok(BeginOutcome::Started));
     server.flush_scripts();
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
     server.flush_scripts();
-    assert_eq!(store.complete(&done(&first)).await, Ok(Completed::Written));
+    assert_eq!(
+        store.complete(&done(&first)).await,
+        Ok(CompleteOutcome::Written)
+    );
 }
 
 #[tokio::test]
@@ -143,11 +146,11 @@ async fn a08_a_begin_whose_answer_is_lost_may_have_started_and_is_taken_back() {
     until_back(&store).await;
     assert_eq!(
         store.begin(&begin()).await,
-        Ok(Begun::InFlight),
+        Ok(BeginOutcome::InFlight),
         "it had started"
     );
     store.abort(lease(&lost), LEASE).await.expect("an answer");
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
@@ -164,17 +167,17 @@ async fn a08_a_begin_that_a_paused_server_does_late_leaves_no_ghost() {
     server.resume();
     until_back(&store).await;
     store.abort(lease(&late), LEASE).await.expect("an answer");
-    assert_eq!(store.begin(&late).await, Ok(Begun::Aborted));
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&late).await, Ok(BeginOutcome::Aborted));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
 async fn a_cut_connection_is_made_anew() {
     let (_server, proxy, store) = bench().await;
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     proxy.cut().await;
     until_back(&store).await;
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
 }
 
 #[tokio::test]
@@ -196,18 +199,18 @@ async fn what_was_cut_off_is_asked_again_over_another_connection() {
     proxy.cut().await;
     assert_eq!(
         asking.await.expect("no panic"),
-        Ok(Begun::Started),
+        Ok(BeginOutcome::Started),
         "by its own token"
     );
     assert_eq!(proxy.requests_named("EVALSHA"), 2);
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
 }
 
 #[tokio::test]
 async fn a_connection_that_was_closed_while_nobody_asked_is_not_noticed() {
     let (_server, proxy, store) = patient_bench().await;
     proxy.cut().await;
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     proxy.cut().await;
     assert!(store.acquire(&[claim()]).await.expect("an answer").admitted);
 }
@@ -254,20 +257,20 @@ async fn a_server_that_has_become_a_replica_is_not_stormed() {
     );
     server.command(&["REPLICAOF", "NO", "ONE"]);
     until_back(&store).await;
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
 async fn a08_of_a_begin_that_was_asked_twice_the_late_one_starts_nothing() {
     let (server, _proxy, store) = bench().await;
     let twice = begin();
-    assert_eq!(store.begin(&twice).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&twice).await, Ok(BeginOutcome::Started));
     // As after a refusal: its `begin` was answered.
     store
         .abort(lease(&twice), Duration::ZERO)
         .await
         .expect("an answer");
-    assert_eq!(store.begin(&twice).await, Ok(Begun::Aborted));
+    assert_eq!(store.begin(&twice).await, Ok(BeginOutcome::Aborted));
     // That of its caller: the rehearsal at start has left one of another.
     let marker = crate::damage::only_key(&server, "*:{AQEBAQEBAQEBAQEBAQEBAQ}:a:*");
     let left = server.command(&["PTTL", &marker]);
@@ -275,7 +278,7 @@ async fn a08_of_a_begin_that_was_asked_twice_the_late_one_starts_nothing() {
         matches!(left, Reply::Integer(20_000..=30_000)),
         "as late as it can be: {left:?}"
     );
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
@@ -333,7 +336,7 @@ async fn a_silent_connection_is_given_up() {
     proxy.swallow_requests(false);
     until_back(&store).await;
     assert!(proxy.connections() >= 2);
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
@@ -359,7 +362,7 @@ async fn a23_without_a_server_nothing_is_sent_and_nobody_waits_long() {
     assert!(started.elapsed() < Duration::from_secs(5));
     server.restart();
     until_back(&store).await;
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
@@ -373,7 +376,10 @@ async fn a17_an_outcome_waits_for_the_connection_as_long_as_it_may() {
         let _ = store.begin(&begin()).await;
     }
     server.restart();
-    assert_eq!(store.complete(&done(&first)).await, Ok(Completed::Written));
+    assert_eq!(
+        store.complete(&done(&first)).await,
+        Ok(CompleteOutcome::Written)
+    );
 }
 
 #[tokio::test]
@@ -383,15 +389,18 @@ async fn what_a_server_keeps_over_a_restart_is_there() {
     store.begin(&first).await.expect("an answer");
     server.restart();
     until_back(&store).await;
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
     server.restart_empty();
     until_back(&store).await;
     assert_eq!(
         store.complete(&done(&first)).await,
-        Ok(Completed::Written),
+        Ok(CompleteOutcome::Written),
         "a lost record is written"
     );
-    assert!(matches!(store.begin(&begin()).await, Ok(Begun::Done(_))));
+    assert!(matches!(
+        store.begin(&begin()).await,
+        Ok(BeginOutcome::Done(_))
+    ));
 }
 
 #[tokio::test]
@@ -431,18 +440,21 @@ async fn a22_a_full_server_refuses_new_keys_and_takes_answers() {
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let other = begin_of([3; 16]);
     assert_eq!(store.begin(&other).await, Err(StoreError::Full));
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::InFlight));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
     assert_eq!(
         store.heartbeat(&[lease(&first)], LEASE).await,
         Ok(vec![true])
     );
-    assert_eq!(store.complete(&done(&first)).await, Ok(Completed::Written));
+    assert_eq!(
+        store.complete(&done(&first)).await,
+        Ok(CompleteOutcome::Written)
+    );
     assert!(
-        matches!(store.begin(&begin()).await, Ok(Begun::Done(_))),
+        matches!(store.begin(&begin()).await, Ok(BeginOutcome::Done(_))),
         "answers are replayed"
     );
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    assert_eq!(store.begin(&other).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&other).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
@@ -460,7 +472,7 @@ async fn of_many_instances_one_starts() {
         .collect();
     let mut started = 0;
     for task in tasks {
-        started += usize::from(task.await.expect("no panic") == Begun::Started);
+        started += usize::from(task.await.expect("no panic") == BeginOutcome::Started);
     }
     assert_eq!(started, 1);
 }
@@ -499,11 +511,11 @@ async fn services_on_one_server_never_meet() {
             .expect("a good server");
         assert_eq!(
             store.begin(&begin()).await,
-            Ok(Begun::Started),
+            Ok(BeginOutcome::Started),
             "{namespace}"
         );
         assert_eq!(
-            store.acquire(&[claim()]).await.expect("an answer").readings[0].remaining,
+            store.acquire(&[claim()]).await.expect("an answer").statuses[0].remaining,
             9
         );
     }

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use aplomb::policies::idempotency::{Begun, IdempotencyStore, RecordKey, SealKeys};
-use aplomb::policies::rate_limit::{Claim, LimitStore};
-use aplomb::store::{RedisStore, SealedRecords, StoreError};
+use aplomb::policies::idempotency::{BeginOutcome, EncryptionKeys, IdempotencyStore, RecordKey};
+use aplomb::policies::rate_limit::{LimitRequest, LimitStore};
+use aplomb::store::{EncryptedRecords, RedisStore, StoreError};
 use aplomb::testing::{RedisServer, Reply};
 use bytes::Bytes;
 
@@ -154,15 +154,15 @@ async fn an_answer_that_is_cut_short() {
     bench.set(&whole);
     assert!(matches!(
         bench.store.begin(&begin()).await,
-        Ok(Begun::Done(_))
+        Ok(BeginOutcome::Done(_))
     ));
 }
 
 #[tokio::test]
 async fn a26_a_sealed_answer_that_was_changed_or_moved_is_left_as_it_is() {
     let bench = Bench::with_record().await;
-    let keys = SealKeys::new("a", [7; 32]).expect("a valid id");
-    let sealed = SealedRecords::new(bench.store.clone(), keys);
+    let keys = EncryptionKeys::new("a", [7; 32]).expect("a valid id");
+    let sealed = EncryptedRecords::new(bench.store.clone(), keys);
     bench.server.flush_all();
     sealed.complete(&done(&begin())).await.expect("an answer");
     let whole = bytes(bench.server.command(&["GET", &bench.key]));
@@ -176,7 +176,10 @@ async fn a26_a_sealed_answer_that_was_changed_or_moved_is_left_as_it_is() {
         assert_eq!(bench.value(), before, "{index}");
     }
     bench.set(&whole);
-    assert!(matches!(sealed.begin(&begin()).await, Ok(Begun::Done(_))));
+    assert!(matches!(
+        sealed.begin(&begin()).await,
+        Ok(BeginOutcome::Done(_))
+    ));
     let mut other = begin();
     other.key = RecordKey::new(*other.key.caller(), [9; 16]);
     sealed.begin(&other).await.expect("an answer");
@@ -204,7 +207,7 @@ async fn a26_a_sealed_answer_that_was_changed_or_moved_is_left_as_it_is() {
 async fn a_record_without_expiry_is_of_a_run_that_is_gone() {
     let bench = Bench::with_record().await;
     bench.server.command(&["PERSIST", &bench.key]);
-    assert_eq!(bench.store.begin(&begin()).await, Ok(Begun::Unknown));
+    assert_eq!(bench.store.begin(&begin()).await, Ok(BeginOutcome::Unknown));
 }
 
 #[tokio::test]
@@ -245,14 +248,14 @@ async fn buckets_that_no_release_wrote() {
 /// A shadow limit refuses nobody, whatever its bucket holds, and leaves that as it was.
 async fn shadow_lets_through(store: &impl LimitStore, value: &[u8]) {
     let taken = store
-        .acquire(&[Claim {
+        .acquire(&[LimitRequest {
             shadow: true,
             ..claim()
         }])
         .await
         .expect("an answer");
     assert!(
-        taken.admitted && taken.readings[0].wait.is_some(),
+        taken.admitted && taken.statuses[0].wait.is_some(),
         "{value:?}"
     );
     assert!(store.acquire(&[claim()]).await.is_err(), "{value:?}");

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use aplomb::clock::{Clock, Timestamp};
 use aplomb::policies::rate_limit::{
-    Acquired, Algorithm, Bucket, Claim, LimitStore, Quota, Reading, Subject,
+    Acquired, Algorithm, Bucket, LimitRequest, LimitStatus, LimitStore, LimitSubject, Quota,
 };
 use aplomb::store::RedisStore;
 use aplomb::testing::{RedisServer, ReferenceBucket, Reply, TestClock};
@@ -41,7 +41,7 @@ impl Bench {
         self.clock.now()
     }
 
-    fn take_all(&self, claims: &[Claim<'_>]) -> Acquired {
+    fn take_all(&self, claims: &[LimitRequest<'_>]) -> Acquired {
         let now = self.now().as_micros();
         let (seconds, micros) = ((now / 1_000_000).to_string(), (now % 1_000_000).to_string());
         let set = self
@@ -53,11 +53,11 @@ impl Bench {
             .expect("the store answers")
     }
 
-    fn take(&self, claim: Claim<'_>) -> Reading {
-        self.take_all(&[claim]).readings[0]
+    fn take(&self, claim: LimitRequest<'_>) -> LimitStatus {
+        self.take_all(&[claim]).statuses[0]
     }
 
-    fn count(&self, claim: Claim<'_>, tries: usize) -> usize {
+    fn count(&self, claim: LimitRequest<'_>, tries: usize) -> usize {
         (0..tries)
             .filter(|_| self.take(claim).wait.is_none())
             .count()
@@ -74,11 +74,11 @@ fn quota(algorithm: Algorithm, permits: u64, burst: u64) -> Quota {
     quota.expect("a valid quota")
 }
 
-fn claim(limit: u64, quota: Quota) -> Claim<'static> {
-    Claim::new(
+fn claim(limit: u64, quota: Quota) -> LimitRequest<'static> {
+    LimitRequest::new(
         Bucket {
             limit,
-            subject: Subject::Everyone,
+            subject: LimitSubject::Everyone,
         },
         quota,
     )
@@ -118,9 +118,9 @@ fn b01_every_algorithm_agrees_with_a_list_of_moments() {
         let claim = claim(bucket, quota(algorithm, permits, burst));
         for (wait, cost, patience) in steps {
             bench.clock.advance(wait);
-            let claim = Claim {
+            let claim = LimitRequest {
                 cost: cost.min(claim.quota.burst()),
-                patience,
+                max_queue_wait: patience,
                 ..claim
             };
             prop_assert_eq!(bench.take(claim), reference.acquire(&claim, bench.now()));
@@ -141,27 +141,27 @@ fn b02_limits_of_all_kinds_decide_all_or_nothing() {
         let mut references: [ReferenceBucket; 4] = Default::default();
         for (wait, costs) in steps {
             bench.clock.advance(Duration::from_millis(wait));
-            let claims: Vec<Claim<'_>> = (0..4)
+            let claims: Vec<LimitRequest<'_>> = (0..4)
                 .zip(ALGORITHMS)
                 .zip(costs)
-                .map(|((index, algorithm), cost)| Claim {
+                .map(|((index, algorithm), cost)| LimitRequest {
                     cost,
                     ..claim(bucket + index, quota(algorithm, 7, 5))
                 })
                 .collect();
-            let fits = |(claim, reference): (&Claim<'_>, &ReferenceBucket)| {
+            let fits = |(claim, reference): (&LimitRequest<'_>, &ReferenceBucket)| {
                 reference.clone().acquire(claim, bench.now()).wait.is_none()
             };
             let admitted = claims.iter().zip(&references).all(fits);
             let acquired = bench.take_all(&claims);
             prop_assert_eq!(acquired.admitted, admitted);
             for ((claim, reference), reading) in
-                claims.iter().zip(&mut references).zip(acquired.readings)
+                claims.iter().zip(&mut references).zip(acquired.statuses)
             {
                 let asked = if admitted || reading.wait.is_some() {
                     *claim
                 } else {
-                    Claim { cost: 0, ..*claim }
+                    LimitRequest { cost: 0, ..*claim }
                 };
                 prop_assert_eq!(reading, reference.acquire(&asked, bench.now()));
             }
@@ -239,14 +239,14 @@ fn b16_a_log_that_is_damaged_refuses_for_a_period_at_most() {
     ] {
         bench.server.command(&["DEL", &key]);
         bench.server.command(&[&["RPUSH", &key], moments].concat());
-        let free = bench.take(Claim { cost: 0, ..claim });
-        assert!(free.full_in <= PERIOD, "{moments:?}: {free:?}");
-        let asked = bench.take(Claim { cost: 2, ..claim });
+        let free = bench.take(LimitRequest { cost: 0, ..claim });
+        assert!(free.resets_in <= PERIOD, "{moments:?}: {free:?}");
+        let asked = bench.take(LimitRequest { cost: 2, ..claim });
         assert!(
             asked.wait.is_none_or(|wait| wait <= PERIOD),
             "{moments:?}: {asked:?}"
         );
-        assert!(asked.full_in <= PERIOD, "{moments:?}: {asked:?}");
+        assert!(asked.resets_in <= PERIOD, "{moments:?}: {asked:?}");
     }
 }
 
@@ -277,12 +277,15 @@ fn b04_every_bucket_expires() {
 #[test]
 fn b01_the_longest_log_fits() {
     let bench = Bench::new();
-    let all = Claim {
-        cost: Quota::LONGEST_LOG,
-        ..claim(1, quota(Algorithm::SlidingWindow, Quota::LONGEST_LOG, 1))
+    let all = LimitRequest {
+        cost: Quota::MAX_LOG,
+        ..claim(1, quota(Algorithm::SlidingWindow, Quota::MAX_LOG, 1))
     };
     assert_eq!(bench.take(all).remaining, 0);
-    assert_eq!(bench.take(Claim { cost: 1, ..all }).wait, Some(PERIOD));
+    assert_eq!(
+        bench.take(LimitRequest { cost: 1, ..all }).wait,
+        Some(PERIOD)
+    );
     bench.clock.advance(PERIOD);
     assert_eq!(bench.take(all).wait, None);
 }
@@ -339,9 +342,9 @@ fn b03_the_scripts_count_exactly_however_long_the_period_and_large_the_burst() {
             } else {
                 quota.burst().min(cost)
             };
-            let claim = Claim {
+            let claim = LimitRequest {
                 cost,
-                patience: Duration::from_micros(patience),
+                max_queue_wait: Duration::from_micros(patience),
                 ..claim(bucket, quota)
             };
             prop_assert_eq!(

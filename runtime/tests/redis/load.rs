@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aplomb::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, Kept, OnCrash, Outcome,
-    RecordKey, Token,
+    Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, IdempotencyStore, OnCrash,
+    Outcome, RecordKey, StoredResponse, Token,
 };
 use aplomb::store::{RedisStore, StoreError, StoreFuture};
 use aplomb::testing::eventually;
@@ -112,10 +112,10 @@ impl Client {
     async fn request(&self, key: RecordKey) {
         let run = run(key);
         let begun = self.until_answered(|| self.store.begin(&run)).await;
-        assert_eq!(begun, Begun::Started, "a key of its own");
+        assert_eq!(begun, BeginOutcome::Started, "a key of its own");
         let done = done(&run);
         let completed = self.until_answered(|| self.store.complete(&done)).await;
-        assert_eq!(completed, Completed::Written);
+        assert_eq!(completed, CompleteOutcome::Written);
     }
 
     async fn until_answered<'a, T: Unpin>(&self, ask: impl Fn() -> StoreFuture<'a, T>) -> T {
@@ -158,7 +158,7 @@ pub(crate) fn run(key: RecordKey) -> Begin {
 
 pub(crate) fn done(run: &Begin) -> Complete {
     let (head, ()) = http::Response::new(()).into_parts();
-    let kept = Kept::new(&head, Some(Bytes::from_static(b"done")));
+    let kept = StoredResponse::new(&head, Some(Bytes::from_static(b"done")));
     Complete::new(run.lease(), run.fingerprint, Outcome::Response(kept), TTL)
 }
 
@@ -166,7 +166,10 @@ pub(crate) fn done(run: &Begin) -> Complete {
 pub(crate) async fn expect_replays(store: &RedisStore, keys: &[RecordKey]) {
     for key in keys {
         let begun = store.begin(&run(*key)).await;
-        assert!(matches!(begun, Ok(Begun::Done(_))), "{key}: {begun:?}");
+        assert!(
+            matches!(begun, Ok(BeginOutcome::Done(_))),
+            "{key}: {begun:?}"
+        );
     }
 }
 
@@ -177,7 +180,7 @@ pub(crate) fn retry_for_ever(store: &RedisStore, keys: Vec<RecordKey>) -> JoinHa
     tokio::spawn(async move {
         for key in keys.iter().cycle() {
             match store.begin(&run(*key)).await {
-                Ok(Begun::Done(_)) => {}
+                Ok(BeginOutcome::Done(_)) => {}
                 Err(error) => assert!(error.is_outage(), "{key}: {error}"),
                 other => panic!("{key}: {other:?}"),
             }

@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aplomb::policies::idempotency::{Begun, Completed, IdempotencyStore, RecordKey};
-use aplomb::policies::rate_limit::{Bucket, Claim, LimitStore, Quota};
+use aplomb::policies::idempotency::{BeginOutcome, CompleteOutcome, IdempotencyStore, RecordKey};
+use aplomb::policies::rate_limit::{Bucket, LimitRequest, LimitStore, Quota};
 use aplomb::store::{RedisStore, StoreError};
 use aplomb::testing::{RedisSentinels, RedisServer, Reply, eventually};
 use tokio::task::block_in_place;
@@ -86,13 +86,13 @@ async fn b04_tokens_that_were_replicated_stay_taken_when_the_primary_fails() {
         Quota::fixed_window(10, 24 * hour),
         Quota::sliding_window(10, hour),
     ];
-    let claims = quotas.map(|quota| Claim {
+    let claims = quotas.map(|quota| LimitRequest {
         quota: quota.expect("a valid quota"),
         ..claim()
     });
-    let claims: Vec<Claim<'_>> = (101..)
+    let claims: Vec<LimitRequest<'_>> = (101..)
         .zip(claims)
-        .map(|(limit, claim)| Claim {
+        .map(|(limit, claim)| LimitRequest {
             bucket: Bucket {
                 limit,
                 ..claim.bucket
@@ -110,7 +110,7 @@ async fn b04_tokens_that_were_replicated_stay_taken_when_the_primary_fails() {
     for claim in claims {
         let mut admitted = 0;
         while store
-            .acquire(&[Claim { cost: 1, ..claim }])
+            .acquire(&[LimitRequest { cost: 1, ..claim }])
             .await
             .expect("an answer")
             .admitted
@@ -154,12 +154,12 @@ async fn a25_what_no_replica_had_got_is_lost_with_the_primary() {
     expect_replays(&store, &[kept.key]).await;
     assert_eq!(
         store.begin(&run(lost.key)).await,
-        Ok(Begun::Started),
+        Ok(BeginOutcome::Started),
         "as the documentation says"
     );
     assert_eq!(
         store.complete(&done(&lost)).await,
-        Ok(Completed::Lost(Begun::InFlight)),
+        Ok(CompleteOutcome::Lost(BeginOutcome::InFlight)),
         "the first run learns it"
     );
 }
@@ -171,7 +171,7 @@ async fn a25_a_primary_that_must_have_replicas_takes_in_nothing_without() {
     servers
         .primary()
         .command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
-    assert_eq!(store.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     cut_replicas_off(&servers);
     let refused = store.begin(&run(RecordKey::new([1; 16], [2; 16]))).await;
     assert!(
@@ -213,7 +213,7 @@ async fn a25_a_primary_that_becomes_a_replica_is_left() {
         let key = RecordKey::new([3; 16], name);
         let begun = store.begin(&run(key)).await;
         let arrived = promoted.command(&["EXISTS", &place([3; 16], name)]) == Reply::Integer(1);
-        if begun == Ok(Begun::Started) && arrived {
+        if begun == Ok(BeginOutcome::Started) && arrived {
             break;
         }
     }
@@ -291,8 +291,8 @@ async fn another_database_is_another_store() {
         store_at(&servers.url()).await,
         store_at(&format!("{}/1", servers.url())).await,
     );
-    assert_eq!(first.begin(&begin()).await, Ok(Begun::Started));
-    assert_eq!(second.begin(&begin()).await, Ok(Begun::Started));
+    assert_eq!(first.begin(&begin()).await, Ok(BeginOutcome::Started));
+    assert_eq!(second.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test(flavor = "multi_thread")]

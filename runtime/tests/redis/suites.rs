@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use aplomb::policies::idempotency::SealKeys;
-use aplomb::store::{RedisStore, SealedRecords};
+use aplomb::policies::idempotency::EncryptionKeys;
+use aplomb::store::{EncryptedRecords, RedisStore};
 use aplomb::testing::RedisServer;
 
 use crate::{namespace, store_of};
@@ -51,13 +51,13 @@ mod admission {
     }
 }
 
-async fn sealed(url: &str, namespace: &str) -> SealedRecords<RedisStore> {
-    let keys = SealKeys::new("test", [7; 32]).expect("a valid id");
-    SealedRecords::new(store_of(url, namespace).await, keys)
+async fn sealed(url: &str, namespace: &str) -> EncryptedRecords<RedisStore> {
+    let keys = EncryptionKeys::new("test", [7; 32]).expect("a valid id");
+    EncryptedRecords::new(store_of(url, namespace).await, keys)
 }
 
 mod a26_sealed_records {
-    use aplomb::policies::idempotency::{Begun, Completed, IdempotencyStore};
+    use aplomb::policies::idempotency::{BeginOutcome, CompleteOutcome, IdempotencyStore};
 
     use super::*;
     use crate::connection::{begin, done, lease};
@@ -69,20 +69,23 @@ mod a26_sealed_records {
     #[tokio::test]
     async fn a26_leases_are_renewed_by_a_way_of_their_own() {
         let server = RedisServer::start();
-        let keys = SealKeys::new("test", [7; 32]).expect("a valid id");
+        let keys = EncryptionKeys::new("test", [7; 32]).expect("a valid id");
         let store = crate::store_at(&server.url()).await;
-        let sealed = SealedRecords::new(store.clone(), keys);
+        let sealed = EncryptedRecords::new(store.clone(), keys);
         let own = sealed.for_heartbeat().expect("a connection of its own");
         let run = begin();
-        assert_eq!(sealed.begin(&run).await, Ok(Begun::Started));
+        assert_eq!(sealed.begin(&run).await, Ok(BeginOutcome::Started));
         assert_eq!(
             own.heartbeat(&[lease(&run)], run.lease).await,
             Ok(vec![true])
         );
-        assert_eq!(own.complete(&done(&run)).await, Ok(Completed::Written));
-        let Ok(Begun::Done(kept)) = store.begin(&begin()).await else {
+        assert_eq!(
+            own.complete(&done(&run)).await,
+            Ok(CompleteOutcome::Written)
+        );
+        let Ok(BeginOutcome::Done(kept)) = store.begin(&begin()).await else {
             panic!("no answer")
         };
-        assert_eq!(kept.sealed_with(), Some("test"));
+        assert_eq!(kept.encrypted_with(), Some("test"));
     }
 }

@@ -55,8 +55,11 @@ async fn a11_a_client_that_hangs_up_does_not_cancel_the_handler() {
 async fn a12_a_run_over_its_time_is_unknown_and_never_run_again() {
     // The heartbeat's thread lives by the machine's clock.
     let bench = Bench::start_with(aplomb::routes![put_order], |api| {
-        let (lease, max_run) = (Duration::from_millis(300), Duration::from_millis(400));
-        api.store(Store::memory()).lease(lease).max_run(max_run)
+        let (lease, max_handler_duration) =
+            (Duration::from_millis(300), Duration::from_millis(400));
+        api.store(Store::memory())
+            .lease(lease)
+            .max_handler_duration(max_handler_duration)
     });
     let bench = bench.await;
     let first = held_put(&bench);
@@ -188,8 +191,12 @@ async fn a16_a_refusal_before_the_handler_frees_the_key() {
 #[tokio::test]
 async fn a17_a_completion_that_cannot_be_written_costs_the_client_nothing() {
     let bench = bench().await;
-    bench.records.fail_next(Operation::Complete, Fault::Lost);
-    bench.records.fail_next(Operation::Complete, Fault::Lost);
+    bench
+        .records
+        .fail_next(StoreOperation::Complete, Fault::Lost);
+    bench
+        .records
+        .fail_next(StoreOperation::Complete, Fault::Lost);
     let first = order(&bench.client, "k", WELL).send().await;
     assert_eq!(first.status, 201);
     let second = answered(&bench, "k", WELL).await;
@@ -202,7 +209,7 @@ async fn a17_a_completion_whose_confirmation_is_lost_is_written_once() {
     let bench = bench().await;
     bench
         .records
-        .fail_next(Operation::Complete, Fault::AnswerLost);
+        .fail_next(StoreOperation::Complete, Fault::AnswerLost);
     let first = order(&bench.client, "k", WELL).send().await;
     let second = order(&bench.client, "k", WELL).send().await;
     assert!(second.replayed() && second.body == first.body);
@@ -284,7 +291,7 @@ async fn put_well(client: &Client) -> ClientResponse {
 #[tokio::test]
 async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
     let (bench, records) = short_lived().await;
-    (0..1000).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
+    (0..1000).for_each(|_| records.fail_next(StoreOperation::Complete, Fault::Lost));
     assert_eq!(put_well(&bench.client).await.status, 201);
     tokio::time::sleep(Duration::from_millis(1200)).await;
     put_well(&bench.client)
@@ -301,7 +308,7 @@ async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
 async fn a17_an_answer_is_kept_after_an_outage_of_several_leases() {
     let (bench, records) = short_lived().await;
     // It is told again every 150 ms.
-    (0..12).for_each(|_| records.fail_next(Operation::Complete, Fault::Lost));
+    (0..12).for_each(|_| records.fail_next(StoreOperation::Complete, Fault::Lost));
     let first = put_well(&bench.client).await;
     assert_eq!(first.status, 201);
     let retry = until_settled(async || put_well(&bench.client).await).await;
@@ -337,7 +344,11 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_heartbeat() {
 #[tokio::test]
 async fn a17_a_completion_that_is_never_written_becomes_unknown() {
     let bench = bench().await;
-    (0..1000).for_each(|_| bench.records.fail_next(Operation::Complete, Fault::Lost));
+    (0..1000).for_each(|_| {
+        bench
+            .records
+            .fail_next(StoreOperation::Complete, Fault::Lost);
+    });
     assert_eq!(
         order(&bench.client, "k", WELL).send().await.status,
         201,

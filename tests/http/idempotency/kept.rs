@@ -46,19 +46,25 @@ async fn usual(State(app): State<App>, Path(what): Path<String>) -> Result<Respo
     parcel(&what)
 }
 
-#[endpoint(post = "/little/{what}", idempotent(keep = "1KiB", ttl = "7d"))]
+#[endpoint(
+    post = "/little/{what}",
+    idempotent(max_stored_body = "1KiB", ttl = "7d")
+)]
 async fn little(State(app): State<App>, Path(what): Path<String>) -> Result<Response, ParcelError> {
     app.effect();
     parcel(&what)
 }
 
-#[endpoint(post = "/much/{what}", idempotent(keep = "2MiB", ttl = "30min"))]
+#[endpoint(
+    post = "/much/{what}",
+    idempotent(max_stored_body = "2MiB", ttl = "30min")
+)]
 async fn much(State(app): State<App>, Path(what): Path<String>) -> Result<Response, ParcelError> {
     app.effect();
     parcel(&what)
 }
 
-#[endpoint(post = "/none/{what}", idempotent(keep = "0B"))]
+#[endpoint(post = "/none/{what}", idempotent(max_stored_body = "0B"))]
 async fn none(State(app): State<App>, Path(what): Path<String>) -> Result<Response, ParcelError> {
     app.effect();
     parcel(&what)
@@ -182,7 +188,9 @@ async fn a22_an_api_tells_what_its_endpoints_promise() {
     use aplomb::policies::idempotency::IdempotencyPolicy;
     let api = Api::new("test", aplomb::routes![usual, little, much, none]);
     let kept = |policy| match policy {
-        IdempotencyPolicy::Idempotent(idempotency) => (idempotency.ttl.as_secs(), idempotency.keep),
+        IdempotencyPolicy::Idempotent(idempotency) => {
+            (idempotency.ttl.as_secs(), idempotency.max_stored_body)
+        }
         other => panic!("{other:?}"),
     };
     let promises: Vec<_> = api

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use aplomb::prelude::*;
 use aplomb::testing::{
-    Client, ClientRequest, ClientResponse, Fault, Operation, TestServer, eventually,
+    Client, ClientRequest, ClientResponse, Fault, StoreOperation, TestServer, eventually,
 };
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use http::StatusCode;

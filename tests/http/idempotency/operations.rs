@@ -13,7 +13,7 @@ use crate::app::{ALICE, App, BOB, Bench};
 
 /// Tells its operation, and is too busy the first time, which frees the key.
 #[endpoint(post = "/operations", version = 1, idempotent(headers("X-Region")))]
-pub(super) async fn operate(State(app): State<App>, operation: Operation) -> Response {
+pub(super) async fn operate(State(app): State<App>, operation: StepKeys) -> Response {
     let status = if app.effect() == 0 {
         StatusCode::TOO_MANY_REQUESTS
     } else {
@@ -31,13 +31,13 @@ pub(super) async fn operate(State(app): State<App>, operation: Operation) -> Res
 
 /// Tells whether it is an operation.
 #[endpoint(post = "/may-operate", version = 1, idempotent(optional))]
-pub(super) async fn may_operate(operation: Option<Operation>) -> Json<bool> {
+pub(super) async fn may_operate(operation: Option<StepKeys>) -> Json<bool> {
     Json(operation.is_some())
 }
 
 /// Charges under the key of a step; a rerun is harmless to a partner who knows that.
 #[endpoint(post = "/charges", version = 1, idempotent(on_crash = rerun))]
-async fn charge(State(app): State<App>, operation: Operation) -> NoContent {
+async fn charge(State(app): State<App>, operation: StepKeys) -> NoContent {
     CHARGED
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aplomb::Secret;
-use aplomb::policies::idempotency::SealKeys;
+use aplomb::policies::idempotency::EncryptionKeys;
 use aplomb::store::{MemoryLimits, RedisConfig, Store};
 use aplomb::testing::{RedisServer, Reply as RedisReply};
 
@@ -13,8 +13,8 @@ const ITEM: &str = "a most particular oolong";
 const ORDER: &str = r#"{"item": "a most particular oolong"}"#;
 const LOCATION: &str = "/orders/0";
 
-fn keys(id: &str, byte: u8) -> SealKeys {
-    SealKeys::new(id, [byte; 32]).expect("a valid id")
+fn keys(id: &str, byte: u8) -> EncryptionKeys {
+    EncryptionKeys::new(id, [byte; 32]).expect("a valid id")
 }
 
 /// An instance that is not the first.
@@ -35,8 +35,8 @@ async fn instance(bench: &Bench, adjust: impl FnOnce(Api<App>) -> Api<App>) -> I
     }
 }
 
-async fn bench_with(keys: SealKeys) -> Bench {
-    Bench::start_with(routes(), |api| api.seal_keys(keys)).await
+async fn bench_with(keys: EncryptionKeys) -> Bench {
+    Bench::start_with(routes(), |api| api.encryption_keys(keys)).await
 }
 
 #[tokio::test]
@@ -79,8 +79,8 @@ async fn a26_keys_are_changed_while_clients_retry() {
     let bench = bench_with(keys("old", 1)).await;
     let both = keys("old", 1).with_key("new", [2; 32]).expect("another id");
     let turned = keys("new", 2).with_key("old", [1; 32]).expect("another id");
-    let learned = instance(&bench, |api| api.seal_keys(both)).await;
-    let turned = instance(&bench, |api| api.seal_keys(turned)).await;
+    let learned = instance(&bench, |api| api.encryption_keys(both)).await;
+    let turned = instance(&bench, |api| api.encryption_keys(turned)).await;
     let by_old = order(&bench.client, "k", ORDER).send().await;
     let by_new = order(&turned.client, "l", ORDER).send().await;
     for client in [&learned.client, &turned.client] {
@@ -98,8 +98,8 @@ async fn a26_without_its_key_an_answer_is_a_503_and_nothing_runs() {
     let first = order(&bench.client, "k", ORDER).send().await;
     let without = [
         instance(&bench, |api| api).await,
-        instance(&bench, |api| api.seal_keys(keys("b", 2))).await,
-        instance(&bench, |api| api.seal_keys(keys("a", 2))).await,
+        instance(&bench, |api| api.encryption_keys(keys("b", 2))).await,
+        instance(&bench, |api| api.encryption_keys(keys("a", 2))).await,
     ];
     for instance in &without {
         for _ in 0..2 {
@@ -124,7 +124,7 @@ async fn a26_without_its_key_an_answer_is_a_503_and_nothing_runs() {
 async fn a26_answers_that_were_kept_in_the_clear_are_replayed() {
     let bench = bench().await;
     let first = order(&bench.client, "k", ORDER).send().await;
-    let sealing = instance(&bench, |api| api.seal_keys(keys("a", 1))).await;
+    let sealing = instance(&bench, |api| api.encryption_keys(keys("a", 1))).await;
     let replay = order(&sealing.client, "k", ORDER).send().await;
     assert!(replay.replayed() && replay.body == first.body);
     assert_eq!(bench.app.effects(), 1);
@@ -135,7 +135,7 @@ async fn a26_sealed_answers_are_found_after_a_change_of_the_secret() {
     let bench = bench_with(keys("a", 1)).await;
     let first = order(&bench.client, "k", ORDER).send().await;
     let secret = Secret::new([8; 32]).expect("long enough");
-    let changed = |api: Api<App>| api.secret(secret).seal_keys(keys("a", 1));
+    let changed = |api: Api<App>| api.secret(secret).encryption_keys(keys("a", 1));
     let instance = instance(&bench, changed).await;
     let replay = order(&instance.client, "k", ORDER).send().await;
     assert!(replay.replayed() && replay.body == first.body);
@@ -173,7 +173,7 @@ async fn a26_a_run_that_lost_its_record_answers_what_was_sealed() {
 #[tokio::test]
 async fn a26_a_run_that_lost_its_record_to_an_answer_that_it_cannot_read_gives_its_own() {
     let bench = bench().await;
-    let sealing = instance(&bench, |api| api.seal_keys(keys("a", 1))).await;
+    let sealing = instance(&bench, |api| api.encryption_keys(keys("a", 1))).await;
     let (first, second) = two_runs(&bench, &sealing.client).await;
     assert!(first.status == 201 && !first.replayed() && first.body != second.body);
     assert_eq!(bench.app.effects(), 2);
@@ -199,7 +199,7 @@ fn dump(redis: &RedisServer) -> Vec<u8> {
 }
 
 /// What a Redis holds after a payment, and of what a client sends and gets is found there.
-async fn found_on_redis(seal: Option<SealKeys>) -> (usize, Vec<&'static str>) {
+async fn found_on_redis(seal: Option<EncryptionKeys>) -> (usize, Vec<&'static str>) {
     let redis = RedisServer::start();
     let store = Store::redis(RedisConfig::new(&redis.url()).expect("a valid URL"));
     let store = store.with_limits(Arc::new(MemoryLimits::new()));
@@ -210,7 +210,7 @@ async fn found_on_redis(seal: Option<SealKeys>) -> (usize, Vec<&'static str>) {
         .store(store)
         .secret(secret);
     let api = match seal {
-        Some(keys) => api.seal_keys(keys),
+        Some(keys) => api.encryption_keys(keys),
         None => api,
     };
     let server = TestServer::start(api, App::default())

@@ -283,8 +283,10 @@ async fn a23_a_store_that_is_down_is_a_503_and_the_handler_does_not_run() {
 #[tokio::test]
 async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
     let bench = bench().await;
-    bench.records.fail_next(Operation::Begin, Fault::AnswerLost);
-    bench.records.fail_next(Operation::Abort, Fault::Lost);
+    bench
+        .records
+        .fail_next(StoreOperation::Begin, Fault::AnswerLost);
+    bench.records.fail_next(StoreOperation::Abort, Fault::Lost);
     order(&bench.client, "k", WELL)
         .send()
         .await
@@ -297,7 +299,7 @@ async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
 #[tokio::test]
 async fn a08_a_begin_that_comes_after_it_was_taken_back_leaves_no_ghost() {
     let bench = bench().await;
-    bench.records.fail_next(Operation::Begin, Fault::Late);
+    bench.records.fail_next(StoreOperation::Begin, Fault::Late);
     order(&bench.client, "k", WELL)
         .send()
         .await
@@ -366,7 +368,7 @@ struct StrictOrder {
 }
 
 /// The same endpoint, as it reads requests since today.
-#[endpoint(post = "/orders", version = 1, idempotent, handle = strict_orders)]
+#[endpoint(post = "/orders", version = 1, idempotent, type_name = strict_orders)]
 async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) -> Json<usize> {
     Json(app.effect())
 }

@@ -14,7 +14,7 @@ async fn strict(State(app): State<App>) {
 }
 
 /// As strict, under a key.
-#[endpoint(post = "/strict", idempotent, rate_limit("4/day", on_error = deny), handle = strict_post)]
+#[endpoint(post = "/strict", idempotent, rate_limit("4/day", on_error = deny), type_name = strict_post)]
 async fn post_strict(State(app): State<App>, _: String) {
     app.effect();
 }

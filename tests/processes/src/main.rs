@@ -133,7 +133,7 @@ async fn by_fixed_window() {}
 async fn by_sliding_window() {}
 
 /// Twenty a second, of which each instance takes five ahead.
-#[endpoint(get = "/leases", version = 1, rate_limit("20/s", lease = 5))]
+#[endpoint(get = "/leases", version = 1, rate_limit("20/s", prefetch = 5))]
 async fn by_tokens_taken_ahead() {}
 
 /// Panics.

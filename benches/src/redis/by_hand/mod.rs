@@ -19,7 +19,7 @@ use redis::aio::MultiplexedConnection;
 use sha2::{Digest, Sha256};
 
 use self::bucket::Bucket;
-use self::record::{Answer, Begun};
+use self::record::{Answer, BeginOutcome};
 use crate::Failure;
 use crate::payment::{API_KEY, CALLER, NewPayment, Payment};
 
@@ -85,8 +85,8 @@ async fn once(
     new: NewPayment,
 ) -> Result<Response, Refusal> {
     match record::begin(connection, key, body).await? {
-        Begun::Done(answer) => answer.replay(),
-        Begun::Started(taken) => {
+        BeginOutcome::Done(answer) => answer.replay(),
+        BeginOutcome::Started(taken) => {
             let answer = pay(&new)?;
             record::complete(connection, taken, answer).await?.send()
         }

@@ -35,7 +35,7 @@ pub(super) struct Taken {
     fingerprint: String,
 }
 
-pub(super) enum Begun {
+pub(super) enum BeginOutcome {
     Started(Taken),
     Done(Answer),
 }
@@ -51,7 +51,7 @@ pub(super) async fn begin(
     connection: &mut MultiplexedConnection,
     (caller, key): (&str, &str),
     body: &[u8],
-) -> Result<Begun, Refusal> {
+) -> Result<BeginOutcome, Refusal> {
     let key = format!("idempotency:{caller}:{key}");
     let record = Record {
         fingerprint: fingerprint(body),
@@ -65,7 +65,7 @@ pub(super) async fn begin(
         .set_options(&key, serde_json::to_vec(&record)?, options)
         .await?;
     let Some(found) = found else {
-        return Ok(Begun::Started(Taken {
+        return Ok(BeginOutcome::Started(Taken {
             key,
             fingerprint: record.fingerprint,
         }));
@@ -78,7 +78,7 @@ pub(super) async fn begin(
         ));
     }
     let in_flight = Refusal::new(StatusCode::CONFLICT, "the first request is still running");
-    found.answer.map(Begun::Done).ok_or(in_flight)
+    found.answer.map(BeginOutcome::Done).ok_or(in_flight)
 }
 
 /// Keeps the answer.

@@ -77,7 +77,7 @@ pub async fn open_account(
         .open_account(caller.id(), new.owner, new.currency)
         .await?;
     let location = get_account::uri(&account.id);
-    Ok(Created::new(account.into()).at(location))
+    Ok(Created::new(account.into()).with_location(location))
 }
 
 /// An account of the caller.

@@ -22,7 +22,7 @@ pub async fn create_payment(
 ) -> Result<Created<Payment>, LedgerError> {
     let payment = app.ledger.pay(caller.id(), new).await?;
     let location = get_payment::uri(&payment.id);
-    Ok(Created::new(payment).at(location))
+    Ok(Created::new(payment).with_location(location))
 }
 
 /// The payments from and to the caller's accounts, newest first; pages lead both ways.
@@ -33,7 +33,7 @@ pub async fn list_payments(
     Query(filter): Query<Filter>,
     page: PageRequest<NewestFirst>,
 ) -> Result<Page<Payment>, LedgerError> {
-    let page = page.both_ways();
+    let page = page.bidirectional();
     let rows = app
         .ledger
         .payments(caller.id(), filter.account, &page.keyset())
@@ -58,5 +58,8 @@ pub async fn refund_payment(
     caller: Caller,
     Path(id): Path<Id<Payment>>,
 ) -> Result<Created<Payment>, LedgerError> {
-    Ok(Created::new(app.ledger.refund(caller.id(), id).await?).at(get_payment::uri(&id)))
+    Ok(
+        Created::new(app.ledger.refund(caller.id(), id).await?)
+            .with_location(get_payment::uri(&id)),
+    )
 }

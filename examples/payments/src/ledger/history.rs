@@ -71,7 +71,7 @@ mod tests {
 
     fn keyset(position: Position<Id<Payment>>) -> Keyset {
         PageRequest::at(position.map(|id| NewestFirst { id }), 20)
-            .both_ways()
+            .bidirectional()
             .keyset()
     }
 

@@ -16,7 +16,7 @@ pub(super) fn implementations(name: &Ident, cases: &[Case<'_>]) -> TokenStream {
 }
 
 /// The same for an error with mistakes: what uses it brings no further ones.
-pub(super) fn inert(name: &Ident) -> TokenStream {
+pub(super) fn stub(name: &Ident) -> TokenStream {
     let body = quote!(::core::panic!("this error has mistakes"));
     implementation(name, &TokenStream::new(), &body, &TokenStream::new())
 }

@@ -54,7 +54,7 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     let cases = cases(&input, sink);
     contradictions(&cases, sink);
     Some(if sink.failed() {
-        expand::inert(&input.ident)
+        expand::stub(&input.ident)
     } else {
         expand::implementations(&input.ident, &cases)
     })

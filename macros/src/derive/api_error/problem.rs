@@ -8,7 +8,7 @@ use super::category::{self, Category, Retryable};
 use super::code::{is_code, screaming_snake, title};
 use crate::derive::attribute_items;
 use crate::errors::Sink;
-use crate::grammar::unread;
+use crate::grammar::unread_option;
 use crate::parse::{Argument, Form, Item, Kind, Options, units};
 use crate::suggest;
 
@@ -84,7 +84,7 @@ impl Problem {
         }
         let Some(category) = category::find(&first.name()) else {
             let names = category::names().chain(["transparent"]);
-            let instead = suggest::instead(&first.name(), names);
+            let instead = suggest::suggestion(&first.name(), names);
             own.report(
                 &first.key,
                 format!("there is no category `{}`: {instead}", first.name()),
@@ -143,7 +143,7 @@ impl Declared {
     }
 
     fn parse(category: &'static Category, name: &Ident, items: &[Item], sink: &Sink<'_>) -> Self {
-        let mut problem = Self::usual(category);
+        let mut problem = Self::default_spec(category);
         let options = (Options {
             of: "problem",
             keys: OPTIONS,
@@ -155,23 +155,23 @@ impl Declared {
                 "code" => problem.code = code(option, sink).unwrap_or_default(),
                 "title" => problem.title = sentence(option, sink).unwrap_or_default(),
                 "status" => {
-                    problem.status = status(category, option, sink).unwrap_or(problem.status)
+                    problem.status = status(category, option, sink).unwrap_or(problem.status);
                 }
                 "retry_after" => retry_after = Some(*option),
                 "effects" => problem.effects_none = option.one_of(&["none"], sink).is_some(),
                 "pointer" => problem.pointer = pointer(category, option, sink),
                 "retryable" => problem.retryable = retryable(category, option, sink),
-                other => unread("problem", other),
+                other => unread_option("problem", other),
             }
         }
-        problem.retry_after =
-            retry_after.and_then(|option| wait(category, problem.retryable, option, sink));
+        problem.retry_after = retry_after
+            .and_then(|option| check_retry_after(category, problem.retryable, option, sink));
         problem.field_only(&options, sink);
         problem.defaults(&options, name, sink);
         problem
     }
 
-    fn usual(category: &'static Category) -> Self {
+    fn default_spec(category: &'static Category) -> Self {
         Self {
             category,
             code: String::new(),
@@ -268,7 +268,7 @@ fn status(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<u16
     found.copied()
 }
 
-fn wait(
+fn check_retry_after(
     category: &Category,
     retryable: bool,
     option: &Argument,

@@ -1,10 +1,10 @@
 use quote::quote;
 
 use super::*;
-use crate::errors::Mistakes;
+use crate::errors::Diagnostics;
 
 fn mistakes(item: TokenStream) -> Vec<String> {
-    let mistakes = Mistakes::new();
+    let mistakes = Diagnostics::new();
     generate(item, &mistakes.sink());
     mistakes.into_messages()
 }

@@ -7,7 +7,7 @@ use syn::{Field, Ident, Type};
 
 use crate::derive::attribute_items;
 use crate::errors::Sink;
-use crate::grammar::unread;
+use crate::grammar::unread_option;
 use crate::parse::{Argument, Options};
 
 /// The options of `#[cursor(…)]`.
@@ -58,7 +58,7 @@ impl<'a> Column<'a> {
             "desc" => self.descending = option.flag(sink),
             "unique" => self.unique = option.flag(sink).then(|| option.key.clone()),
             "column" => self.named(option, sink),
-            other => unread("cursor", other),
+            other => unread_option("cursor", other),
         }
     }
 

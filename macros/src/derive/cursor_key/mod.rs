@@ -30,7 +30,7 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     let columns = columns(&input, &sink.child()).unwrap_or_default();
     check(&input.ident, &columns, sink);
     let body = if sink.failed() {
-        inert()
+        stub()
     } else {
         body(&columns)
     };
@@ -120,7 +120,7 @@ fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
 }
 
 /// With a mistake: what uses the key brings no second error.
-fn inert() -> TokenStream {
+fn stub() -> TokenStream {
     quote! {
         const COLUMNS: &'static [::aplomb::policies::paginate::SortColumn] = &[];
 

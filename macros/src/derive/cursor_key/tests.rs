@@ -1,8 +1,8 @@
 use super::*;
-use crate::errors::Mistakes;
+use crate::errors::Diagnostics;
 
 fn mistakes_of(item: &str) -> Vec<String> {
-    let mistakes = Mistakes::new();
+    let mistakes = Diagnostics::new();
     generate(item.parse().expect("tokens"), &mistakes.sink());
     mistakes.into_messages()
 }

@@ -37,12 +37,12 @@ impl By {
     pub(super) fn parse(option: &Argument, sink: &Sink<'_>) -> Option<Self> {
         let value = option.value("by = caller", sink)?;
         if let Kind::Call(word, arguments) = &value.kind {
-            let place = place(word, sink)?;
+            let place = source(word, sink)?;
             let key = sink.take(Key::parse(place, value, arguments))?;
             return key.named(sink).map(Box::new).map(Self::Key);
         }
         let (word, value) = option.one_of(ACCEPTED, sink)?;
-        if is_place(word) {
+        if is_source(word) {
             sink.report(&value.tokens, unverified(word));
             return None;
         }
@@ -83,7 +83,7 @@ impl Key {
                 return Err(syn::Error::new_spanned(&value.tokens, unverified(place)));
             }
             if !input.peek(LitStr) {
-                let (name, form) = (thing(place), form(place));
+                let (name, form) = (thing(place), syntax(place));
                 return Err(rest(
                     input,
                     format!("the name of the {name} comes first, in quotes: write `by = {form}`"),
@@ -134,7 +134,7 @@ impl Key {
         let instead = if parameters.is_empty() {
             "it has none; count by a `header`, or by `caller`".to_owned()
         } else {
-            suggest::instead(name, parameters.iter().map(String::as_str))
+            suggest::suggestion(name, parameters.iter().map(String::as_str))
         };
         sink.report(
             &self.tokens,
@@ -144,10 +144,10 @@ impl Key {
 }
 
 /// Where a key stands.
-fn place(word: &Ident, sink: &Sink<'_>) -> Option<&'static str> {
+fn source(word: &Ident, sink: &Sink<'_>) -> Option<&'static str> {
     let accepted = ACCEPTED.iter().copied().find(|accepted| word == accepted);
     match accepted {
-        Some(place) if is_place(place) => return Some(place),
+        Some(place) if is_source(place) => return Some(place),
         Some(word_alone) => {
             sink.report(
                 word,
@@ -155,21 +155,21 @@ fn place(word: &Ident, sink: &Sink<'_>) -> Option<&'static str> {
             );
         }
         None => {
-            let instead = suggest::instead(&word.to_string(), ACCEPTED.iter().copied());
+            let instead = suggest::suggestion(&word.to_string(), ACCEPTED.iter().copied());
             sink.report(word, format!("`by` cannot be `{word}`: {instead}"));
         }
     }
     None
 }
 
-fn is_place(word: &str) -> bool {
+fn is_source(word: &str) -> bool {
     word == HEADER || word == PARAM
 }
 
 fn kind(place: &str, input: ParseStream<'_>) -> syn::Result<Type> {
     let ahead = input.fork();
     input.parse().map_err(|_| {
-        let form = form(place);
+        let form = syntax(place);
         rest(
             &ahead,
             format!(
@@ -189,7 +189,7 @@ fn rest(input: ParseStream<'_>, message: impl std::fmt::Display) -> syn::Error {
 }
 
 fn unverified(place: &str) -> String {
-    let (thing, form) = (thing(place), form(place));
+    let (thing, form) = (thing(place), syntax(place));
     format!(
         "clients choose what a {thing} says, and would have a new limit with each new value: write \
          `by = {form}`, with a type that implements `LimitKey` and says which values are verified"
@@ -204,7 +204,7 @@ fn thing(place: &str) -> &'static str {
     }
 }
 
-fn form(place: &str) -> &'static str {
+fn syntax(place: &str) -> &'static str {
     if place == HEADER {
         "header(\"x-tenant\", Tenant)"
     } else {

@@ -3,7 +3,7 @@
 use super::same_bytes;
 use super::successors::foreign_parameter;
 use crate::endpoint::message::Message;
-use crate::policies::retirement::{Date, RetirementSpec};
+use crate::policies::deprecation::{Date, DeprecationSpec};
 use crate::spec::{EndpointId, EndpointSpec};
 
 pub(super) const fn same_requests(later: &EndpointSpec, earlier: &EndpointSpec) -> Message {
@@ -44,8 +44,8 @@ pub(super) const fn hole(spec: &EndpointSpec, version: u32) -> Message {
 
 pub(super) const fn successor_unlisted(spec: &EndpointSpec) -> Message {
     let message = own_name(Message::new(), spec);
-    match spec.retirement {
-        Some(RetirementSpec {
+    match spec.deprecation {
+        Some(DeprecationSpec {
             successor: Some(id),
             ..
         }) => located(
@@ -94,8 +94,8 @@ const fn succeeded(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
 }
 
 const fn sunset(spec: &EndpointSpec) -> Option<Date> {
-    match spec.retirement {
-        Some(retirement) => retirement.sunset,
+    match spec.deprecation {
+        Some(deprecation) => deprecation.sunset,
         None => None,
     }
 }

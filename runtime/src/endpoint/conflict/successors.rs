@@ -2,12 +2,16 @@
 
 use super::describe::is_same;
 use super::sort::{Ranked, sort};
-use super::{Verdict, parameter_end, same_bytes};
+use super::{RouteCheck, parameter_end, same_bytes};
 use crate::spec::{EndpointId, EndpointSpec};
 
 /// Marks the endpoints whose successors cannot take over, unless there is something else against
 /// them. Where an endpoint has mistakes nothing is marked, because it may be the successor.
-pub(super) const fn judge(specs: &[EndpointSpec], order: &mut [Ranked], verdicts: &mut [Verdict]) {
+pub(super) const fn check_successors(
+    specs: &[EndpointSpec],
+    order: &mut [Ranked],
+    checks: &mut [RouteCheck],
+) {
     if !are_to_be_judged(specs) {
         return;
     }
@@ -23,8 +27,8 @@ pub(super) const fn judge(specs: &[EndpointSpec], order: &mut [Ranked], verdicts
     let list = List { specs, order };
     index = 0;
     while index < specs.len() {
-        if matches!(verdicts[index], Verdict::Mountable) {
-            verdicts[index] = list.verdict(index);
+        if matches!(checks[index], RouteCheck::Mountable) {
+            checks[index] = list.check(index);
         }
         index += 1;
     }
@@ -43,8 +47,8 @@ const fn are_to_be_judged(specs: &[EndpointSpec]) -> bool {
 }
 
 const fn successor(spec: &EndpointSpec) -> Option<EndpointId> {
-    match spec.retirement {
-        Some(retirement) => retirement.successor,
+    match spec.deprecation {
+        Some(deprecation) => deprecation.successor,
         None => None,
     }
 }
@@ -68,28 +72,28 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    const fn verdict(self, index: usize) -> Verdict {
+    const fn check(self, index: usize) -> RouteCheck {
         let spec = &self.specs[index];
         let Some(id) = successor(spec) else {
-            return Verdict::Mountable;
+            return RouteCheck::Mountable;
         };
         let Some(successor) = self.find(&id) else {
-            return Verdict::SuccessorUnlisted;
+            return RouteCheck::SuccessorUnlisted;
         };
         match self.first_of_circle(index) {
-            Some(first) if first == index => return Verdict::SuccessorCircle { successor },
-            Some(_) => return Verdict::Mountable,
+            Some(first) if first == index => return RouteCheck::SuccessorCircle { successor },
+            Some(_) => return RouteCheck::Mountable,
             None => {}
         }
         let other = &self.specs[successor];
         if spec.method as u8 != other.method as u8 {
-            Verdict::SuccessorMethod { successor }
+            RouteCheck::SuccessorMethod { successor }
         } else if foreign_parameter(spec.path, other.path).is_some() {
-            Verdict::SuccessorParameter { successor }
+            RouteCheck::SuccessorParameter { successor }
         } else if !outlasts(other, spec) {
-            Verdict::SuccessorSunset { successor }
+            RouteCheck::SuccessorSunset { successor }
         } else {
-            Verdict::Mountable
+            RouteCheck::Mountable
         }
     }
 
@@ -138,7 +142,7 @@ impl List<'_> {
 
 /// Whether a successor is there for longer, as far as their ends are known.
 const fn outlasts(successor: &EndpointSpec, spec: &EndpointSpec) -> bool {
-    match (successor.retirement, spec.retirement) {
+    match (successor.deprecation, spec.deprecation) {
         (Some(later), Some(sooner)) => match (later.sunset, sooner.sunset) {
             (Some(later), Some(sooner)) => sooner.is_before(later),
             _ => true,
@@ -182,7 +186,7 @@ const fn has_parameter(own: &[u8], path: &[u8], from: usize, to: usize) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policies::retirement::{RetirementSpec, date};
+    use crate::policies::deprecation::{DeprecationSpec, date};
     use crate::policies::version::VersionSpec;
     use crate::spec::{Method, SourceLocation};
 
@@ -200,25 +204,25 @@ mod tests {
         successor: Option<u32>,
         year: Option<u16>,
     ) -> EndpointSpec {
-        let retirement = RetirementSpec {
+        let deprecation = DeprecationSpec {
             successor: successor.map(id),
             sunset: year.map(|year| date(year, 12, 31)),
-            ..RetirementSpec::new()
+            ..DeprecationSpec::new()
         };
         EndpointSpec::new(Method::Get, path, "f")
             .with_version(VersionSpec::new(line, Some(line)))
-            .with_retirement(Box::leak(Box::new(retirement)))
+            .with_deprecation(Box::leak(Box::new(deprecation)))
             .with_id(id(line))
     }
 
-    fn judged(specs: &[EndpointSpec]) -> Vec<Verdict> {
-        let mut verdicts = vec![Verdict::Mountable; specs.len()];
-        judge(
+    fn judged(specs: &[EndpointSpec]) -> Vec<RouteCheck> {
+        let mut checks = vec![RouteCheck::Mountable; specs.len()];
+        check_successors(
             specs,
             &mut vec![Ranked { key: 0, index: 0 }; specs.len()],
-            &mut verdicts,
+            &mut checks,
         );
-        verdicts
+        checks
     }
 
     #[test]
@@ -228,14 +232,14 @@ mod tests {
             spec(1, "/a/{id}", Some(2), Some(2026)),
             spec(2, "/a/{id}", Some(3), Some(2027)),
         ];
-        assert_eq!(judged(&specs), [Verdict::Mountable; 3]);
+        assert_eq!(judged(&specs), [RouteCheck::Mountable; 3]);
         let without_days = [
             spec(1, "/a", Some(2), None),
             spec(2, "/a", None, Some(2027)),
         ];
         assert_eq!(
             judged(&without_days),
-            [Verdict::Mountable; 2],
+            [RouteCheck::Mountable; 2],
             "it may be given a sunset of its own"
         );
     }
@@ -247,31 +251,34 @@ mod tests {
             ..spec(2, "/a/{id}", None, None)
         };
         for (other, verdict) in [
-            (spec(7, "/a/{id}", None, None), Verdict::SuccessorUnlisted),
-            (put, Verdict::SuccessorMethod { successor: 1 }),
+            (
+                spec(7, "/a/{id}", None, None),
+                RouteCheck::SuccessorUnlisted,
+            ),
+            (put, RouteCheck::SuccessorMethod { successor: 1 }),
             (
                 spec(2, "/a/{key}", None, None),
-                Verdict::SuccessorParameter { successor: 1 },
+                RouteCheck::SuccessorParameter { successor: 1 },
             ),
             (
                 spec(2, "/a/{id}/b/{key}", None, None),
-                Verdict::SuccessorParameter { successor: 1 },
+                RouteCheck::SuccessorParameter { successor: 1 },
             ),
             (
                 spec(2, "/a/{id}", None, Some(2026)),
-                Verdict::SuccessorSunset { successor: 1 },
+                RouteCheck::SuccessorSunset { successor: 1 },
             ),
             (
                 spec(2, "/a/{id}", None, Some(2025)),
-                Verdict::SuccessorSunset { successor: 1 },
+                RouteCheck::SuccessorSunset { successor: 1 },
             ),
-            (spec(2, "/b", None, Some(2027)), Verdict::Mountable),
-            (spec(2, "", None, None), Verdict::Mountable),
+            (spec(2, "/b", None, Some(2027)), RouteCheck::Mountable),
+            (spec(2, "", None, None), RouteCheck::Mountable),
         ] {
             let specs = [spec(1, "/a/{id}", Some(2), Some(2026)), other];
             assert_eq!(
                 judged(&specs),
-                [verdict, Verdict::Mountable],
+                [verdict, RouteCheck::Mountable],
                 "{}",
                 specs[1].path
             );
@@ -290,11 +297,11 @@ mod tests {
         assert_eq!(
             judged(&specs),
             [
-                Verdict::Mountable,
-                Verdict::SuccessorCircle { successor: 2 },
-                Verdict::Mountable,
-                Verdict::Mountable,
-                Verdict::SuccessorCircle { successor: 4 },
+                RouteCheck::Mountable,
+                RouteCheck::SuccessorCircle { successor: 2 },
+                RouteCheck::Mountable,
+                RouteCheck::Mountable,
+                RouteCheck::SuccessorCircle { successor: 4 },
             ]
         );
     }
@@ -302,17 +309,20 @@ mod tests {
     #[test]
     fn names_of_one_line_are_told_apart() {
         let named = |name: &'static str| EndpointId { name, ..id(1) };
-        let retirement: &RetirementSpec =
-            Box::leak(Box::new(RetirementSpec::new().with_successor(named("g"))));
+        let deprecation: &DeprecationSpec =
+            Box::leak(Box::new(DeprecationSpec::new().with_successor(named("g"))));
         let specs = [
             spec(1, "/a", None, None)
                 .with_id(named("f"))
-                .with_retirement(retirement),
+                .with_deprecation(deprecation),
             EndpointSpec {
                 method: Method::Put,
                 ..spec(1, "/a", None, None).with_id(named("g"))
             },
         ];
-        assert_eq!(judged(&specs)[0], Verdict::SuccessorMethod { successor: 1 });
+        assert_eq!(
+            judged(&specs)[0],
+            RouteCheck::SuccessorMethod { successor: 1 }
+        );
     }
 }

@@ -1,20 +1,20 @@
 mod router;
 
 use super::*;
-use crate::policies::retirement::RetirementSpec;
+use crate::policies::deprecation::DeprecationSpec;
 use crate::policies::version::VersionSpec;
 use crate::spec::{EndpointId, Method, SourceLocation};
 
-fn judged(specs: &[EndpointSpec]) -> Vec<Verdict> {
-    let mut verdicts = vec![Verdict::Mountable; specs.len()];
+fn judged(specs: &[EndpointSpec]) -> Vec<RouteCheck> {
+    let mut checks = vec![RouteCheck::Mountable; specs.len()];
     let mut order = vec![Ranked { key: 0, index: 0 }; specs.len()];
-    judge(
+    check_route(
         specs,
         &mut vec![Shape::NONE; specs.len()],
         &mut order,
-        &mut verdicts,
+        &mut checks,
     );
-    verdicts
+    checks
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "reads as the versions do")]
@@ -43,12 +43,12 @@ fn the_later_of_two_is_refused() {
     assert_eq!(
         judged(&specs),
         [
-            Verdict::Mountable,
-            Verdict::Mountable,
-            Verdict::SameRequests { earlier: 0 },
-            Verdict::OtherNames { earlier: 0 },
-            Verdict::Mountable,
-            Verdict::Mountable,
+            RouteCheck::Mountable,
+            RouteCheck::Mountable,
+            RouteCheck::SameRequests { earlier: 0 },
+            RouteCheck::OtherNames { earlier: 0 },
+            RouteCheck::Mountable,
+            RouteCheck::Mountable,
         ]
     );
 }
@@ -67,7 +67,7 @@ fn ranges_overlap_where_a_version_is_common() {
             spec(Method::Get, "/a", Some(other)),
         ];
         assert_eq!(
-            judged(&specs)[1] != Verdict::Mountable,
+            judged(&specs)[1] != RouteCheck::Mountable,
             meet,
             "{one:?} {other:?}"
         );
@@ -87,32 +87,32 @@ fn a_version_that_nobody_serves_is_found_once() {
     };
     assert_eq!(
         hole(&[(4, Some(4)), (1, Some(1)), (2, None)]),
-        [Verdict::Mountable; 3],
+        [RouteCheck::Mountable; 3],
         "an open range serves all that follow"
     );
     assert_eq!(
         hole(&[(6, Some(6)), (4, Some(4)), (1, Some(2)), (4, None)]),
         [
-            Verdict::Mountable,
-            Verdict::Hole { version: 3 },
-            Verdict::Mountable,
-            Verdict::Mountable
+            RouteCheck::Mountable,
+            RouteCheck::Hole { version: 3 },
+            RouteCheck::Mountable,
+            RouteCheck::Mountable
         ],
     );
     assert_eq!(
         hole(&[(20_260_101, Some(20_260_101)), (20_260_102, None)]),
-        [Verdict::Mountable; 2]
+        [RouteCheck::Mountable; 2]
     );
 }
 
 #[test]
 fn equal_hashes_are_confirmed_by_their_text() {
     let specs = [spec(Method::Get, "/a", None), spec(Method::Get, "/b", None)];
-    let (mut shapes, mut verdicts) = ([Shape::NONE; 2], [Verdict::Mountable; 2]);
+    let (mut shapes, mut checks) = ([Shape::NONE; 2], [RouteCheck::Mountable; 2]);
     enter(&mut shapes, 0, 7);
     enter(&mut shapes, 1, 7);
-    compare_with_earlier(&specs, &shapes, 1, &mut verdicts);
-    assert_eq!(verdicts, [Verdict::Mountable; 2]);
+    compare_with_earlier(&specs, &shapes, 1, &mut checks);
+    assert_eq!(checks, [RouteCheck::Mountable; 2]);
 }
 
 fn serves(spec: &EndpointSpec, version: u32) -> bool {
@@ -144,7 +144,7 @@ fn a_hole_is_found_wherever_there_is_one() {
             .all(|version| specs.iter().any(|spec| serves(spec, version)));
         let found = judged(&specs)
             .iter()
-            .any(|verdict| matches!(verdict, Verdict::Hole { .. }));
+            .any(|verdict| matches!(verdict, RouteCheck::Hole { .. }));
         assert_eq!(found, has_hole, "{specs:?}");
     }
 }
@@ -159,7 +159,7 @@ fn an_endpoint_with_mistakes_meets_nobody() {
     ];
     assert_eq!(
         judged(&specs),
-        [Verdict::Mountable; 4],
+        [RouteCheck::Mountable; 4],
         "one of them may serve version 2"
     );
 }
@@ -177,7 +177,7 @@ fn the_message_names_both() {
         EndpointSpec::new(Method::Get, "/orders/{name}", "g")
             .with_version(VersionSpec::new(2, None)),
     ];
-    const VERDICTS: [Verdict; 2] = verdicts(&SPECS);
+    const VERDICTS: [RouteCheck; 2] = check_routes(&SPECS);
     assert_mountable(&SPECS, &VERDICTS, 0);
     assert_mountable(&SPECS, &VERDICTS, 1);
 }
@@ -200,12 +200,12 @@ fn thousands_are_compared_in_a_constant() {
         }
         specs
     };
-    static VERDICTS: [Verdict; COUNT] = verdicts(&SPECS);
+    static VERDICTS: [RouteCheck; COUNT] = check_routes(&SPECS);
     assert_eq!(SPECS[2_999].path, "/organisations/{id}/units2999");
     assert!(
         VERDICTS
             .iter()
-            .all(|verdict| *verdict == Verdict::Mountable)
+            .all(|verdict| *verdict == RouteCheck::Mountable)
     );
 }
 
@@ -214,14 +214,14 @@ fn thousands_are_compared_in_a_constant() {
 fn e02_thousands_of_successors_are_compared_in_a_constant() {
     const COUNT: usize = 3_000;
     static PATHS: [[u8; 29]; COUNT] = paths();
-    static RETIREMENTS: [RetirementSpec; COUNT] = {
-        let mut retirements = [RetirementSpec::new(); COUNT];
+    static DEPRECATIONS: [DeprecationSpec; COUNT] = {
+        let mut deprecations = [DeprecationSpec::new(); COUNT];
         let mut index = 0;
         while index < COUNT {
-            retirements[index] = RetirementSpec::new().with_successor(in_line(index + 1));
+            deprecations[index] = DeprecationSpec::new().with_successor(in_line(index + 1));
             index += 2;
         }
-        retirements
+        deprecations
     };
     static SPECS: [EndpointSpec; COUNT] = {
         let mut specs = [EndpointSpec::new(Method::Get, "", "f"); COUNT];
@@ -232,23 +232,23 @@ fn e02_thousands_of_successors_are_compared_in_a_constant() {
                 specs[index] = EndpointSpec::new(Method::Get, path, "f")
                     .with_id(in_line(index))
                     .with_version(VersionSpec::new(version, Some(version)))
-                    .with_retirement(&RETIREMENTS[index]);
+                    .with_deprecation(&DEPRECATIONS[index]);
             }
             index += 1;
         }
         specs
     };
-    static VERDICTS: [Verdict; COUNT] = verdicts(&SPECS);
+    static VERDICTS: [RouteCheck; COUNT] = check_routes(&SPECS);
     assert_eq!(
         SPECS[2_998]
-            .retirement
-            .and_then(|retirement| retirement.successor),
+            .deprecation
+            .and_then(|deprecation| deprecation.successor),
         Some(SPECS[2_999].id())
     );
     assert!(
         VERDICTS
             .iter()
-            .all(|verdict| *verdict == Verdict::Mountable)
+            .all(|verdict| *verdict == RouteCheck::Mountable)
     );
 }
 

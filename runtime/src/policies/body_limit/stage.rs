@@ -1,4 +1,4 @@
-use crate::request::{Entry, IncomingRequest, RequestState, Stage};
+use crate::request::{IncomingRequest, RequestState, Stage, StageResult};
 
 /// Reads a small body before a store is asked, on an endpoint that asks one.
 ///
@@ -22,19 +22,19 @@ impl Stage for BodyStage {
         &'a self,
         state: &'a mut RequestState,
         request: &'a mut IncomingRequest,
-    ) -> Entry<'a> {
+    ) -> StageResult<'a> {
         // The fingerprint of a key covers the body, whether the handler reads it or not.
         if !self.reads_body && state.info.key.is_none() {
-            return Entry::PASS;
+            return StageResult::PASS;
         }
         if let Err(problem) = request.check_length(self.limit) {
-            return Entry::Done(Err(problem));
+            return StageResult::Ready(Err(problem));
         }
-        if !request.is_small() || !request.has_body() {
-            return Entry::PASS;
+        if !request.is_buffered_whole() || !request.has_body() {
+            return StageResult::PASS;
         }
         let body = &state.body;
-        Entry::Waiting(Box::pin(
+        StageResult::Waiting(Box::pin(
             async move { request.read(self.limit, body).await },
         ))
     }

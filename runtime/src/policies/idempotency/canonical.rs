@@ -32,12 +32,12 @@ pub(super) fn write(text: &[u8], into: &mut Vec<u8>) -> Option<()> {
     };
     // Sorting copies members behind the form, so that there is room for two.
     into.reserve(2 * text.len());
-    let mut form = Form {
+    let mut form = Canonical {
         bytes: into,
         members: SmallVec::new(),
         open: SmallVec::new(),
     };
-    while form.begin(&mut reader)? || form.go_on(&mut reader)? {}
+    while form.begin(&mut reader)? || form.finish_open(&mut reader)? {}
     // Only white space may follow.
     reader.peek().is_none().then_some(())
 }
@@ -46,7 +46,7 @@ pub(super) fn write(text: &[u8], into: &mut Vec<u8>) -> Option<()> {
 const MAX_DEPTH: usize = 128;
 
 /// The form of what was read so far.
-struct Form<'a> {
+struct Canonical<'a> {
     bytes: &'a mut Vec<u8>,
     /// Those of all open objects, the innermost object's last.
     members: SmallVec<[Member; 16]>,
@@ -71,7 +71,7 @@ struct Open {
     sorted: bool,
 }
 
-impl Form<'_> {
+impl Canonical<'_> {
     /// Takes a value, or where it begins; whether a value inside of it follows.
     fn begin(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
         match reader.peek()? {
@@ -83,7 +83,7 @@ impl Form<'_> {
             b't' => self.bytes.push(reader.literal(b"true").map(|()| b't')?),
             b'f' => self.bytes.push(reader.literal(b"false").map(|()| b'f')?),
             b'n' => self.bytes.push(reader.literal(b"null").map(|()| b'z')?),
-            _ => sized(self.bytes, b'n', reader.number()?),
+            _ => check_size(self.bytes, b'n', reader.number()?),
         }
         Some(false)
     }
@@ -105,7 +105,7 @@ impl Form<'_> {
     }
 
     /// After a value: ends what ends there; whether another value follows.
-    fn go_on(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
+    fn finish_open(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
         while let Some(&Open { end, .. }) = self.open.last() {
             reader.peek()?;
             match reader.byte()? {
@@ -147,12 +147,12 @@ impl Form<'_> {
     fn string(&mut self, reader: &mut Reader<'_>) -> Option<Range<usize>> {
         let length = match reader.plain_string() {
             Some(plain) => {
-                sized(self.bytes, b's', plain);
+                check_size(self.bytes, b's', plain);
                 plain.len()
             }
             None => {
                 let string = reader.escaped_string()?;
-                sized(self.bytes, b's', &string);
+                check_size(self.bytes, b's', &string);
                 string.len()
             }
         };
@@ -214,14 +214,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes this byte, if it is the next.
-    fn takes(&mut self, byte: u8) -> bool {
+    fn take_if(&mut self, byte: u8) -> bool {
         let next = self.text.get(self.at) == Some(&byte);
         self.at += usize::from(next);
         next
     }
 
     fn expect(&mut self, byte: u8) -> Option<()> {
-        self.takes(byte).then_some(())
+        self.take_if(byte).then_some(())
     }
 
     fn literal(&mut self, literal: &'static [u8]) -> Option<()> {
@@ -232,15 +232,15 @@ impl<'a> Reader<'a> {
 
     fn number(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
-        self.takes(b'-');
-        if !self.takes(b'0') {
+        self.take_if(b'-');
+        if !self.take_if(b'0') {
             self.digits()?;
         }
-        if self.takes(b'.') {
+        if self.take_if(b'.') {
             self.digits()?;
         }
-        if self.takes(b'e') || self.takes(b'E') {
-            let _sign = self.takes(b'+') || self.takes(b'-');
+        if self.take_if(b'e') || self.take_if(b'E') {
+            let _sign = self.take_if(b'+') || self.take_if(b'-');
             self.digits()?;
         }
         Some(&self.text[start..self.at])
@@ -270,7 +270,7 @@ impl<'a> Reader<'a> {
     fn escaped_string(&mut self) -> Option<Vec<u8>> {
         self.expect(b'"')?;
         let mut decoded = self.plain().to_vec();
-        while !self.takes(b'"') {
+        while !self.take_if(b'"') {
             self.expect(b'\\')?;
             decoded.extend_from_slice(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
             decoded.extend_from_slice(self.plain());
@@ -325,7 +325,7 @@ impl<'a> Reader<'a> {
 fn plain_length(text: &[u8]) -> usize {
     let (words, rest) = text.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
-        let ends = ends(u64::from_le_bytes(*word));
+        let ends = is_end(u64::from_le_bytes(*word));
         if ends != 0 {
             return 8 * index + ends.trailing_zeros() as usize / 8;
         }
@@ -336,7 +336,7 @@ fn plain_length(text: &[u8]) -> usize {
 
 /// Of eight bytes, the first in the lowest place, those that end a plain run: the lowest bit set is the
 /// high bit of the first of them. (A borrow can set bits above it, never below.)
-const fn ends(bytes: u64) -> u64 {
+const fn is_end(bytes: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     let (quote, backslash) = (bytes ^ (ONES * b'"' as u64), bytes ^ (ONES * b'\\' as u64));
     let control = bytes.wrapping_sub(ONES * 0x20) & !bytes;
@@ -347,7 +347,7 @@ const fn ends(bytes: u64) -> u64 {
 
 /// Bytes with what they are and their length in front.
 #[inline]
-fn sized(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+fn check_size(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     match u8::try_from(bytes.len()) {
         Ok(length) if length < u8::MAX => out.extend_from_slice(&[tag, length]),
         _ => {

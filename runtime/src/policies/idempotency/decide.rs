@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::spec::OnCrash;
 use crate::clock::Timestamp;
-use crate::problem::{Effects, Origin};
+use crate::problem::{Effects, ResponseOrigin};
 
 /// How a run is settled with its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub(crate) enum Settlement {
 }
 
 /// How a run is settled that came to an answer.
-pub(crate) fn settle(origin: Origin, status: StatusCode, effects: Effects) -> Settlement {
-    if origin == Origin::Refused || effects == Effects::None {
+pub(crate) fn settle(origin: ResponseOrigin, status: StatusCode, effects: Effects) -> Settlement {
+    if origin == ResponseOrigin::Refused || effects == Effects::None {
         return Settlement::Abort;
     }
     match status {
@@ -33,7 +33,7 @@ pub(crate) fn settle(origin: Origin, status: StatusCode, effects: Effects) -> Se
 
 /// What a RUNNING record is, seen at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Running {
+pub(crate) enum OtherRun {
     /// Its run goes on.
     Held,
     /// Its run is gone, and it may run again.
@@ -43,11 +43,11 @@ pub(crate) enum Running {
 }
 
 /// Whether a lease still holds.
-pub(crate) fn running(lease_until: Timestamp, on_crash: OnCrash, now: Timestamp) -> Running {
+pub(crate) fn other_run(lease_until: Timestamp, on_crash: OnCrash, now: Timestamp) -> OtherRun {
     match on_crash {
-        _ if now < lease_until => Running::Held,
-        OnCrash::Rerun => Running::Rerun,
-        OnCrash::Unknown => Running::Unknown,
+        _ if now < lease_until => OtherRun::Held,
+        OnCrash::Rerun => OtherRun::Rerun,
+        OnCrash::Unknown => OtherRun::Unknown,
     }
 }
 
@@ -60,7 +60,7 @@ mod tests {
         for status in [200, 201, 204, 303, 400, 404, 409, 422] {
             let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(
-                settle(Origin::Handler, status, Effects::Unknown),
+                settle(ResponseOrigin::Handler, status, Effects::Unknown),
                 Settlement::Keep,
                 "{status}"
             );
@@ -71,12 +71,12 @@ mod tests {
     fn a16_refusals_and_answers_without_effects_free_the_key() {
         let conflict = StatusCode::CONFLICT;
         assert_eq!(
-            settle(Origin::Refused, conflict, Effects::Unknown),
+            settle(ResponseOrigin::Refused, conflict, Effects::Unknown),
             Settlement::Abort
         );
         assert_eq!(
             settle(
-                Origin::Handler,
+                ResponseOrigin::Handler,
                 StatusCode::SERVICE_UNAVAILABLE,
                 Effects::None
             ),
@@ -85,7 +85,7 @@ mod tests {
         for status in [408, 425, 429] {
             let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(
-                settle(Origin::Handler, status, Effects::Unknown),
+                settle(ResponseOrigin::Handler, status, Effects::Unknown),
                 Settlement::Abort,
                 "{status}"
             );
@@ -97,7 +97,7 @@ mod tests {
         for status in [500, 502, 503, 504] {
             let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(
-                settle(Origin::Handler, status, Effects::Unknown),
+                settle(ResponseOrigin::Handler, status, Effects::Unknown),
                 Settlement::Unknown,
                 "{status}"
             );
@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn a14_a_lapsed_lease_reruns_only_where_declared() {
         let (early, end) = (Timestamp::from_micros(9), Timestamp::from_micros(10));
-        assert_eq!(running(end, OnCrash::Unknown, early), Running::Held);
-        assert_eq!(running(end, OnCrash::Unknown, end), Running::Unknown);
-        assert_eq!(running(end, OnCrash::Rerun, end), Running::Rerun);
+        assert_eq!(other_run(end, OnCrash::Unknown, early), OtherRun::Held);
+        assert_eq!(other_run(end, OnCrash::Unknown, end), OtherRun::Unknown);
+        assert_eq!(other_run(end, OnCrash::Rerun, end), OtherRun::Rerun);
     }
 }

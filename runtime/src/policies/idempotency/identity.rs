@@ -10,7 +10,7 @@ use super::canonical;
 use super::store::{Fingerprint, RecordKey};
 use crate::extract::original_uri;
 use crate::request::Caller;
-use crate::request::Tags;
+use crate::request::OwnerHasher;
 use crate::secret::{Key, KeyedHash};
 
 /// The version of the fingerprint that this release makes.
@@ -33,7 +33,7 @@ pub(crate) struct RecordNames {
     method: &'static str,
     /// The versioned template of the route, with parameters as `{}`.
     template: String,
-    callers: Tags,
+    callers: OwnerHasher,
     key: Key,
 }
 
@@ -43,8 +43,8 @@ impl RecordNames {
         Self {
             namespace: namespace.to_owned(),
             method,
-            template: without_names(route),
-            callers: Tags::new(namespace),
+            template: new_unnamed(route),
+            callers: OwnerHasher::new(namespace),
             key: Key::of_purpose(CONTEXT),
         }
     }
@@ -72,7 +72,7 @@ impl RecordNames {
 }
 
 /// A template with its parameters as `{}`.
-fn without_names(template: &str) -> String {
+fn new_unnamed(template: &str) -> String {
     let mut pieces = template.split('{');
     let mut bare = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
@@ -272,7 +272,7 @@ mod tests {
             ("/{a}/b/{c}/d", "/{}/b/{}/d"),
             ("/files/{*rest}", "/files/{}"),
         ] {
-            assert_eq!(without_names(template), bare);
+            assert_eq!(new_unnamed(template), bare);
         }
     }
 
@@ -285,7 +285,7 @@ mod tests {
         );
         assert_eq!(
             of(Some("alice"), "k").caller(),
-            &Tags::new("test").caller(&Caller::new("alice"))
+            &OwnerHasher::new("test").caller(&Caller::new("alice"))
         );
         assert_ne!(
             of(Some("alice"), "k").caller(),

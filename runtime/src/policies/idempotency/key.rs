@@ -62,12 +62,12 @@ fn bare(text: &str) -> Option<String> {
 pub(crate) fn missing(ttl: Duration) -> Problem {
     Problem::new(&registry::IDEMPOTENCY_KEY_MISSING).with_detail(format!(
         "send an Idempotency-Key, new for each operation and the same for each retry of it; its answer is kept for {}",
-        spoken(ttl)
+        visible_character(ttl)
     ))
 }
 
 /// A time in the largest unit that it is a whole number of; days from two of them on.
-fn spoken(time: Duration) -> String {
+fn visible_character(time: Duration) -> String {
     const UNITS: [(u128, u128, &str); 4] = [
         (86_400_000, 2, "days"),
         (3_600_000, 1, "h"),
@@ -186,9 +186,9 @@ mod tests {
             (172_800, "2 days"),
             (604_800, "7 days"),
         ] {
-            assert_eq!(spoken(Duration::from_secs(seconds)), text);
+            assert_eq!(visible_character(Duration::from_secs(seconds)), text);
         }
-        assert_eq!(spoken(Duration::from_millis(30_500)), "30500 ms");
+        assert_eq!(visible_character(Duration::from_millis(30_500)), "30500 ms");
     }
 
     #[test]

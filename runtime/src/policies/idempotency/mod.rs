@@ -22,7 +22,7 @@
 //! | answers 2xx, 3xx, 4xx | keeps the answer |
 //! | answers 408, 425, 429, or an error without effects (`effects = none`) | is removed: a retry runs |
 //! | answers another 5xx, or panics | is UNKNOWN: a retry gets 500 `IDEMPOTENCY_OUTCOME_UNKNOWN` |
-//! | takes longer than 15 min (`APLOMB_MAX_RUN`) | is UNKNOWN, until the handler answers after all |
+//! | takes longer than 15 min (`APLOMB_MAX_HANDLER_DURATION`) | is UNKNOWN, until the handler answers after all |
 //! | dies with its process | is UNKNOWN when the lease (30 s) lapses; with `on_crash = rerun` a retry runs |
 //!
 //! What is kept is what a retry gets, and its problem document says so to the first caller, too: it is
@@ -34,7 +34,7 @@
 //! must be written alike). Fields are compared where the endpoint names them:
 //! `idempotent(headers("x-region"))`.
 //!
-//! A handler that calls other systems takes an [`Operation`], whose keys are the same for every run.
+//! A handler that calls other systems takes an [`StepKeys`], whose keys are the same for every run.
 //!
 //! ```
 //! use core::time::Duration;
@@ -59,16 +59,16 @@
 //! # Sealed answers
 //!
 //! A store holds hashes of callers, keys and requests, and answers as they are, unless the API
-//! has [`SealKeys`]: then it seals the fields and the body of each answer, and opens them for replays.
+//! has [`EncryptionKeys`]: then it seals the fields and the body of each answer, and opens them for replays.
 //!
 //! ```
-//! use aplomb::policies::idempotency::SealKeys;
+//! use aplomb::policies::idempotency::EncryptionKeys;
 //! use aplomb::prelude::*;
 //!
 //! # fn api() -> Result<Api<()>, aplomb::StartErrors> {
-//! // What `APLOMB_SEAL_KEYS` holds in production; `openssl rand -base64 32` makes a key.
-//! let keys = SealKeys::parse("2026-11:3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=")?;
-//! let api = Api::new("payments", routes![]).open().seal_keys(keys);
+//! // What `APLOMB_ENCRYPTION_KEYS` holds in production; `openssl rand -base64 32` makes a key.
+//! let keys = EncryptionKeys::parse("2026-11:3q2+796tvu/erb7v3q2+796tvu/erb7v3q2+796tvu8=")?;
+//! let api = Api::new("payments", routes![]).without_auth().encryption_keys(keys);
 //! # Ok(api)
 //! # }
 //! # assert!(api().is_ok());
@@ -83,33 +83,33 @@
 
 mod canonical;
 mod decide;
-mod form;
-mod heart;
+mod encoding;
+mod encryption;
 mod identity;
-mod kept;
 mod key;
-mod operation;
+mod lease_renewer;
 mod replay;
 mod run;
-mod seal;
 mod spec;
 mod stage;
+mod step_keys;
 mod store;
+mod stored_response;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use canonical::canonical;
-pub(crate) use decide::{Running, Settlement, running, settle};
-pub(crate) use heart::Heart;
+pub(crate) use decide::{OtherRun, Settlement, other_run, settle};
+pub use encryption::EncryptionKeys;
 pub(crate) use identity::RecordNames;
-pub use kept::Kept;
 #[cfg(any(test, fuzzing))]
 pub(crate) use key::{IDEMPOTENCY_KEY, key_of};
-pub use operation::Operation;
+pub(crate) use lease_renewer::LeaseRenewer;
 pub(crate) use run::{ActiveRun, EndpointRuns, IdempotencyClient, PendingRun};
-pub use seal::SealKeys;
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
 pub(crate) use stage::KeyStage;
+pub use step_keys::StepKeys;
 pub use store::{
-    Begin, Begun, Complete, Completed, Fingerprint, IdempotencyStore, InvalidRecordKey, Lease,
-    Outcome, RecordKey, RecordState, Token,
+    Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, IdempotencyStore,
+    InvalidRecordKey, Lease, Outcome, RecordKey, RecordState, Token,
 };
+pub use stored_response::StoredResponse;

@@ -9,32 +9,34 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::kept::{Kept, MOST_FIELDS};
-use super::store::{Begun, RecordKey};
+use super::store::{BeginOutcome, RecordKey};
+use super::stored_response::{MAX_FIELDS, StoredResponse};
 use crate::problem::{Problem, registry};
-use crate::request::{Answer, Origin};
+use crate::request::{EndpointResponse, ResponseOrigin};
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// What a request is answered whose record is there already.
-pub(super) fn answer(found: Begun, record: RecordKey) -> Answer {
+pub(super) fn answer(found: BeginOutcome, record: RecordKey) -> EndpointResponse {
     match found {
-        Begun::Done(kept) => Answer {
+        BeginOutcome::Done(kept) => EndpointResponse {
             response: replay(&kept),
-            origin: Origin::Handler,
+            origin: ResponseOrigin::Handler,
         },
-        Begun::InFlight => Answer::refused(Problem::new(&registry::IDEMPOTENCY_IN_FLIGHT)),
-        Begun::Mismatch => {
-            Answer::refused(Problem::new(&registry::IDEMPOTENCY_KEY_REUSED).with_detail(
+        BeginOutcome::InFlight => {
+            EndpointResponse::refused(Problem::new(&registry::IDEMPOTENCY_IN_FLIGHT))
+        }
+        BeginOutcome::Mismatch => {
+            EndpointResponse::refused(Problem::new(&registry::IDEMPOTENCY_KEY_REUSED).with_detail(
                 "the key was used for another request; draw a new one for each operation",
             ))
         }
-        Begun::Unknown => Answer::refused(
+        BeginOutcome::Unknown => EndpointResponse::refused(
             Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN)
                 .with_cause(&OutcomeUnknown(record)),
         ),
-        Begun::Started | Begun::Aborted => {
-            Answer::refused(Problem::new(&registry::STORE_UNAVAILABLE))
+        BeginOutcome::Started | BeginOutcome::Aborted => {
+            EndpointResponse::refused(Problem::new(&registry::STORE_UNAVAILABLE))
         }
     }
 }
@@ -56,10 +58,10 @@ impl fmt::Display for OutcomeUnknown {
 impl Error for OutcomeUnknown {}
 
 /// The first answer once more.
-fn replay(kept: &Kept) -> Response {
+fn replay(kept: &StoredResponse) -> Response {
     let mut response = kept
         .body()
-        .map_or_else(|| without_body(kept), |body| whole(kept, body));
+        .map_or_else(|| without_body(kept), |body| with_body(kept, body));
     if kept.status().as_u16() >= 400 && response.body().is_end_stream() {
         response
             .extensions_mut()
@@ -74,12 +76,12 @@ fn replay(kept: &Kept) -> Response {
     response
 }
 
-fn whole(kept: &Kept, body: &Bytes) -> Response {
+fn with_body(kept: &StoredResponse, body: &Bytes) -> Response {
     let mut response = Response::new(Body::from(body.clone()));
     *response.status_mut() = kept.status();
     let fields = kept.headers();
     // With room for what a replay says of itself.
-    let mut headers = HeaderMap::with_capacity(fields.len().min(MOST_FIELDS) + 6);
+    let mut headers = HeaderMap::with_capacity(fields.len().min(MAX_FIELDS) + 6);
     for (name, value) in fields {
         headers.append(name.clone(), value.clone());
     }
@@ -89,7 +91,7 @@ fn whole(kept: &Kept, body: &Bytes) -> Response {
 
 /// What is left of an answer whose body was not kept: of a success, where it can be read. What did
 /// not succeed keeps its status, so that nobody takes it for a success.
-fn without_body(kept: &Kept) -> Response {
+fn without_body(kept: &StoredResponse) -> Response {
     let (status, location) = (
         kept.status(),
         kept.headers().find(|(name, _)| *name == LOCATION),
@@ -131,8 +133,8 @@ mod tests {
         for status in 200..600 {
             let status = StatusCode::from_u16(status).expect("a status");
             for body in [None, Some(Bytes::new())] {
-                let kept = Kept::restored(status, Vec::new(), body).expect("kept fields");
-                let told = rewrite(&mut replay(&kept), Origin::Handler);
+                let kept = StoredResponse::restored(status, Vec::new(), body).expect("kept fields");
+                let told = rewrite(&mut replay(&kept), ResponseOrigin::Handler);
                 assert!(
                     told.is_none_or(|problem| problem.spec().retryable == Some(false)),
                     "{status}"
@@ -143,26 +145,26 @@ mod tests {
 
     #[test]
     fn a20_an_answer_of_very_many_fields_is_replayed() {
-        for count in [0, 1, MOST_FIELDS, 30_000] {
+        for count in [0, 1, MAX_FIELDS, 30_000] {
             let mut response = Response::new(());
             for _ in 0..count {
                 response
                     .headers_mut()
                     .append(LINK, HeaderValue::from_static("</a>"));
             }
-            let kept = Kept::new(&response.into_parts().0, Some(Bytes::new()));
+            let kept = StoredResponse::new(&response.into_parts().0, Some(Bytes::new()));
             assert_eq!(replay(&kept).headers().get_all(LINK).iter().count(), count);
         }
     }
 
     #[test]
     fn a20_a_restored_answer_leaves_room_for_what_a_replay_says_of_itself() {
-        let fields = (0..MOST_FIELDS).map(|number| {
+        let fields = (0..MAX_FIELDS).map(|number| {
             let name = HeaderName::try_from(format!("x-{number}")).expect("a name");
             (name, HeaderValue::from_static("a"))
         });
-        let kept = Kept::restored(StatusCode::OK, fields.collect(), Some(Bytes::new()))
+        let kept = StoredResponse::restored(StatusCode::OK, fields.collect(), Some(Bytes::new()))
             .expect("kept fields");
-        assert_eq!(replay(&kept).headers().len(), MOST_FIELDS + 2);
+        assert_eq!(replay(&kept).headers().len(), MAX_FIELDS + 2);
     }
 }

@@ -12,17 +12,19 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::decide::Settlement;
-use super::heart::{Guard, Heart};
+use super::encryption::readable;
 use super::identity::RecordNames;
-use super::kept::Kept;
-use super::operation::RunRecord;
+use super::lease_renewer::{LeaseGuard, LeaseRenewer};
 use super::replay;
-use super::seal::readable;
 use super::spec::IdempotencySpec;
-use super::store::{Begin, Begun, Complete, Completed, IdempotencyStore, Outcome, Token};
+use super::step_keys::RunRecord;
+use super::store::{
+    Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Outcome, Token,
+};
+use super::stored_response::StoredResponse;
 use crate::facet::StoreError;
 use crate::problem::{Problem, registry};
-use crate::request::{Answer, Caller, read};
+use crate::request::{Caller, EndpointResponse, read};
 
 /// What the runs of an API share.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub(crate) struct IdempotencyClient {
     pub(crate) records: Arc<dyn IdempotencyStore>,
     pub(crate) lease: Duration,
     /// Renews the leases of running requests.
-    pub(crate) heart: Option<Heart>,
+    pub(crate) lease_renewer: Option<LeaseRenewer>,
     /// Counts what must end before the process does.
     pub(crate) tracker: TaskTracker,
 }
@@ -62,7 +64,7 @@ impl EndpointRuns {
         let fingerprint = fingerprints.fingerprint(head, headers, body);
         let lease = self.client.lease;
         let begin = Begin::new(record, fingerprint, Token::random(), lease, on_crash, ttl);
-        PendingRun(Run {
+        PendingRun(RunContext {
             endpoint: Arc::clone(self),
             begin,
         })
@@ -71,7 +73,7 @@ impl EndpointRuns {
 
 /// A run that does not hold its record yet.
 #[derive(Debug)]
-pub(crate) struct PendingRun(Run);
+pub(crate) struct PendingRun(RunContext);
 
 impl PendingRun {
     /// What the store is asked.
@@ -80,7 +82,7 @@ impl PendingRun {
     }
 
     /// Takes the record for the run, or answers with what is there.
-    pub(crate) async fn begin(self) -> Result<ActiveRun, Answer> {
+    pub(crate) async fn begin(self) -> Result<ActiveRun, EndpointResponse> {
         let found = self.0.records().begin(self.request()).await;
         self.activate(found)
     }
@@ -90,10 +92,13 @@ impl PendingRun {
         clippy::result_large_err,
         reason = "the answer goes to the client as it is"
     )]
-    pub(crate) fn activate(self, found: Result<Begun, StoreError>) -> Result<ActiveRun, Answer> {
+    pub(crate) fn activate(
+        self,
+        found: Result<BeginOutcome, StoreError>,
+    ) -> Result<ActiveRun, EndpointResponse> {
         let Self(run) = self;
         match found.and_then(|found| readable(found, &run.begin.key)) {
-            Ok(Begun::Started) => Ok(run.hold()),
+            Ok(BeginOutcome::Started) => Ok(run.renew_lease()),
             Ok(found) => Err(replay::answer(found, run.begin.key)),
             Err(error) => Err(run.begin_failed(&error)),
         }
@@ -103,8 +108,8 @@ impl PendingRun {
 /// A run whose record is RUNNING. Its lease is renewed while this lives.
 #[derive(Debug)]
 pub(crate) struct ActiveRun {
-    run: Run,
-    lease: Option<Guard>,
+    run: RunContext,
+    lease: Option<LeaseGuard>,
 }
 
 impl ActiveRun {
@@ -115,12 +120,16 @@ impl ActiveRun {
 
     /// Settles the record with the answer of the run, and returns what the client gets: this answer,
     /// or that of the run which has replaced this one.
-    pub(crate) async fn settle(self, answer: Answer, settlement: Settlement) -> Answer {
+    pub(crate) async fn settle(
+        self,
+        answer: EndpointResponse,
+        settlement: Settlement,
+    ) -> EndpointResponse {
         let Self { run, lease } = self;
         match settlement {
             // The store has confirmed `begin`, and knows whether a copy of it can be late.
             Settlement::Abort => {
-                run.settle_once(Message::Abort(Duration::ZERO), answer, lease)
+                run.settle_once(SettleRequest::Abort(Duration::ZERO), answer, lease)
                     .await
             }
             Settlement::Unknown => {
@@ -128,77 +137,84 @@ impl ActiveRun {
                 let message = run.outcome(Outcome::Unknown);
                 run.settle_once(message, answer, lease).await
             }
-            Settlement::Keep => match keep(answer.response, run.endpoint.spec.keep).await {
-                Ok((kept, response)) => {
-                    let message = run.outcome(Outcome::Response(kept));
-                    run.settle_once(message, Answer { response, ..answer }, lease)
-                        .await
+            Settlement::Keep => {
+                match buffer_response(answer.response, run.endpoint.spec.max_stored_body).await {
+                    Ok((kept, response)) => {
+                        let message = run.outcome(Outcome::Response(kept));
+                        run.settle_once(message, EndpointResponse { response, ..answer }, lease)
+                            .await
+                    }
+                    Err(problem) => {
+                        let message = run.outcome(Outcome::Unknown);
+                        run.settle_once(message, EndpointResponse::failed(problem), lease)
+                            .await
+                    }
                 }
-                Err(problem) => {
-                    let message = run.outcome(Outcome::Unknown);
-                    run.settle_once(message, Answer::failed(problem), lease)
-                        .await
-                }
-            },
+            }
         }
     }
 }
 
 /// A run, whether it holds its record or not.
 #[derive(Debug)]
-struct Run {
+struct RunContext {
     endpoint: Arc<EndpointRuns>,
     begin: Begin,
 }
 
 /// What the store has to learn about a run.
 #[derive(Debug)]
-enum Message {
+enum SettleRequest {
     /// The key is free again; a late `begin` of this run is refused for this long.
     Abort(Duration),
     Complete(Complete),
 }
 
-impl Run {
+impl RunContext {
     fn records(&self) -> &dyn IdempotencyStore {
         &*self.endpoint.client.records
     }
 
-    fn hold(self) -> ActiveRun {
-        let hold = |heart: &Heart| heart.hold(self.begin.lease(), self.begin.ttl);
-        let lease = self.endpoint.client.heart.as_ref().map(hold);
+    fn renew_lease(self) -> ActiveRun {
+        let hold = |heart: &LeaseRenewer| heart.hold(self.begin.lease(), self.begin.ttl);
+        let lease = self.endpoint.client.lease_renewer.as_ref().map(hold);
         ActiveRun { run: self, lease }
     }
 
     /// The refusal of a request whose record could not be begun. If the record may have been taken all
     /// the same, it is given back, however long that takes.
-    fn begin_failed(self, error: &StoreError) -> Answer {
+    fn begin_failed(self, error: &StoreError) -> EndpointResponse {
         let problem = Problem::new(&registry::STORE_UNAVAILABLE).with_cause(error);
         if matches!(error, StoreError::Full) {
             // There is room again when records expire, which is not soon.
-            return Answer::refused(problem.with_retry_after(Duration::from_mins(1)));
+            return EndpointResponse::refused(problem.with_retry_after(Duration::from_mins(1)));
         }
         if error.is_ambiguous() {
             let marker = self.endpoint.client.lease;
-            self.retry_until_settled(Message::Abort(marker), None);
+            self.retry_until_settled(SettleRequest::Abort(marker), None);
         }
-        Answer::refused(problem)
+        EndpointResponse::refused(problem)
     }
 
-    fn outcome(&self, outcome: Outcome) -> Message {
+    fn outcome(&self, outcome: Outcome) -> SettleRequest {
         let Begin {
             fingerprint, ttl, ..
         } = self.begin;
-        Message::Complete(Complete::new(self.begin.lease(), fingerprint, outcome, ttl))
+        SettleRequest::Complete(Complete::new(self.begin.lease(), fingerprint, outcome, ttl))
     }
 
     /// Sends the message once. If the store does not answer, the client has its response all the same,
     /// while the lease is renewed and the message is sent again. A run that lost its record answers
     /// with what is there.
-    async fn settle_once(self, message: Message, answer: Answer, lease: Option<Guard>) -> Answer {
+    async fn settle_once(
+        self,
+        message: SettleRequest,
+        answer: EndpointResponse,
+        lease: Option<LeaseGuard>,
+    ) -> EndpointResponse {
         match self.send(&message).await {
-            Ok(Completed::Written) => answer,
-            Ok(Completed::Lost(found)) => replay::answer(found, self.begin.key),
+            Ok(CompleteOutcome::Written) => answer,
+            Ok(CompleteOutcome::Lost(found)) => replay::answer(found, self.begin.key),
             Err(error) => {
                 tracing::warn!(%error, record = %self.begin.key, "a record could not be settled yet");
                 if !error.is_about_the_key() {
@@ -209,30 +225,37 @@ impl Run {
         }
     }
 
-    async fn send(&self, message: &Message) -> Result<Completed, StoreError> {
+    async fn send(&self, message: &SettleRequest) -> Result<CompleteOutcome, StoreError> {
         match message {
-            Message::Complete(complete) => match self.records().complete(complete).await? {
-                Completed::Lost(found) => readable(found, &self.begin.key).map(Completed::Lost),
-                Completed::Written => Ok(Completed::Written),
+            SettleRequest::Complete(complete) => match self.records().complete(complete).await? {
+                CompleteOutcome::Lost(found) => {
+                    readable(found, &self.begin.key).map(CompleteOutcome::Lost)
+                }
+                CompleteOutcome::Written => Ok(CompleteOutcome::Written),
             },
-            Message::Abort(marker) => self
+            SettleRequest::Abort(marker) => self
                 .records()
                 .abort(self.begin.lease(), *marker)
                 .await
-                .map(|()| Completed::Written),
+                .map(|()| CompleteOutcome::Written),
         }
     }
 
     /// Sends the message until the store has taken it, unless it answers with errors for a lease. A
     /// service that shuts down waits for half a lease at most: after that the end of the lease settles
     /// the record.
-    fn retry_until_settled(self, message: Message, lease: Option<Guard>) {
+    fn retry_until_settled(self, message: SettleRequest, lease: Option<LeaseGuard>) {
         let tracker = self.endpoint.client.tracker.clone();
         let retrying = self.retry(tracker.clone(), message, lease);
         tracker.spawn(retrying.in_current_span());
     }
 
-    async fn retry(self, tracker: TaskTracker, message: Message, renewed: Option<Guard>) {
+    async fn retry(
+        self,
+        tracker: TaskTracker,
+        message: SettleRequest,
+        renewed: Option<LeaseGuard>,
+    ) {
         let _renewed = renewed;
         let (started, lease) = (Instant::now(), self.endpoint.client.lease);
         let mut pause = Duration::from_millis(50);
@@ -256,14 +279,20 @@ impl Run {
 
 /// A response as it is kept, and the same to send. A body of unknown length, or of more than `limit`
 /// bytes, goes to the first caller only.
-async fn keep(response: Response, limit: u64) -> Result<(Kept, Response), Problem> {
+async fn buffer_response(
+    response: Response,
+    limit: u64,
+) -> Result<(StoredResponse, Response), Problem> {
     let (head, body) = response.into_parts();
     if body.size_hint().exact().is_none_or(|length| length > limit) {
-        return Ok((Kept::new(&head, None), Response::from_parts(head, body)));
+        return Ok((
+            StoredResponse::new(&head, None),
+            Response::from_parts(head, body),
+        ));
     }
     match read::whole(body).await {
         Ok(bytes) => {
-            let kept = Kept::new(&head, Some(bytes.clone()));
+            let kept = StoredResponse::new(&head, Some(bytes.clone()));
             Ok((kept, Response::from_parts(head, Body::from(bytes))))
         }
         Err(error) => Err(Problem::internal(error)),

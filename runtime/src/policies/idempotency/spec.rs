@@ -43,7 +43,7 @@ pub struct IdempotencySpec {
     /// How long an answer is kept from its completion.
     pub ttl: Duration,
     /// The largest body of an answer that is kept, in bytes.
-    pub keep: u64,
+    pub max_stored_body: u64,
     /// A request without a key passes through.
     pub optional: bool,
     /// Callers without identity may use keys.
@@ -66,10 +66,10 @@ pub enum OnCrash {
 
 impl IdempotencySpec {
     /// The largest body that is kept where none is declared: 1 MiB.
-    pub const DEFAULT_KEEP: u64 = 1 << 20;
+    pub const DEFAULT_MAX_STORED_BODY: u64 = 1 << 20;
 
     /// The largest body that can be kept: 16 MiB. A store writes each at once, and memory holds them all.
-    pub const MAX_KEEP: u64 = 16 << 20;
+    pub const MAX_STORED_BODY: u64 = 16 << 20;
 
     /// The longest `ttl` that an attribute can declare: 365 days.
     pub const MAX_TTL: Duration = Duration::from_hours(365 * 24);
@@ -79,7 +79,7 @@ impl IdempotencySpec {
     pub const fn new() -> Self {
         Self {
             ttl: Duration::from_hours(24),
-            keep: Self::DEFAULT_KEEP,
+            max_stored_body: Self::DEFAULT_MAX_STORED_BODY,
             optional: false,
             anonymous: false,
             on_crash: OnCrash::Unknown,
@@ -94,7 +94,7 @@ impl IdempotencySpec {
         self
     }
 
-    /// Keeps bodies of up to so many bytes, and of up to [`MAX_KEEP`](Self::MAX_KEEP) where more is
+    /// Keeps bodies of up to so many bytes, and of up to [`MAX_STORED_BODY`](Self::MAX_STORED_BODY) where more is
     /// asked for. With 0 no body is kept.
     ///
     /// A longer body goes to the first caller only. A replay of a success is then a 303 to the
@@ -104,14 +104,14 @@ impl IdempotencySpec {
     /// ```
     /// use aplomb::policies::idempotency::IdempotencySpec;
     ///
-    /// // `idempotent(keep = "256KiB")`
-    /// let spec = IdempotencySpec::new().with_keep(256 << 10);
-    /// assert_eq!(spec.keep, 262_144);
+    /// // `idempotent(max_stored_body = "256KiB")`
+    /// let spec = IdempotencySpec::new().with_max_stored_body(256 << 10);
+    /// assert_eq!(spec.max_stored_body, 262_144);
     /// ```
     #[must_use]
-    pub const fn with_keep(mut self, bytes: u64) -> Self {
-        self.keep = if bytes > Self::MAX_KEEP {
-            Self::MAX_KEEP
+    pub const fn with_max_stored_body(mut self, bytes: u64) -> Self {
+        self.max_stored_body = if bytes > Self::MAX_STORED_BODY {
+            Self::MAX_STORED_BODY
         } else {
             bytes
         };
@@ -153,8 +153,8 @@ impl IdempotencySpec {
     fn describe(&self) -> String {
         let default = Self::new();
         let mut options = vec![format!("ttl={}", InUnits(self.ttl))];
-        if self.keep != default.keep {
-            options.push(format!("keep={}", InBytes(self.keep)));
+        if self.max_stored_body != default.max_stored_body {
+            options.push(format!("max_stored_body={}", InBytes(self.max_stored_body)));
         }
         let flags = [(self.optional, "optional"), (self.anonymous, "anonymous")];
         options.extend(
@@ -192,12 +192,12 @@ mod tests {
         );
         let all = IdempotencySpec::new()
             .with_ttl(Duration::from_hours(24 * 7))
-            .with_keep(256 << 10)
+            .with_max_stored_body(256 << 10)
             .optional()
             .anonymous()
             .rerun_on_crash()
             .with_headers(&["x-region", "x-tenant"]);
-        let said = "idempotent(ttl=7d, keep=256KiB, optional, anonymous, on_crash=rerun, headers(x-region, x-tenant))";
+        let said = "idempotent(ttl=7d, max_stored_body=256KiB, optional, anonymous, on_crash=rerun, headers(x-region, x-tenant))";
         assert_eq!(describe(all).as_deref(), Some(said));
         let reason = IdempotencyPolicy::NotIdempotent {
             reason: "it only reads",

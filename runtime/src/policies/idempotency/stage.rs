@@ -5,7 +5,7 @@ use http::HeaderMap;
 use super::key;
 use super::spec::{IdempotencyPolicy, IdempotencySpec};
 use crate::problem::Problem;
-use crate::request::{Caller, Entry, IncomingRequest, RequestInfo, RequestState, Stage};
+use crate::request::{Caller, IncomingRequest, RequestInfo, RequestState, Stage, StageResult};
 
 /// Reads the idempotency key of a request. The record itself is begun at admission.
 #[derive(Debug)]
@@ -34,14 +34,14 @@ impl Stage for KeyStage {
         &'a self,
         state: &'a mut RequestState,
         request: &'a mut IncomingRequest,
-    ) -> Entry<'a> {
+    ) -> StageResult<'a> {
         let RequestInfo { caller, key, .. } = &mut state.info;
         match self.key(&request.head().headers, caller.as_ref()) {
             Ok(found) => {
                 *key = found.map(Arc::from);
-                Entry::PASS
+                StageResult::PASS
             }
-            Err(problem) => Entry::Done(Err(problem)),
+            Err(problem) => StageResult::Ready(Err(problem)),
         }
     }
 }

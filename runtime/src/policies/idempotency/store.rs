@@ -8,8 +8,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::kept::Kept;
 use super::spec::OnCrash;
+use super::stored_response::StoredResponse;
 use crate::facet::StoreFuture;
 
 /// The records of idempotency keys.
@@ -22,7 +22,7 @@ use crate::facet::StoreFuture;
 /// | state | `begin`, same request | `begin`, other request |
 /// |---|---|---|
 /// | ABSENT | `Started` | `Started` |
-/// | RUNNING | `InFlight` (`Started` for its own token) | `Mismatch` |
+/// | RUNNING | `InFlightBody` (`Started` for its own token) | `Mismatch` |
 /// | lapsed, rerun | `Started` | `Mismatch` |
 /// | lapsed, else | `Unknown` | `Mismatch` |
 /// | DONE | `Done` | `Mismatch` |
@@ -38,7 +38,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// **Crash** before: nothing is there. After, with the answer lost: the record is RUNNING until
     /// its lease ends; the caller therefore repeats `abort` until that is confirmed.
-    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun>;
+    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome>;
 
     /// Renews leases; the answer says of each whether it was still held. A lapsed lease is not
     /// renewed.
@@ -55,7 +55,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// **Atomic**. **Expiry**: never before `ttl` has passed. **Crash** before: the lease lapses,
     /// and the record becomes UNKNOWN or is run again. After: DONE, for whoever asks.
-    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed>;
+    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, CompleteOutcome>;
 
     /// Removes the record if it is RUNNING, or UNKNOWN, with this token, and leaves a marker that makes a late
     /// `begin` of the same token do nothing.
@@ -70,7 +70,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// **Atomic**. **Expiry**: as of an answer. **Crash** before: the lease lapses. After: UNKNOWN,
     /// until the run completes after all.
-    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool>;
+    fn mark_unknown(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool>;
 
     /// Reads a record and changes nothing; `None` if it is ABSENT. For operators, who see what a request
     /// of whatever fingerprint would meet.
@@ -85,7 +85,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     fn resolve(
         &self,
         key: RecordKey,
-        response: Option<Kept>,
+        response: Option<StoredResponse>,
         ttl: Duration,
     ) -> StoreFuture<'_, bool>;
 
@@ -97,7 +97,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
 }
 
 impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
-    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
+    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome> {
         (**self).begin(begin)
     }
 
@@ -105,7 +105,7 @@ impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
         (**self).heartbeat(leases, lease)
     }
 
-    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed> {
+    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, CompleteOutcome> {
         (**self).complete(complete)
     }
 
@@ -113,8 +113,8 @@ impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
         (**self).abort(lease, marker)
     }
 
-    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
-        (**self).write_off(lease, ttl)
+    fn mark_unknown(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
+        (**self).mark_unknown(lease, ttl)
     }
 
     fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
@@ -124,7 +124,7 @@ impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
     fn resolve(
         &self,
         key: RecordKey,
-        response: Option<Kept>,
+        response: Option<StoredResponse>,
         ttl: Duration,
     ) -> StoreFuture<'_, bool> {
         (**self).resolve(key, response, ttl)
@@ -371,7 +371,7 @@ impl Complete {
 #[non_exhaustive]
 pub enum Outcome {
     /// With a response.
-    Response(Kept),
+    Response(StoredResponse),
     /// Nobody knows.
     Unknown,
 }
@@ -379,13 +379,13 @@ pub enum Outcome {
 /// What `begin` found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Begun {
+pub enum BeginOutcome {
     /// Nothing, or a run that may be replaced: the record is RUNNING with this token.
     Started,
     /// Another run.
     InFlight,
     /// A response.
-    Done(Kept),
+    Done(StoredResponse),
     /// A run whose outcome nobody knows.
     Unknown,
     /// A record of another request under the same key.
@@ -397,11 +397,11 @@ pub enum Begun {
 /// What `complete` did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Completed {
+pub enum CompleteOutcome {
     /// The outcome is written.
     Written,
     /// Another run has the record: nothing was written; this is what is there.
-    Lost(Begun),
+    Lost(BeginOutcome),
 }
 
 /// The state of a record.
@@ -413,7 +413,7 @@ pub enum RecordState {
     /// The lease of its run lapsed, and the next request runs again.
     Lapsed,
     /// A response is kept.
-    Done(Kept),
+    Done(StoredResponse),
     /// Nobody knows the outcome of its run.
     Unknown,
 }

@@ -13,7 +13,7 @@ use crate::secret::{Key, KeyedHash, Secret};
 /// The version of the cursor's form, and the number of the key that signs: one byte each.
 pub(crate) const HEAD: [u8; 2] = [2, 0];
 const MAC_BYTES: usize = 16;
-const LONGEST: usize = 4096;
+const MAX_LENGTH: usize = 4096;
 
 /// Makes and reads cursors: base64url of version, key id, payload and MAC.
 ///
@@ -44,7 +44,7 @@ impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the sort columns of a row are too long for a cursor, which has up to {LONGEST} characters"
+            "the sort columns of a row are too long for a cursor, which has up to {MAX_LENGTH} characters"
         )
     }
 }
@@ -68,7 +68,7 @@ impl Cursors {
         let mut bytes = HEAD.to_vec();
         payload::write(&position.map(K::to_values), &mut bytes);
         let text = self.sign::<K>(bytes, binding);
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             Err(TooLong)
         } else {
             Ok(text)
@@ -91,7 +91,7 @@ impl Cursors {
     }
 
     fn try_read<K: CursorKey>(&self, text: &str, binding: &Binding<'_>) -> Option<Position<K>> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;

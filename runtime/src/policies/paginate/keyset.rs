@@ -26,7 +26,7 @@ use super::value::CursorValue;
 /// }
 ///
 /// let page = PageRequest::at(Position::After(Newest { created_at: 1_800, id: 7 }), 50);
-/// let keyset = page.both_ways().keyset().sql(Placeholders::QuestionFrom(2));
+/// let keyset = page.bidirectional().keyset().sql(Placeholders::QuestionFrom(2));
 /// assert_eq!(
 ///     format!("SELECT * FROM payments WHERE account = ?1 AND {keyset}"),
 ///     "SELECT * FROM payments WHERE account = ?1 AND (created_at, id) < (?2, ?3) \
@@ -91,7 +91,7 @@ impl Keyset {
         };
         let columns: Vec<SortColumn> = K::COLUMNS.iter().map(reversed).collect();
         let condition = if position.key().is_some() {
-            beyond(&columns)
+            condition(&columns)
         } else {
             vec![text("1 = 1")]
         };
@@ -158,19 +158,19 @@ impl Placeholders {
 }
 
 /// Whether a row lies beyond the key, in the order of these columns.
-fn beyond(columns: &[SortColumn]) -> Vec<Piece> {
+fn condition(columns: &[SortColumn]) -> Vec<Piece> {
     let alike = columns
         .windows(2)
         .all(|pair| pair[0].direction == pair[1].direction);
     if alike {
-        beyond_row(columns)
+        row_condition(columns)
     } else {
-        beyond_spelled(columns)
+        expanded_condition(columns)
     }
 }
 
 /// `a > ?`, `(a, b) > (?, ?)`
-fn beyond_row(columns: &[SortColumn]) -> Vec<Piece> {
+fn row_condition(columns: &[SortColumn]) -> Vec<Piece> {
     let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
     let (open, close) = if columns.len() == 1 {
         ("", "")
@@ -179,7 +179,7 @@ fn beyond_row(columns: &[SortColumn]) -> Vec<Piece> {
     };
     let comparison = columns
         .first()
-        .map_or("", |column| beyond_by(column.direction));
+        .map_or("", |column| column_condition(column.direction));
     let mut pieces = vec![text(format!(
         "{open}{}{close} {comparison} {open}",
         names.join(", ")
@@ -197,13 +197,13 @@ fn beyond_row(columns: &[SortColumn]) -> Vec<Piece> {
 /// `a >= ? AND (a > ? OR (a = ? AND (b < ? OR (b = ? AND c > ?))))`, of at least two columns.
 ///
 /// The first comparison follows from the second: it is there for the index.
-fn beyond_spelled(columns: &[SortColumn]) -> Vec<Piece> {
+fn expanded_condition(columns: &[SortColumn]) -> Vec<Piece> {
     let Some((last, others)) = columns.split_last() else {
         return Vec::new();
     };
     let mut pieces = Vec::new();
     for (index, SortColumn { name, direction }) in others.iter().enumerate() {
-        let (comparison, value) = (beyond_by(*direction), || Piece::Value(index));
+        let (comparison, value) = (column_condition(*direction), || Piece::Value(index));
         if index == 0 {
             pieces.extend([
                 text(format!("{name} {comparison}= ")),
@@ -217,13 +217,13 @@ fn beyond_spelled(columns: &[SortColumn]) -> Vec<Piece> {
     pieces.push(text(format!(
         "{} {} ",
         last.name,
-        beyond_by(last.direction)
+        column_condition(last.direction)
     )));
     pieces.extend([Piece::Value(others.len()), text("))".repeat(others.len()))]);
     pieces
 }
 
-const fn beyond_by(direction: Direction) -> &'static str {
+const fn column_condition(direction: Direction) -> &'static str {
     match direction {
         Direction::Ascending => ">",
         Direction::Descending => "<",

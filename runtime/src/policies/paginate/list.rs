@@ -22,7 +22,7 @@ pub(super) struct List {
 }
 
 /// The cursors of the pages on either side.
-pub(super) struct Around {
+pub(super) struct NeighbourCursors {
     pub(super) previous: Option<String>,
     pub(super) next: Option<String>,
 }
@@ -50,11 +50,11 @@ impl List {
     pub(super) fn around<K: CursorKey>(
         &self,
         neighbours: &Neighbours<K>,
-    ) -> Result<Around, TooLong> {
+    ) -> Result<NeighbourCursors, TooLong> {
         let write =
             |position: &Position<K>| self.cursors().write(position.as_ref(), &self.binding());
         let previous = neighbours.previous.as_ref().map(write).transpose()?;
-        Ok(Around {
+        Ok(NeighbourCursors {
             previous,
             next: neighbours.next.as_ref().map(write).transpose()?,
         })

@@ -11,7 +11,7 @@
 //! maximum; what is no whole number above zero is a 400. A page is
 //! `{"data": […], "next_cursor": "…" | null, "has_more": true | false}` with a `Link` field
 //! (RFC 8288) to the first and the next page, which keeps the other parameters. A list that is read
-//! [both ways](PageRequest::both_ways) has `prev_cursor` and a link to the page before as well.
+//! [both ways](PageRequest::bidirectional) has `prev_cursor` and a link to the page before as well.
 //!
 //! ```
 //! use aplomb::CursorKey;
@@ -32,8 +32,8 @@
 //! # let _ = axum::Router::<()>::new().route("/payments", axum::routing::get(list));
 //! ```
 //!
-//! [`BothWays::keyset`] writes that condition, in either direction and for any number of columns;
-//! [`BothWays::in_slice`] and [`BothWays::in_map`] read sorted collections.
+//! [`Bidirectional::keyset`] writes that condition, in either direction and for any number of columns;
+//! [`Bidirectional::in_slice`] and [`Bidirectional::in_map`] read sorted collections.
 //!
 //! Cursors are signed and bound to the route, the path, the filters (every other query parameter), the caller,
 //! the sort and the direction; one that is not this list's is a 400 `INVALID_CURSOR`. They give no rights.
@@ -52,7 +52,7 @@
 //! [`OffsetRequest`] reads `?page=&limit=`, with the first page at 1, up to the item 10,000. The page tells its
 //! number and, to a client that writes `total=true`, how many items there are.
 
-mod both_ways;
+mod bidirectional;
 mod cursor;
 mod key;
 mod keyset;
@@ -70,7 +70,7 @@ mod sqlx;
 mod stage;
 mod value;
 
-pub use both_ways::BothWays;
+pub use bidirectional::Bidirectional;
 pub(crate) use cursor::Cursors;
 #[cfg(any(test, fuzzing))]
 pub(crate) use cursor::{Binding, HEAD};

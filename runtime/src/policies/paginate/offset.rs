@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::list::List;
-use super::page::{Page, Place};
+use super::page::{Page, PageLinks};
 use super::query::{Query, invalid, limit, positive};
 use super::stage::EndpointPages;
 use crate::problem::Problem;
@@ -13,7 +13,7 @@ use crate::problem::Problem;
 ///
 /// For lists of which people look at the first pages, with a total or not. Rows that come and go meanwhile
 /// shift the others, so that some are seen twice and some never; and a database reads all rows up to the page.
-/// So no page reaches beyond the item [`FURTHEST`](Self::FURTHEST).
+/// So no page reaches beyond the item [`MAX_ITEM`](Self::MAX_ITEM).
 ///
 /// ```
 /// use aplomb::policies::paginate::{OffsetRequest, Page};
@@ -42,7 +42,7 @@ pub struct OffsetRequest {
 
 impl OffsetRequest {
     /// The last item that a page can have, counted from 1.
-    pub const FURTHEST: u32 = 10_000;
+    pub const MAX_ITEM: u32 = 10_000;
 
     /// A page of up to `limit` items, both at least one: for calling a handler in a test.
     pub fn new(page: u32, limit: u32) -> Self {
@@ -97,7 +97,7 @@ impl OffsetRequest {
         let links = self.links(has_more, total);
         Page::new(
             rows,
-            Place::Counted {
+            PageLinks::Counted {
                 page: self.page,
                 total,
             },
@@ -107,7 +107,7 @@ impl OffsetRequest {
     }
 
     fn links(&self, has_more: bool, total: Option<u64>) -> String {
-        let furthest = Self::FURTHEST / self.limit;
+        let furthest = Self::MAX_ITEM / self.limit;
         let last = total.map(|total| u32::try_from(total.div_ceil(self.limit.into()).max(1)));
         let (limit, mut links) = (self.limit.to_string(), self.list.links());
         for (relation, page) in [
@@ -152,13 +152,13 @@ impl<S: Send + Sync> FromRequestParts<S> for OffsetRequest {
 /// The page of this size, if it is within reach.
 fn within(page: Option<&str>, limit: u32) -> Result<(u32, u32), Problem> {
     let page = page.map_or(Ok(1), |page| positive("page", page))?;
-    if page.saturating_mul(limit) > OffsetRequest::FURTHEST {
-        return Err(invalid("page", "TOO_FAR", TOO_FAR).with_detail(TOO_FAR));
+    if page.saturating_mul(limit) > OffsetRequest::MAX_ITEM {
+        return Err(invalid("page", "TOO_FAR", DETAIL_TOO_FAR).with_detail(DETAIL_TOO_FAR));
     }
     Ok((page, limit))
 }
 
-const TOO_FAR: &str = "counted pages end at item 10000 (page × limit): narrow the list down by its filters, or read it by \
+const DETAIL_TOO_FAR: &str = "counted pages end at item 10000 (page × limit): narrow the list down by its filters, or read it by \
                        cursor where the service has it so";
 
 fn flag(asked: Option<&str>) -> Result<bool, Problem> {

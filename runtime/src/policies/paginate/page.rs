@@ -7,7 +7,7 @@ use crate::extract::Json;
 use crate::problem::Problem;
 
 /// One page of a list, made by [`PageRequest::page`](super::PageRequest::page),
-/// [`BothWays::page`](super::BothWays::page) or [`OffsetRequest::page`](super::OffsetRequest::page).
+/// [`Bidirectional::page`](super::Bidirectional::page) or [`OffsetRequest::page`](super::OffsetRequest::page).
 #[derive(Debug)]
 pub struct Page<T> {
     content: Result<Content<T>, Problem>,
@@ -18,17 +18,17 @@ pub struct Page<T> {
 #[derive(Debug)]
 struct Content<T> {
     data: Vec<T>,
-    place: Place,
+    place: PageLinks,
     has_more: bool,
 }
 
 /// What a page says of where it stands.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum PageLinks {
     /// In a list that is read forward only.
     Forward { next_cursor: Option<String> },
     /// In a list that is read both ways.
-    BothWays {
+    Bidirectional {
         next_cursor: Option<String>,
         prev_cursor: Option<String>,
     },
@@ -37,7 +37,7 @@ pub(super) enum Place {
 }
 
 impl<T> Page<T> {
-    pub(super) const fn new(data: Vec<T>, place: Place, has_more: bool, links: String) -> Self {
+    pub(super) const fn new(data: Vec<T>, place: PageLinks, has_more: bool, links: String) -> Self {
         Self {
             content: Ok(Content {
                 data,
@@ -68,26 +68,26 @@ impl<T> Page<T> {
     /// The cursor of the next page, where there is one.
     pub fn next_cursor(&self) -> Option<&str> {
         match &self.content.as_ref().ok()?.place {
-            Place::Forward { next_cursor } | Place::BothWays { next_cursor, .. } => {
+            PageLinks::Forward { next_cursor } | PageLinks::Bidirectional { next_cursor, .. } => {
                 next_cursor.as_deref()
             }
-            Place::Counted { .. } => None,
+            PageLinks::Counted { .. } => None,
         }
     }
 
     /// The cursor of the page before, where there is one.
     pub fn prev_cursor(&self) -> Option<&str> {
         match &self.content.as_ref().ok()?.place {
-            Place::BothWays { prev_cursor, .. } => prev_cursor.as_deref(),
-            Place::Forward { .. } | Place::Counted { .. } => None,
+            PageLinks::Bidirectional { prev_cursor, .. } => prev_cursor.as_deref(),
+            PageLinks::Forward { .. } | PageLinks::Counted { .. } => None,
         }
     }
 
     /// How many items the whole list has, where the client asked and the handler counted.
     pub fn total(&self) -> Option<u64> {
         match self.content.as_ref().ok()?.place {
-            Place::Counted { total, .. } => total,
-            Place::Forward { .. } | Place::BothWays { .. } => None,
+            PageLinks::Counted { total, .. } => total,
+            PageLinks::Forward { .. } | PageLinks::Bidirectional { .. } => None,
         }
     }
 
@@ -117,15 +117,17 @@ impl<T: Serialize> Serialize for Content<T> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("data", &self.data)?;
         match &self.place {
-            Place::Forward { next_cursor } => map.serialize_entry("next_cursor", next_cursor)?,
-            Place::BothWays {
+            PageLinks::Forward { next_cursor } => {
+                map.serialize_entry("next_cursor", next_cursor)?;
+            }
+            PageLinks::Bidirectional {
                 next_cursor,
                 prev_cursor,
             } => {
                 map.serialize_entry("next_cursor", next_cursor)?;
                 map.serialize_entry("prev_cursor", prev_cursor)?;
             }
-            Place::Counted { page, total } => {
+            PageLinks::Counted { page, total } => {
                 map.serialize_entry("page", page)?;
                 if let Some(total) = total {
                     map.serialize_entry("total", total)?;

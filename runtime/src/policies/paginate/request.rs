@@ -4,11 +4,11 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-use super::both_ways::BothWays;
+use super::bidirectional::Bidirectional;
 use super::cursor::invalid;
 use super::key::{CursorKey, InOrder};
-use super::list::{Around, List};
-use super::page::{Page, Place};
+use super::list::{List, NeighbourCursors};
+use super::page::{Page, PageLinks};
 use super::position::{Neighbours, Position};
 use super::query::{Query, limit};
 use super::stage::EndpointPages;
@@ -17,7 +17,7 @@ use crate::problem::Problem;
 /// Which page a request wants: up to [`limit`](Self::limit) items from a position in the list that `K` sorts.
 ///
 /// A handler that looks at [`after`](Self::after) and answers with [`page`](Self::page) has a list that is read
-/// forward. One that asks for [`both_ways`](Self::both_ways) has pages that lead back as well.
+/// forward. One that asks for [`bidirectional`](Self::bidirectional) has pages that lead back as well.
 pub struct PageRequest<K> {
     pub(super) position: Position<InOrder<K>>,
     pub(super) limit: u32,
@@ -81,11 +81,11 @@ impl<K> PageRequest<K> {
     }
 
     /// The request of a list that is read in both directions.
-    pub const fn both_ways(self) -> BothWays<K>
+    pub const fn bidirectional(self) -> Bidirectional<K>
     where
         K: CursorKey,
     {
-        BothWays::new(self)
+        Bidirectional::new(self)
     }
 
     /// The page of `rows`, of which up to [`fetch_limit`](Self::fetch_limit) were read in order.
@@ -97,7 +97,7 @@ impl<K> PageRequest<K> {
         if self.position.is_backward() {
             return Page::failed(invalid());
         }
-        self.answer(rows, key, |around| Place::Forward {
+        self.answer(rows, key, |around| PageLinks::Forward {
             next_cursor: around.next,
         })
     }
@@ -107,7 +107,7 @@ impl<K> PageRequest<K> {
         &self,
         mut rows: Vec<T>,
         key: impl Fn(&T) -> K,
-        place: impl FnOnce(Around) -> Place,
+        place: impl FnOnce(NeighbourCursors) -> PageLinks,
     ) -> Page<T>
     where
         K: CursorKey,
@@ -130,14 +130,14 @@ impl<K> PageRequest<K> {
         Page::new(rows, place, has_more, links)
     }
 
-    fn links(&self, place: &Place) -> String {
+    fn links(&self, place: &PageLinks) -> String {
         let (previous, next) = match place {
-            Place::Forward { next_cursor } => (None, next_cursor.as_deref()),
-            Place::BothWays {
+            PageLinks::Forward { next_cursor } => (None, next_cursor.as_deref()),
+            PageLinks::Bidirectional {
                 next_cursor,
                 prev_cursor,
             } => (prev_cursor.as_deref(), next_cursor.as_deref()),
-            Place::Counted { .. } => (None, None),
+            PageLinks::Counted { .. } => (None, None),
         };
         let mut buffer = itoa::Buffer::new();
         let limit = ("limit", buffer.format(self.limit));

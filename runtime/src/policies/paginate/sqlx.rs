@@ -24,7 +24,7 @@ impl Keyset {
     /// let page = PageRequest::new(Some(Newest { id: 7 }), 50);
     /// let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM payments WHERE account = ");
     /// query.push_bind("acc_1").push(" AND ");
-    /// page.both_ways().keyset().push_onto(&mut query);
+    /// page.bidirectional().keyset().push_onto(&mut query);
     /// assert_eq!(query.into_string(), "SELECT id FROM payments WHERE account = ? AND id < ? ORDER BY id DESC LIMIT ?");
     /// ```
     pub fn push_onto<DB: Database>(&self, query: &mut QueryBuilder<DB>)

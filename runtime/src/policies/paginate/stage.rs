@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::cursor::Cursors;
 use super::spec::{PageLimits, PaginationPolicy};
-use crate::request::{Entry, IncomingRequest, RequestState, Stage};
+use crate::request::{IncomingRequest, RequestState, Stage, StageResult};
 
 /// Pagination on one mounted endpoint. It decides nothing: the extractors of a page find here what
 /// they need.
@@ -34,8 +34,12 @@ impl PageStage {
 }
 
 impl Stage for PageStage {
-    fn enter<'a>(&'a self, _: &'a mut RequestState, request: &'a mut IncomingRequest) -> Entry<'a> {
+    fn enter<'a>(
+        &'a self,
+        _: &'a mut RequestState,
+        request: &'a mut IncomingRequest,
+    ) -> StageResult<'a> {
         request.insert(Arc::clone(&self.0));
-        Entry::PASS
+        StageResult::PASS
     }
 }

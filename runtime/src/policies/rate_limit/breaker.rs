@@ -21,15 +21,15 @@ pub(crate) enum Breaker {
 
 /// The leave to ask the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pass {
+pub(crate) enum Permit {
     /// One of many.
-    Request,
+    Normal,
     /// The only one: its answer decides for all.
     Probe,
 }
 
 /// Failures in a row after which the store is left alone.
-const TOLERATED: u32 = 3;
+const FAILURE_THRESHOLD: u32 = 3;
 
 /// How long the store is left alone. Longer than any answer is waited for, so that a probe has ended
 /// when the next one goes, and one that its client gave up holds up nothing.
@@ -37,36 +37,36 @@ pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 impl Breaker {
     /// All is well.
-    pub(crate) const CALM: Self = Self::Closed { failures: 0 };
+    pub(crate) const CLOSED: Self = Self::Closed { failures: 0 };
 
     pub(crate) const fn is_closed(self) -> bool {
         matches!(self, Self::Closed { .. })
     }
 
     /// Whether a request asks the store.
-    pub(crate) fn admit(self, now: Timestamp) -> (Self, Option<Pass>) {
+    pub(crate) fn admit(self, now: Timestamp) -> (Self, Option<Permit>) {
         match self {
-            Self::Closed { .. } => (self, Some(Pass::Request)),
-            Self::Open { until } if until <= now => (Self::pause(now), Some(Pass::Probe)),
+            Self::Closed { .. } => (self, Some(Permit::Normal)),
+            Self::Open { until } if until <= now => (Self::pause(now), Some(Permit::Probe)),
             Self::Open { .. } => (self, None),
         }
     }
 
     /// The store has answered. An answer to what was asked before it was left alone proves nothing.
-    pub(crate) fn succeeded(self, pass: Pass) -> Self {
+    pub(crate) fn succeeded(self, pass: Permit) -> Self {
         match (self, pass) {
-            (Self::Open { .. }, Pass::Request) => self,
-            _ => Self::CALM,
+            (Self::Open { .. }, Permit::Normal) => self,
+            _ => Self::CLOSED,
         }
     }
 
     /// The store has not answered, or not in time.
-    pub(crate) fn failed(self, pass: Pass, now: Timestamp) -> Self {
+    pub(crate) fn failed(self, pass: Permit, now: Timestamp) -> Self {
         match (self, pass) {
-            (Self::Closed { failures }, _) if failures + 1 < TOLERATED => Self::Closed {
+            (Self::Closed { failures }, _) if failures + 1 < FAILURE_THRESHOLD => Self::Closed {
                 failures: failures + 1,
             },
-            (Self::Open { .. }, Pass::Request) => self,
+            (Self::Open { .. }, Permit::Normal) => self,
             _ => Self::pause(now),
         }
     }
@@ -87,32 +87,32 @@ mod tests {
     const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
     fn open() -> Breaker {
-        let failed = |breaker: Breaker, _| breaker.failed(Pass::Request, START);
-        (0..TOLERATED).fold(Breaker::CALM, failed)
+        let failed = |breaker: Breaker, _| breaker.failed(Permit::Normal, START);
+        (0..FAILURE_THRESHOLD).fold(Breaker::CLOSED, failed)
     }
 
     #[test]
     fn b15_three_failures_in_a_row_leave_the_store_alone() {
-        let twice = Breaker::CALM
-            .failed(Pass::Request, START)
-            .failed(Pass::Request, START);
-        assert_eq!(twice.admit(START).1, Some(Pass::Request));
+        let twice = Breaker::CLOSED
+            .failed(Permit::Normal, START)
+            .failed(Permit::Normal, START);
+        assert_eq!(twice.admit(START).1, Some(Permit::Normal));
         assert_eq!(
-            twice.succeeded(Pass::Request),
-            Breaker::CALM,
+            twice.succeeded(Permit::Normal),
+            Breaker::CLOSED,
             "a good answer starts the count over"
         );
-        let open = twice.failed(Pass::Request, START);
+        let open = twice.failed(Permit::Normal, START);
         assert_eq!(open.admit(START), (open, None));
     }
 
     #[test]
     fn b15_after_a_second_one_request_probes() {
         let now = START.after(PAUSE);
-        assert_eq!(open().admit(now).1, Some(Pass::Probe));
+        assert_eq!(open().admit(now).1, Some(Permit::Probe));
         let (probed, _) = open().admit(now);
         assert_eq!(probed.admit(now).1, None, "only one");
-        assert_eq!(probed.succeeded(Pass::Probe), Breaker::CALM);
+        assert_eq!(probed.succeeded(Permit::Probe), Breaker::CLOSED);
     }
 
     #[test]
@@ -120,24 +120,24 @@ mod tests {
         let now = START.after(PAUSE);
         let (probed, _) = open().admit(now);
         let answered = now.after(Duration::from_millis(250));
-        let failed = probed.failed(Pass::Probe, answered);
+        let failed = probed.failed(Permit::Probe, answered);
         assert_eq!(
             failed.admit(answered.after(Duration::from_millis(999))).1,
             None
         );
-        assert_eq!(failed.admit(answered.after(PAUSE)).1, Some(Pass::Probe));
+        assert_eq!(failed.admit(answered.after(PAUSE)).1, Some(Permit::Probe));
     }
 
     #[test]
     fn b15_a_probe_that_was_given_up_is_followed_by_another() {
         let (probed, _) = open().admit(START.after(PAUSE));
-        assert_eq!(probed.admit(START.after(PAUSE * 2)).1, Some(Pass::Probe));
+        assert_eq!(probed.admit(START.after(PAUSE * 2)).1, Some(Permit::Probe));
     }
 
     #[test]
     fn b15_what_was_asked_before_decides_nothing() {
-        assert_eq!(open().succeeded(Pass::Request), open());
-        assert_eq!(open().failed(Pass::Request, START.after(PAUSE)), open());
+        assert_eq!(open().succeeded(Permit::Normal), open());
+        assert_eq!(open().failed(Permit::Normal, START.after(PAUSE)), open());
     }
 
     proptest! {
@@ -154,7 +154,7 @@ mod tests {
                 if pass.is_some() {
                     prop_assert!(last.is_none_or(|last| now.since(last) >= PAUSE));
                     last = Some(now);
-                    breaker = if fails_at_once { breaker.failed(Pass::Probe, now) } else { breaker };
+                    breaker = if fails_at_once { breaker.failed(Permit::Probe, now) } else { breaker };
                 }
             }
         }

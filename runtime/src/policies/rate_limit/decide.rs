@@ -37,11 +37,11 @@ pub enum State {
 
 /// The state of a bucket, as clients are told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct LimitStatus {
     /// Whole tokens left.
     pub remaining: u64,
     /// Until the bucket is full.
-    pub full_in: Duration,
+    pub resets_in: Duration,
     /// Until there are tokens enough for the request; `None` if it was admitted.
     pub wait: Option<Duration>,
     /// How long a request that a leaky bucket admitted waits for its turn.
@@ -50,16 +50,16 @@ pub struct Reading {
 
 impl State {
     /// What comes of a request for `cost` tokens, at most the burst, that can wait for its turn as long as
-    /// `patience`: the state after it has taken them, or why it cannot. It cannot if there is a wait.
-    pub fn take(self, quota: Quota, cost: u64, patience: Duration) -> Reading {
-        let refused = |wait: u64| Reading {
+    /// `max_queue_wait`: the state after it has taken them, or why it cannot. It cannot if there is a wait.
+    pub fn take(self, quota: Quota, cost: u64, patience: Duration) -> LimitStatus {
+        let refused = |wait: u64| LimitStatus {
             wait: Some(Duration::from_micros(wait.max(1))),
             ..self.peek(quota)
         };
         match self {
             Self::Ahead(ahead) => {
                 let cost = quota.interval().saturating_mul(cost);
-                let most = quota.furthest(cost, patience);
+                let most = quota.max_ahead(cost, patience);
                 if ahead > most || cost > quota.window() {
                     return refused(ahead.saturating_sub(most));
                 }
@@ -68,7 +68,7 @@ impl State {
                 } else {
                     0
                 };
-                Reading {
+                LimitStatus {
                     turn: Duration::from_micros(turn),
                     ..Self::Ahead(ahead + cost).peek(quota)
                 }
@@ -93,22 +93,22 @@ impl State {
     }
 
     /// What the bucket tells that is not asked for tokens.
-    pub fn peek(self, quota: Quota) -> Reading {
+    pub fn peek(self, quota: Quota) -> LimitStatus {
         let (remaining, full_in) = match self {
             Self::Ahead(ahead) => ((quota.window() - ahead) / quota.interval(), ahead),
             Self::Window { used, left } => (quota.burst() - used, if used > 0 { left } else { 0 }),
             Self::Log { used, leaves, .. } => (quota.burst() - used, leaves),
         };
-        Reading {
+        LimitStatus {
             remaining,
-            full_in: Duration::from_micros(full_in),
-            ..Reading::default()
+            resets_in: Duration::from_micros(full_in),
+            ..LimitStatus::default()
         }
     }
 
     /// A bucket of which all is taken.
     #[cfg(feature = "redis")]
-    pub(crate) const fn spent(quota: Quota) -> Self {
+    pub(crate) const fn exhausted(quota: Quota) -> Self {
         let (used, window) = (quota.burst(), quota.window());
         match quota.algorithm() {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => Self::Ahead(window),
@@ -153,7 +153,7 @@ impl State {
 
 impl Quota {
     /// How far ahead of now the moment of a bucket may be that admits this cost, in microseconds.
-    pub(crate) fn furthest(self, cost: u64, patience: Duration) -> u64 {
+    pub(crate) fn max_ahead(self, cost: u64, patience: Duration) -> u64 {
         let furthest = self.window().saturating_sub(cost);
         match self.algorithm() {
             // What takes nothing has no turn to wait for.
@@ -164,8 +164,8 @@ impl Quota {
 }
 
 /// What a reading has become after a while in which nobody took tokens.
-pub(crate) fn aged(reading: Reading, quota: Quota, elapsed: Duration) -> Reading {
-    let full_in = reading.full_in.saturating_sub(elapsed);
+pub(crate) fn after(reading: LimitStatus, quota: Quota, elapsed: Duration) -> LimitStatus {
+    let full_in = reading.resets_in.saturating_sub(elapsed);
     let remaining = match quota.algorithm() {
         Algorithm::TokenBucket | Algorithm::LeakyBucket => {
             State::Ahead(micros(full_in)).peek(quota).remaining
@@ -174,9 +174,9 @@ pub(crate) fn aged(reading: Reading, quota: Quota, elapsed: Duration) -> Reading
         // What has left a sliding window meanwhile is not known.
         Algorithm::FixedWindow | Algorithm::SlidingWindow => reading.remaining,
     };
-    Reading {
+    LimitStatus {
         remaining,
-        full_in,
+        resets_in: full_in,
         wait: reading.wait.map(|wait| wait.saturating_sub(elapsed)),
         ..reading
     }

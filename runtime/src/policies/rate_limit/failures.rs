@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::memory::MemoryLimits;
 use super::quota::Quota;
-use super::store::{Bucket, Claim, Subject};
-use crate::client::counted;
+use super::store::{Bucket, LimitRequest, LimitSubject};
+use crate::client::rate_limit_prefix;
 use crate::clock::{Clock, SystemClock};
 use crate::problem::{Problem, registry};
 
@@ -21,10 +21,10 @@ pub(crate) struct Failures {
 }
 
 /// Addresses that are remembered at a time: 256 KiB.
-const ADDRESSES: usize = 1 << 14;
+const MAX_ADDRESSES: usize = 1 << 14;
 
 /// Failures that an address has in a minute before it is told to wait.
-const A_MINUTE: u64 = 100;
+const FAILURES_PER_MINUTE: u64 = 100;
 
 impl Failures {
     pub(crate) fn new() -> Self {
@@ -32,21 +32,25 @@ impl Failures {
     }
 
     fn by(clock: Arc<dyn Clock>) -> Self {
-        let quota =
-            Quota::new(A_MINUTE, Duration::from_mins(1), A_MINUTE).expect("a rate above zero");
+        let quota = Quota::new(
+            FAILURES_PER_MINUTE,
+            Duration::from_mins(1),
+            FAILURES_PER_MINUTE,
+        )
+        .expect("a rate above zero");
         Self {
-            limits: MemoryLimits::with_capacity(ADDRESSES, clock),
+            limits: MemoryLimits::with_capacity(MAX_ADDRESSES, clock),
             quota,
         }
     }
 
     /// Counts a failure: the 429 in place of the 401, where the address has had too many.
     pub(crate) fn count(&self, client: Option<IpAddr>) -> Result<(), Problem> {
-        let subject = client.map_or(Subject::Everyone, |client| {
-            Subject::Address(counted(client))
+        let subject = client.map_or(LimitSubject::Everyone, |client| {
+            LimitSubject::Address(rate_limit_prefix(client))
         });
-        let claim = Claim::new(Bucket { limit: 0, subject }, self.quota);
-        match self.limits.take(&[claim]).readings[0].wait {
+        let claim = LimitRequest::new(Bucket { limit: 0, subject }, self.quota);
+        match self.limits.take(&[claim]).statuses[0].wait {
             None => Ok(()),
             Some(wait) => Err(Problem::new(&registry::RATE_LIMITED)
                 .with_detail("too many requests without valid credentials")
@@ -65,7 +69,7 @@ mod tests {
         let clock = TestClock::new();
         let failures = Failures::by(Arc::new(clock.clone()));
         let (one, other) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
-        for _ in 0..A_MINUTE {
+        for _ in 0..FAILURES_PER_MINUTE {
             assert!(failures.count(one).is_ok());
         }
         assert_eq!(failures.count(one).expect_err("too many").status(), 429);

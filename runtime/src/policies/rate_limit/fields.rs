@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use itoa::Buffer as Digits;
 
-use super::decide::Reading;
+use super::decide::LimitStatus;
 use super::quota::Quota;
 use crate::problem::{seconds_up, whole_seconds};
 
@@ -58,11 +58,12 @@ pub(crate) fn policy(limits: &[(&Label, Quota)]) -> HeaderValue {
 pub(crate) fn write(
     headers: &mut HeaderMap,
     labels: &[Label],
-    readings: &[Reading],
+    readings: &[LimitStatus],
     policy: &HeaderValue,
 ) {
     // Whoever refuses for the longest speaks; else whoever has the fewest tokens left.
-    let tightness = |(_, reading): &(&Label, &Reading)| (Reverse(reading.wait), reading.remaining);
+    let tightness =
+        |(_, reading): &(&Label, &LimitStatus)| (Reverse(reading.wait), reading.remaining);
     let Some((label, tightest)) = labels.iter().zip(readings).min_by_key(tightness) else {
         return;
     };
@@ -70,20 +71,20 @@ pub(crate) fn write(
     headers.reserve(7);
     headers.insert(X_LIMIT, label.limit.clone());
     headers.insert(X_REMAINING, number(tightest.remaining));
-    headers.insert(X_RESET, number(unix_seconds(tightest.full_in)));
+    headers.insert(X_RESET, number(unix_seconds(tightest.resets_in)));
     headers.insert(RATELIMIT, status(labels, readings));
     headers.insert(RATELIMIT_POLICY, policy.clone());
 }
 
 /// `RateLimit`: each name with what remains `r` and the seconds `t` until its quota is whole.
-fn status(labels: &[Label], readings: &[Reading]) -> HeaderValue {
+fn status(labels: &[Label], readings: &[LimitStatus]) -> HeaderValue {
     let mut text = String::with_capacity(32 * labels.len());
     for (label, reading) in labels.iter().zip(readings) {
         separate(&mut text);
         text.push_str(&label.item);
         text.push_str(Digits::new().format(reading.remaining));
         text.push_str(";t=");
-        text.push_str(Digits::new().format(seconds_up(reading.full_in)));
+        text.push_str(Digits::new().format(seconds_up(reading.resets_in)));
     }
     value(text)
 }
@@ -119,11 +120,11 @@ mod tests {
         (Label::new(name.to_owned(), quota), quota)
     }
 
-    fn reading(remaining: u64, full_in: Duration) -> Reading {
-        Reading {
+    fn reading(remaining: u64, full_in: Duration) -> LimitStatus {
+        LimitStatus {
             remaining,
-            full_in,
-            ..Reading::default()
+            resets_in: full_in,
+            ..LimitStatus::default()
         }
     }
 

@@ -8,14 +8,14 @@ pub(crate) struct Instances(u32);
 
 const VARIABLE: &str = "APLOMB_INSTANCES";
 
-const MOST: u32 = 10_000;
+const MAX_INSTANCES: u32 = 10_000;
 
 impl Instances {
     pub(crate) fn new(count: u32) -> Result<Self, StartError> {
         match count {
-            1..=MOST => Ok(Self(count)),
+            1..=MAX_INSTANCES => Ok(Self(count)),
             _ => Err(StartError::new(format!(
-                "Api::instances({count}): expected 1 to {MOST} instances"
+                "Api::instances({count}): expected 1 to {MAX_INSTANCES} instances"
             ))),
         }
     }
@@ -32,7 +32,7 @@ impl Instances {
             StartError::variable(
                 VARIABLE,
                 text,
-                format!("expected a whole number, 1 to {MOST}"),
+                format!("expected a whole number, 1 to {MAX_INSTANCES}"),
             )
         })
     }
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn b15_instances_are_one_to_ten_thousand() {
         assert_eq!(Instances::parse("3"), Ok(Instances(3)));
-        assert_eq!(Instances::parse("10000"), Instances::new(MOST));
+        assert_eq!(Instances::parse("10000"), Instances::new(MAX_INSTANCES));
         for wrong in [
             "0",
             "10001",

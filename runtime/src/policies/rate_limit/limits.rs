@@ -9,16 +9,16 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use super::cost::Cost;
-use super::dearest::Dearest;
-use super::decide::Reading;
+use super::decide::LimitStatus;
 use super::fields::{self, Label};
-use super::known::{Known, Looked, Sight};
+use super::max_costs::MaxCosts;
 use super::overrides::Overrides;
 use super::quota::Quota;
+use super::request_keys::{KeyResolver, RequestKeys, ResolvedKey};
 use super::shadow::Shadow;
 use super::spec::{Algorithm, LimitBy, OnError, RateLimitSpec};
-use super::store::{Acquired, Bucket, Claim, Subject};
-use crate::client::counted;
+use super::store::{Acquired, Bucket, LimitRequest, LimitSubject};
+use crate::client::rate_limit_prefix;
 use crate::clock::{Clock, micros};
 use crate::problem::{Problem, registry};
 use crate::request::Caller;
@@ -42,33 +42,33 @@ struct Rule {
     quota: Quota,
     cost: Cost,
     /// What the dearest request of all endpoints takes.
-    dearest: u64,
+    max_cost: u64,
     by: LimitBy,
     /// How many tokens are taken ahead; the quota is lessened by them.
-    lease: u64,
+    prefetch: u64,
     /// Of a limit that only counts.
     shadow: Option<Shadow>,
 }
 
 /// What limits know of a request.
-pub(crate) struct Claimant<'a> {
+pub(crate) struct LimitInputs<'a> {
     pub(crate) caller: Option<&'a Caller>,
     pub(crate) address: Option<IpAddr>,
     /// What they looked up.
-    pub(crate) known: &'a Known,
+    pub(crate) keys: &'a RequestKeys,
     /// How long it can wait for its turn.
-    pub(crate) patience: Duration,
+    pub(crate) max_queue_wait: Duration,
 }
 
 /// The claims of one request: mostly one.
-pub(crate) type Claims<'a> = SmallVec<[Claim<'a>; 1]>;
+pub(crate) type LimitRequests<'a> = SmallVec<[LimitRequest<'a>; 1]>;
 
 impl Limits {
     /// The limits of an endpoint, whatever its versions; `None` without any.
     pub(crate) fn new(
         spec: &EndpointSpec,
         overrides: &Overrides,
-        dearest: &Dearest,
+        dearest: &MaxCosts,
         namespace: &str,
     ) -> Result<Option<Self>, StartError> {
         if spec.rate_limits.is_empty() {
@@ -93,20 +93,20 @@ impl Limits {
             let shadow = limit.shadow.then(|| Shadow::new(label.clone()));
             if shadow.is_none() {
                 limits.labels.push(Label::new(label, quota));
-                limits.strictest(limit.on_error);
+                limits.merge_on_error(limit.on_error);
             }
             let RateLimitSpec {
-                cost, by, lease, ..
+                cost, by, prefetch, ..
             } = *limit;
-            let lessened = quota.lessened(lease);
+            let lessened = quota.reserve(prefetch);
             let dearest = dearest.request(limit, lessened);
             limits.rules.push(Rule {
                 id,
                 quota: lessened,
                 cost,
-                dearest,
+                max_cost: dearest,
                 by,
-                lease,
+                prefetch,
                 shadow,
             });
             quotas.push(quota);
@@ -117,7 +117,7 @@ impl Limits {
     }
 
     /// What one of those that are enforced denies, is denied.
-    fn strictest(&mut self, on_error: OnError) {
+    fn merge_on_error(&mut self, on_error: OnError) {
         if on_error == OnError::Deny {
             self.on_error = on_error;
         }
@@ -129,9 +129,9 @@ impl Limits {
     }
 
     /// How many tokens are taken ahead, of an endpoint's only limit.
-    pub(crate) fn lease(&self) -> Option<u64> {
+    pub(crate) fn prefetch(&self) -> Option<u64> {
         match &self.rules[..] {
-            [rule] if rule.lease > 0 => Some(rule.lease),
+            [rule] if rule.prefetch > 0 => Some(rule.prefetch),
             _ => None,
         }
     }
@@ -153,26 +153,26 @@ impl Limits {
     }
 
     /// Looks at a request for what they have to know of it; at nothing where all is known.
-    pub(crate) fn look(&self, head: &mut Parts, caller: Option<&Caller>) -> Known {
-        if !self.rules.iter().any(Rule::looks) {
-            return Known::default();
+    pub(crate) fn resolve_keys(&self, head: &mut Parts, caller: Option<&Caller>) -> RequestKeys {
+        if !self.rules.iter().any(Rule::reads_keys) {
+            return RequestKeys::default();
         }
         let by_parameters = self
             .rules
             .iter()
             .any(|rule| matches!(rule.by, LimitBy::Param(..)));
-        let sight = Sight::new(head, by_parameters, caller);
+        let sight = KeyResolver::new(head, by_parameters, caller);
         self.rules
             .iter()
-            .map(|rule| sight.look(rule.cost, rule.quota, rule.by))
+            .map(|rule| sight.resolve(rule.cost, rule.quota, rule.by))
             .collect()
     }
 
     /// What a request claims.
-    pub(crate) fn claims<'a>(&self, claimant: &Claimant<'a>) -> Claims<'a> {
-        let mut claims = Claims::new();
+    pub(crate) fn requests<'a>(&self, claimant: &LimitInputs<'a>) -> LimitRequests<'a> {
+        let mut claims = LimitRequests::new();
         for (place, rule) in self.rules.iter().enumerate() {
-            claims.push(rule.claim(claimant.known.of(place), claimant));
+            claims.push(rule.request(claimant.keys.of(place), claimant));
         }
         claims
     }
@@ -181,14 +181,14 @@ impl Limits {
     pub(crate) fn note_shadows(
         &self,
         spec: &EndpointSpec,
-        claims: &[Claim<'_>],
+        claims: &[LimitRequest<'_>],
         acquired: &Acquired,
         clock: &dyn Clock,
     ) {
         if self.rules.len() == self.labels.len() {
             return;
         }
-        let asked = self.rules.iter().zip(claims).zip(&acquired.readings);
+        let asked = self.rules.iter().zip(claims).zip(&acquired.statuses);
         for ((rule, claim), reading) in asked.skip(self.labels.len()) {
             if let (Some(shadow), Some(_)) = (&rule.shadow, reading.wait) {
                 shadow.note(spec, &claim.bucket.subject, clock.now());
@@ -197,8 +197,8 @@ impl Limits {
     }
 
     /// How long an admitted request waits for its turn.
-    pub(crate) fn turn(&self, acquired: &Acquired) -> Duration {
-        let enforced = acquired.readings.iter().take(self.labels.len());
+    pub(crate) fn queue_delay(&self, acquired: &Acquired) -> Duration {
+        let enforced = acquired.statuses.iter().take(self.labels.len());
         enforced
             .map(|reading| reading.turn)
             .max()
@@ -208,7 +208,7 @@ impl Limits {
     /// The 429 of a refused request.
     pub(crate) fn refusal(&self, acquired: &Acquired) -> Problem {
         let violated: Vec<Violated<'_>> = self.violated(acquired).collect();
-        let enforced = acquired.readings.iter().take(self.labels.len());
+        let enforced = acquired.statuses.iter().take(self.labels.len());
         let wait = enforced
             .filter_map(|reading| reading.wait)
             .max()
@@ -223,34 +223,38 @@ impl Limits {
         let refusing = self
             .labels
             .iter()
-            .zip(&acquired.readings)
+            .zip(&acquired.statuses)
             .filter(|(_, reading)| reading.wait.is_some());
         refusing.map(|(label, _)| Violated { name: &label.name })
     }
 
     /// Writes the fields of a response.
-    pub(crate) fn write(&self, headers: &mut HeaderMap, readings: &[Reading]) {
+    pub(crate) fn write(&self, headers: &mut HeaderMap, readings: &[LimitStatus]) {
         fields::write(headers, &self.labels, readings, &self.policy);
     }
 }
 
 impl Rule {
     /// Whether it must look at a request.
-    fn looks(&self) -> bool {
+    fn reads_keys(&self) -> bool {
         self.cost.known().is_none() || matches!(self.by, LimitBy::Header(..) | LimitBy::Param(..))
     }
 
-    fn claim<'a>(&self, known: Option<&'a Looked>, claimant: &Claimant<'a>) -> Claim<'a> {
-        Claim {
+    fn request<'a>(
+        &self,
+        known: Option<&'a ResolvedKey>,
+        claimant: &LimitInputs<'a>,
+    ) -> LimitRequest<'a> {
+        LimitRequest {
             bucket: Bucket {
                 limit: self.id,
                 subject: subject(self.by, known, claimant),
             },
             quota: self.quota,
             cost: known.map_or_else(|| self.cost.known().unwrap_or_default(), |known| known.cost),
-            dearest: self.dearest,
+            max_cost: self.max_cost,
             shadow: self.shadow.is_some(),
-            patience: claimant.patience,
+            max_queue_wait: claimant.max_queue_wait,
         }
     }
 }
@@ -260,34 +264,38 @@ struct Violated<'a> {
     name: &'a str,
 }
 
-fn subject<'a>(by: LimitBy, known: Option<&'a Looked>, claimant: &Claimant<'a>) -> Subject<'a> {
+fn subject<'a>(
+    by: LimitBy,
+    known: Option<&'a ResolvedKey>,
+    claimant: &LimitInputs<'a>,
+) -> LimitSubject<'a> {
     let address = || {
         claimant.address.map_or_else(without_address, |address| {
-            Subject::Address(counted(address))
+            LimitSubject::Address(rate_limit_prefix(address))
         })
     };
-    let caller = || claimant.caller.map_or_else(address, Subject::Caller);
+    let caller = || claimant.caller.map_or_else(address, LimitSubject::Caller);
     match by {
         LimitBy::Caller => caller(),
         LimitBy::Header(..) | LimitBy::Param(..) => {
             let key = known.and_then(|known| known.key.as_deref());
-            key.map_or_else(caller, Subject::Key)
+            key.map_or_else(caller, LimitSubject::Key)
         }
         LimitBy::Ip => address(),
-        LimitBy::Route => Subject::Everyone,
+        LimitBy::Route => LimitSubject::Everyone,
     }
 }
 
 /// All clients share one bucket where their addresses are not known, which is said once.
-fn without_address() -> Subject<'static> {
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
+fn without_address() -> LimitSubject<'static> {
+    static LOG_ONCE: Once = Once::new();
+    LOG_ONCE.call_once(|| {
         tracing::error!(
             "limits by address share one bucket: the router is served without the client's address; use \
              `into_make_service_with_connect_info::<SocketAddr>()`"
         );
     });
-    Subject::Everyone
+    LimitSubject::Everyone
 }
 
 /// What makes two limits one: the name where there is one, else the endpoint and its place; and how they count.
@@ -298,12 +306,12 @@ fn identity(spec: &EndpointSpec, limit: &RateLimitSpec, namespace: &str, index: 
         permits,
         period,
         burst,
-        lease,
+        prefetch,
         algorithm,
         ..
     } = limit;
     let counted = format!(
-        "{algorithm:?}\0{permits}\0{}\0{burst}\0{lease}",
+        "{algorithm:?}\0{permits}\0{}\0{burst}\0{prefetch}",
         micros(*period)
     );
     match limit.name {
@@ -346,7 +354,7 @@ pub(crate) fn impossible(spec: &EndpointSpec) -> StartError {
         spec.name,
         spec.method,
         spec.path,
-        Quota::LONGEST_LOG
+        Quota::MAX_LOG
     ))
 }
 
@@ -371,7 +379,7 @@ mod tests {
             RateLimitSpec::new(99, MINUTE).with_burst(100),
             RateLimitSpec::new(100, 2 * MINUTE),
             limit.with_burst(10),
-            limit.with_lease(10),
+            limit.with_prefetch(10),
             limit.with_algorithm(Algorithm::LeakyBucket),
         ] {
             assert_ne!(named(limit), named(other), "{other:?}");

@@ -2,7 +2,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::decide::State;
 use super::quota::Quota;
-use super::store::Claim;
+use super::store::LimitRequest;
 use crate::clock::Timestamp;
 
 /// The logs of sliding windows: the moments of their tokens, within a bound.
@@ -26,11 +26,11 @@ struct Log {
 }
 
 /// What a log takes besides its moments, in as many moments.
-const OVERHEAD: usize = 16;
+const LOG_OVERHEAD: usize = 16;
 
 /// The least bound: of the longest log.
 #[expect(clippy::cast_possible_truncation, reason = "ten thousand")]
-const LEAST: usize = Quota::LONGEST_LOG as usize + OVERHEAD;
+const MIN_ENTRIES: usize = Quota::MAX_LOG as usize + LOG_OVERHEAD;
 
 impl Logs {
     /// Logs of so many moments together, or as many as the longest log has.
@@ -39,12 +39,12 @@ impl Logs {
             by_hash: HashMap::new(),
             order: BTreeSet::new(),
             size: 0,
-            bound: bound.max(LEAST),
+            bound: bound.max(MIN_ENTRIES),
         }
     }
 
     /// What the claim meets.
-    pub(super) fn state(&mut self, hash: u64, claim: &Claim<'_>, now: Timestamp) -> State {
+    pub(super) fn state(&mut self, hash: u64, claim: &LimitRequest<'_>, now: Timestamp) -> State {
         let (now, window) = (now.as_micros(), claim.quota.window());
         let Some(log) = self.by_hash.get_mut(&hash) else {
             return State::Log {
@@ -53,7 +53,7 @@ impl Logs {
                 room: 0,
             };
         };
-        self.size -= log.forget(now, window);
+        self.size -= log.remove_expired(now, window);
         let used = log.moments.len() as u64;
         let leaves = |moment: &u64| (moment + window).saturating_sub(now);
         let surplus = (used + claim.cost).checked_sub(claim.quota.burst() + 1);
@@ -66,11 +66,11 @@ impl Logs {
     }
 
     /// Takes what the claim costs.
-    pub(super) fn take(&mut self, hash: u64, claim: &Claim<'_>, now: Timestamp) {
+    pub(super) fn take(&mut self, hash: u64, claim: &LimitRequest<'_>, now: Timestamp) {
         let (now, window) = (now.as_micros(), claim.quota.window());
-        let cost = usize::try_from(claim.cost).unwrap_or(LEAST);
+        let cost = usize::try_from(claim.cost).unwrap_or(MIN_ENTRIES);
         let mut log = self.by_hash.remove(&hash).unwrap_or_else(|| {
-            self.size += OVERHEAD;
+            self.size += LOG_OVERHEAD;
             Log::default()
         });
         self.order.remove(&(log.full, hash));
@@ -110,7 +110,7 @@ impl Logs {
             && let Some((_, hash)) = self.order.pop_first()
         {
             let log = self.by_hash.remove(&hash);
-            self.size -= log.map_or(0, |log| log.moments.len() + OVERHEAD);
+            self.size -= log.map_or(0, |log| log.moments.len() + LOG_OVERHEAD);
         }
     }
 }
@@ -118,7 +118,7 @@ impl Logs {
 impl Log {
     /// Drops the moments that have left the window, and says how many. One that is still to come (the clock
     /// stepped back) counts as now.
-    fn forget(&mut self, now: u64, window: u64) -> usize {
+    fn remove_expired(&mut self, now: u64, window: u64) -> usize {
         let left = self
             .moments
             .partition_point(|moment| moment + window <= now);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::decide::State;
 use super::logs::Logs;
 use super::spec::Algorithm;
-use super::store::{Acquired, Bucket, Claim, LimitStore, Subject};
+use super::store::{Acquired, Bucket, LimitRequest, LimitStore, LimitSubject};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::facet::StoreFuture;
 use crate::sharded::{KeyHash, Sharded, Slots, WAYS};
@@ -67,24 +67,26 @@ impl MemoryLimits {
     fn hash(&self, bucket: &Bucket<'_>) -> KeyHash {
         let kind = |kind: u64, number: u32| (bucket.limit, kind << 32 | u64::from(number));
         match bucket.subject {
-            Subject::Everyone => self.table.hash(kind(0, 0)),
-            Subject::Address(IpAddr::V4(address)) => self.table.hash(kind(1, address.to_bits())),
-            Subject::Address(IpAddr::V6(address)) => {
+            LimitSubject::Everyone => self.table.hash(kind(0, 0)),
+            LimitSubject::Address(IpAddr::V4(address)) => {
+                self.table.hash(kind(1, address.to_bits()))
+            }
+            LimitSubject::Address(IpAddr::V6(address)) => {
                 self.table.hash((kind(2, 0), address.to_bits()))
             }
-            Subject::Caller(caller) => self.table.hash((kind(3, 0), caller)),
-            Subject::Key(key) => self.table.hash((kind(4, 0), key)),
+            LimitSubject::Caller(caller) => self.table.hash((kind(3, 0), caller)),
+            LimitSubject::Key(key) => self.table.hash((kind(4, 0), key)),
         }
     }
 
-    pub(crate) fn take(&self, claims: &[Claim<'_>]) -> Acquired {
+    pub(crate) fn take(&self, claims: &[LimitRequest<'_>]) -> Acquired {
         match claims {
             [claim] => self.take_one(claim),
             claims => self.take_all(claims),
         }
     }
 
-    fn take_one(&self, claim: &Claim<'_>) -> Acquired {
+    fn take_one(&self, claim: &LimitRequest<'_>) -> Acquired {
         let hash = self.hash(&claim.bucket);
         let mut part = self.table.lock(hash);
         let now = self.clock.now();
@@ -94,13 +96,13 @@ impl MemoryLimits {
             part.take(hash, claim, state, now);
         }
         Acquired {
-            admitted: claim.lets_through(&reading),
-            readings: vec![reading],
+            admitted: claim.admits(&reading),
+            statuses: vec![reading],
         }
     }
 
     /// Locks every part of the claims, decides, then writes all that can be had, or nothing.
-    fn take_all(&self, claims: &[Claim<'_>]) -> Acquired {
+    fn take_all(&self, claims: &[LimitRequest<'_>]) -> Acquired {
         let hashes: Vec<KeyHash> = claims
             .iter()
             .map(|claim| self.hash(&claim.bucket))
@@ -117,7 +119,7 @@ impl MemoryLimits {
                 .iter()
                 .zip(&hashes)
                 .zip(states)
-                .zip(&acquired.readings)
+                .zip(&acquired.statuses)
             {
                 if reading.wait.is_none() {
                     held.part(*hash).take(*hash, claim, state, now);
@@ -129,7 +131,7 @@ impl MemoryLimits {
 }
 
 impl Part {
-    fn state(&mut self, hash: KeyHash, claim: &Claim<'_>, now: Timestamp) -> State {
+    fn state(&mut self, hash: KeyHash, claim: &LimitRequest<'_>, now: Timestamp) -> State {
         if claim.quota.algorithm() == Algorithm::SlidingWindow {
             return self.logs.state(hash.as_u64(), claim, now);
         }
@@ -142,7 +144,7 @@ impl Part {
         state
     }
 
-    fn take(&mut self, hash: KeyHash, claim: &Claim<'_>, state: State, now: Timestamp) {
+    fn take(&mut self, hash: KeyHash, claim: &LimitRequest<'_>, state: State, now: Timestamp) {
         if claim.cost == 0 {
             return;
         }
@@ -179,7 +181,7 @@ impl fmt::Debug for MemoryLimits {
 }
 
 impl LimitStore for MemoryLimits {
-    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
         StoreFuture::ready(Ok(self.take(claims)))
     }
 
@@ -197,12 +199,12 @@ mod tests {
     use crate::request::Caller;
     use crate::testing::TestClock;
 
-    fn claim(limit: u64) -> Claim<'static> {
+    fn claim(limit: u64) -> LimitRequest<'static> {
         let quota = Quota::new(10, Duration::from_secs(10), 10).expect("valid");
-        Claim::new(
+        LimitRequest::new(
             Bucket {
                 limit,
-                subject: Subject::Everyone,
+                subject: LimitSubject::Everyone,
             },
             quota,
         )
@@ -212,31 +214,31 @@ mod tests {
     fn b09_subjects_are_told_apart_in_few_words() {
         let limits = MemoryLimits::with_capacity(1024, Arc::new(TestClock::new()));
         let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
-        let address = |text: &str| Subject::Address(text.parse().expect("an address"));
+        let address = |text: &str| LimitSubject::Address(text.parse().expect("an address"));
         let subjects = [
-            Subject::Everyone,
-            Subject::Caller(&alice),
-            Subject::Caller(&bob),
+            LimitSubject::Everyone,
+            LimitSubject::Caller(&alice),
+            LimitSubject::Caller(&bob),
             address("0.0.0.0"),
             address("0.0.0.1"),
             address("::"),
             address("::1"),
             address("0:0:0:1::"),
-            Subject::Key("alice"),
-            Subject::Key("acme"),
+            LimitSubject::Key("alice"),
+            LimitSubject::Key("acme"),
         ];
         for (limit, subject) in (1..4).flat_map(|limit| subjects.map(|subject| (limit, subject))) {
-            let claim = Claim {
+            let claim = LimitRequest {
                 bucket: Bucket { limit, subject },
                 ..claim(limit)
             };
             assert_eq!(
-                limits.take(&[claim]).readings[0].remaining,
+                limits.take(&[claim]).statuses[0].remaining,
                 9,
                 "{limit} {subject:?}"
             );
             assert_eq!(
-                limits.take(&[claim]).readings[0].remaining,
+                limits.take(&[claim]).statuses[0].remaining,
                 8,
                 "{limit} {subject:?}"
             );
@@ -261,7 +263,7 @@ mod tests {
         clock.advance(Duration::from_secs(10));
         (10_000..10_200).for_each(|limit| drop(limits.take(&[claim(limit)])));
         let second = (10_000..10_200)
-            .filter(|limit| limits.take(&[claim(*limit)]).readings[0].remaining == 8);
+            .filter(|limit| limits.take(&[claim(*limit)]).statuses[0].remaining == 8);
         assert_eq!(second.count(), 200, "every active bucket is still known");
     }
 
@@ -270,7 +272,7 @@ mod tests {
     fn besiege(quota: Option<Quota>) {
         let (clock, quota) = (TestClock::new(), quota.expect("valid"));
         let limits = MemoryLimits::with_capacity(1 << 14, Arc::new(clock.clone()));
-        let claim = |limit: u64| Claim {
+        let claim = |limit: u64| LimitRequest {
             quota,
             ..claim(limit)
         };
@@ -315,14 +317,14 @@ mod tests {
             Quota::sliding_window(10_000, Duration::from_secs(10)),
         );
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
-        let claim = |limit: u64| Claim {
+        let claim = |limit: u64| LimitRequest {
             quota: quota.expect("valid"),
             ..claim(limit)
         };
         for round in 0..2_000 {
             assert!(
                 limits
-                    .take(&[Claim {
+                    .take(&[LimitRequest {
                         cost: 10_000,
                         ..claim(round)
                     }])
@@ -342,7 +344,7 @@ mod tests {
             Quota::sliding_window(10_000, Duration::from_secs(10)),
         );
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
-        let all = |limit: u64| Claim {
+        let all = |limit: u64| LimitRequest {
             quota: quota.expect("valid"),
             cost: 10_000,
             ..claim(limit)

@@ -125,7 +125,7 @@
 //!
 //! # Tokens taken ahead
 //!
-//! `rate_limit("1000/min", lease = 50)` lets each instance take 50 tokens ahead, and admit the next requests by
+//! `rate_limit("1000/min", prefetch = 50)` lets each instance take 50 tokens ahead, and admit the next requests by
 //! them without a trip to the store. It is for limits that are met often, with a store that is a trip away; on the
 //! store in memory it does nothing.
 //!
@@ -276,43 +276,43 @@
 //! ```
 
 mod breaker;
+mod client;
 mod cost;
-mod dearest;
 mod decide;
-mod denials;
 mod failures;
 mod fields;
-mod gate;
-mod guard;
 mod instances;
 mod key;
-mod known;
-mod leases;
 mod limits;
 mod logs;
+mod max_costs;
 pub(crate) mod memory;
 mod overrides;
+mod prefetch;
 mod quota;
 mod rate;
+mod rejection_cache;
+mod request_keys;
 mod shadow;
+mod shared_breaker;
 mod spec;
 mod stage;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use client::LimitClient;
 pub use cost::Cost;
-pub(crate) use dearest::Dearest;
-pub use decide::{Reading, State};
+pub use decide::{LimitStatus, State};
 pub(crate) use failures::Failures;
-pub(crate) use guard::Guard;
 pub(crate) use instances::Instances;
 pub use key::{KeyKind, LimitKey};
 pub(crate) use limits::{Limits, impossible};
+pub(crate) use max_costs::MaxCosts;
 pub(crate) use overrides::Overrides;
 pub use quota::Quota;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rate::Rate;
 pub use spec::{Algorithm, LimitBy, OnError, RateLimitSpec};
-pub(crate) use stage::{EndpointLimits, KnownRefusalsStage, LimitExit, Turn};
-pub use store::{Acquired, Bucket, Claim, LimitStore, Subject};
+pub(crate) use stage::{EndpointLimits, LimitResponseWriter, LimitStage, QueueDelay};
+pub use store::{Acquired, Bucket, LimitRequest, LimitStore, LimitSubject};

@@ -110,10 +110,10 @@ impl Override {
         if let Some(cost) = limit.cost.known().filter(|cost| *cost > limit.burst) {
             return Err(too_small(limit.burst, cost, spec));
         }
-        if limit.lease > 0 && Quota::of(&limit).is_none() {
-            return Err(too_small_for_batches(&limit));
+        if limit.prefetch > 0 && Quota::of(&limit).is_none() {
+            return Err(too_small_for_prefetch(&limit));
         }
-        if limit.algorithm == Algorithm::SlidingWindow && limit.permits > Quota::LONGEST_LOG {
+        if limit.algorithm == Algorithm::SlidingWindow && limit.permits > Quota::MAX_LOG {
             return Err(too_long(&limit));
         }
         match Quota::of(&limit) {
@@ -164,8 +164,8 @@ fn unknown(name: &str, specs: &[&EndpointSpec]) -> String {
     format!("no endpoint names a limit `{name}`; expected one of `{names}`")
 }
 
-fn too_small_for_batches(limit: &RateLimitSpec) -> String {
-    let (burst, batch) = (limit.burst, limit.lease);
+fn too_small_for_prefetch(limit: &RateLimitSpec) -> String {
+    let (burst, batch) = (limit.burst, limit.prefetch);
     let least = batch
         .saturating_mul(2)
         .saturating_add(limit.cost.known().unwrap_or(1));
@@ -176,7 +176,7 @@ fn too_small_for_batches(limit: &RateLimitSpec) -> String {
 }
 
 fn too_long(limit: &RateLimitSpec) -> String {
-    let (permits, most) = (limit.permits, Quota::LONGEST_LOG);
+    let (permits, most) = (limit.permits, Quota::MAX_LOG);
     format!("it logs every request, and not {permits} of them; expected a rate of at most {most}")
 }
 
@@ -214,7 +214,7 @@ mod tests {
         EndpointSpec::new(Method::Get, "/feed", "feed").with_rate_limits(&[RateLimitSpec::new(
             100, MINUTE,
         )
-        .with_lease(10)
+        .with_prefetch(10)
         .with_name("feed")]);
     const BARE: EndpointSpec = EndpointSpec::new(Method::Get, "/", "bare")
         .with_rate_limits(&[RateLimitSpec::new(1, MINUTE)]);

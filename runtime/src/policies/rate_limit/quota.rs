@@ -41,15 +41,15 @@ impl Quota {
 
     /// A sliding window: `permits` in any `period`, by a log of them.
     ///
-    /// `None` if anything is zero, if there are more than [`LONGEST_LOG`](Self::LONGEST_LOG), or if the
+    /// `None` if anything is zero, if there are more than [`MAX_LOG`](Self::MAX_LOG), or if the
     /// period does not fit.
     pub fn sliding_window(permits: u64, period: Duration) -> Option<Self> {
         let quota = Self::windowed(Algorithm::SlidingWindow, permits, period);
-        quota.filter(|quota| quota.burst <= Self::LONGEST_LOG)
+        quota.filter(|quota| quota.burst <= Self::MAX_LOG)
     }
 
     /// The most tokens that a sliding window logs.
-    pub const LONGEST_LOG: u64 = 10_000;
+    pub const MAX_LOG: u64 = 10_000;
 
     fn bucket(algorithm: Algorithm, permits: u64, period: Duration, burst: u64) -> Option<Self> {
         let period = micros(period);
@@ -91,7 +91,7 @@ impl Quota {
             Algorithm::SlidingWindow => Self::sliding_window(permits, period),
         };
         // Two batches and a request must fit into a bucket of which tokens are taken ahead.
-        let (ahead, takes_ahead) = (spec.lease.saturating_mul(2), spec.lease > 0);
+        let (ahead, takes_ahead) = (spec.prefetch.saturating_mul(2), spec.prefetch > 0);
         quota
             .filter(|quota| {
                 spec.cost
@@ -106,7 +106,7 @@ impl Quota {
 
     /// The share of one of `instances` that decide by themselves: so many times slower, with its part
     /// of the burst, rounded up to whole tokens and to the `cost` of a request.
-    pub(crate) fn share(self, instances: u64, cost: u64) -> Self {
+    pub(crate) fn per_instance(self, instances: u64, cost: u64) -> Self {
         let burst = self.burst.div_ceil(instances).max(cost);
         match self.algorithm {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => {
@@ -133,7 +133,7 @@ impl Quota {
     }
 
     /// The token bucket that holds so many tokens less: those that instances have taken ahead.
-    pub(crate) fn lessened(self, tokens: u64) -> Self {
+    pub(crate) fn reserve(self, tokens: u64) -> Self {
         if tokens == 0 {
             return self;
         }
@@ -203,13 +203,19 @@ mod tests {
     #[test]
     fn b15_a_share_is_slower_and_smaller_and_still_pays_a_request() {
         let quota = Quota::new(100, Duration::from_mins(1), 100).expect("valid");
-        assert_eq!(quota.share(1, 1), quota);
-        assert_eq!(numbers(quota.share(3, 1)), (1_800_000, 34, 61_200_000));
+        assert_eq!(quota.per_instance(1, 1), quota);
         assert_eq!(
-            numbers(quota.share(10_000, 1)),
+            numbers(quota.per_instance(3, 1)),
+            (1_800_000, 34, 61_200_000)
+        );
+        assert_eq!(
+            numbers(quota.per_instance(10_000, 1)),
             (6_000_000_000, 1, 6_000_000_000)
         );
-        assert_eq!(numbers(quota.share(50, 7)), (30_000_000, 7, 210_000_000));
+        assert_eq!(
+            numbers(quota.per_instance(50, 7)),
+            (30_000_000, 7, 210_000_000)
+        );
     }
 
     #[test]
@@ -219,19 +225,19 @@ mod tests {
             Quota::sliding_window(100, MINUTE),
         ] {
             let quota = quota.expect("valid");
-            assert_eq!(quota.share(1, 1), quota);
-            assert_eq!(numbers(quota.share(3, 1)), (0, 34, 61_200_000));
-            assert_eq!(numbers(quota.share(200, 1)), (0, 1, 120_000_000));
-            assert_eq!(numbers(quota.share(50, 7)), (0, 7, 210_000_000));
+            assert_eq!(quota.per_instance(1, 1), quota);
+            assert_eq!(numbers(quota.per_instance(3, 1)), (0, 34, 61_200_000));
+            assert_eq!(numbers(quota.per_instance(200, 1)), (0, 1, 120_000_000));
+            assert_eq!(numbers(quota.per_instance(50, 7)), (0, 7, 210_000_000));
         }
     }
 
     #[test]
     fn b15_the_share_of_the_slowest_limit_still_refills() {
         let quota = Quota::new(1, Duration::from_micros(LONGEST / 2), 2).expect("valid");
-        assert!(quota.share(10_000, 2).window() <= LONGEST);
+        assert!(quota.per_instance(10_000, 2).window() <= LONGEST);
         let quota = Quota::fixed_window(1, Duration::from_micros(LONGEST)).expect("valid");
-        assert!(quota.share(10_000, 1).window() <= LONGEST);
+        assert!(quota.per_instance(10_000, 1).window() <= LONGEST);
     }
 
     #[test]

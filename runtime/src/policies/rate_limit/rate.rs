@@ -25,7 +25,7 @@ impl Rate {
         if permits == 0 {
             return Err(format!("`{text}` lets no request through; {ACCEPTED}"));
         }
-        even(permits, seconds, unit)?;
+        check_divides(permits, seconds, unit)?;
         Ok(Self {
             permits,
             period: Duration::from_secs(seconds),
@@ -44,7 +44,7 @@ fn seconds(unit: &str) -> Option<u64> {
 }
 
 /// Fast rates must divide their period into whole microseconds, or rounding would change them.
-fn even(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
+fn check_divides(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
     let microseconds = u128::from(seconds) * 1_000_000;
     let permits = u128::from(permits);
     if permits <= EXACT_ABOVE_PER_SECOND * u128::from(seconds)

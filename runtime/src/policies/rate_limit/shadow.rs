@@ -2,16 +2,16 @@
 
 use core::time::Duration;
 
-use super::store::Subject;
+use super::store::LimitSubject;
 use crate::clock::Timestamp;
+use crate::log_throttle::LogThrottle;
 use crate::spec::EndpointSpec;
-use crate::tally::Tally;
 
 /// What one shadow limit of an endpoint would have refused.
 #[derive(Debug)]
 pub(crate) struct Shadow {
     limit: String,
-    tally: Tally,
+    tally: LogThrottle,
 }
 
 /// At most one line in this time.
@@ -22,13 +22,13 @@ impl Shadow {
     pub(crate) fn new(limit: String) -> Self {
         Self {
             limit,
-            tally: Tally::new(PAUSE),
+            tally: LogThrottle::new(PAUSE),
         }
     }
 
     /// Counts one more request that the limit would have refused.
-    pub(crate) fn note(&self, spec: &EndpointSpec, subject: &Subject<'_>, now: Timestamp) {
-        let Some(requests) = self.tally.one_more(now) else {
+    pub(crate) fn note(&self, spec: &EndpointSpec, subject: &LimitSubject<'_>, now: Timestamp) {
+        let Some(requests) = self.tally.add(now) else {
             return;
         };
         tracing::info!(
@@ -44,12 +44,12 @@ impl Shadow {
 }
 
 /// Whose request it was, without saying who.
-fn kind(subject: &Subject<'_>) -> &'static str {
+fn kind(subject: &LimitSubject<'_>) -> &'static str {
     match subject {
-        Subject::Caller(_) => "caller",
-        Subject::Address(_) => "address",
-        Subject::Key(_) => "key",
-        Subject::Everyone => "everyone",
+        LimitSubject::Caller(_) => "caller",
+        LimitSubject::Address(_) => "address",
+        LimitSubject::Key(_) => "key",
+        LimitSubject::Everyone => "everyone",
     }
 }
 
@@ -73,10 +73,10 @@ mod tests {
             "192.0.2.1".parse().expect("an address"),
         );
         for (second, subject) in (0..).zip([
-            Subject::Caller(&alice),
-            Subject::Address(address),
-            Subject::Key("alice"),
-            Subject::Everyone,
+            LimitSubject::Caller(&alice),
+            LimitSubject::Address(address),
+            LimitSubject::Key("alice"),
+            LimitSubject::Everyone,
         ]) {
             shadow.note(&spec, &subject, START.after(Duration::from_secs(second)));
             shadow.note(&spec, &subject, START.after(Duration::from_secs(second)));

@@ -28,7 +28,7 @@ pub struct RateLimitSpec {
     /// A name that several endpoints can share; they then share the bucket.
     pub name: Option<&'static str>,
     /// How many tokens an instance takes ahead with a request that has none left; 0 for none.
-    pub lease: u64,
+    pub prefetch: u64,
     /// Whether it only counts: what it would refuse is written to the log, and admitted.
     pub shadow: bool,
 }
@@ -99,7 +99,7 @@ impl RateLimitSpec {
             by: LimitBy::Caller,
             on_error: OnError::Local,
             name: None,
-            lease: 0,
+            prefetch: 0,
             shadow: false,
         }
     }
@@ -153,10 +153,10 @@ impl RateLimitSpec {
         self
     }
 
-    /// Lets each instance take `lease` tokens ahead.
+    /// Lets each instance take `prefetch` tokens ahead.
     #[must_use]
-    pub const fn with_lease(mut self, lease: u64) -> Self {
-        self.lease = lease;
+    pub const fn with_prefetch(mut self, prefetch: u64) -> Self {
+        self.prefetch = prefetch;
         self
     }
 
@@ -192,7 +192,7 @@ impl RateLimitSpec {
             self.on_error == OnError::Deny,
             String::from("on_error=deny"),
         );
-        option(self.lease > 0, format!("lease={}", self.lease));
+        option(self.prefetch > 0, format!("prefetch={}", self.prefetch));
         option(self.shadow, String::from("shadow"));
         with_options(&self.rate(), &options)
     }
@@ -259,9 +259,9 @@ mod tests {
             .with_by(LimitBy::Ip)
             .with_cost(5)
             .with_on_error(OnError::Deny)
-            .with_lease(4)
+            .with_prefetch(4)
             .shadow();
-        let said = "100/min(name=payments, algorithm=leaky_bucket, burst=20, by=ip, cost=5, on_error=deny, lease=4, shadow)";
+        let said = "100/min(name=payments, algorithm=leaky_bucket, burst=20, by=ip, cost=5, on_error=deny, prefetch=4, shadow)";
         assert_eq!(all.describe(), said);
         let weighed = RateLimitSpec::new(1, Duration::from_secs(1)).with_cost_of(|_| 1);
         assert_eq!(weighed.describe(), "1/s(cost=function)");

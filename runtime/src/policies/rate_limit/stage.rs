@@ -7,15 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::response::Response;
 use tokio::time::{Instant, sleep_until};
 
-use super::decide::Reading;
-use super::guard::{Decided, Guard};
-use super::known::Known;
-use super::limits::{Claimant, Claims, Limits};
-use super::store::Claim;
+use super::client::{Decision, LimitClient};
+use super::decide::LimitStatus;
+use super::limits::{LimitInputs, LimitRequests, Limits};
+use super::request_keys::RequestKeys;
+use super::store::LimitRequest;
 use crate::client::TrustedProxies;
 use crate::facet::StoreError;
 use crate::problem::{Problem, registry};
-use crate::request::{Entry, Exit, IncomingRequest, RequestInfo, RequestState, Stage, catch_panic};
+use crate::request::{
+    IncomingRequest, RequestInfo, RequestState, ResponseWriter, Stage, StageResult, catch_panic,
+};
 use crate::spec::EndpointSpec;
 
 /// The limits of one mounted endpoint, and the client that asks their store.
@@ -23,7 +25,7 @@ use crate::spec::EndpointSpec;
 pub(crate) struct EndpointLimits {
     pub(crate) spec: &'static EndpointSpec,
     pub(crate) limits: Limits,
-    pub(crate) client: Arc<Guard>,
+    pub(crate) client: Arc<LimitClient>,
     pub(crate) proxies: TrustedProxies,
 }
 
@@ -31,26 +33,26 @@ pub(crate) struct EndpointLimits {
 ///
 /// The tokens themselves are taken at admission, together with the record of an idempotency key.
 #[derive(Debug)]
-pub(crate) struct KnownRefusalsStage(Arc<EndpointLimits>);
+pub(crate) struct LimitStage(Arc<EndpointLimits>);
 
-impl KnownRefusalsStage {
+impl LimitStage {
     /// The stage of an endpoint with limits.
     pub(crate) fn new(limits: Option<&Arc<EndpointLimits>>) -> Option<Self> {
         limits.cloned().map(Self)
     }
 }
 
-impl Stage for KnownRefusalsStage {
+impl Stage for LimitStage {
     fn enter<'a>(
         &'a self,
         state: &'a mut RequestState,
         request: &'a mut IncomingRequest,
-    ) -> Entry<'a> {
-        Entry::Done(self.check(state, request))
+    ) -> StageResult<'a> {
+        StageResult::Ready(self.check(state, request))
     }
 }
 
-impl KnownRefusalsStage {
+impl LimitStage {
     fn check(
         &self,
         state: &mut RequestState,
@@ -68,48 +70,50 @@ impl KnownRefusalsStage {
         let address = peer.map(|peer| proxies.client(peer, &request.head().headers));
         // The functions that weigh a request and verify its keys are the endpoint's own.
         let whose = "what a limit asks of a request";
-        let known = catch_panic(whose, || limits.look(request.head_mut(), caller.as_ref()))?;
-        let exit = LimitExit {
+        let known = catch_panic(whose, || {
+            limits.resolve_keys(request.head_mut(), caller.as_ref())
+        })?;
+        let exit = LimitResponseWriter {
             endpoint: Arc::clone(&self.0),
             address,
             known,
             status: Mutex::default(),
         };
         let exit = Arc::new(exit);
-        state.exits.push(Arc::<LimitExit>::clone(&exit));
-        if !client.denies() {
+        state.writers.push(Arc::<LimitResponseWriter>::clone(&exit));
+        if !client.is_rejected() {
             return Ok(());
         }
-        let claims = exit.claims(&state.info);
-        client.denial(&claims).map_or(Ok(()), |refused| {
-            exit.settle(&claims, Decided::ByStore(refused)).map(|_| ())
+        let claims = exit.requests(&state.info);
+        client.cached_rejection(&claims).map_or(Ok(()), |refused| {
+            exit.settle(&claims, Decision::ByStore(refused)).map(|_| ())
         })
     }
 }
 
 /// What the limits know of one request: whose it is, and what they said.
 #[derive(Debug)]
-pub(crate) struct LimitExit {
+pub(crate) struct LimitResponseWriter {
     endpoint: Arc<EndpointLimits>,
     /// The client's, if a limit counts by it and the peer is known.
     address: Option<IpAddr>,
-    known: Known,
+    known: RequestKeys,
     /// The state of the limits. Empty if they were not asked, or if this instance decided alone: what
     /// one instance knows is not what the client has left.
-    status: Mutex<Vec<Reading>>,
+    status: Mutex<Vec<LimitStatus>>,
 }
 
-impl LimitExit {
+impl LimitResponseWriter {
     pub(crate) fn limits(&self) -> &Limits {
         &self.endpoint.limits
     }
 
-    pub(crate) fn client(&self) -> &Guard {
+    pub(crate) fn client(&self) -> &LimitClient {
         &self.endpoint.client
     }
 
     /// What the request takes from each limit.
-    pub(crate) fn claims<'a>(&'a self, info: &'a RequestInfo) -> Claims<'a> {
+    pub(crate) fn requests<'a>(&'a self, info: &'a RequestInfo) -> LimitRequests<'a> {
         let shapes = self.limits().shape();
         let patience = if shapes {
             info.due.saturating_duration_since(Instant::now())
@@ -117,22 +121,22 @@ impl LimitExit {
             Duration::MAX
         };
         let RequestInfo { caller, .. } = info;
-        self.limits().claims(&Claimant {
+        self.limits().requests(&LimitInputs {
             caller: caller.as_ref(),
             address: self.address,
-            known: &self.known,
-            patience,
+            keys: &self.known,
+            max_queue_wait: patience,
         })
     }
 
     /// Takes what the request costs, and returns when its turn comes.
-    pub(crate) async fn acquire(&self, info: &RequestInfo) -> Result<Turn, Problem> {
-        let claims = self.claims(info);
+    pub(crate) async fn acquire(&self, info: &RequestInfo) -> Result<QueueDelay, Problem> {
+        let claims = self.requests(info);
         let on_error = self.limits().on_error();
-        let decided = match self.limits().lease() {
+        let decided = match self.limits().prefetch() {
             Some(batch) => {
                 self.client()
-                    .acquire_leased(&claims[0], batch, on_error)
+                    .acquire_prefetched(&claims[0], batch, on_error)
                     .await
             }
             None => self.client().acquire(&claims, on_error).await,
@@ -144,29 +148,36 @@ impl LimitExit {
     }
 
     /// Does the same with a store in this process. `None` where the limits have to be waited for.
-    pub(crate) fn acquire_in_process(&self, info: &RequestInfo) -> Option<Result<Turn, Problem>> {
-        let claims = self.claims(info);
+    pub(crate) fn acquire_in_process(
+        &self,
+        info: &RequestInfo,
+    ) -> Option<Result<QueueDelay, Problem>> {
+        let claims = self.requests(info);
         let acquired = self.client().acquire_in_process(&claims)?;
-        Some(self.settle(&claims, Decided::ByStore(acquired)))
+        Some(self.settle(&claims, Decision::ByStore(acquired)))
     }
 
     /// Notes what was decided, and refuses the request if that is it.
-    pub(crate) fn settle(&self, claims: &[Claim<'_>], decided: Decided) -> Result<Turn, Problem> {
+    pub(crate) fn settle(
+        &self,
+        claims: &[LimitRequest<'_>],
+        decided: Decision,
+    ) -> Result<QueueDelay, Problem> {
         let (limits, acquired) = (self.limits(), decided.acquired());
         if acquired.admitted {
             limits.note_shadows(self.endpoint.spec, claims, acquired, self.client().clock());
         }
         let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
-        let turn = Turn::after(limits.turn(acquired));
-        if let Decided::ByStore(acquired) = decided {
-            *self.status.lock().unwrap_or_else(PoisonError::into_inner) = acquired.readings;
+        let turn = QueueDelay::after(limits.queue_delay(acquired));
+        if let Decision::ByStore(acquired) = decided {
+            *self.status.lock().unwrap_or_else(PoisonError::into_inner) = acquired.statuses;
         }
         refusal.map_or(Ok(turn), Err)
     }
 }
 
-impl Exit for LimitExit {
-    fn finish(&self, _: &RequestInfo, response: &mut Response) {
+impl ResponseWriter for LimitResponseWriter {
+    fn write(&self, _: &RequestInfo, response: &mut Response) {
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         self.limits().write(response.headers_mut(), &status);
     }
@@ -176,15 +187,15 @@ impl Exit for LimitExit {
 /// a body that is read meanwhile must not be waited for twice.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
-pub(crate) struct Turn(Option<Instant>);
+pub(crate) struct QueueDelay(Option<Instant>);
 
-impl Turn {
+impl QueueDelay {
     fn after(wait: Duration) -> Self {
         Self((!wait.is_zero()).then(|| Instant::now() + wait))
     }
 
     /// Whether nothing has to be waited for.
-    pub(crate) const fn is_now(self) -> bool {
+    pub(crate) const fn is_zero(self) -> bool {
         self.0.is_none()
     }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::decide::{Reading, State};
+use super::decide::{LimitStatus, State};
 use super::quota::Quota;
 use crate::facet::StoreFuture;
 use crate::request::Caller;
@@ -31,7 +31,7 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// **Late**: an answer that takes longer than 250 ms is waited for no more, and its future
     /// dropped; that is as good as a lost answer.
-    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired>;
+    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired>;
 
     /// Whether the store answers from this process's memory, so that taking tokens ahead gains nothing.
     fn is_in_process(&self) -> bool {
@@ -40,17 +40,17 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
 
     /// The part of the store that decides these claims, as a number, where parts can fail by themselves as the nodes
     /// of a cluster do: one that does is left alone, and the others are asked on.
-    fn part(&self, _claims: &[Claim<'_>]) -> usize {
+    fn part(&self, _claims: &[LimitRequest<'_>]) -> usize {
         0
     }
 }
 
 impl<L: LimitStore + ?Sized> LimitStore for Arc<L> {
-    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
         (**self).acquire(claims)
     }
 
-    fn part(&self, claims: &[Claim<'_>]) -> usize {
+    fn part(&self, claims: &[LimitRequest<'_>]) -> usize {
         (**self).part(claims)
     }
 
@@ -61,7 +61,7 @@ impl<L: LimitStore + ?Sized> LimitStore for Arc<L> {
 
 /// Tokens that a request takes from one bucket.
 #[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
+pub struct LimitRequest<'a> {
     /// Which bucket.
     pub bucket: Bucket<'a>,
     /// How it refills; the same for all claims of a bucket, for a limit that is changed is another one.
@@ -70,33 +70,33 @@ pub struct Claim<'a> {
     pub cost: u64,
     /// How many tokens the dearest request takes from the bucket. An instance that decides alone leaves room for
     /// it, whatever this one costs, so that all requests meet the same share.
-    pub dearest: u64,
+    pub max_cost: u64,
     /// Whether the limit only counts: its bucket cannot refuse the request.
     pub shadow: bool,
     /// How long the request can wait for its turn, where a leaky bucket gives it one.
-    pub patience: Duration,
+    pub max_queue_wait: Duration,
 }
 
-impl<'a> Claim<'a> {
+impl<'a> LimitRequest<'a> {
     /// One token of a bucket, by a request that can wait for its turn.
     pub const fn new(bucket: Bucket<'a>, quota: Quota) -> Self {
         Self {
             bucket,
             quota,
             cost: 1,
-            dearest: 1,
+            max_cost: 1,
             shadow: false,
-            patience: Duration::MAX,
+            max_queue_wait: Duration::MAX,
         }
     }
 
     /// What comes of the claim if its bucket is in this state, and all others let the request go on.
-    pub fn decide(&self, state: State) -> Reading {
-        state.take(self.quota, self.cost, self.patience)
+    pub fn decide(&self, state: State) -> LimitStatus {
+        state.take(self.quota, self.cost, self.max_queue_wait)
     }
 
     /// Whether a bucket that says this of the claim lets the request go on.
-    pub(crate) const fn lets_through(&self, reading: &Reading) -> bool {
+    pub(crate) const fn admits(&self, reading: &LimitStatus) -> bool {
         self.shadow || reading.wait.is_none()
     }
 }
@@ -107,13 +107,13 @@ pub struct Bucket<'a> {
     /// The limit: the same number wherever the same limit is declared.
     pub limit: u64,
     /// Whose requests.
-    pub subject: Subject<'a>,
+    pub subject: LimitSubject<'a>,
 }
 
 /// Whose requests share a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Subject<'a> {
+pub enum LimitSubject<'a> {
     /// One caller's.
     Caller(&'a Caller),
     /// One client address's; an IPv6 address stands for its /64.
@@ -127,11 +127,11 @@ pub enum Subject<'a> {
 /// Writes less than the derived form, because every limited request is hashed. Tables know a bucket by
 /// its hash alone, so no two subjects write the same bytes: names end with 0xff, and the others differ
 /// in length.
-impl Hash for Subject<'_> {
+impl Hash for LimitSubject<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
             Self::Address(IpAddr::V4(address)) => {
-                state.write_u64(1 << 32 | u64::from(address.to_bits()))
+                state.write_u64(1 << 32 | u64::from(address.to_bits()));
             }
             Self::Address(IpAddr::V6(address)) => state.write_u128(address.to_bits()),
             Self::Caller(caller) => {
@@ -154,19 +154,19 @@ pub struct Acquired {
     /// shadow limit's, which would have refused and gave nothing; else nothing was taken.
     pub admitted: bool,
     /// The buckets' state, in the order of the claims.
-    pub readings: Vec<Reading>,
+    pub statuses: Vec<LimitStatus>,
 }
 
 impl Acquired {
     /// What comes of claims on buckets in these states: all of them, or none, but for the claims of
     /// shadow limits, which refuse nothing.
-    pub fn of(claims: &[Claim<'_>], states: &[State]) -> Self {
-        let decide = |(claim, state): (&Claim<'_>, &State)| claim.decide(*state);
-        let mut readings: Vec<Reading> = claims.iter().zip(states).map(decide).collect();
+    pub fn of(claims: &[LimitRequest<'_>], states: &[State]) -> Self {
+        let decide = |(claim, state): (&LimitRequest<'_>, &State)| claim.decide(*state);
+        let mut readings: Vec<LimitStatus> = claims.iter().zip(states).map(decide).collect();
         let admitted = claims
             .iter()
             .zip(&readings)
-            .all(|(claim, reading)| claim.lets_through(reading));
+            .all(|(claim, reading)| claim.admits(reading));
         if !admitted {
             // A refused call changed nothing: a limit that would have admitted tells what it still has.
             for ((claim, state), reading) in claims.iter().zip(states).zip(&mut readings) {
@@ -175,6 +175,9 @@ impl Acquired {
                 }
             }
         }
-        Self { admitted, readings }
+        Self {
+            admitted,
+            statuses: readings,
+        }
     }
 }

@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::decide::Reading;
+use super::decide::LimitStatus;
 use super::quota::Quota;
 use super::spec::Algorithm;
-use super::store::{Bucket, Claim, Subject};
+use super::store::{Bucket, LimitRequest, LimitSubject};
 use crate::clock::Clock;
 use crate::store::MemoryLimits;
 use crate::testing::{ReferenceBucket, TestClock};
@@ -29,25 +29,25 @@ impl Bench {
         }
     }
 
-    fn take(&self, claim: Claim<'_>) -> Reading {
-        self.limits.take(&[claim]).readings[0]
+    fn take(&self, claim: LimitRequest<'_>) -> LimitStatus {
+        self.limits.take(&[claim]).statuses[0]
     }
 
-    fn admits(&self, claim: Claim<'_>) -> bool {
+    fn admits(&self, claim: LimitRequest<'_>) -> bool {
         self.take(claim).wait.is_none()
     }
 
     /// How many of so many requests are admitted.
-    fn count(&self, claim: Claim<'_>, tries: usize) -> usize {
+    fn count(&self, claim: LimitRequest<'_>, tries: usize) -> usize {
         (0..tries).filter(|_| self.admits(claim)).count()
     }
 }
 
-fn claim(quota: Option<Quota>) -> Claim<'static> {
-    Claim::new(
+fn claim(quota: Option<Quota>) -> LimitRequest<'static> {
+    LimitRequest::new(
         Bucket {
             limit: 1,
-            subject: Subject::Everyone,
+            subject: LimitSubject::Everyone,
         },
         quota.expect("a valid quota"),
     )
@@ -105,8 +105,8 @@ fn b01_a_leaky_bucket_gives_each_request_its_turn() {
 #[test]
 fn b01_a_leaky_bucket_refuses_whose_turn_comes_too_late() {
     let (bench, claim) = (Bench::new(), claim(Quota::leaky_bucket(10, SECOND, 100)));
-    let hasty = Claim {
-        patience: Duration::from_millis(250),
+    let hasty = LimitRequest {
+        max_queue_wait: Duration::from_millis(250),
         ..claim
     };
     assert_eq!(bench.count(hasty, 10), 3);
@@ -143,7 +143,7 @@ fn b01_a_sliding_window_admits_the_limit_in_any_period() {
     assert_eq!(bench.count(claim, 9), 2);
     assert_eq!(bench.take(claim).wait, Some(SECOND * 30));
     assert_eq!(
-        bench.take(Claim { cost: 4, ..claim }).wait,
+        bench.take(LimitRequest { cost: 4, ..claim }).wait,
         Some(SECOND * 60)
     );
     bench.clock.advance(SECOND * 30);
@@ -154,13 +154,13 @@ fn b01_a_sliding_window_admits_the_limit_in_any_period() {
 fn b06_reset_is_when_the_bucket_is_full() {
     let all = ALGORITHMS.map(|algorithm| {
         let bench = Bench::new();
-        let dear = Claim {
+        let dear = LimitRequest {
             cost: 3,
             ..claim(quota(algorithm, 100, SECOND * 60, 100))
         };
         bench.clock.advance(SECOND);
         let reading = bench.take(dear);
-        (reading.remaining, reading.full_in.as_millis())
+        (reading.remaining, reading.resets_in.as_millis())
     });
     assert_eq!(all, [(97, 1_800), (97, 1_800), (97, 59_000), (97, 60_000)]);
 }
@@ -169,16 +169,16 @@ fn b06_reset_is_when_the_bucket_is_full() {
 fn peeking_takes_nothing_and_waits_for_nothing() {
     for algorithm in ALGORITHMS {
         let (bench, claim) = (Bench::new(), claim(quota(algorithm, 10, SECOND, 10)));
-        let peek = Claim { cost: 0, ..claim };
+        let peek = LimitRequest { cost: 0, ..claim };
         assert_eq!(
             bench.take(peek),
-            Reading {
+            LimitStatus {
                 remaining: 10,
-                ..Reading::default()
+                ..LimitStatus::default()
             }
         );
         assert_eq!(bench.limits.active(), 0);
-        bench.take(Claim { cost: 10, ..claim });
+        bench.take(LimitRequest { cost: 10, ..claim });
         let peeked = bench.take(peek);
         assert_eq!(
             (peeked.remaining, peeked.wait, peeked.turn),
@@ -236,7 +236,7 @@ proptest! {
         let mut reference = ReferenceBucket::default();
         for (wait, cost, patience) in steps {
             bench.clock.advance(wait);
-            let claim = Claim { cost: cost.min(claim.quota.burst()), patience, ..claim };
+            let claim = LimitRequest { cost: cost.min(claim.quota.burst()), max_queue_wait: patience, ..claim };
             prop_assert_eq!(bench.take(claim), reference.acquire(&claim, bench.clock.now()));
         }
         let most = match algorithm {
@@ -280,7 +280,7 @@ proptest! {
         let (bench, claim) = (Bench::new(), claim(quota(algorithm, permits, SECOND, burst)));
         for (wait, cost, patience) in steps {
             bench.clock.advance(wait);
-            let claim = Claim { cost: cost.min(claim.quota.burst()), patience, ..claim };
+            let claim = LimitRequest { cost: cost.min(claim.quota.burst()), max_queue_wait: patience, ..claim };
             if let Some(wait) = bench.take(claim).wait {
                 bench.clock.advance(wait.checked_sub(MICRO).expect("a wait is not nothing"));
                 prop_assert!(!bench.admits(claim));
@@ -301,13 +301,13 @@ proptest! {
         for (back, micros, cost) in steps {
             let by = Duration::from_micros(micros);
             if back { bench.clock.step_back(by) } else { bench.clock.advance(by) }
-            let reading = bench.take(Claim { cost, ..claim });
-            prop_assert!(reading.remaining <= 10 && reading.full_in <= SECOND);
+            let reading = bench.take(LimitRequest { cost, ..claim });
+            prop_assert!(reading.remaining <= 10 && reading.resets_in <= SECOND);
             prop_assert!(reading.wait.is_none_or(|wait| wait <= SECOND));
         }
         bench.take(claim);
         bench.clock.advance(SECOND * 2);
-        prop_assert_eq!(bench.take(Claim { cost: 0, ..claim }).remaining, 10);
+        prop_assert_eq!(bench.take(LimitRequest { cost: 0, ..claim }).remaining, 10);
     }
 }
 

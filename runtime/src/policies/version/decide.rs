@@ -13,7 +13,7 @@ impl VersionSpec {
 /// The most versions that one endpoint serves, each under a route of its own.
 pub(crate) const MOST: usize = 100;
 
-/// The last version that an endpoint serves, if there are more than [`MOST`].
+/// The last version that an endpoint serves, if there are more than [`MAX_INSTANCES`].
 pub(crate) fn too_many(spec: &EndpointSpec, newest: u32) -> Option<u32> {
     let served = spec.version?.served(newest);
     served.clone().nth(MOST).map(|_| *served.end())

@@ -2,7 +2,7 @@
 //!
 //! `version = 1` serves one, `version = 1..=3` several, `version = 1..` all from one on that the
 //! API knows: up to the newest that any of its endpoints names. A version that an endpoint does
-//! not serve is a 404. An endpoint serves 100 versions at most. How a version ends is told in [`retirement`](super::retirement).
+//! not serve is a 404. An endpoint serves 100 versions at most. How a version ends is told in [`deprecation`](super::deprecation).
 //!
 //! ```
 //! use aplomb::policies::version::VersionSpec;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::table::Table;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey, RecordState,
+    Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Lease, RecordKey,
+    RecordState, StoredResponse,
 };
 use crate::store::StoreFuture;
 
@@ -86,7 +87,7 @@ impl fmt::Debug for MemoryRecords {
 }
 
 impl IdempotencyStore for MemoryRecords {
-    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
+    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome> {
         StoreFuture::ready(self.lock().begin(begin, self.bounds, self.now()))
     }
 
@@ -98,7 +99,7 @@ impl IdempotencyStore for MemoryRecords {
             .collect()))
     }
 
-    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed> {
+    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, CompleteOutcome> {
         StoreFuture::ready(Ok(self.lock().complete(complete, self.now())))
     }
 
@@ -108,8 +109,8 @@ impl IdempotencyStore for MemoryRecords {
         StoreFuture::ready(Ok(()))
     }
 
-    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
-        StoreFuture::ready(Ok(self.lock().write_off(lease, ttl, self.now())))
+    fn mark_unknown(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
+        StoreFuture::ready(Ok(self.lock().mark_unknown(lease, ttl, self.now())))
     }
 
     fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
@@ -119,7 +120,7 @@ impl IdempotencyStore for MemoryRecords {
     fn resolve(
         &self,
         key: RecordKey,
-        response: Option<Kept>,
+        response: Option<StoredResponse>,
         ttl: Duration,
     ) -> StoreFuture<'_, bool> {
         StoreFuture::ready(Ok(self.lock().resolve(key, response, ttl, self.now())))
@@ -154,14 +155,17 @@ mod tests {
         let clock = TestClock::new();
         let records = MemoryRecords::with_bounds(2, 1 << 20, Arc::new(clock.clone()));
         for number in [1, 2] {
-            assert_eq!(records.begin(&begin(number)).await, Ok(Begun::Started));
+            assert_eq!(
+                records.begin(&begin(number)).await,
+                Ok(BeginOutcome::Started)
+            );
         }
         assert_eq!(records.begin(&begin(3)).await, Err(StoreError::Full));
-        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::InFlight));
+        assert_eq!(records.begin(&begin(1)).await, Ok(BeginOutcome::InFlight));
         clock.advance(LEASE + Duration::from_hours(24));
         assert_eq!(
             records.begin(&begin(3)).await,
-            Ok(Begun::Started),
+            Ok(BeginOutcome::Started),
             "what has expired makes room"
         );
         assert_eq!(records.len(), 1);
@@ -172,20 +176,20 @@ mod tests {
         let clock = TestClock::new();
         let records = MemoryRecords::with_bounds(100, 4096, Arc::new(clock.clone()));
         let (head, ()) = http::Response::new(()).into_parts();
-        let kept = Kept::new(&head, Some(bytes::Bytes::from(vec![b'x'; 4096])));
+        let kept = StoredResponse::new(&head, Some(bytes::Bytes::from(vec![b'x'; 4096])));
         let (first, ttl) = (begin(1), Duration::from_hours(24));
-        assert_eq!(records.begin(&first).await, Ok(Begun::Started));
+        assert_eq!(records.begin(&first).await, Ok(BeginOutcome::Started));
         let done = Complete::new(
             first.lease(),
             first.fingerprint,
             Outcome::Response(kept.clone()),
             ttl,
         );
-        assert_eq!(records.complete(&done).await, Ok(Completed::Written));
+        assert_eq!(records.complete(&done).await, Ok(CompleteOutcome::Written));
         assert_eq!(records.begin(&begin(2)).await, Err(StoreError::Full));
-        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::Done(kept)));
+        assert_eq!(records.begin(&begin(1)).await, Ok(BeginOutcome::Done(kept)));
         clock.advance(ttl);
-        assert_eq!(records.begin(&begin(2)).await, Ok(Begun::Started));
+        assert_eq!(records.begin(&begin(2)).await, Ok(BeginOutcome::Started));
     }
 
     #[tokio::test]
@@ -196,10 +200,10 @@ mod tests {
             on_crash: OnCrash::Rerun,
             ..begin(1)
         };
-        assert_eq!(records.begin(&rerun()).await, Ok(Begun::Started));
+        assert_eq!(records.begin(&rerun()).await, Ok(BeginOutcome::Started));
         clock.advance(LEASE);
-        assert_eq!(records.begin(&rerun()).await, Ok(Begun::Started));
-        assert_eq!(records.begin(&rerun()).await, Ok(Begun::InFlight));
+        assert_eq!(records.begin(&rerun()).await, Ok(BeginOutcome::Started));
+        assert_eq!(records.begin(&rerun()).await, Ok(BeginOutcome::InFlight));
     }
 
     #[tokio::test]
@@ -236,6 +240,6 @@ mod tests {
         }
         assert_eq!(records.begin(&begin(1)).await, Err(StoreError::Full));
         clock.advance(LEASE);
-        assert_eq!(records.begin(&begin(1)).await, Ok(Begun::Started));
+        assert_eq!(records.begin(&begin(1)).await, Ok(BeginOutcome::Started));
     }
 }

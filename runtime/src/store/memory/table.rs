@@ -7,11 +7,11 @@ use std::collections::{BinaryHeap, HashMap};
 use super::records::Bounds;
 use crate::clock::Timestamp;
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, Kept, Lease, OnCrash, Outcome, RecordKey,
-    RecordState, Running, Token, running,
+    Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, Lease, OnCrash, OtherRun, Outcome,
+    RecordKey, RecordState, StoredResponse, Token, other_run,
 };
 use crate::store::StoreError;
-use crate::uniform::UniformMap;
+use crate::uniform_map::UniformMap;
 
 #[derive(Default)]
 pub(super) struct Table {
@@ -19,13 +19,13 @@ pub(super) struct Table {
     /// one place of a table that takes them as they are.
     records: HashMap<RecordKey, Record>,
     markers: UniformMap<Token, Timestamp>,
-    ends: BinaryHeap<Reverse<(Timestamp, Ending)>>,
+    ends: BinaryHeap<Reverse<(Timestamp, CompleteAt)>>,
     bytes: usize,
 }
 
 /// What may be removed when its time has come.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Ending {
+enum CompleteAt {
     Record(RecordKey),
     Marker(u128),
 }
@@ -56,7 +56,7 @@ enum State {
         ttl: Duration,
     },
     Done {
-        response: Kept,
+        response: StoredResponse,
         until: Timestamp,
     },
     Unknown {
@@ -74,7 +74,7 @@ impl Table {
         begin: &Begin,
         bounds: Bounds,
         now: Timestamp,
-    ) -> Result<Begun, StoreError> {
+    ) -> Result<BeginOutcome, StoreError> {
         let mut more = self.remove_expired(now);
         while more && !self.has_room(&begin.key, bounds) {
             more = self.remove_expired(now);
@@ -84,7 +84,7 @@ impl Table {
             .get(&begin.token)
             .is_some_and(|until| now < *until)
         {
-            return Ok(Begun::Aborted);
+            return Ok(BeginOutcome::Aborted);
         }
         match self.find(begin, now) {
             Some(found) => Ok(found),
@@ -100,21 +100,23 @@ impl Table {
     }
 
     /// What a request meets; `None` if it may run.
-    fn find(&self, begin: &Begin, now: Timestamp) -> Option<Begun> {
+    fn find(&self, begin: &Begin, now: Timestamp) -> Option<BeginOutcome> {
         let record = self.records.get(&begin.key)?;
         if record.is_expired(now) {
             return None;
         }
         if !begin.is_same(&record.fingerprint) {
-            return Some(Begun::Mismatch);
+            return Some(BeginOutcome::Mismatch);
         }
-        match record.as_begun(now) {
-            Some(Begun::InFlight) if record.token == begin.token => Some(Begun::Started),
+        match record.begin_outcome(now) {
+            Some(BeginOutcome::InFlight) if record.token == begin.token => {
+                Some(BeginOutcome::Started)
+            }
             found => found,
         }
     }
 
-    fn start(&mut self, begin: &Begin, now: Timestamp) -> Begun {
+    fn start(&mut self, begin: &Begin, now: Timestamp) -> BeginOutcome {
         let until = now.after(begin.lease);
         let state = State::Running {
             until,
@@ -125,7 +127,7 @@ impl Table {
             begin.key,
             Record::new(begin.fingerprint, begin.token, state),
         );
-        Begun::Started
+        BeginOutcome::Started
     }
 
     pub(super) fn renew(&mut self, lease: Lease, end: Timestamp, now: Timestamp) -> bool {
@@ -142,7 +144,7 @@ impl Table {
         }
     }
 
-    pub(super) fn complete(&mut self, complete: &Complete, now: Timestamp) -> Completed {
+    pub(super) fn complete(&mut self, complete: &Complete, now: Timestamp) -> CompleteOutcome {
         let lease = complete.lease;
         if let Some(record) = self
             .records
@@ -152,14 +154,14 @@ impl Table {
             if record.token != lease.token {
                 let same = record.fingerprint == complete.fingerprint;
                 let found = if same {
-                    record.as_begun(now)
+                    record.begin_outcome(now)
                 } else {
-                    Some(Begun::Mismatch)
+                    Some(BeginOutcome::Mismatch)
                 };
-                return Completed::Lost(found.unwrap_or(Begun::InFlight));
+                return CompleteOutcome::Lost(found.unwrap_or(BeginOutcome::InFlight));
             }
             if matches!(record.state, State::Done { .. }) {
-                return Completed::Written;
+                return CompleteOutcome::Written;
             }
         }
         let until = now.after(complete.ttl);
@@ -174,7 +176,7 @@ impl Table {
             lease.key,
             Record::new(complete.fingerprint, lease.token, state),
         );
-        Completed::Written
+        CompleteOutcome::Written
     }
 
     pub(super) fn abort(&mut self, lease: Lease, marker_until: Timestamp, now: Timestamp) {
@@ -188,12 +190,12 @@ impl Table {
         if marker_until > now && self.markers.insert(lease.token, marker_until).is_none() {
             self.ends.push(Reverse((
                 marker_until,
-                Ending::Marker(lease.token.as_u128()),
+                CompleteAt::Marker(lease.token.as_u128()),
             )));
         }
     }
 
-    pub(super) fn write_off(&mut self, lease: Lease, ttl: Duration, now: Timestamp) -> bool {
+    pub(super) fn mark_unknown(&mut self, lease: Lease, ttl: Duration, now: Timestamp) -> bool {
         let Some(record) = self
             .records
             .get(&lease.key)
@@ -220,10 +222,10 @@ impl Table {
         Some(match &record.state {
             State::Running {
                 until, on_crash, ..
-            } => match running(*until, *on_crash, now) {
-                Running::Held => RecordState::Running,
-                Running::Unknown => RecordState::Unknown,
-                Running::Rerun => RecordState::Lapsed,
+            } => match other_run(*until, *on_crash, now) {
+                OtherRun::Held => RecordState::Running,
+                OtherRun::Unknown => RecordState::Unknown,
+                OtherRun::Rerun => RecordState::Lapsed,
             },
             State::Done { response, .. } => RecordState::Done(response.clone()),
             State::Unknown { .. } => RecordState::Unknown,
@@ -233,7 +235,7 @@ impl Table {
     pub(super) fn resolve(
         &mut self,
         key: RecordKey,
-        response: Option<Kept>,
+        response: Option<StoredResponse>,
         ttl: Duration,
         now: Timestamp,
     ) -> bool {
@@ -244,7 +246,7 @@ impl Table {
         else {
             return false;
         };
-        if record.as_begun(now) != Some(Begun::Unknown) {
+        if record.begin_outcome(now) != Some(BeginOutcome::Unknown) {
             return false;
         }
         match response {
@@ -269,7 +271,8 @@ impl Table {
 
     fn put(&mut self, key: RecordKey, mut record: Record) {
         record.look = record.next_look(Timestamp::default());
-        self.ends.push(Reverse((record.look, Ending::Record(key))));
+        self.ends
+            .push(Reverse((record.look, CompleteAt::Record(key))));
         self.bytes += record.size();
         if let Some(old) = self.records.insert(key, record) {
             self.bytes -= old.size();
@@ -280,14 +283,16 @@ impl Table {
     /// no call is held up by a million. Gives whether more is due. A record that was written again
     /// since is due later.
     fn remove_expired(&mut self, now: Timestamp) -> bool {
-        for _ in 0..MOST_REMOVED {
+        for _ in 0..MAX_REMOVED {
             if self.ends.peek().is_none_or(|Reverse((end, _))| *end > now) {
                 return false;
             }
             match self.ends.pop() {
-                Some(Reverse((end, Ending::Record(key)))) => self.remove_if_expired(key, end, now),
-                Some(Reverse((_, Ending::Marker(token)))) => {
-                    self.remove_marker(Token::from_u128(token), now)
+                Some(Reverse((end, CompleteAt::Record(key)))) => {
+                    self.remove_if_expired(key, end, now);
+                }
+                Some(Reverse((_, CompleteAt::Marker(token)))) => {
+                    self.remove_marker(Token::from_u128(token), now);
                 }
                 None => return false,
             }
@@ -299,7 +304,7 @@ impl Table {
         match self.markers.get(&token) {
             Some(until) if *until > now => {
                 self.ends
-                    .push(Reverse((*until, Ending::Marker(token.as_u128()))));
+                    .push(Reverse((*until, CompleteAt::Marker(token.as_u128()))));
             }
             _ => {
                 self.markers.remove(&token);
@@ -321,13 +326,14 @@ impl Table {
             self.remove(key);
         } else {
             record.look = next_look;
-            self.ends.push(Reverse((next_look, Ending::Record(key))));
+            self.ends
+                .push(Reverse((next_look, CompleteAt::Record(key))));
         }
     }
 }
 
 /// Expired entries removed by one call.
-const MOST_REMOVED: usize = 64;
+const MAX_REMOVED: usize = 64;
 
 /// About what a record takes beside its response: itself, its places in the map and in the heap.
 const OVERHEAD: usize = 512;
@@ -355,17 +361,17 @@ impl Record {
     }
 
     /// What another request with the same fingerprint meets; `None` if it may run.
-    fn as_begun(&self, now: Timestamp) -> Option<Begun> {
+    fn begin_outcome(&self, now: Timestamp) -> Option<BeginOutcome> {
         match &self.state {
             State::Running {
                 until, on_crash, ..
-            } => match running(*until, *on_crash, now) {
-                Running::Held => Some(Begun::InFlight),
-                Running::Unknown => Some(Begun::Unknown),
-                Running::Rerun => None,
+            } => match other_run(*until, *on_crash, now) {
+                OtherRun::Held => Some(BeginOutcome::InFlight),
+                OtherRun::Unknown => Some(BeginOutcome::Unknown),
+                OtherRun::Rerun => None,
             },
-            State::Done { response, .. } => Some(Begun::Done(response.clone())),
-            State::Unknown { .. } => Some(Begun::Unknown),
+            State::Done { response, .. } => Some(BeginOutcome::Done(response.clone())),
+            State::Unknown { .. } => Some(BeginOutcome::Unknown),
         }
     }
 
@@ -385,7 +391,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::uniform::UniformHasher;
+    use crate::uniform_map::UniformHasher;
 
     thread_local! {
         static COMPARISONS: Cell<usize> = const { Cell::new(0) };

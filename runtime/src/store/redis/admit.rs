@@ -4,11 +4,11 @@ use redis::Value;
 
 use super::RedisStore;
 use super::groups::in_one_slot;
-use super::link::Patience;
-use super::script::{Run, unexpected};
+use super::link::WhenDisconnected;
+use super::script::{ScriptCall, unexpected};
 use super::{limits, records};
 use crate::policies::idempotency::Begin;
-use crate::policies::rate_limit::Claim;
+use crate::policies::rate_limit::LimitRequest;
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 
 /// The scripts of the limits and of `begin`, one after the other, where a refusal comes before
@@ -21,7 +21,7 @@ pub(super) const SCRIPT: &str = concat!(
     "#!lua\nlocal keys_before, arguments_before = 2, 3\n",
     include_str!("acquire.lua"),
     "if not admitted then return seen end\nlocal function begin()\n",
-    include_str!("look.lua"),
+    include_str!("find_record.lua"),
     include_str!("begin.lua"),
     "end\nlocal found = begin()\n",
     // An error.
@@ -30,13 +30,13 @@ pub(super) const SCRIPT: &str = concat!(
 );
 
 impl AdmissionStore for RedisStore {
-    fn joins(&self, claims: &[Claim<'_>], begin: &Begin) -> bool {
+    fn joins(&self, claims: &[LimitRequest<'_>], begin: &Begin) -> bool {
         !self.link.is_cluster() || in_one_slot(&self.admit_keys(claims, begin))
     }
 
     fn admit<'a>(
         &'a self,
-        claims: &'a [Claim<'a>],
+        claims: &'a [LimitRequest<'a>],
         begin: &'a Begin,
     ) -> StoreFuture<'a, Admission> {
         StoreFuture::later(self.admit_request(claims, begin))
@@ -44,7 +44,7 @@ impl AdmissionStore for RedisStore {
 }
 
 impl RedisStore {
-    fn admit_keys(&self, claims: &[Claim<'_>], begin: &Begin) -> Vec<String> {
+    fn admit_keys(&self, claims: &[LimitRequest<'_>], begin: &Begin) -> Vec<String> {
         let mut keys = Vec::from(self.begin_keys(begin));
         keys.extend(self.buckets(claims));
         keys
@@ -52,22 +52,22 @@ impl RedisStore {
 
     async fn admit_request(
         &self,
-        claims: &[Claim<'_>],
+        claims: &[LimitRequest<'_>],
         begin: &Begin,
     ) -> Result<Admission, StoreError> {
         let keys = self.admit_keys(claims, begin);
         let mut arguments = Vec::from(records::begin_arguments(begin));
         arguments.extend(limits::arguments(claims));
-        let run = Run {
+        let run = ScriptCall {
             keys: &keys,
             arguments: &arguments,
-            patience: Patience::None,
+            when_disconnected: WhenDisconnected::Fail,
         };
         let told = self
             .inner
             .scripts
             .admit
-            .run_telling(&self.link, run, self.inner.timeout)
+            .run_with_reply(&self.link, run, self.inner.timeout)
             .await?;
         match admission(claims, told.answer, &keys[0])? {
             // The first try may have been admitted, and have taken what this one is missing.
@@ -79,7 +79,11 @@ impl RedisStore {
     }
 }
 
-fn admission(claims: &[Claim<'_>], answer: Value, key: &str) -> Result<Admission, StoreError> {
+fn admission(
+    claims: &[LimitRequest<'_>],
+    answer: Value,
+    key: &str,
+) -> Result<Admission, StoreError> {
     if let Some(refused) = limits::acquired(claims, &answer) {
         return if refused.admitted {
             Err(unexpected(&answer))
@@ -94,7 +98,7 @@ fn admission(claims: &[Claim<'_>], answer: Value, key: &str) -> Result<Admission
     let told = Value::Array(told);
     match limits::acquired(claims, &told).filter(|acquired| acquired.admitted) {
         Some(acquired) => {
-            records::begun(found, key).map(|found| Admission::Admitted(acquired, found))
+            records::parse_begin(found, key).map(|found| Admission::Admitted(acquired, found))
         }
         None => Err(unexpected(&told)),
     }

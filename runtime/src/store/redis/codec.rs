@@ -1,5 +1,5 @@
 //! Records as bytes: a head of fixed length that the scripts read, and, of a run that is done, its
-//! answer in the [form](Kept::to_bytes) that all stores share.
+//! answer in the [form](StoredResponse::to_bytes) that all stores share.
 //!
 //! | bytes | |
 //! |---|---|
@@ -17,7 +17,9 @@ use core::time::Duration;
 
 use bytes::{BufMut, Bytes};
 
-use crate::policies::idempotency::{Begin, Complete, Fingerprint, Kept, OnCrash, Outcome, Token};
+use crate::policies::idempotency::{
+    Begin, Complete, Fingerprint, OnCrash, Outcome, StoredResponse, Token,
+};
 
 const FORMAT: u8 = 1;
 const HEAD: usize = 60;
@@ -62,11 +64,11 @@ pub(super) fn fingerprints<'a>(all: impl IntoIterator<Item = &'a Fingerprint>) -
 }
 
 /// The answer of a record that is done.
-pub(crate) fn kept(record: Vec<u8>) -> Option<Kept> {
+pub(crate) fn kept(record: Vec<u8>) -> Option<StoredResponse> {
     let is_done = record.len() >= HEAD && record.starts_with(&[FORMAT, b'D']);
     is_done
         .then(|| Bytes::from(record).split_off(HEAD))
-        .and_then(Kept::from_bytes)
+        .and_then(StoredResponse::from_bytes)
 }
 
 /// Whole milliseconds, rounded up, of at most a hundred years, as a script takes them.
@@ -109,7 +111,7 @@ mod tests {
     use super::*;
     use crate::policies::idempotency::{Lease, RecordKey};
 
-    fn done(kept: Kept) -> Complete {
+    fn done(kept: StoredResponse) -> Complete {
         let lease = Lease {
             key: RecordKey::new([1; 16], [2; 16]),
             token: Token::from_u128(3),
@@ -118,7 +120,7 @@ mod tests {
         Complete::new(lease, fingerprint, Outcome::Response(kept), ttl)
     }
 
-    fn response() -> Kept {
+    fn response() -> StoredResponse {
         let fields = vec![
             (LOCATION, HeaderValue::from_static("/v1/payments/1")),
             (LINK, HeaderValue::from_static("</a>")),
@@ -127,7 +129,7 @@ mod tests {
                 HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value"),
             ),
         ];
-        Kept::restored(
+        StoredResponse::restored(
             StatusCode::CREATED,
             fields,
             Some(Bytes::from_static(b"{\"a\":1}")),
@@ -137,7 +139,8 @@ mod tests {
 
     #[test]
     fn an_answer_comes_back_as_it_was() {
-        let without_body = Kept::restored(StatusCode::OK, Vec::new(), None).expect("kept fields");
+        let without_body =
+            StoredResponse::restored(StatusCode::OK, Vec::new(), None).expect("kept fields");
         for kept in [response(), without_body] {
             assert_eq!(super::kept(ended(&done(kept.clone()))), Some(kept));
         }

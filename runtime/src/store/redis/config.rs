@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use redis::{Client, IntoConnectionInfo};
 
-use super::cluster::{self, Seeds};
-use super::explain::explain_url;
+use super::cluster::{self, SeedNodes};
+use super::describe_error::describe_url_error;
 use super::sentinel::{self, Sentinels};
 use super::url::ListUrl;
 use crate::settings;
@@ -23,7 +23,7 @@ use crate::store::scheme_only;
 /// ```
 #[derive(Clone)]
 pub struct RedisConfig {
-    place: Place,
+    place: Servers,
     shown: String,
     /// The environment variable that says so, if one does.
     variable: Option<&'static str>,
@@ -33,10 +33,10 @@ pub struct RedisConfig {
 
 /// Where the servers of a store are.
 #[derive(Clone)]
-pub(super) enum Place {
+pub(super) enum Servers {
     Server(Client),
     Primary(Arc<Sentinels>),
-    Cluster(Arc<Seeds>),
+    Cluster(Arc<SeedNodes>),
 }
 
 impl RedisConfig {
@@ -59,12 +59,12 @@ impl RedisConfig {
     ///
     /// If that is no such URL.
     pub fn new(url: &str) -> Result<Self, StartError> {
-        Self::said_by(None, url)
+        Self::from_variable(None, url)
     }
 
-    fn said_by(variable: Option<&'static str>, url: &str) -> Result<Self, StartError> {
+    fn from_variable(variable: Option<&'static str>, url: &str) -> Result<Self, StartError> {
         let shown = without_password(url);
-        match Place::parse(url) {
+        match Servers::parse(url) {
             Ok(place) => {
                 let timeout = Self::DEFAULT_TIMEOUT;
                 Ok(Self {
@@ -82,7 +82,7 @@ impl RedisConfig {
 
     /// As the environment has it: `url` is the value of this variable.
     pub(crate) fn from_env(variable: &'static str, url: &str) -> Result<Self, StartError> {
-        Self::said_by(Some(variable), url)
+        Self::from_variable(Some(variable), url)
     }
 
     /// How long an operation may take before its outcome counts as unknown: from ten milliseconds to
@@ -102,7 +102,7 @@ impl RedisConfig {
         self
     }
 
-    pub(super) const fn place(&self) -> &Place {
+    pub(super) const fn servers(&self) -> &Servers {
         &self.place
     }
 
@@ -125,7 +125,7 @@ impl RedisConfig {
     }
 }
 
-impl Place {
+impl Servers {
     /// An error says what is wrong, what is accepted, and nothing that could be a password.
     fn parse(url: &str) -> Result<Self, String> {
         match url.split_once("://") {
@@ -136,7 +136,7 @@ impl Place {
                     .map_err(expected(sentinel::FORM))
             }
             Some(("redis+cluster", rest)) => {
-                let seeds = ListUrl::parse(rest, cluster::PORT).and_then(Seeds::new);
+                let seeds = ListUrl::parse(rest, cluster::PORT).and_then(SeedNodes::new);
                 seeds
                     .map(|seeds| Self::Cluster(Arc::new(seeds)))
                     .map_err(expected(cluster::FORM))
@@ -145,7 +145,7 @@ impl Place {
                 let client = url.into_connection_info().and_then(Client::open);
                 client
                     .map(Self::Server)
-                    .map_err(|error| explain_url(url, &error))
+                    .map_err(|error| describe_url_error(url, &error))
             }
         }
     }
@@ -322,9 +322,13 @@ mod tests {
             ("redis+cluster://:pw@a:1,b/", false),
         ] {
             let config = RedisConfig::new(url).expect(url);
-            assert_eq!(matches!(config.place, Place::Primary(_)), expected, "{url}");
             assert_eq!(
-                matches!(config.place, Place::Cluster(_)),
+                matches!(config.place, Servers::Primary(_)),
+                expected,
+                "{url}"
+            );
+            assert_eq!(
+                matches!(config.place, Servers::Cluster(_)),
                 !expected,
                 "{url}"
             );

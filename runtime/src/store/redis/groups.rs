@@ -16,12 +16,12 @@ use tokio::sync::oneshot;
 
 use super::RedisStore;
 use super::hash_slot::HashSlot;
-use super::limits::{Taken, given_back};
-use super::link::{Link, Patience};
+use super::limits::{TakenTokens, given_back};
+use super::link::{NodeLink, WhenDisconnected};
 use super::records::BATCH;
-use super::script::{Run, unexpected};
+use super::script::{ScriptCall, unexpected};
 use crate::policies::idempotency::Lease;
-use crate::policies::rate_limit::{Acquired, Bucket, Claim, State, Subject};
+use crate::policies::rate_limit::{Acquired, Bucket, LimitRequest, LimitSubject, State};
 use crate::store::StoreError;
 
 /// Whether one script can have all these keys: they are in one slot. On a single server they always
@@ -42,11 +42,11 @@ pub(super) fn by_slot(keys: &[String]) -> Vec<Vec<usize>> {
 
 /// The claims of a request that are in one slot.
 #[derive(Debug)]
-struct Group {
+struct SlotGroup {
     /// Where they stand among all of the request.
     places: Vec<usize>,
     keys: Vec<String>,
-    claims: Vec<Claim<'static>>,
+    claims: Vec<LimitRequest<'static>>,
 }
 
 impl RedisStore {
@@ -60,14 +60,17 @@ impl RedisStore {
     pub(super) async fn take_in_groups(
         &self,
         keys: Vec<String>,
-        claims: &[Claim<'_>],
+        claims: &[LimitRequest<'_>],
     ) -> Result<Vec<State>, StoreError> {
         let (told, answer) = oneshot::channel();
-        let (store, claims): (_, Vec<_>) = (self.clone(), claims.iter().map(nameless).collect());
+        let (store, claims): (_, Vec<_>) = (
+            self.clone(),
+            claims.iter().map(without_caller_name).collect(),
+        );
         tokio::spawn(async move {
-            let groups = Group::split(&keys, &claims);
+            let groups = SlotGroup::split_by_slot(&keys, &claims);
             let taken = join_all(groups.iter().map(|group| store.take_group(group))).await;
-            let states = together(&groups, &taken, &claims);
+            let states = merge_states(&groups, &taken, &claims);
             let admitted = states
                 .as_ref()
                 .is_ok_and(|states| Acquired::of(&claims, states).admitted);
@@ -115,14 +118,15 @@ impl RedisStore {
         Ok(renewed)
     }
 
-    async fn take_group(&self, group: &Group) -> Result<Taken, StoreError> {
-        self.take_at_once(&group.keys, &group.claims, true).await
+    async fn take_group(&self, group: &SlotGroup) -> Result<TakenTokens, StoreError> {
+        self.take_in_one_slot(&group.keys, &group.claims, true)
+            .await
     }
 
     /// Gives back what groups took that admitted the request, as far as they were asked.
-    async fn give_back(&self, groups: &[Group], taken: &[Result<Taken, StoreError>]) {
+    async fn give_back(&self, groups: &[SlotGroup], taken: &[Result<TakenTokens, StoreError>]) {
         let given = groups.iter().zip(taken).filter_map(|(group, taken)| {
-            let admits = |taken: &&Taken| Acquired::of(&group.claims, &taken.states).admitted;
+            let admits = |taken: &&TakenTokens| Acquired::of(&group.claims, &taken.states).admitted;
             let taken = taken.as_ref().ok().filter(admits)?;
             Some(self.give_group_back(group, taken))
         });
@@ -131,18 +135,22 @@ impl RedisStore {
         }
     }
 
-    async fn give_group_back(&self, group: &Group, taken: &Taken) -> Result<(), StoreError> {
-        let Link::Cluster(cluster) = &self.link else {
+    async fn give_group_back(
+        &self,
+        group: &SlotGroup,
+        taken: &TakenTokens,
+    ) -> Result<(), StoreError> {
+        let NodeLink::Cluster(cluster) = &self.link else {
             return Ok(());
         };
         let asked = group.claims.iter().zip(&taken.states);
         let arguments: Vec<Vec<u8>> = asked
             .map(|(claim, state)| given_back(claim, *state, taken.now))
             .collect();
-        let run = Run {
+        let run = ScriptCall {
             keys: &group.keys,
             arguments: &arguments,
-            patience: Patience::None,
+            when_disconnected: WhenDisconnected::Fail,
         };
         match self
             .inner
@@ -157,8 +165,8 @@ impl RedisStore {
     }
 }
 
-impl Group {
-    fn split(keys: &[String], claims: &[Claim<'static>]) -> Vec<Self> {
+impl SlotGroup {
+    fn split_by_slot(keys: &[String], claims: &[LimitRequest<'static>]) -> Vec<Self> {
         let group = |places: Vec<usize>| Self {
             keys: places.iter().map(|place| keys[*place].clone()).collect(),
             claims: places.iter().map(|place| claims[*place]).collect(),
@@ -174,39 +182,39 @@ impl Group {
 }
 
 /// A claim without whose it is, which its key says.
-fn nameless(claim: &Claim<'_>) -> Claim<'static> {
-    let Claim {
+fn without_caller_name(claim: &LimitRequest<'_>) -> LimitRequest<'static> {
+    let LimitRequest {
         bucket,
         quota,
         cost,
-        dearest,
+        max_cost: dearest,
         shadow,
-        patience,
+        max_queue_wait: patience,
     } = *claim;
     let bucket = Bucket {
-        subject: Subject::Everyone,
+        subject: LimitSubject::Everyone,
         ..bucket
     };
-    Claim {
+    LimitRequest {
         bucket,
         quota,
         cost,
-        dearest,
+        max_cost: dearest,
         shadow,
-        patience,
+        max_queue_wait: patience,
     }
 }
 
 /// Every bucket as it was, in the order of the request. Shadows that could not be asked count as empty, as
 /// those that cannot be read do.
-fn together(
-    groups: &[Group],
-    taken: &[Result<Taken, StoreError>],
-    claims: &[Claim<'_>],
+fn merge_states(
+    groups: &[SlotGroup],
+    taken: &[Result<TakenTokens, StoreError>],
+    claims: &[LimitRequest<'_>],
 ) -> Result<Vec<State>, StoreError> {
     let mut all: Vec<_> = claims
         .iter()
-        .map(|claim| State::spent(claim.quota))
+        .map(|claim| State::exhausted(claim.quota))
         .collect();
     for (group, taken) in groups.iter().zip(taken) {
         match taken {
@@ -229,21 +237,21 @@ mod tests {
     use super::*;
     use crate::policies::rate_limit::Quota;
 
-    type Answer = Result<Taken, StoreError>;
+    type GroupResult = Result<TakenTokens, StoreError>;
 
     fn keys(names: &[&str]) -> Vec<String> {
         names.iter().copied().map(String::from).collect()
     }
 
     /// One of ten tokens, one a second.
-    fn want(shadow: bool) -> Claim<'static> {
+    fn want(shadow: bool) -> LimitRequest<'static> {
         let quota = Quota::new(1, Duration::from_secs(1), 10).expect("valid");
-        Claim {
+        LimitRequest {
             shadow,
-            ..Claim::new(
+            ..LimitRequest::new(
                 Bucket {
                     limit: 1,
-                    subject: Subject::Everyone,
+                    subject: LimitSubject::Everyone,
                 },
                 quota,
             )
@@ -254,16 +262,16 @@ mod tests {
         State::Ahead(seconds * 1_000_000)
     }
 
-    fn admits(claims: &[Claim<'_>], states: &[State]) -> bool {
+    fn admits(claims: &[LimitRequest<'_>], states: &[State]) -> bool {
         Acquired::of(claims, states).admitted
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "as a node answers")]
-    const fn taken(states: Vec<State>) -> Answer {
-        Ok(Taken { states, now: 0 })
+    const fn taken(states: Vec<State>) -> GroupResult {
+        Ok(TakenTokens { states, now: 0 })
     }
 
-    fn lost() -> Answer {
+    fn lost() -> GroupResult {
         Err(StoreError::Unavailable(String::from("lost")))
     }
 
@@ -290,7 +298,7 @@ mod tests {
     #[test]
     fn b02_answers_of_groups_come_in_the_order_of_the_claims() {
         let (keys, wants) = (keys(&["{a}:1", "{b}:1", "{a}:2"]), [want(false); 3]);
-        let groups = Group::split(&keys, &wants);
+        let groups = SlotGroup::split_by_slot(&keys, &wants);
         let answers: Vec<_> = groups
             .iter()
             .map(|group| {
@@ -304,7 +312,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            together(&groups, &answers, &wants),
+            merge_states(&groups, &answers, &wants),
             Ok(vec![ahead(0), ahead(1), ahead(2)])
         );
     }
@@ -312,9 +320,10 @@ mod tests {
     #[test]
     fn b02_one_group_that_refuses_or_fails_is_enough() {
         let wants = [want(false), want(false)];
-        let groups = Group::split(&keys(&["{a}", "{b}"]), &wants);
-        let admits =
-            |taken: &[_]| together(&groups, taken, &wants).map(|states| admits(&wants, &states));
+        let groups = SlotGroup::split_by_slot(&keys(&["{a}", "{b}"]), &wants);
+        let admits = |taken: &[_]| {
+            merge_states(&groups, taken, &wants).map(|states| admits(&wants, &states))
+        };
         assert_eq!(
             admits(&[taken(vec![ahead(9)]), taken(vec![ahead(9)])]),
             Ok(true)
@@ -330,7 +339,7 @@ mod tests {
     fn b17_a_shadow_elsewhere_neither_refuses_nor_fails() {
         let keys = keys(&["{a}", "{b}"]);
         let wants = [want(false), want(true)];
-        let groups = Group::split(&keys, &wants);
+        let groups = SlotGroup::split_by_slot(&keys, &wants);
         let (shadow, other) = if groups[0].is_shadow() {
             (0, 1)
         } else {
@@ -339,7 +348,7 @@ mod tests {
         for answer in [taken(vec![ahead(10)]), lost()] {
             let mut answers = [taken(vec![ahead(0)]), taken(vec![ahead(0)])];
             answers[shadow] = answer;
-            let states = together(&groups, &answers, &wants).expect("the other decides");
+            let states = merge_states(&groups, &answers, &wants).expect("the other decides");
             assert_eq!(
                 (states.as_slice(), admits(&wants, &states)),
                 ([ahead(0), ahead(10)].as_slice(), true)
@@ -347,7 +356,7 @@ mod tests {
             answers[other] = taken(vec![ahead(10)]);
             assert!(!admits(
                 &wants,
-                &together(&groups, &answers, &wants).expect("it refuses")
+                &merge_states(&groups, &answers, &wants).expect("it refuses")
             ));
         }
     }

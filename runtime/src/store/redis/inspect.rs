@@ -15,7 +15,7 @@ pub(super) struct Findings {
     pub(super) warnings: Vec<String>,
 }
 
-const OLDEST: u32 = 7;
+const MIN_VERSION: u32 = 7;
 
 impl<'a> Info<'a> {
     pub(super) fn parse(text: &'a str) -> Self {
@@ -26,7 +26,7 @@ impl<'a> Info<'a> {
         )
     }
 
-    fn says(&self, field: &str, value: &str) -> bool {
+    fn field(&self, field: &str, value: &str) -> bool {
         self.0.get(field) == Some(&value)
     }
 
@@ -47,7 +47,7 @@ impl<'a> Info<'a> {
 
     /// Whether a log of all writes is kept.
     pub(super) fn keeps_a_log(&self) -> bool {
-        self.says("aof_enabled", "1")
+        self.field("aof_enabled", "1")
     }
 }
 
@@ -58,24 +58,24 @@ pub(super) fn inspect(info: &Info<'_>, is_node: bool, accept_eviction: bool) -> 
         None => found
             .errors
             .push(String::from("this server tells no version; is it a Redis?")),
-        Some((version, major)) if major < OLDEST => {
+        Some((version, major)) if major < MIN_VERSION => {
             found.errors.push(format!(
-                "Redis {version} is too old; {OLDEST} or newer is needed"
+                "Redis {version} is too old; {MIN_VERSION} or newer is needed"
             ));
         }
         Some(_) => {}
     }
-    if info.says("redis_mode", "cluster") && !is_node {
+    if info.field("redis_mode", "cluster") && !is_node {
         found.errors.push(String::from(
             "this is a node of a Redis Cluster; name it with redis+cluster://host[:port][,host[:port]…]",
         ));
     }
-    if info.says("redis_mode", "sentinel") {
+    if info.field("redis_mode", "sentinel") {
         found.errors.push(String::from(
             "this is a Sentinel; name it with redis+sentinel://host[:port][,host[:port]…]/<name of the primary>",
         ));
     }
-    if info.says("role", "slave") {
+    if info.field("role", "slave") {
         found.errors.push(String::from(
             "this is a read-only replica; name its primary",
         ));

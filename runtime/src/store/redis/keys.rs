@@ -4,23 +4,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::policies::idempotency::{RecordKey, Token};
-use crate::policies::rate_limit::{Bucket, Subject};
+use crate::policies::rate_limit::{Bucket, LimitSubject};
 use crate::request::Caller;
-use crate::request::Tags;
+use crate::request::OwnerHasher;
 
 /// Names keys: `ap1:<namespace>:{<whose>}:<what>`. What stands in braces is all of the key that
 /// Redis Cluster looks at, so that everything of one caller is in one place.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
-    tags: Tags,
+    tags: OwnerHasher,
 }
 
 impl Keys {
     pub(super) fn new(namespace: &str) -> Self {
         Self {
             prefix: prefix(namespace),
-            tags: Tags::new(namespace),
+            tags: OwnerHasher::new(namespace),
         }
     }
 
@@ -42,11 +42,15 @@ impl Keys {
     /// The bucket of a rate limit.
     pub(super) fn bucket(&self, bucket: &Bucket<'_>) -> String {
         let tag = match bucket.subject {
-            Subject::Caller(caller) => self.tags.caller(caller),
-            Subject::Address(IpAddr::V4(address)) => self.tags.other("address", &address.octets()),
-            Subject::Address(IpAddr::V6(address)) => self.tags.other("address", &address.octets()),
-            Subject::Key(key) => self.tags.other("key", key.as_bytes()),
-            Subject::Everyone => self.tags.other("everyone", &bucket.limit.to_be_bytes()),
+            LimitSubject::Caller(caller) => self.tags.caller(caller),
+            LimitSubject::Address(IpAddr::V4(address)) => {
+                self.tags.owner("address", &address.octets())
+            }
+            LimitSubject::Address(IpAddr::V6(address)) => {
+                self.tags.owner("address", &address.octets())
+            }
+            LimitSubject::Key(key) => self.tags.owner("key", key.as_bytes()),
+            LimitSubject::Everyone => self.tags.owner("everyone", &bucket.limit.to_be_bytes()),
         };
         self.of(&tag, "l:", &text(&bucket.limit.to_be_bytes()))
     }
@@ -89,7 +93,7 @@ mod tests {
         let keys = Keys::new("shop");
         let bucket = keys.bucket(&Bucket {
             limit: 7,
-            subject: Subject::Caller(&alice),
+            subject: LimitSubject::Caller(&alice),
         });
         let tag = |key: &str| {
             key[key.find('{').expect("a tag")..=key.find('}').expect("its end")].to_owned()
@@ -103,7 +107,7 @@ mod tests {
         assert!(!bucket.contains("alice"));
         let key = keys.bucket(&Bucket {
             limit: 7,
-            subject: Subject::Key("alice"),
+            subject: LimitSubject::Key("alice"),
         });
         assert_ne!(tag(&key), tag(&bucket), "the key of a tenant is no caller");
         assert!(!key.contains("alice"));

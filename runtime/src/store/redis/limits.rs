@@ -4,18 +4,18 @@ use std::hash::DefaultHasher;
 use redis::Value;
 
 use super::RedisStore;
-use super::link::Patience;
-use super::script::{Run, unexpected};
-use crate::policies::rate_limit::{Acquired, Algorithm, Claim, LimitStore, State};
+use super::link::WhenDisconnected;
+use super::script::{ScriptCall, unexpected};
+use crate::policies::rate_limit::{Acquired, Algorithm, LimitRequest, LimitStore, State};
 use crate::store::{StoreError, StoreFuture};
 
 impl LimitStore for RedisStore {
-    fn acquire<'a>(&'a self, claims: &'a [Claim<'a>]) -> StoreFuture<'a, Acquired> {
+    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
         StoreFuture::later(self.take(claims))
     }
 
     /// Of several nodes that which has the first bucket: mostly it has all.
-    fn part(&self, claims: &[Claim<'_>]) -> usize {
+    fn part(&self, claims: &[LimitRequest<'_>]) -> usize {
         let Some(claim) = claims.first().filter(|_| self.link.is_cluster()) else {
             return 0;
         };
@@ -28,7 +28,7 @@ impl LimitStore for RedisStore {
 
 /// What the script told when it took what it could.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct TakenTokens {
     /// The buckets before.
     pub(super) states: Vec<State>,
     /// When that was, by the server's time, in microseconds; 0 where that was not asked.
@@ -36,10 +36,10 @@ pub(super) struct Taken {
 }
 
 impl RedisStore {
-    async fn take(&self, claims: &[Claim<'_>]) -> Result<Acquired, StoreError> {
+    async fn take(&self, claims: &[LimitRequest<'_>]) -> Result<Acquired, StoreError> {
         let keys = self.buckets(claims);
         let states = if self.is_one_step(&keys) {
-            self.take_at_once(&keys, claims, false).await?.states
+            self.take_in_one_slot(&keys, claims, false).await?.states
         } else {
             self.take_in_groups(keys, claims).await?
         };
@@ -47,18 +47,18 @@ impl RedisStore {
     }
 
     /// Takes what is claimed of buckets in one slot.
-    pub(super) async fn take_at_once(
+    pub(super) async fn take_in_one_slot(
         &self,
         keys: &[String],
-        claims: &[Claim<'_>],
+        claims: &[LimitRequest<'_>],
         tells_when: bool,
-    ) -> Result<Taken, StoreError> {
+    ) -> Result<TakenTokens, StoreError> {
         let mut arguments = arguments(claims);
         arguments.extend(tells_when.then(Vec::new));
-        let run = Run {
+        let run = ScriptCall {
             keys,
             arguments: &arguments,
-            patience: Patience::None,
+            when_disconnected: WhenDisconnected::Fail,
         };
         let answer = self
             .inner
@@ -73,11 +73,11 @@ impl RedisStore {
             0
         };
         let states = states(&told, claims).ok_or_else(|| unexpected(&answer))?;
-        Ok(Taken { states, now })
+        Ok(TakenTokens { states, now })
     }
 
     /// The keys of the claims' buckets.
-    pub(super) fn buckets(&self, claims: &[Claim<'_>]) -> Vec<String> {
+    pub(super) fn buckets(&self, claims: &[LimitRequest<'_>]) -> Vec<String> {
         claims
             .iter()
             .map(|claim| self.inner.keys.bucket(&claim.bucket))
@@ -86,8 +86,9 @@ impl RedisStore {
 }
 
 /// What the script is told of the claims.
-pub(super) fn arguments(claims: &[Claim<'_>]) -> Vec<Vec<u8>> {
-    let life = |claim: &Claim<'_>| claim.quota.window().div_ceil(1000).to_string().into_bytes();
+pub(super) fn arguments(claims: &[LimitRequest<'_>]) -> Vec<Vec<u8>> {
+    let life =
+        |claim: &LimitRequest<'_>| claim.quota.window().div_ceil(1000).to_string().into_bytes();
     claims
         .iter()
         .flat_map(|claim| [asked(claim), life(claim)])
@@ -96,13 +97,13 @@ pub(super) fn arguments(claims: &[Claim<'_>]) -> Vec<Vec<u8>> {
 
 /// The script decides whether the claims fit; what that means for each bucket is read off here, by
 /// the same arithmetic.
-pub(super) fn acquired(claims: &[Claim<'_>], answer: &Value) -> Option<Acquired> {
+pub(super) fn acquired(claims: &[LimitRequest<'_>], answer: &Value) -> Option<Acquired> {
     states(&numbers(answer)?, claims).map(|states| Acquired::of(claims, &states))
 }
 
 /// What the script that gives tokens back is told of a bucket from which a claim has taken: its kind, what is
 /// given back, and what the bucket was before; of a window when it ends, or when the tokens were taken.
-pub(super) fn given_back(claim: &Claim<'_>, state: State, now: u64) -> Vec<u8> {
+pub(super) fn given_back(claim: &LimitRequest<'_>, state: State, now: u64) -> Vec<u8> {
     let cost = if claim.decide(state).wait.is_none() {
         claim.cost
     } else {
@@ -118,12 +119,12 @@ pub(super) fn given_back(claim: &Claim<'_>, state: State, now: u64) -> Vec<u8> {
 /// What the script is asked of a bucket: its kind, what the claim costs, how much may be taken already
 /// for it to fit, and how long the bucket takes to refill. Packed, it costs the server a third of what it
 /// costs as text.
-fn asked(claim: &Claim<'_>) -> Vec<u8> {
-    let Claim { quota, cost, .. } = *claim;
+fn asked(claim: &LimitRequest<'_>) -> Vec<u8> {
+    let LimitRequest { quota, cost, .. } = *claim;
     let (kind, cost, most) = match quota.algorithm() {
         Algorithm::TokenBucket | Algorithm::LeakyBucket => {
             let cost = quota.interval().saturating_mul(cost);
-            (BUCKET, cost, quota.furthest(cost, claim.patience))
+            (BUCKET, cost, quota.max_ahead(cost, claim.max_queue_wait))
         }
         Algorithm::FixedWindow => (FIXED_WINDOW, cost, quota.burst().saturating_sub(cost)),
         Algorithm::SlidingWindow => (SLIDING_WINDOW, cost, quota.burst().saturating_sub(cost)),
@@ -164,7 +165,7 @@ fn numbers(answer: &Value) -> Option<Vec<u64>> {
 }
 
 /// The buckets as the script has seen them.
-fn states(told: &[u64], claims: &[Claim<'_>]) -> Option<Vec<State>> {
+fn states(told: &[u64], claims: &[LimitRequest<'_>]) -> Option<Vec<State>> {
     let mut told = told.iter().copied();
     let mut next = || told.next();
     let states = claims.iter().map(|claim| {

@@ -7,15 +7,15 @@ use redis::{Cmd, RedisError, Value};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::config::{Place, RedisConfig};
-use super::explain::explain;
-use super::wire::{Origin, Wire};
+use super::config::{RedisConfig, Servers};
+use super::connection::{Connection, ConnectionTarget};
+use super::describe_error::describe_error;
 
 /// The way to the servers of a store. Clones share its connections.
 #[derive(Debug, Clone)]
-pub(super) enum Link {
+pub(super) enum NodeLink {
     /// One server, or whichever of several is the primary.
-    One(Wire),
+    One(Connection),
     /// Several, of which each has a part of the keys.
     Cluster(Cluster),
 }
@@ -35,39 +35,43 @@ pub(super) enum Failure {
 
 /// What a call does while there is no connection and the last attempt to make one has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Patience {
+pub(super) enum WhenDisconnected {
     /// Fails at once, so that an outage does not pile up requests.
-    None,
+    Fail,
     /// Waits until its deadline: what it tells the server must not be lost if that can be helped.
-    ToTheDeadline,
+    WaitUntilDeadline,
 }
 
 /// A server that keeps keys, and how it is called in messages.
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) wire: Wire,
+    pub(super) connection: Connection,
     /// Its address, where the URL does not say which server is meant.
     pub(super) address: Option<String>,
 }
 
-impl Link {
+impl NodeLink {
     /// A link that connects with its first call, in the runtime of that call.
     pub(super) fn new(config: &RedisConfig) -> Self {
         let shown = config.shown().to_owned();
-        match config.place() {
-            Place::Server(client) => Self::One(Wire::new(Origin::Server(client.clone()), shown)),
-            Place::Primary(sentinels) => {
-                Self::One(Wire::new(Origin::Primary(Arc::clone(sentinels)), shown))
-            }
-            Place::Cluster(seeds) => Self::Cluster(Cluster::new(Arc::clone(seeds), shown)),
+        match config.servers() {
+            Servers::Server(client) => Self::One(Connection::new(
+                ConnectionTarget::Server(client.clone()),
+                shown,
+            )),
+            Servers::Primary(sentinels) => Self::One(Connection::new(
+                ConnectionTarget::Primary(Arc::clone(sentinels)),
+                shown,
+            )),
+            Servers::Cluster(seeds) => Self::Cluster(Cluster::new(Arc::clone(seeds), shown)),
         }
     }
 
     /// The same servers over connections of its own.
-    pub(super) fn another(&self) -> Self {
+    pub(super) fn with_own_connections(&self) -> Self {
         match self {
             Self::One(wire) => Self::One(wire.another()),
-            Self::Cluster(cluster) => Self::Cluster(cluster.another()),
+            Self::Cluster(cluster) => Self::Cluster(cluster.with_own_connections()),
         }
     }
 
@@ -80,7 +84,7 @@ impl Link {
     pub(super) async fn servers(&self, deadline: Instant) -> Result<Vec<Server>, Failure> {
         match self {
             Self::One(wire) => Ok(vec![Server {
-                wire: wire.clone(),
+                connection: wire.clone(),
                 address: None,
             }]),
             Self::Cluster(cluster) => cluster.primaries(deadline).await,
@@ -103,7 +107,7 @@ impl Link {
         deadline: Instant,
     ) -> Result<Value, Failure> {
         match self {
-            Self::One(wire) => wire.call(command, deadline, Patience::None).await,
+            Self::One(wire) => wire.call(command, deadline, WhenDisconnected::Fail).await,
             Self::Cluster(cluster) => cluster.call(key, command, deadline).await,
         }
     }
@@ -113,17 +117,17 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSent(why) | Self::Lost(why) | Self::Late(why) => f.write_str(why),
-            Self::Refused(error) => f.write_str(&explain(error)),
+            Self::Refused(error) => f.write_str(&describe_error(error)),
         }
     }
 }
 
 impl Failure {
     /// Whatever keeps a second try from an answer: the first may have done what was asked.
-    pub(super) fn of_a_repeat(self) -> Self {
+    pub(super) fn after_retry(self) -> Self {
         match self {
             Self::NotSent(why) | Self::Lost(why) | Self::Late(why) => Self::Lost(why),
-            Self::Refused(error) => Self::Lost(explain(&error)),
+            Self::Refused(error) => Self::Lost(describe_error(&error)),
         }
     }
 }

@@ -96,7 +96,9 @@ mod admit;
 mod cluster;
 pub(crate) mod codec;
 mod config;
-mod explain;
+mod connection;
+mod connection_state;
+mod describe_error;
 mod groups;
 mod hash_slot;
 mod inspect;
@@ -107,9 +109,7 @@ mod open;
 mod records;
 mod script;
 mod sentinel;
-mod slot;
 mod url;
-mod wire;
 
 use core::fmt;
 use core::time::Duration;
@@ -118,7 +118,7 @@ use std::sync::Arc;
 pub use self::config::RedisConfig;
 pub(crate) use self::config::accepts_eviction;
 use self::keys::Keys;
-use self::link::Link;
+use self::link::NodeLink;
 use self::script::Scripts;
 use crate::secret::Secret;
 use crate::start::StartErrors;
@@ -127,11 +127,11 @@ use crate::store::is_namespace;
 /// The facets of a store on Redis. Clones share its connections.
 #[derive(Clone)]
 pub struct RedisStore {
-    inner: Arc<Inner>,
-    link: Link,
+    inner: Arc<StoreInner>,
+    link: NodeLink,
 }
 
-struct Inner {
+struct StoreInner {
     keys: Keys,
     scripts: Scripts,
     timeout: Duration,
@@ -171,9 +171,13 @@ impl RedisStore {
         Ok((Self::over(link, config, namespace).await?, secret))
     }
 
-    async fn over(link: Link, config: &RedisConfig, namespace: &str) -> Result<Self, StartErrors> {
+    async fn over(
+        link: NodeLink,
+        config: &RedisConfig,
+        namespace: &str,
+    ) -> Result<Self, StartErrors> {
         let store = |timeout| Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(StoreInner {
                 keys: Keys::new(namespace),
                 scripts: Scripts::new(),
                 timeout,
@@ -181,7 +185,7 @@ impl RedisStore {
             link: link.clone(),
         };
         // Where many instances start at once a server answers late, and that is no reason not to start.
-        open::rehearse(&store(config.timeout().max(open::PATIENCE)), config).await?;
+        open::self_test(&store(config.timeout().max(open::OPEN_TIMEOUT)), config).await?;
         Ok(store(config.timeout()))
     }
 }
@@ -192,10 +196,10 @@ impl RedisStore {
 impl RedisStore {
     #[must_use]
     pub fn __timed_by(&self, seconds: &str, micros: &str) -> Self {
-        let Inner { keys, timeout, .. } = &*self.inner;
+        let StoreInner { keys, timeout, .. } = &*self.inner;
         let scripts = Scripts::timed_by(seconds, micros);
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(StoreInner {
                 keys: keys.clone(),
                 scripts,
                 timeout: *timeout,

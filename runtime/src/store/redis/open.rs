@@ -7,24 +7,24 @@ use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 use super::config::RedisConfig;
-use super::explain::explain;
+use super::describe_error::describe_error;
 use super::inspect::{Info, coverage, inspect, persistence};
-use super::link::{Failure, Link, Patience, Server};
+use super::link::{Failure, NodeLink, Server, WhenDisconnected};
 use super::{RedisStore, keys};
 use crate::policies::idempotency::{Begin, Fingerprint, IdempotencyStore, OnCrash, Token};
-use crate::policies::rate_limit::{Bucket, Claim, LimitStore, Quota, Subject};
+use crate::policies::rate_limit::{Bucket, LimitRequest, LimitStore, LimitSubject, Quota};
 use crate::request::Caller;
 use crate::secret::Secret;
 use crate::start::{StartError, StartErrors};
 use crate::store::StoreError;
 
 /// How long a server may take to answer at start.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A link to servers that will do.
-pub(super) async fn open(config: &RedisConfig) -> Result<Link, StartErrors> {
-    let link = Link::new(config);
-    let servers = link.servers(Instant::now() + PATIENCE).await;
+pub(super) async fn open(config: &RedisConfig) -> Result<NodeLink, StartErrors> {
+    let link = NodeLink::new(config);
+    let servers = link.servers(Instant::now() + OPEN_TIMEOUT).await;
     let servers = servers.map_err(|failure| config.error(refusal(&failure)))?;
     let mut errors = StartErrors::new();
     for inspected in join_all(
@@ -69,14 +69,14 @@ async fn inspect_one(
     let mut errors = StartErrors::new();
     errors.extend(found.errors.into_iter().map(error));
     errors.into_result()?;
-    warn_of_losses(server, config, &info).await;
+    warn_of_data_loss(server, config, &info).await;
     Ok(())
 }
 
 /// The secret that the instances of a service share: read where the store keeps one, else made and put
 /// there, in one atomic step. It is not looked at again: an instance keeps the one that it started with.
 pub(super) async fn shared_secret(
-    link: &Link,
+    link: &NodeLink,
     config: &RedisConfig,
     namespace: &str,
 ) -> Result<Secret, StartError> {
@@ -91,11 +91,11 @@ pub(super) async fn shared_secret(
         .arg([&[SECRET_FORMAT], own.as_bytes()].concat())
         .arg("NX")
         .arg("GET");
-    match link.call(&key, &set, Instant::now() + PATIENCE).await {
+    match link.call(&key, &set, Instant::now() + OPEN_TIMEOUT).await {
         Ok(Value::Nil) => Ok(own),
         Ok(Value::BulkString(value)) => secret_of(&value).ok_or_else(|| damaged(config, &key)),
         Err(Failure::Refused(error)) if error.code() != Some("WRONGTYPE") => {
-            Err(config.error(explain(&error)))
+            Err(config.error(describe_error(&error)))
         }
         Ok(_) | Err(Failure::Refused(_)) => Err(damaged(config, &key)),
         Err(failure) => Err(config.error(refusal(&failure))),
@@ -119,25 +119,25 @@ fn damaged(config: &RedisConfig, key: &str) -> StartError {
 
 /// Goes through what requests will do, with records and buckets that nobody else has: whether every
 /// server runs all of it.
-pub(super) async fn rehearse(store: &RedisStore, config: &RedisConfig) -> Result<(), StartError> {
+pub(super) async fn self_test(store: &RedisStore, config: &RedisConfig) -> Result<(), StartError> {
     let failed = |failure: &Failure| config.error(refusal(failure));
     let servers = store
         .link
-        .servers(Instant::now() + PATIENCE)
+        .servers(Instant::now() + OPEN_TIMEOUT)
         .await
         .map_err(|failure| failed(&failure))?;
     let mut left: Vec<_> = servers.into_iter().map(|server| server.address).collect();
     // A node with so few slots that no caller is met there does what the others do.
-    for _ in 0..CALLERS {
+    for _ in 0..MAX_TEST_CALLERS {
         let nobody = Caller::new(format!("{:032x}", rand::random::<u128>()));
         let at = store
             .link
-            .address_of(&store.inner.keys.bucket(&everything_of(&nobody)));
+            .address_of(&store.inner.keys.bucket(&test_bucket(&nobody)));
         let Some(index) = left.iter().position(|address| *address == at) else {
             continue;
         };
         left.swap_remove(index);
-        rehearsed(store, &nobody).await.map_err(|error| {
+        self_test_node(store, &nobody).await.map_err(|error| {
             let at = at.map(|address| format!("{address}: ")).unwrap_or_default();
             config.error(format_args!("{at}it does not do what is needed: {error}"))
         })?;
@@ -149,16 +149,16 @@ pub(super) async fn rehearse(store: &RedisStore, config: &RedisConfig) -> Result
 }
 
 /// So many callers are made up to meet every node.
-const CALLERS: usize = 2_000;
+const MAX_TEST_CALLERS: usize = 2_000;
 
-fn everything_of(caller: &Caller) -> Bucket<'_> {
+fn test_bucket(caller: &Caller) -> Bucket<'_> {
     Bucket {
         limit: 0,
-        subject: Subject::Caller(caller),
+        subject: LimitSubject::Caller(caller),
     }
 }
 
-async fn rehearsed(store: &RedisStore, nobody: &Caller) -> Result<(), StoreError> {
+async fn self_test_node(store: &RedisStore, nobody: &Caller) -> Result<(), StoreError> {
     let (short, record) = (
         Duration::from_secs(10),
         store.inner.keys.record_of(nobody, rand::random()),
@@ -179,13 +179,14 @@ async fn rehearsed(store: &RedisStore, nobody: &Caller) -> Result<(), StoreError
     ];
     let bucket = || Bucket {
         limit: rand::random(),
-        subject: Subject::Caller(nobody),
+        subject: LimitSubject::Caller(nobody),
     };
-    let claims = of_all_kinds.map(|quota| Claim::new(bucket(), quota.expect("a valid quota")));
+    let claims =
+        of_all_kinds.map(|quota| LimitRequest::new(bucket(), quota.expect("a valid quota")));
     store.acquire(&claims).await?;
     store.begin(&begin).await?;
     store.heartbeat(&[begin.lease()], short).await?;
-    store.write_off(begin.lease(), short).await?;
+    store.mark_unknown(begin.lease(), short).await?;
     store.resolve(record, None, short).await?;
     store.abort(begin.lease(), Duration::from_millis(1)).await
 }
@@ -193,7 +194,7 @@ async fn rehearsed(store: &RedisStore, nobody: &Caller) -> Result<(), StoreError
 /// How long the buckets are kept that nobody needs.
 const MOMENT: Duration = Duration::from_millis(1);
 
-async fn warn_of_losses(server: &Server, config: &RedisConfig, info: &Info<'_>) {
+async fn warn_of_data_loss(server: &Server, config: &RedisConfig, info: &Info<'_>) {
     let mut get = redis::cmd("CONFIG");
     get.arg("GET")
         .arg("save")
@@ -218,8 +219,12 @@ async fn warn_of_losses(server: &Server, config: &RedisConfig, info: &Info<'_>) 
 
 async fn ask(server: &Server, command: &Cmd) -> Result<Value, Failure> {
     server
-        .wire
-        .call(command, Instant::now() + PATIENCE, Patience::None)
+        .connection
+        .call(
+            command,
+            Instant::now() + OPEN_TIMEOUT,
+            WhenDisconnected::Fail,
+        )
         .await
 }
 
@@ -229,6 +234,6 @@ fn refusal(failure: &Failure) -> String {
         Failure::NotSent(why) | Failure::Lost(why) | Failure::Late(why) => {
             format!("cannot be used: {why}")
         }
-        Failure::Refused(error) => explain(error),
+        Failure::Refused(error) => describe_error(error),
     }
 }

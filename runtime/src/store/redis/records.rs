@@ -3,16 +3,17 @@ use std::sync::Arc;
 
 use redis::{ToRedisArgs, Value};
 
-use super::link::Patience;
-use super::script::{Run, Script, malformed, unexpected};
+use super::link::WhenDisconnected;
+use super::script::{Script, ScriptCall, malformed, unexpected};
 use super::{RedisStore, codec};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey, RecordState,
+    Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Lease, RecordKey,
+    RecordState, StoredResponse,
 };
 use crate::store::{StoreError, StoreFuture};
 
 impl IdempotencyStore for RedisStore {
-    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, Begun> {
+    fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome> {
         StoreFuture::later(self.begin_record(begin))
     }
 
@@ -20,7 +21,7 @@ impl IdempotencyStore for RedisStore {
         StoreFuture::later(self.renew(leases, lease))
     }
 
-    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, Completed> {
+    fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, CompleteOutcome> {
         StoreFuture::later(self.complete_record(complete))
     }
 
@@ -28,8 +29,8 @@ impl IdempotencyStore for RedisStore {
         StoreFuture::later(self.abort_record(lease, marker))
     }
 
-    fn write_off(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
-        StoreFuture::later(self.write_record_off(lease, ttl))
+    fn mark_unknown(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool> {
+        StoreFuture::later(self.mark_record_unknown(lease, ttl))
     }
 
     fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
@@ -39,7 +40,7 @@ impl IdempotencyStore for RedisStore {
     fn resolve(
         &self,
         key: RecordKey,
-        response: Option<Kept>,
+        response: Option<StoredResponse>,
         ttl: Duration,
     ) -> StoreFuture<'_, bool> {
         StoreFuture::later(self.resolve_record(key, response, ttl))
@@ -48,13 +49,13 @@ impl IdempotencyStore for RedisStore {
     fn for_heartbeat(&self) -> Option<Arc<dyn IdempotencyStore>> {
         Some(Arc::new(Self {
             inner: Arc::clone(&self.inner),
-            link: self.link.another(),
+            link: self.link.with_own_connections(),
         }))
     }
 }
 
 impl RedisStore {
-    async fn begin_record(&self, begin: &Begin) -> Result<Begun, StoreError> {
+    async fn begin_record(&self, begin: &Begin) -> Result<BeginOutcome, StoreError> {
         let (keys, arguments) = (self.begin_keys(begin), begin_arguments(begin));
         let answer = match self.ask(&self.inner.scripts.begin, &keys, &arguments).await {
             // A full server still knows what it has.
@@ -64,7 +65,7 @@ impl RedisStore {
             }
             answer => answer?,
         };
-        begun(answer, &keys[0])
+        parse_begin(answer, &keys[0])
     }
 
     /// The keys of the record and of the marker of the run.
@@ -75,22 +76,22 @@ impl RedisStore {
         ]
     }
 
-    async fn complete_record(&self, complete: &Complete) -> Result<Completed, StoreError> {
+    async fn complete_record(&self, complete: &Complete) -> Result<CompleteOutcome, StoreError> {
         let keys = [self.inner.keys.record(&complete.lease.key)];
         let (record, ttl) = (
             codec::ended(complete),
             text(codec::millis(complete.ttl).max(1)),
         );
         match self
-            .tell(
+            .send(
                 &self.inner.scripts.complete,
                 &keys,
                 &[&record, ttl.as_bytes()],
             )
             .await?
         {
-            Value::Int(0) => Ok(Completed::Written),
-            found => self::found(found, &keys[0]).map(Completed::Lost),
+            Value::Int(0) => Ok(CompleteOutcome::Written),
+            found => parse_found(found, &keys[0]).map(CompleteOutcome::Lost),
         }
     }
 
@@ -101,13 +102,17 @@ impl RedisStore {
         ];
         // A `begin` whose connection was cut was sent twice: one of them may be late although the
         // other was answered.
-        let marker = if marker.is_zero() { LATEST } else { marker };
+        let marker = if marker.is_zero() {
+            MAX_LEASE_MILLIS
+        } else {
+            marker
+        };
         let (token, marker) = (
             lease.token.as_u128().to_be_bytes(),
             text(codec::millis(marker)),
         );
         match self
-            .tell(
+            .send(
                 &self.inner.scripts.abort,
                 &keys,
                 &[&token, marker.as_bytes()],
@@ -147,10 +152,10 @@ impl RedisStore {
                 .map(|lease| lease.token.as_u128().to_be_bytes().to_vec()),
         );
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-        let run = Run {
+        let run = ScriptCall {
             keys: &keys,
             arguments: &arguments,
-            patience: Patience::ToTheDeadline,
+            when_disconnected: WhenDisconnected::WaitUntilDeadline,
         };
         // A beat that comes too late for its lease is of no use.
         let within = self.inner.timeout.min(lease / 3);
@@ -169,19 +174,20 @@ impl RedisStore {
         Ok(values.iter().map(|value| *value == Value::Int(1)).collect())
     }
 
-    async fn write_record_off(&self, lease: Lease, ttl: Duration) -> Result<bool, StoreError> {
+    async fn mark_record_unknown(&self, lease: Lease, ttl: Duration) -> Result<bool, StoreError> {
         let keys = [self.inner.keys.record(&lease.key)];
         let (token, ttl) = (
             lease.token.as_u128().to_be_bytes(),
             text(codec::millis(ttl).max(1)),
         );
-        yes(self
-            .ask(
-                &self.inner.scripts.write_off,
+        parse_flag(
+            self.ask(
+                &self.inner.scripts.mark_unknown,
                 &keys,
                 &[&token[..], ttl.as_bytes()],
             )
-            .await?)
+            .await?,
+        )
     }
 
     async fn find_record(&self, key: RecordKey) -> Result<Option<RecordState>, StoreError> {
@@ -195,7 +201,9 @@ impl RedisStore {
             Value::Int(1) => Ok(Some(RecordState::Running)),
             Value::Int(2) => Ok(Some(RecordState::Unknown)),
             Value::Int(3) => Ok(Some(RecordState::Lapsed)),
-            Value::BulkString(record) => done(record, &keys[0]).map(RecordState::Done).map(Some),
+            Value::BulkString(record) => parse_done(record, &keys[0])
+                .map(RecordState::Done)
+                .map(Some),
             other => Err(unexpected(&other)),
         }
     }
@@ -203,19 +211,23 @@ impl RedisStore {
     async fn resolve_record(
         &self,
         key: RecordKey,
-        response: Option<Kept>,
+        response: Option<StoredResponse>,
         ttl: Duration,
     ) -> Result<bool, StoreError> {
         let keys = [self.inner.keys.record(&key)];
-        let answer = response.as_ref().map(Kept::to_bytes).unwrap_or_default();
+        let answer = response
+            .as_ref()
+            .map(StoredResponse::to_bytes)
+            .unwrap_or_default();
         let ttl = text(codec::millis(ttl).max(1));
-        yes(self
-            .ask(
+        parse_flag(
+            self.ask(
                 &self.inner.scripts.resolve,
                 &keys,
                 &[&answer[..], ttl.as_bytes()],
             )
-            .await?)
+            .await?,
+        )
     }
 
     async fn ask<A: ToRedisArgs>(
@@ -227,10 +239,10 @@ impl RedisStore {
         script
             .run(
                 &self.link,
-                Run {
+                ScriptCall {
                     keys,
                     arguments,
-                    patience: Patience::None,
+                    when_disconnected: WhenDisconnected::Fail,
                 },
                 self.inner.timeout,
             )
@@ -238,16 +250,16 @@ impl RedisStore {
     }
 
     /// Tells how a run ended: a client may ask again as soon as it has its answer.
-    async fn tell(
+    async fn send(
         &self,
         script: &Script,
         keys: &[String],
         arguments: &[&[u8]],
     ) -> Result<Value, StoreError> {
-        let run = Run {
+        let run = ScriptCall {
             keys,
             arguments,
-            patience: Patience::ToTheDeadline,
+            when_disconnected: WhenDisconnected::WaitUntilDeadline,
         };
         script.run(&self.link, run, self.inner.timeout).await
     }
@@ -262,34 +274,34 @@ pub(super) fn begin_arguments(begin: &Begin) -> [Vec<u8>; 3] {
 }
 
 /// What the script gives.
-pub(super) fn begun(answer: Value, key: &str) -> Result<Begun, StoreError> {
+pub(super) fn parse_begin(answer: Value, key: &str) -> Result<BeginOutcome, StoreError> {
     match answer {
-        Value::Int(0) => Ok(Begun::Started),
-        Value::Int(4) => Ok(Begun::Aborted),
+        Value::Int(0) => Ok(BeginOutcome::Started),
+        Value::Int(4) => Ok(BeginOutcome::Aborted),
         Value::Int(5) => Err(StoreError::Full),
-        found => self::found(found, key),
+        found => parse_found(found, key),
     }
 }
 
 /// How late a request of a connection that was cut can be.
-const LATEST: Duration = Duration::from_secs(30);
+const MAX_LEASE_MILLIS: Duration = Duration::from_secs(30);
 
 /// Leases renewed by one call.
 pub(super) const BATCH: usize = 256;
 
 /// What a request meets where another run has the record.
-fn found(answer: Value, key: &str) -> Result<Begun, StoreError> {
+fn parse_found(answer: Value, key: &str) -> Result<BeginOutcome, StoreError> {
     match answer {
-        Value::Int(1) => Ok(Begun::InFlight),
-        Value::Int(2) => Ok(Begun::Unknown),
-        Value::Int(3) => Ok(Begun::Mismatch),
-        Value::BulkString(record) => done(record, key).map(Begun::Done),
+        Value::Int(1) => Ok(BeginOutcome::InFlight),
+        Value::Int(2) => Ok(BeginOutcome::Unknown),
+        Value::Int(3) => Ok(BeginOutcome::Mismatch),
+        Value::BulkString(record) => parse_done(record, key).map(BeginOutcome::Done),
         other => Err(unexpected(&other)),
     }
 }
 
 /// The answer of a record that is done.
-fn done(record: Vec<u8>, key: &str) -> Result<Kept, StoreError> {
+fn parse_done(record: Vec<u8>, key: &str) -> Result<StoredResponse, StoreError> {
     codec::kept(record).ok_or_else(|| {
         malformed(
             key.to_owned(),
@@ -298,7 +310,7 @@ fn done(record: Vec<u8>, key: &str) -> Result<Kept, StoreError> {
     })
 }
 
-fn yes(answer: Value) -> Result<bool, StoreError> {
+fn parse_flag(answer: Value) -> Result<bool, StoreError> {
     match answer {
         Value::Int(number) => Ok(number == 1),
         other => Err(unexpected(&other)),

@@ -5,10 +5,10 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs, Value};
 use tokio::time::Instant;
 
 use super::admit;
-use super::cluster::{Cluster, Tour};
-use super::explain::explain;
-use super::link::{Failure, Link, Patience};
-use super::wire::Wire;
+use super::cluster::{Cluster, ClusterCall};
+use super::connection::Connection;
+use super::describe_error::describe_error;
+use super::link::{Failure, NodeLink, WhenDisconnected};
 use crate::store::StoreError;
 
 /// A script that the server runs as one atomic step.
@@ -32,7 +32,7 @@ pub(super) struct Scripts {
     pub(super) complete: Script,
     pub(super) abort: Script,
     pub(super) heartbeat: Script,
-    pub(super) write_off: Script,
+    pub(super) mark_unknown: Script,
     pub(super) find: Script,
     pub(super) resolve: Script,
 }
@@ -49,18 +49,18 @@ impl Scripts {
             admit: Script::new(admit::SCRIPT),
             begin: Script::new(concat!(
                 "#!lua\n",
-                include_str!("look.lua"),
+                include_str!("find_record.lua"),
                 include_str!("begin.lua")
             )),
             look: Script::new(concat!(
                 "#!lua flags=no-writes,allow-oom\n",
-                include_str!("look.lua"),
+                include_str!("find_record.lua"),
                 "return 5"
             )),
             complete: Script::new(include_str!("complete.lua")),
             abort: Script::new(include_str!("abort.lua")),
             heartbeat: Script::new(include_str!("heartbeat.lua")),
-            write_off: Script::new(include_str!("write_off.lua")),
+            mark_unknown: Script::new(include_str!("mark_unknown.lua")),
             find: Script::new(include_str!("find.lua")),
             resolve: Script::new(include_str!("resolve.lua")),
         }
@@ -79,14 +79,14 @@ impl Scripts {
 }
 
 /// What a script runs with.
-pub(super) struct Run<'a, A> {
+pub(super) struct ScriptCall<'a, A> {
     pub(super) keys: &'a [String],
     pub(super) arguments: &'a [A],
-    pub(super) patience: Patience,
+    pub(super) when_disconnected: WhenDisconnected,
 }
 
 /// What a script gives.
-pub(super) struct Told {
+pub(super) struct ScriptReply {
     pub(super) answer: Value,
     /// Whether it was run again, and the first try may have done what was asked, too.
     pub(super) repeated: bool,
@@ -105,27 +105,27 @@ impl Script {
     /// be, at worst a limit counts a request twice.
     pub(super) async fn run<A: ToRedisArgs>(
         &self,
-        link: &Link,
-        run: Run<'_, A>,
+        link: &NodeLink,
+        run: ScriptCall<'_, A>,
         within: Duration,
     ) -> Result<Value, StoreError> {
-        self.run_telling(link, run, within)
+        self.run_with_reply(link, run, within)
             .await
             .map(|told| told.answer)
     }
 
     /// The same, telling whether it was run again.
-    pub(super) async fn run_telling<A: ToRedisArgs>(
+    pub(super) async fn run_with_reply<A: ToRedisArgs>(
         &self,
-        link: &Link,
-        run: Run<'_, A>,
+        link: &NodeLink,
+        run: ScriptCall<'_, A>,
         within: Duration,
-    ) -> Result<Told, StoreError> {
+    ) -> Result<ScriptReply, StoreError> {
         let deadline = Instant::now() + within;
         let told = match link {
-            Link::One(wire) => self.run_on(wire, &run, deadline).await,
-            Link::Cluster(cluster) => {
-                self.run_along(tour(cluster, &run, deadline), &run, deadline)
+            NodeLink::One(wire) => self.run_on(wire, &run, deadline).await,
+            NodeLink::Cluster(cluster) => {
+                self.run_in_cluster(cluster_call(cluster, &run, deadline), &run, deadline)
                     .await
             }
         };
@@ -136,12 +136,12 @@ impl Script {
     pub(super) async fn run_once<A: ToRedisArgs>(
         &self,
         cluster: &Cluster,
-        run: Run<'_, A>,
+        run: ScriptCall<'_, A>,
         within: Duration,
     ) -> Result<Value, StoreError> {
         let deadline = Instant::now() + within;
         let told = self
-            .run_along(tour(cluster, &run, deadline).once(), &run, deadline)
+            .run_in_cluster(cluster_call(cluster, &run, deadline).once(), &run, deadline)
             .await;
         told.map(|told| told.answer)
             .map_err(|failure| failed(failure, run.keys))
@@ -149,46 +149,48 @@ impl Script {
 
     async fn run_on<A: ToRedisArgs>(
         &self,
-        wire: &Wire,
-        run: &Run<'_, A>,
+        wire: &Connection,
+        run: &ScriptCall<'_, A>,
         deadline: Instant,
-    ) -> Result<Told, Failure> {
+    ) -> Result<ScriptReply, Failure> {
         let call =
             |command: Cmd, patience| async move { wire.call(&command, deadline, patience).await };
         match self
-            .try_run(run, |command| call(command, run.patience))
+            .try_run(run, |command| call(command, run.when_disconnected))
             .await
         {
             Err(Failure::Lost(_)) => {
                 let again = self
-                    .try_run(run, |command| call(command, Patience::ToTheDeadline))
+                    .try_run(run, |command| {
+                        call(command, WhenDisconnected::WaitUntilDeadline)
+                    })
                     .await;
                 again
-                    .map(|answer| Told {
+                    .map(|answer| ScriptReply {
                         answer,
                         repeated: true,
                     })
-                    .map_err(Failure::of_a_repeat)
+                    .map_err(Failure::after_retry)
             }
-            answer => answer.map(|answer| Told {
+            answer => answer.map(|answer| ScriptReply {
                 answer,
                 repeated: false,
             }),
         }
     }
 
-    async fn run_along<A: ToRedisArgs>(
+    async fn run_in_cluster<A: ToRedisArgs>(
         &self,
-        mut tour: Tour<'_>,
-        run: &Run<'_, A>,
+        mut tour: ClusterCall<'_>,
+        run: &ScriptCall<'_, A>,
         deadline: Instant,
-    ) -> Result<Told, Failure> {
+    ) -> Result<ScriptReply, Failure> {
         loop {
             let stop = &tour.next().await?;
             let call = |command: Cmd| async move { stop.call(&command, deadline).await };
             let answer = self.try_run(run, call).await;
-            if let Some(end) = tour.judge(stop, answer).await {
-                return end.map(|answer| Told {
+            if let Some(end) = tour.classify(stop, answer).await {
+                return end.map(|answer| ScriptReply {
                     answer,
                     repeated: tour.is_repeat(),
                 });
@@ -200,7 +202,7 @@ impl Script {
     /// not run it, and gets its source.
     async fn try_run<A: ToRedisArgs, C: Future<Output = Result<Value, Failure>>>(
         &self,
-        run: &Run<'_, A>,
+        run: &ScriptCall<'_, A>,
         call: impl Fn(Cmd) -> C,
     ) -> Result<Value, Failure> {
         match call(command("EVALSHA", &self.hash, run)).await {
@@ -212,15 +214,19 @@ impl Script {
     }
 }
 
-fn tour<'a, A>(cluster: &'a Cluster, run: &Run<'_, A>, deadline: Instant) -> Tour<'a> {
+fn cluster_call<'a, A>(
+    cluster: &'a Cluster,
+    run: &ScriptCall<'_, A>,
+    deadline: Instant,
+) -> ClusterCall<'a> {
     cluster.tour(
         run.keys.first().map_or("", String::as_str),
         deadline,
-        run.patience,
+        run.when_disconnected,
     )
 }
 
-fn command<A: ToRedisArgs>(name: &str, script: &str, run: &Run<'_, A>) -> Cmd {
+fn command<A: ToRedisArgs>(name: &str, script: &str, run: &ScriptCall<'_, A>) -> Cmd {
     // As much as most commands take, so that it need not grow.
     let mut command = Cmd::with_capacity(8, 768);
     command
@@ -248,9 +254,9 @@ fn failed(failure: Failure, keys: &[String]) -> StoreError {
         Some("MALFORMED") => malformed(error.detail().map_or_else(key, str::to_owned), DAMAGED),
         Some("WRONGTYPE") => malformed(key(), "the key is of another type"),
         Some("OOM") => StoreError::Full,
-        Some(code) if REFUSALS.contains(&code) => StoreError::Unreachable(explain(&error)),
+        Some(code) if REFUSALS.contains(&code) => StoreError::Unreachable(describe_error(&error)),
         // It could have come up in the middle of the script, or from something before the server.
-        _ => StoreError::Failed(explain(&error)),
+        _ => StoreError::Failed(describe_error(&error)),
     }
 }
 

@@ -13,10 +13,10 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, FromRedisValue, RedisConnectionInfo, Value};
 use tokio::time::{Instant, timeout};
 
-use super::explain::explain;
-use super::link::Patience;
+use super::connection::{Connection, ConnectionTarget, connect_to};
+use super::describe_error::describe_error;
+use super::link::WhenDisconnected;
 use super::url::{Address, ListUrl, Login};
-use super::wire::{Origin, Wire, connect_to};
 
 /// Where sentinels are, and of which primary they are asked.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) struct Sentinels {
 #[derive(Debug)]
 struct Sentinel {
     address: Address,
-    wire: Wire,
+    wire: Connection,
 }
 
 /// A connection to the primary, and where that is.
@@ -101,7 +101,7 @@ impl Sentinels {
     }
 
     /// Whether most sentinels call another server than this one the primary.
-    pub(super) async fn have_left(&self, primary: &Address) -> bool {
+    pub(super) async fn left_primary(&self, primary: &Address) -> bool {
         let asked = join_all(self.all.iter().map(|sentinel| self.ask(sentinel))).await;
         let named: Vec<_> = asked.into_iter().filter_map(Result::ok).collect();
         is_elsewhere(primary, &named, self.all.len())
@@ -156,7 +156,7 @@ impl Sentinels {
         ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.primary);
         let told = sentinel
             .wire
-            .call(&ask, Instant::now() + ANSWER, Patience::None)
+            .call(&ask, Instant::now() + ANSWER, WhenDisconnected::Fail)
             .await;
         let told = told.map_err(|failure| format!("cannot be asked: {failure}"))?;
         match Option::<(String, u16)>::from_redis_value(told) {
@@ -171,7 +171,7 @@ impl Sentinel {
     fn new(client: Client, address: Address) -> Self {
         let shown = format!("the sentinel at {address}");
         Self {
-            wire: Wire::new(Origin::Server(client), shown),
+            wire: Connection::new(ConnectionTarget::Server(client), shown),
             address,
         }
     }
@@ -191,7 +191,7 @@ async fn greet(client: &Client) -> Result<MultiplexedConnection, String> {
     let role = redis::cmd("ROLE")
         .query_async::<Value>(&mut connection)
         .await;
-    match role.map_err(|error| explain(&error))? {
+    match role.map_err(|error| describe_error(&error))? {
         Value::Array(told) if is_word(told.first(), "master") => Ok(connection),
         _ => Err(String::from("which is not the primary yet, or no more")),
     }

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use super::{LEASE, TTL};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, IdempotencyStore, Kept, Lease, RecordKey,
+    Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Lease, RecordKey,
+    StoredResponse,
 };
 use crate::store::StoreError;
 
@@ -15,15 +16,15 @@ pub(super) enum Call {
     Heartbeat(Lease),
     Complete(Complete),
     Abort(Lease, Duration),
-    WriteOff(Lease),
-    Resolve(RecordKey, Option<Kept>),
+    MarkUnknown(Lease),
+    Resolve(RecordKey, Option<StoredResponse>),
 }
 
 /// What it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    Begun(Begun),
-    Completed(Completed),
+    BeginOutcome(BeginOutcome),
+    Completed(CompleteOutcome),
     Aborted,
     /// Whether the heartbeat renewed, the run was written off, the record resolved.
     Is(bool),
@@ -31,14 +32,14 @@ pub(super) enum Answer {
 
 pub(super) async fn ask(store: &impl IdempotencyStore, call: &Call) -> Result<Answer, StoreError> {
     Ok(match call {
-        Call::Begin(begin) => Answer::Begun(store.begin(begin).await?),
+        Call::Begin(begin) => Answer::BeginOutcome(store.begin(begin).await?),
         Call::Heartbeat(lease) => Answer::Is(store.heartbeat(&[*lease], LEASE).await? == [true]),
         Call::Complete(complete) => Answer::Completed(store.complete(complete).await?),
         Call::Abort(lease, marker) => store
             .abort(*lease, *marker)
             .await
             .map(|()| Answer::Aborted)?,
-        Call::WriteOff(lease) => Answer::Is(store.write_off(*lease, TTL).await?),
+        Call::MarkUnknown(lease) => Answer::Is(store.mark_unknown(*lease, TTL).await?),
         Call::Resolve(key, response) => {
             Answer::Is(store.resolve(*key, response.clone(), TTL).await?)
         }

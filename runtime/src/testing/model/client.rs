@@ -9,7 +9,7 @@ use super::call::{Answer, Call};
 use super::script::{Network, Request, Step};
 use super::{LEASE, TTL};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Fingerprint, Kept, Outcome, RecordKey, Token,
+    Begin, BeginOutcome, Complete, Fingerprint, Outcome, RecordKey, StoredResponse, Token,
 };
 
 /// All clients of a script.
@@ -58,9 +58,9 @@ impl Clients {
             }
             Step::Fail { client } => self.run(client)?.complete(Outcome::Unknown),
             Step::Abort { client } => self.run(client).and_then(Run::abort),
-            Step::WriteOff { client } => self
+            Step::MarkUnknown { client } => self
                 .run(client)
-                .map(|run| Call::WriteOff(run.begin.lease())),
+                .map(|run| Call::MarkUnknown(run.begin.lease())),
             Step::Resolve { key, done } => {
                 Some(Call::Resolve(record_key(key), done.then(|| self.answer())))
             }
@@ -71,7 +71,8 @@ impl Clients {
 
     /// Tells whoever waits for it what a begin found.
     pub(super) fn tell(&mut self, call: &Call, answer: &Answer) {
-        let (Call::Begin(begin), Answer::Begun(Begun::Started)) = (call, answer) else {
+        let (Call::Begin(begin), Answer::BeginOutcome(BeginOutcome::Started)) = (call, answer)
+        else {
             return;
         };
         let asked = self
@@ -113,9 +114,9 @@ impl Clients {
         self.runs.get_mut(&client)
     }
 
-    fn answer(&mut self) -> Kept {
+    fn answer(&mut self) -> StoredResponse {
         let (head, ()) = http::Response::new(()).into_parts();
-        Kept::new(&head, Some(Bytes::from(format!("answer {}", self.next()))))
+        StoredResponse::new(&head, Some(Bytes::from(format!("answer {}", self.next()))))
     }
 
     fn next(&mut self) -> u32 {

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use super::call::{Answer, Call};
 use super::{LEASE, TTL};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, Kept, Lease, OnCrash, Outcome, RecordKey, Token,
+    Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, Lease, OnCrash, Outcome,
+    RecordKey, StoredResponse, Token,
 };
 
 /// What is promised of each key. Of a key that is not here, nothing: its next request runs.
@@ -23,7 +24,7 @@ struct Promise {
     token: Token,
     fingerprint: Fingerprint,
     on_crash: OnCrash,
-    answer: Option<Kept>,
+    answer: Option<StoredResponse>,
     lease_ends: Duration,
     ends: Duration,
 }
@@ -46,26 +47,26 @@ impl History {
     /// Whether an answer keeps what was promised; what it promises itself.
     pub(super) fn add(&mut self, call: &Call, answer: &Answer) -> Result<(), Broken> {
         match (call, answer) {
-            (Call::Begin(begin), Answer::Begun(found)) => self.begun(begin, found)?,
-            (Call::Complete(complete), Answer::Completed(Completed::Written)) => {
-                self.written(complete)?
+            (Call::Begin(begin), Answer::BeginOutcome(found)) => self.begun(begin, found)?,
+            (Call::Complete(complete), Answer::Completed(CompleteOutcome::Written)) => {
+                self.written(complete)?;
             }
-            (Call::Complete(complete), Answer::Completed(Completed::Lost(_))) => {
-                self.lost(complete.lease)?
+            (Call::Complete(complete), Answer::Completed(CompleteOutcome::Lost(_))) => {
+                self.lost(complete.lease)?;
             }
             (Call::Abort(lease, marker), _) => self.aborted(*lease, *marker),
             (Call::Heartbeat(lease), Answer::Is(true)) => self.renewed(*lease)?,
-            (Call::WriteOff(lease), Answer::Is(true)) => self.written_off(*lease)?,
+            (Call::MarkUnknown(lease), Answer::Is(true)) => self.written_off(*lease)?,
             (Call::Resolve(key, response), Answer::Is(true)) => {
-                self.resolved(*key, response.as_ref())?
+                self.resolved(*key, response.as_ref())?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn begun(&mut self, begin: &Begin, found: &Begun) -> Result<(), Broken> {
-        if self.aborted.contains_key(&begin.token) && *found == Begun::Started {
+    fn begun(&mut self, begin: &Begin, found: &BeginOutcome) -> Result<(), Broken> {
+        if self.aborted.contains_key(&begin.token) && *found == BeginOutcome::Started {
             return Err(GHOST);
         }
         let Some(promise) = self.promises.get(&begin.key) else {
@@ -73,23 +74,23 @@ impl History {
         };
         let held = self.now < promise.lease_ends;
         match found {
-            Begun::Aborted => Ok(()),
-            Begun::Mismatch if promise.fingerprint != begin.fingerprint => Ok(()),
+            BeginOutcome::Aborted => Ok(()),
+            BeginOutcome::Mismatch if promise.fingerprint != begin.fingerprint => Ok(()),
             _ if promise.fingerprint != begin.fingerprint => Err(MISTAKEN),
-            Begun::Done(replayed) if promise.answer.as_ref() == Some(replayed) => Ok(()),
+            BeginOutcome::Done(replayed) if promise.answer.as_ref() == Some(replayed) => Ok(()),
             _ if promise.answer.is_some() => Err(REPLAYED),
-            Begun::Started if held && promise.token == begin.token => Ok(()),
-            Begun::Started if held || promise.on_crash == OnCrash::Unknown => Err(TWICE),
-            Begun::Started => self.begun_where_free(begin, found),
-            Begun::InFlight | Begun::Unknown => Ok(()),
-            Begun::Done(_) | Begun::Mismatch => Err(INVENTED),
+            BeginOutcome::Started if held && promise.token == begin.token => Ok(()),
+            BeginOutcome::Started if held || promise.on_crash == OnCrash::Unknown => Err(TWICE),
+            BeginOutcome::Started => self.begun_where_free(begin, found),
+            BeginOutcome::InFlight | BeginOutcome::Unknown => Ok(()),
+            BeginOutcome::Done(_) | BeginOutcome::Mismatch => Err(INVENTED),
         }
     }
 
     /// Where nothing stands in the way.
-    fn begun_where_free(&mut self, begin: &Begin, found: &Begun) -> Result<(), Broken> {
-        if *found != Begun::Started {
-            return if *found == Begun::Aborted {
+    fn begun_where_free(&mut self, begin: &Begin, found: &BeginOutcome) -> Result<(), Broken> {
+        if *found != BeginOutcome::Started {
+            return if *found == BeginOutcome::Aborted {
                 Ok(())
             } else {
                 Err(BLOCKED)
@@ -180,7 +181,11 @@ impl History {
         Ok(())
     }
 
-    fn resolved(&mut self, key: RecordKey, response: Option<&Kept>) -> Result<(), Broken> {
+    fn resolved(
+        &mut self,
+        key: RecordKey,
+        response: Option<&StoredResponse>,
+    ) -> Result<(), Broken> {
         let now = self.now;
         let known = |promise: &&mut Promise| promise.answer.is_none() && promise.lease_ends <= now;
         let promise = self.promises.get_mut(&key).filter(known).ok_or(SETTLED)?;

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use super::call::{Answer, Call};
 use super::{LEASE, TTL};
 use crate::policies::idempotency::{
-    Begin, Begun, Complete, Completed, Fingerprint, Kept, Lease, OnCrash, Outcome, RecordKey, Token,
+    Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, Lease, OnCrash, Outcome,
+    RecordKey, StoredResponse, Token,
 };
 
 /// What a right store has. A key without a record is ABSENT.
@@ -33,7 +34,7 @@ enum State {
     },
     /// RUNNING, and its lease has ended.
     Lapsed(OnCrash),
-    Done(Kept),
+    Done(StoredResponse),
     Unknown,
 }
 
@@ -67,31 +68,31 @@ impl Model {
 
     pub(super) fn answer(&mut self, call: &Call) -> Answer {
         match call {
-            Call::Begin(begin) => Answer::Begun(self.begin(begin)),
+            Call::Begin(begin) => Answer::BeginOutcome(self.begin(begin)),
             Call::Heartbeat(lease) => Answer::Is(self.heartbeat(*lease)),
             Call::Complete(complete) => Answer::Completed(self.complete(complete)),
             Call::Abort(lease, marker) => self.abort(*lease, *marker),
-            Call::WriteOff(lease) => Answer::Is(self.write_off(*lease)),
+            Call::MarkUnknown(lease) => Answer::Is(self.mark_unknown(*lease)),
             Call::Resolve(key, response) => Answer::Is(self.resolve(*key, response.as_ref())),
         }
     }
 
-    fn begin(&mut self, begin: &Begin) -> Begun {
+    fn begin(&mut self, begin: &Begin) -> BeginOutcome {
         if self.markers.contains_key(&begin.token) {
-            return Begun::Aborted;
+            return BeginOutcome::Aborted;
         }
         let Some(record) = self.records.get(&begin.key) else {
             return self.start(begin);
         };
         match &record.state {
-            _ if record.fingerprint != begin.fingerprint => Begun::Mismatch,
-            State::Running { .. } if record.token == begin.token => Begun::Started,
+            _ if record.fingerprint != begin.fingerprint => BeginOutcome::Mismatch,
+            State::Running { .. } if record.token == begin.token => BeginOutcome::Started,
             State::Lapsed(OnCrash::Rerun) => self.start(begin),
             state => met(state),
         }
     }
 
-    fn start(&mut self, begin: &Begin) -> Begun {
+    fn start(&mut self, begin: &Begin) -> BeginOutcome {
         let lease_ends = self.now + LEASE;
         let state = State::Running {
             on_crash: begin.on_crash,
@@ -104,7 +105,7 @@ impl Model {
             state,
             lease_ends + TTL,
         );
-        Begun::Started
+        BeginOutcome::Started
     }
 
     fn heartbeat(&mut self, lease: Lease) -> bool {
@@ -120,7 +121,7 @@ impl Model {
         true
     }
 
-    fn complete(&mut self, complete: &Complete) -> Completed {
+    fn complete(&mut self, complete: &Complete) -> CompleteOutcome {
         let Complete {
             lease,
             fingerprint,
@@ -130,16 +131,16 @@ impl Model {
         match self.records.get(&lease.key) {
             Some(record) if record.token != lease.token => {
                 let same = record.fingerprint == *fingerprint;
-                return Completed::Lost(if same {
+                return CompleteOutcome::Lost(if same {
                     met(&record.state)
                 } else {
-                    Begun::Mismatch
+                    BeginOutcome::Mismatch
                 });
             }
             Some(Record {
                 state: State::Done(_),
                 ..
-            }) => return Completed::Written,
+            }) => return CompleteOutcome::Written,
             _ => {}
         }
         let state = match outcome {
@@ -147,7 +148,7 @@ impl Model {
             Outcome::Unknown => State::Unknown,
         };
         self.put(lease.key, lease.token, *fingerprint, state, self.now + TTL);
-        Completed::Written
+        CompleteOutcome::Written
     }
 
     fn abort(&mut self, lease: Lease, marker: Duration) -> Answer {
@@ -163,7 +164,7 @@ impl Model {
         Answer::Aborted
     }
 
-    fn write_off(&mut self, lease: Lease) -> bool {
+    fn mark_unknown(&mut self, lease: Lease) -> bool {
         let ends = self.now + TTL;
         let Some(record) = self.own(lease) else {
             return false;
@@ -175,12 +176,12 @@ impl Model {
         true
     }
 
-    fn resolve(&mut self, key: RecordKey, response: Option<&Kept>) -> bool {
+    fn resolve(&mut self, key: RecordKey, response: Option<&StoredResponse>) -> bool {
         let ends = self.now + TTL;
         let Some(record) = self.records.get_mut(&key) else {
             return false;
         };
-        if met(&record.state) != Begun::Unknown {
+        if met(&record.state) != BeginOutcome::Unknown {
             return false;
         }
         match response {
@@ -217,11 +218,11 @@ impl Model {
 }
 
 /// What another run of the same request meets.
-fn met(state: &State) -> Begun {
+fn met(state: &State) -> BeginOutcome {
     match state {
         // A lapsed run that may be run again, and is not yet.
-        State::Running { .. } | State::Lapsed(OnCrash::Rerun) => Begun::InFlight,
-        State::Lapsed(OnCrash::Unknown) | State::Unknown => Begun::Unknown,
-        State::Done(kept) => Begun::Done(kept.clone()),
+        State::Running { .. } | State::Lapsed(OnCrash::Rerun) => BeginOutcome::InFlight,
+        State::Lapsed(OnCrash::Unknown) | State::Unknown => BeginOutcome::Unknown,
+        State::Done(kept) => BeginOutcome::Done(kept.clone()),
     }
 }

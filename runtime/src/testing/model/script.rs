@@ -46,7 +46,7 @@ pub enum Step {
         client: usize,
     },
     /// A client's run has taken too long.
-    WriteOff {
+    MarkUnknown {
         /// The client.
         client: usize,
     },
@@ -148,7 +148,7 @@ impl fmt::Display for Step {
             Self::Complete { client } => write!(f, "client {client} completes"),
             Self::Fail { client } => write!(f, "client {client} completes: unknown"),
             Self::Abort { client } => write!(f, "client {client} aborts"),
-            Self::WriteOff { client } => write!(f, "client {client} is written off"),
+            Self::MarkUnknown { client } => write!(f, "client {client} is written off"),
             Self::Resolve { key, done: true } => write!(f, "key {key} is resolved: done"),
             Self::Resolve { key, done: false } => write!(f, "key {key} is resolved: absent"),
             Self::Elapse(span) => write!(f, "{} s pass", span.duration().as_secs()),

@@ -8,7 +8,7 @@ const OLD: &str = "old:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 const NEW: &str = "new:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI";
 
 fn instance(bench: &Bench, name: &str, keys: &str) -> Instance {
-    bench.instance_with(name, &[("APLOMB_SEAL_KEYS", keys)])
+    bench.instance_with(name, &[("APLOMB_ENCRYPTION_KEYS", keys)])
 }
 
 #[tokio::test]

@@ -114,7 +114,10 @@ async fn a12_a_handler_that_blocks_the_whole_runtime_keeps_its_lease() {
 async fn a12_a_run_over_its_time_is_unknown_until_it_completes() {
     for path in ["/v1/orders", "/v1/drafts"] {
         let bench = Bench::start();
-        let settings = [("APLOMB_LEASE", "3s"), ("APLOMB_MAX_RUN", "1s")];
+        let settings = [
+            ("APLOMB_LEASE", "3s"),
+            ("APLOMB_MAX_HANDLER_DURATION", "1s"),
+        ];
         let (one, other) = (
             bench.instance_with("a", &settings),
             bench.instance_with("b", &settings),

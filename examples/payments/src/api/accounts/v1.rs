@@ -25,7 +25,7 @@ pub async fn open_account(
         .open_account(caller.id(), new.owner, new.currency)
         .await?;
     let location = get_account::uri(&account.id);
-    Ok(Created::new(account).at(location))
+    Ok(Created::new(account).with_location(location))
 }
 
 /// An account of the caller.

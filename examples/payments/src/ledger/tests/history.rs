@@ -42,7 +42,7 @@ async fn page(
     let request = PageRequest::at(position.map(|id| NewestFirst { id }), limit);
     bench
         .ledger
-        .payments(caller, account, &request.both_ways().keyset())
+        .payments(caller, account, &request.bidirectional().keyset())
         .await
 }
 

@@ -88,7 +88,7 @@ impl Bench {
     /// The newest hundred payments of a caller.
     pub(super) async fn newest(&self, caller: &str) -> Vec<Payment> {
         let page = PageRequest::<NewestFirst>::new(None, 100)
-            .both_ways()
+            .bidirectional()
             .keyset();
         self.ledger
             .payments(caller, None, &page)

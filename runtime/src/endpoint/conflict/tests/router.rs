@@ -120,10 +120,10 @@ fn spec_of(number: u32) -> EndpointSpec {
 }
 
 fn refuses(specs: &[EndpointSpec]) -> bool {
-    let conflict = |verdict: &Verdict| {
+    let conflict = |verdict: &RouteCheck| {
         matches!(
             verdict,
-            Verdict::SameRequests { .. } | Verdict::OtherNames { .. }
+            RouteCheck::SameRequests { .. } | RouteCheck::OtherNames { .. }
         )
     };
     judged(specs).iter().any(conflict)

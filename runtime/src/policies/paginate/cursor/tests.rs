@@ -170,7 +170,7 @@ fn d02_a_cursor_keeps_its_direction() {
 fn d02_a_cursor_has_a_bounded_length() {
     let long = |length| cursors().write(Position::After(&ByText("a".repeat(length))), &HERE);
     let most = long(3050).expect("within");
-    assert!(most.len() <= LONGEST);
+    assert!(most.len() <= MAX_LENGTH);
     assert!(cursors().read::<ByText>(&most, &HERE).is_ok());
     assert!(long(3060).is_err());
 }

@@ -10,9 +10,9 @@ fn columns(directions: &[Direction]) -> Vec<SortColumn> {
         .collect()
 }
 
-fn condition(directions: &[Direction]) -> String {
+fn condition_text(directions: &[Direction]) -> String {
     let keyset = Keyset {
-        condition: beyond(&columns(directions)),
+        condition: condition(&columns(directions)),
         order_by: String::new(),
         values: values(directions),
     };
@@ -28,19 +28,19 @@ const DOWN: Direction = Direction::Descending;
 
 #[test]
 fn d01_columns_of_one_direction_are_compared_as_rows() {
-    assert_eq!(condition(&[UP]), "a > $1");
-    assert_eq!(condition(&[DOWN, DOWN]), "(a, b) < ($1, $2)");
-    assert_eq!(condition(&[UP, UP, UP]), "(a, b, c) > ($1, $2, $3)");
+    assert_eq!(condition_text(&[UP]), "a > $1");
+    assert_eq!(condition_text(&[DOWN, DOWN]), "(a, b) < ($1, $2)");
+    assert_eq!(condition_text(&[UP, UP, UP]), "(a, b, c) > ($1, $2, $3)");
 }
 
 #[test]
 fn d01_columns_of_both_directions_are_spelled_out_behind_a_bound() {
     assert_eq!(
-        condition(&[DOWN, UP]),
+        condition_text(&[DOWN, UP]),
         "a <= $1 AND (a < $1 OR (a = $1 AND b > $2))"
     );
     assert_eq!(
-        condition(&[UP, DOWN, UP]),
+        condition_text(&[UP, DOWN, UP]),
         "a >= $1 AND (a > $1 OR (a = $1 AND (b < $2 OR (b = $2 AND c > $3))))"
     );
 }
@@ -49,7 +49,7 @@ fn d01_columns_of_both_directions_are_spelled_out_behind_a_bound() {
 fn values_are_bound_as_often_as_their_placeholders_need() {
     let values = (1..=3).map(CursorValue::Integer).collect();
     let keyset = Keyset {
-        condition: beyond(&columns(&[DOWN, UP])),
+        condition: condition(&columns(&[DOWN, UP])),
         order_by: String::from("a DESC, b"),
         values,
     };
@@ -76,7 +76,7 @@ fn values_are_bound_as_often_as_their_placeholders_need() {
 proptest! {
     #[test]
     fn parentheses_close(directions in prop::collection::vec(prop_oneof![Just(UP), Just(DOWN)], 1..4)) {
-        let text = condition(&directions);
+        let text = condition_text(&directions);
         let depth = text.chars().try_fold(0_i32, |depth, letter| match letter {
             '(' => Some(depth + 1),
             ')' if depth == 0 => None,

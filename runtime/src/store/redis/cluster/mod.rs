@@ -1,4 +1,4 @@
-//! The nodes of a Redis Cluster: one [`Wire`] to each that has slots, and a map of who has which.
+//! The nodes of a Redis Cluster: one [`Connection`] to each that has slots, and a map of who has which.
 //!
 //! The cluster connection of the redis crate is not used: while it learns the map anew it holds all
 //! calls up, those for nodes that are well included, and after its retries nobody can tell a call that
@@ -7,8 +7,8 @@
 //! The map is learned anew, in a task that all callers share, when a node sends a call elsewhere, is
 //! lost, silent or not reached. Until then calls follow what nodes tell them.
 
-mod map;
-mod tour;
+mod cluster_call;
+mod slot_map;
 
 use core::fmt;
 use core::time::Duration;
@@ -22,16 +22,16 @@ use rand::seq::IndexedRandom;
 use redis::{Cmd, Value};
 use tokio::time::{Instant, sleep, timeout};
 
-use self::map::{Map, View};
-pub(super) use self::tour::Tour;
+pub(super) use self::cluster_call::ClusterCall;
+use self::slot_map::{NodeView, SlotMap};
+use super::connection::{Connection, ConnectionTarget};
 use super::hash_slot::HashSlot;
-use super::link::{Failure, Patience, Server};
+use super::link::{Failure, Server, WhenDisconnected};
 use super::url::{Address, ListUrl, Login};
-use super::wire::{Origin, Wire};
 
 /// Nodes that are asked first, and how to speak to all.
 #[derive(Debug)]
-pub(super) struct Seeds {
+pub(super) struct SeedNodes {
     login: Login,
     addresses: Vec<Address>,
 }
@@ -39,20 +39,20 @@ pub(super) struct Seeds {
 /// The nodes of a cluster. Clones share the connections.
 #[derive(Clone)]
 pub(super) struct Cluster {
-    inner: Arc<Inner>,
+    inner: Arc<ClusterState>,
 }
 
-struct Inner {
-    seeds: Arc<Seeds>,
+struct ClusterState {
+    seeds: Arc<SeedNodes>,
     shown: String,
-    known: Mutex<Known>,
+    known: Mutex<Topology>,
 }
 
 /// What is known of a cluster.
 #[derive(Default)]
-struct Known {
-    map: Arc<Map>,
-    wires: HashMap<Address, Wire>,
+struct Topology {
+    map: Arc<SlotMap>,
+    connections: HashMap<Address, Connection>,
     /// The map is being learned.
     learning: Option<Learning>,
     /// When it was learned last, or why it could not be.
@@ -66,17 +66,17 @@ pub(super) const PORT: u16 = 6379;
 pub(super) const FORM: &str = "redis+cluster://[[user]:password@]host[:port][,host[:port]…]";
 
 /// How long a node may take to tell the map.
-const ANSWER: Duration = Duration::from_secs(1);
+const SLOTS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long others are waited for once one has told it.
 const GRACE: Duration = Duration::from_millis(50);
 /// So many nodes are asked for it.
-const ASKED: usize = 8;
+const MAX_NODES_ASKED: usize = 8;
 /// What was learned so recently is not asked again.
-const FRESH: Duration = Duration::from_millis(50);
+const MIN_LEARN_INTERVAL: Duration = Duration::from_millis(50);
 /// The pause of a call that waits for the cluster.
 const PAUSE: Duration = Duration::from_millis(25);
 
-impl Seeds {
+impl SeedNodes {
     /// As a URL has it. An error says what is wrong with it.
     pub(super) fn new(url: ListUrl) -> Result<Self, String> {
         if !url.query.is_empty() {
@@ -94,9 +94,9 @@ impl Seeds {
 
 impl Cluster {
     /// A cluster that is looked up with the first call.
-    pub(super) fn new(seeds: Arc<Seeds>, shown: String) -> Self {
+    pub(super) fn new(seeds: Arc<SeedNodes>, shown: String) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(ClusterState {
                 seeds,
                 shown,
                 known: Mutex::default(),
@@ -105,18 +105,18 @@ impl Cluster {
     }
 
     /// The same nodes over connections of its own.
-    pub(super) fn another(&self) -> Self {
-        let Inner { seeds, shown, .. } = &*self.inner;
+    pub(super) fn with_own_connections(&self) -> Self {
+        let ClusterState { seeds, shown, .. } = &*self.inner;
         let another = Self::new(Arc::clone(seeds), shown.clone());
-        another.inner.known().map = Arc::clone(&self.inner.known().map);
+        another.inner.topology().map = Arc::clone(&self.inner.topology().map);
         another
     }
 
     /// A way to every node that has slots; none while some slots are without a node.
     pub(super) async fn primaries(&self, deadline: Instant) -> Result<Vec<Server>, Failure> {
-        let map = self.whole_map(deadline).await?;
+        let map = self.complete_map(deadline).await?;
         let server = |address: Address| Server {
-            wire: self.wire(&address),
+            connection: self.connection(&address),
             address: Some(address.to_string()),
         };
         Ok(map.primaries().into_iter().map(server).collect())
@@ -135,45 +135,50 @@ impl Cluster {
         command: &Cmd,
         deadline: Instant,
     ) -> Result<Value, Failure> {
-        let mut tour = self.tour(key, deadline, Patience::None);
+        let mut tour = self.tour(key, deadline, WhenDisconnected::Fail);
         loop {
             let stop = tour.next().await?;
             let answer = stop.call(command, deadline).await;
-            if let Some(end) = tour.judge(&stop, answer).await {
+            if let Some(end) = tour.classify(&stop, answer).await {
                 return end;
             }
         }
     }
 
     /// The way of a call to the node that has this key.
-    pub(super) fn tour(&self, key: &str, deadline: Instant, patience: Patience) -> Tour<'_> {
-        Tour::new(self, HashSlot::of(key), deadline, patience)
+    pub(super) fn tour(
+        &self,
+        key: &str,
+        deadline: Instant,
+        patience: WhenDisconnected,
+    ) -> ClusterCall<'_> {
+        ClusterCall::new(self, HashSlot::of(key), deadline, patience)
     }
 
     /// The address of whoever has the slot, as far as is known.
     fn owner(&self, slot: HashSlot) -> Option<Address> {
-        self.inner.known().map.owner(slot).cloned()
+        self.inner.topology().map.owner(slot).cloned()
     }
 
-    fn wire(&self, address: &Address) -> Wire {
+    fn connection(&self, address: &Address) -> Connection {
         self.inner.wire(address)
     }
 
     /// The map, once every slot has a node.
-    async fn whole_map(&self, deadline: Instant) -> Result<Arc<Map>, Failure> {
+    async fn complete_map(&self, deadline: Instant) -> Result<Arc<SlotMap>, Failure> {
         loop {
             self.learn()
                 .await
                 .map_err(|why| Failure::NotSent(why.to_string()))?;
-            let map = Arc::clone(&self.inner.known().map);
+            let map = Arc::clone(&self.inner.topology().map);
             match map.missing() {
                 0 => return Ok(map),
-                missing if Instant::now() + FRESH >= deadline => {
+                missing if Instant::now() + MIN_LEARN_INTERVAL >= deadline => {
                     return Err(Failure::NotSent(format!(
                         "{missing} slots of the cluster have no node"
                     )));
                 }
-                _ => sleep(FRESH).await,
+                _ => sleep(MIN_LEARN_INTERVAL).await,
             }
         }
     }
@@ -186,20 +191,20 @@ impl Cluster {
     /// Learns in a task of its own, which no caller that loses patience cancels, and which goes on if
     /// nobody waits for it.
     fn begin_to_learn(&self) -> Learning {
-        let mut known = self.inner.known();
+        let mut known = self.inner.topology();
         if let Some(learning) = &known.learning {
             return learning.clone();
         }
         if let Some((_, learned)) = known
             .learned
             .as_ref()
-            .filter(|(at, _)| at.elapsed() < FRESH)
+            .filter(|(at, _)| at.elapsed() < MIN_LEARN_INTERVAL)
         {
             return ready(learned.clone()).boxed().shared();
         }
         let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
         let task = tokio::spawn(async move {
-            let learned = inner.look_around().await;
+            let learned = inner.query_nodes().await;
             inner.settle(learned)
         });
         // The task is lost with its runtime; the next may be in another.
@@ -211,29 +216,29 @@ impl Cluster {
     }
 }
 
-impl Inner {
-    fn known(&self) -> MutexGuard<'_, Known> {
+impl ClusterState {
+    fn topology(&self) -> MutexGuard<'_, Topology> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wire(&self, address: &Address) -> Wire {
-        let mut known = self.known();
-        if let Some(wire) = known.wires.get(address) {
+    fn wire(&self, address: &Address) -> Connection {
+        let mut known = self.topology();
+        if let Some(wire) = known.connections.get(address) {
             return wire.clone();
         }
         let client = address.client(self.seeds.login.settings());
         let shown = format!("{} at {address}", self.shown);
-        let wire = Wire::new(Origin::Server(client), shown);
-        known.wires.insert(address.clone(), wire.clone());
+        let wire = Connection::new(ConnectionTarget::Server(client), shown);
+        known.connections.insert(address.clone(), wire.clone());
         wire
     }
 
     /// Asks the nodes that are known to have slots; where none answers all others, too.
-    async fn look_around(&self) -> Result<Map, String> {
-        let map = Arc::clone(&self.known().map);
+    async fn query_nodes(&self) -> Result<SlotMap, String> {
+        let map = Arc::clone(&self.topology().map);
         let primaries: Vec<_> = map
             .primaries()
-            .sample(&mut rand::rng(), ASKED)
+            .sample(&mut rand::rng(), MAX_NODES_ASKED)
             .cloned()
             .collect();
         match self.newest(&primaries).await {
@@ -252,15 +257,15 @@ impl Inner {
 
     /// The newest map that these nodes tell. Once one has told it, the others have a moment more, so
     /// that one that hangs does not hold the map up.
-    async fn newest(&self, nodes: &[Address]) -> Result<Map, String> {
+    async fn newest(&self, nodes: &[Address]) -> Result<SlotMap, String> {
         let mut asked: FuturesUnordered<_> = nodes.iter().map(|node| self.ask(node)).collect();
-        let (mut newest, mut why): (Option<(View, Map)>, _) =
+        let (mut newest, mut why): (Option<(NodeView, SlotMap)>, _) =
             (None, String::from("no node is known"));
-        let mut patience = ANSWER * 2;
+        let mut patience = SLOTS_TIMEOUT * 2;
         while let Ok(Some(told)) = timeout(patience, asked.next()).await {
             match told {
                 Ok(told) if newest.as_ref().is_none_or(|newest| newest.0 < told.0) => {
-                    newest = Some(told)
+                    newest = Some(told);
                 }
                 Ok(_) => {}
                 Err(error) => why = error,
@@ -272,42 +277,42 @@ impl Inner {
         newest.map(|(_, map)| map).ok_or(why)
     }
 
-    async fn ask(&self, node: &Address) -> Result<(View, Map), String> {
-        let (wire, deadline) = (self.wire(node), Instant::now() + ANSWER);
+    async fn ask(&self, node: &Address) -> Result<(NodeView, SlotMap), String> {
+        let (wire, deadline) = (self.wire(node), Instant::now() + SLOTS_TIMEOUT);
         let ask = async |what| {
             let mut command = redis::cmd("CLUSTER");
             command.arg(what);
-            wire.call(&command, deadline, Patience::None)
+            wire.call(&command, deadline, WhenDisconnected::Fail)
                 .await
                 .map_err(|failure| failure.to_string())
         };
         let (info, slots) = (ask("INFO").await?, ask("SLOTS").await?);
-        let told = View::parse(&info).zip(Map::parse(&slots, node));
+        let told = NodeView::parse(&info).zip(SlotMap::parse(&slots, node));
         told.ok_or_else(|| {
             format!("{node} tells of no slots that are served; is it a node of a cluster?")
         })
     }
 
     /// Notes what was learned.
-    fn settle(&self, learned: Result<Map, String>) -> Learned {
-        let mut known = self.known();
-        let learned = learned.map(|map| known.take_up(map)).map_err(Arc::from);
+    fn settle(&self, learned: Result<SlotMap, String>) -> Learned {
+        let mut known = self.topology();
+        let learned = learned.map(|map| known.install(map)).map_err(Arc::from);
         known.learning = None;
         known.learned = Some((Instant::now(), learned.clone()));
         learned
     }
 }
 
-impl Known {
+impl Topology {
     /// Goes by another map. Nodes that have no slots any more are let go.
-    fn take_up(&mut self, map: Map) {
+    fn install(&mut self, map: SlotMap) {
         if *self.map != map {
             let primaries = map.primaries();
             tracing::debug!(
                 nodes = primaries.len(),
                 "the map of the cluster has changed"
             );
-            self.wires
+            self.connections
                 .retain(|address, _| primaries.binary_search(address).is_ok());
             self.map = Arc::new(map);
         }

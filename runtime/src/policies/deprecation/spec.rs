@@ -1,0 +1,123 @@
+use super::date::Date;
+use crate::describe::with_options;
+use crate::spec::EndpointId;
+
+/// How an endpoint is given up: since when it is deprecated, when it ends, and what takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DeprecationSpec {
+    /// The day from whose beginning it is deprecated (RFC 9745).
+    pub deprecated: Option<Date>,
+    /// A page for humans that says why; `None` takes the API's.
+    pub deprecation_info: Option<&'static str>,
+    /// The day at whose end it may go (RFC 8594).
+    pub sunset: Option<Date>,
+    /// A page for humans that says what happens then; `None` takes the API's.
+    pub sunset_info: Option<&'static str>,
+    /// Whether requests after the sunset are refused.
+    pub enforced: bool,
+    /// The endpoint that takes its place.
+    pub successor: Option<EndpointId>,
+}
+
+impl DeprecationSpec {
+    /// An endpoint that stays.
+    pub const fn new() -> Self {
+        Self {
+            deprecated: None,
+            deprecation_info: None,
+            sunset: None,
+            sunset_info: None,
+            enforced: false,
+            successor: None,
+        }
+    }
+
+    /// Deprecates it from the beginning of this day on.
+    #[must_use]
+    pub const fn with_deprecated(mut self, day: Date) -> Self {
+        self.deprecated = Some(day);
+        self
+    }
+
+    /// Names the page that says why it is deprecated.
+    #[must_use]
+    pub const fn with_deprecation_info(mut self, page: &'static str) -> Self {
+        self.deprecation_info = Some(page);
+        self
+    }
+
+    /// Announces that it may go at the end of this day.
+    #[must_use]
+    pub const fn with_sunset(mut self, day: Date) -> Self {
+        self.sunset = Some(day);
+        self
+    }
+
+    /// Names the page that says what happens at the sunset.
+    #[must_use]
+    pub const fn with_sunset_info(mut self, page: &'static str) -> Self {
+        self.sunset_info = Some(page);
+        self
+    }
+
+    /// Refuses requests after the sunset.
+    #[must_use]
+    pub const fn enforced(mut self) -> Self {
+        self.enforced = true;
+        self
+    }
+
+    /// Names the endpoint that takes its place.
+    #[must_use]
+    pub const fn with_successor(mut self, successor: EndpointId) -> Self {
+        self.successor = Some(successor);
+        self
+    }
+}
+
+impl DeprecationSpec {
+    /// Describes what is declared, such as `deprecated(2026-06-30)` and `sunset(2026-12-31, enforce)`.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let deprecated = self.deprecated.map(|day| format!("deprecated({day})"));
+        let enforce = self.enforced.then(|| String::from("enforce"));
+        let sunset = self.sunset.map(|day| {
+            let options: Vec<_> = [Some(day.to_string()), enforce]
+                .into_iter()
+                .flatten()
+                .collect();
+            with_options("sunset", &options)
+        });
+        let successor = self
+            .successor
+            .map(|successor| format!("successor({})", successor.name));
+        [deprecated, sunset, successor]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::SourceLocation;
+
+    #[test]
+    fn a_description_shows_what_is_declared() {
+        let day = |month| Date::new(2026, month, 30).expect("a day");
+        let sunset = DeprecationSpec::new().with_sunset(day(11));
+        assert_eq!(sunset.describe(), ["sunset(2026-11-30)"]);
+        let successor = EndpointId::new("get_account_v2", SourceLocation::new("", "", 1));
+        let all = sunset
+            .with_deprecated(day(6))
+            .enforced()
+            .with_successor(successor);
+        let said = [
+            "deprecated(2026-06-30)",
+            "sunset(2026-11-30, enforce)",
+            "successor(get_account_v2)",
+        ];
+        assert_eq!(all.describe(), said);
+    }
+}

@@ -1,0 +1,134 @@
+use core::ops::Bound;
+use std::collections::BTreeMap;
+
+use super::key::{CursorKey, InOrder};
+use super::keyset::Keyset;
+use super::page::{Page, PageLinks};
+use super::position::Position;
+use super::request::PageRequest;
+
+/// The request of a list that is read in both directions, from
+/// [`PageRequest::bidirectional`](PageRequest::bidirectional).
+///
+/// Rows are read from the position on, nearest first: for a page before a key, that is the list's order
+/// reversed. [`keyset`](Self::keyset) says it in SQL; [`in_slice`](Self::in_slice) and [`in_map`](Self::in_map)
+/// read sorted collections. [`page`](Self::page) puts the rows into the list's order.
+///
+/// ```
+/// use aplomb::CursorKey;
+/// use aplomb::policies::paginate::{Page, PageRequest, Position};
+///
+/// #[derive(CursorKey)]
+/// struct ByNumber {
+///     #[cursor(unique)]
+///     number: i64,
+/// }
+///
+/// async fn list(page: PageRequest<ByNumber>) -> Page<i64> {
+///     let sorted: Vec<i64> = (0..100).collect();
+///     let page = page.bidirectional();
+///     let key = |number: &i64| ByNumber { number: *number };
+///     let rows = page.in_slice(&sorted, key).copied().collect();
+///     page.page(rows, key)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let page = list(PageRequest::at(Position::Before(ByNumber { number: 50 }), 3)).await;
+/// assert_eq!(page.items(), [47, 48, 49]);
+/// assert!(page.prev_cursor().is_some() && page.next_cursor().is_some());
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Bidirectional<K> {
+    request: PageRequest<K>,
+}
+
+impl<K: CursorKey> Bidirectional<K> {
+    pub(super) const fn new(request: PageRequest<K>) -> Self {
+        Self { request }
+    }
+
+    /// Where the page lies, and from which side it is read.
+    pub fn position(&self) -> Position<&K> {
+        self.request.position.as_ref().map(|InOrder(key)| key)
+    }
+
+    /// The number of items that the page has at most.
+    pub const fn limit(&self) -> usize {
+        self.request.limit()
+    }
+
+    /// How many rows to read: one more than the page has, which tells whether there is another.
+    pub const fn fetch_limit(&self) -> usize {
+        self.request.fetch_limit()
+    }
+
+    /// The condition, the order and the limit of the query that reads the rows.
+    pub fn keyset(&self) -> Keyset {
+        Keyset::new(&self.position(), self.fetch_limit())
+    }
+
+    /// The rows among `items`, which are sorted as `K` says: found by binary search, nearest first.
+    pub fn in_slice<'i, T>(
+        &self,
+        items: &'i [T],
+        key: impl Fn(&T) -> K,
+    ) -> impl Iterator<Item = &'i T> {
+        let before = |bound: &K, or_at: bool| {
+            items.partition_point(|item| {
+                let order = key(item).compare(bound);
+                order.is_lt() || (or_at && order.is_eq())
+            })
+        };
+        let (range, backward) = match self.position() {
+            Position::Start => (items, false),
+            Position::After(key) => (&items[before(key, true)..], false),
+            Position::Before(key) => (&items[..before(key, false)], true),
+            Position::End => (items, true),
+        };
+        nearest_first(range.iter(), backward, self.fetch_limit())
+    }
+
+    /// The rows of a map: found by descending its tree, nearest first.
+    pub fn in_map<'m, V>(
+        &self,
+        map: &'m BTreeMap<InOrder<K>, V>,
+    ) -> impl Iterator<Item = (&'m K, &'m V)> {
+        let range = match &self.request.position {
+            Position::Start | Position::End => (Bound::Unbounded, Bound::Unbounded),
+            Position::After(key) => (Bound::Excluded(key), Bound::Unbounded),
+            Position::Before(key) => (Bound::Unbounded, Bound::Excluded(key)),
+        };
+        let rows = map.range(range).map(|(InOrder(key), value)| (key, value));
+        nearest_first(
+            rows,
+            self.request.position.is_backward(),
+            self.fetch_limit(),
+        )
+    }
+
+    /// The page of `rows`, of which up to [`fetch_limit`](Self::fetch_limit) were read, nearest first.
+    pub fn page<T>(&self, rows: Vec<T>, key: impl Fn(&T) -> K) -> Page<T> {
+        self.request
+            .answer(rows, key, |around| PageLinks::Bidirectional {
+                next_cursor: around.next,
+                prev_cursor: around.previous,
+            })
+    }
+}
+
+fn nearest_first<T>(
+    mut rows: impl DoubleEndedIterator<Item = T>,
+    backward: bool,
+    most: usize,
+) -> impl Iterator<Item = T> {
+    core::iter::from_fn(move || {
+        if backward {
+            rows.next_back()
+        } else {
+            rows.next()
+        }
+    })
+    .take(most)
+}

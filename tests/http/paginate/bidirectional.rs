@@ -1,0 +1,338 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use aplomb::policies::paginate::InOrder;
+use aplomb::prelude::*;
+use aplomb::routes;
+use aplomb::testing::{Client, ClientResponse, TestServer};
+use axum::Router;
+
+use crate::app::serve;
+
+use super::{cursor, data, dice};
+
+#[derive(CursorKey)]
+struct ByNumber {
+    #[cursor(unique)]
+    number: i64,
+}
+
+#[derive(Clone, Default)]
+struct Rows(Arc<Mutex<BTreeMap<InOrder<ByNumber>, i64>>>);
+
+impl Rows {
+    fn of(numbers: impl IntoIterator<Item = i64>) -> Self {
+        let rows = Self::default();
+        rows.insert(numbers);
+        rows
+    }
+
+    fn insert(&self, numbers: impl IntoIterator<Item = i64>) {
+        let rows = numbers
+            .into_iter()
+            .map(|number| (InOrder(ByNumber { number }), number));
+        self.0.lock().expect("no panic").extend(rows);
+    }
+
+    fn retain(&self, mut stays: impl FnMut(i64) -> bool) {
+        self.0
+            .lock()
+            .expect("no panic")
+            .retain(|_, number| stays(*number));
+    }
+}
+
+/// Rows from the smallest on.
+#[endpoint(
+    get = "/rows",
+    version = 1,
+    public,
+    paginate(cursor, default = 3, max = 10)
+)]
+async fn rows(State(Rows(rows)): State<Rows>, page: PageRequest<ByNumber>) -> Page<i64> {
+    let page = page.bidirectional();
+    let rows = page
+        .in_map(&rows.lock().expect("no panic"))
+        .map(|(_, number)| *number)
+        .collect();
+    page.page(rows, |number| ByNumber { number: *number })
+}
+
+/// The same, and only forward: what the list was before, or is after a step back.
+#[endpoint(
+    get = "/rows",
+    version = 1,
+    public,
+    paginate(cursor, default = 3, max = 10)
+)]
+async fn forward_rows(State(Rows(rows)): State<Rows>, page: PageRequest<ByNumber>) -> Page<i64> {
+    let after = page.after().map_or(i64::MIN, |key| key.number);
+    let rows = rows.lock().expect("no panic");
+    let numbers = rows.values().copied().filter(|number| *number > after);
+    page.page(numbers.take(page.fetch_limit()).collect(), |number| {
+        ByNumber { number: *number }
+    })
+}
+
+struct Bench {
+    client: Client,
+    rows: Rows,
+    _server: TestServer,
+}
+
+impl Bench {
+    async fn start(numbers: impl IntoIterator<Item = i64>) -> Self {
+        let rows = Rows::of(numbers);
+        let server = TestServer::start(
+            Api::new("rows", routes![rows]).secret(secret()),
+            rows.clone(),
+        );
+        let server = server.await.expect("a valid API");
+        Self {
+            client: Client::new(server.address()),
+            rows,
+            _server: server,
+        }
+    }
+
+    async fn page(&self, query: &str) -> ClientResponse {
+        self.client.get(&format!("/v1/rows{query}")).send().await
+    }
+
+    async fn next(&self, of: &ClientResponse) -> ClientResponse {
+        self.page(&format!("?cursor={}", cursor(of))).await
+    }
+
+    async fn previous(&self, of: &ClientResponse) -> ClientResponse {
+        self.page(&format!(
+            "?cursor={}",
+            previous_cursor(of).expect("a page before")
+        ))
+        .await
+    }
+}
+
+fn secret() -> aplomb::Secret {
+    aplomb::Secret::new([7; 32]).expect("long enough")
+}
+
+fn previous_cursor(reply: &ClientResponse) -> Option<String> {
+    let page = reply.json();
+    let cursor = page
+        .get("prev_cursor")
+        .unwrap_or_else(|| panic!("no member: {page}"));
+    cursor.as_str().map(str::to_owned)
+}
+
+fn ends(reply: &ClientResponse) -> bool {
+    let page = reply.json();
+    assert_eq!(
+        page["has_more"].as_bool(),
+        Some(!page["next_cursor"].is_null())
+    );
+    page["next_cursor"].is_null()
+}
+
+/// The target of a link of this relation.
+fn link<'r>(reply: &'r ClientResponse, relation: &str) -> Option<&'r str> {
+    let mut links = reply.header("link").expect("links").split(", ");
+    links.find_map(|link| {
+        link.strip_suffix(&format!(">; rel=\"{relation}\""))?
+            .strip_prefix('<')
+    })
+}
+
+#[tokio::test]
+async fn d05_pages_lead_back_as_they_led_on() {
+    let bench = Bench::start(1..=8).await;
+    let first = bench.page("").await;
+    let second = bench.next(&first).await;
+    let third = bench.next(&second).await;
+    assert_eq!(
+        [&first, &second, &third].map(data),
+        [vec![1, 2, 3], vec![4, 5, 6], vec![7, 8]]
+    );
+    assert_eq!(
+        [ends(&first), ends(&second), ends(&third)],
+        [false, false, true]
+    );
+    assert_eq!(
+        previous_cursor(&first),
+        None,
+        "nothing is before the first page"
+    );
+
+    let back = bench.previous(&third).await;
+    assert_eq!(data(&back), data(&second));
+    let start = bench.previous(&back).await;
+    assert_eq!(data(&start), data(&first));
+    assert_eq!((previous_cursor(&start), ends(&start)), (None, false));
+    assert_eq!(data(&bench.next(&start).await), data(&second));
+    assert_eq!(data(&bench.next(&back).await), data(&third));
+}
+
+#[tokio::test]
+async fn d03_a_new_limit_is_honoured_on_the_way_back() {
+    let bench = Bench::start(1..=8).await;
+    let second = bench.next(&bench.page("").await).await;
+    let cursor = previous_cursor(&second).expect("a page before");
+    let back = bench.page(&format!("?limit=2&cursor={cursor}")).await;
+    assert_eq!(
+        (data(&back), previous_cursor(&back).is_some()),
+        (vec![2, 3], true)
+    );
+}
+
+#[tokio::test]
+async fn d02_a_cursor_keeps_its_direction() {
+    let bench = Bench::start(1..=9).await;
+    let second = bench.next(&bench.page("").await).await;
+    let (on, back) = (
+        cursor(&second),
+        previous_cursor(&second).expect("a page before"),
+    );
+    assert_ne!(on, back);
+    assert_eq!(data(&bench.page(&format!("?cursor={on}")).await), [7, 8, 9]);
+    assert_eq!(
+        data(&bench.page(&format!("?cursor={back}")).await),
+        [1, 2, 3]
+    );
+    // A list that is read forward only takes no cursor that leads back.
+    let api = Api::new("rows", routes![forward_rows]).secret(secret());
+    let server = TestServer::start(api, bench.rows.clone())
+        .await
+        .expect("a valid API");
+    let client = Client::new(server.address());
+    let forward = client.get(&format!("/v1/rows?cursor={on}")).send().await;
+    assert_eq!(data(&forward), [7, 8, 9], "the lists are the same");
+    client
+        .get(&format!("/v1/rows?cursor={back}"))
+        .send()
+        .await
+        .problem(400, "INVALID_CURSOR");
+}
+
+#[tokio::test]
+async fn d07_a_page_before_that_has_lost_its_rows_leads_on_to_those_behind_it() {
+    let bench = Bench::start(1..=9).await;
+    let second = bench.next(&bench.page("").await).await;
+    bench.rows.retain(|number| number > 3);
+    let empty = bench.previous(&second).await;
+    assert_eq!(
+        (data(&empty), previous_cursor(&empty), ends(&empty)),
+        (vec![], None, false)
+    );
+    assert_eq!(
+        data(&bench.next(&empty).await),
+        [4, 5, 6],
+        "neither lost nor passed over"
+    );
+}
+
+#[tokio::test]
+async fn d07_a_next_page_that_has_lost_its_rows_leads_back_to_those_before_it() {
+    let bench = Bench::start(1..=5).await;
+    let first = bench.page("").await;
+    bench.rows.retain(|number| number <= 3);
+    let empty = bench.next(&first).await;
+    assert_eq!((data(&empty), ends(&empty)), (vec![], true));
+    let back = bench.previous(&empty).await;
+    assert_eq!(
+        (data(&back), previous_cursor(&back), ends(&back)),
+        (vec![1, 2, 3], None, true)
+    );
+}
+
+#[tokio::test]
+async fn d07_the_row_of_a_cursor_may_be_gone() {
+    let bench = Bench::start(1..=9).await;
+    let second = bench.next(&bench.page("").await).await;
+    bench
+        .rows
+        .retain(|number| number != 3 && number != 4 && number != 6);
+    assert_eq!(data(&bench.next(&second).await), [7, 8, 9]);
+    assert_eq!(data(&bench.previous(&second).await), [1, 2]);
+}
+
+#[tokio::test]
+async fn d07_rows_present_throughout_appear_exactly_once_on_the_way_back() {
+    let stay: BTreeSet<i64> = (0..50).map(|number| number * 10).collect();
+    let (bench, roll) = (Bench::start(stay.clone()).await, dice());
+    let mut reply = bench.page("?limit=10").await;
+    while !ends(&reply) {
+        reply = bench
+            .page(&format!("?limit=10&cursor={}", cursor(&reply)))
+            .await;
+    }
+    let mut pages = vec![data(&reply)];
+    while let Some(cursor) = previous_cursor(&reply) {
+        bench.rows.retain(|number| number % 10 == 0 || roll(2) == 0);
+        bench
+            .rows
+            .insert((0..20).map(|_| roll(500)).filter(|number| number % 10 != 0));
+        reply = bench
+            .page(&format!("?limit={}&cursor={cursor}", 1 + roll(9)))
+            .await;
+        pages.push(data(&reply));
+    }
+    pages.reverse();
+    let seen = pages.concat();
+    assert!(
+        seen.is_sorted_by(|left, right| left < right),
+        "none twice: {seen:?}"
+    );
+    assert!(
+        stay.iter().all(|number| seen.contains(number)),
+        "none is missed"
+    );
+}
+
+#[tokio::test]
+async fn d06_links_lead_both_ways_and_keep_the_other_parameters() {
+    let bench = Bench::start(1..=9).await;
+    let first = bench.page("?b=2&a=%26&limit=2").await;
+    assert_eq!(link(&first, "first"), Some("/v1/rows?a=%26&b=2&limit=2"));
+    assert_eq!(link(&first, "prev"), None);
+    let second = bench
+        .client
+        .get(link(&first, "next").expect("a next page"))
+        .send()
+        .await;
+    assert_eq!(data(&second), [3, 4]);
+    let back = bench
+        .client
+        .get(link(&second, "prev").expect("a page before"))
+        .send()
+        .await;
+    assert_eq!((data(&back), link(&back, "prev")), (vec![1, 2], None));
+    assert_eq!(
+        data(
+            &bench
+                .client
+                .get(link(&back, "next").expect("a next page"))
+                .send()
+                .await
+        ),
+        [3, 4]
+    );
+}
+
+#[tokio::test]
+async fn d06_links_have_the_prefix_of_the_outer_router() {
+    let ours = Api::new("rows", routes![rows])
+        .into_router(Rows::of(1..=9))
+        .await
+        .expect("a valid API");
+    let client = serve(Router::new().nest("/api", ours)).await;
+    let first = client.get("/api/v1/rows?limit=2").send().await;
+    assert_eq!(link(&first, "first"), Some("/api/v1/rows?limit=2"));
+    let second = client
+        .get(link(&first, "next").expect("a next page"))
+        .send()
+        .await;
+    let back = client
+        .get(link(&second, "prev").expect("a page before"))
+        .send()
+        .await;
+    assert_eq!((data(&second), data(&back)), (vec![3, 4], vec![1, 2]));
+}
