@@ -65,6 +65,7 @@ fn papers() -> Vec<PathBuf> {
         "CHANGELOG.md",
         "examples/hello/README.md",
         "examples/existing_axum/README.md",
+        "examples/orders/README.md",
         "examples/payments/README.md",
         "examples/rate_limits/README.md",
         "tests/fixtures/README.md",
