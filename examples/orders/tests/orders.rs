@@ -1,3 +1,5 @@
+//! Sends requests to the service.
+
 use aplomb::prelude::*;
 use aplomb::testing::{ClientResponse, TestServer};
 use orders::App;
