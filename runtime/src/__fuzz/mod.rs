@@ -19,7 +19,7 @@ pub use self::literals::literals;
 #[cfg(test)]
 pub(crate) use self::literals::units;
 pub use self::query::query_string;
-use crate::policies::idempotency::{IDEMPOTENCY_KEY, canonical, key_of};
+use crate::policies::idempotency::{IDEMPOTENCY_KEY, canonical, key_from_headers};
 
 /// Lines are `Idempotency-Key` fields: a key that is read has one form that reads back.
 pub fn idempotency_key(data: &[u8]) {
@@ -46,7 +46,7 @@ fn key(fields: &[&[u8]]) -> Option<Result<String, &'static str>> {
     for field in fields {
         headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(field).ok()?);
     }
-    key_of(&headers)
+    key_from_headers(&headers)
         .map_err(|problem| problem.code())
         .transpose()
 }

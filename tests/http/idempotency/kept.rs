@@ -177,7 +177,7 @@ async fn a22_a_client_without_a_key_is_told_for_how_long_an_answer_is_kept() {
         let problem = reply.problem(400, "IDEMPOTENCY_KEY_MISSING");
         let detail = problem["detail"].as_str().expect("a text");
         assert!(
-            detail.ends_with(&format!("its answer is kept for {kept}")),
+            detail.ends_with(&format!("the response is stored for {kept}")),
             "{detail}"
         );
     }
