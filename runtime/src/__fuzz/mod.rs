@@ -117,12 +117,12 @@ mod record {
             StoredResponse::restored(StatusCode::OK, Vec::new(), None)
                 .expect("no field is one never kept")
         }));
-        let behind_a_head = codec::kept([&head[..HEAD], data].concat());
-        for kept in [codec::kept(data.to_vec()), behind_a_head, made]
+        let behind_a_head = codec::stored_response([&head[..HEAD], data].concat());
+        for kept in [codec::stored_response(data.to_vec()), behind_a_head, made]
             .into_iter()
             .flatten()
         {
-            assert_eq!(codec::kept(written(kept.clone())), Some(kept));
+            assert_eq!(codec::stored_response(written(kept.clone())), Some(kept));
         }
     }
 

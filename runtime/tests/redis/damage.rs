@@ -106,7 +106,7 @@ async fn values_that_no_release_wrote() {
 }
 
 fn malformed(bench: &Bench) -> StoreError {
-    let why = String::from("the value is damaged, or of another version");
+    let why = String::from("the value is damaged, or another version wrote it");
     StoreError::Malformed {
         key: bench.key.clone(),
         why,

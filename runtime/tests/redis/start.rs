@@ -65,12 +65,12 @@ async fn a_password_is_demanded() {
     let server = RedisServer::start_with(&["--requirepass", "hunter2"]);
     let said = refusal(&server.url()).await;
     assert!(
-        said.contains("demands a password: redis://:<password>@host"),
+        said.contains("demands a password; expected redis://:<password>@host"),
         "{said}"
     );
     let said = refusal(&server.url().replace("redis://", "redis://:hunter3@")).await;
     assert!(
-        said.contains("refuses the user or the password") && !said.contains("hunter"),
+        said.contains("rejects the user or the password") && !said.contains("hunter"),
         "{said}"
     );
     crate::store_at(&server.url().replace("redis://", "redis://:hunter2@")).await;
@@ -81,7 +81,7 @@ async fn what_is_needed_is_not_permitted() {
     let server =
         RedisServer::start_with(&["--user", "guest", "on", "nopass", "~*", "-@all", "+ping"]);
     let said = refusal(&server.url().replace("redis://", "redis://guest:x@")).await;
-    assert!(said.contains("does not permit"), "{said}");
+    assert!(said.contains("denies a required permission"), "{said}");
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn what_the_scripts_call_is_not_permitted() {
     ];
     let server = RedisServer::start_with(&half);
     let said = refusal(&server.url().replace("redis://", "redis://half:x@")).await;
-    assert!(said.contains("it does not do what is needed: "), "{said}");
+    assert!(said.contains("the self-test failed: "), "{said}");
 }
 
 #[tokio::test]
@@ -188,7 +188,9 @@ async fn a_namespace_that_would_break_the_keys() {
     for wrong in ["", "a{b", "A", "a:b"] {
         let errors = RedisStore::connect(&config, wrong).await.expect_err(wrong);
         assert!(
-            errors.to_string().contains("is not [a-z0-9-]{1,64}"),
+            errors
+                .to_string()
+                .contains("is invalid; expected [a-z0-9-]{1,64}"),
             "{errors}"
         );
     }

@@ -80,7 +80,7 @@ fn a_password_that_is_demanded_or_wrong_is_said_at_start() {
     says(&redis.url(), "demands a password");
     says(
         &redis.url().replace("redis://", "redis://:hunter3@"),
-        "refuses the user or the password",
+        "rejects the user or the password",
     );
 }
 
