@@ -47,7 +47,7 @@ async fn a26_a_key_that_is_missing_is_named_in_the_log_beside_the_record() {
         instance.send(&tea).await.no_store();
         let log = instance.log();
         let why = format!(
-            "the store holds at `{name}` what cannot be read: an answer is sealed with the key `old`, which this \
+            "the store has an unreadable value at `{name}`: the response is encrypted with the key `old`, which this \
              instance does not have"
         );
         assert!(log.contains(&why), "{log}");
