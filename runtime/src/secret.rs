@@ -85,8 +85,9 @@ impl fmt::Debug for Secret {
 pub(crate) struct Key([u8; 32]);
 
 impl Key {
-    /// Returns the public key of a purpose, by BLAKE3's key derivation over an empty input. It
-    /// makes the hashes of one purpose differ from those of another. Anyone can compute it.
+    /// Returns the key of a purpose that needs no secret, by BLAKE3's key derivation over an empty
+    /// input. It makes the hashes of one purpose differ from those of another. Anyone can compute
+    /// it.
     pub(crate) fn of_purpose(context: &str) -> Self {
         Self(blake3::derive_key(context, b""))
     }
