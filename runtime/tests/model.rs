@@ -132,7 +132,7 @@ fn records_in_memory_follow_the_model() {
 }
 
 #[test]
-fn a26_sealed_records_in_memory_follow_the_model() {
+fn a26_encrypted_records_in_memory_follow_the_model() {
     let play = async |script: &[Step]| {
         let clock = TestClock::new();
         let fresh = async || {
@@ -165,12 +165,12 @@ mod on_redis {
     }
 
     #[test]
-    fn a26_sealed_records_on_redis_follow_the_model() {
+    fn a26_encrypted_records_on_redis_follow_the_model() {
         follow(100, |store| EncryptedRecords::new(store, encryption_keys()));
     }
 
     #[test]
-    fn records_on_redis_that_are_begun_with_their_limits_follow_the_model() {
+    fn records_on_redis_begun_by_admissions_follow_the_model() {
         follow(100, |store| {
             ByAdmission::new(EncryptedRecords::new(store, encryption_keys()))
         });

@@ -223,7 +223,7 @@ async fn b05_a_new_key_takes_one_trip_before_and_one_after() {
 }
 
 #[tokio::test]
-async fn b05_whatever_a_key_meets_takes_one_trip() {
+async fn b05_a_mismatch_takes_one_trip_and_an_invalid_body_two() {
     let bench = Bench::start().await;
     assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
     bench.trips();
@@ -267,7 +267,7 @@ async fn b05_scripts_that_were_flushed_are_sent_again() {
 }
 
 #[tokio::test]
-async fn b05_tokens_that_were_taken_ahead_cost_no_trip() {
+async fn b05_prefetched_tokens_take_no_trip() {
     let bench = Bench::start().await;
     for left in (41..91).rev() {
         let reply = bench.client.get("/v1/prices").bearer(ALICE).send().await;
@@ -293,7 +293,7 @@ async fn b05_tokens_that_were_taken_ahead_cost_no_trip() {
 }
 
 #[tokio::test]
-async fn b05_nobody_is_admitted_beyond_the_burst_by_tokens_taken_ahead() {
+async fn b05_prefetched_tokens_admit_no_request_beyond_the_burst() {
     let bench = Bench::start().await;
     let mut admitted = 0;
     loop {
@@ -321,7 +321,7 @@ async fn b05_nobody_is_admitted_beyond_the_burst_by_tokens_taken_ahead() {
 }
 
 #[tokio::test]
-async fn b05_facets_that_are_mixed_are_asked_one_by_one() {
+async fn b05_facets_of_different_stores_take_one_trip_each() {
     let limits = |store: Store| store.with_limits(Arc::new(MemoryLimits::new()));
     let bench = Bench::start_with(limits, |api| api).await;
     for trips in [2, 1] {
@@ -350,7 +350,7 @@ impl AdmissionStore for Apart {
 }
 
 #[tokio::test]
-async fn b05_a_store_of_ones_own_says_what_it_can_do_in_one_trip() {
+async fn b05_a_custom_store_takes_one_trip_only_if_it_joins_limits_and_record() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let config = RedisConfig::new(&proxy.url()).expect("a valid URL");
@@ -396,7 +396,7 @@ async fn b05_a_store_of_ones_own_says_what_it_can_do_in_one_trip() {
 }
 
 #[tokio::test]
-async fn b13_a_large_body_is_read_after_its_limits_are_asked() {
+async fn b13_a_large_body_is_read_after_its_limits_have_decided() {
     let bench = Bench::start().await;
     let send = |path: &str, key: &str| {
         bench
@@ -431,7 +431,7 @@ async fn b13_a_large_body_is_read_after_its_limits_are_asked() {
 }
 
 #[tokio::test]
-async fn b02_a_refused_request_never_begins() {
+async fn b02_a_rejected_request_creates_no_record_on_redis() {
     let bench = Bench::start().await;
     assert_eq!(bench.ordered("/v1/rare-orders", "k").await.status, 201);
     let effects = bench.app.effects();
@@ -472,7 +472,7 @@ async fn b02_a_refused_request_never_begins() {
 }
 
 #[tokio::test]
-async fn b14_who_is_known_to_be_refused_takes_no_trip() {
+async fn b14_a_request_with_a_cached_rejection_takes_no_trip() {
     let bench = Bench::start().await;
     for path in ["/v1/rare-orders", "/v1/rarely"] {
         let send = |key: &str| match path {
@@ -501,7 +501,7 @@ async fn b14_who_is_known_to_be_refused_takes_no_trip() {
 }
 
 #[tokio::test]
-async fn b17_a_shadow_that_has_run_out_lets_a_key_begin() {
+async fn b17_a_shadow_limit_without_tokens_lets_a_keyed_request_run() {
     let bench = Bench::start().await;
     for key in ["k", "l", "m"] {
         let reply = bench.ordered("/v1/tried-orders", key).await;
@@ -518,7 +518,7 @@ async fn b17_a_shadow_that_has_run_out_lets_a_key_begin() {
 }
 
 #[tokio::test]
-async fn a26_a_sealed_answer_is_replayed_in_one_trip() {
+async fn a26_an_encrypted_response_is_replayed_in_one_trip() {
     let keys = EncryptionKeys::new("a", [7; 32]).expect("a valid id");
     let bench = Bench::start_with(|store| store, |api| api.encryption_keys(keys)).await;
     let first = bench.ordered("/v1/orders", "k").await;
@@ -542,7 +542,7 @@ async fn a26_a_sealed_answer_is_replayed_in_one_trip() {
 }
 
 #[tokio::test]
-async fn b15_while_redis_stands_still_a_key_is_a_503_in_time_and_leaves_no_ghost() {
+async fn b15_while_redis_is_paused_a_keyed_request_is_a_503_in_time_and_leaves_no_running_record() {
     let bench = Bench::start().await;
     let effects = bench.app.effects();
     bench.redis.pause();
@@ -565,7 +565,7 @@ async fn b15_while_redis_stands_still_a_key_is_a_503_in_time_and_leaves_no_ghost
 }
 
 #[tokio::test]
-async fn b15_a_503_outranks_what_the_limits_would_say() {
+async fn b15_while_redis_is_down_a_keyed_request_never_runs() {
     let bench = Bench::start().await;
     assert_eq!(bench.ordered("/v1/rare-orders", "k").await.status, 201);
     let effects = bench.app.effects();
@@ -584,7 +584,7 @@ async fn b15_a_503_outranks_what_the_limits_would_say() {
 }
 
 #[tokio::test]
-async fn b15_after_slow_trips_the_limits_are_decided_locally_and_begin_goes_alone() {
+async fn b15_after_slow_trips_the_limits_are_decided_locally_and_the_record_is_created_alone() {
     let bench = Bench::start().await;
     bench.proxy.delay(Duration::from_millis(300));
     for key in ["a", "b", "c"] {
@@ -622,7 +622,7 @@ async fn b15_after_slow_trips_the_limits_are_decided_locally_and_begin_goes_alon
 }
 
 #[tokio::test]
-async fn b15_a_full_redis_still_knows_what_it_has() {
+async fn b15_a_full_redis_still_replays_stored_responses() {
     let bench = Bench::start().await;
     assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
     let effects = bench.app.effects();
@@ -648,7 +648,7 @@ async fn b15_a_full_redis_still_knows_what_it_has() {
 }
 
 #[tokio::test]
-async fn b06_a_record_that_cannot_be_read_hides_what_the_limits_said() {
+async fn b06_a_response_to_an_unreadable_record_has_no_limit_fields() {
     let bench = Bench::start().await;
     assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
     let RedisReply::Array(keys) = bench.redis.command(&["KEYS", "*:i:*"]) else {
@@ -677,7 +677,7 @@ async fn b06_a_record_that_cannot_be_read_hides_what_the_limits_said() {
 }
 
 #[tokio::test]
-async fn b02_of_many_requests_on_few_keys_each_key_runs_once_within_the_limit() {
+async fn b02_of_many_requests_with_few_keys_each_key_runs_once_within_the_limit() {
     let bench = Bench::start().await;
     let api = api_on(Store::redis(
         RedisConfig::new(&bench.redis.url()).expect("a valid URL"),

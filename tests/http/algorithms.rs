@@ -51,7 +51,7 @@ async fn get(bench: &Bench, path: &str, key: &str) -> ClientResponse {
 }
 
 #[tokio::test]
-async fn b01_requests_of_a_leaky_bucket_wait_their_turn() {
+async fn b01_requests_of_a_leaky_bucket_are_queued() {
     let bench = bench().await;
     let begun = Instant::now();
     let ask = || get(&bench, "/shaped", ALICE);
@@ -80,7 +80,7 @@ async fn b01_requests_of_a_leaky_bucket_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn b01_no_turn_comes_after_the_deadline() {
+async fn b01_a_request_whose_queue_delay_passes_the_deadline_is_a_429() {
     let bench = bench().await;
     assert_eq!(get(&bench, "/hasty", ALICE).await.status, 200);
     assert_eq!(
@@ -101,7 +101,7 @@ async fn b01_no_turn_comes_after_the_deadline() {
 }
 
 #[tokio::test]
-async fn b01_a_turn_passes_while_the_body_comes() {
+async fn b01_the_queue_delay_passes_while_the_body_arrives() {
     let bench = bench().await;
     let first = bench
         .client
@@ -127,7 +127,7 @@ async fn b01_a_turn_passes_while_the_body_comes() {
 }
 
 #[tokio::test]
-async fn b01_a_run_under_a_key_waits_its_turn_and_so_does_its_replay() {
+async fn b01_runs_and_replays_are_queued() {
     let bench = bench().await;
     let pay = || {
         bench
@@ -152,7 +152,7 @@ async fn b01_a_run_under_a_key_waits_its_turn_and_so_does_its_replay() {
 }
 
 #[tokio::test]
-async fn b17_nobody_waits_in_the_queue_of_a_shadow() {
+async fn b17_requests_do_not_wait_in_the_queue_of_a_shadow_limit() {
     let bench = bench().await;
     for _ in 0..7 {
         assert_eq!(
@@ -164,7 +164,7 @@ async fn b17_nobody_waits_in_the_queue_of_a_shadow() {
 }
 
 #[tokio::test]
-async fn b01_a_fixed_window_begins_with_the_clock() {
+async fn b01_a_fixed_window_starts_at_the_full_minute() {
     let bench = bench().await;
     bench.clock.advance(Duration::from_secs(50));
     for left in [2, 1, 0] {
@@ -200,7 +200,7 @@ async fn b01_a_fixed_window_begins_with_the_clock() {
 }
 
 #[tokio::test]
-async fn b01_a_sliding_window_remembers_the_last_minute() {
+async fn b01_a_sliding_window_counts_the_last_minute() {
     let bench = bench().await;
     bench.clock.advance(Duration::from_secs(50));
     assert_eq!(

@@ -28,7 +28,7 @@ async fn bench() -> Bench {
 }
 
 #[tokio::test]
-async fn a_key_tells_who_calls() {
+async fn an_api_key_identifies_the_caller() {
     let bench = bench().await;
     assert_eq!(
         bench.client.get("/me").bearer(ALICE).send().await.body,
@@ -38,7 +38,7 @@ async fn a_key_tells_who_calls() {
 }
 
 #[tokio::test]
-async fn without_valid_credentials_it_is_a_401_with_a_challenge() {
+async fn missing_or_invalid_credentials_are_a_401_with_a_challenge() {
     let bench = bench().await;
     let reply = bench.client.get("/me").send().await;
     let problem = reply.problem(401, "UNAUTHENTICATED");
@@ -80,7 +80,7 @@ async fn without_valid_credentials_it_is_a_401_with_a_challenge() {
 }
 
 #[tokio::test]
-async fn b11_who_guesses_keys_has_to_wait_and_nobody_else() {
+async fn b11_an_address_that_guesses_keys_gets_a_429_and_other_callers_do_not() {
     let bench = bench().await;
     for _ in 0..100 {
         assert_eq!(
@@ -104,7 +104,7 @@ async fn b11_who_guesses_keys_has_to_wait_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_public_endpoint_looks_at_credentials_and_refuses_none() {
+async fn a_public_endpoint_reads_credentials_and_rejects_none() {
     let bench = bench().await;
     assert_eq!(bench.client.get("/hello").send().await.body, "stranger");
     assert_eq!(
@@ -130,7 +130,7 @@ async fn mine(caller: Caller) -> String {
 }
 
 #[tokio::test]
-async fn a_handler_that_wants_a_caller_challenges_too() {
+async fn a_public_handler_with_a_caller_argument_sends_a_challenge() {
     let bench = Bench::start(routes![mine]).await;
     let reply = bench.client.get("/mine").send().await;
     reply.problem(401, "UNAUTHENTICATED");
@@ -165,7 +165,7 @@ impl Authenticate for Odd {
 }
 
 #[tokio::test]
-async fn f01_a_panic_while_authenticating_is_a_document() {
+async fn f01_a_panic_in_immediate_or_deferred_authentication_is_a_problem_document() {
     for at_once in [true, false] {
         let odd = Odd {
             at_once,
@@ -183,7 +183,7 @@ async fn f01_a_panic_while_authenticating_is_a_document() {
 }
 
 #[tokio::test]
-async fn a_caller_may_be_found_at_once_or_later() {
+async fn immediate_and_deferred_authentication_find_the_caller() {
     for at_once in [true, false] {
         let odd = Odd {
             at_once,
@@ -195,7 +195,7 @@ async fn a_caller_may_be_found_at_once_or_later() {
 }
 
 #[tokio::test]
-async fn a_request_without_credentials_is_refused_at_once_or_later() {
+async fn immediate_and_deferred_authentication_reject_missing_credentials() {
     for at_once in [true, false] {
         let odd = Odd {
             at_once,

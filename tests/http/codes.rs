@@ -121,7 +121,7 @@ fn problem_codes() -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn f03_a_code_that_means_two_things_keeps_the_service_from_starting() {
+async fn f03_a_code_with_two_meanings_is_a_start_error() {
     let errors = errors(Api::new("test", routes![a, b, c, d, e, f])).await;
     let module = module_path!();
     assert_eq!(
@@ -145,7 +145,7 @@ async fn f03_a_code_that_means_two_things_keeps_the_service_from_starting() {
 }
 
 #[tokio::test]
-async fn f03_the_same_kind_may_be_declared_again() {
+async fn f03_the_same_code_with_the_same_meaning_can_be_declared_twice() {
     assert!(
         Api::new("test", routes![a, b, f])
             .into_router(())
@@ -155,7 +155,7 @@ async fn f03_the_same_kind_may_be_declared_again() {
 }
 
 #[test]
-fn f03_an_endpoint_tells_the_problems_of_its_error() {
+fn f03_an_endpoint_lists_the_problems_of_its_error() {
     let api: Api<()> = Api::new("test", routes![a, f]);
     let told: Vec<Vec<_>> = api
         .endpoints()
@@ -177,7 +177,7 @@ fn f03_an_endpoint_tells_the_problems_of_its_error() {
 }
 
 #[test]
-fn f03_transparent_errors_are_those_inside_through_every_layer() {
+fn f03_transparent_errors_have_the_problems_of_their_inner_errors() {
     let closed = || Box::new(Inner::Again(Box::new(Closing::Closed)));
     let problem = Closing::from(closed()).problem();
     assert_eq!(
@@ -195,7 +195,7 @@ fn f03_transparent_errors_are_those_inside_through_every_layer() {
 }
 
 #[tokio::test]
-async fn f03_an_error_may_share_a_kind_of_the_framework() {
+async fn f03_an_error_can_declare_a_code_of_the_framework_with_the_same_meaning() {
     let kinds = ProblemKinds::of::<AsTheFramework>();
     let made = |code: &str| code[..1].to_owned() + &code[1..].to_lowercase().replace('_', " ");
     // No error can be a 414.

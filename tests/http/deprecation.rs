@@ -156,7 +156,7 @@ fn goes(reply: &ClientResponse, status: u16, links: &[&str]) {
 const PAGES: &str = "<https://api.example/why>; rel=\"deprecation\", </what-then>; rel=\"sunset\"";
 
 #[tokio::test]
-async fn e02_every_kind_of_answer_to_a_get_says_that_the_endpoint_goes() {
+async fn e02_every_response_to_a_get_has_the_deprecation_fields() {
     let bench = bench().await;
     for (how, status) in [("7", 200), ("missing", 404), ("same", 304), ("7", 429)] {
         let reply = get(&bench, &format!("/v1/things/{how}")).send().await;
@@ -204,7 +204,7 @@ async fn e02_every_kind_of_answer_to_a_get_says_that_the_endpoint_goes() {
 }
 
 #[tokio::test]
-async fn e02_every_kind_of_answer_to_a_post_says_that_the_endpoint_goes() {
+async fn e02_every_response_to_a_post_has_the_deprecation_fields() {
     let bench = bench().await;
     let successor = ["</v3/things>; rel=\"successor-version\""];
     let thing = json!({ "size": 7 }).to_string();
@@ -252,7 +252,7 @@ async fn e02_every_kind_of_answer_to_a_post_says_that_the_endpoint_goes() {
 }
 
 #[tokio::test]
-async fn e02_links_stand_beside_those_of_the_answer_and_the_declared_date_holds() {
+async fn e02_links_are_added_to_those_of_the_handler_and_declared_dates_replace_its_own() {
     let bench = bench().await;
     let own = get(&bench, "/v1/things/own").send().await;
     let successor = "</v3/new/things/own>; rel=\"successor-version\"";
@@ -270,7 +270,7 @@ async fn e02_links_stand_beside_those_of_the_answer_and_the_declared_date_holds(
 }
 
 #[tokio::test]
-async fn e02_an_api_names_a_page_for_all_that_name_none() {
+async fn e02_endpoints_without_info_link_to_the_page_of_the_api() {
     let info = |api: Api<App>| api.deprecation_info("https://api.example/changes");
     let bench = Bench::start_with(routes![thing, thing_v2, numbers, later], info).await;
     let links = async |path: &str| {
@@ -295,7 +295,7 @@ async fn e02_an_api_names_a_page_for_all_that_name_none() {
 }
 
 #[tokio::test]
-async fn e02_others_say_nothing() {
+async fn e02_endpoints_that_are_not_deprecated_have_no_deprecation_fields() {
     let bench = bench().await;
     let reply = get(&bench, "/v2/new/things/7").send().await;
     assert_eq!(reply.status, 200);
@@ -314,7 +314,7 @@ async fn e02_others_say_nothing() {
 }
 
 #[tokio::test]
-async fn e03_nothing_changes_at_the_sunset_where_it_is_not_enforced() {
+async fn e03_responses_are_the_same_after_a_sunset_that_is_not_enforced() {
     let bench = bench().await;
     for _ in 0..2 {
         let reply = get(&bench, "/v1/things/7").send().await;
@@ -370,7 +370,7 @@ async fn e03_an_enforced_sunset_is_a_410_with_its_successor() {
 }
 
 #[tokio::test]
-async fn e03_what_is_gone_asks_nobody() {
+async fn e03_a_retired_endpoint_responds_without_any_other_check() {
     let bench = bench().await;
     bench.clock.advance(A_MONTH);
     bench.records.break_down(true);
@@ -450,7 +450,7 @@ async fn e03_calls_are_counted_by_endpoint_and_version() {
 }
 
 #[tokio::test]
-async fn e03_the_log_is_told_at_once_and_then_once_a_minute_how_many() {
+async fn e03_calls_are_logged_immediately_and_then_once_a_minute_with_their_number() {
     let log = TestLog::of("deprecation::stage");
     let _listening = log.listen();
     let bench = bench().await;
@@ -499,7 +499,7 @@ async fn e03_the_log_is_told_at_once_and_then_once_a_minute_how_many() {
 }
 
 #[tokio::test]
-async fn e02_a_page_that_is_no_address_is_said_at_start() {
+async fn e02_an_invalid_deprecation_info_address_is_a_start_error() {
     for page in [
         "",
         "changes.html",

@@ -167,7 +167,7 @@ fn parameter(reply: &ClientResponse) -> String {
 const NUMBER: &str = "1234567890123456789012345678901234567890";
 
 #[tokio::test]
-async fn identifiers_with_a_wrong_prefix() {
+async fn identifiers_with_a_wrong_prefix_or_form_are_a_400() {
     let bench = bench().await;
     for id in [
         "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6",
@@ -188,7 +188,7 @@ async fn identifiers_with_a_wrong_prefix() {
 }
 
 #[tokio::test]
-async fn cursors_truncated_foreign_and_replayed() {
+async fn truncated_and_foreign_cursors_are_a_400_and_a_cursor_can_be_reused() {
     let bench = bench().await;
     let first = get(&bench, "/pages").await.json();
     let cursor = first["next_cursor"].as_str().expect("a cursor");
@@ -218,7 +218,7 @@ async fn cursors_truncated_foreign_and_replayed() {
 }
 
 #[tokio::test]
-async fn limits_that_are_no_number() {
+async fn limits_that_are_not_whole_numbers_above_zero_are_a_400() {
     let bench = bench().await;
     for limit in ["1e9", "-1", "0", "1.5", "0x10", "", "%00", "NaN", "١"] {
         let path = format!("/pages?limit={limit}");
@@ -233,7 +233,7 @@ async fn limits_that_are_no_number() {
 }
 
 #[tokio::test]
-async fn pages_that_are_no_number_or_too_far() {
+async fn invalid_and_too_high_page_numbers_are_a_400() {
     let bench = bench().await;
     for page in [
         "-1",
@@ -265,7 +265,7 @@ async fn pages_that_are_no_number_or_too_far() {
 }
 
 #[tokio::test]
-async fn numbers_of_forty_digits() {
+async fn numbers_of_40_digits_are_rejected() {
     let bench = bench().await;
     assert_eq!(
         parameter(&get(&bench, &format!("/numbered/{NUMBER}")).await),
@@ -286,7 +286,7 @@ async fn numbers_of_forty_digits() {
 }
 
 #[tokio::test]
-async fn lone_surrogates() {
+async fn lone_surrogates_are_a_400() {
     let bench = bench().await;
     for text in [r"\ud800", r"\udc00", r"\ud800x", r"\ud800\u0041"] {
         let reply = post(&bench, format!(r#"{{"name":"{text}","count":1}}"#)).await;
@@ -300,7 +300,7 @@ async fn lone_surrogates() {
 }
 
 #[tokio::test]
-async fn duplicate_members() {
+async fn duplicate_members_are_rejected() {
     let bench = bench().await;
     for body in [
         r#"{"name":"a","name":"b","count":1}"#,
@@ -323,7 +323,7 @@ async fn duplicate_members() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_nested_brackets() {
+async fn bodies_with_100_000_nested_brackets_are_rejected() {
     let bench = bench().await;
     let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
     let objects = r#"{"name":"#.repeat(100_000);
@@ -344,7 +344,7 @@ async fn a_hundred_thousand_nested_brackets() {
 }
 
 #[tokio::test]
-async fn invalid_utf_8_in_path_and_query() {
+async fn invalid_utf_8_in_path_or_query_is_a_400() {
     let bench = bench().await;
     for bytes in ["%ff", "%C3", "%C3%28", "a%80b", "%F8%88%80%80%80"] {
         assert_eq!(
@@ -370,7 +370,7 @@ async fn invalid_utf_8_in_path_and_query() {
 }
 
 #[tokio::test]
-async fn a_header_of_100_kb() {
+async fn a_header_of_100_kb_is_a_431() {
     let bench = bench().await;
     for size in [100_000, 300_000] {
         let request = format!(
@@ -390,7 +390,7 @@ async fn a_header_of_100_kb() {
 
 /// hyper closes the connection with unread bytes on it, so that the reset may overtake its 431.
 #[tokio::test]
-async fn a_header_that_is_never_read_to_its_end() {
+async fn a_header_of_10_mb_closes_the_connection() {
     let bench = bench().await;
     let request = format!(
         "{}x-long: {}\r\n\r\n",
@@ -411,7 +411,7 @@ async fn a_header_that_is_never_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_request_line_of_64_kb() {
+async fn a_request_line_of_64_kb_is_a_414() {
     let bench = bench().await;
     for size in [20_000, 65_500, 65_536, 100_000] {
         for target in [
@@ -428,7 +428,7 @@ async fn a_request_line_of_64_kb() {
 }
 
 #[tokio::test]
-async fn a_body_shorter_than_its_length() {
+async fn a_body_shorter_than_its_content_length_is_a_400() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     let fields = "content-type: application/json\r\ncontent-length: 100\r\n\r\n";
@@ -447,7 +447,7 @@ async fn a_body_shorter_than_its_length() {
 }
 
 #[tokio::test]
-async fn a_body_of_no_end_for_whatever_extractor() {
+async fn an_incomplete_body_is_a_400_for_every_extractor() {
     let bench = bench().await;
     for (path, media) in [("/things", "application/json"), ("/texts", "text/plain")] {
         for body in [
@@ -472,7 +472,7 @@ async fn a_body_of_no_end_for_whatever_extractor() {
 }
 
 #[tokio::test]
-async fn two_content_lengths() {
+async fn conflicting_body_lengths_are_a_400() {
     let bench = bench().await;
     let body = r#"{"name":"x","count":1}"#;
     let post = head("POST /things HTTP/1.1") + "content-type: application/json\r\n";
@@ -493,7 +493,7 @@ async fn two_content_lengths() {
 }
 
 #[tokio::test]
-async fn what_is_no_http() {
+async fn bytes_that_are_not_http_are_a_400() {
     let bench = bench().await;
     for request in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
@@ -508,7 +508,7 @@ async fn what_is_no_http() {
 }
 
 #[tokio::test]
-async fn no_host_or_two() {
+async fn a_missing_or_repeated_host_is_a_400() {
     let bench = bench().await;
     raw(
         &bench,
@@ -541,7 +541,7 @@ async fn no_host_or_two() {
 }
 
 #[tokio::test]
-async fn a_bad_request_behind_a_good_one() {
+async fn an_invalid_pipelined_request_is_a_400_after_the_first_response() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     let good = format!("{}\r\n", head("GET /numbered/7 HTTP/1.1"));

@@ -82,7 +82,7 @@ fn first(problem: &Value) -> (&str, &str) {
 }
 
 #[tokio::test]
-async fn h01_upper_case_out_any_case_in_everywhere() {
+async fn h01_identifiers_are_written_in_upper_case_and_read_in_any_case() {
     let bench = bench().await;
     let get = |path: String| bench.client.get(&path).send();
     let lower = |id: &str| format!("{}{}", &id[..4], id[4..].to_lowercase());
@@ -133,7 +133,7 @@ async fn h01_a_wrong_prefix_is_a_400_that_names_the_parameter() {
 }
 
 #[tokio::test]
-async fn h01_a_wrong_prefix_in_a_body_is_a_422_that_points_at_the_member() {
+async fn h01_a_wrong_prefix_in_a_body_is_a_422_that_names_the_member() {
     let bench = bench().await;
     let sent = format!(r#"{{"from":"{ACC}","to":["{ACC}","{PAY}"]}}"#);
     let problem = bench
@@ -153,7 +153,7 @@ async fn h01_a_wrong_prefix_in_a_body_is_a_422_that_points_at_the_member() {
 }
 
 #[tokio::test]
-async fn h02_what_is_no_ulid_is_refused() {
+async fn h02_an_identifier_without_a_valid_ulid_is_a_400() {
     let bench = bench().await;
     for ulid in [
         "8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
@@ -174,7 +174,7 @@ async fn h02_what_is_no_ulid_is_refused() {
 }
 
 #[tokio::test]
-async fn h01_a_link_has_the_identifier() {
+async fn h01_a_link_contains_the_identifier() {
     let id: Id<Payment> = PAY.parse().expect("valid");
     assert_eq!(single::uri(&id), format!("/payments/{PAY}").as_str());
 }

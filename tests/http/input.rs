@@ -94,7 +94,7 @@ fn head(key: &str) -> String {
 }
 
 #[tokio::test]
-async fn bodies_that_are_wrong() {
+async fn invalid_bodies_are_rejected_and_free_the_key() {
     let bench = bench().await;
     let json = "application/json";
     send(&bench, "a", json, "{\"name\":")
@@ -142,7 +142,7 @@ async fn bodies_that_are_wrong() {
 }
 
 #[tokio::test]
-async fn a_body_of_10_mb_is_a_413_and_the_connection_goes_on() {
+async fn a_body_of_10_mb_is_a_413_and_the_connection_stays_usable() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     raw.write(&format!(
@@ -179,7 +179,7 @@ async fn a_chunked_body_that_grows_too_large_is_a_413() {
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_wants_leaves_the_connection_usable() {
+async fn an_unread_body_leaves_the_connection_usable() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     let body = "x".repeat(10_000_000);
@@ -203,7 +203,7 @@ async fn a_body_that_nobody_wants_leaves_the_connection_usable() {
 }
 
 #[tokio::test]
-async fn a_body_that_misses_the_deadline_is_the_clients_doing() {
+async fn a_body_that_misses_the_deadline_is_a_408() {
     let bench = bench().await;
     for head in ["POST /hasty", "POST /hasty-chunks"] {
         let mut raw = bench.client.raw().await;
@@ -223,7 +223,7 @@ async fn a_body_that_misses_the_deadline_is_the_clients_doing() {
 }
 
 #[tokio::test]
-async fn a_message_that_quotes_the_client_is_short() {
+async fn a_problem_that_quotes_a_long_input_is_short() {
     let bench = bench().await;
     let long = format!(r#"{{"name": {{"{}": 1}}}}"#, "x".repeat(60_000));
     let reply = send(&bench, "a", "application/json", long).await;
@@ -232,7 +232,7 @@ async fn a_message_that_quotes_the_client_is_short() {
 }
 
 #[tokio::test]
-async fn limits_hold_without_any_policy_too() {
+async fn body_limits_apply_to_endpoints_without_policies() {
     let bench = bench().await;
     let long = bench
         .client
@@ -261,7 +261,7 @@ async fn limits_hold_without_any_policy_too() {
 }
 
 #[tokio::test]
-async fn half_a_body_that_stops_is_a_408() {
+async fn a_body_that_stops_halfway_is_a_408() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     raw.write(&format!(
@@ -283,7 +283,7 @@ async fn half_a_body_that_stops_is_a_408() {
 }
 
 #[tokio::test]
-async fn half_a_body_and_a_hang_up_leave_nothing() {
+async fn a_disconnect_in_the_middle_of_a_body_leaves_no_record() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     raw.write(&format!(
@@ -298,7 +298,7 @@ async fn half_a_body_and_a_hang_up_leave_nothing() {
 }
 
 #[tokio::test]
-async fn a_refusal_before_the_body_is_read_leaves_the_connection_usable() {
+async fn a_rejection_before_the_body_is_read_leaves_the_connection_usable() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     let body = "x".repeat(200_000);
@@ -322,7 +322,7 @@ async fn a_refusal_before_the_body_is_read_leaves_the_connection_usable() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_told_before_it_sends() {
+async fn a_client_that_expects_100_continue_gets_the_413_before_it_sends_the_body() {
     let bench = bench().await;
     let mut raw = bench.client.raw().await;
     raw.write(&format!(
@@ -335,7 +335,7 @@ async fn a_client_that_asks_first_is_told_before_it_sends() {
 }
 
 #[tokio::test]
-async fn garbage_in_the_head_is_survived() {
+async fn invalid_request_targets_get_a_problem() {
     let bench = bench().await;
     for path in ["/%ff", "/things/../x", "//", "/?%", "/things%00"] {
         let reply = bench.client.get(path).bearer(ALICE).send().await;

@@ -122,7 +122,7 @@ async fn router() -> Router {
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
 #[tokio::test]
-async fn e02_successors_stand_below_the_prefix_of_an_outer_router() {
+async fn e02_successor_links_have_the_prefix_of_an_outer_router() {
     let nested = Router::new().nest(
         "/a",
         Router::new().nest("/tenants/{tenant}", router().await),
@@ -152,7 +152,7 @@ async fn e02_successors_stand_below_the_prefix_of_an_outer_router() {
 }
 
 #[tokio::test]
-async fn e02_a_hostile_path_stays_within_its_link() {
+async fn e02_a_hostile_path_cannot_break_out_of_its_link() {
     let client = serve(Router::new().nest("/tenants/{tenant}", router().await)).await;
     for (path, link) in [
         (
@@ -178,7 +178,7 @@ async fn e02_a_hostile_path_stays_within_its_link() {
 }
 
 #[tokio::test]
-async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
+async fn e01_a_location_has_the_prefix_of_the_outer_router() {
     // `/v2` is a prefix that the endpoints' own paths begin with, too.
     let mut app = router()
         .await
@@ -220,7 +220,7 @@ async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
 }
 
 #[tokio::test]
-async fn e01_a_replay_without_its_body_leads_below_the_prefix() {
+async fn e01_a_replay_without_its_body_has_a_location_with_the_prefix() {
     let client = serve(Router::new().nest("/api", router().await)).await;
     for (replayed, status) in [(false, 201), (true, 303), (true, 303)] {
         let made = client
@@ -234,7 +234,7 @@ async fn e01_a_replay_without_its_body_leads_below_the_prefix() {
 }
 
 #[tokio::test]
-async fn e01_a_hostile_prefix_stays_within_its_location() {
+async fn e01_a_hostile_prefix_cannot_break_out_of_its_location() {
     let client = serve(Router::new().nest("/tenants/{tenant}", router().await)).await;
     for (prefix, location) in [
         ("/tenants/\u{fc}\"", "/tenants/%C3%BC%22/v2/things/7"),
@@ -256,7 +256,7 @@ async fn e01_a_hostile_prefix_stays_within_its_location() {
 }
 
 #[tokio::test]
-async fn e01_a_location_that_is_no_endpoints_stays_as_it_is() {
+async fn e01_a_location_that_is_not_an_endpoint_link_is_unchanged() {
     let client = serve(Router::new().nest("/api", router().await)).await;
     for (what, location) in [
         ("host", "https://other.example/v2/things/7"),
@@ -290,7 +290,7 @@ async fn e01_a_location_that_is_no_endpoints_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn e01_pages_lead_on_below_a_prefix() {
+async fn e01_page_links_have_the_prefix_of_the_outer_router() {
     let client = serve(Router::new().nest("/api", router().await)).await;
     let first = client.get("/api/v1/numbers").send().await;
     let link = first.header("link").expect("links").to_owned();
@@ -313,7 +313,7 @@ async fn other(Path(id): Path<u64>) -> String {
 }
 
 #[tokio::test]
-async fn e01_two_apis_stand_beside_routes_and_a_fallback_of_the_outer_app() {
+async fn e01_two_apis_do_not_change_other_routes_or_the_fallback_of_the_outer_router() {
     let second = Api::new("others", routes![other])
         .without_auth()
         .into_router(())

@@ -134,7 +134,7 @@ fn by(id: &str, messages: &[&str]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn f03_every_response_has_an_id_of_its_own() {
+async fn f03_every_response_has_its_own_request_id() {
     let bench = bench().await;
     let mut ids = Vec::new();
     for (method, path, status) in [
@@ -161,7 +161,7 @@ async fn f03_every_response_has_an_id_of_its_own() {
 }
 
 #[tokio::test]
-async fn f03_the_id_is_the_clients_where_the_peer_is_trusted() {
+async fn f03_the_request_id_of_a_trusted_peer_is_used() {
     let trusting = |api: Api<App>| api.trusted_proxies("127.0.0.1");
     let bench = Bench::start_with(routes![plain, broken], trusting).await;
     for path in ["/plain/1", "/broken", "/nowhere"] {
@@ -190,7 +190,7 @@ async fn f03_the_id_is_the_clients_where_the_peer_is_trusted() {
 }
 
 #[tokio::test]
-async fn f03_the_id_of_a_stranger_is_not_taken() {
+async fn f03_the_request_id_of_an_untrusted_peer_is_ignored() {
     let strangers = |api: Api<App>| api.trusted_proxies("10.0.0.0/8");
     for bench in [
         bench().await,
@@ -209,7 +209,7 @@ async fn f03_the_id_of_a_stranger_is_not_taken() {
 }
 
 #[tokio::test]
-async fn f03_a_handler_knows_the_id() {
+async fn f03_a_handler_can_read_the_request_id() {
     let bench = bench().await;
     for call in [
         bench.client.get("/plain/1"),
@@ -221,7 +221,7 @@ async fn f03_a_handler_knows_the_id() {
 }
 
 #[tokio::test]
-async fn f02_every_line_of_a_request_has_its_id() {
+async fn f02_every_log_line_of_a_request_has_its_id() {
     let bench = bench().await;
     let log = TestLog::of("app");
     let _listening = log.listen();
@@ -256,7 +256,7 @@ async fn f02_every_line_of_a_request_has_its_id() {
 }
 
 #[tokio::test]
-async fn f02_what_happened_is_logged_under_the_id() {
+async fn f02_the_cause_of_a_5xx_is_logged_with_the_request_id() {
     let bench = bench().await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
@@ -280,7 +280,7 @@ async fn f02_what_happened_is_logged_under_the_id() {
 }
 
 #[tokio::test]
-async fn f02_the_lines_of_a_run_that_outlives_its_client_have_the_id() {
+async fn f02_log_lines_of_a_run_after_its_client_disconnected_have_the_request_id() {
     let bench = bench().await;
     let log = TestLog::of("app");
     let _listening = log.listen();
@@ -300,7 +300,7 @@ async fn f02_the_lines_of_a_run_that_outlives_its_client_have_the_id() {
 }
 
 #[tokio::test]
-async fn f02_the_lines_of_a_handler_that_is_dropped_have_the_id() {
+async fn f02_log_lines_of_a_dropped_handler_have_the_request_id() {
     let bench = bench().await;
     let log = TestLog::of("app");
     let _listening = log.listen();

@@ -113,7 +113,7 @@ fn cursor(reply: &ClientResponse) -> String {
 }
 
 #[tokio::test]
-async fn d05_pages_follow_one_another_to_the_end() {
+async fn d05_following_next_cursors_reads_the_whole_list() {
     let bench = bench().await;
     let (mut seen, mut path) = (Vec::new(), String::from("/v1/numbers"));
     for length in [50, 50, 20] {
@@ -135,7 +135,7 @@ async fn d05_pages_follow_one_another_to_the_end() {
 }
 
 #[tokio::test]
-async fn d05_a_page_that_ends_with_the_list_has_no_next() {
+async fn d05_a_full_page_at_the_end_of_the_list_has_no_next_page() {
     let bench = bench().await;
     let reply = get(&bench, "/v1/few?limit=3").await;
     let last = get(
@@ -150,7 +150,7 @@ async fn d05_a_page_that_ends_with_the_list_has_no_next() {
 }
 
 #[tokio::test]
-async fn d04_limit_has_a_default_a_maximum_and_no_zero() {
+async fn d04_limit_has_a_default_and_a_maximum_and_rejects_zero() {
     let bench = bench().await;
     assert_eq!(data(&get(&bench, "/v1/few").await).len(), 2);
     assert_eq!(data(&get(&bench, "/v1/few?limit=1").await).len(), 1);
@@ -164,7 +164,7 @@ async fn d04_limit_has_a_default_a_maximum_and_no_zero() {
 }
 
 #[tokio::test]
-async fn d03_a_new_limit_is_honoured_with_an_old_cursor() {
+async fn d03_a_new_limit_is_applied_to_an_old_cursor() {
     let bench = bench().await;
     let first = get(&bench, "/v1/few?limit=1").await;
     assert_eq!(
@@ -180,7 +180,7 @@ async fn d03_a_new_limit_is_honoured_with_an_old_cursor() {
 }
 
 #[tokio::test]
-async fn d03_cursors_are_read_while_their_secret_is_the_previous_one() {
+async fn d03_cursors_of_the_previous_secret_are_valid() {
     let bench = bench().await;
     let path = format!("/v1/few?cursor={}", cursor(&get(&bench, "/v1/few").await));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
@@ -211,7 +211,7 @@ async fn d03_cursors_are_read_while_their_secret_is_the_previous_one() {
 }
 
 #[tokio::test]
-async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
+async fn d03_foreign_and_broken_cursors_are_rejected_with_constant_text() {
     let bench = bench().await;
     let own = cursor(&get(&bench, "/v1/few?filter=a").await);
     let mut texts = BTreeSet::new();
@@ -248,7 +248,7 @@ async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
 }
 
 #[tokio::test]
-async fn d02_a_cursor_of_one_list_is_none_of_another() {
+async fn d02_a_cursor_is_rejected_by_another_list() {
     let bench = bench().await;
     let one = cursor(&get(&bench, "/v1/lists/1/numbers").await);
     get(&bench, &format!("/v1/lists/2/numbers?cursor={one}"))
@@ -261,7 +261,7 @@ async fn d02_a_cursor_of_one_list_is_none_of_another() {
 }
 
 #[tokio::test]
-async fn d05_a_list_that_is_read_forward_has_no_way_back() {
+async fn d05_a_forward_list_has_no_previous_page() {
     let bench = bench().await;
     let first = get(&bench, "/v1/few").await;
     let second = get(&bench, &format!("/v1/few?cursor={}", cursor(&first))).await;
@@ -272,7 +272,7 @@ async fn d05_a_list_that_is_read_forward_has_no_way_back() {
 }
 
 #[tokio::test]
-async fn d06_links_lead_on_and_keep_the_other_parameters() {
+async fn d06_links_lead_to_the_next_page_and_keep_the_other_parameters() {
     let bench = bench().await;
     let reply = get(&bench, "/v1/few?b=2&a=%26&limit=1").await;
     let links = reply.header("link").expect("links").to_owned();
@@ -290,7 +290,7 @@ async fn d06_links_lead_on_and_keep_the_other_parameters() {
 }
 
 #[tokio::test]
-async fn d06_links_are_references_and_lead_on_whatever_stands_in_the_path() {
+async fn d06_links_are_valid_uris_for_any_characters_in_the_path() {
     let bench = bench().await;
     for name in [
         "é", "a{b}", "a|b", "a^b", "a\\b", "%C3%A9", "%2F%3E", "a;b=c,d",
@@ -320,7 +320,7 @@ async fn d06_links_are_references_and_lead_on_whatever_stands_in_the_path() {
 }
 
 #[tokio::test]
-async fn d06_a_page_that_cannot_be_written_leads_nowhere() {
+async fn d06_a_page_that_cannot_be_serialized_has_no_links() {
     let bench = bench().await;
     let reply = get(&bench, "/v1/unwritable").await;
     reply.problem(500, "INTERNAL");

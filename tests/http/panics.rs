@@ -154,7 +154,7 @@ async fn well() -> &'static str {
 }
 
 #[tokio::test]
-async fn f01_a_panic_is_a_document_and_is_logged() {
+async fn f01_a_panic_is_a_problem_document_and_is_logged() {
     let bench = Bench::start(routes![
         extractor, handler, later, response, body, error, cost, key, keyed, well
     ])
@@ -192,7 +192,7 @@ async fn f01_a_panic_is_a_document_and_is_logged() {
 }
 
 #[tokio::test]
-async fn f01_a_panic_in_what_a_handler_holds_is_a_document() {
+async fn f01_a_panic_while_a_handler_is_dropped_is_a_problem_document() {
     let bench = Bench::start(routes![dropped, given_up, given_up_late, well]).await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
@@ -233,7 +233,7 @@ impl Authenticate for Guard {
 async fn guarded(_: Caller) {}
 
 #[tokio::test]
-async fn f01_a_panic_of_authentication_is_a_document() {
+async fn f01_a_panic_in_authentication_is_a_problem_document_and_is_logged() {
     let bench = Bench::start_with(routes![guarded, well], |api| api.auth(Guard)).await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
@@ -268,7 +268,7 @@ async fn staged() {}
 async fn bare() {}
 
 #[tokio::test]
-async fn f01_a_panic_of_the_state_is_a_document() {
+async fn f01_a_panic_in_the_clone_of_the_state_is_a_problem_document() {
     let state = Worn::default();
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let api = Api::new("test", routes![staged, bare]).auth(keys);

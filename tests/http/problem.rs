@@ -106,7 +106,7 @@ async fn bench() -> Bench {
 }
 
 #[tokio::test]
-async fn f01_errors_of_a_handler_are_documents() {
+async fn f01_errors_of_a_handler_are_problem_documents() {
     let bench = bench().await;
     let problem = bench
         .client
@@ -123,7 +123,7 @@ async fn f01_errors_of_a_handler_are_documents() {
 }
 
 #[tokio::test]
-async fn f02_what_happened_is_not_told_in_a_5xx() {
+async fn f02_a_5xx_hides_its_cause() {
     let bench = bench().await;
     for path in ["/fail/disk", "/fail/panic"] {
         let reply = bench.client.get(path).send().await;
@@ -142,7 +142,7 @@ async fn f02_what_happened_is_not_told_in_a_5xx() {
 }
 
 #[tokio::test]
-async fn f02_a_5xx_that_is_set_over_a_4xx_tells_nothing_either() {
+async fn f02_a_5xx_set_over_a_4xx_hides_its_detail() {
     let bench = bench().await;
     let reply = bench.client.get("/fail/unavailable").send().await;
     let problem = reply.problem(503, "SERVICE_UNAVAILABLE");
@@ -164,7 +164,7 @@ async fn f02_a_5xx_that_is_set_over_a_4xx_tells_nothing_either() {
 }
 
 #[tokio::test]
-async fn f05_a_wait_that_is_set_over_a_problem_that_is_not_retryable_is_not_sent() {
+async fn f05_retry_after_set_by_a_handler_on_a_problem_that_is_not_retryable_is_not_sent() {
     let bench = bench().await;
     let reply = bench.client.get("/fail/late").send().await;
     reply.problem(409, "ACCOUNT_CLOSED");
@@ -172,7 +172,7 @@ async fn f05_a_wait_that_is_set_over_a_problem_that_is_not_retryable_is_not_sent
 }
 
 #[tokio::test]
-async fn f01_empty_errors_are_rewritten_and_typed_ones_are_not() {
+async fn f01_empty_error_responses_are_rewritten_and_those_with_a_body_are_not() {
     let bench = bench().await;
     bench
         .client
@@ -188,7 +188,7 @@ async fn f01_empty_errors_are_rewritten_and_typed_ones_are_not() {
 }
 
 #[tokio::test]
-async fn f01_what_no_endpoint_answers_is_a_document() {
+async fn f01_an_unknown_path_or_method_is_a_problem_document() {
     let bench = bench().await;
     bench
         .client
@@ -208,7 +208,7 @@ async fn f01_what_no_endpoint_answers_is_a_document() {
 }
 
 #[tokio::test]
-async fn f01_a_deadline_is_a_document() {
+async fn f01_a_missed_deadline_is_a_problem_document() {
     let bench = bench().await;
     let reply = bench.client.get("/hang").send().await;
     let problem = reply.problem(504, "DEADLINE_EXCEEDED");
@@ -219,7 +219,7 @@ async fn f01_a_deadline_is_a_document() {
 }
 
 #[tokio::test]
-async fn f04_validation_names_the_place() {
+async fn f04_validation_errors_name_the_place() {
     let bench = bench().await;
     let problem = bench
         .client
@@ -284,7 +284,7 @@ async fn f01_rejections_of_axum_extractors_are_rewritten() {
 }
 
 #[tokio::test]
-async fn f05_a_dependency_is_retryable_where_the_request_is_idempotent() {
+async fn f05_a_dependency_error_is_retryable_if_the_request_is_idempotent() {
     let bench = bench().await;
     let get = bench.client.get("/fail/bank").send().await;
     assert_eq!(
@@ -317,7 +317,7 @@ async fn f02_the_base_of_problem_types_can_be_set() {
 }
 
 #[tokio::test]
-async fn a_hanging_handler_without_a_key_is_cancelled() {
+async fn a_handler_without_a_key_is_cancelled_at_the_deadline() {
     #[endpoint(get = "/held", timeout = "50ms")]
     async fn held(State(app): State<App>) {
         let _dropped = scopeguard(app.clone());

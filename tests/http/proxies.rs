@@ -50,7 +50,7 @@ async fn statuses(bench: &Bench, path: &str, requests: &[&[(&str, &str)]]) -> Ve
 }
 
 #[tokio::test]
-async fn b10_clients_behind_a_trusted_proxy_have_buckets_of_their_own() {
+async fn b10_clients_behind_a_trusted_proxy_have_separate_buckets() {
     let bench = trusting().await;
     for path in ["/public", "/either"] {
         let (one, other) = (&[(X, "203.0.113.1")][..], &[(X, "203.0.113.2")][..]);
@@ -79,7 +79,7 @@ async fn b10_a_spoofer_behind_a_trusted_proxy_cannot_escape_its_limit() {
 }
 
 #[tokio::test]
-async fn b10_the_fields_of_a_peer_that_is_not_trusted_are_ignored() {
+async fn b10_forwarded_fields_of_an_untrusted_peer_are_ignored() {
     for proxies in [None, Some("203.0.113.0/24, ::1")] {
         let bench = bench(|api| proxies.into_iter().fold(api, Api::trusted_proxies)).await;
         let (one, other) = (&[(X, "203.0.113.1")][..], &[(F, "for=203.0.113.2")][..]);
@@ -92,7 +92,7 @@ async fn b10_the_fields_of_a_peer_that_is_not_trusted_are_ignored() {
 }
 
 #[tokio::test]
-async fn b10_hops_that_cannot_be_read_share_the_bucket_of_the_peer() {
+async fn b10_requests_with_unreadable_hops_share_the_bucket_of_the_peer() {
     let bench = trusting().await;
     let got = statuses(
         &bench,
@@ -104,7 +104,7 @@ async fn b10_hops_that_cannot_be_read_share_the_bucket_of_the_peer() {
 }
 
 #[tokio::test]
-async fn b10_forwarded_counts_where_it_is_the_field() {
+async fn b10_the_forwarded_field_counts_if_it_is_configured() {
     let bench = bench(|api| {
         api.trusted_proxies("127.0.0.0/8")
             .forwarded_field(ForwardedField::Forwarded)
@@ -130,7 +130,7 @@ async fn b10_forwarded_counts_where_it_is_the_field() {
 }
 
 #[tokio::test]
-async fn b10_failed_authentication_is_counted_by_the_address_of_the_client() {
+async fn b10_failed_authentication_is_limited_by_the_client_address() {
     let bench = trusting().await;
     let guess = async |value: &str| {
         bench
@@ -164,7 +164,7 @@ async fn b10_failed_authentication_is_counted_by_the_address_of_the_client() {
 }
 
 #[tokio::test]
-async fn b10_wrong_proxies_are_said_at_start_with_the_rest() {
+async fn b10_invalid_trusted_proxies_are_start_errors() {
     let api: Api<()> = Api::new("test", routes![public])
         .instances(0)
         .trusted_proxies("10.0.0.1/8, proxy,::1/129");

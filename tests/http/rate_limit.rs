@@ -79,7 +79,7 @@ async fn get(bench: &Bench, path: &str, key: &str) -> ClientResponse {
 }
 
 #[tokio::test]
-async fn b06_every_response_tells_what_is_left() {
+async fn b06_every_response_has_the_remaining_tokens() {
     let bench = bench().await;
     let reply = get(&bench, "/slow", ALICE).await;
     assert_eq!(reply.status, 200);
@@ -114,7 +114,7 @@ async fn b06_every_response_tells_what_is_left() {
 }
 
 #[tokio::test]
-async fn b07_a_refusal_is_a_429_that_says_how_long_to_wait() {
+async fn b07_a_rejection_is_a_429_with_retry_after() {
     let bench = bench().await;
     for _ in 0..3 {
         assert_eq!(get(&bench, "/slow", ALICE).await.status, 200);
@@ -169,7 +169,7 @@ async fn b01_a_request_may_cost_several_tokens() {
 }
 
 #[tokio::test]
-async fn b02_several_limits_decide_together_and_the_tightest_speaks() {
+async fn b02_several_limits_decide_together_and_the_x_fields_describe_the_tightest() {
     let bench = bench().await;
     let reply = get(&bench, "/two", ALICE).await;
     assert_eq!(
@@ -202,7 +202,7 @@ async fn b02_several_limits_decide_together_and_the_tightest_speaks() {
 }
 
 #[tokio::test]
-async fn b06_endpoints_that_name_the_same_limit_share_it() {
+async fn b06_endpoints_with_the_same_named_limit_share_it() {
     let bench = bench().await;
     assert_eq!(get(&bench, "/shared-a", ALICE).await.status, 200);
     assert_eq!(get(&bench, "/shared-b", ALICE).await.status, 200);
@@ -215,7 +215,7 @@ async fn b06_endpoints_that_name_the_same_limit_share_it() {
 }
 
 #[tokio::test]
-async fn b09_addresses_and_routes_are_counted_without_a_caller() {
+async fn b09_limits_by_address_and_by_route_need_no_caller() {
     let bench = bench().await;
     for (path, status) in [("/public", 200), ("/public", 200), ("/public", 429)] {
         assert_eq!(bench.client.get(path).send().await.status, status);
@@ -226,7 +226,7 @@ async fn b09_addresses_and_routes_are_counted_without_a_caller() {
 }
 
 #[tokio::test]
-async fn b11_a_401_never_charges_the_claimed_caller() {
+async fn b11_a_401_never_takes_tokens_of_the_claimed_caller() {
     let bench = bench().await;
     for _ in 0..10 {
         let reply = get(&bench, "/slow", "sk_test_wrong").await;
@@ -261,7 +261,7 @@ async fn b12_a_replay_counts_like_any_request() {
 }
 
 #[tokio::test]
-async fn b02_a_refused_request_begins_no_record() {
+async fn b02_a_rejected_request_creates_no_record() {
     let bench = bench().await;
     let send = async |key: &str, number: &str| {
         bench
@@ -316,7 +316,7 @@ async fn b13_a_large_body_is_not_read_before_the_limits_have_decided() {
 }
 
 #[tokio::test]
-async fn b06_limits_that_were_not_asked_are_not_in_the_response() {
+async fn b06_limits_that_were_not_checked_are_not_in_the_response() {
     let bench = bench().await;
     let post = || bench.client.post("/both").bearer(ALICE).json("1");
     let without_key = post().send().await;
@@ -343,7 +343,7 @@ async fn uneven() {}
 async fn versions() {}
 
 #[tokio::test]
-async fn b06_x_fields_speak_for_the_limit_that_refuses() {
+async fn b06_the_x_fields_describe_the_limit_that_rejects() {
     let bench = Bench::start(routes![uneven]).await;
     get(&bench, "/uneven", ALICE).await;
     let refused = get(&bench, "/uneven", ALICE).await;
@@ -428,7 +428,7 @@ async fn b15_limits_are_decided_locally_while_the_store_is_down() {
 }
 
 #[tokio::test]
-async fn b15_each_instance_decides_its_share() {
+async fn b15_each_instance_enforces_its_share() {
     let bench = rare_bench(2).await;
     bench.limits.break_down(true);
     for status in [200, 200, 429, 429] {
@@ -437,7 +437,7 @@ async fn b15_each_instance_decides_its_share() {
 }
 
 #[tokio::test]
-async fn b15_endpoints_that_share_a_limit_share_the_instances_share_of_it() {
+async fn b15_endpoints_with_the_same_named_limit_share_the_local_share() {
     let bench = Bench::start_with(routes![greedy, thrifty], |api| api.instances(10)).await;
     bench.limits.break_down(true);
     assert_eq!(get(&bench, "/greedy", ALICE).await.status, 200);
@@ -457,7 +457,7 @@ async fn b15_limits_are_decided_locally_while_the_store_is_slow() {
 }
 
 #[tokio::test]
-async fn b15_an_answer_that_fails_once_is_no_outage() {
+async fn b15_one_failed_call_does_not_count_as_an_outage() {
     let bench = rare_bench(1).await;
     bench.limits.break_down(true);
     assert_eq!(local(&bench).await, 200);
@@ -471,7 +471,7 @@ async fn b15_an_answer_that_fails_once_is_no_outage() {
 }
 
 #[tokio::test]
-async fn b15_the_store_decides_again_when_it_is_back() {
+async fn b15_the_store_decides_again_after_an_outage() {
     let bench = rare_bench(1).await;
     bench.limits.break_down(true);
     for _ in 0..3 {
@@ -491,7 +491,7 @@ async fn b15_the_store_decides_again_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn b15_a_request_under_a_key_is_decided_locally_once() {
+async fn b15_a_keyed_request_is_decided_locally_once() {
     let bench = rare_bench(1).await;
     bench.limits.break_down(true);
     let post = async |key: &str, body: String| {
@@ -518,7 +518,7 @@ async fn b15_a_request_under_a_key_is_decided_locally_once() {
 }
 
 #[tokio::test]
-async fn b15_a_request_that_is_refused_before_its_limits_tells_nothing_while_the_store_is_out() {
+async fn b15_a_request_rejected_before_its_limits_has_no_limit_fields_while_the_store_is_down() {
     let bench = rare_bench(1).await;
     for slow in [false, true] {
         bench.limits.break_down(!slow);
@@ -541,7 +541,7 @@ impl LimitStore for Damaged {
 }
 
 #[tokio::test]
-async fn b15_a_bucket_that_cannot_be_read_lets_nothing_through() {
+async fn b15_a_bucket_that_cannot_be_decoded_is_a_503() {
     let store = Store::new(Arc::new(Damaged), Arc::new(MemoryRecords::new()));
     let bench = Bench::start_with(routes![rare, rare_post], |api| api.store(store)).await;
     for _ in 0..4 {
@@ -610,7 +610,7 @@ async fn shadows() -> Bench {
 }
 
 #[tokio::test]
-async fn b17_a_shadow_limit_refuses_nothing_and_tells_clients_nothing() {
+async fn b17_a_shadow_limit_rejects_no_request_and_is_invisible_to_clients() {
     let shadows_said = TestLog::of("rate_limit::shadow");
     let _listening = shadows_said.listen();
     let bench = shadows().await;
@@ -632,7 +632,7 @@ async fn b17_a_shadow_limit_refuses_nothing_and_tells_clients_nothing() {
 }
 
 #[tokio::test]
-async fn b17_only_limits_that_are_enforced_decide_and_speak() {
+async fn b17_only_enforced_limits_decide_and_are_in_the_fields() {
     let bench = shadows().await;
     for left in (0..4).rev() {
         let reply = get(&bench, "/tried-beside", ALICE).await;
@@ -663,7 +663,7 @@ async fn b17_only_limits_that_are_enforced_decide_and_speak() {
 }
 
 #[tokio::test]
-async fn b17_a_refusal_takes_nothing_from_a_shadow_and_is_not_in_the_log() {
+async fn b17_a_rejected_request_takes_no_tokens_of_a_shadow_limit_and_is_not_logged() {
     let shadows_said = TestLog::of("rate_limit::shadow");
     let _listening = shadows_said.listen();
     let bench = shadows().await;
@@ -686,7 +686,7 @@ async fn b17_a_refusal_takes_nothing_from_a_shadow_and_is_not_in_the_log() {
 }
 
 #[tokio::test]
-async fn b17_a_shadow_limit_stops_no_run_under_a_key() {
+async fn b17_a_shadow_limit_prevents_no_keyed_run() {
     let bench = shadows().await;
     for key in ["a", "b", "c"] {
         let reply = bench
@@ -702,7 +702,7 @@ async fn b17_a_shadow_limit_stops_no_run_under_a_key() {
 }
 
 #[tokio::test]
-async fn b17_a_shadow_limit_refuses_nothing_while_the_store_is_out() {
+async fn b17_a_shadow_limit_rejects_no_request_while_the_store_is_down() {
     let shadows_said = TestLog::of("rate_limit::shadow");
     let _listening = shadows_said.listen();
     let bench = shadows().await;

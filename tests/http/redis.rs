@@ -143,7 +143,7 @@ async fn refusal(api: Api<App>) -> String {
 }
 
 #[tokio::test]
-async fn b05_what_is_only_limited_takes_one_trip() {
+async fn b05_a_request_without_a_key_takes_one_trip() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let (_server, client) = start(api(&proxy.url()), &App::default()).await;
@@ -156,7 +156,7 @@ async fn b05_what_is_only_limited_takes_one_trip() {
 }
 
 #[tokio::test]
-async fn a21_the_largest_body_that_can_be_kept_is_kept_by_redis() {
+async fn a21_redis_stores_a_response_of_the_largest_size() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
@@ -181,7 +181,7 @@ async fn a21_the_largest_body_that_can_be_kept_is_kept_by_redis() {
 }
 
 #[tokio::test]
-async fn instances_share_keys_limits_and_a_secret_that_nobody_set() {
+async fn instances_share_keys_limits_and_the_secret_of_the_store() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_first, one) = start(api(&redis.url()), &app).await;
@@ -213,7 +213,7 @@ async fn until_the_store_decides(call: impl Fn() -> ClientRequest) -> ClientResp
 }
 
 #[tokio::test]
-async fn a04_keys_outlive_a_change_of_the_secret_and_its_loss() {
+async fn a04_keys_survive_a_change_and_a_loss_of_the_secret() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_first, one) = start(api(&redis.url()), &app).await;
@@ -246,7 +246,7 @@ async fn cursor_of(one: &Client, other: &Client) -> (String, u16) {
 }
 
 #[tokio::test]
-async fn an_instance_keeps_the_secret_that_it_started_with() {
+async fn an_instance_keeps_the_secret_that_it_started_with_after_the_store_loses_it() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_first, one) = start(api(&redis.url()), &app).await;
@@ -286,7 +286,7 @@ async fn an_instance_keeps_the_secret_that_it_started_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_on_a_cluster_share_what_those_on_one_server_share() {
+async fn instances_on_a_cluster_share_keys_and_limits() {
     let cluster = RedisCluster::start();
     let app = App::default();
     let (_first, one) = start(api(&cluster.url()), &app).await;
@@ -312,7 +312,8 @@ fn count(cluster: &RedisCluster, pattern: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_limits_in_several_slots_come_before_the_record_and_a_refusal_gives_back() {
+async fn b02_limits_in_several_slots_are_decided_before_the_record_and_a_rejection_gives_tokens_back()
+ {
     let cluster = RedisCluster::start();
     let app = App::default();
     let (_server, client) = start(api(&cluster.url()), &app).await;
@@ -348,7 +349,7 @@ async fn b02_limits_in_several_slots_come_before_the_record_and_a_refusal_gives_
 }
 
 #[tokio::test]
-async fn a25_a_server_that_evicts_keeps_the_secret_where_it_is_accepted() {
+async fn a25_a_server_that_evicts_stores_the_secret_if_eviction_is_accepted() {
     let redis =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let said = refusal(api(&redis.url())).await;
@@ -366,7 +367,7 @@ async fn a25_a_server_that_evicts_keeps_the_secret_where_it_is_accepted() {
 }
 
 #[tokio::test]
-async fn a12_leases_outlive_a_break_that_is_shorter_than_they_are() {
+async fn a12_leases_survive_an_outage_shorter_than_themselves() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let app = App::default();
@@ -413,7 +414,7 @@ async fn until_a_beat(proxy: &Proxy) {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_damaged_is_said_at_start() {
+async fn a_damaged_secret_is_a_start_error() {
     let redis = RedisServer::start();
     for damage in [
         &["SET", "ap1:test:secret", "x"][..],
@@ -431,7 +432,7 @@ async fn a_secret_that_is_damaged_is_said_at_start() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_used_is_said_with_the_rest() {
+async fn an_unusable_store_is_reported_with_the_other_start_errors() {
     let redis = RedisServer::start();
     redis.kill();
     let said = refusal(named("?", &redis.url()).problem_base("problems")).await;
@@ -443,7 +444,7 @@ async fn a_store_that_cannot_be_used_is_said_with_the_rest() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_leaves_nothing_in_the_store() {
+async fn a_failed_start_leaves_no_keys_in_the_store() {
     let redis = RedisServer::start();
     refusal(named("?", &redis.url())).await;
     // What is rehearsed ends within a millisecond.
@@ -469,7 +470,7 @@ fn redis_ttl(redis: &RedisServer, key: &RedisReply) -> i64 {
 }
 
 #[tokio::test]
-async fn facets_can_be_mixed() {
+async fn limits_in_memory_and_records_on_redis_can_be_combined() {
     let redis = RedisServer::start();
     let store = Store::redis(RedisConfig::new(&redis.url()).expect("a valid URL"));
     let api = api(&redis.url()).store(store.with_limits(Arc::new(MemoryLimits::new())));
@@ -482,7 +483,7 @@ async fn facets_can_be_mixed() {
 }
 
 #[tokio::test]
-async fn what_nobody_can_read_is_a_503_without_effect() {
+async fn a_value_that_cannot_be_decoded_is_a_503_without_effect() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
@@ -512,7 +513,7 @@ async fn what_nobody_can_read_is_a_503_without_effect() {
 }
 
 #[tokio::test]
-async fn b15_limits_outlive_their_store_and_keys_do_not() {
+async fn b15_while_the_store_is_down_limited_requests_are_admitted_and_keyed_ones_are_a_503() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
@@ -536,7 +537,7 @@ async fn b15_limits_outlive_their_store_and_keys_do_not() {
 }
 
 #[tokio::test]
-async fn b15_where_a_limit_says_so_nothing_runs_while_its_store_is_out() {
+async fn b15_with_on_error_deny_no_handler_runs_while_redis_is_down() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
@@ -568,7 +569,7 @@ async fn b15_where_a_limit_says_so_nothing_runs_while_its_store_is_out() {
 }
 
 #[tokio::test]
-async fn b09_a_tenant_has_a_bucket_that_names_nobody() {
+async fn b09_the_bucket_of_a_tenant_does_not_contain_its_name() {
     let redis = RedisServer::start();
     let (_server, client) = start(api(&redis.url()), &App::default()).await;
     let send = |tenant: &str| {

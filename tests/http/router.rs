@@ -34,7 +34,7 @@ async fn things(State(db): State<Db>) -> &'static str {
 }
 
 #[tokio::test]
-async fn endpoints_merge_and_the_rest_of_the_app_stays_as_it_was() {
+async fn endpoints_merge_into_a_router_without_changing_its_other_routes() {
     let api = Api::new("things", routes![things]).without_auth();
     let ours = api
         .into_router(App { db: Db("rows") })
@@ -77,7 +77,7 @@ async fn endpoints_can_be_nested_and_layered() {
 }
 
 #[tokio::test]
-async fn the_function_stays_a_function() {
+async fn an_annotated_handler_can_be_called_as_a_function() {
     assert_eq!(things(State(Db("called"))).await, "called");
 }
 
@@ -116,7 +116,7 @@ type Counter = Arc<AtomicUsize>;
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
 #[tokio::test]
-async fn a05_a_parameter_of_an_outer_router_is_a_part_of_the_request() {
+async fn a05_a_retry_with_another_parameter_of_an_outer_router_is_a_mismatch() {
     let api = Api::new("counts", routes![count]).without_auth();
     let ours = api
         .into_router(Counter::default())
@@ -135,7 +135,7 @@ async fn a05_a_parameter_of_an_outer_router_is_a_part_of_the_request() {
 }
 
 #[tokio::test]
-async fn services_on_one_store_with_one_secret_never_meet() {
+async fn two_apis_on_one_store_share_no_keys() {
     let (store, secret) = (Store::memory(), Secret::new([7; 32]).expect("long enough"));
     let mut answers = Vec::new();
     for name in ["one", "two"] {
@@ -159,7 +159,7 @@ async fn services_on_one_store_with_one_secret_never_meet() {
 }
 
 #[tokio::test]
-async fn a_new_title_forgets_no_keys() {
+async fn a_new_title_keeps_the_keys() {
     let (store, secret) = (Store::memory(), Secret::new([7; 32]).expect("long enough"));
     let mut replayed = Vec::new();
     for title in ["Counts", "Counts, renamed"] {

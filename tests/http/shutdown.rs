@@ -25,7 +25,7 @@ async fn held_keyed(State(app): State<App>) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_running_request_gets_its_answer_and_no_new_one_is_taken() {
+async fn shutdown_completes_a_running_request_and_accepts_no_new_one() {
     let bench = Bench::start(routes![held, held_keyed]).await;
     let client = bench.client.clone();
     let running = tokio::spawn(async move { client.get("/held").bearer(ALICE).send().await });
@@ -38,7 +38,7 @@ async fn a_running_request_gets_its_answer_and_no_new_one_is_taken() {
 }
 
 #[tokio::test]
-async fn a11_shutdown_waits_for_what_runs_under_a_key() {
+async fn a11_shutdown_waits_for_runs_under_a_key() {
     let bench = Bench::start(routes![held, held_keyed]).await;
     let reply = bench
         .client
@@ -63,7 +63,7 @@ async fn keyed(State(app): State<App>) {
 }
 
 #[tokio::test]
-async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
+async fn a17_shutdown_waits_until_a_response_is_stored() {
     let bench = Bench::start(routes![keyed]).await;
     (0..4).for_each(|_| {
         bench
@@ -97,7 +97,7 @@ async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
 }
 
 #[tokio::test]
-async fn a17_shutdown_does_not_wait_for_a_store_that_stays_away() {
+async fn a17_shutdown_does_not_wait_for_a_store_that_is_down() {
     let bench =
         Bench::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
     (0..1000).for_each(|_| {
@@ -123,7 +123,7 @@ async fn a17_shutdown_does_not_wait_for_a_store_that_stays_away() {
 }
 
 #[tokio::test]
-async fn idle_connections_do_not_hold_it_up() {
+async fn shutdown_does_not_wait_for_idle_connections() {
     let bench = Bench::start(routes![held]).await;
     bench.client.get("/nowhere").send().await;
     let _silent = bench.client.raw().await;
@@ -132,7 +132,7 @@ async fn idle_connections_do_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
+async fn shutdown_closes_connections_without_a_complete_request_head() {
     let bench = Bench::start(routes![held]).await;
     let mut connections = Vec::new();
     for said in [
@@ -160,7 +160,7 @@ async fn large() -> String {
 const LARGE: usize = 32 << 20;
 
 #[tokio::test]
-async fn a_response_that_is_read_slowly_is_sent_to_its_end() {
+async fn shutdown_completes_a_response_that_is_read_slowly() {
     let bench = Bench::start(routes![large]).await;
     let mut raw = bench.client.raw().await;
     raw.write("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -173,7 +173,7 @@ async fn a_response_that_is_read_slowly_is_sent_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_completed_in_time_gets_its_answer() {
+async fn a_request_head_completed_during_shutdown_gets_a_response() {
     let bench = Bench::start(routes![held]).await;
     let mut raw = bench.client.raw().await;
     raw.write("GET /held HTTP/1.1\r\nhost: x\r\n").await;

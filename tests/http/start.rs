@@ -89,7 +89,7 @@ async fn errors(api: Api<()>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_said_at_once() {
+async fn all_start_errors_are_reported_together() {
     let api =
         Api::new("test", routes![guarded, order, limited_a, limited_b]).problem_base("problems");
     let errors = errors(api).await;
@@ -125,7 +125,7 @@ async fn dated() {}
 async fn hundredth() {}
 
 #[tokio::test]
-async fn e01_an_open_range_that_would_serve_millions_of_versions_is_refused() {
+async fn e01_an_open_version_range_of_more_than_100_versions_is_a_start_error() {
     let errors = errors(Api::new("test", routes![ever, dated])).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
@@ -142,7 +142,7 @@ async fn e01_an_open_range_that_would_serve_millions_of_versions_is_refused() {
 }
 
 #[tokio::test]
-async fn b17_a_limit_is_a_shadow_wherever_it_is_named_or_nowhere() {
+async fn b17_a_named_limit_that_is_a_shadow_in_one_endpoint_only_is_a_start_error() {
     let errors = errors(Api::new("test", routes![limited_c, limited_d])).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
@@ -157,7 +157,7 @@ async fn b17_a_limit_is_a_shadow_wherever_it_is_named_or_nowhere() {
 }
 
 #[tokio::test]
-async fn b15_a_limit_denies_wherever_it_is_named_or_nowhere() {
+async fn b15_a_named_limit_that_denies_in_one_endpoint_only_is_a_start_error() {
     let errors = errors(Api::new("test", routes![limited_e, limited_f])).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
@@ -173,7 +173,7 @@ async fn b15_a_limit_denies_wherever_it_is_named_or_nowhere() {
 }
 
 #[tokio::test]
-async fn b09_a_limit_counts_by_one_kind_of_key_wherever_it_is_named() {
+async fn b09_a_named_limit_with_two_kinds_of_keys_is_a_start_error() {
     let errors = errors(Api::new("test", routes![limited_g, limited_h, limited_i])).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
@@ -184,7 +184,7 @@ async fn b09_a_limit_counts_by_one_kind_of_key_wherever_it_is_named() {
 }
 
 #[tokio::test]
-async fn open_must_say_what_it_means_for_keys() {
+async fn an_idempotent_endpoint_without_authentication_must_be_anonymous() {
     let errors = errors(Api::new("test", routes![guests]).without_auth()).await;
     assert_eq!(errors.len(), 1);
     assert!(
@@ -194,7 +194,7 @@ async fn open_must_say_what_it_means_for_keys() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_no_slug_is_refused_with_a_suggestion() {
+async fn an_api_name_that_is_not_a_slug_is_a_start_error_with_a_suggestion() {
     let errors = errors(Api::new("Online Payments", routes![guarded]).without_auth()).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
@@ -216,7 +216,7 @@ async fn a_name_that_is_no_slug_is_refused_with_a_suggestion() {
 async fn rare() {}
 
 #[tokio::test]
-async fn a_limit_that_no_bucket_can_keep_is_said_with_the_rest() {
+async fn a_limit_that_cannot_be_counted_is_a_start_error() {
     let errors = errors(Api::new("test", routes![guarded, rare])).await;
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(
@@ -226,7 +226,7 @@ async fn a_limit_that_no_bucket_can_keep_is_said_with_the_rest() {
 }
 
 #[tokio::test]
-async fn authentication_and_its_absence_exclude_each_other() {
+async fn auth_together_with_without_auth_is_a_start_error() {
     let keys = ApiKeys::parse("alice:sk_test_alice").expect("a key");
     let errors = errors(Api::new("test", routes![guarded]).auth(keys).without_auth()).await;
     assert_eq!(
@@ -236,7 +236,7 @@ async fn authentication_and_its_absence_exclude_each_other() {
 }
 
 #[tokio::test]
-async fn b15_a_number_of_instances_that_cannot_be_is_said() {
+async fn b15_an_invalid_number_of_instances_is_a_start_error() {
     let errors = errors(
         Api::new("test", routes![guarded])
             .without_auth()
@@ -258,7 +258,7 @@ struct Aliased {
 async fn aliased(Path(_): Path<Aliased>) {}
 
 #[tokio::test]
-async fn an_alias_is_a_name() {
+async fn a_path_parameter_can_be_read_by_a_serde_alias() {
     assert!(
         Api::new("test", routes![aliased])
             .into_router(())
@@ -272,7 +272,7 @@ async fn an_alias_is_a_name() {
 async fn short_lived() {}
 
 #[tokio::test]
-async fn answers_must_outlive_leases() {
+async fn a_ttl_shorter_than_the_lease_is_a_start_error() {
     let lease = Duration::from_secs(61);
     let errors = errors(Api::new("test", routes![short_lived]).lease(lease)).await;
     assert_eq!(errors.len(), 1, "{errors:?}");
@@ -283,7 +283,7 @@ async fn answers_must_outlive_leases() {
 }
 
 #[test]
-fn a12_a_run_has_30_seconds_of_lease_and_15_minutes_in_all() {
+fn a12_the_default_lease_is_30_seconds_and_the_default_duration_15_minutes() {
     assert_eq!(Api::<()>::DEFAULT_LEASE, Duration::from_secs(30));
     assert_eq!(
         Api::<()>::DEFAULT_MAX_HANDLER_DURATION,

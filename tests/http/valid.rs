@@ -149,7 +149,7 @@ fn places<'a>(problem: &'a Value, member: &str) -> Vec<(&'a str, &'a str)> {
 }
 
 #[tokio::test]
-async fn f04_all_rules_that_a_body_breaks_are_told_in_their_order() {
+async fn f04_all_broken_rules_of_a_body_are_reported_in_a_stable_order() {
     let bench = bench().await;
     let sent = json!({
         "customer": "",
@@ -186,7 +186,7 @@ async fn f04_all_rules_that_a_body_breaks_are_told_in_their_order() {
 }
 
 #[tokio::test]
-async fn f04_a_refusal_frees_the_key_and_a_replay_is_not_validated_again() {
+async fn f04_a_failed_validation_frees_the_key_and_a_replay_is_not_validated_again() {
     let bench = bench().await;
     let send = |body: &'static str| {
         bench
@@ -206,7 +206,7 @@ async fn f04_a_refusal_frees_the_key_and_a_replay_is_not_validated_again() {
 }
 
 #[tokio::test]
-async fn f04_at_most_a_hundred_mistakes_are_told() {
+async fn f04_at_most_100_broken_rules_are_reported() {
     let bench = bench().await;
     let items: Vec<_> = (0..5_000).map(|_| json!({"quantity": 1})).collect();
     let sent = json!({"customer": "x", "items": items}).to_string();
@@ -227,7 +227,7 @@ async fn f04_at_most_a_hundred_mistakes_are_told() {
 }
 
 #[tokio::test]
-async fn f04_what_cannot_be_read_is_refused_before() {
+async fn f04_unreadable_data_is_rejected_before_validation() {
     let bench = bench().await;
     let send = |body: &'static str| {
         bench
@@ -262,7 +262,7 @@ async fn f04_what_cannot_be_read_is_refused_before() {
 }
 
 #[tokio::test]
-async fn f04_rules_that_a_parameter_breaks_are_a_400_that_names_it() {
+async fn f04_broken_rules_of_a_parameter_are_a_400_that_names_it() {
     let bench = bench().await;
     for (path, expected) in [
         (
@@ -315,7 +315,7 @@ async fn f04_rules_can_depend_on_the_state() {
 }
 
 #[test]
-fn links_are_made_of_validated_parameters() {
+fn links_accept_validated_parameters() {
     assert_eq!(small::uri(&Small(7)), "/small/7");
     assert_eq!(place::uri(&Place { row: 1, seat: 2 }), "/places/1/2");
 }

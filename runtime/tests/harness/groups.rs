@@ -24,7 +24,7 @@ fn directory(server: &RedisServer) -> String {
 }
 
 #[test]
-fn sentinels_make_a_replica_the_primary() {
+fn sentinels_promote_a_replica() {
     let servers = RedisSentinels::start();
     let before = servers.primary().address();
     set(servers.primary(), "key");
@@ -39,7 +39,7 @@ fn sentinels_make_a_replica_the_primary() {
 }
 
 #[test]
-fn a_replica_of_a_cluster_takes_over() {
+fn a_replica_of_a_cluster_is_promoted() {
     let cluster = RedisCluster::start();
     let slot = cluster.slot_of("key");
     let before = cluster.owner(slot).address();
@@ -55,7 +55,7 @@ fn a_replica_of_a_cluster_takes_over() {
 }
 
 #[test]
-fn a_slot_moves_with_its_keys() {
+fn a_migrated_slot_takes_its_keys_along() {
     let cluster = RedisCluster::start();
     let slot = cluster.slot_of("{tag}");
     let from = cluster.owner(slot);
@@ -79,7 +79,7 @@ fn a_slot_moves_with_its_keys() {
 }
 
 #[test]
-fn nothing_is_left_of_them() {
+fn dropped_groups_leave_no_process_and_no_directory() {
     let (servers, cluster) = (RedisSentinels::start(), RedisCluster::start());
     let all = servers.servers().iter().chain(cluster.nodes());
     let left: Vec<_> = all

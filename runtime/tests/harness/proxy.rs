@@ -67,7 +67,7 @@ fn clients(server: &RedisServer) -> usize {
 }
 
 #[tokio::test]
-async fn it_forwards() {
+async fn requests_and_replies_are_forwarded() {
     let (server, proxy) = start().await;
     assert_eq!(
         proxy.url(),
@@ -91,7 +91,7 @@ async fn it_forwards() {
 }
 
 #[tokio::test]
-async fn an_end_goes_through_both_ways() {
+async fn the_end_of_a_connection_is_forwarded_in_both_directions() {
     let (server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     client.ping().await;
@@ -107,7 +107,7 @@ async fn an_end_goes_through_both_ways() {
 }
 
 #[tokio::test]
-async fn without_a_server_connections_end() {
+async fn connections_end_if_the_server_is_down() {
     let (server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     client.ping().await;
@@ -119,7 +119,7 @@ async fn without_a_server_connections_end() {
 }
 
 #[tokio::test]
-async fn replies_are_delayed_in_their_order() {
+async fn delayed_replies_keep_their_order() {
     let (_server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     proxy.delay(Duration::from_millis(200));
@@ -135,7 +135,7 @@ async fn replies_are_delayed_in_their_order() {
 }
 
 #[tokio::test]
-async fn what_is_delayed_is_done_and_comes_before_the_end() {
+async fn delayed_requests_are_executed_at_once_and_answered_before_the_connection_ends() {
     let (server, proxy) = start().await;
     proxy.delay(Duration::from_millis(200));
     let mut client = connect(&proxy).await;
@@ -146,7 +146,7 @@ async fn what_is_delayed_is_done_and_comes_before_the_end() {
 }
 
 #[tokio::test]
-async fn swallowed_replies_are_lost_and_the_requests_done() {
+async fn swallowed_replies_are_lost_but_their_requests_are_executed() {
     let (server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     client.ping().await;
@@ -160,7 +160,7 @@ async fn swallowed_replies_are_lost_and_the_requests_done() {
 }
 
 #[tokio::test]
-async fn replies_under_way_are_swallowed_too() {
+async fn delayed_replies_can_be_swallowed() {
     let (server, proxy) = start().await;
     proxy.delay(Duration::from_secs(1));
     let mut client = connect(&proxy).await;
@@ -176,7 +176,7 @@ async fn replies_under_way_are_swallowed_too() {
 }
 
 #[tokio::test]
-async fn nothing_comes_after_a_lost_reply() {
+async fn a_connection_ends_after_a_lost_reply() {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
         .expect("a port");
@@ -213,7 +213,7 @@ async fn swallowed_requests_are_lost_and_close_their_connections() {
 }
 
 #[tokio::test]
-async fn a_cut_ends_what_is_open() {
+async fn a_cut_ends_open_connections() {
     let (server, proxy) = start().await;
     let mut open = [connect(&proxy).await, connect(&proxy).await];
     for client in &mut open {
@@ -229,7 +229,7 @@ async fn a_cut_ends_what_is_open() {
 }
 
 #[tokio::test]
-async fn a_cut_ends_what_hangs() {
+async fn a_cut_ends_connections_without_a_reply() {
     let (server, proxy) = start().await;
     proxy.delay(NEVER);
     let (mut delayed, mut unanswered) = (connect(&proxy).await, connect(&proxy).await);
@@ -244,7 +244,7 @@ async fn a_cut_ends_what_hangs() {
 }
 
 #[tokio::test]
-async fn new_connections_are_refused_and_old_ones_stay() {
+async fn new_connections_can_be_refused_while_old_ones_stay() {
     let (_server, proxy) = start().await;
     let mut old = connect(&proxy).await;
     old.ping().await;
@@ -258,7 +258,7 @@ async fn new_connections_are_refused_and_old_ones_stay() {
 }
 
 #[tokio::test]
-async fn replies_are_rewritten_and_requests_are_not() {
+async fn replies_are_rewritten_but_requests_are_not() {
     let (server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     proxy.rewrite(b"7.0.15", b"6.0.20");
@@ -274,7 +274,7 @@ async fn replies_are_rewritten_and_requests_are_not() {
 }
 
 #[tokio::test]
-async fn commands_are_counted_however_they_arrive() {
+async fn commands_are_counted_for_any_fragmentation() {
     let (_server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     for byte in "*2\r\n$4\r\necho\r\n$6\r\n*1\r\n$4\r\n".chars() {
@@ -303,7 +303,7 @@ async fn commands_are_counted_however_they_arrive() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_dropped_proxy() {
+async fn a_dropped_proxy_leaves_no_task_and_no_connection() {
     let (server, proxy) = start().await;
     let (address, mut client) = (proxy.address(), connect(&proxy).await);
     client.ping().await;

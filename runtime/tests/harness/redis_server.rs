@@ -40,7 +40,7 @@ fn pid(server: &RedisServer) -> u32 {
 }
 
 #[test]
-fn it_answers_where_it_says() {
+fn a_started_server_answers_at_its_url() {
     let server = RedisServer::start();
     assert_eq!(server.command(&["PING"]), status("PONG"));
     assert_eq!(
@@ -55,7 +55,7 @@ fn it_answers_where_it_says() {
 }
 
 #[test]
-fn each_has_a_process_and_data_of_its_own() {
+fn two_servers_share_no_process_and_no_data() {
     let (one, other) = (RedisServer::start(), RedisServer::start());
     set(&one);
     assert_eq!(other.command(&["GET", "key"]), Reply::Nil);
@@ -64,7 +64,7 @@ fn each_has_a_process_and_data_of_its_own() {
 }
 
 #[test]
-fn a_command_may_be_bytes_and_its_error_is_a_reply() {
+fn a_command_can_contain_any_bytes_and_its_error_is_a_reply() {
     let server = RedisServer::start();
     assert_eq!(
         server.command(&[b"SET".as_slice(), b"\r\n\0", b"\xff"]),
@@ -83,7 +83,7 @@ fn a_command_may_be_bytes_and_its_error_is_a_reply() {
 }
 
 #[test]
-fn a_restart_keeps_data_and_place() {
+fn a_restart_keeps_data_and_address() {
     let server = RedisServer::start();
     let (address, before) = (server.address(), pid(&server));
     set(&server);
@@ -95,7 +95,7 @@ fn a_restart_keeps_data_and_place() {
 }
 
 #[test]
-fn a_restart_can_lose_data() {
+fn an_empty_restart_loses_data() {
     let server = RedisServer::start();
     set(&server);
     server.restart_empty();
@@ -106,7 +106,7 @@ fn a_restart_can_lose_data() {
 }
 
 #[test]
-fn options_stay_over_restarts() {
+fn options_survive_restarts() {
     let server =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     for restart in [RedisServer::restart, RedisServer::restart_empty] {
@@ -118,7 +118,7 @@ fn options_stay_over_restarts() {
 }
 
 #[test]
-fn it_comes_up_where_it_wants_a_password() {
+fn a_server_with_a_password_starts() {
     let server = RedisServer::start_with(&["--requirepass", "secret"]);
     assert!(
         matches!(server.command(&["PING"]), Reply::Error(error) if error.starts_with("NOAUTH"))
@@ -126,7 +126,7 @@ fn it_comes_up_where_it_wants_a_password() {
 }
 
 #[test]
-fn nothing_is_answered_while_it_is_paused() {
+fn a_paused_server_does_not_answer() {
     let server = RedisServer::start();
     let mut client = TcpStream::connect(server.address()).expect("it listens");
     server.pause();
@@ -196,7 +196,7 @@ fn scripts_and_keys_can_be_flushed() {
 }
 
 #[test]
-fn nothing_is_left_of_a_dropped_server() {
+fn a_dropped_server_leaves_no_process_and_no_directory() {
     for pause in [false, true] {
         let server = RedisServer::start();
         let (pid, directory) = (pid(&server), directory(&server));
@@ -212,19 +212,19 @@ fn nothing_is_left_of_a_dropped_server() {
 
 #[test]
 #[should_panic(expected = "such-option")]
-fn a_server_that_does_not_come_up_shows_its_log() {
+fn a_failed_start_shows_the_log_of_the_server() {
     RedisServer::start_with(&["--such-option", "1"]);
 }
 
 /// Runs itself once more where there are no programs.
 #[test]
-fn a_missing_program_is_told_in_one_line() {
+fn a_missing_program_is_reported_in_one_line() {
     const NOWHERE: &str = "/nowhere";
     if std::env::var("PATH").is_ok_and(|path| path == NOWHERE) {
         RedisServer::start();
     }
     let own = std::env::current_exe().expect("a path");
-    let test = "redis_server::a_missing_program_is_told_in_one_line";
+    let test = "redis_server::a_missing_program_is_reported_in_one_line";
     let output = Program::new(own)
         .args(["--exact", test, "--nocapture"])
         .env("PATH", NOWHERE)

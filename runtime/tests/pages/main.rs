@@ -212,14 +212,14 @@ proptest! {
     }
 
     #[test]
-    fn d05_the_way_back_shows_the_same_pages(rows in staying(), limit in 1_u32..6) {
+    fn d05_pages_read_backward_are_the_same(rows in staying(), limit in 1_u32..6) {
         in_every_order!(there_and_back(&rows, limit));
     }
 }
 
 proptest! {
     #[test]
-    fn d01_a_key_says_one_order(left in row(0_i64..3), right in row(0_i64..3)) {
+    fn d01_a_key_defines_one_order(left in row(0_i64..3), right in row(0_i64..3)) {
         fn agrees<K: Order>(left: &Row, right: &Row) -> bool {
             K::of(left).compare(&K::of(right)) == K::naive(left, right)
         }
@@ -230,7 +230,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn d07_either_form_is_answered_from_its_index_in_either_direction() {
+async fn d07_every_page_query_uses_its_index_in_both_directions() {
     let row = Row {
         id: 1,
         rank: 1,
@@ -270,7 +270,7 @@ async fn d07_either_form_is_answered_from_its_index_in_either_direction() {
 }
 
 #[tokio::test]
-async fn d05_a_page_of_every_kind_has_its_members() {
+async fn d05_a_page_has_the_members_of_its_kind() {
     let members = async |page: Page<i64>| -> Vec<String> {
         let response = axum::response::IntoResponse::into_response(page);
         let body = axum::body::to_bytes(response.into_body(), 4096)

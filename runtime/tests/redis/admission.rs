@@ -36,7 +36,7 @@ async fn admitted(
 }
 
 #[tokio::test]
-async fn b05_limits_and_begin_are_one_trip() {
+async fn b05_limits_and_begin_take_one_trip() {
     let (server, proxy, store) = bench().await;
     server.flush_scripts();
     for (sent, found) in [(2, BeginOutcome::Started), (1, BeginOutcome::InFlight)] {
@@ -50,7 +50,7 @@ async fn b05_limits_and_begin_are_one_trip() {
 }
 
 #[tokio::test]
-async fn b02_what_is_taken_and_begun_is_there_for_both_facets() {
+async fn b02_an_admission_is_visible_to_both_facets() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
     let run = begin();
@@ -69,7 +69,7 @@ async fn b02_what_is_taken_and_begun_is_there_for_both_facets() {
 }
 
 #[tokio::test]
-async fn b05_what_was_cut_off_is_asked_again_and_has_its_record() {
+async fn b05_an_admission_that_was_cut_off_is_sent_again_and_has_its_record() {
     let (server, proxy, store) = patient_bench().await;
     let (run, store) = (begin(), Arc::new(store));
     let asking = asked_and_cut(&server, &proxy, &store, claim(), &run).await;
@@ -84,7 +84,7 @@ async fn b05_what_was_cut_off_is_asked_again_and_has_its_record() {
 }
 
 #[tokio::test]
-async fn b02_what_was_cut_off_and_is_refused_when_asked_again_may_have_begun() {
+async fn b02_an_admission_that_was_cut_off_and_is_rejected_when_repeated_is_ambiguous() {
     let (server, proxy, store) = patient_bench().await;
     let (run, store) = (begin(), Arc::new(store));
     let asking = asked_and_cut(&server, &proxy, &store, only_one(), &run).await;
@@ -124,7 +124,7 @@ async fn asked_and_cut(
 }
 
 #[tokio::test]
-async fn a08_what_a_paused_server_does_late_leaves_no_ghost() {
+async fn a08_an_admission_executed_late_by_a_paused_server_can_be_aborted() {
     let (server, _proxy, store) = bench().await;
     store
         .admit(&[], &begin())
@@ -148,7 +148,7 @@ async fn a08_what_a_paused_server_does_late_leaves_no_ghost() {
 }
 
 #[tokio::test]
-async fn a23_without_a_server_nothing_is_sent() {
+async fn a23_without_a_server_no_admission_is_sent() {
     let (server, _proxy, store) = bench().await;
     server.kill();
     // The first call may find the connection as it breaks.
@@ -163,7 +163,7 @@ async fn a23_without_a_server_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn b02_a_full_server_takes_nothing_and_begins_nothing() {
+async fn b02_a_full_server_takes_no_tokens_and_begins_no_run() {
     let (server, _proxy, store) = bench().await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(
@@ -178,7 +178,7 @@ async fn b02_a_full_server_takes_nothing_and_begins_nothing() {
 }
 
 #[tokio::test]
-async fn b02_a_bucket_that_no_release_wrote_begins_nothing() {
+async fn b02_an_unreadable_bucket_begins_no_run() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
     server.flush_all();
@@ -214,7 +214,7 @@ async fn b02_a_bucket_that_no_release_wrote_begins_nothing() {
 }
 
 #[tokio::test]
-async fn a_record_that_no_release_wrote_is_named_and_left() {
+async fn an_unreadable_record_is_named_in_the_error_and_left_unchanged() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
     let run = begin();
@@ -298,7 +298,7 @@ async fn ask(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) -> Admis
 /// Whoever asks, in whatever order: a key runs once, a limit admits no more than its burst, and a key whose
 /// requests were all refused has no record.
 #[test]
-fn b02_whoever_asks_runs_once_and_no_more_than_the_burst() {
+fn b02_concurrent_admissions_run_each_key_once_and_stay_within_the_bursts() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = RedisServer::start();
     let stores = || async { Arc::new(crate::patient_store_at(&server.url()).await) };

@@ -127,7 +127,7 @@ async fn apart<'a>(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_while_a_node_fails_over_the_others_answer() {
+async fn a25_during_a_failover_of_one_node_the_other_nodes_answer() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     let callers = callers(&cluster);
@@ -159,7 +159,7 @@ async fn a25_while_a_node_fails_over_the_others_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_a_node_that_stands_still_holds_no_other_up() {
+async fn a25_a_paused_node_delays_no_other_node() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     let callers = callers(&cluster);
@@ -182,7 +182,7 @@ async fn a25_a_node_that_stands_still_holds_no_other_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b05_slots_move_under_load_and_nobody_notices() {
+async fn b05_moving_slots_under_load_causes_no_errors() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     let caller = callers(&cluster)[0];
@@ -229,7 +229,7 @@ async fn b05_slots_move_under_load_and_nobody_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b05_a_slot_on_its_way_is_asked_where_its_keys_are() {
+async fn b05_calls_follow_the_keys_of_a_migrating_slot() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     let bucket = claim(1, 10);
@@ -263,7 +263,7 @@ async fn b05_a_slot_on_its_way_is_asked_where_its_keys_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b05_a_new_key_of_a_slot_on_its_way_waits_and_is_not_in_doubt() {
+async fn b05_a_begin_in_a_migrating_slot_waits_and_is_not_ambiguous() {
     let cluster = RedisCluster::start();
     let (patient, hasty) = (
         store_of(&cluster.url(), "test").await,
@@ -296,7 +296,7 @@ async fn b05_a_new_key_of_a_slot_on_its_way_waits_and_is_not_in_doubt() {
 }
 
 #[tokio::test]
-async fn b05_every_node_is_sent_the_scripts_that_it_does_not_know() {
+async fn b05_every_node_is_sent_the_scripts_that_it_lacks() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     for caller in callers(&cluster) {
@@ -330,7 +330,7 @@ fn scripts_run(node: &RedisServer) -> usize {
 }
 
 #[tokio::test]
-async fn b05_claims_are_one_call_a_slot() {
+async fn b05_limits_are_one_call_per_slot() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     let ([first, second], _) = apart(&cluster, &store, [10, 10]).await;
@@ -345,7 +345,7 @@ async fn b05_claims_are_one_call_a_slot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_claims_in_several_slots_are_taken_all_or_none_whoever_else_asks() {
+async fn b02_concurrent_requests_for_limits_in_several_slots_take_all_tokens_or_none() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     let ([first, second], _) = apart(&cluster, &store, [60, 30]).await;
@@ -381,7 +381,7 @@ async fn b02_claims_in_several_slots_are_taken_all_or_none_whoever_else_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_every_algorithm_gives_back_what_another_slot_refuses() {
+async fn b02_every_algorithm_gives_back_tokens_if_another_slot_rejects() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     let ([first, second], _) = apart(&cluster, &store, [10, 10]).await;
@@ -425,7 +425,7 @@ async fn b02_every_algorithm_gives_back_what_another_slot_refuses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_what_a_node_cannot_decide_is_given_back_on_the_others() {
+async fn b02_tokens_are_given_back_if_another_node_cannot_decide() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
@@ -451,7 +451,7 @@ async fn b02_what_a_node_cannot_decide_is_given_back_on_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_what_nobody_waits_for_any_more_is_given_back() {
+async fn b02_tokens_of_a_cancelled_request_are_given_back() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     for _ in 0..ATTEMPTS {
@@ -507,7 +507,7 @@ async fn answers(store: &RedisStore, claim: LimitRequest<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
+async fn b02_tokens_that_were_refilled_are_not_given_back_again() {
     let cluster = RedisCluster::start();
     let store = store_of(&cluster.url(), "test").await;
     for _ in 0..ATTEMPTS {
@@ -551,7 +551,7 @@ async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a12_leases_on_every_node_are_renewed_and_one_that_fails_costs_no_other() {
+async fn a12_leases_on_every_node_are_renewed_and_a_failed_node_affects_no_other() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     let callers = callers(&cluster);
@@ -585,7 +585,7 @@ async fn a12_leases_on_every_node_are_renewed_and_one_that_fails_costs_no_other(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_every_node_is_inspected() {
+async fn a25_every_node_is_checked_at_start() {
     let cluster = RedisCluster::start();
     let node = cluster.primaries()[1];
     node.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
@@ -609,7 +609,7 @@ async fn a25_every_node_is_inspected() {
 }
 
 #[tokio::test]
-async fn a_user_has_the_commands_that_are_said_to_be_needed() {
+async fn the_documented_commands_are_enough_for_a_user_on_a_cluster() {
     let cluster = RedisCluster::start();
     let needed = "+info +ping +eval +evalsha +get +mget +getrange +set +psetex +del +pttl +pexpire +time \
         +llen +lindex +lrange +lrem +ltrim +rpush +cluster|info +cluster|slots +asking";
@@ -629,7 +629,7 @@ async fn a_user_has_the_commands_that_are_said_to_be_needed() {
 }
 
 #[tokio::test]
-async fn what_is_no_cluster_is_said() {
+async fn a_server_that_is_not_a_cluster_is_a_start_error() {
     let server = RedisServer::start();
     let said = refusal(&server.url().replace("redis://", "redis+cluster://")).await;
     assert!(
@@ -645,7 +645,7 @@ async fn what_is_no_cluster_is_said() {
 }
 
 #[tokio::test]
-async fn one_node_that_answers_is_enough_to_find_the_others() {
+async fn one_reachable_node_is_enough_to_find_the_others() {
     let cluster = RedisCluster::start();
     let unused = RedisServer::start();
     unused.kill();

@@ -89,7 +89,7 @@ pub(crate) fn is_unsent<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> 
 }
 
 #[tokio::test]
-async fn every_operation_is_one_trip() {
+async fn every_operation_takes_one_trip() {
     let (server, proxy, store) = bench().await;
     let begin = begin();
     server.flush_scripts();
@@ -133,7 +133,7 @@ async fn flushed_scripts_are_sent_again() {
 }
 
 #[tokio::test]
-async fn a08_a_begin_whose_answer_is_lost_may_have_started_and_is_taken_back() {
+async fn a08_a_begin_with_a_lost_reply_is_ambiguous_and_can_be_aborted() {
     let (_server, proxy, store) = bench().await;
     store
         .begin(&begin_of([9; 16]))
@@ -154,7 +154,7 @@ async fn a08_a_begin_whose_answer_is_lost_may_have_started_and_is_taken_back() {
 }
 
 #[tokio::test]
-async fn a08_a_begin_that_a_paused_server_does_late_leaves_no_ghost() {
+async fn a08_a_begin_executed_late_by_a_paused_server_can_be_aborted() {
     let (server, _proxy, store) = bench().await;
     store
         .begin(&begin_of([9; 16]))
@@ -172,7 +172,7 @@ async fn a08_a_begin_that_a_paused_server_does_late_leaves_no_ghost() {
 }
 
 #[tokio::test]
-async fn a_cut_connection_is_made_anew() {
+async fn a_cut_connection_is_replaced() {
     let (_server, proxy, store) = bench().await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     proxy.cut().await;
@@ -181,7 +181,7 @@ async fn a_cut_connection_is_made_anew() {
 }
 
 #[tokio::test]
-async fn what_was_cut_off_is_asked_again_over_another_connection() {
+async fn a_call_that_was_cut_off_is_sent_again_over_another_connection() {
     let (_server, proxy, store) = patient_bench().await;
     store
         .begin(&begin_of([9; 16]))
@@ -207,7 +207,7 @@ async fn what_was_cut_off_is_asked_again_over_another_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_while_nobody_asked_is_not_noticed() {
+async fn a_connection_closed_while_idle_is_replaced_without_an_error() {
     let (_server, proxy, store) = patient_bench().await;
     proxy.cut().await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
@@ -216,7 +216,7 @@ async fn a_connection_that_was_closed_while_nobody_asked_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn calls_that_nobody_waits_for_find_a_silent_connection_out() {
+async fn cancelled_calls_detect_a_silent_connection() {
     let (_server, proxy, store) = bench().await;
     proxy.swallow_requests(true);
     for _ in 0..8 {
@@ -228,7 +228,7 @@ async fn calls_that_nobody_waits_for_find_a_silent_connection_out() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_waited_for_does_not_cost_the_connection() {
+async fn a_cancelled_call_keeps_the_connection() {
     let (_server, proxy, store) = bench().await;
     proxy.delay(Duration::from_millis(50));
     let given_up = tokio::time::timeout(Duration::from_millis(10), store.acquire(&[claim()])).await;
@@ -241,7 +241,7 @@ async fn a_call_that_nobody_waited_for_does_not_cost_the_connection() {
 }
 
 #[tokio::test]
-async fn a_server_that_has_become_a_replica_is_not_stormed() {
+async fn a_server_that_became_a_replica_gets_few_connection_attempts() {
     let (server, proxy, store) = bench().await;
     server.command(&["REPLICAOF", "127.0.0.1", "1"]);
     proxy.reset_counts();
@@ -261,7 +261,7 @@ async fn a_server_that_has_become_a_replica_is_not_stormed() {
 }
 
 #[tokio::test]
-async fn a08_of_a_begin_that_was_asked_twice_the_late_one_starts_nothing() {
+async fn a08_a_begin_sent_twice_does_not_start_after_its_abort() {
     let (server, _proxy, store) = bench().await;
     let twice = begin();
     assert_eq!(store.begin(&twice).await, Ok(BeginOutcome::Started));
@@ -282,7 +282,7 @@ async fn a08_of_a_begin_that_was_asked_twice_the_late_one_starts_nothing() {
 }
 
 #[tokio::test]
-async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_may_have_started() {
+async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_is_ambiguous() {
     let (_server, proxy, store) = bench().await;
     store
         .begin(&begin_of([9; 16]))
@@ -298,7 +298,7 @@ async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_may_have_started(
 }
 
 #[test]
-fn an_attempt_that_is_lost_with_its_runtime_gives_way_to_the_next() {
+fn a_connection_attempt_lost_with_its_runtime_is_repeated() {
     let server = RedisServer::start();
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
@@ -329,7 +329,7 @@ fn an_attempt_that_is_lost_with_its_runtime_gives_way_to_the_next() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_given_up() {
+async fn a_silent_connection_is_closed() {
     let (_server, proxy, store) = bench().await;
     proxy.swallow_requests(true);
     assert!(is_ambiguous(&store.begin(&begin()).await));
@@ -350,7 +350,7 @@ async fn a_slow_connection_is_kept() {
 }
 
 #[tokio::test]
-async fn a23_without_a_server_nothing_is_sent_and_nobody_waits_long() {
+async fn a23_without_a_server_calls_fail_unsent_and_fast() {
     let (server, _proxy, store) = bench().await;
     server.kill();
     // The first call may find the connection as it breaks.
@@ -366,7 +366,7 @@ async fn a23_without_a_server_nothing_is_sent_and_nobody_waits_long() {
 }
 
 #[tokio::test]
-async fn a17_an_outcome_waits_for_the_connection_as_long_as_it_may() {
+async fn a17_a_completion_waits_for_the_connection() {
     let (server, _proxy, store) = patient_bench().await;
     let first = begin();
     store.begin(&first).await.expect("an answer");
@@ -383,7 +383,7 @@ async fn a17_an_outcome_waits_for_the_connection_as_long_as_it_may() {
 }
 
 #[tokio::test]
-async fn what_a_server_keeps_over_a_restart_is_there() {
+async fn records_survive_a_restart_of_the_server() {
     let (server, _proxy, store) = bench().await;
     let first = begin();
     store.begin(&first).await.expect("an answer");
@@ -404,7 +404,7 @@ async fn what_a_server_keeps_over_a_restart_is_there() {
 }
 
 #[tokio::test]
-async fn a12_the_heartbeat_has_a_connection_of_its_own() {
+async fn a12_lease_renewals_have_a_separate_connection() {
     let (_server, proxy, store) = bench().await;
     let first = begin();
     store.begin(&first).await.expect("an answer");
@@ -433,7 +433,7 @@ async fn a12_many_leases_are_renewed_together() {
 }
 
 #[tokio::test]
-async fn a22_a_full_server_refuses_new_keys_and_takes_answers() {
+async fn a22_a_full_server_rejects_new_keys_and_stores_responses() {
     let (server, _proxy, store) = bench().await;
     let first = begin();
     store.begin(&first).await.expect("an answer");
@@ -458,7 +458,7 @@ async fn a22_a_full_server_refuses_new_keys_and_takes_answers() {
 }
 
 #[tokio::test]
-async fn of_many_instances_one_starts() {
+async fn concurrent_begins_at_four_instances_start_one_run() {
     let server = RedisServer::start();
     let mut instances = Vec::new();
     for _ in 0..4 {
@@ -478,7 +478,7 @@ async fn of_many_instances_one_starts() {
 }
 
 #[tokio::test]
-async fn an_answer_is_waited_for_as_long_as_is_set() {
+async fn the_configured_timeout_is_applied() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
     let hasty = config.clone().with_timeout(Duration::from_millis(200));
@@ -502,7 +502,7 @@ async fn an_answer_is_waited_for_as_long_as_is_set() {
 }
 
 #[tokio::test]
-async fn services_on_one_server_never_meet() {
+async fn two_namespaces_on_one_server_share_no_keys() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
     for namespace in ["one", "two"] {

@@ -85,7 +85,7 @@ fn bytes(reply: Reply) -> Bytes {
 }
 
 #[tokio::test]
-async fn values_that_no_release_wrote() {
+async fn records_with_unreadable_values_are_named_in_every_error() {
     let bench = Bench::with_record().await;
     let good = bytes(bench.server.command(&["GET", &bench.key]));
     bench.set(b"");
@@ -114,7 +114,7 @@ fn malformed(bench: &Bench) -> StoreError {
 }
 
 #[tokio::test]
-async fn keys_of_another_type() {
+async fn records_of_another_type_are_named_in_every_error() {
     let bench = Bench::with_record().await;
     for command in [
         &["LPUSH", "", "x"][..],
@@ -130,7 +130,7 @@ async fn keys_of_another_type() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_short() {
+async fn a_truncated_response_is_an_error() {
     let bench = Bench::with_record().await;
     bench.server.flush_all();
     bench
@@ -159,7 +159,7 @@ async fn an_answer_that_is_cut_short() {
 }
 
 #[tokio::test]
-async fn a26_a_sealed_answer_that_was_changed_or_moved_is_left_as_it_is() {
+async fn a26_a_changed_or_moved_encrypted_response_is_an_error_and_left_unchanged() {
     let bench = Bench::with_record().await;
     let keys = EncryptionKeys::new("a", [7; 32]).expect("a valid id");
     let sealed = EncryptedRecords::new(bench.store.clone(), keys);
@@ -204,14 +204,14 @@ async fn a26_a_sealed_answer_that_was_changed_or_moved_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_record_without_expiry_is_of_a_run_that_is_gone() {
+async fn a_record_without_expiry_is_unknown() {
     let bench = Bench::with_record().await;
     bench.server.command(&["PERSIST", &bench.key]);
     assert_eq!(bench.store.begin(&begin()).await, Ok(BeginOutcome::Unknown));
 }
 
 #[tokio::test]
-async fn buckets_that_no_release_wrote() {
+async fn unreadable_buckets_are_errors_and_affect_no_shadow_limit() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
     // Of what was rehearsed.

@@ -93,7 +93,7 @@ const ALGORITHMS: [Algorithm; 4] = [
 
 /// Whatever the arrivals and costs, the scripts say what a list of all that was admitted says.
 #[test]
-fn b01_every_algorithm_agrees_with_a_list_of_moments() {
+fn b01_every_algorithm_agrees_with_a_list_of_admitted_requests() {
     let bench = Bench::new();
     let arrival = prop_oneof![
         3 => Just(Duration::ZERO),
@@ -173,7 +173,7 @@ fn b02_limits_of_all_kinds_decide_all_or_nothing() {
 
 /// A server whose clock was set back refuses for one refill at most, and gives away nothing.
 #[test]
-fn b04_a_clock_that_steps_back_takes_all_and_gives_it_back_within_one_refill() {
+fn b04_a_clock_that_steps_back_gives_no_tokens_and_recovers_within_one_period() {
     let bench = Bench::new();
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
         let claim = claim(limit, quota(algorithm, 10, 10));
@@ -195,7 +195,7 @@ fn b04_a_clock_that_steps_back_takes_all_and_gives_it_back_within_one_refill() {
 
 /// While operators lower a limit, some instances have the old one and some the new one.
 #[test]
-fn b01_a_window_that_is_lowered_gives_nothing_back_to_those_who_do_not_know_it_yet() {
+fn b01_a_lowered_window_gives_nothing_back_to_instances_with_the_old_limit() {
     let bench = Bench::new();
     for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
         let [old, new] = [100, 10].map(|permits| claim(1, quota(algorithm, permits, 1)));
@@ -217,7 +217,7 @@ fn b01_a_window_that_is_lowered_gives_nothing_back_to_those_who_do_not_know_it_y
 /// A list that no release wrote: each of its moments counts at most a period, and nothing fails that can be
 /// told.
 #[test]
-fn b16_a_log_that_is_damaged_refuses_for_a_period_at_most() {
+fn b16_a_damaged_log_rejects_for_at_most_one_period() {
     let bench = Bench::new();
     let claim = claim(1, quota(Algorithm::SlidingWindow, 2, 1));
     bench.clock.advance(PERIOD * 3_600);
@@ -292,7 +292,7 @@ fn b01_the_longest_log_fits() {
 
 /// The longest periods, the largest bursts.
 #[test]
-fn b03_the_scripts_count_exactly_however_long_the_period_and_large_the_burst() {
+fn b03_the_scripts_count_exactly_for_the_longest_periods_and_largest_bursts() {
     let bench = Bench::new();
     let century = 100 * 365 * 24 * 60 * 60 * 1_000_000_u64;
     let quota = |algorithm, permits: u64, micros: u64, burst: u64| {

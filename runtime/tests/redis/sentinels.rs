@@ -48,7 +48,7 @@ async fn until_it_answers(store: &RedisStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_what_was_replicated_outlives_the_primary() {
+async fn a25_replicated_records_survive_a_failover() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let load = Load::start(&store, &CALLERS);
@@ -75,7 +75,7 @@ async fn a25_what_was_replicated_outlives_the_primary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b04_tokens_that_were_replicated_stay_taken_when_the_primary_fails() {
+async fn b04_replicated_tokens_stay_taken_after_a_failover() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let hour = Duration::from_hours(1);
@@ -138,7 +138,7 @@ fn cut_replicas_off(servers: &RedisSentinels) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_what_no_replica_had_got_is_lost_with_the_primary() {
+async fn a25_records_that_were_not_replicated_are_lost_in_a_failover() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let [kept, lost] = [1, 2].map(|name: u128| run(RecordKey::new([1; 16], name.to_be_bytes())));
@@ -165,7 +165,7 @@ async fn a25_what_no_replica_had_got_is_lost_with_the_primary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_a_primary_that_must_have_replicas_takes_in_nothing_without() {
+async fn a25_a_primary_that_requires_replicas_rejects_writes_without_them() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     servers
@@ -187,7 +187,7 @@ async fn a25_a_primary_that_must_have_replicas_takes_in_nothing_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_a_primary_that_becomes_a_replica_is_left() {
+async fn a25_a_demoted_primary_is_abandoned_for_the_promoted_one() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let load = Load::start(&store, &CALLERS);
@@ -220,7 +220,7 @@ async fn a25_a_primary_that_becomes_a_replica_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_primary_that_stands_still_is_left_for_another() {
+async fn a_paused_primary_is_abandoned_for_the_promoted_one() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let before = servers.primary().address();
@@ -231,7 +231,7 @@ async fn a_primary_that_stands_still_is_left_for_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sentinels_that_are_dead_or_hang_are_passed_over() {
+async fn dead_and_paused_sentinels_are_skipped() {
     let servers = RedisSentinels::start();
     servers.sentinels()[0].kill();
     servers.sentinels()[1].pause();
@@ -240,7 +240,7 @@ async fn sentinels_that_are_dead_or_hang_are_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_has_the_commands_that_are_said_to_be_needed() {
+async fn the_documented_commands_are_enough_for_a_user_behind_sentinels() {
     let servers = RedisSentinels::start();
     let needed = "+info +ping +eval +evalsha +get +mget +getrange +set +psetex +del +pttl +pexpire +time \
         +llen +lindex +lrange +lrem +ltrim +rpush +role";
@@ -285,7 +285,7 @@ async fn a_user_has_the_commands_that_are_said_to_be_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_database_is_another_store() {
+async fn two_databases_share_no_records() {
     let servers = RedisSentinels::start();
     let (first, second) = (
         store_at(&servers.url()).await,
@@ -296,7 +296,7 @@ async fn another_database_is_another_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_leads_to_no_primary_is_said() {
+async fn sentinels_without_a_primary_are_a_start_error() {
     let servers = RedisSentinels::start();
     let said = refusal(&servers.url().replace("/aplomb", "/other")).await;
     assert!(

@@ -10,7 +10,7 @@ use aplomb::testing::{Proxy, RedisServer};
 use crate::refusal;
 
 #[test]
-fn a_url_that_does_not_parse() {
+fn an_invalid_url_is_an_error() {
     for (url, expected) in [
         ("redis://", "expected redis://"),
         ("redis://host:port", "expected redis://"),
@@ -24,7 +24,7 @@ fn a_url_that_does_not_parse() {
 }
 
 #[tokio::test]
-async fn nobody_there() {
+async fn an_unreachable_server_is_an_error() {
     let server = RedisServer::start();
     server.kill();
     let said = refusal(&server.url()).await;
@@ -35,7 +35,7 @@ async fn nobody_there() {
 }
 
 #[tokio::test]
-async fn another_server() {
+async fn a_server_that_is_not_redis_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("redis://{}", listener.local_addr().expect("an address"));
     thread::spawn(move || {
@@ -50,7 +50,7 @@ async fn another_server() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing() {
+async fn a_paused_server_is_an_error() {
     let server = RedisServer::start();
     server.pause();
     let said = refusal(&server.url()).await;
@@ -61,7 +61,7 @@ async fn a_server_that_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_password_is_demanded() {
+async fn a_missing_or_wrong_password_is_an_error() {
     let server = RedisServer::start_with(&["--requirepass", "hunter2"]);
     let said = refusal(&server.url()).await;
     assert!(
@@ -77,7 +77,7 @@ async fn a_password_is_demanded() {
 }
 
 #[tokio::test]
-async fn what_is_needed_is_not_permitted() {
+async fn a_user_without_the_needed_commands_is_an_error() {
     let server =
         RedisServer::start_with(&["--user", "guest", "on", "nopass", "~*", "-@all", "+ping"]);
     let said = refusal(&server.url().replace("redis://", "redis://guest:x@")).await;
@@ -85,7 +85,7 @@ async fn what_is_needed_is_not_permitted() {
 }
 
 #[tokio::test]
-async fn what_the_scripts_call_is_not_permitted() {
+async fn a_user_without_the_commands_of_the_scripts_is_an_error() {
     let half = [
         "--user",
         "half",
@@ -104,7 +104,7 @@ async fn what_the_scripts_call_is_not_permitted() {
 }
 
 #[tokio::test]
-async fn what_is_rehearsed_leaves_no_record() {
+async fn the_self_test_leaves_no_record() {
     let server = RedisServer::start();
     crate::store_at(&server.url()).await;
     assert_eq!(
@@ -114,7 +114,7 @@ async fn what_is_rehearsed_leaves_no_record() {
 }
 
 #[tokio::test]
-async fn an_old_server() {
+async fn an_old_server_is_an_error() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
     let (from, to) = crate::aged(&server);
@@ -127,7 +127,7 @@ async fn an_old_server() {
 }
 
 #[tokio::test]
-async fn a25_a_server_that_evicts() {
+async fn a25_a_server_that_evicts_is_an_error_unless_accepted() {
     let server =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let said = refusal(&server.url()).await;
@@ -144,7 +144,7 @@ async fn a25_a_server_that_evicts() {
 }
 
 #[tokio::test]
-async fn a_replica() {
+async fn a_replica_is_an_error() {
     let primary = RedisServer::start();
     let (host, port) = (
         primary.address().ip().to_string(),
@@ -159,7 +159,7 @@ async fn a_replica() {
 }
 
 #[tokio::test]
-async fn a_node_of_a_cluster() {
+async fn a_node_of_a_cluster_is_an_error() {
     let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
     let said = refusal(&server.url()).await;
     assert!(
@@ -169,7 +169,7 @@ async fn a_node_of_a_cluster() {
 }
 
 #[tokio::test]
-async fn several_faults_are_several_lines() {
+async fn each_defect_of_a_server_is_reported() {
     let server =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let proxy = Proxy::start(server.address()).await;
@@ -183,7 +183,7 @@ async fn several_faults_are_several_lines() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_would_break_the_keys() {
+async fn a_namespace_with_invalid_characters_is_an_error() {
     let config = RedisConfig::new("redis://127.0.0.1").expect("a valid URL");
     for wrong in ["", "a{b", "A", "a:b"] {
         let errors = RedisStore::connect(&config, wrong).await.expect_err(wrong);

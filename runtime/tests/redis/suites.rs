@@ -67,7 +67,7 @@ mod a26_sealed_records {
     });
 
     #[tokio::test]
-    async fn a26_leases_are_renewed_by_a_way_of_their_own() {
+    async fn a26_leases_of_encrypted_records_are_renewed_over_a_separate_connection() {
         let server = RedisServer::start();
         let keys = EncryptionKeys::new("test", [7; 32]).expect("a valid id");
         let store = crate::store_at(&server.url()).await;

@@ -23,7 +23,7 @@ async fn cancelled(State(app): State<App>) {
 }
 
 #[tokio::test]
-async fn a11_a_client_that_hangs_up_does_not_cancel_the_handler() {
+async fn a11_a_client_that_disconnects_does_not_cancel_the_handler() {
     let bench = Bench::start(aplomb::routes![place_order, cancelled]).await;
     let mut raws = Vec::new();
     for (path, key) in [("orders", "idempotency-key: k\r\n"), ("cancelled", "")] {
@@ -52,7 +52,7 @@ async fn a11_a_client_that_hangs_up_does_not_cancel_the_handler() {
 }
 
 #[tokio::test]
-async fn a12_a_run_over_its_time_is_unknown_and_never_run_again() {
+async fn a12_a_run_over_its_maximum_duration_is_unknown_and_never_rerun() {
     // The heartbeat's thread lives by the machine's clock.
     let bench = Bench::start_with(aplomb::routes![put_order], |api| {
         let (lease, max_handler_duration) =
@@ -81,7 +81,7 @@ async fn a12_a_run_over_its_time_is_unknown_and_never_run_again() {
 }
 
 #[tokio::test]
-async fn a16_a_2xx_is_kept_with_status_fields_and_body() {
+async fn a16_a_2xx_is_stored_with_status_fields_and_body() {
     let bench = bench().await;
     let first = order(&bench.client, "k", WELL).send().await;
     let second = order(&bench.client, "k", WELL).send().await;
@@ -95,7 +95,7 @@ async fn a16_a_2xx_is_kept_with_status_fields_and_body() {
 }
 
 #[tokio::test]
-async fn a16_a_4xx_of_the_handler_is_kept() {
+async fn a16_a_4xx_of_the_handler_is_stored() {
     let (bench, first, second) = status(404).await;
     assert!(!first.replayed() && second.replayed());
     assert_eq!(
@@ -115,7 +115,7 @@ async fn a16_408_425_and_429_of_the_handler_free_the_key() {
 }
 
 #[tokio::test]
-async fn a16_any_other_5xx_is_unknown() {
+async fn a16_any_other_5xx_leaves_the_outcome_unknown() {
     let (bench, first, second) = status(503).await;
     assert_eq!(first.status, 503);
     second.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
@@ -123,7 +123,7 @@ async fn a16_any_other_5xx_is_unknown() {
 }
 
 #[tokio::test]
-async fn a16_a_panic_is_unknown() {
+async fn a16_a_panic_leaves_the_outcome_unknown() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "panic"}"#;
     order(&bench.client, "k", body)
@@ -138,7 +138,7 @@ async fn a16_a_panic_is_unknown() {
 }
 
 #[tokio::test]
-async fn a16_an_answer_that_breaks_off_is_unknown() {
+async fn a16_a_response_body_that_breaks_off_leaves_the_outcome_unknown() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "breaks_off"}"#;
     order(&bench.client, "k", body)
@@ -175,7 +175,7 @@ async fn a16_an_error_without_effects_frees_the_key() {
 }
 
 #[tokio::test]
-async fn a16_a_refusal_before_the_handler_frees_the_key() {
+async fn a16_a_rejection_before_the_handler_frees_the_key() {
     let bench = bench().await;
     order(&bench.client, "k", r#"{"item": 7}"#)
         .send()
@@ -189,7 +189,7 @@ async fn a16_a_refusal_before_the_handler_frees_the_key() {
 }
 
 #[tokio::test]
-async fn a17_a_completion_that_cannot_be_written_costs_the_client_nothing() {
+async fn a17_the_client_gets_its_response_if_the_completion_cannot_be_written() {
     let bench = bench().await;
     bench
         .records
@@ -205,7 +205,7 @@ async fn a17_a_completion_that_cannot_be_written_costs_the_client_nothing() {
 }
 
 #[tokio::test]
-async fn a17_a_completion_whose_confirmation_is_lost_is_written_once() {
+async fn a17_a_completion_with_a_lost_confirmation_is_written_once() {
     let bench = bench().await;
     bench
         .records
@@ -216,7 +216,7 @@ async fn a17_a_completion_whose_confirmation_is_lost_is_written_once() {
 }
 
 #[tokio::test]
-async fn a18_after_the_deadline_the_handler_goes_on_and_its_answer_is_kept() {
+async fn a18_after_the_deadline_the_handler_continues_and_its_response_is_stored() {
     let bench = bench().await;
     let reply = order(&bench.client, "k", HELD).send().await;
     assert_eq!(reply.problem(504, "DEADLINE_EXCEEDED")["retryable"], true);
@@ -231,7 +231,7 @@ async fn a18_after_the_deadline_the_handler_goes_on_and_its_answer_is_kept() {
 }
 
 #[tokio::test]
-async fn a18_a_panic_after_the_deadline_is_unknown() {
+async fn a18_a_panic_after_the_deadline_leaves_the_outcome_unknown() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "held_then_panic"}"#;
     order(&bench.client, "k", body)
@@ -245,7 +245,7 @@ async fn a18_a_panic_after_the_deadline_is_unknown() {
 }
 
 #[tokio::test]
-async fn a12_a_heartbeat_keeps_a_long_run_in_flight() {
+async fn a12_lease_renewals_keep_a_long_run_in_flight() {
     // Its thread beats by the machine's clock, so this test waits for real: three leases long.
     let bench = Bench::start_with(aplomb::routes![put_order], |api| {
         api.store(Store::memory()).lease(Duration::from_millis(300))
@@ -289,7 +289,7 @@ async fn put_well(client: &Client) -> ClientResponse {
 }
 
 #[tokio::test]
-async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
+async fn a12_the_lease_is_renewed_until_the_response_is_written() {
     let (bench, records) = short_lived().await;
     (0..1000).for_each(|_| records.fail_next(StoreOperation::Complete, Fault::Lost));
     assert_eq!(put_well(&bench.client).await.status, 201);
@@ -305,7 +305,7 @@ async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
 }
 
 #[tokio::test]
-async fn a17_an_answer_is_kept_after_an_outage_of_several_leases() {
+async fn a17_a_response_is_stored_after_an_outage_of_several_leases() {
     let (bench, records) = short_lived().await;
     // It is told again every 150 ms.
     (0..12).for_each(|_| records.fail_next(StoreOperation::Complete, Fault::Lost));
@@ -317,7 +317,7 @@ async fn a17_an_answer_is_kept_after_an_outage_of_several_leases() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_heartbeat() {
+async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
     /// Blocks, as no handler should.
     #[endpoint(put = "/orders/{id}", version = 1, idempotent)]
     async fn block(State(app): State<App>, Path(_): Path<u64>) {
@@ -342,7 +342,7 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_heartbeat() {
 }
 
 #[tokio::test]
-async fn a17_a_completion_that_is_never_written_becomes_unknown() {
+async fn a17_a_completion_that_is_never_written_leaves_the_outcome_unknown() {
     let bench = bench().await;
     (0..1000).for_each(|_| {
         bench

@@ -49,7 +49,7 @@ async fn a01_a_key_is_required() {
 }
 
 #[tokio::test]
-async fn a03_what_is_not_one_key_is_refused_before_any_look_up() {
+async fn a03_an_invalid_key_is_rejected_before_any_look_up() {
     let bench = bench().await;
     bench.records.break_down(true);
     let long = "a".repeat(256);
@@ -73,7 +73,7 @@ async fn a03_what_is_not_one_key_is_refused_before_any_look_up() {
 async fn limited() {}
 
 #[tokio::test]
-async fn a03_what_is_not_one_key_uses_up_no_limit() {
+async fn a03_an_invalid_key_takes_no_tokens() {
     let bench = Bench::start(aplomb::routes![limited]).await;
     let post = |key: &'static str| {
         bench
@@ -104,7 +104,7 @@ async fn a02_quoted_and_bare_keys_replay_each_other() {
 }
 
 #[tokio::test]
-async fn a04_another_caller_has_keys_of_its_own() {
+async fn a04_two_callers_can_use_the_same_key() {
     let bench = bench().await;
     order(&bench.client, "k", WELL).send().await;
     let other = bench
@@ -142,7 +142,7 @@ async fn note_of_two(State(app): State<App>) -> Json<usize> {
 }
 
 #[tokio::test]
-async fn a04_another_version_of_a_route_has_records_of_its_own() {
+async fn a04_two_versions_of_a_route_have_separate_records() {
     let bench = Bench::start(aplomb::routes![note, note_of_two]).await;
     let call = |path: &'static str| {
         bench
@@ -160,7 +160,7 @@ async fn a04_another_version_of_a_route_has_records_of_its_own() {
 }
 
 #[tokio::test]
-async fn a25_callers_without_identity_need_keys_that_cannot_be_guessed() {
+async fn a25_anonymous_requests_need_keys_that_cannot_be_guessed() {
     let bench = bench().await;
     for short in ["1", &"a".repeat(21), &format!("\"{}\"", "a".repeat(21))] {
         let reply = bench
@@ -212,7 +212,7 @@ async fn a25_callers_without_identity_need_keys_that_cannot_be_guessed() {
 }
 
 #[tokio::test]
-async fn a04_a_key_without_a_caller_is_refused_unless_declared() {
+async fn a04_a_key_without_a_caller_is_rejected_unless_declared_anonymous() {
     let bench = bench().await;
     assert_eq!(bench.client.post("/v1/notes").send().await.status, 200);
     bench
@@ -284,7 +284,7 @@ async fn a05_another_path_query_or_body_is_a_mismatch() {
 }
 
 #[tokio::test]
-async fn a06_the_layout_of_json_does_not_matter() {
+async fn a06_white_space_order_and_escapes_of_json_do_not_matter() {
     let bench = bench().await;
     order(&bench.client, "k", r#"{"item": "tea", "how": "well"}"#)
         .send()
@@ -296,7 +296,7 @@ async fn a06_the_layout_of_json_does_not_matter() {
 }
 
 #[tokio::test]
-async fn a05_a_path_is_compared_decoded() {
+async fn a05_paths_are_compared_decoded() {
     let bench = bench().await;
     let pay = |path: &'static str| {
         bench
@@ -347,7 +347,7 @@ async fn a04_a_renamed_path_parameter_keeps_its_keys() {
 }
 
 #[tokio::test]
-async fn a04_keys_outlive_a_change_of_the_secret() {
+async fn a04_keys_survive_a_change_of_the_secret() {
     let bench = bench().await;
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
     let api = || bench.configure(Api::new("test", aplomb::routes![place_order, guest_order]));

@@ -1,12 +1,12 @@
 //! Idempotency: a service whose handlers do as they are told, and the two tables of states and events.
 
+mod encrypted;
 mod events;
-mod kept;
 mod keys;
-mod operations;
 mod retryable;
-mod sealed;
 mod states;
+mod step_keys;
+mod stored;
 
 use core::time::Duration;
 
@@ -165,8 +165,8 @@ fn routes() -> Routes<App> {
         pay_order,
         guest_order,
         note,
-        operations::operate,
-        operations::may_operate
+        step_keys::operate,
+        step_keys::may_operate
     ]
 }
 

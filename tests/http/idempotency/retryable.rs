@@ -97,7 +97,7 @@ fn assert_retryable(reply: &ClientResponse, expected: bool) {
 }
 
 #[tokio::test]
-async fn a16_what_is_kept_is_not_retryable_for_the_first_caller_nor_in_a_replay() {
+async fn a16_a_stored_problem_is_not_retryable_in_the_first_response_nor_in_a_replay() {
     let bench = refusing().await;
     for (number, (kind, status, code)) in [
         ("locked", 409, "LOCKED"),
@@ -119,7 +119,7 @@ async fn a16_what_is_kept_is_not_retryable_for_the_first_caller_nor_in_a_replay(
 }
 
 #[tokio::test]
-async fn a16_what_frees_the_key_stays_retryable() {
+async fn a16_a_problem_that_frees_the_key_stays_retryable() {
     let bench = refusing().await;
     for (number, kind) in ["not-yet", "too-many", "early"].into_iter().enumerate() {
         for _ in 0..2 {
@@ -132,7 +132,7 @@ async fn a16_what_frees_the_key_stays_retryable() {
 }
 
 #[tokio::test]
-async fn a16_a_5xx_of_a_dependency_stays_retryable_and_tells_that_the_outcome_is_unknown() {
+async fn a16_a_5xx_of_a_dependency_is_retryable_and_leaves_the_outcome_unknown() {
     let bench = refusing().await;
     let first = under_key(&bench, "supplier").send().await;
     first.problem(503, "SUPPLIER");
@@ -143,7 +143,7 @@ async fn a16_a_5xx_of_a_dependency_stays_retryable_and_tells_that_the_outcome_is
 }
 
 #[tokio::test]
-async fn a16_without_a_key_nothing_is_kept_and_an_error_means_what_it_declares() {
+async fn a16_without_a_key_a_problem_is_retryable_as_declared() {
     let bench = refusing().await;
     for kind in [
         "locked",
@@ -179,7 +179,7 @@ async fn a16_without_a_key_nothing_is_kept_and_an_error_means_what_it_declares()
 }
 
 #[tokio::test]
-async fn a16_a_body_that_the_handler_typed_itself_is_kept_as_it_is() {
+async fn a16_a_body_that_the_handler_serialized_is_stored_unchanged() {
     let bench = refusing().await;
     let first = under_key(&bench, "typed").send().await;
     assert_eq!(

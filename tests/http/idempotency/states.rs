@@ -44,7 +44,7 @@ async fn a10_a_request_in_flight_is_a_409_and_a_mismatch_outranks_it() {
 }
 
 #[tokio::test]
-async fn a14_a_lapsed_lease_is_unknown_until_the_run_ends_after_all() {
+async fn a14_a_run_with_a_lapsed_lease_is_unknown_until_it_completes() {
     let bench = bench().await;
     let first = held(&bench, "k", HELD);
     bench.app.held().await;
@@ -70,7 +70,7 @@ async fn a14_a_lapsed_lease_is_unknown_until_the_run_ends_after_all() {
 }
 
 #[tokio::test]
-async fn a14_a_lapsed_lease_reruns_where_declared() {
+async fn a14_a_run_with_a_lapsed_lease_is_rerun_if_declared() {
     let bench = bench().await;
     let first = held_put(&bench);
     bench.app.held().await;
@@ -95,7 +95,7 @@ async fn a14_a_lapsed_lease_reruns_where_declared() {
 }
 
 #[tokio::test]
-async fn a15_an_unknown_outcome_is_not_retryable_to_any_retry() {
+async fn a15_an_unknown_outcome_is_not_retryable_for_any_retry() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "panic"}"#;
     order(&bench.client, "k", body)
@@ -114,7 +114,7 @@ async fn a15_an_unknown_outcome_is_not_retryable_to_any_retry() {
 }
 
 #[tokio::test]
-async fn a19_a_run_that_lost_its_record_answers_from_it() {
+async fn a19_a_run_that_lost_its_record_responds_with_the_stored_response() {
     let bench = bench().await;
     let put = || put_first_held(bench.client.clone());
     let first = tokio::spawn(put());
@@ -161,7 +161,7 @@ async fn a20_a_replay_sets_no_cookies() {
 }
 
 #[tokio::test]
-async fn a20_a_replay_has_every_field_and_says_that_it_is_one() {
+async fn a20_a_replay_has_every_field_and_idempotent_replayed() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "described"}"#;
     let first = order(&bench.client, "k", body).send().await;
@@ -188,7 +188,7 @@ async fn a20_a_replay_has_every_field_and_says_that_it_is_one() {
 }
 
 #[tokio::test]
-async fn a20_a_replay_without_its_body_says_that_it_is_one() {
+async fn a20_a_replay_without_its_body_has_idempotent_replayed() {
     let bench = bench().await;
     for (how, status) in [("large", 303), ("large_without_location", 410)] {
         let body = format!(r#"{{"item": "tea", "how": "{how}"}}"#);
@@ -200,7 +200,7 @@ async fn a20_a_replay_without_its_body_says_that_it_is_one() {
 }
 
 #[tokio::test]
-async fn a21_a_body_too_large_to_keep_goes_to_the_first_caller_only() {
+async fn a21_a_body_too_large_to_store_is_sent_only_to_the_first_client() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "large"}"#;
     assert_eq!(
@@ -226,7 +226,7 @@ async fn a21_a_body_too_large_to_keep_goes_to_the_first_caller_only() {
 }
 
 #[tokio::test]
-async fn a21_a_body_of_1_mib_is_kept() {
+async fn a21_a_body_of_1_mib_is_stored() {
     let bench = bench().await;
     let body = r#"{"item": "tea", "how": "largest"}"#;
     let first = order(&bench.client, "k", body).send().await;
@@ -243,7 +243,7 @@ async fn a21_a_body_of_1_mib_is_kept() {
 }
 
 #[tokio::test]
-async fn a22_an_answer_is_kept_as_long_as_declared() {
+async fn a22_a_response_is_stored_for_the_declared_ttl() {
     let bench = bench().await;
     let put = || {
         bench
@@ -281,7 +281,7 @@ async fn a23_a_store_that_is_down_is_a_503_and_the_handler_does_not_run() {
 }
 
 #[tokio::test]
-async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
+async fn a08_a_begin_with_a_lost_reply_leaves_no_running_record() {
     let bench = bench().await;
     bench
         .records
@@ -297,7 +297,7 @@ async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
 }
 
 #[tokio::test]
-async fn a08_a_begin_that_comes_after_it_was_taken_back_leaves_no_ghost() {
+async fn a08_a_begin_that_arrives_after_its_abort_leaves_no_running_record() {
     let bench = bench().await;
     bench.records.fail_next(StoreOperation::Begin, Fault::Late);
     order(&bench.client, "k", WELL)
@@ -311,7 +311,7 @@ async fn a08_a_begin_that_comes_after_it_was_taken_back_leaves_no_ghost() {
 }
 
 #[tokio::test]
-async fn concurrent_tries_have_one_effect_and_one_answer() {
+async fn concurrent_requests_have_one_effect_and_one_response() {
     let bench = bench().await;
     let tries: Vec<_> = (0..24)
         .map(|_| {
@@ -374,7 +374,7 @@ async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) 
 }
 
 #[tokio::test]
-async fn a_request_that_a_new_deployment_would_refuse_still_gets_its_first_answer() {
+async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
     let bench = bench().await;
     let first = order(&bench.client, "done", WELL).send().await;
     order(
@@ -438,7 +438,7 @@ async fn strict(bench: &Bench) -> TestServer {
 }
 
 #[tokio::test]
-async fn a22_a_full_store_takes_no_new_key_and_says_when_to_come_again() {
+async fn a22_a_full_store_rejects_new_keys_with_retry_after() {
     let clock = aplomb::testing::TestClock::new();
     let clock: std::sync::Arc<dyn aplomb::clock::Clock> = std::sync::Arc::new(clock);
     let records = aplomb::store::MemoryRecords::with_bounds(1, 1 << 20, clock);

@@ -143,7 +143,7 @@ fn link<'r>(reply: &'r ClientResponse, relation: &str) -> Option<&'r str> {
 }
 
 #[tokio::test]
-async fn d05_pages_lead_back_as_they_led_on() {
+async fn d05_pages_read_backward_are_those_read_forward() {
     let bench = Bench::start(1..=8).await;
     let first = bench.page("").await;
     let second = bench.next(&first).await;
@@ -172,7 +172,7 @@ async fn d05_pages_lead_back_as_they_led_on() {
 }
 
 #[tokio::test]
-async fn d03_a_new_limit_is_honoured_on_the_way_back() {
+async fn d03_a_new_limit_is_applied_to_a_backward_cursor() {
     let bench = Bench::start(1..=8).await;
     let second = bench.next(&bench.page("").await).await;
     let cursor = previous_cursor(&second).expect("a page before");
@@ -213,7 +213,7 @@ async fn d02_a_cursor_keeps_its_direction() {
 }
 
 #[tokio::test]
-async fn d07_a_page_before_that_has_lost_its_rows_leads_on_to_those_behind_it() {
+async fn d07_an_emptied_previous_page_links_to_the_rows_after_it() {
     let bench = Bench::start(1..=9).await;
     let second = bench.next(&bench.page("").await).await;
     bench.rows.retain(|number| number > 3);
@@ -230,7 +230,7 @@ async fn d07_a_page_before_that_has_lost_its_rows_leads_on_to_those_behind_it() 
 }
 
 #[tokio::test]
-async fn d07_a_next_page_that_has_lost_its_rows_leads_back_to_those_before_it() {
+async fn d07_an_emptied_next_page_links_to_the_rows_before_it() {
     let bench = Bench::start(1..=5).await;
     let first = bench.page("").await;
     bench.rows.retain(|number| number <= 3);
@@ -244,7 +244,7 @@ async fn d07_a_next_page_that_has_lost_its_rows_leads_back_to_those_before_it() 
 }
 
 #[tokio::test]
-async fn d07_the_row_of_a_cursor_may_be_gone() {
+async fn d07_a_cursor_stays_valid_after_its_row_is_deleted() {
     let bench = Bench::start(1..=9).await;
     let second = bench.next(&bench.page("").await).await;
     bench
@@ -255,7 +255,7 @@ async fn d07_the_row_of_a_cursor_may_be_gone() {
 }
 
 #[tokio::test]
-async fn d07_rows_present_throughout_appear_exactly_once_on_the_way_back() {
+async fn d07_rows_present_throughout_appear_exactly_once_backward() {
     let stay: BTreeSet<i64> = (0..50).map(|number| number * 10).collect();
     let (bench, roll) = (Bench::start(stay.clone()).await, dice());
     let mut reply = bench.page("?limit=10").await;
@@ -288,7 +288,7 @@ async fn d07_rows_present_throughout_appear_exactly_once_on_the_way_back() {
 }
 
 #[tokio::test]
-async fn d06_links_lead_both_ways_and_keep_the_other_parameters() {
+async fn d06_links_lead_in_both_directions_and_keep_the_other_parameters() {
     let bench = Bench::start(1..=9).await;
     let first = bench.page("?b=2&a=%26&limit=2").await;
     assert_eq!(link(&first, "first"), Some("/v1/rows?a=%26&b=2&limit=2"));

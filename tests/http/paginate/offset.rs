@@ -51,7 +51,7 @@ fn links(reply: &ClientResponse) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn d08_pages_have_numbers_from_one() {
+async fn d08_pages_are_numbered_from_1() {
     let bench = bench().await;
     let first = get(&bench, "/v1/few").await;
     assert_eq!(data(&first), (0..20).collect::<Vec<_>>());
@@ -77,7 +77,7 @@ async fn d08_pages_have_numbers_from_one() {
 }
 
 #[tokio::test]
-async fn d04_the_limit_of_counted_pages_has_a_default_and_a_maximum() {
+async fn d04_the_limit_of_numbered_pages_has_a_default_and_a_maximum() {
     let bench = bench().await;
     assert_eq!(data(&get(&bench, "/v1/few?limit=1000").await).len(), 45);
     assert_eq!(data(&get(&bench, "/v1/counted?limit=1000").await).len(), 50);
@@ -87,7 +87,7 @@ async fn d04_the_limit_of_counted_pages_has_a_default_and_a_maximum() {
 }
 
 #[tokio::test]
-async fn d08_counted_pages_end_at_item_10_000() {
+async fn d08_numbered_pages_end_at_item_10_000() {
     let bench = bench().await;
     let last = get(&bench, "/v1/counted?page=200&limit=50").await;
     assert_eq!(
@@ -119,7 +119,7 @@ async fn d08_counted_pages_end_at_item_10_000() {
 }
 
 #[tokio::test]
-async fn d08_what_is_no_page_is_refused_by_name() {
+async fn d08_an_invalid_page_parameter_is_a_400_that_names_it() {
     let bench = bench().await;
     for (query, parameter) in [
         ("page=0", "page"),
@@ -139,7 +139,7 @@ async fn d08_what_is_no_page_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn d08_a_total_is_told_to_who_asks_only() {
+async fn d08_the_total_is_sent_only_on_request() {
     let bench = bench().await;
     for silent in ["/v1/few", "/v1/few?total=false", "/v1/counted"] {
         assert!(
@@ -155,7 +155,7 @@ async fn d08_a_total_is_told_to_who_asks_only() {
 }
 
 #[tokio::test]
-async fn d06_links_of_counted_pages_keep_the_other_parameters() {
+async fn d06_links_of_numbered_pages_keep_the_other_parameters() {
     let bench = bench().await;
     assert_eq!(
         links(&get(&bench, "/v1/few?b=2&a=%26&page=2").await),

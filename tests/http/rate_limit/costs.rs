@@ -70,7 +70,7 @@ async fn rows_of(bench: &Bench, rows: impl core::fmt::Display) -> (u16, u64) {
 }
 
 #[tokio::test]
-async fn b08_a_function_says_what_each_request_costs() {
+async fn b08_a_function_determines_the_cost_of_each_request() {
     let bench = bench().await;
     assert_eq!(rows_of(&bench, 3).await, (200, 7));
     assert_eq!(rows_of(&bench, 5).await, (200, 2));
@@ -88,7 +88,7 @@ async fn b08_a_function_says_what_each_request_costs() {
 }
 
 #[tokio::test]
-async fn b08_a_cost_of_nothing_takes_nothing_and_is_admitted() {
+async fn b08_a_cost_of_zero_takes_no_tokens_and_is_admitted() {
     let bench = bench().await;
     assert_eq!(rows_of(&bench, 0).await, (200, 10));
     assert_eq!(rows_of(&bench, 10).await, (200, 0));
@@ -97,7 +97,7 @@ async fn b08_a_cost_of_nothing_takes_nothing_and_is_admitted() {
 }
 
 #[tokio::test]
-async fn b08_more_than_the_burst_takes_the_whole_bucket_and_waits_until_it_is_full() {
+async fn b08_a_cost_above_the_burst_takes_a_full_bucket_and_waits_for_it() {
     let bench = bench().await;
     assert_eq!(rows_of(&bench, 2).await, (200, 8));
     for rows in [11, u64::MAX] {
@@ -116,7 +116,7 @@ async fn b08_more_than_the_burst_takes_the_whole_bucket_and_waits_until_it_is_fu
 }
 
 #[tokio::test]
-async fn b08_a_cost_that_panics_is_a_500_and_takes_nothing() {
+async fn b08_a_cost_function_that_panics_is_a_500_and_takes_no_tokens() {
     let bench = bench().await;
     let reply = get(&bench, "/export?rows=none", ALICE).await;
     reply.problem(500, "INTERNAL");
@@ -148,7 +148,7 @@ async fn b08_each_of_several_limits_has_its_own_cost() {
 }
 
 #[tokio::test]
-async fn b17_a_shadow_whose_cost_a_function_says_refuses_nothing() {
+async fn b17_a_shadow_limit_with_a_cost_function_rejects_no_request() {
     let bench = bench().await;
     for left in (0..3).rev() {
         let reply = get(&bench, "/export-tried?rows=50", ALICE).await;
@@ -163,7 +163,7 @@ async fn b17_a_shadow_whose_cost_a_function_says_refuses_nothing() {
 }
 
 #[tokio::test]
-async fn b08_a_request_under_a_key_is_weighed_once() {
+async fn b08_the_cost_of_a_keyed_request_is_computed_once() {
     let bench = bench().await;
     // A small body is read before the limits decide, and a large one after.
     for (key, length, left) in [("a", 1, 8), ("a", 1, 6), ("b", 70_000, 4)] {
@@ -188,7 +188,7 @@ async fn b08_a_request_under_a_key_is_weighed_once() {
 }
 
 #[tokio::test]
-async fn b08_an_instance_that_decides_alone_weighs_too() {
+async fn b08_local_decisions_use_the_cost_function() {
     let bench = bench().await;
     bench.limits.break_down(true);
     for (rows, status) in [(6, 200), (6, 429), (0, 200), (4, 200), (1, 429)] {

@@ -48,7 +48,7 @@ fn denied(reply: &ClientResponse) {
 }
 
 #[tokio::test]
-async fn b15_what_a_store_that_is_down_does_not_decide_is_denied() {
+async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_down() {
     let bench = bench().await;
     assert_eq!(
         get(&bench, "/strict", ALICE)
@@ -67,7 +67,7 @@ async fn b15_what_a_store_that_is_down_does_not_decide_is_denied() {
 }
 
 #[tokio::test]
-async fn b15_what_a_store_that_is_slow_does_not_decide_is_denied() {
+async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_slow() {
     let bench = bench().await;
     bench.limits.hang(true);
     for _ in 0..4 {
@@ -79,7 +79,7 @@ async fn b15_what_a_store_that_is_slow_does_not_decide_is_denied() {
 }
 
 #[tokio::test]
-async fn b15_one_answer_that_fails_denies_one_request() {
+async fn b15_with_on_error_deny_one_failed_call_rejects_one_request() {
     let bench = bench().await;
     bench.limits.break_down(true);
     denied(&get(&bench, "/strict", ALICE).await);
@@ -94,7 +94,7 @@ async fn b15_one_answer_that_fails_denies_one_request() {
 }
 
 #[tokio::test]
-async fn b15_a_request_under_a_key_that_is_denied_leaves_no_record() {
+async fn b15_a_keyed_request_that_is_denied_leaves_no_record() {
     let bench = bench().await;
     let post = async |key: &str, length| {
         bench
@@ -125,7 +125,7 @@ async fn b15_a_request_under_a_key_that_is_denied_leaves_no_record() {
 }
 
 #[tokio::test]
-async fn b15_the_store_decides_again_when_it_is_back_although_nobody_did_meanwhile() {
+async fn b15_with_on_error_deny_the_store_decides_again_after_an_outage() {
     let bench = bench().await;
     bench.limits.break_down(true);
     for _ in 0..4 {

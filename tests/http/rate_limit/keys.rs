@@ -82,7 +82,7 @@ fn left(reply: &ClientResponse) -> (u16, u64) {
 }
 
 #[tokio::test]
-async fn b09_callers_of_a_tenant_share_a_bucket_and_two_tenants_do_not() {
+async fn b09_callers_of_one_tenant_share_a_bucket_and_two_tenants_do_not() {
     let bench = bench().await;
     assert_eq!(left(&of(&bench, ALICE, "acme").send().await), (200, 2));
     assert_eq!(left(&of(&bench, BOB, "acme").send().await), (200, 1));
@@ -92,7 +92,7 @@ async fn b09_callers_of_a_tenant_share_a_bucket_and_two_tenants_do_not() {
 }
 
 #[tokio::test]
-async fn b09_values_that_are_not_verified_count_as_their_caller() {
+async fn b09_requests_with_unverified_values_count_by_caller() {
     let bench = bench().await;
     for (tenant, counted) in [
         ("made-up-1", (200, 2)),
@@ -127,7 +127,7 @@ async fn b09_values_that_are_not_verified_count_as_their_caller() {
 }
 
 #[tokio::test]
-async fn b09_a_path_parameter_counts_as_it_is_decoded() {
+async fn b09_a_path_parameter_is_decoded_before_it_is_verified() {
     let bench = bench().await;
     let report =
         async |key, path: &str| left(&get(&bench, &format!("/v1/tenants/{path}"), key).await);
@@ -145,7 +145,7 @@ async fn b09_a_path_parameter_counts_as_it_is_decoded() {
 }
 
 #[tokio::test]
-async fn b09_endpoints_that_name_the_same_limit_share_the_tenants_buckets() {
+async fn b09_endpoints_with_the_same_named_limit_share_the_buckets_of_tenants() {
     let bench = bench().await;
     let send = async |path, key| {
         left(
@@ -163,7 +163,7 @@ async fn b09_endpoints_that_name_the_same_limit_share_the_tenants_buckets() {
 }
 
 #[tokio::test]
-async fn b09_strangers_whose_value_is_not_verified_count_by_address() {
+async fn b09_anonymous_requests_with_unverified_values_count_by_address() {
     let bench = bench().await;
     let send = async |plan: &str| {
         left(
@@ -182,7 +182,7 @@ async fn b09_strangers_whose_value_is_not_verified_count_by_address() {
 }
 
 #[tokio::test]
-async fn b09_a_request_under_a_key_counts_by_its_tenant() {
+async fn b09_a_keyed_request_counts_by_its_tenant() {
     let bench = bench().await;
     let import = async |caller, key: &str, length| {
         let call = bench
@@ -212,7 +212,7 @@ async fn b09_a_request_under_a_key_counts_by_its_tenant() {
 }
 
 #[tokio::test]
-async fn b09_an_instance_that_decides_alone_counts_by_tenant_too() {
+async fn b09_local_decisions_count_by_tenant() {
     let bench = bench().await;
     bench.limits.break_down(true);
     for (key, status) in [(ALICE, 200), (BOB, 200), (ALICE, 200), (BOB, 429)] {
@@ -223,7 +223,7 @@ async fn b09_an_instance_that_decides_alone_counts_by_tenant_too() {
 }
 
 #[tokio::test]
-async fn b09_a_kind_that_panics_is_a_500_and_takes_nothing() {
+async fn b09_a_limit_key_that_panics_is_a_500_and_takes_no_tokens() {
     let bench = bench().await;
     of(&bench, ALICE, "nobody")
         .send()

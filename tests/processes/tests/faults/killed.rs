@@ -2,8 +2,8 @@
 
 use crate::bench::Bench;
 use crate::client::{Checked, Order};
+use crate::concurrent::one_of_many_runs;
 use crate::instance::Instance;
-use crate::together::one_of_many_runs;
 
 /// Kills an instance in the middle of a run; gives another.
 async fn killed(bench: &Bench, order: &Order, item: &str) -> Instance {
@@ -30,7 +30,7 @@ async fn a14_a_killed_run_is_in_flight_and_then_unknown() {
 }
 
 #[tokio::test]
-async fn a14_a_killed_run_is_run_again_where_that_is_declared() {
+async fn a14_a_killed_run_is_rerun_if_declared() {
     let bench = Bench::start();
     let tea = Order::of("tea").to("/v1/drafts").held();
     let other = killed(&bench, &tea, "tea").await;
@@ -47,7 +47,7 @@ async fn a14_a_killed_run_is_run_again_where_that_is_declared() {
 }
 
 #[tokio::test]
-async fn a14_of_many_that_retry_a_killed_run_one_runs_it_again() {
+async fn a14_of_many_retries_of_a_killed_run_one_reruns() {
     let bench = Bench::start();
     let tea = Order::of("tea").to("/v1/drafts").held();
     let instances = [killed(&bench, &tea, "tea").await, bench.short_lived("c")];

@@ -61,7 +61,7 @@ fn most_in_a_period(admitted: &[(Instant, Instant)]) -> usize {
 }
 
 #[tokio::test]
-async fn b01_three_processes_never_admit_more_than_the_worst_case_of_any_window() {
+async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
     let bench = Bench::start();
     let instances = ["a", "b", "c"].map(|name| bench.instance(name));
     // A window is judged from its begin to its end, so that two seconds show a whole one wherever it begins.
@@ -115,7 +115,7 @@ async fn decided_by_the_store(service: &Instance) -> ClientResponse {
 }
 
 #[tokio::test]
-async fn b15_limits_are_decided_locally_while_the_store_stands_still() {
+async fn b15_limits_are_decided_locally_while_redis_is_paused() {
     let bench = Bench::start();
     let service = bench.instance("a");
     assert_eq!(decided_by_the_store(&service).await.status, 200);
@@ -134,7 +134,7 @@ async fn b15_limits_are_decided_locally_while_the_store_stands_still() {
 }
 
 #[tokio::test]
-async fn b15_limits_are_decided_locally_while_the_store_is_gone() {
+async fn b15_limits_are_decided_locally_while_redis_is_down() {
     let bench = Bench::start();
     let service = bench.instance("a");
     decided_by_the_store(&service).await;

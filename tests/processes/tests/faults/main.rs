@@ -3,14 +3,14 @@
 
 mod bench;
 mod client;
-mod ending;
+mod concurrent;
+mod encrypted;
 mod instance;
 mod killed;
 mod limits;
 mod panics;
-mod restarts;
-mod sealed;
-mod silence;
 mod start;
 mod stopped;
-mod together;
+mod store_restarts;
+mod terminated;
+mod unresponsive_store;

@@ -4,7 +4,7 @@ use crate::bench::Bench;
 use crate::client::Order;
 
 #[tokio::test]
-async fn f01_the_place_of_a_panic_is_logged_under_serve() {
+async fn f01_the_source_location_of_a_panic_is_logged_under_serve() {
     let bench = Bench::start();
     let one = bench.instance("a");
     let reply = one.send(&Order::get("/v1/panic")).await;

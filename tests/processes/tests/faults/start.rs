@@ -26,14 +26,14 @@ fn refused(output: &Output, url: &str) {
 }
 
 #[test]
-fn a_store_that_is_not_there_is_said_at_start() {
+fn an_unreachable_store_is_a_start_error() {
     let bench = Bench::start();
     bench.redis.kill();
     refused(&bench.settings("a").run(), &bench.redis.url());
 }
 
 #[test]
-fn a_store_that_stands_still_is_said_at_start() {
+fn a_paused_store_is_a_start_error() {
     let bench = Bench::start();
     bench.redis.pause();
     refused(&bench.settings("a").run(), &bench.redis.url());
@@ -58,7 +58,7 @@ fn shown(url: &str) -> String {
 }
 
 #[test]
-fn a_url_that_is_none_is_said_at_start() {
+fn an_invalid_url_is_a_start_error() {
     let bench = Bench::start();
     for (url, expected) in [
         ("redis://host:port", "redis url did not parse"),
@@ -75,7 +75,7 @@ fn a_url_that_is_none_is_said_at_start() {
 }
 
 #[test]
-fn a_password_that_is_demanded_or_wrong_is_said_at_start() {
+fn a_missing_or_wrong_password_is_a_start_error() {
     let redis = RedisServer::start_with(&["--requirepass", "hunter2"]);
     says(&redis.url(), "demands a password");
     says(
@@ -85,7 +85,7 @@ fn a_password_that_is_demanded_or_wrong_is_said_at_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_server_is_said_at_start() {
+async fn an_old_server_is_a_start_error() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let (from, to): (&[u8], &[u8]) = match version(&redis) {
@@ -112,7 +112,7 @@ fn version(redis: &RedisServer) -> u32 {
 }
 
 #[test]
-fn a25_a_server_that_evicts_is_said_at_start() {
+fn a25_a_server_that_evicts_is_a_start_error_unless_accepted() {
     let redis =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     says(
@@ -144,7 +144,7 @@ fn a25_a_server_that_evicts_is_said_at_start() {
 }
 
 #[test]
-fn a25_what_a_crash_loses_is_said_at_start() {
+fn a25_the_possible_data_loss_of_a_crash_is_logged_at_start() {
     let bench = Bench::start();
     let warns = |redis: &RedisServer| {
         let service = bench
@@ -161,7 +161,7 @@ fn a25_what_a_crash_loses_is_said_at_start() {
 }
 
 #[test]
-fn a_replica_is_said_at_start() {
+fn a_replica_is_a_start_error() {
     let primary = RedisServer::start();
     let (host, port) = (
         primary.address().ip().to_string(),
@@ -172,7 +172,7 @@ fn a_replica_is_said_at_start() {
 }
 
 #[test]
-fn a_server_that_is_no_redis_is_said_at_start() {
+fn a_server_that_is_not_redis_is_a_start_error() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("redis://{}", other.local_addr().expect("an address"));
     thread::spawn(move || {

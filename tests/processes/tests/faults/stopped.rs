@@ -32,7 +32,7 @@ async fn a12_a_stopped_run_is_unknown_until_it_completes() {
 }
 
 #[tokio::test]
-async fn a12_a_run_that_was_stopped_for_long_is_unknown_while_it_goes_on() {
+async fn a12_a_run_stopped_longer_than_its_lease_stays_unknown_while_it_continues() {
     let bench = Bench::start();
     let tea = Order::of("tea").held();
     let (one, run, other) = stopped(&bench, &tea, "tea").await;
@@ -51,7 +51,7 @@ async fn a12_a_run_that_was_stopped_for_long_is_unknown_while_it_goes_on() {
 }
 
 #[tokio::test]
-async fn a19_a_replaced_run_answers_what_the_other_has_done() {
+async fn a19_a_replaced_run_responds_with_the_result_of_the_other_run() {
     let bench = Bench::start();
     let tea = Order::of("tea").to("/v1/drafts").held();
     let (one, run, other) = stopped(&bench, &tea, "tea").await;
@@ -68,7 +68,7 @@ async fn a19_a_replaced_run_answers_what_the_other_has_done() {
 }
 
 #[tokio::test]
-async fn a19_a_replaced_run_answers_that_the_other_goes_on() {
+async fn a19_a_replaced_run_responds_with_a_409_while_the_other_run_continues() {
     let bench = Bench::start();
     let tea = Order::of("tea").to("/v1/drafts").held();
     let (one, run, other) = stopped(&bench, &tea, "tea").await;
@@ -111,7 +111,7 @@ async fn a12_a_handler_that_blocks_the_whole_runtime_keeps_its_lease() {
 }
 
 #[tokio::test]
-async fn a12_a_run_over_its_time_is_unknown_until_it_completes() {
+async fn a12_a_run_over_its_maximum_duration_is_unknown_until_it_completes() {
     for path in ["/v1/orders", "/v1/drafts"] {
         let bench = Bench::start();
         let settings = [

@@ -40,7 +40,7 @@ async fn bench_with(keys: EncryptionKeys) -> Bench {
 }
 
 #[tokio::test]
-async fn a26_a_replay_of_a_sealed_answer_is_that_answer() {
+async fn a26_a_replay_of_an_encrypted_response_equals_the_first_response() {
     let bench = bench_with(keys("a", 1)).await;
     let send = || order(&bench.client, "k", ORDER).send();
     let (first, second) = (send().await, send().await);
@@ -60,7 +60,7 @@ async fn a26_a_replay_of_a_sealed_answer_is_that_answer() {
 }
 
 #[tokio::test]
-async fn a26_a_body_too_large_to_keep_leaves_its_location_under_seal() {
+async fn a26_the_location_of_a_response_without_a_stored_body_is_replayed() {
     let bench = bench_with(keys("a", 1)).await;
     for (key, how, status) in [("k", "large", 303), ("l", "large_without_location", 410)] {
         let body = format!(r#"{{"item": "tea", "how": "{how}"}}"#);
@@ -75,7 +75,7 @@ async fn a26_a_body_too_large_to_keep_leaves_its_location_under_seal() {
 }
 
 #[tokio::test]
-async fn a26_keys_are_changed_while_clients_retry() {
+async fn a26_encryption_keys_can_be_rotated_while_clients_retry() {
     let bench = bench_with(keys("old", 1)).await;
     let both = keys("old", 1).with_key("new", [2; 32]).expect("another id");
     let turned = keys("new", 2).with_key("old", [1; 32]).expect("another id");
@@ -93,7 +93,7 @@ async fn a26_keys_are_changed_while_clients_retry() {
 }
 
 #[tokio::test]
-async fn a26_without_its_key_an_answer_is_a_503_and_nothing_runs() {
+async fn a26_without_its_encryption_key_a_retry_is_a_503_and_no_handler_runs() {
     let bench = bench_with(keys("a", 1)).await;
     let first = order(&bench.client, "k", ORDER).send().await;
     let without = [
@@ -121,7 +121,7 @@ async fn a26_without_its_key_an_answer_is_a_503_and_nothing_runs() {
 }
 
 #[tokio::test]
-async fn a26_answers_that_were_kept_in_the_clear_are_replayed() {
+async fn a26_responses_stored_in_clear_text_are_replayed() {
     let bench = bench().await;
     let first = order(&bench.client, "k", ORDER).send().await;
     let sealing = instance(&bench, |api| api.encryption_keys(keys("a", 1))).await;
@@ -131,7 +131,7 @@ async fn a26_answers_that_were_kept_in_the_clear_are_replayed() {
 }
 
 #[tokio::test]
-async fn a26_sealed_answers_are_found_after_a_change_of_the_secret() {
+async fn a26_encrypted_responses_survive_a_change_of_the_secret() {
     let bench = bench_with(keys("a", 1)).await;
     let first = order(&bench.client, "k", ORDER).send().await;
     let secret = Secret::new([8; 32]).expect("long enough");
@@ -164,14 +164,14 @@ async fn two_runs(bench: &Bench, other: &Client) -> (ClientResponse, ClientRespo
 }
 
 #[tokio::test]
-async fn a26_a_run_that_lost_its_record_answers_what_was_sealed() {
+async fn a26_a_run_that_lost_its_record_responds_with_the_encrypted_response() {
     let bench = bench_with(keys("a", 1)).await;
     let (first, second) = two_runs(&bench, &bench.client).await;
     assert!(first.replayed() && first.body == second.body);
 }
 
 #[tokio::test]
-async fn a26_a_run_that_lost_its_record_to_an_answer_that_it_cannot_read_gives_its_own() {
+async fn a26_a_run_that_lost_its_record_to_an_unreadable_response_responds_with_its_own() {
     let bench = bench().await;
     let sealing = instance(&bench, |api| api.encryption_keys(keys("a", 1))).await;
     let (first, second) = two_runs(&bench, &sealing.client).await;
@@ -241,14 +241,14 @@ async fn found_on_redis(seal: Option<EncryptionKeys>) -> (usize, Vec<&'static st
 }
 
 #[tokio::test]
-async fn a26_nothing_of_a_sealed_answer_its_key_or_its_caller_is_found_on_redis() {
+async fn a26_redis_contains_no_clear_text_of_an_encrypted_response_its_key_or_its_caller() {
     let (length, found) = found_on_redis(Some(keys("a", 1))).await;
     assert!(length > 150, "there is a record");
     assert_eq!(found, Vec::<&str>::new());
 }
 
 #[tokio::test]
-async fn a26_without_keys_only_the_answer_is_found_on_redis() {
+async fn a26_without_encryption_keys_redis_contains_only_the_response_in_clear_text() {
     let (_, found) = found_on_redis(None).await;
     assert_eq!(found, [ITEM, LOCATION, "location", "application/json"]);
 }

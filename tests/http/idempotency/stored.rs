@@ -93,7 +93,7 @@ async fn twice(bench: &Bench, path: &str) -> (ClientResponse, ClientResponse) {
 }
 
 #[tokio::test]
-async fn a21_the_largest_kept_body_is_what_the_endpoint_declares() {
+async fn a21_bodies_up_to_the_declared_size_are_stored() {
     let bench = keeping().await;
     for path in [
         "/usual/1048576",
@@ -138,7 +138,7 @@ async fn a21_the_largest_kept_body_is_what_the_endpoint_declares() {
 }
 
 #[tokio::test]
-async fn a21_a_failure_whose_body_is_not_kept_is_never_replayed_as_a_success() {
+async fn a21_a_failure_without_a_stored_body_is_never_replayed_as_a_success() {
     let bench = keeping().await;
     for (path, status, code, instead) in [
         ("/none/open", 409, "OPEN", "CONFLICT"),
@@ -166,7 +166,7 @@ async fn a21_a_failure_whose_body_is_not_kept_is_never_replayed_as_a_success() {
 }
 
 #[tokio::test]
-async fn a22_a_client_without_a_key_is_told_for_how_long_an_answer_is_kept() {
+async fn a22_the_400_of_a_missing_key_states_the_ttl() {
     let bench = keeping().await;
     for (path, kept) in [
         ("/usual/1", "24 h"),
@@ -184,7 +184,7 @@ async fn a22_a_client_without_a_key_is_told_for_how_long_an_answer_is_kept() {
 }
 
 #[tokio::test]
-async fn a22_an_api_tells_what_its_endpoints_promise() {
+async fn a22_an_api_lists_the_ttl_and_the_stored_body_size_of_its_endpoints() {
     use aplomb::policies::idempotency::IdempotencyPolicy;
     let api = Api::new("test", aplomb::routes![usual, little, much, none]);
     let kept = |policy| match policy {

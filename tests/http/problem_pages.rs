@@ -125,7 +125,7 @@ async fn answer_to(bench: &Bench, request: &str) -> Value {
 }
 
 #[tokio::test]
-async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
+async fn f03_the_examples_of_the_problem_pages_are_what_a_client_gets() {
     let bench = bench().await;
     let get = |path: &str| bench.client.get(path).bearer(ALICE);
     let post = |key: &str| {
@@ -181,7 +181,7 @@ async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
 }
 
 #[tokio::test]
-async fn f03_the_examples_of_states_are_what_a_client_gets() {
+async fn f03_the_examples_of_idempotency_states_are_what_a_client_gets() {
     let bench = bench().await;
     let post = |path: &str| {
         bench
@@ -205,7 +205,7 @@ async fn f03_the_examples_of_states_are_what_a_client_gets() {
 }
 
 #[tokio::test]
-async fn f03_the_examples_of_what_is_no_request_are_what_a_client_gets() {
+async fn f03_the_examples_of_invalid_requests_are_what_a_client_gets() {
     let bench = bench().await;
     let (target, long) = ("x".repeat(20_000), "x".repeat(100_000));
     for (request, code) in [
@@ -231,7 +231,7 @@ const PAY: &str = "POST /payments HTTP/1.1\r\nhost: x\r\nidempotency-key: a\r\nc
 /// So that no example is taken on trust.
 #[test]
 fn f03_the_example_of_every_page_is_compared() {
-    let compared = include_str!("pages.rs");
+    let compared = include_str!("problem_pages.rs");
     let pages = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/problems");
     for page in std::fs::read_dir(pages).expect("pages").flatten() {
         let name = page.file_name().into_string().expect("UTF-8");

@@ -6,7 +6,7 @@ use crate::bench::{Bench, LEASE};
 use crate::client::{Checked, Order};
 
 #[tokio::test]
-async fn a11_a_run_ends_after_sigterm_and_another_instance_replays_it() {
+async fn a11_a_run_completes_after_sigterm_and_another_instance_replays_it() {
     let bench = Bench::start();
     let (one, other) = (bench.short_lived("a"), bench.short_lived("b"));
     let tea = Order::of("tea").held();
@@ -25,7 +25,7 @@ async fn a11_a_run_ends_after_sigterm_and_another_instance_replays_it() {
 }
 
 #[tokio::test]
-async fn a17_an_ending_service_waits_for_the_store_to_keep_an_answer() {
+async fn a17_a_terminating_service_waits_until_a_response_is_stored() {
     let bench = Bench::start();
     let (one, other) = (bench.instance("a"), bench.instance("b"));
     let tea = Order::of("tea").held();

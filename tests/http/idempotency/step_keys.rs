@@ -66,7 +66,7 @@ fn told(reply: &ClientResponse) -> (&str, &str) {
 }
 
 #[tokio::test]
-async fn an_operation_is_the_same_for_every_run_under_its_key() {
+async fn step_keys_are_the_same_in_every_run_under_a_key() {
     let bench = bench().await;
     let busy = operation(&bench.client, ALICE, "k").send().await;
     let done = operation(&bench.client, ALICE, "k").send().await;
@@ -83,7 +83,7 @@ async fn an_operation_is_the_same_for_every_run_under_its_key() {
 }
 
 #[tokio::test]
-async fn a14_an_operation_that_is_run_again_stays_the_same_whatever_the_secret_is() {
+async fn a14_step_keys_are_the_same_in_a_rerun_with_another_secret() {
     let bench = Bench::start(aplomb::routes![charge]).await;
     let call = async |client: Client| {
         client
@@ -112,7 +112,7 @@ async fn a14_an_operation_that_is_run_again_stays_the_same_whatever_the_secret_i
 }
 
 #[tokio::test]
-async fn a_request_without_its_optional_key_is_no_operation() {
+async fn a_request_without_its_optional_key_has_no_step_keys() {
     let bench = bench().await;
     let call = || bench.client.post("/v1/may-operate").bearer(ALICE);
     assert_eq!(call().send().await.json(), false);
@@ -120,7 +120,7 @@ async fn a_request_without_its_optional_key_is_no_operation() {
 }
 
 #[tokio::test]
-async fn a05_a_field_that_the_endpoint_names_must_be_repeated() {
+async fn a05_a_retry_with_another_value_of_a_listed_field_is_a_mismatch() {
     let bench = bench().await;
     let call = |region: Option<&str>| {
         let call = operation(&bench.client, ALICE, "k").header("x-other", "any");

@@ -9,7 +9,7 @@ use crate::client::{Checked, Order};
 const TEA: Order = Order::of("tea");
 
 #[tokio::test]
-async fn a_kept_answer_outlives_a_restart_of_the_store() {
+async fn a_stored_response_survives_a_restart_of_the_store() {
     let bench = Bench::start();
     let service = bench.instance("a");
     let first = service.send(&TEA).await;
@@ -22,7 +22,7 @@ async fn a_kept_answer_outlives_a_restart_of_the_store() {
 }
 
 #[tokio::test]
-async fn what_the_store_loses_is_lost() {
+async fn a_request_runs_again_after_the_store_lost_its_record() {
     let bench = Bench::start();
     let service = bench.instance("a");
     service.send(&TEA).await.placed();
@@ -39,7 +39,7 @@ async fn what_the_store_loses_is_lost() {
 }
 
 #[tokio::test]
-async fn a12_a_run_completes_over_a_restart_of_the_store() {
+async fn a12_a_run_completes_after_a_restart_of_the_store() {
     for restart in [RedisServer::restart, RedisServer::restart_empty] {
         let bench = Bench::start();
         let service = bench.instance("a");
@@ -60,7 +60,7 @@ async fn a12_a_run_completes_over_a_restart_of_the_store() {
 }
 
 #[tokio::test]
-async fn a12_a_run_outlives_an_outage_that_is_longer_than_its_lease() {
+async fn a12_a_run_survives_an_outage_longer_than_its_lease() {
     let bench = Bench::start();
     let (one, other) = (bench.short_lived("a"), bench.short_lived("b"));
     let tea = TEA.held();
@@ -78,7 +78,7 @@ async fn a12_a_run_outlives_an_outage_that_is_longer_than_its_lease() {
 }
 
 #[tokio::test]
-async fn a17_an_answer_is_kept_once_the_store_is_back() {
+async fn a17_a_response_is_stored_after_the_store_is_back() {
     let bench = Bench::start();
     let service = bench.instance("a");
     let tea = TEA.held();
@@ -94,7 +94,7 @@ async fn a17_an_answer_is_kept_once_the_store_is_back() {
 }
 
 #[tokio::test]
-async fn b05_scripts_that_the_store_forgets_are_sent_again() {
+async fn b05_scripts_that_the_store_dropped_are_sent_again() {
     let bench = Bench::start();
     let service = bench.instance("a");
     for order in [TEA, Order::of("coffee").to("/v1/limited-orders")] {
@@ -119,7 +119,7 @@ async fn b05_scripts_that_the_store_forgets_are_sent_again() {
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_said_and_left_alone() {
+async fn an_unreadable_record_is_logged_and_left_unchanged() {
     let bench = Bench::start();
     let service = bench.instance("a");
     service.send(&TEA).await.placed();
@@ -146,7 +146,7 @@ async fn a_record_that_cannot_be_read_is_said_and_left_alone() {
 }
 
 #[tokio::test]
-async fn keys_of_another_type_are_said_and_left_alone() {
+async fn keys_of_another_type_are_logged_and_left_unchanged() {
     let bench = Bench::start();
     let service = bench.instance("a");
     let order = Order::of("tea").to("/v1/limited-orders");
@@ -170,7 +170,7 @@ async fn keys_of_another_type_are_said_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_damaged_under_its_run_stays_so_and_the_client_has_its_answer() {
+async fn a_record_damaged_during_its_run_is_left_unchanged_and_the_client_gets_its_response() {
     let bench = Bench::start();
     let service = bench.instance("a");
     let held = Order::of("tea").held();

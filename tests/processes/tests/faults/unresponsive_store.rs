@@ -12,7 +12,7 @@ const FIRST: Order = Order::of("first");
 const TEA: Order = Order::of("tea");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a08_a_begin_whose_reply_is_lost_is_taken_back() {
+async fn a08_a_begin_with_a_lost_reply_is_removed() {
     let bench = Bench::start();
     let proxy = Proxy::start(bench.redis.address()).await;
     let service = bench.instance_with("a", &[("APLOMB_STORE", &proxy.url())]);
@@ -32,7 +32,7 @@ async fn a08_a_begin_whose_reply_is_lost_is_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a08_a_begin_that_is_lost_leaves_nothing() {
+async fn a08_a_begin_that_never_arrives_leaves_no_record() {
     let bench = Bench::start();
     let proxy = Proxy::start(bench.redis.address()).await;
     let service = bench.instance_with("a", &[("APLOMB_STORE", &proxy.url())]);
@@ -45,7 +45,7 @@ async fn a08_a_begin_that_is_lost_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a17_an_answer_whose_confirmation_is_lost_is_kept_all_the_same() {
+async fn a17_a_response_is_stored_if_only_the_confirmation_is_lost() {
     let bench = Bench::start();
     let proxy = Proxy::start(bench.redis.address()).await;
     let service = bench.instance_with("a", &[("APLOMB_STORE", &proxy.url())]);
@@ -65,7 +65,7 @@ async fn a17_an_answer_whose_confirmation_is_lost_is_kept_all_the_same() {
 }
 
 #[tokio::test]
-async fn a23_while_the_store_stands_still_nothing_runs() {
+async fn a23_while_the_store_is_paused_no_handler_runs() {
     let bench = Bench::start();
     let service = bench.instance("a");
     service.send(&FIRST).await.placed();
@@ -99,7 +99,7 @@ async fn a23_while_the_store_stands_still_nothing_runs() {
 }
 
 #[tokio::test]
-async fn a08_no_key_is_blocked_by_a_pause_that_is_longer_than_the_lease() {
+async fn a08_a_pause_longer_than_the_lease_blocks_no_key() {
     const ITEMS: [&str; 6] = ["tea", "coffee", "cocoa", "milk", "salt", "rice"];
     let bench = Bench::start();
     let service = bench.short_lived("a");
@@ -125,7 +125,7 @@ async fn a08_no_key_is_blocked_by_a_pause_that_is_longer_than_the_lease() {
 }
 
 #[tokio::test]
-async fn a14_a_begin_that_nobody_takes_back_is_unknown_and_did_not_run() {
+async fn a14_a_begin_that_is_never_removed_is_unknown_and_did_not_run() {
     let bench = Bench::start();
     let (one, other) = (bench.short_lived("a"), bench.short_lived("b"));
     one.send(&FIRST).await.placed();
@@ -138,7 +138,7 @@ async fn a14_a_begin_that_nobody_takes_back_is_unknown_and_did_not_run() {
 }
 
 #[tokio::test]
-async fn a12_a_run_outlives_a_pause_of_the_store() {
+async fn a12_a_run_survives_a_pause_of_the_store() {
     let bench = Bench::start();
     let (one, other) = (bench.short_lived("a"), bench.short_lived("b"));
     let tea = TEA.held();

@@ -28,7 +28,7 @@ pub(crate) async fn one_of_many_runs(instances: &[Instance; 2], order: &Order) {
 }
 
 #[tokio::test]
-async fn a08_many_requests_at_two_instances_have_one_effect() {
+async fn a08_concurrent_requests_at_two_instances_have_one_effect() {
     let bench = Bench::start();
     let instances = [bench.instance("a"), bench.instance("b")];
     for item in ["tea", "coffee", "cocoa", "milk"] {
@@ -40,7 +40,7 @@ async fn a08_many_requests_at_two_instances_have_one_effect() {
 }
 
 #[tokio::test]
-async fn a08_a_run_at_one_instance_is_in_flight_at_all() {
+async fn a08_a_run_at_one_instance_is_in_flight_at_every_instance() {
     let bench = Bench::start();
     let [one, other] = [bench.instance("a"), bench.instance("b")];
     let tea = Order::of("tea").held();
@@ -58,7 +58,7 @@ async fn a08_a_run_at_one_instance_is_in_flight_at_all() {
 }
 
 #[tokio::test]
-async fn instances_without_a_secret_share_that_of_the_store() {
+async fn instances_without_a_secret_share_the_secret_of_the_store() {
     let bench = Bench::start();
     let settings = ["a", "b", "c"].map(|name| bench.settings(name).with(&[("APLOMB_SECRET", "")]));
     let starting = settings.map(|settings| thread::spawn(|| settings.start()));
@@ -89,7 +89,7 @@ async fn instances_without_a_secret_share_that_of_the_store() {
 }
 
 #[tokio::test]
-async fn a04_keys_and_cursors_outlive_a_secret_that_is_changed_one_instance_after_the_other() {
+async fn a04_keys_and_cursors_survive_a_rolling_change_of_the_secret() {
     let bench = Bench::start();
     let old = bench.instance_with("a", &[("APLOMB_SECRET", OLD)]);
     let tea = Order::of("tea");

@@ -12,7 +12,7 @@ fn instance(bench: &Bench, name: &str, keys: &str) -> Instance {
 }
 
 #[tokio::test]
-async fn a26_keys_are_changed_in_steps_and_every_retry_is_a_replay() {
+async fn a26_encryption_keys_can_be_rotated_in_steps_and_every_retry_is_a_replay() {
     let bench = Bench::start();
     let (tea, coffee) = (Order::of("tea"), Order::of("coffee"));
     let before = instance(&bench, "before", OLD);
@@ -34,7 +34,7 @@ async fn a26_keys_are_changed_in_steps_and_every_retry_is_a_replay() {
 }
 
 #[tokio::test]
-async fn a26_a_key_that_is_missing_is_named_in_the_log_beside_the_record() {
+async fn a26_a_missing_encryption_key_is_logged_with_the_record() {
     let bench = Bench::start();
     let tea = Order::of("tea");
     let first = instance(&bench, "first", OLD).send(&tea).await;
