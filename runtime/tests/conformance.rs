@@ -37,7 +37,7 @@ mod memory_records {
     });
 }
 
-mod a26_sealed_memory_records {
+mod a26_encrypted_memory_records {
     use super::*;
 
     aplomb::idempotency_store_suite!(async {

@@ -8,7 +8,7 @@ use aplomb::testing::ClientResponse;
 use axum::body::Bytes;
 use tokio::time::{Instant, sleep};
 
-use crate::app::{ALICE, App, BOB, Bench};
+use crate::app::{ALICE, App, BOB, TestService};
 
 /// One every 50 ms, up to four in the queue.
 #[endpoint(get = "/shaped", rate_limit("20/s", burst = 4, algorithm = leaky_bucket))]
@@ -42,28 +42,28 @@ async fn fixed() {}
 #[endpoint(get = "/sliding", rate_limit("3/min", algorithm = sliding_window))]
 async fn sliding() {}
 
-async fn bench() -> Bench {
-    Bench::start(routes![shaped, hasty, paid, large, tried, fixed, sliding]).await
+async fn service() -> TestService {
+    TestService::start(routes![shaped, hasty, paid, large, tried, fixed, sliding]).await
 }
 
-async fn get(bench: &Bench, path: &str, key: &str) -> ClientResponse {
-    bench.client.get(path).bearer(key).send().await
+async fn get(service: &TestService, path: &str, key: &str) -> ClientResponse {
+    service.client.get(path).bearer(key).send().await
 }
 
 #[tokio::test]
 async fn b01_requests_of_a_leaky_bucket_are_queued() {
-    let bench = bench().await;
-    let begun = Instant::now();
-    let ask = || get(&bench, "/shaped", ALICE);
+    let service = service().await;
+    let started = Instant::now();
+    let send = || get(&service, "/shaped", ALICE);
     let replies: [ClientResponse; 6] =
-        tokio::join!(ask(), ask(), ask(), ask(), ask(), ask()).into();
+        tokio::join!(send(), send(), send(), send(), send(), send()).into();
     let admitted = replies.iter().filter(|reply| reply.status == 200).count();
     assert_eq!(admitted, 4);
     // The clock of the limits stands still, so that the last of four waits for three turns.
     assert!(
-        begun.elapsed() >= Duration::from_millis(150),
+        started.elapsed() >= Duration::from_millis(150),
         "{:?}",
-        begun.elapsed()
+        started.elapsed()
     );
     let refused = replies
         .iter()
@@ -81,14 +81,14 @@ async fn b01_requests_of_a_leaky_bucket_are_queued() {
 
 #[tokio::test]
 async fn b01_a_request_whose_queue_delay_passes_the_deadline_is_a_429() {
-    let bench = bench().await;
-    assert_eq!(get(&bench, "/hasty", ALICE).await.status, 200);
+    let service = service().await;
+    assert_eq!(get(&service, "/hasty", ALICE).await.status, 200);
     assert_eq!(
-        get(&bench, "/hasty", ALICE).await.status,
+        get(&service, "/hasty", ALICE).await.status,
         200,
         "its turn comes in a second"
     );
-    let refused = get(&bench, "/hasty", ALICE).await;
+    let refused = get(&service, "/hasty", ALICE).await;
     refused.problem(429, "RATE_LIMITED");
     assert_eq!(
         refused.header_number("x-ratelimit-remaining"),
@@ -96,14 +96,14 @@ async fn b01_a_request_whose_queue_delay_passes_the_deadline_is_a_429() {
         "there would be room in the queue"
     );
     assert_eq!(refused.header_number("retry-after"), 1);
-    bench.clock.advance(Duration::from_secs(1));
-    assert_eq!(get(&bench, "/hasty", ALICE).await.status, 200);
+    service.clock.advance(Duration::from_secs(1));
+    assert_eq!(get(&service, "/hasty", ALICE).await.status, 200);
 }
 
 #[tokio::test]
 async fn b01_the_queue_delay_passes_while_the_body_arrives() {
-    let bench = bench().await;
-    let first = bench
+    let service = service().await;
+    let first = service
         .client
         .post("/large")
         .bearer(ALICE)
@@ -113,7 +113,7 @@ async fn b01_the_queue_delay_passes_while_the_body_arrives() {
         .await;
     assert_eq!(first.status, 200);
     let body = "a".repeat(70_000);
-    let mut connection = bench.client.raw().await;
+    let mut connection = service.client.raw().await;
     let head = format!(
         "POST /large HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: k-2\r\n\
          content-length: {}\r\n\r\n",
@@ -128,35 +128,35 @@ async fn b01_the_queue_delay_passes_while_the_body_arrives() {
 
 #[tokio::test]
 async fn b01_runs_and_replays_are_queued() {
-    let bench = bench().await;
+    let service = service().await;
     let pay = || {
-        bench
+        service
             .client
             .post("/paid")
             .bearer(ALICE)
             .idempotency_key("k-1")
             .send()
     };
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..3 {
         let reply = pay().await;
         assert_eq!((reply.status.as_u16(), reply.json()), (200, 0.into()));
     }
     assert!(
-        begun.elapsed() >= Duration::from_millis(300),
+        started.elapsed() >= Duration::from_millis(300),
         "{:?}",
-        begun.elapsed()
+        started.elapsed()
     );
     pay().await.problem(429, "RATE_LIMITED");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
 async fn b17_requests_do_not_wait_in_the_queue_of_a_shadow_limit() {
-    let bench = bench().await;
+    let service = service().await;
     for _ in 0..7 {
         assert_eq!(
-            get(&bench, "/tried", ALICE).await.status,
+            get(&service, "/tried", ALICE).await.status,
             200,
             "an hour would be longer than the deadline"
         );
@@ -165,23 +165,23 @@ async fn b17_requests_do_not_wait_in_the_queue_of_a_shadow_limit() {
 
 #[tokio::test]
 async fn b01_a_fixed_window_starts_at_the_full_minute() {
-    let bench = bench().await;
-    bench.clock.advance(Duration::from_secs(50));
-    for left in [2, 1, 0] {
-        let reply = get(&bench, "/fixed", ALICE).await;
+    let service = service().await;
+    service.clock.advance(Duration::from_secs(50));
+    for remaining in [2, 1, 0] {
+        let reply = get(&service, "/fixed", ALICE).await;
         assert_eq!(
             (
                 reply.status.as_u16(),
                 reply.header_number("x-ratelimit-remaining")
             ),
-            (200, left)
+            (200, remaining)
         );
         assert_eq!(
             reply.header("ratelimit-policy"),
             Some("\"default\";q=3;w=60")
         );
     }
-    let refused = get(&bench, "/fixed", ALICE).await;
+    let refused = get(&service, "/fixed", ALICE).await;
     assert_eq!(
         (
             refused.status.as_u16(),
@@ -189,10 +189,10 @@ async fn b01_a_fixed_window_starts_at_the_full_minute() {
         ),
         (429, 10)
     );
-    assert_eq!(get(&bench, "/fixed", BOB).await.status, 200);
-    bench.clock.advance(Duration::from_secs(10));
+    assert_eq!(get(&service, "/fixed", BOB).await.status, 200);
+    service.clock.advance(Duration::from_secs(10));
     assert_eq!(
-        get(&bench, "/fixed", ALICE)
+        get(&service, "/fixed", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         2
@@ -201,18 +201,18 @@ async fn b01_a_fixed_window_starts_at_the_full_minute() {
 
 #[tokio::test]
 async fn b01_a_sliding_window_counts_the_last_minute() {
-    let bench = bench().await;
-    bench.clock.advance(Duration::from_secs(50));
+    let service = service().await;
+    service.clock.advance(Duration::from_secs(50));
     assert_eq!(
-        get(&bench, "/sliding", ALICE)
+        get(&service, "/sliding", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         2
     );
-    bench.clock.advance(Duration::from_secs(20));
-    assert_eq!(get(&bench, "/sliding", ALICE).await.status, 200);
-    assert_eq!(get(&bench, "/sliding", ALICE).await.status, 200);
-    let refused = get(&bench, "/sliding", ALICE).await;
+    service.clock.advance(Duration::from_secs(20));
+    assert_eq!(get(&service, "/sliding", ALICE).await.status, 200);
+    assert_eq!(get(&service, "/sliding", ALICE).await.status, 200);
+    let refused = get(&service, "/sliding", ALICE).await;
     assert_eq!(
         (
             refused.status.as_u16(),
@@ -220,9 +220,9 @@ async fn b01_a_sliding_window_counts_the_last_minute() {
         ),
         (429, 40)
     );
-    bench.clock.advance(Duration::from_secs(40));
+    service.clock.advance(Duration::from_secs(40));
     assert_eq!(
-        get(&bench, "/sliding", ALICE)
+        get(&service, "/sliding", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         0

@@ -31,7 +31,7 @@ enum Inner {
 }
 
 #[derive(Debug, thiserror::Error, ApiError)]
-enum Elsewhere {
+enum ConflictingError {
     #[error("closed for ever")]
     #[problem(gone, code = "CLOSED")]
     Closed,
@@ -43,7 +43,7 @@ enum Elsewhere {
 #[derive(Debug, thiserror::Error, ApiError)]
 #[error("closed at night")]
 #[problem(conflict, code = "CLOSED", title = "Closed at night")]
-struct AtNight;
+struct ClosedAtNight;
 
 /// The kinds of the framework whose titles are not made of their codes.
 #[derive(Debug, thiserror::Error, ApiError)]
@@ -64,11 +64,11 @@ enum AsTheFramework {
     Internal,
 }
 
-type Answer<T> = core::result::Result<T, Closing>;
+type ClosingResult<T> = core::result::Result<T, Closing>;
 
 /// Declares codes, through an alias.
 #[endpoint(get = "/a", public)]
-async fn a() -> Answer<String> {
+async fn a() -> ClosingResult<String> {
     Err(Closing::Closed)
 }
 
@@ -80,20 +80,20 @@ async fn b() -> Result<Json<u8>, Closing> {
 
 /// Declares others.
 #[endpoint(get = "/c", public)]
-async fn c() -> Result<(), Elsewhere> {
-    Err(Elsewhere::Closed)
+async fn c() -> Result<(), ConflictingError> {
+    Err(ConflictingError::Closed)
 }
 
 /// Declares the others again.
 #[endpoint(get = "/d", public)]
-async fn d() -> Result<(), Elsewhere> {
-    Err(Elsewhere::NotFound)
+async fn d() -> Result<(), ConflictingError> {
+    Err(ConflictingError::NotFound)
 }
 
 /// Declares one more.
 #[endpoint(get = "/e", public)]
-async fn e() -> Result<(), AtNight> {
-    Err(AtNight)
+async fn e() -> Result<(), ClosedAtNight> {
+    Err(ClosedAtNight)
 }
 
 /// Declares what the framework does.
@@ -129,16 +129,16 @@ async fn f03_a_code_with_two_meanings_is_a_start_error() {
         [
             format!(
                 "the code `CLOSED` is 409 `conflict` \"Closed\" by `{module}::Closing::Closed` of `a` (GET /a) and 410 \
-                 `gone` \"Closed\" by `{module}::Elsewhere::Closed` of `c` (GET /c); give one of them another code"
+                 `gone` \"Closed\" by `{module}::ConflictingError::Closed` of `c` (GET /c); give one of them another code"
             ),
             format!(
                 "the code `NOT_FOUND` is 404 `not_found` \"Not found\" by the framework and 404 `not_found` \"No such \
-                 page\" by `{module}::Elsewhere::NotFound` of `c` (GET /c); give it another code, or the same status \
+                 page\" by `{module}::ConflictingError::NotFound` of `c` (GET /c); give it another code, or the same status \
                  and title"
             ),
             format!(
                 "the code `CLOSED` is 409 `conflict` \"Closed\" by `{module}::Closing::Closed` of `a` (GET /a) and 409 \
-                 `conflict` \"Closed at night\" by `{module}::AtNight` of `e` (GET /e); give one of them another code"
+                 `conflict` \"Closed at night\" by `{module}::ClosedAtNight` of `e` (GET /e); give one of them another code"
             ),
         ]
     );
@@ -157,7 +157,7 @@ async fn f03_the_same_code_with_the_same_meaning_can_be_declared_twice() {
 #[test]
 fn f03_an_endpoint_lists_the_problems_of_its_error() {
     let api: Api<()> = Api::new("test", routes![a, f]);
-    let told: Vec<Vec<_>> = api
+    let listed: Vec<Vec<_>> = api
         .endpoints()
         .map(|endpoint| {
             endpoint
@@ -167,13 +167,13 @@ fn f03_an_endpoint_lists_the_problems_of_its_error() {
                 .collect()
         })
         .collect();
-    let of_a = [
+    let problems_of_a = [
         ("Closed", "CLOSED"),
         ("NotFound", "NOT_FOUND"),
         ("ClosedToo", "CLOSED"),
         ("Busy", "BUSY"),
     ];
-    assert_eq!(told, [&of_a[..], &[]]);
+    assert_eq!(listed, [&problems_of_a[..], &[]]);
 }
 
 #[test]
@@ -197,10 +197,11 @@ fn f03_transparent_errors_have_the_problems_of_their_inner_errors() {
 #[tokio::test]
 async fn f03_an_error_can_declare_a_code_of_the_framework_with_the_same_meaning() {
     let kinds = ProblemKinds::of::<AsTheFramework>();
-    let made = |code: &str| code[..1].to_owned() + &code[1..].to_lowercase().replace('_', " ");
+    let title_of = |code: &str| code[..1].to_owned() + &code[1..].to_lowercase().replace('_', " ");
     // No error can be a 414.
-    let titled = |spec: &&ProblemSpec| spec.title != made(spec.code) && spec.status != 414;
-    for spec in registry::ALL.iter().filter(titled) {
+    let has_own_title =
+        |spec: &&ProblemSpec| spec.title != title_of(spec.code) && spec.status != 414;
+    for spec in registry::ALL.iter().filter(has_own_title) {
         let own = kinds
             .iter()
             .find(|kind| kind.spec.code == spec.code)

@@ -18,11 +18,11 @@ struct Thing {
 
 /// Which thing: by name, since a prefix may have parameters of its own.
 #[derive(Serialize, Deserialize)]
-struct Which {
+struct ThingId {
     id: u64,
 }
 
-const SEVENTH: Which = Which { id: 7 };
+const SEVENTH: ThingId = ThingId { id: 7 };
 
 /// Reads a thing.
 #[endpoint(
@@ -32,13 +32,13 @@ const SEVENTH: Which = Which { id: 7 };
     sunset("2026-01-31", info = "/changes"),
     successor = thing_v2
 )]
-async fn thing(Path(Which { id }): Path<Which>) -> Json<Thing> {
+async fn thing(Path(ThingId { id }): Path<ThingId>) -> Json<Thing> {
     Json(Thing { id })
 }
 
 /// Reads a thing, anew.
 #[endpoint(get = "/things/{id}", version = 2)]
-async fn thing_v2(Path(Which { id }): Path<Which>) -> Json<Thing> {
+async fn thing_v2(Path(ThingId { id }): Path<ThingId>) -> Json<Thing> {
     Json(Thing { id })
 }
 
@@ -64,7 +64,7 @@ async fn make_large() -> Created<Thing> {
     version = 1,
     idempotent(optional, anonymous)
 )]
-async fn elsewhere(Path(what): Path<String>) -> Created<Thing> {
+async fn put_with_location(Path(what): Path<String>) -> Created<Thing> {
     let created = Created::new(Thing { id: 7 });
     match what.as_str() {
         "host" => created.with_location("https://other.example/v2/things/7"),
@@ -110,7 +110,7 @@ async fn router() -> Router {
         thing_v2,
         make,
         make_large,
-        elsewhere,
+        put_with_location,
         form,
         form_by_hand,
         numbers
@@ -200,13 +200,16 @@ async fn e01_a_location_has_the_prefix_of_the_outer_router() {
         for replayed in [false, true] {
             // Another path is another request, so that each prefix has a key of its own.
             let key = format!("{UUID}-{number}");
-            let made = client
+            let created = client
                 .post(&format!("{prefix}/v1/things"))
                 .idempotency_key(&key)
                 .send()
                 .await;
-            assert_eq!((made.status.as_u16(), made.replayed()), (201, replayed));
-            let location = made.header("location").expect("a location");
+            assert_eq!(
+                (created.status.as_u16(), created.replayed()),
+                (201, replayed)
+            );
+            let location = created.header("location").expect("a location");
             assert_eq!(location, format!("{prefix}/v2/things/7"));
             assert_eq!(client.get(location).send().await.json()["id"], 7);
         }
@@ -223,13 +226,16 @@ async fn e01_a_location_has_the_prefix_of_the_outer_router() {
 async fn e01_a_replay_without_its_body_has_a_location_with_the_prefix() {
     let client = serve(Router::new().nest("/api", router().await)).await;
     for (replayed, status) in [(false, 201), (true, 303), (true, 303)] {
-        let made = client
+        let created = client
             .post("/api/v1/large")
             .idempotency_key(UUID)
             .send()
             .await;
-        assert_eq!((made.status.as_u16(), made.replayed()), (status, replayed));
-        assert_eq!(made.header("location"), Some("/api/v2/things/7"));
+        assert_eq!(
+            (created.status.as_u16(), created.replayed()),
+            (status, replayed)
+        );
+        assert_eq!(created.header("location"), Some("/api/v2/things/7"));
     }
 }
 
@@ -268,17 +274,20 @@ async fn e01_a_location_that_is_not_an_endpoint_link_is_unchanged() {
     ] {
         let path = format!("/api/v1/elsewhere/{what}");
         for replayed in [false, true] {
-            let made = client
+            let created = client
                 .request(http::Method::PUT, &path)
                 .idempotency_key(&format!("{UUID}{what}"))
                 .send()
                 .await;
-            assert_eq!((made.status.as_u16(), made.replayed()), (201, replayed));
-            assert_eq!(made.header("location"), Some(location));
+            assert_eq!(
+                (created.status.as_u16(), created.replayed()),
+                (201, replayed)
+            );
+            assert_eq!(created.header("location"), Some(location));
         }
-        let made = client.request(http::Method::PUT, &path).send().await;
+        let created = client.request(http::Method::PUT, &path).send().await;
         assert_eq!(
-            (made.status.as_u16(), made.header("location")),
+            (created.status.as_u16(), created.header("location")),
             (201, Some(location))
         );
     }

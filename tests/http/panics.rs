@@ -17,7 +17,7 @@ use http::HeaderValue;
 use http::request::Parts;
 use serde::{Serialize, Serializer};
 
-use crate::app::{ALICE, Bench};
+use crate::app::{ALICE, TestService};
 
 /// Panics wherever it is asked for something.
 struct Panics;
@@ -155,7 +155,7 @@ async fn well() -> &'static str {
 
 #[tokio::test]
 async fn f01_a_panic_is_a_problem_document_and_is_logged() {
-    let bench = Bench::start(routes![
+    let service = TestService::start(routes![
         extractor, handler, later, response, body, error, cost, key, keyed, well
     ])
     .await;
@@ -171,16 +171,16 @@ async fn f01_a_panic_is_a_problem_document_and_is_logged() {
         ("/cost", "secret of a cost"),
         ("/key", "secret of a key"),
     ] {
-        let reply = bench.client.get(path).header("x-key", "a").send().await;
+        let reply = service.client.get(path).header("x-key", "a").send().await;
         reply.problem(500, "INTERNAL");
         assert!(
             !String::from_utf8_lossy(&reply.body).contains("secret"),
             "{path}"
         );
         assert_logged(&log, message);
-        assert_eq!(bench.client.get("/well").send().await.body, "well");
+        assert_eq!(service.client.get("/well").send().await.body, "well");
     }
-    let reply = bench
+    let reply = service
         .client
         .post("/keyed")
         .bearer(ALICE)
@@ -193,13 +193,18 @@ async fn f01_a_panic_is_a_problem_document_and_is_logged() {
 
 #[tokio::test]
 async fn f01_a_panic_while_a_handler_is_dropped_is_a_problem_document() {
-    let bench = Bench::start(routes![dropped, given_up, given_up_late, well]).await;
+    let service = TestService::start(routes![dropped, given_up, given_up_late, well]).await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
     for path in ["/dropped", "/given_up", "/given_up_late"] {
-        bench.client.get(path).send().await.problem(500, "INTERNAL");
+        service
+            .client
+            .get(path)
+            .send()
+            .await
+            .problem(500, "INTERNAL");
         assert_logged(&log, "secret of a drop");
-        assert_eq!(bench.client.get("/well").send().await.body, "well");
+        assert_eq!(service.client.get("/well").send().await.body, "well");
     }
 }
 
@@ -234,10 +239,10 @@ async fn guarded(_: Caller) {}
 
 #[tokio::test]
 async fn f01_a_panic_in_authentication_is_a_problem_document_and_is_logged() {
-    let bench = Bench::start_with(routes![guarded, well], |api| api.auth(Guard)).await;
+    let service = TestService::start_with(routes![guarded, well], |api| api.auth(Guard)).await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
-    bench
+    service
         .client
         .get("/guarded")
         .bearer(ALICE)
@@ -245,7 +250,7 @@ async fn f01_a_panic_in_authentication_is_a_problem_document_and_is_logged() {
         .await
         .problem(500, "INTERNAL");
     assert_logged(&log, "secret of authentication");
-    assert_eq!(bench.client.get("/well").send().await.body, "well");
+    assert_eq!(service.client.get("/well").send().await.body, "well");
 }
 
 /// A state that cannot be cloned any more once requests come.

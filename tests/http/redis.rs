@@ -95,10 +95,10 @@ fn three(_: &Parts) -> u64 {
 }
 
 fn api(url: &str) -> Api<App> {
-    named("test", url)
+    api_named("test", url)
 }
 
-fn named(name: &str, url: &str) -> Api<App> {
+fn api_named(name: &str, url: &str) -> Api<App> {
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let store = Store::redis(RedisConfig::new(url).expect("a valid URL"));
     Api::new(
@@ -134,7 +134,7 @@ fn order(client: &Client, key: &str) -> ClientRequest {
         .json(r#""tea""#)
 }
 
-async fn refusal(api: Api<App>) -> String {
+async fn start_errors(api: Api<App>) -> String {
     let errors: StartErrors = api
         .into_router(App::default())
         .await
@@ -186,14 +186,14 @@ async fn instances_share_keys_limits_and_the_secret_of_the_store() {
     let app = App::default();
     let (_first, one) = start(api(&redis.url()), &app).await;
     let (_second, two) = start(api(&redis.url()), &app).await;
-    let mut left = 100;
+    let mut remaining = 100;
     for client in [&one, &two, &one] {
         let reply = until_the_store_decides(|| order(client, "k")).await;
         assert!(
-            reply.header_number("x-ratelimit-remaining") < left,
+            reply.header_number("x-ratelimit-remaining") < remaining,
             "one bucket for all"
         );
-        left = reply.header_number("x-ratelimit-remaining");
+        remaining = reply.header_number("x-ratelimit-remaining");
     }
     assert!(order(&two, "k").send().await.replayed());
     assert_eq!(app.effects(), 1);
@@ -232,7 +232,7 @@ async fn a04_keys_survive_a_change_and_a_loss_of_the_secret() {
 const SECRET: &str = "ap1:test:secret";
 
 /// The cursor of the second page at one instance, and the status of that page at another.
-async fn cursor_of(one: &Client, other: &Client) -> (String, u16) {
+async fn cursor_and_status(one: &Client, other: &Client) -> (String, u16) {
     let page = one.get("/v1/numbers").bearer(ALICE).send().await;
     let cursor = page.json()["next_cursor"]
         .as_str()
@@ -251,33 +251,33 @@ async fn an_instance_keeps_the_secret_that_it_started_with_after_the_store_loses
     let app = App::default();
     let (_first, one) = start(api(&redis.url()), &app).await;
     let (_second, two) = start(api(&redis.url()), &app).await;
-    let (cursor, status) = cursor_of(&one, &two).await;
+    let (cursor, status) = cursor_and_status(&one, &two).await;
     assert_eq!(status, 200, "it was made once, and is shared");
-    let kept = redis.command(&["GET", SECRET]);
+    let stored_secret = redis.command(&["GET", SECRET]);
     redis.restart_empty();
     let (_third, three) = start(api(&redis.url()), &app).await;
     assert_ne!(
         redis.command(&["GET", SECRET]),
-        kept,
+        stored_secret,
         "another one was made"
     );
     let refused = one.get(&format!(
         "/v1/numbers?cursor={}",
-        cursor_of(&three, &three).await.0
+        cursor_and_status(&three, &three).await.0
     ));
     refused
         .bearer(ALICE)
         .send()
         .await
         .problem(400, "INVALID_CURSOR");
-    let kept = one
+    let page = one
         .get(&format!("/v1/numbers?cursor={cursor}"))
         .bearer(ALICE)
         .send()
         .await;
-    assert_eq!(kept.status, 200);
+    assert_eq!(page.status, 200);
     assert_eq!(
-        cursor_of(&one, &two).await.1,
+        cursor_and_status(&one, &two).await.1,
         200,
         "running instances keep theirs"
     );
@@ -317,7 +317,7 @@ async fn b02_limits_in_several_slots_are_decided_before_the_record_and_a_rejecti
     let cluster = RedisCluster::start();
     let app = App::default();
     let (_server, client) = start(api(&cluster.url()), &app).await;
-    let ask = |key: &str| {
+    let send = |key: &str| {
         client
             .post("/v1/scarce-orders")
             .bearer(ALICE)
@@ -327,13 +327,13 @@ async fn b02_limits_in_several_slots_are_decided_before_the_record_and_a_rejecti
     until_the_store_decides(|| order(&client, "warm")).await;
     let effects = app.effects();
     assert_eq!(
-        (ask("k").await.status.as_u16(), count(&cluster, "*:i:*")),
+        (send("k").await.status.as_u16(), count(&cluster, "*:i:*")),
         (201, 2)
     );
-    let replay = ask("k").await;
+    let replay = send("k").await;
     assert_eq!((replay.status.as_u16(), replay.replayed()), (201, true));
     for key in ["l", "m", "k"] {
-        ask(key).await.problem(429, "RATE_LIMITED");
+        send(key).await.problem(429, "RATE_LIMITED");
     }
     assert_eq!(
         (app.effects(), count(&cluster, "*:i:*")),
@@ -352,8 +352,8 @@ async fn b02_limits_in_several_slots_are_decided_before_the_record_and_a_rejecti
 async fn a25_a_server_that_evicts_stores_the_secret_if_eviction_is_accepted() {
     let redis =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
-    let said = refusal(api(&redis.url())).await;
-    assert!(said.contains("this server evicts records"), "{said}");
+    let errors = start_errors(api(&redis.url())).await;
+    assert!(errors.contains("this server evicts records"), "{errors}");
     let store = || {
         Store::redis(
             RedisConfig::new(&redis.url())
@@ -363,7 +363,7 @@ async fn a25_a_server_that_evicts_stores_the_secret_if_eviction_is_accepted() {
     };
     let (_first, one) = start(api(&redis.url()).store(store()), &App::default()).await;
     let (_second, two) = start(api(&redis.url()).store(store()), &App::default()).await;
-    assert_eq!(cursor_of(&one, &two).await.1, 200);
+    assert_eq!(cursor_and_status(&one, &two).await.1, 200);
 }
 
 #[tokio::test]
@@ -374,10 +374,10 @@ async fn a12_leases_survive_an_outage_shorter_than_themselves() {
     let (_server, client) = start(api(&proxy.url()).lease(LEASE), &app).await;
     let first = tokio::spawn({
         let client = client.clone();
-        async move { held(&client).send().await }
+        async move { held_order(&client).send().await }
     });
-    app.held().await;
-    until_a_beat(&proxy).await;
+    app.until_held().await;
+    until_renewed(&proxy).await;
     // The break falls on the next beat, ends well before the lease does, and the lease would be over.
     tokio::time::sleep(LEASE * 17 / 60).await;
     redis.pause();
@@ -385,16 +385,16 @@ async fn a12_leases_survive_an_outage_shorter_than_themselves() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     redis.resume();
     tokio::time::sleep(LEASE).await;
-    held(&client)
+    held_order(&client)
         .send()
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    app.let_go();
+    app.release();
     assert_eq!(first.await.expect("no panic").status, 201);
-    assert!(held(&client).send().await.replayed());
+    assert!(held_order(&client).send().await.replayed());
 }
 
-fn held(client: &Client) -> ClientRequest {
+fn held_order(client: &Client) -> ClientRequest {
     client
         .post("/v1/held-orders")
         .bearer(ALICE)
@@ -404,13 +404,13 @@ fn held(client: &Client) -> ClientRequest {
 const LEASE: Duration = Duration::from_secs(6);
 
 /// The first thing that comes over a connection of its own.
-async fn until_a_beat(proxy: &Proxy) {
+async fn until_renewed(proxy: &Proxy) {
     proxy.reset_counts();
-    let beats = async || {
+    let is_renewed = async || {
         proxy.connections() > 0
             && proxy.requests_named("EVALSHA") + proxy.requests_named("EVAL") > 0
     };
-    eventually("the lease is renewed", beats).await;
+    eventually("the lease is renewed", is_renewed).await;
 }
 
 #[tokio::test]
@@ -423,10 +423,10 @@ async fn a_damaged_secret_is_a_start_error() {
     ] {
         redis.flush_all();
         redis.command(damage);
-        let said = refusal(api(&redis.url())).await;
+        let errors = start_errors(api(&redis.url())).await;
         assert!(
-            said.contains("the secret at `ap1:test:secret` is damaged"),
-            "{said}"
+            errors.contains("the secret at `ap1:test:secret` is damaged"),
+            "{errors}"
         );
     }
 }
@@ -435,25 +435,25 @@ async fn a_damaged_secret_is_a_start_error() {
 async fn an_unusable_store_is_reported_with_the_other_start_errors() {
     let redis = RedisServer::start();
     redis.kill();
-    let said = refusal(named("?", &redis.url()).problem_base("problems")).await;
-    assert_eq!(said.lines().count(), 3, "{said}");
+    let errors = start_errors(api_named("?", &redis.url()).problem_base("problems")).await;
+    assert_eq!(errors.lines().count(), 3, "{errors}");
     assert!(
-        said.contains(&format!("{}: cannot be used: ", redis.url())),
-        "{said}"
+        errors.contains(&format!("{}: cannot be used: ", redis.url())),
+        "{errors}"
     );
 }
 
 #[tokio::test]
 async fn a_failed_start_leaves_no_keys_in_the_store() {
     let redis = RedisServer::start();
-    refusal(named("?", &redis.url())).await;
+    start_errors(api_named("?", &redis.url())).await;
     // What is rehearsed ends within a millisecond.
     while redis.command(&["DBSIZE"]) != RedisReply::Integer(0) {
         let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else {
             panic!("no list")
         };
-        let lasting = |key: &RedisReply| redis_ttl(&redis, key) > 1;
-        assert!(!keys.iter().any(lasting), "{keys:?}");
+        let is_lasting = |key: &RedisReply| redis_ttl(&redis, key) > 1;
+        assert!(!keys.iter().any(is_lasting), "{keys:?}");
     }
 }
 
@@ -464,7 +464,7 @@ fn redis_ttl(redis: &RedisServer, key: &RedisReply) -> i64 {
     };
     match redis.command(&[b"PTTL", key.as_ref()]) {
         RedisReply::Integer(-1) => i64::MAX,
-        RedisReply::Integer(left) => left,
+        RedisReply::Integer(remaining) => remaining,
         other => panic!("{other:?}"),
     }
 }
@@ -495,7 +495,7 @@ async fn a_value_that_cannot_be_decoded_is_a_503_without_effect() {
         let [RedisReply::Bytes(key)] = keys.as_slice() else {
             panic!("{keys:?}")
         };
-        let good = redis.command(&[b"DUMP", key.as_ref()]);
+        let dump = redis.command(&[b"DUMP", key.as_ref()]);
         redis.command(&[b"SET", key.as_ref(), b"\xffof another release"]);
         let refused = order(&client, "k").send().await;
         assert_eq!(refused.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
@@ -503,10 +503,10 @@ async fn a_value_that_cannot_be_decoded_is_a_503_without_effect() {
             redis.command(&[b"GET", key.as_ref()]),
             RedisReply::bytes(b"\xffof another release")
         );
-        let RedisReply::Bytes(good) = good else {
+        let RedisReply::Bytes(dump) = dump else {
             panic!("no dump")
         };
-        redis.command(&[b"RESTORE", key.as_ref(), b"60000", &good, b"REPLACE"]);
+        redis.command(&[b"RESTORE", key.as_ref(), b"60000", &dump, b"REPLACE"]);
         assert!(order(&client, "k").send().await.replayed());
     }
     assert_eq!(app.effects(), 1);
@@ -586,6 +586,9 @@ async fn b09_the_bucket_of_a_tenant_does_not_contain_its_name() {
     let RedisReply::Array(keys) = redis.command(&["KEYS", "*:l:*"]) else {
         panic!("no list")
     };
-    let clear = |key: &RedisReply| matches!(key, RedisReply::Bytes(key) if key.windows(4).any(|name| name == b"acme"));
-    assert!(keys.len() == 4 && !keys.iter().any(clear), "{keys:?}");
+    let contains_name = |key: &RedisReply| matches!(key, RedisReply::Bytes(key) if key.windows(4).any(|name| name == b"acme"));
+    assert!(
+        keys.len() == 4 && !keys.iter().any(contains_name),
+        "{keys:?}"
+    );
 }

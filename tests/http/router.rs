@@ -36,13 +36,13 @@ async fn things(State(db): State<Db>) -> &'static str {
 #[tokio::test]
 async fn endpoints_merge_into_a_router_without_changing_its_other_routes() {
     let api = Api::new("things", routes![things]).without_auth();
-    let ours = api
+    let router = api
         .into_router(App { db: Db("rows") })
         .await
         .expect("a valid API");
     let app = Router::new()
         .route("/", get(async || "home"))
-        .merge(ours)
+        .merge(router)
         .fallback(async || "my own fallback");
     let client = serve(app).await;
     assert_eq!(client.get("/").send().await.body, "home");
@@ -56,11 +56,11 @@ async fn endpoints_merge_into_a_router_without_changing_its_other_routes() {
 #[tokio::test]
 async fn endpoints_can_be_nested_and_layered() {
     let api = Api::new("things", routes![things]).without_auth();
-    let ours = api
+    let router = api
         .into_router(App { db: Db("rows") })
         .await
         .expect("a valid API");
-    let ours = ours.layer(axum::middleware::map_response(
+    let router = router.layer(axum::middleware::map_response(
         async |mut response: axum::response::Response| {
             response
                 .headers_mut()
@@ -68,7 +68,7 @@ async fn endpoints_can_be_nested_and_layered() {
             response
         },
     ));
-    let client = serve(Router::new().nest("/api", ours)).await;
+    let client = serve(Router::new().nest("/api", router)).await;
     let reply = client.get("/api/v1/things").send().await;
     assert_eq!(
         (&reply.body[..], reply.header("x-layer")),
@@ -86,14 +86,14 @@ async fn a_router_can_be_called_without_a_socket() {
     use tower_service::Service as _;
 
     let api = Api::new("things", routes![things]).without_auth();
-    let mut ours = api
+    let mut router = api
         .into_router(App { db: Db("rows") })
         .await
         .expect("a valid API");
     let request = Request::get("/v1/things")
         .body(Body::empty())
         .expect("a request");
-    let response = ours.call(request).await.expect("infallible");
+    let response = router.call(request).await.expect("infallible");
     assert_eq!(
         response
             .into_body()
@@ -118,11 +118,11 @@ const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 #[tokio::test]
 async fn a05_a_retry_with_another_parameter_of_an_outer_router_is_a_mismatch() {
     let api = Api::new("counts", routes![count]).without_auth();
-    let ours = api
+    let router = api
         .into_router(Counter::default())
         .await
         .expect("a valid API");
-    let client = serve(Router::new().nest("/tenants/{tenant}", ours)).await;
+    let client = serve(Router::new().nest("/tenants/{tenant}", router)).await;
     let post = |tenant: u8| {
         client
             .post(&format!("/tenants/{tenant}/v1/count"))
@@ -137,7 +137,7 @@ async fn a05_a_retry_with_another_parameter_of_an_outer_router_is_a_mismatch() {
 #[tokio::test]
 async fn two_apis_on_one_store_share_no_keys() {
     let (store, secret) = (Store::memory(), Secret::new([7; 32]).expect("long enough"));
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for name in ["one", "two"] {
         let api = Api::new(name, routes![count])
             .without_auth()
@@ -149,12 +149,12 @@ async fn two_apis_on_one_store_share_no_keys() {
                 .expect("a valid API"),
         )
         .await;
-        answers.push(client.post("/v1/count").idempotency_key(UUID).send().await);
+        responses.push(client.post("/v1/count").idempotency_key(UUID).send().await);
     }
     assert!(
-        answers
+        responses
             .iter()
-            .all(|answer| answer.body == "0" && !answer.replayed())
+            .all(|response| response.body == "0" && !response.replayed())
     );
 }
 

@@ -6,7 +6,7 @@ use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::testing::{Client, Fault, StoreOperation, TestServer};
 
-use crate::app::{ALICE, App, Bench};
+use crate::app::{ALICE, App, TestService};
 
 /// Is held by the test.
 #[endpoint(get = "/held")]
@@ -26,21 +26,21 @@ async fn held_keyed(State(app): State<App>) -> &'static str {
 
 #[tokio::test]
 async fn shutdown_completes_a_running_request_and_accepts_no_new_one() {
-    let bench = Bench::start(routes![held, held_keyed]).await;
-    let client = bench.client.clone();
+    let service = TestService::start(routes![held, held_keyed]).await;
+    let client = service.client.clone();
     let running = tokio::spawn(async move { client.get("/held").bearer(ALICE).send().await });
-    bench.app.held().await;
-    let stopping = tokio::spawn(bench.server.stop());
-    bench.client.until_refused().await;
-    bench.app.let_go();
+    service.app.until_held().await;
+    let stopping = tokio::spawn(service.server.stop());
+    service.client.until_refused().await;
+    service.app.release();
     assert_eq!(running.await.expect("an answer").body, "done");
     assert!(stopping.await.expect("no panic"), "nothing was cut off");
 }
 
 #[tokio::test]
 async fn a11_shutdown_waits_for_runs_under_a_key() {
-    let bench = Bench::start(routes![held, held_keyed]).await;
-    let reply = bench
+    let service = TestService::start(routes![held, held_keyed]).await;
+    let reply = service
         .client
         .post("/held")
         .bearer(ALICE)
@@ -48,12 +48,12 @@ async fn a11_shutdown_waits_for_runs_under_a_key() {
         .send()
         .await;
     reply.problem(504, "DEADLINE_EXCEEDED");
-    let stopping = tokio::spawn(bench.server.stop());
-    bench.client.until_refused().await;
-    assert!(!stopping.is_finished() && bench.app.effects() == 0);
-    bench.app.let_go();
+    let stopping = tokio::spawn(service.server.stop());
+    service.client.until_refused().await;
+    assert!(!stopping.is_finished() && service.app.effects() == 0);
+    service.app.release();
     assert!(stopping.await.expect("no panic"), "nothing was cut off");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 /// Has an answer at once, under a key.
@@ -64,14 +64,14 @@ async fn keyed(State(app): State<App>) {
 
 #[tokio::test]
 async fn a17_shutdown_waits_until_a_response_is_stored() {
-    let bench = Bench::start(routes![keyed]).await;
+    let service = TestService::start(routes![keyed]).await;
     (0..4).for_each(|_| {
-        bench
+        service
             .records
             .fail_next(StoreOperation::Complete, Fault::Lost);
     });
     assert_eq!(
-        bench
+        service
             .client
             .post("/keyed")
             .bearer(ALICE)
@@ -81,11 +81,11 @@ async fn a17_shutdown_waits_until_a_response_is_stored() {
             .status,
         200
     );
-    let next = bench.configure(Api::new("test", routes![keyed]));
-    let next = TestServer::start(next, bench.app.clone())
+    let next = service.configure(Api::new("test", routes![keyed]));
+    let next = TestServer::start(next, service.app.clone())
         .await
         .expect("a valid API");
-    assert!(bench.server.stop().await, "nothing was cut off");
+    assert!(service.server.stop().await, "nothing was cut off");
     let retry = Client::new(next.address())
         .post("/keyed")
         .bearer(ALICE)
@@ -93,20 +93,20 @@ async fn a17_shutdown_waits_until_a_response_is_stored() {
         .send()
         .await;
     assert!(retry.status == 200 && retry.replayed());
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
 async fn a17_shutdown_does_not_wait_for_a_store_that_is_down() {
-    let bench =
-        Bench::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
+    let service =
+        TestService::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
     (0..1000).for_each(|_| {
-        bench
+        service
             .records
             .fail_next(StoreOperation::Complete, Fault::Lost);
     });
     assert_eq!(
-        bench
+        service
             .client
             .post("/keyed")
             .bearer(ALICE)
@@ -117,37 +117,37 @@ async fn a17_shutdown_does_not_wait_for_a_store_that_is_down() {
         200
     );
     assert!(
-        bench.server.stop().await,
+        service.server.stop().await,
         "it gives up after half a lease, and is not cut off"
     );
 }
 
 #[tokio::test]
 async fn shutdown_does_not_wait_for_idle_connections() {
-    let bench = Bench::start(routes![held]).await;
-    bench.client.get("/nowhere").send().await;
-    let _silent = bench.client.raw().await;
-    let stopped = tokio::time::timeout(Duration::from_secs(5), bench.server.stop()).await;
+    let service = TestService::start(routes![held]).await;
+    service.client.get("/nowhere").send().await;
+    let _silent = service.client.raw().await;
+    let stopped = tokio::time::timeout(Duration::from_secs(5), service.server.stop()).await;
     assert!(stopped.expect("at once"));
 }
 
 #[tokio::test]
 async fn shutdown_closes_connections_without_a_complete_request_head() {
-    let bench = Bench::start(routes![held]).await;
+    let service = TestService::start(routes![held]).await;
     let mut connections = Vec::new();
-    for said in [
+    for bytes in [
         "",
         "P",
         "PRI * HTTP/2.0\r\n",
         "GET /held HT",
         "GET /held HTTP/1.1\r\nhost: x\r\n",
     ] {
-        let mut raw = bench.client.raw().await;
-        raw.write(said).await;
-        connections.push((said, raw));
+        let mut raw = service.client.raw().await;
+        raw.write(bytes).await;
+        connections.push((bytes, raw));
     }
-    for (said, mut raw) in connections {
-        assert!(raw.is_closed().await, "{said:?}");
+    for (bytes, mut raw) in connections {
+        assert!(raw.is_closed().await, "{bytes:?}");
     }
 }
 
@@ -161,11 +161,11 @@ const LARGE: usize = 32 << 20;
 
 #[tokio::test]
 async fn shutdown_completes_a_response_that_is_read_slowly() {
-    let bench = Bench::start(routes![large]).await;
-    let mut raw = bench.client.raw().await;
+    let service = TestService::start(routes![large]).await;
+    let mut raw = service.client.raw().await;
     raw.write("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
     raw.read_some().await;
-    let stopping = tokio::spawn(bench.server.stop());
+    let stopping = tokio::spawn(service.server.stop());
     // For longer than the server waits for connections without a request.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(raw.response().await.len() > LARGE);
@@ -174,17 +174,17 @@ async fn shutdown_completes_a_response_that_is_read_slowly() {
 
 #[tokio::test]
 async fn a_request_head_completed_during_shutdown_gets_a_response() {
-    let bench = Bench::start(routes![held]).await;
-    let mut raw = bench.client.raw().await;
+    let service = TestService::start(routes![held]).await;
+    let mut raw = service.client.raw().await;
     raw.write("GET /held HTTP/1.1\r\nhost: x\r\n").await;
-    bench.client.get("/nowhere").send().await;
-    let stopping = tokio::spawn(bench.server.stop());
-    bench.client.until_refused().await;
+    service.client.get("/nowhere").send().await;
+    let stopping = tokio::spawn(service.server.stop());
+    service.client.until_refused().await;
     raw.write(&format!("authorization: Bearer {ALICE}\r\n\r\n"))
         .await;
-    bench.app.held().await;
+    service.app.until_held().await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    bench.app.let_go();
+    service.app.release();
     assert!(raw.response().await.ends_with("done"));
     assert!(stopping.await.expect("no panic"), "nothing was cut off");
 }

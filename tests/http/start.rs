@@ -93,23 +93,27 @@ async fn all_start_errors_are_reported_together() {
     let api =
         Api::new("test", routes![guarded, order, limited_a, limited_b]).problem_base("problems");
     let errors = errors(api).await;
-    let said = |text: &str| errors.iter().filter(|error| error.contains(text)).count();
+    let count_containing = |text: &str| errors.iter().filter(|error| error.contains(text)).count();
     assert_eq!(errors.len(), 4, "{errors:?}");
     assert_eq!(
-        said("`guarded` (GET /guarded) wants a caller and the API has no authentication"),
+        count_containing(
+            "`guarded` (GET /guarded) wants a caller and the API has no authentication"
+        ),
         1
     );
     assert_eq!(
-        said("`order` (GET /orders/{id}): its `Path` argument reads `order`; the path names `id`"),
+        count_containing(
+            "`order` (GET /orders/{id}): its `Path` argument reads `order`; the path names `id`"
+        ),
         1
     );
     assert_eq!(
-        said(
+        count_containing(
             "`limited_a` (GET /a) and `limited_b` (GET /b) declare the limit `shared` differently"
         ),
         1
     );
-    assert_eq!(said("\"problems\" is not an absolute URI"), 1);
+    assert_eq!(count_containing("\"problems\" is not an absolute URI"), 1);
 }
 
 /// Is there from the first version on.
@@ -130,8 +134,8 @@ async fn e01_an_open_version_range_of_more_than_100_versions_is_a_start_error() 
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    let said = "`ever` (GET /ever): its versions go up to 20260101, which another endpoint names, and it can serve 100 at most";
-    assert!(error.starts_with(said), "{error}");
+    let expected = "`ever` (GET /ever): its versions go up to 20260101, which another endpoint names, and it can serve 100 at most";
+    assert!(error.starts_with(expected), "{error}");
     assert!(
         Api::new("test", routes![ever, hundredth])
             .without_auth()
@@ -178,9 +182,9 @@ async fn b09_a_named_limit_with_two_kinds_of_keys_is_a_start_error() {
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    let said =
+    let expected =
         "`limited_g` (GET /g) and `limited_i` (GET /i) declare the limit `tenants` differently";
-    assert_eq!(error, said);
+    assert_eq!(error, expected);
 }
 
 #[tokio::test]
@@ -199,8 +203,8 @@ async fn an_api_name_that_is_not_a_slug_is_a_start_error_with_a_suggestion() {
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    let said = "the API's name \"Online Payments\" is not a slug: expected 1 to 64 characters of a-z, 0-9 and `-`";
-    assert!(error.starts_with(said), "{error}");
+    let expected = "the API's name \"Online Payments\" is not a slug: expected 1 to 64 characters of a-z, 0-9 and `-`";
+    assert!(error.starts_with(expected), "{error}");
     assert!(
         error.contains("write Api::new(\"online-payments\", …).title(\"Online Payments\")"),
         "{error}"

@@ -9,7 +9,7 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::app::{ALICE, App, Bench};
+use crate::app::{ALICE, App, TestService};
 
 #[derive(Deserialize, Validate)]
 #[serde(rename_all = "camelCase")]
@@ -129,11 +129,11 @@ async fn bounded(State(app): State<App>, Valid(Json(bounded)): Valid<Json<Bounde
     bounded.count.to_string()
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![order, search, place, pair, small, bounded]).await
+async fn service() -> TestService {
+    TestService::start(routes![order, search, place, pair, small, bounded]).await
 }
 
-fn places<'a>(problem: &'a Value, member: &str) -> Vec<(&'a str, &'a str)> {
+fn field_errors<'a>(problem: &'a Value, member: &str) -> Vec<(&'a str, &'a str)> {
     let errors = problem["errors"].as_array().expect("errors");
     assert!(
         errors
@@ -150,7 +150,7 @@ fn places<'a>(problem: &'a Value, member: &str) -> Vec<(&'a str, &'a str)> {
 
 #[tokio::test]
 async fn f04_all_broken_rules_of_a_body_are_reported_in_a_stable_order() {
-    let bench = bench().await;
+    let service = service().await;
     let sent = json!({
         "customer": "",
         "items": (0..12).map(|index| json!({"quantity": if index == 2 || index == 10 { 0 } else { 2 }})).collect::<Vec<_>>(),
@@ -159,15 +159,15 @@ async fn f04_all_broken_rules_of_a_body_are_reported_in_a_stable_order() {
         "quantity": 1,
     })
     .to_string();
-    let mut answers = Vec::new();
+    let mut problems = Vec::new();
     for _ in 0..3 {
-        let call = bench
+        let call = service
             .client
             .post("/orders")
             .bearer(ALICE)
             .idempotency_key("a")
             .json(sent.clone());
-        answers.push(call.send().await.problem(422, "VALIDATION_FAILED"));
+        problems.push(call.send().await.problem(422, "VALIDATION_FAILED"));
     }
     let expected = [
         ("#/byName/a~1b~0c/quantity", "not even"),
@@ -179,17 +179,17 @@ async fn f04_all_broken_rules_of_a_body_are_reported_in_a_stable_order() {
         ("#/items/2/quantity", "lower than 1"),
         ("#/items/10/quantity", "lower than 1"),
     ];
-    for answer in answers {
-        assert_eq!(places(&answer, "pointer"), expected);
+    for problem in problems {
+        assert_eq!(field_errors(&problem, "pointer"), expected);
     }
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
 }
 
 #[tokio::test]
 async fn f04_a_failed_validation_frees_the_key_and_a_replay_is_not_validated_again() {
-    let bench = bench().await;
+    let service = service().await;
     let send = |body: &'static str| {
-        bench
+        service
             .client
             .post("/orders")
             .bearer(ALICE)
@@ -202,15 +202,15 @@ async fn f04_a_failed_validation_frees_the_key_and_a_replay_is_not_validated_aga
         .problem(422, "VALIDATION_FAILED");
     assert_eq!(send(r#"{"customer":"x","items":[]}"#).await.status, 201);
     assert!(send(r#"{"customer":"x","items":[]}"#).await.replayed());
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
 async fn f04_at_most_100_broken_rules_are_reported() {
-    let bench = bench().await;
+    let service = service().await;
     let items: Vec<_> = (0..5_000).map(|_| json!({"quantity": 1})).collect();
     let sent = json!({"customer": "x", "items": items}).to_string();
-    let reply = bench
+    let reply = service
         .client
         .post("/orders")
         .bearer(ALICE)
@@ -219,18 +219,18 @@ async fn f04_at_most_100_broken_rules_are_reported() {
         .send()
         .await;
     let problem = reply.problem(422, "VALIDATION_FAILED");
-    let places = places(&problem, "pointer");
+    let field_errors = field_errors(&problem, "pointer");
     assert_eq!(
-        (places.len(), places[0].0, places[99].0),
+        (field_errors.len(), field_errors[0].0, field_errors[99].0),
         (100, "#/items/0/quantity", "#/items/99/quantity")
     );
 }
 
 #[tokio::test]
 async fn f04_unreadable_data_is_rejected_before_validation() {
-    let bench = bench().await;
+    let service = service().await;
     let send = |body: &'static str| {
-        bench
+        service
             .client
             .post("/orders")
             .bearer(ALICE)
@@ -244,7 +244,7 @@ async fn f04_unreadable_data_is_rejected_before_validation() {
         .problem(422, "VALIDATION_FAILED");
     assert_eq!(problem["errors"].as_array().map(Vec::len), Some(1));
     assert_eq!(problem["errors"][0]["code"], "WRONG_SHAPE");
-    let text = bench
+    let text = service
         .client
         .post("/orders")
         .bearer(ALICE)
@@ -253,7 +253,7 @@ async fn f04_unreadable_data_is_rejected_before_validation() {
         .send()
         .await;
     text.problem(415, "UNSUPPORTED_MEDIA_TYPE");
-    bench
+    service
         .client
         .get("/search?year=x")
         .send()
@@ -263,7 +263,7 @@ async fn f04_unreadable_data_is_rejected_before_validation() {
 
 #[tokio::test]
 async fn f04_broken_rules_of_a_parameter_are_a_400_that_names_it() {
-    let bench = bench().await;
+    let service = service().await;
     for (path, expected) in [
         (
             "/search?year=3000&tag=ok&tag=a",
@@ -283,16 +283,16 @@ async fn f04_broken_rules_of_a_parameter_are_a_400_that_names_it() {
         ),
         ("/small/10", &[("number", "greater than 9")]),
     ] {
-        let problem = bench
+        let problem = service
             .client
             .get(path)
             .send()
             .await
             .problem(400, "INVALID_PARAMETER");
-        assert_eq!(places(&problem, "parameter"), expected, "{path}");
+        assert_eq!(field_errors(&problem, "parameter"), expected, "{path}");
     }
     assert_eq!(
-        bench
+        service
             .client
             .get("/search?year=2026&tag=ok")
             .send()
@@ -300,17 +300,26 @@ async fn f04_broken_rules_of_a_parameter_are_a_400_that_names_it() {
             .body,
         "2026 [\"ok\"]"
     );
-    assert_eq!(bench.client.get("/places/1/2").send().await.body, "1 2");
-    assert_eq!(bench.client.get("/pairs/1/2").send().await.body, "1 2");
+    assert_eq!(service.client.get("/places/1/2").send().await.body, "1 2");
+    assert_eq!(service.client.get("/pairs/1/2").send().await.body, "1 2");
 }
 
 #[tokio::test]
 async fn f04_rules_can_depend_on_the_state() {
-    let bench = bench().await;
-    let send = || bench.client.post("/bounded").json(r#"{"count":1}"#).send();
+    let service = service().await;
+    let send = || {
+        service
+            .client
+            .post("/bounded")
+            .json(r#"{"count":1}"#)
+            .send()
+    };
     let problem = send().await.problem(422, "VALIDATION_FAILED");
-    assert_eq!(places(&problem, "pointer"), [("#/count", "greater than 0")]);
-    bench.app.effect();
+    assert_eq!(
+        field_errors(&problem, "pointer"),
+        [("#/count", "greater than 0")]
+    );
+    service.app.effect();
     assert_eq!(send().await.body, "1");
 }
 

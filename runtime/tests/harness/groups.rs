@@ -4,7 +4,7 @@ use std::path::Path;
 
 use aplomb::testing::{RedisCluster, RedisSentinels, RedisServer, Reply};
 
-use crate::lives;
+use crate::is_running;
 
 fn set(server: &RedisServer, key: &str) {
     assert_eq!(
@@ -68,10 +68,10 @@ fn a_migrated_slot_takes_its_keys_along() {
     set(from, "{tag}2");
     let migration = cluster.begin_migration(slot, to);
     migration.move_keys();
-    let asked = from.command(&["GET", "{tag}1"]);
+    let reply = from.command(&["GET", "{tag}1"]);
     assert!(
-        matches!(&asked, Reply::Error(error) if error.starts_with("ASK ")),
-        "{asked:?}"
+        matches!(&reply, Reply::Error(error) if error.starts_with("ASK ")),
+        "{reply:?}"
     );
     migration.end();
     assert_eq!(cluster.owner(slot).address(), to.address());
@@ -81,8 +81,8 @@ fn a_migrated_slot_takes_its_keys_along() {
 #[test]
 fn dropped_groups_leave_no_process_and_no_directory() {
     let (servers, cluster) = (RedisSentinels::start(), RedisCluster::start());
-    let all = servers.servers().iter().chain(cluster.nodes());
-    let left: Vec<_> = all
+    let all_servers = servers.servers().iter().chain(cluster.nodes());
+    let servers_with_directories: Vec<_> = all_servers
         .map(|server| (server.pid().expect("it runs"), directory(server)))
         .collect();
     let sentinels: Vec<_> = servers
@@ -90,13 +90,13 @@ fn dropped_groups_leave_no_process_and_no_directory() {
         .iter()
         .filter_map(RedisServer::pid)
         .collect();
-    assert_eq!((left.len(), sentinels.len()), (9, 3));
+    assert_eq!((servers_with_directories.len(), sentinels.len()), (9, 3));
     drop((servers, cluster));
-    for (pid, directory) in left {
+    for (pid, directory) in servers_with_directories {
         assert!(
-            !lives(pid) && !Path::new(&directory).exists(),
+            !is_running(pid) && !Path::new(&directory).exists(),
             "{directory}"
         );
     }
-    assert!(sentinels.into_iter().all(|pid| !lives(pid)));
+    assert!(sentinels.into_iter().all(|pid| !is_running(pid)));
 }

@@ -6,7 +6,7 @@ mod redis_server;
 
 use aplomb::testing::Program;
 
-fn lives(pid: u32) -> bool {
+fn is_running(pid: u32) -> bool {
     Program::new("sh")
         .args(["-c", &format!("kill -0 {pid} 2>/dev/null")])
         .run()

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-const LIMIT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const NEVER: Duration = Duration::from_hours(1);
 
 struct Client(RawConnection);
@@ -54,7 +54,7 @@ async fn connect(proxy: &Proxy) -> Client {
 }
 
 /// How many clients the server has, other than the one that asks.
-fn clients(server: &RedisServer) -> usize {
+fn client_count(server: &RedisServer) -> usize {
     match server.command(&["CLIENT", "LIST"]) {
         Reply::Bytes(list) => {
             list.split(|&byte| byte == b'\n')
@@ -97,7 +97,7 @@ async fn the_end_of_a_connection_is_forwarded_in_both_directions() {
     client.ping().await;
     drop(client);
     eventually("the server sees that the client is gone", async || {
-        clients(&server) == 0
+        client_count(&server) == 0
     })
     .await;
 
@@ -182,14 +182,14 @@ async fn a_connection_ends_after_a_lost_reply() {
         .expect("a port");
     let proxy = Proxy::start(server.local_addr().expect("an address")).await;
     let mut client = connect(&proxy).await;
-    let (mut replying, _) = timeout(LIMIT, server.accept())
+    let (mut replying, _) = timeout(TIMEOUT, server.accept())
         .await
         .expect("in time")
         .expect("a client");
     proxy.swallow_replies(true);
     // More than all buffers between hold, so that the proxy has met some of it.
     let long = vec![b'x'; 32 << 20];
-    timeout(LIMIT, replying.write_all(&long))
+    timeout(TIMEOUT, replying.write_all(&long))
         .await
         .expect("in time")
         .expect("it is sent");
@@ -219,12 +219,15 @@ async fn a_cut_ends_open_connections() {
     for client in &mut open {
         client.ping().await;
     }
-    assert_eq!(clients(&server), 2);
+    assert_eq!(client_count(&server), 2);
     proxy.cut().await;
     for client in &mut open {
         client.expect_end().await;
     }
-    eventually("the server sees the end", async || clients(&server) == 0).await;
+    eventually("the server sees the end", async || {
+        client_count(&server) == 0
+    })
+    .await;
     connect(&proxy).await.ping().await;
 }
 
@@ -238,7 +241,7 @@ async fn a_cut_ends_connections_without_a_reply() {
     server.pause();
     unanswered.send("PING\r\n").await;
     eventually("it is sent", async || proxy.requests() == 2).await;
-    timeout(LIMIT, proxy.cut()).await.expect("in time");
+    timeout(TIMEOUT, proxy.cut()).await.expect("in time");
     delayed.expect_end().await;
     unanswered.expect_end().await;
 }
@@ -314,7 +317,10 @@ async fn a_dropped_proxy_leaves_no_task_and_no_connection() {
         Handle::current().metrics().num_alive_tasks() == 0
     })
     .await;
-    eventually("the server sees the end", async || clients(&server) == 0).await;
+    eventually("the server sees the end", async || {
+        client_count(&server) == 0
+    })
+    .await;
     TcpStream::connect(address)
         .await
         .expect_err("nobody listens");

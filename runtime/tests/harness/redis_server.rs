@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use aplomb::testing::{Program, RedisServer, Reply};
 
-use crate::lives;
+use crate::is_running;
 
-const LIMIT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn status(text: &str) -> Reply {
     Reply::Status(String::from(text))
@@ -51,7 +51,7 @@ fn a_started_server_answers_at_its_url() {
         setting(&server, "port"),
         server.address().port().to_string()
     );
-    assert!(lives(pid(&server)));
+    assert!(is_running(pid(&server)));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_restart_keeps_data_and_address() {
     assert_eq!(server.command(&["GET", "key"]), Reply::bytes("value"));
     assert_eq!(server.address(), address);
     assert_ne!(pid(&server), before);
-    assert!(!lives(before));
+    assert!(!is_running(before));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_paused_server_does_not_answer() {
     client.read_exact(&mut pong).expect_err("nobody answers");
 
     server.resume();
-    client.set_read_timeout(Some(LIMIT)).expect("a timeout");
+    client.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     client.read_exact(&mut pong).expect("it answers after all");
     assert_eq!(&pong, b"+PONG\r\n");
 }
@@ -158,13 +158,13 @@ fn a_killed_server_refuses_connections() {
     let (address, pid) = (server.address(), pid(&server));
     server.kill();
     server.kill();
-    assert!(!lives(pid));
+    assert!(!is_running(pid));
     assert_eq!(server.pid(), None);
     let refused = TcpStream::connect(address).expect_err("nobody listens");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 
-    let asked = catch_unwind(|| server.command(&["PING"])).expect_err("a panic");
-    let message = asked.downcast_ref::<String>().expect("a message");
+    let panic = catch_unwind(|| server.command(&["PING"])).expect_err("a panic");
+    let message = panic.downcast_ref::<String>().expect("a message");
     assert!(
         message.starts_with("redis-server at 127.0.0.1:"),
         "{message}"
@@ -186,10 +186,10 @@ fn scripts_and_keys_can_be_flushed() {
     let Reply::Bytes(sha) = server.command(&["SCRIPT", "LOAD", "return 1"]) else {
         panic!("no digest")
     };
-    let known = || server.command(&[b"SCRIPT".as_slice(), b"EXISTS", &sha]);
-    assert_eq!(known(), Reply::Array(vec![Reply::Integer(1)]));
+    let script_exists = || server.command(&[b"SCRIPT".as_slice(), b"EXISTS", &sha]);
+    assert_eq!(script_exists(), Reply::Array(vec![Reply::Integer(1)]));
     server.flush_scripts();
-    assert_eq!(known(), Reply::Array(vec![Reply::Integer(0)]));
+    assert_eq!(script_exists(), Reply::Array(vec![Reply::Integer(0)]));
     assert_eq!(server.command(&["DBSIZE"]), Reply::Integer(1));
     server.flush_all();
     assert_eq!(server.command(&["DBSIZE"]), Reply::Integer(0));
@@ -205,7 +205,7 @@ fn a_dropped_server_leaves_no_process_and_no_directory() {
             server.pause();
         }
         drop(server);
-        assert!(!lives(pid), "paused: {pause}");
+        assert!(!is_running(pid), "paused: {pause}");
         assert!(!directory.exists(), "paused: {pause}");
     }
 }
@@ -223,23 +223,23 @@ fn a_missing_program_is_reported_in_one_line() {
     if std::env::var("PATH").is_ok_and(|path| path == NOWHERE) {
         RedisServer::start();
     }
-    let own = std::env::current_exe().expect("a path");
+    let executable = std::env::current_exe().expect("a path");
     let test = "redis_server::a_missing_program_is_reported_in_one_line";
-    let output = Program::new(own)
+    let output = Program::new(executable)
         .args(["--exact", test, "--nocapture"])
         .env("PATH", NOWHERE)
         .run();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let told: Vec<_> = said
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<_> = stderr
         .lines()
         .filter(|line| line.contains("redis-server"))
         .collect();
     let expected =
         "redis-server is not on the PATH: install it, such as with 'apt-get install redis-server'";
-    assert_eq!(told, [expected], "{said}");
+    assert_eq!(lines, [expected], "{stderr}");
     assert!(!output.status.success());
     assert!(
-        said.contains(file!()),
-        "the test's own line is named: {said}"
+        stderr.contains(file!()),
+        "the test's own line is named: {stderr}"
     );
 }

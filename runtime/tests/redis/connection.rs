@@ -36,18 +36,18 @@ pub(crate) fn lease(begin: &Begin) -> Lease {
     begin.lease()
 }
 
-pub(crate) fn done(begin: &Begin) -> Complete {
+pub(crate) fn completion(begin: &Begin) -> Complete {
     let (head, ()) = http::Response::new(()).into_parts();
-    let kept = StoredResponse::new(&head, Some(Bytes::from_static(b"done")));
+    let stored = StoredResponse::new(&head, Some(Bytes::from_static(b"done")));
     Complete::new(
         lease(begin),
         begin.fingerprint,
-        Outcome::Response(kept),
+        Outcome::Response(stored),
         TTL,
     )
 }
 
-pub(crate) fn claim() -> LimitRequest<'static> {
+pub(crate) fn limit_request() -> LimitRequest<'static> {
     let quota = Quota::new(10, Duration::from_hours(1), 10).expect("a valid quota");
     LimitRequest::new(
         Bucket {
@@ -59,7 +59,7 @@ pub(crate) fn claim() -> LimitRequest<'static> {
 }
 
 /// A server, a proxy before it, and a store that knows only the proxy.
-pub(crate) async fn bench() -> (RedisServer, Proxy, RedisStore) {
+pub(crate) async fn store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
     let store = crate::store_at(&proxy.url()).await;
@@ -67,7 +67,7 @@ pub(crate) async fn bench() -> (RedisServer, Proxy, RedisStore) {
 }
 
 /// The same, with a store that waits longer than any machine needs.
-pub(crate) async fn patient_bench() -> (RedisServer, Proxy, RedisStore) {
+pub(crate) async fn patient_store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
     let store = crate::patient_store_at(&proxy.url()).await;
@@ -75,7 +75,7 @@ pub(crate) async fn patient_bench() -> (RedisServer, Proxy, RedisStore) {
 }
 
 /// Asks until the store is back.
-pub(crate) async fn until_back(store: &RedisStore) {
+pub(crate) async fn until_available(store: &RedisStore) {
     let is_back = async || store.abort(lease(&begin()), Duration::ZERO).await.is_ok();
     eventually("the store comes back", is_back).await;
 }
@@ -90,12 +90,12 @@ pub(crate) fn is_unsent<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> 
 
 #[tokio::test]
 async fn every_operation_takes_one_trip() {
-    let (server, proxy, store) = bench().await;
+    let (server, proxy, store) = store_behind_proxy().await;
     let begin = begin();
     server.flush_scripts();
     for round in 0..2 {
         proxy.reset_counts();
-        store.acquire(&[claim()]).await.expect("an answer");
+        store.acquire(&[limit_request()]).await.expect("an answer");
         store.begin(&begin).await.expect("an answer");
         store
             .heartbeat(&[lease(&begin)], LEASE)
@@ -105,7 +105,10 @@ async fn every_operation_takes_one_trip() {
             .mark_unknown(lease(&begin), TTL)
             .await
             .expect("an answer");
-        store.complete(&done(&begin)).await.expect("an answer");
+        store
+            .complete(&completion(&begin))
+            .await
+            .expect("an answer");
         store.abort(lease(&begin), LEASE).await.expect("an answer");
         store
             .resolve(begin.key, None, TTL)
@@ -120,21 +123,21 @@ async fn every_operation_takes_one_trip() {
 
 #[tokio::test]
 async fn flushed_scripts_are_sent_again() {
-    let (server, _proxy, store) = bench().await;
+    let (server, _proxy, store) = store_behind_proxy().await;
     let first = begin();
     assert_eq!(store.begin(&first).await, Ok(BeginOutcome::Started));
     server.flush_scripts();
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
     server.flush_scripts();
     assert_eq!(
-        store.complete(&done(&first)).await,
+        store.complete(&completion(&first)).await,
         Ok(CompleteOutcome::Written)
     );
 }
 
 #[tokio::test]
 async fn a08_a_begin_with_a_lost_reply_is_ambiguous_and_can_be_aborted() {
-    let (_server, proxy, store) = bench().await;
+    let (_server, proxy, store) = store_behind_proxy().await;
     store
         .begin(&begin_of([9; 16]))
         .await
@@ -143,7 +146,7 @@ async fn a08_a_begin_with_a_lost_reply_is_ambiguous_and_can_be_aborted() {
     proxy.swallow_replies(true);
     assert!(is_ambiguous(&store.begin(&lost).await));
     proxy.swallow_replies(false);
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(
         store.begin(&begin()).await,
         Ok(BeginOutcome::InFlight),
@@ -155,7 +158,7 @@ async fn a08_a_begin_with_a_lost_reply_is_ambiguous_and_can_be_aborted() {
 
 #[tokio::test]
 async fn a08_a_begin_executed_late_by_a_paused_server_can_be_aborted() {
-    let (server, _proxy, store) = bench().await;
+    let (server, _proxy, store) = store_behind_proxy().await;
     store
         .begin(&begin_of([9; 16]))
         .await
@@ -165,7 +168,7 @@ async fn a08_a_begin_executed_late_by_a_paused_server_can_be_aborted() {
     assert!(is_ambiguous(&store.begin(&late).await));
     // The begin waits in the server's socket; the abort comes over another connection.
     server.resume();
-    until_back(&store).await;
+    until_available(&store).await;
     store.abort(lease(&late), LEASE).await.expect("an answer");
     assert_eq!(store.begin(&late).await, Ok(BeginOutcome::Aborted));
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
@@ -173,16 +176,16 @@ async fn a08_a_begin_executed_late_by_a_paused_server_can_be_aborted() {
 
 #[tokio::test]
 async fn a_cut_connection_is_replaced() {
-    let (_server, proxy, store) = bench().await;
+    let (_server, proxy, store) = store_behind_proxy().await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     proxy.cut().await;
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
 }
 
 #[tokio::test]
 async fn a_call_that_was_cut_off_is_sent_again_over_another_connection() {
-    let (_server, proxy, store) = patient_bench().await;
+    let (_server, proxy, store) = patient_store_behind_proxy().await;
     store
         .begin(&begin_of([9; 16]))
         .await
@@ -190,7 +193,7 @@ async fn a_call_that_was_cut_off_is_sent_again_over_another_connection() {
     proxy.reset_counts();
     proxy.delay(Duration::from_millis(500));
     let store = Arc::new(store);
-    let asking = tokio::spawn({
+    let pending = tokio::spawn({
         let store = Arc::clone(&store);
         async move { store.begin(&begin()).await }
     });
@@ -198,7 +201,7 @@ async fn a_call_that_was_cut_off_is_sent_again_over_another_connection() {
     proxy.delay(Duration::ZERO);
     proxy.cut().await;
     assert_eq!(
-        asking.await.expect("no panic"),
+        pending.await.expect("no panic"),
         Ok(BeginOutcome::Started),
         "by its own token"
     );
@@ -208,41 +211,51 @@ async fn a_call_that_was_cut_off_is_sent_again_over_another_connection() {
 
 #[tokio::test]
 async fn a_connection_closed_while_idle_is_replaced_without_an_error() {
-    let (_server, proxy, store) = patient_bench().await;
+    let (_server, proxy, store) = patient_store_behind_proxy().await;
     proxy.cut().await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     proxy.cut().await;
-    assert!(store.acquire(&[claim()]).await.expect("an answer").admitted);
+    assert!(
+        store
+            .acquire(&[limit_request()])
+            .await
+            .expect("an answer")
+            .admitted
+    );
 }
 
 #[tokio::test]
 async fn cancelled_calls_detect_a_silent_connection() {
-    let (_server, proxy, store) = bench().await;
+    let (_server, proxy, store) = store_behind_proxy().await;
     proxy.swallow_requests(true);
     for _ in 0..8 {
-        let given_up =
-            tokio::time::timeout(Duration::from_millis(250), store.acquire(&[claim()])).await;
-        assert!(given_up.is_err());
+        let cancelled = tokio::time::timeout(
+            Duration::from_millis(250),
+            store.acquire(&[limit_request()]),
+        )
+        .await;
+        assert!(cancelled.is_err());
     }
     assert!(proxy.connections() >= 2, "the connection was given up");
 }
 
 #[tokio::test]
 async fn a_cancelled_call_keeps_the_connection() {
-    let (_server, proxy, store) = bench().await;
+    let (_server, proxy, store) = store_behind_proxy().await;
     proxy.delay(Duration::from_millis(50));
-    let given_up = tokio::time::timeout(Duration::from_millis(10), store.acquire(&[claim()])).await;
-    assert!(given_up.is_err());
+    let cancelled =
+        tokio::time::timeout(Duration::from_millis(10), store.acquire(&[limit_request()])).await;
+    assert!(cancelled.is_err());
     tokio::time::sleep(Duration::from_millis(1100)).await;
     proxy.delay(Duration::ZERO);
     proxy.reset_counts();
-    store.acquire(&[claim()]).await.expect("an answer");
+    store.acquire(&[limit_request()]).await.expect("an answer");
     assert_eq!((proxy.connections(), proxy.requests_named("PING")), (0, 1));
 }
 
 #[tokio::test]
 async fn a_server_that_became_a_replica_gets_few_connection_attempts() {
-    let (server, proxy, store) = bench().await;
+    let (server, proxy, store) = store_behind_proxy().await;
     server.command(&["REPLICAOF", "127.0.0.1", "1"]);
     proxy.reset_counts();
     let started = Instant::now();
@@ -256,45 +269,45 @@ async fn a_server_that_became_a_replica_gets_few_connection_attempts() {
         proxy.connections()
     );
     server.command(&["REPLICAOF", "NO", "ONE"]);
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
 async fn a08_a_begin_sent_twice_does_not_start_after_its_abort() {
-    let (server, _proxy, store) = bench().await;
-    let twice = begin();
-    assert_eq!(store.begin(&twice).await, Ok(BeginOutcome::Started));
+    let (server, _proxy, store) = store_behind_proxy().await;
+    let repeated = begin();
+    assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Started));
     // As after a refusal: its `begin` was answered.
     store
-        .abort(lease(&twice), Duration::ZERO)
+        .abort(lease(&repeated), Duration::ZERO)
         .await
         .expect("an answer");
-    assert_eq!(store.begin(&twice).await, Ok(BeginOutcome::Aborted));
+    assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Aborted));
     // That of its caller: the rehearsal at start has left one of another.
-    let marker = crate::damage::only_key(&server, "*:{AQEBAQEBAQEBAQEBAQEBAQ}:a:*");
-    let left = server.command(&["PTTL", &marker]);
+    let marker = crate::damage::single_key(&server, "*:{AQEBAQEBAQEBAQEBAQEBAQ}:a:*");
+    let remaining = server.command(&["PTTL", &marker]);
     assert!(
-        matches!(left, Reply::Integer(20_000..=30_000)),
-        "as late as it can be: {left:?}"
+        matches!(remaining, Reply::Integer(20_000..=30_000)),
+        "as late as it can be: {remaining:?}"
     );
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
 async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_is_ambiguous() {
-    let (_server, proxy, store) = bench().await;
+    let (_server, proxy, store) = store_behind_proxy().await;
     store
         .begin(&begin_of([9; 16]))
         .await
         .expect("a server that knows the script");
     proxy.swallow_replies(true);
     proxy.reset_counts();
-    let asking = tokio::spawn(async move { store.begin(&begin()).await });
+    let pending = tokio::spawn(async move { store.begin(&begin()).await });
     eventually("it is sent", async || proxy.requests_named("EVALSHA") > 0).await;
     proxy.refuse(true);
     proxy.cut().await;
-    assert!(is_ambiguous(&asking.await.expect("no panic")));
+    assert!(is_ambiguous(&pending.await.expect("no panic")));
 }
 
 #[test]
@@ -330,28 +343,28 @@ fn a_connection_attempt_lost_with_its_runtime_is_repeated() {
 
 #[tokio::test]
 async fn a_silent_connection_is_closed() {
-    let (_server, proxy, store) = bench().await;
+    let (_server, proxy, store) = store_behind_proxy().await;
     proxy.swallow_requests(true);
     assert!(is_ambiguous(&store.begin(&begin()).await));
     proxy.swallow_requests(false);
-    until_back(&store).await;
+    until_available(&store).await;
     assert!(proxy.connections() >= 2);
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
 async fn a_slow_connection_is_kept() {
-    let (_server, proxy, store) = patient_bench().await;
+    let (_server, proxy, store) = patient_store_behind_proxy().await;
     proxy.delay(Duration::from_millis(300));
     for _ in 0..3 {
-        store.acquire(&[claim()]).await.expect("an answer");
+        store.acquire(&[limit_request()]).await.expect("an answer");
     }
     assert_eq!(proxy.connections(), 1);
 }
 
 #[tokio::test]
 async fn a23_without_a_server_calls_fail_unsent_and_fast() {
-    let (server, _proxy, store) = bench().await;
+    let (server, _proxy, store) = store_behind_proxy().await;
     server.kill();
     // The first call may find the connection as it breaks.
     let _ = store.begin(&begin()).await;
@@ -361,13 +374,13 @@ async fn a23_without_a_server_calls_fail_unsent_and_fast() {
     }
     assert!(started.elapsed() < Duration::from_secs(5));
     server.restart();
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
 async fn a17_a_completion_waits_for_the_connection() {
-    let (server, _proxy, store) = patient_bench().await;
+    let (server, _proxy, store) = patient_store_behind_proxy().await;
     let first = begin();
     store.begin(&first).await.expect("an answer");
     server.kill();
@@ -377,23 +390,23 @@ async fn a17_a_completion_waits_for_the_connection() {
     }
     server.restart();
     assert_eq!(
-        store.complete(&done(&first)).await,
+        store.complete(&completion(&first)).await,
         Ok(CompleteOutcome::Written)
     );
 }
 
 #[tokio::test]
 async fn records_survive_a_restart_of_the_server() {
-    let (server, _proxy, store) = bench().await;
+    let (server, _proxy, store) = store_behind_proxy().await;
     let first = begin();
     store.begin(&first).await.expect("an answer");
     server.restart();
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
     server.restart_empty();
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(
-        store.complete(&done(&first)).await,
+        store.complete(&completion(&first)).await,
         Ok(CompleteOutcome::Written),
         "a lost record is written"
     );
@@ -405,12 +418,12 @@ async fn records_survive_a_restart_of_the_server() {
 
 #[tokio::test]
 async fn a12_lease_renewals_have_a_separate_connection() {
-    let (_server, proxy, store) = bench().await;
+    let (_server, proxy, store) = store_behind_proxy().await;
     let first = begin();
     store.begin(&first).await.expect("an answer");
-    let heart = store.for_heartbeat().expect("a way of its own");
+    let renewal_store = store.for_heartbeat().expect("a way of its own");
     assert_eq!(
-        heart.heartbeat(&[lease(&first)], LEASE).await,
+        renewal_store.heartbeat(&[lease(&first)], LEASE).await,
         Ok(vec![true])
     );
     assert_eq!(proxy.connections(), 2);
@@ -418,7 +431,7 @@ async fn a12_lease_renewals_have_a_separate_connection() {
 
 #[tokio::test]
 async fn a12_many_leases_are_renewed_together() {
-    let (_server, proxy, store) = bench().await;
+    let (_server, proxy, store) = store_behind_proxy().await;
     // More than go into one call.
     let runs: Vec<_> = (0..300_u128)
         .map(|number| begin_of(number.to_be_bytes()))
@@ -434,7 +447,7 @@ async fn a12_many_leases_are_renewed_together() {
 
 #[tokio::test]
 async fn a22_a_full_server_rejects_new_keys_and_stores_responses() {
-    let (server, _proxy, store) = bench().await;
+    let (server, _proxy, store) = store_behind_proxy().await;
     let first = begin();
     store.begin(&first).await.expect("an answer");
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -446,7 +459,7 @@ async fn a22_a_full_server_rejects_new_keys_and_stores_responses() {
         Ok(vec![true])
     );
     assert_eq!(
-        store.complete(&done(&first)).await,
+        store.complete(&completion(&first)).await,
         Ok(CompleteOutcome::Written)
     );
     assert!(
@@ -481,15 +494,15 @@ async fn concurrent_begins_at_four_instances_start_one_run() {
 async fn the_configured_timeout_is_applied() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
-    let hasty = config.clone().with_timeout(Duration::from_millis(200));
-    let store = RedisStore::connect(&hasty, "test")
+    let impatient = config.clone().with_timeout(Duration::from_millis(200));
+    let store = RedisStore::connect(&impatient, "test")
         .await
         .expect("a good server");
     server.pause();
-    let asked = Instant::now();
+    let started = Instant::now();
     assert!(is_ambiguous(&store.begin(&begin()).await));
     assert!(
-        asked.elapsed() < Duration::from_millis(900),
+        started.elapsed() < Duration::from_millis(900),
         "not the second of the default"
     );
     server.resume();
@@ -515,7 +528,12 @@ async fn two_namespaces_on_one_server_share_no_keys() {
             "{namespace}"
         );
         assert_eq!(
-            store.acquire(&[claim()]).await.expect("an answer").statuses[0].remaining,
+            store
+                .acquire(&[limit_request()])
+                .await
+                .expect("an answer")
+                .statuses[0]
+                .remaining,
             9
         );
     }

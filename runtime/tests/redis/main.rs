@@ -25,11 +25,11 @@ async fn store_at(url: &str) -> RedisStore {
 
 /// The same, with more time for an answer than any machine needs.
 async fn patient_store_at(url: &str) -> RedisStore {
-    store_of(url, "test").await
+    store_in_namespace(url, "test").await
 }
 
 /// What makes a server of this version an old one.
-fn aged(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
+fn old_version_rewrite(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
     let Reply::Bytes(info) = server.command(&["INFO", "server"]) else {
         panic!("no information")
     };
@@ -47,7 +47,7 @@ fn aged(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
 }
 
 /// The same as [`patient_store_at`], among the keys of this namespace.
-async fn store_of(url: &str, namespace: &str) -> RedisStore {
+async fn store_in_namespace(url: &str, namespace: &str) -> RedisStore {
     let config = RedisConfig::new(url)
         .expect("a valid URL")
         .with_timeout(Duration::from_secs(10));
@@ -62,7 +62,7 @@ fn namespace(case: &str) -> String {
 }
 
 /// The one line that is said of what this URL leads to.
-async fn refusal(url: &str) -> String {
+async fn start_error(url: &str) -> String {
     let config = RedisConfig::new(url).expect("a valid URL");
     let errors = RedisStore::connect(&config, "test")
         .await

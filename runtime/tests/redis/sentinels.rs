@@ -10,9 +10,11 @@ use aplomb::store::{RedisStore, StoreError};
 use aplomb::testing::{RedisSentinels, RedisServer, Reply, eventually};
 use tokio::task::block_in_place;
 
-use crate::connection::{begin, claim};
-use crate::load::{Load, done, end, expect_replays, place, retry_for_ever, run};
-use crate::{namespace, refusal, store_at, store_of};
+use crate::connection::{begin, limit_request};
+use crate::load::{
+    Load, begin_of, completion, expect_replays, record_key, retry_forever, stop_retries,
+};
+use crate::{namespace, start_error, store_at, store_in_namespace};
 
 const CALLERS: [[u8; 16]; 2] = [[1; 16], [2; 16]];
 
@@ -20,7 +22,7 @@ mod limits {
     use super::*;
 
     aplomb::limit_store_suite!(every_case: RedisSentinels::start() => |servers, case| async {
-        (Arc::new(store_of(&servers.url(), &namespace(case)).await), servers)
+        (Arc::new(store_in_namespace(&servers.url(), &namespace(case)).await), servers)
     });
 }
 
@@ -28,7 +30,7 @@ mod admission {
     use super::*;
 
     aplomb::admission_store_suite!(every_case: RedisSentinels::start() => |servers, case| async {
-        (Arc::new(store_of(&servers.url(), &namespace(case)).await), servers)
+        (Arc::new(store_in_namespace(&servers.url(), &namespace(case)).await), servers)
     });
 }
 
@@ -36,13 +38,13 @@ mod records {
     use super::*;
 
     aplomb::idempotency_store_suite!(every_case: RedisSentinels::start() => |servers, case| async {
-        (Arc::new(store_of(&servers.url(), &namespace(case)).await), servers)
+        (Arc::new(store_in_namespace(&servers.url(), &namespace(case)).await), servers)
     });
 }
 
 async fn until_it_answers(store: &RedisStore) {
     eventually("the store comes back", async || {
-        store.acquire(&[claim()]).await.is_ok()
+        store.acquire(&[limit_request()]).await.is_ok()
     })
     .await;
 }
@@ -52,26 +54,25 @@ async fn a25_replicated_records_survive_a_failover() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let load = Load::start(&store, &CALLERS);
-    load.until_further(0, 30).await;
-    load.until_further(1, 30).await;
-    let kept = [load.book(0).completed, load.book(1).completed].concat();
+    load.until_completed(0, 30).await;
+    load.until_completed(1, 30).await;
+    let stored = [load.log(0).completed, load.log(1).completed].concat();
     let before = servers.primary().address();
     block_in_place(|| servers.until_all_replicated());
-    let retries = retry_for_ever(&store, kept.clone());
+    let retries = retry_forever(&store, stored.clone());
     servers.primary().kill();
     block_in_place(|| servers.until_failed_over(before));
-    load.until_further(0, 10).await;
-    load.until_further(1, 10).await;
-    end(retries).await;
-    let books = load.stop().await;
+    load.until_completed(0, 10).await;
+    load.until_completed(1, 10).await;
+    stop_retries(retries).await;
+    let logs = load.stop().await;
     assert!(
-        books
-            .iter()
-            .flat_map(|book| &book.failures)
+        logs.iter()
+            .flat_map(|log| &log.failures)
             .all(StoreError::is_outage),
-        "{books:?}"
+        "{logs:?}"
     );
-    expect_replays(&store, &kept).await;
+    expect_replays(&store, &stored).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,38 +87,38 @@ async fn b04_replicated_tokens_stay_taken_after_a_failover() {
         Quota::fixed_window(10, 24 * hour),
         Quota::sliding_window(10, hour),
     ];
-    let claims = quotas.map(|quota| LimitRequest {
+    let requests = quotas.map(|quota| LimitRequest {
         quota: quota.expect("a valid quota"),
-        ..claim()
+        ..limit_request()
     });
-    let claims: Vec<LimitRequest<'_>> = (101..)
-        .zip(claims)
-        .map(|(limit, claim)| LimitRequest {
+    let requests: Vec<LimitRequest<'_>> = (101..)
+        .zip(requests)
+        .map(|(limit, request)| LimitRequest {
             bucket: Bucket {
                 limit,
-                ..claim.bucket
+                ..request.bucket
             },
             cost: 7,
-            ..claim
+            ..request
         })
         .collect();
-    assert!(store.acquire(&claims).await.expect("an answer").admitted);
+    assert!(store.acquire(&requests).await.expect("an answer").admitted);
     let before = servers.primary().address();
     block_in_place(|| servers.until_all_replicated());
     servers.primary().kill();
     block_in_place(|| servers.until_failed_over(before));
     until_it_answers(&store).await;
-    for claim in claims {
+    for request in requests {
         let mut admitted = 0;
         while store
-            .acquire(&[LimitRequest { cost: 1, ..claim }])
+            .acquire(&[LimitRequest { cost: 1, ..request }])
             .await
             .expect("an answer")
             .admitted
         {
             admitted += 1;
         }
-        assert_eq!(admitted, 3, "{:?}", claim.quota.algorithm());
+        assert_eq!(admitted, 3, "{:?}", request.quota.algorithm());
     }
 }
 
@@ -141,9 +142,13 @@ fn cut_replicas_off(servers: &RedisSentinels) {
 async fn a25_records_that_were_not_replicated_are_lost_in_a_failover() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
-    let [kept, lost] = [1, 2].map(|name: u128| run(RecordKey::new([1; 16], name.to_be_bytes())));
-    store.begin(&kept).await.expect("an answer");
-    store.complete(&done(&kept)).await.expect("an answer");
+    let [stored, lost] =
+        [1, 2].map(|name: u128| begin_of(RecordKey::new([1; 16], name.to_be_bytes())));
+    store.begin(&stored).await.expect("an answer");
+    store
+        .complete(&completion(&stored))
+        .await
+        .expect("an answer");
     block_in_place(|| servers.until_all_replicated());
     cut_replicas_off(&servers);
     store.begin(&lost).await.expect("an answer");
@@ -151,14 +156,14 @@ async fn a25_records_that_were_not_replicated_are_lost_in_a_failover() {
     servers.primary().kill();
     block_in_place(|| servers.until_failed_over(before));
     until_it_answers(&store).await;
-    expect_replays(&store, &[kept.key]).await;
+    expect_replays(&store, &[stored.key]).await;
     assert_eq!(
-        store.begin(&run(lost.key)).await,
+        store.begin(&begin_of(lost.key)).await,
         Ok(BeginOutcome::Started),
         "as the documentation says"
     );
     assert_eq!(
-        store.complete(&done(&lost)).await,
+        store.complete(&completion(&lost)).await,
         Ok(CompleteOutcome::Lost(BeginOutcome::InFlight)),
         "the first run learns it"
     );
@@ -173,14 +178,16 @@ async fn a25_a_primary_that_requires_replicas_rejects_writes_without_them() {
         .command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     cut_replicas_off(&servers);
-    let refused = store.begin(&run(RecordKey::new([1; 16], [2; 16]))).await;
+    let refused = store
+        .begin(&begin_of(RecordKey::new([1; 16], [2; 16])))
+        .await;
     assert!(
         matches!(refused, Err(StoreError::Unreachable(_))),
         "nothing was done: {refused:?}"
     );
     assert!(
         store
-            .acquire(&[claim()])
+            .acquire(&[limit_request()])
             .await
             .is_err_and(|error| error.is_outage())
     );
@@ -191,15 +198,15 @@ async fn a25_a_demoted_primary_is_abandoned_for_the_promoted_one() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let load = Load::start(&store, &CALLERS);
-    load.until_further(0, 10).await;
+    load.until_completed(0, 10).await;
     let before = servers.primary().address();
     assert_eq!(
         servers.sentinels()[0].command(&["SENTINEL", "FAILOVER", "aplomb"]),
         Reply::Status(String::from("OK"))
     );
     block_in_place(|| servers.until_failed_over(before));
-    load.until_further(0, 10).await;
-    load.until_further(1, 10).await;
+    load.until_completed(0, 10).await;
+    load.until_completed(1, 10).await;
     load.stop().await;
     let promoted = servers.primary();
     assert_ne!(promoted.address(), before);
@@ -211,8 +218,9 @@ async fn a25_a_demoted_primary_is_abandoned_for_the_promoted_one() {
             "the primary of before is not left"
         );
         let key = RecordKey::new([3; 16], name);
-        let begun = store.begin(&run(key)).await;
-        let arrived = promoted.command(&["EXISTS", &place([3; 16], name)]) == Reply::Integer(1);
+        let begun = store.begin(&begin_of(key)).await;
+        let arrived =
+            promoted.command(&["EXISTS", &record_key([3; 16], name)]) == Reply::Integer(1);
         if begun == Ok(BeginOutcome::Started) && arrived {
             break;
         }
@@ -236,7 +244,13 @@ async fn dead_and_paused_sentinels_are_skipped() {
     servers.sentinels()[0].kill();
     servers.sentinels()[1].pause();
     let store = store_at(&servers.url()).await;
-    assert!(store.acquire(&[claim()]).await.expect("an answer").admitted);
+    assert!(
+        store
+            .acquire(&[limit_request()])
+            .await
+            .expect("an answer")
+            .admitted
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,7 +264,7 @@ async fn the_documented_commands_are_enough_for_a_user_behind_sentinels() {
         .servers()
         .iter()
         .for_each(|server| drop(server.command(&setuser)));
-    let guard = [
+    let sentinel_user = [
         "ACL",
         "SETUSER",
         "guard",
@@ -259,28 +273,28 @@ async fn the_documented_commands_are_enough_for_a_user_behind_sentinels() {
         "-@all",
         "+ping",
     ];
-    let guard = [&guard[..], &["+sentinel|get-master-addr-by-name"]].concat();
-    let closed = ["ACL", "SETUSER", "default", "off"];
+    let sentinel_user = [&sentinel_user[..], &["+sentinel|get-master-addr-by-name"]].concat();
+    let disable_default = ["ACL", "SETUSER", "default", "off"];
     for sentinel in servers.sentinels() {
-        sentinel.command(&guard);
-        sentinel.command(&closed);
+        sentinel.command(&sentinel_user);
+        sentinel.command(&disable_default);
     }
     let user = servers.url().replace("://", "://app:of%2Fapp@");
-    let said = refusal(&user).await;
+    let error = start_error(&user).await;
     assert!(
-        said.contains("demands a password") && !said.contains("of"),
-        "{said}"
+        error.contains("demands a password") && !error.contains("of"),
+        "{error}"
     );
     let both = format!("{user}?sentinel_user=guard&sentinel_password=of%26guard");
     store_at(&both)
         .await
-        .acquire(&[claim()])
+        .acquire(&[limit_request()])
         .await
         .expect("an answer");
-    let said = refusal(&both.replace("of%2Fapp", "hunter2")).await;
+    let error = start_error(&both.replace("of%2Fapp", "hunter2")).await;
     assert!(
-        said.contains("refuses the user or the password") && !said.contains("hunter2"),
-        "{said}"
+        error.contains("refuses the user or the password") && !error.contains("hunter2"),
+        "{error}"
     );
 }
 
@@ -298,27 +312,27 @@ async fn two_databases_share_no_records() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sentinels_without_a_primary_are_a_start_error() {
     let servers = RedisSentinels::start();
-    let said = refusal(&servers.url().replace("/aplomb", "/other")).await;
+    let error = start_error(&servers.url().replace("/aplomb", "/other")).await;
     assert!(
-        said.contains(r#"no sentinel leads to the primary "other""#),
-        "{said}"
+        error.contains(r#"no sentinel leads to the primary "other""#),
+        "{error}"
     );
-    assert!(said.contains("knows no primary of that name"), "{said}");
-    let said = refusal(&servers.sentinels()[0].url()).await;
+    assert!(error.contains("knows no primary of that name"), "{error}");
+    let error = start_error(&servers.sentinels()[0].url()).await;
     assert!(
-        said.contains("this is a Sentinel; name it with redis+sentinel://"),
-        "{said}"
+        error.contains("this is a Sentinel; name it with redis+sentinel://"),
+        "{error}"
     );
     servers.sentinels().iter().for_each(RedisServer::kill);
-    let said = refusal(&servers.url()).await;
+    let error = start_error(&servers.url()).await;
     assert!(
-        said.contains("cannot be asked: ") && said.contains("onnection refused"),
-        "{said}"
+        error.contains("cannot be asked: ") && error.contains("onnection refused"),
+        "{error}"
     );
     let no_sentinel = servers.servers()[1]
         .url()
         .replace("redis://", "redis+sentinel://")
         + "/aplomb";
-    let said = refusal(&no_sentinel).await;
-    assert!(said.contains("cannot be asked: "), "{said}");
+    let error = start_error(&no_sentinel).await;
+    assert!(error.contains("cannot be asked: "), "{error}");
 }

@@ -7,7 +7,7 @@ use std::thread;
 use aplomb::store::{RedisConfig, RedisStore};
 use aplomb::testing::{Proxy, RedisServer};
 
-use crate::refusal;
+use crate::start_error;
 
 #[test]
 fn an_invalid_url_is_an_error() {
@@ -27,10 +27,10 @@ fn an_invalid_url_is_an_error() {
 async fn an_unreachable_server_is_an_error() {
     let server = RedisServer::start();
     server.kill();
-    let said = refusal(&server.url()).await;
+    let error = start_error(&server.url()).await;
     assert!(
-        said.contains("cannot be used: ") && said.contains("onnection refused"),
-        "{said}"
+        error.contains("cannot be used: ") && error.contains("onnection refused"),
+        "{error}"
     );
 }
 
@@ -45,33 +45,33 @@ async fn a_server_that_is_not_redis_is_an_error() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
         }
     });
-    let said = refusal(&url).await;
-    assert!(said.contains("cannot be used: "), "{said}");
+    let error = start_error(&url).await;
+    assert!(error.contains("cannot be used: "), "{error}");
 }
 
 #[tokio::test]
 async fn a_paused_server_is_an_error() {
     let server = RedisServer::start();
     server.pause();
-    let said = refusal(&server.url()).await;
+    let error = start_error(&server.url()).await;
     assert!(
-        said.contains("cannot be used: no connection within 3s"),
-        "{said}"
+        error.contains("cannot be used: no connection within 3s"),
+        "{error}"
     );
 }
 
 #[tokio::test]
 async fn a_missing_or_wrong_password_is_an_error() {
     let server = RedisServer::start_with(&["--requirepass", "hunter2"]);
-    let said = refusal(&server.url()).await;
+    let error = start_error(&server.url()).await;
     assert!(
-        said.contains("demands a password: redis://:<password>@host"),
-        "{said}"
+        error.contains("demands a password: redis://:<password>@host"),
+        "{error}"
     );
-    let said = refusal(&server.url().replace("redis://", "redis://:hunter3@")).await;
+    let error = start_error(&server.url().replace("redis://", "redis://:hunter3@")).await;
     assert!(
-        said.contains("refuses the user or the password") && !said.contains("hunter"),
-        "{said}"
+        error.contains("refuses the user or the password") && !error.contains("hunter"),
+        "{error}"
     );
     crate::store_at(&server.url().replace("redis://", "redis://:hunter2@")).await;
 }
@@ -80,13 +80,13 @@ async fn a_missing_or_wrong_password_is_an_error() {
 async fn a_user_without_the_needed_commands_is_an_error() {
     let server =
         RedisServer::start_with(&["--user", "guest", "on", "nopass", "~*", "-@all", "+ping"]);
-    let said = refusal(&server.url().replace("redis://", "redis://guest:x@")).await;
-    assert!(said.contains("does not permit"), "{said}");
+    let error = start_error(&server.url().replace("redis://", "redis://guest:x@")).await;
+    assert!(error.contains("does not permit"), "{error}");
 }
 
 #[tokio::test]
 async fn a_user_without_the_commands_of_the_scripts_is_an_error() {
-    let half = [
+    let user = [
         "--user",
         "half",
         "on",
@@ -98,9 +98,9 @@ async fn a_user_without_the_commands_of_the_scripts_is_an_error() {
         "+eval",
         "+evalsha",
     ];
-    let server = RedisServer::start_with(&half);
-    let said = refusal(&server.url().replace("redis://", "redis://half:x@")).await;
-    assert!(said.contains("it does not do what is needed: "), "{said}");
+    let server = RedisServer::start_with(&user);
+    let error = start_error(&server.url().replace("redis://", "redis://half:x@")).await;
+    assert!(error.contains("it does not do what is needed: "), "{error}");
 }
 
 #[tokio::test]
@@ -117,12 +117,12 @@ async fn the_self_test_leaves_no_record() {
 async fn an_old_server_is_an_error() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
-    let (from, to) = crate::aged(&server);
+    let (from, to) = crate::old_version_rewrite(&server);
     proxy.rewrite(from, to);
-    let said = refusal(&proxy.url()).await;
+    let error = start_error(&proxy.url()).await;
     assert!(
-        said.contains("Redis 6.") && said.contains("is too old; 7 or newer is needed"),
-        "{said}"
+        error.contains("Redis 6.") && error.contains("is too old; 7 or newer is needed"),
+        "{error}"
     );
 }
 
@@ -130,10 +130,10 @@ async fn an_old_server_is_an_error() {
 async fn a25_a_server_that_evicts_is_an_error_unless_accepted() {
     let server =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
-    let said = refusal(&server.url()).await;
+    let error = start_error(&server.url()).await;
     assert!(
-        said.contains("allkeys-lru") && said.contains("APLOMB_STORE_EVICTION=accept"),
-        "{said}"
+        error.contains("allkeys-lru") && error.contains("APLOMB_STORE_EVICTION=accept"),
+        "{error}"
     );
     let accepting = RedisConfig::new(&server.url())
         .expect("a valid URL")
@@ -151,20 +151,20 @@ async fn a_replica_is_an_error() {
         primary.address().port().to_string(),
     );
     let replica = RedisServer::start_with(&["--replicaof", &host, &port]);
-    let said = refusal(&replica.url()).await;
+    let error = start_error(&replica.url()).await;
     assert!(
-        said.contains("a read-only replica; name its primary"),
-        "{said}"
+        error.contains("a read-only replica; name its primary"),
+        "{error}"
     );
 }
 
 #[tokio::test]
 async fn a_node_of_a_cluster_is_an_error() {
     let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
-    let said = refusal(&server.url()).await;
+    let error = start_error(&server.url()).await;
     assert!(
-        said.contains("a node of a Redis Cluster; name it with redis+cluster://"),
-        "{said}"
+        error.contains("a node of a Redis Cluster; name it with redis+cluster://"),
+        "{error}"
     );
 }
 
@@ -173,7 +173,7 @@ async fn each_defect_of_a_server_is_reported() {
     let server =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let proxy = Proxy::start(server.address()).await;
-    let (from, to) = crate::aged(&server);
+    let (from, to) = crate::old_version_rewrite(&server);
     proxy.rewrite(from, to);
     let config = RedisConfig::new(&proxy.url()).expect("a valid URL");
     let errors = RedisStore::connect(&config, "test")

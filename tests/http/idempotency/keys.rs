@@ -10,13 +10,13 @@ async fn slow(State(app): State<App>) {
 
 #[tokio::test]
 async fn a01_without_its_optional_key_a_request_is_not_retryable() {
-    let bench = Bench::start(aplomb::routes![slow]).await;
-    let without = bench.client.post("/v1/slow").bearer(ALICE).send().await;
+    let service = TestService::start(aplomb::routes![slow]).await;
+    let without = service.client.post("/v1/slow").bearer(ALICE).send().await;
     assert_eq!(
         without.problem(504, "DEADLINE_EXCEEDED")["retryable"],
         false
     );
-    let with = bench
+    let with = service
         .client
         .post("/v1/slow")
         .bearer(ALICE)
@@ -24,13 +24,13 @@ async fn a01_without_its_optional_key_a_request_is_not_retryable() {
         .send()
         .await;
     assert_eq!(with.problem(504, "DEADLINE_EXCEEDED")["retryable"], true);
-    bench.app.let_go();
+    service.app.release();
 }
 
 #[tokio::test]
 async fn a01_a_key_is_required() {
-    let bench = bench().await;
-    let reply = bench
+    let service = service().await;
+    let reply = service
         .client
         .post("/v1/orders")
         .bearer(ALICE)
@@ -38,34 +38,34 @@ async fn a01_a_key_is_required() {
         .send()
         .await;
     reply.problem(400, "IDEMPOTENCY_KEY_MISSING");
-    let reply = bench
+    let reply = service
         .client
         .post("/v1/orders/1/pay")
         .bearer(ALICE)
         .send()
         .await;
     assert_eq!(reply.status, 200, "optional");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
 async fn a03_an_invalid_key_is_rejected_before_any_look_up() {
-    let bench = bench().await;
-    bench.records.break_down(true);
+    let service = service().await;
+    service.records.break_down(true);
     let long = "a".repeat(256);
     for key in ["", "a, b", "\"open", &long, "a b"] {
-        let problem = order(&bench.client, key, WELL)
+        let problem = order(&service.client, key, WELL)
             .send()
             .await
             .problem(400, "IDEMPOTENCY_KEY_INVALID");
         assert_eq!(problem["errors"][0]["header"], "Idempotency-Key");
     }
-    let twice = order(&bench.client, "a", WELL)
+    let twice = order(&service.client, "a", WELL)
         .idempotency_key("b")
         .send()
         .await;
     twice.problem(400, "IDEMPOTENCY_KEY_INVALID");
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
 }
 
 /// Takes keys, and not many requests.
@@ -74,9 +74,9 @@ async fn limited() {}
 
 #[tokio::test]
 async fn a03_an_invalid_key_takes_no_tokens() {
-    let bench = Bench::start(aplomb::routes![limited]).await;
+    let service = TestService::start(aplomb::routes![limited]).await;
     let post = |key: &'static str| {
-        bench
+        service
             .client
             .post("/v1/limited")
             .bearer(ALICE)
@@ -93,10 +93,10 @@ async fn a03_an_invalid_key_takes_no_tokens() {
 
 #[tokio::test]
 async fn a02_quoted_and_bare_keys_replay_each_other() {
-    let bench = bench().await;
-    order(&bench.client, UUID, WELL).send().await;
+    let service = service().await;
+    order(&service.client, UUID, WELL).send().await;
     assert!(
-        order(&bench.client, &format!("\"{UUID}\""), WELL)
+        order(&service.client, &format!("\"{UUID}\""), WELL)
             .send()
             .await
             .replayed()
@@ -105,9 +105,9 @@ async fn a02_quoted_and_bare_keys_replay_each_other() {
 
 #[tokio::test]
 async fn a04_two_callers_can_use_the_same_key() {
-    let bench = bench().await;
-    order(&bench.client, "k", WELL).send().await;
-    let other = bench
+    let service = service().await;
+    order(&service.client, "k", WELL).send().await;
+    let other = service
         .client
         .post("/v1/orders")
         .bearer(BOB)
@@ -116,15 +116,15 @@ async fn a04_two_callers_can_use_the_same_key() {
         .send()
         .await;
     assert!(other.status == 201 && !other.replayed());
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
 async fn a04_a_caller_with_new_credentials_keeps_its_records() {
     let keys = ApiKeys::parse(&format!("alice:{ALICE},alice:sk_test_new")).expect("valid keys");
-    let bench = Bench::start_with(aplomb::routes![place_order], |api| api.auth(keys)).await;
-    let first = order(&bench.client, "k", WELL).send().await;
-    let retry = bench
+    let service = TestService::start_with(aplomb::routes![place_order], |api| api.auth(keys)).await;
+    let first = order(&service.client, "k", WELL).send().await;
+    let retry = service
         .client
         .post("/v1/orders")
         .bearer("sk_test_new")
@@ -137,15 +137,15 @@ async fn a04_a_caller_with_new_credentials_keeps_its_records() {
 
 /// As it is since its second version.
 #[endpoint(post = "/notes", version = 2, public, idempotent(optional))]
-async fn note_of_two(State(app): State<App>) -> Json<usize> {
+async fn note_v2(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
 }
 
 #[tokio::test]
 async fn a04_two_versions_of_a_route_have_separate_records() {
-    let bench = Bench::start(aplomb::routes![note, note_of_two]).await;
+    let service = TestService::start(aplomb::routes![note, note_v2]).await;
     let call = |path: &'static str| {
-        bench
+        service
             .client
             .post(path)
             .bearer(ALICE)
@@ -156,14 +156,14 @@ async fn a04_two_versions_of_a_route_have_separate_records() {
     let other = call("/v2/notes").await;
     assert!(other.status == 200 && !other.replayed());
     assert!(call("/v1/notes").await.replayed() && call("/v2/notes").await.replayed());
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
 async fn a25_anonymous_requests_need_keys_that_cannot_be_guessed() {
-    let bench = bench().await;
+    let service = service().await;
     for short in ["1", &"a".repeat(21), &format!("\"{}\"", "a".repeat(21))] {
-        let reply = bench
+        let reply = service
             .client
             .post("/v1/guest-orders")
             .idempotency_key(short)
@@ -171,9 +171,9 @@ async fn a25_anonymous_requests_need_keys_that_cannot_be_guessed() {
             .await;
         reply.problem(400, "IDEMPOTENCY_KEY_INVALID");
     }
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
     assert_eq!(
-        bench
+        service
             .client
             .post("/v1/guest-orders")
             .idempotency_key(&"a".repeat(22))
@@ -183,7 +183,7 @@ async fn a25_anonymous_requests_need_keys_that_cannot_be_guessed() {
         200
     );
     assert_eq!(
-        bench
+        service
             .client
             .post("/v1/guest-orders")
             .idempotency_key(UUID)
@@ -193,7 +193,7 @@ async fn a25_anonymous_requests_need_keys_that_cannot_be_guessed() {
         200
     );
     assert!(
-        bench
+        service
             .client
             .post("/v1/guest-orders")
             .idempotency_key(UUID)
@@ -201,7 +201,7 @@ async fn a25_anonymous_requests_need_keys_that_cannot_be_guessed() {
             .await
             .replayed()
     );
-    let alice = bench
+    let alice = service
         .client
         .post("/v1/guest-orders")
         .bearer(ALICE)
@@ -213,9 +213,9 @@ async fn a25_anonymous_requests_need_keys_that_cannot_be_guessed() {
 
 #[tokio::test]
 async fn a04_a_key_without_a_caller_is_rejected_unless_declared_anonymous() {
-    let bench = bench().await;
-    assert_eq!(bench.client.post("/v1/notes").send().await.status, 200);
-    bench
+    let service = service().await;
+    assert_eq!(service.client.post("/v1/notes").send().await.status, 200);
+    service
         .client
         .post("/v1/notes")
         .idempotency_key(UUID)
@@ -223,7 +223,7 @@ async fn a04_a_key_without_a_caller_is_rejected_unless_declared_anonymous() {
         .await
         .problem(401, "UNAUTHENTICATED");
     assert_eq!(
-        bench
+        service
             .client
             .post("/v1/notes")
             .bearer(ALICE)
@@ -234,7 +234,7 @@ async fn a04_a_key_without_a_caller_is_rejected_unless_declared_anonymous() {
         200
     );
     assert!(
-        bench
+        service
             .client
             .post("/v1/notes")
             .bearer(ALICE)
@@ -243,18 +243,18 @@ async fn a04_a_key_without_a_caller_is_rejected_unless_declared_anonymous() {
             .await
             .replayed()
     );
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
 async fn a05_another_path_query_or_body_is_a_mismatch() {
-    let bench = bench().await;
-    order(&bench.client, "k", WELL).send().await;
+    let service = service().await;
+    order(&service.client, "k", WELL).send().await;
     for reply in [
-        order(&bench.client, "k", r#"{"item": "coffee"}"#)
+        order(&service.client, "k", r#"{"item": "coffee"}"#)
             .send()
             .await,
-        bench
+        service
             .client
             .post("/v1/orders?x=1")
             .bearer(ALICE)
@@ -265,14 +265,14 @@ async fn a05_another_path_query_or_body_is_a_mismatch() {
     ] {
         reply.problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
-    bench
+    service
         .client
         .post("/v1/orders/1/pay")
         .bearer(ALICE)
         .idempotency_key("k")
         .send()
         .await;
-    let other = bench
+    let other = service
         .client
         .post("/v1/orders/2/pay")
         .bearer(ALICE)
@@ -280,16 +280,16 @@ async fn a05_another_path_query_or_body_is_a_mismatch() {
         .send()
         .await;
     other.problem(422, "IDEMPOTENCY_KEY_REUSED");
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
 async fn a06_white_space_order_and_escapes_of_json_do_not_matter() {
-    let bench = bench().await;
-    order(&bench.client, "k", r#"{"item": "tea", "how": "well"}"#)
+    let service = service().await;
+    order(&service.client, "k", r#"{"item": "tea", "how": "well"}"#)
         .send()
         .await;
-    let retry = order(&bench.client, "k", r#"{"how":"well","item":"te\u0061"}"#)
+    let retry = order(&service.client, "k", r#"{"how":"well","item":"te\u0061"}"#)
         .send()
         .await;
     assert!(retry.replayed());
@@ -297,9 +297,9 @@ async fn a06_white_space_order_and_escapes_of_json_do_not_matter() {
 
 #[tokio::test]
 async fn a05_paths_are_compared_decoded() {
-    let bench = bench().await;
+    let service = service().await;
     let pay = |path: &'static str| {
-        bench
+        service
             .client
             .post(path)
             .bearer(ALICE)
@@ -311,7 +311,7 @@ async fn a05_paths_are_compared_decoded() {
     pay("/v1/orders/%32/pay")
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 /// One release after the other: the second has given the parameter another name.
@@ -327,7 +327,7 @@ async fn book_renamed_seat(State(app): State<App>, Path(number): Path<u32>) -> J
 
 #[tokio::test]
 async fn a04_a_renamed_path_parameter_keeps_its_keys() {
-    let bench = Bench::start(aplomb::routes![book_seat]).await;
+    let service = TestService::start(aplomb::routes![book_seat]).await;
     let book = async |client: &Client| {
         client
             .post("/v1/seats/7/book")
@@ -336,21 +336,21 @@ async fn a04_a_renamed_path_parameter_keeps_its_keys() {
             .send()
             .await
     };
-    let first = book(&bench.client).await;
-    let renamed = bench.configure(Api::new("test", aplomb::routes![book_renamed_seat]));
-    let renamed = TestServer::start(renamed, bench.app.clone())
+    let first = book(&service.client).await;
+    let renamed = service.configure(Api::new("test", aplomb::routes![book_renamed_seat]));
+    let renamed = TestServer::start(renamed, service.app.clone())
         .await
         .expect("a valid API");
     let again = book(&Client::new(renamed.address())).await;
     assert!(again.replayed() && again.body == first.body);
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
 async fn a04_keys_survive_a_change_of_the_secret() {
-    let bench = bench().await;
+    let service = service().await;
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
-    let api = || bench.configure(Api::new("test", aplomb::routes![place_order, guest_order]));
+    let api = || service.configure(Api::new("test", aplomb::routes![place_order, guest_order]));
     let guest = async |client: &Client| {
         client
             .post("/v1/guest-orders")
@@ -359,25 +359,28 @@ async fn a04_keys_survive_a_change_of_the_secret() {
             .await
     };
     // The bench has 7.
-    let first = order(&bench.client, "k", WELL).send().await;
-    let guests = guest(&bench.client).await;
-    assert_eq!((first.status.as_u16(), guests.status.as_u16()), (201, 200));
+    let first = order(&service.client, "k", WELL).send().await;
+    let first_guest = guest(&service.client).await;
+    assert_eq!(
+        (first.status.as_u16(), first_guest.status.as_u16()),
+        (201, 200)
+    );
     for api in [
         api().secret(secret(8)),
         api().secret(secret(9)).previous_secret(secret(8)),
     ] {
-        let server = TestServer::start(api, bench.app.clone())
+        let server = TestServer::start(api, service.app.clone())
             .await
             .expect("a valid API");
         let client = Client::new(server.address());
         let again = order(&client, "k", WELL).send().await;
         assert!(again.replayed() && again.body == first.body);
         let again = guest(&client).await;
-        assert!(again.replayed() && again.body == guests.body);
+        assert!(again.replayed() && again.body == first_guest.body);
         order(&client, "k", r#"{"item": "salt"}"#)
             .send()
             .await
             .problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }

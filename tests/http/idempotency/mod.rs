@@ -19,7 +19,7 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
 
-use crate::app::{ALICE, App, BOB, Bench};
+use crate::app::{ALICE, App, BOB, TestService};
 
 #[derive(Deserialize)]
 struct Order {
@@ -66,7 +66,7 @@ async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
     match order.how {
         How::NoEffects => return Err(OrderError::Supplier),
         How::Held => app.hold().await,
-        How::FirstHeld if app.is_first() => app.hold().await,
+        How::FirstHeld if app.is_first_call() => app.hold().await,
         How::HeldThenPanic => {
             app.hold().await;
             panic!("after the wait");
@@ -165,13 +165,13 @@ fn routes() -> Routes<App> {
         pay_order,
         guest_order,
         note,
-        step_keys::operate,
-        step_keys::may_operate
+        step_keys::show_step_keys,
+        step_keys::has_step_keys
     ]
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes()).await
+async fn service() -> TestService {
+    TestService::start(routes()).await
 }
 
 const WELL: &str = r#"{"item": "tea"}"#;
@@ -186,15 +186,15 @@ fn order(client: &Client, key: &str, body: &str) -> ClientRequest {
         .json(body)
 }
 
-async fn status(status: u16) -> (Bench, ClientResponse, ClientResponse) {
-    let bench = bench().await;
+async fn two_with_status(status: u16) -> (TestService, ClientResponse, ClientResponse) {
+    let service = service().await;
     let body = format!(r#"{{"item": "tea", "how": {{"status": {status}}}}}"#);
-    let first = order(&bench.client, "k", &body).send().await;
-    let second = order(&bench.client, "k", &body).send().await;
-    (bench, first, second)
+    let first = order(&service.client, "k", &body).send().await;
+    let second = order(&service.client, "k", &body).send().await;
+    (service, first, second)
 }
 
-fn put_held(client: &Client) -> ClientRequest {
+fn held_put_request(client: &Client) -> ClientRequest {
     client
         .request(http::Method::PUT, "/v1/orders/1")
         .bearer(ALICE)
@@ -203,28 +203,28 @@ fn put_held(client: &Client) -> ClientRequest {
 }
 
 /// Sends a request whose handler is held, and gives its answer when that is let go.
-fn held(
-    bench: &Bench,
+fn spawn_held_order(
+    service: &TestService,
     key: &'static str,
     body: &'static str,
 ) -> tokio::task::JoinHandle<ClientResponse> {
-    let client = bench.client.clone();
+    let client = service.client.clone();
     tokio::spawn(async move { order(&client, key, body).send().await })
 }
 
-fn held_put(bench: &Bench) -> tokio::task::JoinHandle<ClientResponse> {
-    let client = bench.client.clone();
-    tokio::spawn(async move { put_held(&client).send().await })
+fn spawn_held_put(service: &TestService) -> tokio::task::JoinHandle<ClientResponse> {
+    let client = service.client.clone();
+    tokio::spawn(async move { held_put_request(&client).send().await })
 }
 
 /// Retries until the first request has its answer, as a client would.
-async fn answered(bench: &Bench, key: &str, body: &str) -> ClientResponse {
-    until_settled(async || order(&bench.client, key, body).send().await).await
+async fn retry_until_settled(service: &TestService, key: &str, body: &str) -> ClientResponse {
+    until_settled(async || order(&service.client, key, body).send().await).await
 }
 
 /// Waits until the heartbeat of a run has ended with the run's time, then until its lease has.
-async fn unknown(client: &Client) -> ClientResponse {
-    until_settled(async || put_held(client).send().await).await
+async fn retry_put_until_settled(client: &Client) -> ClientResponse {
+    until_settled(async || held_put_request(client).send().await).await
 }
 
 /// Sends a request until its key's run is not in flight any more.

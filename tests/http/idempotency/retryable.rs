@@ -30,7 +30,7 @@ fn by_hand(category: Category, status: u16) -> Response {
         .into_response()
 }
 
-fn typed_by_the_handler() -> Response {
+fn serialized_by_handler() -> Response {
     let document = Json(serde_json::json!({"code": "TYPED", "retryable": true}));
     (StatusCode::CONFLICT, [("retry-after", "2")], document).into_response()
 }
@@ -45,7 +45,7 @@ fn refusal(kind: &str) -> Response {
         "rate" => by_hand(Category::RateLimited, 409),
         "dependency" => by_hand(Category::Dependency, 424),
         "early" => by_hand(Category::Conflict, 425),
-        _ => typed_by_the_handler(),
+        _ => serialized_by_handler(),
     }
 }
 
@@ -72,12 +72,12 @@ async fn refuse_keyless(Path(kind): Path<String>) -> Response {
     refusal(&kind)
 }
 
-async fn refusing() -> Bench {
-    Bench::start(aplomb::routes![refuse, look, refuse_keyless]).await
+async fn refusal_service() -> TestService {
+    TestService::start(aplomb::routes![refuse, look, refuse_keyless]).await
 }
 
-fn under_key(bench: &Bench, kind: &str) -> ClientRequest {
-    bench
+fn keyed_request(service: &TestService, kind: &str) -> ClientRequest {
+    service
         .client
         .post(&format!("/v1/refusals/{kind}"))
         .bearer(ALICE)
@@ -86,8 +86,14 @@ fn under_key(bench: &Bench, kind: &str) -> ClientRequest {
 
 #[track_caller]
 fn assert_retryable(reply: &ClientResponse, expected: bool) {
-    let told = reply.json()["retryable"].as_bool();
-    assert_eq!(told, Some(expected), "{} {:?}", reply.status, reply.body);
+    let retryable = reply.json()["retryable"].as_bool();
+    assert_eq!(
+        retryable,
+        Some(expected),
+        "{} {:?}",
+        reply.status,
+        reply.body
+    );
     assert_eq!(
         reply.header("retry-after").is_some(),
         expected,
@@ -98,7 +104,7 @@ fn assert_retryable(reply: &ClientResponse, expected: bool) {
 
 #[tokio::test]
 async fn a16_a_stored_problem_is_not_retryable_in_the_first_response_nor_in_a_replay() {
-    let bench = refusing().await;
+    let service = refusal_service().await;
     for (number, (kind, status, code)) in [
         ("locked", 409, "LOCKED"),
         ("conflict", 409, "BY_HAND"),
@@ -108,43 +114,43 @@ async fn a16_a_stored_problem_is_not_retryable_in_the_first_response_nor_in_a_re
     .into_iter()
     .enumerate()
     {
-        let first = under_key(&bench, kind).send().await;
+        let first = keyed_request(&service, kind).send().await;
         first.problem(status, code);
         assert_retryable(&first, false);
-        let replay = under_key(&bench, kind).send().await;
+        let replay = keyed_request(&service, kind).send().await;
         assert!(replay.replayed() && replay.body == first.body, "{kind}");
         assert_retryable(&replay, false);
-        assert_eq!(bench.app.effects(), number + 1, "{kind}");
+        assert_eq!(service.app.effects(), number + 1, "{kind}");
     }
 }
 
 #[tokio::test]
 async fn a16_a_problem_that_frees_the_key_stays_retryable() {
-    let bench = refusing().await;
+    let service = refusal_service().await;
     for (number, kind) in ["not-yet", "too-many", "early"].into_iter().enumerate() {
         for _ in 0..2 {
-            let reply = under_key(&bench, kind).send().await;
+            let reply = keyed_request(&service, kind).send().await;
             assert!(!reply.replayed(), "{kind}");
             assert_retryable(&reply, true);
         }
-        assert_eq!(bench.app.effects(), 2 * (number + 1), "{kind}");
+        assert_eq!(service.app.effects(), 2 * (number + 1), "{kind}");
     }
 }
 
 #[tokio::test]
 async fn a16_a_5xx_of_a_dependency_is_retryable_and_leaves_the_outcome_unknown() {
-    let bench = refusing().await;
-    let first = under_key(&bench, "supplier").send().await;
+    let service = refusal_service().await;
+    let first = keyed_request(&service, "supplier").send().await;
     first.problem(503, "SUPPLIER");
     assert_retryable(&first, true);
-    let retry = under_key(&bench, "supplier").send().await;
+    let retry = keyed_request(&service, "supplier").send().await;
     retry.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_retryable(&retry, false);
 }
 
 #[tokio::test]
 async fn a16_without_a_key_a_problem_is_retryable_as_declared() {
-    let bench = refusing().await;
+    let service = refusal_service().await;
     for kind in [
         "locked",
         "not-yet",
@@ -153,19 +159,19 @@ async fn a16_without_a_key_a_problem_is_retryable_as_declared() {
         "dependency",
         "early",
     ] {
-        let optional = bench
+        let optional = service
             .client
             .post(&format!("/v1/refusals/{kind}"))
             .bearer(ALICE)
             .send()
             .await;
-        let get = bench
+        let get = service
             .client
             .get(&format!("/v1/refusals/{kind}"))
             .bearer(ALICE)
             .send()
             .await;
-        let keyless = bench
+        let keyless = service
             .client
             .post(&format!("/v1/keyless/{kind}"))
             .bearer(ALICE)
@@ -180,8 +186,8 @@ async fn a16_without_a_key_a_problem_is_retryable_as_declared() {
 
 #[tokio::test]
 async fn a16_a_body_that_the_handler_serialized_is_stored_unchanged() {
-    let bench = refusing().await;
-    let first = under_key(&bench, "typed").send().await;
+    let service = refusal_service().await;
+    let first = keyed_request(&service, "typed").send().await;
     assert_eq!(
         (
             first.json()["code"].as_str(),
@@ -190,6 +196,6 @@ async fn a16_a_body_that_the_handler_serialized_is_stored_unchanged() {
         (Some("TYPED"), 2)
     );
     assert_eq!(first.json()["retryable"], true);
-    let replay = under_key(&bench, "typed").send().await;
+    let replay = keyed_request(&service, "typed").send().await;
     assert!(replay.replayed() && replay.body == first.body);
 }

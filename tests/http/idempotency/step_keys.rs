@@ -8,12 +8,12 @@ use aplomb::testing::{Client, ClientRequest, ClientResponse, TestServer};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
-use super::bench;
-use crate::app::{ALICE, App, BOB, Bench};
+use super::service;
+use crate::app::{ALICE, App, BOB, TestService};
 
 /// Tells its operation, and is too busy the first time, which frees the key.
 #[endpoint(post = "/operations", version = 1, idempotent(headers("X-Region")))]
-pub(super) async fn operate(State(app): State<App>, operation: StepKeys) -> Response {
+pub(super) async fn show_step_keys(State(app): State<App>, keys: StepKeys) -> Response {
     let status = if app.effect() == 0 {
         StatusCode::TOO_MANY_REQUESTS
     } else {
@@ -22,8 +22,8 @@ pub(super) async fn operate(State(app): State<App>, operation: StepKeys) -> Resp
     (
         status,
         [
-            ("x-operation", operation.id().to_owned()),
-            ("x-step", operation.step("charge")),
+            ("x-operation", keys.id().to_owned()),
+            ("x-step", keys.step("charge")),
         ],
     )
         .into_response()
@@ -31,34 +31,34 @@ pub(super) async fn operate(State(app): State<App>, operation: StepKeys) -> Resp
 
 /// Tells whether it is an operation.
 #[endpoint(post = "/may-operate", version = 1, idempotent(optional))]
-pub(super) async fn may_operate(operation: Option<StepKeys>) -> Json<bool> {
-    Json(operation.is_some())
+pub(super) async fn has_step_keys(keys: Option<StepKeys>) -> Json<bool> {
+    Json(keys.is_some())
 }
 
 /// Charges under the key of a step; a rerun is harmless to a partner who knows that.
 #[endpoint(post = "/charges", version = 1, idempotent(on_crash = rerun))]
-async fn charge(State(app): State<App>, operation: StepKeys) -> NoContent {
-    CHARGED
+async fn charge(State(app): State<App>, keys: StepKeys) -> NoContent {
+    CHARGE_KEYS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .push(operation.step("charge"));
-    if app.is_first() {
+        .push(keys.step("charge"));
+    if app.is_first_call() {
         app.hold().await;
     }
     app.effect();
     NoContent
 }
 
-static CHARGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static CHARGE_KEYS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-fn operation(client: &Client, bearer: &str, key: &str) -> ClientRequest {
+fn keyed_request(client: &Client, bearer: &str, key: &str) -> ClientRequest {
     client
         .post("/v1/operations")
         .bearer(bearer)
         .idempotency_key(key)
 }
 
-fn told(reply: &ClientResponse) -> (&str, &str) {
+fn shown_keys(reply: &ClientResponse) -> (&str, &str) {
     (
         reply.header("x-operation").expect("an operation"),
         reply.header("x-step").expect("a step"),
@@ -67,24 +67,24 @@ fn told(reply: &ClientResponse) -> (&str, &str) {
 
 #[tokio::test]
 async fn step_keys_are_the_same_in_every_run_under_a_key() {
-    let bench = bench().await;
-    let busy = operation(&bench.client, ALICE, "k").send().await;
-    let done = operation(&bench.client, ALICE, "k").send().await;
+    let service = service().await;
+    let busy = keyed_request(&service.client, ALICE, "k").send().await;
+    let done = keyed_request(&service.client, ALICE, "k").send().await;
     assert_eq!(
         (busy.status.as_u16(), done.status.as_u16(), done.replayed()),
         (429, 200, false)
     );
-    assert_eq!(told(&busy), told(&done));
+    assert_eq!(shown_keys(&busy), shown_keys(&done));
     for (caller, key) in [(ALICE, "l"), (BOB, "k")] {
-        let other = operation(&bench.client, caller, key).send().await;
-        assert_ne!(told(&other).0, told(&done).0);
-        assert_ne!(told(&other).1, told(&done).1);
+        let other = keyed_request(&service.client, caller, key).send().await;
+        assert_ne!(shown_keys(&other).0, shown_keys(&done).0);
+        assert_ne!(shown_keys(&other).1, shown_keys(&done).1);
     }
 }
 
 #[tokio::test]
 async fn a14_step_keys_are_the_same_in_a_rerun_with_another_secret() {
-    let bench = Bench::start(aplomb::routes![charge]).await;
+    let service = TestService::start(aplomb::routes![charge]).await;
     let call = async |client: Client| {
         client
             .post("/v1/charges")
@@ -93,37 +93,37 @@ async fn a14_step_keys_are_the_same_in_a_rerun_with_another_secret() {
             .send()
             .await
     };
-    let first = tokio::spawn(call(bench.client.clone()));
-    bench.app.held().await;
-    bench.clock.advance(Duration::from_secs(31));
+    let first = tokio::spawn(call(service.client.clone()));
+    service.app.until_held().await;
+    service.clock.advance(Duration::from_secs(31));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
     // The bench has 7.
-    let api = bench
+    let api = service
         .configure(Api::new("test", aplomb::routes![charge]))
         .secret(secret(8));
-    let server = TestServer::start(api, bench.app.clone())
+    let server = TestServer::start(api, service.app.clone())
         .await
         .expect("a valid API");
     assert_eq!(call(Client::new(server.address())).await.status, 204);
-    bench.app.let_go();
+    service.app.release();
     assert!(first.await.expect("an answer").replayed());
-    let steps = CHARGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let steps = CHARGE_KEYS.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(steps.len() == 2 && steps[0] == steps[1], "{steps:?}");
 }
 
 #[tokio::test]
 async fn a_request_without_its_optional_key_has_no_step_keys() {
-    let bench = bench().await;
-    let call = || bench.client.post("/v1/may-operate").bearer(ALICE);
+    let service = service().await;
+    let call = || service.client.post("/v1/may-operate").bearer(ALICE);
     assert_eq!(call().send().await.json(), false);
     assert_eq!(call().idempotency_key("k").send().await.json(), true);
 }
 
 #[tokio::test]
 async fn a05_a_retry_with_another_value_of_a_listed_field_is_a_mismatch() {
-    let bench = bench().await;
+    let service = service().await;
     let call = |region: Option<&str>| {
-        let call = operation(&bench.client, ALICE, "k").header("x-other", "any");
+        let call = keyed_request(&service.client, ALICE, "k").header("x-other", "any");
         region
             .into_iter()
             .fold(call, |call, region| call.header("x-region", region))

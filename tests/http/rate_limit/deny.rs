@@ -4,8 +4,8 @@ use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::testing::{ClientResponse, eventually};
 
-use super::{get, tells};
-use crate::app::{ALICE, App, Bench};
+use super::{get, has_limit_fields};
+use crate::app::{ALICE, App, TestService};
 
 /// Lets nobody through whom it has not counted.
 #[endpoint(get = "/strict", rate_limit("4/day", on_error = deny))]
@@ -31,11 +31,11 @@ async fn lax(State(app): State<App>) {
     app.effect();
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![strict, strict_post, mixed, lax]).await
+async fn service() -> TestService {
+    TestService::start(routes![strict, strict_post, mixed, lax]).await
 }
 
-fn denied(reply: &ClientResponse) {
+fn assert_denied(reply: &ClientResponse) {
     let problem = reply.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(
         (
@@ -44,48 +44,48 @@ fn denied(reply: &ClientResponse) {
         ),
         (Some(true), 1)
     );
-    assert!(!tells(reply), "{:?}", reply.headers);
+    assert!(!has_limit_fields(reply), "{:?}", reply.headers);
 }
 
 #[tokio::test]
 async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_down() {
-    let bench = bench().await;
+    let service = service().await;
     assert_eq!(
-        get(&bench, "/strict", ALICE)
+        get(&service, "/strict", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         3
     );
-    bench.limits.break_down(true);
+    service.limits.break_down(true);
     // Three of them ask the store, and the others find it left alone.
     for _ in 0..6 {
-        denied(&get(&bench, "/strict", ALICE).await);
+        assert_denied(&get(&service, "/strict", ALICE).await);
     }
-    denied(&get(&bench, "/mixed", ALICE).await);
-    assert_eq!(get(&bench, "/lax", ALICE).await.status, 200);
-    assert_eq!(bench.app.effects(), 2);
+    assert_denied(&get(&service, "/mixed", ALICE).await);
+    assert_eq!(get(&service, "/lax", ALICE).await.status, 200);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
 async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_slow() {
-    let bench = bench().await;
-    bench.limits.hang(true);
+    let service = service().await;
+    service.limits.hang(true);
     for _ in 0..4 {
-        denied(&get(&bench, "/mixed", ALICE).await);
+        assert_denied(&get(&service, "/mixed", ALICE).await);
     }
-    bench.limits.hang(false);
-    denied(&get(&bench, "/strict", ALICE).await);
-    assert_eq!(bench.app.effects(), 0);
+    service.limits.hang(false);
+    assert_denied(&get(&service, "/strict", ALICE).await);
+    assert_eq!(service.app.effects(), 0);
 }
 
 #[tokio::test]
 async fn b15_with_on_error_deny_one_failed_call_rejects_one_request() {
-    let bench = bench().await;
-    bench.limits.break_down(true);
-    denied(&get(&bench, "/strict", ALICE).await);
-    bench.limits.break_down(false);
+    let service = service().await;
+    service.limits.break_down(true);
+    assert_denied(&get(&service, "/strict", ALICE).await);
+    service.limits.break_down(false);
     assert_eq!(
-        get(&bench, "/strict", ALICE)
+        get(&service, "/strict", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         3,
@@ -95,9 +95,9 @@ async fn b15_with_on_error_deny_one_failed_call_rejects_one_request() {
 
 #[tokio::test]
 async fn b15_a_keyed_request_that_is_denied_leaves_no_record() {
-    let bench = bench().await;
+    let service = service().await;
     let post = async |key: &str, length| {
-        bench
+        service
             .client
             .post("/strict")
             .bearer(ALICE)
@@ -106,13 +106,13 @@ async fn b15_a_keyed_request_that_is_denied_leaves_no_record() {
             .send()
             .await
     };
-    bench.limits.break_down(true);
+    service.limits.break_down(true);
     // A small body is read before the limits decide, and a large one after.
     // Each asks the store once: a third answer that fails would keep it from being asked.
     for (key, length) in [("a", 1), ("b", 70_000)] {
-        denied(&post(key, length).await);
+        assert_denied(&post(key, length).await);
     }
-    bench.limits.break_down(false);
+    service.limits.break_down(false);
     for key in ["a", "b"] {
         let other = post(key, 2).await;
         assert!(
@@ -121,23 +121,23 @@ async fn b15_a_keyed_request_that_is_denied_leaves_no_record() {
             other.body
         );
     }
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
 async fn b15_with_on_error_deny_the_store_decides_again_after_an_outage() {
-    let bench = bench().await;
-    bench.limits.break_down(true);
+    let service = service().await;
+    service.limits.break_down(true);
     for _ in 0..4 {
-        denied(&get(&bench, "/strict", ALICE).await);
+        assert_denied(&get(&service, "/strict", ALICE).await);
     }
-    bench.limits.break_down(false);
+    service.limits.break_down(false);
     eventually("the store decides", async || {
-        get(&bench, "/strict", ALICE).await.status == 200
+        get(&service, "/strict", ALICE).await.status == 200
     })
     .await;
     assert_eq!(
-        get(&bench, "/strict", ALICE)
+        get(&service, "/strict", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         2

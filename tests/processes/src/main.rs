@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
         by_leaky_bucket,
         by_fixed_window,
         by_sliding_window,
-        by_tokens_taken_ahead,
+        by_prefetched_tokens,
         panic_at_once
     ];
     let api = Api::new("orders", routes)
@@ -88,9 +88,9 @@ async fn place_limited_order(State(app): State<App>, Json(order): Json<Order>) -
 /// Prints a report, and blocks its thread meanwhile, as no handler should.
 #[endpoint(post = "/reports", version = 1, idempotent)]
 async fn print_report(State(app): State<App>, Json(order): Json<Order>) -> Created<Placed> {
-    app.run(&order);
-    while app.holds(&order) {
-        thread::sleep(GLANCE);
+    app.record_run(&order);
+    while app.is_held(&order) {
+        thread::sleep(POLL_INTERVAL);
     }
     placed(order)
 }
@@ -134,7 +134,7 @@ async fn by_sliding_window() {}
 
 /// Twenty a second, of which each instance takes five ahead.
 #[endpoint(get = "/leases", version = 1, rate_limit("20/s", prefetch = 5))]
-async fn by_tokens_taken_ahead() {}
+async fn by_prefetched_tokens() {}
 
 /// Panics.
 #[endpoint(get = "/panic", version = 1)]
@@ -151,15 +151,15 @@ impl App {
     }
 
     async fn place(&self, order: Order) -> Created<Placed> {
-        self.run(&order);
-        while self.holds(&order) {
-            tokio::time::sleep(GLANCE).await;
+        self.record_run(&order);
+        while self.is_held(&order) {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         placed(order)
     }
 
     /// Leaves a line. One write that appends is whole, whoever else writes.
-    fn run(&self, order: &Order) {
+    fn record_run(&self, order: &Order) {
         let file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -169,7 +169,7 @@ impl App {
             .expect("the file takes a line");
     }
 
-    fn holds(&self, order: &Order) -> bool {
+    fn is_held(&self, order: &Order) -> bool {
         order.held && !self.gates.join(&order.item).exists()
     }
 }
@@ -182,4 +182,4 @@ fn placed(order: Order) -> Created<Placed> {
 }
 
 /// How often a held run looks whether it may go on.
-const GLANCE: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);

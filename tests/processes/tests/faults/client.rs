@@ -57,19 +57,19 @@ impl Order {
     pub(crate) async fn send(&self, client: &Client) -> Option<ClientResponse> {
         match self.request(client).try_send().await {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => panic!("no end in time"),
-            answer => answer.ok(),
+            response => response.ok(),
         }
     }
 
     /// Sends it again while the answer says so. The waits are shorter than it says.
     pub(crate) async fn retry(&self, client: &Client) -> Option<ClientResponse> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + RETRY_TIMEOUT;
         loop {
-            let answer = self.send(client).await?;
-            if !is_retryable(&answer) {
-                return Some(answer);
+            let response = self.send(client).await?;
+            if !is_retryable(&response) {
+                return Some(response);
             }
-            assert!(Instant::now() < end, "in vain: {answer:?}");
+            assert!(Instant::now() < end, "in vain: {response:?}");
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -88,49 +88,49 @@ impl Order {
 }
 
 /// Checks of a response.
-pub(crate) trait Checked {
+pub(crate) trait ResponseChecks {
     /// Checks that an order was placed by this request.
-    fn placed(&self);
+    fn assert_placed(&self);
 
     /// Checks that this repeats an answer.
-    fn replays(&self, first: &ClientResponse);
+    fn assert_replay_of(&self, first: &ClientResponse);
 
     /// Checks what a problem says, and when to come back.
-    fn refused(&self, status: u16, code: &str, retryable: bool);
+    fn assert_problem(&self, status: u16, code: &str, retryable: bool);
 
     #[track_caller]
-    fn in_flight(&self) {
-        self.refused(409, "IDEMPOTENCY_IN_FLIGHT", true);
+    fn assert_in_flight(&self) {
+        self.assert_problem(409, "IDEMPOTENCY_IN_FLIGHT", true);
     }
 
     #[track_caller]
-    fn unknown(&self) {
-        self.refused(500, "IDEMPOTENCY_OUTCOME_UNKNOWN", false);
+    fn assert_unknown(&self) {
+        self.assert_problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN", false);
     }
 
     #[track_caller]
-    fn no_store(&self) {
-        self.refused(503, "STORE_UNAVAILABLE", true);
+    fn assert_store_unavailable(&self) {
+        self.assert_problem(503, "STORE_UNAVAILABLE", true);
     }
 
     /// Whether it tells of limits.
-    fn tells_limits(&self) -> bool;
+    fn has_limit_fields(&self) -> bool;
 }
 
-impl Checked for ClientResponse {
+impl ResponseChecks for ClientResponse {
     #[track_caller]
-    fn placed(&self) {
+    fn assert_placed(&self) {
         assert!(self.status == 201 && !self.replayed(), "{self:?}");
     }
 
     #[track_caller]
-    fn replays(&self, first: &Self) {
+    fn assert_replay_of(&self, first: &Self) {
         assert!(self.replayed(), "{self:?}");
         assert_eq!((self.status, &self.body), (first.status, &first.body));
     }
 
     #[track_caller]
-    fn refused(&self, status: u16, code: &str, retryable: bool) {
+    fn assert_problem(&self, status: u16, code: &str, retryable: bool) {
         let problem = self.problem(status, code);
         assert_eq!(problem["retryable"], retryable, "{problem}");
         let wait: Option<u64> = self
@@ -143,17 +143,17 @@ impl Checked for ClientResponse {
         );
     }
 
-    fn tells_limits(&self) -> bool {
+    fn has_limit_fields(&self) -> bool {
         self.headers
             .keys()
             .any(|name| name.as_str().contains("ratelimit"))
     }
 }
 
-fn is_retryable(answer: &ClientResponse) -> bool {
-    let problem: Option<Value> = serde_json::from_slice(&answer.body).ok();
+fn is_retryable(response: &ClientResponse) -> bool {
+    let problem: Option<Value> = serde_json::from_slice(&response.body).ok();
     problem.is_some_and(|problem| problem["retryable"] == true)
 }
 
 /// Far more than anything takes, and less than a lease that no test outlives.
-const PATIENCE: Duration = Duration::from_secs(20);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);

@@ -7,8 +7,8 @@ use std::process::{ExitStatus, Output};
 use aplomb::testing::{Client, ClientResponse, Process, Program};
 use tokio::task::JoinHandle;
 
-use crate::bench::runs;
 use crate::client::Order;
+use crate::deployment::runs;
 
 /// A running instance.
 pub(crate) struct Instance {
@@ -78,19 +78,19 @@ impl Instance {
     }
 
     /// Sends, and goes on.
-    pub(crate) fn post(&self, order: &Order) -> Pending {
+    pub(crate) fn send_in_background(&self, order: &Order) -> Pending {
         let (client, order) = (self.client.clone(), order.clone());
         Pending(tokio::spawn(async move { order.send(&client).await }))
     }
 
     /// Sends as often as the answer says that this helps, and goes on.
-    pub(crate) fn insist(&self, order: &Order) -> Pending {
+    pub(crate) fn retry_in_background(&self, order: &Order) -> Pending {
         let (client, order) = (self.client.clone(), order.clone());
         Pending(tokio::spawn(async move { order.retry(&client).await }))
     }
 
     /// Lets the runs of this item go on that this instance holds, or will.
-    pub(crate) fn let_go(&self, item: &str) {
+    pub(crate) fn release(&self, item: &str) {
         File::create(self.gates.join(item)).expect("a gate is opened");
     }
 
@@ -105,7 +105,7 @@ impl Instance {
     }
 
     /// Lets it go on.
-    pub(crate) fn go_on(&self) {
+    pub(crate) fn resume(&self) {
         self.process.resume();
     }
 
@@ -126,16 +126,16 @@ impl Instance {
 }
 
 impl Pending {
-    pub(crate) async fn answer(self) -> ClientResponse {
+    pub(crate) async fn response(self) -> ClientResponse {
         self.0.await.expect("no panic").expect("an answer")
     }
 
     /// Whether the connection ends without an answer.
-    pub(crate) async fn broken_off(self) -> bool {
+    pub(crate) async fn is_disconnected(self) -> bool {
         self.0.await.expect("no panic").is_none()
     }
 
-    pub(crate) fn is_answered(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.0.is_finished()
     }
 }

@@ -5,13 +5,13 @@ use core::time::Duration;
 use aplomb::testing::{ClientResponse, eventually};
 use tokio::time::{Instant, sleep};
 
-use crate::bench::Bench;
-use crate::client::{Checked, Order};
+use crate::client::{Order, ResponseChecks};
+use crate::deployment::Deployment;
 use crate::instance::Instance;
 
 /// Lets twelve clients of three instances ask for so many seconds, and gives for each request that was admitted
 /// when it went and when it was back.
-async fn rush(
+async fn send_from_twelve_clients(
     instances: &[Instance; 3],
     path: &'static str,
     seconds: u32,
@@ -38,17 +38,17 @@ async fn rush(
             admitted
         })
     });
-    let mut all = Vec::new();
+    let mut admitted_by_all = Vec::new();
     for client in clients.collect::<Vec<_>>() {
-        all.extend(client.await.expect("no panic"));
+        admitted_by_all.extend(client.await.expect("no panic"));
     }
-    all
+    admitted_by_all
 }
 
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The most requests that went and were back within one period.
-fn most_in_a_period(admitted: &[(Instant, Instant)]) -> usize {
+fn max_in_one_period(admitted: &[(Instant, Instant)]) -> usize {
     let within = |from: Instant| {
         let inside = |(sent, back): &&(Instant, Instant)| *sent >= from && *back < from + PERIOD;
         admitted.iter().filter(inside).count()
@@ -62,8 +62,8 @@ fn most_in_a_period(admitted: &[(Instant, Instant)]) -> usize {
 
 #[tokio::test]
 async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
-    let bench = Bench::start();
-    let instances = ["a", "b", "c"].map(|name| bench.instance(name));
+    let deployment = Deployment::start();
+    let instances = ["a", "b", "c"].map(|name| deployment.instance(name));
     // A window is judged from its begin to its end, so that two seconds show a whole one wherever it begins.
     let seconds: u32 = if std::env::var_os("FAULTS").is_some() {
         10
@@ -71,20 +71,20 @@ async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
         2
     };
     // A turn is kept to the millisecond, so that one more may come within a second of the clock outside.
-    for (path, worst) in [
+    for (path, maximum) in [
         ("/v1/token-bucket", 15),
         ("/v1/leaky-bucket", 11),
         ("/v1/fixed-window", 20),
         ("/v1/sliding-window", 10),
         ("/v1/leases", 40),
     ] {
-        let admitted = rush(&instances, path, seconds).await;
-        let most = most_in_a_period(&admitted);
-        assert!(most <= worst, "{path}: {most} in a second");
+        let admitted = send_from_twelve_clients(&instances, path, seconds).await;
+        let observed = max_in_one_period(&admitted);
+        assert!(observed <= maximum, "{path}: {observed} in a second");
         // Two thirds of the slowest rate.
-        let least = 20 * seconds as usize / 3;
+        let minimum = 20 * seconds as usize / 3;
         assert!(
-            admitted.len() >= least,
+            admitted.len() >= minimum,
             "{path}: only {} in {seconds} seconds",
             admitted.len()
         );
@@ -94,12 +94,12 @@ async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
 const PRICES: Order = Order::prices();
 
 /// As many as the limit admits at once, and one more.
-async fn twenty_and_one(service: &Instance) -> ClientResponse {
+async fn send_21_requests(service: &Instance) -> ClientResponse {
     for _ in 0..20 {
         let reply = service.send(&PRICES).await;
         assert_eq!(reply.status, 200);
         assert!(
-            !reply.tells_limits(),
+            !reply.has_limit_fields(),
             "what one instance knows alone: {reply:?}"
         );
     }
@@ -107,25 +107,29 @@ async fn twenty_and_one(service: &Instance) -> ClientResponse {
 }
 
 /// Asks until the store decides again.
-async fn decided_by_the_store(service: &Instance) -> ClientResponse {
+async fn until_decided_by_store(service: &Instance) -> ClientResponse {
     let mut answer = None;
-    let decides = async || answer.insert(service.send(&PRICES).await).tells_limits();
+    let decides = async || {
+        answer
+            .insert(service.send(&PRICES).await)
+            .has_limit_fields()
+    };
     eventually("the store is asked again", decides).await;
     answer.expect("the last answer")
 }
 
 #[tokio::test]
 async fn b15_limits_are_decided_locally_while_redis_is_paused() {
-    let bench = Bench::start();
-    let service = bench.instance("a");
-    assert_eq!(decided_by_the_store(&service).await.status, 200);
-    bench.redis.pause();
-    let over = twenty_and_one(&service).await;
-    over.refused(429, "RATE_LIMITED", true);
-    assert!(!over.tells_limits(), "{over:?}");
-    bench.redis.resume();
+    let deployment = Deployment::start();
+    let service = deployment.instance("a");
+    assert_eq!(until_decided_by_store(&service).await.status, 200);
+    deployment.redis.pause();
+    let rejected = send_21_requests(&service).await;
+    rejected.assert_problem(429, "RATE_LIMITED", true);
+    assert!(!rejected.has_limit_fields(), "{rejected:?}");
+    deployment.redis.resume();
     // What was asked during the pause has been taken, too.
-    let after = decided_by_the_store(&service).await;
+    let after = until_decided_by_store(&service).await;
     assert!([200, 429].contains(&after.status.as_u16()), "{after:?}");
     eventually("that is logged", async || {
         service.log().contains("the store of limits answers again")
@@ -135,18 +139,18 @@ async fn b15_limits_are_decided_locally_while_redis_is_paused() {
 
 #[tokio::test]
 async fn b15_limits_are_decided_locally_while_redis_is_down() {
-    let bench = Bench::start();
-    let service = bench.instance("a");
-    decided_by_the_store(&service).await;
-    bench.redis.kill();
-    twenty_and_one(&service)
+    let deployment = Deployment::start();
+    let service = deployment.instance("a");
+    until_decided_by_store(&service).await;
+    deployment.redis.kill();
+    send_21_requests(&service)
         .await
-        .refused(429, "RATE_LIMITED", true);
-    bench.redis.restart();
-    let after = decided_by_the_store(&service).await;
-    let left = after.header_number("x-ratelimit-remaining");
+        .assert_problem(429, "RATE_LIMITED", true);
+    deployment.redis.restart();
+    let after = until_decided_by_store(&service).await;
+    let remaining = after.header_number("x-ratelimit-remaining");
     assert!(
-        after.status == 200 && (10..=18).contains(&left),
+        after.status == 200 && (10..=18).contains(&remaining),
         "what was decided locally is not counted: {after:?}"
     );
 }

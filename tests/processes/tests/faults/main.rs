@@ -1,9 +1,9 @@
 //! What is kept when services, and the Redis that they share, stop and die: real processes, killed
 //! with SIGKILL and stopped with SIGSTOP.
 
-mod bench;
 mod client;
 mod concurrent;
+mod deployment;
 mod encrypted;
 mod instance;
 mod killed;

@@ -10,12 +10,12 @@ use tempfile::TempDir;
 use crate::instance::{Instance, Settings};
 
 /// A Redis, and the file in which every run of a handler leaves a line.
-pub(crate) struct Bench {
+pub(crate) struct Deployment {
     pub(crate) redis: RedisServer,
     directory: TempDir,
 }
 
-impl Bench {
+impl Deployment {
     pub(crate) fn start() -> Self {
         let directory = TempDir::with_prefix("aplomb-faults-").expect("a temporary directory");
         Self {
@@ -30,7 +30,7 @@ impl Bench {
     }
 
     /// Starts an instance whose leases lapse soon.
-    pub(crate) fn short_lived(&self, name: &str) -> Instance {
+    pub(crate) fn instance_with_short_lease(&self, name: &str) -> Instance {
         self.instance_with(name, &[("APLOMB_LEASE", SHORT)])
     }
 
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     /// Waits until handlers have run so many times for this item, or are held.
-    pub(crate) async fn has_run(&self, item: &str, times: usize) {
+    pub(crate) async fn until_run(&self, item: &str, times: usize) {
         eventually("the handler runs", async || self.runs(item) >= times).await;
         assert_eq!(self.runs(item), times, "of {item}");
     }
