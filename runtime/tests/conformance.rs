@@ -1,4 +1,4 @@
-//! The memory store passes the suites that every store must pass.
+//! Runs the suites of every store on the memory store.
 
 use std::sync::Arc;
 

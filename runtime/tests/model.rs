@@ -1,4 +1,4 @@
-//! Many clients on few keys, whatever happens: every store of records answers as the model does.
+//! Compares every store of records with the model: a few clients, few keys, any order of steps.
 
 use std::sync::Arc;
 
@@ -63,7 +63,8 @@ fn any_span() -> impl Strategy<Value = Span> {
     ]
 }
 
-/// Panics with a short script that goes wrong, and how it went. `./test.sh --faults` plays eight times as many.
+/// Plays random scripts. Panics with the shortest script that deviates from the model, and with the
+/// deviation. `./test.sh --faults` plays eight times the number of scripts.
 fn check(
     cases: u32,
     runtime: &tokio::runtime::Runtime,
@@ -95,8 +96,8 @@ fn check(
     }
 }
 
-/// Without the steps that it can do without. Proptest tries to drop each before it has made the others
-/// simple, and not again.
+/// Removes the steps that the deviation does not need. Proptest removes steps only before it
+/// simplifies the others, so a second pass finds more.
 fn shrink(mut script: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
     let mut index = 0;
     while index < script.len() {

@@ -1,4 +1,5 @@
-//! Limits and keys on Redis: how often it is asked, and what happens while it is slow, full or gone.
+//! Limits and keys on Redis: the number of trips, and the behaviour while Redis is slow, full or
+//! down.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -26,7 +27,7 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
     Created::new(item)
 }
 
-/// Takes nine tokens ahead.
+/// Prefetches nine tokens.
 #[endpoint(
     get = "/prices",
     version = 1,
@@ -34,7 +35,7 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
 )]
 async fn list_prices() {}
 
-/// Takes them ahead, too, and begins its record alone.
+/// Prefetches nine tokens, so it begins its record in a separate call.
 #[endpoint(
     post = "/leased-orders",
     version = 1,
@@ -49,7 +50,7 @@ async fn place_prefetched_order(
     Created::new(item)
 }
 
-/// Places one order, and then no more for long.
+/// Places one order per hour.
 #[endpoint(
     post = "/rare-orders",
     version = 1,
@@ -61,7 +62,7 @@ async fn place_rarely(State(app): State<App>, Json(item): Json<String>) -> Creat
     Created::new(app.effect())
 }
 
-/// Places twenty orders.
+/// Places at most twenty orders.
 #[endpoint(
     post = "/few-orders",
     version = 1,
@@ -73,7 +74,7 @@ async fn place_few(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
 
-/// Tries a limit.
+/// Has a shadow limit.
 #[endpoint(
     post = "/tried-orders",
     version = 1,
@@ -84,7 +85,7 @@ async fn place_with_shadow_limit(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
 
-/// Is only limited, and rarely answers.
+/// Has only a limit, of one request per hour.
 #[endpoint(get = "/rarely", version = 1, rate_limit = "1/hour")]
 async fn call_rarely(State(app): State<App>) {
     app.effect();
@@ -111,7 +112,7 @@ fn secret() -> Secret {
     Secret::new([7; 32]).expect("long enough")
 }
 
-/// What a service is asked through, and what it asks.
+/// A service on Redis, with a proxy in between and a client.
 struct RedisService {
     redis: RedisServer,
     proxy: Proxy,
@@ -146,7 +147,7 @@ impl RedisService {
             client,
             _server: server,
         };
-        // Until Redis knows the scripts: else a trip is two.
+        // Sends both scripts to Redis first. Otherwise a trip is two requests.
         for (key, body) in [("small", SMALL.to_owned()), ("large", large())] {
             let warm = service
                 .client
@@ -165,12 +166,12 @@ impl RedisService {
         self.client.post(path).idempotency_key(key).json(SMALL)
     }
 
-    /// What Alice gets for this key.
+    /// Sends an order of Alice with this key.
     async fn order_as_alice(&self, path: &str, key: &str) -> ClientResponse {
         self.order_request(path, key).bearer(ALICE).send().await
     }
 
-    /// How often Redis was asked since this was asked last.
+    /// Returns the number of trips to Redis since the last call.
     fn take_trips(&self) -> u64 {
         let trips = self.proxy.requests();
         assert_eq!(
@@ -182,7 +183,7 @@ impl RedisService {
         trips
     }
 
-    /// How many keys of this kind Redis has.
+    /// The number of keys of Redis that match this pattern.
     fn count(&self, pattern: &str) -> usize {
         match self.redis.command(&["KEYS", pattern]) {
             RedisReply::Array(keys) => keys.len(),
@@ -190,7 +191,7 @@ impl RedisService {
         }
     }
 
-    /// Asks until it is answered with this status.
+    /// Repeats an order until its response has this status.
     async fn until_status(&self, path: &str, key: &str, status: u16) -> ClientResponse {
         let mut response = None;
         let answered =
@@ -200,12 +201,12 @@ impl RedisService {
     }
 }
 
-/// Effects of those requests.
+/// The number of orders that `start_with` places.
 const WARM: usize = 2;
 
 const SMALL: &str = r#""tea, a small order""#;
 
-/// More than is read before the limits are asked.
+/// A body that is too large to be read before the limits have decided.
 fn large() -> String {
     format!("\"{}\"", "x".repeat(100 << 10))
 }
@@ -317,7 +318,7 @@ async fn b05_prefetched_tokens_admit_no_request_beyond_the_burst() {
         }
         admitted += 1;
     }
-    // Nine of a hundred may be with instances, and so are not in the bucket.
+    // Instances may hold nine of the hundred tokens, so the bucket admits only 91 requests.
     assert_eq!(admitted, 91);
     service.take_trips();
     assert_eq!(
@@ -464,7 +465,7 @@ async fn b02_a_rejected_request_creates_no_record_on_redis() {
         ),
         (1, 0, effects)
     );
-    // Another instance, which has refused nobody.
+    // Starts another instance, whose cache of rejections is empty.
     let app = App::default();
     let api = api_on(Store::redis(
         RedisConfig::new(&service.redis.url()).expect("a valid URL"),
@@ -509,7 +510,7 @@ async fn b14_a_request_with_a_cached_rejection_takes_no_trip() {
             "one a second"
         );
         assert_eq!(service.app.effects(), effects);
-        // Others are asked for.
+        // The cached rejection of Alice does not apply to Bob.
         let other = service.client.get("/v1/rarely").bearer(BOB).send().await;
         assert!((other.status == 200) == (path == "/v1/rare-orders"));
         service.take_trips();
@@ -575,7 +576,7 @@ async fn b15_while_redis_is_paused_a_keyed_request_is_a_503_in_time_and_leaves_n
         (effects, false)
     );
     service.redis.resume();
-    // What Redis was sent it does late; it is given back long before its lease ends.
+    // Redis executes the call late. The service removes that record long before its lease ends.
     assert!(
         !service
             .until_status("/v1/orders", "k", 201)
@@ -596,7 +597,7 @@ async fn b15_while_redis_is_down_a_keyed_request_never_runs() {
     service.redis.kill();
     for key in ["l", "m", "n", "o", "p"] {
         let refused = service.order_as_alice("/v1/rare-orders", key).await;
-        // Once the limits are decided locally, the instance has a token of its own.
+        // Once the limits are decided locally, the instance has its own token.
         assert!(
             [503, 429].contains(&refused.status.as_u16()) && !has_limit_fields(&refused),
             "{key}"
@@ -620,7 +621,7 @@ async fn b15_after_slow_trips_the_limits_are_decided_locally_and_the_record_is_c
         );
         service.take_trips();
     }
-    // It stays as slow, so that it is left alone but for one look a second.
+    // Redis stays slow, so the instance calls it only once per second.
     let mut alone = 0;
     for key in ["d", "e", "f", "g"] {
         let reply = service.order_as_alice("/v1/orders", key).await;
@@ -745,7 +746,7 @@ async fn b02_of_many_requests_with_few_keys_each_key_runs_once_within_the_limit(
             429 => continue,
             other => panic!("{other}: {:?}", reply.body),
         }
-        // What an instance decides alone, on a machine that is slow, it does not tell.
+        // A local decision, on a slow machine, has no limit fields.
         admitted += usize::from(has_limit_fields(&reply));
     }
     assert!(admitted <= 20, "{admitted}");

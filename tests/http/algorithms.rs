@@ -1,4 +1,4 @@
-//! What clients see of each algorithm of a rate limit.
+//! The behaviour of each algorithm of a rate limit, as clients see it.
 
 use core::time::Duration;
 
@@ -10,35 +10,35 @@ use tokio::time::{Instant, sleep};
 
 use crate::app::{ALICE, App, BOB, TestService};
 
-/// One every 50 ms, up to four in the queue.
+/// Admits one request every 50 ms, and queues up to four.
 #[endpoint(get = "/shaped", rate_limit("20/s", burst = 4, algorithm = leaky_bucket))]
 async fn shaped() {}
 
-/// One a second, and nobody waits for longer than the response may take.
+/// Admits one request per second, and queues none beyond its deadline.
 #[endpoint(get = "/hasty", timeout = "1500ms", rate_limit("60/min", algorithm = leaky_bucket))]
 async fn hasty() {}
 
-/// Waits its turn, once.
+/// Queues keyed requests.
 #[endpoint(post = "/paid", idempotent, rate_limit("10/s", burst = 3, algorithm = leaky_bucket))]
 async fn paid(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
 }
 
-/// One a second, for a body that is read after the limits are asked.
+/// Admits one request per second, and reads a large body after the limits have decided.
 #[endpoint(post = "/large", idempotent, timeout = "1500ms", rate_limit("60/min", algorithm = leaky_bucket))]
 async fn large(body: Bytes) -> String {
     body.len().to_string()
 }
 
-/// Waits with everybody else, if it were enforced.
+/// Has a queue that is not enforced.
 #[endpoint(get = "/tried", rate_limit("1/hour", burst = 5, algorithm = leaky_bucket, shadow))]
 async fn tried() {}
 
-/// Three a minute of the clock.
+/// Admits three requests in each minute of the clock.
 #[endpoint(get = "/fixed", rate_limit("3/min", algorithm = fixed_window))]
 async fn fixed() {}
 
-/// Three in any minute.
+/// Admits three requests in any minute.
 #[endpoint(get = "/sliding", rate_limit("3/min", algorithm = sliding_window))]
 async fn sliding() {}
 
@@ -59,7 +59,7 @@ async fn b01_requests_of_a_leaky_bucket_are_queued() {
         tokio::join!(send(), send(), send(), send(), send(), send()).into();
     let admitted = replies.iter().filter(|reply| reply.status == 200).count();
     assert_eq!(admitted, 4);
-    // The clock of the limits stands still, so that the last of four waits for three turns.
+    // The test clock does not advance, so the fourth request waits for three intervals of 50 ms.
     assert!(
         started.elapsed() >= Duration::from_millis(150),
         "{:?}",

@@ -1,4 +1,4 @@
-//! The service under test, and the parts of its running.
+//! The service under test and its parts.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// What the handlers count, and wait for.
+/// The state of the handlers: counts their effects, and holds them until the test releases them.
 #[derive(Clone, Default)]
 pub(crate) struct App(Arc<Inner>);
 
@@ -27,7 +27,7 @@ struct Inner {
 }
 
 impl App {
-    /// Has an effect; gives how many there were before.
+    /// Counts an effect, and returns the number of earlier effects.
     pub(crate) fn effect(&self) -> usize {
         self.0.effects.fetch_add(1, Ordering::SeqCst)
     }
@@ -36,12 +36,12 @@ impl App {
         self.0.effects.load(Ordering::SeqCst)
     }
 
-    /// Whether nobody asked before.
+    /// Returns `true` for the first call only.
     pub(crate) fn is_first_call(&self) -> bool {
         !self.0.called.swap(true, Ordering::SeqCst)
     }
 
-    /// What a handler does that the test holds: says that it is there, and waits to be let go.
+    /// Holds the handler until the test calls [`App::release`].
     pub(crate) async fn hold(&self) {
         self.0.entered.notify_one();
         self.0.released.notified().await;
@@ -54,13 +54,13 @@ impl App {
             .expect("a handler in time");
     }
 
-    /// Lets one held handler go.
+    /// Releases one held handler.
     pub(crate) fn release(&self) {
         self.0.released.notify_one();
     }
 }
 
-/// Serves a router on a free port, until the test ends.
+/// Serves a router on a free port until the test ends.
 pub(crate) async fn serve(router: Router) -> Client {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
@@ -71,7 +71,7 @@ pub(crate) async fn serve(router: Router) -> Client {
     Client::new(address)
 }
 
-/// A running service, with all that a test moves.
+/// A running service, with the clock, the stores and the client that a test uses.
 pub(crate) struct TestService {
     pub(crate) app: App,
     pub(crate) client: Client,
@@ -122,7 +122,7 @@ impl TestService {
         }
     }
 
-    /// Gives another API the same store, secret and callers.
+    /// Configures another API with the same store, secret and callers.
     pub(crate) fn configure(&self, api: Api<App>) -> Api<App> {
         let (records, limits) = (self.records.clone(), self.limits.clone());
         SharedParts {
@@ -135,7 +135,7 @@ impl TestService {
     }
 }
 
-/// What all instances of the service share.
+/// The parts that all instances of the service share.
 struct SharedParts {
     records: FaultyRecords<Arc<MemoryRecords>>,
     limits: FaultyLimits<Arc<MemoryLimits>>,

@@ -1,4 +1,4 @@
-//! Callers by API key.
+//! Authentication by API keys.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,13 +11,13 @@ use http::request::Parts;
 
 use crate::app::{ALICE, BOB, TestService};
 
-/// Says who calls.
+/// Returns the id of the caller.
 #[endpoint(get = "/me")]
 async fn me(caller: Caller) -> String {
     caller.id().to_owned()
 }
 
-/// Says who calls, if anybody known does.
+/// Returns the id of the caller, if there is one.
 #[endpoint(get = "/hello", public)]
 async fn hello(caller: Option<Caller>) -> String {
     caller.map_or_else(|| String::from("stranger"), |caller| caller.id().to_owned())
@@ -131,7 +131,7 @@ async fn a_public_endpoint_reads_credentials_and_rejects_none() {
     );
 }
 
-/// Wants a caller although everybody may call.
+/// Needs a caller although the endpoint is public.
 #[endpoint(get = "/mine", public)]
 async fn mine(caller: Caller) -> String {
     caller.id().to_owned()
@@ -145,7 +145,7 @@ async fn a_public_handler_with_a_caller_argument_sends_a_challenge() {
     assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
 }
 
-/// Finds a caller at once, or after it has waited.
+/// Authenticates immediately, or after it has yielded once.
 #[derive(Debug)]
 struct TestAuth {
     immediate: bool,
@@ -216,7 +216,7 @@ async fn immediate_and_deferred_authentication_reject_missing_credentials() {
     }
 }
 
-/// Accepts each proof once, and asks another service about it.
+/// Accepts one proof once, as a service for single-use proofs would.
 #[derive(Debug, Default)]
 struct OneTimeProofs(AtomicUsize);
 

@@ -1,4 +1,4 @@
-//! One code, one kind of problem: what two places declare differently keeps a service from starting.
+//! A code has one meaning: two endpoints that declare it differently are a start error.
 
 use aplomb::prelude::*;
 use aplomb::problem::{Category, ProblemKinds, ProblemSpec, registry};
@@ -45,7 +45,7 @@ enum ConflictingError {
 #[problem(conflict, code = "CLOSED", title = "Closed at night")]
 struct ClosedAtNight;
 
-/// The kinds of the framework whose titles are not made of their codes.
+/// The codes of the framework whose titles differ from their codes.
 #[derive(Debug, thiserror::Error, ApiError)]
 #[error("as the framework has it")]
 #[expect(dead_code, reason = "looked at when the API starts")]
@@ -66,43 +66,43 @@ enum AsTheFramework {
 
 type ClosingResult<T> = core::result::Result<T, Closing>;
 
-/// Declares codes, through an alias.
+/// Declares codes through a type alias.
 #[endpoint(get = "/a", public)]
 async fn a() -> ClosingResult<String> {
     Err(Closing::Closed)
 }
 
-/// Declares the same ones.
+/// Declares the same codes.
 #[endpoint(get = "/b", public)]
 async fn b() -> Result<Json<u8>, Closing> {
     Err(Box::new(Inner::Busy))?
 }
 
-/// Declares others.
+/// Declares codes with other meanings.
 #[endpoint(get = "/c", public)]
 async fn c() -> Result<(), ConflictingError> {
     Err(ConflictingError::Closed)
 }
 
-/// Declares the others again.
+/// Declares those codes again.
 #[endpoint(get = "/d", public)]
 async fn d() -> Result<(), ConflictingError> {
     Err(ConflictingError::NotFound)
 }
 
-/// Declares one more.
+/// Declares a code with a third meaning.
 #[endpoint(get = "/e", public)]
 async fn e() -> Result<(), ClosedAtNight> {
     Err(ClosedAtNight)
 }
 
-/// Declares what the framework does.
+/// Declares codes of the framework.
 #[endpoint(get = "/framework", public)]
 async fn framework() -> Result<(), AsTheFramework> {
     Err(AsTheFramework::Internal)
 }
 
-/// Knows nothing of codes.
+/// Declares no codes.
 #[endpoint(get = "/f", public)]
 async fn f() -> Result<String, http::StatusCode> {
     Err(http::StatusCode::CONFLICT)
@@ -198,7 +198,7 @@ fn f03_transparent_errors_have_the_problems_of_their_inner_errors() {
 async fn f03_an_error_can_declare_a_code_of_the_framework_with_the_same_meaning() {
     let kinds = ProblemKinds::of::<AsTheFramework>();
     let title_of = |code: &str| code[..1].to_owned() + &code[1..].to_lowercase().replace('_', " ");
-    // No error can be a 414.
+    // `ApiError` does not accept the status 414.
     let has_own_title =
         |spec: &&ProblemSpec| spec.title != title_of(spec.code) && spec.status != 414;
     for spec in registry::ALL.iter().filter(has_own_title) {

@@ -1,4 +1,4 @@
-//! Endpoints that go: what every response says, and what changes after the sunset.
+//! Deprecated endpoints: the fields of every response, and the changes after the sunset.
 
 use core::time::Duration;
 
@@ -18,7 +18,7 @@ struct Thing {
     size: u8,
 }
 
-/// Answers as asked.
+/// Returns the response that the path selects.
 #[endpoint(
     get = "/things/{how}",
     version = 1,
@@ -44,13 +44,13 @@ async fn thing(State(app): State<App>, Path(how): Path<String>) -> Result<Respon
     }
 }
 
-/// Takes its place.
+/// The successor of `thing`.
 #[endpoint(get = "/new/things/{how}", version = 2..=3)]
 async fn thing_v2(Path(how): Path<String>) -> String {
     how
 }
 
-/// Makes a thing, once for each key.
+/// Creates a thing once per key.
 #[endpoint(
     post = "/things",
     version = 1,
@@ -65,7 +65,7 @@ async fn make(State(app): State<App>, Json(thing): Json<Thing>) -> Created<Thing
     Created::new(thing)
 }
 
-/// Takes its place.
+/// The successor of `make`.
 #[endpoint(post = "/things", version = 3, idempotent)]
 async fn make_v2(Json(thing): Json<Thing>) -> Created<Thing> {
     Created::new(thing)
@@ -77,7 +77,7 @@ struct Above {
     number: u32,
 }
 
-/// A list of which only the end is known.
+/// A list with a sunset and without a deprecation.
 #[endpoint(
     get = "/numbers",
     version = 1,
@@ -93,7 +93,7 @@ async fn numbers(page: PageRequest<Above>) -> Page<u32> {
     )
 }
 
-/// Goes for good.
+/// Has an enforced sunset.
 #[endpoint(
     post = "/gone/{id}",
     version = 1..=2,
@@ -106,15 +106,15 @@ async fn gone(State(app): State<App>, Path(_): Path<u8>, Json(_): Json<Thing>) {
     app.effect();
 }
 
-/// Takes its place.
+/// The successor of `gone`.
 #[endpoint(post = "/gone/{id}", version = 3, not_idempotent = "does nothing")]
 async fn stays(Path(_): Path<u8>) {}
 
-/// Is deprecated later, and has no version.
+/// Is deprecated a month later, and has no version.
 #[endpoint(get = "/later", public, deprecated = "2026-02-01")]
 async fn later() {}
 
-/// Is another endpoint of the same path.
+/// Is another endpoint with the same path.
 #[endpoint(put = "/later", public, deprecated = "2026-02-01")]
 async fn put_later() {}
 
@@ -125,7 +125,7 @@ async fn service() -> TestService {
     .await
 }
 
-/// A little over the month that all of them have.
+/// The time from the start of the test clock to the sunset of the endpoints.
 const ONE_MONTH: Duration = Duration::from_hours(31 * 24);
 
 fn get(service: &TestService, path: &str) -> ClientRequest {
@@ -141,7 +141,7 @@ fn post(service: &TestService, key: &str, body: &str) -> ClientRequest {
         .json(body)
 }
 
-/// Checks the fields of a response that was asked for at `path`.
+/// Checks the status and the deprecation fields of a response.
 #[track_caller]
 fn assert_deprecated(reply: &ClientResponse, status: u16, links: &[&str]) {
     assert_eq!(reply.status, status, "{:?}", reply.body);

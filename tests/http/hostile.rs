@@ -1,4 +1,5 @@
-//! A hostile client's table: what it sends, and the problem that it gets. Never a 5xx, and the service goes on.
+//! Inputs of a hostile client, and the problem that each gets. No input causes a 5xx, and the
+//! service stays available.
 
 use aplomb::prelude::*;
 use aplomb::routes;
@@ -31,45 +32,45 @@ struct Below {
     id: u32,
 }
 
-/// One thing.
+/// Reads a thing by its identifier.
 #[endpoint(get = "/things/{id}")]
 async fn one(Path(id): Path<Id<Thing>>) -> String {
     id.to_string()
 }
 
-/// A thing by its number.
+/// Reads a thing by its number.
 #[endpoint(get = "/numbered/{number}")]
 async fn numbered(Path(number): Path<i64>) -> String {
     number.to_string()
 }
 
-/// A thing by its name.
+/// Reads a thing by its name.
 #[endpoint(get = "/named/{name}")]
 async fn named(Path(name): Path<String>) -> String {
     name
 }
 
-/// Things by what is asked for.
+/// Searches things by query parameters.
 #[endpoint(get = "/search")]
 async fn search(Query(search): Query<Search>) -> String {
     format!("{}{}", search.name, search.count)
 }
 
-/// Makes a thing.
+/// Creates a thing.
 #[endpoint(post = "/things", idempotent(optional))]
 async fn make(State(app): State<App>, Json(new): Json<NewThing>) -> Created<NewThing> {
     app.effect();
     Created::new(new)
 }
 
-/// Keeps a text.
+/// Returns a text.
 #[endpoint(post = "/texts", not_idempotent = "the last text counts")]
 async fn text(State(app): State<App>, text: String) -> String {
     app.effect();
     text
 }
 
-/// Numbers downwards.
+/// Lists numbers in descending order.
 #[endpoint(get = "/pages", paginate(cursor, default = 2, max = 3))]
 async fn pages(page: PageRequest<Below>) -> Page<u32> {
     let below = page.after().map_or(9, |key| key.id);
@@ -78,7 +79,7 @@ async fn pages(page: PageRequest<Below>) -> Page<u32> {
     })
 }
 
-/// Numbers upwards, page by page.
+/// Lists numbers in numbered pages.
 #[endpoint(get = "/counted", paginate = offset)]
 async fn counted(page: OffsetRequest) -> Page<usize> {
     page.page(
@@ -109,7 +110,7 @@ async fn post(service: &TestService, body: impl Into<bytes::Bytes>) -> ClientRes
     call.body(body).send().await
 }
 
-/// Sends bytes as they are, and checks the problem that comes and that the service goes on.
+/// Sends these bytes, and checks the problem and that the service stays available.
 async fn assert_problem(service: &TestService, request: &[u8], status: u16, code: &str) {
     let mut raw = service.client.raw().await;
     raw.write_bytes(request).await;
@@ -136,7 +137,8 @@ async fn assert_problem(service: &TestService, request: &[u8], status: u16, code
     );
 }
 
-/// Sends bytes that hyper cannot parse as a request, and checks that hyper refuses them and that the service goes on.
+/// Sends bytes that hyper cannot parse, and checks that hyper rejects them and that the service
+/// stays available.
 async fn assert_rejected_by_hyper(service: &TestService, request: &[u8], status: u16) {
     let mut raw = service.client.raw().await;
     raw.write_bytes(request).await;
@@ -393,7 +395,7 @@ async fn a_header_of_100_kb_is_a_431() {
     assert_rejected_by_hyper(&service, request.as_bytes(), 431).await;
 }
 
-/// hyper closes the connection with unread bytes on it, so that the reset may overtake its 431.
+/// hyper closes the connection with unread bytes, so the reset may overtake its 431.
 #[tokio::test]
 async fn a_header_of_10_mb_closes_the_connection() {
     let service = service().await;

@@ -16,13 +16,13 @@ struct Account;
 #[resource(prefix = "pay")]
 struct Payment;
 
-/// One parameter.
+/// Has one parameter.
 #[endpoint(get = "/payments/{payment}", public)]
 async fn single(Path(id): Path<Id<Payment>>) -> String {
     id.to_string()
 }
 
-/// Two, by position.
+/// Has two parameters, by position.
 #[endpoint(get = "/accounts/{account}/payments/{payment}", public)]
 async fn tuple(Path((account, payment)): Path<(Id<Account>, Id<Payment>)>) -> String {
     format!("{account} {payment}")
@@ -34,7 +34,7 @@ struct Place {
     payment: Id<Payment>,
 }
 
-/// Two, by name.
+/// Has two parameters, by name.
 #[endpoint(get = "/places/{account}/{payment}", public)]
 async fn by_name(Path(place): Path<Place>) -> String {
     format!("{} {}", place.account, place.payment)
@@ -47,7 +47,7 @@ struct Filter {
     payments: Vec<Id<Payment>>,
 }
 
-/// In the query, one and several.
+/// Has one and several identifiers in the query.
 #[endpoint(get = "/search", public)]
 async fn query(Query(filter): Query<Filter>) -> String {
     format!("{:?} {:?}", filter.account, filter.payments)
@@ -59,7 +59,7 @@ struct Transfer {
     to: Vec<Id<Account>>,
 }
 
-/// In the body.
+/// Has identifiers in the body.
 #[endpoint(post = "/transfers", public, not_idempotent = "nothing is kept")]
 async fn body(Json(transfer): Json<Transfer>) -> Json<Transfer> {
     Json(transfer)

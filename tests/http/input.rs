@@ -1,4 +1,4 @@
-//! Whatever a client sends: the right status and code, the connection usable, nothing lost.
+//! Invalid input: the status and the code, and that the connection stays usable.
 
 use aplomb::prelude::*;
 use aplomb::routes;
@@ -12,7 +12,7 @@ struct Thing {
     name: String,
 }
 
-/// Makes a thing.
+/// Creates a thing.
 #[endpoint(
     post = "/things",
     idempotent,
@@ -24,7 +24,7 @@ async fn make(State(app): State<App>, Json(thing): Json<Thing>) -> Created<Thing
     Created::new(thing)
 }
 
-/// Takes up to a hundred bytes, without any other promise.
+/// Accepts up to 100 bytes, and has no policies.
 #[endpoint(
     post = "/small",
     public,
@@ -35,17 +35,17 @@ async fn small(body: axum::body::Bytes) -> String {
     body.len().to_string()
 }
 
-/// Reads nothing.
+/// Reads no body.
 #[endpoint(get = "/plain", public)]
 async fn plain() -> &'static str {
     "plain"
 }
 
-/// Has little time.
+/// Has a short deadline.
 #[endpoint(post = "/hasty", public, idempotent(optional), timeout = "100ms")]
 async fn hasty(_: axum::body::Bytes) {}
 
-/// Has little time, and no other promise.
+/// Has a short deadline, and no idempotency.
 #[endpoint(
     post = "/hasty-chunks",
     public,
@@ -73,7 +73,7 @@ async fn send(
     call.body(body.into()).send().await
 }
 
-/// After whatever came before, a good request on the same connection gets its answer.
+/// Checks that a valid request on the same connection gets its response.
 async fn assert_usable(raw: &mut RawConnection, key: &str) {
     let body = r#"{"name":"x"}"#;
     raw.write(&format!(

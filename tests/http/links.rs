@@ -1,4 +1,4 @@
-//! Typed links.
+//! Links to endpoints.
 
 use aplomb::prelude::*;
 

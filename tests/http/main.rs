@@ -1,4 +1,5 @@
-//! What clients see, over a socket. A module for each policy; tests are named after the rules.
+//! Tests over a socket, with a module for each policy. The names of the tests begin with their
+//! rules.
 
 mod admission;
 mod algorithms;

@@ -1,4 +1,4 @@
-//! An API below a prefix of another axum application, and beside others.
+//! An API below a prefix of another axum application, and beside other routes.
 
 use aplomb::prelude::*;
 use aplomb::{ResponseLocation, Uri, routes};
@@ -16,7 +16,7 @@ struct Thing {
     id: u64,
 }
 
-/// Which thing: by name, since a prefix may have parameters of its own.
+/// The path parameter by name, because the prefix can have its own parameters.
 #[derive(Serialize, Deserialize)]
 struct ThingId {
     id: u64,
@@ -36,19 +36,19 @@ async fn thing(Path(ThingId { id }): Path<ThingId>) -> Json<Thing> {
     Json(Thing { id })
 }
 
-/// Reads a thing, anew.
+/// Reads a thing in version 2.
 #[endpoint(get = "/things/{id}", version = 2)]
 async fn thing_v2(Path(ThingId { id }): Path<ThingId>) -> Json<Thing> {
     Json(Thing { id })
 }
 
-/// Makes a thing.
+/// Creates a thing.
 #[endpoint(post = "/things", version = 1, idempotent(anonymous))]
 async fn make() -> Created<Thing> {
     Created::new(Thing { id: 7 }).with_location(thing_v2::uri(&SEVENTH))
 }
 
-/// Makes a thing whose response is not kept, its `Location` apart.
+/// Creates a thing. Only the `Location` of the response is stored.
 #[endpoint(
     post = "/large",
     version = 1,
@@ -58,7 +58,7 @@ async fn make_large() -> Created<Thing> {
     Created::new(Thing { id: 7 }).with_location(thing_v2::uri(&SEVENTH))
 }
 
-/// Makes a thing whose location is a URI or text, not an endpoint.
+/// Creates a thing whose location is a URI or a text instead of an endpoint link.
 #[endpoint(
     put = "/elsewhere/{what}",
     version = 1,
@@ -76,13 +76,13 @@ async fn put_with_location(Path(what): Path<String>) -> Created<Thing> {
     }
 }
 
-/// Leads on from what was sent.
+/// Redirects to an endpoint link.
 #[endpoint(post = "/forms", version = 1, not_idempotent = "keeps nothing")]
 async fn form() -> (StatusCode, ResponseLocation) {
     (StatusCode::SEE_OTHER, thing_v2::uri(&SEVENTH).into())
 }
 
-/// Leads on by a field that the handler writes itself.
+/// Redirects with a field that the handler writes itself.
 #[endpoint(post = "/forms/by_hand", version = 1, not_idempotent = "keeps nothing")]
 async fn form_by_hand() -> Redirect {
     Redirect::to(&thing_v2::uri(&SEVENTH).to_string())
@@ -94,7 +94,7 @@ struct Above {
     number: u32,
 }
 
-/// Some numbers.
+/// Lists numbers.
 #[endpoint(get = "/numbers", version = 1, paginate(cursor, max = 2))]
 async fn numbers(page: PageRequest<Above>) -> Page<u32> {
     let after = page.after().map_or(0, |key| key.number);
@@ -179,7 +179,7 @@ async fn e02_a_hostile_path_cannot_break_out_of_its_link() {
 
 #[tokio::test]
 async fn e01_a_location_has_the_prefix_of_the_outer_router() {
-    // `/v2` is a prefix that the endpoints' own paths begin with, too.
+    // `/v2` is a prefix that equals the start of the endpoints' own paths.
     let mut app = router()
         .await
         .nest("/a", Router::new().nest("/b/{c}", router().await));
@@ -198,7 +198,7 @@ async fn e01_a_location_has_the_prefix_of_the_outer_router() {
     ];
     for (number, prefix) in prefixes.into_iter().enumerate() {
         for replayed in [false, true] {
-            // Another path is another request, so that each prefix has a key of its own.
+            // A retry must have the same path, so each prefix needs its own key.
             let key = format!("{UUID}-{number}");
             let created = client
                 .post(&format!("{prefix}/v1/things"))

@@ -1,4 +1,4 @@
-//! The request's id: on every response, and on every line that a request logs.
+//! The request id: on every response, and on every log line of a request.
 
 use core::convert::Infallible;
 
@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 
 use crate::app::{ALICE, App, TestService};
 
-/// Writes to the log where it is taken.
+/// Writes a log line when it is extracted.
 struct LoggingExtractor;
 
 impl<S: Sync> FromRequestParts<S> for LoggingExtractor {
@@ -36,7 +36,7 @@ fn cost_of(_: &Parts) -> u64 {
     1
 }
 
-/// Says its id and writes to the log.
+/// Returns its request id, and writes a log line.
 #[endpoint(get = "/plain/{id}", public)]
 async fn plain(_: LoggingExtractor, id: RequestId) -> String {
     tokio::task::yield_now().await;
@@ -44,14 +44,14 @@ async fn plain(_: LoggingExtractor, id: RequestId) -> String {
     id.to_string()
 }
 
-/// The same under a limit.
+/// Does the same under a limit.
 #[endpoint(get = "/limited", public, rate_limit("9/min", cost = cost_of, by = header("x-tenant", LoggingExtractor)))]
 async fn limited(_: LoggingExtractor, id: RequestId) -> String {
     tracing::warn!(target: "app", "a handler");
     id.to_string()
 }
 
-/// The same under a key, held by the test.
+/// Does the same under a key, held by the test.
 #[endpoint(post = "/keyed", idempotent)]
 async fn keyed(State(app): State<App>, id: RequestId) -> String {
     tracing::info!(target: "app", "before");
@@ -61,19 +61,19 @@ async fn keyed(State(app): State<App>, id: RequestId) -> String {
     id.to_string()
 }
 
-/// Fails and tells nobody but the log.
+/// Fails with a cause that only the log contains.
 #[endpoint(get = "/broken", public)]
 async fn broken() -> Result<()> {
     Err(Problem::internal("the disk is full"))
 }
 
-/// Answers nothing.
+/// Returns an error without a body.
 #[endpoint(get = "/empty", public)]
 async fn empty() -> StatusCode {
     StatusCode::IM_A_TEAPOT
 }
 
-/// Says in the log that it is dropped.
+/// Writes a log line when it is dropped.
 struct LogOnDrop(App);
 
 impl Drop for LogOnDrop {
@@ -83,14 +83,14 @@ impl Drop for LogOnDrop {
     }
 }
 
-/// Is given up.
+/// Misses its deadline.
 #[endpoint(get = "/missed_deadline", public, timeout = "20ms")]
 async fn missed_deadline(State(app): State<App>) {
     let _guard = LogOnDrop(app);
     core::future::pending::<()>().await;
 }
 
-/// Is left alone.
+/// Is held until its client disconnects.
 #[endpoint(get = "/disconnected", public)]
 async fn disconnected(State(app): State<App>) {
     let _guard = LogOnDrop(app.clone());
@@ -118,7 +118,7 @@ fn id_of(reply: &ClientResponse) -> String {
         .to_owned()
 }
 
-/// What was logged, and under which id.
+/// Returns the message and the request id of each log line.
 fn lines_with_ids(log: &TestLog) -> Vec<(String, String)> {
     let text = |text: Option<&str>| text.unwrap_or("none").to_owned();
     log.lines()

@@ -1,4 +1,5 @@
-//! Pages of lists that are read forward; beside it those that are read both ways, and those with numbers.
+//! Pages of lists in one direction. The submodules have lists in both directions, and numbered
+//! pages.
 
 mod bidirectional;
 mod offset;
@@ -21,7 +22,7 @@ struct Below {
     id: i64,
 }
 
-/// The numbers below 120, downwards.
+/// Lists the numbers below 120 in descending order.
 #[endpoint(get = "/numbers", version = 1, paginate = cursor)]
 async fn numbers(page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(120, |key| key.id);
@@ -30,7 +31,7 @@ async fn numbers(page: PageRequest<Below>) -> Page<i64> {
     })
 }
 
-/// Few at a time.
+/// Lists few numbers per page.
 #[endpoint(get = "/few", version = 1, paginate(cursor, default = 2, max = 3))]
 async fn few(page: PageRequest<Below>) -> Result<Page<i64>> {
     let below = page.after().map_or(6, |key| key.id);
@@ -41,7 +42,7 @@ async fn few(page: PageRequest<Below>) -> Result<Page<i64>> {
     )
 }
 
-/// The numbers of a list.
+/// Lists the numbers of a list.
 #[endpoint(
     get = "/lists/{id}/numbers",
     version = 1,
@@ -59,7 +60,7 @@ async fn list_numbers(Path(id): Path<i64>, page: PageRequest<Below>) -> Page<i64
     )
 }
 
-/// The numbers of a list that has a name.
+/// Lists the numbers of a list with a name.
 #[endpoint(
     get = "/named/{name}/numbers",
     version = 1,
@@ -72,7 +73,7 @@ async fn list_named_numbers(Path(_): Path<String>, page: PageRequest<Below>) -> 
     })
 }
 
-/// Cannot be written.
+/// A value that cannot be serialized.
 struct Unwritable;
 
 impl Serialize for Unwritable {
@@ -81,7 +82,7 @@ impl Serialize for Unwritable {
     }
 }
 
-/// A list of nothing that can be written.
+/// Lists values that cannot be serialized.
 #[endpoint(
     get = "/unwritable",
     version = 1,
@@ -191,7 +192,7 @@ async fn d03_cursors_of_the_previous_secret_are_valid() {
     let service = service().await;
     let path = format!("/v1/few?cursor={}", cursor(&get(&service, "/v1/few").await));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
-    // The bench has 7.
+    // `TestService` uses the secret of bytes 7.
     let changed = || {
         service
             .configure(Api::new("test", routes![few]))
@@ -336,7 +337,7 @@ async fn d06_a_page_that_cannot_be_serialized_has_no_links() {
     assert_eq!(reply.header("link"), None);
 }
 
-/// Numbers below their argument that look random.
+/// Returns a deterministic generator of numbers below its argument.
 fn random_numbers() -> impl Fn(i64) -> i64 {
     let state = AtomicU64::new(7);
     move |sides| {
@@ -347,10 +348,10 @@ fn random_numbers() -> impl Fn(i64) -> i64 {
     }
 }
 
-/// Rows that are there all the time.
+/// The rows of the list.
 type Rows = Arc<Mutex<BTreeSet<i64>>>;
 
-/// Rows that come and go while they are listed.
+/// Lists rows that are inserted and deleted meanwhile.
 #[endpoint(
     get = "/rows",
     version = 1,
@@ -372,7 +373,8 @@ async fn rows(State(rows): State<Rows>, page: PageRequest<Below>) -> Page<i64> {
 
 #[tokio::test]
 async fn d07_rows_present_throughout_appear_exactly_once() {
-    // Multiples of ten stay; all others come and go between the pages, cursors' own rows included.
+    // Multiples of ten are permanent. All others are inserted and deleted between the pages,
+    // including the rows of cursors.
     let permanent: BTreeSet<i64> = (0..50).map(|n| n * 10).collect();
     let table: Rows = Arc::new(Mutex::new(permanent.clone()));
     let api = Api::new("rows", routes![rows]);

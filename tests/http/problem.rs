@@ -1,4 +1,4 @@
-//! Problem documents for every error, whoever made it.
+//! Every error is a problem document, regardless of its origin.
 
 use aplomb::prelude::*;
 use aplomb::routes;
@@ -29,7 +29,7 @@ enum Failure {
     Bank,
 }
 
-/// Fails as asked.
+/// Fails as the path selects.
 #[endpoint(get = "/fail/{how}", public)]
 async fn fail(Path(how): Path<String>) -> Result<Response> {
     match how.as_str() {
@@ -48,13 +48,13 @@ async fn fail(Path(how): Path<String>) -> Result<Response> {
     }
 }
 
-/// Fails the same way, after something may have happened.
+/// Fails the same way on a POST without idempotency.
 #[endpoint(post = "/fail", public, not_idempotent = "nothing is kept")]
 async fn fail_post() -> Result<(), Failure> {
     Err(Failure::Bank)
 }
 
-/// Never answers.
+/// Never responds.
 #[endpoint(get = "/hang", public, timeout = "50ms")]
 async fn hang() {
     core::future::pending::<()>().await;
@@ -70,7 +70,7 @@ struct Search {
     year: u16,
 }
 
-/// axum's own extractors.
+/// Has axum's own extractors.
 #[endpoint(post = "/axum/{id}", public, not_idempotent = "nothing is kept")]
 async fn axum_extractors(
     axum::extract::Path(id): axum::extract::Path<u64>,
@@ -80,7 +80,7 @@ async fn axum_extractors(
     format!("{id} {} {}", search.year, line.amount)
 }
 
-/// Ours.
+/// Has Aplomb's extractors.
 #[endpoint(post = "/ours/{id}", public, not_idempotent = "nothing is kept")]
 async fn our_extractors(
     Path(id): Path<u64>,

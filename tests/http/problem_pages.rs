@@ -1,4 +1,4 @@
-//! The examples on the pages of the codes are what a client gets.
+//! The examples on the problem pages equal the documents that a client gets.
 
 use std::path::Path as FilePath;
 
@@ -22,17 +22,17 @@ struct NewPayment {
     amount: i64,
 }
 
-/// Makes a payment.
+/// Creates a payment.
 #[endpoint(post = "/payments", idempotent, body_limit = "1KB")]
 async fn pay(Json(_): Json<NewPayment>) {}
 
-/// Fails after something may have happened.
+/// Panics under a key.
 #[endpoint(post = "/crash", idempotent)]
 async fn crash() {
     panic!("as asked");
 }
 
-/// Waits until it is let go.
+/// Is held by the test.
 #[endpoint(post = "/slow", idempotent)]
 async fn slow(State(app): State<App>) {
     app.hold().await;
@@ -42,11 +42,11 @@ async fn slow(State(app): State<App>) {
 #[endpoint(get = "/payments/{id}")]
 async fn read(Path(_): Path<Id<Payment>>) {}
 
-/// Takes one request.
+/// Admits one request per minute.
 #[endpoint(get = "/limited", public, rate_limit("1/min", by = ip))]
 async fn limited() {}
 
-/// Answers with more than is kept.
+/// Returns a larger body than is stored.
 #[endpoint(post = "/large", idempotent(max_stored_body = "16B"))]
 async fn large() -> &'static str {
     "longer than sixteen bytes"
@@ -58,27 +58,27 @@ struct Above {
     number: i64,
 }
 
-/// Numbers upwards.
+/// Lists numbers.
 #[endpoint(get = "/numbers", public, paginate = cursor)]
 async fn numbers(page: PageRequest<Above>) -> Page<i64> {
     page.page(Vec::new(), |number| Above { number: *number })
 }
 
-/// Has ended.
+/// Is past its enforced sunset.
 #[endpoint(get = "/accounts/{id}", version = 1, sunset("2020-12-31", enforce), successor = account_v2)]
 async fn account(Path(_): Path<u64>) {}
 
-/// Takes its place.
+/// The successor of `account`.
 #[endpoint(get = "/accounts/{id}", version = 2)]
 async fn account_v2(Path(_): Path<u64>) {}
 
-/// Never answers.
+/// Never responds.
 #[endpoint(get = "/hang", public, timeout = "20ms")]
 async fn hang() {
     core::future::pending::<()>().await;
 }
 
-/// Answers with a status and nothing else.
+/// Returns this status without a body.
 #[endpoint(get = "/status/{status}", public)]
 async fn status(Path(status): Path<u16>) -> StatusCode {
     StatusCode::from_u16(status).expect("a status")
@@ -115,7 +115,7 @@ fn assert_example(mut received: Value, code: &str) {
     assert_eq!(received, shown);
 }
 
-/// What is answered to a request that no client would make.
+/// Sends these bytes, and returns the problem document.
 async fn raw_response(service: &TestService, request: &str) -> Value {
     let mut raw = service.client.raw().await;
     raw.write(request).await;
@@ -230,7 +230,7 @@ async fn f03_the_examples_of_invalid_requests_are_what_a_client_gets() {
 
 const PAY: &str = "POST /payments HTTP/1.1\r\nhost: x\r\nidempotency-key: a\r\ncontent-type: application/json\r\n";
 
-/// So that no example is taken on trust.
+/// Checks that this file compares the example of every page.
 #[test]
 fn f03_the_example_of_every_page_is_compared() {
     let source = include_str!("problem_pages.rs");

@@ -1,4 +1,4 @@
-//! Clients behind proxies: the peer is this machine, which is trusted or not.
+//! Clients behind proxies. The peer is this machine, which is trusted or not.
 
 use aplomb::prelude::*;
 use aplomb::testing::ClientResponse;
@@ -6,15 +6,15 @@ use aplomb::{ForwardedField, StartErrors, routes};
 
 use crate::app::{ALICE, TestService};
 
-/// Counts by address, so rarely that no token comes back while a test runs.
+/// Counts by address. No token is refilled during a test.
 #[endpoint(get = "/public", public, rate_limit("2/day", by = ip))]
 async fn public() {}
 
-/// Counts by caller, and by address without one.
+/// Counts by caller, or by address without a caller.
 #[endpoint(get = "/either", public, rate_limit("2/day"))]
 async fn either() {}
 
-/// Wants a caller.
+/// Needs a caller.
 #[endpoint(get = "/me")]
 async fn me(caller: Caller) -> String {
     caller.id().to_owned()
@@ -40,7 +40,7 @@ async fn get(service: &TestService, path: &str, fields: &[(&str, &str)]) -> Clie
     call.send().await
 }
 
-/// What requests with these fields get, one after the other.
+/// Returns the statuses of consecutive requests with these fields.
 async fn statuses(service: &TestService, path: &str, requests: &[&[(&str, &str)]]) -> Vec<u16> {
     let mut statuses = Vec::new();
     for fields in requests {
@@ -132,7 +132,7 @@ async fn b10_the_forwarded_field_counts_if_it_is_configured() {
         "/public",
         &[
             &[(FORWARDED, one)],
-            // The same /64, whatever the other field says.
+            // The address is in the same /64. The other field is ignored.
             &[
                 (X_FORWARDED_FOR, "203.0.113.1"),
                 (FORWARDED, "for=\"[2001:db8:0:1::2]\", for=127.0.0.9"),

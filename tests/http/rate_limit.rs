@@ -16,13 +16,13 @@ use http::StatusCode;
 
 use crate::app::{ALICE, App, BOB, TestService};
 
-/// Three at once, one every second.
+/// Has a burst of three, and one token per second.
 #[endpoint(get = "/slow", rate_limit("60/min", burst = 3))]
 async fn slow() -> &'static str {
     "slow"
 }
 
-/// Counts nothing else than its own cost.
+/// Has a cost of four.
 #[endpoint(get = "/dear", rate_limit("60/min", burst = 10, cost = 4))]
 async fn expensive() -> &'static str {
     "dear"
@@ -42,7 +42,7 @@ async fn two() -> &'static str {
 #[endpoint(get = "/shared-a", rate_limit("60/min", burst = 2, name = "shared"))]
 async fn shared_a() {}
 
-/// Shares it, too.
+/// Shares the same limit.
 #[endpoint(get = "/shared-b", rate_limit("60/min", burst = 2, name = "shared"))]
 async fn shared_b() {}
 
@@ -50,17 +50,17 @@ async fn shared_b() {}
 #[endpoint(get = "/public", public, rate_limit("60/min", burst = 2, by = ip))]
 async fn public() {}
 
-/// Counts all.
+/// Counts all requests together.
 #[endpoint(get = "/everybody", rate_limit("60/min", burst = 2, by = route))]
 async fn everybody() {}
 
-/// Fails.
+/// Returns an error.
 #[endpoint(get = "/fails", rate_limit = "60/min")]
 async fn fails() -> StatusCode {
     StatusCode::IM_A_TEAPOT
 }
 
-/// Limited, and idempotent.
+/// Has a limit and keys.
 #[endpoint(post = "/both", idempotent, rate_limit("60/min", burst = 2))]
 async fn both(State(app): State<App>, Json(number): Json<u64>) -> Json<u64> {
     app.effect();
@@ -330,7 +330,7 @@ async fn b06_limits_that_were_not_checked_are_not_in_the_response() {
     );
 }
 
-/// A dear one beside a slow one.
+/// Has a limit with a cost beside one without.
 #[endpoint(
     get = "/uneven",
     rate_limit("10/h", burst = 10, cost = 6, name = "heavy"),
@@ -338,7 +338,7 @@ async fn b06_limits_that_were_not_checked_are_not_in_the_response() {
 )]
 async fn two_costs() {}
 
-/// In two versions.
+/// Has two versions.
 #[endpoint(get = "/versions", version = 1..=2, rate_limit("2/h"))]
 async fn versions() {}
 
@@ -368,21 +368,21 @@ async fn b06_the_versions_of_an_endpoint_share_its_limit() {
     assert_eq!(get(&service, "/v1/versions", ALICE).await.status, 429);
 }
 
-/// So rare that no token comes back while a test runs.
+/// Has so low a rate that no token is refilled during a test.
 #[endpoint(get = "/rare", rate_limit("4/day"))]
 async fn rare() {}
 
-/// As rare, and idempotent.
+/// Has as low a rate, and keys.
 #[endpoint(post = "/rare", idempotent, rate_limit("3/day"), type_name = rare_post)]
 async fn post_rare(State(app): State<App>, _: String) {
     app.effect();
 }
 
-/// Takes much of what it shares with `thrifty`.
+/// Takes 30 tokens of a limit that it shares with `thrifty`.
 #[endpoint(get = "/greedy", rate_limit("100/h", algorithm = fixed_window, cost = 30, name = "both"))]
 async fn greedy() {}
 
-/// Takes little of it.
+/// Takes 1 token of the same limit.
 #[endpoint(get = "/thrifty", rate_limit("100/h", algorithm = fixed_window, name = "both"))]
 async fn thrifty() {}
 
@@ -390,7 +390,7 @@ async fn rare_service(instances: u32) -> TestService {
     TestService::start_with(routes![rare, rare_post], |api| api.instances(instances)).await
 }
 
-/// Whether a response tells anything of limits.
+/// Returns whether a response has limit fields.
 fn has_limit_fields(reply: &ClientResponse) -> bool {
     reply
         .headers
@@ -398,7 +398,7 @@ fn has_limit_fields(reply: &ClientResponse) -> bool {
         .any(|name| name.as_str().contains("ratelimit"))
 }
 
-/// What a request gets from four a day, while the store is out.
+/// Returns the status of a request to `/rare`, and checks that it has no limit fields.
 async fn locally_decided_status(service: &TestService) -> u16 {
     let reply = get(service, "/rare", ALICE).await;
     assert!(!has_limit_fields(&reply), "{:?}", reply.headers);
@@ -504,7 +504,7 @@ async fn b15_a_keyed_request_is_decided_locally_once() {
             .send()
             .await
     };
-    // Small bodies are read before the limits decide, and large ones after.
+    // A small body is read before the limits decide, and a large one after.
     for (key, length) in [("a", 1), ("b", 70_000), ("c", 1)] {
         let reply = post(key, "x".repeat(length)).await;
         assert!(reply.status == 200 && !has_limit_fields(&reply), "{key}");
@@ -529,7 +529,7 @@ async fn b15_a_request_rejected_before_its_limits_has_no_limit_fields_while_the_
     }
 }
 
-/// A store of limits that cannot read what it has.
+/// A store whose buckets cannot be decoded.
 #[derive(Debug)]
 struct UnreadableLimits;
 
@@ -561,11 +561,11 @@ async fn b15_a_bucket_that_cannot_be_decoded_is_a_503() {
     assert_eq!(service.app.effects(), 0);
 }
 
-/// Tries a limit.
+/// Has a shadow limit.
 #[endpoint(get = "/tried", rate_limit("60/min", burst = 2, shadow))]
 async fn tried() {}
 
-/// Tries one limit before another one that is enforced.
+/// Has a shadow limit before an enforced one.
 #[endpoint(
     get = "/tried-beside",
     rate_limit("60/hour", burst = 2, name = "hourly", shadow),
@@ -573,7 +573,7 @@ async fn tried() {}
 )]
 async fn tried_beside() {}
 
-/// Tries the same limit, which shows what is left of it.
+/// Shares that shadow limit, after an enforced one.
 #[endpoint(
     get = "/tried-again",
     rate_limit("60/min", burst = 1),
@@ -581,7 +581,7 @@ async fn tried_beside() {}
 )]
 async fn tried_again() {}
 
-/// Under a key, tries a limit.
+/// Has a shadow limit and keys.
 #[endpoint(
     post = "/tried-once",
     idempotent,
@@ -591,7 +591,7 @@ async fn tried_once(State(app): State<App>) {
     app.effect();
 }
 
-/// What the log says of shadow limits: the limit, and how many requests.
+/// Returns the limit and the number of requests of each log line about shadow limits.
 fn logged_shadows(log: &TestLog) -> Vec<(String, u64)> {
     let of = |line: &LogLine| {
         let requests = line

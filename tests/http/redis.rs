@@ -1,4 +1,4 @@
-//! A service on Redis: trips, secrets, mixed stores, damage.
+//! A service on Redis: trips, secrets, combined stores and damaged values.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -22,25 +22,25 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
     Created::new(item)
 }
 
-/// Places an order when the test says so.
+/// Places an order once the test releases it.
 #[endpoint(post = "/held-orders", version = 1, idempotent)]
 async fn hold_order(State(app): State<App>) -> Created<usize> {
     app.hold().await;
     Created::new(app.effect())
 }
 
-/// Answers as much as can be kept.
+/// Returns a body of the largest size that can be stored.
 #[endpoint(post = "/archives", version = 1, idempotent(max_stored_body = "16MiB"))]
 async fn archive(State(app): State<App>) -> String {
     app.effect();
     "x".repeat(16 << 20)
 }
 
-/// Is only limited.
+/// Has only a limit.
 #[endpoint(get = "/ping", version = 1, rate_limit = "100/day")]
 async fn ping() {}
 
-/// Three numbers, in pages.
+/// Lists three numbers, one per page.
 #[endpoint(get = "/numbers", version = 1, paginate(cursor, default = 1, max = 1))]
 async fn list_numbers(page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(3, |key| key.id);
@@ -55,7 +55,7 @@ struct Below {
     id: i64,
 }
 
-/// Is limited by caller, and for everybody together.
+/// Has a limit by caller, and one for all requests together.
 #[endpoint(
     post = "/scarce-orders",
     version = 1,
@@ -67,11 +67,11 @@ async fn place_scarce_order(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
 
-/// Tells what the caller has left.
+/// Shows the remaining tokens of the caller.
 #[endpoint(get = "/around", version = 1, rate_limit("100/day", name = "mine"))]
 async fn look_around() {}
 
-/// Is limited by tenant, and by nobody but the store.
+/// Has a limit by tenant that only the store decides.
 #[endpoint(
     get = "/strict",
     version = 1,
@@ -81,7 +81,7 @@ async fn strict(State(app): State<App>) {
     app.effect();
 }
 
-/// Takes everybody's word.
+/// Accepts every value as verified.
 struct Tenant;
 
 impl LimitKey for Tenant {
@@ -168,7 +168,8 @@ async fn a21_redis_stores_a_response_of_the_largest_size() {
             .send()
     };
     let first = send().await;
-    // A Redis that takes its time with 16 MiB is told once more, after the first client has its answer.
+    // If Redis is slow to store 16 MiB, the completion is repeated after the first client has its
+    // response.
     let mut replay = None;
     eventually("the record is complete", async || {
         replay = Some(send().await).filter(|reply| reply.status != 409);
@@ -199,7 +200,8 @@ async fn instances_share_keys_limits_and_the_secret_of_the_store() {
     assert_eq!(app.effects(), 1);
 }
 
-/// Asks until the limits are those of the store: an answer of it that is slow is not waited for.
+/// Repeats a request until the store decides the limits. A slow reply of the store is replaced by a
+/// local decision.
 async fn until_the_store_decides(call: impl Fn() -> ClientRequest) -> ClientResponse {
     let mut response = None;
     let decides = async || {
@@ -228,10 +230,10 @@ async fn a04_keys_survive_a_change_and_a_loss_of_the_secret() {
     assert_eq!(app.effects(), 1);
 }
 
-/// Where the store keeps the secret that nobody set.
+/// The Redis key of the secret that the store keeps.
 const SECRET: &str = "ap1:test:secret";
 
-/// The cursor of the second page at one instance, and the status of that page at another.
+/// Returns the cursor of the second page at one instance, and the status of that page at another.
 async fn cursor_and_status(one: &Client, other: &Client) -> (String, u16) {
     let page = one.get("/v1/numbers").bearer(ALICE).send().await;
     let cursor = page.json()["next_cursor"]
@@ -299,7 +301,7 @@ async fn instances_on_a_cluster_share_keys_and_limits() {
     assert_eq!(app.effects(), 1);
 }
 
-/// How many keys of this kind a cluster has.
+/// The number of keys of a cluster that match this pattern.
 fn count(cluster: &RedisCluster, pattern: &str) -> usize {
     let keys = cluster
         .primaries()
@@ -378,7 +380,8 @@ async fn a12_leases_survive_an_outage_shorter_than_themselves() {
     });
     app.until_held().await;
     until_renewed(&proxy).await;
-    // The break falls on the next beat, ends well before the lease does, and the lease would be over.
+    // The pause hits the next renewal at a third of the lease, and ends well before the lease.
+    // Without a repeated renewal the lease would lapse during the sleep after it.
     tokio::time::sleep(LEASE * 17 / 60).await;
     redis.pause();
     proxy.cut().await;
@@ -403,7 +406,7 @@ fn held_order(client: &Client) -> ClientRequest {
 
 const LEASE: Duration = Duration::from_secs(6);
 
-/// The first thing that comes over a connection of its own.
+/// Waits for the first renewal, which uses a separate connection.
 async fn until_renewed(proxy: &Proxy) {
     proxy.reset_counts();
     let is_renewed = async || {
@@ -447,7 +450,7 @@ async fn an_unusable_store_is_reported_with_the_other_start_errors() {
 async fn a_failed_start_leaves_no_keys_in_the_store() {
     let redis = RedisServer::start();
     start_errors(api_named("?", &redis.url())).await;
-    // What is rehearsed ends within a millisecond.
+    // The keys of the self-test expire within a millisecond.
     while redis.command(&["DBSIZE"]) != RedisReply::Integer(0) {
         let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else {
             panic!("no list")
@@ -457,7 +460,7 @@ async fn a_failed_start_leaves_no_keys_in_the_store() {
     }
 }
 
-/// Milliseconds; of what has no end, all there are.
+/// The remaining milliseconds of a key. `i64::MAX` for a key without expiry.
 fn redis_ttl(redis: &RedisServer, key: &RedisReply) -> i64 {
     let RedisReply::Bytes(key) = key else {
         panic!("{key:?}")
@@ -581,7 +584,8 @@ async fn b09_the_bucket_of_a_tenant_does_not_contain_its_name() {
     for tenant in ["acme", "globex", "alice"] {
         until_the_store_decides(|| send(tenant)).await;
     }
-    // Each tenant has a bucket, of which one is not the caller's although it has his name.
+    // There are four buckets: three of tenants, and one of the caller, which differs from that of
+    // the tenant `alice`.
     until_the_store_decides(|| client.get("/v1/strict").bearer(ALICE)).await;
     let RedisReply::Array(keys) = redis.command(&["KEYS", "*:l:*"]) else {
         panic!("no list")

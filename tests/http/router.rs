@@ -1,4 +1,4 @@
-//! Inside another axum application.
+//! An API in another axum application.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl axum::extract::FromRef<App> for Db {
     }
 }
 
-/// Reads from a part of the state.
+/// Reads a part of the state.
 #[endpoint(get = "/things", version = 1)]
 async fn things(State(db): State<Db>) -> &'static str {
     db.0
@@ -105,7 +105,7 @@ async fn a_router_can_be_called_without_a_socket() {
     );
 }
 
-/// Counts, once for each key.
+/// Counts once per key.
 #[endpoint(post = "/count", version = 1, idempotent(anonymous))]
 async fn count(State(counter): State<Counter>) -> String {
     counter.fetch_add(1, Ordering::SeqCst).to_string()

@@ -16,7 +16,7 @@ async fn held(State(app): State<App>) -> &'static str {
     "done"
 }
 
-/// Is held by the test, under a key, and soon past its deadline.
+/// Is held by the test beyond its deadline, under a key.
 #[endpoint(post = "/held", idempotent, timeout = "20ms")]
 async fn held_keyed(State(app): State<App>) -> &'static str {
     app.hold().await;
@@ -56,7 +56,7 @@ async fn a11_shutdown_waits_for_runs_under_a_key() {
     assert_eq!(service.app.effects(), 1);
 }
 
-/// Has an answer at once, under a key.
+/// Responds immediately, under a key.
 #[endpoint(post = "/keyed", idempotent)]
 async fn keyed(State(app): State<App>) {
     app.effect();
@@ -151,7 +151,7 @@ async fn shutdown_closes_connections_without_a_complete_request_head() {
     }
 }
 
-/// More than a socket takes at once.
+/// Returns more than the socket buffers take.
 #[endpoint(get = "/large", public)]
 async fn large() -> String {
     "x".repeat(LARGE)
@@ -166,7 +166,7 @@ async fn shutdown_completes_a_response_that_is_read_slowly() {
     raw.write("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
     raw.read_some().await;
     let stopping = tokio::spawn(service.server.stop());
-    // For longer than the server waits for connections without a request.
+    // 2.5 s is longer than shutdown waits for connections without a request.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(raw.response().await.len() > LARGE);
     assert!(stopping.await.expect("no panic"), "nothing was cut off");

@@ -1,4 +1,4 @@
-//! What keeps a service from starting: all of it, at once.
+//! Start errors: all of them are reported together.
 
 use core::time::Duration;
 
@@ -7,11 +7,11 @@ use aplomb::prelude::*;
 use aplomb::{StartErrors, routes};
 use serde::Deserialize;
 
-/// Wants a caller.
+/// Needs a caller.
 #[endpoint(get = "/guarded")]
 async fn guarded() {}
 
-/// Is idempotent for everybody.
+/// Is idempotent.
 #[endpoint(post = "/guests", idempotent)]
 async fn guests() {}
 
@@ -25,31 +25,31 @@ struct Wrong {
 #[endpoint(get = "/orders/{id}", public)]
 async fn order(Path(_): Path<Wrong>) {}
 
-/// Names a limit.
+/// Has a named limit.
 #[endpoint(get = "/a", public, rate_limit("10/min", name = "shared", by = ip))]
 async fn limited_a() {}
 
-/// Names the same limit and means another.
+/// Has another limit with the same name.
 #[endpoint(get = "/b", public, rate_limit("20/min", name = "shared", by = ip))]
 async fn limited_b() {}
 
-/// Names a limit that the other only tries.
+/// Has a named limit.
 #[endpoint(get = "/c", public, rate_limit("10/min", name = "tried", by = ip))]
 async fn limited_c() {}
 
-/// Only tries it.
+/// Has the same limit as a shadow.
 #[endpoint(get = "/d", public, rate_limit("10/min", name = "tried", by = ip, shadow))]
 async fn limited_d() {}
 
-/// Lets instances decide alone.
+/// Has a limit that instances decide locally.
 #[endpoint(get = "/e", public, rate_limit("10/min", name = "strict", by = ip))]
 async fn limited_e() {}
 
-/// Does not.
+/// Has the same limit with `deny`.
 #[endpoint(get = "/f", public, rate_limit("10/min", name = "strict", by = ip, on_error = deny))]
 async fn limited_f() {}
 
-/// Is a kind of key.
+/// Verifies tenants.
 struct Tenant;
 
 impl LimitKey for Tenant {
@@ -58,7 +58,7 @@ impl LimitKey for Tenant {
     }
 }
 
-/// Is another, although it says the same.
+/// Is another type that verifies the same values.
 struct Region;
 
 impl LimitKey for Region {
@@ -71,7 +71,7 @@ impl LimitKey for Region {
 #[endpoint(get = "/g", public, rate_limit("10/min", name = "tenants", by = header("x-tenant", Tenant)))]
 async fn limited_g() {}
 
-/// Counts by tenant and costs more, which it may.
+/// Counts by tenant with another cost, which is allowed.
 #[endpoint(get = "/h", public, rate_limit("10/min", name = "tenants", cost = ten, by = header("x-tenant", Tenant)))]
 async fn limited_h() {}
 
@@ -116,15 +116,15 @@ async fn all_start_errors_are_reported_together() {
     assert_eq!(count_containing("\"problems\" is not an absolute URI"), 1);
 }
 
-/// Is there from the first version on.
+/// Has an open range of versions.
 #[endpoint(get = "/ever", version = 1.., public)]
 async fn ever() {}
 
-/// Has a day for a version.
+/// Has a date as its version.
 #[endpoint(get = "/dated", version = 20_260_101, public)]
 async fn dated() {}
 
-/// Has the last version that an open range can reach.
+/// Has the highest version that an open range can reach.
 #[endpoint(get = "/hundredth", version = 100, public)]
 async fn hundredth() {}
 
@@ -215,7 +215,7 @@ async fn an_api_name_that_is_not_a_slug_is_a_start_error_with_a_suggestion() {
     assert!(api.into_router(()).await.is_ok());
 }
 
-/// Has a limit that no bucket can keep.
+/// Has a limit whose full bucket takes too long.
 #[endpoint(get = "/rare", public, rate_limit("1/day", burst = 99999999, by = ip))]
 async fn rare() {}
 
@@ -271,7 +271,7 @@ async fn a_path_parameter_can_be_read_by_a_serde_alias() {
     );
 }
 
-/// Keeps its answers for a minute.
+/// Stores responses for a minute.
 #[endpoint(post = "/short", public, idempotent(anonymous, ttl = "1min"))]
 async fn short_lived() {}
 

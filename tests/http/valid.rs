@@ -1,4 +1,4 @@
-//! Arguments whose data keeps rules.
+//! Arguments with validation rules.
 
 use std::collections::HashMap;
 
@@ -47,7 +47,7 @@ fn even(quantity: &u32, (): &()) -> garde::Result {
     }
 }
 
-/// Takes a body.
+/// Reads a body.
 #[endpoint(post = "/orders", idempotent)]
 async fn order(State(app): State<App>, Valid(Json(order)): Valid<Json<Order>>) -> Created<usize> {
     app.effect();
@@ -69,7 +69,7 @@ struct Search {
     tag: Vec<String>,
 }
 
-/// Takes a query.
+/// Reads a query.
 #[endpoint(get = "/search", public)]
 async fn search(Valid(Query(search)): Valid<Query<Search>>) -> String {
     format!("{} {:?}", search.year, search.tag)
@@ -83,7 +83,7 @@ struct Place {
     seat: u32,
 }
 
-/// Takes parameters by name.
+/// Reads parameters by name.
 #[endpoint(get = "/places/{row}/{seat}", public)]
 async fn place(Valid(Path(place)): Valid<Path<Place>>) -> String {
     format!("{} {}", place.row, place.seat)
@@ -94,19 +94,19 @@ async fn place(Valid(Path(place)): Valid<Path<Place>>) -> String {
 #[garde(transparent)]
 struct Small(#[garde(range(max = 9))] u32);
 
-/// Takes parameters by position.
+/// Reads parameters by position.
 #[endpoint(get = "/pairs/{left}/{right}", public)]
 async fn pair(Valid(Path((left, right))): Valid<Path<(Small, Small)>>) -> String {
     format!("{} {}", left.0, right.0)
 }
 
-/// Takes one parameter.
+/// Reads one parameter.
 #[endpoint(get = "/small/{number}", public)]
 async fn small(Valid(Path(number)): Valid<Path<Small>>) -> String {
     number.0.to_string()
 }
 
-/// How many effects there were, which the rules below depend on.
+/// The number of effects, which is the bound of a rule below.
 struct Effects(usize);
 
 impl ValidationContext<App> for Effects {
@@ -122,7 +122,7 @@ struct Bounded {
     count: usize,
 }
 
-/// Takes what the state allows.
+/// Reads a body whose rules depend on the state.
 #[endpoint(post = "/bounded", public, not_idempotent = "nothing is kept")]
 async fn bounded(State(app): State<App>, Valid(Json(bounded)): Valid<Json<Bounded>>) -> String {
     app.effect();

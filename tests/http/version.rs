@@ -5,25 +5,25 @@ use aplomb::routes;
 
 use crate::app::TestService;
 
-/// The first form.
+/// Has version 1.
 #[endpoint(get = "/things", version = 1, public)]
 async fn things_v1() -> &'static str {
     "one"
 }
 
-/// The second form, and the third.
+/// Has versions 2 and 3.
 #[endpoint(get = "/things", version = 2..=3, public)]
 async fn things_v2() -> &'static str {
     "two"
 }
 
-/// In every version.
+/// Has every version.
 #[endpoint(get = "/others", version = 1.., public)]
 async fn others() -> &'static str {
     "all"
 }
 
-/// Without a version.
+/// Has no version.
 #[endpoint(get = "/health", public)]
 async fn health() -> &'static str {
     "well"

@@ -1,4 +1,4 @@
-//! Several servers that belong together.
+//! Tests of `RedisSentinels` and `RedisCluster`, the groups of Redis servers for tests.
 
 use std::path::Path;
 

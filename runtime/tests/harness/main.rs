@@ -1,4 +1,4 @@
-//! What the Redis server for tests and the proxy before it do.
+//! Tests of the Redis servers for tests, and of the proxy in front of them.
 
 mod groups;
 mod proxy;

@@ -33,7 +33,7 @@ impl Client {
         self.expect("+PONG\r\n").await;
     }
 
-    /// All that comes until the connection ends; it may end by a reset.
+    /// Reads until the connection ends. A reset counts as an end.
     async fn rest(&mut self) -> Vec<u8> {
         self.0.rest().await
     }
@@ -53,7 +53,7 @@ async fn connect(proxy: &Proxy) -> Client {
     Client::connect(proxy.address()).await
 }
 
-/// How many clients the server has, other than the one that asks.
+/// The number of clients of the server, without the client that sends this command.
 fn client_count(server: &RedisServer) -> usize {
     match server.command(&["CLIENT", "LIST"]) {
         Reply::Bytes(list) => {
@@ -169,7 +169,7 @@ async fn delayed_replies_can_be_swallowed() {
         server.command(&["EXISTS", "key"]) == Reply::Integer(1)
     })
     .await;
-    // Lets the reply reach the proxy; one that comes later is lost all the same.
+    // Gives the reply time to reach the proxy. A reply that arrives later is swallowed, too.
     sleep(Duration::from_millis(50)).await;
     proxy.swallow_replies(true);
     client.expect_end().await;
@@ -187,7 +187,7 @@ async fn a_connection_ends_after_a_lost_reply() {
         .expect("in time")
         .expect("a client");
     proxy.swallow_replies(true);
-    // More than all buffers between hold, so that the proxy has met some of it.
+    // 32 MiB exceed all socket buffers in between, so the proxy has read some of them.
     let long = vec![b'x'; 32 << 20];
     timeout(TIMEOUT, replying.write_all(&long))
         .await

@@ -216,7 +216,7 @@ fn a_failed_start_shows_the_log_of_the_server() {
     RedisServer::start_with(&["--such-option", "1"]);
 }
 
-/// Runs itself once more where there are no programs.
+/// Runs this test again in a process with an empty `PATH`.
 #[test]
 fn a_missing_program_is_reported_in_one_line() {
     const NOWHERE: &str = "/nowhere";

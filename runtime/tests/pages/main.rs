@@ -1,5 +1,5 @@
-//! Pages of a list that changes while it is read: from sorted collections and from `SQLite`, in every order,
-//! both ways.
+//! Reads the pages of a list that changes meanwhile: from sorted collections and from `SQLite`, in
+//! every order, in both directions.
 
 mod table;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use table::{Row, Table};
 
-/// A key, and what it says of the order in other words.
+/// A cursor key, and its order in a second, simple implementation.
 trait Order: CursorKey {
     fn of(row: &Row) -> Self;
 
@@ -53,15 +53,15 @@ orders! {
         {#[cursor(unique, column = "rows.id")] id: i64, ASCENDING}
 }
 
-/// What happens between two pages, and how large the next one is.
+/// The changes before a page, and the size of that page.
 #[derive(Debug, Clone)]
 struct Step {
     limit: u32,
-    /// Rows by their number, there or not.
+    /// Rows by number. `true` inserts the row, `false` deletes it.
     changes: Vec<(Row, bool)>,
 }
 
-/// The request of a client that sends this cursor.
+/// Builds the page request of a client that sends this cursor.
 async fn request<K: CursorKey>(cursor: Option<&str>, limit: u32) -> PageRequest<K> {
     let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
     let request = http::Request::get(format!("/rows?limit={limit}{cursor}"))
@@ -73,7 +73,7 @@ async fn request<K: CursorKey>(cursor: Option<&str>, limit: u32) -> PageRequest<
         .expect("a page of this list")
 }
 
-/// A page, which all sources agree on.
+/// Reads a page from each source, and checks that all sources agree.
 async fn read<K: Order>(table: &mut Table, cursor: Option<&str>, limit: u32) -> Page<Row> {
     let request = request::<K>(cursor, limit).await;
     let bidirectional = request.bidirectional();
@@ -88,7 +88,7 @@ async fn read<K: Order>(table: &mut Table, cursor: Option<&str>, limit: u32) -> 
     bidirectional.page(rows, K::of)
 }
 
-/// Reads the whole list forward and then back, while rows that do not stay come and go.
+/// Reads the whole list forward and then backward, while the temporary rows change.
 async fn read_both_directions<K: Order>(permanent: &[Row], steps: &[Step]) -> TestCaseResult {
     let mut expected = permanent.to_vec();
     expected.sort_by(K::reference_order);
@@ -119,7 +119,7 @@ async fn read_both_directions<K: Order>(permanent: &[Row], steps: &[Step]) -> Te
     Ok(())
 }
 
-/// The rows of a page that stay; all of its rows are in order.
+/// Returns the permanent rows of a page, and checks the order of all its rows.
 fn permanent_rows_of<K: Order>(page: &Page<Row>) -> Result<Vec<Row>, TestCaseError> {
     prop_assert!(
         page.items()
@@ -133,7 +133,8 @@ fn permanent_rows_of<K: Order>(page: &Page<Row>) -> Result<Vec<Row>, TestCaseErr
         .collect())
 }
 
-/// In a list that does not change, each page leads back to the one before, and from there on to itself.
+/// Checks in an unchanged list that the previous page of each page is the one before, and that the
+/// next page of that is the page itself.
 async fn forward_and_back<K: Order>(rows: &[Row], limit: u32) -> TestCaseResult {
     let mut table = Table::new(rows).await;
     let mut page = read::<K>(&mut table, None, limit).await;
@@ -162,7 +163,7 @@ fn row(id: impl Strategy<Value = i64>) -> impl Strategy<Value = Row> {
     )
 }
 
-/// Rows that stay have even numbers, those that come and go odd ones.
+/// Permanent rows have even numbers, and temporary ones odd numbers.
 fn permanent_rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::btree_map(-20_i64..20, row(Just(0)), 0..20).prop_map(|rows| {
         rows.into_iter()
@@ -188,7 +189,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// Runs a property on every order.
+/// Runs a property for every order.
 macro_rules! in_every_order {
     ($property:ident($($argument:expr),+)) => {{
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

@@ -57,7 +57,7 @@ impl Table {
         table
     }
 
-    /// Makes that these rows are there, or not.
+    /// Inserts or deletes these rows.
     pub(crate) async fn change(&mut self, changes: &[(Row, bool)]) {
         for (row, present) in changes {
             self.rows.remove(&row.id);
@@ -107,7 +107,7 @@ impl Table {
         page.in_map(&map).map(|(_, row)| (*row).clone()).collect()
     }
 
-    /// By each way to write the query in turn.
+    /// Reads a page with each way to write the query in turn.
     pub(crate) async fn in_sqlite<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<Row> {
         self.queries += 1;
         let placeholders = match self.queries % 4 {
@@ -124,7 +124,7 @@ impl Table {
         self.rows_of(&ids)
     }
 
-    /// How the page is read.
+    /// Returns the query plan of a page.
     pub(crate) async fn plan<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<String> {
         let mut query =
             QueryBuilder::<Sqlite>::new("EXPLAIN QUERY PLAN SELECT id FROM rows WHERE ");

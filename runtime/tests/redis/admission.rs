@@ -1,4 +1,5 @@
-//! Limits and `begin` in one trip: connections that are cut, servers that are full, stopped or damaged.
+//! Limits and `begin` in one trip: with cut connections, and with servers that are full, paused or
+//! damaged.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::damage::single_key;
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// One token an hour.
+/// A limit of one token per hour.
 fn one_per_hour() -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_hours(1), 1).expect("a valid quota");
     LimitRequest {
@@ -102,7 +103,8 @@ async fn b02_an_admission_that_was_cut_off_and_is_rejected_when_repeated_is_ambi
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
-/// Asks, and cuts the connection once the server has done what is asked, and before its answer is there.
+/// Sends an admission, and cuts the connection after the server has executed it and before the
+/// reply arrives.
 async fn admit_and_cut(
     server: &RedisServer,
     proxy: &aplomb::testing::Proxy,
@@ -110,7 +112,7 @@ async fn admit_and_cut(
     request: LimitRequest<'static>,
     run: &Begin,
 ) -> Result<Admission, StoreError> {
-    // Until the server knows the script: else a call is two requests.
+    // Sends the script to the server first. Otherwise the call is two requests.
     store.admit(&[], &begin()).await.expect("an answer");
     server.flush_all();
     proxy.delay(Duration::from_secs(5));
@@ -155,7 +157,7 @@ async fn a08_an_admission_executed_late_by_a_paused_server_can_be_aborted() {
 async fn a23_without_a_server_no_admission_is_sent() {
     let (server, _proxy, store) = store_behind_proxy().await;
     server.kill();
-    // The first call may find the connection as it breaks.
+    // The first call may still use the connection that breaks.
     let _ = store.admit(&[limit_request()], &begin()).await;
     assert!(is_unsent(&store.admit(&[limit_request()], &begin()).await));
     server.restart();
@@ -241,10 +243,10 @@ async fn an_unreadable_record_is_named_in_the_error_and_left_unchanged() {
     }
 }
 
-/// A request: which of the instances, which key, which of the limits.
+/// An admission: the index of the instance, the key, and whether it also has the second limit.
 type AdmissionCall = (usize, u8, bool);
 
-/// What has become of them all: how many runs a key has had, how many each limit has admitted.
+/// The number of runs of each key, and the number of admissions of each limit.
 #[derive(Default)]
 struct Outcome {
     runs: [usize; 4],
@@ -306,8 +308,8 @@ async fn admit_one(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) ->
         .expect("an answer")
 }
 
-/// Whoever asks, in whatever order: a key runs once, a limit admits no more than its burst, and a key whose
-/// requests were all refused has no record.
+/// Checks for concurrent requests in any order that a key runs once, that a limit admits at most
+/// its burst, and that a key without an admitted request has no record.
 #[test]
 fn b02_concurrent_admissions_run_each_key_once_and_stay_within_the_bursts() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

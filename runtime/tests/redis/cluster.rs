@@ -1,4 +1,5 @@
-//! The store on a cluster: nodes that fail, slots that move, and requests that need several slots.
+//! The Redis store on a cluster: with nodes that fail, slots that move, and requests that need
+//! several slots.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -39,12 +40,12 @@ mod records {
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// The slot of everything of a caller.
+/// The slot of all keys of a caller.
 fn slot_of(cluster: &RedisCluster, caller: [u8; 16]) -> u16 {
     cluster.slot_of(&record_key(caller, [0; 16]))
 }
 
-/// A caller for each node.
+/// Returns one caller for each primary.
 fn caller_per_node(cluster: &RedisCluster) -> Vec<[u8; 16]> {
     let owner = |caller| cluster.owner(slot_of(cluster, caller)).address();
     let mut callers: Vec<[u8; 16]> = Vec::new();
@@ -59,7 +60,7 @@ fn caller_per_node(cluster: &RedisCluster) -> Vec<[u8; 16]> {
     callers
 }
 
-/// Tokens that come back far too late for any test.
+/// A limit whose tokens are refilled after an hour, so that no token is refilled during a test.
 fn limit_request(limit: u64, burst: u64) -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_hours(1), burst).expect("a valid quota");
     LimitRequest::new(
@@ -75,7 +76,7 @@ async fn acquire(store: &RedisStore, requests: &[LimitRequest<'_>]) -> Acquired 
     store.acquire(requests).await.expect("an answer")
 }
 
-/// What is left in a bucket.
+/// Reads the remaining tokens of a bucket.
 async fn remaining(store: &RedisStore, request: LimitRequest<'_>) -> u64 {
     acquire(store, &[LimitRequest { cost: 0, ..request }])
         .await
@@ -83,7 +84,7 @@ async fn remaining(store: &RedisStore, request: LimitRequest<'_>) -> u64 {
         .remaining
 }
 
-/// The key of a bucket that has been taken from.
+/// The key of a bucket from which tokens were taken.
 fn bucket_key(cluster: &RedisCluster, request: LimitRequest<'_>) -> String {
     let pattern = format!(
         "ap1:test:*:l:{}",
@@ -103,7 +104,7 @@ fn bucket_key(cluster: &RedisCluster, request: LimitRequest<'_>) -> String {
     }
 }
 
-/// Two limits whose buckets are on different nodes, and the node of the second.
+/// Returns two limits whose buckets are on different nodes, and the node of the second one.
 async fn limits_on_two_nodes<'a>(
     cluster: &'a RedisCluster,
     store: &RedisStore,
@@ -178,7 +179,8 @@ async fn a25_a_paused_node_delays_no_other_node() {
     for other in &logs[1..] {
         assert_eq!(other.failures, [], "they have nothing to do with it");
     }
-    // The node first does what it was sent meanwhile; that is lost with what it wrote alone.
+    // The resumed node first executes the calls that it received while it was paused. Their writes
+    // are lost, because the node is a replica by then.
     paused.resume();
     expect_replays(&store, &logs[0].completed).await;
 }
@@ -310,7 +312,7 @@ async fn b05_every_node_is_sent_the_scripts_that_it_lacks() {
     }
 }
 
-/// How many scripts a node was asked to run since its counts were reset.
+/// The number of scripts that a node has executed since its statistics were reset.
 fn count_scripts(node: &RedisServer) -> usize {
     let Reply::Bytes(stats) = node.command(&["INFO", "commandstats"]) else {
         panic!("no information")
@@ -371,12 +373,12 @@ async fn b02_concurrent_requests_for_limits_in_several_slots_take_all_tokens_or_
     for task in tasks {
         admitted += task.await.expect("no panic");
     }
-    // A request beside another that is about to give back may have been refused too early.
+    // A request may have been rejected because a concurrent one had not given its tokens back yet.
     while acquire(&store, &[first, second]).await.admitted {
         admitted += 1;
     }
     assert_eq!(admitted, 30, "the burst of the tighter one");
-    // What was given back while others took may lack the moment in between.
+    // Tokens that were given back between two other calls may lack the refill of that time.
     let remaining = (
         remaining(&store, first).await,
         remaining(&store, second).await,
@@ -398,7 +400,7 @@ async fn b02_every_algorithm_gives_back_tokens_if_another_slot_rejects() {
     let quotas = [
         Quota::new(1, hour, 10),
         Quota::leaky_bucket(1, hour, 10),
-        // So long that it does not end while it is looked at.
+        // A window of 24 hours does not end during the test.
         Quota::fixed_window(10, 24 * hour),
         Quota::sliding_window(10, hour),
     ];
@@ -422,7 +424,7 @@ async fn b02_every_algorithm_gives_back_tokens_if_another_slot_rejects() {
             );
         }
         assert_eq!(remaining(&store, request).await, 7, "{number}");
-        // What one algorithm keeps is nothing to another.
+        // The algorithms store different types, so the next one needs an empty key.
         let key = bucket_key(&cluster, request);
         cluster.owner(cluster.slot_of(&key)).command(&["DEL", &key]);
     }
@@ -487,7 +489,7 @@ async fn b02_tokens_of_a_cancelled_request_are_given_back() {
 
 const ATTEMPTS: u32 = 20;
 
-/// A node that stands still.
+/// A paused node, and the time at which it was paused.
 struct Pause<'a>(&'a RedisServer, Instant);
 
 impl<'a> Pause<'a> {
@@ -496,15 +498,15 @@ impl<'a> Pause<'a> {
         Self(node, Instant::now())
     }
 
-    /// Lets the node go on. After more than a quarter of a second the connection counts as broken, and what it
-    /// carried as lost.
+    /// Resumes the node. Returns `false` if it was paused for more than 250 ms. The store may then
+    /// have closed the connection, and the calls on it are lost.
     fn was_brief(self) -> bool {
         self.0.resume();
         self.1.elapsed() < Duration::from_millis(250)
     }
 }
 
-/// Waits until the store has found its way back.
+/// Waits until the store can use the node again.
 async fn until_available(store: &RedisStore, request: LimitRequest<'_>) {
     let is_back = async || {
         store
@@ -536,7 +538,7 @@ async fn b02_tokens_that_were_refilled_are_not_given_back_again() {
         let cancelled =
             tokio::time::timeout(Duration::from_millis(50), store.acquire(&[quick, second])).await;
         assert!(cancelled.is_err());
-        // All of them come back before the other node decides, and are taken again.
+        // The 10 tokens are refilled before the other node decides, and are taken again.
         tokio::time::sleep(Duration::from_millis(150).saturating_sub(asked.elapsed())).await;
         assert!(
             acquire(&store, &[LimitRequest { cost: 10, ..first }])

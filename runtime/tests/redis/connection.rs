@@ -1,4 +1,4 @@
-//! Connections that are slow, cut, silent or refused, and servers that go and come.
+//! Connections that are slow, cut, silent or refused, and servers that restart.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(crate) fn limit_request() -> LimitRequest<'static> {
     )
 }
 
-/// A server, a proxy before it, and a store that knows only the proxy.
+/// Starts a server, a proxy in front of it, and a store that connects to the proxy.
 pub(crate) async fn store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
@@ -66,7 +66,7 @@ pub(crate) async fn store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
     (server, proxy, store)
 }
 
-/// The same, with a store that waits longer than any machine needs.
+/// Like [`store_behind_proxy`], with a timeout of ten seconds for a slow machine.
 pub(crate) async fn patient_store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
@@ -74,7 +74,7 @@ pub(crate) async fn patient_store_behind_proxy() -> (RedisServer, Proxy, RedisSt
     (server, proxy, store)
 }
 
-/// Asks until the store is back.
+/// Calls the store until it is available again.
 pub(crate) async fn until_available(store: &RedisStore) {
     let is_back = async || store.abort(lease(&begin()), Duration::ZERO).await.is_ok();
     eventually("the store comes back", is_back).await;
@@ -166,7 +166,7 @@ async fn a08_a_begin_executed_late_by_a_paused_server_can_be_aborted() {
     let late = begin();
     server.pause();
     assert!(is_ambiguous(&store.begin(&late).await));
-    // The begin waits in the server's socket; the abort comes over another connection.
+    // The begin waits in the receive buffer of the server, and the abort uses another connection.
     server.resume();
     until_available(&store).await;
     store.abort(lease(&late), LEASE).await.expect("an answer");
@@ -278,13 +278,14 @@ async fn a08_a_begin_sent_twice_does_not_start_after_its_abort() {
     let (server, _proxy, store) = store_behind_proxy().await;
     let repeated = begin();
     assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Started));
-    // As after a refusal: its `begin` was answered.
+    // An abort without a lease is what the pipeline sends after a rejection.
     store
         .abort(lease(&repeated), Duration::ZERO)
         .await
         .expect("an answer");
     assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Aborted));
-    // That of its caller: the rehearsal at start has left one of another.
+    // The pattern contains the caller, because the self-test at start leaves the marker of another
+    // caller.
     let marker = crate::damage::single_key(&server, "*:{AQEBAQEBAQEBAQEBAQEBAQ}:a:*");
     let remaining = server.command(&["PTTL", &marker]);
     assert!(
@@ -322,7 +323,8 @@ fn a_connection_attempt_lost_with_its_runtime_is_repeated() {
     let first = runtime();
     let store = first.block_on(crate::store_at(&server.url()));
     server.kill();
-    // Until an attempt has failed, so that calls do not wait for the next.
+    // Repeats calls until one fails unsent: after the first failed attempt, calls do not wait for
+    // the next one.
     first.block_on(async { while !is_unsent(&store.begin(&begin()).await) {} });
     server.restart();
     server.pause();
@@ -366,7 +368,7 @@ async fn a_slow_connection_is_kept() {
 async fn a23_without_a_server_calls_fail_unsent_and_fast() {
     let (server, _proxy, store) = store_behind_proxy().await;
     server.kill();
-    // The first call may find the connection as it breaks.
+    // The first call may still use the connection that breaks.
     let _ = store.begin(&begin()).await;
     let started = Instant::now();
     for _ in 0..20 {
@@ -384,7 +386,7 @@ async fn a17_a_completion_waits_for_the_connection() {
     let first = begin();
     store.begin(&first).await.expect("an answer");
     server.kill();
-    // Again and again, so that the next attempt to connect is a while away.
+    // Each failed attempt lengthens the delay before the next one.
     for _ in 0..5 {
         let _ = store.begin(&begin()).await;
     }
@@ -432,7 +434,7 @@ async fn a12_lease_renewals_have_a_separate_connection() {
 #[tokio::test]
 async fn a12_many_leases_are_renewed_together() {
     let (_server, proxy, store) = store_behind_proxy().await;
-    // More than go into one call.
+    // 300 leases are more than one call contains.
     let runs: Vec<_> = (0..300_u128)
         .map(|number| begin_of(number.to_be_bytes()))
         .collect();

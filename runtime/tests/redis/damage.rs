@@ -1,4 +1,5 @@
-//! What others wrote under our keys is named in an error, and left as it is.
+//! Values of another format under the store's keys: errors name the key, and the value is left
+//! unchanged.
 
 use core::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::connection::{begin, completion, lease, limit_request};
 
 const TTL: Duration = Duration::from_hours(24);
 
-/// A store with one key in it.
+/// A store with one key.
 struct StoreWithRecord {
     server: RedisServer,
     store: RedisStore,
@@ -36,7 +37,7 @@ impl StoreWithRecord {
         self.server.command(&["DUMP", &self.key])
     }
 
-    /// Every operation says what is wrong, where, and changes nothing.
+    /// Checks that every operation fails with the key in its error and changes nothing.
     async fn assert_every_operation_fails(&self, what: &str) {
         let (before, request) = (self.value(), begin());
         let assert_names_key = |error: StoreError| match error {
@@ -228,7 +229,7 @@ async fn a_record_without_expiry_is_unknown() {
 async fn unreadable_buckets_are_errors_and_affect_no_shadow_limit() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
-    // Of what was rehearsed.
+    // Removes the keys of the self-test.
     server.flush_all();
     store.acquire(&[limit_request()]).await.expect("an answer");
     let key = single_key(&server, "*:l:*");
@@ -264,7 +265,8 @@ async fn unreadable_buckets_are_errors_and_affect_no_shadow_limit() {
     );
 }
 
-/// A shadow limit refuses nobody, whatever its bucket holds, and leaves that as it was.
+/// Checks that a shadow limit admits the request for any value of its bucket, and leaves the value
+/// unchanged.
 async fn assert_shadow_admits(store: &impl LimitStore, value: &[u8]) {
     let acquired = store
         .acquire(&[LimitRequest {

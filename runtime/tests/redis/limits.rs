@@ -1,4 +1,4 @@
-//! The algorithms of rate limits on a server whose time is moved by hand.
+//! The algorithms of rate limits on a server with a simulated clock.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -13,10 +13,10 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::runtime::Runtime;
 
-/// Long enough that nothing expires by the server's own clock while it is tested.
+/// The server's own clock expires keys, so a period has to be much longer than a test.
 const PERIOD: Duration = Duration::from_secs(1_000);
 
-/// A store on a server of its own, and its time.
+/// A store on its own server, and the simulated clock.
 struct TimedStore {
     runtime: Runtime,
     server: RedisServer,
@@ -91,7 +91,8 @@ const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::SlidingWindow,
 ];
 
-/// Whatever the arrivals and costs, the scripts say what a list of all that was admitted says.
+/// Compares the scripts, for any arrivals and costs, with a reference that keeps a list of all
+/// admitted requests.
 #[test]
 fn b01_every_algorithm_agrees_with_a_list_of_admitted_requests() {
     let store = TimedStore::new();
@@ -133,7 +134,7 @@ fn b01_every_algorithm_agrees_with_a_list_of_admitted_requests() {
     result.expect("the same");
 }
 
-/// Several limits of all kinds decide together, as so many lists do.
+/// Compares the decision over four limits of different kinds with four references.
 #[test]
 fn b02_limits_of_all_kinds_decide_all_or_nothing() {
     let store = TimedStore::new();
@@ -181,7 +182,8 @@ fn b02_limits_of_all_kinds_decide_all_or_nothing() {
     result.expect("the same");
 }
 
-/// A server whose clock was set back refuses for one refill at most, and gives away nothing.
+/// A server whose clock was set back rejects for at most one refill, and admits no additional
+/// requests.
 #[test]
 fn b04_a_clock_that_steps_back_gives_no_tokens_and_recovers_within_one_period() {
     let store = TimedStore::new();
@@ -203,7 +205,7 @@ fn b04_a_clock_that_steps_back_gives_no_tokens_and_recovers_within_one_period() 
     }
 }
 
-/// While operators lower a limit, some instances have the old one and some the new one.
+/// While operators lower a limit, some instances have the old limit and some the new one.
 #[test]
 fn b01_a_lowered_window_gives_nothing_back_to_instances_with_the_old_limit() {
     let store = TimedStore::new();
@@ -224,8 +226,7 @@ fn b01_a_lowered_window_gives_nothing_back_to_instances_with_the_old_limit() {
     }
 }
 
-/// A list that no release wrote: each of its moments counts at most a period, and nothing fails that can be
-/// told.
+/// A damaged log: each of its entries counts for at most one period, and the call does not fail.
 #[test]
 fn b16_a_damaged_log_rejects_for_at_most_one_period() {
     let store = TimedStore::new();
@@ -260,7 +261,7 @@ fn b16_a_damaged_log_rejects_for_at_most_one_period() {
     }
 }
 
-/// Whatever an algorithm keeps goes away by itself.
+/// Every key of an algorithm has an expiry.
 #[test]
 fn b04_every_bucket_expires() {
     let store = TimedStore::new();
@@ -283,7 +284,7 @@ fn b04_every_bucket_expires() {
     }
 }
 
-/// The longest log, all of it taken by one request.
+/// One request takes the whole log of the largest size.
 #[test]
 fn b01_the_longest_log_fits() {
     let store = TimedStore::new();
@@ -300,7 +301,7 @@ fn b01_the_longest_log_fits() {
     assert_eq!(store.acquire_one(all).wait, None);
 }
 
-/// The longest periods, the largest bursts.
+/// Compares the scripts with the reference for the longest periods and the largest bursts.
 #[test]
 fn b03_the_scripts_count_exactly_for_the_longest_periods_and_largest_bursts() {
     let store = TimedStore::new();
@@ -336,7 +337,7 @@ fn b03_the_scripts_count_exactly_for_the_longest_periods_and_largest_bursts() {
     let steps = prop::collection::vec((0_u64..=1_000, 0_u64..=4, any::<bool>(), any_size()), 1..20);
     let buckets = Cell::new(0);
     let result = TestRunner::default().run(&(quotas, steps), |(quota, steps)| {
-        // What is shorter expires by the server's own clock.
+        // Shorter windows expire by the server's own clock during the test.
         prop_assume!(Duration::from_micros(quota.window()) >= PERIOD);
         let started = store.now();
         let bucket = buckets.replace(buckets.get() + 1);

@@ -1,4 +1,4 @@
-//! Clients that send requests with keys all the time, and what became of each.
+//! Clients that send requests with keys continuously, and their results.
 
 use core::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 const LEASE: Duration = Duration::from_secs(30);
 const TTL: Duration = Duration::from_hours(24);
 
-/// Clients of some callers, one each. A client sends one request after the other, each with a key of
-/// its own, and again until it has its answer, as retrying clients do.
+/// One client for each of several callers. A client sends one request after another, each with a
+/// new key, and repeats it until the store answers.
 #[derive(Debug)]
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
@@ -27,17 +27,17 @@ pub(crate) struct Load {
     clients: Vec<JoinHandle<()>>,
 }
 
-/// What became of the requests of one caller.
+/// The results of the requests of one caller.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct CallerLog {
-    /// The keys whose run was completed, and the store said so.
+    /// The keys whose completion the store confirmed.
     pub(crate) completed: Vec<RecordKey>,
-    /// What calls met that had no answer.
+    /// The errors of all failed calls.
     pub(crate) failures: Vec<StoreError>,
 }
 
 impl Load {
-    /// Begins to send.
+    /// Starts the clients.
     pub(crate) fn start(store: &RedisStore, callers: &[[u8; 16]]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let logs: Vec<_> = callers
@@ -60,7 +60,7 @@ impl Load {
         }
     }
 
-    /// What has become of the requests of this caller so far.
+    /// The results of this caller up to now.
     pub(crate) fn log(&self, caller: usize) -> CallerLog {
         self.logs[caller]
             .lock()
@@ -68,14 +68,14 @@ impl Load {
             .clone()
     }
 
-    /// Waits until so many further requests of a caller are completed.
+    /// Waits until this number of further requests of a caller is completed.
     pub(crate) async fn until_completed(&self, caller: usize, count: usize) {
         let before = self.log(caller).completed.len();
         let completed = async || self.log(caller).completed.len() >= before + count;
         eventually("requests are completed", completed).await;
     }
 
-    /// Ends when every request has its answer.
+    /// Stops the clients after their current requests.
     pub(crate) async fn stop(self) -> Vec<CallerLog> {
         self.stop.store(true, Ordering::SeqCst);
         for client in self.clients {
@@ -137,7 +137,7 @@ impl Client {
     }
 }
 
-/// Where the store that tests use keeps the record with this key.
+/// The Redis key of the record with this caller and name.
 pub(crate) fn record_key(caller: [u8; 16], name: [u8; 16]) -> String {
     format!(
         "ap1:test:{{{}}}:i:{}",
@@ -146,7 +146,7 @@ pub(crate) fn record_key(caller: [u8; 16], name: [u8; 16]) -> String {
     )
 }
 
-/// A request with this key.
+/// A begin with this key.
 pub(crate) fn begin_of(key: RecordKey) -> Begin {
     Begin::new(
         key,
@@ -164,7 +164,7 @@ pub(crate) fn completion(run: &Begin) -> Complete {
     Complete::new(run.lease(), run.fingerprint, Outcome::Response(stored), TTL)
 }
 
-/// Sends a retry of each of these keys: every one is answered from its record, and none runs again.
+/// Retries each of these keys, and checks that the store replays it.
 pub(crate) async fn expect_replays(store: &RedisStore, keys: &[RecordKey]) {
     for key in keys {
         let outcome = store.begin(&begin_of(*key)).await;
@@ -175,8 +175,8 @@ pub(crate) async fn expect_replays(store: &RedisStore, keys: &[RecordKey]) {
     }
 }
 
-/// Sends retries of these keys all the time until it is aborted. None may run again; without an answer
-/// they may be.
+/// Retries these keys in turn until the task is aborted. Panics if a key runs again. Outages are
+/// accepted.
 pub(crate) fn retry_forever(store: &RedisStore, keys: Vec<RecordKey>) -> JoinHandle<()> {
     let store = store.clone();
     tokio::spawn(async move {
@@ -191,7 +191,7 @@ pub(crate) fn retry_forever(store: &RedisStore, keys: Vec<RecordKey>) -> JoinHan
     })
 }
 
-/// Ends what was sent for ever, which must not have met what it may not.
+/// Aborts the retries, and checks that they did not panic.
 pub(crate) async fn stop_retries(sent: JoinHandle<()>) {
     sent.abort();
     let ended = sent.await;

@@ -1,5 +1,4 @@
-//! The store on Redis: the suites that every store passes, and what only a server elsewhere can do
-//! to it.
+//! The Redis store: the suites of every store, and the faults of a remote server.
 
 mod admission;
 mod cluster;
@@ -23,12 +22,12 @@ async fn store_at(url: &str) -> RedisStore {
         .expect("a good server")
 }
 
-/// The same, with more time for an answer than any machine needs.
+/// Like [`store_at`], with a timeout of ten seconds for a slow machine.
 async fn patient_store_at(url: &str) -> RedisStore {
     store_in_namespace(url, "test").await
 }
 
-/// What makes a server of this version an old one.
+/// The bytes of `INFO` that the proxy has to rewrite so that the server reports an old version.
 fn old_version_rewrite(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
     let Reply::Bytes(info) = server.command(&["INFO", "server"]) else {
         panic!("no information")
@@ -46,7 +45,7 @@ fn old_version_rewrite(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
     }
 }
 
-/// The same as [`patient_store_at`], among the keys of this namespace.
+/// Like [`patient_store_at`], with the keys of this namespace.
 async fn store_in_namespace(url: &str, namespace: &str) -> RedisStore {
     let config = RedisConfig::new(url)
         .expect("a valid URL")
@@ -61,7 +60,7 @@ fn namespace(case: &str) -> String {
     case.replace('_', "-").chars().take(64).collect()
 }
 
-/// The one line that is said of what this URL leads to.
+/// Connects to this URL, which must fail, and returns the only line of the error.
 async fn start_error(url: &str) -> String {
     let config = RedisConfig::new(url).expect("a valid URL");
     let errors = RedisStore::connect(&config, "test")

@@ -1,4 +1,4 @@
-//! The store behind sentinels.
+//! The Redis store behind sentinels.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ async fn b04_replicated_tokens_stay_taken_after_a_failover() {
     let quotas = [
         Quota::new(1, hour, 10),
         Quota::leaky_bucket(1, hour, 10),
-        // So long that it does not end while it is looked at.
+        // A window of 24 hours does not end during the test.
         Quota::fixed_window(10, 24 * hour),
         Quota::sliding_window(10, hour),
     ];
@@ -122,7 +122,7 @@ async fn b04_replicated_tokens_stay_taken_after_a_failover() {
     }
 }
 
-/// Cuts the replicas off from their primary: from now on it speaks to nobody but its clients.
+/// Disconnects the replicas from their primary, which then serves only its clients.
 fn cut_replicas_off(servers: &RedisSentinels) {
     let primary = servers.primary();
     for replica in servers
@@ -210,7 +210,8 @@ async fn a25_a_demoted_primary_is_abandoned_for_the_promoted_one() {
     load.stop().await;
     let promoted = servers.primary();
     assert_ne!(promoted.address(), before);
-    // It is made a replica eight seconds later, and takes in until then what will be lost.
+    // The sentinels demote the old primary after eight seconds. Until then it accepts writes that
+    // will be lost.
     let started = Instant::now();
     for name in (0..u128::MAX).map(u128::to_be_bytes) {
         assert!(

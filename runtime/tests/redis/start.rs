@@ -1,4 +1,4 @@
-//! What is wrong with a server is said at start, in one line.
+//! Each defect of a server is reported at start, in one line.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -40,7 +40,7 @@ async fn a_server_that_is_not_redis_is_an_error() {
     let url = format!("redis://{}", listener.local_addr().expect("an address"));
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            // As web servers answer what is no request.
+            // Responds as web servers do to bytes that are not HTTP.
             let _ = stream.read(&mut [0; 64]);
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
         }

@@ -1,5 +1,5 @@
-//! The suites that every store passes. The cases of a suite share a server, each in a namespace of its
-//! own: a server for each would cost more than most cases do.
+//! The suites of every store. The cases of a suite share a server and have one namespace each,
+//! because a server for each case would take longer than most cases.
 
 use std::sync::Arc;
 

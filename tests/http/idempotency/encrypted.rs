@@ -1,4 +1,4 @@
-//! Answers that the store keeps sealed.
+//! Responses that are encrypted in the store.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ fn keys(id: &str, byte: u8) -> EncryptionKeys {
     EncryptionKeys::new(id, [byte; 32]).expect("a valid id")
 }
 
-/// An instance that is not the first.
+/// A further instance of the service.
 struct Instance {
     client: Client,
     _server: TestServer,
 }
 
-/// Another instance, adjusted, of the service on the bench.
+/// Starts a further instance of the service, with other settings.
 async fn instance(service: &TestService, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Instance {
     let api = adjust(service.configure(Api::new("test", routes())));
     let server = TestServer::start(api, service.app.clone())
@@ -142,8 +142,8 @@ async fn a26_encrypted_responses_survive_a_change_of_the_secret() {
     assert_eq!(service.app.effects(), 1);
 }
 
-/// Two runs under one key, of an instance that was paused for longer than a lease and of another: their
-/// answers.
+/// Starts a run whose lease lapses, and then another run under the same key. Returns their
+/// responses.
 async fn two_runs(service: &TestService, other: &Client) -> (ClientResponse, ClientResponse) {
     let put = |client: Client| async move {
         let put = client
@@ -179,7 +179,7 @@ async fn a26_a_run_that_lost_its_record_to_an_unreadable_response_responds_with_
     assert_eq!(service.app.effects(), 2);
 }
 
-/// All that a Redis holds: the names of keys, and their values.
+/// Returns all keys and values of a Redis.
 fn dump(redis: &RedisServer) -> Vec<u8> {
     let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else {
         panic!("no list of keys")
@@ -198,7 +198,8 @@ fn dump(redis: &RedisServer) -> Vec<u8> {
     dump
 }
 
-/// What a Redis holds after a payment, and of what a client sends and gets is found there.
+/// Places an order. Returns the size of the Redis, and which parts of the request and the response
+/// it contains in clear text.
 async fn clear_text_on_redis(
     encryption_keys: Option<EncryptionKeys>,
 ) -> (usize, Vec<&'static str>) {

@@ -1,4 +1,4 @@
-//! The second table: what happens to a record while its request runs.
+//! The second table of idempotency: the events that change a record while its request runs.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use aplomb::testing::{FaultyRecords, eventually};
 
 use super::*;
 
-/// Has its effect when it is cancelled.
+/// Counts an effect when it is cancelled.
 #[endpoint(post = "/cancelled", version = 1, idempotent(optional))]
 async fn cancelled(State(app): State<App>) {
     struct Cancelled(App);
@@ -39,7 +39,7 @@ async fn a11_a_client_that_disconnects_does_not_cancel_the_handler() {
         service.app.until_held().await;
         connections.push(raw);
     }
-    // The server has seen the first client go when it has seen the second.
+    // The server handles disconnects in order, so the first one is handled before the second one.
     connections.into_iter().for_each(drop);
     eventually("the first handler is dropped", async || {
         service.app.effects() > 0
@@ -57,7 +57,7 @@ async fn a11_a_client_that_disconnects_does_not_cancel_the_handler() {
 
 #[tokio::test]
 async fn a12_a_run_over_its_maximum_duration_is_unknown_and_never_rerun() {
-    // The heartbeat's thread lives by the machine's clock.
+    // The thread of the lease renewer uses the system clock, so this test needs short durations.
     let service = TestService::start_with(aplomb::routes![put_order], |api| {
         let (lease, max_handler_duration) =
             (Duration::from_millis(300), Duration::from_millis(400));
@@ -250,7 +250,7 @@ async fn a18_a_panic_after_the_deadline_leaves_the_outcome_unknown() {
 
 #[tokio::test]
 async fn a12_lease_renewals_keep_a_long_run_in_flight() {
-    // Its thread beats by the machine's clock, so this test waits for real: three leases long.
+    // The thread of the lease renewer uses the system clock, so this test sleeps for three leases.
     let service = TestService::start_with(aplomb::routes![put_order], |api| {
         api.store(Store::memory()).lease(Duration::from_millis(300))
     });
@@ -271,8 +271,8 @@ async fn a12_lease_renewals_keep_a_long_run_in_flight() {
     assert_eq!(service.app.effects(), 1);
 }
 
-/// A service that may run again what lapses, with leases of 600 ms by the machine's clock, as the thread
-/// of the heartbeat lives by it; and its records.
+/// Starts a service with `on_crash = rerun` and leases of 600 ms by the system clock, which the
+/// lease renewer uses. Returns it with its records.
 async fn service_with_short_lease() -> (TestService, FaultyRecords<Arc<MemoryRecords>>) {
     let records = FaultyRecords::new(Arc::new(MemoryRecords::new()));
     let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(records.clone()));
@@ -311,7 +311,7 @@ async fn a12_the_lease_is_renewed_until_the_response_is_written() {
 #[tokio::test]
 async fn a17_a_response_is_stored_after_an_outage_of_several_leases() {
     let (service, records) = service_with_short_lease().await;
-    // It is told again every 150 ms.
+    // The completion is repeated every 150 ms, so twelve failures last for three leases.
     (0..12).for_each(|_| records.fail_next(StoreOperation::Complete, Fault::Lost));
     let first = put_order_once(&service.client).await;
     assert_eq!(first.status, 201);
@@ -322,7 +322,7 @@ async fn a17_a_response_is_stored_after_an_outage_of_several_leases() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
-    /// Blocks, as no handler should.
+    /// Blocks its thread, which no handler should do.
     #[endpoint(put = "/orders/{id}", version = 1, idempotent)]
     async fn block_thread(State(app): State<App>, Path(_): Path<u64>) {
         app.effect();

@@ -1,8 +1,8 @@
-//! Keys: their form, whose they are, and what must be equal under one.
+//! Idempotency keys: their form, their scope, and the parts of a request that a retry must repeat.
 
 use super::*;
 
-/// Takes long, for a request with a key or without.
+/// Is held beyond its deadline, with a key or without.
 #[endpoint(post = "/slow", version = 1, idempotent(optional), timeout = "50ms")]
 async fn slow(State(app): State<App>) {
     app.hold().await;
@@ -68,7 +68,7 @@ async fn a03_an_invalid_key_is_rejected_before_any_look_up() {
     assert_eq!(service.app.effects(), 0);
 }
 
-/// Takes keys, and not many requests.
+/// Has keys and a limit.
 #[endpoint(post = "/limited", version = 1, idempotent, rate_limit = "100/day")]
 async fn limited() {}
 
@@ -135,7 +135,7 @@ async fn a04_a_caller_with_new_credentials_keeps_its_records() {
     assert!(retry.replayed() && retry.body == first.body);
 }
 
-/// As it is since its second version.
+/// The second version of `note`.
 #[endpoint(post = "/notes", version = 2, public, idempotent(optional))]
 async fn note_v2(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
@@ -314,7 +314,7 @@ async fn a05_paths_are_compared_decoded() {
     assert_eq!(service.app.effects(), 1);
 }
 
-/// One release after the other: the second has given the parameter another name.
+/// The endpoint of one release. The next release renames the path parameter.
 #[endpoint(post = "/seats/{id}/book", version = 1, idempotent)]
 async fn book_seat(State(app): State<App>, Path(id): Path<u32>) -> Json<(u32, usize)> {
     Json((id, app.effect()))
@@ -358,7 +358,7 @@ async fn a04_keys_survive_a_change_of_the_secret() {
             .send()
             .await
     };
-    // The bench has 7.
+    // `TestService` uses the secret of bytes 7.
     let first = order(&service.client, "k", WELL).send().await;
     let first_guest = guest(&service.client).await;
     assert_eq!(

@@ -1,4 +1,5 @@
-//! Idempotency: a service whose handlers do as they are told, and the two tables of states and events.
+//! Idempotency: a service whose requests select the behaviour of the handler, and the two tables of
+//! states and events.
 
 mod encrypted;
 mod events;
@@ -24,7 +25,7 @@ use crate::app::{ALICE, App, BOB, TestService};
 #[derive(Deserialize)]
 struct Order {
     item: String,
-    /// What the handler does.
+    /// The behaviour of the handler.
     #[serde(default)]
     how: How,
 }
@@ -130,7 +131,7 @@ async fn place_order(
     place(&app, order).await
 }
 
-/// Places an order; a rerun is harmless.
+/// Places an order. A rerun is harmless.
 #[endpoint(put = "/orders/{id}", version = 1, idempotent(on_crash = rerun, ttl = "2h"))]
 async fn put_order(
     State(app): State<App>,
@@ -140,19 +141,19 @@ async fn put_order(
     place(&app, order).await
 }
 
-/// Pays an order; has no body.
+/// Pays an order, and has no body.
 #[endpoint(post = "/orders/{id}/pay", version = 1, idempotent(optional))]
 async fn pay_order(State(app): State<App>, Path(id): Path<u64>) -> Json<(u64, usize)> {
     Json((id, app.effect()))
 }
 
-/// Places an order for nobody in particular.
+/// Places an order of an anonymous caller.
 #[endpoint(post = "/guest-orders", version = 1, public, idempotent(anonymous))]
 async fn guest_order(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
 }
 
-/// Takes keys of those who say who they are.
+/// Accepts keys of callers only.
 #[endpoint(post = "/notes", version = 1, public, idempotent(optional))]
 async fn note(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
@@ -202,7 +203,7 @@ fn held_put_request(client: &Client) -> ClientRequest {
         .json(HELD)
 }
 
-/// Sends a request whose handler is held, and gives its answer when that is let go.
+/// Sends a request whose handler is held. Its response comes after the release.
 fn spawn_held_order(
     service: &TestService,
     key: &'static str,
@@ -217,17 +218,18 @@ fn spawn_held_put(service: &TestService) -> tokio::task::JoinHandle<ClientRespon
     tokio::spawn(async move { held_put_request(&client).send().await })
 }
 
-/// Retries until the first request has its answer, as a client would.
+/// Retries until the first request has settled.
 async fn retry_until_settled(service: &TestService, key: &str, body: &str) -> ClientResponse {
     until_settled(async || order(&service.client, key, body).send().await).await
 }
 
-/// Waits until the heartbeat of a run has ended with the run's time, then until its lease has.
+/// Retries a held PUT until its record is not in flight any more: the renewals end with the maximum
+/// duration, and then the lease lapses.
 async fn retry_put_until_settled(client: &Client) -> ClientResponse {
     until_settled(async || held_put_request(client).send().await).await
 }
 
-/// Sends a request until its key's run is not in flight any more.
+/// Repeats a request until the run of its key is not in flight any more.
 async fn until_settled(send: impl AsyncFn() -> ClientResponse) -> ClientResponse {
     let mut response = None;
     let settled = async || response.insert(send().await).status != StatusCode::CONFLICT;

@@ -1,4 +1,4 @@
-//! What is kept is what every retry gets, and so no document of it calls it retryable.
+//! Every retry gets the stored response, so a stored problem is not retryable.
 
 use aplomb::problem::{Category, Problem, ProblemSpec};
 
@@ -20,7 +20,7 @@ enum Refusal {
     Supplier,
 }
 
-/// A problem that no derive has looked at: 409 and 424 are kept, and 425 is not.
+/// A problem without a derive. The statuses 409 and 424 are stored, and 425 is not.
 fn by_hand(category: Category, status: u16) -> Response {
     let spec = ProblemSpec::new(category, "BY_HAND", "By hand")
         .with_status(status)
@@ -49,20 +49,20 @@ fn refusal(kind: &str) -> Response {
     }
 }
 
-/// Refuses, with a key or without.
+/// Returns a problem, with a key or without.
 #[endpoint(post = "/refusals/{kind}", version = 1, idempotent(optional))]
 async fn refuse(State(app): State<App>, Path(kind): Path<String>) -> Response {
     app.effect();
     refusal(&kind)
 }
 
-/// Refuses a request that has no key.
+/// Returns a problem to a GET.
 #[endpoint(get = "/refusals/{kind}", version = 1)]
 async fn look(Path(kind): Path<String>) -> Response {
     refusal(&kind)
 }
 
-/// Refuses a request whose key means nothing.
+/// Returns a problem from an endpoint without idempotency.
 #[endpoint(
     post = "/keyless/{kind}",
     version = 1,

@@ -1,4 +1,4 @@
-//! The first table: a request meets a record in each of its states.
+//! The first table of idempotency: a request finds a record in each of its states.
 
 use super::*;
 
@@ -134,7 +134,7 @@ async fn a19_a_run_that_lost_its_record_responds_with_the_stored_response() {
     assert_eq!(put().await.body, second.body);
 }
 
-/// The handler holds the first of these requests.
+/// Sends a PUT whose handler is held if it is the first one.
 async fn put_first_held(client: Client) -> ClientResponse {
     let put = client
         .request(http::Method::PUT, "/v1/orders/1")
@@ -364,14 +364,14 @@ async fn a09_a_mismatch_outranks_replay_and_unknown() {
         .problem(503, "STORE_UNAVAILABLE");
 }
 
-/// What an order must have since the deployment of today.
+/// The body of an order since a new deployment.
 #[derive(Deserialize)]
 struct StrictOrder {
     #[expect(dead_code, reason = "that it must be there is what matters")]
     since_today: String,
 }
 
-/// The same endpoint, as it reads requests since today.
+/// The same endpoint in the new deployment.
 #[endpoint(post = "/orders", version = 1, idempotent, type_name = strict_orders)]
 async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) -> Json<usize> {
     Json(app.effect())
@@ -433,7 +433,7 @@ async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
     running.await.expect("an answer");
 }
 
-/// Another process of the service, newly deployed, on the same store with the same secret.
+/// Starts an instance of the new deployment, with the same store and secret.
 async fn start_strict(service: &TestService) -> TestServer {
     let api = service.configure(Api::new("test", aplomb::routes![strict_orders]));
     TestServer::start(api, service.app.clone())

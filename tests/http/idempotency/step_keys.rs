@@ -1,4 +1,4 @@
-//! What a handler learns of its operation, and fields that a retry must repeat.
+//! Step keys of a handler, and header fields that a retry must repeat.
 
 use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use http::StatusCode;
 use super::service;
 use crate::app::{ALICE, App, BOB, TestService};
 
-/// Tells its operation, and is too busy the first time, which frees the key.
+/// Returns its step keys. The first response is a 429, which frees the key.
 #[endpoint(post = "/operations", version = 1, idempotent(headers("X-Region")))]
 pub(super) async fn show_step_keys(State(app): State<App>, keys: StepKeys) -> Response {
     let status = if app.effect() == 0 {
@@ -29,13 +29,13 @@ pub(super) async fn show_step_keys(State(app): State<App>, keys: StepKeys) -> Re
         .into_response()
 }
 
-/// Tells whether it is an operation.
+/// Returns whether it has step keys.
 #[endpoint(post = "/may-operate", version = 1, idempotent(optional))]
 pub(super) async fn has_step_keys(keys: Option<StepKeys>) -> Json<bool> {
     Json(keys.is_some())
 }
 
-/// Charges under the key of a step; a rerun is harmless to a partner who knows that.
+/// Charges with a step key. A rerun is harmless, because the partner deduplicates by that key.
 #[endpoint(post = "/charges", version = 1, idempotent(on_crash = rerun))]
 async fn charge(State(app): State<App>, keys: StepKeys) -> NoContent {
     CHARGE_KEYS
@@ -97,7 +97,7 @@ async fn a14_step_keys_are_the_same_in_a_rerun_with_another_secret() {
     service.app.until_held().await;
     service.clock.advance(Duration::from_secs(31));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
-    // The bench has 7.
+    // `TestService` uses the secret of bytes 7.
     let api = service
         .configure(Api::new("test", aplomb::routes![charge]))
         .secret(secret(8));

@@ -1,4 +1,4 @@
-//! How much of an answer is kept, and for how long, as the endpoint declares it.
+//! The declared size and lifetime of stored responses.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ enum ParcelError {
     Missing,
 }
 
-/// What is asked for: an error, a redirection, nothing, or a number of bytes.
+/// Returns what the path selects: an error, a redirect, an empty response, or a number of bytes.
 fn parcel(what: &str) -> Result<Response, ParcelError> {
     let location = [("location", "/parcels/1")];
     let bytes = |count: &str| "x".repeat(count.parse().expect("a number of bytes"));
@@ -35,7 +35,7 @@ fn parcel(what: &str) -> Result<Response, ParcelError> {
     })
 }
 
-/// A short body that tells no length.
+/// A short body of unknown length.
 fn body_of_unknown_length() -> Body {
     Body::new(Full::new(Bytes::from_static(b"short")).map_frame(|frame| frame))
 }
@@ -74,7 +74,7 @@ async fn parcel_service() -> TestService {
     TestService::start(aplomb::routes![usual, little, much, none]).await
 }
 
-/// The first answer and its replay.
+/// Returns the first response and its replay.
 async fn first_and_replay(service: &TestService, path: &str) -> (ClientResponse, ClientResponse) {
     let before = service.app.effects();
     let send = || {

@@ -42,7 +42,7 @@ impl Rows {
     }
 }
 
-/// Rows from the smallest on.
+/// Lists rows in ascending order, in both directions.
 #[endpoint(
     get = "/rows",
     version = 1,
@@ -58,7 +58,7 @@ async fn rows(State(Rows(rows)): State<Rows>, page: PageRequest<ByNumber>) -> Pa
     page.page(rows, |number| ByNumber { number: *number })
 }
 
-/// The same, and only forward: what the list was before, or is after a step back.
+/// Lists the same rows forward only, as before the list became bidirectional.
 #[endpoint(
     get = "/rows",
     version = 1,
@@ -133,7 +133,7 @@ fn is_last(reply: &ClientResponse) -> bool {
     page["next_cursor"].is_null()
 }
 
-/// The target of a link of this relation.
+/// The target of the link with this relation.
 fn link<'r>(reply: &'r ClientResponse, relation: &str) -> Option<&'r str> {
     let mut links = reply.header("link").expect("links").split(", ");
     links.find_map(|link| {
@@ -200,7 +200,7 @@ async fn d02_a_cursor_keeps_its_direction() {
         data(&service.page(&format!("?cursor={back}")).await),
         [1, 2, 3]
     );
-    // A list that is read forward only takes no cursor that leads back.
+    // A list that is read forward only rejects a backward cursor.
     let api = Api::new("rows", routes![forward_rows]).secret(secret());
     let server = TestServer::start(api, service.rows.clone())
         .await

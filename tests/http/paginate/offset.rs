@@ -5,7 +5,7 @@ use aplomb::testing::ClientResponse;
 use super::{data, get};
 use crate::app::TestService;
 
-/// The numbers below 12,000.
+/// Lists the numbers below 12,000.
 #[endpoint(
     get = "/counted",
     version = 1,
@@ -19,7 +19,7 @@ async fn counted(page: OffsetRequest) -> Page<i64> {
     page.page(rows, Some(12_000))
 }
 
-/// The numbers below 45, with a total that is only counted where it is asked for.
+/// Lists the numbers below 45, and counts the total only on request.
 #[endpoint(get = "/few", version = 1, paginate(offset, default = 20, max = 50))]
 async fn few(page: OffsetRequest) -> Result<Page<i64>> {
     let total = page.wants_total().then_some(45);

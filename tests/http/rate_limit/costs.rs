@@ -1,4 +1,4 @@
-//! What a request costs, where a function says it.
+//! Costs of requests that a function determines.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
@@ -11,7 +11,7 @@ use http::request::Parts;
 use super::{get, has_limit_fields};
 use crate::app::{ALICE, App, TestService};
 
-/// As many tokens as the query says.
+/// Returns the number in the query.
 fn rows(head: &Parts) -> u64 {
     let rows = head
         .uri
@@ -21,13 +21,13 @@ fn rows(head: &Parts) -> u64 {
     rows.and_then(|rows| rows.parse().ok()).unwrap_or(1)
 }
 
-/// Costs what it reads.
+/// Costs the number of its rows.
 #[endpoint(get = "/export", rate_limit("60/min", burst = 10, cost = rows))]
 async fn export(State(app): State<App>) {
     app.effect();
 }
 
-/// Has a limit of requests beside that of rows.
+/// Has a limit of rows and a limit of requests.
 #[endpoint(
     get = "/export-both",
     rate_limit("60/min", burst = 10, cost = rows, name = "rows"),
@@ -35,7 +35,7 @@ async fn export(State(app): State<App>) {
 )]
 async fn export_both() {}
 
-/// Tries what it would be to count rows.
+/// Has a shadow limit of rows.
 #[endpoint(
     get = "/export-tried",
     rate_limit("60/min", burst = 2, cost = rows, shadow),
@@ -60,7 +60,7 @@ async fn service() -> TestService {
     TestService::start(routes![export, export_both, export_tried, import]).await
 }
 
-/// The status, and what is left.
+/// Returns the status and the remaining tokens.
 async fn export_rows(service: &TestService, rows: impl core::fmt::Display) -> (u16, u64) {
     let reply = get(service, &format!("/export?rows={rows}"), ALICE).await;
     (

@@ -1,4 +1,4 @@
-//! `on_error = deny`: what the store does not decide, nobody does.
+//! Limits with `on_error = deny`: without a decision of the store, a request is a 503.
 
 use aplomb::prelude::*;
 use aplomb::routes;
@@ -7,25 +7,25 @@ use aplomb::testing::{ClientResponse, eventually};
 use super::{get, has_limit_fields};
 use crate::app::{ALICE, App, TestService};
 
-/// Lets nobody through whom it has not counted.
+/// Denies requests without a decision of the store.
 #[endpoint(get = "/strict", rate_limit("4/day", on_error = deny))]
 async fn strict(State(app): State<App>) {
     app.effect();
 }
 
-/// As strict, under a key.
+/// Denies keyed requests without a decision of the store.
 #[endpoint(post = "/strict", idempotent, rate_limit("4/day", on_error = deny), type_name = strict_post)]
 async fn post_strict(State(app): State<App>, _: String) {
     app.effect();
 }
 
-/// One of two limits is strict.
+/// Has one limit of each kind.
 #[endpoint(get = "/mixed", rate_limit("9/day"), rate_limit("4/day", on_error = deny, name = "strict"))]
 async fn mixed(State(app): State<App>) {
     app.effect();
 }
 
-/// Lets the instance decide.
+/// Lets the instance decide without the store.
 #[endpoint(get = "/lax", rate_limit("4/day", on_error = local), rate_limit("2/day", shadow))]
 async fn lax(State(app): State<App>) {
     app.effect();
@@ -57,7 +57,8 @@ async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_down() {
         3
     );
     service.limits.break_down(true);
-    // Three of them ask the store, and the others find it left alone.
+    // The first three calls fail in the store. Then the breaker is open, and the others do not
+    // reach it.
     for _ in 0..6 {
         assert_denied(&get(&service, "/strict", ALICE).await);
     }
@@ -107,8 +108,8 @@ async fn b15_a_keyed_request_that_is_denied_leaves_no_record() {
             .await
     };
     service.limits.break_down(true);
-    // A small body is read before the limits decide, and a large one after.
-    // Each asks the store once: a third answer that fails would keep it from being asked.
+    // A small body is read before the limits decide, and a large one after. Two failed calls do not
+    // open the breaker; a third one would.
     for (key, length) in [("a", 1), ("b", 70_000)] {
         assert_denied(&post(key, length).await);
     }

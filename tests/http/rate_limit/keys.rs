@@ -1,4 +1,4 @@
-//! Limits by what a header or a path parameter says, once it is verified.
+//! Limits by a verified header or path parameter.
 
 use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
@@ -8,7 +8,7 @@ use aplomb::testing::{ClientRequest, ClientResponse};
 use super::{get, has_limit_fields};
 use crate::app::{ALICE, App, BOB, TestService};
 
-/// Alice works for two tenants, and Bob for one of them.
+/// Verifies tenants: Alice works for two, and Bob for one of them.
 struct Tenant;
 
 impl LimitKey for Tenant {
@@ -22,7 +22,7 @@ impl LimitKey for Tenant {
     }
 }
 
-/// Vouches for itself.
+/// Verifies a value by itself, without a caller.
 struct Plan;
 
 impl LimitKey for Plan {
@@ -31,13 +31,13 @@ impl LimitKey for Plan {
     }
 }
 
-/// Counts by the tenant of a header.
+/// Counts by the tenant in a header.
 #[endpoint(get = "/reports", rate_limit("60/min", burst = 3, by = header("X-Tenant", Tenant)))]
 async fn reports(State(app): State<App>) {
     app.effect();
 }
 
-/// Counts by the tenant of the path.
+/// Counts by the tenant in the path.
 #[endpoint(
     get = "/tenants/{tenant_id}/reports/{id}",
     version = 1,
@@ -45,19 +45,19 @@ async fn reports(State(app): State<App>) {
 )]
 async fn report() {}
 
-/// Shares a limit of tenants, wherever they say who they are.
+/// Shares a limit by tenant.
 #[endpoint(get = "/shared-a", rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant), name = "shared"))]
 async fn shared_a() {}
 
-/// Shares it.
+/// Shares the same limit.
 #[endpoint(get = "/shared-b", rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant), name = "shared"))]
 async fn shared_b() {}
 
-/// Counts strangers by a plan.
+/// Counts anonymous requests by plan.
 #[endpoint(get = "/public", public, rate_limit("60/min", burst = 2, by = header("x-plan", Plan)))]
 async fn public() {}
 
-/// Under a key, counts by tenant.
+/// Counts keyed requests by tenant.
 #[endpoint(post = "/imports", idempotent, rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant)))]
 async fn import(_: String) {}
 
@@ -73,7 +73,7 @@ fn tenant_request(service: &TestService, key: &str, tenant: &str) -> ClientReque
         .header("x-tenant", tenant)
 }
 
-/// The status, and what is left.
+/// Returns the status and the remaining tokens.
 fn remaining(reply: &ClientResponse) -> (u16, u64) {
     (
         reply.status.as_u16(),

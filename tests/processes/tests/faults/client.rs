@@ -1,4 +1,4 @@
-//! Orders, and what instances may answer to them.
+//! Requests of the tests, and checks of their responses.
 
 use core::time::Duration;
 use std::io;
@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-/// A request. The key of an order is its item.
+/// A request. The idempotency key of an order is its item.
 #[derive(Clone)]
 pub(crate) struct Order {
     method: Method,
@@ -27,12 +27,12 @@ impl Order {
         }
     }
 
-    /// A look at the prices.
+    /// A request for the prices.
     pub(crate) const fn prices() -> Self {
         Self::get("/v1/prices")
     }
 
-    /// A look at something.
+    /// A GET.
     pub(crate) const fn get(path: &'static str) -> Self {
         Self {
             method: Method::GET,
@@ -47,13 +47,13 @@ impl Order {
         self
     }
 
-    /// Whose run waits.
+    /// Lets the run of this order wait until the test releases it.
     pub(crate) const fn held(mut self) -> Self {
         self.held = true;
         self
     }
 
-    /// Sends it. Nothing comes back from a process that ends meanwhile.
+    /// Sends the request. Returns `None` if the process ends before it responds.
     pub(crate) async fn send(&self, client: &Client) -> Option<ClientResponse> {
         match self.request(client).try_send().await {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => panic!("no end in time"),
@@ -61,7 +61,8 @@ impl Order {
         }
     }
 
-    /// Sends it again while the answer says so. The waits are shorter than it says.
+    /// Repeats the request while the response is retryable. The delays are shorter than
+    /// `Retry-After`.
     pub(crate) async fn retry(&self, client: &Client) -> Option<ClientResponse> {
         let end = Instant::now() + RETRY_TIMEOUT;
         loop {
@@ -89,13 +90,13 @@ impl Order {
 
 /// Checks of a response.
 pub(crate) trait ResponseChecks {
-    /// Checks that an order was placed by this request.
+    /// Checks that this request placed an order.
     fn assert_placed(&self);
 
-    /// Checks that this repeats an answer.
+    /// Checks that this response is a replay of `first`.
     fn assert_replay_of(&self, first: &ClientResponse);
 
-    /// Checks what a problem says, and when to come back.
+    /// Checks a problem and its `Retry-After`.
     fn assert_problem(&self, status: u16, code: &str, retryable: bool);
 
     #[track_caller]
@@ -113,7 +114,7 @@ pub(crate) trait ResponseChecks {
         self.assert_problem(503, "STORE_UNAVAILABLE", true);
     }
 
-    /// Whether it tells of limits.
+    /// Returns whether the response has limit fields.
     fn has_limit_fields(&self) -> bool;
 }
 
@@ -155,5 +156,6 @@ fn is_retryable(response: &ClientResponse) -> bool {
     problem.is_some_and(|problem| problem["retryable"] == true)
 }
 
-/// Far more than anything takes, and less than a lease that no test outlives.
+/// Longer than any retry takes on a slow machine, and shorter than the default lease of 30 s, so
+/// that a blocked key fails the test.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! Two instances that do the same at once.
+//! Concurrent requests at two instances.
 
 use std::thread;
 
@@ -9,7 +9,8 @@ use crate::client::{Order, ResponseChecks};
 use crate::deployment::Deployment;
 use crate::instance::Instance;
 
-/// Sends an order many times at once to both, and checks that one of them all runs.
+/// Sends an order 15 times to each of two instances at once, and checks that one request runs and
+/// 29 are replays.
 pub(crate) async fn assert_one_of_many_runs(instances: &[Instance; 2], order: &Order) {
     let sent: Vec<_> = (0..15)
         .flat_map(|_| instances.iter().map(|one| one.retry_in_background(order)))
@@ -120,7 +121,7 @@ async fn a04_keys_and_cursors_survive_a_rolling_change_of_the_secret() {
     assert_eq!(deployment.runs("tea"), 1);
 }
 
-/// The second page of a list, by the cursor that this instance gives.
+/// Returns the request for the second page of a list, with the cursor of this instance.
 async fn second_page(instance: &Instance) -> Order {
     let page = instance.send(&Order::get("/v1/numbers")).await;
     let page: Value = serde_json::from_slice(&page.body).expect("a page");

@@ -1,4 +1,4 @@
-//! A service whose instances change the keys with which they seal answers.
+//! Instances that rotate their encryption keys.
 
 use crate::client::{Order, ResponseChecks};
 use crate::deployment::Deployment;

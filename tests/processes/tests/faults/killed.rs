@@ -5,7 +5,7 @@ use crate::concurrent::assert_one_of_many_runs;
 use crate::deployment::Deployment;
 use crate::instance::Instance;
 
-/// Kills an instance in the middle of a run; gives another.
+/// Kills an instance during a run. Returns another instance.
 async fn kill_during_run(deployment: &Deployment, order: &Order, item: &str) -> Instance {
     let (one, other) = (
         deployment.instance_with_short_lease("a"),

@@ -1,4 +1,4 @@
-//! Limits that several instances keep together, and while Redis stands still or is gone.
+//! Limits that several instances share, and limits while Redis is paused or down.
 
 use core::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::client::{Order, ResponseChecks};
 use crate::deployment::Deployment;
 use crate::instance::Instance;
 
-/// Lets twelve clients of three instances ask for so many seconds, and gives for each request that was admitted
-/// when it went and when it was back.
+/// Sends requests from twelve clients to three instances for this number of seconds. Returns the
+/// start and the end of each admitted request.
 async fn send_from_twelve_clients(
     instances: &[Instance; 3],
     path: &'static str,
@@ -47,7 +47,7 @@ async fn send_from_twelve_clients(
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The most requests that went and were back within one period.
+/// The largest number of requests that started and ended within one period.
 fn max_in_one_period(admitted: &[(Instant, Instant)]) -> usize {
     let within = |from: Instant| {
         let inside = |(sent, back): &&(Instant, Instant)| *sent >= from && *back < from + PERIOD;
@@ -64,13 +64,13 @@ fn max_in_one_period(admitted: &[(Instant, Instant)]) -> usize {
 async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
     let deployment = Deployment::start();
     let instances = ["a", "b", "c"].map(|name| deployment.instance(name));
-    // A window is judged from its begin to its end, so that two seconds show a whole one wherever it begins.
+    // A period counts from its start to its end, so two seconds contain a whole one.
     let seconds: u32 = if std::env::var_os("FAULTS").is_some() {
         10
     } else {
         2
     };
-    // A turn is kept to the millisecond, so that one more may come within a second of the clock outside.
+    // The queue delay is rounded to milliseconds, so one more request may fall into a second.
     for (path, maximum) in [
         ("/v1/token-bucket", 15),
         ("/v1/leaky-bucket", 11),
@@ -81,7 +81,7 @@ async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
         let admitted = send_from_twelve_clients(&instances, path, seconds).await;
         let observed = max_in_one_period(&admitted);
         assert!(observed <= maximum, "{path}: {observed} in a second");
-        // Two thirds of the slowest rate.
+        // Two thirds of the slowest rate, 10 per second.
         let minimum = 20 * seconds as usize / 3;
         assert!(
             admitted.len() >= minimum,
@@ -93,7 +93,7 @@ async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
 
 const PRICES: Order = Order::prices();
 
-/// As many as the limit admits at once, and one more.
+/// Sends the 20 requests of the burst and one more. Returns the response to the last one.
 async fn send_21_requests(service: &Instance) -> ClientResponse {
     for _ in 0..20 {
         let reply = service.send(&PRICES).await;
@@ -106,7 +106,7 @@ async fn send_21_requests(service: &Instance) -> ClientResponse {
     service.send(&PRICES).await
 }
 
-/// Asks until the store decides again.
+/// Repeats a request until the store decides the limits.
 async fn until_decided_by_store(service: &Instance) -> ClientResponse {
     let mut answer = None;
     let decides = async || {
@@ -128,7 +128,7 @@ async fn b15_limits_are_decided_locally_while_redis_is_paused() {
     rejected.assert_problem(429, "RATE_LIMITED", true);
     assert!(!rejected.has_limit_fields(), "{rejected:?}");
     deployment.redis.resume();
-    // What was asked during the pause has been taken, too.
+    // Calls sent during the pause have taken tokens, too.
     let after = until_decided_by_store(&service).await;
     assert!([200, 429].contains(&after.status.as_u16()), "{after:?}");
     eventually("that is logged", async || {

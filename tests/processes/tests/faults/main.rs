@@ -1,5 +1,5 @@
-//! What is kept when services, and the Redis that they share, stop and die: real processes, killed
-//! with SIGKILL and stopped with SIGSTOP.
+//! Services and a shared Redis that stop and die: real processes, killed with SIGKILL and stopped
+//! with SIGSTOP.
 
 mod client;
 mod concurrent;

@@ -27,7 +27,7 @@ async fn f01_the_source_location_of_a_panic_is_logged_under_serve() {
             .all(|number| number.parse::<u32>().is_ok_and(|number| number > 0)),
         "{location}"
     );
-    // The hook that was there before ran, too.
+    // The panic hook that was installed before has run, too.
     assert!(
         log.contains("' panicked at ") || log.contains(") panicked at "),
         "{log}"

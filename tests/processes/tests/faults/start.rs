@@ -1,4 +1,4 @@
-//! A service whose Redis is not there, or not fit for it, when it starts.
+//! A Redis that is unreachable or unsuitable when the service starts.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use aplomb::testing::{Proxy, RedisServer, Reply};
 
 use crate::deployment::Deployment;
 
-/// Checks that it did not start, and said only this of it.
+/// Checks that the service did not start, and that it reported one error about this URL.
 fn assert_start_error(output: &Output, url: &str) {
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -39,7 +39,7 @@ fn a_paused_store_is_a_start_error() {
     assert_start_error(&deployment.settings("a").run(), &deployment.redis.url());
 }
 
-/// Starts a service on a server, and checks that it says this and ends with 2.
+/// Starts a service on this URL, and checks its only error and its exit code 2.
 fn assert_start_error_contains(url: &str, expected: &str) {
     let deployment = Deployment::start();
     let output = deployment
@@ -54,7 +54,7 @@ fn assert_start_error_contains(url: &str, expected: &str) {
     );
 }
 
-/// A URL without its password.
+/// The URL without its password.
 fn without_password(url: &str) -> String {
     url.find('@')
         .map_or_else(|| url.to_owned(), |at| format!("redis://…{}", &url[at..]))
@@ -183,7 +183,7 @@ fn a_server_that_is_not_redis_is_a_start_error() {
     let url = format!("redis://{}", other.local_addr().expect("an address"));
     thread::spawn(move || {
         for mut stream in other.incoming().map_while(Result::ok) {
-            // As web servers answer what is no request.
+            // Responds as web servers do to bytes that are not HTTP.
             let _ = stream.read(&mut [0; 64]);
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
         }

@@ -1,4 +1,5 @@
-//! An instance that stands still (SIGSTOP, or a handler that blocks it) for longer than its lease.
+//! An instance that makes no progress (by SIGSTOP or by a blocking handler) for longer than its
+//! lease.
 
 use tokio::time::{Instant, sleep};
 
@@ -6,7 +7,7 @@ use crate::client::{Order, ResponseChecks};
 use crate::deployment::{Deployment, LEASE};
 use crate::instance::{Instance, Pending};
 
-/// Stops the first of two instances in the middle of a run.
+/// Stops the first of two instances during a run.
 async fn stop_during_run(
     deployment: &Deployment,
     order: &Order,

@@ -1,4 +1,4 @@
-//! A Redis that is killed and started again, forgets, or holds what nobody can read.
+//! A Redis that is killed and restarted, loses data, or contains unreadable values.
 
 use aplomb::testing::{RedisServer, Reply as RedisReply, eventually};
 use tokio::time::sleep;
@@ -49,7 +49,8 @@ async fn a12_a_run_completes_after_a_restart_of_the_store() {
         deployment.redis.kill();
         service.send(&tea).await.assert_store_unavailable();
         restart(&deployment.redis);
-        // A key that the store lost is free until its run completes: here that is at once.
+        // A key that the store lost is free until its run completes. This test releases the run at
+        // once.
         service.retry(&Order::of("coffee")).await.assert_placed();
         service.release("tea");
         let first = run.response().await;

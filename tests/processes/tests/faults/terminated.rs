@@ -1,4 +1,4 @@
-//! An instance that is asked to end (SIGTERM).
+//! An instance that receives SIGTERM.
 
 use tokio::time::sleep;
 
@@ -16,7 +16,7 @@ async fn a11_a_run_completes_after_sigterm_and_another_instance_replays_it() {
     let run = one.send_in_background(&tea);
     deployment.until_run("tea", 1).await;
     one.terminate().await;
-    // Its lease is renewed to the end.
+    // The lease is renewed until the run ends.
     sleep(LEASE * 3 / 2).await;
     other.send(&tea).await.assert_in_flight();
     one.release("tea");

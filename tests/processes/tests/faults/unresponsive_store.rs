@@ -1,4 +1,4 @@
-//! A Redis that does not answer in time: it stands still, or its replies are lost.
+//! A Redis that does not answer in time: it is paused, or its replies are lost.
 
 use aplomb::testing::Proxy;
 use tokio::time::{Instant, sleep};
@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Order, ResponseChecks};
 use crate::deployment::{Deployment, LEASE};
 
-/// All tests here start with scripts that Redis knows, so that a lost reply is that of a `begin`
-/// which was done.
+/// The order that each test places first, so that Redis has the scripts. A lost reply is then the
+/// reply of an executed `begin`.
 const WARM_UP: Order = Order::of("first");
 const TEA: Order = Order::of("tea");
 
@@ -123,7 +123,7 @@ async fn a08_a_pause_longer_than_the_lease_blocks_no_key() {
             .assert_replay_of(&first);
         assert_eq!(deployment.runs(item), 1);
     }
-    // Nothing late comes after all.
+    // No late begin creates a record.
     sleep(LEASE).await;
     for item in ITEMS {
         assert!(service.send(&Order::of(item)).await.replayed());
@@ -165,7 +165,8 @@ async fn a12_a_run_survives_a_pause_of_the_store() {
     let first = run.response().await;
     first.assert_placed();
     one.retry(&tea).await.assert_replay_of(&first);
-    // Whether the beat or the lapse came first, it did not run.
+    // Either the renewal or the lapse of the lease comes first. In both cases the retry does not
+    // run.
     let concurrent = concurrent.response().await;
     assert!(
         concurrent.replayed() || concurrent.status == 500,
