@@ -184,7 +184,7 @@ mod on_redis {
             .with_timeout(Duration::from_secs(10));
         let store = runtime
             .block_on(RedisStore::connect(&config, "test"))
-            .expect("a good server");
+            .expect("a usable server");
         let store = Arc::new(wrap(store));
         let play = async |script: &[Step]| {
             let empty_store = async || {

@@ -177,7 +177,7 @@ impl RedisService {
         assert_eq!(
             self.proxy.requests_named("EVALSHA"),
             trips,
-            "scripts that the server knows"
+            "every trip is one EVALSHA"
         );
         self.proxy.reset_counts();
         trips
@@ -196,7 +196,7 @@ impl RedisService {
         let mut response = None;
         let answered =
             async || response.insert(self.order_as_alice(path, key).await).status == status;
-        eventually("it is answered with this status", answered).await;
+        eventually("the response has the expected status", answered).await;
         response.expect("the last response")
     }
 }
@@ -260,7 +260,7 @@ async fn b05_a_mismatch_takes_one_trip_and_an_invalid_body_two() {
     assert_eq!(
         (service.take_trips(), service.count("*:i:*")),
         (2, 1),
-        "begun, and given back"
+        "the record is created and removed"
     );
 }
 
@@ -287,7 +287,7 @@ async fn b05_prefetched_tokens_take_no_trip() {
             (200, remaining)
         );
     }
-    assert_eq!(service.take_trips(), 5, "one for ten");
+    assert_eq!(service.take_trips(), 5, "one trip for ten tokens");
     let mut trips = Vec::new();
     for key in ["k", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"] {
         assert_eq!(
@@ -302,7 +302,7 @@ async fn b05_prefetched_tokens_take_no_trip() {
     assert_eq!(
         trips,
         [3, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3],
-        "the record is begun and completed all the same"
+        "the record needs its own trips"
     );
 }
 
@@ -331,7 +331,7 @@ async fn b05_prefetched_tokens_admit_no_request_beyond_the_burst() {
             .status,
         429
     );
-    assert_eq!(service.take_trips(), 0, "known to be refused");
+    assert_eq!(service.take_trips(), 0, "the rejection is cached");
 }
 
 #[tokio::test]
@@ -370,7 +370,7 @@ async fn b05_a_custom_store_takes_one_trip_only_if_it_joins_limits_and_record() 
     let config = RedisConfig::new(&proxy.url()).expect("a valid URL");
     let redis_store = RedisStore::connect(&config, "test")
         .await
-        .expect("a good server");
+        .expect("a usable server");
     let separate = || Store::new(Arc::new(redis_store.clone()), Arc::new(redis_store.clone()));
     let joined = || separate().with_admission(Arc::new(redis_store.clone()));
     for (store, trips) in [
@@ -438,7 +438,7 @@ async fn b13_a_large_body_is_read_after_its_limits_have_decided() {
         let response = raw.response().await;
         assert!(
             response.starts_with("HTTP/1.1 429 "),
-            "it is not told to send its body: {response}"
+            "a 429 comes instead of 100 Continue: {response}"
         );
         assert!(service.take_trips() <= trips + started.elapsed().as_secs());
     }
@@ -507,7 +507,7 @@ async fn b14_a_request_with_a_cached_rejection_takes_no_trip() {
         }
         assert!(
             service.take_trips() <= 1 + started.elapsed().as_secs(),
-            "one a second"
+            "at most one trip per second"
         );
         assert_eq!(service.app.effects(), effects);
         // The cached rejection of Alice does not apply to Bob.
@@ -554,7 +554,7 @@ async fn a26_an_encrypted_response_is_replayed_in_one_trip() {
     };
     assert!(
         !String::from_utf8_lossy(&record).contains("tea"),
-        "in the clear"
+        "the record contains the response in clear text"
     );
 }
 
@@ -567,7 +567,7 @@ async fn b15_while_redis_is_paused_a_keyed_request_is_a_503_in_time_and_leaves_n
     let refused = service.order_as_alice("/v1/orders", "k").await;
     assert!(
         started.elapsed() < Duration::from_secs(5),
-        "the timeout is a second: {:?}",
+        "the timeout of the store is 1 s: {:?}",
         started.elapsed()
     );
     assert_eq!(refused.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
@@ -617,7 +617,7 @@ async fn b15_after_slow_trips_the_limits_are_decided_locally_and_the_record_is_c
         assert_eq!(
             (reply.status.as_u16(), has_limit_fields(&reply)),
             (201, true),
-            "late, and good"
+            "slow replies of the store count"
         );
         service.take_trips();
     }
@@ -631,7 +631,7 @@ async fn b15_after_slow_trips_the_limits_are_decided_locally_and_the_record_is_c
         );
         alone += usize::from(service.take_trips() == 2);
     }
-    assert!(alone > 0, "no trip to the limits");
+    assert!(alone > 0, "at least one request skips the limits");
     let admitted = service.order_as_alice("/v1/rare-orders", "h").await;
     let refused = service.order_as_alice("/v1/rare-orders", "i").await;
     assert_eq!(
@@ -645,7 +645,7 @@ async fn b15_after_slow_trips_the_limits_are_decided_locally_and_the_record_is_c
     assert_eq!(
         service.count("*:i:*"),
         8,
-        "what is refused locally does not begin either"
+        "a local rejection creates no record"
     );
 }
 
@@ -698,7 +698,7 @@ async fn b06_a_response_to_an_unreadable_record_has_no_limit_fields() {
     assert_eq!(
         refused.header("x-ratelimit-remaining"),
         None,
-        "the limits are not asked once more"
+        "the limits are not checked again"
     );
     assert_eq!(
         service

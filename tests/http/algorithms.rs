@@ -86,14 +86,14 @@ async fn b01_a_request_whose_queue_delay_passes_the_deadline_is_a_429() {
     assert_eq!(
         get(&service, "/hasty", ALICE).await.status,
         200,
-        "its turn comes in a second"
+        "the queue delay is one second"
     );
     let refused = get(&service, "/hasty", ALICE).await;
     refused.problem(429, "RATE_LIMITED");
     assert_eq!(
         refused.header_number("x-ratelimit-remaining"),
         58,
-        "there would be room in the queue"
+        "the queue is not full"
     );
     assert_eq!(refused.header_number("retry-after"), 1);
     service.clock.advance(Duration::from_secs(1));
@@ -158,7 +158,7 @@ async fn b17_requests_do_not_wait_in_the_queue_of_a_shadow_limit() {
         assert_eq!(
             get(&service, "/tried", ALICE).await.status,
             200,
-            "an hour would be longer than the deadline"
+            "a queue delay of an hour would miss the deadline"
         );
     }
 }

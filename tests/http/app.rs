@@ -51,7 +51,7 @@ impl App {
     pub(crate) async fn until_held(&self) {
         timeout(Duration::from_secs(20), self.0.entered.notified())
             .await
-            .expect("a handler in time");
+            .expect("a held handler within 20 s");
     }
 
     /// Releases one held handler.

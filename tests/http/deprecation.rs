@@ -349,7 +349,7 @@ async fn e03_an_enforced_sunset_is_a_410_with_its_successor() {
     service.clock.advance(
         ONE_MONTH
             .checked_sub(Duration::from_secs(1))
-            .expect("longer"),
+            .expect("longer than a second"),
     );
     assert_eq!(call("/v1/gone/7").send().await.status, 200);
     service.clock.advance(Duration::from_secs(1));
@@ -404,7 +404,7 @@ async fn e03_a_retired_endpoint_responds_without_any_other_check() {
     ] {
         let reply = timeout(Duration::from_secs(10), call.send())
             .await
-            .expect("nobody is waited for");
+            .expect("the response waits for no store");
         reply.problem(410, "VERSION_GONE");
         assert!(reply.header("x-ratelimit-limit").is_none());
     }

@@ -133,7 +133,7 @@ async fn assert_problem(service: &TestService, request: &[u8], status: u16, code
     assert_eq!(
         get(service, "/numbered/1").await.body,
         "1",
-        "the service goes on"
+        "the service stays available"
     );
 }
 
@@ -150,7 +150,7 @@ async fn assert_rejected_by_hyper(service: &TestService, request: &[u8], status:
     assert_eq!(
         get(service, "/numbered/1").await.body,
         "1",
-        "the service goes on"
+        "the service stays available"
     );
 }
 
@@ -215,7 +215,7 @@ async fn truncated_and_foreign_cursors_are_a_400_and_a_cursor_can_be_reused() {
     assert_eq!(
         (once.status.as_u16(), &once.body),
         (200, &again.body),
-        "a cursor says where, not when"
+        "a cursor can be used again"
     );
 }
 
@@ -232,7 +232,7 @@ async fn limits_that_are_not_whole_numbers_above_zero_are_a_400() {
     assert_eq!(
         many["data"].as_array().expect("items").len(),
         3,
-        "a number over the maximum is lowered"
+        "a limit above the maximum is lowered"
     );
 }
 
@@ -418,7 +418,7 @@ async fn a_header_of_10_mb_closes_the_connection() {
     assert_eq!(
         get(&service, "/numbered/1").await.body,
         "1",
-        "the service goes on"
+        "the service stays available"
     );
 }
 

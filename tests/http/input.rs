@@ -276,7 +276,7 @@ async fn a_body_that_stops_halfway_is_a_408() {
     );
     assert!(
         raw.is_closed().await,
-        "the rest of the body could be taken for a request"
+        "the rest of the body would be parsed as a request"
     );
     let mut raw = service.client.raw().await;
     assert_usable(&mut raw, "a").await;

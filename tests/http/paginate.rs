@@ -133,7 +133,7 @@ async fn d05_following_next_cursors_reads_the_whole_list() {
         assert_eq!(
             page["next_cursor"].is_null(),
             length == 20,
-            "null exactly at the end"
+            "next_cursor is null exactly at the end"
         );
         if length == 50 {
             path = format!("/v1/numbers?cursor={}", cursor(&reply));
@@ -397,9 +397,9 @@ async fn d07_rows_present_throughout_appear_exactly_once() {
     }
     let mut once = seen.clone();
     once.dedup();
-    assert_eq!(once, seen, "none twice");
+    assert_eq!(once, seen, "a row appears twice");
     assert!(
         permanent.iter().all(|id| seen.contains(id)),
-        "none is missed"
+        "a row is missing"
     );
 }

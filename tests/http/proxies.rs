@@ -171,7 +171,7 @@ async fn b10_failed_authentication_is_limited_by_the_client_address() {
     assert_eq!(
         send_wrong_key("203.0.113.2").await.status,
         401,
-        "nobody else waits"
+        "other addresses are not limited"
     );
     let known = service
         .client

@@ -164,7 +164,7 @@ async fn b01_a_request_may_cost_several_tokens() {
     assert_eq!(
         refused.header_number("x-ratelimit-remaining"),
         2,
-        "a refusal takes nothing"
+        "a rejection takes no tokens"
     );
 }
 
@@ -210,7 +210,7 @@ async fn b06_endpoints_with_the_same_named_limit_share_it() {
     assert_eq!(
         get(&service, "/shared-a", BOB).await.status,
         200,
-        "each caller has a bucket"
+        "each caller has its own bucket"
     );
 }
 
@@ -310,7 +310,7 @@ async fn b13_a_large_body_is_not_read_before_the_limits_have_decided() {
         let response = raw.response().await;
         assert!(
             response.starts_with("HTTP/1.1 429"),
-            "refused without a byte of the body: {response}"
+            "expected a 429 before the body is sent: {response}"
         );
     }
 }
@@ -326,7 +326,7 @@ async fn b06_limits_that_were_not_checked_are_not_in_the_response() {
     assert_eq!(
         first.header_number("x-ratelimit-remaining"),
         1,
-        "the refusal took nothing"
+        "the 400 took no tokens"
     );
 }
 
@@ -417,13 +417,13 @@ async fn b15_limits_are_decided_locally_while_the_store_is_down() {
     assert_eq!(problem["violated-policies"][0]["name"], "default");
     assert!(
         (21_000..=21_600).contains(&refused.header_number("retry-after")),
-        "a quarter of a day"
+        "one token takes a quarter of a day"
     );
     assert!(!has_limit_fields(&refused));
     assert_eq!(
         get(&service, "/rare", BOB).await.status,
         200,
-        "each caller has a bucket"
+        "each caller has its own bucket"
     );
 }
 
@@ -627,7 +627,7 @@ async fn b17_a_shadow_limit_rejects_no_request_and_is_invisible_to_clients() {
     assert_eq!(
         logged_shadows(&shadow_log),
         [(String::from("default"), 1)],
-        "one line a second"
+        "one line per second"
     );
 }
 
@@ -658,7 +658,7 @@ async fn b17_only_enforced_limits_decide_and_are_in_the_fields() {
     assert_eq!(
         refused.header_number("retry-after"),
         1,
-        "not the minute that the shadow would have said"
+        "the shadow limit does not count"
     );
 }
 
@@ -674,12 +674,12 @@ async fn b17_a_rejected_request_takes_no_tokens_of_a_shadow_limit_and_is_not_log
     assert_eq!(get(&service, "/tried-beside", ALICE).await.status, 200);
     assert!(
         logged_shadows(&shadow_log).is_empty(),
-        "two of two tokens were taken"
+        "both tokens were taken without a rejection"
     );
     assert_eq!(get(&service, "/tried-again", ALICE).await.status, 429);
     assert!(
         logged_shadows(&shadow_log).is_empty(),
-        "who is refused anyway shows nothing"
+        "a rejected request is not logged"
     );
     assert_eq!(get(&service, "/tried-beside", ALICE).await.status, 200);
     assert_eq!(logged_shadows(&shadow_log), [(String::from("hourly"), 1)]);

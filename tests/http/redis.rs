@@ -171,12 +171,12 @@ async fn a21_redis_stores_a_response_of_the_largest_size() {
     // If Redis is slow to store 16 MiB, the completion is repeated after the first client has its
     // response.
     let mut replay = None;
-    eventually("the record is complete", async || {
+    eventually("the response is stored", async || {
         replay = Some(send().await).filter(|reply| reply.status != 409);
         replay.is_some()
     })
     .await;
-    let replay = replay.expect("an answer");
+    let replay = replay.expect("a response");
     assert!(!first.replayed() && replay.replayed() && replay.body == first.body);
     assert_eq!((replay.body.len(), app.effects()), (16 << 20, 1));
 }
@@ -192,7 +192,7 @@ async fn instances_share_keys_limits_and_the_secret_of_the_store() {
         let reply = until_the_store_decides(|| order(client, "k")).await;
         assert!(
             reply.header_number("x-ratelimit-remaining") < remaining,
-            "one bucket for all"
+            "all instances share one bucket"
         );
         remaining = reply.header_number("x-ratelimit-remaining");
     }
@@ -210,7 +210,7 @@ async fn until_the_store_decides(call: impl Fn() -> ClientRequest) -> ClientResp
             .header("x-ratelimit-remaining")
             .is_some()
     };
-    eventually("the store is asked", decides).await;
+    eventually("the store decides", decides).await;
     response.expect("the last response")
 }
 
@@ -254,14 +254,14 @@ async fn an_instance_keeps_the_secret_that_it_started_with_after_the_store_loses
     let (_first, one) = start(api(&redis.url()), &app).await;
     let (_second, two) = start(api(&redis.url()), &app).await;
     let (cursor, status) = cursor_and_status(&one, &two).await;
-    assert_eq!(status, 200, "it was made once, and is shared");
+    assert_eq!(status, 200, "the instances share the secret of the store");
     let stored_secret = redis.command(&["GET", SECRET]);
     redis.restart_empty();
     let (_third, three) = start(api(&redis.url()), &app).await;
     assert_ne!(
         redis.command(&["GET", SECRET]),
         stored_secret,
-        "another one was made"
+        "the new instance stored a new secret"
     );
     let refused = one.get(&format!(
         "/v1/numbers?cursor={}",
@@ -281,9 +281,13 @@ async fn an_instance_keeps_the_secret_that_it_started_with_after_the_store_loses
     assert_eq!(
         cursor_and_status(&one, &two).await.1,
         200,
-        "running instances keep theirs"
+        "running instances keep their secret"
     );
-    assert_eq!(order(&one, "k").send().await.status, 201, "and keys go on");
+    assert_eq!(
+        order(&one, "k").send().await.status,
+        201,
+        "keys do not depend on the secret"
+    );
     assert!(order(&three, "k").send().await.replayed());
 }
 
@@ -340,13 +344,13 @@ async fn b02_limits_in_several_slots_are_decided_before_the_record_and_a_rejecti
     assert_eq!(
         (app.effects(), count(&cluster, "*:i:*")),
         (effects + 1, 2),
-        "what is refused never begins"
+        "rejected requests create no record"
     );
     let around = client.get("/v1/around").bearer(ALICE).send().await;
     assert_eq!(
         around.header_number("x-ratelimit-remaining"),
         97,
-        "two that were admitted, and this one"
+        "two admitted orders and this request took tokens"
     );
 }
 

@@ -33,8 +33,11 @@ async fn shutdown_completes_a_running_request_and_accepts_no_new_one() {
     let stopping = tokio::spawn(service.server.stop());
     service.client.until_refused().await;
     service.app.release();
-    assert_eq!(running.await.expect("an answer").body, "done");
-    assert!(stopping.await.expect("no panic"), "nothing was cut off");
+    assert_eq!(running.await.expect("a response").body, "done");
+    assert!(
+        stopping.await.expect("no panic"),
+        "no connection was cut off"
+    );
 }
 
 #[tokio::test]
@@ -52,7 +55,10 @@ async fn a11_shutdown_waits_for_runs_under_a_key() {
     service.client.until_refused().await;
     assert!(!stopping.is_finished() && service.app.effects() == 0);
     service.app.release();
-    assert!(stopping.await.expect("no panic"), "nothing was cut off");
+    assert!(
+        stopping.await.expect("no panic"),
+        "no connection was cut off"
+    );
     assert_eq!(service.app.effects(), 1);
 }
 
@@ -85,7 +91,7 @@ async fn a17_shutdown_waits_until_a_response_is_stored() {
     let next = TestServer::start(next, service.app.clone())
         .await
         .expect("a valid API");
-    assert!(service.server.stop().await, "nothing was cut off");
+    assert!(service.server.stop().await, "no connection was cut off");
     let retry = Client::new(next.address())
         .post("/keyed")
         .bearer(ALICE)
@@ -118,7 +124,7 @@ async fn a17_shutdown_does_not_wait_for_a_store_that_is_down() {
     );
     assert!(
         service.server.stop().await,
-        "it gives up after half a lease, and is not cut off"
+        "shutdown stops waiting after half a lease"
     );
 }
 
@@ -169,7 +175,10 @@ async fn shutdown_completes_a_response_that_is_read_slowly() {
     // 2.5 s is longer than shutdown waits for connections without a request.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(raw.response().await.len() > LARGE);
-    assert!(stopping.await.expect("no panic"), "nothing was cut off");
+    assert!(
+        stopping.await.expect("no panic"),
+        "no connection was cut off"
+    );
 }
 
 #[tokio::test]
@@ -186,5 +195,8 @@ async fn a_request_head_completed_during_shutdown_gets_a_response() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     service.app.release();
     assert!(raw.response().await.ends_with("done"));
-    assert!(stopping.await.expect("no panic"), "nothing was cut off");
+    assert!(
+        stopping.await.expect("no panic"),
+        "no connection was cut off"
+    );
 }

@@ -63,7 +63,7 @@ fn a_migrated_slot_takes_its_keys_along() {
         .primaries()
         .into_iter()
         .find(|node| node.address() != from.address())
-        .expect("another");
+        .expect("another primary");
     set(from, "{tag}1");
     set(from, "{tag}2");
     let migration = cluster.begin_migration(slot, to);
@@ -83,7 +83,7 @@ fn dropped_groups_leave_no_process_and_no_directory() {
     let (servers, cluster) = (RedisSentinels::start(), RedisCluster::start());
     let all_servers = servers.servers().iter().chain(cluster.nodes());
     let servers_with_directories: Vec<_> = all_servers
-        .map(|server| (server.pid().expect("it runs"), directory(server)))
+        .map(|server| (server.pid().expect("a running server"), directory(server)))
         .collect();
     let sentinels: Vec<_> = servers
         .sentinels()

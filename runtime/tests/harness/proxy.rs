@@ -96,7 +96,7 @@ async fn the_end_of_a_connection_is_forwarded_in_both_directions() {
     let mut client = connect(&proxy).await;
     client.ping().await;
     drop(client);
-    eventually("the server sees that the client is gone", async || {
+    eventually("the server sees the disconnect", async || {
         client_count(&server) == 0
     })
     .await;
@@ -128,7 +128,7 @@ async fn delayed_replies_keep_their_order() {
     assert!(sent.elapsed() >= Duration::from_millis(200));
 
     client.send("ECHO 1\r\n").await;
-    eventually("it is sent", async || proxy.requests() == 2).await;
+    eventually("the request is sent", async || proxy.requests() == 2).await;
     proxy.delay(Duration::ZERO);
     client.send("ECHO 2\r\n").await;
     client.expect("$1\r\n1\r\n$1\r\n2\r\n").await;
@@ -165,7 +165,7 @@ async fn delayed_replies_can_be_swallowed() {
     proxy.delay(Duration::from_secs(1));
     let mut client = connect(&proxy).await;
     client.send("SET key 1\r\nQUIT\r\n").await;
-    eventually("it is done", async || {
+    eventually("the request is executed", async || {
         server.command(&["EXISTS", "key"]) == Reply::Integer(1)
     })
     .await;
@@ -192,7 +192,7 @@ async fn a_connection_ends_after_a_lost_reply() {
     timeout(TIMEOUT, replying.write_all(&long))
         .await
         .expect("in time")
-        .expect("it is sent");
+        .expect("the request is sent");
     proxy.swallow_replies(false);
     client.expect_end().await;
 }
@@ -205,7 +205,10 @@ async fn swallowed_requests_are_lost_and_close_their_connections() {
     other.ping().await;
     proxy.swallow_requests(true);
     losing.send("SET key 1\r\n").await;
-    eventually("it is swallowed", async || proxy.requests_named("SET") == 1).await;
+    eventually("the request is swallowed", async || {
+        proxy.requests_named("SET") == 1
+    })
+    .await;
     proxy.swallow_requests(false);
     losing.expect_end().await;
     other.ping().await;
@@ -224,7 +227,7 @@ async fn a_cut_ends_open_connections() {
     for client in &mut open {
         client.expect_end().await;
     }
-    eventually("the server sees the end", async || {
+    eventually("the server sees the disconnect", async || {
         client_count(&server) == 0
     })
     .await;
@@ -237,10 +240,10 @@ async fn a_cut_ends_connections_without_a_reply() {
     proxy.delay(NEVER);
     let (mut delayed, mut unanswered) = (connect(&proxy).await, connect(&proxy).await);
     delayed.send("PING\r\n").await;
-    eventually("it is sent", async || proxy.requests() == 1).await;
+    eventually("the request is sent", async || proxy.requests() == 1).await;
     server.pause();
     unanswered.send("PING\r\n").await;
-    eventually("it is sent", async || proxy.requests() == 2).await;
+    eventually("the request is sent", async || proxy.requests() == 2).await;
     timeout(TIMEOUT, proxy.cut()).await.expect("in time");
     delayed.expect_end().await;
     unanswered.expect_end().await;
@@ -313,15 +316,15 @@ async fn a_dropped_proxy_leaves_no_task_and_no_connection() {
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 2);
     drop(proxy);
     client.expect_end().await;
-    eventually("its tasks end", async || {
+    eventually("the tasks of the proxy end", async || {
         Handle::current().metrics().num_alive_tasks() == 0
     })
     .await;
-    eventually("the server sees the end", async || {
+    eventually("the server sees the disconnect", async || {
         client_count(&server) == 0
     })
     .await;
     TcpStream::connect(address)
         .await
-        .expect_err("nobody listens");
+        .expect_err("the connection is refused");
 }

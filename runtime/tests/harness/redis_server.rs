@@ -36,7 +36,7 @@ fn directory(server: &RedisServer) -> PathBuf {
 }
 
 fn pid(server: &RedisServer) -> u32 {
-    server.pid().expect("it runs")
+    server.pid().expect("a running server")
 }
 
 #[test]
@@ -128,18 +128,24 @@ fn a_server_with_a_password_starts() {
 #[test]
 fn a_paused_server_does_not_answer() {
     let server = RedisServer::start();
-    let mut client = TcpStream::connect(server.address()).expect("it listens");
+    let mut client = TcpStream::connect(server.address()).expect("a listening server");
     server.pause();
     client
         .set_read_timeout(Some(Duration::from_millis(200)))
         .expect("a timeout");
-    client.write_all(b"PING\r\n").expect("the system takes it");
+    client
+        .write_all(b"PING\r\n")
+        .expect("the system buffers the request");
     let mut pong = [0; 7];
-    client.read_exact(&mut pong).expect_err("nobody answers");
+    client
+        .read_exact(&mut pong)
+        .expect_err("the server is paused");
 
     server.resume();
     client.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
-    client.read_exact(&mut pong).expect("it answers after all");
+    client
+        .read_exact(&mut pong)
+        .expect("the reply after the pause");
     assert_eq!(&pong, b"+PONG\r\n");
 }
 
@@ -160,7 +166,7 @@ fn a_killed_server_refuses_connections() {
     server.kill();
     assert!(!is_running(pid));
     assert_eq!(server.pid(), None);
-    let refused = TcpStream::connect(address).expect_err("nobody listens");
+    let refused = TcpStream::connect(address).expect_err("the connection is refused");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 
     let panic = catch_unwind(|| server.command(&["PING"])).expect_err("a panic");
@@ -240,6 +246,6 @@ fn a_missing_program_is_reported_in_one_line() {
     assert!(!output.status.success());
     assert!(
         stderr.contains(file!()),
-        "the test's own line is named: {stderr}"
+        "the message names the line of the test: {stderr}"
     );
 }

@@ -34,7 +34,7 @@ async fn admitted(
     request: LimitRequest<'_>,
     begin: &Begin,
 ) -> (u64, BeginOutcome) {
-    match store.admit(&[request], begin).await.expect("an answer") {
+    match store.admit(&[request], begin).await.expect("a reply") {
         Admission::Admitted(acquired, begun) => (acquired.statuses[0].remaining, begun),
         Admission::Refused(acquired) => panic!("{acquired:?}"),
     }
@@ -63,10 +63,10 @@ async fn b02_an_admission_is_visible_to_both_facets() {
         admitted(&store, limit_request(), &run).await,
         (9, BeginOutcome::Started)
     );
-    let acquired = store.acquire(&[limit_request()]).await.expect("an answer");
+    let acquired = store.acquire(&[limit_request()]).await.expect("a reply");
     assert_eq!(acquired.statuses[0].remaining, 8);
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
-    store.complete(&completion(&run)).await.expect("an answer");
+    store.complete(&completion(&run)).await.expect("a reply");
     assert!(matches!(
         admitted(&store, limit_request(), &begin()).await,
         (7, BeginOutcome::Done(_))
@@ -83,7 +83,7 @@ async fn b05_an_admission_that_was_cut_off_is_sent_again_and_has_its_record() {
     };
     assert_eq!(
         acquired.statuses[0].remaining, 8,
-        "the limit has counted both"
+        "both attempts took a token"
     );
     assert_eq!(store.heartbeat(&[run.lease()], LEASE).await, Ok(vec![true]));
 }
@@ -97,9 +97,9 @@ async fn b02_an_admission_that_was_cut_off_and_is_rejected_when_repeated_is_ambi
     assert_eq!(
         store.begin(&begin()).await,
         Ok(BeginOutcome::InFlight),
-        "it had begun"
+        "the cut admission has begun a run"
     );
-    store.abort(run.lease(), LEASE).await.expect("an answer");
+    store.abort(run.lease(), LEASE).await.expect("a reply");
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
@@ -113,14 +113,14 @@ async fn admit_and_cut(
     run: &Begin,
 ) -> Result<Admission, StoreError> {
     // Sends the script to the server first. Otherwise the call is two requests.
-    store.admit(&[], &begin()).await.expect("an answer");
+    store.admit(&[], &begin()).await.expect("a reply");
     server.flush_all();
     proxy.delay(Duration::from_secs(5));
     let pending = tokio::spawn({
         let (store, run) = (Arc::clone(store), run.clone());
         async move { store.admit(&[request], &run).await }
     });
-    eventually("it is done", async || {
+    eventually("the request is executed", async || {
         server.command(&["DBSIZE"]) == Reply::Integer(2)
     })
     .await;
@@ -135,14 +135,14 @@ async fn a08_an_admission_executed_late_by_a_paused_server_can_be_aborted() {
     store
         .admit(&[], &begin())
         .await
-        .expect("a server that knows the script");
+        .expect("the server has the script");
     server.flush_all();
     let late = begin();
     server.pause();
     assert!(is_ambiguous(&store.admit(&[limit_request()], &late).await));
     server.resume();
     until_available(&store).await;
-    store.abort(late.lease(), LEASE).await.expect("an answer");
+    store.abort(late.lease(), LEASE).await.expect("a reply");
     assert_eq!(
         admitted(&store, limit_request(), &late).await.1,
         BeginOutcome::Aborted
@@ -188,7 +188,7 @@ async fn b02_an_unreadable_bucket_begins_no_run() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
     server.flush_all();
-    store.acquire(&[limit_request()]).await.expect("an answer");
+    store.acquire(&[limit_request()]).await.expect("a reply");
     let key = single_key(&server, "*:l:*");
     server.command(&[b"SET", key.as_bytes(), b"\x02123"]);
     let other_bucket = LimitRequest {
@@ -210,7 +210,7 @@ async fn b02_an_unreadable_bucket_begins_no_run() {
     assert_eq!(
         server.command(&["DBSIZE"]),
         Reply::Integer(1),
-        "nothing else is there"
+        "no other key exists"
     );
     let shadow = LimitRequest {
         shadow: true,
@@ -227,8 +227,8 @@ async fn an_unreadable_record_is_named_in_the_error_and_left_unchanged() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
     let run = begin();
-    store.begin(&run).await.expect("an answer");
-    store.complete(&completion(&run)).await.expect("an answer");
+    store.begin(&run).await.expect("a reply");
+    store.complete(&completion(&run)).await.expect("a reply");
     let key = single_key(&server, "*:i:*");
     let Reply::Bytes(encoded) = server.command(&["GET", &key]) else {
         panic!("no record")
@@ -305,7 +305,7 @@ async fn admit_one(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) ->
     store
         .admit(&requests[..=usize::from(both)], &begin)
         .await
-        .expect("an answer")
+        .expect("a reply")
 }
 
 /// Checks for concurrent requests in any order that a key runs once, that a limit admits at most
@@ -334,7 +334,7 @@ fn b02_concurrent_admissions_run_each_key_once_and_stay_within_the_bursts() {
             let all = u64::try_from(calls.len()).unwrap_or(u64::MAX);
             prop_assert!(
                 outcome.admitted[0] >= all.min(bursts[0]).min(bursts[1]),
-                "what can be had is had"
+                "requests within both bursts are admitted"
             );
             prop_assert!(outcome.runs.iter().all(|runs| *runs <= 1));
             let Reply::Array(records) = server.command(&["KEYS", "*:i:*"]) else {
@@ -343,5 +343,5 @@ fn b02_concurrent_admissions_run_each_key_once_and_stay_within_the_bursts() {
             prop_assert_eq!(records.len(), outcome.runs.iter().sum::<usize>());
             Ok(())
         });
-    result.expect("runs once, and within the bursts");
+    result.expect("one run per key, within the bursts");
 }

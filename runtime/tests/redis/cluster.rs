@@ -73,7 +73,7 @@ fn limit_request(limit: u64, burst: u64) -> LimitRequest<'static> {
 }
 
 async fn acquire(store: &RedisStore, requests: &[LimitRequest<'_>]) -> Acquired {
-    store.acquire(requests).await.expect("an answer")
+    store.acquire(requests).await.expect("a reply")
 }
 
 /// Reads the remaining tokens of a bucket.
@@ -155,7 +155,7 @@ async fn a25_during_a_failover_of_one_node_the_other_nodes_answer() {
         logs[0].failures
     );
     for other in &logs[1..] {
-        assert_eq!(other.failures, [], "they have nothing to do with it");
+        assert_eq!(other.failures, [], "other nodes are not affected");
         expect_replays(&store, &other.completed).await;
     }
     expect_replays(&store, &stored).await;
@@ -177,7 +177,7 @@ async fn a25_a_paused_node_delays_no_other_node() {
     load.until_completed(0, 20).await;
     let logs = load.stop().await;
     for other in &logs[1..] {
-        assert_eq!(other.failures, [], "they have nothing to do with it");
+        assert_eq!(other.failures, [], "other nodes are not affected");
     }
     // The resumed node first executes the calls that it received while it was paused. Their writes
     // are lost, because the node is a replica by then.
@@ -226,7 +226,7 @@ async fn b05_moving_slots_under_load_causes_no_errors() {
     let logs = load.stop().await;
     assert!(logs.iter().all(|log| log.failures.is_empty()), "{logs:?}");
     expect_replays(&store, &logs[0].completed).await;
-    assert_eq!(admitted, 300, "no token twice, and none lost");
+    assert_eq!(admitted, 300, "every token is taken exactly once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,25 +241,25 @@ async fn b05_calls_follow_the_keys_of_a_migrating_slot() {
         .primaries()
         .into_iter()
         .find(|node| node.address() != from)
-        .expect("another");
+        .expect("another primary");
     let migration = cluster.begin_migration(slot, to);
     assert_eq!(
         acquire(&store, &[bucket]).await.statuses[0].remaining,
         8,
-        "it is still here"
+        "the keys are on the first node"
     );
     migration.move_keys();
     to.flush_scripts();
     assert_eq!(
         acquire(&store, &[bucket]).await.statuses[0].remaining,
         7,
-        "it is there (ASK)"
+        "the keys are on the second node (ASK)"
     );
     block_in_place(|| migration.end());
     assert_eq!(
         acquire(&store, &[bucket]).await.statuses[0].remaining,
         6,
-        "it is there for good (MOVED)"
+        "the slot is on the second node (MOVED)"
     );
 }
 
@@ -276,13 +276,13 @@ async fn b05_a_begin_in_a_migrating_slot_waits_and_is_not_ambiguous() {
         .primaries()
         .into_iter()
         .find(|node| node.address() != from)
-        .expect("another");
+        .expect("another primary");
     let migration = cluster.begin_migration(slot, to);
     let late = begin_of(RecordKey::new([1; 16], [1; 16]));
     let refused = impatient_store.begin(&late).await;
     assert!(
         matches!(refused, Err(StoreError::Unreachable(_))),
-        "nothing was done: {refused:?}"
+        "the call must fail unsent: {refused:?}"
     );
     let waiting = tokio::spawn({
         let late = late.clone();
@@ -377,7 +377,7 @@ async fn b02_concurrent_requests_for_limits_in_several_slots_take_all_tokens_or_
     while acquire(&store, &[first, second]).await.admitted {
         admitted += 1;
     }
-    assert_eq!(admitted, 30, "the burst of the tighter one");
+    assert_eq!(admitted, 30, "the burst of the tighter limit");
     // Tokens that were given back between two other calls may lack the refill of that time.
     let remaining = (
         remaining(&store, first).await,
@@ -449,7 +449,10 @@ async fn b02_tokens_are_given_back_if_another_node_cannot_decide() {
     }
     assert_eq!(remaining(&store, first).await, 10);
     let taken = acquire(&store, &[shadow, first]).await;
-    assert!(taken.admitted, "a shadow refuses nothing, wherever it is");
+    assert!(
+        taken.admitted,
+        "a shadow limit on a failed node rejects nothing"
+    );
     assert!(
         taken.statuses[0].wait.is_some() && taken.statuses[1].remaining == 9,
         "{taken:?}"
@@ -469,7 +472,7 @@ async fn b02_tokens_of_a_cancelled_request_are_given_back() {
         assert_eq!(
             remaining(&store, first).await,
             9,
-            "taken, and the other not decided"
+            "the first node has taken a token, and the second has not decided"
         );
         if !pause.was_brief() {
             until_available(&store, second).await;
@@ -481,10 +484,10 @@ async fn b02_tokens_of_a_cancelled_request_are_given_back() {
                 remaining(&store, second).await,
             ) == (10, 10)
         };
-        eventually("the tokens come back", are_returned).await;
+        eventually("the tokens are given back", are_returned).await;
         return;
     }
-    panic!("this machine is too slow");
+    panic!("every attempt was too slow on this machine");
 }
 
 const ATTEMPTS: u32 = 20;
@@ -514,7 +517,7 @@ async fn until_available(store: &RedisStore, request: LimitRequest<'_>) {
             .await
             .is_ok()
     };
-    eventually("the node comes back", is_back).await;
+    eventually("the node is available again", is_back).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -550,7 +553,7 @@ async fn b02_tokens_that_were_refilled_are_not_given_back_again() {
             until_available(&store, second).await;
             continue;
         }
-        eventually("the tokens come back", async || {
+        eventually("the tokens are given back", async || {
             remaining(&store, second).await == 10
         })
         .await;
@@ -558,7 +561,7 @@ async fn b02_tokens_that_were_refilled_are_not_given_back_again() {
         assert!(matches!(before, Reply::Bytes(_)), "{before:?}");
         return;
     }
-    panic!("this machine is too slow");
+    panic!("every attempt was too slow on this machine");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -571,10 +574,10 @@ async fn a12_leases_on_every_node_are_renewed_and_a_failed_node_affects_no_other
         .flat_map(|caller| (0..300_u128).map(|name| RecordKey::new(*caller, name.to_be_bytes())));
     let runs: Vec<_> = keys.map(begin_of).collect();
     for run in &runs {
-        store.begin(run).await.expect("an answer");
+        store.begin(run).await.expect("a reply");
     }
     let leases: Vec<_> = runs.iter().map(Begin::lease).collect();
-    let renewal_store = store.for_heartbeat().expect("a way of its own");
+    let renewal_store = store.for_heartbeat().expect("a separate connection");
     assert_eq!(
         renewal_store.heartbeat(&leases, LEASE).await,
         Ok(vec![true; 900])
@@ -582,11 +585,11 @@ async fn a12_leases_on_every_node_are_renewed_and_a_failed_node_affects_no_other
     store
         .abort(leases[450], Duration::ZERO)
         .await
-        .expect("an answer");
+        .expect("a reply");
     let renewed = renewal_store
         .heartbeat(&leases, LEASE)
         .await
-        .expect("an answer");
+        .expect("a reply");
     assert_eq!(renewed.iter().position(|renewed| !renewed), Some(450));
     cluster.elapse(LEASE * 2 / 3).await;
     cluster.owner(slot_of(&cluster, callers[0])).kill();
@@ -596,7 +599,7 @@ async fn a12_leases_on_every_node_are_renewed_and_a_failed_node_affects_no_other
         assert_eq!(
             store.begin(&begin_of(run.key)).await,
             Ok(BeginOutcome::InFlight),
-            "its lease was renewed"
+            "the lease was renewed"
         );
     }
 }

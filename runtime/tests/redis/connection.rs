@@ -77,7 +77,7 @@ pub(crate) async fn patient_store_behind_proxy() -> (RedisServer, Proxy, RedisSt
 /// Calls the store until it is available again.
 pub(crate) async fn until_available(store: &RedisStore) {
     let is_back = async || store.abort(lease(&begin()), Duration::ZERO).await.is_ok();
-    eventually("the store comes back", is_back).await;
+    eventually("the store is available again", is_back).await;
 }
 
 pub(crate) fn is_ambiguous<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
@@ -95,29 +95,23 @@ async fn every_operation_takes_one_trip() {
     server.flush_scripts();
     for round in 0..2 {
         proxy.reset_counts();
-        store.acquire(&[limit_request()]).await.expect("an answer");
-        store.begin(&begin).await.expect("an answer");
+        store.acquire(&[limit_request()]).await.expect("a reply");
+        store.begin(&begin).await.expect("a reply");
         store
             .heartbeat(&[lease(&begin)], LEASE)
             .await
-            .expect("an answer");
+            .expect("a reply");
         store
             .mark_unknown(lease(&begin), TTL)
             .await
-            .expect("an answer");
-        store
-            .complete(&completion(&begin))
-            .await
-            .expect("an answer");
-        store.abort(lease(&begin), LEASE).await.expect("an answer");
-        store
-            .resolve(begin.key, None, TTL)
-            .await
-            .expect("an answer");
+            .expect("a reply");
+        store.complete(&completion(&begin)).await.expect("a reply");
+        store.abort(lease(&begin), LEASE).await.expect("a reply");
+        store.resolve(begin.key, None, TTL).await.expect("a reply");
         assert_eq!(proxy.requests_named("EVALSHA"), 7);
         assert_eq!(proxy.requests_named("EVAL"), if round == 0 { 7 } else { 0 });
         assert_eq!(proxy.requests(), if round == 0 { 14 } else { 7 });
-        assert_eq!(proxy.connections(), 0, "all go over the first connection");
+        assert_eq!(proxy.connections(), 0, "all calls use the first connection");
     }
 }
 
@@ -141,7 +135,7 @@ async fn a08_a_begin_with_a_lost_reply_is_ambiguous_and_can_be_aborted() {
     store
         .begin(&begin_of([9; 16]))
         .await
-        .expect("a server that knows the script");
+        .expect("the server has the script");
     let lost = begin();
     proxy.swallow_replies(true);
     assert!(is_ambiguous(&store.begin(&lost).await));
@@ -150,9 +144,9 @@ async fn a08_a_begin_with_a_lost_reply_is_ambiguous_and_can_be_aborted() {
     assert_eq!(
         store.begin(&begin()).await,
         Ok(BeginOutcome::InFlight),
-        "it had started"
+        "the lost begin has started a run"
     );
-    store.abort(lease(&lost), LEASE).await.expect("an answer");
+    store.abort(lease(&lost), LEASE).await.expect("a reply");
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
@@ -162,14 +156,14 @@ async fn a08_a_begin_executed_late_by_a_paused_server_can_be_aborted() {
     store
         .begin(&begin_of([9; 16]))
         .await
-        .expect("a server that knows the script");
+        .expect("the server has the script");
     let late = begin();
     server.pause();
     assert!(is_ambiguous(&store.begin(&late).await));
     // The begin waits in the receive buffer of the server, and the abort uses another connection.
     server.resume();
     until_available(&store).await;
-    store.abort(lease(&late), LEASE).await.expect("an answer");
+    store.abort(lease(&late), LEASE).await.expect("a reply");
     assert_eq!(store.begin(&late).await, Ok(BeginOutcome::Aborted));
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
@@ -189,7 +183,7 @@ async fn a_call_that_was_cut_off_is_sent_again_over_another_connection() {
     store
         .begin(&begin_of([9; 16]))
         .await
-        .expect("a server that knows the script");
+        .expect("the server has the script");
     proxy.reset_counts();
     proxy.delay(Duration::from_millis(500));
     let store = Arc::new(store);
@@ -197,13 +191,16 @@ async fn a_call_that_was_cut_off_is_sent_again_over_another_connection() {
         let store = Arc::clone(&store);
         async move { store.begin(&begin()).await }
     });
-    eventually("it is sent", async || proxy.requests_named("EVALSHA") > 0).await;
+    eventually("the request is sent", async || {
+        proxy.requests_named("EVALSHA") > 0
+    })
+    .await;
     proxy.delay(Duration::ZERO);
     proxy.cut().await;
     assert_eq!(
         pending.await.expect("no panic"),
         Ok(BeginOutcome::Started),
-        "by its own token"
+        "the repeated begin finds its own token"
     );
     assert_eq!(proxy.requests_named("EVALSHA"), 2);
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
@@ -219,7 +216,7 @@ async fn a_connection_closed_while_idle_is_replaced_without_an_error() {
         store
             .acquire(&[limit_request()])
             .await
-            .expect("an answer")
+            .expect("a reply")
             .admitted
     );
 }
@@ -236,7 +233,7 @@ async fn cancelled_calls_detect_a_silent_connection() {
         .await;
         assert!(cancelled.is_err());
     }
-    assert!(proxy.connections() >= 2, "the connection was given up");
+    assert!(proxy.connections() >= 2, "the connection is replaced");
 }
 
 #[tokio::test]
@@ -249,7 +246,7 @@ async fn a_cancelled_call_keeps_the_connection() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     proxy.delay(Duration::ZERO);
     proxy.reset_counts();
-    store.acquire(&[limit_request()]).await.expect("an answer");
+    store.acquire(&[limit_request()]).await.expect("a reply");
     assert_eq!((proxy.connections(), proxy.requests_named("PING")), (0, 1));
 }
 
@@ -281,8 +278,8 @@ async fn a08_a_begin_sent_twice_does_not_start_after_its_abort() {
     // An abort without a lease is what the pipeline sends after a rejection.
     store
         .abort(lease(&repeated), Duration::ZERO)
-        .await
-        .expect("an answer");
+        // The abort after a rejection passes zero, because its `begin` was answered.
+        .expect("a reply");
     assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Aborted));
     // The pattern contains the caller, because the self-test at start leaves the marker of another
     // caller.
@@ -290,7 +287,7 @@ async fn a08_a_begin_sent_twice_does_not_start_after_its_abort() {
     let remaining = server.command(&["PTTL", &marker]);
     assert!(
         matches!(remaining, Reply::Integer(20_000..=30_000)),
-        "as late as it can be: {remaining:?}"
+        "the marker outlives every late begin: {remaining:?}"
     );
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
@@ -301,11 +298,14 @@ async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_is_ambiguous() {
     store
         .begin(&begin_of([9; 16]))
         .await
-        .expect("a server that knows the script");
+        .expect("the server has the script");
     proxy.swallow_replies(true);
     proxy.reset_counts();
     let pending = tokio::spawn(async move { store.begin(&begin()).await });
-    eventually("it is sent", async || proxy.requests_named("EVALSHA") > 0).await;
+    eventually("the request is sent", async || {
+        proxy.requests_named("EVALSHA") > 0
+    })
+    .await;
     proxy.refuse(true);
     proxy.cut().await;
     assert!(is_ambiguous(&pending.await.expect("no panic")));
@@ -331,12 +331,12 @@ fn a_connection_attempt_lost_with_its_runtime_is_repeated() {
     std::thread::sleep(Duration::from_secs(1));
     assert!(
         is_unsent(&first.block_on(store.begin(&begin()))),
-        "it begins an attempt"
+        "the call starts a connection attempt"
     );
     drop(first);
     server.resume();
     runtime().block_on(async {
-        eventually("the store comes back", async || {
+        eventually("the store is available again", async || {
             store.begin(&begin()).await.is_ok()
         })
         .await;
@@ -359,7 +359,7 @@ async fn a_slow_connection_is_kept() {
     let (_server, proxy, store) = patient_store_behind_proxy().await;
     proxy.delay(Duration::from_millis(300));
     for _ in 0..3 {
-        store.acquire(&[limit_request()]).await.expect("an answer");
+        store.acquire(&[limit_request()]).await.expect("a reply");
     }
     assert_eq!(proxy.connections(), 1);
 }
@@ -384,7 +384,7 @@ async fn a23_without_a_server_calls_fail_unsent_and_fast() {
 async fn a17_a_completion_waits_for_the_connection() {
     let (server, _proxy, store) = patient_store_behind_proxy().await;
     let first = begin();
-    store.begin(&first).await.expect("an answer");
+    store.begin(&first).await.expect("a reply");
     server.kill();
     // Each failed attempt lengthens the delay before the next one.
     for _ in 0..5 {
@@ -401,7 +401,7 @@ async fn a17_a_completion_waits_for_the_connection() {
 async fn records_survive_a_restart_of_the_server() {
     let (server, _proxy, store) = store_behind_proxy().await;
     let first = begin();
-    store.begin(&first).await.expect("an answer");
+    store.begin(&first).await.expect("a reply");
     server.restart();
     until_available(&store).await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
@@ -410,7 +410,7 @@ async fn records_survive_a_restart_of_the_server() {
     assert_eq!(
         store.complete(&completion(&first)).await,
         Ok(CompleteOutcome::Written),
-        "a lost record is written"
+        "the completion writes a lost record again"
     );
     assert!(matches!(
         store.begin(&begin()).await,
@@ -422,8 +422,8 @@ async fn records_survive_a_restart_of_the_server() {
 async fn a12_lease_renewals_have_a_separate_connection() {
     let (_server, proxy, store) = store_behind_proxy().await;
     let first = begin();
-    store.begin(&first).await.expect("an answer");
-    let renewal_store = store.for_heartbeat().expect("a way of its own");
+    store.begin(&first).await.expect("a reply");
+    let renewal_store = store.for_heartbeat().expect("a separate connection");
     assert_eq!(
         renewal_store.heartbeat(&[lease(&first)], LEASE).await,
         Ok(vec![true])
@@ -439,7 +439,7 @@ async fn a12_many_leases_are_renewed_together() {
         .map(|number| begin_of(number.to_be_bytes()))
         .collect();
     for run in &runs {
-        store.begin(run).await.expect("an answer");
+        store.begin(run).await.expect("a reply");
     }
     proxy.reset_counts();
     let leases: Vec<_> = runs.iter().map(lease).collect();
@@ -451,7 +451,7 @@ async fn a12_many_leases_are_renewed_together() {
 async fn a22_a_full_server_rejects_new_keys_and_stores_responses() {
     let (server, _proxy, store) = store_behind_proxy().await;
     let first = begin();
-    store.begin(&first).await.expect("an answer");
+    store.begin(&first).await.expect("a reply");
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let other = begin_of([3; 16]);
     assert_eq!(store.begin(&other).await, Err(StoreError::Full));
@@ -466,7 +466,7 @@ async fn a22_a_full_server_rejects_new_keys_and_stores_responses() {
     );
     assert!(
         matches!(store.begin(&begin()).await, Ok(BeginOutcome::Done(_))),
-        "answers are replayed"
+        "stored responses are replayed"
     );
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(store.begin(&other).await, Ok(BeginOutcome::Started));
@@ -482,7 +482,7 @@ async fn concurrent_begins_at_four_instances_start_one_run() {
     let tasks: Vec<_> = (0..64)
         .map(|number: usize| {
             let store = Arc::clone(&instances[number % 4]);
-            tokio::spawn(async move { store.begin(&begin()).await.expect("an answer") })
+            tokio::spawn(async move { store.begin(&begin()).await.expect("a reply") })
         })
         .collect();
     let mut started = 0;
@@ -499,21 +499,21 @@ async fn the_configured_timeout_is_applied() {
     let impatient = config.clone().with_timeout(Duration::from_millis(200));
     let store = RedisStore::connect(&impatient, "test")
         .await
-        .expect("a good server");
+        .expect("a usable server");
     server.pause();
     let started = Instant::now();
     assert!(is_ambiguous(&store.begin(&begin()).await));
     assert!(
         started.elapsed() < Duration::from_millis(900),
-        "not the second of the default"
+        "the configured timeout is applied, not the default of 1 s"
     );
     server.resume();
     let store = RedisStore::connect(&config.with_timeout(Duration::MAX), "test").await;
     store
-        .expect("a good server")
+        .expect("a usable server")
         .begin(&begin())
         .await
-        .expect("an answer");
+        .expect("a reply");
 }
 
 #[tokio::test]
@@ -523,7 +523,7 @@ async fn two_namespaces_on_one_server_share_no_keys() {
     for namespace in ["one", "two"] {
         let store = RedisStore::connect(&config, namespace)
             .await
-            .expect("a good server");
+            .expect("a usable server");
         assert_eq!(
             store.begin(&begin()).await,
             Ok(BeginOutcome::Started),
@@ -533,7 +533,7 @@ async fn two_namespaces_on_one_server_share_no_keys() {
             store
                 .acquire(&[limit_request()])
                 .await
-                .expect("an answer")
+                .expect("a reply")
                 .statuses[0]
                 .remaining,
             9

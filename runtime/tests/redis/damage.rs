@@ -24,7 +24,7 @@ impl StoreWithRecord {
     async fn start() -> Self {
         let server = RedisServer::start();
         let store = crate::store_at(&server.url()).await;
-        store.begin(&begin()).await.expect("an answer");
+        store.begin(&begin()).await.expect("a reply");
         let key = single_key(&server, "*:i:*");
         Self { server, store, key }
     }
@@ -143,7 +143,7 @@ async fn a_truncated_response_is_an_error() {
         .store
         .complete(&completion(&begin()))
         .await
-        .expect("an answer");
+        .expect("a reply");
     let encoded = bytes(fixture.server.command(&["GET", &fixture.key]));
     for length in 60..encoded.len() {
         fixture.set(&encoded[..length]);
@@ -151,7 +151,7 @@ async fn a_truncated_response_is_an_error() {
             .store
             .begin(&begin())
             .await
-            .expect_err("a truncated answer");
+            .expect_err("a truncated response");
         assert!(
             matches!(&error, StoreError::Malformed { key, .. } if *key == fixture.key),
             "{length}: {error}"
@@ -173,7 +173,7 @@ async fn a26_a_changed_or_moved_encrypted_response_is_an_error_and_left_unchange
     encrypted
         .complete(&completion(&begin()))
         .await
-        .expect("an answer");
+        .expect("a reply");
     let encoded = bytes(fixture.server.command(&["GET", &fixture.key]));
     for index in 60..encoded.len() {
         let mut changed = encoded.to_vec();
@@ -183,7 +183,7 @@ async fn a26_a_changed_or_moved_encrypted_response_is_an_error_and_left_unchange
         let error = encrypted
             .begin(&begin())
             .await
-            .expect_err("a changed answer");
+            .expect_err("a changed response");
         assert!(error.is_about_the_key(), "{index}: {error}");
         assert_eq!(fixture.value(), before, "{index}");
     }
@@ -194,7 +194,7 @@ async fn a26_a_changed_or_moved_encrypted_response_is_an_error_and_left_unchange
     ));
     let mut other = begin();
     other.key = RecordKey::new(*other.key.caller(), [9; 16]);
-    encrypted.begin(&other).await.expect("an answer");
+    encrypted.begin(&other).await.expect("a reply");
     let Reply::Array(keys) = fixture.server.command(&["KEYS", "*:i:*"]) else {
         panic!("no list of keys")
     };
@@ -208,7 +208,7 @@ async fn a26_a_changed_or_moved_encrypted_response_is_an_error_and_left_unchange
     let moved = encrypted
         .begin(&other)
         .await
-        .expect_err("an answer of another record");
+        .expect_err("the response of another record");
     assert!(
         moved.to_string().contains(&other.key.to_string()),
         "{moved}"
@@ -231,7 +231,7 @@ async fn unreadable_buckets_are_errors_and_affect_no_shadow_limit() {
     let store = crate::store_at(&server.url()).await;
     // Removes the keys of the self-test.
     server.flush_all();
-    store.acquire(&[limit_request()]).await.expect("an answer");
+    store.acquire(&[limit_request()]).await.expect("a reply");
     let key = single_key(&server, "*:l:*");
     for value in [
         &b""[..],
@@ -274,7 +274,7 @@ async fn assert_shadow_admits(store: &impl LimitStore, value: &[u8]) {
             ..limit_request()
         }])
         .await
-        .expect("an answer");
+        .expect("a reply");
     assert!(
         acquired.admitted && acquired.statuses[0].wait.is_some(),
         "{value:?}"

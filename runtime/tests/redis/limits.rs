@@ -131,7 +131,7 @@ fn b01_every_algorithm_agrees_with_a_list_of_admitted_requests() {
         }
         Ok(())
     });
-    result.expect("the same");
+    result.expect("the store agrees with the reference");
 }
 
 /// Compares the decision over four limits of different kinds with four references.
@@ -179,7 +179,7 @@ fn b02_limits_of_all_kinds_decide_all_or_nothing() {
         }
         Ok(())
     });
-    result.expect("the same");
+    result.expect("the store agrees with the reference");
 }
 
 /// A server whose clock was set back rejects for at most one refill, and admits no additional
@@ -278,7 +278,7 @@ fn b04_every_bucket_expires() {
         };
         let key = String::from_utf8(key.to_vec()).expect("plain text");
         let Reply::Integer(expiry) = store.server.command(&["PTTL", &key]) else {
-            panic!("no life")
+            panic!("no expiry")
         };
         assert!((1..=1_000_000).contains(&expiry), "{key}: {expiry} ms");
     }
@@ -368,5 +368,5 @@ fn b03_the_scripts_count_exactly_for_the_longest_periods_and_largest_bursts() {
         store.clock.step_back(store.now().since(started));
         Ok(())
     });
-    result.expect("the same");
+    result.expect("the store agrees with the reference");
 }

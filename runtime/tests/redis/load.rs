@@ -112,7 +112,7 @@ impl Client {
     async fn request(&self, key: RecordKey) {
         let run = begin_of(key);
         let outcome = self.retry_until_answered(|| self.store.begin(&run)).await;
-        assert_eq!(outcome, BeginOutcome::Started, "a key of its own");
+        assert_eq!(outcome, BeginOutcome::Started, "the key is new");
         let completion = completion(&run);
         let completed = self
             .retry_until_answered(|| self.store.complete(&completion))

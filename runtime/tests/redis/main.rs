@@ -19,7 +19,7 @@ async fn store_at(url: &str) -> RedisStore {
     let config = RedisConfig::new(url).expect("a valid URL");
     RedisStore::connect(&config, "test")
         .await
-        .expect("a good server")
+        .expect("a usable server")
 }
 
 /// Like [`store_at`], with a timeout of ten seconds for a slow machine.
@@ -52,7 +52,7 @@ async fn store_in_namespace(url: &str, namespace: &str) -> RedisStore {
         .with_timeout(Duration::from_secs(10));
     RedisStore::connect(&config, namespace)
         .await
-        .expect("good servers")
+        .expect("usable servers")
 }
 
 /// The namespace of a case of a suite.
@@ -65,7 +65,7 @@ async fn start_error(url: &str) -> String {
     let config = RedisConfig::new(url).expect("a valid URL");
     let errors = RedisStore::connect(&config, "test")
         .await
-        .expect_err("nothing that can be used");
+        .expect_err("an unusable store");
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     assert!(lines.len() == 1 && !lines[0].contains('\n'), "{lines:?}");
     lines[0].clone()

@@ -43,7 +43,7 @@ mod records {
 }
 
 async fn until_it_answers(store: &RedisStore) {
-    eventually("the store comes back", async || {
+    eventually("the store is available again", async || {
         store.acquire(&[limit_request()]).await.is_ok()
     })
     .await;
@@ -102,7 +102,7 @@ async fn b04_replicated_tokens_stay_taken_after_a_failover() {
             ..request
         })
         .collect();
-    assert!(store.acquire(&requests).await.expect("an answer").admitted);
+    assert!(store.acquire(&requests).await.expect("a reply").admitted);
     let before = servers.primary().address();
     block_in_place(|| servers.until_all_replicated());
     servers.primary().kill();
@@ -113,7 +113,7 @@ async fn b04_replicated_tokens_stay_taken_after_a_failover() {
         while store
             .acquire(&[LimitRequest { cost: 1, ..request }])
             .await
-            .expect("an answer")
+            .expect("a reply")
             .admitted
         {
             admitted += 1;
@@ -144,14 +144,11 @@ async fn a25_records_that_were_not_replicated_are_lost_in_a_failover() {
     let store = store_at(&servers.url()).await;
     let [stored, lost] =
         [1, 2].map(|name: u128| begin_of(RecordKey::new([1; 16], name.to_be_bytes())));
-    store.begin(&stored).await.expect("an answer");
-    store
-        .complete(&completion(&stored))
-        .await
-        .expect("an answer");
+    store.begin(&stored).await.expect("a reply");
+    store.complete(&completion(&stored)).await.expect("a reply");
     block_in_place(|| servers.until_all_replicated());
     cut_replicas_off(&servers);
-    store.begin(&lost).await.expect("an answer");
+    store.begin(&lost).await.expect("a reply");
     let before = servers.primary().address();
     servers.primary().kill();
     block_in_place(|| servers.until_failed_over(before));
@@ -160,12 +157,12 @@ async fn a25_records_that_were_not_replicated_are_lost_in_a_failover() {
     assert_eq!(
         store.begin(&begin_of(lost.key)).await,
         Ok(BeginOutcome::Started),
-        "as the documentation says"
+        "a record that was not replicated is lost, as documented"
     );
     assert_eq!(
         store.complete(&completion(&lost)).await,
         Ok(CompleteOutcome::Lost(BeginOutcome::InFlight)),
-        "the first run learns it"
+        "the first run learns that it lost its record"
     );
 }
 
@@ -183,7 +180,7 @@ async fn a25_a_primary_that_requires_replicas_rejects_writes_without_them() {
         .await;
     assert!(
         matches!(refused, Err(StoreError::Unreachable(_))),
-        "nothing was done: {refused:?}"
+        "the call must fail unsent: {refused:?}"
     );
     assert!(
         store
@@ -216,7 +213,7 @@ async fn a25_a_demoted_primary_is_abandoned_for_the_promoted_one() {
     for name in (0..u128::MAX).map(u128::to_be_bytes) {
         assert!(
             started.elapsed() < Duration::from_secs(4),
-            "the primary of before is not left"
+            "the store still uses the demoted primary"
         );
         let key = RecordKey::new([3; 16], name);
         let begun = store.begin(&begin_of(key)).await;
@@ -249,7 +246,7 @@ async fn dead_and_paused_sentinels_are_skipped() {
         store
             .acquire(&[limit_request()])
             .await
-            .expect("an answer")
+            .expect("a reply")
             .admitted
     );
 }
@@ -291,7 +288,7 @@ async fn the_documented_commands_are_enough_for_a_user_behind_sentinels() {
         .await
         .acquire(&[limit_request()])
         .await
-        .expect("an answer");
+        .expect("a reply");
     let error = start_error(&both.replace("of%2Fapp", "hunter2")).await;
     assert!(
         error.contains("refuses the user or the password") && !error.contains("hunter2"),

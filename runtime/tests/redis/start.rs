@@ -18,7 +18,9 @@ fn an_invalid_url_is_an_error() {
         ("nonsense", "expected redis://"),
         ("rediss://host", "no TLS"),
     ] {
-        let error = RedisConfig::new(url).expect_err("no valid URL").to_string();
+        let error = RedisConfig::new(url)
+            .expect_err("an invalid URL")
+            .to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -178,7 +180,7 @@ async fn each_defect_of_a_server_is_reported() {
     let config = RedisConfig::new(&proxy.url()).expect("a valid URL");
     let errors = RedisStore::connect(&config, "test")
         .await
-        .expect_err("a bad server");
+        .expect_err("an unusable server");
     assert_eq!(errors.iter().count(), 2, "{errors}");
 }
 

@@ -72,7 +72,7 @@ mod a26_encrypted_records {
         let keys = EncryptionKeys::new("test", [7; 32]).expect("a valid id");
         let store = crate::store_at(&server.url()).await;
         let encrypted = EncryptedRecords::new(store.clone(), keys);
-        let own = encrypted.for_heartbeat().expect("a connection of its own");
+        let own = encrypted.for_heartbeat().expect("a separate connection");
         let run = begin();
         assert_eq!(encrypted.begin(&run).await, Ok(BeginOutcome::Started));
         assert_eq!(
@@ -84,7 +84,7 @@ mod a26_encrypted_records {
             Ok(CompleteOutcome::Written)
         );
         let Ok(BeginOutcome::Done(stored)) = store.begin(&begin()).await else {
-            panic!("no answer")
+            panic!("no stored response")
         };
         assert_eq!(stored.encrypted_with(), Some("test"));
     }

@@ -116,7 +116,7 @@ async fn a26_without_its_encryption_key_a_retry_is_a_503_and_no_handler_runs() {
     let replay = order(&service.client, "k", ORDER).send().await;
     assert!(
         replay.replayed() && replay.body == first.body,
-        "the record is as it was"
+        "the record is unchanged"
     );
 }
 
@@ -160,7 +160,7 @@ async fn two_runs(service: &TestService, other: &Client) -> (ClientResponse, Cli
     let second = put(other.clone()).await;
     assert!(second.status == 201 && !second.replayed());
     service.app.release();
-    (first.await.expect("an answer"), second)
+    (first.await.expect("a response"), second)
 }
 
 #[tokio::test]
@@ -246,7 +246,7 @@ async fn clear_text_on_redis(
 #[tokio::test]
 async fn a26_redis_contains_no_clear_text_of_an_encrypted_response_its_key_or_its_caller() {
     let (length, found) = clear_text_on_redis(Some(keys("a", 1))).await;
-    assert!(length > 150, "there is a record");
+    assert!(length > 150, "Redis must contain a record");
     assert_eq!(found, Vec::<&str>::new());
 }
 

@@ -51,7 +51,7 @@ async fn a11_a_client_that_disconnects_does_not_cancel_the_handler() {
     assert_eq!(
         service.app.effects(),
         2,
-        "that of the cancelled one, and one"
+        "one effect of the cancelled handler and one of the run"
     );
 }
 
@@ -72,15 +72,15 @@ async fn a12_a_run_over_its_maximum_duration_is_unknown_and_never_rerun() {
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     service.app.release();
-    assert_eq!(first.await.expect("an answer").status, 201);
+    assert_eq!(first.await.expect("a response").status, 201);
     assert!(
         held_put_request(&service.client).send().await.replayed(),
-        "it was alive after all"
+        "the run has completed its record"
     );
     assert_eq!(
         service.app.effects(),
         1,
-        "a rerun would have been a second effect"
+        "a rerun would have a second effect"
     );
 }
 
@@ -174,7 +174,7 @@ async fn a16_an_error_without_effects_frees_the_key() {
     assert_eq!(
         order(&service.client, "k", WELL).send().await.status,
         201,
-        "even for another request"
+        "the key is free for another request"
     );
 }
 
@@ -267,7 +267,7 @@ async fn a12_lease_renewals_keep_a_long_run_in_flight() {
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     service.app.release();
-    assert_eq!(first.await.expect("an answer").status, 201);
+    assert_eq!(first.await.expect("a response").status, 201);
     assert_eq!(service.app.effects(), 1);
 }
 
@@ -304,7 +304,7 @@ async fn a12_the_lease_is_renewed_until_the_response_is_written() {
     assert_eq!(
         service.app.effects(),
         1,
-        "a lease that lapses lets another run begin"
+        "a lapsed lease would start another run"
     );
 }
 
@@ -338,10 +338,10 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
     let retry = held_put_request(&service.client).send().await;
     assert!(
         retry.status == 409 || retry.replayed(),
-        "never unknown: {}",
+        "expected a 409 or a replay: {}",
         retry.status
     );
-    assert_eq!(first.await.expect("an answer").status, 200);
+    assert_eq!(first.await.expect("a response").status, 200);
     assert_eq!(service.app.effects(), 1);
 }
 
@@ -356,7 +356,7 @@ async fn a17_a_completion_that_is_never_written_leaves_the_outcome_unknown() {
     assert_eq!(
         order(&service.client, "k", WELL).send().await.status,
         201,
-        "the client has its answer"
+        "the client gets the response"
     );
     order(&service.client, "k", WELL)
         .send()

@@ -208,7 +208,10 @@ async fn a25_anonymous_requests_need_keys_that_cannot_be_guessed() {
         .idempotency_key(UUID)
         .send()
         .await;
-    assert!(!alice.replayed(), "a caller's record is its own");
+    assert!(
+        !alice.replayed(),
+        "callers and anonymous clients share no records"
+    );
 }
 
 #[tokio::test]

@@ -233,6 +233,6 @@ async fn retry_put_until_settled(client: &Client) -> ClientResponse {
 async fn until_settled(send: impl AsyncFn() -> ClientResponse) -> ClientResponse {
     let mut response = None;
     let settled = async || response.insert(send().await).status != StatusCode::CONFLICT;
-    eventually("the run is settled", settled).await;
+    eventually("the record is not in flight any more", settled).await;
     response.expect("the last response")
 }

@@ -38,7 +38,7 @@ async fn a10_a_request_in_flight_is_a_409_and_a_mismatch_outranks_it() {
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
     service.app.release();
-    assert_eq!(first.await.expect("an answer").status, 201);
+    assert_eq!(first.await.expect("a response").status, 201);
     assert!(put(HELD).send().await.replayed());
     assert_eq!(service.app.effects(), 1);
 }
@@ -64,7 +64,7 @@ async fn a14_a_run_with_a_lapsed_lease_is_unknown_until_it_completes() {
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
     service.app.release();
-    first.await.expect("an answer");
+    first.await.expect("a response");
     let reply = retry_until_settled(&service, "k", HELD).await;
     assert!(reply.status == 201 && reply.replayed());
 }
@@ -87,11 +87,11 @@ async fn a14_a_run_with_a_lapsed_lease_is_rerun_if_declared() {
     service.app.release();
     service.app.release();
     let (first, second) = (
-        first.await.expect("an answer"),
-        second.await.expect("an answer"),
+        first.await.expect("a response"),
+        second.await.expect("a response"),
     );
     assert!([first.status, second.status].contains(&StatusCode::CREATED));
-    assert_eq!(service.app.effects(), 2, "both ran");
+    assert_eq!(service.app.effects(), 2, "both runs have an effect");
 }
 
 #[tokio::test]
@@ -123,13 +123,13 @@ async fn a19_a_run_that_lost_its_record_responds_with_the_stored_response() {
     let second = put().await;
     assert!(
         second.status == 201 && !second.replayed(),
-        "the lease has lapsed: another run"
+        "the lapsed lease starts another run"
     );
     service.app.release();
-    let first = first.await.expect("an answer");
+    let first = first.await.expect("a response");
     assert!(
         first.replayed() && first.body == second.body,
-        "the first run's own answer is discarded"
+        "the response of the first run is discarded"
     );
     assert_eq!(put().await.body, second.body);
 }
@@ -332,7 +332,7 @@ async fn concurrent_requests_have_one_effect_and_one_response() {
         .collect();
     let mut bodies = Vec::new();
     for task in requests {
-        bodies.push(task.await.expect("an answer"));
+        bodies.push(task.await.expect("a response"));
     }
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
     assert_eq!(service.app.effects(), 1);
@@ -430,7 +430,7 @@ async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
         .problem(503, "STORE_UNAVAILABLE");
     service.records.break_down(false);
     service.app.release();
-    running.await.expect("an answer");
+    running.await.expect("a response");
 }
 
 /// Starts an instance of the new deployment, with the same store and secret.
@@ -456,7 +456,7 @@ async fn a22_a_full_store_rejects_new_keys_with_retry_after() {
     assert_eq!(refused.header_number("retry-after"), 60);
     assert!(
         order(&service.client, "k", WELL).send().await.replayed(),
-        "what is there is not forgotten"
+        "stored responses are kept"
     );
     assert_eq!(service.app.effects(), 1);
 }

@@ -60,7 +60,7 @@ fn keyed_request(client: &Client, bearer: &str, key: &str) -> ClientRequest {
 
 fn shown_keys(reply: &ClientResponse) -> (&str, &str) {
     (
-        reply.header("x-operation").expect("an operation"),
+        reply.header("x-operation").expect("the step keys"),
         reply.header("x-step").expect("a step"),
     )
 }
@@ -106,7 +106,7 @@ async fn a14_step_keys_are_the_same_in_a_rerun_with_another_secret() {
         .expect("a valid API");
     assert_eq!(call(Client::new(server.address())).await.status, 204);
     service.app.release();
-    assert!(first.await.expect("an answer").replayed());
+    assert!(first.await.expect("a response").replayed());
     let steps = CHARGE_KEYS.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(steps.len() == 2 && steps[0] == steps[1], "{steps:?}");
 }

@@ -106,7 +106,7 @@ impl RowService {
     async fn previous(&self, of: &ClientResponse) -> ClientResponse {
         self.page(&format!(
             "?cursor={}",
-            previous_cursor(of).expect("a page before")
+            previous_cursor(of).expect("a previous page")
         ))
         .await
     }
@@ -159,7 +159,7 @@ async fn d05_pages_read_backward_are_those_read_forward() {
     assert_eq!(
         previous_cursor(&first),
         None,
-        "nothing is before the first page"
+        "the first page has no previous page"
     );
 
     let back = service.previous(&third).await;
@@ -175,7 +175,7 @@ async fn d05_pages_read_backward_are_those_read_forward() {
 async fn d03_a_new_limit_is_applied_to_a_backward_cursor() {
     let service = RowService::start(1..=8).await;
     let second = service.next(&service.page("").await).await;
-    let cursor = previous_cursor(&second).expect("a page before");
+    let cursor = previous_cursor(&second).expect("a previous page");
     let back = service.page(&format!("?limit=2&cursor={cursor}")).await;
     assert_eq!(
         (data(&back), previous_cursor(&back).is_some()),
@@ -189,7 +189,7 @@ async fn d02_a_cursor_keeps_its_direction() {
     let second = service.next(&service.page("").await).await;
     let (forward_cursor, back) = (
         cursor(&second),
-        previous_cursor(&second).expect("a page before"),
+        previous_cursor(&second).expect("a previous page"),
     );
     assert_ne!(forward_cursor, back);
     assert_eq!(
@@ -210,7 +210,11 @@ async fn d02_a_cursor_keeps_its_direction() {
         .get(&format!("/v1/rows?cursor={forward_cursor}"))
         .send()
         .await;
-    assert_eq!(data(&forward), [7, 8, 9], "the lists are the same");
+    assert_eq!(
+        data(&forward),
+        [7, 8, 9],
+        "both lists accept forward cursors"
+    );
     client
         .get(&format!("/v1/rows?cursor={back}"))
         .send()
@@ -231,7 +235,7 @@ async fn d07_an_emptied_previous_page_links_to_the_rows_after_it() {
     assert_eq!(
         data(&service.next(&empty).await),
         [4, 5, 6],
-        "neither lost nor passed over"
+        "the next page starts at the first remaining row"
     );
 }
 
@@ -289,11 +293,11 @@ async fn d07_rows_present_throughout_appear_exactly_once_backward() {
     let seen = pages.concat();
     assert!(
         seen.is_sorted_by(|left, right| left < right),
-        "none twice: {seen:?}"
+        "a row appears twice: {seen:?}"
     );
     assert!(
         permanent.iter().all(|number| seen.contains(number)),
-        "none is missed"
+        "a row is missing"
     );
 }
 
@@ -311,7 +315,7 @@ async fn d06_links_lead_in_both_directions_and_keep_the_other_parameters() {
     assert_eq!(data(&second), [3, 4]);
     let back = service
         .client
-        .get(link(&second, "prev").expect("a page before"))
+        .get(link(&second, "prev").expect("a previous page"))
         .send()
         .await;
     assert_eq!((data(&back), link(&back, "prev")), (vec![1, 2], None));
@@ -341,7 +345,7 @@ async fn d06_links_have_the_prefix_of_the_outer_router() {
         .send()
         .await;
     let back = client
-        .get(link(&second, "prev").expect("a page before"))
+        .get(link(&second, "prev").expect("a previous page"))
         .send()
         .await;
     assert_eq!((data(&second), data(&back)), (vec![3, 4], vec![1, 2]));

@@ -99,7 +99,7 @@ async fn d08_numbered_pages_end_at_item_10_000() {
     );
     assert!(
         links(&last).iter().all(|(relation, _)| *relation != "next"),
-        "there is no way on"
+        "the last page has no next link"
     );
     let longest = "9".repeat(40);
     for (page, limit) in [

@@ -122,7 +122,7 @@ async fn b08_a_cost_function_that_panics_is_a_500_and_takes_no_tokens() {
     reply.problem(500, "INTERNAL");
     assert!(
         !reply.body.windows(6).any(|text| text == b"nobody"),
-        "the message is for the log"
+        "the panic message is only in the log"
     );
     assert_eq!(
         (export_rows(&service, 0).await, service.app.effects()),
@@ -144,7 +144,7 @@ async fn b08_each_of_several_limits_has_its_own_cost() {
     );
     assert!(
         remaining(&refused).contains("\"requests\";r=3"),
-        "a refusal takes from neither"
+        "a rejection takes no tokens of either limit"
     );
 }
 

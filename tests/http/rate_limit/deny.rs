@@ -90,7 +90,7 @@ async fn b15_with_on_error_deny_one_failed_call_rejects_one_request() {
             .await
             .header_number("x-ratelimit-remaining"),
         3,
-        "and took nothing"
+        "the failed call took no tokens"
     );
 }
 

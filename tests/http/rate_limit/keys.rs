@@ -13,7 +13,7 @@ struct Tenant;
 
 impl LimitKey for Tenant {
     fn verify(value: &str, caller: Option<&Caller>) -> Option<String> {
-        assert_ne!(value, "nobody", "not to be asked for");
+        assert_ne!(value, "nobody", "this value panics");
         let works = matches!(
             (caller?.id(), value),
             ("alice" | "bob", "acme") | ("alice", "globex")
@@ -130,7 +130,11 @@ async fn b09_requests_with_unverified_values_count_by_caller() {
         "without the header"
     );
     let twice = tenant_request(&service, BOB, "acme").header("x-tenant", "acme");
-    assert_eq!(remaining(&twice.send().await), (429, 0), "given twice");
+    assert_eq!(
+        remaining(&twice.send().await),
+        (429, 0),
+        "the header appears twice"
+    );
     assert_eq!(
         remaining(&get(&service, "/reports", ALICE).await),
         (200, 2),
@@ -139,7 +143,7 @@ async fn b09_requests_with_unverified_values_count_by_caller() {
     assert_eq!(
         remaining(&tenant_request(&service, ALICE, "globex").send().await),
         (200, 2),
-        "nobody took of theirs"
+        "the bucket of the tenant is full"
     );
     assert_eq!(
         remaining(&tenant_request(&service, BOB, "acme").send().await),
@@ -228,7 +232,7 @@ async fn b09_a_keyed_request_counts_by_its_tenant() {
     assert_eq!(
         missing.header("x-ratelimit-remaining"),
         None,
-        "the limits were not asked"
+        "the limits were not checked"
     );
     assert_eq!(import(ALICE, "c", 1).await, (200, 0));
 }

@@ -167,7 +167,7 @@ impl App {
             .open(&self.runs);
         let line = format!("{}\n", order.item);
         file.and_then(|mut file| file.write_all(line.as_bytes()))
-            .expect("the file takes a line");
+            .expect("the file of runs is writable");
     }
 
     fn is_held(&self, order: &Order) -> bool {

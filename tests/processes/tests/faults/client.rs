@@ -56,7 +56,9 @@ impl Order {
     /// Sends the request. Returns `None` if the process ends before it responds.
     pub(crate) async fn send(&self, client: &Client) -> Option<ClientResponse> {
         match self.request(client).try_send().await {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => panic!("no end in time"),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                panic!("the request timed out")
+            }
             response => response.ok(),
         }
     }
@@ -70,7 +72,10 @@ impl Order {
             if !is_retryable(&response) {
                 return Some(response);
             }
-            assert!(Instant::now() < end, "in vain: {response:?}");
+            assert!(
+                Instant::now() < end,
+                "still retryable after all retries: {response:?}"
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }

@@ -36,11 +36,7 @@ async fn a08_concurrent_requests_at_two_instances_have_one_effect() {
         assert_one_of_many_runs(&instances, &Order::of(item)).await;
         assert_eq!(deployment.runs(item), 1);
         assert_one_of_many_runs(&instances, &Order::of(item).to("/v1/drafts")).await;
-        assert_eq!(
-            deployment.runs(item),
-            2,
-            "at another path it is another key"
-        );
+        assert_eq!(deployment.runs(item), 2, "another path is another record");
     }
 }
 
@@ -68,7 +64,7 @@ async fn instances_without_a_secret_share_the_secret_of_the_store() {
     let settings =
         ["a", "b", "c"].map(|name| deployment.settings(name).with(&[("APLOMB_SECRET", "")]));
     let starting = settings.map(|settings| thread::spawn(|| settings.start()));
-    let instances = starting.map(|starting| starting.join().expect("it starts"));
+    let instances = starting.map(|starting| starting.join().expect("a started instance"));
     let tea = Order::of("tea");
     let first = instances[0].send(&tea).await;
     first.assert_placed();

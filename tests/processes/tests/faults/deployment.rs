@@ -53,7 +53,7 @@ impl Deployment {
     /// Waits until this number of runs of an item has started.
     pub(crate) async fn until_run(&self, item: &str, times: usize) {
         eventually("the handler runs", async || self.runs(item) >= times).await;
-        assert_eq!(self.runs(item), times, "of {item}");
+        assert_eq!(self.runs(item), times, "runs of {item}");
     }
 
     /// The Redis keys of the records.

@@ -69,12 +69,12 @@ impl Settings {
 
 impl Instance {
     pub(crate) async fn send(&self, order: &Order) -> ClientResponse {
-        order.send(&self.client).await.expect("an answer")
+        order.send(&self.client).await.expect("a response")
     }
 
     /// Repeats the request while the response is retryable.
     pub(crate) async fn retry(&self, order: &Order) -> ClientResponse {
-        order.retry(&self.client).await.expect("an answer")
+        order.retry(&self.client).await.expect("a response")
     }
 
     /// Sends the request in the background.
@@ -91,7 +91,7 @@ impl Instance {
 
     /// Releases the current and later runs of this item at this instance.
     pub(crate) fn release(&self, item: &str) {
-        File::create(self.gates.join(item)).expect("a gate is opened");
+        File::create(self.gates.join(item)).expect("the gate is created");
     }
 
     /// Kills the process, and returns once it has ended.
@@ -127,7 +127,7 @@ impl Instance {
 
 impl Pending {
     pub(crate) async fn response(self) -> ClientResponse {
-        self.0.await.expect("no panic").expect("an answer")
+        self.0.await.expect("no panic").expect("a response")
     }
 
     /// Returns whether the connection ends without a response.

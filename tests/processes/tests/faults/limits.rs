@@ -100,7 +100,7 @@ async fn send_21_requests(service: &Instance) -> ClientResponse {
         assert_eq!(reply.status, 200);
         assert!(
             !reply.has_limit_fields(),
-            "what one instance knows alone: {reply:?}"
+            "a local decision has no limit fields: {reply:?}"
         );
     }
     service.send(&PRICES).await
@@ -114,8 +114,8 @@ async fn until_decided_by_store(service: &Instance) -> ClientResponse {
             .insert(service.send(&PRICES).await)
             .has_limit_fields()
     };
-    eventually("the store is asked again", decides).await;
-    answer.expect("the last answer")
+    eventually("the store decides again", decides).await;
+    answer.expect("the last response")
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn b15_limits_are_decided_locally_while_redis_is_paused() {
     // Calls sent during the pause have taken tokens, too.
     let after = until_decided_by_store(&service).await;
     assert!([200, 429].contains(&after.status.as_u16()), "{after:?}");
-    eventually("that is logged", async || {
+    eventually("the log has the line", async || {
         service.log().contains("the store of limits answers again")
     })
     .await;
@@ -151,6 +151,6 @@ async fn b15_limits_are_decided_locally_while_redis_is_down() {
     let remaining = after.header_number("x-ratelimit-remaining");
     assert!(
         after.status == 200 && (10..=18).contains(&remaining),
-        "what was decided locally is not counted: {after:?}"
+        "local decisions take no tokens of the store: {after:?}"
     );
 }

@@ -22,7 +22,7 @@ fn assert_start_error(output: &Output, url: &str) {
         matches!(&errors[..], [error] if error.starts_with(&start)),
         "{stderr}"
     );
-    assert!(output.stdout.is_empty(), "it does not listen");
+    assert!(output.stdout.is_empty(), "the service must not listen");
 }
 
 #[test]

@@ -109,7 +109,7 @@ async fn a12_a_handler_that_blocks_the_whole_runtime_keeps_its_lease() {
         other.send(&report).await.assert_in_flight();
         sleep(LEASE / 40).await;
     }
-    assert!(!waiting.is_finished(), "the runtime is not blocked");
+    assert!(!waiting.is_finished(), "the handler must block the runtime");
     one.release("tea");
     let first = run.response().await;
     first.assert_placed();

@@ -33,7 +33,7 @@ async fn a_request_runs_again_after_the_store_lost_its_record() {
     assert_eq!(
         deployment.runs("tea"),
         2,
-        "the second effect of which the documentation warns"
+        "a lost record causes a second effect, as documented"
     );
     service.send(&TEA).await.assert_replay_of(&second);
 }
@@ -189,7 +189,10 @@ async fn a_record_damaged_during_its_run_is_left_unchanged_and_the_client_gets_i
         .command(&[&b"SET"[..], key.as_bytes(), b"\x02a later version"]);
     service.release("tea");
     run.response().await.assert_placed();
-    eventually("that is logged", async || service.log().contains(&key)).await;
+    eventually("the log has the line", async || {
+        service.log().contains(&key)
+    })
+    .await;
     assert_eq!(
         deployment.redis.command(&["GET", &key]),
         RedisReply::bytes(b"\x02a later version")

@@ -22,7 +22,7 @@ async fn a08_a_begin_with_a_lost_reply_is_removed() {
     assert_eq!(
         deployment.records().len(),
         2,
-        "the store has the ghost of a run"
+        "the store has a record that never ran"
     );
     assert_eq!(deployment.runs("tea"), 0);
 
@@ -85,11 +85,11 @@ async fn a23_while_the_store_is_paused_no_handler_runs() {
         refused.assert_store_unavailable();
         assert!(
             !refused.has_limit_fields(),
-            "they were decided here: {refused:?}"
+            "local decisions have no limit fields: {refused:?}"
         );
         assert!(
             started.elapsed() < core::time::Duration::from_secs(3),
-            "a client does not wait as long as the store"
+            "the timeout of the store is shorter than the pause"
         );
     }
     deployment.redis.resume();
