@@ -9,6 +9,7 @@ use aplomb::testing::model::{Deviation, Network, Request, Span, Step, follows_th
 use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 
+/// Few clients and few keys, so that requests often meet.
 const CLIENTS: usize = 3;
 
 fn any_script() -> impl Strategy<Value = Vec<Step>> {

@@ -611,6 +611,7 @@ async fn b15_while_redis_is_down_a_keyed_request_never_runs() {
 #[tokio::test]
 async fn b15_after_slow_trips_the_limits_are_decided_locally_and_the_record_is_created_alone() {
     let service = RedisService::start().await;
+    // Slower than the 250 ms after which a reply counts as slow.
     service.proxy.delay(Duration::from_millis(300));
     for key in ["a", "b", "c"] {
         let reply = service.order_as_alice("/v1/orders", key).await;

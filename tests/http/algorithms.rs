@@ -120,6 +120,8 @@ async fn b01_the_queue_delay_passes_while_the_body_arrives() {
         body.len()
     );
     connection.write(&head).await;
+    // Most of the queue delay of 1 s passes before the body arrives. The deadline of 1.5 s has no
+    // time for both in turn.
     sleep(Duration::from_millis(900)).await;
     connection.write(&body).await;
     let response = connection.response().await;

@@ -104,6 +104,7 @@ async fn a17_shutdown_waits_until_a_response_is_stored() {
 
 #[tokio::test]
 async fn a17_shutdown_does_not_wait_for_a_store_that_is_down() {
+    // Shutdown waits for half a lease, so a short lease keeps this test short.
     let service =
         TestService::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
     (0..1000).for_each(|_| {

@@ -7,7 +7,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
+/// Longer than any step takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A delay that is longer than any test.
 const NEVER: Duration = Duration::from_hours(1);
 
 struct Client(RawConnection);

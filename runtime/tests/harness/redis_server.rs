@@ -8,6 +8,7 @@ use aplomb::testing::{Program, RedisServer, Reply};
 
 use crate::is_running;
 
+/// Longer than any reply takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn status(text: &str) -> Reply {
@@ -131,6 +132,7 @@ fn a_paused_server_does_not_answer() {
     let mut client = TcpStream::connect(server.address()).expect("a listening server");
     server.pause();
     client
+        // A running server replies much faster.
         .set_read_timeout(Some(Duration::from_millis(200)))
         .expect("a timeout");
     client

@@ -204,6 +204,7 @@ async fn b05_moving_slots_under_load_causes_no_errors() {
                 let mut admitted = 0;
                 for _ in 0..100 {
                     admitted += u64::from(acquire(&store, &[bucket]).await.admitted);
+                    // Spreads the calls over the migrations.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 admitted
@@ -490,6 +491,7 @@ async fn b02_tokens_of_a_cancelled_request_are_given_back() {
     panic!("every attempt was too slow on this machine");
 }
 
+/// The attempts at a pause that is short enough for [`Pause::was_brief`].
 const ATTEMPTS: u32 = 20;
 
 /// A paused node, and the time at which it was paused.
@@ -531,6 +533,7 @@ async fn b02_tokens_that_were_refilled_are_not_given_back_again() {
         let first_node = cluster.owner(cluster.slot_of(&key));
         first_node.command(&["DEL", &key]);
         let pause = Pause::of(node);
+        // All ten tokens are refilled within 100 ms.
         let quick = Quota::new(10, Duration::from_millis(100), 10).expect("a valid quota");
         let quick = LimitRequest {
             quota: quick,

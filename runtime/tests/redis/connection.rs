@@ -185,6 +185,7 @@ async fn a_call_that_was_cut_off_is_sent_again_over_another_connection() {
         .await
         .expect("the server has the script");
     proxy.reset_counts();
+    // The reply must not arrive before the cut.
     proxy.delay(Duration::from_millis(500));
     let store = Arc::new(store);
     let pending = tokio::spawn({
@@ -225,6 +226,7 @@ async fn a_connection_closed_while_idle_is_replaced_without_an_error() {
 async fn cancelled_calls_detect_a_silent_connection() {
     let (_server, proxy, store) = store_behind_proxy().await;
     proxy.swallow_requests(true);
+    // Eight calls last for two seconds. A connection may be silent for one.
     for _ in 0..8 {
         let cancelled = tokio::time::timeout(
             Duration::from_millis(250),
@@ -243,6 +245,7 @@ async fn a_cancelled_call_keeps_the_connection() {
     let cancelled =
         tokio::time::timeout(Duration::from_millis(10), store.acquire(&[limit_request()])).await;
     assert!(cancelled.is_err());
+    // After more than 1 s of silence, the store checks the connection with a PING.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     proxy.delay(Duration::ZERO);
     proxy.reset_counts();
@@ -328,6 +331,7 @@ fn a_connection_attempt_lost_with_its_runtime_is_repeated() {
     first.block_on(async { while !is_unsent(&store.begin(&begin()).await) {} });
     server.restart();
     server.pause();
+    // Waits out the delay after the failed attempt, so that the next call starts a new one.
     std::thread::sleep(Duration::from_secs(1));
     assert!(
         is_unsent(&first.block_on(store.begin(&begin()))),

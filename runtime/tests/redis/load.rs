@@ -130,6 +130,7 @@ impl Client {
                         .unwrap_or_else(PoisonError::into_inner)
                         .failures
                         .push(error);
+                    // Avoids a busy loop during an outage.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
@@ -186,6 +187,7 @@ pub(crate) fn retry_forever(store: &RedisStore, keys: Vec<RecordKey>) -> JoinHan
                 Err(error) => assert!(error.is_outage(), "{key}: {error}"),
                 other => panic!("{key}: {other:?}"),
             }
+            // Leaves most of the machine to the load.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })

@@ -297,6 +297,7 @@ async fn a12_the_lease_is_renewed_until_the_response_is_written() {
     let (service, records) = service_with_short_lease().await;
     (0..1000).for_each(|_| records.fail_next(StoreOperation::Complete, Fault::Lost));
     assert_eq!(put_order_once(&service.client).await.status, 201);
+    // Two leases.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     put_order_once(&service.client)
         .await
@@ -326,6 +327,7 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
     #[endpoint(put = "/orders/{id}", version = 1, idempotent)]
     async fn block_thread(State(app): State<App>, Path(_): Path<u64>) {
         app.effect();
+        // Three leases.
         std::thread::sleep(Duration::from_millis(900));
     }
     let service = TestService::start_with(aplomb::routes![block_thread], |api| {
@@ -334,6 +336,7 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
     let service = service.await;
     let first = spawn_held_put(&service);
     eventually("the handler runs", async || service.app.effects() > 0).await;
+    // Longer than a lease of 300 ms, and shorter than the handler.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let retry = held_put_request(&service.client).send().await;
     assert!(

@@ -31,6 +31,7 @@ async fn send_from_twelve_clients(
                     .as_u16()
                 {
                     200 => admitted.push((sent, Instant::now())),
+                    // Short, so that no admissible request is missed.
                     429 => sleep(Duration::from_millis(2)).await,
                     status => panic!("{status}"),
                 }

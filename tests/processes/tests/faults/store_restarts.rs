@@ -71,6 +71,7 @@ async fn a12_a_run_survives_an_outage_longer_than_its_lease() {
     let run = one.send_in_background(&tea);
     deployment.until_run("tea", 1).await;
     deployment.redis.kill();
+    // The outage lasts for at least a lease.
     sleep(LEASE).await;
     deployment.redis.restart();
     other.retry(&tea).await.assert_unknown();

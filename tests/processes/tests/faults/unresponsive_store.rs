@@ -112,6 +112,7 @@ async fn a08_a_pause_longer_than_the_lease_blocks_no_key() {
     for refused in ITEMS.map(|item| service.send_in_background(&Order::of(item))) {
         refused.response().await.assert_store_unavailable();
     }
+    // The pause is longer than the lease of the begins that Redis executes late.
     sleep(LEASE).await;
     deployment.redis.resume();
     for (item, retried) in ITEMS.map(|item| (item, service.retry_in_background(&Order::of(item)))) {
@@ -158,6 +159,7 @@ async fn a12_a_run_survives_a_pause_of_the_store() {
     let run = one.send_in_background(&tea);
     deployment.until_run("tea", 1).await;
     deployment.redis.pause();
+    // The lease cannot be renewed during the pause, and lapses.
     sleep(LEASE * 2).await;
     deployment.redis.resume();
     let concurrent = other.retry_in_background(&tea);
