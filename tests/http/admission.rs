@@ -453,9 +453,9 @@ async fn b02_a_rejected_request_creates_no_record_on_redis() {
     );
     let effects = service.app.effects();
     for key in ["l", "m", "k"] {
-        let refused = service.order_as_alice("/v1/rare-orders", key).await;
-        refused.problem(429, "RATE_LIMITED");
-        assert_eq!(refused.header_number("x-ratelimit-remaining"), 0);
+        let rejected = service.order_as_alice("/v1/rare-orders", key).await;
+        rejected.problem(429, "RATE_LIMITED");
+        assert_eq!(rejected.header_number("x-ratelimit-remaining"), 0);
     }
     assert_eq!(
         (
@@ -500,10 +500,10 @@ async fn b14_a_request_with_a_cached_rejection_takes_no_trip() {
         let (effects, started) = (service.app.effects(), Instant::now());
         service.take_trips();
         for key in 0..20 {
-            let refused = send(&format!("other-{key}")).await;
-            refused.problem(429, "RATE_LIMITED");
-            assert!((3_590..=3_600).contains(&refused.header_number("retry-after")));
-            assert_eq!(refused.header_number("x-ratelimit-remaining"), 0);
+            let rejected = send(&format!("other-{key}")).await;
+            rejected.problem(429, "RATE_LIMITED");
+            assert!((3_590..=3_600).contains(&rejected.header_number("retry-after")));
+            assert_eq!(rejected.header_number("x-ratelimit-remaining"), 0);
         }
         assert!(
             service.take_trips() <= 1 + started.elapsed().as_secs(),
@@ -564,15 +564,18 @@ async fn b15_while_redis_is_paused_a_keyed_request_is_a_503_in_time_and_leaves_n
     let effects = service.app.effects();
     service.redis.pause();
     let started = Instant::now();
-    let refused = service.order_as_alice("/v1/orders", "k").await;
+    let rejected = service.order_as_alice("/v1/orders", "k").await;
     assert!(
         started.elapsed() < Duration::from_secs(5),
         "the timeout of the store is 1 s: {:?}",
         started.elapsed()
     );
-    assert_eq!(refused.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
     assert_eq!(
-        (service.app.effects(), has_limit_fields(&refused)),
+        rejected.problem(503, "STORE_UNAVAILABLE")["retryable"],
+        true
+    );
+    assert_eq!(
+        (service.app.effects(), has_limit_fields(&rejected)),
         (effects, false)
     );
     service.redis.resume();
@@ -596,10 +599,10 @@ async fn b15_while_redis_is_down_a_keyed_request_never_runs() {
     let effects = service.app.effects();
     service.redis.kill();
     for key in ["l", "m", "n", "o", "p"] {
-        let refused = service.order_as_alice("/v1/rare-orders", key).await;
+        let rejected = service.order_as_alice("/v1/rare-orders", key).await;
         // Once the limits are decided locally, the instance has its own token.
         assert!(
-            [503, 429].contains(&refused.status.as_u16()) && !has_limit_fields(&refused),
+            [503, 429].contains(&rejected.status.as_u16()) && !has_limit_fields(&rejected),
             "{key}"
         );
     }
@@ -634,13 +637,13 @@ async fn b15_after_slow_trips_the_limits_are_decided_locally_and_the_record_is_c
     }
     assert!(alone > 0, "at least one request skips the limits");
     let admitted = service.order_as_alice("/v1/rare-orders", "h").await;
-    let refused = service.order_as_alice("/v1/rare-orders", "i").await;
+    let rejected = service.order_as_alice("/v1/rare-orders", "i").await;
     assert_eq!(
         (admitted.status.as_u16(), has_limit_fields(&admitted)),
         (201, false)
     );
     assert_eq!(
-        (refused.status.as_u16(), has_limit_fields(&refused)),
+        (rejected.status.as_u16(), has_limit_fields(&rejected)),
         (429, false)
     );
     assert_eq!(
@@ -694,10 +697,10 @@ async fn b06_a_response_to_an_unreadable_record_has_no_limit_fields() {
     service
         .redis
         .command(&[b"SET", key.as_ref(), b"\xffof another release"]);
-    let refused = service.order_as_alice("/v1/orders", "k").await;
-    refused.problem(503, "STORE_UNAVAILABLE");
+    let rejected = service.order_as_alice("/v1/orders", "k").await;
+    rejected.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(
-        refused.header("x-ratelimit-remaining"),
+        rejected.header("x-ratelimit-remaining"),
         None,
         "the limits are not checked again"
     );

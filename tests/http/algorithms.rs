@@ -65,18 +65,18 @@ async fn b01_requests_of_a_leaky_bucket_are_queued() {
         "{:?}",
         started.elapsed()
     );
-    let refused = replies
+    let rejected = replies
         .iter()
         .find(|reply| reply.status == 429)
         .expect("the queue is full");
     assert_eq!(
         (
-            refused.header_number("x-ratelimit-limit"),
-            refused.header_number("x-ratelimit-remaining")
+            rejected.header_number("x-ratelimit-limit"),
+            rejected.header_number("x-ratelimit-remaining")
         ),
         (4, 0)
     );
-    assert_eq!(refused.header_number("retry-after"), 1);
+    assert_eq!(rejected.header_number("retry-after"), 1);
 }
 
 #[tokio::test]
@@ -88,14 +88,14 @@ async fn b01_a_request_whose_queue_delay_passes_the_deadline_is_a_429() {
         200,
         "the queue delay is one second"
     );
-    let refused = get(&service, "/hasty", ALICE).await;
-    refused.problem(429, "RATE_LIMITED");
+    let rejected = get(&service, "/hasty", ALICE).await;
+    rejected.problem(429, "RATE_LIMITED");
     assert_eq!(
-        refused.header_number("x-ratelimit-remaining"),
+        rejected.header_number("x-ratelimit-remaining"),
         58,
         "the queue is not full"
     );
-    assert_eq!(refused.header_number("retry-after"), 1);
+    assert_eq!(rejected.header_number("retry-after"), 1);
     service.clock.advance(Duration::from_secs(1));
     assert_eq!(get(&service, "/hasty", ALICE).await.status, 200);
 }
@@ -183,11 +183,11 @@ async fn b01_a_fixed_window_starts_at_the_full_minute() {
             Some("\"default\";q=3;w=60")
         );
     }
-    let refused = get(&service, "/fixed", ALICE).await;
+    let rejected = get(&service, "/fixed", ALICE).await;
     assert_eq!(
         (
-            refused.status.as_u16(),
-            refused.header_number("retry-after")
+            rejected.status.as_u16(),
+            rejected.header_number("retry-after")
         ),
         (429, 10)
     );
@@ -214,11 +214,11 @@ async fn b01_a_sliding_window_counts_the_last_minute() {
     service.clock.advance(Duration::from_secs(20));
     assert_eq!(get(&service, "/sliding", ALICE).await.status, 200);
     assert_eq!(get(&service, "/sliding", ALICE).await.status, 200);
-    let refused = get(&service, "/sliding", ALICE).await;
+    let rejected = get(&service, "/sliding", ALICE).await;
     assert_eq!(
         (
-            refused.status.as_u16(),
-            refused.header_number("retry-after")
+            rejected.status.as_u16(),
+            rejected.header_number("retry-after")
         ),
         (429, 40)
     );

@@ -97,14 +97,14 @@ async fn b11_an_address_that_guesses_keys_gets_a_429_and_other_callers_do_not() 
             401
         );
     }
-    let refused = service
+    let rejected = service
         .client
         .get("/me")
         .bearer("sk_test_wrong")
         .send()
         .await;
-    assert_eq!(refused.problem(429, "RATE_LIMITED")["retryable"], true);
-    assert!(refused.header_number("retry-after") >= 1);
+    assert_eq!(rejected.problem(429, "RATE_LIMITED")["retryable"], true);
+    assert!(rejected.header_number("retry-after") >= 1);
     assert_eq!(
         service.client.get("/me").bearer(ALICE).send().await.body,
         "alice"
@@ -177,7 +177,7 @@ async fn f01_a_panic_in_immediate_or_deferred_authentication_is_a_problem_docume
     for immediate in [true, false] {
         let auth = TestAuth {
             immediate,
-            result: || panic!("as asked"),
+            result: || panic!("as requested"),
         };
         let service = TestService::start_with(routes![me], |api| api.auth(auth)).await;
         service

@@ -39,7 +39,7 @@ async fn thing(State(app): State<App>, Path(how): Path<String>) -> Result<Respon
         )
             .into_response()),
         "late" => core::future::pending().await,
-        "bad" => panic!("as asked"),
+        "bad" => panic!("as requested"),
         _ => Ok(how.into_response()),
     }
 }
@@ -239,12 +239,12 @@ async fn e02_every_response_to_a_post_has_the_deprecation_fields() {
         .await;
     assert_deprecated(&untyped, 415, &successor);
     for replayed in [false, true] {
-        let reply = post(&service, "kept", &thing).send().await;
+        let reply = post(&service, "stored", &thing).send().await;
         assert_deprecated(&reply, 201, &successor);
         assert_eq!(reply.replayed(), replayed);
     }
     assert_deprecated(
-        &post(&service, "kept", "{\"size\":8}").send().await,
+        &post(&service, "stored", "{\"size\":8}").send().await,
         422,
         &successor,
     );

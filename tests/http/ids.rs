@@ -60,7 +60,7 @@ struct Transfer {
 }
 
 /// Has identifiers in the body.
-#[endpoint(post = "/transfers", public, not_idempotent = "nothing is kept")]
+#[endpoint(post = "/transfers", public, not_idempotent = "nothing is stored")]
 async fn body(Json(transfer): Json<Transfer>) -> Json<Transfer> {
     Json(transfer)
 }

@@ -28,7 +28,7 @@ async fn make(State(app): State<App>, Json(thing): Json<Thing>) -> Created<Thing
 #[endpoint(
     post = "/small",
     public,
-    not_idempotent = "nothing is kept",
+    not_idempotent = "nothing is stored",
     body_limit = "100B"
 )]
 async fn small(body: axum::body::Bytes) -> String {
@@ -49,7 +49,7 @@ async fn hasty(_: axum::body::Bytes) {}
 #[endpoint(
     post = "/hasty-chunks",
     public,
-    not_idempotent = "nothing is kept",
+    not_idempotent = "nothing is stored",
     timeout = "100ms"
 )]
 async fn hasty_chunks(_: axum::body::Bytes) {}

@@ -139,13 +139,13 @@ async fn e02_successor_links_have_the_prefix_of_an_outer_router() {
             reply.header_values("link"),
             ["</changes>; rel=\"sunset\"", &successor]
         );
-        let refused = client
+        let rejected = client
             .get(&format!("{prefix}/v1/things/seven"))
             .send()
             .await;
-        refused.problem(400, "INVALID_PARAMETER");
+        rejected.problem(400, "INVALID_PARAMETER");
         assert_eq!(
-            refused.header_values("sunset"),
+            rejected.header_values("sunset"),
             ["Sat, 31 Jan 2026 23:59:59 GMT"]
         );
     }

@@ -130,20 +130,20 @@ async fn dropped() {
 }
 
 /// Panics when the handler is cancelled at its deadline.
-#[endpoint(get = "/given_up", public, timeout = "20ms")]
-async fn given_up() {
+#[endpoint(get = "/missed_deadline", public, timeout = "20ms")]
+async fn missed_deadline() {
     let _fragile = Fragile;
     future::pending::<()>().await;
 }
 
 /// Panics when the handler of an endpoint with a stage is cancelled at its deadline.
 #[endpoint(
-    get = "/given_up_late",
+    get = "/missed_deadline_with_stage",
     public,
     timeout = "20ms",
     deprecated = "2026-01-01"
 )]
-async fn given_up_late() {
+async fn missed_deadline_with_stage() {
     let _fragile = Fragile;
     future::pending::<()>().await;
 }
@@ -194,10 +194,20 @@ async fn f01_a_panic_is_a_problem_document_and_is_logged() {
 
 #[tokio::test]
 async fn f01_a_panic_while_a_handler_is_dropped_is_a_problem_document() {
-    let service = TestService::start(routes![dropped, given_up, given_up_late, well]).await;
+    let service = TestService::start(routes![
+        dropped,
+        missed_deadline,
+        missed_deadline_with_stage,
+        well
+    ])
+    .await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
-    for path in ["/dropped", "/given_up", "/given_up_late"] {
+    for path in [
+        "/dropped",
+        "/missed_deadline",
+        "/missed_deadline_with_stage",
+    ] {
         service
             .client
             .get(path)

@@ -44,12 +44,12 @@ async fn fail(Path(how): Path<String>) -> Result<Response> {
         "gone" => Ok((StatusCode::GONE, Failure::Closed { id: 7 }).into_response()),
         "late" => Ok(([("retry-after", "9")], Failure::Closed { id: 7 }).into_response()),
         "typed" => Ok((StatusCode::BAD_REQUEST, axum::Json("my own")).into_response()),
-        _ => panic!("as asked: secret"),
+        _ => panic!("as requested: secret"),
     }
 }
 
 /// Fails the same way on a POST without idempotency.
-#[endpoint(post = "/fail", public, not_idempotent = "nothing is kept")]
+#[endpoint(post = "/fail", public, not_idempotent = "nothing is stored")]
 async fn fail_post() -> Result<(), Failure> {
     Err(Failure::Bank)
 }
@@ -71,7 +71,7 @@ struct Search {
 }
 
 /// Has axum's own extractors.
-#[endpoint(post = "/axum/{id}", public, not_idempotent = "nothing is kept")]
+#[endpoint(post = "/axum/{id}", public, not_idempotent = "nothing is stored")]
 async fn axum_extractors(
     axum::extract::Path(id): axum::extract::Path<u64>,
     axum::extract::Query(search): axum::extract::Query<Search>,
@@ -81,7 +81,7 @@ async fn axum_extractors(
 }
 
 /// Has Aplomb's extractors.
-#[endpoint(post = "/ours/{id}", public, not_idempotent = "nothing is kept")]
+#[endpoint(post = "/ours/{id}", public, not_idempotent = "nothing is stored")]
 async fn our_extractors(
     Path(id): Path<u64>,
     Query(search): Query<Search>,

@@ -29,7 +29,7 @@ async fn pay(Json(_): Json<NewPayment>) {}
 /// Panics under a key.
 #[endpoint(post = "/crash", idempotent)]
 async fn crash() {
-    panic!("as asked");
+    panic!("as requested");
 }
 
 /// Is held by the test.

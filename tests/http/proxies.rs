@@ -173,14 +173,14 @@ async fn b10_failed_authentication_is_limited_by_the_client_address() {
         401,
         "other addresses are not limited"
     );
-    let known = service
+    let reply = service
         .client
         .get("/me")
         .bearer(ALICE)
         .header(X_FORWARDED_FOR, "203.0.113.1")
         .send()
         .await;
-    assert_eq!(known.body, "alice");
+    assert_eq!(reply.body, "alice");
 }
 
 #[tokio::test]

@@ -153,16 +153,16 @@ async fn b01_a_request_may_cost_several_tokens() {
             .header_number("x-ratelimit-remaining"),
         2
     );
-    let refused = get(&service, "/dear", ALICE).await;
+    let rejected = get(&service, "/dear", ALICE).await;
     assert_eq!(
         (
-            refused.status.as_u16(),
-            refused.header_number("retry-after")
+            rejected.status.as_u16(),
+            rejected.header_number("retry-after")
         ),
         (429, 2)
     );
     assert_eq!(
-        refused.header_number("x-ratelimit-remaining"),
+        rejected.header_number("x-ratelimit-remaining"),
         2,
         "a rejection takes no tokens"
     );
@@ -185,15 +185,15 @@ async fn b02_several_limits_decide_together_and_the_x_fields_describe_the_tighte
     );
     get(&service, "/two", ALICE).await;
     for _ in 0..5 {
-        let refused = get(&service, "/two", ALICE).await;
-        let problem = refused.problem(429, "RATE_LIMITED");
+        let rejected = get(&service, "/two", ALICE).await;
+        let problem = rejected.problem(429, "RATE_LIMITED");
         assert_eq!(
             problem["violated-policies"].as_array().map(Vec::len),
             Some(1)
         );
         assert_eq!(problem["violated-policies"][0]["name"], "hourly");
         assert!(
-            refused
+            rejected
                 .header("ratelimit")
                 .expect("the field")
                 .starts_with("\"default\";r=3;")
@@ -346,15 +346,15 @@ async fn versions() {}
 async fn b06_the_x_fields_describe_the_limit_that_rejects() {
     let service = TestService::start(routes![two_costs]).await;
     get(&service, "/uneven", ALICE).await;
-    let refused = get(&service, "/uneven", ALICE).await;
+    let rejected = get(&service, "/uneven", ALICE).await;
     assert_eq!(
-        refused.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"],
+        rejected.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"],
         "heavy"
     );
     assert_eq!(
         (
-            refused.header_number("x-ratelimit-limit"),
-            refused.header_number("x-ratelimit-remaining")
+            rejected.header_number("x-ratelimit-limit"),
+            rejected.header_number("x-ratelimit-remaining")
         ),
         (10, 4)
     );
@@ -412,14 +412,14 @@ async fn b15_limits_are_decided_locally_while_the_store_is_down() {
     for _ in 0..4 {
         assert_eq!(locally_decided_status(&service).await, 200);
     }
-    let refused = get(&service, "/rare", ALICE).await;
-    let problem = refused.problem(429, "RATE_LIMITED");
+    let rejected = get(&service, "/rare", ALICE).await;
+    let problem = rejected.problem(429, "RATE_LIMITED");
     assert_eq!(problem["violated-policies"][0]["name"], "default");
     assert!(
-        (21_000..=21_600).contains(&refused.header_number("retry-after")),
+        (21_000..=21_600).contains(&rejected.header_number("retry-after")),
         "one token takes a quarter of a day"
     );
-    assert!(!has_limit_fields(&refused));
+    assert!(!has_limit_fields(&rejected));
     assert_eq!(
         get(&service, "/rare", BOB).await.status,
         200,
@@ -510,9 +510,9 @@ async fn b15_a_keyed_request_is_decided_locally_once() {
         assert!(reply.status == 200 && !has_limit_fields(&reply), "{key}");
     }
     for (key, length) in [("d", 1), ("e", 70_000)] {
-        let refused = post(key, "x".repeat(length)).await;
-        refused.problem(429, "RATE_LIMITED");
-        assert!(!has_limit_fields(&refused));
+        let rejected = post(key, "x".repeat(length)).await;
+        rejected.problem(429, "RATE_LIMITED");
+        assert!(!has_limit_fields(&rejected));
     }
     assert_eq!(service.app.effects(), 3);
 }
@@ -648,15 +648,15 @@ async fn b17_only_enforced_limits_decide_and_are_in_the_fields() {
             Some("\"default-2\";q=4;w=4")
         );
     }
-    let refused = get(&service, "/tried-beside", ALICE).await;
-    let problem = refused.problem(429, "RATE_LIMITED");
+    let rejected = get(&service, "/tried-beside", ALICE).await;
+    let problem = rejected.problem(429, "RATE_LIMITED");
     assert_eq!(
         problem["violated-policies"].as_array().map(Vec::len),
         Some(1)
     );
     assert_eq!(problem["violated-policies"][0]["name"], "default-2");
     assert_eq!(
-        refused.header_number("retry-after"),
+        rejected.header_number("retry-after"),
         1,
         "the shadow limit does not count"
     );

@@ -263,11 +263,11 @@ async fn an_instance_keeps_the_secret_that_it_started_with_after_the_store_loses
         stored_secret,
         "the new instance stored a new secret"
     );
-    let refused = one.get(&format!(
+    let rejected = one.get(&format!(
         "/v1/numbers?cursor={}",
         cursor_and_status(&three, &three).await.0
     ));
-    refused
+    rejected
         .bearer(ALICE)
         .send()
         .await
@@ -504,8 +504,11 @@ async fn a_value_that_cannot_be_decoded_is_a_503_without_effect() {
         };
         let dump = redis.command(&[b"DUMP", key.as_ref()]);
         redis.command(&[b"SET", key.as_ref(), b"\xffof another release"]);
-        let refused = order(&client, "k").send().await;
-        assert_eq!(refused.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
+        let rejected = order(&client, "k").send().await;
+        assert_eq!(
+            rejected.problem(503, "STORE_UNAVAILABLE")["retryable"],
+            true
+        );
         assert_eq!(
             redis.command(&[b"GET", key.as_ref()]),
             RedisReply::bytes(b"\xffof another release")
@@ -565,9 +568,9 @@ async fn b15_with_on_error_deny_no_handler_runs_while_redis_is_down() {
     assert_eq!(app.effects(), before + 1);
     redis.kill();
     for _ in 0..4 {
-        let denied = strict().send().await;
-        denied.problem(503, "STORE_UNAVAILABLE");
-        assert_eq!(denied.header_number("retry-after"), 1);
+        let rejected = strict().send().await;
+        rejected.problem(503, "STORE_UNAVAILABLE");
+        assert_eq!(rejected.header_number("retry-after"), 1);
     }
     assert_eq!(app.effects(), before + 1);
     redis.restart_empty();

@@ -123,7 +123,7 @@ struct Bounded {
 }
 
 /// Reads a body whose rules depend on the state.
-#[endpoint(post = "/bounded", public, not_idempotent = "nothing is kept")]
+#[endpoint(post = "/bounded", public, not_idempotent = "nothing is stored")]
 async fn bounded(State(app): State<App>, Valid(Json(bounded)): Valid<Json<Bounded>>) -> String {
     app.effect();
     bounded.count.to_string()

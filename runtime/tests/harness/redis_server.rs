@@ -76,10 +76,10 @@ fn a_command_can_contain_any_bytes_and_its_error_is_a_reply() {
         Reply::bytes(b"\xff")
     );
     assert_eq!(server.command(&["EXISTS", "\r\n\0"]), Reply::Integer(1));
-    let refused = server.command(&["LPUSH", "\r\n\0", "x"]);
+    let rejected = server.command(&["LPUSH", "\r\n\0", "x"]);
     assert!(
-        matches!(&refused, Reply::Error(error) if error.starts_with("WRONGTYPE")),
-        "{refused:?}"
+        matches!(&rejected, Reply::Error(error) if error.starts_with("WRONGTYPE")),
+        "{rejected:?}"
     );
 }
 
@@ -168,8 +168,8 @@ fn a_killed_server_refuses_connections() {
     server.kill();
     assert!(!is_running(pid));
     assert_eq!(server.pid(), None);
-    let refused = TcpStream::connect(address).expect_err("the connection is refused");
-    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    let rejected = TcpStream::connect(address).expect_err("the connection is refused");
+    assert_eq!(rejected.kind(), std::io::ErrorKind::ConnectionRefused);
 
     let panic = catch_unwind(|| server.command(&["PING"])).expect_err("a panic");
     let message = panic.downcast_ref::<String>().expect("a message");

@@ -280,10 +280,10 @@ async fn b05_a_begin_in_a_migrating_slot_waits_and_is_not_ambiguous() {
         .expect("another primary");
     let migration = cluster.begin_migration(slot, to);
     let late = begin_of(RecordKey::new([1; 16], [1; 16]));
-    let refused = impatient_store.begin(&late).await;
+    let rejected = impatient_store.begin(&late).await;
     assert!(
-        matches!(refused, Err(StoreError::Unreachable(_))),
-        "the call must fail unsent: {refused:?}"
+        matches!(rejected, Err(StoreError::Unreachable(_))),
+        "the call must fail unsent: {rejected:?}"
     );
     let waiting = tokio::spawn({
         let late = late.clone();
@@ -413,13 +413,13 @@ async fn b02_every_algorithm_gives_back_tokens_if_another_slot_rejects() {
         };
         assert!(acquire(&store, &[request]).await.admitted, "{number}");
         for _ in 0..3 {
-            let refused = acquire(&store, &[request, second]).await;
+            let rejected = acquire(&store, &[request, second]).await;
             assert!(
-                !refused.admitted && refused.statuses[1].wait.is_some(),
-                "{number}: {refused:?}"
+                !rejected.admitted && rejected.statuses[1].wait.is_some(),
+                "{number}: {rejected:?}"
             );
             assert_eq!(
-                (refused.statuses[0].remaining, refused.statuses[0].wait),
+                (rejected.statuses[0].remaining, rejected.statuses[0].wait),
                 (7, None),
                 "{number}"
             );

@@ -175,12 +175,12 @@ async fn a25_a_primary_that_requires_replicas_rejects_writes_without_them() {
         .command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     cut_replicas_off(&servers);
-    let refused = store
+    let rejected = store
         .begin(&begin_of(RecordKey::new([1; 16], [2; 16])))
         .await;
     assert!(
-        matches!(refused, Err(StoreError::Unreachable(_))),
-        "the call must fail unsent: {refused:?}"
+        matches!(rejected, Err(StoreError::Unreachable(_))),
+        "the call must fail unsent: {rejected:?}"
     );
     assert!(
         store

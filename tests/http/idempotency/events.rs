@@ -104,7 +104,7 @@ async fn a16_a_4xx_of_the_handler_is_stored() {
     assert!(!first.replayed() && second.replayed());
     assert_eq!(
         (second.status.as_u16(), &second.body[..]),
-        (404, &b"as asked"[..])
+        (404, &b"as requested"[..])
     );
     assert_eq!(service.app.effects(), 1);
 }

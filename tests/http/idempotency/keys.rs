@@ -84,9 +84,9 @@ async fn a03_an_invalid_key_takes_no_tokens() {
             .send()
     };
     for _ in 0..2 {
-        let refused = post("a b").await;
-        refused.problem(400, "IDEMPOTENCY_KEY_INVALID");
-        assert_eq!(refused.header("x-ratelimit-remaining"), None);
+        let rejected = post("a b").await;
+        rejected.problem(400, "IDEMPOTENCY_KEY_INVALID");
+        assert_eq!(rejected.header("x-ratelimit-remaining"), None);
     }
     assert_eq!(post("k").await.header_number("x-ratelimit-remaining"), 99);
 }

@@ -77,10 +77,12 @@ async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
     let number = app.effect();
     let location = format!("/orders/{number}");
     Ok(match order.how {
-        How::Status(status) => {
-            (StatusCode::from_u16(status).expect("a status"), "as asked").into_response()
-        }
-        How::Panic => panic!("as asked"),
+        How::Status(status) => (
+            StatusCode::from_u16(status).expect("a status"),
+            "as requested",
+        )
+            .into_response(),
+        How::Panic => panic!("as requested"),
         How::Large => (
             StatusCode::CREATED,
             [("location", location)],

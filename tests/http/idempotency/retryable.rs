@@ -51,14 +51,14 @@ fn refusal(kind: &str) -> Response {
 
 /// Returns a problem, with a key or without.
 #[endpoint(post = "/refusals/{kind}", version = 1, idempotent(optional))]
-async fn refuse(State(app): State<App>, Path(kind): Path<String>) -> Response {
+async fn post_refusal(State(app): State<App>, Path(kind): Path<String>) -> Response {
     app.effect();
     refusal(&kind)
 }
 
 /// Returns a problem to a GET.
 #[endpoint(get = "/refusals/{kind}", version = 1)]
-async fn look(Path(kind): Path<String>) -> Response {
+async fn get_refusal(Path(kind): Path<String>) -> Response {
     refusal(&kind)
 }
 
@@ -68,12 +68,17 @@ async fn look(Path(kind): Path<String>) -> Response {
     version = 1,
     not_idempotent = "it refuses whatever comes"
 )]
-async fn refuse_keyless(Path(kind): Path<String>) -> Response {
+async fn post_without_idempotency(Path(kind): Path<String>) -> Response {
     refusal(&kind)
 }
 
 async fn refusal_service() -> TestService {
-    TestService::start(aplomb::routes![refuse, look, refuse_keyless]).await
+    TestService::start(aplomb::routes![
+        post_refusal,
+        get_refusal,
+        post_without_idempotency
+    ])
+    .await
 }
 
 fn keyed_request(service: &TestService, kind: &str) -> ClientRequest {

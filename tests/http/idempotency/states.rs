@@ -451,9 +451,9 @@ async fn a22_a_full_store_rejects_new_keys_with_retry_after() {
     let service =
         TestService::start_with(aplomb::routes![place_order], |api| api.store(store)).await;
     assert_eq!(order(&service.client, "k", WELL).send().await.status, 201);
-    let refused = order(&service.client, "l", WELL).send().await;
-    refused.problem(503, "STORE_UNAVAILABLE");
-    assert_eq!(refused.header_number("retry-after"), 60);
+    let rejected = order(&service.client, "l", WELL).send().await;
+    rejected.problem(503, "STORE_UNAVAILABLE");
+    assert_eq!(rejected.header_number("retry-after"), 60);
     assert!(
         order(&service.client, "k", WELL).send().await.replayed(),
         "stored responses are kept"

@@ -74,12 +74,12 @@ async fn b08_a_function_determines_the_cost_of_each_request() {
     let service = service().await;
     assert_eq!(export_rows(&service, 3).await, (200, 7));
     assert_eq!(export_rows(&service, 5).await, (200, 2));
-    let refused = get(&service, "/export?rows=4", ALICE).await;
-    refused.problem(429, "RATE_LIMITED");
+    let rejected = get(&service, "/export?rows=4", ALICE).await;
+    rejected.problem(429, "RATE_LIMITED");
     assert_eq!(
         (
-            refused.header_number("retry-after"),
-            refused.header_number("x-ratelimit-remaining")
+            rejected.header_number("retry-after"),
+            rejected.header_number("x-ratelimit-remaining")
         ),
         (2, 2)
     );
@@ -101,12 +101,12 @@ async fn b08_a_cost_above_the_burst_takes_a_full_bucket_and_waits_for_it() {
     let service = service().await;
     assert_eq!(export_rows(&service, 2).await, (200, 8));
     for rows in [11, u64::MAX] {
-        let refused = get(&service, &format!("/export?rows={rows}"), ALICE).await;
-        refused.problem(429, "RATE_LIMITED");
+        let rejected = get(&service, &format!("/export?rows={rows}"), ALICE).await;
+        rejected.problem(429, "RATE_LIMITED");
         assert_eq!(
             (
-                refused.header_number("retry-after"),
-                refused.header_number("x-ratelimit-remaining")
+                rejected.header_number("retry-after"),
+                rejected.header_number("x-ratelimit-remaining")
             ),
             (2, 8)
         );
@@ -137,13 +137,13 @@ async fn b08_each_of_several_limits_has_its_own_cost() {
         |reply: &ClientResponse| reply.header("ratelimit").expect("the field").to_owned();
     let reply = get(&service, "/export-both?rows=6", ALICE).await;
     assert_eq!(remaining(&reply), "\"rows\";r=4;t=6, \"requests\";r=3;t=1");
-    let refused = get(&service, "/export-both?rows=6", ALICE).await;
+    let rejected = get(&service, "/export-both?rows=6", ALICE).await;
     assert_eq!(
-        refused.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"],
+        rejected.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"],
         "rows"
     );
     assert!(
-        remaining(&refused).contains("\"requests\";r=3"),
+        remaining(&rejected).contains("\"requests\";r=3"),
         "a rejection takes no tokens of either limit"
     );
 }

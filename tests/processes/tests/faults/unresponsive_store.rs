@@ -81,11 +81,11 @@ async fn a23_while_the_store_is_paused_no_handler_runs() {
     deployment.redis.pause();
     for order in &orders {
         let started = Instant::now();
-        let refused = service.send(order).await;
-        refused.assert_store_unavailable();
+        let rejected = service.send(order).await;
+        rejected.assert_store_unavailable();
         assert!(
-            !refused.has_limit_fields(),
-            "local decisions have no limit fields: {refused:?}"
+            !rejected.has_limit_fields(),
+            "local decisions have no limit fields: {rejected:?}"
         );
         assert!(
             started.elapsed() < core::time::Duration::from_secs(3),
@@ -109,8 +109,8 @@ async fn a08_a_pause_longer_than_the_lease_blocks_no_key() {
     let service = deployment.instance_with_short_lease("a");
     service.send(&WARM_UP).await.assert_placed();
     deployment.redis.pause();
-    for refused in ITEMS.map(|item| service.send_in_background(&Order::of(item))) {
-        refused.response().await.assert_store_unavailable();
+    for rejected in ITEMS.map(|item| service.send_in_background(&Order::of(item))) {
+        rejected.response().await.assert_store_unavailable();
     }
     // The pause is longer than the lease of the begins that Redis executes late.
     sleep(LEASE).await;
