@@ -278,10 +278,10 @@ async fn a08_a_begin_sent_twice_does_not_start_after_its_abort() {
     let (server, _proxy, store) = store_behind_proxy().await;
     let repeated = begin();
     assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Started));
-    // An abort without a lease is what the pipeline sends after a rejection.
+    // The abort after a rejection passes zero, because its `begin` was answered.
     store
         .abort(lease(&repeated), Duration::ZERO)
-        // The abort after a rejection passes zero, because its `begin` was answered.
+        .await
         .expect("a reply");
     assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Aborted));
     // The pattern contains the caller, because the self-test at start leaves the marker of another
