@@ -60,7 +60,7 @@ fn caller_per_node(cluster: &RedisCluster) -> Vec<[u8; 16]> {
     callers
 }
 
-/// A limit whose tokens are refilled after an hour, so that no token is refilled during a test.
+/// A limit that refills one token per hour, so none during a test.
 fn limit_request(limit: u64, burst: u64) -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_hours(1), burst).expect("a valid quota");
     LimitRequest::new(
