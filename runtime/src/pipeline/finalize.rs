@@ -70,7 +70,7 @@ pub(super) fn write(
         response,
         Some(ProblemContext {
             request_id: info.id.as_str(),
-            repeat,
+            retry: repeat,
             type_base,
         }),
     );

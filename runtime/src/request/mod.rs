@@ -18,7 +18,7 @@ mod state;
 use core::future::Future;
 use core::pin::Pin;
 
-pub use crate::problem::answer::{EndpointResponse, ResponseOrigin};
+pub use crate::problem::endpoint_response::{EndpointResponse, ResponseOrigin};
 pub(crate) use body::BodyReadState;
 pub(crate) use caller::AuthenticatedCaller;
 pub use caller::Caller;

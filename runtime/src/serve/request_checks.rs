@@ -76,7 +76,7 @@ async fn document(
     let repeat = Retry::of_unstored(idempotent);
     let occasion = ProblemContext {
         request_id: id.as_str(),
-        repeat,
+        retry: repeat,
         type_base: &shared.problem_base,
     };
     let problem = Problem::new(spec);
