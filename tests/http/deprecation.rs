@@ -510,6 +510,6 @@ async fn e02_a_page_that_is_no_address_is_said_at_start() {
     ] {
         let api = Api::new("test", routes![later]).deprecation_info(page);
         let errors = api.into_router(()).await.expect_err(page).to_string();
-        assert!(errors.contains("the page of deprecations"), "{errors}");
+        assert!(errors.contains("the deprecation page"), "{errors}");
     }
 }

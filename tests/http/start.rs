@@ -96,11 +96,15 @@ async fn everything_that_is_wrong_is_said_at_once() {
     let said = |text: &str| errors.iter().filter(|error| error.contains(text)).count();
     assert_eq!(errors.len(), 4, "{errors:?}");
     assert_eq!(
-        said("`guarded` (GET /guarded) wants a caller and the API has no authentication"),
+        said(
+            "`guarded` (GET /guarded) needs an authenticated caller, but the API has no authentication"
+        ),
         1
     );
     assert_eq!(
-        said("`order` (GET /orders/{id}): its `Path` argument reads `order`; the path names `id`"),
+        said(
+            "`order` (GET /orders/{id}): its `Path` argument reads `order`, but its path has `id`"
+        ),
         1
     );
     assert_eq!(
@@ -130,7 +134,8 @@ async fn e01_an_open_range_that_would_serve_millions_of_versions_is_refused() {
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    let said = "`ever` (GET /ever): its versions go up to 20260101, which another endpoint names, and it can serve 100 at most";
+    let said = "`ever` (GET /ever) has an open range of versions, which would end at 20260101, the newest version of the API; an \
+                endpoint can serve at most 100 versions";
     assert!(error.starts_with(said), "{error}");
     assert!(
         Api::new("test", routes![ever, hundredth])
@@ -151,7 +156,7 @@ async fn b17_a_limit_is_a_shadow_wherever_it_is_named_or_nowhere() {
         "`limited_c` (GET /c) and `limited_d` (GET /d) declare the limit `tried` differently"
     ));
     assert!(
-        error.ends_with("; say `shadow` in both or in neither"),
+        error.ends_with(": write `shadow` in both or in neither"),
         "{error}"
     );
 }
@@ -167,7 +172,7 @@ async fn b15_a_limit_denies_wherever_it_is_named_or_nowhere() {
         "{error}"
     );
     assert!(
-        error.ends_with("; say `on_error = deny` in both or in neither"),
+        error.ends_with(": write `on_error = deny` in both or in neither"),
         "{error}"
     );
 }
@@ -178,8 +183,8 @@ async fn b09_a_limit_counts_by_one_kind_of_key_wherever_it_is_named() {
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    let said =
-        "`limited_g` (GET /g) and `limited_i` (GET /i) declare the limit `tenants` differently";
+    let said = "`limited_g` (GET /g) and `limited_i` (GET /i) declare the limit `tenants` differently: write the same rate and \
+         the same options in both, except `cost`";
     assert_eq!(error, said);
 }
 
@@ -188,7 +193,7 @@ async fn open_must_say_what_it_means_for_keys() {
     let errors = errors(Api::new("test", routes![guests]).without_auth()).await;
     assert_eq!(errors.len(), 1);
     assert!(
-        errors[0].contains("say `idempotent(anonymous)`"),
+        errors[0].contains("write `idempotent(anonymous)`"),
         "{errors:?}"
     );
 }
@@ -231,7 +236,7 @@ async fn authentication_and_its_absence_exclude_each_other() {
     let errors = errors(Api::new("test", routes![guarded]).auth(keys).without_auth()).await;
     assert_eq!(
         errors,
-        ["the API says both Api::auth(…) and Api::without_auth(); remove one"]
+        ["the API calls both Api::auth(…) and Api::without_auth(): remove one of them"]
     );
 }
 
@@ -277,7 +282,7 @@ async fn answers_must_outlive_leases() {
     let errors = errors(Api::new("test", routes![short_lived]).lease(lease)).await;
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(
-        errors[0].contains("keeps answers for 60s only, less than the lease of 61s"),
+        errors[0].contains("stores responses for 60s, which is shorter than the lease of 61s"),
         "{errors:?}"
     );
 }
