@@ -24,7 +24,7 @@ use self::accept::ShutdownSignals;
 use self::request_checks::RequestChecks;
 use self::signal::Signals;
 use crate::api::{Api, Prepared};
-use crate::request::listen_to_panics;
+use crate::request::install_panic_hook;
 use crate::settings;
 use crate::start::{StartError, StartErrors};
 
@@ -63,7 +63,7 @@ where
     F: Future<Output = Result<S, E>>,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
-    listen_to_panics();
+    install_panic_hook();
     let mut errors = StartErrors::new();
     // Listened to from the beginning, so that a signal while the service starts ends it in order.
     let signals = errors.collect(signals());
