@@ -217,7 +217,8 @@ fn check_opens_no_port_and_says_in_one_line_what_is_right() {
         errors,
     } = run(&["check"], &[("APLOMB_ADDR", &address)]);
     assert_eq!(code, 0, "{errors}");
-    let said = "ok: payments would start: 11 endpoints, settings, store (memory) and state; ";
+    let said =
+        "ok: payments would start: 11 endpoints, settings, store (memory) and state are valid; ";
     assert!(
         output.starts_with(said) && output.lines().count() == 1,
         "{output}"
@@ -286,14 +287,14 @@ fn help_explains_each_command() {
             &["--help"][..],
             "records  Shows the records of idempotency keys",
         ),
-        (&["help"], "Without a command it serves"),
+        (&["help"], "Without a command the service serves the API"),
         (&["serve", "--help"], "APLOMB_SHUTDOWN_GRACE"),
-        (&["help", "check"], "opens no port"),
+        (&["help", "check"], "Opens no port"),
         (&["routes", "-h"], "--json"),
         (&["records", "--help"], "resolve  Frees a record"),
         (
             &["records", "resolve", "--help"],
-            "absent  It did not happen",
+            "absent  The request took no effect",
         ),
         (&["records", "show", "--help"], "<RECORD>"),
     ] {
