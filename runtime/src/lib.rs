@@ -119,11 +119,11 @@ pub use crate::serve::serve;
 pub use crate::spec::{Access, EndpointId, EndpointSpec, Method, SourceLocation};
 pub use crate::start::{StartError, StartErrors};
 
-/// The result of a handler: an error is a [`Problem`](problem::Problem), which every
-/// [`ApiError`] turns into with `?`.
+/// The result of a handler. The error is a [`Problem`](problem::Problem); `?` converts every
+/// [`ApiError`] to it.
 pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 
-/// The guide, so that its programs are compiled with the examples of the documentation.
+/// The guide, whose programs are compiled like the examples of the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/adopt.md")]
 #[doc = include_str!("../../docs/guide/commands.md")]
@@ -137,7 +137,8 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 #[doc = include_str!("../../docs/guide/versions.md")]
 mod guide {}
 
-/// What the macros' output names beside the public types of `policies`. Not for use by hand; may change with any release.
+/// The items that macro output uses, beside the public types of `policies`. Not for use by hand:
+/// they may change with any release.
 #[doc(hidden)]
 pub mod __private {
     pub use axum::response::{IntoResponse, Response};

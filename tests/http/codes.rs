@@ -128,17 +128,19 @@ async fn f03_a_code_with_two_meanings_is_a_start_error() {
         errors,
         [
             format!(
-                "the code `CLOSED` is 409 `conflict` \"Closed\" by `{module}::Closing::Closed` of `a` (GET /a) and 410 \
-                 `gone` \"Closed\" by `{module}::ConflictingError::Closed` of `c` (GET /c); give one of them another code"
+                "the code `CLOSED` has two meanings: 409 `conflict` \"Closed\" in `{module}::Closing::Closed` of `a` \
+                 (GET /a), and 410 `gone` \"Closed\" in `{module}::ConflictingError::Closed` of `c` (GET /c): give one of \
+                 them another code"
             ),
             format!(
-                "the code `NOT_FOUND` is 404 `not_found` \"Not found\" by the framework and 404 `not_found` \"No such \
-                 page\" by `{module}::ConflictingError::NotFound` of `c` (GET /c); give it another code, or the same status \
-                 and title"
+                "the code `NOT_FOUND` has two meanings: 404 `not_found` \"Not found\" in the framework, and 404 \
+                 `not_found` \"No such page\" in `{module}::ConflictingError::NotFound` of `c` (GET /c): give your error \
+                 another code, or the status and title of the framework"
             ),
             format!(
-                "the code `CLOSED` is 409 `conflict` \"Closed\" by `{module}::Closing::Closed` of `a` (GET /a) and 409 \
-                 `conflict` \"Closed at night\" by `{module}::ClosedAtNight` of `e` (GET /e); give one of them another code"
+                "the code `CLOSED` has two meanings: 409 `conflict` \"Closed\" in `{module}::Closing::Closed` of `a` \
+                 (GET /a), and 409 `conflict` \"Closed at night\" in `{module}::ClosedAtNight` of `e` (GET /e): give one of \
+                 them another code"
             ),
         ]
     );

@@ -520,6 +520,6 @@ async fn e02_an_invalid_deprecation_info_address_is_a_start_error() {
     ] {
         let api = Api::new("test", routes![later]).deprecation_info(page);
         let errors = api.into_router(()).await.expect_err(page).to_string();
-        assert!(errors.contains("the page of deprecations"), "{errors}");
+        assert!(errors.contains("the deprecation page"), "{errors}");
     }
 }

@@ -97,13 +97,13 @@ async fn all_start_errors_are_reported_together() {
     assert_eq!(errors.len(), 4, "{errors:?}");
     assert_eq!(
         count_containing(
-            "`guarded` (GET /guarded) wants a caller and the API has no authentication"
+            "`guarded` (GET /guarded) needs an authenticated caller, but the API has no authentication"
         ),
         1
     );
     assert_eq!(
         count_containing(
-            "`order` (GET /orders/{id}): its `Path` argument reads `order`; the path names `id`"
+            "`order` (GET /orders/{id}): its `Path` argument reads `order`, but its path has `id`"
         ),
         1
     );
@@ -134,7 +134,8 @@ async fn e01_an_open_version_range_of_more_than_100_versions_is_a_start_error() 
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    let expected = "`ever` (GET /ever): its versions go up to 20260101, which another endpoint names, and it can serve 100 at most";
+    let expected = "`ever` (GET /ever) has an open range of versions, which would end at 20260101, the newest version of the API; an \
+                endpoint can serve at most 100 versions";
     assert!(error.starts_with(expected), "{error}");
     assert!(
         Api::new("test", routes![ever, hundredth])
@@ -155,7 +156,7 @@ async fn b17_a_named_limit_that_is_a_shadow_in_one_endpoint_only_is_a_start_erro
         "`limited_c` (GET /c) and `limited_d` (GET /d) declare the limit `tried` differently"
     ));
     assert!(
-        error.ends_with("; say `shadow` in both or in neither"),
+        error.ends_with(": write `shadow` in both or in neither"),
         "{error}"
     );
 }
@@ -171,7 +172,7 @@ async fn b15_a_named_limit_that_denies_in_one_endpoint_only_is_a_start_error() {
         "{error}"
     );
     assert!(
-        error.ends_with("; say `on_error = deny` in both or in neither"),
+        error.ends_with(": write `on_error = deny` in both or in neither"),
         "{error}"
     );
 }
@@ -182,8 +183,8 @@ async fn b09_a_named_limit_with_two_kinds_of_keys_is_a_start_error() {
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    let expected =
-        "`limited_g` (GET /g) and `limited_i` (GET /i) declare the limit `tenants` differently";
+    let expected = "`limited_g` (GET /g) and `limited_i` (GET /i) declare the limit `tenants` differently: write the same rate and \
+         the same options in both, except `cost`";
     assert_eq!(error, expected);
 }
 
@@ -192,7 +193,7 @@ async fn an_idempotent_endpoint_without_authentication_must_be_anonymous() {
     let errors = errors(Api::new("test", routes![guests]).without_auth()).await;
     assert_eq!(errors.len(), 1);
     assert!(
-        errors[0].contains("say `idempotent(anonymous)`"),
+        errors[0].contains("write `idempotent(anonymous)`"),
         "{errors:?}"
     );
 }
@@ -235,7 +236,7 @@ async fn auth_together_with_without_auth_is_a_start_error() {
     let errors = errors(Api::new("test", routes![guarded]).auth(keys).without_auth()).await;
     assert_eq!(
         errors,
-        ["the API says both Api::auth(…) and Api::without_auth(); remove one"]
+        ["the API calls both Api::auth(…) and Api::without_auth(): remove one of them"]
     );
 }
 
@@ -281,7 +282,7 @@ async fn a_ttl_shorter_than_the_lease_is_a_start_error() {
     let errors = errors(Api::new("test", routes![short_lived]).lease(lease)).await;
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(
-        errors[0].contains("keeps answers for 60s only, less than the lease of 61s"),
+        errors[0].contains("stores responses for 60s, which is shorter than the lease of 61s"),
         "{errors:?}"
     );
 }

@@ -217,7 +217,8 @@ fn check_opens_no_port_and_says_in_one_line_what_is_right() {
         errors,
     } = run(&["check"], &[("APLOMB_ADDR", &address)]);
     assert_eq!(code, 0, "{errors}");
-    let said = "ok: payments would start: 11 endpoints, settings, store (memory) and state; ";
+    let said =
+        "ok: payments would start: 11 endpoints, settings, store (memory) and state are valid; ";
     assert!(
         output.starts_with(said) && output.lines().count() == 1,
         "{output}"
@@ -231,8 +232,8 @@ fn check_warns_of_what_is_probably_not_meant() {
     for warning in [
         "warning: APLOMB_API_KEYS is not set: the demo keys are alice:sk_test_alice,bob:sk_test_bob",
         "warning: PAYMENTS_DB is not set: the ledger is kept in ",
-        "warning: APLOMB_SECRET is not set: cursors are good for this process only",
-        "warning: there are 3 instances and each keeps idempotency keys and limits in its own memory",
+        "warning: APLOMB_SECRET is not set: cursors are valid only until this process ends",
+        "warning: 3 instances each have their own memory store for idempotency keys and rate limits",
     ] {
         assert_eq!(
             errors
@@ -261,7 +262,7 @@ async fn check_warns_of_a_store_that_forgets_and_of_keys_without_a_limit() {
     for warning in [
         "warning: a crash of the store loses ",
         "warning: APLOMB_SECRET is not set: the store keeps the secret, and cursors become invalid if the store loses it",
-        "warning: `refund_payment` (POST /payments/{id}/refund) in ",
+        "warning: 5 `idempotent` endpoints have no `rate_limit`",
     ] {
         assert_eq!(
             errors
@@ -273,8 +274,9 @@ async fn check_warns_of_a_store_that_forgets_and_of_keys_without_a_limit() {
         );
     }
     assert!(
-        !errors.contains("`create_payment`"),
-        "it has a limit: {errors}"
+        errors.contains("`refund_payment` (POST /payments/{id}/refund) in ")
+            && !errors.contains("`create_payment`"),
+        "only the endpoints without a limit: {errors}"
     );
 }
 
@@ -285,14 +287,14 @@ fn help_explains_each_command() {
             &["--help"][..],
             "records  Shows the records of idempotency keys",
         ),
-        (&["help"], "Without a command it serves"),
+        (&["help"], "Without a command the service serves the API"),
         (&["serve", "--help"], "APLOMB_SHUTDOWN_GRACE"),
-        (&["help", "check"], "opens no port"),
+        (&["help", "check"], "Opens no port"),
         (&["routes", "-h"], "--json"),
         (&["records", "--help"], "resolve  Frees a record"),
         (
             &["records", "resolve", "--help"],
-            "absent  It did not happen",
+            "absent  The request took no effect",
         ),
         (&["records", "show", "--help"], "<RECORD>"),
     ] {

@@ -241,7 +241,7 @@ fn an_address_that_is_taken_is_said() {
     assert_eq!(errors.len(), 1);
     assert!(
         errors[0].starts_with(&format!(
-            "error: APLOMB_ADDR=\"{address}\": cannot listen there"
+            "error: APLOMB_ADDR=\"{address}\": cannot listen on this address"
         )),
         "{errors:?}"
     );

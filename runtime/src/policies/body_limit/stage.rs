@@ -30,7 +30,7 @@ impl Stage for BodyStage {
         if let Err(problem) = request.check_length(self.limit) {
             return StageResult::Ready(Err(problem));
         }
-        if !request.is_buffered_whole() || !request.has_body() {
+        if !request.has_small_body() || !request.has_body() {
             return StageResult::PASS;
         }
         let body = &state.body;
