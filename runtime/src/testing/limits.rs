@@ -227,7 +227,7 @@ pub async fn b02_limits_of_all_kinds_decide_all_or_nothing(
         let rejected = acquire(&store, &all).await;
         assert!(
             !rejected.admitted && rejected.statuses[4].wait.is_some(),
-            "{algorithm:?}: {refused:?}"
+            "{algorithm:?}: {rejected:?}"
         );
         assert!(
             rejected.statuses[..4]
