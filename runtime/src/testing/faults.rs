@@ -155,6 +155,7 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
 
 impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome> {
+        // Checked before `call`, which removes the planned fault.
         if self.is_planned_next(StoreOperation::Begin, Fault::Late) {
             self.late_begins
                 .lock()

@@ -613,7 +613,7 @@ pub async fn a19_a_replaced_run_gets_the_state_of_the_other_run(
 }
 
 /// A run gets a mismatch if its record was lost and then taken by a different request under the
-/// same key. The response of that request belongs to another client.
+/// same key. The run must not respond with the result of that request.
 pub async fn a19_a_run_replaced_by_another_request_gets_a_mismatch(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn d07_a_page_costs_the_same_wherever_it_lies() {
+    async fn d07_a_page_costs_the_same_at_any_depth() {
         let test = TestLedger::new().await;
         let (alice, bob) = (test.account(ALICE, 1).await, test.account(BOB, 1).await);
         let mut transaction = test.ledger.begin().await.expect("a transaction");

@@ -29,8 +29,8 @@ use super::Elapse;
 /// replies, so a kill loses no confirmed write. The port stays the same after a restart. A drop
 /// ends the process and removes the directory; a `static` is never dropped.
 ///
-/// Methods block the thread, for up to ten seconds if the server hangs. They panic if a command
-/// fails.
+/// Methods block the thread, for up to ten seconds if the server hangs. They panic if the
+/// server does not start, stop or reply in time.
 ///
 /// ```no_run
 /// use aplomb::testing::{RedisServer, Reply};
