@@ -1,5 +1,5 @@
 use crate::policies::paginate::{
-    Binding, CursorField, CursorKey, CursorValue, Cursors, Direction, HEAD, SortColumn,
+    Binding, CursorField, CursorKey, CursorValue, Cursors, Direction, HEADER, SortColumn,
 };
 use crate::secret::Secret;
 
@@ -58,5 +58,5 @@ pub fn cursor(data: &[u8]) {
         read_back(text);
     }
     read_back(&cursors.sign::<Key>(data.to_vec(), &HERE));
-    read_back(&cursors.sign::<Key>([&HEAD, data].concat(), &HERE));
+    read_back(&cursors.sign::<Key>([&HEADER, data].concat(), &HERE));
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{Api, codes};
 use crate::endpoint::PathShape;
 use crate::policies::idempotency::IdempotencyPolicy;
-use crate::policies::rate_limit::{Quota, RateLimitSpec, impossible};
+use crate::policies::rate_limit::{Quota, RateLimitSpec, invalid_limit};
 use crate::policies::version;
 use crate::spec::{Access, EndpointSpec};
 use crate::start::{StartError, StartErrors};
@@ -26,7 +26,7 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
             .iter()
             .any(|limit| Quota::of(limit).is_none())
         {
-            errors.push(impossible(spec));
+            errors.push(invalid_limit(spec));
         }
     }
 }
@@ -165,12 +165,12 @@ fn deprecation_info<S>(api: &Api<S>, errors: &mut StartErrors) {
 fn open_ranges<S>(api: &Api<S>, errors: &mut StartErrors) {
     let newest = version::newest(api.routes.specs());
     for spec in api.routes.specs() {
-        if let Some(last) = version::too_many(spec, newest) {
+        if let Some(last) = version::last_if_too_many(spec, newest) {
             errors.push(StartError::new(format!(
                 "{}: its versions go up to {last}, which another endpoint names, and it can serve {} at most: \
                  write the last one that it serves",
                 named(spec),
-                version::MOST
+                version::MAX_VERSIONS
             )));
         }
     }

@@ -138,10 +138,10 @@ impl KeyedAdmission {
         };
         match limits
             .client()
-            .acquire_by(&claims, limits.limits().on_error(), call)
+            .acquire_with(&claims, limits.limits().on_error(), call)
             .await
         {
-            Ok((decided, begun)) => Ok((limits.settle(&claims, decided)?, begun.map(Ok))),
+            Ok((decided, begun)) => Ok((limits.apply(&claims, decided)?, begun.map(Ok))),
             Err(error) => Ok((QueueDelay::default(), Some(Err(error)))),
         }
     }

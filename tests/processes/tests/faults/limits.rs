@@ -128,7 +128,7 @@ async fn b15_limits_are_decided_locally_while_the_store_stands_still() {
     let after = decided_by_the_store(&service).await;
     assert!([200, 429].contains(&after.status.as_u16()), "{after:?}");
     eventually("that is logged", async || {
-        service.log().contains("the store of limits answers again")
+        service.log().contains("the rate limit store answers again")
     })
     .await;
 }
