@@ -1,8 +1,8 @@
 //! Authentication: it finds the caller of a request.
 //!
 //! An API has one way of authentication, set with [`Api::auth`](crate::Api::auth). It runs before
-//! all other policies and before the body is read. The [`Caller`] that it finds is used by limits,
-//! idempotency records and cursors. A client address with a hundred failed authentications in a
+//! the limits and idempotency records, and before the body is read. These and cursors use the
+//! [`Caller`] that it finds. A client address with a hundred failed authentications in a
 //! minute gets a 429 instead of a 401. Requests with valid credentials are not affected.
 
 mod api_keys;

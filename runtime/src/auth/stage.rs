@@ -1,4 +1,4 @@
-//! The stage that finds the caller, before all other decisions.
+//! The stage that finds the caller of a request.
 
 use std::sync::Arc;
 

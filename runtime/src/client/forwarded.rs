@@ -1,5 +1,5 @@
-//! Parses an element of `Forwarded` (RFC 7239 §4). As proxies write it, it may have white space
-//! around pairs, and colons and brackets outside of quoted strings.
+//! Parses an element of `Forwarded` (RFC 7239 §4). It also accepts what proxies write in practice:
+//! white space around pairs, and colons and brackets outside of quoted strings.
 
 use std::net::IpAddr;
 

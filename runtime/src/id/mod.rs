@@ -78,7 +78,8 @@ impl<T> Id<T> {
     ///
     /// # Errors
     ///
-    /// Returns [`IdOverflow`] if all 2^80 identifiers of a millisecond are used up.
+    /// Returns [`IdOverflow`] if the random part of the last identifier cannot be incremented. Its
+    /// 80 bits make that unlikely in practice.
     pub fn generate() -> Result<Self, IdOverflow> {
         SOURCE
             .next(SystemTime::now(), &mut rand::rng())
@@ -89,8 +90,7 @@ impl<T> Id<T> {
     ///
     /// # Panics
     ///
-    /// Panics if [`generate`](Self::generate) fails. That needs 2^80 identifiers in a millisecond,
-    /// so it does not happen in practice.
+    /// Panics if [`generate`](Self::generate) fails.
     #[expect(
         clippy::new_without_default,
         reason = "a default that differs each time would mislead"
@@ -129,13 +129,13 @@ impl<T: Resource> Id<T> {
     }
 }
 
-/// The error when all identifiers of a millisecond are used up.
+/// The error when the random part of an identifier cannot be incremented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdOverflow;
 
 impl fmt::Display for IdOverflow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("all identifiers of this millisecond are used up: try again in the next one")
+        f.write_str("no identifier is left in this millisecond: try again in the next one")
     }
 }
 

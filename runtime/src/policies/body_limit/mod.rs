@@ -4,9 +4,9 @@
 //! any of it is read. A body of unknown length is rejected as soon as it exceeds the limit. A body
 //! that stalls for five seconds is a 408 `REQUEST_TIMEOUT`.
 //!
-//! The rest of a rejected body is read and discarded, so that the connection can be used again. That
-//! ends after 16 MiB, after five seconds, or when the client pauses. The rest of a body that an
-//! extractor leaves unread is not discarded.
+//! The rest of a rejected body is read and discarded, so that the connection can be used again.
+//! That ends after 16 MiB, after five seconds, or when the client pauses. The rest of a body that
+//! an extractor leaves unread is not discarded.
 //!
 //! A larger limit also replaces axum's own limit of 2 MB.
 //!

@@ -58,8 +58,8 @@ impl DeprecatedCalls {
 
 /// Counts the calls of one endpoint under one route.
 ///
-/// The numbers are independent, so relaxed atomics suffice. A snapshot during a call can have it in
-/// `calls` but not yet in `after_sunset`.
+/// The numbers are independent, so relaxed atomics suffice. A snapshot that is taken during a call
+/// can have the call in only some of them.
 #[derive(Debug)]
 pub(crate) struct Counter {
     spec: &'static EndpointSpec,

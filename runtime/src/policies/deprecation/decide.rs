@@ -1,7 +1,7 @@
 use super::spec::DeprecationSpec;
 use crate::clock::Timestamp;
 
-/// The stage of a deprecated endpoint's life.
+/// The phase in the life of a deprecated endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Phase {

@@ -9,8 +9,8 @@ use super::value::CursorValue;
 /// Column names come from the type of the key and values are bound, so no part of a request gets
 /// into the text. If all columns have the same direction, the condition compares rows:
 /// `(created_at, id) < (?, ?)`. Otherwise it is expanded, with an additional bound on the first
-/// column. A database can answer both from an index over the columns in their order, so every page
-/// costs the same.
+/// column. A database can answer both forms from an index over the columns in their order, so every
+/// page costs the same.
 ///
 /// [`sql`](Self::sql) returns the text and the values. With the feature `sqlx`, `push_onto` pushes
 /// them onto a query.

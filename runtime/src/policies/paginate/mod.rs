@@ -5,7 +5,7 @@
 //! A cursor contains the sort key of the last item of a page. The next page starts after that key,
 //! so rows that are inserted or deleted meanwhile neither repeat nor hide other rows, and every
 //! page costs the same. The order must be total. [`derive(CursorKey)`](derive@crate::CursorKey)
-//! makes a struct of the sort columns the key; its last column is unique.
+//! turns a struct of the sort columns into the key. Its last column is unique.
 //!
 //! The query parameter `limit` sets the number of items. It is the declared default if absent, and
 //! is lowered to the declared maximum. Anything but a whole number above zero is a 400. A page is

@@ -59,7 +59,7 @@ impl<K> Neighbours<K> {
     /// The neighbours of a page of `rows`, in the order of the list. `more` is set if further rows
     /// follow in the direction of reading.
     ///
-    /// On the side from which the client came there is a row: that of the key. If all rows of the
+    /// On the side from which the client came there was a row: that of the key. If all rows of the
     /// page have been deleted, the page leads back to it: the rows before an empty page are the
     /// last of the list, and the rows after it the first.
     pub(super) fn around<T, L>(

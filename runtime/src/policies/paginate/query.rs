@@ -23,7 +23,7 @@ impl<const N: usize> PageQuery<N> {
             match names.iter().position(|known| *known == name) {
                 None => query.filters.push((name, value)),
                 Some(index) if query.page_parameters[index].is_none() => {
-                    query.page_parameters[index] = Some(value)
+                    query.page_parameters[index] = Some(value);
                 }
                 Some(index) => {
                     return Err(invalid_parameter(

@@ -29,8 +29,8 @@ pub(crate) struct LimitClient {
     clock: Arc<dyn Clock>,
     /// One breaker for each part of the store, so that a failed part does not affect the others.
     breakers: [SharedBreaker; PARTS],
-    /// The requests that this instance has decided during the current outage. Relaxed: the number is
-    /// only logged.
+    /// The requests that this instance has decided during the current outage. Relaxed: the number
+    /// is only logged.
     decided_locally: AtomicU64,
     /// The last rejections of the store.
     rejections: RejectionCache,
@@ -263,7 +263,7 @@ impl LimitClient {
                 &format_args!("no answer within {STORE_TIMEOUT:?}"),
             ),
             Some(Err(error)) if !error.is_about_the_key() => {
-                self.report_failure(breaker, permit, &error)
+                self.report_failure(breaker, permit, &error);
             }
             Some(answer) => {
                 self.report_success(breaker, permit);
@@ -286,7 +286,7 @@ impl LimitClient {
     ) {
         match error {
             Some(error) if !error.is_about_the_key() => {
-                self.report_failure(breaker, Permit::Normal, error)
+                self.report_failure(breaker, Permit::Normal, error);
             }
             _ if elapsed > STORE_TIMEOUT => {
                 self.report_failure(

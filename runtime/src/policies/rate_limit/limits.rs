@@ -305,8 +305,8 @@ fn everyone_without_address() -> LimitSubject<'static> {
     LimitSubject::Everyone
 }
 
-/// Returns the text that identifies a limit: its name, or else its endpoint and index, and its
-/// numbers.
+/// Returns the text that identifies a limit. It has the name of the limit, or else its endpoint and
+/// index. It also has the numbers of the limit.
 ///
 /// While a limit is being changed, instances with the old and the new numbers run together. With
 /// separate buckets each limit keeps its worst case. In a shared bucket, neither would.

@@ -19,8 +19,8 @@ pub(super) struct Logs {
 struct Log {
     /// The times of the tokens in microseconds since 1970, sorted.
     times: VecDeque<u64>,
-    /// The time at which a bucket with as many tokens taken would be full again: the log's rank in
-    /// the eviction order.
+    /// The rank in the eviction order: the time at which a token bucket would be full again after
+    /// as many tokens. Logs with fewer or older tokens have a lower rank.
     full_at: u64,
     /// The time at which the last token leaves the window.
     ends_at: u64,
@@ -57,7 +57,8 @@ impl Logs {
         self.size -= log.remove_expired(now, window);
         let used = log.times.len() as u64;
         let leaves_in = |time: &u64| (time + window).saturating_sub(now);
-        // The request fits once as many of the oldest tokens have left as it exceeds the limit by.
+        // A request that exceeds the limit by n tokens fits once the n oldest tokens have left.
+        // `surplus` is n - 1, the index of the last of these.
         let surplus = (used + request.cost).checked_sub(request.quota.burst() + 1);
         let blocking = surplus.and_then(|index| log.times.get(usize::try_from(index).ok()?));
         State::Log {

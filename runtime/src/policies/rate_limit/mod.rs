@@ -83,14 +83,19 @@
 //! - Clients choose values such as `rows`. Read them as the handler does, and do not let the
 //!   handler do more work than the cost covers.
 //! - If the function panics, the request gets a 500 and takes nothing. The handler does not run.
-//! - The start-up check does not compare the function's results with the burst, also not where
-//!   operators lower the burst.
+//! - The results of the function are not compared with the burst at start, not even if operators
+//!   lower the burst.
 //!
 //! # Counted by a tenant
 //!
-//! `by` selects whose requests share a bucket: the caller's (`by = caller`, the default; without a
-//! caller, the client address counts), those of the client address (`by = ip`), or all requests
-//! (`by = route`). A header or a path parameter can count as well, once its value is verified:
+//! `by` selects the requests that share a bucket:
+//!
+//! - `by = caller` (the default): the requests of one caller, or of one client address if there is
+//!   no caller;
+//! - `by = ip`: the requests of one client address;
+//! - `by = route`: all requests of the endpoint;
+//! - `by = header(…)` and `by = param(…)`: the requests with the same value of a header or path
+//!   parameter, once the value is verified.
 //!
 //! ```
 //! use aplomb::auth::Caller;
@@ -136,9 +141,9 @@
 //! next requests without a call to the store. Use it for busy limits in a remote store. On the
 //! in-memory store it has no effect.
 //!
-//! - Prefetching never admits more requests. A batch expires after the time in which its tokens
-//!   refill (here 3 seconds), and the bucket holds that many tokens less (here 950). So burst +
-//!   limit stays the most that passes in any period.
+//! - Prefetching never admits more requests: burst + limit stays the most that passes in any
+//!   period. A batch expires after the time in which its tokens refill (here 3 seconds), and the
+//!   bucket holds one batch less (here 950 tokens).
 //! - A request can be rejected although another instance holds unused tokens. `Remaining` is the
 //!   store's number at the last call plus the tokens that this instance holds.
 //! - An instance that crashes loses its batch. The bucket refills by itself.
@@ -180,9 +185,9 @@
 //!
 //! Clients do not see a shadow limit: it affects neither the fields above nor `Retry-After`, and an
 //! endpoint with only shadow limits sends no fields. If an enforced limit rejects the request, the
-//! shadow limits take nothing and log nothing. On Redis, the unreadable bucket of a shadow limit
-//! rejects no request; it counts as empty. When `shadow` is removed, the limit continues with the
-//! same buckets.
+//! shadow limits take nothing and log nothing. If Redis has an unreadable value for the bucket
+//! of a shadow limit, the bucket counts as empty and rejects no request. When `shadow` is removed,
+//! the limit continues with the same buckets.
 //!
 //! A limit that several endpoints name must be `shadow` in all of them or in none. Otherwise the
 //! service does not start.
@@ -197,11 +202,11 @@
 //! APLOMB_FORWARDED_FIELD=x-forwarded-for
 //! ```
 //!
-//! or [`Api::trusted_proxies`](crate::Api::trusted_proxies) and
-//! [`Api::forwarded_field`](crate::Api::forwarded_field) set the trusted proxies and the field in
-//! which they send the address of their client. All lines of that field are read as one list, from
-//! the right, where the nearest proxy has appended. The first address that is not trusted is the
-//! client. Entries further left can be made up by the client, so they are not read.
+//! These variables set the trusted proxies and the field in which they send the address of their
+//! client. In code, [`Api::trusted_proxies`](crate::Api::trusted_proxies) and
+//! [`Api::forwarded_field`](crate::Api::forwarded_field) set them. All lines of that field are read
+//! as one list, from the right, where the nearest proxy has appended. The first address that is not
+//! trusted is the client. Entries further left can be made up by the client, so they are not read.
 //!
 //! | content of the field | client address |
 //! |---|---|

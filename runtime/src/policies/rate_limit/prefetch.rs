@@ -1,10 +1,13 @@
 //! Tokens that an instance takes ahead, so that most requests need no call to the store.
 //!
-//! A batch expires after the time in which its tokens refill, and its bucket holds as many tokens
-//! less ([`Quota::reserve`](super::Quota)). Together they keep the worst case at burst + limit in
-//! any period: all tokens of the period were taken during it or during the life of one batch before
-//! it. In that time the bucket gives the reserved burst, the tokens that refill in the period (the
-//! limit), and the tokens that refill in the life of a batch (one batch).
+//! A batch expires after the time in which its tokens refill, and its bucket holds one batch less
+//! ([`Quota::reserve`](super::Quota)). So the worst case remains burst + limit in any period. All
+//! tokens that pass in a period were taken in it, or before it by at most the life of a batch. In
+//! that time the bucket gives
+//!
+//! - its reserved burst, which is the burst minus one batch;
+//! - the tokens that refill in the period, which are the limit;
+//! - the tokens that refill in the life of a batch, which are one batch.
 
 use core::fmt;
 

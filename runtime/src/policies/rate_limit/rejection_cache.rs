@@ -108,9 +108,9 @@ impl fmt::Debug for RejectionCache {
 impl Rejection {
     /// The rejection of these requests; `None` if they were admitted.
     ///
-    /// The store has decided at some time between the call and its answer. The rejection expires by
-    /// the time of the call, so that no request is rejected for too long. Its status ages from the
-    /// time of the answer, so that `Retry-After` is never too short.
+    /// The store has decided at some time between the call and its answer. The rejection expires
+    /// relative to the call, so that no request is rejected for too long. Its status ages from the
+    /// answer, so that `Retry-After` is never too short.
     fn from_rejected(
         requests: &[LimitRequest<'_>],
         acquired: &Acquired,
@@ -147,9 +147,9 @@ impl Rejection {
     }
 }
 
-/// Returns the time for which requests are rejected that were rejected with `max_queue_wait`.
-/// Requests that can wait longer for their turn in a leaky bucket are admitted earlier by the
-/// difference.
+/// Returns the time for which a rejection applies to these requests. `max_queue_wait` is that of
+/// the rejected request. A request that can wait longer for its turn in a leaky bucket is admitted
+/// earlier by the difference.
 fn remaining_wait(
     requests: &[LimitRequest<'_>],
     statuses: &[LimitStatus],

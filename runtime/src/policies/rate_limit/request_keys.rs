@@ -1,4 +1,4 @@
-//! The data of a request that its limits read before they are checked: costs and verified keys.
+//! Costs and verified keys, which limits read from a request before they are checked.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use futures_util::FutureExt;

@@ -4,7 +4,7 @@ use super::spec::VersionSpec;
 use crate::spec::EndpointSpec;
 
 impl VersionSpec {
-    /// Returns the versions that an API serves whose newest version is `newest`.
+    /// Returns the versions that are served if `newest` is the newest version of the API.
     pub fn served(self, newest: u32) -> RangeInclusive<u32> {
         self.first()..=self.last().unwrap_or_else(|| newest.max(self.first()))
     }
