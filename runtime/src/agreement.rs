@@ -56,7 +56,10 @@ fn both_crates_have_the_same_bounds() {
         PageLimits::default()
     );
     assert_eq!(bounds::MAX_OFFSET, OffsetRequest::MAX_ITEM);
-    assert_eq!(usize::try_from(bounds::MAX_VERSIONS), Ok(version::MOST));
+    assert_eq!(
+        usize::try_from(bounds::MAX_VERSIONS),
+        Ok(version::MAX_VERSIONS)
+    );
 }
 
 #[test]

@@ -498,12 +498,12 @@ async fn e03_calls_are_logged_immediately_and_then_once_a_minute_with_their_numb
         ["2026-01-31", "2026-01-31", "-", "2026-01-31", "2026-01-31"]
     );
     let messages = fields("message");
-    assert_eq!(messages[..3], ["a deprecated endpoint is called"; 3]);
+    assert_eq!(messages[..3], ["a deprecated endpoint was called"; 3]);
     assert_eq!(
         messages[3..],
         [
-            "an endpoint is called after its sunset",
-            "an endpoint that is gone is called"
+            "an endpoint was called after its sunset",
+            "a call after an enforced sunset was rejected"
         ]
     );
 }

@@ -1,5 +1,5 @@
 use crate::policies::paginate::{
-    Binding, CursorField, CursorKey, CursorValue, Cursors, Direction, HEAD, SortColumn,
+    Binding, CursorField, CursorKey, CursorValue, Cursors, Direction, HEADER, SortColumn,
 };
 use crate::secret::Secret;
 
@@ -59,5 +59,5 @@ pub fn cursor(data: &[u8]) {
         assert_round_trip(text);
     }
     assert_round_trip(&cursors.sign::<Key>(data.to_vec(), &BINDING));
-    assert_round_trip(&cursors.sign::<Key>([&HEAD, data].concat(), &BINDING));
+    assert_round_trip(&cursors.sign::<Key>([&HEADER, data].concat(), &BINDING));
 }

@@ -16,7 +16,7 @@ use crate::policies::idempotency::{
 };
 use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::{
-    EndpointLimits, Failures, Instances, LimitClient, Limits, MaxCosts, Overrides,
+    AuthFailures, EndpointLimits, Instances, LimitClient, Limits, MaxCosts, Overrides,
 };
 use crate::policies::version::{self, Route};
 use crate::secret::Secret;
@@ -298,7 +298,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                 Arc::clone(&settings.facets.limits),
                 settings.instances,
             )),
-            max_costs: MaxCosts::of(self.routes.specs()),
+            max_costs: MaxCosts::from_specs(self.routes.specs()),
             idempotency: Arc::new(IdempotencyClient {
                 records: Arc::clone(&settings.facets.records),
                 lease: settings.lease,
@@ -345,7 +345,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             .routes
             .specs()
             .find(|other| successor == Some(other.id()));
-        let successor = successor.map(|successor| Route::of_links(successor).template);
+        let successor = successor.map(|successor| Route::for_links(successor).template);
         let page = self.deprecation_info.as_deref();
         Deprecation::new(spec, route, successor, page, calls, Arc::clone(&self.clock))
     }
@@ -354,7 +354,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let previous = settings.previous_secret.as_ref();
         Shared {
             auth: self.auth.clone(),
-            failures: Arc::new(Failures::new()),
+            failures: Arc::new(AuthFailures::new()),
             proxies: settings.proxies.clone(),
             cursors: Cursors::new(&settings.secret, previous, &settings.namespace),
             admission: settings.facets.admission.clone(),

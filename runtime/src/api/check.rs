@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{Api, codes};
 use crate::endpoint::PathShape;
 use crate::policies::idempotency::IdempotencyPolicy;
-use crate::policies::rate_limit::{Quota, RateLimitSpec, impossible};
+use crate::policies::rate_limit::{Quota, RateLimitSpec, invalid_limit};
 use crate::policies::version;
 use crate::spec::{Access, EndpointSpec};
 use crate::start::{StartError, StartErrors};
@@ -27,7 +27,7 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
             .iter()
             .any(|limit| Quota::of(limit).is_none())
         {
-            errors.push(impossible(spec));
+            errors.push(invalid_limit(spec));
         }
     }
 }
@@ -168,13 +168,13 @@ fn deprecation_info<S>(api: &Api<S>, errors: &mut StartErrors) {
 fn open_ranges<S>(api: &Api<S>, errors: &mut StartErrors) {
     let newest = version::newest(api.routes.specs());
     for spec in api.routes.specs() {
-        if let Some(last) = version::too_many(spec, newest) {
+        if let Some(last) = version::last_if_too_many(spec, newest) {
             errors.push(StartError::new(format!(
                 "{} has an open range of versions, which would end at {last}, the newest version of \
                  the API; an endpoint can serve at most {} versions: write the last version that it \
                  serves",
                 describe(spec),
-                version::MOST
+                version::MAX_VERSIONS
             )));
         }
     }

@@ -96,7 +96,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     pub fn new(name: impl Into<String>, routes: Routes<S>) -> Self {
         Self {
             name: name.into(),
-            deprecated_calls: DeprecatedCalls::of(
+            deprecated_calls: DeprecatedCalls::new(
                 mounted_routes(&routes).map(|(spec, route)| (spec, route.template, route.version)),
             ),
             title: None,

@@ -145,10 +145,10 @@ impl KeyedAdmission {
         };
         match limits
             .client()
-            .acquire_by(&requests, limits.limits().on_error(), call)
+            .acquire_with(&requests, limits.limits().on_error(), call)
             .await
         {
-            Ok((decided, begun)) => Ok((limits.settle(&requests, decided)?, begun.map(Ok))),
+            Ok((decided, begun)) => Ok((limits.apply(&requests, decided)?, begun.map(Ok))),
             Err(error) => Ok((QueueDelay::default(), Some(Err(error)))),
         }
     }

@@ -13,7 +13,7 @@ use crate::client::TrustedProxies;
 use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::EndpointRuns;
 use crate::policies::paginate::Cursors;
-use crate::policies::rate_limit::{EndpointLimits, Failures};
+use crate::policies::rate_limit::{AuthFailures, EndpointLimits};
 use crate::request::{Incoming, ResponseFuture, Stage};
 use crate::spec::EndpointSpec;
 use crate::store::AdmissionStore;
@@ -25,7 +25,7 @@ pub(crate) type Handler = Box<dyn Fn(&mut Incoming) -> ResponseFuture + Send + S
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) auth: Option<Arc<dyn Authenticate>>,
-    pub(crate) failures: Arc<Failures>,
+    pub(crate) failures: Arc<AuthFailures>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) cursors: Cursors,
     /// Decides limits and records in one call, if one store has both.

@@ -16,7 +16,8 @@ use crate::policies::idempotency::{
 };
 use crate::policies::paginate::{Cursors, PageLimits, PaginationPolicy};
 use crate::policies::rate_limit::{
-    EndpointLimits, Failures, Instances, LimitClient, Limits, MaxCosts, Overrides, RateLimitSpec,
+    AuthFailures, EndpointLimits, Instances, LimitClient, Limits, MaxCosts, Overrides,
+    RateLimitSpec,
 };
 use crate::problem::{EndpointResponse, ResponseOrigin};
 use crate::request::{
@@ -37,7 +38,7 @@ const WITH_ALL: EndpointSpec = EndpointSpec::new(Method::Post, "/things", "make_
 fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticate>>) -> Mount {
     let shared = Shared {
         auth,
-        failures: Arc::new(Failures::new()),
+        failures: Arc::new(AuthFailures::new()),
         proxies: TrustedProxies::default(),
         cursors: Cursors::new(&Secret::random(), None, "test"),
         admission: None,
@@ -59,7 +60,7 @@ fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticate>>) -> Mo
 }
 
 fn limits(spec: &'static EndpointSpec) -> Option<Arc<EndpointLimits>> {
-    let max_costs = MaxCosts::of([spec].into_iter());
+    let max_costs = MaxCosts::from_specs([spec].into_iter());
     let limits =
         Limits::new(spec, &Overrides::default(), &max_costs, "test").expect("valid limits")?;
     let client = LimitClient::new(

@@ -133,7 +133,7 @@ async fn b15_limits_are_decided_locally_while_redis_is_paused() {
     let after = until_decided_by_store(&service).await;
     assert!([200, 429].contains(&after.status.as_u16()), "{after:?}");
     eventually("the log has the line", async || {
-        service.log().contains("the store of limits answers again")
+        service.log().contains("the rate limit store answers again")
     })
     .await;
 }
