@@ -173,7 +173,7 @@ fn all_invalid_settings_are_reported_together() {
         "error: APLOMB_API_KEYS=\"…\": entry 2: expected caller:key",
         "error: APLOMB_LIMITS=\"payments=fast,payment=1000/min\": entry `payments=fast`: `fast` is not a rate: expected",
         "error: APLOMB_LIMITS=\"payments=fast,payment=1000/min\": entry `payment=1000/min`: no endpoint names a limit \
-         `payment`; expected one of `payments`",
+         `payment`: expected one of `payments`",
         "error: APLOMB_INSTANCES=\"many\": expected a whole number from 1 to 10000",
         "error: APLOMB_TRUSTED_PROXIES=\"10.0.0.1/8,proxy\": entry `10.0.0.1/8`: bits after the prefix are set: expected",
         "error: APLOMB_TRUSTED_PROXIES=\"10.0.0.1/8,proxy\": entry `proxy`: expected an address or a network",
