@@ -24,9 +24,9 @@ use super::kinds::ProblemKinds;
 /// assert_eq!((problem.status().as_u16(), problem.code()), (409, "INSUFFICIENT_FUNDS"));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say which problem it is",
-    label = "not an `ApiError`",
-    note = "derive `ApiError` for it, or hold it as the `#[source]` of a problem of your own"
+    message = "`{Self}` has no problem document, because it does not implement `ApiError`",
+    label = "does not implement `ApiError`",
+    note = "derive `ApiError` for it, or make it the `#[source]` of an error of your own"
 )]
 pub trait ApiError: std::error::Error + Send + Sync + 'static {
     /// Returns the problem that the client gets.
