@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[test]
 fn every_link_has_a_target() {
     let documents = documents();
-    assert!(documents.len() >= 8, "{papers:?}");
+    assert!(documents.len() >= 8, "{documents:?}");
     let broken: Vec<String> = documents
         .iter()
         .flat_map(|document| broken_links(document))

@@ -133,8 +133,8 @@ fn routes_as_json_have_the_source_line() {
 
 #[test]
 fn routes_need_neither_settings_nor_the_ledger() {
-    let error_lines = INVALID_SETTINGS.map(|(name, value, _)| (name, value));
-    let Printed { code, errors, .. } = run(&["routes"], &error_lines);
+    let settings = INVALID_SETTINGS.map(|(name, value, _)| (name, value));
+    let Printed { code, errors, .. } = run(&["routes"], &settings);
     assert_eq!((code, errors.as_str()), (0, ""));
 }
 

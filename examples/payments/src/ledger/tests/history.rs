@@ -89,16 +89,16 @@ async fn a_caller_sees_only_payments_of_own_accounts() {
         test.account(BOB, 100).await,
         test.account("carol", 100).await,
     );
-    let out = test.pay(ALICE, alice, bob, 1).await.expect("paid").id;
+    let outgoing = test.pay(ALICE, alice, bob, 1).await.expect("paid").id;
     let between_others = test.pay(BOB, bob, carol, 1).await.expect("paid").id;
-    let read_backward = test.pay("carol", carol, alice, 1).await.expect("paid").id;
+    let incoming = test.pay("carol", carol, alice, 1).await.expect("paid").id;
     assert_eq!(
         ids(&read_all_pages(&test, ALICE, None, 10, no_change).await),
-        [read_backward, out]
+        [incoming, outgoing]
     );
     assert_eq!(
         ids(&read_all_pages(&test, BOB, None, 10, no_change).await),
-        [between_others, out]
+        [between_others, outgoing]
     );
     assert_eq!(
         ids(&read_all_pages(&test, "dora", None, 10, no_change).await),
