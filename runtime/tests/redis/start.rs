@@ -16,7 +16,7 @@ fn a_url_that_does_not_parse() {
         ("redis://host:port", "expected redis://"),
         ("redis://host/db", "invalid database number"),
         ("nonsense", "expected redis://"),
-        ("rediss://host", "no TLS"),
+        ("rediss://host", "TLS is not supported"),
     ] {
         let error = RedisConfig::new(url).expect_err("no valid URL").to_string();
         assert!(error.contains(expected), "{error}");

@@ -62,7 +62,7 @@ fn a_url_that_is_none_is_said_at_start() {
     let bench = Bench::start();
     for (url, expected) in [
         ("redis://host:port", "redis url did not parse"),
-        ("rediss://host", "no TLS"),
+        ("rediss://host", "TLS is not supported"),
     ] {
         let output = bench.settings("a").with(&[("APLOMB_STORE", url)]).run();
         let said = String::from_utf8_lossy(&output.stderr);
