@@ -65,7 +65,7 @@ fn an_invalid_url_is_a_start_error() {
     let deployment = Deployment::start();
     for (url, expected) in [
         ("redis://host:port", "redis url did not parse"),
-        ("rediss://host", "no TLS"),
+        ("rediss://host", "TLS is not supported"),
     ] {
         let output = deployment
             .settings("a")
