@@ -100,7 +100,7 @@ async fn a_user_without_the_commands_of_the_scripts_is_an_error() {
         "+eval",
         "+evalsha",
     ];
-    let server = RedisServer::start_with(&half);
+    let server = RedisServer::start_with(&user);
     let error = start_error(&server.url().replace("redis://", "redis://half:x@")).await;
     assert!(error.contains("the self-test failed: "), "{error}");
 }
