@@ -237,7 +237,7 @@ fn check_warns_of_unsafe_defaults() {
     assert_eq!(code, 0, "{errors}");
     for warning in [
         "warning: APLOMB_API_KEYS is not set: the demo keys are alice:sk_test_alice,bob:sk_test_bob",
-        "warning: PAYMENTS_DB is not set: the ledger is kept in ",
+        "warning: PAYMENTS_DB is not set: the ledger is stored in ",
         "warning: APLOMB_SECRET is not set: cursors are valid only until this process ends",
         "warning: 3 instances each have their own memory store for idempotency keys and rate limits",
     ] {

@@ -166,7 +166,7 @@ fn all_invalid_settings_are_reported_together() {
         "error: APLOMB_MAX_HANDLER_DURATION=\"x\": expected a whole number and a unit",
         "error: APLOMB_SECRET=\"…\": expected at least 32 bytes",
         "error: APLOMB_ENCRYPTION_KEYS=\"…\": entry 1: the key is not base64; make one with `openssl rand -base64 32`",
-        "error: APLOMB_ENCRYPTION_KEYS=\"…\": entry 2: expected id:key, separated by commas",
+        "error: APLOMB_ENCRYPTION_KEYS=\"…\": entry 2: expected <id>:<key>, several separated by commas",
         "error: APLOMB_SHUTDOWN_GRACE=\"1 minute\": expected a whole number and a unit",
         "error: APLOMB_HEADER_TIMEOUT=\"0s\": expected at least 1ms",
         "error: APLOMB_API_KEYS=\"…\": entry 1: expected caller:key",
@@ -267,7 +267,7 @@ fn a26_empty_encryption_keys_are_an_error() {
     let errors = errors(&run(&[("APLOMB_ENCRYPTION_KEYS", "")]));
     assert!(
         errors.len() == 1
-            && errors[0].starts_with("error: APLOMB_ENCRYPTION_KEYS=\"\": expected id:key"),
+            && errors[0].starts_with("error: APLOMB_ENCRYPTION_KEYS=\"\": expected <id>:<key>"),
         "{errors:?}"
     );
 }

@@ -135,7 +135,10 @@ mod record {
             .into_iter()
             .flatten()
         {
-            assert_eq!(codec::stored_response(written(kept.clone())), Some(kept));
+            assert_eq!(
+                codec::stored_response(written(stored.clone())),
+                Some(stored)
+            );
         }
     }
 

@@ -80,11 +80,11 @@ transparent!(Valid);
 /// #[derive(serde::Deserialize, Validate)]
 /// #[garde(context(Limits))]
 /// struct Payment {
-///     #[garde(custom(affordable))]
+///     #[garde(custom(within_limits))]
 ///     amount: i64,
 /// }
 ///
-/// fn affordable(amount: &i64, limits: &Limits) -> garde::Result {
+/// fn within_limits(amount: &i64, limits: &Limits) -> garde::Result {
 ///     if *amount > limits.largest {
 ///         return Err(garde::Error::new(format!("at most {}", limits.largest)));
 ///     }

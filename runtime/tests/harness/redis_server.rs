@@ -242,8 +242,7 @@ fn a_missing_program_is_reported_in_one_line() {
         .lines()
         .filter(|line| line.contains("redis-server"))
         .collect();
-    let expected =
-        "redis-server is not on the PATH: install it, such as with 'apt-get install redis-server'";
+    let expected = "redis-server is not on the PATH: install it, for example with 'apt-get install redis-server'";
     assert_eq!(lines, [expected], "{stderr}");
     assert!(!output.status.success());
     assert!(

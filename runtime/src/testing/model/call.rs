@@ -23,7 +23,7 @@ pub(super) enum Call {
 /// The reply of a store to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reply {
-    Begun(BeginOutcome),
+    BeginOutcome(BeginOutcome),
     Completed(CompleteOutcome),
     Aborted,
     /// The result of `heartbeat`, `mark_unknown` or `resolve`: `true` if it changed the record.
@@ -35,7 +35,7 @@ pub(super) async fn execute(
     call: &Call,
 ) -> Result<Reply, StoreError> {
     Ok(match call {
-        Call::Begin(begin) => Reply::Begun(store.begin(begin).await?),
+        Call::Begin(begin) => Reply::BeginOutcome(store.begin(begin).await?),
         Call::Heartbeat(lease) => Reply::Flag(store.heartbeat(&[*lease], LEASE).await? == [true]),
         Call::Complete(complete) => Reply::Completed(store.complete(complete).await?),
         Call::Abort(lease, marker) => store

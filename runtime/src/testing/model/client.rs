@@ -74,7 +74,7 @@ impl Clients {
 
     /// Lets the client of a begin run if it waits for the reply and the reply is `Started`.
     pub(super) fn record_reply(&mut self, call: &Call, reply: &Reply) {
-        let (Call::Begin(begin), Reply::Begun(BeginOutcome::Started)) = (call, reply) else {
+        let (Call::Begin(begin), Reply::BeginOutcome(BeginOutcome::Started)) = (call, reply) else {
             return;
         };
         let caller = self

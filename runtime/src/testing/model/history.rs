@@ -47,7 +47,7 @@ impl History {
     /// Checks a reply against the promises, and adds the promises that it makes itself.
     pub(super) fn check(&mut self, call: &Call, reply: &Reply) -> Result<(), BrokenRule> {
         match (call, reply) {
-            (Call::Begin(begin), Reply::Begun(found)) => self.check_begin(begin, found)?,
+            (Call::Begin(begin), Reply::BeginOutcome(found)) => self.check_begin(begin, found)?,
             (Call::Complete(complete), Reply::Completed(CompleteOutcome::Written)) => {
                 self.check_written(complete)?;
             }

@@ -69,7 +69,7 @@ impl Model {
     /// Applies a call; returns the reply of a correct store.
     pub(super) fn apply(&mut self, call: &Call) -> Reply {
         match call {
-            Call::Begin(begin) => Reply::Begun(self.begin(begin)),
+            Call::Begin(begin) => Reply::BeginOutcome(self.begin(begin)),
             Call::Heartbeat(lease) => Reply::Flag(self.heartbeat(*lease)),
             Call::Complete(complete) => Reply::Completed(self.complete(complete)),
             Call::Abort(lease, marker) => self.abort(*lease, *marker),
