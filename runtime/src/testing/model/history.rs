@@ -206,7 +206,7 @@ impl History {
             .ok_or(SETTLED_TWICE)?;
         match response {
             Some(response) => {
-                (promise.response, promise.ends) = (Some(response.clone()), now + TTL)
+                (promise.response, promise.ends) = (Some(response.clone()), now + TTL);
             }
             None => drop(self.promises.remove(&key)),
         }

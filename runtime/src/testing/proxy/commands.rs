@@ -79,7 +79,7 @@ impl CommandParser {
         ) {
             (Some(count), _) => self.remaining_arguments = count,
             (_, Some(length)) if self.remaining_arguments > 0 => {
-                self.remaining_bytes = length + LINE_END
+                self.remaining_bytes = length + LINE_END;
             }
             _ => return line.split_ascii_whitespace().next().map(String::from),
         }
