@@ -213,9 +213,9 @@ fn long_sentences_and_stumbling_blocks_never_rise() {
     for (name, counts) in &now {
         let allowed = allowed.get(name).copied().unwrap_or_default();
         if counts.long_sentences > allowed.long_sentences || counts.phrases > allowed.phrases {
-            risen += &format!("{name}: {counts:?}, allowed {allowed:?}\n");
+            risen.push_str(&format!("{name}: {counts:?}, allowed {allowed:?}\n"));
             for found in &places[name] {
-                risen += &format!("  line {}: {}\n", found.line, found.reason);
+                risen.push_str(&format!("  line {}: {}\n", found.line, found.reason));
             }
         }
     }

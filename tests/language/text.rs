@@ -80,7 +80,7 @@ fn without_targets(text: &str) -> String {
 
 impl Source {
     pub(crate) fn new(name: String, content: &str) -> Self {
-        let passages = if name.ends_with(".md") {
+        let passages = if name.split('.').next_back() == Some("md") {
             let lines = (1..).zip(content.lines());
             paragraphs(lines, false)
         } else {
@@ -150,7 +150,7 @@ fn messages(tokens: TokenStream, passages: &mut Vec<Passage>) {
                 is_attribute = false;
             }
             TokenTree::Punct(punct) => {
-                is_attribute = punct.as_char() == '#' || punct.as_char() == '!' && is_attribute
+                is_attribute = punct.as_char() == '#' || punct.as_char() == '!' && is_attribute;
             }
             TokenTree::Literal(literal) => {
                 let text = literal.to_string();

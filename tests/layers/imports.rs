@@ -138,7 +138,7 @@ fn scan(
         } else if let Some((base, after)) = base_of(&trees[index..], module) {
             index += after;
             index += path(&trees[index..], &base, &mut |to, line| {
-                found(module, to, line)
+                found(module, to, line);
             });
         } else {
             // Attributes are skipped: they have only documentation and names of macros.

@@ -35,7 +35,7 @@ async fn admitted(
     begin: &Begin,
 ) -> (u64, BeginOutcome) {
     match store.admit(&[request], begin).await.expect("a reply") {
-        Admission::Admitted(acquired, begun) => (acquired.statuses[0].remaining, begun),
+        Admission::Admitted(acquired, begin) => (acquired.statuses[0].remaining, begin),
         Admission::Refused(acquired) => panic!("{acquired:?}"),
     }
 }

@@ -67,7 +67,7 @@ async fn open_writer(options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx:
     loop {
         match pool(1).connect_with(options.clone()).await {
             Err(error) if is_busy(&error) && Instant::now() < deadline => {
-                sleep(BUSY_RETRY_INTERVAL).await
+                sleep(BUSY_RETRY_INTERVAL).await;
             }
             result => return result,
         }
