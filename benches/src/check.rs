@@ -23,7 +23,7 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
         (Some("memory"), Some([count, addresses])) => memory(addresses_in_turn(*count, *addresses)),
         #[cfg(feature = "governor")]
         (Some("governor"), Some([count, addresses])) => {
-            governor(addresses_in_turn(*count, *addresses))
+            governor(addresses_in_turn(*count, *addresses));
         }
         _ => {
             eprintln!("usage: requests check <memory|governor> <count> <addresses>");

@@ -433,7 +433,7 @@ async fn a_request_line_of_64_kb_is_a_414() {
             let request = format!("{}\r\n", head(&format!("GET {target} HTTP/1.1")));
             match target.len() {
                 ..=65_534 => {
-                    assert_problem(&service, request.as_bytes(), 414, "URI_TOO_LONG").await
+                    assert_problem(&service, request.as_bytes(), 414, "URI_TOO_LONG").await;
                 }
                 _ => assert_rejected_by_hyper(&service, request.as_bytes(), 414).await,
             }

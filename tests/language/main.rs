@@ -9,6 +9,7 @@
 mod text;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -213,9 +214,11 @@ fn long_sentences_and_stumbling_blocks_never_rise() {
     for (name, counts) in &now {
         let allowed = allowed.get(name).copied().unwrap_or_default();
         if counts.long_sentences > allowed.long_sentences || counts.phrases > allowed.phrases {
-            risen.push_str(&format!("{name}: {counts:?}, allowed {allowed:?}\n"));
+            writeln!(risen, "{name}: {counts:?}, allowed {allowed:?}")
+                .expect("a string takes text");
             for found in &places[name] {
-                risen.push_str(&format!("  line {}: {}\n", found.line, found.reason));
+                writeln!(risen, "  line {}: {}", found.line, found.reason)
+                    .expect("a string takes text");
             }
         }
     }

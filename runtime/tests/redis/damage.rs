@@ -246,7 +246,7 @@ async fn unreadable_buckets_are_errors_and_affect_no_shadow_limit() {
         server.command(&[b"SET", key.as_bytes(), value]);
         match store.acquire(&[limit_request()]).await {
             Err(StoreError::Malformed { key: named_key, .. }) => {
-                assert_eq!(named_key, key, "{value:?}")
+                assert_eq!(named_key, key, "{value:?}");
             }
             other => panic!("{value:?}: {other:?}"),
         }

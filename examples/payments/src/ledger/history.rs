@@ -80,8 +80,9 @@ mod tests {
 
     async fn query_plan(test: &TestLedger, page: &Keyset) -> Vec<String> {
         let page = page.sql(Placeholders::QuestionFrom(2));
-        let text = format!("EXPLAIN QUERY PLAN {}", select("payer", "payee", &page));
-        let rows = sqlx::query_as::<_, (i64, i64, i64, String)>(AssertSqlSafe(text)).bind(ALICE);
+        let statement = format!("EXPLAIN QUERY PLAN {}", select("payer", "payee", &page));
+        let rows =
+            sqlx::query_as::<_, (i64, i64, i64, String)>(AssertSqlSafe(statement)).bind(ALICE);
         let rows = page.binds.into_iter().fold(rows, QueryAs::bind);
         let rows = rows.fetch_all(&test.ledger.readers).await.expect("a plan");
         rows.into_iter().map(|(.., step)| step).collect()

@@ -131,7 +131,7 @@ impl Pending {
     }
 
     /// Returns whether the connection ends without a response.
-    pub(crate) async fn is_disconnected(self) -> bool {
+    pub(crate) async fn ends_without_response(self) -> bool {
         self.0.await.expect("no panic").is_none()
     }
 
