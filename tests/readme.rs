@@ -34,8 +34,8 @@ fn errors_are_shown_as_they_really_look() {
     assert_eq!(errors.len(), 3);
     for (error, fixture) in errors.iter().zip([
         "grammar/readme_typo",
-        "idempotent/readme_undecided",
-        "paginate/readme_list",
+        "idempotent/readme_undeclared_post",
+        "paginate/readme_undeclared_list",
     ]) {
         let output = root
             .join("fixtures/fail")
