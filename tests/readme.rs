@@ -1,4 +1,4 @@
-//! What the README shows is what fixtures prove.
+//! The code and the errors in the README are those of fixtures.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn the_code_compiles() {
     let fixture = fs::read_to_string(root.join("fixtures/pass/readme.rs")).expect("a fixture");
     assert!(
         fixture.contains(shown),
-        "fixtures/pass/readme.rs has other code than the README"
+        "the code of the README differs from fixtures/pass/readme.rs"
     );
 }
 
