@@ -1,25 +1,26 @@
-//! The function that `cost = …` names, which the compiler compares with what a cost is.
+//! The function in `cost = …`, whose signature the compiler checks.
 
 use http::request::Parts;
 
 use super::adapt::UnreachableCaller;
 
-/// What says how many tokens a request takes.
+/// A function that computes the cost of a request.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say what a request costs",
-    label = "this is no function from a request's head to a number of tokens",
-    note = "a cost is a number, or a function such as `fn weigh(head: &http::request::Parts) -> u64`"
+    message = "`{Self}` cannot be the cost of a request",
+    label = "not a function `fn(&http::request::Parts) -> u64`",
+    note = "write a number, or a function such as `fn weigh(head: &http::request::Parts) -> u64`"
 )]
 pub trait CostFunction<M> {
-    /// The tokens.
+    /// Returns the cost in tokens.
     fn weigh(self, head: &Parts) -> u64;
 }
 
-/// Marks a function.
+/// Marks the implementation for functions.
 #[derive(Debug)]
 pub enum OfHead {}
 
-/// Marks nothing.
+/// Marks an implementation that applies to no type. With a second candidate the compiler reports
+/// [`CostFunction`] itself, with its own message.
 #[derive(Debug)]
 pub enum OfNothing {}
 
@@ -37,7 +38,7 @@ impl<F: UnreachableCaller> CostFunction<OfNothing> for F {
     }
 }
 
-/// What the request costs by this function.
+/// Returns the cost of a request by this function.
 pub fn weigh<F: CostFunction<M>, M>(cost: F, head: &Parts) -> u64 {
     cost.weigh(head)
 }

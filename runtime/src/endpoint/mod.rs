@@ -32,7 +32,8 @@ use crate::spec::{EndpointId, EndpointSpec};
 /// A handler with its promise. Implemented by `#[endpoint(…)]` for a type of the function's name.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an endpoint",
-    label = "not made by `#[endpoint(…)]`"
+    label = "not declared with `#[endpoint(…)]`",
+    note = "write `#[endpoint(…)]` above the function"
 )]
 pub trait Endpoint {
     /// Which endpoint it is. It needs nothing of another one, so that two that name each other as
@@ -48,7 +49,11 @@ pub trait Endpoint {
 ///
 /// Implemented by `#[endpoint(…)]` only.
 #[doc(hidden)]
-#[diagnostic::on_unimplemented(message = "`{Self}` is not an endpoint")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an endpoint",
+    label = "not declared with `#[endpoint(…)]`",
+    note = "write `#[endpoint(…)]` above the function"
+)]
 pub trait Mount<S, M>: Endpoint {
     /// Whether the last argument reads the request's body.
     const READS_BODY: bool;

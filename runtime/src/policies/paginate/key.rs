@@ -7,9 +7,9 @@ use super::value::CursorValue;
 /// Derived, for a struct of the sort columns in their order; the last one is unique, so that no two rows
 /// stand at the same place. See [`derive@crate::CursorKey`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say how a list is sorted",
-    label = "is no key of a cursor",
-    note = "write a struct of the columns that the list is sorted by, with the unique one last: \
+    message = "`{Self}` is not a `CursorKey`",
+    label = "does not declare the sort columns of a list",
+    note = "write a struct of the sort columns, the unique one last: \
             `#[derive(CursorKey)] struct Newest {{ #[cursor(desc)] created_at: i64, #[cursor(desc, unique)] id: i64 }}`"
 )]
 pub trait CursorKey: Sized {

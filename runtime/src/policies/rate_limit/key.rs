@@ -41,9 +41,9 @@ use crate::request::Caller;
 /// assert_eq!(Tenant::verify("globex", Some(&alice)), None);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not verify the key of a limit",
-    label = "this type does not implement `LimitKey`",
-    note = "clients choose headers and paths: `aplomb::policies::rate_limit::LimitKey` says which of their values count"
+    message = "`{Self}` cannot verify the key of a rate limit",
+    label = "does not implement `LimitKey`",
+    note = "clients choose the values of headers and paths: implement `aplomb::policies::rate_limit::LimitKey`, which accepts verified values only"
 )]
 pub trait LimitKey: 'static {
     /// The key by which a request counts whose header or path parameter says `value`; `None` where that is not
