@@ -1,2 +1,2 @@
-//! Fixtures of the macros: `fixtures/fail` is what they refuse, one mistake a file, with the
-//! message that a user sees; `fixtures/pass` is what they take.
+//! Fixtures of the macros: code that they reject in `fixtures/fail`, one mistake in each file, with
+//! the messages of the compiler; code that they accept in `fixtures/pass`.

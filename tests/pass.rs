@@ -1,8 +1,8 @@
-//! What the macros take. Each fixture is a module that compiles without a warning; what can be
-//! looked at without a server is looked at.
+//! Code that the macros accept. Each fixture is a module that compiles without a warning, with
+//! tests of everything that needs no server.
 
 #![deny(warnings)]
-#![allow(clippy::unused_async, reason = "what is tried is the signature")]
+#![allow(clippy::unused_async, reason = "the fixtures test signatures")]
 
 #[path = "fixtures/pass/attributes.rs"]
 mod attributes;

@@ -1,4 +1,4 @@
-//! What the README shows is what fixtures prove.
+//! The code and the errors in the README are those of fixtures.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn the_code_compiles() {
     let fixture = fs::read_to_string(root.join("fixtures/pass/readme.rs")).expect("a fixture");
     assert!(
         fixture.contains(shown),
-        "fixtures/pass/readme.rs has other code than the README"
+        "the code of the README differs from fixtures/pass/readme.rs"
     );
 }
 
@@ -34,8 +34,8 @@ fn errors_are_shown_as_they_really_look() {
     assert_eq!(errors.len(), 3);
     for (error, fixture) in errors.iter().zip([
         "grammar/readme_typo",
-        "idempotent/readme_undecided",
-        "paginate/readme_list",
+        "idempotent/readme_undeclared_post",
+        "paginate/readme_undeclared_list",
     ]) {
         let output = root
             .join("fixtures/fail")

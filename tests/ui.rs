@@ -1,14 +1,17 @@
-//! What the macros refuse, message by message, on the toolchain that `rust-toolchain.toml` pins.
-//! After a change: `TRYBUILD=overwrite cargo test -p aplomb-tests --test ui`, then read every line.
+//! The error messages of the macros, on the toolchain that `rust-toolchain.toml` pins.
 //!
-//! Trybuild runs one folder at a time, as the folders share its lock and its target directory, and compiles the
-//! fixtures of a folder side by side. A folder costs a quarter of a second more than in one test of all.
+//! After a change, run `TRYBUILD=overwrite cargo test -p aplomb-tests --test ui`, and read every
+//! changed message as a user would.
+//!
+//! The folders share the lock and the target directory of trybuild, so they run one after another.
+//! The fixtures of a folder are compiled in parallel. A test for each folder costs a quarter of a
+//! second more than one test for all.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// A test of each folder: its fixtures fail to compile, with these messages.
+/// Declares a test for each folder: its fixtures fail to compile with the stored messages.
 macro_rules! folders {
     ($($folder:ident)*) => {
         const FOLDERS: &[&str] = &[$(stringify!($folder)),*];
@@ -43,32 +46,32 @@ fn every_folder_is_tested() {
     );
 }
 
-/// Each fixture says in its first line how many errors it gives: one, but for those that show that
-/// several mistakes are reported together.
+/// The first line of a fixture is its number of errors. It is 1, except in fixtures that show
+/// several errors reported together.
 #[test]
-fn one_mistake_is_one_error() {
+fn each_fixture_has_the_declared_number_of_errors() {
     let fixtures = fixtures(&root().join("fail"));
     assert!(fixtures.len() >= 250, "{} fixtures", fixtures.len());
     let wrong: Vec<String> = fixtures
         .iter()
-        .filter_map(|fixture| miscounted(fixture))
+        .filter_map(|fixture| wrong_count(fixture))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The list of all fixtures with their messages, written from them. After a change:
+/// `fixtures/README.md` lists all fixtures with their messages. After a change, run
 /// `UPDATE_FIXTURES=1 cargo test -p aplomb-tests --test ui readme`.
 #[test]
 fn the_readme_lists_every_fixture() {
     let path = root().join("README.md");
     let current = readme(&root());
     if env::var_os("UPDATE_FIXTURES").is_some() {
-        fs::write(&path, &current).expect("the list is written");
+        fs::write(&path, &current).expect("the list can be written");
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == current,
-        "fixtures/README.md is not what the fixtures are: set UPDATE_FIXTURES=1"
+        "fixtures/README.md differs from the fixtures: set UPDATE_FIXTURES=1"
     );
 }
 
@@ -78,11 +81,13 @@ fn root() -> PathBuf {
 
 const HEAD: &str = "# Fixtures
 
-`pass/` is what the macros take; `tests/pass.rs` compiles it. `fail/` is what they refuse, a folder a kind and a file a
-mistake, each with the whole of what a user sees beside it. Below is the first line of each error. Written from the
-fixtures: `UPDATE_FIXTURES=1 cargo test -p aplomb-tests --test ui readme`.
+`pass/` has code that the macros accept; `tests/pass.rs` compiles it. `fail/` has code that they reject: a folder for each
+policy or macro, and a file for each mistake, with the complete output of the compiler beside it. The tables below list
+the first line of each error. They are written from the fixtures by
+`UPDATE_FIXTURES=1 cargo test -p aplomb-tests --test ui readme`.
 ";
 
+/// The text of `fixtures/README.md`.
 fn readme(root: &Path) -> String {
     let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut all = fixtures(&root.join("fail"));
@@ -98,7 +103,7 @@ fn readme(root: &Path) -> String {
     }
     let tables = kinds.iter().map(|(kind, rows)| {
         format!(
-            "\n## {kind}\n\n| mistake | what is said |\n|---|---|\n{}",
+            "\n## {kind}\n\n| mistake | error |\n|---|---|\n{}",
             rows.concat()
         )
     });
@@ -109,14 +114,14 @@ fn readme(root: &Path) -> String {
     )
 }
 
-/// A line for each error of the fixture.
+/// A row for each error of the fixture.
 fn rows(fixture: &Path) -> Vec<String> {
     let name = fixture
         .file_stem()
         .expect("a name")
         .to_string_lossy()
         .into_owned();
-    let output = fs::read_to_string(fixture.with_extension("stderr")).expect("what it gives");
+    let output = fs::read_to_string(fixture.with_extension("stderr")).expect("the stored output");
     let errors = output.lines().filter(|line| line.starts_with("error"));
     let row = |(index, error): (usize, &str)| {
         let name = if index == 0 {
@@ -129,7 +134,7 @@ fn rows(fixture: &Path) -> Vec<String> {
     errors.enumerate().map(row).collect()
 }
 
-/// What is said, without what rustc puts in front.
+/// The message without the prefixes of rustc.
 fn message(error: &str) -> &str {
     let message = error.split_once(": ").map_or(error, |(_, message)| message);
     message
@@ -137,7 +142,7 @@ fn message(error: &str) -> &str {
         .unwrap_or(message)
 }
 
-/// As text, but for what stands in backticks.
+/// Escapes the parts outside backticks, and pipes everywhere, for a table in Markdown.
 fn markdown(message: &str) -> String {
     let parts = message.split('`').enumerate();
     let escaped = parts.map(|(index, part)| {
@@ -166,18 +171,19 @@ fn fixtures(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn miscounted(fixture: &Path) -> Option<String> {
+/// A description of the fixture if it declares a wrong number of errors.
+fn wrong_count(fixture: &Path) -> Option<String> {
     let source = fs::read_to_string(fixture).expect("a fixture");
     let declared = source
         .lines()
         .next()
         .and_then(|line| line.strip_prefix("//! errors: "));
     let output = fs::read_to_string(fixture.with_extension("stderr")).unwrap_or_default();
-    let given = output
+    let found = output
         .lines()
         .filter(|line| line.starts_with("error"))
         .count();
-    let agrees = declared.is_some_and(|declared| declared.parse() == Ok(given));
+    let agrees = declared.is_some_and(|declared| declared.parse() == Ok(found));
     let name = fixture.display();
-    (!agrees).then(|| format!("{name}: declares {declared:?} errors, gives {given}"))
+    (!agrees).then(|| format!("{name}: declares {declared:?} errors, has {found}"))
 }

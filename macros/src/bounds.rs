@@ -1,46 +1,48 @@
-//! Bounds that the runtime has as well.
+//! Bounds that the runtime enforces too.
 //!
-//! The runtime's `agreement.rs` reads this file and compares each bound with its own: a bound that is written in both
-//! crates belongs here.
+//! A bound that both crates need belongs here: the runtime's `agreement.rs` includes this file and
+//! compares each bound with its own.
 
 use std::time::Duration;
 
-/// The most arguments of an endpoint's function.
+/// The largest number of arguments of an endpoint.
 pub(crate) const MAX_ARGUMENTS: usize = 12;
 
-/// The most parameters of a path: the router names them `a` to `z`, and panics when it gives out the last.
+/// The largest number of parameters of a path. The router names parameters `a` to `z` internally,
+/// and panics at the 26th.
 pub(crate) const MAX_PARAMETERS: usize = 25;
 
-/// The most versions that one endpoint serves, each under a route of its own.
+/// The largest number of versions that one endpoint serves. Each version is a route.
 pub(crate) const MAX_VERSIONS: u32 = 100;
 
-/// The most tokens that a sliding window logs.
+/// The largest number of tokens that a sliding window logs.
 pub(crate) const MAX_LOG: u64 = 10_000;
 
-/// The most tokens that can be taken ahead from a bucket of `burst` tokens: two batches and a request must fit into it.
+/// The largest `prefetch` for a bucket of `burst` tokens: two batches and one request must fit into
+/// the bucket.
 pub(crate) const fn max_prefetch(burst: u64, cost: u64) -> u64 {
     burst.saturating_sub(cost) / 2
 }
 
-/// The lease of a running request unless operators say otherwise: no answer is kept for less.
+/// The shortest `ttl` of a stored response: the default lease of a running request.
 pub(crate) const MIN_TTL: Duration = Duration::from_secs(30);
 
-/// The longest time for which an answer is kept.
+/// The longest `ttl` of a stored response.
 pub(crate) const MAX_TTL: Duration = Duration::from_hours(365 * 24);
 
-/// The largest body of an answer that is kept, in bytes.
+/// The largest response body that is stored, in bytes.
 pub(crate) const MAX_STORED_BODY: u64 = 16 << 20;
 
-/// The items of a page where neither the client nor the endpoint says how many.
+/// The number of items on a page if neither the client nor the endpoint sets it.
 pub(crate) const DEFAULT_PAGE: u32 = 50;
 
-/// The most items of a page where the endpoint does not say how many.
+/// The largest number of items on a page if the endpoint does not set it.
 pub(crate) const MAX_PAGE: u32 = 100;
 
-/// The last item that a counted page can have.
+/// The position of the last item that offset pagination reaches.
 pub(crate) const MAX_OFFSET: u32 = 10_000;
 
-/// The members of a problem document that an extension cannot replace.
+/// The members of a problem document whose names an extension cannot have.
 pub(crate) const RESERVED_MEMBERS: &[&str] = &[
     "type",
     "title",

@@ -1,4 +1,4 @@
-//! The rules that need the whole endpoint: what its signature may be, then each policy's own.
+//! The rules that need the whole endpoint: those of the signature, then those of each policy.
 
 use quote::ToTokens;
 use syn::visit::{self, Visit};
@@ -8,72 +8,73 @@ use crate::bounds::MAX_ARGUMENTS;
 use crate::errors::Sink;
 use crate::policies::Endpoint;
 
-/// Reports every broken rule.
+/// Reports every violated rule.
 pub(crate) fn check(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
-    qualifiers(&endpoint.function.signature, sink);
-    arguments(&endpoint.function.signature, sink);
-    result(&endpoint.function.signature, sink);
+    check_qualifiers(&endpoint.function.signature, sink);
+    check_generics(&endpoint.function.signature, sink);
+    check_arguments(&endpoint.function.signature, sink);
+    check_return_type(&endpoint.function.signature, sink);
     check_single_endpoint(endpoint, sink);
     for policy in endpoint.spec.policies() {
         policy.check(endpoint, sink);
     }
 }
 
-fn qualifiers(signature: &Signature, sink: &Sink<'_>) {
+fn check_qualifiers(signature: &Signature, sink: &Sink<'_>) {
     if let Safety::Unsafe(token) = &signature.safety {
         sink.report(
             token,
-            "an endpoint cannot be unsafe: make the unsafe part a function of its own",
+            "an endpoint cannot be `unsafe`: move the unsafe code to another function",
         );
     }
     if let Some(abi) = &signature.abi {
         sink.report(
             abi,
-            "an endpoint has Rust's own calling convention: remove `extern`",
+            "an endpoint cannot be `extern`: remove `extern` and the ABI",
         );
     }
     if let Some(constness) = &signature.constness {
-        sink.report(
-            constness,
-            "an endpoint is asynchronous and not const: write `async fn`",
-        );
+        sink.report(constness, "an endpoint cannot be `const`: write `async fn`");
     } else if signature.asyncness.is_none() {
         sink.report(
             &signature.fn_token,
-            "an endpoint is asynchronous: write `async fn`",
-        );
-    }
-    let has_lifetimes_alone = signature
-        .generics
-        .params
-        .iter()
-        .all(|param| matches!(param, GenericParam::Lifetime(_)));
-    if !signature.generics.params.is_empty() && has_lifetimes_alone {
-        sink.report(
-            &signature.generics,
-            "an extractor owns what it takes from a request: remove the lifetime and write owned types",
-        );
-    } else if !signature.generics.params.is_empty() {
-        sink.report(
-            &signature.generics,
-            "an endpoint cannot be generic, because a request chooses no types: \
-             write the concrete types and call a generic function",
-        );
-    } else if let Some(clause) = &signature.generics.where_clause {
-        sink.report(
-            clause,
-            "an endpoint cannot be generic: remove the `where` clause",
+            "an endpoint must be async: write `async fn`",
         );
     }
 }
 
-fn arguments(signature: &Signature, sink: &Sink<'_>) {
+fn check_generics(signature: &Signature, sink: &Sink<'_>) {
+    let has_only_lifetimes = signature
+        .generics
+        .params
+        .iter()
+        .all(|param| matches!(param, GenericParam::Lifetime(_)));
+    if !signature.generics.params.is_empty() && has_only_lifetimes {
+        sink.report(
+            &signature.generics,
+            "an endpoint cannot have lifetimes, since extractors own their data: write owned types",
+        );
+    } else if !signature.generics.params.is_empty() {
+        sink.report(
+            &signature.generics,
+            "an endpoint cannot be generic, since a request does not choose types: write concrete types, and \
+             call a generic function",
+        );
+    } else if let Some(clause) = &signature.generics.where_clause {
+        sink.report(
+            clause,
+            "an endpoint cannot have a `where` clause, since it cannot be generic: remove the clause",
+        );
+    }
+}
+
+fn check_arguments(signature: &Signature, sink: &Sink<'_>) {
     for argument in &signature.inputs {
         match argument {
             FnArg::Receiver(receiver) => {
                 sink.report(
                     receiver,
-                    "an endpoint is a free function: take shared things as `State(app): State<App>`",
+                    "an endpoint cannot be a method: write a free function, and take shared data as `State(app): State<App>`",
                 );
             }
             FnArg::Typed(argument) => {
@@ -84,10 +85,10 @@ fn arguments(signature: &Signature, sink: &Sink<'_>) {
                 {
                     sink.report(
                         argument,
-                        "an argument cannot be conditional: write two functions, each with its `#[cfg]`",
+                        "an argument cannot have `#[cfg]`: write two functions, each with its own `#[cfg]`",
                     );
                 } else {
-                    argument_type(&argument.ty, signature, sink);
+                    check_argument_type(&argument.ty, signature, sink);
                 }
             }
         }
@@ -95,13 +96,13 @@ fn arguments(signature: &Signature, sink: &Sink<'_>) {
     if let Some(argument) = signature.inputs.iter().nth(MAX_ARGUMENTS) {
         sink.report(
             argument,
-            format!("an endpoint takes at most {MAX_ARGUMENTS} arguments: put several extractors into a struct with `#[derive(FromRequestParts)]`"),
+            format!("an endpoint takes at most {MAX_ARGUMENTS} arguments: combine extractors in a struct with `#[derive(FromRequestParts)]`"),
         );
     }
 }
 
-/// Reports the first thing in an argument's type that an implementation cannot name.
-fn argument_type(ty: &Type, signature: &Signature, sink: &Sink<'_>) {
+/// Reports the first part of an argument's type that the generated implementation cannot name.
+fn check_argument_type(ty: &Type, signature: &Signature, sink: &Sink<'_>) {
     let declared = signature
         .generics
         .lifetimes()
@@ -119,7 +120,8 @@ fn argument_type(ty: &Type, signature: &Signature, sink: &Sink<'_>) {
     }
 }
 
-fn result(signature: &Signature, sink: &Sink<'_>) {
+/// Leaves a `_` in the return type to rustc. Other types are the business of each policy.
+fn check_return_type(signature: &Signature, sink: &Sink<'_>) {
     let mut finder = Unnameable::default();
     finder.visit_return_type(&signature.output);
     if finder.placeholder {
@@ -127,17 +129,19 @@ fn result(signature: &Signature, sink: &Sink<'_>) {
     }
 }
 
+/// Finds the first part of a type that the generated implementation cannot name.
 #[derive(Default)]
 struct Unnameable {
-    /// A `_`, which rustc itself refuses in a signature.
+    /// True if the type contains `_`, which rustc rejects in a signature.
     placeholder: bool,
+    /// The tokens and the error message.
     found: Option<(proc_macro2::TokenStream, &'static str)>,
-    /// Lifetimes that the function declares, which is reported there.
+    /// The lifetimes that the function declares. They are reported at the declaration.
     declared: Vec<Lifetime>,
 }
 
 impl Unnameable {
-    fn note(&mut self, tokens: &impl ToTokens, message: &'static str) {
+    fn record(&mut self, tokens: &impl ToTokens, message: &'static str) {
         self.found
             .get_or_insert_with(|| (tokens.to_token_stream(), message));
     }
@@ -145,9 +149,9 @@ impl Unnameable {
 
 impl<'ast> Visit<'ast> for Unnameable {
     fn visit_type_impl_trait(&mut self, ty: &'ast syn::TypeImplTrait) {
-        self.note(
+        self.record(
             ty,
-            "an argument's type must be named: write the extractor's type instead of `impl …`",
+            "an argument needs a named type: write the extractor's type instead of `impl …`",
         );
     }
 
@@ -160,23 +164,23 @@ impl<'ast> Visit<'ast> for Unnameable {
             Some(lifetime) if lifetime.ident == "static" || self.declared.contains(lifetime) => {
                 visit::visit_type_reference(self, ty);
             }
-            _ => self.note(
+            _ => self.record(
                 ty,
-                "an extractor owns what it takes from a request: write an owned type instead of a reference",
+                "an argument cannot be a reference, since extractors own their data: write an owned type",
             ),
         }
     }
 
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
         if lifetime.ident != "static" && !self.declared.contains(lifetime) {
-            self.note(
+            self.record(
                 lifetime,
-                "an extractor owns what it takes from a request: write an owned type, without a lifetime",
+                "an argument cannot have a lifetime, since extractors own their data: write an owned type",
             );
         }
     }
 
-    // Elided and bound lifetimes are legal in these.
+    // Not visited further: elided and bound lifetimes are valid in function types.
     fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
 
     fn visit_parenthesized_generic_arguments(
@@ -190,8 +194,8 @@ fn check_single_endpoint(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     if let Some(attribute) = endpoint.function.second_endpoint_attribute() {
         sink.report(
             attribute,
-            "a function is one endpoint: write a second function that calls the first, or serve several versions \
-             with `version = 1..=2`",
+            "a function can be only one endpoint: write a second function that calls this one, or serve several \
+             versions with `version = 1..=2`",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `#[endpoint(…)]`: the item first, then its expansion or the fallback, then the mistakes.
+//! `#[endpoint(…)]`: emits the item, then its expansion or the fallback, then the errors.
 
 use proc_macro2::TokenStream;
 
@@ -10,23 +10,22 @@ use crate::{check, expand};
 
 /// Expands the attribute.
 ///
-/// The item is always emitted as written, mistakes or not, so that an editor keeps working. With a
-/// mistake, what others refer to is emitted inert, so that nothing follows from it.
+/// The item is always emitted as written, so that editors keep working. If there is an error, the
+/// fallback declares stubs of the names that other code uses, so that no further errors follow.
 pub(crate) fn endpoint(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let mistakes = Diagnostics::new();
-    let generated = generate(arguments, item.clone(), &mistakes);
+    let diagnostics = Diagnostics::new();
+    let generated = generate(arguments, item.clone(), &diagnostics);
     let mut output = item;
     output.extend(generated);
-    output.extend(mistakes.into_tokens());
+    output.extend(diagnostics.into_tokens());
     output
 }
 
-fn generate(arguments: TokenStream, item: TokenStream, mistakes: &Diagnostics) -> TokenStream {
-    let sink = mistakes.sink();
+fn generate(arguments: TokenStream, item: TokenStream, diagnostics: &Diagnostics) -> TokenStream {
+    let sink = diagnostics.sink();
     let spec = Spec::parse(arguments, &sink);
     let Some(function) = sink.take(Function::parse(item.clone())) else {
-        let half = Function::parse_incomplete(item);
-        return half
+        return Function::parse_incomplete(item)
             .map(|function| {
                 expand::fallback(&Endpoint {
                     spec: &spec,

@@ -1,24 +1,26 @@
-//! Where mistakes go: a tree of sinks over one list, so that all mistakes are reported together
-//! and each stage can ask whether its own part went well.
+//! The errors of a macro call: a tree of sinks over one list.
+//!
+//! All errors are reported together, and each stage can check whether its own part failed.
 
 use std::cell::{Cell, RefCell};
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 
-/// The mistakes of one macro call.
+/// The errors of one macro call.
 ///
-/// Panics when dropped without being read: a mistake must not be lost on the way.
+/// Panics if dropped unread, so that no error is lost.
 pub(crate) struct Diagnostics {
     list: RefCell<Vec<syn::Error>>,
-    /// The tokens at which each mistake is reported; empty where a parser knows the place only.
+    /// The tokens at which each error is reported; empty for an error of a parser, which has only a
+    /// span.
     #[cfg(test)]
     places: RefCell<Vec<String>>,
     read: bool,
 }
 
 impl Diagnostics {
-    /// No mistake so far.
+    /// Makes an empty list.
     pub(crate) fn new() -> Self {
         Self {
             list: RefCell::new(Vec::new()),
@@ -28,16 +30,16 @@ impl Diagnostics {
         }
     }
 
-    /// The root of the tree.
+    /// The root of the tree of sinks.
     pub(crate) fn sink(&self) -> Sink<'_> {
         Sink {
-            mistakes: self,
+            diagnostics: self,
             parent: None,
             failed: Cell::new(false),
         }
     }
 
-    /// All mistakes as `compile_error!` calls, each at its place; empty without any.
+    /// All errors as `compile_error!` calls, each at its place.
     pub(crate) fn into_tokens(mut self) -> TokenStream {
         self.read = true;
         self.list
@@ -64,66 +66,67 @@ impl Diagnostics {
 
 impl Drop for Diagnostics {
     fn drop(&mut self) {
+        // A second panic while unwinding would abort the compiler and hide the first one.
         assert!(
             self.read || std::thread::panicking(),
-            "mistakes were dropped unread"
+            "the errors were dropped unread"
         );
     }
 }
 
-/// Takes the mistakes of one part of the work.
+/// Receives the errors of one part of the work.
 pub(crate) struct Sink<'a> {
-    mistakes: &'a Diagnostics,
+    diagnostics: &'a Diagnostics,
     parent: Option<&'a Sink<'a>>,
     failed: Cell<bool>,
 }
 
 impl Sink<'_> {
-    /// A sink for a part of this part.
+    /// Makes a sink for a part of this part. An error in it marks both as failed.
     pub(crate) fn child(&self) -> Sink<'_> {
         Sink {
-            mistakes: self.mistakes,
+            diagnostics: self.diagnostics,
             parent: Some(self),
             failed: Cell::new(false),
         }
     }
 
-    /// Reports a mistake at these tokens, all of which are underlined.
+    /// Reports an error that underlines these tokens.
     pub(crate) fn report(&self, place: &impl ToTokens, message: impl std::fmt::Display) {
         self.push(syn::Error::new_spanned(place, message));
         #[cfg(test)]
-        if let Some(last) = self.mistakes.places.borrow_mut().last_mut() {
+        if let Some(last) = self.diagnostics.places.borrow_mut().last_mut() {
             *last = place.to_token_stream().to_string();
         }
     }
 
-    /// Reports what a parser refused.
+    /// Reports an error of a parser.
     pub(crate) fn push(&self, error: syn::Error) {
-        self.mistakes.list.borrow_mut().push(error);
+        self.diagnostics.list.borrow_mut().push(error);
         #[cfg(test)]
-        self.mistakes.places.borrow_mut().push(String::new());
-        self.mark();
+        self.diagnostics.places.borrow_mut().push(String::new());
+        self.mark_failed();
     }
 
-    /// Notes a mistake that rustc reports by itself.
+    /// Marks this part as failed without a message, for an error that rustc reports.
     pub(crate) fn leave_to_rustc(&self) {
-        self.mark();
+        self.mark_failed();
     }
 
-    /// The value, or its mistake reported.
+    /// Returns the value, or reports the error and returns `None`.
     pub(crate) fn take<T>(&self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
     }
 
-    /// Whether this part, or a part of it, has a mistake.
+    /// Returns true if this part, or a part of it, has an error.
     pub(crate) fn failed(&self) -> bool {
         self.failed.get()
     }
 
-    fn mark(&self) {
+    fn mark_failed(&self) {
         self.failed.set(true);
         if let Some(parent) = self.parent {
-            parent.mark();
+            parent.mark_failed();
         }
     }
 }
@@ -134,20 +137,20 @@ mod tests {
     use quote::quote;
 
     #[test]
-    fn a_mistake_marks_its_part_and_those_around_it_only() {
-        let mistakes = Diagnostics::new();
+    fn an_error_marks_its_part_and_the_enclosing_parts_as_failed() {
+        let diagnostics = Diagnostics::new();
         {
-            let root = mistakes.sink();
+            let root = diagnostics.sink();
             let (good, bad) = (root.child(), root.child());
             bad.report(&quote!(x), "no");
             assert!(root.failed() && bad.failed() && !good.failed());
         }
-        assert_eq!(mistakes.into_messages(), ["no"]);
+        assert_eq!(diagnostics.into_messages(), ["no"]);
     }
 
     #[test]
     #[should_panic(expected = "unread")]
-    fn a_mistake_cannot_be_lost() {
+    fn dropping_unread_errors_panics() {
         drop(Diagnostics::new());
     }
 }

@@ -1,7 +1,7 @@
-//! The table of keys: what an attribute may say, to whom it is said, and how it is written.
+//! The table of keys: names, syntax, options and effects of everything in `#[endpoint(…)]`.
 //!
-//! Everything that lists keys reads this table: the parser, its suggestions, the messages that say
-//! what is accepted, and the tables of the reference documentation (`reference.rs` writes them).
+//! Everything that lists keys reads this table: the parser, its suggestions, the messages that list
+//! accepted keys, and the tables of the reference documentation, which `reference.rs` writes.
 
 use crate::policies::Policy;
 use crate::spec::Spec;
@@ -11,18 +11,18 @@ use crate::suggest;
 pub(crate) struct Key {
     /// The key as written.
     pub(crate) name: &'static str,
-    /// How it may be written, each form an example.
+    /// Its syntax: an example of each form.
     pub(crate) forms: &'static [&'static str],
-    /// What its list may hold.
+    /// The options that its list accepts.
     pub(crate) options: &'static [KeyOption],
-    /// Whether it may be given several times.
+    /// True if it may be given several times.
     pub(crate) repeatable: bool,
-    /// What it promises, in one line.
+    /// Its effect, in one line. Error messages and the reference show it.
     pub(crate) help: &'static str,
-    /// What holds where it is not written. Only the reference says it.
+    /// The default. Only the reference shows it.
     #[cfg(test)]
-    pub(crate) otherwise: &'static str,
-    /// The policy that reads it.
+    pub(crate) default_help: &'static str,
+    /// The policy that parses it.
     pub(crate) policy: fn(&mut Spec) -> &mut dyn Policy,
 }
 
@@ -30,83 +30,83 @@ pub(crate) struct Key {
 pub(crate) struct KeyOption {
     /// The option as written.
     pub(crate) name: &'static str,
-    /// An example with its value, if it has one.
-    pub(crate) form: &'static str,
-    /// What it means, in one line.
+    /// An example, with a value if the option takes one.
+    pub(crate) example: &'static str,
+    /// Its effect, in one line. Only the reference shows it.
     #[cfg(test)]
     pub(crate) help: &'static str,
-    /// What holds where it is not written.
+    /// The default. Only the reference shows it.
     #[cfg(test)]
-    pub(crate) otherwise: &'static str,
+    pub(crate) default_help: &'static str,
 }
 
 macro_rules! keys {
-    ($($name:literal => $policy:ident $(($repeatable:ident))?: [$($form:literal),+] $help:literal, else $otherwise:literal
-        $({ $($option:literal [$example:literal] $meaning:literal, else $default:literal;)+ })?;)*) => {
+    ($($name:literal => $policy:ident $(($repeatable:ident))?: [$($form:literal),+] $help:literal, else $default_help:literal
+        $({ $($option:literal [$example:literal] $option_help:literal, else $option_default:literal;)+ })?;)*) => {
         /// All keys, in the order of the reference.
         pub(crate) const KEYS: &[Key] = &[$(Key {
             name: $name,
             forms: &[$($form),+],
             options: &[$($(KeyOption {
                 name: $option,
-                form: $example,
+                example: $example,
                 #[cfg(test)]
-                help: $meaning,
+                help: $option_help,
                 #[cfg(test)]
-                otherwise: $default,
+                default_help: $option_default,
             }),+)?],
             repeatable: false $(|| stringify!($repeatable).len() > 0)?,
             help: $help,
             #[cfg(test)]
-            otherwise: $otherwise,
+            default_help: $default_help,
             policy: |spec| &mut spec.$policy,
         }),*];
     };
 }
 
 keys! {
-    "get" => route: [r#"get = "/path""#] "answers GET requests of the path", else "one method is required";
-    "post" => route: [r#"post = "/path""#] "answers POST requests of the path", else "one method is required";
-    "put" => route: [r#"put = "/path""#] "answers PUT requests of the path", else "one method is required";
-    "patch" => route: [r#"patch = "/path""#] "answers PATCH requests of the path", else "one method is required";
-    "delete" => route: [r#"delete = "/path""#] "answers DELETE requests of the path", else "one method is required";
-    "version" => version: ["version = 1", "version = 1..", "version = 1..=3"] "the versions of the API that serve it, under `/v1` and so on", else "the path stands without a version";
-    "deprecated" => deprecation: [r#"deprecated = "2026-06-30""#, r#"deprecated("2026-06-30", info = "https://api.example/changes/v2")"#] "responses say since when it is deprecated; calls are counted and warned of", else "it is not" {
-        "info" [r#"info = "https://api.example/changes/v2""#] "a page for humans that says why: a URL, or a path of the same host", else "what `Api::deprecation_info` says, if anything";
+    "get" => route: [r#"get = "/path""#] "answers GET requests for the path", else "one method is required";
+    "post" => route: [r#"post = "/path""#] "answers POST requests for the path", else "one method is required";
+    "put" => route: [r#"put = "/path""#] "answers PUT requests for the path", else "one method is required";
+    "patch" => route: [r#"patch = "/path""#] "answers PATCH requests for the path", else "one method is required";
+    "delete" => route: [r#"delete = "/path""#] "answers DELETE requests for the path", else "one method is required";
+    "version" => version: ["version = 1", "version = 1..", "version = 1..=3"] "serves the path in these versions of the API, under `/v1` and so on", else "the path has no version";
+    "deprecated" => deprecation: [r#"deprecated = "2026-06-30""#, r#"deprecated("2026-06-30", info = "https://api.example/changes/v2")"#] "adds the deprecation date to each response, counts calls and logs a warning", else "the endpoint is not deprecated" {
+        "info" [r#"info = "https://api.example/changes/v2""#] "a page that explains the deprecation: a URL, or a path on the same host", else "the page of `Api::deprecation_info`, if set";
     };
-    "sunset" => deprecation: [r#"sunset = "2026-12-31""#, r#"sunset("2026-12-31", enforce, info = "https://api.example/changes/v2")"#] "responses say after which day it may go", else "it stays" {
-        "enforce" ["enforce"] "requests after that day are a 410 `VERSION_GONE`", else "they are answered, and warned of";
-        "info" [r#"info = "https://api.example/changes/v2""#] "a page for humans that says what happens then: a URL, or a path of the same host", else "what `Api::deprecation_info` says, if anything";
+    "sunset" => deprecation: [r#"sunset = "2026-12-31""#, r#"sunset("2026-12-31", enforce, info = "https://api.example/changes/v2")"#] "adds to each response the date after which the endpoint may be removed", else "the endpoint has no sunset" {
+        "enforce" ["enforce"] "requests after the sunset get 410 `VERSION_GONE`", else "requests after the sunset are answered, and a warning is logged";
+        "info" [r#"info = "https://api.example/changes/v2""#] "a page that explains the removal: a URL, or a path on the same host", else "the page of `Api::deprecation_info`, if set";
     };
-    "successor" => deprecation: ["successor = get_account_v2"] "the endpoint of the same list that takes its place; responses link to it", else "no link";
-    "type_name" => type_name: ["type_name = name"] "the name of the generated type, where the function's own is taken", else "the function's name";
-    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", max_stored_body = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a repeat with the same `Idempotency-Key` gets the first answer", else "a POST or PATCH must say this or `not_idempotent`" {
-        "ttl" [r#"ttl = "24h""#] "how long an answer is kept after it was given; from 30 seconds to 365 days", else "24 hours";
-        "max_stored_body" [r#"max_stored_body = "256KiB""#] "the largest body of an answer that is kept, up to 16 MiB; `\"0B\"` keeps none", else "1 MiB";
-        "optional" ["optional"] "requests without a key are let through", else "they are a 400";
-        "anonymous" ["anonymous"] "callers without identity may use keys, of at least 22 characters; required where callers have none: `public` without `optional`, or an API that is `open`", else "a key without a caller is a 401";
-        "on_crash" ["on_crash = rerun"] "a retry runs the handler again if the first attempt's process died", else "it is told that the outcome is unknown";
-        "headers" [r#"headers("x-region")"#] "fields that a retry must repeat", else "fields are not compared";
+    "successor" => deprecation: ["successor = get_account_v2"] "links each response to the endpoint of the same list that replaces this one", else "no link";
+    "type_name" => type_name: ["type_name = name"] "names the generated type, if another type already has the function's name", else "the function's name";
+    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", max_stored_body = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "gives a retry with the same `Idempotency-Key` the first response", else "a POST or PATCH needs `idempotent` or `not_idempotent`" {
+        "ttl" [r#"ttl = "24h""#] "the time for which a response is stored after completion, from 30 seconds to 365 days", else "24 hours";
+        "max_stored_body" [r#"max_stored_body = "256KiB""#] "the largest response body that is stored, at most 16 MiB; `\"0B\"` stores no body", else "1 MiB";
+        "optional" ["optional"] "admits requests without a key", else "requests without a key get 400";
+        "anonymous" ["anonymous"] "admits callers without identity, whose keys need at least 22 characters; required if callers have no identity: with `public` and without `optional`, or in an API that is `without_auth`", else "a key without a caller gets 401";
+        "on_crash" ["on_crash = rerun"] "a retry runs the handler again if the process of the first attempt died", else "the retry gets an error: the outcome is unknown";
+        "headers" [r#"headers("x-region")"#] "header fields that a retry must repeat", else "no additional fields are compared";
     };
-    "not_idempotent" => idempotency: [r#"not_idempotent = "why a repeat is harmless""#] "the decision that repeats need no key, and why", else "a POST or PATCH must say this or `idempotent`";
-    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, on_error = local, name = "login", prefetch = 10, shadow)"#] "how often a caller, an address or everybody may call", else "no limit" {
-        "burst" ["burst = 20"] "the most tokens that gather; of a `leaky_bucket`, the requests in its queue", else "as many as the rate has";
-        "algorithm" ["algorithm = token_bucket"] "how requests are counted: `token_bucket`, `leaky_bucket` (they wait their turn), `fixed_window` or `sliding_window`", else "`token_bucket`";
-        "by" ["by = caller"] "whose requests share a bucket: `caller` (where there is none, the client's address), `ip`, `route` for all, or what `header(\"x-tenant\", Tenant)` or `param(\"tenant_id\", Tenant)` says, once `Tenant` has verified it", else "`caller`";
-        "cost" ["cost = 1"] "tokens that a request takes: a number, or what a function says of its head (`cost = weigh`)", else "1";
-        "on_error" ["on_error = local"] "who decides while the store does not answer: `local`, each instance by its share, or `deny`, nobody: requests are a 503", else "`local`";
-        "name" [r#"name = "login""#] "endpoints that name the same limit share its buckets; operators can change its rate", else "the endpoint has buckets of its own";
-        "prefetch" ["prefetch = 10"] "tokens that an instance takes ahead, so that most requests cost no trip to the store", else "each request asks the store";
-        "shadow" ["shadow"] "counts and never refuses; the log says what it would have refused", else "it refuses";
+    "not_idempotent" => idempotency: [r#"not_idempotent = "why a retry is harmless""#] "declares that a retry needs no key, and why", else "a POST or PATCH needs `idempotent` or `not_idempotent`";
+    "rate_limit" => rate_limit(repeatable): [r#"rate_limit = "100/min""#, r#"rate_limit("100/min", burst = 20, algorithm = token_bucket, by = caller, cost = 1, on_error = local, name = "login", prefetch = 10, shadow)"#] "limits the requests of a caller, of an address or of all clients", else "no limit" {
+        "burst" ["burst = 20"] "the capacity of the bucket in tokens; for a `leaky_bucket`, the length of its queue", else "the number of the rate";
+        "algorithm" ["algorithm = token_bucket"] "the counting algorithm: `token_bucket`, `leaky_bucket` (requests wait for their turn), `fixed_window` or `sliding_window`", else "`token_bucket`";
+        "by" ["by = caller"] "the requests that share a bucket: those of a `caller` (of the client's address if there is no caller), of an `ip`, of the whole `route`, or with the same value of `header(\"x-tenant\", Tenant)` or `param(\"tenant_id\", Tenant)`, if `Tenant` verifies the value", else "`caller`";
+        "cost" ["cost = 1"] "the tokens that a request takes: a number, or a function of the request's head (`cost = weigh`)", else "1";
+        "on_error" ["on_error = local"] "the decision while the store is unavailable: `local` (each instance enforces its share) or `deny` (requests get 503)", else "`local`";
+        "name" [r#"name = "login""#] "the name of the limit: endpoints with the same name share its buckets, and operators can change its rate", else "the endpoint has its own buckets";
+        "prefetch" ["prefetch = 10"] "the tokens that an instance takes in advance, so that most requests need no round trip to the store", else "each request needs a round trip";
+        "shadow" ["shadow"] "counts requests and refuses none; logs what the limit would have refused", else "requests over the limit are refused";
     };
-    "paginate" => paginate: ["paginate = cursor", "paginate = offset", "paginate(cursor, default = 50, max = 100)"] "a list that is answered page by page: from cursor to cursor, or by the number of the page", else "a list must say this or `unpaginated`" {
-        "default" ["default = 50"] "items of a page where the client names no `limit`", else "50, or `max` if that is less";
-        "max" ["max = 100"] "the most items of a page", else "100";
+    "paginate" => paginate: ["paginate = cursor", "paginate = offset", "paginate(cursor, default = 50, max = 100)"] "answers a list page by page, by cursor or by page number", else "a list needs `paginate` or `unpaginated`" {
+        "default" ["default = 50"] "items on a page if the client sends no `limit`", else "50, or `max` if that is smaller";
+        "max" ["max = 100"] "the largest number of items on a page", else "100";
     };
-    "unpaginated" => paginate: [r#"unpaginated = "why it stays small""#] "the decision that a list needs no pages, and why", else "a list must say this or `paginate`";
-    "timeout" => timeout: [r#"timeout = "5s""#] "the response deadline", else "30 s, or what `Api::timeout` says";
-    "body_limit" => body_limit: [r#"body_limit = "1MB""#] "the largest request body", else "1 MiB, or what `Api::body_limit` says";
-    "public" => access: ["public"] "everybody may call, without authentication", else "a caller is required, unless the API is `open`";
+    "unpaginated" => paginate: [r#"unpaginated = "why it stays small""#] "declares that a list needs no pages, and why", else "a list needs `paginate` or `unpaginated`";
+    "timeout" => timeout: [r#"timeout = "5s""#] "sets the response deadline", else "30 s, or the value of `Api::timeout`";
+    "body_limit" => body_limit: [r#"body_limit = "1MB""#] "sets the largest request body", else "1 MiB, or the value of `Api::body_limit`";
+    "public" => access: ["public"] "admits requests without authentication", else "a caller is required, unless the API is `without_auth`";
 }
 
 /// The key of this name.
@@ -114,98 +114,96 @@ pub(crate) fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Words that mean something elsewhere, and what says it here.
+/// Words that are no keys here, but keys of other frameworks or options of a key: each with the
+/// rest of its message, which follows the word.
 const FOREIGN_KEYS: &[(&str, &str)] = &[
     (
         "path",
-        "the path stands with its method: write `get = \"/path\"`",
+        "is not a key: write the path with its method, `get = \"/path\"`",
     ),
     (
         "route",
-        "the path stands with its method: write `get = \"/path\"`",
+        "is not a key: write the path with its method, `get = \"/path\"`",
     ),
     (
         "method",
-        "the method is a key of its own: write `get = \"/path\"`",
+        "is not a key: write the method as the key, `get = \"/path\"`",
     ),
     (
         "head",
-        "a GET endpoint answers HEAD as well: write `get = \"/path\"`",
+        "is not a key: write `get = \"/path\"`, which also answers HEAD requests",
     ),
     (
         "options",
-        "OPTIONS is answered by a layer, such as one for CORS: leave it out",
-    ),
-    (
-        "on_crash",
-        "it is an option of `idempotent`: write `idempotent(on_crash = rerun)`",
-    ),
-    (
-        "ttl",
-        "it is an option of `idempotent`: write `idempotent(ttl = \"24h\")`",
-    ),
-    (
-        "max_stored_body",
-        "it is an option of `idempotent`: write `idempotent(max_stored_body = \"256KiB\")`",
-    ),
-    (
-        "anonymous",
-        "it is an option of `idempotent`: write `idempotent(anonymous)`",
-    ),
-    (
-        "optional",
-        "it is an option of `idempotent`: write `idempotent(optional)`",
-    ),
-    (
-        "burst",
-        "it is an option of `rate_limit`: write `rate_limit(\"100/min\", burst = 20)`",
-    ),
-    (
-        "shadow",
-        "it is an option of `rate_limit`: write `rate_limit(\"100/min\", shadow)`",
-    ),
-    (
-        "prefetch",
-        "it is an option of `rate_limit`: write `rate_limit(\"100/min\", prefetch = 10)`",
-    ),
-    (
-        "on_error",
-        "it is an option of `rate_limit`: write `rate_limit(\"100/min\", on_error = deny)`",
-    ),
-    (
-        "enforce",
-        "it is an option of `sunset`: write `sunset(\"2026-12-31\", enforce)`",
-    ),
-    (
-        "info",
-        "it is an option of `deprecated` and `sunset`: write `deprecated(\"2026-06-30\", info = \"https://api.example/changes/v2\")`",
+        "is not a key: remove it, and answer OPTIONS requests in a layer, such as one for CORS",
     ),
     (
         "auth",
-        "authentication is the whole API's, and `public` leaves an endpoint out of it: remove `auth`",
+        "is not a key: remove it, and set authentication with `Api::auth`; `public` exempts an endpoint",
+    ),
+    (
+        "ttl",
+        "is an option of `idempotent`: write `idempotent(ttl = \"24h\")`",
+    ),
+    (
+        "max_stored_body",
+        "is an option of `idempotent`: write `idempotent(max_stored_body = \"256KiB\")`",
+    ),
+    (
+        "optional",
+        "is an option of `idempotent`: write `idempotent(optional)`",
+    ),
+    (
+        "anonymous",
+        "is an option of `idempotent`: write `idempotent(anonymous)`",
+    ),
+    (
+        "on_crash",
+        "is an option of `idempotent`: write `idempotent(on_crash = rerun)`",
+    ),
+    (
+        "burst",
+        "is an option of `rate_limit`: write `rate_limit(\"100/min\", burst = 20)`",
+    ),
+    (
+        "on_error",
+        "is an option of `rate_limit`: write `rate_limit(\"100/min\", on_error = deny)`",
+    ),
+    (
+        "prefetch",
+        "is an option of `rate_limit`: write `rate_limit(\"100/min\", prefetch = 10)`",
+    ),
+    (
+        "shadow",
+        "is an option of `rate_limit`: write `rate_limit(\"100/min\", shadow)`",
+    ),
+    (
+        "enforce",
+        "is an option of `sunset`: write `sunset(\"2026-12-31\", enforce)`",
+    ),
+    (
+        "info",
+        "is an option of `deprecated` and `sunset`: write `deprecated(\"2026-06-30\", info = \"https://api.example/changes/v2\")`",
     ),
 ];
 
-/// The message for an unknown key, with what to write instead: the nearest with its form and its promise, or all.
-pub(crate) fn unknown(name: &str) -> String {
-    if let Some((_, instead)) = FOREIGN_KEYS.iter().find(|(word, _)| *word == name) {
-        return format!("unknown key `{name}`: {instead}");
+/// The message for an unknown key: the nearest key with its syntax and effect, or all keys.
+pub(crate) fn unknown_key_message(name: &str) -> String {
+    if let Some((_, rest)) = FOREIGN_KEYS.iter().find(|(word, _)| *word == name) {
+        return format!("`{name}` {rest}");
     }
     let names = KEYS.iter().map(|key| key.name);
     match suggest::nearest(name, names.clone()).and_then(key) {
         Some(Key {
-            name: near,
             forms: [form, ..],
             help,
             ..
-        }) => {
-            format!("unknown key `{name}`, did you mean `{near}`? `{form}`: {help}")
-        }
-        _ => format!("unknown key `{name}`, accepted: {}", suggest::list(names)),
+        }) => format!("unknown key `{name}`, did you mean `{form}` ({help})?"),
+        _ => format!("unknown key `{name}`, {}", suggest::suggestion(name, names)),
     }
 }
 
-/// The options that the key's list may hold.
+/// The names of the options that the key's list accepts.
 pub(crate) fn options(name: &str) -> Vec<&'static str> {
     key(name)
         .into_iter()
@@ -214,26 +212,26 @@ pub(crate) fn options(name: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// A key or an option with a value, as an example.
-pub(crate) fn with_value(name: &str) -> Option<&'static str> {
+/// An example of the key or option of this name with a value, if it takes one.
+pub(crate) fn example_with_value(name: &str) -> Option<&'static str> {
     let keys = KEYS
         .iter()
         .flat_map(|key| key.forms.iter().map(move |form| (key.name, *form)));
     let options = KEYS
         .iter()
         .flat_map(|key| key.options)
-        .map(|option| (option.name, option.form));
+        .map(|option| (option.name, option.example));
     keys.chain(options)
-        .find(|(known, form)| *known == name && form.contains(" = "))
-        .map(|(_, form)| form)
+        .find(|(known, example)| *known == name && example.contains(" = "))
+        .map(|(_, example)| example)
 }
 
-/// Panics over an option that stands in the grammar and that nobody reads.
+/// Panics: the table has an option that no policy reads.
 pub(crate) fn unread_option(of: &str, name: &str) -> ! {
-    unreachable!("nobody reads `{name}` of `{of}`, though the grammar has it")
+    unreachable!("no policy reads the option `{name}` of `{of}`, though the grammar has it")
 }
 
-/// How the key may be written, for messages.
+/// Examples of all forms of the key, for messages.
 pub(crate) fn forms(name: &str) -> String {
     let forms = key(name).map_or(&[][..], |key| key.forms);
     let quoted: Vec<String> = forms.iter().map(|form| format!("`{form}`")).collect();
@@ -267,14 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn words_from_elsewhere_are_not_taken_for_a_slip() {
-        assert!(unknown("path").contains("write `get"));
-        assert!(unknown("pach").contains("`patch`"));
+    fn a_foreign_key_gets_its_own_message_and_a_typo_a_suggestion() {
+        assert!(unknown_key_message("path").contains("`get = \"/path\"`"));
+        assert!(unknown_key_message("pach").contains("`patch = "));
         assert!(FOREIGN_KEYS.iter().all(|(word, _)| key(word).is_none()));
     }
 
     #[test]
-    fn options_begin_with_their_names_and_stand_in_a_form() {
+    fn option_examples_begin_with_their_names_and_are_part_of_a_form() {
         for key in KEYS {
             for (index, option) in key.options.iter().enumerate() {
                 assert!(
@@ -284,11 +282,11 @@ mod tests {
                     "{}",
                     option.name
                 );
-                assert!(option.form.starts_with(option.name), "{}", option.name);
+                assert!(option.example.starts_with(option.name), "{}", option.name);
                 assert!(
-                    key.forms.iter().any(|form| form.contains(option.form)),
+                    key.forms.iter().any(|form| form.contains(option.example)),
                     "{}",
-                    option.form
+                    option.example
                 );
             }
         }

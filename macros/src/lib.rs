@@ -1,9 +1,13 @@
 //! The attribute and derive macros of Aplomb. Use them through the `aplomb` crate, where each is
 //! documented with examples that compile.
 //!
-//! An attribute goes through five stages, one folder or file each: `parse` (tokens to arguments),
-//! `policies` and `spec` (arguments to a validated model), `check` (rules that need the whole
-//! endpoint), `expand` (the model to code), and `endpoint`, which holds them together.
+//! An `#[endpoint(…)]` attribute is expanded in five stages, each in a folder or file of its own:
+//!
+//! 1. `parse` reads tokens into arguments.
+//! 2. `policies` and `spec` read the arguments into a validated model.
+//! 3. `check` applies the rules that need the whole endpoint.
+//! 4. `expand` generates code from the model.
+//! 5. `endpoint` runs the other stages and emits the item, the generated code and the errors.
 
 mod bounds;
 mod check;
@@ -22,7 +26,7 @@ mod suggest;
 
 use proc_macro::TokenStream;
 
-/// Declares what an endpoint promises; see `aplomb::endpoint`.
+/// Declares an endpoint and its policies; see `aplomb::endpoint`.
 #[proc_macro_attribute]
 pub fn endpoint(arguments: TokenStream, item: TokenStream) -> TokenStream {
     endpoint::endpoint(arguments.into(), item.into()).into()
@@ -34,19 +38,19 @@ pub fn routes(entries: TokenStream) -> TokenStream {
     routes::routes(entries.into()).into()
 }
 
-/// Makes an error type a problem; see `aplomb::ApiError`.
+/// Derives the problem documents of an error type; see `aplomb::ApiError`.
 #[proc_macro_derive(ApiError, attributes(problem))]
 pub fn api_error(item: TokenStream) -> TokenStream {
     derive::api_error::derive(item.into()).into()
 }
 
-/// Says what a list is sorted by; see `aplomb::CursorKey`.
+/// Derives the sort order of a list from a struct of its sort columns; see `aplomb::CursorKey`.
 #[proc_macro_derive(CursorKey, attributes(cursor))]
 pub fn cursor_key(item: TokenStream) -> TokenStream {
     derive::cursor_key::derive(item.into()).into()
 }
 
-/// Gives a type identifiers of its own; see `aplomb::Resource`.
+/// Derives the identifier prefix of a type; see `aplomb::Resource`.
 #[proc_macro_derive(Resource, attributes(resource))]
 pub fn resource(item: TokenStream) -> TokenStream {
     derive::resource::derive(item.into()).into()

@@ -1,4 +1,5 @@
-//! No tokens make a macro panic: random trees, and real code that is half written or mangled.
+//! Property tests: no tokens make a macro panic. The inputs are random token trees, and real code
+//! with random changes.
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 use proptest::prelude::*;
@@ -126,7 +127,7 @@ const LITERALS: &[&str] = &[
     "\"4294967295/h\"",
 ];
 
-/// Of these, texts are made.
+/// The parts of random string literals.
 const PIECES: &[&str] = &[
     "/",
     "{",
@@ -200,18 +201,18 @@ const ROUTES: &[&str] = &[
     "self::a, #[doc = \"x\"] crate::b, <A as B>::c",
 ];
 
-/// Decisions made in advance, so that a failure is made small.
+/// Random decisions that are drawn in advance, so that proptest can shrink a failure.
 struct Choices<'a>(core::slice::Iter<'a, u16>);
 
 impl Choices<'_> {
-    /// A number below `count`; the last one when no decisions are left.
+    /// A number below `count`: the last one if no decisions are left.
     fn below(&mut self, count: usize) -> usize {
         self.0
             .next()
             .map_or(count - 1, |choice| usize::from(*choice) % count)
     }
 
-    fn of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
+    fn pick<'t, T>(&mut self, all: &'t [T]) -> &'t T {
         &all[self.below(all.len())]
     }
 
@@ -219,12 +220,12 @@ impl Choices<'_> {
         self.0.as_slice().is_empty()
     }
 
-    /// Real code, some of it changed, or anything.
+    /// Real code with random changes, or random tokens.
     fn code(&mut self, real: &[&str]) -> TokenStream {
         if self.below(6) == 0 {
             return self.stream(3);
         }
-        let real = self.of(real).parse().expect("tokens");
+        let real = self.pick(real).parse().expect("tokens");
         self.mangled(real)
     }
 
@@ -232,26 +233,26 @@ impl Choices<'_> {
         let mut stream = TokenStream::new();
         for _ in 0..self.below(7) {
             if !self.is_over() {
-                stream.extend(self.some(depth));
+                stream.extend(self.tokens(depth));
             }
         }
         stream
     }
 
-    /// One token or a few that belong together.
-    fn some(&mut self, depth: usize) -> TokenStream {
+    /// One token, or a few that belong together.
+    fn tokens(&mut self, depth: usize) -> TokenStream {
         match self.below(9) {
-            0 | 1 => self.of(WORDS).parse().expect("a word"),
-            2 => Ident::new(self.of(KEYS).name, Span::call_site()).into_token_stream(),
+            0 | 1 => self.pick(WORDS).parse().expect("a word"),
+            2 => Ident::new(self.pick(KEYS).name, Span::call_site()).into_token_stream(),
             3 => {
-                let key = self.of(KEYS);
-                self.of(key.forms).parse().expect("a form")
+                let key = self.pick(KEYS);
+                self.pick(key.forms).parse().expect("a form")
             }
             4 => self.literal().into(),
             5 | 6 => self.punctuation().into(),
             7 if depth > 0 => self.group(depth - 1).into(),
             _ => self
-                .of(&[
+                .pick(&[
                     "= ",
                     ",",
                     "::",
@@ -273,23 +274,23 @@ impl Choices<'_> {
             1 => Literal::f32_suffixed(-0.5),
             2 | 3 => Literal::string(
                 &(0..self.below(7))
-                    .map(|_| *self.of(PIECES))
+                    .map(|_| *self.pick(PIECES))
                     .collect::<String>(),
             ),
-            _ => self.of(LITERALS).parse().expect("a literal"),
+            _ => self.pick(LITERALS).parse().expect("a literal"),
         })
     }
 
     fn punctuation(&mut self) -> TokenTree {
-        let character = self.of(&[
+        let character = self.pick(&[
             '=', ',', '<', '>', '!', '~', '+', '-', '*', '/', '%', '^', '&', '|', '@', '.', ';',
             ':', '#', '$', '?',
         ]);
-        Punct::new(*character, *self.of(&[Spacing::Joint, Spacing::Alone])).into()
+        Punct::new(*character, *self.pick(&[Spacing::Joint, Spacing::Alone])).into()
     }
 
     fn group(&mut self, depth: usize) -> TokenTree {
-        let delimiter = self.of(&[
+        let delimiter = self.pick(&[
             Delimiter::Parenthesis,
             Delimiter::Brace,
             Delimiter::Bracket,
@@ -298,27 +299,27 @@ impl Choices<'_> {
         Group::new(*delimiter, self.stream(depth)).into()
     }
 
-    /// The tokens with some of them gone, doubled, replaced or set off, or the end cut off.
+    /// The tokens with some of them removed, doubled, replaced or grouped, or without the end.
     fn mangled(&mut self, stream: TokenStream) -> TokenStream {
         let mut mangled = TokenStream::new();
         for tree in stream {
             match self.below(32) {
                 0 => {}
                 1 => mangled.extend([tree.clone(), tree]),
-                2 => mangled.extend(self.some(2)),
-                3 => mangled.extend(self.some(2).into_iter().chain([tree])),
+                2 => mangled.extend(self.tokens(2)),
+                3 => mangled.extend(self.tokens(2).into_iter().chain([tree])),
                 4 => mangled.extend([TokenTree::from(Group::new(
-                    *self.of(&[Delimiter::None, Delimiter::Parenthesis]),
+                    *self.pick(&[Delimiter::None, Delimiter::Parenthesis]),
                     tree.into(),
                 ))]),
                 5 if self.below(4) == 0 => break,
-                _ => mangled.extend([self.inside(tree)]),
+                _ => mangled.extend([self.mangled_inside(tree)]),
             }
         }
         mangled
     }
 
-    fn inside(&mut self, tree: TokenTree) -> TokenTree {
+    fn mangled_inside(&mut self, tree: TokenTree) -> TokenTree {
         match tree {
             TokenTree::Group(group) => {
                 Group::new(group.delimiter(), self.mangled(group.stream())).into()
@@ -332,7 +333,7 @@ fn choices() -> impl Strategy<Value = Vec<u16>> {
     prop::collection::vec(any::<u16>(), 0..160)
 }
 
-/// Whether it is tokens as the compiler prints and reads them: two strokes in a row are a comment.
+/// Returns true if the printed tokens can be read again. Two slashes in a row become a comment.
 fn is_source(tokens: &TokenStream) -> bool {
     tokens.to_string().parse::<TokenStream>().is_ok()
 }

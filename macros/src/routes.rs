@@ -28,14 +28,14 @@ impl Entry {
         {
             sink.report(
                 other,
-                "an entry may have a `#[cfg(…)]` and no other attribute",
+                "an entry takes only `#[cfg(…)]`: remove this attribute",
             );
             return None;
         }
         let Ok(path) = path else {
             sink.report(
                 tokens,
-                "an entry is the path of an endpoint, such as `payments::create`",
+                "expected the path of an endpoint, such as `payments::create`",
             );
             return None;
         };
@@ -54,9 +54,9 @@ impl Entry {
 fn trailing_tokens(rest: &TokenStream) -> &'static str {
     match rest.clone().into_iter().next() {
         Some(TokenTree::Group(_)) => {
-            "an entry is the path of an endpoint, which is not called: remove the parentheses"
+            "expected the path of an endpoint, not a call: remove the parentheses"
         }
-        _ => "a comma is missing before this",
+        _ => "expected a comma before this",
     }
 }
 

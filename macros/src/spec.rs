@@ -1,18 +1,19 @@
-//! The validated model of one `#[endpoint(…)]`: one field a policy.
+//! The validated model of one `#[endpoint(…)]` attribute: one field for each policy.
 
 use crate::errors::Sink;
 use crate::grammar;
 use crate::parse::{Argument, arguments};
 use crate::policies::{self, Policy};
 
-/// The model of these policies, each a type of the module of its name.
+/// Declares the model from `module: Type` of each policy.
 macro_rules! policies {
     ($($name:ident: $policy:ident,)*) => {
-        /// What an attribute declares.
+        /// The declarations of an attribute.
         #[derive(Default)]
         pub(crate) struct Spec {
             $(pub(crate) $name: policies::$name::$policy,)*
-            /// Whether an argument could not be understood, so that nothing can be missed.
+            /// True if an argument is unknown or did not parse. It may be a missing key with a
+            /// typo, so missing keys are not reported.
             pub(crate) incomplete: bool,
         }
 
@@ -39,7 +40,7 @@ policies! {
 }
 
 impl Spec {
-    /// Reads the attribute's tokens; each argument goes to its policy.
+    /// Parses the attribute's tokens, and gives each argument to its policy.
     pub(crate) fn parse(tokens: proc_macro2::TokenStream, sink: &Sink<'_>) -> Self {
         let syntax = sink.child();
         let arguments = arguments(tokens, &syntax);
@@ -57,7 +58,7 @@ impl Spec {
         let name = argument.name();
         let Some(key) = grammar::key(&name) else {
             self.incomplete = true;
-            sink.report(&argument.key, grammar::unknown(&name));
+            sink.report(&argument.key, grammar::unknown_key_message(&name));
             return;
         };
         if !key.repeatable && earlier.iter().any(|other| other.name() == name) {

@@ -1,6 +1,6 @@
-//! "Did you mean …?"
+//! Suggestions for mistyped words: "did you mean …?"
 
-/// The candidate that a mistyped word most likely meant, if any is near.
+/// The candidate that is most similar to a mistyped word, if any is similar enough.
 pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -8,30 +8,42 @@ pub(crate) fn nearest<'a>(
     let word = word.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (likeness(&word, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.82)
+        .map(|candidate| (similarity(&word, candidate), candidate))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
 }
 
-/// Words that begin alike are alike, and so are those that differ in one letter.
-fn likeness(word: &str, candidate: &str) -> f64 {
-    let near = word.len() >= 3 && strsim::damerau_levenshtein(word, candidate) == 1;
-    strsim::jaro_winkler(word, candidate).max(if near { 0.9 } else { 0.0 })
+/// The least similarity of a suggestion. Slips such as `ratelimit` reach it, and unrelated words
+/// such as `cache` do not.
+const SIMILAR: f64 = 0.82;
+
+/// The similarity of two words, from 0 to 1. Words with the same beginning are similar, and so are
+/// words that differ in one letter.
+fn similarity(word: &str, candidate: &str) -> f64 {
+    let one_letter_differs = word.len() >= 3 && strsim::damerau_levenshtein(word, candidate) == 1;
+    strsim::jaro_winkler(word, candidate).max(if one_letter_differs { 0.9 } else { 0.0 })
 }
 
-/// What to write instead of an unknown word: the nearest, or all.
+/// The end of a message about an unknown word: the nearest candidate, or all candidates.
 pub(crate) fn suggestion<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str> + Clone,
 ) -> String {
     match nearest(word, candidates.clone()) {
         Some(candidate) => format!("did you mean `{candidate}`?"),
-        None => format!("accepted: {}", list(candidates)),
+        None => format!("expected {}", alternatives(candidates)),
     }
 }
 
-/// `` `a`, `b`, `c` ``
+/// Formats one word as `` `a` ``, and several as `` one of `a`, `b` ``.
+fn alternatives<'a>(words: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    let is_one = words.clone().into_iter().nth(1).is_none();
+    let prefix = if is_one { "" } else { "one of " };
+    format!("{prefix}{}", list(words))
+}
+
+/// Formats words as `` `a`, `b`, `c` ``.
 pub(crate) fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words
         .into_iter()
@@ -45,13 +57,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_words_are_suggested_and_far_ones_are_not() {
+    fn similar_words_are_suggested_and_others_are_not() {
         let keys = ["idempotent", "not_idempotent", "rate_limit", "timeout"];
         assert_eq!(nearest("idempotant", keys), Some("idempotent"));
         assert_eq!(nearest("ratelimit", keys), Some("rate_limit"));
         assert_eq!(nearest("TIMEOUT", keys), Some("timeout"));
         assert_eq!(nearest("tll", ["ttl", "optional"]), Some("ttl"));
         assert_eq!(nearest("cache", keys), None);
-        assert_eq!(suggestion("cache", ["a", "b"]), "accepted: `a`, `b`");
+        assert_eq!(suggestion("cache", ["a", "b"]), "expected one of `a`, `b`");
+        assert_eq!(suggestion("cache", ["a"]), "expected `a`");
     }
 }

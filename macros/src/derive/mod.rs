@@ -10,18 +10,19 @@ use syn::{Attribute, Meta};
 use crate::errors::{Diagnostics, Sink};
 use crate::parse::{Item, items};
 
-/// What a derive gives for an item, with its mistakes behind.
+/// The expansion of a derive: the generated code, then the errors.
 fn expanded(
     item: TokenStream,
     generate: fn(TokenStream, &Sink<'_>) -> Option<TokenStream>,
 ) -> TokenStream {
-    let mistakes = Diagnostics::new();
-    let mut output = generate(item, &mistakes.sink()).unwrap_or_default();
-    output.extend(mistakes.into_tokens());
+    let diagnostics = Diagnostics::new();
+    let mut output = generate(item, &diagnostics.sink()).unwrap_or_default();
+    output.extend(diagnostics.into_tokens());
     output
 }
 
-/// The items of all `#[name(…)]` among the attributes; other ways to write it are reported.
+/// The items of all `#[name(…)]` among the attributes, or `None` if there is no such attribute.
+/// `#[name]` and `#[name = …]` are reported.
 pub(crate) fn attribute_items(
     attributes: &[Attribute],
     name: &str,
@@ -38,7 +39,10 @@ pub(crate) fn attribute_items(
                 .get_or_insert_default()
                 .extend(items(list.tokens.clone(), sink)),
             Meta::Path(_) | Meta::NameValue(_) => {
-                sink.report(attribute, format!("write `{example}`"));
+                sink.report(
+                    attribute,
+                    format!("`#[{name}]` takes a list of options: write `{example}`"),
+                );
                 found.get_or_insert_default();
             }
         }

@@ -1,4 +1,4 @@
-//! `#[derive(Resource)]`: the prefix of a type's identifiers.
+//! `#[derive(Resource)]`: the prefix of the identifiers of a type.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -9,6 +9,7 @@ use crate::errors::Sink;
 use crate::parse::Options;
 
 const EXAMPLE: &str = "#[resource(prefix = \"pay\")]";
+/// The longest prefix in characters.
 const MAX_LENGTH: usize = 31;
 
 /// Expands the derive.
@@ -18,7 +19,7 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
 
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     let input: DeriveInput = sink.take(syn::parse2(item))?;
-    // With a mistake the implementation has an empty prefix: what uses it brings no second error.
+    // After an error the prefix is empty, so that code that uses the type gives no further errors.
     let prefix = prefix(&input, sink).unwrap_or_default();
     let name = &input.ident;
     let (generics, arguments, bounds) = input.generics.split_for_impl();
@@ -42,7 +43,10 @@ fn prefix(input: &DeriveInput, sink: &Sink<'_>) -> Option<String> {
         if !own.failed() {
             sink.report(
                 &input.ident,
-                format!("the prefix of its identifiers is missing: write `{EXAMPLE}`"),
+                format!(
+                    "`{}` needs a prefix for its identifiers: write `{EXAMPLE}`",
+                    input.ident
+                ),
             );
         }
         return None;
@@ -54,17 +58,17 @@ fn prefix(input: &DeriveInput, sink: &Sink<'_>) -> Option<String> {
     sink.report(
         &value.tokens,
         format!(
-            "a prefix is lower-case letters, digits and _, begins with a letter and has at most {MAX_LENGTH} \
-             characters, such as \"pay\""
+            "\"{text}\" is not a prefix: write at most {MAX_LENGTH} lower-case ASCII letters, digits and _, \
+             starting with a letter, such as \"pay\""
         ),
     );
     None
 }
 
 fn is_prefix(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.bytes().all(plain)
+        && text.bytes().all(is_allowed)
         && text.len() <= MAX_LENGTH
 }
 
@@ -74,7 +78,7 @@ mod tests {
     use crate::errors::Diagnostics;
 
     #[test]
-    fn h01_prefixes() {
+    fn h01_prefixes_are_lower_case_and_short() {
         for prefix in ["a", "pay", "line_item2", &"a".repeat(31)] {
             assert!(is_prefix(prefix), "{prefix}");
         }
@@ -93,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn one_mistake_is_one_error() {
+    fn an_invalid_attribute_is_one_error() {
         for item in [
             quote!(
                 struct A;
@@ -127,10 +131,10 @@ mod tests {
                 struct A;
             ),
         ] {
-            let mistakes = Diagnostics::new();
-            let output = generate(item.clone(), &mistakes.sink());
+            let diagnostics = Diagnostics::new();
+            let output = generate(item.clone(), &diagnostics.sink());
             assert!(output.is_some());
-            assert_eq!(mistakes.into_messages().len(), 1, "{item}");
+            assert_eq!(diagnostics.into_messages().len(), 1, "{item}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Snapshots of whole expansions: what a reader sees of `cargo expand`.
+//! Snapshots of whole expansions, as `cargo expand` prints them, and tests of incomplete code.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -71,7 +71,7 @@ fn a_page_of_a_public_list_limited_by_caller() {
 }
 
 #[test]
-fn an_endpoint_that_goes() {
+fn a_deprecated_endpoint() {
     let expansion = expanded(
         quote! {
             get = "/accounts",
@@ -91,7 +91,7 @@ fn an_endpoint_that_goes() {
 }
 
 #[test]
-fn a_mistake_leaves_the_item_and_inert_implementations() {
+fn an_error_keeps_the_item_and_emits_stubs() {
     let expansion = expanded(
         quote!(get = "/orders/{id}", idempotent),
         quote! {
@@ -160,7 +160,7 @@ fn a_key_of_a_cursor() {
     insta::assert_snapshot!(expansion);
 }
 
-/// The expansion of an endpoint with this body, which may be cut off as no parser would take it.
+/// The expansion of an endpoint with this body, which may be incomplete.
 fn with_body(body: &str) -> String {
     let body: TokenStream = body.parse().expect("tokens");
     let item = quote! {
@@ -169,16 +169,16 @@ fn with_body(body: &str) -> String {
     endpoint(quote!(get = "/orders/{id}"), item).to_string()
 }
 
-/// While somebody types, an editor sends what is there: the item stands as it is, what is generated
-/// is what a whole body gives, and there is no mistake but rustc's own.
+/// An editor expands a function while its body is incomplete. The item stays as it is, the
+/// generated code is that of a complete body, and the macro reports no error.
 #[test]
 fn a_half_typed_body_keeps_the_expansion() {
-    let whole = with_body("find(app, id)");
-    let generated = whole
+    let complete = with_body("find(app, id)");
+    let generated = complete
         .split_once("find (app , id) }")
         .expect("the item and what follows it")
         .1;
-    assert!(!generated.contains("compile_error"), "{whole}");
+    assert!(!generated.contains("compile_error"), "{complete}");
     for body in [
         "app.",
         "let x = ",
@@ -187,10 +187,12 @@ fn a_half_typed_body_keeps_the_expansion() {
         "match id { 7 => }",
         "Json(Order { id: })",
     ] {
-        let half = with_body(body);
+        let incomplete = with_body(body);
         let body: TokenStream = body.parse().unwrap_or_default();
         let item = format!("-> Json < Order > {{ {body} }}");
-        let (_, after) = half.split_once(&item).unwrap_or_else(|| panic!("{half}"));
+        let (_, after) = incomplete
+            .split_once(&item)
+            .unwrap_or_else(|| panic!("{incomplete}"));
         assert_eq!(after, generated, "{body}");
     }
 }
@@ -201,19 +203,19 @@ fn a_half_typed_body_as_it_is_expanded() {
     let (item, generated) = text
         .split_once("app . }")
         .expect("the item and what follows it");
-    let file = syn::parse_str(generated).expect("the generated items are whole");
+    let file = syn::parse_str(generated).expect("the generated items parse");
     insta::assert_snapshot!(format!("{item}app . }}\n{}", prettyplease::unparse(&file)));
 }
 
-/// With half an attribute the item, the type of its name and its link stay, and there is one mistake.
+/// An incomplete attribute gives one error, and keeps the item, the type of its name and its link.
 #[test]
 fn a_half_typed_attribute_keeps_the_item_and_its_names() {
-    let half = [
+    let incomplete = [
         (
             quote!(get = "/orders/{id}", rate_li),
-            "did you mean `rate_limit`",
+            "did you mean `rate_limit = ",
         ),
-        (quote!(get = ), "a value is missing after `get =`"),
+        (quote!(get = ), "`get` needs a value"),
         (
             quote!(get = "/orders/{id}", timeout = ),
             "write `timeout = \"5s\"`",
@@ -225,7 +227,7 @@ fn a_half_typed_attribute_keeps_the_item_and_its_names() {
         (quote!(get), "`get` needs a value"),
         (quote!(), "write `get = \"/path\"`"),
     ];
-    for (arguments, message) in half {
+    for (arguments, message) in incomplete {
         let text = expanded(
             arguments.clone(),
             quote!(
@@ -273,9 +275,9 @@ fn a_half_typed_list_of_routes_keeps_the_other_entries() {
     insta::assert_snapshot!(prettyplease::unparse(&file));
 }
 
-/// An attribute is expanded by an editor before its item is whole.
+/// An editor expands an attribute before the signature of its function is complete.
 #[test]
-fn half_a_signature_keeps_the_item_and_its_names() {
+fn a_half_typed_signature_keeps_the_item_and_its_names() {
     let text = endpoint(
         quote!(get = "/orders/{id}"),
         quote!(pub async fn order(id: ) -> Json<Order> {}),

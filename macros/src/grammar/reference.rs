@@ -1,6 +1,6 @@
-//! The tables of `runtime/src/reference/endpoint.md`. Each stands between two marks that name it.
+//! The tables of `runtime/src/reference/endpoint.md`, each between two comments that name it.
 //!
-//! After a change of the grammar: `UPDATE_REFERENCE=1 cargo test -p aplomb-macros reference`.
+//! After a change of the grammar, run `UPDATE_REFERENCE=1 cargo test -p aplomb-macros reference`.
 
 use std::path::Path;
 use std::{env, fs};
@@ -8,7 +8,7 @@ use std::{env, fs};
 use super::{KEYS, Key};
 
 #[test]
-fn the_reference_has_the_tables_of_the_grammar() {
+fn the_reference_shows_the_tables_of_the_grammar() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src/reference/endpoint.md");
     let written = fs::read_to_string(&path).expect("the reference");
     let tables = KEYS
@@ -24,7 +24,7 @@ fn the_reference_has_the_tables_of_the_grammar() {
     }
     assert!(
         current == written,
-        "endpoint.md has other tables than the grammar: set UPDATE_REFERENCE=1\n{current}"
+        "the tables of endpoint.md differ from the grammar: set UPDATE_REFERENCE=1\n{current}"
     );
 }
 
@@ -36,10 +36,10 @@ fn keys() -> String {
             key.name,
             forms.join(", "),
             key.help,
-            key.otherwise
+            key.default_help
         )
     });
-    let head = "| key | how it is written | what it promises | without it |\n|---|---|---|---|\n";
+    let head = "| key | syntax | effect | default |\n|---|---|---|---|\n";
     head.to_owned() + &rows.collect::<String>()
 }
 
@@ -47,16 +47,16 @@ fn options(key: &Key) -> String {
     let rows = key.options.iter().map(|option| {
         format!(
             "| `{}` | {} | {} |\n",
-            option.form, option.help, option.otherwise
+            option.example, option.help, option.default_help
         )
     });
     format!(
-        "| option of `{}` | meaning | without it |\n|---|---|---|\n",
+        "| option of `{}` | effect | default |\n|---|---|---|\n",
         key.name
     ) + &rows.collect::<String>()
 }
 
-/// The text with another table between the marks of this name.
+/// Replaces the table between the comments of this name.
 fn replace(text: &str, name: &str, table: &str) -> String {
     let (begin, end) = (
         format!("<!-- {name} -->\n"),
@@ -64,10 +64,10 @@ fn replace(text: &str, name: &str, table: &str) -> String {
     );
     let (before, rest) = text
         .split_once(&begin)
-        .unwrap_or_else(|| panic!("a mark {begin}"));
+        .unwrap_or_else(|| panic!("no comment {begin}"));
     let (_, after) = rest
         .split_once(&end)
-        .unwrap_or_else(|| panic!("a mark {end}"));
-    // Markdown wants a blank line between a comment and a table.
+        .unwrap_or_else(|| panic!("no comment {end}"));
+    // Markdown needs a blank line between a comment and a table.
     format!("{before}{begin}\n{table}\n{end}{after}")
 }

@@ -1,4 +1,5 @@
-//! Each key and each option of the grammar is read: a valid use expands, and a wrong value is one mistake at its place.
+//! Tests that walk the table of keys: each key and option is read. A valid use expands, and a wrong
+//! value gives one error at the key, the option or the value.
 
 use proc_macro2::TokenStream;
 
@@ -9,16 +10,16 @@ use crate::parse::Function;
 use crate::policies::Endpoint;
 use crate::spec::Spec;
 
-/// A value that nothing accepts.
+/// A value that no key and no option accepts.
 const WRONG: &str = "[]";
 
 const FUNCTION: &str = "async fn f(page: PageRequest<Newest>) -> Page<Order> { orders(page) }";
 
-/// The keys that a valid use of a key needs beside it.
-fn beside(key: &Key) -> &'static str {
+/// The other keys that a valid use of this key needs.
+fn required_keys(key: &Key) -> &'static str {
     match key.name {
         "get" | "put" | "delete" => "public",
-        "post" | "patch" => "public, not_idempotent = \"the last one counts\"",
+        "post" | "patch" => "public, not_idempotent = \"the last request wins\"",
         "idempotent" | "not_idempotent" => "post = \"/a\"",
         "successor" => "get = \"/a\", deprecated = \"2026-06-30\"",
         _ => "get = \"/a\"",
@@ -26,7 +27,7 @@ fn beside(key: &Key) -> &'static str {
 }
 
 fn attribute(key: &Key, used: &str) -> TokenStream {
-    let text = format!("{used}, {}", beside(key));
+    let text = format!("{used}, {}", required_keys(key));
     text.parse()
         .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
@@ -42,11 +43,11 @@ fn expanded(key: &Key, used: &str) -> String {
     text
 }
 
-/// The mistakes of a use, each with its place.
-fn mistakes(key: &Key, used: &str) -> Vec<(String, String)> {
-    let mistakes = Diagnostics::new();
+/// The errors of a use, each with its place.
+fn errors(key: &Key, used: &str) -> Vec<(String, String)> {
+    let diagnostics = Diagnostics::new();
     {
-        let sink = mistakes.sink();
+        let sink = diagnostics.sink();
         let spec = Spec::parse(attribute(key, used), &sink);
         let function = Function::parse(function()).expect("a function");
         crate::check::check(
@@ -57,20 +58,20 @@ fn mistakes(key: &Key, used: &str) -> Vec<(String, String)> {
             &sink,
         );
     }
-    mistakes.into_placed_messages()
+    diagnostics.into_placed_messages()
 }
 
-/// A list of the key with this option alone.
+/// The key with a list of only this option, after the value that must come first.
 fn with_option(key: &Key, option: &str) -> String {
     let name = key.name;
-    match first(key) {
+    match first_value(key) {
         Some(first) => format!("{name}({first}, {option})"),
         None => format!("{name}({option})"),
     }
 }
 
-/// The first value in the list of the key, before its options.
-fn first(key: &Key) -> Option<&'static str> {
+/// The value that comes first in the list of the key, before its options, if there is one.
+fn first_value(key: &Key) -> Option<&'static str> {
     let list = key
         .forms
         .iter()
@@ -91,7 +92,11 @@ fn options() -> impl Iterator<Item = (&'static Key, &'static KeyOption)> {
 #[test]
 fn each_form_without_options_expands() {
     for key in KEYS {
-        let is_plain = |form: &&&str| key.options.iter().all(|option| !form.contains(option.form));
+        let is_plain = |form: &&&str| {
+            key.options
+                .iter()
+                .all(|option| !form.contains(option.example))
+        };
         let plain: Vec<_> = key.forms.iter().filter(is_plain).collect();
         assert!(
             !plain.is_empty(),
@@ -105,10 +110,10 @@ fn each_form_without_options_expands() {
 }
 
 #[test]
-fn only_a_repeatable_key_may_be_given_twice() {
+fn only_a_repeatable_key_is_accepted_twice() {
     for key in KEYS {
         let form = key.forms[0];
-        let found = mistakes(key, &format!("{form}, {form}"));
+        let found = errors(key, &format!("{form}, {form}"));
         let refusal = format!("`{}` is given twice: remove one", key.name);
         assert_eq!(
             found.iter().any(|(_, message)| *message == refusal),
@@ -119,18 +124,18 @@ fn only_a_repeatable_key_may_be_given_twice() {
 }
 
 #[test]
-fn each_option_expands_and_is_not_ignored() {
+fn each_option_changes_the_expansion() {
     for (key, option) in options() {
-        let with = expanded(key, &with_option(key, option.form));
-        let without = match first(key) {
+        let with = expanded(key, &with_option(key, option.example));
+        let without = match first_value(key) {
             Some(first) => expanded(key, &format!("{}({first})", key.name)),
             None => expanded(key, key.name),
         };
         let is_default = option
-            .form
+            .example
             .rsplit(" = ")
             .next()
-            .is_some_and(|value| option.otherwise.contains(value));
+            .is_some_and(|value| option.default_help.contains(value));
         assert!(
             with != without || is_default,
             "{} of {}",
@@ -141,17 +146,17 @@ fn each_option_expands_and_is_not_ignored() {
 }
 
 #[test]
-fn a_wrong_value_of_a_key_is_one_mistake_at_the_key_or_its_value() {
+fn a_wrong_value_of_a_key_is_one_error_at_the_key_or_its_value() {
     for key in KEYS {
-        let found = mistakes(key, &format!("{} = {WRONG}", key.name));
+        let found = errors(key, &format!("{} = {WRONG}", key.name));
         assert!(is_at(&found, key.name), "{}: {found:?}", key.name);
     }
 }
 
 #[test]
-fn a_wrong_value_of_an_option_is_one_mistake_at_the_option_or_its_value() {
+fn a_wrong_value_of_an_option_is_one_error_at_the_option_or_its_value() {
     for (key, option) in options() {
-        let found = mistakes(
+        let found = errors(
             key,
             &with_option(key, &format!("{} = {WRONG}", option.name)),
         );

@@ -1,4 +1,6 @@
-//! Arguments, and how a key reads its own: each way of being wrong has one message.
+//! The arguments of an attribute, and the methods by which a policy reads them.
+//!
+//! The methods report wrong values, so that a kind of error has the same message at every key.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -8,15 +10,15 @@ use syn::ext::IdentExt;
 use crate::errors::Sink;
 use crate::suggest;
 
-/// One argument of an attribute, or one option of an argument.
+/// One argument of an attribute, or one option in the list of an argument.
 pub(crate) struct Argument {
-    /// Its key.
+    /// The key or the name of the option.
     pub(crate) key: Ident,
-    /// What is said of it.
+    /// The rest of the argument.
     pub(crate) form: Form,
 }
 
-/// How an argument is written.
+/// The syntactic form of an argument.
 pub(crate) enum Form {
     /// `key`
     Flag,
@@ -26,31 +28,32 @@ pub(crate) enum Form {
     List(Vec<Item>),
 }
 
-/// One thing in a list.
+/// One item of a list.
 pub(crate) enum Item {
-    /// A value by position.
+    /// A positional value.
     Value(Value),
-    /// An option by name.
+    /// A named option.
     Option(Argument),
 }
 
 /// A value, with its tokens for messages.
 pub(crate) struct Value {
-    /// What it is.
+    /// The parsed value.
     pub(crate) kind: Kind,
-    /// As written.
+    /// The value as written.
     pub(crate) tokens: TokenStream,
 }
 
-/// What a value is.
+/// A parsed value.
 pub(crate) enum Kind {
     /// `"text"`
     Text(String),
-    /// `12`; `None` where it does not fit.
+    /// `12`; `None` if it does not fit into 64 bits.
     Integer(Option<u64>),
     /// `name`
     Name(Ident),
-    /// `1..`, `1..=3`, `1..3`
+    /// `1..`, `1..=3` or `1..3`. A bound is `None` if it is missing or does not fit into 64 bits.
+    /// `1..` counts as closed.
     Range {
         first: Option<u64>,
         last: Option<u64>,
@@ -63,34 +66,35 @@ pub(crate) enum Kind {
 }
 
 impl Argument {
-    /// The key as written.
+    /// The key as text, without the `r#` of a raw identifier.
     pub(crate) fn name(&self) -> String {
         self.key.unraw().to_string()
     }
 
-    /// The text of `key = "text"`; anything else is reported with the example.
+    /// Returns the text of `key = "text"`, or reports an error that shows the example.
     pub(crate) fn text(&self, example: &str, sink: &Sink<'_>) -> Option<(String, &Value)> {
         match self.value(example, sink)? {
             value @ Value {
                 kind: Kind::Text(text),
                 ..
             } => Some((text.clone(), value)),
-            value => self.wrong(value, "text in quotes", example, sink),
+            value => self.report_wrong_value(value, "a string literal", example, sink),
         }
     }
 
-    /// The positive integer of `key = 12`.
-    pub(crate) fn positive(&self, example: &str, sink: &Sink<'_>) -> Option<(u64, &Value)> {
+    /// Returns the integer of `key = 12`, or reports an error that shows the example. 0 is an
+    /// error.
+    pub(crate) fn positive_integer(&self, example: &str, sink: &Sink<'_>) -> Option<(u64, &Value)> {
         match self.value(example, sink)? {
             value @ Value {
                 kind: Kind::Integer(Some(number)),
                 ..
             } if *number > 0 => Some((*number, value)),
-            value => self.wrong(value, "an integer of at least 1", example, sink),
+            value => self.report_wrong_value(value, "an integer of at least 1", example, sink),
         }
     }
 
-    /// The name of `key = name`, one of those accepted.
+    /// Returns the name of `key = name`, or reports an error if it is not an accepted one.
     pub(crate) fn one_of(
         &self,
         accepted: &[&'static str],
@@ -100,20 +104,20 @@ impl Argument {
         let example = format!("{key} = {}", accepted.first().copied().unwrap_or_default());
         let value = self.value(&example, sink)?;
         let Kind::Name(name) = &value.kind else {
-            return self.wrong(value, "a name without quotes", &example, sink);
+            return self.report_wrong_value(value, "a name without quotes", &example, sink);
         };
         let found = accepted.iter().find(|accepted| name == *accepted);
         if found.is_none() {
-            let instead = suggest::suggestion(&name.to_string(), accepted.iter().copied());
+            let suggestion = suggest::suggestion(&name.to_string(), accepted.iter().copied());
             sink.report(
                 &value.tokens,
-                format!("`{key}` cannot be `{name}`: {instead}"),
+                format!("unknown value `{name}` of `{key}`, {suggestion}"),
             );
         }
         found.map(|found| (*found, value))
     }
 
-    /// Whether the flag is given; a value is reported.
+    /// Returns true for `key` alone. A value or a list is reported.
     pub(crate) fn flag(&self, sink: &Sink<'_>) -> bool {
         let key = self.name();
         match &self.form {
@@ -134,7 +138,7 @@ impl Argument {
         false
     }
 
-    /// The value of `key = value`.
+    /// Returns the value of `key = value`, or reports an error that shows the example.
     pub(crate) fn value(&self, example: &str, sink: &Sink<'_>) -> Option<&Value> {
         let key = self.name();
         match &self.form {
@@ -151,17 +155,17 @@ impl Argument {
         None
     }
 
-    /// Reports a value of the wrong kind.
-    pub(crate) fn wrong<T>(
+    /// Reports a value of the wrong kind, and returns `None`.
+    pub(crate) fn report_wrong_value<T>(
         &self,
         value: &Value,
-        wanted: &str,
+        expected: &str,
         example: &str,
         sink: &Sink<'_>,
     ) -> Option<T> {
         sink.report(
             &value.tokens,
-            format!("`{}` takes {wanted}: write `{example}`", self.name()),
+            format!("`{}` takes {expected}: write `{example}`", self.name()),
         );
         None
     }

@@ -1,46 +1,45 @@
-//! Days of the calendar as they are written in an attribute.
+//! Dates in attributes.
 //!
-//! The runtime has the same calendar in `policies/deprecation/date.rs`; its `agreement.rs` reads this file and compares.
+//! The runtime has the same calendar in `policies/deprecation/date.rs`. Its `agreement.rs` includes
+//! this file and compares both.
 
 use std::fmt;
 
-/// A day that there is.
+/// A valid date of the Gregorian calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Date {
-    /// From 1970 to 9999.
+    /// The year, from 1970 to 9999.
     pub(crate) year: u16,
-    /// From 1.
+    /// The month, from 1 to 12.
     pub(crate) month: u8,
-    /// From 1.
+    /// The day of the month, from 1.
     pub(crate) day: u8,
 }
 
 impl Date {
-    /// Reads `"2026-06-30"`.
+    /// Parses `"2026-06-30"`, or returns an error message.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let [year, month, day] = numbers(text).ok_or_else(|| {
-            format!("\"{text}\" is no date: write year, month and day, such as \"2026-06-30\"")
+            format!("\"{text}\" is not a date: write year, month and day, such as \"2026-06-30\"")
         })?;
         if year < 1970 {
             return Err(format!(
-                "\"{text}\" is too early: write a day of 1970 or later"
+                "\"{text}\" is too early: write a date of 1970 or later"
             ));
         }
         let (Ok(month), Ok(day)) = (u8::try_from(month), u8::try_from(day)) else {
-            unreachable!("they have two digits")
+            unreachable!("month and day have two digits")
         };
         let Some(name) = month
             .checked_sub(1)
             .and_then(|index| MONTHS.get(usize::from(index)))
         else {
-            return Err(format!(
-                "\"{text}\" is no day of the calendar: a year has 12 months"
-            ));
+            return Err(format!("\"{text}\" is not a date: a year has 12 months"));
         };
-        let days = days_of(year, month);
+        let days = days_of_month(year, month);
         if day == 0 || day > days {
             return Err(format!(
-                "\"{text}\" is no day of the calendar: {name} {year} has {days} days"
+                "\"{text}\" is not a date: {name} {year} has {days} days"
             ));
         }
         Ok(Self { year, month, day })
@@ -68,6 +67,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
+/// Year, month and day of a text with four, two and two digits. A sign is not a digit.
 fn numbers(text: &str) -> Option<[u16; 3]> {
     let mut parts = text.split('-');
     let [year, month, day] = [4, 2, 2].map(|length| {
@@ -85,7 +85,8 @@ fn numbers(text: &str) -> Option<[u16; 3]> {
     }
 }
 
-fn days_of(year: u16, month: u8) -> u8 {
+/// The number of days of a month.
+fn days_of_month(year: u16, month: u8) -> u8 {
     match month {
         2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
             29
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn e02_days_of_the_calendar_are_taken() {
+    fn e02_dates_of_the_calendar_are_accepted() {
         for text in [
             "1970-01-01",
             "2026-06-30",
@@ -115,16 +116,16 @@ mod tests {
     }
 
     #[test]
-    fn e02_everything_else_is_refused() {
+    fn e02_other_dates_are_rejected() {
         for (text, message) in [
-            ("", "is no date"),
-            ("30.06.2026", "is no date"),
-            ("2026-6-30", "is no date"),
-            ("2026-06", "is no date"),
-            ("2026-06-30-01", "is no date"),
-            ("2026-06-30T00:00:00Z", "is no date"),
-            ("+026-06-30", "is no date"),
-            ("2026-06-3a", "is no date"),
+            ("", "is not a date: write"),
+            ("30.06.2026", "is not a date: write"),
+            ("2026-6-30", "is not a date: write"),
+            ("2026-06", "is not a date: write"),
+            ("2026-06-30-01", "is not a date: write"),
+            ("2026-06-30T00:00:00Z", "is not a date: write"),
+            ("+026-06-30", "is not a date: write"),
+            ("2026-06-3a", "is not a date: write"),
             ("1969-12-31", "is too early"),
             ("2026-00-10", "a year has 12 months"),
             ("2026-13-01", "a year has 12 months"),
@@ -133,8 +134,8 @@ mod tests {
             ("2026-02-29", "February 2026 has 28 days"),
             ("2100-02-29", "February 2100 has 28 days"),
         ] {
-            let refused = Date::parse(text).expect_err(text);
-            assert!(refused.contains(message), "{refused}");
+            let error = Date::parse(text).expect_err(text);
+            assert!(error.contains(message), "{error}");
         }
     }
 }

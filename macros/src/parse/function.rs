@@ -1,5 +1,6 @@
-//! The annotated function: its attributes, visibility and signature. Its body is never parsed, so
-//! that a half-typed one gives rustc's own error and no other.
+//! The annotated function: its attributes, visibility and signature.
+//!
+//! The body is never parsed, so that an incomplete body gives rustc's own error and no other.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -11,11 +12,11 @@ use syn::{
     Visibility, parse_quote,
 };
 
-/// What the macro needs to know of the function.
+/// The parts of the function that the macro uses.
 pub(crate) struct Function {
-    /// The attributes below `#[endpoint]`, and those above that others put there.
+    /// The attributes of the function, without `#[endpoint]`.
     pub(crate) attributes: Vec<Attribute>,
-    /// How far the function is seen.
+    /// The visibility.
     pub(crate) visibility: Visibility,
     /// Everything up to the body.
     pub(crate) signature: Signature,
@@ -36,21 +37,22 @@ impl Parse for Function {
 }
 
 impl Function {
-    /// Reads an item; what is no function is refused as a whole.
+    /// Parses an item. An item that is not a function, or has an incomplete signature, is an error.
     pub(crate) fn parse(item: TokenStream) -> syn::Result<Self> {
         syn::parse2(item.clone()).map_err(|error| match Self::parse_incomplete(item.clone()) {
             Some(_) => syn::Error::new(
                 error.span(),
-                format!("this signature is not whole: {error}"),
+                format!("this signature is incomplete: {error}"),
             ),
             None => syn::Error::new_spanned(
                 first_line(item),
-                "an endpoint is an `async fn`: put `#[endpoint(…)]` on one",
+                "an endpoint must be an `async fn`: move `#[endpoint(…)]` to a function",
             ),
         })
     }
 
-    /// Of a function whose signature is half typed, what stands before its arguments.
+    /// Parses the part before the arguments of a function whose signature is incomplete. The result
+    /// has no arguments and no return type.
     pub(crate) fn parse_incomplete(item: TokenStream) -> Option<Self> {
         let parser = |input: ParseStream<'_>| {
             let (attributes, visibility) = (input.call(Attribute::parse_outer)?, input.parse()?);
@@ -69,7 +71,7 @@ impl Function {
         parser.parse2(item).ok()
     }
 
-    /// The function's name, without the `r#` of a raw one.
+    /// The function's name, without the `r#` of a raw identifier.
     pub(crate) fn name(&self) -> String {
         self.signature.ident.unraw().to_string()
     }
@@ -85,7 +87,7 @@ impl Function {
         self.signature.inputs.iter().filter_map(typed).collect()
     }
 
-    /// What the function returns; `None` for nothing.
+    /// The return type; `None` if it is omitted.
     pub(crate) fn result(&self) -> Option<&Type> {
         match &self.signature.output {
             ReturnType::Default => None,
@@ -93,12 +95,12 @@ impl Function {
         }
     }
 
-    /// What the function returns, where the type is named in full.
+    /// The return type, if it contains no `impl Trait`.
     pub(crate) fn named_result(&self) -> Option<&Type> {
         self.result().filter(|ty| !is_opaque(ty))
     }
 
-    /// The opaque type in what the function returns.
+    /// The return type, if it contains `impl Trait`.
     pub(crate) fn opaque_result(&self) -> Option<&Type> {
         self.result().filter(|ty| is_opaque(ty))
     }
@@ -124,7 +126,7 @@ impl Function {
         self.attributes.iter().find(is_endpoint)
     }
 
-    /// The doc comment: its first paragraph on one line, and the rest.
+    /// The first paragraph of the doc comment, on one line, and the rest of the comment.
     pub(crate) fn docs(&self) -> (String, String) {
         let lines: Vec<String> = self.attributes.iter().filter_map(doc_line).collect();
         let text = unindent(&lines.join("\n"));
@@ -136,6 +138,7 @@ impl Function {
     }
 }
 
+/// The text of a `#[doc = "…"]` attribute.
 fn doc_line(attribute: &Attribute) -> Option<String> {
     match &attribute.meta {
         Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
@@ -149,6 +152,7 @@ fn doc_line(attribute: &Attribute) -> Option<String> {
     }
 }
 
+/// Removes the space after `///` and the whitespace at the ends of lines.
 fn unindent(text: &str) -> String {
     let lines = text
         .lines()
@@ -156,6 +160,7 @@ fn unindent(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
+/// Returns true if the type contains `impl Trait`.
 fn is_opaque(ty: &Type) -> bool {
     struct Finder(bool);
     impl<'ast> Visit<'ast> for Finder {
@@ -169,7 +174,7 @@ fn is_opaque(ty: &Type) -> bool {
     finder.0
 }
 
-/// The tokens up to the first block, so that a message does not underline a whole item.
+/// The tokens before the first group, so that a message does not underline a whole item.
 fn first_line(item: TokenStream) -> TokenStream {
     item.into_iter()
         .take_while(|tree| !matches!(tree, proc_macro2::TokenTree::Group(_)))
@@ -182,7 +187,7 @@ mod tests {
     use quote::quote;
 
     #[test]
-    fn docs_are_cut_at_the_first_empty_line() {
+    fn docs_are_split_at_the_first_empty_line() {
         let function = Function::parse(quote! {
             /// Charges an
             /// account.
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_does_not_parse_is_no_concern() {
+    fn a_function_with_an_incomplete_body_parses() {
         assert!(Function::parse(quote!(pub async fn f(a: A) -> B { let x = })).is_ok());
         assert!(
             Function::parse(quote!(
@@ -213,15 +218,17 @@ mod tests {
     }
 
     #[test]
-    fn of_half_a_signature_the_name_is_read() {
-        let half = quote!(pub(crate) async fn f(a: , b: B) -> C {});
-        let error = Function::parse(half.clone())
+    fn an_incomplete_signature_is_an_error_but_its_name_is_read() {
+        let incomplete = quote!(pub(crate) async fn f(a: , b: B) -> C {});
+        let error = Function::parse(incomplete.clone())
             .err()
-            .expect("a mistake")
+            .expect("an error")
             .to_string();
-        assert!(error.starts_with("this signature is not whole"), "{error}");
+        assert!(error.starts_with("this signature is incomplete"), "{error}");
         assert_eq!(
-            Function::parse_incomplete(half).expect("a function").name(),
+            Function::parse_incomplete(incomplete)
+                .expect("a function")
+                .name(),
             "f"
         );
         assert!(

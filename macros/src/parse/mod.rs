@@ -1,4 +1,4 @@
-//! From tokens to things that are valid: arguments, the function, paths, units.
+//! Parsers for the parts of a macro call: arguments, the function, path templates and units.
 
 mod argument;
 mod date;

@@ -1,19 +1,20 @@
-//! The options of a list.
+//! The options in the list of a key.
 
 use super::argument::{Argument, Item};
 use crate::errors::Sink;
 use crate::suggest;
 
-/// The known options of a list, each at most once, in the order written.
+/// The options that a key accepts in its list.
 pub(crate) struct Options<'a> {
-    /// The argument that has them.
+    /// The name of the key, for messages.
     pub(crate) of: &'a str,
-    /// Their keys.
+    /// The names of the options.
     pub(crate) keys: &'a [&'static str],
 }
 
 impl Options<'_> {
-    /// The options among `items`; unknown and repeated ones and values are reported.
+    /// Returns the options among `items`, each at most once, in the order written. Unknown options,
+    /// repeated options and values are reported.
     pub(crate) fn read<'i>(
         &self,
         items: &'i [Item],
@@ -27,7 +28,7 @@ impl Options<'_> {
                     let keys = suggest::list(self.keys.iter().copied());
                     sink.report(
                         &value.tokens,
-                        format!("no value is expected here: `{}` takes {keys}", self.of),
+                        format!("expected an option of `{}`: {keys}", self.of),
                     );
                     continue;
                 }
@@ -35,10 +36,10 @@ impl Options<'_> {
             let name = option.name();
             match self.keys.iter().find(|key| **key == name) {
                 None => {
-                    let instead = suggest::suggestion(&name, self.keys.iter().copied());
+                    let suggestion = suggest::suggestion(&name, self.keys.iter().copied());
                     sink.report(
                         &option.key,
-                        format!("`{}` has no `{name}`: {instead}", self.of),
+                        format!("unknown option `{name}` of `{}`, {suggestion}", self.of),
                     );
                 }
                 Some(_) if read.iter().any(|(key, _)| *key == name) => {

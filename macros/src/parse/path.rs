@@ -1,4 +1,4 @@
-//! Path templates.
+//! Path templates, such as `/orders/{id}`.
 
 use crate::bounds::MAX_PARAMETERS;
 use crate::suggest;
@@ -11,10 +11,10 @@ pub(crate) struct PathTemplate {
 }
 
 impl PathTemplate {
-    /// Reads a template, or says what is wrong with it and what to write instead.
+    /// Parses a template, or returns an error message with a correction.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix('/') else {
-            return Err(no_slash(text));
+            return Err(missing_slash(text));
         };
         if rest.is_empty() {
             return Ok(Self {
@@ -22,14 +22,16 @@ impl PathTemplate {
                 parameters: Vec::new(),
             });
         }
-        if let Some((path, _)) = text.split_once('?') {
+        if text.contains('?') {
             return Err(format!(
-                "a path has no query: write \"{path}\" and read the query with a `Query` argument"
+                "a path has no query: write {}, and read the query with a `Query` argument",
+                corrected(text)
             ));
         }
-        if let Some((path, _)) = text.split_once('#') {
+        if text.contains('#') {
             return Err(format!(
-                "clients keep what follows `#` to themselves: write \"{path}\""
+                "a path has no fragment, since clients do not send it: write {}",
+                corrected(text)
             ));
         }
         let mut parameters: Vec<String> = Vec::new();
@@ -37,21 +39,23 @@ impl PathTemplate {
             if let Some(name) = segment_parameter(segment, text)? {
                 if parameters.contains(&name) {
                     return Err(format!(
-                        "the path names the parameter `{name}` twice: give each its own name"
+                        "the path has two parameters named `{name}`: rename one"
                     ));
                 }
                 parameters.push(name);
             }
         }
-        version(rest)?;
-        many(&parameters)?;
+        if split_version(rest).1.is_some() {
+            return Err(format!("a path has no version: write {}", corrected(text)));
+        }
+        check_parameter_count(&parameters)?;
         Ok(Self {
             text: text.to_owned(),
             parameters,
         })
     }
 
-    /// As written.
+    /// The template as written.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -62,24 +66,48 @@ impl PathTemplate {
     }
 }
 
-fn no_slash(text: &str) -> String {
+fn missing_slash(text: &str) -> String {
     match text.split_once("://") {
         Some((_, rest)) => {
             let path = rest.find('/').map_or("/", |start| &rest[start..]);
-            format!("a path stands without scheme and host: write \"{path}\"")
+            format!(
+                "a path has no scheme and no host: write {}",
+                corrected(path)
+            )
         }
-        None => format!("a path begins with a slash: write \"/{text}\""),
+        None => format!("a path starts with a slash: write {}", corrected(text)),
     }
 }
 
-/// The parameter that a segment is, if it is one.
+/// The path in quotes, without query, fragment, empty segments and version, so that the parser
+/// accepts the slashes of what a message suggests. A version becomes an argument of its own.
+fn corrected(text: &str) -> String {
+    let end = text.find(['?', '#']).unwrap_or(text.len());
+    let segments = text[..end].split('/').filter(|segment| !segment.is_empty());
+    let path = segments.collect::<Vec<_>>().join("/");
+    match split_version(&path) {
+        (path, Some(version)) => format!("\"/{path}\" and `version = {}`", version.max(1)),
+        (path, None) => format!("\"/{path}\""),
+    }
+}
+
+/// Splits a version such as `v1` from the start of a path without its first slash.
+fn split_version(path: &str) -> (&str, Option<u32>) {
+    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+    match first.strip_prefix('v').map(str::parse) {
+        Some(Ok(version)) => (rest, Some(version)),
+        _ => (path, None),
+    }
+}
+
+/// The name of the parameter in a segment, or `None` for a literal segment.
 fn segment_parameter(segment: &str, path: &str) -> Result<Option<String>, String> {
     if segment.is_empty() {
         return Err(empty_segment(path));
     }
     if let Some(name) = segment.strip_prefix(':') {
         return Err(format!(
-            "a parameter stands in braces: write {{{name}}} instead of :{name}"
+            "a path parameter has braces: write {{{name}}} instead of :{name}"
         ));
     }
     if let Some(name) = segment
@@ -87,16 +115,16 @@ fn segment_parameter(segment: &str, path: &str) -> Result<Option<String>, String
         .and_then(|rest| rest.strip_suffix('>'))
     {
         return Err(format!(
-            "a parameter stands in braces: write {{{name}}} instead of <{name}>"
+            "a path parameter has braces: write {{{name}}} instead of <{name}>"
         ));
     }
     if segment.starts_with('*') || segment.starts_with("{*") {
         return Err(format!(
-            "`{segment}` would answer every path below it: declare each path; a fallback is set on the router"
+            "`{segment}` would match every path below it: declare each path, or set a fallback on the router"
         ));
     }
     if !segment.contains(['{', '}']) {
-        return literal(segment).map(|()| None);
+        return check_literal(segment).map(|()| None);
     }
     let inner = segment
         .strip_prefix('{')
@@ -108,48 +136,44 @@ fn segment_parameter(segment: &str, path: &str) -> Result<Option<String>, String
 }
 
 fn empty_segment(path: &str) -> String {
-    let mut repaired = String::new();
-    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-        repaired.push('/');
-        repaired.push_str(segment);
-    }
-    let repaired = if repaired.is_empty() { "/" } else { &repaired };
+    let corrected = corrected(path);
     if path.ends_with('/') && !path.contains("//") {
-        format!("a path does not end with a slash: write \"{repaired}\"")
+        format!("a path does not end with a slash: write {corrected}")
     } else {
-        format!("the path has an empty segment: write \"{repaired}\"")
+        format!("the path has an empty segment: write {corrected}")
     }
 }
 
-fn literal(segment: &str) -> Result<(), String> {
+fn check_literal(segment: &str) -> Result<(), String> {
     if segment == "." || segment == ".." {
         return Err(format!(
-            "clients remove `{segment}` from a path before they send it: leave it out"
+            "clients resolve `{segment}` before they send a path: remove it"
         ));
     }
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@".contains(byte);
-    match segment.bytes().find(|byte| !plain(byte)) {
-        None => Ok(()),
-        Some(_) => Err(format!(
-            "`{segment}` cannot stand in a path: ASCII letters, digits and any of -._~!$&'()+,;=:@ can"
-        )),
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@".contains(&byte);
+    if segment.bytes().all(is_allowed) {
+        return Ok(());
     }
+    Err(format!(
+        "`{segment}` is not a path segment: write ASCII letters, digits and -._~!$&'()+,;=:@"
+    ))
 }
 
 fn parameter_name(name: &str) -> Result<String, String> {
     if name.is_empty() {
-        return Err("a parameter needs a name: write {id} instead of {}".to_owned());
+        return Err("a path parameter needs a name: write {id} instead of {}".to_owned());
     }
     if let Some((name, ty)) = name.split_once(':') {
         let (name, ty) = (name.trim(), ty.trim());
         return Err(format!(
-            "a parameter is a name alone: write {{{name}}}, and its type in the argument, `Path<{ty}>`"
+            "a path parameter has no type: write {{{name}}}, and the type in the argument, `Path<{ty}>`"
         ));
     }
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    if !name.bytes().all(plain) || name.starts_with(|first: char| first.is_ascii_digit()) {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if !name.bytes().all(is_allowed) || name.starts_with(|first: char| first.is_ascii_digit()) {
         return Err(format!(
-            "`{name}` is no name for a parameter: letters, digits and _ are, such as {{order_id}}"
+            "`{name}` is not a parameter name: write ASCII letters, digits and _, not starting with a digit, \
+             such as {{order_id}}"
         ));
     }
     Ok(name.to_owned())
@@ -157,32 +181,24 @@ fn parameter_name(name: &str) -> Result<String, String> {
 
 fn broken_braces(segment: &str) -> String {
     let (open, close) = (segment.matches('{').count(), segment.matches('}').count());
-    if open == 1 && close == 1 && segment.find('{') < segment.find('}') {
+    if let (1, 1, Some((_, rest))) = (open, close, segment.split_once('{'))
+        && let Some((name, _)) = rest.split_once('}')
+    {
         return format!(
-            "a parameter is a whole segment: `{segment}` has something around it; \
-             take the segment as one parameter and split it in the handler"
+            "a path parameter is a whole segment: write {{{name}}} instead of {segment}, and split the value in \
+             the handler"
         );
     }
     if open > close {
-        return format!("the brace in `{segment}` is never closed: write a parameter as {{id}}");
+        return format!("`{segment}` has no closing brace: write a path parameter as {{id}}");
     }
     if close > open {
-        return format!("the brace in `{segment}` was never opened: write a parameter as {{id}}");
+        return format!("`{segment}` has no opening brace: write a path parameter as {{id}}");
     }
     format!("a segment has at most one parameter: write `{segment}` as several segments")
 }
 
-fn version(rest: &str) -> Result<(), String> {
-    let (first, tail) = rest.split_once('/').unwrap_or((rest, ""));
-    match first.strip_prefix('v').map(str::parse::<u32>) {
-        Some(Ok(number)) => Err(format!(
-            "the version is not part of the path: write \"/{tail}\" and `version = {number}`"
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn many(parameters: &[String]) -> Result<(), String> {
+fn check_parameter_count(parameters: &[String]) -> Result<(), String> {
     if parameters.len() <= MAX_PARAMETERS {
         return Ok(());
     }
@@ -197,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_read() {
+    fn valid_templates_parse() {
         let template = PathTemplate::parse("/orders/{order_id}/items/{item}").expect("valid");
         assert_eq!(template.parameters(), ["order_id", "item"]);
         for path in [
@@ -215,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn more_parameters_than_the_router_takes_are_refused() {
+    fn more_parameters_than_the_router_accepts_are_an_error() {
         let names: Vec<String> = (0..=MAX_PARAMETERS)
             .map(|number| format!("{{p{number}}}"))
             .collect();
@@ -226,41 +242,54 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_say_what_to_write() {
+    fn an_invalid_template_gives_a_correction() {
         for (path, message) in [
             ("orders", "write \"/orders\""),
             ("", "write \"/\""),
             ("/orders/", "write \"/orders\""),
             ("//orders", "empty segment: write \"/orders\""),
             ("/a/:id", "write {id} instead of :id"),
-            ("/a/{id", "never closed"),
-            ("/a/id}", "never opened"),
+            ("/a/{id", "has no closing brace"),
+            ("/a/id}", "has no opening brace"),
             ("/a/{}", "needs a name"),
-            ("/a/{id}/b/{id}", "`id` twice"),
-            ("/files/{*rest}", "would answer every path below it"),
-            ("/files/*rest", "would answer every path below it"),
-            ("/a/{id}.json", "whole segment"),
-            ("/a/x-{id}", "whole segment"),
+            ("/a/{id}/b/{id}", "two parameters named `id`"),
+            ("/files/{*rest}", "would match every path below it"),
+            ("/files/*rest", "would match every path below it"),
+            ("/a/{id}.json", "write {id} instead of {id}.json"),
+            ("/a/x-{id}", "write {id} instead of x-{id}"),
             ("/a/{id}-{b}", "at most one parameter"),
             ("/a?b=1", "has no query: write \"/a\""),
-            ("/a#b", "to themselves: write \"/a\""),
             (
-                "https://a.example/b",
-                "without scheme and host: write \"/b\"",
+                "/a#b",
+                "has no fragment, since clients do not send it: write \"/a\"",
             ),
-            ("https://a.example", "without scheme and host: write \"/\""),
+            ("https://a.example/b", "no scheme and no host: write \"/b\""),
+            ("https://a.example", "no scheme and no host: write \"/\""),
             ("/a/<id>", "write {id} instead of <id>"),
             (
                 "/a/{id: u64}",
-                "write {id}, and its type in the argument, `Path<u64>`",
+                "write {id}, and the type in the argument, `Path<u64>`",
             ),
             ("/v1/orders", "write \"/orders\" and `version = 1`"),
             ("/v2", "write \"/\" and `version = 2`"),
-            ("/a b", "cannot stand in a path"),
-            ("/ä", "cannot stand in a path"),
-            ("/a/..", "clients remove"),
-            ("/a/{1}", "is no name"),
-            ("/a/{a-b}", "is no name"),
+            (
+                "orders/{id}/",
+                "starts with a slash: write \"/orders/{id}\"",
+            ),
+            (
+                "v1/orders/",
+                "starts with a slash: write \"/orders\" and `version = 1`",
+            ),
+            (
+                "/v1/orders/?a=b",
+                "has no query: write \"/orders\" and `version = 1`",
+            ),
+            ("/v0/orders", "write \"/orders\" and `version = 1`"),
+            ("/a b", "is not a path segment"),
+            ("/ä", "is not a path segment"),
+            ("/a/..", "clients resolve"),
+            ("/a/{1}", "is not a parameter name"),
+            ("/a/{a-b}", "is not a parameter name"),
         ] {
             let error = PathTemplate::parse(path).expect_err(path);
             assert!(error.contains(message), "{path}: {error}");

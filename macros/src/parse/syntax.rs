@@ -1,4 +1,7 @@
-//! The syntax that all keys share: a flag, `key = value`, or `key(…)`.
+//! The syntax of an argument: `key`, `key = value` or `key(…)`.
+//!
+//! Arguments are split at commas first and parsed one by one, so that an error in one does not hide
+//! errors in the others.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -9,7 +12,7 @@ use super::argument::{Argument, Form, Item, Kind, Value};
 use crate::errors::Sink;
 use crate::grammar;
 
-/// The arguments of an attribute; what cannot be read is reported and left out.
+/// Parses the arguments of an attribute. An argument that does not parse is reported and left out.
 pub(crate) fn arguments(tokens: TokenStream, sink: &Sink<'_>) -> Vec<Argument> {
     let mut arguments = Vec::new();
     for item in items(tokens, sink) {
@@ -18,7 +21,7 @@ pub(crate) fn arguments(tokens: TokenStream, sink: &Sink<'_>) -> Vec<Argument> {
             Item::Value(value) => {
                 sink.report(
                     &value.tokens,
-                    "a key is expected here, such as in `get = \"/path\"` or `timeout = \"5s\"`",
+                    "expected a key, as in `get = \"/path\"` or `timeout = \"5s\"`",
                 );
             }
         }
@@ -26,7 +29,7 @@ pub(crate) fn arguments(tokens: TokenStream, sink: &Sink<'_>) -> Vec<Argument> {
     arguments
 }
 
-/// The things of a list, separated by commas.
+/// Parses the items of a list. An item that does not parse is reported and left out.
 pub(crate) fn items(tokens: TokenStream, sink: &Sink<'_>) -> Vec<Item> {
     let mut items = Vec::new();
     for tokens in split(tokens) {
@@ -37,29 +40,21 @@ pub(crate) fn items(tokens: TokenStream, sink: &Sink<'_>) -> Vec<Item> {
     items
 }
 
-/// Cuts at the commas. Nothing between two commas is nothing.
+/// Splits tokens at commas, and drops empty parts.
 pub(crate) fn split(tokens: TokenStream) -> Vec<TokenStream> {
     let mut parts = vec![TokenStream::new()];
     for tree in tokens {
         match tree {
             TokenTree::Punct(punct) if punct.as_char() == ',' => parts.push(TokenStream::new()),
-            tree => parts.extend_last(tree),
+            tree => {
+                if let Some(last) = parts.last_mut() {
+                    last.extend([tree]);
+                }
+            }
         }
     }
     parts.retain(|part| !part.is_empty());
     parts
-}
-
-trait ExtendLast {
-    fn extend_last(&mut self, tree: TokenTree);
-}
-
-impl ExtendLast for Vec<TokenStream> {
-    fn extend_last(&mut self, tree: TokenTree) {
-        if let Some(last) = self.last_mut() {
-            last.extend([tree]);
-        }
-    }
 }
 
 fn item(input: ParseStream<'_>) -> syn::Result<Item> {
@@ -79,17 +74,20 @@ fn key_form(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
         return list(key, input);
     }
     if input.peek(Token![=]) && !input.peek(Token![==]) && !input.peek(Token![=>]) {
-        return after_equals(key, input.parse()?, input.parse()?);
+        return value_after_equals(key, input.parse()?, input.parse()?);
     }
     let rest: TokenStream = input.parse()?;
-    Err(semicolon(&rest).unwrap_or_else(|| no_form(key, rest)))
+    Err(semicolon(&rest).unwrap_or_else(|| unexpected_tokens(key, rest)))
 }
 
-/// The mistake of what can follow no key.
-fn no_form(key: &Ident, rest: TokenStream) -> syn::Error {
+/// The error for tokens that cannot follow a key.
+fn unexpected_tokens(key: &Ident, rest: TokenStream) -> syn::Error {
     let marks: TokenStream = rest.clone().into_iter().take_while(is_mark).collect();
     match marks.to_string().as_str() {
-        "" => syn::Error::new_spanned(rest, format!("expected `=`, `(…)` or `,` after `{key}`")),
+        "" => syn::Error::new_spanned(
+            rest,
+            format!("expected `=`, `(…)` or a comma after `{key}`"),
+        ),
         mark => {
             let mark = if mark == ":" {
                 mark
@@ -97,7 +95,7 @@ fn no_form(key: &Ident, rest: TokenStream) -> syn::Error {
                 &format!(" {mark}")
             };
             let message = format!(
-                "a value stands behind one `=`: write `{key} = …` instead of `{key}{mark} …`"
+                "expected one `=` after `{key}`: write `{key} = …` instead of `{key}{mark} …`"
             );
             syn::Error::new_spanned(marks, message)
         }
@@ -108,42 +106,43 @@ fn is_mark(tree: &TokenTree) -> bool {
     matches!(tree, TokenTree::Punct(punct) if ":=>".contains(punct.as_char()))
 }
 
-fn after_equals(key: &Ident, equals: Token![=], tokens: TokenStream) -> syn::Result<Form> {
+fn value_after_equals(key: &Ident, equals: Token![=], tokens: TokenStream) -> syn::Result<Form> {
     if tokens.is_empty() {
         return Err(syn::Error::new_spanned(equals, missing_value(key)));
     }
     if let Some(error) = semicolon(&tokens) {
         return Err(error);
     }
-    if let Some(rest) = after_whole_value(&tokens) {
+    if let Some(rest) = tokens_after_value(&tokens) {
         return Err(syn::Error::new_spanned(
             rest,
-            "a comma is missing before this",
+            "expected a comma before this",
         ));
     }
     if is_parenthesized(&tokens) {
         return Err(syn::Error::new_spanned(
             equals,
-            format!("write `{key}(…)`, without `=`"),
+            format!("`{key}` takes its list without `=`: write `{key}(…)`"),
         ));
     }
     Ok(Form::Value(value(tokens)))
 }
 
 fn missing_value(key: &Ident) -> String {
-    match grammar::with_value(&key.unraw().to_string()) {
-        Some(form) => format!("a value is missing after `{key} =`: write `{form}`"),
-        None => format!("a value is missing after `{key} =`"),
+    match grammar::example_with_value(&key.unraw().to_string()) {
+        Some(example) => format!("`{key}` needs a value: write `{example}`"),
+        None => format!("`{key}` needs a value after `=`"),
     }
 }
 
+/// The error for a semicolon among the tokens, if there is one.
 fn semicolon(tokens: &TokenStream) -> Option<syn::Error> {
     let is_semicolon =
         |tree: &TokenTree| matches!(tree, TokenTree::Punct(punct) if punct.as_char() == ';');
     let found = tokens.clone().into_iter().find(is_semicolon)?;
     Some(syn::Error::new_spanned(
         found,
-        "arguments are separated by commas: write `,` instead of `;`",
+        "expected a comma: write `,` instead of `;`",
     ))
 }
 
@@ -155,7 +154,7 @@ fn list(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
         let rest: TokenStream = input.parse()?;
         return Err(syn::Error::new_spanned(
             rest,
-            format!("expected `,` after `{key}(…)`"),
+            format!("expected a comma after `{key}(…)`"),
         ));
     }
     split(inner)
@@ -169,12 +168,12 @@ fn is_parenthesized(tokens: &TokenStream) -> bool {
     matches!(tokens.clone().into_iter().next(), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis)
 }
 
-/// What follows a value that is already whole.
-fn after_whole_value(tokens: &TokenStream) -> Option<TokenStream> {
-    let whole = |tree: &TokenTree| matches!(tree, TokenTree::Literal(_) | TokenTree::Ident(_));
+/// The tokens after a complete value: after the first of two literals or identifiers in a row.
+fn tokens_after_value(tokens: &TokenStream) -> Option<TokenStream> {
+    let is_value = |tree: &TokenTree| matches!(tree, TokenTree::Literal(_) | TokenTree::Ident(_));
     let mut trees = tokens.clone().into_iter();
     let (first, second) = (trees.next()?, trees.next()?);
-    (whole(&first) && whole(&second)).then(|| std::iter::once(second).chain(trees).collect())
+    (is_value(&first) && is_value(&second)).then(|| std::iter::once(second).chain(trees).collect())
 }
 
 fn value(tokens: TokenStream) -> Value {
@@ -243,19 +242,19 @@ mod tests {
     use quote::quote;
 
     fn messages(tokens: TokenStream) -> Vec<String> {
-        let mistakes = Diagnostics::new();
-        arguments(tokens, &mistakes.sink());
-        mistakes.into_messages()
+        let diagnostics = Diagnostics::new();
+        arguments(tokens, &diagnostics.sink());
+        diagnostics.into_messages()
     }
 
     #[test]
-    fn all_forms_are_read() {
-        let mistakes = Diagnostics::new();
+    fn all_forms_parse() {
+        let diagnostics = Diagnostics::new();
         let read = arguments(
             quote!(a, b = 1..=3, c("x", d = e, f), r#type = "t",),
-            &mistakes.sink(),
+            &diagnostics.sink(),
         );
-        assert!(mistakes.into_messages().is_empty());
+        assert!(diagnostics.into_messages().is_empty());
         assert!(matches!(read[0].form, Form::Flag));
         assert!(matches!(
             &read[1].form,
@@ -273,19 +272,19 @@ mod tests {
     }
 
     #[test]
-    fn one_mistake_does_not_hide_the_next() {
+    fn one_error_does_not_hide_the_next() {
         assert_eq!(
             messages(quote!(a =, ttl =, "b", c d, e = (1, 2), f = "g" h, i: "j", k == 1, l = 2; m)),
             [
-                "a value is missing after `a =`",
-                "a value is missing after `ttl =`: write `ttl = \"24h\"`",
-                "expected `=`, `(…)` or `,` after `c`",
-                "write `e(…)`, without `=`",
-                "a comma is missing before this",
-                "a value stands behind one `=`: write `i = …` instead of `i: …`",
-                "a value stands behind one `=`: write `k = …` instead of `k == …`",
-                "arguments are separated by commas: write `,` instead of `;`",
-                "a key is expected here, such as in `get = \"/path\"` or `timeout = \"5s\"`",
+                "`a` needs a value after `=`",
+                "`ttl` needs a value: write `ttl = \"24h\"`",
+                "expected `=`, `(…)` or a comma after `c`",
+                "`e` takes its list without `=`: write `e(…)`",
+                "expected a comma before this",
+                "expected one `=` after `i`: write `i = …` instead of `i: …`",
+                "expected one `=` after `k`: write `k = …` instead of `k == …`",
+                "expected a comma: write `,` instead of `;`",
+                "expected a key, as in `get = \"/path\"` or `timeout = \"5s\"`",
             ]
         );
     }

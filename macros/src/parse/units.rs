@@ -1,76 +1,80 @@
-//! Durations, sizes and rates as they are written in an attribute.
+//! Durations, sizes and rates in attributes.
 //!
-//! The runtime reads settings in the same grammar; its `agreement.rs` reads this file and compares.
+//! The runtime parses settings in the same grammar. Its tests and fuzz targets include this file and
+//! compare both.
 
 use std::time::Duration;
 
-/// A rate: so many in each period.
+/// A rate: a number of permits in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// How many.
+    /// The number of permits.
     pub(crate) permits: u64,
-    /// In which time.
+    /// The period.
     pub(crate) period: Duration,
 }
 
-/// Rates up to this many a second are rounded; faster ones must come out even.
+/// The highest rate per second whose interval between permits is rounded to whole microseconds.
+///
+/// The interval is at least 100 µs, so rounding changes it by less than 1 %. Higher rates must
+/// divide their period exactly.
 const EXACT_ABOVE_PER_SECOND: u128 = 10_000;
 
-/// Reads `"5s"`: milliseconds, seconds, minutes, hours or days.
+/// Parses `"5s"`: milliseconds, seconds, minutes, hours or days. Zero is an error. The error is a
+/// message.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    const ACCEPTED: &str = "a number and ms, s, min, h or d, such as \"500ms\", \"5s\" or \"24h\"";
+    const EXPECTED: &str =
+        "a whole number and ms, s, min, h or d, such as \"500ms\", \"5s\" or \"24h\"";
     if overflows(text) {
-        return Err(format!("\"{text}\" is too long: write {ACCEPTED}"));
+        return Err(format!("\"{text}\" is too long: write {EXPECTED}"));
     }
     let (number, unit) =
-        split(text).ok_or_else(|| format!("\"{text}\" is no duration: write {ACCEPTED}"))?;
+        split(text).ok_or_else(|| format!("\"{text}\" is not a duration: write {EXPECTED}"))?;
     let milliseconds = match unit {
         "ms" => 1,
         "s" => 1_000,
         "min" | "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ if unit.starts_with('.') => return Err(fraction(text, ACCEPTED)),
-        _ => return Err(format!("`{unit}` is no unit of time: write {ACCEPTED}")),
+        _ if unit.starts_with('.') => return Err(fraction(text, EXPECTED)),
+        _ => return Err(format!("unknown unit `{unit}`: write {EXPECTED}")),
     };
     let total = number
         .checked_mul(milliseconds)
-        .ok_or_else(|| format!("\"{text}\" is too long: write {ACCEPTED}"))?;
+        .ok_or_else(|| format!("\"{text}\" is too long: write {EXPECTED}"))?;
     if total == 0 {
-        return Err(format!("\"{text}\" is no time at all: write {ACCEPTED}"));
+        return Err(format!("\"{text}\" is too short: write {EXPECTED}"));
     }
     Ok(Duration::from_millis(total))
 }
 
-/// What a size may be, for messages.
-pub(crate) const SIZES: &str = "a number and B, KB, MB, KiB or MiB, such as \"64KB\" or \"1MiB\"";
-
-/// Reads `"1MB"`: bytes; KB and MB are powers of 1000, KiB and MiB of 1024. What none at all means is
-/// for the policy to say.
+/// Parses `"1MB"` into bytes: KB and MB are powers of 1000, KiB and MiB of 1024. Zero is valid
+/// here; each policy decides about it. The error is a message.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
+    const EXPECTED: &str = "a whole number and B, KB, MB, KiB or MiB, such as \"64KB\" or \"1MiB\"";
     if overflows(text) {
-        return Err(format!("\"{text}\" is too large: write {SIZES}"));
+        return Err(format!("\"{text}\" is too large: write {EXPECTED}"));
     }
     let (number, unit) =
-        split(text).ok_or_else(|| format!("\"{text}\" is no size: write {SIZES}"))?;
+        split(text).ok_or_else(|| format!("\"{text}\" is not a size: write {EXPECTED}"))?;
     let bytes = match unit {
         "B" => 1,
         "KB" => 1_000,
         "MB" => 1_000_000,
         "KiB" => 1_024,
         "MiB" => 1_048_576,
-        _ if unit.starts_with('.') => return Err(fraction(text, SIZES)),
-        _ => return Err(format!("`{unit}` is no unit of size: write {SIZES}")),
+        _ if unit.starts_with('.') => return Err(fraction(text, EXPECTED)),
+        _ => return Err(format!("unknown unit `{unit}`: write {EXPECTED}")),
     };
     number
         .checked_mul(bytes)
-        .ok_or_else(|| format!("\"{text}\" is too large: write {SIZES}"))
+        .ok_or_else(|| format!("\"{text}\" is too large: write {EXPECTED}"))
 }
 
-/// Reads `"100/min"`.
+/// Parses `"100/min"`. The error is a message.
 pub(crate) fn rate(text: &str) -> Result<Rate, String> {
-    const ACCEPTED: &str = "a number, a slash and s, min, h or day, such as \"100/min\"";
-    let wrong = || format!("\"{text}\" is no rate: write {ACCEPTED}");
+    const EXPECTED: &str = "a whole number, a slash and s, min, h or day, such as \"100/min\"";
+    let wrong = || format!("\"{text}\" is not a rate: write {EXPECTED}");
     let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
     let permits = digits(number).ok_or_else(wrong)?;
     let seconds = match unit {
@@ -78,11 +82,11 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
         "min" => 60,
         "h" | "hour" => 3_600,
         "day" => 86_400,
-        _ => return Err(format!("`{unit}` is no period of a rate: write {ACCEPTED}")),
+        _ => return Err(format!("unknown period `{unit}`: write {EXPECTED}")),
     };
     if permits == 0 {
         return Err(format!(
-            "\"{text}\" lets no request through: write {ACCEPTED}"
+            "\"{text}\" admits no request: write at least \"1/{unit}\""
         ));
     }
     check_divides(permits, seconds, unit)?;
@@ -92,7 +96,8 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     })
 }
 
-/// Fast rates must divide their period into whole microseconds, or rounding would change them.
+/// Returns an error for a high rate that does not divide its period into whole microseconds:
+/// rounding the interval would change the rate noticeably.
 fn check_divides(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
     let microseconds = u128::from(seconds) * 1_000_000;
     let permits = u128::from(permits);
@@ -104,16 +109,16 @@ fn check_divides(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
         .find(|interval| microseconds.is_multiple_of(*interval));
     let near = microseconds / slower.unwrap_or(microseconds);
     Err(format!(
-        "{permits}/{unit} does not come out even: over {EXACT_ABOVE_PER_SECOND}/s the time between two requests \
-         must be whole microseconds; write \"{near}/{unit}\""
+        "above {EXACT_ABOVE_PER_SECOND}/s a rate must divide its period into whole microseconds, which \
+         {permits}/{unit} does not: write \"{near}/{unit}\""
     ))
 }
 
-fn fraction(text: &str, accepted: &str) -> String {
-    format!("\"{text}\" has a fraction, and only whole numbers are read: write {accepted}")
+fn fraction(text: &str, expected: &str) -> String {
+    format!("\"{text}\" is not a whole number: write {expected}")
 }
 
-/// Whether it begins with a number that no machine holds.
+/// Returns true if the text begins with a number that does not fit into 64 bits.
 fn overflows(text: &str) -> bool {
     let end = text
         .find(|character: char| !character.is_ascii_digit())
@@ -121,6 +126,7 @@ fn overflows(text: &str) -> bool {
     end > 0 && digits(&text[..end]).is_none()
 }
 
+/// Splits `5s` into number and unit. A missing unit, and a number over 64 bits, give `None`.
 fn split(text: &str) -> Option<(u64, &str)> {
     let end = text
         .find(|character: char| !character.is_ascii_digit())
@@ -129,6 +135,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((digits(number)?, unit)).filter(|(_, unit)| !unit.is_empty())
 }
 
+/// Parses a number of ASCII digits only: `str::parse` also accepts a sign.
 fn digits(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok()
@@ -142,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn durations_parse() {
         for (text, milliseconds) in [
             ("1ms", 1),
             ("5s", 5_000),
@@ -170,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_parse() {
         for (text, bytes) in [
             ("0B", 0),
             ("1B", 1),
@@ -195,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn rates() {
+    fn rates_parse() {
         for (text, permits, seconds) in [
             ("1/s", 1, 1),
             ("1/sec", 1, 1),
@@ -229,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn b03_fast_rates_must_come_out_even() {
+    fn b03_high_rates_must_divide_their_period() {
         assert!(rate("9999/s").is_ok());
         assert!(rate("10000/s").is_ok());
         assert!(rate("20000/s").is_ok());
@@ -238,7 +245,7 @@ mod tests {
         for (text, near) in [("30000/s", "\"25000/s\""), ("2000000/s", "\"1000000/s\"")] {
             let error = rate(text).expect_err(text);
             assert!(
-                error.contains("does not come out even") && error.contains(near),
+                error.contains("into whole microseconds") && error.contains(near),
                 "{error}"
             );
         }

@@ -1,4 +1,4 @@
-//! `public`: who may call.
+//! `public`: access without authentication.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -7,14 +7,14 @@ use super::Policy;
 use crate::errors::Sink;
 use crate::parse::Argument;
 
-/// Who may call.
+/// The access policy.
 #[derive(Default)]
 pub(crate) struct Access {
     public: bool,
 }
 
 impl Access {
-    /// Whether everybody may.
+    /// Returns true if requests are admitted without authentication.
     pub(crate) fn is_public(&self) -> bool {
         self.public
     }
@@ -36,12 +36,12 @@ impl Policy for Access {
 
 #[cfg(test)]
 mod tests {
-    use crate::policies::{calls, mistakes};
+    use crate::policies::{calls, errors};
 
     #[test]
-    fn a_flag_is_taken_and_nothing_else() {
+    fn only_a_flag_is_accepted() {
         assert_eq!(calls("get = \"/a\", public"), ".public()");
-        assert_eq!(mistakes("get = \"/a\", public = true").len(), 1);
-        assert_eq!(mistakes("get = \"/a\", public(yes)").len(), 1);
+        assert_eq!(errors("get = \"/a\", public = true").len(), 1);
+        assert_eq!(errors("get = \"/a\", public(yes)").len(), 1);
     }
 }

@@ -7,7 +7,7 @@ use super::Policy;
 use crate::errors::Sink;
 use crate::parse::{Argument, units};
 
-/// The limit in bytes, if one is declared.
+/// The limit, if one is declared.
 #[derive(Default)]
 pub(crate) struct BodyLimit {
     bytes: Option<u64>,
@@ -20,7 +20,7 @@ impl Policy for BodyLimit {
         };
         match units::size(&text) {
             Ok(0) => {
-                let message = format!("\"{text}\" lets no body through: write {}", units::SIZES);
+                let message = format!("\"{text}\" admits no body: write at least \"1B\"");
                 sink.report(&value.tokens, message);
             }
             Ok(bytes) => self.bytes = Some(bytes),
@@ -36,10 +36,10 @@ impl Policy for BodyLimit {
 
 #[cfg(test)]
 mod tests {
-    use crate::policies::{calls, mistakes};
+    use crate::policies::{calls, errors};
 
     #[test]
-    fn a_size_is_taken() {
+    fn a_size_is_accepted() {
         assert_eq!(
             calls("put = \"/a\", body_limit = \"2KiB\""),
             ".with_body_limit(2048u64)"
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn other_values_are_rejected() {
         for text in [
             "body_limit",
             "body_limit = 1",
@@ -55,11 +55,7 @@ mod tests {
             "body_limit = \"0B\"",
             "body_limit = \"1mb\"",
         ] {
-            assert_eq!(
-                mistakes(&format!("put = \"/a\", {text}")).len(),
-                1,
-                "{text}"
-            );
+            assert_eq!(errors(&format!("put = \"/a\", {text}")).len(), 1, "{text}");
         }
     }
 }

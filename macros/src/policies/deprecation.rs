@@ -1,4 +1,4 @@
-//! `deprecated = "…"`, `sunset("…", enforce)`, `successor = …`: the end of an endpoint.
+//! `deprecated = "…"`, `sunset("…", enforce)`, `successor = …`: the deprecation of an endpoint.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -10,33 +10,34 @@ use crate::errors::Sink;
 use crate::grammar;
 use crate::parse::{Argument, Date, Form, Item, Kind, Options, Value};
 
-/// How the endpoint is given up, as far as it is.
+/// The deprecation, the sunset and the successor, as far as they are declared.
 #[derive(Default)]
 pub(crate) struct Deprecation {
-    deprecated: Option<Day>,
-    sunset: Option<Day>,
+    deprecated: Option<DateSpec>,
+    sunset: Option<DateSpec>,
     successor: Option<Successor>,
 }
 
-/// A day and what is said of it.
-struct Day {
-    /// `None` where it has a mistake.
+/// The date of a deprecation or a sunset, with its options.
+struct DateSpec {
+    /// The date and its tokens; `None` if it has an error.
     date: Option<(Date, TokenStream)>,
     enforced: bool,
+    /// The URL or path of a page for humans.
     info: Option<String>,
 }
 
 struct Successor {
     key: Ident,
-    /// `None` where it has a mistake.
+    /// The path of the endpoint; `None` if it has an error.
     path: Option<Path>,
 }
 
 impl Policy for Deprecation {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
         match argument.name().as_str() {
-            "deprecated" => self.deprecated = Some(Day::parse(argument, sink)),
-            "sunset" => self.sunset = Some(Day::parse(argument, sink)),
+            "deprecated" => self.deprecated = Some(DateSpec::parse(argument, sink)),
+            "sunset" => self.sunset = Some(DateSpec::parse(argument, sink)),
             "successor" => self.successor = Some(Successor::parse(argument, sink)),
             other => grammar::unread_option("endpoint", other),
         }
@@ -50,7 +51,7 @@ impl Policy for Deprecation {
             sink.report(
                 tokens,
                 format!(
-                    "the sunset comes before the deprecation: write \"{deprecated}\" or a later day"
+                    "the sunset is before the deprecation: write \"{deprecated}\" or a later date"
                 ),
             );
         }
@@ -60,14 +61,18 @@ impl Policy for Deprecation {
     }
 
     fn spec(&self) -> TokenStream {
-        let parts = [self.deprecation_date(), self.end(), self.link()];
-        if parts.iter().all(TokenStream::is_empty) {
+        let calls = [
+            self.deprecated_calls(),
+            self.sunset_calls(),
+            self.successor_call(),
+        ];
+        if calls.iter().all(TokenStream::is_empty) {
             return TokenStream::new();
         }
         quote! {
             .with_deprecation({
                 const DEPRECATION: &::aplomb::policies::deprecation::DeprecationSpec =
-                    &::aplomb::policies::deprecation::DeprecationSpec::new() #(#parts)*;
+                    &::aplomb::policies::deprecation::DeprecationSpec::new() #(#calls)*;
                 DEPRECATION
             })
         }
@@ -79,8 +84,8 @@ impl Deprecation {
         if self.deprecated.is_none() && self.sunset.is_none() {
             sink.report(
                 &successor.key,
-                "a successor takes the place of an endpoint that goes: write `deprecated = \"2026-06-30\"`, too, \
-                 or `sunset = \"2026-12-31\"`",
+                "`successor` needs a deprecation or a sunset: add `deprecated = \"2026-06-30\"` or \
+                 `sunset = \"2026-12-31\"`",
             );
         }
         if let Some(path) = &successor.path
@@ -88,40 +93,40 @@ impl Deprecation {
         {
             sink.report(
                 path,
-                "an endpoint cannot succeed itself: name the endpoint that takes its place",
+                "an endpoint cannot be its own successor: write the endpoint that replaces it, or remove `successor`",
             );
         }
     }
 
-    fn deprecation_date(&self) -> TokenStream {
-        let Some(((date, _), day)) = date(self.deprecated.as_ref()).zip(self.deprecated.as_ref())
+    fn deprecated_calls(&self) -> TokenStream {
+        let Some(((date, _), spec)) = date(self.deprecated.as_ref()).zip(self.deprecated.as_ref())
         else {
             return TokenStream::new();
         };
         let (date, info) = (
-            constant(*date),
-            day.info
+            date_constant(*date),
+            spec.info
                 .as_ref()
                 .map(|page| quote!(.with_deprecation_info(#page))),
         );
         quote!(.with_deprecated(#date) #info)
     }
 
-    fn end(&self) -> TokenStream {
-        let Some(((date, _), day)) = date(self.sunset.as_ref()).zip(self.sunset.as_ref()) else {
+    fn sunset_calls(&self) -> TokenStream {
+        let Some(((date, _), spec)) = date(self.sunset.as_ref()).zip(self.sunset.as_ref()) else {
             return TokenStream::new();
         };
         let (date, info) = (
-            constant(*date),
-            day.info
+            date_constant(*date),
+            spec.info
                 .as_ref()
                 .map(|page| quote!(.with_sunset_info(#page))),
         );
-        let enforced = day.enforced.then(|| quote!(.enforced()));
+        let enforced = spec.enforced.then(|| quote!(.enforced()));
         quote!(.with_sunset(#date) #info #enforced)
     }
 
-    fn link(&self) -> TokenStream {
+    fn successor_call(&self) -> TokenStream {
         let path = self
             .successor
             .as_ref()
@@ -133,33 +138,33 @@ impl Deprecation {
     }
 }
 
-impl Day {
+impl DateSpec {
     fn parse(argument: &Argument, sink: &Sink<'_>) -> Self {
-        let mut day = Self {
+        let mut spec = Self {
             date: None,
             enforced: false,
             info: None,
         };
         match &argument.form {
-            Form::Value(value) => day.read(argument, value, sink),
+            Form::Value(value) => spec.parse_date(argument, value, sink),
             Form::List(items) => match items.split_first() {
                 Some((Item::Value(value), options)) => {
-                    day.read(argument, value, sink);
-                    day.options(argument, options, sink);
+                    spec.parse_date(argument, value, sink);
+                    spec.parse_options(argument, options, sink);
                 }
-                _ => missing(argument, sink),
+                _ => report_missing_date(argument, sink),
             },
-            Form::Flag => missing(argument, sink),
+            Form::Flag => report_missing_date(argument, sink),
         }
-        day
+        spec
     }
 
-    fn read(&mut self, argument: &Argument, value: &Value, sink: &Sink<'_>) {
+    fn parse_date(&mut self, argument: &Argument, value: &Value, sink: &Sink<'_>) {
         let Kind::Text(text) = &value.kind else {
             let (key, forms) = (argument.name(), grammar::forms(&argument.name()));
             sink.report(
                 &value.tokens,
-                format!("`{key}` takes a day in quotes: write {forms}"),
+                format!("`{key}` takes a date as a string literal: write {forms}"),
             );
             return;
         };
@@ -169,7 +174,7 @@ impl Day {
         }
     }
 
-    fn options(&mut self, argument: &Argument, items: &[Item], sink: &Sink<'_>) {
+    fn parse_options(&mut self, argument: &Argument, items: &[Item], sink: &Sink<'_>) {
         let key = argument.name();
         for (name, option) in (Options {
             of: &key,
@@ -179,7 +184,7 @@ impl Day {
         {
             match name {
                 "enforce" => self.enforced = option.flag(sink),
-                "info" => self.info = page(option, sink),
+                "info" => self.info = info_url(option, sink),
                 other => grammar::unread_option(&key, other),
             }
         }
@@ -192,7 +197,7 @@ impl Successor {
         let path = argument.value(example, sink).and_then(|value| {
             let path = Path::parse_mod_style.parse2(value.tokens.clone()).ok();
             path.or_else(|| {
-                argument.wrong(
+                argument.report_wrong_value(
                     value,
                     "the path of an endpoint, without quotes",
                     example,
@@ -207,20 +212,24 @@ impl Successor {
     }
 }
 
-fn missing(argument: &Argument, sink: &Sink<'_>) {
-    let forms = grammar::forms(&argument.name());
-    sink.report(&argument.key, format!("the day is missing: write {forms}"));
+fn report_missing_date(argument: &Argument, sink: &Sink<'_>) {
+    let key = argument.name();
+    let forms = grammar::forms(&key);
+    sink.report(
+        &argument.key,
+        format!("`{key}` needs a date: write {forms}"),
+    );
 }
 
-/// The address of a page, as it can stand in a `NodeLink` field.
-fn page(option: &Argument, sink: &Sink<'_>) -> Option<String> {
+/// Parses a URL or an absolute path that is valid in a `Link` field (RFC 8288).
+fn info_url(option: &Argument, sink: &Sink<'_>) -> Option<String> {
     let example = "info = \"https://api.example/changes/v2\"";
     let (text, value) = option.text(example, sink)?;
-    let starts = ["https://", "http://", "/"]
+    let start = ["https://", "http://", "/"]
         .into_iter()
         .find(|start| text.starts_with(start));
-    let named = starts.is_some_and(|start| start == "/" || text.len() > start.len());
-    if named
+    let is_complete = start.is_some_and(|start| start == "/" || text.len() > start.len());
+    if is_complete
         && text
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
@@ -229,22 +238,22 @@ fn page(option: &Argument, sink: &Sink<'_>) -> Option<String> {
     }
     sink.report(
         &value.tokens,
-        format!("this is no address of a page: write a URL, such as `{example}`, or a path that begins with a slash"),
+        format!("\"{text}\" is not a URL or an absolute path: write `{example}` or `info = \"/changes/v2\"`"),
     );
     None
 }
 
-fn date(day: Option<&Day>) -> Option<&(Date, TokenStream)> {
-    day.and_then(|day| day.date.as_ref())
+fn date(spec: Option<&DateSpec>) -> Option<&(Date, TokenStream)> {
+    spec.and_then(|spec| spec.date.as_ref())
 }
 
-fn constant(Date { year, month, day }: Date) -> TokenStream {
+fn date_constant(Date { year, month, day }: Date) -> TokenStream {
     quote!(::aplomb::policies::deprecation::date(#year, #month, #day))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::policies::{calls, mistakes};
+    use crate::policies::{calls, errors};
 
     fn declared(keys: &str) -> String {
         let calls = calls(&format!("get = \"/a\", {keys}"));
@@ -256,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn all_forms_are_taken() {
+    fn all_forms_are_accepted() {
         for (keys, call) in [
             (
                 "deprecated = \"2026-06-30\"",
@@ -293,22 +302,22 @@ mod tests {
     }
 
     #[test]
-    fn e02_each_mistake_is_one_error() {
+    fn e02_an_invalid_deprecation_is_one_error() {
         for (keys, message) in [
-            ("deprecated", "the day is missing"),
-            ("deprecated()", "the day is missing"),
-            ("sunset(enforce)", "the day is missing"),
-            ("sunset(info = \"/a\")", "the day is missing"),
-            ("deprecated = 2026", "takes a day in quotes"),
-            ("deprecated = \"tomorrow\"", "is no date"),
+            ("deprecated", "needs a date: write"),
+            ("deprecated()", "needs a date: write"),
+            ("sunset(enforce)", "needs a date: write"),
+            ("sunset(info = \"/a\")", "needs a date: write"),
+            ("deprecated = 2026", "takes a date as a string literal"),
+            ("deprecated = \"tomorrow\"", "is not a date"),
             ("deprecated = \"2026-02-29\"", "February 2026 has 28 days"),
             (
                 "deprecated(\"2026-06-30\", enforce)",
-                "`deprecated` has no `enforce`",
+                "unknown option `enforce` of `deprecated`",
             ),
             (
                 "deprecated(\"2026-06-30\", \"2026-12-31\")",
-                "no value is expected here",
+                "expected an option of `deprecated`",
             ),
             ("deprecated(\"2026-06-30\", info)", "`info` needs a value"),
             (
@@ -319,32 +328,32 @@ mod tests {
             ("sunset(\"2026-12-31\", enforce, enforce)", "given twice"),
             (
                 "sunset(\"2026-12-31\", info = \"changes\")",
-                "no address of a page",
+                "is not a URL or an absolute path",
             ),
             (
                 "sunset(\"2026-12-31\", info = \"https://\")",
-                "no address of a page",
+                "is not a URL or an absolute path",
             ),
             (
                 "sunset(\"2026-12-31\", info = \"/a b\")",
-                "no address of a page",
+                "is not a URL or an absolute path",
             ),
             (
                 "sunset(\"2026-12-31\", info = \"/a>\")",
-                "no address of a page",
+                "is not a URL or an absolute path",
             ),
             (
                 "deprecated = \"2026-06-30\", sunset = \"2026-06-29\"",
-                "write \"2026-06-30\" or a later day",
+                "write \"2026-06-30\" or a later date",
             ),
             (
                 "deprecated = \"2026-06-30\", deprecated = \"2026-06-30\"",
                 "given twice",
             ),
-            ("successor = g", "write `deprecated"),
+            ("successor = g", "add `deprecated"),
             (
                 "sunset = \"2026-12-31\", successor = f",
-                "cannot succeed itself",
+                "cannot be its own successor",
             ),
             (
                 "sunset = \"2026-12-31\", successor = \"g\"",
@@ -354,19 +363,22 @@ mod tests {
             ("sunset = \"2026-12-31\", successor(g)", "takes one value"),
             ("enforce", "write `sunset"),
             ("info = \"/a\"", "write `deprecated"),
-            ("deprecation = \"2026-06-30\"", "did you mean `deprecated`"),
+            (
+                "deprecation = \"2026-06-30\"",
+                "did you mean `deprecated = ",
+            ),
         ] {
-            let mistakes = mistakes(&format!("get = \"/a\", {keys}"));
+            let errors = errors(&format!("get = \"/a\", {keys}"));
             assert!(
-                mistakes.len() == 1 && mistakes[0].contains(message),
-                "{keys}: {mistakes:?}"
+                errors.len() == 1 && errors[0].contains(message),
+                "{keys}: {errors:?}"
             );
         }
     }
 
     #[test]
-    fn two_mistakes_are_reported_together() {
-        let found = mistakes(
+    fn all_errors_are_reported_together() {
+        let found = errors(
             "get = \"/a\", deprecated = \"2026-06-31\", sunset(\"2026-12-31\", info = \"x\"), successor = f",
         );
         assert_eq!(found.len(), 3, "{found:?}");

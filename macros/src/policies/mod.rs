@@ -1,5 +1,5 @@
-//! The promises: one file a policy, each in the same order: keys, struct, parse, check, expand,
-//! tests.
+//! The policies of an endpoint, one file each. All files have the same order: keys, struct, parse,
+//! check, expand, tests.
 
 pub(crate) mod access;
 pub(crate) mod body_limit;
@@ -18,28 +18,29 @@ use crate::errors::Sink;
 use crate::parse::{Argument, Function};
 use crate::spec::Spec;
 
-/// What every policy does.
+/// A policy: parses its keys, checks its rules and generates its part of the specification.
 pub(crate) trait Policy {
-    /// Takes one argument of the policy's keys.
+    /// Parses one argument, whose key is one of the policy's.
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>);
 
-    /// Reports the rules that the endpoint as a whole breaks.
+    /// Reports violations of the rules that need the whole endpoint.
     fn check(&self, _: &Endpoint<'_>, _: &Sink<'_>) {}
 
-    /// The calls of `EndpointSpec`'s builder.
+    /// The builder calls on `EndpointSpec`.
     fn spec(&self) -> TokenStream {
         TokenStream::new()
     }
 
-    /// The assertions that only the compiler can decide, each a call spanned at the user's tokens.
+    /// The assertions that need types, so that only the compiler can evaluate them. Each is a call
+    /// with the span of the user's tokens.
     fn assertions(&self, _: &Endpoint<'_>) -> TokenStream {
         TokenStream::new()
     }
 }
 
-/// One endpoint: what is declared, and on what.
+/// One endpoint: the attribute and the function.
 pub(crate) struct Endpoint<'a> {
-    /// The attribute.
+    /// The declarations of the attribute.
     pub(crate) spec: &'a Spec,
     /// The function below it.
     pub(crate) function: &'a Function,
@@ -55,16 +56,16 @@ impl Endpoint<'_> {
     }
 }
 
-/// `key = "reason"`: a decision that must say why.
+/// A reason: `key = "text"` with a text that is not empty.
 pub(crate) struct Reason {
     /// The key, for messages.
     pub(crate) key: syn::Ident,
-    /// Why.
+    /// The reason.
     pub(crate) text: String,
 }
 
 impl Reason {
-    /// Reads a reason; an empty one is reported.
+    /// Parses a reason. An empty one is reported.
     pub(crate) fn parse(argument: &Argument, example: &str, sink: &Sink<'_>) -> Self {
         let mut reason = Self {
             key: argument.key.clone(),
@@ -74,7 +75,7 @@ impl Reason {
             if text.trim().is_empty() {
                 sink.report(
                     &value.tokens,
-                    format!("a reader will ask why: write `{example}`"),
+                    format!("`{}` needs a reason: write `{example}`", argument.name()),
                 );
             }
             reason.text = text;
@@ -83,20 +84,21 @@ impl Reason {
     }
 }
 
-/// A duration as a constant expression.
+/// A duration as a constant expression, in whole milliseconds.
 pub(crate) fn duration(value: std::time::Duration) -> TokenStream {
     let milliseconds = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
     quote::quote!(::core::time::Duration::from_millis(#milliseconds))
 }
 
-/// Reads an attribute as the tests of the policies write it: what it declares, and the mistakes.
+/// Parses and checks an attribute on a function, for tests: the declarations, and the messages of
+/// the errors.
 #[cfg(test)]
 pub(crate) fn read(attribute: &str, function: &str) -> (Spec, Vec<String>) {
     use crate::errors::Diagnostics;
 
-    let mistakes = Diagnostics::new();
+    let diagnostics = Diagnostics::new();
     let spec = {
-        let sink = mistakes.sink();
+        let sink = diagnostics.sink();
         let spec = Spec::parse(attribute.parse().expect("tokens"), &sink);
         let function = Function::parse(function.parse().expect("tokens")).expect("a function");
         crate::check::check(
@@ -108,20 +110,20 @@ pub(crate) fn read(attribute: &str, function: &str) -> (Spec, Vec<String>) {
         );
         spec
     };
-    (spec, mistakes.into_messages())
+    (spec, diagnostics.into_messages())
 }
 
-/// The mistakes of an attribute on `async fn f() {}`.
+/// The messages of the errors of an attribute on `async fn f() {}`.
 #[cfg(test)]
-pub(crate) fn mistakes(attribute: &str) -> Vec<String> {
+pub(crate) fn errors(attribute: &str) -> Vec<String> {
     read(attribute, "async fn f() {}").1
 }
 
-/// The builder calls of an attribute without mistakes, without the paths of the runtime's names.
+/// The builder calls of an attribute without errors, with the paths of the runtime's names removed.
 #[cfg(test)]
 pub(crate) fn calls(attribute: &str) -> String {
-    let (spec, mistakes) = read(attribute, "async fn f() {}");
-    assert!(mistakes.is_empty(), "{mistakes:?}");
+    let (spec, errors) = read(attribute, "async fn f() {}");
+    assert!(errors.is_empty(), "{errors:?}");
     let calls: TokenStream = spec.policies().iter().map(|policy| policy.spec()).collect();
     let calls = calls
         .to_string()

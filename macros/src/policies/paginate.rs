@@ -1,4 +1,4 @@
-//! `paginate = cursor`, `paginate(offset, …)`, `unpaginated = "reason"`: how a list is answered.
+//! `paginate = cursor`, `paginate(offset, …)`, `unpaginated = "reason"`: the pages of a list.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -10,22 +10,27 @@ use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::grammar;
 use crate::parse::{Argument, Form, Item, Options, Value};
+use crate::suggest;
 
-/// How pages can follow one another.
+/// The kinds of pagination: each with its name.
 const KINDS: [(&str, Kind); 2] = [("cursor", Kind::Cursor), ("offset", Kind::Offset)];
 const REASON: &str = "unpaginated = \"why it stays small\"";
 
-/// What is decided; both are set only where both are written.
+/// The declaration about pages. Both fields are set only if both keys are written, which is an
+/// error.
 #[derive(Default)]
 pub(crate) struct Pagination {
-    pages: Option<Pages>,
-    small: Option<Reason>,
+    paginate: Option<Paginate>,
+    unpaginated: Option<Reason>,
 }
 
-struct Pages {
+/// `paginate` with its options.
+struct Paginate {
     key: Ident,
     kind: Kind,
+    /// The number of items on a page if the client sends no `limit`.
     default: u32,
+    /// The largest number of items on a page.
     max: u32,
 }
 
@@ -38,33 +43,35 @@ enum Kind {
 impl Policy for Pagination {
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>) {
         match argument.name().as_str() {
-            "paginate" => self.pages = Some(Pages::parse(argument, sink)),
-            "unpaginated" => self.small = Some(Reason::parse(argument, REASON, sink)),
+            "paginate" => self.paginate = Some(Paginate::parse(argument, sink)),
+            "unpaginated" => self.unpaginated = Some(Reason::parse(argument, REASON, sink)),
             other => grammar::unread_option("endpoint", other),
         }
     }
 
     fn check(&self, endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
-        let Some(pages) = &self.pages else { return };
-        if let Some(reason) = &self.small {
+        let Some(paginate) = &self.paginate else {
+            return;
+        };
+        if let Some(reason) = &self.unpaginated {
             sink.report(
                 &reason.key,
-                "a list is `paginate`d or `unpaginated`: remove one",
+                "`paginate` and `unpaginated` exclude each other: remove one",
             );
         } else if let Some(ty) = endpoint.function.opaque_result() {
-            sink.report(ty, "`paginate` must know what is returned: name the type, such as `Page<T>`, instead of `impl …`");
-        } else if endpoint.function.result().is_none() {
             sink.report(
-                &pages.key,
-                "`paginate` answers a list page by page: return a `Page<T>`",
+                ty,
+                "`paginate` needs a named return type: write `Page<T>` instead of `impl …`",
             );
+        } else if endpoint.function.result().is_none() {
+            sink.report(&paginate.key, no_page_message(endpoint));
         }
     }
 
     fn spec(&self) -> TokenStream {
-        let policy = match (&self.pages, &self.small) {
+        let policy = match (&self.paginate, &self.unpaginated) {
             (
-                Some(Pages {
+                Some(Paginate {
                     kind, default, max, ..
                 }),
                 _,
@@ -83,13 +90,13 @@ impl Policy for Pagination {
 
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
         let result = endpoint.function.named_result();
-        match (&self.pages, &self.small, result) {
-            (Some(pages), _, Some(ty)) => assert_page(pages, ty, endpoint),
+        match (&self.paginate, &self.unpaginated, result) {
+            (Some(paginate), _, Some(ty)) => assert_page(paginate, ty, endpoint),
             (Some(_), _, None) => TokenStream::new(),
             (None, Some(_), _) | (None, None, None) => assert_no_page_request(endpoint),
             (None, None, Some(ty)) => [
                 assert_no_page_request(endpoint),
-                missing_decision(ty, endpoint),
+                assert_not_a_list(ty, endpoint),
             ]
             .into_iter()
             .collect(),
@@ -97,9 +104,9 @@ impl Policy for Pagination {
     }
 }
 
-impl Pages {
+impl Paginate {
     fn parse(argument: &Argument, sink: &Sink<'_>) -> Self {
-        let mut pages = Self {
+        let mut paginate = Self {
             key: argument.key.clone(),
             kind: Kind::Cursor,
             default: DEFAULT_PAGE,
@@ -107,24 +114,23 @@ impl Pages {
         };
         match &argument.form {
             Form::Flag => {
-                let forms = grammar::forms("paginate");
                 sink.report(
                     &argument.key,
-                    format!("how pages follow one another is missing: write {forms}"),
+                    "`paginate` needs a kind: write `paginate = cursor` or `paginate = offset`",
                 );
             }
             Form::Value(_) => {
                 let found = argument.one_of(&KINDS.map(|(name, _)| name), sink);
-                pages.kind = found
+                paginate.kind = found
                     .and_then(|(name, _)| Kind::named(name))
-                    .unwrap_or(pages.kind);
+                    .unwrap_or(paginate.kind);
             }
-            Form::List(items) => pages.list(argument, items, sink),
+            Form::List(items) => paginate.parse_list(argument, items, sink),
         }
-        pages
+        paginate
     }
 
-    fn list(&mut self, argument: &Argument, items: &[Item], sink: &Sink<'_>) {
+    fn parse_list(&mut self, argument: &Argument, items: &[Item], sink: &Sink<'_>) {
         let options = match items.split_first() {
             Some((
                 Item::Option(Argument {
@@ -138,25 +144,29 @@ impl Pages {
             {
                 match Kind::named(&key.to_string()) {
                     Some(kind) => self.kind = kind,
-                    None => sink.report(
-                        key,
-                        format!("pages cannot follow one another by `{key}`: write `paginate(cursor, …)` or `paginate(offset, …)`"),
-                    ),
+                    None => {
+                        let names = KINDS.map(|(name, _)| name);
+                        let suggestion = suggest::suggestion(&key.to_string(), names);
+                        sink.report(
+                            key,
+                            format!("unknown value `{key}` of `paginate`, {suggestion}"),
+                        );
+                    }
                 }
                 options
             }
             _ => {
                 sink.report(
                     &argument.key,
-                    "the kind comes first: write `paginate(cursor, …)` or `paginate(offset, …)`",
+                    "`paginate` needs a kind before its options: write `paginate(cursor, …)` or `paginate(offset, …)`",
                 );
                 items
             }
         };
-        self.options(options, sink);
+        self.parse_options(options, sink);
     }
 
-    fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
+    fn parse_options(&mut self, items: &[Item], sink: &Sink<'_>) {
         let own = sink.child();
         let (mut default, mut max) = (None, None);
         for (name, option) in (Options {
@@ -166,8 +176,8 @@ impl Pages {
         .read(items, &own)
         {
             match name {
-                "default" => default = size(option, DEFAULT_PAGE, &own),
-                "max" => max = size(option, MAX_PAGE, &own),
+                "default" => default = page_size(option, DEFAULT_PAGE, &own),
+                "max" => max = page_size(option, MAX_PAGE, &own),
                 other => grammar::unread_option("paginate", other),
             }
         }
@@ -176,7 +186,7 @@ impl Pages {
         {
             own.report(
                 &value.tokens,
-                format!("counted pages end at item {MAX_OFFSET}, so that none has {max} items: write `max = {MAX_PAGE}`, or `paginate = cursor`"),
+                format!("{max} is too large, since offset pages end at item {MAX_OFFSET}: write at most `max = {MAX_OFFSET}`, or `paginate = cursor`"),
             );
         }
         self.max = max.map_or(MAX_PAGE, |(max, _)| max);
@@ -186,24 +196,25 @@ impl Pages {
         {
             own.report(
                 &value.tokens,
-                format!("a page has {default} items by default, but {} at most: write `max = {default}`, or lower `default`", self.max),
+                format!("{default} is too large, since `max` is {}: write at most `default = {0}`, or raise `max`", self.max),
             );
         }
     }
 }
 
-/// Reads `default = 50` or `max = 100`.
-fn size<'a>(option: &'a Argument, usual: u32, sink: &Sink<'_>) -> Option<(u32, &'a Value)> {
+/// Parses `default = 50` or `max = 100`.
+fn page_size<'a>(option: &'a Argument, example: u32, sink: &Sink<'_>) -> Option<(u32, &'a Value)> {
     let name = option.name();
-    let (number, value) = option.positive(&format!("{name} = {usual}"), sink)?;
+    let (number, value) = option.positive_integer(&format!("{name} = {example}"), sink)?;
     match u32::try_from(number) {
         Ok(number) => Some((number, value)),
-        Err(_) => option.wrong(
-            value,
-            "an integer of 32 bits",
-            &format!("{name} = {MAX_PAGE}"),
-            sink,
-        ),
+        Err(_) => {
+            sink.report(
+                &value.tokens,
+                format!("{number} is too large: write `{name} = {example}`"),
+            );
+            None
+        }
     }
 }
 
@@ -215,8 +226,8 @@ impl Kind {
             .map(|(_, kind)| *kind)
     }
 
-    /// Its name, the argument that asks for such pages, and the probe of that argument.
-    fn words(self) -> (&'static str, &'static str, TokenStream) {
+    /// The name, the argument that reads the requested page, and the probe for that argument.
+    fn names(self) -> (&'static str, &'static str, TokenStream) {
         match self {
             Self::Cursor => ("cursor", "PageRequest<K>", quote!(IS_PAGE_REQUEST)),
             Self::Offset => ("offset", "OffsetRequest", quote!(IS_OFFSET_REQUEST)),
@@ -231,33 +242,45 @@ impl Kind {
     }
 }
 
-fn assert_page(pages: &Pages, ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
-    let name = endpoint.name();
-    let page = format!("`{name}` is paginated, but does not return a page: return a `Page<T>`");
+/// Asserts that the result is a page, and that an argument reads the requested page.
+fn assert_page(paginate: &Paginate, ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
+    let message = no_page_message(endpoint);
     let response = call_at(
         ty,
         "assert_returns_page",
-        &quote!(::aplomb::__private::Probe::<#ty>::IS_PAGE, #page),
+        &quote!(::aplomb::__private::Probe::<#ty>::IS_PAGE, #message),
     );
-    let request = assert_page_request(pages, endpoint);
+    let request = assert_page_request(paginate, endpoint);
     quote!(#request #response)
 }
 
-/// One argument asks for pages of this kind. One that asks for the other kind is the mistake, if there is one.
-fn assert_page_request(pages: &Pages, endpoint: &Endpoint<'_>) -> TokenStream {
+fn no_page_message(endpoint: &Endpoint<'_>) -> String {
+    format!(
+        "`{}` has `paginate` but does not return a page: return `Page<T>`",
+        endpoint.name()
+    )
+}
+
+/// Asserts that an argument reads the requested page, by the declared kind of pagination. An
+/// argument of the other kind gets an error of its own instead of the error about a missing
+/// argument.
+fn assert_page_request(paginate: &Paginate, endpoint: &Endpoint<'_>) -> TokenStream {
     let arguments = endpoint.function.arguments();
-    let (name, (kind, argument, asks)) = (endpoint.name(), pages.kind.words());
-    let (other_kind, other_argument, asks_other) = pages.kind.other().words();
-    let missing =
-        format!("`{name}` is paginated, but nothing reads which page is wanted: take `{argument}`");
-    let other = format!(
-        "`{name}` has pages by {kind}, but this asks for pages by {other_kind}: take `{argument}` in place of \
-         `{other_argument}`, or write `paginate = {other_kind}`"
+    let (name, (kind, argument, probe)) = (endpoint.name(), paginate.kind.names());
+    let (other_kind, other_argument, other_probe) = paginate.kind.other().names();
+    let missing = format!(
+        "`{name}` has `paginate = {kind}` but does not read the requested page: take `{argument}`"
     );
-    let probe = quote!(::aplomb::__private::Probe);
-    let any = quote!(false #(|| #probe::<#arguments>::#asks || #probe::<#arguments>::#asks_other)*);
+    let mismatch = format!(
+        "`{name}` has `paginate = {kind}` but takes `{other_argument}`: take `{argument}`, or write \
+         `paginate = {other_kind}`"
+    );
+    let probes = quote!(::aplomb::__private::Probe);
+    let any = quote!(
+        false #(|| #probes::<#arguments>::#probe || #probes::<#arguments>::#other_probe)*
+    );
     let request = call_at(
-        &pages.key,
+        &paginate.key,
         "assert_takes_page_request",
         &quote!(#any, #missing),
     );
@@ -265,17 +288,17 @@ fn assert_page_request(pages: &Pages, endpoint: &Endpoint<'_>) -> TokenStream {
         call_at(
             ty,
             "assert_no_page_request",
-            &quote!(#probe::<#ty>::#asks_other, #other),
+            &quote!(#probes::<#ty>::#other_probe, #mismatch),
         )
     });
     quote!(#request #(#others)*)
 }
 
-/// Where no pages are promised, no argument asks for one.
+/// Asserts that no argument reads the requested page of an endpoint without `paginate`.
 fn assert_no_page_request(endpoint: &Endpoint<'_>) -> TokenStream {
     let message = format!(
-        "`{}` asks which page is wanted, but promises no pages: write `paginate = cursor` for a `PageRequest<K>`, \
-         `paginate = offset` for an `OffsetRequest`",
+        "`{}` reads the requested page but has no `paginate`: write `paginate = cursor` for `PageRequest<K>`, \
+         or `paginate = offset` for `OffsetRequest`",
         endpoint.name()
     );
     let assertion = |ty| {
@@ -294,9 +317,10 @@ fn assert_no_page_request(endpoint: &Endpoint<'_>) -> TokenStream {
         .collect()
 }
 
-fn missing_decision(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
+/// Asserts that the result of an endpoint without a declaration about pages is not a list.
+fn assert_not_a_list(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
     let message = format!(
-        "`{}` returns a list that can grow without end: write `paginate = cursor` and return a `Page`, or `{REASON}`",
+        "`{}` returns an unbounded list: write `paginate = cursor` and return a `Page`, or `{REASON}`",
         endpoint.name()
     );
     let probe = quote!(::aplomb::__private::Probe::<#ty>);
@@ -309,7 +333,7 @@ fn missing_decision(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
 
 #[cfg(test)]
 mod tests {
-    use crate::policies::{mistakes, read};
+    use crate::policies::{errors, read};
 
     fn list(attribute: &str) -> Vec<String> {
         read(
@@ -320,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_defaults() {
+    fn page_sizes_have_defaults() {
         for (text, default, max) in [
             ("paginate = cursor", 50, 100),
             ("paginate(cursor)", 50, 100),
@@ -331,78 +355,96 @@ mod tests {
             ("paginate = offset", 50, 100),
             ("paginate(offset, max = 10000)", 50, 10_000),
         ] {
-            let (spec, mistakes) = read(
+            let (spec, errors) = read(
                 &format!("get = \"/a\", {text}"),
                 "async fn f() -> Page<T> {}",
             );
-            assert!(mistakes.is_empty(), "{text}: {mistakes:?}");
-            let pages = spec.paginate.pages.expect("declared");
-            assert_eq!((pages.default, pages.max), (default, max), "{text}");
+            assert!(errors.is_empty(), "{text}: {errors:?}");
+            let paginate = spec.paginate.paginate.expect("declared");
+            assert_eq!((paginate.default, paginate.max), (default, max), "{text}");
         }
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn other_values_are_rejected() {
         for (text, message) in [
-            ("paginate", "is missing"),
+            ("paginate", "needs a kind"),
             ("paginate = \"cursor\"", "a name without quotes"),
-            ("paginate = page", "accepted: `cursor`, `offset`"),
+            ("paginate = page", "expected one of `cursor`, `offset`"),
             ("paginate = ofset", "did you mean `offset`"),
-            ("paginate(offset, max = 10001)", "end at item 10000"),
-            ("paginate(page)", "cannot follow one another"),
-            ("paginate(default = 5)", "the kind comes first"),
+            (
+                "paginate(offset, max = 10001)",
+                "write at most `max = 10000`",
+            ),
+            ("paginate(page)", "expected one of `cursor`, `offset`"),
+            ("paginate(default = 5)", "needs a kind before its options"),
             ("paginate(cursor, default = 0)", "at least 1"),
             ("paginate(cursor, max = 0)", "at least 1"),
-            ("paginate(cursor, default = 101)", "100 at most"),
-            ("paginate(cursor, default = 20, max = 10)", "10 at most"),
-            ("paginate(cursor, limit = 10)", "accepted: `default`, `max`"),
-            ("paginate(cursor, max = 4294967296)", "32 bits"),
+            ("paginate(cursor, default = 101)", "since `max` is 100"),
+            (
+                "paginate(cursor, default = 20, max = 10)",
+                "since `max` is 10:",
+            ),
+            (
+                "paginate(cursor, limit = 10)",
+                "expected one of `default`, `max`",
+            ),
+            (
+                "paginate(cursor, max = 4294967296)",
+                "4294967296 is too large",
+            ),
             ("paginate = cursor, unpaginated = \"x\"", "remove one"),
-            ("unpaginated = \"\"", "a reader will ask why"),
+            ("unpaginated = \"\"", "needs a reason"),
         ] {
-            let mistakes = list(text);
+            let errors = list(text);
             assert!(
-                mistakes.len() == 1 && mistakes[0].contains(message),
-                "{text}: {mistakes:?}"
+                errors.len() == 1 && errors[0].contains(message),
+                "{text}: {errors:?}"
             );
         }
     }
 
-    /// What the compiler is asked for this endpoint; the fixtures show its answers.
-    fn asked(attribute: &str) -> Vec<&'static str> {
+    /// The names of the assertions in the expansion. The fixtures show their messages.
+    fn assertions(attribute: &str) -> Vec<&'static str> {
         let attribute = format!("get = \"/a\" {attribute}").parse().expect("tokens");
         let item = "async fn f(p: Request) -> Answer {}"
             .parse()
             .expect("tokens");
         let expansion = crate::endpoint::endpoint(attribute, item).to_string();
-        let questions = [
+        let names = [
             "assert_not_a_list",
             "assert_takes_page_request",
             "assert_no_page_request",
             "assert_returns_page",
         ];
-        questions
+        names
             .into_iter()
-            .filter(|question| expansion.contains(question))
+            .filter(|name| expansion.contains(name))
             .collect()
     }
 
     #[test]
-    fn d09_a_list_must_decide_and_ask_for_the_pages_that_it_promises() {
-        let promised = [
+    fn d09_a_list_must_declare_pages_and_read_the_requested_page() {
+        let paginated = [
             "assert_takes_page_request",
             "assert_no_page_request",
             "assert_returns_page",
         ];
-        assert_eq!(asked(""), ["assert_not_a_list", "assert_no_page_request"]);
-        assert_eq!(asked(", unpaginated = \"few\""), ["assert_no_page_request"]);
-        assert_eq!(asked(", paginate = cursor"), promised);
-        assert_eq!(asked(", paginate = offset"), promised);
+        assert_eq!(
+            assertions(""),
+            ["assert_not_a_list", "assert_no_page_request"]
+        );
+        assert_eq!(
+            assertions(", unpaginated = \"few\""),
+            ["assert_no_page_request"]
+        );
+        assert_eq!(assertions(", paginate = cursor"), paginated);
+        assert_eq!(assertions(", paginate = offset"), paginated);
     }
 
     #[test]
-    fn the_type_must_be_known() {
-        assert_eq!(mistakes("get = \"/a\", paginate = cursor").len(), 1);
+    fn a_named_return_type_is_required() {
+        assert_eq!(errors("get = \"/a\", paginate = cursor").len(), 1);
         assert_eq!(
             read(
                 "get = \"/a\", paginate = cursor",

@@ -1,4 +1,4 @@
-//! `rate_limit = "100/min"`, `rate_limit("100/min", burst = 20, …)`: how often may be called.
+//! `rate_limit = "100/min"`, `rate_limit("100/min", burst = 20, …)`: the limits of an endpoint.
 
 mod by;
 mod cost;
@@ -25,12 +25,13 @@ const ALGORITHMS: &[&str] = &[
 ];
 const ON_ERROR: &[&str] = &["local", "deny"];
 
-/// The limits, in the order written.
+/// The limits, in the order written. A request must pass all of them.
 #[derive(Default)]
 pub(crate) struct RateLimits {
     limits: Vec<RateLimit>,
 }
 
+/// One limit. The tokens of a value are kept for messages.
 struct RateLimit {
     rate: Rate,
     burst: Option<u64>,
@@ -60,7 +61,7 @@ impl Policy for RateLimits {
             if self.limits.len() > 1 {
                 sink.report(
                     tokens,
-                    "tokens are taken ahead of an endpoint's only limit: remove `prefetch` or the other limits",
+                    "`prefetch` needs the endpoint's only limit: remove `prefetch` or the other limits",
                 );
             }
         }
@@ -68,12 +69,12 @@ impl Policy for RateLimits {
             let Some((name, tokens)) = &limit.name else {
                 continue;
             };
-            let named =
+            let has_name =
                 |other: &RateLimit| other.name.as_ref().is_some_and(|(other, _)| other == name);
-            if self.limits[..index].iter().any(named) {
+            if self.limits[..index].iter().any(has_name) {
                 sink.report(
                     tokens,
-                    format!("this endpoint has two limits named `{name}`: give each its own name"),
+                    format!("the endpoint has two limits named `{name}`: rename one"),
                 );
             }
         }
@@ -97,21 +98,21 @@ impl Policy for RateLimits {
             return TokenStream::new();
         }
         let message = format!(
-            "`{}` is public and limited by caller, but none of its arguments identifies one: \
-             take a `Caller`, or write `by = ip`",
+            "`{}` is `public` and limited by caller, but has no argument that identifies the caller: take \
+             `Caller` or `Option<Caller>`, or write `by = ip`",
             endpoint.name()
         );
         let arguments = endpoint.function.arguments();
-        let known = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_CALLER)*);
-        let asserted = |limit: &RateLimit| match &limit.by {
+        let is_known = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_CALLER)*);
+        let assertion = |limit: &RateLimit| match &limit.by {
             Some(By::Word("caller", tokens)) => Some(call_at(
                 tokens,
                 "assert_caller_known",
-                &quote!(#known, #message),
+                &quote!(#is_known, #message),
             )),
             _ => None,
         };
-        self.limits.iter().filter_map(asserted).collect()
+        self.limits.iter().filter_map(assertion).collect()
     }
 }
 
@@ -119,12 +120,11 @@ impl RateLimit {
     fn parse(argument: &Argument, sink: &Sink<'_>) -> Option<Self> {
         match &argument.form {
             Form::Value(value) => Some(Self::new(rate(value, sink)?)),
-            Form::List(items) => Self::list(argument, items, sink),
+            Form::List(items) => Self::parse_list(argument, items, sink),
             Form::Flag => {
-                let forms = grammar::forms("rate_limit");
                 sink.report(
                     &argument.key,
-                    format!("how often is missing: write {forms}"),
+                    "`rate_limit` needs a rate: write `rate_limit = \"100/min\"`",
                 );
                 None
             }
@@ -145,7 +145,9 @@ impl RateLimit {
         }
     }
 
-    fn list(argument: &Argument, items: &[Item], sink: &Sink<'_>) -> Option<Self> {
+    /// Parses a list. If the rate has an error, the options are parsed with a rate that fits all of
+    /// them, so that their own errors are reported too.
+    fn parse_list(argument: &Argument, items: &[Item], sink: &Sink<'_>) -> Option<Self> {
         let (first, options) = match items.split_first() {
             Some((Item::Value(value), options)) => (Some(value), options),
             _ => (None, items),
@@ -154,24 +156,24 @@ impl RateLimit {
         if first.is_none() {
             sink.report(
                 &argument.key,
-                "the rate comes first: write `rate_limit(\"100/min\", …)`",
+                "`rate_limit` needs a rate before its options: write `rate_limit(\"100/min\", …)`",
             );
         }
-        let known = rate.is_some();
-        let value = first.map(|value| value.tokens.clone());
+        let is_valid = rate.is_some();
+        let tokens = first.map(|value| value.tokens.clone());
         let placeholder = Rate {
             permits: u64::MAX,
             period: std::time::Duration::from_secs(1),
         };
         let mut limit = Self::new(rate.unwrap_or(placeholder));
-        limit.options(options, sink);
-        if let Some(value) = value.filter(|_| known) {
-            limit.check_window_size(&value, sink);
+        limit.parse_options(options, sink);
+        if let Some(tokens) = tokens.filter(|_| is_valid) {
+            limit.check_window_size(&tokens, sink);
         }
-        known.then_some(limit)
+        is_valid.then_some(limit)
     }
 
-    fn options(&mut self, items: &[Item], sink: &Sink<'_>) {
+    fn parse_options(&mut self, items: &[Item], sink: &Sink<'_>) {
         let own = sink.child();
         let (mut burst, mut cost) = (None, None);
         for (name, option) in (Options {
@@ -181,22 +183,22 @@ impl RateLimit {
         .read(items, &own)
         {
             match name {
-                "burst" => burst = option.positive("burst = 20", &own),
+                "burst" => burst = option.positive_integer("burst = 20", &own),
                 "cost" => cost = Cost::parse(option, &own),
                 "algorithm" => {
                     self.algorithm = option.one_of(ALGORITHMS, &own).map(|(name, _)| name);
                 }
                 "by" => self.by = By::parse(option, &own),
                 "on_error" => {
-                    let chosen = option.one_of(ON_ERROR, &own);
+                    let on_error = option.one_of(ON_ERROR, &own);
                     self.on_error =
-                        chosen.map(|(on_error, value)| (on_error, value.tokens.clone()));
+                        on_error.map(|(on_error, value)| (on_error, value.tokens.clone()));
                 }
-                "name" => self.name = label(option, &own),
+                "name" => self.name = limit_name(option, &own),
                 "prefetch" => {
-                    let chosen = option.positive("prefetch = 10", &own);
+                    let prefetch = option.positive_integer("prefetch = 10", &own);
                     self.prefetch =
-                        chosen.map(|(prefetch, value)| (prefetch, value.tokens.clone()));
+                        prefetch.map(|(prefetch, value)| (prefetch, value.tokens.clone()));
                 }
                 "shadow" => self.shadow = option.flag(&own),
                 other => grammar::unread_option("rate_limit", other),
@@ -212,87 +214,107 @@ impl RateLimit {
         self.check_prefetch(&own);
     }
 
-    /// Tokens are taken ahead from token buckets that hold two batches and a request.
+    /// Reports `prefetch` on a limit that is not a token bucket, that refuses nothing, or whose
+    /// bucket cannot hold two batches and one request.
     fn check_prefetch(&self, sink: &Sink<'_>) {
         let Some((prefetch, value)) = &self.prefetch else {
             return;
         };
-        let (most, cost) = (
-            self.burst.unwrap_or(self.rate.permits),
-            self.cost.as_ref().map_or(1, Cost::least),
-        );
-        let room = max_prefetch(most, cost);
+        let (capacity, cost) = (self.capacity(), self.cost.as_ref().map_or(1, Cost::minimum));
+        let max = max_prefetch(capacity, cost);
         if let Some(algorithm) = self
             .algorithm
             .filter(|algorithm| *algorithm != "token_bucket")
         {
             sink.report(
                 value,
-                format!("of a `{algorithm}` no tokens are taken ahead: remove `prefetch`"),
+                format!("`prefetch` and `algorithm = {algorithm}` exclude each other: remove one"),
             );
         } else if self.shadow {
             sink.report(
                 value,
-                "of a limit that is `shadow` no tokens are taken ahead: remove `prefetch`",
+                "`prefetch` and `shadow` exclude each other: remove one",
             );
-        } else if *prefetch > room && !sink.failed() {
-            let instead = match room {
+        } else if *prefetch > max && !sink.failed() {
+            let correction = match max {
                 0 => String::from("raise `burst`, or remove `prefetch`"),
-                room => format!("write at most {room}, or raise `burst`"),
+                max => format!("write at most `prefetch = {max}`, or raise `burst`"),
             };
             sink.report(
                 value,
-                format!("the bucket holds {most}, which is too little for two batches of {prefetch} and a request: {instead}"),
+                format!("{prefetch} is too large, since the bucket of {capacity} tokens must hold two batches and one request: {correction}"),
             );
         }
     }
 
+    /// The capacity of the bucket or the window in tokens.
+    fn capacity(&self) -> u64 {
+        self.burst.unwrap_or(self.rate.permits)
+    }
+
+    /// Returns true for an algorithm without a burst.
+    fn is_window(&self) -> bool {
+        matches!(self.algorithm, Some("fixed_window" | "sliding_window"))
+    }
+
+    /// Reports `on_error = deny` on a limit that refuses nothing.
     fn check_on_error(&self, sink: &Sink<'_>) {
         if let Some(("deny", value)) = &self.on_error
             && self.shadow
         {
             sink.report(
                 value,
-                "a limit that is `shadow` refuses nothing, and so denies nothing: remove `on_error` or `shadow`",
+                "`on_error = deny` and `shadow` exclude each other, since a shadow limit refuses nothing: remove one",
             );
         }
     }
 
+    /// Sets the burst, or reports it on a window, which has none.
     fn check_burst(&mut self, burst: u64, value: &Value, sink: &Sink<'_>) {
         match self.algorithm {
-            Some(algorithm @ ("fixed_window" | "sliding_window")) => sink.report(
+            Some(algorithm) if self.is_window() => sink.report(
                 &value.tokens,
                 format!(
-                    "a `{algorithm}` admits the rate's number and has no burst of its own: remove `burst`"
+                    "`burst` and `algorithm = {algorithm}` exclude each other, since the capacity of a window is \
+                     its rate: remove one"
                 ),
             ),
             _ => self.burst = Some(burst),
         }
     }
 
-    /// A sliding window remembers each token by itself.
+    /// Reports a rate that is too large for a sliding window, which logs each token.
     fn check_window_size(&self, rate: &TokenStream, sink: &Sink<'_>) {
         if self.algorithm == Some("sliding_window") && self.rate.permits > MAX_LOG {
-            let most = MAX_LOG;
+            let permits = self.rate.permits;
             sink.report(
                 rate,
                 format!(
-                    "a `sliding_window` logs every request, and at most {most}: write a rate of at most {most}, or \
-                     take another algorithm, such as `token_bucket`"
+                    "{permits} is too large, since a `sliding_window` logs each request: write a rate of at most \
+                     {MAX_LOG}, or another algorithm, such as `token_bucket`"
                 ),
             );
         }
     }
 
+    /// Sets the cost, and reports a number that the bucket never holds.
     fn check_cost(&mut self, cost: Cost, value: &Value, sink: &Sink<'_>) {
-        let most = self.burst.unwrap_or(self.rate.permits);
+        let capacity = self.capacity();
         if let Cost::Tokens(cost) = cost
-            && cost > most
+            && cost > capacity
             && !sink.failed()
         {
+            let raise = if self.is_window() {
+                "raise the rate"
+            } else {
+                "raise `burst`"
+            };
             sink.report(
                 &value.tokens,
-                format!("a request costs {cost}, but the bucket never holds more than {most}: raise `burst` or lower `cost`"),
+                format!(
+                    "{cost} is too large, since the limit has a capacity of {capacity} tokens: write at most \
+                     `cost = {capacity}`, or {raise}"
+                ),
             );
         }
         self.cost = Some(cost);
@@ -332,7 +354,10 @@ impl RateLimit {
 
 fn rate(value: &Value, sink: &Sink<'_>) -> Option<Rate> {
     let Kind::Text(text) = &value.kind else {
-        sink.report(&value.tokens, "a rate is text in quotes: write \"100/min\"");
+        sink.report(
+            &value.tokens,
+            "`rate_limit` takes a string literal: write \"100/min\"",
+        );
         return None;
     };
     units::rate(text)
@@ -340,21 +365,26 @@ fn rate(value: &Value, sink: &Sink<'_>) -> Option<Rate> {
         .ok()
 }
 
-fn label(option: &Argument, sink: &Sink<'_>) -> Option<(String, TokenStream)> {
+/// Parses `name = "login"`.
+fn limit_name(option: &Argument, sink: &Sink<'_>) -> Option<(String, TokenStream)> {
     let (text, value) = option.text("name = \"login\"", sink)?;
-    let plain =
+    let is_allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
-    if !text.starts_with(|first: char| first.is_ascii_lowercase()) || !text.bytes().all(plain) {
+    if !text.starts_with(|first: char| first.is_ascii_lowercase()) || !text.bytes().all(is_allowed)
+    {
         sink.report(
             &value.tokens,
-            "the name of a limit is lower-case letters, digits, _ and -, beginning with a letter, such as \"login\"",
+            format!(
+                "\"{text}\" is not the name of a limit: write lower-case ASCII letters, digits, _ and -, starting \
+                 with a letter, such as \"login\""
+            ),
         );
         return None;
     }
     Some((text, value.tokens.clone()))
 }
 
-/// `token_bucket` as `TokenBucket`.
+/// The variant of the runtime's enum for a word: `TokenBucket` for `token_bucket`.
 fn variant(name: &str) -> Ident {
     let mut variant = String::new();
     for word in name.split('_') {
@@ -367,10 +397,10 @@ fn variant(name: &str) -> Ident {
 
 #[cfg(test)]
 mod tests {
-    use crate::policies::{calls, mistakes};
+    use crate::policies::{calls, errors};
 
     #[test]
-    fn all_forms() {
+    fn all_forms_are_accepted() {
         let calls = calls(
             "get = \"/a\", rate_limit = \"100/min\", \
              rate_limit(\"5/s\", burst = 20, algorithm = token_bucket, by = ip, cost = 2, on_error = local, \
@@ -386,22 +416,22 @@ mod tests {
     }
 
     #[test]
-    fn b08_a_cost_that_the_bucket_never_holds() {
+    fn b08_a_cost_above_the_capacity_of_the_bucket_is_rejected() {
         for (options, message) in [
-            ("\"5/s\", cost = 6", "never holds more than 5"),
-            ("\"5/s\", burst = 2, cost = 3", "never holds more than 2"),
+            ("\"5/s\", cost = 6", "a capacity of 5 tokens"),
+            ("\"5/s\", burst = 2, cost = 3", "a capacity of 2 tokens"),
         ] {
-            let mistakes = mistakes(&format!("get = \"/a\", rate_limit({options})"));
+            let errors = errors(&format!("get = \"/a\", rate_limit({options})"));
             assert!(
-                mistakes.len() == 1 && mistakes[0].contains(message),
-                "{options}: {mistakes:?}"
+                errors.len() == 1 && errors[0].contains(message),
+                "{options}: {errors:?}"
             );
         }
-        assert!(mistakes("get = \"/a\", rate_limit(\"5/s\", burst = 9, cost = 6)").is_empty());
+        assert!(errors("get = \"/a\", rate_limit(\"5/s\", burst = 9, cost = 6)").is_empty());
     }
 
     #[test]
-    fn b08_a_cost_by_a_function_is_not_compared_with_the_burst() {
+    fn b08_the_cost_of_a_function_is_not_compared_with_the_capacity() {
         for path in [
             "weigh",
             "costs::weigh",
@@ -420,15 +450,15 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table, one row for each refusal")]
-    fn everything_else_is_refused() {
+    #[expect(clippy::too_many_lines, reason = "a table, one row for each error")]
+    fn other_values_are_rejected() {
         for (text, message) in [
-            ("rate_limit", "how often is missing"),
-            ("rate_limit = 100", "text in quotes"),
-            ("rate_limit = \"100\"", "is no rate"),
-            ("rate_limit = \"100/week\"", "`week` is no period"),
-            ("rate_limit()", "the rate comes first"),
-            ("rate_limit(burst = 5)", "the rate comes first"),
+            ("rate_limit", "needs a rate: write"),
+            ("rate_limit = 100", "a string literal"),
+            ("rate_limit = \"100\"", "is not a rate"),
+            ("rate_limit = \"100/week\"", "unknown period `week`"),
+            ("rate_limit()", "needs a rate before its options"),
+            ("rate_limit(burst = 5)", "needs a rate before its options"),
             ("rate_limit(\"5/s\", burst = 0)", "at least 1"),
             ("rate_limit(\"5/s\", cost = 0)", "at least 1"),
             ("rate_limit(\"5/s\", cost = -1)", "at least 1"),
@@ -451,15 +481,15 @@ mod tests {
             ("rate_limit(\"5/s\", burst = \"9\")", "an integer"),
             (
                 "rate_limit(\"5/s\", algorithm = gcra)",
-                "accepted: `token_bucket`, `leaky_bucket`, `fixed_window`, `sliding_window`",
+                "expected one of `token_bucket`, `leaky_bucket`, `fixed_window`, `sliding_window`",
             ),
             (
                 "rate_limit(\"5/s\", algorithm = fixed_window, burst = 9)",
-                "`fixed_window` admits the rate's number",
+                "`burst` and `algorithm = fixed_window` exclude each other",
             ),
             (
                 "rate_limit(\"5/s\", burst = 9, algorithm = sliding_window)",
-                "remove `burst`",
+                "`burst` and `algorithm = sliding_window` exclude each other",
             ),
             (
                 "rate_limit(\"10001/h\", algorithm = sliding_window)",
@@ -467,20 +497,20 @@ mod tests {
             ),
             (
                 "rate_limit(\"5/s\", algorithm = fixed_window, cost = 6)",
-                "never holds more than 5",
+                "a capacity of 5 tokens",
             ),
             (
                 "rate_limit(\"5/s\", by = user)",
-                "accepted: `caller`, `ip`, `route`, `header`, `param`",
+                "expected one of `caller`, `ip`, `route`, `header`, `param`",
             ),
             ("rate_limit(\"5/s\", by = \"ip\")", "a name without quotes"),
             (
                 "rate_limit(\"9/s\", prefetch = 5)",
-                "write at most 4, or raise `burst`",
+                "write at most `prefetch = 4`, or raise `burst`",
             ),
             (
                 "rate_limit(\"9/s\", cost = 3, prefetch = 4)",
-                "write at most 3",
+                "write at most `prefetch = 3`",
             ),
             (
                 "rate_limit(\"2/s\", prefetch = 1)",
@@ -490,28 +520,28 @@ mod tests {
             ("rate_limit(\"9/s\", prefetch)", "prefetch = 10"),
             (
                 "rate_limit(\"9/s\", prefetch = 2, algorithm = leaky_bucket)",
-                "of a `leaky_bucket` no tokens",
+                "`prefetch` and `algorithm = leaky_bucket` exclude each other",
             ),
             (
                 "rate_limit(\"9/s\", prefetch = 2, shadow)",
-                "no tokens are taken ahead",
+                "`prefetch` and `shadow` exclude each other",
             ),
             (
                 "rate_limit(\"9/s\", prefetch = 2), rate_limit = \"9/h\"",
-                "an endpoint's only limit",
+                "`prefetch` needs the endpoint's only limit",
             ),
             (
                 "rate_limit(\"5/s\", on_error = open)",
-                "accepted: `local`, `deny`",
+                "expected one of `local`, `deny`",
             ),
             ("rate_limit(\"5/s\", on_error)", "write `on_error = local`"),
             (
                 "rate_limit(\"5/s\", shadow, on_error = deny)",
-                "remove `on_error` or `shadow`",
+                "`on_error = deny` and `shadow` exclude each other",
             ),
             (
                 "rate_limit(\"5/s\", on_error = deny, shadow)",
-                "remove `on_error` or `shadow`",
+                "`on_error = deny` and `shadow` exclude each other",
             ),
             (
                 "on_error = deny, rate_limit = \"5/s\"",
@@ -526,33 +556,36 @@ mod tests {
                 "rate_limit(\"5/s\", shadow, shadow)",
                 "`shadow` is given twice",
             ),
-            ("rate_limit(shadow)", "the rate comes first"),
+            ("rate_limit(shadow)", "needs a rate before its options"),
             (
                 "shadow, rate_limit = \"5/s\"",
                 "write `rate_limit(\"100/min\", shadow)`",
             ),
-            ("rate_limit(\"5/s\", \"6/s\")", "no value is expected here"),
+            (
+                "rate_limit(\"5/s\", \"6/s\")",
+                "expected an option of `rate_limit`",
+            ),
             (
                 "rate_limit(\"5/s\", name = \"Log in\")",
-                "lower-case letters",
+                "lower-case ASCII letters",
             ),
             (
                 "rate_limit(\"5/s\", name = \"a\"), rate_limit(\"5/h\", name = \"a\")",
                 "two limits named `a`",
             ),
         ] {
-            let mistakes = mistakes(&format!("get = \"/a\", {text}"));
+            let errors = errors(&format!("get = \"/a\", {text}"));
             assert!(
-                mistakes.len() == 1 && mistakes[0].contains(message),
-                "{text}: {mistakes:?}"
+                errors.len() == 1 && errors[0].contains(message),
+                "{text}: {errors:?}"
             );
         }
     }
 
     #[test]
-    fn all_mistakes_of_a_limit_are_reported_together() {
+    fn all_errors_of_a_limit_are_reported_together() {
         assert_eq!(
-            mistakes("get = \"/a\", rate_limit(\"5\", burst = 0, by = me)").len(),
+            errors("get = \"/a\", rate_limit(\"5\", burst = 0, by = me)").len(),
             3
         );
     }

@@ -1,4 +1,4 @@
-//! The method and the path: `get = "/path"`.
+//! `get = "/path"`: the method and the path.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
@@ -9,7 +9,7 @@ use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::parse::{Argument, PathTemplate};
 
-/// The methods, as keys and as variants of `aplomb::Method`.
+/// The methods: each with its key and its variant of `aplomb::Method`.
 const METHODS: [(&str, &str); 5] = [
     ("get", "Get"),
     ("post", "Post"),
@@ -18,7 +18,7 @@ const METHODS: [(&str, &str); 5] = [
     ("delete", "Delete"),
 ];
 
-/// What requests an endpoint answers.
+/// The requests that an endpoint answers.
 #[derive(Default)]
 pub(crate) struct Route {
     method: Option<Ident>,
@@ -31,7 +31,7 @@ impl Route {
         self.method.as_ref()
     }
 
-    /// Whether the method is this one, named by its key.
+    /// Returns true if the method has this key.
     pub(crate) fn is(&self, key: &str) -> bool {
         self.method.as_ref().is_some_and(|method| method == key)
     }
@@ -58,7 +58,7 @@ impl Policy for Route {
             let second = &argument.key;
             sink.report(
                 second,
-                format!("an endpoint answers one method, here `{first}`: declare `{second}` on a function of its own"),
+                format!("`{second}` and `{first}` exclude each other: declare `{second}` on another function"),
             );
             return;
         }
@@ -76,50 +76,57 @@ impl Policy for Route {
         if self.method.is_none() && !endpoint.spec.incomplete {
             sink.push(syn::Error::new(
                 Span::call_site(),
-                "an endpoint answers a method and a path: write `get = \"/path\"`, or post, put, patch, delete",
+                "an endpoint needs a method and a path: write `get = \"/path\"`, or `post`, `put`, `patch` or `delete`",
             ));
         }
     }
 
-    /// Says the path and the name once more instead of the constant: a use of the type would hide
-    /// from rustc that a forgotten endpoint is never used.
+    /// Asserts that the number of parameters that each path argument reads is that of the path.
+    ///
+    /// The call repeats the path and the name instead of reading them from the specification: a use
+    /// of the type would silence rustc's warning about an endpoint that is in no list.
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
         let (name, path) = (
             endpoint.function.name(),
             self.path.as_ref().map_or("", PathTemplate::as_str),
         );
-        let one = |ty: &&syn::Type| {
+        let assertion = |ty: &&syn::Type| {
             let probe = quote!(::aplomb::__private::Probe::<#ty>::PARAMETERS);
             call_at(ty, "assert_path_parameters", &quote!(#probe, #path, #name))
         };
-        endpoint.function.arguments().iter().map(one).collect()
+        endpoint
+            .function
+            .arguments()
+            .iter()
+            .map(assertion)
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::policies::mistakes;
+    use crate::policies::errors;
 
     #[test]
-    fn one_method_and_one_path() {
-        assert!(mistakes("get = \"/a\"")[..].is_empty());
-        assert_eq!(mistakes("").len(), 1);
-        assert_eq!(mistakes("get = \"/a\", put = \"/b\"").len(), 1);
+    fn one_method_and_one_path_are_required() {
+        assert!(errors("get = \"/a\"")[..].is_empty());
+        assert_eq!(errors("").len(), 1);
+        assert_eq!(errors("get = \"/a\", put = \"/b\"").len(), 1);
         assert_eq!(
-            mistakes("get = \"/a\", get = \"/a\""),
+            errors("get = \"/a\", get = \"/a\""),
             ["`get` is given twice: remove one"]
         );
         assert_eq!(
-            mistakes("get"),
+            errors("get"),
             ["`get` needs a value: write `get = \"/path\"`"]
         );
         assert_eq!(
-            mistakes("get = 1"),
-            ["`get` takes text in quotes: write `get = \"/path\"`"]
+            errors("get = 1"),
+            ["`get` takes a string literal: write `get = \"/path\"`"]
         );
-        let unknown = mistakes("gett = \"/a\"");
+        let unknown = errors("gett = \"/a\"");
         assert!(
-            unknown.len() == 1 && unknown[0].contains("did you mean `get`?"),
+            unknown.len() == 1 && unknown[0].contains("did you mean `get = "),
             "{unknown:?}"
         );
     }

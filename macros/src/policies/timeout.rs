@@ -34,10 +34,10 @@ impl Policy for Timeout {
 
 #[cfg(test)]
 mod tests {
-    use crate::policies::{calls, mistakes};
+    use crate::policies::{calls, errors};
 
     #[test]
-    fn a_duration_is_taken() {
+    fn a_duration_is_accepted() {
         assert_eq!(
             calls("get = \"/a\", timeout = \"5s\""),
             ".with_timeout(Duration::from_millis(5000u64))"
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn other_values_are_rejected() {
         for text in [
             "timeout",
             "timeout = 5",
@@ -54,11 +54,7 @@ mod tests {
             "timeout(\"5s\")",
             "timeout = 5s",
         ] {
-            assert_eq!(
-                mistakes(&format!("get = \"/a\", {text}")).len(),
-                1,
-                "{text}"
-            );
+            assert_eq!(errors(&format!("get = \"/a\", {text}")).len(), 1, "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `type_name = name`: the name of the generated type, where the function's own is taken.
+//! `type_name = name`: the name of the generated type, for a function whose name another type has.
 
 use quote::ToTokens;
 use syn::Ident;
@@ -29,9 +29,9 @@ impl Policy for TypeName {
         match &value.kind {
             Kind::Name(name) if is_identifier(name) => self.name = Some(name.clone()),
             _ => {
-                argument.wrong::<()>(
+                argument.report_wrong_value::<()>(
                     value,
-                    "a name without quotes that is no keyword",
+                    "a name without quotes that is not a keyword",
                     example,
                     sink,
                 );
@@ -40,28 +40,28 @@ impl Policy for TypeName {
     }
 }
 
-/// Whether a type can have the name: a keyword is a word of the attribute, and no name.
+/// Returns true if a type can have this name. `Kind::Name` also holds keywords.
 fn is_identifier(name: &Ident) -> bool {
     syn::parse2::<Ident>(name.to_token_stream()).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::policies::{mistakes, read};
+    use crate::policies::{errors, read};
 
     #[test]
-    fn a_name_is_taken() {
-        let (spec, mistakes) = read("get = \"/a\", type_name = g", "async fn f() {}");
-        assert!(mistakes.is_empty());
+    fn a_name_is_accepted() {
+        let (spec, errors) = read("get = \"/a\", type_name = g", "async fn f() {}");
+        assert!(errors.is_empty());
         assert_eq!(spec.type_name.name().expect("declared"), "g");
     }
 
     #[test]
-    fn only_a_name_is_taken() {
-        assert_eq!(mistakes("get = \"/a\", type_name = \"g\"").len(), 1);
-        assert_eq!(mistakes("get = \"/a\", type_name").len(), 1);
-        assert_eq!(mistakes("get = \"/a\", type_name = async").len(), 1);
-        assert_eq!(mistakes("get = \"/a\", type_name = _").len(), 1);
-        assert!(mistakes("get = \"/a\", type_name = r#async").is_empty());
+    fn keywords_and_other_values_are_rejected() {
+        assert_eq!(errors("get = \"/a\", type_name = \"g\"").len(), 1);
+        assert_eq!(errors("get = \"/a\", type_name").len(), 1);
+        assert_eq!(errors("get = \"/a\", type_name = async").len(), 1);
+        assert_eq!(errors("get = \"/a\", type_name = _").len(), 1);
+        assert!(errors("get = \"/a\", type_name = r#async").is_empty());
     }
 }

@@ -9,7 +9,7 @@ use crate::errors::Sink;
 use crate::grammar;
 use crate::parse::{Argument, Kind, Value};
 
-/// The versions, if any are declared.
+/// The versions, if any are declared: the first, and the last unless the range is open.
 #[derive(Default)]
 pub(crate) struct Version {
     range: Option<(u32, Option<u32>)>,
@@ -52,7 +52,7 @@ fn range(value: &Value) -> Result<(u32, Option<u32>), String> {
             closed,
         } => bounded(number(first)?, number(last)?, closed),
         _ => Err(format!(
-            "a version is a number: write {}",
+            "`version` takes a number or a range: write {}",
             grammar::forms("version")
         )),
     }
@@ -64,27 +64,30 @@ fn single(value: Option<u64>) -> Result<(u32, Option<u32>), String> {
 
 fn number(value: Option<u64>) -> Result<u32, String> {
     match value.map(u32::try_from) {
-        Some(Ok(0)) => Err("versions begin at 1: write `version = 1`".to_owned()),
+        Some(Ok(0)) => Err("versions start at 1: write `version = 1`".to_owned()),
         Some(Ok(number)) => Ok(number),
-        _ => Err(format!("a version is at most {}", u32::MAX)),
+        _ => Err(format!(
+            "this version is too large: write at most {}",
+            u32::MAX
+        )),
     }
 }
 
 fn bounded(first: u32, last: u32, closed: bool) -> Result<(u32, Option<u32>), String> {
     if !closed {
         return Err(format!(
-            "a range of versions names its last: write `{first}..={}`",
+            "a version range includes its end: write `version = {first}..={}`",
             last.saturating_sub(1).max(first)
         ));
     }
     if last < first {
         return Err(format!(
-            "the range is empty: write `version = {last}..={first}`"
+            "this range is empty: write `version = {last}..={first}`"
         ));
     }
     if last - first >= MAX_VERSIONS {
         return Err(format!(
-            "an endpoint serves {MAX_VERSIONS} versions at most: write `version = {last}` for the newest alone"
+            "an endpoint serves at most {MAX_VERSIONS} versions: write `version = {last}` for only the last one"
         ));
     }
     Ok((first, Some(last)))
@@ -92,10 +95,10 @@ fn bounded(first: u32, last: u32, closed: bool) -> Result<(u32, Option<u32>), St
 
 #[cfg(test)]
 mod tests {
-    use crate::policies::{calls, mistakes};
+    use crate::policies::{calls, errors};
 
     #[test]
-    fn numbers_and_ranges() {
+    fn numbers_and_ranges_are_accepted() {
         for (text, call) in [
             (
                 "1",
@@ -119,24 +122,24 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn other_values_are_rejected() {
         for (text, message) in [
-            ("0", "versions begin at 1"),
-            ("0..", "versions begin at 1"),
+            ("0", "versions start at 1"),
+            ("0..", "versions start at 1"),
             ("3..=1", "write `version = 1..=3`"),
-            ("1..3", "write `1..=2`"),
-            ("\"1\"", "a version is a number"),
-            ("v1", "a version is a number"),
-            ("-1", "a version is a number"),
-            ("1.5", "a version is a number"),
-            ("1..=101", "100 versions at most"),
+            ("1..3", "write `version = 1..=2`"),
+            ("\"1\"", "takes a number or a range"),
+            ("v1", "takes a number or a range"),
+            ("-1", "takes a number or a range"),
+            ("1.5", "takes a number or a range"),
+            ("1..=101", "at most 100 versions"),
             ("4294967296", "at most 4294967295"),
-            ("..=3", "a version is a number"),
+            ("..=3", "takes a number or a range"),
         ] {
-            let mistakes = mistakes(&format!("get = \"/a\", version = {text}"));
+            let errors = errors(&format!("get = \"/a\", version = {text}"));
             assert!(
-                mistakes.len() == 1 && mistakes[0].contains(message),
-                "{text}: {mistakes:?}"
+                errors.len() == 1 && errors[0].contains(message),
+                "{text}: {errors:?}"
             );
         }
     }

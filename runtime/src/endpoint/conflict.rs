@@ -1,60 +1,62 @@
-//! Routes that cannot stand side by side, found when compiling.
+//! Conflicts between the endpoints of a list, found at compile time.
 //!
-//! Each endpoint of a list is compared with those before it that have the same path but for the
-//! names of its parameters. They are found in a table by the shapes' hashes, so that thousands of
-//! routes cost nothing visible; a hash only groups, and what it grouped is compared by its text.
+//! Each endpoint is compared with the earlier endpoints whose path has the same shape: the same
+//! text but for the names of parameters. A hash table of the shapes finds them, so that thousands
+//! of routes add no noticeable compile time. Hashes only group endpoints; paths of a group are
+//! compared as text.
 
 mod describe;
 mod shapes;
 mod sort;
 mod successors;
 
-use shapes::{Shape, enter};
+use shapes::{Shape, insert};
 use sort::{Ranked, sort};
 
 use crate::spec::EndpointSpec;
 
-/// What came of comparing an endpoint with those before it in its list.
+/// The result of comparing an endpoint with the others of its list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteCheck {
-    /// It can stand beside them.
+    /// There is no conflict.
     Mountable,
-    /// It answers requests that an earlier one answers.
+    /// It answers the same requests as an earlier endpoint.
     SameRequests {
-        /// The earlier one's index.
+        /// The index of the earlier endpoint.
         earlier: usize,
     },
-    /// Its path is an earlier one's with other names for the parameters, which a router refuses
-    /// under any method.
-    OtherNames {
-        /// The earlier one's index.
+    /// Its path is that of an earlier endpoint with other names of parameters. A router rejects
+    /// such paths, also with different methods.
+    ParameterNames {
+        /// The index of the earlier endpoint.
         earlier: usize,
     },
-    /// No endpoint serves a version that lies below its own and above others'.
-    Hole {
-        /// The version.
+    /// No endpoint serves a version between its own and the lower versions of others.
+    VersionGap {
+        /// The first version that no endpoint serves.
         version: u32,
     },
     /// Its successor is not in the list.
     SuccessorUnlisted,
-    /// Its successor answers another method.
+    /// Its successor has another method.
     SuccessorMethod {
-        /// The successor's index.
+        /// The index of the successor.
         successor: usize,
     },
-    /// Its successor's path has a parameter that its own has not, so that nothing leads there.
+    /// The path of its successor has a parameter that its own path lacks, so that responses cannot
+    /// link to it.
     SuccessorParameter {
-        /// The successor's index.
+        /// The index of the successor.
         successor: usize,
     },
-    /// Its successor ends no later than it does.
+    /// The sunset of its successor is not later than its own.
     SuccessorSunset {
-        /// The successor's index.
+        /// The index of the successor.
         successor: usize,
     },
-    /// It succeeds itself, over others; it is the first of them in the list.
-    SuccessorCircle {
-        /// The successor's index.
+    /// Its successors lead back to it. Only the first endpoint of a cycle is marked.
+    SuccessorCycle {
+        /// The index of the successor.
         successor: usize,
     },
 }
@@ -63,11 +65,11 @@ pub enum RouteCheck {
 pub const fn check_routes<const N: usize>(specs: &[EndpointSpec]) -> [RouteCheck; N] {
     let mut checks = [RouteCheck::Mountable; N];
     let mut order = [Ranked { key: 0, index: 0 }; N];
-    check_route(specs, &mut [Shape::NONE; N], &mut order, &mut checks);
+    compare_all(specs, &mut [Shape::NONE; N], &mut order, &mut checks);
     checks
 }
 
-/// Fails the compilation where the endpoint at `index` cannot stand beside those before it.
+/// Fails the compilation if the endpoint at `index` has a conflict.
 #[track_caller]
 pub const fn assert_mountable(specs: &[EndpointSpec], checks: &[RouteCheck], index: usize) {
     let message = match checks[index] {
@@ -75,8 +77,10 @@ pub const fn assert_mountable(specs: &[EndpointSpec], checks: &[RouteCheck], ind
         RouteCheck::SameRequests { earlier } => {
             describe::same_requests(&specs[index], &specs[earlier])
         }
-        RouteCheck::OtherNames { earlier } => describe::other_names(&specs[index], &specs[earlier]),
-        RouteCheck::Hole { version } => describe::hole(&specs[index], version),
+        RouteCheck::ParameterNames { earlier } => {
+            describe::parameter_names(&specs[index], &specs[earlier])
+        }
+        RouteCheck::VersionGap { version } => describe::version_gap(&specs[index], version),
         RouteCheck::SuccessorUnlisted => describe::successor_unlisted(&specs[index]),
         RouteCheck::SuccessorMethod { successor } => {
             describe::successor_method(&specs[index], &specs[successor])
@@ -87,14 +91,14 @@ pub const fn assert_mountable(specs: &[EndpointSpec], checks: &[RouteCheck], ind
         RouteCheck::SuccessorSunset { successor } => {
             describe::successor_sunset(&specs[index], &specs[successor])
         }
-        RouteCheck::SuccessorCircle { successor } => {
-            describe::successor_circle(&specs[index], &specs[successor])
+        RouteCheck::SuccessorCycle { successor } => {
+            describe::successor_cycle(&specs[index], &specs[successor])
         }
     };
     panic!("{}", message.as_str());
 }
 
-const fn check_route(
+const fn compare_all(
     specs: &[EndpointSpec],
     shapes: &mut [Shape],
     order: &mut [Ranked],
@@ -102,18 +106,18 @@ const fn check_route(
 ) {
     let mut index = 0;
     while index < shapes.len() {
-        enter(shapes, index, shape_hash(&specs[index]));
+        insert(shapes, index, shape_hash(&specs[index]));
         compare_with_earlier(specs, shapes, index, checks);
         index += 1;
     }
-    if !is_without_hole(specs) {
-        find_hole(specs, order, checks);
+    if !has_obviously_no_gap(specs) {
+        find_version_gap(specs, order, checks);
     }
     successors::check_successors(specs, order, checks);
 }
 
-/// Compares an endpoint with those before it whose shape has the same hash; of several that it
-/// cannot stand beside, the first counts.
+/// Compares an endpoint with the earlier ones whose shape has the same hash. Of several conflicts,
+/// the one with the first endpoint of the list is kept.
 const fn compare_with_earlier(
     specs: &[EndpointSpec],
     shapes: &[Shape],
@@ -128,7 +132,7 @@ const fn compare_with_earlier(
                 Relation::SameShape | Relation::Equal if same_method => {
                     checks[later] = RouteCheck::SameRequests { earlier };
                 }
-                Relation::SameShape => checks[later] = RouteCheck::OtherNames { earlier },
+                Relation::SameShape => checks[later] = RouteCheck::ParameterNames { earlier },
                 Relation::OtherShape | Relation::Equal => {}
             }
         }
@@ -136,9 +140,10 @@ const fn compare_with_earlier(
     }
 }
 
-/// How two path templates stand to one another.
+/// The relation of two path templates.
 enum Relation {
     OtherShape,
+    /// Only names of parameters differ.
     SameShape,
     Equal,
 }
@@ -165,6 +170,7 @@ const fn relation(one: &str, other: &str) -> Relation {
     }
 }
 
+/// Compares two ranges of bytes. Slices cannot be compared in a constant.
 const fn same_bytes(
     one: &[u8],
     from: usize,
@@ -186,7 +192,7 @@ const fn same_bytes(
     true
 }
 
-/// Where the parameter that begins at `index` ends.
+/// The index of the brace that closes the parameter at `index`.
 const fn parameter_end(path: &[u8], mut index: usize) -> usize {
     while index < path.len() && path[index] != b'}' {
         index += 1;
@@ -194,7 +200,8 @@ const fn parameter_end(path: &[u8], mut index: usize) -> usize {
     index
 }
 
-/// Whether one version is served by both. Endpoints with mistakes have no path and meet nobody.
+/// Returns true if both endpoints serve a common version. An endpoint that did not compile has no
+/// path, and overlaps with no other.
 const fn overlap(one: &EndpointSpec, other: &EndpointSpec) -> bool {
     if one.path.is_empty() || other.path.is_empty() {
         return false;
@@ -206,6 +213,7 @@ const fn overlap(one: &EndpointSpec, other: &EndpointSpec) -> bool {
     }
 }
 
+/// The last version of a range; the largest number for an open range.
 const fn last(last: Option<u32>) -> u32 {
     match last {
         Some(last) => last,
@@ -213,8 +221,9 @@ const fn last(last: Option<u32>) -> u32 {
     }
 }
 
-/// A polynomial over the path without the names of its parameters, and whether it is versioned.
+/// A hash of the path without the names of its parameters, and of whether it has a version.
 const fn shape_hash(spec: &EndpointSpec) -> u64 {
+    // The prime of FNV-1.
     const BASE: u64 = 0x0000_0100_0000_01b3;
     let path = spec.path.as_bytes();
     let mut hash: u64 = if spec.version.is_some() { 1 } else { 2 };
@@ -230,9 +239,10 @@ const fn shape_hash(spec: &EndpointSpec) -> u64 {
     hash
 }
 
-/// Whether those that begin at the lowest version reach up to where the last begins, as in a list of
-/// one version or two: then nothing has to be sorted.
-const fn is_without_hole(specs: &[EndpointSpec]) -> bool {
+/// Returns true if a range that starts at the lowest version reaches the start of the highest
+/// range, as in most lists with one or two versions. Then no gap is possible, and nothing needs to
+/// be sorted.
+const fn has_obviously_no_gap(specs: &[EndpointSpec]) -> bool {
     let (mut lowest, mut reached, mut highest) = (u32::MAX, 0, 0);
     let mut index = 0;
     while index < specs.len() {
@@ -248,9 +258,9 @@ const fn is_without_hole(specs: &[EndpointSpec]) -> bool {
     highest <= reached.saturating_add(1)
 }
 
-/// Marks the first endpoint above the lowest version that nobody serves. Where an endpoint has
-/// mistakes nothing is marked, because it may be the one that serves it.
-const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], checks: &mut [RouteCheck]) {
+/// Marks the first endpoint above the lowest version that no endpoint serves. If an endpoint did
+/// not compile, nothing is marked, since it may serve the version.
+const fn find_version_gap(specs: &[EndpointSpec], order: &mut [Ranked], checks: &mut [RouteCheck]) {
     let mut index = 0;
     while index < order.len() {
         if specs[index].path.is_empty() {
@@ -269,10 +279,10 @@ const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], checks: &mut [R
     while position < order.len() {
         let index = order[position].index;
         if let Some(version) = specs[index].version {
-            let up_to = match served {
+            let served_up_to = match served {
                 Some(served) if version.first() > served.saturating_add(1) => {
                     if matches!(checks[index], RouteCheck::Mountable) {
-                        checks[index] = RouteCheck::Hole {
+                        checks[index] = RouteCheck::VersionGap {
                             version: served + 1,
                         };
                     }
@@ -282,7 +292,11 @@ const fn find_hole(specs: &[EndpointSpec], order: &mut [Ranked], checks: &mut [R
                 None => 0,
             };
             let last = last(version.last());
-            served = Some(if last > up_to { last } else { up_to });
+            served = Some(if last > served_up_to {
+                last
+            } else {
+                served_up_to
+            });
         }
         position += 1;
     }

@@ -1,26 +1,26 @@
-//! The type check of the function in `cost = …`.
+//! The function in `cost = …`, whose signature the compiler checks.
 
 use http::request::Parts;
 
 use super::adapt::UnreachableCaller;
 
-/// A function that returns the number of tokens that a request takes.
+/// A function that computes the cost of a request.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say what a request costs",
-    label = "this is no function from a request's head to a number of tokens",
-    note = "a cost is a number, or a function such as `fn weigh(head: &http::request::Parts) -> u64`"
+    message = "`{Self}` cannot be the cost of a request",
+    label = "not a function `fn(&http::request::Parts) -> u64`",
+    note = "write a number, or a function such as `fn weigh(head: &http::request::Parts) -> u64`"
 )]
 pub trait CostFunction<M> {
-    /// Returns the number of tokens.
+    /// Returns the cost in tokens.
     fn weigh(self, head: &Parts) -> u64;
 }
 
-/// The marker of a function from a request's head.
+/// Marks the implementation for functions.
 #[derive(Debug)]
 pub enum OfHead {}
 
-/// The marker of no type. It gives the trait a second implementation, so that the compiler reports
-/// the trait's own message.
+/// Marks an implementation that applies to no type. With a second candidate the compiler reports
+/// [`CostFunction`] itself, with its own message.
 #[derive(Debug)]
 pub enum OfNothing {}
 
@@ -38,7 +38,7 @@ impl<F: UnreachableCaller> CostFunction<OfNothing> for F {
     }
 }
 
-/// Returns the number of tokens that a request takes by this function.
+/// Returns the cost of a request by this function.
 pub fn weigh<F: CostFunction<M>, M>(cost: F, head: &Parts) -> u64 {
     cost.weigh(head)
 }

@@ -1,16 +1,18 @@
-//! Messages that are put together while compiling.
+//! Messages that are built in constant evaluation, where `format!` is not available.
 
-/// A text of bounded length; what does not fit is left out.
+/// A text of bounded length. A part that does not fit is left out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message {
     bytes: [u8; CAPACITY],
     length: usize,
 }
 
+/// The longest message in bytes: room for two endpoints with long paths, a file and the sentence
+/// around them.
 const CAPACITY: usize = 1024;
 
 impl Message {
-    /// Nothing yet.
+    /// The empty text.
     pub(crate) const fn new() -> Self {
         Self {
             bytes: [0; CAPACITY],
@@ -18,7 +20,7 @@ impl Message {
         }
     }
 
-    /// Adds a text, whole or not at all.
+    /// Appends a text as a whole, or nothing if it does not fit.
     pub(crate) const fn text(mut self, text: &str) -> Self {
         let bytes = text.as_bytes();
         if self.length + bytes.len() > CAPACITY {
@@ -33,7 +35,7 @@ impl Message {
         self
     }
 
-    /// Adds a number in decimal.
+    /// Appends a number in decimal.
     pub(crate) const fn number(self, number: usize) -> Self {
         const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
         let leading = if number >= 10 {
@@ -44,14 +46,14 @@ impl Message {
         leading.text(DIGITS[number % 10])
     }
 
-    /// Adds a number and what it counts.
-    pub(crate) const fn plural(self, number: usize, thing: &str) -> Self {
+    /// Appends a number and a noun, in the plural unless the number is 1. 0 becomes `no`.
+    pub(crate) const fn count(self, number: usize, noun: &str) -> Self {
         let counted = if number == 0 {
             self.text("no ")
         } else {
             self.number(number).text(" ")
         }
-        .text(thing);
+        .text(noun);
         if number == 1 {
             counted
         } else {
@@ -73,16 +75,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_and_numbers() {
+    fn texts_and_counts_are_appended() {
         const MESSAGE: Message = Message::new()
-            .plural(1, "name")
+            .count(1, "name")
             .text(", ")
-            .plural(120, "name");
+            .count(120, "name");
         assert_eq!(MESSAGE.as_str(), "1 name, 120 names");
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out_whole() {
+    fn a_text_that_does_not_fit_is_left_out() {
         let long = "é".repeat(300);
         let message = Message::new().text(&long).text(&long).text("end");
         assert_eq!(message.as_str(), format!("{long}end"));

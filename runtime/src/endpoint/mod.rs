@@ -34,7 +34,8 @@ use crate::spec::{EndpointId, EndpointSpec};
 /// name.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an endpoint",
-    label = "not made by `#[endpoint(…)]`"
+    label = "not declared with `#[endpoint(…)]`",
+    note = "write `#[endpoint(…)]` above the function"
 )]
 pub trait Endpoint {
     /// The identity of the endpoint. It is a constant of its own, because it depends on no other
@@ -52,7 +53,11 @@ pub trait Endpoint {
 ///
 /// Only `#[endpoint(…)]` implements it.
 #[doc(hidden)]
-#[diagnostic::on_unimplemented(message = "`{Self}` is not an endpoint")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an endpoint",
+    label = "not declared with `#[endpoint(…)]`",
+    note = "write `#[endpoint(…)]` above the function"
+)]
 pub trait Mount<S, M>: Endpoint {
     /// Set if the last argument reads the request's body.
     const READS_BODY: bool;

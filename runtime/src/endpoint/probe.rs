@@ -1,8 +1,8 @@
-//! Questions about types that are answered when compiling.
+//! Probes: constants that describe a type at compile time.
 //!
-//! An inherent constant of `Probe<T>`, there only for the `T` that it asks for, shadows the
-//! constant of [`ProbeFallback`], there for all. So a question is asked of the type itself, and
-//! aliases do not hide the answer.
+//! An inherent constant of `Probe<T>` exists only for types with a property. It shadows the
+//! constant of the same name of [`ProbeFallback`], which exists for all types. The compiler
+//! resolves the type, so aliases do not hide the property.
 
 use core::marker::PhantomData;
 
@@ -11,35 +11,35 @@ use super::{ParameterCount, PathProbe, PathShape};
 use crate::problem::{ApiError, ProblemKinds, ProblemsProbe};
 use crate::request::RequestId;
 
-/// Asks questions of `T`.
+/// The carrier of the probes of `T`.
 #[derive(Debug)]
 pub struct Probe<T: ?Sized>(PhantomData<T>);
 
-/// The answers where nothing is known of a type.
+/// The probes of a type without the property.
 pub trait ProbeFallback {
-    /// Whether a response is a list.
+    /// True for a response that is a bare list.
     const IS_LIST: bool = false;
-    /// Whether a response is bytes, which are no list.
+    /// True for a response that is bytes, which do not count as a list.
     const IS_BYTES: bool = false;
-    /// Whether a response is a page of a list.
+    /// True for a response that is a page of a list.
     const IS_PAGE: bool = false;
-    /// Whether a response streams its body.
+    /// True for a response that streams its body.
     const IS_STREAM: bool = false;
-    /// Whether an argument asks for a page by cursor.
+    /// True for an argument that reads the requested page by cursor.
     const IS_PAGE_REQUEST: bool = false;
-    /// Whether an argument asks for a page by number.
+    /// True for an argument that reads the requested page by number.
     const IS_OFFSET_REQUEST: bool = false;
-    /// Whether an argument identifies the caller.
+    /// True for an argument that identifies the caller.
     const IS_CALLER: bool = false;
-    /// Whether an argument is what only a request under an idempotency key has.
+    /// True for `StepKeys`, which only a request with an idempotency key has.
     const IS_STEP_KEYS: bool = false;
-    /// Whether an argument is that, or nothing.
+    /// True for `Option<StepKeys>`.
     const MAY_BE_STEP_KEYS: bool = false;
-    /// How many path parameters an argument reads.
+    /// The number of path parameters that an argument reads, if it is known.
     const PARAMETERS: Option<usize> = None;
-    /// How to ask an argument what it reads of the path, or for the request's id.
+    /// The function that finds the path parameters of an argument, or that it is the request id.
     const PATH: Option<PathProbe> = None;
-    /// How to ask a result which problems its error can be.
+    /// The function that lists the problems of a result's error.
     const PROBLEMS: Option<ProblemsProbe> = None;
 }
 
@@ -58,12 +58,12 @@ macro_rules! marker {
 }
 
 marker! {
-    /// A response that is a bare list. Implement it for a wrapper of your own so that an endpoint
-    /// that returns it must decide on pagination.
+    /// A response that is a bare list. Implement it for your own wrapper of a list, so that an
+    /// endpoint that returns the wrapper must declare `paginate` or `unpaginated`.
     IsList, IS_LIST
 }
 marker! {
-    /// A response whose body is these bytes: a `Vec<u8>` is no list unless it is sent as JSON.
+    /// A response whose body is these bytes. A `Vec<u8>` is a list only if it is sent as JSON.
     IsBytes, IS_BYTES
 }
 marker! {
@@ -71,15 +71,15 @@ marker! {
     IsPage, IS_PAGE
 }
 marker! {
-    /// A response whose body has no known end, so that it cannot be kept for a replay.
+    /// A response whose body has no known end, so that it cannot be stored for replay.
     IsStream, IS_STREAM
 }
 marker! {
-    /// An argument that reads which page is wanted, by cursor.
+    /// An argument that reads the requested page by cursor.
     IsPageRequest, IS_PAGE_REQUEST
 }
 marker! {
-    /// An argument that reads which page is wanted, by number.
+    /// An argument that reads the requested page by number.
     IsOffsetRequest, IS_OFFSET_REQUEST
 }
 marker! {
@@ -88,7 +88,7 @@ marker! {
 }
 
 marker! {
-    /// An argument that only a request under an idempotency key has.
+    /// An argument that only a request with an idempotency key has.
     IsStepKeys, IS_STEP_KEYS
 }
 
@@ -171,55 +171,57 @@ impl<T, E: ApiError> Probe<Result<T, E>> {
     pub const PROBLEMS: Option<ProblemsProbe> = Some(ProblemKinds::include::<E>);
 }
 
-/// Fails the compilation where a list is returned without a decision on pagination.
+/// Fails the compilation if a list is returned without `paginate` or `unpaginated`.
 #[track_caller]
 pub const fn assert_not_a_list(is_list: bool, message: &str) {
     assert!(!is_list, "{}", message);
 }
 
-/// Fails the compilation where a response that must be kept is a stream.
+/// Fails the compilation if a response that must be stored is a stream.
 #[track_caller]
 pub const fn assert_not_a_stream(is_stream: bool, message: &str) {
     assert!(!is_stream, "{}", message);
 }
 
-/// Fails the compilation where pages are promised and no argument reads which is wanted.
+/// Fails the compilation if no argument of a paginated endpoint reads the requested page.
 #[track_caller]
-pub const fn assert_takes_page_request(takes: bool, message: &str) {
-    assert!(takes, "{}", message);
+pub const fn assert_takes_page_request(is_taken: bool, message: &str) {
+    assert!(is_taken, "{}", message);
 }
 
-/// Fails the compilation where an argument asks for a page and no or other pages are promised.
+/// Fails the compilation if an argument reads the requested page of an endpoint without pages, or
+/// with pages of the other kind.
 #[track_caller]
-pub const fn assert_no_page_request(asks: bool, message: &str) {
-    assert!(!asks, "{}", message);
+pub const fn assert_no_page_request(is_page_request: bool, message: &str) {
+    assert!(!is_page_request, "{}", message);
 }
 
-/// Fails the compilation where pages are promised and none is returned.
+/// Fails the compilation if a paginated endpoint does not return a page.
 #[track_caller]
-pub const fn assert_returns_page(returns: bool, message: &str) {
-    assert!(returns, "{}", message);
+pub const fn assert_returns_page(is_page: bool, message: &str) {
+    assert!(is_page, "{}", message);
 }
 
-/// Fails the compilation where an argument asks for an operation that a request may not have.
+/// Fails the compilation if an argument is `StepKeys` and a request can lack an idempotency key.
 #[track_caller]
-pub const fn assert_no_step_keys(takes: bool, message: &str) {
-    assert!(!takes, "{}", message);
+pub const fn assert_no_step_keys(is_step_keys: bool, message: &str) {
+    assert!(!is_step_keys, "{}", message);
 }
 
-/// Fails the compilation where a limit by caller has no caller.
+/// Fails the compilation if a public endpoint is limited by caller and has no argument that
+/// identifies the caller.
 #[track_caller]
 pub const fn assert_caller_known(is_caller: bool, message: &str) {
     assert!(is_caller, "{}", message);
 }
 
-/// Fails the compilation where a path argument reads another number of parameters than the
-/// template names.
+/// Fails the compilation if a path argument reads more or fewer parameters than the path template
+/// has.
 #[track_caller]
 pub const fn assert_path_parameters(read: Option<usize>, path: &str, name: &str) {
-    let named = parameters(path);
+    let count = parameter_count(path);
     if let Some(read) = read
-        && read != named
+        && read != count
     {
         let message = Message::new()
             .text("the path ")
@@ -227,16 +229,16 @@ pub const fn assert_path_parameters(read: Option<usize>, path: &str, name: &str)
             .text(" of `")
             .text(name)
             .text("` has ")
-            .plural(named, "parameter")
+            .count(count, "parameter")
             .text(", but this argument reads ")
             .number(read)
-            .text(": name each of them in the path, and read each that it names");
+            .text(": change the path or the argument");
         panic!("{}", message.as_str());
     }
 }
 
-/// How many parameters a path template names.
-const fn parameters(path: &str) -> usize {
+/// The number of parameters of a path template.
+const fn parameter_count(path: &str) -> usize {
     let (bytes, mut index, mut count) = (path.as_bytes(), 0, 0);
     while index < bytes.len() {
         if bytes[index] == b'{' {

@@ -1,18 +1,19 @@
-//! What `#[derive(ApiError)]` makes its problems with.
+//! The constructors of problems that `#[derive(ApiError)]` calls.
 
 use crate::problem::{ApiError, FieldError, Location, Problem, ProblemSpec};
 
-/// A 4xx: the error's own text is told to the client.
+/// Makes a 4xx problem. Its `detail` is the text of the error.
 pub fn client_problem<E: ApiError>(spec: &ProblemSpec, error: &E) -> Problem {
     Problem::new(spec).with_detail(error.to_string())
 }
 
-/// A 5xx: the error and its sources are kept for the log.
+/// Makes a 5xx problem. The error and its sources go to the log, not to the client.
 pub fn server_problem<E: ApiError>(spec: &ProblemSpec, error: &E) -> Problem {
     Problem::new(spec).with_cause(error)
 }
 
-/// A mistake in one member of the body: the error's own text is told at the pointer.
+/// Makes a problem about one member of the body. The text of the error is its `detail`, and the
+/// detail of the entry in `errors` that has the pointer.
 pub fn field_problem<E: ApiError>(
     spec: &ProblemSpec,
     error: &E,
@@ -20,6 +21,8 @@ pub fn field_problem<E: ApiError>(
     code: &'static str,
 ) -> Problem {
     let detail = error.to_string();
-    let mistake = FieldError::new(Location::Pointer(pointer.into()), code, detail.clone());
-    Problem::new(spec).with_detail(detail).with_error(mistake)
+    let field_error = FieldError::new(Location::Pointer(pointer.into()), code, detail.clone());
+    Problem::new(spec)
+        .with_detail(detail)
+        .with_error(field_error)
 }

@@ -24,9 +24,9 @@ use super::kinds::ProblemKinds;
 /// assert_eq!((problem.status().as_u16(), problem.code()), (409, "INSUFFICIENT_FUNDS"));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` has no problem document, because it does not implement `ApiError`",
-    label = "does not implement `ApiError`",
-    note = "derive `ApiError` for it, or make it the `#[source]` of an error of your own"
+    message = "`{Self}` is not an `ApiError`",
+    label = "does not declare its problem",
+    note = "derive `ApiError` for this error, or store it as the `#[source]` of an error that derives `ApiError`"
 )]
 pub trait ApiError: std::error::Error + Send + Sync + 'static {
     /// Returns the problem that the client gets.

@@ -1,28 +1,30 @@
-//! The categories as they are written, and what each allows. The runtime's `agreement.rs` reads this file and compares.
+//! The categories of problems, with the statuses and retries that each allows.
+//!
+//! The runtime's `agreement.rs` includes this file and compares it with the runtime's categories.
 
 /// One category of `#[problem(…)]`.
 #[derive(Debug)]
 pub(crate) struct Category {
-    /// As written.
+    /// The category as written.
     pub(crate) name: &'static str,
     /// The variant of the runtime's `Category`.
     pub(crate) variant: &'static str,
-    /// The statuses that it can have, the usual one first.
+    /// The allowed statuses, the default first.
     pub(crate) statuses: &'static [u16],
-    /// Whether the same request may succeed later.
+    /// The rule for `retryable`.
     pub(crate) retryable: Retryable,
 }
 
-/// Whether a problem is worth another attempt.
+/// The rule for `retryable` in a category. A retry of a retryable problem can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retryable {
-    /// Never.
+    /// Problems are never retryable.
     Never,
-    /// Only where the declaration says so.
+    /// Problems are retryable only with `retryable = true`.
     Declared,
-    /// Depends on what the handler left behind, unless the declaration says so.
+    /// Problems are retryable with `retryable = true`, else depending on the effects of the handler.
     Depends,
-    /// Always.
+    /// Problems are always retryable.
     Always,
 }
 
@@ -68,12 +70,12 @@ const fn category(
     }
 }
 
-/// The category of this name.
+/// The category with this name.
 pub(crate) fn find(name: &str) -> Option<&'static Category> {
     CATEGORIES.iter().find(|category| category.name == name)
 }
 
-/// All names.
+/// The names of all categories.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> + Clone {
     CATEGORIES.iter().map(|category| category.name)
 }

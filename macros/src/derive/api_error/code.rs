@@ -1,14 +1,16 @@
-//! Codes and titles. The runtime's `agreement.rs` reads this file and compares.
+//! Codes and titles of problems.
+//!
+//! The runtime's `agreement.rs` includes this file and compares it with the runtime's codes.
 
-/// Whether a code has the form `[A-Z][A-Z0-9_]+`.
+/// Returns true if a text is a code: `[A-Z][A-Z0-9_]+`.
 pub(crate) fn is_code(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let is_allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     text.len() >= 2
         && text.starts_with(|first: char| first.is_ascii_uppercase())
-        && text.bytes().all(plain)
+        && text.bytes().all(is_allowed)
 }
 
-/// `InsufficientFunds` as `INSUFFICIENT_FUNDS`, `HTTPError2` as `HTTP_ERROR2`.
+/// Converts `InsufficientFunds` into `INSUFFICIENT_FUNDS`, and `HTTPError2` into `HTTP_ERROR2`.
 pub(crate) fn screaming_snake(name: &str) -> String {
     let characters: Vec<char> = name.chars().collect();
     let mut code = String::new();
@@ -28,8 +30,8 @@ pub(crate) fn screaming_snake(name: &str) -> String {
     code
 }
 
-/// `INSUFFICIENT_FUNDS` as `Insufficient funds`; of the framework's codes, whose kind an error may share, the title
-/// that the framework gives them.
+/// The title of a code: `Insufficient funds` for `INSUFFICIENT_FUNDS`. A code of the framework,
+/// which an error may reuse, has the framework's title.
 pub(crate) fn title(code: &str) -> String {
     if let Some((_, title)) = TITLES.iter().find(|(framework, _)| *framework == code) {
         return (*title).to_owned();
@@ -40,7 +42,7 @@ pub(crate) fn title(code: &str) -> String {
     first.into_iter().chain(characters).collect()
 }
 
-/// Those of the framework that an error can be and whose titles are not made of their codes.
+/// The framework's codes that an error can reuse and whose titles do not follow from their codes.
 const TITLES: [(&str, &str); 6] = [
     ("IDEMPOTENCY_IN_FLIGHT", "Request in flight"),
     ("IDEMPOTENCY_OUTCOME_UNKNOWN", "Outcome unknown"),
@@ -72,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn f03_codes() {
+    fn f03_codes_are_upper_case() {
         for code in ["AB", "INSUFFICIENT_FUNDS", "E42"] {
             assert!(is_code(code), "{code}");
         }

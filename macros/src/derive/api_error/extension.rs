@@ -1,4 +1,4 @@
-//! `#[problem(extension)]`: the fields that a document shows.
+//! `#[problem(extension)]`: fields that become members of the problem document.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -9,7 +9,7 @@ use crate::derive::attribute_items;
 use crate::errors::Sink;
 use crate::parse::Item;
 
-/// A field that the document shows.
+/// A field that becomes a member of the problem document.
 pub(crate) struct Extension<'a> {
     /// The field's name.
     pub(crate) name: &'a Ident,
@@ -17,7 +17,7 @@ pub(crate) struct Extension<'a> {
     pub(crate) field: TokenStream,
 }
 
-/// The fields that say `#[problem(extension)]`.
+/// The fields with `#[problem(extension)]`.
 pub(crate) fn extensions<'a>(fields: &'a Fields, sink: &Sink<'_>) -> Vec<Extension<'a>> {
     fields
         .iter()
@@ -35,13 +35,13 @@ fn extension<'a>(field: &'a Field, sink: &Sink<'_>) -> Option<Extension<'a>> {
             Item::Option(option) => {
                 sink.report(
                     &option.key,
-                    "a field may say `#[problem(extension)]` and nothing else",
+                    "a field takes only `#[problem(extension)]`: remove this",
                 );
             }
             Item::Value(value) => {
                 sink.report(
                     &value.tokens,
-                    "a field may say `#[problem(extension)]` and nothing else",
+                    "a field takes only `#[problem(extension)]`: remove this",
                 );
             }
         }
@@ -49,14 +49,14 @@ fn extension<'a>(field: &'a Field, sink: &Sink<'_>) -> Option<Extension<'a>> {
     let Some(name) = &field.ident else {
         sink.report(
             &field.ty,
-            "an extension takes the field's name, and this one has none: give it one",
+            "an extension needs a field name: write a named field instead of a tuple field",
         );
         return None;
     };
     if RESERVED_MEMBERS.iter().any(|reserved| name == reserved) {
         sink.report(
             name,
-            format!("`{name}` is a member of every problem document: give the field another name"),
+            format!("`{name}` is a member of every problem document: rename the field"),
         );
     }
     Some(Extension {

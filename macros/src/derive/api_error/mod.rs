@@ -1,4 +1,4 @@
-//! `#[derive(ApiError)]`: which problem an error is.
+//! `#[derive(ApiError)]`: the problem documents of an error type.
 
 mod category;
 mod code;
@@ -18,11 +18,11 @@ use crate::errors::Sink;
 use extension::Extension;
 use problem::Problem;
 
-/// One variant of an enum, or a struct.
+/// One variant of an enum, or the struct.
 pub(crate) struct Case<'a> {
-    /// The pattern's path: `Self::Variant` or `Self`.
+    /// The path of its pattern: `Self::Variant` or `Self`.
     path: TokenStream,
-    /// The variant's name.
+    /// The name of the variant; `None` for a struct.
     name: Option<&'a Ident>,
     fields: &'a Fields,
     problem: Problem,
@@ -39,20 +39,20 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     if !input.generics.params.is_empty() {
         sink.report(
             &input.generics,
-            "a problem is one of a fixed set, so its error cannot be generic: \
-             hold the varying part as a `Box<dyn Error + Send + Sync>`",
+            "an `ApiError` cannot be generic, since its problems are a fixed set: store the generic part as a \
+             `Box<dyn Error + Send + Sync>`",
         );
         return None;
     }
     if let Data::Union(data) = &input.data {
         sink.push(syn::Error::new(
             data.union_token.span(),
-            "an error is an enum or a struct, not a union",
+            "an `ApiError` cannot be a union: write an enum or a struct",
         ));
         return None;
     }
     let cases = cases(&input, sink);
-    contradictions(&cases, sink);
+    check_codes(&cases, sink);
     Some(if sink.failed() {
         expand::stub(&input.ident)
     } else {
@@ -77,10 +77,10 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
             {
                 sink.report(
                     attribute,
-                    "each variant is a problem of its own: write this at the variants",
+                    "`#[problem]` belongs on the variants of an enum: move it there",
                 );
             }
-            let one = |variant: &'a syn::Variant| {
+            let parse = |variant: &'a syn::Variant| {
                 let name = &variant.ident;
                 let problem = Problem::parse(&variant.attrs, name, &variant.fields, sink);
                 case(
@@ -90,34 +90,37 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
                     sink,
                 )
             };
-            data.variants.iter().filter_map(one).collect()
+            data.variants.iter().filter_map(parse).collect()
         }
         Data::Union(_) => Vec::new(),
     }
 }
 
-/// Clients decide by codes, so one code is one kind. What other errors declare is compared when an API starts.
-fn contradictions(cases: &[Case<'_>], sink: &Sink<'_>) {
+/// Reports cases with the same code and another category, status or title: clients decide by code,
+/// so each code has one meaning. The codes of different error types are compared when an API
+/// starts.
+fn check_codes(cases: &[Case<'_>], sink: &Sink<'_>) {
     let declared: Vec<_> = expand::declared(cases).collect();
     for (index, (case, problem)) in declared.iter().enumerate() {
         let other = declared[..index]
             .iter()
-            .find(|(_, other)| problem.contradicts(other));
+            .find(|(_, other)| problem.conflicts_with(other));
         if let (Some((other, _)), Some(name)) = (other, case.name) {
-            let (code, first) = (
+            let (code, other) = (
                 &problem.code,
                 other.name.map(ToString::to_string).unwrap_or_default(),
             );
             sink.report(
                 name,
                 format!(
-                    "the code `{code}` is another kind of problem at `{first}`: give one of them another code"
+                    "`{other}` has the same code `{code}` with another category, status or title: change one code"
                 ),
             );
         }
     }
 }
 
+/// Combines the parts of a case, and reports extensions of a problem that shows none.
 fn case<'a>(
     (path, name): (TokenStream, Option<&'a Ident>),
     fields: &'a Fields,
@@ -126,7 +129,7 @@ fn case<'a>(
 ) -> Option<Case<'a>> {
     let extensions = extension::extensions(fields, sink);
     let problem = problem?;
-    if let (Some(message), Some(extension)) = (problem.hides_extensions(), extensions.first()) {
+    if let (Some(message), Some(extension)) = (problem.extension_error(), extensions.first()) {
         sink.report(&extension.field, message);
     }
     Some(Case {

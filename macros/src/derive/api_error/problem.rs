@@ -1,4 +1,4 @@
-//! One `#[problem(…)]`, parsed and checked.
+//! `#[problem(…)]` on a variant or a struct.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::grammar::unread_option;
 use crate::parse::{Argument, Form, Item, Kind, Options, units};
 use crate::suggest;
 
-/// The options of `#[problem(<category>, …)]`.
+/// The options after the category.
 pub(super) const OPTIONS: &[&str] = &[
     "code",
     "title",
@@ -24,15 +24,15 @@ pub(super) const OPTIONS: &[&str] = &[
 ];
 const EXAMPLE: &str = "#[problem(conflict, code = \"INSUFFICIENT_FUNDS\")]";
 
-/// Which problem a case is.
+/// The problem of a case.
 pub(crate) enum Problem {
-    /// The inner error's own.
+    /// The problem of the inner error.
     Transparent,
-    /// One of this kind.
+    /// A problem that the attribute declares.
     Declared(Box<Declared>),
 }
 
-/// A declared kind of problem.
+/// A problem that the attribute declares.
 pub(crate) struct Declared {
     pub(crate) category: &'static Category,
     pub(crate) code: String,
@@ -40,12 +40,14 @@ pub(crate) struct Declared {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) effects_none: bool,
+    /// The JSON pointer of the invalid member, as a URI fragment.
     pub(crate) pointer: Option<String>,
     pub(crate) retryable: bool,
 }
 
 impl Problem {
-    /// Reads the attributes of a variant or struct; mistakes are reported.
+    /// Parses the attributes of a variant or a struct. `None` if there is no category or an unknown
+    /// one.
     pub(crate) fn parse(
         attributes: &[Attribute],
         name: &Ident,
@@ -57,7 +59,7 @@ impl Problem {
             sink.report(
                 name,
                 format!(
-                    "which problem `{name}` is must be said: write `{EXAMPLE}`, or `#[problem(transparent)]`"
+                    "`{name}` needs a problem: write `{EXAMPLE}`, or `#[problem(transparent)]`"
                 ),
             );
             return None;
@@ -72,22 +74,26 @@ impl Problem {
         )) = items.split_first()
         else {
             if !own.failed() {
-                let names = suggest::list(category::names());
-                let message = format!("the category of `{name}` comes first: write `{EXAMPLE}`");
-                sink.report(name, format!("{message}; accepted: {names}, `transparent`"));
+                let names = suggest::list(category::names().chain(["transparent"]));
+                sink.report(
+                    name,
+                    format!(
+                        "the problem of `{name}` needs a category first, one of {names}: write `{EXAMPLE}`"
+                    ),
+                );
             }
             return None;
         };
         if first.name() == "transparent" {
-            transparent(first, options, fields, &own);
+            check_transparent(first, options, fields, &own);
             return Some(Self::Transparent);
         }
         let Some(category) = category::find(&first.name()) else {
             let names = category::names().chain(["transparent"]);
-            let instead = suggest::suggestion(&first.name(), names);
+            let suggestion = suggest::suggestion(&first.name(), names);
             own.report(
                 &first.key,
-                format!("there is no category `{}`: {instead}", first.name()),
+                format!("unknown category `{}`, {suggestion}", first.name()),
             );
             return None;
         };
@@ -98,48 +104,50 @@ impl Problem {
 }
 
 impl Problem {
-    /// Why a document of this problem shows no fields, if it shows none.
-    pub(crate) fn hides_extensions(&self) -> Option<&'static str> {
+    /// The error message for an extension, if this problem cannot have one.
+    pub(crate) fn extension_error(&self) -> Option<&'static str> {
         match self {
-            Self::Transparent => {
-                Some("a transparent problem is the inner error's own: it has no extensions here")
-            }
+            Self::Transparent => Some(
+                "`extension` and `transparent` exclude each other, since the problem is the inner error's: remove one",
+            ),
             Self::Declared(problem) if problem.status >= 500 => Some(
-                "a 5xx tells a client nothing of what happened: remove `#[problem(extension)]`; put into the \
-                 error's text what the log should say",
+                "a 5xx problem cannot have an extension, since it hides details from clients: remove \
+                 `#[problem(extension)]`, and write details for the log into the error's text",
             ),
             Self::Declared(_) => None,
         }
     }
 }
 
-fn transparent(first: &Argument, options: &[Item], fields: &Fields, sink: &Sink<'_>) {
+fn check_transparent(first: &Argument, options: &[Item], fields: &Fields, sink: &Sink<'_>) {
     if !options.is_empty() {
         sink.report(
             &first.key,
-            "a transparent problem is the inner error's own: write `#[problem(transparent)]` alone",
+            "`transparent` takes no options, since the problem is the inner error's: write `#[problem(transparent)]`",
         );
     } else if fields.len() != 1 {
         sink.report(
             &first.key,
-            "a transparent problem needs exactly one field, which is the inner error",
+            "`transparent` needs exactly one field: write the inner error as the only field",
         );
     }
 }
 
 impl Declared {
-    /// Whether a client that knows the code would take one for the other. A mistake in one member has the
-    /// framework's code, and its own beside the place.
-    pub(crate) fn contradicts(&self, other: &Self) -> bool {
-        let kind = |problem: &Self| {
+    /// Returns true if both problems have the same code, but another category, status or title.
+    ///
+    /// Problems with a pointer do not count: the document has the framework's code, and the own
+    /// code is in its list of errors.
+    pub(crate) fn conflicts_with(&self, other: &Self) -> bool {
+        let meaning = |problem: &Self| {
             (
                 problem.category.variant,
                 problem.status,
                 problem.title.clone(),
             )
         };
-        let own = self.pointer.is_none() && other.pointer.is_none();
-        own && self.code == other.code && kind(self) != kind(other)
+        let own_codes = self.pointer.is_none() && other.pointer.is_none();
+        own_codes && self.code == other.code && meaning(self) != meaning(other)
     }
 
     fn parse(category: &'static Category, name: &Ident, items: &[Item], sink: &Sink<'_>) -> Self {
@@ -153,7 +161,7 @@ impl Declared {
         for (key, option) in &options {
             match *key {
                 "code" => problem.code = code(option, sink).unwrap_or_default(),
-                "title" => problem.title = sentence(option, sink).unwrap_or_default(),
+                "title" => problem.title = title_text(option, sink).unwrap_or_default(),
                 "status" => {
                     problem.status = status(category, option, sink).unwrap_or(problem.status);
                 }
@@ -166,8 +174,8 @@ impl Declared {
         }
         problem.retry_after = retry_after
             .and_then(|option| check_retry_after(category, problem.retryable, option, sink));
-        problem.field_only(&options, sink);
-        problem.defaults(&options, name, sink);
+        problem.check_pointer_options(&options, sink);
+        problem.set_defaults(&options, name, sink);
         problem
     }
 
@@ -184,9 +192,9 @@ impl Declared {
         }
     }
 
-    /// A mistake in one member is told under the framework's own code, whose title and status are
-    /// fixed.
-    fn field_only(&self, options: &[(&'static str, &Argument)], sink: &Sink<'_>) {
+    /// Reports `title` and `status` together with `pointer`. Such a problem is the framework's
+    /// `VALIDATION_FAILED`, whose title and status are fixed.
+    fn check_pointer_options(&self, options: &[(&'static str, &Argument)], sink: &Sink<'_>) {
         if self.pointer.is_none() {
             return;
         }
@@ -196,23 +204,30 @@ impl Declared {
         {
             sink.report(
                 &option.key,
-                format!("with `pointer` the problem is `VALIDATION_FAILED`, a 422 with a title of its own: remove `{key}`"),
+                format!("`{key}` and `pointer` exclude each other, since a problem with `pointer` is the 422 `VALIDATION_FAILED`: remove one"),
             );
         }
     }
 
-    fn defaults(&mut self, options: &[(&'static str, &Argument)], name: &Ident, sink: &Sink<'_>) {
-        let given = |wanted: &str| options.iter().any(|(key, _)| *key == wanted);
-        if !given("code") {
+    /// Sets the code and the title that are not given. The code follows from the name of the
+    /// variant or struct, the title from the code.
+    fn set_defaults(
+        &mut self,
+        options: &[(&'static str, &Argument)],
+        name: &Ident,
+        sink: &Sink<'_>,
+    ) {
+        let is_given = |name: &str| options.iter().any(|(key, _)| *key == name);
+        if !is_given("code") {
             self.code = screaming_snake(&syn::ext::IdentExt::unraw(name).to_string());
             if !is_code(&self.code) {
                 sink.report(
                     name,
-                    "no code can be made of this name: write `code = \"SOME_CODE\"`",
+                    "no code can be derived from this name: write `code = \"SOME_CODE\"`",
                 );
             }
         }
-        if !given("title") {
+        if !is_given("title") {
             self.title = title(&self.code);
         }
     }
@@ -227,21 +242,24 @@ fn code(option: &Argument, sink: &Sink<'_>) -> Option<String> {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
         .collect();
-    let near = Some(screaming_snake(words.trim_matches('_'))).filter(|near| is_code(near));
-    let instead = near.map_or_else(String::new, |near| format!(": write \"{near}\""));
+    let similar = Some(screaming_snake(words.trim_matches('_'))).filter(|code| is_code(code));
+    let example = similar.unwrap_or_else(|| String::from("INSUFFICIENT_FUNDS"));
     sink.report(
         &value.tokens,
-        format!("a code is upper-case letters, digits and _, beginning with a letter{instead}"),
+        format!(
+            "\"{text}\" is not a code: write upper-case ASCII letters, digits and _, starting with a letter, such \
+             as \"{example}\""
+        ),
     );
     None
 }
 
-fn sentence(option: &Argument, sink: &Sink<'_>) -> Option<String> {
+fn title_text(option: &Argument, sink: &Sink<'_>) -> Option<String> {
     let (text, value) = option.text("title = \"Insufficient funds\"", sink)?;
     if text.trim().is_empty() {
         sink.report(
             &value.tokens,
-            "a title says in a few words what is wrong, such as \"Insufficient funds\"",
+            "`title` needs a text: write `title = \"Insufficient funds\"`",
         );
     }
     Some(text)
@@ -249,7 +267,7 @@ fn sentence(option: &Argument, sink: &Sink<'_>) -> Option<String> {
 
 fn status(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<u16> {
     let example = format!("status = {}", category.statuses.first()?);
-    let (number, value) = option.positive(&example, sink)?;
+    let (number, value) = option.positive_integer(&example, sink)?;
     let found = category
         .statuses
         .iter()
@@ -260,7 +278,7 @@ fn status(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<u16
         sink.report(
             &value.tokens,
             format!(
-                "a `{}` problem is never a {number}: it is one of {accepted}",
+                "the status of a `{}` problem cannot be {number}: write one of {accepted}",
                 category.name
             ),
         );
@@ -275,21 +293,18 @@ fn check_retry_after(
     sink: &Sink<'_>,
 ) -> Option<Duration> {
     let (text, value) = option.text("retry_after = \"2s\"", sink)?;
-    let again = match category.retryable {
-        Retryable::Never => false,
-        Retryable::Declared => retryable,
-        Retryable::Depends | Retryable::Always => true,
+    let name = category.name;
+    let error = match category.retryable {
+        Retryable::Never => Some(format!(
+            "a `{name}` problem is never retryable: remove `retry_after`"
+        )),
+        Retryable::Declared if !retryable => Some(format!(
+            "a `{name}` problem is not retryable by default: add `retryable = true`, or remove `retry_after`"
+        )),
+        Retryable::Declared | Retryable::Depends | Retryable::Always => None,
     };
-    if !again {
-        let instead = if category.retryable == Retryable::Declared {
-            ", or add `retryable = true`"
-        } else {
-            ""
-        };
-        sink.report(
-            &option.key,
-            format!("the same request cannot succeed later when it is a `{}` problem: remove `retry_after`{instead}", category.name),
-        );
+    if let Some(message) = error {
+        sink.report(&option.key, message);
         return None;
     }
     units::duration(&text)
@@ -303,7 +318,7 @@ fn pointer(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<St
         sink.report(
             &option.key,
             format!(
-                "a pointer names wrong data, which is a `validation` problem, not a `{}` one",
+                "`pointer` needs the category `validation`: write it instead of `{}`, or remove `pointer`",
                 category.name
             ),
         );
@@ -313,7 +328,7 @@ fn pointer(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<St
         let path = text.trim_start_matches(['#', '/', '.']);
         sink.report(
             &value.tokens,
-            format!("a pointer begins with `#/`: write \"#/{path}\""),
+            format!("\"{text}\" is not a JSON pointer: write \"#/{path}\""),
         );
         return None;
     }
@@ -321,26 +336,24 @@ fn pointer(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<St
     if text[1..] != escaped {
         sink.report(
             &value.tokens,
-            format!(
-                "a pointer stands in a document as the fragment of a URI: write \"#{escaped}\""
-            ),
+            format!("a JSON pointer is a URI fragment and needs escapes: write \"#{escaped}\""),
         );
         return None;
     }
     Some(text)
 }
 
-/// A pointer as RFC 6901 §6 has it: what is escaped already stays.
+/// Escapes a JSON pointer for a URI fragment (RFC 6901 section 6). Existing escapes stay.
 fn escaped(pointer: &str) -> String {
     let bytes = pointer.as_bytes();
     let is = |index: usize, kind: fn(&u8) -> bool| bytes.get(index).is_some_and(kind);
-    let as_it_is = |index: usize, byte: u8| match byte {
+    let is_allowed = |index: usize, byte: u8| match byte {
         b'%' => is(index + 1, u8::is_ascii_hexdigit) && is(index + 2, u8::is_ascii_hexdigit),
         b'~' => is(index + 1, |next| b"01".contains(next)),
         _ => byte.is_ascii_alphanumeric() || b"!$&'()*+,-./:;=?@_".contains(&byte),
     };
     let escape = |(index, byte): (usize, &u8)| match byte {
-        byte if as_it_is(index, *byte) => char::from(*byte).to_string(),
+        byte if is_allowed(index, *byte) => char::from(*byte).to_string(),
         b'~' => String::from("~0"),
         byte => format!("%{byte:02X}"),
     };
@@ -354,12 +367,7 @@ fn retryable(category: &Category, option: &Argument, sink: &Sink<'_>) -> bool {
     };
     if !(matches!(value.kind, Kind::Other) && value.tokens.to_string() == "true") {
         return option
-            .wrong::<()>(
-                value,
-                "`true`, and is `false` where it is left out",
-                example,
-                sink,
-            )
+            .report_wrong_value::<()>(value, "only `true`", example, sink)
             .is_some();
     }
     match category.retryable {
@@ -367,13 +375,16 @@ fn retryable(category: &Category, option: &Argument, sink: &Sink<'_>) -> bool {
         Retryable::Always => {
             sink.report(
                 &option.key,
-                format!("a `{}` problem is always retryable: remove `retryable`", category.name),
+                format!(
+                    "a `{}` problem is always retryable: remove `retryable`",
+                    category.name
+                ),
             );
         }
         Retryable::Never => sink.report(
             &option.key,
             format!(
-                "the same request cannot succeed later when it is a `{}` problem: remove `retryable`",
+                "a `{}` problem is never retryable: remove `retryable`",
                 category.name
             ),
         ),

@@ -3,15 +3,15 @@ use quote::quote;
 use super::*;
 use crate::errors::Diagnostics;
 
-fn mistakes(item: TokenStream) -> Vec<String> {
-    let mistakes = Diagnostics::new();
-    generate(item, &mistakes.sink());
-    mistakes.into_messages()
+fn errors(item: TokenStream) -> Vec<String> {
+    let diagnostics = Diagnostics::new();
+    generate(item, &diagnostics.sink());
+    diagnostics.into_messages()
 }
 
-/// The mistakes of one variant's attribute.
-fn of(attribute: &TokenStream) -> Vec<String> {
-    mistakes(quote!(
+/// The errors of an attribute on a variant.
+fn attribute_errors(attribute: &TokenStream) -> Vec<String> {
+    errors(quote!(
         enum E {
             #[problem(#attribute)]
             Some { n: u8 },
@@ -20,7 +20,7 @@ fn of(attribute: &TokenStream) -> Vec<String> {
 }
 
 #[test]
-fn what_is_accepted() {
+fn valid_attributes_are_accepted() {
     for attribute in [
         quote!(conflict),
         quote!(
@@ -42,35 +42,41 @@ fn what_is_accepted() {
         quote!(internal),
         quote!(transparent),
     ] {
-        assert_eq!(of(&attribute), [""; 0], "{attribute}");
+        assert_eq!(attribute_errors(&attribute), [""; 0], "{attribute}");
     }
 }
 
 #[test]
-fn what_is_refused() {
+fn an_invalid_attribute_is_one_error() {
     for (attribute, message) in [
-        (quote!(), "the category of `Some` comes first"),
-        (quote!(code = "XX"), "the category of `Some` comes first"),
+        (quote!(), "the problem of `Some` needs a category first"),
+        (
+            quote!(code = "XX"),
+            "the problem of `Some` needs a category first",
+        ),
         (quote!(conflct), "did you mean `conflict`?"),
-        (quote!(teapot), "accepted: `validation`"),
-        (quote!(conflict, status = 404), "it is one of 409, 412, 428"),
+        (quote!(teapot), "expected one of `validation`"),
+        (quote!(conflict, status = 404), "write one of 409, 412, 428"),
         (quote!(conflict, status = "409"), "an integer"),
         (
             quote!(conflict, retry_after = "2s"),
-            "or add `retryable = true`",
+            "add `retryable = true`",
         ),
         (
             quote!(not_found, retry_after = "2s"),
             "remove `retry_after`",
         ),
-        (quote!(dependency, retry_after = "2"), "is no duration"),
-        (quote!(dependency, effects = some), "accepted: `none`"),
+        (quote!(dependency, retry_after = "2"), "is not a duration"),
+        (quote!(dependency, effects = some), "expected `none`"),
         (
             quote!(conflict, code = "insufficient-funds"),
-            "write \"INSUFFICIENT_FUNDS\"",
+            "such as \"INSUFFICIENT_FUNDS\"",
         ),
-        (quote!(conflict, title = ""), "in a few words"),
-        (quote!(conflict, pointer = "#/a"), "not a `conflict` one"),
+        (quote!(conflict, title = ""), "`title` needs a text"),
+        (
+            quote!(conflict, pointer = "#/a"),
+            "`pointer` needs the category `validation`",
+        ),
         (quote!(validation, pointer = "amount"), "write \"#/amount\""),
         (
             quote!(validation, pointer = "#/a b~~2%é\"{"),
@@ -78,93 +84,96 @@ fn what_is_refused() {
         ),
         (
             quote!(validation, pointer = "#/a", status = 400),
-            "remove `status`",
+            "`status` and `pointer` exclude each other",
         ),
         (quote!(validation, retryable = true), "remove `retryable`"),
         (quote!(rate_limited, retryable = true), "always retryable"),
-        (quote!(conflict, retryable = yes), "takes `true`"),
+        (quote!(conflict, retryable = yes), "takes only `true`"),
         (quote!(conflict, cde = "XX"), "did you mean `code`?"),
-        (quote!(transparent, code = "XX"), "alone"),
+        (quote!(transparent, code = "XX"), "takes no options"),
     ] {
-        let mistakes = of(&attribute);
+        let errors = attribute_errors(&attribute);
         assert!(
-            mistakes.len() == 1 && mistakes[0].contains(message),
-            "{attribute}: {mistakes:?}"
+            errors.len() == 1 && errors[0].contains(message),
+            "{attribute}: {errors:?}"
         );
     }
 }
 
-fn mistakes_of(item: &str) -> Vec<String> {
-    mistakes(item.parse().expect("tokens"))
+fn item_errors(item: &str) -> Vec<String> {
+    errors(item.parse().expect("tokens"))
 }
 
 #[test]
-fn shapes_that_are_refused() {
+fn an_invalid_item_is_one_error() {
     for (item, message) in [
-        ("enum E { A }", "must be said"),
-        ("enum E { #[problem(conflict)] A }", "no code can be made"),
+        ("enum E { A }", "needs a problem"),
+        (
+            "enum E { #[problem(conflict)] A }",
+            "no code can be derived",
+        ),
         ("enum E { #[problem] Ab }", "write `#[problem(conflict"),
         (
             "#[problem(conflict)] enum E { #[problem(conflict)] Ab }",
-            "at the variants",
+            "belongs on the variants",
         ),
         ("enum E { #[problem(transparent)] Ab }", "exactly one field"),
         (
             "enum E<T> { #[problem(conflict)] Ab(T) }",
             "cannot be generic",
         ),
-        ("union E { a: u8 }", "not a union"),
+        ("union E { a: u8 }", "cannot be a union"),
         (
             "enum E { #[problem(conflict)] Ab(#[problem(extension)] u8) }",
-            "give it one",
+            "needs a field name",
         ),
         (
             "enum E { #[problem(conflict)] Ab { #[problem(extension)] code: u8 } }",
-            "another name",
+            "rename the field",
         ),
         (
             "enum E { #[problem(conflict)] Ab, #[problem(gone, code = \"AB\")] Cd }",
-            "another kind of problem at `Ab`",
+            "`Ab` has the same code `AB`",
         ),
         (
             "enum E { #[problem(internal)] Ab { #[problem(extension)] n: u8 } }",
-            "nothing of what happened",
+            "a 5xx problem cannot have an extension",
         ),
         (
             "enum E { #[problem(transparent)] Ab { #[problem(extension)] n: u8 } }",
-            "inner error's own",
+            "`extension` and `transparent` exclude each other",
         ),
         (
             "enum E { #[problem(conflict)] Ab { #[problem(shown)] n: u8 } }",
-            "nothing else",
+            "takes only `#[problem(extension)]`",
         ),
     ] {
-        let mistakes = mistakes_of(item);
+        let errors = item_errors(item);
         assert!(
-            mistakes.len() == 1 && mistakes[0].contains(message),
-            "{item}: {mistakes:?}"
+            errors.len() == 1 && errors[0].contains(message),
+            "{item}: {errors:?}"
         );
     }
 }
 
 #[test]
-fn shapes_that_are_taken() {
+fn valid_items_are_accepted() {
     assert_eq!(
-        mistakes_of("#[problem(gone)] struct Removed { #[problem(extension)] at: u64 }"),
+        item_errors("#[problem(gone)] struct Removed { #[problem(extension)] at: u64 }"),
         [""; 0]
     );
-    assert_eq!(mistakes_of("enum Never {}"), [""; 0]);
-    let twice = "enum E { #[problem(conflict)] Ab, #[problem(conflict, code = \"AB\", effects = none)] Cd }";
-    assert_eq!(mistakes_of(twice), [""; 0]);
+    assert_eq!(item_errors("enum Never {}"), [""; 0]);
+    let same_meaning = "enum E { #[problem(conflict)] Ab, #[problem(conflict, code = \"AB\", effects = none)] Cd }";
+    assert_eq!(item_errors(same_meaning), [""; 0]);
 }
 
 #[test]
-fn each_option_is_read_and_a_wrong_value_is_one_mistake() {
+fn each_option_is_parsed_and_a_wrong_value_is_one_error() {
     for option in problem::OPTIONS {
         let attribute = format!("dependency, {option} = []")
             .parse()
             .expect("tokens");
-        let found = of(&attribute);
+        let found = attribute_errors(&attribute);
         assert!(
             found.len() == 1 && found[0].contains(&format!("`{option}`")),
             "{option}: {found:?}"

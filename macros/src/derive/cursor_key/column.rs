@@ -1,4 +1,4 @@
-//! One field of a key: a column that the list is sorted by.
+//! One field of a cursor key: a sort column of the list.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -19,16 +19,17 @@ const COLUMN: &str = "column = \"payments.id\"";
 pub(crate) struct Column<'a> {
     pub(crate) field: &'a Ident,
     pub(crate) ty: &'a Type,
-    /// Its name in SQL.
+    /// The name in SQL.
     name: String,
-    /// Where its name was said.
-    place: TokenStream,
+    /// The tokens that give the name, for messages.
+    name_tokens: TokenStream,
     descending: bool,
-    /// Where it was said that it is.
+    /// The word `unique`, if the column is unique.
     unique: Option<Ident>,
 }
 
 impl<'a> Column<'a> {
+    /// Parses a field with a name.
     pub(crate) fn parse(field: &'a Field, sink: &Sink<'_>) -> Self {
         let name = field
             .ident
@@ -38,7 +39,7 @@ impl<'a> Column<'a> {
             field: name,
             ty: &field.ty,
             name: name.unraw().to_string(),
-            place: name.to_token_stream(),
+            name_tokens: name.to_token_stream(),
             descending: false,
             unique: None,
         };
@@ -48,77 +49,78 @@ impl<'a> Column<'a> {
             keys: OPTIONS,
         };
         for (name, option) in options.read(&items, sink) {
-            column.take(name, option, sink);
+            column.parse_option(name, option, sink);
         }
         column
     }
 
-    fn take(&mut self, name: &str, option: &Argument, sink: &Sink<'_>) {
+    fn parse_option(&mut self, name: &str, option: &Argument, sink: &Sink<'_>) {
         match name {
             "desc" => self.descending = option.flag(sink),
             "unique" => self.unique = option.flag(sink).then(|| option.key.clone()),
-            "column" => self.named(option, sink),
+            "column" => self.parse_name(option, sink),
             other => unread_option("cursor", other),
         }
     }
 
-    fn named(&mut self, option: &Argument, sink: &Sink<'_>) {
+    fn parse_name(&mut self, option: &Argument, sink: &Sink<'_>) {
         let Some((text, value)) = option.text(COLUMN, sink) else {
             return;
         };
         if is_column(&text) {
             self.name = text;
-            self.place = value.tokens.clone();
+            self.name_tokens = value.tokens.clone();
             return;
         }
         sink.report(
             &value.tokens,
             format!(
-                "a column is letters, digits and _, and may have its table in front: write one such as `{COLUMN}`, \
-                 and for anything else a generated column or a view"
+                "\"{text}\" is not a column: write a name such as `{COLUMN}`; for an expression, use a generated \
+                 column or a view"
             ),
         );
     }
 
-    /// No column before has its name.
-    pub(crate) fn check_new(&self, before: &[Self], sink: &Sink<'_>) {
-        if let Some(other) = before.iter().find(|other| other.name == self.name) {
+    /// Reports the column if an earlier one has the same name.
+    pub(crate) fn check_new(&self, earlier: &[Self], sink: &Sink<'_>) {
+        if let Some(other) = earlier.iter().find(|other| other.name == self.name) {
             let (field, name) = (other.field, &self.name);
             sink.report(
-                &self.place,
-                format!("`{field}` sorts by `{name}` already: remove one of the two fields"),
+                &self.name_tokens,
+                format!("`{field}` already sorts by `{name}`: remove one of the fields"),
             );
         }
     }
 
-    /// What stands behind a unique column never decides.
+    /// Reports a unique column before the last one: the columns after it have no effect on the
+    /// order.
     pub(crate) fn check_not_unique(&self, last: &Self, sink: &Sink<'_>) {
         let Some(unique) = &self.unique else { return };
         let (field, last) = (self.field, last.field);
         sink.report(
             unique,
             format!(
-                "no two rows have the same `{field}`, so that nothing behind it decides: move it behind `{last}`, \
-                 or remove what follows"
+                "the unique column `{field}` must be the last, since columns after it have no effect: move it after \
+                 `{last}`, or remove the columns after it"
             ),
         );
     }
 
-    /// Rows that are alike in all columns would be in no order.
+    /// Reports the last column if it is not unique: rows with equal columns would have no order.
     pub(crate) fn check_unique(&self, sink: &Sink<'_>) {
         let field = self.field;
         if self.unique.is_none() {
             sink.report(
                 field,
                 format!(
-                    "rows of the same `{field}` would be in no order, and a page could lose or repeat them: mark the \
-                     last column `#[cursor(unique)]`, or add one that is"
+                    "the last column `{field}` must be unique, or pages could lose or repeat rows: mark it \
+                     `#[cursor(unique)]`, or add a unique column after it"
                 ),
             );
         }
     }
 
-    /// The constant that describes it.
+    /// The runtime's specification of the column.
     pub(crate) fn spec(&self) -> TokenStream {
         let (name, direction) = (
             &self.name,
@@ -134,23 +136,25 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Names that need no quotes, joined by dots.
+/// Returns true for names that need no quotes in SQL, joined by dots.
 fn is_column(text: &str) -> bool {
     let first = |letter: char| letter.is_ascii_alphabetic() || letter == '_';
     let other = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     text.split('.')
         .all(|name| name.starts_with(first) && name.chars().all(other))
-        && text.len() <= LONGEST
+        && text.len() <= MAX_LENGTH
 }
 
-const LONGEST: usize = 200;
+/// The longest name in bytes: room for a schema, a table and a column of 63 bytes each, as `PostgreSQL`
+/// allows.
+const MAX_LENGTH: usize = 200;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_of_columns_need_no_quotes() {
+    fn only_names_without_quotes_are_columns() {
         for column in ["id", "_id2", "payments.created_at", "main.payments.ID"] {
             assert!(is_column(column), "{column}");
         }

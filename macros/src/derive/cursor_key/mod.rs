@@ -1,4 +1,4 @@
-//! `#[derive(CursorKey)]`: what a list is sorted by.
+//! `#[derive(CursorKey)]`: the sort columns of a list.
 
 mod column;
 #[cfg(test)]
@@ -23,7 +23,7 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     if !input.generics.params.is_empty() {
         sink.report(
             &input.generics,
-            "a cursor belongs to one sort, so its key cannot be generic: name the types",
+            "a `CursorKey` cannot be generic, since a cursor belongs to one sort order: write concrete types",
         );
         return None;
     }
@@ -51,7 +51,7 @@ fn columns<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Option<Vec<Column<'a>
     {
         sink.report(
             attribute,
-            "each field is a sort column of its own: write this at the fields",
+            "`#[cursor]` belongs on the fields: move it there",
         );
     }
     match &input.data {
@@ -68,13 +68,13 @@ fn columns<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Option<Vec<Column<'a>
             Fields::Unnamed(fields) => {
                 sink.report(
                     fields,
-                    "a sort column has a name: write a struct with named fields",
+                    format!("a `CursorKey` needs named fields: write {EXAMPLE}"),
                 );
             }
             Fields::Unit => {
                 sink.report(
                     &input.ident,
-                    format!("the sort columns are missing: write {EXAMPLE}"),
+                    format!("a `CursorKey` needs sort columns: write {EXAMPLE}"),
                 );
             }
         },
@@ -90,13 +90,11 @@ const EXAMPLE: &str =
 fn not_a_struct(place: proc_macro2::Span, found: &str) -> syn::Error {
     syn::Error::new(
         place,
-        format!(
-            "the key of a cursor is a struct of the sort columns, not {found}: write {EXAMPLE}"
-        ),
+        format!("a `CursorKey` cannot be {found}: write {EXAMPLE}"),
     )
 }
 
-/// The last column is unique, no other is, and none is there twice.
+/// Reports missing and repeated columns, and a unique column that is missing or not the last.
 fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
     if sink.failed() {
         return;
@@ -104,7 +102,7 @@ fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
     let Some((last, others)) = columns.split_last() else {
         sink.report(
             name,
-            format!("the sort columns are missing: write {EXAMPLE}"),
+            format!("a `CursorKey` needs sort columns: write {EXAMPLE}"),
         );
         return;
     };
@@ -119,7 +117,7 @@ fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
     }
 }
 
-/// With a mistake: what uses the key brings no second error.
+/// The implementation after an error, so that code that uses the key gives no further errors.
 fn stub() -> TokenStream {
     quote! {
         const COLUMNS: &'static [::aplomb::policies::paginate::SortColumn] = &[];

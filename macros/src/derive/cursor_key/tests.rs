@@ -1,31 +1,31 @@
 use super::*;
 use crate::errors::Diagnostics;
 
-fn mistakes_of(item: &str) -> Vec<String> {
-    let mistakes = Diagnostics::new();
-    generate(item.parse().expect("tokens"), &mistakes.sink());
-    mistakes.into_messages()
+fn errors(item: &str) -> Vec<String> {
+    let diagnostics = Diagnostics::new();
+    generate(item.parse().expect("tokens"), &diagnostics.sink());
+    diagnostics.into_messages()
 }
 
 #[test]
-fn keys_that_sort() {
+fn valid_keys_are_accepted() {
     for item in [
         "struct K { #[cursor(unique)] id: u32 }",
         "pub(crate) struct K { #[cursor(desc)] at: i64, #[cursor(desc, unique)] id: i64 }",
         "struct K { r#type: String, #[cursor(desc)] #[cursor(unique, column = \"k.id\")] id: Vec<u8>, }",
     ] {
-        assert_eq!(mistakes_of(item), [""; 0], "{item}");
+        assert_eq!(errors(item), [""; 0], "{item}");
     }
 }
 
 #[test]
-fn d01_one_mistake_is_one_error() {
+fn d01_an_invalid_key_is_one_error() {
     for (item, message) in [
-        ("struct K;", "columns are missing"),
-        ("struct K {}", "columns are missing"),
-        ("struct K(i64);", "named fields"),
-        ("enum K { A }", "not an enum"),
-        ("union K { a: i64 }", "not a union"),
+        ("struct K;", "needs sort columns"),
+        ("struct K {}", "needs sort columns"),
+        ("struct K(i64);", "needs named fields"),
+        ("enum K { A }", "cannot be an enum"),
+        ("union K { a: i64 }", "cannot be a union"),
         (
             "struct K<T> { #[cursor(unique)] id: T }",
             "cannot be generic",
@@ -37,15 +37,15 @@ fn d01_one_mistake_is_one_error() {
         ("struct K { at: i64, id: i64 }", "`#[cursor(unique)]`"),
         (
             "struct K { #[cursor(unique)] id: i64, at: i64 }",
-            "move it behind `at`",
+            "move it after `at`",
         ),
         (
             "struct K { #[cursor(unique)] id: i64, #[cursor(unique)] at: i64 }",
-            "move it behind `at`",
+            "move it after `at`",
         ),
         (
             "struct K { #[cursor(asc, unique)] id: i64 }",
-            "accepted: `desc`",
+            "expected one of `desc`",
         ),
         ("struct K { #[cursor] id: i64 }", "write `#[cursor(desc)]`"),
         (
@@ -62,7 +62,7 @@ fn d01_one_mistake_is_one_error() {
         ),
         (
             "struct K { #[cursor(unique, column = \"\")] id: i64 }",
-            "a column is letters",
+            "is not a column",
         ),
         (
             "struct K { #[cursor(unique, column = \"lower(name)\")] id: i64 }",
@@ -70,14 +70,14 @@ fn d01_one_mistake_is_one_error() {
         ),
         (
             "struct K { #[cursor(column = \"id\")] a: i64, #[cursor(unique)] id: i64 }",
-            "by `id` already",
+            "already sorts by `id`",
         ),
         (
             "#[cursor(unique)] struct K { #[cursor(unique)] id: i64 }",
-            "at the fields",
+            "belongs on the fields",
         ),
     ] {
-        let found = mistakes_of(item);
+        let found = errors(item);
         assert!(
             found.len() == 1 && found[0].contains(message),
             "{item}: {found:?}"
@@ -86,9 +86,9 @@ fn d01_one_mistake_is_one_error() {
 }
 
 #[test]
-fn each_option_is_read_and_a_wrong_value_is_one_mistake() {
+fn each_option_is_parsed_and_a_wrong_value_is_one_error() {
     for option in column::OPTIONS {
-        let found = mistakes_of(&format!(
+        let found = errors(&format!(
             "struct K {{ #[cursor({option} = [])] a: i64, #[cursor(unique)] id: i64 }}"
         ));
         assert!(

@@ -1,4 +1,4 @@
-//! `by = caller`, `by = header("x-tenant", Tenant)`: whose requests share a bucket.
+//! `by = caller`, `by = header("x-tenant", Tenant)`: the requests that share a bucket.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -10,22 +10,24 @@ use crate::errors::Sink;
 use crate::parse::{Argument, Kind, PathTemplate, Value, field_name};
 use crate::suggest;
 
-/// Whose requests share a bucket.
+/// The requests that share a bucket.
 pub(super) enum By {
-    /// A word that says it all.
+    /// `caller`, `ip` or `route`, with its tokens.
     Word(&'static str, TokenStream),
-    /// What a header or a path parameter says, once it is verified.
+    /// Requests with the same verified value of a header or a path parameter.
     Key(Box<Key>),
 }
 
-/// A header or a path parameter.
+/// A header or a path parameter with the type that verifies its value.
 pub(super) struct Key {
-    place: &'static str,
+    /// `header` or `param`.
+    source: &'static str,
+    /// The name; that of a header is in lower case.
     name: String,
     /// The name as written.
     tokens: LitStr,
-    /// The type that verifies it.
-    kind: Type,
+    /// The type, which implements the runtime's `LimitKey`.
+    verifier: Type,
 }
 
 const HEADER: &str = "header";
@@ -33,17 +35,17 @@ const PARAM: &str = "param";
 const ACCEPTED: &[&str] = &["caller", "ip", "route", HEADER, PARAM];
 
 impl By {
-    /// Reads `by = caller` or `by = header("x-tenant", Tenant)`.
+    /// Parses `by = caller` or `by = header("x-tenant", Tenant)`.
     pub(super) fn parse(option: &Argument, sink: &Sink<'_>) -> Option<Self> {
         let value = option.value("by = caller", sink)?;
         if let Kind::Call(word, arguments) = &value.kind {
-            let place = source(word, sink)?;
-            let key = sink.take(Key::parse(place, value, arguments))?;
-            return key.named(sink).map(Box::new).map(Self::Key);
+            let source = source(word, sink)?;
+            let key = sink.take(Key::parse(source, value, arguments))?;
+            return key.with_valid_name(sink).map(Box::new).map(Self::Key);
         }
         let (word, value) = option.one_of(ACCEPTED, sink)?;
         if is_source(word) {
-            sink.report(&value.tokens, unverified(word));
+            sink.report(&value.tokens, unverified_message(word));
             return None;
         }
         Some(Self::Word(word, value.tokens.clone()))
@@ -52,12 +54,13 @@ impl By {
     /// Reports a parameter that the path does not have.
     pub(super) fn check(&self, path: Option<&PathTemplate>, sink: &Sink<'_>) {
         if let (Self::Key(key), Some(path)) = (self, path)
-            && key.place == PARAM
+            && key.source == PARAM
         {
-            key.find(path, sink);
+            key.check_parameter(path, sink);
         }
     }
 
+    /// The builder call on the runtime's `RateLimitSpec`.
     pub(super) fn expand(&self) -> TokenStream {
         match self {
             Self::Word(word, _) => {
@@ -66,10 +69,13 @@ impl By {
             }
             Self::Key(key) => {
                 let Key {
-                    place, name, kind, ..
+                    source,
+                    name,
+                    verifier,
+                    ..
                 } = &**key;
-                let variant = variant(place);
-                let kind = quote!(::aplomb::policies::rate_limit::KeyKind::of::<#kind>());
+                let variant = variant(source);
+                let kind = quote!(::aplomb::policies::rate_limit::KeyKind::of::<#verifier>());
                 quote!(.with_by(::aplomb::policies::rate_limit::LimitBy::#variant(#name, #kind)))
             }
         }
@@ -77,47 +83,55 @@ impl By {
 }
 
 impl Key {
-    fn parse(place: &'static str, value: &Value, arguments: &TokenStream) -> syn::Result<Self> {
+    fn parse(source: &'static str, value: &Value, arguments: &TokenStream) -> syn::Result<Self> {
         let parse = |input: ParseStream<'_>| {
             if input.is_empty() {
-                return Err(syn::Error::new_spanned(&value.tokens, unverified(place)));
+                return Err(syn::Error::new_spanned(
+                    &value.tokens,
+                    unverified_message(source),
+                ));
             }
             if !input.peek(LitStr) {
-                let (name, form) = (thing(place), syntax(place));
-                return Err(rest(
+                let (noun, example) = (source_noun(source), example(source));
+                return Err(error_at_rest(
                     input,
-                    format!("the name of the {name} comes first, in quotes: write `by = {form}`"),
+                    format!(
+                        "`{source}` takes the name of the {noun} first, as a string literal: write `by = {example}`"
+                    ),
                 ));
             }
             let tokens: LitStr = input.parse()?;
             if !input.is_empty() && !input.peek(Token![,]) {
-                return Err(rest(input, "a comma is missing before this"));
+                return Err(error_at_rest(input, "expected a comma before this"));
             }
             input.parse::<Option<Token![,]>>()?;
             if input.is_empty() {
-                return Err(syn::Error::new_spanned(&value.tokens, unverified(place)));
+                return Err(syn::Error::new_spanned(
+                    &value.tokens,
+                    unverified_message(source),
+                ));
             }
-            let kind = kind(place, input)?;
+            let verifier = verifier(source, input)?;
             input.parse::<Option<Token![,]>>()?;
             if input.is_empty() {
                 return Ok(Self {
-                    place,
+                    source,
                     name: tokens.value(),
                     tokens,
-                    kind,
+                    verifier,
                 });
             }
-            Err(rest(
+            Err(error_at_rest(
                 input,
-                format!("`{place}` takes a name and the type that verifies it: remove this"),
+                format!("`{source}` takes only a name and a type: remove this"),
             ))
         };
         parse.parse2(arguments.clone())
     }
 
-    /// The same, if the name can be one.
-    fn named(mut self, sink: &Sink<'_>) -> Option<Self> {
-        if self.place == HEADER {
+    /// Returns the key with the name of a header in lower case, or reports an invalid name.
+    fn with_valid_name(mut self, sink: &Sink<'_>) -> Option<Self> {
+        if self.source == HEADER {
             let name = field_name(&self.name);
             self.name = name
                 .map_err(|message| sink.report(&self.tokens, message))
@@ -126,37 +140,38 @@ impl Key {
         Some(self)
     }
 
-    fn find(&self, path: &PathTemplate, sink: &Sink<'_>) {
+    fn check_parameter(&self, path: &PathTemplate, sink: &Sink<'_>) {
         let (parameters, name, path) = (path.parameters(), &self.name, path.as_str());
         if parameters.contains(name) {
             return;
         }
-        let instead = if parameters.is_empty() {
-            "it has none; count by a `header`, or by `caller`".to_owned()
+        let message = if parameters.is_empty() {
+            format!("the path {path} has no parameters: write `by = header(…)` or `by = caller`")
         } else {
-            suggest::suggestion(name, parameters.iter().map(String::as_str))
+            let suggestion = suggest::suggestion(name, parameters.iter().map(String::as_str));
+            format!("unknown parameter `{name}` of the path {path}, {suggestion}")
         };
-        sink.report(
-            &self.tokens,
-            format!("the path {path} has no parameter `{name}`: {instead}"),
-        );
+        sink.report(&self.tokens, message);
     }
 }
 
-/// Where a key stands.
+/// Returns `header` or `param` for the word before the parentheses, or reports another word.
 fn source(word: &Ident, sink: &Sink<'_>) -> Option<&'static str> {
     let accepted = ACCEPTED.iter().copied().find(|accepted| word == accepted);
     match accepted {
-        Some(place) if is_source(place) => return Some(place),
-        Some(word_alone) => {
+        Some(source) if is_source(source) => return Some(source),
+        Some(accepted) => {
             sink.report(
                 word,
-                format!("`by = {word_alone}` names nothing more: write `by = {word_alone}`"),
+                format!("`by = {accepted}` takes no arguments: write `by = {accepted}`"),
             );
         }
         None => {
-            let instead = suggest::suggestion(&word.to_string(), ACCEPTED.iter().copied());
-            sink.report(word, format!("`by` cannot be `{word}`: {instead}"));
+            let suggestion = suggest::suggestion(&word.to_string(), ACCEPTED.iter().copied());
+            sink.report(
+                word,
+                format!("unknown value `{word}` of `by`, {suggestion}"),
+            );
         }
     }
     None
@@ -166,46 +181,47 @@ fn is_source(word: &str) -> bool {
     word == HEADER || word == PARAM
 }
 
-fn kind(place: &str, input: ParseStream<'_>) -> syn::Result<Type> {
-    let ahead = input.fork();
+fn verifier(source: &str, input: ParseStream<'_>) -> syn::Result<Type> {
+    // The fork keeps the tokens that a failed parse consumes, so that the error underlines them.
+    let start = input.fork();
     input.parse().map_err(|_| {
-        let form = syntax(place);
-        rest(
-            &ahead,
+        let (noun, example) = (source_noun(source), example(source));
+        error_at_rest(
+            &start,
             format!(
-                "the type that verifies the {} is expected here: write `by = {form}`",
-                thing(place)
+                "`{source}` needs a type that verifies the {noun} here: write `by = {example}`"
             ),
         )
     })
 }
 
-/// An error at all that is left.
-fn rest(input: ParseStream<'_>, message: impl std::fmt::Display) -> syn::Error {
+/// An error that underlines the rest of the input.
+fn error_at_rest(input: ParseStream<'_>, message: impl std::fmt::Display) -> syn::Error {
     match input.parse::<TokenStream>() {
         Ok(rest) => syn::Error::new_spanned(rest, message),
         Err(error) => error,
     }
 }
 
-fn unverified(place: &str) -> String {
-    let (thing, form) = (thing(place), syntax(place));
+/// The message about a header or a path parameter without a type that verifies it.
+fn unverified_message(source: &str) -> String {
+    let (noun, example) = (source_noun(source), example(source));
     format!(
-        "clients choose what a {thing} says, and would have a new limit with each new value: write \
-         `by = {form}`, with a type that implements `LimitKey` and says which values are verified"
+        "`{source}` needs a name and a type, since clients choose the value of a {noun} and could get a new \
+         bucket with each request: write `by = {example}`, with a type that implements `LimitKey`"
     )
 }
 
-fn thing(place: &str) -> &'static str {
-    if place == HEADER {
+fn source_noun(source: &str) -> &'static str {
+    if source == HEADER {
         "header"
     } else {
         "path parameter"
     }
 }
 
-fn syntax(place: &str) -> &'static str {
-    if place == HEADER {
+fn example(source: &str) -> &'static str {
+    if source == HEADER {
         "header(\"x-tenant\", Tenant)"
     } else {
         "param(\"tenant_id\", Tenant)"
@@ -214,14 +230,14 @@ fn syntax(place: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::policies::{calls, mistakes};
+    use crate::policies::{calls, errors};
 
     fn of(by: &str) -> String {
         format!("get = \"/t/{{tenant_id}}/{{id}}\", rate_limit(\"5/s\", by = {by})")
     }
 
     #[test]
-    fn b09_keys_of_a_verified_kind() {
+    fn b09_keys_with_a_verifying_type_are_accepted() {
         for (by, call) in [
             (
                 "header(\"X-Tenant\", Tenant)",
@@ -238,66 +254,72 @@ mod tests {
     }
 
     #[test]
-    fn b09_everything_else_is_refused() {
+    fn b09_other_keys_are_rejected() {
         for (by, message) in [
             ("header", "write `by = header(\"x-tenant\", Tenant)`"),
             ("param", "write `by = param(\"tenant_id\", Tenant)`"),
-            ("header()", "clients choose what a header says"),
-            ("header(\"x-tenant\")", "clients choose what a header says"),
-            ("header(\"x-tenant\",)", "clients choose what a header says"),
+            ("header()", "clients choose the value of a header"),
+            (
+                "header(\"x-tenant\")",
+                "clients choose the value of a header",
+            ),
+            (
+                "header(\"x-tenant\",)",
+                "clients choose the value of a header",
+            ),
             (
                 "param(\"tenant_id\")",
-                "clients choose what a path parameter says",
+                "clients choose the value of a path parameter",
             ),
             (
                 "header(Tenant)",
-                "the name of the header comes first, in quotes",
+                "the name of the header first, as a string literal",
             ),
             (
                 "param(tenant_id, Tenant)",
-                "the name of the path parameter comes first, in quotes",
+                "the name of the path parameter first, as a string literal",
             ),
             (
                 "header(\"x-tenant\" Tenant)",
-                "a comma is missing before this",
+                "expected a comma before this",
             ),
             (
                 "header(\"x-tenant\", \"Tenant\")",
-                "the type that verifies the header is expected here",
+                "needs a type that verifies the header here",
             ),
             (
                 "header(\"x-tenant\", Tenant, Region)",
-                "`header` takes a name and the type",
+                "`header` takes only a name and a type",
             ),
             (
                 "header(\"x-tenant\", Tenant Region)",
-                "`header` takes a name and the type",
+                "`header` takes only a name and a type",
             ),
-            ("header(\"\", Tenant)", "is no name of a field"),
-            ("header(\"x tenant\", Tenant)", "is no name of a field"),
+            ("header(\"\", Tenant)", "is not a header name"),
+            ("header(\"x tenant\", Tenant)", "is not a header name"),
             ("param(\"tenant\", Tenant)", "did you mean `tenant_id`?"),
             ("param(\"TENANT\", Tenant)", "did you mean `tenant_id`?"),
             ("heder(\"x-tenant\", Tenant)", "did you mean `header`?"),
             (
                 "cookie(\"tenant\", Tenant)",
-                "accepted: `caller`, `ip`, `route`, `header`, `param`",
+                "expected one of `caller`, `ip`, `route`, `header`, `param`",
             ),
             ("caller(\"x-user\")", "write `by = caller`"),
         ] {
-            let mistakes = mistakes(&of(by));
+            let errors = errors(&of(by));
             assert!(
-                mistakes.len() == 1 && mistakes[0].contains(message),
-                "{by}: {mistakes:?}"
+                errors.len() == 1 && errors[0].contains(message),
+                "{by}: {errors:?}"
             );
         }
     }
 
     #[test]
-    fn b09_a_path_without_parameters_has_none_to_count_by() {
-        let mistakes = mistakes("get = \"/users\", rate_limit(\"5/s\", by = param(\"id\", Id))");
+    fn b09_a_parameter_of_a_path_without_parameters_is_rejected() {
+        let errors = errors("get = \"/users\", rate_limit(\"5/s\", by = param(\"id\", Id))");
         assert!(
-            mistakes.len() == 1 && mistakes[0].contains("it has none"),
-            "{mistakes:?}"
+            errors.len() == 1 && errors[0].contains("has no parameters"),
+            "{errors:?}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `cost = 3`, `cost = weigh`: how many tokens a request takes.
+//! `cost = 3`, `cost = weigh`: the tokens that a request takes.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
@@ -7,16 +7,18 @@ use syn::Ident;
 use crate::errors::Sink;
 use crate::parse::{Argument, Kind, Value};
 
-/// What a request costs.
+/// The cost of a request in tokens.
 pub(super) enum Cost {
+    /// A number.
     Tokens(u64),
-    /// What a function says, named by its path.
+    /// The result of a function, named by its path.
     Function(TokenStream),
 }
 
 impl Cost {
-    /// Reads `cost = 3` or `cost = weigh`.
+    /// Parses `cost = 3` or `cost = weigh`.
     pub(super) fn parse<'a>(option: &'a Argument, sink: &Sink<'_>) -> Option<(Self, &'a Value)> {
+        // The caller puts the example between backticks.
         const EXAMPLE: &str = "cost = 1`, or `cost = weigh";
         let value = option.value("cost = 1", sink)?;
         match value.kind {
@@ -28,28 +30,29 @@ impl Cost {
         if syn::parse2::<syn::ExprPath>(value.tokens.clone()).is_ok() {
             return Some((Self::Function(value.tokens.clone()), value));
         }
-        option.wrong(
+        option.report_wrong_value(
             value,
-            "an integer of at least 1, or the name of a function of the request",
+            "an integer of at least 1, or the name of a function",
             EXAMPLE,
             sink,
         )
     }
 
-    /// What a request takes at least of what it takes at all.
-    pub(super) const fn least(&self) -> u64 {
+    /// The smallest cost above zero.
+    pub(super) const fn minimum(&self) -> u64 {
         match self {
             Self::Tokens(tokens) => *tokens,
             Self::Function(_) => 1,
         }
     }
 
-    /// The function is called by one of the runtime's, whose bound says what is wrong with it.
+    /// The builder call on the runtime's `RateLimitSpec`. A function goes through the runtime's
+    /// `weigh`, whose bound gives the error message if the signature is wrong.
     pub(super) fn expand(&self) -> TokenStream {
         match self {
             Self::Tokens(tokens) => quote!(.with_cost(#tokens)),
             Self::Function(path) => {
-                // A name of its own, which hides no function of the user's.
+                // With this span the name cannot shadow a function `head` in the user's path.
                 let head = Ident::new("head", Span::mixed_site());
                 quote!(.with_cost_of(|#head| ::aplomb::__private::weigh(#path, #head)))
             }

@@ -1,7 +1,7 @@
-//! What a refused endpoint is told.
+//! The error messages of conflicts.
 
 use super::same_bytes;
-use super::successors::foreign_parameter;
+use super::successors::missing_parameter;
 use crate::endpoint::message::Message;
 use crate::policies::deprecation::{Date, DeprecationSpec};
 use crate::spec::{EndpointId, EndpointSpec};
@@ -10,7 +10,7 @@ pub(super) const fn same_requests(later: &EndpointSpec, earlier: &EndpointSpec) 
     let version = common_version(later, earlier);
     let message = named(Message::new(), later, version);
     if is_same(&later.id(), &earlier.id()) {
-        return message.text(" is listed twice");
+        return message.text(" is listed twice: remove one");
     }
     declared(
         named(
@@ -20,17 +20,18 @@ pub(super) const fn same_requests(later: &EndpointSpec, earlier: &EndpointSpec) 
         ),
         earlier,
     )
+    .text(": change the method, the path or the version of one")
 }
 
-pub(super) const fn other_names(later: &EndpointSpec, earlier: &EndpointSpec) -> Message {
+pub(super) const fn parameter_names(later: &EndpointSpec, earlier: &EndpointSpec) -> Message {
     let version = common_version(later, earlier);
     let message =
-        named(Message::new(), later, version).text(" names its parameters otherwise than ");
+        named(Message::new(), later, version).text(" names its path parameters differently from ");
     declared(named(message, earlier, version), earlier)
-        .text(": a router knows a path by one set of names")
+        .text(": use the same names, since a router accepts one name for each parameter")
 }
 
-pub(super) const fn hole(spec: &EndpointSpec, version: u32) -> Message {
+pub(super) const fn version_gap(spec: &EndpointSpec, version: u32) -> Message {
     let first = match spec.version {
         Some(version) => version.first(),
         None => 0,
@@ -38,8 +39,8 @@ pub(super) const fn hole(spec: &EndpointSpec, version: u32) -> Message {
     let message = Message::new()
         .text("no endpoint of this list serves version ")
         .number(version as usize)
-        .text(", though others serve an earlier one and ");
-    named(message, spec, first).text(" a later one: number the versions without a hole")
+        .text(", between an earlier version and ");
+    named(message, spec, first).text(": number the versions without a gap")
 }
 
 pub(super) const fn successor_unlisted(spec: &EndpointSpec) -> Message {
@@ -52,40 +53,41 @@ pub(super) const fn successor_unlisted(spec: &EndpointSpec) -> Message {
             message.text(" has the successor `").text(id.name).text("`"),
             id,
         )
-        .text(", which is not in this list: add it here, or remove `successor`"),
+        .text(", which is not in this list: add it, or remove `successor`"),
         _ => message,
     }
 }
 
 pub(super) const fn successor_method(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
     succeeded(spec, successor)
-        .text(", which answers another method: a client repeats its request there; remove `successor`, and tell of ")
-        .text("the change on the page of `info`")
+        .text(", which has another method: use the same method, or remove `successor` and describe the ")
+        .text("replacement on the page of `info`")
 }
 
 pub(super) const fn successor_parameter(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
-    let name = match foreign_parameter(spec.path, successor.path) {
+    let name = match missing_parameter(spec.path, successor.path) {
         Some((from, to)) => successor.path.split_at(to).0.split_at(from).1,
         None => "",
     };
     succeeded(spec, successor)
-        .text(", whose `{")
+        .text(", whose parameter `{")
         .text(name)
-        .text("}` it does not have, so that no request's link can be made: name parameters of one meaning alike, ")
-        .text("or remove `successor`")
+        .text("}` it does not have, so that responses cannot link to it: use the same names for the same ")
+        .text("parameters, or remove `successor`")
 }
 
 pub(super) const fn successor_sunset(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
-    let message = succeeded(spec, successor).text(", which ends ");
-    let message = date(message, sunset(successor)).text(" and does not outlast it (");
-    date(message, sunset(spec)).text("): name one that does")
+    let message = succeeded(spec, successor).text(", whose sunset ");
+    let message = date(message, sunset(successor)).text(" is not later than ");
+    date(message, sunset(spec)).text(": write a later sunset, or another successor")
 }
 
-pub(super) const fn successor_circle(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
+pub(super) const fn successor_cycle(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
     succeeded(spec, successor)
-        .text(", whose own successors lead back to it: let the newest of them have no `successor`")
+        .text(", whose successors lead back to it: remove `successor` from the newest endpoint")
 }
 
+/// `` `a` (GET /v1/a) has the successor `b` (GET /v2/a) ``
 const fn succeeded(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
     own_name(
         own_name(Message::new(), spec).text(" has the successor "),
@@ -116,7 +118,7 @@ const fn date(message: Message, date: Option<Date>) -> Message {
         .number(date.day() as usize % 10)
 }
 
-/// The endpoint under the version that its links name.
+/// The endpoint with the version that its links have.
 #[expect(
     clippy::large_types_passed_by_value,
     reason = "built once, where the compilation fails"
@@ -169,7 +171,7 @@ const fn located(message: Message, id: &EndpointId) -> Message {
         .number(id.location.line as usize)
 }
 
-/// The lowest version that both serve; 0 without versions.
+/// The lowest version that both endpoints serve; 0 if they have no versions.
 const fn common_version(one: &EndpointSpec, other: &EndpointSpec) -> u32 {
     match (one.version, other.version) {
         (Some(a), Some(b)) if a.first() > b.first() => a.first(),

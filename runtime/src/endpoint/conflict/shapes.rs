@@ -1,18 +1,21 @@
-//! A table of the paths' shapes, in a constant.
+//! A hash table of path shapes that works in constant evaluation.
+//!
+//! The table has a slot for each endpoint. Each slot is a linked list of the endpoints whose hash
+//! falls into it, the latest first. Slot `i` and endpoint `i` share the entry `i` of one slice.
 
-/// What is known of an endpoint's shape, and a place of the table.
+/// An entry: the shape of an endpoint, and a slot of the table.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     /// The hash of the endpoint's shape.
     pub(super) hash: u64,
-    /// The endpoint before it that stands in the same place of the table.
+    /// The endpoint inserted before this one into the same slot.
     pub(super) before: Option<usize>,
-    /// The last endpoint that stands in this place, whatever endpoint has its index.
+    /// The endpoint inserted last into this slot.
     latest: Option<usize>,
 }
 
 impl Shape {
-    /// Of an endpoint that was not entered yet.
+    /// The entry before any insertion.
     pub(super) const NONE: Self = Self {
         hash: 0,
         before: None,
@@ -20,17 +23,18 @@ impl Shape {
     };
 }
 
-/// Enters an endpoint, in the order of their indices: from it, `before` leads to all that were
-/// entered with the same hash, and to few others.
+/// Inserts an endpoint. Endpoints must be inserted in the order of their indices.
+///
+/// The chain of `before` then leads to all earlier endpoints with the same hash, and to few others.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the remainder is below a length"
 )]
-pub(super) const fn enter(shapes: &mut [Shape], index: usize, hash: u64) {
-    let place = (hash % shapes.len() as u64) as usize;
+pub(super) const fn insert(shapes: &mut [Shape], index: usize, hash: u64) {
+    let slot = (hash % shapes.len() as u64) as usize;
     shapes[index].hash = hash;
-    shapes[index].before = shapes[place].latest;
-    shapes[place].latest = Some(index);
+    shapes[index].before = shapes[slot].latest;
+    shapes[slot].latest = Some(index);
 }
 
 #[cfg(test)]
@@ -39,10 +43,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn all_of_the_same_hash_are_found(hashes in proptest::collection::vec(0_u64..8, 1..40)) {
+        fn all_earlier_endpoints_with_the_same_hash_are_found(hashes in proptest::collection::vec(0_u64..8, 1..40)) {
             let mut shapes = vec![Shape::NONE; hashes.len()];
             for (index, hash) in hashes.iter().enumerate() {
-                enter(&mut shapes, index, *hash);
+                insert(&mut shapes, index, *hash);
                 let chain = core::iter::successors(shapes[index].before, |earlier| shapes[*earlier].before);
                 let found: Vec<usize> = chain.filter(|earlier| shapes[*earlier].hash == *hash).collect();
                 let same: Vec<usize> = (0..index).rev().filter(|earlier| hashes[*earlier] == *hash).collect();

@@ -1,13 +1,16 @@
-//! Sorting in a constant.
+//! Sorting in constant evaluation, where `slice::sort` is not available.
 
-/// An endpoint's index under the key that it is sorted by.
+/// The index of an endpoint with its sort key.
 #[derive(Clone, Copy)]
 pub(super) struct Ranked {
     pub(super) key: u64,
     pub(super) index: usize,
 }
 
-/// Heapsort, by key and then by index: of bounded cost, in place, and possible in a constant.
+/// Sorts by key, then by index.
+///
+/// Heapsort needs no memory and at most `O(n log n)` steps: the compiler counts the steps of a
+/// constant.
 pub(super) const fn sort(items: &mut [Ranked]) {
     let mut root = items.len() / 2;
     while root > 0 {
@@ -39,11 +42,12 @@ const fn sift(items: &mut [Ranked], mut root: usize, end: usize) {
     }
 }
 
-/// `slice::swap` goes byte by byte in a constant, which the compiler counts.
+/// Swaps two items. `slice::swap` copies byte by byte in a constant, and the compiler counts each
+/// step.
 const fn swap(items: &mut [Ranked], one: usize, other: usize) {
-    let kept = items[one];
+    let first = items[one];
     items[one] = items[other];
-    items[other] = kept;
+    items[other] = first;
 }
 
 const fn before(one: Ranked, other: Ranked) -> bool {
@@ -56,7 +60,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn by_key_and_then_by_index(keys in proptest::collection::vec(0_u64..8, 0..40)) {
+        fn items_are_sorted_by_key_then_by_index(keys in proptest::collection::vec(0_u64..8, 0..40)) {
             let mut items: Vec<Ranked> =
                 keys.iter().enumerate().map(|(index, key)| Ranked { key: *key, index }).collect();
             sort(&mut items);

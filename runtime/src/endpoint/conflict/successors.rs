@@ -1,24 +1,24 @@
-//! Successors that cannot take over, found when compiling.
+//! Checks of successors at compile time.
 
 use super::describe::is_same;
 use super::sort::{Ranked, sort};
 use super::{RouteCheck, parameter_end, same_bytes};
 use crate::spec::{EndpointId, EndpointSpec};
 
-/// Marks the endpoints whose successors cannot take over, unless there is something else against
-/// them. Where an endpoint has mistakes nothing is marked, because it may be the successor.
+/// Marks endpoints with an invalid successor, unless they have another conflict. If an endpoint did
+/// not compile, nothing is marked, since it may be the successor.
 pub(super) const fn check_successors(
     specs: &[EndpointSpec],
     order: &mut [Ranked],
     checks: &mut [RouteCheck],
 ) {
-    if !are_to_be_judged(specs) {
+    if !can_be_checked(specs) {
         return;
     }
     let mut index = 0;
     while index < order.len() {
         order[index] = Ranked {
-            key: place_hash(&specs[index].id()),
+            key: id_hash(&specs[index].id()),
             index,
         };
         index += 1;
@@ -34,16 +34,17 @@ pub(super) const fn check_successors(
     }
 }
 
-const fn are_to_be_judged(specs: &[EndpointSpec]) -> bool {
-    let (mut index, mut any) = (0, false);
+/// Returns true if there is a successor, and all endpoints have compiled.
+const fn can_be_checked(specs: &[EndpointSpec]) -> bool {
+    let (mut index, mut has_successor) = (0, false);
     while index < specs.len() {
         if specs[index].path.is_empty() {
             return false;
         }
-        any = any || successor(&specs[index]).is_some();
+        has_successor = has_successor || successor(&specs[index]).is_some();
         index += 1;
     }
-    any
+    has_successor
 }
 
 const fn successor(spec: &EndpointSpec) -> Option<EndpointId> {
@@ -53,8 +54,8 @@ const fn successor(spec: &EndpointSpec) -> Option<EndpointId> {
     }
 }
 
-/// Groups endpoints by their place; what it groups is compared by its text.
-const fn place_hash(id: &EndpointId) -> u64 {
+/// A hash of the line and the name. It only groups endpoints; ids of a group are compared as text.
+const fn id_hash(id: &EndpointId) -> u64 {
     let mut hash = id.location.line as u64;
     let (name, mut index) = (id.name.as_bytes(), 0);
     while index < name.len() {
@@ -64,7 +65,7 @@ const fn place_hash(id: &EndpointId) -> u64 {
     hash
 }
 
-/// The endpoints, and their order by their places' hashes.
+/// The endpoints, and their order by the hashes of their ids.
 #[derive(Clone, Copy)]
 struct List<'a> {
     specs: &'a [EndpointSpec],
@@ -80,15 +81,15 @@ impl List<'_> {
         let Some(successor) = self.find(&id) else {
             return RouteCheck::SuccessorUnlisted;
         };
-        match self.first_of_circle(index) {
-            Some(first) if first == index => return RouteCheck::SuccessorCircle { successor },
+        match self.first_of_cycle(index) {
+            Some(first) if first == index => return RouteCheck::SuccessorCycle { successor },
             Some(_) => return RouteCheck::Mountable,
             None => {}
         }
         let other = &self.specs[successor];
         if spec.method as u8 != other.method as u8 {
             RouteCheck::SuccessorMethod { successor }
-        } else if foreign_parameter(spec.path, other.path).is_some() {
+        } else if missing_parameter(spec.path, other.path).is_some() {
             RouteCheck::SuccessorParameter { successor }
         } else if !outlasts(other, spec) {
             RouteCheck::SuccessorSunset { successor }
@@ -97,9 +98,9 @@ impl List<'_> {
         }
     }
 
-    /// Where the endpoint stands in the list.
+    /// The index of the endpoint in the list, by binary search over the hashes.
     const fn find(self, id: &EndpointId) -> Option<usize> {
-        let key = place_hash(id);
+        let key = id_hash(id);
         let (mut low, mut high) = (0, self.order.len());
         while low < high {
             let middle = usize::midpoint(low, high);
@@ -118,11 +119,11 @@ impl List<'_> {
         None
     }
 
-    /// The lowest index among those that succeed one another in a circle with this one.
-    const fn first_of_circle(self, index: usize) -> Option<usize> {
-        let (mut at, mut first, mut steps) = (index, index, 0);
+    /// The lowest index in the cycle of successors that this endpoint is part of, if there is one.
+    const fn first_of_cycle(self, index: usize) -> Option<usize> {
+        let (mut current, mut first, mut steps) = (index, index, 0);
         while steps < self.specs.len() {
-            let Some(id) = successor(&self.specs[at]) else {
+            let Some(id) = successor(&self.specs[current]) else {
                 return None;
             };
             let Some(next) = self.find(&id) else {
@@ -131,28 +132,28 @@ impl List<'_> {
             if next == index {
                 return Some(first);
             }
-            (at, steps) = (next, steps + 1);
-            if at < first {
-                first = at;
+            (current, steps) = (next, steps + 1);
+            if current < first {
+                first = current;
             }
         }
         None
     }
 }
 
-/// Whether a successor is there for longer, as far as their ends are known.
+/// Returns true unless both endpoints have a sunset and that of the successor is not later.
 const fn outlasts(successor: &EndpointSpec, spec: &EndpointSpec) -> bool {
     match (successor.deprecation, spec.deprecation) {
-        (Some(later), Some(sooner)) => match (later.sunset, sooner.sunset) {
-            (Some(later), Some(sooner)) => sooner.is_before(later),
+        (Some(later), Some(earlier)) => match (later.sunset, earlier.sunset) {
+            (Some(later), Some(earlier)) => earlier.is_before(later),
             _ => true,
         },
         _ => true,
     }
 }
 
-/// Where in `path` the name of a parameter stands that `own` does not have.
-pub(super) const fn foreign_parameter(own: &str, path: &str) -> Option<(usize, usize)> {
+/// The range in `path` of the name of the first parameter that `own` lacks.
+pub(super) const fn missing_parameter(own: &str, path: &str) -> Option<(usize, usize)> {
     let bytes = path.as_bytes();
     let mut index = 0;
     while index < bytes.len() {
@@ -197,7 +198,8 @@ mod tests {
         )
     }
 
-    /// The endpoint in this line, whose successor is that of another one.
+    /// The endpoint in this line, with the successor in another line and a sunset at the end of a
+    /// year.
     fn spec(
         line: u32,
         path: &'static str,
@@ -215,7 +217,7 @@ mod tests {
             .with_id(id(line))
     }
 
-    fn judged(specs: &[EndpointSpec]) -> Vec<RouteCheck> {
+    fn checks(specs: &[EndpointSpec]) -> Vec<RouteCheck> {
         let mut checks = vec![RouteCheck::Mountable; specs.len()];
         check_successors(
             specs,
@@ -226,31 +228,31 @@ mod tests {
     }
 
     #[test]
-    fn e02_a_chain_of_successors_is_taken() {
+    fn e02_a_chain_of_successors_is_accepted() {
         let specs = [
             spec(3, "/a/{id}", None, None),
             spec(1, "/a/{id}", Some(2), Some(2026)),
             spec(2, "/a/{id}", Some(3), Some(2027)),
         ];
-        assert_eq!(judged(&specs), [RouteCheck::Mountable; 3]);
+        assert_eq!(checks(&specs), [RouteCheck::Mountable; 3]);
         let without_days = [
             spec(1, "/a", Some(2), None),
             spec(2, "/a", None, Some(2027)),
         ];
         assert_eq!(
-            judged(&without_days),
+            checks(&without_days),
             [RouteCheck::Mountable; 2],
-            "it may be given a sunset of its own"
+            "an endpoint without a sunset may get one later"
         );
     }
 
     #[test]
-    fn e02_a_successor_that_cannot_take_over_is_refused() {
+    fn e02_an_invalid_successor_is_rejected() {
         let put = EndpointSpec {
             method: Method::Put,
             ..spec(2, "/a/{id}", None, None)
         };
-        for (other, verdict) in [
+        for (other, check) in [
             (
                 spec(7, "/a/{id}", None, None),
                 RouteCheck::SuccessorUnlisted,
@@ -277,8 +279,8 @@ mod tests {
         ] {
             let specs = [spec(1, "/a/{id}", Some(2), Some(2026)), other];
             assert_eq!(
-                judged(&specs),
-                [verdict, RouteCheck::Mountable],
+                checks(&specs),
+                [check, RouteCheck::Mountable],
                 "{}",
                 specs[1].path
             );
@@ -286,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn e02_a_circle_is_refused_once_and_who_leads_into_it_is_not() {
+    fn e02_a_cycle_is_marked_once_and_a_chain_into_it_is_not() {
         let specs = [
             spec(9, "/a", Some(1), None),
             spec(3, "/a", Some(1), None),
@@ -295,19 +297,19 @@ mod tests {
             spec(4, "/a", Some(4), None),
         ];
         assert_eq!(
-            judged(&specs),
+            checks(&specs),
             [
                 RouteCheck::Mountable,
-                RouteCheck::SuccessorCircle { successor: 2 },
+                RouteCheck::SuccessorCycle { successor: 2 },
                 RouteCheck::Mountable,
                 RouteCheck::Mountable,
-                RouteCheck::SuccessorCircle { successor: 4 },
+                RouteCheck::SuccessorCycle { successor: 4 },
             ]
         );
     }
 
     #[test]
-    fn names_of_one_line_are_told_apart() {
+    fn endpoints_in_one_line_are_distinguished_by_name() {
         let named = |name: &'static str| EndpointId { name, ..id(1) };
         let deprecation: &DeprecationSpec =
             Box::leak(Box::new(DeprecationSpec::new().with_successor(named("g"))));
@@ -321,7 +323,7 @@ mod tests {
             },
         ];
         assert_eq!(
-            judged(&specs)[0],
+            checks(&specs)[0],
             RouteCheck::SuccessorMethod { successor: 1 }
         );
     }

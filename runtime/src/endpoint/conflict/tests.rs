@@ -5,10 +5,10 @@ use crate::policies::deprecation::DeprecationSpec;
 use crate::policies::version::VersionSpec;
 use crate::spec::{EndpointId, Method, SourceLocation};
 
-fn judged(specs: &[EndpointSpec]) -> Vec<RouteCheck> {
+fn checks(specs: &[EndpointSpec]) -> Vec<RouteCheck> {
     let mut checks = vec![RouteCheck::Mountable; specs.len()];
     let mut order = vec![Ranked { key: 0, index: 0 }; specs.len()];
-    check_route(
+    compare_all(
         specs,
         &mut vec![Shape::NONE; specs.len()],
         &mut order,
@@ -17,7 +17,7 @@ fn judged(specs: &[EndpointSpec]) -> Vec<RouteCheck> {
     checks
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "reads as the versions do")]
+#[expect(clippy::unnecessary_wraps, reason = "the same type as other ranges")]
 fn single(version: u32) -> Option<(u32, Option<u32>)> {
     Some((version, Some(version)))
 }
@@ -31,7 +31,7 @@ fn spec(method: Method, path: &'static str, version: Option<(u32, Option<u32>)>)
 }
 
 #[test]
-fn the_later_of_two_is_refused() {
+fn the_later_of_two_conflicting_endpoints_is_marked() {
     let specs = [
         spec(Method::Get, "/orders/{id}", single(1)),
         spec(Method::Get, "/orders/new", single(1)),
@@ -41,12 +41,12 @@ fn the_later_of_two_is_refused() {
         spec(Method::Get, "/orders/{id}", None),
     ];
     assert_eq!(
-        judged(&specs),
+        checks(&specs),
         [
             RouteCheck::Mountable,
             RouteCheck::Mountable,
             RouteCheck::SameRequests { earlier: 0 },
-            RouteCheck::OtherNames { earlier: 0 },
+            RouteCheck::ParameterNames { earlier: 0 },
             RouteCheck::Mountable,
             RouteCheck::Mountable,
         ]
@@ -54,8 +54,8 @@ fn the_later_of_two_is_refused() {
 }
 
 #[test]
-fn ranges_overlap_where_a_version_is_common() {
-    for (one, other, meet) in [
+fn ranges_with_a_common_version_overlap() {
+    for (one, other, overlap) in [
         ((1, Some(2)), (2, Some(3)), true),
         ((1, Some(1)), (2, Some(3)), false),
         ((1, None), (7, Some(7)), true),
@@ -67,50 +67,50 @@ fn ranges_overlap_where_a_version_is_common() {
             spec(Method::Get, "/a", Some(other)),
         ];
         assert_eq!(
-            judged(&specs)[1] != RouteCheck::Mountable,
-            meet,
+            checks(&specs)[1] != RouteCheck::Mountable,
+            overlap,
             "{one:?} {other:?}"
         );
     }
 }
 
 #[test]
-fn a_version_that_nobody_serves_is_found_once() {
-    let hole = |versions: &[(u32, Option<u32>)]| {
+fn a_version_gap_is_marked_once() {
+    let checks_of_versions = |versions: &[(u32, Option<u32>)]| {
         let paths = ["/a", "/b", "/c", "/d"];
         let specs: Vec<_> = versions
             .iter()
             .zip(paths)
             .map(|(version, path)| spec(Method::Get, path, Some(*version)))
             .collect();
-        judged(&specs)
+        checks(&specs)
     };
     assert_eq!(
-        hole(&[(4, Some(4)), (1, Some(1)), (2, None)]),
+        checks_of_versions(&[(4, Some(4)), (1, Some(1)), (2, None)]),
         [RouteCheck::Mountable; 3],
-        "an open range serves all that follow"
+        "an open range serves all later versions"
     );
     assert_eq!(
-        hole(&[(6, Some(6)), (4, Some(4)), (1, Some(2)), (4, None)]),
+        checks_of_versions(&[(6, Some(6)), (4, Some(4)), (1, Some(2)), (4, None)]),
         [
             RouteCheck::Mountable,
-            RouteCheck::Hole { version: 3 },
+            RouteCheck::VersionGap { version: 3 },
             RouteCheck::Mountable,
             RouteCheck::Mountable
         ],
     );
     assert_eq!(
-        hole(&[(20_260_101, Some(20_260_101)), (20_260_102, None)]),
+        checks_of_versions(&[(20_260_101, Some(20_260_101)), (20_260_102, None)]),
         [RouteCheck::Mountable; 2]
     );
 }
 
 #[test]
-fn equal_hashes_are_confirmed_by_their_text() {
+fn paths_with_equal_hashes_are_compared_as_text() {
     let specs = [spec(Method::Get, "/a", None), spec(Method::Get, "/b", None)];
     let (mut shapes, mut checks) = ([Shape::NONE; 2], [RouteCheck::Mountable; 2]);
-    enter(&mut shapes, 0, 7);
-    enter(&mut shapes, 1, 7);
+    insert(&mut shapes, 0, 7);
+    insert(&mut shapes, 1, 7);
     compare_with_earlier(&specs, &shapes, 1, &mut checks);
     assert_eq!(checks, [RouteCheck::Mountable; 2]);
 }
@@ -121,9 +121,9 @@ fn serves(spec: &EndpointSpec, version: u32) -> bool {
     })
 }
 
-/// The short way round sorting never hides a hole.
+/// The shortcut without sorting never hides a gap.
 #[test]
-fn a_hole_is_found_wherever_there_is_one() {
+fn every_version_gap_is_found() {
     let ranges: Vec<(u32, Option<u32>)> = (1..5)
         .flat_map(|first| [Some(first), Some(first + 1), None].map(|last| (first, last)))
         .collect();
@@ -139,18 +139,18 @@ fn a_hole_is_found_wherever_there_is_one() {
             .collect();
         let (lowest, highest) = (firsts.iter().min(), firsts.iter().max());
         let all = *lowest.expect("three")..=*highest.expect("three");
-        let has_hole = !all
+        let has_gap = !all
             .clone()
             .all(|version| specs.iter().any(|spec| serves(spec, version)));
-        let found = judged(&specs)
+        let found = checks(&specs)
             .iter()
-            .any(|verdict| matches!(verdict, RouteCheck::Hole { .. }));
-        assert_eq!(found, has_hole, "{specs:?}");
+            .any(|check| matches!(check, RouteCheck::VersionGap { .. }));
+        assert_eq!(found, has_gap, "{specs:?}");
     }
 }
 
 #[test]
-fn an_endpoint_with_mistakes_meets_nobody() {
+fn an_endpoint_that_did_not_compile_has_no_conflicts() {
     let specs = [
         spec(Method::Get, "", None),
         spec(Method::Get, "", None),
@@ -158,7 +158,7 @@ fn an_endpoint_with_mistakes_meets_nobody() {
         spec(Method::Get, "/a", single(3)),
     ];
     assert_eq!(
-        judged(&specs),
+        checks(&specs),
         [RouteCheck::Mountable; 4],
         "one of them may serve version 2"
     );
@@ -169,7 +169,7 @@ fn an_endpoint_with_mistakes_meets_nobody() {
     expected = "`g` (GET /v2/orders/{name}) answers the same requests as `f` (GET /v2/orders/{id}), \
                            declared at src/orders.rs:6"
 )]
-fn the_message_names_both() {
+fn the_message_names_both_endpoints() {
     const SPECS: [EndpointSpec; 2] = [
         EndpointSpec::new(Method::Get, "/orders/{id}", "f")
             .with_version(VersionSpec::new(1, Some(2)))
@@ -177,15 +177,15 @@ fn the_message_names_both() {
         EndpointSpec::new(Method::Get, "/orders/{name}", "g")
             .with_version(VersionSpec::new(2, None)),
     ];
-    const VERDICTS: [RouteCheck; 2] = check_routes(&SPECS);
-    assert_mountable(&SPECS, &VERDICTS, 0);
-    assert_mountable(&SPECS, &VERDICTS, 1);
+    const CHECKS: [RouteCheck; 2] = check_routes(&SPECS);
+    assert_mountable(&SPECS, &CHECKS, 0);
+    assert_mountable(&SPECS, &CHECKS, 1);
 }
 
-/// As many routes as a large service has, compared in a constant: that it compiles shows that the
-/// compiler does not find it long (`long_running_const_eval` is denied by default).
+/// Compares the routes of a very large service in a constant. That it compiles shows that the
+/// constant takes few steps: `long_running_const_eval` is denied by default.
 #[test]
-fn thousands_are_compared_in_a_constant() {
+fn thousands_of_routes_are_compared_in_a_constant() {
     const COUNT: usize = 3_000;
     static PATHS: [[u8; 29]; COUNT] = paths();
     static SPECS: [EndpointSpec; COUNT] = {
@@ -200,16 +200,12 @@ fn thousands_are_compared_in_a_constant() {
         }
         specs
     };
-    static VERDICTS: [RouteCheck; COUNT] = check_routes(&SPECS);
+    static CHECKS: [RouteCheck; COUNT] = check_routes(&SPECS);
     assert_eq!(SPECS[2_999].path, "/organisations/{id}/units2999");
-    assert!(
-        VERDICTS
-            .iter()
-            .all(|verdict| *verdict == RouteCheck::Mountable)
-    );
+    assert!(CHECKS.iter().all(|check| *check == RouteCheck::Mountable));
 }
 
-/// The same of a service of which every endpoint has a successor.
+/// Does the same for a service in which every second endpoint has a successor.
 #[test]
 fn e02_thousands_of_successors_are_compared_in_a_constant() {
     const COUNT: usize = 3_000;
@@ -238,20 +234,17 @@ fn e02_thousands_of_successors_are_compared_in_a_constant() {
         }
         specs
     };
-    static VERDICTS: [RouteCheck; COUNT] = check_routes(&SPECS);
+    static CHECKS: [RouteCheck; COUNT] = check_routes(&SPECS);
     assert_eq!(
         SPECS[2_998]
             .deprecation
             .and_then(|deprecation| deprecation.successor),
         Some(SPECS[2_999].id())
     );
-    assert!(
-        VERDICTS
-            .iter()
-            .all(|verdict| *verdict == RouteCheck::Mountable)
-    );
+    assert!(CHECKS.iter().all(|check| *check == RouteCheck::Mountable));
 }
 
+/// The id of the endpoint in this line.
 #[expect(clippy::cast_possible_truncation, reason = "thousands fit")]
 const fn in_line(line: usize) -> EndpointId {
     EndpointId::new(

@@ -7,9 +7,9 @@ use super::value::CursorValue;
 /// Derive it for a struct of the sort columns in their order. The last column is unique, so that no
 /// two rows have the same position. See [`derive@crate::CursorKey`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not the sort key of a list",
-    label = "this type does not implement `CursorKey`",
-    note = "write a struct of the columns that the list is sorted by, with the unique one last: \
+    message = "`{Self}` is not a `CursorKey`",
+    label = "does not declare the sort columns of a list",
+    note = "write a struct of the sort columns, the unique one last: \
             `#[derive(CursorKey)] struct Newest {{ #[cursor(desc)] created_at: i64, #[cursor(desc, unique)] id: i64 }}`"
 )]
 pub trait CursorKey: Sized {

@@ -39,11 +39,12 @@ pub enum CursorValue {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a list cannot be sorted by `{Self}`",
-    label = "this type has no total order, or its values cannot be bound in a query",
+    label = "not the type of a sort column",
     note = "a sort column is a `bool`, an integer (`i8` to `i64`, `u8` to `u32`), a `String`, bytes (`Vec<u8>`, `[u8; N]`), \
             an `Id<T>`, or a type that implements `CursorField`",
-    note = "instead of an `Option`, sort by a column that is never NULL; of a `u64`, by an `i64`; of a float, by a whole \
-            number of its smallest unit; of a time, by its microseconds"
+    note = "a sort column needs a total order and a value that a query can bind: instead of an `Option`, write a column \
+            that is never NULL; instead of a `u64`, an `i64`; instead of a float, an integer in its smallest unit; \
+            instead of a time, its microseconds"
 )]
 pub trait CursorField: Sized {
     /// Converts to a value.

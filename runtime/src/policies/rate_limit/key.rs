@@ -42,8 +42,8 @@ use crate::request::Caller;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot verify the key of a rate limit",
-    label = "this type does not implement `LimitKey`",
-    note = "clients choose their headers and paths: implement `aplomb::policies::rate_limit::LimitKey` to verify the values that count"
+    label = "does not implement `LimitKey`",
+    note = "clients choose the values of headers and paths: implement `aplomb::policies::rate_limit::LimitKey`, which accepts verified values only"
 )]
 pub trait LimitKey: 'static {
     /// Returns the key by which a request with this `value` counts, or `None` if the value is not

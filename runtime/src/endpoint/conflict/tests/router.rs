@@ -1,5 +1,6 @@
-//! The rule is the router's own, in both directions: what is accepted it takes, and what it refuses is
-//! refused. Random lists are compared with `matchit`, the table that axum looks paths up in, and with
+//! Property tests: the check accepts a list exactly if the router does.
+//!
+//! Random lists are compared with `matchit`, the table in which axum looks up paths, and with
 //! axum's router itself, which merges methods.
 
 use std::collections::HashMap;
@@ -15,20 +16,20 @@ use proptest::test_runner::TestRunner;
 use super::*;
 use crate::policies::version;
 
-/// Few enough that lists collide often: literals that begin alike, one that looks like a version, and
-/// names for the same place.
+/// The segments of paths: literals with a common prefix, one that looks like a version, and two
+/// names of parameters. They are few, so that lists have conflicts often.
 const SEGMENTS: [&str; 5] = ["a", "ab", "v1", "{id}", "{name}"];
 
-/// Every path of up to three of these that the macro takes: no parameter twice, no version in front.
-/// The shorter stand first.
+/// Every path of up to three segments that the macro accepts: no parameter twice, no version at the
+/// start. Shorter paths come first.
 static PATHS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let longer = |path: &String| SEGMENTS.map(|last| format!("{path}/{last}"));
     let one = longer(&String::new()).to_vec();
     let two: Vec<String> = one.iter().flat_map(longer).collect();
     let three: Vec<String> = two.iter().flat_map(longer).collect();
     let all = [vec!["/".to_owned()], one, two, three].concat().into_iter();
-    let taken = all.filter(|path| names_are_unique(path) && !path.starts_with("/v1"));
-    taken.map(|path| &*path.leak()).collect()
+    let accepted = all.filter(|path| names_are_unique(path) && !path.starts_with("/v1"));
+    accepted.map(|path| &*path.leak()).collect()
 });
 
 fn names_are_unique(path: &str) -> bool {
@@ -40,19 +41,19 @@ fn names_are_unique(path: &str) -> bool {
     names.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// Every method and path that they are mounted at.
+/// The methods and paths at which the endpoints are mounted.
 fn mounted(specs: &[EndpointSpec]) -> Vec<(Method, String)> {
     let newest = version::newest(specs.iter());
-    let of_one = |spec: &EndpointSpec| {
+    let routes = |spec: &EndpointSpec| {
         version::routes(spec, newest)
             .into_iter()
             .map(|route| (spec.method, route.template))
             .collect::<Vec<_>>()
     };
-    specs.iter().flat_map(of_one).collect()
+    specs.iter().flat_map(routes).collect()
 }
 
-/// Whether the table takes all paths, and no path has a method twice.
+/// Returns true if the table accepts all paths, and no path has a method twice.
 fn matchit_accepts(mounted: &[(Method, String)]) -> bool {
     let mut table = matchit::Router::new();
     let mut methods: HashMap<&str, Vec<Method>> = HashMap::new();
@@ -87,13 +88,13 @@ fn mount(router: Router, method: Method, path: &str) -> Router {
     router.route(path, on(filter, async || ()))
 }
 
-/// One number for all of it: a hundred thousand lists are drawn.
+/// A random list. Each endpoint is drawn as a single number, because up to 200,000 lists are drawn.
 fn any_list() -> impl Strategy<Value = Vec<EndpointSpec>> {
     prop::collection::vec(any::<u32>(), 1..13)
         .prop_map(|numbers| numbers.into_iter().map(spec_of).collect())
 }
 
-/// Mostly of a short path, so that many meet.
+/// The endpoint of a random number. Four of five have a short path, so that many have conflicts.
 fn spec_of(number: u32) -> EndpointSpec {
     let mut rest = number as usize;
     let mut below = |count: usize| {
@@ -119,22 +120,22 @@ fn spec_of(number: u32) -> EndpointSpec {
     spec(method, paths[below(paths.len())], version)
 }
 
-fn refuses(specs: &[EndpointSpec]) -> bool {
-    let conflict = |verdict: &RouteCheck| {
+fn has_conflict(specs: &[EndpointSpec]) -> bool {
+    let is_conflict = |check: &RouteCheck| {
         matches!(
-            verdict,
-            RouteCheck::SameRequests { .. } | RouteCheck::OtherNames { .. }
+            check,
+            RouteCheck::SameRequests { .. } | RouteCheck::ParameterNames { .. }
         )
     };
-    judged(specs).iter().any(conflict)
+    checks(specs).iter().any(is_conflict)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if is_long() { 200_000 } else { 20_000 }))]
 
     #[test]
-    fn the_rule_is_that_of_the_routers_table(specs in any_list()) {
-        prop_assert_eq!(!refuses(&specs), matchit_accepts(&mounted(&specs)));
+    fn the_check_agrees_with_the_routers_table(specs in any_list()) {
+        prop_assert_eq!(!has_conflict(&specs), matchit_accepts(&mounted(&specs)));
     }
 }
 
@@ -142,26 +143,26 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn the_rule_is_the_routers_own(specs in any_list()) {
-        prop_assert_eq!(!refuses(&specs), axum_accepts(&mounted(&specs)));
+    fn the_check_agrees_with_the_router(specs in any_list()) {
+        prop_assert_eq!(!has_conflict(&specs), axum_accepts(&mounted(&specs)));
     }
 }
 
-/// Whether the tests run as `./test.sh --faults` lets them.
+/// Returns true in the long runs of `./test.sh --faults`.
 fn is_long() -> bool {
     std::env::var_os("FAULTS").is_some()
 }
 
-/// Lists that are refused and lists that are taken are both common, or the comparison says little.
+/// Lists with and without conflicts are both common. Otherwise the comparison would prove little.
 #[test]
-fn lists_of_both_kinds_are_drawn() {
+fn lists_with_and_without_conflicts_are_drawn() {
     let mut runner = TestRunner::deterministic();
     let drawn: Vec<bool> = (0..2_000)
-        .map(|_| refuses(&any_list().new_tree(&mut runner).expect("a list").current()))
+        .map(|_| has_conflict(&any_list().new_tree(&mut runner).expect("a list").current()))
         .collect();
-    let refused = drawn.iter().filter(|refused| **refused).count();
+    let conflicts = drawn.iter().filter(|conflict| **conflict).count();
     assert!(
-        (300..1_700).contains(&refused),
-        "{refused} of 2,000 are refused"
+        (300..1_700).contains(&conflicts),
+        "{conflicts} of 2,000 have a conflict"
     );
 }
