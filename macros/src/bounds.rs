@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-/// The most arguments of an endpoint's function.
-pub(crate) const MAX_ARGUMENTS: usize = 12;
+/// The most arguments of an endpoint's function: as many as axum takes.
+pub(crate) const MAX_ARGUMENTS: usize = 16;
 
 /// The most parameters of a path: the router names them `a` to `z`, and panics when it gives out the last.
 pub(crate) const MAX_PARAMETERS: usize = 25;
