@@ -13,6 +13,7 @@ mod input;
 mod links;
 mod nested;
 mod observe;
+mod optional;
 mod pages;
 mod paginate;
 mod panics;

@@ -83,6 +83,10 @@ fn ten(_: &http::request::Parts) -> u64 {
 #[endpoint(get = "/i", public, rate_limit("10/min", name = "tenants", by = header("x-tenant", Region)))]
 async fn limited_i() {}
 
+/// Reads two parameters or none, and its path has one.
+#[endpoint(get = "/optional/{id}", public)]
+async fn optional(_: Option<Path<(u64, u64)>>) {}
+
 async fn errors(api: Api<()>) -> Vec<String> {
     let errors: StartErrors = api.into_router(()).await.expect_err("must not start");
     errors.iter().map(ToString::to_string).collect()
@@ -110,6 +114,18 @@ async fn everything_that_is_wrong_is_said_at_once() {
         1
     );
     assert_eq!(said("\"problems\" is not an absolute URI"), 1);
+}
+
+#[tokio::test]
+async fn an_optional_path_reads_all_parameters_of_the_template_or_of_a_template_without() {
+    let errors = errors(Api::new("test", routes![optional])).await;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].contains(
+            "`optional` (GET /optional/{id}): its `Path` argument reads 2; the path names `id`"
+        ),
+        "{errors:?}"
+    );
 }
 
 /// Is there from the first version on.

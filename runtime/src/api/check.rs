@@ -186,7 +186,12 @@ fn has_only_uri_bytes(text: &str) -> bool {
 fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
     let named_by_template: Vec<&str> = parameters(spec.path).collect();
     for probe in spec.path_arguments.iter().flatten() {
-        let wrong = match probe() {
+        let shape = match probe() {
+            PathShape::Optional(_) if named_by_template.is_empty() => continue,
+            PathShape::Optional(shape) => *shape,
+            shape => shape,
+        };
+        let wrong = match shape {
             PathShape::Positional(count) if count != named_by_template.len() => {
                 format!("reads {count}")
             }
@@ -194,7 +199,10 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
                 Some(field) => format!("reads `{field}`"),
                 None => continue,
             },
-            PathShape::Positional(_) | PathShape::Unknown | PathShape::RequestId => continue,
+            PathShape::Positional(_)
+            | PathShape::Unknown
+            | PathShape::Optional(_)
+            | PathShape::RequestId => continue,
         };
         let names = named_by_template.join("`, `");
         errors.push(StartError::new(format!(

@@ -21,6 +21,10 @@ impl<T> PathArgument for crate::extract::Path<T> {
     type Parameters = T;
 }
 
+impl<A: PathArgument> PathArgument for Option<A> {
+    type Parameters = A::Parameters;
+}
+
 /// The position of a list's head.
 #[derive(Debug)]
 pub enum Here {}

@@ -2,7 +2,7 @@ use core::cell::Cell;
 
 use axum::RequestExt;
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -31,6 +31,9 @@ use crate::request::read;
 /// }
 /// # let _ = axum::Router::<()>::new().route("/double", axum::routing::post(double));
 /// ```
+///
+/// `Option<Json<T>>` is `None` for a request without a `Content-Type` field, as axum's is. A request with the
+/// field is refused as without the `Option`: an empty JSON body is not `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
@@ -47,6 +50,28 @@ where
         // The future, which every request allocates, holds the body and not the head as well.
         let body = json_body(request);
         async move { parse(&text(body).await?).map(Self) }
+    }
+}
+
+impl<S, T> OptionalFromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    fn from_request(
+        request: Request,
+        state: &S,
+    ) -> impl Future<Output = Result<Option<Self>, Problem>> + Send {
+        let is_sent = request.headers().contains_key(CONTENT_TYPE);
+        let reading = is_sent.then(|| <Self as FromRequest<S>>::from_request(request, state));
+        async move {
+            match reading {
+                Some(reading) => reading.await.map(Some),
+                None => Ok(None),
+            }
+        }
     }
 }
 
@@ -192,7 +217,7 @@ mod tests {
         let request = Request::builder()
             .header(CONTENT_TYPE, media)
             .body(Body::from(text.to_owned()));
-        Json::from_request(request.expect("a request"), &()).await
+        FromRequest::from_request(request.expect("a request"), &()).await
     }
 
     #[derive(Debug, serde::Deserialize)]

@@ -21,6 +21,8 @@ pub enum PathShape {
     Named(&'static [&'static str]),
     /// Cannot be told in advance, such as a map.
     Unknown,
+    /// The same, or nothing where the path has no parameters.
+    Optional(Box<Self>),
     /// Nothing of the path, but the request's id.
     RequestId,
 }
@@ -32,6 +34,11 @@ impl PathShape {
         // The probe refuses every value, so the only result is what it wrote down on the way.
         let _ = T::deserialize(Probe { shape: &mut shape });
         shape
+    }
+
+    /// The same for an `Option` of a `Path<T>`.
+    pub fn of_optional<'de, T: Deserialize<'de>>() -> Self {
+        Self::Optional(Box::new(Self::of::<T>()))
     }
 }
 
