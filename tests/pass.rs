@@ -12,6 +12,8 @@ mod deprecation;
 mod errors;
 #[path = "fixtures/pass/extractors.rs"]
 mod extractors;
+#[path = "fixtures/pass/hygiene.rs"]
+mod hygiene;
 #[path = "fixtures/pass/links.rs"]
 mod links;
 #[path = "fixtures/pass/lists.rs"]

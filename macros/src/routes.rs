@@ -1,12 +1,13 @@
 //! `routes![…]`: a list of endpoints, compared with one another while it is compiled.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Path};
 
 use crate::errors::{Diagnostics, Sink};
-use crate::expand::{call_at, ends};
+use crate::expand::{call_at, ends, import};
+use crate::names::Names;
 use crate::parse::split;
 
 struct Entry {
@@ -69,6 +70,7 @@ fn trailing_tokens(rest: &TokenStream) -> &'static str {
 pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let mistakes = Diagnostics::new();
     let sink = mistakes.sink();
+    let names = Names::avoiding(&tokens);
     let parts = split(tokens).into_iter();
     let entries: Vec<Entry> = parts
         .filter_map(|part| Entry::parse(&part, &sink))
@@ -76,65 +78,61 @@ pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let aliases: Vec<Ident> = entries
         .iter()
         .enumerate()
-        .map(|(index, entry)| alias(entry, index))
+        .map(|(index, entry)| {
+            // At the entry's own place, where what is wrong with it is reported.
+            names.name_at(&format!("Entry{index}"), ends(&entry.path).0)
+        })
         .collect();
     let checks = if sink.failed() {
         TokenStream::new()
     } else {
-        checks(&entries, &aliases)
+        checks(&entries, &aliases, &names)
     };
-    expand(&entries, &aliases, &checks, &mistakes.into_tokens())
+    let mut checked = mistakes.into_tokens();
+    checked.extend(checks);
+    expand(&entries, &aliases, &checked)
 }
 
-fn expand(
-    entries: &[Entry],
-    aliases: &[Ident],
-    checks: &TokenStream,
-    mistakes: &TokenStream,
-) -> TokenStream {
-    let cfgs = entries.iter().map(Entry::cfgs);
+fn expand(entries: &[Entry], aliases: &[Ident], checks: &TokenStream) -> TokenStream {
+    let (import, cfgs) = (import(), entries.iter().map(Entry::cfgs));
     let paths = entries.iter().map(|entry| &entry.path);
     let mounted = entries
         .iter()
         .zip(aliases)
         .map(|(entry, alias)| mounted(entry, alias));
     quote! {{
+        #import
         #(
             #cfgs
-            #[allow(non_camel_case_types)]
             type #aliases = #paths;
         )*
-        #mistakes
         #checks
-        ::aplomb::Routes::from_entries(&[#(#mounted),*])
+        __aplomb::Routes::from_entries(&[#(#mounted),*])
     }}
 }
 
-/// The name that an entry has here, at the entry's own place.
-fn alias(entry: &Entry, index: usize) -> Ident {
-    format_ident!("__Entry{index}", span = ends(&entry.path).0)
-}
-
 /// Compares all entries, and fails at each that cannot stand beside those before it.
-fn checks(entries: &[Entry], aliases: &[Ident]) -> TokenStream {
+fn checks(entries: &[Entry], aliases: &[Ident], names: &Names) -> TokenStream {
     let cfgs = entries.iter().map(Entry::cfgs);
-    let checks = (0..entries.len()).map(|index| check(entries, index));
+    let lists = ["SPECS", "CHECKS"].map(|name| names.name(name));
+    let one = |index| check(entries, index, &lists);
+    let (checks, [specs, results]) = ((0..entries.len()).map(one), &lists);
     quote! {
-        const SPECS: &[::aplomb::EndpointSpec] = &[#(#cfgs <#aliases as ::aplomb::Endpoint>::SPEC),*];
-        const CHECKS: &[::aplomb::__private::RouteCheck] =
-            &::aplomb::__private::check_routes::<{ SPECS.len() }>(SPECS);
+        const #specs: &[__aplomb::EndpointSpec] = &[#(#cfgs <#aliases as __aplomb::Endpoint>::SPEC),*];
+        const #results: &[__aplomb::__private::RouteCheck] =
+            &__aplomb::__private::check_routes::<{ #specs.len() }>(#specs);
         #(#checks)*
     }
 }
 
 /// Fails at the entry if it cannot stand beside those before it.
-fn check(entries: &[Entry], index: usize) -> TokenStream {
+fn check(entries: &[Entry], index: usize, [specs, results]: &[Ident; 2]) -> TokenStream {
     let entry = &entries[index];
     let (cfgs, index) = (entry.cfgs(), index_of(index, &entries[..index]));
     let assertion = call_at(
         &entry.path,
         "assert_mountable",
-        &quote!(SPECS, CHECKS, #index),
+        &quote!(#specs, #results, #index),
     );
     quote!(#cfgs const _: () = { #assertion };)
 }
@@ -155,7 +153,7 @@ fn index_of(index: usize, earlier: &[Entry]) -> TokenStream {
 fn mounted(entry: &Entry, alias: &Ident) -> TokenStream {
     let cfgs = entry.cfgs();
     let site = ends(&entry.path).0;
-    let entry = quote_spanned!(site=> ::aplomb::__private::entry::<_, _, #alias>());
+    let entry = quote_spanned!(site=> __aplomb::__private::entry::<_, _, #alias>());
     quote!(#cfgs #entry)
 }
 

@@ -120,6 +120,8 @@ mod guide {}
 /// What the macros' output names beside the public types of `policies`. Not for use by hand; may change with any release.
 #[doc(hidden)]
 pub mod __private {
+    pub use std::vec::Vec;
+
     pub use axum::response::{IntoResponse, Response};
     pub use serde::Serialize;
 

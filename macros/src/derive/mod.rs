@@ -5,9 +5,10 @@ pub(crate) mod cursor_key;
 pub(crate) mod resource;
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Meta};
+use syn::{Attribute, Data, DeriveInput, Meta};
 
 use crate::errors::{Diagnostics, Sink};
+use crate::expand::{allowed, scope};
 use crate::parse::{Item, items};
 
 /// What a derive gives for an item, with its mistakes behind.
@@ -19,6 +20,28 @@ fn expanded(
     let mut output = generate(item, &mistakes.sink()).unwrap_or_default();
     output.extend(mistakes.into_tokens());
     output
+}
+
+/// Puts what is generated for an item into a scope, with the lints that the item allows anywhere.
+fn in_scope(input: &DeriveInput, items: &TokenStream) -> TokenStream {
+    let mut attributes = input.attrs.clone();
+    let fields = match &input.data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Enum(data) => {
+            attributes.extend(
+                data.variants
+                    .iter()
+                    .flat_map(|variant| variant.attrs.clone()),
+            );
+            data.variants
+                .iter()
+                .flat_map(|variant| &variant.fields)
+                .collect()
+        }
+        Data::Union(_) => Vec::new(),
+    };
+    attributes.extend(fields.into_iter().flat_map(|field| field.attrs.clone()));
+    scope(&allowed(&attributes), items)
 }
 
 /// The items of all `#[name(…)]` among the attributes; other ways to write it are reported.

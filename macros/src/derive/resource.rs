@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::DeriveInput;
 
-use super::{attribute_items, expanded};
+use super::{attribute_items, expanded, in_scope};
 use crate::errors::Sink;
 use crate::parse::Options;
 
@@ -22,12 +22,13 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     let prefix = prefix(&input, sink).unwrap_or_default();
     let name = &input.ident;
     let (generics, arguments, bounds) = input.generics.split_for_impl();
-    Some(quote! {
+    let items = quote! {
         #[automatically_derived]
-        impl #generics ::aplomb::Resource for #name #arguments #bounds {
-            const PREFIX: &'static str = #prefix;
+        impl #generics __aplomb::Resource for #name #arguments #bounds {
+            const PREFIX: &'static ::core::primitive::str = #prefix;
         }
-    })
+    };
+    Some(in_scope(&input, &items))
 }
 
 fn prefix(input: &DeriveInput, sink: &Sink<'_>) -> Option<String> {

@@ -115,7 +115,13 @@ fn a_list_of_routes() {
 }
 
 fn derived(tokens: TokenStream) -> String {
-    prettyplease::unparse(&syn::parse2(tokens).expect("the expansion is a list of items"))
+    let text =
+        prettyplease::unparse(&syn::parse2(tokens).expect("the expansion is a list of items"));
+    assert!(
+        !text.contains("::aplomb::"),
+        "only the import in the scope may name the crate: {text}"
+    );
+    text
 }
 
 #[test]

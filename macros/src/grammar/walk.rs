@@ -39,6 +39,10 @@ fn function() -> TokenStream {
 fn expanded(key: &Key, used: &str) -> String {
     let text = endpoint(attribute(key, used), function()).to_string();
     assert!(!text.contains("compile_error"), "{used}: {text}");
+    assert!(
+        !text.contains(":: aplomb ::"),
+        "only the import in the scope may name the crate: {used}: {text}"
+    );
     text
 }
 

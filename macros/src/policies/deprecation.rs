@@ -65,11 +65,7 @@ impl Policy for Deprecation {
             return TokenStream::new();
         }
         quote! {
-            .with_deprecation({
-                const DEPRECATION: &::aplomb::policies::deprecation::DeprecationSpec =
-                    &::aplomb::policies::deprecation::DeprecationSpec::new() #(#parts)*;
-                DEPRECATION
-            })
+            .with_deprecation(const { &__aplomb::policies::deprecation::DeprecationSpec::new() #(#parts)* })
         }
     }
 }
@@ -128,7 +124,7 @@ impl Deprecation {
             .and_then(|successor| successor.path.as_ref());
         path.map_or_else(
             TokenStream::new,
-            |path| quote!(.with_successor(<#path as ::aplomb::Endpoint>::ID)),
+            |path| quote!(.with_successor(<#path as __aplomb::Endpoint>::ID)),
         )
     }
 }
@@ -239,7 +235,7 @@ fn date(day: Option<&Day>) -> Option<&(Date, TokenStream)> {
 }
 
 fn constant(Date { year, month, day }: Date) -> TokenStream {
-    quote!(::aplomb::policies::deprecation::date(#year, #month, #day))
+    quote!(__aplomb::policies::deprecation::date(#year, #month, #day))
 }
 
 #[cfg(test)]
@@ -248,10 +244,10 @@ mod tests {
 
     fn declared(keys: &str) -> String {
         let calls = calls(&format!("get = \"/a\", {keys}"));
-        let start = ".with_deprecation({constDEPRECATION:&DeprecationSpec=&DeprecationSpec::new()";
+        let start = ".with_deprecation(const{&DeprecationSpec::new()";
         let inner = calls
             .strip_prefix(start)
-            .and_then(|rest| rest.strip_suffix(";DEPRECATION})"));
+            .and_then(|rest| rest.strip_suffix("})"));
         inner.unwrap_or_else(|| panic!("{calls}")).to_owned()
     }
 
@@ -280,12 +276,12 @@ mod tests {
             ),
             (
                 "deprecated = \"2026-06-30\", successor = v2::get",
-                ".with_deprecated(date(2026u16,6u8,30u8)).with_successor(<v2::getas::aplomb::Endpoint>::ID)",
+                ".with_deprecated(date(2026u16,6u8,30u8)).with_successor(<v2::getas__aplomb::Endpoint>::ID)",
             ),
             (
                 "successor = g, sunset = \"2026-06-30\", deprecated = \"2026-06-30\"",
                 ".with_deprecated(date(2026u16,6u8,30u8)).with_sunset(date(2026u16,6u8,30u8))\
-                 .with_successor(<gas::aplomb::Endpoint>::ID)",
+                 .with_successor(<gas__aplomb::Endpoint>::ID)",
             ),
         ] {
             assert_eq!(declared(keys), call);

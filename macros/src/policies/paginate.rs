@@ -73,12 +73,12 @@ impl Policy for Pagination {
                     Kind::Cursor => quote!(Cursor),
                     Kind::Offset => quote!(Offset),
                 };
-                quote!(#kind(::aplomb::policies::paginate::PageLimits::new(#default, #max)))
+                quote!(#kind(__aplomb::policies::paginate::PageLimits::new(#default, #max)))
             }
             (None, Some(Reason { text, .. })) => quote!(Unpaginated { reason: #text }),
             (None, None) => return TokenStream::new(),
         };
-        quote!(.with_pagination(::aplomb::policies::paginate::PaginationPolicy::#policy))
+        quote!(.with_pagination(__aplomb::policies::paginate::PaginationPolicy::#policy))
     }
 
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
@@ -237,7 +237,7 @@ fn assert_page(pages: &Pages, ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenS
     let response = call_at(
         ty,
         "assert_returns_page",
-        &quote!(::aplomb::__private::Probe::<#ty>::IS_PAGE, #page),
+        &quote!(__aplomb::__private::Probe::<#ty>::IS_PAGE, #page),
     );
     let request = assert_page_request(pages, endpoint);
     quote!(#request #response)
@@ -254,7 +254,7 @@ fn assert_page_request(pages: &Pages, endpoint: &Endpoint<'_>) -> TokenStream {
         "`{name}` has pages by {kind}, but this asks for pages by {other_kind}: take `{argument}` in place of \
          `{other_argument}`, or write `paginate = {other_kind}`"
     );
-    let probe = quote!(::aplomb::__private::Probe);
+    let probe = quote!(__aplomb::__private::Probe);
     let any = quote!(false #(|| #probe::<#arguments>::#asks || #probe::<#arguments>::#asks_other)*);
     let request = call_at(
         &pages.key,
@@ -279,7 +279,7 @@ fn assert_no_page_request(endpoint: &Endpoint<'_>) -> TokenStream {
         endpoint.name()
     );
     let assertion = |ty| {
-        let probe = quote!(::aplomb::__private::Probe::<#ty>);
+        let probe = quote!(__aplomb::__private::Probe::<#ty>);
         call_at(
             ty,
             "assert_no_page_request",
@@ -299,7 +299,7 @@ fn missing_decision(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
         "`{}` returns a list that can grow without end: write `paginate = cursor` and return a `Page`, or `{REASON}`",
         endpoint.name()
     );
-    let probe = quote!(::aplomb::__private::Probe::<#ty>);
+    let probe = quote!(__aplomb::__private::Probe::<#ty>);
     call_at(
         ty,
         "assert_not_a_list",

@@ -51,12 +51,6 @@ impl<A, Rest: FindPath<I>, I> FindPath<There<I>> for (A, Rest) {
     type Parameters = Rest::Parameters;
 }
 
-/// An endpoint's typed link as a trait, which keeps its own `uri` in use.
-pub trait Linked<I, P> {
-    /// The link with these path parameters.
-    fn linked(parameters: &P) -> EndpointUri;
-}
-
 /// The link of an endpoint without path parameters.
 pub fn link(spec: &EndpointSpec) -> EndpointUri {
     link_to(spec, &())

@@ -62,15 +62,15 @@ impl By {
         match self {
             Self::Word(word, _) => {
                 let variant = variant(word);
-                quote!(.with_by(::aplomb::policies::rate_limit::LimitBy::#variant))
+                quote!(.with_by(__aplomb::policies::rate_limit::LimitBy::#variant))
             }
             Self::Key(key) => {
                 let Key {
                     place, name, kind, ..
                 } = &**key;
                 let variant = variant(place);
-                let kind = quote!(::aplomb::policies::rate_limit::KeyKind::of::<#kind>());
-                quote!(.with_by(::aplomb::policies::rate_limit::LimitBy::#variant(#name, #kind)))
+                let kind = quote!(__aplomb::policies::rate_limit::KeyKind::of::<#kind>());
+                quote!(.with_by(__aplomb::policies::rate_limit::LimitBy::#variant(#name, #kind)))
             }
         }
     }
