@@ -26,5 +26,7 @@ mod names;
 mod policies;
 #[path = "fixtures/pass/readme.rs"]
 mod readme;
+#[path = "fixtures/pass/renamed.rs"]
+mod renamed;
 #[path = "fixtures/pass/routes.rs"]
 mod routes;

@@ -80,6 +80,7 @@ keys! {
     };
     "successor" => deprecation: ["successor = get_account_v2"] "the endpoint of the same list that takes its place; responses link to it", else "no link";
     "type_name" => type_name: ["type_name = name"] "the name of the generated type, where the function's own is taken", else "the function's name";
+    "crate" => crate_path: ["crate = framework::aplomb"] "the path of the `aplomb` crate, if it has another name or another crate re-exports it", else "`::aplomb`";
     "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", max_stored_body = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a repeat with the same `Idempotency-Key` gets the first answer", else "a POST or PATCH must say this or `not_idempotent`" {
         "ttl" [r#"ttl = "24h""#] "how long an answer is kept after it was given; from 30 seconds to 365 days", else "24 hours";
         "max_stored_body" [r#"max_stored_body = "256KiB""#] "the largest body of an answer that is kept, up to 16 MiB; `\"0B\"` keeps none", else "1 MiB";

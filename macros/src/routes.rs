@@ -1,6 +1,6 @@
 //! `routes![…]`: a list of endpoints, compared with one another while it is compiled.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, Spacing, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Path};
@@ -8,7 +8,8 @@ use syn::{Attribute, Path};
 use crate::errors::{Diagnostics, Sink};
 use crate::expand::{call_at, ends, import};
 use crate::names::Names;
-use crate::parse::split;
+use crate::parse::{arguments, split};
+use crate::policies::crate_path::CratePath;
 
 struct Entry {
     cfgs: Vec<Attribute>,
@@ -71,6 +72,7 @@ pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let mistakes = Diagnostics::new();
     let sink = mistakes.sink();
     let names = Names::avoiding(&tokens);
+    let (path, tokens) = crate_path(tokens, &sink);
     let parts = split(tokens).into_iter();
     let entries: Vec<Entry> = parts
         .filter_map(|part| Entry::parse(&part, &sink))
@@ -90,11 +92,52 @@ pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     };
     let mut checked = mistakes.into_tokens();
     checked.extend(checks);
-    expand(&entries, &aliases, &checked)
+    expand(&import(&path), &entries, &aliases, &checked)
 }
 
-fn expand(entries: &[Entry], aliases: &[Ident], checks: &TokenStream) -> TokenStream {
-    let (import, cfgs) = (import(), entries.iter().map(Entry::cfgs));
+/// The path of the `aplomb` crate, and the entries: `crate = path;` may come before them.
+fn crate_path(tokens: TokenStream, sink: &Sink<'_>) -> (CratePath, TokenStream) {
+    let mut trees = tokens.clone().into_iter();
+    let is_crate = matches!(trees.next(), Some(TokenTree::Ident(word)) if word == "crate");
+    // `crate::orders::create` is an entry.
+    let is_entry = match trees.next() {
+        Some(TokenTree::Punct(mark)) => match mark.as_char() {
+            ':' => mark.spacing() == Spacing::Joint,
+            mark => mark == ',',
+        },
+        Some(_) => false,
+        None => true,
+    };
+    if !is_crate || is_entry {
+        return (CratePath::default(), tokens);
+    }
+    let is_end =
+        |tree: &TokenTree| matches!(tree, TokenTree::Punct(mark) if ";,".contains(mark.as_char()));
+    let mut trees = tokens.into_iter().peekable();
+    let mut path = TokenStream::new();
+    while let Some(tree) = trees.next_if(|tree| !is_end(tree)) {
+        path.extend([tree]);
+    }
+    if let Some(TokenTree::Punct(mark)) = trees.next()
+        && mark.as_char() == ','
+    {
+        sink.report(
+            &mark,
+            "a semicolon separates the path from the entries: write `routes![crate = framework::aplomb; a, b]`",
+        );
+    }
+    let path = arguments(path, sink);
+    let path = path.first().map(|path| CratePath::read(path, sink));
+    (path.unwrap_or_default(), trees.collect())
+}
+
+fn expand(
+    import: &TokenStream,
+    entries: &[Entry],
+    aliases: &[Ident],
+    checks: &TokenStream,
+) -> TokenStream {
+    let cfgs = entries.iter().map(Entry::cfgs);
     let paths = entries.iter().map(|entry| &entry.path);
     let mounted = entries
         .iter()
@@ -160,6 +203,44 @@ fn mounted(entry: &Entry, alias: &Ident) -> TokenStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_of_the_crate_comes_before_a_semicolon() {
+        for (tokens, path, entries) in [
+            (quote!(crate = web::aplomb; a, b), "web :: aplomb", "a , b"),
+            (quote!(crate = ::web;), ":: web", ""),
+            (quote!(crate = web), "web", ""),
+            (quote!(crate::a, b), "", "crate :: a , b"),
+            (quote!(a, crate::b), "", "a , crate :: b"),
+            (quote!(crate), "", "crate"),
+        ] {
+            let mistakes = Diagnostics::new();
+            let (read, rest) = crate_path(tokens.clone(), &mistakes.sink());
+            assert_eq!(mistakes.into_messages(), [""; 0], "{tokens}");
+            assert_eq!(read.path().to_token_stream().to_string(), path);
+            assert_eq!(rest.to_string(), entries);
+        }
+    }
+
+    #[test]
+    fn a_wrong_path_of_the_crate_is_one_mistake() {
+        for (tokens, message) in [
+            (quote!(crate = web, a), "a semicolon separates"),
+            (quote!(crate = "web"; a), "without quotes"),
+            (quote!(crate = ; a), "a value is missing"),
+            (quote!(crate; a), "needs a value"),
+            (quote!(crate web; a), "expected `=`"),
+            (quote!(crate: web; a), "behind one `=`"),
+        ] {
+            let mistakes = Diagnostics::new();
+            crate_path(tokens.clone(), &mistakes.sink());
+            let messages = mistakes.into_messages();
+            assert!(
+                messages.len() == 1 && messages[0].contains(message),
+                "{tokens}: {messages:?}"
+            );
+        }
+    }
 
     #[test]
     fn an_entry_counts_those_before_it_that_are_compiled() {

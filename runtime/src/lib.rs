@@ -120,6 +120,10 @@ mod guide {}
 /// What the macros' output names beside the public types of `policies`. Not for use by hand; may change with any release.
 #[doc(hidden)]
 pub mod __private {
+    /// The crate itself. `crate = path` of the macros imports it from here, so that a path to another
+    /// crate is one error.
+    pub extern crate self as aplomb;
+
     pub use std::vec::Vec;
 
     pub use axum::response::{IntoResponse, Response};

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::DeriveInput;
 
-use super::{attribute_items, expanded, in_scope};
+use super::{attribute_items, expanded, in_scope, take_crate_path};
 use crate::errors::Sink;
 use crate::parse::Options;
 
@@ -17,7 +17,8 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
 }
 
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
-    let input: DeriveInput = sink.take(syn::parse2(item))?;
+    let mut input: DeriveInput = sink.take(syn::parse2(item))?;
+    let path = take_crate_path(&mut input.attrs, "resource", sink);
     // With a mistake the implementation has an empty prefix: what uses it brings no second error.
     let prefix = prefix(&input, sink).unwrap_or_default();
     let name = &input.ident;
@@ -28,7 +29,7 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
             const PREFIX: &'static ::core::primitive::str = #prefix;
         }
     };
-    Some(in_scope(&input, &items))
+    Some(in_scope(&input, &path, &items))
 }
 
 fn prefix(input: &DeriveInput, sink: &Sink<'_>) -> Option<String> {

@@ -125,6 +125,32 @@ fn derived(tokens: TokenStream) -> String {
 }
 
 #[test]
+fn a_renamed_crate() {
+    let list = crate::routes::routes(quote!(crate = framework::web; users));
+    let list: syn::Item = syn::parse_quote!(
+        fn main() {
+            #list
+        }
+    );
+    let items = [
+        endpoint(
+            quote!(get = "/users", public, crate = ::web),
+            quote!(
+                #[deprecated]
+                #[expect(dead_code)]
+                async fn users() {}
+            ),
+        ),
+        crate::derive::resource::derive(quote!(
+            #[resource(prefix = "pay", crate = crate::web)]
+            struct Payment;
+        )),
+        quote!(#list),
+    ];
+    insta::assert_snapshot!(derived(items.into_iter().collect()));
+}
+
+#[test]
 fn an_error_of_several_kinds() {
     let expansion = derived(crate::derive::api_error::derive(quote! {
         enum PaymentError {

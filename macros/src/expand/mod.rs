@@ -43,7 +43,7 @@ pub(crate) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
 fn in_scope(endpoint: &Endpoint<'_>, items: &TokenStream) -> TokenStream {
     let mut attributes = endpoint.function.cfgs();
     attributes.extend(allowed(&endpoint.function.attributes));
-    scope(&attributes, items)
+    scope(&attributes, &endpoint.spec.crate_path, items)
 }
 
 /// The type of the function's name. It has braces, so that it takes no name among the values. It is

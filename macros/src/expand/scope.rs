@@ -1,17 +1,22 @@
 //! The scope of the generated code, where the `aplomb` crate has the name `__aplomb`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, Visibility};
 
 use crate::parse::split;
+use crate::policies::crate_path::CratePath;
 
 /// Puts items into a scope of their own, so that a name in it meets no name of the user's module.
 ///
 /// A path of the user's still leads where it leads outside of the scope, because the only name
 /// that the scope adds is `__aplomb`.
-pub(crate) fn scope(attributes: &TokenStream, items: &TokenStream) -> TokenStream {
-    let import = import();
+pub(crate) fn scope(
+    attributes: &TokenStream,
+    path: &CratePath,
+    items: &TokenStream,
+) -> TokenStream {
+    let import = import(path);
     quote! {
         #attributes
         const _: () = {
@@ -22,10 +27,21 @@ pub(crate) fn scope(attributes: &TokenStream, items: &TokenStream) -> TokenStrea
 }
 
 /// The name of the `aplomb` crate in the scope.
-pub(crate) fn import() -> TokenStream {
-    quote!(
-        use ::aplomb as __aplomb;
-    )
+///
+/// A path of the user's is imported through a module that only this crate has. So a wrong path is
+/// one error, at the path: rustc does not report the uses of an import that failed.
+pub(crate) fn import(path: &CratePath) -> TokenStream {
+    let Some(path) = path.path() else {
+        return quote!(
+            use ::aplomb as __aplomb;
+        );
+    };
+    let end = path.segments.last().map(|segment| segment.ident.span());
+    let end = end
+        .unwrap_or_else(Span::call_site)
+        .resolved_at(Span::call_site());
+    let alias = quote_spanned!(end=> ::__private::aplomb as __aplomb);
+    quote!(use #path #alias;)
 }
 
 /// The lints that the user allows for an item, for the code that is generated from it.
@@ -47,10 +63,10 @@ pub(crate) fn allowed<'a>(attributes: impl IntoIterator<Item = &'a Attribute>) -
     attributes.into_iter().filter_map(allow).collect()
 }
 
-/// Whether generated code allows a lint that the user allows.
+/// Checks that generated code may allow a lint that the user allows.
 ///
-/// Not `dead_code`, alone or in a group: rustc takes code that allows it for used, so it would take the
-/// user's function for used as well.
+/// It may not allow `dead_code`, by its name or in a group: rustc takes code that allows this lint for
+/// used, and the user's function, which the code calls, as well.
 fn is_inherited(lint: &TokenStream) -> bool {
     let lint = lint.to_string();
     !["dead_code", "unused", "warnings"].contains(&&*lint) && !lint.starts_with("reason")

@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 pub(crate) mod body_limit;
+pub(crate) mod crate_path;
 pub(crate) mod deprecation;
 pub(crate) mod idempotency;
 pub(crate) mod paginate;

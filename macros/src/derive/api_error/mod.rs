@@ -13,7 +13,7 @@ use quote::quote;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields, Ident};
 
-use super::{expanded, in_scope};
+use super::{expanded, in_scope, take_crate_path};
 use crate::errors::Sink;
 use crate::names::Names;
 use extension::Extension;
@@ -37,7 +37,8 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
 
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     let names = Names::avoiding(&item);
-    let input: DeriveInput = sink.take(syn::parse2(item))?;
+    let mut input: DeriveInput = sink.take(syn::parse2(item))?;
+    let path = take_crate_path(&mut input.attrs, "problem", sink);
     if !input.generics.params.is_empty() {
         sink.report(
             &input.generics,
@@ -60,7 +61,7 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     } else {
         expand::implementations(&input.ident, &cases, &names)
     };
-    Some(in_scope(&input, &items))
+    Some(in_scope(&input, &path, &items))
 }
 
 fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
