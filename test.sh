@@ -7,17 +7,17 @@ usage() {
     cat <<'EOF'
 usage: ./test.sh [--faults] [arguments of cargo nextest run]
 
-Runs every test of the workspace and the examples of its documentation: three minutes on two cores, once all
-is compiled.
+Runs every test of the workspace and the examples of its documentation. This takes three minutes on two cores after
+everything is compiled.
 
-  --faults   makes the tests that break things long, three minutes more: clients with cut connections, killed
-             instances and paused stores run with more seeds and for longer, and stores of records are compared with
-             their model over eight times as many runs. A short form of each is among the tests that always run.
+  --faults   runs the tests with faults for longer, which takes three more minutes. Clients with cut connections,
+             killed instances and paused stores run with more seeds, and the stores of records are compared with their
+             model in eight times as many runs. Without --faults a short form of each test runs.
 
-Tests of one package or with a name, without the examples:
+Tests of one package or with a name, without the examples of the documentation:
   ./test.sh -E 'package(aplomb-http-tests)'      ./test.sh -E 'test(a08_)'
 
-Needs python3, patch, cc and redis-server 7 or newer. As root on Debian it installs those that are missing.
+Needs python3, patch, cc and redis-server 7 or newer. As root on Debian it installs the missing ones.
 EOF
 }
 
@@ -38,7 +38,7 @@ need() { # need <command> <Debian package>
         echo "installing $2" >&2
         { apt-get update && apt-get install -y "$2"; } >/dev/null 2>&1 && return
     fi
-    fail "the tests need $1: install it, such as with 'apt-get install $2'"
+    fail "the tests need $1: install it, for example with 'apt-get install $2'"
 }
 
 need python3 python3
@@ -46,13 +46,13 @@ need patch patch
 need cc gcc
 need redis-server redis-server
 redis=$(redis-server --version | sed 's/.*v=\([0-9]*\).*/\1/')
-[ "$redis" -ge 7 ] || fail "the tests need redis-server 7 or newer, and found $redis: put a newer one before it in PATH"
+[ "$redis" -ge 7 ] || fail "found redis-server $redis, the tests need 7 or newer: put a newer one first in PATH"
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 
 [ -z "$faults" ] || export FAULTS=1
 
 python3 tests/rules.py
-# Most of the time of most tests is spent on waiting, so twice as many as there are cores keep these busy.
+# Most tests wait most of their time, so twice as many threads as cores keep the cores busy.
 threads=$((2 * $(getconf _NPROCESSORS_ONLN)))
 cargo nextest run --workspace --test-threads "$threads" "$@"
 [ $# -gt 0 ] || cargo test --workspace --doc --quiet

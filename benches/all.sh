@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures everything: instructions a request in process, promises kept on Redis, then what an endpoint costs to
-# compile. Needs valgrind and redis-server, and crates.io for what is compared.
+# Runs all measurements: instructions of a request in process, policies on Redis, and compile time of an endpoint.
+# Needs valgrind and redis-server, and crates.io for the crates of the comparison.
 set -euo pipefail
 cd "$(dirname "$0")"
 ./instructions.py

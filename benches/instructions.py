@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Prints what a request costs in instructions, and as a ratio to hand-written axum; what a rate limit
-adds, beside tower_governor, what its check costs alone, and how many bytes an address takes; then what
-`idempotent` adds, by stage, in instructions and allocations, and how many bytes a record takes.
+"""Prints the instructions of a request, and their ratio to hand-written axum.
 
-Needs valgrind. Each scenario runs twice under callgrind, with a few requests and with more; the
-difference is divided by the number of requests between, and the harness (a request made,
-answered at once, and its body read) is subtracted. Allocations are counted in the same way, by dhat.
+It also prints the instructions that a rate limit adds, compared with tower_governor, the instructions of
+a check without an endpoint, and the bytes of an address; and for `idempotent` the instructions and
+allocations of each stage, and the bytes of a record.
+
+Needs valgrind. Each scenario runs twice under callgrind, with a few requests and with more. The
+difference of the instructions is divided by the difference of the requests. The instructions of the
+harness, which builds a request, gets an immediate response and reads its body, are subtracted. dhat
+counts allocations in the same way.
 """
 
 import collections
@@ -17,13 +20,13 @@ import tempfile
 
 FEW, MORE = 100, 600
 RECORDS = 200_000
-# Governor's clock is set at start by as much work as it takes: many requests, so that it does not show.
+# The start of governor calibrates a clock with a variable amount of work. Many requests make its share negligible.
 MANY = 40_000
 ADDED = [
     ("tower_governor by address, 2 fields", "hand-get", "governor-get"),
     ("`rate_limit` by address, 5 fields", "bare-get", "limited-get"),
-    ("authentication", "bare-get", "known-get"),
-    ("`rate_limit` by caller, 5 fields, after authentication", "known-get", "known-limited-get"),
+    ("authentication", "bare-get", "authenticated-get"),
+    ("`rate_limit` by caller, 5 fields, after authentication", "authenticated-get", "authenticated-limited-get"),
 ]
 CHECKS, ADDRESSES = 1_000_000, 1_000
 MILLION = 1_000_000
@@ -44,7 +47,7 @@ ROWS = [
     ]),
 ]
 
-# A stage is what its functions do, with all that they call.
+# A stage is the cost of its functions, including the functions that they call.
 STAGES = [
     ("key: the field read", ["idempotency::stage::KeyStage as aplomb::request::stage::Stage>::enter"]),
     ("name of the record", ["identity::RecordNames::record"]),
@@ -84,7 +87,7 @@ def check(program, limiter):
 
 
 def instructions(path):
-    """The instructions of each function with all that it calls, and of all."""
+    """The inclusive instructions of each function, and the total."""
     names, inclusive, everything = {}, collections.Counter(), 0
     function, called = None, None
     for line in open(path, encoding="utf-8"):
@@ -96,7 +99,8 @@ def instructions(path):
                 function = name
         elif re.match(r"[+*\d-]", line):
             count = int(line.split()[1])
-            # A call's line counts what is inside; a function that calls itself would count twice.
+            # The line of a call has the inclusive count of the callee. Recursive calls are skipped, since they
+            # would count twice.
             if called is None:
                 everything += count
             if called is None or not called.startswith(f"{function}'"):
@@ -106,7 +110,7 @@ def instructions(path):
 
 
 def allocations(path):
-    """The allocations below each function, and all."""
+    """The inclusive allocations of each function, and the total."""
     profile = json.load(open(path, encoding="utf-8"))
     inclusive, everything = collections.Counter(), 0
     for point in profile["pps"]:
@@ -124,7 +128,7 @@ def stage_of(inclusive, names):
 
 
 def stages(program, scenario, length):
-    """What a request costs by stage, and in all: instructions, and allocations."""
+    """The instructions and the allocations of a request: for each stage, and in total."""
     per_request = []
     for tool, read in [("callgrind", instructions), ("dhat", allocations)]:
         counted = []
@@ -171,7 +175,7 @@ def print_stages(program):
             (counts, allocated) = stages(program, scenario, length)
             added = (counts[-1] - limited[-1], allocated[-1] - limited_allocations[-1])
             if scenario == "full-post" and not all(counts[:5]):
-                sys.exit("a stage is no function of its own any more: mend STAGES")
+                sys.exit("STAGES names a function that does not exist or is inlined: correct it")
             columns.append(list(zip(counts[:-1], allocated[:-1])) + [added])
     print("\n| instructions, allocations | new key, 109 B | replay, 109 B | new key, 1 KiB | replay, 1 KiB |")
     print("|---|---|---|---|---|")
@@ -188,7 +192,7 @@ def print_memory(program):
         done = subprocess.run([program, scenario, str(RECORDS)], check=True, capture_output=True, text=True)
         grown[scenario] = int(done.stdout)
     record = (grown["full-post"] - grown["limited-post"]) / RECORDS
-    print(f"\nA record on memory takes {record:.0f} bytes, its answer's body of 125 included.")
+    print(f"\nA record in memory takes {record:.0f} bytes, including the response body of 125 bytes.")
 
 
 def main():

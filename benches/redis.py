@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Compares idempotency and a rate limit on Redis with the same endpoint written by hand.
 
-Needs redis-server 7. Starts one that keeps nothing on disk, and both servers in release build. What
-they send to Redis is counted first, request by request; then windows of load alternate between them,
-and each round gives ratios. Of all rounds the median is printed, with the quartiles: where other
-programs use the machine, only many short rounds mean anything, and requests/s the least.
+Needs redis-server 7. The script starts one without persistence, and both servers in release build. It
+first counts the commands that each request sends to Redis. Then it measures windows of load that
+alternate between the servers; each round has one ratio. It prints the median and the quartiles of the
+rounds. If other programs use the machine, only many short rounds are meaningful, and requests/s are
+the least reliable.
 
-With --instructions both servers and Redis run under callgrind, too (needs valgrind).
+With --instructions both servers and Redis also run under callgrind (needs valgrind).
 """
 
 import argparse
@@ -28,7 +29,7 @@ import time
 
 MODES = ("aplomb", "by-hand")
 COUNTED_MODES = ("aplomb", "aplomb-prefetch", "by-hand")
-"""With tokens taken ahead, too: what that saves are trips and instructions, which are counted."""
+"""Prefetched tokens save trips and instructions, so that mode is counted and not timed."""
 
 LOADS = ("new", "replay")
 REPLAYED = 64
@@ -38,23 +39,23 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Redis:
-    """A connection of our own: what it sends is not part of what is counted."""
+    """A connection of this script to Redis. Its commands are not counted."""
 
     def __init__(self, port):
         self.connection = socket.create_connection(("127.0.0.1", port))
-        self.answers = self.connection.makefile("rb")
+        self.replies = self.connection.makefile("rb")
 
     def ask(self, *words):
         self.connection.sendall((" ".join(words) + "\r\n").encode())
-        line = self.answers.readline()
+        line = self.replies.readline()
         if line.startswith(b"$"):
-            return self.answers.read(int(line[1:]) + 2).decode()
+            return self.replies.read(int(line[1:]) + 2).decode()
         if not line.startswith(b"+"):
             raise RuntimeError(f"{words}: {line}")
         return line.decode()
 
     def calls(self):
-        """How often each command ran, from clients and from scripts alike."""
+        """The number of runs of each command, from clients and from scripts."""
         rows = re.findall(r"cmdstat_([^:|]+)[^:]*:calls=(\d+)", self.ask("INFO", "commandstats"))
         calls = collections.Counter()
         for name, count in rows:
@@ -62,11 +63,11 @@ class Redis:
         return calls
 
 
-class Wire:
-    """Stands between one server and Redis, and counts what passes.
+class CountingProxy:
+    """A proxy between a server and Redis that counts commands and trips.
 
-    A command is an array on the wire from the client. A trip begins whenever the client speaks after
-    Redis has spoken: one request at a time, commands that are sent together are one trip.
+    A command is an array from the client. A trip begins when the client sends data after Redis has sent
+    data. With one request at a time, commands that are sent together are one trip.
     """
 
     def __init__(self, port):
@@ -80,28 +81,28 @@ class Wire:
             while True:
                 client, _ = self.listener.accept()
                 redis = socket.create_connection(("127.0.0.1", self.port))
-                speaking = [False]
-                for forward in (self.asks, self.answers):
-                    threading.Thread(target=forward, args=(client, redis, speaking), daemon=True).start()
+                client_sent_last = [False]
+                for forward in (self.relay_requests, self.relay_replies):
+                    threading.Thread(target=forward, args=(client, redis, client_sent_last), daemon=True).start()
 
-    def asks(self, client, redis, speaking):
+    def relay_requests(self, client, redis, client_sent_last):
         unread = b""
         with contextlib.suppress(OSError):
             while chunk := client.recv(65536):
-                self.trips += not speaking[0]
-                speaking[0] = True
+                self.trips += not client_sent_last[0]
+                client_sent_last[0] = True
                 unread = self.count(unread + chunk)
                 redis.sendall(chunk)
             redis.shutdown(socket.SHUT_RDWR)
 
-    def answers(self, client, redis, speaking):
+    def relay_replies(self, client, redis, client_sent_last):
         with contextlib.suppress(OSError):
             while chunk := redis.recv(65536):
-                speaking[0] = False
+                client_sent_last[0] = False
                 client.sendall(chunk)
 
     def count(self, data):
-        """Counts whole commands and gives what is left."""
+        """Counts complete commands; returns the remaining bytes."""
         while (found := command(data)) is not None:
             name, data = found
             self.commands[name] += 1
@@ -112,7 +113,7 @@ class Wire:
 
 
 def command(data):
-    """The name of the first command, and what follows it; `None` while it is not all there."""
+    """The name of the first command, and the bytes after it; `None` if it is not complete."""
     head, found, rest = data.partition(b"\r\n")
     if not found:
         return None
@@ -137,7 +138,7 @@ def build():
 
 @contextlib.contextmanager
 def running(*command, **options):
-    """A process that ends with the block, whatever ends the block."""
+    """A process that is ended when the block is left, also by an error."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
     try:
         yield process
@@ -156,25 +157,25 @@ def redis_server(directory, *tool):
         port = free.getsockname()[1]
     command = [*tool, "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", directory,
                "--save", "", "--appendonly", "no",
-               # What it does by the clock would be counted, the more of it the slower the machine is.
+               # Periodic work of Redis would be counted too, and more of it on a slower machine.
                "--hz", "1", "--dynamic-hz", "no"]
     with running(*command, stdout=subprocess.DEVNULL) as process:
-        yield process, patiently(process, lambda: Redis(port)), port
+        yield process, retry_until_up(process, lambda: Redis(port)), port
 
 
-def patiently(process, attempt):
+def retry_until_up(process, attempt):
     for _ in range(400):
         if process.poll() is not None:
-            raise RuntimeError("redis-server ended at once")
+            raise RuntimeError("redis-server ended at its start")
         with contextlib.suppress(OSError):
             return attempt()
         time.sleep(0.05)
-    raise RuntimeError("redis-server does not answer")
+    raise RuntimeError("redis-server does not reply")
 
 
 @contextlib.contextmanager
 def server(program, mode, redis, *tool):
-    """One of the two servers: its process, and where it answers."""
+    """Starts a server; yields its process and its address."""
     command = [*tool, program, mode, f"redis://{redis}"]
     with running(*command, stdout=subprocess.PIPE, text=True) as process:
         address = process.stdout.readline().strip()
@@ -184,7 +185,7 @@ def server(program, mode, redis, *tool):
 
 
 def load(program, address, prefix, keys, connections, seconds, most=10**9):
-    """Asks until the time is over or the most is asked; every answer must be the expected one."""
+    """Sends requests for some seconds, at most `most` of them. Fails if a response is unexpected."""
     plan = [address, prefix, keys, connections, seconds, most]
     with running(program, "load", *map(str, plan), stdout=subprocess.PIPE, text=True) as process:
         output, _ = process.communicate(timeout=seconds + 60)
@@ -192,7 +193,7 @@ def load(program, address, prefix, keys, connections, seconds, most=10**9):
             raise RuntimeError("the load failed")
     tally = json.loads(output)
     if tally["unexpected"]:
-        raise RuntimeError(f"{tally['unexpected']} of {tally['requests']} answers are not what {keys} keys get")
+        raise RuntimeError(f"{tally['unexpected']} of {tally['requests']} responses are not those of {keys} keys")
     return tally
 
 
@@ -201,19 +202,19 @@ def prime(program, address, prefix):
 
 
 def count(program, mode, redis, port):
-    """For each load: trips, commands from the client and commands in scripts, each per request."""
+    """For each load: the trips, the commands of the client, and the commands in scripts."""
     counts = {}
     redis.ask("FLUSHALL", "SYNC")
-    with contextlib.closing(Wire(port)) as wire, server(program, mode, wire.address) as (_, address):
+    with contextlib.closing(CountingProxy(port)) as proxy, server(program, mode, proxy.address) as (_, address):
         prime(program, address, "counted")
         load(program, address, "counted", "replay", 1, 60, REPLAYED)
         for keys in LOADS:
-            trips, sent, calls = wire.trips, wire.commands.copy(), redis.calls()
+            trips, sent, calls = proxy.trips, proxy.commands.copy(), redis.calls()
             load(program, address, "counted" if keys == "replay" else "other", keys, 1, 60, COUNTED)
-            sent = wire.commands - sent
-            # What ran and was not sent ran inside a script. INFO is our own.
+            sent = proxy.commands - sent
+            # A command that ran and was not sent ran in a script. INFO is from this script.
             inside = redis.calls() - calls - sent - collections.Counter(info=1)
-            counts[keys] = ((wire.trips - trips) / COUNTED, sent, inside)
+            counts[keys] = ((proxy.trips - trips) / COUNTED, sent, inside)
     return counts
 
 
@@ -226,7 +227,7 @@ def total(log):
 
 
 def totals(program, mode, keys, requests, directory):
-    """Instructions of the server and of Redis for so many requests, one at a time, and the start."""
+    """The instructions of the server and of Redis for their start and this number of requests."""
     logs = [f"{directory}/{who}.callgrind" for who in ("server", "redis")]
     with redis_server(directory, *callgrind(logs[1])) as (_, _, port), \
             server(program, mode, f"127.0.0.1:{port}", *callgrind(logs[0])) as (_, address):
@@ -236,20 +237,20 @@ def totals(program, mode, keys, requests, directory):
 
 
 def instructions(program, mode, keys, directory):
-    """Instructions a request, of the server and of Redis."""
+    """The instructions per request, of the server and of Redis."""
     few, more = (totals(program, mode, keys, requests, directory) for requests in (FEW, MORE))
     return [(most - least) / (MORE - FEW) for least, most in zip(few, more)]
 
 
 def cpu(process):
-    """Processor seconds so far, in user and in kernel mode."""
+    """The processor seconds of a process so far, in user and in kernel mode."""
     stat = pathlib.Path(f"/proc/{process.pid}/stat").read_text()
     fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def window(program, served, redis_process, redis, keys, options):
-    """Requests a second, and processor seconds a request of the application and of Redis."""
+    """Requests per second, and processor seconds per request, of the application and of Redis."""
     process, address = served
     redis.ask("FLUSHALL", "SYNC")
     if keys == "replay":
@@ -262,7 +263,7 @@ def window(program, served, redis_process, redis, keys, options):
 
 
 def rounds(program, redis_process, redis, port, keys, options):
-    """The ratios Aplomb / by hand of each round. Who goes first alternates, too."""
+    """The ratios Aplomb / by hand of each round. The server that is measured first alternates."""
     measure = lambda served: window(program, served, redis_process, redis, keys, options)
     with server(program, MODES[0], f"127.0.0.1:{port}") as aplomb, \
             server(program, MODES[1], f"127.0.0.1:{port}") as by_hand:
@@ -322,17 +323,17 @@ def print_instructions(program, directory):
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=12, help="rounds of one window each (12)")
-    parser.add_argument("--seconds", type=float, default=1, help="how long a window takes (1)")
-    parser.add_argument("--connections", type=int, default=32, help="requests at once (32)")
-    parser.add_argument("--instructions", action="store_true", help="count instructions, too")
+    parser.add_argument("--seconds", type=float, default=1, help="seconds of a window (1)")
+    parser.add_argument("--connections", type=int, default=32, help="concurrent requests (32)")
+    parser.add_argument("--instructions", action="store_true", help="also count instructions")
     return parser.parse_args()
 
 
 def main():
     chosen = options()
     if shutil.which("redis-server") is None:
-        return "redis-server is not there: install it, such as with 'apt-get install redis-server'"
-    # An end from outside ends what was started, as an error does.
+        return "redis-server is not on the PATH: install it, for example with 'apt-get install redis-server'"
+    # SIGTERM raises SystemExit, so the context managers end the processes that were started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     program = build()
     with tempfile.TemporaryDirectory(prefix="aplomb-bench-") as directory, \

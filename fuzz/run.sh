@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes a target on the pinned toolchain: fuzz/run.sh <target> [libFuzzer's options]
 #
-# What it finds beside the corpus stays in fuzz/found/<target>. The layout is cargo-fuzz's, for those who have a
-# nightly toolchain and want its sanitizers: cargo +nightly fuzz run <target>
+# New inputs that reach new code are written to fuzz/found/<target>, and inputs that fail to fuzz/artifacts. The layout
+# is that of cargo-fuzz. With a nightly toolchain, its sanitizers work too: cargo +nightly fuzz run <target>
 set -euo pipefail
 cd "$(dirname "$0")"
 target=$1
@@ -13,7 +13,7 @@ for part in inline-8bit-counters pc-table trace-compares; do
     flags+=" -Cllvm-args=-sanitizer-coverage-$part"
 done
 flags+=" -Ccodegen-units=1 -Cdebug-assertions"
-# With a triple, build scripts and macros are compiled without the flags.
+# With --target, cargo compiles build scripts and macros without these flags.
 triple=$(rustc -vV | sed -n 's/host: //p')
 RUSTFLAGS=$flags cargo build --release --target "$triple" --bin "$target"
 

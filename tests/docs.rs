@@ -1,15 +1,15 @@
-//! The papers hold together: what they link to exists, and the guide's programs are compiled.
+//! Tests of the documentation: every link has a target, and the programs of the guide are compiled.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 #[test]
-fn links_lead_somewhere() {
-    let papers = papers();
-    assert!(papers.len() >= 8, "{papers:?}");
-    let broken: Vec<String> = papers
+fn every_link_has_a_target() {
+    let documents = documents();
+    assert!(documents.len() >= 8, "{documents:?}");
+    let broken: Vec<String> = documents
         .iter()
-        .flat_map(|paper| broken_links(paper))
+        .flat_map(|document| broken_links(document))
         .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
@@ -31,9 +31,9 @@ fn every_page_is_in_the_summary() {
     }
 }
 
-/// The crate takes in the pages whose programs its documentation tests compile.
+/// `runtime/src/lib.rs` includes the pages with programs, so the documentation tests compile them.
 #[test]
-fn programs_of_the_guide_are_compiled() {
+fn every_program_of_the_guide_is_compiled() {
     let root = root();
     let runtime = read(&root.join("runtime/src/lib.rs"));
     for page in pages(&root.join("docs"))
@@ -46,17 +46,18 @@ fn programs_of_the_guide_are_compiled() {
             .display();
         assert!(
             runtime.contains(&format!("include_str!(\"../../{page}\")")),
-            "{page} is compiled by no test"
+            "no test compiles {page}: include it in runtime/src/lib.rs"
         );
     }
 }
 
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    root.expect("the tests stand in the repository").to_owned()
+    root.expect("the tests are a folder of the repository")
+        .to_owned()
 }
 
-fn papers() -> Vec<PathBuf> {
+fn documents() -> Vec<PathBuf> {
     let root = root();
     let named = [
         "README.md",
@@ -65,13 +66,14 @@ fn papers() -> Vec<PathBuf> {
         "CHANGELOG.md",
         "examples/hello/README.md",
         "examples/existing_axum/README.md",
+        "examples/orders/README.md",
         "examples/payments/README.md",
         "examples/rate_limits/README.md",
         "tests/fixtures/README.md",
     ];
-    let mut papers: Vec<PathBuf> = named.iter().map(|name| root.join(name)).collect();
-    papers.extend(pages(&root.join("docs")));
-    papers
+    let mut documents: Vec<PathBuf> = named.iter().map(|name| root.join(name)).collect();
+    documents.extend(pages(&root.join("docs")));
+    documents
 }
 
 fn pages(folder: &Path) -> Vec<PathBuf> {
@@ -87,19 +89,19 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn broken_links(paper: &Path) -> Vec<String> {
-    let text = read(paper);
+fn broken_links(document: &Path) -> Vec<String> {
+    let text = read(document);
     let broken = links(&text)
         .into_iter()
-        .filter(|link| !leads_somewhere(paper, &text, link));
+        .filter(|link| !target_exists(document, &text, link));
     broken
-        .map(|link| format!("{}: {link}", paper.display()))
+        .map(|link| format!("{}: {link}", document.display()))
         .collect()
 }
 
-fn leads_somewhere(paper: &Path, text: &str, link: &str) -> bool {
+fn target_exists(document: &Path, text: &str, link: &str) -> bool {
     let (file, heading) = link.split_once('#').unwrap_or((link, ""));
-    let target = paper.with_file_name(file);
+    let target = document.with_file_name(file);
     match (file.is_empty(), heading.is_empty()) {
         (true, _) => has_heading(text, heading),
         (false, true) => target.exists(),
@@ -113,7 +115,7 @@ fn has_heading(text: &str, wanted: &str) -> bool {
         .any(|heading| anchor(heading) == wanted)
 }
 
-/// A heading's anchor, as GitHub and mdBook make it.
+/// The anchor of a heading, as GitHub and mdBook generate it.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = words
@@ -123,7 +125,7 @@ fn anchor(heading: &str) -> String {
         .collect()
 }
 
-/// The targets of a page's links, without those to other sites.
+/// The targets of the links of a page, without links to other sites.
 fn links(text: &str) -> Vec<&str> {
     let in_line = |line| {
         str::split(line, "](")

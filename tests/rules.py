@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Prints how many tests each rule of docs/guide/rules.md has: they are named after it, `a08_…` for A8.
+"""Prints the number of tests of each rule in docs/guide/rules.md. The tests of A8 are named `a08_…`.
 
-Exits with 1 if a rule has none, if the page leaves a rule out, or if it names a test that does not exist. Tests that
-are ignored do not count.
+Exits with 1 if a rule has no test, if the page does not list a rule, or if it names a test that does not exist. Ignored
+tests do not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TEST = re.compile(
     re.MULTILINE,
 )
 CASE = re.compile(r"^ +([a-z]\d\d_\w+)$", re.MULTILINE)
-"""A case in the list of a suite, of which every store makes a test."""
+"""A case in the list of a suite. Each store that calls the suite has a test of it."""
 
 BUILT = [f"A{number}" for number in range(1, 27) if number != 13]
 BUILT += [f"B{number}" for number in range(1, 18)]
@@ -28,14 +28,14 @@ BUILT += [f"D{number}" for number in range(1, 10)]
 BUILT += [f"E{number}" for number in range(1, 4)]
 BUILT += [f"F{number}" for number in range(1, 6)]
 BUILT += [f"H{number}" for number in range(1, 5)]
-"""The rules that stand on the page. A13 is not built yet."""
+"""The rules that the page must list. A13 is not built yet."""
 
 RULE = re.compile(r"^\| ([A-Z])(\d+) \|.*\|$", re.MULTILINE)
 NAMED = re.compile(r"`([a-z]\d\d_\w+)`")
 
 
 def sources() -> list[pathlib.Path]:
-    """The workspace's own .rs files."""
+    """The .rs files of the repository."""
     found = (path.relative_to(ROOT) for path in ROOT.rglob("*.rs"))
     return sorted(path for path in found if "target" not in path.parts)
 
@@ -59,12 +59,12 @@ def main() -> int:
     found = tests()
     for rule, prefix in rules:
         print(f"{rule:<4}{len(found[prefix]):>4} tests")
-    errors = [f"{rule} has no test: none is named {prefix}_…" for rule, prefix in rules if not found[prefix]]
-    said = {rule for rule, _ in rules}
-    errors += [f"{PAGE.name} leaves {rule} out" for rule in BUILT if rule not in said]
+    errors = [f"{rule} has no test: name at least one {prefix}_…" for rule, prefix in rules if not found[prefix]]
+    listed = {rule for rule, _ in rules}
+    errors += [f"{PAGE.name} does not list {rule}" for rule in BUILT if rule not in listed]
     known = set().union(*found.values())
     missing = dict.fromkeys(name for name in NAMED.findall(page) if name not in known)
-    errors += [f"{PAGE.name} names {name}, which is no test" for name in missing]
+    errors += [f"{PAGE.name} names {name}, which is not a test" for name in missing]
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     return 1 if errors else 0

@@ -1,4 +1,4 @@
-//! Limiters alone: what a check costs, and what an address takes.
+//! Rate limiters without an endpoint: the cost of a check, and the memory of an address.
 
 use core::future::Future;
 use core::net::Ipv4Addr;
@@ -13,16 +13,18 @@ use aplomb::clock::SystemClock;
 use aplomb::policies::rate_limit::{Bucket, LimitRequest, LimitStore, LimitSubject, Quota};
 use aplomb::store::MemoryLimits;
 
-use crate::resident;
+use crate::resident_bytes;
 
-/// Checks one address after the other: as many as there are, again and again.
+/// Checks `count` requests, from one address after the other, with a memory store or governor.
 pub(crate) fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     let limiter = arguments.next();
     let numbers: Option<Vec<u32>> = arguments.map(|number| number.parse().ok()).collect();
     match (limiter.as_deref(), numbers.as_deref()) {
-        (Some("memory"), Some([count, addresses])) => memory(turns(*count, *addresses)),
+        (Some("memory"), Some([count, addresses])) => memory(addresses_in_turn(*count, *addresses)),
         #[cfg(feature = "governor")]
-        (Some("governor"), Some([count, addresses])) => governor(turns(*count, *addresses)),
+        (Some("governor"), Some([count, addresses])) => {
+            governor(addresses_in_turn(*count, *addresses))
+        }
         _ => {
             eprintln!("usage: requests check <memory|governor> <count> <addresses>");
             return ExitCode::from(2);
@@ -31,25 +33,29 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn turns(count: u32, addresses: u32) -> impl Iterator<Item = IpAddr> {
-    (0..count).map(move |turn| IpAddr::V4(Ipv4Addr::from_bits(turn % addresses)))
+fn addresses_in_turn(count: u32, addresses: u32) -> impl Iterator<Item = IpAddr> {
+    (0..count).map(move |number| IpAddr::V4(Ipv4Addr::from_bits(number % addresses)))
 }
 
 fn memory(turns: impl Iterator<Item = IpAddr>) {
     let quota = Quota::new(1_000, HOUR, 1_000).expect("a rate above zero");
     let limits =
         MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, Arc::new(SystemClock::new()));
-    let before = resident();
+    let before = resident_bytes();
     for address in turns {
         let bucket = Bucket {
             limit: 1,
             subject: LimitSubject::Address(address),
         };
-        let claims = [LimitRequest::new(bucket, quota)];
-        let answer = pin!(limits.acquire(&claims)).poll(&mut Context::from_waker(Waker::noop()));
-        assert!(matches!(answer, Poll::Ready(Ok(acquired)) if acquired.admitted));
+        let requests = [LimitRequest::new(bucket, quota)];
+        let reply = pin!(limits.acquire(&requests)).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(reply, Poll::Ready(Ok(acquired)) if acquired.admitted));
     }
-    println!("{} {}", resident().saturating_sub(before), limits.active());
+    println!(
+        "{} {}",
+        resident_bytes().saturating_sub(before),
+        limits.active()
+    );
 }
 
 #[cfg(feature = "governor")]
@@ -58,11 +64,15 @@ fn governor(turns: impl Iterator<Item = IpAddr>) {
     let limits = governor::RateLimiter::dashmap(
         quota.allow_burst(core::num::NonZero::new(1_000).expect("some")),
     );
-    let before = resident();
+    let before = resident_bytes();
     for address in turns {
         assert!(limits.check_key(&address).is_ok());
     }
-    println!("{} {}", resident().saturating_sub(before), limits.len());
+    println!(
+        "{} {}",
+        resident_bytes().saturating_sub(before),
+        limits.len()
+    );
 }
 
 const HOUR: Duration = Duration::from_hours(1);

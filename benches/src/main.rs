@@ -1,9 +1,10 @@
-//! Answers a number of requests in process: `requests <scenario> <count> [<least bytes of a body>]`.
+//! Processes a number of requests in process: `requests <scenario> <count> [<minimum bytes of a
+//! body>]`.
 //!
-//! `instructions.py` runs it under callgrind with two counts; the difference is what a request
-//! costs, whatever the start costs. It prints by how many bytes the process has grown.
-//! `requests check <limiter> <count> <addresses>` asks a limiter alone, and prints as well how many
-//! addresses it still knows.
+//! `instructions.py` runs it under callgrind with two counts. The difference is the cost of the
+//! requests without the cost of the start. The program prints the growth of its memory in bytes.
+//! `requests check <limiter> <count> <addresses>` calls only a rate limiter, and also prints the
+//! number of addresses that it still stores.
 
 mod check;
 mod scenario;
@@ -27,10 +28,13 @@ fn main() -> ExitCode {
     }
     let scenario = arguments.next().and_then(|name| Scenario::named(&name));
     let count = arguments.next().and_then(|count| count.parse().ok());
-    let least = arguments.next().map_or(Some(0), |least| least.parse().ok());
-    let (Some(scenario), Some(count), Some(least)) = (scenario, count, least) else {
+    let min_body_bytes = arguments
+        .next()
+        .map_or(Some(0), |min_body_bytes| min_body_bytes.parse().ok());
+    let (Some(scenario), Some(count), Some(min_body_bytes)) = (scenario, count, min_body_bytes)
+    else {
         eprintln!(
-            "usage: requests <{}> <count> [<least bytes of a body>]",
+            "usage: requests <{}> <count> [<minimum bytes of a body>]",
             Scenario::names().join("|")
         );
         return ExitCode::from(2);
@@ -40,30 +44,30 @@ fn main() -> ExitCode {
         .build();
     runtime
         .expect("a runtime")
-        .block_on(answer(scenario, count, payment(least)));
+        .block_on(run(scenario, count, payment(min_body_bytes)));
     ExitCode::SUCCESS
 }
 
-async fn answer(scenario: Scenario, count: u64, payment: Bytes) {
+async fn run(scenario: Scenario, count: u64, payment: Bytes) {
     if scenario.is_harness() {
-        return ask(scenario, count, &payment, &mut Canned).await;
+        return send_requests(scenario, count, &payment, &mut Canned).await;
     }
     let mut router = scenario.router().await;
-    ask(scenario, 1, &payment, &mut router).await;
-    let before = resident();
-    ask(scenario, count, &payment, &mut router).await;
-    println!("{}", resident().saturating_sub(before));
+    send_requests(scenario, 1, &payment, &mut router).await;
+    let before = resident_bytes();
+    send_requests(scenario, count, &payment, &mut router).await;
+    println!("{}", resident_bytes().saturating_sub(before));
 }
 
-/// The bytes of memory that the process takes.
-fn resident() -> u64 {
+/// The resident memory of the process in bytes; zero on systems without `/proc`.
+fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = field.and_then(|field| field.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kibibytes.unwrap_or_default() * 1024
 }
 
-async fn ask<S>(scenario: Scenario, count: u64, payment: &Bytes, service: &mut S)
+async fn send_requests<S>(scenario: Scenario, count: u64, payment: &Bytes, service: &mut S)
 where
     S: Service<Request<Body>, Response = http::Response<Body>, Error = Infallible>,
 {

@@ -1,4 +1,5 @@
-//! What is compared: the same endpoint by hand, declared without a policy, declared with all.
+//! The scenarios of the comparison: the same endpoint written by hand, declared without policies,
+//! and declared with policies.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -39,31 +40,31 @@ struct Payment {
     note: Option<String>,
 }
 
-/// Reads a user.
+/// Returns a user, without policies.
 #[endpoint(get = "/users/{id}", public)]
 async fn bare_get(Path(id): Path<u64>) -> Json<User> {
     Json(User::new(id))
 }
 
-/// Reads a user, for so many requests from an address.
+/// Returns a user, with a rate limit by address.
 #[endpoint(get = "/users/{id}", public, rate_limit("1000000/s", by = ip))]
 async fn limited_get(Path(id): Path<u64>) -> Json<User> {
     Json(User::new(id))
 }
 
-/// Reads a user, for callers that are known.
+/// Returns a user to an authenticated caller.
 #[endpoint(get = "/users/{id}", version = 1)]
-async fn known_get(Path(id): Path<u64>) -> Json<User> {
+async fn authenticated_get(Path(id): Path<u64>) -> Json<User> {
     Json(User::new(id))
 }
 
-/// Reads a user, for so many requests of a caller.
+/// Returns a user to an authenticated caller, with a rate limit by caller.
 #[endpoint(get = "/users/{id}", version = 1, rate_limit = "1000000/s")]
-async fn known_limited_get(Path(id): Path<u64>) -> Json<User> {
+async fn authenticated_limited_get(Path(id): Path<u64>) -> Json<User> {
     Json(User::new(id))
 }
 
-/// Reads a user, with promises.
+/// Returns a user, with all policies of a GET.
 #[endpoint(
     get = "/users/{id}",
     version = 1,
@@ -96,7 +97,7 @@ fn users() -> Vec<User> {
     (1..=50).map(User::new).collect()
 }
 
-/// Lists users.
+/// Lists users without pages.
 #[endpoint(get = "/users", public)]
 async fn bare_page() -> Json<Users> {
     Json(Users::all())
@@ -108,7 +109,7 @@ struct ById {
     id: i64,
 }
 
-/// Lists users, page by page.
+/// Lists users in pages by cursor.
 #[endpoint(get = "/users", public, paginate = cursor)]
 async fn cursor_page(page: PageRequest<ById>) -> Page<User> {
     page.page(users(), |user| ById {
@@ -116,24 +117,28 @@ async fn cursor_page(page: PageRequest<ById>) -> Page<User> {
     })
 }
 
-/// Makes a payment.
-#[endpoint(post = "/payments", public, not_idempotent = "nothing is kept")]
+/// Makes a payment, without policies.
+#[endpoint(
+    post = "/payments",
+    public,
+    not_idempotent = "the handler stores nothing"
+)]
 async fn bare_post(Json(payment): Json<Payment>) -> Created<Payment> {
     Created::new(payment)
 }
 
-/// Makes a payment, limited.
+/// Makes a payment, with authentication and a rate limit.
 #[endpoint(
     post = "/payments",
     version = 1,
-    not_idempotent = "nothing is kept",
+    not_idempotent = "the handler stores nothing",
     rate_limit = "1000000/s"
 )]
 async fn limited_post(Json(payment): Json<Payment>) -> Created<Payment> {
     Created::new(payment)
 }
 
-/// Makes a payment, with promises.
+/// Makes a payment, with all policies of a POST.
 #[endpoint(
     post = "/payments",
     version = 1,
@@ -167,8 +172,8 @@ pub(crate) enum Scenario {
     GovernorGet,
     BareGet,
     LimitedGet,
-    KnownGet,
-    KnownLimitedGet,
+    AuthenticatedGet,
+    AuthenticatedLimitedGet,
     FullGet,
     HarnessPage,
     HandPage,
@@ -188,8 +193,11 @@ const NAMES: [(&str, Scenario); 18] = [
     ("governor-get", Scenario::GovernorGet),
     ("bare-get", Scenario::BareGet),
     ("limited-get", Scenario::LimitedGet),
-    ("known-get", Scenario::KnownGet),
-    ("known-limited-get", Scenario::KnownLimitedGet),
+    ("authenticated-get", Scenario::AuthenticatedGet),
+    (
+        "authenticated-limited-get",
+        Scenario::AuthenticatedLimitedGet,
+    ),
     ("full-get", Scenario::FullGet),
     ("harness-page", Scenario::HarnessPage),
     ("hand-page", Scenario::HandPage),
@@ -203,13 +211,14 @@ const NAMES: [(&str, Scenario); 18] = [
     ("replay-post", Scenario::Replay),
 ];
 
-/// The body of a payment: 109 bytes, and lines that nobody reads until it has at least as many as asked for.
-pub(crate) fn payment(least: usize) -> Bytes {
+/// The body of a payment. It has 109 bytes, or more if `min_bytes` is larger: then it also has
+/// lines, which the handler ignores.
+pub(crate) fn payment(min_bytes: usize) -> Bytes {
     let mut body = String::from(
         r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250,"note":"rent for May""#,
     );
     let mut separator = r#","lines":["#;
-    while body.len() + 1 < least {
+    while body.len() + 1 < min_bytes {
         body.push_str(separator);
         body.push_str(r#"{"article":"art_01HZQK7P3W","quantity":2,"price":625}"#);
         separator = ",";
@@ -240,18 +249,20 @@ impl Scenario {
     pub(crate) async fn router(self) -> Router {
         match self {
             Self::HarnessGet | Self::HarnessPage | Self::HarnessPost => Router::new(),
-            Self::HandGet => by_hand(),
-            Self::GovernorGet => governed(by_hand()),
+            Self::HandGet => hand_router(),
+            Self::GovernorGet => with_governor(hand_router()),
             Self::HandPost => Router::new().route("/payments", routing::post(hand_post)),
-            Self::BareGet => open(aplomb::routes![bare_get]).await,
-            Self::LimitedGet => open(aplomb::routes![limited_get]).await,
-            Self::KnownGet => router(aplomb::routes![known_get]).await,
-            Self::KnownLimitedGet => router(aplomb::routes![known_limited_get]).await,
+            Self::BareGet => router_without_auth(aplomb::routes![bare_get]).await,
+            Self::LimitedGet => router_without_auth(aplomb::routes![limited_get]).await,
+            Self::AuthenticatedGet => router(aplomb::routes![authenticated_get]).await,
+            Self::AuthenticatedLimitedGet => {
+                router(aplomb::routes![authenticated_limited_get]).await
+            }
             Self::FullGet => router(aplomb::routes![full_get]).await,
             Self::HandPage => Router::new().route("/users", routing::get(hand_page)),
-            Self::BarePage => open(aplomb::routes![bare_page]).await,
-            Self::CursorPage => open(aplomb::routes![cursor_page]).await,
-            Self::BarePost => open(aplomb::routes![bare_post]).await,
+            Self::BarePage => router_without_auth(aplomb::routes![bare_page]).await,
+            Self::CursorPage => router_without_auth(aplomb::routes![cursor_page]).await,
+            Self::BarePost => router_without_auth(aplomb::routes![bare_post]).await,
             Self::LimitedPost => router(aplomb::routes![limited_post]).await,
             Self::FullPost | Self::Replay => router(aplomb::routes![full_post]).await,
         }
@@ -267,9 +278,10 @@ impl Scenario {
             Self::HandGet | Self::GovernorGet | Self::BareGet | Self::LimitedGet => {
                 request.uri("/users/7").body(Body::empty())
             }
-            Self::HarnessGet | Self::KnownGet | Self::KnownLimitedGet | Self::FullGet => {
-                request.uri("/v1/users/7").body(Body::empty())
-            }
+            Self::HarnessGet
+            | Self::AuthenticatedGet
+            | Self::AuthenticatedLimitedGet
+            | Self::FullGet => request.uri("/v1/users/7").body(Body::empty()),
             Self::HarnessPage | Self::HandPage | Self::BarePage | Self::CursorPage => {
                 request.uri("/users").body(Body::empty())
             }
@@ -283,16 +295,16 @@ impl Scenario {
     }
 }
 
-/// From where all requests come.
+/// The address of the client of all requests.
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 50_000);
 
-fn by_hand() -> Router {
+fn hand_router() -> Router {
     Router::new().route("/users/{id}", routing::get(hand_get))
 }
 
-/// As many requests as the endpoints above admit, by address, with the fields that say so.
+/// Adds a limiter with the same limit as the endpoints above, by address, with its header fields.
 #[cfg(feature = "governor")]
-fn governed(router: Router) -> Router {
+fn with_governor(router: Router) -> Router {
     let config = tower_governor::governor::GovernorConfigBuilder::default()
         .per_nanosecond(1_000)
         .burst_size(1_000_000)
@@ -304,8 +316,8 @@ fn governed(router: Router) -> Router {
 }
 
 #[cfg(not(feature = "governor"))]
-fn governed(_: Router) -> Router {
-    panic!("built without tower_governor")
+fn with_governor(_: Router) -> Router {
+    panic!("built without the feature `governor`")
 }
 
 fn post(request: Builder, number: u64, payment: Bytes) -> http::Result<Request<Body>> {
@@ -317,7 +329,7 @@ fn post(request: Builder, number: u64, payment: Bytes) -> http::Result<Request<B
         .body(Body::from(payment))
 }
 
-async fn open(routes: Routes<()>) -> Router {
+async fn router_without_auth(routes: Routes<()>) -> Router {
     Api::new("bench", routes)
         .into_router(())
         .await
@@ -333,7 +345,7 @@ async fn router(routes: Routes<()>) -> Router {
         .expect("a valid API")
 }
 
-/// Answers at once: what remains is the cost of asking.
+/// A service that responds immediately. It measures the cost of the harness.
 pub(crate) struct Canned;
 
 impl tower_service::Service<Request<Body>> for Canned {

@@ -1,4 +1,4 @@
-"""A client that sends a request until it is answered, with one Idempotency-Key."""
+"""A client that retries each request with one Idempotency-Key until it has a final response."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ import threading
 import time
 import uuid
 
-ATTEMPTS = 100
-"""The most times that one request is sent; where the rate limit is used up, it is asked each second."""
+MAX_ATTEMPTS = 100
+"""The maximum number of attempts. While the rate limit rejects, there is one attempt per second."""
 
-PATIENCE = 15.0
+SOCKET_TIMEOUT = 15.0
 """Seconds to wait for bytes on a connection."""
 
 
 class Failure(Exception):
-    """Ends the run with one line."""
+    """An error that ends the run. Its text is one line."""
 
 
 class Cut(Exception):
-    """A response that ended early without an error of the connection."""
+    """A response that ended early without a connection error."""
 
 
 class Deadline:
-    """The moment at which a run gives up, whatever it waits for."""
+    """The time at which a run stops waiting and fails."""
 
     def __init__(self, seconds: float):
         self.seconds = seconds
         self.at = time.monotonic() + seconds
 
-    def comes_within(self, seconds: float) -> bool:
+    def is_within(self, seconds: float) -> bool:
         return time.monotonic() + seconds > self.at
 
-    def bring_forward(self) -> None:
-        """It is now: whoever waits gives up."""
+    def expire(self) -> None:
+        """Moves the deadline to now, so every waiting thread fails."""
         self.at = 0.0
 
 
-class Answer:
-    """A whole response."""
+class Response:
+    """A complete response."""
 
     def __init__(self, response: http.client.HTTPResponse):
         self.status = response.status
         self.headers = response.headers
         text = response.read()
-        # A connection that was closed within the head looks to http.client like a short head.
+        # If a connection closes within the head, http.client returns a response without the other fields.
         if not response.chunked and str(len(text)) != self.headers.get("Content-Length"):
             raise Cut("the response ended early")
         self.body = parsed(text)
@@ -63,7 +63,7 @@ class Answer:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nobody knows what became of the request."""
+        """Whether the outcome of the request is unknown."""
         return self.status == 500 and self.body.get("code") == "IDEMPOTENCY_OUTCOME_UNKNOWN" and not self.retryable
 
     @property
@@ -84,7 +84,7 @@ def parsed(text: bytes) -> dict:
 
 
 class Client:
-    """Sends requests until they are answered, each attempt to a random one of the addresses."""
+    """Sends requests until they have a final response. Each attempt goes to a random address."""
 
     def __init__(self, addresses: list[tuple[str, int]], api_key: str, deadline: Deadline):
         self.addresses = addresses
@@ -94,52 +94,53 @@ class Client:
         self.retries: collections.Counter[str] = collections.Counter()
         self.replays = 0
 
-    def call(self, method: str, path: str, body=None, expect: int = 200, **options) -> Answer:
-        """The final answer. All attempts carry the same Idempotency-Key and body.
+    def call(self, method: str, path: str, body=None, expect: int = 200, **options) -> Response:
+        """Sends a request until it has a final response. All attempts have the same key and body.
 
-        Options: `key`, else a POST draws one; `may_be_unknown`, if that is an answer, too.
+        Options: `key` is the Idempotency-Key; a POST without it generates one. With `may_be_unknown` an
+        unknown outcome is a final response as well.
         """
         key = options.get("key") or (str(uuid.uuid4()) if method == "POST" else None)
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                answer = self.send(method, path, body, key)
+                response = self.send(method, path, body, key)
             except (OSError, http.client.HTTPException, Cut):
                 self.wait("CUT", random.uniform(0, min(1.0, 0.05 * 2**attempt)))
                 continue
-            if answer.retryable:
-                self.wait(answer.body.get("code", "?"), answer.retry_after + random.uniform(0, 0.5))
+            if response.retryable:
+                self.wait(response.body.get("code", "?"), response.retry_after + random.uniform(0, 0.5))
                 continue
-            answer.attempts = attempt
-            if options.get("may_be_unknown") and answer.is_unknown:
-                return answer
-            return self.checked(f"{method} {path}", answer, expect)
-        raise Failure(f"{method} {path}: no answer after {ATTEMPTS} attempts")
+            response.attempts = attempt
+            if options.get("may_be_unknown") and response.is_unknown:
+                return response
+            return self.checked(f"{method} {path}", response, expect)
+        raise Failure(f"{method} {path}: no final response after {MAX_ATTEMPTS} attempts")
 
-    def send(self, method: str, path: str, body, key) -> Answer:
-        """One attempt on a connection of its own."""
+    def send(self, method: str, path: str, body, key) -> Response:
+        """Sends one attempt on a new connection."""
         headers = {"Authorization": f"Bearer {self.api_key}", "Connection": "close"}
         if key is not None:
             headers["Idempotency-Key"] = key
         if body is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(body)
-        connection = http.client.HTTPConnection(*random.choice(self.addresses), timeout=PATIENCE)
+        connection = http.client.HTTPConnection(*random.choice(self.addresses), timeout=SOCKET_TIMEOUT)
         try:
             connection.request(method, path, body, headers)
-            return Answer(connection.getresponse())
+            return Response(connection.getresponse())
         finally:
             connection.close()
 
-    def wait(self, why: str, seconds: float) -> None:
+    def wait(self, reason: str, seconds: float) -> None:
         with self.lock:
-            self.retries[why] += 1
-        if self.deadline.comes_within(seconds):
-            raise Failure(f"still waiting after {self.deadline.seconds:.0f} s, at last because of {why}")
+            self.retries[reason] += 1
+        if self.deadline.is_within(seconds):
+            raise Failure(f"not done after {self.deadline.seconds:.0f} s; the last wait was for {reason}")
         time.sleep(seconds)
 
-    def checked(self, what: str, answer: Answer, expect: int) -> Answer:
+    def checked(self, what: str, response: Response, expect: int) -> Response:
         with self.lock:
-            self.replays += answer.replayed
-        if answer.status != expect:
-            raise Failure(f"{what}: expected {expect}, got {answer}")
-        return answer
+            self.replays += response.replayed
+        if response.status != expect:
+            raise Failure(f"{what}: expected {expect}, got {response}")
+        return response

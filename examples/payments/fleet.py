@@ -1,4 +1,4 @@
-"""Instances of the service that share a Redis and a ledger, and what breaks them."""
+"""Instances of the service that share a Redis and a ledger, with faults for them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from client import Failure
 from processes import Process, free_addresses, required
 
 LEASE = 2.0
-"""Seconds after which nobody waits for a dead instance's runs."""
+"""Seconds after which the runs of a dead instance are unknown."""
 
-BETWEEN = (6, 14)
-"""How many payments are answered between two breakages: from, to."""
+RESPONSES_BETWEEN_FAULTS = (6, 14)
+"""The number of responses between two faults: minimum, maximum."""
 
 
 class Progress:
-    """How many payments were answered, for those who wait for more."""
+    """The number of payments with a response. Threads can wait for more of them."""
 
     def __init__(self):
-        self.answered = 0
+        self.responses = 0
         self.over = False
         self.changed = threading.Condition()
 
     def add(self) -> None:
         with self.changed:
-            self.answered += 1
+            self.responses += 1
             self.changed.notify_all()
 
     def end(self) -> None:
@@ -42,19 +42,19 @@ class Progress:
 
     def wait_for(self, more: int) -> None:
         with self.changed:
-            goal = self.answered + more
-            self.changed.wait_for(lambda: self.over or self.answered >= goal)
+            goal = self.responses + more
+            self.changed.wait_for(lambda: self.over or self.responses >= goal)
             if self.over:
-                raise Failure("the payments ended before everything was broken")
+                raise Failure("the payments ended before all faults had been injected")
 
 
 class Fleet:
-    """A Redis and instances of the service on it. As a context manager it ends all of them."""
+    """A Redis and instances of the service that use it. The exit of the context kills all of them."""
 
     def __init__(self, service: str, instances: int, seed: int, directory: pathlib.Path):
         self.service = required(service, "build it with `cargo build -p payments`")
-        self.chance = random.Random(f"{seed}/fleet")
-        self.broken: collections.Counter[str] = collections.Counter()
+        self.rng = random.Random(f"{seed}/fleet")
+        self.faults: collections.Counter[str] = collections.Counter()
         self.redis_address, *self.addresses = free_addresses(1 + instances)
         self.redis = Process("redis", self.redis_command(directory), {}, directory)
         self.instances = [
@@ -63,10 +63,10 @@ class Fleet:
         ]
 
     def redis_command(self, directory: pathlib.Path) -> list[str]:
-        program = required("redis-server", "install it, such as with `apt-get install redis-server`")
+        program = required("redis-server", "install it, for example with `apt-get install redis-server`")
         host, port = self.redis_address
-        place = ["--bind", host, "--port", str(port), "--dir", str(directory)]
-        return [program, *place, "--appendonly", "yes", "--save", ""]
+        location = ["--bind", host, "--port", str(port), "--dir", str(directory)]
+        return [program, *location, "--appendonly", "yes", "--save", ""]
 
     def settings(self, address: tuple[str, int], directory: pathlib.Path) -> dict[str, str]:
         return {
@@ -86,14 +86,14 @@ class Fleet:
             self.redis.await_start(lambda: answers_ping(self.redis_address))
             self.start_all()
         except BaseException:
-            self.end_all()
+            self.kill_all()
             raise
         return self
 
     def __exit__(self, *_) -> None:
-        self.end_all()
+        self.kill_all()
 
-    def end_all(self) -> None:
+    def kill_all(self) -> None:
         processes = [*self.instances, self.redis]
         for process in processes:
             process.finish()
@@ -111,43 +111,43 @@ class Fleet:
         instance.await_start(lambda: answers_health(address))
 
     def restart_gracefully(self) -> None:
-        """Lets every run come to its end, whether anybody waits for it or not."""
+        """Restarts all instances with SIGTERM, which lets every run complete."""
         for instance in self.instances:
             instance.end()
         self.start_all()
 
-    def break_all(self, progress: Progress) -> None:
-        """Three kills and two pauses, of which the longer than a lease is met by a kill."""
-        breakages = [self.kill_one, self.kill_one, self.pause_briefly, self.pause_and_kill]
-        self.chance.shuffle(breakages)
-        for breakage in breakages:
-            progress.wait_for(self.chance.randint(*BETWEEN))
-            breakage()
-        progress.wait_for(BETWEEN[1])
+    def inject_all_faults(self, progress: Progress) -> None:
+        """Injects three kills and two pauses. The longer pause exceeds a lease, and a kill happens during it."""
+        faults_in_order = [self.kill_one, self.kill_one, self.pause_briefly, self.pause_and_kill]
+        self.rng.shuffle(faults_in_order)
+        for inject in faults_in_order:
+            progress.wait_for(self.rng.randint(*RESPONSES_BETWEEN_FAULTS))
+            inject()
+        progress.wait_for(RESPONSES_BETWEEN_FAULTS[1])
 
     def kill_one(self) -> None:
         victim = self.kill()
-        time.sleep(self.chance.uniform(0, 0.5))
-        self.revive(victim)
+        time.sleep(self.rng.uniform(0, 0.5))
+        self.restart(victim)
 
     def pause_briefly(self) -> None:
         with self.paused():
-            time.sleep(self.chance.uniform(0.5, 0.75) * LEASE)
+            time.sleep(self.rng.uniform(0.5, 0.75) * LEASE)
 
     def pause_and_kill(self) -> None:
         with self.paused():
-            time.sleep(self.chance.uniform(0, 0.5) * LEASE)
+            time.sleep(self.rng.uniform(0, 0.5) * LEASE)
             victim = self.kill()
-            time.sleep(self.chance.uniform(0.7, 1.0) * LEASE)
-        self.revive(victim)
+            time.sleep(self.rng.uniform(0.7, 1.0) * LEASE)
+        self.restart(victim)
 
     def kill(self) -> Process:
-        victim = self.chance.choice(self.instances)
+        victim = self.rng.choice(self.instances)
         victim.kill()
-        self.broken["kills"] += 1
+        self.faults["kills"] += 1
         return victim
 
-    def revive(self, victim: Process) -> None:
+    def restart(self, victim: Process) -> None:
         victim.start()
         self.await_start(victim)
 
@@ -158,7 +158,7 @@ class Fleet:
             yield
         finally:
             self.redis.signal(signal.SIGCONT)
-        self.broken["pauses of Redis"] += 1
+        self.faults["pauses of Redis"] += 1
 
     def last_lines(self) -> str:
         return "\n".join(process.last_lines() for process in [*self.instances, self.redis])

@@ -1,4 +1,4 @@
-"""Child processes that are started, broken and ended, and where they listen."""
+"""Child processes that the script starts, pauses and kills, and free addresses for them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import time
 
 from client import Failure
 
-START = 20.0
-"""Seconds that a process may take to start, or to end when it is asked to."""
+START_TIMEOUT = 20.0
+"""Seconds within which a process must start, or end after SIGTERM."""
 
 PORTS = range(20000, 32000)
-"""Below those that the system gives to clients, so that nobody takes the port of what was killed."""
+"""Below the ports that the system gives to clients, so no client takes the port of a killed process."""
 
 
 class Process:
-    """A child process that can be paused, killed and started again, with a log over all its lives."""
+    """A child process that can be paused, killed and restarted. All starts write to one log."""
 
     def __init__(self, name: str, command: list[str], settings: dict[str, str], logs: pathlib.Path):
         self.name = name
@@ -37,7 +37,7 @@ class Process:
     def start(self) -> None:
         with self.lock:
             if self.finished:
-                raise Failure(f"{self.name} is not started again: the run is over")
+                raise Failure(f"{self.name} cannot be started: the run has ended")
             self.child = self.spawn()
 
     def spawn(self) -> subprocess.Popen:
@@ -57,37 +57,37 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         if self.child is not None:
-            self.child.send_signal(number)  # Nothing where it has ended already.
+            self.child.send_signal(number)  # Does nothing if the process has ended.
 
     def kill(self) -> None:
-        """Ends it, paused or not."""
+        """Kills the process, even if it is paused, and waits until it has ended."""
         self.signal(signal.SIGKILL)
         if self.child is not None:
             self.child.wait()
 
     def finish(self) -> None:
-        """Kills it, for good: it cannot be started again."""
+        """Kills the process. It cannot be started again."""
         with self.lock:
             self.finished = True
             self.signal(signal.SIGKILL)
 
     def end(self) -> None:
-        """Asks it to end, and waits until it has finished what it does."""
+        """Sends SIGTERM, and waits until the process has completed its requests and ended."""
         self.signal(signal.SIGTERM)
         try:
-            code = self.child.wait(START)
+            code = self.child.wait(START_TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise Failure(f"{self.name} did not end within {START:.0f} s of SIGTERM") from None
+            raise Failure(f"{self.name} did not end within {START_TIMEOUT:.0f} s of SIGTERM") from None
         if code != 0:
-            raise Failure(f"{self.name} ended with {code} after SIGTERM")
+            raise Failure(f"{self.name} ended with exit code {code} after SIGTERM")
 
     def await_start(self, is_up) -> None:
-        ends_at = time.monotonic() + START
+        deadline = time.monotonic() + START_TIMEOUT
         while not is_up():
             if self.child.poll() is not None:
-                raise Failure(f"{self.name} ended with {self.child.returncode} when it was started")
-            if time.monotonic() > ends_at:
-                raise Failure(f"{self.name} did not start within {START:.0f} s")
+                raise Failure(f"{self.name} ended with exit code {self.child.returncode} at its start")
+            if time.monotonic() > deadline:
+                raise Failure(f"{self.name} did not start within {START_TIMEOUT:.0f} s")
             time.sleep(0.02)
 
     def last_lines(self, count: int = 25) -> str:
@@ -98,16 +98,16 @@ class Process:
 def required(program: str, remedy: str) -> str:
     path = shutil.which(program)
     if path is None:
-        raise Failure(f"there is no program {program}: {remedy}")
+        raise Failure(f"the program {program} is missing: {remedy}")
     return os.path.abspath(path)
 
 
 def free_addresses(count: int) -> list[tuple[str, int]]:
-    """Addresses on which nobody listens."""
+    """Addresses on which no process listens."""
     found: list[tuple[str, int]] = []
     for port in random.SystemRandom().sample(PORTS, len(PORTS)):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as free:
             found.append(free.getsockname())
         if len(found) == count:
             return found
-    raise Failure(f"no {count} ports from {PORTS.start} to {PORTS.stop} are free")
+    raise Failure(f"fewer than {count} ports from {PORTS.start} to {PORTS.stop} are free")

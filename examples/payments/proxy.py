@@ -9,16 +9,16 @@ import struct
 import threading
 import time
 
-PATIENCE = 15.0
+SOCKET_TIMEOUT = 15.0
 """Seconds to wait for bytes on a connection."""
 
-EARLY = "before the request was through"
+EARLY = "before the request was complete"
 WORKING = "while the service worked"
-ANSWERING = "in the response"
+RESPONDING = "during the response"
 
 
 class CuttingProxy:
-    """Forwards each connection, one request each, to one of the services, and cuts every third one."""
+    """Forwards each connection, with one request, to one of the services. Cuts every third connection."""
 
     def __init__(self, services: list[tuple[str, int]], seed: int):
         self.services = services
@@ -38,44 +38,44 @@ class CuttingProxy:
             threading.Thread(target=self.serve, args=arguments, daemon=True).start()
 
     def serve(self, client: socket.socket, number: int) -> None:
-        # What is cut, and where, depends on the seed and the connection's number only.
-        chance = random.Random(f"{self.seed}/{number}")
-        address = chance.choice(self.services)
-        kind = chance.choice((EARLY, WORKING, ANSWERING)) if number % 3 == 0 else None
+        # The cut depends only on the seed and the number of the connection, so a seed repeats it.
+        rng = random.Random(f"{self.seed}/{number}")
+        address = rng.choice(self.services)
+        kind = rng.choice((EARLY, WORKING, RESPONDING)) if number % 3 == 0 else None
         try:
-            client.settimeout(PATIENCE)
-            with client, socket.create_connection(address, timeout=PATIENCE) as service:
-                self.forward(client, service, kind, chance)
+            client.settimeout(SOCKET_TIMEOUT)
+            with client, socket.create_connection(address, timeout=SOCKET_TIMEOUT) as service:
+                self.forward(client, service, kind, rng)
         except OSError:
-            pass  # Either side is gone; the client's next attempt is another connection.
+            pass  # One side has disconnected. The client retries on a new connection.
 
-    def forward(self, client, service, kind, chance) -> None:
+    def forward(self, client, service, kind, rng) -> None:
         request = read_request(client)
         if kind == EARLY:
-            service.sendall(request[: chance.randrange(len(request))])
-            return self.cut(kind, chance, client, service)
+            service.sendall(request[: rng.randrange(len(request))])
+            return self.cut(kind, rng, client, service)
         service.sendall(request)
         if kind == WORKING:
-            time.sleep(chance.uniform(0, 0.02))
-            return self.cut(kind, chance, client, service)
+            time.sleep(rng.uniform(0, 0.02))
+            return self.cut(kind, rng, client, service)
         response = read_all(service)
-        if kind == ANSWERING:
-            client.sendall(response[: chance.randrange(1, len(response))])
-            return self.cut(kind, chance, client, service)
+        if kind == RESPONDING:
+            client.sendall(response[: rng.randrange(1, len(response))])
+            return self.cut(kind, rng, client, service)
         client.sendall(response)
 
-    def cut(self, kind: str, chance: random.Random, *sockets: socket.socket) -> None:
+    def cut(self, kind: str, rng: random.Random, *sockets: socket.socket) -> None:
         with self.lock:
             self.cuts[kind] += 1
-        reset = chance.random() < 0.5
+        reset = rng.random() < 0.5
         for end in sockets:
-            if reset:  # Lingering for zero seconds closes with RST rather than FIN.
+            if reset:  # A linger time of zero closes with RST instead of FIN.
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             end.close()
 
 
 def read_request(client: socket.socket) -> bytes:
-    """A whole request with a Content-Length, or without a body."""
+    """Reads a complete request, with a Content-Length or without a body."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += receive(client)
@@ -96,7 +96,7 @@ def receive(end: socket.socket) -> bytes:
 
 
 def read_all(service: socket.socket) -> bytes:
-    """Everything until the service closes, as `Connection: close` asks it to."""
+    """Reads until the service closes the connection, which it does because of `Connection: close`."""
     data = receive(service)
     while True:
         more = service.recv(65536)

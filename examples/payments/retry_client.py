@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Makes payments over connections that keep breaking, and proves that each was made once.
+"""Makes payments over connections that break, and checks that each payment was made once.
 
-A proxy inside this script cuts every third connection at a random point: before the request is
-through, while the service works, or in the middle of the response. Each payment has one
-Idempotency-Key and is retried with it until there is an answer. In the end the balances, the list
-and every answer are compared over a direct connection. Exits with 0 if all agree, else prints what
-differs and exits with 1.
+A proxy in this script cuts every third connection at a random point: before the request is
+complete, while the service works, or during the response. Each payment has one Idempotency-Key and
+is retried with it until it has a final response. At the end the script compares the balances, the
+list and every response over a direct connection. It exits with 0 if all agree. Otherwise it prints
+the differences and exits with 1.
 
     python3 retry_client.py --url http://127.0.0.1:3000 --key sk_test_alice --seed 7
 
-With --instances it starts that many instances itself, on a Redis of its own, and breaks these, too:
-it kills instances and starts them again, and pauses the Redis. What became of a payment may then be
-unknown to the service. It says so, and the payment is looked up.
+With --instances it starts a Redis and that many instances, kills and restarts instances, and pauses
+the Redis. The outcome of a payment may then be unknown to the service, which responds with
+IDEMPOTENCY_OUTCOME_UNKNOWN. The script looks these payments up.
 
     python3 retry_client.py --instances 2 --service target/debug/payments
 """
@@ -35,24 +35,24 @@ import urllib.parse
 import uuid
 
 from books import Books, Order
-from client import Answer, Client, Deadline, Failure
+from client import Response, Client, Deadline, Failure
 from fleet import Fleet, Progress
 from proxy import CuttingProxy
 
 TIME_LIMIT = 100.0
-"""Seconds after which the script gives up, whatever it waits for."""
+"""Seconds after which the script fails."""
 
 TIME_LIMIT_WITH_FLEET = 150.0
 
-MOST_PAYMENTS = 1000
-"""The most that are made while something is still to be broken."""
+MAX_PAYMENTS = 1000
+"""The maximum number of payments while faults are still to be injected."""
 
-SPARE = 500
-"""What the payer has left when everything is paid."""
+REMAINING_FUNDS = 500
+"""The balance of the payer after all payments."""
 
 
 class Run:
-    """One run: two accounts, the payments between them, and what is known of them."""
+    """One run of the script: two accounts, the payments between them, and the responses."""
 
     def __init__(self, options: argparse.Namespace, fleet: Fleet | None):
         self.options = options
@@ -61,24 +61,24 @@ class Run:
         self.proxy = CuttingProxy(options.services, options.seed)
         self.client = Client([self.proxy.address], options.key, self.deadline)
         self.direct = Client(options.services, options.key, self.deadline)
-        count = options.payments if fleet is None else MOST_PAYMENTS
+        count = options.payments if fleet is None else MAX_PAYMENTS
         self.amounts = random.Random(options.seed).sample(range(1, 10001), count)
-        self.handed_out = 0
+        self.next_index = 0
         self.orders: list[Order] = []
         self.progress = Progress()
-        self.breaking = fleet is not None
-        self.said_again: collections.Counter[str] = collections.Counter()
+        self.injecting = fleet is not None
+        self.retry_results: collections.Counter[str] = collections.Counter()
         self.lock = threading.Lock()
 
     def prepare(self) -> None:
-        """Opens and funds the accounts, through the proxy too."""
+        """Opens the accounts and deposits the funds, also through the proxy."""
         for service in self.options.services:
             try:
                 Client([service], self.options.key, self.deadline).send("GET", "/v1/health", None, None)
             except OSError as error:
-                raise Failure(f"no service answers at {service[0]}:{service[1]}: {error}") from error
+                raise Failure(f"no service responds at {service[0]}:{service[1]}: {error}") from error
         payer, payee = (self.open(owner) for owner in ("Payer", "Payee"))
-        funds = sum(self.amounts) + SPARE
+        funds = sum(self.amounts) + REMAINING_FUNDS
         self.client.call("POST", f"/v2/accounts/{payer}/deposit", {"amount": funds}, expect=201)
         self.books = Books(self.direct, payer, payee, funds)
 
@@ -87,22 +87,22 @@ class Run:
         return self.client.call("POST", "/v2/accounts", new, expect=201).body["id"]
 
     def pay_all(self) -> None:
-        """Makes the payments, and breaks the fleet meanwhile."""
+        """Makes the payments, and injects faults into the fleet at the same time."""
         pool = concurrent.futures.ThreadPoolExecutor(self.options.parallel + 1)
-        tasks = [self.pay_in_turn] * self.options.parallel + [self.break_fleet] * self.breaking
+        tasks = [self.pay_in_turn] * self.options.parallel + [self.inject_faults] * self.injecting
         try:
             for future in concurrent.futures.as_completed([pool.submit(task) for task in tasks]):
                 future.result()
         except BaseException:
-            self.deadline.bring_forward()
+            self.deadline.expire()
             raise
         finally:
             self.progress.end()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def break_fleet(self) -> None:
-        self.fleet.break_all(self.progress)
-        self.breaking = False
+    def inject_faults(self) -> None:
+        self.fleet.inject_all_faults(self.progress)
+        self.injecting = False
 
     def pay_in_turn(self) -> None:
         while (amount := self.next_amount()) is not None:
@@ -112,56 +112,56 @@ class Run:
             self.progress.add()
 
     def next_amount(self) -> int | None:
-        """Each amount once: as many as were asked for, and more while the fleet is being broken."""
+        """The next amount: `--payments` of them, and more while faults are being injected."""
         with self.lock:
-            number, self.handed_out = self.handed_out, self.handed_out + 1
-        if number >= self.options.payments and not self.breaking:
+            number, self.next_index = self.next_index, self.next_index + 1
+        if number >= self.options.payments and not self.injecting:
             return None
         if number >= len(self.amounts):
-            raise Failure(f"{len(self.amounts)} payments were over before everything was broken")
+            raise Failure(f"{len(self.amounts)} payments ended before all faults had been injected")
         return self.amounts[number]
 
     def pay(self, amount: int, key: str) -> Order:
         return Order(amount, key, self.ask(self.client, amount, key))
 
-    def ask(self, client: Client, amount: int, key: str) -> Answer:
+    def ask(self, client: Client, amount: int, key: str) -> Response:
         new, unknown = self.books.new_payment(amount), self.fleet is not None
         return client.call("POST", "/v1/payments", new, 201, key=key, may_be_unknown=unknown)
 
     def differences(self) -> list[str]:
-        """What is not as it must be, seen over direct connections."""
+        """The differences that are visible over direct connections."""
         found = []
         if self.fleet is not None:
             self.fleet.restart_gracefully()
-            answered = [order for order in self.orders if not order.answer.is_unknown]
-            found = [text for order in answered for text in self.asked_again(order)]
+            with_response = [order for order in self.orders if not order.response.is_unknown]
+            found = [text for order in with_response for text in self.differing_retry(order)]
         return found + self.books.differences(self.orders)
 
-    def asked_again(self, order: Order) -> list[str]:
-        """The key is used up: it gives the same answer, or nobody knows it any more."""
+    def differing_retry(self, order: Order) -> list[str]:
+        """Retries a key that had a response: the response must be the same, or the outcome unknown."""
         again = self.ask(self.direct, order.amount, order.key)
-        self.said_again["unknown by now" if again.is_unknown else "the same"] += 1
-        if again.is_unknown or again.replayed and again.body == order.answer.body:
+        self.retry_results["unknown" if again.is_unknown else "the same"] += 1
+        if again.is_unknown or again.replayed and again.body == order.response.body:
             return []
-        return [f"{order.amount} was answered {order.answer}, and later {again}"]
+        return [f"the payment of {order.amount} had the response {order.response}, and later {again}"]
 
     def summary(self, started: float) -> None:
         cuts, retries = self.proxy.cuts, self.client.retries
         print(f"{self.proxy.connections} connections, {sum(cuts.values())} cut: {counted(cuts)}")
         print(f"{sum(retries.values())} retries: {counted(retries)}; {self.client.replays} replays")
         total, seconds = sum(order.amount for order in self.orders), time.monotonic() - started
-        print(f"asked for {len(self.orders)} payments of {total} in total; {seconds:.1f} s")
+        print(f"requested {len(self.orders)} payments of {total} in total; {seconds:.1f} s")
 
-    def verdict(self) -> str:
+    def conclusion(self) -> str:
         if self.fleet is None:
             return "every payment was made exactly once"
-        unknown = [order for order in self.orders if order.answer.is_unknown]
+        unknown = [order for order in self.orders if order.response.is_unknown]
         made = sum(bool(self.books.of_amount(order.amount)) for order in unknown)
         outcome = f"{len(unknown)} unknown: {made} of them made, {len(unknown) - made} not"
         known = len(self.orders) - len(unknown)
-        print(f"asked again, the answers are {counted(self.said_again)}")
-        print(f"{known} payments made once, {outcome}; {counted(self.fleet.broken)}")
-        return "every payment was made once, or said to be unknown and checked"
+        print(f"retried responses: {counted(self.retry_results)}")
+        print(f"{known} payments made once, {outcome}; {counted(self.fleet.faults)}")
+        return "every payment was made once, or is unknown and was checked"
 
 
 def counted(counter: collections.Counter) -> str:
@@ -172,7 +172,7 @@ def counted(counter: collections.Counter) -> str:
 
 
 def loopback(url: str) -> tuple[str, int]:
-    """The service's address. Refuses any but a loopback address: this script breaks connections."""
+    """The address of the service. Only loopback is accepted, because this script breaks connections."""
     parts = urllib.parse.urlsplit(url)
     host = {"localhost": "127.0.0.1"}.get(parts.hostname or "", parts.hostname or "")
     try:
@@ -184,8 +184,8 @@ def loopback(url: str) -> tuple[str, int]:
 
 
 def positive(text: str) -> int:
-    if not 1 <= int(text) <= MOST_PAYMENTS:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MOST_PAYMENTS}")
+    if not 1 <= int(text) <= MAX_PAYMENTS:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {MAX_PAYMENTS}")
     return int(text)
 
 
@@ -194,18 +194,18 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--url",
         action="append",
-        help="the service, loopback only; more than one: each request goes to a random one of them",
+        help="the service, on loopback; with several --url each request goes to a random one",
     )
-    parser.add_argument("--instances", type=positive, help="starts and breaks so many instances")
+    parser.add_argument("--instances", type=positive, help="the number of instances to start, kill and restart")
     parser.add_argument("--service", default="target/debug/payments", help="the binary to start")
-    parser.add_argument("--directory", help="where ledger and logs are kept; else they are removed")
+    parser.add_argument("--directory", help="the directory of the ledger and the logs; without it they are removed")
     parser.add_argument("--key", default="sk_test_alice", help="the API key")
     parser.add_argument("--payments", type=positive, default=90)
-    parser.add_argument("--parallel", type=positive, default=16, help="payments at a time")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats the same cuts")
+    parser.add_argument("--parallel", type=positive, default=16, help="the number of concurrent payments")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="the seed of the faults; the same seed repeats them")
     arguments = parser.parse_args()
     if arguments.instances and arguments.url:
-        parser.error("--url names services that run; --instances starts its own")
+        parser.error("--url and --instances exclude each other: --url uses running services, --instances starts its own")
     arguments.time_limit = TIME_LIMIT_WITH_FLEET if arguments.instances else TIME_LIMIT
     return arguments
 
@@ -213,12 +213,12 @@ def options() -> argparse.Namespace:
 def time_is_up(seconds: float, fleet: Fleet | None) -> None:
     print(f"FAILED: not done after {seconds:.0f} s", flush=True)
     if fleet is not None:
-        fleet.end_all()
+        fleet.kill_all()
     os._exit(1)
 
 
 def watch(seconds: float, fleet: Fleet | None) -> None:
-    """Ends the process even if a connection never stops dripping."""
+    """Ends the process even if a connection sends bytes so slowly that no read times out."""
     timer = threading.Timer(seconds + 5, time_is_up, (seconds, fleet))
     timer.daemon = True
     timer.start()
@@ -226,7 +226,7 @@ def watch(seconds: float, fleet: Fleet | None) -> None:
 
 @contextlib.contextmanager
 def fleet_for(arguments: argparse.Namespace):
-    """The instances that run by then: of the command line, or started here."""
+    """Sets `arguments.services` to running services: those of --url, or a fleet that this starts."""
     if not arguments.instances:
         arguments.services = [loopback(url) for url in arguments.url or ["http://127.0.0.1:3000"]]
         yield None
@@ -244,8 +244,8 @@ def fleet_for(arguments: argparse.Namespace):
             raise
 
 
-def carry_out(arguments: argparse.Namespace, started: float) -> list[str]:
-    """What went wrong."""
+def run_script(arguments: argparse.Namespace, started: float) -> list[str]:
+    """Runs the script; returns the differences that it found."""
     with fleet_for(arguments) as fleet:
         watch(arguments.time_limit, fleet)
         run = Run(arguments, fleet)
@@ -259,7 +259,7 @@ def carry_out(arguments: argparse.Namespace, started: float) -> list[str]:
         if found and fleet is not None:
             print(fleet.last_lines())
         if not found:
-            print(run.verdict())
+            print(run.conclusion())
         return found
 
 
@@ -269,11 +269,11 @@ def main() -> int:
     print(f"seed {arguments.seed}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        found = carry_out(arguments, started)
+        found = run_script(arguments, started)
     except Failure as failure:
         found = [str(failure)]
     except KeyError as missing:
-        found = [f"an answer lacks the member {missing}"]
+        found = [f"a response has no member {missing}"]
     except KeyboardInterrupt:
         found = ["interrupted"]
     for difference in found:

@@ -1,7 +1,8 @@
-//! Compares the bounds and grammars that stand in both crates.
+//! Compares the bounds and grammars of the macros with those of the runtime.
 //!
-//! The macros refuse when compiling what the runtime would refuse, so grammars and bounds stand in both, and a crate of
-//! macros exports no functions. These tests read the macros' own files.
+//! The macros refuse at compile time what the runtime would refuse at start, so both need the same
+//! bounds and grammars. A proc-macro crate cannot export functions; these tests include its files
+//! instead.
 
 #[path = "../../macros/src/bounds.rs"]
 mod bounds;
@@ -29,7 +30,7 @@ use crate::problem::{Category, ProblemSpec, RESERVED_MEMBERS, registry};
 use crate::settings;
 
 #[test]
-fn e02_both_crates_have_one_calendar() {
+fn e02_both_crates_accept_the_same_dates() {
     for year in (0..=2_500).chain(9_900..=9_999) {
         for (month, day) in (0..=13).flat_map(|month| (0..=32).map(move |day| (month, day))) {
             let text = format!("{year:04}-{month:02}-{day:02}");
@@ -45,7 +46,7 @@ fn e02_both_crates_have_one_calendar() {
 }
 
 #[test]
-fn both_crates_have_one_bound_of_each_kind() {
+fn both_crates_have_the_same_bounds() {
     assert_eq!(bounds::MAX_LOG, Quota::MAX_LOG);
     assert_eq!(bounds::MIN_TTL, Api::<()>::DEFAULT_LEASE);
     assert_eq!(bounds::MAX_TTL, IdempotencySpec::MAX_TTL);
@@ -55,16 +56,19 @@ fn both_crates_have_one_bound_of_each_kind() {
         PageLimits::default()
     );
     assert_eq!(bounds::MAX_OFFSET, OffsetRequest::MAX_ITEM);
-    assert_eq!(usize::try_from(bounds::MAX_VERSIONS), Ok(version::MOST));
+    assert_eq!(
+        usize::try_from(bounds::MAX_VERSIONS),
+        Ok(version::MAX_VERSIONS)
+    );
 }
 
 #[test]
-fn f03_the_derive_reserves_the_same_members() {
+fn f03_both_crates_reserve_the_same_members() {
     assert_eq!(bounds::RESERVED_MEMBERS, RESERVED_MEMBERS);
 }
 
 #[test]
-fn arguments_are_taken_up_to_the_macros_bound() {
+fn handlers_take_as_many_arguments_as_the_macros_allow() {
     let implemented = include_str!("endpoint/adapt.rs")
         .lines()
         .filter(|line| line.starts_with("args!("));
@@ -72,7 +76,7 @@ fn arguments_are_taken_up_to_the_macros_bound() {
 }
 
 #[test]
-fn the_router_takes_parameters_up_to_the_macros_bound() {
+fn the_router_takes_as_many_parameters_as_the_macros_allow() {
     let inserts = |count: usize| {
         let path: Vec<String> = (0..count).map(|number| format!("/{{p{number}}}")).collect();
         catch_unwind(|| matchit::Router::new().insert(path.concat(), ()).is_ok()).unwrap_or(false)
@@ -89,7 +93,7 @@ const ALGORITHMS: [Algorithm; 4] = [
 
 proptest! {
     #[test]
-    fn rates_are_read_alike(text in "([0-9]{1,9}|[0-9]{18,21}|)(/|//| / |)(s|sec|min|h|hour|day|m|d|S|week|)") {
+    fn both_crates_read_the_same_rates(text in "([0-9]{1,9}|[0-9]{18,21}|)(/|//| / |)(s|sec|min|h|hour|day|m|d|S|week|)") {
         let attribute = units::rate(&text).ok().map(|rate| (rate.permits, rate.period));
         let environment = Rate::parse(&text).ok().map(|rate| (rate.permits, rate.period));
         prop_assert_eq!(attribute, environment);
@@ -102,15 +106,15 @@ proptest! {
         }
     }
 
-    /// Only settings can be no time at all.
+    /// Zero is allowed in settings only.
     #[test]
-    fn durations_are_read_alike(text in "([0-9]{1,9}|[0-9]{15,21}|)(\\.5|-| |)(ms|s|min|m|h|d|sec|hour|D|)") {
+    fn both_crates_read_the_same_durations(text in "([0-9]{1,9}|[0-9]{15,21}|)(\\.5|-| |)(ms|s|min|m|h|d|sec|hour|D|)") {
         let setting = settings::parse_duration(&text).filter(|duration| !duration.is_zero());
         prop_assert_eq!(units::duration(&text).ok(), setting);
     }
 
     #[test]
-    fn b08_costs_and_batches_fit_into_a_bucket_alike(burst in 1_u64..40, cost in 1_u64..40, ahead in 0_u64..30) {
+    fn b08_both_crates_accept_the_same_costs_and_prefetches(burst in 1_u64..40, cost in 1_u64..40, ahead in 0_u64..30) {
         let spec = RateLimitSpec::new(5, Duration::from_secs(1)).with_burst(burst).with_cost(cost).with_prefetch(ahead);
         let fits = cost <= burst && (ahead == 0 || ahead <= bounds::max_prefetch(burst, cost));
         prop_assert_eq!(Quota::of(&spec).is_some(), fits);
@@ -118,7 +122,7 @@ proptest! {
 }
 
 #[test]
-fn sizes_are_those_of_the_runtime() {
+fn both_crates_read_the_same_sizes() {
     assert_eq!(units::size("16MiB"), Ok(IdempotencySpec::MAX_STORED_BODY));
     assert_eq!(units::size("1MiB"), Ok(Api::<()>::DEFAULT_BODY_LIMIT));
     assert_eq!(
@@ -128,7 +132,7 @@ fn sizes_are_those_of_the_runtime() {
 }
 
 #[test]
-fn f03_categories_allow_the_statuses_of_the_runtime() {
+fn f03_both_crates_allow_the_same_statuses_in_a_category() {
     let variant = |category: Category| format!("{category:?}");
     for category in CATEGORIES {
         for status in category.statuses {
@@ -159,7 +163,7 @@ fn f03_categories_allow_the_statuses_of_the_runtime() {
 }
 
 #[test]
-fn f03_the_frameworks_codes_have_the_titles_that_a_derived_error_gives_them() {
+fn f03_both_crates_have_the_same_titles_for_the_codes_of_the_framework() {
     for spec in registry::ALL {
         assert!(code::is_code(spec.code), "{}", spec.code);
         assert_eq!(code::screaming_snake(spec.code), spec.code);

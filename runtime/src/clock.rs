@@ -1,69 +1,73 @@
-//! Time, as something that can be handed in.
+//! Timestamps, and the clock as a parameter of all code that needs the time.
 
 use core::fmt;
 use core::time::Duration;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// A moment: microseconds since 1970.
+/// A point in time, in microseconds since the Unix epoch (1970-01-01T00:00:00Z).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// So many microseconds after 1970.
+    /// Creates the timestamp of this many microseconds since the Unix epoch.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since 1970.
+    /// Returns the microseconds since the Unix epoch.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// Whole seconds since 1970.
+    /// Returns the whole seconds since the Unix epoch.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1_000_000
     }
 
-    /// This moment and a while; the end of time where that is too far.
+    /// Returns the timestamp `duration` later, or the greatest timestamp on overflow.
     #[must_use]
-    pub fn after(self, while_: Duration) -> Self {
-        Self(self.0.saturating_add(micros(while_)))
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)))
     }
 
-    /// How long after `earlier`; nothing if before.
+    /// Returns the time that has passed since `earlier`; zero if `earlier` is later than this
+    /// timestamp.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 }
 
+/// Returns the whole microseconds of a duration, or the greatest number on overflow.
 pub(crate) fn micros(duration: Duration) -> u64 {
     let seconds = duration.as_secs().saturating_mul(1_000_000);
     seconds.saturating_add(u64::from(duration.subsec_micros()))
 }
 
-/// Tells the time. Decisions never look at a clock by themselves, so that tests can move it.
+/// A source of the current time. Decisions take the time as a parameter, so that tests control it.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Now. Never earlier than at the call before.
+    /// Returns the current time, which is never earlier than in the previous call.
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's clock, which never steps back: the wall time of its making plus what the
-/// monotonic clock has counted since.
+/// The clock of the machine, which never steps back.
+///
+/// Its time is the wall-clock time at its creation plus the time that the monotonic clock has
+/// counted since then. A later adjustment of the wall clock has no effect.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
-    wall: Timestamp,
-    made: Instant,
+    created_at: Timestamp,
+    created: Instant,
 }
 
 impl SystemClock {
-    /// The clock, set by the machine's.
+    /// Creates a clock with the current wall-clock time.
     pub fn new() -> Self {
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Self {
-            wall: Timestamp(micros(wall)),
-            made: Instant::now(),
+            created_at: Timestamp(micros(wall)),
+            created: Instant::now(),
         }
     }
 }
@@ -76,6 +80,6 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        self.wall.after(self.made.elapsed())
+        self.created_at.after(self.created.elapsed())
     }
 }

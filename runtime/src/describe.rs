@@ -1,9 +1,11 @@
-//! Policies in a few words, close to what their attributes say: `idempotent(ttl=24h)`, `100/min`.
+//! Short descriptions of policies, close to the attributes that declare them:
+//! `idempotent(ttl=24h)`, `100/min`.
 
 use core::fmt;
 use core::time::Duration;
 
-/// A name and its options: `sunset(2026-12-31, enforce)`; the name alone without any.
+/// Joins a name and its options: `sunset(2026-12-31, enforce)`. Without options it is only the
+/// name.
 pub(crate) fn with_options(name: &str, options: &[String]) -> String {
     if options.is_empty() {
         name.to_owned()
@@ -12,15 +14,15 @@ pub(crate) fn with_options(name: &str, options: &[String]) -> String {
     }
 }
 
-/// Displays a duration as attributes write it, in the largest unit that leaves a whole number. Hours go up
-/// to two days, since `24h` and `48h` are what most people write.
+/// Displays a duration as attributes do, in the largest unit that divides it. Days are used from
+/// three days on, because most people write `24h` and `48h`.
 pub(crate) struct InUnits(pub(crate) Duration);
 
 impl fmt::Display for InUnits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
         if self.0.is_zero() || !self.0.as_nanos().is_multiple_of(1_000_000) {
-            // No attribute can say so; a specification that is made by hand can.
+            // No attribute can declare this duration, but a spec that is built in code can have it.
             return write!(f, "{:?}", self.0);
         }
         let fits = |(_, length, least): &&(&str, u128, u128)| {
@@ -31,7 +33,7 @@ impl fmt::Display for InUnits {
     }
 }
 
-/// Units, their milliseconds, and the least duration that is shown in them.
+/// For each unit its name, its milliseconds, and the smallest duration that is displayed in it.
 const UNITS: [(&str, u128, u128); 4] = [
     ("d", DAY, 3 * DAY),
     ("h", 3_600_000, 3_600_000),
@@ -41,7 +43,7 @@ const UNITS: [(&str, u128, u128); 4] = [
 
 const DAY: u128 = 86_400_000;
 
-/// Displays a number of bytes as attributes write it, in the largest unit that leaves a whole number.
+/// Displays a number of bytes as attributes do, in the largest unit that divides it.
 pub(crate) struct InBytes(pub(crate) u64);
 
 impl fmt::Display for InBytes {
@@ -63,8 +65,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_shown_in_the_unit_that_people_write() {
-        for (duration, shown) in [
+    fn durations_are_displayed_in_the_largest_usual_unit() {
+        for (duration, expected) in [
             (Duration::from_millis(300), "300ms"),
             (Duration::from_secs(5), "5s"),
             (Duration::from_secs(90), "90s"),
@@ -75,13 +77,13 @@ mod tests {
             (Duration::ZERO, "0ns"),
             (Duration::from_micros(1500), "1.5ms"),
         ] {
-            assert_eq!(InUnits(duration).to_string(), shown);
+            assert_eq!(InUnits(duration).to_string(), expected);
         }
     }
 
     #[test]
-    fn sizes_are_shown_in_the_unit_that_people_write() {
-        for (bytes, shown) in [
+    fn sizes_are_displayed_in_the_largest_unit_that_divides_them() {
+        for (bytes, expected) in [
             (0, "0B"),
             (1_000, "1KB"),
             (1_023, "1023B"),
@@ -89,7 +91,7 @@ mod tests {
             (1_000_000, "1MB"),
             (16 << 20, "16MiB"),
         ] {
-            assert_eq!(InBytes(bytes).to_string(), shown);
+            assert_eq!(InBytes(bytes).to_string(), expected);
         }
     }
 }

@@ -1,43 +1,45 @@
-//! What an operation of a store returns: the words in which policies write the traits of their facets.
+//! The result type of all store operations.
+//!
+//! A facet is the trait of one kind of state in a store, such as `LimitStore` or
+//! `IdempotencyStore`.
 
 use core::fmt;
 
 use crate::maybe_ready::MaybeReady;
 
-/// What went wrong with a store.
+/// The error of a store operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The store cannot be asked, or refuses to be asked at all. Nothing was done.
+    /// The request could not be sent, or the store refused to execute it. Nothing was done.
     Unreachable(String),
-    /// The store did not answer, or not in time. Whether it did what was asked is not known.
+    /// The store did not respond in time. The operation may or may not have been done.
     Unavailable(String),
-    /// The store answered with an error of its own. Whether it did what was asked is not known.
+    /// The store responded with an error of its own. The operation may or may not have been done.
     Failed(String),
     /// The store has no room for another record. Nothing was done.
     Full,
-    /// What the store holds in this place was not written by this version, or is damaged. Nothing
-    /// was done.
+    /// The stored value is damaged, or another version wrote it. Nothing was done.
     Malformed {
-        /// The place, as the store names it.
+        /// The key of the value, as the store names it.
         key: String,
-        /// What is wrong with it.
+        /// The defect of the value.
         why: String,
     },
 }
 
 impl StoreError {
-    /// Whether the store does not answer, which may pass.
+    /// Returns `true` if the store is unreachable or does not respond, which may pass.
     pub const fn is_outage(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Unavailable(_))
     }
 
-    /// Whether what was asked may have been done all the same.
+    /// Returns `true` if the operation may have been done in spite of the error.
     pub const fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Failed(_))
     }
 
-    /// Whether the trouble is with what stands under this key, rather than with the store.
+    /// Returns `true` if one value is malformed, and the store itself works.
     pub const fn is_about_the_key(&self) -> bool {
         matches!(self, Self::Malformed { .. })
     }
@@ -47,11 +49,11 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(why) => write!(f, "the store cannot be reached: {why}"),
-            Self::Unavailable(why) => write!(f, "the store does not answer: {why}"),
-            Self::Failed(why) => write!(f, "the store answers with an error: {why}"),
+            Self::Unavailable(why) => write!(f, "the store did not respond: {why}"),
+            Self::Failed(why) => write!(f, "the store responded with an error: {why}"),
             Self::Full => f.write_str("the store is full"),
             Self::Malformed { key, why } => {
-                write!(f, "the store holds at `{key}` what cannot be read: {why}")
+                write!(f, "the store has an unreadable value at `{key}`: {why}")
             }
         }
     }
@@ -59,5 +61,5 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// The answer of a store: there at once, as memory's always is, or later.
+/// The future of a store operation. A store in memory returns one that is ready at once.
 pub type StoreFuture<'a, T> = MaybeReady<'a, Result<T, StoreError>>;

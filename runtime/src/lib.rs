@@ -1,9 +1,10 @@
-//! Production HTTP endpoints on [axum]: declare the promise on the handler, the compiler checks it,
-//! the runtime keeps it.
+//! A policy layer for [axum]: an attribute on a handler declares idempotency keys, rate limits, pages,
+//! versions and deadlines. The compiler checks the declaration, and the runtime enforces it.
 //!
 //! ```no_run
-//! use aplomb::prelude::*;
 //! use std::process::ExitCode;
+//!
+//! use aplomb::prelude::*;
 //!
 //! #[derive(serde::Serialize, serde::Deserialize)]
 //! struct Order {
@@ -13,24 +14,41 @@
 //! /// Places an order, once for each `Idempotency-Key`.
 //! #[endpoint(post = "/orders", version = 1, idempotent, rate_limit = "100/min")]
 //! async fn place_order(caller: Caller, Json(order): Json<Order>) -> Created<Order> {
-//!     println!("{} wants {}", caller.id(), order.item);
+//!     println!("{} orders {}", caller.id(), order.item);
 //!     Created::new(order)
 //! }
 //!
 //! #[tokio::main]
 //! async fn main() -> ExitCode {
-//!     let api = Api::new("orders", routes![place_order]).store(Store::from_env()).auth(ApiKeys::from_env());
+//!     let api = Api::new("orders", routes![place_order])
+//!         .store(Store::from_env())
+//!         .auth(ApiKeys::from_env());
 //!     aplomb::serve(api, async || Ok::<_, aplomb::StartErrors>(())).await
 //! }
 //! ```
 //!
-//! With the feature `cli`, `aplomb::run` in place of [`serve`] gives the program commands, too: `routes`, `check`
-//! and `records`.
+//! The page "Start a service" of the guide, `docs/guide/start.md` in the repository, builds a service
+//! with a database, settings, tests and CORS.
 //!
-//! Start with [`endpoint`](macro@endpoint), which lists all that can be declared, and
-//! [`Api`], which lists the settings. Each promise has its page under [`policies`]: what it does, what
-//! surprises, what a client sees. Errors are [`problem`] documents; where promises are kept is a
-//! [`store`]; [`testing`] has what tests need, with the feature `testing`.
+//! - [`endpoint`](macro@endpoint) lists the keys of the attribute, and [`routes!`](macro@routes)
+//!   collects endpoints.
+//! - [`Api`] lists the settings, [`serve`] serves an API, and [`Api::into_router`] returns a router of
+//!   axum for a program with layers or routes of its own.
+//! - [`policies`] has a page for each policy: its behaviour, its surprises, and the view of a client.
+//! - [`problem`] describes errors, [`store`] describes the place of records and limits.
+//! - [`testing`] has test servers, clients and clocks.
+//!
+//! # Features
+//!
+//! All features are off by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `cli` | `aplomb::run`, which serves an API and has the commands `routes`, `check` and `records` |
+//! | `redis` | Redis as a store that several instances share |
+//! | `garde` | `Valid`, for arguments with rules of garde |
+//! | `sqlx` | identifiers and pages in queries of sqlx |
+//! | `testing` | the module `testing`; for dev-dependencies |
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -101,23 +119,26 @@ pub use crate::serve::serve;
 pub use crate::spec::{Access, EndpointId, EndpointSpec, Method, SourceLocation};
 pub use crate::start::{StartError, StartErrors};
 
-/// The result of a handler: an error is a [`Problem`](problem::Problem), which every
-/// [`ApiError`] turns into with `?`.
+/// The result of a handler. The error is a [`Problem`](problem::Problem); `?` converts every
+/// [`ApiError`] to it.
 pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 
-/// The guide, so that its programs are compiled with the examples of the documentation.
+/// The guide, whose programs are compiled like the examples of the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/adopt.md")]
 #[doc = include_str!("../../docs/guide/commands.md")]
 #[doc = include_str!("../../docs/guide/errors.md")]
+#[doc = include_str!("../../docs/guide/glossary.md")]
 #[doc = include_str!("../../docs/guide/idempotency.md")]
 #[doc = include_str!("../../docs/guide/identifiers.md")]
 #[doc = include_str!("../../docs/guide/rate-limits.md")]
 #[cfg_attr(feature = "sqlx", doc = include_str!("../../docs/guide/pagination.md"))]
+#[doc = include_str!("../../docs/guide/start.md")]
 #[doc = include_str!("../../docs/guide/versions.md")]
 mod guide {}
 
-/// What the macros' output names beside the public types of `policies`. Not for use by hand; may change with any release.
+/// The items that macro output uses, beside the public types of `policies`. Not for use by hand:
+/// they may change with any release.
 #[doc(hidden)]
 pub mod __private {
     /// The crate itself. `crate = path` of the macros imports it from here, so that a path to another

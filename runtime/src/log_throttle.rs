@@ -1,58 +1,64 @@
-//! Lines of the log that many requests would write, told now and then.
+//! The throttling of log lines that many requests would write.
 
 use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Timestamp;
 
-/// Counts what happened, for a log that is told of the first at once and then of how many more there
-/// were, at most once in a while.
+/// Counts events and limits the log lines about them.
+///
+/// The first event is logged at once. The later ones are counted, and one line per interval reports
+/// their number.
 #[derive(Debug)]
 pub(crate) struct LogThrottle {
-    pause: Duration,
+    interval: Duration,
     count: Mutex<Count>,
 }
 
-/// How many the log has not been told of, and when it was told last.
+/// The number of events since the last log line, and the time of that line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Count {
-    untold: u64,
-    told: Option<Timestamp>,
+    unlogged: u64,
+    logged_at: Option<Timestamp>,
 }
 
 impl LogThrottle {
-    /// Nothing yet, and at most one line in `pause`.
-    pub(crate) const fn new(pause: Duration) -> Self {
+    /// Creates a throttle that allows one log line per `interval`.
+    pub(crate) const fn new(interval: Duration) -> Self {
         Self {
-            pause,
+            interval,
             count: Mutex::new(Count {
-                untold: 0,
-                told: None,
+                unlogged: 0,
+                logged_at: None,
             }),
         }
     }
 
-    /// One more: how many the log is told of now, if it is.
+    /// Counts one event. Returns the number of events to log now, or `None` if a line was logged
+    /// less than an interval ago.
     pub(crate) fn add(&self, now: Timestamp) -> Option<u64> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, told) = count.one_more(now, self.pause);
+        let (next, to_log) = count.add(now, self.interval);
         *count = next;
-        told
+        to_log
     }
 }
 
 impl Count {
-    fn one_more(self, now: Timestamp, pause: Duration) -> (Self, Option<u64>) {
-        let untold = self.untold + 1;
-        if self.told.is_some_and(|told| now.since(told) < pause) {
-            return (Self { untold, ..self }, None);
+    fn add(self, now: Timestamp, interval: Duration) -> (Self, Option<u64>) {
+        let unlogged = self.unlogged + 1;
+        if self
+            .logged_at
+            .is_some_and(|logged_at| now.since(logged_at) < interval)
+        {
+            return (Self { unlogged, ..self }, None);
         }
         (
             Self {
-                untold: 0,
-                told: Some(now),
+                unlogged: 0,
+                logged_at: Some(now),
             },
-            Some(untold),
+            Some(unlogged),
         )
     }
 }
@@ -62,16 +68,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b17_the_log_is_told_at_once_and_then_once_a_second_how_many() {
-        let (tally, start) = (
+    fn b17_events_are_logged_at_once_and_then_counted_once_a_second() {
+        let (throttle, start) = (
             LogThrottle::new(Duration::from_secs(1)),
             Timestamp::from_micros(1_700_000_000_000_000),
         );
-        let mut told = Vec::new();
+        let mut logged = Vec::new();
         for milliseconds in [0, 1, 999, 1000, 1500, 1999, 5000] {
-            let events = tally.add(start.after(Duration::from_millis(milliseconds)));
-            told.extend(events.map(|events| (milliseconds, events)));
+            let events = throttle.add(start.after(Duration::from_millis(milliseconds)));
+            logged.extend(events.map(|events| (milliseconds, events)));
         }
-        assert_eq!(told, [(0, 1), (1000, 3), (5000, 3)]);
+        assert_eq!(logged, [(0, 1), (1000, 3), (5000, 3)]);
     }
 }

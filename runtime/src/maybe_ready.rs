@@ -5,10 +5,10 @@ use core::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 
-/// A value that is there at once, as those in memory are, or later.
+/// A future that is either ready from the start or boxed.
 ///
-/// Extension points return it in place of a boxed future, so that what needs no waiting needs no
-/// allocation either.
+/// Extension points return it instead of a boxed future, so that an implementation that never
+/// waits, such as a store in memory, never allocates.
 ///
 /// ```
 /// use aplomb::MaybeReady;
@@ -27,25 +27,25 @@ enum State<'a, T> {
 }
 
 impl<'a, T> MaybeReady<'a, T> {
-    /// A value that is there.
+    /// Creates a future that is ready with this value.
     pub const fn ready(value: T) -> Self {
         Self(State::Ready(Some(value)))
     }
 
-    /// A value that has to be waited for. The future does nothing before it is polled.
+    /// Boxes a future, which does nothing before it is polled.
     pub fn later(future: impl Future<Output = T> + Send + 'a) -> Self {
         Self(State::Later(Box::pin(future)))
     }
 
-    /// Whether the value was there at once.
+    /// Returns `true` if the future was created with [`ready`](Self::ready).
     pub(crate) const fn is_ready(&self) -> bool {
         matches!(self.0, State::Ready(_))
     }
 
-    /// The value, or the future that makes it.
+    /// Returns the value if it is ready, or else the boxed future.
     pub(crate) fn try_ready(self) -> Result<T, BoxFuture<'a, T>> {
         match self.0 {
-            State::Ready(value) => Ok(value.expect(POLLED)),
+            State::Ready(value) => Ok(value.expect(POLLED_AFTER_READY)),
             State::Later(future) => Err(future),
         }
     }
@@ -66,10 +66,10 @@ impl<T: Unpin> Future for MaybeReady<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         match &mut self.0 {
-            State::Ready(value) => Poll::Ready(value.take().expect(POLLED)),
+            State::Ready(value) => Poll::Ready(value.take().expect(POLLED_AFTER_READY)),
             State::Later(future) => future.as_mut().poll(context),
         }
     }
 }
 
-const POLLED: &str = "a future is not polled after it is ready";
+const POLLED_AFTER_READY: &str = "a future is not polled after it is ready";

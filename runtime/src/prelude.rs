@@ -1,4 +1,4 @@
-//! What most files with endpoints need: `use aplomb::prelude::*;`.
+//! The names that most files with endpoints need: `use aplomb::prelude::*;`.
 
 pub use axum::extract::State;
 

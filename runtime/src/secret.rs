@@ -1,4 +1,4 @@
-//! The service's secret and the keys that are derived from it; keyed hashes, with or without a secret.
+//! The service's secret, the keys that are derived from it, and keyed hashes.
 
 use core::fmt;
 
@@ -9,41 +9,42 @@ use subtle::ConstantTimeEq;
 
 use crate::start::StartError;
 
-/// The secret from which cursors get their key (HKDF-SHA-256, RFC 5869). All instances of a service
-/// should share it: a cursor is read where its secret is known. Idempotency keys and limits do not
-/// depend on it.
+/// The secret from which the key of cursors is derived (HKDF-SHA-256, RFC 5869).
+///
+/// All instances of a service should share it: an instance accepts only the cursors of its own
+/// secret. Idempotency keys and rate limits do not depend on the secret.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// The fewest bytes of a secret.
+    /// The minimal length of a secret in bytes.
     pub const LEAST_BYTES: usize = 32;
 
-    /// This secret.
+    /// Creates a secret from these bytes.
     ///
     /// # Errors
     ///
-    /// If it has fewer than [`LEAST_BYTES`](Self::LEAST_BYTES).
+    /// If there are fewer than [`LEAST_BYTES`](Self::LEAST_BYTES) bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, StartError> {
         let bytes = bytes.into();
         if bytes.len() < Self::LEAST_BYTES {
             let length = bytes.len();
             return Err(StartError::new(format!(
-                "a secret of {length} bytes is too short; at least 32 are needed"
+                "a secret of {length} bytes is too short; expected at least 32 bytes"
             )));
         }
         Ok(Self(bytes))
     }
 
-    /// A secret that no other process has.
+    /// Creates a random secret of 32 bytes.
     pub fn random() -> Self {
         let bytes: [u8; 32] = rand::random();
         Self(bytes.to_vec())
     }
 
-    /// The secret that a variable holds; `None` where it is not set.
+    /// Reads the secret from an environment variable; `None` if the variable is empty or not set.
     pub(crate) fn from_env(variable: &str) -> Result<Option<Self>, StartError> {
-        // Any bytes will do: a secret need not be a text. It is never shown.
+        // A secret may be any bytes, also bytes that are not UTF-8. Errors never show them.
         let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) else {
             return Ok(None);
         };
@@ -60,7 +61,7 @@ impl Secret {
         &self.0
     }
 
-    /// The key for one purpose.
+    /// Derives the key for one purpose.
     pub(crate) fn key(&self, purpose: &str) -> Key {
         let mut okm = [0; 32];
         Hkdf::<Sha256>::new(Some(b"aplomb/1"), &self.0)
@@ -76,19 +77,22 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The key of one purpose, for BLAKE3 in its keyed mode, which is a pseudorandom function and a
-/// message authentication code ("BLAKE3: one function, fast everywhere", 2020, §5.1 and §2).
+/// The key of one purpose for keyed BLAKE3.
+///
+/// Keyed BLAKE3 is a pseudorandom function and a message authentication code ("BLAKE3: one
+/// function, fast everywhere", 2020, §5.1 and §2).
 #[derive(Clone)]
 pub(crate) struct Key([u8; 32]);
 
 impl Key {
-    /// The key of a purpose that needs no secret (BLAKE3's key derivation over nothing): it keeps the
-    /// hashes of one purpose apart from those of another. Everybody can compute it.
+    /// Returns the key of a purpose that needs no secret, by BLAKE3's key derivation over an empty
+    /// input. It makes the hashes of one purpose differ from those of another. Anyone can compute
+    /// it.
     pub(crate) fn of_purpose(context: &str) -> Self {
         Self(blake3::derive_key(context, b""))
     }
 
-    /// The key of these bytes.
+    /// Creates the key from these bytes.
     pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -97,8 +101,8 @@ impl Key {
     pub(crate) fn hash(&self) -> KeyedHash {
         KeyedHash {
             key: self.0,
-            gathered: Vec::with_capacity(GATHERED),
-            long: None,
+            buffer: Vec::with_capacity(BUFFER_CAPACITY),
+            hasher: None,
         }
     }
 }
@@ -109,90 +113,98 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A keyed hash over parts, each with its length in front (a byte, or 255 and eight more), so that no
-/// two lists of parts read alike.
+/// A keyed hash over a list of parts.
+///
+/// Each part is preceded by its length (one byte, or the byte 255 and eight more), so that
+/// different lists never have the same bytes.
 pub(crate) struct KeyedHash {
     key: [u8; 32],
-    /// Parts that are not hashed yet: a short list is cheapest hashed in one go.
-    gathered: Vec<u8>,
-    /// There once a part was long.
-    long: Option<Box<Hasher>>,
+    /// The parts that are not hashed yet. A short list is hashed fastest in one call.
+    buffer: Vec<u8>,
+    /// The state of the hash after the first long part; `None` before.
+    hasher: Option<Box<Hasher>>,
 }
 
-const LONG_ENOUGH: &str = "a hash has 32 bytes";
+const HASH_LENGTH: &str = "a hash has 32 bytes";
 
-/// Room for the parts of most hashes.
-const GATHERED: usize = 320;
+/// The initial capacity of the buffer in bytes, which is enough for most hashes.
+const BUFFER_CAPACITY: usize = 320;
 
-/// Longer parts are hashed where they stand.
-const LONG: usize = 16 << 10;
+/// The length in bytes from which a part is hashed without a copy into the buffer.
+const LONG_PART: usize = 16 << 10;
 
 impl KeyedHash {
+    /// Adds a part and returns the hash, for chains of calls.
     pub(crate) fn part(mut self, bytes: &[u8]) -> Self {
         self.add(bytes);
         self
     }
 
+    /// Adds a part.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         match u8::try_from(bytes.len()) {
-            Ok(short) if short < u8::MAX => self.gathered.push(short),
+            Ok(short) if short < u8::MAX => self.buffer.push(short),
             _ => {
-                self.gathered.push(u8::MAX);
-                self.gathered
+                self.buffer.push(u8::MAX);
+                self.buffer
                     .extend_from_slice(&(bytes.len() as u64).to_be_bytes());
             }
         }
-        self.add_plain(bytes);
+        self.add_without_length(bytes);
     }
 
-    /// Adds bytes without their length: the last of a list, or of a length that is always the same.
-    pub(crate) fn add_plain(&mut self, bytes: &[u8]) {
-        if bytes.len() < LONG {
-            self.gathered.extend_from_slice(bytes);
+    /// Adds bytes without their length. They must be the last part, or always have the same length.
+    pub(crate) fn add_without_length(&mut self, bytes: &[u8]) {
+        if bytes.len() < LONG_PART {
+            self.buffer.extend_from_slice(bytes);
             return;
         }
-        let long = self
-            .long
+        let hasher = self
+            .hasher
             .get_or_insert_with(|| Box::new(Hasher::new_keyed(&self.key)));
-        long.update(&self.gathered).update(bytes);
-        self.gathered.clear();
+        hasher.update(&self.buffer).update(bytes);
+        self.buffer.clear();
     }
 
-    /// Lets a form be written behind the parts, as the last of the list; `None`, and nothing added,
-    /// if there is no such form.
-    pub(crate) fn add_form(
+    /// Adds the bytes that `write` appends, without their length, as the last part. If `write`
+    /// returns `None`, nothing is added.
+    pub(crate) fn add_written(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Option<()>,
     ) -> Option<()> {
-        let length = self.gathered.len();
-        let written = write(&mut self.gathered);
+        let length = self.buffer.len();
+        let written = write(&mut self.buffer);
         if written.is_none() {
-            self.gathered.truncate(length);
+            self.buffer.truncate(length);
         }
         written
     }
 
+    /// Returns the hash.
     pub(crate) fn finish(self) -> [u8; 32] {
-        match self.long {
-            None => blake3::keyed_hash(&self.key, &self.gathered).into(),
-            Some(mut long) => long.update(&self.gathered).finalize().into(),
+        match self.hasher {
+            None => blake3::keyed_hash(&self.key, &self.buffer).into(),
+            Some(mut hasher) => hasher.update(&self.buffer).finalize().into(),
         }
     }
 
-    /// The first half of the hash. With 128 bits nobody finds an input that has a given hash; who
-    /// searches 2^64 inputs finds two of his own that share one, and gains nothing by that.
+    /// Returns the first half of the hash.
+    ///
+    /// 128 bits resist a search for an input with a given hash. A search over 2^64 inputs finds two
+    /// of the searcher's own inputs with the same hash, which is of no use to an attacker.
     pub(crate) fn finish_short(self) -> [u8; 16] {
         self.finish_halves().0
     }
 
-    /// Both halves of the hash: the second cannot be computed from the first.
+    /// Returns both halves of the hash. The second half cannot be computed from the first.
     pub(crate) fn finish_halves(self) -> ([u8; 16], [u8; 16]) {
         let hash = self.finish();
         let [first, second] = [hash.first_chunk(), hash.last_chunk()];
-        (*first.expect(LONG_ENOUGH), *second.expect(LONG_ENOUGH))
+        (*first.expect(HASH_LENGTH), *second.expect(HASH_LENGTH))
     }
 
-    /// Whether a tag is this hash, or its first half, compared in constant time.
+    /// Returns `true` if a tag equals this hash or its first half. Compares in constant time, so
+    /// that response times reveal no part of the hash.
     pub(crate) fn verify(self, tag: &[u8]) -> bool {
         let hash = self.finish();
         matches!(tag.len(), 16 | 32) && bool::from(hash[..tag.len()].ct_eq(tag))
@@ -206,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_do_not_run_together() {
+    fn different_lists_of_parts_have_different_hashes() {
         let key = Secret::random().key("test");
         let hash = |parts: &[&[u8]]| {
             parts
@@ -219,26 +231,26 @@ mod tests {
     }
 
     #[test]
-    fn a_long_part_is_hashed_like_a_short_one() {
-        let (key, long) = (Secret::random().key("test"), vec![7; LONG]);
+    fn a_long_part_is_hashed_like_a_short_part() {
+        let (key, long) = (Secret::random().key("test"), vec![7; LONG_PART]);
         let parts: [&[u8]; 5] = [b"before", &long, b"", &long[1..255], &long[1..256]];
-        let mut whole = Vec::new();
+        let mut concatenated = Vec::new();
         for part in parts {
             match part.len() {
-                length @ 0..=254 => whole.push(u8::try_from(length).expect("it fits")),
-                length => whole.extend(iter::once(255).chain((length as u64).to_be_bytes())),
+                length @ 0..=254 => concatenated.push(u8::try_from(length).expect("it fits")),
+                length => concatenated.extend(iter::once(255).chain((length as u64).to_be_bytes())),
             }
-            whole.extend(part);
+            concatenated.extend(part);
         }
         let hash = parts
             .iter()
             .fold(key.hash(), |hash, part| hash.part(part))
             .finish();
-        assert_eq!(hash, *blake3::keyed_hash(&key.0, &whole).as_bytes());
+        assert_eq!(hash, *blake3::keyed_hash(&key.0, &concatenated).as_bytes());
     }
 
     #[test]
-    fn a_tag_is_the_hash_or_its_first_half() {
+    fn a_tag_verifies_if_it_is_the_hash_or_its_first_half() {
         let key = Secret::random().key("test");
         let (hash, tag) = (|| key.hash().part(b"a"), key.hash().part(b"a").finish());
         assert!(hash().verify(&tag) && hash().verify(&tag[..16]));
@@ -246,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn purposes_have_keys_of_their_own() {
+    fn keys_of_different_purposes_differ() {
         let secret = Secret::random();
         assert_ne!(
             secret.key("a").hash().finish(),

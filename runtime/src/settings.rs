@@ -1,11 +1,14 @@
-//! Settings from the environment: read late, judged together.
+//! Settings from environment variables.
+//!
+//! They are read when the service starts, not before, and all errors about them are reported
+//! together.
 
 use core::time::Duration;
 use std::env::{self, VarError};
 
 use crate::start::StartError;
 
-/// The value of an environment variable; empty counts as absent.
+/// Reads an environment variable; `None` if it is empty or not set.
 pub(crate) fn variable(name: &str) -> Result<Option<String>, StartError> {
     match env::var(name) {
         Ok(value) if value.is_empty() => Ok(None),
@@ -14,34 +17,37 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, StartError> {
         Err(VarError::NotUnicode(value)) => Err(StartError::variable(
             name,
             &value.to_string_lossy(),
-            "expected a text in UTF-8",
+            "expected text in UTF-8",
         )),
     }
 }
 
-/// A duration such as `300ms`, `30s`, `15min`, `24h`, of at least `least`.
+/// Reads a duration such as `300ms`, `30s`, `15min` or `24h`, of at least `min` and at most seven
+/// days.
 pub(crate) fn duration(
     name: &str,
     default: Duration,
-    least: Duration,
+    min: Duration,
 ) -> Result<Duration, StartError> {
     let Some(value) = variable(name)? else {
         return Ok(default);
     };
-    let refused = |why: &str| StartError::variable(name, &value, why);
+    let invalid = |expected: &str| StartError::variable(name, &value, expected);
     match parse_duration(&value) {
-        None => Err(refused(
+        None => Err(invalid(
             "expected a whole number and a unit: ms, s, min, h or d; such as 30s",
         )),
-        Some(duration) if duration < least => Err(refused(&format!("expected at least {least:?}"))),
-        Some(duration) if duration > LONGEST => Err(refused("expected at most 7d")),
+        Some(duration) if duration < min => Err(invalid(&format!("expected at least {min:?}"))),
+        Some(duration) if duration > MAX => Err(invalid("expected at most 7d")),
         Some(duration) => Ok(duration),
     }
 }
 
-const LONGEST: Duration = Duration::from_hours(7 * 24);
+/// The longest accepted duration.
+const MAX: Duration = Duration::from_hours(7 * 24);
 
-/// Reads `30s` in the grammar of the attribute's literal; unlike there it can be no time at all.
+/// Parses a duration such as `30s`. The grammar is that of attributes, but zero is accepted as
+/// well.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let unit = text.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit);
@@ -62,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_a_unit() {
+    fn a_duration_needs_a_whole_number_and_a_unit() {
         assert_eq!(parse_duration("300ms"), Some(Duration::from_millis(300)));
         assert_eq!(parse_duration("15min"), Some(Duration::from_mins(15)));
         for wrong in [

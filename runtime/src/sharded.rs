@@ -1,52 +1,56 @@
-//! Hash tables of a fixed size, in parts that are locked one by one.
+//! Hash tables of a fixed size whose parts are locked separately.
 //!
-//! [`Sharded`] spreads keys over parts, each behind its own lock; [`Slots`] is a part of a fixed number of places.
-//! Limits in memory, the cache of refusals and the batches of tokens are such tables.
+//! [`Sharded`] distributes keys over parts, each with its own lock. [`Slots`] is a part with a
+//! fixed number of places. The limits in memory, the cache of rejections and the batches of
+//! prefetched tokens are tables of this kind.
 
 use core::hash::{BuildHasher, Hash};
 use core::ops::Range;
 use std::hash::RandomState;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// `PARTS` parts of a table, each behind its own lock. `PARTS` is a power of two.
+/// A table of `PARTS` parts, each with its own lock. `PARTS` is a power of two.
 ///
-/// A key's part is found by a keyed hash whose secret is random and never leaves the process, so that clients who
-/// choose keys cannot aim them at one part or one set of places. The hash stands for the key: two keys meet in one
-/// place with a probability of about n² / 2⁶⁵, for n keys at a time: 3 in 10⁸ for a million.
+/// A keyed hash selects the part of a key. Its secret is random and never leaves the process, so a
+/// client cannot choose keys that all belong to one part or one set of places.
+///
+/// The table stores hashes instead of keys. Among n keys, two have the same hash with a probability
+/// of about n² / 2⁶⁵: 3 in 10⁸ for a million keys.
 pub(crate) struct Sharded<P, const PARTS: usize> {
     parts: Box<[Mutex<P>; PARTS]>,
     hasher: RandomState,
 }
 
-/// The keyed hash of a key. It is never 0, which marks a free place.
+/// The keyed hash of a key, which is never 0: 0 marks a free place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
-    /// The hash as a number.
+    /// Returns the hash as a number.
     pub(crate) const fn as_u64(self) -> u64 {
         self.0
     }
 
-    /// The lowest bits choose the part.
+    /// Returns the index of the part, which the lowest bits select.
     fn part<const PARTS: usize>(self) -> usize {
         const {
             assert!(
                 PARTS.is_power_of_two(),
-                "the lowest bits of a hash choose the part"
+                "the lowest bits of a hash select the part"
             );
         };
         usize::try_from(self.0 % PARTS as u64).expect("a part's index")
     }
 
-    /// The highest bits choose the set, so that keys of one part are spread over all of its sets.
+    /// Returns the index of the set. The highest bits select it: the keys of one part share their
+    /// lowest bits, and are distributed over all sets only by other bits.
     fn set(self, sets: usize) -> usize {
         usize::try_from((self.0 >> 32) % sets as u64).expect("a set's index")
     }
 }
 
 impl<P, const PARTS: usize> Sharded<P, PARTS> {
-    /// A table of these parts.
+    /// Creates a table with the parts that `part` returns.
     pub(crate) fn new(mut part: impl FnMut() -> P) -> Self {
         Self {
             parts: Box::new(core::array::from_fn(|_| Mutex::new(part()))),
@@ -54,7 +58,7 @@ impl<P, const PARTS: usize> Sharded<P, PARTS> {
         }
     }
 
-    /// The hash by which the other methods and [`Slots`] find a key. Made once for a look-up.
+    /// Returns the hash of a key, by which the other methods and [`Slots`] find it.
     pub(crate) fn hash(&self, key: impl Hash) -> KeyHash {
         KeyHash(self.hasher.hash_one(key).max(1))
     }
@@ -64,8 +68,10 @@ impl<P, const PARTS: usize> Sharded<P, PARTS> {
         lock(&self.parts[hash.part::<PARTS>()])
     }
 
-    /// Locks the parts of several keys, each part once and in the order of the parts, so that two calls cannot wait
-    /// for one another.
+    /// Locks the parts of several keys, each part once.
+    ///
+    /// All calls lock in ascending order of the parts, so that two calls cannot wait for each
+    /// other.
     pub(crate) fn lock_all(
         &self,
         hashes: impl Iterator<Item = KeyHash>,
@@ -81,22 +87,28 @@ impl<P, const PARTS: usize> Sharded<P, PARTS> {
         )
     }
 
-    /// Adds up a number of each part. The parts are locked one after another, so that the sum is of no one moment.
+    /// Returns the sum of a number over all parts. The parts are locked one after another, so the
+    /// sum is not a snapshot.
     pub(crate) fn sum(&self, number: impl Fn(&P) -> usize) -> usize {
         self.parts.iter().map(|part| number(&lock(part))).sum()
     }
 }
 
-/// Nothing is left half-written where a thread panics while it holds a part: a part is changed by assignments.
+/// Locks a part. A poisoned lock is usable: a part is changed only by assignments, so a panic
+/// leaves no half-written value.
 fn lock<P>(part: &Mutex<P>) -> MutexGuard<'_, P> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Locked parts, in their order.
+/// Several locked parts with their indices, in ascending order.
 pub(crate) struct LockedParts<'a, P, const PARTS: usize>(Vec<(usize, MutexGuard<'a, P>)>);
 
 impl<P, const PARTS: usize> LockedParts<'_, P, PARTS> {
-    /// The part of a key, which must be among those that were locked.
+    /// Returns the part of a key.
+    ///
+    /// # Panics
+    ///
+    /// If the part was not locked.
     pub(crate) fn part(&mut self, hash: KeyHash) -> &mut P {
         let index = self
             .0
@@ -105,23 +117,25 @@ impl<P, const PARTS: usize> LockedParts<'_, P, PARTS> {
     }
 }
 
-/// Values in a fixed number of places.
+/// A set-associative table: a cache with a fixed number of places.
 ///
-/// A key has its place among the 16 of its set. Where all are taken, the value of the lowest rank is forgotten: what
-/// is kept here may be forgotten at any time. Memory is taken with the first value.
+/// Each key belongs to a set of 16 places. If all places of the set are taken, a new key replaces
+/// the value of the lowest rank. So the table may forget any value at any time. It allocates its
+/// memory with the first value.
 pub(crate) struct Slots<V> {
-    /// The keys' hashes; 0 is a free place. Sets lie one after another.
+    /// The hashes of the keys, set by set; 0 marks a free place.
     hashes: Vec<u64>,
-    /// The values, in the same order.
+    /// The values in the same order as the hashes.
     values: Vec<V>,
     sets: usize,
 }
 
-/// Places of a set: their hashes fill two cache lines.
+/// The number of places in a set. Their 16 hashes fill two cache lines of 64 bytes.
 pub(crate) const WAYS: usize = 16;
 
 impl<V: Clone + Default> Slots<V> {
-    /// So many places, rounded down to whole sets; at least one set.
+    /// Creates a table with this number of places, rounded down to whole sets, but at least one
+    /// set.
     pub(crate) const fn with_places(places: usize) -> Self {
         let sets = if places < WAYS { 1 } else { places / WAYS };
         Self {
@@ -131,17 +145,18 @@ impl<V: Clone + Default> Slots<V> {
         }
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub(crate) fn get(&self, hash: KeyHash) -> Option<&V> {
         self.find(hash).map(|place| &self.values[place])
     }
 
-    /// The value of a key.
+    /// Returns the value of a key for changes.
     pub(crate) fn get_mut(&mut self, hash: KeyHash) -> Option<&mut V> {
         self.find(hash).map(|place| &mut self.values[place])
     }
 
-    /// The value of a key, which is `value` where it had none; see [`insert`](Self::insert).
+    /// Returns the value of a key. Inserts `value` first if the key has no value; see
+    /// [`insert`](Self::insert).
     pub(crate) fn get_or_insert<R: Ord>(
         &mut self,
         hash: KeyHash,
@@ -154,13 +169,14 @@ impl<V: Clone + Default> Slots<V> {
         &mut self.values[place]
     }
 
-    /// Gives a key its value: in its own place, else in a free one, else in that of the value of the lowest rank.
+    /// Sets the value of a key. The value goes into the key's own place, else into a free place,
+    /// else into the place of the value with the lowest rank.
     pub(crate) fn insert<R: Ord>(&mut self, hash: KeyHash, value: V, rank: impl Fn(&V) -> R) {
         let place = self.find(hash).unwrap_or_else(|| self.vacate(hash, rank));
         self.put(place, hash, value);
     }
 
-    /// The values that are held.
+    /// Iterates over all values.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.hashes
             .iter()
@@ -176,7 +192,7 @@ impl<V: Clone + Default> Slots<V> {
 
     fn find(&self, hash: KeyHash) -> Option<usize> {
         let set = self.set(hash);
-        // Without places there is no such set.
+        // Before the first value there are no places.
         let hashes = self.hashes.get(set.clone())?;
         hashes
             .iter()
@@ -184,13 +200,13 @@ impl<V: Clone + Default> Slots<V> {
             .map(|way| set.start + way)
     }
 
-    /// The place of a key that has none yet.
+    /// Selects the place for a new key: a free place, or that of the value with the lowest rank.
     fn vacate<R: Ord>(&self, hash: KeyHash, rank: impl Fn(&V) -> R) -> usize {
         let set = self.set(hash);
         if self.hashes.is_empty() {
             return set.start;
         }
-        // `None` is the lowest: a free place.
+        // `None` is less than any rank, so a free place comes first.
         let rank = |place: &usize| (self.hashes[*place] != 0).then(|| rank(&self.values[*place]));
         set.min_by_key(rank).expect("a set has places")
     }
@@ -221,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_takes_no_memory_before_its_first_value() {
+    fn a_part_allocates_no_memory_before_its_first_value() {
         let table = table(64);
         assert_eq!(table.lock(table.hash(1)).get(table.hash(1)), None);
         assert_eq!(
@@ -236,58 +252,59 @@ mod tests {
     }
 
     #[test]
-    fn a_full_set_forgets_the_value_of_the_lowest_rank() {
+    fn a_full_set_replaces_the_value_with_the_lowest_rank() {
         let mut slots = Slots::with_places(1);
         let key = |number: u64| KeyHash(number);
         (1..=16).for_each(|number| slots.insert(key(number), 100 + number, |value| *value));
         slots.insert(key(1), 200, |value| *value);
-        assert_eq!(slots.values().count(), 16, "its own place");
+        assert_eq!(slots.values().count(), 16, "a known key keeps its place");
         assert_eq!(*slots.get_or_insert(key(17), 50, |value| *value), 50);
         assert_eq!(
             *slots.get_or_insert(key(17), 60, |value| *value),
             50,
-            "it has a value"
+            "an existing value is kept"
         );
-        let held: Vec<u64> = (1..=17)
+        let present: Vec<u64> = (1..=17)
             .filter(|number| slots.get(key(*number)).is_some())
             .collect();
         assert_eq!(
-            held,
+            present,
             [1].into_iter().chain(3..=17).collect::<Vec<_>>(),
-            "102 was the lowest"
+            "102 had the lowest rank"
         );
     }
 
     #[test]
-    fn parts_of_several_keys_are_locked_once_each() {
+    fn lock_all_locks_each_part_once() {
         let table = table(16);
         let hashes: Vec<KeyHash> = (0..100).map(|key| table.hash(key)).collect();
-        let mut held = table.lock_all(hashes.iter().copied());
-        assert_eq!(held.0.len(), 4);
-        assert!(held.0.is_sorted_by_key(|(index, _)| *index));
+        let mut locked = table.lock_all(hashes.iter().copied());
+        assert_eq!(locked.0.len(), 4);
+        assert!(locked.0.is_sorted_by_key(|(index, _)| *index));
         for hash in hashes {
-            held.part(hash).insert(hash, 1, |value| *value);
+            locked.part(hash).insert(hash, 1, |value| *value);
         }
     }
 
-    /// Keys whose hash in one table ends in one part and one set are spread over all parts and sets of another: the
-    /// tables have secrets of their own.
+    /// Each table has its own secret. So keys that share one part and one set in one table are
+    /// distributed over all parts and sets of another table.
     #[test]
-    fn keys_that_are_aimed_at_one_set_are_spread_by_another_secret() {
+    fn keys_chosen_for_one_set_are_distributed_by_another_secret() {
         let (known, other) = (table(64), table(64));
         let place = |table: &Table, key: u64| {
             let hash = table.hash(key);
             (hash.part::<4>(), hash.set(4))
         };
-        let aimed = (0_u64..)
+        let chosen = (0_u64..)
             .filter(|key| place(&known, *key) == (0, 0))
             .take(1_600);
         let mut counts = HashMap::new();
-        for key in aimed {
+        for key in chosen {
             *counts.entry(place(&other, key)).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 16, "every set of every part");
-        // A hundred each, give or take six standard deviations.
+        // The expected count is 100, and the standard deviation is just under 10: six deviations of
+        // tolerance make a false failure practically impossible.
         assert!(
             counts.values().all(|count| (40..=160).contains(count)),
             "{counts:?}"
@@ -295,9 +312,10 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is done, a key has the value that it was given last, or none.
+        /// After any sequence of insertions, a key has the value that was inserted last, or no
+        /// value.
         #[test]
-        fn a_value_is_its_keys_or_forgotten(steps in prop::collection::vec((0_u64..200, any::<u64>()), 0..400)) {
+        fn a_key_has_its_last_value_or_none(steps in prop::collection::vec((0_u64..200, any::<u64>()), 0..400)) {
             let (table, mut model) = (table(32), HashMap::new());
             for (key, value) in steps {
                 let hash = table.hash(key);
@@ -307,7 +325,7 @@ mod tests {
             }
             for (key, value) in &model {
                 let hash = table.hash(key);
-                prop_assert!(table.lock(hash).get(hash).is_none_or(|held| held == value));
+                prop_assert!(table.lock(hash).get(hash).is_none_or(|present| present == value));
             }
             prop_assert!(table.sum(|part| part.values().count()) <= 4 * 32);
         }

@@ -1,7 +1,7 @@
-//! What an endpoint promises, as constant data.
+//! The declaration of an endpoint, as constant data.
 //!
-//! `#[endpoint(…)]` turns its arguments into one [`EndpointSpec`]; everything else (routing,
-//! policies, response headers, start-up checks) reads it and nothing describes an endpoint twice.
+//! `#[endpoint(…)]` turns its arguments into one [`EndpointSpec`]. Routing, policies, response
+//! fields and start-up checks all read it, so that they cannot disagree.
 
 use core::fmt;
 use core::time::Duration;
@@ -15,13 +15,13 @@ use crate::policies::rate_limit::RateLimitSpec;
 use crate::policies::version::VersionSpec;
 use crate::problem::{ProblemKinds, ProblemsProbe};
 
-/// The request methods that an endpoint can answer.
+/// The request method of an endpoint.
 ///
-/// `GET` endpoints also answer `HEAD`, as axum's do.
+/// A `GET` endpoint also serves `HEAD`, as in axum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
-    /// `GET`: safe, may be cached.
+    /// `GET`: safe and cacheable.
     Get,
     /// `POST`: neither safe nor idempotent by itself.
     Post,
@@ -34,7 +34,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method's name on the wire.
+    /// Returns the name of the method, such as `GET`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -45,7 +45,8 @@ impl Method {
         }
     }
 
-    /// Whether sending the request twice has the effect of sending it once, by RFC 9110 §9.2.2.
+    /// Returns whether sending a request twice has the same effect as sending it once (RFC 9110
+    /// §9.2.2).
     pub const fn is_idempotent(self) -> bool {
         matches!(self, Self::Get | Self::Put | Self::Delete)
     }
@@ -57,17 +58,17 @@ impl fmt::Display for Method {
     }
 }
 
-/// Who may call an endpoint.
+/// The callers that an endpoint admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Access {
-    /// Only callers that the API's authentication knows.
+    /// Only callers that the API's authentication identifies.
     Authenticated,
-    /// Everybody.
+    /// All callers, with or without credentials.
     Public,
 }
 
-/// Where an endpoint stands in the source, for messages.
+/// The place of an endpoint in the source, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceLocation {
@@ -86,24 +87,24 @@ impl SourceLocation {
     }
 }
 
-/// Which endpoint is meant: its name, and where it is declared. Two endpoints never share both.
+/// The identity of an endpoint: its name and its place in the source. No two endpoints share both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointId {
     /// The function's name.
     pub name: &'static str,
-    /// Where the endpoint is declared.
+    /// The place of the declaration.
     pub location: SourceLocation,
 }
 
 impl EndpointId {
-    /// The endpoint of this name that is declared there.
+    /// Returns the identity of the endpoint with this name at this place.
     pub const fn new(name: &'static str, location: SourceLocation) -> Self {
         Self { name, location }
     }
 }
 
-/// The promise of one endpoint: constant data, made by `#[endpoint(…)]`.
+/// The declaration of one endpoint: constant data, made by `#[endpoint(…)]`.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct EndpointSpec {
@@ -113,27 +114,27 @@ pub struct EndpointSpec {
     pub method: Method,
     /// The path template without version prefix, such as `/payments/{id}`.
     pub path: &'static str,
-    /// Where the endpoint is declared.
+    /// The place of the declaration.
     pub location: SourceLocation,
     /// The first paragraph of the doc comment; empty without one.
     pub summary: &'static str,
     /// The rest of the doc comment.
     pub description: &'static str,
-    /// The versions served; `None` mounts the path without prefix.
+    /// The versions that it serves; `None` serves the path without a version prefix.
     pub version: Option<VersionSpec>,
-    /// How the endpoint is given up; `None` where it stays.
+    /// The deprecation and the sunset; `None` if the endpoint declares neither.
     pub deprecation: Option<&'static DeprecationSpec>,
-    /// What a repeated request does.
+    /// The effect of a repeated request.
     pub idempotency: IdempotencyPolicy,
-    /// The rate limits, all of which must admit a request.
+    /// The rate limits. All of them must admit a request.
     pub rate_limits: &'static [RateLimitSpec],
-    /// How a list is cut into pages.
+    /// The pagination of a list.
     pub pagination: PaginationPolicy,
-    /// The response deadline; `None` takes the API's.
+    /// The response deadline; `None` takes the default of the API.
     pub timeout: Option<Duration>,
-    /// The largest request body in bytes; `None` takes the API's.
+    /// The largest request body, in bytes; `None` takes the default of the API.
     pub body_limit: Option<u64>,
-    /// Who may call.
+    /// The callers that it admits.
     pub access: Access,
     #[doc(hidden)]
     pub path_arguments: &'static [Option<PathProbe>],
@@ -142,7 +143,7 @@ pub struct EndpointSpec {
 }
 
 impl EndpointSpec {
-    /// An endpoint without policies that only authenticated callers may use.
+    /// Returns an endpoint without policies, for authenticated callers only.
     pub const fn new(method: Method, path: &'static str, name: &'static str) -> Self {
         Self {
             name,
@@ -168,7 +169,7 @@ impl EndpointSpec {
         }
     }
 
-    /// Says where the endpoint is declared.
+    /// Sets the place of the declaration.
     #[must_use]
     pub const fn with_location(
         mut self,
@@ -187,7 +188,7 @@ impl EndpointSpec {
         self
     }
 
-    /// Adds the documentation.
+    /// Sets the documentation.
     #[must_use]
     pub const fn with_docs(mut self, summary: &'static str, description: &'static str) -> Self {
         self.summary = summary;
@@ -195,21 +196,21 @@ impl EndpointSpec {
         self
     }
 
-    /// Serves the endpoint under these versions.
+    /// Sets the versions that it serves.
     #[must_use]
     pub const fn with_version(mut self, version: VersionSpec) -> Self {
         self.version = Some(version);
         self
     }
 
-    /// Says how the endpoint is given up.
+    /// Sets the deprecation and the sunset.
     #[must_use]
     pub const fn with_deprecation(mut self, deprecation: &'static DeprecationSpec) -> Self {
         self.deprecation = Some(deprecation);
         self
     }
 
-    /// Which endpoint this is.
+    /// Returns the identity of the endpoint.
     pub const fn id(&self) -> EndpointId {
         EndpointId {
             name: self.name,
@@ -217,7 +218,7 @@ impl EndpointSpec {
         }
     }
 
-    /// Decides what a repeated request does.
+    /// Sets the effect of a repeated request.
     #[must_use]
     pub const fn with_idempotency(mut self, idempotency: IdempotencyPolicy) -> Self {
         self.idempotency = idempotency;
@@ -231,7 +232,7 @@ impl EndpointSpec {
         self
     }
 
-    /// Decides how a list is cut into pages.
+    /// Sets the pagination of a list.
     #[must_use]
     pub const fn with_pagination(mut self, pagination: PaginationPolicy) -> Self {
         self.pagination = pagination;
@@ -252,7 +253,7 @@ impl EndpointSpec {
         self
     }
 
-    /// Lets everybody call.
+    /// Admits all callers, with or without credentials.
     #[must_use]
     pub const fn public(mut self) -> Self {
         self.access = Access::Public;
@@ -273,8 +274,9 @@ impl EndpointSpec {
         self
     }
 
-    /// Describes each policy of the endpoint in a few words, such as `idempotent(ttl=24h)`, `100/min` or `public`:
-    /// what is declared, with options that are not the default. The words are for people and may change.
+    /// Returns a short description of each declared policy, such as `idempotent(ttl=24h)`,
+    /// `100/min` or `public`. Options with their default value are left out. The descriptions are
+    /// for people, and may change.
     ///
     /// ```
     /// use aplomb::{Api, endpoint, routes};
@@ -309,8 +311,8 @@ impl EndpointSpec {
         policies
     }
 
-    /// The kinds of problems that the handler's own error can be, as its [`ApiError`](crate::ApiError) tells them;
-    /// none where it has another error, or returns no `Result`.
+    /// Returns the kinds of problems that the handler's error can become. Empty if the error is not
+    /// an [`ApiError`](crate::ApiError), or if the handler returns no `Result`.
     pub fn problems(&self) -> ProblemKinds {
         let mut kinds = ProblemKinds::default();
         kinds.ask(self.error);

@@ -1,20 +1,22 @@
-//! Everything that is wrong before the first request, said at once.
+//! The errors that keep a service from starting, which are reported together.
 
 use core::fmt;
 use std::error::Error;
 
-/// One thing that keeps a service from starting, in one line. Its `Debug` is its `Display`, as an error
-/// that `main` returns is printed by `Debug`.
+/// One error that keeps a service from starting, in one line.
+///
+/// `Debug` prints the same text as `Display`, because Rust prints an error that `main` returns with
+/// `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StartError(String);
 
 impl StartError {
-    /// What is wrong, and what to do instead, in one line.
+    /// Creates an error. The message is one line with the defect and its remedy.
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 
-    /// An environment variable whose value is not accepted.
+    /// Creates the error for an environment variable with an invalid value.
     ///
     /// ```
     /// # use aplomb::StartError;
@@ -40,22 +42,23 @@ impl fmt::Debug for StartError {
 
 impl Error for StartError {}
 
-/// All that keeps a service from starting. Its `Display` is one line each, and so is its `Debug`.
+/// All errors that keep a service from starting. `Display` and `Debug` print one line per error.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct StartErrors(Vec<StartError>);
 
 impl StartErrors {
-    /// Nothing yet.
+    /// Creates an empty list.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Adds one.
+    /// Adds an error.
     pub fn push(&mut self, error: StartError) {
         self.0.push(error);
     }
 
-    /// Adds what another error says: all of it, where that is a `StartErrors` itself.
+    /// Adds an error of any type. The errors of a `StartErrors` are added one by one; any other
+    /// error becomes one line together with its sources.
     pub fn extend_from(&mut self, error: Box<dyn Error + Send + Sync>) {
         match error.downcast::<Self>() {
             Ok(several) => self.0.extend(several.0),
@@ -63,22 +66,26 @@ impl StartErrors {
         }
     }
 
-    /// Whether nothing is wrong.
+    /// Returns `true` if there are no errors.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What is wrong, one by one.
+    /// Iterates over the errors.
     pub fn iter(&self) -> impl Iterator<Item = &StartError> {
         self.0.iter()
     }
 
-    /// Fails if anything is wrong.
+    /// Returns `Ok` if there are no errors.
+    ///
+    /// # Errors
+    ///
+    /// The errors, if there are any.
     pub fn into_result(self) -> Result<(), Self> {
         if self.is_empty() { Ok(()) } else { Err(self) }
     }
 
-    /// Keeps the errors of a result and gives its value.
+    /// Adds the errors of a result and returns its value.
     pub(crate) fn collect<T>(&mut self, result: Result<T, impl Into<Self>>) -> Option<T> {
         result.map_err(|errors| self.extend(errors.into().0)).ok()
     }
@@ -116,6 +123,8 @@ impl fmt::Debug for StartErrors {
 
 impl Error for StartErrors {}
 
+/// Joins the messages of an error and its sources. A source whose message is already contained is
+/// left out.
 fn one_line(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -134,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_errors_stay_several() {
+    fn nested_errors_are_added_one_by_one() {
         let mut inner = StartErrors::from(StartError::new("a"));
         inner.push(StartError::new("b"));
         let mut outer = StartErrors::new();

@@ -1,13 +1,16 @@
-//! Hash tables of keys that are evenly spread already: random numbers that the server draws, and digests of which
-//! nobody outside can add one to the table. Keys that a client can compute and add need a hash with a random state.
+//! Hash tables for keys that are uniformly distributed: random numbers that the server draws, and
+//! digests that no client can choose.
+//!
+//! Keys that a client can compute and add need a hash with a random state. Otherwise a client can
+//! put all of its keys into one place of the table, which makes each look-up slow.
 
 use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::HashMap;
 
-/// A table whose keys need no hashing.
+/// A hash table that uses the bits of its keys as their hash.
 pub(crate) type UniformMap<K, V> = HashMap<K, V, BuildHasherDefault<UniformHasher>>;
 
-/// Folds what it is given into 64 bits.
+/// A hasher that folds the bytes of a key into 64 bits.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct UniformHasher(u64);
 
@@ -31,7 +34,7 @@ impl Hasher for UniformHasher {
     }
 
     fn write_usize(&mut self, length: usize) {
-        // The length of an array, which is the same for all keys of a table.
+        // The length of an array is the same for all keys of a table.
         let _ = length;
     }
 }
@@ -45,7 +48,7 @@ mod tests {
     use crate::policies::idempotency::Token;
 
     #[test]
-    fn keys_are_spread_as_they_are() {
+    fn random_keys_have_different_hashes_and_use_all_low_bytes() {
         let tokens: Vec<Token> = core::iter::repeat_with(Token::random)
             .take(10_000)
             .collect();

@@ -1,4 +1,4 @@
-//! The memory store passes the suites that every store must pass.
+//! Runs the suites of every store on the memory store.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ mod memory_records {
     });
 }
 
-mod a26_sealed_memory_records {
+mod a26_encrypted_memory_records {
     use super::*;
 
     aplomb::idempotency_store_suite!(async {

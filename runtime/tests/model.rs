@@ -1,4 +1,4 @@
-//! Many clients on few keys, whatever happens: every store of records answers as the model does.
+//! Compares every store of records with the model: a few clients, few keys, any order of steps.
 
 use std::sync::Arc;
 
@@ -9,52 +9,53 @@ use aplomb::testing::model::{Deviation, Network, Request, Span, Step, follows_th
 use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 
+/// Few clients and few keys, so that requests often meet.
 const CLIENTS: usize = 3;
 
-fn scripts() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 1..48)
+fn any_script() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(any_step(), 1..48)
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => begin(),
+        8 => any_begin(),
         3 => (0..CLIENTS).prop_map(|client| Step::Again { client }),
         3 => (0..CLIENTS).prop_map(|client| Step::Heartbeat { client }),
         4 => (0..CLIENTS).prop_map(|client| Step::Complete { client }),
         1 => (0..CLIENTS).prop_map(|client| Step::Fail { client }),
         4 => (0..CLIENTS).prop_map(|client| Step::Abort { client }),
         2 => (0..CLIENTS).prop_map(|client| Step::MarkUnknown { client }),
-        2 => (key(), any::<bool>()).prop_map(|(key, done)| Step::Resolve { key, done }),
-        5 => span().prop_map(Step::Elapse),
+        2 => (any_key(), any::<bool>()).prop_map(|(key, done)| Step::Resolve { key, done }),
+        5 => any_span().prop_map(Step::Elapse),
         1 => (0..4 * CLIENTS).prop_map(|client| Step::Kill { client }),
         1 => Just(Step::Lose),
     ]
 }
 
-fn begin() -> impl Strategy<Value = Step> {
+fn any_begin() -> impl Strategy<Value = Step> {
     let network = prop_oneof![6 => Just(Network::Fine), 2 => Just(Network::LosesReply), 1 => Just(Network::Delays)];
-    (0..CLIENTS, request(), network).prop_map(|(client, request, network)| Step::Begin {
+    (0..CLIENTS, any_request(), network).prop_map(|(client, request, network)| Step::Begin {
         client,
         request,
         network,
     })
 }
 
-fn request() -> impl Strategy<Value = Request> {
+fn any_request() -> impl Strategy<Value = Request> {
     let body = prop_oneof![6 => Just(0), 1 => Just(1)];
     let on_crash = prop_oneof![2 => Just(OnCrash::Unknown), 1 => Just(OnCrash::Rerun)];
-    (key(), body, on_crash).prop_map(|(key, body, on_crash)| Request {
+    (any_key(), body, on_crash).prop_map(|(key, body, on_crash)| Request {
         key,
         body,
         on_crash,
     })
 }
 
-fn key() -> impl Strategy<Value = u8> {
+fn any_key() -> impl Strategy<Value = u8> {
     prop_oneof![4 => Just(0), 1 => Just(1)]
 }
 
-fn span() -> impl Strategy<Value = Span> {
+fn any_span() -> impl Strategy<Value = Span> {
     prop_oneof![
         4 => Just(Span::Short),
         4 => Just(Span::Lapse),
@@ -63,7 +64,8 @@ fn span() -> impl Strategy<Value = Span> {
     ]
 }
 
-/// Panics with a short script that goes wrong, and how it went. `./test.sh --faults` plays eight times as many.
+/// Plays random scripts. Panics with the shortest script that deviates from the model, and with the
+/// deviation. `./test.sh --faults` plays eight times the number of scripts.
 fn check(
     cases: u32,
     runtime: &tokio::runtime::Runtime,
@@ -79,14 +81,14 @@ fn check(
         ..ProptestConfig::with_cases(cases)
     };
     let play = |script: &[Step]| runtime.block_on(play(script));
-    let checked = TestRunner::new(config).run(&scripts(), |script| {
+    let result = TestRunner::new(config).run(&any_script(), |script| {
         play(&script).map_err(|deviation| TestCaseError::fail(deviation.to_string()))
     });
-    match checked {
+    match result {
         Ok(()) => {}
         Err(TestError::Abort(reason)) => panic!("{reason}"),
         Err(TestError::Fail(reason, script)) => {
-            let script = shortened(script, |script| play(script).is_err());
+            let script = shrink(script, |script| play(script).is_err());
             let deviation = play(&script)
                 .err()
                 .map_or_else(|| reason.to_string(), |why| why.to_string());
@@ -95,9 +97,9 @@ fn check(
     }
 }
 
-/// Without the steps that it can do without. Proptest tries to drop each before it has made the others
-/// simple, and not again.
-fn shortened(mut script: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
+/// Removes the steps that the deviation does not need. Proptest removes steps only before it
+/// simplifies the others, so a second pass finds more.
+fn shrink(mut script: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
     let mut index = 0;
     while index < script.len() {
         let mut shorter = script.clone();
@@ -119,27 +121,27 @@ fn runtime() -> tokio::runtime::Runtime {
 fn records_in_memory_follow_the_model() {
     let play = async |script: &[Step]| {
         let clock = TestClock::new();
-        let fresh = async || {
+        let empty_store = async || {
             Arc::new(MemoryRecords::with_bounds(
                 1_000,
                 1 << 20,
                 Arc::new(clock.clone()),
             ))
         };
-        follows_the_model(fresh, &clock, script).await
+        follows_the_model(empty_store, &clock, script).await
     };
     check(4_000, &runtime(), &play);
 }
 
 #[test]
-fn a26_sealed_records_in_memory_follow_the_model() {
+fn a26_encrypted_records_in_memory_follow_the_model() {
     let play = async |script: &[Step]| {
         let clock = TestClock::new();
-        let fresh = async || {
+        let empty_store = async || {
             let records = MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone()));
             Arc::new(EncryptedRecords::new(records, encryption_keys()))
         };
-        follows_the_model(fresh, &clock, script).await
+        follows_the_model(empty_store, &clock, script).await
     };
     check(1_000, &runtime(), &play);
 }
@@ -161,36 +163,36 @@ mod on_redis {
 
     #[test]
     fn records_on_redis_follow_the_model() {
-        follow(300, |store| store);
+        check_on_redis(300, |store| store);
     }
 
     #[test]
-    fn a26_sealed_records_on_redis_follow_the_model() {
-        follow(100, |store| EncryptedRecords::new(store, encryption_keys()));
+    fn a26_encrypted_records_on_redis_follow_the_model() {
+        check_on_redis(100, |store| EncryptedRecords::new(store, encryption_keys()));
     }
 
     #[test]
-    fn records_on_redis_that_are_begun_with_their_limits_follow_the_model() {
-        follow(100, |store| {
+    fn records_on_redis_begun_by_admissions_follow_the_model() {
+        check_on_redis(100, |store| {
             ByAdmission::new(EncryptedRecords::new(store, encryption_keys()))
         });
     }
 
-    fn follow<R: IdempotencyStore>(cases: u32, over: impl FnOnce(RedisStore) -> R) {
+    fn check_on_redis<R: IdempotencyStore>(cases: u32, wrap: impl FnOnce(RedisStore) -> R) {
         let (runtime, server) = (runtime(), RedisServer::start());
         let config = RedisConfig::new(&server.url())
             .expect("a valid URL")
             .with_timeout(Duration::from_secs(10));
         let store = runtime
             .block_on(RedisStore::connect(&config, "test"))
-            .expect("a good server");
-        let store = Arc::new(over(store));
+            .expect("a usable server");
+        let store = Arc::new(wrap(store));
         let play = async |script: &[Step]| {
-            let fresh = async || {
+            let empty_store = async || {
                 server.flush_all();
                 Arc::clone(&store)
             };
-            follows_the_model(fresh, &server, script).await
+            follows_the_model(empty_store, &server, script).await
         };
         check(cases, &runtime, &play);
     }

@@ -1,4 +1,5 @@
-//! Limits and keys on Redis: how often it is asked, and what happens while it is slow, full or gone.
+//! Limits and keys on Redis: the number of trips, and the behaviour while Redis is slow, full or
+//! down.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -26,27 +27,30 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
     Created::new(item)
 }
 
-/// Takes nine tokens ahead.
+/// Prefetches nine tokens.
 #[endpoint(
     get = "/prices",
     version = 1,
     rate_limit("1000/hour", burst = 100, prefetch = 9)
 )]
-async fn look_up() {}
+async fn list_prices() {}
 
-/// Takes them ahead, too, and begins its record alone.
+/// Prefetches nine tokens, so it begins its record in a separate call.
 #[endpoint(
     post = "/leased-orders",
     version = 1,
     idempotent,
     rate_limit("1000/hour", burst = 100, prefetch = 9)
 )]
-async fn place_leased_order(State(app): State<App>, Json(item): Json<String>) -> Created<String> {
+async fn place_prefetched_order(
+    State(app): State<App>,
+    Json(item): Json<String>,
+) -> Created<String> {
     app.effect();
     Created::new(item)
 }
 
-/// Places one order, and then no more for long.
+/// Places one order per hour.
 #[endpoint(
     post = "/rare-orders",
     version = 1,
@@ -58,7 +62,7 @@ async fn place_rarely(State(app): State<App>, Json(item): Json<String>) -> Creat
     Created::new(app.effect())
 }
 
-/// Places twenty orders.
+/// Places at most twenty orders.
 #[endpoint(
     post = "/few-orders",
     version = 1,
@@ -70,20 +74,20 @@ async fn place_few(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
 
-/// Tries a limit.
+/// Has a shadow limit.
 #[endpoint(
     post = "/tried-orders",
     version = 1,
     idempotent,
     rate_limit("1/hour", shadow)
 )]
-async fn place_trying(State(app): State<App>) -> Created<usize> {
+async fn place_with_shadow_limit(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
 
-/// Is only limited, and rarely answers.
+/// Has only a limit, of one request per hour.
 #[endpoint(get = "/rarely", version = 1, rate_limit = "1/hour")]
-async fn ask_rarely(State(app): State<App>) {
+async fn call_rarely(State(app): State<App>) {
     app.effect();
 }
 
@@ -93,10 +97,10 @@ fn api_on(store: Store) -> Api<App> {
         place_order,
         place_rarely,
         place_few,
-        place_trying,
-        ask_rarely,
-        look_up,
-        place_leased_order
+        place_with_shadow_limit,
+        call_rarely,
+        list_prices,
+        place_prefetched_order
     ];
     Api::new("test", routes)
         .auth(keys)
@@ -108,8 +112,8 @@ fn secret() -> Secret {
     Secret::new([7; 32]).expect("long enough")
 }
 
-/// What a service is asked through, and what it asks.
-struct Bench {
+/// A service on Redis, with a proxy in between and a client.
+struct RedisService {
     redis: RedisServer,
     proxy: Proxy,
     app: App,
@@ -117,7 +121,7 @@ struct Bench {
     _server: TestServer,
 }
 
-impl Bench {
+impl RedisService {
     async fn start() -> Self {
         Self::start_with(|store| store, |api| api).await
     }
@@ -136,16 +140,16 @@ impl Bench {
             .await
             .expect("a valid API");
         let client = Client::new(server.address());
-        let bench = Self {
+        let service = Self {
             redis,
             proxy,
             app,
             client,
             _server: server,
         };
-        // Until Redis knows the scripts: else a trip is two.
+        // Sends both scripts to Redis first. Otherwise a trip is two requests.
         for (key, body) in [("small", SMALL.to_owned()), ("large", large())] {
-            let warm = bench
+            let warm = service
                 .client
                 .post("/v1/orders")
                 .bearer(BOB)
@@ -153,33 +157,33 @@ impl Bench {
                 .json(body);
             assert_eq!(warm.send().await.status, 201);
         }
-        bench.redis.flush_all();
-        bench.proxy.reset_counts();
-        bench
+        service.redis.flush_all();
+        service.proxy.reset_counts();
+        service
     }
 
-    fn order(&self, path: &str, key: &str) -> ClientRequest {
+    fn order_request(&self, path: &str, key: &str) -> ClientRequest {
         self.client.post(path).idempotency_key(key).json(SMALL)
     }
 
-    /// What Alice gets for this key.
-    async fn ordered(&self, path: &str, key: &str) -> ClientResponse {
-        self.order(path, key).bearer(ALICE).send().await
+    /// Sends an order of Alice with this key.
+    async fn order_as_alice(&self, path: &str, key: &str) -> ClientResponse {
+        self.order_request(path, key).bearer(ALICE).send().await
     }
 
-    /// How often Redis was asked since this was asked last.
-    fn trips(&self) -> u64 {
+    /// Returns the number of trips to Redis since the last call.
+    fn take_trips(&self) -> u64 {
         let trips = self.proxy.requests();
         assert_eq!(
             self.proxy.requests_named("EVALSHA"),
             trips,
-            "scripts that the server knows"
+            "every trip is one EVALSHA"
         );
         self.proxy.reset_counts();
         trips
     }
 
-    /// How many keys of this kind Redis has.
+    /// The number of keys of Redis that match this pattern.
     fn count(&self, pattern: &str) -> usize {
         match self.redis.command(&["KEYS", pattern]) {
             RedisReply::Array(keys) => keys.len(),
@@ -187,47 +191,48 @@ impl Bench {
         }
     }
 
-    /// Asks until it is answered with this status.
-    async fn until(&self, path: &str, key: &str, status: u16) -> ClientResponse {
+    /// Repeats an order until its response has this status.
+    async fn until_status(&self, path: &str, key: &str, status: u16) -> ClientResponse {
         let mut response = None;
-        let answered = async || response.insert(self.ordered(path, key).await).status == status;
-        eventually("it is answered with this status", answered).await;
+        let answered =
+            async || response.insert(self.order_as_alice(path, key).await).status == status;
+        eventually("the response has the expected status", answered).await;
         response.expect("the last response")
     }
 }
 
-/// Effects of those requests.
+/// The number of orders that `start_with` places.
 const WARM: usize = 2;
 
 const SMALL: &str = r#""tea, a small order""#;
 
-/// More than is read before the limits are asked.
+/// A body that is too large to be read before the limits have decided.
 fn large() -> String {
     format!("\"{}\"", "x".repeat(100 << 10))
 }
 
-fn tells_limits(reply: &ClientResponse) -> bool {
+fn has_limit_fields(reply: &ClientResponse) -> bool {
     reply.header("x-ratelimit-remaining").is_some()
 }
 
 #[tokio::test]
 async fn b05_a_new_key_takes_one_trip_before_and_one_after() {
-    let bench = Bench::start().await;
-    for (key, trips, left) in [("k", 2, 99), ("k", 1, 98), ("l", 2, 97), ("l", 1, 96)] {
-        let reply = bench.ordered("/v1/orders", key).await;
+    let service = RedisService::start().await;
+    for (key, trips, remaining) in [("k", 2, 99), ("k", 1, 98), ("l", 2, 97), ("l", 1, 96)] {
+        let reply = service.order_as_alice("/v1/orders", key).await;
         assert_eq!((reply.status.as_u16(), reply.replayed()), (201, trips == 1));
-        assert_eq!(reply.header_number("x-ratelimit-remaining"), left);
-        assert_eq!(bench.trips(), trips, "{key}");
+        assert_eq!(reply.header_number("x-ratelimit-remaining"), remaining);
+        assert_eq!(service.take_trips(), trips, "{key}");
     }
-    assert_eq!(bench.app.effects() - WARM, 2);
+    assert_eq!(service.app.effects() - WARM, 2);
 }
 
 #[tokio::test]
-async fn b05_whatever_a_key_meets_takes_one_trip() {
-    let bench = Bench::start().await;
-    assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
-    bench.trips();
-    let other = bench
+async fn b05_a_mismatch_takes_one_trip_and_an_invalid_body_two() {
+    let service = RedisService::start().await;
+    assert_eq!(service.order_as_alice("/v1/orders", "k").await.status, 201);
+    service.take_trips();
+    let other = service
         .client
         .post("/v1/orders")
         .bearer(ALICE)
@@ -237,10 +242,13 @@ async fn b05_whatever_a_key_meets_takes_one_trip() {
         .await;
     other.problem(422, "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(
-        (bench.trips(), other.header_number("x-ratelimit-remaining")),
+        (
+            service.take_trips(),
+            other.header_number("x-ratelimit-remaining")
+        ),
         (1, 98)
     );
-    let invalid = bench
+    let invalid = service
         .client
         .post("/v1/orders")
         .bearer(ALICE)
@@ -250,65 +258,71 @@ async fn b05_whatever_a_key_meets_takes_one_trip() {
         .await;
     invalid.problem(422, "VALIDATION_FAILED");
     assert_eq!(
-        (bench.trips(), bench.count("*:i:*")),
+        (service.take_trips(), service.count("*:i:*")),
         (2, 1),
-        "begun, and given back"
+        "the record is created and removed"
     );
 }
 
 #[tokio::test]
 async fn b05_scripts_that_were_flushed_are_sent_again() {
-    let bench = Bench::start().await;
+    let service = RedisService::start().await;
     for (key, effects) in [("k", 1), ("k", 1), ("l", 2)] {
-        bench.redis.flush_scripts();
-        assert_eq!(bench.ordered("/v1/orders", key).await.status, 201);
-        assert_eq!(bench.app.effects() - WARM, effects);
+        service.redis.flush_scripts();
+        assert_eq!(service.order_as_alice("/v1/orders", key).await.status, 201);
+        assert_eq!(service.app.effects() - WARM, effects);
     }
 }
 
 #[tokio::test]
-async fn b05_tokens_that_were_taken_ahead_cost_no_trip() {
-    let bench = Bench::start().await;
-    for left in (41..91).rev() {
-        let reply = bench.client.get("/v1/prices").bearer(ALICE).send().await;
+async fn b05_prefetched_tokens_take_no_trip() {
+    let service = RedisService::start().await;
+    for remaining in (41..91).rev() {
+        let reply = service.client.get("/v1/prices").bearer(ALICE).send().await;
         assert_eq!(
             (
                 reply.status.as_u16(),
                 reply.header_number("x-ratelimit-remaining")
             ),
-            (200, left)
+            (200, remaining)
         );
     }
-    assert_eq!(bench.trips(), 5, "one for ten");
+    assert_eq!(service.take_trips(), 5, "one trip for ten tokens");
     let mut trips = Vec::new();
     for key in ["k", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"] {
-        assert_eq!(bench.ordered("/v1/leased-orders", key).await.status, 201);
-        trips.push(bench.trips());
+        assert_eq!(
+            service
+                .order_as_alice("/v1/leased-orders", key)
+                .await
+                .status,
+            201
+        );
+        trips.push(service.take_trips());
     }
     assert_eq!(
         trips,
         [3, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3],
-        "the record is begun and completed all the same"
+        "the record needs its own trips"
     );
 }
 
 #[tokio::test]
-async fn b05_nobody_is_admitted_beyond_the_burst_by_tokens_taken_ahead() {
-    let bench = Bench::start().await;
+async fn b05_prefetched_tokens_admit_no_request_beyond_the_burst() {
+    let service = RedisService::start().await;
     let mut admitted = 0;
     loop {
-        let reply = bench.client.get("/v1/prices").bearer(ALICE).send().await;
+        let reply = service.client.get("/v1/prices").bearer(ALICE).send().await;
         if reply.status != 200 {
             reply.problem(429, "RATE_LIMITED");
             break;
         }
         admitted += 1;
     }
-    // Nine of a hundred may be with instances, and so are not in the bucket.
+    // Instances may hold nine of the hundred tokens, so the bucket admits only 91 requests.
     assert_eq!(admitted, 91);
-    bench.trips();
+    service.take_trips();
     assert_eq!(
-        bench
+        service
             .client
             .get("/v1/prices")
             .bearer(ALICE)
@@ -317,57 +331,57 @@ async fn b05_nobody_is_admitted_beyond_the_burst_by_tokens_taken_ahead() {
             .status,
         429
     );
-    assert_eq!(bench.trips(), 0, "known to be refused");
+    assert_eq!(service.take_trips(), 0, "the rejection is cached");
 }
 
 #[tokio::test]
-async fn b05_facets_that_are_mixed_are_asked_one_by_one() {
+async fn b05_facets_of_different_stores_take_one_trip_each() {
     let limits = |store: Store| store.with_limits(Arc::new(MemoryLimits::new()));
-    let bench = Bench::start_with(limits, |api| api).await;
+    let service = RedisService::start_with(limits, |api| api).await;
     for trips in [2, 1] {
-        let reply = bench.ordered("/v1/orders", "k").await;
-        assert!(reply.status == 201 && tells_limits(&reply));
-        assert_eq!((bench.trips(), bench.count("*:l:*")), (trips, 0));
+        let reply = service.order_as_alice("/v1/orders", "k").await;
+        assert!(reply.status == 201 && has_limit_fields(&reply));
+        assert_eq!((service.take_trips(), service.count("*:l:*")), (trips, 0));
     }
 }
 
 /// A store that keeps limits and records in different places.
 #[derive(Debug)]
-struct Apart(RedisStore);
+struct SeparateStores(RedisStore);
 
-impl AdmissionStore for Apart {
+impl AdmissionStore for SeparateStores {
     fn joins(&self, _: &[LimitRequest<'_>], _: &Begin) -> bool {
         false
     }
 
     fn admit<'a>(
         &'a self,
-        claims: &'a [LimitRequest<'a>],
+        requests: &'a [LimitRequest<'a>],
         begin: &'a Begin,
     ) -> StoreFuture<'a, Admission> {
-        self.0.admit(claims, begin)
+        self.0.admit(requests, begin)
     }
 }
 
 #[tokio::test]
-async fn b05_a_store_of_ones_own_says_what_it_can_do_in_one_trip() {
+async fn b05_a_custom_store_takes_one_trip_only_if_it_joins_limits_and_record() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let config = RedisConfig::new(&proxy.url()).expect("a valid URL");
-    let own = RedisStore::connect(&config, "test")
+    let redis_store = RedisStore::connect(&config, "test")
         .await
-        .expect("a good server");
-    let facets = || Store::new(Arc::new(own.clone()), Arc::new(own.clone()));
-    let together = || facets().with_admission(Arc::new(own.clone()));
+        .expect("a usable server");
+    let separate = || Store::new(Arc::new(redis_store.clone()), Arc::new(redis_store.clone()));
+    let joined = || separate().with_admission(Arc::new(redis_store.clone()));
     for (store, trips) in [
-        (facets(), [3, 2]),
-        (together(), [2, 1]),
+        (separate(), [3, 2]),
+        (joined(), [2, 1]),
         (
-            facets().with_admission(Arc::new(Apart(own.clone()))),
+            separate().with_admission(Arc::new(SeparateStores(redis_store.clone()))),
             [3, 2],
         ),
-        (together().with_limits(Arc::new(own.clone())), [3, 2]),
-        (together().with_records(Arc::new(own.clone())), [3, 2]),
+        (joined().with_limits(Arc::new(redis_store.clone())), [3, 2]),
+        (joined().with_records(Arc::new(redis_store.clone())), [3, 2]),
     ] {
         let server = TestServer::start(api_on(store), App::default())
             .await
@@ -385,7 +399,7 @@ async fn b05_a_store_of_ones_own_says_what_it_can_do_in_one_trip() {
         for trips in trips {
             proxy.reset_counts();
             let reply = send("k").await;
-            assert!(reply.status == 201 && tells_limits(&reply));
+            assert!(reply.status == 201 && has_limit_fields(&reply));
             assert_eq!(
                 (proxy.requests_named("EVALSHA"), proxy.requests()),
                 (trips, trips)
@@ -396,10 +410,10 @@ async fn b05_a_store_of_ones_own_says_what_it_can_do_in_one_trip() {
 }
 
 #[tokio::test]
-async fn b13_a_large_body_is_read_after_its_limits_are_asked() {
-    let bench = Bench::start().await;
+async fn b13_a_large_body_is_read_after_its_limits_have_decided() {
+    let service = RedisService::start().await;
     let send = |path: &str, key: &str| {
-        bench
+        service
             .client
             .post(path)
             .bearer(ALICE)
@@ -409,55 +423,58 @@ async fn b13_a_large_body_is_read_after_its_limits_are_asked() {
     };
     for (key, trips) in [("k", 3), ("k", 2)] {
         assert_eq!(send("/v1/orders", key).await.status, 201);
-        assert_eq!(bench.trips(), trips);
+        assert_eq!(service.take_trips(), trips);
     }
     assert_eq!(send("/v1/rare-orders", "k").await.status, 201);
-    bench.trips();
+    service.take_trips();
     let head = format!(
         "POST /v1/rare-orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: l\r\n\
          content-length: 100000\r\nexpect: 100-continue\r\n\r\n"
     );
     let started = Instant::now();
     for trips in [1, 0] {
-        let mut raw = bench.client.raw().await;
+        let mut raw = service.client.raw().await;
         raw.write(&head).await;
         let response = raw.response().await;
         assert!(
             response.starts_with("HTTP/1.1 429 "),
-            "it is not told to send its body: {response}"
+            "a 429 comes instead of 100 Continue: {response}"
         );
-        assert!(bench.trips() <= trips + started.elapsed().as_secs());
+        assert!(service.take_trips() <= trips + started.elapsed().as_secs());
     }
 }
 
 #[tokio::test]
-async fn b02_a_refused_request_never_begins() {
-    let bench = Bench::start().await;
-    assert_eq!(bench.ordered("/v1/rare-orders", "k").await.status, 201);
-    let effects = bench.app.effects();
+async fn b02_a_rejected_request_creates_no_record_on_redis() {
+    let service = RedisService::start().await;
+    assert_eq!(
+        service.order_as_alice("/v1/rare-orders", "k").await.status,
+        201
+    );
+    let effects = service.app.effects();
     for key in ["l", "m", "k"] {
-        let refused = bench.ordered("/v1/rare-orders", key).await;
-        refused.problem(429, "RATE_LIMITED");
-        assert_eq!(refused.header_number("x-ratelimit-remaining"), 0);
+        let rejected = service.order_as_alice("/v1/rare-orders", key).await;
+        rejected.problem(429, "RATE_LIMITED");
+        assert_eq!(rejected.header_number("x-ratelimit-remaining"), 0);
     }
     assert_eq!(
         (
-            bench.count("*:i:*"),
-            bench.count("*:a:*"),
-            bench.app.effects()
+            service.count("*:i:*"),
+            service.count("*:a:*"),
+            service.app.effects()
         ),
         (1, 0, effects)
     );
-    // Another instance, which has refused nobody.
+    // Starts another instance, whose cache of rejections is empty.
     let app = App::default();
     let api = api_on(Store::redis(
-        RedisConfig::new(&bench.redis.url()).expect("a valid URL"),
+        RedisConfig::new(&service.redis.url()).expect("a valid URL"),
     ));
     let server = TestServer::start(api, app.clone())
         .await
         .expect("a valid API");
     let client = Client::new(server.address());
-    bench.redis.age(Duration::from_hours(1));
+    service.redis.age(Duration::from_hours(1));
     let reply = client
         .post("/v1/rare-orders")
         .bearer(ALICE)
@@ -472,204 +489,224 @@ async fn b02_a_refused_request_never_begins() {
 }
 
 #[tokio::test]
-async fn b14_who_is_known_to_be_refused_takes_no_trip() {
-    let bench = Bench::start().await;
+async fn b14_a_request_with_a_cached_rejection_takes_no_trip() {
+    let service = RedisService::start().await;
     for path in ["/v1/rare-orders", "/v1/rarely"] {
         let send = |key: &str| match path {
-            "/v1/rarely" => bench.client.get(path).bearer(ALICE).send(),
-            _ => bench.order(path, key).bearer(ALICE).send(),
+            "/v1/rarely" => service.client.get(path).bearer(ALICE).send(),
+            _ => service.order_request(path, key).bearer(ALICE).send(),
         };
         assert!(send("k").await.status.is_success());
-        let (effects, started) = (bench.app.effects(), Instant::now());
-        bench.trips();
+        let (effects, started) = (service.app.effects(), Instant::now());
+        service.take_trips();
         for key in 0..20 {
-            let refused = send(&format!("other-{key}")).await;
-            refused.problem(429, "RATE_LIMITED");
-            assert!((3_590..=3_600).contains(&refused.header_number("retry-after")));
-            assert_eq!(refused.header_number("x-ratelimit-remaining"), 0);
+            let rejected = send(&format!("other-{key}")).await;
+            rejected.problem(429, "RATE_LIMITED");
+            assert!((3_590..=3_600).contains(&rejected.header_number("retry-after")));
+            assert_eq!(rejected.header_number("x-ratelimit-remaining"), 0);
         }
         assert!(
-            bench.trips() <= 1 + started.elapsed().as_secs(),
-            "one a second"
+            service.take_trips() <= 1 + started.elapsed().as_secs(),
+            "at most one trip per second"
         );
-        assert_eq!(bench.app.effects(), effects);
-        // Others are asked for.
-        let other = bench.client.get("/v1/rarely").bearer(BOB).send().await;
+        assert_eq!(service.app.effects(), effects);
+        // The cached rejection of Alice does not apply to Bob.
+        let other = service.client.get("/v1/rarely").bearer(BOB).send().await;
         assert!((other.status == 200) == (path == "/v1/rare-orders"));
-        bench.trips();
+        service.take_trips();
     }
 }
 
 #[tokio::test]
-async fn b17_a_shadow_that_has_run_out_lets_a_key_begin() {
-    let bench = Bench::start().await;
+async fn b17_a_shadow_limit_without_tokens_lets_a_keyed_request_run() {
+    let service = RedisService::start().await;
     for key in ["k", "l", "m"] {
-        let reply = bench.ordered("/v1/tried-orders", key).await;
+        let reply = service.order_as_alice("/v1/tried-orders", key).await;
         assert_eq!(
             (
                 reply.status.as_u16(),
                 reply.replayed(),
-                tells_limits(&reply)
+                has_limit_fields(&reply)
             ),
             (201, false, false)
         );
-        assert_eq!(bench.trips(), 2);
+        assert_eq!(service.take_trips(), 2);
     }
 }
 
 #[tokio::test]
-async fn a26_a_sealed_answer_is_replayed_in_one_trip() {
+async fn a26_an_encrypted_response_is_replayed_in_one_trip() {
     let keys = EncryptionKeys::new("a", [7; 32]).expect("a valid id");
-    let bench = Bench::start_with(|store| store, |api| api.encryption_keys(keys)).await;
-    let first = bench.ordered("/v1/orders", "k").await;
-    bench.trips();
-    let replay = bench.ordered("/v1/orders", "k").await;
+    let service = RedisService::start_with(|store| store, |api| api.encryption_keys(keys)).await;
+    let first = service.order_as_alice("/v1/orders", "k").await;
+    service.take_trips();
+    let replay = service.order_as_alice("/v1/orders", "k").await;
     assert!(replay.replayed() && replay.body == first.body && replay.status == first.status);
-    assert_eq!(bench.trips(), 1);
-    let RedisReply::Array(keys) = bench.redis.command(&["KEYS", "*:i:*"]) else {
+    assert_eq!(service.take_trips(), 1);
+    let RedisReply::Array(keys) = service.redis.command(&["KEYS", "*:i:*"]) else {
         panic!("no list")
     };
     let [RedisReply::Bytes(key)] = keys.as_slice() else {
         panic!("{keys:?}")
     };
-    let RedisReply::Bytes(record) = bench.redis.command(&[b"GET", key.as_ref()]) else {
+    let RedisReply::Bytes(record) = service.redis.command(&[b"GET", key.as_ref()]) else {
         panic!("no record")
     };
     assert!(
         !String::from_utf8_lossy(&record).contains("tea"),
-        "in the clear"
+        "the record contains the response in clear text"
     );
 }
 
 #[tokio::test]
-async fn b15_while_redis_stands_still_a_key_is_a_503_in_time_and_leaves_no_ghost() {
-    let bench = Bench::start().await;
-    let effects = bench.app.effects();
-    bench.redis.pause();
+async fn b15_while_redis_is_paused_a_keyed_request_is_a_503_in_time_and_leaves_no_running_record() {
+    let service = RedisService::start().await;
+    let effects = service.app.effects();
+    service.redis.pause();
     let started = Instant::now();
-    let refused = bench.ordered("/v1/orders", "k").await;
+    let rejected = service.order_as_alice("/v1/orders", "k").await;
     assert!(
         started.elapsed() < Duration::from_secs(5),
-        "the timeout is a second: {:?}",
+        "the timeout of the store is 1 s: {:?}",
         started.elapsed()
     );
-    assert_eq!(refused.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
     assert_eq!(
-        (bench.app.effects(), tells_limits(&refused)),
+        rejected.problem(503, "STORE_UNAVAILABLE")["retryable"],
+        true
+    );
+    assert_eq!(
+        (service.app.effects(), has_limit_fields(&rejected)),
         (effects, false)
     );
-    bench.redis.resume();
-    // What Redis was sent it does late; it is given back long before its lease ends.
-    assert!(!bench.until("/v1/orders", "k", 201).await.replayed());
-    assert_eq!(bench.app.effects(), effects + 1);
+    service.redis.resume();
+    // Redis executes the call late. The service removes that record long before its lease ends.
+    assert!(
+        !service
+            .until_status("/v1/orders", "k", 201)
+            .await
+            .replayed()
+    );
+    assert_eq!(service.app.effects(), effects + 1);
 }
 
 #[tokio::test]
-async fn b15_a_503_outranks_what_the_limits_would_say() {
-    let bench = Bench::start().await;
-    assert_eq!(bench.ordered("/v1/rare-orders", "k").await.status, 201);
-    let effects = bench.app.effects();
-    bench.redis.kill();
+async fn b15_while_redis_is_down_a_keyed_request_never_runs() {
+    let service = RedisService::start().await;
+    assert_eq!(
+        service.order_as_alice("/v1/rare-orders", "k").await.status,
+        201
+    );
+    let effects = service.app.effects();
+    service.redis.kill();
     for key in ["l", "m", "n", "o", "p"] {
-        let refused = bench.ordered("/v1/rare-orders", key).await;
-        // Once the limits are decided locally, the instance has a token of its own.
+        let rejected = service.order_as_alice("/v1/rare-orders", key).await;
+        // Once the limits are decided locally, the instance has its own token.
         assert!(
-            [503, 429].contains(&refused.status.as_u16()) && !tells_limits(&refused),
+            [503, 429].contains(&rejected.status.as_u16()) && !has_limit_fields(&rejected),
             "{key}"
         );
     }
-    assert_eq!(bench.app.effects(), effects);
-    bench.redis.restart();
-    bench.until("/v1/orders", "q", 201).await;
+    assert_eq!(service.app.effects(), effects);
+    service.redis.restart();
+    service.until_status("/v1/orders", "q", 201).await;
 }
 
 #[tokio::test]
-async fn b15_after_slow_trips_the_limits_are_decided_locally_and_begin_goes_alone() {
-    let bench = Bench::start().await;
-    bench.proxy.delay(Duration::from_millis(300));
+async fn b15_after_slow_trips_the_limits_are_decided_locally_and_the_record_is_created_alone() {
+    let service = RedisService::start().await;
+    // Slower than the 250 ms after which a reply counts as slow.
+    service.proxy.delay(Duration::from_millis(300));
     for key in ["a", "b", "c"] {
-        let reply = bench.ordered("/v1/orders", key).await;
+        let reply = service.order_as_alice("/v1/orders", key).await;
         assert_eq!(
-            (reply.status.as_u16(), tells_limits(&reply)),
+            (reply.status.as_u16(), has_limit_fields(&reply)),
             (201, true),
-            "late, and good"
+            "slow replies of the store count"
         );
-        bench.trips();
+        service.take_trips();
     }
-    // It stays as slow, so that it is left alone but for one look a second.
+    // Redis stays slow, so the instance calls it only once per second.
     let mut alone = 0;
     for key in ["d", "e", "f", "g"] {
-        let reply = bench.ordered("/v1/orders", key).await;
-        assert_eq!((reply.status.as_u16(), tells_limits(&reply)), (201, false));
-        alone += usize::from(bench.trips() == 2);
+        let reply = service.order_as_alice("/v1/orders", key).await;
+        assert_eq!(
+            (reply.status.as_u16(), has_limit_fields(&reply)),
+            (201, false)
+        );
+        alone += usize::from(service.take_trips() == 2);
     }
-    assert!(alone > 0, "no trip to the limits");
-    let admitted = bench.ordered("/v1/rare-orders", "h").await;
-    let refused = bench.ordered("/v1/rare-orders", "i").await;
+    assert!(alone > 0, "at least one request skips the limits");
+    let admitted = service.order_as_alice("/v1/rare-orders", "h").await;
+    let rejected = service.order_as_alice("/v1/rare-orders", "i").await;
     assert_eq!(
-        (admitted.status.as_u16(), tells_limits(&admitted)),
+        (admitted.status.as_u16(), has_limit_fields(&admitted)),
         (201, false)
     );
     assert_eq!(
-        (refused.status.as_u16(), tells_limits(&refused)),
+        (rejected.status.as_u16(), has_limit_fields(&rejected)),
         (429, false)
     );
     assert_eq!(
-        bench.count("*:i:*"),
+        service.count("*:i:*"),
         8,
-        "what is refused locally does not begin either"
+        "a local rejection creates no record"
     );
 }
 
 #[tokio::test]
-async fn b15_a_full_redis_still_knows_what_it_has() {
-    let bench = Bench::start().await;
-    assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
-    let effects = bench.app.effects();
-    bench.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+async fn b15_a_full_redis_still_replays_stored_responses() {
+    let service = RedisService::start().await;
+    assert_eq!(service.order_as_alice("/v1/orders", "k").await.status, 201);
+    let effects = service.app.effects();
+    service.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
     for _ in 0..5 {
-        let replay = bench.ordered("/v1/orders", "k").await;
+        let replay = service.order_as_alice("/v1/orders", "k").await;
         assert_eq!(
             (
                 replay.status.as_u16(),
                 replay.replayed(),
-                tells_limits(&replay)
+                has_limit_fields(&replay)
             ),
             (201, true, false)
         );
-        bench
-            .ordered("/v1/orders", "l")
+        service
+            .order_as_alice("/v1/orders", "l")
             .await
             .problem(503, "STORE_UNAVAILABLE");
     }
-    assert_eq!(bench.app.effects(), effects);
-    bench.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    assert!(!bench.until("/v1/orders", "l", 201).await.replayed());
+    assert_eq!(service.app.effects(), effects);
+    service.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert!(
+        !service
+            .until_status("/v1/orders", "l", 201)
+            .await
+            .replayed()
+    );
 }
 
 #[tokio::test]
-async fn b06_a_record_that_cannot_be_read_hides_what_the_limits_said() {
-    let bench = Bench::start().await;
-    assert_eq!(bench.ordered("/v1/orders", "k").await.status, 201);
-    let RedisReply::Array(keys) = bench.redis.command(&["KEYS", "*:i:*"]) else {
+async fn b06_a_response_to_an_unreadable_record_has_no_limit_fields() {
+    let service = RedisService::start().await;
+    assert_eq!(service.order_as_alice("/v1/orders", "k").await.status, 201);
+    let RedisReply::Array(keys) = service.redis.command(&["KEYS", "*:i:*"]) else {
         panic!("no list")
     };
     let [RedisReply::Bytes(key)] = keys.as_slice() else {
         panic!("{keys:?}")
     };
-    bench
+    service
         .redis
         .command(&[b"SET", key.as_ref(), b"\xffof another release"]);
-    let refused = bench.ordered("/v1/orders", "k").await;
-    refused.problem(503, "STORE_UNAVAILABLE");
+    let rejected = service.order_as_alice("/v1/orders", "k").await;
+    rejected.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(
-        refused.header("x-ratelimit-remaining"),
+        rejected.header("x-ratelimit-remaining"),
         None,
-        "the limits are not asked once more"
+        "the limits are not checked again"
     );
     assert_eq!(
-        bench
-            .ordered("/v1/orders", "other")
+        service
+            .order_as_alice("/v1/orders", "other")
             .await
             .header_number("x-ratelimit-remaining"),
         97
@@ -677,18 +714,18 @@ async fn b06_a_record_that_cannot_be_read_hides_what_the_limits_said() {
 }
 
 #[tokio::test]
-async fn b02_of_many_requests_on_few_keys_each_key_runs_once_within_the_limit() {
-    let bench = Bench::start().await;
+async fn b02_of_many_requests_with_few_keys_each_key_runs_once_within_the_limit() {
+    let service = RedisService::start().await;
     let api = api_on(Store::redis(
-        RedisConfig::new(&bench.redis.url()).expect("a valid URL"),
+        RedisConfig::new(&service.redis.url()).expect("a valid URL"),
     ));
-    let server = TestServer::start(api, bench.app.clone())
+    let server = TestServer::start(api, service.app.clone())
         .await
         .expect("a valid API");
-    let (before, other) = (bench.app.effects(), Client::new(server.address()));
-    let asking = (0..120).map(|number| {
+    let (before, other) = (service.app.effects(), Client::new(server.address()));
+    let tasks = (0..120).map(|number| {
         let client = if number % 2 == 0 {
-            bench.client.clone()
+            service.client.clone()
         } else {
             other.clone()
         };
@@ -704,8 +741,8 @@ async fn b02_of_many_requests_on_few_keys_each_key_runs_once_within_the_limit() 
         })
     });
     let (mut runs, mut admitted) = (HashMap::<String, usize>::new(), 0);
-    for asked in asking.collect::<Vec<_>>() {
-        let (key, reply) = asked.await.expect("no panic");
+    for task in tasks.collect::<Vec<_>>() {
+        let (key, reply) = task.await.expect("no panic");
         match reply.status.as_u16() {
             201 if !reply.replayed() => *runs.entry(key).or_default() += 1,
             201 => {}
@@ -713,10 +750,10 @@ async fn b02_of_many_requests_on_few_keys_each_key_runs_once_within_the_limit() 
             429 => continue,
             other => panic!("{other}: {:?}", reply.body),
         }
-        // What an instance decides alone, on a machine that is slow, it does not tell.
-        admitted += usize::from(tells_limits(&reply));
+        // A local decision, on a slow machine, has no limit fields.
+        admitted += usize::from(has_limit_fields(&reply));
     }
     assert!(admitted <= 20, "{admitted}");
     assert!(runs.values().all(|count| *count == 1), "{runs:?}");
-    assert_eq!(runs.len(), bench.app.effects() - before);
+    assert_eq!(runs.len(), service.app.effects() - before);
 }

@@ -1,4 +1,4 @@
-//! What clients see of each algorithm of a rate limit.
+//! The behaviour of each algorithm of a rate limit, as clients see it.
 
 use core::time::Duration;
 
@@ -8,102 +8,102 @@ use aplomb::testing::ClientResponse;
 use axum::body::Bytes;
 use tokio::time::{Instant, sleep};
 
-use crate::app::{ALICE, App, BOB, Bench};
+use crate::app::{ALICE, App, BOB, TestService};
 
-/// One every 50 ms, up to four in the queue.
+/// Admits one request every 50 ms, and queues up to four.
 #[endpoint(get = "/shaped", rate_limit("20/s", burst = 4, algorithm = leaky_bucket))]
 async fn shaped() {}
 
-/// One a second, and nobody waits for longer than the response may take.
+/// Admits one request per second, and queues none beyond its deadline.
 #[endpoint(get = "/hasty", timeout = "1500ms", rate_limit("60/min", algorithm = leaky_bucket))]
 async fn hasty() {}
 
-/// Waits its turn, once.
+/// Queues keyed requests.
 #[endpoint(post = "/paid", idempotent, rate_limit("10/s", burst = 3, algorithm = leaky_bucket))]
 async fn paid(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
 }
 
-/// One a second, for a body that is read after the limits are asked.
+/// Admits one request per second, and reads a large body after the limits have decided.
 #[endpoint(post = "/large", idempotent, timeout = "1500ms", rate_limit("60/min", algorithm = leaky_bucket))]
 async fn large(body: Bytes) -> String {
     body.len().to_string()
 }
 
-/// Waits with everybody else, if it were enforced.
+/// Has a queue that is not enforced.
 #[endpoint(get = "/tried", rate_limit("1/hour", burst = 5, algorithm = leaky_bucket, shadow))]
 async fn tried() {}
 
-/// Three a minute of the clock.
+/// Admits three requests in each minute of the clock.
 #[endpoint(get = "/fixed", rate_limit("3/min", algorithm = fixed_window))]
 async fn fixed() {}
 
-/// Three in any minute.
+/// Admits three requests in any minute.
 #[endpoint(get = "/sliding", rate_limit("3/min", algorithm = sliding_window))]
 async fn sliding() {}
 
-async fn bench() -> Bench {
-    Bench::start(routes![shaped, hasty, paid, large, tried, fixed, sliding]).await
+async fn service() -> TestService {
+    TestService::start(routes![shaped, hasty, paid, large, tried, fixed, sliding]).await
 }
 
-async fn get(bench: &Bench, path: &str, key: &str) -> ClientResponse {
-    bench.client.get(path).bearer(key).send().await
+async fn get(service: &TestService, path: &str, key: &str) -> ClientResponse {
+    service.client.get(path).bearer(key).send().await
 }
 
 #[tokio::test]
-async fn b01_requests_of_a_leaky_bucket_wait_their_turn() {
-    let bench = bench().await;
-    let begun = Instant::now();
-    let ask = || get(&bench, "/shaped", ALICE);
+async fn b01_requests_of_a_leaky_bucket_are_queued() {
+    let service = service().await;
+    let started = Instant::now();
+    let send = || get(&service, "/shaped", ALICE);
     let replies: [ClientResponse; 6] =
-        tokio::join!(ask(), ask(), ask(), ask(), ask(), ask()).into();
+        tokio::join!(send(), send(), send(), send(), send(), send()).into();
     let admitted = replies.iter().filter(|reply| reply.status == 200).count();
     assert_eq!(admitted, 4);
-    // The clock of the limits stands still, so that the last of four waits for three turns.
+    // The test clock does not advance, so the fourth request waits for three intervals of 50 ms.
     assert!(
-        begun.elapsed() >= Duration::from_millis(150),
+        started.elapsed() >= Duration::from_millis(150),
         "{:?}",
-        begun.elapsed()
+        started.elapsed()
     );
-    let refused = replies
+    let rejected = replies
         .iter()
         .find(|reply| reply.status == 429)
         .expect("the queue is full");
     assert_eq!(
         (
-            refused.header_number("x-ratelimit-limit"),
-            refused.header_number("x-ratelimit-remaining")
+            rejected.header_number("x-ratelimit-limit"),
+            rejected.header_number("x-ratelimit-remaining")
         ),
         (4, 0)
     );
-    assert_eq!(refused.header_number("retry-after"), 1);
+    assert_eq!(rejected.header_number("retry-after"), 1);
 }
 
 #[tokio::test]
-async fn b01_no_turn_comes_after_the_deadline() {
-    let bench = bench().await;
-    assert_eq!(get(&bench, "/hasty", ALICE).await.status, 200);
+async fn b01_a_request_whose_queue_delay_passes_the_deadline_is_a_429() {
+    let service = service().await;
+    assert_eq!(get(&service, "/hasty", ALICE).await.status, 200);
     assert_eq!(
-        get(&bench, "/hasty", ALICE).await.status,
+        get(&service, "/hasty", ALICE).await.status,
         200,
-        "its turn comes in a second"
+        "the queue delay is one second"
     );
-    let refused = get(&bench, "/hasty", ALICE).await;
-    refused.problem(429, "RATE_LIMITED");
+    let rejected = get(&service, "/hasty", ALICE).await;
+    rejected.problem(429, "RATE_LIMITED");
     assert_eq!(
-        refused.header_number("x-ratelimit-remaining"),
+        rejected.header_number("x-ratelimit-remaining"),
         58,
-        "there would be room in the queue"
+        "the queue is not full"
     );
-    assert_eq!(refused.header_number("retry-after"), 1);
-    bench.clock.advance(Duration::from_secs(1));
-    assert_eq!(get(&bench, "/hasty", ALICE).await.status, 200);
+    assert_eq!(rejected.header_number("retry-after"), 1);
+    service.clock.advance(Duration::from_secs(1));
+    assert_eq!(get(&service, "/hasty", ALICE).await.status, 200);
 }
 
 #[tokio::test]
-async fn b01_a_turn_passes_while_the_body_comes() {
-    let bench = bench().await;
-    let first = bench
+async fn b01_the_queue_delay_passes_while_the_body_arrives() {
+    let service = service().await;
+    let first = service
         .client
         .post("/large")
         .bearer(ALICE)
@@ -113,13 +113,15 @@ async fn b01_a_turn_passes_while_the_body_comes() {
         .await;
     assert_eq!(first.status, 200);
     let body = "a".repeat(70_000);
-    let mut connection = bench.client.raw().await;
+    let mut connection = service.client.raw().await;
     let head = format!(
         "POST /large HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: k-2\r\n\
          content-length: {}\r\n\r\n",
         body.len()
     );
     connection.write(&head).await;
+    // Most of the queue delay of 1 s passes before the body arrives. The deadline of 1.5 s has no
+    // time for both in turn.
     sleep(Duration::from_millis(900)).await;
     connection.write(&body).await;
     let response = connection.response().await;
@@ -127,72 +129,72 @@ async fn b01_a_turn_passes_while_the_body_comes() {
 }
 
 #[tokio::test]
-async fn b01_a_run_under_a_key_waits_its_turn_and_so_does_its_replay() {
-    let bench = bench().await;
+async fn b01_runs_and_replays_are_queued() {
+    let service = service().await;
     let pay = || {
-        bench
+        service
             .client
             .post("/paid")
             .bearer(ALICE)
             .idempotency_key("k-1")
             .send()
     };
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..3 {
         let reply = pay().await;
         assert_eq!((reply.status.as_u16(), reply.json()), (200, 0.into()));
     }
     assert!(
-        begun.elapsed() >= Duration::from_millis(300),
+        started.elapsed() >= Duration::from_millis(300),
         "{:?}",
-        begun.elapsed()
+        started.elapsed()
     );
     pay().await.problem(429, "RATE_LIMITED");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn b17_nobody_waits_in_the_queue_of_a_shadow() {
-    let bench = bench().await;
+async fn b17_requests_do_not_wait_in_the_queue_of_a_shadow_limit() {
+    let service = service().await;
     for _ in 0..7 {
         assert_eq!(
-            get(&bench, "/tried", ALICE).await.status,
+            get(&service, "/tried", ALICE).await.status,
             200,
-            "an hour would be longer than the deadline"
+            "a queue delay of an hour would miss the deadline"
         );
     }
 }
 
 #[tokio::test]
-async fn b01_a_fixed_window_begins_with_the_clock() {
-    let bench = bench().await;
-    bench.clock.advance(Duration::from_secs(50));
-    for left in [2, 1, 0] {
-        let reply = get(&bench, "/fixed", ALICE).await;
+async fn b01_a_fixed_window_starts_at_the_full_minute() {
+    let service = service().await;
+    service.clock.advance(Duration::from_secs(50));
+    for remaining in [2, 1, 0] {
+        let reply = get(&service, "/fixed", ALICE).await;
         assert_eq!(
             (
                 reply.status.as_u16(),
                 reply.header_number("x-ratelimit-remaining")
             ),
-            (200, left)
+            (200, remaining)
         );
         assert_eq!(
             reply.header("ratelimit-policy"),
             Some("\"default\";q=3;w=60")
         );
     }
-    let refused = get(&bench, "/fixed", ALICE).await;
+    let rejected = get(&service, "/fixed", ALICE).await;
     assert_eq!(
         (
-            refused.status.as_u16(),
-            refused.header_number("retry-after")
+            rejected.status.as_u16(),
+            rejected.header_number("retry-after")
         ),
         (429, 10)
     );
-    assert_eq!(get(&bench, "/fixed", BOB).await.status, 200);
-    bench.clock.advance(Duration::from_secs(10));
+    assert_eq!(get(&service, "/fixed", BOB).await.status, 200);
+    service.clock.advance(Duration::from_secs(10));
     assert_eq!(
-        get(&bench, "/fixed", ALICE)
+        get(&service, "/fixed", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         2
@@ -200,29 +202,29 @@ async fn b01_a_fixed_window_begins_with_the_clock() {
 }
 
 #[tokio::test]
-async fn b01_a_sliding_window_remembers_the_last_minute() {
-    let bench = bench().await;
-    bench.clock.advance(Duration::from_secs(50));
+async fn b01_a_sliding_window_counts_the_last_minute() {
+    let service = service().await;
+    service.clock.advance(Duration::from_secs(50));
     assert_eq!(
-        get(&bench, "/sliding", ALICE)
+        get(&service, "/sliding", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         2
     );
-    bench.clock.advance(Duration::from_secs(20));
-    assert_eq!(get(&bench, "/sliding", ALICE).await.status, 200);
-    assert_eq!(get(&bench, "/sliding", ALICE).await.status, 200);
-    let refused = get(&bench, "/sliding", ALICE).await;
+    service.clock.advance(Duration::from_secs(20));
+    assert_eq!(get(&service, "/sliding", ALICE).await.status, 200);
+    assert_eq!(get(&service, "/sliding", ALICE).await.status, 200);
+    let rejected = get(&service, "/sliding", ALICE).await;
     assert_eq!(
         (
-            refused.status.as_u16(),
-            refused.header_number("retry-after")
+            rejected.status.as_u16(),
+            rejected.header_number("retry-after")
         ),
         (429, 40)
     );
-    bench.clock.advance(Duration::from_secs(40));
+    service.clock.advance(Duration::from_secs(40));
     assert_eq!(
-        get(&bench, "/sliding", ALICE)
+        get(&service, "/sliding", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         0

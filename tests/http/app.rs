@@ -1,4 +1,4 @@
-//! The service under test, and the parts of its running.
+//! The service under test and its parts.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
@@ -14,20 +14,20 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// What the handlers count, and wait for.
+/// The state of the handlers: counts their effects, and holds them until the test releases them.
 #[derive(Clone, Default)]
 pub(crate) struct App(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     effects: AtomicUsize,
-    asked: AtomicBool,
+    called: AtomicBool,
     entered: Notify,
-    gate: Notify,
+    released: Notify,
 }
 
 impl App {
-    /// Has an effect; gives how many there were before.
+    /// Counts an effect, and returns the number of earlier effects.
     pub(crate) fn effect(&self) -> usize {
         self.0.effects.fetch_add(1, Ordering::SeqCst)
     }
@@ -36,31 +36,31 @@ impl App {
         self.0.effects.load(Ordering::SeqCst)
     }
 
-    /// Whether nobody asked before.
-    pub(crate) fn is_first(&self) -> bool {
-        !self.0.asked.swap(true, Ordering::SeqCst)
+    /// Returns `true` for the first call only.
+    pub(crate) fn is_first_call(&self) -> bool {
+        !self.0.called.swap(true, Ordering::SeqCst)
     }
 
-    /// What a handler does that the test holds: says that it is there, and waits to be let go.
+    /// Holds the handler until the test calls [`App::release`].
     pub(crate) async fn hold(&self) {
         self.0.entered.notify_one();
-        self.0.gate.notified().await;
+        self.0.released.notified().await;
     }
 
     /// Waits until a handler is held.
-    pub(crate) async fn held(&self) {
+    pub(crate) async fn until_held(&self) {
         timeout(Duration::from_secs(20), self.0.entered.notified())
             .await
-            .expect("a handler in time");
+            .expect("a held handler within 20 s");
     }
 
-    /// Lets one held handler go.
-    pub(crate) fn let_go(&self) {
-        self.0.gate.notify_one();
+    /// Releases one held handler.
+    pub(crate) fn release(&self) {
+        self.0.released.notify_one();
     }
 }
 
-/// Serves a router on a free port, until the test ends.
+/// Serves a router on a free port until the test ends.
 pub(crate) async fn serve(router: Router) -> Client {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
@@ -71,8 +71,8 @@ pub(crate) async fn serve(router: Router) -> Client {
     Client::new(address)
 }
 
-/// A running service, with all that a test moves.
-pub(crate) struct Bench {
+/// A running service, with the clock, the stores and the client that a test uses.
+pub(crate) struct TestService {
     pub(crate) app: App,
     pub(crate) client: Client,
     pub(crate) clock: TestClock,
@@ -84,7 +84,7 @@ pub(crate) struct Bench {
 pub(crate) const ALICE: &str = "sk_test_alice";
 pub(crate) const BOB: &str = "sk_test_bob";
 
-impl Bench {
+impl TestService {
     pub(crate) async fn start(routes: Routes<App>) -> Self {
         Self::start_with(routes, |api| api).await
     }
@@ -96,22 +96,22 @@ impl Bench {
         let clock = TestClock::new();
         let memory = MemoryRecords::with_bounds(1000, 1 << 24, Arc::new(clock.clone()));
         let limits = MemoryLimits::with_capacity(1 << 12, Arc::new(clock.clone()));
-        let parts = Parts {
+        let shared = SharedParts {
             records: FaultyRecords::new(Arc::new(memory)),
             limits: FaultyLimits::new(Arc::new(limits)),
             app: App::default(),
             clock,
         };
-        let api = adjust(parts.configure(Api::new("test", routes)));
-        let server = TestServer::start(api, parts.app.clone())
+        let api = adjust(shared.configure(Api::new("test", routes)));
+        let server = TestServer::start(api, shared.app.clone())
             .await
             .expect("a valid API");
-        let Parts {
+        let SharedParts {
             records,
             limits,
             app,
             clock,
-        } = parts;
+        } = shared;
         Self {
             app,
             client: Client::new(server.address()),
@@ -122,10 +122,10 @@ impl Bench {
         }
     }
 
-    /// Gives another API the same store, secret and callers.
+    /// Configures another API with the same store, secret and callers.
     pub(crate) fn configure(&self, api: Api<App>) -> Api<App> {
         let (records, limits) = (self.records.clone(), self.limits.clone());
-        Parts {
+        SharedParts {
             records,
             limits,
             app: self.app.clone(),
@@ -135,15 +135,15 @@ impl Bench {
     }
 }
 
-/// What all instances of the service share.
-struct Parts {
+/// The parts that all instances of the service share.
+struct SharedParts {
     records: FaultyRecords<Arc<MemoryRecords>>,
     limits: FaultyLimits<Arc<MemoryLimits>>,
     app: App,
     clock: TestClock,
 }
 
-impl Parts {
+impl SharedParts {
     fn configure(&self, api: Api<App>) -> Api<App> {
         let store = Store::new(
             Arc::new(self.limits.clone()),

@@ -1,4 +1,4 @@
-//! Callers by API key.
+//! Authentication by API keys.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,38 +9,41 @@ use aplomb::routes;
 use http::HeaderValue;
 use http::request::Parts;
 
-use crate::app::{ALICE, BOB, Bench};
+use crate::app::{ALICE, BOB, TestService};
 
-/// Says who calls.
+/// Returns the id of the caller.
 #[endpoint(get = "/me")]
 async fn me(caller: Caller) -> String {
     caller.id().to_owned()
 }
 
-/// Says who calls, if anybody known does.
+/// Returns the id of the caller, if there is one.
 #[endpoint(get = "/hello", public)]
 async fn hello(caller: Option<Caller>) -> String {
     caller.map_or_else(|| String::from("stranger"), |caller| caller.id().to_owned())
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![me, hello]).await
+async fn service() -> TestService {
+    TestService::start(routes![me, hello]).await
 }
 
 #[tokio::test]
-async fn a_key_tells_who_calls() {
-    let bench = bench().await;
+async fn an_api_key_identifies_the_caller() {
+    let service = service().await;
     assert_eq!(
-        bench.client.get("/me").bearer(ALICE).send().await.body,
+        service.client.get("/me").bearer(ALICE).send().await.body,
         "alice"
     );
-    assert_eq!(bench.client.get("/me").bearer(BOB).send().await.body, "bob");
+    assert_eq!(
+        service.client.get("/me").bearer(BOB).send().await.body,
+        "bob"
+    );
 }
 
 #[tokio::test]
-async fn without_valid_credentials_it_is_a_401_with_a_challenge() {
-    let bench = bench().await;
-    let reply = bench.client.get("/me").send().await;
+async fn missing_or_invalid_credentials_are_a_401_with_a_challenge() {
+    let service = service().await;
+    let reply = service.client.get("/me").send().await;
     let problem = reply.problem(401, "UNAUTHENTICATED");
     assert_eq!(
         (
@@ -56,7 +59,7 @@ async fn without_valid_credentials_it_is_a_401_with_a_challenge() {
         "sk_test_alice",
         "Bearer  ",
     ] {
-        let reply = bench
+        let reply = service
             .client
             .get("/me")
             .header("authorization", field)
@@ -69,22 +72,22 @@ async fn without_valid_credentials_it_is_a_401_with_a_challenge() {
             "{field}"
         );
     }
-    let twice = bench
+    let two_keys = service
         .client
         .get("/me")
         .bearer(ALICE)
         .bearer(BOB)
         .send()
         .await;
-    twice.problem(401, "UNAUTHENTICATED");
+    two_keys.problem(401, "UNAUTHENTICATED");
 }
 
 #[tokio::test]
-async fn b11_who_guesses_keys_has_to_wait_and_nobody_else() {
-    let bench = bench().await;
+async fn b11_an_address_that_guesses_keys_gets_a_429_and_other_callers_do_not() {
+    let service = service().await;
     for _ in 0..100 {
         assert_eq!(
-            bench
+            service
                 .client
                 .get("/me")
                 .bearer("sk_test_wrong")
@@ -94,21 +97,26 @@ async fn b11_who_guesses_keys_has_to_wait_and_nobody_else() {
             401
         );
     }
-    let refused = bench.client.get("/me").bearer("sk_test_wrong").send().await;
-    assert_eq!(refused.problem(429, "RATE_LIMITED")["retryable"], true);
-    assert!(refused.header_number("retry-after") >= 1);
+    let rejected = service
+        .client
+        .get("/me")
+        .bearer("sk_test_wrong")
+        .send()
+        .await;
+    assert_eq!(rejected.problem(429, "RATE_LIMITED")["retryable"], true);
+    assert!(rejected.header_number("retry-after") >= 1);
     assert_eq!(
-        bench.client.get("/me").bearer(ALICE).send().await.body,
+        service.client.get("/me").bearer(ALICE).send().await.body,
         "alice"
     );
 }
 
 #[tokio::test]
-async fn a_public_endpoint_looks_at_credentials_and_refuses_none() {
-    let bench = bench().await;
-    assert_eq!(bench.client.get("/hello").send().await.body, "stranger");
+async fn a_public_endpoint_reads_credentials_and_rejects_none() {
+    let service = service().await;
+    assert_eq!(service.client.get("/hello").send().await.body, "stranger");
     assert_eq!(
-        bench
+        service
             .client
             .get("/hello")
             .bearer("sk_test_wrong")
@@ -118,45 +126,45 @@ async fn a_public_endpoint_looks_at_credentials_and_refuses_none() {
         "stranger"
     );
     assert_eq!(
-        bench.client.get("/hello").bearer(ALICE).send().await.body,
+        service.client.get("/hello").bearer(ALICE).send().await.body,
         "alice"
     );
 }
 
-/// Wants a caller although everybody may call.
+/// Needs a caller although the endpoint is public.
 #[endpoint(get = "/mine", public)]
 async fn mine(caller: Caller) -> String {
     caller.id().to_owned()
 }
 
 #[tokio::test]
-async fn a_handler_that_wants_a_caller_challenges_too() {
-    let bench = Bench::start(routes![mine]).await;
-    let reply = bench.client.get("/mine").send().await;
+async fn a_public_handler_with_a_caller_argument_sends_a_challenge() {
+    let service = TestService::start(routes![mine]).await;
+    let reply = service.client.get("/mine").send().await;
     reply.problem(401, "UNAUTHENTICATED");
     assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
 }
 
-/// Finds a caller at once, or after it has waited.
+/// Authenticates immediately, or after it has yielded once.
 #[derive(Debug)]
-struct Odd {
-    at_once: bool,
-    find: fn() -> Authentication,
+struct TestAuth {
+    immediate: bool,
+    result: fn() -> Authentication,
 }
 
-impl Authenticate for Odd {
+impl Authenticate for TestAuth {
     fn authenticate<'a>(&'a self, _: &'a Parts) -> MaybeReady<'a, Authentication> {
-        if self.at_once {
-            return MaybeReady::ready((self.find)());
+        if self.immediate {
+            return MaybeReady::ready((self.result)());
         }
         MaybeReady::later(async {
             tokio::task::yield_now().await;
-            (self.find)()
+            (self.result)()
         })
     }
 
     fn is_immediate(&self) -> bool {
-        self.at_once
+        self.immediate
     }
 
     fn challenge(&self) -> HeaderValue {
@@ -165,14 +173,14 @@ impl Authenticate for Odd {
 }
 
 #[tokio::test]
-async fn f01_a_panic_while_authenticating_is_a_document() {
-    for at_once in [true, false] {
-        let odd = Odd {
-            at_once,
-            find: || panic!("as asked"),
+async fn f01_a_panic_in_immediate_or_deferred_authentication_is_a_problem_document() {
+    for immediate in [true, false] {
+        let auth = TestAuth {
+            immediate,
+            result: || panic!("as requested"),
         };
-        let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
-        bench
+        let service = TestService::start_with(routes![me], |api| api.auth(auth)).await;
+        service
             .client
             .get("/me")
             .bearer(ALICE)
@@ -183,36 +191,36 @@ async fn f01_a_panic_while_authenticating_is_a_document() {
 }
 
 #[tokio::test]
-async fn a_caller_may_be_found_at_once_or_later() {
-    for at_once in [true, false] {
-        let odd = Odd {
-            at_once,
-            find: || Authentication::Caller(Caller::new("alice")),
+async fn immediate_and_deferred_authentication_find_the_caller() {
+    for immediate in [true, false] {
+        let auth = TestAuth {
+            immediate,
+            result: || Authentication::Caller(Caller::new("alice")),
         };
-        let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
-        assert_eq!(bench.client.get("/me").send().await.body, "alice");
+        let service = TestService::start_with(routes![me], |api| api.auth(auth)).await;
+        assert_eq!(service.client.get("/me").send().await.body, "alice");
     }
 }
 
 #[tokio::test]
-async fn a_request_without_credentials_is_refused_at_once_or_later() {
-    for at_once in [true, false] {
-        let odd = Odd {
-            at_once,
-            find: || Authentication::Missing,
+async fn immediate_and_deferred_authentication_reject_missing_credentials() {
+    for immediate in [true, false] {
+        let auth = TestAuth {
+            immediate,
+            result: || Authentication::Missing,
         };
-        let bench = Bench::start_with(routes![me], |api| api.auth(odd)).await;
-        let reply = bench.client.get("/me").send().await;
+        let service = TestService::start_with(routes![me], |api| api.auth(auth)).await;
+        let reply = service.client.get("/me").send().await;
         reply.problem(401, "UNAUTHENTICATED");
         assert_eq!(reply.header("www-authenticate"), Some("Odd"));
     }
 }
 
-/// Accepts each proof once, and asks another service about it.
+/// Accepts one proof once, as a service for single-use proofs would.
 #[derive(Debug, Default)]
-struct Once(AtomicUsize);
+struct OneTimeProofs(AtomicUsize);
 
-impl Authenticate for Once {
+impl Authenticate for OneTimeProofs {
     fn authenticate<'a>(&'a self, _: &'a Parts) -> MaybeReady<'a, Authentication> {
         let is_first = self.0.fetch_add(1, Ordering::SeqCst) == 0;
         MaybeReady::later(async move {
@@ -232,6 +240,7 @@ impl Authenticate for Once {
 
 #[tokio::test]
 async fn a_request_is_authenticated_once() {
-    let bench = Bench::start_with(routes![me], |api| api.auth(Once::default())).await;
-    assert_eq!(bench.client.get("/me").send().await.body, "alice");
+    let service =
+        TestService::start_with(routes![me], |api| api.auth(OneTimeProofs::default())).await;
+    assert_eq!(service.client.get("/me").send().await.body, "alice");
 }

@@ -1,4 +1,4 @@
-//! One code, one kind of problem: what two places declare differently keeps a service from starting.
+//! A code has one meaning: two endpoints that declare it differently are a start error.
 
 use aplomb::prelude::*;
 use aplomb::problem::{Category, ProblemKinds, ProblemSpec, registry};
@@ -31,7 +31,7 @@ enum Inner {
 }
 
 #[derive(Debug, thiserror::Error, ApiError)]
-enum Elsewhere {
+enum ConflictingError {
     #[error("closed for ever")]
     #[problem(gone, code = "CLOSED")]
     Closed,
@@ -43,9 +43,9 @@ enum Elsewhere {
 #[derive(Debug, thiserror::Error, ApiError)]
 #[error("closed at night")]
 #[problem(conflict, code = "CLOSED", title = "Closed at night")]
-struct AtNight;
+struct ClosedAtNight;
 
-/// The kinds of the framework whose titles are not made of their codes.
+/// The codes of the framework whose titles differ from their codes.
 #[derive(Debug, thiserror::Error, ApiError)]
 #[error("as the framework has it")]
 #[expect(dead_code, reason = "looked at when the API starts")]
@@ -64,45 +64,45 @@ enum AsTheFramework {
     Internal,
 }
 
-type Answer<T> = core::result::Result<T, Closing>;
+type ClosingResult<T> = core::result::Result<T, Closing>;
 
-/// Declares codes, through an alias.
+/// Declares codes through a type alias.
 #[endpoint(get = "/a", public)]
-async fn a() -> Answer<String> {
+async fn a() -> ClosingResult<String> {
     Err(Closing::Closed)
 }
 
-/// Declares the same ones.
+/// Declares the same codes.
 #[endpoint(get = "/b", public)]
 async fn b() -> Result<Json<u8>, Closing> {
     Err(Box::new(Inner::Busy))?
 }
 
-/// Declares others.
+/// Declares codes with other meanings.
 #[endpoint(get = "/c", public)]
-async fn c() -> Result<(), Elsewhere> {
-    Err(Elsewhere::Closed)
+async fn c() -> Result<(), ConflictingError> {
+    Err(ConflictingError::Closed)
 }
 
-/// Declares the others again.
+/// Declares those codes again.
 #[endpoint(get = "/d", public)]
-async fn d() -> Result<(), Elsewhere> {
-    Err(Elsewhere::NotFound)
+async fn d() -> Result<(), ConflictingError> {
+    Err(ConflictingError::NotFound)
 }
 
-/// Declares one more.
+/// Declares a code with a third meaning.
 #[endpoint(get = "/e", public)]
-async fn e() -> Result<(), AtNight> {
-    Err(AtNight)
+async fn e() -> Result<(), ClosedAtNight> {
+    Err(ClosedAtNight)
 }
 
-/// Declares what the framework does.
+/// Declares codes of the framework.
 #[endpoint(get = "/framework", public)]
 async fn framework() -> Result<(), AsTheFramework> {
     Err(AsTheFramework::Internal)
 }
 
-/// Knows nothing of codes.
+/// Declares no codes.
 #[endpoint(get = "/f", public)]
 async fn f() -> Result<String, http::StatusCode> {
     Err(http::StatusCode::CONFLICT)
@@ -121,31 +121,33 @@ fn problem_codes() -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn f03_a_code_that_means_two_things_keeps_the_service_from_starting() {
+async fn f03_a_code_with_two_meanings_is_a_start_error() {
     let errors = errors(Api::new("test", routes![a, b, c, d, e, f])).await;
     let module = module_path!();
     assert_eq!(
         errors,
         [
             format!(
-                "the code `CLOSED` is 409 `conflict` \"Closed\" by `{module}::Closing::Closed` of `a` (GET /a) and 410 \
-                 `gone` \"Closed\" by `{module}::Elsewhere::Closed` of `c` (GET /c); give one of them another code"
+                "the code `CLOSED` has two meanings: 409 `conflict` \"Closed\" in `{module}::Closing::Closed` of `a` \
+                 (GET /a), and 410 `gone` \"Closed\" in `{module}::ConflictingError::Closed` of `c` (GET /c): give one of \
+                 them another code"
             ),
             format!(
-                "the code `NOT_FOUND` is 404 `not_found` \"Not found\" by the framework and 404 `not_found` \"No such \
-                 page\" by `{module}::Elsewhere::NotFound` of `c` (GET /c); give it another code, or the same status \
-                 and title"
+                "the code `NOT_FOUND` has two meanings: 404 `not_found` \"Not found\" in the framework, and 404 \
+                 `not_found` \"No such page\" in `{module}::ConflictingError::NotFound` of `c` (GET /c): give your error \
+                 another code, or the status and title of the framework"
             ),
             format!(
-                "the code `CLOSED` is 409 `conflict` \"Closed\" by `{module}::Closing::Closed` of `a` (GET /a) and 409 \
-                 `conflict` \"Closed at night\" by `{module}::AtNight` of `e` (GET /e); give one of them another code"
+                "the code `CLOSED` has two meanings: 409 `conflict` \"Closed\" in `{module}::Closing::Closed` of `a` \
+                 (GET /a), and 409 `conflict` \"Closed at night\" in `{module}::ClosedAtNight` of `e` (GET /e): give one of \
+                 them another code"
             ),
         ]
     );
 }
 
 #[tokio::test]
-async fn f03_the_same_kind_may_be_declared_again() {
+async fn f03_the_same_code_with_the_same_meaning_can_be_declared_twice() {
     assert!(
         Api::new("test", routes![a, b, f])
             .into_router(())
@@ -155,9 +157,9 @@ async fn f03_the_same_kind_may_be_declared_again() {
 }
 
 #[test]
-fn f03_an_endpoint_tells_the_problems_of_its_error() {
+fn f03_an_endpoint_lists_the_problems_of_its_error() {
     let api: Api<()> = Api::new("test", routes![a, f]);
-    let told: Vec<Vec<_>> = api
+    let listed: Vec<Vec<_>> = api
         .endpoints()
         .map(|endpoint| {
             endpoint
@@ -167,17 +169,17 @@ fn f03_an_endpoint_tells_the_problems_of_its_error() {
                 .collect()
         })
         .collect();
-    let of_a = [
+    let problems_of_a = [
         ("Closed", "CLOSED"),
         ("NotFound", "NOT_FOUND"),
         ("ClosedToo", "CLOSED"),
         ("Busy", "BUSY"),
     ];
-    assert_eq!(told, [&of_a[..], &[]]);
+    assert_eq!(listed, [&problems_of_a[..], &[]]);
 }
 
 #[test]
-fn f03_transparent_errors_are_those_inside_through_every_layer() {
+fn f03_transparent_errors_have_the_problems_of_their_inner_errors() {
     let closed = || Box::new(Inner::Again(Box::new(Closing::Closed)));
     let problem = Closing::from(closed()).problem();
     assert_eq!(
@@ -195,12 +197,13 @@ fn f03_transparent_errors_are_those_inside_through_every_layer() {
 }
 
 #[tokio::test]
-async fn f03_an_error_may_share_a_kind_of_the_framework() {
+async fn f03_an_error_can_declare_a_code_of_the_framework_with_the_same_meaning() {
     let kinds = ProblemKinds::of::<AsTheFramework>();
-    let made = |code: &str| code[..1].to_owned() + &code[1..].to_lowercase().replace('_', " ");
-    // No error can be a 414.
-    let titled = |spec: &&ProblemSpec| spec.title != made(spec.code) && spec.status != 414;
-    for spec in registry::ALL.iter().filter(titled) {
+    let title_of = |code: &str| code[..1].to_owned() + &code[1..].to_lowercase().replace('_', " ");
+    // `ApiError` does not accept the status 414.
+    let has_own_title =
+        |spec: &&ProblemSpec| spec.title != title_of(spec.code) && spec.status != 414;
+    for spec in registry::ALL.iter().filter(has_own_title) {
         let own = kinds
             .iter()
             .find(|kind| kind.spec.code == spec.code)

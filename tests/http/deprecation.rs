@@ -1,4 +1,4 @@
-//! Endpoints that go: what every response says, and what changes after the sunset.
+//! Deprecated endpoints: the fields of every response, and the changes after the sunset.
 
 use core::time::Duration;
 
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::app::{ALICE, App, BOB, Bench};
+use crate::app::{ALICE, App, BOB, TestService};
 
 #[derive(Serialize, Deserialize)]
 struct Thing {
     size: u8,
 }
 
-/// Answers as asked.
+/// Returns the response that the path selects.
 #[endpoint(
     get = "/things/{how}",
     version = 1,
@@ -39,18 +39,18 @@ async fn thing(State(app): State<App>, Path(how): Path<String>) -> Result<Respon
         )
             .into_response()),
         "late" => core::future::pending().await,
-        "bad" => panic!("as asked"),
+        "bad" => panic!("as requested"),
         _ => Ok(how.into_response()),
     }
 }
 
-/// Takes its place.
+/// The successor of `thing`.
 #[endpoint(get = "/new/things/{how}", version = 2..=3)]
 async fn thing_v2(Path(how): Path<String>) -> String {
     how
 }
 
-/// Makes a thing, once for each key.
+/// Creates a thing once per key.
 #[endpoint(
     post = "/things",
     version = 1,
@@ -65,7 +65,7 @@ async fn make(State(app): State<App>, Json(thing): Json<Thing>) -> Created<Thing
     Created::new(thing)
 }
 
-/// Takes its place.
+/// The successor of `make`.
 #[endpoint(post = "/things", version = 3, idempotent)]
 async fn make_v2(Json(thing): Json<Thing>) -> Created<Thing> {
     Created::new(thing)
@@ -77,7 +77,7 @@ struct Above {
     number: u32,
 }
 
-/// A list of which only the end is known.
+/// A list with a sunset and without a deprecation.
 #[endpoint(
     get = "/numbers",
     version = 1,
@@ -93,7 +93,7 @@ async fn numbers(page: PageRequest<Above>) -> Page<u32> {
     )
 }
 
-/// Goes for good.
+/// Has an enforced sunset.
 #[endpoint(
     post = "/gone/{id}",
     version = 1..=2,
@@ -106,34 +106,34 @@ async fn gone(State(app): State<App>, Path(_): Path<u8>, Json(_): Json<Thing>) {
     app.effect();
 }
 
-/// Takes its place.
+/// The successor of `gone`.
 #[endpoint(post = "/gone/{id}", version = 3, not_idempotent = "does nothing")]
 async fn stays(Path(_): Path<u8>) {}
 
-/// Is deprecated later, and has no version.
+/// Is deprecated a month later, and has no version.
 #[endpoint(get = "/later", public, deprecated = "2026-02-01")]
 async fn later() {}
 
-/// Is another endpoint of the same path.
+/// Is another endpoint with the same path.
 #[endpoint(put = "/later", public, deprecated = "2026-02-01")]
 async fn put_later() {}
 
-async fn bench() -> Bench {
-    Bench::start(routes![
+async fn service() -> TestService {
+    TestService::start(routes![
         thing, thing_v2, make, make_v2, numbers, gone, stays, later
     ])
     .await
 }
 
-/// A little over the month that all of them have.
-const A_MONTH: Duration = Duration::from_hours(31 * 24);
+/// The time from the start of the test clock to the sunset of the endpoints.
+const ONE_MONTH: Duration = Duration::from_hours(31 * 24);
 
-fn get(bench: &Bench, path: &str) -> ClientRequest {
-    bench.client.get(path).bearer(ALICE)
+fn get(service: &TestService, path: &str) -> ClientRequest {
+    service.client.get(path).bearer(ALICE)
 }
 
-fn post(bench: &Bench, key: &str, body: &str) -> ClientRequest {
-    bench
+fn post(service: &TestService, key: &str, body: &str) -> ClientRequest {
+    service
         .client
         .post("/v1/things")
         .bearer(ALICE)
@@ -141,9 +141,9 @@ fn post(bench: &Bench, key: &str, body: &str) -> ClientRequest {
         .json(body)
 }
 
-/// Checks the fields of a response that was asked for at `path`.
+/// Checks the status and the deprecation fields of a response.
 #[track_caller]
-fn goes(reply: &ClientResponse, status: u16, links: &[&str]) {
+fn assert_deprecated(reply: &ClientResponse, status: u16, links: &[&str]) {
     assert_eq!(reply.status, status, "{:?}", reply.body);
     assert_eq!(reply.header_values("deprecation"), ["@1767225600"]);
     assert_eq!(
@@ -156,11 +156,11 @@ fn goes(reply: &ClientResponse, status: u16, links: &[&str]) {
 const PAGES: &str = "<https://api.example/why>; rel=\"deprecation\", </what-then>; rel=\"sunset\"";
 
 #[tokio::test]
-async fn e02_every_kind_of_answer_to_a_get_says_that_the_endpoint_goes() {
-    let bench = bench().await;
+async fn e02_every_response_to_a_get_has_the_deprecation_fields() {
+    let service = service().await;
     for (how, status) in [("7", 200), ("missing", 404), ("same", 304), ("7", 429)] {
-        let reply = get(&bench, &format!("/v1/things/{how}")).send().await;
-        goes(
+        let reply = get(&service, &format!("/v1/things/{how}")).send().await;
+        assert_deprecated(
             &reply,
             status,
             &[
@@ -169,10 +169,10 @@ async fn e02_every_kind_of_answer_to_a_get_says_that_the_endpoint_goes() {
             ],
         );
     }
-    bench.clock.advance(Duration::from_mins(1));
+    service.clock.advance(Duration::from_mins(1));
     for (how, status) in [("late", 504), ("bad", 500)] {
-        let reply = get(&bench, &format!("/v1/things/{how}")).send().await;
-        goes(
+        let reply = get(&service, &format!("/v1/things/{how}")).send().await;
+        assert_deprecated(
             &reply,
             status,
             &[
@@ -181,19 +181,19 @@ async fn e02_every_kind_of_answer_to_a_get_says_that_the_endpoint_goes() {
             ],
         );
     }
-    let nobody = bench.client.get("/v1/things/7").send().await;
-    goes(
-        &nobody,
+    let unauthenticated = service.client.get("/v1/things/7").send().await;
+    assert_deprecated(
+        &unauthenticated,
         401,
         &[PAGES, "</v3/new/things/7>; rel=\"successor-version\""],
     );
-    let head = bench
+    let head = service
         .client
         .request(Method::HEAD, "/v1/things/a%20%2F%22b")
         .bearer(ALICE)
         .send()
         .await;
-    goes(
+    assert_deprecated(
         &head,
         200,
         &[
@@ -204,30 +204,32 @@ async fn e02_every_kind_of_answer_to_a_get_says_that_the_endpoint_goes() {
 }
 
 #[tokio::test]
-async fn e02_every_kind_of_answer_to_a_post_says_that_the_endpoint_goes() {
-    let bench = bench().await;
+async fn e02_every_response_to_a_post_has_the_deprecation_fields() {
+    let service = service().await;
     let successor = ["</v3/things>; rel=\"successor-version\""];
     let thing = json!({ "size": 7 }).to_string();
-    let unkeyed = bench
+    let without_key = service
         .client
         .post("/v1/things")
         .bearer(ALICE)
         .json(&thing)
         .send()
         .await;
-    goes(&unkeyed, 400, &successor);
+    assert_deprecated(&without_key, 400, &successor);
     for (body, status) in [
         ("{\"size\":", 400),
         ("{\"size\":300}", 422),
         (&"x".repeat(2000), 413),
     ] {
-        goes(
-            &post(&bench, &format!("wrong-{status}"), body).send().await,
+        assert_deprecated(
+            &post(&service, &format!("wrong-{status}"), body)
+                .send()
+                .await,
             status,
             &successor,
         );
     }
-    let untyped = bench
+    let untyped = service
         .client
         .post("/v1/things")
         .bearer(ALICE)
@@ -235,29 +237,35 @@ async fn e02_every_kind_of_answer_to_a_post_says_that_the_endpoint_goes() {
         .body(thing.clone())
         .send()
         .await;
-    goes(&untyped, 415, &successor);
+    assert_deprecated(&untyped, 415, &successor);
     for replayed in [false, true] {
-        let reply = post(&bench, "kept", &thing).send().await;
-        goes(&reply, 201, &successor);
+        let reply = post(&service, "stored", &thing).send().await;
+        assert_deprecated(&reply, 201, &successor);
         assert_eq!(reply.replayed(), replayed);
     }
-    goes(
-        &post(&bench, "kept", "{\"size\":8}").send().await,
+    assert_deprecated(
+        &post(&service, "stored", "{\"size\":8}").send().await,
         422,
         &successor,
     );
-    bench.records.fail_next(StoreOperation::Begin, Fault::Lost);
-    goes(&post(&bench, "lost", &thing).send().await, 503, &successor);
-    assert_eq!(bench.app.effects(), 1);
+    service
+        .records
+        .fail_next(StoreOperation::Begin, Fault::Lost);
+    assert_deprecated(
+        &post(&service, "lost", &thing).send().await,
+        503,
+        &successor,
+    );
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn e02_links_stand_beside_those_of_the_answer_and_the_declared_date_holds() {
-    let bench = bench().await;
-    let own = get(&bench, "/v1/things/own").send().await;
+async fn e02_links_are_added_to_those_of_the_handler_and_declared_dates_replace_its_own() {
+    let service = service().await;
+    let own = get(&service, "/v1/things/own").send().await;
     let successor = "</v3/new/things/own>; rel=\"successor-version\"";
-    goes(&own, 200, &["</help>; rel=\"help\"", PAGES, successor]);
-    let page = bench.client.get("/v1/numbers").send().await;
+    assert_deprecated(&own, 200, &["</help>; rel=\"help\"", PAGES, successor]);
+    let page = service.client.get("/v1/numbers").send().await;
     assert_eq!(
         page.header_values("sunset"),
         ["Sat, 31 Jan 2026 23:59:59 GMT"]
@@ -270,11 +278,11 @@ async fn e02_links_stand_beside_those_of_the_answer_and_the_declared_date_holds(
 }
 
 #[tokio::test]
-async fn e02_an_api_names_a_page_for_all_that_name_none() {
+async fn e02_endpoints_without_info_link_to_the_page_of_the_api() {
     let info = |api: Api<App>| api.deprecation_info("https://api.example/changes");
-    let bench = Bench::start_with(routes![thing, thing_v2, numbers, later], info).await;
+    let service = TestService::start_with(routes![thing, thing_v2, numbers, later], info).await;
     let links = async |path: &str| {
-        bench
+        service
             .client
             .get(path)
             .send()
@@ -295,15 +303,15 @@ async fn e02_an_api_names_a_page_for_all_that_name_none() {
 }
 
 #[tokio::test]
-async fn e02_others_say_nothing() {
-    let bench = bench().await;
-    let reply = get(&bench, "/v2/new/things/7").send().await;
+async fn e02_endpoints_that_are_not_deprecated_have_no_deprecation_fields() {
+    let service = service().await;
+    let reply = get(&service, "/v2/new/things/7").send().await;
     assert_eq!(reply.status, 200);
     for field in ["deprecation", "sunset", "link"] {
         assert!(reply.header(field).is_none(), "{field}");
     }
     assert!(
-        bench
+        service
             .client
             .get("/v1/nothing")
             .send()
@@ -314,35 +322,37 @@ async fn e02_others_say_nothing() {
 }
 
 #[tokio::test]
-async fn e03_nothing_changes_at_the_sunset_where_it_is_not_enforced() {
-    let bench = bench().await;
+async fn e03_responses_are_the_same_after_a_sunset_that_is_not_enforced() {
+    let service = service().await;
     for _ in 0..2 {
-        let reply = get(&bench, "/v1/things/7").send().await;
-        goes(
+        let reply = get(&service, "/v1/things/7").send().await;
+        assert_deprecated(
             &reply,
             200,
             &[PAGES, "</v3/new/things/7>; rel=\"successor-version\""],
         );
-        bench.clock.advance(A_MONTH);
+        service.clock.advance(ONE_MONTH);
     }
 }
 
 #[tokio::test]
 async fn e03_an_enforced_sunset_is_a_410_with_its_successor() {
-    let bench = bench().await;
+    let service = service().await;
     let call = |path: &str| {
-        bench
+        service
             .client
             .post(path)
             .bearer(ALICE)
             .idempotency_key("k")
             .json("{\"size\":7}")
     };
-    bench
-        .clock
-        .advance(A_MONTH.checked_sub(Duration::from_secs(1)).expect("longer"));
+    service.clock.advance(
+        ONE_MONTH
+            .checked_sub(Duration::from_secs(1))
+            .expect("longer than a second"),
+    );
     assert_eq!(call("/v1/gone/7").send().await.status, 200);
-    bench.clock.advance(Duration::from_secs(1));
+    service.clock.advance(Duration::from_secs(1));
     for (path, successor) in [("/v1/gone/7", "/v3/gone/7"), ("/v2/gone/8", "/v3/gone/8")] {
         let reply = call(path).send().await;
         let problem = reply.problem(410, "VERSION_GONE");
@@ -365,27 +375,27 @@ async fn e03_an_enforced_sunset_is_a_410_with_its_successor() {
             ["Sat, 31 Jan 2026 23:59:59 GMT"]
         );
     }
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
     assert_eq!(call("/v3/gone/7").send().await.status, 200);
 }
 
 #[tokio::test]
-async fn e03_what_is_gone_asks_nobody() {
-    let bench = bench().await;
-    bench.clock.advance(A_MONTH);
-    bench.records.break_down(true);
-    bench.limits.hang(true);
+async fn e03_a_retired_endpoint_responds_without_any_other_check() {
+    let service = service().await;
+    service.clock.advance(ONE_MONTH);
+    service.records.break_down(true);
+    service.limits.hang(true);
     let large = "x".repeat(3 << 20);
     for call in [
-        bench.client.post("/v1/gone/7"),
-        bench.client.post("/v1/gone/7").bearer("sk_wrong"),
-        bench
+        service.client.post("/v1/gone/7"),
+        service.client.post("/v1/gone/7").bearer("sk_wrong"),
+        service
             .client
             .post("/v1/gone/not-a-number")
             .bearer(BOB)
             .idempotency_key("k")
             .json("{"),
-        bench
+        service
             .client
             .post("/v1/gone/7")
             .bearer(ALICE)
@@ -394,35 +404,35 @@ async fn e03_what_is_gone_asks_nobody() {
     ] {
         let reply = timeout(Duration::from_secs(10), call.send())
             .await
-            .expect("nobody is waited for");
+            .expect("the response waits for no store");
         reply.problem(410, "VERSION_GONE");
         assert!(reply.header("x-ratelimit-limit").is_none());
     }
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
 }
 
 #[tokio::test]
 async fn e03_calls_are_counted_by_endpoint_and_version() {
     let mut calls = None;
     let listed = routes![thing, thing_v2, gone, stays, later, put_later];
-    let bench = Bench::start_with(listed, |api| {
+    let service = TestService::start_with(listed, |api| {
         calls = Some(api.deprecated_calls());
         api
     })
     .await;
     let calls = calls.expect("an API");
     for _ in 0..2 {
-        get(&bench, "/v1/things/7").send().await;
-        bench.client.get("/v1/things/7").send().await;
-        bench.client.post("/v2/gone/7").send().await;
-        bench
+        get(&service, "/v1/things/7").send().await;
+        service.client.get("/v1/things/7").send().await;
+        service.client.post("/v2/gone/7").send().await;
+        service
             .client
             .get("/v3/new/things/7")
             .bearer(ALICE)
             .send()
             .await;
-        bench.client.request(Method::PUT, "/later").send().await;
-        bench.clock.advance(A_MONTH);
+        service.client.request(Method::PUT, "/later").send().await;
+        service.clock.advance(ONE_MONTH);
     }
     let counted: Vec<_> = calls
         .snapshot()
@@ -450,29 +460,29 @@ async fn e03_calls_are_counted_by_endpoint_and_version() {
 }
 
 #[tokio::test]
-async fn e03_the_log_is_told_at_once_and_then_once_a_minute_how_many() {
+async fn e03_calls_are_logged_immediately_and_then_once_a_minute_with_their_number() {
     let log = TestLog::of("deprecation::stage");
     let _listening = log.listen();
-    let bench = bench().await;
+    let service = service().await;
     for _ in 0..3 {
-        get(&bench, "/v1/things/7").send().await;
+        get(&service, "/v1/things/7").send().await;
     }
-    bench.client.get("/later").send().await;
-    bench.clock.advance(Duration::from_mins(1));
-    bench.client.get("/v1/things/7").send().await;
-    bench.clock.advance(A_MONTH);
-    bench.client.get("/later").send().await;
-    get(&bench, "/v1/things/7").send().await;
-    bench.client.post("/v2/gone/7").bearer(ALICE).send().await;
+    service.client.get("/later").send().await;
+    service.clock.advance(Duration::from_mins(1));
+    service.client.get("/v1/things/7").send().await;
+    service.clock.advance(ONE_MONTH);
+    service.client.get("/later").send().await;
+    get(&service, "/v1/things/7").send().await;
+    service.client.post("/v2/gone/7").bearer(ALICE).send().await;
     let lines = log.lines();
-    let of = |name: &str| {
+    let fields = |name: &str| {
         lines
             .iter()
             .map(|line| line.field(name).unwrap_or("-"))
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        of("route"),
+        fields("route"),
         [
             "/v1/things/{how}",
             "/v1/things/{how}",
@@ -481,25 +491,25 @@ async fn e03_the_log_is_told_at_once_and_then_once_a_minute_how_many() {
             "/v2/gone/{id}"
         ]
     );
-    assert_eq!(of("caller"), ["alice", "-", "-", "alice", "-"]);
-    assert_eq!(of("calls"), ["1", "3", "1", "1", "1"]);
+    assert_eq!(fields("caller"), ["alice", "-", "-", "alice", "-"]);
+    assert_eq!(fields("calls"), ["1", "3", "1", "1", "1"]);
     assert_eq!(
-        of("sunset"),
+        fields("sunset"),
         ["2026-01-31", "2026-01-31", "-", "2026-01-31", "2026-01-31"]
     );
-    let messages = of("message");
-    assert_eq!(messages[..3], ["a deprecated endpoint is called"; 3]);
+    let messages = fields("message");
+    assert_eq!(messages[..3], ["a deprecated endpoint was called"; 3]);
     assert_eq!(
         messages[3..],
         [
-            "an endpoint is called after its sunset",
-            "an endpoint that is gone is called"
+            "an endpoint was called after its sunset",
+            "a call after an enforced sunset was rejected"
         ]
     );
 }
 
 #[tokio::test]
-async fn e02_a_page_that_is_no_address_is_said_at_start() {
+async fn e02_an_invalid_deprecation_info_address_is_a_start_error() {
     for page in [
         "",
         "changes.html",
@@ -510,6 +520,6 @@ async fn e02_a_page_that_is_no_address_is_said_at_start() {
     ] {
         let api = Api::new("test", routes![later]).deprecation_info(page);
         let errors = api.into_router(()).await.expect_err(page).to_string();
-        assert!(errors.contains("the page of deprecations"), "{errors}");
+        assert!(errors.contains("the deprecation page"), "{errors}");
     }
 }

@@ -1,11 +1,12 @@
-//! A hostile client's table: what it sends, and the problem that it gets. Never a 5xx, and the service goes on.
+//! Inputs of a hostile client, and the problem that each gets. No input causes a 5xx, and the
+//! service stays available.
 
 use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::testing::ClientResponse;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{ALICE, App, BOB, Bench};
+use crate::app::{ALICE, App, BOB, TestService};
 
 #[derive(Debug, Resource)]
 #[resource(prefix = "thing")]
@@ -31,45 +32,45 @@ struct Below {
     id: u32,
 }
 
-/// One thing.
+/// Reads a thing by its identifier.
 #[endpoint(get = "/things/{id}")]
 async fn one(Path(id): Path<Id<Thing>>) -> String {
     id.to_string()
 }
 
-/// A thing by its number.
+/// Reads a thing by its number.
 #[endpoint(get = "/numbered/{number}")]
 async fn numbered(Path(number): Path<i64>) -> String {
     number.to_string()
 }
 
-/// A thing by its name.
+/// Reads a thing by its name.
 #[endpoint(get = "/named/{name}")]
 async fn named(Path(name): Path<String>) -> String {
     name
 }
 
-/// Things by what is asked for.
+/// Searches things by query parameters.
 #[endpoint(get = "/search")]
 async fn search(Query(search): Query<Search>) -> String {
     format!("{}{}", search.name, search.count)
 }
 
-/// Makes a thing.
+/// Creates a thing.
 #[endpoint(post = "/things", idempotent(optional))]
 async fn make(State(app): State<App>, Json(new): Json<NewThing>) -> Created<NewThing> {
     app.effect();
     Created::new(new)
 }
 
-/// Keeps a text.
+/// Returns a text.
 #[endpoint(post = "/texts", not_idempotent = "the last text counts")]
 async fn text(State(app): State<App>, text: String) -> String {
     app.effect();
     text
 }
 
-/// Numbers downwards.
+/// Lists numbers in descending order.
 #[endpoint(get = "/pages", paginate(cursor, default = 2, max = 3))]
 async fn pages(page: PageRequest<Below>) -> Page<u32> {
     let below = page.after().map_or(9, |key| key.id);
@@ -78,7 +79,7 @@ async fn pages(page: PageRequest<Below>) -> Page<u32> {
     })
 }
 
-/// Numbers upwards, page by page.
+/// Lists numbers in numbered pages.
 #[endpoint(get = "/counted", paginate = offset)]
 async fn counted(page: OffsetRequest) -> Page<usize> {
     page.page(
@@ -89,19 +90,19 @@ async fn counted(page: OffsetRequest) -> Page<usize> {
     )
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![
+async fn service() -> TestService {
+    TestService::start(routes![
         one, numbered, named, search, make, text, pages, counted
     ])
     .await
 }
 
-async fn get(bench: &Bench, path: &str) -> ClientResponse {
-    bench.client.get(path).bearer(ALICE).send().await
+async fn get(service: &TestService, path: &str) -> ClientResponse {
+    service.client.get(path).bearer(ALICE).send().await
 }
 
-async fn post(bench: &Bench, body: impl Into<bytes::Bytes>) -> ClientResponse {
-    let call = bench
+async fn post(service: &TestService, body: impl Into<bytes::Bytes>) -> ClientResponse {
+    let call = service
         .client
         .post("/things")
         .bearer(ALICE)
@@ -109,9 +110,9 @@ async fn post(bench: &Bench, body: impl Into<bytes::Bytes>) -> ClientResponse {
     call.body(body).send().await
 }
 
-/// Sends bytes as they are, and checks the problem that comes and that the service goes on.
-async fn raw(bench: &Bench, request: &[u8], status: u16, code: &str) {
-    let mut raw = bench.client.raw().await;
+/// Sends these bytes, and checks the problem and that the service stays available.
+async fn assert_problem(service: &TestService, request: &[u8], status: u16, code: &str) {
+    let mut raw = service.client.raw().await;
     raw.write_bytes(request).await;
     let text = raw.response().await;
     assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
@@ -130,15 +131,16 @@ async fn raw(bench: &Bench, request: &[u8], status: u16, code: &str) {
         assert!(head.contains(&field), "{field} in {head}");
     }
     assert_eq!(
-        get(bench, "/numbered/1").await.body,
+        get(service, "/numbered/1").await.body,
         "1",
-        "the service goes on"
+        "the service stays available"
     );
 }
 
-/// Sends bytes that hyper cannot parse as a request, and checks that hyper refuses them and that the service goes on.
-async fn refused_by_hyper(bench: &Bench, request: &[u8], status: u16) {
-    let mut raw = bench.client.raw().await;
+/// Sends bytes that hyper cannot parse, and checks that hyper rejects them and that the service
+/// stays available.
+async fn assert_rejected_by_hyper(service: &TestService, request: &[u8], status: u16) {
+    let mut raw = service.client.raw().await;
     raw.write_bytes(request).await;
     let text = raw.response().await;
     assert!(
@@ -146,9 +148,9 @@ async fn refused_by_hyper(bench: &Bench, request: &[u8], status: u16) {
         "{text}"
     );
     assert_eq!(
-        get(bench, "/numbered/1").await.body,
+        get(service, "/numbered/1").await.body,
         "1",
-        "the service goes on"
+        "the service stays available"
     );
 }
 
@@ -167,8 +169,8 @@ fn parameter(reply: &ClientResponse) -> String {
 const NUMBER: &str = "1234567890123456789012345678901234567890";
 
 #[tokio::test]
-async fn identifiers_with_a_wrong_prefix() {
-    let bench = bench().await;
+async fn identifiers_with_a_wrong_prefix_or_form_are_a_400() {
+    let service = service().await;
     for id in [
         "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6",
         "01HZQK7P3WVXBN4Y9MRDTJC8E6",
@@ -180,7 +182,7 @@ async fn identifiers_with_a_wrong_prefix() {
         "%00",
     ] {
         assert_eq!(
-            parameter(&get(&bench, &format!("/things/{id}")).await),
+            parameter(&get(&service, &format!("/things/{id}")).await),
             "id",
             "{id}"
         );
@@ -188,15 +190,15 @@ async fn identifiers_with_a_wrong_prefix() {
 }
 
 #[tokio::test]
-async fn cursors_truncated_foreign_and_replayed() {
-    let bench = bench().await;
-    let first = get(&bench, "/pages").await.json();
+async fn truncated_and_foreign_cursors_are_a_400_and_a_cursor_can_be_reused() {
+    let service = service().await;
+    let first = get(&service, "/pages").await.json();
     let cursor = first["next_cursor"].as_str().expect("a cursor");
     for length in [0, 1, cursor.len() / 2, cursor.len() - 1] {
         let path = format!("/pages?cursor={}", &cursor[..length]);
-        get(&bench, &path).await.problem(400, "INVALID_CURSOR");
+        get(&service, &path).await.problem(400, "INVALID_CURSOR");
     }
-    let foreign = bench
+    let foreign = service
         .client
         .get(&format!("/pages?cursor={cursor}"))
         .bearer(BOB)
@@ -204,37 +206,39 @@ async fn cursors_truncated_foreign_and_replayed() {
         .await;
     foreign.problem(400, "INVALID_CURSOR");
     for other in ["&filter=x", "&cursor2=x", "&CURSOR=x"] {
-        get(&bench, &format!("/pages?cursor={cursor}{other}"))
+        get(&service, &format!("/pages?cursor={cursor}{other}"))
             .await
             .problem(400, "INVALID_CURSOR");
     }
     let path = format!("/pages?cursor={cursor}");
-    let (once, again) = (get(&bench, &path).await, get(&bench, &path).await);
+    let (once, again) = (get(&service, &path).await, get(&service, &path).await);
     assert_eq!(
         (once.status.as_u16(), &once.body),
         (200, &again.body),
-        "a cursor says where, not when"
+        "a cursor can be used again"
     );
 }
 
 #[tokio::test]
-async fn limits_that_are_no_number() {
-    let bench = bench().await;
+async fn limits_that_are_not_whole_numbers_above_zero_are_a_400() {
+    let service = service().await;
     for limit in ["1e9", "-1", "0", "1.5", "0x10", "", "%00", "NaN", "١"] {
         let path = format!("/pages?limit={limit}");
-        assert_eq!(parameter(&get(&bench, &path).await), "limit", "{limit}");
+        assert_eq!(parameter(&get(&service, &path).await), "limit", "{limit}");
     }
-    let many = get(&bench, &format!("/pages?limit={NUMBER}")).await.json();
+    let many = get(&service, &format!("/pages?limit={NUMBER}"))
+        .await
+        .json();
     assert_eq!(
         many["data"].as_array().expect("items").len(),
         3,
-        "a number over the maximum is lowered"
+        "a limit above the maximum is lowered"
     );
 }
 
 #[tokio::test]
-async fn pages_that_are_no_number_or_too_far() {
-    let bench = bench().await;
+async fn invalid_and_too_high_page_numbers_are_a_400() {
+    let service = service().await;
     for page in [
         "-1",
         "0",
@@ -250,63 +254,66 @@ async fn pages_that_are_no_number_or_too_far() {
         "201",
     ] {
         assert_eq!(
-            parameter(&get(&bench, &format!("/counted?page={page}")).await),
+            parameter(&get(&service, &format!("/counted?page={page}")).await),
             "page",
             "{page}"
         );
     }
-    assert_eq!(parameter(&get(&bench, "/counted?limit=1e9").await), "limit");
     assert_eq!(
-        parameter(&get(&bench, "/counted?page=1&page=1").await),
+        parameter(&get(&service, "/counted?limit=1e9").await),
+        "limit"
+    );
+    assert_eq!(
+        parameter(&get(&service, "/counted?page=1&page=1").await),
         "page"
     );
-    let last = get(&bench, "/counted?page=200").await.json();
+    let last = get(&service, "/counted?page=200").await.json();
     assert_eq!(last["data"][49], 9_999);
 }
 
 #[tokio::test]
-async fn numbers_of_forty_digits() {
-    let bench = bench().await;
+async fn numbers_of_40_digits_are_rejected() {
+    let service = service().await;
     assert_eq!(
-        parameter(&get(&bench, &format!("/numbered/{NUMBER}")).await),
+        parameter(&get(&service, &format!("/numbered/{NUMBER}")).await),
         "number"
     );
     assert_eq!(
-        parameter(&get(&bench, &format!("/search?count={NUMBER}")).await),
+        parameter(&get(&service, &format!("/search?count={NUMBER}")).await),
         "count"
     );
-    let reply = post(&bench, format!(r#"{{"name":"x","count":{NUMBER}}}"#)).await;
+    let reply = post(&service, format!(r#"{{"name":"x","count":{NUMBER}}}"#)).await;
     assert_eq!(
         reply.problem(422, "VALIDATION_FAILED")["errors"][0]["pointer"],
         "#/count"
     );
-    post(&bench, r#"{"name":"x","count":1e999}"#)
+    post(&service, r#"{"name":"x","count":1e999}"#)
         .await
         .problem(400, "MALFORMED_JSON");
 }
 
 #[tokio::test]
-async fn lone_surrogates() {
-    let bench = bench().await;
+async fn lone_surrogates_are_a_400() {
+    let service = service().await;
     for text in [r"\ud800", r"\udc00", r"\ud800x", r"\ud800\u0041"] {
-        let reply = post(&bench, format!(r#"{{"name":"{text}","count":1}}"#)).await;
+        let reply = post(&service, format!(r#"{{"name":"{text}","count":1}}"#)).await;
         reply.problem(400, "MALFORMED_JSON");
     }
-    assert_eq!(parameter(&get(&bench, "/named/%ED%A0%80").await), "name");
+    assert_eq!(parameter(&get(&service, "/named/%ED%A0%80").await), "name");
     assert_eq!(
-        parameter(&get(&bench, "/search?name=%ED%A0%80").await),
+        parameter(&get(&service, "/search?name=%ED%A0%80").await),
         "name"
     );
 }
 
 #[tokio::test]
-async fn duplicate_members() {
-    let bench = bench().await;
+async fn duplicate_members_are_rejected() {
+    let service = service().await;
     for body in [
         r#"{"name":"a","name":"b","count":1}"#,
         r#"{"count":1,"name":"a","count":1}"#,
     ] {
-        let problem = post(&bench, body).await.problem(422, "VALIDATION_FAILED");
+        let problem = post(&service, body).await.problem(422, "VALIDATION_FAILED");
         assert!(
             problem["errors"][0]["detail"]
                 .as_str()
@@ -315,16 +322,16 @@ async fn duplicate_members() {
             "{problem}"
         );
     }
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
     assert_eq!(
-        parameter(&get(&bench, "/search?count=1&count=2").await),
+        parameter(&get(&service, "/search?count=1&count=2").await),
         "count"
     );
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_nested_brackets() {
-    let bench = bench().await;
+async fn bodies_with_100_000_nested_brackets_are_rejected() {
+    let service = service().await;
     let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
     let objects = r#"{"name":"#.repeat(100_000);
     for body in [
@@ -332,87 +339,92 @@ async fn a_hundred_thousand_nested_brackets() {
         objects,
         format!(r#"{{"name":{open},"count":1}}"#),
     ] {
-        post(&bench, body).await.problem(400, "MALFORMED_JSON");
+        post(&service, body).await.problem(400, "MALFORMED_JSON");
     }
     for body in [
         format!("{open}{close}"),
         format!(r#"{{"name":{open}{close},"count":1}}"#),
     ] {
-        post(&bench, body).await.problem(422, "VALIDATION_FAILED");
+        post(&service, body).await.problem(422, "VALIDATION_FAILED");
     }
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
 }
 
 #[tokio::test]
-async fn invalid_utf_8_in_path_and_query() {
-    let bench = bench().await;
+async fn invalid_utf_8_in_path_or_query_is_a_400() {
+    let service = service().await;
     for bytes in ["%ff", "%C3", "%C3%28", "a%80b", "%F8%88%80%80%80"] {
         assert_eq!(
-            parameter(&get(&bench, &format!("/named/{bytes}")).await),
+            parameter(&get(&service, &format!("/named/{bytes}")).await),
             "name",
             "{bytes}"
         );
         assert_eq!(
-            parameter(&get(&bench, &format!("/search?count=1&name={bytes}")).await),
+            parameter(&get(&service, &format!("/search?count=1&name={bytes}")).await),
             "name",
             "{bytes}"
         );
-        let filtered = get(&bench, &format!("/pages?filter={bytes}")).await;
+        let filtered = get(&service, &format!("/pages?filter={bytes}")).await;
         assert_eq!(parameter(&filtered), "filter", "{bytes}");
     }
-    get(&bench, "/search?%ff=1")
+    get(&service, "/search?%ff=1")
         .await
         .problem(400, "INVALID_PARAMETER");
-    assert_eq!(get(&bench, "/search?name=%C3%A9").await.body, "é0");
+    assert_eq!(get(&service, "/search?name=%C3%A9").await.body, "é0");
     let invalid = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nhost: x\r\n\r\n"].concat();
-    refused_by_hyper(&bench, &invalid(b"/named/\xff"), 400).await;
-    refused_by_hyper(&bench, &invalid(b"/search?name=\xff"), 400).await;
+    assert_rejected_by_hyper(&service, &invalid(b"/named/\xff"), 400).await;
+    assert_rejected_by_hyper(&service, &invalid(b"/search?name=\xff"), 400).await;
 }
 
 #[tokio::test]
-async fn a_header_of_100_kb() {
-    let bench = bench().await;
+async fn a_header_of_100_kb_is_a_431() {
+    let service = service().await;
     for size in [100_000, 300_000] {
         let request = format!(
             "{}x-long: {}\r\n\r\n",
             head("GET /numbered/1 HTTP/1.1"),
             "x".repeat(size)
         );
-        raw(&bench, request.as_bytes(), 431, "HEADERS_TOO_LARGE").await;
+        assert_problem(&service, request.as_bytes(), 431, "HEADERS_TOO_LARGE").await;
     }
     let request = format!(
         "{}{}\r\n",
         head("GET /numbered/1 HTTP/1.1"),
         "x-field: 1\r\n".repeat(200)
     );
-    refused_by_hyper(&bench, request.as_bytes(), 431).await;
+    assert_rejected_by_hyper(&service, request.as_bytes(), 431).await;
 }
 
-/// hyper closes the connection with unread bytes on it, so that the reset may overtake its 431.
+/// hyper closes the connection with unread bytes, so the reset may overtake its 431.
 #[tokio::test]
-async fn a_header_that_is_never_read_to_its_end() {
-    let bench = bench().await;
+async fn a_header_of_10_mb_closes_the_connection() {
+    let service = service().await;
     let request = format!(
         "{}x-long: {}\r\n\r\n",
         head("GET /numbered/1 HTTP/1.1"),
         "x".repeat(10_000_000)
     );
-    let reply = bench.client.raw().await.exchange(request.as_bytes()).await;
+    let reply = service
+        .client
+        .raw()
+        .await
+        .exchange(request.as_bytes())
+        .await;
     let text = String::from_utf8_lossy(&reply);
     assert!(
         reply.is_empty() || text.starts_with("HTTP/1.1 431 "),
         "{text}"
     );
     assert_eq!(
-        get(&bench, "/numbered/1").await.body,
+        get(&service, "/numbered/1").await.body,
         "1",
-        "the service goes on"
+        "the service stays available"
     );
 }
 
 #[tokio::test]
-async fn a_request_line_of_64_kb() {
-    let bench = bench().await;
+async fn a_request_line_of_64_kb_is_a_414() {
+    let service = service().await;
     for size in [20_000, 65_500, 65_536, 100_000] {
         for target in [
             format!("/named/{}", "a".repeat(size)),
@@ -420,17 +432,19 @@ async fn a_request_line_of_64_kb() {
         ] {
             let request = format!("{}\r\n", head(&format!("GET {target} HTTP/1.1")));
             match target.len() {
-                ..=65_534 => raw(&bench, request.as_bytes(), 414, "URI_TOO_LONG").await,
-                _ => refused_by_hyper(&bench, request.as_bytes(), 414).await,
+                ..=65_534 => {
+                    assert_problem(&service, request.as_bytes(), 414, "URI_TOO_LONG").await
+                }
+                _ => assert_rejected_by_hyper(&service, request.as_bytes(), 414).await,
             }
         }
     }
 }
 
 #[tokio::test]
-async fn a_body_shorter_than_its_length() {
-    let bench = bench().await;
-    let mut raw = bench.client.raw().await;
+async fn a_body_shorter_than_its_content_length_is_a_400() {
+    let service = service().await;
+    let mut raw = service.client.raw().await;
     let fields = "content-type: application/json\r\ncontent-length: 100\r\n\r\n";
     raw.write(&format!(
         "{}{fields}{{\"name\"",
@@ -443,18 +457,18 @@ async fn a_body_shorter_than_its_length() {
         text.starts_with("HTTP/1.1 400 ") && text.contains("BODY_INCOMPLETE"),
         "{text}"
     );
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
 }
 
 #[tokio::test]
-async fn a_body_of_no_end_for_whatever_extractor() {
-    let bench = bench().await;
+async fn an_incomplete_body_is_a_400_for_every_extractor() {
+    let service = service().await;
     for (path, media) in [("/things", "application/json"), ("/texts", "text/plain")] {
         for body in [
             "content-length: 100\r\n\r\n{}",
             "transfer-encoding: chunked\r\n\r\nzz\r\n\r\n",
         ] {
-            let mut raw = bench.client.raw().await;
+            let mut raw = service.client.raw().await;
             raw.write(&format!(
                 "{}content-type: {media}\r\n{body}",
                 head(&format!("POST {path} HTTP/1.1"))
@@ -468,12 +482,12 @@ async fn a_body_of_no_end_for_whatever_extractor() {
             );
         }
     }
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
 }
 
 #[tokio::test]
-async fn two_content_lengths() {
-    let bench = bench().await;
+async fn conflicting_body_lengths_are_a_400() {
+    let service = service().await;
     let body = r#"{"name":"x","count":1}"#;
     let post = head("POST /things HTTP/1.1") + "content-type: application/json\r\n";
     for fields in [
@@ -487,14 +501,14 @@ async fn two_content_lengths() {
         "content length: 22",
     ] {
         let request = format!("{post}{fields}\r\n\r\n{body}");
-        refused_by_hyper(&bench, request.as_bytes(), 400).await;
+        assert_rejected_by_hyper(&service, request.as_bytes(), 400).await;
     }
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
 }
 
 #[tokio::test]
-async fn what_is_no_http() {
-    let bench = bench().await;
+async fn bytes_that_are_not_http_are_a_400() {
+    let service = service().await;
     for request in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
         b"GET / HTTP/9.9\r\n\r\n",
@@ -503,35 +517,35 @@ async fn what_is_no_http() {
         b"GET / HTTP/1.1\r\n: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nx: \x00\r\n\r\n",
     ] {
-        refused_by_hyper(&bench, request, 400).await;
+        assert_rejected_by_hyper(&service, request, 400).await;
     }
 }
 
 #[tokio::test]
-async fn no_host_or_two() {
-    let bench = bench().await;
-    raw(
-        &bench,
+async fn a_missing_or_repeated_host_is_a_400() {
+    let service = service().await;
+    assert_problem(
+        &service,
         b"GET /numbered/1 HTTP/1.1\r\n\r\n",
         400,
         "BAD_REQUEST",
     )
     .await;
-    raw(
-        &bench,
+    assert_problem(
+        &service,
         b"GET /numbered/1 HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
         400,
         "BAD_REQUEST",
     )
     .await;
-    raw(
-        &bench,
+    assert_problem(
+        &service,
         b"GET http://c/numbered/1 HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n",
         400,
         "BAD_REQUEST",
     )
     .await;
-    let mut old = bench.client.raw().await;
+    let mut old = service.client.raw().await;
     old.write(&format!(
         "GET /numbered/1 HTTP/1.0\r\nauthorization: Bearer {ALICE}\r\n\r\n"
     ))
@@ -541,9 +555,9 @@ async fn no_host_or_two() {
 }
 
 #[tokio::test]
-async fn a_bad_request_behind_a_good_one() {
-    let bench = bench().await;
-    let mut raw = bench.client.raw().await;
+async fn an_invalid_pipelined_request_is_a_400_after_the_first_response() {
+    let service = service().await;
+    let mut raw = service.client.raw().await;
     let good = format!("{}\r\n", head("GET /numbered/7 HTTP/1.1"));
     raw.write(&format!("{good}GET / HTTP/1.1\r\n: x\r\n\r\n"))
         .await;

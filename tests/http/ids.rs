@@ -6,7 +6,7 @@ use aplomb::routes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::app::Bench;
+use crate::app::TestService;
 
 #[derive(Resource)]
 #[resource(prefix = "acc")]
@@ -16,13 +16,13 @@ struct Account;
 #[resource(prefix = "pay")]
 struct Payment;
 
-/// One parameter.
+/// Has one parameter.
 #[endpoint(get = "/payments/{payment}", public)]
 async fn single(Path(id): Path<Id<Payment>>) -> String {
     id.to_string()
 }
 
-/// Two, by position.
+/// Has two parameters, by position.
 #[endpoint(get = "/accounts/{account}/payments/{payment}", public)]
 async fn tuple(Path((account, payment)): Path<(Id<Account>, Id<Payment>)>) -> String {
     format!("{account} {payment}")
@@ -34,7 +34,7 @@ struct Place {
     payment: Id<Payment>,
 }
 
-/// Two, by name.
+/// Has two parameters, by name.
 #[endpoint(get = "/places/{account}/{payment}", public)]
 async fn by_name(Path(place): Path<Place>) -> String {
     format!("{} {}", place.account, place.payment)
@@ -47,7 +47,7 @@ struct Filter {
     payments: Vec<Id<Payment>>,
 }
 
-/// In the query, one and several.
+/// Has one and several identifiers in the query.
 #[endpoint(get = "/search", public)]
 async fn query(Query(filter): Query<Filter>) -> String {
     format!("{:?} {:?}", filter.account, filter.payments)
@@ -59,20 +59,20 @@ struct Transfer {
     to: Vec<Id<Account>>,
 }
 
-/// In the body.
-#[endpoint(post = "/transfers", public, not_idempotent = "nothing is kept")]
+/// Has identifiers in the body.
+#[endpoint(post = "/transfers", public, not_idempotent = "nothing is stored")]
 async fn body(Json(transfer): Json<Transfer>) -> Json<Transfer> {
     Json(transfer)
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![single, tuple, by_name, query, body]).await
+async fn service() -> TestService {
+    TestService::start(routes![single, tuple, by_name, query, body]).await
 }
 
 const PAY: &str = "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6";
 const ACC: &str = "acc_01HZQK7P3WVXBN4Y9MRDTJC8E6";
 
-fn first(problem: &Value) -> (&str, &str) {
+fn first_error(problem: &Value) -> (&str, &str) {
     let error = &problem["errors"][0];
     let place = error["parameter"].as_str().or(error["pointer"].as_str());
     (
@@ -82,9 +82,9 @@ fn first(problem: &Value) -> (&str, &str) {
 }
 
 #[tokio::test]
-async fn h01_upper_case_out_any_case_in_everywhere() {
-    let bench = bench().await;
-    let get = |path: String| bench.client.get(&path).send();
+async fn h01_identifiers_are_written_in_upper_case_and_read_in_any_case() {
+    let service = service().await;
+    let get = |path: String| service.client.get(&path).send();
     let lower = |id: &str| format!("{}{}", &id[..4], id[4..].to_lowercase());
     let (pay, acc) = (lower(PAY), lower(ACC));
     assert_eq!(get(format!("/payments/{pay}")).await.body, PAY);
@@ -99,13 +99,13 @@ async fn h01_upper_case_out_any_case_in_everywhere() {
     let found = get(format!("/search?account={acc}&payment={pay}&payment={PAY}")).await;
     assert_eq!(found.body, format!("Some({ACC}) [{PAY}, {PAY}]"));
     let sent = format!(r#"{{"from":"{acc}","to":["{ACC}"]}}"#);
-    let reply = bench.client.post("/transfers").json(sent).send().await;
+    let reply = service.client.post("/transfers").json(sent).send().await;
     assert_eq!(reply.body, format!(r#"{{"from":"{ACC}","to":["{ACC}"]}}"#));
 }
 
 #[tokio::test]
 async fn h01_a_wrong_prefix_is_a_400_that_names_the_parameter() {
-    let bench = bench().await;
+    let service = service().await;
     for (path, name) in [
         (format!("/payments/{ACC}"), "payment"),
         (format!("/accounts/{ACC}/payments/{ACC}"), "payment"),
@@ -115,28 +115,28 @@ async fn h01_a_wrong_prefix_is_a_400_that_names_the_parameter() {
         (format!("/search?account={PAY}"), "account"),
         (format!("/search?payment={PAY}&payment={ACC}"), "payment"),
     ] {
-        let problem = bench
+        let problem = service
             .client
             .get(&path)
             .send()
             .await
             .problem(400, "INVALID_PARAMETER");
-        let (place, detail) = first(&problem);
-        let wanted = if name == "payment" { PAY } else { ACC };
+        let (place, detail) = first_error(&problem);
+        let example = if name == "payment" { PAY } else { ACC };
         assert_eq!(place, name, "{path}");
         assert_eq!(
             detail,
-            format!("expected an identifier such as {wanted}"),
+            format!("expected an identifier such as {example}"),
             "{path}"
         );
     }
 }
 
 #[tokio::test]
-async fn h01_a_wrong_prefix_in_a_body_is_a_422_that_points_at_the_member() {
-    let bench = bench().await;
+async fn h01_a_wrong_prefix_in_a_body_is_a_422_that_names_the_member() {
+    let service = service().await;
     let sent = format!(r#"{{"from":"{ACC}","to":["{ACC}","{PAY}"]}}"#);
-    let problem = bench
+    let problem = service
         .client
         .post("/transfers")
         .json(sent)
@@ -144,7 +144,7 @@ async fn h01_a_wrong_prefix_in_a_body_is_a_422_that_points_at_the_member() {
         .await
         .problem(422, "VALIDATION_FAILED");
     assert_eq!(
-        first(&problem),
+        first_error(&problem),
         (
             "#/to/1",
             format!("expected an identifier such as {ACC}").as_str()
@@ -153,8 +153,8 @@ async fn h01_a_wrong_prefix_in_a_body_is_a_422_that_points_at_the_member() {
 }
 
 #[tokio::test]
-async fn h02_what_is_no_ulid_is_refused() {
-    let bench = bench().await;
+async fn h02_an_identifier_without_a_valid_ulid_is_a_400() {
+    let service = service().await;
     for ulid in [
         "8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
         "01HZQK7P3WVXBN4Y9MRDTJC8EI",
@@ -163,18 +163,18 @@ async fn h02_what_is_no_ulid_is_refused() {
         "%00",
     ] {
         let path = format!("/payments/pay_{ulid}");
-        let problem = bench
+        let problem = service
             .client
             .get(&path)
             .send()
             .await
             .problem(400, "INVALID_PARAMETER");
-        assert_eq!(first(&problem).0, "payment", "{ulid}");
+        assert_eq!(first_error(&problem).0, "payment", "{ulid}");
     }
 }
 
 #[tokio::test]
-async fn h01_a_link_has_the_identifier() {
+async fn h01_a_link_contains_the_identifier() {
     let id: Id<Payment> = PAY.parse().expect("valid");
     assert_eq!(single::uri(&id), format!("/payments/{PAY}").as_str());
 }

@@ -1,18 +1,18 @@
-//! Whatever a client sends: the right status and code, the connection usable, nothing lost.
+//! Invalid input: the status and the code, and that the connection stays usable.
 
 use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::testing::{ClientResponse, RawConnection};
 use serde::{Deserialize, Serialize};
 
-use crate::app::{ALICE, App, Bench};
+use crate::app::{ALICE, App, TestService};
 
 #[derive(Serialize, Deserialize)]
 struct Thing {
     name: String,
 }
 
-/// Makes a thing.
+/// Creates a thing.
 #[endpoint(
     post = "/things",
     idempotent,
@@ -24,47 +24,47 @@ async fn make(State(app): State<App>, Json(thing): Json<Thing>) -> Created<Thing
     Created::new(thing)
 }
 
-/// Takes up to a hundred bytes, without any other promise.
+/// Accepts up to 100 bytes, and has no policies.
 #[endpoint(
     post = "/small",
     public,
-    not_idempotent = "nothing is kept",
+    not_idempotent = "nothing is stored",
     body_limit = "100B"
 )]
 async fn small(body: axum::body::Bytes) -> String {
     body.len().to_string()
 }
 
-/// Reads nothing.
+/// Reads no body.
 #[endpoint(get = "/plain", public)]
 async fn plain() -> &'static str {
     "plain"
 }
 
-/// Has little time.
+/// Has a short deadline.
 #[endpoint(post = "/hasty", public, idempotent(optional), timeout = "100ms")]
 async fn hasty(_: axum::body::Bytes) {}
 
-/// Has little time, and no other promise.
+/// Has a short deadline, and no idempotency.
 #[endpoint(
     post = "/hasty-chunks",
     public,
-    not_idempotent = "nothing is kept",
+    not_idempotent = "nothing is stored",
     timeout = "100ms"
 )]
 async fn hasty_chunks(_: axum::body::Bytes) {}
 
-async fn bench() -> Bench {
-    Bench::start(routes![make, small, plain, hasty, hasty_chunks]).await
+async fn service() -> TestService {
+    TestService::start(routes![make, small, plain, hasty, hasty_chunks]).await
 }
 
 async fn send(
-    bench: &Bench,
+    service: &TestService,
     key: &str,
     media: &str,
     body: impl Into<bytes::Bytes>,
 ) -> ClientResponse {
-    let call = bench
+    let call = service
         .client
         .post("/things")
         .bearer(ALICE)
@@ -73,8 +73,8 @@ async fn send(
     call.body(body.into()).send().await
 }
 
-/// After whatever came before, a good request on the same connection gets its answer.
-async fn still_usable(raw: &mut RawConnection, key: &str) {
+/// Checks that a valid request on the same connection gets its response.
+async fn assert_usable(raw: &mut RawConnection, key: &str) {
     let body = r#"{"name":"x"}"#;
     raw.write(&format!(
         "{}content-length: {}\r\n\r\n{body}",
@@ -94,45 +94,45 @@ fn head(key: &str) -> String {
 }
 
 #[tokio::test]
-async fn bodies_that_are_wrong() {
-    let bench = bench().await;
+async fn invalid_bodies_are_rejected_and_free_the_key() {
+    let service = service().await;
     let json = "application/json";
-    send(&bench, "a", json, "{\"name\":")
+    send(&service, "a", json, "{\"name\":")
         .await
         .problem(400, "MALFORMED_JSON");
-    send(&bench, "b", json, "")
+    send(&service, "b", json, "")
         .await
         .problem(400, "MALFORMED_JSON");
-    send(&bench, "c", json, &b"\xff\xfe{}"[..])
+    send(&service, "c", json, &b"\xff\xfe{}"[..])
         .await
         .problem(400, "MALFORMED_JSON");
-    send(&bench, "d", json, "[".repeat(100_000))
+    send(&service, "d", json, "[".repeat(100_000))
         .await
         .problem(400, "MALFORMED_JSON");
     send(
-        &bench,
+        &service,
         "e",
         json,
         format!("{}{}", "[".repeat(50_000), "]".repeat(50_000)),
     )
     .await
     .problem(422, "VALIDATION_FAILED");
-    send(&bench, "f", json, r#"{"name": 7}"#)
+    send(&service, "f", json, r#"{"name": 7}"#)
         .await
         .problem(422, "VALIDATION_FAILED");
-    send(&bench, "g", json, "null")
+    send(&service, "g", json, "null")
         .await
         .problem(422, "VALIDATION_FAILED");
-    send(&bench, "h", "text/plain", r#"{"name": "x"}"#)
+    send(&service, "h", "text/plain", r#"{"name": "x"}"#)
         .await
         .problem(415, "UNSUPPORTED_MEDIA_TYPE");
-    send(&bench, "i", "application/x-www-form-urlencoded", "name=x")
+    send(&service, "i", "application/x-www-form-urlencoded", "name=x")
         .await
         .problem(415, "UNSUPPORTED_MEDIA_TYPE");
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
     for key in "abcdefghi".chars() {
         assert_eq!(
-            send(&bench, &key.to_string(), json, r#"{"name":"x"}"#)
+            send(&service, &key.to_string(), json, r#"{"name":"x"}"#)
                 .await
                 .status,
             201,
@@ -142,9 +142,9 @@ async fn bodies_that_are_wrong() {
 }
 
 #[tokio::test]
-async fn a_body_of_10_mb_is_a_413_and_the_connection_goes_on() {
-    let bench = bench().await;
-    let mut raw = bench.client.raw().await;
+async fn a_body_of_10_mb_is_a_413_and_the_connection_stays_usable() {
+    let service = service().await;
+    let mut raw = service.client.raw().await;
     raw.write(&format!(
         "{}content-length: 10000000\r\n\r\n{}",
         head("a"),
@@ -156,13 +156,13 @@ async fn a_body_of_10_mb_is_a_413_and_the_connection_goes_on() {
         response.starts_with("HTTP/1.1 413") && response.contains("BODY_TOO_LARGE"),
         "{response}"
     );
-    still_usable(&mut raw, "a").await;
+    assert_usable(&mut raw, "a").await;
 }
 
 #[tokio::test]
 async fn a_chunked_body_that_grows_too_large_is_a_413() {
-    let bench = bench().await;
-    let mut raw = bench.client.raw().await;
+    let service = service().await;
+    let mut raw = service.client.raw().await;
     raw.write(&format!("{}transfer-encoding: chunked\r\n\r\n", head("a")))
         .await;
     let chunk = format!("{:x}\r\n{}\r\n", 100_000, "x".repeat(100_000));
@@ -175,13 +175,13 @@ async fn a_chunked_body_that_grows_too_large_is_a_413() {
         response.starts_with("HTTP/1.1 413") && response.contains("BODY_TOO_LARGE"),
         "{response}"
     );
-    still_usable(&mut raw, "a").await;
+    assert_usable(&mut raw, "a").await;
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_wants_leaves_the_connection_usable() {
-    let bench = bench().await;
-    let mut raw = bench.client.raw().await;
+async fn an_unread_body_leaves_the_connection_usable() {
+    let service = service().await;
+    let mut raw = service.client.raw().await;
     let body = "x".repeat(10_000_000);
     for (line, status) in [
         ("POST /nowhere", "404"),
@@ -199,14 +199,14 @@ async fn a_body_that_nobody_wants_leaves_the_connection_usable() {
             "{response}"
         );
     }
-    still_usable(&mut raw, "a").await;
+    assert_usable(&mut raw, "a").await;
 }
 
 #[tokio::test]
-async fn a_body_that_misses_the_deadline_is_the_clients_doing() {
-    let bench = bench().await;
+async fn a_body_that_misses_the_deadline_is_a_408() {
+    let service = service().await;
     for head in ["POST /hasty", "POST /hasty-chunks"] {
-        let mut raw = bench.client.raw().await;
+        let mut raw = service.client.raw().await;
         let framing = if head.ends_with("chunks") {
             "transfer-encoding: chunked"
         } else {
@@ -223,18 +223,18 @@ async fn a_body_that_misses_the_deadline_is_the_clients_doing() {
 }
 
 #[tokio::test]
-async fn a_message_that_quotes_the_client_is_short() {
-    let bench = bench().await;
+async fn a_problem_that_quotes_a_long_input_is_short() {
+    let service = service().await;
     let long = format!(r#"{{"name": {{"{}": 1}}}}"#, "x".repeat(60_000));
-    let reply = send(&bench, "a", "application/json", long).await;
+    let reply = send(&service, "a", "application/json", long).await;
     reply.problem(422, "VALIDATION_FAILED");
     assert!(reply.body.len() < 2_000, "{} bytes", reply.body.len());
 }
 
 #[tokio::test]
-async fn limits_hold_without_any_policy_too() {
-    let bench = bench().await;
-    let long = bench
+async fn body_limits_apply_to_endpoints_without_policies() {
+    let service = service().await;
+    let long = service
         .client
         .post("/small")
         .body(vec![b'x'; 101])
@@ -242,7 +242,7 @@ async fn limits_hold_without_any_policy_too() {
         .await;
     long.problem(413, "BODY_TOO_LARGE");
     assert_eq!(
-        bench
+        service
             .client
             .post("/small")
             .body(vec![b'x'; 100])
@@ -251,7 +251,7 @@ async fn limits_hold_without_any_policy_too() {
             .body,
         "100"
     );
-    let mut raw = bench.client.raw().await;
+    let mut raw = service.client.raw().await;
     raw.write("POST /small HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         .await;
     raw.write(&format!("{:x}\r\n{}\r\n0\r\n\r\n", 101, "x".repeat(101)))
@@ -261,9 +261,9 @@ async fn limits_hold_without_any_policy_too() {
 }
 
 #[tokio::test]
-async fn half_a_body_that_stops_is_a_408() {
-    let bench = bench().await;
-    let mut raw = bench.client.raw().await;
+async fn a_body_that_stops_halfway_is_a_408() {
+    let service = service().await;
+    let mut raw = service.client.raw().await;
     raw.write(&format!(
         "{}content-length: 100\r\n\r\n{{\"name\"",
         head("a")
@@ -276,31 +276,31 @@ async fn half_a_body_that_stops_is_a_408() {
     );
     assert!(
         raw.is_closed().await,
-        "the rest of the body could be taken for a request"
+        "the rest of the body would be parsed as a request"
     );
-    let mut raw = bench.client.raw().await;
-    still_usable(&mut raw, "a").await;
+    let mut raw = service.client.raw().await;
+    assert_usable(&mut raw, "a").await;
 }
 
 #[tokio::test]
-async fn half_a_body_and_a_hang_up_leave_nothing() {
-    let bench = bench().await;
-    let mut raw = bench.client.raw().await;
+async fn a_disconnect_in_the_middle_of_a_body_leaves_no_record() {
+    let service = service().await;
+    let mut raw = service.client.raw().await;
     raw.write(&format!(
         "{}content-length: 100\r\n\r\n{{\"name\"",
         head("a")
     ))
     .await;
     drop(raw);
-    let mut raw = bench.client.raw().await;
-    still_usable(&mut raw, "a").await;
-    assert_eq!(bench.app.effects(), 1);
+    let mut raw = service.client.raw().await;
+    assert_usable(&mut raw, "a").await;
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a_refusal_before_the_body_is_read_leaves_the_connection_usable() {
-    let bench = bench().await;
-    let mut raw = bench.client.raw().await;
+async fn a_rejection_before_the_body_is_read_leaves_the_connection_usable() {
+    let service = service().await;
+    let mut raw = service.client.raw().await;
     let body = "x".repeat(200_000);
     let head_without_key = head("a").replace("idempotency-key: a\r\n", "");
     raw.write(&format!(
@@ -310,21 +310,21 @@ async fn a_refusal_before_the_body_is_read_leaves_the_connection_usable() {
     .await;
     let response = raw.response().await;
     assert!(response.contains("IDEMPOTENCY_KEY_MISSING"), "{response}");
-    let stranger = head("a").replace(ALICE, "sk_test_wrong");
+    let unauthenticated = head("a").replace(ALICE, "sk_test_wrong");
     raw.write(&format!(
-        "{stranger}content-length: {}\r\n\r\n{body}",
+        "{unauthenticated}content-length: {}\r\n\r\n{body}",
         body.len()
     ))
     .await;
     let response = raw.response().await;
     assert!(response.starts_with("HTTP/1.1 401"), "{response}");
-    still_usable(&mut raw, "b").await;
+    assert_usable(&mut raw, "b").await;
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_told_before_it_sends() {
-    let bench = bench().await;
-    let mut raw = bench.client.raw().await;
+async fn a_client_that_expects_100_continue_gets_the_413_before_it_sends_the_body() {
+    let service = service().await;
+    let mut raw = service.client.raw().await;
     raw.write(&format!(
         "{}expect: 100-continue\r\ncontent-length: 10000000\r\n\r\n",
         head("a")
@@ -335,10 +335,10 @@ async fn a_client_that_asks_first_is_told_before_it_sends() {
 }
 
 #[tokio::test]
-async fn garbage_in_the_head_is_survived() {
-    let bench = bench().await;
+async fn invalid_request_targets_get_a_problem() {
+    let service = service().await;
     for path in ["/%ff", "/things/../x", "//", "/?%", "/things%00"] {
-        let reply = bench.client.get(path).bearer(ALICE).send().await;
+        let reply = service.client.get(path).bearer(ALICE).send().await;
         assert!(reply.status.is_client_error(), "{path}: {}", reply.status);
         reply.problem(
             reply.status.as_u16(),

@@ -1,1 +1,1 @@
-//! Nothing: the tests stand in `main.rs`, beside their policies.
+//! Empty: the tests are in `main.rs`.

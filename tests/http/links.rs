@@ -1,4 +1,4 @@
-//! Typed links.
+//! Links to endpoints.
 
 use aplomb::prelude::*;
 
@@ -20,7 +20,7 @@ async fn get_item(State(()): State<()>, axum::extract::Path(_): axum::extract::P
 async fn list_payments() {}
 
 #[test]
-fn links_follow_the_declaration() {
+fn links_follow_the_declared_path_and_version() {
     let id: Id<Payment> = "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6"
         .parse()
         .expect("an identifier");

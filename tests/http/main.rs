@@ -1,4 +1,5 @@
-//! What clients see, over a socket. A module for each policy; tests are named after the rules.
+//! Tests over a socket, with a module for each policy. The names of the tests begin with their
+//! rules.
 
 mod admission;
 mod algorithms;
@@ -14,10 +15,10 @@ mod links;
 mod nested;
 mod observe;
 mod optional;
-mod pages;
 mod paginate;
 mod panics;
 mod problem;
+mod problem_pages;
 mod proxies;
 mod rate_limit;
 mod redis;

@@ -1,4 +1,4 @@
-//! An API below a prefix of another axum application, and beside others.
+//! An API below a prefix of another axum application, and beside other routes.
 
 use aplomb::prelude::*;
 use aplomb::{ResponseLocation, Uri, routes};
@@ -16,13 +16,13 @@ struct Thing {
     id: u64,
 }
 
-/// Which thing: by name, since a prefix may have parameters of its own.
+/// The path parameter by name, because the prefix can have its own parameters.
 #[derive(Serialize, Deserialize)]
-struct Which {
+struct ThingId {
     id: u64,
 }
 
-const SEVENTH: Which = Which { id: 7 };
+const SEVENTH: ThingId = ThingId { id: 7 };
 
 /// Reads a thing.
 #[endpoint(
@@ -32,23 +32,23 @@ const SEVENTH: Which = Which { id: 7 };
     sunset("2026-01-31", info = "/changes"),
     successor = thing_v2
 )]
-async fn thing(Path(Which { id }): Path<Which>) -> Json<Thing> {
+async fn thing(Path(ThingId { id }): Path<ThingId>) -> Json<Thing> {
     Json(Thing { id })
 }
 
-/// Reads a thing, anew.
+/// Reads a thing in version 2.
 #[endpoint(get = "/things/{id}", version = 2)]
-async fn thing_v2(Path(Which { id }): Path<Which>) -> Json<Thing> {
+async fn thing_v2(Path(ThingId { id }): Path<ThingId>) -> Json<Thing> {
     Json(Thing { id })
 }
 
-/// Makes a thing.
+/// Creates a thing.
 #[endpoint(post = "/things", version = 1, idempotent(anonymous))]
 async fn make() -> Created<Thing> {
     Created::new(Thing { id: 7 }).with_location(thing_v2::uri(&SEVENTH))
 }
 
-/// Makes a thing whose response is not kept, its `Location` apart.
+/// Creates a thing. Only the `Location` of the response is stored.
 #[endpoint(
     post = "/large",
     version = 1,
@@ -58,13 +58,13 @@ async fn make_large() -> Created<Thing> {
     Created::new(Thing { id: 7 }).with_location(thing_v2::uri(&SEVENTH))
 }
 
-/// Makes a thing whose location is a URI or text, not an endpoint.
+/// Creates a thing whose location is a URI or a text instead of an endpoint link.
 #[endpoint(
     put = "/elsewhere/{what}",
     version = 1,
     idempotent(optional, anonymous)
 )]
-async fn elsewhere(Path(what): Path<String>) -> Created<Thing> {
+async fn put_with_location(Path(what): Path<String>) -> Created<Thing> {
     let created = Created::new(Thing { id: 7 });
     match what.as_str() {
         "host" => created.with_location("https://other.example/v2/things/7"),
@@ -76,13 +76,13 @@ async fn elsewhere(Path(what): Path<String>) -> Created<Thing> {
     }
 }
 
-/// Leads on from what was sent.
+/// Redirects to an endpoint link.
 #[endpoint(post = "/forms", version = 1, not_idempotent = "keeps nothing")]
 async fn form() -> (StatusCode, ResponseLocation) {
     (StatusCode::SEE_OTHER, thing_v2::uri(&SEVENTH).into())
 }
 
-/// Leads on by a field that the handler writes itself.
+/// Redirects with a field that the handler writes itself.
 #[endpoint(post = "/forms/by_hand", version = 1, not_idempotent = "keeps nothing")]
 async fn form_by_hand() -> Redirect {
     Redirect::to(&thing_v2::uri(&SEVENTH).to_string())
@@ -94,7 +94,7 @@ struct Above {
     number: u32,
 }
 
-/// Some numbers.
+/// Lists numbers.
 #[endpoint(get = "/numbers", version = 1, paginate(cursor, max = 2))]
 async fn numbers(page: PageRequest<Above>) -> Page<u32> {
     let after = page.after().map_or(0, |key| key.number);
@@ -110,7 +110,7 @@ async fn router() -> Router {
         thing_v2,
         make,
         make_large,
-        elsewhere,
+        put_with_location,
         form,
         form_by_hand,
         numbers
@@ -122,7 +122,7 @@ async fn router() -> Router {
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
 #[tokio::test]
-async fn e02_successors_stand_below_the_prefix_of_an_outer_router() {
+async fn e02_successor_links_have_the_prefix_of_an_outer_router() {
     let nested = Router::new().nest(
         "/a",
         Router::new().nest("/tenants/{tenant}", router().await),
@@ -139,20 +139,20 @@ async fn e02_successors_stand_below_the_prefix_of_an_outer_router() {
             reply.header_values("link"),
             ["</changes>; rel=\"sunset\"", &successor]
         );
-        let refused = client
+        let rejected = client
             .get(&format!("{prefix}/v1/things/seven"))
             .send()
             .await;
-        refused.problem(400, "INVALID_PARAMETER");
+        rejected.problem(400, "INVALID_PARAMETER");
         assert_eq!(
-            refused.header_values("sunset"),
+            rejected.header_values("sunset"),
             ["Sat, 31 Jan 2026 23:59:59 GMT"]
         );
     }
 }
 
 #[tokio::test]
-async fn e02_a_hostile_path_stays_within_its_link() {
+async fn e02_a_hostile_path_cannot_break_out_of_its_link() {
     let client = serve(Router::new().nest("/tenants/{tenant}", router().await)).await;
     for (path, link) in [
         (
@@ -178,8 +178,8 @@ async fn e02_a_hostile_path_stays_within_its_link() {
 }
 
 #[tokio::test]
-async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
-    // `/v2` is a prefix that the endpoints' own paths begin with, too.
+async fn e01_a_location_has_the_prefix_of_the_outer_router() {
+    // `/v2` is a prefix that equals the start of the endpoints' own paths.
     let mut app = router()
         .await
         .nest("/a", Router::new().nest("/b/{c}", router().await));
@@ -198,15 +198,18 @@ async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
     ];
     for (number, prefix) in prefixes.into_iter().enumerate() {
         for replayed in [false, true] {
-            // Another path is another request, so that each prefix has a key of its own.
+            // A retry must have the same path, so each prefix needs its own key.
             let key = format!("{UUID}-{number}");
-            let made = client
+            let created = client
                 .post(&format!("{prefix}/v1/things"))
                 .idempotency_key(&key)
                 .send()
                 .await;
-            assert_eq!((made.status.as_u16(), made.replayed()), (201, replayed));
-            let location = made.header("location").expect("a location");
+            assert_eq!(
+                (created.status.as_u16(), created.replayed()),
+                (201, replayed)
+            );
+            let location = created.header("location").expect("a location");
             assert_eq!(location, format!("{prefix}/v2/things/7"));
             assert_eq!(client.get(location).send().await.json()["id"], 7);
         }
@@ -220,21 +223,24 @@ async fn e01_what_is_made_below_a_prefix_is_found_where_its_location_says() {
 }
 
 #[tokio::test]
-async fn e01_a_replay_without_its_body_leads_below_the_prefix() {
+async fn e01_a_replay_without_its_body_has_a_location_with_the_prefix() {
     let client = serve(Router::new().nest("/api", router().await)).await;
     for (replayed, status) in [(false, 201), (true, 303), (true, 303)] {
-        let made = client
+        let created = client
             .post("/api/v1/large")
             .idempotency_key(UUID)
             .send()
             .await;
-        assert_eq!((made.status.as_u16(), made.replayed()), (status, replayed));
-        assert_eq!(made.header("location"), Some("/api/v2/things/7"));
+        assert_eq!(
+            (created.status.as_u16(), created.replayed()),
+            (status, replayed)
+        );
+        assert_eq!(created.header("location"), Some("/api/v2/things/7"));
     }
 }
 
 #[tokio::test]
-async fn e01_a_hostile_prefix_stays_within_its_location() {
+async fn e01_a_hostile_prefix_cannot_break_out_of_its_location() {
     let client = serve(Router::new().nest("/tenants/{tenant}", router().await)).await;
     for (prefix, location) in [
         ("/tenants/\u{fc}\"", "/tenants/%C3%BC%22/v2/things/7"),
@@ -256,7 +262,7 @@ async fn e01_a_hostile_prefix_stays_within_its_location() {
 }
 
 #[tokio::test]
-async fn e01_a_location_that_is_no_endpoints_stays_as_it_is() {
+async fn e01_a_location_that_is_not_an_endpoint_link_is_unchanged() {
     let client = serve(Router::new().nest("/api", router().await)).await;
     for (what, location) in [
         ("host", "https://other.example/v2/things/7"),
@@ -268,17 +274,20 @@ async fn e01_a_location_that_is_no_endpoints_stays_as_it_is() {
     ] {
         let path = format!("/api/v1/elsewhere/{what}");
         for replayed in [false, true] {
-            let made = client
+            let created = client
                 .request(http::Method::PUT, &path)
                 .idempotency_key(&format!("{UUID}{what}"))
                 .send()
                 .await;
-            assert_eq!((made.status.as_u16(), made.replayed()), (201, replayed));
-            assert_eq!(made.header("location"), Some(location));
+            assert_eq!(
+                (created.status.as_u16(), created.replayed()),
+                (201, replayed)
+            );
+            assert_eq!(created.header("location"), Some(location));
         }
-        let made = client.request(http::Method::PUT, &path).send().await;
+        let created = client.request(http::Method::PUT, &path).send().await;
         assert_eq!(
-            (made.status.as_u16(), made.header("location")),
+            (created.status.as_u16(), created.header("location")),
             (201, Some(location))
         );
     }
@@ -290,7 +299,7 @@ async fn e01_a_location_that_is_no_endpoints_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn e01_pages_lead_on_below_a_prefix() {
+async fn e01_page_links_have_the_prefix_of_the_outer_router() {
     let client = serve(Router::new().nest("/api", router().await)).await;
     let first = client.get("/api/v1/numbers").send().await;
     let link = first.header("link").expect("links").to_owned();
@@ -313,7 +322,7 @@ async fn other(Path(id): Path<u64>) -> String {
 }
 
 #[tokio::test]
-async fn e01_two_apis_stand_beside_routes_and_a_fallback_of_the_outer_app() {
+async fn e01_two_apis_do_not_change_other_routes_or_the_fallback_of_the_outer_router() {
     let second = Api::new("others", routes![other])
         .without_auth()
         .into_router(())

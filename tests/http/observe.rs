@@ -1,4 +1,4 @@
-//! The request's id: on every response, and on every line that a request logs.
+//! The request id: on every response, and on every log line of a request.
 
 use core::convert::Infallible;
 
@@ -10,12 +10,12 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use crate::app::{ALICE, App, Bench};
+use crate::app::{ALICE, App, TestService};
 
-/// Writes to the log where it is taken.
-struct Talkative;
+/// Writes a log line when it is extracted.
+struct LoggingExtractor;
 
-impl<S: Sync> FromRequestParts<S> for Talkative {
+impl<S: Sync> FromRequestParts<S> for LoggingExtractor {
     type Rejection = Infallible;
 
     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
@@ -24,34 +24,34 @@ impl<S: Sync> FromRequestParts<S> for Talkative {
     }
 }
 
-impl LimitKey for Talkative {
+impl LimitKey for LoggingExtractor {
     fn verify(value: &str, _: Option<&Caller>) -> Option<String> {
         tracing::info!(target: "app", "a key");
         Some(value.to_owned())
     }
 }
 
-fn weigh(_: &Parts) -> u64 {
+fn cost_of(_: &Parts) -> u64 {
     tracing::info!(target: "app", "a cost");
     1
 }
 
-/// Says its id and writes to the log.
+/// Returns its request id, and writes a log line.
 #[endpoint(get = "/plain/{id}", public)]
-async fn plain(_: Talkative, id: RequestId) -> String {
+async fn plain(_: LoggingExtractor, id: RequestId) -> String {
     tokio::task::yield_now().await;
     tracing::warn!(target: "app", "a handler");
     id.to_string()
 }
 
-/// The same under a limit.
-#[endpoint(get = "/limited", public, rate_limit("9/min", cost = weigh, by = header("x-tenant", Talkative)))]
-async fn limited(_: Talkative, id: RequestId) -> String {
+/// Does the same under a limit.
+#[endpoint(get = "/limited", public, rate_limit("9/min", cost = cost_of, by = header("x-tenant", LoggingExtractor)))]
+async fn limited(_: LoggingExtractor, id: RequestId) -> String {
     tracing::warn!(target: "app", "a handler");
     id.to_string()
 }
 
-/// The same under a key, held by the test.
+/// Does the same under a key, held by the test.
 #[endpoint(post = "/keyed", idempotent)]
 async fn keyed(State(app): State<App>, id: RequestId) -> String {
     tracing::info!(target: "app", "before");
@@ -61,46 +61,52 @@ async fn keyed(State(app): State<App>, id: RequestId) -> String {
     id.to_string()
 }
 
-/// Fails and tells nobody but the log.
+/// Fails with a cause that only the log contains.
 #[endpoint(get = "/broken", public)]
 async fn broken() -> Result<()> {
     Err(Problem::internal("the disk is full"))
 }
 
-/// Answers nothing.
+/// Returns an error without a body.
 #[endpoint(get = "/empty", public)]
 async fn empty() -> StatusCode {
     StatusCode::IM_A_TEAPOT
 }
 
-/// Says in the log that it is dropped.
-struct Telling(App);
+/// Writes a log line when it is dropped.
+struct LogOnDrop(App);
 
-impl Drop for Telling {
+impl Drop for LogOnDrop {
     fn drop(&mut self) {
         tracing::warn!(target: "app", "dropped");
         self.0.effect();
     }
 }
 
-/// Is given up.
-#[endpoint(get = "/given_up", public, timeout = "20ms")]
-async fn given_up(State(app): State<App>) {
-    let _telling = Telling(app);
+/// Misses its deadline.
+#[endpoint(get = "/missed_deadline", public, timeout = "20ms")]
+async fn missed_deadline(State(app): State<App>) {
+    let _guard = LogOnDrop(app);
     core::future::pending::<()>().await;
 }
 
-/// Is left alone.
-#[endpoint(get = "/left", public)]
-async fn left(State(app): State<App>) {
-    let _telling = Telling(app.clone());
+/// Is held until its client disconnects.
+#[endpoint(get = "/disconnected", public)]
+async fn disconnected(State(app): State<App>) {
+    let _guard = LogOnDrop(app.clone());
     tracing::info!(target: "app", "before");
     app.hold().await;
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![
-        plain, limited, keyed, broken, empty, given_up, left
+async fn service() -> TestService {
+    TestService::start(routes![
+        plain,
+        limited,
+        keyed,
+        broken,
+        empty,
+        missed_deadline,
+        disconnected
     ])
     .await
 }
@@ -112,8 +118,8 @@ fn id_of(reply: &ClientResponse) -> String {
         .to_owned()
 }
 
-/// What was logged, and under which id.
-fn said(log: &TestLog) -> Vec<(String, String)> {
+/// Returns the message and the request id of each log line.
+fn lines_with_ids(log: &TestLog) -> Vec<(String, String)> {
     let text = |text: Option<&str>| text.unwrap_or("none").to_owned();
     log.lines()
         .iter()
@@ -126,7 +132,7 @@ fn said(log: &TestLog) -> Vec<(String, String)> {
         .collect()
 }
 
-fn by(id: &str, messages: &[&str]) -> Vec<(String, String)> {
+fn lines_of(id: &str, messages: &[&str]) -> Vec<(String, String)> {
     messages
         .iter()
         .map(|message| ((*message).to_owned(), id.to_owned()))
@@ -134,8 +140,8 @@ fn by(id: &str, messages: &[&str]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn f03_every_response_has_an_id_of_its_own() {
-    let bench = bench().await;
+async fn f03_every_response_has_its_own_request_id() {
+    let service = service().await;
     let mut ids = Vec::new();
     for (method, path, status) in [
         (Method::GET, "/plain/1", 200),
@@ -147,7 +153,7 @@ async fn f03_every_response_has_an_id_of_its_own() {
         (Method::PUT, "/empty", 405),
         (Method::GET, "/nowhere", 404),
     ] {
-        let reply = bench.client.request(method, path).send().await;
+        let reply = service.client.request(method, path).send().await;
         assert_eq!(
             (reply.status.as_u16(), id_of(&reply).len()),
             (status, 26),
@@ -161,11 +167,11 @@ async fn f03_every_response_has_an_id_of_its_own() {
 }
 
 #[tokio::test]
-async fn f03_the_id_is_the_clients_where_the_peer_is_trusted() {
-    let trusting = |api: Api<App>| api.trusted_proxies("127.0.0.1");
-    let bench = Bench::start_with(routes![plain, broken], trusting).await;
+async fn f03_the_request_id_of_a_trusted_peer_is_used() {
+    let trust_peer = |api: Api<App>| api.trusted_proxies("127.0.0.1");
+    let service = TestService::start_with(routes![plain, broken], trust_peer).await;
     for path in ["/plain/1", "/broken", "/nowhere"] {
-        let reply = bench
+        let reply = service
             .client
             .get(path)
             .header("x-request-id", "abc-1")
@@ -173,14 +179,14 @@ async fn f03_the_id_is_the_clients_where_the_peer_is_trusted() {
             .await;
         assert_eq!(id_of(&reply), "abc-1", "{path}");
     }
-    let reply = bench
+    let reply = service
         .client
         .get("/broken")
         .header("x-request-id", "abc-1")
         .send()
         .await;
     assert_eq!(reply.problem(500, "INTERNAL")["request_id"], "abc-1");
-    let reply = bench
+    let reply = service
         .client
         .get("/plain/1")
         .header("x-request-id", "a b")
@@ -190,14 +196,14 @@ async fn f03_the_id_is_the_clients_where_the_peer_is_trusted() {
 }
 
 #[tokio::test]
-async fn f03_the_id_of_a_stranger_is_not_taken() {
-    let strangers = |api: Api<App>| api.trusted_proxies("10.0.0.0/8");
-    for bench in [
-        bench().await,
-        Bench::start_with(routes![plain], strangers).await,
+async fn f03_the_request_id_of_an_untrusted_peer_is_ignored() {
+    let trust_others = |api: Api<App>| api.trusted_proxies("10.0.0.0/8");
+    for service in [
+        service().await,
+        TestService::start_with(routes![plain], trust_others).await,
     ] {
         for path in ["/plain/1", "/nowhere"] {
-            let reply = bench
+            let reply = service
                 .client
                 .get(path)
                 .header("x-request-id", "abc-1")
@@ -209,11 +215,11 @@ async fn f03_the_id_of_a_stranger_is_not_taken() {
 }
 
 #[tokio::test]
-async fn f03_a_handler_knows_the_id() {
-    let bench = bench().await;
+async fn f03_a_handler_can_read_the_request_id() {
+    let service = service().await;
     for call in [
-        bench.client.get("/plain/1"),
-        bench.client.get("/limited").header("x-tenant", "a"),
+        service.client.get("/plain/1"),
+        service.client.get("/limited").header("x-tenant", "a"),
     ] {
         let reply = call.send().await;
         assert_eq!(reply.body, id_of(&reply));
@@ -221,46 +227,48 @@ async fn f03_a_handler_knows_the_id() {
 }
 
 #[tokio::test]
-async fn f02_every_line_of_a_request_has_its_id() {
-    let bench = bench().await;
+async fn f02_every_log_line_of_a_request_has_its_id() {
+    let service = service().await;
     let log = TestLog::of("app");
     let _listening = log.listen();
-    let plain = id_of(&bench.client.get("/plain/1").send().await);
-    assert_eq!(said(&log), by(&plain, &["an extractor", "a handler"]));
+    let plain = id_of(&service.client.get("/plain/1").send().await);
+    assert_eq!(
+        lines_with_ids(&log),
+        lines_of(&plain, &["an extractor", "a handler"])
+    );
     let span = |field| log.lines()[0].span_field(field).map(str::to_owned);
     assert_eq!(span("endpoint").as_deref(), Some("plain"));
     assert_eq!(span("route").as_deref(), Some("/plain/{id}"));
     assert_eq!(span("method").as_deref(), Some("GET"));
     let limited = id_of(
-        &bench
+        &service
             .client
             .get("/limited")
             .header("x-tenant", "a")
             .send()
             .await,
     );
-    let (of_limited, messages) = (
-        said(&log).split_off(2),
+    let (lines, messages) = (
+        lines_with_ids(&log).split_off(2),
         ["a key", "a cost", "an extractor", "a handler"],
     );
-    assert!(
-        of_limited.iter().all(|(_, id)| *id == limited),
-        "{of_limited:?}"
-    );
+    assert!(lines.iter().all(|(_, id)| *id == limited), "{lines:?}");
     for message in messages {
         assert!(
-            of_limited.iter().any(|(said, _)| said == message),
-            "{message} in {of_limited:?}"
+            lines
+                .iter()
+                .any(|(lines_with_ids, _)| lines_with_ids == message),
+            "{message} in {lines:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn f02_what_happened_is_logged_under_the_id() {
-    let bench = bench().await;
+async fn f02_the_cause_of_a_5xx_is_logged_with_the_request_id() {
+    let service = service().await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
-    let id = id_of(&bench.client.get("/broken").send().await);
+    let id = id_of(&service.client.get("/broken").send().await);
     let lines = log.lines();
     assert_eq!(lines.len(), 1);
     for (name, value) in [
@@ -280,39 +288,49 @@ async fn f02_what_happened_is_logged_under_the_id() {
 }
 
 #[tokio::test]
-async fn f02_the_lines_of_a_run_that_outlives_its_client_have_the_id() {
-    let bench = bench().await;
+async fn f02_log_lines_of_a_run_after_its_client_disconnected_have_the_request_id() {
+    let service = service().await;
     let log = TestLog::of("app");
     let _listening = log.listen();
-    let mut raw = bench.client.raw().await;
+    let mut raw = service.client.raw().await;
     raw.write(&format!(
         "POST /keyed HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\nidempotency-key: a\r\n\
          content-length: 0\r\n\r\n"
     ))
     .await;
-    bench.app.held().await;
+    service.app.until_held().await;
     drop(raw);
-    bench.app.let_go();
-    eventually("the handler runs", async || bench.app.effects() > 0).await;
-    let said = said(&log);
-    assert_eq!(said, by(&said[0].1, &["before", "after"]));
-    assert_eq!(said[0].1.len(), 26);
+    service.app.release();
+    eventually("the handler runs", async || service.app.effects() > 0).await;
+    let lines_with_ids = lines_with_ids(&log);
+    assert_eq!(
+        lines_with_ids,
+        lines_of(&lines_with_ids[0].1, &["before", "after"])
+    );
+    assert_eq!(lines_with_ids[0].1.len(), 26);
 }
 
 #[tokio::test]
-async fn f02_the_lines_of_a_handler_that_is_dropped_have_the_id() {
-    let bench = bench().await;
+async fn f02_log_lines_of_a_dropped_handler_have_the_request_id() {
+    let service = service().await;
     let log = TestLog::of("app");
     let _listening = log.listen();
-    let late = bench.client.get("/given_up").send().await;
+    let late = service.client.get("/missed_deadline").send().await;
     late.problem(504, "DEADLINE_EXCEEDED");
-    assert_eq!(said(&log), by(&id_of(&late), &["dropped"]));
-    let mut raw = bench.client.raw().await;
-    raw.write("GET /left HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    bench.app.held().await;
+    assert_eq!(lines_with_ids(&log), lines_of(&id_of(&late), &["dropped"]));
+    let mut raw = service.client.raw().await;
+    raw.write("GET /disconnected HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await;
+    service.app.until_held().await;
     drop(raw);
-    eventually("the handler is dropped", async || bench.app.effects() == 2).await;
-    let said = said(&log).split_off(1);
-    assert_eq!(said, by(&said[0].1, &["before", "dropped"]));
-    assert_eq!(said[0].1.len(), 26);
+    eventually("the handler is dropped", async || {
+        service.app.effects() == 2
+    })
+    .await;
+    let lines_with_ids = lines_with_ids(&log).split_off(1);
+    assert_eq!(
+        lines_with_ids,
+        lines_of(&lines_with_ids[0].1, &["before", "dropped"])
+    );
+    assert_eq!(lines_with_ids[0].1.len(), 26);
 }

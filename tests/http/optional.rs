@@ -13,13 +13,13 @@ struct Filter {
     year: u16,
 }
 
-/// Reads a body that can be missing.
+/// Reads an optional body.
 #[endpoint(put = "/body", public)]
 async fn body(amount: Option<Json<u64>>) -> Json<Option<u64>> {
     Json(amount.map(|Json(amount)| amount))
 }
 
-/// Reads a query that can be missing.
+/// Reads an optional query.
 #[endpoint(get = "/query", public)]
 async fn query(filter: Option<Query<Filter>>) -> Json<Option<u16>> {
     Json(filter.map(|Query(filter)| filter.year))
@@ -47,7 +47,7 @@ async fn all(
     format!("{id:?} {filter:?} {amount:?}")
 }
 
-/// Has sixteen arguments, of which the last reads the body.
+/// Has sixteen arguments. The last one reads the body.
 #[endpoint(put = "/sixteen/{id}", public)]
 #[allow(clippy::too_many_arguments)]
 async fn sixteen(

@@ -1,4 +1,5 @@
-//! Pages of lists that are read forward; beside it those that are read both ways, and those with numbers.
+//! Pages of lists in one direction. The submodules have lists in both directions, and numbered
+//! pages.
 
 mod bidirectional;
 mod offset;
@@ -13,7 +14,7 @@ use aplomb::testing::{Client, ClientResponse, TestServer};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
-use crate::app::{ALICE, BOB, Bench};
+use crate::app::{ALICE, BOB, TestService};
 
 #[derive(CursorKey)]
 struct Below {
@@ -21,7 +22,7 @@ struct Below {
     id: i64,
 }
 
-/// The numbers below 120, downwards.
+/// Lists the numbers below 120 in descending order.
 #[endpoint(get = "/numbers", version = 1, paginate = cursor)]
 async fn numbers(page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(120, |key| key.id);
@@ -30,7 +31,7 @@ async fn numbers(page: PageRequest<Below>) -> Page<i64> {
     })
 }
 
-/// Few at a time.
+/// Lists few numbers per page.
 #[endpoint(get = "/few", version = 1, paginate(cursor, default = 2, max = 3))]
 async fn few(page: PageRequest<Below>) -> Result<Page<i64>> {
     let below = page.after().map_or(6, |key| key.id);
@@ -41,13 +42,13 @@ async fn few(page: PageRequest<Below>) -> Result<Page<i64>> {
     )
 }
 
-/// The numbers of a list.
+/// Lists the numbers of a list.
 #[endpoint(
     get = "/lists/{id}/numbers",
     version = 1,
     paginate(cursor, default = 2, max = 2)
 )]
-async fn of_list(Path(id): Path<i64>, page: PageRequest<Below>) -> Page<i64> {
+async fn list_numbers(Path(id): Path<i64>, page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(6, |key| key.id);
     page.page(
         (0..below)
@@ -59,20 +60,20 @@ async fn of_list(Path(id): Path<i64>, page: PageRequest<Below>) -> Page<i64> {
     )
 }
 
-/// The numbers of a list that has a name.
+/// Lists the numbers of a list with a name.
 #[endpoint(
     get = "/named/{name}/numbers",
     version = 1,
     paginate(cursor, default = 2, max = 2)
 )]
-async fn of_name(Path(_): Path<String>, page: PageRequest<Below>) -> Page<i64> {
+async fn list_named_numbers(Path(_): Path<String>, page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(6, |key| key.id);
     page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| {
         Below { id: *id }
     })
 }
 
-/// Cannot be written.
+/// A value that cannot be serialized.
 struct Unwritable;
 
 impl Serialize for Unwritable {
@@ -81,7 +82,7 @@ impl Serialize for Unwritable {
     }
 }
 
-/// A list of nothing that can be written.
+/// Lists values that cannot be serialized.
 #[endpoint(
     get = "/unwritable",
     version = 1,
@@ -93,12 +94,19 @@ async fn unwritable(page: PageRequest<Below>) -> Page<Unwritable> {
     })
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![numbers, few, of_list, of_name, unwritable]).await
+async fn service() -> TestService {
+    TestService::start(routes![
+        numbers,
+        few,
+        list_numbers,
+        list_named_numbers,
+        unwritable
+    ])
+    .await
 }
 
-async fn get(bench: &Bench, path: &str) -> ClientResponse {
-    bench.client.get(path).bearer(ALICE).send().await
+async fn get(service: &TestService, path: &str) -> ClientResponse {
+    service.client.get(path).bearer(ALICE).send().await
 }
 
 fn data(reply: &ClientResponse) -> Vec<i64> {
@@ -113,11 +121,11 @@ fn cursor(reply: &ClientResponse) -> String {
 }
 
 #[tokio::test]
-async fn d05_pages_follow_one_another_to_the_end() {
-    let bench = bench().await;
+async fn d05_following_next_cursors_reads_the_whole_list() {
+    let service = service().await;
     let (mut seen, mut path) = (Vec::new(), String::from("/v1/numbers"));
     for length in [50, 50, 20] {
-        let reply = get(&bench, &path).await;
+        let reply = get(&service, &path).await;
         assert_eq!(data(&reply).len(), length);
         seen.extend(data(&reply));
         let page = reply.json();
@@ -125,7 +133,7 @@ async fn d05_pages_follow_one_another_to_the_end() {
         assert_eq!(
             page["next_cursor"].is_null(),
             length == 20,
-            "null exactly at the end"
+            "next_cursor is null exactly at the end"
         );
         if length == 50 {
             path = format!("/v1/numbers?cursor={}", cursor(&reply));
@@ -135,11 +143,11 @@ async fn d05_pages_follow_one_another_to_the_end() {
 }
 
 #[tokio::test]
-async fn d05_a_page_that_ends_with_the_list_has_no_next() {
-    let bench = bench().await;
-    let reply = get(&bench, "/v1/few?limit=3").await;
+async fn d05_a_full_page_at_the_end_of_the_list_has_no_next_page() {
+    let service = service().await;
+    let reply = get(&service, "/v1/few?limit=3").await;
     let last = get(
-        &bench,
+        &service,
         &format!("/v1/few?limit=3&cursor={}", cursor(&reply)),
     )
     .await;
@@ -150,13 +158,13 @@ async fn d05_a_page_that_ends_with_the_list_has_no_next() {
 }
 
 #[tokio::test]
-async fn d04_limit_has_a_default_a_maximum_and_no_zero() {
-    let bench = bench().await;
-    assert_eq!(data(&get(&bench, "/v1/few").await).len(), 2);
-    assert_eq!(data(&get(&bench, "/v1/few?limit=1").await).len(), 1);
-    assert_eq!(data(&get(&bench, "/v1/few?limit=1000").await).len(), 3);
+async fn d04_limit_has_a_default_and_a_maximum_and_rejects_zero() {
+    let service = service().await;
+    assert_eq!(data(&get(&service, "/v1/few").await).len(), 2);
+    assert_eq!(data(&get(&service, "/v1/few?limit=1").await).len(), 1);
+    assert_eq!(data(&get(&service, "/v1/few?limit=1000").await).len(), 3);
     for wrong in ["0", "-1", "x", "", "1.5", "1&limit=2"] {
-        let problem = get(&bench, &format!("/v1/few?limit={wrong}"))
+        let problem = get(&service, &format!("/v1/few?limit={wrong}"))
             .await
             .problem(400, "INVALID_PARAMETER");
         assert_eq!(problem["errors"][0]["parameter"], "limit");
@@ -164,13 +172,13 @@ async fn d04_limit_has_a_default_a_maximum_and_no_zero() {
 }
 
 #[tokio::test]
-async fn d03_a_new_limit_is_honoured_with_an_old_cursor() {
-    let bench = bench().await;
-    let first = get(&bench, "/v1/few?limit=1").await;
+async fn d03_a_new_limit_is_applied_to_an_old_cursor() {
+    let service = service().await;
+    let first = get(&service, "/v1/few?limit=1").await;
     assert_eq!(
         data(
             &get(
-                &bench,
+                &service,
                 &format!("/v1/few?limit=3&cursor={}", cursor(&first))
             )
             .await
@@ -180,40 +188,40 @@ async fn d03_a_new_limit_is_honoured_with_an_old_cursor() {
 }
 
 #[tokio::test]
-async fn d03_cursors_are_read_while_their_secret_is_the_previous_one() {
-    let bench = bench().await;
-    let path = format!("/v1/few?cursor={}", cursor(&get(&bench, "/v1/few").await));
+async fn d03_cursors_of_the_previous_secret_are_valid() {
+    let service = service().await;
+    let path = format!("/v1/few?cursor={}", cursor(&get(&service, "/v1/few").await));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
-    // The bench has 7.
+    // `TestService` uses the secret of bytes 7.
     let changed = || {
-        bench
+        service
             .configure(Api::new("test", routes![few]))
             .secret(secret(8))
     };
     let start = async |api| {
-        TestServer::start(api, bench.app.clone())
+        TestServer::start(api, service.app.clone())
             .await
             .expect("a valid API")
     };
-    let (knows, forgot) = (
+    let (with_previous, without_previous) = (
         start(changed().previous_secret(secret(7))).await,
         start(changed()).await,
     );
-    let ask = async |server: &TestServer| {
+    let send = async |server: &TestServer| {
         Client::new(server.address())
             .get(&path)
             .bearer(ALICE)
             .send()
             .await
     };
-    assert_eq!(data(&ask(&knows).await), [3, 2]);
-    ask(&forgot).await.problem(400, "INVALID_CURSOR");
+    assert_eq!(data(&send(&with_previous).await), [3, 2]);
+    send(&without_previous).await.problem(400, "INVALID_CURSOR");
 }
 
 #[tokio::test]
-async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
-    let bench = bench().await;
-    let own = cursor(&get(&bench, "/v1/few?filter=a").await);
+async fn d03_foreign_and_broken_cursors_are_rejected_with_constant_text() {
+    let service = service().await;
+    let own = cursor(&get(&service, "/v1/few?filter=a").await);
     let mut texts = BTreeSet::new();
     let flipped: String = own
         .chars()
@@ -229,9 +237,11 @@ async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
         String::from("/v1/few?cursor=%00%ff"),
         format!("/v1/few?cursor={}", "A".repeat(10_000)),
     ] {
-        texts.insert(get(&bench, &path).await.problem(400, "INVALID_CURSOR")["detail"].to_string());
+        texts.insert(
+            get(&service, &path).await.problem(400, "INVALID_CURSOR")["detail"].to_string(),
+        );
     }
-    let bob = bench
+    let bob = service
         .client
         .get(&format!("/v1/few?filter=a&cursor={own}"))
         .bearer(BOB)
@@ -240,7 +250,7 @@ async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
     texts.insert(bob.problem(400, "INVALID_CURSOR")["detail"].to_string());
     assert_eq!(texts.len(), 1);
     assert_eq!(
-        get(&bench, &format!("/v1/few?filter=a&cursor={own}"))
+        get(&service, &format!("/v1/few?filter=a&cursor={own}"))
             .await
             .status,
         200
@@ -248,23 +258,23 @@ async fn d03_foreign_and_broken_cursors_are_refused_with_constant_text() {
 }
 
 #[tokio::test]
-async fn d02_a_cursor_of_one_list_is_none_of_another() {
-    let bench = bench().await;
-    let one = cursor(&get(&bench, "/v1/lists/1/numbers").await);
-    get(&bench, &format!("/v1/lists/2/numbers?cursor={one}"))
+async fn d02_a_cursor_is_rejected_by_another_list() {
+    let service = service().await;
+    let one = cursor(&get(&service, "/v1/lists/1/numbers").await);
+    get(&service, &format!("/v1/lists/2/numbers?cursor={one}"))
         .await
         .problem(400, "INVALID_CURSOR");
     assert_eq!(
-        data(&get(&bench, &format!("/v1/lists/1/numbers?cursor={one}")).await),
+        data(&get(&service, &format!("/v1/lists/1/numbers?cursor={one}")).await),
         [3, 2]
     );
 }
 
 #[tokio::test]
-async fn d05_a_list_that_is_read_forward_has_no_way_back() {
-    let bench = bench().await;
-    let first = get(&bench, "/v1/few").await;
-    let second = get(&bench, &format!("/v1/few?cursor={}", cursor(&first))).await;
+async fn d05_a_forward_list_has_no_previous_page() {
+    let service = service().await;
+    let first = get(&service, "/v1/few").await;
+    let second = get(&service, &format!("/v1/few?cursor={}", cursor(&first))).await;
     for reply in [first, second] {
         assert!(reply.json().get("prev_cursor").is_none());
         assert!(!reply.header("link").expect("links").contains("prev"));
@@ -272,9 +282,9 @@ async fn d05_a_list_that_is_read_forward_has_no_way_back() {
 }
 
 #[tokio::test]
-async fn d06_links_lead_on_and_keep_the_other_parameters() {
-    let bench = bench().await;
-    let reply = get(&bench, "/v1/few?b=2&a=%26&limit=1").await;
+async fn d06_links_lead_to_the_next_page_and_keep_the_other_parameters() {
+    let service = service().await;
+    let reply = get(&service, "/v1/few?b=2&a=%26&limit=1").await;
     let links = reply.header("link").expect("links").to_owned();
     assert!(
         links.starts_with("</v1/few?a=%26&b=2&limit=1>; rel=\"first\", "),
@@ -286,16 +296,16 @@ async fn d06_links_lead_on_and_keep_the_other_parameters() {
         .and_then(|rest| rest.split_once(">; rel=\"next\""))
         .expect("next")
         .0;
-    assert_eq!(data(&get(&bench, next).await), [4]);
+    assert_eq!(data(&get(&service, next).await), [4]);
 }
 
 #[tokio::test]
-async fn d06_links_are_references_and_lead_on_whatever_stands_in_the_path() {
-    let bench = bench().await;
+async fn d06_links_are_valid_uris_for_any_characters_in_the_path() {
+    let service = service().await;
     for name in [
         "é", "a{b}", "a|b", "a^b", "a\\b", "%C3%A9", "%2F%3E", "a;b=c,d",
     ] {
-        let mut raw = bench.client.raw().await;
+        let mut raw = service.client.raw().await;
         let request = format!(
             "GET /v1/named/{name}/numbers HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\n\r\n"
         );
@@ -315,33 +325,33 @@ async fn d06_links_are_references_and_lead_on_whatever_stands_in_the_path() {
             next.is_ascii() && !next.contains(['{', '}', '|', '^', '\\']),
             "{name}: {next}"
         );
-        assert_eq!(data(&get(&bench, next).await), [3, 2], "{name}: {next}");
+        assert_eq!(data(&get(&service, next).await), [3, 2], "{name}: {next}");
     }
 }
 
 #[tokio::test]
-async fn d06_a_page_that_cannot_be_written_leads_nowhere() {
-    let bench = bench().await;
-    let reply = get(&bench, "/v1/unwritable").await;
+async fn d06_a_page_that_cannot_be_serialized_has_no_links() {
+    let service = service().await;
+    let reply = get(&service, "/v1/unwritable").await;
     reply.problem(500, "INTERNAL");
     assert_eq!(reply.header("link"), None);
 }
 
-/// Numbers below their argument that look random.
-fn dice() -> impl Fn(i64) -> i64 {
+/// Returns a deterministic generator of numbers below its argument.
+fn random_numbers() -> impl Fn(i64) -> i64 {
     let state = AtomicU64::new(7);
     move |sides| {
-        let rolled = state
+        let next = state
             .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)
             .rotate_left(23);
-        (rolled >> 1).cast_signed() % sides
+        (next >> 1).cast_signed() % sides
     }
 }
 
-/// Rows that are there all the time.
+/// The rows of the list.
 type Rows = Arc<Mutex<BTreeSet<i64>>>;
 
-/// Rows that come and go while they are listed.
+/// Lists rows that are inserted and deleted meanwhile.
 #[endpoint(
     get = "/rows",
     version = 1,
@@ -363,15 +373,16 @@ async fn rows(State(rows): State<Rows>, page: PageRequest<Below>) -> Page<i64> {
 
 #[tokio::test]
 async fn d07_rows_present_throughout_appear_exactly_once() {
-    // Multiples of ten stay; all others come and go between the pages, cursors' own rows included.
-    let stay: BTreeSet<i64> = (0..50).map(|n| n * 10).collect();
-    let table: Rows = Arc::new(Mutex::new(stay.clone()));
+    // Multiples of ten are permanent. All others are inserted and deleted between the pages,
+    // including the rows of cursors.
+    let permanent: BTreeSet<i64> = (0..50).map(|n| n * 10).collect();
+    let table: Rows = Arc::new(Mutex::new(permanent.clone()));
     let api = Api::new("rows", routes![rows]);
     let server = TestServer::start(api, Arc::clone(&table))
         .await
         .expect("a valid API");
     let client = Client::new(server.address());
-    let roll = dice();
+    let random = random_numbers();
     let (mut seen, mut path) = (Vec::new(), String::from("/v1/rows"));
     loop {
         let reply = client.get(&path).send().await;
@@ -381,11 +392,14 @@ async fn d07_rows_present_throughout_appear_exactly_once() {
         }
         path = format!("/v1/rows?cursor={}", cursor(&reply));
         let mut table = table.lock().expect("no panic");
-        table.retain(|id| id % 10 == 0 || roll(2) == 0);
-        table.extend((0..20).map(|_| roll(500)).filter(|id| id % 10 != 0));
+        table.retain(|id| id % 10 == 0 || random(2) == 0);
+        table.extend((0..20).map(|_| random(500)).filter(|id| id % 10 != 0));
     }
     let mut once = seen.clone();
     once.dedup();
-    assert_eq!(once, seen, "none twice");
-    assert!(stay.iter().all(|id| seen.contains(id)), "none is missed");
+    assert_eq!(once, seen, "a row appears twice");
+    assert!(
+        permanent.iter().all(|id| seen.contains(id)),
+        "a row is missing"
+    );
 }

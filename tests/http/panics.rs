@@ -1,4 +1,5 @@
-//! Wherever the user's own code panics: a problem, a line in the log, and the next request is answered.
+//! Panics in each kind of user code: the client gets a problem, the log has a line, and the next
+//! request is answered.
 
 use core::convert::Infallible;
 use core::future;
@@ -17,9 +18,9 @@ use http::HeaderValue;
 use http::request::Parts;
 use serde::{Serialize, Serializer};
 
-use crate::app::{ALICE, Bench};
+use crate::app::{ALICE, TestService};
 
-/// Panics wherever it is asked for something.
+/// Panics in every trait method.
 struct Panics;
 
 impl<S: Sync> FromRequestParts<S> for Panics {
@@ -64,50 +65,50 @@ impl core::fmt::Display for Speechless {
 
 impl core::error::Error for Speechless {}
 
-/// In an extractor.
+/// Panics in an extractor.
 #[endpoint(get = "/extractor", public)]
 async fn extractor(_: Panics) {}
 
-/// In the handler, at once.
+/// Panics in the handler, immediately.
 #[endpoint(get = "/handler", public)]
 async fn handler() {
     panic!("secret of a handler")
 }
 
-/// In the handler, later.
+/// Panics in the handler, after it has yielded.
 #[endpoint(get = "/later", public)]
 async fn later() {
     tokio::task::yield_now().await;
     panic!("secret of a later handler")
 }
 
-/// In the making of the response.
+/// Panics in the conversion to a response.
 #[endpoint(get = "/response", public)]
 async fn response() -> Panics {
     Panics
 }
 
-/// In the writing of the body.
+/// Panics in the serialization of the body.
 #[endpoint(get = "/body", public)]
 async fn body() -> Json<Panics> {
     Json(Panics)
 }
 
-/// In the text of an error.
+/// Panics in the `Display` of an error.
 #[endpoint(get = "/error", public)]
 async fn error() -> Result<(), Speechless> {
     Err(Speechless)
 }
 
-/// In the function that says the cost.
+/// Panics in a cost function.
 #[endpoint(get = "/cost", public, rate_limit("9/min", by = ip, cost = costs))]
 async fn cost() {}
 
-/// In the function that verifies a key.
+/// Panics in the verification of a limit key.
 #[endpoint(get = "/key", public, rate_limit("9/min", by = header("x-key", Panics)))]
 async fn key() {}
 
-/// In the handler, under a key.
+/// Panics in a keyed handler.
 #[endpoint(post = "/keyed", idempotent)]
 async fn keyed() {
     panic!("secret of a keyed handler")
@@ -122,40 +123,40 @@ impl Drop for Fragile {
     }
 }
 
-/// After the handler.
+/// Panics after the handler.
 #[endpoint(get = "/dropped", public)]
 async fn dropped() {
     let _fragile = Fragile;
 }
 
-/// When the handler is given up.
-#[endpoint(get = "/given_up", public, timeout = "20ms")]
-async fn given_up() {
+/// Panics when the handler is cancelled at its deadline.
+#[endpoint(get = "/missed_deadline", public, timeout = "20ms")]
+async fn missed_deadline() {
     let _fragile = Fragile;
     future::pending::<()>().await;
 }
 
-/// When the handler is given up, on the whole line.
+/// Panics when the handler of an endpoint with a stage is cancelled at its deadline.
 #[endpoint(
-    get = "/given_up_late",
+    get = "/missed_deadline_with_stage",
     public,
     timeout = "20ms",
     deprecated = "2026-01-01"
 )]
-async fn given_up_late() {
+async fn missed_deadline_with_stage() {
     let _fragile = Fragile;
     future::pending::<()>().await;
 }
 
-/// Answers.
+/// Does not panic.
 #[endpoint(get = "/well", public)]
 async fn well() -> &'static str {
     "well"
 }
 
 #[tokio::test]
-async fn f01_a_panic_is_a_document_and_is_logged() {
-    let bench = Bench::start(routes![
+async fn f01_a_panic_is_a_problem_document_and_is_logged() {
+    let service = TestService::start(routes![
         extractor, handler, later, response, body, error, cost, key, keyed, well
     ])
     .await;
@@ -171,16 +172,16 @@ async fn f01_a_panic_is_a_document_and_is_logged() {
         ("/cost", "secret of a cost"),
         ("/key", "secret of a key"),
     ] {
-        let reply = bench.client.get(path).header("x-key", "a").send().await;
+        let reply = service.client.get(path).header("x-key", "a").send().await;
         reply.problem(500, "INTERNAL");
         assert!(
             !String::from_utf8_lossy(&reply.body).contains("secret"),
             "{path}"
         );
         assert_logged(&log, message);
-        assert_eq!(bench.client.get("/well").send().await.body, "well");
+        assert_eq!(service.client.get("/well").send().await.body, "well");
     }
-    let reply = bench
+    let reply = service
         .client
         .post("/keyed")
         .bearer(ALICE)
@@ -192,18 +193,33 @@ async fn f01_a_panic_is_a_document_and_is_logged() {
 }
 
 #[tokio::test]
-async fn f01_a_panic_in_what_a_handler_holds_is_a_document() {
-    let bench = Bench::start(routes![dropped, given_up, given_up_late, well]).await;
+async fn f01_a_panic_while_a_handler_is_dropped_is_a_problem_document() {
+    let service = TestService::start(routes![
+        dropped,
+        missed_deadline,
+        missed_deadline_with_stage,
+        well
+    ])
+    .await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
-    for path in ["/dropped", "/given_up", "/given_up_late"] {
-        bench.client.get(path).send().await.problem(500, "INTERNAL");
+    for path in [
+        "/dropped",
+        "/missed_deadline",
+        "/missed_deadline_with_stage",
+    ] {
+        service
+            .client
+            .get(path)
+            .send()
+            .await
+            .problem(500, "INTERNAL");
         assert_logged(&log, "secret of a drop");
-        assert_eq!(bench.client.get("/well").send().await.body, "well");
+        assert_eq!(service.client.get("/well").send().await.body, "well");
     }
 }
 
-/// No place: the hook that knows it is set by `serve` only.
+/// The log line has no source location: only `serve` installs the panic hook that records it.
 fn assert_logged(log: &TestLog, message: &str) {
     let lines = log.lines();
     let cause = lines
@@ -214,7 +230,7 @@ fn assert_logged(log: &TestLog, message: &str) {
     assert!(cause.ends_with(&format!(" panicked: {message}")), "{cause}");
 }
 
-/// Cannot tell who calls.
+/// Panics in authentication.
 #[derive(Debug)]
 struct Guard;
 
@@ -228,16 +244,16 @@ impl Authenticate for Guard {
     }
 }
 
-/// Wants a caller.
+/// Needs a caller.
 #[endpoint(get = "/guarded")]
 async fn guarded(_: Caller) {}
 
 #[tokio::test]
-async fn f01_a_panic_of_authentication_is_a_document() {
-    let bench = Bench::start_with(routes![guarded, well], |api| api.auth(Guard)).await;
+async fn f01_a_panic_in_authentication_is_a_problem_document_and_is_logged() {
+    let service = TestService::start_with(routes![guarded, well], |api| api.auth(Guard)).await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
-    bench
+    service
         .client
         .get("/guarded")
         .bearer(ALICE)
@@ -245,10 +261,10 @@ async fn f01_a_panic_of_authentication_is_a_document() {
         .await
         .problem(500, "INTERNAL");
     assert_logged(&log, "secret of authentication");
-    assert_eq!(bench.client.get("/well").send().await.body, "well");
+    assert_eq!(service.client.get("/well").send().await.body, "well");
 }
 
-/// A state that cannot be cloned any more once requests come.
+/// A state whose `clone` panics once the test sets the flag.
 #[derive(Default)]
 struct Worn(Arc<AtomicBool>);
 
@@ -259,7 +275,7 @@ impl Clone for Worn {
     }
 }
 
-/// Goes through a stage.
+/// Has a stage.
 #[endpoint(get = "/staged", public, deprecated = "2026-01-01")]
 async fn staged() {}
 
@@ -268,7 +284,7 @@ async fn staged() {}
 async fn bare() {}
 
 #[tokio::test]
-async fn f01_a_panic_of_the_state_is_a_document() {
+async fn f01_a_panic_in_the_clone_of_the_state_is_a_problem_document() {
     let state = Worn::default();
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let api = Api::new("test", routes![staged, bare]).auth(keys);

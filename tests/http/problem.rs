@@ -1,4 +1,4 @@
-//! Problem documents for every error, whoever made it.
+//! Every error is a problem document, regardless of its origin.
 
 use aplomb::prelude::*;
 use aplomb::routes;
@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::app::{ALICE, App, Bench};
+use crate::app::{ALICE, App, TestService};
 
 #[derive(Debug, thiserror::Error, ApiError)]
 enum Failure {
@@ -29,7 +29,7 @@ enum Failure {
     Bank,
 }
 
-/// Fails as asked.
+/// Fails as the path selects.
 #[endpoint(get = "/fail/{how}", public)]
 async fn fail(Path(how): Path<String>) -> Result<Response> {
     match how.as_str() {
@@ -44,17 +44,17 @@ async fn fail(Path(how): Path<String>) -> Result<Response> {
         "gone" => Ok((StatusCode::GONE, Failure::Closed { id: 7 }).into_response()),
         "late" => Ok(([("retry-after", "9")], Failure::Closed { id: 7 }).into_response()),
         "typed" => Ok((StatusCode::BAD_REQUEST, axum::Json("my own")).into_response()),
-        _ => panic!("as asked: secret"),
+        _ => panic!("as requested: secret"),
     }
 }
 
-/// Fails the same way, after something may have happened.
-#[endpoint(post = "/fail", public, not_idempotent = "nothing is kept")]
+/// Fails the same way on a POST without idempotency.
+#[endpoint(post = "/fail", public, not_idempotent = "nothing is stored")]
 async fn fail_post() -> Result<(), Failure> {
     Err(Failure::Bank)
 }
 
-/// Never answers.
+/// Never responds.
 #[endpoint(get = "/hang", public, timeout = "50ms")]
 async fn hang() {
     core::future::pending::<()>().await;
@@ -70,8 +70,8 @@ struct Search {
     year: u16,
 }
 
-/// axum's own extractors.
-#[endpoint(post = "/axum/{id}", public, not_idempotent = "nothing is kept")]
+/// Has axum's own extractors.
+#[endpoint(post = "/axum/{id}", public, not_idempotent = "nothing is stored")]
 async fn axum_extractors(
     axum::extract::Path(id): axum::extract::Path<u64>,
     axum::extract::Query(search): axum::extract::Query<Search>,
@@ -80,8 +80,8 @@ async fn axum_extractors(
     format!("{id} {} {}", search.year, line.amount)
 }
 
-/// Ours.
-#[endpoint(post = "/ours/{id}", public, not_idempotent = "nothing is kept")]
+/// Has Aplomb's extractors.
+#[endpoint(post = "/ours/{id}", public, not_idempotent = "nothing is stored")]
 async fn our_extractors(
     Path(id): Path<u64>,
     Query(search): Query<Search>,
@@ -94,8 +94,8 @@ async fn our_extractors(
     )
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![
+async fn service() -> TestService {
+    TestService::start(routes![
         fail,
         fail_post,
         hang,
@@ -106,9 +106,9 @@ async fn bench() -> Bench {
 }
 
 #[tokio::test]
-async fn f01_errors_of_a_handler_are_documents() {
-    let bench = bench().await;
-    let problem = bench
+async fn f01_errors_of_a_handler_are_problem_documents() {
+    let service = service().await;
+    let problem = service
         .client
         .get("/fail/closed")
         .send()
@@ -123,10 +123,10 @@ async fn f01_errors_of_a_handler_are_documents() {
 }
 
 #[tokio::test]
-async fn f02_what_happened_is_not_told_in_a_5xx() {
-    let bench = bench().await;
+async fn f02_a_5xx_hides_its_cause() {
+    let service = service().await;
     for path in ["/fail/disk", "/fail/panic"] {
-        let reply = bench.client.get(path).send().await;
+        let reply = service.client.get(path).send().await;
         let code = if path == "/fail/disk" {
             "DISK"
         } else {
@@ -142,16 +142,16 @@ async fn f02_what_happened_is_not_told_in_a_5xx() {
 }
 
 #[tokio::test]
-async fn f02_a_5xx_that_is_set_over_a_4xx_tells_nothing_either() {
-    let bench = bench().await;
-    let reply = bench.client.get("/fail/unavailable").send().await;
+async fn f02_a_5xx_set_over_a_4xx_hides_its_detail() {
+    let service = service().await;
+    let reply = service.client.get("/fail/unavailable").send().await;
     let problem = reply.problem(503, "SERVICE_UNAVAILABLE");
     assert_eq!(
         (&problem["id"], &problem["category"]),
         (&Value::Null, &"dependency".into())
     );
     assert!(!String::from_utf8_lossy(&reply.body).contains("closed"));
-    let problem = bench
+    let problem = service
         .client
         .get("/fail/gone")
         .send()
@@ -164,23 +164,23 @@ async fn f02_a_5xx_that_is_set_over_a_4xx_tells_nothing_either() {
 }
 
 #[tokio::test]
-async fn f05_a_wait_that_is_set_over_a_problem_that_is_not_retryable_is_not_sent() {
-    let bench = bench().await;
-    let reply = bench.client.get("/fail/late").send().await;
+async fn f05_retry_after_set_by_a_handler_on_a_problem_that_is_not_retryable_is_not_sent() {
+    let service = service().await;
+    let reply = service.client.get("/fail/late").send().await;
     reply.problem(409, "ACCOUNT_CLOSED");
     assert_eq!(reply.header("retry-after"), None);
 }
 
 #[tokio::test]
-async fn f01_empty_errors_are_rewritten_and_typed_ones_are_not() {
-    let bench = bench().await;
-    bench
+async fn f01_empty_error_responses_are_rewritten_and_those_with_a_body_are_not() {
+    let service = service().await;
+    service
         .client
         .get("/fail/empty")
         .send()
         .await
         .problem(418, "BAD_REQUEST");
-    let typed = bench.client.get("/fail/typed").send().await;
+    let typed = service.client.get("/fail/typed").send().await;
     assert_eq!(
         (typed.status.as_u16(), &typed.body[..]),
         (400, &b"\"my own\""[..])
@@ -188,18 +188,18 @@ async fn f01_empty_errors_are_rewritten_and_typed_ones_are_not() {
 }
 
 #[tokio::test]
-async fn f01_what_no_endpoint_answers_is_a_document() {
-    let bench = bench().await;
-    bench
+async fn f01_an_unknown_path_or_method_is_a_problem_document() {
+    let service = service().await;
+    service
         .client
         .get("/nowhere")
         .send()
         .await
         .problem(404, "NOT_FOUND");
-    let reply = bench.client.post("/hang").send().await;
+    let reply = service.client.post("/hang").send().await;
     reply.problem(405, "METHOD_NOT_ALLOWED");
     assert_eq!(reply.header("allow"), Some("GET,HEAD"));
-    let reply = bench
+    let reply = service
         .client
         .request("BREW".parse().expect("a method"), "/hang")
         .send()
@@ -208,9 +208,9 @@ async fn f01_what_no_endpoint_answers_is_a_document() {
 }
 
 #[tokio::test]
-async fn f01_a_deadline_is_a_document() {
-    let bench = bench().await;
-    let reply = bench.client.get("/hang").send().await;
+async fn f01_a_missed_deadline_is_a_problem_document() {
+    let service = service().await;
+    let reply = service.client.get("/hang").send().await;
     let problem = reply.problem(504, "DEADLINE_EXCEEDED");
     assert_eq!(
         (problem["category"].as_str(), problem["retryable"].as_bool()),
@@ -219,9 +219,9 @@ async fn f01_a_deadline_is_a_document() {
 }
 
 #[tokio::test]
-async fn f04_validation_names_the_place() {
-    let bench = bench().await;
-    let problem = bench
+async fn f04_validation_errors_name_the_place() {
+    let service = service().await;
+    let problem = service
         .client
         .get("/fail/amount")
         .send()
@@ -229,7 +229,7 @@ async fn f04_validation_names_the_place() {
         .problem(422, "VALIDATION_FAILED");
     assert_eq!(problem["errors"][0]["pointer"], "#/amount");
     assert_eq!(problem["errors"][0]["code"], "NOT_POSITIVE");
-    let call = |path: &str, body: &str| bench.client.post(path).json(body).send();
+    let call = |path: &str, body: &str| service.client.post(path).json(body).send();
     let problem = call("/ours/1?year=2026", r#"[{"amount":1},{"amount":"x"}]"#)
         .await
         .problem(422, "VALIDATION_FAILED");
@@ -250,8 +250,8 @@ async fn f04_validation_names_the_place() {
 
 #[tokio::test]
 async fn f01_rejections_of_axum_extractors_are_rewritten() {
-    let bench = bench().await;
-    let call = |path: &str, body: &str| bench.client.post(path).json(body).send();
+    let service = service().await;
+    let call = |path: &str, body: &str| service.client.post(path).json(body).send();
     call("/axum/one?year=2026", r#"{"amount":1}"#)
         .await
         .problem(400, "BAD_REQUEST");
@@ -270,7 +270,7 @@ async fn f01_rejections_of_axum_extractors_are_rewritten() {
             .expect("the rejection's text")
             .contains("amount")
     );
-    let plain = bench
+    let plain = service
         .client
         .post("/axum/1?year=2026")
         .body("1")
@@ -284,9 +284,9 @@ async fn f01_rejections_of_axum_extractors_are_rewritten() {
 }
 
 #[tokio::test]
-async fn f05_a_dependency_is_retryable_where_the_request_is_idempotent() {
-    let bench = bench().await;
-    let get = bench.client.get("/fail/bank").send().await;
+async fn f05_a_dependency_error_is_retryable_if_the_request_is_idempotent() {
+    let service = service().await;
+    let get = service.client.get("/fail/bank").send().await;
     assert_eq!(
         (
             get.problem(503, "BANK")["retryable"].as_bool(),
@@ -294,7 +294,7 @@ async fn f05_a_dependency_is_retryable_where_the_request_is_idempotent() {
         ),
         (Some(true), 3)
     );
-    let post = bench.client.post("/fail").send().await;
+    let post = service.client.post("/fail").send().await;
     assert_eq!(post.problem(503, "BANK")["retryable"], false);
     assert_eq!(post.header("retry-after"), None);
 }
@@ -317,14 +317,14 @@ async fn f02_the_base_of_problem_types_can_be_set() {
 }
 
 #[tokio::test]
-async fn a_hanging_handler_without_a_key_is_cancelled() {
+async fn a_handler_without_a_key_is_cancelled_at_the_deadline() {
     #[endpoint(get = "/held", timeout = "50ms")]
     async fn held(State(app): State<App>) {
-        let _dropped = scopeguard(app.clone());
+        let _dropped = count_drop(app.clone());
         core::future::pending::<()>().await;
     }
-    let bench = Bench::start(routes![held]).await;
-    bench
+    let service = TestService::start(routes![held]).await;
+    service
         .client
         .get("/held")
         .bearer(ALICE)
@@ -332,13 +332,13 @@ async fn a_hanging_handler_without_a_key_is_cancelled() {
         .await
         .problem(504, "DEADLINE_EXCEEDED");
     eventually("the handler's values are dropped", async || {
-        bench.app.effects() > 0
+        service.app.effects() > 0
     })
     .await;
 }
 
 /// Counts an effect when it is dropped.
-fn scopeguard(app: App) -> impl Drop {
+fn count_drop(app: App) -> impl Drop {
     struct Guard(App);
     impl Drop for Guard {
         fn drop(&mut self) {

@@ -1,90 +1,102 @@
-//! Clients behind proxies: the peer is this machine, which is trusted or not.
+//! Clients behind proxies. The peer is this machine, which is trusted or not.
 
 use aplomb::prelude::*;
 use aplomb::testing::ClientResponse;
 use aplomb::{ForwardedField, StartErrors, routes};
 
-use crate::app::{ALICE, Bench};
+use crate::app::{ALICE, TestService};
 
-/// Counts by address, so rarely that no token comes back while a test runs.
+/// Counts by address. No token is refilled during a test.
 #[endpoint(get = "/public", public, rate_limit("2/day", by = ip))]
 async fn public() {}
 
-/// Counts by caller, and by address without one.
+/// Counts by caller, or by address without a caller.
 #[endpoint(get = "/either", public, rate_limit("2/day"))]
 async fn either() {}
 
-/// Wants a caller.
+/// Needs a caller.
 #[endpoint(get = "/me")]
 async fn me(caller: Caller) -> String {
     caller.id().to_owned()
 }
 
-const X: &str = "x-forwarded-for";
-const F: &str = "forwarded";
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED: &str = "forwarded";
 
-async fn bench(adjust: impl FnOnce(Api<crate::app::App>) -> Api<crate::app::App>) -> Bench {
-    Bench::start_with(routes![public, either, me], adjust).await
+async fn service(adjust: impl FnOnce(Api<crate::app::App>) -> Api<crate::app::App>) -> TestService {
+    TestService::start_with(routes![public, either, me], adjust).await
 }
 
-async fn trusting() -> Bench {
-    bench(|api| api.trusted_proxies("127.0.0.1")).await
+async fn service_with_trusted_proxy() -> TestService {
+    service(|api| api.trusted_proxies("127.0.0.1")).await
 }
 
-async fn get(bench: &Bench, path: &str, fields: &[(&str, &str)]) -> ClientResponse {
+async fn get(service: &TestService, path: &str, fields: &[(&str, &str)]) -> ClientResponse {
     let call = fields
         .iter()
-        .fold(bench.client.get(path), |call, (name, value)| {
+        .fold(service.client.get(path), |call, (name, value)| {
             call.header(name, value)
         });
     call.send().await
 }
 
-/// What requests with these fields get, one after the other.
-async fn statuses(bench: &Bench, path: &str, requests: &[&[(&str, &str)]]) -> Vec<u16> {
+/// Returns the statuses of consecutive requests with these fields.
+async fn statuses(service: &TestService, path: &str, requests: &[&[(&str, &str)]]) -> Vec<u16> {
     let mut statuses = Vec::new();
     for fields in requests {
-        statuses.push(get(bench, path, fields).await.status.as_u16());
+        statuses.push(get(service, path, fields).await.status.as_u16());
     }
     statuses
 }
 
 #[tokio::test]
-async fn b10_clients_behind_a_trusted_proxy_have_buckets_of_their_own() {
-    let bench = trusting().await;
+async fn b10_clients_behind_a_trusted_proxy_have_separate_buckets() {
+    let service = service_with_trusted_proxy().await;
     for path in ["/public", "/either"] {
-        let (one, other) = (&[(X, "203.0.113.1")][..], &[(X, "203.0.113.2")][..]);
-        let got = statuses(&bench, path, &[one, one, one, other, other, other, &[]]).await;
-        assert_eq!(got, [200, 200, 429, 200, 200, 429, 200], "{path}");
+        let (one, other) = (
+            &[(X_FORWARDED_FOR, "203.0.113.1")][..],
+            &[(X_FORWARDED_FOR, "203.0.113.2")][..],
+        );
+        let statuses = statuses(&service, path, &[one, one, one, other, other, other, &[]]).await;
+        assert_eq!(statuses, [200, 200, 429, 200, 200, 429, 200], "{path}");
     }
 }
 
 #[tokio::test]
 async fn b10_a_spoofer_behind_a_trusted_proxy_cannot_escape_its_limit() {
-    let bench = trusting().await;
-    let got = statuses(
-        &bench,
+    let service = service_with_trusted_proxy().await;
+    let statuses = statuses(
+        &service,
         "/public",
         &[
-            &[(X, "198.51.100.1, 203.0.113.1")],
-            &[(X, "198.51.100.2"), (X, "203.0.113.1")],
-            &[(X, "127.0.0.1, 203.0.113.1")],
-            &[(X, "nonsense,,, 203.0.113.1:4711")],
-            &[(F, "for=198.51.100.3"), (X, "203.0.113.1")],
-            &[(X, "::ffff:203.0.113.1, 127.0.0.1")],
+            &[(X_FORWARDED_FOR, "198.51.100.1, 203.0.113.1")],
+            &[
+                (X_FORWARDED_FOR, "198.51.100.2"),
+                (X_FORWARDED_FOR, "203.0.113.1"),
+            ],
+            &[(X_FORWARDED_FOR, "127.0.0.1, 203.0.113.1")],
+            &[(X_FORWARDED_FOR, "nonsense,,, 203.0.113.1:4711")],
+            &[
+                (FORWARDED, "for=198.51.100.3"),
+                (X_FORWARDED_FOR, "203.0.113.1"),
+            ],
+            &[(X_FORWARDED_FOR, "::ffff:203.0.113.1, 127.0.0.1")],
         ],
     )
     .await;
-    assert_eq!(got, [200, 200, 429, 429, 429, 429]);
+    assert_eq!(statuses, [200, 200, 429, 429, 429, 429]);
 }
 
 #[tokio::test]
-async fn b10_the_fields_of_a_peer_that_is_not_trusted_are_ignored() {
+async fn b10_forwarded_fields_of_an_untrusted_peer_are_ignored() {
     for proxies in [None, Some("203.0.113.0/24, ::1")] {
-        let bench = bench(|api| proxies.into_iter().fold(api, Api::trusted_proxies)).await;
-        let (one, other) = (&[(X, "203.0.113.1")][..], &[(F, "for=203.0.113.2")][..]);
+        let service = service(|api| proxies.into_iter().fold(api, Api::trusted_proxies)).await;
+        let (one, other) = (
+            &[(X_FORWARDED_FOR, "203.0.113.1")][..],
+            &[(FORWARDED, "for=203.0.113.2")][..],
+        );
         assert_eq!(
-            statuses(&bench, "/public", &[one, other, &[]]).await,
+            statuses(&service, "/public", &[one, other, &[]]).await,
             [200, 200, 429],
             "{proxies:?}"
         );
@@ -92,79 +104,87 @@ async fn b10_the_fields_of_a_peer_that_is_not_trusted_are_ignored() {
 }
 
 #[tokio::test]
-async fn b10_hops_that_cannot_be_read_share_the_bucket_of_the_peer() {
-    let bench = trusting().await;
-    let got = statuses(
-        &bench,
+async fn b10_requests_with_unreadable_hops_share_the_bucket_of_the_peer() {
+    let service = service_with_trusted_proxy().await;
+    let statuses = statuses(
+        &service,
         "/public",
-        &[&[(X, "203.0.113.1, unknown")], &[(X, "_hidden")], &[]],
+        &[
+            &[(X_FORWARDED_FOR, "203.0.113.1, unknown")],
+            &[(X_FORWARDED_FOR, "_hidden")],
+            &[],
+        ],
     )
     .await;
-    assert_eq!(got, [200, 200, 429]);
+    assert_eq!(statuses, [200, 200, 429]);
 }
 
 #[tokio::test]
-async fn b10_forwarded_counts_where_it_is_the_field() {
-    let bench = bench(|api| {
+async fn b10_the_forwarded_field_counts_if_it_is_configured() {
+    let service = service(|api| {
         api.trusted_proxies("127.0.0.0/8")
             .forwarded_field(ForwardedField::Forwarded)
     })
     .await;
     let one = "for=198.51.100.1, For=\"[2001:db8:0:1::1]:4711\";proto=https";
-    let got = statuses(
-        &bench,
+    let statuses = statuses(
+        &service,
         "/public",
         &[
-            &[(F, one)],
-            // The same /64, whatever the other field says.
+            &[(FORWARDED, one)],
+            // The address is in the same /64. The other field is ignored.
             &[
-                (X, "203.0.113.1"),
-                (F, "for=\"[2001:db8:0:1::2]\", for=127.0.0.9"),
+                (X_FORWARDED_FOR, "203.0.113.1"),
+                (FORWARDED, "for=\"[2001:db8:0:1::2]\", for=127.0.0.9"),
             ],
-            &[(X, "203.0.113.2"), (F, one)],
-            &[(F, "for=\"[2001:db8:0:2::1]\"")],
+            &[(X_FORWARDED_FOR, "203.0.113.2"), (FORWARDED, one)],
+            &[(FORWARDED, "for=\"[2001:db8:0:2::1]\"")],
         ],
     )
     .await;
-    assert_eq!(got, [200, 200, 429, 200]);
+    assert_eq!(statuses, [200, 200, 429, 200]);
 }
 
 #[tokio::test]
-async fn b10_failed_authentication_is_counted_by_the_address_of_the_client() {
-    let bench = trusting().await;
-    let guess = async |value: &str| {
-        bench
+async fn b10_failed_authentication_is_limited_by_the_client_address() {
+    let service = service_with_trusted_proxy().await;
+    let send_wrong_key = async |value: &str| {
+        service
             .client
             .get("/me")
             .bearer("sk_test_wrong")
-            .header(X, value)
+            .header(X_FORWARDED_FOR, value)
             .send()
             .await
     };
     for other in 0..100 {
         assert_eq!(
-            guess(&format!("198.51.100.{other}, 203.0.113.1"))
+            send_wrong_key(&format!("198.51.100.{other}, 203.0.113.1"))
                 .await
                 .status,
             401
         );
     }
-    guess("198.51.100.200, 203.0.113.1")
+    send_wrong_key("198.51.100.200, 203.0.113.1")
         .await
         .problem(429, "RATE_LIMITED");
-    assert_eq!(guess("203.0.113.2").await.status, 401, "nobody else waits");
-    let known = bench
+    assert_eq!(
+        send_wrong_key("203.0.113.2").await.status,
+        401,
+        "other addresses are not limited"
+    );
+    let reply = service
         .client
         .get("/me")
         .bearer(ALICE)
-        .header(X, "203.0.113.1")
+        .header(X_FORWARDED_FOR, "203.0.113.1")
         .send()
         .await;
-    assert_eq!(known.body, "alice");
+    assert_eq!(reply.body, "alice");
 }
 
 #[tokio::test]
-async fn b10_wrong_proxies_are_said_at_start_with_the_rest() {
+async fn b10_invalid_trusted_proxies_are_start_errors() {
     let api: Api<()> = Api::new("test", routes![public])
         .instances(0)
         .trusted_proxies("10.0.0.1/8, proxy,::1/129");
@@ -173,8 +193,8 @@ async fn b10_wrong_proxies_are_said_at_start_with_the_rest() {
     assert_eq!(errors.len(), 4, "{errors:?}");
     assert!(errors[0].starts_with("Api::instances(0)"), "{errors:?}");
     for (error, entry) in errors[1..].iter().zip(["10.0.0.1/8", "proxy", "::1/129"]) {
-        let said =
+        let prefix =
             format!("Api::trusted_proxies(\"10.0.0.1/8, proxy,::1/129\"): entry `{entry}`: ");
-        assert!(error.starts_with(&said), "{errors:?}");
+        assert!(error.starts_with(&prefix), "{errors:?}");
     }
 }

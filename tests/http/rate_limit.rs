@@ -14,17 +14,17 @@ use aplomb::store::{MemoryRecords, StoreError, StoreFuture};
 use aplomb::testing::{ClientResponse, LogLine, TestLog, eventually};
 use http::StatusCode;
 
-use crate::app::{ALICE, App, BOB, Bench};
+use crate::app::{ALICE, App, BOB, TestService};
 
-/// Three at once, one every second.
+/// Has a burst of three, and one token per second.
 #[endpoint(get = "/slow", rate_limit("60/min", burst = 3))]
 async fn slow() -> &'static str {
     "slow"
 }
 
-/// Counts nothing else than its own cost.
+/// Has a cost of four.
 #[endpoint(get = "/dear", rate_limit("60/min", burst = 10, cost = 4))]
-async fn dear() -> &'static str {
+async fn expensive() -> &'static str {
     "dear"
 }
 
@@ -42,7 +42,7 @@ async fn two() -> &'static str {
 #[endpoint(get = "/shared-a", rate_limit("60/min", burst = 2, name = "shared"))]
 async fn shared_a() {}
 
-/// Shares it, too.
+/// Shares the same limit.
 #[endpoint(get = "/shared-b", rate_limit("60/min", burst = 2, name = "shared"))]
 async fn shared_b() {}
 
@@ -50,38 +50,38 @@ async fn shared_b() {}
 #[endpoint(get = "/public", public, rate_limit("60/min", burst = 2, by = ip))]
 async fn public() {}
 
-/// Counts all.
+/// Counts all requests together.
 #[endpoint(get = "/everybody", rate_limit("60/min", burst = 2, by = route))]
 async fn everybody() {}
 
-/// Fails.
+/// Returns an error.
 #[endpoint(get = "/fails", rate_limit = "60/min")]
 async fn fails() -> StatusCode {
     StatusCode::IM_A_TEAPOT
 }
 
-/// Limited, and idempotent.
+/// Has a limit and keys.
 #[endpoint(post = "/both", idempotent, rate_limit("60/min", burst = 2))]
 async fn both(State(app): State<App>, Json(number): Json<u64>) -> Json<u64> {
     app.effect();
     Json(number)
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![
-        slow, dear, two, shared_a, shared_b, public, everybody, fails, both
+async fn service() -> TestService {
+    TestService::start(routes![
+        slow, expensive, two, shared_a, shared_b, public, everybody, fails, both
     ])
     .await
 }
 
-async fn get(bench: &Bench, path: &str, key: &str) -> ClientResponse {
-    bench.client.get(path).bearer(key).send().await
+async fn get(service: &TestService, path: &str, key: &str) -> ClientResponse {
+    service.client.get(path).bearer(key).send().await
 }
 
 #[tokio::test]
-async fn b06_every_response_tells_what_is_left() {
-    let bench = bench().await;
-    let reply = get(&bench, "/slow", ALICE).await;
+async fn b06_every_response_has_the_remaining_tokens() {
+    let service = service().await;
+    let reply = get(&service, "/slow", ALICE).await;
     assert_eq!(reply.status, 200);
     assert_eq!(
         (
@@ -103,7 +103,7 @@ async fn b06_every_response_tells_what_is_left() {
         reply.header_number("x-ratelimit-reset").abs_diff(now) <= 10,
         "Unix seconds"
     );
-    let failed = get(&bench, "/fails", ALICE).await;
+    let failed = get(&service, "/fails", ALICE).await;
     assert_eq!(
         (
             failed.status.as_u16(),
@@ -114,12 +114,12 @@ async fn b06_every_response_tells_what_is_left() {
 }
 
 #[tokio::test]
-async fn b07_a_refusal_is_a_429_that_says_how_long_to_wait() {
-    let bench = bench().await;
+async fn b07_a_rejection_is_a_429_with_retry_after() {
+    let service = service().await;
     for _ in 0..3 {
-        assert_eq!(get(&bench, "/slow", ALICE).await.status, 200);
+        assert_eq!(get(&service, "/slow", ALICE).await.status, 200);
     }
-    let reply = get(&bench, "/slow", ALICE).await;
+    let reply = get(&service, "/slow", ALICE).await;
     let problem = reply.problem(429, "RATE_LIMITED");
     assert_eq!(
         (problem["category"].as_str(), problem["retryable"].as_bool()),
@@ -133,45 +133,45 @@ async fn b07_a_refusal_is_a_429_that_says_how_long_to_wait() {
         ),
         (1, 0)
     );
-    bench.clock.advance(Duration::from_secs(1));
-    assert_eq!(get(&bench, "/slow", ALICE).await.status, 200);
-    assert_eq!(get(&bench, "/slow", ALICE).await.status, 429);
+    service.clock.advance(Duration::from_secs(1));
+    assert_eq!(get(&service, "/slow", ALICE).await.status, 200);
+    assert_eq!(get(&service, "/slow", ALICE).await.status, 429);
 }
 
 #[tokio::test]
 async fn b01_a_request_may_cost_several_tokens() {
-    let bench = bench().await;
+    let service = service().await;
     assert_eq!(
-        get(&bench, "/dear", ALICE)
+        get(&service, "/dear", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         6
     );
     assert_eq!(
-        get(&bench, "/dear", ALICE)
+        get(&service, "/dear", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         2
     );
-    let refused = get(&bench, "/dear", ALICE).await;
+    let rejected = get(&service, "/dear", ALICE).await;
     assert_eq!(
         (
-            refused.status.as_u16(),
-            refused.header_number("retry-after")
+            rejected.status.as_u16(),
+            rejected.header_number("retry-after")
         ),
         (429, 2)
     );
     assert_eq!(
-        refused.header_number("x-ratelimit-remaining"),
+        rejected.header_number("x-ratelimit-remaining"),
         2,
-        "a refusal takes nothing"
+        "a rejection takes no tokens"
     );
 }
 
 #[tokio::test]
-async fn b02_several_limits_decide_together_and_the_tightest_speaks() {
-    let bench = bench().await;
-    let reply = get(&bench, "/two", ALICE).await;
+async fn b02_several_limits_decide_together_and_the_x_fields_describe_the_tightest() {
+    let service = service().await;
+    let reply = get(&service, "/two", ALICE).await;
     assert_eq!(
         (
             reply.header_number("x-ratelimit-limit"),
@@ -183,17 +183,17 @@ async fn b02_several_limits_decide_together_and_the_tightest_speaks() {
         reply.header("ratelimit"),
         Some("\"default\";r=4;t=1, \"hourly\";r=1;t=60")
     );
-    get(&bench, "/two", ALICE).await;
+    get(&service, "/two", ALICE).await;
     for _ in 0..5 {
-        let refused = get(&bench, "/two", ALICE).await;
-        let problem = refused.problem(429, "RATE_LIMITED");
+        let rejected = get(&service, "/two", ALICE).await;
+        let problem = rejected.problem(429, "RATE_LIMITED");
         assert_eq!(
             problem["violated-policies"].as_array().map(Vec::len),
             Some(1)
         );
         assert_eq!(problem["violated-policies"][0]["name"], "hourly");
         assert!(
-            refused
+            rejected
                 .header("ratelimit")
                 .expect("the field")
                 .starts_with("\"default\";r=3;")
@@ -202,38 +202,38 @@ async fn b02_several_limits_decide_together_and_the_tightest_speaks() {
 }
 
 #[tokio::test]
-async fn b06_endpoints_that_name_the_same_limit_share_it() {
-    let bench = bench().await;
-    assert_eq!(get(&bench, "/shared-a", ALICE).await.status, 200);
-    assert_eq!(get(&bench, "/shared-b", ALICE).await.status, 200);
-    assert_eq!(get(&bench, "/shared-a", ALICE).await.status, 429);
+async fn b06_endpoints_with_the_same_named_limit_share_it() {
+    let service = service().await;
+    assert_eq!(get(&service, "/shared-a", ALICE).await.status, 200);
+    assert_eq!(get(&service, "/shared-b", ALICE).await.status, 200);
+    assert_eq!(get(&service, "/shared-a", ALICE).await.status, 429);
     assert_eq!(
-        get(&bench, "/shared-a", BOB).await.status,
+        get(&service, "/shared-a", BOB).await.status,
         200,
-        "each caller has a bucket"
+        "each caller has its own bucket"
     );
 }
 
 #[tokio::test]
-async fn b09_addresses_and_routes_are_counted_without_a_caller() {
-    let bench = bench().await;
+async fn b09_limits_by_address_and_by_route_need_no_caller() {
+    let service = service().await;
     for (path, status) in [("/public", 200), ("/public", 200), ("/public", 429)] {
-        assert_eq!(bench.client.get(path).send().await.status, status);
+        assert_eq!(service.client.get(path).send().await.status, status);
     }
-    assert_eq!(get(&bench, "/everybody", ALICE).await.status, 200);
-    assert_eq!(get(&bench, "/everybody", BOB).await.status, 200);
-    assert_eq!(get(&bench, "/everybody", ALICE).await.status, 429);
+    assert_eq!(get(&service, "/everybody", ALICE).await.status, 200);
+    assert_eq!(get(&service, "/everybody", BOB).await.status, 200);
+    assert_eq!(get(&service, "/everybody", ALICE).await.status, 429);
 }
 
 #[tokio::test]
-async fn b11_a_401_never_charges_the_claimed_caller() {
-    let bench = bench().await;
+async fn b11_a_401_never_takes_tokens_of_the_claimed_caller() {
+    let service = service().await;
     for _ in 0..10 {
-        let reply = get(&bench, "/slow", "sk_test_wrong").await;
+        let reply = get(&service, "/slow", "sk_test_wrong").await;
         assert!(reply.status == 401 && reply.header("ratelimit").is_none());
     }
     assert_eq!(
-        get(&bench, "/slow", ALICE)
+        get(&service, "/slow", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         2
@@ -242,9 +242,9 @@ async fn b11_a_401_never_charges_the_claimed_caller() {
 
 #[tokio::test]
 async fn b12_a_replay_counts_like_any_request() {
-    let bench = bench().await;
+    let service = service().await;
     let send = async || {
-        bench
+        service
             .client
             .post("/both")
             .bearer(ALICE)
@@ -261,10 +261,10 @@ async fn b12_a_replay_counts_like_any_request() {
 }
 
 #[tokio::test]
-async fn b02_a_refused_request_begins_no_record() {
-    let bench = bench().await;
+async fn b02_a_rejected_request_creates_no_record() {
+    let service = service().await;
     let send = async |key: &str, number: &str| {
-        bench
+        service
             .client
             .post("/both")
             .bearer(ALICE)
@@ -276,20 +276,20 @@ async fn b02_a_refused_request_begins_no_record() {
     send("a", "1").await;
     send("b", "1").await;
     send("c", "1").await.problem(429, "RATE_LIMITED");
-    bench.clock.advance(Duration::from_secs(1));
+    service.clock.advance(Duration::from_secs(1));
     let other = send("c", "2").await;
     assert!(
         other.status == 200 && !other.replayed(),
         "the key is free, even for another request"
     );
-    assert_eq!(bench.app.effects(), 3);
+    assert_eq!(service.app.effects(), 3);
 }
 
 #[tokio::test]
 async fn b13_a_large_body_is_not_read_before_the_limits_have_decided() {
-    let bench = bench().await;
+    let service = service().await;
     let small = async || {
-        bench
+        service
             .client
             .post("/both")
             .bearer(ALICE)
@@ -301,7 +301,7 @@ async fn b13_a_large_body_is_not_read_before_the_limits_have_decided() {
     small().await;
     small().await;
     for length in ["content-length: 70000", "transfer-encoding: chunked"] {
-        let mut raw = bench.client.raw().await;
+        let mut raw = service.client.raw().await;
         let head = "POST /both HTTP/1.1\r\nhost: x\r\nidempotency-key: l\r\nexpect: 100-continue";
         raw.write(&format!(
             "{head}\r\nauthorization: Bearer {ALICE}\r\n{length}\r\n\r\n"
@@ -310,15 +310,15 @@ async fn b13_a_large_body_is_not_read_before_the_limits_have_decided() {
         let response = raw.response().await;
         assert!(
             response.starts_with("HTTP/1.1 429"),
-            "refused without a byte of the body: {response}"
+            "expected a 429 before the body is sent: {response}"
         );
     }
 }
 
 #[tokio::test]
-async fn b06_limits_that_were_not_asked_are_not_in_the_response() {
-    let bench = bench().await;
-    let post = || bench.client.post("/both").bearer(ALICE).json("1");
+async fn b06_limits_that_were_not_checked_are_not_in_the_response() {
+    let service = service().await;
+    let post = || service.client.post("/both").bearer(ALICE).json("1");
     let without_key = post().send().await;
     without_key.problem(400, "IDEMPOTENCY_KEY_MISSING");
     assert_eq!(without_key.header("x-ratelimit-remaining"), None);
@@ -326,35 +326,35 @@ async fn b06_limits_that_were_not_asked_are_not_in_the_response() {
     assert_eq!(
         first.header_number("x-ratelimit-remaining"),
         1,
-        "the refusal took nothing"
+        "the 400 took no tokens"
     );
 }
 
-/// A dear one beside a slow one.
+/// Has a limit with a cost beside one without.
 #[endpoint(
     get = "/uneven",
     rate_limit("10/h", burst = 10, cost = 6, name = "heavy"),
     rate_limit("3/h", name = "light")
 )]
-async fn uneven() {}
+async fn two_costs() {}
 
-/// In two versions.
+/// Has two versions.
 #[endpoint(get = "/versions", version = 1..=2, rate_limit("2/h"))]
 async fn versions() {}
 
 #[tokio::test]
-async fn b06_x_fields_speak_for_the_limit_that_refuses() {
-    let bench = Bench::start(routes![uneven]).await;
-    get(&bench, "/uneven", ALICE).await;
-    let refused = get(&bench, "/uneven", ALICE).await;
+async fn b06_the_x_fields_describe_the_limit_that_rejects() {
+    let service = TestService::start(routes![two_costs]).await;
+    get(&service, "/uneven", ALICE).await;
+    let rejected = get(&service, "/uneven", ALICE).await;
     assert_eq!(
-        refused.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"],
+        rejected.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"],
         "heavy"
     );
     assert_eq!(
         (
-            refused.header_number("x-ratelimit-limit"),
-            refused.header_number("x-ratelimit-remaining")
+            rejected.header_number("x-ratelimit-limit"),
+            rejected.header_number("x-ratelimit-remaining")
         ),
         (10, 4)
     );
@@ -362,108 +362,108 @@ async fn b06_x_fields_speak_for_the_limit_that_refuses() {
 
 #[tokio::test]
 async fn b06_the_versions_of_an_endpoint_share_its_limit() {
-    let bench = Bench::start(routes![versions]).await;
-    assert_eq!(get(&bench, "/v1/versions", ALICE).await.status, 200);
-    assert_eq!(get(&bench, "/v2/versions", ALICE).await.status, 200);
-    assert_eq!(get(&bench, "/v1/versions", ALICE).await.status, 429);
+    let service = TestService::start(routes![versions]).await;
+    assert_eq!(get(&service, "/v1/versions", ALICE).await.status, 200);
+    assert_eq!(get(&service, "/v2/versions", ALICE).await.status, 200);
+    assert_eq!(get(&service, "/v1/versions", ALICE).await.status, 429);
 }
 
-/// So rare that no token comes back while a test runs.
+/// Has so low a rate that no token is refilled during a test.
 #[endpoint(get = "/rare", rate_limit("4/day"))]
 async fn rare() {}
 
-/// As rare, and idempotent.
+/// Has as low a rate, and keys.
 #[endpoint(post = "/rare", idempotent, rate_limit("3/day"), type_name = rare_post)]
 async fn post_rare(State(app): State<App>, _: String) {
     app.effect();
 }
 
-/// Takes much of what it shares with `thrifty`.
+/// Takes 30 tokens of a limit that it shares with `thrifty`.
 #[endpoint(get = "/greedy", rate_limit("100/h", algorithm = fixed_window, cost = 30, name = "both"))]
 async fn greedy() {}
 
-/// Takes little of it.
+/// Takes 1 token of the same limit.
 #[endpoint(get = "/thrifty", rate_limit("100/h", algorithm = fixed_window, name = "both"))]
 async fn thrifty() {}
 
-async fn rare_bench(instances: u32) -> Bench {
-    Bench::start_with(routes![rare, rare_post], |api| api.instances(instances)).await
+async fn rare_service(instances: u32) -> TestService {
+    TestService::start_with(routes![rare, rare_post], |api| api.instances(instances)).await
 }
 
-/// Whether a response tells anything of limits.
-fn tells(reply: &ClientResponse) -> bool {
+/// Returns whether a response has limit fields.
+fn has_limit_fields(reply: &ClientResponse) -> bool {
     reply
         .headers
         .keys()
         .any(|name| name.as_str().contains("ratelimit"))
 }
 
-/// What a request gets from four a day, while the store is out.
-async fn local(bench: &Bench) -> u16 {
-    let reply = get(bench, "/rare", ALICE).await;
-    assert!(!tells(&reply), "{:?}", reply.headers);
+/// Returns the status of a request to `/rare`, and checks that it has no limit fields.
+async fn locally_decided_status(service: &TestService) -> u16 {
+    let reply = get(service, "/rare", ALICE).await;
+    assert!(!has_limit_fields(&reply), "{:?}", reply.headers);
     reply.status.as_u16()
 }
 
 #[tokio::test]
 async fn b15_limits_are_decided_locally_while_the_store_is_down() {
-    let bench = rare_bench(1).await;
-    bench.limits.break_down(true);
+    let service = rare_service(1).await;
+    service.limits.break_down(true);
     for _ in 0..4 {
-        assert_eq!(local(&bench).await, 200);
+        assert_eq!(locally_decided_status(&service).await, 200);
     }
-    let refused = get(&bench, "/rare", ALICE).await;
-    let problem = refused.problem(429, "RATE_LIMITED");
+    let rejected = get(&service, "/rare", ALICE).await;
+    let problem = rejected.problem(429, "RATE_LIMITED");
     assert_eq!(problem["violated-policies"][0]["name"], "default");
     assert!(
-        (21_000..=21_600).contains(&refused.header_number("retry-after")),
-        "a quarter of a day"
+        (21_000..=21_600).contains(&rejected.header_number("retry-after")),
+        "one token takes a quarter of a day"
     );
-    assert!(!tells(&refused));
+    assert!(!has_limit_fields(&rejected));
     assert_eq!(
-        get(&bench, "/rare", BOB).await.status,
+        get(&service, "/rare", BOB).await.status,
         200,
-        "each caller has a bucket"
+        "each caller has its own bucket"
     );
 }
 
 #[tokio::test]
-async fn b15_each_instance_decides_its_share() {
-    let bench = rare_bench(2).await;
-    bench.limits.break_down(true);
+async fn b15_each_instance_enforces_its_share() {
+    let service = rare_service(2).await;
+    service.limits.break_down(true);
     for status in [200, 200, 429, 429] {
-        assert_eq!(local(&bench).await, status);
+        assert_eq!(locally_decided_status(&service).await, status);
     }
 }
 
 #[tokio::test]
-async fn b15_endpoints_that_share_a_limit_share_the_instances_share_of_it() {
-    let bench = Bench::start_with(routes![greedy, thrifty], |api| api.instances(10)).await;
-    bench.limits.break_down(true);
-    assert_eq!(get(&bench, "/greedy", ALICE).await.status, 200);
+async fn b15_endpoints_with_the_same_named_limit_share_the_local_share() {
+    let service = TestService::start_with(routes![greedy, thrifty], |api| api.instances(10)).await;
+    service.limits.break_down(true);
+    assert_eq!(get(&service, "/greedy", ALICE).await.status, 200);
     for _ in 0..3 {
-        assert_eq!(get(&bench, "/thrifty", ALICE).await.status, 429);
-        assert_eq!(get(&bench, "/greedy", ALICE).await.status, 429);
+        assert_eq!(get(&service, "/thrifty", ALICE).await.status, 429);
+        assert_eq!(get(&service, "/greedy", ALICE).await.status, 429);
     }
 }
 
 #[tokio::test]
 async fn b15_limits_are_decided_locally_while_the_store_is_slow() {
-    let bench = rare_bench(1).await;
-    bench.limits.hang(true);
+    let service = rare_service(1).await;
+    service.limits.hang(true);
     for status in [200, 200, 200, 200, 429] {
-        assert_eq!(local(&bench).await, status);
+        assert_eq!(locally_decided_status(&service).await, status);
     }
 }
 
 #[tokio::test]
-async fn b15_an_answer_that_fails_once_is_no_outage() {
-    let bench = rare_bench(1).await;
-    bench.limits.break_down(true);
-    assert_eq!(local(&bench).await, 200);
-    bench.limits.break_down(false);
+async fn b15_one_failed_call_does_not_count_as_an_outage() {
+    let service = rare_service(1).await;
+    service.limits.break_down(true);
+    assert_eq!(locally_decided_status(&service).await, 200);
+    service.limits.break_down(false);
     assert_eq!(
-        get(&bench, "/rare", ALICE)
+        get(&service, "/rare", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         3
@@ -471,19 +471,19 @@ async fn b15_an_answer_that_fails_once_is_no_outage() {
 }
 
 #[tokio::test]
-async fn b15_the_store_decides_again_when_it_is_back() {
-    let bench = rare_bench(1).await;
-    bench.limits.break_down(true);
+async fn b15_the_store_decides_again_after_an_outage() {
+    let service = rare_service(1).await;
+    service.limits.break_down(true);
     for _ in 0..3 {
-        assert_eq!(local(&bench).await, 200);
+        assert_eq!(locally_decided_status(&service).await, 200);
     }
-    bench.limits.break_down(false);
+    service.limits.break_down(false);
     eventually("the store decides", async || {
-        tells(&get(&bench, "/rare", ALICE).await)
+        has_limit_fields(&get(&service, "/rare", ALICE).await)
     })
     .await;
     assert_eq!(
-        get(&bench, "/rare", ALICE)
+        get(&service, "/rare", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         2
@@ -491,11 +491,11 @@ async fn b15_the_store_decides_again_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn b15_a_request_under_a_key_is_decided_locally_once() {
-    let bench = rare_bench(1).await;
-    bench.limits.break_down(true);
+async fn b15_a_keyed_request_is_decided_locally_once() {
+    let service = rare_service(1).await;
+    service.limits.break_down(true);
     let post = async |key: &str, body: String| {
-        bench
+        service
             .client
             .post("/rare")
             .bearer(ALICE)
@@ -504,36 +504,36 @@ async fn b15_a_request_under_a_key_is_decided_locally_once() {
             .send()
             .await
     };
-    // Small bodies are read before the limits decide, and large ones after.
+    // A small body is read before the limits decide, and a large one after.
     for (key, length) in [("a", 1), ("b", 70_000), ("c", 1)] {
         let reply = post(key, "x".repeat(length)).await;
-        assert!(reply.status == 200 && !tells(&reply), "{key}");
+        assert!(reply.status == 200 && !has_limit_fields(&reply), "{key}");
     }
     for (key, length) in [("d", 1), ("e", 70_000)] {
-        let refused = post(key, "x".repeat(length)).await;
-        refused.problem(429, "RATE_LIMITED");
-        assert!(!tells(&refused));
+        let rejected = post(key, "x".repeat(length)).await;
+        rejected.problem(429, "RATE_LIMITED");
+        assert!(!has_limit_fields(&rejected));
     }
-    assert_eq!(bench.app.effects(), 3);
+    assert_eq!(service.app.effects(), 3);
 }
 
 #[tokio::test]
-async fn b15_a_request_that_is_refused_before_its_limits_tells_nothing_while_the_store_is_out() {
-    let bench = rare_bench(1).await;
+async fn b15_a_request_rejected_before_its_limits_has_no_limit_fields_while_the_store_is_down() {
+    let service = rare_service(1).await;
     for slow in [false, true] {
-        bench.limits.break_down(!slow);
-        bench.limits.hang(slow);
-        let without_key = bench.client.post("/rare").bearer(ALICE).send().await;
+        service.limits.break_down(!slow);
+        service.limits.hang(slow);
+        let without_key = service.client.post("/rare").bearer(ALICE).send().await;
         without_key.problem(400, "IDEMPOTENCY_KEY_MISSING");
-        assert!(!tells(&without_key));
+        assert!(!has_limit_fields(&without_key));
     }
 }
 
-/// A store of limits that cannot read what it has.
+/// A store whose buckets cannot be decoded.
 #[derive(Debug)]
-struct Damaged;
+struct UnreadableLimits;
 
-impl LimitStore for Damaged {
+impl LimitStore for UnreadableLimits {
     fn acquire<'a>(&'a self, _: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
         let (key, why) = (String::from("bucket"), String::from("of another version"));
         StoreFuture::ready(Err(StoreError::Malformed { key, why }))
@@ -541,15 +541,15 @@ impl LimitStore for Damaged {
 }
 
 #[tokio::test]
-async fn b15_a_bucket_that_cannot_be_read_lets_nothing_through() {
-    let store = Store::new(Arc::new(Damaged), Arc::new(MemoryRecords::new()));
-    let bench = Bench::start_with(routes![rare, rare_post], |api| api.store(store)).await;
+async fn b15_a_bucket_that_cannot_be_decoded_is_a_503() {
+    let store = Store::new(Arc::new(UnreadableLimits), Arc::new(MemoryRecords::new()));
+    let service = TestService::start_with(routes![rare, rare_post], |api| api.store(store)).await;
     for _ in 0..4 {
-        let reply = get(&bench, "/rare", ALICE).await;
+        let reply = get(&service, "/rare", ALICE).await;
         assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
-        assert!(!tells(&reply));
+        assert!(!has_limit_fields(&reply));
     }
-    let reply = bench
+    let reply = service
         .client
         .post("/rare")
         .bearer(ALICE)
@@ -558,14 +558,14 @@ async fn b15_a_bucket_that_cannot_be_read_lets_nothing_through() {
         .send()
         .await;
     reply.problem(503, "STORE_UNAVAILABLE");
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
 }
 
-/// Tries a limit.
+/// Has a shadow limit.
 #[endpoint(get = "/tried", rate_limit("60/min", burst = 2, shadow))]
 async fn tried() {}
 
-/// Tries one limit before another one that is enforced.
+/// Has a shadow limit before an enforced one.
 #[endpoint(
     get = "/tried-beside",
     rate_limit("60/hour", burst = 2, name = "hourly", shadow),
@@ -573,7 +573,7 @@ async fn tried() {}
 )]
 async fn tried_beside() {}
 
-/// Tries the same limit, which shows what is left of it.
+/// Shares that shadow limit, after an enforced one.
 #[endpoint(
     get = "/tried-again",
     rate_limit("60/min", burst = 1),
@@ -581,7 +581,7 @@ async fn tried_beside() {}
 )]
 async fn tried_again() {}
 
-/// Under a key, tries a limit.
+/// Has a shadow limit and keys.
 #[endpoint(
     post = "/tried-once",
     idempotent,
@@ -591,8 +591,8 @@ async fn tried_once(State(app): State<App>) {
     app.effect();
 }
 
-/// What the log says of shadow limits: the limit, and how many requests.
-fn said(log: &TestLog) -> Vec<(String, u64)> {
+/// Returns the limit and the number of requests of each log line about shadow limits.
+fn logged_shadows(log: &TestLog) -> Vec<(String, u64)> {
     let of = |line: &LogLine| {
         let requests = line
             .field("requests")
@@ -605,111 +605,117 @@ fn said(log: &TestLog) -> Vec<(String, u64)> {
     log.lines().iter().map(of).collect()
 }
 
-async fn shadows() -> Bench {
-    Bench::start(routes![tried, tried_beside, tried_again, tried_once]).await
+async fn shadow_service() -> TestService {
+    TestService::start(routes![tried, tried_beside, tried_again, tried_once]).await
 }
 
 #[tokio::test]
-async fn b17_a_shadow_limit_refuses_nothing_and_tells_clients_nothing() {
-    let shadows_said = TestLog::of("rate_limit::shadow");
-    let _listening = shadows_said.listen();
-    let bench = shadows().await;
+async fn b17_a_shadow_limit_rejects_no_request_and_is_invisible_to_clients() {
+    let shadow_log = TestLog::of("rate_limit::shadow");
+    let _listening = shadow_log.listen();
+    let service = shadow_service().await;
     for taken in 1..=6 {
-        let reply = get(&bench, "/tried", ALICE).await;
+        let reply = get(&service, "/tried", ALICE).await;
         assert_eq!(reply.status, 200);
-        assert!(!tells(&reply) && reply.header("ratelimit-policy").is_none());
+        assert!(!has_limit_fields(&reply) && reply.header("ratelimit-policy").is_none());
         assert_eq!(
-            said(&shadows_said).is_empty(),
+            logged_shadows(&shadow_log).is_empty(),
             taken <= 2,
             "after request {taken}"
         );
     }
     assert_eq!(
-        said(&shadows_said),
+        logged_shadows(&shadow_log),
         [(String::from("default"), 1)],
-        "one line a second"
+        "one line per second"
     );
 }
 
 #[tokio::test]
-async fn b17_only_limits_that_are_enforced_decide_and_speak() {
-    let bench = shadows().await;
-    for left in (0..4).rev() {
-        let reply = get(&bench, "/tried-beside", ALICE).await;
+async fn b17_only_enforced_limits_decide_and_are_in_the_fields() {
+    let service = shadow_service().await;
+    for remaining in (0..4).rev() {
+        let reply = get(&service, "/tried-beside", ALICE).await;
         assert_eq!(
             (
                 reply.status.as_u16(),
                 reply.header_number("x-ratelimit-remaining")
             ),
-            (200, left)
+            (200, remaining)
         );
         assert_eq!(
             reply.header("ratelimit-policy"),
             Some("\"default-2\";q=4;w=4")
         );
     }
-    let refused = get(&bench, "/tried-beside", ALICE).await;
-    let problem = refused.problem(429, "RATE_LIMITED");
+    let rejected = get(&service, "/tried-beside", ALICE).await;
+    let problem = rejected.problem(429, "RATE_LIMITED");
     assert_eq!(
         problem["violated-policies"].as_array().map(Vec::len),
         Some(1)
     );
     assert_eq!(problem["violated-policies"][0]["name"], "default-2");
     assert_eq!(
-        refused.header_number("retry-after"),
+        rejected.header_number("retry-after"),
         1,
-        "not the minute that the shadow would have said"
+        "the shadow limit does not count"
     );
 }
 
 #[tokio::test]
-async fn b17_a_refusal_takes_nothing_from_a_shadow_and_is_not_in_the_log() {
-    let shadows_said = TestLog::of("rate_limit::shadow");
-    let _listening = shadows_said.listen();
-    let bench = shadows().await;
-    assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 200);
+async fn b17_a_rejected_request_takes_no_tokens_of_a_shadow_limit_and_is_not_logged() {
+    let shadow_log = TestLog::of("rate_limit::shadow");
+    let _listening = shadow_log.listen();
+    let service = shadow_service().await;
+    assert_eq!(get(&service, "/tried-again", ALICE).await.status, 200);
     for _ in 0..5 {
-        assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 429);
+        assert_eq!(get(&service, "/tried-again", ALICE).await.status, 429);
     }
-    assert_eq!(get(&bench, "/tried-beside", ALICE).await.status, 200);
+    assert_eq!(get(&service, "/tried-beside", ALICE).await.status, 200);
     assert!(
-        said(&shadows_said).is_empty(),
-        "two of two tokens were taken"
+        logged_shadows(&shadow_log).is_empty(),
+        "both tokens were taken without a rejection"
     );
-    assert_eq!(get(&bench, "/tried-again", ALICE).await.status, 429);
+    assert_eq!(get(&service, "/tried-again", ALICE).await.status, 429);
     assert!(
-        said(&shadows_said).is_empty(),
-        "who is refused anyway shows nothing"
+        logged_shadows(&shadow_log).is_empty(),
+        "a rejected request is not logged"
     );
-    assert_eq!(get(&bench, "/tried-beside", ALICE).await.status, 200);
-    assert_eq!(said(&shadows_said), [(String::from("hourly"), 1)]);
+    assert_eq!(get(&service, "/tried-beside", ALICE).await.status, 200);
+    assert_eq!(logged_shadows(&shadow_log), [(String::from("hourly"), 1)]);
 }
 
 #[tokio::test]
-async fn b17_a_shadow_limit_stops_no_run_under_a_key() {
-    let bench = shadows().await;
+async fn b17_a_shadow_limit_prevents_no_keyed_run() {
+    let service = shadow_service().await;
     for key in ["a", "b", "c"] {
-        let reply = bench
+        let reply = service
             .client
             .post("/tried-once")
             .bearer(ALICE)
             .idempotency_key(key)
             .send()
             .await;
-        assert_eq!((reply.status.as_u16(), tells(&reply)), (200, false));
+        assert_eq!(
+            (reply.status.as_u16(), has_limit_fields(&reply)),
+            (200, false)
+        );
     }
-    assert_eq!(bench.app.effects(), 3);
+    assert_eq!(service.app.effects(), 3);
 }
 
 #[tokio::test]
-async fn b17_a_shadow_limit_refuses_nothing_while_the_store_is_out() {
-    let shadows_said = TestLog::of("rate_limit::shadow");
-    let _listening = shadows_said.listen();
-    let bench = shadows().await;
-    bench.limits.break_down(true);
+async fn b17_a_shadow_limit_rejects_no_request_while_the_store_is_down() {
+    let shadow_log = TestLog::of("rate_limit::shadow");
+    let _listening = shadow_log.listen();
+    let service = shadow_service().await;
+    service.limits.break_down(true);
     for _ in 0..6 {
-        let reply = get(&bench, "/tried", ALICE).await;
-        assert_eq!((reply.status.as_u16(), tells(&reply)), (200, false));
+        let reply = get(&service, "/tried", ALICE).await;
+        assert_eq!(
+            (reply.status.as_u16(), has_limit_fields(&reply)),
+            (200, false)
+        );
     }
-    assert_eq!(said(&shadows_said), [(String::from("default"), 1)]);
+    assert_eq!(logged_shadows(&shadow_log), [(String::from("default"), 1)]);
 }

@@ -1,4 +1,4 @@
-//! A service on Redis: trips, secrets, mixed stores, damage.
+//! A service on Redis: trips, secrets, combined stores and damaged values.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -22,25 +22,25 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
     Created::new(item)
 }
 
-/// Places an order when the test says so.
+/// Places an order once the test releases it.
 #[endpoint(post = "/held-orders", version = 1, idempotent)]
 async fn hold_order(State(app): State<App>) -> Created<usize> {
     app.hold().await;
     Created::new(app.effect())
 }
 
-/// Answers as much as can be kept.
+/// Returns a body of the largest size that can be stored.
 #[endpoint(post = "/archives", version = 1, idempotent(max_stored_body = "16MiB"))]
 async fn archive(State(app): State<App>) -> String {
     app.effect();
     "x".repeat(16 << 20)
 }
 
-/// Is only limited.
+/// Has only a limit.
 #[endpoint(get = "/ping", version = 1, rate_limit = "100/day")]
 async fn ping() {}
 
-/// Three numbers, in pages.
+/// Lists three numbers, one per page.
 #[endpoint(get = "/numbers", version = 1, paginate(cursor, default = 1, max = 1))]
 async fn list_numbers(page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(3, |key| key.id);
@@ -55,7 +55,7 @@ struct Below {
     id: i64,
 }
 
-/// Is limited by caller, and for everybody together.
+/// Has a limit by caller, and one for all requests together.
 #[endpoint(
     post = "/scarce-orders",
     version = 1,
@@ -67,11 +67,11 @@ async fn place_scarce_order(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
 
-/// Tells what the caller has left.
+/// Shows the remaining tokens of the caller.
 #[endpoint(get = "/around", version = 1, rate_limit("100/day", name = "mine"))]
 async fn look_around() {}
 
-/// Is limited by tenant, and by nobody but the store.
+/// Has a limit by tenant that only the store decides.
 #[endpoint(
     get = "/strict",
     version = 1,
@@ -81,7 +81,7 @@ async fn strict(State(app): State<App>) {
     app.effect();
 }
 
-/// Takes everybody's word.
+/// Accepts every value as verified.
 struct Tenant;
 
 impl LimitKey for Tenant {
@@ -95,10 +95,10 @@ fn three(_: &Parts) -> u64 {
 }
 
 fn api(url: &str) -> Api<App> {
-    named("test", url)
+    api_named("test", url)
 }
 
-fn named(name: &str, url: &str) -> Api<App> {
+fn api_named(name: &str, url: &str) -> Api<App> {
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let store = Store::redis(RedisConfig::new(url).expect("a valid URL"));
     Api::new(
@@ -134,7 +134,7 @@ fn order(client: &Client, key: &str) -> ClientRequest {
         .json(r#""tea""#)
 }
 
-async fn refusal(api: Api<App>) -> String {
+async fn start_errors(api: Api<App>) -> String {
     let errors: StartErrors = api
         .into_router(App::default())
         .await
@@ -143,7 +143,7 @@ async fn refusal(api: Api<App>) -> String {
 }
 
 #[tokio::test]
-async fn b05_what_is_only_limited_takes_one_trip() {
+async fn b05_a_request_without_a_key_takes_one_trip() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let (_server, client) = start(api(&proxy.url()), &App::default()).await;
@@ -156,7 +156,7 @@ async fn b05_what_is_only_limited_takes_one_trip() {
 }
 
 #[tokio::test]
-async fn a21_the_largest_body_that_can_be_kept_is_kept_by_redis() {
+async fn a21_redis_stores_a_response_of_the_largest_size() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
@@ -168,38 +168,40 @@ async fn a21_the_largest_body_that_can_be_kept_is_kept_by_redis() {
             .send()
     };
     let first = send().await;
-    // A Redis that takes its time with 16 MiB is told once more, after the first client has its answer.
+    // If Redis is slow to store 16 MiB, the completion is repeated after the first client has its
+    // response.
     let mut replay = None;
-    eventually("the record is complete", async || {
+    eventually("the response is stored", async || {
         replay = Some(send().await).filter(|reply| reply.status != 409);
         replay.is_some()
     })
     .await;
-    let replay = replay.expect("an answer");
+    let replay = replay.expect("a response");
     assert!(!first.replayed() && replay.replayed() && replay.body == first.body);
     assert_eq!((replay.body.len(), app.effects()), (16 << 20, 1));
 }
 
 #[tokio::test]
-async fn instances_share_keys_limits_and_a_secret_that_nobody_set() {
+async fn instances_share_keys_limits_and_the_secret_of_the_store() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_first, one) = start(api(&redis.url()), &app).await;
     let (_second, two) = start(api(&redis.url()), &app).await;
-    let mut left = 100;
+    let mut remaining = 100;
     for client in [&one, &two, &one] {
         let reply = until_the_store_decides(|| order(client, "k")).await;
         assert!(
-            reply.header_number("x-ratelimit-remaining") < left,
-            "one bucket for all"
+            reply.header_number("x-ratelimit-remaining") < remaining,
+            "all instances share one bucket"
         );
-        left = reply.header_number("x-ratelimit-remaining");
+        remaining = reply.header_number("x-ratelimit-remaining");
     }
     assert!(order(&two, "k").send().await.replayed());
     assert_eq!(app.effects(), 1);
 }
 
-/// Asks until the limits are those of the store: an answer of it that is slow is not waited for.
+/// Repeats a request until the store decides the limits. A slow reply of the store is replaced by a
+/// local decision.
 async fn until_the_store_decides(call: impl Fn() -> ClientRequest) -> ClientResponse {
     let mut response = None;
     let decides = async || {
@@ -208,12 +210,12 @@ async fn until_the_store_decides(call: impl Fn() -> ClientRequest) -> ClientResp
             .header("x-ratelimit-remaining")
             .is_some()
     };
-    eventually("the store is asked", decides).await;
+    eventually("the store decides", decides).await;
     response.expect("the last response")
 }
 
 #[tokio::test]
-async fn a04_keys_outlive_a_change_of_the_secret_and_its_loss() {
+async fn a04_keys_survive_a_change_and_a_loss_of_the_secret() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_first, one) = start(api(&redis.url()), &app).await;
@@ -228,11 +230,11 @@ async fn a04_keys_outlive_a_change_of_the_secret_and_its_loss() {
     assert_eq!(app.effects(), 1);
 }
 
-/// Where the store keeps the secret that nobody set.
+/// The Redis key of the secret that the store keeps.
 const SECRET: &str = "ap1:test:secret";
 
-/// The cursor of the second page at one instance, and the status of that page at another.
-async fn cursor_of(one: &Client, other: &Client) -> (String, u16) {
+/// Returns the cursor of the second page at one instance, and the status of that page at another.
+async fn cursor_and_status(one: &Client, other: &Client) -> (String, u16) {
     let page = one.get("/v1/numbers").bearer(ALICE).send().await;
     let cursor = page.json()["next_cursor"]
         .as_str()
@@ -246,47 +248,51 @@ async fn cursor_of(one: &Client, other: &Client) -> (String, u16) {
 }
 
 #[tokio::test]
-async fn an_instance_keeps_the_secret_that_it_started_with() {
+async fn an_instance_keeps_the_secret_that_it_started_with_after_the_store_loses_it() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_first, one) = start(api(&redis.url()), &app).await;
     let (_second, two) = start(api(&redis.url()), &app).await;
-    let (cursor, status) = cursor_of(&one, &two).await;
-    assert_eq!(status, 200, "it was made once, and is shared");
-    let kept = redis.command(&["GET", SECRET]);
+    let (cursor, status) = cursor_and_status(&one, &two).await;
+    assert_eq!(status, 200, "the instances share the secret of the store");
+    let stored_secret = redis.command(&["GET", SECRET]);
     redis.restart_empty();
     let (_third, three) = start(api(&redis.url()), &app).await;
     assert_ne!(
         redis.command(&["GET", SECRET]),
-        kept,
-        "another one was made"
+        stored_secret,
+        "the new instance stored a new secret"
     );
-    let refused = one.get(&format!(
+    let rejected = one.get(&format!(
         "/v1/numbers?cursor={}",
-        cursor_of(&three, &three).await.0
+        cursor_and_status(&three, &three).await.0
     ));
-    refused
+    rejected
         .bearer(ALICE)
         .send()
         .await
         .problem(400, "INVALID_CURSOR");
-    let kept = one
+    let page = one
         .get(&format!("/v1/numbers?cursor={cursor}"))
         .bearer(ALICE)
         .send()
         .await;
-    assert_eq!(kept.status, 200);
+    assert_eq!(page.status, 200);
     assert_eq!(
-        cursor_of(&one, &two).await.1,
+        cursor_and_status(&one, &two).await.1,
         200,
-        "running instances keep theirs"
+        "running instances keep their secret"
     );
-    assert_eq!(order(&one, "k").send().await.status, 201, "and keys go on");
+    assert_eq!(
+        order(&one, "k").send().await.status,
+        201,
+        "keys do not depend on the secret"
+    );
     assert!(order(&three, "k").send().await.replayed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_on_a_cluster_share_what_those_on_one_server_share() {
+async fn instances_on_a_cluster_share_keys_and_limits() {
     let cluster = RedisCluster::start();
     let app = App::default();
     let (_first, one) = start(api(&cluster.url()), &app).await;
@@ -299,7 +305,7 @@ async fn instances_on_a_cluster_share_what_those_on_one_server_share() {
     assert_eq!(app.effects(), 1);
 }
 
-/// How many keys of this kind a cluster has.
+/// The number of keys of a cluster that match this pattern.
 fn count(cluster: &RedisCluster, pattern: &str) -> usize {
     let keys = cluster
         .primaries()
@@ -312,11 +318,12 @@ fn count(cluster: &RedisCluster, pattern: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_limits_in_several_slots_come_before_the_record_and_a_refusal_gives_back() {
+async fn b02_limits_in_several_slots_are_decided_before_the_record_and_a_rejection_gives_tokens_back()
+ {
     let cluster = RedisCluster::start();
     let app = App::default();
     let (_server, client) = start(api(&cluster.url()), &app).await;
-    let ask = |key: &str| {
+    let send = |key: &str| {
         client
             .post("/v1/scarce-orders")
             .bearer(ALICE)
@@ -326,33 +333,33 @@ async fn b02_limits_in_several_slots_come_before_the_record_and_a_refusal_gives_
     until_the_store_decides(|| order(&client, "warm")).await;
     let effects = app.effects();
     assert_eq!(
-        (ask("k").await.status.as_u16(), count(&cluster, "*:i:*")),
+        (send("k").await.status.as_u16(), count(&cluster, "*:i:*")),
         (201, 2)
     );
-    let replay = ask("k").await;
+    let replay = send("k").await;
     assert_eq!((replay.status.as_u16(), replay.replayed()), (201, true));
     for key in ["l", "m", "k"] {
-        ask(key).await.problem(429, "RATE_LIMITED");
+        send(key).await.problem(429, "RATE_LIMITED");
     }
     assert_eq!(
         (app.effects(), count(&cluster, "*:i:*")),
         (effects + 1, 2),
-        "what is refused never begins"
+        "rejected requests create no record"
     );
     let around = client.get("/v1/around").bearer(ALICE).send().await;
     assert_eq!(
         around.header_number("x-ratelimit-remaining"),
         97,
-        "two that were admitted, and this one"
+        "two admitted orders and this request took tokens"
     );
 }
 
 #[tokio::test]
-async fn a25_a_server_that_evicts_keeps_the_secret_where_it_is_accepted() {
+async fn a25_a_server_that_evicts_stores_the_secret_if_eviction_is_accepted() {
     let redis =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
-    let said = refusal(api(&redis.url())).await;
-    assert!(said.contains("this server evicts records"), "{said}");
+    let errors = start_errors(api(&redis.url())).await;
+    assert!(errors.contains("this server evicts records"), "{errors}");
     let store = || {
         Store::redis(
             RedisConfig::new(&redis.url())
@@ -362,38 +369,39 @@ async fn a25_a_server_that_evicts_keeps_the_secret_where_it_is_accepted() {
     };
     let (_first, one) = start(api(&redis.url()).store(store()), &App::default()).await;
     let (_second, two) = start(api(&redis.url()).store(store()), &App::default()).await;
-    assert_eq!(cursor_of(&one, &two).await.1, 200);
+    assert_eq!(cursor_and_status(&one, &two).await.1, 200);
 }
 
 #[tokio::test]
-async fn a12_leases_outlive_a_break_that_is_shorter_than_they_are() {
+async fn a12_leases_survive_an_outage_shorter_than_themselves() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let app = App::default();
     let (_server, client) = start(api(&proxy.url()).lease(LEASE), &app).await;
     let first = tokio::spawn({
         let client = client.clone();
-        async move { held(&client).send().await }
+        async move { held_order(&client).send().await }
     });
-    app.held().await;
-    until_a_beat(&proxy).await;
-    // The break falls on the next beat, ends well before the lease does, and the lease would be over.
+    app.until_held().await;
+    until_renewed(&proxy).await;
+    // The pause hits the next renewal at a third of the lease, and ends well before the lease.
+    // Without a repeated renewal the lease would lapse during the sleep after it.
     tokio::time::sleep(LEASE * 17 / 60).await;
     redis.pause();
     proxy.cut().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     redis.resume();
     tokio::time::sleep(LEASE).await;
-    held(&client)
+    held_order(&client)
         .send()
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    app.let_go();
+    app.release();
     assert_eq!(first.await.expect("no panic").status, 201);
-    assert!(held(&client).send().await.replayed());
+    assert!(held_order(&client).send().await.replayed());
 }
 
-fn held(client: &Client) -> ClientRequest {
+fn held_order(client: &Client) -> ClientRequest {
     client
         .post("/v1/held-orders")
         .bearer(ALICE)
@@ -402,18 +410,18 @@ fn held(client: &Client) -> ClientRequest {
 
 const LEASE: Duration = Duration::from_secs(6);
 
-/// The first thing that comes over a connection of its own.
-async fn until_a_beat(proxy: &Proxy) {
+/// Waits for the first renewal, which uses a separate connection.
+async fn until_renewed(proxy: &Proxy) {
     proxy.reset_counts();
-    let beats = async || {
+    let is_renewed = async || {
         proxy.connections() > 0
             && proxy.requests_named("EVALSHA") + proxy.requests_named("EVAL") > 0
     };
-    eventually("the lease is renewed", beats).await;
+    eventually("the lease is renewed", is_renewed).await;
 }
 
 #[tokio::test]
-async fn a_secret_that_is_damaged_is_said_at_start() {
+async fn a_damaged_secret_is_a_start_error() {
     let redis = RedisServer::start();
     for damage in [
         &["SET", "ap1:test:secret", "x"][..],
@@ -422,54 +430,54 @@ async fn a_secret_that_is_damaged_is_said_at_start() {
     ] {
         redis.flush_all();
         redis.command(damage);
-        let said = refusal(api(&redis.url())).await;
+        let errors = start_errors(api(&redis.url())).await;
         assert!(
-            said.contains("the secret at `ap1:test:secret` is damaged"),
-            "{said}"
+            errors.contains("the secret at `ap1:test:secret` is damaged"),
+            "{errors}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_used_is_said_with_the_rest() {
+async fn an_unusable_store_is_reported_with_the_other_start_errors() {
     let redis = RedisServer::start();
     redis.kill();
-    let said = refusal(named("?", &redis.url()).problem_base("problems")).await;
-    assert_eq!(said.lines().count(), 3, "{said}");
+    let errors = start_errors(api_named("?", &redis.url()).problem_base("problems")).await;
+    assert_eq!(errors.lines().count(), 3, "{errors}");
     assert!(
-        said.contains(&format!("{}: cannot be used: ", redis.url())),
-        "{said}"
+        errors.contains(&format!("{}: cannot be used: ", redis.url())),
+        "{errors}"
     );
 }
 
 #[tokio::test]
-async fn a_start_that_fails_leaves_nothing_in_the_store() {
+async fn a_failed_start_leaves_no_keys_in_the_store() {
     let redis = RedisServer::start();
-    refusal(named("?", &redis.url())).await;
-    // What is rehearsed ends within a millisecond.
+    start_errors(api_named("?", &redis.url())).await;
+    // The keys of the self-test expire within a millisecond.
     while redis.command(&["DBSIZE"]) != RedisReply::Integer(0) {
         let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else {
             panic!("no list")
         };
-        let lasting = |key: &RedisReply| redis_ttl(&redis, key) > 1;
-        assert!(!keys.iter().any(lasting), "{keys:?}");
+        let is_lasting = |key: &RedisReply| redis_ttl(&redis, key) > 1;
+        assert!(!keys.iter().any(is_lasting), "{keys:?}");
     }
 }
 
-/// Milliseconds; of what has no end, all there are.
+/// The remaining milliseconds of a key. `i64::MAX` for a key without expiry.
 fn redis_ttl(redis: &RedisServer, key: &RedisReply) -> i64 {
     let RedisReply::Bytes(key) = key else {
         panic!("{key:?}")
     };
     match redis.command(&[b"PTTL", key.as_ref()]) {
         RedisReply::Integer(-1) => i64::MAX,
-        RedisReply::Integer(left) => left,
+        RedisReply::Integer(remaining) => remaining,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn facets_can_be_mixed() {
+async fn limits_in_memory_and_records_on_redis_can_be_combined() {
     let redis = RedisServer::start();
     let store = Store::redis(RedisConfig::new(&redis.url()).expect("a valid URL"));
     let api = api(&redis.url()).store(store.with_limits(Arc::new(MemoryLimits::new())));
@@ -482,7 +490,7 @@ async fn facets_can_be_mixed() {
 }
 
 #[tokio::test]
-async fn what_nobody_can_read_is_a_503_without_effect() {
+async fn a_value_that_cannot_be_decoded_is_a_503_without_effect() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
@@ -494,25 +502,28 @@ async fn what_nobody_can_read_is_a_503_without_effect() {
         let [RedisReply::Bytes(key)] = keys.as_slice() else {
             panic!("{keys:?}")
         };
-        let good = redis.command(&[b"DUMP", key.as_ref()]);
+        let dump = redis.command(&[b"DUMP", key.as_ref()]);
         redis.command(&[b"SET", key.as_ref(), b"\xffof another release"]);
-        let refused = order(&client, "k").send().await;
-        assert_eq!(refused.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
+        let rejected = order(&client, "k").send().await;
+        assert_eq!(
+            rejected.problem(503, "STORE_UNAVAILABLE")["retryable"],
+            true
+        );
         assert_eq!(
             redis.command(&[b"GET", key.as_ref()]),
             RedisReply::bytes(b"\xffof another release")
         );
-        let RedisReply::Bytes(good) = good else {
+        let RedisReply::Bytes(dump) = dump else {
             panic!("no dump")
         };
-        redis.command(&[b"RESTORE", key.as_ref(), b"60000", &good, b"REPLACE"]);
+        redis.command(&[b"RESTORE", key.as_ref(), b"60000", &dump, b"REPLACE"]);
         assert!(order(&client, "k").send().await.replayed());
     }
     assert_eq!(app.effects(), 1);
 }
 
 #[tokio::test]
-async fn b15_limits_outlive_their_store_and_keys_do_not() {
+async fn b15_while_the_store_is_down_limited_requests_are_admitted_and_keyed_ones_are_a_503() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
@@ -536,7 +547,7 @@ async fn b15_limits_outlive_their_store_and_keys_do_not() {
 }
 
 #[tokio::test]
-async fn b15_where_a_limit_says_so_nothing_runs_while_its_store_is_out() {
+async fn b15_with_on_error_deny_no_handler_runs_while_redis_is_down() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
@@ -557,9 +568,9 @@ async fn b15_where_a_limit_says_so_nothing_runs_while_its_store_is_out() {
     assert_eq!(app.effects(), before + 1);
     redis.kill();
     for _ in 0..4 {
-        let denied = strict().send().await;
-        denied.problem(503, "STORE_UNAVAILABLE");
-        assert_eq!(denied.header_number("retry-after"), 1);
+        let rejected = strict().send().await;
+        rejected.problem(503, "STORE_UNAVAILABLE");
+        assert_eq!(rejected.header_number("retry-after"), 1);
     }
     assert_eq!(app.effects(), before + 1);
     redis.restart_empty();
@@ -568,7 +579,7 @@ async fn b15_where_a_limit_says_so_nothing_runs_while_its_store_is_out() {
 }
 
 #[tokio::test]
-async fn b09_a_tenant_has_a_bucket_that_names_nobody() {
+async fn b09_the_bucket_of_a_tenant_does_not_contain_its_name() {
     let redis = RedisServer::start();
     let (_server, client) = start(api(&redis.url()), &App::default()).await;
     let send = |tenant: &str| {
@@ -580,11 +591,15 @@ async fn b09_a_tenant_has_a_bucket_that_names_nobody() {
     for tenant in ["acme", "globex", "alice"] {
         until_the_store_decides(|| send(tenant)).await;
     }
-    // Each tenant has a bucket, of which one is not the caller's although it has his name.
+    // There are four buckets: three of tenants, and one of the caller, which differs from that of
+    // the tenant `alice`.
     until_the_store_decides(|| client.get("/v1/strict").bearer(ALICE)).await;
     let RedisReply::Array(keys) = redis.command(&["KEYS", "*:l:*"]) else {
         panic!("no list")
     };
-    let clear = |key: &RedisReply| matches!(key, RedisReply::Bytes(key) if key.windows(4).any(|name| name == b"acme"));
-    assert!(keys.len() == 4 && !keys.iter().any(clear), "{keys:?}");
+    let contains_name = |key: &RedisReply| matches!(key, RedisReply::Bytes(key) if key.windows(4).any(|name| name == b"acme"));
+    assert!(
+        keys.len() == 4 && !keys.iter().any(contains_name),
+        "{keys:?}"
+    );
 }

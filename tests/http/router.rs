@@ -1,4 +1,4 @@
-//! Inside another axum application.
+//! An API in another axum application.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -27,22 +27,22 @@ impl axum::extract::FromRef<App> for Db {
     }
 }
 
-/// Reads from a part of the state.
+/// Reads a part of the state.
 #[endpoint(get = "/things", version = 1)]
 async fn things(State(db): State<Db>) -> &'static str {
     db.0
 }
 
 #[tokio::test]
-async fn endpoints_merge_and_the_rest_of_the_app_stays_as_it_was() {
+async fn endpoints_merge_into_a_router_without_changing_its_other_routes() {
     let api = Api::new("things", routes![things]).without_auth();
-    let ours = api
+    let router = api
         .into_router(App { db: Db("rows") })
         .await
         .expect("a valid API");
     let app = Router::new()
         .route("/", get(async || "home"))
-        .merge(ours)
+        .merge(router)
         .fallback(async || "my own fallback");
     let client = serve(app).await;
     assert_eq!(client.get("/").send().await.body, "home");
@@ -56,11 +56,11 @@ async fn endpoints_merge_and_the_rest_of_the_app_stays_as_it_was() {
 #[tokio::test]
 async fn endpoints_can_be_nested_and_layered() {
     let api = Api::new("things", routes![things]).without_auth();
-    let ours = api
+    let router = api
         .into_router(App { db: Db("rows") })
         .await
         .expect("a valid API");
-    let ours = ours.layer(axum::middleware::map_response(
+    let router = router.layer(axum::middleware::map_response(
         async |mut response: axum::response::Response| {
             response
                 .headers_mut()
@@ -68,7 +68,7 @@ async fn endpoints_can_be_nested_and_layered() {
             response
         },
     ));
-    let client = serve(Router::new().nest("/api", ours)).await;
+    let client = serve(Router::new().nest("/api", router)).await;
     let reply = client.get("/api/v1/things").send().await;
     assert_eq!(
         (&reply.body[..], reply.header("x-layer")),
@@ -77,7 +77,7 @@ async fn endpoints_can_be_nested_and_layered() {
 }
 
 #[tokio::test]
-async fn the_function_stays_a_function() {
+async fn an_annotated_handler_can_be_called_as_a_function() {
     assert_eq!(things(State(Db("called"))).await, "called");
 }
 
@@ -86,14 +86,14 @@ async fn a_router_can_be_called_without_a_socket() {
     use tower_service::Service as _;
 
     let api = Api::new("things", routes![things]).without_auth();
-    let mut ours = api
+    let mut router = api
         .into_router(App { db: Db("rows") })
         .await
         .expect("a valid API");
     let request = Request::get("/v1/things")
         .body(Body::empty())
         .expect("a request");
-    let response = ours.call(request).await.expect("infallible");
+    let response = router.call(request).await.expect("infallible");
     assert_eq!(
         response
             .into_body()
@@ -105,7 +105,7 @@ async fn a_router_can_be_called_without_a_socket() {
     );
 }
 
-/// Counts, once for each key.
+/// Counts once per key.
 #[endpoint(post = "/count", version = 1, idempotent(anonymous))]
 async fn count(State(counter): State<Counter>) -> String {
     counter.fetch_add(1, Ordering::SeqCst).to_string()
@@ -116,13 +116,13 @@ type Counter = Arc<AtomicUsize>;
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
 #[tokio::test]
-async fn a05_a_parameter_of_an_outer_router_is_a_part_of_the_request() {
+async fn a05_a_retry_with_another_parameter_of_an_outer_router_is_a_mismatch() {
     let api = Api::new("counts", routes![count]).without_auth();
-    let ours = api
+    let router = api
         .into_router(Counter::default())
         .await
         .expect("a valid API");
-    let client = serve(Router::new().nest("/tenants/{tenant}", ours)).await;
+    let client = serve(Router::new().nest("/tenants/{tenant}", router)).await;
     let post = |tenant: u8| {
         client
             .post(&format!("/tenants/{tenant}/v1/count"))
@@ -135,9 +135,9 @@ async fn a05_a_parameter_of_an_outer_router_is_a_part_of_the_request() {
 }
 
 #[tokio::test]
-async fn services_on_one_store_with_one_secret_never_meet() {
+async fn two_apis_on_one_store_share_no_keys() {
     let (store, secret) = (Store::memory(), Secret::new([7; 32]).expect("long enough"));
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for name in ["one", "two"] {
         let api = Api::new(name, routes![count])
             .without_auth()
@@ -149,17 +149,17 @@ async fn services_on_one_store_with_one_secret_never_meet() {
                 .expect("a valid API"),
         )
         .await;
-        answers.push(client.post("/v1/count").idempotency_key(UUID).send().await);
+        responses.push(client.post("/v1/count").idempotency_key(UUID).send().await);
     }
     assert!(
-        answers
+        responses
             .iter()
-            .all(|answer| answer.body == "0" && !answer.replayed())
+            .all(|response| response.body == "0" && !response.replayed())
     );
 }
 
 #[tokio::test]
-async fn a_new_title_forgets_no_keys() {
+async fn a_new_title_keeps_the_keys() {
     let (store, secret) = (Store::memory(), Secret::new([7; 32]).expect("long enough"));
     let mut replayed = Vec::new();
     for title in ["Counts", "Counts, renamed"] {

@@ -6,7 +6,7 @@ use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::testing::{Client, Fault, StoreOperation, TestServer};
 
-use crate::app::{ALICE, App, Bench};
+use crate::app::{ALICE, App, TestService};
 
 /// Is held by the test.
 #[endpoint(get = "/held")]
@@ -16,7 +16,7 @@ async fn held(State(app): State<App>) -> &'static str {
     "done"
 }
 
-/// Is held by the test, under a key, and soon past its deadline.
+/// Is held by the test beyond its deadline, under a key.
 #[endpoint(post = "/held", idempotent, timeout = "20ms")]
 async fn held_keyed(State(app): State<App>) -> &'static str {
     app.hold().await;
@@ -25,22 +25,25 @@ async fn held_keyed(State(app): State<App>) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_running_request_gets_its_answer_and_no_new_one_is_taken() {
-    let bench = Bench::start(routes![held, held_keyed]).await;
-    let client = bench.client.clone();
+async fn shutdown_completes_a_running_request_and_accepts_no_new_one() {
+    let service = TestService::start(routes![held, held_keyed]).await;
+    let client = service.client.clone();
     let running = tokio::spawn(async move { client.get("/held").bearer(ALICE).send().await });
-    bench.app.held().await;
-    let stopping = tokio::spawn(bench.server.stop());
-    bench.client.until_refused().await;
-    bench.app.let_go();
-    assert_eq!(running.await.expect("an answer").body, "done");
-    assert!(stopping.await.expect("no panic"), "nothing was cut off");
+    service.app.until_held().await;
+    let stopping = tokio::spawn(service.server.stop());
+    service.client.until_refused().await;
+    service.app.release();
+    assert_eq!(running.await.expect("a response").body, "done");
+    assert!(
+        stopping.await.expect("no panic"),
+        "no connection was cut off"
+    );
 }
 
 #[tokio::test]
-async fn a11_shutdown_waits_for_what_runs_under_a_key() {
-    let bench = Bench::start(routes![held, held_keyed]).await;
-    let reply = bench
+async fn a11_shutdown_waits_for_runs_under_a_key() {
+    let service = TestService::start(routes![held, held_keyed]).await;
+    let reply = service
         .client
         .post("/held")
         .bearer(ALICE)
@@ -48,30 +51,33 @@ async fn a11_shutdown_waits_for_what_runs_under_a_key() {
         .send()
         .await;
     reply.problem(504, "DEADLINE_EXCEEDED");
-    let stopping = tokio::spawn(bench.server.stop());
-    bench.client.until_refused().await;
-    assert!(!stopping.is_finished() && bench.app.effects() == 0);
-    bench.app.let_go();
-    assert!(stopping.await.expect("no panic"), "nothing was cut off");
-    assert_eq!(bench.app.effects(), 1);
+    let stopping = tokio::spawn(service.server.stop());
+    service.client.until_refused().await;
+    assert!(!stopping.is_finished() && service.app.effects() == 0);
+    service.app.release();
+    assert!(
+        stopping.await.expect("no panic"),
+        "no connection was cut off"
+    );
+    assert_eq!(service.app.effects(), 1);
 }
 
-/// Has an answer at once, under a key.
+/// Responds immediately, under a key.
 #[endpoint(post = "/keyed", idempotent)]
 async fn keyed(State(app): State<App>) {
     app.effect();
 }
 
 #[tokio::test]
-async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
-    let bench = Bench::start(routes![keyed]).await;
+async fn a17_shutdown_waits_until_a_response_is_stored() {
+    let service = TestService::start(routes![keyed]).await;
     (0..4).for_each(|_| {
-        bench
+        service
             .records
             .fail_next(StoreOperation::Complete, Fault::Lost);
     });
     assert_eq!(
-        bench
+        service
             .client
             .post("/keyed")
             .bearer(ALICE)
@@ -81,11 +87,11 @@ async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
             .status,
         200
     );
-    let next = bench.configure(Api::new("test", routes![keyed]));
-    let next = TestServer::start(next, bench.app.clone())
+    let next = service.configure(Api::new("test", routes![keyed]));
+    let next = TestServer::start(next, service.app.clone())
         .await
         .expect("a valid API");
-    assert!(bench.server.stop().await, "nothing was cut off");
+    assert!(service.server.stop().await, "no connection was cut off");
     let retry = Client::new(next.address())
         .post("/keyed")
         .bearer(ALICE)
@@ -93,20 +99,21 @@ async fn a17_shutdown_waits_for_the_store_to_keep_an_answer() {
         .send()
         .await;
     assert!(retry.status == 200 && retry.replayed());
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a17_shutdown_does_not_wait_for_a_store_that_stays_away() {
-    let bench =
-        Bench::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
+async fn a17_shutdown_does_not_wait_for_a_store_that_is_down() {
+    // Shutdown waits for half a lease, so a short lease keeps this test short.
+    let service =
+        TestService::start_with(routes![keyed], |api| api.lease(Duration::from_millis(600))).await;
     (0..1000).for_each(|_| {
-        bench
+        service
             .records
             .fail_next(StoreOperation::Complete, Fault::Lost);
     });
     assert_eq!(
-        bench
+        service
             .client
             .post("/keyed")
             .bearer(ALICE)
@@ -117,41 +124,41 @@ async fn a17_shutdown_does_not_wait_for_a_store_that_stays_away() {
         200
     );
     assert!(
-        bench.server.stop().await,
-        "it gives up after half a lease, and is not cut off"
+        service.server.stop().await,
+        "shutdown stops waiting after half a lease"
     );
 }
 
 #[tokio::test]
-async fn idle_connections_do_not_hold_it_up() {
-    let bench = Bench::start(routes![held]).await;
-    bench.client.get("/nowhere").send().await;
-    let _silent = bench.client.raw().await;
-    let stopped = tokio::time::timeout(Duration::from_secs(5), bench.server.stop()).await;
+async fn shutdown_does_not_wait_for_idle_connections() {
+    let service = TestService::start(routes![held]).await;
+    service.client.get("/nowhere").send().await;
+    let _silent = service.client.raw().await;
+    let stopped = tokio::time::timeout(Duration::from_secs(5), service.server.stop()).await;
     assert!(stopped.expect("at once"));
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
-    let bench = Bench::start(routes![held]).await;
+async fn shutdown_closes_connections_without_a_complete_request_head() {
+    let service = TestService::start(routes![held]).await;
     let mut connections = Vec::new();
-    for said in [
+    for bytes in [
         "",
         "P",
         "PRI * HTTP/2.0\r\n",
         "GET /held HT",
         "GET /held HTTP/1.1\r\nhost: x\r\n",
     ] {
-        let mut raw = bench.client.raw().await;
-        raw.write(said).await;
-        connections.push((said, raw));
+        let mut raw = service.client.raw().await;
+        raw.write(bytes).await;
+        connections.push((bytes, raw));
     }
-    for (said, mut raw) in connections {
-        assert!(raw.is_closed().await, "{said:?}");
+    for (bytes, mut raw) in connections {
+        assert!(raw.is_closed().await, "{bytes:?}");
     }
 }
 
-/// More than a socket takes at once.
+/// Returns more than the socket buffers take.
 #[endpoint(get = "/large", public)]
 async fn large() -> String {
     "x".repeat(LARGE)
@@ -160,31 +167,37 @@ async fn large() -> String {
 const LARGE: usize = 32 << 20;
 
 #[tokio::test]
-async fn a_response_that_is_read_slowly_is_sent_to_its_end() {
-    let bench = Bench::start(routes![large]).await;
-    let mut raw = bench.client.raw().await;
+async fn shutdown_completes_a_response_that_is_read_slowly() {
+    let service = TestService::start(routes![large]).await;
+    let mut raw = service.client.raw().await;
     raw.write("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
     raw.read_some().await;
-    let stopping = tokio::spawn(bench.server.stop());
-    // For longer than the server waits for connections without a request.
+    let stopping = tokio::spawn(service.server.stop());
+    // 2.5 s is longer than shutdown waits for connections without a request.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(raw.response().await.len() > LARGE);
-    assert!(stopping.await.expect("no panic"), "nothing was cut off");
+    assert!(
+        stopping.await.expect("no panic"),
+        "no connection was cut off"
+    );
 }
 
 #[tokio::test]
-async fn a_head_that_is_completed_in_time_gets_its_answer() {
-    let bench = Bench::start(routes![held]).await;
-    let mut raw = bench.client.raw().await;
+async fn a_request_head_completed_during_shutdown_gets_a_response() {
+    let service = TestService::start(routes![held]).await;
+    let mut raw = service.client.raw().await;
     raw.write("GET /held HTTP/1.1\r\nhost: x\r\n").await;
-    bench.client.get("/nowhere").send().await;
-    let stopping = tokio::spawn(bench.server.stop());
-    bench.client.until_refused().await;
+    service.client.get("/nowhere").send().await;
+    let stopping = tokio::spawn(service.server.stop());
+    service.client.until_refused().await;
     raw.write(&format!("authorization: Bearer {ALICE}\r\n\r\n"))
         .await;
-    bench.app.held().await;
+    service.app.until_held().await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    bench.app.let_go();
+    service.app.release();
     assert!(raw.response().await.ends_with("done"));
-    assert!(stopping.await.expect("no panic"), "nothing was cut off");
+    assert!(
+        stopping.await.expect("no panic"),
+        "no connection was cut off"
+    );
 }

@@ -1,4 +1,4 @@
-//! What keeps a service from starting: all of it, at once.
+//! Start errors: all of them are reported together.
 
 use core::time::Duration;
 
@@ -7,11 +7,11 @@ use aplomb::prelude::*;
 use aplomb::{StartErrors, routes};
 use serde::Deserialize;
 
-/// Wants a caller.
+/// Needs a caller.
 #[endpoint(get = "/guarded")]
 async fn guarded() {}
 
-/// Is idempotent for everybody.
+/// Is idempotent.
 #[endpoint(post = "/guests", idempotent)]
 async fn guests() {}
 
@@ -25,31 +25,31 @@ struct Wrong {
 #[endpoint(get = "/orders/{id}", public)]
 async fn order(Path(_): Path<Wrong>) {}
 
-/// Names a limit.
+/// Has a named limit.
 #[endpoint(get = "/a", public, rate_limit("10/min", name = "shared", by = ip))]
 async fn limited_a() {}
 
-/// Names the same limit and means another.
+/// Has another limit with the same name.
 #[endpoint(get = "/b", public, rate_limit("20/min", name = "shared", by = ip))]
 async fn limited_b() {}
 
-/// Names a limit that the other only tries.
+/// Has a named limit.
 #[endpoint(get = "/c", public, rate_limit("10/min", name = "tried", by = ip))]
 async fn limited_c() {}
 
-/// Only tries it.
+/// Has the same limit as a shadow.
 #[endpoint(get = "/d", public, rate_limit("10/min", name = "tried", by = ip, shadow))]
 async fn limited_d() {}
 
-/// Lets instances decide alone.
+/// Has a limit that instances decide locally.
 #[endpoint(get = "/e", public, rate_limit("10/min", name = "strict", by = ip))]
 async fn limited_e() {}
 
-/// Does not.
+/// Has the same limit with `deny`.
 #[endpoint(get = "/f", public, rate_limit("10/min", name = "strict", by = ip, on_error = deny))]
 async fn limited_f() {}
 
-/// Is a kind of key.
+/// Verifies tenants.
 struct Tenant;
 
 impl LimitKey for Tenant {
@@ -58,7 +58,7 @@ impl LimitKey for Tenant {
     }
 }
 
-/// Is another, although it says the same.
+/// Is another type that verifies the same values.
 struct Region;
 
 impl LimitKey for Region {
@@ -71,7 +71,7 @@ impl LimitKey for Region {
 #[endpoint(get = "/g", public, rate_limit("10/min", name = "tenants", by = header("x-tenant", Tenant)))]
 async fn limited_g() {}
 
-/// Counts by tenant and costs more, which it may.
+/// Counts by tenant with another cost, which is allowed.
 #[endpoint(get = "/h", public, rate_limit("10/min", name = "tenants", cost = ten, by = header("x-tenant", Tenant)))]
 async fn limited_h() {}
 
@@ -83,7 +83,7 @@ fn ten(_: &http::request::Parts) -> u64 {
 #[endpoint(get = "/i", public, rate_limit("10/min", name = "tenants", by = header("x-tenant", Region)))]
 async fn limited_i() {}
 
-/// Reads two parameters or none, and its path has one.
+/// Reads two parameters or no parameters, but its path has one.
 #[endpoint(get = "/optional/{id}", public)]
 async fn optional(_: Option<Path<(u64, u64)>>) {}
 
@@ -93,61 +93,64 @@ async fn errors(api: Api<()>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_said_at_once() {
-    let api =
-        Api::new("test", routes![guarded, order, limited_a, limited_b]).problem_base("problems");
-    let errors = errors(api).await;
-    let said = |text: &str| errors.iter().filter(|error| error.contains(text)).count();
-    assert_eq!(errors.len(), 4, "{errors:?}");
-    assert_eq!(
-        said("`guarded` (GET /guarded) wants a caller and the API has no authentication"),
-        1
-    );
-    assert_eq!(
-        said("`order` (GET /orders/{id}): its `Path` argument reads `order`; the path names `id`"),
-        1
-    );
-    assert_eq!(
-        said(
-            "`limited_a` (GET /a) and `limited_b` (GET /b) declare the limit `shared` differently"
-        ),
-        1
-    );
-    assert_eq!(said("\"problems\" is not an absolute URI"), 1);
-}
-
-#[tokio::test]
-async fn an_optional_path_reads_all_parameters_of_the_template_or_of_a_template_without() {
+async fn an_optional_path_with_other_parameters_than_its_template_is_an_error() {
     let errors = errors(Api::new("test", routes![optional])).await;
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(
-        errors[0].contains(
-            "`optional` (GET /optional/{id}): its `Path` argument reads 2; the path names `id`"
-        ),
+        errors[0].contains("`optional` (GET /optional/{id}): its `Path` argument reads 2"),
         "{errors:?}"
     );
 }
 
-/// Is there from the first version on.
+#[tokio::test]
+async fn all_start_errors_are_reported_together() {
+    let api =
+        Api::new("test", routes![guarded, order, limited_a, limited_b]).problem_base("problems");
+    let errors = errors(api).await;
+    let count_containing = |text: &str| errors.iter().filter(|error| error.contains(text)).count();
+    assert_eq!(errors.len(), 4, "{errors:?}");
+    assert_eq!(
+        count_containing(
+            "`guarded` (GET /guarded) needs an authenticated caller, but the API has no authentication"
+        ),
+        1
+    );
+    assert_eq!(
+        count_containing(
+            "`order` (GET /orders/{id}): its `Path` argument reads `order`, but its path has `id`"
+        ),
+        1
+    );
+    assert_eq!(
+        count_containing(
+            "`limited_a` (GET /a) and `limited_b` (GET /b) declare the limit `shared` differently"
+        ),
+        1
+    );
+    assert_eq!(count_containing("\"problems\" is not an absolute URI"), 1);
+}
+
+/// Has an open range of versions.
 #[endpoint(get = "/ever", version = 1.., public)]
 async fn ever() {}
 
-/// Has a day for a version.
+/// Has a date as its version.
 #[endpoint(get = "/dated", version = 20_260_101, public)]
 async fn dated() {}
 
-/// Has the last version that an open range can reach.
+/// Has the highest version that an open range can reach.
 #[endpoint(get = "/hundredth", version = 100, public)]
 async fn hundredth() {}
 
 #[tokio::test]
-async fn e01_an_open_range_that_would_serve_millions_of_versions_is_refused() {
+async fn e01_an_open_version_range_of_more_than_100_versions_is_a_start_error() {
     let errors = errors(Api::new("test", routes![ever, dated])).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    let said = "`ever` (GET /ever): its versions go up to 20260101, which another endpoint names, and it can serve 100 at most";
-    assert!(error.starts_with(said), "{error}");
+    let expected = "`ever` (GET /ever) has an open range of versions, which would end at 20260101, the newest version of the API; an \
+                endpoint can serve at most 100 versions";
+    assert!(error.starts_with(expected), "{error}");
     assert!(
         Api::new("test", routes![ever, hundredth])
             .without_auth()
@@ -158,7 +161,7 @@ async fn e01_an_open_range_that_would_serve_millions_of_versions_is_refused() {
 }
 
 #[tokio::test]
-async fn b17_a_limit_is_a_shadow_wherever_it_is_named_or_nowhere() {
+async fn b17_a_named_limit_that_is_a_shadow_in_one_endpoint_only_is_a_start_error() {
     let errors = errors(Api::new("test", routes![limited_c, limited_d])).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
@@ -167,13 +170,13 @@ async fn b17_a_limit_is_a_shadow_wherever_it_is_named_or_nowhere() {
         "`limited_c` (GET /c) and `limited_d` (GET /d) declare the limit `tried` differently"
     ));
     assert!(
-        error.ends_with("; say `shadow` in both or in neither"),
+        error.ends_with(": write `shadow` in both or in neither"),
         "{error}"
     );
 }
 
 #[tokio::test]
-async fn b15_a_limit_denies_wherever_it_is_named_or_nowhere() {
+async fn b15_a_named_limit_that_denies_in_one_endpoint_only_is_a_start_error() {
     let errors = errors(Api::new("test", routes![limited_e, limited_f])).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
@@ -183,40 +186,40 @@ async fn b15_a_limit_denies_wherever_it_is_named_or_nowhere() {
         "{error}"
     );
     assert!(
-        error.ends_with("; say `on_error = deny` in both or in neither"),
+        error.ends_with(": write `on_error = deny` in both or in neither"),
         "{error}"
     );
 }
 
 #[tokio::test]
-async fn b09_a_limit_counts_by_one_kind_of_key_wherever_it_is_named() {
+async fn b09_a_named_limit_with_two_kinds_of_keys_is_a_start_error() {
     let errors = errors(Api::new("test", routes![limited_g, limited_h, limited_i])).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    let said =
-        "`limited_g` (GET /g) and `limited_i` (GET /i) declare the limit `tenants` differently";
-    assert_eq!(error, said);
+    let expected = "`limited_g` (GET /g) and `limited_i` (GET /i) declare the limit `tenants` differently: write the same rate and \
+         the same options in both, except `cost`";
+    assert_eq!(error, expected);
 }
 
 #[tokio::test]
-async fn open_must_say_what_it_means_for_keys() {
+async fn an_idempotent_endpoint_without_authentication_must_be_anonymous() {
     let errors = errors(Api::new("test", routes![guests]).without_auth()).await;
     assert_eq!(errors.len(), 1);
     assert!(
-        errors[0].contains("say `idempotent(anonymous)`"),
+        errors[0].contains("write `idempotent(anonymous)`"),
         "{errors:?}"
     );
 }
 
 #[tokio::test]
-async fn a_name_that_is_no_slug_is_refused_with_a_suggestion() {
+async fn an_api_name_that_is_not_a_slug_is_a_start_error_with_a_suggestion() {
     let errors = errors(Api::new("Online Payments", routes![guarded]).without_auth()).await;
     let [error] = errors.as_slice() else {
         panic!("{errors:?}")
     };
-    let said = "the API's name \"Online Payments\" is not a slug: expected 1 to 64 characters of a-z, 0-9 and `-`";
-    assert!(error.starts_with(said), "{error}");
+    let expected = "the API's name \"Online Payments\" is not a slug: expected 1 to 64 characters of a-z, 0-9 and `-`";
+    assert!(error.starts_with(expected), "{error}");
     assert!(
         error.contains("write Api::new(\"online-payments\", …).title(\"Online Payments\")"),
         "{error}"
@@ -227,12 +230,12 @@ async fn a_name_that_is_no_slug_is_refused_with_a_suggestion() {
     assert!(api.into_router(()).await.is_ok());
 }
 
-/// Has a limit that no bucket can keep.
+/// Has a limit whose full bucket takes too long.
 #[endpoint(get = "/rare", public, rate_limit("1/day", burst = 99999999, by = ip))]
 async fn rare() {}
 
 #[tokio::test]
-async fn a_limit_that_no_bucket_can_keep_is_said_with_the_rest() {
+async fn a_limit_that_cannot_be_counted_is_a_start_error() {
     let errors = errors(Api::new("test", routes![guarded, rare])).await;
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(
@@ -242,17 +245,17 @@ async fn a_limit_that_no_bucket_can_keep_is_said_with_the_rest() {
 }
 
 #[tokio::test]
-async fn authentication_and_its_absence_exclude_each_other() {
+async fn auth_together_with_without_auth_is_a_start_error() {
     let keys = ApiKeys::parse("alice:sk_test_alice").expect("a key");
     let errors = errors(Api::new("test", routes![guarded]).auth(keys).without_auth()).await;
     assert_eq!(
         errors,
-        ["the API says both Api::auth(…) and Api::without_auth(); remove one"]
+        ["the API calls both Api::auth(…) and Api::without_auth(): remove one of them"]
     );
 }
 
 #[tokio::test]
-async fn b15_a_number_of_instances_that_cannot_be_is_said() {
+async fn b15_an_invalid_number_of_instances_is_a_start_error() {
     let errors = errors(
         Api::new("test", routes![guarded])
             .without_auth()
@@ -274,7 +277,7 @@ struct Aliased {
 async fn aliased(Path(_): Path<Aliased>) {}
 
 #[tokio::test]
-async fn an_alias_is_a_name() {
+async fn a_path_parameter_can_be_read_by_a_serde_alias() {
     assert!(
         Api::new("test", routes![aliased])
             .into_router(())
@@ -283,23 +286,23 @@ async fn an_alias_is_a_name() {
     );
 }
 
-/// Keeps its answers for a minute.
+/// Stores responses for a minute.
 #[endpoint(post = "/short", public, idempotent(anonymous, ttl = "1min"))]
 async fn short_lived() {}
 
 #[tokio::test]
-async fn answers_must_outlive_leases() {
+async fn a_ttl_shorter_than_the_lease_is_a_start_error() {
     let lease = Duration::from_secs(61);
     let errors = errors(Api::new("test", routes![short_lived]).lease(lease)).await;
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(
-        errors[0].contains("keeps answers for 60s only, less than the lease of 61s"),
+        errors[0].contains("stores responses for 60s, which is shorter than the lease of 61s"),
         "{errors:?}"
     );
 }
 
 #[test]
-fn a12_a_run_has_30_seconds_of_lease_and_15_minutes_in_all() {
+fn a12_the_default_lease_is_30_seconds_and_the_default_duration_15_minutes() {
     assert_eq!(Api::<()>::DEFAULT_LEASE, Duration::from_secs(30));
     assert_eq!(
         Api::<()>::DEFAULT_MAX_HANDLER_DURATION,

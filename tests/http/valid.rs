@@ -1,4 +1,4 @@
-//! Arguments whose data keeps rules.
+//! Arguments with validation rules.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::app::{ALICE, App, Bench};
+use crate::app::{ALICE, App, TestService};
 
 #[derive(Deserialize, Validate)]
 #[serde(rename_all = "camelCase")]
@@ -47,7 +47,7 @@ fn even(quantity: &u32, (): &()) -> garde::Result {
     }
 }
 
-/// Takes a body.
+/// Reads a body.
 #[endpoint(post = "/orders", idempotent)]
 async fn order(State(app): State<App>, Valid(Json(order)): Valid<Json<Order>>) -> Created<usize> {
     app.effect();
@@ -69,7 +69,7 @@ struct Search {
     tag: Vec<String>,
 }
 
-/// Takes a query.
+/// Reads a query.
 #[endpoint(get = "/search", public)]
 async fn search(Valid(Query(search)): Valid<Query<Search>>) -> String {
     format!("{} {:?}", search.year, search.tag)
@@ -83,7 +83,7 @@ struct Place {
     seat: u32,
 }
 
-/// Takes parameters by name.
+/// Reads parameters by name.
 #[endpoint(get = "/places/{row}/{seat}", public)]
 async fn place(Valid(Path(place)): Valid<Path<Place>>) -> String {
     format!("{} {}", place.row, place.seat)
@@ -94,19 +94,19 @@ async fn place(Valid(Path(place)): Valid<Path<Place>>) -> String {
 #[garde(transparent)]
 struct Small(#[garde(range(max = 9))] u32);
 
-/// Takes parameters by position.
+/// Reads parameters by position.
 #[endpoint(get = "/pairs/{left}/{right}", public)]
 async fn pair(Valid(Path((left, right))): Valid<Path<(Small, Small)>>) -> String {
     format!("{} {}", left.0, right.0)
 }
 
-/// Takes one parameter.
+/// Reads one parameter.
 #[endpoint(get = "/small/{number}", public)]
 async fn small(Valid(Path(number)): Valid<Path<Small>>) -> String {
     number.0.to_string()
 }
 
-/// How many effects there were, which the rules below depend on.
+/// The number of effects, which is the bound of a rule below.
 struct Effects(usize);
 
 impl ValidationContext<App> for Effects {
@@ -122,18 +122,18 @@ struct Bounded {
     count: usize,
 }
 
-/// Takes what the state allows.
-#[endpoint(post = "/bounded", public, not_idempotent = "nothing is kept")]
+/// Reads a body whose rules depend on the state.
+#[endpoint(post = "/bounded", public, not_idempotent = "nothing is stored")]
 async fn bounded(State(app): State<App>, Valid(Json(bounded)): Valid<Json<Bounded>>) -> String {
     app.effect();
     bounded.count.to_string()
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![order, search, place, pair, small, bounded]).await
+async fn service() -> TestService {
+    TestService::start(routes![order, search, place, pair, small, bounded]).await
 }
 
-fn places<'a>(problem: &'a Value, member: &str) -> Vec<(&'a str, &'a str)> {
+fn field_errors<'a>(problem: &'a Value, member: &str) -> Vec<(&'a str, &'a str)> {
     let errors = problem["errors"].as_array().expect("errors");
     assert!(
         errors
@@ -149,8 +149,8 @@ fn places<'a>(problem: &'a Value, member: &str) -> Vec<(&'a str, &'a str)> {
 }
 
 #[tokio::test]
-async fn f04_all_rules_that_a_body_breaks_are_told_in_their_order() {
-    let bench = bench().await;
+async fn f04_all_broken_rules_of_a_body_are_reported_in_a_stable_order() {
+    let service = service().await;
     let sent = json!({
         "customer": "",
         "items": (0..12).map(|index| json!({"quantity": if index == 2 || index == 10 { 0 } else { 2 }})).collect::<Vec<_>>(),
@@ -159,15 +159,15 @@ async fn f04_all_rules_that_a_body_breaks_are_told_in_their_order() {
         "quantity": 1,
     })
     .to_string();
-    let mut answers = Vec::new();
+    let mut problems = Vec::new();
     for _ in 0..3 {
-        let call = bench
+        let call = service
             .client
             .post("/orders")
             .bearer(ALICE)
             .idempotency_key("a")
             .json(sent.clone());
-        answers.push(call.send().await.problem(422, "VALIDATION_FAILED"));
+        problems.push(call.send().await.problem(422, "VALIDATION_FAILED"));
     }
     let expected = [
         ("#/byName/a~1b~0c/quantity", "not even"),
@@ -179,17 +179,17 @@ async fn f04_all_rules_that_a_body_breaks_are_told_in_their_order() {
         ("#/items/2/quantity", "lower than 1"),
         ("#/items/10/quantity", "lower than 1"),
     ];
-    for answer in answers {
-        assert_eq!(places(&answer, "pointer"), expected);
+    for problem in problems {
+        assert_eq!(field_errors(&problem, "pointer"), expected);
     }
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
 }
 
 #[tokio::test]
-async fn f04_a_refusal_frees_the_key_and_a_replay_is_not_validated_again() {
-    let bench = bench().await;
+async fn f04_a_failed_validation_frees_the_key_and_a_replay_is_not_validated_again() {
+    let service = service().await;
     let send = |body: &'static str| {
-        bench
+        service
             .client
             .post("/orders")
             .bearer(ALICE)
@@ -202,15 +202,15 @@ async fn f04_a_refusal_frees_the_key_and_a_replay_is_not_validated_again() {
         .problem(422, "VALIDATION_FAILED");
     assert_eq!(send(r#"{"customer":"x","items":[]}"#).await.status, 201);
     assert!(send(r#"{"customer":"x","items":[]}"#).await.replayed());
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn f04_at_most_a_hundred_mistakes_are_told() {
-    let bench = bench().await;
+async fn f04_at_most_100_broken_rules_are_reported() {
+    let service = service().await;
     let items: Vec<_> = (0..5_000).map(|_| json!({"quantity": 1})).collect();
     let sent = json!({"customer": "x", "items": items}).to_string();
-    let reply = bench
+    let reply = service
         .client
         .post("/orders")
         .bearer(ALICE)
@@ -219,18 +219,18 @@ async fn f04_at_most_a_hundred_mistakes_are_told() {
         .send()
         .await;
     let problem = reply.problem(422, "VALIDATION_FAILED");
-    let places = places(&problem, "pointer");
+    let field_errors = field_errors(&problem, "pointer");
     assert_eq!(
-        (places.len(), places[0].0, places[99].0),
+        (field_errors.len(), field_errors[0].0, field_errors[99].0),
         (100, "#/items/0/quantity", "#/items/99/quantity")
     );
 }
 
 #[tokio::test]
-async fn f04_what_cannot_be_read_is_refused_before() {
-    let bench = bench().await;
+async fn f04_unreadable_data_is_rejected_before_validation() {
+    let service = service().await;
     let send = |body: &'static str| {
-        bench
+        service
             .client
             .post("/orders")
             .bearer(ALICE)
@@ -244,7 +244,7 @@ async fn f04_what_cannot_be_read_is_refused_before() {
         .problem(422, "VALIDATION_FAILED");
     assert_eq!(problem["errors"].as_array().map(Vec::len), Some(1));
     assert_eq!(problem["errors"][0]["code"], "WRONG_SHAPE");
-    let text = bench
+    let text = service
         .client
         .post("/orders")
         .bearer(ALICE)
@@ -253,7 +253,7 @@ async fn f04_what_cannot_be_read_is_refused_before() {
         .send()
         .await;
     text.problem(415, "UNSUPPORTED_MEDIA_TYPE");
-    bench
+    service
         .client
         .get("/search?year=x")
         .send()
@@ -262,8 +262,8 @@ async fn f04_what_cannot_be_read_is_refused_before() {
 }
 
 #[tokio::test]
-async fn f04_rules_that_a_parameter_breaks_are_a_400_that_names_it() {
-    let bench = bench().await;
+async fn f04_broken_rules_of_a_parameter_are_a_400_that_names_it() {
+    let service = service().await;
     for (path, expected) in [
         (
             "/search?year=3000&tag=ok&tag=a",
@@ -283,16 +283,16 @@ async fn f04_rules_that_a_parameter_breaks_are_a_400_that_names_it() {
         ),
         ("/small/10", &[("number", "greater than 9")]),
     ] {
-        let problem = bench
+        let problem = service
             .client
             .get(path)
             .send()
             .await
             .problem(400, "INVALID_PARAMETER");
-        assert_eq!(places(&problem, "parameter"), expected, "{path}");
+        assert_eq!(field_errors(&problem, "parameter"), expected, "{path}");
     }
     assert_eq!(
-        bench
+        service
             .client
             .get("/search?year=2026&tag=ok")
             .send()
@@ -300,22 +300,31 @@ async fn f04_rules_that_a_parameter_breaks_are_a_400_that_names_it() {
             .body,
         "2026 [\"ok\"]"
     );
-    assert_eq!(bench.client.get("/places/1/2").send().await.body, "1 2");
-    assert_eq!(bench.client.get("/pairs/1/2").send().await.body, "1 2");
+    assert_eq!(service.client.get("/places/1/2").send().await.body, "1 2");
+    assert_eq!(service.client.get("/pairs/1/2").send().await.body, "1 2");
 }
 
 #[tokio::test]
 async fn f04_rules_can_depend_on_the_state() {
-    let bench = bench().await;
-    let send = || bench.client.post("/bounded").json(r#"{"count":1}"#).send();
+    let service = service().await;
+    let send = || {
+        service
+            .client
+            .post("/bounded")
+            .json(r#"{"count":1}"#)
+            .send()
+    };
     let problem = send().await.problem(422, "VALIDATION_FAILED");
-    assert_eq!(places(&problem, "pointer"), [("#/count", "greater than 0")]);
-    bench.app.effect();
+    assert_eq!(
+        field_errors(&problem, "pointer"),
+        [("#/count", "greater than 0")]
+    );
+    service.app.effect();
     assert_eq!(send().await.body, "1");
 }
 
 #[test]
-fn links_are_made_of_validated_parameters() {
+fn links_accept_validated_parameters() {
     assert_eq!(small::uri(&Small(7)), "/small/7");
     assert_eq!(place::uri(&Place { row: 1, seat: 2 }), "/places/1/2");
 }

@@ -3,27 +3,27 @@
 use aplomb::prelude::*;
 use aplomb::routes;
 
-use crate::app::Bench;
+use crate::app::TestService;
 
-/// The first form.
+/// Has version 1.
 #[endpoint(get = "/things", version = 1, public)]
 async fn things_v1() -> &'static str {
     "one"
 }
 
-/// The second form, and the third.
+/// Has versions 2 and 3.
 #[endpoint(get = "/things", version = 2..=3, public)]
 async fn things_v2() -> &'static str {
     "two"
 }
 
-/// In every version.
+/// Has every version.
 #[endpoint(get = "/others", version = 1.., public)]
 async fn others() -> &'static str {
     "all"
 }
 
-/// Without a version.
+/// Has no version.
 #[endpoint(get = "/health", public)]
 async fn health() -> &'static str {
     "well"
@@ -31,7 +31,7 @@ async fn health() -> &'static str {
 
 #[tokio::test]
 async fn e01_each_version_is_served_by_its_endpoint() {
-    let bench = Bench::start(routes![things_v1, things_v2, others, health]).await;
+    let service = TestService::start(routes![things_v1, things_v2, others, health]).await;
     for (path, text) in [
         ("/v1/things", "one"),
         ("/v2/things", "two"),
@@ -40,7 +40,7 @@ async fn e01_each_version_is_served_by_its_endpoint() {
         ("/v3/others", "all"),
         ("/health", "well"),
     ] {
-        let reply = bench.client.get(path).send().await;
+        let reply = service.client.get(path).send().await;
         assert_eq!(
             (reply.status.as_u16(), &reply.body[..]),
             (200, text.as_bytes()),
@@ -51,7 +51,7 @@ async fn e01_each_version_is_served_by_its_endpoint() {
 
 #[tokio::test]
 async fn e01_an_unknown_version_is_a_404() {
-    let bench = Bench::start(routes![things_v1, things_v2, others, health]).await;
+    let service = TestService::start(routes![things_v1, things_v2, others, health]).await;
     for path in [
         "/v4/things",
         "/v0/things",
@@ -61,7 +61,7 @@ async fn e01_an_unknown_version_is_a_404() {
         "/v1/health",
         "/v99999999999/things",
     ] {
-        bench
+        service
             .client
             .get(path)
             .send()

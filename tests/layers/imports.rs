@@ -1,4 +1,4 @@
-//! The imports of a crate's source files, module by module.
+//! A parser of the imports in the source files of a crate.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -6,12 +6,13 @@ use std::{fmt, fs};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// One path of a file that names something of another module.
+/// A path in a source file that names an item of a module.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Import {
-    /// The module that names it, from the crate's root, such as `["policies", "timeout", "stage"]`.
+    /// The importing module, from the crate's root, such as `["policies", "timeout", "stage"]`.
     pub(crate) from: Vec<String>,
-    /// What is named, from the crate's root. A name that the root exports again is where it comes from.
+    /// The imported item, from the crate's root. A name that the root re-exports is replaced with
+    /// its original path.
     pub(crate) to: Vec<String>,
     /// The file, from the root of the repository, and the line.
     pub(crate) place: (String, usize),
@@ -29,7 +30,7 @@ impl fmt::Display for Import {
     }
 }
 
-/// All imports in the files of a crate but its root, without those of tests.
+/// All imports in the files of a crate, except those of its root and of tests.
 pub(crate) fn imports(repository: &Path, source: &str) -> Vec<Import> {
     let root = repository.join(source);
     let files = files(&root);
@@ -39,7 +40,8 @@ pub(crate) fn imports(repository: &Path, source: &str) -> Vec<Import> {
         .filter_map(|file| relative(file).into_iter().next())
         .collect();
     let mut exports = exports(&read(&root.join("lib.rs")));
-    // A module of the name comes first, such as `serve`, of which the function is exported.
+    // A name can be a module and a re-exported function, such as `serve`. A path through it means
+    // the module.
     exports.retain(|name, _| !modules.contains(name));
     let mut found = Vec::new();
     for file in files {
@@ -92,7 +94,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The module of a file, such as `a::b` of `a/b.rs` and of `a/b/mod.rs`; nothing of the crate's root.
+/// The module of a file, such as `a::b` for `a/b.rs` and `a/b/mod.rs`; empty for the crate's root.
 fn module(file: &Path) -> Vec<String> {
     let names = file.with_extension("");
     let mut names: Vec<String> = names
@@ -103,7 +105,7 @@ fn module(file: &Path) -> Vec<String> {
     names
 }
 
-/// The names that the crate's root exports of its own modules, with what they are there.
+/// The names that the crate's root re-exports, with their original paths.
 fn exports(root: &TokenStream) -> HashMap<String, Vec<String>> {
     let mut exports = HashMap::new();
     scan(root, &[], &mut |from, to, _| {
@@ -114,36 +116,38 @@ fn exports(root: &TokenStream) -> HashMap<String, Vec<String>> {
     exports
 }
 
-/// Calls `found` with each path that begins with `crate`, `self` or `super`: the module that it stands in, its names
-/// from the crate's root, and its line.
+/// Calls `found` with each path that begins with `crate`, `self` or `super`: the module that
+/// contains it, its names from the crate's root, and its line.
 fn scan(
     tokens: &TokenStream,
     module: &[String],
     found: &mut impl FnMut(&[String], &[String], usize),
 ) {
     let trees: Vec<TokenTree> = tokens.clone().into_iter().collect();
-    let mut at = 0;
-    while at < trees.len() {
-        if let Some(after) = test_item(&trees[at..]) {
-            at += after;
-        } else if let Some((name, body)) = inline_module(&trees[at..]) {
+    let mut index = 0;
+    while index < trees.len() {
+        if let Some(after) = test_item(&trees[index..]) {
+            index += after;
+        } else if let Some((name, body)) = inline_module(&trees[index..]) {
             let inner: Vec<String> = module.iter().cloned().chain([name]).collect();
             scan(&body, &inner, found);
-            at += 3;
-        } else if matches!(&trees[at], TokenTree::Punct(sign) if sign.as_char() == '$') {
-            // A path of a macro is one of the place where it is used.
-            at += 2;
-        } else if let Some((base, after)) = base(&trees[at..], module) {
-            at += after;
-            at += path(&trees[at..], &base, &mut |to, line| found(module, to, line));
+            index += 3;
+        } else if matches!(&trees[index], TokenTree::Punct(punct) if punct.as_char() == '$') {
+            // `$crate` in a macro is a path of the module that calls the macro.
+            index += 2;
+        } else if let Some((base, after)) = base_of(&trees[index..], module) {
+            index += after;
+            index += path(&trees[index..], &base, &mut |to, line| {
+                found(module, to, line)
+            });
         } else {
-            // An attribute has only the text of documentation and names of macros.
-            if let TokenTree::Group(group) = &trees[at]
-                && !is_attribute(&trees[..at], group)
+            // Attributes are skipped: they have only documentation and names of macros.
+            if let TokenTree::Group(group) = &trees[index]
+                && !is_attribute(&trees[..index], group)
             {
                 scan(&group.stream(), module, found);
             }
-            at += 1;
+            index += 1;
         }
     }
 }
@@ -155,12 +159,12 @@ fn is_attribute(before: &[TokenTree], group: &proc_macro2::Group) -> bool {
         && (is(last, '#') || is(last, '!') && is(before.iter().rev().nth(1), '#'))
 }
 
-/// How many trees an item takes that is compiled in tests only.
+/// The number of token trees of an item that is compiled only in tests; `None` for another item.
 fn test_item(trees: &[TokenTree]) -> Option<usize> {
-    let [TokenTree::Punct(sign), TokenTree::Group(attribute), ..] = trees else {
+    let [TokenTree::Punct(punct), TokenTree::Group(attribute), ..] = trees else {
         return None;
     };
-    if sign.as_char() != '#'
+    if punct.as_char() != '#'
         || !matches!(
             attribute.to_string().replace(' ', "").as_str(),
             "[cfg(test)]" | "[cfg(any(test,fuzzing))]"
@@ -168,7 +172,8 @@ fn test_item(trees: &[TokenTree]) -> Option<usize> {
     {
         return None;
     }
-    // An item ends with a semicolon or its braces; a field, a variant or an arm with a comma, or with those around it.
+    // An item ends with a semicolon or with braces. A field, a variant or an arm ends with a comma,
+    // or with the end of the tokens around it.
     let ends = |tree: &TokenTree| match tree {
         TokenTree::Punct(punct) => matches!(punct.as_char(), ';' | ','),
         TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
@@ -196,8 +201,8 @@ fn inline_module(trees: &[TokenTree]) -> Option<(String, TokenStream)> {
     }
 }
 
-/// The module that a path begins in, and how many trees say so.
-fn base(trees: &[TokenTree], module: &[String]) -> Option<(Vec<String>, usize)> {
+/// The module in which a path begins, and the number of token trees before its names.
+fn base_of(trees: &[TokenTree], module: &[String]) -> Option<(Vec<String>, usize)> {
     let mut base = match trees {
         [_, rest @ ..] if !colons(rest) => return None,
         [TokenTree::Ident(first), ..] if first == "crate" => Vec::new(),
@@ -217,18 +222,19 @@ fn base(trees: &[TokenTree], module: &[String]) -> Option<(Vec<String>, usize)> 
     Some((base, after))
 }
 
-/// Reads what follows `crate::`: names, and a list in braces where there is one.
+/// Reads the names after `crate::`, and a list in braces if there is one; returns the number of
+/// token trees.
 fn path(trees: &[TokenTree], base: &[String], found: &mut impl FnMut(&[String], usize)) -> usize {
     let mut to = base.to_vec();
-    let mut at = 0;
+    let mut index = 0;
     let mut line = 0;
     loop {
-        match trees.get(at) {
+        match trees.get(index) {
             Some(TokenTree::Ident(name)) => {
                 line = name.span().start().line;
                 // `use a::{self}` names `a`.
                 to.extend(Some(name.to_string()).filter(|name| name != "self"));
-                at += 1;
+                index += 1;
             }
             Some(TokenTree::Group(list)) if list.delimiter() == Delimiter::Brace => {
                 for part in list
@@ -239,24 +245,24 @@ fn path(trees: &[TokenTree], base: &[String], found: &mut impl FnMut(&[String], 
                 {
                     path(part, &to, found);
                 }
-                return at + 1;
+                return index + 1;
             }
-            // `use a::*`, or generic arguments, which are scanned by themselves.
+            // `use a::*`, or generic arguments, which `scan` reads separately.
             Some(tree) => {
                 line = tree.span().start().line;
                 break;
             }
             None => break,
         }
-        if !colons(&trees[at..]) {
+        if !colons(&trees[index..]) {
             break;
         }
-        at += 2;
+        index += 2;
     }
     if line > 0 {
         found(&to, line);
     }
-    at
+    index
 }
 
 fn is_comma(tree: &TokenTree) -> bool {
@@ -274,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// What a text names, as the module `a::b`, with the lines.
+    /// The imports in a text of the module `a::b`, with their lines.
     fn found(text: &str) -> Vec<String> {
         let module = ["a", "b"].map(str::to_owned);
         let mut found = Vec::new();
@@ -317,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_found() {
+    fn other_paths_and_tests_are_ignored() {
         for text in [
             "use core::fmt; use http::Method;",
             "// crate::c::D\n/* crate::c::D */",

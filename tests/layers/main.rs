@@ -1,4 +1,5 @@
-//! Which modules of the runtime import which: from the top to the ground, and no policy another.
+//! Tests of the imports between the modules of the runtime: each module imports only lower layers,
+//! and policies do not import one another.
 
 mod imports;
 
@@ -7,8 +8,8 @@ use std::path::Path;
 
 use imports::{Import, imports};
 
-/// The modules below `runtime/src`, from the ground. A module imports those of the layers below its own, so that no
-/// circle can close; those of one layer do not know each other.
+/// The layers of the modules in `runtime/src`, the lowest first. A module imports only modules of
+/// lower layers, so there are no cycles, and modules of one layer do not import each other.
 const LAYERS: &[&[&str]] = &[
     &[
         "clock",
@@ -33,27 +34,25 @@ const LAYERS: &[&[&str]] = &[
     &["api"],
     &["serve"],
     &["cli"],
-    // What users import, and what tests are made of.
+    // The imports of users, and the test kit.
     &["prelude", "testing"],
 ];
 
-/// Modules of the tests, which import whatever they test.
-const TESTS: &[&str] = &["__fuzz", "agreement"];
+/// Modules that exist only in tests. They can import every module.
+const TEST_MODULES: &[&str] = &["__fuzz", "agreement"];
 
-fn all() -> Vec<Import> {
+fn runtime_imports() -> Vec<Import> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
-        .expect("the folder of the tests stands in another");
-    let all = imports(repository, "runtime/src");
-    assert!(
-        all.len() > 500,
-        "{} imports are less than there are",
-        all.len()
-    );
-    all
+        .expect("the tests are a folder of the repository");
+    let imports = imports(repository, "runtime/src");
+    // The runtime has more imports. Fewer mean that the parser misses some, and then the tests
+    // below prove nothing.
+    assert!(imports.len() > 500, "found only {} imports", imports.len());
+    imports
 }
 
-/// The module of a path. The specification of an endpoint has a field of each policy, so it counts as theirs.
+/// The module of a path. `spec`, which has a field for each policy, counts as `policies`.
 fn module(path: &[String]) -> &str {
     match path.first().map(String::as_str) {
         Some("spec") => "policies",
@@ -66,80 +65,80 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
-/// A name that the root itself declares, such as `crate::Result`, is no module's.
-fn is_modules(import: &Import) -> bool {
+/// Returns whether an import names a module, and not an item of the root such as `crate::Result`.
+fn names_a_module(import: &Import) -> bool {
     import.to.first().is_some_and(|first| {
         first.starts_with(|letter: char| letter.is_ascii_lowercase() || letter == '_')
     }) && !(import.to.len() == 1 && layer(module(&import.to)).is_none())
 }
 
-/// The shortest way from a module to another over imports.
-fn way(from: &str, to: &str, edges: &BTreeSet<(&str, &str)>) -> Option<Vec<String>> {
-    let mut ways = vec![vec![from]];
+/// The shortest path of imports from one module to another.
+fn shortest_path(from: &str, to: &str, edges: &BTreeSet<(&str, &str)>) -> Option<Vec<String>> {
+    let mut paths = vec![vec![from]];
     let mut seen = BTreeSet::from([from]);
-    while !ways.is_empty() {
-        if let Some(way) = ways.iter().find(|way| way.last() == Some(&to)) {
-            return Some(way.iter().map(ToString::to_string).collect());
+    while !paths.is_empty() {
+        if let Some(path) = paths.iter().find(|path| path.last() == Some(&to)) {
+            return Some(path.iter().map(ToString::to_string).collect());
         }
         let mut longer = Vec::new();
-        for way in &ways {
-            for (_, next) in edges.iter().filter(|(from, _)| way.last() == Some(from)) {
+        for path in &paths {
+            for (_, next) in edges.iter().filter(|(from, _)| path.last() == Some(from)) {
                 if seen.insert(next) {
-                    longer.push(way.iter().copied().chain([*next]).collect());
+                    longer.push(path.iter().copied().chain([*next]).collect());
                 }
             }
         }
-        ways = longer;
+        paths = longer;
     }
     None
 }
 
 #[test]
-fn imports_lead_to_layers_below_and_close_no_circle() {
-    let all = all();
-    let modules = all
+fn modules_import_only_lower_layers() {
+    let imports = runtime_imports();
+    let modules = imports
         .iter()
-        .filter(|import| !TESTS.contains(&module(&import.from)) && is_modules(import));
-    let across: Vec<&Import> = modules
+        .filter(|import| !TEST_MODULES.contains(&module(&import.from)) && names_a_module(import));
+    let between_modules: Vec<&Import> = modules
         .filter(|import| module(&import.from) != module(&import.to))
         .collect();
-    let edges: BTreeSet<(&str, &str)> = across
+    let edges: BTreeSet<(&str, &str)> = between_modules
         .iter()
         .map(|import| (module(&import.from), module(&import.to)))
         .collect();
-    let mut wrong = Vec::new();
-    for import in across {
+    let mut violations = Vec::new();
+    for import in between_modules {
         let (from, to) = (module(&import.from), module(&import.to));
         match (layer(from), layer(to)) {
             (Some(above), Some(below)) if above > below => {}
             (Some(_), Some(_)) => {
-                let circle = way(to, from, &edges);
-                let circle = circle.map_or_else(String::new, |way| {
-                    format!("; closes the circle {}", way.join(" → "))
+                let cycle = shortest_path(to, from, &edges);
+                let cycle = cycle.map_or_else(String::new, |path| {
+                    format!("; closes the cycle {}", path.join(" → "))
                 });
-                wrong.push(format!("{import}, which stands no lower{circle}"));
+                violations.push(format!("{import}, which is not in a lower layer{cycle}"));
             }
-            _ => wrong.push(format!(
-                "{import}, and `LAYERS` in tests/layers/main.rs has not both"
+            _ => violations.push(format!(
+                "{import}: add both modules to `LAYERS` in tests/layers/main.rs"
             )),
         }
     }
     assert!(
-        wrong.is_empty(),
-        "{} imports lead up:\n{}",
-        wrong.len(),
-        wrong.join("\n")
+        violations.is_empty(),
+        "{} imports of a module that is not in a lower layer:\n{}",
+        violations.len(),
+        violations.join("\n")
     );
 }
 
 #[test]
-fn no_policy_imports_another() {
+fn policies_do_not_import_one_another() {
     let policy = |path: &[String]| match path {
         [policies, policy, ..] if policies == "policies" => Some(policy.clone()),
         _ => None,
     };
-    let all = all();
-    let wrong: Vec<String> = all
+    let imports = runtime_imports();
+    let violations: Vec<String> = imports
         .iter()
         .filter(|import| {
             let (from, to) = (policy(&import.from), policy(&import.to));
@@ -148,9 +147,9 @@ fn no_policy_imports_another() {
         .map(ToString::to_string)
         .collect();
     assert!(
-        wrong.is_empty(),
-        "{} imports join policies:\n{}",
-        wrong.len(),
-        wrong.join("\n")
+        violations.is_empty(),
+        "{} imports between policies:\n{}",
+        violations.len(),
+        violations.join("\n")
     );
 }

@@ -1,4 +1,4 @@
-//! The endpoint as Aplomb has it.
+//! The endpoint declared with Aplomb.
 
 use aplomb::Routes;
 use aplomb::Secret;
@@ -9,7 +9,7 @@ use axum::Router;
 use crate::Failure;
 use crate::payment::{API_KEY, CALLER, NewPayment, Payment};
 
-/// Pays.
+/// Makes a payment.
 #[endpoint(
     post = "/payments",
     version = 1,
@@ -17,16 +17,16 @@ use crate::payment::{API_KEY, CALLER, NewPayment, Payment};
     rate_limit("100/min", burst = 10_000_000)
 )]
 async fn create_payment(Json(new): Json<NewPayment>) -> Created<Payment> {
-    pay(&new)
+    make_payment(&new)
 }
 
-/// The same, with tokens taken ahead.
+/// The same endpoint with prefetched tokens.
 mod prefetching {
     use aplomb::prelude::*;
 
-    use super::{NewPayment, Payment, pay};
+    use super::{NewPayment, Payment, make_payment};
 
-    /// Pays.
+    /// Makes a payment.
     #[endpoint(
         post = "/payments",
         version = 1,
@@ -34,17 +34,17 @@ mod prefetching {
         rate_limit("100/min", burst = 10_000_000, prefetch = 50)
     )]
     pub(super) async fn create_payment(Json(new): Json<NewPayment>) -> Created<Payment> {
-        pay(&new)
+        make_payment(&new)
     }
 }
 
-fn pay(new: &NewPayment) -> Created<Payment> {
+fn make_payment(new: &NewPayment) -> Created<Payment> {
     let payment = Payment::make(new);
     let location = get_payment::uri(&payment.id);
     Created::new(payment).with_location(location)
 }
 
-/// A payment: here to be pointed at, not to be asked for.
+/// The target of the `Location` of a payment. No run requests it.
 #[endpoint(get = "/payments/{id}", version = 1)]
 async fn get_payment(Path(_): Path<Id<Payment>>) -> NoContent {
     NoContent

@@ -1,4 +1,4 @@
-//! The requests: connections that are kept, each asking again when it is answered.
+//! The load generator: each connection sends its next request after the response to the last one.
 
 use core::time::Duration;
 use std::io;
@@ -14,15 +14,15 @@ use tokio::task::JoinSet;
 
 use crate::payment::API_KEY;
 
-/// What to ask, and how much.
+/// The requests of a run, and its limits.
 #[derive(Clone)]
 pub(crate) struct Plan {
     address: SocketAddr,
     prefix: String,
     keys: Keys,
     connections: u64,
-    time: Duration,
-    most: u64,
+    duration: Duration,
+    max_requests: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,31 +31,31 @@ enum Keys {
     Replay,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Tally {
+pub(crate) struct Summary {
     requests: u64,
-    /// Requests whose answer was not the one that the plan expects.
+    /// The number of responses that differ from those that the plan expects.
     unexpected: u64,
     seconds: f64,
 }
 
-/// What is looked at of a response.
+/// The checked parts of a response.
 #[derive(PartialEq, Eq)]
-struct Answer {
+struct ResponseHead {
     status: u16,
     replayed: bool,
 }
 
-/// How many keys are replayed: those of the first requests with new keys.
-const REPLAYED: u64 = 64;
+/// The number of keys that a replay uses: those of the first requests with new keys.
+const REPLAYED_KEYS: u64 = 64;
 
 const PAYMENT: &str = r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250}"#;
 
 impl Plan {
-    /// `<address> <key-prefix> new|replay <connections> <seconds> <most>`
+    /// Parses `<address> <key-prefix> new|replay <connections> <seconds> <max requests>`.
     pub(crate) fn parse(arguments: &[&str]) -> Option<Self> {
-        let [address, prefix, keys, connections, seconds, most] = *arguments else {
+        let [address, prefix, keys, connections, seconds, max_requests] = *arguments else {
             return None;
         };
         let keys = match keys {
@@ -68,8 +68,8 @@ impl Plan {
             prefix: prefix.to_owned(),
             keys,
             connections: connections.parse().ok()?,
-            time: Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?,
-            most: most.parse().ok()?,
+            duration: Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?,
+            max_requests: max_requests.parse().ok()?,
         })
     }
 
@@ -77,7 +77,7 @@ impl Plan {
         let key = if self.keys == Keys::New {
             number
         } else {
-            number % REPLAYED
+            number % REPLAYED_KEYS
         };
         let (prefix, length) = (&self.prefix, PAYMENT.len());
         format!(
@@ -87,78 +87,79 @@ impl Plan {
         )
     }
 
-    fn expects(&self, answer: &Answer) -> bool {
-        *answer
-            == Answer {
+    fn expects(&self, response: &ResponseHead) -> bool {
+        *response
+            == ResponseHead {
                 status: 201,
                 replayed: self.keys == Keys::Replay,
             }
     }
 }
 
-/// Asks over all connections until the time is over or the most is asked.
-pub(crate) async fn run(plan: Plan) -> io::Result<Tally> {
-    let (begun, next) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+/// Sends requests on all connections until the duration has passed or the maximum number is sent.
+pub(crate) async fn run(plan: Plan) -> io::Result<Summary> {
+    let (start, next) = (Instant::now(), Arc::new(AtomicU64::new(0)));
     let mut connections = JoinSet::new();
     for _ in 0..plan.connections {
-        connections.spawn(ask(plan.clone(), begun, Arc::clone(&next)));
+        connections.spawn(send_requests(plan.clone(), start, Arc::clone(&next)));
     }
-    let mut tally = Tally::default();
-    for one in connections.join_all().await {
-        let one = one?;
-        tally.requests += one.requests;
-        tally.unexpected += one.unexpected;
+    let mut summary = Summary::default();
+    for part in connections.join_all().await {
+        let part = part?;
+        summary.requests += part.requests;
+        summary.unexpected += part.unexpected;
     }
-    tally.seconds = begun.elapsed().as_secs_f64();
-    Ok(tally)
+    summary.seconds = start.elapsed().as_secs_f64();
+    Ok(summary)
 }
 
-/// Asks over one connection.
-async fn ask(plan: Plan, begun: Instant, next: Arc<AtomicU64>) -> io::Result<Tally> {
+/// Sends requests on one connection.
+async fn send_requests(plan: Plan, start: Instant, next: Arc<AtomicU64>) -> io::Result<Summary> {
     let mut stream = TcpStream::connect(plan.address).await?;
     stream.set_nodelay(true)?;
-    let (mut tally, mut buffer) = (Tally::default(), Vec::with_capacity(4096));
-    while begun.elapsed() < plan.time {
+    let (mut summary, mut buffer) = (Summary::default(), Vec::with_capacity(4096));
+    while start.elapsed() < plan.duration {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= plan.most {
+        if number >= plan.max_requests {
             break;
         }
         stream.write_all(plan.request(number).as_bytes()).await?;
-        let answer = answer(&mut stream, &mut buffer).await?;
-        tally.requests += 1;
-        tally.unexpected += u64::from(!plan.expects(&answer));
+        let response = read_response(&mut stream, &mut buffer).await?;
+        summary.requests += 1;
+        summary.unexpected += u64::from(!plan.expects(&response));
     }
-    Ok(tally)
+    Ok(summary)
 }
 
-/// Reads one response, to its last byte.
-async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Answer> {
+/// Reads one complete response.
+async fn read_response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<ResponseHead> {
     buffer.clear();
     loop {
-        more(stream, buffer).await?;
+        read_more(stream, buffer).await?;
         let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else {
             continue;
         };
         let head = core::str::from_utf8(&buffer[..end]).map_err(io::Error::other)?;
-        let (answer, length) = read(head).ok_or_else(|| io::Error::other(head.to_owned()))?;
+        let (response, length) =
+            parse_head(head).ok_or_else(|| io::Error::other(head.to_owned()))?;
         while buffer.len() < end + 4 + length {
-            more(stream, buffer).await?;
+            read_more(stream, buffer).await?;
         }
-        return Ok(answer);
+        return Ok(response);
     }
 }
 
-async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
-    let read = stream.read_buf(buffer).await?;
-    if read == 0 {
+async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
+    let count = stream.read_buf(buffer).await?;
+    if count == 0 {
         Err(io::ErrorKind::UnexpectedEof.into())
     } else {
         Ok(())
     }
 }
 
-/// What the head of a response says, and how long its body is.
-fn read(head: &str) -> Option<(Answer, usize)> {
+/// Parses the head of a response; returns its checked parts and the length of the body.
+fn parse_head(head: &str) -> Option<(ResponseHead, usize)> {
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     let (mut replayed, mut length) = (false, 0);
@@ -169,5 +170,5 @@ fn read(head: &str) -> Option<(Answer, usize)> {
             _ => {}
         }
     }
-    Some((Answer { status, replayed }, length))
+    Some((ResponseHead { status, replayed }, length))
 }

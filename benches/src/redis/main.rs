@@ -1,8 +1,9 @@
-//! One endpoint with an idempotency key and a rate limit on Redis, declared and by hand, and the
-//! requests to compare them with.
+//! An endpoint with idempotency keys and a rate limit on Redis, declared with Aplomb and written by
+//! hand, and a load generator that compares them.
 //!
-//! `redis.py` runs it: `payments_redis aplomb <redis-url>` and `payments_redis by-hand <redis-url>`
-//! serve, and print their address; `payments_redis load …` asks one of them.
+//! `redis.py` runs this program. `payments_redis aplomb <redis-url>` and `payments_redis by-hand
+//! <redis-url>` serve the endpoint and print their address. `payments_redis load …` sends requests
+//! to one of them.
 
 mod by_hand;
 mod declared;
@@ -22,19 +23,19 @@ use self::load::Plan;
 type Failure = Box<dyn Error + Send + Sync>;
 
 const USAGE: &str = "usage: payments_redis aplomb|aplomb-prefetch|by-hand <redis-url>\n       \
-                     payments_redis load <address> <key-prefix> new|replay <connections> <seconds> <most>";
+                     payments_redis load <address> <key-prefix> new|replay <connections> <seconds> <max requests>";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match *arguments.as_slice() {
+    let result = match *arguments.as_slice() {
         ["aplomb", url] => serve(declared::router(url)),
         ["aplomb-prefetch", url] => serve(declared::router_with_prefetch(url)),
         ["by-hand", url] => serve(by_hand::router(url)),
-        ["load", ref plan @ ..] => ask(plan),
+        ["load", ref plan @ ..] => run_load(plan),
         _ => Err(USAGE.into()),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves in the same way whatever was made.
+/// Serves a router. Both versions of the endpoint are served in the same way.
 fn serve(router: impl Future<Output = Result<Router, Failure>>) -> Result<(), Failure> {
     Builder::new_multi_thread()
         .enable_all()
@@ -56,12 +57,12 @@ fn serve(router: impl Future<Output = Result<Router, Failure>>) -> Result<(), Fa
         })
 }
 
-fn ask(plan: &[&str]) -> Result<(), Failure> {
+fn run_load(plan: &[&str]) -> Result<(), Failure> {
     let plan = Plan::parse(plan).ok_or(USAGE)?;
-    let tally = Builder::new_current_thread()
+    let summary = Builder::new_current_thread()
         .enable_all()
         .build()?
         .block_on(load::run(plan))?;
-    println!("{}", serde_json::to_string(&tally)?);
+    println!("{}", serde_json::to_string(&summary)?);
     Ok(())
 }

@@ -1,13 +1,14 @@
-//! What both versions take and answer: a payment, as in the example, without a ledger behind it.
+//! The request and the response of both versions: a payment as in the example `payments`, without a
+//! ledger.
 
 use aplomb::{Id, Resource};
 use serde::{Deserialize, Serialize};
 
-/// Who may ask, and with which API key.
+/// The only caller, and its API key.
 pub(crate) const CALLER: &str = "alice";
 pub(crate) const API_KEY: &str = "sk_test_alice";
 
-/// 100 a minute, from a bucket that no run empties.
+/// The limit: 100 per minute, with a burst that is larger than the number of requests of a run.
 pub(crate) const PER_MINUTE: u64 = 100;
 pub(crate) const BURST: u64 = 10_000_000;
 
@@ -15,7 +16,7 @@ pub(crate) const BURST: u64 = 10_000_000;
 #[resource(prefix = "acc")]
 pub(crate) struct Account;
 
-/// A payment to make.
+/// The body of a request to pay.
 #[derive(Deserialize)]
 pub(crate) struct NewPayment {
     from: Id<Account>,
@@ -23,7 +24,7 @@ pub(crate) struct NewPayment {
     amount: u64,
 }
 
-/// A payment that was made.
+/// A payment.
 #[derive(Serialize, Resource)]
 #[resource(prefix = "pay")]
 pub(crate) struct Payment {
@@ -36,7 +37,7 @@ pub(crate) struct Payment {
 }
 
 impl Payment {
-    /// The answer of the business, without the business.
+    /// Returns the payment that a business logic would return.
     pub(crate) fn make(new: &NewPayment) -> Self {
         let &NewPayment { from, to, amount } = new;
         let (status, created_at) = ("completed", "2026-01-01T12:00:00.000000Z");

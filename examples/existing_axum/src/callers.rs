@@ -1,4 +1,4 @@
-//! The shop's users, as Aplomb asks for them: limits and idempotency keys are theirs.
+//! The shop's users as callers of Aplomb. Rate limits and idempotency keys belong to a caller.
 
 use aplomb::MaybeReady;
 use aplomb::auth::{Authenticate, Authentication, Caller};
@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 
 use crate::shop::{Credentials, credentials};
 
-/// Asks as the extractor [`User`](crate::shop::User) does.
+/// Authenticates requests with the same function as the extractor [`User`](crate::shop::User).
 #[derive(Debug)]
 pub(crate) struct Users;
 

@@ -1,4 +1,4 @@
-//! Serves the bookshop: see `README.md`.
+//! Serves the bookshop. `README.md` shows its endpoints.
 
 mod callers;
 mod orders;
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let api = Api::new("bookshop", orders::routes()).auth(Users);
     let tracker = api.tracker();
     let orders = api.into_router(shop.clone()).await?;
-    let app = shop::around(shop::router().with_state(shop).merge(orders));
+    let app = shop::with_fallback_and_layer(shop::router().with_state(shop).merge(orders));
 
     let listener =
         TcpListener::bind(env::var("ADDR").as_deref().unwrap_or("127.0.0.1:3000")).await?;

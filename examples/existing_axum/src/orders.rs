@@ -1,4 +1,4 @@
-//! Orders of books: the endpoints that make promises.
+//! Orders of books.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,7 +33,7 @@ impl Orders {
     }
 }
 
-/// The endpoints.
+/// The endpoints of orders.
 pub(crate) fn routes() -> Routes<Shop> {
     routes![create_order, get_order, list_orders]
 }
@@ -61,7 +61,7 @@ async fn create_order(
     Ok((StatusCode::CREATED, Json(order)))
 }
 
-/// An order of the user's own.
+/// Returns an order of the user.
 #[endpoint(get = "/orders/{id}")]
 async fn get_order(
     State(orders): State<Orders>,
@@ -78,8 +78,8 @@ async fn get_order(
         .ok_or(AppError(StatusCode::NOT_FOUND, "you have no such order"))
 }
 
-/// The user's orders.
-#[endpoint(get = "/orders", unpaginated = "nobody orders many books")]
+/// Lists the orders of the user.
+#[endpoint(get = "/orders", unpaginated = "a user has few orders")]
 async fn list_orders(State(orders): State<Orders>, User(user): User) -> Json<Vec<Order>> {
     Json(
         orders

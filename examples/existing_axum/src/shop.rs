@@ -1,4 +1,4 @@
-//! What was there before, and stays as it is: the state, the errors, the users, routes, a layer and a fallback.
+//! The app before Aplomb, unchanged: its state, errors, users, routes, layer and fallback.
 
 use std::net::SocketAddr;
 
@@ -20,14 +20,14 @@ pub(crate) struct Shop {
     orders: Orders,
 }
 
-/// Handlers may ask for a part of it.
+/// Lets handlers extract the orders from the state.
 impl FromRef<Shop> for Orders {
     fn from_ref(shop: &Shop) -> Self {
         shop.orders.clone()
     }
 }
 
-/// The app's own error, in the app's own form.
+/// An error of the app, with a status and a text.
 pub(crate) struct AppError(pub(crate) StatusCode, pub(crate) &'static str);
 
 #[derive(Serialize)]
@@ -41,7 +41,7 @@ impl IntoResponse for AppError {
     }
 }
 
-/// Who is signed in.
+/// The user of a request.
 pub(crate) struct User(pub(crate) &'static str);
 
 impl<S: Sync> FromRequestParts<S> for User {
@@ -56,14 +56,14 @@ impl<S: Sync> FromRequestParts<S> for User {
     }
 }
 
-/// What a request shows of its user.
+/// The result of looking up the token of a request.
 pub(crate) enum Credentials {
     Of(&'static str),
     Missing,
     Wrong,
 }
 
-/// Looks a token up.
+/// Looks up the user of the request's token.
 pub(crate) fn credentials(headers: &HeaderMap) -> Credentials {
     match headers.get(AUTHORIZATION).map(HeaderValue::as_bytes) {
         Some(b"Bearer token-of-ada") => Credentials::Of("ada"),
@@ -90,12 +90,12 @@ const BOOKS: [Book; 2] = [
     },
 ];
 
-/// Whether the shop sells the book.
+/// Returns whether the shop sells the book.
 pub(crate) fn sells(isbn: &str) -> bool {
     BOOKS.iter().any(|book| book.isbn == isbn)
 }
 
-/// The routes.
+/// The routes of the shop, without those of orders.
 pub(crate) fn router() -> Router<Shop> {
     Router::new()
         .route("/", get(home))
@@ -104,13 +104,15 @@ pub(crate) fn router() -> Router<Shop> {
         .route("/whoami", get(whoami))
 }
 
-/// What is around all routes, whoever made them: a fallback and a layer.
-pub(crate) fn around(routes: Router) -> Router {
-    let missing = async || AppError(StatusCode::NOT_FOUND, "there is no such page");
-    routes.fallback(missing).layer(map_response(signed))
+/// Adds the app's fallback and its layer to all routes, including those of Aplomb.
+pub(crate) fn with_fallback_and_layer(routes: Router) -> Router {
+    let not_found = async || AppError(StatusCode::NOT_FOUND, "there is no such page");
+    routes
+        .fallback(not_found)
+        .layer(map_response(add_served_by))
 }
 
-async fn signed(mut response: Response) -> Response {
+async fn add_served_by(mut response: Response) -> Response {
     response
         .headers_mut()
         .insert("x-served-by", HeaderValue::from_static("bookshop"));

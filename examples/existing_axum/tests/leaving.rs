@@ -1,5 +1,5 @@
-//! The app with three endpoints adopted, and the app without: `leave.patch`, applied to a copy, which is
-//! compiled and run beside it.
+//! A comparison of the app with Aplomb and the app without it. The test applies `leave.patch` to a
+//! copy, compiles the copy, and sends the same requests to both programs.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -18,23 +18,23 @@ impl App {
         )
     }
 
-    fn adopted() -> Self {
+    fn with_aplomb() -> Self {
         Self::start(env!("CARGO_BIN_EXE_existing_axum"))
     }
 
-    /// The status line and the body of a response.
-    async fn ask(&self, request: &str, fields: &str, body: &str) -> (String, String) {
-        let (head, body) = self.whole(request, fields, body).await;
+    /// Sends a request; returns the status line and the body of the response.
+    async fn status_and_body(&self, request: &str, fields: &str, body: &str) -> (String, String) {
+        let (head, body) = self.head_and_body(request, fields, body).await;
         (head.lines().next().unwrap_or_default().to_owned(), body)
     }
 
-    /// A response's head, without its date, and its body.
-    async fn whole(&self, request: &str, fields: &str, body: &str) -> (String, String) {
+    /// Sends a request; returns the head of the response, without its date, and the body.
+    async fn head_and_body(&self, request: &str, fields: &str, body: &str) -> (String, String) {
         let length = body.len();
-        let always =
+        let common_fields =
             format!("host: shop\r\nconnection: close\r\ncontent-length: {length}\r\n{fields}");
         let mut raw = self.0.client().raw().await;
-        raw.write(&format!("{request} HTTP/1.1\r\n{always}\r\n{body}"))
+        raw.write(&format!("{request} HTTP/1.1\r\n{common_fields}\r\n{body}"))
             .await;
         let text = String::from_utf8(raw.rest().await).expect("UTF-8");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
@@ -47,7 +47,7 @@ impl App {
 
     async fn order(&self, key: &str) -> (String, String) {
         let fields = format!("{ADA}content-type: application/json\r\nidempotency-key: {key}\r\n");
-        self.ask("POST /orders", &fields, r#"{"isbn":"9780441172719"}"#)
+        self.status_and_body("POST /orders", &fields, r#"{"isbn":"9780441172719"}"#)
             .await
     }
 }
@@ -55,11 +55,12 @@ impl App {
 const ADA: &str = "authorization: Bearer token-of-ada\r\n";
 const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
-/// The program that `leave.patch` makes, compiled in the workspace's own target directory.
-fn left() -> PathBuf {
+/// Applies `leave.patch` to a copy and compiles it, in the target directory of the workspace: the
+/// dependencies are compiled there already.
+fn build_without_aplomb() -> PathBuf {
     let example = Path::new(env!("CARGO_MANIFEST_DIR"));
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("existing_axum_left");
-    // What another run left there.
+    // Removes the copy of an earlier run. There may be no copy.
     let _ = fs::remove_dir_all(&copy);
     fs::create_dir_all(copy.join("src")).expect("a folder");
     for file in [
@@ -75,12 +76,13 @@ fn left() -> PathBuf {
         .args(["-p1", "--input"])
         .arg(example.join("leave.patch"))
         .current_dir(&copy));
-    stand_alone(&copy, example);
+    make_own_workspace(&copy, example);
     build(&copy)
 }
 
-/// Makes the copy a workspace of its own, with the dependencies that are compiled already.
-fn stand_alone(copy: &Path, example: &Path) {
+/// Makes the copy a workspace of its own, with the versions of dependencies that are compiled
+/// already.
+fn make_own_workspace(copy: &Path, example: &Path) {
     let manifest = fs::read_to_string(copy.join("Cargo.toml")).expect("its manifest");
     assert!(!manifest.contains("aplomb"), "{manifest}");
     let manifest = manifest
@@ -95,31 +97,31 @@ fn build(copy: &Path) -> PathBuf {
         .parent()
         .expect("the target directory");
     let cargo = Program::new(env!("CARGO")).args(["build", "--offline", "--target-dir"]);
-    let said = run(cargo.arg(target).current_dir(copy));
-    assert!(!said.contains("warning"), "{said}");
+    let output_text = run(cargo.arg(target).current_dir(copy));
+    assert!(!output_text.contains("warning"), "{output_text}");
     target.join("debug/existing_axum_left")
 }
 
-/// The output of a program, which must succeed.
+/// Runs a program, which must succeed; returns its output.
 #[track_caller]
 fn run(program: Program) -> String {
     let output = program.run();
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{said}");
-    said
+    let output_text =
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{output_text}");
+    output_text
 }
 
-/// One test, since the copy is compiled once.
+/// Runs all comparisons in one test, because each test would compile the copy.
 #[tokio::test]
-async fn with_and_without_the_three_endpoints_the_app_answers_alike() {
-    let program = left();
-    let (adopted, left) = (App::adopted(), App::start(&program));
-    the_rest_of_the_app_answers_as_it_did(&adopted, &left).await;
-    the_endpoints_answer_as_they_did_where_nothing_is_promised(&adopted, &left).await;
-    a_repeated_order_is_one_order_only_where_it_is_promised(&adopted, &left).await;
+async fn the_app_with_and_without_aplomb_responds_alike() {
+    let (with_aplomb, without_aplomb) = (App::with_aplomb(), App::start(build_without_aplomb()));
+    other_endpoints_respond_alike(&with_aplomb, &without_aplomb).await;
+    adopted_endpoints_respond_alike_without_a_retry(&with_aplomb, &without_aplomb).await;
+    a_retried_order_is_one_order_only_with_aplomb(&with_aplomb, &without_aplomb).await;
 }
 
-async fn the_rest_of_the_app_answers_as_it_did(adopted: &App, left: &App) {
+async fn other_endpoints_respond_alike(with_aplomb: &App, without_aplomb: &App) {
     for (request, fields) in [
         ("GET /", ""),
         ("GET /books", ""),
@@ -134,21 +136,21 @@ async fn the_rest_of_the_app_answers_as_it_did(adopted: &App, left: &App) {
         ("GET /orders/1/lines", ADA),
         ("DELETE /orders", ADA),
     ] {
-        let answer = adopted.whole(request, fields, "").await;
+        let response = with_aplomb.head_and_body(request, fields, "").await;
         assert_eq!(
-            answer,
-            left.whole(request, fields, "").await,
+            response,
+            without_aplomb.head_and_body(request, fields, "").await,
             "{request} {fields}"
         );
         assert!(
-            answer.0.contains("x-served-by: bookshop"),
-            "the app's layer: {answer:?}"
+            response.0.contains("x-served-by: bookshop"),
+            "without the app's layer: {response:?}"
         );
     }
 }
 
-async fn the_endpoints_answer_as_they_did_where_nothing_is_promised(adopted: &App, left: &App) {
-    for app in [adopted, left] {
+async fn adopted_endpoints_respond_alike_without_a_retry(with_aplomb: &App, without_aplomb: &App) {
+    for app in [with_aplomb, without_aplomb] {
         let created = app.order(KEY).await;
         assert_eq!(created.0, "HTTP/1.1 201 Created");
         assert_eq!(created.1, r#"{"id":1,"user":"ada","isbn":"9780441172719"}"#);
@@ -161,21 +163,24 @@ async fn the_endpoints_answer_as_they_did_where_nothing_is_promised(adopted: &Ap
         ("GET /orders", ben),
     ] {
         assert_eq!(
-            adopted.ask(request, fields, "").await,
-            left.ask(request, fields, "").await,
+            with_aplomb.status_and_body(request, fields, "").await,
+            without_aplomb.status_and_body(request, fields, "").await,
             "{request} {fields}"
         );
     }
     assert_eq!(
-        adopted.ask("GET /orders/7", ADA, "").await.1,
+        with_aplomb
+            .status_and_body("GET /orders/7", ADA, "")
+            .await
+            .1,
         r#"{"error":"you have no such order"}"#,
-        "a handler's own error is left as it is"
+        "the error of the handler is unchanged"
     );
 }
 
-/// The key has been used once, above.
-async fn a_repeated_order_is_one_order_only_where_it_is_promised(adopted: &App, left: &App) {
-    for (app, id) in [(adopted, "\"id\":1"), (left, "\"id\":2")] {
+/// Sends the request of `adopted_endpoints_respond_alike_without_a_retry` again, with the same key.
+async fn a_retried_order_is_one_order_only_with_aplomb(with_aplomb: &App, without_aplomb: &App) {
+    for (app, id) in [(with_aplomb, "\"id\":1"), (without_aplomb, "\"id\":2")] {
         let (status, body) = app.order(KEY).await;
         assert_eq!(status, "HTTP/1.1 201 Created");
         assert!(body.contains(id), "{body}");
@@ -183,12 +188,12 @@ async fn a_repeated_order_is_one_order_only_where_it_is_promised(adopted: &App, 
 }
 
 #[tokio::test]
-async fn what_is_refused_before_the_handler_is_a_problem() {
-    let app = App::adopted();
-    let (status, body) = app.ask("GET /orders", "", "").await;
+async fn a_rejection_before_the_handler_is_a_problem() {
+    let app = App::with_aplomb();
+    let (status, body) = app.status_and_body("GET /orders", "", "").await;
     assert_eq!(status, "HTTP/1.1 401 Unauthorized");
     assert!(body.contains("\"code\":\"UNAUTHENTICATED\""), "{body}");
-    let (status, body) = app.ask("POST /orders", ADA, "").await;
+    let (status, body) = app.status_and_body("POST /orders", ADA, "").await;
     assert_eq!(status, "HTTP/1.1 400 Bad Request");
     assert!(
         body.contains("\"code\":\"IDEMPOTENCY_KEY_MISSING\""),

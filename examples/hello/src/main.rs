@@ -1,4 +1,4 @@
-//! Greets, and counts visits: see `README.md`.
+//! A service with a rate limit and an idempotent endpoint. `README.md` shows its responses.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aplomb::prelude::*;
 
+/// The number of visits, which all requests share.
 type Visits = Arc<AtomicU64>;
 
 #[derive(serde::Serialize)]
@@ -18,7 +19,7 @@ struct Visit {
     number: u64,
 }
 
-/// Greets somebody.
+/// Returns a greeting. Each client address has 60 requests a minute.
 #[endpoint(get = "/hello/{name}", version = 1, rate_limit = "60/min")]
 async fn hello(Path(name): Path<String>) -> Json<Greeting> {
     Json(Greeting {
@@ -26,7 +27,8 @@ async fn hello(Path(name): Path<String>) -> Json<Greeting> {
     })
 }
 
-/// Counts a visit, once for each `Idempotency-Key`.
+/// Counts a visit, once for each `Idempotency-Key`. Without authentication, anonymous clients need
+/// permission to use keys: `anonymous`.
 #[endpoint(post = "/visits", version = 1, idempotent(anonymous))]
 async fn visit(State(visits): State<Visits>) -> Created<Visit> {
     Created::new(Visit {

@@ -1,4 +1,4 @@
-//! What the README shows, asked of the running program.
+//! The responses that the README shows, from the running program.
 
 use aplomb::testing::{ClientResponse, Process, Program};
 use serde_json::json;
@@ -8,16 +8,16 @@ fn start() -> Process {
 }
 
 #[tokio::test]
-async fn a_greeting_says_what_is_left_of_the_limit() {
+async fn a_greeting_has_the_remaining_requests_of_the_limit() {
     let service = start();
-    let reply = service.client().get("/v1/hello/Ada").send().await;
-    assert_eq!(reply.status, 200);
-    assert_eq!(reply.header("x-ratelimit-remaining"), Some("59"));
+    let response = service.client().get("/v1/hello/Ada").send().await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("x-ratelimit-remaining"), Some("59"));
     assert_eq!(
-        reply.header("ratelimit-policy"),
+        response.header("ratelimit-policy"),
         Some(r#""default";q=60;w=60"#)
     );
-    assert_eq!(reply.json(), json!({ "text": "Hello, Ada!" }));
+    assert_eq!(response.json(), json!({ "text": "Hello, Ada!" }));
 }
 
 async fn visit(service: &Process, key: &str) -> ClientResponse {
@@ -33,19 +33,19 @@ async fn visit(service: &Process, key: &str) -> ClientResponse {
 async fn a_visit_is_counted_once_for_each_key() {
     let service = start();
     let first = visit(&service, "8e03978e-40d5-43dd-bc93-6894a57f9324").await;
-    let again = visit(&service, "8e03978e-40d5-43dd-bc93-6894a57f9324").await;
-    let another = visit(&service, "0b2ac1c8-9b4f-4b0c-8f1e-6a1f5d3c2b10").await;
-    assert!(again.replayed());
-    for (reply, number) in [(first, 1), (again, 1), (another, 2)] {
+    let retry = visit(&service, "8e03978e-40d5-43dd-bc93-6894a57f9324").await;
+    let other = visit(&service, "0b2ac1c8-9b4f-4b0c-8f1e-6a1f5d3c2b10").await;
+    assert!(retry.replayed());
+    for (response, number) in [(first, 1), (retry, 1), (other, 2)] {
         assert_eq!(
-            (reply.status.as_u16(), reply.json()),
+            (response.status.as_u16(), response.json()),
             (201, json!({ "number": number }))
         );
     }
 }
 
 #[tokio::test]
-async fn a_visit_without_a_key_is_told_what_is_missing() {
+async fn a_visit_without_a_key_is_a_400() {
     let service = start();
     let problem = service
         .client()

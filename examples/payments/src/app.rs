@@ -1,4 +1,4 @@
-//! What the endpoints share, opened from the environment.
+//! The state of the endpoints, opened from environment variables.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -10,42 +10,44 @@ use tempfile::TempDir;
 
 use crate::ledger::Ledger;
 
-/// The variable that names the ledger's file.
-const VARIABLE: &str = "PAYMENTS_DB";
+/// The environment variable with the path of the ledger's file.
+const DB_VARIABLE: &str = "PAYMENTS_DB";
 
-/// Any error underneath.
+/// The cause of an error.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// The state of the service. Clones share it.
+/// The state of the service. Clones share the ledger.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// Accounts and payments.
+    /// The accounts and the payments.
     pub ledger: Ledger,
     /// Removes the temporary ledger with the last clone.
     _temporary: Option<Arc<TempDir>>,
 }
 
-/// Why the service cannot start.
+/// The reason why the state cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// `PAYMENTS_DB` names something that cannot be the ledger.
+    /// `PAYMENTS_DB` is not the path of a ledger.
     #[error(
-        "{VARIABLE}={value:?} cannot be used: {why}; set it to the path of a SQLite file, which is made if it is not there, or unset it for a temporary one"
+        "{DB_VARIABLE}={value:?} cannot be used: {reason}; set it to the path of a SQLite file, which is created if it is missing, or unset it for a temporary one"
     )]
     Setting {
-        /// What it says.
+        /// The value of the variable.
         value: OsString,
-        /// What is wrong with it.
-        why: Cause,
+        /// The mistake in the value.
+        reason: Cause,
     },
-    /// The temporary file cannot be made.
-    #[error("no temporary ledger can be made ({0}); set {VARIABLE} to the path of a SQLite file")]
+    /// The temporary file cannot be created.
+    #[error(
+        "a temporary ledger cannot be created: {0}; set {DB_VARIABLE} to the path of a SQLite file"
+    )]
     Temporary(Cause),
 }
 
 impl App {
-    /// A service over this ledger.
+    /// Creates the state with this ledger.
     pub const fn new(ledger: Ledger) -> Self {
         Self {
             ledger,
@@ -53,13 +55,13 @@ impl App {
         }
     }
 
-    /// Opens the ledger that `PAYMENTS_DB` names, or a temporary one.
+    /// Opens the ledger at the path in `PAYMENTS_DB`, or a temporary one if that is not set.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], which is one line.
+    /// [`ConnectError`] if the file cannot be opened. Its text is one line.
     pub async fn connect() -> Result<Self, ConnectError> {
-        match env::var_os(VARIABLE) {
+        match env::var_os(DB_VARIABLE) {
             Some(value) => Self::open(value).await,
             None => Self::temporary(TempDir::with_prefix("payments-"))
                 .await
@@ -70,19 +72,19 @@ impl App {
     async fn open(value: OsString) -> Result<Self, ConnectError> {
         match Self::open_file(&value).await {
             Ok(ledger) => Ok(Self::new(ledger)),
-            Err(why) => Err(ConnectError::Setting { value, why }),
+            Err(reason) => Err(ConnectError::Setting { value, reason }),
         }
     }
 
     async fn open_file(value: &OsStr) -> Result<Ledger, Cause> {
-        Ok(Ledger::open(&file(value)?).await?)
+        Ok(Ledger::open(&parse_path(value)?).await?)
     }
 
     async fn temporary(directory: io::Result<TempDir>) -> Result<Self, Cause> {
         let directory = directory?;
         let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).await?;
         tracing::warn!(
-            "{VARIABLE} is not set: the ledger is kept in {} until the service stops",
+            "{DB_VARIABLE} is not set: the ledger is stored in {} until the service stops",
             directory.path().display()
         );
         Ok(Self {
@@ -92,15 +94,15 @@ impl App {
     }
 }
 
-/// The file that the setting means. What the database would take for one in memory or for a URL is
-/// refused: the connections of a pool would not share the one, and the other is no path.
-fn file(value: &OsStr) -> Result<PathBuf, Cause> {
-    let url = value.to_str().is_some_and(|text| {
+/// The absolute path of the setting. Two forms that `SQLite` accepts are rejected. `:memory:` is a
+/// separate database for each connection of a pool, and a URL is not a path.
+fn parse_path(value: &OsStr) -> Result<PathBuf, Cause> {
+    let is_url_or_memory = value.to_str().is_some_and(|text| {
         [":memory:", "sqlite:", "file:"]
             .iter()
-            .any(|url| text.starts_with(url))
+            .any(|prefix| text.starts_with(prefix))
     });
-    if url {
+    if is_url_or_memory {
         Err("it is not a path".into())
     } else {
         Ok(std::path::absolute(value)?)
@@ -111,7 +113,7 @@ fn file(value: &OsStr) -> Result<PathBuf, Cause> {
 mod tests {
     use super::*;
 
-    async fn refusal(value: impl Into<OsString>) -> String {
+    async fn open_error(value: impl Into<OsString>) -> String {
         App::open(value.into())
             .await
             .expect_err("not a ledger")
@@ -119,12 +121,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_setting_is_one_line_with_the_variable_the_value_and_what_is_accepted() {
+    async fn an_invalid_setting_is_one_line_with_the_variable_the_value_and_the_accepted_values() {
         let directory = TempDir::new().expect("a directory");
         let text = directory.path().join("notes.txt");
         std::fs::write(
             &text,
-            "no database, only a text of more than a hundred bytes. ".repeat(20),
+            // Longer than the header of a database, 100 bytes.
+            "a text, and not a database. ".repeat(20),
         )
         .expect("written");
         let missing = directory.path().join("missing").join("ledger.sqlite");
@@ -133,7 +136,7 @@ mod tests {
             missing.as_os_str(),
             directory.path().as_os_str(),
         ] {
-            let message = refusal(value).await;
+            let message = open_error(value).await;
             let start = format!("PAYMENTS_DB={value:?} cannot be used: ");
             assert!(message.starts_with(&start), "{message}");
             assert!(
@@ -145,14 +148,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_path_is_refused() {
+    async fn a_value_that_is_not_a_path_is_rejected() {
         for value in ["", ":memory:", "sqlite:ledger.sqlite", "file:ledger.sqlite"] {
-            assert!(refusal(value).await.contains("PAYMENTS_DB"), "{value}");
+            assert!(open_error(value).await.contains("PAYMENTS_DB"), "{value}");
         }
     }
 
     #[tokio::test]
-    async fn the_temporary_ledger_goes_with_the_app() {
+    async fn the_temporary_ledger_is_removed_with_the_app() {
         let directory = TempDir::new().expect("a directory");
         let path = directory.path().to_owned();
         let app = App::temporary(Ok(directory))

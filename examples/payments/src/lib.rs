@@ -1,7 +1,7 @@
-//! A small payments service: accounts, payments between them, refunds.
+//! A small payments service with accounts, payments between them, and refunds.
 //!
-//! [`api`] declares the endpoints; [`ledger`] keeps the money and knows nothing of HTTP; [`app`]
-//! opens it from the environment.
+//! [`api`] declares the endpoints. [`ledger`] is the business logic, and does not depend on HTTP.
+//! [`app`] is the state of the endpoints, which it opens from environment variables.
 
 pub mod api;
 pub mod app;

@@ -1,4 +1,4 @@
-//! Serves the payments API, or does what an operator needs beside it: see `README.md`.
+//! Serves the payments API, or runs a command for operators. `README.md` describes the commands.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -8,7 +8,7 @@ use aplomb::policies::deprecation::{CallCount, DeprecatedCalls};
 use aplomb::prelude::*;
 use payments::app::App;
 
-/// The callers where `APLOMB_API_KEYS` names none.
+/// The callers and their keys if `APLOMB_API_KEYS` is not set.
 const DEMO_KEYS: &str = "alice:sk_test_alice,bob:sk_test_bob";
 
 fn main() -> ExitCode {
@@ -16,13 +16,14 @@ fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    let mut calls = None;
+    // The counts of deprecated calls are printed after the API has been served, so they outlive it.
+    let mut deprecated_calls = None;
     let make_api = || {
         let api = Api::new("payments", payments::api::routes())
             .title("Payments")
             .store(Store::from_env())
             .auth(ApiKeys::from_env_or(DEMO_KEYS));
-        calls = Some(api.deprecated_calls());
+        deprecated_calls = Some(api.deprecated_calls());
         api
     };
     let code = aplomb::run(make_api, async || {
@@ -36,9 +37,10 @@ fn main() -> ExitCode {
         route,
         calls,
         ..
-    } in calls.iter().flat_map(DeprecatedCalls::snapshot)
+    } in deprecated_calls.iter().flat_map(DeprecatedCalls::snapshot)
     {
         if calls > 0 {
+            // Nothing depends on this output, so a closed standard output is no reason to fail.
             let _ = writeln!(
                 io::stdout(),
                 "{method} {route} is deprecated; calls: {calls}"

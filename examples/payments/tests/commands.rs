@@ -1,4 +1,4 @@
-//! The commands of the service beside `serve`, as an operator runs them.
+//! Tests of the commands for operators.
 
 use std::ffi::OsString;
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::process::Output;
 use aplomb::testing::Program;
 use serde_json::Value;
 
-/// The service with these settings, and no others of this environment.
+/// The service with these settings, and without settings from the environment of the test.
 fn payments(arguments: &[&str], settings: &[(&str, &str)]) -> Program {
     Program::new(env!("CARGO_BIN_EXE_payments"))
         .without_env("PAYMENTS_DB")
@@ -16,7 +16,7 @@ fn payments(arguments: &[&str], settings: &[(&str, &str)]) -> Program {
         .envs(settings)
 }
 
-/// The output of a command, and its exit code.
+/// The exit code and the output of a command.
 struct Printed {
     code: i32,
     output: String,
@@ -29,7 +29,7 @@ fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Printed {
 
 fn printed(output: Output) -> Printed {
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    let code = output.status.code().expect("an end by itself");
+    let code = output.status.code().expect("no signal");
     Printed {
         code,
         output: text(output.stdout),
@@ -37,8 +37,8 @@ fn printed(output: Output) -> Printed {
     }
 }
 
-/// Settings that are all wrong, and the beginning of what is said of each.
-const WRONG: [(&str, &str, &str); 6] = [
+/// Invalid settings, and the beginning of the error of each.
+const INVALID_SETTINGS: [(&str, &str, &str); 6] = [
     (
         "APLOMB_ADDR",
         "nonsense",
@@ -71,8 +71,8 @@ const WRONG: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// Settings without which `check` warns.
-const SECRET: (&str, &str) = ("APLOMB_SECRET", "a secret for tests, of 32 bytes or more");
+/// A setting without which `check` warns.
+const SECRET_SETTING: (&str, &str) = ("APLOMB_SECRET", "a secret for tests, of 32 bytes or more");
 
 #[test]
 fn routes_lists_endpoints_in_aligned_columns() {
@@ -105,7 +105,7 @@ fn routes_lists_endpoints_in_aligned_columns() {
 }
 
 #[test]
-fn routes_as_json_name_the_source_line() {
+fn routes_as_json_have_the_source_line() {
     let Printed { code, output, .. } = run(&["routes", "--json"], &[]);
     assert_eq!(code, 0);
     let endpoints: Vec<Value> = serde_json::from_str(&output).expect("JSON");
@@ -133,13 +133,13 @@ fn routes_as_json_name_the_source_line() {
 
 #[test]
 fn routes_need_neither_settings_nor_the_ledger() {
-    let wrong = WRONG.map(|(name, value, _)| (name, value));
-    let Printed { code, errors, .. } = run(&["routes"], &wrong);
+    let settings = INVALID_SETTINGS.map(|(name, value, _)| (name, value));
+    let Printed { code, errors, .. } = run(&["routes"], &settings);
     assert_eq!((code, errors.as_str()), (0, ""));
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_error() {
+fn a_closed_stdout_is_not_an_error() {
     for arguments in [
         &["routes"][..],
         &["routes", "--json"],
@@ -147,22 +147,28 @@ fn a_reader_that_leaves_early_is_no_error() {
         &["--help"],
         &["help", "serve"],
     ] {
-        let Printed { code, errors, .. } =
-            printed(payments(arguments, &[SECRET]).with_broken_stdout().run());
+        let Printed { code, errors, .. } = printed(
+            payments(arguments, &[SECRET_SETTING])
+                .with_broken_stdout()
+                .run(),
+        );
         assert_eq!(code, 0, "{arguments:?}: {errors}");
         assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
     }
 }
 
 #[test]
-fn check_lists_everything_that_is_wrong() {
+fn check_lists_all_errors() {
     let Printed {
         code,
         output,
         errors,
-    } = run(&["check"], &WRONG.map(|(name, value, _)| (name, value)));
+    } = run(
+        &["check"],
+        &INVALID_SETTINGS.map(|(name, value, _)| (name, value)),
+    );
     assert_eq!((code, output.as_str()), (1, ""));
-    for (_, _, start) in WRONG {
+    for (_, _, start) in INVALID_SETTINGS {
         assert_eq!(
             errors
                 .lines()
@@ -177,7 +183,7 @@ fn check_lists_everything_that_is_wrong() {
             .lines()
             .filter(|line| line.starts_with("error: "))
             .count(),
-        WRONG.len(),
+        INVALID_SETTINGS.len(),
         "{errors}"
     );
     assert!(
@@ -187,28 +193,28 @@ fn check_lists_everything_that_is_wrong() {
 }
 
 #[test]
-fn check_says_which_store_cannot_be_reached() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+fn check_names_a_store_that_cannot_be_reached() {
+    let unused = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let store = format!(
         "redis://:hunter2@{}",
-        free.local_addr().expect("its address")
+        unused.local_addr().expect("its address")
     );
-    drop(free);
-    let Printed { code, errors, .. } = run(&["check"], &[SECRET, ("APLOMB_STORE", &store)]);
+    drop(unused);
+    let Printed { code, errors, .. } = run(&["check"], &[SECRET_SETTING, ("APLOMB_STORE", &store)]);
     assert_eq!(code, 1);
-    let wrong: Vec<_> = errors
+    let error_lines: Vec<_> = errors
         .lines()
         .filter(|line| line.starts_with("error: "))
         .collect();
     assert!(
-        wrong.len() == 1 && wrong[0].contains("cannot be used: "),
+        error_lines.len() == 1 && error_lines[0].contains("cannot be used: "),
         "{errors}"
     );
     assert!(!errors.contains("hunter2"), "{errors}");
 }
 
 #[test]
-fn check_opens_no_port_and_says_in_one_line_what_is_right() {
+fn check_opens_no_port_and_prints_one_line_without_errors() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("its address").to_string();
     let Printed {
@@ -217,22 +223,23 @@ fn check_opens_no_port_and_says_in_one_line_what_is_right() {
         errors,
     } = run(&["check"], &[("APLOMB_ADDR", &address)]);
     assert_eq!(code, 0, "{errors}");
-    let said = "ok: payments would start: 11 endpoints, settings, store (memory) and state; ";
+    let expected =
+        "ok: payments would start: 11 endpoints, settings, store (memory) and state are valid; ";
     assert!(
-        output.starts_with(said) && output.lines().count() == 1,
+        output.starts_with(expected) && output.lines().count() == 1,
         "{output}"
     );
 }
 
 #[test]
-fn check_warns_of_what_is_probably_not_meant() {
+fn check_warns_of_unsafe_defaults() {
     let Printed { code, errors, .. } = run(&["check"], &[("APLOMB_INSTANCES", "3")]);
     assert_eq!(code, 0, "{errors}");
     for warning in [
         "warning: APLOMB_API_KEYS is not set: the demo keys are alice:sk_test_alice,bob:sk_test_bob",
-        "warning: PAYMENTS_DB is not set: the ledger is kept in ",
-        "warning: APLOMB_SECRET is not set: cursors are good for this process only",
-        "warning: there are 3 instances and each keeps idempotency keys and limits in its own memory",
+        "warning: PAYMENTS_DB is not set: the ledger is stored in ",
+        "warning: APLOMB_SECRET is not set: cursors are valid only until this process ends",
+        "warning: 3 instances each have their own memory store for idempotency keys and rate limits",
     ] {
         assert_eq!(
             errors
@@ -246,7 +253,7 @@ fn check_warns_of_what_is_probably_not_meant() {
 }
 
 #[tokio::test]
-async fn check_warns_of_a_store_that_forgets_and_of_keys_without_a_limit() {
+async fn check_warns_of_a_store_without_a_log_and_of_keys_without_a_limit() {
     let redis = aplomb::testing::RedisServer::start_with(&["--appendonly", "no"]);
     let Printed {
         code,
@@ -261,7 +268,7 @@ async fn check_warns_of_a_store_that_forgets_and_of_keys_without_a_limit() {
     for warning in [
         "warning: a crash of the store loses ",
         "warning: APLOMB_SECRET is not set: the store keeps the secret, and cursors become invalid if the store loses it",
-        "warning: `refund_payment` (POST /payments/{id}/refund) in ",
+        "warning: 5 `idempotent` endpoints have no `rate_limit`",
     ] {
         assert_eq!(
             errors
@@ -273,26 +280,27 @@ async fn check_warns_of_a_store_that_forgets_and_of_keys_without_a_limit() {
         );
     }
     assert!(
-        !errors.contains("`create_payment`"),
-        "it has a limit: {errors}"
+        errors.contains("`refund_payment` (POST /payments/{id}/refund) in ")
+            && !errors.contains("`create_payment`"),
+        "only the endpoints without a limit: {errors}"
     );
 }
 
 #[test]
-fn help_explains_each_command() {
+fn help_describes_each_command() {
     for (arguments, expected) in [
         (
             &["--help"][..],
             "records  Shows the records of idempotency keys",
         ),
-        (&["help"], "Without a command it serves"),
+        (&["help"], "Without a command the service serves the API"),
         (&["serve", "--help"], "APLOMB_SHUTDOWN_GRACE"),
-        (&["help", "check"], "opens no port"),
+        (&["help", "check"], "Opens no port"),
         (&["routes", "-h"], "--json"),
         (&["records", "--help"], "resolve  Frees a record"),
         (
             &["records", "resolve", "--help"],
-            "absent  It did not happen",
+            "absent  The request took no effect",
         ),
         (&["records", "show", "--help"], "<RECORD>"),
     ] {
@@ -310,7 +318,7 @@ fn help_explains_each_command() {
 }
 
 #[test]
-fn what_is_unknown_is_refused_with_a_suggestion() {
+fn an_unknown_command_or_option_is_an_error_with_a_suggestion() {
     for (arguments, suggestion) in [
         (&["rotues"][..], "'routes'"),
         (&["routes", "--jsn"], "'--json'"),
@@ -330,25 +338,25 @@ fn what_is_unknown_is_refused_with_a_suggestion() {
 }
 
 #[test]
-fn arguments_that_are_no_text_are_refused() {
-    for before in [
+fn an_argument_that_is_not_utf_8_is_an_error() {
+    for arguments in [
         &[][..],
         &["routes"],
         &["records", "show"],
         &["records", "resolve"],
     ] {
-        let no_text = OsString::from_vec(vec![0xff, b'-']);
-        let Printed { code, errors, .. } = printed(payments(before, &[]).arg(no_text).run());
-        assert_eq!(code, 2, "{before:?}: {errors}");
+        let not_utf_8 = OsString::from_vec(vec![0xff, b'-']);
+        let Printed { code, errors, .. } = printed(payments(arguments, &[]).arg(not_utf_8).run());
+        assert_eq!(code, 2, "{arguments:?}: {errors}");
         assert!(
             errors.starts_with("error: ") && !errors.contains("panicked"),
-            "{before:?}: {errors}"
+            "{arguments:?}: {errors}"
         );
     }
 }
 
 #[test]
-fn serve_is_what_it_does_without_a_command() {
+fn the_default_command_is_serve() {
     for arguments in [&[][..], &["serve"]] {
         let service = payments(arguments, &[]).start();
         assert!(

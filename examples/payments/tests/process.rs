@@ -1,4 +1,4 @@
-//! The service as a process: its settings, its clients with broken connections, its end.
+//! Tests of the service as a process: its settings, broken connections, and its shutdown.
 
 use std::net::TcpListener;
 use std::process::Output;
@@ -9,7 +9,7 @@ fn start() -> Process {
     program().start()
 }
 
-/// The service, on a port and with a ledger of its own.
+/// The service, on a free port and with a temporary ledger.
 fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_payments")).without_env("PAYMENTS_DB")
 }
@@ -22,7 +22,7 @@ fn errors(output: &Output) -> Vec<String> {
     assert_eq!(
         output.status.code(),
         Some(2),
-        "the exit code of a wrong start"
+        "the exit code of a start with invalid settings"
     );
     let text = String::from_utf8(output.stderr.clone()).expect("UTF-8");
     text.lines()
@@ -33,11 +33,11 @@ fn errors(output: &Output) -> Vec<String> {
 
 #[test]
 fn payments_through_broken_connections_are_made_once() {
-    let payments = if is_long() { "90" } else { "30" };
+    let payments = if runs_faults() { "90" } else { "30" };
     for seed in seeds() {
         let service = start();
         let url = format!("http://{}", service.address());
-        let said = retry_client(&[
+        let output = retry_client(&[
             "--url",
             &url,
             "--payments",
@@ -46,15 +46,14 @@ fn payments_through_broken_connections_are_made_once() {
             &seed.to_string(),
         ]);
         assert!(
-            said.contains("every payment was made exactly once"),
-            "{said}"
+            output.contains("every payment was made exactly once"),
+            "{output}"
         );
     }
 }
 
 #[test]
-fn payments_to_instances_that_are_killed_and_a_redis_that_hangs_are_made_once_or_said_to_be_unknown()
- {
+fn payments_are_made_once_or_unknown_while_instances_are_killed_and_redis_hangs() {
     for seed in seeds() {
         let service = [
             "--instances",
@@ -62,49 +61,52 @@ fn payments_to_instances_that_are_killed_and_a_redis_that_hangs_are_made_once_or
             "--service",
             env!("CARGO_BIN_EXE_payments"),
         ];
-        let said = retry_client(&[&service[..], &["--seed", &seed.to_string()]].concat());
-        assert!(said.contains("; 3 kills, 2 pauses of Redis\n"), "{said}");
+        let output = retry_client(&[&service[..], &["--seed", &seed.to_string()]].concat());
         assert!(
-            said.contains("every payment was made once, or said to be unknown and checked"),
-            "{said}"
+            output.contains("; 3 kills, 2 pauses of Redis\n"),
+            "{output}"
+        );
+        assert!(
+            output.contains("every payment was made once, or is unknown and was checked"),
+            "{output}"
         );
     }
 }
 
-/// Seeds of the script: one, or with `./test.sh --faults` (`FAULTS`) a few more. What it did with a seed, it does
-/// again with the same.
+/// The seeds of the script: one, or five with `./test.sh --faults` (`FAULTS`). The script does the
+/// same with the same seed.
 fn seeds() -> core::ops::Range<u32> {
-    if is_long() { 1..6 } else { 7..8 }
+    if runs_faults() { 1..6 } else { 7..8 }
 }
 
-fn is_long() -> bool {
+fn runs_faults() -> bool {
     std::env::var_os("FAULTS").is_some()
 }
 
-/// What the script says that makes payments and breaks what is in their way.
+/// Runs the script that makes payments and breaks connections or instances; returns its output.
 fn retry_client(arguments: &[&str]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/retry_client.py");
     let output = Program::new("python3").arg(script).args(arguments).run();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
-        "{said}{}",
+        "{text}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    said
+    text
 }
 
 #[test]
-fn the_start_says_what_there_is() {
+fn the_start_lists_the_endpoints() {
     let service = start();
-    let said = service.stdout();
+    let output = service.stdout();
     for expected in ["Payments", "POST   /v1/payments ", "GET    /v1/health "] {
-        assert!(said.contains(expected), "{said}");
+        assert!(output.contains(expected), "{output}");
     }
 }
 
 #[tokio::test]
-async fn a_request_that_runs_gets_its_answer_after_sigterm() {
+async fn a_running_request_gets_its_response_after_sigterm() {
     let mut service = start();
     let client = service.client();
     let mut raw = client.raw().await;
@@ -116,7 +118,7 @@ async fn a_request_that_runs_gets_its_answer_after_sigterm() {
         body.len()
     );
     raw.write(&head).await;
-    until_it_reads(&client).await;
+    until_earlier_bytes_are_read(&client).await;
     service.terminate();
     client.until_refused().await;
     raw.write(rest).await;
@@ -129,8 +131,9 @@ async fn a_request_that_runs_gets_its_answer_after_sigterm() {
     assert_eq!(service.wait().code(), Some(0));
 }
 
-/// The service answers connections in turn: when it has answered a later one, it has the earlier.
-async fn until_it_reads(client: &Client) {
+/// Waits until the service has read the bytes of earlier connections. It accepts connections in
+/// order, so after a response on a later connection it has accepted the earlier ones.
+async fn until_earlier_bytes_are_read(client: &Client) {
     let client = client.clone().without_reuse();
     for _ in 0..3 {
         assert_eq!(client.get("/v1/health").send().await.status, 200);
@@ -138,7 +141,7 @@ async fn until_it_reads(client: &Client) {
 }
 
 #[test]
-fn everything_that_is_set_wrongly_is_said_at_once() {
+fn all_invalid_settings_are_reported_together() {
     let output = run(&[
         ("APLOMB_STORE", "redsi://"),
         ("APLOMB_ADDR", "nonsense"),
@@ -163,16 +166,16 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
         "error: APLOMB_MAX_HANDLER_DURATION=\"x\": expected a whole number and a unit",
         "error: APLOMB_SECRET=\"…\": expected at least 32 bytes",
         "error: APLOMB_ENCRYPTION_KEYS=\"…\": entry 1: the key is not base64; make one with `openssl rand -base64 32`",
-        "error: APLOMB_ENCRYPTION_KEYS=\"…\": entry 2: expected id:key, separated by commas",
+        "error: APLOMB_ENCRYPTION_KEYS=\"…\": entry 2: expected <id>:<key>, several separated by commas",
         "error: APLOMB_SHUTDOWN_GRACE=\"1 minute\": expected a whole number and a unit",
         "error: APLOMB_HEADER_TIMEOUT=\"0s\": expected at least 1ms",
         "error: APLOMB_API_KEYS=\"…\": entry 1: expected caller:key",
         "error: APLOMB_API_KEYS=\"…\": entry 2: expected caller:key",
-        "error: APLOMB_LIMITS=\"payments=fast,payment=1000/min\": entry `payments=fast`: `fast` is no rate; expected",
+        "error: APLOMB_LIMITS=\"payments=fast,payment=1000/min\": entry `payments=fast`: `fast` is not a rate: expected",
         "error: APLOMB_LIMITS=\"payments=fast,payment=1000/min\": entry `payment=1000/min`: no endpoint names a limit \
-         `payment`; expected one of `payments`",
-        "error: APLOMB_INSTANCES=\"many\": expected a whole number, 1 to 10000",
-        "error: APLOMB_TRUSTED_PROXIES=\"10.0.0.1/8,proxy\": entry `10.0.0.1/8`: bits behind the prefix are set; expected",
+         `payment`: expected one of `payments`",
+        "error: APLOMB_INSTANCES=\"many\": expected a whole number from 1 to 10000",
+        "error: APLOMB_TRUSTED_PROXIES=\"10.0.0.1/8,proxy\": entry `10.0.0.1/8`: bits after the prefix are set: expected",
         "error: APLOMB_TRUSTED_PROXIES=\"10.0.0.1/8,proxy\": entry `proxy`: expected an address or a network",
         "error: APLOMB_FORWARDED_FIELD=\"x-real-ip\": expected x-forwarded-for or forwarded",
         "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",
@@ -188,7 +191,7 @@ fn everything_that_is_set_wrongly_is_said_at_once() {
 }
 
 #[test]
-fn a_lease_that_is_too_short_is_refused() {
+fn a_lease_that_is_too_short_is_an_error() {
     assert_eq!(
         errors(&run(&[("APLOMB_LEASE", "299ms")])),
         ["error: APLOMB_LEASE=\"299ms\": expected at least 300ms"]
@@ -196,7 +199,7 @@ fn a_lease_that_is_too_short_is_refused() {
 }
 
 #[tokio::test]
-async fn operators_change_limits_by_their_names() {
+async fn operators_can_change_limits_by_name() {
     for (settings, limit, policy) in [
         (&[][..], "100", "\"payments\";q=100;w=60"),
         (
@@ -222,7 +225,7 @@ async fn operators_change_limits_by_their_names() {
     }
 }
 
-/// What the service answers to a payment of nothing.
+/// Sends a payment without members; returns the response, which counts for the limit.
 async fn payment(client: &Client) -> ClientResponse {
     let request = client
         .post("/v1/payments")
@@ -234,21 +237,21 @@ async fn payment(client: &Client) -> ClientResponse {
 }
 
 #[test]
-fn an_address_that_is_taken_is_said() {
+fn an_address_in_use_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("its address").to_string();
     let errors = errors(&run(&[("APLOMB_ADDR", &address)]));
     assert_eq!(errors.len(), 1);
     assert!(
         errors[0].starts_with(&format!(
-            "error: APLOMB_ADDR=\"{address}\": cannot listen there"
+            "error: APLOMB_ADDR=\"{address}\": cannot listen on this address"
         )),
         "{errors:?}"
     );
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn errors_contain_no_secret() {
     let output = run(&[
         ("APLOMB_STORE", "redis://:hunter2secret@127.0.0.1:port"),
         ("APLOMB_SECRET", "hunter2secret"),
@@ -260,17 +263,17 @@ fn no_secret_is_shown() {
 }
 
 #[test]
-fn a26_keys_that_did_not_arrive_are_no_wish_for_answers_in_the_clear() {
+fn a26_empty_encryption_keys_are_an_error() {
     let errors = errors(&run(&[("APLOMB_ENCRYPTION_KEYS", "")]));
     assert!(
         errors.len() == 1
-            && errors[0].starts_with("error: APLOMB_ENCRYPTION_KEYS=\"\": expected id:key"),
+            && errors[0].starts_with("error: APLOMB_ENCRYPTION_KEYS=\"\": expected <id>:<key>"),
         "{errors:?}"
     );
 }
 
 #[test]
-fn keys_that_did_not_arrive_are_not_replaced_by_those_of_the_demonstration() {
+fn empty_api_keys_are_an_error() {
     let errors = errors(&run(&[("APLOMB_API_KEYS", "")]));
     assert!(
         errors.len() == 1
@@ -280,7 +283,7 @@ fn keys_that_did_not_arrive_are_not_replaced_by_those_of_the_demonstration() {
 }
 
 #[test]
-fn a_signal_at_once_after_the_start_is_a_graceful_end() {
+fn a_signal_right_after_the_start_is_a_graceful_shutdown() {
     for _ in 0..10 {
         let mut service = start();
         service.terminate();
@@ -289,11 +292,11 @@ fn a_signal_at_once_after_the_start_is_a_graceful_end() {
 }
 
 #[tokio::test]
-async fn half_a_head_does_not_hold_up_the_end_and_a_second_signal_ends_the_wait() {
+async fn an_incomplete_head_does_not_delay_the_shutdown_and_a_second_signal_ends_it() {
     let mut service = start();
-    let mut half = service.client().raw().await;
-    half.write("GET /v1/health HT").await;
-    until_it_reads(&service.client()).await;
+    let mut incomplete = service.client().raw().await;
+    incomplete.write("GET /v1/health HT").await;
+    until_earlier_bytes_are_read(&service.client()).await;
     service.terminate();
     assert_eq!(service.wait().code(), Some(0));
 
@@ -303,28 +306,32 @@ async fn half_a_head_does_not_hold_up_the_end_and_a_second_signal_ends_the_wait(
     let head = "POST /v1/accounts HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk_test_alice\r\nidempotency-key: k\r\n\
                 content-type: application/json\r\ncontent-length: 100000\r\n\r\n";
     raw.write(head).await;
-    until_it_reads(&client).await;
+    until_earlier_bytes_are_read(&client).await;
     service.terminate();
     client.until_refused().await;
     service.terminate();
-    assert_eq!(service.wait().code(), Some(1), "a request was cut off");
+    assert_eq!(
+        service.wait().code(),
+        Some(1),
+        "the shutdown cancelled a request"
+    );
 }
 
 #[tokio::test]
-async fn an_output_that_nobody_reads_is_no_reason_to_end() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = free.local_addr().expect("its address");
-    drop(free);
+async fn a_service_with_a_closed_stdout_keeps_running() {
+    let unused = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = unused.local_addr().expect("its address");
+    drop(unused);
     let mut service = program()
         .env("APLOMB_ADDR", address.to_string())
         .with_broken_stdout()
         .spawn();
     let client = Client::new(address);
-    eventually("the service answers", async || {
+    eventually("the service responds", async || {
         client.get("/v1/health").try_send().await.is_ok()
     })
     .await;
-    until_it_reads(&client).await;
+    until_earlier_bytes_are_read(&client).await;
     service.terminate();
     assert_eq!(service.wait().code(), Some(0));
 }

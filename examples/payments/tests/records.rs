@@ -1,4 +1,4 @@
-//! The commands with which operators look at records, and decide what nobody knows.
+//! Tests of the commands with which operators read and resolve idempotency records.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use aplomb::policies::idempotency::{
 use aplomb::store::{EncryptedRecords, RedisConfig, RedisStore};
 use aplomb::testing::{Program, RedisServer};
 
-/// Runs `payments records resolve` on this Redis: its exit code, and what it says.
+/// Runs `payments records resolve` with this Redis; returns the exit code and the output.
 fn resolve(redis: &RedisServer, arguments: &[&str]) -> (i32, String) {
     resolve_with(redis, arguments, &[])
 }
@@ -27,22 +27,22 @@ fn show(redis: &RedisServer, record: RecordKey) -> (i32, String) {
 }
 
 fn records(redis: &RedisServer, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
-    let output = Program::new(env!("CARGO_BIN_EXE_payments"))
+    let result = Program::new(env!("CARGO_BIN_EXE_payments"))
         .arg("records")
         .args(arguments)
         .env("APLOMB_STORE", redis.url())
         .envs(settings)
         .run();
-    let said = [output.stdout, output.stderr].concat();
+    let output = [result.stdout, result.stderr].concat();
     (
-        output.status.code().expect("an end"),
-        String::from_utf8(said).expect("UTF-8"),
+        result.status.code().expect("an end"),
+        String::from_utf8(output).expect("UTF-8"),
     )
 }
 
-const ANSWER: &str = r#"{"id":"pay_1"}"#;
+const RESPONSE_BODY: &str = r#"{"id":"pay_1"}"#;
 
-/// A record of the service that is UNKNOWN.
+/// Creates a record of the service that is UNKNOWN.
 async fn unknown_record(redis: &RedisServer, name: u8) -> (RedisStore, Begin) {
     let config = RedisConfig::new(&redis.url()).expect("a URL");
     let store = RedisStore::connect(&config, "payments")
@@ -61,38 +61,45 @@ async fn unknown_record(redis: &RedisServer, name: u8) -> (RedisStore, Begin) {
         OnCrash::Unknown,
         ttl,
     );
-    store.begin(&begin).await.expect("an answer");
+    store.begin(&begin).await.expect("the store replies");
     assert!(
         store
             .mark_unknown(begin.lease(), ttl)
             .await
-            .expect("an answer")
+            .expect("the store replies")
     );
     (store, begin)
 }
 
 #[tokio::test]
-async fn a19_operators_decide_what_nobody_knows() {
+async fn a19_operators_can_resolve_unknown_records() {
     let redis = RedisServer::start();
     let (store, begin) = unknown_record(&redis, 1).await;
     let record = begin.key.to_string();
-    let (code, said) = resolve(&redis, &[&record, "done", "201", ANSWER]);
-    assert_eq!((code, said.contains("is set to DONE")), (0, true), "{said}");
-    let Ok(BeginOutcome::Done(kept)) = store.begin(&begin).await else {
-        panic!("no answer")
+    let (code, output) = resolve(&redis, &[&record, "done", "201", RESPONSE_BODY]);
+    assert_eq!(
+        (code, output.contains("is set to DONE")),
+        (0, true),
+        "{output}"
+    );
+    let Ok(BeginOutcome::Done(response)) = store.begin(&begin).await else {
+        panic!("not done")
     };
     assert_eq!(
-        (kept.status().as_u16(), kept.body().map(AsRef::as_ref)),
-        (201, Some(ANSWER.as_bytes()))
+        (
+            response.status().as_u16(),
+            response.body().map(AsRef::as_ref)
+        ),
+        (201, Some(RESPONSE_BODY.as_bytes()))
     );
-    let (code, said) = resolve(&redis, &[&record, "absent"]);
+    let (code, output) = resolve(&redis, &[&record, "absent"]);
     assert_eq!(
         (
             code,
-            said.contains("is absent, RUNNING or DONE: nothing was changed")
+            output.contains("is absent, RUNNING or DONE: nothing was changed")
         ),
         (1, true),
-        "{said}"
+        "{output}"
     );
 
     let (store, begin) = unknown_record(&redis, 2).await;
@@ -101,35 +108,44 @@ async fn a19_operators_decide_what_nobody_knows() {
 }
 
 #[tokio::test]
-async fn a26_what_operators_decide_is_sealed_too() {
+async fn a26_a_resolved_response_is_encrypted() {
     let redis = RedisServer::start();
     let (store, begin) = unknown_record(&redis, 1).await;
     let (record, keys) = (begin.key.to_string(), format!("a:{}=", "A".repeat(43)));
-    let decision = [record.as_str(), "done", "201", ANSWER];
+    let decision = [record.as_str(), "done", "201", RESPONSE_BODY];
     assert_eq!(
         resolve_with(&redis, &decision, &[("APLOMB_ENCRYPTION_KEYS", &keys)]).0,
         0
     );
-    let Ok(BeginOutcome::Done(kept)) = store.begin(&begin).await else {
-        panic!("no answer")
+    let Ok(BeginOutcome::Done(response)) = store.begin(&begin).await else {
+        panic!("not done")
     };
-    assert_eq!((kept.encrypted_with(), kept.body()), (Some("a"), None));
-    let opening = EncryptedRecords::new(store, EncryptionKeys::parse(&keys).expect("a key"));
-    let Ok(BeginOutcome::Done(kept)) = opening.begin(&begin).await else {
-        panic!("no answer")
+    assert_eq!(
+        (response.encrypted_with(), response.body()),
+        (Some("a"), None)
+    );
+    let decrypting = EncryptedRecords::new(store, EncryptionKeys::parse(&keys).expect("a key"));
+    let Ok(BeginOutcome::Done(response)) = decrypting.begin(&begin).await else {
+        panic!("not done")
     };
-    assert_eq!(kept.body().map(AsRef::as_ref), Some(ANSWER.as_bytes()));
+    assert_eq!(
+        response.body().map(AsRef::as_ref),
+        Some(RESPONSE_BODY.as_bytes())
+    );
 }
 
 #[tokio::test]
-async fn a19_operators_see_what_a_record_is() {
+async fn a19_operators_can_read_the_state_of_a_record() {
     let redis = RedisServer::start();
     let (store, begin) = unknown_record(&redis, 1).await;
-    let (code, said) = show(&redis, begin.key);
+    let (code, output) = show(&redis, begin.key);
     assert_eq!(
-        (code, said.starts_with(&format!("{}\nUNKNOWN: ", begin.key))),
+        (
+            code,
+            output.starts_with(&format!("{}\nUNKNOWN: ", begin.key))
+        ),
         (0, true),
-        "{said}"
+        "{output}"
     );
 
     let (key, lease) = (RecordKey::new([1; 16], [2; 16]), Duration::from_secs(30));
@@ -141,59 +157,70 @@ async fn a19_operators_see_what_a_record_is() {
         OnCrash::Unknown,
         begin.ttl,
     );
-    store.begin(&running).await.expect("an answer");
-    let (code, said) = show(&redis, running.key);
+    store.begin(&running).await.expect("the store replies");
+    let (code, output) = show(&redis, running.key);
     assert_eq!(
-        (code, said.contains("\nRUNNING: a request holds it")),
+        (
+            code,
+            output.contains("\nRUNNING: the first request still runs")
+        ),
         (0, true),
-        "{said}"
+        "{output}"
     );
     let (head, ()) = axum::http::Response::builder()
         .status(201)
         .body(())
         .expect("a response")
         .into_parts();
-    let outcome = Outcome::Response(StoredResponse::new(&head, Some(ANSWER.as_bytes().into())));
+    let outcome = Outcome::Response(StoredResponse::new(
+        &head,
+        Some(RESPONSE_BODY.as_bytes().into()),
+    ));
     let complete = Complete::new(
         running.lease(),
         running.fingerprint,
         outcome,
         Duration::from_hours(1),
     );
-    store.complete(&complete).await.expect("an answer");
-    let (code, said) = show(&redis, running.key);
+    store.complete(&complete).await.expect("the store replies");
+    let (code, output) = show(&redis, running.key);
     assert_eq!(code, 0);
     assert!(
-        said.contains("\nDONE: ") && said.ends_with(&format!("\n\n201 Created\n\n{ANSWER}\n")),
-        "{said}"
+        output.contains("\nDONE: ")
+            && output.ends_with(&format!("\n\n201 Created\n\n{RESPONSE_BODY}\n")),
+        "{output}"
     );
 
-    let (code, said) = show(&redis, RecordKey::new([1; 16], [3; 16]));
-    assert_eq!((code, said.contains("is absent")), (1, true), "{said}");
+    let (code, output) = show(&redis, RecordKey::new([1; 16], [3; 16]));
+    assert_eq!((code, output.contains("is absent")), (1, true), "{output}");
 }
 
 #[tokio::test]
-async fn a26_operators_with_the_key_see_what_is_sealed() {
+async fn a26_operators_with_the_key_can_read_an_encrypted_response() {
     let redis = RedisServer::start();
     let (_, begin) = unknown_record(&redis, 1).await;
     let (record, keys) = (begin.key.to_string(), format!("a:{}=", "A".repeat(43)));
-    let sealed = [("APLOMB_ENCRYPTION_KEYS", keys.as_str())];
+    let settings = [("APLOMB_ENCRYPTION_KEYS", keys.as_str())];
     assert_eq!(
-        resolve_with(&redis, &[&record, "done", "201", ANSWER], &sealed).0,
+        resolve_with(&redis, &[&record, "done", "201", RESPONSE_BODY], &settings).0,
         0
     );
-    let (code, said) = records(&redis, &["show", &record], &sealed);
-    assert_eq!((code, said.contains(ANSWER)), (0, true), "{said}");
-    let (code, said) = show(&redis, begin.key);
+    let (code, output) = records(&redis, &["show", &record], &settings);
+    assert_eq!(
+        (code, output.contains(RESPONSE_BODY)),
+        (0, true),
+        "{output}"
+    );
+    let (code, output) = show(&redis, begin.key);
     assert_eq!(code, 0);
     assert!(
-        said.contains("sealed with the key \"a\"") && !said.contains("pay_1"),
-        "{said}"
+        output.contains("encrypted with the key \"a\"") && !output.contains("pay_1"),
+        "{output}"
     );
 }
 
 #[test]
-fn a_store_that_cannot_be_used_is_a_wrong_setting() {
+fn an_unreachable_store_is_a_settings_error() {
     let redis = RedisServer::start();
     let record = RecordKey::new([1; 16], [1; 16]);
     redis.kill();
@@ -201,25 +228,26 @@ fn a_store_that_cannot_be_used_is_a_wrong_setting() {
         &["show", &record.to_string()][..],
         &["resolve", &record.to_string(), "absent"],
     ] {
-        let (code, said) = records(&redis, command, &[("APLOMB_LEASE", "5")]);
+        let (code, output) = records(&redis, command, &[("APLOMB_LEASE", "5")]);
         assert_eq!(
             (
                 code,
-                said.lines()
+                output
+                    .lines()
                     .filter(|line| line.starts_with("error: "))
                     .count()
             ),
             (2, 2),
-            "{said}"
+            "{output}"
         );
     }
 }
 
 #[test]
-fn a_wrong_command_says_what_is_right() {
+fn an_invalid_command_points_to_the_help() {
     let redis = RedisServer::start();
     let record = RecordKey::new([1; 16], [1; 16]).to_string();
-    for wrong in [
+    for arguments in [
         &[][..],
         &["x", "absent"],
         &[&record],
@@ -231,16 +259,16 @@ fn a_wrong_command_says_what_is_right() {
         &[&record, "done", "200", "{"],
         &[&record, "absent", "absent"],
     ] {
-        let (code, said) = resolve(&redis, wrong);
+        let (code, output) = resolve(&redis, arguments);
         assert!(
-            code == 2 && said.starts_with("error: ") && said.contains("try '--help'"),
-            "{said}"
+            code == 2 && output.starts_with("error: ") && output.contains("try '--help'"),
+            "{output}"
         );
     }
-    let (code, said) = resolve_with(&redis, &[&record, "absent"], &[("APLOMB_STORE", "memory:")]);
+    let (code, output) = resolve_with(&redis, &[&record, "absent"], &[("APLOMB_STORE", "memory:")]);
     assert_eq!(
-        (code, said.contains("APLOMB_STORE names no Redis")),
+        (code, output.contains("set APLOMB_STORE to the Redis")),
         (2, true),
-        "{said}"
+        "{output}"
     );
 }

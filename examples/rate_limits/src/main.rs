@@ -1,4 +1,4 @@
-//! Writes the plot to standard output.
+//! Writes the plot of the rate limit algorithms to standard output, as SVG.
 
 mod plot;
 mod run;
@@ -7,6 +7,6 @@ use std::error::Error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    print!("{}", plot::draw(&run::all().await?)?);
+    print!("{}", plot::draw(&run::all_lines().await?)?);
     Ok(())
 }

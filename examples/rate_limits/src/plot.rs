@@ -1,4 +1,4 @@
-//! The plot: how many requests had gone by each moment.
+//! The plot: the number of requests over time.
 
 use std::error::Error;
 
@@ -6,7 +6,8 @@ use plotters::prelude::*;
 
 use crate::run::Line;
 
-/// Grey for the requests; then colours that people with any colour vision tell apart (Okabe and Ito).
+/// Grey for the sent requests, and a colour for each algorithm. The colours can be distinguished
+/// with every colour vision (Okabe and Ito).
 const COLOURS: [RGBColor; 5] = [
     RGBColor(150, 150, 150),
     RGBColor(0, 114, 178),
@@ -15,10 +16,12 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(204, 121, 167),
 ];
 
+/// The end of the time axis.
 const SECONDS: f64 = 5.0;
-const MOST: f64 = 50.0;
+/// The end of the axis of requests.
+const MAX_REQUESTS: f64 = 50.0;
 
-/// The plot as SVG.
+/// Draws the lines as an SVG document.
 pub(crate) fn draw(lines: &[Line]) -> Result<String, Box<dyn Error>> {
     let mut svg = String::new();
     {
@@ -32,7 +35,7 @@ pub(crate) fn draw(lines: &[Line]) -> Result<String, Box<dyn Error>> {
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(50)
-            .build_cartesian_2d(0.0..SECONDS, 0.0..MOST)?;
+            .build_cartesian_2d(0.0..SECONDS, 0.0..MAX_REQUESTS)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
@@ -60,7 +63,7 @@ pub(crate) fn draw(lines: &[Line]) -> Result<String, Box<dyn Error>> {
     Ok(svg)
 }
 
-/// The corners of a line that goes up by one at each moment, as far as the plot shows it.
+/// The corners of a line that rises by one at each moment, within the plot.
 fn steps(moments: &[f64]) -> Vec<(f64, f64)> {
     let mut corners = vec![(0.0, 0.0)];
     let mut count = 0.0;
@@ -70,7 +73,7 @@ fn steps(moments: &[f64]) -> Vec<(f64, f64)> {
         corners.push((*moment, count));
     }
     corners.push((SECONDS, count));
-    corners.retain(|(_, count)| *count <= MOST);
+    corners.retain(|(_, count)| *count <= MAX_REQUESTS);
     corners
 }
 
@@ -79,12 +82,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_guide_shows_what_the_algorithms_do() {
-        let kept = include_str!("../../../docs/guide/rate-limits.svg");
+    async fn the_plot_of_the_guide_is_up_to_date() {
+        let stored = include_str!("../../../docs/guide/rate-limits.svg");
         assert_eq!(
-            draw(&crate::run::all().await.expect("answers")).expect("a plot"),
-            kept,
-            "run the example again"
+            draw(&crate::run::all_lines().await.expect("statuses")).expect("a plot"),
+            stored,
+            "run the example again, see README.md"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The same requests, counted by each algorithm.
+//! The same requests, decided by each algorithm.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use aplomb::policies::rate_limit::{Bucket, LimitRequest, LimitStore, LimitSubjec
 use aplomb::store::{MemoryLimits, StoreError};
 use aplomb::testing::TestClock;
 
-/// When requests went, in seconds.
+/// A line of the plot: the times of requests, in seconds.
 pub(crate) struct Line {
     pub(crate) name: &'static str,
     pub(crate) moments: Vec<f64>,
@@ -17,8 +17,8 @@ pub(crate) struct Line {
 const SECOND: Duration = Duration::from_secs(1);
 const LIMIT: u64 = 10;
 
-/// All requests as they came, and those that each algorithm let go, when it did.
-pub(crate) async fn all() -> Result<Vec<Line>, StoreError> {
+/// The line of all sent requests, and one line per algorithm with the requests that it admitted.
+pub(crate) async fn all_lines() -> Result<Vec<Line>, StoreError> {
     let quotas = [
         ("token bucket, burst 10", Quota::new(LIMIT, SECOND, LIMIT)),
         (
@@ -35,25 +35,28 @@ pub(crate) async fn all() -> Result<Vec<Line>, StoreError> {
     for (name, quota) in quotas {
         lines.push(Line {
             name,
-            moments: gone(quota.expect("a valid quota")).await?,
+            moments: admission_times(quota.expect("a valid quota")).await?,
         });
     }
     Ok(lines)
 }
 
-/// Forty a second from 0.55 s to 2 s, which is four times the limit; then, after a pause, five a second.
+/// The times of the requests: 40 per second from 0.55 s to 2 s, which is four times the limit, and
+/// 5 per second from 3 s to 5 s.
 fn arrivals() -> impl Iterator<Item = Duration> {
     let rush = (22..80).map(|number| Duration::from_millis(25 * number));
     rush.chain((15..25).map(|number| Duration::from_millis(200 * number)))
 }
 
-async fn gone(quota: Quota) -> Result<Vec<f64>, StoreError> {
+/// The times at which a limit admits requests. A leaky bucket queues a request, so its time is the
+/// end of the queue.
+async fn admission_times(quota: Quota) -> Result<Vec<f64>, StoreError> {
     let clock = TestClock::new();
     let (start, limits) = (
         clock.now(),
         MemoryLimits::with_capacity(1024, Arc::new(clock.clone())),
     );
-    let claim = LimitRequest::new(
+    let request = LimitRequest::new(
         Bucket {
             limit: 1,
             subject: LimitSubject::Everyone,
@@ -63,9 +66,9 @@ async fn gone(quota: Quota) -> Result<Vec<f64>, StoreError> {
     let mut moments = Vec::new();
     for arrival in arrivals() {
         clock.advance(arrival.saturating_sub(elapsed(&clock, start)));
-        let reading = limits.acquire(&[claim]).await?.statuses[0];
-        if reading.wait.is_none() {
-            moments.push((elapsed(&clock, start) + reading.turn).as_secs_f64());
+        let status = limits.acquire(&[request]).await?.statuses[0];
+        if status.wait.is_none() {
+            moments.push((elapsed(&clock, start) + status.turn).as_secs_f64());
         }
     }
     Ok(moments)

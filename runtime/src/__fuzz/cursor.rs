@@ -1,9 +1,9 @@
 use crate::policies::paginate::{
-    Binding, CursorField, CursorKey, CursorValue, Cursors, Direction, HEAD, SortColumn,
+    Binding, CursorField, CursorKey, CursorValue, Cursors, Direction, HEADER, SortColumn,
 };
 use crate::secret::Secret;
 
-/// A column of each kind.
+/// A key with a column of each kind.
 #[derive(Debug)]
 pub(super) struct Key(i32, String, [u8; 2], bool);
 
@@ -35,28 +35,29 @@ impl CursorKey for Key {
     }
 }
 
-const HERE: Binding<'_> = Binding {
+const BINDING: Binding<'_> = Binding {
     route: "GET /v1/rows",
     path: "/v1/rows",
     filters: &[],
     caller: None,
 };
 
-/// The bytes are the text of a cursor, and what one says: one that is read is the one that would be issued.
+/// Checks the parser of cursors. `data` is the text of a cursor, and the payload of a signed
+/// cursor. A cursor that is accepted has the text that the same position would be written with.
 pub fn cursor(data: &[u8]) {
     let cursors = Cursors::new(&Secret::new([7; 32]).expect("long enough"), None, "fuzz");
-    let read_back = |text: &str| {
-        if let Ok(position) = cursors.read::<Key>(text, &HERE) {
+    let assert_round_trip = |text: &str| {
+        if let Ok(position) = cursors.read::<Key>(text, &BINDING) {
             assert_eq!(
-                cursors.write(position.as_ref(), &HERE).expect("short"),
+                cursors.write(position.as_ref(), &BINDING).expect("short"),
                 text,
                 "{position:?}"
             );
         }
     };
     if let Ok(text) = core::str::from_utf8(data) {
-        read_back(text);
+        assert_round_trip(text);
     }
-    read_back(&cursors.sign::<Key>(data.to_vec(), &HERE));
-    read_back(&cursors.sign::<Key>([&HEAD, data].concat(), &HERE));
+    assert_round_trip(&cursors.sign::<Key>(data.to_vec(), &BINDING));
+    assert_round_trip(&cursors.sign::<Key>([&HEADER, data].concat(), &BINDING));
 }

@@ -7,10 +7,13 @@ use crate::client::{ForwardedField, Networks, TrustedProxies};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// The address that a trusted proxy appends.
 const CLIENT: &str = "203.0.113.7";
 
-/// Lines are what a client wrote into the fields of its address: some address is found, that of the
-/// peer unless it is trusted, and that of the client once a trusted proxy has appended it.
+/// Checks the parser of forwarded fields. The lines of `data` are fields that a client sends.
+///
+/// The client address is the peer's address if the peer is not trusted. If a trusted proxy has
+/// appended an address, it is that address.
 pub fn forwarded(data: &[u8]) {
     let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').take(4).collect();
     for (field, name, appended) in [
@@ -27,17 +30,17 @@ pub fn forwarded(data: &[u8]) {
     ] {
         let networks = Networks::new("10.0.0.0/8").expect("a network");
         let proxies = TrustedProxies::new(networks, field);
-        let found = |peer: [u8; 4], lines: &[Vec<u8>]| {
+        let client_address = |peer: [u8; 4], lines: &[Vec<u8>]| {
             fields(&name, lines).map(|fields| proxies.client(IpAddr::from(peer), &fields))
         };
         let owned: Vec<Vec<u8>> = lines.iter().map(|line| line.to_vec()).collect();
-        found([10, 0, 0, 1], &owned);
-        if let Some(address) = found([192, 0, 2, 1], &owned) {
+        client_address([10, 0, 0, 1], &owned);
+        if let Some(address) = client_address([192, 0, 2, 1], &owned) {
             assert_eq!(address.to_string(), "192.0.2.1", "the peer is not trusted");
         }
         for element in appended {
             for lines in [same_line(&lines, element), another_line(&lines, element)] {
-                if let Some(address) = found([10, 0, 0, 1], &lines) {
+                if let Some(address) = client_address([10, 0, 0, 1], &lines) {
                     assert_eq!(address.to_string(), CLIENT, "{field:?}: {lines:?}");
                 }
             }
@@ -45,7 +48,7 @@ pub fn forwarded(data: &[u8]) {
     }
 }
 
-/// `None` if the lines are no field values.
+/// The lines as fields; `None` if they are not valid field values.
 fn fields(name: &HeaderName, lines: &[Vec<u8>]) -> Option<HeaderMap> {
     let mut fields = HeaderMap::new();
     for line in lines {

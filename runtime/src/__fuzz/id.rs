@@ -6,14 +6,15 @@ impl Resource for Payment {
     const PREFIX: &'static str = "pay";
 }
 
-/// A text is an identifier exactly where a naive reading of Crockford's base 32 has its 128 bits; then it is written in
-/// the one spelling, which reads back.
+/// Checks the parser of identifiers. It accepts a text exactly if the reference parser of
+/// Crockford's base 32 reads 128 bits. The canonical spelling of the identifier parses to the same
+/// identifier.
 pub fn id(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else {
         return;
     };
     let read = text.parse::<Id<Payment>>().ok();
-    assert_eq!(read.map(|id| id.ulid().0), naive(text));
+    assert_eq!(read.map(|id| id.ulid().0), reference_parse(text));
     let in_json: Option<Id<Payment>> = serde_json::to_string(text)
         .ok()
         .and_then(|json| serde_json::from_str(&json).ok());
@@ -29,7 +30,7 @@ pub fn id(data: &[u8]) {
 
 const ALPHABET: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-fn naive(text: &str) -> Option<u128> {
+fn reference_parse(text: &str) -> Option<u128> {
     let digits = text.strip_prefix("pay_")?;
     if digits.chars().count() != 26 {
         return None;

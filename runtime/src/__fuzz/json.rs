@@ -1,4 +1,5 @@
-//! A naive reading of JSON and of its canonical form, to hold the real one to.
+//! A simple reference implementation of JSON and its canonical form. The fuzz targets compare the
+//! real one with it.
 
 use core::iter::{Cycle, once};
 use core::slice::Iter;
@@ -6,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
 
-/// A JSON value. Numbers and literals are as written.
+/// A JSON value. Numbers and literals keep their text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Lexeme(String),
@@ -16,41 +17,43 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What `serde_json` takes for JSON, unless a name is there twice or it is deeper than 128.
-    pub(super) fn of_text(text: &[u8]) -> Option<Self> {
+    /// Parses what `serde_json` accepts, except objects with a repeated name and values that are
+    /// nested more than 128 deep.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
         serde_json::from_slice::<IgnoredAny>(text).ok()?;
         let mut rest = core::str::from_utf8(text).ok()?;
         value(&mut rest, 128)
     }
 
-    pub(super) fn form(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Lexeme(lexeme) => match LITERALS.iter().find(|(literal, _)| literal == lexeme) {
-                Some((_, form)) => vec![*form],
-                None => sized(b'n', lexeme),
+                Some((_, byte)) => vec![*byte],
+                None => with_length(b'n', lexeme),
             },
-            Self::Text(text) => sized(b's', text),
+            Self::Text(text) => with_length(b's', text),
             Self::List(values) => {
-                let values = values.iter().flat_map(Self::form);
+                let values = values.iter().flat_map(Self::encode);
                 once(b'[').chain(values).chain(once(b']')).collect()
             }
             Self::Members(members) => {
                 let members = members
                     .iter()
-                    .flat_map(|(name, value)| [sized(b's', name), value.form()].concat());
+                    .flat_map(|(name, value)| [with_length(b's', name), value.encode()].concat());
                 once(b'{').chain(members).chain(once(b'}')).collect()
             }
         }
     }
 
-    /// The one value that has the form.
-    pub(super) fn of_form(form: &[u8]) -> Option<Self> {
+    /// Decodes a canonical form. Each form has one value.
+    pub(super) fn decode(form: &[u8]) -> Option<Self> {
         let mut rest = form;
-        let value = of_form(&mut rest)?;
+        let value = decode_value(&mut rest)?;
         rest.is_empty().then_some(value)
     }
 
-    /// A text of the value. The style says which of many.
+    /// Writes one of the texts of the value. The style chooses spaces, escapes and the order of
+    /// members.
     pub(super) fn text(&self, style: &mut Style<'_>) -> String {
         let body = match self {
             Self::Lexeme(lexeme) => lexeme.clone(),
@@ -69,7 +72,7 @@ impl Value {
     }
 }
 
-/// Choices, repeated for ever.
+/// An endless sequence of choices, which repeats the given bytes.
 pub(super) struct Style<'a>(Cycle<Iter<'a, u8>>);
 
 impl<'a> Style<'a> {
@@ -93,10 +96,10 @@ fn list(begin: char, parts: &[String], end: char) -> String {
 fn shuffled(members: &BTreeMap<String, Value>, style: &mut Style<'_>) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for (name, value) in members {
-        let place = style.choose() % (parts.len() + 1);
+        let position = style.choose() % (parts.len() + 1);
         let (before, name, after) = (style.space(), string(name, style), style.space());
         parts.insert(
-            place,
+            position,
             format!("{before}{name}{after}:{}", value.text(style)),
         );
     }
@@ -106,26 +109,26 @@ fn shuffled(members: &BTreeMap<String, Value>, style: &mut Style<'_>) -> Vec<Str
 fn string(text: &str, style: &mut Style<'_>) -> String {
     let inner: String = text
         .chars()
-        .map(|character| written(character, style.choose()))
+        .map(|character| write_character(character, style.choose()))
         .collect();
     format!("\"{inner}\"")
 }
 
-fn written(character: char, choice: usize) -> String {
-    let short = "\"\\/\u{8}\u{c}\n\r\t"
+fn write_character(character: char, choice: usize) -> String {
+    let short_escape = "\"\\/\u{8}\u{c}\n\r\t"
         .chars()
         .zip("\"\\/bfnrt".chars())
         .find(|(raw, _)| *raw == character);
-    let must = character < ' ' || "\"\\".contains(character);
-    match (choice % 4, short) {
-        (0 | 1, _) if !must => character.to_string(),
+    let must_escape = character < ' ' || "\"\\".contains(character);
+    match (choice % 4, short_escape) {
+        (0 | 1, _) if !must_escape => character.to_string(),
         (0 | 2, Some((_, letter))) => format!("\\{letter}"),
-        (3, _) => escaped(character).to_uppercase().replace('U', "u"),
-        _ => escaped(character),
+        (3, _) => escape(character).to_uppercase().replace('U', "u"),
+        _ => escape(character),
     }
 }
 
-fn escaped(character: char) -> String {
+fn escape(character: char) -> String {
     let units: Vec<_> = character
         .encode_utf16(&mut [0; 2])
         .iter()
@@ -134,7 +137,7 @@ fn escaped(character: char) -> String {
     units.concat()
 }
 
-/// Takes a value from what is known to be JSON.
+/// Reads a value from a text that is valid JSON.
 fn value(rest: &mut &str, depth: usize) -> Option<Value> {
     *rest = rest.trim_start();
     match rest.as_bytes().first()? {
@@ -154,37 +157,37 @@ fn value(rest: &mut &str, depth: usize) -> Option<Value> {
 
 fn values(rest: &mut &str, depth: usize) -> Option<Vec<Value>> {
     let mut values = Vec::new();
-    skip(rest, '[');
-    while !skip(rest, ']') {
+    skip_character(rest, '[');
+    while !skip_character(rest, ']') {
         values.push(value(rest, depth)?);
-        skip(rest, ',');
+        skip_character(rest, ',');
     }
     Some(values)
 }
 
 fn members(rest: &mut &str, depth: usize) -> Option<BTreeMap<String, Value>> {
     let mut members = BTreeMap::new();
-    skip(rest, '{');
-    while !skip(rest, '}') {
+    skip_character(rest, '{');
+    while !skip_character(rest, '}') {
         let name = text(rest)?;
-        skip(rest, ':');
+        skip_character(rest, ':');
         if members.insert(name, value(rest, depth)?).is_some() {
             return None;
         }
-        skip(rest, ',');
+        skip_character(rest, ',');
     }
     Some(members)
 }
 
-/// Takes the character, if it is the next one.
-fn skip(rest: &mut &str, character: char) -> bool {
+/// Skips the character if it is the next one; returns whether it was.
+fn skip_character(rest: &mut &str, character: char) -> bool {
     *rest = rest.trim_start();
     let after = rest.strip_prefix(character);
     *rest = after.unwrap_or(rest).trim_start();
     after.is_some()
 }
 
-/// Takes a string, as `serde_json` decodes it.
+/// Reads a string, and decodes it with `serde_json`.
 fn text(rest: &mut &str) -> Option<String> {
     let mut bytes = rest.bytes().enumerate().skip(1);
     let end = loop {
@@ -201,7 +204,7 @@ fn text(rest: &mut &str) -> Option<String> {
 
 const LITERALS: [(&str, u8); 3] = [("true", b't'), ("false", b'f'), ("null", b'z')];
 
-fn sized(tag: u8, text: &str) -> Vec<u8> {
+fn with_length(tag: u8, text: &str) -> Vec<u8> {
     let length = match text.len() {
         length @ 0..255 => vec![length.to_be_bytes()[size_of::<usize>() - 1]],
         length => [&[255], &(length as u64).to_be_bytes()[..]].concat(),
@@ -209,29 +212,29 @@ fn sized(tag: u8, text: &str) -> Vec<u8> {
     [&[tag], &length[..], text.as_bytes()].concat()
 }
 
-fn of_form(rest: &mut &[u8]) -> Option<Value> {
+fn decode_value(rest: &mut &[u8]) -> Option<Value> {
     let (first, after) = rest.split_first()?;
     *rest = after;
     let mut values = Vec::new();
     let mut members = BTreeMap::new();
     match first {
-        b's' => return take(rest).map(Value::Text),
-        b'n' => return take(rest).map(Value::Lexeme),
+        b's' => return take_sized(rest).map(Value::Text),
+        b'n' => return take_sized(rest).map(Value::Lexeme),
         b'[' => {
             while !rest.starts_with(b"]") {
-                values.push(of_form(rest)?);
+                values.push(decode_value(rest)?);
             }
         }
         b'{' => {
             while !rest.starts_with(b"}") {
-                let Value::Text(name) = of_form(rest)? else {
+                let Value::Text(name) = decode_value(rest)? else {
                     return None;
                 };
-                members.insert(name, of_form(rest)?);
+                members.insert(name, decode_value(rest)?);
             }
         }
         letter => {
-            let (literal, _) = LITERALS.iter().find(|(_, form)| form == letter)?;
+            let (literal, _) = LITERALS.iter().find(|(_, byte)| byte == letter)?;
             return Some(Value::Lexeme((*literal).to_owned()));
         }
     }
@@ -243,8 +246,8 @@ fn of_form(rest: &mut &[u8]) -> Option<Value> {
     })
 }
 
-/// Takes what has its length in front.
-fn take(rest: &mut &[u8]) -> Option<String> {
+/// Reads a text after its length.
+fn take_sized(rest: &mut &[u8]) -> Option<String> {
     let (length, after) = rest.split_first()?;
     let (length, after) = match length {
         255 => after

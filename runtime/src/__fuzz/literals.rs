@@ -3,7 +3,7 @@ use core::time::Duration;
 use crate::policies::rate_limit::{Overrides, Quota, Rate, RateLimitSpec};
 use crate::spec::{EndpointSpec, Method};
 
-/// The reader of the attribute's literals, which stands in the crate of the macros.
+/// The parser of the attribute's literals. Its file belongs to the crate of the macros.
 #[path = "../../../macros/src/parse/units.rs"]
 pub(crate) mod units;
 
@@ -11,8 +11,8 @@ const LIMIT: RateLimitSpec = RateLimitSpec::new(100, Duration::from_mins(1)).wit
 const ENDPOINT: EndpointSpec =
     EndpointSpec::new(Method::Get, "/", "endpoint").with_rate_limits(&[LIMIT]);
 
-/// A text as every literal there is: it is read or refused with words, the attribute's rates are those of the
-/// environment, and what is read can be kept.
+/// Checks the parsers of literals. Each one accepts the text or returns a message. The attribute
+/// and the environment agree on rates, and every accepted rate is a valid quota.
 pub fn literals(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else {
         return;
@@ -31,7 +31,7 @@ pub fn literals(data: &[u8]) {
             assert!(!attribute.is_empty() && !environment.is_empty());
         }
         _ => panic!(
-            "{text:?} is {attribute:?} in an attribute, and {environment:?} in the environment"
+            "{text:?} is {attribute:?} in an attribute, but {environment:?} in the environment"
         ),
     }
     for override_ in [
@@ -42,12 +42,15 @@ pub fn literals(data: &[u8]) {
         if let Ok(overrides) = Overrides::parse(&override_, &[&ENDPOINT]) {
             assert!(
                 Quota::of(&overrides.apply(&LIMIT)).is_some(),
-                "{override_:?} cannot be kept"
+                "{override_:?} is accepted, but is not a valid quota"
             );
         }
     }
     assert!(
-        units::duration(text).is_ok_and(|read| !read.is_zero()) || units::duration(text).is_err()
+        units::duration(text).is_ok_and(|duration| !duration.is_zero())
+            || units::duration(text).is_err()
     );
-    assert!(units::size(text).is_err_and(|why| !why.is_empty()) || units::size(text).is_ok());
+    assert!(
+        units::size(text).is_err_and(|message| !message.is_empty()) || units::size(text).is_ok()
+    );
 }

@@ -1,6 +1,7 @@
-//! What the fuzz targets in `fuzz/` do with their bytes, and the test that replays what they found.
+//! The functions that the fuzz targets in `fuzz/` call, and tests that run them on the corpora.
 //!
-//! Only in tests and under `cfg(fuzzing)`. Not for use by hand; may change with any release.
+//! The module exists only in tests and under `cfg(fuzzing)`. It is not part of the public
+//! interface, and can change in any release.
 
 mod cursor;
 mod forwarded;
@@ -19,34 +20,36 @@ pub use self::literals::literals;
 #[cfg(test)]
 pub(crate) use self::literals::units;
 pub use self::query::query_string;
-use crate::policies::idempotency::{IDEMPOTENCY_KEY, canonical, key_of};
+use crate::policies::idempotency::{IDEMPOTENCY_KEY, canonical, key_from_headers};
 
-/// Lines are `Idempotency-Key` fields: a key that is read has one form that reads back.
+/// Checks the parser of idempotency keys. The lines of `data` are `Idempotency-Key` fields. A valid
+/// key has one canonical form, which parses to the same key.
 pub fn idempotency_key(data: &[u8]) {
     let lines: Vec<_> = data.split(|byte| *byte == b'\n').take(3).collect();
     match key(&lines) {
         Some(Ok(key)) => {
-            assert_eq!(lines.len(), 1, "two fields are no key");
+            assert_eq!(lines.len(), 1, "two fields are not a key");
             assert_key(&key);
         }
         Some(Err(code)) => {
             assert_eq!(code, "IDEMPOTENCY_KEY_INVALID");
             assert!(
                 lines.len() > 1 || !is_bare(lines[0]),
-                "a bare key is refused"
+                "a valid bare key is rejected"
             );
         }
         None => {}
     }
 }
 
-/// The key of these fields or the code of the refusal; `None` if they are no field values.
+/// The key of these fields, or the code of the rejection; `None` if they are not valid field
+/// values.
 fn key(fields: &[&[u8]]) -> Option<Result<String, &'static str>> {
     let mut headers = HeaderMap::new();
     for field in fields {
         headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(field).ok()?);
     }
-    key_of(&headers)
+    key_from_headers(&headers)
         .map_err(|problem| problem.code())
         .transpose()
 }
@@ -71,24 +74,31 @@ fn is_bare(field: &[u8]) -> bool {
     (1..=255).contains(&field.len()) && field.iter().all(allowed)
 }
 
-/// A text up to the first byte 255, and how to write its value anew: the canonical form is as the
-/// naive reading has it, reads back as the value, and is that of the value written anew.
+/// Checks the canonical form of JSON. `data` is a JSON text up to the first byte 255, and then the
+/// choices for another text of the same value.
+///
+/// The canonical form agrees with the reference parser, decodes to the value, and is the same for
+/// both texts.
 pub fn json(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 255);
     let (text, style) = (
         parts.next().unwrap_or_default(),
         parts.next().unwrap_or_default(),
     );
-    let value = Value::of_text(text);
+    let value = Value::parse(text);
     let form = canonical(text);
-    assert_eq!(form, value.as_ref().map(Value::form));
+    assert_eq!(form, value.as_ref().map(Value::encode));
     let Some(value) = value else { return };
-    let anew = value.text(&mut Style::new(style));
-    assert_eq!(canonical(anew.as_bytes()), form, "written anew: {anew:?}");
+    let rewritten = value.text(&mut Style::new(style));
     assert_eq!(
-        form.and_then(|form| Value::of_form(&form)),
+        canonical(rewritten.as_bytes()),
+        form,
+        "another text of the value: {rewritten:?}"
+    );
+    assert_eq!(
+        form.and_then(|form| Value::decode(&form)),
         Some(value),
-        "another value has the form"
+        "another value has the same form"
     );
 }
 
@@ -107,22 +117,28 @@ mod record {
     };
     use crate::store::redis::codec;
 
+    /// The length of a record's head in bytes.
     const HEAD: usize = 60;
 
-    /// The bytes as a record, as what follows its head, and as what an answer is made of: what is
-    /// read or made is written and reads back.
+    /// Checks the encoding of records: each decoded or built response is encoded, and decodes to
+    /// the same response.
+    ///
+    /// `data` is a record, the rest of a record after its head, and the parts of a response.
     pub fn record(data: &[u8]) {
-        let made = answer(data);
-        let head = written(made.clone().unwrap_or_else(|| {
+        let built = answer(data);
+        let head = written(built.clone().unwrap_or_else(|| {
             StoredResponse::restored(StatusCode::OK, Vec::new(), None)
-                .expect("no field is one never kept")
+                .expect("a response without fields can be restored")
         }));
-        let behind_a_head = codec::kept([&head[..HEAD], data].concat());
-        for kept in [codec::kept(data.to_vec()), behind_a_head, made]
+        let with_head = codec::stored_response([&head[..HEAD], data].concat());
+        for stored in [codec::stored_response(data.to_vec()), with_head, built]
             .into_iter()
             .flatten()
         {
-            assert_eq!(codec::kept(written(kept.clone())), Some(kept));
+            assert_eq!(
+                codec::stored_response(written(stored.clone())),
+                Some(stored)
+            );
         }
     }
 
@@ -140,7 +156,8 @@ mod record {
         ))
     }
 
-    /// Status, whether there is a body, and lines: the body, then fields.
+    /// Builds a response from its status (two bytes), a flag for the body, and lines: the body, and
+    /// then fields.
     fn answer(data: &[u8]) -> Option<StoredResponse> {
         let ([high, low, flag], lines) = data.split_first_chunk()?;
         let status = StatusCode::from_u16(u16::from_be_bytes([*high, *low])).ok()?;
@@ -171,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs a target on each file of its corpus.
+    /// Runs a target on each file of its corpus in `fuzz/corpus`.
     fn replay(name: &str, target: fn(&[u8])) {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../fuzz/corpus")
@@ -187,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fuzzing_found_holds() {
+    fn every_input_of_the_corpora_passes() {
         replay("cursor", cursor);
         replay("forwarded", forwarded);
         replay("idempotency_key", idempotency_key);
@@ -214,8 +231,8 @@ mod tests {
         })
     }
 
-    /// Puts other bytes, mostly such as mean something in JSON, in place of some.
-    fn mutated(mut text: Vec<u8>, changes: &[(prop::sample::Index, usize, Vec<u8>)]) -> Vec<u8> {
+    /// Replaces some bytes of the text. Most of the new bytes have a meaning in JSON.
+    fn mutate(mut text: Vec<u8>, changes: &[(prop::sample::Index, usize, Vec<u8>)]) -> Vec<u8> {
         for (index, length, bytes) in changes {
             let start = index.index(text.len() + 1);
             let end = text.len().min(start + length);
@@ -236,41 +253,41 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2048))]
 
         #[test]
-        fn a06_forms_are_those_of_the_naive_reading(value in value(), style: [u8; 32], changes in changes()) {
+        fn a06_canonical_forms_agree_with_the_reference_parser(value in value(), style: [u8; 32], changes in changes()) {
             let text = value.text(&mut Style::new(&style));
-            prop_assert_eq!(Value::of_text(text.as_bytes()), Some(value));
+            prop_assert_eq!(Value::parse(text.as_bytes()), Some(value));
             json(&[text.as_bytes(), &[255], &style].concat());
-            json(&mutated(text.into_bytes(), &changes));
+            json(&mutate(text.into_bytes(), &changes));
         }
 
         #[test]
-        fn a06_forms_are_equal_where_values_are(left in value(), right in value(), style: [u8; 32]) {
+        fn a06_canonical_forms_are_equal_exactly_if_the_values_are(left in value(), right in value(), style: [u8; 32]) {
             let form = |value: &Value, style| canonical(value.text(&mut Style::new(style)).as_bytes());
             prop_assert_eq!(form(&left, &style[..9]) == form(&right, &style[9..]), left == right);
             prop_assert_eq!(form(&left, &style[..9]), form(&left, &style[9..]));
         }
 
         #[test]
-        fn b01_rates_are_the_same_in_the_attribute_and_in_the_environment(
+        fn b01_the_attribute_and_the_environment_parse_rates_alike(
             text in "[0-9]{0,21}/?(s|sec|min|h|hour|day|m|d|[a-z]{0,4})(:burst=[0-9]{1,3})?|[0-9]{1,22}(ms|B|KiB|MB|d)?",
         ) {
             literals(text.as_bytes());
         }
 
         #[test]
-        fn h02_identifiers_are_those_of_the_naive_reading(text in "(pay_|acc_|pay)?[0-9A-Za-z]{24,27}|pay_[0-8][0-9A-HJKMNP-TV-Za-z]{25}") {
+        fn h02_identifiers_agree_with_the_reference_parser(text in "(pay_|acc_|pay)?[0-9A-Za-z]{24,27}|pay_[0-8][0-9A-HJKMNP-TV-Za-z]{25}") {
             id(text.as_bytes());
         }
 
         #[test]
-        fn f04_queries_are_those_of_the_naive_reading(
+        fn f04_queries_agree_with_the_reference_parser(
             text in "((tag|name|year|id|limit|cursor|x)=?[a-z0-9+%=]{0,6}&?|%[0-9A-Fa-f]{0,3}|[&=+;]){0,8}",
         ) {
             query_string(text.as_bytes());
         }
 
         #[test]
-        fn d03_a_cursor_that_is_read_is_the_one_that_was_issued(
+        fn d03_a_valid_cursor_is_written_again_with_the_same_text(
             position in 0_u8..4, number in 0_u8..130, text in "[a-c]{0,3}", tag: [u8; 2], flag in 3_u8..5,
             changes in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..6), 0..3),
         ) {
@@ -286,7 +303,7 @@ mod tests {
         }
 
         #[test]
-        fn a02_a_key_has_one_form_that_reads_back(data in "[a-c0-9;=,\"\\\\ \t*?()-]{0,12}(\n[a\"]{0,2})?") {
+        fn a02_a_valid_key_parses_again_from_its_canonical_form(data in "[a-c0-9;=,\"\\\\ \t*?()-]{0,12}(\n[a\"]{0,2})?") {
             idempotency_key(data.as_bytes());
         }
     }

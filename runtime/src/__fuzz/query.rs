@@ -18,32 +18,35 @@ struct Filter {
     id: Option<Id<Payment>>,
 }
 
-/// A query string is read as a naive reading has it, or refused with a 400 that names a parameter; so it is
-/// where a page is asked for.
+/// Checks the parser of query strings. It agrees with the reference parser, or rejects with a 400
+/// that names a parameter. The same is true for the parser of page requests.
 pub fn query_string(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else {
         return;
     };
-    if String::from_utf8(decoded(text)).is_err() {
-        return not_utf8(text);
+    if String::from_utf8(decode(text)).is_err() {
+        return check_invalid_utf8(text);
     }
     let pairs = pairs(text);
     match query::parse::<Filter>(text) {
-        Ok(filter) => assert_read(&filter, &pairs),
-        Err(problem) => assert_refused(&problem, &["tag", "name", "year", "id", ""]),
+        Ok(filter) => assert_filter(&filter, &pairs),
+        Err(problem) => assert_rejected(&problem, &["tag", "name", "year", "id", ""]),
     }
-    page(text);
+    check_page_request(text);
 }
 
-/// What no text is, nobody reads in silence as another one. A cursor that is none is no cursor.
-fn not_utf8(text: &str) {
+/// Checks that a query string with invalid UTF-8 is rejected and not replaced with another text.
+fn check_invalid_utf8(text: &str) {
     let names: Vec<String> = pairs(text).into_iter().map(|(name, _)| name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    assert_refused(&query::parse::<Filter>(text).expect_err("no text"), &names);
-    page(text);
+    assert_rejected(
+        &query::parse::<Filter>(text).expect_err("invalid UTF-8"),
+        &names,
+    );
+    check_page_request(text);
 }
 
-fn assert_read(filter: &Filter, pairs: &[(String, String)]) {
+fn assert_filter(filter: &Filter, pairs: &[(String, String)]) {
     let values = |wanted: &str| -> Vec<&str> {
         pairs
             .iter()
@@ -52,14 +55,11 @@ fn assert_read(filter: &Filter, pairs: &[(String, String)]) {
             .collect()
     };
     assert_eq!(filter.tag, values("tag"));
-    let single = |read: Option<String>, wanted: &str| match read {
-        Some(read) => assert_eq!([read.as_str()], values(wanted)[..], "{wanted}"),
-        None => assert!(
-            values(wanted).iter().all(|value| value.is_empty()),
-            "{wanted}"
-        ),
+    let assert_single = |read: Option<String>, name: &str| match read {
+        Some(read) => assert_eq!([read.as_str()], values(name)[..], "{name}"),
+        None => assert!(values(name).iter().all(|value| value.is_empty()), "{name}"),
     };
-    single(filter.name.clone(), "name");
+    assert_single(filter.name.clone(), "name");
     if let Some(year) = filter.year {
         assert_eq!(values("year")[0].parse(), Ok(year));
     }
@@ -68,7 +68,7 @@ fn assert_read(filter: &Filter, pairs: &[(String, String)]) {
     }
 }
 
-fn assert_refused(problem: &Problem, names: &[&str]) {
+fn assert_rejected(problem: &Problem, names: &[&str]) {
     assert_eq!(
         (problem.status().as_u16(), problem.code()),
         (400, "INVALID_PARAMETER")
@@ -82,8 +82,9 @@ fn assert_refused(problem: &Problem, names: &[&str]) {
     assert!(names.contains(&&**name), "{name}");
 }
 
-/// What a head takes for a query, and no cursor that is signed, since nobody can guess one.
-fn page(text: &str) {
+/// Checks the parser of page requests. It accepts no cursor, because a random text has no valid
+/// signature.
+fn check_page_request(text: &str) {
     let Ok(request) = Request::builder().uri(format!("/list?{text}")).body(()) else {
         return;
     };
@@ -93,11 +94,11 @@ fn page(text: &str) {
         Ok(page) => assert!((1..=100).contains(&page.limit()) && page.after().is_none()),
         Err(problem) if problem.code() == "INVALID_CURSOR" => assert_eq!(problem.status(), 400),
         Err(problem) if problem.errors()[0].code == "NOT_UTF8" => assert_eq!(problem.status(), 400),
-        Err(problem) => assert_refused(&problem, &["limit", "cursor"]),
+        Err(problem) => assert_rejected(&problem, &["limit", "cursor"]),
     }
 }
 
-/// `application/x-www-form-urlencoded`, read letter by letter.
+/// A reference parser of `application/x-www-form-urlencoded`.
 fn pairs(text: &str) -> Vec<(String, String)> {
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -110,10 +111,10 @@ fn pairs(text: &str) -> Vec<(String, String)> {
 }
 
 fn lossy(text: &str) -> String {
-    String::from_utf8_lossy(&decoded(text)).into_owned()
+    String::from_utf8_lossy(&decode(text)).into_owned()
 }
 
-fn decoded(text: &str) -> Vec<u8> {
+fn decode(text: &str) -> Vec<u8> {
     let (bytes, mut index, mut decoded) = (text.as_bytes(), 0, Vec::new());
     while index < bytes.len() {
         let digit = |offset: usize| {

@@ -1,4 +1,4 @@
-//! From declarations to a router.
+//! Builds the router of an API from its declarations and settings.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::policies::idempotency::{
 };
 use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::{
-    EndpointLimits, Failures, Instances, LimitClient, Limits, MaxCosts, Overrides,
+    AuthFailures, EndpointLimits, Instances, LimitClient, Limits, MaxCosts, Overrides,
 };
 use crate::policies::version::{self, Route};
 use crate::secret::Secret;
@@ -25,10 +25,10 @@ use crate::spec::{EndpointSpec, Method};
 use crate::start::{StartError, StartErrors};
 use crate::store::{AdmissionStore, EncryptedRecords, Facets};
 
-/// The clients of the store that the endpoints share.
+/// The clients of the store, which all endpoints share.
 struct Clients {
     limits: Arc<LimitClient>,
-    dearest: MaxCosts,
+    max_costs: MaxCosts,
     idempotency: Arc<IdempotencyClient>,
 }
 
@@ -41,7 +41,7 @@ impl Clients {
         let limits = Limits::new(
             spec,
             &settings.overrides,
-            &self.dearest,
+            &self.max_costs,
             &settings.namespace,
         )?;
         let (client, proxies) = (Arc::clone(&self.limits), settings.proxies.clone());
@@ -71,14 +71,14 @@ impl Clients {
     }
 }
 
-/// All settings, judged.
+/// All settings, validated, and the connected store.
 pub(super) struct Settings {
     facets: Facets,
     secret: Secret,
-    /// Reads cursors, too, while the secret is changed.
+    /// A second secret, whose cursors are accepted while the secret is rotated.
     previous_secret: Option<Secret>,
-    /// Nobody set one, so that it ends with this process.
-    secret_is_lost: bool,
+    /// Set if the secret is random, so that cursors end with this process.
+    secret_is_ephemeral: bool,
     namespace: String,
     lease: Duration,
     max_handler_duration: Duration,
@@ -93,9 +93,11 @@ impl Settings {
     }
 }
 
+/// Leases are renewed every third of their length. With less than 100 ms between two renewals, one
+/// slow call to the store could lose a lease.
 const MIN_LEASE: Duration = Duration::from_millis(300);
 
-/// An API whose settings are judged and whose store is connected, as far as that went well.
+/// An API with its validated settings and its connected store, or with the errors that were found.
 pub(crate) struct Prepared<S> {
     api: Api<S>,
     settings: Option<Settings>,
@@ -103,7 +105,7 @@ pub(crate) struct Prepared<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Prepared<S> {
-    /// Whose word is taken about a client, and about a request's id.
+    /// Returns the proxies that are trusted with client addresses and request ids.
     pub(crate) fn proxies(&self) -> TrustedProxies {
         self.settings
             .as_ref()
@@ -111,17 +113,18 @@ impl<S: Clone + Send + Sync + 'static> Prepared<S> {
             .unwrap_or_default()
     }
 
-    /// Returns warnings of what works and is probably a mistake.
+    /// Returns the warnings about declarations and settings.
     #[cfg(feature = "cli")]
     pub(crate) fn warnings(&self) -> Vec<String> {
         super::warnings::of(&self.api, self.settings.as_ref())
     }
 
-    /// What is wrong so far.
+    /// Returns the errors found so far.
     pub(crate) fn errors(&self) -> StartErrors {
         self.errors.clone()
     }
 
+    /// Builds the router, if there are no errors.
     pub(crate) fn into_router(self, state: S) -> Result<Router, StartErrors> {
         let Self {
             api,
@@ -135,6 +138,7 @@ impl<S: Clone + Send + Sync + 'static> Prepared<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Api<S> {
+    /// Validates the settings and connects the store.
     pub(crate) async fn prepare(self) -> Prepared<S> {
         let mut errors = StartErrors::new();
         let settings = self.settings(true, &mut errors).await;
@@ -145,14 +149,19 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         }
     }
 
-    /// Judges all settings, and connects the store. A tool that signs nothing neither reads nor makes
-    /// the secret that a shared store keeps.
-    pub(super) async fn settings(&self, signs: bool, errors: &mut StartErrors) -> Option<Settings> {
+    /// Validates all settings, connects the store, and collects every error. `needs_secret` is
+    /// false for tools that sign nothing: they neither read nor create the secret of a shared
+    /// store.
+    pub(super) async fn settings(
+        &self,
+        needs_secret: bool,
+        errors: &mut StartErrors,
+    ) -> Option<Settings> {
         check::endpoints(self, errors);
         if self.store.is_set_in_code() {
             tracing::warn!(
-                "APLOMB_STORE is set and not read, because the API has another store; \
-                 Api::store(Store::from_env()) reads it"
+                "APLOMB_STORE is set but ignored, because the code sets another store: call \
+                 Api::store(Store::from_env()) to use it"
             );
         }
         if let Some(auth) = &self.auth {
@@ -170,7 +179,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             Some(keys) => Some(Some(keys.clone())),
             None => errors.collect(EncryptionKeys::from_env()),
         };
-        let namespace = errors.collect(name::checked(&self.name)).map(str::to_owned);
+        let namespace = errors
+            .collect(name::check_name(&self.name))
+            .map(str::to_owned);
         let lease = errors.collect(self.lease_setting());
         if let Some(lease) = lease {
             check::times_to_live(self, lease, errors);
@@ -184,16 +195,19 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let proxies = self.proxies_setting(errors);
         let opened = match (&namespace, &secret) {
             (Some(namespace), Some(secret)) => {
-                let secret = secret.clone().or_else(|| (!signs).then(Secret::random));
+                let secret = secret
+                    .clone()
+                    .or_else(|| (!needs_secret).then(Secret::random));
                 errors.collect(self.store.open(namespace, secret).await)
             }
-            // The store is looked at all the same; with a secret given none is put there.
+            // Checks the store although the name or the secret is invalid. A given secret keeps it
+            // from creating one there.
             _ => errors.collect(self.store.open("", Some(Secret::random())).await),
         };
         let opened = opened?;
         Some(Settings {
             facets: encrypted(opened.facets, encryption_keys?),
-            secret_is_lost: opened.secret.is_none(),
+            secret_is_ephemeral: opened.secret.is_none(),
             secret: opened.secret.unwrap_or_else(Secret::random),
             previous_secret: previous_secret?,
             namespace: namespace?,
@@ -221,7 +235,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     fn lease_setting(&self) -> Result<Duration, StartError> {
         match self.lease {
             Some(lease) if lease < MIN_LEASE => Err(StartError::new(format!(
-                "a lease of {lease:?} is too short; at least {MIN_LEASE:?}"
+                "Api::lease({lease:?}): expected at least {MIN_LEASE:?}"
             ))),
             Some(lease) => Ok(lease),
             None => settings::duration("APLOMB_LEASE", Self::DEFAULT_LEASE, MIN_LEASE),
@@ -232,7 +246,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         match self.max_handler_duration {
             Some(max_handler_duration) if max_handler_duration < MIN_LEASE => {
                 Err(StartError::new(format!(
-                    "{max_handler_duration:?} is too short for the longest run; at least {MIN_LEASE:?}"
+                    "Api::max_handler_duration({max_handler_duration:?}): expected at least {MIN_LEASE:?}"
                 )))
             }
             Some(max_handler_duration) => Ok(max_handler_duration),
@@ -245,8 +259,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     fn assemble(self, settings: &Settings, state: S, errors: &mut StartErrors) -> Router {
-        if settings.secret_is_lost && self.pages_by_cursor() {
-            tracing::warn!("APLOMB_SECRET is not set: cursors are good for this process only");
+        if settings.secret_is_ephemeral && self.pages_by_cursor() {
+            tracing::warn!(
+                "APLOMB_SECRET is not set: cursors are valid only until this process ends"
+            );
         }
         let shared = Arc::new(self.shared(settings));
         let clients = self.clients(settings, errors);
@@ -282,7 +298,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                 Arc::clone(&settings.facets.limits),
                 settings.instances,
             )),
-            dearest: MaxCosts::of(self.routes.specs()),
+            max_costs: MaxCosts::from_specs(self.routes.specs()),
             idempotency: Arc::new(IdempotencyClient {
                 records: Arc::clone(&settings.facets.records),
                 lease: settings.lease,
@@ -329,7 +345,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             .routes
             .specs()
             .find(|other| successor == Some(other.id()));
-        let successor = successor.map(|successor| Route::of_links(successor).template);
+        let successor = successor.map(|successor| Route::for_links(successor).template);
         let page = self.deprecation_info.as_deref();
         Deprecation::new(spec, route, successor, page, calls, Arc::clone(&self.clock))
     }
@@ -338,7 +354,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let previous = settings.previous_secret.as_ref();
         Shared {
             auth: self.auth.clone(),
-            failures: Arc::new(Failures::new()),
+            failures: Arc::new(AuthFailures::new()),
             proxies: settings.proxies.clone(),
             cursors: Cursors::new(&settings.secret, previous, &settings.namespace),
             admission: settings.facets.admission.clone(),
@@ -356,16 +372,21 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             return Ok(None);
         }
         let records = &settings.facets.records;
+        // A connection of its own, so that a handler that blocks the runtime cannot stop the
+        // renewal.
         let own = records
             .for_heartbeat()
             .unwrap_or_else(|| Arc::clone(records));
-        let heart = LeaseRenewer::start(own, settings.lease, settings.max_handler_duration);
-        heart.map(Some).map_err(|error| {
-            StartError::new(format!("the heartbeat thread cannot be started: {error}"))
+        let renewer = LeaseRenewer::start(own, settings.lease, settings.max_handler_duration);
+        renewer.map(Some).map_err(|error| {
+            StartError::new(format!(
+                "cannot start the thread that renews leases: {error}"
+            ))
         })
     }
 }
 
+/// Encrypts the records that the store keeps, if there are keys.
 fn encrypted(facets: Facets, keys: Option<EncryptionKeys>) -> Facets {
     let Some(keys) = keys else { return facets };
     let Facets {
@@ -373,10 +394,10 @@ fn encrypted(facets: Facets, keys: Option<EncryptionKeys>) -> Facets {
         records,
         admission,
     } = facets;
-    let over = |admission| {
+    let encrypt = |admission| {
         Arc::new(EncryptedRecords::new(admission, keys.clone())) as Arc<dyn AdmissionStore>
     };
-    let admission = admission.map(over);
+    let admission = admission.map(encrypt);
     Facets {
         limits,
         records: Arc::new(EncryptedRecords::new(records, keys)),

@@ -1,4 +1,4 @@
-//! What only the whole API shows to be wrong.
+//! Start-up checks that need the whole API: several endpoints, or endpoints and settings.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use super::{Api, codes};
 use crate::endpoint::PathShape;
 use crate::policies::idempotency::IdempotencyPolicy;
-use crate::policies::rate_limit::{Quota, RateLimitSpec, impossible};
+use crate::policies::rate_limit::{Quota, RateLimitSpec, invalid_limit};
 use crate::policies::version;
 use crate::spec::{Access, EndpointSpec};
 use crate::start::{StartError, StartErrors};
 
+/// Checks all endpoints, and collects what is wrong.
 pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     access(api, errors);
     anonymous_keys(api, errors);
@@ -26,67 +27,69 @@ pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
             .iter()
             .any(|limit| Quota::of(limit).is_none())
         {
-            errors.push(impossible(spec));
+            errors.push(invalid_limit(spec));
         }
     }
 }
 
 fn access<S>(api: &Api<S>, errors: &mut StartErrors) {
-    if api.auth.is_some() && api.open {
+    if api.auth.is_some() && api.is_open {
         errors.push(StartError::new(
-            "the API says both Api::auth(…) and Api::without_auth(); remove one",
+            "the API calls both Api::auth(…) and Api::without_auth(): remove one of them",
         ));
     }
-    if api.auth.is_some() || api.open {
+    if api.auth.is_some() || api.is_open {
         return;
     }
-    let guarded = api
+    let authenticated = api
         .routes
         .specs()
         .filter(|spec| spec.access == Access::Authenticated);
-    errors.extend(guarded.map(|spec| {
-        let name = named(spec);
+    errors.extend(authenticated.map(|spec| {
+        let name = describe(spec);
         StartError::new(format!(
-            "{name} wants a caller and the API has no authentication; say Api::auth(…), mark it `public`, or say \
-             Api::without_auth() to let everybody in"
+            "{name} needs an authenticated caller, but the API has no authentication: call \
+             Api::auth(…), mark the endpoint `public`, or call Api::without_auth() to open every \
+             endpoint"
         ))
     }));
 }
 
-/// Without an identity, whoever knows a key gets its answer: that must be said.
+/// Callers without an identity share their keys: anyone who has a key gets its response. The
+/// endpoint must therefore allow this with `anonymous`.
 fn anonymous_keys<S>(api: &Api<S>, errors: &mut StartErrors) {
-    let unsaid = |spec: &&EndpointSpec| match spec.idempotency {
+    let undeclared = |spec: &&EndpointSpec| match spec.idempotency {
         IdempotencyPolicy::Idempotent(idempotency) => {
             let public = spec.access == Access::Public && !idempotency.optional;
-            !idempotency.anonymous && (api.open || public)
+            !idempotency.anonymous && (api.is_open || public)
         }
         _ => false,
     };
-    errors.extend(api.routes.specs().filter(unsaid).map(|spec| {
-        let name = named(spec);
+    errors.extend(api.routes.specs().filter(undeclared).map(|spec| {
+        let name = describe(spec);
         StartError::new(format!(
-            "{name} is idempotent and its callers have no identity; say `idempotent(anonymous)`, which asks for keys \
-             that cannot be guessed"
+            "{name} is `idempotent`, but its callers have no identity that a key could belong to: \
+             write `idempotent(anonymous)`, which requires keys that cannot be guessed"
         ))
     }));
 }
 
-/// An answer must be there at least as long as a dead process blocks its key.
+/// A response must be stored at least as long as a crashed process blocks its key.
 pub(super) fn times_to_live<S>(api: &Api<S>, lease: Duration, errors: &mut StartErrors) {
     for spec in api.routes.specs() {
         if let IdempotencyPolicy::Idempotent(idempotency) = spec.idempotency
             && idempotency.ttl < lease
         {
-            let (name, ttl) = (named(spec), idempotency.ttl);
+            let (name, ttl) = (describe(spec), idempotency.ttl);
             errors.push(StartError::new(format!(
-                "{name} keeps answers for {ttl:?} only, less than the lease of {lease:?}; raise `ttl`, or lower \
-                 APLOMB_LEASE"
+                "{name} stores responses for {ttl:?}, which is shorter than the lease of {lease:?}: \
+                 raise `ttl` or lower APLOMB_LEASE"
             )));
         }
     }
 }
 
-/// Endpoints that name the same limit share its buckets, so they must mean the same.
+/// Endpoints that name the same limit share its buckets, so they must declare it alike.
 fn named_limits<S>(api: &Api<S>, errors: &mut StartErrors) {
     let mut seen: HashMap<&str, (&RateLimitSpec, &EndpointSpec)> = HashMap::new();
     for spec in api.routes.specs() {
@@ -97,36 +100,35 @@ fn named_limits<S>(api: &Api<S>, errors: &mut StartErrors) {
                 .any(|other| other.name == limit.name)
             {
                 errors.push(StartError::new(format!(
-                    "{} names the limit `{name}` twice",
-                    named(spec)
+                    "{} declares the limit `{name}` twice: rename or remove one of them",
+                    describe(spec)
                 )));
             }
             let (first, first_spec) = *seen.entry(name).or_insert((limit, spec));
-            if !check_named_limit(first, limit) {
-                let (left, right) = (named(first_spec), named(spec));
-                let how = difference(first, limit);
+            if !is_same_limit(first, limit) {
+                let (left, right) = (describe(first_spec), describe(spec));
+                let fix = describe_fix(first, limit);
                 errors.push(StartError::new(format!(
-                    "{left} and {right} declare the limit `{name}` differently{how}"
+                    "{left} and {right} declare the limit `{name}` differently: {fix}"
                 )));
             }
         }
     }
 }
 
-/// What to write where one word makes the difference.
-fn difference(left: &RateLimitSpec, right: &RateLimitSpec) -> &'static str {
-    // A bucket of which some endpoints take what they please measures nothing.
+/// Returns what to write so that two declarations agree.
+fn describe_fix(left: &RateLimitSpec, right: &RateLimitSpec) -> &'static str {
     if left.shadow != right.shadow {
-        "; say `shadow` in both or in neither"
+        "write `shadow` in both or in neither"
     } else if left.on_error != right.on_error {
-        "; say `on_error = deny` in both or in neither"
+        "write `on_error = deny` in both or in neither"
     } else {
-        ""
+        "write the same rate and the same options in both, except `cost`"
     }
 }
 
-/// All but the cost, which is each endpoint's own.
-fn check_named_limit(left: &RateLimitSpec, right: &RateLimitSpec) -> bool {
+/// Compares everything except the cost, which each endpoint chooses for itself.
+fn is_same_limit(left: &RateLimitSpec, right: &RateLimitSpec) -> bool {
     left.with_cost(1) == right.with_cost(1)
 }
 
@@ -139,7 +141,7 @@ fn problem_base<S>(api: &Api<S>, errors: &mut StartErrors) {
         scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && has_only_uri_bytes(base);
     if !absolute {
         errors.push(StartError::new(format!(
-            "the problem base {base:?} is not an absolute URI"
+            "the problem base {base:?} is not an absolute URI such as https://docs.example/problems/"
         )));
     }
 }
@@ -155,22 +157,24 @@ fn deprecation_info<S>(api: &Api<S>, errors: &mut StartErrors) {
         || !has_only_uri_bytes(page)
     {
         errors.push(StartError::new(format!(
-            "the page of deprecations {page:?} is neither an absolute URL of http or https nor a path that begins \
-             with a slash"
+            "the deprecation page {page:?} is neither an absolute http or https URL nor a path that \
+             begins with a slash"
         )));
     }
 }
 
-/// Versions that are dates, such as 20260101, beside a range that has no end.
+/// Refuses an open range (`version = 1..`) that would serve too many versions, because another
+/// endpoint has a high version number, such as the date 20260101.
 fn open_ranges<S>(api: &Api<S>, errors: &mut StartErrors) {
     let newest = version::newest(api.routes.specs());
     for spec in api.routes.specs() {
-        if let Some(last) = version::too_many(spec, newest) {
+        if let Some(last) = version::last_if_too_many(spec, newest) {
             errors.push(StartError::new(format!(
-                "{}: its versions go up to {last}, which another endpoint names, and it can serve {} at most: \
-                 write the last one that it serves",
-                named(spec),
-                version::MOST
+                "{} has an open range of versions, which would end at {last}, the newest version of \
+                 the API; an endpoint can serve at most {} versions: write the last version that it \
+                 serves",
+                describe(spec),
+                version::MAX_VERSIONS
             )));
         }
     }
@@ -181,21 +185,22 @@ fn has_only_uri_bytes(text: &str) -> bool {
         .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
 }
 
-/// Compares what a `Path` argument reads with what the template names. The compiler has compared
-/// the numbers of common types; the names of a struct's fields are known only here.
+/// Compares the parameters that a `Path` argument reads with those of the path template. The
+/// compiler has compared the counts for common types; the names of a struct's fields are known only
+/// at start.
 fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
-    let named_by_template: Vec<&str> = parameters(spec.path).collect();
+    let parameters: Vec<&str> = template_parameters(spec.path).collect();
     for probe in spec.path_arguments.iter().flatten() {
         let shape = match probe() {
-            PathShape::Optional(_) if named_by_template.is_empty() => continue,
+            PathShape::Optional(_) if parameters.is_empty() => continue,
             PathShape::Optional(shape) => *shape,
             shape => shape,
         };
         let wrong = match shape {
-            PathShape::Positional(count) if count != named_by_template.len() => {
+            PathShape::Positional(count) if count != parameters.len() => {
                 format!("reads {count}")
             }
-            PathShape::Named(fields) => match misnamed(fields, &named_by_template) {
+            PathShape::Named(fields) => match find_misnamed(fields, &parameters) {
                 Some(field) => format!("reads `{field}`"),
                 None => continue,
             },
@@ -204,31 +209,36 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
             | PathShape::Optional(_)
             | PathShape::RequestId => continue,
         };
-        let names = named_by_template.join("`, `");
+        let names = match parameters.as_slice() {
+            [] => String::from("no parameters"),
+            names => format!("`{}`", names.join("`, `")),
+        };
         errors.push(StartError::new(format!(
-            "{}: its `Path` argument {wrong}; the path names `{names}`",
-            named(spec)
+            "{}: its `Path` argument {wrong}, but its path has {names}: use the same parameters in both",
+            describe(spec)
         )));
     }
 }
 
-/// A field that the template does not name, while the template names something that no field reads.
-/// One without the other can be meant: an alias or an optional field, a parameter that is not read.
-fn misnamed(fields: &'static [&'static str], named: &[&str]) -> Option<&'static str> {
-    let unread = named.iter().any(|name| !fields.contains(name));
+/// Finds a field that is not a parameter, if there also is a parameter that is not a field. Only
+/// both together are a mistake: an alias or an optional field is not in the template, and a
+/// parameter may stay unread.
+fn find_misnamed(fields: &'static [&'static str], parameters: &[&str]) -> Option<&'static str> {
+    let has_unread = parameters.iter().any(|name| !fields.contains(name));
     fields
         .iter()
         .copied()
-        .find(|field| unread && !named.contains(field))
+        .find(|field| has_unread && !parameters.contains(field))
 }
 
-fn parameters(path: &str) -> impl Iterator<Item = &str> {
+fn template_parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('{')
         .skip(1)
         .filter_map(|rest| rest.split_once('}'))
         .map(|(name, _)| name)
 }
 
-pub(super) fn named(spec: &EndpointSpec) -> String {
+/// The endpoint in messages, such as "`get_order` (GET /orders/{id})".
+pub(super) fn describe(spec: &EndpointSpec) -> String {
     format!("`{}` ({} {})", spec.name, spec.method, spec.path)
 }

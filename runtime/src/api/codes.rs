@@ -1,46 +1,49 @@
-//! One code, one kind of problem: clients decide by codes, so none may mean two things.
+//! Checks that every code has one kind of problem, because clients decide by the code.
 
 use core::fmt;
 use std::collections::{HashMap, HashSet};
 
-use super::check::named;
+use super::check::describe;
 use crate::problem::{ProblemKind, ProblemSpec, registry};
 use crate::spec::EndpointSpec;
 use crate::start::StartError;
 
-/// Every code that is declared as two kinds of problems, once for each two places. To declare the same kind
-/// in several errors is fine: many errors have a `NOT_FOUND`.
+/// Returns an error for each declaration of a code that contradicts the first one. Several errors
+/// may declare the same kind: many have a `NOT_FOUND`.
 pub(super) fn conflicts(specs: impl Iterator<Item = &'static EndpointSpec>) -> Vec<StartError> {
-    let mut meanings: HashMap<&str, Meaning> = registry::ALL.iter().map(framework).collect();
-    let (mut said, mut errors) = (HashSet::new(), Vec::new());
+    let mut declarations: HashMap<&str, Declaration> =
+        registry::ALL.iter().map(framework_declaration).collect();
+    // An error type that several endpoints return is reported once.
+    let (mut reported, mut errors) = (HashSet::new(), Vec::new());
     for endpoint in specs {
         for kind in endpoint.problems().iter() {
-            let other = Meaning {
+            let other = Declaration {
                 spec: kind.spec,
-                place: DeclaredAt::Declared(*kind, endpoint),
+                place: DeclaredAt::Error(*kind, endpoint),
             };
-            let first = meanings.entry(kind.spec.code).or_insert(other);
-            if !first.agrees(&other) && said.insert((kind.error, kind.variant, kind.spec.code)) {
-                errors.push(StartError::new(first.contradicted(&other)));
+            let first = declarations.entry(kind.spec.code).or_insert(other);
+            let declared_by = (kind.error, kind.variant, kind.spec.code);
+            if !first.agrees_with(&other) && reported.insert(declared_by) {
+                errors.push(StartError::new(first.describe_conflict(&other)));
             }
         }
     }
     errors
 }
 
-fn framework(spec: &ProblemSpec) -> (&'static str, Meaning) {
+fn framework_declaration(spec: &ProblemSpec) -> (&'static str, Declaration) {
     (
         spec.code,
-        Meaning {
+        Declaration {
             spec: *spec,
             place: DeclaredAt::Framework,
         },
     )
 }
 
-/// What a code means, and who says so.
+/// The kind of problem that a code has, and the place that declares it.
 #[derive(Clone, Copy)]
-struct Meaning {
+struct Declaration {
     spec: ProblemSpec,
     place: DeclaredAt,
 }
@@ -48,27 +51,30 @@ struct Meaning {
 #[derive(Clone, Copy)]
 enum DeclaredAt {
     Framework,
-    Declared(ProblemKind, &'static EndpointSpec),
+    Error(ProblemKind, &'static EndpointSpec),
 }
 
-impl Meaning {
-    /// Whether a client may take both for the same. When to try again may differ by what was done so far.
-    fn agrees(&self, other: &Self) -> bool {
+impl Declaration {
+    /// Returns whether both are the same to a client. `retryable`, `Retry-After` and the effects
+    /// may differ, because they depend on how far the handler went.
+    fn agrees_with(&self, other: &Self) -> bool {
         let kind = |spec: &ProblemSpec| (spec.category, spec.status, spec.title);
         kind(&self.spec) == kind(&other.spec)
     }
 
-    fn contradicted(&self, other: &Self) -> String {
+    fn describe_conflict(&self, other: &Self) -> String {
         let code = self.spec.code;
-        let way_out = match self.place {
-            DeclaredAt::Framework => "give it another code, or the same status and title",
-            DeclaredAt::Declared(..) => "give one of them another code",
+        let fix = match self.place {
+            DeclaredAt::Framework => {
+                "give your error another code, or the status and title of the framework"
+            }
+            DeclaredAt::Error(..) => "give one of them another code",
         };
-        format!("the code `{code}` is {self} and {other}; {way_out}")
+        format!("the code `{code}` has two meanings: {self}, and {other}: {fix}")
     }
 }
 
-impl fmt::Display for Meaning {
+impl fmt::Display for Declaration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ProblemSpec {
             status,
@@ -83,15 +89,15 @@ impl fmt::Display for Meaning {
 impl fmt::Display for DeclaredAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Framework => f.write_str("by the framework"),
-            Self::Declared(kind, endpoint) => {
+            Self::Framework => f.write_str("in the framework"),
+            Self::Error(kind, endpoint) => {
                 let separator = if kind.variant.is_empty() { "" } else { "::" };
                 write!(
                     f,
-                    "by `{}{separator}{}` of {}",
+                    "in `{}{separator}{}` of {}",
                     kind.error,
                     kind.variant,
-                    named(endpoint)
+                    describe(endpoint)
                 )
             }
         }

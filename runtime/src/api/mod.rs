@@ -1,4 +1,4 @@
-//! An API: its endpoints and what they share.
+//! An API: its endpoints, and the store, authentication and defaults that they share.
 
 mod assemble;
 mod check;
@@ -27,32 +27,32 @@ use crate::spec::EndpointSpec;
 use crate::start::StartErrors;
 use crate::store::Store;
 
-/// The endpoints of a service, and what they share: store, authentication, defaults.
+/// The endpoints of a service, with the store, the authentication and the defaults that they share.
 ///
-/// Settings from the environment are read when the service starts, and everything that is wrong is
-/// said at once.
+/// The service reads its settings from the environment when it starts, and reports all errors at
+/// once. A setting that the code makes takes precedence over its variable.
 ///
 /// | variable | | default |
 /// |---|---|---|
-/// | `APLOMB_STORE` | where promises are kept, for [`Store::from_env`]: `memory:`, or with the feature `redis` a `redis://…`, `redis+sentinel://…` or `redis+cluster://…` | `memory:` |
-/// | `APLOMB_STORE_EVICTION` | `accept` takes a Redis that may evict records | it is refused |
-/// | `APLOMB_API_KEYS` | callers and keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
-/// | `APLOMB_SECRET` | at least 32 bytes that all instances share; signs cursors | read from a shared store, or made there, at start; else random |
-/// | `APLOMB_PREVIOUS_SECRET` | a second secret whose cursors are read while the secret is changed; see [`previous_secret`](Self::previous_secret) | |
-/// | `APLOMB_ENCRYPTION_KEYS` | keys with which answers to idempotency keys are sealed in the store: `<id>:<base64 of 32 bytes>[,…]`; see [`encryption_keys`](Self::encryption_keys) | they stand there in the clear |
-/// | `APLOMB_LEASE` | how long a dead process blocks an idempotency key, at least 300 ms | `30s` |
-/// | `APLOMB_MAX_HANDLER_DURATION` | after this a hung handler counts as dead | `15min` |
-/// | `APLOMB_INSTANCES` | how many instances share the limits, for [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
-/// | `APLOMB_LIMITS` | rates of [named limits](crate::policies::rate_limit#changed-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
-/// | `APLOMB_TRUSTED_PROXIES` | addresses and networks of the proxies that say [who their client is](crate::policies::rate_limit#clients-behind-proxies), such as `10.0.0.0/8,2001:db8::7` | none |
-/// | `APLOMB_FORWARDED_FIELD` | the field in which they say it, the only one that is read: `x-forwarded-for` or `forwarded` | `x-forwarded-for` |
+/// | `APLOMB_STORE` | the store of idempotency keys and rate limits, for [`Store::from_env`]: `memory:`, or with the feature `redis`: `redis://…`, `redis+sentinel://…` or `redis+cluster://…` | `memory:` |
+/// | `APLOMB_STORE_EVICTION` | `accept` allows a Redis that may evict records | such a Redis is refused |
+/// | `APLOMB_API_KEYS` | callers and their keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
+/// | `APLOMB_SECRET` | signs cursors: at least 32 bytes, the same for all instances | kept in a shared store, else random |
+/// | `APLOMB_PREVIOUS_SECRET` | the previous secret, whose cursors stay valid while the secret is rotated; see [`previous_secret`](Self::previous_secret) | |
+/// | `APLOMB_ENCRYPTION_KEYS` | keys that encrypt stored responses: `<id>:<base64 of 32 bytes>[,…]`; see [`encryption_keys`](Self::encryption_keys) | responses are stored unencrypted |
+/// | `APLOMB_LEASE` | the time that a crashed process blocks an idempotency key, at least 300 ms | `30s` |
+/// | `APLOMB_MAX_HANDLER_DURATION` | the time after which a hung handler counts as crashed, at least 300 ms | `15min` |
+/// | `APLOMB_INSTANCES` | the number of instances that share the limits, needed [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
+/// | `APLOMB_LIMITS` | the rates of [named limits](crate::policies::rate_limit#changed-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
+/// | `APLOMB_TRUSTED_PROXIES` | addresses and networks of the proxies that are trusted to name [their clients](crate::policies::rate_limit#clients-behind-proxies), such as `10.0.0.0/8,2001:db8::7` | none |
+/// | `APLOMB_FORWARDED_FIELD` | the header in which proxies name the client, the only one that is read: `x-forwarded-for` or `forwarded` | `x-forwarded-for` |
 pub struct Api<S> {
     name: String,
     title: Option<String>,
     routes: Routes<S>,
     store: Store,
     auth: Option<Arc<dyn Authenticate>>,
-    open: bool,
+    is_open: bool,
     secret: Option<Secret>,
     previous_secret: Option<Secret>,
     encryption_keys: Option<EncryptionKeys>,
@@ -74,34 +74,36 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// The deadline of endpoints that declare none.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// How long a dead process blocks an idempotency key where nothing else is set.
+    /// The default time that a crashed process blocks an idempotency key.
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 
-    /// After this a hung handler counts as dead where nothing else is set.
+    /// The default time after which a hung handler counts as crashed.
     pub const DEFAULT_MAX_HANDLER_DURATION: Duration = Duration::from_mins(15);
 
-    /// The largest request body, in bytes, of endpoints that declare none: 1 MiB.
+    /// The largest request body, in bytes, of endpoints that declare no limit: 1 MiB.
     pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
 
-    /// An API of these endpoints, on the memory store, without authentication: unless all are
-    /// `public`, say [`auth`](Self::auth) or [`without_auth`](Self::without_auth).
+    /// Returns an API of these endpoints, with a memory store and without authentication. Call
+    /// [`auth`](Self::auth) or [`without_auth`](Self::without_auth), unless all endpoints are
+    /// `public`.
     ///
-    /// The name is a slug, `[a-z0-9-]{1,64}`, and the API's identity in its store: APIs of different
-    /// names can share a Redis and never meet. Another name means another API. Renaming forgets the
-    /// idempotency keys that were used, the counts of rate limits and the cursors of pages, so that a
-    /// retry of an earlier request has a second effect. [`title`](Self::title) can change at any time.
-    /// A name that is not a slug keeps the service from starting.
+    /// The name is a slug, `[a-z0-9-]{1,64}`; with any other name the service does not start. It is
+    /// the API's identity in its store, so APIs with different names can share a Redis.
+    ///
+    /// A renamed API is a new API: it has no idempotency keys, no counts of rate limits and no
+    /// valid cursors, and a retry of an earlier request takes effect a second time. Change the
+    /// [`title`](Self::title) instead, which is only shown to people.
     pub fn new(name: impl Into<String>, routes: Routes<S>) -> Self {
         Self {
             name: name.into(),
-            deprecated_calls: DeprecatedCalls::of(
-                under_routes(&routes).map(|(spec, route)| (spec, route.template, route.version)),
+            deprecated_calls: DeprecatedCalls::new(
+                mounted_routes(&routes).map(|(spec, route)| (spec, route.template, route.version)),
             ),
             title: None,
             routes,
             store: Store::default(),
             auth: None,
-            open: false,
+            is_open: false,
             secret: None,
             previous_secret: None,
             encryption_keys: None,
@@ -119,125 +121,134 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         }
     }
 
-    /// Where promises are kept.
+    /// Sets the store of idempotency keys and rate limits.
     #[must_use]
     pub fn store(mut self, store: Store) -> Self {
         self.store = store;
         self
     }
 
-    /// How callers are told.
+    /// Sets the authentication, which identifies callers.
     #[must_use]
     pub fn auth(mut self, auth: impl Authenticate) -> Self {
         self.auth = Some(Arc::new(auth));
         self
     }
 
-    /// Lets everybody call every endpoint.
+    /// Opens every endpoint to callers without credentials.
     #[must_use]
     pub fn without_auth(mut self) -> Self {
-        self.open = true;
+        self.is_open = true;
         self
     }
 
-    /// The API's title, for people; the default is its name. Changing it changes nothing else.
+    /// Sets the title that is shown to people; the default is the name.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = Some(title.into());
         self
     }
 
-    /// The secret that signs cursors, in place of `APLOMB_SECRET`. Idempotency keys and limits do not
-    /// depend on it.
+    /// Sets the secret that signs cursors, in place of `APLOMB_SECRET`. Idempotency keys and limits
+    /// do not depend on it.
     ///
-    /// A shared store keeps one if neither is set: the first instance makes it, each later one reads
-    /// it when it starts, and all keep it as long as they run. If the store loses the secret, instances
-    /// that start later make another one. Until all have started again, an instance refuses cursors of
-    /// those with the other secret.
+    /// If neither is set, a shared store keeps a secret: the first instance creates it, and later
+    /// ones read it when they start. If the store loses the secret, the next instance that starts
+    /// creates another one. Then instances with different secrets refuse each other's cursors,
+    /// until all instances have been restarted.
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
         self
     }
 
-    /// A second secret, in place of `APLOMB_PREVIOUS_SECRET`: cursors that it signed are read.
+    /// Sets a second secret, in place of `APLOMB_PREVIOUS_SECRET`. Cursors that it signed are
+    /// accepted.
     ///
-    /// To change the secret while clients page through lists, give every instance the new one as the
-    /// secret and the old one as the previous secret; drop the old one once no client holds a cursor of
-    /// it any more. Instances that have the old secret alone refuse new cursors. Where that matters,
-    /// give them the new one as the previous secret before.
+    /// To rotate the secret while clients page through lists:
+    ///
+    /// 1. If instances are restarted one after the other, first give every instance the new secret
+    ///    as the previous secret. Otherwise instances with only the old secret refuse new cursors.
+    /// 2. Give every instance the new one as the secret, and the old one as the previous secret.
+    /// 3. Remove the old one when clients have no cursors of it any more.
     #[must_use]
     pub fn previous_secret(mut self, secret: Secret) -> Self {
         self.previous_secret = Some(secret);
         self
     }
 
-    /// The keys with which the answers to idempotency keys are sealed before the store keeps them, in
-    /// place of `APLOMB_ENCRYPTION_KEYS`; see [sealed answers](crate::policies::idempotency#sealed-answers).
+    /// Sets the keys that encrypt stored responses, in place of `APLOMB_ENCRYPTION_KEYS`; see
+    /// [encryption](crate::policies::idempotency#sealed-answers). The first key encrypts, and all
+    /// keys decrypt.
     ///
-    /// This is how keys are changed while clients retry: first every instance learns the new one as
-    /// the last, which opens what others seal; then every instance takes it as the first, which
-    /// seals; when the longest `ttl` has passed, the old one is dropped.
+    /// To rotate keys while clients retry:
+    ///
+    /// 1. Give every instance the new key as the last one.
+    /// 2. Give every instance the new key as the first one.
+    /// 3. Remove the old key when the longest `ttl` has passed.
     #[must_use]
     pub fn encryption_keys(mut self, keys: EncryptionKeys) -> Self {
         self.encryption_keys = Some(keys);
         self
     }
 
-    /// What the `type` of a problem begins with, in place of `urn:aplomb:problem:`; its code
-    /// follows.
+    /// Sets the beginning of the `type` of problems, in place of `urn:aplomb:problem:`. The code
+    /// follows it. It must be an absolute URI, such as `https://docs.example/problems/`.
     #[must_use]
     pub fn problem_base(mut self, base: impl Into<String>) -> Self {
         self.problem_base = Some(base.into());
         self
     }
 
-    /// The deadline of endpoints that declare none.
+    /// Sets the deadline of endpoints that declare none; the default is 30 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// The largest request body, in bytes, of endpoints that declare none.
+    /// Sets the largest request body, in bytes, of endpoints that declare no limit; the default is
+    /// 1 MiB.
     #[must_use]
     pub fn body_limit(mut self, bytes: u64) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// How long a dead process blocks an idempotency key, in place of `APLOMB_LEASE`; at least
-    /// 300 ms.
+    /// Sets the time that a crashed process blocks an idempotency key, in place of `APLOMB_LEASE`;
+    /// at least 300 ms. The `ttl` of every endpoint must be at least as long.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// How long the lease of a running request is renewed, in place of `APLOMB_MAX_HANDLER_DURATION`: after that
-    /// a hung handler counts as dead.
+    /// Sets the time for which the lease of a running request is renewed, in place of
+    /// `APLOMB_MAX_HANDLER_DURATION`; at least 300 ms. A handler that runs longer counts as
+    /// crashed.
     #[must_use]
     pub fn max_handler_duration(mut self, max_handler_duration: Duration) -> Self {
         self.max_handler_duration = Some(max_handler_duration);
         self
     }
 
-    /// How many instances of the service run, in place of `APLOMB_INSTANCES`; 1 to 10,000. While the
-    /// store is slow or down, each decides by so many times slower
-    /// [limits](crate::policies::rate_limit#while-the-store-is-slow-or-down).
+    /// Sets the number of instances of the service, in place of `APLOMB_INSTANCES`; 1 to 10,000.
+    /// While the store is slow or down, each instance admits [its
+    /// share](crate::policies::rate_limit#while-the-store-is-slow-or-down) of every rate limit.
     #[must_use]
     pub fn instances(mut self, instances: u32) -> Self {
         self.instances = Some(instances);
         self
     }
 
-    /// The proxies in front of the service, in place of `APLOMB_TRUSTED_PROXIES`: addresses and networks
-    /// in CIDR form, of both families, separated by commas. Where one of them is the peer, clients are
-    /// counted by the address that [it tells](crate::policies::rate_limit#clients-behind-proxies). An
-    /// empty text trusts none.
+    /// Sets the trusted proxies in front of the service, in place of `APLOMB_TRUSTED_PROXIES`: IPv4
+    /// and IPv6 addresses and networks (CIDR), separated by commas. An empty text trusts no proxy.
     ///
-    /// Names, ports, a network that has bits set behind its prefix and one of everybody (`/0`) keep the
-    /// service from starting.
+    /// For a request from a trusted proxy, rate limits use the client address that [the proxy
+    /// names](crate::policies::rate_limit#clients-behind-proxies).
+    ///
+    /// The service does not start if the text contains a host name, a port, a network with bits set
+    /// after its prefix, or a network of all addresses (`/0`).
     ///
     /// ```
     /// # use aplomb::{Api, Routes};
@@ -251,16 +262,17 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// The field in which trusted proxies tell the client's address, in place of
-    /// `APLOMB_FORWARDED_FIELD`: the one that they write themselves. The other one is never read.
+    /// Sets the header in which trusted proxies name the client, in place of
+    /// `APLOMB_FORWARDED_FIELD`. Choose the one that your proxies write. The other one is never
+    /// read, because clients could write it.
     #[must_use]
     pub fn forwarded_field(mut self, field: ForwardedField) -> Self {
         self.forwarded_field = Some(field);
         self
     }
 
-    /// The page for humans to which endpoints link that are `deprecated` or have a `sunset`, where
-    /// they name none of their own with `info`: an absolute `http` or `https` URL, or a path that
+    /// Sets the page for people that endpoints link to if they are `deprecated` or have a `sunset`,
+    /// and name no page with `info`. It must be an absolute `http` or `https` URL, or a path that
     /// begins with a slash.
     #[must_use]
     pub fn deprecation_info(mut self, page: impl Into<String>) -> Self {
@@ -268,22 +280,23 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// The clock by which endpoints are deprecated and have their sunset, in place of the machine's:
-    /// tests move it there. Limits and records go by the clock of their store.
+    /// Sets the clock for deprecations and sunsets, in place of the machine's, so that tests can
+    /// choose the date. Rate limits and idempotency records use the clock of their store.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// How often endpoints are called that are `deprecated` or have a `sunset`: by endpoint and
-    /// version, since the process began. Take it before the service starts; its numbers go on.
+    /// Returns the numbers of calls of endpoints that are `deprecated` or have a `sunset`, by
+    /// endpoint and version, since the process started. Call it before the API is consumed; the
+    /// counters stay live.
     pub fn deprecated_calls(&self) -> DeprecatedCalls {
         self.deprecated_calls.clone()
     }
 
-    /// What each endpoint promises, in the order of the list: for a page that tells clients, or a test
-    /// that no promise changes by mistake.
+    /// Returns the declarations of all endpoints, in the order of the list. A page of documentation
+    /// can list them, and a test can ensure that they do not change by mistake.
     ///
     /// ```
     /// use aplomb::policies::idempotency::IdempotencyPolicy;
@@ -300,11 +313,11 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// let api: Api<()> = Api::new("payments", routes![create_payment, health]);
     /// let mut lines = Vec::new();
     /// for spec in api.endpoints() {
-    ///     let kept = match spec.idempotency {
+    ///     let ttl = match spec.idempotency {
     ///         IdempotencyPolicy::Idempotent(idempotency) => format!("{:?}", idempotency.ttl),
     ///         _ => "-".to_owned(),
     ///     };
-    ///     lines.push(format!("{} {} {kept}", spec.method, spec.path));
+    ///     lines.push(format!("{} {} {ttl}", spec.method, spec.path));
     /// }
     /// println!("{}", lines.join("\n"));
     /// assert_eq!(lines, ["POST /payments 172800s", "GET /health -"]);
@@ -313,21 +326,22 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.routes.specs()
     }
 
-    /// The requests under an idempotency key that are running. Close it and wait for it before a
-    /// process ends that serves the router itself; [`serve`](crate::serve) does.
+    /// Returns the tracker of running requests with an idempotency key. A program that serves the
+    /// router itself must close it and wait for it before the process ends; [`serve`](crate::serve)
+    /// does so.
     pub fn tracker(&self) -> TaskTracker {
         self.tracker.clone()
     }
 
-    /// An axum router for these endpoints, to serve or to merge into another. It sets no fallback:
-    /// what none of the endpoints answers stays the other's.
+    /// Returns an axum router of these endpoints, to serve or to merge into another router. It sets
+    /// no fallback, so the other router handles unknown paths.
     ///
-    /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that limits by
-    /// address know the address.
+    /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`. Limits by address need
+    /// the address of the peer.
     ///
     /// # Errors
     ///
-    /// All that is wrong with the endpoints and the settings.
+    /// Returns all errors of the endpoints and the settings.
     ///
     /// ```no_run
     /// # use aplomb::Api;
@@ -342,13 +356,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.prepare().await.into_router(state)
     }
 
-    /// The records of idempotency keys, connected as the service is, sealed answers included: for tools
-    /// of operators, such as one that decides a record whose outcome nobody knows
-    /// ([`IdempotencyStore::resolve`]).
+    /// Returns the store of idempotency records, connected by the service's settings and decrypting
+    /// responses. It is meant for operators' tools, such as one that resolves a record with an
+    /// unknown outcome ([`IdempotencyStore::resolve`]).
     ///
     /// # Errors
     ///
-    /// All that keeps the service from starting.
+    /// Returns all errors of the endpoints and the settings.
     pub async fn records(&self) -> Result<Arc<dyn IdempotencyStore>, StartErrors> {
         let mut errors = StartErrors::new();
         let records = self
@@ -359,12 +373,12 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         records.ok_or_else(StartErrors::new)
     }
 
-    /// The method, route and name of each endpoint.
+    /// Returns the method, route and name of each endpoint, once for each of its routes.
     pub(crate) fn table(&self) -> Vec<(&'static str, String, &'static str)> {
         let row = |(spec, route): (&'static EndpointSpec, Route)| {
             (spec.method.as_str(), route.template, spec.name)
         };
-        under_routes(&self.routes).map(row).collect()
+        mounted_routes(&self.routes).map(row).collect()
     }
 
     pub(crate) fn problem_base_or_default(&self) -> String {
@@ -373,7 +387,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             .unwrap_or_else(|| crate::problem::TYPE_BASE.to_owned())
     }
 
-    /// Each endpoint with its routes, in the order of the list.
+    /// Returns each endpoint with its routes, in the order of the list.
     #[cfg(feature = "cli")]
     pub(crate) fn mounted(&self) -> impl Iterator<Item = (&'static EndpointSpec, Vec<Route>)> {
         let newest = version::newest(self.routes.specs());
@@ -387,7 +401,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         &self.name
     }
 
-    /// The store as it may be shown.
+    /// Returns the description of the store, without a password.
     #[cfg(feature = "cli")]
     pub(crate) fn store_name(&self) -> String {
         self.store.shown()
@@ -403,8 +417,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 }
 
-/// Each endpoint under each of its routes.
-fn under_routes<S>(routes: &Routes<S>) -> impl Iterator<Item = (&'static EndpointSpec, Route)> {
+/// Returns each endpoint once for each of its routes.
+fn mounted_routes<S>(routes: &Routes<S>) -> impl Iterator<Item = (&'static EndpointSpec, Route)> {
     let newest = version::newest(routes.specs());
     routes.specs().flat_map(move |spec| {
         version::routes(spec, newest)

@@ -1,31 +1,32 @@
-//! The name of an API: its identity in stores.
+//! The name of an API, which is its identity in stores.
 
 use crate::start::StartError;
 use crate::store::is_namespace;
 
-/// The name, if it is a slug.
+/// Returns the name if it is a slug.
 ///
 /// # Errors
 ///
-/// Shows the name, what is accepted, and a slug that is close to it.
-pub(super) fn checked(name: &str) -> Result<&str, StartError> {
+/// Returns an error with the name, the accepted form, and a slug that resembles the name.
+pub(super) fn check_name(name: &str) -> Result<&str, StartError> {
     if is_namespace(name) {
         return Ok(name);
     }
-    let refused = format!(
+    let message = format!(
         "the API's name {name:?} is not a slug: expected 1 to 64 characters of a-z, 0-9 and `-`; write \
          Api::new({:?}, …)",
-        suggested(name).as_deref().unwrap_or("payments")
+        suggest_slug(name).as_deref().unwrap_or("payments")
     );
     Err(StartError::new(if name.is_empty() {
-        refused
+        message
     } else {
-        format!("{refused}.title({name:?})")
+        format!("{message}.title({name:?})")
     }))
 }
 
-/// The slug that is closest to a name; `None` if nothing in the name can be kept.
-fn suggested(name: &str) -> Option<String> {
+/// Returns the slug that is closest to a name, or `None` if no character of the name is allowed in
+/// a slug.
+fn suggest_slug(name: &str) -> Option<String> {
     let words = name
         .split(|letter: char| !letter.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty());
@@ -39,22 +40,22 @@ fn suggested(name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn refusal(name: &str) -> String {
-        checked(name).expect_err("not a slug").to_string()
+    fn error_of(name: &str) -> String {
+        check_name(name).expect_err("not a slug").to_string()
     }
 
     #[test]
     fn slugs_are_accepted() {
         let longest = "a".repeat(64);
         for name in ["payments", "payments-2", "7", "-", longest.as_str()] {
-            assert_eq!(checked(name), Ok(name));
+            assert_eq!(check_name(name), Ok(name));
         }
     }
 
     #[test]
-    fn a_name_that_is_no_slug_is_shown_with_a_suggestion() {
+    fn a_name_that_is_not_a_slug_is_refused_with_a_suggestion() {
         assert_eq!(
-            refusal("My Payments (v2)"),
+            error_of("My Payments (v2)"),
             "the API's name \"My Payments (v2)\" is not a slug: expected 1 to 64 characters of a-z, 0-9 and `-`; \
              write Api::new(\"my-payments-v2\", …).title(\"My Payments (v2)\")"
         );
@@ -65,9 +66,9 @@ mod tests {
             (" Éclair ", "Api::new(\"clair\", …).title(\" Éclair \")"),
         ] {
             assert!(
-                refusal(name).ends_with(&format!("; write {write}")),
+                error_of(name).ends_with(&format!("; write {write}")),
                 "{name}: {}",
-                refusal(name)
+                error_of(name)
             );
         }
     }
@@ -80,8 +81,8 @@ mod tests {
             "A".repeat(1000),
             "a.".repeat(100),
         ] {
-            let suggested = suggested(&name).expect("letters");
-            assert_eq!(checked(&suggested), Ok(suggested.as_str()), "{name}");
+            let slug = suggest_slug(&name).expect("letters");
+            assert_eq!(check_name(&slug), Ok(slug.as_str()), "{name}");
         }
     }
 }

@@ -1,22 +1,21 @@
-//! Warnings of what works and is probably a mistake.
+//! Warnings about declarations and settings that work, but are probably a mistake.
 
 use super::Api;
 use super::assemble::Settings;
-use super::check::named;
+use super::check::describe;
 use crate::clock::Timestamp;
 use crate::policies::deprecation::Phase;
 use crate::policies::idempotency::IdempotencyPolicy;
 use crate::spec::EndpointSpec;
 
-/// Warnings for an operator; `settings` are there if none is wrong.
+/// Returns the warnings, one line each. `settings` is `None` if a setting is invalid.
 pub(super) fn of<S>(api: &Api<S>, settings: Option<&Settings>) -> Vec<String> {
     let now = api.clock.now();
     let mut warnings = Vec::new();
     if api.store.is_memory() {
-        warnings
-            .extend(settings.and_then(|settings| unshared_limit_name(settings.instances.count())));
+        warnings.extend(settings.and_then(|settings| unshared_store(settings.instances.count())));
     } else {
-        warnings.extend(api.routes.specs().filter_map(unlimited_keys));
+        warnings.extend(unlimited_keys(api.routes.specs()));
     }
     warnings.extend(
         api.routes
@@ -26,39 +25,53 @@ pub(super) fn of<S>(api: &Api<S>, settings: Option<&Settings>) -> Vec<String> {
     warnings
 }
 
-fn unshared_limit_name(instances: u64) -> Option<String> {
+/// Warns if several instances each use a memory store.
+fn unshared_store(instances: u64) -> Option<String> {
     (instances > 1).then(|| {
         format!(
-            "there are {instances} instances and each keeps idempotency keys and limits in its own memory: a retry at \
-             another instance has a second effect; name a Redis with APLOMB_STORE"
+            "{instances} instances each have their own memory store for idempotency keys and rate limits: a retry \
+             at another instance takes effect a second time; set APLOMB_STORE to a Redis that they share"
         )
     })
 }
 
-/// Whoever may call as often as it likes can fill a store that others share with keys.
-fn unlimited_keys(spec: &EndpointSpec) -> Option<String> {
-    let keeps_keys = matches!(spec.idempotency, IdempotencyPolicy::Idempotent(_));
-    let is_limited = spec.rate_limits.iter().any(|limit| !limit.shadow);
-    (keeps_keys && !is_limited).then(|| {
-        format!(
-            "{} is `idempotent` and has no `rate_limit`: one caller can fill the shared store with keys",
-            located(spec)
-        )
-    })
+/// Warns of all endpoints that store keys without limiting their callers. One line names them all,
+/// so that a large service does not hide its other warnings.
+fn unlimited_keys<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> Option<String> {
+    let is_unlimited = |spec: &&EndpointSpec| {
+        let stores_keys = matches!(spec.idempotency, IdempotencyPolicy::Idempotent(_));
+        // A limit in shadow mode refuses no request.
+        stores_keys && spec.rate_limits.iter().all(|limit| limit.shadow)
+    };
+    let unlimited: Vec<String> = specs
+        .filter(is_unlimited)
+        .map(describe_with_source)
+        .collect();
+    let endpoints = match unlimited.len() {
+        0 => return None,
+        1 => String::from("an `idempotent` endpoint has"),
+        count => format!("{count} `idempotent` endpoints have"),
+    };
+    Some(format!(
+        "{endpoints} no `rate_limit`, so that one caller can fill the shared store with keys: {}",
+        unlimited.join(", ")
+    ))
 }
 
-/// The endpoint and its place in the source: endpoints of two versions may share all but that.
-fn located(spec: &EndpointSpec) -> String {
+/// The endpoint and its place in the source. Two versions of an endpoint may differ only in the
+/// place.
+fn describe_with_source(spec: &EndpointSpec) -> String {
     format!(
         "{} in {}:{}",
-        named(spec),
+        describe(spec),
         spec.location.file,
         spec.location.line
     )
 }
 
+/// Warns of an endpoint that is deprecated or past its sunset.
 fn deprecation_status(spec: &EndpointSpec, now: Timestamp) -> Option<String> {
-    let (name, deprecation) = (located(spec), spec.deprecation?);
+    let (name, deprecation) = (describe_with_source(spec), spec.deprecation?);
     let day = |day: Option<_>| day.map(|day| format!(" {day}")).unwrap_or_default();
     match deprecation.phase(now) {
         Phase::Announced => None,
@@ -74,11 +87,11 @@ fn deprecation_status(spec: &EndpointSpec, now: Timestamp) -> Option<String> {
             Some(format!("{name} is deprecated{since}{until}"))
         }
         Phase::AfterSunset => Some(format!(
-            "{name} still answers after its sunset on{}: remove it, or say `enforce`",
+            "{name} still serves requests after its sunset on{}: remove it, or write `enforce`",
             day(deprecation.sunset)
         )),
         Phase::Gone => Some(format!(
-            "{name} answers 410 since its sunset on{}: remove it",
+            "{name} has answered every request with 410 since its sunset on{}: remove it",
             day(deprecation.sunset)
         )),
     }
@@ -98,31 +111,31 @@ mod tests {
         Date::new(2026, month, 30).expect("a day")
     }
 
-    const BOTH: DeprecationSpec = DeprecationSpec::new()
+    const DEPRECATED: DeprecationSpec = DeprecationSpec::new()
         .with_deprecated(day(4))
         .with_sunset(day(6));
-    const ENFORCED: DeprecationSpec = BOTH.enforced();
+    const ENFORCED: DeprecationSpec = DEPRECATED.enforced();
     const LIMIT: RateLimitSpec = RateLimitSpec::new(1, Duration::from_secs(1));
 
     #[test]
-    fn deprecated_endpoints_are_named_from_their_date_on() {
-        let said = |deprecation: &'static DeprecationSpec, month| {
+    fn a_deprecated_endpoint_is_warned_of_from_its_date_on() {
+        let warning = |deprecation: &'static DeprecationSpec, month| {
             let spec = EndpointSpec::new(Method::Get, "/x", "x").with_location("m", "src/x.rs", 7);
             let spec = spec.with_deprecation(deprecation);
             deprecation_status(&spec, day(month).starts()).unwrap_or_default()
         };
-        assert_eq!(said(&BOTH, 3), "");
+        assert_eq!(warning(&DEPRECATED, 3), "");
         assert_eq!(
-            said(&BOTH, 5),
+            warning(&DEPRECATED, 5),
             "`x` (GET /x) in src/x.rs:7 is deprecated since 2026-04-30, until 2026-06-30"
         );
         assert_eq!(
-            said(&BOTH, 7),
-            "`x` (GET /x) in src/x.rs:7 still answers after its sunset on 2026-06-30: remove it, or say `enforce`"
+            warning(&DEPRECATED, 7),
+            "`x` (GET /x) in src/x.rs:7 still serves requests after its sunset on 2026-06-30: remove it, or write `enforce`"
         );
         assert_eq!(
-            said(&ENFORCED, 7),
-            "`x` (GET /x) in src/x.rs:7 answers 410 since its sunset on 2026-06-30: remove it"
+            warning(&ENFORCED, 7),
+            "`x` (GET /x) in src/x.rs:7 has answered every request with 410 since its sunset on 2026-06-30: remove it"
         );
         assert_eq!(
             deprecation_status(&EndpointSpec::new(Method::Get, "/x", "x"), day(7).starts()),
@@ -131,29 +144,34 @@ mod tests {
     }
 
     #[test]
-    fn an_idempotent_endpoint_without_a_limit_is_named() {
-        let plain = EndpointSpec::new(Method::Post, "/x", "x");
+    fn idempotent_endpoints_without_a_limit_are_named_in_one_warning() {
+        let plain = EndpointSpec::new(Method::Post, "/x", "x").with_location("m", "src/x.rs", 7);
         let keyed = plain.with_idempotency(IdempotencyPolicy::Idempotent(IdempotencySpec::new()));
-        assert_eq!(unlimited_keys(&plain), None);
-        assert!(
-            unlimited_keys(&keyed)
-                .is_some_and(|said| said.contains("is `idempotent` and has no `rate_limit`"))
+        let limited = keyed.with_rate_limits(const { &[LIMIT] });
+        let shadowed = keyed.with_rate_limits(const { &[LIMIT.shadow()] });
+        assert_eq!(unlimited_keys([plain, limited].iter()), None);
+        assert_eq!(
+            unlimited_keys([plain, limited, keyed].iter()).as_deref(),
+            Some(
+                "an `idempotent` endpoint has no `rate_limit`, so that one caller can fill the \
+                 shared store with keys: `x` (POST /x) in src/x.rs:7"
+            )
         );
         assert_eq!(
-            unlimited_keys(&keyed.with_rate_limits(const { &[LIMIT] })),
-            None
-        );
-        assert!(
-            unlimited_keys(&keyed.with_rate_limits(const { &[LIMIT.shadow()] })).is_some(),
-            "it refuses nobody"
+            unlimited_keys([keyed, shadowed].iter()).as_deref(),
+            Some(
+                "2 `idempotent` endpoints have no `rate_limit`, so that one caller can fill the \
+                 shared store with keys: `x` (POST /x) in src/x.rs:7, `x` (POST /x) in src/x.rs:7"
+            )
         );
     }
 
     #[test]
-    fn instances_in_memory_share_nothing() {
-        assert_eq!(unshared_limit_name(1), None);
+    fn several_instances_with_memory_stores_are_warned_of() {
+        assert_eq!(unshared_store(1), None);
         assert!(
-            unshared_limit_name(2).is_some_and(|said| said.starts_with("there are 2 instances"))
+            unshared_store(2)
+                .is_some_and(|warning| warning.starts_with("2 instances each have their own"))
         );
     }
 }

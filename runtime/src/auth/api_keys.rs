@@ -12,10 +12,10 @@ use crate::maybe_ready::MaybeReady;
 use crate::start::{StartError, StartErrors};
 use crate::uniform_map::UniformMap;
 
-/// Callers by API key: `Authorization: Bearer <key>` (RFC 6750 §2.1).
+/// Authentication by API key: `Authorization: Bearer <key>` (RFC 6750 §2.1).
 ///
-/// Keys are kept as SHA-256 digests and compared in constant time. A caller may have several keys,
-/// so that they can be changed without a gap.
+/// Keys are stored as SHA-256 digests and compared in constant time. A caller can have several
+/// keys, so that a key can be replaced without an interruption.
 ///
 /// ```
 /// use aplomb::auth::ApiKeys;
@@ -29,6 +29,7 @@ pub struct ApiKeys {
     errors: Vec<StartError>,
 }
 
+/// A key. The 8 bytes of the prefix find it; the whole digest is compared in constant time.
 struct Key {
     digest: [u8; 32],
     caller: Caller,
@@ -37,26 +38,27 @@ struct Key {
 /// The variable that [`ApiKeys::from_env`] reads.
 const VARIABLE: &str = "APLOMB_API_KEYS";
 
-const FORM: &str = "expected caller:key, separated by commas, such as alice:sk_live_4eC39HqLyj; \
+const EXPECTED: &str = "expected caller:key, separated by commas, such as alice:sk_live_4eC39HqLyj; \
                     a key has 8 to 256 characters of [A-Za-z0-9._~+/=-], or is sha256: and 64 hex digits";
 
 impl ApiKeys {
-    /// The keys in `APLOMB_API_KEYS`, such as `alice:sk_live_4eC3…,bob:sha256:9f86d0…`. What is
-    /// wrong with them is said at start.
+    /// Reads the keys from `APLOMB_API_KEYS`, such as `alice:sk_live_4eC3…,bob:sha256:9f86d0…`.
+    /// Errors in it are reported when the API starts.
     pub fn from_env() -> Self {
         Self::read(None)
     }
 
-    /// The keys in `APLOMB_API_KEYS`, or these where it is not set: for examples.
+    /// Reads the keys from `APLOMB_API_KEYS`, or uses `default` if it is not set. For examples and
+    /// development.
     pub fn from_env_or(default: &str) -> Self {
         Self::read(Some(default))
     }
 
-    /// Keys in the form of `APLOMB_API_KEYS`.
+    /// Parses keys in the format of `APLOMB_API_KEYS`.
     ///
     /// # Errors
     ///
-    /// One for each entry that is wrong. None repeats a key.
+    /// Returns one error per wrong entry. The errors never contain a key.
     pub fn parse(text: &str) -> Result<Self, StartErrors> {
         let mut keys = Self::parse_lenient(text);
         let mut errors = StartErrors::new();
@@ -64,12 +66,12 @@ impl ApiKeys {
         errors.into_result().map(|()| keys)
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.by_prefix.values().map(Vec::len).sum()
     }
 
-    /// Whether there are none, so that nobody may call.
+    /// Returns whether there are no keys, so that every call is rejected.
     pub fn is_empty(&self) -> bool {
         self.by_prefix.is_empty()
     }
@@ -81,10 +83,12 @@ impl ApiKeys {
         ) {
             (Some(Ok(text)), _) if !text.is_empty() => Self::parse_lenient(&text),
             (None, Some(default)) => Self::parse_lenient(default),
-            // Set to nothing is a secret that did not arrive, and no wish for the default.
-            (Some(Ok(_)), _) => Self::failed(StartError::variable(VARIABLE, "", FORM)),
-            (Some(Err(_)), _) => Self::failed(StartError::variable(VARIABLE, "…", FORM)),
-            (None, None) => Self::failed(StartError::new(format!("{VARIABLE} is not set: {FORM}"))),
+            // An empty variable is more likely a missing secret than a wish for the default keys.
+            (Some(Ok(_)), _) => Self::failed(StartError::variable(VARIABLE, "", EXPECTED)),
+            (Some(Err(_)), _) => Self::failed(StartError::variable(VARIABLE, "…", EXPECTED)),
+            (None, None) => Self::failed(StartError::new(format!(
+                "{VARIABLE} is not set: {EXPECTED}"
+            ))),
         }
     }
 
@@ -99,7 +103,7 @@ impl ApiKeys {
         let mut keys = Self::default();
         for (index, entry) in text.split(',').enumerate() {
             if let Err(why) = keys.add(entry.trim()) {
-                // No part of the entry is shown: name and key may have changed places.
+                // The error does not show the entry: caller and key could have been swapped.
                 keys.errors.push(StartError::variable(
                     VARIABLE,
                     "…",
@@ -111,20 +115,20 @@ impl ApiKeys {
     }
 
     fn add(&mut self, entry: &str) -> Result<(), &'static str> {
-        let (id, key) = entry.split_once(':').ok_or(FORM)?;
+        let (id, key) = entry.split_once(':').ok_or(EXPECTED)?;
         if id == "sha256" {
-            return Err("the caller is missing before sha256:");
+            return Err("the caller before sha256: is missing");
         }
-        let name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.@".contains(&byte);
-        if id.is_empty() || id.len() > 128 || !id.bytes().all(name) {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.@".contains(&byte);
+        if id.is_empty() || id.len() > 128 || !id.bytes().all(is_allowed) {
             return Err(
                 "expected a caller of 1 to 128 characters of [A-Za-z0-9_.@-] before the colon",
             );
         }
-        let digest = digest_of_entry(key).ok_or(FORM)?;
-        let keys = self.by_prefix.entry(prefix(&digest)).or_default();
-        if keys.iter().any(|known| known.digest == digest) {
-            return Err("the key is there already");
+        let digest = digest_of_entry(key).ok_or(EXPECTED)?;
+        let keys = self.by_prefix.entry(digest_prefix(&digest)).or_default();
+        if keys.iter().any(|existing| existing.digest == digest) {
+            return Err("the key is a duplicate of an earlier entry: remove one of them");
         }
         keys.push(Key {
             digest,
@@ -135,7 +139,7 @@ impl ApiKeys {
 
     fn find(&self, token: &str) -> Option<&Caller> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let keys = self.by_prefix.get(&prefix(&digest))?;
+        let keys = self.by_prefix.get(&digest_prefix(&digest))?;
         keys.iter()
             .find(|key| bool::from(key.digest.ct_eq(&digest)))
             .map(|key| &key.caller)
@@ -147,24 +151,26 @@ impl ApiKeys {
             return Authentication::Missing;
         };
         if fields.next().is_some() {
-            return Authentication::Invalid("more than one Authorization field");
+            return Authentication::Invalid(
+                "the request has more than one Authorization field: send one",
+            );
         }
-        match bearer(field) {
-            None => Authentication::Invalid("expected Authorization: Bearer <key>"),
+        match bearer_token(field) {
+            None => Authentication::Invalid("expected `Authorization: Bearer <key>`"),
             Some(token) => match self.find(token) {
                 Some(caller) => Authentication::Caller(caller.clone()),
-                None => Authentication::Invalid("the API key is not known"),
+                None => Authentication::Invalid("the API key is unknown: check the key"),
             },
         }
     }
 }
 
-fn bearer(field: &HeaderValue) -> Option<&str> {
+fn bearer_token(field: &HeaderValue) -> Option<&str> {
     let (scheme, token) = field.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn prefix(digest: &[u8; 32]) -> [u8; 8] {
+fn digest_prefix(digest: &[u8; 32]) -> [u8; 8] {
     let mut prefix = [0; 8];
     prefix.copy_from_slice(&digest[..8]);
     prefix
@@ -174,9 +180,9 @@ fn digest_of_entry(key: &str) -> Option<[u8; 32]> {
     if let Some(hex) = key.strip_prefix("sha256:") {
         return from_hex(hex);
     }
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~+/=-".contains(&byte);
-    let fits = (8..=256).contains(&key.len()) && key.bytes().all(allowed);
-    fits.then(|| Sha256::digest(key.as_bytes()).into())
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~+/=-".contains(&byte);
+    let is_valid = (8..=256).contains(&key.len()) && key.bytes().all(is_allowed);
+    is_valid.then(|| Sha256::digest(key.as_bytes()).into())
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {
@@ -220,7 +226,7 @@ impl Authenticate for ApiKeys {
 mod tests {
     use super::*;
 
-    fn look(keys: &ApiKeys, fields: &[&str]) -> Authentication {
+    fn authenticate(keys: &ApiKeys, fields: &[&str]) -> Authentication {
         let request = fields
             .iter()
             .fold(http::Request::builder(), |request, field| {
@@ -230,17 +236,17 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_may_have_several_keys() {
+    fn a_caller_can_have_several_keys() {
         let keys = ApiKeys::parse("alice:sk_test_1,alice:sk_test_2").expect("valid");
         for key in ["Bearer sk_test_1", "bearer sk_test_2"] {
             assert!(
-                matches!(look(&keys, &[key]), Authentication::Caller(caller) if caller.id() == "alice")
+                matches!(authenticate(&keys, &[key]), Authentication::Caller(caller) if caller.id() == "alice")
             );
         }
     }
 
     #[test]
-    fn a_key_may_be_given_as_its_digest() {
+    fn a_key_can_be_given_as_its_digest() {
         let hex = "bd4b47dcf69ab2d5c8a3c3f9a4a20a0ef4a0ad2db4fa59e0c9a8e2f3aef3c9d1";
         assert_eq!(
             ApiKeys::parse(&format!("alice:sha256:{hex}"))
@@ -252,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_that_are_not_valid() {
+    fn other_credentials_are_invalid() {
         let keys = ApiKeys::parse("alice:sk_test_1").expect("valid");
         for fields in [
             &["Bearer sk_test_2"][..],
@@ -263,21 +269,21 @@ mod tests {
             &["Bearer sk_test_1", "Bearer sk_test_1"],
         ] {
             assert!(
-                matches!(look(&keys, fields), Authentication::Invalid(_)),
+                matches!(authenticate(&keys, fields), Authentication::Invalid(_)),
                 "{fields:?}"
             );
         }
-        assert!(matches!(look(&keys, &[]), Authentication::Missing));
+        assert!(matches!(authenticate(&keys, &[]), Authentication::Missing));
     }
 
     #[test]
-    fn a_digest_without_its_caller_is_refused() {
+    fn a_digest_without_a_caller_is_refused() {
         assert!(ApiKeys::parse(&format!("sha256:{}", "a".repeat(64))).is_err());
         assert!(ApiKeys::parse(&format!("alice:sha256:{}", "+f".repeat(32))).is_err());
     }
 
     #[test]
-    fn every_wrong_entry_is_named_and_no_key_is_shown() {
+    fn errors_name_every_wrong_entry_and_show_no_key() {
         let errors = ApiKeys::parse("alice:sk_test_1,bob,carl:short,eve:sk_test_1,:sk_test_3")
             .expect_err("wrong");
         assert_eq!(errors.iter().count(), 4);

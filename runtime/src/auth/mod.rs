@@ -1,9 +1,9 @@
-//! Who calls.
+//! Authentication: it finds the caller of a request.
 //!
 //! An API has one way of authentication, set with [`Api::auth`](crate::Api::auth). It runs before
-//! any policy and before the body is read; what it finds is the [`Caller`] of limits, idempotency
-//! records and cursors. An address whose requests fail to authenticate a hundred times in a minute is
-//! answered 429 instead of 401; valid credentials are not affected.
+//! the limits and idempotency records, and before the body is read. These and cursors use the
+//! [`Caller`] that it finds. A client address with a hundred failed authentications in a
+//! minute gets a 429 instead of a 401. Requests with valid credentials are not affected.
 
 mod api_keys;
 mod stage;
@@ -21,36 +21,36 @@ use crate::problem::Problem;
 pub use crate::request::Caller;
 use crate::start::StartError;
 
-/// A way to tell who calls.
+/// A way of authentication.
 pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
-    /// Returns the caller of a request. Called once for each request that is authenticated.
+    /// Returns the caller of a request. Called at most once per request.
     fn authenticate<'a>(&'a self, head: &'a Parts) -> MaybeReady<'a, Authentication>;
 
-    /// Whether [`authenticate`](Self::authenticate) always returns its value at once, such as from a
-    /// table in memory. Requests then need no allocation for it.
+    /// Returns whether the result of [`authenticate`](Self::authenticate) is always ready, such as
+    /// from a table in memory. Requests then need no allocation for it.
     fn is_immediate(&self) -> bool {
         false
     }
 
-    /// What `WWW-Authenticate` says on a 401 (RFC 9110 §11.6.1).
+    /// Returns the value of `WWW-Authenticate` on a 401 (RFC 9110 §11.6.1).
     fn challenge(&self) -> HeaderValue;
 
-    /// What is wrong with the settings, asked once at start.
+    /// Returns the errors in the settings. Called once when the API starts.
     fn start_errors(&self) -> Vec<StartError> {
         Vec::new()
     }
 }
 
-/// What authentication found.
+/// The result of authentication.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Authentication {
     /// A caller with valid credentials.
     Caller(Caller),
-    /// No credentials.
+    /// A request without credentials.
     Missing,
-    /// Credentials that are not valid; the reason is for the client.
+    /// Invalid credentials, with the reason for the client.
     Invalid(&'static str),
-    /// Cannot be told now.
+    /// No result, such as when another service is down. The request gets this problem.
     Unavailable(Problem),
 }

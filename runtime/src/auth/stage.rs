@@ -1,34 +1,34 @@
-//! Finds the caller, before anything else is decided.
+//! The stage that finds the caller of a request.
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue};
 
 use super::{Authenticate, Authentication};
 use crate::client::{TrustedProxies, peer};
-use crate::policies::rate_limit::Failures;
+use crate::policies::rate_limit::AuthFailures;
 use crate::problem::{Problem, registry};
 use crate::request::{Caller, IncomingRequest, RequestState, Stage, StageResult};
 use crate::spec::Access;
 
-/// Authentication on one endpoint. On a public endpoint credentials are looked at where there are
-/// any, and never refused.
+/// The authentication of one endpoint. On a public endpoint, credentials are checked if present,
+/// but a request is never rejected because of them.
 #[derive(Debug)]
 pub(crate) struct AuthenticationStage {
     auth: Arc<dyn Authenticate>,
     access: Access,
-    failures: Arc<Failures>,
+    failures: Arc<AuthFailures>,
     proxies: TrustedProxies,
 }
 
 impl AuthenticationStage {
-    /// The stage of an endpoint, if its API has a way of authentication.
+    /// The stage of an endpoint; `None` if its API has no authentication.
     pub(crate) fn new(
         auth: Option<&Arc<dyn Authenticate>>,
         access: Access,
-        failures: &Arc<Failures>,
+        failures: &Arc<AuthFailures>,
         proxies: &TrustedProxies,
     ) -> Option<Self> {
         let (auth, failures, proxies) = (Arc::clone(auth?), Arc::clone(failures), proxies.clone());
@@ -40,7 +40,7 @@ impl AuthenticationStage {
         })
     }
 
-    fn decide(
+    fn apply(
         &self,
         found: Authentication,
         head: &Parts,
@@ -52,16 +52,16 @@ impl AuthenticationStage {
                 Ok(())
             }
             _ if self.access == Access::Public => Ok(()),
-            Authentication::Missing => self.refuse(head, None),
-            Authentication::Invalid(why) => self.refuse(head, Some(why)),
+            Authentication::Missing => self.reject(head, None),
+            Authentication::Invalid(why) => self.reject(head, Some(why)),
             Authentication::Unavailable(problem) => Err(problem),
         }
     }
 
-    fn refuse(&self, head: &Parts, invalid: Option<&'static str>) -> Result<(), Problem> {
+    fn reject(&self, head: &Parts, invalid: Option<&'static str>) -> Result<(), Problem> {
         let client = peer(&head.extensions).map(|peer| self.proxies.client(peer, &head.headers));
-        self.failures.count(client)?;
-        Err(challenge(&*self.auth, invalid))
+        self.failures.record(client)?;
+        Err(unauthenticated(&*self.auth, invalid))
     }
 }
 
@@ -78,33 +78,33 @@ impl Stage for AuthenticationStage {
         if self.auth.is_immediate()
             && let Ok(found) = self.auth.authenticate(head).try_ready()
         {
-            return StageResult::Ready(self.decide(found, head, caller));
+            return StageResult::Ready(self.apply(found, head, caller));
         }
-        // Not asked before the future is polled: a stage that waits is entered twice, and what asks
-        // another service, or accepts a proof once, may be asked once.
+        // `authenticate` is called only when the future is polled. A waiting stage is entered
+        // twice, and an authentication that calls another service or accepts a one-time proof
+        // must run once.
         StageResult::Waiting(Box::pin(async move {
             let found = self.auth.authenticate(head).await;
-            self.decide(found, head, caller)
+            self.apply(found, head, caller)
         }))
     }
 }
 
-/// The 401. Only credentials that were sent are called invalid (RFC 6750 §3.1).
-fn challenge(auth: &dyn Authenticate, invalid: Option<&'static str>) -> Problem {
+/// The 401. Its challenge has `invalid_token` only if the request had credentials (RFC 6750 §3.1).
+fn unauthenticated(auth: &dyn Authenticate, invalid: Option<&'static str>) -> Problem {
     let challenge = auth.challenge();
     let value = match invalid {
         None => challenge,
-        Some(_) => with_error(&challenge),
+        Some(_) => add_invalid_token(&challenge),
     };
-    let detail = invalid.unwrap_or("the request has no credentials");
+    let detail = invalid
+        .unwrap_or("the request has no credentials: send those that `WWW-Authenticate` describes");
     Problem::new(&registry::UNAUTHENTICATED)
         .with_detail(detail)
-        .with_header(FIELD, value)
+        .with_header(WWW_AUTHENTICATE, value)
 }
 
-const FIELD: HeaderName = WWW_AUTHENTICATE;
-
-fn with_error(challenge: &HeaderValue) -> HeaderValue {
+fn add_invalid_token(challenge: &HeaderValue) -> HeaderValue {
     let text = challenge.to_str().unwrap_or_default();
     let separator = if text.contains(' ') { "," } else { "" };
     HeaderValue::try_from(format!("{text}{separator} error=\"invalid_token\""))

@@ -1,3 +1,5 @@
+//! The command `check`.
+
 use core::future::Future;
 use std::error::Error;
 use std::io;
@@ -7,7 +9,7 @@ use clap::Command;
 
 use super::log::{self, Warnings};
 use super::serve::SETTINGS;
-use super::{FAILED, done, print_each};
+use super::{FAILED, exit_success, print_each};
 use crate::api::Api;
 use crate::serve::{check_settings, print_line};
 use crate::start::StartErrors;
@@ -16,21 +18,21 @@ pub(super) const NAME: &str = "check";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Judges all that a start would, and opens no port")
+        .about("Checks that the service would start; opens no port")
         .long_about(LONG_ABOUT)
         .after_help(
-            "Settings are those of `serve`.\n\n\
-             Exit codes: 0 the service would start, whatever the warnings, 1 it would not.",
+            "The settings are those of `serve`.\n\n\
+             Exit codes: 0 the service would start, even with warnings, 1 it would not start.",
         )
 }
 
 const LONG_ABOUT: &str = "\
-Judges all that a start would, and opens no port: the endpoints, all settings, whether the
-store can be reached and keeps its promises, and whether the service can make its state.
+Checks that the service would start: its endpoints, all settings, the connection to the store
+and the guarantees of that store, and the state that the service makes. Opens no port.
 
-It goes as far as a start: what that makes or changes in the store and the state, such as
-tables of a database, this does, too. Prints every error, and warns of what works and is
-probably not meant.";
+`check` does what a start does, so it also creates what a start creates in the store and the
+state, such as the tables of a database. It prints every error, and warnings about
+declarations and settings that work but are probably a mistake.";
 
 pub(super) async fn run<S, C, F, E>(api: Api<S>, connect: C) -> ExitCode
 where
@@ -45,10 +47,10 @@ where
         api.store_name(),
     );
     let logged = Warnings::default();
-    let (mut warnings, judged) = log::collect(&logged, async {
-        let judged = check_settings(api, connect).await;
-        let warnings = judged.prepared.warnings();
-        (warnings, judged.into_router().map(drop))
+    let (mut warnings, result) = log::collect(&logged, async {
+        let checked = check_settings(api, connect).await;
+        let warnings = checked.prepared.warnings();
+        (warnings, checked.into_router().map(drop))
     })
     .await;
     warnings.splice(0..0, logged.take());
@@ -56,32 +58,35 @@ where
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
     ));
     print_each("warning", &warnings);
-    match judged {
-        Ok(()) => done(&report(&name, endpoints, &store, warnings.len())),
+    match result {
+        Ok(()) => exit_success(&report(&name, endpoints, &store, warnings.len())),
         Err(errors) => report_errors(&errors, warnings.len()),
     }
 }
 
-/// Variables that look like settings of the framework, and are none.
+/// Warns of variables with the framework's prefix that are not its settings, such as misspelled
+/// ones.
 fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
-    let known = |name: &str| SETTINGS.split_whitespace().any(|word| word == name);
+    let is_known = |name: &str| SETTINGS.split_whitespace().any(|word| word == name);
     let mut unknown: Vec<_> = names
-        .filter(|name| name.starts_with("APLOMB_") && !known(name))
+        .filter(|name| name.starts_with("APLOMB_") && !is_known(name))
         .collect();
     unknown.sort();
     unknown
         .iter()
         .map(|name| {
-            format!("{name} is set, and no setting has this name; `serve --help` lists them")
+            format!(
+                "{name} is set, but no setting has this name: `serve --help` lists the settings"
+            )
         })
         .collect()
 }
 
-/// The line of a service that would start.
+/// The result line of a service that would start.
 fn report(name: &str, endpoints: usize, store: &str, warnings: usize) -> String {
     let endpoints = plural(endpoints, "endpoint");
     format!(
-        "ok: {name} would start: {endpoints}, settings, store ({store}) and state; {}",
+        "ok: {name} would start: {endpoints}, settings, store ({store}) and state are valid; {}",
         plural(warnings, "warning")
     )
 }
@@ -99,11 +104,11 @@ fn report_errors(errors: &StartErrors, warnings: usize) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-fn plural(count: usize, what: &str) -> String {
+fn plural(count: usize, noun: &str) -> String {
     match count {
-        0 => format!("no {what}s"),
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
+        0 => format!("no {noun}s"),
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
     }
 }
 
@@ -112,14 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_verdict_is_one_line() {
+    fn the_result_of_a_valid_service_is_one_line() {
         assert_eq!(
             report("payments", 11, "redis://localhost", 1),
-            "ok: payments would start: 11 endpoints, settings, store (redis://localhost) and state; 1 warning"
+            "ok: payments would start: 11 endpoints, settings, store (redis://localhost) and state are valid; 1 warning"
         );
         assert!(
             report("a", 1, "memory", 0)
-                .ends_with("1 endpoint, settings, store (memory) and state; no warnings")
+                .ends_with("1 endpoint, settings, store (memory) and state are valid; no warnings")
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What a start would write to the log as a warning.
+//! Collects the warnings and errors that a start writes to the log.
 
 use core::fmt;
 use core::fmt::Write as _;
@@ -10,18 +10,20 @@ use tracing::metadata::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Warnings, one line each, in their order.
+/// A subscriber that collects warnings and errors: one line each, in the order of the log.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Warnings(Arc<Mutex<Vec<String>>>);
 
 impl Warnings {
+    /// Takes the lines that were collected so far.
     pub(super) fn take(&self) -> Vec<String> {
         core::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Keeps the warnings and errors that this thread logs until the future ends, in place of writing them to the log.
-/// Other threads go on logging. The future must stay on this thread, as that of `Runtime::block_on` does.
+/// Runs a future, and collects the warnings and errors that this thread logs meanwhile, in place of
+/// writing them to the log. Other threads are not affected. The future must stay on this thread,
+/// like the one of `Runtime::block_on`.
 pub(super) async fn collect<F: Future>(warnings: &Warnings, future: F) -> F::Output {
     let _guard = tracing::subscriber::set_default(warnings.clone());
     future.await
@@ -46,7 +48,7 @@ impl Subscriber for Warnings {
             .push(line);
     }
 
-    // No span is enabled, so that none of these is called with an id that means anything.
+    // Spans are not enabled, so their ids have no meaning.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
@@ -60,7 +62,7 @@ impl Subscriber for Warnings {
     fn exit(&self, _: &Id) {}
 }
 
-/// An event as a line: its message, then its fields in parentheses.
+/// One event as a line: its message, then its fields in parentheses.
 #[derive(Default)]
 struct Line {
     message: String,
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn warnings_are_kept_as_lines_and_the_rest_is_not() {
+    async fn warnings_and_errors_are_collected_as_lines() {
         let warnings = Warnings::default();
         let result = collect(&warnings, async {
             tracing::info!("connected");

@@ -1,5 +1,5 @@
-//! A command line for the whole service: one file a command, each with its name, its arguments and what it
-//! does, in this order.
+//! The command line of a service. Each command has a file with its name, its arguments and its
+//! function, in this order.
 
 mod check;
 mod log;
@@ -13,48 +13,53 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::api::Api;
 use crate::serve::print_line;
 
-/// Owns the process of a service: reads its arguments, and serves the API or does what else they ask.
+/// Runs a service by its command line: serves the API, or runs a command for operators.
 ///
-/// `make_api` makes the API and `connect` its state, as for [`serve`](crate::serve); both are called inside a
-/// multi-threaded tokio runtime, and only by the commands that need them.
+/// `make_api` makes the API, and `connect` makes its state, as for [`serve`](crate::serve). Both
+/// are called inside a multi-threaded tokio runtime, which this function starts, and only by
+/// commands that need them.
 ///
 /// | command | | calls `connect` |
 /// |---|---|---|
-/// | `serve`, or none | serves the API; see [`serve`](crate::serve) | yes |
+/// | `serve`, or no command | serves the API; see [`serve`](crate::serve) | yes |
 /// | `routes [--json]` | lists the endpoints: method, path, versions, policies and source line | no |
-/// | `check` | judges all that a start would, without opening a port: endpoints, settings, the store, the state | yes |
-/// | `records show <record>` | shows the record of an idempotency key, by the name that the log has | no |
-/// | `records resolve <record> absent`, `done <status> [json]` | frees a record whose outcome nobody knows, or sets it to DONE | no |
+/// | `check` | checks that the service would start, without opening a port: endpoints, settings, store and state | yes |
+/// | `records show <record>` | shows the record of an idempotency key, by the name that is in the log | no |
+/// | `records resolve <record> absent`, `… done <status> [json]` | frees a record with an unknown outcome, or marks it as done | no |
+/// | `--version` | prints the API's name and the version of Aplomb | no |
 ///
-/// `--help` explains each, the one of `serve` all settings.
+/// `--help` after a command explains it; `serve --help` lists all settings.
 ///
 /// | exit code | |
 /// |---|---|
-/// | 0 | it went well; also help |
-/// | 1 | `serve`: a request was cut off. `check`: something would keep the service from starting, such as wrong settings. `records`: there is no such record, or it was not UNKNOWN |
-/// | 2 | the arguments are wrong. `serve`: it did not start. `records`: the settings are wrong, or the store cannot be used |
+/// | 0 | success, also for help |
+/// | 1 | `serve`: a request was cut off. `check`: the service would not start, for example because of an invalid setting. `records`: the record does not exist, or its outcome is not unknown |
+/// | 2 | the arguments are invalid. `serve`: the service did not start. `records`: a setting is invalid, or the store cannot be used |
 ///
-/// Results go to the standard output, errors and warnings to the standard error. An output that nobody reads,
-/// such as a closed pipe, is no error.
+/// Results go to the standard output, errors and warnings to the standard error. A closed output,
+/// such as a pipe, is not an error.
 ///
-/// Use [`serve`](crate::serve) in a program that has an async `main` of its own.
+/// Call [`serve`](crate::serve) instead in a program with an async `main`.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
 ///
 /// use aplomb::prelude::*;
 ///
-/// /// Says that the service is there.
+/// /// Responds while the service runs.
 /// #[endpoint(get = "/health", public)]
 /// async fn health() {}
 ///
 /// fn main() -> ExitCode {
-///     let make_api = || Api::new("orders", routes![health]).store(Store::from_env()).auth(ApiKeys::from_env());
+///     let make_api = || {
+///         Api::new("orders", routes![health]).store(Store::from_env()).auth(ApiKeys::from_env())
+///     };
 ///     aplomb::run(make_api, async || Ok::<_, aplomb::StartErrors>(()))
 /// }
 /// ```
@@ -76,9 +81,7 @@ where
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            return fail(format_args!(
-                "the threads of the runtime cannot be started: {error}"
-            ));
+            return exit_invalid(format_args!("cannot start the tokio runtime: {error}"));
         }
     };
     runtime.block_on(dispatch(&arguments, make_api, connect))
@@ -92,6 +95,9 @@ where
     F: Future<Output = Result<S, E>>,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
+    if arguments.get_flag(VERSION) {
+        return exit_success(&version(make_api().name()));
+    }
     match arguments.subcommand() {
         None | Some((serve::NAME, _)) => serve::run(make_api(), connect).await,
         Some((routes::NAME, arguments)) => routes::run(&make_api(), arguments),
@@ -101,10 +107,10 @@ where
     }
 }
 
-/// Reads the arguments. The exit code of help, or of a mistake, once that is printed.
+/// Parses the arguments. Prints help or an error, and then returns the exit code.
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, ExitCode> {
-    command().try_get_matches_from(arguments).map_err(|error| {
-        // Nobody listening is no reason to fail otherwise.
+    try_parse(arguments).map_err(|error| {
+        // A closed output does not change the exit code.
         let _ = error.print();
         ExitCode::from(if error.use_stderr() {
             SETTINGS_INVALID
@@ -114,10 +120,54 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, Ex
     })
 }
 
-/// Every command. Its name in messages is that of the program's file.
+fn try_parse(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<ArgMatches, clap::Error> {
+    command()
+        .try_get_matches_from(arguments)
+        .map_err(explain_address)
+}
+
+/// Explains an unknown option that is meant to set the address. There is no such option, because a
+/// setting with two sources would need a rule of precedence.
+fn explain_address(mut error: clap::Error) -> clap::Error {
+    let sets_address = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) => ADDRESS_OPTIONS.contains(&option.as_str()),
+        _ => false,
+    };
+    if error.kind() == ErrorKind::UnknownArgument && sets_address {
+        let tip = "the environment variable APLOMB_ADDR sets the address and the port: \
+                   APLOMB_ADDR=127.0.0.1:8080";
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
+}
+
+/// The names under which other programs take their address.
+const ADDRESS_OPTIONS: [&str; 7] = [
+    "--port",
+    "--addr",
+    "--address",
+    "--bind",
+    "--host",
+    "--listen",
+    "-p",
+];
+
+/// Returns all commands. Messages use the name of the program's file in place of `service`.
 fn command() -> Command {
     Command::new("service")
-        .about("Serves the API, or does what an operator needs beside it")
+        .about("Serves the API, or runs a command for operators")
+        .arg(
+            Arg::new(VERSION)
+                .short('V')
+                .long(VERSION)
+                .action(ArgAction::SetTrue)
+                .help("Prints the API's name and the version of Aplomb"),
+        )
         .after_help(EXIT_CODES)
         .subcommands([
             serve::command(),
@@ -127,34 +177,42 @@ fn command() -> Command {
         ])
 }
 
+const VERSION: &str = "version";
+
+/// The API's name and the version of the framework. The framework cannot find out the version of
+/// the program.
+fn version(name: &str) -> String {
+    format!("{name} (aplomb {})", env!("CARGO_PKG_VERSION"))
+}
+
 const EXIT_CODES: &str = "\
-Without a command it serves. `serve --help` lists the settings.
+Without a command the service serves the API. `serve --help` lists the settings.
 
-Exit codes: 0 it went well, 1 it failed (`--help` of a command says when), 2 the arguments are
-wrong; for `serve` and `records` also the settings or the store.";
+Exit codes: 0 success, 1 failure (see the `--help` of each command), 2 invalid arguments; for
+`serve` and `records` also an invalid setting, or a store that cannot be used.";
 
-/// The exit code of what failed.
+/// The exit code of a command that failed.
 const FAILED: u8 = 1;
 
-/// The exit code of wrong arguments or settings.
+/// The exit code of invalid arguments or settings, and of a store that cannot be used.
 const SETTINGS_INVALID: u8 = 2;
 
 /// Prints a result.
-fn done(text: &str) -> ExitCode {
+fn exit_success(text: &str) -> ExitCode {
     print_line(io::stdout(), text);
     ExitCode::SUCCESS
 }
 
-/// Prints errors or warnings, one a line.
+/// Prints errors or warnings, one on each line.
 fn print_each(kind: &str, messages: impl IntoIterator<Item: core::fmt::Display>) {
     for message in messages {
         print_line(io::stderr(), &format!("{kind}: {message}"));
     }
 }
 
-/// Prints why arguments or settings cannot be used.
-fn fail(why: impl core::fmt::Display) -> ExitCode {
-    print_each("error", [why]);
+/// Prints an error of the arguments, the settings or the store.
+fn exit_invalid(error: impl core::fmt::Display) -> ExitCode {
+    print_each("error", [error]);
     ExitCode::from(SETTINGS_INVALID)
 }
 
@@ -162,28 +220,24 @@ fn fail(why: impl core::fmt::Display) -> ExitCode {
 mod tests {
     use super::*;
 
-    /// The message for these arguments, and whether it is an error.
+    /// Returns the message for these arguments, and whether it is an error.
     fn message(arguments: &[&str]) -> (String, bool) {
         let arguments = ["/usr/bin/payments"].iter().chain(arguments);
-        let error = command()
-            .try_get_matches_from(arguments)
-            .expect_err("a message");
+        let error = try_parse(arguments).expect_err("a message");
         (error.to_string(), error.use_stderr())
     }
 
     fn accepted(arguments: &[&str]) -> ArgMatches {
-        command()
-            .try_get_matches_from(["payments"].iter().chain(arguments))
-            .expect("accepted")
+        try_parse(["payments"].iter().chain(arguments)).expect("accepted")
     }
 
     #[test]
-    fn the_declaration_is_sound() {
+    fn the_commands_are_declared_without_contradictions() {
         command().debug_assert();
     }
 
     #[test]
-    fn without_a_command_it_serves() {
+    fn without_a_command_there_is_no_subcommand() {
         assert_eq!(accepted(&[]).subcommand_name(), None);
         assert_eq!(accepted(&["serve"]).subcommand_name(), Some("serve"));
     }
@@ -231,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_refused_with_a_suggestion() {
+    fn unknown_arguments_are_refused_with_a_suggestion() {
         for (arguments, suggestion) in [
             (&["route"][..], "'routes'"),
             (&["chekc"], "'check'"),
@@ -244,5 +298,33 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn an_option_for_the_address_is_refused_with_the_variable() {
+        for arguments in [
+            &["serve", "--port", "8080"][..],
+            &["serve", "--port=8080"],
+            &["--port", "8080"],
+            &["serve", "-p", "8080"],
+            &["serve", "--addr", "[::]:80"],
+        ] {
+            let (text, is_error) = message(arguments);
+            assert!(is_error && text.contains("APLOMB_ADDR sets"), "{text}");
+        }
+        let (text, _) = message(&["serve", "--colour"]);
+        assert!(!text.contains("APLOMB_ADDR"), "{text}");
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_framework() {
+        assert!(accepted(&["--version"]).get_flag(VERSION));
+        assert!(accepted(&["-V"]).get_flag(VERSION));
+        assert!(!accepted(&["serve"]).get_flag(VERSION));
+        let text = version("payments");
+        assert!(
+            text.starts_with("payments (aplomb ") && text.ends_with(')'),
+            "{text}"
+        );
     }
 }

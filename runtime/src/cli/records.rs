@@ -1,3 +1,5 @@
+//! The command `records`, with `show` and `resolve`.
+
 use core::fmt::Write as _;
 use core::str::FromStr;
 use core::time::Duration;
@@ -10,7 +12,7 @@ use clap::{Arg, ArgMatches, Command};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
-use super::{FAILED, SETTINGS_INVALID, done, fail, print_each};
+use super::{FAILED, SETTINGS_INVALID, exit_invalid, exit_success, print_each};
 use crate::api::Api;
 use crate::policies::idempotency::{IdempotencyStore, RecordKey, RecordState, StoredResponse};
 use crate::serve::print_line;
@@ -19,71 +21,75 @@ pub(super) const NAME: &str = "records";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Shows the records of idempotency keys, and resolves those whose outcome nobody knows")
+        .about("Shows the records of idempotency keys, and resolves those with an unknown outcome")
         .after_help(
-            "The name of a record stands in the log of the service, where a request was answered\n\
-             IDEMPOTENCY_OUTCOME_UNKNOWN. Settings are those of `serve`; the records must stand on\n\
+            "The name of a record is in the log of the service, at each response with the code\n\
+             IDEMPOTENCY_OUTCOME_UNKNOWN. The settings are those of `serve`; the records must be in a\n\
              Redis (APLOMB_STORE).",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([show(), resolve()])
+        .subcommands([show_command(), resolve_command()])
 }
 
-fn show() -> Command {
+fn show_command() -> Command {
     Command::new("show")
-        .about("Shows the state of a record, and the response that is kept")
-        .arg(record())
+        .about("Shows the state of a record, and its stored response")
+        .arg(record_argument())
         .after_help(
-            "Exit codes: 0 it is shown, 1 there is no such record, 2 the settings are wrong or the\n\
+            "Exit codes: 0 the record is shown, 1 the record is absent, 2 a setting is invalid or the\n\
              store cannot be used.",
         )
 }
 
-fn resolve() -> Command {
+fn resolve_command() -> Command {
     let done = Command::new("done")
-        .about("It happened: retries get this response")
+        .about("The request took effect: retries get this response")
         .arg(
             Arg::new(STATUS)
                 .required(true)
                 .value_name("STATUS")
-                .value_parser(status)
+                .value_parser(parse_status)
                 .help("The status of the response: 2xx, 3xx or 4xx"),
         )
         .arg(
             Arg::new(JSON)
                 .value_name("JSON")
                 .allow_hyphen_values(true)
-                .value_parser(json)
-                .help("The body of the response; without it the response has none"),
+                .value_parser(parse_json)
+                .help("The body of the response; an empty body if it is left out"),
         );
     Command::new("resolve")
-        .about("Frees a record whose outcome nobody knows, or sets it to DONE; check your own data first")
-        .arg(record())
+        .about("Frees a record with an unknown outcome, or sets it to DONE; check your own data first")
+        .arg(record_argument())
         .subcommand_required(true)
-        .subcommands([Command::new("absent").about("It did not happen: the next retry runs"), done])
+        .subcommands([
+            Command::new("absent").about("The request took no effect: the next retry runs the handler"),
+            done,
+        ])
         .after_help(
-            "A response is kept for 24 hours. Only a record that is UNKNOWN is changed.\n\n\
-             Exit codes: 0 it is set to DONE or freed, 1 it was not UNKNOWN, 2 the settings are\n\
-             wrong or the store cannot be used.",
+            "The response is stored for 24 hours. Only a record that is UNKNOWN is changed.\n\n\
+             Exit codes: 0 the record is freed or set to DONE, 1 it was not UNKNOWN, 2 a setting is\n\
+             invalid or the store cannot be used.",
         )
 }
 
-fn record() -> Arg {
+fn record_argument() -> Arg {
     Arg::new(RECORD)
         .required(true)
         .value_name("RECORD")
-        // The name of a record can begin with a hyphen.
+        // Record names are base64 and may begin with a hyphen.
         .allow_hyphen_values(true)
         .value_parser(RecordKey::from_str)
-        .help("The name of the record, as in the log")
+        .help("The name of the record, from the log")
 }
 
 const RECORD: &str = "record";
 const STATUS: &str = "status";
 const JSON: &str = "json";
 
-/// How long a decided response is kept.
+/// The time that a resolved response is stored: the default `ttl` of endpoints. The name of a
+/// record does not lead to its endpoint, so its own `ttl` is unknown here.
 const TTL: Duration = Duration::from_hours(24);
 
 pub(super) async fn run<S: Clone + Send + Sync + 'static>(
@@ -91,8 +97,9 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
     arguments: &ArgMatches,
 ) -> ExitCode {
     if api.keeps_records_in_memory() {
-        return fail(
-            "the records of a service in memory end with its process: APLOMB_STORE names no Redis",
+        return exit_invalid(
+            "records in memory exist only inside the process of the service: set APLOMB_STORE to the \
+             Redis of the service",
         );
     }
     let records = match api.records().await {
@@ -103,10 +110,10 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
         }
     };
     match arguments.subcommand() {
-        Some(("show", arguments)) => run_show(&records, key(arguments)).await,
-        Some(("resolve", arguments)) => match decision(arguments) {
-            Ok(decision) => run_resolve(&records, key(arguments), decision).await,
-            Err(why) => fail(why),
+        Some(("show", arguments)) => run_show(&records, record_key(arguments)).await,
+        Some(("resolve", arguments)) => match resolution(arguments) {
+            Ok(response) => run_resolve(&records, record_key(arguments), response).await,
+            Err(error) => exit_invalid(error),
         },
         _ => unreachable!("clap accepts the declared commands only, and requires one"),
     }
@@ -114,11 +121,11 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
 
 async fn run_show(records: &Arc<dyn IdempotencyStore>, record: RecordKey) -> ExitCode {
     match records.find(record).await {
-        Ok(Some(state)) => done(&shown(record, &state)),
-        Ok(None) => failed(&format!(
-            "{record} is absent: no request has used it, or it has expired"
+        Ok(Some(state)) => exit_success(&describe_record(record, &state)),
+        Ok(None) => exit_failed(&format!(
+            "{record} is absent: no request has used its key, or the record has expired"
         )),
-        Err(error) => fail(error),
+        Err(error) => exit_invalid(error),
     }
 }
 
@@ -133,35 +140,36 @@ async fn run_resolve(
         "freed"
     };
     match records.resolve(record, response, TTL).await {
-        Ok(true) => done(&format!("{record} is {outcome}")),
-        Ok(false) => failed(&format!(
+        Ok(true) => exit_success(&format!("{record} is {outcome}")),
+        Ok(false) => exit_failed(&format!(
             "{record} is absent, RUNNING or DONE: nothing was changed"
         )),
-        Err(error) => fail(error),
+        Err(error) => exit_invalid(error),
     }
 }
 
-fn failed(why: &str) -> ExitCode {
-    print_line(io::stderr(), why);
+/// Prints why a record was not shown or changed.
+fn exit_failed(reason: &str) -> ExitCode {
+    print_line(io::stderr(), reason);
     ExitCode::from(FAILED)
 }
 
-fn key(arguments: &ArgMatches) -> RecordKey {
+fn record_key(arguments: &ArgMatches) -> RecordKey {
     *arguments.get_one(RECORD).expect("clap requires the record")
 }
 
-/// The response that was decided; `None` if it did not happen.
-fn decision(arguments: &ArgMatches) -> Result<Option<StoredResponse>, String> {
+/// Returns the response that the arguments of `done` describe; `None` for `absent`.
+fn resolution(arguments: &ArgMatches) -> Result<Option<StoredResponse>, String> {
     let Some(("done", arguments)) = arguments.subcommand() else {
         return Ok(None);
     };
     let status: StatusCode = *arguments.get_one(STATUS).expect("clap requires the status");
     let mut response = http::Response::builder().status(status);
     let json: Option<&String> = arguments.get_one(JSON);
-    // RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5.
+    // Responses with these statuses have no body (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
     if json.is_some() && matches!(status.as_u16(), 204 | 205 | 304) {
         return Err(format!(
-            "a response with the status {} has no body: leave the JSON out",
+            "a response with the status {} has no body: leave out the JSON",
             status.as_u16()
         ));
     }
@@ -178,65 +186,75 @@ fn decision(arguments: &ArgMatches) -> Result<Option<StoredResponse>, String> {
     )))
 }
 
-fn status(text: &str) -> Result<StatusCode, &'static str> {
+fn parse_status(text: &str) -> Result<StatusCode, &'static str> {
     let status = text
         .parse::<StatusCode>()
         .ok()
         .filter(|status| (200..500).contains(&status.as_u16()));
-    status.ok_or("it is not a status that is kept: 2xx, 3xx or 4xx")
+    status.ok_or("expected a status that is stored: 2xx, 3xx or 4xx")
 }
 
-fn json(text: &str) -> Result<String, String> {
-    let read = serde_json::from_str::<serde::de::IgnoredAny>(text);
-    read.map(|_| text.to_owned())
-        .map_err(|error| format!("the response is not JSON: {error}"))
+fn parse_json(text: &str) -> Result<String, String> {
+    let parsed = serde_json::from_str::<serde::de::IgnoredAny>(text);
+    parsed
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("the body is not JSON: {error}"))
 }
 
-/// The record and its state, then the response, as curl shows one.
-fn shown(record: RecordKey, state: &RecordState) -> String {
-    let (word, meaning) = match state {
-        RecordState::Running => ("RUNNING", "a request holds it; retries get 409"),
-        RecordState::Lapsed => ("RUNNING", "its process is gone; the next retry runs again"),
+/// Returns the record and its state, then its response in the form of `curl -i`.
+fn describe_record(record: RecordKey, state: &RecordState) -> String {
+    let (name, meaning) = match state {
+        RecordState::Running => ("RUNNING", "the first request still runs; retries get 409"),
+        RecordState::Lapsed => (
+            "RUNNING",
+            "the process of its run has crashed or hangs; the next retry runs the handler again",
+        ),
         RecordState::Done(_) => ("DONE", "the stored response follows"),
         RecordState::Unknown => (
             "UNKNOWN",
-            "nobody knows its outcome; decide it with `records resolve`",
+            "the request may or may not have taken effect; find out, then use `records resolve`",
         ),
     };
-    let mut text = format!("{record}\n{word}: {meaning}");
-    if let RecordState::Done(kept) = state {
+    let mut text = format!("{record}\n{name}: {meaning}");
+    if let RecordState::Done(stored) = state {
         // Writing to a `String` cannot fail.
-        let _ = write!(text, "\n\n{}", response(kept));
+        let _ = write!(text, "\n\n{}", describe_response(stored));
     }
     text
 }
 
-fn response(kept: &StoredResponse) -> String {
-    let mut text = kept.status().to_string();
-    for (name, value) in kept.headers() {
+fn describe_response(stored: &StoredResponse) -> String {
+    let mut text = stored.status().to_string();
+    for (name, value) in stored.headers() {
         let _ = write!(
             text,
             "\n{name}: {}",
             String::from_utf8_lossy(value.as_bytes())
         );
     }
-    let body = match (kept.body(), kept.encrypted_with()) {
+    let body = match (stored.body(), stored.encrypted_with()) {
         (Some(body), _) if body.is_empty() => return text,
         (Some(body), _) => printable(body),
         (None, Some(key)) => {
-            format!("sealed with the key {key:?}, which is not among APLOMB_ENCRYPTION_KEYS")
+            format!(
+                "the body is encrypted with the key {key:?}, which is not in APLOMB_ENCRYPTION_KEYS"
+            )
         }
-        (None, None) => String::from("its body was too large to keep"),
+        (None, None) => String::from("the body was too large to store"),
     };
     text + "\n\n" + &body
 }
 
-/// The body, if it is a text that a terminal shows as it is.
+/// Returns the body if it is text. Control characters could change the terminal, so a body with any
+/// is only described.
 fn printable(body: &[u8]) -> String {
-    let plain = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\r' | '\t');
+    let is_printable = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\r' | '\t');
     match core::str::from_utf8(body) {
-        Ok(text) if text.chars().all(plain) => text.to_owned(),
-        _ => format!("a body of {} bytes that is not a text", body.len()),
+        Ok(text) if text.chars().all(is_printable) => text.to_owned(),
+        _ => format!(
+            "the body has {} bytes and is not printable text",
+            body.len()
+        ),
     }
 }
 
@@ -250,56 +268,60 @@ mod tests {
         command().try_get_matches_from(["records"].iter().chain(arguments))
     }
 
-    fn decided(arguments: &[&str]) -> Option<StoredResponse> {
-        try_decided(arguments).expect("a decision")
+    fn resolution_of(arguments: &[&str]) -> Option<StoredResponse> {
+        try_resolution_of(arguments).expect("a resolution")
     }
 
-    fn try_decided(arguments: &[&str]) -> Result<Option<StoredResponse>, String> {
+    fn try_resolution_of(arguments: &[&str]) -> Result<Option<StoredResponse>, String> {
         let record = RECORD.to_string();
         let arguments = parse(&[&["resolve", &record], arguments].concat()).expect("accepted");
         let (_, arguments) = arguments.subcommand().expect("a command");
-        assert_eq!(key(arguments), RECORD);
-        decision(arguments)
+        assert_eq!(record_key(arguments), RECORD);
+        resolution(arguments)
     }
 
-    fn body(kept: &StoredResponse) -> &[u8] {
-        kept.body().expect("a body")
+    fn body(stored: &StoredResponse) -> &[u8] {
+        stored.body().expect("a body")
     }
 
     #[test]
     fn the_name_of_a_record_may_begin_with_a_hyphen() {
         assert!(RECORD.to_string().starts_with("-_"), "{RECORD}");
-        assert_eq!(decided(&["absent"]), None);
-        let refused = try_decided(&["done", "204", "1"]).expect_err("204 has no body");
+        assert_eq!(resolution_of(&["absent"]), None);
+        let refused = try_resolution_of(&["done", "204", "1"]).expect_err("204 has no body");
         assert!(refused.contains("204 has no body"), "{refused}");
         let arguments = parse(&["show", &RECORD.to_string()]).expect("accepted");
-        assert_eq!(key(arguments.subcommand().expect("a command").1), RECORD);
+        assert_eq!(
+            record_key(arguments.subcommand().expect("a command").1),
+            RECORD
+        );
     }
 
     #[test]
-    fn a_decision_is_a_response_with_or_without_json() {
-        let kept = decided(&["done", "201", r#"{"id":1}"#]).expect("a response");
+    fn a_resolution_is_a_response_with_or_without_json() {
+        let stored = resolution_of(&["done", "201", r#"{"id":1}"#]).expect("a response");
         assert_eq!(
-            (kept.status(), body(&kept)),
+            (stored.status(), body(&stored)),
             (StatusCode::CREATED, &br#"{"id":1}"#[..])
         );
         assert!(
-            kept.headers()
+            stored
+                .headers()
                 .any(|(name, value)| name == CONTENT_TYPE && value == "application/json")
         );
-        let kept = decided(&["done", "404"]).expect("a response");
+        let stored = resolution_of(&["done", "404"]).expect("a response");
         assert_eq!(
-            (kept.status(), body(&kept), kept.headers().len()),
+            (stored.status(), body(&stored), stored.headers().len()),
             (StatusCode::NOT_FOUND, &b""[..], 0)
         );
         assert_eq!(
-            body(&decided(&["done", "200", "-1"]).expect("a response")),
+            body(&resolution_of(&["done", "200", "-1"]).expect("a response")),
             b"-1"
         );
     }
 
     #[test]
-    fn a_wrong_decision_is_refused() {
+    fn an_invalid_resolution_is_refused() {
         let record = RECORD.to_string();
         for wrong in [
             &[][..],
@@ -324,35 +346,48 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_shown_with_what_its_state_means() {
+    fn a_record_is_shown_with_the_meaning_of_its_state() {
         assert!(
-            shown(RECORD, &RecordState::Running)
-                .ends_with("\nRUNNING: a request holds it; retries get 409")
+            describe_record(RECORD, &RecordState::Running)
+                .ends_with("\nRUNNING: the first request still runs; retries get 409")
         );
-        assert!(shown(RECORD, &RecordState::Lapsed).contains("\nRUNNING: its process is gone"));
-        assert!(shown(RECORD, &RecordState::Unknown).contains("\nUNKNOWN: nobody knows"));
+        assert!(
+            describe_record(RECORD, &RecordState::Lapsed)
+                .contains("\nRUNNING: the process of its run has crashed")
+        );
+        assert!(
+            describe_record(RECORD, &RecordState::Unknown)
+                .contains("\nUNKNOWN: the request may or may not")
+        );
         let head = http::Response::builder()
             .status(201)
             .header("location", "/v1/x/1");
         let (head, ()) = head.body(()).expect("a response").into_parts();
-        let kept = |body| RecordState::Done(StoredResponse::new(&head, body));
+        let done = |body| RecordState::Done(StoredResponse::new(&head, body));
         assert_eq!(
-            shown(RECORD, &kept(Some(Bytes::from_static(b"{\"id\":1}")))),
+            describe_record(RECORD, &done(Some(Bytes::from_static(b"{\"id\":1}")))),
             format!(
                 "{RECORD}\nDONE: the stored response follows\n\n201 Created\nlocation: /v1/x/1\n\n{{\"id\":1}}"
             )
         );
-        assert!(shown(RECORD, &kept(None)).ends_with("\n\nits body was too large to keep"));
-        assert!(shown(RECORD, &kept(Some(Bytes::new()))).ends_with("\nlocation: /v1/x/1"));
+        assert!(
+            describe_record(RECORD, &done(None)).ends_with("\n\nthe body was too large to store")
+        );
+        assert!(
+            describe_record(RECORD, &done(Some(Bytes::new()))).ends_with("\nlocation: /v1/x/1")
+        );
     }
 
     #[test]
     fn a_body_that_would_confuse_a_terminal_is_not_printed() {
         assert_eq!(
             printable(b"a\x1b[2Jb"),
-            "a body of 6 bytes that is not a text"
+            "the body has 6 bytes and is not printable text"
         );
-        assert_eq!(printable(b"\xff"), "a body of 1 bytes that is not a text");
+        assert_eq!(
+            printable(b"\xff"),
+            "the body has 1 bytes and is not printable text"
+        );
         assert_eq!(printable("é\n".as_bytes()), "é\n");
     }
 }

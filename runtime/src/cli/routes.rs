@@ -1,10 +1,12 @@
+//! The command `routes`.
+
 use core::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::Serialize;
 
-use super::done;
+use super::exit_success;
 use crate::api::Api;
 use crate::policies::version::Route;
 use crate::spec::EndpointSpec;
@@ -15,14 +17,14 @@ pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Lists the endpoints: method, path, versions, policies and source line")
         .long_about(
-            "Lists the endpoints in the order of the list: method, path, versions, policies and source\n\
-             line. Judges no settings and connects to nothing.",
+            "Lists the endpoints in the order of `routes![…]`: method, path, versions, policies and source\n\
+             line. It reads no settings and opens no connection.",
         )
         .arg(
             Arg::new(JSON)
                 .long(JSON)
                 .action(ArgAction::SetTrue)
-                .help("Prints JSON, which also has full routes, names and summaries"),
+                .help("Prints JSON, with the routes, names and summaries of the endpoints"),
         )
 }
 
@@ -34,21 +36,21 @@ pub(super) fn run<S: Clone + Send + Sync + 'static>(
 ) -> ExitCode {
     let endpoints: Vec<_> = api
         .mounted()
-        .map(|(spec, routes)| Listed::new(spec, routes))
+        .map(|(spec, routes)| ListedEndpoint::new(spec, routes))
         .collect();
     if arguments.get_flag(JSON) {
         let json = serde_json::to_string_pretty(&endpoints).expect("strings and numbers are JSON");
-        return done(&json);
+        return exit_success(&json);
     }
-    done(table(&endpoints).trim_end())
+    exit_success(table(&endpoints).trim_end())
 }
 
-/// An endpoint as it is listed.
+/// One endpoint of the list.
 #[derive(Serialize)]
-struct Listed {
+struct ListedEndpoint {
     method: &'static str,
     path: &'static str,
-    /// Empty if the path stands without a version.
+    /// Empty for an endpoint without versions.
     versions: Vec<u32>,
     /// The path under each version.
     routes: Vec<String>,
@@ -64,7 +66,7 @@ struct Source {
     line: u32,
 }
 
-impl Listed {
+impl ListedEndpoint {
     fn new(spec: &EndpointSpec, routes: Vec<Route>) -> Self {
         Self {
             method: spec.method.as_str(),
@@ -85,7 +87,7 @@ impl Listed {
         let versions = match self.versions[..] {
             [] => String::from("-"),
             [only] => only.to_string(),
-            // The versions of an endpoint are a range.
+            // An endpoint serves a range of versions, without gaps.
             [first, .., last] => format!("{first}-{last}"),
         };
         let policies = if self.policies.is_empty() {
@@ -106,11 +108,11 @@ impl Listed {
 
 const COLUMNS: usize = 5;
 
-/// Columns that are as wide as their widest cell, below a line of titles.
-fn table(endpoints: &[Listed]) -> String {
+/// Returns a table: a line of titles, and columns that are as wide as their widest cell.
+fn table(endpoints: &[ListedEndpoint]) -> String {
     let titles = ["METHOD", "PATH", "VERSIONS", "POLICIES", "SOURCE"].map(str::to_owned);
     let rows: Vec<_> = core::iter::once(titles)
-        .chain(endpoints.iter().map(Listed::row))
+        .chain(endpoints.iter().map(ListedEndpoint::row))
         .collect();
     let width = |column: usize| {
         rows.iter()
@@ -143,7 +145,7 @@ mod tests {
 
     const LIMITS: &[RateLimitSpec] = &[RateLimitSpec::new(100, Duration::from_mins(1))];
 
-    fn endpoints() -> Vec<Listed> {
+    fn endpoints() -> Vec<ListedEndpoint> {
         let health = EndpointSpec::new(Method::Get, "/health", "health").public();
         let pay = EndpointSpec::new(Method::Post, "/payments", "create_payment")
             .with_version(VersionSpec::new(1, None))
@@ -155,12 +157,12 @@ mod tests {
         let located = [health, pay, plain].map(|spec| spec.with_location("pay", "src/pay.rs", 7));
         located
             .iter()
-            .map(|spec| Listed::new(spec, routes(spec, 3)))
+            .map(|spec| ListedEndpoint::new(spec, routes(spec, 3)))
             .collect()
     }
 
     #[test]
-    fn columns_are_aligned() {
+    fn the_columns_of_the_table_are_aligned() {
         let expected = "\
 METHOD  PATH            VERSIONS  POLICIES             SOURCE
 GET     /health         -         public               src/pay.rs:7
@@ -171,12 +173,12 @@ DELETE  /payments/{id}  2         -                    src/pay.rs:7
     }
 
     #[test]
-    fn an_api_without_endpoints_is_a_line_of_titles() {
+    fn an_api_without_endpoints_is_listed_as_a_line_of_titles() {
         assert_eq!(table(&[]), "METHOD  PATH  VERSIONS  POLICIES  SOURCE\n");
     }
 
     #[test]
-    fn json_has_all_of_it() {
+    fn json_has_every_member() {
         let json = serde_json::to_value(endpoints()).expect("JSON");
         let expected = serde_json::json!({
             "method": "POST",

@@ -1,3 +1,5 @@
+//! The command `serve`, and the list of all environment variables.
+
 use core::future::Future;
 use std::error::Error;
 use std::process::ExitCode;
@@ -10,7 +12,7 @@ pub(super) const NAME: &str = "serve";
 
 pub(super) fn command() -> Command {
     Command::new(NAME)
-        .about("Serves the API until SIGTERM or SIGINT; this is what happens without a command")
+        .about("Serves the API until SIGTERM or SIGINT; the default without a command")
         .after_help(SETTINGS)
 }
 
@@ -24,10 +26,10 @@ where
     crate::serve::serve(api, connect).await
 }
 
-/// The variables of the framework. Those that an API sets in its code are not read.
+/// The environment variables of the framework. A setting that the code makes takes precedence.
 pub(super) const SETTINGS: &str = "\
 Environment variables (durations: 300ms, 30s, 15min, 24h):
-  APLOMB_ADDR                  listen address [default: 127.0.0.1:3000]
+  APLOMB_ADDR                  address and port to listen on [default: 127.0.0.1:3000]
   APLOMB_API_KEYS              callers and their API keys: alice:sk_…,bob:sk_…
   APLOMB_SECRET                signs cursors: at least 32 bytes, the same for all instances
                                [default: kept in a shared store, else random]
@@ -47,7 +49,7 @@ Environment variables (durations: 300ms, 30s, 15min, 24h):
   APLOMB_HEADER_TIMEOUT        time limit for a request's header section [default: 30s]
   APLOMB_SHUTDOWN_GRACE        time limit for running requests after the signal [default: 30s]
 
-The service may read more variables. `check` validates all of them without serving.
+The service may read more variables. `check` validates all settings without serving.
 
 Exit codes: 0 orderly shutdown, 1 requests were cut off, 2 the service did not start.";
 
@@ -57,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    /// The names of variables at the beginning of lines, behind what marks those lines.
+    /// Returns the names of variables at the beginning of lines that start with `mark`.
     fn variables<'a>(text: &'a str, mark: &'a str) -> BTreeSet<&'a str> {
         let names = text
             .lines()
@@ -66,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_lists_the_variables_that_the_reference_does() {
+    fn the_help_lists_the_same_variables_as_the_documentation() {
         let mut documented = variables(include_str!("../api/mod.rs"), "/// | `");
         documented.extend(variables(include_str!("../serve/mod.rs"), "/// | `"));
         assert!(documented.len() > 10, "{documented:?}");

@@ -1,30 +1,32 @@
-//! The elements of lists, from the right: what a trusted proxy has appended is told from what stood
-//! there before without a look at that.
+//! Iterates over the elements of a list field from the right. The elements that a trusted proxy has
+//! appended are found without reading those further left, which the client may have made up.
 
-/// Bytes that are looked at, from the right, of all lines together.
-pub(super) const BYTES: usize = 8 << 10;
+/// The most bytes that are read, from the right, of all lines together. Real fields are far
+/// shorter.
+pub(super) const MAX_BYTES: usize = 8 << 10;
 
-/// The elements of these lines, the last line first, without empty ones and the white space around
-/// them. In `quoted` lists a comma within a quoted string ends no element.
+/// Returns the elements of these lines, the last line first, trimmed and without empty ones. In
+/// `quoted` lists, a comma in a quoted string does not end an element.
 pub(super) fn elements<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
     quoted: bool,
 ) -> impl Iterator<Item = &'a [u8]> {
-    let all = Elements {
+    let elements = Elements {
         lines,
         line: None,
-        left: BYTES,
+        left: MAX_BYTES,
         quoted,
     };
-    all.map(<[u8]>::trim_ascii)
+    elements
+        .map(<[u8]>::trim_ascii)
         .filter(|element| !element.is_empty())
 }
 
 struct Elements<'a, L> {
     lines: L,
-    /// What is left of the line that was begun.
+    /// The unread rest of the current line.
     line: Option<&'a [u8]>,
-    /// Bytes that may still be looked at.
+    /// The number of bytes that may still be read.
     left: usize,
     quoted: bool,
 }
@@ -41,10 +43,14 @@ impl<'a, L: Iterator<Item = &'a [u8]>> Iterator for Elements<'a, L> {
             seen.iter().rposition(|byte| *byte == b',')
         };
         let Some(comma) = comma else {
-            let whole = seen.len() == line.len();
-            self.left = if whole { self.left - line.len() } else { 0 };
-            // An element that is cut is no element.
-            return whole.then_some(line);
+            let is_complete = seen.len() == line.len();
+            self.left = if is_complete {
+                self.left - line.len()
+            } else {
+                0
+            };
+            // The first element of a truncated line may be incomplete, so it does not count.
+            return is_complete.then_some(line);
         };
         let element = &seen[comma + 1..];
         self.left -= element.len() + 1;
@@ -53,14 +59,14 @@ impl<'a, L: Iterator<Item = &'a [u8]>> Iterator for Elements<'a, L> {
     }
 }
 
-/// The last comma outside of quoted strings. A quote behind an odd number of backslashes is escaped
-/// (RFC 9110 §5.6.4).
+/// Returns the position of the last comma outside of quoted strings. A quote after an odd number of
+/// backslashes is escaped (RFC 9110 §5.6.4).
 fn unquoted_comma(bytes: &[u8]) -> Option<usize> {
-    let mut within = false;
+    let mut is_quoted = false;
     for (at, byte) in bytes.iter().enumerate().rev() {
         match byte {
-            b',' if !within => return Some(at),
-            b'"' if !within || !is_escaped(&bytes[..at]) => within = !within,
+            b',' if !is_quoted => return Some(at),
+            b'"' if !is_quoted || !is_escaped(&bytes[..at]) => is_quoted = !is_quoted,
             _ => {}
         }
     }

@@ -4,15 +4,16 @@ use http::header::FORWARDED;
 use crate::settings;
 use crate::start::StartError;
 
-/// The field in which [trusted proxies](crate::Api::trusted_proxies) say who their client is. Only
-/// this one is read: a proxy that writes one field lets the other through as the client made it.
+/// The field in which [trusted proxies](crate::Api::trusted_proxies) send the address of their
+/// client. No other field is read, because a proxy passes the fields that it does not write through
+/// as the client sent them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ForwardedField {
-    /// `X-Forwarded-For`, a list of addresses, which most proxies append to.
+    /// `X-Forwarded-For`: a list of addresses, to which most proxies append.
     #[default]
     XForwardedFor,
-    /// `Forwarded`, of which `for=` is read (RFC 7239).
+    /// `Forwarded` (RFC 7239): only its `for=` parameter is read.
     Forwarded,
 }
 
@@ -21,7 +22,7 @@ const VARIABLE: &str = "APLOMB_FORWARDED_FIELD";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 impl ForwardedField {
-    /// What the environment says; `X-Forwarded-For` where it says nothing.
+    /// Reads the environment; `X-Forwarded-For` by default.
     pub(crate) fn from_env() -> Result<Self, StartError> {
         settings::variable(VARIABLE)?.map_or(Ok(Self::default()), |text| Self::parse(&text))
     }
@@ -43,7 +44,7 @@ impl ForwardedField {
         }
     }
 
-    /// Whether its elements may have quoted strings.
+    /// Returns whether the elements of the field can have quoted strings.
     pub(super) fn has_quoting(self) -> bool {
         self == Self::Forwarded
     }
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b10_the_field_is_one_of_two() {
+    fn b10_the_field_is_x_forwarded_for_or_forwarded() {
         assert_eq!(
             ForwardedField::parse("Forwarded"),
             Ok(ForwardedField::Forwarded)
@@ -70,10 +71,10 @@ mod tests {
             "both",
         ] {
             let error = ForwardedField::parse(wrong).expect_err(wrong).to_string();
-            let said = format!(
+            let expected = format!(
                 "APLOMB_FORWARDED_FIELD=\"{wrong}\": expected x-forwarded-for or forwarded"
             );
-            assert_eq!(error, said);
+            assert_eq!(error, expected);
         }
     }
 }

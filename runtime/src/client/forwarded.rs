@@ -1,17 +1,17 @@
-//! An element of `Forwarded` (RFC 7239 §4). It is read as generously as proxies write it: white space
-//! around pairs, and colons and brackets outside of quoted strings.
+//! Parses an element of `Forwarded` (RFC 7239 §4). It also accepts what proxies write in practice:
+//! white space around pairs, and colons and brackets outside of quoted strings.
 
 use std::net::IpAddr;
 
 use super::node;
 
-/// The address behind `for=`; `None` where there is none, or two, or anything is not read.
-pub(super) fn hop(element: &str) -> Option<IpAddr> {
+/// Returns the address in `for=`; `None` if there is not exactly one, or if any part is invalid.
+pub(super) fn client_of(element: &str) -> Option<IpAddr> {
     let mut found = None;
-    let mut rest = trimmed(element);
+    let mut rest = trim_blanks(element);
     while !rest.is_empty() {
-        let (pair, after) = pair(rest)?;
-        rest = trimmed(after);
+        let (pair, after) = split_pair(rest)?;
+        rest = trim_blanks(after);
         if let Some((name, value)) = pair
             && name.eq_ignore_ascii_case("for")
             && found.replace(node::address(&value)?).is_some()
@@ -22,36 +22,37 @@ pub(super) fn hop(element: &str) -> Option<IpAddr> {
     found
 }
 
-/// A name and its value.
+/// A parameter's name and value.
 type Pair<'a> = (&'a str, String);
 
-/// The first pair, unless it is empty, and what follows its semicolon.
-fn pair(text: &str) -> Option<(Option<Pair<'_>>, &str)> {
+/// Splits off the first pair, which may be empty. Returns the pair and the text after its
+/// semicolon.
+fn split_pair(text: &str) -> Option<(Option<Pair<'_>>, &str)> {
     if let Some(after) = text.strip_prefix(';') {
         return Some((None, after));
     }
-    let (name, behind) = text.split_once('=').filter(|(name, _)| is_token(name))?;
-    let (value, behind) = match behind.strip_prefix('"') {
-        Some(quoted) => unquoted(quoted)?,
-        None => bare(behind)?,
+    let (name, rest) = text.split_once('=').filter(|(name, _)| is_token(name))?;
+    let (value, rest) = match rest.strip_prefix('"') {
+        Some(quoted) => quoted_value(quoted)?,
+        None => unquoted_value(rest)?,
     };
-    let behind = trimmed(behind);
-    let after = if behind.is_empty() {
-        behind
+    let rest = trim_blanks(rest);
+    let after = if rest.is_empty() {
+        rest
     } else {
-        behind.strip_prefix(';')?
+        rest.strip_prefix(';')?
     };
     Some((Some((name, value)), after))
 }
 
-fn bare(text: &str) -> Option<(String, &str)> {
-    let (value, behind) = text.split_at(text.find([';', ' ', '\t']).unwrap_or(text.len()));
+fn unquoted_value(text: &str) -> Option<(String, &str)> {
+    let (value, rest) = text.split_at(text.find([';', ' ', '\t']).unwrap_or(text.len()));
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
-    (!value.is_empty() && value.bytes().all(plain)).then(|| (value.to_owned(), behind))
+    (!value.is_empty() && value.bytes().all(plain)).then(|| (value.to_owned(), rest))
 }
 
-/// The value of a quoted string without its first quote, and what follows it.
-fn unquoted(text: &str) -> Option<(String, &str)> {
+/// Parses a quoted string without its opening quote. Returns the value and the text after it.
+fn quoted_value(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut letters = text.char_indices();
     while let Some((at, letter)) = letters.next() {
@@ -69,6 +70,6 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(allowed)
 }
 
-fn trimmed(text: &str) -> &str {
+fn trim_blanks(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }

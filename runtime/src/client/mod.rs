@@ -1,5 +1,5 @@
-//! The address that a client has behind proxies: pure functions of the peer, the settings and the
-//! fields of a request. How the rules go, and why, is said where clients are counted:
+//! The client address behind proxies, as pure functions of the peer, the settings and the request
+//! fields. The rules and their reasons are documented at
 //! [`policies::rate_limit`](crate::policies::rate_limit#clients-behind-proxies).
 
 mod elements;

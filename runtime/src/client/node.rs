@@ -1,37 +1,37 @@
-//! A node as proxies write it (RFC 7239 §6, and what is common in `X-Forwarded-For`).
+//! Parses a node as proxies write it (RFC 7239 §6, and the common forms in `X-Forwarded-For`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The address of `192.0.2.7`, `192.0.2.7:80`, `2001:db8::7`, `[2001:db8::7]` or `[2001:db8::7]:80`,
-/// IPv4-mapped ones as IPv4. Port and zone are dropped. `None` for anything else, such as `unknown`
-/// and identifiers that hide the address.
+/// Parses the address in `192.0.2.7`, `192.0.2.7:80`, `2001:db8::7`, `[2001:db8::7]` or
+/// `[2001:db8::7]:80`. An IPv4-mapped address becomes IPv4. Port and zone are dropped. Returns
+/// `None` for anything else, such as `unknown` or an identifier that hides the address.
 pub(super) fn address(node: &str) -> Option<IpAddr> {
     let address = match node.strip_prefix('[') {
         Some(bracketed) => {
             let (address, port) = bracketed.split_once(']')?;
-            is_port(port).then(|| v6(address))??
+            is_port(port).then(|| parse_v6(address))??
         }
-        None => bare(node)?,
+        None => parse_unbracketed(node)?,
     };
     Some(address.to_canonical())
 }
 
-fn bare(node: &str) -> Option<IpAddr> {
+fn parse_unbracketed(node: &str) -> Option<IpAddr> {
     let (address, port) = node.split_at(node.find(':').unwrap_or(node.len()));
     match address.parse::<Ipv4Addr>() {
         Ok(address) => is_port(port).then_some(IpAddr::V4(address)),
-        Err(_) => v6(node),
+        Err(_) => parse_v6(node),
     }
 }
 
-fn v6(text: &str) -> Option<IpAddr> {
+fn parse_v6(text: &str) -> Option<IpAddr> {
     let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
     let is_zone = !zone.is_empty() && zone.bytes().all(is_plain);
     let address: Ipv6Addr = address.parse().ok().filter(|_| is_zone)?;
     Some(IpAddr::V6(address))
 }
 
-/// Whether this is no port or one behind a colon: of up to 5 digits, or one that is hidden.
+/// Returns whether the text is empty or a port after a colon: up to 5 digits, or a hidden port.
 fn is_port(text: &str) -> bool {
     let Some(port) = text.strip_prefix(':') else {
         return text.is_empty();

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::extract::ConnectInfo;
 use http::Extensions;
 
-/// The address at the other end of the connection, where the server tells it.
+/// Returns the address at the other end of the connection, if the server provides it.
 pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
     extensions
         .get::<ConnectInfo<SocketAddr>>()

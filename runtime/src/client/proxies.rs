@@ -7,14 +7,14 @@ use super::field::ForwardedField;
 use super::networks::Networks;
 use super::{forwarded, node};
 
-/// The proxies whose word is taken, and the field in which they give it.
+/// The trusted proxies, and the field in which they send the address of their client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TrustedProxies {
     pub(super) networks: Networks,
     field: ForwardedField,
 }
 
-/// Hops that are looked at, from the right.
+/// The most hops that are read, from the right. Real chains have a few.
 pub(super) const MAX_HOPS: usize = 100;
 
 impl TrustedProxies {
@@ -22,27 +22,28 @@ impl TrustedProxies {
         Self { networks, field }
     }
 
-    /// Whether nobody's word is taken.
+    /// Returns whether no proxy is trusted.
     pub(crate) fn is_empty(&self) -> bool {
         self.networks.is_empty()
     }
 
-    /// Whether the word of a peer is taken.
+    /// Returns whether a peer is a trusted proxy.
     pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
-        self.networks.contain(peer.to_canonical())
+        self.networks.contains(peer.to_canonical())
     }
 
-    /// The client's address: the peer's, unless that is a trusted proxy that tells another.
+    /// Returns the client address: the peer's, unless the peer is a trusted proxy that sends
+    /// another one.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
-        if !self.networks.contain(peer) {
+        if !self.networks.contains(peer) {
             return peer;
         }
         self.forwarded_client(headers).unwrap_or(peer)
     }
 
-    /// The first hop from the right that is not trusted, else the leftmost that was looked at;
-    /// `None` without hops, and where one on the way cannot be read.
+    /// Returns the first untrusted hop from the right, or else the leftmost hop that was read.
+    /// Returns `None` if there are no hops, or if a hop before the result is invalid.
     fn forwarded_client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let lines = headers
             .get_all(self.field.name())
@@ -51,8 +52,8 @@ impl TrustedProxies {
             .map(HeaderValue::as_bytes);
         let mut last = None;
         for element in elements(lines, self.field.has_quoting()).take(MAX_HOPS) {
-            let address = self.hop(element)?;
-            if !self.networks.contain(address) {
+            let address = self.parse_hop(element)?;
+            if !self.networks.contains(address) {
                 return Some(address);
             }
             last = Some(address);
@@ -60,11 +61,11 @@ impl TrustedProxies {
         last
     }
 
-    fn hop(&self, element: &[u8]) -> Option<IpAddr> {
+    fn parse_hop(&self, element: &[u8]) -> Option<IpAddr> {
         let element = str::from_utf8(element).ok()?;
         match self.field {
             ForwardedField::XForwardedFor => node::address(element),
-            ForwardedField::Forwarded => forwarded::hop(element),
+            ForwardedField::Forwarded => forwarded::client_of(element),
         }
     }
 }

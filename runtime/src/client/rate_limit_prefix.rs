@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The address by which requests are counted: IPv4-mapped addresses as IPv4, IPv6 by its /64, which
-/// is what one customer usually has.
+/// Returns the address by which requests are counted: an IPv4-mapped address as IPv4, and an IPv6
+/// address as its /64 network, which is usually assigned to one customer.
 pub(crate) fn rate_limit_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -17,10 +17,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b10_addresses_are_counted_by_what_one_client_has() {
-        let counted = |text: &str| rate_limit_prefix(text.parse().expect("an address")).to_string();
-        assert_eq!(counted("192.0.2.7"), "192.0.2.7");
-        assert_eq!(counted("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    fn b10_ipv6_addresses_are_counted_by_their_64_network() {
+        let prefix = |text: &str| rate_limit_prefix(text.parse().expect("an address")).to_string();
+        assert_eq!(prefix("192.0.2.7"), "192.0.2.7");
+        assert_eq!(prefix("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(prefix("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
     }
 }

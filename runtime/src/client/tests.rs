@@ -3,13 +3,13 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
-use super::elements::BYTES;
+use super::elements::MAX_BYTES;
 use super::proxies::MAX_HOPS;
 use super::{ForwardedField, Networks, TrustedProxies};
 
 const PEER: &str = "10.0.0.1";
-const X: HeaderName = HeaderName::from_static("x-forwarded-for");
-const F: HeaderName = http::header::FORWARDED;
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED: HeaderName = http::header::FORWARDED;
 
 fn proxies(field: ForwardedField) -> TrustedProxies {
     let networks = Networks::new("10.0.0.0/8, 192.0.2.1, 2001:db8:ffff::/48").expect("networks");
@@ -24,27 +24,27 @@ fn headers(lines: &[(&HeaderName, &[u8])]) -> HeaderMap {
     headers
 }
 
-fn found(field: ForwardedField, peer: &str, headers: &HeaderMap) -> String {
+fn client_of(field: ForwardedField, peer: &str, headers: &HeaderMap) -> String {
     proxies(field)
         .client(peer.parse().expect("a peer"), headers)
         .to_string()
 }
 
-/// What is found behind a trusted peer in lines of one field.
-fn behind(field: ForwardedField, lines: &[&str]) -> String {
+/// Returns the client behind a trusted peer with these lines of the field.
+fn client_behind_proxy(field: ForwardedField, lines: &[&str]) -> String {
     let name = field.name();
     let lines: Vec<_> = lines.iter().map(|line| (&name, line.as_bytes())).collect();
-    found(field, PEER, &headers(&lines))
+    client_of(field, PEER, &headers(&lines))
 }
 
 fn check(field: ForwardedField, rows: &[(&[&str], &str)]) {
     for (lines, client) in rows {
-        assert_eq!(behind(field, lines), *client, "{lines:?}");
+        assert_eq!(client_behind_proxy(field, lines), *client, "{lines:?}");
     }
 }
 
 #[test]
-fn b10_x_forwarded_for_is_walked_to_the_first_untrusted_hop() {
+fn b10_the_client_is_the_first_untrusted_hop_of_x_forwarded_for() {
     check(
         ForwardedField::XForwardedFor,
         &[
@@ -52,7 +52,7 @@ fn b10_x_forwarded_for_is_walked_to_the_first_untrusted_hop() {
             (&[""], PEER),
             (&["203.0.113.7"], "203.0.113.7"),
             (&["  203.0.113.7\t"], "203.0.113.7"),
-            // What the client made stands left of what the proxy appended.
+            // The client's own entries are left of what the proxy has appended.
             (&["198.51.100.1, 203.0.113.7"], "203.0.113.7"),
             (&["198.51.100.1,203.0.113.7"], "203.0.113.7"),
             (&["10.0.0.9, 203.0.113.7"], "203.0.113.7"),
@@ -65,13 +65,13 @@ fn b10_x_forwarded_for_is_walked_to_the_first_untrusted_hop() {
             ),
             (&["203.0.113.7, 2001:db8:ffff::5, 10.0.0.2"], "203.0.113.7"),
             (&["2001:db8::7, 10.0.0.2"], "2001:db8::7"),
-            // Only trusted ones: the farthest.
+            // Only trusted hops: the leftmost one.
             (&["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
-            // Lines belong together, the last one is the nearest.
+            // All lines form one list; the last one is the nearest.
             (&["198.51.100.1", "203.0.113.7"], "203.0.113.7"),
             (&["203.0.113.7", "10.0.0.2"], "203.0.113.7"),
             (&["203.0.113.7, 10.0.0.3", "", "10.0.0.2"], "203.0.113.7"),
-            // Empty elements are none.
+            // Empty elements do not count.
             (&["203.0.113.7,,"], "203.0.113.7"),
             (&[", ,203.0.113.7 , , 10.0.0.2,"], "203.0.113.7"),
             (&[",,,"], PEER),
@@ -83,11 +83,11 @@ fn b10_x_forwarded_for_is_walked_to_the_first_untrusted_hop() {
             (&["fe80::1%eth0"], "fe80::1"),
             (&["[fe80::1%25eth0.1]:80"], "fe80::1"),
             (&["203.0.113.7, 10.0.0.2:65535"], "203.0.113.7"),
-            // IPv4-mapped ones are IPv4, trusted or not.
+            // IPv4-mapped addresses are IPv4, trusted or not.
             (&["::ffff:203.0.113.7"], "203.0.113.7"),
             (&["203.0.113.7, ::ffff:10.0.0.2"], "203.0.113.7"),
             (&["[::ffff:cb00:7107]:1"], "203.0.113.7"),
-            // What cannot be read on the way is the peer.
+            // An invalid hop before the client: the peer.
             (&["unknown"], PEER),
             (&["_hidden"], PEER),
             (&["203.0.113.7, unknown"], PEER),
@@ -116,7 +116,7 @@ fn b10_x_forwarded_for_is_walked_to_the_first_untrusted_hop() {
 }
 
 #[test]
-fn b10_forwarded_is_walked_to_the_first_untrusted_hop() {
+fn b10_the_client_is_the_first_untrusted_hop_of_forwarded() {
     check(
         ForwardedField::Forwarded,
         &[
@@ -154,14 +154,14 @@ fn b10_forwarded_is_walked_to_the_first_untrusted_hop() {
                 &[r#"for=203.0.113.7;host="\", for=198.51.100.1""#],
                 "203.0.113.7",
             ),
-            // A quote that the client leaves open swallows nothing.
+            // An unclosed quote of the client does not swallow the proxy's entry.
             (&["for=\"198.51.100.1, for=203.0.113.7"], "203.0.113.7"),
             (&["for=\"198.51.100.1", "for=203.0.113.7"], "203.0.113.7"),
             (
                 &["for=\"198.51.100.1\\, for=\"203.0.113.7\""],
                 "203.0.113.7",
             ),
-            // As proxies write it.
+            // Common deviations of proxies from the RFC.
             (&["for=203.0.113.7:80; proto=http ;"], "203.0.113.7"),
             (
                 &["for=[2001:db8::7]:80;host=example.org:443"],
@@ -169,7 +169,7 @@ fn b10_forwarded_is_walked_to_the_first_untrusted_hop() {
             ),
             (&[";;for=203.0.113.7"], "203.0.113.7"),
             (&["for=203.0.113.7, ,"], "203.0.113.7"),
-            // What cannot be read on the way is the peer.
+            // An invalid hop before the client: the peer.
             (&["for=203.0.113.7, for=unknown"], PEER),
             (&["for=203.0.113.7, for=_hidden"], PEER),
             (&["for=203.0.113.7, for=\"_hidden:80\""], PEER),
@@ -193,20 +193,26 @@ fn b10_forwarded_is_walked_to_the_first_untrusted_hop() {
 }
 
 #[test]
-fn b10_only_the_field_that_is_set_counts() {
-    let both = headers(&[(&F, b"for=198.51.100.1"), (&X, b"203.0.113.7")]);
-    assert_eq!(found(ForwardedField::default(), PEER, &both), "203.0.113.7");
+fn b10_only_the_configured_field_is_read() {
+    let both = headers(&[
+        (&FORWARDED, b"for=198.51.100.1"),
+        (&X_FORWARDED_FOR, b"203.0.113.7"),
+    ]);
     assert_eq!(
-        found(ForwardedField::Forwarded, PEER, &both),
+        client_of(ForwardedField::default(), PEER, &both),
+        "203.0.113.7"
+    );
+    assert_eq!(
+        client_of(ForwardedField::Forwarded, PEER, &both),
         "198.51.100.1"
     );
-    let other = headers(&[(&F, b"for=198.51.100.1")]);
-    assert_eq!(found(ForwardedField::default(), PEER, &other), PEER);
+    let other = headers(&[(&FORWARDED, b"for=198.51.100.1")]);
+    assert_eq!(client_of(ForwardedField::default(), PEER, &other), PEER);
 }
 
 #[test]
-fn b10_a_peer_that_is_not_trusted_is_the_client() {
-    let headers = headers(&[(&X, b"203.0.113.7")]);
+fn b10_an_untrusted_peer_is_the_client() {
+    let headers = headers(&[(&X_FORWARDED_FOR, b"203.0.113.7")]);
     for (peer, client) in [
         ("198.51.100.1", "198.51.100.1"),
         ("::ffff:198.51.100.1", "198.51.100.1"),
@@ -216,14 +222,14 @@ fn b10_a_peer_that_is_not_trusted_is_the_client() {
         ("2001:db8:ffff::1", "203.0.113.7"),
     ] {
         assert_eq!(
-            found(ForwardedField::default(), peer, &headers),
+            client_of(ForwardedField::default(), peer, &headers),
             client,
             "{peer}"
         );
     }
-    let nobody = TrustedProxies::default();
+    let no_proxies = TrustedProxies::default();
     assert_eq!(
-        nobody
+        no_proxies
             .client(PEER.parse().expect("a peer"), &headers)
             .to_string(),
         PEER
@@ -231,60 +237,71 @@ fn b10_a_peer_that_is_not_trusted_is_the_client() {
 }
 
 #[test]
-fn b10_bytes_that_are_no_text_are_the_peer_unless_they_stand_further_left() {
+fn b10_invalid_utf_8_before_the_client_gives_the_peer() {
     let field = ForwardedField::default();
     assert_eq!(
-        found(field, PEER, &headers(&[(&X, b"203.0.113.7, \xff")])),
+        client_of(
+            field,
+            PEER,
+            &headers(&[(&X_FORWARDED_FOR, b"203.0.113.7, \xff")])
+        ),
         PEER
     );
     assert_eq!(
-        found(field, PEER, &headers(&[(&X, b"\xff, 203.0.113.7")])),
+        client_of(
+            field,
+            PEER,
+            &headers(&[(&X_FORWARDED_FOR, b"\xff, 203.0.113.7")])
+        ),
         "203.0.113.7"
     );
 }
 
 #[test]
-fn b10_the_walk_is_bounded() {
+fn b10_the_number_of_hops_and_bytes_is_bounded() {
     let field = ForwardedField::default();
     let trusted = |count: usize| vec!["10.0.0.2"; count].join(",");
-    // Whatever a client sends in front changes nothing.
+    // Entries of the client on the left change nothing.
     assert_eq!(
-        behind(field, &[&format!("{},203.0.113.7", trusted(5_000))]),
+        client_behind_proxy(field, &[&format!("{},203.0.113.7", trusted(5_000))]),
         "203.0.113.7"
     );
     assert_eq!(
-        behind(field, &[&"1.1.1.1,".repeat(5_000), "203.0.113.7"]),
+        client_behind_proxy(field, &[&"1.1.1.1,".repeat(5_000), "203.0.113.7"]),
         "203.0.113.7"
     );
-    // So many hops, and what is further left is not looked at.
-    let chain = |count| behind(field, &[&format!("203.0.113.7,{}", trusted(count))]);
+    // Hops beyond the bound are not read.
+    let chain = |count| client_behind_proxy(field, &[&format!("203.0.113.7,{}", trusted(count))]);
     assert_eq!(
         (&*chain(MAX_HOPS - 1), &*chain(MAX_HOPS), &*chain(5_000)),
         ("203.0.113.7", "10.0.0.2", "10.0.0.2")
     );
-    // So many bytes, over all lines; an element that is cut is no element.
+    // Bytes beyond the bound are not read, over all lines. A truncated element does not count.
     let padded = |bytes: usize| " ".repeat(bytes);
-    let reached = |bytes| {
-        behind(
+    let client_after = |bytes| {
+        client_behind_proxy(
             field,
             &["203.0.113.7", &format!("10.0.0.2{}", padded(bytes))],
         )
     };
-    let free = BYTES - "203.0.113.7".len() - "10.0.0.2".len();
+    let free = MAX_BYTES - "203.0.113.7".len() - "10.0.0.2".len();
     assert_eq!(
-        (&*reached(free), &*reached(free + 1)),
+        (&*client_after(free), &*client_after(free + 1)),
         ("203.0.113.7", "10.0.0.2")
     );
     assert_eq!(
-        behind(field, &[&format!("203.0.113.7{}", padded(BYTES))]),
+        client_behind_proxy(field, &[&format!("203.0.113.7{}", padded(MAX_BYTES))]),
         PEER
     );
-    let open = format!("for=203.0.113.7;host={}\"", "\\\"".repeat(BYTES));
-    assert_eq!(behind(ForwardedField::Forwarded, &[&open]), PEER);
+    let open = format!("for=203.0.113.7;host={}\"", "\\\"".repeat(MAX_BYTES));
+    assert_eq!(
+        client_behind_proxy(ForwardedField::Forwarded, &[&open]),
+        PEER
+    );
 }
 
-/// What a client may write: bytes that mean something, addresses, and anything.
-fn written() -> impl Strategy<Value = Vec<u8>> {
+/// Text of a client: separators, addresses, and arbitrary bytes.
+fn client_text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         "[ ,;=\"\\\\\t:%\\[\\]]{1,3}".prop_map(String::into_bytes),
         "(for=)?\"?(10\\.0\\.0\\.[0-9]|198\\.51\\.100\\.1|\\[2001:db8::[0-9]\\]|unknown|_x)\"?"
@@ -303,12 +320,12 @@ fn address() -> impl Strategy<Value = IpAddr> {
     let trusted = proxies(ForwardedField::default()).networks;
     any.prop_map(|address| address.to_canonical())
         .prop_filter("an untrusted client", move |address| {
-            !trusted.contain(*address)
+            !trusted.contains(*address)
         })
 }
 
-/// How a proxy writes an address.
-fn told(field: ForwardedField, address: IpAddr, style: u8) -> String {
+/// Formats an address as a proxy does.
+fn proxy_entry(field: ForwardedField, address: IpAddr, style: u8) -> String {
     let port = ["", ":4711"][usize::from(style & 1)];
     let node = match address {
         IpAddr::V4(address) => format!("{address}{port}"),
@@ -321,7 +338,7 @@ fn told(field: ForwardedField, address: IpAddr, style: u8) -> String {
     }
 }
 
-/// Appends to the last line, or adds one.
+/// Appends an element to the last line, or adds a line.
 fn append(lines: &mut Vec<Vec<u8>>, element: &str, new_line: bool) {
     match lines.last_mut().filter(|_| !new_line) {
         Some(last) => last.extend_from_slice(format!(", {element}").as_bytes()),
@@ -334,8 +351,8 @@ proptest! {
 
     #[test]
     fn b10_a_client_cannot_change_what_trusted_proxies_append(
-        mut lines in prop::collection::vec(written(), 0..3),
-        other in written(),
+        mut lines in prop::collection::vec(client_text(), 0..3),
+        other in client_text(),
         client in address(),
         trusted in prop::collection::vec((0..3_usize, any::<u8>()), 0..6),
         style in any::<u8>(),
@@ -345,24 +362,24 @@ proptest! {
         if forwarded {
             core::mem::swap(&mut field, &mut unset);
         }
-        append(&mut lines, &told(field, client, style), style & 4 == 0);
+        append(&mut lines, &proxy_entry(field, client, style), style & 4 == 0);
         for (which, style) in trusted {
             let proxy: IpAddr = ["10.1.2.3", "192.0.2.1", "2001:db8:ffff::1"][which].parse().expect("a proxy");
-            append(&mut lines, &told(field, proxy, style), style & 4 == 0);
+            append(&mut lines, &proxy_entry(field, proxy, style), style & 4 == 0);
         }
         let (name, unset) = (field.name(), unset.name());
         let mut all: Vec<_> = lines.iter().map(|line| (&name, line.as_slice())).collect();
         all.push((&unset, &other));
-        prop_assert_eq!(found(field, PEER, &headers(&all)), client.to_string());
+        prop_assert_eq!(client_of(field, PEER, &headers(&all)), client.to_string());
     }
 
     #[test]
-    fn b10_any_field_has_an_address(lines in prop::collection::vec(written(), 0..4), forwarded in any::<bool>()) {
+    fn b10_every_field_value_gives_an_address(lines in prop::collection::vec(client_text(), 0..4), forwarded in any::<bool>()) {
         let field = if forwarded { ForwardedField::Forwarded } else { ForwardedField::XForwardedFor };
         let name = field.name();
         let lines: Vec<_> = lines.iter().map(|line| (&name, line.as_slice())).collect();
         let headers = headers(&lines);
-        found(field, PEER, &headers);
-        prop_assert_eq!(found(field, "203.0.113.9", &headers), "203.0.113.9");
+        client_of(field, PEER, &headers);
+        prop_assert_eq!(client_of(field, "203.0.113.9", &headers), "203.0.113.9");
     }
 }

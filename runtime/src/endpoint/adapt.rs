@@ -1,7 +1,8 @@
-//! From a request to the function's arguments, to its result, to an answer.
+//! Turns a request into the arguments of a function, and the result of the function into a
+//! response.
 //!
-//! One generic function serves every endpoint: the macro emits a call to [`adapt`], never an async
-//! block of its own, because each of those costs the user's compiler far more than this does.
+//! One generic function, [`adapt`], serves every endpoint. The macro emits a call to it, and not an
+//! async block of its own, because an async block for each endpoint takes much longer to compile.
 
 use core::future::Future;
 
@@ -11,15 +12,15 @@ use http::request::Parts;
 
 use crate::request::{EndpointResponse, Incoming, ResponseFuture, ResponseOrigin};
 
-/// Marks an argument that is taken from the request's head.
+/// The marker of an argument that is taken from the request's head.
 #[derive(Debug)]
 pub enum InHead {}
 
-/// Marks an argument that is taken from the whole request.
+/// The marker of an argument that is taken from the whole request.
 #[derive(Debug)]
 pub enum InBody {}
 
-/// Any argument but the last: an extractor of the request's head.
+/// An argument that is not the last one: an extractor of the request's head.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an extractor of a request's head for an API whose state is `{S}`",
     label = "this argument cannot be taken from the head of a request",
@@ -44,8 +45,8 @@ where
     }
 }
 
-/// Never implemented. With a second candidate in view the compiler reports [`HeadArg`] itself, in
-/// its own words, instead of the only implementation's bound.
+/// A trait without implementations. It gives [`HeadArg`] a second blanket implementation. With only
+/// one, the compiler would report the unmet bound of that one, and not the message of [`HeadArg`].
 pub(super) trait UnreachableCaller {}
 
 #[diagnostic::do_not_recommend]
@@ -67,7 +68,7 @@ where
     note = "what `Path`, `Query` and `Json` hold must implement `serde::Deserialize`, and what `Valid` holds of it, `garde::Validate` as well; what a `PageRequest` holds, `CursorKey`"
 )]
 pub trait LastArg<S, M>: Sized {
-    /// Whether the argument reads the body.
+    /// Set if the argument reads the body.
     const READS_BODY: bool;
 
     /// Takes the argument from the whole request.
@@ -107,8 +108,8 @@ where
     }
 }
 
-/// The last argument of a `GET`, whose requests have no body to read. The request itself may be
-/// taken: to look at it is not to read its body.
+/// The last argument of a `GET` endpoint, whose requests have no body. The `Request` itself is
+/// allowed, because a handler can take it without reading its body.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from a GET request by an API whose state is `{S}`",
     label = "this argument reads a body, which a GET request does not have, or is no extractor",
@@ -130,7 +131,7 @@ impl<S: Send + Sync> BodylessArg<S, InBody> for Request {}
 
 /// A function's arguments, taken in order, as a tuple.
 pub trait Args<S, M>: Sized {
-    /// Takes all arguments; the first that cannot be taken refuses the request.
+    /// Takes all arguments, in their order. The first one that fails refuses the request.
     fn take(
         incoming: &mut Incoming,
         state: &S,
@@ -178,7 +179,7 @@ args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4, A5 M5, A6 M6, A7 M7, A8 M8, A9 M9, A10 
 args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4, A5 M5, A6 M6, A7 M7, A8 M8, A9 M9, A10 M10, A11 M11, A12 M12, A13 M13; A14 M14);
 args!(A0 M0, A1 M1, A2 M2, A3 M3, A4 M4, A5 M5, A6 M6, A7 M7, A8 M8, A9 M9, A10 M10, A11 M11, A12 M12, A13 M13, A14 M14; A15 M15);
 
-/// What a handler may return: anything that axum turns into a response.
+/// The result of a handler: any type that implements axum's `IntoResponse`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a response",
     label = "an endpoint cannot return this",
@@ -197,13 +198,13 @@ impl<T: IntoResponse> Respond for T {
     }
 }
 
-/// Makes the response of a handler's result.
+/// Makes the response from the result of a handler.
 pub fn respond<T: Respond>(result: T) -> Response {
     result.respond()
 }
 
-/// Runs one request through extractors and handler. The request is taken from where it stands: it is
-/// large, and each time that it is passed on by value it would be copied.
+/// Returns the future of one request's extractors and handler. The request is borrowed, and moved
+/// out only here, because it is large and every pass by value would copy it.
 pub fn adapt<A, S, M, F, Fut, R>(
     state: S,
     incoming: &mut Incoming,

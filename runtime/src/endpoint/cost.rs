@@ -1,25 +1,26 @@
-//! The function that `cost = …` names, which the compiler compares with what a cost is.
+//! The type check of the function in `cost = …`.
 
 use http::request::Parts;
 
 use super::adapt::UnreachableCaller;
 
-/// What says how many tokens a request takes.
+/// A function that returns the number of tokens that a request takes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what a request costs",
     label = "this is no function from a request's head to a number of tokens",
     note = "a cost is a number, or a function such as `fn weigh(head: &http::request::Parts) -> u64`"
 )]
 pub trait CostFunction<M> {
-    /// The tokens.
+    /// Returns the number of tokens.
     fn weigh(self, head: &Parts) -> u64;
 }
 
-/// Marks a function.
+/// The marker of a function from a request's head.
 #[derive(Debug)]
 pub enum OfHead {}
 
-/// Marks nothing.
+/// The marker of no type. It gives the trait a second implementation, so that the compiler reports
+/// the trait's own message.
 #[derive(Debug)]
 pub enum OfNothing {}
 
@@ -37,7 +38,7 @@ impl<F: UnreachableCaller> CostFunction<OfNothing> for F {
     }
 }
 
-/// What the request costs by this function.
+/// Returns the number of tokens that a request takes by this function.
 pub fn weigh<F: CostFunction<M>, M>(cost: F, head: &Parts) -> u64 {
     cost.weigh(head)
 }

@@ -1,4 +1,4 @@
-//! Typed links: the URI of an endpoint from the parameters that its own `Path` argument reads.
+//! Typed links: the URI of an endpoint, made from the parameters that its `Path` argument reads.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::spec::EndpointSpec;
 
 /// An argument that reads path parameters.
 pub trait PathArgument {
-    /// What it reads.
+    /// The type of the parameters.
     type Parameters;
 }
 
@@ -25,21 +25,22 @@ impl<A: PathArgument> PathArgument for Option<A> {
     type Parameters = A::Parameters;
 }
 
-/// The position of a list's head.
+/// The index of the first element of a list.
 #[derive(Debug)]
 pub enum Here {}
 
-/// A position in a list's tail.
+/// The index of an element after the first one.
 #[derive(Debug)]
 pub struct There<I>(core::marker::PhantomData<I>);
 
-/// Finds the one path argument in a list of arguments `(A, (B, (C, ())))`; the index is inferred.
+/// A list of arguments `(A, (B, (C, ())))` with exactly one path argument, whose index `I` is
+/// inferred.
 #[diagnostic::on_unimplemented(
     message = "this endpoint has no `Path` argument, or several, so its link cannot be typed",
     label = "no single `Path<…>` among the endpoint's arguments"
 )]
 pub trait FindPath<I> {
-    /// What the path argument reads.
+    /// The type of the parameters that the path argument reads.
     type Parameters;
 }
 
@@ -51,18 +52,18 @@ impl<A, Rest: FindPath<I>, I> FindPath<There<I>> for (A, Rest) {
     type Parameters = Rest::Parameters;
 }
 
-/// The link of an endpoint without path parameters.
+/// Returns the link of an endpoint without path parameters.
 pub fn link(spec: &EndpointSpec) -> EndpointUri {
     link_to(spec, &())
 }
 
-/// The link of an endpoint: `parameters` are a scalar, a tuple by position, or a struct by name.
-/// Each is percent-encoded as one path segment.
+/// Returns the link of an endpoint. `parameters` is a scalar, a tuple in the order of the path, or
+/// a struct with the names of the path. Each parameter is percent-encoded as one path segment.
 ///
 /// # Panics
 ///
-/// Panics where `parameters` do not serialise to what the path template names; for the type that
-/// the endpoint's own `Path` reads the start-up check has made sure of it.
+/// Panics if `parameters` does not serialize to the parameters of the path template. The start-up
+/// check rules this out for the type that the endpoint's `Path` argument reads.
 pub fn link_to<P: Serialize + ?Sized>(spec: &EndpointSpec, parameters: &P) -> EndpointUri {
     let values = serde_json::to_value(parameters)
         .expect("path parameters are scalars, tuples or structs of them");
@@ -116,7 +117,7 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Everything but the unreserved characters of RFC 3986 §2.3.
+/// All characters except the unreserved ones (RFC 3986 §2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -1,4 +1,5 @@
-//! The seam between the macro and the runtime: what `#[endpoint]` implements and `routes!` collects.
+//! The interface between the macros and the runtime: the traits that `#[endpoint]` implements, and
+//! the list that `routes!` collects.
 
 mod adapt;
 mod conflict;
@@ -29,35 +30,38 @@ pub use crate::extract::path_shape::{ParameterCount, PathProbe, PathShape};
 pub use crate::request::{EndpointResponse, Incoming, ResponseFuture, ResponseOrigin};
 use crate::spec::{EndpointId, EndpointSpec};
 
-/// A handler with its promise. Implemented by `#[endpoint(…)]` for a type of the function's name.
+/// A handler with its declaration. `#[endpoint(…)]` implements it for a type with the function's
+/// name.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an endpoint",
     label = "not made by `#[endpoint(…)]`"
 )]
 pub trait Endpoint {
-    /// Which endpoint it is. It needs nothing of another one, so that two that name each other as
-    /// successors can be told so.
+    /// The identity of the endpoint. It is a constant of its own, because it depends on no other
+    /// endpoint: two endpoints that name each other as successors then get a readable error, and
+    /// not one about a cycle of constants.
     #[doc(hidden)]
     const ID: EndpointId;
 
-    /// What the endpoint promises.
+    /// The declaration.
     const SPEC: EndpointSpec;
 }
 
-/// How an endpoint is called with a state `S`; `M` are inferred markers, one an argument.
+/// An endpoint that can be called with a state `S`. `M` is a tuple of inferred markers, one for
+/// each argument.
 ///
-/// Implemented by `#[endpoint(…)]` only.
+/// Only `#[endpoint(…)]` implements it.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(message = "`{Self}` is not an endpoint")]
 pub trait Mount<S, M>: Endpoint {
-    /// Whether the last argument reads the request's body.
+    /// Set if the last argument reads the request's body.
     const READS_BODY: bool;
 
-    /// Extracts the arguments, runs the handler, makes the response.
+    /// Extracts the arguments, runs the handler, and makes the response.
     fn call(state: S, request: &mut Incoming) -> ResponseFuture;
 }
 
-/// One endpoint of a list, ready to be called with a state `S`.
+/// One endpoint of a list, with the function that calls it with a state `S`.
 #[doc(hidden)]
 pub struct MountableEndpoint<S> {
     pub(crate) spec: &'static EndpointSpec,
@@ -112,17 +116,17 @@ impl<S> Routes<S> {
         }
     }
 
-    /// How many endpoints there are.
+    /// Returns the number of endpoints.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if the list has no endpoints.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// What each endpoint promises, in the order of the list.
+    /// Returns the declarations of the endpoints, in the order of the list.
     pub fn specs(&self) -> impl Iterator<Item = &'static EndpointSpec> {
         self.entries.iter().map(|entry| entry.spec)
     }

@@ -1,4 +1,4 @@
-//! What a validated `Path<T>` argument reads: the same as without validation.
+//! The parameters of a `Valid<Path<T>>` argument, which are those of `Path<T>`.
 
 use serde::de::DeserializeOwned;
 

@@ -17,11 +17,11 @@ use super::transparent;
 use crate::problem::{FieldError, Problem, registry};
 use crate::request::read;
 
-/// A JSON body: read from a request, or written as a response.
+/// A JSON body: an extractor for requests, and a response.
 ///
-/// As an extractor it refuses another media type than JSON with 415, what is not JSON with 400
-/// `MALFORMED_JSON`, and data of the wrong shape with 422 `VALIDATION_FAILED`, whose `errors` name
-/// the first place that is wrong as a JSON pointer.
+/// As an extractor it rejects other media types than JSON with a 415, invalid JSON with a 400
+/// `MALFORMED_JSON`, and JSON of the wrong shape with a 422 `VALIDATION_FAILED`. The `errors` of
+/// the latter have a JSON pointer to the first wrong member.
 ///
 /// ```
 /// use aplomb::Json;
@@ -32,8 +32,8 @@ use crate::request::read;
 /// # let _ = axum::Router::<()>::new().route("/double", axum::routing::post(double));
 /// ```
 ///
-/// `Option<Json<T>>` is `None` for a request without a `Content-Type` field, as axum's is. A request with the
-/// field is refused as without the `Option`: an empty JSON body is not `None`.
+/// `Option<Json<T>>` is `None` for a request without a `Content-Type` field, as in axum. A request
+/// with the field is rejected as without the `Option`: an empty JSON body is not `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
@@ -47,7 +47,7 @@ where
     type Rejection = Problem;
 
     fn from_request(request: Request, _: &S) -> impl Future<Output = Result<Self, Problem>> + Send {
-        // The future, which every request allocates, holds the body and not the head as well.
+        // Every request allocates this future. Without the head it is smaller.
         let body = json_body(request);
         async move { parse(&text(body).await?).map(Self) }
     }
@@ -64,8 +64,9 @@ where
         request: Request,
         state: &S,
     ) -> impl Future<Output = Result<Option<Self>, Problem>> + Send {
-        let is_sent = request.headers().contains_key(CONTENT_TYPE);
-        let reading = is_sent.then(|| <Self as FromRequest<S>>::from_request(request, state));
+        let has_content_type = request.headers().contains_key(CONTENT_TYPE);
+        let reading =
+            has_content_type.then(|| <Self as FromRequest<S>>::from_request(request, state));
         async move {
             match reading {
                 Some(reading) => reading.await.map(Some),
@@ -75,12 +76,12 @@ where
     }
 }
 
-/// The body of a request that says it is JSON.
+/// Returns the body of a request if its media type is JSON.
 pub(super) fn json_body(request: Request) -> Option<Body> {
     is_json(request.headers()).then(|| request.into_limited_body())
 }
 
-/// All of that body.
+/// Reads the whole body. `None`, a body of another media type, is a 415.
 pub(super) async fn text(body: Option<Body>) -> Result<Bytes, Problem> {
     let Some(body) = body else {
         return Err(Problem::new(&registry::UNSUPPORTED_MEDIA_TYPE)
@@ -89,12 +90,12 @@ pub(super) async fn text(body: Option<Body>) -> Result<Bytes, Problem> {
     read::read(body).await
 }
 
-/// What it says.
+/// Parses a JSON text.
 pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(text).map_err(|error| wrong::<T>(text, &error))
+    serde_json::from_slice(text).map_err(|error| parse_problem::<T>(text, &error))
 }
 
-/// `application/json`, or a structured syntax suffix `+json` (RFC 6839 §3.1).
+/// Returns whether the media type is `application/json` or has the suffix `+json` (RFC 6839 §3.1).
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers
         .get(CONTENT_TYPE)
@@ -115,30 +116,31 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 #[cold]
-fn wrong<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
+fn parse_problem<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
     if error.classify() == Category::Data {
-        // A wrong shape can hide a mistake of syntax behind it, which is the graver one.
+        // The shape is checked first. A syntax error further back is the more basic mistake.
         return match serde_json::from_slice::<IgnoredAny>(bytes) {
-            Ok(_) => misshapen::<T>(bytes, error),
-            Err(error) => malformed(&error),
+            Ok(_) => wrong_shape::<T>(bytes, error),
+            Err(error) => malformed_json(&error),
         };
     }
-    malformed(error)
+    malformed_json(error)
 }
 
-fn malformed(error: &serde_json::Error) -> Problem {
+fn malformed_json(error: &serde_json::Error) -> Problem {
     Problem::new(&registry::MALFORMED_JSON).with_detail(error.to_string())
 }
 
-/// Reads once more, now keeping track of the path: the way without a mistake does not pay for it.
-fn misshapen<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
+/// Parses the text a second time, with the path to the wrong member. Valid bodies do not pay for
+/// tracking it.
+fn wrong_shape<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
     let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
     let pointer = match serde_path_to_error::deserialize::<_, T>(deserializer) {
         Ok(_) => Pointer::new(),
         Err(error) => pointer(error.path()),
     };
     Problem::new(&registry::VALIDATION_FAILED)
-        .with_detail("the body is JSON of the wrong shape")
+        .with_detail("the JSON body has the wrong shape: see `errors`")
         .with_error(FieldError::new(
             pointer.into(),
             "WRONG_SHAPE",
@@ -159,7 +161,8 @@ fn pointer(path: &serde_path_to_error::Path) -> Pointer {
     pointer
 }
 
-/// The position counts bytes of the text, which no user of a pointer wants to know.
+/// Removes the position, which is a line and column of the text. The pointer already locates the
+/// member.
 fn without_position(message: &str) -> String {
     message
         .rsplit_once(" at line ")
@@ -171,7 +174,7 @@ const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        match written(|buffer| serde_json::to_writer(buffer, &self.0)) {
+        match serialize_with(|buffer| serde_json::to_writer(buffer, &self.0)) {
             Ok(bytes) => {
                 let mut response = Response::new(Body::from(bytes));
                 response
@@ -185,20 +188,22 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 thread_local! {
-    /// Where the answers of a thread are written, one after the other.
+    /// The buffer in which the responses of a thread are serialized, one after the other.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The most that a thread keeps for its next answer.
-const MAX_KEPT_BUFFER: usize = 64 << 10;
+/// The most bytes that a thread keeps for its next response. Larger buffers are handed out instead.
+const MAX_REUSED_BUFFER: usize = 64 << 10;
 
-/// What is written, in an allocation of its length: the buffer has grown long ago. A `Vec` takes half the work
-/// of the `BytesMut` writer that axum has. An answer within an answer finds another buffer.
-fn written<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, E> {
+/// Serializes into the thread's buffer and copies the result into an allocation of its exact
+/// length. The buffer rarely grows, because it is reused. A `Vec` takes half the work of axum's
+/// `BytesMut` writer. A response that is serialized within another one finds no buffer and
+/// allocates its own.
+fn serialize_with<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, E> {
     let mut buffer = BUFFER.take();
     buffer.clear();
     write(&mut buffer)?;
-    if buffer.len() > MAX_KEPT_BUFFER {
+    if buffer.len() > MAX_REUSED_BUFFER {
         return Ok(Bytes::from(buffer));
     }
     let bytes = Bytes::copy_from_slice(&buffer);
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f04_the_pointer_names_the_member_that_is_wrong() {
+    async fn f04_the_pointer_locates_the_wrong_member() {
         let problem = read("application/json", r#"[{"a/b": 1}, {"a/b": "x"}]"#)
             .await
             .expect_err("a string");
@@ -243,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f04_what_is_not_json_is_a_400() {
+    async fn f04_invalid_json_is_a_400() {
         for text in ["", "[", "[}", "nul", "[1] 2", &"[".repeat(100_000)] {
             assert_eq!(
                 read("application/json", text)
@@ -257,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f04_of_several_mistakes_of_shape_the_first_is_told() {
+    async fn f04_of_several_wrong_members_the_first_is_reported() {
         let problem = read("application/json", r#"[{"a/b": "x"}, {"a/b": []}]"#)
             .await
             .expect_err("a string");
@@ -270,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f04_what_other_readers_take_differently_is_refused_with_the_right_code() {
+    async fn f04_json_that_parsers_read_differently_is_rejected() {
         for (text, code) in [
             (r#"[{"a/b": 1, "a/b": 2}]"#, "VALIDATION_FAILED"),
             (
@@ -290,40 +295,41 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_one_thread_do_not_run_together() {
-        let long = vec![b'a'; MAX_KEPT_BUFFER + 1];
+    fn responses_of_one_thread_are_separate() {
+        let long = vec![b'a'; MAX_REUSED_BUFFER + 1];
         for body in [&b"first"[..], b"2nd", b"", &long, b"after a long one"] {
-            let bytes = written(|buffer| buffer.write_all(body)).expect("a buffer takes all");
+            let bytes =
+                serialize_with(|buffer| buffer.write_all(body)).expect("a buffer takes all");
             assert!(bytes == body);
         }
     }
 
     #[test]
-    fn an_answer_that_cannot_be_written_leaves_nothing_behind() {
-        let half = written(|buffer| {
+    fn a_failed_response_leaves_no_bytes_in_the_buffer() {
+        let half = serialize_with(|buffer| {
             buffer
                 .write_all(b"half")
                 .and(Err(io::Error::other("no more")))
         });
         assert!(half.is_err());
         assert_eq!(
-            written(|buffer| buffer.write_all(b"whole")).expect("a buffer takes all"),
+            serialize_with(|buffer| buffer.write_all(b"whole")).expect("a buffer takes all"),
             "whole"
         );
     }
 
     #[test]
-    fn an_answer_within_an_answer_is_another() {
-        let outer = written(|buffer| {
+    fn a_response_within_a_response_is_separate() {
+        let outer = serialize_with(|buffer| {
             buffer.write_all(b"outer ")?;
-            let inner = written(|buffer| buffer.write_all(b"inner"))?;
+            let inner = serialize_with(|buffer| buffer.write_all(b"inner"))?;
             buffer.write_all(&inner)
         });
         assert_eq!(outer.expect("a buffer takes all"), "outer inner");
     }
 
     #[tokio::test]
-    async fn f04_media_types() {
+    async fn f04_only_json_media_types_are_accepted() {
         for media in [
             "application/json",
             "Application/JSON; charset=utf-8",

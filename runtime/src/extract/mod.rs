@@ -1,18 +1,18 @@
 //! Extractors whose rejections are problem documents.
 //!
-//! axum's own extractors work as well; their rejections are rewritten by the pipeline. These say
-//! more: which parameter, which member of the body.
+//! axum's own extractors can be used as well: the pipeline converts their rejections. These
+//! extractors also name the invalid parameter or the invalid member of the body.
 
 mod json;
 mod outer;
 mod path;
 pub(crate) mod path_shape;
-#[cfg(feature = "garde")]
-mod place;
 mod pointer;
 pub(crate) mod query;
 #[cfg(feature = "garde")]
 mod valid;
+#[cfg(feature = "garde")]
+mod violation;
 
 pub use json::Json;
 pub(crate) use outer::{outer, outer_path, reference};
@@ -22,8 +22,8 @@ pub(crate) use query::check_utf8;
 #[cfg(feature = "garde")]
 pub use valid::{Valid, ValidationContext};
 
-/// The URI as the client sent it, also where the API is nested in another router, which takes the
-/// prefix away.
+/// Returns the URI as the client sent it. A router in which the API is nested removes the prefix
+/// from the request's URI.
 pub(crate) fn original_uri(head: &http::request::Parts) -> &http::Uri {
     head.extensions
         .get::<axum::extract::OriginalUri>()

@@ -1,4 +1,4 @@
-//! Paths of requests in responses: what stands before them, and what cannot.
+//! The prefix of an outer router, and the percent-encoding of paths in responses.
 
 use std::borrow::Cow;
 
@@ -7,13 +7,14 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::original_uri;
 
-/// What an outer router has taken from the front of the request's path, as it can stand in a
-/// response; nothing outside of one.
+/// Returns the prefix that an outer router has removed from the request's path, percent-encoded for
+/// a response. Without an outer router it is empty.
 pub(crate) fn outer_path(head: &Parts) -> Cow<'_, str> {
     outer(original_uri(head).path(), head.uri.path())
 }
 
-/// What stands before `inner` in `original`. A router that is nested at `/api` serves `/api` as `/`.
+/// Returns the part of `original` before `inner`. A router that is nested at `/api` serves `/api`
+/// as `/`.
 pub(crate) fn outer<'a>(original: &'a str, inner: &str) -> Cow<'a, str> {
     reference(match original.strip_suffix(inner) {
         Some(outer) => outer,
@@ -22,8 +23,8 @@ pub(crate) fn outer<'a>(original: &'a str, inner: &str) -> Cow<'a, str> {
     })
 }
 
-/// A part of a request's path as it can stand in a URI reference: what servers bear and a reference
-/// does not is percent-encoded.
+/// Percent-encodes the characters of a path that servers accept but that cannot be in a URI
+/// reference.
 pub(crate) fn reference(path: &str) -> Cow<'_, str> {
     utf8_percent_encode(path, OUTSIDE_OF_REFERENCES).into()
 }
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_is_what_an_outer_router_has_taken() {
+    fn the_prefix_is_the_part_that_an_outer_router_has_removed() {
         for (original, inner, prefix) in [
             ("/v1/things", "/v1/things", ""),
             ("/api/v1/things", "/v1/things", "/api"),

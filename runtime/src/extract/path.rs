@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use super::transparent;
 use crate::problem::{FieldError, Location, Problem, registry};
 
-/// Parameters of the path: one, a tuple of several by position, or a struct by name.
+/// The path parameters: a single value, a tuple by position, or a struct by name.
 ///
-/// What cannot be read is a 400 `INVALID_PARAMETER` that names the parameter.
+/// An invalid parameter is a 400 `INVALID_PARAMETER` that names it.
 ///
 /// ```
 /// use aplomb::Path;
@@ -20,7 +20,7 @@ use crate::problem::{FieldError, Location, Problem, registry};
 /// # let _ = axum::Router::<()>::new().route("/orders/{order}/items/{item}", axum::routing::get(item));
 /// ```
 ///
-/// `Option<Path<T>>` is `None` where the path of the route has no parameters, as axum's is.
+/// `Option<Path<T>>` is `None` if the path template has no parameters, as in axum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Path<T>(pub T);
 
@@ -56,7 +56,7 @@ where
     }
 }
 
-/// The names of the parameters, in the order of the template.
+/// Returns the names of the parameters, in the order of the path template.
 pub(super) async fn names<S: Send + Sync>(parts: &mut Parts, state: &S) -> Vec<String> {
     match RawPathParams::from_request_parts(parts, state).await {
         Ok(parameters) => parameters.iter().map(|(name, _)| name.to_owned()).collect(),
@@ -85,7 +85,9 @@ fn problem(rejection: &PathRejection, names: &[String]) -> Problem {
         mistake => return Problem::internal(mistake.to_string()),
     };
     Problem::new(&registry::INVALID_PARAMETER)
-        .with_detail(format!("the path parameter `{parameter}` cannot be read"))
+        .with_detail(format!(
+            "the path parameter `{parameter}` is invalid: see `errors`"
+        ))
         .with_error(FieldError::new(
             Location::Parameter(parameter.into()),
             "INVALID_FORMAT",

@@ -1,50 +1,50 @@
-//! What a `Path<T>` argument reads, found by asking `T`'s own `Deserialize`.
+//! The parameters that a `Path<T>` argument reads, determined by calling `T`'s `Deserialize`.
 //!
-//! The number of parameters is known to the compiler for common types ([`ParameterCount`]); the
-//! names of a struct's fields are known only to its `Deserialize`, which the start-up check asks.
+//! The compiler can check the number of parameters for common types ([`ParameterCount`]). The field
+//! names of a struct are only available from its `Deserialize`, so the start-up check probes it.
 
 use core::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Visitor};
 
-/// Asks a `Path<T>` argument what it reads.
+/// A function that returns the parameters of a `Path<T>` argument.
 pub type PathProbe = fn() -> PathShape;
 
-/// What a `Path<T>` argument reads from the path.
+/// The parameters that a `Path<T>` argument reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PathShape {
-    /// That many parameters, by position.
+    /// This number of parameters, by position.
     Positional(usize),
-    /// Parameters of these names.
+    /// The parameters with these names.
     Named(&'static [&'static str]),
-    /// Cannot be told in advance, such as a map.
+    /// Unknown before a request, such as for a map.
     Unknown,
-    /// The same, or nothing where the path has no parameters.
+    /// These parameters, or no parameters if the path template has none.
     Optional(Box<Self>),
-    /// Nothing of the path, but the request's id.
+    /// The request id, and no path parameter.
     RequestId,
 }
 
 impl PathShape {
-    /// Asks `T`'s `Deserialize` what it wants, without giving it anything.
+    /// Calls `T`'s `Deserialize` and records what it asks for. The deserializer provides no value.
     pub fn of<'de, T: Deserialize<'de>>() -> Self {
         let mut shape = Self::Unknown;
-        // The probe refuses every value, so the only result is what it wrote down on the way.
+        // The probe fails for every value. Only the recorded shape counts.
         let _ = T::deserialize(Probe { shape: &mut shape });
         shape
     }
 
-    /// The same for an `Option` of a `Path<T>`.
+    /// Returns the shape of an `Option` of a `Path<T>`.
     pub fn of_optional<'de, T: Deserialize<'de>>() -> Self {
         Self::Optional(Box::new(Self::of::<T>()))
     }
 }
 
-/// Types for which the number of path parameters is known when compiling.
+/// A type whose number of path parameters is known at compile time.
 pub trait ParameterCount {
-    /// How many parameters the type reads by position.
+    /// The number of parameters that the type reads by position.
     const COUNT: usize;
 }
 
@@ -92,7 +92,7 @@ struct RequestedShape;
 
 impl fmt::Display for RequestedShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("only the shape was asked for")
+        f.write_str("only the shape is probed")
     }
 }
 
@@ -208,18 +208,18 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize)]
-    #[expect(dead_code, reason = "only its shape is asked for")]
+    #[expect(dead_code, reason = "only its shape is probed")]
     struct Order {
         customer: String,
         order: u64,
     }
 
     #[derive(Debug, Deserialize)]
-    #[expect(dead_code, reason = "only its shape is asked for")]
+    #[expect(dead_code, reason = "only its shape is probed")]
     struct Wrapped(u64);
 
     #[test]
-    fn a_struct_tells_its_fields() {
+    fn the_shape_of_a_struct_has_its_fields() {
         assert_eq!(
             PathShape::of::<Order>(),
             PathShape::Named(&["customer", "order"])
@@ -227,14 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn tuples_and_scalars_tell_their_number() {
+    fn the_shape_of_a_tuple_or_scalar_has_the_number_of_parameters() {
         assert_eq!(PathShape::of::<(u64, String)>(), PathShape::Positional(2));
         assert_eq!(PathShape::of::<Wrapped>(), PathShape::Positional(1));
         assert_eq!(PathShape::of::<String>(), PathShape::Positional(1));
     }
 
     #[test]
-    fn maps_tell_nothing() {
+    fn the_shape_of_a_map_is_unknown() {
         assert_eq!(
             PathShape::of::<std::collections::HashMap<String, String>>(),
             PathShape::Unknown

@@ -4,10 +4,10 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::problem::Location;
 
-/// A JSON pointer as a URI fragment (RFC 6901 §6), built name by name.
+/// A JSON pointer as a URI fragment (RFC 6901 §6), built one name at a time.
 pub(super) struct Pointer(String);
 
-/// What a fragment cannot hold (RFC 3986 §3.5).
+/// The characters that must be percent-encoded in a fragment (RFC 3986 §3.5).
 const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -25,12 +25,12 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'}');
 
 impl Pointer {
-    /// The whole document.
+    /// The pointer to the whole document.
     pub(super) fn new() -> Self {
         Self(String::from("#"))
     }
 
-    /// Goes on to a member, or to a place in a list.
+    /// Appends a member's name or a list index.
     pub(super) fn push(&mut self, name: &str) {
         let escaped = name.replace('~', "~0").replace('/', "~1");
         // Writing to a `String` cannot fail.

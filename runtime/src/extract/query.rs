@@ -8,9 +8,9 @@ use serde_path_to_error::{Path, Segment};
 use super::transparent;
 use crate::problem::{FieldError, Location, Problem, registry};
 
-/// Parameters of the query; a repeated one fills a list.
+/// The query parameters. A repeated parameter fills a list.
 ///
-/// What cannot be read is a 400 `INVALID_PARAMETER` that names the parameter.
+/// An invalid parameter is a 400 `INVALID_PARAMETER` that names it.
 ///
 /// ```
 /// use aplomb::Query;
@@ -24,15 +24,15 @@ use crate::problem::{FieldError, Location, Problem, registry};
 /// # let _ = axum::Router::<()>::new().route("/orders", axum::routing::get(list));
 /// ```
 ///
-/// `Option<Query<T>>` is `None` for a URI without a query, as that of `axum-extra` is. A URI that ends in `?` has
-/// an empty query, which is read.
+/// `Option<Query<T>>` is `None` for a URI without a query, as in `axum-extra`. A URI that ends in
+/// `?` has an empty query, which is not `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Query<T>(pub T);
 
 transparent!(Query);
 
 impl<T: DeserializeOwned> Query<T> {
-    /// Reads the query of this URI, as the argument of a handler does.
+    /// Parses the query of a URI, as the argument of a handler does.
     pub fn try_from_uri(uri: &Uri) -> Result<Self, Problem> {
         parse(uri.query().unwrap_or_default()).map(Self)
     }
@@ -69,7 +69,7 @@ pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     serde_path_to_error::deserialize(pairs).map_err(|error| {
         let parameter = parameter(error.path());
         Problem::new(&registry::INVALID_PARAMETER)
-            .with_detail("the query cannot be read")
+            .with_detail("a query parameter is invalid: see `errors`")
             .with_error(FieldError::new(
                 Location::Parameter(parameter.into()),
                 "INVALID_FORMAT",
@@ -78,7 +78,8 @@ pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     })
 }
 
-/// Refuses what decoders of forms replace in silence, so that two texts would be one.
+/// Rejects percent-encoded text that is not UTF-8. Form decoders replace it silently, so different
+/// texts would become equal.
 pub(crate) fn check_utf8<'a>(mut pairs: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
     let wrong = |text: &&str| text.contains('%') && percent_decode_str(text).decode_utf8().is_err();
     match pairs.find(wrong) {
@@ -93,7 +94,7 @@ fn not_utf8(pair: &str) -> Problem {
         .next()
         .map_or_else(String::new, |(name, _)| name.into());
     Problem::new(&registry::INVALID_PARAMETER)
-        .with_detail("the query is not UTF-8")
+        .with_detail("the query is not UTF-8: see `errors`")
         .with_error(FieldError::new(
             Location::Parameter(name.into()),
             "NOT_UTF8",
@@ -101,7 +102,8 @@ fn not_utf8(pair: &str) -> Problem {
         ))
 }
 
-/// The parameter's name, without the place in a list that repeated ones fill.
+/// Returns the name of the parameter at a path. An index into the list of a repeated parameter is
+/// left out.
 fn parameter(path: &Path) -> String {
     let name = |segment: &Segment| match segment {
         Segment::Map { key } => Some(key.clone()),
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f04_what_is_not_utf_8_is_refused() {
+    fn f04_a_query_that_is_not_utf_8_is_rejected() {
         for (query, parameter) in [
             ("a=1&b=%ff", "b"),
             ("%C3%A9=%C3", "é"),
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_names_the_parameter() {
+    fn the_problem_names_the_invalid_parameter() {
         let problem = parse::<Filter>("year=next").expect_err("not a number");
         assert_eq!(problem.status(), 400);
         assert_eq!(

@@ -4,12 +4,12 @@ use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::path::names;
-use super::place::{Step, parameter, pointer, steps};
+use super::violation::{Step, parameter, pointer, steps};
 use super::{Json, Path, Query, json, transparent};
 use crate::problem::{FieldError, Location, Problem, ProblemSpec, registry};
 
-/// An argument whose data keeps the rules that it declares with [garde](https://docs.rs/garde):
-/// `Valid<Json<T>>`, `Valid<Query<T>>` or `Valid<Path<T>>`.
+/// An extractor that checks the constraints of its data, which the type declares with
+/// [garde](https://docs.rs/garde): `Valid<Json<T>>`, `Valid<Query<T>>` or `Valid<Path<T>>`.
 ///
 /// ```
 /// use aplomb::prelude::*;
@@ -38,26 +38,27 @@ use crate::problem::{FieldError, Location, Problem, ProblemSpec, registry};
 /// }
 /// ```
 ///
-/// What is readable and breaks rules is a 422 `VALIDATION_FAILED` for a body, and a 400 `INVALID_PARAMETER` for path
-/// and query. Its `errors` list everything that is broken, 100 mistakes at most: each has a `pointer` into the body or
-/// the name of the `parameter`, the code `CONSTRAINT_VIOLATED`, and garde's message. They are sorted by place, lists by
-/// position, so that the same data always gets the same answer. What cannot be read is refused before, as without
-/// `Valid`.
+/// Data that violates constraints is a 422 `VALIDATION_FAILED` in a body, and a 400
+/// `INVALID_PARAMETER` in path or query. Its `errors` list all violations, up to 100. Each has a
+/// `pointer` into the body or the name of the `parameter`, the code `CONSTRAINT_VIOLATED`, and
+/// garde's message. They are sorted by location, list items by index, so that the same data always
+/// gets the same response. Data that cannot be parsed is rejected before, as without `Valid`.
 ///
-/// - garde names fields as Rust does. A member of the document that is spelt in another style (`giftText` for
-///   `gift_text`) is found, and so are those of a flattened struct. One that serde renames altogether, or that is
-///   missing in the document, is named as in Rust.
-/// - garde does not name the variants of an enum. Where the document does, around their fields
-///   (`{"card": {"number": …}}`), the pointer leaves the name out; write `#[serde(tag = "…")]`.
-/// - Items of a `HashSet` have no place in the document; a list has.
+/// - garde names fields as in Rust. The pointer has the member's name in the document if it differs
+///   only in style (`giftText` for `gift_text`), also in a flattened struct. A member that serde
+///   renames to another word, or that the document lacks, has its name in Rust.
+/// - garde does not name the variants of an enum. If the document has them around their fields
+///   (`{"card": {"number": …}}`), the pointer lacks that name. Use `#[serde(tag = "…")]` instead.
+/// - The items of a `HashSet` have no location in the document. Use a list instead.
 ///
-/// Rules that depend on the service's state have a [context](ValidationContext).
+/// Constraints that depend on the state of the service have a [context](ValidationContext).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Valid<E>(pub E);
 
 transparent!(Valid);
 
-/// What the rules of a type depend on, taken from the state `S` of the API; `()` for those that depend on nothing.
+/// The context of a type's constraints, made from the state `S` of the API. The context `()` is for
+/// constraints without one.
 ///
 /// ```
 /// use aplomb::extract::ValidationContext;
@@ -79,18 +80,18 @@ transparent!(Valid);
 /// #[derive(serde::Deserialize, Validate)]
 /// #[garde(context(Limits))]
 /// struct Payment {
-///     #[garde(custom(affordable))]
+///     #[garde(custom(within_limits))]
 ///     amount: i64,
 /// }
 ///
-/// fn affordable(amount: &i64, limits: &Limits) -> garde::Result {
+/// fn within_limits(amount: &i64, limits: &Limits) -> garde::Result {
 ///     if *amount > limits.largest {
 ///         return Err(garde::Error::new(format!("at most {}", limits.largest)));
 ///     }
 ///     Ok(())
 /// }
 ///
-/// /// Pays.
+/// /// Creates a payment.
 /// #[endpoint(post = "/payments", idempotent)]
 /// async fn pay(Valid(Json(payment)): Valid<Json<Payment>>) -> Created<i64> {
 ///     Created::new(payment.amount)
@@ -99,7 +100,7 @@ transparent!(Valid);
 /// let routes: Routes<App> = routes![pay];
 /// ```
 pub trait ValidationContext<S>: Sized {
-    /// What the rules may look at.
+    /// Returns the context.
     fn from_state(state: &S) -> Self;
 }
 
@@ -119,7 +120,7 @@ where
         let data: T = json::parse(&text)?;
         check(&data, state, &registry::VALIDATION_FAILED, || {
             let document = serde_json::from_slice(&text).unwrap_or_default();
-            move |place: &[Step]| pointer(&document, place)
+            move |path: &[Step]| pointer(&document, path)
         })?;
         Ok(Self(Json(data)))
     }
@@ -135,8 +136,8 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = Query::<T>::from_request_parts(parts, state).await?;
         check(&query.0, state, &registry::INVALID_PARAMETER, || {
-            let names = sent(parts);
-            move |place: &[Step]| parameter(&names, place)
+            let names = query_names(parts);
+            move |path: &[Step]| parameter(&names, path)
         })?;
         Ok(Self(query))
     }
@@ -153,13 +154,13 @@ where
         let path = Path::<T>::from_request_parts(parts, state).await?;
         let names = names(parts, state).await;
         check(&path.0, state, &registry::INVALID_PARAMETER, || {
-            move |place: &[Step]| parameter(&names, place)
+            move |path: &[Step]| parameter(&names, path)
         })?;
         Ok(Self(path))
     }
 }
 
-/// Where a mistake is looked for only matters once there is one.
+/// Validates the data. `location` is called only if there are violations.
 fn check<S, T, L>(
     data: &T,
     state: &S,
@@ -175,27 +176,28 @@ where
         .map_err(|report| problem(&report, spec, location()))
 }
 
-/// The names of the parameters that a query has.
-fn sent(parts: &Parts) -> Vec<String> {
+/// Returns the names of the parameters in a query.
+fn query_names(parts: &Parts) -> Vec<String> {
     let query = parts.uri.query().unwrap_or_default();
     form_urlencoded::parse(query.as_bytes())
         .map(|(name, _)| name.into_owned())
         .collect()
 }
 
-/// Mistakes that are looked at. A list of many wrong items is not worth more.
-const MAX_ERRORS: usize = 1_000;
+/// The most violations that are located and sorted, before the first 100 are reported. It bounds
+/// the work for a long list of wrong items.
+const MAX_VIOLATIONS: usize = 1_000;
 
 #[cold]
 fn problem(report: &Report, spec: &ProblemSpec, location: impl Fn(&[Step]) -> Location) -> Problem {
-    let mut mistakes: Vec<(Vec<Step>, &str)> = report
+    let mut violations: Vec<(Vec<Step>, &str)> = report
         .iter()
-        .take(MAX_ERRORS)
+        .take(MAX_VIOLATIONS)
         .map(|(path, error)| (steps(path), error.message()))
         .collect();
-    mistakes.sort();
-    let problem = Problem::new(spec).with_detail("the data breaks the rules that `errors` lists");
-    mistakes
+    violations.sort();
+    let problem = Problem::new(spec).with_detail("the data violates the constraints in `errors`");
+    violations
         .into_iter()
         .fold(problem, |problem, (steps, message)| {
             problem.with_error(FieldError::new(

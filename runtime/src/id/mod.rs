@@ -17,9 +17,9 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 use ulid::Ulid;
 
-use self::source::Source;
+use self::source::UlidSource;
 
-/// A kind of thing that has identifiers of its own.
+/// A type of resource with its own identifiers.
 ///
 /// ```
 /// use aplomb::{Id, Resource};
@@ -33,20 +33,21 @@ use self::source::Source;
 /// assert!("acc_01HZQK7P3WVXBN4Y9MRDTJC8E6".parse::<Id<Payment>>().is_err());
 /// ```
 pub trait Resource {
-    /// What stands before the `_`: `[a-z][a-z0-9_]{0,30}`.
+    /// The text before the `_`: `[a-z][a-z0-9_]{0,30}`.
     const PREFIX: &'static str;
 }
 
-/// The identifier of a `T`: its prefix and a ULID. Upper case out, any case in.
+/// The identifier of a resource `T`: its prefix and a ULID, written in upper case and read in any
+/// case.
 ///
-/// It reads and writes itself as text: in paths, queries, JSON (also as the name of a member) and wherever
-/// else serde, [`FromStr`] or [`Display`](fmt::Display) is asked. A text that is not one is refused where it is
-/// read: in a path or query with 400 `INVALID_PARAMETER`, in a JSON body with 422 `VALIDATION_FAILED`, each naming
-/// the place. Identifiers of different resources are different types.
+/// An identifier is a text in paths, queries, JSON (also as the name of a member) and for serde,
+/// [`FromStr`] and [`Display`](fmt::Display). An invalid text is rejected: in a path or query with
+/// a 400 `INVALID_PARAMETER`, in a JSON body with a 422 `VALIDATION_FAILED`. Both name the invalid
+/// parameter or member. Identifiers of different resources are different types.
 ///
-/// Identifiers rise within a process, also within one millisecond and when the clock steps back, so
-/// they sort by the time of their birth, as text, too. They are not secrets: each tells that time, and whoever
-/// has one can guess at those made in the same millisecond.
+/// Identifiers increase within a process, also within one millisecond and when the clock steps
+/// back. So they are sorted by their time of creation, also as text. They are not secret: each
+/// contains that time, and a client that has one can guess others of the same millisecond.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -69,27 +70,27 @@ pub struct Id<T> {
     resource: PhantomData<fn() -> T>,
 }
 
-/// That of the process, for all kinds of resources.
-static SOURCE: Source = Source::new();
+/// The source of all identifiers of the process.
+static SOURCE: UlidSource = UlidSource::new();
 
 impl<T> Id<T> {
-    /// The next identifier.
+    /// Generates the next identifier.
     ///
     /// # Errors
     ///
-    /// [`IdOverflow`] if 2^80 identifiers were made in one millisecond.
+    /// Returns [`IdOverflow`] if the random part of the last identifier cannot be incremented. Its
+    /// 80 bits make that unlikely in practice.
     pub fn generate() -> Result<Self, IdOverflow> {
         SOURCE
             .next(SystemTime::now(), &mut rand::rng())
             .map(Self::from_ulid)
     }
 
-    /// The next identifier.
+    /// Generates the next identifier.
     ///
     /// # Panics
     ///
-    /// Where [`generate`](Self::generate) fails: if the random part of the last identifier of this
-    /// millisecond cannot be raised, which no service lives to see.
+    /// Panics if [`generate`](Self::generate) fails.
     #[expect(
         clippy::new_without_default,
         reason = "a default that differs each time would mislead"
@@ -106,40 +107,41 @@ impl<T> Id<T> {
         }
     }
 
-    /// The ULID.
+    /// Returns the ULID.
     pub const fn ulid(&self) -> Ulid {
         self.ulid
     }
 
-    /// When it was made, in milliseconds since 1970.
+    /// Returns the time of creation in milliseconds since 1970.
     pub const fn timestamp_ms(&self) -> u64 {
         self.ulid.timestamp_ms()
     }
 }
 
 impl<T: Resource> Id<T> {
-    /// What an identifier looks like as it is written, as a regular expression that descriptions of APIs take.
+    /// Returns a regular expression for identifiers, for the description of an API.
     ///
-    /// It describes what a client gets and should send back. Lower case is read, too, and is left out, so
-    /// that a client that checks the pattern sends each identifier in its one spelling.
+    /// It matches the form that clients get and should send back. Lower case is also read, but not
+    /// matched, so that a client that checks the pattern sends the same spelling for the same
+    /// identifier.
     pub fn pattern() -> String {
         format!("^{}_[0-7][0-9A-HJKMNP-TV-Z]{{25}}$", T::PREFIX)
     }
 }
 
-/// The random part of an identifier could not be raised.
+/// The error when the random part of an identifier cannot be incremented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdOverflow;
 
 impl fmt::Display for IdOverflow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no identifier left in this millisecond")
+        f.write_str("no identifier is left in this millisecond: try again in the next one")
     }
 }
 
 impl std::error::Error for IdOverflow {}
 
-/// A text that is no identifier of the kind that was asked for.
+/// The error for a text that is not an identifier of the expected type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidId {
     prefix: &'static str,
@@ -169,12 +171,12 @@ impl<T: Resource> FromStr for Id<T> {
     }
 }
 
-/// Refuses what decoders differ on: more than 128 bits, and the letters that Crockford's base 32
-/// leaves out or reads as digits.
+/// Parses a ULID. Refuses texts that decoders read differently: more than 128 bits, and letters
+/// that Crockford's base 32 excludes or reads as digits.
 fn parse_ulid(text: &str) -> Option<Ulid> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() && !b"ILOUilou".contains(&byte);
-    let fits = text.len() == 26 && text.as_bytes()[0] <= b'7' && text.bytes().all(plain);
-    if fits {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() && !b"ILOUilou".contains(&byte);
+    let is_valid = text.len() == 26 && text.as_bytes()[0] <= b'7' && text.bytes().all(is_allowed);
+    if is_valid {
         Ulid::from_string(&text.to_ascii_uppercase()).ok()
     } else {
         None

@@ -6,16 +6,19 @@ use ulid::{Generator, Ulid};
 
 use super::IdOverflow;
 
-/// Where identifiers come from: each is above the last one, whatever the clock does.
-pub(super) struct Source(Mutex<Generator>);
+/// A source of identifiers. Each one is greater than the one before, also if the clock steps back.
+pub(super) struct UlidSource(Mutex<Generator>);
 
-impl Source {
+impl UlidSource {
     pub(super) const fn new() -> Self {
         Self(Mutex::new(Generator::new()))
     }
 
-    /// The last one plus 1, in its millisecond and while the clock is behind it; else one of now with a new
-    /// random part. A random part that cannot be raised is an error until the clock goes on, and never a wrap.
+    /// Returns the next ULID: the last one plus 1 in the same millisecond and while the clock is
+    /// behind it, or else one with the current time and a new random part.
+    ///
+    /// If the random part cannot be incremented, returns an error until the clock advances. It
+    /// never wraps around, which would repeat identifiers.
     pub(super) fn next(&self, now: SystemTime, random: &mut impl Rng) -> Result<Ulid, IdOverflow> {
         let mut generator = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         generator

@@ -1,4 +1,4 @@
-//! Identifiers in the columns of a database: as text, wherever sqlx has text.
+//! Identifiers in database columns, stored as text.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -32,7 +32,7 @@ where
     }
 }
 
-/// A text that is no identifier of a `T` is an error of the column.
+/// A text that is not an identifier of `T` is a decoding error of its column.
 impl<'r, DB: Database, T: Resource> Decode<'r, DB> for Id<T>
 where
     &'r str: Decode<'r, DB>,
@@ -62,7 +62,7 @@ mod tests {
     }
 
     async fn database() -> SqlitePool {
-        // Each connection has a database of its own.
+        // Each connection to `:memory:` has its own database, so the pool has only one.
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .connect("sqlite::memory:")
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn h01_identifiers_are_texts_in_a_database() {
+    async fn h01_identifiers_are_stored_as_text() {
         let (pool, id) = (database().await, Id::<Payment>::new());
         sqlx::query("INSERT INTO payments VALUES (?, ?)")
             .bind(id)
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn h01_what_is_no_identifier_of_the_kind_is_an_error_of_its_column() {
+    async fn h01_an_invalid_identifier_is_an_error_of_its_column() {
         let pool = database().await;
         for text in [
             "acc_01HZQK7P3WVXBN4Y9MRDTJC8E6",

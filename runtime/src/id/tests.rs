@@ -16,10 +16,10 @@ impl Resource for Payment {
 
 type PaymentId = Id<Payment>;
 
-/// Randomness that is always the same byte.
-struct Always(u8);
+/// A random source that always returns the same byte.
+struct ConstantRng(u8);
 
-impl TryRng for Always {
+impl TryRng for ConstantRng {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
@@ -41,7 +41,7 @@ fn at(ms: u64) -> SystemTime {
 }
 
 #[test]
-fn h01_upper_case_out_any_case_in() {
+fn h01_identifiers_are_written_in_upper_case_and_read_in_any_case() {
     let id: PaymentId = "pay_01hzqk7p3wvxbn4y9mrdtjc8e6".parse().expect("valid");
     assert_eq!(id.to_string(), "pay_01HZQK7P3WVXBN4Y9MRDTJC8E6");
     assert_eq!(
@@ -66,7 +66,7 @@ fn h01_a_wrong_prefix_is_refused_with_an_example() {
 }
 
 #[test]
-fn h01_an_identifier_is_a_key_of_maps() {
+fn h01_an_identifier_can_be_a_map_key() {
     let ids: Vec<PaymentId> = (0..3).map(|_| Id::new()).collect();
     let sorted: BTreeMap<PaymentId, usize> = ids.iter().copied().zip(0..).collect();
     let text = serde_json::to_string(&sorted).expect("members");
@@ -108,8 +108,8 @@ fn h02_overflow_and_ambiguous_letters_are_refused() {
     );
 }
 
-/// The members of a regular expression's class, such as `0-9A-H`.
-fn members(class: &str) -> String {
+/// Returns the characters of a class in a regular expression, such as `0-9A-H`.
+fn class_characters(class: &str) -> String {
     let (bytes, mut index, mut members) = (class.as_bytes(), 0, String::new());
     while index < bytes.len() {
         let last = if bytes.get(index + 1) == Some(&b'-') {
@@ -124,15 +124,15 @@ fn members(class: &str) -> String {
 }
 
 #[test]
-fn h02_the_pattern_has_exactly_what_is_read_in_upper_case() {
+fn h02_the_pattern_matches_exactly_the_upper_case_identifiers() {
     let pattern = PaymentId::pattern();
     let classes: Vec<&str> = pattern.split(['[', ']']).collect();
     let ["^pay_", first, "", rest, "{25}$"] = classes[..] else {
         panic!("{pattern}")
     };
-    let taken = |place: &str| -> String {
+    let accepted = |template: &str| -> String {
         let one = |byte: &u8| {
-            place
+            template
                 .replace('?', &char::from(*byte).to_string())
                 .parse::<PaymentId>()
                 .is_ok()
@@ -143,20 +143,26 @@ fn h02_the_pattern_has_exactly_what_is_read_in_upper_case() {
             .map(char::from)
             .collect()
     };
-    assert_eq!(members(first), taken("pay_?1HZQK7P3WVXBN4Y9MRDTJC8E6"));
-    assert_eq!(members(rest), taken("pay_01HZQK7P3WVXBN4Y9MRDTJC8E?"));
+    assert_eq!(
+        class_characters(first),
+        accepted("pay_?1HZQK7P3WVXBN4Y9MRDTJC8E6")
+    );
+    assert_eq!(
+        class_characters(rest),
+        accepted("pay_01HZQK7P3WVXBN4Y9MRDTJC8E?")
+    );
 }
 
 #[test]
-fn h03_identifiers_rise_within_a_process() {
+fn h03_identifiers_increase_within_a_process() {
     let ids: Vec<PaymentId> = (0..10_000).map(|_| Id::new()).collect();
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
 }
 
 #[test]
-fn h03_the_same_or_an_earlier_millisecond_is_the_last_one_plus_one() {
-    let source = Source::new();
-    let next = |ms, byte| source.next(at(ms), &mut Always(byte)).expect("room").0;
+fn h03_in_the_same_or_an_earlier_millisecond_the_last_identifier_is_incremented() {
+    let source = UlidSource::new();
+    let next = |ms, byte| source.next(at(ms), &mut ConstantRng(byte)).expect("room").0;
     let first = next(1_000, 7);
     assert_eq!(next(1_000, 9), first + 1);
     assert_eq!(next(999, 9), first + 2);
@@ -166,25 +172,25 @@ fn h03_the_same_or_an_earlier_millisecond_is_the_last_one_plus_one() {
 }
 
 #[test]
-fn h03_a_random_part_that_cannot_be_raised_is_an_error_and_never_a_wrap() {
-    let source = Source::new();
+fn h03_a_random_part_that_cannot_be_incremented_is_an_error() {
+    let source = UlidSource::new();
     let last = source
-        .next(at(1_000), &mut Always(0xff))
+        .next(at(1_000), &mut ConstantRng(0xff))
         .expect("the last one of its millisecond");
     assert_eq!((last.timestamp_ms(), last.random()), (1_000, (1 << 80) - 1));
     for ms in [1_000, 999, 1_000] {
-        assert_eq!(source.next(at(ms), &mut Always(0)), Err(IdOverflow));
+        assert_eq!(source.next(at(ms), &mut ConstantRng(0)), Err(IdOverflow));
     }
     let next = source
-        .next(at(1_001), &mut Always(0))
+        .next(at(1_001), &mut ConstantRng(0))
         .expect("a new millisecond");
     assert!(next > last);
 }
 
 #[test]
-fn h03_identifiers_of_many_threads_are_all_different_and_rise_in_each() {
-    let made = || (0..5_000).map(|_| Id::new()).collect::<Vec<PaymentId>>();
-    let threads: Vec<_> = (0..8).map(|_| thread::spawn(made)).collect();
+fn h03_identifiers_of_many_threads_are_unique_and_increase_in_each() {
+    let generate = || (0..5_000).map(|_| Id::new()).collect::<Vec<PaymentId>>();
+    let threads: Vec<_> = (0..8).map(|_| thread::spawn(generate)).collect();
     let lists: Vec<_> = threads
         .into_iter()
         .map(|thread| thread.join().expect("no panic"))
@@ -198,10 +204,10 @@ fn h03_identifiers_of_many_threads_are_all_different_and_rise_in_each() {
 }
 
 #[test]
-fn h04_an_identifier_tells_the_time_of_its_birth() {
+fn h04_an_identifier_contains_its_time_of_creation() {
     let id: Id<Payment> = Id::from_ulid(
-        Source::new()
-            .next(at(1_717_000_000_123), &mut Always(7))
+        UlidSource::new()
+            .next(at(1_717_000_000_123), &mut ConstantRng(7))
             .expect("room"),
     );
     assert_eq!(id.timestamp_ms(), 1_717_000_000_123);
@@ -211,8 +217,8 @@ fn id() -> impl Strategy<Value = PaymentId> {
     any::<u128>().prop_map(|bits| Id::from_ulid(Ulid(bits)))
 }
 
-/// An identifier's text, and such as it is easily taken for.
-fn near() -> impl Strategy<Value = String> {
+/// Texts of identifiers, and similar texts.
+fn similar_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "pay_[0-9A-Za-z]{26}",
         "pay_[0-8][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}",
@@ -227,10 +233,10 @@ proptest! {
         let mut text = id.to_string();
         prop_assert_eq!(text.parse::<PaymentId>(), Ok(id));
         let (prefix, ulid) = text.split_at_mut(4);
-        let spelt: String = ulid.chars().enumerate().map(|(index, letter)| {
+        let mixed_case: String = ulid.chars().enumerate().map(|(index, letter)| {
             if lower >> index & 1 == 1 { letter.to_ascii_lowercase() } else { letter }
         }).collect();
-        prop_assert_eq!(format!("{prefix}{spelt}").parse::<PaymentId>(), Ok(id));
+        prop_assert_eq!(format!("{prefix}{mixed_case}").parse::<PaymentId>(), Ok(id));
     }
 
     #[test]
@@ -239,7 +245,7 @@ proptest! {
     }
 
     #[test]
-    fn h02_a_text_is_refused_or_is_its_identifiers_spelling_but_for_case(text in near()) {
+    fn h02_an_accepted_text_differs_from_the_identifier_only_in_case(text in similar_text()) {
         if let Ok(id) = text.parse::<PaymentId>() {
             prop_assert_eq!(id.to_string()[4..].to_owned(), text[4..].to_ascii_uppercase());
             prop_assert_eq!(&text[..4], "pay_");
@@ -247,7 +253,7 @@ proptest! {
     }
 
     #[test]
-    fn h03_the_order_of_identifiers_is_that_of_their_texts_and_times(left in id(), right in id()) {
+    fn h03_identifiers_have_the_order_of_their_texts_and_times(left in id(), right in id()) {
         prop_assert_eq!(left.cmp(&right), left.to_string().cmp(&right.to_string()));
         if left.timestamp_ms() != right.timestamp_ms() {
             prop_assert_eq!(left.cmp(&right), left.timestamp_ms().cmp(&right.timestamp_ms()));
@@ -255,9 +261,9 @@ proptest! {
     }
 
     #[test]
-    fn h03_identifiers_rise_whatever_the_clock_does(times in prop::collection::vec(0_u64..50, 1..50)) {
-        let source = Source::new();
-        let made: Vec<_> = times.iter().map(|ms| source.next(at(*ms), &mut Always(7)).expect("room")).collect();
-        prop_assert!(made.is_sorted_by(|left, right| left < right));
+    fn h03_identifiers_increase_for_any_clock(times in prop::collection::vec(0_u64..50, 1..50)) {
+        let source = UlidSource::new();
+        let ids: Vec<_> = times.iter().map(|ms| source.next(at(*ms), &mut ConstantRng(7)).expect("room")).collect();
+        prop_assert!(ids.is_sorted_by(|left, right| left < right));
     }
 }

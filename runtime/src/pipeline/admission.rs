@@ -1,5 +1,5 @@
-//! Limits and the record of a key, together: the one place that knows both, because they share a
-//! trip to the store.
+//! Admission: rate limits and the record of an idempotency key. They are in one module, because one
+//! call to the store can decide both.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use crate::policies::idempotency::{ActiveRun, BeginOutcome, EndpointRuns, Pendin
 use crate::policies::rate_limit::{LimitResponseWriter, QueueDelay};
 use crate::problem::Problem;
 use crate::request::{EndpointResponse, IncomingRequest, RequestInfo, RequestState};
-use crate::store::{Admission as Admitted, AdmissionStore, StoreError};
+use crate::store::{Admission as StoreAdmission, AdmissionStore, StoreError};
 
-/// Admission to one mounted endpoint.
+/// The admission to one mounted endpoint.
 #[derive(Debug)]
 pub(super) struct Admission {
     body_limit: u64,
     runs: Option<Arc<EndpointRuns>>,
-    /// Asked for both at once, where the endpoint has limits and keys.
+    /// Decides limits and key in one call, if the endpoint has both.
     store: Option<Arc<dyn AdmissionStore>>,
 }
 
 impl Admission {
-    /// The admission to an endpoint that has limits or keys.
+    /// Returns the admission to an endpoint that has limits or keys.
     pub(super) fn new(mount: &Mount) -> Option<Self> {
         let Mount {
             limits,
@@ -33,15 +33,15 @@ impl Admission {
             .admission
             .clone()
             .filter(|_| limits.is_some() && runs.is_some());
-        mount.asks_a_store().then(|| Self {
+        mount.uses_store().then(|| Self {
             body_limit: *body_limit,
             runs: runs.clone(),
             store,
         })
     }
 
-    /// Asks the limits of a request without a key, if that takes no waiting. `None` leaves it to
-    /// [`enter`](Self::enter).
+    /// Acquires the limits of a request without a key, if that needs no waiting. Returns `None` if
+    /// [`enter`](Self::enter) has to do it.
     pub(super) fn try_enter(&self, state: &RequestState) -> Option<Result<QueueDelay, Problem>> {
         if self.runs.is_some() && state.info.key.is_some() {
             return None;
@@ -52,8 +52,10 @@ impl Admission {
         }
     }
 
-    /// Asks the limits of a request without a key, and waits for its turn. A request with a key gets
-    /// what its run begins with: that is asked for by the run itself, which outlives its client.
+    /// Acquires the limits of a request without a key, and waits out its queue delay.
+    ///
+    /// Prepares the run of a request with a key. The run itself acquires the limits and the record,
+    /// because it may outlive its client.
     pub(super) async fn enter(
         &self,
         state: &mut RequestState,
@@ -66,11 +68,12 @@ impl Admission {
             }
             return Ok(None);
         };
-        let mut asked = None;
+        let mut acquired = None;
         if request.has_body() {
-            // A client over its limits may not make the server read a large body.
+            // Before the body is read: a client over its limits must not make the service read a
+            // large body. A small body has been read by the body stage.
             if let Some(limits) = &limits {
-                asked = Some(limits.acquire(&state.info).await?);
+                acquired = Some(limits.acquire(&state.info).await?);
             }
             request.read(self.body_limit, &state.body).await?;
         }
@@ -83,65 +86,69 @@ impl Admission {
         Ok(Some(KeyedAdmission {
             run,
             limits,
-            asked,
+            acquired,
             store: self.store.clone(),
         }))
     }
 }
 
-/// What a run under a key begins with.
+/// The admission of a request with a key, before its run begins.
 #[derive(Debug)]
 pub(super) struct KeyedAdmission {
     run: PendingRun,
     limits: Option<Arc<LimitResponseWriter>>,
-    /// What the limits said, if they were asked before the body was read.
-    asked: Option<QueueDelay>,
+    /// The queue delay, if the limits were acquired before the body was read.
+    acquired: Option<QueueDelay>,
     store: Option<Arc<dyn AdmissionStore>>,
 }
 
 impl KeyedAdmission {
-    /// Asks the limits, takes the record, and waits for the run's turn. Refused limits begin nothing.
+    /// Acquires the limits, begins the record, and waits out the queue delay. A request that a
+    /// limit refuses begins no record.
     pub(super) async fn begin(self, info: &RequestInfo) -> Result<ActiveRun, EndpointResponse> {
-        let (turn, found) = self.ask(info).await.map_err(EndpointResponse::refused)?;
-        let begun = match found {
-            Some(found) => self.run.activate(found),
+        let (delay, begun) = self
+            .acquire(info)
+            .await
+            .map_err(EndpointResponse::refused)?;
+        let run = match begun {
+            Some(begun) => self.run.activate(begun),
             None => self.run.begin().await,
         };
-        // The record is there while the run waits, so that a retry meets it and waits for nothing.
-        turn.wait().await;
-        begun
+        // After the record has begun, so that a retry meanwhile gets its 409 without waiting.
+        delay.wait().await;
+        run
     }
 
-    /// Asks the limits, and for the record in the same trip where the store can: what that found, or
-    /// `None` where the record is still to be asked for.
-    async fn ask(
+    /// Acquires the limits. If the store can, begins the record in the same call, and returns the
+    /// outcome of that; `None` if the record must still be begun.
+    async fn acquire(
         &self,
         info: &RequestInfo,
     ) -> Result<(QueueDelay, Option<Result<BeginOutcome, StoreError>>), Problem> {
-        let limits = match (&self.limits, self.asked) {
+        let limits = match (&self.limits, self.acquired) {
             (Some(limits), None) => limits,
-            (_, asked) => return Ok((asked.unwrap_or_default(), None)),
+            (_, acquired) => return Ok((acquired.unwrap_or_default(), None)),
         };
-        let claims = limits.requests(info);
-        let joins = |store: &&Arc<dyn AdmissionStore>| {
-            // Prefetched tokens cost no trip.
-            limits.limits().prefetch().is_none() && store.joins(&claims, self.run.request())
+        let requests = limits.requests(info);
+        let can_join = |store: &&Arc<dyn AdmissionStore>| {
+            // Prefetched tokens need no call, so there is nothing to join.
+            limits.limits().prefetch().is_none() && store.joins(&requests, self.run.request())
         };
-        let Some(store) = self.store.as_ref().filter(joins) else {
+        let Some(store) = self.store.as_ref().filter(can_join) else {
             return Ok((limits.acquire(info).await?, None));
         };
         let call = async {
-            Ok(match store.admit(&claims, self.run.request()).await? {
-                Admitted::Refused(acquired) => (acquired, None),
-                Admitted::Admitted(acquired, begun) => (acquired, Some(begun)),
+            Ok(match store.admit(&requests, self.run.request()).await? {
+                StoreAdmission::Refused(acquired) => (acquired, None),
+                StoreAdmission::Admitted(acquired, begun) => (acquired, Some(begun)),
             })
         };
         match limits
             .client()
-            .acquire_by(&claims, limits.limits().on_error(), call)
+            .acquire_with(&requests, limits.limits().on_error(), call)
             .await
         {
-            Ok((decided, begun)) => Ok((limits.settle(&claims, decided)?, begun.map(Ok))),
+            Ok((decided, begun)) => Ok((limits.apply(&requests, decided)?, begun.map(Ok))),
             Err(error) => Ok((QueueDelay::default(), Some(Err(error)))),
         }
     }

@@ -1,4 +1,4 @@
-//! A run that goes on when nobody waits for it any more.
+//! Runs that outlive their request.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -9,17 +9,18 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TrackedFuture;
 use tracing::{Instrument, Span};
 
-/// Runs where it is awaited; if it is dropped before its end, it gets a task of its own, in which it
-/// comes to that. A tracker counts it all the while.
+/// A future that runs in the task that awaits it. If it is dropped before its end, it continues in
+/// a task of its own. A tracker counts it until it ends, so that a shutdown can wait for it.
 pub(crate) struct DetachOnDrop<F: Future<Output: Send + 'static> + Send + 'static> {
-    /// There until it ends.
+    /// `None` after its end.
     running: Option<Pin<Box<TrackedFuture<F>>>>,
     span: Span,
     runtime: Handle,
 }
 
 impl<F: Future<Output: Send + 'static> + Send + 'static> DetachOnDrop<F> {
-    /// Must be called within a runtime.
+    /// Must be called inside of a tokio runtime. Its handle is kept, because the drop may happen
+    /// outside.
     pub(crate) fn new(tracker: &TaskTracker, running: F) -> Self {
         let running = Box::pin(tracker.track_future(running));
         Self {
@@ -34,8 +35,9 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> Future for DetachOnDrop
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<F::Output> {
-        // Out of its place meanwhile: a run that panics has come to its end, too.
-        let mut running = self.running.take().expect("not awaited after its end");
+        // Taken out while it is polled: a future that panics has ended, and `drop` must not spawn
+        // it.
+        let mut running = self.running.take().expect("polled after its end");
         let polled = running.as_mut().poll(context);
         if polled.is_pending() {
             self.running = Some(running);
@@ -63,18 +65,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a11_a_run_that_is_dropped_half_way_comes_to_its_end() {
+    async fn a11_a_run_that_is_dropped_continues_to_its_end() {
         let tracker = TaskTracker::new();
-        let (go, may_go) = oneshot::channel();
+        let (resume, resumed) = oneshot::channel();
         let (ended, end) = oneshot::channel();
         let mut run = DetachOnDrop::new(&tracker, async {
-            may_go.await.expect("still wanted");
+            resumed.await.expect("resumed");
             ended.send(()).expect("waited for");
         });
         assert!((&mut run).now_or_never().is_none());
         assert_eq!(tracker.len(), 1);
         drop(run);
-        go.send(()).expect("still running");
+        resume.send(()).expect("still running");
         end.await.expect("the run's end");
         tracker.close();
         timeout(Duration::from_secs(10), tracker.wait())
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a11_a_run_that_nobody_began_to_await_runs() {
+    async fn a11_a_run_that_was_never_polled_runs() {
         let (ended, end) = oneshot::channel();
         drop(DetachOnDrop::new(&TaskTracker::new(), async {
             ended.send(())
@@ -92,17 +94,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_that_ends_where_it_is_awaited_gets_no_task() {
+    async fn a_run_that_is_awaited_to_its_end_gets_no_task() {
         let tracker = TaskTracker::new();
-        let here = DetachOnDrop::new(&tracker, async { tokio::task::try_id() }).await;
-        assert_eq!(here, tokio::task::try_id());
+        let task = DetachOnDrop::new(&tracker, async { tokio::task::try_id() }).await;
+        assert_eq!(task, tokio::task::try_id());
         assert!(tracker.is_empty());
     }
 
     #[tokio::test]
-    async fn a_run_that_panics_is_over() {
+    async fn a_run_that_panics_is_not_continued() {
         let tracker = TaskTracker::new();
-        let mut run = DetachOnDrop::new(&tracker, async { panic!("of no use") });
+        let mut run = DetachOnDrop::new(&tracker, async { panic!("failed") });
         let polled = core::panic::AssertUnwindSafe(async { (&mut run).await })
             .catch_unwind()
             .await;

@@ -1,4 +1,4 @@
-//! The end of every response of an endpoint.
+//! The last step of every response of an endpoint: its problem document and its fields.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -8,45 +8,43 @@ use super::mount::MountedEndpoint;
 use crate::problem::{Problem, ProblemContext, Retry, rewrite};
 use crate::request::{EndpointResponse, RequestInfo, RequestState, X_REQUEST_ID};
 
-/// Makes the answer ready to leave.
+/// Completes a response before it is sent.
 #[inline]
 pub(super) fn finalize(
     endpoint: &MountedEndpoint,
     state: &RequestState,
-    answer: &mut EndpointResponse,
+    outcome: &mut EndpointResponse,
 ) {
-    let RequestState {
-        info,
-        writers: exits,
-        ..
-    } = state;
-    if answer.response.status().as_u16() >= 400 {
-        document(endpoint, info, answer);
-        challenge(endpoint, &mut answer.response);
+    let RequestState { info, writers, .. } = state;
+    if outcome.response.status().as_u16() >= 400 {
+        replace_error(endpoint, info, outcome);
+        add_challenge(endpoint, &mut outcome.response);
     }
-    exits.finish(info, &mut answer.response);
-    answer
+    writers.write_all(info, &mut outcome.response);
+    outcome
         .response
         .headers_mut()
         .insert(X_REQUEST_ID, info.id.to_value());
 }
 
-/// Writes the document of an error that has none yet.
-fn document(endpoint: &MountedEndpoint, info: &RequestInfo, answer: &mut EndpointResponse) {
-    if let Some(problem) = rewrite(&mut answer.response, answer.origin) {
+/// Replaces an error response by its problem document. The settlement of a run has already done so
+/// for requests with a key; then `rewrite` finds no problem.
+fn replace_error(endpoint: &MountedEndpoint, info: &RequestInfo, outcome: &mut EndpointResponse) {
+    if let Some(problem) = rewrite(&mut outcome.response, outcome.origin) {
         let idempotent = info.key.is_some() || endpoint.mount.spec.method.is_idempotent();
-        write(
+        write_problem(
             endpoint,
             info,
             Retry::of_unstored(idempotent),
             &problem,
-            &mut answer.response,
+            &mut outcome.response,
         );
     }
 }
 
-/// Adds how to authenticate to every 401 (RFC 9110 §15.5.2), whoever made it.
-fn challenge(endpoint: &MountedEndpoint, response: &mut Response) {
+/// Adds `WWW-Authenticate` to a 401 that has none (RFC 9110 §15.5.2), such as one of the handler's
+/// own.
+fn add_challenge(endpoint: &MountedEndpoint, response: &mut Response) {
     if let Some(auth) = &endpoint.mount.shared.auth
         && response.status() == StatusCode::UNAUTHORIZED
     {
@@ -57,11 +55,11 @@ fn challenge(endpoint: &MountedEndpoint, response: &mut Response) {
     }
 }
 
-/// Writes a problem document, and the log line of a failure.
-pub(super) fn write(
+/// Writes a problem document, and the log line of a 5xx.
+pub(super) fn write_problem(
     endpoint: &MountedEndpoint,
     info: &RequestInfo,
-    repeat: Retry,
+    retry: Retry,
     problem: &Problem,
     response: &mut Response,
 ) {
@@ -70,12 +68,12 @@ pub(super) fn write(
         response,
         Some(ProblemContext {
             request_id: info.id.as_str(),
-            repeat,
+            retry,
             type_base,
         }),
     );
     if problem.status().is_server_error() {
-        let cause = problem.cause().unwrap_or("none given");
+        let cause = problem.cause().unwrap_or("not given");
         let (endpoint, request_id) = (endpoint.mount.spec.name, info.id.as_str());
         tracing::error!(
             endpoint,

@@ -1,8 +1,8 @@
-//! One request through its endpoint.
+//! Handles one request: from its stages through the handler to the response.
 //!
-//! [`begin`] goes as far as it can without waiting, which for most requests is up to the handler: then
-//! the handler's future is the only allocation that the pipeline makes. What has to wait before the
-//! handler goes on in [`wait`], on the heap, from the very stage that waits.
+//! [`begin`] goes as far as possible without waiting. Most requests reach their handler there, so
+//! that the handler's future is the only allocation of the pipeline. A request that has to wait
+//! before its handler continues in [`continue_handling`], on the heap, at the stage that waits.
 
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
@@ -27,13 +27,13 @@ use crate::request::{
 };
 use crate::respond::add_outer_prefix;
 
-/// One request on its way.
+/// The state of one request.
 pub(super) enum Handling {
-    /// In its handler.
+    /// The handler runs.
     Running(Running),
-    /// Somewhere before, or draining a body that nobody reads.
+    /// The request waits before its handler, has a key, or has a body that must be drained.
     Waiting(BoxFuture<'static, Response>),
-    /// Cancelled.
+    /// The request was cancelled.
     Dropped,
 }
 
@@ -49,18 +49,19 @@ impl Future for Handling {
     }
 }
 
-/// How far a request has come.
+/// The progress of a request before its handler.
 enum Progress {
-    /// Its handler may begin.
+    /// The handler may begin.
     Admitted,
-    /// The stage with this index has to be waited for; after the last one it is the admission.
-    At(usize),
-    /// Admitted, and its turn is still to come.
+    /// The stage with this index has to wait. The index after the last stage is the admission.
+    WaitingAt(usize),
+    /// The request is admitted after a queue delay.
     Queued(QueueDelay),
+    /// A stage, a limit or the body limit refused the request.
     Refused(Problem),
 }
 
-/// Begins to answer a request.
+/// Begins to handle a request, and goes as far as possible without waiting.
 #[inline]
 pub(super) fn begin(endpoint: Arc<MountedEndpoint>, id: RequestId, request: Request) -> Handling {
     let info = RequestInfo {
@@ -76,26 +77,30 @@ pub(super) fn begin(endpoint: Arc<MountedEndpoint>, id: RequestId, request: Requ
         writers: ResponseWriters::default(),
         body,
     };
-    let progress = catch_panic(HANDLER, || enter(&endpoint, &mut state, &mut request));
+    let progress = catch_panic(HANDLER, || {
+        enter_stages(&endpoint, &mut state, &mut request)
+    });
     let mut progress = progress.unwrap_or_else(Progress::Refused);
     if matches!(progress, Progress::Admitted) && (endpoint.mount.reads_body || !request.has_body())
     {
-        // The state is cloned here, by the user's own code.
+        // Calls the user's code: the state is cloned.
         match catch_panic(HANDLER, || {
-            run(&endpoint, &state.info, &state.body, &mut request)
+            call_handler(&endpoint, &state.info, &state.body, &mut request)
         }) {
-            Ok((prefix, run)) => {
-                return Handling::Running(Running::new(endpoint, state, prefix, run));
+            Ok((prefix, handler)) => {
+                return Handling::Running(Running::new(endpoint, state, prefix, handler));
             }
             Err(problem) => progress = Progress::Refused(problem),
         }
     }
-    Handling::Waiting(Box::pin(wait(endpoint, state, request, progress)))
+    Handling::Waiting(Box::pin(continue_handling(
+        endpoint, state, request, progress,
+    )))
 }
 
-/// Goes through the stages up to the first one that waits. That one is entered again by [`wait`].
+/// Enters the stages up to the first one that waits. [`continue_handling`] enters that one again.
 #[inline]
-fn enter(
+fn enter_stages(
     endpoint: &MountedEndpoint,
     state: &mut RequestState,
     request: &mut IncomingRequest,
@@ -104,7 +109,7 @@ fn enter(
         match stage.enter(state, request) {
             StageResult::Ready(Ok(())) => {}
             StageResult::Ready(Err(problem)) => return Progress::Refused(problem),
-            StageResult::Waiting(_) => return Progress::At(index),
+            StageResult::Waiting(_) => return Progress::WaitingAt(index),
         }
     }
     if endpoint.mount.reads_body
@@ -115,10 +120,10 @@ fn enter(
     match &endpoint.admission {
         None => Progress::Admitted,
         Some(admission) => match admission.try_enter(state) {
-            Some(Ok(turn)) if turn.is_zero() => Progress::Admitted,
-            Some(Ok(turn)) => Progress::Queued(turn),
+            Some(Ok(delay)) if delay.is_zero() => Progress::Admitted,
+            Some(Ok(delay)) => Progress::Queued(delay),
             Some(Err(problem)) => Progress::Refused(problem),
-            None => Progress::At(endpoint.stages.len()),
+            None => Progress::WaitingAt(endpoint.stages.len()),
         },
     }
 }
@@ -127,10 +132,10 @@ fn enter(
 pub(super) struct Running {
     endpoint: Arc<MountedEndpoint>,
     state: RequestState,
-    /// What an outer router has taken from the path.
+    /// The prefix that an outer router removed from the path.
     prefix: Option<String>,
-    /// `None` once the run is given up.
-    run: Option<Within<ResponseFuture>>,
+    /// `None` after the deadline.
+    handler: Option<Within<ResponseFuture>>,
 }
 
 impl Running {
@@ -139,37 +144,37 @@ impl Running {
         endpoint: Arc<MountedEndpoint>,
         state: RequestState,
         prefix: Option<String>,
-        run: ResponseFuture,
+        handler: ResponseFuture,
     ) -> Self {
-        let run = Some(within_until(state.info.due, run));
+        let handler = Some(within_until(state.info.due, handler));
         Self {
             endpoint,
             state,
             prefix,
-            run,
+            handler,
         }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Response> {
-        let Some(run) = &mut self.run else {
+        let Some(handler) = &mut self.handler else {
             return Poll::Pending;
         };
-        let polled = catch_panic(HANDLER, || Pin::new(run).poll(context));
-        let mut answer = match polled {
+        let polled = catch_panic(HANDLER, || Pin::new(handler).poll(context));
+        let mut outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Some(answer))) => answer,
-            Ok(Poll::Ready(None)) => cancel(&self.state.body, || self.run = None),
+            Ok(Poll::Ready(Some(outcome))) => outcome,
+            Ok(Poll::Ready(None)) => cancel(&self.state.body, || self.handler = None),
             Err(problem) => EndpointResponse::failed(problem),
         };
-        self.state.body.explain_failure(&mut answer);
-        add_outer_prefix(&mut answer.response, self.prefix.as_deref());
-        finalize(&self.endpoint, &self.state, &mut answer);
-        Poll::Ready(answer.response)
+        self.state.body.explain_failure(&mut outcome);
+        add_outer_prefix(&mut outcome.response, self.prefix.as_deref());
+        finalize(&self.endpoint, &self.state, &mut outcome);
+        Poll::Ready(outcome.response)
     }
 }
 
-/// Answers a request that has to wait before its handler, or that has none.
-async fn wait(
+/// Continues a request that has to wait before its handler, that was refused, or that has a key.
+async fn continue_handling(
     endpoint: Arc<MountedEndpoint>,
     mut state: RequestState,
     request: IncomingRequest,
@@ -177,38 +182,41 @@ async fn wait(
 ) -> Response {
     let (due, body) = (state.info.due, state.body.clone());
     let mut unread = None;
-    let mut answer = {
-        let running = catch_panics(answer(
+    let mut outcome = {
+        let running = catch_panics(admit_and_run(
             &endpoint,
             &mut state,
             &mut unread,
             request,
             progress,
         ));
+        // An `Option`, so that `cancel` can drop the future here, inside of `catch_panic`.
         let mut running = pin!(Some(within_until(due, running)));
-        let answered = OptionFuture::from(running.as_mut().as_pin_mut())
+        let in_time = OptionFuture::from(running.as_mut().as_pin_mut())
             .await
             .flatten();
-        let mut answer = answered.unwrap_or_else(|| cancel(&body, || running.set(None)));
-        body.explain_failure(&mut answer);
-        answer
+        let mut outcome = in_time.unwrap_or_else(|| cancel(&body, || running.set(None)));
+        body.explain_failure(&mut outcome);
+        outcome
     };
     if let Some(unread) = unread {
         unread.drain().await;
     }
-    finalize(&endpoint, &state, &mut answer);
-    answer.response
+    finalize(&endpoint, &state, &mut outcome);
+    outcome.response
 }
 
-/// The answer of a run that has none in time. What the run holds is dropped here, where a panic of
-/// its destructors is caught.
-fn cancel(body: &BodyReadState, drop_run: impl FnOnce()) -> EndpointResponse {
-    // Looked at before the run is dropped, because a body that is dropped is waited for no more.
-    let late = body.timed_out().unwrap_or_else(deadline_exceeded);
-    catch_panic(HANDLER, drop_run).map_or_else(EndpointResponse::failed, |()| late)
+/// Drops a handler that missed its deadline, and returns the response: a 408 if the client's body
+/// is missing, else a 504. Panics of destructors are caught.
+fn cancel(body: &BodyReadState, drop_handler: impl FnOnce()) -> EndpointResponse {
+    // Before the drop: a body that is dropped no longer counts as waited for.
+    let response = body.timed_out().unwrap_or_else(deadline_exceeded);
+    catch_panic(HANDLER, drop_handler).map_or_else(EndpointResponse::failed, |()| response)
 }
 
-async fn answer(
+/// Enters the remaining stages and runs the handler. Leaves the body in `unread` if it must be
+/// drained.
+async fn admit_and_run(
     endpoint: &Arc<MountedEndpoint>,
     state: &mut RequestState,
     unread: &mut Option<UnreadBody>,
@@ -217,7 +225,7 @@ async fn answer(
 ) -> EndpointResponse {
     match admit(endpoint, state, &mut request, progress).await {
         Err(problem) => {
-            // What a client has failed to send is not waited for again.
+            // Draining would wait again for a body that has already timed out.
             let stalled = problem.code() == registry::REQUEST_TIMEOUT.code;
             *unread = (!stalled).then(|| request.take_unread());
             EndpointResponse::refused(problem)
@@ -226,18 +234,20 @@ async fn answer(
             if !endpoint.mount.reads_body && request.has_body() {
                 *unread = Some(request.take_unread());
             }
-            let (prefix, run) = run(endpoint, &state.info, &state.body, &mut request);
-            complete_location(run.await, prefix.as_deref())
+            let (prefix, handler) = call_handler(endpoint, &state.info, &state.body, &mut request);
+            complete_location(handler.await, prefix.as_deref())
         }
         Ok(Some(keyed)) => {
             let (info, body) = (state.info.clone(), state.body.clone());
-            let running = run_keyed(Arc::clone(endpoint), info, body, keyed, request);
+            let running = run_with_key(Arc::clone(endpoint), info, body, keyed, request);
+            // A client that hangs up, or a deadline that passes, must not cancel the run.
             DetachOnDrop::new(&endpoint.mount.shared.tracker, running).await
         }
     }
 }
 
-/// The rest of the way to the handler. A request with a key gets what its run begins with.
+/// Enters the remaining stages and the admission. Returns the admission of a request with a key,
+/// whose run has still to begin.
 async fn admit(
     endpoint: &MountedEndpoint,
     state: &mut RequestState,
@@ -247,11 +257,11 @@ async fn admit(
     let first = match progress {
         Progress::Admitted => return Ok(None),
         Progress::Refused(problem) => return Err(problem),
-        Progress::Queued(turn) => {
-            turn.wait().await;
+        Progress::Queued(delay) => {
+            delay.wait().await;
             return Ok(None);
         }
-        Progress::At(index) => index,
+        Progress::WaitingAt(index) => index,
     };
     for stage in &endpoint.stages[first..] {
         match stage.enter(state, request) {
@@ -268,9 +278,9 @@ async fn admit(
     }
 }
 
-/// A run under a key, from admission to settlement: one future that owns all it needs, because it
-/// goes on without its client.
-async fn run_keyed(
+/// Runs a request with a key, from admission to settlement. The future owns all its data, because
+/// it may outlive the request.
+async fn run_with_key(
     endpoint: Arc<MountedEndpoint>,
     info: RequestInfo,
     body: BodyReadState,
@@ -279,22 +289,27 @@ async fn run_keyed(
 ) -> EndpointResponse {
     let active = match admission.begin(&info).await {
         Ok(active) => active,
-        Err(answer) => return answer,
+        Err(refusal_or_replay) => return refusal_or_replay,
     };
     request.insert(active.record());
-    let (prefix, run) = match catch_panic(HANDLER, || run(&endpoint, &info, &body, &mut request)) {
-        Ok(running) => running,
+    let called = catch_panic(HANDLER, || {
+        call_handler(&endpoint, &info, &body, &mut request)
+    });
+    let (prefix, handler) = match called {
+        Ok(called) => called,
+        // The record has begun, so that it must be settled after a panic as well.
         Err(problem) => {
             return settle(&endpoint, &info, active, EndpointResponse::failed(problem)).await;
         }
     };
-    let answer = complete_location(catch_panics(run).await, prefix.as_deref());
-    settle(&endpoint, &info, active, answer).await
+    let outcome = complete_location(catch_panics(handler).await, prefix.as_deref());
+    settle(&endpoint, &info, active, outcome).await
 }
 
-/// Starts extractors and handler, and returns the outer prefix for what they answer.
+/// Returns the future of extractors and handler, and the outer prefix for the `Location` of its
+/// response.
 #[inline]
-fn run(
+fn call_handler(
     endpoint: &MountedEndpoint,
     info: &RequestInfo,
     body: &BodyReadState,
@@ -313,9 +328,9 @@ fn run(
     )
 }
 
-/// Adds the outer prefix to the `Location` of an answer, before the answer is stored under a key: a
-/// replay is verbatim.
-fn complete_location(mut answer: EndpointResponse, prefix: Option<&str>) -> EndpointResponse {
-    add_outer_prefix(&mut answer.response, prefix);
-    answer
+/// Adds the outer prefix to the `Location` of a response. This happens before the response is
+/// stored under a key, because a replay returns it unchanged.
+fn complete_location(mut outcome: EndpointResponse, prefix: Option<&str>) -> EndpointResponse {
+    add_outer_prefix(&mut outcome.response, prefix);
+    outcome
 }

@@ -1,4 +1,4 @@
-//! The way of a request: the stages of its endpoint in their [`order`], then its handler.
+//! The pipeline of a request: the stages of its endpoint in their [`order`], then its handler.
 
 mod admission;
 mod detach;

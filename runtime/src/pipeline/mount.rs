@@ -1,3 +1,5 @@
+//! An endpoint under one route: the inputs of its policies, and the result.
+
 use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use crate::client::TrustedProxies;
 use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::EndpointRuns;
 use crate::policies::paginate::Cursors;
-use crate::policies::rate_limit::{EndpointLimits, Failures};
+use crate::policies::rate_limit::{AuthFailures, EndpointLimits};
 use crate::request::{Incoming, ResponseFuture, Stage};
 use crate::spec::EndpointSpec;
 use crate::store::AdmissionStore;
@@ -19,28 +21,28 @@ use crate::store::AdmissionStore;
 /// Calls an endpoint's extractors and handler with the API's state.
 pub(crate) type Handler = Box<dyn Fn(&mut Incoming) -> ResponseFuture + Send + Sync>;
 
-/// What the endpoints of an API share.
+/// The data that all endpoints of an API share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) auth: Option<Arc<dyn Authenticate>>,
-    pub(crate) failures: Arc<Failures>,
+    pub(crate) failures: Arc<AuthFailures>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) cursors: Cursors,
-    /// Limits and records in one trip, if one store keeps both.
+    /// Decides limits and records in one call, if one store has both.
     pub(crate) admission: Option<Arc<dyn AdmissionStore>>,
-    /// Counts the runs that must end before the process does.
+    /// Counts the runs that must end before the process ends.
     pub(crate) tracker: TaskTracker,
     pub(crate) problem_base: String,
 }
 
-/// An endpoint on its way to be mounted under one route: what its policies are made from.
+/// The inputs from which the policies of an endpoint under one route are made.
 #[derive(Debug)]
 pub(crate) struct Mount {
     pub(crate) spec: &'static EndpointSpec,
     /// The route's template with its version, such as `/v1/payments/{id}`.
     pub(crate) route: String,
     pub(crate) reads_body: bool,
-    /// Whether an extractor takes the request's id.
+    /// Set if an argument takes the request's id.
     pub(crate) takes_request_id: bool,
     pub(crate) timeout: Duration,
     pub(crate) body_limit: u64,
@@ -51,21 +53,24 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    /// Whether the endpoint asks a store before its handler runs.
-    pub(crate) fn asks_a_store(&self) -> bool {
+    /// Returns whether the endpoint calls a store before its handler runs.
+    pub(crate) fn uses_store(&self) -> bool {
         self.limits.is_some() || self.runs.is_some()
     }
 
-    /// Whether a body is read before a store is asked: for the handler, or for a fingerprint.
+    /// Returns whether a small body is read before the store is called. The handler or the
+    /// fingerprint needs the body anyway, and reading it first means that a client whose body never
+    /// arrives takes no tokens and begins no record.
     pub(crate) fn reads_body_early(&self) -> bool {
         self.runs.is_some() || self.limits.is_some() && self.reads_body
     }
 }
 
-/// An endpoint under one route, with all that was decided at start.
+/// An endpoint under one route, with its stages and its handler.
 pub(crate) struct MountedEndpoint {
     pub(super) mount: Mount,
-    /// The policies that the endpoint declares, in the order in which requests meet them.
+    /// The stages of the policies that the endpoint declares, in the order in which requests enter
+    /// them.
     pub(super) stages: Box<[Box<dyn Stage>]>,
     pub(super) admission: Option<Admission>,
     pub(super) handler: Handler,

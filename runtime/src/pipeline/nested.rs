@@ -1,4 +1,4 @@
-//! The prefix that an outer router has taken from a request's path.
+//! The prefix that an outer router removed from a request's path (`Router::nest`).
 
 use axum::extract::OriginalUri;
 use http::request::Parts;
@@ -7,8 +7,8 @@ use super::mount::Mount;
 use crate::extract::outer;
 use crate::spec::Method;
 
-/// Returns the prefix for the `Location` of the response, if the API is nested below one. Only
-/// methods that create something have a use for it: requests with GET and DELETE do not pay for it.
+/// Returns the prefix for the `Location` of the response, if the API is nested below one. Requests
+/// with GET or DELETE skip the work, because their handlers create nothing.
 pub(super) fn outer_prefix(mount: &Mount, head: &Parts) -> Option<String> {
     if matches!(mount.spec.method, Method::Get | Method::Delete) {
         return None;

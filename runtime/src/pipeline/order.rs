@@ -1,17 +1,17 @@
-//! The order of the policies. It stands here and nowhere else.
+//! The order of the policies, defined only here.
 //!
-//! Around the stages, [`handle`](super::handle) keeps the deadline and writes the response:
+//! Around the stages, [`handle`](super::handle) enforces the deadline and writes the response:
 //!
-//! deadline → **stages** → admission (limits and the record of a key, in one trip where the store
-//! can) → wait for a turn → extractors → handler → settle → response fields
+//! deadline → **stages** → admission (limits and the record of a key, in one store call if
+//! possible) → queue delay → extractors → handler → settlement → response fields
 //!
-//! Authentication comes before limits, so that no client uses up the limits of another. The record
-//! of a key is looked at before the extractors run, so that a deployment that reads requests more
-//! strictly cannot break a replay.
+//! Authentication comes before limits, so that no client can use up the limits of another. The
+//! record of a key is read before the extractors run: after a deployment that validates requests
+//! more strictly, a retry of an older request still gets its replay.
 //!
-//! The exit of a stage writes into the responses of the requests that have entered the stage. A policy that writes into
-//! every response therefore stands before all that can refuse. Exits run last to first, so the first stage has the last
-//! word about a field.
+//! A stage writes into the responses of the requests that have entered it. A policy that writes
+//! into every response must therefore come before all policies that can refuse. Writers run from
+//! last to first, so that the first stage can overwrite the fields of later ones.
 
 use super::mount::Mount;
 use crate::auth::AuthenticationStage;
@@ -22,7 +22,7 @@ use crate::policies::paginate::PageStage;
 use crate::policies::rate_limit::LimitStage;
 use crate::request::Stage;
 
-/// Makes the stage of one policy, if the endpoint declares the policy.
+/// Returns the stage of one policy, if the endpoint declares the policy.
 type Constructor = fn(&Mount) -> Option<Box<dyn Stage>>;
 
 const ORDER: &[Constructor] = &[
@@ -53,7 +53,7 @@ const ORDER: &[Constructor] = &[
     },
 ];
 
-/// The stages of an endpoint. One without policies has none.
+/// Returns the stages of an endpoint, none for an endpoint without policies.
 pub(super) fn stages(mount: &Mount) -> Box<[Box<dyn Stage>]> {
     ORDER
         .iter()

@@ -1,3 +1,5 @@
+//! The tower service of an endpoint.
+
 use core::convert::Infallible;
 use core::fmt;
 use core::future::Future;
@@ -14,7 +16,7 @@ use super::mount::MountedEndpoint;
 use super::trace::Trace;
 use crate::request::RequestId;
 
-/// An endpoint under one route, as axum's router calls it.
+/// An endpoint under one route as a service, which axum's router calls.
 #[derive(Clone)]
 pub(crate) struct EndpointService(Arc<MountedEndpoint>);
 
@@ -50,7 +52,7 @@ impl Service<Request> for EndpointService {
     }
 }
 
-/// A request on its way, within its span.
+/// The future of one request, inside of its span.
 pub(crate) struct EndpointFuture {
     trace: Trace,
     handling: Handling,
@@ -71,6 +73,7 @@ impl Drop for EndpointFuture {
     fn drop(&mut self) {
         let Self { trace, handling } = self;
         if trace.is_enabled() {
+            // Drops the handler now, while the span is entered, and not after this function.
             let _entered = trace.enter();
             *handling = Handling::Dropped;
         }

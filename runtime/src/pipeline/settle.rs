@@ -1,4 +1,4 @@
-//! What is settled after a handler under a key, and in which order.
+//! The settlement of a run: its problem document first, then its record.
 
 use super::finalize;
 use super::mount::MountedEndpoint;
@@ -6,34 +6,35 @@ use crate::policies::idempotency::{ActiveRun, Settlement, settle as settlement_o
 use crate::problem::{Effects, Retry, rewrite};
 use crate::request::{EndpointResponse, RequestInfo};
 
-/// Settles the record of a run with its answer. An error becomes its problem document before, so that
-/// a replay has the same one.
+/// Settles the record of a run with its response. An error becomes a problem document before that,
+/// so that a replay has the same document.
 pub(super) async fn settle(
     endpoint: &MountedEndpoint,
     info: &RequestInfo,
     run: ActiveRun,
-    mut answer: EndpointResponse,
+    mut outcome: EndpointResponse,
 ) -> EndpointResponse {
-    let settlement = document(endpoint, info, &mut answer);
-    run.settle(answer, settlement).await
+    let settlement = decide_settlement(endpoint, info, &mut outcome);
+    run.settle(outcome, settlement).await
 }
 
-/// Decides how the record is settled, and writes the document of an error. A response that is kept is
-/// what every retry gets, and so its document calls it not retryable.
-fn document(
+/// Decides the settlement, and writes the problem document of an error. The document of a response
+/// that will be stored is not retryable, because every retry gets that response.
+fn decide_settlement(
     endpoint: &MountedEndpoint,
     info: &RequestInfo,
-    answer: &mut EndpointResponse,
+    outcome: &mut EndpointResponse,
 ) -> Settlement {
-    let Some(problem) = rewrite(&mut answer.response, answer.origin) else {
-        return settlement_of(answer.origin, answer.response.status(), Effects::Unknown);
+    let EndpointResponse { response, origin } = outcome;
+    let Some(problem) = rewrite(response, *origin) else {
+        return settlement_of(*origin, response.status(), Effects::Unknown);
     };
-    let settlement = settlement_of(answer.origin, problem.status(), problem.effects());
-    let repeat = if settlement == Settlement::Keep {
+    let settlement = settlement_of(*origin, problem.status(), problem.effects());
+    let retry = if settlement == Settlement::Keep {
         Retry::SameResult
     } else {
         Retry::Safe
     };
-    finalize::write(endpoint, info, repeat, &problem, &mut answer.response);
+    finalize::write_problem(endpoint, info, retry, &problem, response);
     settlement
 }

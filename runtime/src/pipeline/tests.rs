@@ -16,7 +16,8 @@ use crate::policies::idempotency::{
 };
 use crate::policies::paginate::{Cursors, PageLimits, PaginationPolicy};
 use crate::policies::rate_limit::{
-    EndpointLimits, Failures, Instances, LimitClient, Limits, MaxCosts, Overrides, RateLimitSpec,
+    AuthFailures, EndpointLimits, Instances, LimitClient, Limits, MaxCosts, Overrides,
+    RateLimitSpec,
 };
 use crate::problem::{EndpointResponse, ResponseOrigin};
 use crate::request::{
@@ -37,7 +38,7 @@ const WITH_ALL: EndpointSpec = EndpointSpec::new(Method::Post, "/things", "make_
 fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticate>>) -> Mount {
     let shared = Shared {
         auth,
-        failures: Arc::new(Failures::new()),
+        failures: Arc::new(AuthFailures::new()),
         proxies: TrustedProxies::default(),
         cursors: Cursors::new(&Secret::random(), None, "test"),
         admission: None,
@@ -59,9 +60,9 @@ fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticate>>) -> Mo
 }
 
 fn limits(spec: &'static EndpointSpec) -> Option<Arc<EndpointLimits>> {
-    let dearest = MaxCosts::of([spec].into_iter());
+    let max_costs = MaxCosts::from_specs([spec].into_iter());
     let limits =
-        Limits::new(spec, &Overrides::default(), &dearest, "test").expect("valid limits")?;
+        Limits::new(spec, &Overrides::default(), &max_costs, "test").expect("valid limits")?;
     let client = LimitClient::new(
         Arc::new(MemoryLimits::new()),
         Instances::new(1).expect("a number of instances"),
@@ -89,7 +90,7 @@ fn runs(endpoint: &EndpointSpec) -> Option<Arc<EndpointRuns>> {
     }))
 }
 
-/// Answers at once, and reads nothing.
+/// Responds immediately, and reads nothing.
 fn handler() -> Handler {
     Box::new(|_| {
         let response = "made".into_response();
@@ -100,7 +101,7 @@ fn handler() -> Handler {
     })
 }
 
-fn names(endpoint: &MountedEndpoint) -> Vec<String> {
+fn stage_names(endpoint: &MountedEndpoint) -> Vec<String> {
     let name = |stage: &dyn Stage| {
         let text = format!("{stage:?}");
         text.split(|letter: char| !letter.is_alphanumeric())
@@ -118,7 +119,7 @@ fn an_endpoint_without_policies_has_no_stages() {
 }
 
 #[test]
-fn stages_stand_in_the_order_of_the_declared_policies() {
+fn the_stages_are_in_the_order_of_the_policies() {
     let keys = ApiKeys::parse("alice:sk_test_alice").expect("valid keys");
     let endpoint = MountedEndpoint::new(mount(&WITH_ALL, Some(Arc::new(keys))), handler());
     let order = [
@@ -128,73 +129,75 @@ fn stages_stand_in_the_order_of_the_declared_policies() {
         "LimitStage",
         "BodyStage",
     ];
-    assert_eq!(names(&endpoint), order);
+    assert_eq!(stage_names(&endpoint), order);
     assert!(endpoint.admission.is_some());
 }
 
-/// Notes in the response that it was entered, at once or after it has waited.
+/// A stage that names itself in the response, immediately or after it has waited.
 #[derive(Debug)]
-struct Noted {
+struct NamedStage {
     name: &'static str,
     waits: bool,
 }
 
-impl Stage for Noted {
+impl Stage for NamedStage {
     fn enter<'a>(
         &'a self,
         state: &'a mut RequestState,
         _: &'a mut IncomingRequest,
     ) -> StageResult<'a> {
-        let exit = Arc::new(NotedExit(self.name));
+        let writer = Arc::new(NameWriter(self.name));
         if !self.waits {
-            state.writers.push(exit);
+            state.writers.push(writer);
             return StageResult::PASS;
         }
         StageResult::Waiting(Box::pin(async move {
             tokio::task::yield_now().await;
-            state.writers.push(exit);
+            state.writers.push(writer);
             Ok(())
         }))
     }
 }
 
 #[derive(Debug)]
-struct NotedExit(&'static str);
+struct NameWriter(&'static str);
 
-impl ResponseWriter for NotedExit {
+impl ResponseWriter for NameWriter {
     fn write(&self, _: &RequestInfo, response: &mut Response) {
         response
             .headers_mut()
-            .append("x-noted", http::HeaderValue::from_static(self.0));
+            .append("x-stage", http::HeaderValue::from_static(self.0));
     }
 }
 
-async fn noted(stages: Vec<Noted>) -> (bool, Vec<String>) {
+/// Sends a request through these stages. Returns whether it needed no waiting, and the names in its
+/// response.
+async fn handle_with(stages: Vec<NamedStage>) -> (bool, Vec<String>) {
     let mut endpoint = MountedEndpoint::new(mount(&BARE, None), handler());
     endpoint.stages = stages
         .into_iter()
         .map(|stage| Box::new(stage) as Box<dyn Stage>)
         .collect();
-    let mut answering = EndpointService::new(endpoint).call(Request::new(Body::empty()));
-    let at_once = (&mut answering).now_or_never();
-    let was_at_once = at_once.is_some();
-    let response = match at_once {
+    let mut handling = EndpointService::new(endpoint).call(Request::new(Body::empty()));
+    let immediate = (&mut handling).now_or_never();
+    let was_immediate = immediate.is_some();
+    let response = match immediate {
         Some(response) => response,
-        None => answering.await,
+        None => handling.await,
     };
     let Ok(response) = response;
-    let noted = response.headers().get_all("x-noted").iter();
+    let names = response.headers().get_all("x-stage").iter();
     (
-        was_at_once,
-        noted
+        was_immediate,
+        names
             .map(|name| name.to_str().expect("ASCII").to_owned())
             .collect(),
     )
 }
 
 #[tokio::test]
-async fn each_stage_leaves_one_exit_and_exits_run_in_reverse() {
-    for (waits, at_once) in [
+async fn each_stage_writes_once_and_the_first_stage_writes_last() {
+    for (waits, immediate) in [
         ([false, false, false], true),
         ([false, true, false], false),
         ([true; 3], false),
@@ -202,10 +205,10 @@ async fn each_stage_leaves_one_exit_and_exits_run_in_reverse() {
         let stages = ["a", "b", "c"]
             .into_iter()
             .zip(waits)
-            .map(|(name, waits)| Noted { name, waits });
+            .map(|(name, waits)| NamedStage { name, waits });
         assert_eq!(
-            noted(stages.collect()).await,
-            (at_once, ["c", "b", "a"].map(String::from).to_vec())
+            handle_with(stages.collect()).await,
+            (immediate, ["c", "b", "a"].map(String::from).to_vec())
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The span in which a request logs.
+//! The tracing span of a request.
 
 use tracing::span::Entered;
 use tracing::{Level, Span};
@@ -6,26 +6,27 @@ use tracing::{Level, Span};
 use super::mount::MountedEndpoint;
 use crate::request::RequestId;
 
-/// The span in which all stands that a request logs, the handler's own lines included. There only where
-/// somebody listens.
+/// The span of all log lines of a request, including the handler's own. `None` if no subscriber
+/// records it.
 pub(crate) struct Trace(Option<Box<Span>>);
 
 impl Trace {
-    /// As loud as can be: who listens to errors alone wants to know whose they are.
+    /// Returns the span of a request. It has the level ERROR, so that a subscriber which records
+    /// only errors still gets the request id.
     #[inline]
     pub(crate) fn of(endpoint: &MountedEndpoint, id: &RequestId) -> Self {
-        // Asked first, because a span that nobody wants is made all the same where a dependency has tracing write
-        // to `log`.
+        // Checked before the span is created: with tracing's feature `log`, which a dependency may
+        // enable, `error_span!` creates a span even without a subscriber.
         if tracing::span_enabled!(target: "aplomb::request", Level::ERROR, request_id, endpoint, method, route)
         {
-            Self::subscriber_enabled(endpoint, id)
+            Self::create_span(endpoint, id)
         } else {
             Self(None)
         }
     }
 
     #[cold]
-    fn subscriber_enabled(endpoint: &MountedEndpoint, id: &RequestId) -> Self {
+    fn create_span(endpoint: &MountedEndpoint, id: &RequestId) -> Self {
         let span = tracing::error_span!(
             target: "aplomb::request",
             "request",
@@ -37,14 +38,14 @@ impl Trace {
         Self((!span.is_disabled()).then(|| Box::new(span)))
     }
 
-    /// Whether somebody listens.
+    /// Returns whether a subscriber records the span.
     #[inline]
     pub(crate) const fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Enters the span for a step of the request. A guard, because a closure would return what it makes
-    /// by one more copy.
+    /// Enters the span for one step of the request. Returns a guard, because the result of a
+    /// closure would be copied once more.
     #[inline]
     pub(crate) fn enter(&self) -> Option<Entered<'_>> {
         self.0.as_ref().map(|span| span.enter())

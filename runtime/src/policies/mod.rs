@@ -1,5 +1,6 @@
-//! The promises, one folder each: what is declared (`spec.rs`), what is decided without I/O
-//! (`decide.rs`), what a store must do (`store.rs`) and the I/O (`stage.rs`), as far as each needs them.
+//! The policies, one folder each, with the same file names: `spec.rs` is the declaration,
+//! `decide.rs` the decision without I/O, `store.rs` the trait of the store, and `stage.rs` the I/O.
+//! A policy has the files that it needs.
 
 pub mod body_limit;
 pub mod deprecation;

@@ -1,41 +1,43 @@
+//! The categories of problems.
+
 use core::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// What kind of mistake a problem is, and so what the client should do.
+/// The kind of error, by which a client decides how to react.
 ///
 /// | category | status | the client should |
 /// |---|---|---|
-/// | `validation` | 400, 413, 415, 422 | fix its data |
+/// | `validation` | 400, 413, 415, 422 | correct the request |
 /// | `auth` | 401, 403 | authenticate again |
-/// | `not_found`, `gone` | 404, 410 | stop |
-/// | `conflict` | 409, 412, 428 | refresh and decide again |
-/// | `rate_limited` | 429 | wait |
+/// | `not_found`, `gone` | 404, 410 | stop requesting it |
+/// | `conflict` | 409, 412, 428 | read the resource again, then decide |
+/// | `rate_limited` | 429 | wait, then retry |
 /// | `dependency` | 502, 503, 504 | retry later |
-/// | `internal` | 500 | report |
+/// | `internal` | 500 | report the error |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Category {
-    /// The request is wrong as it stands.
+    /// The request is invalid.
     Validation,
-    /// The caller is not known, or may not.
+    /// The caller is not authenticated, or not permitted.
     Auth,
-    /// There is no such thing, as far as this caller may know.
+    /// The resource does not exist, or the caller may not see it.
     NotFound,
-    /// There was such a thing.
+    /// The resource existed and is gone.
     Gone,
-    /// The state of the thing forbids it now.
+    /// The request conflicts with the current state of the resource.
     Conflict,
-    /// Too many requests.
+    /// The client sent too many requests.
     RateLimited,
-    /// Something that the service needs did not answer.
+    /// A system that the service depends on did not answer.
     Dependency,
-    /// A mistake of the service.
+    /// The service failed.
     Internal,
 }
 
 impl Category {
-    /// The status of a problem of this category that does not choose another.
+    /// Returns the status of a problem that sets none.
     pub const fn default_status(self) -> u16 {
         match self {
             Self::Validation => 422,
@@ -49,7 +51,7 @@ impl Category {
         }
     }
 
-    /// Its name in a document, such as `not_found`.
+    /// Returns its name in a document, such as `not_found`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Validation => "validation",
@@ -63,6 +65,7 @@ impl Category {
         }
     }
 
+    /// Returns the category of an error status.
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Auth,

@@ -1,3 +1,5 @@
+//! A problem and its document (RFC 9457).
+
 use core::fmt;
 use core::time::Duration;
 use std::borrow::Cow;
@@ -11,23 +13,24 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use super::category::Category;
-use super::field::{FieldError, shortened};
+use super::field::{FieldError, truncated};
 use super::registry;
 use super::spec::{Effects, ProblemSpec};
 
 /// The media type of a problem document (RFC 9457 §3).
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// A problem document: what went wrong, for the client, and why, for the operator.
+/// An error as a response: a problem document for the client, and a cause for the log.
 ///
-/// As a response it is RFC 9457 JSON with the members `type`, `title`, `status`, `detail`,
-/// `instance` and the extensions `code`, `category`, `retryable`, `request_id` and, where there are
-/// any, `errors`.
+/// As a response it is RFC 9457 JSON with the members `type`, `title`, `status`, `detail` and
+/// `instance`, and the extensions `code`, `category`, `retryable`, `request_id` and `errors`.
+/// `detail` and `errors` are left out if there are none.
 ///
 /// ```
 /// use aplomb::problem::{Category, Problem, ProblemSpec};
 ///
-/// const CLOSED: ProblemSpec = ProblemSpec::new(Category::Conflict, "ACCOUNT_CLOSED", "Account closed");
+/// const CLOSED: ProblemSpec =
+///     ProblemSpec::new(Category::Conflict, "ACCOUNT_CLOSED", "Account closed");
 ///
 /// let problem = Problem::new(&CLOSED).with_detail("the account was closed in May");
 /// assert_eq!(problem.status(), 409);
@@ -35,6 +38,7 @@ pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/prob
 #[derive(Clone)]
 pub struct Problem(Box<Parts>);
 
+/// The data of a [`Problem`], boxed so that a `Result<_, Problem>` stays small.
 #[derive(Clone)]
 struct Parts {
     spec: ProblemSpec,
@@ -45,40 +49,41 @@ struct Parts {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// What the pipeline knows of a request that a problem document tells.
+/// The request's part of a problem document.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProblemContext<'a> {
     pub(crate) request_id: &'a str,
-    pub(crate) repeat: Retry,
+    pub(crate) retry: Retry,
+    /// The beginning of `type`, which the code completes.
     pub(crate) type_base: &'a str,
 }
 
-/// What the same request would meet if it were sent again.
+/// The effect of sending the same request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// It would have its effect a second time.
+    /// The request could take effect a second time.
     Unsafe,
-    /// It would have no second effect, by its method or by its key.
+    /// The request takes effect only once, by its method or by its idempotency key.
     Safe,
-    /// It would get this very answer, which is kept: to send it again cannot help.
+    /// The request would get this response again, because it is stored under its idempotency key.
     SameResult,
 }
 
 impl Retry {
-    /// That of a request whose answer is not kept.
+    /// Returns the effect of retrying a request whose response is not stored.
     pub(crate) const fn of_unstored(idempotent: bool) -> Self {
         if idempotent { Self::Safe } else { Self::Unsafe }
     }
 }
 
-/// The base of problem types, unless the API sets another.
+/// The beginning of problem types, unless the API sets another.
 pub(crate) const TYPE_BASE: &str = "urn:aplomb:problem:";
 
-/// The most mistakes that one document lists.
+/// The most errors that one document lists, so that no request can cause a huge response.
 pub(crate) const MAX_ERRORS: usize = 100;
 
 impl Problem {
-    /// A problem of this kind.
+    /// Returns a problem of this kind.
     pub fn new(spec: &ProblemSpec) -> Self {
         Self(Box::new(Parts {
             spec: *spec,
@@ -90,7 +95,7 @@ impl Problem {
         }))
     }
 
-    /// A 500 whose cause goes to the log and not to the client.
+    /// Returns a 500. The cause goes to the log, and not to the client.
     ///
     /// ```
     /// # use aplomb::problem::Problem;
@@ -103,21 +108,23 @@ impl Problem {
         Self::new(&registry::INTERNAL).with_cause(cause.into().as_ref())
     }
 
-    /// Explains this occurrence to the client. Ignored for a 5xx, whose detail is constant.
+    /// Sets `detail`, which explains this occurrence to the client. It is cut after 300 characters.
+    /// A 5xx ignores it, because its detail is constant.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.0.detail = Some(shortened(detail.into()));
+        self.0.detail = Some(truncated(detail.into()));
         self
     }
 
-    /// Keeps an error and its sources for the log.
+    /// Sets the cause for the log: the messages of an error and of its sources.
     #[must_use]
     pub fn with_cause(mut self, cause: &dyn std::error::Error) -> Self {
-        self.0.cause = Some(chain(cause));
+        self.0.cause = Some(error_chain(cause));
         self
     }
 
-    /// Adds a mistake in the request's data. A document lists at most 100, and that of a 5xx none.
+    /// Adds an error in the request's data. A document lists the first 100; the document of a 5xx
+    /// lists none.
     #[must_use]
     pub fn with_error(mut self, error: FieldError) -> Self {
         if self.0.errors.len() < MAX_ERRORS {
@@ -126,8 +133,8 @@ impl Problem {
         self
     }
 
-    /// Adds an extension member. A value that cannot be serialised is left out; the standard
-    /// members cannot be replaced. That of a 5xx has none.
+    /// Adds an extension member. A value that cannot be serialized is left out, and so is a member
+    /// with the name of a standard one. The document of a 5xx has no extension members.
     #[must_use]
     pub fn with_extension(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
@@ -139,8 +146,8 @@ impl Problem {
         self
     }
 
-    /// Says how long to wait. Sent only where the problem is retryable, which one that is kept under
-    /// an idempotency key is not.
+    /// Sets the time that the client should wait. `Retry-After` is sent only if the problem is
+    /// retryable. A problem that is stored under an idempotency key is not retryable.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.0.spec.retry_after = Some(wait);
@@ -154,55 +161,56 @@ impl Problem {
         self
     }
 
-    /// What kind of problem it is.
+    /// Returns the kind of the problem.
     pub fn spec(&self) -> &ProblemSpec {
         &self.0.spec
     }
 
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         self.0.spec.code
     }
 
-    /// The response's status.
+    /// Returns the response's status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.0.spec.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Takes the status that a handler has set over the problem, and the category of that status. Where
-    /// that turns a 4xx into a 5xx, what happened is for the log alone, code and title included.
+    /// Sets the status that a handler gave to the response of this problem, and its category. If
+    /// that turns a 4xx into a 5xx, the code, the title and the detail move to the cause: a 5xx
+    /// shows nothing about the cause to the client.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
-        let was = self.0.spec;
-        if was.status == status.as_u16() {
+        let previous = self.0.spec;
+        if previous.status == status.as_u16() {
             return self;
         }
-        if was.status < 500 && status.is_server_error() {
-            let detail = self.0.detail.as_deref().unwrap_or(was.title);
+        if previous.status < 500 && status.is_server_error() {
+            let detail = self.0.detail.as_deref().unwrap_or(previous.title);
             let cause = self
                 .0
                 .cause
                 .take()
                 .map_or_else(String::new, |cause| format!(": {cause}"));
-            self.0.cause = Some(format!("{}: {detail}{cause}", was.code));
-            self.0.spec = registry::for_status(status.as_u16()).with_effects(was.effects);
+            self.0.cause = Some(format!("{}: {detail}{cause}", previous.code));
+            self.0.spec = registry::for_status(status.as_u16()).with_effects(previous.effects);
         } else {
-            self.0.spec = was.with_status_of_any_category(status.as_u16());
+            self.0.spec = previous.with_status_and_its_category(status.as_u16());
         }
         self
     }
 
-    /// Says what happened to the operator.
+    /// Sets the cause for the log.
     pub(crate) fn with_cause_text(mut self, cause: String) -> Self {
         self.0.cause = Some(cause);
         self
     }
 
-    /// What happened, for the operator.
+    /// Returns the cause for the log.
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
 
-    /// The mistakes in the request's data.
+    /// Returns the errors in the request's data.
     pub fn errors(&self) -> &[FieldError] {
         &self.0.errors
     }
@@ -211,10 +219,11 @@ impl Problem {
         self.0.spec.effects
     }
 
-    fn retryable(&self, occasion: Option<ProblemContext<'_>>) -> bool {
-        match occasion.map(|occasion| occasion.repeat) {
+    fn retryable(&self, context: Option<ProblemContext<'_>>) -> bool {
+        match context.map(|context| context.retry) {
+            // Overrides the kind: a retry would only get the stored response.
             Some(Retry::SameResult) => false,
-            repeat => self.0.spec.retryable.unwrap_or(repeat == Some(Retry::Safe)),
+            retry => self.0.spec.retryable.unwrap_or(retry == Some(Retry::Safe)),
         }
     }
 
@@ -231,19 +240,20 @@ impl Problem {
         }
     }
 
-    /// Writes status, body and the problem's own header fields into a response.
-    pub(crate) fn write(&self, response: &mut Response, occasion: Option<ProblemContext<'_>>) {
-        let retryable = self.retryable(occasion);
+    /// Writes the status, the document and the problem's own header fields into a response. Without
+    /// a context the document has neither `instance` nor `request_id`.
+    pub(crate) fn write(&self, response: &mut Response, context: Option<ProblemContext<'_>>) {
+        let retryable = self.retryable(context);
         let document = Document {
             problem: self,
-            occasion,
+            context,
             retryable,
         };
         let body = serde_json::to_vec(&document).unwrap_or_default();
         *response.status_mut() = self.status();
         *response.body_mut() = Body::from(body);
         let headers = response.headers_mut();
-        // Of the body that was there before.
+        // These described the previous body.
         headers.remove(CONTENT_LENGTH);
         headers.remove(CONTENT_ENCODING);
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
@@ -280,16 +290,14 @@ impl IntoResponse for Problem {
 
 struct Document<'a> {
     problem: &'a Problem,
-    occasion: Option<ProblemContext<'a>>,
+    context: Option<ProblemContext<'a>>,
     retryable: bool,
 }
 
 impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let inner = &*self.problem.0;
-        let base = self
-            .occasion
-            .map_or(TYPE_BASE, |occasion| occasion.type_base);
+        let base = self.context.map_or(TYPE_BASE, |context| context.type_base);
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", &format_args!("{base}{}", inner.spec.code))?;
         map.serialize_entry("title", inner.spec.title)?;
@@ -297,19 +305,19 @@ impl Serialize for Document<'_> {
         if let Some(detail) = self.problem.detail() {
             map.serialize_entry("detail", detail)?;
         }
-        if let Some(occasion) = self.occasion {
+        if let Some(context) = self.context {
             map.serialize_entry(
                 "instance",
-                &format_args!("urn:aplomb:request:{}", occasion.request_id),
+                &format_args!("urn:aplomb:request:{}", context.request_id),
             )?;
         }
         map.serialize_entry("code", inner.spec.code)?;
         map.serialize_entry("category", &inner.spec.category)?;
         map.serialize_entry("retryable", &self.retryable)?;
-        if let Some(occasion) = self.occasion {
-            map.serialize_entry("request_id", occasion.request_id)?;
+        if let Some(context) = self.context {
+            map.serialize_entry("request_id", context.request_id)?;
         }
-        // A 5xx tells nothing of what happened.
+        // A 5xx shows no detail of what happened.
         if inner.spec.status < 500 {
             if !inner.errors.is_empty() {
                 map.serialize_entry("errors", &inner.errors)?;
@@ -322,7 +330,7 @@ impl Serialize for Document<'_> {
     }
 }
 
-/// Members that an extension cannot replace.
+/// The members that an extension cannot replace.
 pub(crate) const RESERVED_MEMBERS: &[&str] = &[
     "type",
     "title",
@@ -338,12 +346,13 @@ pub(crate) const RESERVED_MEMBERS: &[&str] = &[
 
 fn constant_detail(category: Category) -> &'static str {
     match category {
-        Category::Dependency => "the service cannot answer now",
-        _ => "the service made a mistake; the log has it under the request id",
+        Category::Dependency => "the service is temporarily unavailable",
+        _ => "the service failed; its log has the cause under this `request_id`",
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// The messages of an error and its sources, separated by colons.
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -354,23 +363,23 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whole seconds, rounded up, at least one.
+/// A duration in whole seconds, rounded up, at least one.
 pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     seconds_up(wait).max(1)
 }
 
-/// Whole seconds, rounded up.
+/// A duration in whole seconds, rounded up.
 pub(crate) fn seconds_up(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 /// The document as JSON.
 #[cfg(test)]
-pub(super) fn rendered(problem: &Problem, occasion: ProblemContext<'_>) -> Value {
-    let retryable = problem.retryable(Some(occasion));
+pub(super) fn rendered(problem: &Problem, context: ProblemContext<'_>) -> Value {
+    let retryable = problem.retryable(Some(context));
     serde_json::to_value(Document {
         problem,
-        occasion: Some(occasion),
+        context: Some(context),
         retryable,
     })
     .expect("a document is JSON")
@@ -381,18 +390,18 @@ mod tests {
     use super::*;
     use crate::problem::Location;
 
-    fn document(problem: &Problem, occasion: Option<ProblemContext<'_>>) -> Value {
-        let retryable = problem.retryable(occasion);
+    fn document(problem: &Problem, context: Option<ProblemContext<'_>>) -> Value {
+        let retryable = problem.retryable(context);
         serde_json::to_value(Document {
             problem,
-            occasion,
+            context,
             retryable,
         })
         .expect("a document is JSON")
     }
 
     #[test]
-    fn f02_detail_of_a_5xx_is_constant() {
+    fn f02_the_detail_of_a_5xx_is_constant() {
         let problem = Problem::internal("disk full").with_detail("disk full");
         let document = document(&problem, None);
         assert!(!document.to_string().contains("disk full"));
@@ -409,12 +418,14 @@ mod tests {
     }
 
     #[test]
-    fn f02_a_5xx_that_a_handler_sets_over_a_4xx_tells_only_the_log_what_happened() {
-        const BROKE: ProblemSpec = ProblemSpec::new(Category::Conflict, "BROKE", "Broke");
-        let made = Problem::new(&BROKE)
+    fn f02_a_5xx_status_set_on_a_4xx_problem_moves_its_details_to_the_log() {
+        const SOLD_OUT: ProblemSpec = ProblemSpec::new(Category::Conflict, "SOLD_OUT", "Sold out");
+        let conflict = Problem::new(&SOLD_OUT)
             .with_detail("7 left")
             .with_extension("left", 7);
-        let problem = made.clone().with_status(StatusCode::SERVICE_UNAVAILABLE);
+        let problem = conflict
+            .clone()
+            .with_status(StatusCode::SERVICE_UNAVAILABLE);
         let document = document(&problem, None);
         let members: Vec<_> = document
             .as_object()
@@ -438,13 +449,13 @@ mod tests {
             (&document["code"], &document["category"]),
             (&"SERVICE_UNAVAILABLE".into(), &"dependency".into())
         );
-        assert_eq!(problem.cause(), Some("BROKE: 7 left"));
-        let problem = made
+        assert_eq!(problem.cause(), Some("SOLD_OUT: 7 left"));
+        let problem = conflict
             .with_cause(&std::io::Error::other("why"))
             .with_status(StatusCode::BAD_GATEWAY);
         assert_eq!(
             (problem.cause(), problem.status().as_u16()),
-            (Some("BROKE: 7 left: why"), 502)
+            (Some("SOLD_OUT: 7 left: why"), 502)
         );
     }
 
@@ -479,17 +490,17 @@ mod tests {
     }
 
     #[test]
-    fn f05_retry_after_only_where_retryable() {
+    fn f05_retry_after_is_sent_only_if_retryable() {
         let problem = Problem::new(&registry::DEADLINE_EXCEEDED)
             .with_retry_after(Duration::from_millis(1200));
-        let header = |repeat| {
-            let occasion = ProblemContext {
+        let header = |retry| {
+            let context = ProblemContext {
                 request_id: "r",
-                repeat,
+                retry,
                 type_base: TYPE_BASE,
             };
             let mut response = Response::new(Body::empty());
-            problem.write(&mut response, Some(occasion));
+            problem.write(&mut response, Some(context));
             response.headers().get(RETRY_AFTER).cloned()
         };
         assert_eq!(header(Retry::Safe), Some(HeaderValue::from(2)));
@@ -498,14 +509,14 @@ mod tests {
     }
 
     #[test]
-    fn a16_what_is_kept_is_not_retryable_whatever_its_kind_says() {
+    fn a16_a_stored_problem_is_not_retryable_even_if_its_kind_is() {
         let problem = Problem::new(&registry::CONFLICT.with_retryable(true));
-        let retryable = |repeat| {
+        let retryable = |retry| {
             document(
                 &problem,
                 Some(ProblemContext {
                     request_id: "r",
-                    repeat,
+                    retry,
                     type_base: TYPE_BASE,
                 }),
             )["retryable"]
@@ -517,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn f04_at_most_a_hundred_errors() {
+    fn f04_a_document_lists_at_most_100_errors() {
         let error = || FieldError::new(Location::Pointer("#/a".into()), "X", "x");
         let problem = (0..200).fold(Problem::new(&registry::VALIDATION_FAILED), |p, _| {
             p.with_error(error())

@@ -1,9 +1,11 @@
+//! The trait of errors that become problems.
+
 use axum::response::{IntoResponse, Response};
 
 use super::document::Problem;
 use super::kinds::ProblemKinds;
 
-/// An error that knows which problem it is. Derive it:
+/// An error that can become a problem document. Derive it:
 ///
 /// ```
 /// use aplomb::ApiError;
@@ -22,16 +24,16 @@ use super::kinds::ProblemKinds;
 /// assert_eq!((problem.status().as_u16(), problem.code()), (409, "INSUFFICIENT_FUNDS"));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say which problem it is",
-    label = "not an `ApiError`",
-    note = "derive `ApiError` for it, or hold it as the `#[source]` of a problem of your own"
+    message = "`{Self}` has no problem document, because it does not implement `ApiError`",
+    label = "does not implement `ApiError`",
+    note = "derive `ApiError` for it, or make it the `#[source]` of an error of your own"
 )]
 pub trait ApiError: std::error::Error + Send + Sync + 'static {
-    /// The problem that a client is told.
+    /// Returns the problem that the client gets.
     fn problem(&self) -> Problem;
 
-    /// Adds the kinds of problems that it can be. The derive says them all; an implementation by hand that says none
-    /// is not looked at when the API starts, and not described.
+    /// Adds the kinds of problems that this error can become. The derive adds all of them. An
+    /// implementation by hand may add none; then the start-up check does not see its codes.
     fn kinds(kinds: &mut ProblemKinds)
     where
         Self: Sized,
@@ -56,7 +58,7 @@ impl<E: ApiError> From<E> for Problem {
     }
 }
 
-/// The response of an [`ApiError`]: what its derive implements `IntoResponse` with.
+/// Returns the response of an [`ApiError`]. Its derive implements `IntoResponse` by this function.
 #[doc(hidden)]
 pub fn error_response<E: ApiError>(error: &E) -> Response {
     error.problem().into_response()

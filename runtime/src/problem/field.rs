@@ -1,21 +1,23 @@
+//! Errors in a request's data: the members of `errors`.
+
 use std::borrow::Cow;
 
 use serde::Serialize;
 
-/// One mistake in the request's data.
+/// One error in the request's data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FieldError {
-    /// Where the mistake is.
+    /// The part of the request that is wrong.
     #[serde(flatten)]
     pub location: Location,
     /// A stable code, `[A-Z][A-Z0-9_]+`.
     pub code: Cow<'static, str>,
-    /// What is wrong, for a person.
+    /// An explanation for people.
     pub detail: Cow<'static, str>,
 }
 
-/// Where in a request a mistake is.
+/// The part of a request that an error is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -29,7 +31,7 @@ pub enum Location {
 }
 
 impl FieldError {
-    /// A mistake at `location`.
+    /// Returns an error at `location`. `detail` is cut after 300 characters.
     pub fn new(
         location: Location,
         code: impl Into<Cow<'static, str>>,
@@ -38,18 +40,19 @@ impl FieldError {
         Self {
             location,
             code: code.into(),
-            detail: shortened(detail.into()),
+            detail: truncated(detail.into()),
         }
     }
 }
 
-/// A message may quote what a client sent, which may be long.
-pub(super) fn shortened(text: Cow<'static, str>) -> Cow<'static, str> {
-    match text.char_indices().nth(MAX_DETAIL) {
+/// Cuts a text after [`MAX_DETAIL_CHARS`] characters, and adds an ellipsis.
+pub(super) fn truncated(text: Cow<'static, str>) -> Cow<'static, str> {
+    match text.char_indices().nth(MAX_DETAIL_CHARS) {
         None => text,
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
     }
 }
 
-/// The longest detail, in characters.
-const MAX_DETAIL: usize = 300;
+/// The longest detail, in characters. A detail may quote what the client sent, which may be long;
+/// 300 characters leave room for a sentence and a quoted value.
+const MAX_DETAIL_CHARS: usize = 300;

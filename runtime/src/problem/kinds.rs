@@ -1,10 +1,12 @@
+//! The kinds of problems that an error can become.
+
 use core::any::{TypeId, type_name};
 
 use super::error::ApiError;
 use super::spec::ProblemSpec;
 
-/// The kinds of problems that an error can be, each with the place of its declaration. It is what
-/// [`ApiError::kinds`] tells, and the start-up check and descriptions of an API read.
+/// The kinds of problems that an error can become, each with its error type and variant.
+/// [`ApiError::kinds`] fills it. The start-up check of an API reads it, and compares the codes.
 ///
 /// ```
 /// use aplomb::ApiError;
@@ -32,30 +34,30 @@ use super::spec::ProblemSpec;
 #[derive(Debug, Clone, Default)]
 pub struct ProblemKinds {
     kinds: Vec<ProblemKind>,
-    asked: Vec<TypeId>,
+    visited: Vec<TypeId>,
 }
 
-/// One kind of problem that an error can be.
+/// One kind of problem that an error can become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProblemKind {
-    /// What is constant about it.
+    /// Its constant data.
     pub spec: ProblemSpec,
-    /// The path of the error's type.
+    /// The path of the error type.
     pub error: &'static str,
-    /// The variant; empty for a struct.
+    /// The name of the variant; empty for a struct.
     pub variant: &'static str,
 }
 
 impl ProblemKinds {
-    /// Those of an error.
+    /// Returns the kinds of an error.
     pub fn of<E: ApiError>() -> Self {
         let mut kinds = Self::default();
         kinds.include::<E>();
         kinds
     }
 
-    /// Adds a kind that a variant of `E` is, or `E` itself where the name is empty.
+    /// Adds the kind of one variant of `E`, or of the struct `E` if `variant` is empty.
     pub fn add<E: ApiError>(&mut self, spec: ProblemSpec, variant: &'static str) {
         self.kinds.push(ProblemKind {
             spec,
@@ -64,16 +66,17 @@ impl ProblemKinds {
         });
     }
 
-    /// Adds all of another error, once: an error may hold itself.
+    /// Adds all kinds of another error. Does nothing the second time, because an error type may
+    /// contain itself.
     pub fn include<E: ApiError>(&mut self) {
         let id = TypeId::of::<E>();
-        if !self.asked.contains(&id) {
-            self.asked.push(id);
+        if !self.visited.contains(&id) {
+            self.visited.push(id);
             E::kinds(self);
         }
     }
 
-    /// Adds those of an error that may be none that tells.
+    /// Adds the kinds that a probe finds, if there is a probe.
     #[doc(hidden)]
     pub fn ask(&mut self, probe: Option<ProblemsProbe>) {
         if let Some(probe) = probe {
@@ -81,11 +84,11 @@ impl ProblemKinds {
         }
     }
 
-    /// All of them, in the order of their declaration.
+    /// Returns the kinds, in the order of their declaration.
     pub fn iter(&self) -> impl Iterator<Item = &ProblemKind> {
         self.kinds.iter()
     }
 }
 
-/// Asks the error of a result.
+/// Adds the kinds of an endpoint's error. Exists only for errors that implement [`ApiError`].
 pub type ProblemsProbe = fn(&mut ProblemKinds);

@@ -1,37 +1,43 @@
-//! Errors that tell the truth: RFC 9457 problem documents for every 4xx and 5xx.
+//! RFC 9457 problem documents: the body of every 4xx and 5xx response.
 //!
-//! A problem says what went wrong (`code`, `title`, `detail`), what kind of mistake it is
-//! (`category`) and whether sending the same request again can help (`retryable`): it cannot where the
-//! answer is kept under the request's idempotency key. The document of a 5xx is constant: what happened goes to
-//! the log, under the `request_id` that the client sees.
+//! A document describes the error (`code`, `title`, `detail`), its kind (`category`), and whether
+//! the same request may succeed when it is sent again (`retryable`). A response that is stored
+//! under an idempotency key is never retryable, because a retry gets the same response. The
+//! document of a 5xx is constant; its cause goes to the log, under the `request_id` that the client
+//! sees.
 //!
 //! ```
 //! use aplomb::problem::{Category, Problem, ProblemSpec, registry};
 //!
-//! const CLOSED: ProblemSpec = ProblemSpec::new(Category::Conflict, "ACCOUNT_CLOSED", "Account closed");
+//! const CLOSED: ProblemSpec =
+//!     ProblemSpec::new(Category::Conflict, "ACCOUNT_CLOSED", "Account closed");
 //!
 //! fn withdraw(open: bool, balance: &str) -> Result<i64, Problem> {
 //!     if !open {
-//!         return Err(Problem::new(&CLOSED).with_detail("it was closed in May").with_extension("year", 2026));
+//!         let problem = Problem::new(&CLOSED).with_detail("the account was closed in May");
+//!         return Err(problem.with_extension("year", 2026));
 //!     }
 //!     balance.parse().map_err(Problem::internal)
 //! }
 //!
 //! assert_eq!(withdraw(false, "7").unwrap_err().code(), "ACCOUNT_CLOSED");
-//! let mistake = withdraw(true, "seven").unwrap_err();
-//! assert_eq!((mistake.spec(), mistake.cause()), (&registry::INTERNAL, Some("invalid digit found in string")));
+//! let problem = withdraw(true, "seven").unwrap_err();
+//! assert_eq!(problem.spec(), &registry::INTERNAL);
+//! assert_eq!(problem.cause(), Some("invalid digit found in string"));
 //! ```
 //!
-//! What surprises:
+//! Surprises:
 //!
-//! - A code that endpoints declare as two kinds keeps the API from starting ([`ProblemKinds`]).
-//! - A status that a handler sets over a problem counts, and the category follows it; a 5xx set over a 4xx hides code
-//!   and title, too.
-//! - A body that the handler typed itself is left alone, and one that is streamed cannot become a problem later.
+//! - The API does not start if its endpoints declare one code as two kinds ([`ProblemKinds`]).
+//! - A handler may return a problem with another status, such as `(StatusCode::GONE, problem)`. The
+//!   document then has this status and its category. If a 5xx replaces a 4xx, the document also
+//!   loses its code and title.
+//! - An error response with a body of the handler's own is not changed. A stream that fails after
+//!   the response has begun cannot become a problem document.
 
-pub(crate) mod answer;
 mod category;
 mod document;
+pub(crate) mod endpoint_response;
 mod error;
 mod field;
 mod kinds;
@@ -41,12 +47,12 @@ pub mod registry;
 mod rejection;
 mod spec;
 
-pub(crate) use answer::{EndpointResponse, ResponseOrigin};
 pub use category::Category;
 #[cfg(test)]
 pub(crate) use document::RESERVED_MEMBERS;
 pub use document::{PROBLEM_JSON, Problem};
 pub(crate) use document::{ProblemContext, Retry, TYPE_BASE, seconds_up, whole_seconds};
+pub(crate) use endpoint_response::{EndpointResponse, ResponseOrigin};
 pub use error::{ApiError, error_response};
 pub use field::{FieldError, Location};
 pub use kinds::{ProblemKind, ProblemKinds, ProblemsProbe};

@@ -1,4 +1,4 @@
-//! The registry, the pages of the guide and its table of contents say the same.
+//! Compares the registry with the pages of the problems and with their table of contents.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,7 +28,7 @@ fn page(path: &str) -> String {
     fs::read_to_string(docs().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The names of the pages in a folder.
+/// Returns the names of the pages in a folder, without the index.
 fn pages(folder: &str) -> BTreeSet<String> {
     let files = fs::read_dir(docs().join(folder))
         .expect("a folder of pages")
@@ -43,16 +43,12 @@ fn pages(folder: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn f03_every_code_has_its_page_and_every_page_its_code() {
+fn f03_codes_and_pages_correspond() {
     let codes: BTreeSet<String> = registry::ALL
         .iter()
         .map(|spec| spec.code.to_owned())
         .collect();
-    assert_eq!(
-        codes.len(),
-        registry::ALL.len(),
-        "a code stands for one kind"
-    );
+    assert_eq!(codes.len(), registry::ALL.len(), "two kinds share a code");
     assert_eq!(pages("problems"), codes);
     let (summary, index) = (page("SUMMARY.md"), page("problems/README.md"));
     for spec in registry::ALL {
@@ -78,15 +74,15 @@ fn f03_every_code_has_its_page_and_every_page_its_code() {
 }
 
 #[test]
-fn f03_every_category_has_its_page_with_all_its_codes() {
+fn f03_every_category_has_a_page_that_lists_its_codes() {
     let named: BTreeSet<String> = CATEGORIES.iter().map(ToString::to_string).collect();
     assert_eq!(pages("problems/categories"), named);
     for category in CATEGORIES {
         let page = page(&format!("problems/categories/{category}.md"));
-        let of_it = registry::ALL
+        let specs = registry::ALL
             .iter()
             .filter(|spec| spec.category == category);
-        let listed: Vec<String> = of_it
+        let listed: Vec<String> = specs
             .clone()
             .map(|spec| format!("- [{0}](../{0}.md) ({1})", spec.code, spec.status))
             .collect();
@@ -95,7 +91,7 @@ fn f03_every_category_has_its_page_with_all_its_codes() {
         let statuses = page.split_once("|---|---|---|\n| ").expect("a table").1;
         let statuses = statuses.split_once(" |").expect("a row").0;
         assert!(
-            of_it
+            specs
                 .clone()
                 .all(|spec| statuses.contains(&spec.status.to_string())),
             "{category}: {statuses}"
@@ -103,44 +99,45 @@ fn f03_every_category_has_its_page_with_all_its_codes() {
     }
 }
 
-/// What is constant in an example is what the runtime writes, and what varies has a form that it writes.
+/// The constant members of an example must have the runtime's values, and the variable ones a form
+/// that the runtime writes.
 #[test]
-fn f03_the_examples_of_the_pages_are_documents_of_the_runtime() {
+fn f03_the_examples_of_the_pages_are_documents_that_the_runtime_writes() {
     for spec in registry::ALL {
         let page = page(&format!("problems/{}.md", spec.code));
         let text = page
             .split_once("```json\n")
             .and_then(|(_, rest)| rest.split_once("```"));
-        let shown: Value = serde_json::from_str(text.expect("an example").0).expect("JSON");
-        let repeat = if shown["retryable"] == true {
+        let example: Value = serde_json::from_str(text.expect("an example").0).expect("JSON");
+        let retry = if example["retryable"] == true {
             Retry::Safe
         } else {
             Retry::Unsafe
         };
-        let request_id = shown["request_id"].as_str().expect("an id");
+        let request_id = example["request_id"].as_str().expect("an id");
         let mut problem = Problem::new(spec);
-        if let Some(detail) = shown["detail"].as_str() {
+        if let Some(detail) = example["detail"].as_str() {
             problem = problem.with_detail(detail.to_owned());
         }
-        if let Some(violated) = shown.get("violated-policies") {
+        if let Some(violated) = example.get("violated-policies") {
             problem = problem.with_extension("violated-policies", violated);
         }
-        let errors = shown["errors"].as_array().cloned().unwrap_or_default();
+        let errors = example["errors"].as_array().cloned().unwrap_or_default();
         problem = errors
             .iter()
-            .map(mistake)
+            .map(field_error)
             .fold(problem, Problem::with_error);
-        let occasion = ProblemContext {
+        let context = ProblemContext {
             request_id,
-            repeat,
+            retry,
             type_base: TYPE_BASE,
         };
-        assert_eq!(rendered(&problem, occasion), shown, "{}", spec.code);
+        assert_eq!(rendered(&problem, context), example, "{}", spec.code);
     }
 }
 
-fn mistake(shown: &Value) -> FieldError {
-    let text = |member: &str| shown[member].as_str().map(str::to_owned);
+fn field_error(example: &Value) -> FieldError {
+    let text = |member: &str| example[member].as_str().map(str::to_owned);
     let location = text("pointer").map(|text| Location::Pointer(text.into()));
     let location =
         location.or_else(|| text("parameter").map(|text| Location::Parameter(text.into())));

@@ -1,4 +1,4 @@
-//! The framework's own codes, in one place. Each has its page `docs/problems/<CODE>.md`.
+//! The codes of the framework. Each has a page, `docs/problems/<CODE>.md`.
 
 use core::time::Duration;
 
@@ -43,29 +43,30 @@ pub const IDEMPOTENCY_OUTCOME_UNKNOWN: ProblemSpec = ProblemSpec::new(
 )
 .with_status(500)
 .with_detail(
-    "nobody knows whether this had its effect; find out before it is tried with another key",
+    "the first request with this key may or may not have taken effect; find out which before you \
+     send it with a new key",
 );
-/// 410: the first request succeeded, its response was too large to keep.
+/// 410: the first request succeeded, but its response was too large to store.
 pub const IDEMPOTENCY_RESPONSE_NOT_RETAINED: ProblemSpec = ProblemSpec::new(
     Category::Gone,
     "IDEMPOTENCY_RESPONSE_NOT_RETAINED",
     "Response not retained",
 )
 .with_status(410);
-/// 429: a rate limit is used up.
+/// 429: a rate limit is exhausted.
 pub const RATE_LIMITED: ProblemSpec =
     ProblemSpec::new(Category::RateLimited, "RATE_LIMITED", "Too many requests").with_status(429);
-/// 400: the cursor was not issued for this list, this caller, these filters and this order.
+/// 400: the cursor was not issued for this list, caller, filters and order.
 pub const INVALID_CURSOR: ProblemSpec =
     ProblemSpec::new(Category::Validation, "INVALID_CURSOR", "Invalid cursor").with_status(400);
-/// 400: a path or query parameter cannot be read.
+/// 400: a path or query parameter is not of the expected type or format.
 pub const INVALID_PARAMETER: ProblemSpec = ProblemSpec::new(
     Category::Validation,
     "INVALID_PARAMETER",
     "Invalid parameter",
 )
 .with_status(400);
-/// 422: the request is well-formed and its data is wrong.
+/// 422: the request is well-formed, but its data is not accepted.
 pub const VALIDATION_FAILED: ProblemSpec = ProblemSpec::new(
     Category::Validation,
     "VALIDATION_FAILED",
@@ -75,10 +76,10 @@ pub const VALIDATION_FAILED: ProblemSpec = ProblemSpec::new(
 /// 400: the body is not JSON.
 pub const MALFORMED_JSON: ProblemSpec =
     ProblemSpec::new(Category::Validation, "MALFORMED_JSON", "Malformed JSON").with_status(400);
-/// 400: the body ended before its announced length, or its framing is wrong.
+/// 400: the body ended before its announced length, or its framing is invalid.
 pub const BODY_INCOMPLETE: ProblemSpec =
     ProblemSpec::new(Category::Validation, "BODY_INCOMPLETE", "Body incomplete").with_status(400);
-/// 415: the endpoint does not read bodies of this media type.
+/// 415: the endpoint does not accept bodies of this media type.
 pub const UNSUPPORTED_MEDIA_TYPE: ProblemSpec = ProblemSpec::new(
     Category::Validation,
     "UNSUPPORTED_MEDIA_TYPE",
@@ -88,17 +89,17 @@ pub const UNSUPPORTED_MEDIA_TYPE: ProblemSpec = ProblemSpec::new(
 /// 413: the body is larger than the endpoint accepts.
 pub const BODY_TOO_LARGE: ProblemSpec =
     ProblemSpec::new(Category::Validation, "BODY_TOO_LARGE", "Body too large").with_status(413);
-/// 414: the request's target is longer than the service reads.
+/// 414: the path and query are longer than the service accepts.
 pub const URI_TOO_LONG: ProblemSpec =
     ProblemSpec::new(Category::Validation, "URI_TOO_LONG", "URI too long").with_status(414);
-/// 431: the request's header section is larger than the service reads.
+/// 431: the header section is larger than the service accepts.
 pub const HEADERS_TOO_LARGE: ProblemSpec = ProblemSpec::new(
     Category::Validation,
     "HEADERS_TOO_LARGE",
     "Headers too large",
 )
 .with_status(431);
-/// 400: the request cannot be read.
+/// 400: the request is malformed.
 pub const BAD_REQUEST: ProblemSpec =
     ProblemSpec::new(Category::Validation, "BAD_REQUEST", "Bad request").with_status(400);
 /// 408: the request's body did not arrive in time.
@@ -112,41 +113,42 @@ pub const UNAUTHENTICATED: ProblemSpec =
 /// 403: the caller may not do this.
 pub const FORBIDDEN: ProblemSpec =
     ProblemSpec::new(Category::Auth, "FORBIDDEN", "Forbidden").with_status(403);
-/// 404: there is nothing here that the caller may see.
+/// 404: the resource does not exist, or the caller may not see it.
 pub const NOT_FOUND: ProblemSpec =
     ProblemSpec::new(Category::NotFound, "NOT_FOUND", "Not found").with_status(404);
-/// 405: the resource does not answer this method; `Allow` names those that it does.
+/// 405: the resource does not support this method; `Allow` lists the methods that it supports.
 pub const METHOD_NOT_ALLOWED: ProblemSpec = ProblemSpec::new(
     Category::Validation,
     "METHOD_NOT_ALLOWED",
     "Method not allowed",
 )
 .with_status(405);
-/// 409: the state of the resource forbids this now.
+/// 409: the request conflicts with the current state of the resource.
 pub const CONFLICT: ProblemSpec =
     ProblemSpec::new(Category::Conflict, "CONFLICT", "Conflict").with_status(409);
-/// 412: a condition of the request does not hold.
+/// 412: a precondition of the request is not met.
 pub const PRECONDITION_FAILED: ProblemSpec = ProblemSpec::new(
     Category::Conflict,
     "PRECONDITION_FAILED",
     "Precondition failed",
 )
 .with_status(412);
-/// 410: the resource is there no more.
+/// 410: the resource existed and is gone.
 pub const GONE: ProblemSpec = ProblemSpec::new(Category::Gone, "GONE", "Gone").with_status(410);
 /// 410: the endpoint's sunset has passed.
 pub const VERSION_GONE: ProblemSpec =
     ProblemSpec::new(Category::Gone, "VERSION_GONE", "Version gone").with_status(410);
-/// 504: no answer within the endpoint's deadline.
+/// 504: the endpoint did not respond within its deadline.
 pub const DEADLINE_EXCEEDED: ProblemSpec = ProblemSpec::new(
     Category::Dependency,
     "DEADLINE_EXCEEDED",
     "Deadline exceeded",
 )
-.with_status(504);
-/// 503: the store that keeps the endpoint's promise does not answer, or has no room; nothing was
-/// done. Limits need no answer, unless they say `on_error = deny`: while there is none, each instance decides
-/// them by itself.
+.with_status(504)
+.with_detail("the service did not respond in time");
+/// 503: the store does not answer, or has no room, and the handler did not run. Endpoints with an
+/// idempotency key need the store. A rate limit needs it only with `on_error = deny`; other limits
+/// are decided by each instance alone while the store does not answer.
 pub const STORE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
     Category::Dependency,
     "STORE_UNAVAILABLE",
@@ -155,18 +157,18 @@ pub const STORE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
 .with_status(503)
 .without_effects()
 .with_retry_after(Duration::from_secs(1));
-/// 503: the service cannot answer now.
+/// 503: the service is temporarily unavailable.
 pub const SERVICE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
     Category::Dependency,
     "SERVICE_UNAVAILABLE",
     "Service unavailable",
 )
 .with_status(503);
-/// 500: a mistake of the service.
+/// 500: the service failed.
 pub const INTERNAL: ProblemSpec =
     ProblemSpec::new(Category::Internal, "INTERNAL", "Internal error").with_status(500);
 
-/// Every code of the framework.
+/// All codes of the framework.
 pub const ALL: &[ProblemSpec] = &[
     IDEMPOTENCY_KEY_MISSING,
     IDEMPOTENCY_KEY_INVALID,
@@ -200,9 +202,10 @@ pub const ALL: &[ProblemSpec] = &[
     INTERNAL,
 ];
 
-/// The framework's problem for a status that came without a body of its own.
+/// Returns the problem for an error response without a body: the code of its status, or else
+/// `BAD_REQUEST` for a 4xx and `INTERNAL` for a 5xx.
 pub(crate) const fn for_status(status: u16) -> ProblemSpec {
-    let known = match status {
+    let spec = match status {
         401 => UNAUTHENTICATED,
         403 => FORBIDDEN,
         404 => NOT_FOUND,
@@ -224,7 +227,7 @@ pub(crate) const fn for_status(status: u16) -> ProblemSpec {
     };
     ProblemSpec {
         category: Category::of_status(status),
-        ..known.with_status(status)
+        ..spec.with_status(status)
     }
 }
 
@@ -233,15 +236,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f03_codes_are_upper_case_words() {
-        let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-        assert!(ALL.iter().all(
-            |spec| spec.code.bytes().all(plain) && spec.code.as_bytes()[0].is_ascii_uppercase()
-        ));
+    fn f03_codes_are_upper_case_letters_digits_and_underscores() {
+        let is_allowed =
+            |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        assert!(ALL.iter().all(|spec| spec.code.bytes().all(is_allowed)
+            && spec.code.as_bytes()[0].is_ascii_uppercase()));
     }
 
     #[test]
-    fn f05_no_problem_that_is_not_retryable_has_a_wait() {
+    fn f05_only_retryable_problems_have_a_retry_after() {
         assert!(
             ALL.iter()
                 .all(|spec| spec.retryable == Some(true) || spec.retry_after.is_none())

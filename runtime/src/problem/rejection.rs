@@ -1,4 +1,4 @@
-//! Turning responses that say too little into problem documents.
+//! Finds the problem of an error response, so that every error gets a problem document.
 
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
@@ -6,13 +6,16 @@ use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt;
 
-use super::answer::ResponseOrigin;
 use super::document::Problem;
+use super::endpoint_response::ResponseOrigin;
 use super::registry;
 
-/// The problem of an error response: the one it was made from, or a new one for an empty body or
-/// an extractor's plain text. Its status is that of the response, which a handler may have set anew.
-/// `None` leaves the response as it is: a success, or an error whose body the handler typed itself.
+/// Returns the problem of an error response: the one that the response was made from, or a new one
+/// for an empty body or the plain text of an extractor. Its status is the status of the response,
+/// which a handler may have changed.
+///
+/// Returns `None` for responses that stay as they are: a success, or an error with a body of the
+/// handler's own.
 pub(crate) fn rewrite(response: &mut Response, origin: ResponseOrigin) -> Option<Problem> {
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return None;
@@ -26,7 +29,7 @@ pub(crate) fn rewrite(response: &mut Response, origin: ResponseOrigin) -> Option
     }
     if origin == ResponseOrigin::Refused && is_plain_text(response) {
         let problem = problem();
-        return Some(match text(response) {
+        return Some(match body_text(response) {
             Some(text) if problem.status().is_server_error() => problem.with_cause_text(text),
             Some(text) => problem.with_detail(text),
             None => problem,
@@ -42,8 +45,9 @@ fn is_plain_text(response: &Response) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(b"text/plain"))
 }
 
-/// The body's text, if it is there already, as an extractor's always is.
-fn text(response: &mut Response) -> Option<String> {
+/// Takes the text of a body. The body of an extractor's rejection is in memory, so it needs no
+/// waiting; a body that would have to wait has no text here.
+fn body_text(response: &mut Response) -> Option<String> {
     let body = core::mem::replace(response.body_mut(), Body::empty());
     let bytes = body.collect().now_or_never()?.ok()?.to_bytes();
     String::from_utf8(bytes.into()).ok()
@@ -59,7 +63,7 @@ mod tests {
     use crate::problem::PROBLEM_JSON;
 
     #[test]
-    fn f01_empty_errors_are_rewritten() {
+    fn f01_an_error_without_a_body_gets_a_problem() {
         for status in 400..600 {
             let mut response = StatusCode::from_u16(status)
                 .expect("a status")
@@ -70,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn f01_a_document_is_not_in_the_form_of_the_body_that_was_there() {
+    fn f01_a_document_replaces_the_content_fields_of_the_old_body() {
         let fields = [
             (CONTENT_ENCODING, "gzip"),
             (CONTENT_LENGTH, "0"),
@@ -85,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn f01_a_body_that_the_handler_typed_is_never_rewritten() {
+    fn f01_an_error_body_of_the_handler_is_not_replaced() {
         let mut response = (StatusCode::BAD_REQUEST, "no").into_response();
         assert!(rewrite(&mut response, ResponseOrigin::Handler).is_none());
     }
@@ -98,14 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn f02_the_text_of_an_extractor_that_failed_is_for_the_log() {
+    fn f02_the_text_of_a_5xx_rejection_goes_to_the_log_only() {
         let mut response = (StatusCode::INTERNAL_SERVER_ERROR, "missing extension").into_response();
         let problem = rewrite(&mut response, ResponseOrigin::Refused).expect("a problem");
         assert_eq!(problem.cause(), Some("missing extension"));
     }
 
     #[test]
-    fn f02_a_status_that_the_handler_set_over_a_problem_stays() {
+    fn f02_a_status_that_the_handler_sets_on_a_problem_is_kept() {
         let problem = Problem::new(&registry::CONFLICT);
         let mut response = (StatusCode::SERVICE_UNAVAILABLE, problem).into_response();
         let problem = rewrite(&mut response, ResponseOrigin::Handler).expect("a problem");

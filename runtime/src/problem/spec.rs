@@ -1,43 +1,45 @@
+//! The constant data of one kind of problem.
+
 use core::time::Duration;
 
 use super::category::Category;
 
-/// A kind of problem: constant data, one a code.
+/// The constant data of one kind of problem. Each code has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProblemSpec {
     /// The stable code, `[A-Z][A-Z0-9_]+`.
     pub code: &'static str,
-    /// What kind of mistake it is.
+    /// The kind of error.
     pub category: Category,
     /// The response's status.
     pub status: u16,
-    /// A constant short summary.
+    /// A short summary, the same for all problems of this kind.
     pub title: &'static str,
-    /// What a 5xx says beyond its title, where its category's usual sentence would mislead.
+    /// The `detail` of a 5xx; `None` takes the default text of its category.
     pub detail: Option<&'static str>,
-    /// Whether the same request may succeed later; `None` where that depends on whether the
-    /// request is idempotent. A 4xx that is kept under an idempotency key is never retryable, since a
-    /// retry gets it again.
+    /// `true` if the same request may succeed later; `None` if the problem is retryable only for
+    /// idempotent requests. A 4xx that is stored under an idempotency key is never retryable,
+    /// because a retry gets it again.
     pub retryable: Option<bool>,
-    /// How long the client should wait.
+    /// The time that the client should wait, sent as `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Whether the handler is known to have changed nothing.
+    /// The effects that the handler had before it failed.
     pub effects: Effects,
 }
 
-/// What a failed handler left behind.
+/// The effects of a handler that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effects {
-    /// Cannot be told.
+    /// The handler may have changed something.
     Unknown,
-    /// Nothing: the request can be sent again and its idempotency key is free.
+    /// The handler changed nothing. The request may be sent again, with the same idempotency key.
     None,
 }
 
 impl ProblemSpec {
-    /// A kind of problem with the category's usual status.
+    /// Returns a kind of problem with the default status of its category.
     pub const fn new(category: Category, code: &'static str, title: &'static str) -> Self {
         let retryable = match category {
             Category::RateLimited => Some(true),
@@ -56,16 +58,18 @@ impl ProblemSpec {
         }
     }
 
-    /// Takes another status.
+    /// Sets the status.
     #[must_use]
     pub const fn with_status(mut self, status: u16) -> Self {
         self.status = status;
         self
     }
 
-    /// Takes any status, and becomes of its category.
-    pub(crate) const fn with_status_of_any_category(self, status: u16) -> Self {
+    /// Sets the status, and the category that this status has. `retryable` becomes the default of a
+    /// new category.
+    pub(crate) const fn with_status_and_its_category(self, status: u16) -> Self {
         let category = Category::of_status(status);
+        // `==` is not `const` for enums.
         if category as u8 == self.category as u8 {
             return self.with_status(status);
         }
@@ -77,15 +81,15 @@ impl ProblemSpec {
             effects,
             ..
         } = self;
-        let other = Self {
+        let changed = Self {
             detail,
             retry_after,
             ..Self::new(category, code, title)
         };
-        other.with_status(status).with_effects(effects)
+        changed.with_status(status).with_effects(effects)
     }
 
-    /// Takes what is known of the handler's effects.
+    /// Sets the effects.
     pub(crate) const fn with_effects(self, effects: Effects) -> Self {
         match effects {
             Effects::Unknown => self,
@@ -93,30 +97,32 @@ impl ProblemSpec {
         }
     }
 
-    /// Says what a 5xx tells beyond its title.
+    /// Sets the `detail` of a 5xx, in place of the default text of its category.
     #[must_use]
     pub const fn with_detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);
         self
     }
 
-    /// Says whether the same request may succeed later. For a 4xx under an idempotency key it takes
-    /// [`without_effects`](Self::without_effects), too: else the answer is kept, and a client is told
-    /// that it is not retryable.
+    /// Sets `retryable`: `true` if the same request may succeed later.
+    ///
+    /// A 4xx of an idempotent endpoint also needs [`without_effects`](Self::without_effects).
+    /// Without it the response is stored under the idempotency key, and then it is not retryable.
     #[must_use]
     pub const fn with_retryable(mut self, retryable: bool) -> Self {
         self.retryable = Some(retryable);
         self
     }
 
-    /// Says how long to wait. Sent only where the problem is retryable.
+    /// Sets the time that the client should wait. `Retry-After` is sent only if the problem is
+    /// retryable.
     #[must_use]
     pub const fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Says that nothing was changed. A `dependency` problem is then retryable.
+    /// Declares that the handler changed nothing. A `dependency` problem is then retryable.
     #[must_use]
     pub const fn without_effects(mut self) -> Self {
         self.effects = Effects::None;

@@ -1,3 +1,5 @@
+//! The body that extractors and handlers read: its limit, its timeout, and the reason of a failure.
+
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -13,7 +15,8 @@ use tokio::time::{Sleep, sleep};
 use super::read::{Stalled, incomplete};
 use crate::problem::{EndpointResponse, Problem, ResponseOrigin, registry};
 
-/// How long a small body, or the next part of a larger one, may take.
+/// The time that a small body, or the next part of a larger one, may take. Five seconds bridge the
+/// loss of a few packets, and a client that sends nothing does not occupy a request for long.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Refuses a body whose announced length is over the limit.
@@ -24,29 +27,37 @@ pub(crate) fn check_length(body: &Body, limit: u64) -> Result<(), Problem> {
     Err(too_large(limit))
 }
 
+/// The problem of a body over the limit.
 pub(crate) fn too_large(limit: u64) -> Problem {
-    Problem::new(&registry::BODY_TOO_LARGE)
-        .with_detail(format!("the body may have up to {limit} bytes"))
+    Problem::new(&registry::BODY_TOO_LARGE).with_detail(format!(
+        "the body is larger than the limit of {limit} bytes"
+    ))
 }
 
-/// How far a body has been read, as the pipeline sees it from outside: an extractor that reads the
-/// body may not report why it failed.
+/// The progress of reading a body, for the pipeline: an extractor may not report why it could not
+/// read the body. `None` for a request without a body.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyReadState(Option<Arc<AtomicU8>>);
 
+/// Not begun, between two reads, or finished.
 const READING: u8 = 0;
+/// A read waits for the client.
 const WAITING: u8 = 1;
+/// A read failed, because the client sent nothing for [`READ_DEADLINE`].
 const STALLED: u8 = 2;
+/// A read failed, because the body is over its limit.
 const TOO_LARGE: u8 = 3;
+/// A read failed, because the body ended early or its framing is invalid.
 const BROKEN: u8 = 4;
 
 impl BodyReadState {
-    /// The state of a body that is still to be read. A body that is empty needs none.
+    /// Returns the state of a body that has not been read. An empty body needs no allocation.
     pub(crate) fn new(has_body: bool) -> Self {
         Self(has_body.then(|| Arc::new(AtomicU8::new(READING))))
     }
 
-    /// Reads with the body waited for. Where that is given up, it stays so.
+    /// Marks the body as waited for while a future reads it. A future that is dropped leaves the
+    /// mark, so that [`timed_out`](Self::timed_out) sees what a deadline interrupted.
     pub(crate) async fn reading<T>(&self, read: impl Future<Output = T>) -> T {
         self.set(WAITING);
         let read = read.await;
@@ -54,30 +65,34 @@ impl BodyReadState {
         read
     }
 
-    /// The answer after a deadline, if the client is the one that was waited for.
+    /// Returns the response to a request whose deadline passed while it waited for the client's
+    /// body.
     pub(crate) fn timed_out(&self) -> Option<EndpointResponse> {
-        let waiting = matches!(self.get(), WAITING | STALLED);
-        waiting.then(|| EndpointResponse::refused(Problem::new(&registry::REQUEST_TIMEOUT)))
+        let waits_for_client = matches!(self.get(), WAITING | STALLED);
+        waits_for_client
+            .then(|| EndpointResponse::refused(Problem::new(&registry::REQUEST_TIMEOUT)))
     }
 
-    /// Puts the answer of an extractor that could not read the body in this project's words.
+    /// Replaces the response of an extractor that could not read the body. axum's extractors return
+    /// a text without the reason.
     #[inline]
-    pub(crate) fn explain_failure(&self, answer: &mut EndpointResponse) {
-        if self.0.is_some() && answer.origin == ResponseOrigin::Refused {
-            self.explain_refusal(answer);
+    pub(crate) fn explain_failure(&self, outcome: &mut EndpointResponse) {
+        if self.0.is_some() && outcome.origin == ResponseOrigin::Refused {
+            self.replace_refusal(outcome);
         }
     }
 
-    fn explain_refusal(&self, answer: &mut EndpointResponse) {
+    fn replace_refusal(&self, outcome: &mut EndpointResponse) {
         let problem = match self.get() {
             STALLED => Problem::new(&registry::REQUEST_TIMEOUT),
             TOO_LARGE => Problem::new(&registry::BODY_TOO_LARGE),
             BROKEN => incomplete(),
             _ => return,
         };
-        *answer = EndpointResponse::refused(problem);
+        *outcome = EndpointResponse::refused(problem);
     }
 
+    // No other memory depends on the state, so that any ordering would do.
     fn get(&self) -> u8 {
         self.0
             .as_ref()
@@ -91,7 +106,8 @@ impl BodyReadState {
     }
 }
 
-/// A body that ends with an error if it grows over the limit, or stops coming.
+/// A body that fails if it grows over its limit, or if the client sends nothing for
+/// [`READ_DEADLINE`].
 pub(crate) struct LimitedBody {
     body: Limited<Body>,
     state: BodyReadState,
@@ -111,7 +127,9 @@ impl LimitedBody {
 
 impl Drop for LimitedBody {
     fn drop(&mut self) {
-        // A handler that gave up the body and takes its time does not wait for the client.
+        // A handler that drops the body does not wait for the client any more, so a later deadline
+        // is a 504 and not a 408. Get and set need not be one step: only this body writes its
+        // state.
         if self.state.get() == WAITING {
             self.state.set(READING);
         }
@@ -129,7 +147,8 @@ impl HttpBody for LimitedBody {
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Pending => self.wait(context),
             Poll::Ready(polled) => {
-                // Armed anew when the next part is waited for: a slow reader is no slow client.
+                // The next wait starts a new timer. A handler that pauses between two reads does
+                // not use up the client's time.
                 self.timer = None;
                 self.state.set(match &polled {
                     Some(Err(error)) if error.is::<LengthLimitError>() => TOO_LARGE,
@@ -182,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_handler_that_reads_a_body_by_itself_learns_why_it_failed() {
+    async fn a_handler_that_reads_the_body_gets_the_reason_of_a_failure() {
         let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         assert_eq!(problem_of(stalled, 10).await, "REQUEST_TIMEOUT");
         assert_eq!(

@@ -1,3 +1,5 @@
+//! The authenticated caller of a request.
+
 use core::fmt;
 use std::sync::Arc;
 
@@ -6,10 +8,10 @@ use http::request::Parts;
 
 use crate::problem::{Problem, registry};
 
-/// The authenticated caller of a request: who it is, not how that was proven.
+/// The authenticated caller of a request: an identity, without its credentials.
 ///
-/// As an argument of an endpoint it is the caller that the API's authentication found. On a
-/// `public` endpoint take an `Option<Caller>`: `None` without valid credentials.
+/// As an argument of an endpoint it is the caller that the API's authentication identified. A
+/// `public` endpoint takes an `Option<Caller>`, which is `None` without valid credentials.
 ///
 /// ```
 /// use aplomb::auth::Caller;
@@ -25,13 +27,13 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller with this stable identity. It outlives credentials: whoever changes a key stays
-    /// the same caller.
+    /// Returns a caller with a stable identity. The identity must not change with the credentials,
+    /// because rate limits and idempotency keys belong to it.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self { id: id.into() }
     }
 
-    /// The caller that the API's authentication found.
+    /// Returns the caller that the API's authentication identified.
     pub(crate) fn of(parts: &Parts) -> Option<Self> {
         parts
             .extensions
@@ -39,7 +41,7 @@ impl Caller {
             .map(|AuthenticatedCaller(caller)| caller.clone())
     }
 
-    /// The stable identity.
+    /// Returns the stable identity.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -67,7 +69,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Caller {
     }
 }
 
-/// The caller as the extractors find it. Only the pipeline makes one, so that a layer that puts a
-/// [`Caller`] into a request's extensions authenticates nobody.
+/// The caller in a request's extensions, where extractors find it. Only the pipeline can make one.
+/// A [`Caller`] that a layer puts into the extensions is ignored, so no layer can authenticate a
+/// request by mistake.
 #[derive(Clone)]
 pub(crate) struct AuthenticatedCaller(pub(crate) Caller);

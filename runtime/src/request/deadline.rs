@@ -12,9 +12,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::problem::{EndpointResponse, Problem, registry};
 
 pin_project! {
-    /// A future with a deadline. The timer is made only when the future first waits: most requests
-    /// of a fast service never need one. It is looked at even where the future has used up what its
-    /// task may do at a time.
+    /// A future with a deadline. The timer is created when the future first waits, because most
+    /// requests of a fast service never wait. The timer is not subject to tokio's cooperative
+    /// budget: a future that always has work uses up the budget, and must still meet its deadline.
     pub(crate) struct Within<F> {
         #[pin]
         future: F,
@@ -23,12 +23,12 @@ pin_project! {
     }
 }
 
-/// The future's output, or `None` if it has none when `timeout` has passed from now on.
+/// Returns the future's output, or `None` if `timeout` passes before.
 pub(crate) fn within<F: Future>(timeout: Duration, future: F) -> Within<F> {
     within_until(due_in(timeout), future)
 }
 
-/// The future's output, or `None` if it has none by then.
+/// Returns the future's output, or `None` if `due` comes before.
 #[inline]
 pub(crate) fn within_until<F: Future>(due: Instant, future: F) -> Within<F> {
     Within {
@@ -38,15 +38,15 @@ pub(crate) fn within_until<F: Future>(due: Instant, future: F) -> Within<F> {
     }
 }
 
-/// The moment after which `timeout` has passed.
+/// Returns the moment at which `timeout` will have passed.
 #[inline]
 pub(crate) fn due_in(timeout: Duration) -> Instant {
-    // A longer timeout is none at all, and the end of the clock's range would panic.
-    Instant::now() + timeout.min(NEVER)
+    // A sum outside of the clock's range would panic.
+    Instant::now() + timeout.min(MAX_TIMEOUT)
 }
 
-/// A hundred years, which every platform's clock can tell.
-const NEVER: Duration = Duration::from_hours(100 * 365 * 24);
+/// A hundred years: longer than any process runs, and within the range of every platform's clock.
+const MAX_TIMEOUT: Duration = Duration::from_hours(100 * 365 * 24);
 
 impl<F: Future> Future for Within<F> {
     type Output = Option<F::Output>;
@@ -57,6 +57,7 @@ impl<F: Future> Future for Within<F> {
             return Poll::Ready(Some(output));
         }
         let due = *this.due;
+        // After the future, so that a result that is ready wins over a deadline that has passed.
         let timer = this
             .timer
             .get_or_insert_with(|| Box::pin(unconstrained(sleep_until(due))));
@@ -64,8 +65,8 @@ impl<F: Future> Future for Within<F> {
     }
 }
 
-/// The 504 of a request that got no answer in time. What its handler does under an idempotency key
-/// goes on, so that a retry can have its answer.
+/// The 504 of a request whose deadline passed. With an idempotency key the handler goes on, so that
+/// a retry can get its response.
 pub(crate) fn deadline_exceeded() -> EndpointResponse {
     EndpointResponse::failed(
         Problem::new(&registry::DEADLINE_EXCEEDED).with_retry_after(Duration::from_secs(1)),
@@ -79,14 +80,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_ends_what_waits_too_long() {
+    async fn a_future_that_waits_beyond_its_deadline_is_ended() {
         let second = Duration::from_secs(1);
         assert_eq!(within(second, sleep(second * 2)).await, None);
         assert_eq!(within(second * 2, sleep(second)).await, Some(()));
     }
 
     #[tokio::test]
-    async fn a18_a_handler_that_is_never_out_of_work_meets_its_deadline() {
+    async fn a18_a_handler_that_never_waits_meets_its_deadline() {
         let busy = async {
             let started = Instant::now();
             while started.elapsed() < Duration::from_secs(5) {
@@ -100,7 +101,7 @@ mod tests {
     async fn a18_a_deadline_counts_from_the_beginning() {
         let second = Duration::from_secs(1);
         let blocking = async {
-            // Passes before the future first waits.
+            // Time that passes before the future first waits.
             tokio::time::advance(second).await;
             sleep(second * 3 / 2).await;
         };

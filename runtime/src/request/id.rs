@@ -1,3 +1,5 @@
+//! The id of a request.
+
 use core::cell::RefCell;
 use core::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,52 +16,56 @@ use crate::problem::Problem;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The longest id that is accepted from a proxy: every log line of the request repeats it.
 const MAX_LENGTH: usize = 128;
 
-/// The id under which a request stands in the log and in problem documents, and which every response has as
-/// `X-Request-Id`: a new ULID. Where the peer is one of the API's [trusted
-/// proxies](crate::Api::trusted_proxies), it is the one that the proxy sends, if that is one field of up to 128
-/// characters of `[A-Za-z0-9._-]`. What other clients send is not taken: they could write somebody else's id.
+/// The id of a request in the log, in problem documents, and in the field `X-Request-Id` of its
+/// response.
 ///
-/// A handler takes it as an argument, such as for a call to another service:
+/// It is a new ULID. If the peer is one of the API's [trusted proxies](crate::Api::trusted_proxies)
+/// and sends one `X-Request-Id` of up to 128 characters of `[A-Za-z0-9._-]`, it is the proxy's id.
+/// Ids from other clients are ignored, because a client could send the id of another request.
+///
+/// A handler can take it as an argument, for example to pass it on to another service:
 ///
 /// ```
 /// use aplomb::{RequestId, endpoint};
 ///
-/// /// Says under which id the log has this request.
+/// /// Returns the id of this request in the log.
 /// #[endpoint(get = "/whoami", public)]
 /// async fn whoami(id: RequestId) -> String {
 ///     format!("look for {id}")
 /// }
 /// ```
 ///
-/// An extractor of your own that takes one needs an endpoint that takes one as well: where nobody asks for it, it is
-/// not passed on.
+/// An extractor of your own can take it only at endpoints that also take it as an argument. Other
+/// endpoints do not pass it on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(Text);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Text {
-    Made([u8; ULID_LEN]),
-    Given(HeaderValue),
+    Generated([u8; ULID_LEN]),
+    FromProxy(HeaderValue),
 }
 
 impl RequestId {
+    /// Returns the id that a trusted proxy sent with the request, or else a new one.
     pub(crate) fn of(request: &Request, proxies: &TrustedProxies) -> Self {
         if proxies.is_empty() {
             return Self::new();
         }
-        let given = || {
-            from_client(request.headers())
+        let from_proxy = || {
+            single_plain_id(request.headers())
                 .filter(|_| peer(request.extensions()).is_some_and(|peer| proxies.trusts(peer)))
         };
-        given().map_or_else(Self::new, |value| Self(Text::Given(value.clone())))
+        from_proxy().map_or_else(Self::new, |value| Self(Text::FromProxy(value.clone())))
     }
 
     pub(crate) fn new() -> Self {
         thread_local! {
-            // An id has to be unique, not secret: a generator of each thread that is seeded once costs a
-            // third of one that cannot be guessed.
+            // An id must be unique, but not secret. A generator for each thread, seeded once, takes
+            // a third of the time of a cryptographic one.
             static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());
         }
         let random = RANDOM.with_borrow_mut(|random| {
@@ -67,22 +73,22 @@ impl RequestId {
         });
         let mut text = [0; ULID_LEN];
         Ulid::from_parts(unix_milliseconds(), random).array_to_str(&mut text);
-        Self(Text::Made(text))
+        Self(Text::Generated(text))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         let bytes = match &self.0 {
-            Text::Made(text) => text.as_slice(),
-            Text::Given(value) => value.as_bytes(),
+            Text::Generated(text) => text.as_slice(),
+            Text::FromProxy(value) => value.as_bytes(),
         };
         core::str::from_utf8(bytes).unwrap_or_default()
     }
 
     pub(crate) fn to_value(&self) -> HeaderValue {
         match &self.0 {
-            Text::Made(text) => HeaderValue::from_bytes(text).expect("a ULID is plain ASCII"),
-            Text::Given(value) => value.clone(),
+            Text::Generated(text) => HeaderValue::from_bytes(text).expect("a ULID is plain ASCII"),
+            Text::FromProxy(value) => value.clone(),
         }
     }
 }
@@ -105,7 +111,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestId {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             Problem::internal(
-                "no argument of an endpoint is a `RequestId`, so that an extractor cannot take one",
+                "an extractor needs the `RequestId`, but the endpoint does not pass it on: add an argument \
+                 of type `RequestId` to the endpoint",
             )
         })
     }
@@ -118,8 +125,8 @@ fn unix_milliseconds() -> u64 {
     now.as_secs() * 1_000 + u64::from(now.subsec_millis())
 }
 
-/// The one plain id that a request brings.
-fn from_client(headers: &HeaderMap) -> Option<&HeaderValue> {
+/// Returns the request's `X-Request-Id`, if there is exactly one and it is plain.
+fn single_plain_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(X_REQUEST_ID).iter();
     values
         .next()
@@ -127,8 +134,8 @@ fn from_client(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 fn is_plain(bytes: &[u8]) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    (1..=MAX_LENGTH).contains(&bytes.len()) && bytes.iter().all(plain)
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    (1..=MAX_LENGTH).contains(&bytes.len()) && bytes.iter().all(is_allowed)
 }
 
 #[cfg(test)]
@@ -164,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn f03_a_plain_id_of_a_trusted_peer_is_taken() {
+    fn f03_a_plain_id_from_a_trusted_proxy_is_used() {
         let proxies = proxies("10.0.0.0/8");
         let id = |values: &[&[u8]]| id(&proxies, Some("::ffff:10.1.2.3"), values);
         assert_eq!(id(&[b"abc-1.2_3"]), "abc-1.2_3");
@@ -178,11 +185,11 @@ mod tests {
             assert_eq!(id(&[wrong]).len(), ULID_LEN);
         }
         assert_eq!(id(&[]).len(), ULID_LEN);
-        assert_eq!(id(&[b"a", b"b"]).len(), ULID_LEN, "two are none");
+        assert_eq!(id(&[b"a", b"b"]).len(), ULID_LEN, "two ids are ambiguous");
     }
 
     #[test]
-    fn f03_the_id_of_anybody_else_is_not() {
+    fn f03_an_id_from_any_other_client_is_ignored() {
         for (networks, peer) in [
             ("10.0.0.0/8", Some("192.0.2.1")),
             ("10.0.0.0/8", None),

@@ -1,4 +1,4 @@
-//! A request as it comes in: its head, and its body before and after it is read.
+//! An incoming request: its head, and its body before and after reading.
 
 use core::mem;
 use core::time::Duration;
@@ -19,21 +19,23 @@ use super::read;
 use crate::client::peer;
 use crate::problem::{Problem, registry};
 
-/// Bodies up to this length, if it is known, are read before the store is asked.
+/// The longest body, in bytes, that is read before the store is asked, if its length is known. Most
+/// bodies are shorter. A client over its rate limit cannot make the service read more than this.
 const SMALL_BODY: u64 = 64 << 10;
 
-/// The most that is read of a body that nobody wants, so that the connection can be used again.
+/// The most bytes of an unread body that are read and dropped, so that the connection can be
+/// reused. A new connection is cheaper than a longer body.
 const MAX_DRAINED: u64 = 16 << 20;
 
-/// A client that pauses for so long waits for the response, and not for its body to be read.
+/// The pause after which draining ends: a client that sends nothing for this time waits for the
+/// response.
 const DRAIN_PAUSE: Duration = Duration::from_millis(500);
 
-/// axum's limit for a body that is read by its extractors.
+/// The body limit of axum's own extractors (`DefaultBodyLimit`).
 const AXUM_LIMIT: u64 = 2 << 20;
 
-/// A request while its arguments are taken. It stands in one place and is lent to the extractors:
-/// each copy of it in a future would make that future, which every request allocates, as much
-/// larger.
+/// A request while its arguments are extracted. It stays in one place, and extractors borrow it: a
+/// copy would enlarge the future that every request allocates.
 #[derive(Debug)]
 pub struct Incoming {
     head: Option<Parts>,
@@ -46,11 +48,13 @@ impl Incoming {
         self.head.as_mut().expect(WHOLE)
     }
 
+    /// Takes the whole request, for the last argument.
     pub(crate) fn whole(&mut self) -> Request<Body> {
         let head = self.head.take().expect(WHOLE);
         Request::from_parts(head, mem::take(&mut self.body))
     }
 
+    /// Moves the request out, and leaves an empty one.
     #[inline]
     pub(crate) fn take(&mut self) -> Self {
         Self {
@@ -65,11 +69,12 @@ const WHOLE: &str = "only the last argument takes the whole request";
 /// A request on its way through the stages.
 pub(crate) struct IncomingRequest {
     incoming: Incoming,
-    /// Whether there was a body when the request came. Asked once, because it is a virtual call.
+    /// Set if the request arrived with a body. Computed once, because it is a virtual call.
     has_body: bool,
-    read: Option<Bytes>,
-    /// Whether reading has begun, and so a client that asked first was told to go on.
-    begun: bool,
+    /// The body, if it has been read.
+    bytes: Option<Bytes>,
+    /// Set if reading has begun. hyper then sent `100 Continue` to a client that waits for it.
+    has_begun_reading: bool,
 }
 
 impl IncomingRequest {
@@ -83,8 +88,8 @@ impl IncomingRequest {
                 body,
             },
             has_body,
-            read: None,
-            begun: false,
+            bytes: None,
+            has_begun_reading: false,
         }
     }
 
@@ -98,7 +103,7 @@ impl IncomingRequest {
         self.incoming.head()
     }
 
-    /// The address at the other end of the connection, where the server tells it.
+    /// Returns the address at the other end of the connection, if the server provides it.
     pub(crate) fn peer(&self) -> Option<IpAddr> {
         peer(&self.head().extensions)
     }
@@ -108,24 +113,24 @@ impl IncomingRequest {
         body::check_length(&self.incoming.body, limit)
     }
 
-    /// Whether a body is still to come.
+    /// Returns whether the body has still to be read.
     pub(crate) fn has_body(&self) -> bool {
-        self.has_body && self.read.is_none()
+        self.has_body && self.bytes.is_none()
     }
 
-    /// Takes the body out that nobody is going to read.
+    /// Takes out the body that neither the pipeline nor the handler will read.
     pub(crate) fn take_unread(&mut self) -> UnreadBody {
         self.has_body = false;
         let headers = &self.head().headers;
         UnreadBody {
-            waits_for_permission: headers.contains_key(EXPECT) && !self.begun,
-            announced: headers.contains_key(CONTENT_LENGTH),
+            waits_for_continue: headers.contains_key(EXPECT) && !self.has_begun_reading,
+            has_content_length: headers.contains_key(CONTENT_LENGTH),
             body: mem::take(&mut self.incoming.body),
         }
     }
 
-    /// Whether the body's length is known and small.
-    pub(crate) fn is_buffered_whole(&self) -> bool {
+    /// Returns whether the length of the body is known, and at most [`SMALL_BODY`].
+    pub(crate) fn has_small_body(&self) -> bool {
         self.incoming
             .body
             .size_hint()
@@ -133,24 +138,25 @@ impl IncomingRequest {
             .is_some_and(|length| length <= SMALL_BODY)
     }
 
-    /// Reads the body, up to `limit`. What is left of one that is refused can still be drained.
+    /// Reads the body, up to `limit` bytes. The rest of a body that is too large can still be
+    /// drained.
     pub(crate) async fn read(&mut self, limit: u64, state: &BodyReadState) -> Result<(), Problem> {
-        if self.read.is_some() {
+        if self.bytes.is_some() {
             return Ok(());
         }
-        self.begun = true;
-        let bytes = if self.is_buffered_whole() {
+        self.has_begun_reading = true;
+        let bytes = if self.has_small_body() {
             state.reading(self.read_small()).await?
         } else {
             state.reading(self.read_large(limit)).await?
         };
-        self.read = Some(bytes);
+        self.bytes = Some(bytes);
         Ok(())
     }
 
     async fn read_small(&mut self) -> Result<Bytes, Problem> {
         let mut reading = core::pin::pin!(read::read(&mut self.incoming.body));
-        // A small body has mostly come with the head: then no timer is needed.
+        // A small body has usually arrived with the head. Then it needs no timer.
         if let Some(read) = (&mut reading).now_or_never() {
             return read;
         }
@@ -176,25 +182,26 @@ impl IncomingRequest {
         }
     }
 
-    /// The body that was read.
+    /// Returns the body that was read; empty if there is none.
     pub(crate) fn bytes(&self) -> Bytes {
-        self.read.clone().unwrap_or_default()
+        self.bytes.clone().unwrap_or_default()
     }
 
-    /// Lets a later stage or an extractor find a value.
+    /// Stores a value in the extensions, for a later stage or an extractor.
     pub(crate) fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
         self.head_mut().extensions.insert(value);
     }
 
-    /// The request for the extractors. Its body keeps to `limit`, however long it turns out to be.
+    /// Returns the request for the extractors. Reading its body fails after `limit` bytes.
     #[inline]
     pub(crate) fn for_extractors(&mut self, limit: u64, state: &BodyReadState) -> &mut Incoming {
         let Incoming { head, body } = &mut self.incoming;
-        if let Some(bytes) = self.read.take() {
+        if let Some(bytes) = self.bytes.take() {
             *body = Body::from(bytes);
         } else if self.has_body {
             *body = Body::new(LimitedBody::new(mem::take(body), limit, state.clone()));
         }
+        // axum's extractors would refuse what the endpoint allows.
         if limit > AXUM_LIMIT {
             *head = head.take().map(without_axum_limit);
         }
@@ -208,31 +215,33 @@ fn without_axum_limit(head: Parts) -> Parts {
     request.into_parts().0
 }
 
-/// A body that nobody is going to read.
+/// A body that neither the pipeline nor the handler will read.
 pub(crate) struct UnreadBody {
     body: Body,
-    waits_for_permission: bool,
-    announced: bool,
+    /// Set if the client waits for `100 Continue`, and so has sent no body.
+    waits_for_continue: bool,
+    has_content_length: bool,
 }
 
 impl UnreadBody {
-    /// Reads and forgets what still comes, within bounds: a connection with an unread body cannot be
-    /// used again, and closing it can cost the client the response.
+    /// Reads and drops the rest of the body, within bounds. A connection with an unread body cannot
+    /// be reused, and closing it may reset it before the client has read the response.
     pub(crate) async fn drain(mut self) {
-        let hopeless = self.announced && self.body.size_hint().lower() > MAX_DRAINED;
-        if self.body.is_end_stream() || self.waits_for_permission || hopeless {
+        let is_too_long = self.has_content_length && self.body.size_hint().lower() > MAX_DRAINED;
+        if self.body.is_end_stream() || self.waits_for_continue || is_too_long {
             return;
         }
-        // Whether all of it came in time or not, the response goes out now.
+        // The response is sent now, even if the body is not complete.
         let _ = timeout(READ_DEADLINE, self.discard()).await;
     }
 
+    /// Drops the body until its end, a pause, or [`MAX_DRAINED`] bytes.
     async fn discard(&mut self) {
-        let mut left = MAX_DRAINED;
+        let mut remaining = MAX_DRAINED;
         while let Ok(Some(Ok(frame))) = timeout(DRAIN_PAUSE, self.body.frame()).await {
             let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-            match left.checked_sub(length) {
-                Some(less) => left = less,
+            match remaining.checked_sub(length) {
+                Some(rest) => remaining = rest,
                 None => return,
             }
         }

@@ -1,7 +1,6 @@
-//! What a request is: its id, its peer, its caller, its deadline and its body; and the shape of a
-//! stage, which is how a policy takes part in it.
+//! A request (its id, peer, caller, deadline and body), and the traits by which policies handle it.
 //!
-//! Policies know this module and neither the pipeline nor each other.
+//! Policies use this module, and neither the pipeline nor each other.
 
 mod body;
 mod caller;
@@ -18,7 +17,7 @@ mod state;
 use core::future::Future;
 use core::pin::Pin;
 
-pub use crate::problem::answer::{EndpointResponse, ResponseOrigin};
+pub use crate::problem::endpoint_response::{EndpointResponse, ResponseOrigin};
 pub(crate) use body::BodyReadState;
 pub(crate) use caller::AuthenticatedCaller;
 pub use caller::Caller;
@@ -28,10 +27,10 @@ pub(crate) use id::X_REQUEST_ID;
 pub use incoming::Incoming;
 pub(crate) use incoming::{IncomingRequest, UnreadBody};
 pub(crate) use owner_hasher::OwnerHasher;
-pub(crate) use panic_location::listen as listen_to_panics;
+pub(crate) use panic_location::install_hook as install_panic_hook;
 pub(crate) use panics::{HANDLER, catch_panic, catch_panics};
 pub(crate) use stage::{ResponseWriter, ResponseWriters, Stage, StageResult};
 pub(crate) use state::{RequestInfo, RequestState};
 
-/// The boxed run of one request through extractors and handler.
+/// The boxed future of one request's extractors and handler.
 pub type ResponseFuture = Pin<Box<dyn Future<Output = EndpointResponse> + Send>>;

@@ -1,17 +1,20 @@
+//! Hashes of callers and other owners, for the keys of a store.
+
 use super::caller::Caller;
 use crate::secret::Key;
 
-/// Names the owners of what a store holds by a hash, so that no owner stands there in the clear.
+/// Replaces the owners of data in a store by hashes, so that the store does not contain their
+/// names.
 ///
-/// The hash needs no secret, so that it stays the same whatever becomes of a secret. It is a
-/// pseudonym: whoever reads a store can confirm a guess.
+/// The hash uses no secret, so that it stays the same when the secret of the API changes. It is
+/// only a pseudonym: a reader of the store who guesses a caller can verify the guess.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnerHasher {
     namespace: String,
     key: Key,
 }
 
-/// Tells these hashes from all others. Another form of them is another number.
+/// The domain of these hashes. A change of their input needs another number.
 const CONTEXT: &str = "aplomb owner 1";
 
 impl OwnerHasher {
@@ -22,12 +25,12 @@ impl OwnerHasher {
         }
     }
 
-    /// The hash of a caller, the same wherever something of the caller is kept.
+    /// Returns the hash of a caller. It is the same in all parts of the store.
     pub(crate) fn caller(&self, caller: &Caller) -> [u8; 16] {
         self.owner("caller", caller.id().as_bytes())
     }
 
-    /// The hash of another owner, such as an address.
+    /// Returns the hash of another kind of owner, such as an address.
     pub(crate) fn owner(&self, kind: &str, id: &[u8]) -> [u8; 16] {
         self.key
             .hash()

@@ -1,6 +1,8 @@
-//! The place where a panic began. `catch_unwind` returns the message only; the hook knows the place.
+//! The source location of a panic. `catch_unwind` returns only the message; a panic hook gets the
+//! location.
 //!
-//! The hook belongs to the process, so only [`serve`](crate::serve()) sets it. Without it log lines lack the place.
+//! The hook belongs to the process, so only [`serve`](crate::serve()) sets it. Without it, log
+//! lines have no location.
 
 use core::cell::Cell;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
@@ -10,46 +12,48 @@ use std::thread;
 /// The last panic of a thread.
 struct Panic {
     message: Option<String>,
-    place: String,
+    location: String,
 }
 
 thread_local! {
     static LAST: Cell<Option<Panic>> = const { Cell::new(None) };
 }
 
-/// Listens to panics from now on. The hook that was there before runs after, also for those that
-/// are caught: an error reporter wants to see them all, and the default one prints the backtrace.
-pub(crate) fn listen() {
-    static LISTENING: Once = Once::new();
-    // Hooks cannot be changed by a thread that panics.
+/// Adds the panic hook, once for the process. The previous hook runs after it, also for panics that
+/// are caught: an error reporter needs all of them, and the default hook prints the backtrace.
+pub(crate) fn install_hook() {
+    // Another call would record each panic twice.
+    static INSTALLED: Once = Once::new();
+    // `set_hook` panics in a thread that panics.
     if !thread::panicking() {
-        LISTENING.call_once(|| {
-            let before = take_hook();
+        INSTALLED.call_once(|| {
+            let previous = take_hook();
             set_hook(Box::new(move |panic| {
                 record(panic);
-                before(panic);
+                previous(panic);
             }));
         });
     }
 }
 
 fn record(panic: &PanicHookInfo<'_>) {
-    let Some(place) = panic.location() else {
+    let Some(location) = panic.location() else {
         return;
     };
-    let noted = Panic {
+    let panic = Panic {
         message: panic.payload_as_str().map(str::to_owned),
-        place: place.to_string(),
+        location: location.to_string(),
     };
-    // A thread that ends has no room for it any more, and nobody who asks.
-    let _ = LAST.try_with(|last| last.set(Some(noted)));
+    // Fails in a thread that ends, where no one catches the panic.
+    let _ = LAST.try_with(|last| last.set(Some(panic)));
 }
 
-/// The place of the panic with this message that this thread has just caught, as `file:line:column`. A panic that
-/// was only passed on, such as that of another task, has none here.
-pub(crate) fn format_location(message: Option<&str>) -> Option<String> {
+/// Takes the location, as `file:line:column`, of the panic that this thread has just caught.
+/// `message` must be its message: a panic that was resumed here began in another thread, and the
+/// last panic of this thread is not the one that was caught.
+pub(crate) fn take_location(message: Option<&str>) -> Option<String> {
     let last = LAST.take()?;
-    (last.message.as_deref() == message).then_some(last.place)
+    (last.message.as_deref() == message).then_some(last.location)
 }
 
 #[cfg(test)]
@@ -60,32 +64,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_is_that_of_the_panic_that_was_caught() {
-        listen();
+    fn a_caught_panic_has_its_location() {
+        install_hook();
         let line = line!() + 1;
         assert!(catch_unwind(|| panic!("here")).is_err());
-        let place = format_location(Some("here")).expect("a place");
+        let location = take_location(Some("here")).expect("a location");
         assert!(
-            place.starts_with(&format!("{}:{line}:", file!())),
-            "{place}"
+            location.starts_with(&format!("{}:{line}:", file!())),
+            "{location}"
         );
     }
 
     #[test]
-    fn a_panic_that_is_passed_on_has_no_place_here() {
-        listen();
-        assert!(catch_unwind(|| panic!("of another")).is_err());
-        assert!(catch_unwind(|| resume_unwind(Box::new("passed on"))).is_err());
-        assert_eq!(format_location(Some("passed on")), None);
+    fn a_resumed_panic_has_no_location() {
+        install_hook();
+        assert!(catch_unwind(|| panic!("another")).is_err());
+        assert!(catch_unwind(|| resume_unwind(Box::new("resumed"))).is_err());
+        assert_eq!(take_location(Some("resumed")), None);
     }
 
     #[test]
-    fn the_hook_that_was_there_runs_as_well() {
+    fn the_previous_hook_still_runs() {
         static SEEN: AtomicBool = AtomicBool::new(false);
         set_hook(Box::new(|_| SEEN.store(true, Ordering::SeqCst)));
-        listen();
+        install_hook();
         assert!(catch_unwind(|| panic!("seen")).is_err());
-        assert!(format_location(Some("seen")).is_some());
+        assert!(take_location(Some("seen")).is_some());
         assert!(SEEN.load(Ordering::SeqCst));
     }
 }

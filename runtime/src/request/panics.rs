@@ -1,4 +1,4 @@
-//! Panics of the user's own code become 500s.
+//! Turns panics in the user's code into 500s.
 
 use core::any::Any;
 use core::panic::AssertUnwindSafe;
@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use super::panic_location;
 use crate::problem::{EndpointResponse, Problem};
 
-/// Runs to an answer. A panic is a 500 whose message goes to the log.
+/// Runs a handler to its end. A panic becomes a 500, and its message goes to the log.
 pub(crate) async fn catch_panics(
     running: impl Future<Output = EndpointResponse>,
 ) -> EndpointResponse {
@@ -17,26 +17,26 @@ pub(crate) async fn catch_panics(
     caught.unwrap_or_else(|panic| EndpointResponse::failed(problem(HANDLER, panic.as_ref())))
 }
 
-/// Takes one step in the user's own code, which `whose` names in the log.
+/// Calls the user's code once. `code_name` names the code in the log if it panics.
 #[inline]
-pub(crate) fn catch_panic<T>(whose: &str, step: impl FnOnce() -> T) -> Result<T, Problem> {
-    catch_unwind(AssertUnwindSafe(step)).map_err(|panic| problem(whose, panic.as_ref()))
+pub(crate) fn catch_panic<T>(code_name: &str, step: impl FnOnce() -> T) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(step)).map_err(|panic| problem(code_name, panic.as_ref()))
 }
 
-/// The name of the code in which most panics happen.
+/// The `code_name` of handlers and extractors.
 pub(crate) const HANDLER: &str = "the handler";
 
-fn problem(whose: &str, panic: &(dyn Any + Send)) -> Problem {
-    Problem::internal(message(whose, panic))
+fn problem(code_name: &str, panic: &(dyn Any + Send)) -> Problem {
+    Problem::internal(message(code_name, panic))
 }
 
-fn message(whose: &str, panic: &(dyn Any + Send)) -> String {
+fn message(code_name: &str, panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let place = panic_location::format_location(text)
-        .map_or_else(String::new, |place| format!(" at {place}"));
+    let location = panic_location::take_location(text)
+        .map_or_else(String::new, |location| format!(" at {location}"));
     format!(
-        "{whose} panicked{place}: {}",
+        "{code_name} panicked{location}: {}",
         text.unwrap_or("without a message")
     )
 }

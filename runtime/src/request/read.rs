@@ -1,4 +1,4 @@
-//! Reading a request's body, with the problem that each way of failing is.
+//! Reads the body of a request. Each kind of failure has its problem.
 
 use core::fmt;
 
@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError};
 
 use crate::problem::{Problem, registry};
 
-/// Reads the whole body of a request.
+/// Reads the whole body.
 pub(crate) async fn read<B>(body: B) -> Result<Bytes, Problem>
 where
     B: Body<Data = Bytes, Error = axum::Error> + Unpin,
@@ -16,39 +16,40 @@ where
     whole(body).await.map_err(|error| failure(&error))
 }
 
-/// All of a body. Most come in one piece, which is not copied.
+/// Reads the whole body. Most bodies arrive in one chunk, which is not copied.
 pub(crate) async fn whole<B>(mut body: B) -> Result<Bytes, axum::Error>
 where
     B: Body<Data = Bytes, Error = axum::Error> + Unpin,
 {
-    let Some(first) = piece(&mut body).await? else {
+    let Some(first) = next_chunk(&mut body).await? else {
         return Ok(Bytes::new());
     };
     if body.is_end_stream() {
         return Ok(first);
     }
-    let mut pieces = BytesMut::from(first);
-    while let Some(next) = piece(&mut body).await? {
-        pieces.extend_from_slice(&next);
+    let mut chunks = BytesMut::from(first);
+    while let Some(next) = next_chunk(&mut body).await? {
+        chunks.extend_from_slice(&next);
     }
-    Ok(pieces.freeze())
+    Ok(chunks.freeze())
 }
 
-/// The next piece of a body; `None` at its end.
-async fn piece<B>(body: &mut B) -> Result<Option<Bytes>, axum::Error>
+/// Returns the next chunk of a body; `None` at its end.
+async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>, axum::Error>
 where
     B: Body<Data = Bytes, Error = axum::Error> + Unpin,
 {
     while let Some(frame) = body.frame().await {
-        // Trailers are not read.
-        if let Ok(piece) = frame?.into_data() {
-            return Ok(Some(piece));
+        // Trailers are ignored.
+        if let Ok(chunk) = frame?.into_data() {
+            return Ok(Some(chunk));
         }
     }
     Ok(None)
 }
 
-/// The problem that a failure to read is.
+/// Returns the problem of a body that could not be read. The cause is somewhere in the error's
+/// chain of sources, because axum and http-body wrap it.
 pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -63,19 +64,19 @@ pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
     incomplete().with_cause(error)
 }
 
-/// The problem of a body that broke off.
+/// The problem of a body that ended early.
 pub(crate) fn incomplete() -> Problem {
     Problem::new(&registry::BODY_INCOMPLETE)
-        .with_detail("the body ended early, or its framing is wrong")
+        .with_detail("the body ended before its announced length, or its framing is invalid")
 }
 
-/// A body of which nothing more came.
+/// The error of a body whose client sent nothing for the read deadline.
 #[derive(Debug)]
 pub(crate) struct Stalled;
 
 impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body stopped coming")
+        f.write_str("the client stopped sending the body")
     }
 }
 
@@ -97,34 +98,34 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_all_its_pieces() {
-        let piece = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
+    fn a_body_is_all_its_chunks() {
+        let chunk = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
         let trailers = || Ok(Frame::trailers(HeaderMap::new()));
         assert_eq!(read(vec![]).expect("a body"), "");
-        assert_eq!(read(vec![piece("one")]).expect("a body"), "one");
+        assert_eq!(read(vec![chunk("one")]).expect("a body"), "one");
         assert_eq!(
-            read(vec![trailers(), piece("one"), piece(""), piece("two")]).expect("a body"),
+            read(vec![trailers(), chunk("one"), chunk(""), chunk("two")]).expect("a body"),
             "onetwo"
         );
-        assert_eq!(read(vec![piece("one"), trailers()]).expect("a body"), "one");
+        assert_eq!(read(vec![chunk("one"), trailers()]).expect("a body"), "one");
     }
 
     #[test]
-    fn a_body_that_breaks_off_is_none() {
-        let piece = || Ok(Frame::data(Bytes::from_static(b"one")));
+    fn a_body_that_ends_early_is_an_error() {
+        let chunk = || Ok(Frame::data(Bytes::from_static(b"one")));
         let broken = || Err(axum::Error::new("gone"));
-        assert!(read(vec![broken()]).is_err() && read(vec![piece(), broken()]).is_err());
+        assert!(read(vec![broken()]).is_err() && read(vec![chunk(), broken()]).is_err());
     }
 
     #[test]
-    fn a_body_is_not_read_behind_its_end() {
-        for pieces in [&[][..], &["one"], &["one", "two"]] {
-            let mut pieces = pieces.iter();
-            // Like many streams, this one panics if it is asked again.
+    fn a_body_is_not_polled_after_its_end() {
+        for chunks in [&[][..], &["one"], &["one", "two"]] {
+            let mut chunks = chunks.iter();
+            // Like many streams, this one panics if it is polled after its end.
             let body = stream::unfold((), move |()| {
-                let next = pieces
+                let next = chunks
                     .next()
-                    .map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
+                    .map(|chunk| Ok(Frame::data(Bytes::from_static(chunk.as_bytes()))));
                 core::future::ready(next.map(|frame| (frame, ())))
             });
             let body = whole(StreamBody::new(Box::pin(body)))

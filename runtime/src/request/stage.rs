@@ -1,4 +1,4 @@
-//! The shape of a stage: one policy on one mounted endpoint.
+//! The traits of a policy: its stage, and the writer that a stage leaves for the response.
 
 use core::any::Any;
 use core::fmt;
@@ -12,14 +12,17 @@ use super::incoming::IncomingRequest;
 use super::state::{RequestInfo, RequestState};
 use crate::problem::Problem;
 
-/// One policy on one mounted endpoint, made at start by a constructor that returns `None` where the
+/// One policy on one mounted endpoint. Its constructor runs at start, and returns `None` if the
 /// endpoint does not declare the policy.
 pub(crate) trait Stage: fmt::Debug + Send + Sync {
     /// Decides about one request: it passes, is refused, or has to wait.
     ///
-    /// What the stage knows of the request it leaves in [`RequestState::exits`]. A stage that waits
-    /// does all it does in its future: if that is dropped before it is polled, the stage is entered
-    /// again. It is dropped for good if the client hangs up or the deadline passes.
+    /// A stage that writes response fields pushes a [`ResponseWriter`] to
+    /// [`RequestState::writers`].
+    ///
+    /// A stage that waits must do everything inside its future, including changes of `state`. The
+    /// pipeline first enters a stage without waiting: it drops an unpolled future, and enters the
+    /// stage again later. A polled future is dropped if the client hangs up or the deadline passes.
     fn enter<'a>(
         &'a self,
         state: &'a mut RequestState,
@@ -27,56 +30,57 @@ pub(crate) trait Stage: fmt::Debug + Send + Sync {
     ) -> StageResult<'a>;
 }
 
-/// The decision of a stage: the request goes on, or is refused.
+/// The decision of a stage: the request passes, or is refused with a problem.
 pub(crate) enum StageResult<'a> {
-    /// Known at once.
+    /// The decision.
     Ready(Result<(), Problem>),
-    /// Known later.
+    /// The decision of a stage that has to wait.
     Waiting(BoxFuture<'a, Result<(), Problem>>),
 }
 
 impl StageResult<'_> {
-    /// The request goes on to the next stage.
+    /// The request passes to the next stage.
     pub(crate) const PASS: Self = Self::Ready(Ok(()));
 }
 
-/// What a stage knows of one request until its response leaves.
+/// The data of one stage about one request, which it writes into the response.
 pub(crate) trait ResponseWriter: Any + fmt::Debug + Send + Sync {
-    /// Writes what the policy says into the response, whoever made it.
+    /// Writes the policy's fields into the response, which the handler, a later stage or an
+    /// extractor made.
     fn write(&self, info: &RequestInfo, response: &mut Response);
 }
 
-/// The exits of one request, in the order of their stages.
+/// The writers of one request, in the order of their stages.
 ///
-/// They are shared, because a run that goes on without its client still notes there what it learns.
+/// They are shared, because a run that outlives its client still updates them.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseWriters(SmallVec<[Arc<dyn ResponseWriter>; 2]>);
 
 impl ResponseWriters {
-    /// Adds the exit of the stage that the request has just entered.
-    pub(crate) fn push(&mut self, exit: Arc<dyn ResponseWriter>) {
-        self.0.push(exit);
+    /// Adds the writer of the stage that the request has just entered.
+    pub(crate) fn push(&mut self, writer: Arc<dyn ResponseWriter>) {
+        self.0.push(writer);
     }
 
-    /// The exit of this type.
-    pub(crate) fn get<E: ResponseWriter>(&self) -> Option<&E> {
+    /// Returns the writer of this type.
+    pub(crate) fn get<W: ResponseWriter>(&self) -> Option<&W> {
         self.0
             .iter()
-            .find_map(|exit| (&**exit as &dyn Any).downcast_ref())
+            .find_map(|writer| (&**writer as &dyn Any).downcast_ref())
     }
 
-    /// The exit of this type, for a run that goes on without its client.
-    pub(crate) fn share<E: ResponseWriter>(&self) -> Option<Arc<E>> {
-        self.0.iter().find_map(|exit| {
-            let exit: Arc<dyn Any + Send + Sync> = Arc::<dyn ResponseWriter>::clone(exit);
-            exit.downcast().ok()
+    /// Returns the writer of this type, shared with a run that outlives its client.
+    pub(crate) fn share<W: ResponseWriter>(&self) -> Option<Arc<W>> {
+        self.0.iter().find_map(|writer| {
+            let writer: Arc<dyn Any + Send + Sync> = Arc::<dyn ResponseWriter>::clone(writer);
+            writer.downcast().ok()
         })
     }
 
-    /// Lets each exit write into the response, the last one first.
-    pub(crate) fn finish(&self, info: &RequestInfo, response: &mut Response) {
-        for exit in self.0.iter().rev() {
-            exit.write(info, response);
+    /// Writes the fields of all policies. The first stage writes last, so that its fields win.
+    pub(crate) fn write_all(&self, info: &RequestInfo, response: &mut Response) {
+        for writer in self.0.iter().rev() {
+            writer.write(info, response);
         }
     }
 }

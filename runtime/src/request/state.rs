@@ -1,3 +1,5 @@
+//! The state of one request between the stages of its endpoint.
+
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -7,24 +9,25 @@ use super::caller::Caller;
 use super::id::RequestId;
 use super::stage::ResponseWriters;
 
-/// What is known of one request, apart from its head and body.
+/// The data of one request, apart from its head and body.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestInfo {
     pub(crate) id: RequestId,
-    /// When the response is due.
+    /// The response deadline.
     pub(crate) due: Instant,
-    /// The authenticated caller. `None` before the stage of authentication, and for anonymous requests.
+    /// The authenticated caller. `None` before the authentication stage, and for anonymous
+    /// requests.
     pub(crate) caller: Option<Caller>,
-    /// The idempotency key. A request that has one runs to its end, whatever its client does.
+    /// The idempotency key. A request with a key runs to its end, even if the client hangs up.
     pub(crate) key: Option<Arc<str>>,
 }
 
-/// One request on its way through the stages.
+/// One request between the stages.
 #[derive(Debug)]
 pub(crate) struct RequestState {
     pub(crate) info: RequestInfo,
-    /// What the stages left behind for the response.
+    /// The writers that the stages left for the response.
     pub(crate) writers: ResponseWriters,
-    /// How far the body has been read.
+    /// The progress of reading the body.
     pub(crate) body: BodyReadState,
 }

@@ -12,13 +12,14 @@ use crate::extract::reference;
 /// The `Location` field of a response (RFC 9110 §10.2.2): an endpoint of this API, or any other URI
 /// reference.
 ///
-/// - An [`EndpointUri`] gets the prefix of an outer router, such as `/api` below
+/// - An [`EndpointUri`] gets the prefix of an outer router, such as `/api` for
 ///   `Router::nest("/api", …)`. The prefix is added once, before the response is stored under an
 ///   idempotency key. Responses to GET and DELETE get no prefix.
-/// - A [`Uri`] or text stays as it is. Only characters that cannot be in a URI reference are
-///   percent-encoded: spaces, control characters, non-ASCII, and ``"<>\^`{|}``.
+/// - A [`Uri`] or a text stays as it is. Only characters that cannot be in a URI reference are
+///   percent-encoded: spaces, control characters, non-ASCII characters, and ``"<>\^`{|}``.
 ///
-/// [`Created::with_location`](super::Created::with_location) takes both. As a part of another response it sets the field:
+/// [`Created::with_location`](super::Created::with_location) accepts both. In another response it
+/// is one of the parts:
 ///
 /// ```
 /// use aplomb::{Path, ResponseLocation, endpoint};
@@ -30,7 +31,7 @@ use crate::extract::reference;
 ///     format!("report {id}")
 /// }
 ///
-/// /// Makes a report.
+/// /// Creates a report.
 /// #[endpoint(post = "/reports", version = 1, not_idempotent = "a report changes nothing")]
 /// async fn make_report() -> (StatusCode, ResponseLocation) {
 ///     (StatusCode::SEE_OTHER, get_report::uri(&7).into())
@@ -42,12 +43,12 @@ use crate::extract::reference;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ResponseLocation {
     reference: String,
-    /// Whether the reference is a path below the place where the API is mounted.
+    /// Whether the reference is a path that still needs the prefix of an outer router.
     is_relative: bool,
 }
 
 impl ResponseLocation {
-    /// Returns the URI reference. That of an [`EndpointUri`] has no prefix yet.
+    /// Returns the URI reference. The reference of an [`EndpointUri`] has no prefix yet.
     pub fn as_str(&self) -> &str {
         &self.reference
     }
@@ -111,42 +112,42 @@ impl IntoResponse for ResponseLocation {
     }
 }
 
-/// Puts the prefix of an outer router before a `Location` that lacks it.
+/// Adds the prefix of an outer router to a `Location` that lacks it.
 ///
-/// Only the first call has an effect. The pipeline calls it for every response of a handler, with a
-/// prefix or without: a handler may return the response of another API, whose pipeline has already
-/// decided about the prefix.
+/// Only the first call has an effect. The pipeline calls it for every response of a handler, also
+/// without a prefix. So if a handler returns the response of another API, whose pipeline has
+/// already called it, the prefix is not added a second time.
 #[inline]
 pub(crate) fn add_outer_prefix(response: &mut Response, prefix: Option<&str>) {
-    // Most responses have none.
+    // Most responses have no extensions, so they skip the look-up.
     if !response.extensions().is_empty() {
-        complete(response, prefix);
+        insert_prefix(response, prefix);
     }
 }
 
-fn complete(response: &mut Response, prefix: Option<&str>) {
+fn insert_prefix(response: &mut Response, prefix: Option<&str>) {
     let Some(RelativeLocation(relative)) = response.extensions_mut().remove() else {
         return;
     };
     let (Some(prefix), Some(location)) = (prefix, response.headers_mut().get_mut(LOCATION)) else {
         return;
     };
-    // A handler may have replaced the field since.
+    // A handler may have replaced the field after the location was set.
     if *location == relative
-        && let Ok(whole) = HeaderValue::from_bytes(&below(prefix, relative.as_bytes()))
+        && let Ok(prefixed) = HeaderValue::from_bytes(&join_path(prefix, relative.as_bytes()))
     {
-        *location = whole;
+        *location = prefixed;
     }
 }
 
-/// A router that is nested at `/api` serves its route `/` as `/api`.
-fn below(prefix: &str, path: &[u8]) -> Vec<u8> {
+/// Joins a prefix and a path. A router that is nested at `/api` serves its route `/` as `/api`.
+fn join_path(prefix: &str, path: &[u8]) -> Vec<u8> {
     let path = if path == b"/" { b"" } else { path };
     [prefix.as_bytes(), path].concat()
 }
 
-/// The extension of a response whose `Location` lacks the prefix of an outer router, with the value
-/// of the field.
+/// The mark of a response whose `Location` lacks the prefix of an outer router. It contains the
+/// value of the field, so that a later change is noticed.
 #[derive(Debug, Clone)]
 struct RelativeLocation(HeaderValue);
 
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_location_that_left_without_a_prefix_gets_none_later() {
+    fn a_location_sent_without_a_prefix_gets_none_later() {
         let mut response = relative("/v1/things/7");
         add_outer_prefix(&mut response, None);
         add_outer_prefix(&mut response, Some("/api"));
@@ -182,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_looks_like_the_prefix_still_gets_it() {
+    fn a_path_that_starts_like_the_prefix_still_gets_it() {
         let mut response = relative("/api/v1/things/7");
         add_outer_prefix(&mut response, Some("/api"));
         assert_eq!(location(&response), "/api/api/v1/things/7");
     }
 
     #[test]
-    fn the_root_of_an_api_is_the_prefix_alone() {
+    fn the_root_of_a_nested_api_is_the_prefix() {
         let mut response = relative("/");
         add_outer_prefix(&mut response, Some("/api"));
         assert_eq!(location(&response), "/api");
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_a_field_cannot_hold_is_percent_encoded() {
+    fn characters_outside_of_uri_references_are_percent_encoded() {
         for (text, reference) in [
             ("/a\r\nset-cookie: x", "/a%0D%0Aset-cookie:%20x"),
             ("/\u{fc}\u{7f}<>", "/%C3%BC%7F%3C%3E"),

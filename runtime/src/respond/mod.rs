@@ -1,4 +1,4 @@
-//! Responses with the status that they are for.
+//! Responses for common status codes: 201, 204 and the `Location` field.
 
 mod location;
 mod uri;
@@ -13,7 +13,7 @@ pub use location::ResponseLocation;
 pub(crate) use location::add_outer_prefix;
 pub use uri::EndpointUri;
 
-/// A 201 with the new thing as JSON, and `Location` where it has a URI of its own (RFC 9110
+/// A 201 response: the new resource as JSON, and `Location` if the resource has a URI (RFC 9110
 /// §15.3.2).
 ///
 /// ```
@@ -25,9 +25,9 @@ pub use uri::EndpointUri;
 ///     format!("payment {id}")
 /// }
 ///
-/// let created = Created::new("paid").at(get_payment::uri(&7));
+/// let created = Created::new("paid").with_location(get_payment::uri(&7));
 /// assert_eq!(created.location(), Some("/v1/payments/7"));
-/// let elsewhere = Created::new("paid").at("https://other.example/payments/7");
+/// let elsewhere = Created::new("paid").with_location("https://other.example/payments/7");
 /// assert_eq!(elsewhere.location(), Some("https://other.example/payments/7"));
 /// ```
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct Created<T> {
 }
 
 impl<T> Created<T> {
-    /// The new thing.
+    /// A response with the new resource, without `Location`.
     pub const fn new(body: T) -> Self {
         Self {
             body,
@@ -45,21 +45,21 @@ impl<T> Created<T> {
         }
     }
 
-    /// Sets `Location`, where the new thing is: the `uri(…)` of the endpoint that reads it, or any
-    /// other URI or text. Where the API is nested below a prefix of another router, the prefix is put
-    /// before an endpoint's `uri(…)`; a [`Uri`](http::Uri) or text stays as it is.
+    /// Sets `Location` to the URI of the new resource: the `uri(…)` of the endpoint that reads it,
+    /// or any other URI or text. If the API is nested in another router, an endpoint's `uri(…)`
+    /// gets the prefix of that router. A [`Uri`](http::Uri) or a text stays as it is.
     #[must_use]
     pub fn with_location(mut self, location: impl Into<ResponseLocation>) -> Self {
         self.location = Some(location.into());
         self
     }
 
-    /// Returns where the new thing is. An endpoint's `uri(…)` has no prefix yet.
+    /// Returns the URI of the new resource. The `uri(…)` of an endpoint has no prefix yet.
     pub fn location(&self) -> Option<&str> {
         self.location.as_ref().map(ResponseLocation::as_str)
     }
 
-    /// The new thing.
+    /// Returns the new resource.
     pub fn into_inner(self) -> T {
         self.body
     }
@@ -76,7 +76,7 @@ impl<T: Serialize> IntoResponse for Created<T> {
     }
 }
 
-/// A 204: done, nothing to say.
+/// A 204 response without content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NoContent;
 

@@ -5,13 +5,15 @@ use core::ops::Deref;
 
 use http::Uri;
 
-/// The URI of an endpoint, as its `uri(…)` returns it: a path relative to where the API is mounted.
+/// The URI of an endpoint, returned by its `uri(…)`: a path relative to the place where the API is
+/// mounted.
 ///
-/// It lacks the prefix of an outer router: below `Router::nest("/api", …)` the endpoint is found at
-/// `/api/v1/orders/7`, and its URI is `/v1/orders/7`. The prefix is known only while a request is
-/// answered. [`Created::with_location`](super::Created::with_location) and [`ResponseLocation`](super::ResponseLocation)
-/// add it to the `Location` field. A program that writes the URI elsewhere, such as in a body, has to
-/// add the prefix itself. Converted into a [`Uri`], it stays in `Location` as it is.
+/// It lacks the prefix of an outer router. With `Router::nest("/api", …)`, an endpoint is served at
+/// `/api/v1/orders/7` and its URI is `/v1/orders/7`. The prefix is known only during a request.
+/// [`Created::with_location`](super::Created::with_location) and
+/// [`ResponseLocation`](super::ResponseLocation) add it to the `Location` field. A handler that
+/// writes the URI elsewhere, such as in a body, must add the prefix itself. After conversion to a
+/// [`Uri`], it stays in `Location` as it is.
 ///
 /// ```
 /// use aplomb::{EndpointUri, Path, endpoint};
@@ -31,7 +33,7 @@ use http::Uri;
 pub struct EndpointUri(Uri);
 
 impl EndpointUri {
-    /// Wraps the path of an endpoint, with its version.
+    /// The URI of an endpoint with this path, which includes the version.
     pub(crate) const fn new(path: Uri) -> Self {
         Self(path)
     }

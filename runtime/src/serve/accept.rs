@@ -1,7 +1,5 @@
-//! The accept loop.
-//!
-//! `axum::serve` sets no deadline for a request's head, so that half a head holds a connection for
-//! ever; this loop does.
+//! The accept loop, which replaces `axum::serve`: that one sets no deadline for a request's head,
+//! so that half a head occupies a connection forever.
 
 use core::convert::Infallible;
 use core::pin::pin;
@@ -24,12 +22,12 @@ use super::first_byte_timeout::FirstByteTimeout;
 use super::in_flight::{InFlightBody, InFlightCounter, InFlightRequest};
 use super::request_checks::RequestChecks;
 
-/// How long a server waits.
+/// The times that a server waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ServerTimeouts {
-    /// For the head of a request, and so with an idle connection.
+    /// For the head of a request. An idle HTTP/1 connection is closed after this time.
     pub(crate) head: Duration,
-    /// For requests to end, once it stops.
+    /// For running requests to end after the server was asked to stop.
     pub(crate) grace: Duration,
 }
 
@@ -42,73 +40,79 @@ impl Default for ServerTimeouts {
     }
 }
 
-/// What asks a server to stop.
+/// The signals that stop a server.
 pub(crate) trait ShutdownSignals: Send {
-    /// Returns when it is asked, or asked again.
+    /// Completes at the next signal. Called again, it waits for the signal after that.
     fn requested(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// How a service ended.
+/// The end of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShutdownOutcome {
-    /// Every request got its end.
+    /// Every request was finished.
     Finished,
-    /// Requests did not end in time.
+    /// Requests were still running after the grace period, or at a second signal.
     CutOff,
 }
 
-/// Serves until it is asked to stop, then lets what runs end; asked again, it cuts that off.
+/// Serves until the first signal, then waits for running requests. Returns when they have ended,
+/// when the grace period has passed, or at a second signal.
 pub(crate) async fn serve_until(
     listener: TcpListener,
-    front: RequestChecks,
-    mut stop: impl ShutdownSignals,
+    request_checks: RequestChecks,
+    mut signals: impl ShutdownSignals,
     timeouts: ServerTimeouts,
     tracker: &TaskTracker,
 ) -> ShutdownOutcome {
     let server = Server {
         builder: builder(timeouts.head),
         connections: GracefulShutdown::new(),
-        front,
+        request_checks,
         stop: CancellationToken::new(),
-        patience: timeouts,
+        timeouts,
     };
     {
-        let mut stopping = pin!(stop.requested());
+        // One future for the whole loop, so that a signal during `accept` is not lost.
+        let mut stopping = pin!(signals.requested());
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => server.connect(stream, peer),
+                    Ok((stream, peer)) => server.serve_connection(stream, peer),
                     Err(error) => pause_after(&error).await,
                 },
                 () = &mut stopping => break,
             }
         }
     }
+    // Before the wait, so that new connections are refused and go to another instance.
     drop(listener);
     tokio::select! {
         () = server.finish(tracker) => ShutdownOutcome::Finished,
         () = sleep(timeouts.grace) => ShutdownOutcome::CutOff,
-        () = stop.requested() => ShutdownOutcome::CutOff,
+        () = signals.requested() => ShutdownOutcome::CutOff,
     }
 }
 
 struct Server {
     builder: Builder<TokioExecutor>,
     connections: GracefulShutdown,
-    front: RequestChecks,
+    request_checks: RequestChecks,
+    /// Cancelled when the server stops, for connections that hyper does not see as idle.
     stop: CancellationToken,
-    patience: ServerTimeouts,
+    timeouts: ServerTimeouts,
 }
 
 impl Server {
-    fn connect(&self, stream: TcpStream, peer: SocketAddr) {
+    fn serve_connection(&self, stream: TcpStream, peer: SocketAddr) {
+        // Nagle's algorithm would delay the last packet of a response.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
+            tracing::debug!(%error, "cannot set TCP_NODELAY for a connection");
         }
-        let (front, flights) = (self.front.clone(), InFlightCounter::default());
-        let stream = FirstByteTimeout::new(stream, self.patience.head, &self.stop, flights.clone());
+        let (request_checks, in_flight) = (self.request_checks.clone(), InFlightCounter::default());
+        let stream =
+            FirstByteTimeout::new(stream, self.timeouts.head, &self.stop, in_flight.clone());
         let service = service_fn(move |request: http::Request<Incoming>| {
-            answer(front.clone(), flights.start(), request, peer)
+            handle_request(request_checks.clone(), in_flight.start(), request, peer)
         });
         let connection = self
             .builder
@@ -117,15 +121,16 @@ impl Server {
         let watched = self.connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {
-                tracing::debug!(%error, %peer, "a connection ended early");
+                tracing::debug!(%error, %peer, "a connection ended with an error");
             }
         });
     }
 
-    /// Returns when every request has its end, and what runs under a key has, too.
+    /// Ends idle connections, then waits for all requests, and for the runs that outlive theirs.
     async fn finish(self, tracker: &TaskTracker) {
         self.stop.cancel();
         self.connections.shutdown().await;
+        // After the connections: their last requests may still start runs.
         tracker.close();
         tracker.wait().await;
     }
@@ -144,23 +149,23 @@ fn builder(head: Duration) -> Builder<TokioExecutor> {
     builder
 }
 
-async fn answer(
-    mut front: RequestChecks,
-    flight: InFlightRequest,
+async fn handle_request(
+    mut request_checks: RequestChecks,
+    in_flight: InFlightRequest,
     request: http::Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<http::Response<InFlightBody>, Infallible> {
     let mut request: Request = request.map(axum::body::Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
-    let response = front.answer(request).await;
+    let response = request_checks.handle(request).await;
     Ok(response.map(|body| InFlightBody {
         body,
-        _flight: flight,
+        _in_flight: in_flight,
     }))
 }
 
-/// A connection that was gone before it was accepted costs nothing; anything else, such as too many
-/// open files, would fail again at once.
+/// Waits after a failed `accept`. A client that hung up before its connection was accepted needs no
+/// wait. Any other error, such as too many open files, would be returned again immediately.
 async fn pause_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
 
@@ -168,7 +173,8 @@ async fn pause_after(error: &io::Error) {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     ) {
-        tracing::error!(%error, "a connection could not be accepted");
+        tracing::error!(%error, "cannot accept a connection; trying again in 1 s");
+        // Enough for a few requests to end and free their files; a shutdown is delayed by no more.
         sleep(Duration::from_secs(1)).await;
     }
 }

@@ -1,9 +1,10 @@
-//! A connection that has no request: one whose client says nothing, and one that is left when the
-//! server stops.
+//! Closes connections without a request: those whose client sends nothing, and those that are idle
+//! when the server stops.
 //!
-//! hyper sets its deadline for a request's head once it knows which HTTP is spoken, which it learns
-//! from the first bytes; until then this one holds. When the server stops, hyper closes idle
-//! connections and waits for half a head; here that is taken for the end.
+//! hyper sets its deadline for a request's head after it has detected the protocol, HTTP/1 or
+//! HTTP/2, from the first bytes. Until then the deadline of this module applies. When the server
+//! stops, hyper closes idle connections, but waits for the rest of half a head. This module ends
+//! such a connection.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -16,26 +17,29 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::in_flight::InFlightCounter;
 
-/// What an HTTP/2 connection begins with (RFC 9113 §3.4).
+/// The connection preface of HTTP/2 (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long the rest of a head is waited for, once the server stops.
+/// The time that a client has to complete a head after the server was stopped. It is long enough
+/// for a head in several packets, and far below the grace period.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A stream that fails where its first bytes do not tell in time what is spoken, and that ends
-/// where nothing is under way once the server stops.
+/// A stream with a deadline for its first bytes. Reading fails if they do not show the protocol in
+/// time. After the server was stopped, reading ends if no request is in flight.
 pub(super) struct FirstByteTimeout<S> {
     stream: S,
-    spoken: Protocol,
+    protocol: Protocol,
+    /// The deadline of the first bytes, or [`LINGER`] after a stop.
     timer: Option<Pin<Box<Sleep>>>,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
-    flights: InFlightCounter,
-    writing: bool,
+    in_flight: InFlightCounter,
+    /// Set while a write waits for the client. Such a connection still sends a response.
+    is_writing: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Protocol {
-    /// So many bytes of the preface have come.
+    /// This many bytes of the HTTP/2 preface have arrived, and nothing else.
     Unknown(usize),
     Http1,
     Http2,
@@ -46,41 +50,42 @@ impl<S> FirstByteTimeout<S> {
         stream: S,
         deadline: Duration,
         stop: &CancellationToken,
-        flights: InFlightCounter,
+        in_flight: InFlightCounter,
     ) -> Self {
         Self {
             stream,
-            spoken: Protocol::Unknown(0),
+            protocol: Protocol::Unknown(0),
             timer: Some(Box::pin(sleep(deadline))),
             stopped: Box::pin(stop.clone().cancelled_owned()),
-            flights,
-            writing: false,
+            in_flight,
+            is_writing: false,
         }
     }
 
-    /// Notes whether the bytes so far tell: the whole preface, or anything else.
-    fn note(&mut self, bytes: &[u8]) {
-        let Protocol::Unknown(seen) = self.spoken else {
+    /// Detects the protocol: HTTP/2 by its whole preface, HTTP/1 by any other byte.
+    fn detect_protocol(&mut self, bytes: &[u8]) {
+        let Protocol::Unknown(seen) = self.protocol else {
             return;
         };
         let expected = &PREFACE[seen..];
         let common = bytes.len().min(expected.len());
-        self.spoken = match bytes[..common] == expected[..common] {
+        self.protocol = match bytes[..common] == expected[..common] {
             false => Protocol::Http1,
             true if seen + common == PREFACE.len() => Protocol::Http2,
             true => Protocol::Unknown(seen + common),
         };
-        if !matches!(self.spoken, Protocol::Unknown(_)) {
+        if !matches!(self.protocol, Protocol::Unknown(_)) {
             self.timer = None;
         }
     }
 
-    /// What a read that would wait does instead: nothing, mostly.
+    /// Decides about a read that would wait: it goes on waiting, ends the stream or fails.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.spoken != Protocol::Http2 && self.stopped.as_mut().poll(context).is_ready() {
+        // hyper ends HTTP/2 connections itself, with GOAWAY.
+        if self.protocol != Protocol::Http2 && self.stopped.as_mut().poll(context).is_ready() {
             return self.end_if_idle(context);
         }
-        match (&self.spoken, &mut self.timer) {
+        match (&self.protocol, &mut self.timer) {
             (Protocol::Unknown(_), Some(timer)) => timer
                 .as_mut()
                 .poll(context)
@@ -89,19 +94,21 @@ impl<S> FirstByteTimeout<S> {
         }
     }
 
-    /// Once the server stops: the end of the stream, when nothing was under way for a while.
+    /// Ends the stream of a stopped server when no request is in flight at the end of a [`LINGER`].
     fn end_if_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !matches!(self.spoken, Protocol::Http1) || self.timer.is_none() {
-            self.spoken = Protocol::Http1;
+        // The first call starts the timer. It replaces the deadline of the first bytes.
+        if !matches!(self.protocol, Protocol::Http1) || self.timer.is_none() {
+            self.protocol = Protocol::Http1;
             self.timer = Some(Box::pin(sleep(LINGER)));
         }
         while let Some(timer) = &mut self.timer {
             if timer.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            if self.flights.is_empty() && !self.writing {
+            if self.in_flight.is_empty() && !self.is_writing {
                 return Poll::Ready(Ok(()));
             }
+            // A running request, or a response that is still being sent, gets more time.
             timer.as_mut().reset(Instant::now() + LINGER);
         }
         Poll::Pending
@@ -119,7 +126,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstByteTimeout<S> {
         if polled.is_pending() {
             return self.wait(context);
         }
-        self.note(&buffer.filled()[before..]);
+        self.detect_protocol(&buffer.filled()[before..]);
         polled
     }
 }
@@ -131,7 +138,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FirstByteTimeout<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.writing = polled.is_pending();
+        self.is_writing = polled.is_pending();
         polled
     }
 
@@ -141,7 +148,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FirstByteTimeout<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.writing = polled.is_pending();
+        self.is_writing = polled.is_pending();
         polled
     }
 
@@ -166,34 +173,34 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(30);
 
-    fn opening(
+    fn connection(
         stop: &CancellationToken,
-        flights: &InFlightCounter,
+        in_flight: &InFlightCounter,
     ) -> (DuplexStream, FirstByteTimeout<DuplexStream>) {
         let (client, server) = duplex(64);
         (
             client,
-            FirstByteTimeout::new(server, DEADLINE, stop, flights.clone()),
+            FirstByteTimeout::new(server, DEADLINE, stop, in_flight.clone()),
         )
     }
 
     async fn read_after(first: &[u8], wait: Duration, then: &[u8]) -> io::Result<Vec<u8>> {
-        let (mut client, mut opening) =
-            opening(&CancellationToken::new(), &InFlightCounter::default());
+        let (mut client, mut server) =
+            connection(&CancellationToken::new(), &InFlightCounter::default());
         let reading = tokio::spawn(async move {
             let mut all = Vec::new();
-            opening.read_to_end(&mut all).await.map(|_| all)
+            server.read_to_end(&mut all).await.map(|_| all)
         });
         client.write_all(first).await?;
         sleep(wait).await;
-        // The other side may be gone by now, which is what is tested.
+        // Fails if the server has closed the connection, which is what some callers test.
         let _ = client.write_all(then).await;
         drop(client);
         reading.await.expect("no panic")
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_and_a_part_of_the_preface_end() {
+    async fn a_connection_without_a_known_protocol_ends_at_the_deadline() {
         for first in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n"] {
             let read = read_after(first, DEADLINE * 2, b"x").await;
             assert_eq!(read.expect_err("too late").kind(), io::ErrorKind::TimedOut);
@@ -201,30 +208,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_told_is_left_alone() {
+    async fn a_connection_with_a_known_protocol_has_no_deadline_here() {
         for first in [&b"G"[..], b"POST", PREFACE] {
             let read = read_after(first, DEADLINE * 2, b"x").await;
-            assert_eq!(
-                read.expect("not this deadline's business"),
-                [first, b"x"].concat()
-            );
+            assert_eq!(read.expect("no deadline"), [first, b"x"].concat());
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_ends_what_has_no_request_and_nothing_else() {
-        let (stop, flights) = (CancellationToken::new(), InFlightCounter::default());
-        let (mut client, mut opening) = opening(&stop, &flights);
+    async fn a_stopped_connection_ends_when_no_request_is_in_flight() {
+        let (stop, in_flight) = (CancellationToken::new(), InFlightCounter::default());
+        let (mut client, mut server) = connection(&stop, &in_flight);
         client.write_all(b"GET").await.expect("room");
-        let flight = flights.start();
+        let request = in_flight.start();
         let mut first = [0; 3];
-        opening.read_exact(&mut first).await.expect("half a head");
+        server.read_exact(&mut first).await.expect("half a head");
         stop.cancel();
         let mut byte = [0];
-        let waited = tokio::time::timeout(DEADLINE, opening.read(&mut byte)).await;
-        assert!(waited.is_err(), "a request is under way");
-        drop(flight);
-        let ended = tokio::time::timeout(DEADLINE, opening.read(&mut byte)).await;
+        let waited = tokio::time::timeout(DEADLINE, server.read(&mut byte)).await;
+        assert!(waited.is_err(), "a request is in flight");
+        drop(request);
+        let ended = tokio::time::timeout(DEADLINE, server.read(&mut byte)).await;
         assert_eq!(ended.expect("an end").expect("no error"), 0);
     }
 }

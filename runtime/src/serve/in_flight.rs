@@ -1,4 +1,4 @@
-//! The requests that are under way: from their head until their response is taken for sending.
+//! Requests in flight: from their head until hyper has taken their whole response.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -9,19 +9,22 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-/// Counts what is under way on a connection.
+/// The number of requests in flight on one connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlightCounter(Arc<AtomicUsize>);
 
-/// One request under way.
+/// One request in flight, counted until it is dropped.
 pub(super) struct InFlightRequest(InFlightCounter);
 
 impl InFlightCounter {
+    /// Counts a request until the returned value is dropped.
     pub(super) fn start(&self) -> InFlightRequest {
+        // No other memory depends on the counter: any ordering would do.
         self.0.fetch_add(1, Ordering::SeqCst);
         InFlightRequest(self.clone())
     }
 
+    /// Returns whether no request is in flight.
     pub(super) fn is_empty(&self) -> bool {
         self.0.load(Ordering::SeqCst) == 0
     }
@@ -33,10 +36,11 @@ impl Drop for InFlightRequest {
     }
 }
 
-/// A response's body, under way until all of it is taken for sending, or given up.
+/// The body of a response. Its request is in flight until hyper drops the body, at its end or when
+/// the connection fails.
 pub(super) struct InFlightBody {
     pub(super) body: Body,
-    pub(super) _flight: InFlightRequest,
+    pub(super) _in_flight: InFlightRequest,
 }
 
 impl HttpBody for InFlightBody {

@@ -1,4 +1,4 @@
-//! A whole service: settings, state, socket, shutdown.
+//! A service from start to end: settings, state, socket, shutdown.
 
 pub(crate) mod accept;
 mod first_byte_timeout;
@@ -18,44 +18,54 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use self::accept::{ServerTimeouts, ShutdownOutcome};
-
-use self::accept::ShutdownSignals;
+use self::accept::{ServerTimeouts, ShutdownOutcome, ShutdownSignals};
 use self::request_checks::RequestChecks;
 use self::signal::Signals;
 use crate::api::{Api, Prepared};
-use crate::request::listen_to_panics;
+use crate::request::install_panic_hook;
 use crate::settings;
 use crate::start::{StartError, StartErrors};
 
-/// Serves an API until SIGTERM or SIGINT, or says everything that keeps it from starting.
+/// Serves an API until SIGTERM or SIGINT, or prints every error that keeps it from starting.
 ///
-/// It is for programs with an async `main`; `aplomb::run`, with the feature `cli`, owns the process and has
-/// commands for operators, too.
+/// It is for programs with an async `main`. `aplomb::run`, with the feature `cli`, starts the
+/// runtime itself, and adds commands for operators.
 ///
-/// `connect` makes the state, such as `App::connect`; its error is said with the others, line by
-/// line where it is a [`StartErrors`].
+/// `connect` makes the state, such as `App::connect`. Its error is printed with the others; a
+/// [`StartErrors`] takes one line for each of its errors.
 ///
 /// | variable | | default |
 /// |---|---|---|
-/// | `APLOMB_ADDR` | the address to listen on | `127.0.0.1:3000` |
-/// | `APLOMB_HEADER_TIMEOUT` | how long a request's head may take, and an idle HTTP/1 connection is kept | `30s` |
-/// | `APLOMB_SHUTDOWN_GRACE` | how long requests may take to end after the signal | `30s` |
+/// | `APLOMB_ADDR` | the address to listen on, with a port | `127.0.0.1:3000` |
+/// | `APLOMB_HEADER_TIMEOUT` | the time limit for a request's header section, and for an idle HTTP/1 connection | `30s` |
+/// | `APLOMB_SHUTDOWN_GRACE` | the time limit for running requests after the signal | `30s` |
 ///
-/// On the signal it takes no new connections, ends idle ones, lets requests finish, then waits for
-/// requests that run under an idempotency key; a second signal ends the wait.
+/// # Shutdown
 ///
-/// The exit code is 0 after an orderly end, also of a service that was still starting; 2 if it did
-/// not start. Where something has to be cut off the process ends at once with 1, without returning:
-/// a handler that blocks its thread could hold it up for ever.
+/// After the signal the service accepts no new connections and closes idle ones. It waits for
+/// running requests, and then for runs with an idempotency key that outlive their request. A second
+/// signal ends the wait.
 ///
-/// Unlike a router of [`into_router`](Api::into_router) it answers what no endpoint does with problem
-/// documents, too: an unknown path or method, a target (path and query) over 16 KiB, which is a 414, a header
-/// section over 64 KiB, which is a 431, and over HTTP/1.1 a head that does not name one host, which is a 400.
-/// hyper answers bytes that it cannot parse as a request: over HTTP/1 with a 400, 414 or 431 without a body.
+/// The exit code is 0 after an orderly shutdown, also during the start, and 2 if the service did
+/// not start. If requests have to be cut off, the process exits with 1 without returning, because a
+/// handler that blocks its thread would delay the end of the runtime forever.
 ///
-/// It adds a panic hook, by which the log line of a panic has its file, line and column; the hook that was there before runs
-/// after it.
+/// # Requests without an endpoint
+///
+/// In contrast to the router of [`into_router`](Api::into_router), the service returns problem
+/// documents for requests that no endpoint handles:
+///
+/// - 404 for an unknown path, and 405 for an unknown method,
+/// - 414 for a path and query over 16 KiB, and 431 for a header section over 64 KiB,
+/// - 400 for an HTTP/1.1 request that does not have exactly one `Host`.
+///
+/// hyper itself responds to bytes that it cannot parse as a request: over HTTP/1 with a 400, 414 or
+/// 431 without a body.
+///
+/// # Panics in handlers
+///
+/// `serve` adds a panic hook, so that the log line of a panic has its file, line and column. The
+/// previous hook runs after it.
 pub async fn serve<S, F, C, E>(api: Api<S>, connect: C) -> ExitCode
 where
     S: Clone + Send + Sync + 'static,
@@ -63,17 +73,17 @@ where
     F: Future<Output = Result<S, E>>,
     E: Into<Box<dyn Error + Send + Sync>>,
 {
-    listen_to_panics();
+    install_panic_hook();
     let mut errors = StartErrors::new();
-    // Listened to from the beginning, so that a signal while the service starts ends it in order.
+    // Before the start, so that a signal during the start ends it in an orderly way.
     let signals = errors.collect(signals());
-    let (table, tracker) = (table(&api), api.tracker());
+    let (table, tracker) = (route_table(&api), api.tracker());
     let Some(mut signals) = signals else {
         return report_errors(&errors);
     };
     let started = tokio::select! {
         started = start(api, connect) => started,
-        // Nothing was served yet.
+        // The service has not served a request yet.
         () = signals.requested() => return ExitCode::SUCCESS,
     };
     match started {
@@ -95,44 +105,46 @@ fn report_errors(errors: &StartErrors) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints a line. Nobody listening is no reason to end.
+/// Prints a line. A closed output is not an error: the service must not end because its log reader
+/// did.
 pub(crate) fn print_line(mut output: impl Write, line: &str) {
     let _ = writeln!(output, "{line}");
 }
 
 fn signals() -> Result<Signals, StartError> {
     Signals::listen()
-        .map_err(|error| StartError::new(format!("signals cannot be listened to: {error}")))
+        .map_err(|error| StartError::new(format!("cannot listen for SIGTERM and SIGINT: {error}")))
 }
 
 struct Started {
     listener: TcpListener,
     address: SocketAddr,
     request_checks: RequestChecks,
-    patience: ServerTimeouts,
+    timeouts: ServerTimeouts,
 }
 
 impl Started {
     async fn run(self, signals: Signals, tracker: TaskTracker) -> ExitCode {
-        let served = accept::serve_until(
+        let outcome = accept::serve_until(
             self.listener,
             self.request_checks,
             signals,
-            self.patience,
+            self.timeouts,
             &tracker,
         )
         .await;
-        match served {
+        match outcome {
             ShutdownOutcome::Finished => ExitCode::SUCCESS,
             ShutdownOutcome::CutOff => {
-                let grace = self.patience.grace;
+                let grace = self.timeouts.grace;
                 print_line(
                     io::stderr(),
                     &format!(
-                        "error: requests did not end within {grace:?}, or before a second signal"
+                        "error: requests were cut off, because they did not end within {grace:?} \
+                         (APLOMB_SHUTDOWN_GRACE) or before a second signal"
                     ),
                 );
-                // Handlers that block their thread would hold up an orderly end for ever.
+                // Returning would drop the runtime, which waits for threads that handlers block.
                 process::exit(1)
             }
         }
@@ -147,37 +159,37 @@ where
     E: Into<Box<dyn Error + Send + Sync>>,
 {
     let base = api.problem_base_or_default();
-    let mut judged = check_settings(api, connect).await;
-    let listener = match judged.address {
-        Some(address) => judged.errors.collect(listen(address).await),
+    let mut checked = check_settings(api, connect).await;
+    let listener = match checked.address {
+        Some(address) => checked.errors.collect(listen(address).await),
         None => None,
     };
-    let (patience, proxies) = (judged.patience, judged.prepared.proxies());
-    let router = judged.into_router()?;
-    let (Some((listener, address)), Some(patience)) = (listener, patience) else {
+    let (timeouts, proxies) = (checked.timeouts, checked.prepared.proxies());
+    let router = checked.into_router()?;
+    let (Some((listener, address)), Some(timeouts)) = (listener, timeouts) else {
         return Err(StartErrors::from(StartError::new(
             "the service did not start",
         )));
     };
-    let front = RequestChecks::new(base, proxies, router);
     Ok(Started {
         listener,
         address,
-        request_checks: front,
-        patience,
+        request_checks: RequestChecks::new(base, proxies, router),
+        timeouts,
     })
 }
 
-/// Everything that a start judges before it opens a port.
+/// Everything that a start validates before it opens a port.
 pub(crate) struct CheckedSettings<S> {
     pub(crate) prepared: Prepared<S>,
     address: Option<SocketAddr>,
-    patience: Option<ServerTimeouts>,
+    timeouts: Option<ServerTimeouts>,
     state: Option<S>,
     errors: StartErrors,
 }
 
-/// Judges endpoints and settings, connects to the store and makes the state, and collects what is wrong.
+/// Validates endpoints and settings, connects to the store, makes the state, and collects all
+/// errors.
 pub(crate) async fn check_settings<S, F, C, E>(api: Api<S>, connect: C) -> CheckedSettings<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -188,7 +200,7 @@ where
     let prepared = api.prepare().await;
     let mut errors = prepared.errors();
     let address = errors.collect(address());
-    let patience = errors.collect(timeouts());
+    let timeouts = errors.collect(timeouts());
     let state = connect()
         .await
         .map_err(|error| errors.extend_from(error.into()))
@@ -196,18 +208,18 @@ where
     CheckedSettings {
         prepared,
         address,
-        patience,
+        timeouts,
         state,
         errors,
     }
 }
 
 impl<S: Clone + Send + Sync + 'static> CheckedSettings<S> {
-    /// The router of a service that can start.
+    /// Returns the router of a service that can start.
     ///
     /// # Errors
     ///
-    /// All that was found to be wrong.
+    /// Returns all errors that were found.
     pub(crate) fn into_router(self) -> Result<Router, StartErrors> {
         self.errors.into_result()?;
         let missing = || StartErrors::from(StartError::new("the service has no state"));
@@ -244,17 +256,18 @@ fn address() -> Result<SocketAddr, StartError> {
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let refused = |error: io::Error| {
-        let why = format!(
-            "cannot listen there: {error}; choose a free port, or one that this user may open"
+        let message = format!(
+            "cannot listen on this address: {error}; choose a free port that this user may open"
         );
-        StartError::variable("APLOMB_ADDR", &address.to_string(), why)
+        StartError::variable("APLOMB_ADDR", &address.to_string(), message)
     };
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     Ok((listener, address))
 }
 
-fn table<S: Clone + Send + Sync + 'static>(api: &Api<S>) -> String {
+/// The lines that a service prints before it serves: its title, and one line for each route.
+fn route_table<S: Clone + Send + Sync + 'static>(api: &Api<S>) -> String {
     let mut text = format!("{}\n", api.title_or_name());
     let rows = api.table();
     let width = rows

@@ -1,4 +1,4 @@
-//! What a service answers before an endpoint is found, and where none is: problem documents.
+//! Checks before routing, and problem documents for requests that no endpoint handles.
 
 use std::sync::Arc;
 
@@ -13,20 +13,25 @@ use crate::client::TrustedProxies;
 use crate::problem::{Problem, ProblemContext, ProblemSpec, Retry, registry};
 use crate::request::{IncomingRequest, RequestId, X_REQUEST_ID};
 
-/// The longest path with its query, in bytes.
+/// The longest path with its query, in bytes: twice the 8,000 bytes that RFC 9110 §4.1 recommends
+/// to support. The `detail` of a 414 names it.
 const MAX_TARGET: usize = 16 << 10;
 
-/// The largest header section, in bytes: of each field its name, its value and four that part them.
+/// The largest header section, in bytes. The `detail` of a 431 names it. hyper itself accepts a
+/// head of some 400 KiB, which every layer and every log line would copy.
 const MAX_HEADERS: usize = 64 << 10;
 
-/// A router, and what is said where it is not asked or has no answer.
+/// The bytes of a field beside its name and value: colon, space, CR and LF.
+const FIELD_OVERHEAD: usize = 4;
+
+/// A router with checks before it, and problem documents as its fallbacks.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestChecks {
     router: Router,
     shared: Arc<DocumentContext>,
 }
 
-/// What the documents say and whom they believe, as those of the endpoints.
+/// The API's settings for problem documents.
 #[derive(Debug)]
 struct DocumentContext {
     problem_base: String,
@@ -34,26 +39,27 @@ struct DocumentContext {
 }
 
 impl RequestChecks {
-    /// Answers what no route or no method of a route answers, too.
+    /// Adds the fallbacks for unknown paths and methods to a router.
     pub(crate) fn new(problem_base: String, proxies: TrustedProxies, router: Router) -> Self {
         let shared = Arc::new(DocumentContext {
             problem_base,
             proxies,
         });
-        let answer = |spec: &'static ProblemSpec| {
+        let fallback = |spec: &'static ProblemSpec| {
             let shared = Arc::clone(&shared);
-            move |request: Request| document(spec, Arc::clone(&shared), request)
+            move |request: Request| refuse(spec, Arc::clone(&shared), request)
         };
-        let not_allowed = answer(&registry::METHOD_NOT_ALLOWED);
+        let method_not_allowed = fallback(&registry::METHOD_NOT_ALLOWED);
         let router = router
-            .method_not_allowed_fallback(not_allowed)
-            .fallback(answer(&registry::NOT_FOUND));
+            .method_not_allowed_fallback(method_not_allowed)
+            .fallback(fallback(&registry::NOT_FOUND));
         Self { router, shared }
     }
 
-    pub(super) async fn answer(&mut self, request: Request) -> Response {
-        match too_large(request.uri(), request.headers()).or_else(|| no_host(&request)) {
-            Some(spec) => document(spec, Arc::clone(&self.shared), request).await,
+    /// Passes a request to the router, unless its head is refused.
+    pub(super) async fn handle(&mut self, request: Request) -> Response {
+        match check_size(request.uri(), request.headers()).or_else(|| check_host(&request)) {
+            Some(spec) => refuse(spec, Arc::clone(&self.shared), request).await,
             None => self
                 .router
                 .call(request)
@@ -63,7 +69,8 @@ impl RequestChecks {
     }
 }
 
-async fn document(
+/// Responds with a problem document.
+async fn refuse(
     spec: &'static ProblemSpec,
     shared: Arc<DocumentContext>,
     request: Request,
@@ -73,26 +80,27 @@ async fn document(
         *request.method(),
         Method::GET | Method::HEAD | Method::PUT | Method::DELETE
     );
-    let repeat = Retry::of_unstored(idempotent);
-    let occasion = ProblemContext {
+    let retry = Retry::of_unstored(idempotent);
+    let context = ProblemContext {
         request_id: id.as_str(),
-        repeat,
+        retry,
         type_base: &shared.problem_base,
     };
     let problem = Problem::new(spec);
-    let problem = match detail(spec.status) {
+    let problem = match detail_of(spec.status) {
         Some(detail) => problem.with_detail(detail),
         None => problem,
     };
     let mut response = ().into_response();
-    problem.write(&mut response, Some(occasion));
+    problem.write(&mut response, Some(context));
     response.headers_mut().insert(X_REQUEST_ID, id.to_value());
+    // Before the response, so that a client that is still sending its body can read it.
     IncomingRequest::new(request).take_unread().drain().await;
     response
 }
 
-/// hyper itself takes a head of up to some 400 KiB, of which every layer and every log would carry copies.
-fn too_large(target: &Uri, headers: &HeaderMap) -> Option<&'static ProblemSpec> {
+/// Returns the problem of a head that is too large.
+fn check_size(target: &Uri, headers: &HeaderMap) -> Option<&'static ProblemSpec> {
     if target
         .path_and_query()
         .is_some_and(|target| target.as_str().len() > MAX_TARGET)
@@ -101,23 +109,24 @@ fn too_large(target: &Uri, headers: &HeaderMap) -> Option<&'static ProblemSpec> 
     }
     let size: usize = headers
         .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD)
         .sum();
     (size > MAX_HEADERS).then_some(&registry::HEADERS_TOO_LARGE)
 }
 
-/// Of several hosts a proxy may take another than the service (RFC 9112 §3.2).
-fn no_host(request: &Request) -> Option<&'static ProblemSpec> {
+/// Returns the problem of an HTTP/1.1 request without exactly one `Host` (RFC 9112 §3.2). With
+/// several, a proxy and the service could choose different ones.
+fn check_host(request: &Request) -> Option<&'static ProblemSpec> {
     let hosts = request.headers().get_all(HOST).iter().count();
     (request.version() == Version::HTTP_11 && hosts != 1).then_some(&registry::BAD_REQUEST)
 }
 
-/// What is wrong with a head.
-const fn detail(status: u16) -> Option<&'static str> {
+/// Returns the explanation of a refused head.
+const fn detail_of(status: u16) -> Option<&'static str> {
     match status {
-        400 => Some("the request does not have exactly one `Host`"),
-        414 => Some("the request's target is longer than the service reads"),
-        431 => Some("the request's header section is larger than the service reads"),
+        400 => Some("the request must have exactly one `Host` field"),
+        414 => Some("the path and query are longer than 16 KiB"),
+        431 => Some("the header section is larger than 64 KiB"),
         _ => None,
     }
 }
@@ -127,22 +136,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_have_bounds() {
+    fn heads_over_their_bounds_are_refused() {
         let uri =
             |length: usize| Uri::try_from(format!("/{}", "a".repeat(length - 1))).expect("a URI");
         let none = HeaderMap::new();
-        assert_eq!(too_large(&uri(MAX_TARGET), &none), None);
+        assert_eq!(check_size(&uri(MAX_TARGET), &none), None);
         assert_eq!(
-            too_large(&uri(MAX_TARGET + 1), &none),
+            check_size(&uri(MAX_TARGET + 1), &none),
             Some(&registry::URI_TOO_LONG)
         );
         let field = |length: usize| {
-            let value = http::HeaderValue::try_from("v".repeat(length - 1 - 4)).expect("a value");
+            let value = http::HeaderValue::try_from("v".repeat(length - 1 - FIELD_OVERHEAD))
+                .expect("a value");
             HeaderMap::from_iter([(http::HeaderName::from_static("x"), value)])
         };
-        assert_eq!(too_large(&uri(1), &field(MAX_HEADERS)), None);
+        assert_eq!(check_size(&uri(1), &field(MAX_HEADERS)), None);
         assert_eq!(
-            too_large(&uri(1), &field(MAX_HEADERS + 1)),
+            check_size(&uri(1), &field(MAX_HEADERS + 1)),
             Some(&registry::HEADERS_TOO_LARGE)
         );
     }

@@ -1,11 +1,12 @@
-//! The signals to stop.
+//! The signals that stop a service.
 
 use std::io;
 
 use super::accept::ShutdownSignals;
 
-/// SIGTERM and SIGINT, from when this is made: a signal that comes while the service still starts
-/// is not lost, and does not end the process half-way.
+/// SIGTERM and SIGINT; ctrl-c where these do not exist. They are caught from
+/// [`listen`](Self::listen) on, so that a signal during the start neither gets lost nor kills the
+/// process.
 pub(super) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
@@ -40,7 +41,8 @@ impl ShutdownSignals for Signals {
     }
 
     #[cfg(not(unix))]
-    async fn asked(&mut self) {
+    async fn requested(&mut self) {
+        // Without a handler for ctrl-c there is no signal to wait for.
         if tokio::signal::ctrl_c().await.is_err() {
             core::future::pending::<()>().await;
         }

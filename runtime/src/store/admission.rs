@@ -5,62 +5,71 @@ use super::StoreFuture;
 use crate::policies::idempotency::{Begin, BeginOutcome};
 use crate::policies::rate_limit::{Acquired, LimitRequest};
 
-/// Buckets and records that are kept together, so that a request is admitted in one step.
+/// A store that keeps rate limits and idempotency records together, and admits a request in one
+/// step.
 ///
-/// They are those of a [`LimitStore`](crate::policies::rate_limit::LimitStore) and an
-/// [`IdempotencyStore`](crate::policies::idempotency::IdempotencyStore): what is taken and begun here is
-/// read, settled and given back there.
+/// The buckets and the records are those of the store's
+/// [`LimitStore`](crate::policies::rate_limit::LimitStore) and
+/// [`IdempotencyStore`](crate::policies::idempotency::IdempotencyStore) implementations. Tokens
+/// that are taken here are visible there, and a record that is begun here is settled there.
 pub trait AdmissionStore: fmt::Debug + Send + Sync + 'static {
-    /// Whether these claims and this record can be asked for together. Where they are kept in different
-    /// places, they are asked for one after the other.
-    fn joins(&self, claims: &[LimitRequest<'_>], begin: &Begin) -> bool {
-        let _ = (claims, begin);
+    /// Returns `true` if one call of [`admit`](Self::admit) can decide these limits and this
+    /// record.
+    ///
+    /// Returns `false` if they are on different nodes: then the limits and the record are decided
+    /// by separate calls, one after the other.
+    fn joins(&self, requests: &[LimitRequest<'_>], begin: &Begin) -> bool {
+        let _ = (requests, begin);
         true
     }
 
-    /// Takes the tokens of every claim and then the record for a run; where the claims are refused,
-    /// neither.
+    /// Takes the tokens of all limit requests, and then the record for a run. If a limit rejects,
+    /// takes neither.
     ///
-    /// **Atomic**: both as one step, of which no other call sees a part. A refused call changes nothing;
-    /// one that finds the record taken has paid for its request all the same. **Idempotent** for the
-    /// token of the run, and not for the tokens of the claims, which a repeat takes again. A store that
-    /// asks again by itself must not pass on a refusal of the repeat: the run of the first try may have
-    /// begun, which is [`Unavailable`](super::StoreError::Unavailable).
+    /// **Atomic**: both happen in one step, and no other call sees a part of it. A rejected call
+    /// changes nothing. A call that finds the record taken keeps the tokens: a replay counts like
+    /// any request.
     ///
-    /// **Expiry**: as of [`acquire`](crate::policies::rate_limit::LimitStore::acquire) and of
+    /// **Idempotent** for the token of the run, but not for the tokens of the limits, which a
+    /// repeated call takes again. A store that repeats a call by itself must not return the
+    /// rejection of the repeated call, because the run of the first call may have begun. It returns
+    /// [`Unavailable`](super::StoreError::Unavailable) instead.
+    ///
+    /// **Expiry**: as in [`acquire`](crate::policies::rate_limit::LimitStore::acquire) and
     /// [`begin`](crate::policies::idempotency::IdempotencyStore::begin).
     ///
-    /// **Crash** before: nothing was taken and nothing is there. After, with the answer lost: as after
-    /// both; the caller therefore repeats
-    /// [`abort`](crate::policies::idempotency::IdempotencyStore::abort) until that is confirmed.
+    /// **Crash** before: no token is taken, and the record is unchanged. After, with the result
+    /// lost: as after both operations. The caller therefore repeats
+    /// [`abort`](crate::policies::idempotency::IdempotencyStore::abort) until the store confirms
+    /// it.
     ///
-    /// **Full**: where there is no room for the record, nothing was taken either.
+    /// **Full**: if there is no room for the record, no token is taken.
     fn admit<'a>(
         &'a self,
-        claims: &'a [LimitRequest<'a>],
+        requests: &'a [LimitRequest<'a>],
         begin: &'a Begin,
     ) -> StoreFuture<'a, Admission>;
 }
 
-/// What came of a request that wants to be admitted.
+/// The result of [`AdmissionStore::admit`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// The limits refuse: nothing was taken, and nothing has begun.
+    /// A limit rejects the request: no token was taken, and no record was begun.
     Refused(Acquired),
-    /// The limits admit, and have taken their tokens; this is what `begin` found.
+    /// The limits admit the request and have taken their tokens; with the outcome of `begin`.
     Admitted(Acquired, BeginOutcome),
 }
 
 impl<T: AdmissionStore + ?Sized> AdmissionStore for Arc<T> {
-    fn joins(&self, claims: &[LimitRequest<'_>], begin: &Begin) -> bool {
-        (**self).joins(claims, begin)
+    fn joins(&self, requests: &[LimitRequest<'_>], begin: &Begin) -> bool {
+        (**self).joins(requests, begin)
     }
 
     fn admit<'a>(
         &'a self,
-        claims: &'a [LimitRequest<'a>],
+        requests: &'a [LimitRequest<'a>],
         begin: &'a Begin,
     ) -> StoreFuture<'a, Admission> {
-        (**self).admit(claims, begin)
+        (**self).admit(requests, begin)
     }
 }

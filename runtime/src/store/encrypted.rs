@@ -8,22 +8,24 @@ use crate::policies::idempotency::{
 use crate::policies::rate_limit::LimitRequest;
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 
-/// Records of idempotency keys whose answers another store keeps sealed.
+/// A store of idempotency records that encrypts responses before it passes them to another store.
 ///
-/// Fields and bodies are sealed on their way into the store, and opened on their way out; states,
-/// statuses and times stay as they are, and so do answers that were kept before in the clear. An answer
-/// that does not open is [`StoreError::Malformed`]: its key is unknown here, or it was changed, or
-/// it is of another record.
+/// It encrypts the fields and bodies that go into the inner store, and decrypts those that come
+/// out. States, statuses and times stay in plain form. Responses that were stored in plain form
+/// earlier are returned unchanged.
 ///
-/// An API does this by itself where it has keys ([`Api::encryption_keys`](crate::Api::encryption_keys)); this is for
-/// tools that go to a store of their own.
+/// A response that cannot be decrypted is a [`StoreError::Malformed`]: its key is unknown here, it
+/// was changed, or it belongs to another record.
+///
+/// An API with [encryption keys](crate::Api::encryption_keys) wraps its store by itself. This type
+/// is for tools that open a store of their own.
 ///
 /// ```
 /// use aplomb::policies::idempotency::EncryptionKeys;
-/// use aplomb::store::{MemoryRecords, SealedRecords};
+/// use aplomb::store::{EncryptedRecords, MemoryRecords};
 ///
 /// let keys = EncryptionKeys::new("2026-11", [7; 32])?;
-/// let records = SealedRecords::new(MemoryRecords::new(), keys);
+/// let records = EncryptedRecords::new(MemoryRecords::new(), keys);
 /// # Ok::<_, aplomb::StartError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -33,7 +35,7 @@ pub struct EncryptedRecords<R> {
 }
 
 impl<R> EncryptedRecords<R> {
-    /// The records of `inner`, sealed with these keys.
+    /// Creates a store that encrypts the responses in `inner` with these keys.
     pub fn new(inner: R, keys: EncryptionKeys) -> Self {
         Self {
             inner,
@@ -41,38 +43,41 @@ impl<R> EncryptedRecords<R> {
         }
     }
 
-    fn decrypted(
+    fn decrypt_outcome(
         &self,
-        found: BeginOutcome,
+        outcome: BeginOutcome,
         record: &RecordKey,
     ) -> Result<BeginOutcome, StoreError> {
-        match found {
-            BeginOutcome::Done(kept) => self.keys.decrypt(kept, record).map(BeginOutcome::Done),
-            found => Ok(found),
+        match outcome {
+            BeginOutcome::Done(stored) => self.keys.decrypt(stored, record).map(BeginOutcome::Done),
+            outcome => Ok(outcome),
         }
     }
 }
 
 impl<R: IdempotencyStore> EncryptedRecords<R> {
-    async fn begin_decrypted(&self, begin: &Begin) -> Result<BeginOutcome, StoreError> {
-        let found = self.inner.begin(begin).await?;
-        self.decrypted(found, &begin.key)
+    async fn begin_and_decrypt(&self, begin: &Begin) -> Result<BeginOutcome, StoreError> {
+        let outcome = self.inner.begin(begin).await?;
+        self.decrypt_outcome(outcome, &begin.key)
     }
 
-    async fn find_decrypted(&self, key: RecordKey) -> Result<Option<RecordState>, StoreError> {
+    async fn find_and_decrypt(&self, key: RecordKey) -> Result<Option<RecordState>, StoreError> {
         match self.inner.find(key).await? {
-            Some(RecordState::Done(kept)) => self
+            Some(RecordState::Done(stored)) => self
                 .keys
-                .decrypt(kept, &key)
-                .map(|kept| Some(RecordState::Done(kept))),
-            found => Ok(found),
+                .decrypt(stored, &key)
+                .map(|stored| Some(RecordState::Done(stored))),
+            outcome => Ok(outcome),
         }
     }
 
-    async fn complete_encrypted(&self, complete: &Complete) -> Result<CompleteOutcome, StoreError> {
+    async fn encrypt_and_complete(
+        &self,
+        complete: &Complete,
+    ) -> Result<CompleteOutcome, StoreError> {
         let outcome = match &complete.outcome {
-            Outcome::Response(kept) => {
-                Outcome::Response(self.keys.encrypt(&complete.lease.key, kept))
+            Outcome::Response(stored) => {
+                Outcome::Response(self.keys.encrypt(&complete.lease.key, stored))
             }
             Outcome::Unknown => Outcome::Unknown,
         };
@@ -84,8 +89,8 @@ impl<R: IdempotencyStore> EncryptedRecords<R> {
             })
             .await?
         {
-            CompleteOutcome::Lost(found) => self
-                .decrypted(found, &complete.lease.key)
+            CompleteOutcome::Lost(outcome) => self
+                .decrypt_outcome(outcome, &complete.lease.key)
                 .map(CompleteOutcome::Lost),
             CompleteOutcome::Written => Ok(CompleteOutcome::Written),
         }
@@ -94,7 +99,7 @@ impl<R: IdempotencyStore> EncryptedRecords<R> {
 
 impl<R: IdempotencyStore> IdempotencyStore for EncryptedRecords<R> {
     fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome> {
-        StoreFuture::later(self.begin_decrypted(begin))
+        StoreFuture::later(self.begin_and_decrypt(begin))
     }
 
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>> {
@@ -102,7 +107,7 @@ impl<R: IdempotencyStore> IdempotencyStore for EncryptedRecords<R> {
     }
 
     fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, CompleteOutcome> {
-        StoreFuture::later(self.complete_encrypted(complete))
+        StoreFuture::later(self.encrypt_and_complete(complete))
     }
 
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()> {
@@ -114,7 +119,7 @@ impl<R: IdempotencyStore> IdempotencyStore for EncryptedRecords<R> {
     }
 
     fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>> {
-        StoreFuture::later(self.find_decrypted(key))
+        StoreFuture::later(self.find_and_decrypt(key))
     }
 
     fn resolve(
@@ -123,7 +128,7 @@ impl<R: IdempotencyStore> IdempotencyStore for EncryptedRecords<R> {
         response: Option<StoredResponse>,
         ttl: Duration,
     ) -> StoreFuture<'_, bool> {
-        let response = response.map(|kept| self.keys.encrypt(&key, &kept));
+        let response = response.map(|stored| self.keys.encrypt(&key, &stored));
         self.inner.resolve(key, response, ttl)
     }
 
@@ -137,32 +142,32 @@ impl<R: IdempotencyStore> IdempotencyStore for EncryptedRecords<R> {
 }
 
 impl<A: AdmissionStore> EncryptedRecords<A> {
-    async fn admit_decrypted(
+    async fn admit_and_decrypt(
         &self,
-        claims: &[LimitRequest<'_>],
+        requests: &[LimitRequest<'_>],
         begin: &Begin,
     ) -> Result<Admission, StoreError> {
-        match self.inner.admit(claims, begin).await? {
-            Admission::Admitted(acquired, found) => {
-                let found = self.decrypted(found, &begin.key)?;
-                Ok(Admission::Admitted(acquired, found))
+        match self.inner.admit(requests, begin).await? {
+            Admission::Admitted(acquired, outcome) => {
+                let outcome = self.decrypt_outcome(outcome, &begin.key)?;
+                Ok(Admission::Admitted(acquired, outcome))
             }
             refused @ Admission::Refused(_) => Ok(refused),
         }
     }
 }
 
-/// What is found is opened as with [`begin`](IdempotencyStore::begin).
+/// Decrypts the found response as [`begin`](IdempotencyStore::begin) does.
 impl<A: AdmissionStore> AdmissionStore for EncryptedRecords<A> {
-    fn joins(&self, claims: &[LimitRequest<'_>], begin: &Begin) -> bool {
-        self.inner.joins(claims, begin)
+    fn joins(&self, requests: &[LimitRequest<'_>], begin: &Begin) -> bool {
+        self.inner.joins(requests, begin)
     }
 
     fn admit<'a>(
         &'a self,
-        claims: &'a [LimitRequest<'a>],
+        requests: &'a [LimitRequest<'a>],
         begin: &'a Begin,
     ) -> StoreFuture<'a, Admission> {
-        StoreFuture::later(self.admit_decrypted(claims, begin))
+        StoreFuture::later(self.admit_and_decrypt(requests, begin))
     }
 }

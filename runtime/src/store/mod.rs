@@ -1,9 +1,17 @@
-//! Where promises are kept: the facets that policies need, and what can stand behind them.
+//! Stores: the places where policies keep their state.
 //!
-//! A facet is a small trait of whole operations, each one atomic step. Its documentation says what
-//! a crash before or after a step leaves behind; a public conformance suite
-//! ([`testing`](crate::testing)) proves it of a backend. One that keeps several facets can take a step over
-//! them ([`AdmissionStore`]). Facets can be mixed:
+//! A store has several facets. A facet is a small trait for one kind of state, such as
+//! [`LimitStore`] or [`IdempotencyStore`]. Each method of a facet is one atomic operation. Its
+//! documentation describes the state after a crash before or after the operation, and a public
+//! conformance suite ([`testing`](crate::testing)) tests an implementation.
+//!
+//! | store | state | for |
+//! |---|---|---|
+//! | [`Store::memory`] | in this process, lost when it ends | tests, and single processes that may lose state |
+//! | `Store::redis` (feature `redis`) | shared by all instances | production |
+//!
+//! An implementation with several facets can combine them in one operation ([`AdmissionStore`]).
+//! Facets of different stores can be combined:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -35,12 +43,12 @@ use crate::secret::Secret;
 use crate::settings;
 use crate::start::{StartError, StartErrors};
 
-/// One implementation of each facet. An API connects to it when it starts.
+/// The store of an API: one implementation of each facet. An API connects to it at start.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// `None` if the settings name no store; then there is an error.
+    /// `None` if the settings are invalid; then `errors` is not empty.
     source: Option<Source>,
-    /// What is wrong with the settings, for the start.
+    /// The errors of the settings, which are reported at start.
     errors: StartErrors,
     is_from_env: bool,
     limits: Option<Arc<dyn LimitStore>>,
@@ -50,27 +58,28 @@ pub struct Store {
 
 #[derive(Debug, Clone)]
 enum Source {
-    /// What ends with this process.
+    /// Facets in this process's memory.
     Memory(Facets),
-    /// What the program brings.
+    /// Facets that the program implements.
     Facets(Facets),
     #[cfg(feature = "redis")]
     Redis(RedisConfig),
 }
 
+/// The implementations of the facets.
 #[derive(Debug, Clone)]
 pub(crate) struct Facets {
     pub(crate) limits: Arc<dyn LimitStore>,
     pub(crate) records: Arc<dyn IdempotencyStore>,
-    /// Both at once, where one store keeps them.
+    /// The combination of both, if one store keeps them.
     pub(crate) admission: Option<Arc<dyn AdmissionStore>>,
 }
 
-/// A store that is connected.
+/// A store after it has connected.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct ConnectedStore {
     pub(crate) facets: Facets,
-    /// The secret that the instances share; `None` if they share none.
+    /// The secret that all instances share; `None` if there is no shared secret.
     pub(crate) secret: Option<Secret>,
 }
 
@@ -83,9 +92,9 @@ const ACCEPTED: &str = "accepted: memory:, redis://[[user]:password@]host[:port]
 #[cfg(not(feature = "redis"))]
 const ACCEPTED: &str = "accepted: memory: (and redis://… in a build with the feature `redis`)";
 
-/// The schemes of URLs that lead to a Redis, or to the reason why they do not.
+/// The URL schemes for Redis. The schemes with TLS get an error about TLS, which is not supported.
 #[cfg(feature = "redis")]
-const REDIS: [&str; 10] = [
+const REDIS_SCHEMES: [&str; 10] = [
     "redis",
     "rediss",
     "valkey",
@@ -99,24 +108,24 @@ const REDIS: [&str; 10] = [
 ];
 
 impl Store {
-    /// These facets.
+    /// Creates a store from an implementation of each facet.
     pub fn new(limits: Arc<dyn LimitStore>, records: Arc<dyn IdempotencyStore>) -> Self {
-        Self::of(Source::Facets(Facets {
+        Self::from_source(Source::Facets(Facets {
             limits,
             records,
             admission: None,
         }))
     }
 
-    /// The store that `APLOMB_STORE` names: `memory:`, or a Redis by its URL; `memory:` where it is
-    /// not set. A value that names none is said at start.
+    /// Creates the store that `APLOMB_STORE` names: `memory:` or the URL of a Redis. Without the
+    /// variable it is `memory:`. An invalid value is reported when the API starts.
     pub fn from_env() -> Self {
         let mut errors = StartErrors::new();
         let source = errors
             .collect(settings::variable(VARIABLE))
             .and_then(|value| match value {
                 None => Some(Source::memory(Arc::new(SystemClock::new()))),
-                Some(value) => errors.collect(Source::named(&value)),
+                Some(value) => errors.collect(Source::from_url(&value)),
             });
         #[cfg(feature = "redis")]
         let source = match errors.collect(redis::accepts_eviction()) {
@@ -133,23 +142,25 @@ impl Store {
         }
     }
 
-    /// Everything in this process's memory: for tests, and for a single process that may forget.
+    /// Creates a store in this process's memory, for tests, and for a single process that may lose
+    /// its state.
     pub fn memory() -> Self {
         Self::memory_at(Arc::new(SystemClock::new()))
     }
 
-    /// The same, by this clock.
+    /// Creates a store in this process's memory that takes the time from this clock.
     pub fn memory_at(clock: Arc<dyn Clock>) -> Self {
-        Self::of(Source::memory(clock))
+        Self::from_source(Source::memory(clock))
     }
 
-    /// Everything in a Redis that all instances share.
+    /// Creates a store on a Redis that all instances share.
     #[cfg(feature = "redis")]
     pub fn redis(config: RedisConfig) -> Self {
-        Self::of(Source::Redis(config))
+        Self::from_source(Source::Redis(config))
     }
 
-    /// The same store, with the limits elsewhere.
+    /// Replaces the implementation of rate limits. Also removes the admission in one step, which
+    /// would use the replaced limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Arc<dyn LimitStore>) -> Self {
         self.limits = Some(limits);
@@ -157,7 +168,8 @@ impl Store {
         self
     }
 
-    /// The same store, with the records of idempotency keys elsewhere.
+    /// Replaces the implementation of idempotency records. Also removes the admission in one step,
+    /// which would use the replaced records.
     #[must_use]
     pub fn with_records(mut self, records: Arc<dyn IdempotencyStore>) -> Self {
         self.records = Some(records);
@@ -165,15 +177,18 @@ impl Store {
         self
     }
 
-    /// The same store, which admits requests in one step. It must go to the very limits and records that
-    /// the store has: whoever replaces one of them afterwards takes this back. A store on Redis has it.
+    /// Sets the implementation that admits requests in one step.
+    ///
+    /// It must use the same limits and records as the store. A later
+    /// [`with_limits`](Self::with_limits) or [`with_records`](Self::with_records) removes it. A
+    /// store on Redis has it from the start.
     #[must_use]
     pub fn with_admission(mut self, admission: Arc<dyn AdmissionStore>) -> Self {
         self.admission = Some(admission);
         self
     }
 
-    fn of(source: Source) -> Self {
+    fn from_source(source: Source) -> Self {
         let (source, errors) = (Some(source), StartErrors::new());
         Self {
             source,
@@ -185,47 +200,53 @@ impl Store {
         }
     }
 
-    /// Whether the records end with this process.
+    /// Returns `true` if the records end with this process.
     #[cfg(feature = "cli")]
     pub(crate) fn is_memory(&self) -> bool {
         self.records.is_none() && matches!(self.source, Some(Source::Memory(_)))
     }
 
-    /// The store as it may be shown: its URL without a password, if it has one.
+    /// Returns the name of the store for messages. The URL of a Redis is without its password.
     #[cfg(feature = "cli")]
     pub(crate) fn shown(&self) -> String {
         match &self.source {
             Some(Source::Memory(_)) => String::from("memory"),
-            Some(Source::Facets(_)) | None => String::from("of the program"),
+            Some(Source::Facets(_)) | None => String::from("set in code"),
             #[cfg(feature = "redis")]
-            Some(Source::Redis(config)) => config.shown().to_owned(),
+            Some(Source::Redis(config)) => config.redacted_url().to_owned(),
         }
     }
 
-    /// Whether `APLOMB_STORE` is set, and this store does not read it.
+    /// Returns `true` if `APLOMB_STORE` is set but this store does not read it.
     pub(crate) fn is_set_in_code(&self) -> bool {
         !self.is_from_env && std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty())
     }
 
-    /// Connects, for the API of this name.
+    /// Connects for the API with this namespace.
+    ///
+    /// # Errors
+    ///
+    /// All errors of the settings and of the connection.
     pub(crate) async fn open(
         &self,
         namespace: &str,
         secret: Option<Secret>,
-    ) -> Result<Opened, StartErrors> {
+    ) -> Result<ConnectedStore, StartErrors> {
         let mut errors = self.errors.clone();
         let opened = match self.source.clone() {
             Some(source) => errors.collect(source.open(namespace, secret).await),
             None => None,
         };
         errors.into_result()?;
-        let mut opened = opened.expect("a store that is not opened has an error");
-        let facets = &mut opened.facets;
-        let is_whole = self.limits.is_none() && self.records.is_none();
+        let mut store = opened.expect("a store without a source has an error");
+        let facets = &mut store.facets;
+        // The store's own admission uses its own limits and records, so a replaced facet disables
+        // it.
+        let is_unchanged = self.limits.is_none() && self.records.is_none();
         facets.admission = self
             .admission
             .clone()
-            .or_else(|| facets.admission.take().filter(|_| is_whole));
+            .or_else(|| facets.admission.take().filter(|_| is_unchanged));
         facets.limits = self
             .limits
             .clone()
@@ -234,7 +255,7 @@ impl Store {
             .records
             .clone()
             .unwrap_or_else(|| Arc::clone(&facets.records));
-        Ok(opened)
+        Ok(store)
     }
 }
 
@@ -251,16 +272,16 @@ impl Source {
         })
     }
 
-    fn named(value: &str) -> Result<Self, StartError> {
+    fn from_url(value: &str) -> Result<Self, StartError> {
         match value.split_once(':') {
             Some(("memory", "")) => Ok(Self::memory(Arc::new(SystemClock::new()))),
             #[cfg(feature = "redis")]
-            Some((scheme, _)) if REDIS.contains(&scheme) => {
+            Some((scheme, _)) if REDIS_SCHEMES.contains(&scheme) => {
                 RedisConfig::from_env(VARIABLE, value).map(Self::Redis)
             }
             _ => {
-                let why = format!("no such store; {ACCEPTED}");
-                Err(StartError::variable(VARIABLE, &scheme_only(value), why))
+                let reason = format!("no such store; {ACCEPTED}");
+                Err(StartError::variable(VARIABLE, &scheme_only(value), reason))
             }
         }
     }
@@ -275,11 +296,15 @@ impl Source {
 
     #[cfg_attr(
         not(feature = "redis"),
-        expect(unused_variables, reason = "what is in memory needs no name")
+        expect(unused_variables, reason = "a store in memory needs no namespace")
     )]
-    async fn open(self, namespace: &str, secret: Option<Secret>) -> Result<Opened, StartErrors> {
+    async fn open(
+        self,
+        namespace: &str,
+        secret: Option<Secret>,
+    ) -> Result<ConnectedStore, StartErrors> {
         match self {
-            Self::Memory(facets) | Self::Facets(facets) => Ok(Opened { facets, secret }),
+            Self::Memory(facets) | Self::Facets(facets) => Ok(ConnectedStore { facets, secret }),
             #[cfg(feature = "redis")]
             Self::Redis(config) => {
                 let (store, secret) = RedisStore::connect_with(&config, namespace, secret).await?;
@@ -290,7 +315,7 @@ impl Source {
                     records,
                     admission: Some(store),
                 };
-                Ok(Opened {
+                Ok(ConnectedStore {
                     facets,
                     secret: Some(secret),
                 })
@@ -299,13 +324,13 @@ impl Source {
     }
 }
 
-/// Whether a name can stand in the keys of a shared store.
+/// Returns `true` if a name can be part of the keys of a shared store: `[a-z0-9-]{1,64}`.
 pub(crate) fn is_namespace(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=64).contains(&name.len()) && name.bytes().all(plain)
 }
 
-/// Of what is no URL of ours, what stands before the colon.
+/// Returns the text before the first colon, followed by `…`. The rest may contain a password.
 fn scheme_only(url: &str) -> String {
     url.split_once(':')
         .map_or_else(|| url.to_owned(), |(scheme, _)| format!("{scheme}:…"))
@@ -322,23 +347,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_store_is_not_shown_in_full() {
-        let error = Source::named("redsi://:hunter2@host")
+    fn an_unknown_store_is_reported_without_its_password() {
+        let error = Source::from_url("redsi://:hunter2@host")
             .expect_err("no such store")
             .to_string();
         assert!(!error.contains("hunter"), "{error}");
     }
 
     #[test]
-    fn a_wrong_store_says_what_is_accepted() {
-        let error = Source::named("redsi://host")
+    fn an_unknown_store_is_reported_with_the_accepted_forms() {
+        let error = Source::from_url("redsi://host")
             .expect_err("no such store")
             .to_string();
         assert!(
             error.starts_with(r#"APLOMB_STORE="redsi:…": no such store; accepted: memory:"#),
             "{error}"
         );
-        let error = Source::named("memory")
+        let error = Source::from_url("memory")
             .expect_err("no such store")
             .to_string();
         assert!(

@@ -1,7 +1,12 @@
-//! What every [`AdmissionStore`] must do.
+//! The test suite of an [`AdmissionStore`], which checks limits and begins a run in one step.
 //!
-//! Each case takes a fresh store and a way to let its time pass. That its records are those of the
-//! [`IdempotencyStore`] shows the suite of that, run over [`ByAdmission`].
+//! [`admission_store_suite!`](crate::admission_store_suite) runs all cases. Each case takes an
+//! empty store and an [`Elapse`] that advances the store's time, and panics if the store breaks the
+//! rule that its name begins with (B2 for `b02_…`). The guide lists the rules
+//! (`docs/guide/rules.md`).
+//!
+//! The suite of [`IdempotencyStore`], run on [`ByAdmission`], checks the records that
+//! [`admit`](AdmissionStore::admit) creates.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -16,38 +21,44 @@ use crate::policies::idempotency::{
 use crate::policies::rate_limit::{Acquired, Bucket, LimitRequest, LimitSubject, Quota};
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 
-/// Makes a test of every case: `admission_store_suite!(async { (store, time) })`, where `store` is an
-/// `Arc` of a fresh [`AdmissionStore`] that is an [`IdempotencyStore`], too, and `time` an
-/// [`Elapse`](crate::testing::Elapse).
+/// Defines a test for each rule of an [`AdmissionStore`].
+///
+/// `admission_store_suite!(async { (store, time) })` runs its block once per test. `store` is an
+/// `Arc` of an empty store that implements [`AdmissionStore`] and [`IdempotencyStore`], and `time`
+/// is an [`Elapse`](crate::testing::Elapse).
+///
+/// [`limit_store_suite!`](crate::limit_store_suite) describes a second form, which runs all cases
+/// in one test on shared servers.
 #[macro_export]
 macro_rules! admission_store_suite {
     ($($setup:tt)*) => {
         $crate::__suite! { admission, [$($setup)*],
-            b02_an_admitted_request_has_paid_and_begun
-            b02_a_refusal_begins_nothing
-            b02_a_refusal_by_one_of_several_takes_from_none
-            b02_a_refusal_leaves_what_is_there
-            b06_readings_tell_what_is_left
-            b08_costs_take_several_tokens
-            b12_whatever_is_found_has_paid
-            b17_a_shadow_refuses_no_run
-            b17_a_refusal_takes_nothing_from_a_shadow
-            without_claims_a_run_begins
+            b02_an_admitted_request_takes_tokens_and_creates_its_record
+            b02_a_rejected_request_creates_no_record
+            b02_a_rejection_by_one_limit_takes_no_tokens_of_the_others
+            b02_a_rejected_retry_leaves_the_record_unchanged
+            b06_a_status_has_the_remaining_tokens_and_the_reset
+            b08_a_request_takes_its_cost_in_tokens_or_none
+            b12_every_begin_outcome_takes_tokens
+            b17_an_exhausted_shadow_limit_rejects_no_request
+            b17_a_rejected_request_takes_no_tokens_of_a_shadow_limit
+            a_request_without_limits_creates_its_record
             a07_earlier_fingerprints_are_compared
-            a08_of_concurrent_requests_one_starts_and_the_burst_is_kept
-            a08_begin_is_idempotent_for_its_own_token
-            a08_an_aborted_token_begins_no_more
-            a14_a_lapsed_run_is_unknown_or_runs_again
+            a08_concurrent_requests_start_one_run_per_key_within_the_burst
+            a08_begin_is_idempotent_for_the_same_token
+            a08_a_begin_after_its_abort_starts_no_run
+            a14_a_lapsed_run_is_unknown_unless_a_rerun_is_declared
         }
     };
 }
 
-// Long enough that a slow machine does not let them pass.
+// With `RealTime` the cases wait for a lease, so it is short. It is still longer than any pause of
+// a loaded machine between two calls of a case.
 const LEASE: Duration = Duration::from_secs(4);
 const TTL: Duration = Duration::from_mins(1);
 
-/// Ten tokens, one every two minutes.
-fn claim(limit: u64) -> LimitRequest<'static> {
+/// A request to a token bucket of ten tokens, refilled with one every two minutes.
+fn limit_request(limit: u64) -> LimitRequest<'static> {
     let quota = Quota::new(5, Duration::from_mins(10), 10).expect("a valid quota");
     LimitRequest::new(
         Bucket {
@@ -58,9 +69,9 @@ fn claim(limit: u64) -> LimitRequest<'static> {
     )
 }
 
-fn begin(name: u8) -> Begin {
+fn begin(key: u8) -> Begin {
     let (key, fingerprint) = (
-        RecordKey::new([1; 16], [name; 16]),
+        RecordKey::new([1; 16], [key; 16]),
         Fingerprint::new(1, [2; 32]),
     );
     Begin::new(
@@ -73,12 +84,12 @@ fn begin(name: u8) -> Begin {
     )
 }
 
-fn kept() -> StoredResponse {
+fn response() -> StoredResponse {
     let (head, ()) = http::Response::new(()).into_parts();
     StoredResponse::new(&head, Some(Bytes::from_static(b"done")))
 }
 
-async fn end(store: &Arc<impl IdempotencyStore>, begin: &Begin, outcome: Outcome) {
+async fn complete(store: &Arc<impl IdempotencyStore>, begin: &Begin, outcome: Outcome) {
     let complete = Complete::new(begin.lease(), begin.fingerprint, outcome, TTL);
     assert_eq!(
         store.complete(&complete).await,
@@ -88,69 +99,77 @@ async fn end(store: &Arc<impl IdempotencyStore>, begin: &Begin, outcome: Outcome
 
 async fn admit(
     store: &Arc<impl AdmissionStore>,
-    claims: &[LimitRequest<'_>],
+    requests: &[LimitRequest<'_>],
     begin: &Begin,
 ) -> Admission {
-    store.admit(claims, begin).await.expect("the store answers")
+    store
+        .admit(requests, begin)
+        .await
+        .expect("the store answers")
 }
 
-/// Of a request that is admitted: what its limits say, and what it meets.
-async fn admitted(
+/// Admits a request; returns the statuses of its limits and the outcome of its begin.
+async fn expect_admitted(
     store: &Arc<impl AdmissionStore>,
-    claims: &[LimitRequest<'_>],
+    requests: &[LimitRequest<'_>],
     begin: &Begin,
 ) -> (Acquired, BeginOutcome) {
-    match admit(store, claims, begin).await {
-        Admission::Admitted(acquired, found) => (acquired, found),
-        Admission::Refused(acquired) => panic!("{acquired:?}"),
+    match admit(store, requests, begin).await {
+        Admission::Admitted(acquired, outcome) => (acquired, outcome),
+        Admission::Refused(acquired) => panic!("rejected: {acquired:?}"),
     }
 }
 
-async fn refused(
+async fn expect_rejected(
     store: &Arc<impl AdmissionStore>,
-    claims: &[LimitRequest<'_>],
+    requests: &[LimitRequest<'_>],
     begin: &Begin,
 ) -> Acquired {
-    match admit(store, claims, begin).await {
+    match admit(store, requests, begin).await {
         Admission::Refused(acquired) => acquired,
-        Admission::Admitted(acquired, found) => panic!("{acquired:?}, {found:?}"),
+        Admission::Admitted(acquired, outcome) => panic!("admitted: {acquired:?}, {outcome:?}"),
     }
 }
 
-/// What a request meets that nobody limits much.
-async fn met(store: &Arc<impl AdmissionStore>, begin: &Begin) -> BeginOutcome {
-    admitted(store, &[claim(1)], begin).await.1
+/// The outcome of a begin that limit 1 admits.
+async fn begin_outcome(store: &Arc<impl AdmissionStore>, begin: &Begin) -> BeginOutcome {
+    expect_admitted(store, &[limit_request(1)], begin).await.1
 }
 
-/// What is left of a limit of ten.
-async fn left(store: &Arc<impl AdmissionStore>, limit: u64) -> u64 {
-    let reads = [LimitRequest {
+/// The remaining tokens of a limit.
+async fn remaining(store: &Arc<impl AdmissionStore>, limit: u64) -> u64 {
+    let free_requests = [LimitRequest {
         cost: 0,
-        ..claim(limit)
+        ..limit_request(limit)
     }];
-    admitted(store, &reads, &begin(255)).await.0.statuses[0].remaining
+    expect_admitted(store, &free_requests, &begin(255))
+        .await
+        .0
+        .statuses[0]
+        .remaining
 }
 
-async fn use_up(store: &Arc<impl AdmissionStore>, limit: u64) {
-    admitted(
+async fn exhaust(store: &Arc<impl AdmissionStore>, limit: u64) {
+    expect_admitted(
         store,
         &[LimitRequest {
             cost: 10,
-            ..claim(limit)
+            ..limit_request(limit)
         }],
         &begin(254),
     )
     .await;
 }
 
-/// The tokens are taken, and the record is there.
-pub async fn b02_an_admitted_request_has_paid_and_begun(
+/// An admitted request takes its tokens and creates its record.
+pub async fn b02_an_admitted_request_takes_tokens_and_creates_its_record(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
     let first = begin(1);
-    let (acquired, begun) = admitted(&store, &[claim(1), claim(2)], &first).await;
-    assert_eq!((acquired.admitted, begun), (true, BeginOutcome::Started));
+    let (acquired, outcome) =
+        expect_admitted(&store, &[limit_request(1), limit_request(2)], &first).await;
+    assert_eq!((acquired.admitted, outcome), (true, BeginOutcome::Started));
     assert_eq!(
         [
             acquired.statuses[0].remaining,
@@ -158,7 +177,10 @@ pub async fn b02_an_admitted_request_has_paid_and_begun(
         ],
         [9, 9]
     );
-    assert_eq!((left(&store, 1).await, left(&store, 2).await), (9, 9));
+    assert_eq!(
+        (remaining(&store, 1).await, remaining(&store, 2).await),
+        (9, 9)
+    );
     assert_eq!(store.begin(&begin(1)).await, Ok(BeginOutcome::InFlight));
     assert_eq!(
         store.heartbeat(&[first.lease()], LEASE).await,
@@ -166,18 +188,18 @@ pub async fn b02_an_admitted_request_has_paid_and_begun(
     );
 }
 
-/// A request that its limits refuse leaves no record, however often it is asked.
-pub async fn b02_a_refusal_begins_nothing(
+/// A request that its limits reject creates no record, even if it is repeated.
+pub async fn b02_a_rejected_request_creates_no_record(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    use_up(&store, 1).await;
+    exhaust(&store, 1).await;
     for _ in 0..3 {
-        let acquired = refused(&store, &[claim(1)], &begin(1)).await;
+        let acquired = expect_rejected(&store, &[limit_request(1)], &begin(1)).await;
         assert!(!acquired.admitted && acquired.statuses[0].wait.is_some());
     }
     let (run, other) = (begin(1), begin(1));
-    refused(&store, &[claim(1)], &run).await;
+    expect_rejected(&store, &[limit_request(1)], &run).await;
     assert_eq!(store.begin(&other).await, Ok(BeginOutcome::Started));
     assert_eq!(
         store.heartbeat(&[run.lease(), other.lease()], LEASE).await,
@@ -185,100 +207,112 @@ pub async fn b02_a_refusal_begins_nothing(
     );
 }
 
-/// A limit that would have admitted keeps its tokens, in whatever order the limits are asked.
-pub async fn b02_a_refusal_by_one_of_several_takes_from_none(
+/// A limit that would have admitted keeps its tokens if another limit rejects, in either order.
+pub async fn b02_a_rejection_by_one_limit_takes_no_tokens_of_the_others(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    use_up(&store, 2).await;
-    for claims in [
-        [claim(1), claim(2), claim(3)],
-        [claim(2), claim(3), claim(1)],
+    exhaust(&store, 2).await;
+    for requests in [
+        [limit_request(1), limit_request(2), limit_request(3)],
+        [limit_request(2), limit_request(3), limit_request(1)],
     ] {
-        let acquired = refused(&store, &claims, &begin(1)).await;
-        for (claim, reading) in claims.iter().zip(&acquired.statuses) {
-            let is_out = claim.bucket.limit == 2;
+        let acquired = expect_rejected(&store, &requests, &begin(1)).await;
+        for (request, status) in requests.iter().zip(&acquired.statuses) {
+            let is_exhausted = request.bucket.limit == 2;
             assert_eq!(
-                (reading.wait.is_some(), reading.remaining),
-                (is_out, if is_out { 0 } else { 10 })
+                (status.wait.is_some(), status.remaining),
+                (is_exhausted, if is_exhausted { 0 } else { 10 })
             );
         }
     }
-    assert_eq!((left(&store, 1).await, left(&store, 3).await), (10, 10));
+    assert_eq!(
+        (remaining(&store, 1).await, remaining(&store, 3).await),
+        (10, 10)
+    );
     assert_eq!(store.begin(&begin(1)).await, Ok(BeginOutcome::Started));
 }
 
-/// A refused retry neither sees nor changes the record of its key.
-pub async fn b02_a_refusal_leaves_what_is_there(
+/// A rejected retry does not return or change the record of its key.
+pub async fn b02_a_rejected_retry_leaves_the_record_unchanged(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
     let first = begin(1);
-    assert_eq!(met(&store, &first).await, BeginOutcome::Started);
-    use_up(&store, 2).await;
-    refused(&store, &[claim(2)], &begin(1)).await;
-    end(&store, &first, Outcome::Response(kept())).await;
-    refused(&store, &[claim(2)], &begin(1)).await;
-    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::Done(kept()));
+    assert_eq!(begin_outcome(&store, &first).await, BeginOutcome::Started);
+    exhaust(&store, 2).await;
+    expect_rejected(&store, &[limit_request(2)], &begin(1)).await;
+    complete(&store, &first, Outcome::Response(response())).await;
+    expect_rejected(&store, &[limit_request(2)], &begin(1)).await;
+    assert_eq!(
+        begin_outcome(&store, &begin(1)).await,
+        BeginOutcome::Done(response())
+    );
 }
 
-/// The readings of both outcomes are those of the limits alone.
-pub async fn b06_readings_tell_what_is_left(
+/// The statuses of an admission and of a rejection are those of a
+/// [`LimitStore`](crate::policies::rate_limit::LimitStore).
+pub async fn b06_a_status_has_the_remaining_tokens_and_the_reset(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     time: &impl Elapse,
 ) {
-    for (name, left) in (1..).zip((0..10).rev()) {
-        let (acquired, _) = admitted(&store, &[claim(1)], &begin(name)).await;
+    for (key, remaining) in (1..).zip((0..10).rev()) {
+        let (acquired, _) = expect_admitted(&store, &[limit_request(1)], &begin(key)).await;
         assert_eq!(
             (acquired.statuses[0].remaining, acquired.statuses[0].wait),
-            (left, None)
+            (remaining, None)
         );
     }
-    let reading = refused(&store, &[claim(1)], &begin(1)).await.statuses[0];
-    let wait = reading.wait.expect("a refusal says how long to wait");
+    let status = expect_rejected(&store, &[limit_request(1)], &begin(1))
+        .await
+        .statuses[0];
+    let wait = status.wait.expect("a rejection has a wait");
     assert!(
         wait > Duration::ZERO && wait <= Duration::from_mins(2),
         "{wait:?}"
     );
     assert!(
-        reading.resets_in > Duration::from_mins(18),
+        status.resets_in > Duration::from_mins(18),
         "{:?}",
-        reading.resets_in
+        status.resets_in
     );
     time.elapse(Duration::from_mins(2)).await;
     assert_eq!(
-        admitted(&store, &[claim(1)], &begin(20)).await.1,
+        expect_admitted(&store, &[limit_request(1)], &begin(20))
+            .await
+            .1,
         BeginOutcome::Started
     );
-    refused(&store, &[claim(1)], &begin(21)).await;
+    expect_rejected(&store, &[limit_request(1)], &begin(21)).await;
 }
 
-/// A request takes as many tokens as it costs, or none, and then does not begin.
-pub async fn b08_costs_take_several_tokens(
+/// A request takes as many tokens as it costs. With fewer tokens it takes none, and does not begin.
+pub async fn b08_a_request_takes_its_cost_in_tokens_or_none(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    let dear = LimitRequest {
+    let expensive = LimitRequest {
         cost: 4,
-        ..claim(1)
+        ..limit_request(1)
     };
-    for name in [1, 2] {
+    for key in [1, 2] {
         assert_eq!(
-            admitted(&store, &[dear], &begin(name)).await.1,
+            expect_admitted(&store, &[expensive], &begin(key)).await.1,
             BeginOutcome::Started
         );
     }
-    refused(&store, &[dear], &begin(3)).await;
+    expect_rejected(&store, &[expensive], &begin(3)).await;
     assert_eq!(
-        admitted(&store, &[claim(1)], &begin(3)).await.1,
+        expect_admitted(&store, &[limit_request(1)], &begin(3))
+            .await
+            .1,
         BeginOutcome::Started
     );
-    assert_eq!(left(&store, 1).await, 1);
+    assert_eq!(remaining(&store, 1).await, 1);
 }
 
-/// A request that runs, one that is in flight, a replay, another request, and one whose outcome nobody
-/// knows pay alike.
-pub async fn b12_whatever_is_found_has_paid(
+/// Every outcome of a begin takes the same tokens: started, in flight, done, mismatch and unknown.
+pub async fn b12_every_begin_outcome_takes_tokens(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
@@ -287,158 +321,181 @@ pub async fn b12_whatever_is_found_has_paid(
         fingerprint: Fingerprint::new(1, [3; 32]),
         ..begin(1)
     };
-    assert_eq!(met(&store, &first).await, BeginOutcome::Started);
-    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::InFlight);
-    assert_eq!(met(&store, &other).await, BeginOutcome::Mismatch);
-    end(&store, &first, Outcome::Response(kept())).await;
-    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::Done(kept()));
-    assert_eq!(met(&store, &other).await, BeginOutcome::Mismatch);
-    assert_eq!(met(&store, &unknown).await, BeginOutcome::Started);
-    end(&store, &unknown, Outcome::Unknown).await;
-    assert_eq!(met(&store, &begin(2)).await, BeginOutcome::Unknown);
-    assert_eq!(left(&store, 1).await, 3);
+    assert_eq!(begin_outcome(&store, &first).await, BeginOutcome::Started);
+    assert_eq!(
+        begin_outcome(&store, &begin(1)).await,
+        BeginOutcome::InFlight
+    );
+    assert_eq!(begin_outcome(&store, &other).await, BeginOutcome::Mismatch);
+    complete(&store, &first, Outcome::Response(response())).await;
+    assert_eq!(
+        begin_outcome(&store, &begin(1)).await,
+        BeginOutcome::Done(response())
+    );
+    assert_eq!(begin_outcome(&store, &other).await, BeginOutcome::Mismatch);
+    assert_eq!(begin_outcome(&store, &unknown).await, BeginOutcome::Started);
+    complete(&store, &unknown, Outcome::Unknown).await;
+    assert_eq!(
+        begin_outcome(&store, &begin(2)).await,
+        BeginOutcome::Unknown
+    );
+    assert_eq!(remaining(&store, 1).await, 3);
 }
 
-/// A shadow limit that has run out says so, and the run begins.
-pub async fn b17_a_shadow_refuses_no_run(
+/// The run begins although a shadow limit is exhausted. The status of that limit has a wait.
+pub async fn b17_an_exhausted_shadow_limit_rejects_no_request(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    use_up(&store, 2).await;
-    let claims = [
-        claim(1),
+    exhaust(&store, 2).await;
+    let requests = [
+        limit_request(1),
         LimitRequest {
             shadow: true,
-            ..claim(2)
+            ..limit_request(2)
         },
     ];
-    let (acquired, begun) = admitted(&store, &claims, &begin(1)).await;
-    assert_eq!((acquired.admitted, begun), (true, BeginOutcome::Started));
+    let (acquired, outcome) = expect_admitted(&store, &requests, &begin(1)).await;
+    assert_eq!((acquired.admitted, outcome), (true, BeginOutcome::Started));
     assert!(acquired.statuses[0].wait.is_none() && acquired.statuses[1].wait.is_some());
-    assert_eq!((left(&store, 1).await, left(&store, 2).await), (9, 0));
+    assert_eq!(
+        (remaining(&store, 1).await, remaining(&store, 2).await),
+        (9, 0)
+    );
 }
 
-/// Where an enforced limit refuses, a shadow limit keeps its tokens.
-pub async fn b17_a_refusal_takes_nothing_from_a_shadow(
+/// A shadow limit keeps its tokens if an enforced limit rejects, in either order of the two.
+pub async fn b17_a_rejected_request_takes_no_tokens_of_a_shadow_limit(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    use_up(&store, 1).await;
+    exhaust(&store, 1).await;
     let shadow = LimitRequest {
         shadow: true,
-        ..claim(2)
+        ..limit_request(2)
     };
-    for claims in [[claim(1), shadow], [shadow, claim(1)]] {
-        refused(&store, &claims, &begin(1)).await;
+    for requests in [[limit_request(1), shadow], [shadow, limit_request(1)]] {
+        expect_rejected(&store, &requests, &begin(1)).await;
     }
-    assert_eq!(left(&store, 2).await, 10);
+    assert_eq!(remaining(&store, 2).await, 10);
     assert_eq!(store.begin(&begin(1)).await, Ok(BeginOutcome::Started));
 }
 
-/// Nothing limits what claims nothing.
-pub async fn without_claims_a_run_begins(
+/// A request without limits is admitted and creates its record.
+pub async fn a_request_without_limits_creates_its_record(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    let (acquired, begun) = admitted(&store, &[], &begin(1)).await;
+    let (acquired, outcome) = expect_admitted(&store, &[], &begin(1)).await;
     assert_eq!(
-        (acquired.admitted, acquired.statuses.len(), begun),
+        (acquired.admitted, acquired.statuses.len(), outcome),
         (true, 0, BeginOutcome::Started)
     );
     assert_eq!(
-        admitted(&store, &[], &begin(1)).await.1,
+        expect_admitted(&store, &[], &begin(1)).await.1,
         BeginOutcome::InFlight
     );
 }
 
-/// A record that an earlier rule made is the request's.
+/// A request matches a record whose fingerprint an earlier rule created.
 pub async fn a07_earlier_fingerprints_are_compared(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
     let old = begin(1);
-    assert_eq!(met(&store, &old).await, BeginOutcome::Started);
+    assert_eq!(begin_outcome(&store, &old).await, BeginOutcome::Started);
     let new = Begin {
         fingerprint: Fingerprint::new(2, [4; 32]),
         ..begin(1)
     };
-    assert_eq!(met(&store, &new).await, BeginOutcome::Mismatch);
+    assert_eq!(begin_outcome(&store, &new).await, BeginOutcome::Mismatch);
     assert_eq!(
-        met(&store, &new.with_earlier(vec![old.fingerprint])).await,
+        begin_outcome(&store, &new.with_earlier(vec![old.fingerprint])).await,
         BeginOutcome::InFlight
     );
 }
 
-/// However many ask at once with few keys, each key has one run, and no more are admitted than the burst.
-pub async fn a08_of_concurrent_requests_one_starts_and_the_burst_is_kept(
+/// Simultaneous requests with four keys start one run per key, and exactly the burst is admitted.
+pub async fn a08_concurrent_requests_start_one_run_per_key_within_the_burst(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
-    let ask = |client: u8| {
+    let spawn_client = |client: u8| {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let quota = Quota::new(1, Duration::from_hours(1), 50).expect("a valid quota");
-            let (mut found, claim) = (Vec::new(), LimitRequest { quota, ..claim(1) });
+            let (mut outcomes, request) = (
+                Vec::new(),
+                LimitRequest {
+                    quota,
+                    ..limit_request(1)
+                },
+            );
             for round in 0..10 {
                 let key = (client + round) % 4;
-                if let Admission::Admitted(_, begun) = admit(&store, &[claim], &begin(key)).await {
-                    found.push((key, begun));
+                if let Admission::Admitted(_, outcome) =
+                    admit(&store, &[request], &begin(key)).await
+                {
+                    outcomes.push((key, outcome));
                 }
             }
-            found
+            outcomes
         })
     };
-    let mut found = Vec::new();
-    for asking in (0..16).map(ask).collect::<Vec<_>>() {
-        found.extend(asking.await.expect("no panic"));
+    let mut outcomes = Vec::new();
+    for client_task in (0..16).map(spawn_client).collect::<Vec<_>>() {
+        outcomes.extend(client_task.await.expect("no panic"));
     }
-    assert_eq!(found.len(), 50);
+    assert_eq!(outcomes.len(), 50);
     for key in 0..4 {
-        let starts = found
+        let starts = outcomes
             .iter()
-            .filter(|(name, begun)| (*name, begun) == (key, &BeginOutcome::Started))
+            .filter(|(of, outcome)| (*of, outcome) == (key, &BeginOutcome::Started))
             .count();
         assert_eq!(starts, 1, "key {key}");
     }
     assert!(
-        found
+        outcomes
             .iter()
-            .all(|(_, begun)| matches!(begun, BeginOutcome::Started | BeginOutcome::InFlight))
+            .all(|(_, outcome)| matches!(outcome, BeginOutcome::Started | BeginOutcome::InFlight))
     );
 }
 
-/// A token that has begun has begun, however often it is asked; its limits are asked each time.
-pub async fn a08_begin_is_idempotent_for_its_own_token(
+/// A repeated begin of the same token is started again. It takes tokens each time.
+pub async fn a08_begin_is_idempotent_for_the_same_token(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
     let run = begin(1);
-    for left in [9, 8, 7] {
-        let (acquired, begun) = admitted(&store, &[claim(1)], &run).await;
+    for remaining in [9, 8, 7] {
+        let (acquired, outcome) = expect_admitted(&store, &[limit_request(1)], &run).await;
         assert_eq!(
-            (acquired.statuses[0].remaining, begun),
-            (left, BeginOutcome::Started)
+            (acquired.statuses[0].remaining, outcome),
+            (remaining, BeginOutcome::Started)
         );
     }
 }
 
-/// A run that was given up does not begin behind that.
-pub async fn a08_an_aborted_token_begins_no_more(
+/// A begin that arrives after the abort of its token is rejected.
+pub async fn a08_a_begin_after_its_abort_starts_no_run(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
 ) {
     let run = begin(1);
-    assert_eq!(met(&store, &run).await, BeginOutcome::Started);
+    assert_eq!(begin_outcome(&store, &run).await, BeginOutcome::Started);
     store
         .abort(run.lease(), LEASE)
         .await
         .expect("the store answers");
-    assert_eq!(met(&store, &run).await, BeginOutcome::Aborted);
-    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::Started);
+    assert_eq!(begin_outcome(&store, &run).await, BeginOutcome::Aborted);
+    assert_eq!(
+        begin_outcome(&store, &begin(1)).await,
+        BeginOutcome::Started
+    );
 }
 
-/// What a lapsed run means is what it has declared.
-pub async fn a14_a_lapsed_run_is_unknown_or_runs_again(
+/// A run whose lease has lapsed is unknown. With `on_crash = rerun` one retry runs.
+pub async fn a14_a_lapsed_run_is_unknown_unless_a_rerun_is_declared(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     time: &impl Elapse,
 ) {
@@ -446,21 +503,33 @@ pub async fn a14_a_lapsed_run_is_unknown_or_runs_again(
         on_crash: OnCrash::Rerun,
         ..begin(2)
     };
-    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::Started);
-    assert_eq!(met(&store, &rerun()).await, BeginOutcome::Started);
+    assert_eq!(
+        begin_outcome(&store, &begin(1)).await,
+        BeginOutcome::Started
+    );
+    assert_eq!(begin_outcome(&store, &rerun()).await, BeginOutcome::Started);
     time.elapse(LEASE).await;
-    assert_eq!(met(&store, &begin(1)).await, BeginOutcome::Unknown);
-    assert_eq!(met(&store, &rerun()).await, BeginOutcome::Started);
-    assert_eq!(met(&store, &rerun()).await, BeginOutcome::InFlight);
+    assert_eq!(
+        begin_outcome(&store, &begin(1)).await,
+        BeginOutcome::Unknown
+    );
+    assert_eq!(begin_outcome(&store, &rerun()).await, BeginOutcome::Started);
+    assert_eq!(
+        begin_outcome(&store, &rerun()).await,
+        BeginOutcome::InFlight
+    );
 }
 
-/// Records whose [`begin`](IdempotencyStore::begin) goes through [`admit`](AdmissionStore::admit), with a
-/// limit that refuses nobody: for the suite and the model of records.
+/// An [`IdempotencyStore`] whose [`begin`](IdempotencyStore::begin) calls
+/// [`admit`](AdmissionStore::admit) with a limit that never rejects.
+///
+/// It lets [`idempotency_store_suite!`](crate::idempotency_store_suite) and the
+/// [model](crate::testing::model) check the records of an [`AdmissionStore`].
 #[derive(Debug, Clone)]
 pub struct ByAdmission<S>(S);
 
 impl<S: AdmissionStore + IdempotencyStore> ByAdmission<S> {
-    /// The records of this store.
+    /// Creates the adapter of this store.
     pub const fn new(store: S) -> Self {
         Self(store)
     }
@@ -469,13 +538,19 @@ impl<S: AdmissionStore + IdempotencyStore> ByAdmission<S> {
         let quota = Quota::new(1 << 20, Duration::from_secs(1), 1 << 20).expect("a valid quota");
         match self
             .0
-            .admit(&[LimitRequest { quota, ..claim(0) }], begin)
+            .admit(
+                &[LimitRequest {
+                    quota,
+                    ..limit_request(0)
+                }],
+                begin,
+            )
             .await?
         {
-            Admission::Admitted(_, found) => Ok(found),
-            Admission::Refused(acquired) => {
-                Err(StoreError::Failed(format!("it refuses: {acquired:?}")))
-            }
+            Admission::Admitted(_, outcome) => Ok(outcome),
+            Admission::Refused(acquired) => Err(StoreError::Failed(format!(
+                "the limit rejected: {acquired:?}"
+            ))),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::{Clock, Timestamp, micros};
 
-/// A clock that stands still until it is moved. Clones move together.
+/// A clock that only changes when a test changes it. Clones share their time.
 ///
 /// ```
 /// use core::time::Duration;
@@ -20,17 +20,18 @@ use crate::clock::{Clock, Timestamp, micros};
 pub struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    /// A clock at a fixed moment of 2026.
+    /// Creates a clock that shows 2026-01-01 00:00:00 UTC.
     pub fn new() -> Self {
         Self(Arc::new(AtomicU64::new(1_767_225_600_000_000)))
     }
 
-    /// Moves the clock.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(micros(by), Ordering::SeqCst);
     }
 
-    /// Moves the clock back, as no clock should: for what must bear it all the same.
+    /// Moves the clock back, for tests of code that must work although the system clock was set
+    /// back.
     pub fn step_back(&self, by: Duration) {
         self.0.fetch_sub(micros(by), Ordering::SeqCst);
     }

@@ -1,14 +1,14 @@
 use std::fs;
 use std::path::PathBuf;
 
-/// A temporary directory of one process, removed when dropped.
+/// A temporary directory for the files of one process. It is removed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Directory(PathBuf);
 
 impl Directory {
     pub(super) fn new() -> Self {
         let path = std::env::temp_dir().join(format!("aplomb-test-{:016x}", rand::random::<u64>()));
-        fs::create_dir(&path).expect("a temporary directory can be made");
+        fs::create_dir(&path).expect("a temporary directory can be created");
         Self(path)
     }
 
@@ -19,7 +19,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // Files left in a temporary directory are no reason to fail a test.
+        // A test passes even if its temporary files cannot be removed.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

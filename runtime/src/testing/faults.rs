@@ -12,20 +12,21 @@ use crate::policies::idempotency::{
 use crate::policies::rate_limit::{Acquired, LimitRequest, LimitStore};
 use crate::store::{StoreError, StoreFuture};
 
-/// How a store fails.
+/// A failure of a store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The call never reaches the store.
+    /// The call fails and does not reach the store.
     Lost,
-    /// The store does what is asked, and its answer is lost.
+    /// The call reaches the store, and its result is lost: the caller gets an error.
     AnswerLost,
-    /// A [`begin`](IdempotencyStore::begin) has no answer, and reaches the store behind the next
-    /// [`abort`](IdempotencyStore::abort). What else is asked is lost.
+    /// A [`begin`](IdempotencyStore::begin) fails, and reaches the store after the next
+    /// [`abort`](IdempotencyStore::abort). For other operations this is the same as
+    /// [`Lost`](Self::Lost).
     Late,
 }
 
-/// What is asked of a store of records.
+/// A method of [`IdempotencyStore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreOperation {
@@ -45,70 +46,90 @@ pub enum StoreOperation {
     Resolve,
 }
 
-/// A store of records that fails on demand: for showing what a service does when its store does.
+/// An [`IdempotencyStore`] that fails on demand, to test a service whose store fails. Clones share
+/// their planned faults.
 ///
-/// Planned faults wait for calls of their operation; calls beyond them succeed.
+/// Each planned fault fails one call of its operation. Other calls reach the store. A failed call
+/// returns [`StoreError::Unavailable`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use aplomb::store::MemoryRecords;
+/// use aplomb::testing::{Fault, FaultyRecords, StoreOperation, TestClock};
+///
+/// let clock = Arc::new(TestClock::new());
+/// let records = FaultyRecords::new(MemoryRecords::with_bounds(1_000, 1 << 20, clock));
+/// // The next run stores its response, but the service does not get the confirmation.
+/// records.fail_next(StoreOperation::Complete, Fault::AnswerLost);
+/// ```
 #[derive(Debug, Clone)]
 pub struct FaultyRecords<R> {
     inner: R,
-    plan: Arc<Mutex<Vec<(StoreOperation, Fault)>>>,
-    late: Arc<Mutex<Vec<Begin>>>,
-    arrived: Arc<Notify>,
+    planned: Arc<Mutex<Vec<(StoreOperation, Fault)>>>,
+    late_begins: Arc<Mutex<Vec<Begin>>>,
+    late_begin_arrived: Arc<Notify>,
     broken: Arc<AtomicBool>,
 }
 
 impl<R: IdempotencyStore> FaultyRecords<R> {
-    /// A store that does what `inner` does.
+    /// Creates a store that passes its calls to `inner`.
     pub fn new(inner: R) -> Self {
         Self {
             inner,
-            plan: Arc::default(),
-            late: Arc::default(),
-            arrived: Arc::default(),
+            planned: Arc::default(),
+            late_begins: Arc::default(),
+            late_begin_arrived: Arc::default(),
             broken: Arc::default(),
         }
     }
 
-    /// Waits until what was [late](Fault::Late) has reached the store.
+    /// Waits until a [late](Fault::Late) begin has reached the store.
     pub async fn until_late(&self) {
-        self.arrived.notified().await;
+        self.late_begin_arrived.notified().await;
     }
 
-    /// Fails the next call of this operation, after those planned before.
+    /// Plans a fault for the next call of this operation that has no planned fault yet.
     pub fn fail_next(&self, operation: StoreOperation, fault: Fault) {
-        self.plan
+        self.planned
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push((operation, fault));
     }
 
-    /// Fails every call until it is called with `false`.
+    /// Fails every call until `break_down(false)`.
     pub fn break_down(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
     }
 
     async fn abort_and_begin_late(&self, lease: Lease, marker: Duration) -> Result<(), StoreError> {
         self.inner.abort(lease, marker).await?;
-        let late = core::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
-        for begin in late {
+        let late_begins = core::mem::take(
+            &mut *self
+                .late_begins
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for begin in late_begins {
             self.inner.begin(&begin).await?;
-            self.arrived.notify_one();
+            self.late_begin_arrived.notify_one();
         }
         Ok(())
     }
 
-    fn is_next(&self, operation: StoreOperation, fault: Fault) -> bool {
-        let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        plan.iter().find(|(planned, _)| *planned == operation) == Some(&(operation, fault))
+    fn is_planned_next(&self, operation: StoreOperation, fault: Fault) -> bool {
+        let planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        planned.iter().find(|(planned, _)| *planned == operation) == Some(&(operation, fault))
     }
 
-    fn fault(&self, operation: StoreOperation) -> Option<Fault> {
+    fn take_fault(&self, operation: StoreOperation) -> Option<Fault> {
         if self.broken.load(Ordering::SeqCst) {
             return Some(Fault::Lost);
         }
-        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = plan.iter().position(|(planned, _)| *planned == operation)?;
-        Some(plan.remove(index).1)
+        let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = planned
+            .iter()
+            .position(|(planned, _)| *planned == operation)?;
+        Some(planned.remove(index).1)
     }
 
     fn call<'a, T: Send + Unpin + 'a>(
@@ -116,13 +137,17 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
         operation: StoreOperation,
         call: impl FnOnce() -> StoreFuture<'a, T>,
     ) -> StoreFuture<'a, T> {
-        let lost = || Err(StoreError::Unavailable(String::from("a fault was planned")));
-        match self.fault(operation) {
+        let unavailable = || {
+            Err(StoreError::Unavailable(String::from(
+                "a planned fault of `FaultyRecords`",
+            )))
+        };
+        match self.take_fault(operation) {
             None => call(),
-            Some(Fault::Lost | Fault::Late) => StoreFuture::ready(lost()),
+            Some(Fault::Lost | Fault::Late) => StoreFuture::ready(unavailable()),
             Some(Fault::AnswerLost) => {
-                let done = call();
-                StoreFuture::later(async move { done.await.and_then(|_| lost()) })
+                let result = call();
+                StoreFuture::later(async move { result.await.and_then(|_| unavailable()) })
             }
         }
     }
@@ -130,8 +155,9 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
 
 impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome> {
-        if self.is_next(StoreOperation::Begin, Fault::Late) {
-            self.late
+        // Checked before `call`, which removes the planned fault.
+        if self.is_planned_next(StoreOperation::Begin, Fault::Late) {
+            self.late_begins
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(begin.clone());
@@ -177,7 +203,7 @@ impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     }
 }
 
-/// A store of limits that fails, or does not answer, while it is told to.
+/// A [`LimitStore`] that fails or hangs on demand. Clones share these settings.
 #[derive(Debug, Clone)]
 pub struct FaultyLimits<L> {
     inner: L,
@@ -186,7 +212,7 @@ pub struct FaultyLimits<L> {
 }
 
 impl<L: LimitStore> FaultyLimits<L> {
-    /// A store that does what `inner` does.
+    /// Creates a store that passes its calls to `inner`.
     pub fn new(inner: L) -> Self {
         Self {
             inner,
@@ -195,28 +221,27 @@ impl<L: LimitStore> FaultyLimits<L> {
         }
     }
 
-    /// Fails every call until it is called with `false`.
+    /// Fails every call until `break_down(false)`.
     pub fn break_down(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
     }
 
-    /// Leaves every call without an answer until it is called with `false`; those that were left by
-    /// then never get one.
+    /// Lets every call hang until `hang(false)`. Calls that already hang never return.
     pub fn hang(&self, hanging: bool) {
         self.hanging.store(hanging, Ordering::SeqCst);
     }
 }
 
 impl<L: LimitStore> LimitStore for FaultyLimits<L> {
-    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
+    fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
         if self.broken.load(Ordering::SeqCst) {
             return StoreFuture::ready(Err(StoreError::Unavailable(String::from(
-                "it was told to fail",
+                "`FaultyLimits` is broken",
             ))));
         }
         if self.hanging.load(Ordering::SeqCst) {
             return StoreFuture::later(pending());
         }
-        self.inner.acquire(claims)
+        self.inner.acquire(requests)
     }
 }

@@ -1,6 +1,9 @@
-//! What every [`IdempotencyStore`] must do.
+//! The test suite of an [`IdempotencyStore`].
 //!
-//! Each case takes a fresh store and a way to let its time pass.
+//! [`idempotency_store_suite!`](crate::idempotency_store_suite) runs all cases. Each case takes an
+//! empty store and an [`Elapse`] that advances the store's time, and panics if the store breaks the
+//! rule that its name begins with (A8 for `a08_…`). The guide lists the rules
+//! (`docs/guide/rules.md`).
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -14,51 +17,68 @@ use crate::policies::idempotency::{
 };
 use crate::store::EncryptedRecords;
 
-/// Makes a test of every case: `idempotency_store_suite!(async { (store, time) })`, where `store`
-/// is an `Arc` of a fresh [`IdempotencyStore`] and `time` an [`Elapse`](crate::testing::Elapse). One test of
-/// all cases is made as by [`limit_store_suite!`](crate::limit_store_suite).
+/// Defines a test for each rule of an [`IdempotencyStore`].
+///
+/// `idempotency_store_suite!(async { (store, time) })` runs its block once per test. `store` is an
+/// `Arc` of an empty store, and `time` is an [`Elapse`](crate::testing::Elapse).
+///
+/// ```
+/// use std::sync::Arc;
+/// use aplomb::store::MemoryRecords;
+/// use aplomb::testing::TestClock;
+///
+/// aplomb::idempotency_store_suite!(async {
+///     let clock = TestClock::new();
+///     (Arc::new(MemoryRecords::with_bounds(1_000, 1 << 20, Arc::new(clock.clone()))), clock)
+/// });
+/// # fn main() {}
+/// ```
+///
+/// [`limit_store_suite!`](crate::limit_store_suite) describes a second form, which runs all cases
+/// in one test on shared servers.
 #[macro_export]
 macro_rules! idempotency_store_suite {
     ($($setup:tt)*) => {
         $crate::__suite! { idempotency, [$($setup)*],
-            a07_a_record_is_compared_by_the_rule_that_made_it
-            a08_of_concurrent_begins_one_starts
-            a08_begin_is_idempotent_for_its_own_token
-            a08_an_aborted_token_begins_no_more
+            a07_a_record_is_compared_by_the_rule_that_created_it
+            a08_concurrent_begins_start_one_run
+            a08_begin_is_idempotent_for_the_same_token
+            a08_a_begin_after_its_abort_starts_no_run
             a08_abort_frees_the_key
-            a08_abort_frees_a_key_that_was_unknown
+            a08_abort_frees_a_key_with_an_unknown_outcome
             a08_abort_of_another_token_changes_nothing
-            a08_abort_does_not_undo_an_answer
+            a08_abort_keeps_a_stored_response
             a09_mismatch_outranks_every_state
             a10_a_running_record_is_in_flight
             a12_a_heartbeat_renews_a_lease
             a12_a_lapsed_or_lost_lease_is_not_renewed
-            a12_complete_compares_the_token_and_never_the_lease
-            a12_complete_of_a_lost_record_writes_it
-            a12_a_hung_run_is_written_off
-            a12_a_settled_run_is_not_written_off
+            a12_a_run_completes_after_its_lease_has_lapsed
+            a12_complete_of_a_lost_record_stores_the_response
+            a12_a_run_that_was_marked_unknown_can_complete
+            a12_a_settled_run_is_not_marked_unknown
             a14_a_lapsed_record_is_unknown
-            a14_a_lapsed_record_is_run_again_where_declared
+            a14_a_lapsed_record_is_rerun_if_declared
             a15_an_unknown_outcome_stays_unknown
-            a19_operators_read_the_state_of_a_record
+            a19_find_returns_the_state_and_changes_nothing
             a19_a_replaced_run_cannot_complete
-            a19_a_run_whose_record_is_of_another_request_learns_that
-            a19_a_replaced_run_learns_what_has_become_of_the_other
+            a19_a_run_replaced_by_another_request_gets_a_mismatch
+            a19_a_replaced_run_gets_the_state_of_the_other_run
             a19_unknown_records_can_be_resolved
-            a19_a_decision_is_kept_as_long_as_it_says
-            a20_a_response_comes_back_as_it_was
-            a21_a_response_without_its_body_comes_back_so
-            a26_a_sealed_response_comes_back_as_it_was
-            a26_operators_read_a_sealed_response
-            a22_an_answer_lives_as_long_as_it_should
-            a22_an_unknown_record_ends
-            a22_a_run_that_was_written_off_is_unknown_as_long_as_it_says
-            a22_a_run_that_was_forgotten_is_not_written_off
+            a19_a_resolved_record_expires_after_the_given_ttl
+            a20_a_stored_response_is_returned_unchanged
+            a21_a_response_stored_without_its_body_is_returned_without_it
+            a26_an_encrypted_response_is_returned_decrypted
+            a26_find_decrypts_a_response
+            a22_a_response_expires_after_its_ttl
+            a22_an_unknown_record_expires_after_its_ttl
+            a22_a_run_that_was_marked_unknown_expires_after_the_given_ttl
+            a22_an_expired_run_is_not_marked_unknown
         }
     };
 }
 
-// Long enough that a slow machine does not let them pass.
+// With `RealTime` the tests wait for these, so they are short. They are still longer than any pause
+// of a loaded machine between two calls of a case.
 const LEASE: Duration = Duration::from_secs(4);
 const TTL: Duration = Duration::from_secs(12);
 
@@ -81,7 +101,7 @@ fn lease(begin: &Begin) -> Lease {
     }
 }
 
-fn kept(text: &'static str) -> StoredResponse {
+fn response(text: &'static str) -> StoredResponse {
     let response = http::Response::builder()
         .status(201)
         .header("location", "/x")
@@ -100,16 +120,16 @@ async fn start(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> BeginOutcom
     store.begin(begin).await.expect("the store answers")
 }
 
-async fn end(
+async fn complete_with(
     store: &Arc<impl IdempotencyStore>,
     begin: &Begin,
     text: &'static str,
 ) -> CompleteOutcome {
-    let complete = complete(begin, Outcome::Response(kept(text)));
+    let complete = complete(begin, Outcome::Response(response(text)));
     store.complete(&complete).await.expect("the store answers")
 }
 
-async fn beat(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
+async fn renew(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
     store
         .heartbeat(&[lease(begin)], LEASE)
         .await
@@ -130,14 +150,14 @@ async fn mark_unknown(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool
         .expect("the store answers")
 }
 
-/// What a retry with a token of its own meets.
+/// Begins the same request with a new token, as a retry does.
 async fn retry(store: &Arc<impl IdempotencyStore>) -> BeginOutcome {
     start(store, &begin()).await
 }
 
-/// A request that is known by the rules of two releases is the one that either has recorded; the same
-/// digest by another rule is another request.
-pub async fn a07_a_record_is_compared_by_the_rule_that_made_it(
+/// A request matches the record if one of its fingerprints has the record's version and digest. The
+/// same digest with another version is a different request.
+pub async fn a07_a_record_is_compared_by_the_rule_that_created_it(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
@@ -168,10 +188,10 @@ pub async fn a07_a_record_is_compared_by_the_rule_that_made_it(
             "{other:?}"
         );
     }
-    end(&store, &old, "done").await;
+    complete_with(&store, &old, "done").await;
     assert_eq!(
         start(&store, &same()).await,
-        BeginOutcome::Done(kept("done"))
+        BeginOutcome::Done(response("done"))
     );
     for other in others() {
         assert_eq!(
@@ -182,8 +202,8 @@ pub async fn a07_a_record_is_compared_by_the_rule_that_made_it(
     }
 }
 
-/// Of many begins at once exactly one starts; the others find it in flight.
-pub async fn a08_of_concurrent_begins_one_starts(
+/// One of 32 simultaneous begins starts the run. The others are in flight.
+pub async fn a08_concurrent_begins_start_one_run(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
@@ -203,8 +223,8 @@ pub async fn a08_of_concurrent_begins_one_starts(
     assert_eq!(started, 1);
 }
 
-/// Asked again with the same token, because the reply was lost, it is started again.
-pub async fn a08_begin_is_idempotent_for_its_own_token(
+/// A begin that is repeated with the same token, after its reply was lost, is started again.
+pub async fn a08_begin_is_idempotent_for_the_same_token(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
@@ -214,8 +234,9 @@ pub async fn a08_begin_is_idempotent_for_its_own_token(
     assert_eq!(retry(&store).await, BeginOutcome::InFlight);
 }
 
-/// A begin that arrives after its abort takes nothing, for one lease.
-pub async fn a08_an_aborted_token_begins_no_more(
+/// A begin that arrives after its abort is rejected. The abort marker of its token lasts for one
+/// lease.
+pub async fn a08_a_begin_after_its_abort_starts_no_run(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
@@ -227,7 +248,7 @@ pub async fn a08_an_aborted_token_begins_no_more(
     assert_ne!(start(&store, &late).await, BeginOutcome::Aborted);
 }
 
-/// After an abort the next request runs; aborting again is harmless.
+/// The next request runs after an abort. A repeated abort changes nothing.
 pub async fn a08_abort_frees_the_key(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
     let first = begin();
     start(&store, &first).await;
@@ -236,8 +257,8 @@ pub async fn a08_abort_frees_the_key(store: Arc<impl IdempotencyStore>, _: &impl
     assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
-/// A run that was written off and then ends without effects frees its key after all.
-pub async fn a08_abort_frees_a_key_that_was_unknown(
+/// A run whose outcome was stored as unknown can still abort, which frees its key.
+pub async fn a08_abort_frees_a_key_with_an_unknown_outcome(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
@@ -251,7 +272,7 @@ pub async fn a08_abort_frees_a_key_that_was_unknown(
     assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
-/// Only the run itself can abort.
+/// Another run cannot abort a running record.
 pub async fn a08_abort_of_another_token_changes_nothing(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
@@ -261,16 +282,16 @@ pub async fn a08_abort_of_another_token_changes_nothing(
     assert_eq!(retry(&store).await, BeginOutcome::InFlight);
 }
 
-/// An answer that is written stays.
-pub async fn a08_abort_does_not_undo_an_answer(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
+/// A run that has stored its response cannot abort.
+pub async fn a08_abort_keeps_a_stored_response(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
     let first = begin();
     start(&store, &first).await;
-    end(&store, &first, "done").await;
+    complete_with(&store, &first, "done").await;
     abort(&store, &first).await;
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("done")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(response("done")));
 }
 
-/// Another request under the key is told so, whatever the record's state.
+/// A different request under the key is a mismatch in every state of the record.
 pub async fn a09_mismatch_outranks_every_state(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
@@ -292,7 +313,7 @@ pub async fn a09_mismatch_outranks_every_state(
         BeginOutcome::Mismatch,
         "lapsed"
     );
-    end(&store, &first, "done").await;
+    complete_with(&store, &first, "done").await;
     assert_eq!(
         start(&store, &other()).await,
         BeginOutcome::Mismatch,
@@ -337,38 +358,39 @@ pub async fn a09_mismatch_outranks_every_state(
     );
 }
 
-/// While a run goes on, a retry is told so.
+/// A retry during the run is in flight.
 pub async fn a10_a_running_record_is_in_flight(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
     start(&store, &begin()).await;
     assert_eq!(retry(&store).await, BeginOutcome::InFlight);
 }
 
-/// With heartbeats a record runs longer than its lease.
+/// A record with heartbeats is in flight for longer than one lease.
 pub async fn a12_a_heartbeat_renews_a_lease(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
     let first = begin();
     start(&store, &first).await;
     for _ in 0..3 {
         time.elapse(LEASE / 2).await;
-        assert!(beat(&store, &first).await);
+        assert!(renew(&store, &first).await);
     }
     assert_eq!(retry(&store).await, BeginOutcome::InFlight);
 }
 
-/// A heartbeat tells a run that it has lost its record.
+/// A heartbeat returns `false` for a record that is absent, lapsed, or taken by another run.
 pub async fn a12_a_lapsed_or_lost_lease_is_not_renewed(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
     let first = begin();
-    assert!(!beat(&store, &first).await, "absent");
+    assert!(!renew(&store, &first).await, "absent");
     start(&store, &first).await;
-    assert!(!beat(&store, &begin()).await, "another token");
+    assert!(!renew(&store, &begin()).await, "another token");
     time.elapse(LEASE).await;
-    assert!(!beat(&store, &first).await, "lapsed");
+    assert!(!renew(&store, &first).await, "lapsed");
 }
 
-/// A run that was thought dead, and was not, still writes its answer.
-pub async fn a12_complete_compares_the_token_and_never_the_lease(
+/// A run that resumes after its lease has lapsed still stores its response. `complete` checks the
+/// token, and not the lease.
+pub async fn a12_a_run_completes_after_its_lease_has_lapsed(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
@@ -376,42 +398,54 @@ pub async fn a12_complete_compares_the_token_and_never_the_lease(
     start(&store, &first).await;
     time.elapse(LEASE).await;
     assert_eq!(retry(&store).await, BeginOutcome::Unknown);
-    assert_eq!(end(&store, &first, "late").await, CompleteOutcome::Written);
     assert_eq!(
-        end(&store, &first, "again").await,
-        CompleteOutcome::Written,
-        "told twice"
+        complete_with(&store, &first, "late").await,
+        CompleteOutcome::Written
     );
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("late")));
+    assert_eq!(
+        complete_with(&store, &first, "again").await,
+        CompleteOutcome::Written,
+        "a repeated complete"
+    );
+    assert_eq!(retry(&store).await, BeginOutcome::Done(response("late")));
 }
 
-/// If the store lost the record, its answer is written all the same.
-pub async fn a12_complete_of_a_lost_record_writes_it(
+/// A run whose record the store has lost stores its response in a new record.
+pub async fn a12_complete_of_a_lost_record_stores_the_response(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
     assert_eq!(
-        end(&store, &begin(), "kept").await,
+        complete_with(&store, &begin(), "kept").await,
         CompleteOutcome::Written
     );
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("kept")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(response("kept")));
 }
 
-/// A run that takes too long is given up, until it completes after all.
-pub async fn a12_a_hung_run_is_written_off(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+/// A run that takes too long is marked unknown. It can still complete.
+pub async fn a12_a_run_that_was_marked_unknown_can_complete(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
     let first = begin();
     start(&store, &first).await;
     assert!(!mark_unknown(&store, &begin()).await, "another token");
     assert!(mark_unknown(&store, &first).await);
     assert_eq!(retry(&store).await, BeginOutcome::Unknown);
-    assert!(!beat(&store, &first).await, "it holds no lease");
+    assert!(
+        !renew(&store, &first).await,
+        "a run that was marked unknown has no lease"
+    );
     time.elapse(LEASE).await;
-    assert_eq!(end(&store, &first, "late").await, CompleteOutcome::Written);
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("late")));
+    assert_eq!(
+        complete_with(&store, &first, "late").await,
+        CompleteOutcome::Written
+    );
+    assert_eq!(retry(&store).await, BeginOutcome::Done(response("late")));
 }
 
-/// What was settled in the meantime stays as it was settled.
-pub async fn a12_a_settled_run_is_not_written_off(
+/// An aborted or completed run keeps its outcome.
+pub async fn a12_a_settled_run_is_not_marked_unknown(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
@@ -420,12 +454,12 @@ pub async fn a12_a_settled_run_is_not_written_off(
     abort(&store, &first).await;
     assert!(!mark_unknown(&store, &first).await, "absent");
     start(&store, &second).await;
-    end(&store, &second, "done").await;
+    complete_with(&store, &second, "done").await;
     assert!(!mark_unknown(&store, &second).await, "done");
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("done")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(response("done")));
 }
 
-/// Nobody knows what a dead run did.
+/// The outcome of a run whose lease has lapsed is unknown.
 pub async fn a14_a_lapsed_record_is_unknown(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
     start(&store, &begin()).await;
     time.elapse(LEASE).await;
@@ -433,8 +467,8 @@ pub async fn a14_a_lapsed_record_is_unknown(store: Arc<impl IdempotencyStore>, t
     assert_eq!(retry(&store).await, BeginOutcome::Unknown);
 }
 
-/// Where the endpoint declares that a rerun is harmless, one retry runs.
-pub async fn a14_a_lapsed_record_is_run_again_where_declared(
+/// One retry runs if the endpoint declares that a rerun is safe (`on_crash = rerun`).
+pub async fn a14_a_lapsed_record_is_rerun_if_declared(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
@@ -449,7 +483,7 @@ pub async fn a14_a_lapsed_record_is_run_again_where_declared(
     assert_eq!(start(&store, &rerun()).await, BeginOutcome::InFlight);
 }
 
-/// An outcome that nobody knows is told to every retry.
+/// Every retry gets the unknown outcome, until the run itself completes.
 pub async fn a15_an_unknown_outcome_stays_unknown(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
@@ -462,15 +496,15 @@ pub async fn a15_an_unknown_outcome_stays_unknown(
         assert_eq!(retry(&store).await, BeginOutcome::Unknown);
     }
     assert_eq!(
-        end(&store, &first, "known").await,
+        complete_with(&store, &first, "known").await,
         CompleteOutcome::Written,
-        "its own token may still tell"
+        "the run itself can still complete"
     );
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("known")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(response("known")));
 }
 
-/// An operator reads what a record is, and changes nothing.
-pub async fn a19_operators_read_the_state_of_a_record(
+/// `find` returns the state of a record and changes nothing.
+pub async fn a19_find_returns_the_state_and_changes_nothing(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
@@ -492,20 +526,23 @@ pub async fn a19_operators_read_the_state_of_a_record(
     assert_eq!(
         find(&rerun).await,
         Some(RecordState::Lapsed),
-        "it was read, and not taken"
+        "`find` took the lapsed record"
     );
     store
         .complete(&complete(&rerun, Outcome::Unknown))
         .await
         .expect("the store answers");
     assert_eq!(find(&rerun).await, Some(RecordState::Unknown));
-    end(&store, &first, "done").await;
-    assert_eq!(find(&first).await, Some(RecordState::Done(kept("done"))));
+    complete_with(&store, &first, "done").await;
+    assert_eq!(
+        find(&first).await,
+        Some(RecordState::Done(response("done")))
+    );
     time.elapse(TTL).await;
     assert_eq!(find(&first).await, None, "expired");
 }
 
-/// A run whose record another run has taken writes nothing and learns what is there.
+/// A run whose record another run has taken stores nothing, and gets the state of that record.
 pub async fn a19_a_replaced_run_cannot_complete(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
@@ -519,23 +556,23 @@ pub async fn a19_a_replaced_run_cannot_complete(
     time.elapse(LEASE).await;
     start(&store, &second).await;
     assert_eq!(
-        end(&store, &first, "first").await,
+        complete_with(&store, &first, "first").await,
         CompleteOutcome::Lost(BeginOutcome::InFlight)
     );
     assert_eq!(
-        end(&store, &second, "second").await,
+        complete_with(&store, &second, "second").await,
         CompleteOutcome::Written
     );
     assert_eq!(
-        end(&store, &first, "first").await,
-        CompleteOutcome::Lost(BeginOutcome::Done(kept("second")))
+        complete_with(&store, &first, "first").await,
+        CompleteOutcome::Lost(BeginOutcome::Done(response("second")))
     );
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("second")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(response("second")));
 }
 
-/// Of the run that has its record a replaced run learns that it goes on, or may run again; or that nobody
-/// knows its outcome.
-pub async fn a19_a_replaced_run_learns_what_has_become_of_the_other(
+/// A replaced run gets the state of the run that has taken its record: in flight if that run is
+/// running or can be rerun, otherwise unknown.
+pub async fn a19_a_replaced_run_gets_the_state_of_the_other_run(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
@@ -555,12 +592,12 @@ pub async fn a19_a_replaced_run_learns_what_has_become_of_the_other(
     }
     time.elapse(LEASE).await;
     assert_eq!(
-        end(&store, &firsts[0], "first").await,
+        complete_with(&store, &firsts[0], "first").await,
         CompleteOutcome::Lost(BeginOutcome::InFlight),
         "may run again"
     );
     assert_eq!(
-        end(&store, &firsts[1], "first").await,
+        complete_with(&store, &firsts[1], "first").await,
         CompleteOutcome::Lost(BeginOutcome::Unknown),
         "lapsed"
     );
@@ -569,15 +606,15 @@ pub async fn a19_a_replaced_run_learns_what_has_become_of_the_other(
         .await
         .expect("the store answers");
     assert_eq!(
-        end(&store, &firsts[0], "first").await,
+        complete_with(&store, &firsts[0], "first").await,
         CompleteOutcome::Lost(BeginOutcome::Unknown),
         "unknown"
     );
 }
 
-/// A run whose record was lost, and taken by another request under the same key, does not answer
-/// what that one did.
-pub async fn a19_a_run_whose_record_is_of_another_request_learns_that(
+/// A run gets a mismatch if its record was lost and then taken by a different request under the
+/// same key. The run must not respond with the result of that request.
+pub async fn a19_a_run_replaced_by_another_request_gets_a_mismatch(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
@@ -590,19 +627,19 @@ pub async fn a19_a_run_whose_record_is_of_another_request_learns_that(
     );
     start(&store, &other).await;
     assert_eq!(
-        end(&store, &first, "first").await,
+        complete_with(&store, &first, "first").await,
         CompleteOutcome::Lost(BeginOutcome::Mismatch),
         "running"
     );
-    end(&store, &other, "other").await;
+    complete_with(&store, &other, "other").await;
     assert_eq!(
-        end(&store, &first, "first").await,
+        complete_with(&store, &first, "first").await,
         CompleteOutcome::Lost(BeginOutcome::Mismatch),
         "done"
     );
 }
 
-/// An operator decides what nobody knows, and nothing else.
+/// An operator can resolve an unknown record, and no other record.
 pub async fn a19_unknown_records_can_be_resolved(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
@@ -631,8 +668,8 @@ pub async fn a19_unknown_records_can_be_resolved(
             .expect("the store answers"),
         "may run again"
     );
-    assert!(resolve(Some(kept("decided"))).await);
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("decided")));
+    assert!(resolve(Some(response("decided"))).await);
+    assert_eq!(retry(&store).await, BeginOutcome::Done(response("decided")));
     assert!(!resolve(None).await, "done");
 
     let second = Begin {
@@ -663,38 +700,43 @@ pub async fn a19_unknown_records_can_be_resolved(
     );
 }
 
-/// What an operator decides is forgotten when the operator says, and not when the run would have been.
-pub async fn a19_a_decision_is_kept_as_long_as_it_says(
+/// A resolved record expires after the TTL that the operator sets, and not after the TTL of the
+/// run.
+pub async fn a19_a_resolved_record_expires_after_the_given_ttl(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
     start(&store, &begin()).await;
     time.elapse(LEASE).await;
     let decided = store
-        .resolve(begin().key, Some(kept("decided")), LEASE)
+        .resolve(begin().key, Some(response("decided")), LEASE)
         .await;
     assert_eq!(decided, Ok(true));
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("decided")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(response("decided")));
     time.elapse(LEASE).await;
     assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
-/// Status, fields and body survive the store.
-pub async fn a20_a_response_comes_back_as_it_was(
+/// A stored response keeps its status, its header fields with their order, and its body.
+pub async fn a20_a_stored_response_is_returned_unchanged(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
     let first = begin();
     start(&store, &first).await;
     assert_eq!(
-        end(&store, &first, "the answer").await,
+        complete_with(&store, &first, "the response").await,
         CompleteOutcome::Written
     );
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("the answer")));
+    assert_eq!(
+        retry(&store).await,
+        BeginOutcome::Done(response("the response"))
+    );
 }
 
-/// A response that was too large to keep is known to have been there.
-pub async fn a21_a_response_without_its_body_comes_back_so(
+/// A response without its body, which was too large to store, keeps its status and its header
+/// fields.
+pub async fn a21_a_response_stored_without_its_body_is_returned_without_it(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
@@ -706,60 +748,58 @@ pub async fn a21_a_response_without_its_body_comes_back_so(
     assert_eq!(retry(&store).await, BeginOutcome::Done(large));
 }
 
-/// A store keeps what it cannot read.
-pub async fn a26_a_sealed_response_comes_back_as_it_was(
+/// An encrypted response is returned decrypted by the encrypting store, and only encrypted by the
+/// store below.
+pub async fn a26_an_encrypted_response_is_returned_decrypted(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
 ) {
     let keys = EncryptionKeys::new("suite", [7; 32]).expect("a valid id");
-    let sealed = Arc::new(EncryptedRecords::new(Arc::clone(&store), keys));
-    let in_the_clear = BeginOutcome::Done(kept("the answer"));
+    let encrypted = Arc::new(EncryptedRecords::new(Arc::clone(&store), keys));
+    let plain = BeginOutcome::Done(response("the response"));
     let first = begin();
-    start(&sealed, &first).await;
+    start(&encrypted, &first).await;
     assert_eq!(
-        end(&sealed, &first, "the answer").await,
+        complete_with(&encrypted, &first, "the response").await,
         CompleteOutcome::Written
     );
-    assert_eq!(retry(&sealed).await, in_the_clear);
-    assert_ne!(retry(&store).await, in_the_clear);
+    assert_eq!(retry(&encrypted).await, plain);
+    assert_ne!(retry(&store).await, plain);
     let other = Begin {
         key: RecordKey::new([1; 16], [9; 16]),
         ..begin()
     };
-    start(&sealed, &other).await;
-    sealed
+    start(&encrypted, &other).await;
+    encrypted
         .complete(&complete(&other, Outcome::Unknown))
         .await
         .expect("the store answers");
     assert_eq!(
-        sealed
-            .resolve(other.key, Some(kept("the answer")), TTL)
+        encrypted
+            .resolve(other.key, Some(response("the response")), TTL)
             .await,
         Ok(true)
     );
-    assert_eq!(sealed.begin(&other).await.as_ref(), Ok(&in_the_clear));
-    assert_ne!(store.begin(&other).await.as_ref(), Ok(&in_the_clear));
+    assert_eq!(encrypted.begin(&other).await.as_ref(), Ok(&plain));
+    assert_ne!(store.begin(&other).await.as_ref(), Ok(&plain));
 }
 
-/// What was sealed is opened for an operator who has the key.
-pub async fn a26_operators_read_a_sealed_response(
-    store: Arc<impl IdempotencyStore>,
-    _: &impl Elapse,
-) {
+/// `find` decrypts a response for an operator who has the key, and is an error with another key.
+pub async fn a26_find_decrypts_a_response(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
     let keys = |key| EncryptionKeys::new("suite", [key; 32]).expect("a valid id");
-    let sealed = Arc::new(EncryptedRecords::new(Arc::clone(&store), keys(7)));
+    let encrypted = Arc::new(EncryptedRecords::new(Arc::clone(&store), keys(7)));
     let first = begin();
-    start(&sealed, &first).await;
-    end(&sealed, &first, "the answer").await;
+    start(&encrypted, &first).await;
+    complete_with(&encrypted, &first, "the response").await;
     assert_eq!(
-        sealed.find(first.key).await,
-        Ok(Some(RecordState::Done(kept("the answer"))))
+        encrypted.find(first.key).await,
+        Ok(Some(RecordState::Done(response("the response"))))
     );
-    let Ok(Some(RecordState::Done(closed))) = store.find(first.key).await else {
+    let Ok(Some(RecordState::Done(ciphertext))) = store.find(first.key).await else {
         panic!("not done")
     };
     assert_eq!(
-        (closed.encrypted_with(), closed.body()),
+        (ciphertext.encrypted_with(), ciphertext.body()),
         (Some("suite"), None)
     );
     assert!(
@@ -771,23 +811,26 @@ pub async fn a26_operators_read_a_sealed_response(
     );
 }
 
-/// An answer is there until its time to live has passed from completion, and then no more.
-pub async fn a22_an_answer_lives_as_long_as_it_should(
+/// A response is stored for its TTL, which begins when the run completes.
+pub async fn a22_a_response_expires_after_its_ttl(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
     let first = begin();
     start(&store, &first).await;
     time.elapse(LEASE / 2).await;
-    end(&store, &first, "done").await;
+    complete_with(&store, &first, "done").await;
     time.elapse(TTL.saturating_sub(LEASE / 4)).await;
-    assert_eq!(retry(&store).await, BeginOutcome::Done(kept("done")));
+    assert_eq!(retry(&store).await, BeginOutcome::Done(response("done")));
     time.elapse(LEASE / 4).await;
     assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
-/// An outcome that nobody knows is forgotten after its time to live.
-pub async fn a22_an_unknown_record_ends(store: Arc<impl IdempotencyStore>, time: &impl Elapse) {
+/// A run that stops renewing is unknown after its lease, for its TTL. Then its record expires.
+pub async fn a22_an_unknown_record_expires_after_its_ttl(
+    store: Arc<impl IdempotencyStore>,
+    time: &impl Elapse,
+) {
     start(&store, &begin()).await;
     time.elapse((LEASE + TTL).saturating_sub(LEASE / 4)).await;
     assert_eq!(retry(&store).await, BeginOutcome::Unknown);
@@ -795,8 +838,8 @@ pub async fn a22_an_unknown_record_ends(store: Arc<impl IdempotencyStore>, time:
     assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
-/// A run that took too long is unknown from then on for the time that is said.
-pub async fn a22_a_run_that_was_written_off_is_unknown_as_long_as_it_says(
+/// A run that was marked unknown expires after the TTL of that call, and not after its own.
+pub async fn a22_a_run_that_was_marked_unknown_expires_after_the_given_ttl(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {
@@ -809,8 +852,8 @@ pub async fn a22_a_run_that_was_written_off_is_unknown_as_long_as_it_says(
     assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
-/// A run that nobody renewed, and whose record has ended, leaves nothing behind.
-pub async fn a22_a_run_that_was_forgotten_is_not_written_off(
+/// A run whose record has expired cannot be marked unknown.
+pub async fn a22_an_expired_run_is_not_marked_unknown(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
 ) {

@@ -1,6 +1,8 @@
-//! What every [`LimitStore`] must do.
+//! The test suite of a [`LimitStore`].
 //!
-//! Each case takes a fresh store and a way to let its time pass.
+//! [`limit_store_suite!`](crate::limit_store_suite) runs all cases. Each case takes an empty store
+//! and an [`Elapse`] that advances the store's time, and panics if the store breaks the rule that
+//! its name begins with (B1 for `b01_…`). The guide lists the rules (`docs/guide/rules.md`).
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -11,38 +13,60 @@ use crate::policies::rate_limit::{
 };
 use crate::request::Caller;
 
-/// Makes a test of every case: `limit_store_suite!(async { (store, time) })`, where `store` is an
-/// `Arc` of a fresh [`LimitStore`] and `time` an [`Elapse`](crate::testing::Elapse).
+/// Defines a test for each rule of a [`LimitStore`].
 ///
-/// Where servers are dear to start, all cases can share them, in one test:
-/// `limit_store_suite!(all_cases: servers() => |servers, case| async { (store, time) })`, where `store` is as
-/// fresh, such as by a namespace that is named after the case, and `time` a reference.
+/// `limit_store_suite!(async { (store, time) })` runs its block once per test. `store` is an `Arc`
+/// of an empty store, and `time` is an [`Elapse`](crate::testing::Elapse).
+///
+/// ```
+/// use std::sync::Arc;
+/// use aplomb::store::MemoryLimits;
+/// use aplomb::testing::TestClock;
+///
+/// aplomb::limit_store_suite!(async {
+///     let clock = TestClock::new();
+///     (Arc::new(MemoryLimits::with_capacity(1 << 16, Arc::new(clock.clone()))), clock)
+/// });
+/// # fn main() {}
+/// ```
+///
+/// # One test on shared servers
+///
+/// If servers are slow to start, a second form runs all cases in one test, named `all_cases` here:
+///
+/// ```text
+/// limit_store_suite!(all_cases: start_servers() => |servers, case| async { (store, time) });
+/// ```
+///
+/// `start_servers()` runs once. The block runs once per case: `servers` is a reference to the
+/// servers, and `case` is the name of the case (`&'static str`). `store` must be empty again, for
+/// example by a namespace that contains `case`. `time` is a reference to an `Elapse`.
 #[macro_export]
 macro_rules! limit_store_suite {
     ($($setup:tt)*) => {
         $crate::__suite! { limits, [$($setup)*],
             b01_a_bucket_admits_its_burst
-            b01_a_token_comes_back_after_its_interval
-            b01_a_leaky_bucket_gives_turns
-            b01_a_fixed_window_begins_anew
-            b01_a_sliding_window_slides
+            b01_a_token_is_refilled_after_its_interval
+            b01_a_leaky_bucket_queues_requests
+            b01_the_next_fixed_window_admits_the_limit_again
+            b01_a_sliding_window_admits_again_as_requests_leave_it
             b02_limits_of_all_kinds_decide_all_or_nothing
             b02_several_limits_decide_all_or_nothing
-            b02_opposite_orders_do_not_lock
-            b06_readings_tell_what_is_left
-            b08_costs_take_several_tokens
-            b08_a_cost_of_nothing_takes_nothing_and_is_admitted
-            b09_subjects_have_buckets_of_their_own
-            b17_a_shadow_takes_its_tokens_and_refuses_nothing
-            b17_a_shadow_that_has_run_out_leaves_the_decision_to_the_others
-            b17_a_refusal_takes_nothing_from_a_shadow
+            b02_opposite_orders_do_not_deadlock
+            b06_a_status_has_the_remaining_tokens_and_the_reset
+            b08_a_request_takes_its_cost_in_tokens_or_none
+            b08_a_cost_of_zero_is_admitted_and_takes_no_tokens
+            b09_each_subject_has_its_own_bucket
+            b17_a_shadow_limit_takes_tokens_and_rejects_no_request
+            b17_enforced_limits_decide_if_a_shadow_limit_is_exhausted
+            b17_a_rejected_request_takes_no_tokens_of_a_shadow_limit
             concurrent_calls_admit_exactly_the_burst
         }
     };
 }
 
-/// Ten tokens, one every two seconds.
-fn claim(limit: u64) -> LimitRequest<'static> {
+/// A request to a token bucket of ten tokens, refilled with one every two seconds.
+fn request(limit: u64) -> LimitRequest<'static> {
     let quota = Quota::new(5, Duration::from_secs(10), 10).expect("a valid quota");
     LimitRequest::new(
         Bucket {
@@ -53,18 +77,19 @@ fn claim(limit: u64) -> LimitRequest<'static> {
     )
 }
 
-/// The same by another algorithm: ten tokens in twenty seconds, or in a day.
-fn by(algorithm: Algorithm, limit: u64) -> LimitRequest<'static> {
+/// A request to a limit of ten tokens with this algorithm: per twenty seconds, or per day for the
+/// fixed window.
+fn request_with(algorithm: Algorithm, limit: u64) -> LimitRequest<'static> {
     let quota = match algorithm {
         Algorithm::TokenBucket => Quota::new(5, Duration::from_secs(10), 10),
         Algorithm::LeakyBucket => Quota::leaky_bucket(5, Duration::from_secs(10), 10),
-        // So long that it does not end while it is looked at.
+        // A short window could end between two calls of a case, and then admit twice the limit.
         Algorithm::FixedWindow => Quota::fixed_window(10, DAY),
         Algorithm::SlidingWindow => Quota::sliding_window(10, Duration::from_secs(20)),
     };
     LimitRequest {
         quota: quota.expect("a valid quota"),
-        ..claim(limit)
+        ..request(limit)
     }
 }
 
@@ -77,103 +102,111 @@ const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::SlidingWindow,
 ];
 
-async fn take(store: &Arc<impl LimitStore>, claims: &[LimitRequest<'_>]) -> Acquired {
-    store.acquire(claims).await.expect("the store answers")
+async fn acquire(store: &Arc<impl LimitStore>, requests: &[LimitRequest<'_>]) -> Acquired {
+    store.acquire(requests).await.expect("the store answers")
 }
 
-async fn admitted(store: &Arc<impl LimitStore>, claim: LimitRequest<'_>, tries: usize) -> usize {
+async fn count_admitted(
+    store: &Arc<impl LimitStore>,
+    request: LimitRequest<'_>,
+    attempts: usize,
+) -> usize {
     let mut count = 0;
-    for _ in 0..tries {
-        count += usize::from(take(store, &[claim]).await.admitted);
+    for _ in 0..attempts {
+        count += usize::from(acquire(store, &[request]).await.admitted);
     }
     count
 }
 
-/// A full bucket admits as many requests as its burst, then refuses with a wait.
+/// A full bucket admits its burst, and then rejects with the time until the next token.
 pub async fn b01_a_bucket_admits_its_burst(store: Arc<impl LimitStore>, _: &impl Elapse) {
-    assert_eq!(admitted(&store, claim(1), 10).await, 10);
-    let refused = take(&store, &[claim(1)]).await;
-    assert!(!refused.admitted);
-    let wait = refused.statuses[0]
-        .wait
-        .expect("a refusal says how long to wait");
+    assert_eq!(count_admitted(&store, request(1), 10).await, 10);
+    let rejected = acquire(&store, &[request(1)]).await;
+    assert!(!rejected.admitted);
+    let wait = rejected.statuses[0].wait.expect("a rejection has a wait");
     assert!(
         wait > Duration::ZERO && wait <= Duration::from_secs(2),
         "{wait:?}"
     );
 }
 
-/// After its interval a token is there again, and not two.
-pub async fn b01_a_token_comes_back_after_its_interval(
+/// A bucket has one token again after the interval of a token, and not two.
+pub async fn b01_a_token_is_refilled_after_its_interval(
     store: Arc<impl LimitStore>,
     time: &impl Elapse,
 ) {
-    admitted(&store, claim(1), 10).await;
+    count_admitted(&store, request(1), 10).await;
     time.elapse(Duration::from_secs(2)).await;
-    assert_eq!(admitted(&store, claim(1), 1).await, 1);
-    assert_eq!(admitted(&store, claim(1), 1).await, 0);
+    assert_eq!(count_admitted(&store, request(1), 1).await, 1);
+    assert_eq!(count_admitted(&store, request(1), 1).await, 0);
 }
 
-/// A leaky bucket admits as many requests as it holds, each with its turn; those whose turn comes too late
-/// it refuses.
-pub async fn b01_a_leaky_bucket_gives_turns(store: Arc<impl LimitStore>, _: &impl Elapse) {
-    let claim = by(Algorithm::LeakyBucket, 1);
-    for place in 0..10 {
+/// A leaky bucket queues its burst, each request one interval after the one before. It rejects
+/// requests that would wait longer than their `max_queue_wait`.
+pub async fn b01_a_leaky_bucket_queues_requests(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    let request = request_with(Algorithm::LeakyBucket, 1);
+    for position in 0..10 {
         let (turn, latest) = (
-            take(&store, &[claim]).await.statuses[0].turn,
-            Duration::from_secs(2) * place,
+            acquire(&store, &[request]).await.statuses[0].turn,
+            Duration::from_secs(2) * position,
         );
         assert!(
             turn <= latest && turn + Duration::from_secs(2) > latest,
-            "{turn:?}, and not {latest:?}"
+            "queued for {turn:?} instead of {latest:?}"
         );
     }
-    let refused = take(&store, &[claim]).await.statuses[0];
+    let rejected = acquire(&store, &[request]).await.statuses[0];
     assert!(
-        refused
+        rejected
             .wait
             .is_some_and(|wait| wait <= Duration::from_secs(2))
-            && refused.turn.is_zero()
+            && rejected.turn.is_zero()
     );
-    let hasty = LimitRequest {
+    let impatient = LimitRequest {
         max_queue_wait: Duration::from_secs(3),
-        ..by(Algorithm::LeakyBucket, 2)
+        ..request_with(Algorithm::LeakyBucket, 2)
     };
-    assert_eq!(admitted(&store, hasty, 5).await, 2);
+    assert_eq!(count_admitted(&store, impatient, 5).await, 2);
 }
 
-/// A fixed window admits its limit, and again once the next has begun.
-pub async fn b01_a_fixed_window_begins_anew(store: Arc<impl LimitStore>, time: &impl Elapse) {
-    let claim = by(Algorithm::FixedWindow, 1);
-    assert_eq!(admitted(&store, claim, 12).await, 10);
-    let refused = take(&store, &[claim]).await.statuses[0];
-    assert_eq!(refused.wait, Some(refused.resets_in));
-    assert!(refused.resets_in <= DAY && refused.remaining == 0);
+/// A fixed window admits its limit. The next window admits it again.
+pub async fn b01_the_next_fixed_window_admits_the_limit_again(
+    store: Arc<impl LimitStore>,
+    time: &impl Elapse,
+) {
+    let request = request_with(Algorithm::FixedWindow, 1);
+    assert_eq!(count_admitted(&store, request, 12).await, 10);
+    let rejected = acquire(&store, &[request]).await.statuses[0];
+    assert_eq!(rejected.wait, Some(rejected.resets_in));
+    assert!(rejected.resets_in <= DAY && rejected.remaining == 0);
     if time.is_quick() {
         time.elapse(DAY).await;
-        assert_eq!(admitted(&store, claim, 12).await, 10);
+        assert_eq!(count_admitted(&store, request, 12).await, 10);
     }
 }
 
-/// A sliding window admits its limit; what has left it makes room for as many.
-pub async fn b01_a_sliding_window_slides(store: Arc<impl LimitStore>, time: &impl Elapse) {
-    let claim = by(Algorithm::SlidingWindow, 1);
-    assert_eq!(admitted(&store, claim, 4).await, 4);
+/// A sliding window admits its limit, and one more request for each that is older than the window.
+pub async fn b01_a_sliding_window_admits_again_as_requests_leave_it(
+    store: Arc<impl LimitStore>,
+    time: &impl Elapse,
+) {
+    let request = request_with(Algorithm::SlidingWindow, 1);
+    assert_eq!(count_admitted(&store, request, 4).await, 4);
     time.elapse(Duration::from_secs(12)).await;
-    assert_eq!(admitted(&store, claim, 12).await, 6);
-    let refused = take(&store, &[claim]).await.statuses[0];
+    assert_eq!(count_admitted(&store, request, 12).await, 6);
+    let rejected = acquire(&store, &[request]).await.statuses[0];
     assert!(
-        refused
+        rejected
             .wait
             .is_some_and(|wait| wait <= Duration::from_secs(8)),
         "{:?}",
-        refused.wait
+        rejected.wait
     );
     time.elapse(Duration::from_secs(8)).await;
-    assert_eq!(admitted(&store, claim, 12).await, 4);
+    assert_eq!(count_admitted(&store, request, 12).await, 4);
 }
 
-/// Whichever of several limits refuses, and however it counts, the others are left untouched.
+/// A rejection by one limit takes no tokens of the others, for each combination of algorithms.
 pub async fn b02_limits_of_all_kinds_decide_all_or_nothing(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
@@ -181,41 +214,39 @@ pub async fn b02_limits_of_all_kinds_decide_all_or_nothing(
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
         let others: Vec<LimitRequest<'static>> = (1..)
             .zip(ALGORITHMS)
-            .map(|(other, algorithm)| by(algorithm, 10 * limit + other))
+            .map(|(other, algorithm)| request_with(algorithm, 10 * limit + other))
             .collect();
-        let exhausted = by(algorithm, limit);
-        assert_eq!(admitted(&store, exhausted, 10).await, 10, "{algorithm:?}");
+        let exhausted = request_with(algorithm, limit);
+        assert_eq!(
+            count_admitted(&store, exhausted, 10).await,
+            10,
+            "{algorithm:?}"
+        );
         let mut all = others.clone();
         all.push(exhausted);
-        let refused = take(&store, &all).await;
+        let rejected = acquire(&store, &all).await;
         assert!(
-            !refused.admitted && refused.statuses[4].wait.is_some(),
-            "{algorithm:?}: {refused:?}"
+            !rejected.admitted && rejected.statuses[4].wait.is_some(),
+            "{algorithm:?}: {rejected:?}"
         );
         assert!(
-            refused.statuses[..4]
+            rejected.statuses[..4]
                 .iter()
-                .all(|reading| reading.remaining == 10 && reading.wait.is_none())
+                .all(|status| status.remaining == 10 && status.wait.is_none())
         );
-        let admitted = take(&store, &others).await;
-        assert!(
-            admitted.admitted
-                && admitted
-                    .statuses
-                    .iter()
-                    .all(|reading| reading.remaining == 9)
-        );
+        let admitted = acquire(&store, &others).await;
+        assert!(admitted.admitted && admitted.statuses.iter().all(|status| status.remaining == 9));
     }
 }
 
-/// A claim that is refused leaves every other bucket of the call untouched.
+/// A rejection by one bucket takes no tokens of the other bucket in the call.
 pub async fn b02_several_limits_decide_all_or_nothing(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
 ) {
-    admitted(&store, claim(2), 10).await;
+    count_admitted(&store, request(2), 10).await;
     for _ in 0..5 {
-        let both = take(&store, &[claim(1), claim(2)]).await;
+        let both = acquire(&store, &[request(1), request(2)]).await;
         assert!(!both.admitted);
         assert_eq!(
             (both.statuses[0].remaining, both.statuses[0].wait),
@@ -223,80 +254,96 @@ pub async fn b02_several_limits_decide_all_or_nothing(
         );
         assert!(both.statuses[1].wait.is_some());
     }
-    assert_eq!(take(&store, &[claim(1)]).await.statuses[0].remaining, 9);
+    assert_eq!(
+        acquire(&store, &[request(1)]).await.statuses[0].remaining,
+        9
+    );
 }
 
-/// Calls that name the same buckets in opposite orders go on.
-pub async fn b02_opposite_orders_do_not_lock(store: Arc<impl LimitStore>, _: &impl Elapse) {
-    let run = |claims: [LimitRequest<'static>; 2]| {
+/// Simultaneous calls with the same two buckets in opposite orders do not deadlock.
+pub async fn b02_opposite_orders_do_not_deadlock(store: Arc<impl LimitStore>, _: &impl Elapse) {
+    let run = |requests: [LimitRequest<'static>; 2]| {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let mut count = 0;
             for _ in 0..200 {
-                count += usize::from(take(&store, &claims).await.admitted);
+                count += usize::from(acquire(&store, &requests).await.admitted);
             }
             count
         })
     };
-    let (forth, back) = (run([claim(1), claim(2)]), run([claim(2), claim(1)]));
-    let count = forth.await.expect("no panic") + back.await.expect("no panic");
+    let (forward, backward) = (run([request(1), request(2)]), run([request(2), request(1)]));
+    let count = forward.await.expect("no panic") + backward.await.expect("no panic");
     assert!(count >= 10, "{count} admitted");
 }
 
-/// The readings say what is left and when the bucket is full.
-pub async fn b06_readings_tell_what_is_left(store: Arc<impl LimitStore>, time: &impl Elapse) {
-    for left in (7..10).rev() {
-        assert_eq!(take(&store, &[claim(1)]).await.statuses[0].remaining, left);
+/// A status has the remaining tokens, and the time until the bucket is full.
+pub async fn b06_a_status_has_the_remaining_tokens_and_the_reset(
+    store: Arc<impl LimitStore>,
+    time: &impl Elapse,
+) {
+    for remaining in (7..10).rev() {
+        assert_eq!(
+            acquire(&store, &[request(1)]).await.statuses[0].remaining,
+            remaining
+        );
     }
     time.elapse(Duration::from_secs(4)).await;
-    let reading = take(&store, &[claim(1)]).await.statuses[0];
-    assert_eq!(reading.remaining, 8);
+    let status = acquire(&store, &[request(1)]).await.statuses[0];
+    assert_eq!(status.remaining, 8);
     assert!(
-        reading.resets_in <= Duration::from_secs(4),
+        status.resets_in <= Duration::from_secs(4),
         "{:?}",
-        reading.resets_in
+        status.resets_in
     );
 }
 
-/// A request takes as many tokens as it costs, or none.
-pub async fn b08_costs_take_several_tokens(store: Arc<impl LimitStore>, _: &impl Elapse) {
-    let dear = LimitRequest {
+/// A request takes as many tokens as it costs, or no tokens if there are fewer.
+pub async fn b08_a_request_takes_its_cost_in_tokens_or_none(
+    store: Arc<impl LimitStore>,
+    _: &impl Elapse,
+) {
+    let expensive = LimitRequest {
         cost: 4,
-        ..claim(1)
+        ..request(1)
     };
-    assert_eq!(admitted(&store, dear, 3).await, 2);
-    assert_eq!(admitted(&store, claim(1), 3).await, 2);
+    assert_eq!(count_admitted(&store, expensive, 3).await, 2);
+    assert_eq!(count_admitted(&store, request(1), 3).await, 2);
 }
 
-/// What costs nothing is admitted by an empty bucket, too, takes nothing, and does not wait for a turn.
-pub async fn b08_a_cost_of_nothing_takes_nothing_and_is_admitted(
+/// A request with cost 0 is admitted even by an empty bucket, takes no tokens, and does not queue.
+pub async fn b08_a_cost_of_zero_is_admitted_and_takes_no_tokens(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
 ) {
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
-        let claim = by(algorithm, limit);
+        let request = request_with(algorithm, limit);
         let free = LimitRequest {
             cost: 0,
             max_queue_wait: Duration::ZERO,
-            ..claim
+            ..request
         };
         assert_eq!(
-            take(&store, &[free]).await.statuses[0].remaining,
+            acquire(&store, &[free]).await.statuses[0].remaining,
             10,
             "{algorithm:?}"
         );
-        assert_eq!(admitted(&store, claim, 10).await, 10, "{algorithm:?}");
-        let reading = take(&store, &[free]).await.statuses[0];
         assert_eq!(
-            (reading.remaining, reading.wait, reading.turn),
+            count_admitted(&store, request, 10).await,
+            10,
+            "{algorithm:?}"
+        );
+        let status = acquire(&store, &[free]).await.statuses[0];
+        assert_eq!(
+            (status.remaining, status.wait, status.turn),
             (0, None, Duration::ZERO),
             "{algorithm:?}"
         );
     }
 }
 
-/// Callers, addresses, keys and everyone are told apart.
-pub async fn b09_subjects_have_buckets_of_their_own(store: Arc<impl LimitStore>, _: &impl Elapse) {
+/// Each caller, address and key has its own bucket, and so has `Everyone`.
+pub async fn b09_each_subject_has_its_own_bucket(store: Arc<impl LimitStore>, _: &impl Elapse) {
     let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
     let address = |text: &str| LimitSubject::Address(text.parse().expect("an address"));
     let subjects = [
@@ -309,94 +356,101 @@ pub async fn b09_subjects_have_buckets_of_their_own(store: Arc<impl LimitStore>,
         LimitSubject::Everyone,
     ];
     for subject in subjects {
-        let claim = LimitRequest {
+        let request = LimitRequest {
             bucket: Bucket { limit: 1, subject },
-            ..claim(1)
+            ..request(1)
         };
-        assert_eq!(admitted(&store, claim, 11).await, 10, "{subject:?}");
+        assert_eq!(count_admitted(&store, request, 11).await, 10, "{subject:?}");
     }
 }
 
-/// A shadow limit takes what any limit takes; without tokens enough it admits, takes nothing, and
-/// tells the wait of a refusal.
-pub async fn b17_a_shadow_takes_its_tokens_and_refuses_nothing(
+/// A shadow limit takes tokens like any limit. If it has too few, it admits the request, takes no
+/// tokens, and returns the wait that a rejection would have.
+pub async fn b17_a_shadow_limit_takes_tokens_and_rejects_no_request(
     store: Arc<impl LimitStore>,
     time: &impl Elapse,
 ) {
     let shadow = LimitRequest {
         cost: 4,
         shadow: true,
-        ..claim(1)
+        ..request(1)
     };
-    for left in [6, 2] {
-        let taken = take(&store, &[shadow]).await;
+    for remaining in [6, 2] {
+        let taken = acquire(&store, &[shadow]).await;
         assert_eq!(
             (
                 taken.admitted,
                 taken.statuses[0].remaining,
                 taken.statuses[0].wait
             ),
-            (true, left, None)
+            (true, remaining, None)
         );
     }
     for _ in 0..3 {
-        let short = take(&store, &[shadow]).await;
-        assert_eq!((short.admitted, short.statuses[0].remaining), (true, 2));
+        let exceeded = acquire(&store, &[shadow]).await;
+        assert_eq!(
+            (exceeded.admitted, exceeded.statuses[0].remaining),
+            (true, 2)
+        );
         assert!(
-            short.statuses[0].wait.is_some(),
-            "a limit that is enforced would have refused"
+            exceeded.statuses[0].wait.is_some(),
+            "an enforced limit would have rejected"
         );
     }
     assert_eq!(
-        admitted(&store, claim(1), 3).await,
+        count_admitted(&store, request(1), 3).await,
         2,
-        "the same bucket, once it is enforced"
+        "the same bucket with an enforced limit"
     );
     time.elapse(Duration::from_secs(8)).await;
-    assert_eq!(take(&store, &[shadow]).await.statuses[0].wait, None);
+    assert_eq!(acquire(&store, &[shadow]).await.statuses[0].wait, None);
 }
 
-/// Where a shadow limit has run out, those that are enforced decide, and take what they admit.
-pub async fn b17_a_shadow_that_has_run_out_leaves_the_decision_to_the_others(
+/// The enforced limits decide, and take their tokens, if a shadow limit is exhausted.
+pub async fn b17_enforced_limits_decide_if_a_shadow_limit_is_exhausted(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
 ) {
     let shadow = LimitRequest {
         shadow: true,
-        ..claim(2)
+        ..request(2)
     };
-    admitted(&store, claim(2), 10).await;
-    for left in (0..10).rev() {
-        let both = take(&store, &[claim(1), shadow]).await;
-        assert_eq!((both.admitted, both.statuses[0].remaining), (true, left));
+    count_admitted(&store, request(2), 10).await;
+    for remaining in (0..10).rev() {
+        let both = acquire(&store, &[request(1), shadow]).await;
+        assert_eq!(
+            (both.admitted, both.statuses[0].remaining),
+            (true, remaining)
+        );
         assert!(both.statuses[0].wait.is_none() && both.statuses[1].wait.is_some());
     }
-    assert!(!take(&store, &[claim(1), shadow]).await.admitted);
+    assert!(!acquire(&store, &[request(1), shadow]).await.admitted);
 }
 
-/// A request that an enforced limit refuses takes nothing from a shadow limit, whichever comes first.
-pub async fn b17_a_refusal_takes_nothing_from_a_shadow(
+/// A request that an enforced limit rejects takes no tokens of a shadow limit, in either order of
+/// the two.
+pub async fn b17_a_rejected_request_takes_no_tokens_of_a_shadow_limit(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
 ) {
     let shadow = LimitRequest {
         shadow: true,
-        ..claim(2)
+        ..request(2)
     };
-    admitted(&store, claim(1), 10).await;
+    count_admitted(&store, request(1), 10).await;
     for _ in 0..3 {
-        assert!(!take(&store, &[shadow, claim(1)]).await.admitted);
-        let refused = take(&store, &[claim(1), shadow]).await;
-        assert!(!refused.admitted && refused.statuses[0].wait.is_some());
+        assert!(!acquire(&store, &[shadow, request(1)]).await.admitted);
+        let rejected = acquire(&store, &[request(1), shadow]).await;
+        assert!(!rejected.admitted && rejected.statuses[0].wait.is_some());
         assert_eq!(
-            (refused.statuses[1].remaining, refused.statuses[1].wait),
+            (rejected.statuses[1].remaining, rejected.statuses[1].wait),
             (10, None)
         );
     }
-    assert_eq!(take(&store, &[shadow]).await.statuses[0].remaining, 9);
+    assert_eq!(acquire(&store, &[shadow]).await.statuses[0].remaining, 9);
 }
 
-/// However many ask at once, and however it counts, the burst is not exceeded, and none of it is lost.
+/// Simultaneous calls together admit exactly the burst, with each algorithm.
 pub async fn concurrent_calls_admit_exactly_the_burst(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
@@ -408,20 +462,20 @@ pub async fn concurrent_calls_admit_exactly_the_burst(
         Quota::sliding_window(50, Duration::from_hours(1)),
     ];
     for (limit, quota) in (1..).zip(quotas) {
-        let claim = LimitRequest {
+        let request = LimitRequest {
             quota: quota.expect("a valid quota"),
-            ..claim(limit)
+            ..request(limit)
         };
         let tasks: Vec<_> = (0..8)
             .map(|_| {
                 let store = Arc::clone(&store);
-                tokio::spawn(async move { admitted(&store, claim, 20).await })
+                tokio::spawn(async move { count_admitted(&store, request, 20).await })
             })
             .collect();
         let mut count = 0;
         for task in tasks {
             count += task.await.expect("no panic");
         }
-        assert_eq!(count, 50, "{:?}", claim.quota.algorithm());
+        assert_eq!(count, 50, "{:?}", request.quota.algorithm());
     }
 }

@@ -8,7 +8,8 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{DefaultGuard, set_default};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// What a part of the program writes to the log.
+/// A `tracing` subscriber that captures the log lines of one part of the program. Clones share
+/// their lines.
 ///
 /// ```
 /// use aplomb::testing::TestLog;
@@ -22,24 +23,25 @@ use tracing::{Event, Level, Metadata, Subscriber};
 /// ```
 #[derive(Debug, Clone)]
 pub struct TestLog {
-    part: &'static str,
-    noted: Arc<Mutex<Noted>>,
+    target_suffix: &'static str,
+    captured: Arc<Mutex<Captured>>,
 }
 
 #[derive(Debug, Default)]
-struct Noted {
+struct Captured {
     lines: Vec<LogLine>,
-    /// The fields of each span, which has its place in the list for an id.
+    /// The fields of each span. The id of a span is its index here, plus 1.
     spans: Vec<Fields>,
+    /// The spans that each thread has entered, the innermost last.
     entered: HashMap<ThreadId, Vec<usize>>,
 }
 
-/// A line of the log.
+/// A captured log line.
 #[derive(Debug, Clone)]
 pub struct LogLine {
     level: Level,
     fields: Fields,
-    /// Those of the spans around it, the innermost last.
+    /// The fields of the spans around it, the innermost last.
     spans: Vec<Fields>,
 }
 
@@ -47,42 +49,43 @@ pub struct LogLine {
 struct Fields(Vec<(&'static str, String)>);
 
 impl TestLog {
-    /// A log of all whose target ends in `part`, such as `rate_limit::shadow`.
-    pub fn of(part: &'static str) -> Self {
+    /// Creates a log of the lines whose target ends with `target_suffix`, such as
+    /// `rate_limit::shadow`.
+    pub fn of(target_suffix: &'static str) -> Self {
         Self {
-            part,
-            noted: Arc::default(),
+            target_suffix,
+            captured: Arc::default(),
         }
     }
 
-    /// Listens on this thread for as long as the answer lives.
+    /// Captures the lines of this thread until the returned guard is dropped.
     #[must_use]
     pub fn listen(&self) -> DefaultGuard {
         set_default(self.clone())
     }
 
-    /// What was written so far.
+    /// The lines that were captured so far.
     pub fn lines(&self) -> Vec<LogLine> {
-        self.noted().lines.clone()
+        self.captured().lines.clone()
     }
 
-    fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn captured(&self) -> MutexGuard<'_, Captured> {
+        self.captured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl LogLine {
-    /// How loud it is.
+    /// The level of the line.
     pub const fn level(&self) -> Level {
         self.level
     }
 
-    /// A field as text; its message is the field `message`.
+    /// The value of a field as text. The field `message` is the message of the line.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.field(name)
     }
 
-    /// A field of the spans that it stands in, of the innermost that has it.
+    /// The value of a field of the innermost span that has it.
     pub fn span_field(&self, name: &str) -> Option<&str> {
         self.spans
             .iter()
@@ -91,7 +94,7 @@ impl LogLine {
     }
 }
 
-impl Noted {
+impl Captured {
     fn entered(&mut self) -> &mut Vec<usize> {
         self.entered.entry(thread::current().id()).or_default()
     }
@@ -129,26 +132,26 @@ impl Visit for Fields {
     }
 }
 
-/// The place of a span in the list. Ids begin with 1.
+/// The index of a span. Ids begin with 1, since `tracing` does not allow 0.
 fn index(span: &Id) -> usize {
     usize::try_from(span.into_u64() - 1).unwrap_or(usize::MAX)
 }
 
 impl Subscriber for TestLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_span() || metadata.target().ends_with(self.part)
+        metadata.is_span() || metadata.target().ends_with(self.target_suffix)
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        let mut noted = self.noted();
-        noted.spans.push(fields);
-        Id::from_u64(noted.spans.len() as u64)
+        let mut captured = self.captured();
+        captured.spans.push(fields);
+        Id::from_u64(captured.spans.len() as u64)
     }
 
     fn record(&self, span: &Id, values: &Record<'_>) {
-        if let Some(fields) = self.noted().spans.get_mut(index(span)) {
+        if let Some(fields) = self.captured().spans.get_mut(index(span)) {
             values.record(fields);
         }
     }
@@ -158,18 +161,18 @@ impl Subscriber for TestLog {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        self.noted().write(*event.metadata().level(), fields);
+        self.captured().write(*event.metadata().level(), fields);
     }
 
     fn enter(&self, span: &Id) {
-        self.noted().entered().push(index(span));
+        self.captured().entered().push(index(span));
     }
 
     fn exit(&self, span: &Id) {
-        let mut noted = self.noted();
-        let entered = noted.entered();
-        if let Some(place) = entered.iter().rposition(|entered| *entered == index(span)) {
-            entered.remove(place);
+        let mut captured = self.captured();
+        let entered = captured.entered();
+        if let Some(position) = entered.iter().rposition(|entered| *entered == index(span)) {
+            entered.remove(position);
         }
     }
 }

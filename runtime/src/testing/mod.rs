@@ -1,7 +1,7 @@
-//! The test kit: servers, processes and clients for tests, a clock that is moved by hand, stores that
-//! fail on demand, and the suites that every store must pass.
+//! The test kit: servers, processes and clients for tests, a clock that a test advances, stores
+//! that fail on demand, and a test suite for stores.
 //!
-//! It is compiled with the feature `testing`, which belongs into the dev-dependencies:
+//! The feature `testing` adds this module. Enable it in the dev-dependencies:
 //!
 //! ```toml
 //! [dependencies]
@@ -13,15 +13,15 @@
 //!
 //! # Services
 //!
-//! [`TestServer`] serves an API on a free port of the loopback interface, and [`Program`] starts a program
-//! as a [`Process`], which can be stopped, killed and asked to end. [`Client`] sends requests to either;
-//! [`RawConnection`] sends bytes. [`eventually`] waits for what happens on its own.
+//! [`TestServer`] serves an API on a free port of the loopback interface. [`Program`] starts a
+//! program as a [`Process`], which a test can pause, terminate and kill. [`Client`] sends requests
+//! to either; [`RawConnection`] sends bytes. [`eventually`] waits until a condition is true.
 //!
 //! ```
 //! use aplomb::prelude::*;
 //! use aplomb::testing::TestServer;
 //!
-//! /// Counts a visit.
+//! /// Creates a visit.
 //! #[endpoint(post = "/visits", version = 1, idempotent(anonymous))]
 //! async fn visit() -> Created<u64> {
 //!     Created::new(1)
@@ -39,8 +39,8 @@
 //! # }
 //! ```
 //!
-//! [`TestServer`] takes an [`Api`](crate::Api). Serve a whole router, such as one that the API is nested in,
-//! with axum, and give its address to [`Client::new`]:
+//! [`TestServer`] serves an [`Api`](crate::Api). If the program nests the API in a router, serve
+//! that router with axum, and pass its address to [`Client::new`]:
 //!
 //! ```
 //! use aplomb::prelude::*;
@@ -48,10 +48,10 @@
 //! use axum::Router;
 //! use tokio::net::TcpListener;
 //!
-//! /// Says that the service is there.
+//! /// Returns the health of the service.
 //! #[endpoint(get = "/health", public)]
 //! async fn health() -> &'static str {
-//!     "well"
+//!     "ok"
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -60,19 +60,21 @@
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;
 //! let client = Client::new(listener.local_addr()?);
 //! tokio::spawn(async move { axum::serve(listener, app).await });
-//! assert_eq!(client.get("/api/health").send().await.text(), "well");
+//! assert_eq!(client.get("/api/health").send().await.text(), "ok");
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Time and log lines
 //!
-//! [`TestClock`] stands still until a test moves it, and [`TestLog`] keeps log lines.
+//! [`TestClock`] only changes when a test advances it. [`TestLog`] captures log lines.
 //!
 //! # Stores
 //!
-//! [`FaultyRecords`] and [`FaultyLimits`] fail on demand. A backend of your own proves itself with two
-//! lines; every rule becomes a test of its own:
+//! [`FaultyRecords`] and [`FaultyLimits`] fail on demand.
+//!
+//! To test a store of your own, call a macro for each trait that it implements. Each macro defines
+//! one test per rule:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -94,17 +96,21 @@
 //! # fn main() {}
 //! ```
 //!
-//! A store that admits requests in one step has `admission_store_suite!`, too.
+//! `admission_store_suite!` tests a store that checks limits and creates the record in one step.
 //!
-//! [The model](model::follows_the_model) compares a store with what many clients on few keys may see,
-//! whatever happens to them.
+//! [The model](model::follows_the_model) runs a generated script of many clients on a few keys, and
+//! compares each result of the store with the rules.
 //!
 //! # Redis
 //!
-//! With the feature `redis` there are also `RedisServer`, a Redis server of the test's own that can be
-//! paused, killed and started again, `RedisSentinels` and `RedisCluster`, whose primaries can fail and
-//! whose slots can move, and `Proxy`, a connection to it that delays, loses and breaks. They need
-//! `redis-server` 7 or newer on the `PATH`.
+//! The feature `redis` adds:
+//!
+//! - `RedisServer`: a Redis server that a test can pause, kill and restart.
+//! - `RedisSentinels` and `RedisCluster`: groups of servers whose primaries can fail over. A
+//!   cluster can also migrate slots.
+//! - `Proxy`: a TCP proxy before a server, which delays or loses data and closes connections.
+//!
+//! They need `redis-server` 7 or newer on the `PATH`.
 
 pub mod admission;
 mod client;
@@ -141,12 +147,16 @@ pub use reference::ReferenceBucket;
 pub use server::TestServer;
 pub use wait::eventually;
 
-/// Lets a store's time pass.
+/// A way to advance the time of a store under test.
+///
+/// [`TestClock`] advances stores that read it, [`RealTime`] sleeps, and the Redis servers of this
+/// module shorten the expiry of their data.
 pub trait Elapse: Send + Sync {
-    /// Returns when so much time has passed for the store.
+    /// Lets this much time pass for the store, and returns afterwards.
     fn elapse(&self, time: Duration) -> BoxFuture<'_, ()>;
 
-    /// Whether long times return soon, for what only shows after a day.
+    /// Returns whether a long time passes quickly. If it does not, the suites skip checks that need
+    /// a day.
     fn is_quick(&self) -> bool {
         true
     }
@@ -159,7 +169,8 @@ impl Elapse for TestClock {
     }
 }
 
-/// Time for stores whose clock nobody can move: it really passes, up to twenty seconds a case.
+/// An [`Elapse`] for stores whose clock a test cannot change: it sleeps, for up to twenty seconds
+/// per case.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealTime;
 
@@ -173,7 +184,7 @@ impl Elapse for RealTime {
     }
 }
 
-/// A test for each named case of a suite.
+/// Defines a test for each case of a suite, or one test of all cases on shared servers.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __suite {

@@ -1,21 +1,28 @@
-//! The algorithms of rate limits told as plainly as they can be: over a list of all that was admitted.
+//! A reference implementation of the rate limit algorithms.
+//!
+//! It computes each decision from the list of all admitted requests, so it is simple and slow.
+//! Tests compare the stores with it.
 
 use core::time::Duration;
 
 use crate::clock::{Timestamp, micros};
 use crate::policies::rate_limit::{Algorithm, LimitRequest, LimitStatus, Quota};
 
-/// A bucket that remembers everything.
+/// A rate limit bucket that stores every admitted request.
 #[derive(Debug, Clone, Default)]
 pub struct ReferenceBucket {
-    /// When tokens were taken, and how many.
+    /// The time and the cost of each admitted request, in microseconds and tokens, the oldest
+    /// first.
     taken: Vec<(u64, u64)>,
 }
 
 impl ReferenceBucket {
-    /// Takes what the claim costs, if it can.
-    pub fn acquire(&mut self, claim: &LimitRequest<'_>, now: Timestamp) -> LimitStatus {
-        let (quota, cost, at) = (claim.quota, claim.cost, now.as_micros());
+    /// Takes the cost of the request if the limit admits it at `now`; returns the status of the
+    /// limit.
+    ///
+    /// `now` must not be before that of an earlier call.
+    pub fn acquire(&mut self, request: &LimitRequest<'_>, now: Timestamp) -> LimitStatus {
+        let (quota, cost, at) = (request.quota, request.cost, now.as_micros());
         let (remaining, wait, turn) = match quota.algorithm() {
             Algorithm::TokenBucket => {
                 let level = self.level(quota, at);
@@ -26,7 +33,7 @@ impl ReferenceBucket {
                 let queue = self.queue(quota, at);
                 let surplus = (queue + cost * quota.interval()).saturating_sub(quota.window());
                 let turn = if cost > 0 { queue } else { 0 };
-                let late = turn.saturating_sub(micros(claim.max_queue_wait));
+                let late = turn.saturating_sub(micros(request.max_queue_wait));
                 (
                     (quota.window() - queue) / quota.interval(),
                     surplus.max(late),
@@ -74,18 +81,18 @@ impl ReferenceBucket {
         };
         LimitStatus {
             remaining,
-            resets_in: self.full_in(quota, at),
+            resets_in: self.resets_in(quota, at),
             wait,
             turn,
         }
     }
 
-    /// Notes tokens that were taken elsewhere.
+    /// Adds a request that another bucket or instance admitted.
     pub fn note(&mut self, now: Timestamp, cost: u64) {
         self.taken.push((now.as_micros(), cost));
     }
 
-    /// The most tokens of which the first was admitted, or let go, in any half-open period of this length.
+    /// The largest sum of tokens that were admitted within any half-open period of this length.
     pub fn most_in_any(&self, period: Duration) -> u64 {
         let sum =
             |start: u64| self.sum(|moment| moment >= start && moment < start + micros(period));
@@ -104,7 +111,8 @@ impl ReferenceBucket {
             .sum()
     }
 
-    /// What is in the token bucket, in microseconds: it begins full.
+    /// The level of the token bucket, as the microseconds in which it refills that much. It begins
+    /// full.
     fn level(&self, quota: Quota, now: u64) -> u64 {
         let (mut level, mut at) = (quota.window(), 0);
         for (moment, cost) in &self.taken {
@@ -114,7 +122,7 @@ impl ReferenceBucket {
         quota.window().min(level + (now - at))
     }
 
-    /// How long the queue of the leaky bucket takes: it begins empty.
+    /// The microseconds until the queue of the leaky bucket is empty. It begins empty.
     fn queue(&self, quota: Quota, now: u64) -> u64 {
         let end = self.taken.iter().fold(0, |end, (moment, cost)| {
             end.max(*moment) + cost * quota.interval()
@@ -130,7 +138,7 @@ impl ReferenceBucket {
         }
     }
 
-    fn full_in(&self, quota: Quota, now: u64) -> Duration {
+    fn resets_in(&self, quota: Quota, now: u64) -> Duration {
         let Some((last, _)) = self.taken.last().copied() else {
             return Duration::ZERO;
         };

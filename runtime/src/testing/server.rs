@@ -11,22 +11,23 @@ use crate::serve::accept::{self, ServerTimeouts, ShutdownOutcome, ShutdownSignal
 use crate::serve::request_checks::RequestChecks;
 use crate::start::{StartError, StartErrors};
 
-/// An API on a free port of the loopback interface, served as [`serve`](crate::serve()) does.
+/// An API that is served on a free port of the loopback interface, in the same way as by
+/// [`serve`](crate::serve()).
 ///
 /// ```
 /// use aplomb::prelude::*;
 /// use aplomb::testing::TestServer;
 ///
-/// /// Says that the service lives.
+/// /// Returns the health of the service.
 /// #[endpoint(get = "/health", public)]
 /// async fn health() -> &'static str {
-///     "well"
+///     "ok"
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), aplomb::StartErrors> {
 /// let server = TestServer::start(Api::new("example", routes![health]), ()).await?;
-/// assert_eq!(server.client().get("/health").send().await.text(), "well");
+/// assert_eq!(server.client().get("/health").send().await.text(), "ok");
 /// assert!(server.stop().await);
 /// # Ok(())
 /// # }
@@ -35,13 +36,13 @@ use crate::start::{StartError, StartErrors};
 pub struct TestServer {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<ShutdownOutcome>,
+    task: JoinHandle<ShutdownOutcome>,
 }
 
-/// Asks once.
-struct Once(Option<oneshot::Receiver<()>>);
+/// A shutdown signal that a test sends, at most once.
+struct StopSignal(Option<oneshot::Receiver<()>>);
 
-impl ShutdownSignals for Once {
+impl ShutdownSignals for StopSignal {
     async fn requested(&mut self) {
         match self.0.take() {
             Some(stopped) => drop(stopped.await),
@@ -50,18 +51,20 @@ impl ShutdownSignals for Once {
     }
 }
 
-/// Heads must come within five seconds; requests may take ten to end once the server stops.
-const PATIENCE: ServerTimeouts = ServerTimeouts {
+/// Shorter than the defaults of [`serve`](crate::serve()), so that a test of a timeout is short. A
+/// test of a loaded machine still reads a head within 5 s, and ends its requests within 10 s.
+const TIMEOUTS: ServerTimeouts = ServerTimeouts {
     head: Duration::from_secs(5),
     grace: Duration::from_secs(10),
 };
 
 impl TestServer {
-    /// Serves until [`stop`](Self::stop), or until it is dropped.
+    /// Starts to serve the API with this state. It is served until [`stop`](Self::stop) or until
+    /// the `TestServer` is dropped.
     ///
     /// # Errors
     ///
-    /// All that keeps the API from starting.
+    /// All mistakes that keep the API from starting, as from [`Api::into_router`].
     pub async fn start<S: Clone + Send + Sync + 'static>(
         api: Api<S>,
         state: S,
@@ -69,42 +72,51 @@ impl TestServer {
         let (tracker, base) = (api.tracker(), api.problem_base_or_default());
         let prepared = api.prepare().await;
         let proxies = prepared.proxies();
-        let front = RequestChecks::new(base, proxies, prepared.into_router(state)?);
-        let refused = |error: std::io::Error| StartErrors::from(StartError::new(error.to_string()));
+        let checks = RequestChecks::new(base, proxies, prepared.into_router(state)?);
+        let start_error =
+            |error: std::io::Error| StartErrors::from(StartError::new(error.to_string()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
-            .map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+            .map_err(start_error)?;
+        let address = listener.local_addr().map_err(start_error)?;
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(async move {
-            accept::serve_until(listener, front, Once(Some(stopped)), PATIENCE, &tracker).await
+        let task = tokio::spawn(async move {
+            accept::serve_until(
+                listener,
+                checks,
+                StopSignal(Some(stopped)),
+                TIMEOUTS,
+                &tracker,
+            )
+            .await
         });
         Ok(Self {
             address,
             stop,
-            served,
+            task,
         })
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A client of it.
+    /// A client of this server.
     pub fn client(&self) -> Client {
         Client::new(self.address)
     }
 
-    /// The URL of a path.
+    /// The URL of a path, such as `http://127.0.0.1:49152/v1/orders` for `/v1/orders`.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Stops as a service does on SIGTERM; `true` if every request got its end.
+    /// Stops as a service does on SIGTERM; returns `true` if every open request got its response
+    /// within 10 s.
     pub async fn stop(self) -> bool {
-        // The receiver is there until the server has ended, and then there is nothing to stop.
+        // If the send fails, the receiver was dropped, so the server has ended already.
         let _ = self.stop.send(());
-        matches!(self.served.await, Ok(ShutdownOutcome::Finished))
+        matches!(self.task.await, Ok(ShutdownOutcome::Finished))
     }
 }

@@ -1,13 +1,13 @@
-//! Waiting for conditions.
+//! Functions that wait until a condition is true.
 
 use core::panic::Location;
 use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-/// Waits until a condition holds. It is checked every 5 milliseconds, for up to 20 seconds.
+/// Waits until a condition is true. It is checked every 5 milliseconds, for up to 20 seconds.
 ///
-/// `what` completes the sentence "it did not happen that …" in the panic message.
+/// `what` describes the condition in the panic message: "timed out after 20s waiting until …".
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,8 @@ use std::time::Instant;
 ///
 /// # Panics
 ///
-/// If the condition does not hold within 20 seconds of real time. The message names the caller's line.
+/// If the condition is still false after 20 seconds of real time. The message has the caller's
+/// line.
 #[track_caller]
 pub fn eventually<F: AsyncFnMut() -> bool>(
     what: &str,
@@ -32,19 +33,21 @@ pub fn eventually<F: AsyncFnMut() -> bool>(
 ) -> impl Future<Output = ()> {
     let caller = Location::caller();
     async move {
-        // Real time, since a paused clock of Tokio jumps over the intervals below.
-        let deadline = Instant::now() + PATIENCE;
+        // Real time: if a test pauses Tokio's clock, that clock skips the sleeps below, and a
+        // deadline by it would pass at once.
+        let deadline = Instant::now() + TIMEOUT;
         while !condition().await {
             assert!(
                 Instant::now() < deadline,
-                "within {PATIENCE:?} it did not happen that {what} ({caller})"
+                "timed out after {TIMEOUT:?} waiting until {what} ({caller})"
             );
             tokio::time::sleep(INTERVAL).await;
         }
     }
 }
 
-/// Waits, blocking the thread, until a condition holds; returns whether it held within the limit.
+/// Blocks the thread until a condition is true; returns `false` if it is still false after the
+/// limit.
 pub(super) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while !condition() {
@@ -56,10 +59,12 @@ pub(super) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool)
     true
 }
 
-/// More than any correct program needs on a slow machine, and less than a test runner's limit.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than a correct program takes on a slow machine, and shorter than the timeout of a test
+/// runner.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Short beside what is waited for, and long enough to leave the processor to it.
+/// Short compared with the events that tests wait for, and long enough to use little processor
+/// time.
 const INTERVAL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
@@ -67,7 +72,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_condition_is_checked_until_it_holds() {
+    async fn a_condition_is_checked_until_it_is_true() {
         let mut checks = 0;
         eventually("it is checked three times", async || {
             checks += 1;
@@ -78,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_ends_the_wait() {
+    fn a_wait_ends_at_its_limit() {
         assert!(!holds_within(Duration::from_millis(20), || false));
         assert!(holds_within(Duration::ZERO, || true));
     }

@@ -1,10 +1,10 @@
-//! Several servers that belong together.
+//! Tests of `RedisSentinels` and `RedisCluster`, the groups of Redis servers for tests.
 
 use std::path::Path;
 
 use aplomb::testing::{RedisCluster, RedisSentinels, RedisServer, Reply};
 
-use crate::lives;
+use crate::is_running;
 
 fn set(server: &RedisServer, key: &str) {
     assert_eq!(
@@ -24,7 +24,7 @@ fn directory(server: &RedisServer) -> String {
 }
 
 #[test]
-fn sentinels_make_a_replica_the_primary() {
+fn sentinels_promote_a_replica() {
     let servers = RedisSentinels::start();
     let before = servers.primary().address();
     set(servers.primary(), "key");
@@ -39,7 +39,7 @@ fn sentinels_make_a_replica_the_primary() {
 }
 
 #[test]
-fn a_replica_of_a_cluster_takes_over() {
+fn a_replica_of_a_cluster_is_promoted() {
     let cluster = RedisCluster::start();
     let slot = cluster.slot_of("key");
     let before = cluster.owner(slot).address();
@@ -55,7 +55,7 @@ fn a_replica_of_a_cluster_takes_over() {
 }
 
 #[test]
-fn a_slot_moves_with_its_keys() {
+fn a_migrated_slot_takes_its_keys_along() {
     let cluster = RedisCluster::start();
     let slot = cluster.slot_of("{tag}");
     let from = cluster.owner(slot);
@@ -63,15 +63,15 @@ fn a_slot_moves_with_its_keys() {
         .primaries()
         .into_iter()
         .find(|node| node.address() != from.address())
-        .expect("another");
+        .expect("another primary");
     set(from, "{tag}1");
     set(from, "{tag}2");
     let migration = cluster.begin_migration(slot, to);
     migration.move_keys();
-    let asked = from.command(&["GET", "{tag}1"]);
+    let reply = from.command(&["GET", "{tag}1"]);
     assert!(
-        matches!(&asked, Reply::Error(error) if error.starts_with("ASK ")),
-        "{asked:?}"
+        matches!(&reply, Reply::Error(error) if error.starts_with("ASK ")),
+        "{reply:?}"
     );
     migration.end();
     assert_eq!(cluster.owner(slot).address(), to.address());
@@ -79,24 +79,24 @@ fn a_slot_moves_with_its_keys() {
 }
 
 #[test]
-fn nothing_is_left_of_them() {
+fn dropped_groups_leave_no_process_and_no_directory() {
     let (servers, cluster) = (RedisSentinels::start(), RedisCluster::start());
-    let all = servers.servers().iter().chain(cluster.nodes());
-    let left: Vec<_> = all
-        .map(|server| (server.pid().expect("it runs"), directory(server)))
+    let all_servers = servers.servers().iter().chain(cluster.nodes());
+    let servers_with_directories: Vec<_> = all_servers
+        .map(|server| (server.pid().expect("a running server"), directory(server)))
         .collect();
     let sentinels: Vec<_> = servers
         .sentinels()
         .iter()
         .filter_map(RedisServer::pid)
         .collect();
-    assert_eq!((left.len(), sentinels.len()), (9, 3));
+    assert_eq!((servers_with_directories.len(), sentinels.len()), (9, 3));
     drop((servers, cluster));
-    for (pid, directory) in left {
+    for (pid, directory) in servers_with_directories {
         assert!(
-            !lives(pid) && !Path::new(&directory).exists(),
+            !is_running(pid) && !Path::new(&directory).exists(),
             "{directory}"
         );
     }
-    assert!(sentinels.into_iter().all(|pid| !lives(pid)));
+    assert!(sentinels.into_iter().all(|pid| !is_running(pid)));
 }

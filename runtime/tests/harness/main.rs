@@ -1,4 +1,4 @@
-//! What the Redis server for tests and the proxy before it do.
+//! Tests of the Redis servers for tests, and of the proxy in front of them.
 
 mod groups;
 mod proxy;
@@ -6,7 +6,7 @@ mod redis_server;
 
 use aplomb::testing::Program;
 
-fn lives(pid: u32) -> bool {
+fn is_running(pid: u32) -> bool {
     Program::new("sh")
         .args(["-c", &format!("kill -0 {pid} 2>/dev/null")])
         .run()

@@ -7,7 +7,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-const LIMIT: Duration = Duration::from_secs(10);
+/// Longer than any step takes on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// A delay that is longer than any test.
 const NEVER: Duration = Duration::from_hours(1);
 
 struct Client(RawConnection);
@@ -33,7 +35,7 @@ impl Client {
         self.expect("+PONG\r\n").await;
     }
 
-    /// All that comes until the connection ends; it may end by a reset.
+    /// Reads until the connection ends. A reset counts as an end.
     async fn rest(&mut self) -> Vec<u8> {
         self.0.rest().await
     }
@@ -53,8 +55,8 @@ async fn connect(proxy: &Proxy) -> Client {
     Client::connect(proxy.address()).await
 }
 
-/// How many clients the server has, other than the one that asks.
-fn clients(server: &RedisServer) -> usize {
+/// The number of clients of the server, without the client that sends this command.
+fn client_count(server: &RedisServer) -> usize {
     match server.command(&["CLIENT", "LIST"]) {
         Reply::Bytes(list) => {
             list.split(|&byte| byte == b'\n')
@@ -67,7 +69,7 @@ fn clients(server: &RedisServer) -> usize {
 }
 
 #[tokio::test]
-async fn it_forwards() {
+async fn requests_and_replies_are_forwarded() {
     let (server, proxy) = start().await;
     assert_eq!(
         proxy.url(),
@@ -91,13 +93,13 @@ async fn it_forwards() {
 }
 
 #[tokio::test]
-async fn an_end_goes_through_both_ways() {
+async fn the_end_of_a_connection_is_forwarded_in_both_directions() {
     let (server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     client.ping().await;
     drop(client);
-    eventually("the server sees that the client is gone", async || {
-        clients(&server) == 0
+    eventually("the server sees the disconnect", async || {
+        client_count(&server) == 0
     })
     .await;
 
@@ -107,7 +109,7 @@ async fn an_end_goes_through_both_ways() {
 }
 
 #[tokio::test]
-async fn without_a_server_connections_end() {
+async fn connections_end_if_the_server_is_down() {
     let (server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     client.ping().await;
@@ -119,7 +121,7 @@ async fn without_a_server_connections_end() {
 }
 
 #[tokio::test]
-async fn replies_are_delayed_in_their_order() {
+async fn delayed_replies_keep_their_order() {
     let (_server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     proxy.delay(Duration::from_millis(200));
@@ -128,14 +130,14 @@ async fn replies_are_delayed_in_their_order() {
     assert!(sent.elapsed() >= Duration::from_millis(200));
 
     client.send("ECHO 1\r\n").await;
-    eventually("it is sent", async || proxy.requests() == 2).await;
+    eventually("the request is sent", async || proxy.requests() == 2).await;
     proxy.delay(Duration::ZERO);
     client.send("ECHO 2\r\n").await;
     client.expect("$1\r\n1\r\n$1\r\n2\r\n").await;
 }
 
 #[tokio::test]
-async fn what_is_delayed_is_done_and_comes_before_the_end() {
+async fn delayed_requests_are_executed_at_once_and_answered_before_the_connection_ends() {
     let (server, proxy) = start().await;
     proxy.delay(Duration::from_millis(200));
     let mut client = connect(&proxy).await;
@@ -146,7 +148,7 @@ async fn what_is_delayed_is_done_and_comes_before_the_end() {
 }
 
 #[tokio::test]
-async fn swallowed_replies_are_lost_and_the_requests_done() {
+async fn swallowed_replies_are_lost_but_their_requests_are_executed() {
     let (server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     client.ping().await;
@@ -160,39 +162,39 @@ async fn swallowed_replies_are_lost_and_the_requests_done() {
 }
 
 #[tokio::test]
-async fn replies_under_way_are_swallowed_too() {
+async fn delayed_replies_can_be_swallowed() {
     let (server, proxy) = start().await;
     proxy.delay(Duration::from_secs(1));
     let mut client = connect(&proxy).await;
     client.send("SET key 1\r\nQUIT\r\n").await;
-    eventually("it is done", async || {
+    eventually("the request is executed", async || {
         server.command(&["EXISTS", "key"]) == Reply::Integer(1)
     })
     .await;
-    // Lets the reply reach the proxy; one that comes later is lost all the same.
+    // Gives the reply time to reach the proxy. A reply that arrives later is swallowed, too.
     sleep(Duration::from_millis(50)).await;
     proxy.swallow_replies(true);
     client.expect_end().await;
 }
 
 #[tokio::test]
-async fn nothing_comes_after_a_lost_reply() {
+async fn a_connection_ends_after_a_lost_reply() {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
         .expect("a port");
     let proxy = Proxy::start(server.local_addr().expect("an address")).await;
     let mut client = connect(&proxy).await;
-    let (mut replying, _) = timeout(LIMIT, server.accept())
+    let (mut replying, _) = timeout(TIMEOUT, server.accept())
         .await
         .expect("in time")
         .expect("a client");
     proxy.swallow_replies(true);
-    // More than all buffers between hold, so that the proxy has met some of it.
+    // 32 MiB exceed all socket buffers in between, so the proxy has read some of them.
     let long = vec![b'x'; 32 << 20];
-    timeout(LIMIT, replying.write_all(&long))
+    timeout(TIMEOUT, replying.write_all(&long))
         .await
         .expect("in time")
-        .expect("it is sent");
+        .expect("the request is sent");
     proxy.swallow_replies(false);
     client.expect_end().await;
 }
@@ -205,7 +207,10 @@ async fn swallowed_requests_are_lost_and_close_their_connections() {
     other.ping().await;
     proxy.swallow_requests(true);
     losing.send("SET key 1\r\n").await;
-    eventually("it is swallowed", async || proxy.requests_named("SET") == 1).await;
+    eventually("the request is swallowed", async || {
+        proxy.requests_named("SET") == 1
+    })
+    .await;
     proxy.swallow_requests(false);
     losing.expect_end().await;
     other.ping().await;
@@ -213,38 +218,41 @@ async fn swallowed_requests_are_lost_and_close_their_connections() {
 }
 
 #[tokio::test]
-async fn a_cut_ends_what_is_open() {
+async fn a_cut_ends_open_connections() {
     let (server, proxy) = start().await;
     let mut open = [connect(&proxy).await, connect(&proxy).await];
     for client in &mut open {
         client.ping().await;
     }
-    assert_eq!(clients(&server), 2);
+    assert_eq!(client_count(&server), 2);
     proxy.cut().await;
     for client in &mut open {
         client.expect_end().await;
     }
-    eventually("the server sees the end", async || clients(&server) == 0).await;
+    eventually("the server sees the disconnect", async || {
+        client_count(&server) == 0
+    })
+    .await;
     connect(&proxy).await.ping().await;
 }
 
 #[tokio::test]
-async fn a_cut_ends_what_hangs() {
+async fn a_cut_ends_connections_without_a_reply() {
     let (server, proxy) = start().await;
     proxy.delay(NEVER);
     let (mut delayed, mut unanswered) = (connect(&proxy).await, connect(&proxy).await);
     delayed.send("PING\r\n").await;
-    eventually("it is sent", async || proxy.requests() == 1).await;
+    eventually("the request is sent", async || proxy.requests() == 1).await;
     server.pause();
     unanswered.send("PING\r\n").await;
-    eventually("it is sent", async || proxy.requests() == 2).await;
-    timeout(LIMIT, proxy.cut()).await.expect("in time");
+    eventually("the request is sent", async || proxy.requests() == 2).await;
+    timeout(TIMEOUT, proxy.cut()).await.expect("in time");
     delayed.expect_end().await;
     unanswered.expect_end().await;
 }
 
 #[tokio::test]
-async fn new_connections_are_refused_and_old_ones_stay() {
+async fn new_connections_can_be_refused_while_old_ones_stay() {
     let (_server, proxy) = start().await;
     let mut old = connect(&proxy).await;
     old.ping().await;
@@ -258,7 +266,7 @@ async fn new_connections_are_refused_and_old_ones_stay() {
 }
 
 #[tokio::test]
-async fn replies_are_rewritten_and_requests_are_not() {
+async fn replies_are_rewritten_but_requests_are_not() {
     let (server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     proxy.rewrite(b"7.0.15", b"6.0.20");
@@ -274,7 +282,7 @@ async fn replies_are_rewritten_and_requests_are_not() {
 }
 
 #[tokio::test]
-async fn commands_are_counted_however_they_arrive() {
+async fn commands_are_counted_for_any_fragmentation() {
     let (_server, proxy) = start().await;
     let mut client = connect(&proxy).await;
     for byte in "*2\r\n$4\r\necho\r\n$6\r\n*1\r\n$4\r\n".chars() {
@@ -303,19 +311,22 @@ async fn commands_are_counted_however_they_arrive() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_dropped_proxy() {
+async fn a_dropped_proxy_leaves_no_task_and_no_connection() {
     let (server, proxy) = start().await;
     let (address, mut client) = (proxy.address(), connect(&proxy).await);
     client.ping().await;
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 2);
     drop(proxy);
     client.expect_end().await;
-    eventually("its tasks end", async || {
+    eventually("the tasks of the proxy end", async || {
         Handle::current().metrics().num_alive_tasks() == 0
     })
     .await;
-    eventually("the server sees the end", async || clients(&server) == 0).await;
+    eventually("the server sees the disconnect", async || {
+        client_count(&server) == 0
+    })
+    .await;
     TcpStream::connect(address)
         .await
-        .expect_err("nobody listens");
+        .expect_err("the connection is refused");
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use aplomb::testing::{Program, RedisServer, Reply};
 
-use crate::lives;
+use crate::is_running;
 
-const LIMIT: Duration = Duration::from_secs(10);
+/// Longer than any reply takes on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn status(text: &str) -> Reply {
     Reply::Status(String::from(text))
@@ -36,11 +37,11 @@ fn directory(server: &RedisServer) -> PathBuf {
 }
 
 fn pid(server: &RedisServer) -> u32 {
-    server.pid().expect("it runs")
+    server.pid().expect("a running server")
 }
 
 #[test]
-fn it_answers_where_it_says() {
+fn a_started_server_answers_at_its_url() {
     let server = RedisServer::start();
     assert_eq!(server.command(&["PING"]), status("PONG"));
     assert_eq!(
@@ -51,11 +52,11 @@ fn it_answers_where_it_says() {
         setting(&server, "port"),
         server.address().port().to_string()
     );
-    assert!(lives(pid(&server)));
+    assert!(is_running(pid(&server)));
 }
 
 #[test]
-fn each_has_a_process_and_data_of_its_own() {
+fn two_servers_share_no_process_and_no_data() {
     let (one, other) = (RedisServer::start(), RedisServer::start());
     set(&one);
     assert_eq!(other.command(&["GET", "key"]), Reply::Nil);
@@ -64,7 +65,7 @@ fn each_has_a_process_and_data_of_its_own() {
 }
 
 #[test]
-fn a_command_may_be_bytes_and_its_error_is_a_reply() {
+fn a_command_can_contain_any_bytes_and_its_error_is_a_reply() {
     let server = RedisServer::start();
     assert_eq!(
         server.command(&[b"SET".as_slice(), b"\r\n\0", b"\xff"]),
@@ -75,15 +76,15 @@ fn a_command_may_be_bytes_and_its_error_is_a_reply() {
         Reply::bytes(b"\xff")
     );
     assert_eq!(server.command(&["EXISTS", "\r\n\0"]), Reply::Integer(1));
-    let refused = server.command(&["LPUSH", "\r\n\0", "x"]);
+    let rejected = server.command(&["LPUSH", "\r\n\0", "x"]);
     assert!(
-        matches!(&refused, Reply::Error(error) if error.starts_with("WRONGTYPE")),
-        "{refused:?}"
+        matches!(&rejected, Reply::Error(error) if error.starts_with("WRONGTYPE")),
+        "{rejected:?}"
     );
 }
 
 #[test]
-fn a_restart_keeps_data_and_place() {
+fn a_restart_keeps_data_and_address() {
     let server = RedisServer::start();
     let (address, before) = (server.address(), pid(&server));
     set(&server);
@@ -91,11 +92,11 @@ fn a_restart_keeps_data_and_place() {
     assert_eq!(server.command(&["GET", "key"]), Reply::bytes("value"));
     assert_eq!(server.address(), address);
     assert_ne!(pid(&server), before);
-    assert!(!lives(before));
+    assert!(!is_running(before));
 }
 
 #[test]
-fn a_restart_can_lose_data() {
+fn an_empty_restart_loses_data() {
     let server = RedisServer::start();
     set(&server);
     server.restart_empty();
@@ -106,7 +107,7 @@ fn a_restart_can_lose_data() {
 }
 
 #[test]
-fn options_stay_over_restarts() {
+fn options_survive_restarts() {
     let server =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     for restart in [RedisServer::restart, RedisServer::restart_empty] {
@@ -118,7 +119,7 @@ fn options_stay_over_restarts() {
 }
 
 #[test]
-fn it_comes_up_where_it_wants_a_password() {
+fn a_server_with_a_password_starts() {
     let server = RedisServer::start_with(&["--requirepass", "secret"]);
     assert!(
         matches!(server.command(&["PING"]), Reply::Error(error) if error.starts_with("NOAUTH"))
@@ -126,20 +127,27 @@ fn it_comes_up_where_it_wants_a_password() {
 }
 
 #[test]
-fn nothing_is_answered_while_it_is_paused() {
+fn a_paused_server_does_not_answer() {
     let server = RedisServer::start();
-    let mut client = TcpStream::connect(server.address()).expect("it listens");
+    let mut client = TcpStream::connect(server.address()).expect("a listening server");
     server.pause();
     client
+        // A running server replies much faster.
         .set_read_timeout(Some(Duration::from_millis(200)))
         .expect("a timeout");
-    client.write_all(b"PING\r\n").expect("the system takes it");
+    client
+        .write_all(b"PING\r\n")
+        .expect("the system buffers the request");
     let mut pong = [0; 7];
-    client.read_exact(&mut pong).expect_err("nobody answers");
+    client
+        .read_exact(&mut pong)
+        .expect_err("the server is paused");
 
     server.resume();
-    client.set_read_timeout(Some(LIMIT)).expect("a timeout");
-    client.read_exact(&mut pong).expect("it answers after all");
+    client.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+    client
+        .read_exact(&mut pong)
+        .expect("the reply after the pause");
     assert_eq!(&pong, b"+PONG\r\n");
 }
 
@@ -158,13 +166,13 @@ fn a_killed_server_refuses_connections() {
     let (address, pid) = (server.address(), pid(&server));
     server.kill();
     server.kill();
-    assert!(!lives(pid));
+    assert!(!is_running(pid));
     assert_eq!(server.pid(), None);
-    let refused = TcpStream::connect(address).expect_err("nobody listens");
-    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    let rejected = TcpStream::connect(address).expect_err("the connection is refused");
+    assert_eq!(rejected.kind(), std::io::ErrorKind::ConnectionRefused);
 
-    let asked = catch_unwind(|| server.command(&["PING"])).expect_err("a panic");
-    let message = asked.downcast_ref::<String>().expect("a message");
+    let panic = catch_unwind(|| server.command(&["PING"])).expect_err("a panic");
+    let message = panic.downcast_ref::<String>().expect("a message");
     assert!(
         message.starts_with("redis-server at 127.0.0.1:"),
         "{message}"
@@ -186,17 +194,17 @@ fn scripts_and_keys_can_be_flushed() {
     let Reply::Bytes(sha) = server.command(&["SCRIPT", "LOAD", "return 1"]) else {
         panic!("no digest")
     };
-    let known = || server.command(&[b"SCRIPT".as_slice(), b"EXISTS", &sha]);
-    assert_eq!(known(), Reply::Array(vec![Reply::Integer(1)]));
+    let script_exists = || server.command(&[b"SCRIPT".as_slice(), b"EXISTS", &sha]);
+    assert_eq!(script_exists(), Reply::Array(vec![Reply::Integer(1)]));
     server.flush_scripts();
-    assert_eq!(known(), Reply::Array(vec![Reply::Integer(0)]));
+    assert_eq!(script_exists(), Reply::Array(vec![Reply::Integer(0)]));
     assert_eq!(server.command(&["DBSIZE"]), Reply::Integer(1));
     server.flush_all();
     assert_eq!(server.command(&["DBSIZE"]), Reply::Integer(0));
 }
 
 #[test]
-fn nothing_is_left_of_a_dropped_server() {
+fn a_dropped_server_leaves_no_process_and_no_directory() {
     for pause in [false, true] {
         let server = RedisServer::start();
         let (pid, directory) = (pid(&server), directory(&server));
@@ -205,41 +213,40 @@ fn nothing_is_left_of_a_dropped_server() {
             server.pause();
         }
         drop(server);
-        assert!(!lives(pid), "paused: {pause}");
+        assert!(!is_running(pid), "paused: {pause}");
         assert!(!directory.exists(), "paused: {pause}");
     }
 }
 
 #[test]
 #[should_panic(expected = "such-option")]
-fn a_server_that_does_not_come_up_shows_its_log() {
+fn a_failed_start_shows_the_log_of_the_server() {
     RedisServer::start_with(&["--such-option", "1"]);
 }
 
-/// Runs itself once more where there are no programs.
+/// Runs this test again in a process with an empty `PATH`.
 #[test]
-fn a_missing_program_is_told_in_one_line() {
+fn a_missing_program_is_reported_in_one_line() {
     const NOWHERE: &str = "/nowhere";
     if std::env::var("PATH").is_ok_and(|path| path == NOWHERE) {
         RedisServer::start();
     }
-    let own = std::env::current_exe().expect("a path");
-    let test = "redis_server::a_missing_program_is_told_in_one_line";
-    let output = Program::new(own)
+    let executable = std::env::current_exe().expect("a path");
+    let test = "redis_server::a_missing_program_is_reported_in_one_line";
+    let output = Program::new(executable)
         .args(["--exact", test, "--nocapture"])
         .env("PATH", NOWHERE)
         .run();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let told: Vec<_> = said
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<_> = stderr
         .lines()
         .filter(|line| line.contains("redis-server"))
         .collect();
-    let expected =
-        "redis-server is not on the PATH: install it, such as with 'apt-get install redis-server'";
-    assert_eq!(told, [expected], "{said}");
+    let expected = "redis-server is not on the PATH: install it, for example with 'apt-get install redis-server'";
+    assert_eq!(lines, [expected], "{stderr}");
     assert!(!output.status.success());
     assert!(
-        said.contains(file!()),
-        "the test's own line is named: {said}"
+        stderr.contains(file!()),
+        "the message names the line of the test: {stderr}"
     );
 }

@@ -1,5 +1,5 @@
-//! Pages of a list that changes while it is read: from sorted collections and from `SQLite`, in every order,
-//! both ways.
+//! Reads the pages of a list that changes meanwhile: from sorted collections and from `SQLite`, in
+//! every order, in both directions.
 
 mod table;
 
@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use table::{Row, Table};
 
-/// A key, and what it says of the order in other words.
+/// A cursor key, and its order in a second, simple implementation.
 trait Order: CursorKey {
     fn of(row: &Row) -> Self;
 
-    fn naive(left: &Row, right: &Row) -> Ordering;
+    fn reference_order(left: &Row, right: &Row) -> Ordering;
 }
 
 macro_rules! orders {
@@ -33,35 +33,35 @@ macro_rules! orders {
                 Self { $($field: row.$field.clone()),+ }
             }
 
-            fn naive(left: &Row, right: &Row) -> Ordering {
+            fn reference_order(left: &Row, right: &Row) -> Ordering {
                 Ordering::Equal $(.then_with(|| $ordering(left.$field.cmp(&right.$field))))+
             }
         }
     )+};
 }
 
-const UP: fn(Ordering) -> Ordering = |ordering| ordering;
-const DOWN: fn(Ordering) -> Ordering = Ordering::reverse;
+const ASCENDING: fn(Ordering) -> Ordering = |ordering| ordering;
+const DESCENDING: fn(Ordering) -> Ordering = Ordering::reverse;
 
 orders! {
-    Oldest: {#[cursor(unique)] id: i64, UP}
-    Newest: {#[cursor(desc, unique, column = "rows.id")] id: i64, DOWN}
-    Upwards: {rank: i32, UP} {name: String, UP} {#[cursor(unique)] id: i64, UP}
-    Downwards: {#[cursor(desc)] tag: Vec<u8>, DOWN} {#[cursor(desc, unique)] id: i64, DOWN}
-    UpAndDown: {rank: i32, UP} {#[cursor(desc)] name: String, DOWN} {#[cursor(unique)] id: i64, UP}
-    DownAndUp: {#[cursor(desc)] flag: bool, DOWN} {name: String, UP} {#[cursor(desc)] tag: Vec<u8>, DOWN}
-        {#[cursor(unique, column = "rows.id")] id: i64, UP}
+    Oldest: {#[cursor(unique)] id: i64, ASCENDING}
+    Newest: {#[cursor(desc, unique, column = "rows.id")] id: i64, DESCENDING}
+    Upwards: {rank: i32, ASCENDING} {name: String, ASCENDING} {#[cursor(unique)] id: i64, ASCENDING}
+    Downwards: {#[cursor(desc)] tag: Vec<u8>, DESCENDING} {#[cursor(desc, unique)] id: i64, DESCENDING}
+    UpAndDown: {rank: i32, ASCENDING} {#[cursor(desc)] name: String, DESCENDING} {#[cursor(unique)] id: i64, ASCENDING}
+    DownAndUp: {#[cursor(desc)] flag: bool, DESCENDING} {name: String, ASCENDING} {#[cursor(desc)] tag: Vec<u8>, DESCENDING}
+        {#[cursor(unique, column = "rows.id")] id: i64, ASCENDING}
 }
 
-/// What happens between two pages, and how large the next one is.
+/// The changes before a page, and the size of that page.
 #[derive(Debug, Clone)]
 struct Step {
     limit: u32,
-    /// Rows by their number, there or not.
+    /// Rows by number. `true` inserts the row, `false` deletes it.
     changes: Vec<(Row, bool)>,
 }
 
-/// The request of a client that sends this cursor.
+/// Builds the page request of a client that sends this cursor.
 async fn request<K: CursorKey>(cursor: Option<&str>, limit: u32) -> PageRequest<K> {
     let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
     let request = http::Request::get(format!("/rows?limit={limit}{cursor}"))
@@ -73,7 +73,7 @@ async fn request<K: CursorKey>(cursor: Option<&str>, limit: u32) -> PageRequest<
         .expect("a page of this list")
 }
 
-/// A page, which all sources agree on.
+/// Reads a page from each source, and checks that all sources agree.
 async fn read<K: Order>(table: &mut Table, cursor: Option<&str>, limit: u32) -> Page<Row> {
     let request = request::<K>(cursor, limit).await;
     let bidirectional = request.bidirectional();
@@ -83,47 +83,47 @@ async fn read<K: Order>(table: &mut Table, cursor: Option<&str>, limit: u32) -> 
         table.in_sqlite(&bidirectional).await,
         rows,
         "{}",
-        bidirectional.keyset().sql(table::PLAIN)
+        bidirectional.keyset().sql(table::QUESTION_MARKS)
     );
     bidirectional.page(rows, K::of)
 }
 
-/// Reads the whole list forward and then back, while rows that do not stay come and go.
-async fn walk<K: Order>(stay: &[Row], steps: &[Step]) -> TestCaseResult {
-    let mut expected = stay.to_vec();
-    expected.sort_by(K::naive);
-    let (mut table, mut steps) = (Table::new(stay).await, steps.iter().cycle());
-    let mut turn = async |cursor: Option<&str>| {
+/// Reads the whole list forward and then backward, while the temporary rows change.
+async fn read_both_directions<K: Order>(permanent: &[Row], steps: &[Step]) -> TestCaseResult {
+    let mut expected = permanent.to_vec();
+    expected.sort_by(K::reference_order);
+    let (mut table, mut steps) = (Table::new(permanent).await, steps.iter().cycle());
+    let mut read_page = async |cursor: Option<&str>| {
         let step = steps.next().expect("a cycle");
         table.change(&step.changes).await;
         read::<K>(&mut table, cursor, step.limit).await
     };
 
-    let mut page = turn(None).await;
-    let mut seen = staying_of::<K>(&page)?;
+    let mut page = read_page(None).await;
+    let mut seen = permanent_rows_of::<K>(&page)?;
     while let Some(next) = page.next_cursor().map(str::to_owned) {
         prop_assert!(page.has_more());
-        page = turn(Some(&next)).await;
-        seen.extend(staying_of::<K>(&page)?);
+        page = read_page(Some(&next)).await;
+        seen.extend(permanent_rows_of::<K>(&page)?);
     }
     prop_assert!(!page.has_more());
     prop_assert_eq!(&seen, &expected, "forward");
 
-    let mut seen = vec![staying_of::<K>(&page)?];
+    let mut seen = vec![permanent_rows_of::<K>(&page)?];
     while let Some(previous) = page.prev_cursor().map(str::to_owned) {
-        page = turn(Some(&previous)).await;
-        seen.push(staying_of::<K>(&page)?);
+        page = read_page(Some(&previous)).await;
+        seen.push(permanent_rows_of::<K>(&page)?);
     }
     seen.reverse();
     prop_assert_eq!(&seen.concat(), &expected, "backward");
     Ok(())
 }
 
-/// The rows of a page that stay; all of its rows are in order.
-fn staying_of<K: Order>(page: &Page<Row>) -> Result<Vec<Row>, TestCaseError> {
+/// Returns the permanent rows of a page, and checks the order of all its rows.
+fn permanent_rows_of<K: Order>(page: &Page<Row>) -> Result<Vec<Row>, TestCaseError> {
     prop_assert!(
         page.items()
-            .is_sorted_by(|left, right| K::naive(left, right).is_lt())
+            .is_sorted_by(|left, right| K::reference_order(left, right).is_lt())
     );
     Ok(page
         .items()
@@ -133,18 +133,19 @@ fn staying_of<K: Order>(page: &Page<Row>) -> Result<Vec<Row>, TestCaseError> {
         .collect())
 }
 
-/// In a list that does not change, each page leads back to the one before, and from there on to itself.
-async fn there_and_back<K: Order>(rows: &[Row], limit: u32) -> TestCaseResult {
+/// Checks in an unchanged list that the previous page of each page is the one before, and that the
+/// next page of that is the page itself.
+async fn forward_and_back<K: Order>(rows: &[Row], limit: u32) -> TestCaseResult {
     let mut table = Table::new(rows).await;
-    let mut before = read::<K>(&mut table, None, limit).await;
-    while let Some(next) = before.next_cursor() {
-        let there = read::<K>(&mut table, Some(next), limit).await;
-        let back = read::<K>(&mut table, there.prev_cursor(), limit).await;
-        prop_assert_eq!(back.items(), before.items());
-        prop_assert_eq!(back.prev_cursor().is_some(), before.prev_cursor().is_some());
+    let mut page = read::<K>(&mut table, None, limit).await;
+    while let Some(next) = page.next_cursor() {
+        let following = read::<K>(&mut table, Some(next), limit).await;
+        let back = read::<K>(&mut table, following.prev_cursor(), limit).await;
+        prop_assert_eq!(back.items(), page.items());
+        prop_assert_eq!(back.prev_cursor().is_some(), page.prev_cursor().is_some());
         let again = read::<K>(&mut table, back.next_cursor(), limit).await;
-        prop_assert_eq!(again.items(), there.items());
-        before = there;
+        prop_assert_eq!(again.items(), following.items());
+        page = following;
     }
     Ok(())
 }
@@ -162,8 +163,8 @@ fn row(id: impl Strategy<Value = i64>) -> impl Strategy<Value = Row> {
     )
 }
 
-/// Rows that stay have even numbers, those that come and go odd ones.
-fn staying() -> impl Strategy<Value = Vec<Row>> {
+/// Permanent rows have even numbers, and temporary ones odd numbers.
+fn permanent_rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::btree_map(-20_i64..20, row(Just(0)), 0..20).prop_map(|rows| {
         rows.into_iter()
             .map(|(number, row)| Row {
@@ -188,7 +189,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// Runs a property on every order.
+/// Runs a property for every order.
 macro_rules! in_every_order {
     ($property:ident($($argument:expr),+)) => {{
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -207,21 +208,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn d07_rows_present_throughout_appear_exactly_once_in_either_direction(stay in staying(), steps in steps()) {
-        in_every_order!(walk(&stay, &steps));
+    fn d07_rows_present_throughout_appear_exactly_once_in_either_direction(permanent in permanent_rows(), steps in steps()) {
+        in_every_order!(read_both_directions(&permanent, &steps));
     }
 
     #[test]
-    fn d05_the_way_back_shows_the_same_pages(rows in staying(), limit in 1_u32..6) {
-        in_every_order!(there_and_back(&rows, limit));
+    fn d05_pages_read_backward_are_the_same(rows in permanent_rows(), limit in 1_u32..6) {
+        in_every_order!(forward_and_back(&rows, limit));
     }
 }
 
 proptest! {
     #[test]
-    fn d01_a_key_says_one_order(left in row(0_i64..3), right in row(0_i64..3)) {
+    fn d01_a_key_defines_one_order(left in row(0_i64..3), right in row(0_i64..3)) {
         fn agrees<K: Order>(left: &Row, right: &Row) -> bool {
-            K::of(left).compare(&K::of(right)) == K::naive(left, right)
+            K::of(left).compare(&K::of(right)) == K::reference_order(left, right)
         }
         prop_assert!(agrees::<Oldest>(&left, &right) && agrees::<Newest>(&left, &right));
         prop_assert!(agrees::<Upwards>(&left, &right) && agrees::<Downwards>(&left, &right));
@@ -230,7 +231,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn d07_either_form_is_answered_from_its_index_in_either_direction() {
+async fn d07_every_page_query_uses_its_index_in_both_directions() {
     let row = Row {
         id: 1,
         rank: 1,
@@ -270,7 +271,7 @@ async fn d07_either_form_is_answered_from_its_index_in_either_direction() {
 }
 
 #[tokio::test]
-async fn d05_a_page_of_every_kind_has_its_members() {
+async fn d05_a_page_has_the_members_of_its_kind() {
     let members = async |page: Page<i64>| -> Vec<String> {
         let response = axum::response::IntoResponse::into_response(page);
         let body = axum::body::to_bytes(response.into_body(), 4096)

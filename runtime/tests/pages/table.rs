@@ -17,7 +17,7 @@ pub(crate) struct Row {
     pub(crate) tag: Vec<u8>,
 }
 
-pub(crate) const PLAIN: Placeholders = Placeholders::Question;
+pub(crate) const QUESTION_MARKS: Placeholders = Placeholders::Question;
 
 /// The same rows in memory and in a database.
 pub(crate) struct Table {
@@ -57,13 +57,13 @@ impl Table {
         table
     }
 
-    /// Makes that these rows are there, or not.
+    /// Inserts or deletes these rows.
     pub(crate) async fn change(&mut self, changes: &[(Row, bool)]) {
-        for (row, there) in changes {
+        for (row, present) in changes {
             self.rows.remove(&row.id);
             let delete = sqlx::query("DELETE FROM rows WHERE id = ?").bind(row.id);
             delete.execute(&mut self.database).await.expect("deleted");
-            if *there {
+            if *present {
                 self.insert(row).await;
             }
         }
@@ -92,7 +92,7 @@ impl Table {
 
     pub(crate) fn in_slice<K: Order>(&self, page: &Bidirectional<K>) -> Vec<Row> {
         let mut sorted: Vec<&Row> = self.rows.values().collect();
-        sorted.sort_by(|left, right| K::naive(left, right));
+        sorted.sort_by(|left, right| K::reference_order(left, right));
         page.in_slice(&sorted, |row| K::of(row))
             .map(|row| (*row).clone())
             .collect()
@@ -107,24 +107,24 @@ impl Table {
         page.in_map(&map).map(|(_, row)| (*row).clone()).collect()
     }
 
-    /// By each way to write the query in turn.
+    /// Reads a page with each way to write the query in turn.
     pub(crate) async fn in_sqlite<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<Row> {
         self.queries += 1;
         let placeholders = match self.queries % 4 {
             0 => Placeholders::Question,
             1 => Placeholders::QuestionFrom(2),
             2 => Placeholders::DollarFrom(2),
-            _ => return self.built(page).await,
+            _ => return self.in_sqlite_with_builder(page).await,
         };
         let keyset = page.keyset().sql(placeholders);
         let text = format!("SELECT id FROM rows WHERE ? = 1 AND {keyset}");
         let query: QueryScalar<'_, _, i64, _> = sqlx::query_scalar(AssertSqlSafe(text)).bind(1);
         let query = keyset.binds.into_iter().fold(query, QueryScalar::bind);
         let ids = query.fetch_all(&mut self.database).await.expect("a page");
-        self.of(&ids)
+        self.rows_of(&ids)
     }
 
-    /// How the page is read.
+    /// Returns the query plan of a page.
     pub(crate) async fn plan<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<String> {
         let mut query =
             QueryBuilder::<Sqlite>::new("EXPLAIN QUERY PLAN SELECT id FROM rows WHERE ");
@@ -134,7 +134,7 @@ impl Table {
         steps.into_iter().map(|(.., step)| step).collect()
     }
 
-    async fn built<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<Row> {
+    async fn in_sqlite_with_builder<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<Row> {
         let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM rows WHERE ");
         query.push_bind(1).push(" = 1 AND ");
         page.keyset().push_onto(&mut query);
@@ -143,10 +143,10 @@ impl Table {
             .fetch_all(&mut self.database)
             .await
             .expect("a page");
-        self.of(&ids)
+        self.rows_of(&ids)
     }
 
-    fn of(&self, ids: &[i64]) -> Vec<Row> {
+    fn rows_of(&self, ids: &[i64]) -> Vec<Row> {
         ids.iter().map(|id| self.rows[id].clone()).collect()
     }
 }

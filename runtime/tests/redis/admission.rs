@@ -1,4 +1,5 @@
-//! Limits and `begin` in one trip: connections that are cut, servers that are full, stopped or damaged.
+//! Limits and `begin` in one trip: with cut connections, and with servers that are full, paused or
+//! damaged.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -12,36 +13,40 @@ use aplomb::testing::{RedisServer, Reply, eventually};
 use proptest::prelude::*;
 
 use crate::connection::{
-    begin, bench, claim, done, is_ambiguous, is_unsent, patient_bench, until_back,
+    begin, completion, is_ambiguous, is_unsent, limit_request, patient_store_behind_proxy,
+    store_behind_proxy, until_available,
 };
-use crate::damage::only_key;
+use crate::damage::single_key;
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// One token an hour.
-fn only_one() -> LimitRequest<'static> {
+/// A limit of one token per hour.
+fn one_per_hour() -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_hours(1), 1).expect("a valid quota");
-    LimitRequest { quota, ..claim() }
+    LimitRequest {
+        quota,
+        ..limit_request()
+    }
 }
 
 async fn admitted(
     store: &RedisStore,
-    claim: LimitRequest<'_>,
+    request: LimitRequest<'_>,
     begin: &Begin,
 ) -> (u64, BeginOutcome) {
-    match store.admit(&[claim], begin).await.expect("an answer") {
-        Admission::Admitted(acquired, found) => (acquired.statuses[0].remaining, found),
+    match store.admit(&[request], begin).await.expect("a reply") {
+        Admission::Admitted(acquired, begun) => (acquired.statuses[0].remaining, begun),
         Admission::Refused(acquired) => panic!("{acquired:?}"),
     }
 }
 
 #[tokio::test]
-async fn b05_limits_and_begin_are_one_trip() {
-    let (server, proxy, store) = bench().await;
+async fn b05_limits_and_begin_take_one_trip() {
+    let (server, proxy, store) = store_behind_proxy().await;
     server.flush_scripts();
-    for (sent, found) in [(2, BeginOutcome::Started), (1, BeginOutcome::InFlight)] {
+    for (sent, begun) in [(2, BeginOutcome::Started), (1, BeginOutcome::InFlight)] {
         proxy.reset_counts();
-        assert_eq!(admitted(&store, claim(), &begin()).await.1, found);
+        assert_eq!(admitted(&store, limit_request(), &begin()).await.1, begun);
         assert_eq!(
             (proxy.requests_named("EVALSHA"), proxy.requests()),
             (1, sent)
@@ -50,162 +55,166 @@ async fn b05_limits_and_begin_are_one_trip() {
 }
 
 #[tokio::test]
-async fn b02_what_is_taken_and_begun_is_there_for_both_facets() {
+async fn b02_an_admission_is_visible_to_both_facets() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
     let run = begin();
     assert_eq!(
-        admitted(&store, claim(), &run).await,
+        admitted(&store, limit_request(), &run).await,
         (9, BeginOutcome::Started)
     );
-    let taken = store.acquire(&[claim()]).await.expect("an answer");
-    assert_eq!(taken.statuses[0].remaining, 8);
+    let acquired = store.acquire(&[limit_request()]).await.expect("a reply");
+    assert_eq!(acquired.statuses[0].remaining, 8);
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
-    store.complete(&done(&run)).await.expect("an answer");
+    store.complete(&completion(&run)).await.expect("a reply");
     assert!(matches!(
-        admitted(&store, claim(), &begin()).await,
+        admitted(&store, limit_request(), &begin()).await,
         (7, BeginOutcome::Done(_))
     ));
 }
 
 #[tokio::test]
-async fn b05_what_was_cut_off_is_asked_again_and_has_its_record() {
-    let (server, proxy, store) = patient_bench().await;
+async fn b05_an_admission_that_was_cut_off_is_sent_again_and_has_its_record() {
+    let (server, proxy, store) = patient_store_behind_proxy().await;
     let (run, store) = (begin(), Arc::new(store));
-    let asking = asked_and_cut(&server, &proxy, &store, claim(), &run).await;
-    let Ok(Admission::Admitted(acquired, BeginOutcome::Started)) = asking else {
-        panic!("{asking:?}")
+    let pending = admit_and_cut(&server, &proxy, &store, limit_request(), &run).await;
+    let Ok(Admission::Admitted(acquired, BeginOutcome::Started)) = pending else {
+        panic!("{pending:?}")
     };
     assert_eq!(
         acquired.statuses[0].remaining, 8,
-        "the limit has counted both"
+        "both attempts took a token"
     );
     assert_eq!(store.heartbeat(&[run.lease()], LEASE).await, Ok(vec![true]));
 }
 
 #[tokio::test]
-async fn b02_what_was_cut_off_and_is_refused_when_asked_again_may_have_begun() {
-    let (server, proxy, store) = patient_bench().await;
+async fn b02_an_admission_that_was_cut_off_and_is_rejected_when_repeated_is_ambiguous() {
+    let (server, proxy, store) = patient_store_behind_proxy().await;
     let (run, store) = (begin(), Arc::new(store));
-    let asking = asked_and_cut(&server, &proxy, &store, only_one(), &run).await;
-    assert!(is_ambiguous(&asking), "{asking:?}");
+    let pending = admit_and_cut(&server, &proxy, &store, one_per_hour(), &run).await;
+    assert!(is_ambiguous(&pending), "{pending:?}");
     assert_eq!(
         store.begin(&begin()).await,
         Ok(BeginOutcome::InFlight),
-        "it had begun"
+        "the cut admission has begun a run"
     );
-    store.abort(run.lease(), LEASE).await.expect("an answer");
+    store.abort(run.lease(), LEASE).await.expect("a reply");
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
-/// Asks, and cuts the connection once the server has done what is asked, and before its answer is there.
-async fn asked_and_cut(
+/// Sends an admission, and cuts the connection after the server has executed it and before the
+/// reply arrives.
+async fn admit_and_cut(
     server: &RedisServer,
     proxy: &aplomb::testing::Proxy,
     store: &Arc<RedisStore>,
-    claim: LimitRequest<'static>,
+    request: LimitRequest<'static>,
     run: &Begin,
 ) -> Result<Admission, StoreError> {
-    // Until the server knows the script: else a call is two requests.
-    store.admit(&[], &begin()).await.expect("an answer");
+    // Sends the script to the server first. Otherwise the call is two requests.
+    store.admit(&[], &begin()).await.expect("a reply");
     server.flush_all();
     proxy.delay(Duration::from_secs(5));
-    let asking = tokio::spawn({
+    let pending = tokio::spawn({
         let (store, run) = (Arc::clone(store), run.clone());
-        async move { store.admit(&[claim], &run).await }
+        async move { store.admit(&[request], &run).await }
     });
-    eventually("it is done", async || {
+    eventually("the request is executed", async || {
         server.command(&["DBSIZE"]) == Reply::Integer(2)
     })
     .await;
     proxy.delay(Duration::ZERO);
     proxy.cut().await;
-    asking.await.expect("no panic")
+    pending.await.expect("no panic")
 }
 
 #[tokio::test]
-async fn a08_what_a_paused_server_does_late_leaves_no_ghost() {
-    let (server, _proxy, store) = bench().await;
+async fn a08_an_admission_executed_late_by_a_paused_server_can_be_aborted() {
+    let (server, _proxy, store) = store_behind_proxy().await;
     store
         .admit(&[], &begin())
         .await
-        .expect("a server that knows the script");
+        .expect("the server has the script");
     server.flush_all();
     let late = begin();
     server.pause();
-    assert!(is_ambiguous(&store.admit(&[claim()], &late).await));
+    assert!(is_ambiguous(&store.admit(&[limit_request()], &late).await));
     server.resume();
-    until_back(&store).await;
-    store.abort(late.lease(), LEASE).await.expect("an answer");
+    until_available(&store).await;
+    store.abort(late.lease(), LEASE).await.expect("a reply");
     assert_eq!(
-        admitted(&store, claim(), &late).await.1,
+        admitted(&store, limit_request(), &late).await.1,
         BeginOutcome::Aborted
     );
     assert_eq!(
-        admitted(&store, claim(), &begin()).await.1,
+        admitted(&store, limit_request(), &begin()).await.1,
         BeginOutcome::Started
     );
 }
 
 #[tokio::test]
-async fn a23_without_a_server_nothing_is_sent() {
-    let (server, _proxy, store) = bench().await;
+async fn a23_without_a_server_no_admission_is_sent() {
+    let (server, _proxy, store) = store_behind_proxy().await;
     server.kill();
-    // The first call may find the connection as it breaks.
-    let _ = store.admit(&[claim()], &begin()).await;
-    assert!(is_unsent(&store.admit(&[claim()], &begin()).await));
+    // The first call may still use the connection that breaks.
+    let _ = store.admit(&[limit_request()], &begin()).await;
+    assert!(is_unsent(&store.admit(&[limit_request()], &begin()).await));
     server.restart();
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(
-        admitted(&store, claim(), &begin()).await.1,
+        admitted(&store, limit_request(), &begin()).await.1,
         BeginOutcome::Started
     );
 }
 
 #[tokio::test]
-async fn b02_a_full_server_takes_nothing_and_begins_nothing() {
-    let (server, _proxy, store) = bench().await;
+async fn b02_a_full_server_takes_no_tokens_and_begins_no_run() {
+    let (server, _proxy, store) = store_behind_proxy().await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(
-        store.admit(&[claim()], &begin()).await,
+        store.admit(&[limit_request()], &begin()).await,
         Err(StoreError::Full)
     );
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(
-        admitted(&store, claim(), &begin()).await,
+        admitted(&store, limit_request(), &begin()).await,
         (9, BeginOutcome::Started)
     );
 }
 
 #[tokio::test]
-async fn b02_a_bucket_that_no_release_wrote_begins_nothing() {
+async fn b02_an_unreadable_bucket_begins_no_run() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
     server.flush_all();
-    store.acquire(&[claim()]).await.expect("an answer");
-    let key = only_key(&server, "*:l:*");
+    store.acquire(&[limit_request()]).await.expect("a reply");
+    let key = single_key(&server, "*:l:*");
     server.command(&[b"SET", key.as_bytes(), b"\x02123"]);
-    let sound = LimitRequest {
+    let other_bucket = LimitRequest {
         bucket: Bucket {
             limit: 9,
             subject: LimitSubject::Everyone,
         },
-        ..claim()
+        ..limit_request()
     };
-    for claims in [[claim(), sound], [sound, claim()]] {
-        match store.admit(&claims, &begin()).await {
-            Err(StoreError::Malformed { key: named, .. }) => assert_eq!(named, key),
+    for requests in [
+        [limit_request(), other_bucket],
+        [other_bucket, limit_request()],
+    ] {
+        match store.admit(&requests, &begin()).await {
+            Err(StoreError::Malformed { key: named_key, .. }) => assert_eq!(named_key, key),
             other => panic!("{other:?}"),
         }
     }
     assert_eq!(
         server.command(&["DBSIZE"]),
         Reply::Integer(1),
-        "nothing else is there"
+        "no other key exists"
     );
     let shadow = LimitRequest {
         shadow: true,
-        ..claim()
+        ..limit_request()
     };
     assert_eq!(
         admitted(&store, shadow, &begin()).await,
@@ -214,43 +223,47 @@ async fn b02_a_bucket_that_no_release_wrote_begins_nothing() {
 }
 
 #[tokio::test]
-async fn a_record_that_no_release_wrote_is_named_and_left() {
+async fn an_unreadable_record_is_named_in_the_error_and_left_unchanged() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
     let run = begin();
-    store.begin(&run).await.expect("an answer");
-    store.complete(&done(&run)).await.expect("an answer");
-    let key = only_key(&server, "*:i:*");
-    let Reply::Bytes(whole) = server.command(&["GET", &key]) else {
+    store.begin(&run).await.expect("a reply");
+    store.complete(&completion(&run)).await.expect("a reply");
+    let key = single_key(&server, "*:i:*");
+    let Reply::Bytes(encoded) = server.command(&["GET", &key]) else {
         panic!("no record")
     };
-    for value in [&b"hello"[..], &whole[..59], &whole[..whole.len() - 1]] {
+    for value in [&b"hello"[..], &encoded[..59], &encoded[..encoded.len() - 1]] {
         server.command(&[b"SET", key.as_bytes(), value]);
-        match store.admit(&[claim()], &begin()).await {
-            Err(StoreError::Malformed { key: named, .. }) => assert_eq!(named, key),
+        match store.admit(&[limit_request()], &begin()).await {
+            Err(StoreError::Malformed { key: named_key, .. }) => assert_eq!(named_key, key),
             other => panic!("{other:?}"),
         }
         assert_eq!(server.command(&["GET", &key]), Reply::bytes(value));
     }
 }
 
-/// A request: which of the instances, which key, which of the limits.
-type Asked = (usize, u8, bool);
+/// An admission: the index of the instance, the key, and whether it also has the second limit.
+type AdmissionCall = (usize, u8, bool);
 
-/// What has become of them all: how many runs a key has had, how many each limit has admitted.
+/// The number of runs of each key, and the number of admissions of each limit.
 #[derive(Default)]
 struct Outcome {
     runs: [usize; 4],
     admitted: [u64; 2],
 }
 
-async fn ask_all(stores: &[Arc<RedisStore>], bursts: [u64; 2], asked: &[Asked]) -> Outcome {
+async fn admit_all(
+    stores: &[Arc<RedisStore>],
+    bursts: [u64; 2],
+    calls: &[AdmissionCall],
+) -> Outcome {
     let mut outcome = Outcome::default();
-    let tasks: Vec<_> = asked
+    let tasks: Vec<_> = calls
         .iter()
         .map(|&(instance, key, both)| {
             let store = Arc::clone(&stores[instance]);
-            tokio::spawn(async move { (key, both, ask(&store, bursts, key, both).await) })
+            tokio::spawn(async move { (key, both, admit_one(&store, bursts, key, both).await) })
         })
         .collect();
     for task in tasks {
@@ -264,7 +277,7 @@ async fn ask_all(stores: &[Arc<RedisStore>], bursts: [u64; 2], asked: &[Asked]) 
     outcome
 }
 
-async fn ask(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) -> Admission {
+async fn admit_one(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) -> Admission {
     let (record, fingerprint) = (
         RecordKey::new([1; 16], [key; 16]),
         Fingerprint::new(1, [2; 32]),
@@ -277,7 +290,7 @@ async fn ask(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) -> Admis
         OnCrash::Unknown,
         LEASE,
     );
-    let claim = |limit: u64, burst| {
+    let limit_request = |limit: u64, burst| {
         let quota = Quota::new(1, Duration::from_hours(1), burst).expect("a valid quota");
         LimitRequest {
             bucket: Bucket {
@@ -285,20 +298,20 @@ async fn ask(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) -> Admis
                 subject: LimitSubject::Everyone,
             },
             quota,
-            ..claim()
+            ..limit_request()
         }
     };
-    let claims = [claim(1, bursts[0]), claim(2, bursts[1])];
+    let requests = [limit_request(1, bursts[0]), limit_request(2, bursts[1])];
     store
-        .admit(&claims[..=usize::from(both)], &begin)
+        .admit(&requests[..=usize::from(both)], &begin)
         .await
-        .expect("an answer")
+        .expect("a reply")
 }
 
-/// Whoever asks, in whatever order: a key runs once, a limit admits no more than its burst, and a key whose
-/// requests were all refused has no record.
+/// Checks for concurrent requests in any order that a key runs once, that a limit admits at most
+/// its burst, and that a key without an admitted request has no record.
 #[test]
-fn b02_whoever_asks_runs_once_and_no_more_than_the_burst() {
+fn b02_concurrent_admissions_run_each_key_once_and_stay_within_the_bursts() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = RedisServer::start();
     let stores = || async { Arc::new(crate::patient_store_at(&server.url()).await) };
@@ -311,17 +324,17 @@ fn b02_whoever_asks_runs_once_and_no_more_than_the_burst() {
         failure_persistence: None,
         ..ProptestConfig::with_cases(48)
     };
-    let checked =
-        proptest::test_runner::TestRunner::new(config).run(&strategy, |(bursts, asked)| {
+    let result =
+        proptest::test_runner::TestRunner::new(config).run(&strategy, |(bursts, calls)| {
             server.flush_all();
-            let outcome = runtime.block_on(ask_all(&stores, bursts, &asked));
+            let outcome = runtime.block_on(admit_all(&stores, bursts, &calls));
             for (admitted, burst) in outcome.admitted.iter().zip(bursts) {
                 prop_assert!(*admitted <= burst);
             }
-            let all = u64::try_from(asked.len()).unwrap_or(u64::MAX);
+            let all = u64::try_from(calls.len()).unwrap_or(u64::MAX);
             prop_assert!(
                 outcome.admitted[0] >= all.min(bursts[0]).min(bursts[1]),
-                "what can be had is had"
+                "requests within both bursts are admitted"
             );
             prop_assert!(outcome.runs.iter().all(|runs| *runs <= 1));
             let Reply::Array(records) = server.command(&["KEYS", "*:i:*"]) else {
@@ -330,5 +343,5 @@ fn b02_whoever_asks_runs_once_and_no_more_than_the_burst() {
             prop_assert_eq!(records.len(), outcome.runs.iter().sum::<usize>());
             Ok(())
         });
-    checked.expect("runs once, and within the bursts");
+    result.expect("one run per key, within the bursts");
 }

@@ -1,4 +1,5 @@
-//! The store on a cluster: nodes that fail, slots that move, and requests that need several slots.
+//! The Redis store on a cluster: with nodes that fail, slots that move, and requests that need
+//! several slots.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -16,14 +17,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::task::block_in_place;
 
-use crate::load::{Load, done, end, expect_replays, place, retry_for_ever, run};
-use crate::{namespace, refusal, store_at, store_of};
+use crate::load::{
+    Load, begin_of, completion, expect_replays, record_key, retry_forever, stop_retries,
+};
+use crate::{namespace, start_error, store_at, store_in_namespace};
 
 mod limits {
     use super::*;
 
     aplomb::limit_store_suite!(every_case: RedisCluster::start() => |cluster, case| async {
-        (Arc::new(store_of(&cluster.url(), &namespace(case)).await), cluster)
+        (Arc::new(store_in_namespace(&cluster.url(), &namespace(case)).await), cluster)
     });
 }
 
@@ -31,19 +34,19 @@ mod records {
     use super::*;
 
     aplomb::idempotency_store_suite!(every_case: RedisCluster::start() => |cluster, case| async {
-        (Arc::new(store_of(&cluster.url(), &namespace(case)).await), cluster)
+        (Arc::new(store_in_namespace(&cluster.url(), &namespace(case)).await), cluster)
     });
 }
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// The slot of everything of a caller.
+/// The slot of all keys of a caller.
 fn slot_of(cluster: &RedisCluster, caller: [u8; 16]) -> u16 {
-    cluster.slot_of(&place(caller, [0; 16]))
+    cluster.slot_of(&record_key(caller, [0; 16]))
 }
 
-/// A caller for each node.
-fn callers(cluster: &RedisCluster) -> Vec<[u8; 16]> {
+/// Returns one caller for each primary.
+fn caller_per_node(cluster: &RedisCluster) -> Vec<[u8; 16]> {
     let owner = |caller| cluster.owner(slot_of(cluster, caller)).address();
     let mut callers: Vec<[u8; 16]> = Vec::new();
     for caller in (0..u8::MAX).map(|number| [number; 16]) {
@@ -57,8 +60,8 @@ fn callers(cluster: &RedisCluster) -> Vec<[u8; 16]> {
     callers
 }
 
-/// Tokens that come back far too late for any test.
-fn claim(limit: u64, burst: u64) -> LimitRequest<'static> {
+/// A limit that refills one token per hour, so none during a test.
+fn limit_request(limit: u64, burst: u64) -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_hours(1), burst).expect("a valid quota");
     LimitRequest::new(
         Bucket {
@@ -69,23 +72,23 @@ fn claim(limit: u64, burst: u64) -> LimitRequest<'static> {
     )
 }
 
-async fn take(store: &RedisStore, claims: &[LimitRequest<'_>]) -> Acquired {
-    store.acquire(claims).await.expect("an answer")
+async fn acquire(store: &RedisStore, requests: &[LimitRequest<'_>]) -> Acquired {
+    store.acquire(requests).await.expect("a reply")
 }
 
-/// What is left in a bucket.
-async fn left(store: &RedisStore, claim: LimitRequest<'_>) -> u64 {
-    take(store, &[LimitRequest { cost: 0, ..claim }])
+/// Reads the remaining tokens of a bucket.
+async fn remaining(store: &RedisStore, request: LimitRequest<'_>) -> u64 {
+    acquire(store, &[LimitRequest { cost: 0, ..request }])
         .await
         .statuses[0]
         .remaining
 }
 
-/// The key of a bucket that has been taken from.
-fn bucket_key(cluster: &RedisCluster, claim: LimitRequest<'_>) -> String {
+/// The key of a bucket from which tokens were taken.
+fn bucket_key(cluster: &RedisCluster, request: LimitRequest<'_>) -> String {
     let pattern = format!(
         "ap1:test:*:l:{}",
-        URL_SAFE_NO_PAD.encode(claim.bucket.limit.to_be_bytes())
+        URL_SAFE_NO_PAD.encode(request.bucket.limit.to_be_bytes())
     );
     let found = cluster
         .primaries()
@@ -101,23 +104,23 @@ fn bucket_key(cluster: &RedisCluster, claim: LimitRequest<'_>) -> String {
     }
 }
 
-/// Two limits whose buckets are on different nodes, and the node of the second.
-async fn apart<'a>(
+/// Returns two limits whose buckets are on different nodes, and the node of the second one.
+async fn limits_on_two_nodes<'a>(
     cluster: &'a RedisCluster,
     store: &RedisStore,
     bursts: [u64; 2],
 ) -> ([LimitRequest<'static>; 2], &'a RedisServer) {
-    let node = async |claim: LimitRequest<'static>| {
-        take(store, &[claim]).await;
-        let key = bucket_key(cluster, claim);
+    let node = async |request: LimitRequest<'static>| {
+        acquire(store, &[request]).await;
+        let key = bucket_key(cluster, request);
         let node = cluster.owner(cluster.slot_of(&key));
         node.command(&["DEL", &key]);
         node
     };
-    let first = claim(1, bursts[0]);
+    let first = limit_request(1, bursts[0]);
     let at = node(first).await.address();
     for limit in 2.. {
-        let second = claim(limit, bursts[1]);
+        let second = limit_request(limit, bursts[1]);
         let other = node(second).await;
         if other.address() != at {
             return ([first, second], other);
@@ -127,71 +130,72 @@ async fn apart<'a>(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_while_a_node_fails_over_the_others_answer() {
+async fn a25_during_a_failover_of_one_node_the_other_nodes_answer() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
-    let callers = callers(&cluster);
+    let callers = caller_per_node(&cluster);
     let load = Load::start(&store, &callers);
     for caller in 0..callers.len() {
-        load.until_further(caller, 20).await;
+        load.until_completed(caller, 20).await;
     }
-    let (slot, kept) = (slot_of(&cluster, callers[0]), load.book(0).completed);
+    let (slot, stored) = (slot_of(&cluster, callers[0]), load.log(0).completed);
     let before = cluster.owner(slot).address();
     block_in_place(|| cluster.until_replicated(slot));
-    let retries = retry_for_ever(&store, kept.clone());
+    let retries = retry_forever(&store, stored.clone());
     cluster.owner(slot).kill();
     block_in_place(|| cluster.until_failed_over(slot, before));
     for caller in 0..callers.len() {
-        load.until_further(caller, 20).await;
+        load.until_completed(caller, 20).await;
     }
-    end(retries).await;
-    let books = load.stop().await;
+    stop_retries(retries).await;
+    let logs = load.stop().await;
     assert!(
-        books[0].failures.iter().all(StoreError::is_outage),
+        logs[0].failures.iter().all(StoreError::is_outage),
         "{:?}",
-        books[0].failures
+        logs[0].failures
     );
-    for others in &books[1..] {
-        assert_eq!(others.failures, [], "they have nothing to do with it");
-        expect_replays(&store, &others.completed).await;
+    for other in &logs[1..] {
+        assert_eq!(other.failures, [], "other nodes are not affected");
+        expect_replays(&store, &other.completed).await;
     }
-    expect_replays(&store, &kept).await;
+    expect_replays(&store, &stored).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_a_node_that_stands_still_holds_no_other_up() {
+async fn a25_a_paused_node_delays_no_other_node() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
-    let callers = callers(&cluster);
+    let callers = caller_per_node(&cluster);
     let (slot, load) = (slot_of(&cluster, callers[0]), Load::start(&store, &callers));
     for caller in 0..callers.len() {
-        load.until_further(caller, 20).await;
+        load.until_completed(caller, 20).await;
     }
-    let still = cluster.owner(slot);
+    let paused = cluster.owner(slot);
     block_in_place(|| cluster.until_replicated(slot));
-    still.pause();
-    block_in_place(|| cluster.until_failed_over(slot, still.address()));
-    load.until_further(0, 20).await;
-    let books = load.stop().await;
-    for others in &books[1..] {
-        assert_eq!(others.failures, [], "they have nothing to do with it");
+    paused.pause();
+    block_in_place(|| cluster.until_failed_over(slot, paused.address()));
+    load.until_completed(0, 20).await;
+    let logs = load.stop().await;
+    for other in &logs[1..] {
+        assert_eq!(other.failures, [], "other nodes are not affected");
     }
-    // The node first does what it was sent meanwhile; that is lost with what it wrote alone.
-    still.resume();
-    expect_replays(&store, &books[0].completed).await;
+    // The resumed node first executes the calls that it received while it was paused. Their writes
+    // are lost, because the node is a replica by then.
+    paused.resume();
+    expect_replays(&store, &logs[0].completed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b05_slots_move_under_load_and_nobody_notices() {
+async fn b05_moving_slots_under_load_causes_no_errors() {
     let cluster = RedisCluster::start();
-    let store = store_of(&cluster.url(), "test").await;
-    let caller = callers(&cluster)[0];
+    let store = store_in_namespace(&cluster.url(), "test").await;
+    let caller = caller_per_node(&cluster)[0];
     let (slot, load) = (
         slot_of(&cluster, caller),
         Load::start(&store, &[caller, caller.map(|byte| byte ^ 0x80)]),
     );
-    let bucket = claim(1, 300);
-    take(&store, &[bucket]).await;
+    let bucket = limit_request(1, 300);
+    acquire(&store, &[bucket]).await;
     let bucket_slot = cluster.slot_of(&bucket_key(&cluster, bucket));
     let takers: Vec<_> = (0..4)
         .map(|_| {
@@ -199,74 +203,72 @@ async fn b05_slots_move_under_load_and_nobody_notices() {
             tokio::spawn(async move {
                 let mut admitted = 0;
                 for _ in 0..100 {
-                    admitted += u64::from(take(&store, &[bucket]).await.admitted);
+                    admitted += u64::from(acquire(&store, &[bucket]).await.admitted);
+                    // Spreads the calls over the migrations.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 admitted
             })
         })
         .collect();
-    load.until_further(0, 20).await;
+    load.until_completed(0, 20).await;
     for node in cluster.primaries() {
         for slot in [slot, bucket_slot] {
             if cluster.owner(slot).address() != node.address() {
                 block_in_place(|| cluster.migrate(slot, node));
             }
-            load.until_further(0, 20).await;
+            load.until_completed(0, 20).await;
         }
     }
     let mut admitted = 1;
     for taker in takers {
         admitted += taker.await.expect("no error");
     }
-    let books = load.stop().await;
-    assert!(
-        books.iter().all(|book| book.failures.is_empty()),
-        "{books:?}"
-    );
-    expect_replays(&store, &books[0].completed).await;
-    assert_eq!(admitted, 300, "no token twice, and none lost");
+    let logs = load.stop().await;
+    assert!(logs.iter().all(|log| log.failures.is_empty()), "{logs:?}");
+    expect_replays(&store, &logs[0].completed).await;
+    assert_eq!(admitted, 300, "every token is taken exactly once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b05_a_slot_on_its_way_is_asked_where_its_keys_are() {
+async fn b05_calls_follow_the_keys_of_a_migrating_slot() {
     let cluster = RedisCluster::start();
-    let store = store_of(&cluster.url(), "test").await;
-    let bucket = claim(1, 10);
-    assert_eq!(take(&store, &[bucket]).await.statuses[0].remaining, 9);
+    let store = store_in_namespace(&cluster.url(), "test").await;
+    let bucket = limit_request(1, 10);
+    assert_eq!(acquire(&store, &[bucket]).await.statuses[0].remaining, 9);
     let slot = cluster.slot_of(&bucket_key(&cluster, bucket));
     let from = cluster.owner(slot).address();
     let to = cluster
         .primaries()
         .into_iter()
         .find(|node| node.address() != from)
-        .expect("another");
+        .expect("another primary");
     let migration = cluster.begin_migration(slot, to);
     assert_eq!(
-        take(&store, &[bucket]).await.statuses[0].remaining,
+        acquire(&store, &[bucket]).await.statuses[0].remaining,
         8,
-        "it is still here"
+        "the keys are on the first node"
     );
     migration.move_keys();
     to.flush_scripts();
     assert_eq!(
-        take(&store, &[bucket]).await.statuses[0].remaining,
+        acquire(&store, &[bucket]).await.statuses[0].remaining,
         7,
-        "it is there (ASK)"
+        "the keys are on the second node (ASK)"
     );
     block_in_place(|| migration.end());
     assert_eq!(
-        take(&store, &[bucket]).await.statuses[0].remaining,
+        acquire(&store, &[bucket]).await.statuses[0].remaining,
         6,
-        "it is there for good (MOVED)"
+        "the slot is on the second node (MOVED)"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b05_a_new_key_of_a_slot_on_its_way_waits_and_is_not_in_doubt() {
+async fn b05_a_begin_in_a_migrating_slot_waits_and_is_not_ambiguous() {
     let cluster = RedisCluster::start();
-    let (patient, hasty) = (
-        store_of(&cluster.url(), "test").await,
+    let (patient_store, impatient_store) = (
+        store_in_namespace(&cluster.url(), "test").await,
         store_at(&cluster.url()).await,
     );
     let slot = slot_of(&cluster, [1; 16]);
@@ -275,49 +277,51 @@ async fn b05_a_new_key_of_a_slot_on_its_way_waits_and_is_not_in_doubt() {
         .primaries()
         .into_iter()
         .find(|node| node.address() != from)
-        .expect("another");
+        .expect("another primary");
     let migration = cluster.begin_migration(slot, to);
-    let late = run(RecordKey::new([1; 16], [1; 16]));
-    let refused = hasty.begin(&late).await;
+    let late = begin_of(RecordKey::new([1; 16], [1; 16]));
+    let rejected = impatient_store.begin(&late).await;
     assert!(
-        matches!(refused, Err(StoreError::Unreachable(_))),
-        "nothing was done: {refused:?}"
+        matches!(rejected, Err(StoreError::Unreachable(_))),
+        "the call must fail unsent: {rejected:?}"
     );
     let waiting = tokio::spawn({
         let late = late.clone();
-        async move { patient.begin(&late).await }
+        async move { patient_store.begin(&late).await }
     });
     block_in_place(|| migration.end());
     assert_eq!(waiting.await.expect("no panic"), Ok(BeginOutcome::Started));
     assert_eq!(
-        hasty.complete(&done(&late)).await,
+        impatient_store.complete(&completion(&late)).await,
         Ok(CompleteOutcome::Written)
     );
 }
 
 #[tokio::test]
-async fn b05_every_node_is_sent_the_scripts_that_it_does_not_know() {
+async fn b05_every_node_is_sent_the_scripts_that_it_lacks() {
     let cluster = RedisCluster::start();
-    let store = store_of(&cluster.url(), "test").await;
-    for caller in callers(&cluster) {
+    let store = store_in_namespace(&cluster.url(), "test").await;
+    for caller in caller_per_node(&cluster) {
         cluster.nodes().iter().for_each(RedisServer::flush_scripts);
-        let run = run(RecordKey::new(caller, [1; 16]));
+        let run = begin_of(RecordKey::new(caller, [1; 16]));
         assert_eq!(store.begin(&run).await, Ok(BeginOutcome::Started));
         cluster.nodes().iter().for_each(RedisServer::flush_scripts);
         assert_eq!(
-            store.complete(&done(&run)).await,
+            store.complete(&completion(&run)).await,
             Ok(CompleteOutcome::Written)
         );
     }
 }
 
-/// How many scripts a node was asked to run since its counts were reset.
-fn scripts_run(node: &RedisServer) -> usize {
-    let Reply::Bytes(told) = node.command(&["INFO", "commandstats"]) else {
+/// The number of scripts that a node has executed since its statistics were reset.
+fn count_scripts(node: &RedisServer) -> usize {
+    let Reply::Bytes(stats) = node.command(&["INFO", "commandstats"]) else {
         panic!("no information")
     };
-    let told = String::from_utf8_lossy(&told).into_owned();
-    let calls = told.lines().filter(|line| line.starts_with("cmdstat_eval"));
+    let stats = String::from_utf8_lossy(&stats).into_owned();
+    let calls = stats
+        .lines()
+        .filter(|line| line.starts_with("cmdstat_eval"));
     let count = |line: &str| {
         line.split("calls=")
             .nth(1)?
@@ -330,29 +334,29 @@ fn scripts_run(node: &RedisServer) -> usize {
 }
 
 #[tokio::test]
-async fn b05_claims_are_one_call_a_slot() {
+async fn b05_limits_are_one_call_per_slot() {
     let cluster = RedisCluster::start();
-    let store = store_of(&cluster.url(), "test").await;
-    let ([first, second], _) = apart(&cluster, &store, [10, 10]).await;
+    let store = store_in_namespace(&cluster.url(), "test").await;
+    let ([first, second], _) = limits_on_two_nodes(&cluster, &store, [10, 10]).await;
     cluster
         .nodes()
         .iter()
         .for_each(|node| drop(node.command(&["CONFIG", "RESETSTAT"])));
-    assert!(take(&store, &[first, second]).await.admitted);
-    let mut run: Vec<_> = cluster.nodes().iter().map(scripts_run).collect();
+    assert!(acquire(&store, &[first, second]).await.admitted);
+    let mut run: Vec<_> = cluster.nodes().iter().map(count_scripts).collect();
     run.sort_unstable();
     assert_eq!(run, [0, 0, 0, 0, 1, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_claims_in_several_slots_are_taken_all_or_none_whoever_else_asks() {
+async fn b02_concurrent_requests_for_limits_in_several_slots_take_all_tokens_or_none() {
     let cluster = RedisCluster::start();
-    let store = store_of(&cluster.url(), "test").await;
-    let ([first, second], _) = apart(&cluster, &store, [60, 30]).await;
+    let store = store_in_namespace(&cluster.url(), "test").await;
+    let ([first, second], _) = limits_on_two_nodes(&cluster, &store, [60, 30]).await;
     let tasks: Vec<_> = (0..8)
         .map(|number| {
             let store = store.clone();
-            let claims = if number % 2 == 0 {
+            let requests = if number % 2 == 0 {
                 [first, second]
             } else {
                 [second, first]
@@ -360,7 +364,7 @@ async fn b02_claims_in_several_slots_are_taken_all_or_none_whoever_else_asks() {
             tokio::spawn(async move {
                 let mut admitted = 0;
                 for _ in 0..10 {
-                    admitted += u64::from(take(&store, &claims).await.admitted);
+                    admitted += u64::from(acquire(&store, &requests).await.admitted);
                 }
                 admitted
             })
@@ -370,23 +374,26 @@ async fn b02_claims_in_several_slots_are_taken_all_or_none_whoever_else_asks() {
     for task in tasks {
         admitted += task.await.expect("no panic");
     }
-    // A request beside another that is about to give back may have been refused too early.
-    while take(&store, &[first, second]).await.admitted {
+    // A request may have been rejected because a concurrent one had not given its tokens back yet.
+    while acquire(&store, &[first, second]).await.admitted {
         admitted += 1;
     }
-    assert_eq!(admitted, 30, "the burst of the tighter one");
-    // What was given back while others took may lack the moment in between.
-    let left = (left(&store, first).await, left(&store, second).await);
-    assert!(matches!(left, (29..=30, 0)), "{left:?}");
+    assert_eq!(admitted, 30, "the burst of the tighter limit");
+    // Tokens that were given back between two other calls may lack the refill of that time.
+    let remaining = (
+        remaining(&store, first).await,
+        remaining(&store, second).await,
+    );
+    assert!(matches!(remaining, (29..=30, 0)), "{remaining:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_every_algorithm_gives_back_what_another_slot_refuses() {
+async fn b02_every_algorithm_gives_back_tokens_if_another_slot_rejects() {
     let cluster = RedisCluster::start();
-    let store = store_of(&cluster.url(), "test").await;
-    let ([first, second], _) = apart(&cluster, &store, [10, 10]).await;
+    let store = store_in_namespace(&cluster.url(), "test").await;
+    let ([first, second], _) = limits_on_two_nodes(&cluster, &store, [10, 10]).await;
     assert!(
-        take(&store, &[LimitRequest { cost: 10, ..second }])
+        acquire(&store, &[LimitRequest { cost: 10, ..second }])
             .await
             .admitted
     );
@@ -394,41 +401,41 @@ async fn b02_every_algorithm_gives_back_what_another_slot_refuses() {
     let quotas = [
         Quota::new(1, hour, 10),
         Quota::leaky_bucket(1, hour, 10),
-        // So long that it does not end while it is looked at.
+        // A window of 24 hours does not end during the test.
         Quota::fixed_window(10, 24 * hour),
         Quota::sliding_window(10, hour),
     ];
     for (number, quota) in (0..).zip(quotas) {
-        let claim = LimitRequest {
+        let request = LimitRequest {
             quota: quota.expect("a valid quota"),
             cost: 3,
             ..first
         };
-        assert!(take(&store, &[claim]).await.admitted, "{number}");
+        assert!(acquire(&store, &[request]).await.admitted, "{number}");
         for _ in 0..3 {
-            let refused = take(&store, &[claim, second]).await;
+            let rejected = acquire(&store, &[request, second]).await;
             assert!(
-                !refused.admitted && refused.statuses[1].wait.is_some(),
-                "{number}: {refused:?}"
+                !rejected.admitted && rejected.statuses[1].wait.is_some(),
+                "{number}: {rejected:?}"
             );
             assert_eq!(
-                (refused.statuses[0].remaining, refused.statuses[0].wait),
+                (rejected.statuses[0].remaining, rejected.statuses[0].wait),
                 (7, None),
                 "{number}"
             );
         }
-        assert_eq!(left(&store, claim).await, 7, "{number}");
-        // What one algorithm keeps is nothing to another.
-        let key = bucket_key(&cluster, claim);
+        assert_eq!(remaining(&store, request).await, 7, "{number}");
+        // The algorithms store different types, so the next one needs an empty key.
+        let key = bucket_key(&cluster, request);
         cluster.owner(cluster.slot_of(&key)).command(&["DEL", &key]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_what_a_node_cannot_decide_is_given_back_on_the_others() {
+async fn b02_tokens_are_given_back_if_another_node_cannot_decide() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
-    let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
+    let ([first, second], node) = limits_on_two_nodes(&cluster, &store, [10, 10]).await;
     let shadow = LimitRequest {
         shadow: true,
         ..second
@@ -441,9 +448,12 @@ async fn b02_what_a_node_cannot_decide_is_given_back_on_the_others() {
             "{failed:?}"
         );
     }
-    assert_eq!(left(&store, first).await, 10);
-    let taken = take(&store, &[shadow, first]).await;
-    assert!(taken.admitted, "a shadow refuses nothing, wherever it is");
+    assert_eq!(remaining(&store, first).await, 10);
+    let taken = acquire(&store, &[shadow, first]).await;
+    assert!(
+        taken.admitted,
+        "a shadow limit on a failed node rejects nothing"
+    );
     assert!(
         taken.statuses[0].wait.is_some() && taken.statuses[1].remaining == 9,
         "{taken:?}"
@@ -451,34 +461,40 @@ async fn b02_what_a_node_cannot_decide_is_given_back_on_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_what_nobody_waits_for_any_more_is_given_back() {
+async fn b02_tokens_of_a_cancelled_request_are_given_back() {
     let cluster = RedisCluster::start();
-    let store = store_of(&cluster.url(), "test").await;
+    let store = store_in_namespace(&cluster.url(), "test").await;
     for _ in 0..ATTEMPTS {
-        let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
+        let ([first, second], node) = limits_on_two_nodes(&cluster, &store, [10, 10]).await;
         let pause = Pause::of(node);
-        let given_up =
+        let cancelled =
             tokio::time::timeout(Duration::from_millis(100), store.acquire(&[first, second])).await;
-        assert!(given_up.is_err());
+        assert!(cancelled.is_err());
         assert_eq!(
-            left(&store, first).await,
+            remaining(&store, first).await,
             9,
-            "taken, and the other not decided"
+            "the first node has taken a token, and the second has not decided"
         );
         if !pause.was_brief() {
-            answers(&store, second).await;
+            until_available(&store, second).await;
             continue;
         }
-        let are_back = async || (left(&store, first).await, left(&store, second).await) == (10, 10);
-        eventually("the tokens come back", are_back).await;
+        let are_returned = async || {
+            (
+                remaining(&store, first).await,
+                remaining(&store, second).await,
+            ) == (10, 10)
+        };
+        eventually("the tokens are given back", are_returned).await;
         return;
     }
-    panic!("this machine is too slow");
+    panic!("every attempt was too slow on this machine");
 }
 
+/// The attempts at a pause that is short enough for [`Pause::was_brief`].
 const ATTEMPTS: u32 = 20;
 
-/// A node that stands still.
+/// A paused node, and the time at which it was paused.
 struct Pause<'a>(&'a RedisServer, Instant);
 
 impl<'a> Pause<'a> {
@@ -487,36 +503,37 @@ impl<'a> Pause<'a> {
         Self(node, Instant::now())
     }
 
-    /// Lets the node go on. After more than a quarter of a second the connection counts as broken, and what it
-    /// carried as lost.
+    /// Resumes the node. Returns `false` if it was paused for more than 250 ms. The store may then
+    /// have closed the connection, and the calls on it are lost.
     fn was_brief(self) -> bool {
         self.0.resume();
         self.1.elapsed() < Duration::from_millis(250)
     }
 }
 
-/// Waits until the store has found its way back.
-async fn answers(store: &RedisStore, claim: LimitRequest<'_>) {
+/// Waits until the store can use the node again.
+async fn until_available(store: &RedisStore, request: LimitRequest<'_>) {
     let is_back = async || {
         store
-            .acquire(&[LimitRequest { cost: 0, ..claim }])
+            .acquire(&[LimitRequest { cost: 0, ..request }])
             .await
             .is_ok()
     };
-    eventually("the node comes back", is_back).await;
+    eventually("the node is available again", is_back).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
+async fn b02_tokens_that_were_refilled_are_not_given_back_again() {
     let cluster = RedisCluster::start();
-    let store = store_of(&cluster.url(), "test").await;
+    let store = store_in_namespace(&cluster.url(), "test").await;
     for _ in 0..ATTEMPTS {
-        let ([first, second], node) = apart(&cluster, &store, [10, 10]).await;
-        take(&store, &[first]).await;
+        let ([first, second], node) = limits_on_two_nodes(&cluster, &store, [10, 10]).await;
+        acquire(&store, &[first]).await;
         let key = bucket_key(&cluster, first);
-        let taken_from = cluster.owner(cluster.slot_of(&key));
-        taken_from.command(&["DEL", &key]);
+        let first_node = cluster.owner(cluster.slot_of(&key));
+        first_node.command(&["DEL", &key]);
         let pause = Pause::of(node);
+        // All ten tokens are refilled within 100 ms.
         let quick = Quota::new(10, Duration::from_millis(100), 10).expect("a valid quota");
         let quick = LimitRequest {
             quota: quick,
@@ -524,92 +541,95 @@ async fn b02_what_came_back_by_itself_is_not_given_back_as_well() {
             ..first
         };
         let asked = Instant::now();
-        let given_up =
+        let cancelled =
             tokio::time::timeout(Duration::from_millis(50), store.acquire(&[quick, second])).await;
-        assert!(given_up.is_err());
-        // All of them come back before the other node decides, and are taken again.
+        assert!(cancelled.is_err());
+        // The 10 tokens are refilled before the other node decides, and are taken again.
         tokio::time::sleep(Duration::from_millis(150).saturating_sub(asked.elapsed())).await;
         assert!(
-            take(&store, &[LimitRequest { cost: 10, ..first }])
+            acquire(&store, &[LimitRequest { cost: 10, ..first }])
                 .await
                 .admitted
         );
-        let before = taken_from.command(&["GET", &key]);
+        let before = first_node.command(&["GET", &key]);
         if !pause.was_brief() {
-            answers(&store, second).await;
+            until_available(&store, second).await;
             continue;
         }
-        eventually("the tokens come back", async || {
-            left(&store, second).await == 10
+        eventually("the tokens are given back", async || {
+            remaining(&store, second).await == 10
         })
         .await;
-        assert_eq!(taken_from.command(&["GET", &key]), before);
+        assert_eq!(first_node.command(&["GET", &key]), before);
         assert!(matches!(before, Reply::Bytes(_)), "{before:?}");
         return;
     }
-    panic!("this machine is too slow");
+    panic!("every attempt was too slow on this machine");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a12_leases_on_every_node_are_renewed_and_one_that_fails_costs_no_other() {
+async fn a12_leases_on_every_node_are_renewed_and_a_failed_node_affects_no_other() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
-    let callers = callers(&cluster);
+    let callers = caller_per_node(&cluster);
     let keys = callers
         .iter()
         .flat_map(|caller| (0..300_u128).map(|name| RecordKey::new(*caller, name.to_be_bytes())));
-    let runs: Vec<_> = keys.map(run).collect();
+    let runs: Vec<_> = keys.map(begin_of).collect();
     for run in &runs {
-        store.begin(run).await.expect("an answer");
+        store.begin(run).await.expect("a reply");
     }
     let leases: Vec<_> = runs.iter().map(Begin::lease).collect();
-    let heart = store.for_heartbeat().expect("a way of its own");
-    assert_eq!(heart.heartbeat(&leases, LEASE).await, Ok(vec![true; 900]));
+    let renewal_store = store.for_heartbeat().expect("a separate connection");
+    assert_eq!(
+        renewal_store.heartbeat(&leases, LEASE).await,
+        Ok(vec![true; 900])
+    );
     store
         .abort(leases[450], Duration::ZERO)
         .await
-        .expect("an answer");
-    let renewed = heart.heartbeat(&leases, LEASE).await.expect("an answer");
+        .expect("a reply");
+    let renewed = renewal_store
+        .heartbeat(&leases, LEASE)
+        .await
+        .expect("a reply");
     assert_eq!(renewed.iter().position(|renewed| !renewed), Some(450));
     cluster.elapse(LEASE * 2 / 3).await;
     cluster.owner(slot_of(&cluster, callers[0])).kill();
-    assert!(heart.heartbeat(&leases, LEASE).await.is_err());
+    assert!(renewal_store.heartbeat(&leases, LEASE).await.is_err());
     cluster.elapse(LEASE * 2 / 3).await;
     for run in [&runs[300], &runs[899]] {
         assert_eq!(
-            store.begin(&self::run(run.key)).await,
+            store.begin(&begin_of(run.key)).await,
             Ok(BeginOutcome::InFlight),
-            "its lease was renewed"
+            "the lease was renewed"
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_every_node_is_inspected() {
+async fn a25_every_node_is_checked_at_start() {
     let cluster = RedisCluster::start();
     let node = cluster.primaries()[1];
     node.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     node.command(&["CONFIG", "SET", "maxmemory", "100mb"]);
-    let said = refusal(&cluster.url()).await;
+    let error = start_error(&cluster.url()).await;
     assert!(
-        said.contains(&format!("{}: this server evicts", node.address())),
-        "{said}"
+        error.contains(&format!("{}: this server evicts", node.address())),
+        "{error}"
     );
     node.command(&["CONFIG", "SET", "maxmemory", "0"]);
     let denied = ["ACL", "SETUSER", "default", "-pexpire"];
     node.command(&denied);
-    let said = refusal(&cluster.url()).await;
+    let error = start_error(&cluster.url()).await;
     assert!(
-        said.contains(&format!(
-            "{}: it does not do what is needed",
-            node.address()
-        )),
-        "{said}"
+        error.contains(&format!("{}: the self-test failed", node.address())),
+        "{error}"
     );
 }
 
 #[tokio::test]
-async fn a_user_has_the_commands_that_are_said_to_be_needed() {
+async fn the_documented_commands_are_enough_for_a_user_on_a_cluster() {
     let cluster = RedisCluster::start();
     let needed = "+info +ping +eval +evalsha +get +mget +getrange +set +psetex +del +pttl +pexpire +time \
         +llen +lindex +lrange +lrem +ltrim +rpush +cluster|info +cluster|slots +asking";
@@ -622,30 +642,38 @@ async fn a_user_has_the_commands_that_are_said_to_be_needed() {
         node.command(&setuser);
         node.command(&["ACL", "SETUSER", "default", "off"]);
     }
-    let said = refusal(&cluster.url()).await;
-    assert!(said.contains("demands a password"), "{said}");
+    let error = start_error(&cluster.url()).await;
+    assert!(error.contains("demands a password"), "{error}");
     let store = store_at(&cluster.url().replace("://", "://app:of%2Fapp@")).await;
-    take(&store, &[claim(1, 10), claim(2, 10), claim(3, 10)]).await;
+    acquire(
+        &store,
+        &[
+            limit_request(1, 10),
+            limit_request(2, 10),
+            limit_request(3, 10),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
-async fn what_is_no_cluster_is_said() {
+async fn a_server_that_is_not_a_cluster_is_a_start_error() {
     let server = RedisServer::start();
-    let said = refusal(&server.url().replace("redis://", "redis+cluster://")).await;
+    let error = start_error(&server.url().replace("redis://", "redis+cluster://")).await;
     assert!(
-        said.contains("cannot be used: ") && said.contains("cluster"),
-        "{said}"
+        error.contains("cannot be used: ") && error.contains("cluster"),
+        "{error}"
     );
     server.kill();
-    let said = refusal(&server.url().replace("redis://", "redis+cluster://")).await;
-    assert!(said.contains("onnection refused"), "{said}");
-    let alone = RedisServer::start_with(&["--cluster-enabled", "yes"]);
-    let said = refusal(&alone.url().replace("redis://", "redis+cluster://")).await;
-    assert!(said.contains("tells of no slots that are served"), "{said}");
+    let error = start_error(&server.url().replace("redis://", "redis+cluster://")).await;
+    assert!(error.contains("onnection refused"), "{error}");
+    let single_node = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    let error = start_error(&single_node.url().replace("redis://", "redis+cluster://")).await;
+    assert!(error.contains("reports no served slots"), "{error}");
 }
 
 #[tokio::test]
-async fn one_node_that_answers_is_enough_to_find_the_others() {
+async fn one_reachable_node_is_enough_to_find_the_others() {
     let cluster = RedisCluster::start();
     let unused = RedisServer::start();
     unused.kill();
@@ -655,9 +683,11 @@ async fn one_node_that_answers_is_enough_to_find_the_others() {
         cluster.nodes()[4].address()
     );
     let store = store_at(&url).await;
-    for caller in callers(&cluster) {
+    for caller in caller_per_node(&cluster) {
         assert_eq!(
-            store.begin(&run(RecordKey::new(caller, [1; 16]))).await,
+            store
+                .begin(&begin_of(RecordKey::new(caller, [1; 16])))
+                .await,
             Ok(BeginOutcome::Started)
         );
     }

@@ -1,4 +1,4 @@
-//! Connections that are slow, cut, silent or refused, and servers that go and come.
+//! Connections that are slow, cut, silent or refused, and servers that restart.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -36,18 +36,18 @@ pub(crate) fn lease(begin: &Begin) -> Lease {
     begin.lease()
 }
 
-pub(crate) fn done(begin: &Begin) -> Complete {
+pub(crate) fn completion(begin: &Begin) -> Complete {
     let (head, ()) = http::Response::new(()).into_parts();
-    let kept = StoredResponse::new(&head, Some(Bytes::from_static(b"done")));
+    let stored = StoredResponse::new(&head, Some(Bytes::from_static(b"done")));
     Complete::new(
         lease(begin),
         begin.fingerprint,
-        Outcome::Response(kept),
+        Outcome::Response(stored),
         TTL,
     )
 }
 
-pub(crate) fn claim() -> LimitRequest<'static> {
+pub(crate) fn limit_request() -> LimitRequest<'static> {
     let quota = Quota::new(10, Duration::from_hours(1), 10).expect("a valid quota");
     LimitRequest::new(
         Bucket {
@@ -58,26 +58,26 @@ pub(crate) fn claim() -> LimitRequest<'static> {
     )
 }
 
-/// A server, a proxy before it, and a store that knows only the proxy.
-pub(crate) async fn bench() -> (RedisServer, Proxy, RedisStore) {
+/// Starts a server, a proxy in front of it, and a store that connects to the proxy.
+pub(crate) async fn store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
     let store = crate::store_at(&proxy.url()).await;
     (server, proxy, store)
 }
 
-/// The same, with a store that waits longer than any machine needs.
-pub(crate) async fn patient_bench() -> (RedisServer, Proxy, RedisStore) {
+/// Like [`store_behind_proxy`], with a timeout of ten seconds for a slow machine.
+pub(crate) async fn patient_store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
     let store = crate::patient_store_at(&proxy.url()).await;
     (server, proxy, store)
 }
 
-/// Asks until the store is back.
-pub(crate) async fn until_back(store: &RedisStore) {
+/// Calls the store until it is available again.
+pub(crate) async fn until_available(store: &RedisStore) {
     let is_back = async || store.abort(lease(&begin()), Duration::ZERO).await.is_ok();
-    eventually("the store comes back", is_back).await;
+    eventually("the store is available again", is_back).await;
 }
 
 pub(crate) fn is_ambiguous<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
@@ -89,160 +89,173 @@ pub(crate) fn is_unsent<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> 
 }
 
 #[tokio::test]
-async fn every_operation_is_one_trip() {
-    let (server, proxy, store) = bench().await;
+async fn every_operation_takes_one_trip() {
+    let (server, proxy, store) = store_behind_proxy().await;
     let begin = begin();
     server.flush_scripts();
     for round in 0..2 {
         proxy.reset_counts();
-        store.acquire(&[claim()]).await.expect("an answer");
-        store.begin(&begin).await.expect("an answer");
+        store.acquire(&[limit_request()]).await.expect("a reply");
+        store.begin(&begin).await.expect("a reply");
         store
             .heartbeat(&[lease(&begin)], LEASE)
             .await
-            .expect("an answer");
+            .expect("a reply");
         store
             .mark_unknown(lease(&begin), TTL)
             .await
-            .expect("an answer");
-        store.complete(&done(&begin)).await.expect("an answer");
-        store.abort(lease(&begin), LEASE).await.expect("an answer");
-        store
-            .resolve(begin.key, None, TTL)
-            .await
-            .expect("an answer");
+            .expect("a reply");
+        store.complete(&completion(&begin)).await.expect("a reply");
+        store.abort(lease(&begin), LEASE).await.expect("a reply");
+        store.resolve(begin.key, None, TTL).await.expect("a reply");
         assert_eq!(proxy.requests_named("EVALSHA"), 7);
         assert_eq!(proxy.requests_named("EVAL"), if round == 0 { 7 } else { 0 });
         assert_eq!(proxy.requests(), if round == 0 { 14 } else { 7 });
-        assert_eq!(proxy.connections(), 0, "all go over the first connection");
+        assert_eq!(proxy.connections(), 0, "all calls use the first connection");
     }
 }
 
 #[tokio::test]
 async fn flushed_scripts_are_sent_again() {
-    let (server, _proxy, store) = bench().await;
+    let (server, _proxy, store) = store_behind_proxy().await;
     let first = begin();
     assert_eq!(store.begin(&first).await, Ok(BeginOutcome::Started));
     server.flush_scripts();
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
     server.flush_scripts();
     assert_eq!(
-        store.complete(&done(&first)).await,
+        store.complete(&completion(&first)).await,
         Ok(CompleteOutcome::Written)
     );
 }
 
 #[tokio::test]
-async fn a08_a_begin_whose_answer_is_lost_may_have_started_and_is_taken_back() {
-    let (_server, proxy, store) = bench().await;
+async fn a08_a_begin_with_a_lost_reply_is_ambiguous_and_can_be_aborted() {
+    let (_server, proxy, store) = store_behind_proxy().await;
     store
         .begin(&begin_of([9; 16]))
         .await
-        .expect("a server that knows the script");
+        .expect("the server has the script");
     let lost = begin();
     proxy.swallow_replies(true);
     assert!(is_ambiguous(&store.begin(&lost).await));
     proxy.swallow_replies(false);
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(
         store.begin(&begin()).await,
         Ok(BeginOutcome::InFlight),
-        "it had started"
+        "the lost begin has started a run"
     );
-    store.abort(lease(&lost), LEASE).await.expect("an answer");
+    store.abort(lease(&lost), LEASE).await.expect("a reply");
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
-async fn a08_a_begin_that_a_paused_server_does_late_leaves_no_ghost() {
-    let (server, _proxy, store) = bench().await;
+async fn a08_a_begin_executed_late_by_a_paused_server_can_be_aborted() {
+    let (server, _proxy, store) = store_behind_proxy().await;
     store
         .begin(&begin_of([9; 16]))
         .await
-        .expect("a server that knows the script");
+        .expect("the server has the script");
     let late = begin();
     server.pause();
     assert!(is_ambiguous(&store.begin(&late).await));
-    // The begin waits in the server's socket; the abort comes over another connection.
+    // The begin waits in the receive buffer of the server, and the abort uses another connection.
     server.resume();
-    until_back(&store).await;
-    store.abort(lease(&late), LEASE).await.expect("an answer");
+    until_available(&store).await;
+    store.abort(lease(&late), LEASE).await.expect("a reply");
     assert_eq!(store.begin(&late).await, Ok(BeginOutcome::Aborted));
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
-async fn a_cut_connection_is_made_anew() {
-    let (_server, proxy, store) = bench().await;
+async fn a_cut_connection_is_replaced() {
+    let (_server, proxy, store) = store_behind_proxy().await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     proxy.cut().await;
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
 }
 
 #[tokio::test]
-async fn what_was_cut_off_is_asked_again_over_another_connection() {
-    let (_server, proxy, store) = patient_bench().await;
+async fn a_call_that_was_cut_off_is_sent_again_over_another_connection() {
+    let (_server, proxy, store) = patient_store_behind_proxy().await;
     store
         .begin(&begin_of([9; 16]))
         .await
-        .expect("a server that knows the script");
+        .expect("the server has the script");
     proxy.reset_counts();
+    // The reply must not arrive before the cut.
     proxy.delay(Duration::from_millis(500));
     let store = Arc::new(store);
-    let asking = tokio::spawn({
+    let pending = tokio::spawn({
         let store = Arc::clone(&store);
         async move { store.begin(&begin()).await }
     });
-    eventually("it is sent", async || proxy.requests_named("EVALSHA") > 0).await;
+    eventually("the request is sent", async || {
+        proxy.requests_named("EVALSHA") > 0
+    })
+    .await;
     proxy.delay(Duration::ZERO);
     proxy.cut().await;
     assert_eq!(
-        asking.await.expect("no panic"),
+        pending.await.expect("no panic"),
         Ok(BeginOutcome::Started),
-        "by its own token"
+        "the repeated begin finds its own token"
     );
     assert_eq!(proxy.requests_named("EVALSHA"), 2);
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_while_nobody_asked_is_not_noticed() {
-    let (_server, proxy, store) = patient_bench().await;
+async fn a_connection_closed_while_idle_is_replaced_without_an_error() {
+    let (_server, proxy, store) = patient_store_behind_proxy().await;
     proxy.cut().await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     proxy.cut().await;
-    assert!(store.acquire(&[claim()]).await.expect("an answer").admitted);
+    assert!(
+        store
+            .acquire(&[limit_request()])
+            .await
+            .expect("a reply")
+            .admitted
+    );
 }
 
 #[tokio::test]
-async fn calls_that_nobody_waits_for_find_a_silent_connection_out() {
-    let (_server, proxy, store) = bench().await;
+async fn cancelled_calls_detect_a_silent_connection() {
+    let (_server, proxy, store) = store_behind_proxy().await;
     proxy.swallow_requests(true);
+    // Eight calls last for two seconds. A connection may be silent for one.
     for _ in 0..8 {
-        let given_up =
-            tokio::time::timeout(Duration::from_millis(250), store.acquire(&[claim()])).await;
-        assert!(given_up.is_err());
+        let cancelled = tokio::time::timeout(
+            Duration::from_millis(250),
+            store.acquire(&[limit_request()]),
+        )
+        .await;
+        assert!(cancelled.is_err());
     }
-    assert!(proxy.connections() >= 2, "the connection was given up");
+    assert!(proxy.connections() >= 2, "the connection is replaced");
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_waited_for_does_not_cost_the_connection() {
-    let (_server, proxy, store) = bench().await;
+async fn a_cancelled_call_keeps_the_connection() {
+    let (_server, proxy, store) = store_behind_proxy().await;
     proxy.delay(Duration::from_millis(50));
-    let given_up = tokio::time::timeout(Duration::from_millis(10), store.acquire(&[claim()])).await;
-    assert!(given_up.is_err());
+    let cancelled =
+        tokio::time::timeout(Duration::from_millis(10), store.acquire(&[limit_request()])).await;
+    assert!(cancelled.is_err());
+    // After more than 1 s of silence, the store checks the connection with a PING.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     proxy.delay(Duration::ZERO);
     proxy.reset_counts();
-    store.acquire(&[claim()]).await.expect("an answer");
+    store.acquire(&[limit_request()]).await.expect("a reply");
     assert_eq!((proxy.connections(), proxy.requests_named("PING")), (0, 1));
 }
 
 #[tokio::test]
-async fn a_server_that_has_become_a_replica_is_not_stormed() {
-    let (server, proxy, store) = bench().await;
+async fn a_server_that_became_a_replica_gets_few_connection_attempts() {
+    let (server, proxy, store) = store_behind_proxy().await;
     server.command(&["REPLICAOF", "127.0.0.1", "1"]);
     proxy.reset_counts();
     let started = Instant::now();
@@ -256,49 +269,53 @@ async fn a_server_that_has_become_a_replica_is_not_stormed() {
         proxy.connections()
     );
     server.command(&["REPLICAOF", "NO", "ONE"]);
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
-async fn a08_of_a_begin_that_was_asked_twice_the_late_one_starts_nothing() {
-    let (server, _proxy, store) = bench().await;
-    let twice = begin();
-    assert_eq!(store.begin(&twice).await, Ok(BeginOutcome::Started));
-    // As after a refusal: its `begin` was answered.
+async fn a08_a_begin_sent_twice_does_not_start_after_its_abort() {
+    let (server, _proxy, store) = store_behind_proxy().await;
+    let repeated = begin();
+    assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Started));
+    // The abort after a rejection passes zero, because its `begin` was answered.
     store
-        .abort(lease(&twice), Duration::ZERO)
+        .abort(lease(&repeated), Duration::ZERO)
         .await
-        .expect("an answer");
-    assert_eq!(store.begin(&twice).await, Ok(BeginOutcome::Aborted));
-    // That of its caller: the rehearsal at start has left one of another.
-    let marker = crate::damage::only_key(&server, "*:{AQEBAQEBAQEBAQEBAQEBAQ}:a:*");
-    let left = server.command(&["PTTL", &marker]);
+        .expect("a reply");
+    assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Aborted));
+    // The pattern contains the caller, because the self-test at start leaves the marker of another
+    // caller.
+    let marker = crate::damage::single_key(&server, "*:{AQEBAQEBAQEBAQEBAQEBAQ}:a:*");
+    let remaining = server.command(&["PTTL", &marker]);
     assert!(
-        matches!(left, Reply::Integer(20_000..=30_000)),
-        "as late as it can be: {left:?}"
+        matches!(remaining, Reply::Integer(20_000..=30_000)),
+        "the marker outlives every late begin: {remaining:?}"
     );
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
-async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_may_have_started() {
-    let (_server, proxy, store) = bench().await;
+async fn a08_a_begin_that_was_cut_off_and_cannot_be_sent_again_is_ambiguous() {
+    let (_server, proxy, store) = store_behind_proxy().await;
     store
         .begin(&begin_of([9; 16]))
         .await
-        .expect("a server that knows the script");
+        .expect("the server has the script");
     proxy.swallow_replies(true);
     proxy.reset_counts();
-    let asking = tokio::spawn(async move { store.begin(&begin()).await });
-    eventually("it is sent", async || proxy.requests_named("EVALSHA") > 0).await;
+    let pending = tokio::spawn(async move { store.begin(&begin()).await });
+    eventually("the request is sent", async || {
+        proxy.requests_named("EVALSHA") > 0
+    })
+    .await;
     proxy.refuse(true);
     proxy.cut().await;
-    assert!(is_ambiguous(&asking.await.expect("no panic")));
+    assert!(is_ambiguous(&pending.await.expect("no panic")));
 }
 
 #[test]
-fn an_attempt_that_is_lost_with_its_runtime_gives_way_to_the_next() {
+fn a_connection_attempt_lost_with_its_runtime_is_repeated() {
     let server = RedisServer::start();
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
@@ -309,19 +326,21 @@ fn an_attempt_that_is_lost_with_its_runtime_gives_way_to_the_next() {
     let first = runtime();
     let store = first.block_on(crate::store_at(&server.url()));
     server.kill();
-    // Until an attempt has failed, so that calls do not wait for the next.
+    // Repeats calls until one fails unsent: after the first failed attempt, calls do not wait for
+    // the next one.
     first.block_on(async { while !is_unsent(&store.begin(&begin()).await) {} });
     server.restart();
     server.pause();
+    // Waits out the delay after the failed attempt, so that the next call starts a new one.
     std::thread::sleep(Duration::from_secs(1));
     assert!(
         is_unsent(&first.block_on(store.begin(&begin()))),
-        "it begins an attempt"
+        "the call starts a connection attempt"
     );
     drop(first);
     server.resume();
     runtime().block_on(async {
-        eventually("the store comes back", async || {
+        eventually("the store is available again", async || {
             store.begin(&begin()).await.is_ok()
         })
         .await;
@@ -329,31 +348,31 @@ fn an_attempt_that_is_lost_with_its_runtime_gives_way_to_the_next() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_given_up() {
-    let (_server, proxy, store) = bench().await;
+async fn a_silent_connection_is_closed() {
+    let (_server, proxy, store) = store_behind_proxy().await;
     proxy.swallow_requests(true);
     assert!(is_ambiguous(&store.begin(&begin()).await));
     proxy.swallow_requests(false);
-    until_back(&store).await;
+    until_available(&store).await;
     assert!(proxy.connections() >= 2);
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
 async fn a_slow_connection_is_kept() {
-    let (_server, proxy, store) = patient_bench().await;
+    let (_server, proxy, store) = patient_store_behind_proxy().await;
     proxy.delay(Duration::from_millis(300));
     for _ in 0..3 {
-        store.acquire(&[claim()]).await.expect("an answer");
+        store.acquire(&[limit_request()]).await.expect("a reply");
     }
     assert_eq!(proxy.connections(), 1);
 }
 
 #[tokio::test]
-async fn a23_without_a_server_nothing_is_sent_and_nobody_waits_long() {
-    let (server, _proxy, store) = bench().await;
+async fn a23_without_a_server_calls_fail_unsent_and_fast() {
+    let (server, _proxy, store) = store_behind_proxy().await;
     server.kill();
-    // The first call may find the connection as it breaks.
+    // The first call may still use the connection that breaks.
     let _ = store.begin(&begin()).await;
     let started = Instant::now();
     for _ in 0..20 {
@@ -361,41 +380,41 @@ async fn a23_without_a_server_nothing_is_sent_and_nobody_waits_long() {
     }
     assert!(started.elapsed() < Duration::from_secs(5));
     server.restart();
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
-async fn a17_an_outcome_waits_for_the_connection_as_long_as_it_may() {
-    let (server, _proxy, store) = patient_bench().await;
+async fn a17_a_completion_waits_for_the_connection() {
+    let (server, _proxy, store) = patient_store_behind_proxy().await;
     let first = begin();
-    store.begin(&first).await.expect("an answer");
+    store.begin(&first).await.expect("a reply");
     server.kill();
-    // Again and again, so that the next attempt to connect is a while away.
+    // Each failed attempt lengthens the delay before the next one.
     for _ in 0..5 {
         let _ = store.begin(&begin()).await;
     }
     server.restart();
     assert_eq!(
-        store.complete(&done(&first)).await,
+        store.complete(&completion(&first)).await,
         Ok(CompleteOutcome::Written)
     );
 }
 
 #[tokio::test]
-async fn what_a_server_keeps_over_a_restart_is_there() {
-    let (server, _proxy, store) = bench().await;
+async fn records_survive_a_restart_of_the_server() {
+    let (server, _proxy, store) = store_behind_proxy().await;
     let first = begin();
-    store.begin(&first).await.expect("an answer");
+    store.begin(&first).await.expect("a reply");
     server.restart();
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::InFlight));
     server.restart_empty();
-    until_back(&store).await;
+    until_available(&store).await;
     assert_eq!(
-        store.complete(&done(&first)).await,
+        store.complete(&completion(&first)).await,
         Ok(CompleteOutcome::Written),
-        "a lost record is written"
+        "the completion writes a lost record again"
     );
     assert!(matches!(
         store.begin(&begin()).await,
@@ -404,13 +423,13 @@ async fn what_a_server_keeps_over_a_restart_is_there() {
 }
 
 #[tokio::test]
-async fn a12_the_heartbeat_has_a_connection_of_its_own() {
-    let (_server, proxy, store) = bench().await;
+async fn a12_lease_renewals_have_a_separate_connection() {
+    let (_server, proxy, store) = store_behind_proxy().await;
     let first = begin();
-    store.begin(&first).await.expect("an answer");
-    let heart = store.for_heartbeat().expect("a way of its own");
+    store.begin(&first).await.expect("a reply");
+    let renewal_store = store.for_heartbeat().expect("a separate connection");
     assert_eq!(
-        heart.heartbeat(&[lease(&first)], LEASE).await,
+        renewal_store.heartbeat(&[lease(&first)], LEASE).await,
         Ok(vec![true])
     );
     assert_eq!(proxy.connections(), 2);
@@ -418,13 +437,13 @@ async fn a12_the_heartbeat_has_a_connection_of_its_own() {
 
 #[tokio::test]
 async fn a12_many_leases_are_renewed_together() {
-    let (_server, proxy, store) = bench().await;
-    // More than go into one call.
+    let (_server, proxy, store) = store_behind_proxy().await;
+    // 300 leases are more than one call contains.
     let runs: Vec<_> = (0..300_u128)
         .map(|number| begin_of(number.to_be_bytes()))
         .collect();
     for run in &runs {
-        store.begin(run).await.expect("an answer");
+        store.begin(run).await.expect("a reply");
     }
     proxy.reset_counts();
     let leases: Vec<_> = runs.iter().map(lease).collect();
@@ -433,10 +452,10 @@ async fn a12_many_leases_are_renewed_together() {
 }
 
 #[tokio::test]
-async fn a22_a_full_server_refuses_new_keys_and_takes_answers() {
-    let (server, _proxy, store) = bench().await;
+async fn a22_a_full_server_rejects_new_keys_and_stores_responses() {
+    let (server, _proxy, store) = store_behind_proxy().await;
     let first = begin();
-    store.begin(&first).await.expect("an answer");
+    store.begin(&first).await.expect("a reply");
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let other = begin_of([3; 16]);
     assert_eq!(store.begin(&other).await, Err(StoreError::Full));
@@ -446,19 +465,19 @@ async fn a22_a_full_server_refuses_new_keys_and_takes_answers() {
         Ok(vec![true])
     );
     assert_eq!(
-        store.complete(&done(&first)).await,
+        store.complete(&completion(&first)).await,
         Ok(CompleteOutcome::Written)
     );
     assert!(
         matches!(store.begin(&begin()).await, Ok(BeginOutcome::Done(_))),
-        "answers are replayed"
+        "stored responses are replayed"
     );
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(store.begin(&other).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
-async fn of_many_instances_one_starts() {
+async fn concurrent_begins_at_four_instances_start_one_run() {
     let server = RedisServer::start();
     let mut instances = Vec::new();
     for _ in 0..4 {
@@ -467,7 +486,7 @@ async fn of_many_instances_one_starts() {
     let tasks: Vec<_> = (0..64)
         .map(|number: usize| {
             let store = Arc::clone(&instances[number % 4]);
-            tokio::spawn(async move { store.begin(&begin()).await.expect("an answer") })
+            tokio::spawn(async move { store.begin(&begin()).await.expect("a reply") })
         })
         .collect();
     let mut started = 0;
@@ -478,44 +497,49 @@ async fn of_many_instances_one_starts() {
 }
 
 #[tokio::test]
-async fn an_answer_is_waited_for_as_long_as_is_set() {
+async fn the_configured_timeout_is_applied() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
-    let hasty = config.clone().with_timeout(Duration::from_millis(200));
-    let store = RedisStore::connect(&hasty, "test")
+    let impatient = config.clone().with_timeout(Duration::from_millis(200));
+    let store = RedisStore::connect(&impatient, "test")
         .await
-        .expect("a good server");
+        .expect("a usable server");
     server.pause();
-    let asked = Instant::now();
+    let started = Instant::now();
     assert!(is_ambiguous(&store.begin(&begin()).await));
     assert!(
-        asked.elapsed() < Duration::from_millis(900),
-        "not the second of the default"
+        started.elapsed() < Duration::from_millis(900),
+        "the configured timeout is applied, not the default of 1 s"
     );
     server.resume();
     let store = RedisStore::connect(&config.with_timeout(Duration::MAX), "test").await;
     store
-        .expect("a good server")
+        .expect("a usable server")
         .begin(&begin())
         .await
-        .expect("an answer");
+        .expect("a reply");
 }
 
 #[tokio::test]
-async fn services_on_one_server_never_meet() {
+async fn two_namespaces_on_one_server_share_no_keys() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
     for namespace in ["one", "two"] {
         let store = RedisStore::connect(&config, namespace)
             .await
-            .expect("a good server");
+            .expect("a usable server");
         assert_eq!(
             store.begin(&begin()).await,
             Ok(BeginOutcome::Started),
             "{namespace}"
         );
         assert_eq!(
-            store.acquire(&[claim()]).await.expect("an answer").statuses[0].remaining,
+            store
+                .acquire(&[limit_request()])
+                .await
+                .expect("a reply")
+                .statuses[0]
+                .remaining,
             9
         );
     }

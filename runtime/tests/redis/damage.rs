@@ -1,4 +1,5 @@
-//! What others wrote under our keys is named in an error, and left as it is.
+//! Values of another format under the store's keys: errors name the key, and the value is left
+//! unchanged.
 
 use core::time::Duration;
 
@@ -8,23 +9,23 @@ use aplomb::store::{EncryptedRecords, RedisStore, StoreError};
 use aplomb::testing::{RedisServer, Reply};
 use bytes::Bytes;
 
-use crate::connection::{begin, claim, done, lease};
+use crate::connection::{begin, completion, lease, limit_request};
 
 const TTL: Duration = Duration::from_hours(24);
 
-/// A store with one key in it.
-struct Bench {
+/// A store with one key.
+struct StoreWithRecord {
     server: RedisServer,
     store: RedisStore,
     key: String,
 }
 
-impl Bench {
-    async fn with_record() -> Self {
+impl StoreWithRecord {
+    async fn start() -> Self {
         let server = RedisServer::start();
         let store = crate::store_at(&server.url()).await;
-        store.begin(&begin()).await.expect("an answer");
-        let key = only_key(&server, "*:i:*");
+        store.begin(&begin()).await.expect("a reply");
+        let key = single_key(&server, "*:i:*");
         Self { server, store, key }
     }
 
@@ -36,23 +37,28 @@ impl Bench {
         self.server.command(&["DUMP", &self.key])
     }
 
-    /// Every operation says what is wrong, where, and changes nothing.
-    async fn expect_malformed(&self, what: &str) {
+    /// Checks that every operation fails with the key in its error and changes nothing.
+    async fn assert_every_operation_fails(&self, what: &str) {
         let (before, request) = (self.value(), begin());
-        let names = |error: StoreError| match error {
+        let assert_names_key = |error: StoreError| match error {
             StoreError::Malformed { key, .. } => assert_eq!(key, self.key, "{what}"),
             other => panic!("{what}: {other}"),
         };
-        names(self.store.begin(&request).await.expect_err(what));
-        names(self.store.complete(&done(&request)).await.expect_err(what));
-        names(
+        assert_names_key(self.store.begin(&request).await.expect_err(what));
+        assert_names_key(
+            self.store
+                .complete(&completion(&request))
+                .await
+                .expect_err(what),
+        );
+        assert_names_key(
             self.store
                 .abort(lease(&request), Duration::ZERO)
                 .await
                 .expect_err(what),
         );
-        names(self.store.find(request.key).await.expect_err(what));
-        names(
+        assert_names_key(self.store.find(request.key).await.expect_err(what));
+        assert_names_key(
             self.store
                 .resolve(request.key, None, TTL)
                 .await
@@ -67,7 +73,7 @@ impl Bench {
     }
 }
 
-pub(crate) fn only_key(server: &RedisServer, pattern: &str) -> String {
+pub(crate) fn single_key(server: &RedisServer, pattern: &str) -> String {
     match server.command(&["KEYS", pattern]) {
         Reply::Array(keys) => match keys.as_slice() {
             [Reply::Bytes(key)] => String::from_utf8(key.to_vec()).expect("a text"),
@@ -85,105 +91,111 @@ fn bytes(reply: Reply) -> Bytes {
 }
 
 #[tokio::test]
-async fn values_that_no_release_wrote() {
-    let bench = Bench::with_record().await;
-    let good = bytes(bench.server.command(&["GET", &bench.key]));
-    bench.set(b"");
+async fn records_with_unreadable_values_are_named_in_every_error() {
+    let fixture = StoreWithRecord::start().await;
+    let valid = bytes(fixture.server.command(&["GET", &fixture.key]));
+    fixture.set(b"");
     assert_eq!(
-        bench.store.begin(&begin()).await.expect_err("empty"),
-        malformed(&bench)
+        fixture.store.begin(&begin()).await.expect_err("empty"),
+        malformed(&fixture)
     );
     for (what, value) in [
-        ("another format", [&[2], &good[1..]].concat()),
-        ("another state", [&[1, b'X'], &good[2..]].concat()),
-        ("truncated", good[..59].to_vec()),
+        ("another format", [&[2], &valid[1..]].concat()),
+        ("another state", [&[1, b'X'], &valid[2..]].concat()),
+        ("truncated", valid[..59].to_vec()),
         ("one byte", vec![1]),
         ("a text", b"hello".to_vec()),
     ] {
-        bench.set(&value);
-        bench.expect_malformed(what).await;
+        fixture.set(&value);
+        fixture.assert_every_operation_fails(what).await;
     }
 }
 
-fn malformed(bench: &Bench) -> StoreError {
-    let why = String::from("the value is damaged, or of another version");
+fn malformed(fixture: &StoreWithRecord) -> StoreError {
+    let why = String::from("the value is damaged, or another version wrote it");
     StoreError::Malformed {
-        key: bench.key.clone(),
+        key: fixture.key.clone(),
         why,
     }
 }
 
 #[tokio::test]
-async fn keys_of_another_type() {
-    let bench = Bench::with_record().await;
+async fn records_of_another_type_are_named_in_every_error() {
+    let fixture = StoreWithRecord::start().await;
     for command in [
         &["LPUSH", "", "x"][..],
         &["HSET", "", "a", "b"],
         &["SADD", "", "x"],
     ] {
-        bench.server.command(&["DEL", &bench.key]);
+        fixture.server.command(&["DEL", &fixture.key]);
         let mut command = command.to_vec();
-        command[1] = &bench.key;
-        bench.server.command(&command);
-        bench.expect_malformed(command[0]).await;
+        command[1] = &fixture.key;
+        fixture.server.command(&command);
+        fixture.assert_every_operation_fails(command[0]).await;
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_short() {
-    let bench = Bench::with_record().await;
-    bench.server.flush_all();
-    bench
+async fn a_truncated_response_is_an_error() {
+    let fixture = StoreWithRecord::start().await;
+    fixture.server.flush_all();
+    fixture
         .store
-        .complete(&done(&begin()))
+        .complete(&completion(&begin()))
         .await
-        .expect("an answer");
-    let whole = bytes(bench.server.command(&["GET", &bench.key]));
-    for length in 60..whole.len() {
-        bench.set(&whole[..length]);
-        let error = bench
+        .expect("a reply");
+    let encoded = bytes(fixture.server.command(&["GET", &fixture.key]));
+    for length in 60..encoded.len() {
+        fixture.set(&encoded[..length]);
+        let error = fixture
             .store
             .begin(&begin())
             .await
-            .expect_err("a truncated answer");
+            .expect_err("a truncated response");
         assert!(
-            matches!(&error, StoreError::Malformed { key, .. } if *key == bench.key),
+            matches!(&error, StoreError::Malformed { key, .. } if *key == fixture.key),
             "{length}: {error}"
         );
     }
-    bench.set(&whole);
+    fixture.set(&encoded);
     assert!(matches!(
-        bench.store.begin(&begin()).await,
+        fixture.store.begin(&begin()).await,
         Ok(BeginOutcome::Done(_))
     ));
 }
 
 #[tokio::test]
-async fn a26_a_sealed_answer_that_was_changed_or_moved_is_left_as_it_is() {
-    let bench = Bench::with_record().await;
+async fn a26_a_changed_or_moved_encrypted_response_is_an_error_and_left_unchanged() {
+    let fixture = StoreWithRecord::start().await;
     let keys = EncryptionKeys::new("a", [7; 32]).expect("a valid id");
-    let sealed = EncryptedRecords::new(bench.store.clone(), keys);
-    bench.server.flush_all();
-    sealed.complete(&done(&begin())).await.expect("an answer");
-    let whole = bytes(bench.server.command(&["GET", &bench.key]));
-    for index in 60..whole.len() {
-        let mut changed = whole.to_vec();
+    let encrypted = EncryptedRecords::new(fixture.store.clone(), keys);
+    fixture.server.flush_all();
+    encrypted
+        .complete(&completion(&begin()))
+        .await
+        .expect("a reply");
+    let encoded = bytes(fixture.server.command(&["GET", &fixture.key]));
+    for index in 60..encoded.len() {
+        let mut changed = encoded.to_vec();
         changed[index] ^= 1;
-        bench.set(&changed);
-        let before = bench.value();
-        let error = sealed.begin(&begin()).await.expect_err("a changed answer");
+        fixture.set(&changed);
+        let before = fixture.value();
+        let error = encrypted
+            .begin(&begin())
+            .await
+            .expect_err("a changed response");
         assert!(error.is_about_the_key(), "{index}: {error}");
-        assert_eq!(bench.value(), before, "{index}");
+        assert_eq!(fixture.value(), before, "{index}");
     }
-    bench.set(&whole);
+    fixture.set(&encoded);
     assert!(matches!(
-        sealed.begin(&begin()).await,
+        encrypted.begin(&begin()).await,
         Ok(BeginOutcome::Done(_))
     ));
     let mut other = begin();
     other.key = RecordKey::new(*other.key.caller(), [9; 16]);
-    sealed.begin(&other).await.expect("an answer");
-    let Reply::Array(keys) = bench.server.command(&["KEYS", "*:i:*"]) else {
+    encrypted.begin(&other).await.expect("a reply");
+    let Reply::Array(keys) = fixture.server.command(&["KEYS", "*:i:*"]) else {
         panic!("no list of keys")
     };
     assert_eq!(keys.len(), 2);
@@ -191,12 +203,12 @@ async fn a26_a_sealed_answer_that_was_changed_or_moved_is_left_as_it_is() {
         let Reply::Bytes(key) = key else {
             panic!("{key:?}")
         };
-        bench.server.command(&[b"SET", &key[..], &whole[..]]);
+        fixture.server.command(&[b"SET", &key[..], &encoded[..]]);
     }
-    let moved = sealed
+    let moved = encrypted
         .begin(&other)
         .await
-        .expect_err("an answer of another record");
+        .expect_err("the response of another record");
     assert!(
         moved.to_string().contains(&other.key.to_string()),
         "{moved}"
@@ -204,20 +216,23 @@ async fn a26_a_sealed_answer_that_was_changed_or_moved_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_record_without_expiry_is_of_a_run_that_is_gone() {
-    let bench = Bench::with_record().await;
-    bench.server.command(&["PERSIST", &bench.key]);
-    assert_eq!(bench.store.begin(&begin()).await, Ok(BeginOutcome::Unknown));
+async fn a_record_without_expiry_is_unknown() {
+    let fixture = StoreWithRecord::start().await;
+    fixture.server.command(&["PERSIST", &fixture.key]);
+    assert_eq!(
+        fixture.store.begin(&begin()).await,
+        Ok(BeginOutcome::Unknown)
+    );
 }
 
 #[tokio::test]
-async fn buckets_that_no_release_wrote() {
+async fn unreadable_buckets_are_errors_and_affect_no_shadow_limit() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
-    // Of what was rehearsed.
+    // Removes the keys of the self-test.
     server.flush_all();
-    store.acquire(&[claim()]).await.expect("an answer");
-    let key = only_key(&server, "*:l:*");
+    store.acquire(&[limit_request()]).await.expect("a reply");
+    let key = single_key(&server, "*:l:*");
     for value in [
         &b""[..],
         b"\x02123",
@@ -229,34 +244,43 @@ async fn buckets_that_no_release_wrote() {
         b"17672256",
     ] {
         server.command(&[b"SET", key.as_bytes(), value]);
-        match store.acquire(&[claim()]).await {
-            Err(StoreError::Malformed { key: named, .. }) => assert_eq!(named, key, "{value:?}"),
+        match store.acquire(&[limit_request()]).await {
+            Err(StoreError::Malformed { key: named_key, .. }) => {
+                assert_eq!(named_key, key, "{value:?}")
+            }
             other => panic!("{value:?}: {other:?}"),
         }
-        shadow_lets_through(&store, value).await;
+        assert_shadow_admits(&store, value).await;
     }
     server.command(&["DEL", &key]);
     server.command(&["LPUSH", &key, "x"]);
-    shadow_lets_through(&store, b"another type").await;
-    let error = store.acquire(&[claim()]).await.expect_err("another type");
+    assert_shadow_admits(&store, b"another type").await;
+    let error = store
+        .acquire(&[limit_request()])
+        .await
+        .expect_err("another type");
     assert!(
-        matches!(&error, StoreError::Malformed { key: named, .. } if *named == key),
+        matches!(&error, StoreError::Malformed { key: named_key, .. } if *named_key == key),
         "{error}"
     );
 }
 
-/// A shadow limit refuses nobody, whatever its bucket holds, and leaves that as it was.
-async fn shadow_lets_through(store: &impl LimitStore, value: &[u8]) {
-    let taken = store
+/// Checks that a shadow limit admits the request for any value of its bucket, and leaves the value
+/// unchanged.
+async fn assert_shadow_admits(store: &impl LimitStore, value: &[u8]) {
+    let acquired = store
         .acquire(&[LimitRequest {
             shadow: true,
-            ..claim()
+            ..limit_request()
         }])
         .await
-        .expect("an answer");
+        .expect("a reply");
     assert!(
-        taken.admitted && taken.statuses[0].wait.is_some(),
+        acquired.admitted && acquired.statuses[0].wait.is_some(),
         "{value:?}"
     );
-    assert!(store.acquire(&[claim()]).await.is_err(), "{value:?}");
+    assert!(
+        store.acquire(&[limit_request()]).await.is_err(),
+        "{value:?}"
+    );
 }

@@ -1,4 +1,4 @@
-//! The algorithms of rate limits on a server whose time is moved by hand.
+//! The algorithms of rate limits on a server with a simulated clock.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -13,18 +13,18 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::runtime::Runtime;
 
-/// Long enough that nothing expires by the server's own clock while it is tested.
+/// The server's own clock expires keys, so a period has to be much longer than a test.
 const PERIOD: Duration = Duration::from_secs(1_000);
 
-/// A store on a server of its own, and its time.
-struct Bench {
+/// A store on its own server, and the simulated clock.
+struct TimedStore {
     runtime: Runtime,
     server: RedisServer,
     store: RedisStore,
     clock: TestClock,
 }
 
-impl Bench {
+impl TimedStore {
     fn new() -> Self {
         let (runtime, server) = (Runtime::new().expect("a runtime"), RedisServer::start());
         let store = runtime.block_on(crate::patient_store_at(&server.url()));
@@ -41,7 +41,7 @@ impl Bench {
         self.clock.now()
     }
 
-    fn take_all(&self, claims: &[LimitRequest<'_>]) -> Acquired {
+    fn acquire_all(&self, requests: &[LimitRequest<'_>]) -> Acquired {
         let now = self.now().as_micros();
         let (seconds, micros) = ((now / 1_000_000).to_string(), (now % 1_000_000).to_string());
         let set = self
@@ -49,17 +49,17 @@ impl Bench {
             .command(&["MSET", "test:seconds", &seconds, "test:micros", &micros]);
         assert_eq!(set, Reply::Status(String::from("OK")));
         self.runtime
-            .block_on(self.store.acquire(claims))
+            .block_on(self.store.acquire(requests))
             .expect("the store answers")
     }
 
-    fn take(&self, claim: LimitRequest<'_>) -> LimitStatus {
-        self.take_all(&[claim]).statuses[0]
+    fn acquire_one(&self, request: LimitRequest<'_>) -> LimitStatus {
+        self.acquire_all(&[request]).statuses[0]
     }
 
-    fn count(&self, claim: LimitRequest<'_>, tries: usize) -> usize {
+    fn count_admitted(&self, request: LimitRequest<'_>, tries: usize) -> usize {
         (0..tries)
-            .filter(|_| self.take(claim).wait.is_none())
+            .filter(|_| self.acquire_one(request).wait.is_none())
             .count()
     }
 }
@@ -74,7 +74,7 @@ fn quota(algorithm: Algorithm, permits: u64, burst: u64) -> Quota {
     quota.expect("a valid quota")
 }
 
-fn claim(limit: u64, quota: Quota) -> LimitRequest<'static> {
+fn limit_request(limit: u64, quota: Quota) -> LimitRequest<'static> {
     LimitRequest::new(
         Bucket {
             limit,
@@ -91,20 +91,21 @@ const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::SlidingWindow,
 ];
 
-/// Whatever the arrivals and costs, the scripts say what a list of all that was admitted says.
+/// Compares the scripts, for any arrivals and costs, with a reference that keeps a list of all
+/// admitted requests.
 #[test]
-fn b01_every_algorithm_agrees_with_a_list_of_moments() {
-    let bench = Bench::new();
+fn b01_every_algorithm_agrees_with_a_list_of_admitted_requests() {
+    let store = TimedStore::new();
     let arrival = prop_oneof![
         3 => Just(Duration::ZERO),
         4 => (0_u64..400_000).prop_map(Duration::from_millis),
         1 => (0_u64..5_000_000).prop_map(Duration::from_millis),
     ];
-    let patience = prop_oneof![
+    let max_wait = prop_oneof![
         Just(Duration::MAX),
         (0_u64..1_000_000).prop_map(Duration::from_millis)
     ];
-    let steps = prop::collection::vec((arrival, 0_u64..8, patience), 1..60);
+    let steps = prop::collection::vec((arrival, 0_u64..8, max_wait), 1..60);
     let strategy = (
         prop::sample::select(&ALGORITHMS[..]),
         1_u64..30,
@@ -112,118 +113,128 @@ fn b01_every_algorithm_agrees_with_a_list_of_moments() {
         steps,
     );
     let buckets = Cell::new(0);
-    let tested = TestRunner::default().run(&strategy, |(algorithm, permits, burst, steps)| {
+    let result = TestRunner::default().run(&strategy, |(algorithm, permits, burst, steps)| {
         let bucket = buckets.replace(buckets.get() + 1);
         let mut reference = ReferenceBucket::default();
-        let claim = claim(bucket, quota(algorithm, permits, burst));
-        for (wait, cost, patience) in steps {
-            bench.clock.advance(wait);
-            let claim = LimitRequest {
-                cost: cost.min(claim.quota.burst()),
-                max_queue_wait: patience,
-                ..claim
+        let request = limit_request(bucket, quota(algorithm, permits, burst));
+        for (wait, cost, max_wait) in steps {
+            store.clock.advance(wait);
+            let request = LimitRequest {
+                cost: cost.min(request.quota.burst()),
+                max_queue_wait: max_wait,
+                ..request
             };
-            prop_assert_eq!(bench.take(claim), reference.acquire(&claim, bench.now()));
+            prop_assert_eq!(
+                store.acquire_one(request),
+                reference.acquire(&request, store.now())
+            );
         }
         Ok(())
     });
-    tested.expect("the same");
+    result.expect("the store agrees with the reference");
 }
 
-/// Several limits of all kinds decide together, as so many lists do.
+/// Compares the decision over four limits of different kinds with four references.
 #[test]
 fn b02_limits_of_all_kinds_decide_all_or_nothing() {
-    let bench = Bench::new();
+    let store = TimedStore::new();
     let steps = prop::collection::vec((0_u64..300_000, prop::array::uniform4(0_u64..3)), 1..60);
     let buckets = Cell::new(0);
-    let tested = TestRunner::default().run(&steps, |steps| {
+    let result = TestRunner::default().run(&steps, |steps| {
         let bucket = buckets.replace(buckets.get() + 4);
         let mut references: [ReferenceBucket; 4] = Default::default();
         for (wait, costs) in steps {
-            bench.clock.advance(Duration::from_millis(wait));
-            let claims: Vec<LimitRequest<'_>> = (0..4)
+            store.clock.advance(Duration::from_millis(wait));
+            let requests: Vec<LimitRequest<'_>> = (0..4)
                 .zip(ALGORITHMS)
                 .zip(costs)
                 .map(|((index, algorithm), cost)| LimitRequest {
                     cost,
-                    ..claim(bucket + index, quota(algorithm, 7, 5))
+                    ..limit_request(bucket + index, quota(algorithm, 7, 5))
                 })
                 .collect();
-            let fits = |(claim, reference): (&LimitRequest<'_>, &ReferenceBucket)| {
-                reference.clone().acquire(claim, bench.now()).wait.is_none()
+            let fits = |(request, reference): (&LimitRequest<'_>, &ReferenceBucket)| {
+                reference
+                    .clone()
+                    .acquire(request, store.now())
+                    .wait
+                    .is_none()
             };
-            let admitted = claims.iter().zip(&references).all(fits);
-            let acquired = bench.take_all(&claims);
+            let admitted = requests.iter().zip(&references).all(fits);
+            let acquired = store.acquire_all(&requests);
             prop_assert_eq!(acquired.admitted, admitted);
-            for ((claim, reference), reading) in
-                claims.iter().zip(&mut references).zip(acquired.statuses)
+            for ((request, reference), status) in
+                requests.iter().zip(&mut references).zip(acquired.statuses)
             {
-                let asked = if admitted || reading.wait.is_some() {
-                    *claim
+                let counted = if admitted || status.wait.is_some() {
+                    *request
                 } else {
-                    LimitRequest { cost: 0, ..*claim }
+                    LimitRequest {
+                        cost: 0,
+                        ..*request
+                    }
                 };
-                prop_assert_eq!(reading, reference.acquire(&asked, bench.now()));
+                prop_assert_eq!(status, reference.acquire(&counted, store.now()));
             }
         }
         Ok(())
     });
-    tested.expect("the same");
+    result.expect("the store agrees with the reference");
 }
 
-/// A server whose clock was set back refuses for one refill at most, and gives away nothing.
+/// A server whose clock was set back rejects for at most one refill, and admits no additional
+/// requests.
 #[test]
-fn b04_a_clock_that_steps_back_takes_all_and_gives_it_back_within_one_refill() {
-    let bench = Bench::new();
+fn b04_a_clock_that_steps_back_gives_no_tokens_and_recovers_within_one_period() {
+    let store = TimedStore::new();
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
-        let claim = claim(limit, quota(algorithm, 10, 10));
-        bench.clock.advance(PERIOD * 3_600);
-        bench.count(claim, 7);
-        bench.clock.step_back(PERIOD * 3_600);
-        let admitted = bench.count(claim, 20);
+        let request = limit_request(limit, quota(algorithm, 10, 10));
+        store.clock.advance(PERIOD * 3_600);
+        store.count_admitted(request, 7);
+        store.clock.step_back(PERIOD * 3_600);
+        let admitted = store.count_admitted(request, 20);
         assert!(admitted <= 3, "{algorithm:?} admits {admitted} more");
-        bench.clock.advance(PERIOD);
-        let admitted = bench.count(claim, 20);
+        store.clock.advance(PERIOD);
+        let admitted = store.count_admitted(request, 20);
         assert!(
             (1..=10).contains(&admitted),
             "{algorithm:?} admits {admitted} after a refill"
         );
-        bench.clock.advance(PERIOD * 2);
-        assert_eq!(bench.count(claim, 20), 10, "{algorithm:?}");
+        store.clock.advance(PERIOD * 2);
+        assert_eq!(store.count_admitted(request, 20), 10, "{algorithm:?}");
     }
 }
 
-/// While operators lower a limit, some instances have the old one and some the new one.
+/// While operators lower a limit, some instances have the old limit and some the new one.
 #[test]
-fn b01_a_window_that_is_lowered_gives_nothing_back_to_those_who_do_not_know_it_yet() {
-    let bench = Bench::new();
+fn b01_a_lowered_window_gives_nothing_back_to_instances_with_the_old_limit() {
+    let store = TimedStore::new();
     for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
-        let [old, new] = [100, 10].map(|permits| claim(1, quota(algorithm, permits, 1)));
-        bench.server.flush_all();
-        bench.clock.advance(PERIOD);
-        assert_eq!(bench.count(old, 100), 100);
+        let [old, new] = [100, 10].map(|permits| limit_request(1, quota(algorithm, permits, 1)));
+        store.server.flush_all();
+        store.clock.advance(PERIOD);
+        assert_eq!(store.count_admitted(old, 100), 100);
         for _ in 0..3 {
             assert_eq!(
-                (bench.count(new, 3), bench.count(old, 3)),
+                (store.count_admitted(new, 3), store.count_admitted(old, 3)),
                 (0, 0),
                 "{algorithm:?}"
             );
         }
-        bench.clock.advance(PERIOD);
-        assert_eq!(bench.count(new, 20), 10, "{algorithm:?}");
+        store.clock.advance(PERIOD);
+        assert_eq!(store.count_admitted(new, 20), 10, "{algorithm:?}");
     }
 }
 
-/// A list that no release wrote: each of its moments counts at most a period, and nothing fails that can be
-/// told.
+/// A damaged log: each of its entries counts for at most one period, and the call does not fail.
 #[test]
-fn b16_a_log_that_is_damaged_refuses_for_a_period_at_most() {
-    let bench = Bench::new();
-    let claim = claim(1, quota(Algorithm::SlidingWindow, 2, 1));
-    bench.clock.advance(PERIOD * 3_600);
-    assert_eq!(bench.count(claim, 1), 1);
-    let key = crate::damage::only_key(&bench.server, "*:l:*");
-    let now = bench.now().as_micros().to_string();
+fn b16_a_damaged_log_rejects_for_at_most_one_period() {
+    let store = TimedStore::new();
+    let request = limit_request(1, quota(Algorithm::SlidingWindow, 2, 1));
+    store.clock.advance(PERIOD * 3_600);
+    assert_eq!(store.count_admitted(request, 1), 1);
+    let key = crate::damage::single_key(&store.server, "*:l:*");
+    let now = store.now().as_micros().to_string();
     for moments in [
         &["9000000000000000000", "5"][..],
         &[&now, "5"],
@@ -237,27 +248,27 @@ fn b16_a_log_that_is_damaged_refuses_for_a_period_at_most() {
         &[&now, &now, "5"],
         &[&now, "nan"],
     ] {
-        bench.server.command(&["DEL", &key]);
-        bench.server.command(&[&["RPUSH", &key], moments].concat());
-        let free = bench.take(LimitRequest { cost: 0, ..claim });
+        store.server.command(&["DEL", &key]);
+        store.server.command(&[&["RPUSH", &key], moments].concat());
+        let free = store.acquire_one(LimitRequest { cost: 0, ..request });
         assert!(free.resets_in <= PERIOD, "{moments:?}: {free:?}");
-        let asked = bench.take(LimitRequest { cost: 2, ..claim });
+        let taken = store.acquire_one(LimitRequest { cost: 2, ..request });
         assert!(
-            asked.wait.is_none_or(|wait| wait <= PERIOD),
-            "{moments:?}: {asked:?}"
+            taken.wait.is_none_or(|wait| wait <= PERIOD),
+            "{moments:?}: {taken:?}"
         );
-        assert!(asked.resets_in <= PERIOD, "{moments:?}: {asked:?}");
+        assert!(taken.resets_in <= PERIOD, "{moments:?}: {taken:?}");
     }
 }
 
-/// Whatever an algorithm keeps goes away by itself.
+/// Every key of an algorithm has an expiry.
 #[test]
 fn b04_every_bucket_expires() {
-    let bench = Bench::new();
+    let store = TimedStore::new();
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
-        bench.count(claim(limit, quota(algorithm, 10, 10)), 3);
+        store.count_admitted(limit_request(limit, quota(algorithm, 10, 10)), 3);
     }
-    let Reply::Array(keys) = bench.server.command(&["KEYS", "*:l:*"]) else {
+    let Reply::Array(keys) = store.server.command(&["KEYS", "*:l:*"]) else {
         panic!("no keys")
     };
     assert_eq!(keys.len(), ALGORITHMS.len());
@@ -266,34 +277,34 @@ fn b04_every_bucket_expires() {
             panic!("no name")
         };
         let key = String::from_utf8(key.to_vec()).expect("plain text");
-        let Reply::Integer(life) = bench.server.command(&["PTTL", &key]) else {
-            panic!("no life")
+        let Reply::Integer(expiry) = store.server.command(&["PTTL", &key]) else {
+            panic!("no expiry")
         };
-        assert!((1..=1_000_000).contains(&life), "{key}: {life} ms");
+        assert!((1..=1_000_000).contains(&expiry), "{key}: {expiry} ms");
     }
 }
 
-/// The longest log, all of it taken by one request.
+/// One request takes the whole log of the largest size.
 #[test]
 fn b01_the_longest_log_fits() {
-    let bench = Bench::new();
+    let store = TimedStore::new();
     let all = LimitRequest {
         cost: Quota::MAX_LOG,
-        ..claim(1, quota(Algorithm::SlidingWindow, Quota::MAX_LOG, 1))
+        ..limit_request(1, quota(Algorithm::SlidingWindow, Quota::MAX_LOG, 1))
     };
-    assert_eq!(bench.take(all).remaining, 0);
+    assert_eq!(store.acquire_one(all).remaining, 0);
     assert_eq!(
-        bench.take(LimitRequest { cost: 1, ..all }).wait,
+        store.acquire_one(LimitRequest { cost: 1, ..all }).wait,
         Some(PERIOD)
     );
-    bench.clock.advance(PERIOD);
-    assert_eq!(bench.take(all).wait, None);
+    store.clock.advance(PERIOD);
+    assert_eq!(store.acquire_one(all).wait, None);
 }
 
-/// The longest periods, the largest bursts.
+/// Compares the scripts with the reference for the longest periods and the largest bursts.
 #[test]
-fn b03_the_scripts_count_exactly_however_long_the_period_and_large_the_burst() {
-    let bench = Bench::new();
+fn b03_the_scripts_count_exactly_for_the_longest_periods_and_largest_bursts() {
+    let store = TimedStore::new();
     let century = 100 * 365 * 24 * 60 * 60 * 1_000_000_u64;
     let quota = |algorithm, permits: u64, micros: u64, burst: u64| {
         let period = Duration::from_micros(micros);
@@ -304,7 +315,7 @@ fn b03_the_scripts_count_exactly_however_long_the_period_and_large_the_burst() {
             _ => Quota::new(permits, period, burst),
         }
     };
-    let size = || {
+    let any_size = || {
         prop_oneof![
             Just(1),
             2_u64..20,
@@ -316,23 +327,23 @@ fn b03_the_scripts_count_exactly_however_long_the_period_and_large_the_burst() {
     };
     let quotas = (
         prop::sample::select(&ALGORITHMS[..]),
-        size(),
-        size(),
-        size(),
+        any_size(),
+        any_size(),
+        any_size(),
     )
         .prop_filter_map("valid", move |(algorithm, permits, micros, burst)| {
             quota(algorithm, permits, micros, burst)
         });
-    let steps = prop::collection::vec((0_u64..=1_000, 0_u64..=4, any::<bool>(), size()), 1..20);
+    let steps = prop::collection::vec((0_u64..=1_000, 0_u64..=4, any::<bool>(), any_size()), 1..20);
     let buckets = Cell::new(0);
-    let tested = TestRunner::default().run(&(quotas, steps), |(quota, steps)| {
-        // What is shorter expires by the server's own clock.
+    let result = TestRunner::default().run(&(quotas, steps), |(quota, steps)| {
+        // Shorter windows expire by the server's own clock during the test.
         prop_assume!(Duration::from_micros(quota.window()) >= PERIOD);
-        let begun = bench.now();
+        let started = store.now();
         let bucket = buckets.replace(buckets.get() + 1);
         let mut reference = ReferenceBucket::default();
-        for (share, cost, exact, patience) in steps {
-            bench.clock.advance(Duration::from_micros(
+        for (share, cost, exact, max_wait) in steps {
+            store.clock.advance(Duration::from_micros(
                 (quota.window() / 1_000)
                     .saturating_mul(share)
                     .min(century / 50),
@@ -342,20 +353,20 @@ fn b03_the_scripts_count_exactly_however_long_the_period_and_large_the_burst() {
             } else {
                 quota.burst().min(cost)
             };
-            let claim = LimitRequest {
+            let request = LimitRequest {
                 cost,
-                max_queue_wait: Duration::from_micros(patience),
-                ..claim(bucket, quota)
+                max_queue_wait: Duration::from_micros(max_wait),
+                ..limit_request(bucket, quota)
             };
             prop_assert_eq!(
-                bench.take(claim),
-                reference.acquire(&claim, bench.now()),
+                store.acquire_one(request),
+                reference.acquire(&request, store.now()),
                 "{:?}",
-                claim
+                request
             );
         }
-        bench.clock.step_back(bench.now().since(begun));
+        store.clock.step_back(store.now().since(started));
         Ok(())
     });
-    tested.expect("the same");
+    result.expect("the store agrees with the reference");
 }

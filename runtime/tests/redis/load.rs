@@ -1,4 +1,4 @@
-//! Clients that send requests with keys all the time, and what became of each.
+//! Clients that send requests with keys continuously, and their results.
 
 use core::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,36 +18,36 @@ use tokio::task::JoinHandle;
 const LEASE: Duration = Duration::from_secs(30);
 const TTL: Duration = Duration::from_hours(24);
 
-/// Clients of some callers, one each. A client sends one request after the other, each with a key of
-/// its own, and again until it has its answer, as retrying clients do.
+/// One client for each of several callers. A client sends one request after another, each with a
+/// new key, and repeats it until the store answers.
 #[derive(Debug)]
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    books: Vec<Arc<Mutex<Book>>>,
+    logs: Vec<Arc<Mutex<CallerLog>>>,
     clients: Vec<JoinHandle<()>>,
 }
 
-/// What became of the requests of one caller.
+/// The results of the requests of one caller.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Book {
-    /// The keys whose run was completed, and the store said so.
+pub(crate) struct CallerLog {
+    /// The keys whose completion the store confirmed.
     pub(crate) completed: Vec<RecordKey>,
-    /// What calls met that had no answer.
+    /// The errors of all failed calls.
     pub(crate) failures: Vec<StoreError>,
 }
 
 impl Load {
-    /// Begins to send.
+    /// Starts the clients.
     pub(crate) fn start(store: &RedisStore, callers: &[[u8; 16]]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let books: Vec<_> = callers
+        let logs: Vec<_> = callers
             .iter()
-            .map(|_| Arc::<Mutex<Book>>::default())
+            .map(|_| Arc::<Mutex<CallerLog>>::default())
             .collect();
-        let clients = callers.iter().zip(&books).map(|(caller, book)| {
+        let clients = callers.iter().zip(&logs).map(|(caller, log)| {
             let client = Client {
                 store: store.clone(),
-                book: Arc::clone(book),
+                log: Arc::clone(log),
                 caller: *caller,
             };
             tokio::spawn(client.run(Arc::clone(&stop)))
@@ -55,42 +55,42 @@ impl Load {
         let clients = clients.collect();
         Self {
             stop,
-            books,
+            logs,
             clients,
         }
     }
 
-    /// What has become of the requests of this caller so far.
-    pub(crate) fn book(&self, caller: usize) -> Book {
-        self.books[caller]
+    /// The results of this caller up to now.
+    pub(crate) fn log(&self, caller: usize) -> CallerLog {
+        self.logs[caller]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// Waits until so many further requests of a caller are completed.
-    pub(crate) async fn until_further(&self, caller: usize, count: usize) {
-        let before = self.book(caller).completed.len();
-        let completed = async || self.book(caller).completed.len() >= before + count;
+    /// Waits until this number of further requests of a caller is completed.
+    pub(crate) async fn until_completed(&self, caller: usize, count: usize) {
+        let before = self.log(caller).completed.len();
+        let completed = async || self.log(caller).completed.len() >= before + count;
         eventually("requests are completed", completed).await;
     }
 
-    /// Ends when every request has its answer.
-    pub(crate) async fn stop(self) -> Vec<Book> {
+    /// Stops the clients after their current requests.
+    pub(crate) async fn stop(self) -> Vec<CallerLog> {
         self.stop.store(true, Ordering::SeqCst);
         for client in self.clients {
             client.await.expect("no panic");
         }
-        self.books
+        self.logs
             .iter()
-            .map(|book| book.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .map(|log| log.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .collect()
     }
 }
 
 struct Client {
     store: RedisStore,
-    book: Arc<Mutex<Book>>,
+    log: Arc<Mutex<CallerLog>>,
     caller: [u8; 16],
 }
 
@@ -101,7 +101,7 @@ impl Client {
             number += 1;
             let key = RecordKey::new(self.caller, number.to_be_bytes());
             self.request(key).await;
-            self.book
+            self.log
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .completed
@@ -110,24 +110,27 @@ impl Client {
     }
 
     async fn request(&self, key: RecordKey) {
-        let run = run(key);
-        let begun = self.until_answered(|| self.store.begin(&run)).await;
-        assert_eq!(begun, BeginOutcome::Started, "a key of its own");
-        let done = done(&run);
-        let completed = self.until_answered(|| self.store.complete(&done)).await;
+        let run = begin_of(key);
+        let outcome = self.retry_until_answered(|| self.store.begin(&run)).await;
+        assert_eq!(outcome, BeginOutcome::Started, "the key is new");
+        let completion = completion(&run);
+        let completed = self
+            .retry_until_answered(|| self.store.complete(&completion))
+            .await;
         assert_eq!(completed, CompleteOutcome::Written);
     }
 
-    async fn until_answered<'a, T: Unpin>(&self, ask: impl Fn() -> StoreFuture<'a, T>) -> T {
+    async fn retry_until_answered<'a, T: Unpin>(&self, call: impl Fn() -> StoreFuture<'a, T>) -> T {
         loop {
-            match ask().await {
+            match call().await {
                 Ok(answer) => return answer,
                 Err(error) => {
-                    self.book
+                    self.log
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .failures
                         .push(error);
+                    // Avoids a busy loop during an outage.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
@@ -135,8 +138,8 @@ impl Client {
     }
 }
 
-/// Where the store that tests use keeps the record with this key.
-pub(crate) fn place(caller: [u8; 16], name: [u8; 16]) -> String {
+/// The Redis key of the record with this caller and name.
+pub(crate) fn record_key(caller: [u8; 16], name: [u8; 16]) -> String {
     format!(
         "ap1:test:{{{}}}:i:{}",
         URL_SAFE_NO_PAD.encode(caller),
@@ -144,8 +147,8 @@ pub(crate) fn place(caller: [u8; 16], name: [u8; 16]) -> String {
     )
 }
 
-/// A request with this key.
-pub(crate) fn run(key: RecordKey) -> Begin {
+/// A begin with this key.
+pub(crate) fn begin_of(key: RecordKey) -> Begin {
     Begin::new(
         key,
         Fingerprint::new(1, [2; 32]),
@@ -156,41 +159,42 @@ pub(crate) fn run(key: RecordKey) -> Begin {
     )
 }
 
-pub(crate) fn done(run: &Begin) -> Complete {
+pub(crate) fn completion(run: &Begin) -> Complete {
     let (head, ()) = http::Response::new(()).into_parts();
-    let kept = StoredResponse::new(&head, Some(Bytes::from_static(b"done")));
-    Complete::new(run.lease(), run.fingerprint, Outcome::Response(kept), TTL)
+    let stored = StoredResponse::new(&head, Some(Bytes::from_static(b"done")));
+    Complete::new(run.lease(), run.fingerprint, Outcome::Response(stored), TTL)
 }
 
-/// Sends a retry of each of these keys: every one is answered from its record, and none runs again.
+/// Retries each of these keys, and checks that the store replays it.
 pub(crate) async fn expect_replays(store: &RedisStore, keys: &[RecordKey]) {
     for key in keys {
-        let begun = store.begin(&run(*key)).await;
+        let outcome = store.begin(&begin_of(*key)).await;
         assert!(
-            matches!(begun, Ok(BeginOutcome::Done(_))),
-            "{key}: {begun:?}"
+            matches!(outcome, Ok(BeginOutcome::Done(_))),
+            "{key}: {outcome:?}"
         );
     }
 }
 
-/// Sends retries of these keys all the time until it is aborted. None may run again; without an answer
-/// they may be.
-pub(crate) fn retry_for_ever(store: &RedisStore, keys: Vec<RecordKey>) -> JoinHandle<()> {
+/// Retries these keys in turn until the task is aborted. Panics if a key runs again. Outages are
+/// accepted.
+pub(crate) fn retry_forever(store: &RedisStore, keys: Vec<RecordKey>) -> JoinHandle<()> {
     let store = store.clone();
     tokio::spawn(async move {
         for key in keys.iter().cycle() {
-            match store.begin(&run(*key)).await {
+            match store.begin(&begin_of(*key)).await {
                 Ok(BeginOutcome::Done(_)) => {}
                 Err(error) => assert!(error.is_outage(), "{key}: {error}"),
                 other => panic!("{key}: {other:?}"),
             }
+            // Leaves most of the machine to the load.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
 }
 
-/// Ends what was sent for ever, which must not have met what it may not.
-pub(crate) async fn end(sent: JoinHandle<()>) {
+/// Aborts the retries, and checks that they did not panic.
+pub(crate) async fn stop_retries(sent: JoinHandle<()>) {
     sent.abort();
     let ended = sent.await;
     assert!(

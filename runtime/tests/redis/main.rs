@@ -1,5 +1,4 @@
-//! The store on Redis: the suites that every store passes, and what only a server elsewhere can do
-//! to it.
+//! The Redis store: the suites of every store, and the faults of a remote server.
 
 mod admission;
 mod cluster;
@@ -20,16 +19,16 @@ async fn store_at(url: &str) -> RedisStore {
     let config = RedisConfig::new(url).expect("a valid URL");
     RedisStore::connect(&config, "test")
         .await
-        .expect("a good server")
+        .expect("a usable server")
 }
 
-/// The same, with more time for an answer than any machine needs.
+/// Like [`store_at`], with a timeout of ten seconds for a slow machine.
 async fn patient_store_at(url: &str) -> RedisStore {
-    store_of(url, "test").await
+    store_in_namespace(url, "test").await
 }
 
-/// What makes a server of this version an old one.
-fn aged(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
+/// The bytes of `INFO` that the proxy has to rewrite so that the server reports an old version.
+fn old_version_rewrite(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
     let Reply::Bytes(info) = server.command(&["INFO", "server"]) else {
         panic!("no information")
     };
@@ -46,14 +45,14 @@ fn aged(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
     }
 }
 
-/// The same as [`patient_store_at`], among the keys of this namespace.
-async fn store_of(url: &str, namespace: &str) -> RedisStore {
+/// Like [`patient_store_at`], with the keys of this namespace.
+async fn store_in_namespace(url: &str, namespace: &str) -> RedisStore {
     let config = RedisConfig::new(url)
         .expect("a valid URL")
         .with_timeout(Duration::from_secs(10));
     RedisStore::connect(&config, namespace)
         .await
-        .expect("good servers")
+        .expect("usable servers")
 }
 
 /// The namespace of a case of a suite.
@@ -61,12 +60,12 @@ fn namespace(case: &str) -> String {
     case.replace('_', "-").chars().take(64).collect()
 }
 
-/// The one line that is said of what this URL leads to.
-async fn refusal(url: &str) -> String {
+/// Connects to this URL, which must fail, and returns the only line of the error.
+async fn start_error(url: &str) -> String {
     let config = RedisConfig::new(url).expect("a valid URL");
     let errors = RedisStore::connect(&config, "test")
         .await
-        .expect_err("nothing that can be used");
+        .expect_err("an unusable store");
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     assert!(lines.len() == 1 && !lines[0].contains('\n'), "{lines:?}");
     lines[0].clone()

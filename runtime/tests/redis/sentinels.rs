@@ -1,4 +1,4 @@
-//! The store behind sentinels.
+//! The Redis store behind sentinels.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -10,9 +10,11 @@ use aplomb::store::{RedisStore, StoreError};
 use aplomb::testing::{RedisSentinels, RedisServer, Reply, eventually};
 use tokio::task::block_in_place;
 
-use crate::connection::{begin, claim};
-use crate::load::{Load, done, end, expect_replays, place, retry_for_ever, run};
-use crate::{namespace, refusal, store_at, store_of};
+use crate::connection::{begin, limit_request};
+use crate::load::{
+    Load, begin_of, completion, expect_replays, record_key, retry_forever, stop_retries,
+};
+use crate::{namespace, start_error, store_at, store_in_namespace};
 
 const CALLERS: [[u8; 16]; 2] = [[1; 16], [2; 16]];
 
@@ -20,7 +22,7 @@ mod limits {
     use super::*;
 
     aplomb::limit_store_suite!(every_case: RedisSentinels::start() => |servers, case| async {
-        (Arc::new(store_of(&servers.url(), &namespace(case)).await), servers)
+        (Arc::new(store_in_namespace(&servers.url(), &namespace(case)).await), servers)
     });
 }
 
@@ -28,7 +30,7 @@ mod admission {
     use super::*;
 
     aplomb::admission_store_suite!(every_case: RedisSentinels::start() => |servers, case| async {
-        (Arc::new(store_of(&servers.url(), &namespace(case)).await), servers)
+        (Arc::new(store_in_namespace(&servers.url(), &namespace(case)).await), servers)
     });
 }
 
@@ -36,92 +38,91 @@ mod records {
     use super::*;
 
     aplomb::idempotency_store_suite!(every_case: RedisSentinels::start() => |servers, case| async {
-        (Arc::new(store_of(&servers.url(), &namespace(case)).await), servers)
+        (Arc::new(store_in_namespace(&servers.url(), &namespace(case)).await), servers)
     });
 }
 
 async fn until_it_answers(store: &RedisStore) {
-    eventually("the store comes back", async || {
-        store.acquire(&[claim()]).await.is_ok()
+    eventually("the store is available again", async || {
+        store.acquire(&[limit_request()]).await.is_ok()
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_what_was_replicated_outlives_the_primary() {
+async fn a25_replicated_records_survive_a_failover() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let load = Load::start(&store, &CALLERS);
-    load.until_further(0, 30).await;
-    load.until_further(1, 30).await;
-    let kept = [load.book(0).completed, load.book(1).completed].concat();
+    load.until_completed(0, 30).await;
+    load.until_completed(1, 30).await;
+    let stored = [load.log(0).completed, load.log(1).completed].concat();
     let before = servers.primary().address();
     block_in_place(|| servers.until_all_replicated());
-    let retries = retry_for_ever(&store, kept.clone());
+    let retries = retry_forever(&store, stored.clone());
     servers.primary().kill();
     block_in_place(|| servers.until_failed_over(before));
-    load.until_further(0, 10).await;
-    load.until_further(1, 10).await;
-    end(retries).await;
-    let books = load.stop().await;
+    load.until_completed(0, 10).await;
+    load.until_completed(1, 10).await;
+    stop_retries(retries).await;
+    let logs = load.stop().await;
     assert!(
-        books
-            .iter()
-            .flat_map(|book| &book.failures)
+        logs.iter()
+            .flat_map(|log| &log.failures)
             .all(StoreError::is_outage),
-        "{books:?}"
+        "{logs:?}"
     );
-    expect_replays(&store, &kept).await;
+    expect_replays(&store, &stored).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b04_tokens_that_were_replicated_stay_taken_when_the_primary_fails() {
+async fn b04_replicated_tokens_stay_taken_after_a_failover() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let hour = Duration::from_hours(1);
     let quotas = [
         Quota::new(1, hour, 10),
         Quota::leaky_bucket(1, hour, 10),
-        // So long that it does not end while it is looked at.
+        // A window of 24 hours does not end during the test.
         Quota::fixed_window(10, 24 * hour),
         Quota::sliding_window(10, hour),
     ];
-    let claims = quotas.map(|quota| LimitRequest {
+    let requests = quotas.map(|quota| LimitRequest {
         quota: quota.expect("a valid quota"),
-        ..claim()
+        ..limit_request()
     });
-    let claims: Vec<LimitRequest<'_>> = (101..)
-        .zip(claims)
-        .map(|(limit, claim)| LimitRequest {
+    let requests: Vec<LimitRequest<'_>> = (101..)
+        .zip(requests)
+        .map(|(limit, request)| LimitRequest {
             bucket: Bucket {
                 limit,
-                ..claim.bucket
+                ..request.bucket
             },
             cost: 7,
-            ..claim
+            ..request
         })
         .collect();
-    assert!(store.acquire(&claims).await.expect("an answer").admitted);
+    assert!(store.acquire(&requests).await.expect("a reply").admitted);
     let before = servers.primary().address();
     block_in_place(|| servers.until_all_replicated());
     servers.primary().kill();
     block_in_place(|| servers.until_failed_over(before));
     until_it_answers(&store).await;
-    for claim in claims {
+    for request in requests {
         let mut admitted = 0;
         while store
-            .acquire(&[LimitRequest { cost: 1, ..claim }])
+            .acquire(&[LimitRequest { cost: 1, ..request }])
             .await
-            .expect("an answer")
+            .expect("a reply")
             .admitted
         {
             admitted += 1;
         }
-        assert_eq!(admitted, 3, "{:?}", claim.quota.algorithm());
+        assert_eq!(admitted, 3, "{:?}", request.quota.algorithm());
     }
 }
 
-/// Cuts the replicas off from their primary: from now on it speaks to nobody but its clients.
+/// Disconnects the replicas from their primary, which then serves only its clients.
 fn cut_replicas_off(servers: &RedisSentinels) {
     let primary = servers.primary();
     for replica in servers
@@ -138,34 +139,35 @@ fn cut_replicas_off(servers: &RedisSentinels) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_what_no_replica_had_got_is_lost_with_the_primary() {
+async fn a25_records_that_were_not_replicated_are_lost_in_a_failover() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
-    let [kept, lost] = [1, 2].map(|name: u128| run(RecordKey::new([1; 16], name.to_be_bytes())));
-    store.begin(&kept).await.expect("an answer");
-    store.complete(&done(&kept)).await.expect("an answer");
+    let [stored, lost] =
+        [1, 2].map(|name: u128| begin_of(RecordKey::new([1; 16], name.to_be_bytes())));
+    store.begin(&stored).await.expect("a reply");
+    store.complete(&completion(&stored)).await.expect("a reply");
     block_in_place(|| servers.until_all_replicated());
     cut_replicas_off(&servers);
-    store.begin(&lost).await.expect("an answer");
+    store.begin(&lost).await.expect("a reply");
     let before = servers.primary().address();
     servers.primary().kill();
     block_in_place(|| servers.until_failed_over(before));
     until_it_answers(&store).await;
-    expect_replays(&store, &[kept.key]).await;
+    expect_replays(&store, &[stored.key]).await;
     assert_eq!(
-        store.begin(&run(lost.key)).await,
+        store.begin(&begin_of(lost.key)).await,
         Ok(BeginOutcome::Started),
-        "as the documentation says"
+        "a record that was not replicated is lost, as documented"
     );
     assert_eq!(
-        store.complete(&done(&lost)).await,
+        store.complete(&completion(&lost)).await,
         Ok(CompleteOutcome::Lost(BeginOutcome::InFlight)),
-        "the first run learns it"
+        "the first run learns that it lost its record"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_a_primary_that_must_have_replicas_takes_in_nothing_without() {
+async fn a25_a_primary_that_requires_replicas_rejects_writes_without_them() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     servers
@@ -173,46 +175,50 @@ async fn a25_a_primary_that_must_have_replicas_takes_in_nothing_without() {
         .command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
     cut_replicas_off(&servers);
-    let refused = store.begin(&run(RecordKey::new([1; 16], [2; 16]))).await;
+    let rejected = store
+        .begin(&begin_of(RecordKey::new([1; 16], [2; 16])))
+        .await;
     assert!(
-        matches!(refused, Err(StoreError::Unreachable(_))),
-        "nothing was done: {refused:?}"
+        matches!(rejected, Err(StoreError::Unreachable(_))),
+        "the call must fail unsent: {rejected:?}"
     );
     assert!(
         store
-            .acquire(&[claim()])
+            .acquire(&[limit_request()])
             .await
             .is_err_and(|error| error.is_outage())
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_a_primary_that_becomes_a_replica_is_left() {
+async fn a25_a_demoted_primary_is_abandoned_for_the_promoted_one() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let load = Load::start(&store, &CALLERS);
-    load.until_further(0, 10).await;
+    load.until_completed(0, 10).await;
     let before = servers.primary().address();
     assert_eq!(
         servers.sentinels()[0].command(&["SENTINEL", "FAILOVER", "aplomb"]),
         Reply::Status(String::from("OK"))
     );
     block_in_place(|| servers.until_failed_over(before));
-    load.until_further(0, 10).await;
-    load.until_further(1, 10).await;
+    load.until_completed(0, 10).await;
+    load.until_completed(1, 10).await;
     load.stop().await;
     let promoted = servers.primary();
     assert_ne!(promoted.address(), before);
-    // It is made a replica eight seconds later, and takes in until then what will be lost.
+    // The sentinels demote the old primary after eight seconds. Until then it accepts writes that
+    // will be lost.
     let started = Instant::now();
     for name in (0..u128::MAX).map(u128::to_be_bytes) {
         assert!(
             started.elapsed() < Duration::from_secs(4),
-            "the primary of before is not left"
+            "the store still uses the demoted primary"
         );
         let key = RecordKey::new([3; 16], name);
-        let begun = store.begin(&run(key)).await;
-        let arrived = promoted.command(&["EXISTS", &place([3; 16], name)]) == Reply::Integer(1);
+        let begun = store.begin(&begin_of(key)).await;
+        let arrived =
+            promoted.command(&["EXISTS", &record_key([3; 16], name)]) == Reply::Integer(1);
         if begun == Ok(BeginOutcome::Started) && arrived {
             break;
         }
@@ -220,7 +226,7 @@ async fn a25_a_primary_that_becomes_a_replica_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_primary_that_stands_still_is_left_for_another() {
+async fn a_paused_primary_is_abandoned_for_the_promoted_one() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let before = servers.primary().address();
@@ -231,16 +237,22 @@ async fn a_primary_that_stands_still_is_left_for_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sentinels_that_are_dead_or_hang_are_passed_over() {
+async fn dead_and_paused_sentinels_are_skipped() {
     let servers = RedisSentinels::start();
     servers.sentinels()[0].kill();
     servers.sentinels()[1].pause();
     let store = store_at(&servers.url()).await;
-    assert!(store.acquire(&[claim()]).await.expect("an answer").admitted);
+    assert!(
+        store
+            .acquire(&[limit_request()])
+            .await
+            .expect("a reply")
+            .admitted
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_has_the_commands_that_are_said_to_be_needed() {
+async fn the_documented_commands_are_enough_for_a_user_behind_sentinels() {
     let servers = RedisSentinels::start();
     let needed = "+info +ping +eval +evalsha +get +mget +getrange +set +psetex +del +pttl +pexpire +time \
         +llen +lindex +lrange +lrem +ltrim +rpush +role";
@@ -250,7 +262,7 @@ async fn a_user_has_the_commands_that_are_said_to_be_needed() {
         .servers()
         .iter()
         .for_each(|server| drop(server.command(&setuser)));
-    let guard = [
+    let sentinel_user = [
         "ACL",
         "SETUSER",
         "guard",
@@ -259,33 +271,33 @@ async fn a_user_has_the_commands_that_are_said_to_be_needed() {
         "-@all",
         "+ping",
     ];
-    let guard = [&guard[..], &["+sentinel|get-master-addr-by-name"]].concat();
-    let closed = ["ACL", "SETUSER", "default", "off"];
+    let sentinel_user = [&sentinel_user[..], &["+sentinel|get-master-addr-by-name"]].concat();
+    let disable_default = ["ACL", "SETUSER", "default", "off"];
     for sentinel in servers.sentinels() {
-        sentinel.command(&guard);
-        sentinel.command(&closed);
+        sentinel.command(&sentinel_user);
+        sentinel.command(&disable_default);
     }
     let user = servers.url().replace("://", "://app:of%2Fapp@");
-    let said = refusal(&user).await;
+    let error = start_error(&user).await;
     assert!(
-        said.contains("demands a password") && !said.contains("of"),
-        "{said}"
+        error.contains("demands a password") && !error.contains("of"),
+        "{error}"
     );
     let both = format!("{user}?sentinel_user=guard&sentinel_password=of%26guard");
     store_at(&both)
         .await
-        .acquire(&[claim()])
+        .acquire(&[limit_request()])
         .await
-        .expect("an answer");
-    let said = refusal(&both.replace("of%2Fapp", "hunter2")).await;
+        .expect("a reply");
+    let error = start_error(&both.replace("of%2Fapp", "hunter2")).await;
     assert!(
-        said.contains("refuses the user or the password") && !said.contains("hunter2"),
-        "{said}"
+        error.contains("rejects the user or the password") && !error.contains("hunter2"),
+        "{error}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_database_is_another_store() {
+async fn two_databases_share_no_records() {
     let servers = RedisSentinels::start();
     let (first, second) = (
         store_at(&servers.url()).await,
@@ -296,29 +308,29 @@ async fn another_database_is_another_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_leads_to_no_primary_is_said() {
+async fn sentinels_without_a_primary_are_a_start_error() {
     let servers = RedisSentinels::start();
-    let said = refusal(&servers.url().replace("/aplomb", "/other")).await;
+    let error = start_error(&servers.url().replace("/aplomb", "/other")).await;
     assert!(
-        said.contains(r#"no sentinel leads to the primary "other""#),
-        "{said}"
+        error.contains(r#"no sentinel leads to the primary "other""#),
+        "{error}"
     );
-    assert!(said.contains("knows no primary of that name"), "{said}");
-    let said = refusal(&servers.sentinels()[0].url()).await;
+    assert!(error.contains("has no primary with that name"), "{error}");
+    let error = start_error(&servers.sentinels()[0].url()).await;
     assert!(
-        said.contains("this is a Sentinel; name it with redis+sentinel://"),
-        "{said}"
+        error.contains("this is a Sentinel; name it with redis+sentinel://"),
+        "{error}"
     );
     servers.sentinels().iter().for_each(RedisServer::kill);
-    let said = refusal(&servers.url()).await;
+    let error = start_error(&servers.url()).await;
     assert!(
-        said.contains("cannot be asked: ") && said.contains("onnection refused"),
-        "{said}"
+        error.contains("cannot be reached: ") && error.contains("onnection refused"),
+        "{error}"
     );
     let no_sentinel = servers.servers()[1]
         .url()
         .replace("redis://", "redis+sentinel://")
         + "/aplomb";
-    let said = refusal(&no_sentinel).await;
-    assert!(said.contains("cannot be asked: "), "{said}");
+    let error = start_error(&no_sentinel).await;
+    assert!(error.contains("cannot be reached: "), "{error}");
 }

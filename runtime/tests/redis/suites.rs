@@ -1,5 +1,5 @@
-//! The suites that every store passes. The cases of a suite share a server, each in a namespace of its
-//! own: a server for each would cost more than most cases do.
+//! The suites of every store. The cases of a suite share a server and have one namespace each,
+//! because a server for each case would take longer than most cases.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use aplomb::policies::idempotency::EncryptionKeys;
 use aplomb::store::{EncryptedRecords, RedisStore};
 use aplomb::testing::RedisServer;
 
-use crate::{namespace, store_of};
+use crate::{namespace, store_in_namespace};
 
 mod limits {
     use super::*;
 
     aplomb::limit_store_suite!(every_case: RedisServer::start() => |server, case| async {
-        (Arc::new(store_of(&server.url(), &namespace(case)).await), server)
+        (Arc::new(store_in_namespace(&server.url(), &namespace(case)).await), server)
     });
 }
 
@@ -21,7 +21,7 @@ mod records {
     use super::*;
 
     aplomb::idempotency_store_suite!(every_case: RedisServer::start() => |server, case| async {
-        (Arc::new(store_of(&server.url(), &namespace(case)).await), server)
+        (Arc::new(store_in_namespace(&server.url(), &namespace(case)).await), server)
     });
 }
 
@@ -31,14 +31,14 @@ mod admission {
     use super::*;
 
     aplomb::admission_store_suite!(every_case: RedisServer::start() => |server, case| async {
-        (Arc::new(store_of(&server.url(), &namespace(case)).await), server)
+        (Arc::new(store_in_namespace(&server.url(), &namespace(case)).await), server)
     });
 
-    mod a26_sealed {
+    mod a26_encrypted {
         use super::*;
 
         aplomb::admission_store_suite!(every_case: RedisServer::start() => |server, case| async {
-            (Arc::new(sealed(&server.url(), &namespace(case)).await), server)
+            (Arc::new(encrypted(&server.url(), &namespace(case)).await), server)
         });
     }
 
@@ -46,46 +46,46 @@ mod admission {
         use super::*;
 
         aplomb::idempotency_store_suite!(every_case: RedisServer::start() => |server, case| async {
-            (Arc::new(ByAdmission::new(store_of(&server.url(), &namespace(case)).await)), server)
+            (Arc::new(ByAdmission::new(store_in_namespace(&server.url(), &namespace(case)).await)), server)
         });
     }
 }
 
-async fn sealed(url: &str, namespace: &str) -> EncryptedRecords<RedisStore> {
+async fn encrypted(url: &str, namespace: &str) -> EncryptedRecords<RedisStore> {
     let keys = EncryptionKeys::new("test", [7; 32]).expect("a valid id");
-    EncryptedRecords::new(store_of(url, namespace).await, keys)
+    EncryptedRecords::new(store_in_namespace(url, namespace).await, keys)
 }
 
-mod a26_sealed_records {
+mod a26_encrypted_records {
     use aplomb::policies::idempotency::{BeginOutcome, CompleteOutcome, IdempotencyStore};
 
     use super::*;
-    use crate::connection::{begin, done, lease};
+    use crate::connection::{begin, completion, lease};
 
     aplomb::idempotency_store_suite!(every_case: RedisServer::start() => |server, case| async {
-        (Arc::new(sealed(&server.url(), &namespace(case)).await), server)
+        (Arc::new(encrypted(&server.url(), &namespace(case)).await), server)
     });
 
     #[tokio::test]
-    async fn a26_leases_are_renewed_by_a_way_of_their_own() {
+    async fn a26_leases_of_encrypted_records_are_renewed_over_a_separate_connection() {
         let server = RedisServer::start();
         let keys = EncryptionKeys::new("test", [7; 32]).expect("a valid id");
         let store = crate::store_at(&server.url()).await;
-        let sealed = EncryptedRecords::new(store.clone(), keys);
-        let own = sealed.for_heartbeat().expect("a connection of its own");
+        let encrypted = EncryptedRecords::new(store.clone(), keys);
+        let own = encrypted.for_heartbeat().expect("a separate connection");
         let run = begin();
-        assert_eq!(sealed.begin(&run).await, Ok(BeginOutcome::Started));
+        assert_eq!(encrypted.begin(&run).await, Ok(BeginOutcome::Started));
         assert_eq!(
             own.heartbeat(&[lease(&run)], run.lease).await,
             Ok(vec![true])
         );
         assert_eq!(
-            own.complete(&done(&run)).await,
+            own.complete(&completion(&run)).await,
             Ok(CompleteOutcome::Written)
         );
-        let Ok(BeginOutcome::Done(kept)) = store.begin(&begin()).await else {
-            panic!("no answer")
+        let Ok(BeginOutcome::Done(stored)) = store.begin(&begin()).await else {
+            panic!("no stored response")
         };
-        assert_eq!(kept.encrypted_with(), Some("test"));
+        assert_eq!(stored.encrypted_with(), Some("test"));
     }
 }

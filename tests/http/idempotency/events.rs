@@ -1,4 +1,4 @@
-//! The second table: what happens to a record while its request runs.
+//! The second table of idempotency: the events that change a record while its request runs.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use aplomb::testing::{FaultyRecords, eventually};
 
 use super::*;
 
-/// Has its effect when it is cancelled.
+/// Counts an effect when it is cancelled.
 #[endpoint(post = "/cancelled", version = 1, idempotent(optional))]
 async fn cancelled(State(app): State<App>) {
     struct Cancelled(App);
@@ -23,11 +23,11 @@ async fn cancelled(State(app): State<App>) {
 }
 
 #[tokio::test]
-async fn a11_a_client_that_hangs_up_does_not_cancel_the_handler() {
-    let bench = Bench::start(aplomb::routes![place_order, cancelled]).await;
-    let mut raws = Vec::new();
+async fn a11_a_client_that_disconnects_does_not_cancel_the_handler() {
+    let service = TestService::start(aplomb::routes![place_order, cancelled]).await;
+    let mut connections = Vec::new();
     for (path, key) in [("orders", "idempotency-key: k\r\n"), ("cancelled", "")] {
-        let mut raw = bench.client.raw().await;
+        let mut raw = service.client.raw().await;
         let head = format!(
             "POST /v1/{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\n{key}"
         );
@@ -36,128 +36,132 @@ async fn a11_a_client_that_hangs_up_does_not_cancel_the_handler() {
             HELD.len()
         );
         raw.write(&(head + &body)).await;
-        bench.app.held().await;
-        raws.push(raw);
+        service.app.until_held().await;
+        connections.push(raw);
     }
-    // The server has seen the first client go when it has seen the second.
-    raws.into_iter().for_each(drop);
+    // The server handles disconnects in order, so the first one is handled before the second one.
+    connections.into_iter().for_each(drop);
     eventually("the first handler is dropped", async || {
-        bench.app.effects() > 0
+        service.app.effects() > 0
     })
     .await;
-    bench.app.let_go();
-    let reply = answered(&bench, "k", HELD).await;
+    service.app.release();
+    let reply = retry_until_settled(&service, "k", HELD).await;
     assert!(reply.status == 201 && reply.replayed());
-    assert_eq!(bench.app.effects(), 2, "that of the cancelled one, and one");
+    assert_eq!(
+        service.app.effects(),
+        2,
+        "one effect of the cancelled handler and one of the run"
+    );
 }
 
 #[tokio::test]
-async fn a12_a_run_over_its_time_is_unknown_and_never_run_again() {
-    // The heartbeat's thread lives by the machine's clock.
-    let bench = Bench::start_with(aplomb::routes![put_order], |api| {
+async fn a12_a_run_over_its_maximum_duration_is_unknown_and_never_rerun() {
+    // The thread of the lease renewer uses the system clock, so this test needs short durations.
+    let service = TestService::start_with(aplomb::routes![put_order], |api| {
         let (lease, max_handler_duration) =
             (Duration::from_millis(300), Duration::from_millis(400));
         api.store(Store::memory())
             .lease(lease)
             .max_handler_duration(max_handler_duration)
     });
-    let bench = bench.await;
-    let first = held_put(&bench);
-    bench.app.held().await;
-    unknown(&bench.client)
+    let service = service.await;
+    let first = spawn_held_put(&service);
+    service.app.until_held().await;
+    retry_put_until_settled(&service.client)
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
-    bench.app.let_go();
-    assert_eq!(first.await.expect("an answer").status, 201);
+    service.app.release();
+    assert_eq!(first.await.expect("a response").status, 201);
     assert!(
-        put_held(&bench.client).send().await.replayed(),
-        "it was alive after all"
+        held_put_request(&service.client).send().await.replayed(),
+        "the run has completed its record"
     );
     assert_eq!(
-        bench.app.effects(),
+        service.app.effects(),
         1,
-        "a rerun would have been a second effect"
+        "a rerun would have a second effect"
     );
 }
 
 #[tokio::test]
-async fn a16_a_2xx_is_kept_with_status_fields_and_body() {
-    let bench = bench().await;
-    let first = order(&bench.client, "k", WELL).send().await;
-    let second = order(&bench.client, "k", WELL).send().await;
+async fn a16_a_2xx_is_stored_with_status_fields_and_body() {
+    let service = service().await;
+    let first = order(&service.client, "k", WELL).send().await;
+    let second = order(&service.client, "k", WELL).send().await;
     assert!(first.status == 201 && !first.replayed() && second.replayed());
     assert_eq!((second.status, &second.body), (first.status, &first.body));
     assert_eq!(second.header("location"), Some("/orders/0"));
     assert_eq!(second.header("content-type"), Some("application/json"));
     assert_eq!(second.header("cache-control"), Some("no-store"));
     assert_ne!(second.header("x-request-id"), first.header("x-request-id"));
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a16_a_4xx_of_the_handler_is_kept() {
-    let (bench, first, second) = status(404).await;
+async fn a16_a_4xx_of_the_handler_is_stored() {
+    let (service, first, second) = two_with_status(404).await;
     assert!(!first.replayed() && second.replayed());
     assert_eq!(
         (second.status.as_u16(), &second.body[..]),
-        (404, &b"as asked"[..])
+        (404, &b"as requested"[..])
     );
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
 async fn a16_408_425_and_429_of_the_handler_free_the_key() {
     for code in [408, 425, 429] {
-        let (bench, first, second) = status(code).await;
+        let (service, first, second) = two_with_status(code).await;
         assert!(first.status == code && second.status == code && !second.replayed());
-        assert_eq!(bench.app.effects(), 2);
+        assert_eq!(service.app.effects(), 2);
     }
 }
 
 #[tokio::test]
-async fn a16_any_other_5xx_is_unknown() {
-    let (bench, first, second) = status(503).await;
+async fn a16_any_other_5xx_leaves_the_outcome_unknown() {
+    let (service, first, second) = two_with_status(503).await;
     assert_eq!(first.status, 503);
     second.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a16_a_panic_is_unknown() {
-    let bench = bench().await;
+async fn a16_a_panic_leaves_the_outcome_unknown() {
+    let service = service().await;
     let body = r#"{"item": "tea", "how": "panic"}"#;
-    order(&bench.client, "k", body)
+    order(&service.client, "k", body)
         .send()
         .await
         .problem(500, "INTERNAL");
-    order(&bench.client, "k", body)
+    order(&service.client, "k", body)
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a16_an_answer_that_breaks_off_is_unknown() {
-    let bench = bench().await;
+async fn a16_a_response_body_that_breaks_off_leaves_the_outcome_unknown() {
+    let service = service().await;
     let body = r#"{"item": "tea", "how": "breaks_off"}"#;
-    order(&bench.client, "k", body)
+    order(&service.client, "k", body)
         .send()
         .await
         .problem(500, "INTERNAL");
-    order(&bench.client, "k", body)
+    order(&service.client, "k", body)
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
 async fn a16_an_error_without_effects_frees_the_key() {
-    let bench = bench().await;
+    let service = service().await;
     let body = r#"{"item": "tea", "how": "no_effects"}"#;
     for _ in 0..2 {
-        let reply = order(&bench.client, "k", body).send().await;
+        let reply = order(&service.client, "k", body).send().await;
         let problem = reply.problem(503, "SUPPLIER");
         assert_eq!(
             (
@@ -168,117 +172,117 @@ async fn a16_an_error_without_effects_frees_the_key() {
         );
     }
     assert_eq!(
-        order(&bench.client, "k", WELL).send().await.status,
+        order(&service.client, "k", WELL).send().await.status,
         201,
-        "even for another request"
+        "the key is free for another request"
     );
 }
 
 #[tokio::test]
-async fn a16_a_refusal_before_the_handler_frees_the_key() {
-    let bench = bench().await;
-    order(&bench.client, "k", r#"{"item": 7}"#)
+async fn a16_a_rejection_before_the_handler_frees_the_key() {
+    let service = service().await;
+    order(&service.client, "k", r#"{"item": 7}"#)
         .send()
         .await
         .problem(422, "VALIDATION_FAILED");
-    order(&bench.client, "k", "{")
+    order(&service.client, "k", "{")
         .send()
         .await
         .problem(400, "MALFORMED_JSON");
-    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201);
+    assert_eq!(order(&service.client, "k", WELL).send().await.status, 201);
 }
 
 #[tokio::test]
-async fn a17_a_completion_that_cannot_be_written_costs_the_client_nothing() {
-    let bench = bench().await;
-    bench
+async fn a17_the_client_gets_its_response_if_the_completion_cannot_be_written() {
+    let service = service().await;
+    service
         .records
         .fail_next(StoreOperation::Complete, Fault::Lost);
-    bench
+    service
         .records
         .fail_next(StoreOperation::Complete, Fault::Lost);
-    let first = order(&bench.client, "k", WELL).send().await;
+    let first = order(&service.client, "k", WELL).send().await;
     assert_eq!(first.status, 201);
-    let second = answered(&bench, "k", WELL).await;
+    let second = retry_until_settled(&service, "k", WELL).await;
     assert!(second.replayed() && second.body == first.body);
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a17_a_completion_whose_confirmation_is_lost_is_written_once() {
-    let bench = bench().await;
-    bench
+async fn a17_a_completion_with_a_lost_confirmation_is_written_once() {
+    let service = service().await;
+    service
         .records
         .fail_next(StoreOperation::Complete, Fault::AnswerLost);
-    let first = order(&bench.client, "k", WELL).send().await;
-    let second = order(&bench.client, "k", WELL).send().await;
+    let first = order(&service.client, "k", WELL).send().await;
+    let second = order(&service.client, "k", WELL).send().await;
     assert!(second.replayed() && second.body == first.body);
 }
 
 #[tokio::test]
-async fn a18_after_the_deadline_the_handler_goes_on_and_its_answer_is_kept() {
-    let bench = bench().await;
-    let reply = order(&bench.client, "k", HELD).send().await;
+async fn a18_after_the_deadline_the_handler_continues_and_its_response_is_stored() {
+    let service = service().await;
+    let reply = order(&service.client, "k", HELD).send().await;
     assert_eq!(reply.problem(504, "DEADLINE_EXCEEDED")["retryable"], true);
-    order(&bench.client, "k", HELD)
+    order(&service.client, "k", HELD)
         .send()
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    bench.app.let_go();
-    let reply = answered(&bench, "k", HELD).await;
+    service.app.release();
+    let reply = retry_until_settled(&service, "k", HELD).await;
     assert!(reply.status == 201 && reply.replayed());
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a18_a_panic_after_the_deadline_is_unknown() {
-    let bench = bench().await;
+async fn a18_a_panic_after_the_deadline_leaves_the_outcome_unknown() {
+    let service = service().await;
     let body = r#"{"item": "tea", "how": "held_then_panic"}"#;
-    order(&bench.client, "k", body)
+    order(&service.client, "k", body)
         .send()
         .await
         .problem(504, "DEADLINE_EXCEEDED");
-    bench.app.let_go();
-    answered(&bench, "k", body)
+    service.app.release();
+    retry_until_settled(&service, "k", body)
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
 }
 
 #[tokio::test]
-async fn a12_a_heartbeat_keeps_a_long_run_in_flight() {
-    // Its thread beats by the machine's clock, so this test waits for real: three leases long.
-    let bench = Bench::start_with(aplomb::routes![put_order], |api| {
+async fn a12_lease_renewals_keep_a_long_run_in_flight() {
+    // The thread of the lease renewer uses the system clock, so this test sleeps for three leases.
+    let service = TestService::start_with(aplomb::routes![put_order], |api| {
         api.store(Store::memory()).lease(Duration::from_millis(300))
     });
-    let bench = bench.await;
-    let client = bench.client.clone();
+    let service = service.await;
+    let client = service.client.clone();
     let first = {
         let client = client.clone();
-        tokio::spawn(async move { put_held(&client).send().await })
+        tokio::spawn(async move { held_put_request(&client).send().await })
     };
-    bench.app.held().await;
+    service.app.until_held().await;
     tokio::time::sleep(Duration::from_millis(900)).await;
-    put_held(&client)
+    held_put_request(&client)
         .send()
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    bench.app.let_go();
-    assert_eq!(first.await.expect("an answer").status, 201);
-    assert_eq!(bench.app.effects(), 1);
+    service.app.release();
+    assert_eq!(first.await.expect("a response").status, 201);
+    assert_eq!(service.app.effects(), 1);
 }
 
-/// A service that may run again what lapses, with leases of 600 ms by the machine's clock, as the thread
-/// of the heartbeat lives by it; and its records.
-async fn short_lived() -> (Bench, FaultyRecords<Arc<MemoryRecords>>) {
+/// Starts a service with `on_crash = rerun` and leases of 600 ms by the system clock, which the
+/// lease renewer uses. Returns it with its records.
+async fn service_with_short_lease() -> (TestService, FaultyRecords<Arc<MemoryRecords>>) {
     let records = FaultyRecords::new(Arc::new(MemoryRecords::new()));
     let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(records.clone()));
-    let bench = Bench::start_with(aplomb::routes![put_order], |api| {
+    let service = TestService::start_with(aplomb::routes![put_order], |api| {
         api.store(store).lease(Duration::from_millis(600))
     });
-    (bench.await, records)
+    (service.await, records)
 }
 
-async fn put_well(client: &Client) -> ClientResponse {
+async fn put_order_once(client: &Client) -> ClientResponse {
     client
         .request(http::Method::PUT, "/v1/orders/1")
         .bearer(ALICE)
@@ -289,79 +293,82 @@ async fn put_well(client: &Client) -> ClientResponse {
 }
 
 #[tokio::test]
-async fn a12_the_lease_is_renewed_until_the_answer_is_written() {
-    let (bench, records) = short_lived().await;
+async fn a12_the_lease_is_renewed_until_the_response_is_written() {
+    let (service, records) = service_with_short_lease().await;
     (0..1000).for_each(|_| records.fail_next(StoreOperation::Complete, Fault::Lost));
-    assert_eq!(put_well(&bench.client).await.status, 201);
+    assert_eq!(put_order_once(&service.client).await.status, 201);
+    // Two leases.
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    put_well(&bench.client)
+    put_order_once(&service.client)
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     assert_eq!(
-        bench.app.effects(),
+        service.app.effects(),
         1,
-        "a lease that lapses lets another run begin"
+        "a lapsed lease would start another run"
     );
 }
 
 #[tokio::test]
-async fn a17_an_answer_is_kept_after_an_outage_of_several_leases() {
-    let (bench, records) = short_lived().await;
-    // It is told again every 150 ms.
+async fn a17_a_response_is_stored_after_an_outage_of_several_leases() {
+    let (service, records) = service_with_short_lease().await;
+    // The completion is repeated every 150 ms, so twelve failures last for three leases.
     (0..12).for_each(|_| records.fail_next(StoreOperation::Complete, Fault::Lost));
-    let first = put_well(&bench.client).await;
+    let first = put_order_once(&service.client).await;
     assert_eq!(first.status, 201);
-    let retry = until_settled(async || put_well(&bench.client).await).await;
+    let retry = until_settled(async || put_order_once(&service.client).await).await;
     assert!(retry.replayed() && retry.body == first.body);
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_heartbeat() {
-    /// Blocks, as no handler should.
+async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
+    /// Blocks its thread, which no handler should do.
     #[endpoint(put = "/orders/{id}", version = 1, idempotent)]
-    async fn block(State(app): State<App>, Path(_): Path<u64>) {
+    async fn block_thread(State(app): State<App>, Path(_): Path<u64>) {
         app.effect();
+        // Three leases.
         std::thread::sleep(Duration::from_millis(900));
     }
-    let bench = Bench::start_with(aplomb::routes![block], |api| {
+    let service = TestService::start_with(aplomb::routes![block_thread], |api| {
         api.store(Store::memory()).lease(Duration::from_millis(300))
     });
-    let bench = bench.await;
-    let first = held_put(&bench);
-    eventually("the handler runs", async || bench.app.effects() > 0).await;
+    let service = service.await;
+    let first = spawn_held_put(&service);
+    eventually("the handler runs", async || service.app.effects() > 0).await;
+    // Longer than a lease of 300 ms, and shorter than the handler.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let retry = put_held(&bench.client).send().await;
+    let retry = held_put_request(&service.client).send().await;
     assert!(
         retry.status == 409 || retry.replayed(),
-        "never unknown: {}",
+        "expected a 409 or a replay: {}",
         retry.status
     );
-    assert_eq!(first.await.expect("an answer").status, 200);
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(first.await.expect("a response").status, 200);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a17_a_completion_that_is_never_written_becomes_unknown() {
-    let bench = bench().await;
+async fn a17_a_completion_that_is_never_written_leaves_the_outcome_unknown() {
+    let service = service().await;
     (0..1000).for_each(|_| {
-        bench
+        service
             .records
             .fail_next(StoreOperation::Complete, Fault::Lost);
     });
     assert_eq!(
-        order(&bench.client, "k", WELL).send().await.status,
+        order(&service.client, "k", WELL).send().await.status,
         201,
-        "the client has its answer"
+        "the client gets the response"
     );
-    order(&bench.client, "k", WELL)
+    order(&service.client, "k", WELL)
         .send()
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    bench.clock.advance(Duration::from_secs(31));
-    order(&bench.client, "k", WELL)
+    service.clock.advance(Duration::from_secs(31));
+    order(&service.client, "k", WELL)
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }

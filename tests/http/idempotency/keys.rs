@@ -1,8 +1,8 @@
-//! Keys: their form, whose they are, and what must be equal under one.
+//! Idempotency keys: their form, their scope, and the parts of a request that a retry must repeat.
 
 use super::*;
 
-/// Takes long, for a request with a key or without.
+/// Is held beyond its deadline, with a key or without.
 #[endpoint(post = "/slow", version = 1, idempotent(optional), timeout = "50ms")]
 async fn slow(State(app): State<App>) {
     app.hold().await;
@@ -10,13 +10,13 @@ async fn slow(State(app): State<App>) {
 
 #[tokio::test]
 async fn a01_without_its_optional_key_a_request_is_not_retryable() {
-    let bench = Bench::start(aplomb::routes![slow]).await;
-    let without = bench.client.post("/v1/slow").bearer(ALICE).send().await;
+    let service = TestService::start(aplomb::routes![slow]).await;
+    let without = service.client.post("/v1/slow").bearer(ALICE).send().await;
     assert_eq!(
         without.problem(504, "DEADLINE_EXCEEDED")["retryable"],
         false
     );
-    let with = bench
+    let with = service
         .client
         .post("/v1/slow")
         .bearer(ALICE)
@@ -24,13 +24,13 @@ async fn a01_without_its_optional_key_a_request_is_not_retryable() {
         .send()
         .await;
     assert_eq!(with.problem(504, "DEADLINE_EXCEEDED")["retryable"], true);
-    bench.app.let_go();
+    service.app.release();
 }
 
 #[tokio::test]
 async fn a01_a_key_is_required() {
-    let bench = bench().await;
-    let reply = bench
+    let service = service().await;
+    let reply = service
         .client
         .post("/v1/orders")
         .bearer(ALICE)
@@ -38,45 +38,45 @@ async fn a01_a_key_is_required() {
         .send()
         .await;
     reply.problem(400, "IDEMPOTENCY_KEY_MISSING");
-    let reply = bench
+    let reply = service
         .client
         .post("/v1/orders/1/pay")
         .bearer(ALICE)
         .send()
         .await;
     assert_eq!(reply.status, 200, "optional");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a03_what_is_not_one_key_is_refused_before_any_look_up() {
-    let bench = bench().await;
-    bench.records.break_down(true);
+async fn a03_an_invalid_key_is_rejected_before_any_look_up() {
+    let service = service().await;
+    service.records.break_down(true);
     let long = "a".repeat(256);
     for key in ["", "a, b", "\"open", &long, "a b"] {
-        let problem = order(&bench.client, key, WELL)
+        let problem = order(&service.client, key, WELL)
             .send()
             .await
             .problem(400, "IDEMPOTENCY_KEY_INVALID");
         assert_eq!(problem["errors"][0]["header"], "Idempotency-Key");
     }
-    let twice = order(&bench.client, "a", WELL)
+    let twice = order(&service.client, "a", WELL)
         .idempotency_key("b")
         .send()
         .await;
     twice.problem(400, "IDEMPOTENCY_KEY_INVALID");
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
 }
 
-/// Takes keys, and not many requests.
+/// Has keys and a limit.
 #[endpoint(post = "/limited", version = 1, idempotent, rate_limit = "100/day")]
 async fn limited() {}
 
 #[tokio::test]
-async fn a03_what_is_not_one_key_uses_up_no_limit() {
-    let bench = Bench::start(aplomb::routes![limited]).await;
+async fn a03_an_invalid_key_takes_no_tokens() {
+    let service = TestService::start(aplomb::routes![limited]).await;
     let post = |key: &'static str| {
-        bench
+        service
             .client
             .post("/v1/limited")
             .bearer(ALICE)
@@ -84,19 +84,19 @@ async fn a03_what_is_not_one_key_uses_up_no_limit() {
             .send()
     };
     for _ in 0..2 {
-        let refused = post("a b").await;
-        refused.problem(400, "IDEMPOTENCY_KEY_INVALID");
-        assert_eq!(refused.header("x-ratelimit-remaining"), None);
+        let rejected = post("a b").await;
+        rejected.problem(400, "IDEMPOTENCY_KEY_INVALID");
+        assert_eq!(rejected.header("x-ratelimit-remaining"), None);
     }
     assert_eq!(post("k").await.header_number("x-ratelimit-remaining"), 99);
 }
 
 #[tokio::test]
 async fn a02_quoted_and_bare_keys_replay_each_other() {
-    let bench = bench().await;
-    order(&bench.client, UUID, WELL).send().await;
+    let service = service().await;
+    order(&service.client, UUID, WELL).send().await;
     assert!(
-        order(&bench.client, &format!("\"{UUID}\""), WELL)
+        order(&service.client, &format!("\"{UUID}\""), WELL)
             .send()
             .await
             .replayed()
@@ -104,10 +104,10 @@ async fn a02_quoted_and_bare_keys_replay_each_other() {
 }
 
 #[tokio::test]
-async fn a04_another_caller_has_keys_of_its_own() {
-    let bench = bench().await;
-    order(&bench.client, "k", WELL).send().await;
-    let other = bench
+async fn a04_two_callers_can_use_the_same_key() {
+    let service = service().await;
+    order(&service.client, "k", WELL).send().await;
+    let other = service
         .client
         .post("/v1/orders")
         .bearer(BOB)
@@ -116,15 +116,15 @@ async fn a04_another_caller_has_keys_of_its_own() {
         .send()
         .await;
     assert!(other.status == 201 && !other.replayed());
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
 async fn a04_a_caller_with_new_credentials_keeps_its_records() {
     let keys = ApiKeys::parse(&format!("alice:{ALICE},alice:sk_test_new")).expect("valid keys");
-    let bench = Bench::start_with(aplomb::routes![place_order], |api| api.auth(keys)).await;
-    let first = order(&bench.client, "k", WELL).send().await;
-    let retry = bench
+    let service = TestService::start_with(aplomb::routes![place_order], |api| api.auth(keys)).await;
+    let first = order(&service.client, "k", WELL).send().await;
+    let retry = service
         .client
         .post("/v1/orders")
         .bearer("sk_test_new")
@@ -135,17 +135,17 @@ async fn a04_a_caller_with_new_credentials_keeps_its_records() {
     assert!(retry.replayed() && retry.body == first.body);
 }
 
-/// As it is since its second version.
+/// The second version of `note`.
 #[endpoint(post = "/notes", version = 2, public, idempotent(optional))]
-async fn note_of_two(State(app): State<App>) -> Json<usize> {
+async fn note_v2(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
 }
 
 #[tokio::test]
-async fn a04_another_version_of_a_route_has_records_of_its_own() {
-    let bench = Bench::start(aplomb::routes![note, note_of_two]).await;
+async fn a04_two_versions_of_a_route_have_separate_records() {
+    let service = TestService::start(aplomb::routes![note, note_v2]).await;
     let call = |path: &'static str| {
-        bench
+        service
             .client
             .post(path)
             .bearer(ALICE)
@@ -156,14 +156,14 @@ async fn a04_another_version_of_a_route_has_records_of_its_own() {
     let other = call("/v2/notes").await;
     assert!(other.status == 200 && !other.replayed());
     assert!(call("/v1/notes").await.replayed() && call("/v2/notes").await.replayed());
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
-async fn a25_callers_without_identity_need_keys_that_cannot_be_guessed() {
-    let bench = bench().await;
+async fn a25_anonymous_requests_need_keys_that_cannot_be_guessed() {
+    let service = service().await;
     for short in ["1", &"a".repeat(21), &format!("\"{}\"", "a".repeat(21))] {
-        let reply = bench
+        let reply = service
             .client
             .post("/v1/guest-orders")
             .idempotency_key(short)
@@ -171,9 +171,9 @@ async fn a25_callers_without_identity_need_keys_that_cannot_be_guessed() {
             .await;
         reply.problem(400, "IDEMPOTENCY_KEY_INVALID");
     }
-    assert_eq!(bench.app.effects(), 0);
+    assert_eq!(service.app.effects(), 0);
     assert_eq!(
-        bench
+        service
             .client
             .post("/v1/guest-orders")
             .idempotency_key(&"a".repeat(22))
@@ -183,7 +183,7 @@ async fn a25_callers_without_identity_need_keys_that_cannot_be_guessed() {
         200
     );
     assert_eq!(
-        bench
+        service
             .client
             .post("/v1/guest-orders")
             .idempotency_key(UUID)
@@ -193,7 +193,7 @@ async fn a25_callers_without_identity_need_keys_that_cannot_be_guessed() {
         200
     );
     assert!(
-        bench
+        service
             .client
             .post("/v1/guest-orders")
             .idempotency_key(UUID)
@@ -201,21 +201,24 @@ async fn a25_callers_without_identity_need_keys_that_cannot_be_guessed() {
             .await
             .replayed()
     );
-    let alice = bench
+    let alice = service
         .client
         .post("/v1/guest-orders")
         .bearer(ALICE)
         .idempotency_key(UUID)
         .send()
         .await;
-    assert!(!alice.replayed(), "a caller's record is its own");
+    assert!(
+        !alice.replayed(),
+        "callers and anonymous clients share no records"
+    );
 }
 
 #[tokio::test]
-async fn a04_a_key_without_a_caller_is_refused_unless_declared() {
-    let bench = bench().await;
-    assert_eq!(bench.client.post("/v1/notes").send().await.status, 200);
-    bench
+async fn a04_a_key_without_a_caller_is_rejected_unless_declared_anonymous() {
+    let service = service().await;
+    assert_eq!(service.client.post("/v1/notes").send().await.status, 200);
+    service
         .client
         .post("/v1/notes")
         .idempotency_key(UUID)
@@ -223,7 +226,7 @@ async fn a04_a_key_without_a_caller_is_refused_unless_declared() {
         .await
         .problem(401, "UNAUTHENTICATED");
     assert_eq!(
-        bench
+        service
             .client
             .post("/v1/notes")
             .bearer(ALICE)
@@ -234,7 +237,7 @@ async fn a04_a_key_without_a_caller_is_refused_unless_declared() {
         200
     );
     assert!(
-        bench
+        service
             .client
             .post("/v1/notes")
             .bearer(ALICE)
@@ -243,18 +246,18 @@ async fn a04_a_key_without_a_caller_is_refused_unless_declared() {
             .await
             .replayed()
     );
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
 async fn a05_another_path_query_or_body_is_a_mismatch() {
-    let bench = bench().await;
-    order(&bench.client, "k", WELL).send().await;
+    let service = service().await;
+    order(&service.client, "k", WELL).send().await;
     for reply in [
-        order(&bench.client, "k", r#"{"item": "coffee"}"#)
+        order(&service.client, "k", r#"{"item": "coffee"}"#)
             .send()
             .await,
-        bench
+        service
             .client
             .post("/v1/orders?x=1")
             .bearer(ALICE)
@@ -265,14 +268,14 @@ async fn a05_another_path_query_or_body_is_a_mismatch() {
     ] {
         reply.problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
-    bench
+    service
         .client
         .post("/v1/orders/1/pay")
         .bearer(ALICE)
         .idempotency_key("k")
         .send()
         .await;
-    let other = bench
+    let other = service
         .client
         .post("/v1/orders/2/pay")
         .bearer(ALICE)
@@ -280,26 +283,26 @@ async fn a05_another_path_query_or_body_is_a_mismatch() {
         .send()
         .await;
     other.problem(422, "IDEMPOTENCY_KEY_REUSED");
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
-async fn a06_the_layout_of_json_does_not_matter() {
-    let bench = bench().await;
-    order(&bench.client, "k", r#"{"item": "tea", "how": "well"}"#)
+async fn a06_white_space_order_and_escapes_of_json_do_not_matter() {
+    let service = service().await;
+    order(&service.client, "k", r#"{"item": "tea", "how": "well"}"#)
         .send()
         .await;
-    let retry = order(&bench.client, "k", r#"{"how":"well","item":"te\u0061"}"#)
+    let retry = order(&service.client, "k", r#"{"how":"well","item":"te\u0061"}"#)
         .send()
         .await;
     assert!(retry.replayed());
 }
 
 #[tokio::test]
-async fn a05_a_path_is_compared_decoded() {
-    let bench = bench().await;
+async fn a05_paths_are_compared_decoded() {
+    let service = service().await;
     let pay = |path: &'static str| {
-        bench
+        service
             .client
             .post(path)
             .bearer(ALICE)
@@ -311,10 +314,10 @@ async fn a05_a_path_is_compared_decoded() {
     pay("/v1/orders/%32/pay")
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
-/// One release after the other: the second has given the parameter another name.
+/// The endpoint of one release. The next release renames the path parameter.
 #[endpoint(post = "/seats/{id}/book", version = 1, idempotent)]
 async fn book_seat(State(app): State<App>, Path(id): Path<u32>) -> Json<(u32, usize)> {
     Json((id, app.effect()))
@@ -327,7 +330,7 @@ async fn book_renamed_seat(State(app): State<App>, Path(number): Path<u32>) -> J
 
 #[tokio::test]
 async fn a04_a_renamed_path_parameter_keeps_its_keys() {
-    let bench = Bench::start(aplomb::routes![book_seat]).await;
+    let service = TestService::start(aplomb::routes![book_seat]).await;
     let book = async |client: &Client| {
         client
             .post("/v1/seats/7/book")
@@ -336,21 +339,21 @@ async fn a04_a_renamed_path_parameter_keeps_its_keys() {
             .send()
             .await
     };
-    let first = book(&bench.client).await;
-    let renamed = bench.configure(Api::new("test", aplomb::routes![book_renamed_seat]));
-    let renamed = TestServer::start(renamed, bench.app.clone())
+    let first = book(&service.client).await;
+    let renamed = service.configure(Api::new("test", aplomb::routes![book_renamed_seat]));
+    let renamed = TestServer::start(renamed, service.app.clone())
         .await
         .expect("a valid API");
     let again = book(&Client::new(renamed.address())).await;
     assert!(again.replayed() && again.body == first.body);
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a04_keys_outlive_a_change_of_the_secret() {
-    let bench = bench().await;
+async fn a04_keys_survive_a_change_of_the_secret() {
+    let service = service().await;
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
-    let api = || bench.configure(Api::new("test", aplomb::routes![place_order, guest_order]));
+    let api = || service.configure(Api::new("test", aplomb::routes![place_order, guest_order]));
     let guest = async |client: &Client| {
         client
             .post("/v1/guest-orders")
@@ -358,26 +361,29 @@ async fn a04_keys_outlive_a_change_of_the_secret() {
             .send()
             .await
     };
-    // The bench has 7.
-    let first = order(&bench.client, "k", WELL).send().await;
-    let guests = guest(&bench.client).await;
-    assert_eq!((first.status.as_u16(), guests.status.as_u16()), (201, 200));
+    // `TestService` uses the secret of bytes 7.
+    let first = order(&service.client, "k", WELL).send().await;
+    let first_guest = guest(&service.client).await;
+    assert_eq!(
+        (first.status.as_u16(), first_guest.status.as_u16()),
+        (201, 200)
+    );
     for api in [
         api().secret(secret(8)),
         api().secret(secret(9)).previous_secret(secret(8)),
     ] {
-        let server = TestServer::start(api, bench.app.clone())
+        let server = TestServer::start(api, service.app.clone())
             .await
             .expect("a valid API");
         let client = Client::new(server.address());
         let again = order(&client, "k", WELL).send().await;
         assert!(again.replayed() && again.body == first.body);
         let again = guest(&client).await;
-        assert!(again.replayed() && again.body == guests.body);
+        assert!(again.replayed() && again.body == first_guest.body);
         order(&client, "k", r#"{"item": "salt"}"#)
             .send()
             .await
             .problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }

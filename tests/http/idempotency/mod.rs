@@ -1,12 +1,13 @@
-//! Idempotency: a service whose handlers do as they are told, and the two tables of states and events.
+//! Idempotency: a service whose requests select the behaviour of the handler, and the two tables of
+//! states and events.
 
+mod encrypted;
 mod events;
-mod kept;
 mod keys;
-mod operations;
 mod retryable;
-mod sealed;
 mod states;
+mod step_keys;
+mod stored;
 
 use core::time::Duration;
 
@@ -19,12 +20,12 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
 
-use crate::app::{ALICE, App, BOB, Bench};
+use crate::app::{ALICE, App, BOB, TestService};
 
 #[derive(Deserialize)]
 struct Order {
     item: String,
-    /// What the handler does.
+    /// The behaviour of the handler.
     #[serde(default)]
     how: How,
 }
@@ -66,7 +67,7 @@ async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
     match order.how {
         How::NoEffects => return Err(OrderError::Supplier),
         How::Held => app.hold().await,
-        How::FirstHeld if app.is_first() => app.hold().await,
+        How::FirstHeld if app.is_first_call() => app.hold().await,
         How::HeldThenPanic => {
             app.hold().await;
             panic!("after the wait");
@@ -76,10 +77,12 @@ async fn place(app: &App, order: Order) -> Result<Response, OrderError> {
     let number = app.effect();
     let location = format!("/orders/{number}");
     Ok(match order.how {
-        How::Status(status) => {
-            (StatusCode::from_u16(status).expect("a status"), "as asked").into_response()
-        }
-        How::Panic => panic!("as asked"),
+        How::Status(status) => (
+            StatusCode::from_u16(status).expect("a status"),
+            "as requested",
+        )
+            .into_response(),
+        How::Panic => panic!("as requested"),
         How::Large => (
             StatusCode::CREATED,
             [("location", location)],
@@ -130,7 +133,7 @@ async fn place_order(
     place(&app, order).await
 }
 
-/// Places an order; a rerun is harmless.
+/// Places an order. A rerun is harmless.
 #[endpoint(put = "/orders/{id}", version = 1, idempotent(on_crash = rerun, ttl = "2h"))]
 async fn put_order(
     State(app): State<App>,
@@ -140,19 +143,19 @@ async fn put_order(
     place(&app, order).await
 }
 
-/// Pays an order; has no body.
+/// Pays an order, and has no body.
 #[endpoint(post = "/orders/{id}/pay", version = 1, idempotent(optional))]
 async fn pay_order(State(app): State<App>, Path(id): Path<u64>) -> Json<(u64, usize)> {
     Json((id, app.effect()))
 }
 
-/// Places an order for nobody in particular.
+/// Places an order of an anonymous caller.
 #[endpoint(post = "/guest-orders", version = 1, public, idempotent(anonymous))]
 async fn guest_order(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
 }
 
-/// Takes keys of those who say who they are.
+/// Accepts keys of callers only.
 #[endpoint(post = "/notes", version = 1, public, idempotent(optional))]
 async fn note(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
@@ -165,13 +168,13 @@ fn routes() -> Routes<App> {
         pay_order,
         guest_order,
         note,
-        operations::operate,
-        operations::may_operate
+        step_keys::show_step_keys,
+        step_keys::has_step_keys
     ]
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes()).await
+async fn service() -> TestService {
+    TestService::start(routes()).await
 }
 
 const WELL: &str = r#"{"item": "tea"}"#;
@@ -186,15 +189,15 @@ fn order(client: &Client, key: &str, body: &str) -> ClientRequest {
         .json(body)
 }
 
-async fn status(status: u16) -> (Bench, ClientResponse, ClientResponse) {
-    let bench = bench().await;
+async fn two_with_status(status: u16) -> (TestService, ClientResponse, ClientResponse) {
+    let service = service().await;
     let body = format!(r#"{{"item": "tea", "how": {{"status": {status}}}}}"#);
-    let first = order(&bench.client, "k", &body).send().await;
-    let second = order(&bench.client, "k", &body).send().await;
-    (bench, first, second)
+    let first = order(&service.client, "k", &body).send().await;
+    let second = order(&service.client, "k", &body).send().await;
+    (service, first, second)
 }
 
-fn put_held(client: &Client) -> ClientRequest {
+fn held_put_request(client: &Client) -> ClientRequest {
     client
         .request(http::Method::PUT, "/v1/orders/1")
         .bearer(ALICE)
@@ -202,35 +205,36 @@ fn put_held(client: &Client) -> ClientRequest {
         .json(HELD)
 }
 
-/// Sends a request whose handler is held, and gives its answer when that is let go.
-fn held(
-    bench: &Bench,
+/// Sends a request whose handler is held. Its response comes after the release.
+fn spawn_held_order(
+    service: &TestService,
     key: &'static str,
     body: &'static str,
 ) -> tokio::task::JoinHandle<ClientResponse> {
-    let client = bench.client.clone();
+    let client = service.client.clone();
     tokio::spawn(async move { order(&client, key, body).send().await })
 }
 
-fn held_put(bench: &Bench) -> tokio::task::JoinHandle<ClientResponse> {
-    let client = bench.client.clone();
-    tokio::spawn(async move { put_held(&client).send().await })
+fn spawn_held_put(service: &TestService) -> tokio::task::JoinHandle<ClientResponse> {
+    let client = service.client.clone();
+    tokio::spawn(async move { held_put_request(&client).send().await })
 }
 
-/// Retries until the first request has its answer, as a client would.
-async fn answered(bench: &Bench, key: &str, body: &str) -> ClientResponse {
-    until_settled(async || order(&bench.client, key, body).send().await).await
+/// Retries until the first request has settled.
+async fn retry_until_settled(service: &TestService, key: &str, body: &str) -> ClientResponse {
+    until_settled(async || order(&service.client, key, body).send().await).await
 }
 
-/// Waits until the heartbeat of a run has ended with the run's time, then until its lease has.
-async fn unknown(client: &Client) -> ClientResponse {
-    until_settled(async || put_held(client).send().await).await
+/// Retries a held PUT until its record is not in flight any more: the renewals end with the maximum
+/// duration, and then the lease lapses.
+async fn retry_put_until_settled(client: &Client) -> ClientResponse {
+    until_settled(async || held_put_request(client).send().await).await
 }
 
-/// Sends a request until its key's run is not in flight any more.
+/// Repeats a request until the run of its key is not in flight any more.
 async fn until_settled(send: impl AsyncFn() -> ClientResponse) -> ClientResponse {
     let mut response = None;
     let settled = async || response.insert(send().await).status != StatusCode::CONFLICT;
-    eventually("the run is settled", settled).await;
+    eventually("the record is not in flight any more", settled).await;
     response.expect("the last response")
 }

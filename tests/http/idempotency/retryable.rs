@@ -1,4 +1,4 @@
-//! What is kept is what every retry gets, and so no document of it calls it retryable.
+//! Every retry gets the stored response, so a stored problem is not retryable.
 
 use aplomb::problem::{Category, Problem, ProblemSpec};
 
@@ -20,7 +20,7 @@ enum Refusal {
     Supplier,
 }
 
-/// A problem that no derive has looked at: 409 and 424 are kept, and 425 is not.
+/// A problem without a derive. The statuses 409 and 424 are stored, and 425 is not.
 fn by_hand(category: Category, status: u16) -> Response {
     let spec = ProblemSpec::new(category, "BY_HAND", "By hand")
         .with_status(status)
@@ -30,7 +30,7 @@ fn by_hand(category: Category, status: u16) -> Response {
         .into_response()
 }
 
-fn typed_by_the_handler() -> Response {
+fn serialized_by_handler() -> Response {
     let document = Json(serde_json::json!({"code": "TYPED", "retryable": true}));
     (StatusCode::CONFLICT, [("retry-after", "2")], document).into_response()
 }
@@ -45,39 +45,44 @@ fn refusal(kind: &str) -> Response {
         "rate" => by_hand(Category::RateLimited, 409),
         "dependency" => by_hand(Category::Dependency, 424),
         "early" => by_hand(Category::Conflict, 425),
-        _ => typed_by_the_handler(),
+        _ => serialized_by_handler(),
     }
 }
 
-/// Refuses, with a key or without.
+/// Returns a problem, with a key or without.
 #[endpoint(post = "/refusals/{kind}", version = 1, idempotent(optional))]
-async fn refuse(State(app): State<App>, Path(kind): Path<String>) -> Response {
+async fn post_refusal(State(app): State<App>, Path(kind): Path<String>) -> Response {
     app.effect();
     refusal(&kind)
 }
 
-/// Refuses a request that has no key.
+/// Returns a problem to a GET.
 #[endpoint(get = "/refusals/{kind}", version = 1)]
-async fn look(Path(kind): Path<String>) -> Response {
+async fn get_refusal(Path(kind): Path<String>) -> Response {
     refusal(&kind)
 }
 
-/// Refuses a request whose key means nothing.
+/// Returns a problem from an endpoint without idempotency.
 #[endpoint(
     post = "/keyless/{kind}",
     version = 1,
     not_idempotent = "it refuses whatever comes"
 )]
-async fn refuse_keyless(Path(kind): Path<String>) -> Response {
+async fn post_without_idempotency(Path(kind): Path<String>) -> Response {
     refusal(&kind)
 }
 
-async fn refusing() -> Bench {
-    Bench::start(aplomb::routes![refuse, look, refuse_keyless]).await
+async fn refusal_service() -> TestService {
+    TestService::start(aplomb::routes![
+        post_refusal,
+        get_refusal,
+        post_without_idempotency
+    ])
+    .await
 }
 
-fn under_key(bench: &Bench, kind: &str) -> ClientRequest {
-    bench
+fn keyed_request(service: &TestService, kind: &str) -> ClientRequest {
+    service
         .client
         .post(&format!("/v1/refusals/{kind}"))
         .bearer(ALICE)
@@ -86,8 +91,14 @@ fn under_key(bench: &Bench, kind: &str) -> ClientRequest {
 
 #[track_caller]
 fn assert_retryable(reply: &ClientResponse, expected: bool) {
-    let told = reply.json()["retryable"].as_bool();
-    assert_eq!(told, Some(expected), "{} {:?}", reply.status, reply.body);
+    let retryable = reply.json()["retryable"].as_bool();
+    assert_eq!(
+        retryable,
+        Some(expected),
+        "{} {:?}",
+        reply.status,
+        reply.body
+    );
     assert_eq!(
         reply.header("retry-after").is_some(),
         expected,
@@ -97,8 +108,8 @@ fn assert_retryable(reply: &ClientResponse, expected: bool) {
 }
 
 #[tokio::test]
-async fn a16_what_is_kept_is_not_retryable_for_the_first_caller_nor_in_a_replay() {
-    let bench = refusing().await;
+async fn a16_a_stored_problem_is_not_retryable_in_the_first_response_nor_in_a_replay() {
+    let service = refusal_service().await;
     for (number, (kind, status, code)) in [
         ("locked", 409, "LOCKED"),
         ("conflict", 409, "BY_HAND"),
@@ -108,43 +119,43 @@ async fn a16_what_is_kept_is_not_retryable_for_the_first_caller_nor_in_a_replay(
     .into_iter()
     .enumerate()
     {
-        let first = under_key(&bench, kind).send().await;
+        let first = keyed_request(&service, kind).send().await;
         first.problem(status, code);
         assert_retryable(&first, false);
-        let replay = under_key(&bench, kind).send().await;
+        let replay = keyed_request(&service, kind).send().await;
         assert!(replay.replayed() && replay.body == first.body, "{kind}");
         assert_retryable(&replay, false);
-        assert_eq!(bench.app.effects(), number + 1, "{kind}");
+        assert_eq!(service.app.effects(), number + 1, "{kind}");
     }
 }
 
 #[tokio::test]
-async fn a16_what_frees_the_key_stays_retryable() {
-    let bench = refusing().await;
+async fn a16_a_problem_that_frees_the_key_stays_retryable() {
+    let service = refusal_service().await;
     for (number, kind) in ["not-yet", "too-many", "early"].into_iter().enumerate() {
         for _ in 0..2 {
-            let reply = under_key(&bench, kind).send().await;
+            let reply = keyed_request(&service, kind).send().await;
             assert!(!reply.replayed(), "{kind}");
             assert_retryable(&reply, true);
         }
-        assert_eq!(bench.app.effects(), 2 * (number + 1), "{kind}");
+        assert_eq!(service.app.effects(), 2 * (number + 1), "{kind}");
     }
 }
 
 #[tokio::test]
-async fn a16_a_5xx_of_a_dependency_stays_retryable_and_tells_that_the_outcome_is_unknown() {
-    let bench = refusing().await;
-    let first = under_key(&bench, "supplier").send().await;
+async fn a16_a_5xx_of_a_dependency_is_retryable_and_leaves_the_outcome_unknown() {
+    let service = refusal_service().await;
+    let first = keyed_request(&service, "supplier").send().await;
     first.problem(503, "SUPPLIER");
     assert_retryable(&first, true);
-    let retry = under_key(&bench, "supplier").send().await;
+    let retry = keyed_request(&service, "supplier").send().await;
     retry.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_retryable(&retry, false);
 }
 
 #[tokio::test]
-async fn a16_without_a_key_nothing_is_kept_and_an_error_means_what_it_declares() {
-    let bench = refusing().await;
+async fn a16_without_a_key_a_problem_is_retryable_as_declared() {
+    let service = refusal_service().await;
     for kind in [
         "locked",
         "not-yet",
@@ -153,19 +164,19 @@ async fn a16_without_a_key_nothing_is_kept_and_an_error_means_what_it_declares()
         "dependency",
         "early",
     ] {
-        let optional = bench
+        let optional = service
             .client
             .post(&format!("/v1/refusals/{kind}"))
             .bearer(ALICE)
             .send()
             .await;
-        let get = bench
+        let get = service
             .client
             .get(&format!("/v1/refusals/{kind}"))
             .bearer(ALICE)
             .send()
             .await;
-        let keyless = bench
+        let keyless = service
             .client
             .post(&format!("/v1/keyless/{kind}"))
             .bearer(ALICE)
@@ -179,9 +190,9 @@ async fn a16_without_a_key_nothing_is_kept_and_an_error_means_what_it_declares()
 }
 
 #[tokio::test]
-async fn a16_a_body_that_the_handler_typed_itself_is_kept_as_it_is() {
-    let bench = refusing().await;
-    let first = under_key(&bench, "typed").send().await;
+async fn a16_a_body_that_the_handler_serialized_is_stored_unchanged() {
+    let service = refusal_service().await;
+    let first = keyed_request(&service, "typed").send().await;
     assert_eq!(
         (
             first.json()["code"].as_str(),
@@ -190,6 +201,6 @@ async fn a16_a_body_that_the_handler_typed_itself_is_kept_as_it_is() {
         (Some("TYPED"), 2)
     );
     assert_eq!(first.json()["retryable"], true);
-    let replay = under_key(&bench, "typed").send().await;
+    let replay = keyed_request(&service, "typed").send().await;
     assert!(replay.replayed() && replay.body == first.body);
 }

@@ -1,11 +1,11 @@
-//! The first table: a request meets a record in each of its states.
+//! The first table of idempotency: a request finds a record in each of its states.
 
 use super::*;
 
 #[tokio::test]
 async fn a10_a_request_in_flight_is_a_409_and_a_mismatch_outranks_it() {
-    let bench = bench().await;
-    let client = bench.client.clone();
+    let service = service().await;
+    let client = service.client.clone();
     let first = tokio::spawn(async move {
         client
             .request(http::Method::PUT, "/v1/orders/1")
@@ -15,9 +15,9 @@ async fn a10_a_request_in_flight_is_a_409_and_a_mismatch_outranks_it() {
             .send()
             .await
     });
-    bench.app.held().await;
+    service.app.until_held().await;
     let put = |body| {
-        bench
+        service
             .client
             .request(http::Method::PUT, "/v1/orders/1")
             .bearer(ALICE)
@@ -37,104 +37,104 @@ async fn a10_a_request_in_flight_is_a_409_and_a_mismatch_outranks_it() {
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
-    bench.app.let_go();
-    assert_eq!(first.await.expect("an answer").status, 201);
+    service.app.release();
+    assert_eq!(first.await.expect("a response").status, 201);
     assert!(put(HELD).send().await.replayed());
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a14_a_lapsed_lease_is_unknown_until_the_run_ends_after_all() {
-    let bench = bench().await;
-    let first = held(&bench, "k", HELD);
-    bench.app.held().await;
-    bench.clock.advance(Duration::from_secs(29));
-    order(&bench.client, "k", HELD)
+async fn a14_a_run_with_a_lapsed_lease_is_unknown_until_it_completes() {
+    let service = service().await;
+    let first = spawn_held_order(&service, "k", HELD);
+    service.app.until_held().await;
+    service.clock.advance(Duration::from_secs(29));
+    order(&service.client, "k", HELD)
         .send()
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    bench.clock.advance(Duration::from_secs(2));
-    let problem = order(&bench.client, "k", HELD)
+    service.clock.advance(Duration::from_secs(2));
+    let problem = order(&service.client, "k", HELD)
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(problem["retryable"], false);
-    order(&bench.client, "k", WELL)
+    order(&service.client, "k", WELL)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
-    bench.app.let_go();
-    first.await.expect("an answer");
-    let reply = answered(&bench, "k", HELD).await;
+    service.app.release();
+    first.await.expect("a response");
+    let reply = retry_until_settled(&service, "k", HELD).await;
     assert!(reply.status == 201 && reply.replayed());
 }
 
 #[tokio::test]
-async fn a14_a_lapsed_lease_reruns_where_declared() {
-    let bench = bench().await;
-    let first = held_put(&bench);
-    bench.app.held().await;
-    bench.clock.advance(Duration::from_secs(31));
-    let other = bench
+async fn a14_a_run_with_a_lapsed_lease_is_rerun_if_declared() {
+    let service = service().await;
+    let first = spawn_held_put(&service);
+    service.app.until_held().await;
+    service.clock.advance(Duration::from_secs(31));
+    let other = service
         .client
         .request(http::Method::PUT, "/v1/orders/1")
         .bearer(ALICE)
         .idempotency_key("k")
         .json(WELL);
     other.send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
-    let second = held_put(&bench);
-    bench.app.held().await;
-    bench.app.let_go();
-    bench.app.let_go();
+    let second = spawn_held_put(&service);
+    service.app.until_held().await;
+    service.app.release();
+    service.app.release();
     let (first, second) = (
-        first.await.expect("an answer"),
-        second.await.expect("an answer"),
+        first.await.expect("a response"),
+        second.await.expect("a response"),
     );
     assert!([first.status, second.status].contains(&StatusCode::CREATED));
-    assert_eq!(bench.app.effects(), 2, "both ran");
+    assert_eq!(service.app.effects(), 2, "both runs have an effect");
 }
 
 #[tokio::test]
-async fn a15_an_unknown_outcome_is_not_retryable_to_any_retry() {
-    let bench = bench().await;
+async fn a15_an_unknown_outcome_is_not_retryable_for_any_retry() {
+    let service = service().await;
     let body = r#"{"item": "tea", "how": "panic"}"#;
-    order(&bench.client, "k", body)
+    order(&service.client, "k", body)
         .send()
         .await
         .problem(500, "INTERNAL");
     for _ in 0..3 {
-        let retry = order(&bench.client, "k", body).send().await;
+        let retry = order(&service.client, "k", body).send().await;
         assert_eq!(
             retry.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN")["retryable"],
             false
         );
         assert!(retry.header("retry-after").is_none() && !retry.replayed());
     }
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a19_a_run_that_lost_its_record_answers_from_it() {
-    let bench = bench().await;
-    let put = || put_first_held(bench.client.clone());
+async fn a19_a_run_that_lost_its_record_responds_with_the_stored_response() {
+    let service = service().await;
+    let put = || put_first_held(service.client.clone());
     let first = tokio::spawn(put());
-    bench.app.held().await;
-    bench.clock.advance(Duration::from_secs(31));
+    service.app.until_held().await;
+    service.clock.advance(Duration::from_secs(31));
     let second = put().await;
     assert!(
         second.status == 201 && !second.replayed(),
-        "the lease has lapsed: another run"
+        "the lapsed lease starts another run"
     );
-    bench.app.let_go();
-    let first = first.await.expect("an answer");
+    service.app.release();
+    let first = first.await.expect("a response");
     assert!(
         first.replayed() && first.body == second.body,
-        "the first run's own answer is discarded"
+        "the response of the first run is discarded"
     );
     assert_eq!(put().await.body, second.body);
 }
 
-/// The handler holds the first of these requests.
+/// Sends a PUT whose handler is held if it is the first one.
 async fn put_first_held(client: Client) -> ClientResponse {
     let put = client
         .request(http::Method::PUT, "/v1/orders/1")
@@ -147,25 +147,25 @@ async fn put_first_held(client: Client) -> ClientResponse {
 
 #[tokio::test]
 async fn a20_a_replay_sets_no_cookies() {
-    let bench = bench().await;
+    let service = service().await;
     let body = r#"{"item": "tea", "how": "cookie"}"#;
     assert_eq!(
-        order(&bench.client, "k", body)
+        order(&service.client, "k", body)
             .send()
             .await
             .header("set-cookie"),
         Some("a=b")
     );
-    let replay = order(&bench.client, "k", body).send().await;
+    let replay = order(&service.client, "k", body).send().await;
     assert!(replay.replayed() && replay.header("set-cookie").is_none());
 }
 
 #[tokio::test]
-async fn a20_a_replay_has_every_field_and_says_that_it_is_one() {
-    let bench = bench().await;
+async fn a20_a_replay_has_every_field_and_idempotent_replayed() {
+    let service = service().await;
     let body = r#"{"item": "tea", "how": "described"}"#;
-    let first = order(&bench.client, "k", body).send().await;
-    let replay = order(&bench.client, "k", body).send().await;
+    let first = order(&service.client, "k", body).send().await;
+    let replay = order(&service.client, "k", body).send().await;
     assert_eq!((replay.status, &replay.body), (first.status, &first.body));
     let links = |reply: &ClientResponse| {
         reply
@@ -188,26 +188,26 @@ async fn a20_a_replay_has_every_field_and_says_that_it_is_one() {
 }
 
 #[tokio::test]
-async fn a20_a_replay_without_its_body_says_that_it_is_one() {
-    let bench = bench().await;
+async fn a20_a_replay_without_its_body_has_idempotent_replayed() {
+    let service = service().await;
     for (how, status) in [("large", 303), ("large_without_location", 410)] {
         let body = format!(r#"{{"item": "tea", "how": "{how}"}}"#);
-        assert_eq!(order(&bench.client, how, &body).send().await.status, 201);
-        let replay = order(&bench.client, how, &body).send().await;
+        assert_eq!(order(&service.client, how, &body).send().await.status, 201);
+        let replay = order(&service.client, how, &body).send().await;
         assert!(replay.status == status && replay.replayed(), "{how}");
         assert_eq!(replay.header("cache-control"), Some("no-store"), "{how}");
     }
 }
 
 #[tokio::test]
-async fn a21_a_body_too_large_to_keep_goes_to_the_first_caller_only() {
-    let bench = bench().await;
+async fn a21_a_body_too_large_to_store_is_sent_only_to_the_first_client() {
+    let service = service().await;
     let body = r#"{"item": "tea", "how": "large"}"#;
     assert_eq!(
-        order(&bench.client, "k", body).send().await.body.len(),
+        order(&service.client, "k", body).send().await.body.len(),
         (1 << 20) + 1
     );
-    let replay = order(&bench.client, "k", body).send().await;
+    let replay = order(&service.client, "k", body).send().await;
     assert_eq!(
         (replay.status.as_u16(), replay.header("location")),
         (303, Some("/orders/0"))
@@ -216,21 +216,21 @@ async fn a21_a_body_too_large_to_keep_goes_to_the_first_caller_only() {
 
     for (key, how) in [("l", "large_without_location"), ("m", "of_unknown_length")] {
         let body = format!(r#"{{"item": "tea", "how": "{how}"}}"#);
-        assert_eq!(order(&bench.client, key, &body).send().await.status, 201);
-        order(&bench.client, key, &body)
+        assert_eq!(order(&service.client, key, &body).send().await.status, 201);
+        order(&service.client, key, &body)
             .send()
             .await
             .problem(410, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
     }
-    assert_eq!(bench.app.effects(), 3);
+    assert_eq!(service.app.effects(), 3);
 }
 
 #[tokio::test]
-async fn a21_a_body_of_1_mib_is_kept() {
-    let bench = bench().await;
+async fn a21_a_body_of_1_mib_is_stored() {
+    let service = service().await;
     let body = r#"{"item": "tea", "how": "largest"}"#;
-    let first = order(&bench.client, "k", body).send().await;
-    let replay = order(&bench.client, "k", body).send().await;
+    let first = order(&service.client, "k", body).send().await;
+    let replay = order(&service.client, "k", body).send().await;
     assert_eq!(
         (
             first.status.as_u16(),
@@ -243,79 +243,83 @@ async fn a21_a_body_of_1_mib_is_kept() {
 }
 
 #[tokio::test]
-async fn a22_an_answer_is_kept_as_long_as_declared() {
-    let bench = bench().await;
+async fn a22_a_response_is_stored_for_the_declared_ttl() {
+    let service = service().await;
     let put = || {
-        bench
+        service
             .client
             .request(http::Method::PUT, "/v1/orders/1")
             .bearer(ALICE)
             .idempotency_key("k")
             .json(WELL)
     };
-    order(&bench.client, "k", WELL).send().await;
+    order(&service.client, "k", WELL).send().await;
     put().send().await;
-    bench.clock.advance(Duration::from_secs(2 * 3600 - 1));
+    service.clock.advance(Duration::from_secs(2 * 3600 - 1));
     assert!(put().send().await.replayed());
-    bench.clock.advance(Duration::from_secs(1));
+    service.clock.advance(Duration::from_secs(1));
     assert!(!put().send().await.replayed(), "two hours have passed");
-    bench.clock.advance(Duration::from_secs(22 * 3600 - 1));
-    assert!(order(&bench.client, "k", WELL).send().await.replayed());
-    bench.clock.advance(Duration::from_secs(1));
+    service.clock.advance(Duration::from_secs(22 * 3600 - 1));
+    assert!(order(&service.client, "k", WELL).send().await.replayed());
+    service.clock.advance(Duration::from_secs(1));
     assert!(
-        !order(&bench.client, "k", WELL).send().await.replayed(),
+        !order(&service.client, "k", WELL).send().await.replayed(),
         "a day has passed"
     );
 }
 
 #[tokio::test]
 async fn a23_a_store_that_is_down_is_a_503_and_the_handler_does_not_run() {
-    let bench = bench().await;
-    bench.records.break_down(true);
-    let reply = order(&bench.client, "k", WELL).send().await;
+    let service = service().await;
+    service.records.break_down(true);
+    let reply = order(&service.client, "k", WELL).send().await;
     assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
     assert!(reply.header_number("retry-after") >= 1);
-    assert_eq!(bench.app.effects(), 0);
-    bench.records.break_down(false);
-    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201);
+    assert_eq!(service.app.effects(), 0);
+    service.records.break_down(false);
+    assert_eq!(order(&service.client, "k", WELL).send().await.status, 201);
 }
 
 #[tokio::test]
-async fn a08_a_begin_whose_answer_is_lost_leaves_no_ghost() {
-    let bench = bench().await;
-    bench
+async fn a08_a_begin_with_a_lost_reply_leaves_no_running_record() {
+    let service = service().await;
+    service
         .records
         .fail_next(StoreOperation::Begin, Fault::AnswerLost);
-    bench.records.fail_next(StoreOperation::Abort, Fault::Lost);
-    order(&bench.client, "k", WELL)
+    service
+        .records
+        .fail_next(StoreOperation::Abort, Fault::Lost);
+    order(&service.client, "k", WELL)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
-    let reply = answered(&bench, "k", WELL).await;
+    let reply = retry_until_settled(&service, "k", WELL).await;
     assert!(reply.status == 201 && !reply.replayed());
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a08_a_begin_that_comes_after_it_was_taken_back_leaves_no_ghost() {
-    let bench = bench().await;
-    bench.records.fail_next(StoreOperation::Begin, Fault::Late);
-    order(&bench.client, "k", WELL)
+async fn a08_a_begin_that_arrives_after_its_abort_leaves_no_running_record() {
+    let service = service().await;
+    service
+        .records
+        .fail_next(StoreOperation::Begin, Fault::Late);
+    order(&service.client, "k", WELL)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
-    bench.records.until_late().await;
-    let reply = order(&bench.client, "k", WELL).send().await;
+    service.records.until_late().await;
+    let reply = order(&service.client, "k", WELL).send().await;
     assert!(reply.status == 201 && !reply.replayed());
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn concurrent_tries_have_one_effect_and_one_answer() {
-    let bench = bench().await;
-    let tries: Vec<_> = (0..24)
+async fn concurrent_requests_have_one_effect_and_one_response() {
+    let service = service().await;
+    let requests: Vec<_> = (0..24)
         .map(|_| {
-            let client = bench.client.clone();
+            let client = service.client.clone();
             tokio::spawn(async move {
                 loop {
                     let reply = order(&client, "k", WELL).send().await;
@@ -327,67 +331,67 @@ async fn concurrent_tries_have_one_effect_and_one_answer() {
         })
         .collect();
     let mut bodies = Vec::new();
-    for task in tries {
-        bodies.push(task.await.expect("an answer"));
+    for task in requests {
+        bodies.push(task.await.expect("a response"));
     }
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
 async fn a09_a_mismatch_outranks_replay_and_unknown() {
-    let bench = bench().await;
-    order(&bench.client, "done", WELL).send().await;
-    order(&bench.client, "done", HELD)
+    let service = service().await;
+    order(&service.client, "done", WELL).send().await;
+    order(&service.client, "done", HELD)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
     order(
-        &bench.client,
+        &service.client,
         "unknown",
         r#"{"item": "tea", "how": "panic"}"#,
     )
     .send()
     .await;
-    order(&bench.client, "unknown", WELL)
+    order(&service.client, "unknown", WELL)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
-    bench.records.break_down(true);
-    order(&bench.client, "done", HELD)
+    service.records.break_down(true);
+    order(&service.client, "done", HELD)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
 }
 
-/// What an order must have since the deployment of today.
+/// The body of an order since a new deployment.
 #[derive(Deserialize)]
 struct StrictOrder {
     #[expect(dead_code, reason = "that it must be there is what matters")]
     since_today: String,
 }
 
-/// The same endpoint, as it reads requests since today.
+/// The same endpoint in the new deployment.
 #[endpoint(post = "/orders", version = 1, idempotent, type_name = strict_orders)]
 async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) -> Json<usize> {
     Json(app.effect())
 }
 
 #[tokio::test]
-async fn a_request_that_a_new_deployment_would_refuse_still_gets_its_first_answer() {
-    let bench = bench().await;
-    let first = order(&bench.client, "done", WELL).send().await;
+async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
+    let service = service().await;
+    let first = order(&service.client, "done", WELL).send().await;
     order(
-        &bench.client,
+        &service.client,
         "unknown",
         r#"{"item": "tea", "how": "panic"}"#,
     )
     .send()
     .await;
-    let running = held(&bench, "running", HELD);
-    bench.app.held().await;
+    let running = spawn_held_order(&service, "running", HELD);
+    service.app.until_held().await;
 
-    let strict = strict(&bench).await;
+    let strict = start_strict(&service).await;
     let client = Client::new(strict.address());
     let replay = order(&client, "done", WELL).send().await;
     assert!(
@@ -414,44 +418,45 @@ async fn a_request_that_a_new_deployment_would_refuse_still_gets_its_first_answe
         200,
         "the key is free"
     );
-    bench.clock.advance(Duration::from_secs(31));
+    service.clock.advance(Duration::from_secs(31));
     order(&client, "running", HELD)
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
-    bench.records.break_down(true);
+    service.records.break_down(true);
     order(&client, "down", WELL)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
-    bench.records.break_down(false);
-    bench.app.let_go();
-    running.await.expect("an answer");
+    service.records.break_down(false);
+    service.app.release();
+    running.await.expect("a response");
 }
 
-/// Another process of the service, newly deployed, on the same store with the same secret.
-async fn strict(bench: &Bench) -> TestServer {
-    let api = bench.configure(Api::new("test", aplomb::routes![strict_orders]));
-    TestServer::start(api, bench.app.clone())
+/// Starts an instance of the new deployment, with the same store and secret.
+async fn start_strict(service: &TestService) -> TestServer {
+    let api = service.configure(Api::new("test", aplomb::routes![strict_orders]));
+    TestServer::start(api, service.app.clone())
         .await
         .expect("a valid API")
 }
 
 #[tokio::test]
-async fn a22_a_full_store_takes_no_new_key_and_says_when_to_come_again() {
+async fn a22_a_full_store_rejects_new_keys_with_retry_after() {
     let clock = aplomb::testing::TestClock::new();
     let clock: std::sync::Arc<dyn aplomb::clock::Clock> = std::sync::Arc::new(clock);
     let records = aplomb::store::MemoryRecords::with_bounds(1, 1 << 20, clock);
     let limits = aplomb::store::MemoryLimits::new();
     let store = Store::new(std::sync::Arc::new(limits), std::sync::Arc::new(records));
-    let bench = Bench::start_with(aplomb::routes![place_order], |api| api.store(store)).await;
-    assert_eq!(order(&bench.client, "k", WELL).send().await.status, 201);
-    let refused = order(&bench.client, "l", WELL).send().await;
-    refused.problem(503, "STORE_UNAVAILABLE");
-    assert_eq!(refused.header_number("retry-after"), 60);
+    let service =
+        TestService::start_with(aplomb::routes![place_order], |api| api.store(store)).await;
+    assert_eq!(order(&service.client, "k", WELL).send().await.status, 201);
+    let rejected = order(&service.client, "l", WELL).send().await;
+    rejected.problem(503, "STORE_UNAVAILABLE");
+    assert_eq!(rejected.header_number("retry-after"), 60);
     assert!(
-        order(&bench.client, "k", WELL).send().await.replayed(),
-        "what is there is not forgotten"
+        order(&service.client, "k", WELL).send().await.replayed(),
+        "stored responses are kept"
     );
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }

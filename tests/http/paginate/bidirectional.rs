@@ -9,7 +9,7 @@ use axum::Router;
 
 use crate::app::serve;
 
-use super::{cursor, data, dice};
+use super::{cursor, data, random_numbers};
 
 #[derive(CursorKey)]
 struct ByNumber {
@@ -34,15 +34,15 @@ impl Rows {
         self.0.lock().expect("no panic").extend(rows);
     }
 
-    fn retain(&self, mut stays: impl FnMut(i64) -> bool) {
+    fn retain(&self, mut keeps: impl FnMut(i64) -> bool) {
         self.0
             .lock()
             .expect("no panic")
-            .retain(|_, number| stays(*number));
+            .retain(|_, number| keeps(*number));
     }
 }
 
-/// Rows from the smallest on.
+/// Lists rows in ascending order, in both directions.
 #[endpoint(
     get = "/rows",
     version = 1,
@@ -58,7 +58,7 @@ async fn rows(State(Rows(rows)): State<Rows>, page: PageRequest<ByNumber>) -> Pa
     page.page(rows, |number| ByNumber { number: *number })
 }
 
-/// The same, and only forward: what the list was before, or is after a step back.
+/// Lists the same rows forward only, as before the list became bidirectional.
 #[endpoint(
     get = "/rows",
     version = 1,
@@ -74,13 +74,13 @@ async fn forward_rows(State(Rows(rows)): State<Rows>, page: PageRequest<ByNumber
     })
 }
 
-struct Bench {
+struct RowService {
     client: Client,
     rows: Rows,
     _server: TestServer,
 }
 
-impl Bench {
+impl RowService {
     async fn start(numbers: impl IntoIterator<Item = i64>) -> Self {
         let rows = Rows::of(numbers);
         let server = TestServer::start(
@@ -106,7 +106,7 @@ impl Bench {
     async fn previous(&self, of: &ClientResponse) -> ClientResponse {
         self.page(&format!(
             "?cursor={}",
-            previous_cursor(of).expect("a page before")
+            previous_cursor(of).expect("a previous page")
         ))
         .await
     }
@@ -124,7 +124,7 @@ fn previous_cursor(reply: &ClientResponse) -> Option<String> {
     cursor.as_str().map(str::to_owned)
 }
 
-fn ends(reply: &ClientResponse) -> bool {
+fn is_last(reply: &ClientResponse) -> bool {
     let page = reply.json();
     assert_eq!(
         page["has_more"].as_bool(),
@@ -133,7 +133,7 @@ fn ends(reply: &ClientResponse) -> bool {
     page["next_cursor"].is_null()
 }
 
-/// The target of a link of this relation.
+/// The target of the link with this relation.
 fn link<'r>(reply: &'r ClientResponse, relation: &str) -> Option<&'r str> {
     let mut links = reply.header("link").expect("links").split(", ");
     links.find_map(|link| {
@@ -143,40 +143,40 @@ fn link<'r>(reply: &'r ClientResponse, relation: &str) -> Option<&'r str> {
 }
 
 #[tokio::test]
-async fn d05_pages_lead_back_as_they_led_on() {
-    let bench = Bench::start(1..=8).await;
-    let first = bench.page("").await;
-    let second = bench.next(&first).await;
-    let third = bench.next(&second).await;
+async fn d05_pages_read_backward_are_those_read_forward() {
+    let service = RowService::start(1..=8).await;
+    let first = service.page("").await;
+    let second = service.next(&first).await;
+    let third = service.next(&second).await;
     assert_eq!(
         [&first, &second, &third].map(data),
         [vec![1, 2, 3], vec![4, 5, 6], vec![7, 8]]
     );
     assert_eq!(
-        [ends(&first), ends(&second), ends(&third)],
+        [is_last(&first), is_last(&second), is_last(&third)],
         [false, false, true]
     );
     assert_eq!(
         previous_cursor(&first),
         None,
-        "nothing is before the first page"
+        "the first page has no previous page"
     );
 
-    let back = bench.previous(&third).await;
+    let back = service.previous(&third).await;
     assert_eq!(data(&back), data(&second));
-    let start = bench.previous(&back).await;
+    let start = service.previous(&back).await;
     assert_eq!(data(&start), data(&first));
-    assert_eq!((previous_cursor(&start), ends(&start)), (None, false));
-    assert_eq!(data(&bench.next(&start).await), data(&second));
-    assert_eq!(data(&bench.next(&back).await), data(&third));
+    assert_eq!((previous_cursor(&start), is_last(&start)), (None, false));
+    assert_eq!(data(&service.next(&start).await), data(&second));
+    assert_eq!(data(&service.next(&back).await), data(&third));
 }
 
 #[tokio::test]
-async fn d03_a_new_limit_is_honoured_on_the_way_back() {
-    let bench = Bench::start(1..=8).await;
-    let second = bench.next(&bench.page("").await).await;
-    let cursor = previous_cursor(&second).expect("a page before");
-    let back = bench.page(&format!("?limit=2&cursor={cursor}")).await;
+async fn d03_a_new_limit_is_applied_to_a_backward_cursor() {
+    let service = RowService::start(1..=8).await;
+    let second = service.next(&service.page("").await).await;
+    let cursor = previous_cursor(&second).expect("a previous page");
+    let back = service.page(&format!("?limit=2&cursor={cursor}")).await;
     assert_eq!(
         (data(&back), previous_cursor(&back).is_some()),
         (vec![2, 3], true)
@@ -185,26 +185,36 @@ async fn d03_a_new_limit_is_honoured_on_the_way_back() {
 
 #[tokio::test]
 async fn d02_a_cursor_keeps_its_direction() {
-    let bench = Bench::start(1..=9).await;
-    let second = bench.next(&bench.page("").await).await;
-    let (on, back) = (
+    let service = RowService::start(1..=9).await;
+    let second = service.next(&service.page("").await).await;
+    let (forward_cursor, back) = (
         cursor(&second),
-        previous_cursor(&second).expect("a page before"),
+        previous_cursor(&second).expect("a previous page"),
     );
-    assert_ne!(on, back);
-    assert_eq!(data(&bench.page(&format!("?cursor={on}")).await), [7, 8, 9]);
+    assert_ne!(forward_cursor, back);
     assert_eq!(
-        data(&bench.page(&format!("?cursor={back}")).await),
+        data(&service.page(&format!("?cursor={forward_cursor}")).await),
+        [7, 8, 9]
+    );
+    assert_eq!(
+        data(&service.page(&format!("?cursor={back}")).await),
         [1, 2, 3]
     );
-    // A list that is read forward only takes no cursor that leads back.
+    // A list that is read forward only rejects a backward cursor.
     let api = Api::new("rows", routes![forward_rows]).secret(secret());
-    let server = TestServer::start(api, bench.rows.clone())
+    let server = TestServer::start(api, service.rows.clone())
         .await
         .expect("a valid API");
     let client = Client::new(server.address());
-    let forward = client.get(&format!("/v1/rows?cursor={on}")).send().await;
-    assert_eq!(data(&forward), [7, 8, 9], "the lists are the same");
+    let forward = client
+        .get(&format!("/v1/rows?cursor={forward_cursor}"))
+        .send()
+        .await;
+    assert_eq!(
+        data(&forward),
+        [7, 8, 9],
+        "both lists accept forward cursors"
+    );
     client
         .get(&format!("/v1/rows?cursor={back}"))
         .send()
@@ -213,65 +223,69 @@ async fn d02_a_cursor_keeps_its_direction() {
 }
 
 #[tokio::test]
-async fn d07_a_page_before_that_has_lost_its_rows_leads_on_to_those_behind_it() {
-    let bench = Bench::start(1..=9).await;
-    let second = bench.next(&bench.page("").await).await;
-    bench.rows.retain(|number| number > 3);
-    let empty = bench.previous(&second).await;
+async fn d07_an_emptied_previous_page_links_to_the_rows_after_it() {
+    let service = RowService::start(1..=9).await;
+    let second = service.next(&service.page("").await).await;
+    service.rows.retain(|number| number > 3);
+    let empty = service.previous(&second).await;
     assert_eq!(
-        (data(&empty), previous_cursor(&empty), ends(&empty)),
+        (data(&empty), previous_cursor(&empty), is_last(&empty)),
         (vec![], None, false)
     );
     assert_eq!(
-        data(&bench.next(&empty).await),
+        data(&service.next(&empty).await),
         [4, 5, 6],
-        "neither lost nor passed over"
+        "the next page starts at the first remaining row"
     );
 }
 
 #[tokio::test]
-async fn d07_a_next_page_that_has_lost_its_rows_leads_back_to_those_before_it() {
-    let bench = Bench::start(1..=5).await;
-    let first = bench.page("").await;
-    bench.rows.retain(|number| number <= 3);
-    let empty = bench.next(&first).await;
-    assert_eq!((data(&empty), ends(&empty)), (vec![], true));
-    let back = bench.previous(&empty).await;
+async fn d07_an_emptied_next_page_links_to_the_rows_before_it() {
+    let service = RowService::start(1..=5).await;
+    let first = service.page("").await;
+    service.rows.retain(|number| number <= 3);
+    let empty = service.next(&first).await;
+    assert_eq!((data(&empty), is_last(&empty)), (vec![], true));
+    let back = service.previous(&empty).await;
     assert_eq!(
-        (data(&back), previous_cursor(&back), ends(&back)),
+        (data(&back), previous_cursor(&back), is_last(&back)),
         (vec![1, 2, 3], None, true)
     );
 }
 
 #[tokio::test]
-async fn d07_the_row_of_a_cursor_may_be_gone() {
-    let bench = Bench::start(1..=9).await;
-    let second = bench.next(&bench.page("").await).await;
-    bench
+async fn d07_a_cursor_stays_valid_after_its_row_is_deleted() {
+    let service = RowService::start(1..=9).await;
+    let second = service.next(&service.page("").await).await;
+    service
         .rows
         .retain(|number| number != 3 && number != 4 && number != 6);
-    assert_eq!(data(&bench.next(&second).await), [7, 8, 9]);
-    assert_eq!(data(&bench.previous(&second).await), [1, 2]);
+    assert_eq!(data(&service.next(&second).await), [7, 8, 9]);
+    assert_eq!(data(&service.previous(&second).await), [1, 2]);
 }
 
 #[tokio::test]
-async fn d07_rows_present_throughout_appear_exactly_once_on_the_way_back() {
-    let stay: BTreeSet<i64> = (0..50).map(|number| number * 10).collect();
-    let (bench, roll) = (Bench::start(stay.clone()).await, dice());
-    let mut reply = bench.page("?limit=10").await;
-    while !ends(&reply) {
-        reply = bench
+async fn d07_rows_present_throughout_appear_exactly_once_backward() {
+    let permanent: BTreeSet<i64> = (0..50).map(|number| number * 10).collect();
+    let (service, random) = (RowService::start(permanent.clone()).await, random_numbers());
+    let mut reply = service.page("?limit=10").await;
+    while !is_last(&reply) {
+        reply = service
             .page(&format!("?limit=10&cursor={}", cursor(&reply)))
             .await;
     }
     let mut pages = vec![data(&reply)];
     while let Some(cursor) = previous_cursor(&reply) {
-        bench.rows.retain(|number| number % 10 == 0 || roll(2) == 0);
-        bench
+        service
             .rows
-            .insert((0..20).map(|_| roll(500)).filter(|number| number % 10 != 0));
-        reply = bench
-            .page(&format!("?limit={}&cursor={cursor}", 1 + roll(9)))
+            .retain(|number| number % 10 == 0 || random(2) == 0);
+        service.rows.insert(
+            (0..20)
+                .map(|_| random(500))
+                .filter(|number| number % 10 != 0),
+        );
+        reply = service
+            .page(&format!("?limit={}&cursor={cursor}", 1 + random(9)))
             .await;
         pages.push(data(&reply));
     }
@@ -279,35 +293,35 @@ async fn d07_rows_present_throughout_appear_exactly_once_on_the_way_back() {
     let seen = pages.concat();
     assert!(
         seen.is_sorted_by(|left, right| left < right),
-        "none twice: {seen:?}"
+        "a row appears twice: {seen:?}"
     );
     assert!(
-        stay.iter().all(|number| seen.contains(number)),
-        "none is missed"
+        permanent.iter().all(|number| seen.contains(number)),
+        "a row is missing"
     );
 }
 
 #[tokio::test]
-async fn d06_links_lead_both_ways_and_keep_the_other_parameters() {
-    let bench = Bench::start(1..=9).await;
-    let first = bench.page("?b=2&a=%26&limit=2").await;
+async fn d06_links_lead_in_both_directions_and_keep_the_other_parameters() {
+    let service = RowService::start(1..=9).await;
+    let first = service.page("?b=2&a=%26&limit=2").await;
     assert_eq!(link(&first, "first"), Some("/v1/rows?a=%26&b=2&limit=2"));
     assert_eq!(link(&first, "prev"), None);
-    let second = bench
+    let second = service
         .client
         .get(link(&first, "next").expect("a next page"))
         .send()
         .await;
     assert_eq!(data(&second), [3, 4]);
-    let back = bench
+    let back = service
         .client
-        .get(link(&second, "prev").expect("a page before"))
+        .get(link(&second, "prev").expect("a previous page"))
         .send()
         .await;
     assert_eq!((data(&back), link(&back, "prev")), (vec![1, 2], None));
     assert_eq!(
         data(
-            &bench
+            &service
                 .client
                 .get(link(&back, "next").expect("a next page"))
                 .send()
@@ -319,11 +333,11 @@ async fn d06_links_lead_both_ways_and_keep_the_other_parameters() {
 
 #[tokio::test]
 async fn d06_links_have_the_prefix_of_the_outer_router() {
-    let ours = Api::new("rows", routes![rows])
+    let router = Api::new("rows", routes![rows])
         .into_router(Rows::of(1..=9))
         .await
         .expect("a valid API");
-    let client = serve(Router::new().nest("/api", ours)).await;
+    let client = serve(Router::new().nest("/api", router)).await;
     let first = client.get("/api/v1/rows?limit=2").send().await;
     assert_eq!(link(&first, "first"), Some("/api/v1/rows?limit=2"));
     let second = client
@@ -331,7 +345,7 @@ async fn d06_links_have_the_prefix_of_the_outer_router() {
         .send()
         .await;
     let back = client
-        .get(link(&second, "prev").expect("a page before"))
+        .get(link(&second, "prev").expect("a previous page"))
         .send()
         .await;
     assert_eq!((data(&second), data(&back)), (vec![3, 4], vec![1, 2]));

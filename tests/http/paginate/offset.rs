@@ -3,9 +3,9 @@ use aplomb::routes;
 use aplomb::testing::ClientResponse;
 
 use super::{data, get};
-use crate::app::Bench;
+use crate::app::TestService;
 
-/// The numbers below 12,000.
+/// Lists the numbers below 12,000.
 #[endpoint(
     get = "/counted",
     version = 1,
@@ -19,7 +19,7 @@ async fn counted(page: OffsetRequest) -> Page<i64> {
     page.page(rows, Some(12_000))
 }
 
-/// The numbers below 45, with a total that is only counted where it is asked for.
+/// Lists the numbers below 45, and counts the total only on request.
 #[endpoint(get = "/few", version = 1, paginate(offset, default = 20, max = 50))]
 async fn few(page: OffsetRequest) -> Result<Page<i64>> {
     let total = page.wants_total().then_some(45);
@@ -32,8 +32,8 @@ async fn few(page: OffsetRequest) -> Result<Page<i64>> {
     ))
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![counted, few]).await
+async fn service() -> TestService {
+    TestService::start(routes![counted, few]).await
 }
 
 /// The relations of the links and their targets.
@@ -51,15 +51,15 @@ fn links(reply: &ClientResponse) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn d08_pages_have_numbers_from_one() {
-    let bench = bench().await;
-    let first = get(&bench, "/v1/few").await;
+async fn d08_pages_are_numbered_from_1() {
+    let service = service().await;
+    let first = get(&service, "/v1/few").await;
     assert_eq!(data(&first), (0..20).collect::<Vec<_>>());
     assert_eq!(
         first.json(),
-        get(&bench, "/v1/few?page=1&limit=20").await.json()
+        get(&service, "/v1/few?page=1&limit=20").await.json()
     );
-    let last = get(&bench, "/v1/few?page=3").await;
+    let last = get(&service, "/v1/few?page=3").await;
     assert_eq!(
         (data(&last), last.json()["page"].as_u64()),
         ((40..45).collect(), Some(3))
@@ -68,7 +68,7 @@ async fn d08_pages_have_numbers_from_one() {
         [&first, &last].map(|page| page.json()["has_more"].as_bool()),
         [Some(true), Some(false)]
     );
-    let beyond = get(&bench, "/v1/few?page=4").await;
+    let beyond = get(&service, "/v1/few?page=4").await;
     assert_eq!(
         (data(&beyond), beyond.json()["has_more"].as_bool()),
         (vec![], Some(false))
@@ -77,26 +77,29 @@ async fn d08_pages_have_numbers_from_one() {
 }
 
 #[tokio::test]
-async fn d04_the_limit_of_counted_pages_has_a_default_and_a_maximum() {
-    let bench = bench().await;
-    assert_eq!(data(&get(&bench, "/v1/few?limit=1000").await).len(), 45);
-    assert_eq!(data(&get(&bench, "/v1/counted?limit=1000").await).len(), 50);
-    get(&bench, "/v1/few?limit=0")
+async fn d04_the_limit_of_numbered_pages_has_a_default_and_a_maximum() {
+    let service = service().await;
+    assert_eq!(data(&get(&service, "/v1/few?limit=1000").await).len(), 45);
+    assert_eq!(
+        data(&get(&service, "/v1/counted?limit=1000").await).len(),
+        50
+    );
+    get(&service, "/v1/few?limit=0")
         .await
         .problem(400, "INVALID_PARAMETER");
 }
 
 #[tokio::test]
-async fn d08_counted_pages_end_at_item_10_000() {
-    let bench = bench().await;
-    let last = get(&bench, "/v1/counted?page=200&limit=50").await;
+async fn d08_numbered_pages_end_at_item_10_000() {
+    let service = service().await;
+    let last = get(&service, "/v1/counted?page=200&limit=50").await;
     assert_eq!(
         (data(&last).last(), last.json()["has_more"].as_bool()),
         (Some(&9_999), Some(true))
     );
     assert!(
         links(&last).iter().all(|(relation, _)| *relation != "next"),
-        "there is no way on"
+        "the last page has no next link"
     );
     let longest = "9".repeat(40);
     for (page, limit) in [
@@ -106,7 +109,7 @@ async fn d08_counted_pages_end_at_item_10_000() {
         (&longest[..], "50"),
     ] {
         let path = format!("/v1/counted?page={page}&limit={limit}");
-        let problem = get(&bench, &path).await.problem(400, "INVALID_PARAMETER");
+        let problem = get(&service, &path).await.problem(400, "INVALID_PARAMETER");
         assert_eq!(problem["errors"][0]["parameter"], "page");
         assert!(
             problem["errors"][0]["detail"]
@@ -119,8 +122,8 @@ async fn d08_counted_pages_end_at_item_10_000() {
 }
 
 #[tokio::test]
-async fn d08_what_is_no_page_is_refused_by_name() {
-    let bench = bench().await;
+async fn d08_an_invalid_page_parameter_is_a_400_that_names_it() {
+    let service = service().await;
     for (query, parameter) in [
         ("page=0", "page"),
         ("page=-1", "page"),
@@ -131,7 +134,7 @@ async fn d08_what_is_no_page_is_refused_by_name() {
         ("total=yes", "total"),
         ("total=true&total=true", "total"),
     ] {
-        let problem = get(&bench, &format!("/v1/few?{query}"))
+        let problem = get(&service, &format!("/v1/few?{query}"))
             .await
             .problem(400, "INVALID_PARAMETER");
         assert_eq!(problem["errors"][0]["parameter"], parameter, "{query}");
@@ -139,38 +142,44 @@ async fn d08_what_is_no_page_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn d08_a_total_is_told_to_who_asks_only() {
-    let bench = bench().await;
+async fn d08_the_total_is_sent_only_on_request() {
+    let service = service().await;
     for silent in ["/v1/few", "/v1/few?total=false", "/v1/counted"] {
         assert!(
-            get(&bench, silent).await.json().get("total").is_none(),
+            get(&service, silent).await.json().get("total").is_none(),
             "{silent}"
         );
     }
-    assert_eq!(get(&bench, "/v1/few?total=true").await.json()["total"], 45);
     assert_eq!(
-        get(&bench, "/v1/few?total=true&page=9").await.json()["total"],
+        get(&service, "/v1/few?total=true").await.json()["total"],
+        45
+    );
+    assert_eq!(
+        get(&service, "/v1/few?total=true&page=9").await.json()["total"],
         45
     );
 }
 
 #[tokio::test]
-async fn d06_links_of_counted_pages_keep_the_other_parameters() {
-    let bench = bench().await;
+async fn d06_links_of_numbered_pages_keep_the_other_parameters() {
+    let service = service().await;
     assert_eq!(
-        links(&get(&bench, "/v1/few?b=2&a=%26&page=2").await),
+        links(&get(&service, "/v1/few?b=2&a=%26&page=2").await),
         [
             ("first", "/v1/few?a=%26&b=2&page=1&limit=20"),
             ("prev", "/v1/few?a=%26&b=2&page=1&limit=20"),
             ("next", "/v1/few?a=%26&b=2&page=3&limit=20"),
         ]
     );
-    let counted = get(&bench, "/v1/few?total=true").await;
+    let counted = get(&service, "/v1/few?total=true").await;
     let last = links(&counted)
         .into_iter()
         .find(|(relation, _)| *relation == "last")
         .expect("a last page")
         .1;
     assert_eq!(last, "/v1/few?page=3&limit=20&total=true");
-    assert_eq!(data(&get(&bench, last).await), (40..45).collect::<Vec<_>>());
+    assert_eq!(
+        data(&get(&service, last).await),
+        (40..45).collect::<Vec<_>>()
+    );
 }

@@ -1,4 +1,4 @@
-//! What a request costs, where a function says it.
+//! Costs of requests that a function determines.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
@@ -8,10 +8,10 @@ use aplomb::routes;
 use aplomb::testing::ClientResponse;
 use http::request::Parts;
 
-use super::{get, tells};
-use crate::app::{ALICE, App, Bench};
+use super::{get, has_limit_fields};
+use crate::app::{ALICE, App, TestService};
 
-/// As many tokens as the query says.
+/// Returns the number in the query.
 fn rows(head: &Parts) -> u64 {
     let rows = head
         .uri
@@ -21,13 +21,13 @@ fn rows(head: &Parts) -> u64 {
     rows.and_then(|rows| rows.parse().ok()).unwrap_or(1)
 }
 
-/// Costs what it reads.
+/// Costs the number of its rows.
 #[endpoint(get = "/export", rate_limit("60/min", burst = 10, cost = rows))]
 async fn export(State(app): State<App>) {
     app.effect();
 }
 
-/// Has a limit of requests beside that of rows.
+/// Has a limit of rows and a limit of requests.
 #[endpoint(
     get = "/export-both",
     rate_limit("60/min", burst = 10, cost = rows, name = "rows"),
@@ -35,7 +35,7 @@ async fn export(State(app): State<App>) {
 )]
 async fn export_both() {}
 
-/// Tries what it would be to count rows.
+/// Has a shadow limit of rows.
 #[endpoint(
     get = "/export-tried",
     rate_limit("60/min", burst = 2, cost = rows, shadow),
@@ -43,26 +43,26 @@ async fn export_both() {}
 )]
 async fn export_tried() {}
 
-static ASKED: AtomicUsize = AtomicUsize::new(0);
+static COST_CALLS: AtomicUsize = AtomicUsize::new(0);
 
-fn counted(_: &Parts) -> u64 {
-    ASKED.fetch_add(1, Ordering::SeqCst);
+fn count_calls(_: &Parts) -> u64 {
+    COST_CALLS.fetch_add(1, Ordering::SeqCst);
     2
 }
 
 /// Imports under a key.
-#[endpoint(post = "/import", idempotent, rate_limit("60/min", burst = 10, cost = counted))]
+#[endpoint(post = "/import", idempotent, rate_limit("60/min", burst = 10, cost = count_calls))]
 async fn import(State(app): State<App>, _: String) {
     app.effect();
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![export, export_both, export_tried, import]).await
+async fn service() -> TestService {
+    TestService::start(routes![export, export_both, export_tried, import]).await
 }
 
-/// The status, and what is left.
-async fn rows_of(bench: &Bench, rows: impl core::fmt::Display) -> (u16, u64) {
-    let reply = get(bench, &format!("/export?rows={rows}"), ALICE).await;
+/// Returns the status and the remaining tokens.
+async fn export_rows(service: &TestService, rows: impl core::fmt::Display) -> (u16, u64) {
+    let reply = get(service, &format!("/export?rows={rows}"), ALICE).await;
     (
         reply.status.as_u16(),
         reply.header_number("x-ratelimit-remaining"),
@@ -70,105 +70,106 @@ async fn rows_of(bench: &Bench, rows: impl core::fmt::Display) -> (u16, u64) {
 }
 
 #[tokio::test]
-async fn b08_a_function_says_what_each_request_costs() {
-    let bench = bench().await;
-    assert_eq!(rows_of(&bench, 3).await, (200, 7));
-    assert_eq!(rows_of(&bench, 5).await, (200, 2));
-    let refused = get(&bench, "/export?rows=4", ALICE).await;
-    refused.problem(429, "RATE_LIMITED");
+async fn b08_a_function_determines_the_cost_of_each_request() {
+    let service = service().await;
+    assert_eq!(export_rows(&service, 3).await, (200, 7));
+    assert_eq!(export_rows(&service, 5).await, (200, 2));
+    let rejected = get(&service, "/export?rows=4", ALICE).await;
+    rejected.problem(429, "RATE_LIMITED");
     assert_eq!(
         (
-            refused.header_number("retry-after"),
-            refused.header_number("x-ratelimit-remaining")
+            rejected.header_number("retry-after"),
+            rejected.header_number("x-ratelimit-remaining")
         ),
         (2, 2)
     );
-    assert_eq!(rows_of(&bench, 2).await, (200, 0));
-    assert_eq!(bench.app.effects(), 3);
+    assert_eq!(export_rows(&service, 2).await, (200, 0));
+    assert_eq!(service.app.effects(), 3);
 }
 
 #[tokio::test]
-async fn b08_a_cost_of_nothing_takes_nothing_and_is_admitted() {
-    let bench = bench().await;
-    assert_eq!(rows_of(&bench, 0).await, (200, 10));
-    assert_eq!(rows_of(&bench, 10).await, (200, 0));
-    assert_eq!(rows_of(&bench, 1).await.0, 429);
-    assert_eq!(rows_of(&bench, 0).await, (200, 0));
+async fn b08_a_cost_of_zero_takes_no_tokens_and_is_admitted() {
+    let service = service().await;
+    assert_eq!(export_rows(&service, 0).await, (200, 10));
+    assert_eq!(export_rows(&service, 10).await, (200, 0));
+    assert_eq!(export_rows(&service, 1).await.0, 429);
+    assert_eq!(export_rows(&service, 0).await, (200, 0));
 }
 
 #[tokio::test]
-async fn b08_more_than_the_burst_takes_the_whole_bucket_and_waits_until_it_is_full() {
-    let bench = bench().await;
-    assert_eq!(rows_of(&bench, 2).await, (200, 8));
+async fn b08_a_cost_above_the_burst_takes_a_full_bucket_and_waits_for_it() {
+    let service = service().await;
+    assert_eq!(export_rows(&service, 2).await, (200, 8));
     for rows in [11, u64::MAX] {
-        let refused = get(&bench, &format!("/export?rows={rows}"), ALICE).await;
-        refused.problem(429, "RATE_LIMITED");
+        let rejected = get(&service, &format!("/export?rows={rows}"), ALICE).await;
+        rejected.problem(429, "RATE_LIMITED");
         assert_eq!(
             (
-                refused.header_number("retry-after"),
-                refused.header_number("x-ratelimit-remaining")
+                rejected.header_number("retry-after"),
+                rejected.header_number("x-ratelimit-remaining")
             ),
             (2, 8)
         );
     }
-    bench.clock.advance(Duration::from_secs(2));
-    assert_eq!(rows_of(&bench, u64::MAX).await, (200, 0));
+    service.clock.advance(Duration::from_secs(2));
+    assert_eq!(export_rows(&service, u64::MAX).await, (200, 0));
 }
 
 #[tokio::test]
-async fn b08_a_cost_that_panics_is_a_500_and_takes_nothing() {
-    let bench = bench().await;
-    let reply = get(&bench, "/export?rows=none", ALICE).await;
+async fn b08_a_cost_function_that_panics_is_a_500_and_takes_no_tokens() {
+    let service = service().await;
+    let reply = get(&service, "/export?rows=none", ALICE).await;
     reply.problem(500, "INTERNAL");
     assert!(
         !reply.body.windows(6).any(|text| text == b"nobody"),
-        "the message is for the log"
+        "the panic message is only in the log"
     );
     assert_eq!(
-        (rows_of(&bench, 0).await, bench.app.effects()),
+        (export_rows(&service, 0).await, service.app.effects()),
         ((200, 10), 1)
     );
 }
 
 #[tokio::test]
 async fn b08_each_of_several_limits_has_its_own_cost() {
-    let bench = bench().await;
-    let left = |reply: &ClientResponse| reply.header("ratelimit").expect("the field").to_owned();
-    let reply = get(&bench, "/export-both?rows=6", ALICE).await;
-    assert_eq!(left(&reply), "\"rows\";r=4;t=6, \"requests\";r=3;t=1");
-    let refused = get(&bench, "/export-both?rows=6", ALICE).await;
+    let service = service().await;
+    let remaining =
+        |reply: &ClientResponse| reply.header("ratelimit").expect("the field").to_owned();
+    let reply = get(&service, "/export-both?rows=6", ALICE).await;
+    assert_eq!(remaining(&reply), "\"rows\";r=4;t=6, \"requests\";r=3;t=1");
+    let rejected = get(&service, "/export-both?rows=6", ALICE).await;
     assert_eq!(
-        refused.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"],
+        rejected.problem(429, "RATE_LIMITED")["violated-policies"][0]["name"],
         "rows"
     );
     assert!(
-        left(&refused).contains("\"requests\";r=3"),
-        "a refusal takes from neither"
+        remaining(&rejected).contains("\"requests\";r=3"),
+        "a rejection takes no tokens of either limit"
     );
 }
 
 #[tokio::test]
-async fn b17_a_shadow_whose_cost_a_function_says_refuses_nothing() {
-    let bench = bench().await;
-    for left in (0..3).rev() {
-        let reply = get(&bench, "/export-tried?rows=50", ALICE).await;
+async fn b17_a_shadow_limit_with_a_cost_function_rejects_no_request() {
+    let service = service().await;
+    for remaining in (0..3).rev() {
+        let reply = get(&service, "/export-tried?rows=50", ALICE).await;
         assert_eq!(
             (
                 reply.status.as_u16(),
                 reply.header_number("x-ratelimit-remaining")
             ),
-            (200, left)
+            (200, remaining)
         );
     }
 }
 
 #[tokio::test]
-async fn b08_a_request_under_a_key_is_weighed_once() {
-    let bench = bench().await;
+async fn b08_the_cost_of_a_keyed_request_is_computed_once() {
+    let service = service().await;
     // A small body is read before the limits decide, and a large one after.
-    for (key, length, left) in [("a", 1, 8), ("a", 1, 6), ("b", 70_000, 4)] {
-        let before = ASKED.load(Ordering::SeqCst);
-        let call = bench
+    for (key, length, remaining) in [("a", 1, 8), ("a", 1, 6), ("b", 70_000, 4)] {
+        let before = COST_CALLS.load(Ordering::SeqCst);
+        let call = service
             .client
             .post("/import")
             .bearer(ALICE)
@@ -180,21 +181,21 @@ async fn b08_a_request_under_a_key_is_weighed_once() {
                 reply.status.as_u16(),
                 reply.header_number("x-ratelimit-remaining")
             ),
-            (200, left)
+            (200, remaining)
         );
-        assert_eq!(ASKED.load(Ordering::SeqCst) - before, 1);
+        assert_eq!(COST_CALLS.load(Ordering::SeqCst) - before, 1);
     }
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
-async fn b08_an_instance_that_decides_alone_weighs_too() {
-    let bench = bench().await;
-    bench.limits.break_down(true);
+async fn b08_local_decisions_use_the_cost_function() {
+    let service = service().await;
+    service.limits.break_down(true);
     for (rows, status) in [(6, 200), (6, 429), (0, 200), (4, 200), (1, 429)] {
-        let reply = get(&bench, &format!("/export?rows={rows}"), ALICE).await;
+        let reply = get(&service, &format!("/export?rows={rows}"), ALICE).await;
         assert_eq!(
-            (reply.status.as_u16(), tells(&reply)),
+            (reply.status.as_u16(), has_limit_fields(&reply)),
             (status, false),
             "{rows} rows"
         );

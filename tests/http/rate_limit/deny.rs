@@ -1,41 +1,41 @@
-//! `on_error = deny`: what the store does not decide, nobody does.
+//! Limits with `on_error = deny`: without a decision of the store, a request is a 503.
 
 use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::testing::{ClientResponse, eventually};
 
-use super::{get, tells};
-use crate::app::{ALICE, App, Bench};
+use super::{get, has_limit_fields};
+use crate::app::{ALICE, App, TestService};
 
-/// Lets nobody through whom it has not counted.
+/// Denies requests without a decision of the store.
 #[endpoint(get = "/strict", rate_limit("4/day", on_error = deny))]
 async fn strict(State(app): State<App>) {
     app.effect();
 }
 
-/// As strict, under a key.
+/// Denies keyed requests without a decision of the store.
 #[endpoint(post = "/strict", idempotent, rate_limit("4/day", on_error = deny), type_name = strict_post)]
 async fn post_strict(State(app): State<App>, _: String) {
     app.effect();
 }
 
-/// One of two limits is strict.
+/// Has one limit of each kind.
 #[endpoint(get = "/mixed", rate_limit("9/day"), rate_limit("4/day", on_error = deny, name = "strict"))]
 async fn mixed(State(app): State<App>) {
     app.effect();
 }
 
-/// Lets the instance decide.
+/// Lets the instance decide without the store.
 #[endpoint(get = "/lax", rate_limit("4/day", on_error = local), rate_limit("2/day", shadow))]
 async fn lax(State(app): State<App>) {
     app.effect();
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![strict, strict_post, mixed, lax]).await
+async fn service() -> TestService {
+    TestService::start(routes![strict, strict_post, mixed, lax]).await
 }
 
-fn denied(reply: &ClientResponse) {
+fn assert_denied(reply: &ClientResponse) {
     let problem = reply.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(
         (
@@ -44,60 +44,61 @@ fn denied(reply: &ClientResponse) {
         ),
         (Some(true), 1)
     );
-    assert!(!tells(reply), "{:?}", reply.headers);
+    assert!(!has_limit_fields(reply), "{:?}", reply.headers);
 }
 
 #[tokio::test]
-async fn b15_what_a_store_that_is_down_does_not_decide_is_denied() {
-    let bench = bench().await;
+async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_down() {
+    let service = service().await;
     assert_eq!(
-        get(&bench, "/strict", ALICE)
+        get(&service, "/strict", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         3
     );
-    bench.limits.break_down(true);
-    // Three of them ask the store, and the others find it left alone.
+    service.limits.break_down(true);
+    // The first three calls fail in the store. Then the breaker is open, and the others do not
+    // reach it.
     for _ in 0..6 {
-        denied(&get(&bench, "/strict", ALICE).await);
+        assert_denied(&get(&service, "/strict", ALICE).await);
     }
-    denied(&get(&bench, "/mixed", ALICE).await);
-    assert_eq!(get(&bench, "/lax", ALICE).await.status, 200);
-    assert_eq!(bench.app.effects(), 2);
+    assert_denied(&get(&service, "/mixed", ALICE).await);
+    assert_eq!(get(&service, "/lax", ALICE).await.status, 200);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
-async fn b15_what_a_store_that_is_slow_does_not_decide_is_denied() {
-    let bench = bench().await;
-    bench.limits.hang(true);
+async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_slow() {
+    let service = service().await;
+    service.limits.hang(true);
     for _ in 0..4 {
-        denied(&get(&bench, "/mixed", ALICE).await);
+        assert_denied(&get(&service, "/mixed", ALICE).await);
     }
-    bench.limits.hang(false);
-    denied(&get(&bench, "/strict", ALICE).await);
-    assert_eq!(bench.app.effects(), 0);
+    service.limits.hang(false);
+    assert_denied(&get(&service, "/strict", ALICE).await);
+    assert_eq!(service.app.effects(), 0);
 }
 
 #[tokio::test]
-async fn b15_one_answer_that_fails_denies_one_request() {
-    let bench = bench().await;
-    bench.limits.break_down(true);
-    denied(&get(&bench, "/strict", ALICE).await);
-    bench.limits.break_down(false);
+async fn b15_with_on_error_deny_one_failed_call_rejects_one_request() {
+    let service = service().await;
+    service.limits.break_down(true);
+    assert_denied(&get(&service, "/strict", ALICE).await);
+    service.limits.break_down(false);
     assert_eq!(
-        get(&bench, "/strict", ALICE)
+        get(&service, "/strict", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         3,
-        "and took nothing"
+        "the failed call took no tokens"
     );
 }
 
 #[tokio::test]
-async fn b15_a_request_under_a_key_that_is_denied_leaves_no_record() {
-    let bench = bench().await;
+async fn b15_a_keyed_request_that_is_denied_leaves_no_record() {
+    let service = service().await;
     let post = async |key: &str, length| {
-        bench
+        service
             .client
             .post("/strict")
             .bearer(ALICE)
@@ -106,13 +107,13 @@ async fn b15_a_request_under_a_key_that_is_denied_leaves_no_record() {
             .send()
             .await
     };
-    bench.limits.break_down(true);
-    // A small body is read before the limits decide, and a large one after.
-    // Each asks the store once: a third answer that fails would keep it from being asked.
+    service.limits.break_down(true);
+    // A small body is read before the limits decide, and a large one after. Two failed calls do not
+    // open the breaker; a third one would.
     for (key, length) in [("a", 1), ("b", 70_000)] {
-        denied(&post(key, length).await);
+        assert_denied(&post(key, length).await);
     }
-    bench.limits.break_down(false);
+    service.limits.break_down(false);
     for key in ["a", "b"] {
         let other = post(key, 2).await;
         assert!(
@@ -121,23 +122,23 @@ async fn b15_a_request_under_a_key_that_is_denied_leaves_no_record() {
             other.body
         );
     }
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
-async fn b15_the_store_decides_again_when_it_is_back_although_nobody_did_meanwhile() {
-    let bench = bench().await;
-    bench.limits.break_down(true);
+async fn b15_with_on_error_deny_the_store_decides_again_after_an_outage() {
+    let service = service().await;
+    service.limits.break_down(true);
     for _ in 0..4 {
-        denied(&get(&bench, "/strict", ALICE).await);
+        assert_denied(&get(&service, "/strict", ALICE).await);
     }
-    bench.limits.break_down(false);
+    service.limits.break_down(false);
     eventually("the store decides", async || {
-        get(&bench, "/strict", ALICE).await.status == 200
+        get(&service, "/strict", ALICE).await.status == 200
     })
     .await;
     assert_eq!(
-        get(&bench, "/strict", ALICE)
+        get(&service, "/strict", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         2

@@ -1,19 +1,19 @@
-//! Limits by what a header or a path parameter says, once it is verified.
+//! Limits by a verified header or path parameter.
 
 use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::testing::{ClientRequest, ClientResponse};
 
-use super::{get, tells};
-use crate::app::{ALICE, App, BOB, Bench};
+use super::{get, has_limit_fields};
+use crate::app::{ALICE, App, BOB, TestService};
 
-/// Alice works for two tenants, and Bob for one of them.
+/// Verifies tenants: Alice works for two, and Bob for one of them.
 struct Tenant;
 
 impl LimitKey for Tenant {
     fn verify(value: &str, caller: Option<&Caller>) -> Option<String> {
-        assert_ne!(value, "nobody", "not to be asked for");
+        assert_ne!(value, "nobody", "this value panics");
         let works = matches!(
             (caller?.id(), value),
             ("alice" | "bob", "acme") | ("alice", "globex")
@@ -22,7 +22,7 @@ impl LimitKey for Tenant {
     }
 }
 
-/// Vouches for itself.
+/// Verifies a value by itself, without a caller.
 struct Plan;
 
 impl LimitKey for Plan {
@@ -31,13 +31,13 @@ impl LimitKey for Plan {
     }
 }
 
-/// Counts by the tenant of a header.
+/// Counts by the tenant in a header.
 #[endpoint(get = "/reports", rate_limit("60/min", burst = 3, by = header("X-Tenant", Tenant)))]
 async fn reports(State(app): State<App>) {
     app.effect();
 }
 
-/// Counts by the tenant of the path.
+/// Counts by the tenant in the path.
 #[endpoint(
     get = "/tenants/{tenant_id}/reports/{id}",
     version = 1,
@@ -45,36 +45,36 @@ async fn reports(State(app): State<App>) {
 )]
 async fn report() {}
 
-/// Shares a limit of tenants, wherever they say who they are.
+/// Shares a limit by tenant.
 #[endpoint(get = "/shared-a", rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant), name = "shared"))]
 async fn shared_a() {}
 
-/// Shares it.
+/// Shares the same limit.
 #[endpoint(get = "/shared-b", rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant), name = "shared"))]
 async fn shared_b() {}
 
-/// Counts strangers by a plan.
+/// Counts anonymous requests by plan.
 #[endpoint(get = "/public", public, rate_limit("60/min", burst = 2, by = header("x-plan", Plan)))]
 async fn public() {}
 
-/// Under a key, counts by tenant.
+/// Counts keyed requests by tenant.
 #[endpoint(post = "/imports", idempotent, rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant)))]
 async fn import(_: String) {}
 
-async fn bench() -> Bench {
-    Bench::start(routes![reports, report, shared_a, shared_b, public, import]).await
+async fn service() -> TestService {
+    TestService::start(routes![reports, report, shared_a, shared_b, public, import]).await
 }
 
-fn of(bench: &Bench, key: &str, tenant: &str) -> ClientRequest {
-    bench
+fn tenant_request(service: &TestService, key: &str, tenant: &str) -> ClientRequest {
+    service
         .client
         .get("/reports")
         .bearer(key)
         .header("x-tenant", tenant)
 }
 
-/// The status, and what is left.
-fn left(reply: &ClientResponse) -> (u16, u64) {
+/// Returns the status and the remaining tokens.
+fn remaining(reply: &ClientResponse) -> (u16, u64) {
     (
         reply.status.as_u16(),
         reply.header_number("x-ratelimit-remaining"),
@@ -82,55 +82,81 @@ fn left(reply: &ClientResponse) -> (u16, u64) {
 }
 
 #[tokio::test]
-async fn b09_callers_of_a_tenant_share_a_bucket_and_two_tenants_do_not() {
-    let bench = bench().await;
-    assert_eq!(left(&of(&bench, ALICE, "acme").send().await), (200, 2));
-    assert_eq!(left(&of(&bench, BOB, "acme").send().await), (200, 1));
-    assert_eq!(left(&of(&bench, ALICE, "acme").send().await), (200, 0));
-    assert_eq!(left(&of(&bench, BOB, "acme").send().await), (429, 0));
-    assert_eq!(left(&of(&bench, ALICE, "globex").send().await), (200, 2));
+async fn b09_callers_of_one_tenant_share_a_bucket_and_two_tenants_do_not() {
+    let service = service().await;
+    assert_eq!(
+        remaining(&tenant_request(&service, ALICE, "acme").send().await),
+        (200, 2)
+    );
+    assert_eq!(
+        remaining(&tenant_request(&service, BOB, "acme").send().await),
+        (200, 1)
+    );
+    assert_eq!(
+        remaining(&tenant_request(&service, ALICE, "acme").send().await),
+        (200, 0)
+    );
+    assert_eq!(
+        remaining(&tenant_request(&service, BOB, "acme").send().await),
+        (429, 0)
+    );
+    assert_eq!(
+        remaining(&tenant_request(&service, ALICE, "globex").send().await),
+        (200, 2)
+    );
 }
 
 #[tokio::test]
-async fn b09_values_that_are_not_verified_count_as_their_caller() {
-    let bench = bench().await;
+async fn b09_requests_with_unverified_values_count_by_caller() {
+    let service = service().await;
     for (tenant, counted) in [
         ("made-up-1", (200, 2)),
         ("made-up-2", (200, 1)),
         ("globex", (200, 0)),
     ] {
         assert_eq!(
-            left(&of(&bench, BOB, tenant).send().await),
+            remaining(&tenant_request(&service, BOB, tenant).send().await),
             counted,
             "{tenant}"
         );
     }
-    assert_eq!(left(&of(&bench, BOB, "made-up-3").send().await), (429, 0));
     assert_eq!(
-        left(&get(&bench, "/reports", BOB).await),
+        remaining(&tenant_request(&service, BOB, "made-up-3").send().await),
+        (429, 0)
+    );
+    assert_eq!(
+        remaining(&get(&service, "/reports", BOB).await),
         (429, 0),
         "without the header"
     );
-    let twice = of(&bench, BOB, "acme").header("x-tenant", "acme");
-    assert_eq!(left(&twice.send().await), (429, 0), "given twice");
+    let twice = tenant_request(&service, BOB, "acme").header("x-tenant", "acme");
     assert_eq!(
-        left(&get(&bench, "/reports", ALICE).await),
+        remaining(&twice.send().await),
+        (429, 0),
+        "the header appears twice"
+    );
+    assert_eq!(
+        remaining(&get(&service, "/reports", ALICE).await),
         (200, 2),
         "another caller"
     );
     assert_eq!(
-        left(&of(&bench, ALICE, "globex").send().await),
+        remaining(&tenant_request(&service, ALICE, "globex").send().await),
         (200, 2),
-        "nobody took of theirs"
+        "the bucket of the tenant is full"
     );
-    assert_eq!(left(&of(&bench, BOB, "acme").send().await), (200, 2));
+    assert_eq!(
+        remaining(&tenant_request(&service, BOB, "acme").send().await),
+        (200, 2)
+    );
 }
 
 #[tokio::test]
-async fn b09_a_path_parameter_counts_as_it_is_decoded() {
-    let bench = bench().await;
-    let report =
-        async |key, path: &str| left(&get(&bench, &format!("/v1/tenants/{path}"), key).await);
+async fn b09_a_path_parameter_is_decoded_before_it_is_verified() {
+    let service = service().await;
+    let report = async |key, path: &str| {
+        remaining(&get(&service, &format!("/v1/tenants/{path}"), key).await)
+    };
     assert_eq!(report(ALICE, "acme/reports/1").await, (200, 2));
     assert_eq!(report(BOB, "%61cme/reports/2").await, (200, 1));
     assert_eq!(report(ALICE, "globex/reports/acme").await, (200, 2));
@@ -145,11 +171,11 @@ async fn b09_a_path_parameter_counts_as_it_is_decoded() {
 }
 
 #[tokio::test]
-async fn b09_endpoints_that_name_the_same_limit_share_the_tenants_buckets() {
-    let bench = bench().await;
+async fn b09_endpoints_with_the_same_named_limit_share_the_buckets_of_tenants() {
+    let service = service().await;
     let send = async |path, key| {
-        left(
-            &bench
+        remaining(
+            &service
                 .client
                 .get(path)
                 .bearer(key)
@@ -163,11 +189,11 @@ async fn b09_endpoints_that_name_the_same_limit_share_the_tenants_buckets() {
 }
 
 #[tokio::test]
-async fn b09_strangers_whose_value_is_not_verified_count_by_address() {
-    let bench = bench().await;
+async fn b09_anonymous_requests_with_unverified_values_count_by_address() {
+    let service = service().await;
     let send = async |plan: &str| {
-        left(
-            &bench
+        remaining(
+            &service
                 .client
                 .get("/public")
                 .header("x-plan", plan)
@@ -182,20 +208,20 @@ async fn b09_strangers_whose_value_is_not_verified_count_by_address() {
 }
 
 #[tokio::test]
-async fn b09_a_request_under_a_key_counts_by_its_tenant() {
-    let bench = bench().await;
+async fn b09_a_keyed_request_counts_by_its_tenant() {
+    let service = service().await;
     let import = async |caller, key: &str, length| {
-        let call = bench
+        let call = service
             .client
             .post("/imports")
             .bearer(caller)
             .idempotency_key(key)
             .header("x-tenant", "acme");
-        left(&call.body("x".repeat(length)).send().await)
+        remaining(&call.body("x".repeat(length)).send().await)
     };
     assert_eq!(import(ALICE, "a", 1).await, (200, 2));
     assert_eq!(import(BOB, "b", 70_000).await, (200, 1));
-    let missing = bench
+    let missing = service
         .client
         .post("/imports")
         .bearer(BOB)
@@ -206,29 +232,38 @@ async fn b09_a_request_under_a_key_counts_by_its_tenant() {
     assert_eq!(
         missing.header("x-ratelimit-remaining"),
         None,
-        "the limits were not asked"
+        "the limits were not checked"
     );
     assert_eq!(import(ALICE, "c", 1).await, (200, 0));
 }
 
 #[tokio::test]
-async fn b09_an_instance_that_decides_alone_counts_by_tenant_too() {
-    let bench = bench().await;
-    bench.limits.break_down(true);
+async fn b09_local_decisions_count_by_tenant() {
+    let service = service().await;
+    service.limits.break_down(true);
     for (key, status) in [(ALICE, 200), (BOB, 200), (ALICE, 200), (BOB, 429)] {
-        let reply = of(&bench, key, "acme").send().await;
-        assert_eq!((reply.status.as_u16(), tells(&reply)), (status, false));
+        let reply = tenant_request(&service, key, "acme").send().await;
+        assert_eq!(
+            (reply.status.as_u16(), has_limit_fields(&reply)),
+            (status, false)
+        );
     }
-    assert_eq!(of(&bench, ALICE, "globex").send().await.status, 200);
+    assert_eq!(
+        tenant_request(&service, ALICE, "globex")
+            .send()
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
-async fn b09_a_kind_that_panics_is_a_500_and_takes_nothing() {
-    let bench = bench().await;
-    of(&bench, ALICE, "nobody")
+async fn b09_a_limit_key_that_panics_is_a_500_and_takes_no_tokens() {
+    let service = service().await;
+    tenant_request(&service, ALICE, "nobody")
         .send()
         .await
         .problem(500, "INTERNAL");
-    assert_eq!(bench.app.effects(), 0);
-    assert_eq!(left(&get(&bench, "/reports", ALICE).await), (200, 2));
+    assert_eq!(service.app.effects(), 0);
+    assert_eq!(remaining(&get(&service, "/reports", ALICE).await), (200, 2));
 }

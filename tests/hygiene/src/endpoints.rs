@@ -129,7 +129,7 @@ impl Display for Missing {
 impl Error for Refused {}
 impl Error for Missing {}
 
-/// A tenant, of which there is none.
+/// A tenant that no value names.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Tenant;

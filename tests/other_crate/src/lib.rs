@@ -1,10 +1,10 @@
-//! Endpoints that another crate lists.
+//! Endpoints that the routes of another crate list.
 
-#![allow(clippy::unused_async, reason = "what is tried is the signature")]
+#![allow(clippy::unused_async, reason = "the tests compile only the signatures")]
 
 use aplomb::{Path, endpoint};
 
-/// Reads an order.
+/// Returns an order.
 #[endpoint(get = "/orders/{id}", version = 1)]
 pub async fn get_order(Path(id): Path<u64>) -> String {
     format!("order {id}")
@@ -14,7 +14,7 @@ pub async fn get_order(Path(id): Path<u64>) -> String {
 pub mod health {
     use aplomb::endpoint;
 
-    /// Whether the service is up.
+    /// Returns the health of the service.
     #[endpoint(get = "/health", public)]
     pub async fn up() -> &'static str {
         "up"

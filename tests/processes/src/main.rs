@@ -1,8 +1,8 @@
 //! A service for tests that kill it, stop it, and take its store away.
 //!
-//! Every run of a handler leaves a line, the order's item, in the file that `RUNS` names: all
-//! instances share it, and it outlives them. A run that is held then waits for a file of the item's
-//! name in the directory that `GATES` names.
+//! Every run of a handler appends the item of its order as a line to the file `RUNS`. All instances
+//! share this file, and it survives them. A held run waits until the directory `GATES` has a file
+//! with the name of the item.
 
 use std::env::{self, VarError};
 use std::fs::OpenOptions;
@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
         by_leaky_bucket,
         by_fixed_window,
         by_sliding_window,
-        by_tokens_taken_ahead,
+        by_prefetched_tokens,
         panic_at_once
     ];
     let api = Api::new("orders", routes)
@@ -50,7 +50,7 @@ struct App {
 #[derive(Debug, Deserialize)]
 struct Order {
     item: String,
-    /// Whether its run waits.
+    /// If `true`, the run waits until the test releases it.
     #[serde(default)]
     held: bool,
 }
@@ -58,7 +58,7 @@ struct Order {
 #[derive(Debug, Serialize)]
 struct Placed {
     item: String,
-    /// The process that ran.
+    /// The id of the process that ran the handler.
     by: u32,
 }
 
@@ -68,13 +68,13 @@ async fn place_order(State(app): State<App>, Json(order): Json<Order>) -> Create
     app.place(order).await
 }
 
-/// Writes a draft; a rerun is harmless.
+/// Writes a draft. A rerun is harmless.
 #[endpoint(post = "/drafts", version = 1, idempotent(on_crash = rerun))]
 async fn write_draft(State(app): State<App>, Json(order): Json<Order>) -> Created<Placed> {
     app.place(order).await
 }
 
-/// Places an order, within limits.
+/// Places an order under a limit.
 #[endpoint(
     post = "/limited-orders",
     version = 1,
@@ -85,23 +85,23 @@ async fn place_limited_order(State(app): State<App>, Json(order): Json<Order>) -
     app.place(order).await
 }
 
-/// Prints a report, and blocks its thread meanwhile, as no handler should.
+/// Prints a report, and blocks its thread meanwhile, which no handler should do.
 #[endpoint(post = "/reports", version = 1, idempotent)]
 async fn print_report(State(app): State<App>, Json(order): Json<Order>) -> Created<Placed> {
-    app.run(&order);
-    while app.holds(&order) {
-        thread::sleep(GLANCE);
+    app.record_run(&order);
+    while app.is_held(&order) {
+        thread::sleep(POLL_INTERVAL);
     }
     placed(order)
 }
 
-/// The prices, a few times an hour.
+/// Lists prices under a limit per hour.
 #[endpoint(get = "/prices", version = 1, rate_limit("20/hour"))]
 async fn list_prices() -> &'static str {
     "tea: 2"
 }
 
-/// Three numbers, each on a page of its own.
+/// Lists three numbers, one per page.
 #[endpoint(get = "/numbers", version = 1, paginate(cursor, default = 1, max = 1))]
 async fn list_numbers(page: PageRequest<Below>) -> Page<i64> {
     let below = page.after().map_or(3, |key| key.id);
@@ -116,25 +116,25 @@ struct Below {
     id: i64,
 }
 
-/// Ten a second, five at once.
+/// Admits ten requests per second, and five at once.
 #[endpoint(get = "/token-bucket", version = 1, rate_limit("10/s", burst = 5))]
 async fn by_token_bucket() {}
 
-/// Ten a second, evenly.
+/// Admits ten requests per second, one after another.
 #[endpoint(get = "/leaky-bucket", version = 1, rate_limit("10/s", burst = 5, algorithm = leaky_bucket))]
 async fn by_leaky_bucket() {}
 
-/// Ten in each second of the clock.
+/// Admits ten requests in each second of the clock.
 #[endpoint(get = "/fixed-window", version = 1, rate_limit("10/s", algorithm = fixed_window))]
 async fn by_fixed_window() {}
 
-/// Ten in any second.
+/// Admits ten requests in any second.
 #[endpoint(get = "/sliding-window", version = 1, rate_limit("10/s", algorithm = sliding_window))]
 async fn by_sliding_window() {}
 
-/// Twenty a second, of which each instance takes five ahead.
+/// Admits twenty requests per second. Each instance prefetches five tokens.
 #[endpoint(get = "/leases", version = 1, rate_limit("20/s", prefetch = 5))]
-async fn by_tokens_taken_ahead() {}
+async fn by_prefetched_tokens() {}
 
 /// Panics.
 #[endpoint(get = "/panic", version = 1)]
@@ -151,25 +151,26 @@ impl App {
     }
 
     async fn place(&self, order: Order) -> Created<Placed> {
-        self.run(&order);
-        while self.holds(&order) {
-            tokio::time::sleep(GLANCE).await;
+        self.record_run(&order);
+        while self.is_held(&order) {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         placed(order)
     }
 
-    /// Leaves a line. One write that appends is whole, whoever else writes.
-    fn run(&self, order: &Order) {
+    /// Appends a line to the file of runs. One append is atomic, so lines of several processes do
+    /// not mix.
+    fn record_run(&self, order: &Order) {
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(&self.runs);
         let line = format!("{}\n", order.item);
         file.and_then(|mut file| file.write_all(line.as_bytes()))
-            .expect("the file takes a line");
+            .expect("the file of runs is writable");
     }
 
-    fn holds(&self, order: &Order) -> bool {
+    fn is_held(&self, order: &Order) -> bool {
         order.held && !self.gates.join(&order.item).exists()
     }
 }
@@ -181,5 +182,5 @@ fn placed(order: Order) -> Created<Placed> {
     })
 }
 
-/// How often a held run looks whether it may go on.
-const GLANCE: Duration = Duration::from_millis(5);
+/// The interval at which a held run looks for its gate. Short, because tests wait for it.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);

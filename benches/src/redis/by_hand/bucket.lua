@@ -1,7 +1,7 @@
--- A token bucket, as in many an article: a hash of the tokens left and the time they were counted.
+-- A common token bucket: a hash with the remaining tokens and the time at which they were counted.
 -- KEYS: the bucket.
--- ARGV: its capacity, the tokens that come in a minute, the milliseconds in which it refills.
--- Gives: 1 if a token was taken, the tokens left, the milliseconds until it is full.
+-- ARGV: its capacity, the tokens per minute, the milliseconds of a complete refill.
+-- Returns: 1 if a token was taken, the remaining tokens, the milliseconds until the bucket is full.
 local capacity, rate = tonumber(ARGV[1]), ARGV[2] / 60000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,4 +1,4 @@
-//! The rate limit: one trip, a script.
+//! The rate limit: a script, in one trip.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,21 +8,21 @@ use redis::{RedisResult, Script};
 
 use crate::payment::{BURST, PER_MINUTE};
 
-/// The script, hashed once.
+/// The script. It is hashed once and not for each request.
 pub(super) struct Bucket {
     script: Script,
 }
 
-/// What the bucket said.
-pub(super) struct Taken {
+/// The reply of the bucket.
+pub(super) struct BucketReply {
     pub(super) allowed: bool,
     remaining: u64,
     /// Milliseconds until the bucket is full.
-    full_in: u64,
+    resets_in: u64,
 }
 
-/// In milliseconds.
-const MINUTE: u64 = 60_000;
+/// A minute in milliseconds.
+const MINUTE_MS: u64 = 60_000;
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
@@ -34,33 +34,36 @@ impl Bucket {
         }
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token if the bucket has one.
     pub(super) async fn take(
         &self,
         connection: &mut MultiplexedConnection,
         caller: &str,
-    ) -> RedisResult<Taken> {
+    ) -> RedisResult<BucketReply> {
         let mut run = self.script.key(format!("bucket:{caller}"));
         run.arg(BURST)
             .arg(PER_MINUTE)
-            .arg(BURST / PER_MINUTE * MINUTE);
-        let (allowed, remaining, full_in) = run.invoke_async(connection).await?;
-        Ok(Taken {
+            .arg(BURST / PER_MINUTE * MINUTE_MS);
+        let (allowed, remaining, resets_in) = run.invoke_async(connection).await?;
+        Ok(BucketReply {
             allowed,
             remaining,
-            full_in,
+            resets_in,
         })
     }
 }
 
-impl Taken {
-    /// Tells the client.
+impl BucketReply {
+    /// Writes the header fields of the limit.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         headers.insert(LIMIT, HeaderValue::from(BURST));
         headers.insert(REMAINING, HeaderValue::from(self.remaining));
-        headers.insert(RESET, HeaderValue::from(now + self.full_in.div_ceil(1000)));
+        headers.insert(
+            RESET,
+            HeaderValue::from(now + self.resets_in.div_ceil(1000)),
+        );
     }
 }

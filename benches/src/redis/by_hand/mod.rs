@@ -1,5 +1,5 @@
-//! The endpoint as a developer writes it who knows axum and Redis: a script for the bucket, `SET NX
-//! GET` to take the key, `SET` to keep the answer.
+//! The endpoint as an experienced developer would write it with axum and Redis: a script for the
+//! bucket, `SET NX GET` to create the record, and `SET` to store the response.
 
 mod bucket;
 mod record;
@@ -19,7 +19,7 @@ use redis::aio::MultiplexedConnection;
 use sha2::{Digest, Sha256};
 
 use self::bucket::Bucket;
-use self::record::{Answer, BeginOutcome};
+use self::record::{BeginOutcome, StoredResponse};
 use crate::Failure;
 use crate::payment::{API_KEY, CALLER, NewPayment, Payment};
 
@@ -31,9 +31,9 @@ struct App {
     bucket: Arc<Bucket>,
 }
 
-/// A request that gets no payment.
+/// A response without a payment.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct Rejection {
     status: StatusCode,
     detail: String,
 }
@@ -57,46 +57,48 @@ async fn create_payment(
     State(mut app): State<App>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Rejection> {
     let callers = Arc::clone(&app.callers);
     let caller = caller(&callers, &headers)?;
     let key = idempotency_key(&headers)?;
     let new = serde_json::from_slice(&body)
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let taken = app.bucket.take(&mut app.connection, caller).await?;
-    let answered = if taken.allowed {
-        once(&mut app.connection, (caller, key), &body, new).await
+        .map_err(|error| Rejection::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let reply = app.bucket.take(&mut app.connection, caller).await?;
+    let result = if reply.allowed {
+        pay_once(&mut app.connection, (caller, key), &body, new).await
     } else {
-        Err(Refusal::new(
+        Err(Rejection::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too many requests",
         ))
     };
-    let mut response = answered.into_response();
-    taken.write(response.headers_mut());
+    let mut response = result.into_response();
+    reply.write(response.headers_mut());
     Ok(response)
 }
 
-/// Pays once for a key.
-async fn once(
+/// Makes one payment per key.
+async fn pay_once(
     connection: &mut MultiplexedConnection,
     key: (&str, &str),
     body: &[u8],
     new: NewPayment,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Rejection> {
     match record::begin(connection, key, body).await? {
-        BeginOutcome::Done(answer) => answer.replay(),
-        BeginOutcome::Started(taken) => {
-            let answer = pay(&new)?;
-            record::complete(connection, taken, answer).await?.send()
+        BeginOutcome::Done(response) => response.replay(),
+        BeginOutcome::Started(run) => {
+            let response = pay(&new)?;
+            record::complete(connection, run, response)
+                .await?
+                .into_axum()
         }
     }
 }
 
-fn pay(new: &NewPayment) -> Result<Answer, Refusal> {
+fn pay(new: &NewPayment) -> Result<StoredResponse, Rejection> {
     let payment = Payment::make(new);
     let location = format!("/v1/payments/{}", payment.id);
-    Ok(Answer {
+    Ok(StoredResponse {
         status: 201,
         location,
         body: serde_json::to_string(&payment)?,
@@ -106,7 +108,7 @@ fn pay(new: &NewPayment) -> Result<Answer, Refusal> {
 fn caller<'a>(
     callers: &'a HashMap<[u8; 32], String>,
     headers: &HeaderMap,
-) -> Result<&'a str, Refusal> {
+) -> Result<&'a str, Rejection> {
     let value = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
@@ -115,18 +117,23 @@ fn caller<'a>(
     let caller = digest.and_then(|digest| callers.get(&digest));
     caller
         .map(String::as_str)
-        .ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, "no such API key"))
+        .ok_or_else(|| Rejection::new(StatusCode::UNAUTHORIZED, "no such API key"))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<&str, Refusal> {
+fn idempotency_key(headers: &HeaderMap) -> Result<&str, Rejection> {
     let key = headers
         .get("idempotency-key")
         .and_then(|value| value.to_str().ok());
     key.filter(|key| (1..=255).contains(&key.len()))
-        .ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "an Idempotency-Key is needed"))
+        .ok_or_else(|| {
+            Rejection::new(
+                StatusCode::BAD_REQUEST,
+                "the request has no Idempotency-Key of 1 to 255 characters",
+            )
+        })
 }
 
-impl Refusal {
+impl Rejection {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -135,14 +142,14 @@ impl Refusal {
     }
 }
 
-/// Redis, or a record that is not one.
-impl<E: Error> From<E> for Refusal {
+/// An error of Redis, or of a record that cannot be parsed.
+impl<E: Error> From<E> for Rejection {
     fn from(error: E) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         (self.status, self.detail).into_response()
     }

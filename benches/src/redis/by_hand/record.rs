@@ -1,5 +1,5 @@
-//! The idempotency key: a trip before the handler, which takes the key or shows what is there, and
-//! one after it.
+//! The idempotency record: one trip before the handler, which creates the record or returns the
+//! existing one, and one trip after the handler.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -12,106 +12,109 @@ use redis::{AsyncCommands, ExistenceCheck, SetExpiry, SetOptions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Refusal;
+use super::Rejection;
 
-/// What stands under a key: which request it was, and its answer once there is one.
+/// The record of a key: the fingerprint of the request, and its response after the run.
 #[derive(Serialize, Deserialize)]
 struct Record {
     fingerprint: String,
-    answer: Option<Answer>,
+    response: Option<StoredResponse>,
 }
 
-/// An answer as it is kept.
+/// A stored response.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Answer {
+pub(super) struct StoredResponse {
     pub(super) status: u16,
     pub(super) location: String,
     pub(super) body: String,
 }
 
-/// A key that this request has taken.
-pub(super) struct Taken {
+/// The run that this request has begun.
+pub(super) struct Run {
     key: String,
     fingerprint: String,
 }
 
 pub(super) enum BeginOutcome {
-    Started(Taken),
-    Done(Answer),
+    Started(Run),
+    Done(StoredResponse),
 }
 
-/// How long a request may run, and how long its answer is kept, in milliseconds.
-const RUNNING: u64 = 60_000;
-const KEPT: u64 = 86_400_000;
+/// The milliseconds until a record without a response expires, and one with a response.
+const RUN_TTL_MS: u64 = 60_000;
+const RESPONSE_TTL_MS: u64 = 86_400_000;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Takes the key, or says what is there.
+/// Creates the record of a key, or returns the stored response.
 pub(super) async fn begin(
     connection: &mut MultiplexedConnection,
     (caller, key): (&str, &str),
     body: &[u8],
-) -> Result<BeginOutcome, Refusal> {
+) -> Result<BeginOutcome, Rejection> {
     let key = format!("idempotency:{caller}:{key}");
     let record = Record {
         fingerprint: fingerprint(body),
-        answer: None,
+        response: None,
     };
     let options = SetOptions::default()
         .conditional_set(ExistenceCheck::NX)
         .get(true);
-    let options = options.with_expiration(SetExpiry::PX(RUNNING));
+    let options = options.with_expiration(SetExpiry::PX(RUN_TTL_MS));
     let found: Option<Vec<u8>> = connection
         .set_options(&key, serde_json::to_vec(&record)?, options)
         .await?;
     let Some(found) = found else {
-        return Ok(BeginOutcome::Started(Taken {
+        return Ok(BeginOutcome::Started(Run {
             key,
             fingerprint: record.fingerprint,
         }));
     };
     let found: Record = serde_json::from_slice(&found)?;
     if found.fingerprint != record.fingerprint {
-        return Err(Refusal::new(
+        return Err(Rejection::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "the key was used for another request",
         ));
     }
-    let in_flight = Refusal::new(StatusCode::CONFLICT, "the first request is still running");
-    found.answer.map(BeginOutcome::Done).ok_or(in_flight)
+    let in_flight = Rejection::new(StatusCode::CONFLICT, "the first request is still running");
+    found.response.map(BeginOutcome::Done).ok_or(in_flight)
 }
 
-/// Keeps the answer.
+/// Stores the response.
 pub(super) async fn complete(
     connection: &mut MultiplexedConnection,
-    taken: Taken,
-    answer: Answer,
-) -> Result<Answer, Refusal> {
+    run: Run,
+    response: StoredResponse,
+) -> Result<StoredResponse, Rejection> {
     let record = Record {
-        fingerprint: taken.fingerprint,
-        answer: Some(answer),
+        fingerprint: run.fingerprint,
+        response: Some(response),
     };
-    let options = SetOptions::default().with_expiration(SetExpiry::PX(KEPT));
+    let options = SetOptions::default().with_expiration(SetExpiry::PX(RESPONSE_TTL_MS));
     let () = connection
-        .set_options(&taken.key, serde_json::to_vec(&record)?, options)
+        .set_options(&run.key, serde_json::to_vec(&record)?, options)
         .await?;
-    record
-        .answer
-        .ok_or_else(|| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no answer"))
+    record.response.ok_or_else(|| {
+        Rejection::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the record has no response",
+        )
+    })
 }
 
-impl Answer {
-    /// The first answer once more.
-    pub(super) fn replay(self) -> Result<Response, Refusal> {
-        let mut response = self.send()?;
+impl StoredResponse {
+    /// The response, marked as a replay.
+    pub(super) fn replay(self) -> Result<Response, Rejection> {
+        let mut response = self.into_axum()?;
         response
             .headers_mut()
             .insert(REPLAYED, HeaderValue::from_static("true"));
         Ok(response)
     }
 
-    /// The response.
-    pub(super) fn send(self) -> Result<Response, Refusal> {
+    /// Converts it to a response of axum.
+    pub(super) fn into_axum(self) -> Result<Response, Rejection> {
         let mut response = Body::from(self.body).into_response();
         *response.status_mut() = StatusCode::from_u16(self.status)?;
         let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! Accounts, as they are since version 2: a balance says its currency.
+//! Accounts in version 2, whose balance has a currency.
 
 pub mod v1;
 
@@ -8,37 +8,37 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::ledger::{Account, Amount, Currency, LedgerError, Owner};
 
-/// An account to open.
+/// The body of a request to open an account.
 #[derive(Debug, Deserialize)]
 pub struct NewAccount {
-    /// The name on it.
+    /// The name of the owner.
     pub owner: Owner,
-    /// The only currency that it will hold.
+    /// The only currency of the account.
     pub currency: Currency,
 }
 
-/// Money to bring into an account.
+/// The body of a deposit.
 #[derive(Debug, Deserialize)]
 pub struct NewDeposit {
-    /// How much.
+    /// The amount in minor units of the account's currency.
     pub amount: Amount,
 }
 
-/// What clients see of an account.
+/// An account in a response.
 #[derive(Debug, Serialize)]
 pub struct AccountView {
-    /// Its identifier.
+    /// The identifier.
     pub id: Id<Account>,
-    /// The name on it.
+    /// The name of the owner.
     pub owner: Owner,
-    /// What it holds.
+    /// The balance.
     pub balance: Money,
 }
 
-/// An amount that may be nothing, and its currency.
+/// An amount of at least zero, with its currency.
 #[derive(Debug, Serialize)]
 pub struct Money {
-    /// In minor units; never below zero.
+    /// The amount in minor units.
     pub amount: i64,
     /// The currency.
     pub currency: Currency,
@@ -65,7 +65,7 @@ impl From<Account> for AccountView {
     }
 }
 
-/// Opens an account that belongs to the caller, with nothing on it.
+/// Opens an empty account that belongs to the caller.
 #[endpoint(post = "/accounts", version = 2, idempotent)]
 pub async fn open_account(
     State(app): State<App>,
@@ -80,7 +80,7 @@ pub async fn open_account(
     Ok(Created::new(account.into()).with_location(location))
 }
 
-/// An account of the caller.
+/// Returns an account of the caller.
 #[endpoint(get = "/accounts/{id}", version = 2)]
 pub async fn get_account(
     State(app): State<App>,
@@ -90,7 +90,7 @@ pub async fn get_account(
     Ok(Json(app.ledger.account(caller.id(), id).await?.into()))
 }
 
-/// Brings money from outside into an account of the caller. The answer is the account after it.
+/// Deposits money from outside in an account of the caller; returns the account after the deposit.
 #[endpoint(post = "/accounts/{id}/deposit", version = 2, idempotent)]
 pub async fn deposit(
     State(app): State<App>,

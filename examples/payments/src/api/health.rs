@@ -1,4 +1,4 @@
-//! For load balancers.
+//! The health check for load balancers.
 
 use aplomb::prelude::*;
 use serde::Serialize;
@@ -6,14 +6,14 @@ use serde::Serialize;
 use crate::app::App;
 use crate::ledger::LedgerError;
 
-/// How the service is.
+/// The health of the service.
 #[derive(Debug, Serialize)]
 pub struct Health {
-    /// Always `ok`: a service that is not answers with a problem.
+    /// Always `ok`. If the ledger cannot be read, the response is a problem instead.
     pub status: &'static str,
 }
 
-/// Whether the service can read its ledger.
+/// Checks that the service can read its ledger.
 #[endpoint(get = "/health", version = 1.., public)]
 pub async fn health(State(app): State<App>) -> Result<Json<Health>, LedgerError> {
     app.ledger.check().await?;

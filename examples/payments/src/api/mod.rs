@@ -1,4 +1,4 @@
-//! The endpoints: what each promises, and one call into the ledger.
+//! The endpoints. Each declares its policies, and calls one method of the ledger.
 
 pub mod accounts;
 pub mod health;

@@ -6,14 +6,14 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::ledger::{Account, LedgerError, NewPayment, NewestFirst, Payment};
 
-/// Which payments to list.
+/// The filter of the list of payments.
 #[derive(Debug, Deserialize)]
 pub struct Filter {
-    /// Only those from or to this account, which must be the caller's.
+    /// Lists only payments from or to this account, which must be the caller's.
     pub account: Option<Id<Account>>,
 }
 
-/// Pays from an account of the caller into another one, of anybody, in the same currency.
+/// Pays from an account of the caller to another account in the same currency, of any caller.
 #[endpoint(post = "/payments", version = 1.., idempotent, rate_limit("100/min", name = "payments"))]
 pub async fn create_payment(
     State(app): State<App>,
@@ -25,7 +25,7 @@ pub async fn create_payment(
     Ok(Created::new(payment).with_location(location))
 }
 
-/// The payments from and to the caller's accounts, newest first; pages lead both ways.
+/// Lists the payments from and to the caller's accounts, newest first, in pages in both directions.
 #[endpoint(get = "/payments", version = 1.., paginate = cursor)]
 pub async fn list_payments(
     State(app): State<App>,
@@ -41,7 +41,7 @@ pub async fn list_payments(
     Ok(page.page(rows, |payment| NewestFirst { id: payment.id }))
 }
 
-/// A payment from or to an account of the caller.
+/// Returns a payment from or to an account of the caller.
 #[endpoint(get = "/payments/{id}", version = 1..)]
 pub async fn get_payment(
     State(app): State<App>,
@@ -51,7 +51,7 @@ pub async fn get_payment(
     Ok(Json(app.ledger.payment(caller.id(), id).await?))
 }
 
-/// Gives a payment back, once and whole. Only the caller who was paid can do this.
+/// Refunds a payment once, with its full amount. Only the caller who was paid can refund.
 #[endpoint(post = "/payments/{id}/refund", version = 1.., idempotent)]
 pub async fn refund_payment(
     State(app): State<App>,

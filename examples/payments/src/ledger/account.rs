@@ -3,7 +3,7 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::row::parsed;
+use super::row::parse_column;
 use super::{Amount, Currency, Ledger, LedgerError, Owner};
 
 /// An account.
@@ -11,21 +11,21 @@ use super::{Amount, Currency, Ledger, LedgerError, Owner};
 #[resource(prefix = "acc")]
 #[non_exhaustive]
 pub struct Account {
-    /// Its identifier.
+    /// The identifier.
     pub id: Id<Account>,
-    /// The name on it.
+    /// The name of the owner.
     pub owner: Owner,
-    /// The only currency that it holds.
+    /// The only currency of the account.
     pub currency: Currency,
-    /// What it holds, in minor units; never below zero.
+    /// The balance in minor units, at least zero.
     pub balance: i64,
-    /// Who opened it and alone may see and debit it.
+    /// The caller who opened the account. Only this caller can see and debit it.
     #[serde(skip)]
     pub(super) caller: String,
 }
 
 impl Ledger {
-    /// Opens an account for the caller, with nothing on it.
+    /// Opens an empty account for the caller.
     ///
     /// # Errors
     ///
@@ -49,21 +49,22 @@ impl Ledger {
         Ok(account)
     }
 
-    /// An account of the caller.
+    /// Returns an account of the caller.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::AccountNotFound`] also if it belongs to somebody else.
+    /// [`LedgerError::AccountNotFound`], also for an account of another caller.
     pub async fn account(&self, caller: &str, id: Id<Account>) -> Result<Account, LedgerError> {
         let mut connection = self.readers.acquire().await?;
-        owned(&mut connection, caller, id).await
+        find_owned(&mut connection, caller, id).await
     }
 
-    /// Brings money from outside into an account of the caller, and returns the account after it.
+    /// Deposits money from outside in an account of the caller; returns the account after the
+    /// deposit.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::AccountNotFound`] also if it belongs to somebody else;
+    /// [`LedgerError::AccountNotFound`], also for an account of another caller;
     /// [`LedgerError::BalanceTooLarge`].
     pub async fn deposit(
         &self,
@@ -72,9 +73,9 @@ impl Ledger {
         amount: Amount,
     ) -> Result<Account, LedgerError> {
         let mut transaction = self.begin().await?;
-        let account = owned(&mut transaction, caller, id)
+        let account = find_owned(&mut transaction, caller, id)
             .await?
-            .credited(amount)?;
+            .credit(amount)?;
         save_balance(&mut transaction, &account).await?;
         sqlx::query("INSERT INTO deposits (account, amount) VALUES (?, ?)")
             .bind(id.to_string())
@@ -87,8 +88,8 @@ impl Ledger {
 }
 
 impl Account {
-    /// The account with `amount` more.
-    pub(super) fn credited(mut self, amount: Amount) -> Result<Self, LedgerError> {
+    /// Adds `amount` to the balance.
+    pub(super) fn credit(mut self, amount: Amount) -> Result<Self, LedgerError> {
         self.balance = self
             .balance
             .checked_add(amount.minor_units())
@@ -96,8 +97,8 @@ impl Account {
         Ok(self)
     }
 
-    /// The account with `amount` less.
-    pub(super) fn debited(mut self, amount: Amount) -> Result<Self, LedgerError> {
+    /// Subtracts `amount` from the balance.
+    pub(super) fn debit(mut self, amount: Amount) -> Result<Self, LedgerError> {
         let available = self.balance;
         if available < amount.minor_units() {
             return Err(LedgerError::InsufficientFunds { available });
@@ -110,16 +111,16 @@ impl Account {
 impl FromRow<'_, SqliteRow> for Account {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
         Ok(Self {
-            id: parsed(row, "id")?,
-            owner: parsed(row, "owner")?,
-            currency: parsed(row, "currency")?,
+            id: parse_column(row, "id")?,
+            owner: parse_column(row, "owner")?,
+            currency: parse_column(row, "currency")?,
             balance: row.try_get("balance")?,
             caller: row.try_get("caller")?,
         })
     }
 }
 
-/// The account, whoever owns it.
+/// The account with this identifier, of any caller.
 pub(super) async fn find(
     connection: &mut SqliteConnection,
     id: Id<Account>,
@@ -131,8 +132,8 @@ pub(super) async fn find(
         .ok_or(LedgerError::AccountNotFound(id))
 }
 
-/// The account, if it is the caller's.
-pub(super) async fn owned(
+/// The account with this identifier, if it is the caller's.
+pub(super) async fn find_owned(
     connection: &mut SqliteConnection,
     caller: &str,
     id: Id<Account>,
@@ -145,14 +146,14 @@ pub(super) async fn owned(
     }
 }
 
-/// Takes `amount` from one account and gives it to the other: both, or neither with an error.
+/// Moves `amount` from one account to the other. If there is an error, neither balance changes.
 pub(super) async fn transfer(
     connection: &mut SqliteConnection,
     from: Account,
     to: Account,
     amount: Amount,
 ) -> Result<(), LedgerError> {
-    let (from, to) = (from.debited(amount)?, to.credited(amount)?);
+    let (from, to) = (from.debit(amount)?, to.credit(amount)?);
     save_balance(connection, &from).await?;
     save_balance(connection, &to).await
 }

@@ -2,47 +2,49 @@ use aplomb::{ApiError, Id};
 
 use super::{Account, Payment};
 
-/// Why the ledger refuses.
+/// An error of the ledger.
 #[derive(Debug, thiserror::Error, ApiError)]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// There is no such account, as far as the caller may know.
+    /// The account does not exist, or the caller may not see it.
     #[problem(not_found, code = "ACCOUNT_NOT_FOUND")]
     #[error("there is no account {0}")]
     AccountNotFound(Id<Account>),
-    /// There is no such payment, as far as the caller may know.
+    /// The payment does not exist, or the caller may not see it.
     #[problem(not_found, code = "PAYMENT_NOT_FOUND")]
     #[error("there is no payment {0}")]
     PaymentNotFound(Id<Payment>),
     /// An account cannot pay itself.
     #[problem(validation, code = "SAME_ACCOUNT", pointer = "#/to")]
-    #[error("the account that is paid must be another than the one that pays")]
+    #[error("the account that is paid must differ from the account that pays")]
     SameAccount,
-    /// The two accounts hold different currencies.
+    /// The two accounts have different currencies.
     #[problem(validation, code = "CURRENCY_MISMATCH", pointer = "#/to")]
-    #[error("the account that is paid holds another currency than the one that pays")]
+    #[error("the account that is paid has another currency than the account that pays")]
     CurrencyMismatch,
-    /// The account that pays holds less than the amount.
+    /// The balance of the account that pays is smaller than the amount.
     #[problem(conflict, code = "INSUFFICIENT_FUNDS")]
-    #[error("the account that pays holds {available}, which is too little")]
+    #[error("the account that pays has {available}, which is less than the amount")]
     InsufficientFunds {
-        /// What it holds, in minor units.
+        /// The balance in minor units.
         #[problem(extension)]
         available: i64,
     },
-    /// The balance would be more than can be counted.
+    /// The balance would not fit in 64 bits.
     #[problem(conflict, code = "BALANCE_TOO_LARGE")]
-    #[error("the balance would be larger than an account can hold")]
+    #[error(
+        "the balance would be larger than 9223372036854775807, the largest balance of an account"
+    )]
     BalanceTooLarge,
-    /// The payment went back already.
+    /// The payment is already refunded.
     #[problem(conflict, code = "ALREADY_REFUNDED")]
-    #[error("the payment was refunded already")]
+    #[error("the payment is already refunded")]
     AlreadyRefunded,
-    /// The caller paid; only the one who was paid can give the money back.
+    /// The caller paid. Only the owner of the account that was paid can refund.
     #[problem(forbidden, code = "NOT_THE_PAYEE")]
     #[error("only the owner of the account that was paid can refund a payment")]
     NotThePayee,
-    /// Somebody else is writing for too long; nothing was changed.
+    /// Another process has locked the file for too long. Nothing was changed.
     #[problem(dependency, code = "LEDGER_BUSY", retry_after = "1s", effects = none)]
     #[error("the ledger is busy")]
     Busy(#[source] sqlx::Error),
@@ -62,19 +64,19 @@ impl From<sqlx::Error> for LedgerError {
     }
 }
 
-/// Whether the database or its connection was not to be had in time. A transaction that meets this
-/// rolls back, so that nothing was changed.
+/// Returns whether the error is a timeout: of a connection of the pool, or of the lock of the file.
+/// The transaction with this error rolls back, so nothing was changed.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_lock(&code)),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_lock_code(&code)),
         _ => false,
     }
 }
 
-/// `SQLITE_BUSY` (5) or `SQLITE_LOCKED` (6); extended codes carry the primary one in their low byte
-/// (<https://sqlite.org/rescode.html>).
-fn is_lock(code: &str) -> bool {
+/// Returns whether the code is `SQLITE_BUSY` (5) or `SQLITE_LOCKED` (6). The low byte of an
+/// extended code is its primary code (<https://sqlite.org/rescode.html>).
+fn is_lock_code(code: &str) -> bool {
     code.parse::<u32>()
         .is_ok_and(|code| matches!(code & 0xff, 5 | 6))
 }
@@ -84,12 +86,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extended_codes_of_a_lock_are_a_lock() {
+    fn primary_and_extended_codes_of_a_lock_are_recognized() {
         for code in ["5", "6", "261", "262", "517", "773"] {
-            assert!(is_lock(code), "{code}");
+            assert!(is_lock_code(code), "{code}");
         }
         for code in ["", "1", "13", "19", "787", "x"] {
-            assert!(!is_lock(code), "{code}");
+            assert!(!is_lock_code(code), "{code}");
         }
     }
 }

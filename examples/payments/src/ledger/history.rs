@@ -5,18 +5,20 @@ use sqlx::query::QueryAs;
 
 use super::{Account, Ledger, LedgerError, Payment, account};
 
-/// The order of the list: identifiers rise with time.
+/// The order of the list. Identifiers increase with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, CursorKey)]
 pub struct NewestFirst {
-    /// The payment.
+    /// The identifier of a payment.
     #[cursor(desc, unique)]
     pub id: Id<Payment>,
 }
 
 impl Ledger {
-    /// A page of the payments from or to the caller's accounts, or one of them, nearest first.
+    /// Returns a page of the payments from or to the caller's accounts, or one of these accounts.
+    /// The payment that is nearest to the position comes first.
     ///
-    /// Pages meet every payment that was there throughout exactly once, whatever is paid meanwhile.
+    /// Pages contain every payment that existed during the whole time exactly once. New payments in
+    /// the meantime do not change that.
     ///
     /// # Errors
     ///
@@ -32,7 +34,7 @@ impl Ledger {
         let rows = match account {
             None => sqlx::query_as(AssertSqlSafe(select("payer", "payee", &page))).bind(caller),
             Some(id) => {
-                account::owned(&mut connection, caller, id).await?;
+                account::find_owned(&mut connection, caller, id).await?;
                 sqlx::query_as(AssertSqlSafe(select("from_account", "to_account", &page))).bind(id)
             }
         };
@@ -41,8 +43,9 @@ impl Ledger {
     }
 }
 
-/// A page of the payments in which `?1` stands on either side: each side is read from its own index, so that a
-/// page costs the same wherever it lies.
+/// The query of a page of the payments with `?1` in either column. Each column has its own index,
+/// so a page costs the same at any depth. A condition with OR would read and sort all payments of
+/// the caller.
 fn select(from: &str, to: &str, page: &KeysetSql) -> String {
     let side =
         |column| format!("SELECT id FROM (SELECT id FROM payments WHERE {column} = ?1 AND {page})");
@@ -66,7 +69,7 @@ mod tests {
 
     use aplomb::policies::paginate::{PageRequest, Position};
 
-    use super::super::tests::{ALICE, BOB, Bench};
+    use super::super::tests::{ALICE, BOB, TestLedger};
     use super::*;
 
     fn keyset(position: Position<Id<Payment>>) -> Keyset {
@@ -75,46 +78,50 @@ mod tests {
             .keyset()
     }
 
-    async fn plan(bench: &Bench, page: &Keyset) -> Vec<String> {
+    async fn query_plan(test: &TestLedger, page: &Keyset) -> Vec<String> {
         let page = page.sql(Placeholders::QuestionFrom(2));
         let text = format!("EXPLAIN QUERY PLAN {}", select("payer", "payee", &page));
         let rows = sqlx::query_as::<_, (i64, i64, i64, String)>(AssertSqlSafe(text)).bind(ALICE);
         let rows = page.binds.into_iter().fold(rows, QueryAs::bind);
-        let rows = rows.fetch_all(&bench.ledger.readers).await.expect("a plan");
+        let rows = rows.fetch_all(&test.ledger.readers).await.expect("a plan");
         rows.into_iter().map(|(.., step)| step).collect()
     }
 
     #[tokio::test]
     async fn d07_a_page_is_read_from_two_indexes_in_either_direction() {
-        let bench = Bench::new().await;
+        let test = TestLedger::new().await;
         for (position, bound) in [
             (Position::Start, ""),
             (Position::After(Id::new()), " AND id<?"),
             (Position::Before(Id::new()), " AND id>?"),
             (Position::End, ""),
         ] {
-            let plan = plan(&bench, &keyset(position)).await;
+            let query_plan = query_plan(&test, &keyset(position)).await;
             for step in [
                 String::from("SEARCH payments USING PRIMARY KEY (id=?)"),
                 format!("SEARCH payments USING COVERING INDEX payments_by_payer (payer=?{bound})"),
                 format!("SEARCH payments USING COVERING INDEX payments_by_payee (payee=?{bound})"),
             ] {
                 assert!(
-                    plan.contains(&step),
-                    "{position:?}: {step} is not in {plan:#?}"
+                    query_plan.contains(&step),
+                    "{position:?}: {step} is not in {query_plan:#?}"
                 );
             }
             let reads_all = |step: &&String| step.starts_with("SCAN payments");
-            assert_eq!(plan.iter().find(reads_all), None, "{position:?}: {plan:#?}");
+            assert_eq!(
+                query_plan.iter().find(reads_all),
+                None,
+                "{position:?}: {query_plan:#?}"
+            );
         }
     }
 
-    /// How many steps the database takes for a page.
-    async fn steps(bench: &Bench, position: Position<Id<Payment>>) -> usize {
+    /// The number of steps that the virtual machine of `SQLite` takes for a page.
+    async fn count_steps(test: &TestLedger, position: Position<Id<Payment>>) -> usize {
         let page = keyset(position).sql(Placeholders::QuestionFrom(2));
-        let mut connection = bench.ledger.readers.acquire().await.expect("a connection");
-        let taken = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&taken);
+        let mut connection = test.ledger.readers.acquire().await.expect("a connection");
+        let step_count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&step_count);
         connection
             .lock_handle()
             .await
@@ -132,14 +139,14 @@ mod tests {
             .await
             .expect("the connection")
             .remove_progress_handler();
-        taken.load(Ordering::Relaxed)
+        step_count.load(Ordering::Relaxed)
     }
 
     #[tokio::test]
-    async fn d07_a_page_costs_the_same_wherever_it_lies() {
-        let bench = Bench::new().await;
-        let (alice, bob) = (bench.account(ALICE, 1).await, bench.account(BOB, 1).await);
-        let mut transaction = bench.ledger.begin().await.expect("a transaction");
+    async fn d07_a_page_costs_the_same_at_any_depth() {
+        let test = TestLedger::new().await;
+        let (alice, bob) = (test.account(ALICE, 1).await, test.account(BOB, 1).await);
+        let mut transaction = test.ledger.begin().await.expect("a transaction");
         let ids: Vec<Id<Payment>> = (0..4_000).map(|_| Id::new()).collect();
         for id in &ids {
             let insert = "INSERT INTO payments (id, from_account, to_account, payer, payee, amount)
@@ -154,16 +161,16 @@ mod tests {
         }
         transaction.commit().await.expect("committed");
 
-        for at in [Position::After, Position::Before] {
+        for direction in [Position::After, Position::Before] {
             let mut costs = Vec::new();
             for depth in [100, 2_000, 3_900] {
-                costs.push(steps(&bench, at(ids[depth])).await);
+                costs.push(count_steps(&test, direction(ids[depth])).await);
             }
-            let (least, most) = (
+            let (min, max) = (
                 costs.iter().min().expect("three"),
                 costs.iter().max().expect("three"),
             );
-            assert!(*least > 100 && most - least < least / 10, "{costs:?}");
+            assert!(*min > 100 && max - min < min / 10, "{costs:?}");
         }
     }
 }

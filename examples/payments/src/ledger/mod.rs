@@ -1,8 +1,9 @@
-//! The business: accounts and what moves between them, in one database file.
+//! The business logic: accounts and the payments between them, in one `SQLite` file.
 //!
-//! Money enters by deposits and otherwise only moves: each change reads and writes both balances in
-//! one `BEGIN IMMEDIATE` transaction. An account belongs to the caller who opened it. Others may
-//! pay into it; to them it does not exist otherwise.
+//! Money enters by deposits, and payments and refunds move it. Each of them reads and writes both
+//! balances in one `BEGIN IMMEDIATE` transaction. An account belongs to the caller who opened it.
+//! Other callers can pay to the account, and get [`LedgerError::AccountNotFound`] for every other
+//! operation.
 
 mod account;
 mod error;
@@ -26,8 +27,8 @@ pub use self::values::{Amount, Currency, InvalidValue, Owner};
 
 /// The ledger. Clones share its connections.
 ///
-/// Writers wait for one connection, in the order in which they came, so that transactions of this
-/// process never meet the file's lock; only another process that writes to it can.
+/// All writers of a process share one connection, and wait for it in their order of arrival. A
+/// writer therefore never finds the file locked by its own process, only by another process.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     writer: SqlitePool,
@@ -35,11 +36,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Whether the file can be read.
+    /// Checks that the file can be read.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Busy`] or [`LedgerError::Database`] if it cannot.
+    /// [`LedgerError::Busy`] or [`LedgerError::Database`] if it cannot be read.
     pub async fn check(&self) -> Result<(), LedgerError> {
         sqlx::query("SELECT 1 FROM accounts LIMIT 1")
             .fetch_optional(&self.readers)
@@ -47,8 +48,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// A transaction that has the write lock from its beginning: what it reads stays true until it
-    /// commits. Dropped, it rolls back.
+    /// Begins a transaction with the write lock, so the data that it reads cannot change until it
+    /// commits. A drop without a commit rolls it back.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, LedgerError> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }

@@ -8,39 +8,42 @@ use tokio::time::{Instant, sleep};
 use super::Ledger;
 use super::error::is_busy;
 
-/// How long a transaction waits for another process that writes.
+/// The time that a transaction waits for a lock of another process. Longer than any transaction of
+/// the service takes, and shorter than the deadline of a request.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the start waits before it tries a busy file again.
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
+/// The pause before the start tries a busy file again. It is short compared with [`BUSY_TIMEOUT`].
+const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long a request waits for a connection.
+/// The time that a request waits for a connection. It includes the time of the transactions before
+/// it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections that only read.
-const READERS: u32 = 4;
+/// The number of connections that only read.
+const MAX_READERS: u32 = 4;
 
-/// The layout of the tables that this version reads, as in `schema.sql`.
-const LAYOUT: i64 = 1;
+/// The version of the tables that this version of the service reads: `user_version` in
+/// `schema.sql`.
+const LAYOUT_VERSION: i64 = 1;
 
-/// Why a file cannot be the ledger.
+/// The reason why a file cannot be opened as a ledger.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// It cannot be opened, or is no database.
+    /// The file cannot be opened, or is not a database.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    /// Another version of the service wrote it.
-    #[error("it has layout {0}, this version reads layout {LAYOUT}")]
+    /// Another version of the service wrote the file.
+    #[error("it has layout {0}, this version reads layout {LAYOUT_VERSION}")]
     Layout(i64),
 }
 
 impl Ledger {
-    /// Opens the ledger in `file`, which is made if it is not there.
+    /// Opens the ledger in `file`, which is created if it is missing.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] if the file cannot be opened and written, or is something else.
+    /// [`OpenError`] if the file cannot be opened and written, or is not a ledger of this version.
     pub async fn open(file: &Path) -> Result<Self, OpenError> {
         let options = SqliteConnectOptions::new()
             .filename(file)
@@ -51,19 +54,22 @@ impl Ledger {
             .busy_timeout(BUSY_TIMEOUT);
         let writer = open_writer(&options).await?;
         create_tables(&writer).await?;
-        let readers = pool(READERS).connect_with(options).await?;
+        let readers = pool(MAX_READERS).connect_with(options).await?;
         Ok(Self { writer, readers })
     }
 }
 
-/// The first connection makes a new file a WAL file. `SQLite` does not wait with that for another
-/// process that does the same, but is busy at once.
+/// Opens the connection that writes, which makes a new file a WAL file. If another process does the
+/// same at the same time, `SQLite` ignores the busy timeout and fails immediately, so this function
+/// retries.
 async fn open_writer(options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
-    let end = Instant::now() + BUSY_TIMEOUT;
+    let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
         match pool(1).connect_with(options.clone()).await {
-            Err(error) if is_busy(&error) && Instant::now() < end => sleep(BUSY_PAUSE).await,
-            opened => return opened,
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                sleep(BUSY_RETRY_INTERVAL).await
+            }
+            result => return result,
         }
     }
 }
@@ -74,7 +80,8 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(ACQUIRE_TIMEOUT)
 }
 
-/// One transaction, so that of two processes that start at once one makes the tables.
+/// Creates the tables of a new file. One transaction checks and creates them, so only one of two
+/// processes that start at the same time does.
 async fn create_tables(writer: &SqlitePool) -> Result<(), OpenError> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     match sqlx::query_scalar("PRAGMA user_version")
@@ -86,7 +93,7 @@ async fn create_tables(writer: &SqlitePool) -> Result<(), OpenError> {
                 .execute(&mut *transaction)
                 .await?
         }
-        LAYOUT => return Ok(()),
+        LAYOUT_VERSION => return Ok(()),
         other => return Err(OpenError::Layout(other)),
     };
     Ok(transaction.commit().await?)

@@ -4,83 +4,84 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::row::wrong;
+use super::row::invalid_column;
 use super::{Account, Amount, Ledger, LedgerError, account};
 
-/// A payment to make.
+/// The body of a request to pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct NewPayment {
-    /// The account that pays: one of the caller's.
+    /// The account that pays, which must be the caller's.
     pub from: Id<Account>,
-    /// The account that is paid: another one, of anybody, in the same currency.
+    /// The account that is paid: another account in the same currency, of any caller.
     pub to: Id<Account>,
-    /// How much.
+    /// The amount in minor units.
     pub amount: Amount,
 }
 
-/// A payment that was made.
+/// A payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Resource)]
 #[resource(prefix = "pay")]
 #[non_exhaustive]
 pub struct Payment {
-    /// Its identifier; later payments have larger ones.
+    /// The identifier. Later payments have larger identifiers.
     pub id: Id<Payment>,
     /// The account that paid.
     pub from: Id<Account>,
     /// The account that was paid.
     pub to: Id<Account>,
-    /// How much.
+    /// The amount in minor units.
     pub amount: Amount,
-    /// Whether the money is still there.
+    /// The status.
     pub status: Status,
-    /// When it was made, as in RFC 3339.
+    /// The time of the payment, in RFC 3339.
     pub created_at: Timestamp,
 }
 
-/// What became of a payment.
+/// The status of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Status {
-    /// The money moved.
+    /// The payee has received the amount.
     Completed,
-    /// The money moved and went back.
+    /// The payer has received the amount back.
     Refunded,
 }
 
 impl Ledger {
-    /// Pays from an account of the caller into another one.
+    /// Pays from an account of the caller to another account.
     ///
     /// # Errors
     ///
-    /// In this order: [`LedgerError::SameAccount`]; [`LedgerError::AccountNotFound`] for `from`, also if
-    /// it belongs to somebody else, then for `to`; [`LedgerError::CurrencyMismatch`];
-    /// [`LedgerError::InsufficientFunds`]; [`LedgerError::BalanceTooLarge`]. Nothing has moved then.
+    /// In this order: [`LedgerError::SameAccount`]; [`LedgerError::AccountNotFound`] for `from`,
+    /// also if it belongs to another caller, then for `to`; [`LedgerError::CurrencyMismatch`];
+    /// [`LedgerError::InsufficientFunds`]; [`LedgerError::BalanceTooLarge`]. An error changes no
+    /// balance.
     pub async fn pay(&self, caller: &str, new: NewPayment) -> Result<Payment, LedgerError> {
         if new.from == new.to {
             return Err(LedgerError::SameAccount);
         }
         let mut transaction = self.begin().await?;
-        let from = account::owned(&mut transaction, caller, new.from).await?;
+        let from = account::find_owned(&mut transaction, caller, new.from).await?;
         let to = account::find(&mut transaction, new.to).await?;
         if from.currency != to.currency {
             return Err(LedgerError::CurrencyMismatch);
         }
         let id = insert(&mut transaction, &from, &to, new.amount).await?;
         account::transfer(&mut transaction, from, to, new.amount).await?;
-        let payment = visible(&mut transaction, caller, id).await?;
+        let payment = find_visible(&mut transaction, caller, id).await?;
         transaction.commit().await?;
         Ok(payment)
     }
 
-    /// A payment from or to an account of the caller.
+    /// Returns a payment from or to an account of the caller.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::PaymentNotFound`] also if it is between accounts of others.
+    /// [`LedgerError::PaymentNotFound`], also for a payment between accounts of other callers.
     pub async fn payment(&self, caller: &str, id: Id<Payment>) -> Result<Payment, LedgerError> {
         let mut connection = self.readers.acquire().await?;
-        visible(&mut connection, caller, id).await
+        find_visible(&mut connection, caller, id).await
     }
 }
 
@@ -91,25 +92,26 @@ impl FromRow<'_, SqliteRow> for Payment {
             id,
             from: row.try_get("from_account")?,
             to: row.try_get("to_account")?,
-            amount: Amount::try_from(row.try_get::<i64, _>("amount")?).map_err(wrong("amount"))?,
+            amount: Amount::try_from(row.try_get::<i64, _>("amount")?)
+                .map_err(invalid_column("amount"))?,
             status: if row.try_get("refunded")? {
                 Status::Refunded
             } else {
                 Status::Completed
             },
-            created_at: born(id)?,
+            created_at: created_at_of(id)?,
         })
     }
 }
 
-/// When the payment was made: its identifier tells.
-fn born(id: Id<Payment>) -> sqlx::Result<Timestamp> {
-    let milliseconds = i64::try_from(id.timestamp_ms()).map_err(wrong("id"))?;
-    Timestamp::from_millisecond(milliseconds).map_err(wrong("id"))
+/// The time of a payment, which its identifier contains.
+fn created_at_of(id: Id<Payment>) -> sqlx::Result<Timestamp> {
+    let milliseconds = i64::try_from(id.timestamp_ms()).map_err(invalid_column("id"))?;
+    Timestamp::from_millisecond(milliseconds).map_err(invalid_column("id"))
 }
 
-/// The payment, if the caller owns one of its accounts.
-pub(super) async fn visible(
+/// The payment with this identifier, if the caller owns one of its accounts.
+pub(super) async fn find_visible(
     connection: &mut SqliteConnection,
     caller: &str,
     id: Id<Payment>,
@@ -125,8 +127,9 @@ pub(super) async fn visible(
     .ok_or(LedgerError::PaymentNotFound(id))
 }
 
-/// Writes the payment down. Its identifier is made under the write lock, so that payments of one
-/// process are listed in the order in which they were committed.
+/// Inserts the payment. Its identifier is generated under the write lock, so the payments of a
+/// process are committed in the order of their identifiers. A reader of pages therefore misses none
+/// of them.
 async fn insert(
     connection: &mut SqliteConnection,
     from: &Account,

@@ -4,19 +4,19 @@ use sqlx::SqliteConnection;
 use super::{Ledger, LedgerError, Payment, Status, account, payment};
 
 impl Ledger {
-    /// Gives a payment back, once and whole, and returns it as refunded.
+    /// Refunds a payment once, with its full amount; returns the refunded payment.
     ///
-    /// A refund debits the account that was paid, and only its owner may debit an account. So the
-    /// payee refunds; the payer can ask.
+    /// A refund debits the account that was paid, and only the owner of an account can debit it.
+    /// Therefore only the payee can refund.
     ///
     /// # Errors
     ///
     /// In this order: [`LedgerError::PaymentNotFound`]; [`LedgerError::NotThePayee`];
-    /// [`LedgerError::AlreadyRefunded`]; [`LedgerError::InsufficientFunds`] if the payee holds less
-    /// by now; [`LedgerError::BalanceTooLarge`]. Nothing has moved then.
+    /// [`LedgerError::AlreadyRefunded`]; [`LedgerError::InsufficientFunds`] if the payee has spent
+    /// the money; [`LedgerError::BalanceTooLarge`]. An error changes no balance.
     pub async fn refund(&self, caller: &str, id: Id<Payment>) -> Result<Payment, LedgerError> {
         let mut transaction = self.begin().await?;
-        let mut payment = payment::visible(&mut transaction, caller, id).await?;
+        let mut payment = payment::find_visible(&mut transaction, caller, id).await?;
         let from = account::find(&mut transaction, payment.to).await?;
         if from.caller != caller {
             return Err(LedgerError::NotThePayee);

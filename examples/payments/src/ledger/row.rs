@@ -1,22 +1,22 @@
-//! Reading rows into values that are valid.
+//! Conversion of columns to valid values.
 
 use core::str::FromStr;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row};
 
-/// A text column that parses, such as an identifier.
-pub(super) fn parsed<T>(row: &SqliteRow, column: &'static str) -> Result<T, Error>
+/// Parses a text column, such as an identifier.
+pub(super) fn parse_column<T>(row: &SqliteRow, column: &'static str) -> Result<T, Error>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
     row.try_get::<&str, _>(column)?
         .parse()
-        .map_err(wrong(column))
+        .map_err(invalid_column(column))
 }
 
-/// The error of a column whose value the ledger would never have written.
-pub(super) fn wrong<E>(column: &'static str) -> impl Fn(E) -> Error
+/// The error of a column with a value that the ledger never writes.
+pub(super) fn invalid_column<E>(column: &'static str) -> impl Fn(E) -> Error
 where
     E: std::error::Error + Send + Sync + 'static,
 {

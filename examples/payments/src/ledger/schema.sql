@@ -11,8 +11,8 @@ CREATE TABLE deposits (
     amount  INTEGER NOT NULL CHECK (amount > 0)
 ) STRICT;
 
--- Identifiers rise with time, so that they are also the order of the list. An account never changes
--- hands: payer and payee are the callers that own the two accounts.
+-- Identifiers increase with time, so they are also the order of the list. The owner of an account never changes,
+-- so `payer` and `payee`, the callers who own the two accounts, are stored with the payment.
 CREATE TABLE payments (
     id           TEXT    NOT NULL PRIMARY KEY,
     from_account TEXT    NOT NULL REFERENCES accounts (id),

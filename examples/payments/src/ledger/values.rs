@@ -1,5 +1,5 @@
-//! What requests bring. A value that exists is valid: the checks stand in `TryFrom` and `FromStr`,
-//! serde goes through them, and so a wrong member of a body is refused by name.
+//! The values in requests. An existing value is valid, because only `TryFrom` and `FromStr` create
+//! one. Serde calls them, so the rejection of a body points to the invalid member.
 
 use core::fmt;
 use core::str::FromStr;
@@ -21,13 +21,13 @@ pub struct Currency(String);
 #[serde(try_from = "String", into = "String")]
 pub struct Owner(String);
 
-/// Why a value is refused: what is expected instead.
+/// The error of an invalid value: a description of the expected values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
 pub struct InvalidValue(&'static str);
 
 impl Amount {
-    /// The minor units, at least 1.
+    /// The amount in minor units, at least 1.
     pub const fn minor_units(self) -> i64 {
         self.0
     }
@@ -66,14 +66,14 @@ impl FromStr for Currency {
 }
 
 /// The longest name on an account, in characters.
-const MAX_OWNER: usize = 100;
+const MAX_OWNER_CHARS: usize = 100;
 
 impl FromStr for Owner {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let blank = text.trim().is_empty();
-        if blank || text.chars().count() > MAX_OWNER || text.chars().any(char::is_control) {
+        if blank || text.chars().count() > MAX_OWNER_CHARS || text.chars().any(char::is_control) {
             Err(InvalidValue(
                 "a name of 1 to 100 characters, such as \"Alice\"",
             ))
@@ -83,7 +83,7 @@ impl FromStr for Owner {
     }
 }
 
-macro_rules! text {
+macro_rules! impl_text_type {
     ($name:ident) => {
         impl $name {
             /// The text.
@@ -114,5 +114,5 @@ macro_rules! text {
     };
 }
 
-text!(Currency);
-text!(Owner);
+impl_text_type!(Currency);
+impl_text_type!(Owner);

@@ -2,10 +2,10 @@ use serde_json::json;
 
 use crate::service::{ALICE, BOB, Service};
 
-const ENDS: &str = "Wed, 30 Jun 2027 23:59:59 GMT";
+const SUNSET: &str = "Wed, 30 Jun 2027 23:59:59 GMT";
 
 #[tokio::test]
-async fn version_1_says_where_it_goes_on_and_both_versions_show_the_same_account() {
+async fn version_1_links_to_its_successor_with_the_same_account() {
     let service = Service::start().await;
     let id = service.account(ALICE, 1250).await;
     let old = service
@@ -14,7 +14,7 @@ async fn version_1_says_where_it_goes_on_and_both_versions_show_the_same_account
         .expect(200);
     assert_eq!(old.body["balance"], 1250);
     assert_eq!(old.header("deprecation"), Some("@1790812800"));
-    assert_eq!(old.header("sunset"), Some(ENDS));
+    assert_eq!(old.header("sunset"), Some(SUNSET));
     let link = old
         .header("link")
         .and_then(|link| link.strip_suffix(">; rel=\"successor-version\""));
@@ -31,20 +31,20 @@ async fn version_1_says_where_it_goes_on_and_both_versions_show_the_same_account
 }
 
 #[tokio::test]
-async fn errors_of_version_1_say_that_it_ends() {
+async fn errors_of_version_1_have_the_sunset() {
     let service = Service::start().await;
     for (caller, path, status) in [
         (ALICE, "/v1/accounts/acc_01HZQK7P3WVXBN4Y9MRDTJC8E6", 404),
         (ALICE, "/v1/accounts/x", 400),
         ("sk_test_carol", "/v1/accounts/x", 401),
     ] {
-        let refused = service.get(caller, path).await.expect(status);
-        assert_eq!(refused.header("sunset"), Some(ENDS), "{path}");
+        let rejected = service.get(caller, path).await.expect(status);
+        assert_eq!(rejected.header("sunset"), Some(SUNSET), "{path}");
     }
 }
 
 #[tokio::test]
-async fn version_2_opens_pays_and_lists_as_version_1_does() {
+async fn version_2_opens_accounts_and_shares_payments_with_version_1() {
     let service = Service::start().await;
     let new = json!({ "owner": "Alice", "currency": "EUR" });
     let opened = service.post(ALICE, "/v2/accounts", &new).await.expect(201);
@@ -81,7 +81,7 @@ async fn version_2_opens_pays_and_lists_as_version_1_does() {
 }
 
 #[tokio::test]
-async fn an_account_is_created_where_its_location_says() {
+async fn the_location_of_a_new_account_returns_it() {
     let service = Service::start().await;
     let new = json!({ "owner": "Alice", "currency": "EUR" });
     let opened = service.post(ALICE, "/v1/accounts", &new).await.expect(201);
@@ -100,7 +100,7 @@ async fn an_account_is_created_where_its_location_says() {
 }
 
 #[tokio::test]
-async fn a_wrong_member_is_pointed_at() {
+async fn an_invalid_member_has_a_pointer() {
     let service = Service::start().await;
     for (body, pointer) in [
         (json!({ "owner": " ", "currency": "EUR" }), "#/owner"),
@@ -111,13 +111,13 @@ async fn a_wrong_member_is_pointed_at() {
         (json!({ "owner": "Alice", "currency": "eur" }), "#/currency"),
         (json!({ "owner": "Alice", "currency": 7 }), "#/currency"),
     ] {
-        let refused = service.post(ALICE, "/v1/accounts", &body).await;
+        let rejected = service.post(ALICE, "/v1/accounts", &body).await;
         assert_eq!(
-            refused.problem(),
+            rejected.problem(),
             (422, "VALIDATION_FAILED".into()),
             "{body}"
         );
-        assert_eq!(refused.pointer(), Some(pointer), "{body}");
+        assert_eq!(rejected.pointer(), Some(pointer), "{body}");
     }
 }
 
@@ -128,21 +128,21 @@ async fn an_account_of_another_caller_is_not_found() {
     let read = service.get(BOB, &format!("/v1/accounts/{id}")).await;
     assert_eq!(read.problem(), (404, "ACCOUNT_NOT_FOUND".into()));
     let deposit = json!({ "amount": 1 });
-    let paid_in = service
+    let deposited = service
         .post(BOB, &format!("/v1/accounts/{id}/deposit"), &deposit)
         .await;
-    assert_eq!(paid_in.problem(), (404, "ACCOUNT_NOT_FOUND".into()));
+    assert_eq!(deposited.problem(), (404, "ACCOUNT_NOT_FOUND".into()));
     assert_eq!(service.balance(ALICE, &id).await, 10);
 }
 
 #[tokio::test]
-async fn a_balance_that_does_not_fit_is_refused() {
+async fn a_deposit_above_the_largest_balance_is_a_409() {
     let service = Service::start().await;
     let id = service.account(ALICE, i64::MAX).await;
     let deposit = json!({ "amount": 1 });
-    let refused = service
+    let rejected = service
         .post(ALICE, &format!("/v1/accounts/{id}/deposit"), &deposit)
         .await;
-    assert_eq!(refused.problem(), (409, "BALANCE_TOO_LARGE".into()));
+    assert_eq!(rejected.problem(), (409, "BALANCE_TOO_LARGE".into()));
     assert_eq!(service.balance(ALICE, &id).await, i64::MAX);
 }

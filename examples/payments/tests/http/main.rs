@@ -1,6 +1,6 @@
-//! The service over HTTP: what its endpoints promise.
+//! Tests of the endpoints and their policies over HTTP.
 
 mod accounts;
 mod payments;
-mod promises;
+mod policies;
 mod service;

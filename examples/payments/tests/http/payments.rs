@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::service::{ALICE, BOB, Service};
 
 #[tokio::test]
-async fn a_payment_is_created_where_its_location_says_and_both_see_it() {
+async fn the_location_of_a_payment_returns_it_to_both_callers() {
     let service = Service::start().await;
     let (alice, bob) = (
         service.account(ALICE, 100).await,
@@ -47,42 +47,42 @@ async fn amounts_are_positive_integers() {
         json!(null),
     ] {
         let new = json!({ "from": alice, "to": bob, "amount": amount });
-        let refused = service.post(ALICE, "/v1/payments", &new).await;
+        let rejected = service.post(ALICE, "/v1/payments", &new).await;
         assert_eq!(
-            refused.problem(),
+            rejected.problem(),
             (422, "VALIDATION_FAILED".into()),
             "{amount}"
         );
-        assert_eq!(refused.pointer(), Some("#/amount"), "{amount}");
+        assert_eq!(rejected.pointer(), Some("#/amount"), "{amount}");
     }
     assert_eq!(service.balance(ALICE, &alice).await, 100);
 }
 
 #[tokio::test]
-async fn an_account_that_cannot_be_paid_is_pointed_at() {
+async fn an_account_that_cannot_be_paid_has_a_pointer() {
     let service = Service::start().await;
     let (alice, francs) = (
         service.account(ALICE, 100).await,
         service.account_in(BOB, "CHF", 0).await,
     );
     for (to, code) in [(&alice, "SAME_ACCOUNT"), (&francs, "CURRENCY_MISMATCH")] {
-        let refused = service.pay(ALICE, &alice, to, 1).await;
-        assert_eq!(refused.problem(), (422, "VALIDATION_FAILED".into()));
-        assert_eq!(refused.pointer(), Some("#/to"));
-        assert_eq!(refused.body["errors"][0]["code"], code);
+        let rejected = service.pay(ALICE, &alice, to, 1).await;
+        assert_eq!(rejected.problem(), (422, "VALIDATION_FAILED".into()));
+        assert_eq!(rejected.pointer(), Some("#/to"));
+        assert_eq!(rejected.body["errors"][0]["code"], code);
     }
 }
 
 #[tokio::test]
-async fn what_cannot_be_paid_is_refused() {
+async fn a_rejected_payment_changes_no_balance() {
     let service = Service::start().await;
     let (alice, bob) = (
         service.account(ALICE, 100).await,
         service.account(BOB, 0).await,
     );
-    let short = service.pay(ALICE, &alice, &bob, 101).await;
-    assert_eq!(short.problem(), (409, "INSUFFICIENT_FUNDS".into()));
-    assert_eq!(short.body["available"], 100);
+    let insufficient = service.pay(ALICE, &alice, &bob, 101).await;
+    assert_eq!(insufficient.problem(), (409, "INSUFFICIENT_FUNDS".into()));
+    assert_eq!(insufficient.body["available"], 100);
     let foreign = service.pay(BOB, &alice, &bob, 1).await;
     assert_eq!(foreign.problem(), (404, "ACCOUNT_NOT_FOUND".into()));
     let unknown = service
@@ -99,7 +99,7 @@ async fn what_cannot_be_paid_is_refused() {
 }
 
 #[tokio::test]
-async fn a_payment_is_refunded_once_by_who_was_paid() {
+async fn a_payment_is_refunded_once_by_the_payee() {
     let service = Service::start().await;
     let (alice, bob) = (
         service.account(ALICE, 100).await,
@@ -117,8 +117,8 @@ async fn a_payment_is_refunded_once_by_who_was_paid() {
             .text("status"),
         "refunded"
     );
-    let again = service.post(BOB, &refund, &json!({})).await;
-    assert_eq!(again.problem(), (409, "ALREADY_REFUNDED".into()));
+    let second = service.post(BOB, &refund, &json!({})).await;
+    assert_eq!(second.problem(), (409, "ALREADY_REFUNDED".into()));
     assert_eq!(
         (
             service.balance(ALICE, &alice).await,
@@ -129,7 +129,7 @@ async fn a_payment_is_refunded_once_by_who_was_paid() {
 }
 
 #[tokio::test]
-async fn a_payment_of_others_is_not_found() {
+async fn a_payment_of_other_callers_is_not_found() {
     let service = Service::start().await;
     let (one, other) = (
         service.account(ALICE, 100).await,

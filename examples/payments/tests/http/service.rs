@@ -11,7 +11,7 @@ use tempfile::TempDir;
 pub(crate) const ALICE: &str = "sk_test_alice";
 pub(crate) const BOB: &str = "sk_test_bob";
 
-/// The service over a ledger of its own.
+/// The service with a new ledger, for one test.
 pub(crate) struct Service {
     pub(crate) client: Client,
     _server: TestServer,
@@ -19,9 +19,9 @@ pub(crate) struct Service {
     keys: AtomicU64,
 }
 
-/// A response, whose body is JSON.
+/// A response with a JSON body.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct JsonResponse {
     pub(crate) status: u16,
     pub(crate) body: Value,
     response: ClientResponse,
@@ -47,17 +47,17 @@ impl Service {
         }
     }
 
-    /// The ledger's file.
+    /// The file of the ledger.
     pub(crate) fn file(&self) -> PathBuf {
         self.directory.path().join("ledger.sqlite")
     }
 
-    pub(crate) async fn get(&self, caller: &str, path: &str) -> Answer {
+    pub(crate) async fn get(&self, caller: &str, path: &str) -> JsonResponse {
         self.send(self.client.get(path).bearer(caller)).await
     }
 
-    /// Posts with a key that was never used.
-    pub(crate) async fn post(&self, caller: &str, path: &str, body: &Value) -> Answer {
+    /// Sends a POST with a new idempotency key.
+    pub(crate) async fn post(&self, caller: &str, path: &str, body: &Value) -> JsonResponse {
         let key = self.keys.fetch_add(1, Ordering::Relaxed).to_string();
         self.post_with(&key, caller, path, body).await
     }
@@ -68,21 +68,21 @@ impl Service {
         caller: &str,
         path: &str,
         body: &Value,
-    ) -> Answer {
+    ) -> JsonResponse {
         let request = self.client.post(path).bearer(caller).idempotency_key(key);
         self.send(request.json(body.to_string())).await
     }
 
-    pub(crate) async fn send(&self, request: ClientRequest) -> Answer {
+    pub(crate) async fn send(&self, request: ClientRequest) -> JsonResponse {
         let response = request.send().await;
-        Answer {
+        JsonResponse {
             status: response.status.as_u16(),
             body: response.json(),
             response,
         }
     }
 
-    /// An account in EUR with this balance: its identifier.
+    /// Opens an account in EUR with this balance; returns its identifier.
     pub(crate) async fn account(&self, caller: &str, balance: i64) -> String {
         self.account_in(caller, "EUR", balance).await
     }
@@ -107,7 +107,13 @@ impl Service {
         account.body["balance"].as_i64().expect("an integer")
     }
 
-    pub(crate) async fn pay(&self, caller: &str, from: &str, to: &str, amount: i64) -> Answer {
+    pub(crate) async fn pay(
+        &self,
+        caller: &str,
+        from: &str,
+        to: &str,
+        amount: i64,
+    ) -> JsonResponse {
         self.post(
             caller,
             "/v1/payments",
@@ -117,15 +123,15 @@ impl Service {
     }
 }
 
-impl Answer {
-    /// The answer, which must have this status.
+impl JsonResponse {
+    /// Checks the status.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:#}", self.body);
         self
     }
 
-    /// A member of the body that is a text.
+    /// A string member of the body.
     #[track_caller]
     pub(crate) fn text(&self, member: &str) -> String {
         self.body[member]
@@ -148,7 +154,7 @@ impl Answer {
         (self.status, self.text("code"))
     }
 
-    /// Where the first mistake in the body is.
+    /// The pointer of the first invalid member.
     pub(crate) fn pointer(&self) -> Option<&str> {
         self.body["errors"][0]["pointer"].as_str()
     }

@@ -1,12 +1,14 @@
-//! The largest request body: `body_limit = "1MB"`; 1 MiB where an endpoint declares none.
+//! The largest request body: `body_limit = "1MB"`; 1 MiB by default.
 //!
-//! A body whose announced length is over the limit is refused with 413 `BODY_TOO_LARGE` before any
-//! of it is read; one of unknown length as soon as it grows over it. A body that stops coming for
-//! five seconds is a 408 `REQUEST_TIMEOUT`. What a refused client still sends is read and forgotten,
-//! up to 16 MiB and five seconds while it keeps coming, so that its connection stays usable; what an
-//! extractor leaves unread is not.
+//! A body whose `Content-Length` exceeds the limit is rejected with a 413 `BODY_TOO_LARGE` before
+//! any of it is read. A body of unknown length is rejected as soon as it exceeds the limit. A body
+//! that stalls for five seconds is a 408 `REQUEST_TIMEOUT`.
 //!
-//! The limit also replaces axum's own of 2 MB where it is larger.
+//! The rest of a rejected body is read and discarded, so that the connection can be used again.
+//! That ends after 16 MiB, after five seconds, or when the client pauses. The rest of a body that
+//! an extractor leaves unread is not discarded.
+//!
+//! A larger limit also replaces axum's own limit of 2 MB.
 //!
 //! ```
 //! use aplomb::prelude::*;
@@ -18,7 +20,7 @@
 //!     NoContent
 //! }
 //!
-//! let api: Api<()> = Api::new("pictures", routes![put_picture]).body_limit(64 << 10); // for the others
+//! let api: Api<()> = Api::new("pictures", routes![put_picture]).body_limit(64 << 10); // for other endpoints
 //! # let _ = api;
 //! ```
 

@@ -1,10 +1,10 @@
 use crate::request::{IncomingRequest, RequestState, Stage, StageResult};
 
-/// Reads a small body before a store is asked, on an endpoint that asks one.
+/// Reads a small body before the limits and records, if the endpoint has any.
 ///
-/// A client that sends its body slowly, or breaks off, is so refused before it has used up a limit or
-/// begun a record. Longer bodies are read after the limits, because a client over its limits may not
-/// make the server read them.
+/// A client that sends its body too slowly or disconnects is rejected before it has used up tokens
+/// or begun a record. Larger bodies are read after the limits, so that a client over its limits
+/// cannot make the server read them.
 #[derive(Debug)]
 pub(crate) struct BodyStage {
     limit: u64,
@@ -23,14 +23,15 @@ impl Stage for BodyStage {
         state: &'a mut RequestState,
         request: &'a mut IncomingRequest,
     ) -> StageResult<'a> {
-        // The fingerprint of a key covers the body, whether the handler reads it or not.
+        // The fingerprint under an idempotency key covers the body, also if the handler does not
+        // read it.
         if !self.reads_body && state.info.key.is_none() {
             return StageResult::PASS;
         }
         if let Err(problem) = request.check_length(self.limit) {
             return StageResult::Ready(Err(problem));
         }
-        if !request.is_buffered_whole() || !request.has_body() {
+        if !request.has_small_body() || !request.has_body() {
             return StageResult::PASS;
         }
         let body = &state.body;

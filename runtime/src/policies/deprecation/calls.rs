@@ -4,48 +4,48 @@ use std::sync::Arc;
 use super::decide::Phase;
 use crate::spec::{EndpointSpec, Method};
 
-/// How often the endpoints of an API that declare `deprecated` or `sunset` are called: who watches it
-/// knows when one can go. Clones look at the same numbers.
+/// The numbers of calls of the endpoints that declare `deprecated` or `sunset`. They show when an
+/// endpoint can be removed. Clones share the same numbers.
 #[derive(Debug, Clone, Default)]
 pub struct DeprecatedCalls(Arc<[Arc<Counter>]>);
 
-/// The calls of one endpoint under one route since the process began.
+/// The calls of one endpoint under one route, since the process started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallCount {
-    /// The endpoint's name.
+    /// The name of the endpoint.
     pub endpoint: &'static str,
-    /// Its method.
+    /// The method of the endpoint.
     pub method: Method,
-    /// The route's template with its version, such as `/v1/accounts/{id}`.
+    /// The route's template, with its version, such as `/v1/accounts/{id}`.
     pub route: String,
-    /// The version, where it has one.
+    /// The version of the route; `None` for an endpoint without versions.
     pub version: Option<u32>,
-    /// All calls, whatever the answer was.
+    /// All calls, with any response.
     pub calls: u64,
-    /// Those after the sunset, refused or not.
+    /// The calls after the sunset, rejected or not.
     pub after_sunset: u64,
-    /// Those that were refused, because the sunset is enforced.
+    /// The calls that were rejected, because the sunset is enforced.
     pub refused: u64,
 }
 
 impl DeprecatedCalls {
-    /// Nothing counted, one counter for each endpoint that is given up, under each of its
-    /// routes, which have a template and a version.
-    pub(crate) fn of(
+    /// Counters at zero, one for each route of each deprecated endpoint. A route has a template and
+    /// a version.
+    pub(crate) fn new(
         routes: impl Iterator<Item = (&'static EndpointSpec, String, Option<u32>)>,
     ) -> Self {
-        let given_up = routes.filter(|(spec, ..)| spec.deprecation.is_some());
+        let deprecated = routes.filter(|(spec, ..)| spec.deprecation.is_some());
         Self(
-            given_up
+            deprecated
                 .map(|(spec, route, version)| Arc::new(Counter::new(spec, route, version)))
                 .collect(),
         )
     }
 
-    /// The numbers by now, in the order of the list of endpoints.
+    /// Returns the current numbers, in the order of the endpoints in the API.
     pub fn snapshot(&self) -> Vec<CallCount> {
-        self.0.iter().map(|counter| counter.read()).collect()
+        self.0.iter().map(|counter| counter.snapshot()).collect()
     }
 
     pub(crate) fn counter(&self, spec: &EndpointSpec, route: &str) -> Option<Arc<Counter>> {
@@ -56,8 +56,10 @@ impl DeprecatedCalls {
     }
 }
 
-/// Counts the calls of one endpoint under one route. The numbers are only added up, so that nothing
-/// depends on their order.
+/// Counts the calls of one endpoint under one route.
+///
+/// The numbers are independent, so relaxed atomics suffice. A snapshot that is taken during a call
+/// can have the call in only some of them.
 #[derive(Debug)]
 pub(crate) struct Counter {
     spec: &'static EndpointSpec,
@@ -95,7 +97,7 @@ impl Counter {
         }
     }
 
-    fn read(&self) -> CallCount {
+    fn snapshot(&self) -> CallCount {
         CallCount {
             endpoint: self.spec.name,
             method: self.spec.method,

@@ -2,7 +2,7 @@ use core::fmt;
 
 use crate::clock::Timestamp;
 
-/// A day of the calendar in UTC, from 1970 to 9999.
+/// A calendar day in UTC, from 1970 to 9999.
 ///
 /// ```
 /// use aplomb::policies::deprecation::Date;
@@ -20,63 +20,66 @@ pub struct Date {
 }
 
 impl Date {
-    /// The day, if there is such a one.
+    /// The day with these numbers; `None` if the calendar does not have it.
     pub const fn new(year: u16, month: u8, day: u8) -> Option<Self> {
-        let known = year >= 1970 && year <= 9999 && month >= 1 && month <= 12;
-        if known && day >= 1 && day <= days_of(year, month) {
+        let is_valid = year >= 1970 && year <= 9999 && month >= 1 && month <= 12;
+        if is_valid && day >= 1 && day <= days_in_month(year, month) {
             Some(Self { year, month, day })
         } else {
             None
         }
     }
 
-    /// The year.
+    /// Returns the year.
     pub const fn year(self) -> u16 {
         self.year
     }
 
-    /// The month, from 1.
+    /// Returns the month, starting with 1.
     pub const fn month(self) -> u8 {
         self.month
     }
 
-    /// The day of the month, from 1.
+    /// Returns the day of the month, starting with 1.
     pub const fn day(self) -> u8 {
         self.day
     }
 
-    /// The day's first second, 00:00:00Z.
+    /// Returns the first second of the day, 00:00:00Z.
     pub const fn starts(self) -> Timestamp {
-        Timestamp::from_micros(self.number() * DAY * 1_000_000)
+        Timestamp::from_micros(self.days_since_1970() * SECONDS_PER_DAY * 1_000_000)
     }
 
-    /// The day's last second, 23:59:59Z.
+    /// Returns the last second of the day, 23:59:59Z.
     pub const fn ends(self) -> Timestamp {
-        Timestamp::from_micros((self.number() * DAY + DAY - 1) * 1_000_000)
+        Timestamp::from_micros(
+            (self.days_since_1970() * SECONDS_PER_DAY + SECONDS_PER_DAY - 1) * 1_000_000,
+        )
     }
 
-    /// Whether this day comes before the other.
+    /// Returns whether this day is before the other one.
     pub const fn is_before(self, other: Self) -> bool {
-        self.number() < other.number()
+        self.days_since_1970() < other.days_since_1970()
     }
 
-    /// Days since the first of January 1970.
-    const fn number(self) -> u64 {
-        let before = self.year as u64 - 1;
-        let mut days = before * 365 + before / 4 - before / 100 + before / 400 - DAYS_BEFORE_1970;
+    /// Returns the days since 1 January 1970.
+    const fn days_since_1970(self) -> u64 {
+        let full_years = self.year as u64 - 1;
+        let mut days = full_years * 365 + full_years / 4 - full_years / 100 + full_years / 400
+            - DAYS_BEFORE_1970;
         let mut month = 1;
         while month < self.month {
-            days += days_of(self.year, month) as u64;
+            days += days_in_month(self.year, month) as u64;
             month += 1;
         }
         days + self.day as u64 - 1
     }
 }
 
-/// A day that the macro has found in the calendar.
+/// A day that the macro has already checked.
 #[doc(hidden)]
 pub const fn date(year: u16, month: u8, day: u8) -> Date {
-    Date::new(year, month, day).expect("the macro refuses what is no day of the calendar")
+    Date::new(year, month, day).expect("the macro accepts only days of the calendar")
 }
 
 impl fmt::Display for Date {
@@ -85,13 +88,13 @@ impl fmt::Display for Date {
     }
 }
 
-/// The seconds of a day; leap seconds have none of their own in Unix time.
-const DAY: u64 = 86_400;
+/// The seconds of a day. Unix time has no leap seconds.
+const SECONDS_PER_DAY: u64 = 86_400;
 
-/// From the first of January of the year 1.
+/// The days from 1 January of the year 1.
 const DAYS_BEFORE_1970: u64 = 719_162;
 
-const fn days_of(year: u16, month: u8) -> u8 {
+const fn days_in_month(year: u16, month: u8) -> u8 {
     match month {
         2 if is_leap(year) => 29,
         2 => 28,
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn e02_days_follow_one_another_from_1970_to_9999() {
+    fn e02_days_are_consecutive_from_1970_to_9999() {
         let mut next = 0;
         for year in 1970..=9999 {
             for (month, day) in (1..=12).flat_map(|month| (1..=31).map(move |day| (month, day))) {
@@ -139,22 +142,22 @@ mod tests {
                     continue;
                 };
                 assert_eq!(date.starts().as_secs(), next, "{date}");
-                next += DAY;
+                next += SECONDS_PER_DAY;
             }
         }
-        assert_eq!(next, 253_402_300_800, "the year 10000 begins here");
+        assert_eq!(next, 253_402_300_800, "the start of the year 10000");
     }
 
     proptest::proptest! {
         #[test]
-        fn e02_a_day_is_written_as_others_write_it(number in 0_u64..2_932_896) {
-            let text = fmt_http_date(UNIX_EPOCH + Duration::from_secs(number * DAY));
+        fn e02_days_agree_with_http_dates(days in 0_u64..2_932_896) {
+            let text = fmt_http_date(UNIX_EPOCH + Duration::from_secs(days * SECONDS_PER_DAY));
             let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
             let month = months.iter().position(|name| *name == &text[8..11]).expect("a month") + 1;
             let read = |part: &str| part.parse::<u16>().expect("a number");
             let day = u8::try_from(read(&text[5..7])).expect("a day");
             let date = Date::new(read(&text[12..16]), u8::try_from(month).expect("a month"), day);
-            proptest::prop_assert_eq!(date.expect("a day").starts().as_secs(), number * DAY);
+            proptest::prop_assert_eq!(date.expect("a day").starts().as_secs(), days * SECONDS_PER_DAY);
         }
     }
 }

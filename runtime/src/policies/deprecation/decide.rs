@@ -1,22 +1,23 @@
 use super::spec::DeprecationSpec;
 use crate::clock::Timestamp;
 
-/// How far an endpoint that is given up has come.
+/// The phase in the life of a deprecated endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// The day of its deprecation is still to come.
+    /// The day of `deprecated` is in the future.
     Announced,
-    /// It is deprecated, and works as ever.
+    /// The endpoint is deprecated and works as before.
     Deprecated,
-    /// Its sunset has passed, and it still works.
+    /// The sunset has passed, and the endpoint still works.
     AfterSunset,
-    /// Its sunset has passed, and requests are refused.
+    /// The sunset has passed, and requests are rejected.
     Gone,
 }
 
 impl DeprecationSpec {
-    /// How far the endpoint has come by now. The last second of its last day is still its own.
+    /// Returns the phase of the endpoint now. A phase after the sunset starts with the first second
+    /// of the next day.
     pub const fn phase(&self, now: Timestamp) -> Phase {
         let second = now.as_secs();
         match (self.deprecated, self.sunset) {
@@ -44,7 +45,7 @@ mod tests {
         .with_sunset(DECEMBER);
 
     #[test]
-    fn e03_nothing_changes_before_the_last_second_of_the_sunset_has_passed() {
+    fn e03_the_phase_changes_after_the_last_second_of_the_sunset() {
         let last = DECEMBER.ends().after(Duration::from_micros(999_999));
         for (spec, after) in [(BOTH, Phase::AfterSunset), (BOTH.enforced(), Phase::Gone)] {
             assert_eq!(spec.phase(last), Phase::Deprecated);
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn e02_a_deprecation_may_lie_in_the_future() {
+    fn e02_a_deprecation_in_the_future_is_announced() {
         let before = Timestamp::from_micros(JUNE.starts().as_micros() - 1);
         assert_eq!(BOTH.phase(before), Phase::Announced);
         assert_eq!(BOTH.phase(JUNE.starts()), Phase::Deprecated);
@@ -83,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn e03_an_endpoint_never_comes_back(
+        fn e03_phases_never_go_back(
             spec in any_spec(),
             moment in 900_000_000_000_000_u64..4_200_000_000_000_000,
             later in 0_u64..1_000_000_000_000_000,

@@ -1,5 +1,4 @@
-//! The fields that say that an endpoint is given up. RFC 9745 and RFC 8594 are read here and nowhere
-//! else.
+//! The response fields of a deprecated endpoint. Only this module depends on RFC 9745 and RFC 8594.
 
 use core::time::Duration;
 use std::time::UNIX_EPOCH;
@@ -11,7 +10,7 @@ use httpdate::fmt_http_date;
 use super::date::Date;
 use super::spec::DeprecationSpec;
 
-/// The fields of one endpoint that are the same in every response, formatted once.
+/// The fields that are the same in every response of an endpoint, formatted once at start.
 #[derive(Debug)]
 pub(super) struct Fields {
     deprecation: Option<HeaderValue>,
@@ -20,7 +19,8 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// `page` is the API's, for what names none of its own.
+    /// Formats the fields. `page` is the API's page for humans, which is used if the endpoint has
+    /// none.
     pub(super) fn new(spec: &DeprecationSpec, page: Option<&str>) -> Self {
         Self {
             deprecation: spec.deprecated.and_then(deprecation),
@@ -29,7 +29,7 @@ impl Fields {
         }
     }
 
-    /// Writes them, beside the links that are there.
+    /// Writes the fields. Existing `Link` fields are kept.
     pub(super) fn write_fields(&self, headers: &mut HeaderMap) {
         if let Some(value) = &self.deprecation {
             headers.insert(DEPRECATION, value.clone());
@@ -43,7 +43,7 @@ impl Fields {
     }
 }
 
-/// The link to a successor's URI (RFC 5829 §3.5).
+/// Returns the link to the URI of a successor (RFC 5829 §3.5).
 pub(super) fn successor(uri: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("<{uri}>; rel=\"successor-version\"")).ok()
 }
@@ -51,7 +51,7 @@ pub(super) fn successor(uri: &str) -> Option<HeaderValue> {
 const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
 
-/// A structured date (RFC 9651 §3.3.7).
+/// Returns the day as a structured date (RFC 9651 §3.3.7).
 fn deprecation(day: Date) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("@{}", day.starts().as_secs())).ok()
 }
@@ -63,15 +63,15 @@ fn sunset(day: Date) -> Option<HeaderValue> {
     .ok()
 }
 
-/// The pages for humans, in one field.
+/// Returns the links to the pages for humans, in one field.
 fn pages(spec: &DeprecationSpec, page: Option<&str>) -> Option<HeaderValue> {
-    let of = |day: Option<Date>, own: Option<&'static str>, relation: &str| {
+    let link = |day: Option<Date>, own: Option<&'static str>, relation: &str| {
         let page = day.and_then(|_| own.or(page))?;
         Some(format!("<{page}>; rel=\"{relation}\""))
     };
     let links = [
-        of(spec.deprecated, spec.deprecation_info, "deprecation"),
-        of(spec.sunset, spec.sunset_info, "sunset"),
+        link(spec.deprecated, spec.deprecation_info, "deprecation"),
+        link(spec.sunset, spec.sunset_info, "sunset"),
     ];
     let links: Vec<String> = links.into_iter().flatten().collect();
     if links.is_empty() {
@@ -89,7 +89,7 @@ mod tests {
         .with_deprecated(Date::new(2026, 6, 30).expect("a day"))
         .with_sunset(Date::new(2026, 12, 31).expect("a day"));
 
-    fn written(spec: &DeprecationSpec, page: Option<&str>) -> Vec<(String, String)> {
+    fn fields_of(spec: &DeprecationSpec, page: Option<&str>) -> Vec<(String, String)> {
         let mut headers = HeaderMap::new();
         headers.insert(LINK, HeaderValue::from_static("</next>; rel=\"next\""));
         Fields::new(spec, page).write_fields(&mut headers);
@@ -105,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn e02_dates_are_written_as_the_standards_say() {
+    fn e02_dates_have_the_formats_of_the_rfcs() {
         assert_eq!(
-            written(&SPEC, None),
+            fields_of(&SPEC, None),
             [
                 pair("link", "</next>; rel=\"next\""),
                 pair("deprecation", "@1782777600"),
@@ -117,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn e02_pages_are_the_endpoints_own_or_the_apis_and_stand_beside_other_links() {
+    fn e02_pages_are_those_of_the_endpoint_or_the_api_and_keep_other_links() {
         let links = |spec: &DeprecationSpec, page: Option<&str>| {
-            written(spec, page)
+            fields_of(spec, page)
                 .into_iter()
                 .filter(|(name, _)| name == "link")
                 .map(|(_, value)| value)

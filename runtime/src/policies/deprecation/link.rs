@@ -1,41 +1,41 @@
-//! The link from a request to the same thing in the successor.
+//! The link from a request to the same resource in the successor.
 
 use std::borrow::Cow;
 
 use crate::extract::reference;
 
-/// Where a successor's path takes its parts from.
+/// The path of a successor, with the parameters of the request still to be filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SuccessorPath(Vec<Part>);
+pub(super) struct SuccessorPath(Vec<PathPart>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum PathPart {
     Literal(String),
-    /// The segment of the request's own path with this index.
+    /// The segment with this index in the path of the request.
     Segment(usize),
 }
 
 impl SuccessorPath {
-    /// The path of `to`, a template without parameters that `from` does not have.
+    /// The path for the template `to`; `None` if `to` has a parameter that `from` does not have.
     pub(super) fn new(from: &str, to: &str) -> Option<Self> {
         let part = |segment: &str| {
             if segment.starts_with('{') {
                 from.split('/')
-                    .position(|own| own == segment)
-                    .map(Part::Segment)
+                    .position(|source| source == segment)
+                    .map(PathPart::Segment)
             } else {
-                Some(Part::Literal(segment.to_owned()))
+                Some(PathPart::Literal(segment.to_owned()))
             }
         };
         to.split('/').map(part).collect::<Option<_>>().map(Self)
     }
 
-    /// The path for a request of `path`, percent-encoded as the request was.
+    /// Returns the successor's path for a request of `path`, percent-encoded as the request was.
     pub(super) fn fill(&self, path: &str) -> String {
-        let own: Vec<&str> = path.split('/').collect();
+        let request_segments: Vec<&str> = path.split('/').collect();
         let segments = self.0.iter().map(|part| match part {
-            Part::Literal(segment) => segment.as_str(),
-            Part::Segment(index) => own.get(*index).copied().unwrap_or_default(),
+            PathPart::Literal(segment) => segment.as_str(),
+            PathPart::Segment(index) => request_segments.get(*index).copied().unwrap_or_default(),
         });
         let segments: Vec<Cow<'_, str>> = segments.map(reference).collect();
         segments.join("/")
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn e02_a_successor_takes_the_requests_own_parameters_by_name() {
+    fn e02_a_successor_link_has_the_parameters_of_the_request_by_name() {
         let path = SuccessorPath::new("/v1/a/{one}/b/{two}", "/things/{two}/of/{one}")
             .expect("the same names");
         assert_eq!(path.fill("/v1/a/x%2Fy/b/7"), "/things/7/of/x%2Fy");
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn e02_what_cannot_stand_in_a_link_is_encoded() {
+    fn e02_characters_outside_of_uri_references_are_encoded_in_a_link() {
         let path = SuccessorPath::new("/v1/a/{id}", "/a/{id}").expect("the same names");
         assert_eq!(path.fill("/v1/a/\"{ü}|%22"), "/a/%22%7B%C3%BC%7D%7C%22");
     }

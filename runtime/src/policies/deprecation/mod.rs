@@ -1,4 +1,4 @@
-//! The end of an endpoint: `deprecated`, `sunset` and `successor`.
+//! Deprecated endpoints: `deprecated`, `sunset` and `successor`.
 //!
 //! ```
 //! use aplomb::prelude::*;
@@ -29,32 +29,35 @@
 //!
 //! # What clients see
 //!
-//! Every response of the endpoint, whoever made it, has
+//! Every response of the endpoint has these fields, including error responses:
 //!
-//! | field | | of |
+//! | field | value | defined in |
 //! |---|---|---|
-//! | `Deprecation: @1782777600` | the beginning of the day of `deprecated`, which may lie in the future | RFC 9745 |
+//! | `Deprecation: @1782777600` | the start of the day of `deprecated`, which may be in the future | RFC 9745 |
 //! | `Sunset: Thu, 31 Dec 2026 23:59:59 GMT` | the end of the day of `sunset` | RFC 8594 |
-//! | `Link: <…>; rel="deprecation"`, `rel="sunset"` | a page for humans: that of `info`, else of [`Api::deprecation_info`](crate::Api::deprecation_info), where there is one | the same |
-//! | `Link: </v2/accounts/7>; rel="successor-version"` | the same thing in the successor: with the request's own path parameters, below the prefix of an outer router | RFC 5829 |
+//! | `Link: <…>; rel="deprecation"`, `rel="sunset"` | a page for humans: the one in `info`, else that of [`Api::deprecation_info`](crate::Api::deprecation_info), if there is one | RFC 9745, RFC 8594 |
+//! | `Link: </v2/accounts/7>; rel="successor-version"` | the same resource in the successor, with the path parameters of the request and the prefix of an outer router | RFC 5829 |
 //!
-//! beside the `Link` fields that the response has anyway. Nothing else changes before the sunset, nor after it, but where
-//! it says `enforce`: then requests are a 410 `VERSION_GONE`, whose link leads to the successor. That is decided
-//! before anything else, authentication included: what is gone is gone for everybody, and no limit, no store and no
-//! handler is asked.
+//! Other `Link` fields of the response are kept. Otherwise the endpoint works as before, also after
+//! its sunset. With `enforce`, requests after the sunset get a 410 `VERSION_GONE`, whose link leads
+//! to the successor. The 410 comes before authentication and all other policies: every client gets
+//! it, and no limit, store or handler is called.
 //!
 //! # What operators see
 //!
-//! [`Api::deprecated_calls`](crate::Api::deprecated_calls) counts the calls of each such endpoint and version, and those
-//! after its sunset. The log is told of the first call of each from the day of its deprecation on, and then at most once
-//! a minute of how many more there were, with the caller of the last.
+//! [`Api::deprecated_calls`](crate::Api::deprecated_calls) counts the calls of each deprecated
+//! endpoint and version, and those after its sunset. From the day of its deprecation on, the first
+//! call of each endpoint is logged, then at most one line per minute. A line has the number of
+//! calls since the last line and the caller of the last one.
 //!
 //! # What surprises
 //!
-//! - `sunset` without `deprecated` is an endpoint that is deprecated since ever; it tells no `Deprecation`.
-//! - The successor is an endpoint of the same [`routes!`](crate::routes), answers the same method, has no path parameter that the
-//!   deprecated one has not, and has a later sunset, if any: else the list does not compile.
-//! - Days are in UTC, by the clock of the process, or of [`Api::clock`](crate::Api::clock).
+//! - `sunset` without `deprecated` means that the endpoint is deprecated already. It sends no
+//!   `Deprecation` field.
+//! - The successor is an endpoint of the same [`routes!`](crate::routes) list with the same method.
+//!   It has no path parameter that the deprecated endpoint lacks, and its own sunset, if any, is
+//!   later. Otherwise the list does not compile.
+//! - Days are in UTC, by the clock of the process or of [`Api::clock`](crate::Api::clock).
 
 mod calls;
 mod date;

@@ -2,26 +2,26 @@ use super::date::Date;
 use crate::describe::with_options;
 use crate::spec::EndpointId;
 
-/// How an endpoint is given up: since when it is deprecated, when it ends, and what takes its place.
+/// The deprecation of an endpoint: its start, its sunset and its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DeprecationSpec {
-    /// The day from whose beginning it is deprecated (RFC 9745).
+    /// The first day on which the endpoint is deprecated (RFC 9745).
     pub deprecated: Option<Date>,
-    /// A page for humans that says why; `None` takes the API's.
+    /// A page for humans about the deprecation; `None` uses the API's page.
     pub deprecation_info: Option<&'static str>,
-    /// The day at whose end it may go (RFC 8594).
+    /// The last day on which the endpoint is certain to work (RFC 8594).
     pub sunset: Option<Date>,
-    /// A page for humans that says what happens then; `None` takes the API's.
+    /// A page for humans about the sunset; `None` uses the API's page.
     pub sunset_info: Option<&'static str>,
-    /// Whether requests after the sunset are refused.
+    /// Whether requests after the sunset are rejected.
     pub enforced: bool,
-    /// The endpoint that takes its place.
+    /// The endpoint that replaces this one.
     pub successor: Option<EndpointId>,
 }
 
 impl DeprecationSpec {
-    /// An endpoint that stays.
+    /// A deprecation without dates.
     pub const fn new() -> Self {
         Self {
             deprecated: None,
@@ -33,42 +33,42 @@ impl DeprecationSpec {
         }
     }
 
-    /// Deprecates it from the beginning of this day on.
+    /// Sets the first day on which the endpoint is deprecated.
     #[must_use]
     pub const fn with_deprecated(mut self, day: Date) -> Self {
         self.deprecated = Some(day);
         self
     }
 
-    /// Names the page that says why it is deprecated.
+    /// Sets the page about the deprecation.
     #[must_use]
     pub const fn with_deprecation_info(mut self, page: &'static str) -> Self {
         self.deprecation_info = Some(page);
         self
     }
 
-    /// Announces that it may go at the end of this day.
+    /// Sets the last day on which the endpoint is certain to work.
     #[must_use]
     pub const fn with_sunset(mut self, day: Date) -> Self {
         self.sunset = Some(day);
         self
     }
 
-    /// Names the page that says what happens at the sunset.
+    /// Sets the page about the sunset.
     #[must_use]
     pub const fn with_sunset_info(mut self, page: &'static str) -> Self {
         self.sunset_info = Some(page);
         self
     }
 
-    /// Refuses requests after the sunset.
+    /// Rejects requests after the sunset.
     #[must_use]
     pub const fn enforced(mut self) -> Self {
         self.enforced = true;
         self
     }
 
-    /// Names the endpoint that takes its place.
+    /// Sets the endpoint that replaces this one.
     #[must_use]
     pub const fn with_successor(mut self, successor: EndpointId) -> Self {
         self.successor = Some(successor);
@@ -77,7 +77,8 @@ impl DeprecationSpec {
 }
 
 impl DeprecationSpec {
-    /// Describes what is declared, such as `deprecated(2026-06-30)` and `sunset(2026-12-31, enforce)`.
+    /// Describes the declared options, such as `deprecated(2026-06-30)` and
+    /// `sunset(2026-12-31, enforce)`.
     pub(crate) fn describe(&self) -> Vec<String> {
         let deprecated = self.deprecated.map(|day| format!("deprecated({day})"));
         let enforce = self.enforced.then(|| String::from("enforce"));
@@ -104,7 +105,7 @@ mod tests {
     use crate::spec::SourceLocation;
 
     #[test]
-    fn a_description_shows_what_is_declared() {
+    fn a_description_shows_the_declared_options() {
         let day = |month| Date::new(2026, month, 30).expect("a day");
         let sunset = DeprecationSpec::new().with_sunset(day(11));
         assert_eq!(sunset.describe(), ["sunset(2026-11-30)"]);
@@ -113,11 +114,11 @@ mod tests {
             .with_deprecated(day(6))
             .enforced()
             .with_successor(successor);
-        let said = [
+        let expected = [
             "deprecated(2026-06-30)",
             "sunset(2026-11-30, enforce)",
             "successor(get_account_v2)",
         ];
-        assert_eq!(all.describe(), said);
+        assert_eq!(all.describe(), expected);
     }
 }

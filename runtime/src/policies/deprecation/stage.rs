@@ -20,7 +20,7 @@ use crate::request::{
 };
 use crate::spec::EndpointSpec;
 
-/// How an endpoint under one route is given up, with all that was prepared at start.
+/// The deprecation of an endpoint under one route, prepared at start.
 #[derive(Debug)]
 pub(crate) struct Deprecation {
     endpoint: &'static EndpointSpec,
@@ -28,16 +28,18 @@ pub(crate) struct Deprecation {
     fields: Fields,
     successor: Option<SuccessorPath>,
     calls: Arc<Counter>,
-    tally: LogThrottle,
+    throttle: LogThrottle,
     clock: Arc<dyn Clock>,
 }
 
-/// At most one line of the log in this time, for each endpoint under each route.
-const PAUSE: Duration = Duration::from_mins(1);
+/// The time between two log lines for an endpoint under one route: old clients may call it all the
+/// time.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Deprecation {
-    /// `route` is the endpoint's own template, `successor` that of the endpoint that takes its place,
-    /// `page` the API's page for humans.
+    /// The deprecation of `endpoint`; `None` if it declares none. `route` is its own template,
+    /// `successor` the template of the endpoint that replaces it, and `page` the API's page for
+    /// humans.
     pub(crate) fn new(
         endpoint: &'static EndpointSpec,
         route: &str,
@@ -48,47 +50,47 @@ impl Deprecation {
     ) -> Option<Self> {
         let spec = endpoint.deprecation?;
         let successor = successor.and_then(|successor| SuccessorPath::new(route, &successor));
-        let (fields, tally) = (Fields::new(spec, page), LogThrottle::new(PAUSE));
+        let (fields, throttle) = (Fields::new(spec, page), LogThrottle::new(LOG_INTERVAL));
         Some(Self {
             endpoint,
             spec,
             fields,
             successor,
             calls,
-            tally,
+            throttle,
             clock,
         })
     }
 
-    /// Counts a request, and notes what its response will say.
-    fn meet(&self, head: &Parts) -> Notice {
+    /// Counts a request and returns the status for its response.
+    fn observe(&self, head: &Parts) -> DeprecationStatus {
         let now = self.clock.now();
         let phase = self.spec.phase(now);
         self.calls.increment(phase);
         let successor = self.successor.as_ref();
         let successor =
             successor.map(|path| outer_path(head).into_owned() + &path.fill(head.uri.path()));
-        Notice {
+        DeprecationStatus {
             phase,
             now,
             successor,
         }
     }
 
-    /// Writes the fields of every response, beside the links that are there.
-    fn write(&self, notice: &Notice, headers: &mut HeaderMap) {
+    /// Writes the response fields. Existing `Link` fields are kept.
+    fn write_fields(&self, status: &DeprecationStatus, headers: &mut HeaderMap) {
         self.fields.write_fields(headers);
-        if let Some(link) = notice.link() {
+        if let Some(link) = status.link() {
             headers.append(LINK, link);
         }
     }
 
-    /// Tells the log of a call, unless it is still right to call.
-    fn warn(&self, notice: &Notice, caller: Option<&Caller>) {
-        if notice.phase == Phase::Announced {
+    /// Logs a call, unless the deprecation is still in the future.
+    fn log_call(&self, status: &DeprecationStatus, caller: Option<&Caller>) {
+        if status.phase == Phase::Announced {
             return;
         }
-        let Some(calls) = self.tally.add(notice.now) else {
+        let Some(calls) = self.throttle.add(status.now) else {
             return;
         };
         tracing::warn!(
@@ -98,17 +100,17 @@ impl Deprecation {
             calls,
             sunset = self.spec.sunset.map(tracing::field::display),
             "{}",
-            notice.message()
+            status.message()
         );
     }
 }
 
-/// Deprecation on one endpoint under one route.
+/// The deprecation of one endpoint under one route.
 #[derive(Debug)]
 pub(crate) struct DeprecationStage(Arc<Deprecation>);
 
 impl DeprecationStage {
-    /// The stage of an endpoint that declares `deprecated` or `sunset`.
+    /// The stage of an endpoint that declares `deprecated` or `sunset`; `None` for any other.
     pub(crate) fn new(deprecation: Option<&Arc<Deprecation>>) -> Option<Self> {
         deprecation.cloned().map(Self)
     }
@@ -120,47 +122,50 @@ impl Stage for DeprecationStage {
         state: &'a mut RequestState,
         request: &'a mut IncomingRequest,
     ) -> StageResult<'a> {
-        let notice = self.0.meet(request.head());
-        let checked = notice.check();
+        let status = self.0.observe(request.head());
+        let checked = status.reject_if_gone();
         state.writers.push(Arc::new(DeprecationResponseWriter {
             deprecation: Arc::clone(&self.0),
-            notice,
+            status,
         }));
         StageResult::Ready(checked)
     }
 }
 
-/// Writes the notice into the response, and the log line of the call, whose caller is known by then.
+/// Writes the response fields and the log line, which has the caller. The caller is only known
+/// after authentication.
 #[derive(Debug)]
 struct DeprecationResponseWriter {
     deprecation: Arc<Deprecation>,
-    notice: Notice,
+    status: DeprecationStatus,
 }
 
 impl ResponseWriter for DeprecationResponseWriter {
     fn write(&self, info: &RequestInfo, response: &mut Response) {
-        self.deprecation.write(&self.notice, response.headers_mut());
-        self.deprecation.warn(&self.notice, info.caller.as_ref());
+        self.deprecation
+            .write_fields(&self.status, response.headers_mut());
+        self.deprecation
+            .log_call(&self.status, info.caller.as_ref());
     }
 }
 
-/// What an endpoint that is given up says of one request.
+/// The deprecation status of one request.
 #[derive(Debug)]
-struct Notice {
+struct DeprecationStatus {
     phase: Phase,
     now: Timestamp,
-    /// The same thing in the successor.
+    /// The URI of the same resource in the successor.
     successor: Option<String>,
 }
 
-impl Notice {
-    /// Refuses the request, if its endpoint is gone.
-    fn check(&self) -> Result<(), Problem> {
+impl DeprecationStatus {
+    /// Rejects the request if its endpoint is past its enforced sunset.
+    fn reject_if_gone(&self) -> Result<(), Problem> {
         if self.phase < Phase::Gone {
             return Ok(());
         }
         let detail = match &self.successor {
-            Some(uri) => format!("this version has ended; its successor is {uri}"),
+            Some(uri) => format!("this version has ended: use its successor {uri}"),
             None => "this version has ended".to_owned(),
         };
         Err(Problem::new(&registry::VERSION_GONE).with_detail(detail))
@@ -172,9 +177,9 @@ impl Notice {
 
     fn message(&self) -> &'static str {
         match self.phase {
-            Phase::Announced | Phase::Deprecated => "a deprecated endpoint is called",
-            Phase::AfterSunset => "an endpoint is called after its sunset",
-            Phase::Gone => "an endpoint that is gone is called",
+            Phase::Announced | Phase::Deprecated => "a deprecated endpoint was called",
+            Phase::AfterSunset => "an endpoint was called after its sunset",
+            Phase::Gone => "a call after an enforced sunset was rejected",
         }
     }
 }

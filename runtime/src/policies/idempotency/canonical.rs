@@ -1,180 +1,194 @@
-//! The form of a JSON text in which equal requests are equal bytes.
+//! The canonical form of a JSON text: texts with the same content have the same bytes.
 //!
-//! Members are sorted, white space is dropped, escapes are decoded; numbers stay as written, so
-//! that 9007199254740993 and 9007199254740992 differ. A text with duplicate members, or that is not
-//! JSON, has no such form and is compared as it is.
+//! Members are sorted, white space is dropped, and escapes are decoded. Numbers stay as written, so
+//! that 9007199254740993 and 9007199254740992 differ. A text that is not JSON, or that has
+//! duplicate members, has no canonical form; it is compared byte by byte.
 //!
-//! The form of a string is `s`, its length and its decoded bytes; of a number `n`, its length and what
-//! is written; `true`, `false` and `null` are `t`, `f` and `z`; of an array its values' forms between
-//! brackets; of an object its members between braces, each its name's form and its value's. A length is
-//! one byte, or 255 and eight bytes more. Fingerprints that are kept hash the form: it stays as it is, or
-//! their version changes.
+//! | value | canonical form |
+//! |---|---|
+//! | string | `s`, its length, its decoded bytes |
+//! | number | `n`, its length, its characters as written |
+//! | `true`, `false`, `null` | `t`, `f`, `z` |
+//! | array | the forms of its items between brackets |
+//! | object | its members between braces: for each the form of its name, then of its value |
 //!
-//! One pass reads the text (RFC 8259) and writes the form. What JSON is, is decided here and not by
-//! `serde_json`, as its features, which any crate of a program may switch on, change what it reads.
+//! A length below 255 is one byte. A longer one is the byte 255 and eight bytes, big-endian.
+//!
+//! Stored fingerprints are hashes of the canonical form. A change of the form needs a new version
+//! of the fingerprints.
+//!
+//! One pass reads the text (RFC 8259) and writes the form. The reader is written here, because the
+//! features of `serde_json` change the texts that it accepts, and any crate of a program may enable
+//! them.
 
 use core::ops::Range;
 
 use smallvec::SmallVec;
 
-/// The canonical form; `None` where there is none.
+/// Returns the canonical form; `None` if the text has no canonical form.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn canonical(text: &[u8]) -> Option<Vec<u8>> {
     let mut form = Vec::new();
-    write(text, &mut form).map(|()| form)
+    write_canonical(text, &mut form).map(|()| form)
 }
 
-/// Writes the canonical form behind what is there; `None` where there is none.
-pub(super) fn write(text: &[u8], into: &mut Vec<u8>) -> Option<()> {
+/// Appends the canonical form to `into`; `None` if the text has no canonical form. Then `into`
+/// contains an incomplete form.
+pub(super) fn write_canonical(text: &[u8], into: &mut Vec<u8>) -> Option<()> {
     let mut reader = Reader {
         text: core::str::from_utf8(text).ok()?.as_bytes(),
         at: 0,
     };
-    // Sorting copies members behind the form, so that there is room for two.
+    // Sorting first copies the members behind the form, which needs twice the length.
     into.reserve(2 * text.len());
     let mut form = Canonical {
         bytes: into,
         members: SmallVec::new(),
-        open: SmallVec::new(),
+        containers: SmallVec::new(),
     };
-    while form.begin(&mut reader)? || form.finish_open(&mut reader)? {}
-    // Only white space may follow.
+    // A loop instead of recursion, so that a deeply nested text cannot exhaust the stack.
+    while form.begin_value(&mut reader)? || form.end_value(&mut reader)? {}
+    // Only white space may follow the value.
     reader.peek().is_none().then_some(())
 }
 
-/// Deeper texts are compared as they are, as `serde_json` would not read them either.
+/// The deepest nesting of a text with a canonical form. It is the limit of `serde_json`, so a
+/// deeper text is no JSON to a handler either.
 const MAX_DEPTH: usize = 128;
 
-/// The form of what was read so far.
+/// The canonical form of the text that was read so far.
 struct Canonical<'a> {
     bytes: &'a mut Vec<u8>,
-    /// Those of all open objects, the innermost object's last.
+    /// The members of all open objects, those of the innermost object last.
     members: SmallVec<[Member; 16]>,
     /// The arrays and objects that have not ended, the innermost last.
-    open: SmallVec<[Open; 8]>,
+    containers: SmallVec<[Container; 8]>,
 }
 
-/// Where a member stands in the form.
+/// The place of a member in the canonical form.
 struct Member {
+    /// The decoded bytes of the name.
     name: Range<usize>,
-    /// Its end is known when the next member begins.
-    whole: Range<usize>,
+    /// The form of name and value. Its end is known when the next member begins.
+    form: Range<usize>,
 }
 
 /// An array or object that has not ended.
-struct Open {
-    /// What ends it.
+struct Container {
+    /// The bracket or brace that ends it.
     end: u8,
-    /// Its first member.
-    first: usize,
-    /// Whether each member so far comes after the one before it.
+    /// The index of its first member.
+    first_member: usize,
+    /// `true` while the members are in ascending order without duplicates.
     sorted: bool,
 }
 
 impl Canonical<'_> {
-    /// Takes a value, or where it begins; whether a value inside of it follows.
-    fn begin(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
+    /// Reads a value without parts, or the start of an array or object. Returns `true` if a value
+    /// inside of it follows.
+    fn begin_value(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
         match reader.peek()? {
-            b'{' => return self.open(reader, b'}'),
-            b'[' => return self.open(reader, b']'),
+            b'{' => return self.open_container(reader, b'}'),
+            b'[' => return self.open_container(reader, b']'),
             b'"' => {
                 self.string(reader)?;
             }
             b't' => self.bytes.push(reader.literal(b"true").map(|()| b't')?),
             b'f' => self.bytes.push(reader.literal(b"false").map(|()| b'f')?),
             b'n' => self.bytes.push(reader.literal(b"null").map(|()| b'z')?),
-            _ => check_size(self.bytes, b'n', reader.number()?),
+            _ => put_with_length(self.bytes, b'n', reader.number()?),
         }
         Some(false)
     }
 
-    fn open(&mut self, reader: &mut Reader<'_>, end: u8) -> Option<bool> {
-        if self.open.len() == MAX_DEPTH {
+    fn open_container(&mut self, reader: &mut Reader<'_>, end: u8) -> Option<bool> {
+        if self.containers.len() == MAX_DEPTH {
             return None;
         }
         self.bytes.push(reader.byte()?);
-        self.open.push(Open {
+        self.containers.push(Container {
             end,
-            first: self.members.len(),
+            first_member: self.members.len(),
             sorted: true,
         });
         if reader.peek()? == end {
             return Some(false);
         }
-        self.next(reader, end)
+        self.before_value(reader, end)
     }
 
-    /// After a value: ends what ends there; whether another value follows.
-    fn finish_open(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
-        while let Some(&Open { end, .. }) = self.open.last() {
+    /// Reads the text after a value: a comma, or the ends of arrays and objects. Returns `true` if
+    /// another value follows.
+    fn end_value(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
+        while let Some(&Container { end, .. }) = self.containers.last() {
             reader.peek()?;
             match reader.byte()? {
-                b',' => return self.next(reader, end),
-                byte if byte == end => self.close()?,
+                b',' => return self.before_value(reader, end),
+                byte if byte == end => self.close_container()?,
                 _ => return None,
             }
         }
         Some(false)
     }
 
-    /// Takes what stands before a value: in an object, a name.
-    fn next(&mut self, reader: &mut Reader<'_>, end: u8) -> Option<bool> {
+    /// Reads the text before a value: in an object its name and colon, in an array nothing.
+    fn before_value(&mut self, reader: &mut Reader<'_>, end: u8) -> Option<bool> {
         if end == b'}' {
             reader.peek()?;
-            self.name(reader)?;
+            self.member_name(reader)?;
         }
         Some(true)
     }
 
-    fn name(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+    fn member_name(&mut self, reader: &mut Reader<'_>) -> Option<()> {
         let start = self.bytes.len();
         let name = self.string(reader)?;
         reader.peek()?;
         reader.expect(b':')?;
-        let open = self.open.last_mut()?;
-        if let Some(before) = self.members[open.first..].last_mut() {
-            before.whole.end = start;
-            open.sorted &= self.bytes[before.name.clone()] < self.bytes[name.clone()];
+        let object = self.containers.last_mut()?;
+        if let Some(previous) = self.members[object.first_member..].last_mut() {
+            previous.form.end = start;
+            object.sorted &= self.bytes[previous.name.clone()] < self.bytes[name.clone()];
         }
         self.members.push(Member {
             name,
-            whole: start..start,
+            form: start..start,
         });
         Some(())
     }
 
-    /// Takes a string; where it stands, decoded.
+    /// Reads a string and appends its form. Returns the place of its decoded bytes.
     fn string(&mut self, reader: &mut Reader<'_>) -> Option<Range<usize>> {
         let length = match reader.plain_string() {
             Some(plain) => {
-                check_size(self.bytes, b's', plain);
+                put_with_length(self.bytes, b's', plain);
                 plain.len()
             }
             None => {
                 let string = reader.escaped_string()?;
-                check_size(self.bytes, b's', &string);
+                put_with_length(self.bytes, b's', &string);
                 string.len()
             }
         };
         Some(self.bytes.len() - length..self.bytes.len())
     }
 
-    fn close(&mut self) -> Option<()> {
-        let open = self.open.pop()?;
-        if !open.sorted {
-            self.sort(open.first)?;
+    fn close_container(&mut self) -> Option<()> {
+        let container = self.containers.pop()?;
+        if !container.sorted {
+            self.sort_members(container.first_member)?;
         }
-        self.members.truncate(open.first);
-        self.bytes.push(open.end);
+        self.members.truncate(container.first_member);
+        self.bytes.push(container.end);
         Some(())
     }
 
-    /// Sorts the members from this one on. `None` if two have one name.
-    fn sort(&mut self, first: usize) -> Option<()> {
+    /// Sorts the members from index `first` on; `None` if two members have the same name.
+    fn sort_members(&mut self, first: usize) -> Option<()> {
         let Self { bytes, members, .. } = self;
         let (members, end) = (&mut members[first..], bytes.len());
-        let start = members.first()?.whole.start;
-        members.last_mut()?.whole.end = end;
+        let start = members.first()?.form.start;
+        members.last_mut()?.form.end = end;
         let name = |member: &Member| &bytes[member.name.clone()];
         members.sort_unstable_by(|left, right| name(left).cmp(name(right)));
         if members
@@ -183,8 +197,9 @@ impl Canonical<'_> {
         {
             return None;
         }
+        // The sorted copies go behind the form and then replace the unsorted members.
         for member in &*members {
-            bytes.extend_from_within(member.whole.clone());
+            bytes.extend_from_within(member.form.clone());
         }
         bytes.copy_within(end.., start);
         bytes.truncate(end);
@@ -192,14 +207,14 @@ impl Canonical<'_> {
     }
 }
 
-/// Takes JSON's tokens from a text in UTF-8.
+/// Reads the tokens of a JSON text in UTF-8.
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// The next byte that is no white space, not yet taken.
+    /// Skips white space and returns the next byte without taking it.
     fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(self.at) {
             self.at += 1;
@@ -213,7 +228,7 @@ impl<'a> Reader<'a> {
         Some(byte)
     }
 
-    /// Takes this byte, if it is the next.
+    /// Takes the next byte if it equals this one.
     fn take_if(&mut self, byte: u8) -> bool {
         let next = self.text.get(self.at) == Some(&byte);
         self.at += usize::from(next);
@@ -246,7 +261,7 @@ impl<'a> Reader<'a> {
         Some(&self.text[start..self.at])
     }
 
-    /// Takes one digit or more.
+    /// Takes one or more digits.
     fn digits(&mut self) -> Option<()> {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.text.get(self.at) {
@@ -255,10 +270,10 @@ impl<'a> Reader<'a> {
         (self.at > start).then_some(())
     }
 
-    /// A string without escapes; else `None`, and nothing is taken.
+    /// Takes a string without escapes. For any other string returns `None` and takes nothing.
     fn plain_string(&mut self) -> Option<&'a [u8]> {
         let inside = self.text[self.at..].strip_prefix(b"\"")?;
-        let (plain, rest) = inside.split_at(plain_length(inside));
+        let (plain, rest) = inside.split_at(unescaped_length(inside));
         if rest.first() != Some(&b'"') {
             return None;
         }
@@ -266,7 +281,7 @@ impl<'a> Reader<'a> {
         Some(plain)
     }
 
-    /// A string, decoded.
+    /// Takes a string and decodes its escapes.
     fn escaped_string(&mut self) -> Option<Vec<u8>> {
         self.expect(b'"')?;
         let mut decoded = self.plain().to_vec();
@@ -278,10 +293,10 @@ impl<'a> Reader<'a> {
         Some(decoded)
     }
 
-    /// What stands in a string before its end, an escape, or a control character.
+    /// Takes the bytes of a string up to its end, an escape, or a control character.
     fn plain(&mut self) -> &'a [u8] {
         let rest = &self.text[self.at..];
-        let plain = &rest[..plain_length(rest)];
+        let plain = &rest[..unescaped_length(rest)];
         self.at += plain.len();
         plain
     }
@@ -299,7 +314,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// One code unit of UTF-16, or the two of a surrogate pair. `None` for half a pair.
+    /// Takes the code unit of a `\u` escape, or the two of a surrogate pair; `None` for half a
+    /// pair.
     fn code_point(&mut self) -> Option<char> {
         let first = self.code_unit()?;
         if let Some(single) = char::from_u32(u32::from(first)) {
@@ -321,11 +337,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How many bytes there are before a quote, a backslash or a control character.
-fn plain_length(text: &[u8]) -> usize {
+/// Returns the number of bytes before the first quote, backslash or control character.
+///
+/// Compares eight bytes at a time, in one 64-bit number.
+fn unescaped_length(text: &[u8]) -> usize {
     let (words, rest) = text.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
-        let ends = is_end(u64::from_le_bytes(*word));
+        let ends = string_end_bits(u64::from_le_bytes(*word));
         if ends != 0 {
             return 8 * index + ends.trailing_zeros() as usize / 8;
         }
@@ -334,9 +352,12 @@ fn plain_length(text: &[u8]) -> usize {
     8 * words.len() + rest.iter().position(ends).unwrap_or(rest.len())
 }
 
-/// Of eight bytes, the first in the lowest place, those that end a plain run: the lowest bit set is the
-/// high bit of the first of them. (A borrow can set bits above it, never below.)
-const fn is_end(bytes: u64) -> u64 {
+/// Marks the quotes, backslashes and control characters among eight bytes. The lowest byte is the
+/// first one.
+///
+/// The lowest set bit is the high bit of the first such byte. Higher bits can be wrong: the borrow
+/// of a subtraction spreads upwards, never downwards.
+const fn string_end_bits(bytes: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     let (quote, backslash) = (bytes ^ (ONES * b'"' as u64), bytes ^ (ONES * b'\\' as u64));
     let control = bytes.wrapping_sub(ONES * 0x20) & !bytes;
@@ -345,9 +366,9 @@ const fn is_end(bytes: u64) -> u64 {
     (control | quote | backslash) & ONES << 7
 }
 
-/// Bytes with what they are and their length in front.
+/// Appends a tag, the length of `bytes`, and `bytes`.
 #[inline]
-fn check_size(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+fn put_with_length(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     match u8::try_from(bytes.len()) {
         Ok(length) if length < u8::MAX => out.extend_from_slice(&[tag, length]),
         _ => {
@@ -365,32 +386,32 @@ mod tests {
 
     use super::*;
 
-    fn same(left: &str, right: &str) -> bool {
+    fn is_same(left: &str, right: &str) -> bool {
         let form = canonical(left.as_bytes());
         form.is_some() && form == canonical(right.as_bytes())
     }
 
     #[test]
-    fn a06_order_space_and_escapes_do_not_matter() {
-        assert!(same(
+    fn a06_order_white_space_and_escapes_do_not_matter() {
+        assert!(is_same(
             r#"{"a":1,"b":[true,null]}"#,
             " {\"b\" : [ true ,\n null ], \"a\":1 } "
         ));
-        assert!(same(r#""\u00e9\/""#, "\"é/\""));
-        assert!(same(r#"{"\u0061":1}"#, r#"{"a":1}"#));
+        assert!(is_same(r#""\u00e9\/""#, "\"é/\""));
+        assert!(is_same(r#"{"\u0061":1}"#, r#"{"a":1}"#));
     }
 
     #[test]
-    fn a06_number_lexemes_are_kept() {
-        assert!(!same("9007199254740993", "9007199254740992"));
-        assert!(!same("1", "1.0"));
-        assert!(!same("\"1\"", "1"));
-        assert!(!same("[1,2]", "[12]"));
-        assert!(!same("[[1],2]", "[[1,2]]"));
+    fn a06_numbers_are_compared_as_written() {
+        assert!(!is_same("9007199254740993", "9007199254740992"));
+        assert!(!is_same("1", "1.0"));
+        assert!(!is_same("\"1\"", "1"));
+        assert!(!is_same("[1,2]", "[12]"));
+        assert!(!is_same("[[1],2]", "[[1,2]]"));
     }
 
     #[test]
-    fn a06_texts_without_a_canonical_form() {
+    fn a06_invalid_or_ambiguous_json_has_no_canonical_form() {
         for text in [
             "",
             "{",
@@ -407,9 +428,10 @@ mod tests {
         assert_eq!(canonical(deep.as_bytes()), None);
     }
 
-    /// What stored fingerprints were made of: a change here needs a new version of them.
+    /// Stored fingerprints are hashes of these forms: a change here needs a new fingerprint
+    /// version.
     #[test]
-    fn a07_the_form_stays_as_it_is() {
+    fn a07_canonical_forms_are_those_of_earlier_releases() {
         let forms = [
             ("null", "z"),
             (" true", "t"),
@@ -447,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a06_a_text_is_read_to_a_depth_of_128() {
+    fn a06_a_text_has_a_canonical_form_up_to_depth_128() {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let nested = |depth| format!("{}0{}", open.repeat(depth), close.repeat(depth));
             assert!(canonical(nested(128).as_bytes()).is_some());
@@ -473,27 +495,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_plain_run_ends_where_it_ends(text in prop::collection::vec(prop_oneof![Just(b'a'), Just(0x80), Just(0x7f), any::<u8>()], 0..40)) {
+        fn unescaped_length_agrees_with_a_search_byte_by_byte(text in prop::collection::vec(prop_oneof![Just(b'a'), Just(0x80), Just(0x7f), any::<u8>()], 0..40)) {
             let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
             let length = text.iter().position(ends).unwrap_or(text.len());
-            prop_assert_eq!(plain_length(&text), length);
+            prop_assert_eq!(unescaped_length(&text), length);
         }
 
         #[test]
         fn a06_layout_never_matters(value in json()) {
             let compact = serde_json::to_string(&value).expect("JSON");
             let pretty = serde_json::to_string_pretty(&value).expect("JSON");
-            prop_assert!(same(&compact, &pretty));
+            prop_assert!(is_same(&compact, &pretty));
         }
 
         #[test]
         fn a06_different_values_differ(left in json(), right in json()) {
             let (l, r) = (left.to_string(), right.to_string());
-            prop_assert_eq!(same(&l, &r), left == right);
+            prop_assert_eq!(is_same(&l, &r), left == right);
         }
 
         #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn arbitrary_bytes_cause_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = canonical(&bytes);
         }
     }

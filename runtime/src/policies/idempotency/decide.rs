@@ -6,18 +6,20 @@ use super::spec::OnCrash;
 use crate::clock::Timestamp;
 use crate::problem::{Effects, ResponseOrigin};
 
-/// How a run is settled with its record.
+/// The effect of a finished run on its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settlement {
-    /// The response is kept and replayed.
+    /// The record stores the response, which retries get as a replay.
     Keep,
-    /// The key is free again.
+    /// The record is removed: a retry runs the handler.
     Abort,
-    /// Nobody knows what happened.
+    /// The record becomes UNKNOWN: the handler may or may not have had its effect.
     Unknown,
 }
 
-/// How a run is settled that came to an answer.
+/// Decides how a run that produced a response is settled.
+///
+/// Statuses 408, 425 and 429 ask the client to send the request again, so they free the key.
 pub(crate) fn settle(origin: ResponseOrigin, status: StatusCode, effects: Effects) -> Settlement {
     if origin == ResponseOrigin::Refused || effects == Effects::None {
         return Settlement::Abort;
@@ -31,23 +33,23 @@ pub(crate) fn settle(origin: ResponseOrigin, status: StatusCode, effects: Effect
     }
 }
 
-/// What a RUNNING record is, seen at a moment.
+/// The state of a RUNNING record's lease at a given time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OtherRun {
-    /// Its run goes on.
+pub(crate) enum LeaseState {
+    /// The lease has not ended: the run goes on.
     Held,
-    /// Its run is gone, and it may run again.
-    Rerun,
-    /// Its run is gone, and nobody knows its outcome.
-    Unknown,
+    /// The lease has lapsed, and a retry may run the handler again.
+    LapsedRerun,
+    /// The lease has lapsed, and the outcome of the run is unknown.
+    LapsedUnknown,
 }
 
-/// Whether a lease still holds.
-pub(crate) fn other_run(lease_until: Timestamp, on_crash: OnCrash, now: Timestamp) -> OtherRun {
+/// Decides the state of a lease that ends at `lease_until`.
+pub(crate) fn lease_state(lease_until: Timestamp, on_crash: OnCrash, now: Timestamp) -> LeaseState {
     match on_crash {
-        _ if now < lease_until => OtherRun::Held,
-        OnCrash::Rerun => OtherRun::Rerun,
-        OnCrash::Unknown => OtherRun::Unknown,
+        _ if now < lease_until => LeaseState::Held,
+        OnCrash::Rerun => LeaseState::LapsedRerun,
+        OnCrash::Unknown => LeaseState::LapsedUnknown,
     }
 }
 
@@ -56,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a16_what_the_handler_answered_is_kept() {
+    fn a16_a_2xx_3xx_or_4xx_of_the_handler_is_stored() {
         for status in [200, 201, 204, 303, 400, 404, 409, 422] {
             let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(
@@ -68,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a16_refusals_and_answers_without_effects_free_the_key() {
+    fn a16_refusals_and_errors_without_effects_free_the_key() {
         let conflict = StatusCode::CONFLICT;
         assert_eq!(
             settle(ResponseOrigin::Refused, conflict, Effects::Unknown),
@@ -105,10 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn a14_a_lapsed_lease_reruns_only_where_declared() {
+    fn a14_a_lapsed_lease_allows_a_rerun_only_if_declared() {
         let (early, end) = (Timestamp::from_micros(9), Timestamp::from_micros(10));
-        assert_eq!(other_run(end, OnCrash::Unknown, early), OtherRun::Held);
-        assert_eq!(other_run(end, OnCrash::Unknown, end), OtherRun::Unknown);
-        assert_eq!(other_run(end, OnCrash::Rerun, end), OtherRun::Rerun);
+        assert_eq!(lease_state(end, OnCrash::Unknown, early), LeaseState::Held);
+        assert_eq!(
+            lease_state(end, OnCrash::Unknown, end),
+            LeaseState::LapsedUnknown
+        );
+        assert_eq!(
+            lease_state(end, OnCrash::Rerun, end),
+            LeaseState::LapsedRerun
+        );
     }
 }

@@ -1,11 +1,11 @@
-//! An answer as bytes, in the one form that every store keeps that keeps bytes.
+//! The encoding of a stored response as bytes, which all stores that store bytes use.
 //!
-//! | bytes | |
+//! | bytes | content |
 //! |---|---|
 //! | 2 | status, big-endian like all numbers here |
-//! | 1 | format: 0 without its body, which was too large to keep; 1 with it; 2 [sealed](super::seal) |
-//! | 2 | the number of fields; of each the length of its name (2) and of its value (4), and both |
-//! | 4 | the length of the body, and the body |
+//! | 1 | format: 0 without the body, which was too large to store; 1 with the body; 2 [encrypted](super::encryption) |
+//! | 2 | number of fields; then for each field the length of its name (2), the length of its value (4), name and value |
+//! | 4 | length of the body; then the body |
 
 use bytes::{Buf, BufMut, Bytes};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -17,15 +17,15 @@ const WITHOUT_BODY: u8 = 0;
 const WITH_BODY: u8 = 1;
 
 impl StoredResponse {
-    /// The answer as bytes, for a store that keeps bytes; [`from_bytes`](Self::from_bytes) reads them.
+    /// Encodes the response as bytes, which [`from_bytes`](Self::from_bytes) decodes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.write_to(&mut bytes);
         bytes
     }
 
-    /// The answer that [`to_bytes`](Self::to_bytes) wrote, with this release or an earlier one; `None`
-    /// for any other bytes.
+    /// Decodes a response that [`to_bytes`](Self::to_bytes) of this or an earlier release has
+    /// encoded; `None` for any other bytes.
     pub fn from_bytes(mut bytes: Bytes) -> Option<Self> {
         let status = StatusCode::from_u16(bytes.try_get_u16().ok()?).ok()?;
         read_content(status, bytes)
@@ -38,32 +38,32 @@ impl StoredResponse {
     }
 }
 
-/// All but the status.
-pub(super) fn put_content(bytes: &mut Vec<u8>, kept: &StoredResponse) {
-    match kept.encrypted() {
-        Some(sealed) => sealed.write_to(bytes),
-        None => put_clear(bytes, kept),
+/// Encodes everything except the status.
+pub(super) fn put_content(bytes: &mut Vec<u8>, stored: &StoredResponse) {
+    match stored.encrypted() {
+        Some(encrypted) => encrypted.write_to(bytes),
+        None => put_plain(bytes, stored),
     }
 }
 
-/// Gives the answer of this status.
+/// Decodes the bytes that [`put_content`] has encoded into a response with this status.
 pub(super) fn read_content(status: StatusCode, bytes: Bytes) -> Option<StoredResponse> {
     match bytes.first() {
         Some(&EncryptedResponse::FORMAT) => EncryptedResponse::from_bytes(bytes)
-            .map(|sealed| StoredResponse::from_encrypted(status, sealed)),
-        _ => read_clear(status, bytes),
+            .map(|encrypted| StoredResponse::from_encrypted(status, encrypted)),
+        _ => read_plain(status, bytes),
     }
 }
 
-fn put_clear(bytes: &mut Vec<u8>, kept: &StoredResponse) {
-    let body = kept.body().map_or(&[][..], |body| body);
-    bytes.push(if kept.body().is_some() {
+fn put_plain(bytes: &mut Vec<u8>, stored: &StoredResponse) {
+    let body = stored.body().map_or(&[][..], |body| body);
+    bytes.push(if stored.body().is_some() {
         WITH_BODY
     } else {
         WITHOUT_BODY
     });
-    bytes.put_u16(length(kept.headers().len()));
-    for (name, value) in kept.headers() {
+    bytes.put_u16(length(stored.headers().len()));
+    for (name, value) in stored.headers() {
         bytes.put_u16(length(name.as_str().len()));
         bytes.put_u32(length(value.len()));
         bytes.extend(name.as_str().as_bytes());
@@ -73,12 +73,12 @@ fn put_clear(bytes: &mut Vec<u8>, kept: &StoredResponse) {
     bytes.extend(body);
 }
 
-fn read_clear(status: StatusCode, mut rest: Bytes) -> Option<StoredResponse> {
+fn read_plain(status: StatusCode, mut rest: Bytes) -> Option<StoredResponse> {
     let format = rest
         .try_get_u8()
         .ok()
         .filter(|format| [WITHOUT_BODY, WITH_BODY].contains(format))?;
-    let fields = fields(&mut rest)?;
+    let fields = take_fields(&mut rest)?;
     let length = rest.try_get_u32().ok()?;
     let body = take(&mut rest, usize::try_from(length).ok()?)?;
     let body = (format == WITH_BODY).then_some(body);
@@ -92,11 +92,12 @@ fn read_clear(status: StatusCode, mut rest: Bytes) -> Option<StoredResponse> {
 fn length<N: TryFrom<usize>>(length: usize) -> N {
     N::try_from(length)
         .ok()
-        .expect("header maps and kept bodies have bounds far below")
+        .expect("a header map and a stored body have far lower bounds")
 }
 
-fn fields(rest: &mut Bytes) -> Option<Vec<Field>> {
+fn take_fields(rest: &mut Bytes) -> Option<Vec<Field>> {
     let count = rest.try_get_u16().ok()?;
+    // A forged count must not reserve memory: more than 64 fields let the list grow.
     let mut fields = Vec::with_capacity(usize::from(count.min(64)));
     for _ in 0..count {
         let name_length = usize::from(rest.try_get_u16().ok()?);
@@ -121,11 +122,11 @@ mod tests {
     fn response() -> StoredResponse {
         let fields = vec![(LOCATION, HeaderValue::from_static("/v1/payments/1"))];
         StoredResponse::restored(StatusCode::CREATED, fields, Some(Bytes::from_static(b"{}")))
-            .expect("kept fields")
+            .expect("stored fields")
     }
 
     #[test]
-    fn the_form_is_that_of_earlier_releases() {
+    fn the_encoding_is_that_of_earlier_releases() {
         let expected = b"\0\xc9\x01\0\x01\0\x08\0\0\0\x0elocation/v1/payments/1\0\0\0\x02{}";
         assert_eq!(response().to_bytes(), expected);
         assert_eq!(
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn another_format_is_none() {
+    fn an_unknown_format_is_not_decoded() {
         let mut bytes = response().to_bytes();
         for format in 2..=255 {
             bytes[2] = format;
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_fields_are_none() {
+    fn forged_fields_are_not_decoded() {
         let is_none = |names: &[String]| {
             let mut bytes = vec![0, 200, WITH_BODY];
             bytes.put_u16(length(names.len()));

@@ -1,4 +1,5 @@
-//! Which record a request belongs to, and whether it is the request of that record.
+//! The name of a request's record, and the fingerprint that distinguishes retries from other
+//! requests.
 
 use std::borrow::Cow;
 
@@ -13,66 +14,78 @@ use crate::request::Caller;
 use crate::request::OwnerHasher;
 use crate::secret::{Key, KeyedHash};
 
-/// The version of the fingerprint that this release makes.
+/// The version of the fingerprints that this release makes. A change of the hashed data needs a new
+/// version, because stored records contain fingerprints.
 const FINGERPRINT_VERSION: u8 = 2;
 
-/// Tells the names of records from all other hashes. Another form of them is another number.
-const CONTEXT: &str = "aplomb idempotency record 1";
+/// The context that separates the names of records from all other hashes. A change of the hashed
+/// data needs a new number.
+const NAME_CONTEXT: &str = "aplomb idempotency record 1";
 
-/// The second half of the key of fingerprints.
-const FINGERPRINT_KEY: &[u8; 16] = b"aplomb request 2";
+/// The second half of every fingerprint key.
+const FINGERPRINT_KEY_SUFFIX: &[u8; 16] = b"aplomb request 2";
 
-/// Names the records of one endpoint.
+/// Computes the names of the records of one endpoint.
 ///
-/// Names are hashes, so that a store holds neither keys nor callers in the clear. They need no secret:
-/// a secret that is changed, or lost, forgets no key. They are pseudonyms: whoever reads the store can
-/// confirm a guess of a caller and a key.
+/// A name is a hash, so a store contains neither keys nor callers in plain form. The hash needs no
+/// secret, so a changed or lost secret does not make a used key new. Names are pseudonyms: a reader
+/// of the store can confirm a guessed caller together with a guessed key.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordNames {
     namespace: String,
     method: &'static str,
     /// The versioned template of the route, with parameters as `{}`.
     template: String,
-    callers: OwnerHasher,
-    key: Key,
+    caller_hasher: OwnerHasher,
+    name_key: Key,
 }
 
 impl RecordNames {
-    /// Names for the endpoint with this method and versioned template. Parameters may get other names.
+    /// Creates the names for the endpoint with this method and versioned route template. The names
+    /// of path parameters are ignored, so a renamed parameter keeps its records.
     pub(crate) fn new(namespace: &str, method: &'static str, route: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
             method,
-            template: new_unnamed(route),
-            callers: OwnerHasher::new(namespace),
-            key: Key::of_purpose(CONTEXT),
+            template: without_parameter_names(route),
+            caller_hasher: OwnerHasher::new(namespace),
+            name_key: Key::of_purpose(NAME_CONTEXT),
         }
     }
 
-    /// The record of this caller's key, and what makes the fingerprints of requests under that key.
+    /// Returns the name of the record of this caller's key, and the key for the fingerprints of its
+    /// requests.
     pub(crate) fn record(&self, caller: Option<&Caller>, key: &str) -> (RecordKey, FingerprintKey) {
-        // Callers have no tenant yet.
+        // Callers have no tenant yet. The empty part reserves its place in the hash.
         let (tenant, (kind, id)) = (
             b"",
             caller.map_or(("anonymous", ""), |caller| ("caller", caller.id())),
         );
-        let hash = self.key.hash().part(self.namespace.as_bytes()).part(tenant);
+        let hash = self
+            .name_key
+            .hash()
+            .part(self.namespace.as_bytes())
+            .part(tenant);
         let hash = hash
             .part(kind.as_bytes())
             .part(id.as_bytes())
             .part(self.method.as_bytes());
-        let (name, rest) = hash
+        let (name, second_half) = hash
             .part(self.template.as_bytes())
             .part(key.as_bytes())
             .finish_halves();
-        // Records without a caller are spread over the slots of a cluster.
-        let owner = caller.map_or(name, |caller| self.callers.caller(caller));
-        (RecordKey::new(owner, name), FingerprintKey::new(rest))
+        // The first hash selects the slot of a cluster. Without a caller it is the record's own
+        // hash, which spreads these records over all slots.
+        let owner = caller.map_or(name, |caller| self.caller_hasher.caller(caller));
+        (
+            RecordKey::new(owner, name),
+            FingerprintKey::new(second_half),
+        )
     }
 }
 
-/// A template with its parameters as `{}`.
-fn new_unnamed(template: &str) -> String {
+/// Replaces the parameters of a route template by `{}`.
+fn without_parameter_names(template: &str) -> String {
     let mut pieces = template.split('{');
     let mut bare = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
@@ -82,61 +95,72 @@ fn new_unnamed(template: &str) -> String {
     bare
 }
 
-/// Makes the fingerprints of requests under one key: a hash whose own key is derived from the client's
-/// key and the caller, and stands nowhere. A body that is kept as a fingerprint is hidden as long as the
-/// client's key cannot be guessed.
+/// The hash key for the fingerprints of requests with one idempotency key.
+///
+/// It is derived from the idempotency key and the caller, and is not stored. So a fingerprint
+/// reveals nothing about a body as long as the idempotency key cannot be guessed.
 #[derive(Debug)]
 pub(crate) struct FingerprintKey(Key);
 
 impl FingerprintKey {
-    /// From the half of a record's hash that is not its name.
+    /// Creates the key from the half of the record's hash that is not the record's name.
     fn new(half: [u8; 16]) -> Self {
         let mut bytes = [0; 32];
         bytes[..16].copy_from_slice(&half);
-        bytes[16..].copy_from_slice(FINGERPRINT_KEY);
+        bytes[16..].copy_from_slice(FINGERPRINT_KEY_SUFFIX);
         Self(Key::from_bytes(bytes))
     }
 
-    /// What must be equal for a request to be a retry: the decoded path with its parameters; query,
-    /// media type, content coding, the fields that the endpoint names, body.
+    /// Returns the fingerprint of a request. Requests with equal fingerprints are retries of each
+    /// other.
+    ///
+    /// It covers the decoded path, the query, the media type, the content coding, the header fields
+    /// named in `fields`, and the body.
     pub(crate) fn fingerprint(&self, head: &Parts, fields: &[&str], body: &Bytes) -> Fingerprint {
         let mut hash = self
             .0
             .hash()
             .part(&[FINGERPRINT_VERSION])
-            .part(&decoded(original_uri(head).path()));
-        add_query(&mut hash, head);
+            .part(&normalize_path(original_uri(head).path()));
+        hash_query(&mut hash, head);
         let essence = media_type(head);
         hash.add(essence.as_bytes());
         hash.add(&content_coding(head));
         for name in fields {
-            add_field(&mut hash, head, name);
+            hash_field(&mut hash, head, name);
         }
-        // Which form it is comes last: where the form ends is known only then.
+        // The kind of body comes last: a body is known to have a canonical form only after the form
+        // was written.
         let json = essence.ends_with("json")
-            && hash.add_form(|form| canonical::write(body, form)).is_some();
+            && hash
+                .add_written(|bytes| canonical::write_canonical(body, bytes))
+                .is_some();
         if !json {
-            hash.add_plain(body);
+            hash.add_without_length(body);
         }
-        hash.add_plain(if json { b"json" } else { b"raw" });
+        hash.add_without_length(if json { b"json" } else { b"raw" });
         Fingerprint::new(FINGERPRINT_VERSION, hash.finish())
     }
 }
 
-/// A field's name and all its values, as often as it is sent; their number, so that none is taken
-/// for the next field.
-fn add_field(hash: &mut KeyedHash, head: &Parts, name: &str) {
+/// Hashes the name, the number and all values of a header field. The number separates the values
+/// from the next field.
+fn hash_field(hash: &mut KeyedHash, head: &Parts, name: &str) {
     let values = || head.headers.get_all(name).iter();
     hash.add(name.as_bytes());
     hash.add(&values().count().to_be_bytes());
     values().for_each(|value| hash.add(value.as_bytes()));
 }
 
-/// The decoded pairs in the order of their names; several values of one name stay in their order, which
-/// may mean something. A query that does not decode is compared as it was sent, too.
-fn add_query(hash: &mut KeyedHash, head: &Parts) {
+/// Hashes the decoded pairs of the query, sorted by name.
+///
+/// Several values of one name stay in their order, which may have a meaning. If a pair is not valid
+/// UTF-8 after decoding, the raw query is hashed as well: different invalid bytes decode to the
+/// same replacement character.
+fn hash_query(hash: &mut KeyedHash, head: &Parts) {
     let query = head.uri.query().unwrap_or_default();
     let mut pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    // A stable sort: values of one name must not change places.
     pairs.sort_by(|(left, _), (right, _)| left.cmp(right));
     hash.add(&pairs.len().to_be_bytes());
     for (name, value) in &pairs {
@@ -151,27 +175,30 @@ fn add_query(hash: &mut KeyedHash, head: &Parts) {
     }
 }
 
-/// A path in the one form of all paths whose decoded segments are the same: a slash within a segment,
-/// and a percent sign, stay encoded.
-fn decoded(path: &str) -> Cow<'_, [u8]> {
+/// Decodes a path, so that all paths with the same decoded segments become equal.
+///
+/// An encoded slash within a segment stays `%2F`, and a percent sign becomes `%25`, so that
+/// different paths stay different.
+fn normalize_path(path: &str) -> Cow<'_, [u8]> {
     if !path.contains('%') {
         return Cow::Borrowed(path.as_bytes());
     }
     let (mut bytes, mut rest) = (Vec::with_capacity(path.len() + 8), path.as_bytes());
     while let [first, after @ ..] = rest {
-        let escaped = escaped(rest);
-        match escaped.unwrap_or(*first) {
-            b'/' if escaped.is_some() => bytes.extend(b"%2F"),
+        let decoded = decode_escape(rest);
+        match decoded.unwrap_or(*first) {
+            b'/' if decoded.is_some() => bytes.extend(b"%2F"),
             b'%' => bytes.extend(b"%25"),
             byte => bytes.push(byte),
         }
-        rest = if escaped.is_some() { &rest[3..] } else { after };
+        rest = if decoded.is_some() { &rest[3..] } else { after };
     }
     Cow::Owned(bytes)
 }
 
-/// The byte that an escape such as `%2F` at the beginning stands for (RFC 3986 §2.1).
-fn escaped(bytes: &[u8]) -> Option<u8> {
+/// Decodes a percent-encoded byte such as `%2F` at the start (RFC 3986 §2.1); `None` if the bytes
+/// do not start with one.
+fn decode_escape(bytes: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = bytes else {
         return None;
     };
@@ -179,7 +206,7 @@ fn escaped(bytes: &[u8]) -> Option<u8> {
     u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
 }
 
-/// Every `Content-Encoding`, in lower case.
+/// Returns all values of `Content-Encoding` in lower case.
 fn content_coding(head: &Parts) -> Vec<u8> {
     let mut codings = Vec::new();
     for value in head.headers.get_all(CONTENT_ENCODING) {
@@ -190,6 +217,7 @@ fn content_coding(head: &Parts) -> Vec<u8> {
     codings
 }
 
+/// Returns the media type without parameters in lower case; empty without a `Content-Type`.
 fn media_type(head: &Parts) -> Cow<'_, str> {
     let value = head
         .headers
@@ -220,15 +248,14 @@ mod tests {
             .0
     }
 
-    /// What makes the fingerprints of a request of this caller under this key.
-    fn fingerprints(caller: &str, key: &str) -> FingerprintKey {
+    fn fingerprint_key(caller: &str, key: &str) -> FingerprintKey {
         names("POST", "/orders/{id}/pay")
             .record(Some(&Caller::new(caller)), key)
             .1
     }
 
     fn fingerprint_of(head: &Parts, fields: &[&str], body: &Bytes) -> Fingerprint {
-        fingerprints("alice", "k").fingerprint(head, fields, body)
+        fingerprint_key("alice", "k").fingerprint(head, fields, body)
     }
 
     fn fingerprint(uri: &str, media: &str, body: &str) -> Fingerprint {
@@ -272,12 +299,12 @@ mod tests {
             ("/{a}/b/{c}/d", "/{}/b/{}/d"),
             ("/files/{*rest}", "/files/{}"),
         ] {
-            assert_eq!(new_unnamed(template), bare);
+            assert_eq!(without_parameter_names(template), bare);
         }
     }
 
     #[test]
-    fn a04_records_of_one_caller_have_one_tag_and_those_without_a_caller_their_own() {
+    fn a04_records_of_one_caller_share_a_tag_and_a_record_without_a_caller_has_its_own() {
         let of = |caller, key| record(caller, "POST", "/v1/payments", key);
         assert_eq!(
             of(Some("alice"), "k").caller(),
@@ -300,12 +327,12 @@ mod tests {
         assert_ne!(
             first.name(),
             of(Some(""), "k").name(),
-            "a caller without a name is one all the same"
+            "an empty caller id is still a caller"
         );
     }
 
     #[test]
-    fn services_on_one_store_never_meet() {
+    fn a04_services_with_different_namespaces_share_no_records() {
         let record = |namespace, caller: Option<&Caller>| {
             RecordNames::new(namespace, "POST", "/v1/x")
                 .record(caller, "k")
@@ -319,23 +346,23 @@ mod tests {
     }
 
     #[test]
-    fn a05_a_fingerprint_says_nothing_of_a_body_to_who_does_not_know_caller_and_key() {
+    fn a05_a_fingerprint_depends_on_caller_and_key() {
         let (head, ()) = http::Request::post("/")
             .body(())
             .expect("a request")
             .into_parts();
         let of = |caller, key| {
-            fingerprints(caller, key).fingerprint(&head, &[], &Bytes::from_static(b"{}"))
+            fingerprint_key(caller, key).fingerprint(&head, &[], &Bytes::from_static(b"{}"))
         };
         let first = of("alice", "k");
         assert_eq!(first, of("alice", "k"));
         for other in [of("bob", "k"), of("alice", "l")] {
-            assert_ne!(first, other, "the same request");
+            assert_ne!(first, other, "another fingerprint for the same request");
         }
         let name = record(Some("alice"), "POST", "/orders/{id}/pay", "k");
         let guess =
             FingerprintKey::new(*name.name()).fingerprint(&head, &[], &Bytes::from_static(b"{}"));
-        assert_ne!(first, guess, "the name is no key");
+        assert_ne!(first, guess, "the name does not reveal the fingerprint key");
     }
 
     #[test]
@@ -377,9 +404,12 @@ mod tests {
                 "{one} {other}"
             );
         }
-        // What is no escape stands for itself.
-        assert_eq!(decoded("/%%32F/%zz/%2"), decoded("/%252F/%25zz/%252"));
-        assert_ne!(decoded("/%%32F"), decoded("/%2F"));
+        // A percent sign without two hexadecimal digits is a literal percent sign.
+        assert_eq!(
+            normalize_path("/%%32F/%zz/%2"),
+            normalize_path("/%252F/%25zz/%252")
+        );
+        assert_ne!(normalize_path("/%%32F"), normalize_path("/%2F"));
     }
 
     #[test]
@@ -402,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a05_the_order_of_one_names_values_is_compared() {
+    fn a05_the_order_of_values_with_the_same_name_is_compared() {
         let fingerprint = |query: &str| fingerprint(&format!("/lists?{query}"), "text/plain", "");
         assert_eq!(
             fingerprint("sort=a&sort=b&page=1"),
@@ -412,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a05_a_query_that_does_not_decode_is_compared_as_it_is() {
+    fn a05_a_query_that_is_not_utf8_is_compared_byte_by_byte() {
         let query = |query| fingerprint(query, "", "");
         assert_ne!(query("/?to=%FF"), query("/?to=%FE"));
         assert_ne!(query("/?to=%FF"), query("/?to=%EF%BF%BD"));
@@ -420,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a05_media_types_are_compared_also_where_both_are_json() {
+    fn a05_two_different_json_media_types_differ() {
         let json = |media| fingerprint("/", media, r#"{"x":1}"#);
         assert_ne!(
             json("application/json"),
@@ -429,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn a05_bodies_that_are_no_json_are_compared() {
+    fn a05_bodies_that_are_not_json_are_compared_byte_by_byte() {
         for media in ["text/plain", "application/json"] {
             assert_ne!(
                 fingerprint("/", media, "tea"),
@@ -440,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a05_what_is_sent_twice_is_compared_twice() {
+    fn a05_repeated_parameters_and_fields_are_all_compared() {
         let query = |query| fingerprint(query, "", "");
         assert_ne!(query("/?a=1&a=2"), query("/?a=1&a=3"));
         assert_ne!(query("/?a=1&a=1"), query("/?a=1"));
@@ -456,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn a06_layout_does_not_matter_where_the_media_type_says_json() {
+    fn a06_the_layout_of_json_does_not_matter_if_the_media_type_is_json() {
         let layouts = |media| {
             (
                 fingerprint("/", media, "[1,2]"),
@@ -478,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a05_fields_are_compared_where_the_endpoint_names_them() {
+    fn a05_fields_are_compared_only_if_the_endpoint_names_them() {
         let fingerprint = |fields: &[(&'static str, &'static str)], named: &[&str]| {
             let request = fields
                 .iter()
@@ -507,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn a04_a_name_stays_what_it_was() {
+    fn a04_record_names_are_those_of_earlier_releases() {
         let name =
             |caller| record(caller, "POST", "/v1/orders/{id}/pay", "8e03978e-40d5").to_string();
         assert_eq!(
@@ -518,18 +548,18 @@ mod tests {
     }
 
     #[test]
-    fn a07_a_fingerprint_stays_what_it_was() {
+    fn a07_fingerprints_are_those_of_earlier_releases() {
         let request =
             http::Request::post("/orders/1?b=2&a=1").header(CONTENT_TYPE, "application/json");
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        let made = fingerprint_of(
+        let fingerprint = fingerprint_of(
             &head,
             &[],
             &Bytes::from_static(br#"{"b": [1, "x"], "a": null}"#),
         );
-        let digest = URL_SAFE_NO_PAD.encode(made.digest());
+        let digest = URL_SAFE_NO_PAD.encode(fingerprint.digest());
         assert_eq!(
-            (made.version(), digest.as_str()),
+            (fingerprint.version(), digest.as_str()),
             (2, "V2MP5shEIY8h53K-JByWmri9JYRLKcgMOiinIFjc33k")
         );
     }

@@ -1,4 +1,6 @@
-//! The `Idempotency-Key` field. The draft may still change; its syntax stands only here.
+//! The `Idempotency-Key` header field: its syntax and the problems about it.
+//!
+//! The draft may still change, so its syntax is implemented only in this file.
 
 use core::time::Duration;
 
@@ -7,43 +9,52 @@ use sfv::{BareItem, Item, Parser};
 
 use crate::problem::{FieldError, Location, Problem, registry};
 
-/// The request's field (draft-ietf-httpapi-idempotency-key-header §2.1).
+/// The name of the header field (draft-ietf-httpapi-idempotency-key-header §2.1).
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// The maximal length of a key in characters, enough for any UUID or hash in text form.
 const MAX_LENGTH: usize = 255;
 
-/// The key of a request: `"k"` and `k` are the same key. `None` without the field.
-pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// Parses the key of a request; `None` without the header field. `"k"` and `k` are the same key.
+///
+/// # Errors
+///
+/// 400 `IDEMPOTENCY_KEY_INVALID` for several fields, or for a value that is not one key.
+pub(crate) fn key_from_headers(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut fields = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(field) = fields.next() else {
         return Ok(None);
     };
     if fields.next().is_some() {
-        return Err(invalid(
-            "the request has more than one Idempotency-Key field",
+        return Err(invalid_key(
+            "the request has more than one Idempotency-Key header field; send exactly one",
         ));
     }
     let text = field
         .to_str()
-        .map_err(|_| invalid("the key has characters outside of ASCII"))?
+        .map_err(|_| invalid_key("the key contains a character that is not visible ASCII"))?
         .trim();
     let key = if text.starts_with('"') {
-        quoted(text)
+        parse_quoted(text)
     } else {
-        bare(text)
+        parse_bare(text)
     };
     match key {
         Some(key) if (1..=MAX_LENGTH).contains(&key.len()) => Ok(Some(key)),
-        Some(key) if key.is_empty() => Err(invalid("the key is empty")),
-        Some(_) => Err(invalid("the key is longer than 255 characters")),
-        None => Err(invalid(
-            "expected one key: a quoted string, or characters of [A-Za-z0-9._~:+/=-]",
+        Some(key) if key.is_empty() => Err(invalid_key(
+            "the key is empty; expected 1 to 255 characters",
+        )),
+        Some(_) => Err(invalid_key(
+            "the key is longer than 255 characters; expected 1 to 255 characters",
+        )),
+        None => Err(invalid_key(
+            "expected one key, either a quoted string or characters of [A-Za-z0-9._~:+/=-]",
         )),
     }
 }
 
-/// An sf-string (RFC 9651 §3.3.3); its parameters are ignored.
-fn quoted(text: &str) -> Option<String> {
+/// Parses an sf-string (RFC 9651 §3.3.3) and ignores its parameters.
+fn parse_quoted(text: &str) -> Option<String> {
     let item: Item = Parser::new(text).parse().ok()?;
     match item.bare_item {
         BareItem::String(key) => Some(key.as_str().to_owned()),
@@ -51,23 +62,27 @@ fn quoted(text: &str) -> Option<String> {
     }
 }
 
-/// What many clients send instead, such as a bare UUID; what follows a semicolon is ignored.
-fn bare(text: &str) -> Option<String> {
+/// Parses a key without quotes, such as the bare UUID that many clients send, and ignores the text
+/// after a semicolon.
+fn parse_bare(text: &str) -> Option<String> {
     let key = text.split(';').next().unwrap_or_default().trim_end();
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:+/=-".contains(&byte);
     key.bytes().all(allowed).then(|| key.to_owned())
 }
 
-/// Tells the client also for how long a retry gets the first answer: it must have given up by then.
-pub(crate) fn missing(ttl: Duration) -> Problem {
+/// Creates the problem for a missing key. Its detail contains the time to live, because a client
+/// must stop retrying before that time has passed.
+pub(crate) fn missing_key(ttl: Duration) -> Problem {
     Problem::new(&registry::IDEMPOTENCY_KEY_MISSING).with_detail(format!(
-        "send an Idempotency-Key, new for each operation and the same for each retry of it; its answer is kept for {}",
-        visible_character(ttl)
+        "send an Idempotency-Key header field, with a new key for each operation and the same key \
+         for each retry; the response is stored for {}",
+        format_duration(ttl)
     ))
 }
 
-/// A time in the largest unit that it is a whole number of; days from two of them on.
-fn visible_character(time: Duration) -> String {
+/// Formats a duration in the largest unit that divides it. Days are used from two days on, so that
+/// the usual 24 h stay `24 h`.
+fn format_duration(time: Duration) -> String {
     const UNITS: [(u128, u128, &str); 4] = [
         (86_400_000, 2, "days"),
         (3_600_000, 1, "h"),
@@ -82,24 +97,29 @@ fn visible_character(time: Duration) -> String {
     format!("{} {name}", millis / unit)
 }
 
-/// On a public endpoint whose keys belong to callers.
-pub(crate) fn without_caller() -> Problem {
-    Problem::new(&registry::UNAUTHENTICATED)
-        .with_detail("an Idempotency-Key belongs to a caller here: send credentials, or no key")
+/// Creates the problem for a key without a caller, on a public endpoint without `anonymous`.
+pub(crate) fn key_without_caller() -> Problem {
+    Problem::new(&registry::UNAUTHENTICATED).with_detail(
+        "this endpoint accepts an Idempotency-Key only with credentials; \
+         send credentials or remove the key",
+    )
 }
 
-/// A key of a caller without identity must not be guessable: at least 128 bits, which are 22
-/// characters of base 64.
-pub(crate) fn check_anonymous(key: &str) -> Result<(), Problem> {
+/// Rejects a short key of a request without a caller.
+///
+/// All such requests share one space of keys, so a key must not be guessable. It needs at least
+/// 128 bits, which are 22 characters of base64.
+pub(crate) fn check_anonymous_key(key: &str) -> Result<(), Problem> {
     if key.len() >= 22 {
         return Ok(());
     }
-    Err(invalid(
-        "without credentials a key needs 22 characters or more, of at least 128 random bits, such as a UUID",
+    Err(invalid_key(
+        "without credentials the key needs at least 22 characters with 128 random bits, \
+         such as a UUID",
     ))
 }
 
-fn invalid(detail: &'static str) -> Problem {
+fn invalid_key(detail: &'static str) -> Problem {
     Problem::new(&registry::IDEMPOTENCY_KEY_INVALID)
         .with_detail(detail)
         .with_error(FieldError::new(
@@ -123,11 +143,11 @@ mod tests {
                 HeaderValue::from_bytes(field).expect("a field"),
             );
         }
-        key_of(&headers)
+        key_from_headers(&headers)
     }
 
     #[test]
-    fn a02_quoted_and_bare_are_one_key() {
+    fn a02_a_quoted_and_a_bare_key_are_the_same_key() {
         for field in [
             &b"\"abc-1\""[..],
             b"abc-1",
@@ -144,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a03_what_is_not_one_key_is_refused() {
+    fn a03_a_value_that_is_not_one_key_is_refused() {
         let long = [b'a'; 256];
         let wrong: [&[&[u8]]; 12] = [
             &[b"a", b"a"],
@@ -174,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a22_a_time_is_told_in_the_largest_unit_that_fits() {
+    fn a22_a_duration_is_formatted_in_the_largest_unit_that_fits() {
         for (seconds, text) in [
             (30, "30 s"),
             (90, "90 s"),
@@ -186,13 +206,13 @@ mod tests {
             (172_800, "2 days"),
             (604_800, "7 days"),
         ] {
-            assert_eq!(visible_character(Duration::from_secs(seconds)), text);
+            assert_eq!(format_duration(Duration::from_secs(seconds)), text);
         }
-        assert_eq!(visible_character(Duration::from_millis(30_500)), "30500 ms");
+        assert_eq!(format_duration(Duration::from_millis(30_500)), "30500 ms");
     }
 
     #[test]
-    fn a01_no_field_is_no_key() {
+    fn a01_a_request_without_the_field_has_no_key() {
         assert_eq!(key(&[]).expect("absent"), None);
     }
 }

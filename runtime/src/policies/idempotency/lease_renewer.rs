@@ -1,5 +1,7 @@
-//! Renewing the leases of running requests, from a thread of its own: handlers that block the
-//! runtime do not stop it. A run that takes longer than the longest is written off as UNKNOWN.
+//! The renewal of the leases of running requests.
+//!
+//! The renewal has a thread and a runtime of its own, so that a handler that blocks the runtime of
+//! the requests does not stop it. A run that exceeds the maximum duration is marked UNKNOWN.
 
 use core::time::Duration;
 use std::io;
@@ -14,37 +16,45 @@ use super::store::{IdempotencyStore, Lease, Token};
 use crate::facet::StoreError;
 use crate::uniform_map::UniformMap;
 
-/// Beats for every run that is held, until it is dropped.
+/// Renews the leases of all active runs. Dropping it ends the renewal.
 #[derive(Debug)]
 pub(crate) struct LeaseRenewer {
     leases: Arc<RenewedLeases>,
 }
 
+/// The leases to renew, shared by the renewing thread and the guards.
 #[derive(Debug)]
 struct RenewedLeases {
-    held: Mutex<UniformMap<Token, RenewedLease>>,
+    by_token: Mutex<UniformMap<Token, RenewedLease>>,
     stop: Notify,
+    /// The duration of each renewed lease.
     lease: Duration,
     max_handler_duration: Duration,
 }
 
+/// The lease of one run.
 #[derive(Debug, Clone, Copy)]
 struct RenewedLease {
-    since: Instant,
+    started_at: Instant,
     lease: Lease,
-    /// How long the record stays UNKNOWN if the run takes too long.
+    /// The time for which the record stays UNKNOWN if the run exceeds the maximum duration.
     ttl: Duration,
 }
 
-/// Keeps one run's lease renewed while it lives.
+/// Keeps the lease of one run renewed until it is dropped.
 #[derive(Debug)]
 pub(crate) struct LeaseGuard {
-    beats: Arc<RenewedLeases>,
+    leases: Arc<RenewedLeases>,
     token: Token,
 }
 
 impl LeaseRenewer {
-    /// Starts the thread. It beats every third of a `lease`, for each run up to `max_handler_duration`.
+    /// Starts the thread. It renews every third of a `lease`, and each run for at most
+    /// `max_handler_duration`.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses the runtime or the thread.
     pub(crate) fn start(
         store: Arc<dyn IdempotencyStore>,
         lease: Duration,
@@ -53,32 +63,32 @@ impl LeaseRenewer {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let beats = Arc::new(RenewedLeases {
-            held: Mutex::default(),
+        let leases = Arc::new(RenewedLeases {
+            by_token: Mutex::default(),
             stop: Notify::new(),
             lease,
             max_handler_duration,
         });
-        let beating = Arc::clone(&beats).renew_until_stopped(store);
+        let renewal = Arc::clone(&leases).renew_until_stopped(store);
         thread::Builder::new()
             .name(String::from("aplomb-heartbeat"))
-            .spawn(move || runtime.block_on(beating))?;
-        Ok(Self { leases: beats })
+            .spawn(move || runtime.block_on(renewal))?;
+        Ok(Self { leases })
     }
 
-    /// Beats for a run until the guard is dropped; if that takes too long, the record is UNKNOWN
-    /// for `ttl`.
-    pub(crate) fn hold(&self, lease: Lease, ttl: Duration) -> LeaseGuard {
-        self.leases.renewable().insert(
+    /// Renews the lease of a run until the guard is dropped. If the run exceeds the maximum
+    /// duration before that, its record becomes UNKNOWN for `ttl`.
+    pub(crate) fn start_renewal(&self, lease: Lease, ttl: Duration) -> LeaseGuard {
+        self.leases.lock().insert(
             lease.token,
             RenewedLease {
-                since: Instant::now(),
+                started_at: Instant::now(),
                 lease,
                 ttl,
             },
         );
         LeaseGuard {
-            beats: Arc::clone(&self.leases),
+            leases: Arc::clone(&self.leases),
             token: lease.token,
         }
     }
@@ -86,92 +96,110 @@ impl LeaseRenewer {
 
 impl Drop for LeaseRenewer {
     fn drop(&mut self) {
+        // `notify_one` stores a permit, so the thread also stops if it is not waiting right now.
         self.leases.stop.notify_one();
     }
 }
 
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
-        self.beats.renewable().remove(&self.token);
+        self.leases.lock().remove(&self.token);
     }
 }
 
 impl RenewedLeases {
-    /// Beats every third of a lease; after a beat that failed sooner, as long as there is a lease to
-    /// save.
+    /// Renews every third of a lease, so that a failed renewal can be repeated before the lease
+    /// lapses. After a failure the next renewal follows three times sooner, and after one second at
+    /// the latest.
     async fn renew_until_stopped(self: Arc<Self>, store: Arc<dyn IdempotencyStore>) {
-        let calm = self.lease / 3;
-        let mut pause = calm;
+        let interval = self.lease / 3;
+        let mut pause = interval;
         while timeout(pause, self.stop.notified()).await.is_err() {
             pause = if self.renew_once(&*store).await {
-                calm
+                interval
             } else {
-                (calm / 3).min(LOG_INTERVAL)
+                (interval / 3).min(MAX_PAUSE_AFTER_FAILURE)
             };
         }
     }
 
-    /// `false` if the leases could not be renewed.
+    /// Renews all leases and marks overdue runs. Returns `false` if the leases could not be
+    /// renewed.
     async fn renew_once(&self, store: &dyn IdempotencyStore) -> bool {
         let leases = self.leases();
         let renewed = leases.is_empty()
-            || self.log_failure(&leases, store.heartbeat(&leases, self.lease).await);
-        for hung in self.overdue() {
-            match store.mark_unknown(hung.lease, hung.ttl).await {
-                Ok(written) => self.log_marked_unknown(hung.lease, written),
-                // It beats on, so that nobody runs beside it, and is written off later.
-                Err(error) => tracing::warn!(%error, "a hung request could not be written off"),
+            || self.handle_renewal(&leases, store.heartbeat(&leases, self.lease).await);
+        for run in self.overdue_runs() {
+            match store.mark_unknown(run.lease, run.ttl).await {
+                Ok(written) => self.stop_renewal(run.lease, written),
+                // The lease stays in the map and is renewed further: if it lapsed, `on_crash =
+                // rerun` would start a second run beside this one. The next round tries again.
+                Err(error) => {
+                    tracing::warn!(
+                        %error,
+                        record = %run.lease.key,
+                        "the record of an overdue request could not be marked UNKNOWN"
+                    );
+                }
             }
         }
         renewed
     }
 
-    fn renewable(&self) -> MutexGuard<'_, UniformMap<Token, RenewedLease>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    // No await happens while the lock is held, so a guard that is dropped by a handler never waits
+    // for the store.
+    fn lock(&self) -> MutexGuard<'_, UniformMap<Token, RenewedLease>> {
+        self.by_token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The runs that take too long.
-    fn overdue(&self) -> Vec<RenewedLease> {
-        let hung = |beat: &&RenewedLease| beat.since.elapsed() >= self.max_handler_duration;
-        self.renewable().values().filter(hung).copied().collect()
+    /// Returns the runs that exceed the maximum duration.
+    fn overdue_runs(&self) -> Vec<RenewedLease> {
+        let is_overdue =
+            |run: &&RenewedLease| run.started_at.elapsed() >= self.max_handler_duration;
+        self.lock().values().filter(is_overdue).copied().collect()
     }
 
-    /// A run that was settled meanwhile is not written off.
-    fn log_marked_unknown(&self, lease: Lease, written: bool) {
-        self.renewable().remove(&lease.token);
+    /// Stops the renewal of an overdue run. `written` is `false` if the run was settled before its
+    /// record could be marked.
+    fn stop_renewal(&self, lease: Lease, written: bool) {
+        self.lock().remove(&lease.token);
         if written {
-            tracing::warn!(record = %lease.key, "a request runs for too long: its outcome is unknown");
+            tracing::warn!(
+                record = %lease.key,
+                "a running request exceeded the maximum duration, and its outcome is unknown"
+            );
         }
     }
 
     fn leases(&self) -> Vec<Lease> {
-        self.renewable().values().map(|beat| beat.lease).collect()
+        self.lock().values().map(|run| run.lease).collect()
     }
 
-    fn log_failure(&self, leases: &[Lease], answer: Result<Vec<bool>, StoreError>) -> bool {
-        match answer {
+    /// Forgets the leases that were lost. Returns `false` if the store failed.
+    fn handle_renewal(&self, leases: &[Lease], result: Result<Vec<bool>, StoreError>) -> bool {
+        match result {
             Err(error) => {
-                tracing::warn!(%error, "leases of running requests could not be renewed");
+                tracing::warn!(%error, "the leases of running requests could not be renewed");
                 false
             }
             Ok(renewed) => {
                 let lost = leases.iter().zip(renewed).filter(|(_, renewed)| !renewed);
-                lost.for_each(|(lease, _)| self.log_lost(*lease));
+                lost.for_each(|(lease, _)| self.forget_lost(*lease));
                 true
             }
         }
     }
 
-    /// A run that has ended since the beat began has no lease to lose.
-    fn log_lost(&self, lease: Lease) {
-        if self.renewable().remove(&lease.token).is_some() {
-            tracing::warn!(record = %lease.key, "the lease of a running request is lost");
+    fn forget_lost(&self, lease: Lease) {
+        // A run that ended during the renewal has removed its lease already: nothing was lost.
+        if self.lock().remove(&lease.token).is_some() {
+            tracing::warn!(record = %lease.key, "the lease of a running request was lost");
         }
     }
 }
 
-/// After a beat that failed the next comes at the latest so soon.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest pause between a failed renewal and the next one.
+const MAX_PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -186,7 +214,7 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(30);
     const TTL: Duration = Duration::from_hours(24);
 
-    /// The time of the test's runtime, which passes where everybody sleeps.
+    /// The paused time of the test's runtime, which advances while all tasks sleep.
     #[derive(Debug)]
     struct RuntimeClock(tokio::time::Instant);
 
@@ -203,19 +231,19 @@ mod tests {
         FaultyRecords::new(Arc::new(MemoryRecords::with_bounds(10, 1 << 20, clock)))
     }
 
-    /// A heart that beats in the test's runtime.
+    /// Starts a renewer in the test's runtime instead of a thread.
     fn start(records: &Records, max_handler_duration: Duration) -> LeaseRenewer {
-        let (held, stop) = (Mutex::default(), Notify::new());
-        let heart = LeaseRenewer {
+        let (by_token, stop) = (Mutex::default(), Notify::new());
+        let renewer = LeaseRenewer {
             leases: Arc::new(RenewedLeases {
-                held,
+                by_token,
                 stop,
                 lease: LEASE,
                 max_handler_duration,
             }),
         };
-        tokio::spawn(Arc::clone(&heart.leases).renew_until_stopped(Arc::new(records.clone())));
-        heart
+        tokio::spawn(Arc::clone(&renewer.leases).renew_until_stopped(Arc::new(records.clone())));
+        renewer
     }
 
     fn begin(name: u8) -> Begin {
@@ -233,29 +261,29 @@ mod tests {
         )
     }
 
-    async fn hold(records: &Records, heart: &LeaseRenewer, run: &Begin) -> LeaseGuard {
+    async fn begin_and_renew(records: &Records, renewer: &LeaseRenewer, run: &Begin) -> LeaseGuard {
         assert_eq!(records.begin(run).await, Ok(BeginOutcome::Started));
-        heart.hold(run.lease(), TTL)
+        renewer.start_renewal(run.lease(), TTL)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a12_a_beat_that_failed_is_repeated_before_its_lease_ends() {
+    async fn a12_a_failed_renewal_is_repeated_before_the_lease_ends() {
         let records = records();
-        let heart = start(&records, TTL);
-        let _guard = hold(&records, &heart, &begin(1)).await;
+        let renewer = start(&records, TTL);
+        let _guard = begin_and_renew(&records, &renewer, &begin(1)).await;
         (0..5).for_each(|_| records.fail_next(StoreOperation::Heartbeat, Fault::Lost));
         sleep(LEASE * 3).await;
         assert_eq!(records.begin(&begin(1)).await, Ok(BeginOutcome::InFlight));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a12_a_lease_that_is_lost_costs_no_other() {
+    async fn a12_a_lost_lease_does_not_stop_the_renewal_of_others() {
         let records = records();
-        let heart = start(&records, TTL);
+        let renewer = start(&records, TTL);
         let runs = [begin(1), begin(2), begin(3)];
         let mut guards = Vec::new();
         for run in &runs {
-            guards.push(hold(&records, &heart, run).await);
+            guards.push(begin_and_renew(&records, &renewer, run).await);
         }
         records
             .abort(runs[1].lease(), Duration::ZERO)
@@ -268,10 +296,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a12_a_hung_run_keeps_its_lease_until_it_is_written_off() {
+    async fn a12_an_overdue_run_keeps_its_lease_until_it_is_marked_unknown() {
         let records = records();
-        let heart = start(&records, Duration::ZERO);
-        let _guard = hold(&records, &heart, &begin(1)).await;
+        let renewer = start(&records, Duration::ZERO);
+        let _guard = begin_and_renew(&records, &renewer, &begin(1)).await;
         (0..5).for_each(|_| records.fail_next(StoreOperation::MarkUnknown, Fault::Lost));
         sleep(LEASE * 3 / 2).await;
         assert_eq!(records.begin(&begin(1)).await, Ok(BeginOutcome::InFlight));
@@ -279,7 +307,7 @@ mod tests {
         assert_eq!(
             records.begin(&begin(1)).await,
             Ok(BeginOutcome::Unknown),
-            "and never run again"
+            "no retry runs the handler again"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The answer to a request whose record is there already.
+//! The response to a request whose record already exists.
 
 use core::error::Error;
 use core::fmt;
@@ -16,11 +16,11 @@ use crate::request::{EndpointResponse, ResponseOrigin};
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// What a request is answered whose record is there already.
-pub(super) fn answer(found: BeginOutcome, record: RecordKey) -> EndpointResponse {
-    match found {
-        BeginOutcome::Done(kept) => EndpointResponse {
-            response: replay(&kept),
+/// Returns the response to a request that finds its record in this state.
+pub(super) fn response_from_record(outcome: BeginOutcome, record: RecordKey) -> EndpointResponse {
+    match outcome {
+        BeginOutcome::Done(stored) => EndpointResponse {
+            response: replay(&stored),
             origin: ResponseOrigin::Handler,
         },
         BeginOutcome::InFlight => {
@@ -28,20 +28,23 @@ pub(super) fn answer(found: BeginOutcome, record: RecordKey) -> EndpointResponse
         }
         BeginOutcome::Mismatch => {
             EndpointResponse::refused(Problem::new(&registry::IDEMPOTENCY_KEY_REUSED).with_detail(
-                "the key was used for another request; draw a new one for each operation",
+                "the Idempotency-Key was already used for a different request; \
+                 send a new key for each operation",
             ))
         }
         BeginOutcome::Unknown => EndpointResponse::refused(
             Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN)
                 .with_cause(&OutcomeUnknown(record)),
         ),
+        // `Aborted` is the result of a late duplicate of a `begin`, and `Started` never comes here.
+        // A 503 is retryable, so a client that does get it sends the request again.
         BeginOutcome::Started | BeginOutcome::Aborted => {
             EndpointResponse::refused(Problem::new(&registry::STORE_UNAVAILABLE))
         }
     }
 }
 
-/// What the log says of a request that nobody can answer.
+/// The logged cause of a 500 `IDEMPOTENCY_OUTCOME_UNKNOWN`.
 #[derive(Debug)]
 struct OutcomeUnknown(RecordKey);
 
@@ -49,7 +52,7 @@ impl fmt::Display for OutcomeUnknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the run under the record {} died, failed or took too long",
+            "the run of the record {} died, failed or took too long",
             self.0
         )
     }
@@ -57,15 +60,17 @@ impl fmt::Display for OutcomeUnknown {
 
 impl Error for OutcomeUnknown {}
 
-/// The first answer once more.
-fn replay(kept: &StoredResponse) -> Response {
-    let mut response = kept
-        .body()
-        .map_or_else(|| without_body(kept), |body| with_body(kept, body));
-    if kept.status().as_u16() >= 400 && response.body().is_end_stream() {
+/// Builds the replay of a stored response.
+fn replay(stored: &StoredResponse) -> Response {
+    let mut response = stored.body().map_or_else(
+        || replay_without_body(stored),
+        |body| replay_with_body(stored, body),
+    );
+    // The problem document for an empty error body is written later. A replay is never retryable.
+    if stored.status().as_u16() >= 400 && response.body().is_end_stream() {
         response
             .extensions_mut()
-            .insert(not_retryable(kept.status()));
+            .insert(not_retryable(stored.status()));
     }
     response
         .headers_mut()
@@ -76,11 +81,11 @@ fn replay(kept: &StoredResponse) -> Response {
     response
 }
 
-fn with_body(kept: &StoredResponse, body: &Bytes) -> Response {
+fn replay_with_body(stored: &StoredResponse, body: &Bytes) -> Response {
     let mut response = Response::new(Body::from(body.clone()));
-    *response.status_mut() = kept.status();
-    let fields = kept.headers();
-    // With room for what a replay says of itself.
+    *response.status_mut() = stored.status();
+    let fields = stored.headers();
+    // Six more places for the fields that are added on the way out, so that the map does not grow.
     let mut headers = HeaderMap::with_capacity(fields.len().min(MAX_FIELDS) + 6);
     for (name, value) in fields {
         headers.append(name.clone(), value.clone());
@@ -89,16 +94,18 @@ fn with_body(kept: &StoredResponse, body: &Bytes) -> Response {
     response
 }
 
-/// What is left of an answer whose body was not kept: of a success, where it can be read. What did
-/// not succeed keeps its status, so that nobody takes it for a success.
-fn without_body(kept: &StoredResponse) -> Response {
+/// Builds the replay of a response whose body was not stored.
+///
+/// A 2xx becomes a 303 to its `Location`, or a 410. Any other response keeps its status, so that a
+/// client never takes a failure for a success.
+fn replay_without_body(stored: &StoredResponse) -> Response {
     let (status, location) = (
-        kept.status(),
-        kept.headers().find(|(name, _)| *name == LOCATION),
+        stored.status(),
+        stored.headers().find(|(name, _)| *name == LOCATION),
     );
     if status.is_client_error() {
         return not_retryable(status)
-            .with_detail("the first answer said more, which was too large to keep")
+            .with_detail("the body of the first response was too large to store")
             .into_response();
     }
     if status.is_success() && location.is_none() {
@@ -116,7 +123,7 @@ fn without_body(kept: &StoredResponse) -> Response {
     response
 }
 
-/// The problem of an error that is kept without a document of its own.
+/// Returns the problem for a stored error that has no document of its own.
 fn not_retryable(status: StatusCode) -> Problem {
     Problem::new(&registry::for_status(status.as_u16()).with_retryable(false))
 }
@@ -129,14 +136,15 @@ mod tests {
     use crate::problem::rewrite;
 
     #[test]
-    fn a16_no_replay_is_retryable() {
+    fn a16_a_replay_is_never_retryable() {
         for status in 200..600 {
             let status = StatusCode::from_u16(status).expect("a status");
             for body in [None, Some(Bytes::new())] {
-                let kept = StoredResponse::restored(status, Vec::new(), body).expect("kept fields");
-                let told = rewrite(&mut replay(&kept), ResponseOrigin::Handler);
+                let stored =
+                    StoredResponse::restored(status, Vec::new(), body).expect("stored fields");
+                let problem = rewrite(&mut replay(&stored), ResponseOrigin::Handler);
                 assert!(
-                    told.is_none_or(|problem| problem.spec().retryable == Some(false)),
+                    problem.is_none_or(|problem| problem.spec().retryable == Some(false)),
                     "{status}"
                 );
             }
@@ -144,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a20_an_answer_of_very_many_fields_is_replayed() {
+    fn a20_a_response_with_thousands_of_fields_is_replayed() {
         for count in [0, 1, MAX_FIELDS, 30_000] {
             let mut response = Response::new(());
             for _ in 0..count {
@@ -152,19 +160,22 @@ mod tests {
                     .headers_mut()
                     .append(LINK, HeaderValue::from_static("</a>"));
             }
-            let kept = StoredResponse::new(&response.into_parts().0, Some(Bytes::new()));
-            assert_eq!(replay(&kept).headers().get_all(LINK).iter().count(), count);
+            let stored = StoredResponse::new(&response.into_parts().0, Some(Bytes::new()));
+            assert_eq!(
+                replay(&stored).headers().get_all(LINK).iter().count(),
+                count
+            );
         }
     }
 
     #[test]
-    fn a20_a_restored_answer_leaves_room_for_what_a_replay_says_of_itself() {
+    fn a20_a_restored_response_leaves_room_for_the_fields_of_a_replay() {
         let fields = (0..MAX_FIELDS).map(|number| {
             let name = HeaderName::try_from(format!("x-{number}")).expect("a name");
             (name, HeaderValue::from_static("a"))
         });
-        let kept = StoredResponse::restored(StatusCode::OK, fields.collect(), Some(Bytes::new()))
-            .expect("kept fields");
-        assert_eq!(replay(&kept).headers().len(), MAX_FIELDS + 2);
+        let stored = StoredResponse::restored(StatusCode::OK, fields.collect(), Some(Bytes::new()))
+            .expect("stored fields");
+        assert_eq!(replay(&stored).headers().len(), MAX_FIELDS + 2);
     }
 }

@@ -1,4 +1,6 @@
-//! One execution under a key, which is two types: a run that wants its record, and one that holds it.
+//! A run: one execution of a handler under an idempotency key.
+//!
+//! A run has two types: a [`PendingRun`] does not hold its record yet, an [`ActiveRun`] does.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::decide::Settlement;
-use super::encryption::readable;
+use super::encryption::require_decrypted;
 use super::identity::RecordNames;
 use super::lease_renewer::{LeaseGuard, LeaseRenewer};
 use super::replay;
@@ -26,18 +28,18 @@ use crate::facet::StoreError;
 use crate::problem::{Problem, registry};
 use crate::request::{Caller, EndpointResponse, read};
 
-/// What the runs of an API share.
+/// The store and the settings that all runs of an API share.
 #[derive(Debug)]
 pub(crate) struct IdempotencyClient {
     pub(crate) records: Arc<dyn IdempotencyStore>,
     pub(crate) lease: Duration,
     /// Renews the leases of running requests.
     pub(crate) lease_renewer: Option<LeaseRenewer>,
-    /// Counts what must end before the process does.
+    /// Tracks the tasks that must end before the process does.
     pub(crate) tracker: TaskTracker,
 }
 
-/// Idempotency on one mounted endpoint.
+/// The parts from which the runs of one mounted endpoint are made.
 #[derive(Debug)]
 pub(crate) struct EndpointRuns {
     pub(crate) spec: IdempotencySpec,
@@ -46,7 +48,7 @@ pub(crate) struct EndpointRuns {
 }
 
 impl EndpointRuns {
-    /// The run of a request under a key. Nothing is asked yet.
+    /// Creates the run of a request with a key. Does not call the store.
     pub(crate) fn pending(
         self: &Arc<Self>,
         key: &str,
@@ -60,8 +62,8 @@ impl EndpointRuns {
             ttl,
             ..
         } = self.spec;
-        let (record, fingerprints) = self.names.record(caller, key);
-        let fingerprint = fingerprints.fingerprint(head, headers, body);
+        let (record, fingerprint_key) = self.names.record(caller, key);
+        let fingerprint = fingerprint_key.fingerprint(head, headers, body);
         let lease = self.client.lease;
         let begin = Begin::new(record, fingerprint, Token::random(), lease, on_crash, ttl);
         PendingRun(RunContext {
@@ -76,36 +78,37 @@ impl EndpointRuns {
 pub(crate) struct PendingRun(RunContext);
 
 impl PendingRun {
-    /// What the store is asked.
+    /// Returns the arguments of [`IdempotencyStore::begin`].
     pub(crate) const fn request(&self) -> &Begin {
         &self.0.begin
     }
 
-    /// Takes the record for the run, or answers with what is there.
+    /// Takes the record for the run, or returns the response to a request that may not run.
     pub(crate) async fn begin(self) -> Result<ActiveRun, EndpointResponse> {
-        let found = self.0.records().begin(self.request()).await;
-        self.activate(found)
+        let result = self.0.records().begin(self.request()).await;
+        self.activate(result)
     }
 
-    /// Holds the record if the store has given it, or answers with what the store has found.
+    /// Activates the run if the store has started it, or returns the response to a request that may
+    /// not run.
     #[expect(
         clippy::result_large_err,
-        reason = "the answer goes to the client as it is"
+        reason = "the response goes to the client unchanged"
     )]
     pub(crate) fn activate(
         self,
-        found: Result<BeginOutcome, StoreError>,
+        result: Result<BeginOutcome, StoreError>,
     ) -> Result<ActiveRun, EndpointResponse> {
         let Self(run) = self;
-        match found.and_then(|found| readable(found, &run.begin.key)) {
+        match result.and_then(|outcome| require_decrypted(outcome, &run.begin.key)) {
             Ok(BeginOutcome::Started) => Ok(run.renew_lease()),
-            Ok(found) => Err(replay::answer(found, run.begin.key)),
+            Ok(outcome) => Err(replay::response_from_record(outcome, run.begin.key)),
             Err(error) => Err(run.begin_failed(&error)),
         }
     }
 }
 
-/// A run whose record is RUNNING. Its lease is renewed while this lives.
+/// A run whose record is RUNNING. Its lease is renewed until the value is dropped or settled.
 #[derive(Debug)]
 pub(crate) struct ActiveRun {
     run: RunContext,
@@ -113,40 +116,45 @@ pub(crate) struct ActiveRun {
 }
 
 impl ActiveRun {
-    /// The record, for the extractor that makes keys from it.
+    /// Returns the record's name, from which the extractor [`StepKeys`](super::StepKeys) derives
+    /// keys.
     pub(crate) const fn record(&self) -> RunRecord {
         RunRecord(self.run.begin.key)
     }
 
-    /// Settles the record with the answer of the run, and returns what the client gets: this answer,
-    /// or that of the run which has replaced this one.
+    /// Settles the record with the response of the run, and returns the response for the client:
+    /// this one, or that of the run which has replaced this one.
     pub(crate) async fn settle(
         self,
-        answer: EndpointResponse,
+        response: EndpointResponse,
         settlement: Settlement,
     ) -> EndpointResponse {
         let Self { run, lease } = self;
         match settlement {
-            // The store has confirmed `begin`, and knows whether a copy of it can be late.
+            // The store has confirmed `begin`, so the run asks for no marker. A store that may have
+            // sent `begin` twice leaves one by itself.
             Settlement::Abort => {
-                run.settle_once(SettleRequest::Abort(Duration::ZERO), answer, lease)
+                run.settle_once(SettleRequest::Abort(Duration::ZERO), response, lease)
                     .await
             }
             Settlement::Unknown => {
-                tracing::warn!(record = %run.begin.key, "a run ended, and its effect is unknown");
-                let message = run.outcome(Outcome::Unknown);
-                run.settle_once(message, answer, lease).await
+                tracing::warn!(record = %run.begin.key, "a run ended with an unknown outcome");
+                let request = run.complete_request(Outcome::Unknown);
+                run.settle_once(request, response, lease).await
             }
             Settlement::Keep => {
-                match buffer_response(answer.response, run.endpoint.spec.max_stored_body).await {
-                    Ok((kept, response)) => {
-                        let message = run.outcome(Outcome::Response(kept));
-                        run.settle_once(message, EndpointResponse { response, ..answer }, lease)
-                            .await
+                match buffer_response(response.response, run.endpoint.spec.max_stored_body).await {
+                    Ok((stored, buffered)) => {
+                        let request = run.complete_request(Outcome::Response(stored));
+                        let response = EndpointResponse {
+                            response: buffered,
+                            ..response
+                        };
+                        run.settle_once(request, response, lease).await
                     }
                     Err(problem) => {
-                        let message = run.outcome(Outcome::Unknown);
-                        run.settle_once(message, EndpointResponse::failed(problem), lease)
+                        let request = run.complete_request(Outcome::Unknown);
+                        run.settle_once(request, EndpointResponse::failed(problem), lease)
                             .await
                     }
                 }
@@ -155,18 +163,19 @@ impl ActiveRun {
     }
 }
 
-/// A run, whether it holds its record or not.
+/// The data that a pending and an active run have in common.
 #[derive(Debug)]
 struct RunContext {
     endpoint: Arc<EndpointRuns>,
     begin: Begin,
 }
 
-/// What the store has to learn about a run.
+/// The call that settles a record.
 #[derive(Debug)]
 enum SettleRequest {
-    /// The key is free again; a late `begin` of this run is refused for this long.
+    /// [`IdempotencyStore::abort`], whose marker lasts for this time.
     Abort(Duration),
+    /// [`IdempotencyStore::complete`].
     Complete(Complete),
 }
 
@@ -176,19 +185,23 @@ impl RunContext {
     }
 
     fn renew_lease(self) -> ActiveRun {
-        let hold = |heart: &LeaseRenewer| heart.hold(self.begin.lease(), self.begin.ttl);
-        let lease = self.endpoint.client.lease_renewer.as_ref().map(hold);
+        let start =
+            |renewer: &LeaseRenewer| renewer.start_renewal(self.begin.lease(), self.begin.ttl);
+        let lease = self.endpoint.client.lease_renewer.as_ref().map(start);
         ActiveRun { run: self, lease }
     }
 
-    /// The refusal of a request whose record could not be begun. If the record may have been taken all
-    /// the same, it is given back, however long that takes.
+    /// Returns the response to a request whose record could not be begun. If the store may have
+    /// taken the record in spite of the error, a task aborts it and retries until the store
+    /// confirms.
     fn begin_failed(self, error: &StoreError) -> EndpointResponse {
         let problem = Problem::new(&registry::STORE_UNAVAILABLE).with_cause(error);
         if matches!(error, StoreError::Full) {
-            // There is room again when records expire, which is not soon.
+            // A full store has room again when records expire, which takes hours, not seconds. One
+            // minute keeps clients from retrying every second.
             return EndpointResponse::refused(problem.with_retry_after(Duration::from_mins(1)));
         }
+        // The `begin` may still be on its way to the store: the marker stops it for one lease.
         if error.is_ambiguous() {
             let marker = self.endpoint.client.lease;
             self.retry_until_settled(SettleRequest::Abort(marker), None);
@@ -196,40 +209,50 @@ impl RunContext {
         EndpointResponse::refused(problem)
     }
 
-    fn outcome(&self, outcome: Outcome) -> SettleRequest {
+    fn complete_request(&self, outcome: Outcome) -> SettleRequest {
         let Begin {
             fingerprint, ttl, ..
         } = self.begin;
         SettleRequest::Complete(Complete::new(self.begin.lease(), fingerprint, outcome, ttl))
     }
 
-    /// Sends the message once. If the store does not answer, the client has its response all the same,
-    /// while the lease is renewed and the message is sent again. A run that lost its record answers
-    /// with what is there.
+    /// Sends the request once. If the store fails, the client gets its response nevertheless; a
+    /// task sends the request again while the lease is still renewed. If another run has taken the
+    /// record, the client gets the response of that record.
     async fn settle_once(
         self,
-        message: SettleRequest,
-        answer: EndpointResponse,
+        request: SettleRequest,
+        response: EndpointResponse,
         lease: Option<LeaseGuard>,
     ) -> EndpointResponse {
-        match self.send(&message).await {
-            Ok(CompleteOutcome::Written) => answer,
-            Ok(CompleteOutcome::Lost(found)) => replay::answer(found, self.begin.key),
+        match self.send_settlement(&request).await {
+            Ok(CompleteOutcome::Written) => response,
+            Ok(CompleteOutcome::Lost(outcome)) => {
+                replay::response_from_record(outcome, self.begin.key)
+            }
             Err(error) => {
-                tracing::warn!(%error, record = %self.begin.key, "a record could not be settled yet");
+                tracing::warn!(
+                    %error,
+                    record = %self.begin.key,
+                    "the record of a request was not settled at the first attempt"
+                );
+                // A value that cannot be read stays unreadable, so a retry is useless.
                 if !error.is_about_the_key() {
-                    self.retry_until_settled(message, lease);
+                    self.retry_until_settled(request, lease);
                 }
-                answer
+                response
             }
         }
     }
 
-    async fn send(&self, message: &SettleRequest) -> Result<CompleteOutcome, StoreError> {
-        match message {
+    async fn send_settlement(
+        &self,
+        request: &SettleRequest,
+    ) -> Result<CompleteOutcome, StoreError> {
+        match request {
             SettleRequest::Complete(complete) => match self.records().complete(complete).await? {
-                CompleteOutcome::Lost(found) => {
-                    readable(found, &self.begin.key).map(CompleteOutcome::Lost)
+                CompleteOutcome::Lost(outcome) => {
+                    require_decrypted(outcome, &self.begin.key).map(CompleteOutcome::Lost)
                 }
                 CompleteOutcome::Written => Ok(CompleteOutcome::Written),
             },
@@ -241,44 +264,51 @@ impl RunContext {
         }
     }
 
-    /// Sends the message until the store has taken it, unless it answers with errors for a lease. A
-    /// service that shuts down waits for half a lease at most: after that the end of the lease settles
-    /// the record.
-    fn retry_until_settled(self, message: SettleRequest, lease: Option<LeaseGuard>) {
+    /// Sends the request in a tracked task until the store confirms it.
+    ///
+    /// The task waits for as long as the store is unreachable. It stops after one lease if the
+    /// store responds with errors, and after half a lease if the service is shutting down. The
+    /// record then lapses with its lease.
+    fn retry_until_settled(self, request: SettleRequest, lease: Option<LeaseGuard>) {
         let tracker = self.endpoint.client.tracker.clone();
-        let retrying = self.retry(tracker.clone(), message, lease);
+        let retrying = self.retry(tracker.clone(), request, lease);
+        // The tracker makes graceful shutdown wait for the task.
         tracker.spawn(retrying.in_current_span());
     }
 
-    async fn retry(
-        self,
-        tracker: TaskTracker,
-        message: SettleRequest,
-        renewed: Option<LeaseGuard>,
-    ) {
-        let _renewed = renewed;
+    async fn retry(self, tracker: TaskTracker, request: SettleRequest, lease: Option<LeaseGuard>) {
+        // The guard lives as long as the retries, so that the lease does not lapse meanwhile.
+        let _guard = lease;
         let (started, lease) = (Instant::now(), self.endpoint.client.lease);
+        // The pause doubles from 50 ms, which bridges a reconnection, to one second. With a short
+        // lease it stays below a quarter of the lease, so that several attempts fit into a lease.
         let mut pause = Duration::from_millis(50);
         loop {
             sleep(pause).await;
-            let Err(error) = self.send(&message).await else {
+            let Err(error) = self.send_settlement(&request).await else {
                 return;
             };
-            let patience = match () {
+            let retry_for = match () {
                 () if tracker.is_closed() => lease / 2,
                 () if error.is_outage() => Duration::MAX,
                 () => lease,
             };
-            if error.is_about_the_key() || started.elapsed() >= patience {
-                return tracing::error!(%error, record = %self.begin.key, "a record is not settled");
+            if error.is_about_the_key() || started.elapsed() >= retry_for {
+                return tracing::error!(
+                    %error,
+                    record = %self.begin.key,
+                    "the record of a request was not settled, and its lease will lapse"
+                );
             }
             pause = (pause * 2).min(Duration::from_secs(1)).min(lease / 4);
         }
     }
 }
 
-/// A response as it is kept, and the same to send. A body of unknown length, or of more than `limit`
-/// bytes, goes to the first caller only.
+/// Splits a response into the form to store and the response to send.
+///
+/// A body of unknown length, or of more than `limit` bytes, is not buffered and not stored: only
+/// the first caller gets it.
 async fn buffer_response(
     response: Response,
     limit: u64,
@@ -292,8 +322,8 @@ async fn buffer_response(
     }
     match read::whole(body).await {
         Ok(bytes) => {
-            let kept = StoredResponse::new(&head, Some(bytes.clone()));
-            Ok((kept, Response::from_parts(head, Body::from(bytes))))
+            let stored = StoredResponse::new(&head, Some(bytes.clone()));
+            Ok((stored, Response::from_parts(head, Body::from(bytes))))
         }
         Err(error) => Err(Problem::internal(error)),
     }

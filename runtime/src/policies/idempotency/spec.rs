@@ -2,23 +2,23 @@ use core::time::Duration;
 
 use crate::describe::{InBytes, InUnits, with_options};
 
-/// What a repeated request does.
+/// The way an endpoint handles a repeated request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdempotencyPolicy {
-    /// The method's own semantics; only for methods that are idempotent by definition.
+    /// No declaration, for methods that are idempotent by definition (RFC 9110 §9.2.2).
     Undeclared,
-    /// The declaration says why a repeat is harmless.
+    /// No keys, because a repeat is harmless (`not_idempotent = "reason"`).
     NotIdempotent {
-        /// The reason.
+        /// The declared reason why a repeat is harmless.
         reason: &'static str,
     },
-    /// An idempotency key makes a repeat return the first answer.
+    /// A repeat with the same idempotency key gets the first response.
     Idempotent(IdempotencySpec),
 }
 
 impl IdempotencyPolicy {
-    /// How keys are treated, where the endpoint takes them.
+    /// Returns the settings for keys; `None` if the endpoint takes no keys.
     pub const fn spec(&self) -> Option<IdempotencySpec> {
         match self {
             Self::Idempotent(spec) => Some(*spec),
@@ -26,7 +26,7 @@ impl IdempotencyPolicy {
         }
     }
 
-    /// Describes the policy, such as `idempotent(ttl=24h)`.
+    /// Describes the policy as `idempotent(ttl=24h)`; `None` if nothing is declared.
     pub(crate) fn describe(&self) -> Option<String> {
         match self {
             Self::Undeclared => None,
@@ -36,46 +36,47 @@ impl IdempotencyPolicy {
     }
 }
 
-/// `idempotent(…)`: how keys are treated.
+/// The settings of `idempotent(…)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IdempotencySpec {
-    /// How long an answer is kept from its completion.
+    /// The time for which a response is stored, counted from the end of the run.
     pub ttl: Duration,
-    /// The largest body of an answer that is kept, in bytes.
+    /// The largest response body that is stored, in bytes.
     pub max_stored_body: u64,
-    /// A request without a key passes through.
+    /// Allows requests without a key, which run without a record.
     pub optional: bool,
-    /// Callers without identity may use keys.
+    /// Allows keys on requests without a caller.
     pub anonymous: bool,
-    /// What happens to a record whose process died.
+    /// The response to a retry whose first run died with its process.
     pub on_crash: OnCrash,
-    /// Names of fields, in lower case, that a retry must repeat.
+    /// The names of header fields that a retry must repeat, in lower case.
     pub headers: &'static [&'static str],
 }
 
-/// What a retry meets when the process that ran the first attempt died.
+/// The response to a retry after the process of the first run died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnCrash {
-    /// The outcome is unknown: the retry is told so.
+    /// The retry gets 500 `IDEMPOTENCY_OUTCOME_UNKNOWN`.
     Unknown,
-    /// The handler runs again.
+    /// The retry runs the handler again.
     Rerun,
 }
 
 impl IdempotencySpec {
-    /// The largest body that is kept where none is declared: 1 MiB.
+    /// The default of [`max_stored_body`](Self::max_stored_body): 1 MiB.
     pub const DEFAULT_MAX_STORED_BODY: u64 = 1 << 20;
 
-    /// The largest body that can be kept: 16 MiB. A store writes each at once, and memory holds them all.
+    /// The largest accepted [`max_stored_body`](Self::max_stored_body): 16 MiB. A store writes each
+    /// body in one piece, and the store in memory contains all of them.
     pub const MAX_STORED_BODY: u64 = 16 << 20;
 
     /// The longest `ttl` that an attribute can declare: 365 days.
     pub const MAX_TTL: Duration = Duration::from_hours(365 * 24);
 
-    /// Keys are required, from authenticated callers, and answers with bodies of up to 1 MiB are kept
-    /// for 24 hours.
+    /// Creates the default settings: keys are required and need a caller, and responses with bodies
+    /// of up to 1 MiB are stored for 24 hours.
     pub const fn new() -> Self {
         Self {
             ttl: Duration::from_hours(24),
@@ -87,19 +88,19 @@ impl IdempotencySpec {
         }
     }
 
-    /// Keeps answers for `ttl` from their completion.
+    /// Stores responses for `ttl`, counted from the end of the run.
     #[must_use]
     pub const fn with_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// Keeps bodies of up to so many bytes, and of up to [`MAX_STORED_BODY`](Self::MAX_STORED_BODY) where more is
-    /// asked for. With 0 no body is kept.
+    /// Stores response bodies of up to `bytes` bytes; with 0 it stores no bodies. Values above
+    /// [`MAX_STORED_BODY`](Self::MAX_STORED_BODY) are lowered to it.
     ///
-    /// A longer body goes to the first caller only. A replay of a success is then a 303 to the
-    /// `Location` of the first answer, else a 410 `IDEMPOTENCY_RESPONSE_NOT_RETAINED`; that of any
-    /// other answer has its status, and says that its body was not kept.
+    /// Only the first caller gets a longer body. The replay of a 2xx is then a 303 to the
+    /// `Location` of the first response, or a 410 `IDEMPOTENCY_RESPONSE_NOT_RETAINED` if there is
+    /// no `Location`. The replay of any other response has the same status without the body.
     ///
     /// ```
     /// use aplomb::policies::idempotency::IdempotencySpec;
@@ -118,29 +119,29 @@ impl IdempotencySpec {
         self
     }
 
-    /// Lets requests without a key through.
+    /// Allows requests without a key, which run without a record.
     #[must_use]
     pub const fn optional(mut self) -> Self {
         self.optional = true;
         self
     }
 
-    /// Lets callers without identity use keys.
+    /// Allows keys on requests without a caller.
     #[must_use]
     pub const fn anonymous(mut self) -> Self {
         self.anonymous = true;
         self
     }
 
-    /// Compares these fields, too: a request under the same key with another value is another
-    /// request. Names are in lower case.
+    /// Compares these header fields as well: a request with the same key and another value gets
+    /// 422 `IDEMPOTENCY_KEY_REUSED`. Names are in lower case.
     #[must_use]
     pub const fn with_headers(mut self, headers: &'static [&'static str]) -> Self {
         self.headers = headers;
         self
     }
 
-    /// Runs the handler again when the process of the first attempt died.
+    /// Lets a retry run the handler again after the process of the first run died.
     #[must_use]
     pub const fn rerun_on_crash(mut self) -> Self {
         self.on_crash = OnCrash::Rerun;
@@ -149,7 +150,7 @@ impl IdempotencySpec {
 }
 
 impl IdempotencySpec {
-    /// The time to live, and every option that is not the default.
+    /// Describes the time to live and every option that differs from the default.
     fn describe(&self) -> String {
         let default = Self::new();
         let mut options = vec![format!("ttl={}", InUnits(self.ttl))];
@@ -184,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_shows_the_time_to_live_and_what_is_not_the_default() {
+    fn a_description_shows_the_ttl_and_every_option_that_differs_from_the_default() {
         let describe = |spec| IdempotencyPolicy::Idempotent(spec).describe();
         assert_eq!(
             describe(IdempotencySpec::new()).as_deref(),
@@ -197,8 +198,8 @@ mod tests {
             .anonymous()
             .rerun_on_crash()
             .with_headers(&["x-region", "x-tenant"]);
-        let said = "idempotent(ttl=7d, max_stored_body=256KiB, optional, anonymous, on_crash=rerun, headers(x-region, x-tenant))";
-        assert_eq!(describe(all).as_deref(), Some(said));
+        let expected = "idempotent(ttl=7d, max_stored_body=256KiB, optional, anonymous, on_crash=rerun, headers(x-region, x-tenant))";
+        assert_eq!(describe(all).as_deref(), Some(expected));
         let reason = IdempotencyPolicy::NotIdempotent {
             reason: "it only reads",
         };

@@ -7,23 +7,30 @@ use super::spec::{IdempotencyPolicy, IdempotencySpec};
 use crate::problem::Problem;
 use crate::request::{Caller, IncomingRequest, RequestInfo, RequestState, Stage, StageResult};
 
-/// Reads the idempotency key of a request. The record itself is begun at admission.
+/// Reads the idempotency key of a request.
+///
+/// The record itself is begun at admission, together with the rate limits.
 #[derive(Debug)]
 pub(crate) struct KeyStage(IdempotencySpec);
 
 impl KeyStage {
-    /// The stage of an endpoint that declares `idempotent`.
+    /// Creates the stage; `None` if the endpoint does not declare `idempotent`.
     pub(crate) fn new(policy: IdempotencyPolicy) -> Option<Self> {
         policy.spec().map(Self)
     }
 
-    fn key(&self, headers: &HeaderMap, caller: Option<&Caller>) -> Result<Option<String>, Problem> {
+    /// Returns the key if the endpoint accepts it from this caller.
+    fn accepted_key(
+        &self,
+        headers: &HeaderMap,
+        caller: Option<&Caller>,
+    ) -> Result<Option<String>, Problem> {
         let spec = &self.0;
-        match key::key_of(headers)? {
+        match key::key_from_headers(headers)? {
             None if spec.optional => Ok(None),
-            None => Err(key::missing(spec.ttl)),
-            Some(_) if caller.is_none() && !spec.anonymous => Err(key::without_caller()),
-            Some(key) if caller.is_none() => key::check_anonymous(&key).map(|()| Some(key)),
+            None => Err(key::missing_key(spec.ttl)),
+            Some(_) if caller.is_none() && !spec.anonymous => Err(key::key_without_caller()),
+            Some(key) if caller.is_none() => key::check_anonymous_key(&key).map(|()| Some(key)),
             Some(key) => Ok(Some(key)),
         }
     }
@@ -36,9 +43,9 @@ impl Stage for KeyStage {
         request: &'a mut IncomingRequest,
     ) -> StageResult<'a> {
         let RequestInfo { caller, key, .. } = &mut state.info;
-        match self.key(&request.head().headers, caller.as_ref()) {
-            Ok(found) => {
-                *key = found.map(Arc::from);
+        match self.accepted_key(&request.head().headers, caller.as_ref()) {
+            Ok(accepted) => {
+                *key = accepted.map(Arc::from);
                 StageResult::PASS
             }
             Err(problem) => StageResult::Ready(Err(problem)),

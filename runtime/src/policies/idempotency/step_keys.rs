@@ -9,24 +9,29 @@ use http::request::Parts;
 use super::store::RecordKey;
 use crate::problem::Problem;
 
-/// What a client means by one idempotency key, as an argument of an endpoint: the same for every
-/// try, and for a run that takes the place of one that died. It is derived from the name of the key's
-/// record, and does not depend on a secret.
+/// The idempotency keys that a handler sends to other systems, as an argument of an endpoint.
 ///
-/// Systems that the handler calls can have keys of their own, so that what a first run has done there
-/// is not done again by a second one (`on_crash = rerun`), or by the handler's own retries. On an
-/// endpoint that is `idempotent(optional)` take `Option<StepKeys>`; on one without keys neither
-/// compiles.
+/// The keys are derived from the name of the request's record. They are equal in every attempt and
+/// in every run of the operation, and depend on no secret. So another system recognizes a repeated
+/// call of a second run (`on_crash = rerun`) or of a retry inside the handler, and does not repeat
+/// its effect.
+///
+/// An endpoint with `idempotent(optional)` takes `Option<StepKeys>`. On an endpoint without
+/// idempotency keys, neither argument compiles.
 ///
 /// ```
 /// use aplomb::prelude::*;
 ///
 /// # #[derive(Clone)] struct CardNetwork;
 /// # impl CardNetwork { async fn charge(&self, idempotency_key: &str, amount: u64) {} }
-/// /// Charges a card; a rerun is harmless, since the network knows the key.
+/// /// Charges a card. A rerun is harmless, because the network recognizes the key.
 /// #[endpoint(post = "/charges", version = 1, idempotent(on_crash = rerun))]
-/// async fn charge(State(cards): State<CardNetwork>, operation: StepKeys, Json(amount): Json<u64>) -> NoContent {
-///     cards.charge(&operation.step("charge"), amount).await;
+/// async fn charge(
+///     State(cards): State<CardNetwork>,
+///     keys: StepKeys,
+///     Json(amount): Json<u64>,
+/// ) -> NoContent {
+///     cards.charge(&keys.step("charge"), amount).await;
 ///     NoContent
 /// }
 /// ```
@@ -35,37 +40,40 @@ pub struct StepKeys {
     id: String,
 }
 
-/// The record of the run, where the extractor finds it.
+/// The record of the run, as an extension of the request, from which the extractor reads it.
 #[derive(Debug, Clone)]
 pub(crate) struct RunRecord(pub(crate) RecordKey);
 
-/// Tell these hashes from all others. Another form of them is another number.
-const ID: &str = "aplomb operation 1";
-const STEP: &str = "aplomb operation step 1";
+// The contexts separate these hashes from all others. A change of the hashed data needs a new
+// number: other systems store these keys.
+const ID_CONTEXT: &str = "aplomb operation 1";
+const STEP_CONTEXT: &str = "aplomb operation step 1";
 
 impl StepKeys {
     fn new(record: &RecordKey) -> Self {
         Self {
-            id: key(ID, &[record.caller(), record.name()]),
+            id: derive_key(ID_CONTEXT, &[record.caller(), record.name()]),
         }
     }
 
-    /// The operation's identity: 22 characters of `[A-Za-z0-9_-]`. It is a hash that shows neither the
-    /// client's key nor who the client is.
+    /// Returns the identifier of the operation: 22 characters of `[A-Za-z0-9_-]`. It is a hash,
+    /// which reveals neither the client's key nor the caller.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// A key for one step of the operation, such as one call to another system: 22 characters of
-    /// `[A-Za-z0-9_-]`, the same whenever the operation's step of this name is tried. Steps of other
-    /// names, and of other operations, have other keys.
+    /// Returns the key for one step of the operation, such as one call to another system: 22
+    /// characters of `[A-Za-z0-9_-]`.
+    ///
+    /// The key of a step is equal in every attempt. Another name or another operation has another
+    /// key.
     pub fn step(&self, name: &str) -> String {
-        // An id is as long as any other, so that it does not run together with the name.
-        key(STEP, &[self.id.as_bytes(), name.as_bytes()])
+        // All ids have the same length, so id and name need no separator.
+        derive_key(STEP_CONTEXT, &[self.id.as_bytes(), name.as_bytes()])
     }
 }
 
-fn key(context: &str, parts: &[&[u8]]) -> String {
+fn derive_key(context: &str, parts: &[&[u8]]) -> String {
     let mut hash = Hasher::new_derive_key(context);
     for part in parts {
         hash.update(part);
@@ -83,8 +91,9 @@ impl<S: Send + Sync> FromRequestParts<S> for StepKeys {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        of(parts)
-            .ok_or_else(|| Problem::internal("`StepKeys` was asked for without an idempotency key"))
+        step_keys_of_request(parts).ok_or_else(|| {
+            Problem::internal("the request has no idempotency key, which `StepKeys` needs")
+        })
     }
 }
 
@@ -92,11 +101,11 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for StepKeys {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
-        Ok(of(parts))
+        Ok(step_keys_of_request(parts))
     }
 }
 
-fn of(parts: &Parts) -> Option<StepKeys> {
+fn step_keys_of_request(parts: &Parts) -> Option<StepKeys> {
     parts
         .extensions
         .get::<RunRecord>()
@@ -107,31 +116,31 @@ fn of(parts: &Parts) -> Option<StepKeys> {
 mod tests {
     use super::*;
 
-    fn operation(caller: u8, name: u8) -> StepKeys {
+    fn step_keys(caller: u8, name: u8) -> StepKeys {
         StepKeys::new(&RecordKey::new([caller; 16], [name; 16]))
     }
 
-    /// Other systems know these keys.
+    /// The keys must not change between releases, because other systems store them.
     #[test]
-    fn a14_an_operation_and_its_steps_stay_what_they_were() {
-        let operation = operation(1, 1);
+    fn a14_step_keys_are_those_of_earlier_releases() {
+        let keys = step_keys(1, 1);
         assert_eq!(
-            (operation.id(), operation.step("charge").as_str()),
+            (keys.id(), keys.step("charge").as_str()),
             ("rpWxvPfOEbXX8c10nTFyjg", "fLYAMok_jUEqC7yOVB5xYQ")
         );
-        assert_eq!((operation.id().len(), operation.step("").len()), (22, 22));
+        assert_eq!((keys.id().len(), keys.step("").len()), (22, 22));
     }
 
     #[test]
-    fn others_are_others() {
-        let first = operation(1, 1);
+    fn a14_other_steps_and_other_operations_have_other_keys() {
+        let first = step_keys(1, 1);
         let mut keys = vec![
             first.id().to_owned(),
             first.step("charge"),
             first.step("ship"),
             first.step(""),
         ];
-        for other in [operation(1, 2), operation(2, 1)] {
+        for other in [step_keys(1, 2), step_keys(2, 1)] {
             keys.extend([other.id().to_owned(), other.step("charge")]);
         }
         let all = keys.len();

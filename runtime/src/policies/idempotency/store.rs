@@ -12,76 +12,103 @@ use super::spec::OnCrash;
 use super::stored_response::StoredResponse;
 use crate::facet::StoreFuture;
 
-/// The records of idempotency keys.
+/// A store of the records of idempotency keys.
 ///
 /// A record goes `ABSENT → RUNNING → DONE → ABSENT`. It is RUNNING under a lease, which the process
-/// that runs the request renews; a lease that lapsed means that this process is gone. Every write
-/// names the token that the runner drew, which fences off a runner that lost its record. Time is
-/// the store's own.
+/// that runs the handler renews. A lapsed lease means that this process died. Every write carries
+/// the token of its run. The token is a fencing token: a run that lost its record cannot change the
+/// record any more. All times are measured by the store's own clock.
 ///
 /// | state | `begin`, same request | `begin`, other request |
 /// |---|---|---|
 /// | ABSENT | `Started` | `Started` |
-/// | RUNNING | `InFlightBody` (`Started` for its own token) | `Mismatch` |
-/// | lapsed, rerun | `Started` | `Mismatch` |
-/// | lapsed, else | `Unknown` | `Mismatch` |
+/// | RUNNING | `InFlight` (`Started` for its own token) | `Mismatch` |
+/// | RUNNING, lease lapsed, `on_crash = rerun` | `Started` | `Mismatch` |
+/// | RUNNING, lease lapsed, otherwise | `Unknown` | `Mismatch` |
 /// | DONE | `Done` | `Mismatch` |
 /// | UNKNOWN | `Unknown` | `Mismatch` |
 pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
-    /// Takes the record for a run, or tells what is there.
+    /// Takes the record for a run, or returns the state that prevents it.
     ///
-    /// **Atomic**: of several calls for one ABSENT record exactly one is `Started`. **Idempotent**
-    /// for its own token: asked again it is `Started` again. After an `abort` of the token it is
-    /// `Aborted` for one lease, so that a call that was late in the network leaves no ghost.
+    /// **Atomic**: of several calls for one ABSENT record exactly one returns `Started`.
     ///
-    /// **Expiry**: the lease ends `lease` after the store's now.
+    /// **Idempotent** for its own token: a repeated call returns `Started` again. After an `abort`
+    /// of the token, `begin` returns `Aborted` for one lease. So a `begin` that the network
+    /// delivers after its `abort` does not leave a RUNNING record without a run.
     ///
-    /// **Crash** before: nothing is there. After, with the answer lost: the record is RUNNING until
-    /// its lease ends; the caller therefore repeats `abort` until that is confirmed.
+    /// **Expiry**: the lease ends `begin.lease` after the store's current time.
+    ///
+    /// **Crash** before: the record is unchanged. After, with the result lost: the record is
+    /// RUNNING until its lease ends. The caller therefore repeats `abort` until the store confirms
+    /// it.
     fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome>;
 
-    /// Renews leases; the answer says of each whether it was still held. A lapsed lease is not
-    /// renewed.
+    /// Renews leases. Returns one `bool` per lease, in order: `true` if the lease was held and is
+    /// renewed. A lapsed lease is not renewed.
     ///
-    /// **Atomic** per lease. **Expiry**: a renewed lease ends `lease` after the store's now. **Crash**
-    /// before: the leases end as they were. After: renewed.
+    /// **Atomic** per lease.
+    ///
+    /// **Expiry**: a renewed lease ends `lease` after the store's current time.
+    ///
+    /// **Crash** before: the leases end when they would have ended. After: the leases are renewed.
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>>;
 
-    /// Writes the outcome of a run, to be kept for `ttl` from now.
+    /// Writes the outcome of a run, which the store keeps for `ttl` from its current time.
     ///
-    /// Compares the token and never the lease: RUNNING, lapsed or UNKNOWN with this token becomes
-    /// DONE, and so does an ABSENT record (the store lost it); DONE with this token stays. With
-    /// another token nothing is written and the answer is what is there.
+    /// Compares the token, never the lease:
     ///
-    /// **Atomic**. **Expiry**: never before `ttl` has passed. **Crash** before: the lease lapses,
-    /// and the record becomes UNKNOWN or is run again. After: DONE, for whoever asks.
+    /// - A RUNNING record (lapsed or not) or an UNKNOWN record with this token becomes DONE.
+    /// - An ABSENT record, which the store has lost, becomes DONE.
+    /// - A DONE record with this token is unchanged.
+    /// - A record with another token is unchanged: the result is `Lost` with the state of the
+    ///   record.
+    ///
+    /// **Atomic**.
+    ///
+    /// **Expiry**: not before `ttl` has passed.
+    ///
+    /// **Crash** before: the lease lapses, and the record becomes UNKNOWN or a retry runs again.
+    /// After: the record is DONE.
     fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, CompleteOutcome>;
 
-    /// Removes the record if it is RUNNING, or UNKNOWN, with this token, and leaves a marker that makes a late
-    /// `begin` of the same token do nothing.
+    /// Removes the record if it is RUNNING or UNKNOWN with this token, and leaves a marker, which
+    /// makes a late `begin` of the same token do nothing.
     ///
-    /// **Atomic**, and harmless when repeated. **Expiry**: the marker ends after `marker`; for a
-    /// token whose `begin` was answered it is zero, and none is left unless the store itself may have
-    /// asked twice. **Crash** before: the lease lapses. After: ABSENT.
+    /// **Atomic**, and harmless if repeated.
+    ///
+    /// **Expiry**: the marker ends after `marker`. The caller passes zero if it has received the
+    /// result of `begin`. The store then leaves no marker, unless the store itself may have sent
+    /// `begin` twice.
+    ///
+    /// **Crash** before: the lease lapses. After: the record is ABSENT.
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()>;
 
-    /// Makes a RUNNING record with this token, lapsed or not, UNKNOWN for `ttl` from now. `false`,
-    /// and nothing written, where it is no more: the run has just been settled.
+    /// Makes a RUNNING record with this token, lapsed or not, UNKNOWN for `ttl` from the store's
+    /// current time. Returns `false` and writes nothing if there is no RUNNING record with this
+    /// token, because the run was just settled.
     ///
-    /// **Atomic**. **Expiry**: as of an answer. **Crash** before: the lease lapses. After: UNKNOWN,
-    /// until the run completes after all.
+    /// **Atomic**.
+    ///
+    /// **Expiry**: not before `ttl` has passed.
+    ///
+    /// **Crash** before: the lease lapses. After: the record is UNKNOWN until the run completes.
     fn mark_unknown(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool>;
 
-    /// Reads a record and changes nothing; `None` if it is ABSENT. For operators, who see what a request
-    /// of whatever fingerprint would meet.
+    /// Reads the state of a record for operators; `None` if the record is ABSENT. Ignores the
+    /// fingerprint.
     ///
     /// **Atomic**. **Expiry** and **crash**: nothing is written.
     fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>>;
 
-    /// Decides an UNKNOWN record by hand: with a response it is DONE for `ttl`, without it is
-    /// ABSENT, so that the next request runs. `false` if the record is not UNKNOWN.
+    /// Resolves an UNKNOWN record by an operator's decision. With a response, the record becomes
+    /// DONE for `ttl`. Without one, it becomes ABSENT, so that the next request runs. Returns
+    /// `false` if the record is not UNKNOWN.
     ///
-    /// **Atomic**. **Expiry**: as of an answer. **Crash** before: still UNKNOWN. After: decided.
+    /// **Atomic**.
+    ///
+    /// **Expiry**: not before `ttl` has passed.
+    ///
+    /// **Crash** before: the record is UNKNOWN. After: the record is resolved.
     fn resolve(
         &self,
         key: RecordKey,
@@ -89,8 +116,11 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> StoreFuture<'_, bool>;
 
-    /// The same records by a way of their own for the thread that renews leases, where this one's
-    /// calls need the runtime of the requests: a handler that blocks it must not stop the renewal.
+    /// Returns a second handle to the same records, with connections of its own, for the thread
+    /// that renews leases.
+    ///
+    /// A store returns a handle if its calls depend on the runtime that runs the requests: a
+    /// handler that blocks that runtime must not stop the renewal. Other stores return `None`.
     fn for_heartbeat(&self) -> Option<Arc<dyn IdempotencyStore>> {
         None
     }
@@ -135,8 +165,10 @@ impl<R: IdempotencyStore + ?Sized> IdempotencyStore for Arc<R> {
     }
 }
 
-/// The name of a record: a hash of its caller, and one of caller, route and key. Of a caller without
-/// identity the first is the record's own, so that such records are not all in one place.
+/// The name of a record: a hash of its caller, and a hash of caller, route and key.
+///
+/// In the record of a request without a caller, the first hash equals the second, so that these
+/// records are spread over all slots of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordKey {
     caller: [u8; 16],
@@ -144,31 +176,31 @@ pub struct RecordKey {
 }
 
 impl RecordKey {
-    /// The record of this caller with this name.
+    /// Creates the key from the caller's hash and the record's hash.
     pub const fn new(caller: [u8; 16], name: [u8; 16]) -> Self {
         Self { caller, name }
     }
 
-    /// The caller's hash, so that what belongs to one caller can be kept in one place; without a caller
-    /// the record's own.
+    /// Returns the caller's hash, by which a store can keep all records of one caller in one place.
+    /// Without a caller it equals [`name`](Self::name).
     pub const fn caller(&self) -> &[u8; 16] {
         &self.caller
     }
 
-    /// The hash that no other record has.
+    /// Returns the record's own hash, which is unique.
     pub const fn name(&self) -> &[u8; 16] {
         &self.name
     }
 }
 
-/// Hashes the name alone, which no other record has: a table looks up every request.
+/// Hashes only the name, which is unique: a table in memory hashes the key of every request.
 impl Hash for RecordKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(&self.name);
     }
 }
 
-/// Both hashes in base64url, with a point between.
+/// Writes both hashes in base64url with a dot between them.
 impl fmt::Display for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -180,7 +212,7 @@ impl fmt::Display for RecordKey {
     }
 }
 
-/// As the log shows it.
+/// Parses the form of `Display`, which the log contains.
 impl FromStr for RecordKey {
     type Err = InvalidRecordKey;
 
@@ -197,14 +229,15 @@ impl FromStr for RecordKey {
     }
 }
 
-/// A text that is not the name of a record.
+/// The error for a text that is not the name of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidRecordKey;
 
 impl fmt::Display for InvalidRecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "not the name of a record: two hashes of 22 characters with a point between, as in the log",
+            "not the name of a record; \
+             expected two hashes of 22 characters with a dot between them, as in the log",
         )
     }
 }
@@ -217,8 +250,8 @@ impl fmt::Debug for RecordKey {
     }
 }
 
-/// What a request is, so that another request under its key is found out: a keyed BLAKE3, with
-/// the version of the rule by which it was made.
+/// The fingerprint of a request: a keyed BLAKE3 hash, with the version of the rule that made it. It
+/// detects a different request with the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     version: u8,
@@ -226,17 +259,17 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// A fingerprint by this version of the rule.
+    /// Creates a fingerprint made by this version of the rule.
     pub const fn new(version: u8, digest: [u8; 32]) -> Self {
         Self { version, digest }
     }
 
-    /// The version of the rule.
+    /// Returns the version of the rule that made the fingerprint.
     pub const fn version(&self) -> u8 {
         self.version
     }
 
-    /// The digest.
+    /// Returns the hash.
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
@@ -247,45 +280,45 @@ impl Fingerprint {
 pub struct Token(u128);
 
 impl Token {
-    /// A token that no other run has.
+    /// Creates a random token, which no other run has.
     pub fn random() -> Self {
         Self(rand::random())
     }
 
-    /// The token with these bits.
+    /// Creates the token with these bits.
     pub const fn from_u128(bits: u128) -> Self {
         Self(bits)
     }
 
-    /// The token's bits.
+    /// Returns the token's bits.
     pub const fn as_u128(self) -> u128 {
         self.0
     }
 }
 
-/// A request that wants to run.
+/// The arguments of [`IdempotencyStore::begin`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Begin {
-    /// The record.
+    /// The name of the record.
     pub key: RecordKey,
-    /// What the request is.
+    /// The fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// What the request is by earlier versions of the rule: a record that was made by one of them
-    /// is compared with that one.
+    /// The fingerprints of the request by earlier versions of the rule. A record from an earlier
+    /// version is compared with the fingerprint of that version.
     pub earlier: Vec<Fingerprint>,
-    /// The run's token.
+    /// The token of the run.
     pub token: Token,
-    /// How long the record stays RUNNING without a heartbeat.
+    /// The time for which the record is held without a heartbeat.
     pub lease: Duration,
-    /// What a retry meets when the lease lapsed.
+    /// The state of the record after its lease has lapsed.
     pub on_crash: OnCrash,
-    /// How long an UNKNOWN record stays.
+    /// The time for which the record stays UNKNOWN after its lease has lapsed.
     pub ttl: Duration,
 }
 
 impl Begin {
-    /// A request that wants to run under this key.
+    /// Creates the arguments for a run of the record `key`, without earlier fingerprints.
     pub const fn new(
         key: RecordKey,
         fingerprint: Fingerprint,
@@ -305,14 +338,14 @@ impl Begin {
         }
     }
 
-    /// The same request, known by these fingerprints, too.
+    /// Sets the fingerprints of the request by earlier versions of the rule.
     #[must_use]
     pub fn with_earlier(mut self, earlier: Vec<Fingerprint>) -> Self {
         self.earlier = earlier;
         self
     }
 
-    /// The hold that the run gets on its record.
+    /// Returns the lease that the run gets.
     pub const fn lease(&self) -> Lease {
         Lease {
             key: self.key,
@@ -320,37 +353,37 @@ impl Begin {
         }
     }
 
-    /// Whether a record with this fingerprint is of the same request.
+    /// Returns `true` if a record with this fingerprint belongs to the same request.
     pub fn is_same(&self, recorded: &Fingerprint) -> bool {
         self.fingerprint == *recorded || self.earlier.contains(recorded)
     }
 }
 
-/// A run's hold on a record.
+/// The hold of a run on its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// The record.
+    /// The name of the record.
     pub key: RecordKey,
-    /// The run's token.
+    /// The token of the run.
     pub token: Token,
 }
 
-/// The outcome of a run.
+/// The arguments of [`IdempotencyStore::complete`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Complete {
-    /// The run.
+    /// The lease of the run.
     pub lease: Lease,
-    /// What the request was, for a record that the store lost.
+    /// The fingerprint of the request, for a record that the store has lost.
     pub fingerprint: Fingerprint,
-    /// What is kept.
+    /// The outcome to store.
     pub outcome: Outcome,
-    /// How long.
+    /// The time for which the outcome is stored.
     pub ttl: Duration,
 }
 
 impl Complete {
-    /// The outcome of a run, to be kept for `ttl`.
+    /// Creates the arguments that store an outcome for `ttl`.
     pub const fn new(
         lease: Lease,
         fingerprint: Fingerprint,
@@ -366,55 +399,55 @@ impl Complete {
     }
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// With a response.
+    /// The run produced a response to store.
     Response(StoredResponse),
-    /// Nobody knows.
+    /// The run may or may not have had its effect.
     Unknown,
 }
 
-/// What `begin` found.
+/// The result of [`IdempotencyStore::begin`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BeginOutcome {
-    /// Nothing, or a run that may be replaced: the record is RUNNING with this token.
+    /// The record is RUNNING with this token: it was ABSENT, or its previous run could be replaced.
     Started,
-    /// Another run.
+    /// Another run holds the record.
     InFlight,
-    /// A response.
+    /// The record is DONE with this response.
     Done(StoredResponse),
-    /// A run whose outcome nobody knows.
+    /// The record is UNKNOWN.
     Unknown,
-    /// A record of another request under the same key.
+    /// The record belongs to another request with the same key.
     Mismatch,
-    /// The marker that this very token was aborted.
+    /// The token was aborted earlier; the record is unchanged.
     Aborted,
 }
 
-/// What `complete` did.
+/// The result of [`IdempotencyStore::complete`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CompleteOutcome {
-    /// The outcome is written.
+    /// The outcome is stored.
     Written,
-    /// Another run has the record: nothing was written; this is what is there.
+    /// Another run has taken the record, which is unchanged and in this state.
     Lost(BeginOutcome),
 }
 
-/// The state of a record.
+/// The state of a record, as [`IdempotencyStore::find`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordState {
-    /// A run holds it.
+    /// A run holds the record.
     Running,
-    /// The lease of its run lapsed, and the next request runs again.
+    /// The lease of the run has lapsed, and the next request runs the handler again.
     Lapsed,
-    /// A response is kept.
+    /// The record contains a response.
     Done(StoredResponse),
-    /// Nobody knows the outcome of its run.
+    /// The outcome of the run is unknown.
     Unknown,
 }
 
@@ -423,7 +456,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_a_record_is_read_as_it_is_shown() {
+    fn the_displayed_name_of_a_record_parses_back() {
         let key = RecordKey::new([0xfe; 16], [1; 16]);
         assert_eq!(key.to_string().parse(), Ok(key));
         for wrong in [

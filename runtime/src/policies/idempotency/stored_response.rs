@@ -11,11 +11,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::encryption::EncryptedResponse;
 
-/// A response as it is kept for replays: without the fields that belong to one transfer only. Cheap to
-/// clone.
+/// A response as it is stored for replays, without the header fields that belong to one transfer.
+/// Cheap to clone.
 ///
-/// On its way to a store it may be [sealed](super::EncryptionKeys): then only its status can be read. What is
-/// shown of it for debugging never tells more.
+/// Between the API and a store it may be [encrypted](super::EncryptionKeys): then only its status
+/// is readable. `Debug` prints the status and sizes, never fields or the body.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredResponse(Arc<Response>);
 
@@ -27,7 +27,7 @@ impl fmt::Debug for StoredResponse {
             .field("status", status)
             .field("fields", &fields)
             .field("body", &body)
-            .field("sealed_with", &self.encrypted_with())
+            .field("encrypted_with", &self.encrypted_with())
             .finish()
     }
 }
@@ -35,41 +35,40 @@ impl fmt::Debug for StoredResponse {
 #[derive(PartialEq, Eq)]
 struct Response {
     status: StatusCode,
-    /// No map: a record takes half as much room without one.
+    /// A list, not a `HeaderMap`, which would double the memory of a record.
     fields: Vec<Field>,
     content: Content,
 }
 
-/// A field line.
+/// The name and the value of a header field.
 pub(super) type Field = (HeaderName, HeaderValue);
 
 #[derive(PartialEq, Eq)]
 enum Content {
     Body(Bytes),
-    /// The body was too large.
-    NoBody,
-    /// The fields, too, are in here.
-    Sealed(EncryptedResponse),
+    /// The body was too large to store.
+    BodyNotStored,
+    /// The fields and the body, encrypted together. `fields` is empty.
+    Encrypted(EncryptedResponse),
 }
 
 impl StoredResponse {
-    /// A response; `None` for a body that is too large to keep.
+    /// Creates the stored form of a response. `body` is `None` if the body is too large to store.
     pub fn new(head: &Parts, body: Option<Bytes>) -> Self {
         let mut fields = Vec::with_capacity(head.headers.len());
-        let kept = head
-            .headers
-            .iter()
-            .filter(|(name, _)| is_stored_field(name) && !is_nominated(name, &head.headers));
-        fields.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
-        Self::of(
+        let stored = head.headers.iter().filter(|(name, _)| {
+            is_stored_field(name) && !is_connection_option(name, &head.headers)
+        });
+        fields.extend(stored.map(|(name, value)| (name.clone(), value.clone())));
+        Self::from_parts(
             head.status,
             fields,
-            body.map_or(Content::NoBody, Content::Body),
+            body.map_or(Content::BodyNotStored, Content::Body),
         )
     }
 
-    /// An answer that was kept before; `None` if it has a field that is never kept, or more than a
-    /// response can have.
+    /// Restores a stored response; `None` if it has a field that is never stored, or more than
+    /// [`MAX_FIELDS`] fields.
     pub(crate) fn restored(
         status: StatusCode,
         fields: Vec<Field>,
@@ -77,15 +76,15 @@ impl StoredResponse {
     ) -> Option<Self> {
         let possible =
             fields.len() <= MAX_FIELDS && fields.iter().all(|(name, _)| is_stored_field(name));
-        let content = body.map_or(Content::NoBody, Content::Body);
-        possible.then(|| Self::of(status, fields, content))
+        let content = body.map_or(Content::BodyNotStored, Content::Body);
+        possible.then(|| Self::from_parts(status, fields, content))
     }
 
-    pub(super) fn from_encrypted(status: StatusCode, sealed: EncryptedResponse) -> Self {
-        Self::of(status, Vec::new(), Content::Sealed(sealed))
+    pub(super) fn from_encrypted(status: StatusCode, encrypted: EncryptedResponse) -> Self {
+        Self::from_parts(status, Vec::new(), Content::Encrypted(encrypted))
     }
 
-    fn of(status: StatusCode, fields: Vec<Field>, content: Content) -> Self {
+    fn from_parts(status: StatusCode, fields: Vec<Field>, content: Content) -> Self {
         Self(Arc::new(Response {
             status,
             fields,
@@ -93,56 +92,60 @@ impl StoredResponse {
         }))
     }
 
-    /// The status.
+    /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// The header fields that a replay repeats, in their order; none can be read of what is sealed.
+    /// Returns the header fields that a replay repeats, in order; none if the response is
+    /// encrypted.
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> {
         self.0.fields.iter().map(|(name, value)| (name, value))
     }
 
-    /// The body; `None` if it was too large to keep, or is sealed.
+    /// Returns the body; `None` if it was too large to store, or if the response is encrypted.
     pub fn body(&self) -> Option<&Bytes> {
         match &self.0.content {
             Content::Body(body) => Some(body),
-            Content::NoBody | Content::Sealed(_) => None,
+            Content::BodyNotStored | Content::Encrypted(_) => None,
         }
     }
 
-    /// The id of the key with which fields and body are sealed; `None` where they can be read.
+    /// Returns the id of the key with which the response is encrypted; `None` if it is not
+    /// encrypted.
     pub fn encrypted_with(&self) -> Option<&str> {
         self.encrypted().map(EncryptedResponse::key_id)
     }
 
     pub(super) fn encrypted(&self) -> Option<&EncryptedResponse> {
         match &self.0.content {
-            Content::Sealed(sealed) => Some(sealed),
-            Content::Body(_) | Content::NoBody => None,
+            Content::Encrypted(encrypted) => Some(encrypted),
+            Content::Body(_) | Content::BodyNotStored => None,
         }
     }
 
-    /// About how many bytes it takes to keep.
+    /// Estimates the memory that the stored response takes, in bytes.
     pub fn size(&self) -> usize {
         let fields: usize = self
             .headers()
+            // 72 bytes are a name and a value without their characters.
             .map(|(name, value)| name.as_str().len() + value.len() + 72)
             .sum();
         let content = match &self.0.content {
             Content::Body(body) => body.len(),
-            Content::NoBody => 0,
-            Content::Sealed(sealed) => sealed.size(),
+            Content::BodyNotStored => 0,
+            Content::Encrypted(encrypted) => encrypted.size(),
         };
         fields + content
     }
 }
 
-/// As many as a map of fields takes beside those that a response gets on its way out.
+/// The maximal number of stored fields: a `HeaderMap` takes 24,576 distinct names, and 64 places
+/// are reserved for the fields that a response gets on its way out.
 pub(super) const MAX_FIELDS: usize = 24_576 - 64;
 
-/// Whether a `Connection` field says that this one is for one hop only (RFC 9110 §7.6.1).
-fn is_nominated(name: &HeaderName, headers: &HeaderMap) -> bool {
+/// Returns `true` if a `Connection` field names this field as hop-by-hop (RFC 9110 §7.6.1).
+fn is_connection_option(name: &HeaderName, headers: &HeaderMap) -> bool {
     let mut options = headers
         .get_all(CONNECTION)
         .iter()
@@ -154,8 +157,8 @@ fn is_nominated(name: &HeaderName, headers: &HeaderMap) -> bool {
     })
 }
 
-/// Not kept: hop-by-hop fields (RFC 9110 §7.6.1), what tells of one moment, and what tells of one
-/// request.
+/// Returns `false` for fields that a replay must not repeat: hop-by-hop fields (RFC 9110 §7.6.1),
+/// times, cookies, rate limits, and identifiers of one request.
 fn is_stored_field(name: &HeaderName) -> bool {
     const DROPPED: [HeaderName; 14] = [
         CONNECTION,
@@ -185,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a20_fields_of_one_transfer_are_not_kept() {
+    fn a20_fields_of_one_transfer_are_not_stored() {
         let response = http::Response::builder()
             .header("location", "/v1/payments/1")
             .header("content-type", "application/json")
@@ -213,22 +216,22 @@ mod tests {
             .header("x-hop", "1")
             .header("proxy-connection", "close");
         let (head, ()) = response.body(()).expect("a response").into_parts();
-        let kept = StoredResponse::new(&head, None);
-        let mut names: Vec<_> = kept.headers().map(|(name, _)| name.as_str()).collect();
+        let stored = StoredResponse::new(&head, None);
+        let mut names: Vec<_> = stored.headers().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, ["content-type", "link", "link", "location", "x-own"]);
     }
 
     #[test]
-    fn a26_nothing_of_an_answer_is_shown() {
+    fn a26_debug_shows_no_part_of_a_response() {
         let response = http::Response::builder()
             .header("location", "/v1/payments/1")
             .body(());
         let (head, ()) = response.expect("a response").into_parts();
-        let kept = StoredResponse::new(&head, Some(Bytes::from_static(b"secret")));
+        let stored = StoredResponse::new(&head, Some(Bytes::from_static(b"secret")));
         assert_eq!(
-            format!("{kept:?}"),
-            "StoredResponse { status: 200, fields: 1, body: Some(6), sealed_with: None }"
+            format!("{stored:?}"),
+            "StoredResponse { status: 200, fields: 1, body: Some(6), encrypted_with: None }"
         );
     }
 }

@@ -3,16 +3,17 @@ use std::collections::BTreeMap;
 
 use super::key::{CursorKey, InOrder};
 use super::keyset::Keyset;
-use super::page::{Page, PageLinks};
+use super::page::{Page, PageNavigation};
 use super::position::Position;
 use super::request::PageRequest;
 
 /// The request of a list that is read in both directions, from
 /// [`PageRequest::bidirectional`](PageRequest::bidirectional).
 ///
-/// Rows are read from the position on, nearest first: for a page before a key, that is the list's order
-/// reversed. [`keyset`](Self::keyset) says it in SQL; [`in_slice`](Self::in_slice) and [`in_map`](Self::in_map)
-/// read sorted collections. [`page`](Self::page) puts the rows into the list's order.
+/// Read the rows from the position on, nearest first: a page before a key is read in the reverse
+/// order of the list. [`keyset`](Self::keyset) generates the SQL for that;
+/// [`in_slice`](Self::in_slice) and [`in_map`](Self::in_map) read sorted collections.
+/// [`page`](Self::page) restores the order of the list.
 ///
 /// ```
 /// use aplomb::CursorKey;
@@ -49,48 +50,49 @@ impl<K: CursorKey> Bidirectional<K> {
         Self { request }
     }
 
-    /// Where the page lies, and from which side it is read.
+    /// Returns the position of the page and the direction in which it is read.
     pub fn position(&self) -> Position<&K> {
         self.request.position.as_ref().map(|InOrder(key)| key)
     }
 
-    /// The number of items that the page has at most.
+    /// Returns the largest number of items of the page.
     pub const fn limit(&self) -> usize {
         self.request.limit()
     }
 
-    /// How many rows to read: one more than the page has, which tells whether there is another.
+    /// Returns the number of rows to read: one more than the page has, which shows whether there is
+    /// another page.
     pub const fn fetch_limit(&self) -> usize {
         self.request.fetch_limit()
     }
 
-    /// The condition, the order and the limit of the query that reads the rows.
+    /// Returns the condition, the order and the limit of the query that reads the rows.
     pub fn keyset(&self) -> Keyset {
         Keyset::new(&self.position(), self.fetch_limit())
     }
 
-    /// The rows among `items`, which are sorted as `K` says: found by binary search, nearest first.
+    /// Finds the rows in `items`, which `K` sorts, by binary search. Returns them nearest first.
     pub fn in_slice<'i, T>(
         &self,
         items: &'i [T],
         key: impl Fn(&T) -> K,
     ) -> impl Iterator<Item = &'i T> {
-        let before = |bound: &K, or_at: bool| {
+        let count_before = |bound: &K, inclusive: bool| {
             items.partition_point(|item| {
                 let order = key(item).compare(bound);
-                order.is_lt() || (or_at && order.is_eq())
+                order.is_lt() || (inclusive && order.is_eq())
             })
         };
         let (range, backward) = match self.position() {
             Position::Start => (items, false),
-            Position::After(key) => (&items[before(key, true)..], false),
-            Position::Before(key) => (&items[..before(key, false)], true),
+            Position::After(key) => (&items[count_before(key, true)..], false),
+            Position::Before(key) => (&items[..count_before(key, false)], true),
             Position::End => (items, true),
         };
         nearest_first(range.iter(), backward, self.fetch_limit())
     }
 
-    /// The rows of a map: found by descending its tree, nearest first.
+    /// Finds the rows in a map by descending its tree. Returns them nearest first.
     pub fn in_map<'m, V>(
         &self,
         map: &'m BTreeMap<InOrder<K>, V>,
@@ -108,12 +110,13 @@ impl<K: CursorKey> Bidirectional<K> {
         )
     }
 
-    /// The page of `rows`, of which up to [`fetch_limit`](Self::fetch_limit) were read, nearest first.
+    /// The page of `rows`, read nearest first and at most [`fetch_limit`](Self::fetch_limit) of
+    /// them.
     pub fn page<T>(&self, rows: Vec<T>, key: impl Fn(&T) -> K) -> Page<T> {
         self.request
-            .answer(rows, key, |around| PageLinks::Bidirectional {
-                next_cursor: around.next,
-                prev_cursor: around.previous,
+            .build_page(rows, key, |cursors| PageNavigation::Bidirectional {
+                next_cursor: cursors.next,
+                prev_cursor: cursors.previous,
             })
     }
 }
@@ -121,7 +124,7 @@ impl<K: CursorKey> Bidirectional<K> {
 fn nearest_first<T>(
     mut rows: impl DoubleEndedIterator<Item = T>,
     backward: bool,
-    most: usize,
+    limit: usize,
 ) -> impl Iterator<Item = T> {
     core::iter::from_fn(move || {
         if backward {
@@ -130,5 +133,5 @@ fn nearest_first<T>(
             rows.next()
         }
     })
-    .take(most)
+    .take(limit)
 }

@@ -10,46 +10,47 @@ use crate::problem::{Problem, registry};
 use crate::request::Caller;
 use crate::secret::{Key, KeyedHash, Secret};
 
-/// The version of the cursor's form, and the number of the key that signs: one byte each.
-pub(crate) const HEAD: [u8; 2] = [2, 0];
+/// The format version and the key id, one byte each. The key id is always 0: both keys are tried.
+pub(crate) const HEADER: [u8; 2] = [2, 0];
 const MAC_BYTES: usize = 16;
+/// The most characters of a cursor: a URI with it stays within the limits of common proxies.
 const MAX_LENGTH: usize = 4096;
 
-/// Makes and reads cursors: base64url of version, key id, payload and MAC.
+/// Writes and reads cursors: base64url of version, key id, payload and MAC.
 ///
-/// The payload says in which direction the list is read. The MAC is over it and over what the cursor is bound
-/// to, which stands nowhere in it.
+/// The payload contains the direction. The MAC covers the payload and the binding of the cursor,
+/// which is not part of the cursor itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursors {
     key: Key,
-    /// What cursors were signed with before the secret was changed.
+    /// The key before the last change of the secret, for cursors that clients still have.
     previous: Option<Key>,
 }
 
-/// What a cursor belongs to; it is read nowhere else.
+/// The list to which a cursor belongs. It is invalid in any other list.
 #[derive(Debug, Clone)]
 pub(crate) struct Binding<'a> {
     pub(crate) route: &'a str,
-    /// With the values of its parameters: the items of one order are not those of another.
+    /// The path with its parameters, because the items of one order are not those of another.
     pub(crate) path: &'a str,
     pub(crate) filters: &'a [(String, String)],
     pub(crate) caller: Option<&'a Caller>,
 }
 
-/// The values of a key take too much room for a cursor.
+/// The error for a key whose values are too long for a cursor.
 #[derive(Debug)]
-pub(crate) struct TooLong;
+pub(crate) struct CursorTooLong;
 
-impl fmt::Display for TooLong {
+impl fmt::Display for CursorTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the sort columns of a row are too long for a cursor, which has up to {MAX_LENGTH} characters"
+            "the sort columns of a row are too long for a cursor, which has at most {MAX_LENGTH} characters"
         )
     }
 }
 
-impl std::error::Error for TooLong {}
+impl std::error::Error for CursorTooLong {}
 
 impl Cursors {
     pub(crate) fn new(secret: &Secret, previous: Option<&Secret>, namespace: &str) -> Self {
@@ -64,18 +65,18 @@ impl Cursors {
         &self,
         position: Position<&K>,
         binding: &Binding<'_>,
-    ) -> Result<String, TooLong> {
-        let mut bytes = HEAD.to_vec();
+    ) -> Result<String, CursorTooLong> {
+        let mut bytes = HEADER.to_vec();
         payload::write(&position.map(K::to_values), &mut bytes);
         let text = self.sign::<K>(bytes, binding);
         if text.len() > MAX_LENGTH {
-            Err(TooLong)
+            Err(CursorTooLong)
         } else {
             Ok(text)
         }
     }
 
-    /// The cursor of these bytes.
+    /// Appends the MAC to these bytes and encodes them.
     pub(crate) fn sign<K: CursorKey>(&self, mut bytes: Vec<u8>, binding: &Binding<'_>) -> String {
         let mac = mac(&self.key, &bytes, binding, K::COLUMNS).finish_short();
         bytes.extend_from_slice(&mac);
@@ -87,7 +88,7 @@ impl Cursors {
         text: &str,
         binding: &Binding<'_>,
     ) -> Result<Position<K>, Problem> {
-        self.try_read(text, binding).ok_or_else(invalid)
+        self.try_read(text, binding).ok_or_else(invalid_cursor)
     }
 
     fn try_read<K: CursorKey>(&self, text: &str, binding: &Binding<'_>) -> Option<Position<K>> {
@@ -96,7 +97,7 @@ impl Cursors {
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (signed, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_BYTES)?)?;
-        let payload = signed.strip_prefix(&HEAD)?;
+        let payload = signed.strip_prefix(&HEADER)?;
         let mut keys = core::iter::once(&self.key).chain(&self.previous);
         if !keys.any(|key| self::mac(key, signed, binding, K::COLUMNS).verify(mac)) {
             return None;
@@ -110,10 +111,11 @@ impl Cursors {
     }
 }
 
-/// A cursor that does not belong to the list: the text is always the same.
-pub(super) fn invalid() -> Problem {
+/// The 400 for an invalid cursor. Its text never depends on the reason, which could help an
+/// attacker.
+pub(super) fn invalid_cursor() -> Problem {
     Problem::new(&registry::INVALID_CURSOR)
-        .with_detail("the cursor does not belong to this list; start again without a cursor")
+        .with_detail("the cursor does not belong to this list: start again without a cursor")
 }
 
 fn mac(key: &Key, signed: &[u8], binding: &Binding<'_>, columns: &[SortColumn]) -> KeyedHash {
@@ -126,6 +128,7 @@ fn mac(key: &Key, signed: &[u8], binding: &Binding<'_>, columns: &[SortColumn]) 
         .part(binding.path.as_bytes());
     hash.add(kind.as_bytes());
     hash.add(id.as_bytes());
+    // The counts keep different bindings apart: without them, a filter could pass for a column.
     hash.add(&binding.filters.len().to_be_bytes());
     for (name, value) in binding.filters {
         hash.add(name.as_bytes());

@@ -2,27 +2,28 @@ use core::cmp::Ordering;
 
 use super::value::CursorValue;
 
-/// What a list is sorted by: the values of a row that say where in the list it stands.
+/// The sort key of a list: the values of a row that determine its position.
 ///
-/// Derived, for a struct of the sort columns in their order; the last one is unique, so that no two rows
-/// stand at the same place. See [`derive@crate::CursorKey`].
+/// Derive it for a struct of the sort columns in their order. The last column is unique, so that no
+/// two rows have the same position. See [`derive@crate::CursorKey`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say how a list is sorted",
-    label = "is no key of a cursor",
+    message = "`{Self}` is not the sort key of a list",
+    label = "this type does not implement `CursorKey`",
     note = "write a struct of the columns that the list is sorted by, with the unique one last: \
             `#[derive(CursorKey)] struct Newest {{ #[cursor(desc)] created_at: i64, #[cursor(desc, unique)] id: i64 }}`"
 )]
 pub trait CursorKey: Sized {
-    /// The columns, the unique one last.
+    /// The sort columns, with the unique one last.
     const COLUMNS: &'static [SortColumn];
 
-    /// The values, one a column.
+    /// Converts to values, one per column.
     fn to_values(&self) -> Vec<CursorValue>;
 
-    /// Reads what [`to_values`](Self::to_values) has made; `None` for anything else.
+    /// Converts back from the result of [`to_values`](Self::to_values). Returns `None` for any
+    /// other values.
     fn from_values(values: Vec<CursorValue>) -> Option<Self>;
 
-    /// Which of two rows stands first in the list.
+    /// Compares the positions of two rows in the list.
     fn compare(&self, other: &Self) -> Ordering {
         let pairs = self.to_values().into_iter().zip(other.to_values());
         let orders = Self::COLUMNS
@@ -33,27 +34,27 @@ pub trait CursorKey: Sized {
     }
 }
 
-/// A column that a list is sorted by.
+/// A column by which a list is sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SortColumn {
-    /// Its name in SQL, such as `payments.created_at`.
+    /// The name in SQL, such as `payments.created_at`.
     pub name: &'static str,
-    /// Which of its values come first.
+    /// The direction of the sort.
     pub direction: Direction,
 }
 
-/// Which values of a column come first.
+/// The direction in which a column is sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// The smallest.
+    /// The smallest value first.
     Ascending,
-    /// The largest.
+    /// The largest value first.
     Descending,
 }
 
 impl SortColumn {
-    /// The column of this name.
+    /// A column with this name and direction.
     pub const fn new(name: &'static str, direction: Direction) -> Self {
         Self { name, direction }
     }
@@ -67,7 +68,7 @@ impl SortColumn {
 }
 
 impl Direction {
-    /// The other one.
+    /// Returns the opposite direction.
     #[must_use]
     pub const fn reversed(self) -> Self {
         match self {
@@ -77,7 +78,7 @@ impl Direction {
     }
 }
 
-/// A key in the order of its list: for a [`BTreeMap`](std::collections::BTreeMap) of rows.
+/// A key that is ordered as its list, for a [`BTreeMap`](std::collections::BTreeMap) of rows.
 #[derive(Debug, Clone, Copy)]
 pub struct InOrder<K>(pub K);
 

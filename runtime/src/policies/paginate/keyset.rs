@@ -4,14 +4,16 @@ use super::key::{CursorKey, Direction, SortColumn};
 use super::position::Position;
 use super::value::CursorValue;
 
-/// A page in SQL: a condition on the sort columns, their order, and how many rows to read.
+/// The SQL of a page: a condition on the sort columns, their order, and the number of rows to read.
 ///
-/// Names of columns come from the key's type, values are bound: nothing of a request gets into the text. With
-/// all columns in one direction the condition compares rows, `(created_at, id) < (?, ?)`; else it is spelled
-/// out, behind a bound of the first column. Either can be answered from an index over the columns in their
-/// order, so that a page costs the same wherever it lies.
+/// Column names come from the type of the key and values are bound, so no part of a request gets
+/// into the text. If all columns have the same direction, the condition compares rows:
+/// `(created_at, id) < (?, ?)`. Otherwise it is expanded, with an additional bound on the first
+/// column. A database can answer both forms from an index over the columns in their order, so every
+/// page costs the same.
 ///
-/// [`sql`](Self::sql) gives it as text and values. With the feature `sqlx` it can be pushed onto a query.
+/// [`sql`](Self::sql) returns the text and the values. With the feature `sqlx`, `push_onto` pushes
+/// them onto a query.
 ///
 /// ```
 /// use aplomb::CursorKey;
@@ -38,43 +40,43 @@ use super::value::CursorValue;
 pub struct Keyset {
     pub(super) condition: Vec<Piece>,
     pub(super) order_by: String,
-    /// Those of the key, and the limit.
+    /// The values of the key, then the limit.
     pub(super) values: Vec<CursorValue>,
 }
 
-/// A piece of a condition.
+/// A part of a condition.
 #[derive(Debug, Clone)]
 pub(super) enum Piece {
     Text(String),
-    /// The value of this index.
+    /// A placeholder for the value with this index.
     Value(usize),
 }
 
-/// A [`Keyset`] as text and values.
+/// The text and the values of a [`Keyset`].
 ///
-/// Displayed, it is the end of a query, from what follows `WHERE … AND` on. Values are bound in the order of
-/// `binds`; the last is the limit.
+/// Its [`Display`](fmt::Display) form follows `WHERE` or `AND` in a query. Bind the values in the
+/// order of `binds`; the last one is the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeysetSql {
-    /// What a row must fulfil; of the first page, all do.
+    /// The condition for the rows of the page; always true on the first page.
     pub condition: String,
-    /// The columns and their directions.
+    /// The columns with their directions.
     pub order_by: String,
     /// The placeholder of the number of rows.
     pub limit: String,
-    /// The values.
+    /// The values to bind.
     pub binds: Vec<CursorValue>,
 }
 
-/// How values are referred to in a query.
+/// The syntax of placeholders in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placeholders {
-    /// `?`, one after another: of any database but Postgres.
+    /// `?` for each value in turn. Not supported by Postgres.
     Question,
-    /// `?2`, `?3` and so on, from this number: of `SQLite`.
+    /// `?2`, `?3` and so on, starting with this number. For `SQLite`.
     QuestionFrom(usize),
-    /// `$2`, `$3` and so on, from this number: of Postgres, and `SQLite`.
+    /// `$2`, `$3` and so on, starting with this number. For Postgres and `SQLite`.
     DollarFrom(usize),
 }
 
@@ -106,21 +108,21 @@ impl Keyset {
         }
     }
 
-    /// The text with these placeholders, and the values to bind.
+    /// Returns the text with these placeholders and the values to bind.
     pub fn sql(&self, placeholders: Placeholders) -> KeysetSql {
         let (mut condition, mut binds) = (String::new(), Vec::new());
         for piece in &self.condition {
             match piece {
                 Piece::Text(text) => condition.push_str(text),
                 Piece::Value(index) => {
-                    condition.push_str(&placeholders.of(*index));
+                    condition.push_str(&placeholders.placeholder(*index));
                     binds.push(self.values[*index].clone());
                 }
             }
         }
         let last = self.values.len() - 1;
         binds.push(self.values[last].clone());
-        // A number can be referred to many times.
+        // A numbered placeholder can occur several times, but its value is bound once.
         let binds = if placeholders == Placeholders::Question {
             binds
         } else {
@@ -129,7 +131,7 @@ impl Keyset {
         KeysetSql {
             condition,
             order_by: self.order_by.clone(),
-            limit: placeholders.of(last),
+            limit: placeholders.placeholder(last),
             binds,
         }
     }
@@ -148,7 +150,7 @@ impl fmt::Display for KeysetSql {
 }
 
 impl Placeholders {
-    fn of(self, index: usize) -> String {
+    fn placeholder(self, index: usize) -> String {
         match self {
             Self::Question => String::from("?"),
             Self::QuestionFrom(first) => format!("?{}", first + index),
@@ -157,19 +159,19 @@ impl Placeholders {
     }
 }
 
-/// Whether a row lies beyond the key, in the order of these columns.
+/// Returns the condition for rows after the key, in the order of these columns.
 fn condition(columns: &[SortColumn]) -> Vec<Piece> {
-    let alike = columns
+    let same_direction = columns
         .windows(2)
         .all(|pair| pair[0].direction == pair[1].direction);
-    if alike {
+    if same_direction {
         row_condition(columns)
     } else {
         expanded_condition(columns)
     }
 }
 
-/// `a > ?`, `(a, b) > (?, ?)`
+/// Returns a row comparison: `a > ?` or `(a, b) > (?, ?)`.
 fn row_condition(columns: &[SortColumn]) -> Vec<Piece> {
     let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
     let (open, close) = if columns.len() == 1 {
@@ -177,11 +179,11 @@ fn row_condition(columns: &[SortColumn]) -> Vec<Piece> {
     } else {
         ("(", ")")
     };
-    let comparison = columns
+    let operator = columns
         .first()
-        .map_or("", |column| column_condition(column.direction));
+        .map_or("", |column| comparison_operator(column.direction));
     let mut pieces = vec![text(format!(
-        "{open}{}{close} {comparison} {open}",
+        "{open}{}{close} {operator} {open}",
         names.join(", ")
     ))];
     for index in 0..columns.len() {
@@ -194,36 +196,34 @@ fn row_condition(columns: &[SortColumn]) -> Vec<Piece> {
     pieces
 }
 
-/// `a >= ? AND (a > ? OR (a = ? AND (b < ? OR (b = ? AND c > ?))))`, of at least two columns.
+/// Returns `a >= ? AND (a > ? OR (a = ? AND (b < ? OR (b = ? AND c > ?))))`, for at least two
+/// columns.
 ///
-/// The first comparison follows from the second: it is there for the index.
+/// The first comparison is implied by the rest. It lets the database start at the right place of
+/// the index.
 fn expanded_condition(columns: &[SortColumn]) -> Vec<Piece> {
     let Some((last, others)) = columns.split_last() else {
         return Vec::new();
     };
     let mut pieces = Vec::new();
     for (index, SortColumn { name, direction }) in others.iter().enumerate() {
-        let (comparison, value) = (column_condition(*direction), || Piece::Value(index));
+        let (operator, value) = (comparison_operator(*direction), || Piece::Value(index));
         if index == 0 {
-            pieces.extend([
-                text(format!("{name} {comparison}= ")),
-                value(),
-                text(" AND "),
-            ]);
+            pieces.extend([text(format!("{name} {operator}= ")), value(), text(" AND ")]);
         }
-        pieces.extend([text(format!("({name} {comparison} ")), value()]);
+        pieces.extend([text(format!("({name} {operator} ")), value()]);
         pieces.extend([text(format!(" OR ({name} = ")), value(), text(" AND ")]);
     }
     pieces.push(text(format!(
         "{} {} ",
         last.name,
-        column_condition(last.direction)
+        comparison_operator(last.direction)
     )));
     pieces.extend([Piece::Value(others.len()), text("))".repeat(others.len()))]);
     pieces
 }
 
-const fn column_condition(direction: Direction) -> &'static str {
+const fn comparison_operator(direction: Direction) -> &'static str {
     match direction {
         Direction::Ascending => ">",
         Direction::Descending => "<",

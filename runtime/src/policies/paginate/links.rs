@@ -1,7 +1,7 @@
 use form_urlencoded::Serializer;
 
-/// A `Link` field (RFC 8288) that is being put together: pages of one list, each with the list's other
-/// parameters.
+/// Builds a `Link` field (RFC 8288) with the URIs of other pages. Each URI keeps the other query
+/// parameters of the list.
 pub(super) struct Links<'a> {
     path: &'a str,
     filters: &'a [(String, String)],
@@ -17,7 +17,7 @@ impl<'a> Links<'a> {
         }
     }
 
-    /// Adds the page of these parameters.
+    /// Adds the page with these query parameters.
     pub(super) fn add(&mut self, relation: &str, parameters: &[(&str, &str)]) {
         let mut query = Serializer::new(String::new());
         query.extend_pairs(self.filters).extend_pairs(parameters);

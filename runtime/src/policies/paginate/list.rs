@@ -2,7 +2,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::request::Parts;
 
-use super::cursor::{Binding, Cursors, TooLong};
+use super::cursor::{Binding, CursorTooLong, Cursors};
 use super::key::CursorKey;
 use super::links::Links;
 use super::position::{Neighbours, Position};
@@ -12,7 +12,7 @@ use crate::problem::Problem;
 use crate::request::Caller;
 use crate::secret::Secret;
 
-/// The list that is asked for: whatever stays the same from page to page.
+/// The list of a request: everything that is the same on all of its pages.
 #[derive(Debug, Default)]
 pub(super) struct List {
     pages: Option<Arc<EndpointPages>>,
@@ -21,7 +21,7 @@ pub(super) struct List {
     filters: Vec<(String, String)>,
 }
 
-/// The cursors of the pages on either side.
+/// The cursors of the previous and the next page.
 pub(super) struct NeighbourCursors {
     pub(super) previous: Option<String>,
     pub(super) next: Option<String>,
@@ -34,7 +34,8 @@ impl List {
         filters: Vec<(String, String)>,
     ) -> Self {
         let caller = Caller::of(parts);
-        // As its links have it: who follows one asks for the same list.
+        // Percent-encoded as in the links of a page, so that a client that follows a link gets the
+        // same binding.
         Self {
             pages,
             caller,
@@ -47,10 +48,10 @@ impl List {
         self.cursors().read(cursor, &self.binding())
     }
 
-    pub(super) fn around<K: CursorKey>(
+    pub(super) fn neighbour_cursors<K: CursorKey>(
         &self,
         neighbours: &Neighbours<K>,
-    ) -> Result<NeighbourCursors, TooLong> {
+    ) -> Result<NeighbourCursors, CursorTooLong> {
         let write =
             |position: &Position<K>| self.cursors().write(position.as_ref(), &self.binding());
         let previous = neighbours.previous.as_ref().map(write).transpose()?;
@@ -64,13 +65,14 @@ impl List {
         Links::new(self.path.as_str(), self.filters.as_slice())
     }
 
-    /// Outside of an API, as in a unit test, cursors are signed for this process.
+    /// Returns the cursors of the API. Outside of an API, as in a unit test, cursors are signed
+    /// with a random key of this process.
     fn cursors(&self) -> &Cursors {
-        static OUTSIDE: OnceLock<Cursors> = OnceLock::new();
-        let outside = || OUTSIDE.get_or_init(|| Cursors::new(&Secret::random(), None, ""));
+        static OF_PROCESS: OnceLock<Cursors> = OnceLock::new();
+        let of_process = || OF_PROCESS.get_or_init(|| Cursors::new(&Secret::random(), None, ""));
         self.pages
             .as_ref()
-            .map_or_else(outside, |pages| &pages.cursors)
+            .map_or_else(of_process, |pages| &pages.cursors)
     }
 
     fn binding(&self) -> Binding<'_> {

@@ -1,17 +1,18 @@
-//! Lists, page by page: `paginate = cursor`, and `paginate = offset` where pages have numbers.
+//! Paginated lists: `paginate = cursor`, or `paginate = offset` for numbered pages.
 //!
 //! # By cursor
 //!
-//! A cursor says where a page ended, as the sort key of its last item, so that rows that come and
-//! go meanwhile neither repeat nor hide others, and a page costs the same wherever it lies. The order must be
-//! total: [`derive(CursorKey)`](derive@crate::CursorKey) makes the key of a struct of the sort columns, of which
-//! the last is unique.
+//! A cursor contains the sort key of the last item of a page. The next page starts after that key,
+//! so rows that are inserted or deleted meanwhile neither repeat nor hide other rows, and every
+//! page costs the same. The order must be total. [`derive(CursorKey)`](derive@crate::CursorKey)
+//! turns a struct of the sort columns into the key. Its last column is unique.
 //!
-//! `limit` is the wanted number of items: the declared default without it, at most the declared
-//! maximum; what is no whole number above zero is a 400. A page is
-//! `{"data": […], "next_cursor": "…" | null, "has_more": true | false}` with a `Link` field
-//! (RFC 8288) to the first and the next page, which keeps the other parameters. A list that is read
-//! [both ways](PageRequest::bidirectional) has `prev_cursor` and a link to the page before as well.
+//! The query parameter `limit` sets the number of items. It is the declared default if absent, and
+//! is lowered to the declared maximum. Anything but a whole number above zero is a 400. A page is
+//! `{"data": […], "next_cursor": "…" | null, "has_more": true | false}`. A `Link` field (RFC 8288)
+//! has the URIs of the first and the next page, which keep the other query parameters. A list that
+//! is read in [both directions](PageRequest::bidirectional) also has `prev_cursor` and a link to
+//! the previous page.
 //!
 //! ```
 //! use aplomb::CursorKey;
@@ -32,25 +33,26 @@
 //! # let _ = axum::Router::<()>::new().route("/payments", axum::routing::get(list));
 //! ```
 //!
-//! [`Bidirectional::keyset`] writes that condition, in either direction and for any number of columns;
-//! [`Bidirectional::in_slice`] and [`Bidirectional::in_map`] read sorted collections.
+//! [`Bidirectional::keyset`] generates that condition, in either direction and for any number of
+//! columns. [`Bidirectional::in_slice`] and [`Bidirectional::in_map`] read sorted collections.
 //!
-//! Cursors are signed and bound to the route, the path, the filters (every other query parameter), the caller,
-//! the sort and the direction; one that is not this list's is a 400 `INVALID_CURSOR`. They give no rights.
+//! Cursors are signed. They are bound to the route, the path, the filters (all other query
+//! parameters), the caller, the sort columns and the direction. A cursor of another list is a 400
+//! `INVALID_CURSOR`. Cursors grant no access.
 //!
 //! What surprises:
 //!
-//! - Change the sort columns, their order or their directions, and the cursors of before are a 400.
-//! - `next_cursor` of a page that was reached backward is always there: it leads back. A page that has lost all
-//!   of its rows still leads to those on either side of it.
-//! - A text column must be compared byte by byte (`SQLite`'s `BINARY`, Postgres' `COLLATE "C"`), or the rows of a
-//!   page are not those that its cursor speaks of.
-//! - The values of a key take room in every cursor: at most about 3,000 bytes.
+//! - After a change of the sort columns, their order or their directions, older cursors are a 400.
+//! - A page that was reached backward always has a `next_cursor`, because it leads back. A page
+//!   whose rows have all been deleted still leads to the rows before and after it.
+//! - A text column must be compared byte by byte (`BINARY` in `SQLite`, `COLLATE "C"` in Postgres).
+//!   Otherwise the database and the cursor disagree about which rows come next.
+//! - Every cursor contains the values of its key, which can take about 3,000 bytes at most.
 //!
 //! # By number
 //!
-//! [`OffsetRequest`] reads `?page=&limit=`, with the first page at 1, up to the item 10,000. The page tells its
-//! number and, to a client that writes `total=true`, how many items there are.
+//! [`OffsetRequest`] reads `?page=&limit=`. Pages are numbered from 1 and reach up to item 10,000.
+//! The page has its number and, if the client sends `total=true`, the total number of items.
 
 mod bidirectional;
 mod cursor;
@@ -73,7 +75,7 @@ mod value;
 pub use bidirectional::Bidirectional;
 pub(crate) use cursor::Cursors;
 #[cfg(any(test, fuzzing))]
-pub(crate) use cursor::{Binding, HEAD};
+pub(crate) use cursor::{Binding, HEADER};
 pub use key::{CursorKey, Direction, InOrder, SortColumn};
 pub use keyset::{Keyset, KeysetSql, Placeholders};
 pub use offset::OffsetRequest;

@@ -4,16 +4,17 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::list::List;
-use super::page::{Page, PageLinks};
-use super::query::{Query, invalid, limit, positive};
+use super::page::{Page, PageNavigation};
+use super::query::{PageQuery, invalid_parameter, parse_limit, parse_positive};
 use super::stage::EndpointPages;
 use crate::problem::Problem;
 
-/// Which page a request wants of a list whose pages are counted, from 1: `paginate = offset`.
+/// The numbered page that a request asks for: `paginate = offset`. The first page is 1.
 ///
-/// For lists of which people look at the first pages, with a total or not. Rows that come and go meanwhile
-/// shift the others, so that some are seen twice and some never; and a database reads all rows up to the page.
-/// So no page reaches beyond the item [`MAX_ITEM`](Self::MAX_ITEM).
+/// Use it for lists whose first pages people look at, with a total or without. Rows that are
+/// inserted or deleted meanwhile shift the others, so some rows are seen twice and others never.
+/// The database reads all rows up to the page, so no page extends beyond item
+/// [`MAX_ITEM`](Self::MAX_ITEM).
 ///
 /// ```
 /// use aplomb::policies::paginate::{OffsetRequest, Page};
@@ -21,7 +22,7 @@ use crate::problem::Problem;
 /// async fn list(page: OffsetRequest) -> Page<u64> {
 ///     // SELECT … ORDER BY name, id LIMIT {page.fetch_limit()} OFFSET {page.offset()}
 ///     let rows = (0..120).skip(page.offset()).take(page.fetch_limit()).collect();
-///     // SELECT count(*) …, only where it is asked for
+///     // SELECT count(*) …, only if the client asks for the total
 ///     let total = page.wants_total().then_some(120);
 ///     page.page(rows, total)
 /// }
@@ -41,10 +42,11 @@ pub struct OffsetRequest {
 }
 
 impl OffsetRequest {
-    /// The last item that a page can have, counted from 1.
+    /// The last item that a page can contain, counted from 1.
     pub const MAX_ITEM: u32 = 10_000;
 
-    /// A page of up to `limit` items, both at least one: for calling a handler in a test.
+    /// A request for calling a handler in a test: a page of up to `limit` items. Both numbers are
+    /// at least 1.
     pub fn new(page: u32, limit: u32) -> Self {
         Self {
             page: page.max(1),
@@ -54,7 +56,7 @@ impl OffsetRequest {
         }
     }
 
-    /// The same request of a client that asks for the total.
+    /// The same request from a client that asks for the total.
     #[must_use]
     pub fn with_total(self) -> Self {
         Self {
@@ -63,33 +65,34 @@ impl OffsetRequest {
         }
     }
 
-    /// The number of the page, from 1.
+    /// Returns the number of the page, starting with 1.
     pub const fn number(&self) -> usize {
         self.page as usize
     }
 
-    /// The number of items that the page has at most.
+    /// Returns the largest number of items of the page.
     pub const fn limit(&self) -> usize {
         self.limit as usize
     }
 
-    /// How many rows to leave out.
+    /// Returns the number of rows to skip.
     pub const fn offset(&self) -> usize {
         (self.number() - 1).saturating_mul(self.limit())
     }
 
-    /// How many rows to read: one more than the page has, which tells whether there is a next.
+    /// Returns the number of rows to read: one more than the page has, which shows whether there is
+    /// a next page.
     pub const fn fetch_limit(&self) -> usize {
         self.limit() + 1
     }
 
-    /// Whether the client asks how many items the list has: `total=true`.
+    /// Returns whether the client asks for the total number of items: `total=true`.
     pub const fn wants_total(&self) -> bool {
         self.wants_total
     }
 
-    /// The page of `rows`, of which up to [`fetch_limit`](Self::fetch_limit) were read in order. A total that
-    /// nobody asked for is not told.
+    /// The page of `rows`, read in order and at most [`fetch_limit`](Self::fetch_limit) of them.
+    /// The response has the `total` only if the client asks for it.
     pub fn page<T>(&self, mut rows: Vec<T>, total: Option<u64>) -> Page<T> {
         let has_more = rows.len() > self.limit();
         rows.truncate(self.limit());
@@ -97,7 +100,7 @@ impl OffsetRequest {
         let links = self.links(has_more, total);
         Page::new(
             rows,
-            PageLinks::Counted {
+            PageNavigation::Numbered {
                 page: self.page,
                 total,
             },
@@ -107,7 +110,7 @@ impl OffsetRequest {
     }
 
     fn links(&self, has_more: bool, total: Option<u64>) -> String {
-        let furthest = Self::MAX_ITEM / self.limit;
+        let last_reachable = Self::MAX_ITEM / self.limit;
         let last = total.map(|total| u32::try_from(total.div_ceil(self.limit.into()).max(1)));
         let (limit, mut links) = (self.limit.to_string(), self.list.links());
         for (relation, page) in [
@@ -116,11 +119,11 @@ impl OffsetRequest {
             ("next", self.page.checked_add(1).filter(|_| has_more)),
             ("last", last.and_then(Result::ok)),
         ] {
-            if let Some(page) = page.filter(|page| *page <= furthest) {
+            if let Some(page) = page.filter(|page| *page <= last_reachable) {
                 let page = page.to_string();
                 let parameters = [("page", &page[..]), ("limit", &limit), ("total", "true")];
-                let told = if self.wants_total { 3 } else { 2 };
-                links.add(relation, &parameters[..told]);
+                let count = if self.wants_total { 3 } else { 2 };
+                links.add(relation, &parameters[..count]);
             }
         }
         links.finish()
@@ -133,13 +136,13 @@ impl<S: Send + Sync> FromRequestParts<S> for OffsetRequest {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let pages = parts.extensions.get::<Arc<EndpointPages>>().cloned();
         let limits = pages.as_ref().map(|pages| pages.limits).unwrap_or_default();
-        let query = Query::read(
+        let query = PageQuery::read(
             parts.uri.query().unwrap_or_default(),
             ["page", "limit", "total"],
         )?;
-        let [page, asked, total] = query.own;
-        let (page, limit) = within(page.as_deref(), limit(asked.as_deref(), limits)?)?;
-        let wants_total = flag(total.as_deref())?;
+        let [page, asked, total] = query.page_parameters;
+        let (page, limit) = parse_page(page.as_deref(), parse_limit(asked.as_deref(), limits)?)?;
+        let wants_total = parse_flag(total.as_deref())?;
         Ok(Self {
             page,
             limit,
@@ -149,23 +152,29 @@ impl<S: Send + Sync> FromRequestParts<S> for OffsetRequest {
     }
 }
 
-/// The page of this size, if it is within reach.
-fn within(page: Option<&str>, limit: u32) -> Result<(u32, u32), Problem> {
-    let page = page.map_or(Ok(1), |page| positive("page", page))?;
+/// Parses the number of the page. Refuses pages beyond [`OffsetRequest::MAX_ITEM`].
+fn parse_page(page: Option<&str>, limit: u32) -> Result<(u32, u32), Problem> {
+    let page = page.map_or(Ok(1), |page| parse_positive("page", page))?;
     if page.saturating_mul(limit) > OffsetRequest::MAX_ITEM {
-        return Err(invalid("page", "TOO_FAR", DETAIL_TOO_FAR).with_detail(DETAIL_TOO_FAR));
+        return Err(
+            invalid_parameter("page", "TOO_FAR", DETAIL_TOO_FAR).with_detail(DETAIL_TOO_FAR)
+        );
     }
     Ok((page, limit))
 }
 
-const DETAIL_TOO_FAR: &str = "counted pages end at item 10000 (page × limit): narrow the list down by its filters, or read it by \
-                       cursor where the service has it so";
+const DETAIL_TOO_FAR: &str = "numbered pages end at item 10000 (page × limit): narrow the list by its filters, or read it by cursor if the \
+                       service offers that";
 
-fn flag(asked: Option<&str>) -> Result<bool, Problem> {
+fn parse_flag(asked: Option<&str>) -> Result<bool, Problem> {
     match asked {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
-        Some(_) => Err(invalid("total", "NOT_A_FLAG", "expected `true` or `false`")),
+        Some(_) => Err(invalid_parameter(
+            "total",
+            "NOT_A_FLAG",
+            "expected `true` or `false`",
+        )),
     }
 }
 
@@ -174,10 +183,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d08_pages_end_at_item_10_000() {
-        assert_eq!(within(None, 50).expect("the first"), (1, 50));
-        assert_eq!(within(Some("200"), 50).expect("the last"), (200, 50));
-        assert_eq!(within(Some("10000"), 1).expect("the last"), (10_000, 1));
+    fn d08_pages_beyond_item_10_000_are_refused() {
+        assert_eq!(parse_page(None, 50).expect("the first"), (1, 50));
+        assert_eq!(parse_page(Some("200"), 50).expect("the last"), (200, 50));
+        assert_eq!(parse_page(Some("10000"), 1).expect("the last"), (10_000, 1));
         for (page, limit) in [
             ("201", 50),
             ("10001", 1),
@@ -185,7 +194,7 @@ mod tests {
             ("1000000000", 1),
             (&"9".repeat(40), 1),
         ] {
-            let problem = within(Some(page), limit).expect_err(page);
+            let problem = parse_page(Some(page), limit).expect_err(page);
             assert_eq!(
                 (problem.code(), &problem.errors()[0].code[..]),
                 ("INVALID_PARAMETER", "TOO_FAR")
@@ -195,20 +204,20 @@ mod tests {
     }
 
     #[test]
-    fn d08_what_is_no_page_is_refused() {
+    fn d08_an_invalid_page_or_flag_is_refused() {
         for wrong in ["0", "-1", "", "x", "1.5", "1e9", "+1"] {
             assert_eq!(
-                &within(Some(wrong), 50).expect_err(wrong).errors()[0].code[..],
+                &parse_page(Some(wrong), 50).expect_err(wrong).errors()[0].code[..],
                 "NOT_POSITIVE"
             );
         }
         for wrong in ["1", "yes", "", "TRUE"] {
-            assert!(flag(Some(wrong)).is_err());
+            assert!(parse_flag(Some(wrong)).is_err());
         }
     }
 
     #[test]
-    fn d08_links_lead_to_pages_within_reach() {
+    fn d08_links_lead_only_to_pages_up_to_item_10_000() {
         let relations = |page: u32, limit, has_more, total| {
             let links = OffsetRequest::new(page, limit)
                 .with_total()
@@ -223,7 +232,7 @@ mod tests {
         assert_eq!(
             relations(200, 50, true, Some(10_001)),
             ["first", "prev"],
-            "item 10,001 is out of reach"
+            "item 10,001 cannot be reached"
         );
         assert_eq!(relations(1, 50, false, Some(0)), ["first", "last"]);
     }

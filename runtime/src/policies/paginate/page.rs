@@ -7,41 +7,47 @@ use crate::extract::Json;
 use crate::problem::Problem;
 
 /// One page of a list, made by [`PageRequest::page`](super::PageRequest::page),
-/// [`Bidirectional::page`](super::Bidirectional::page) or [`OffsetRequest::page`](super::OffsetRequest::page).
+/// [`Bidirectional::page`](super::Bidirectional::page) or
+/// [`OffsetRequest::page`](super::OffsetRequest::page).
 #[derive(Debug)]
 pub struct Page<T> {
     content: Result<Content<T>, Problem>,
     links: String,
 }
 
-/// A page's body.
+/// The body of a page.
 #[derive(Debug)]
 struct Content<T> {
     data: Vec<T>,
-    place: PageLinks,
+    navigation: PageNavigation,
     has_more: bool,
 }
 
-/// What a page says of where it stands.
+/// The members of a page that locate it in its list.
 #[derive(Debug)]
-pub(super) enum PageLinks {
-    /// In a list that is read forward only.
+pub(super) enum PageNavigation {
+    /// The page of a list that is read forward only.
     Forward { next_cursor: Option<String> },
-    /// In a list that is read both ways.
+    /// The page of a list that is read in both directions.
     Bidirectional {
         next_cursor: Option<String>,
         prev_cursor: Option<String>,
     },
-    /// In a list whose pages are counted.
-    Counted { page: u32, total: Option<u64> },
+    /// A numbered page.
+    Numbered { page: u32, total: Option<u64> },
 }
 
 impl<T> Page<T> {
-    pub(super) const fn new(data: Vec<T>, place: PageLinks, has_more: bool, links: String) -> Self {
+    pub(super) const fn new(
+        data: Vec<T>,
+        navigation: PageNavigation,
+        has_more: bool,
+        links: String,
+    ) -> Self {
         Self {
             content: Ok(Content {
                 data,
-                place,
+                navigation,
                 has_more,
             }),
             links,
@@ -55,53 +61,53 @@ impl<T> Page<T> {
         }
     }
 
-    /// The items.
+    /// Returns the items.
     pub fn items(&self) -> &[T] {
         self.content.as_ref().map_or(&[], |content| &content.data)
     }
 
-    /// Whether there is a next page.
+    /// Returns whether there is a next page.
     pub fn has_more(&self) -> bool {
         self.content.as_ref().is_ok_and(|content| content.has_more)
     }
 
-    /// The cursor of the next page, where there is one.
+    /// Returns the cursor of the next page, if there is one.
     pub fn next_cursor(&self) -> Option<&str> {
-        match &self.content.as_ref().ok()?.place {
-            PageLinks::Forward { next_cursor } | PageLinks::Bidirectional { next_cursor, .. } => {
-                next_cursor.as_deref()
-            }
-            PageLinks::Counted { .. } => None,
+        match &self.content.as_ref().ok()?.navigation {
+            PageNavigation::Forward { next_cursor }
+            | PageNavigation::Bidirectional { next_cursor, .. } => next_cursor.as_deref(),
+            PageNavigation::Numbered { .. } => None,
         }
     }
 
-    /// The cursor of the page before, where there is one.
+    /// Returns the cursor of the previous page, if there is one.
     pub fn prev_cursor(&self) -> Option<&str> {
-        match &self.content.as_ref().ok()?.place {
-            PageLinks::Bidirectional { prev_cursor, .. } => prev_cursor.as_deref(),
-            PageLinks::Forward { .. } | PageLinks::Counted { .. } => None,
+        match &self.content.as_ref().ok()?.navigation {
+            PageNavigation::Bidirectional { prev_cursor, .. } => prev_cursor.as_deref(),
+            PageNavigation::Forward { .. } | PageNavigation::Numbered { .. } => None,
         }
     }
 
-    /// How many items the whole list has, where the client asked and the handler counted.
+    /// Returns the number of items of the whole list, if the client asked for it and the handler
+    /// counted them.
     pub fn total(&self) -> Option<u64> {
-        match self.content.as_ref().ok()?.place {
-            PageLinks::Counted { total, .. } => total,
-            PageLinks::Forward { .. } | PageLinks::Bidirectional { .. } => None,
+        match self.content.as_ref().ok()?.navigation {
+            PageNavigation::Numbered { total, .. } => total,
+            PageNavigation::Forward { .. } | PageNavigation::Bidirectional { .. } => None,
         }
     }
 
-    /// The same page of other items, such as the public view of rows.
+    /// The same page with converted items, such as the public form of rows.
     #[must_use]
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Page<U> {
         let content = self.content.map(
             |Content {
                  data,
-                 place,
+                 navigation,
                  has_more,
              }| Content {
                 data: data.into_iter().map(item).collect(),
-                place,
+                navigation,
                 has_more,
             },
         );
@@ -116,18 +122,18 @@ impl<T: Serialize> Serialize for Content<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("data", &self.data)?;
-        match &self.place {
-            PageLinks::Forward { next_cursor } => {
+        match &self.navigation {
+            PageNavigation::Forward { next_cursor } => {
                 map.serialize_entry("next_cursor", next_cursor)?;
             }
-            PageLinks::Bidirectional {
+            PageNavigation::Bidirectional {
                 next_cursor,
                 prev_cursor,
             } => {
                 map.serialize_entry("next_cursor", next_cursor)?;
                 map.serialize_entry("prev_cursor", prev_cursor)?;
             }
-            PageLinks::Counted { page, total } => {
+            PageNavigation::Numbered { page, total } => {
                 map.serialize_entry("page", page)?;
                 if let Some(total) = total {
                     map.serialize_entry("total", total)?;
@@ -145,7 +151,7 @@ impl<T: Serialize> IntoResponse for Page<T> {
             Err(problem) => problem.into_response(),
             Ok(content) => {
                 let mut response = Json(content).into_response();
-                // Items that cannot be written are no page.
+                // If the items cannot be serialized, the response is a 500 without links.
                 if response.status().is_success()
                     && let Ok(links) = HeaderValue::try_from(self.links)
                 {

@@ -1,11 +1,12 @@
-//! What a cursor says, in bytes: a position, and the values of its key.
+//! The bytes of a cursor: a position and the values of its key.
 //!
-//! Each value has its kind in front; numbers are written in groups of seven bits, the lowest first.
+//! Each value starts with a byte for its kind. Numbers are varints: groups of seven bits, the
+//! lowest first.
 
 use super::position::Position;
 use super::value::CursorValue;
 
-/// Adds the form of a position.
+/// Appends a position.
 pub(super) fn write(position: &Position<Vec<CursorValue>>, bytes: &mut Vec<u8>) {
     bytes.push(match position {
         Position::Start => START,
@@ -18,7 +19,7 @@ pub(super) fn write(position: &Position<Vec<CursorValue>>, bytes: &mut Vec<u8>) 
     }
 }
 
-/// Reads the form of a position; `None` if it is none.
+/// Reads a position; `None` if the bytes are not exactly one.
 pub(super) fn read(bytes: &[u8]) -> Option<Position<Vec<CursorValue>>> {
     let (position, mut rest) = bytes.split_first()?;
     let mut values = Vec::new();
@@ -34,6 +35,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Position<Vec<CursorValue>>> {
     }
 }
 
+// The kinds are part of the format: a new one needs a new number.
 const START: u8 = 0;
 const AFTER: u8 = 1;
 const BEFORE: u8 = 2;
@@ -49,7 +51,7 @@ fn write_value(value: &CursorValue, bytes: &mut Vec<u8>) {
     match value {
         CursorValue::Integer(number) => {
             bytes.push(INTEGER);
-            write_number(zigzag(*number), bytes);
+            write_varint(zigzag(*number), bytes);
         }
         CursorValue::Text(text) => write_bytes(TEXT, text.as_bytes(), bytes),
         CursorValue::Bytes(value) => write_bytes(BYTES, value, bytes),
@@ -59,7 +61,7 @@ fn write_value(value: &CursorValue, bytes: &mut Vec<u8>) {
 
 fn read_value(bytes: &mut &[u8]) -> Option<CursorValue> {
     match read_byte(bytes)? {
-        INTEGER => Some(CursorValue::Integer(unzigzag(read_number(bytes)?))),
+        INTEGER => Some(CursorValue::Integer(unzigzag(read_varint(bytes)?))),
         TEXT => String::from_utf8(read_bytes(bytes)?.to_vec())
             .ok()
             .map(CursorValue::Text),
@@ -72,12 +74,12 @@ fn read_value(bytes: &mut &[u8]) -> Option<CursorValue> {
 
 fn write_bytes(kind: u8, value: &[u8], bytes: &mut Vec<u8>) {
     bytes.push(kind);
-    write_number(value.len() as u64, bytes);
+    write_varint(value.len() as u64, bytes);
     bytes.extend_from_slice(value);
 }
 
 fn read_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(read_number(bytes)?).ok()?;
+    let length = usize::try_from(read_varint(bytes)?).ok()?;
     let (value, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;
     Some(value)
@@ -89,7 +91,7 @@ fn read_byte(bytes: &mut &[u8]) -> Option<u8> {
     Some(*byte)
 }
 
-fn write_number(mut number: u64, bytes: &mut Vec<u8>) {
+fn write_varint(mut number: u64, bytes: &mut Vec<u8>) {
     while number >= 128 {
         bytes.push(number.to_le_bytes()[0] | 128);
         number >>= 7;
@@ -97,13 +99,13 @@ fn write_number(mut number: u64, bytes: &mut Vec<u8>) {
     bytes.push(number.to_le_bytes()[0]);
 }
 
-fn read_number(bytes: &mut &[u8]) -> Option<u64> {
+fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let byte = read_byte(bytes)?;
         let bits = u64::from(byte & 127);
         number |= bits << shift;
-        // What does not fit, and a last group of nothing, would be another form of a number.
+        // Bits beyond the 64th, or a last group of zero, would be a second form of the same number.
         if bits << shift >> shift != bits || (byte == 0 && shift > 0) {
             return None;
         }
@@ -114,7 +116,7 @@ fn read_number(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Small numbers of either sign have short forms.
+/// Maps small numbers of either sign to small unsigned numbers, which have short varints.
 const fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)).cast_unsigned()
 }
@@ -139,14 +141,14 @@ mod tests {
         ]
     }
 
-    fn form(position: &Position<Vec<CursorValue>>) -> Vec<u8> {
+    fn bytes_of(position: &Position<Vec<CursorValue>>) -> Vec<u8> {
         let mut bytes = Vec::new();
         write(position, &mut bytes);
         bytes
     }
 
     #[test]
-    fn a_number_has_one_form() {
+    fn a_number_has_exactly_one_varint() {
         for (bytes, number) in [
             (&[0][..], 0),
             (&[127], 127),
@@ -158,7 +160,7 @@ mod tests {
             } else {
                 bytes.to_vec()
             };
-            assert_eq!(read_number(&mut &bytes[..]), Some(number));
+            assert_eq!(read_varint(&mut &bytes[..]), Some(number));
         }
         for wrong in [
             &[128, 0][..],
@@ -167,28 +169,28 @@ mod tests {
             &[255; 10],
             &[255, 255, 255, 255, 255, 255, 255, 255, 255, 2],
         ] {
-            assert_eq!(read_number(&mut &wrong[..]), None, "{wrong:?}");
+            assert_eq!(read_varint(&mut &wrong[..]), None, "{wrong:?}");
         }
     }
 
     #[test]
-    fn an_identifier_costs_two_bytes_more_than_its_text() {
+    fn an_identifier_takes_two_bytes_more_than_its_text() {
         let text = CursorValue::Text("pay_01HZQK7P3WVXBN4Y9MRDTJC8E6".into());
-        assert_eq!(form(&Position::After(vec![text])).len(), 1 + 2 + 30);
+        assert_eq!(bytes_of(&Position::After(vec![text])).len(), 1 + 2 + 30);
     }
 
     proptest! {
         #[test]
-        fn d02_what_is_written_reads_back(values in prop::collection::vec(value(), 1..5)) {
+        fn d02_a_written_position_reads_back(values in prop::collection::vec(value(), 1..5)) {
             for position in [Position::After(values.clone()), Position::Before(values), Position::Start, Position::End] {
-                prop_assert_eq!(read(&form(&position)), Some(position));
+                prop_assert_eq!(read(&bytes_of(&position)), Some(position));
             }
         }
 
         #[test]
-        fn d02_whatever_reads_was_written(bytes in prop::collection::vec(0_u8..6, 0..12)) {
+        fn d02_bytes_that_are_read_are_written_the_same(bytes in prop::collection::vec(0_u8..6, 0..12)) {
             if let Some(position) = read(&bytes) {
-                prop_assert_eq!(form(&position), bytes);
+                prop_assert_eq!(bytes_of(&position), bytes);
             }
         }
     }

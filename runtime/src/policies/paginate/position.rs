@@ -1,25 +1,25 @@
-/// Where in a list a page lies, and from which side it is read.
+/// The position of a page in a list, and the direction in which it is read.
 ///
-/// No row has to stand at a key: the one that stood there may be gone.
+/// The row of a key may have been deleted. The position is still valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position<K> {
-    /// The first rows of the list.
+    /// Forward, from the first row of the list.
     Start,
-    /// Forward: the first rows behind this key.
+    /// Forward, from the first row after this key.
     After(K),
-    /// Backward: the last rows before this key.
+    /// Backward, from the last row before this key.
     Before(K),
-    /// Backward: the last rows of the list.
+    /// Backward, from the last row of the list.
     End,
 }
 
 impl<K> Position<K> {
-    /// Whether rows are read towards the start of the list.
+    /// Returns whether rows are read towards the start of the list.
     pub const fn is_backward(&self) -> bool {
         matches!(self, Self::Before(_) | Self::End)
     }
 
-    /// The key, if there is one.
+    /// Returns the key, if there is one.
     pub const fn key(&self) -> Option<&K> {
         match self {
             Self::After(key) | Self::Before(key) => Some(key),
@@ -27,17 +27,17 @@ impl<K> Position<K> {
         }
     }
 
-    /// The same position by a part of its key, or by another.
+    /// Returns the same position with a converted key.
     pub fn map<L>(self, key: impl FnOnce(K) -> L) -> Position<L> {
         match self {
             Self::Start => Position::Start,
-            Self::After(at) => Position::After(key(at)),
-            Self::Before(at) => Position::Before(key(at)),
+            Self::After(old) => Position::After(key(old)),
+            Self::Before(old) => Position::Before(key(old)),
             Self::End => Position::End,
         }
     }
 
-    /// The position by reference.
+    /// Returns the position with a reference to the key.
     pub const fn as_ref(&self) -> Position<&K> {
         match self {
             Self::Start => Position::Start,
@@ -48,7 +48,7 @@ impl<K> Position<K> {
     }
 }
 
-/// Where the pages on either side of a page lie, if there are any.
+/// The positions of the previous and the next page, if they exist.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Neighbours<K> {
     pub(super) previous: Option<Position<K>>,
@@ -56,12 +56,14 @@ pub(super) struct Neighbours<K> {
 }
 
 impl<K> Neighbours<K> {
-    /// Those of a page of these rows, in the list's order, with `more` behind them on the way they were read.
+    /// The neighbours of a page of `rows`, in the order of the list. `more` is set if further rows
+    /// follow in the direction of reading.
     ///
-    /// On the side from which the reader came there was a row, that of the key. A page that has lost all of its
-    /// own leads back to it: rows before an empty page are the last of the list, those behind it the first.
-    pub(super) fn of<T, L>(
-        at: &Position<L>,
+    /// On the side from which the client came there was a row: that of the key. If all rows of the
+    /// page have been deleted, the page leads back to it: the rows before an empty page are the
+    /// last of the list, and the rows after it the first.
+    pub(super) fn around<T, L>(
+        position: &Position<L>,
         rows: &[T],
         more: bool,
         key: impl Fn(&T) -> K,
@@ -74,7 +76,7 @@ impl<K> Neighbours<K> {
             rows.last()
                 .map_or(Position::Start, |row| Position::After(key(row)))
         };
-        let (has_previous, has_next) = match at {
+        let (has_previous, has_next) = match position {
             Position::Start => (false, more),
             Position::After(_) => (true, more),
             Position::Before(_) => (more, true),
@@ -92,13 +94,13 @@ mod tests {
     use super::Position::{After, Before, End, Start};
     use super::*;
 
-    fn neighbours(at: Position<u8>, rows: &[u8], more: bool) -> [Option<Position<u8>>; 2] {
-        let Neighbours { previous, next } = Neighbours::of(&at, rows, more, |row| *row);
+    fn neighbours(position: Position<u8>, rows: &[u8], more: bool) -> [Option<Position<u8>>; 2] {
+        let Neighbours { previous, next } = Neighbours::around(&position, rows, more, |row| *row);
         [previous, next]
     }
 
     #[test]
-    fn d05_there_is_a_next_page_exactly_where_rows_are_left() {
+    fn d05_a_page_has_a_next_page_if_and_only_if_rows_follow() {
         assert_eq!(neighbours(Start, &[1, 2], true), [None, Some(After(2))]);
         assert_eq!(neighbours(Start, &[1, 2], false), [None, None]);
         assert_eq!(neighbours(Start, &[], false), [None, None]);
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn d05_there_is_a_page_before_exactly_where_rows_are_left() {
+    fn d05_a_page_has_a_previous_page_if_and_only_if_rows_precede() {
         assert_eq!(
             neighbours(Before(5), &[3, 4], true),
             [Some(Before(3)), Some(After(4))]
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn d07_a_page_that_has_lost_its_rows_leads_back() {
+    fn d07_a_page_whose_rows_were_deleted_leads_back() {
         assert_eq!(neighbours(After(2), &[], false), [Some(End), None]);
         assert_eq!(neighbours(Before(5), &[], false), [None, Some(Start)]);
     }

@@ -5,19 +5,20 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::bidirectional::Bidirectional;
-use super::cursor::invalid;
+use super::cursor::invalid_cursor;
 use super::key::{CursorKey, InOrder};
 use super::list::{List, NeighbourCursors};
-use super::page::{Page, PageLinks};
+use super::page::{Page, PageNavigation};
 use super::position::{Neighbours, Position};
-use super::query::{Query, limit};
+use super::query::{PageQuery, parse_limit};
 use super::stage::EndpointPages;
 use crate::problem::Problem;
 
-/// Which page a request wants: up to [`limit`](Self::limit) items from a position in the list that `K` sorts.
+/// The page that a request asks for: up to [`limit`](Self::limit) items from a position in a list
+/// that `K` sorts.
 ///
-/// A handler that looks at [`after`](Self::after) and answers with [`page`](Self::page) has a list that is read
-/// forward. One that asks for [`bidirectional`](Self::bidirectional) has pages that lead back as well.
+/// A handler that reads from [`after`](Self::after) and returns [`page`](Self::page) has a list
+/// that is read forward. With [`bidirectional`](Self::bidirectional), pages also lead back.
 pub struct PageRequest<K> {
     pub(super) position: Position<InOrder<K>>,
     pub(super) limit: u32,
@@ -25,7 +26,8 @@ pub struct PageRequest<K> {
 }
 
 impl<K> PageRequest<K> {
-    /// A page of up to `limit` items, at least one, after a key: for calling a handler in a test.
+    /// A request for calling a handler in a test: a page of up to `limit` items (at least one)
+    /// after a key.
     ///
     /// ```
     /// use aplomb::CursorKey;
@@ -53,7 +55,8 @@ impl<K> PageRequest<K> {
         Self::at(after.map_or(Position::Start, Position::After), limit)
     }
 
-    /// A page of up to `limit` items, at least one, from a position: for calling a handler in a test.
+    /// A request for calling a handler in a test: a page of up to `limit` items (at least one) from
+    /// a position.
     pub fn at(position: Position<K>, limit: u32) -> Self {
         Self {
             position: position.map(InOrder),
@@ -62,7 +65,8 @@ impl<K> PageRequest<K> {
         }
     }
 
-    /// The key of the last item of the page before; `None` for the first page. For lists that are read forward.
+    /// Returns the key of the last item of the previous page; `None` for the first page. For lists
+    /// that are read forward.
     pub const fn after(&self) -> Option<&K> {
         match &self.position {
             Position::After(InOrder(key)) => Some(key),
@@ -70,12 +74,13 @@ impl<K> PageRequest<K> {
         }
     }
 
-    /// The number of items that the page has at most.
+    /// Returns the largest number of items of the page.
     pub const fn limit(&self) -> usize {
         self.limit as usize
     }
 
-    /// How many rows to read: one more than the page has, which tells whether there is a next.
+    /// Returns the number of rows to read: one more than the page has, which shows whether there is
+    /// a next page.
     pub const fn fetch_limit(&self) -> usize {
         self.limit as usize + 1
     }
@@ -88,26 +93,26 @@ impl<K> PageRequest<K> {
         Bidirectional::new(self)
     }
 
-    /// The page of `rows`, of which up to [`fetch_limit`](Self::fetch_limit) were read in order.
+    /// The page of `rows`, read in order and at most [`fetch_limit`](Self::fetch_limit) of them.
     pub fn page<T>(&self, rows: Vec<T>, key: impl Fn(&T) -> K) -> Page<T>
     where
         K: CursorKey,
     {
-        // There are such cursors if the list was once read both ways.
+        // Clients can have backward cursors if the list was bidirectional before.
         if self.position.is_backward() {
-            return Page::failed(invalid());
+            return Page::failed(invalid_cursor());
         }
-        self.answer(rows, key, |around| PageLinks::Forward {
-            next_cursor: around.next,
+        self.build_page(rows, key, |cursors| PageNavigation::Forward {
+            next_cursor: cursors.next,
         })
     }
 
-    /// The page of rows as they were read.
-    pub(super) fn answer<T>(
+    /// The page of `rows` in the order in which they were read.
+    pub(super) fn build_page<T>(
         &self,
         mut rows: Vec<T>,
         key: impl Fn(&T) -> K,
-        place: impl FnOnce(NeighbourCursors) -> PageLinks,
+        navigation: impl FnOnce(NeighbourCursors) -> PageNavigation,
     ) -> Page<T>
     where
         K: CursorKey,
@@ -117,27 +122,28 @@ impl<K> PageRequest<K> {
         if self.position.is_backward() {
             rows.reverse();
         }
-        let around = match self
-            .list
-            .around(&Neighbours::of(&self.position, &rows, more, key))
-        {
-            Ok(around) => around,
-            Err(too_long) => return Page::failed(Problem::internal(too_long)),
-        };
-        let has_more = around.next.is_some();
-        let place = place(around);
-        let links = self.links(&place);
-        Page::new(rows, place, has_more, links)
+        let cursors =
+            match self
+                .list
+                .neighbour_cursors(&Neighbours::around(&self.position, &rows, more, key))
+            {
+                Ok(cursors) => cursors,
+                Err(too_long) => return Page::failed(Problem::internal(too_long)),
+            };
+        let has_more = cursors.next.is_some();
+        let navigation = navigation(cursors);
+        let links = self.links(&navigation);
+        Page::new(rows, navigation, has_more, links)
     }
 
-    fn links(&self, place: &PageLinks) -> String {
-        let (previous, next) = match place {
-            PageLinks::Forward { next_cursor } => (None, next_cursor.as_deref()),
-            PageLinks::Bidirectional {
+    fn links(&self, navigation: &PageNavigation) -> String {
+        let (previous, next) = match navigation {
+            PageNavigation::Forward { next_cursor } => (None, next_cursor.as_deref()),
+            PageNavigation::Bidirectional {
                 next_cursor,
                 prev_cursor,
             } => (prev_cursor.as_deref(), next_cursor.as_deref()),
-            PageLinks::Counted { .. } => (None, None),
+            PageNavigation::Numbered { .. } => (None, None),
         };
         let mut buffer = itoa::Buffer::new();
         let limit = ("limit", buffer.format(self.limit));
@@ -171,9 +177,9 @@ where
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let pages = parts.extensions.get::<Arc<EndpointPages>>().cloned();
         let limits = pages.as_ref().map(|pages| pages.limits).unwrap_or_default();
-        let query = Query::read(parts.uri.query().unwrap_or_default(), ["limit", "cursor"])?;
-        let [asked, cursor] = query.own;
-        let limit = limit(asked.as_deref(), limits)?;
+        let query = PageQuery::read(parts.uri.query().unwrap_or_default(), ["limit", "cursor"])?;
+        let [asked, cursor] = query.page_parameters;
+        let limit = parse_limit(asked.as_deref(), limits)?;
         let list = List::new(parts, pages, query.filters);
         let position = cursor
             .map_or(Ok(Position::Start), |cursor| list.read(&cursor))?

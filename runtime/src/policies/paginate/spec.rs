@@ -1,19 +1,19 @@
 use crate::describe::with_options;
 
-/// How a list is cut into pages.
+/// The pagination of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PaginationPolicy {
-    /// The answer is no list.
+    /// The response is not a list.
     Undeclared,
-    /// The declaration says why the list stays small.
+    /// A list without pages that stays small.
     Unpaginated {
-        /// The reason.
+        /// The declared reason why the list stays small.
         reason: &'static str,
     },
-    /// Pages follow one another by cursor.
+    /// Pages that follow one another by cursor.
     Cursor(PageLimits),
-    /// Pages are counted.
+    /// Numbered pages.
     Offset(PageLimits),
 }
 
@@ -29,31 +29,32 @@ impl PaginationPolicy {
     }
 }
 
-/// The size of a page, in items.
+/// The sizes of a page, in items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PageLimits {
-    /// Without `limit` in the request.
+    /// The size without `limit` in the request.
     pub default: u32,
-    /// The most; a larger `limit` is lowered to it.
+    /// The largest size; a larger `limit` is lowered to it.
     pub max: u32,
 }
 
 impl PageLimits {
-    /// Pages of `default` items, and of up to `max` where the client asks.
+    /// Pages of `default` items, or of up to `max` items on request.
     pub const fn new(default: u32, max: u32) -> Self {
         Self { default, max }
     }
 }
 
 impl PageLimits {
-    /// The kind of pages, and sizes that are not the default.
+    /// Describes the kind of pages and the sizes that differ from the default.
     fn describe(self, kind: &str) -> String {
-        let usual = Self::default();
+        let standard = Self::default();
         let mut options = vec![kind.to_owned()];
-        options
-            .extend((self.default != usual.default).then(|| format!("default={}", self.default)));
-        options.extend((self.max != usual.max).then(|| format!("max={}", self.max)));
+        options.extend(
+            (self.default != standard.default).then(|| format!("default={}", self.default)),
+        );
+        options.extend((self.max != standard.max).then(|| format!("max={}", self.max)));
         with_options("paginate", &options)
     }
 }
@@ -69,9 +70,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_shows_the_kind_of_pages_and_sizes_that_are_not_the_default() {
-        let usual = PageLimits::default();
-        for (policy, said) in [
+    fn a_description_shows_the_kind_of_pages_and_the_sizes_that_differ_from_the_default() {
+        let standard = PageLimits::default();
+        for (policy, expected) in [
             (PaginationPolicy::Undeclared, None),
             (
                 PaginationPolicy::Unpaginated {
@@ -79,13 +80,13 @@ mod tests {
                 },
                 Some("unpaginated"),
             ),
-            (PaginationPolicy::Cursor(usual), Some("paginate(cursor)")),
+            (PaginationPolicy::Cursor(standard), Some("paginate(cursor)")),
             (
                 PaginationPolicy::Offset(PageLimits::new(20, 500)),
                 Some("paginate(offset, default=20, max=500)"),
             ),
         ] {
-            assert_eq!(policy.describe().as_deref(), said);
+            assert_eq!(policy.describe().as_deref(), expected);
         }
     }
 }

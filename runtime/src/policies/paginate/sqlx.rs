@@ -1,4 +1,4 @@
-//! Keysets in queries of sqlx.
+//! Keysets in sqlx queries.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -8,7 +8,7 @@ use super::keyset::{Keyset, Piece};
 use super::value::CursorValue;
 
 impl Keyset {
-    /// Pushes the condition, `ORDER BY` and `LIMIT` onto a query, which ends with `WHERE` or `AND`.
+    /// Pushes the condition, `ORDER BY` and `LIMIT` onto a query that ends with `WHERE` or `AND`.
     ///
     /// ```
     /// use aplomb::CursorKey;

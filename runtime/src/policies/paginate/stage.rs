@@ -4,22 +4,22 @@ use super::cursor::Cursors;
 use super::spec::{PageLimits, PaginationPolicy};
 use crate::request::{IncomingRequest, RequestState, Stage, StageResult};
 
-/// Pagination on one mounted endpoint. It decides nothing: the extractors of a page find here what
-/// they need.
+/// The pagination of one mounted endpoint. The stage only puts the settings into the request, where
+/// the extractors of a page find them.
 #[derive(Debug)]
 pub(crate) struct PageStage(Arc<EndpointPages>);
 
-/// What the extractors of a page know of their endpoint.
+/// The settings of an endpoint that the extractors of a page use.
 #[derive(Debug)]
 pub(super) struct EndpointPages {
     pub(super) cursors: Cursors,
-    /// The route's template with its version.
+    /// The route's template, with its version.
     pub(super) route: String,
     pub(super) limits: PageLimits,
 }
 
 impl PageStage {
-    /// The stage of an endpoint that declares `paginate`.
+    /// The stage of an endpoint that declares `paginate`; `None` for any other.
     pub(crate) fn new(policy: PaginationPolicy, route: &str, cursors: &Cursors) -> Option<Self> {
         let (PaginationPolicy::Cursor(limits) | PaginationPolicy::Offset(limits)) = policy else {
             return None;

@@ -1,26 +1,26 @@
 use crate::id::{Id, Resource};
 
-/// A value of a sort column: what a cursor holds, and what a query binds.
+/// The value of a sort column, as a cursor contains it and a query binds it.
 ///
-/// Values of one kind compare as databases compare them: integers by size, text and bytes byte by byte,
-/// `false` before `true`.
+/// Values of the same kind compare as in a database: integers by size, text and bytes byte by byte,
+/// and `false` before `true`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CursorValue {
-    /// A whole number.
+    /// An integer.
     Integer(i64),
-    /// A text, in the order of its bytes in UTF-8.
+    /// A text, ordered by its UTF-8 bytes.
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
 }
 
-/// What a list can be sorted by: a value that has a total order and can be bound in a query.
+/// A type by which a list can be sorted. It has a total order, and a query can bind its values.
 ///
 /// Implemented for `bool`, `i8` to `i64`, `u8` to `u32`, `String`, `Vec<u8>`, `[u8; N]` and
-/// [`Id<T>`](crate::Id). A type of your own goes through one of these; its values must have the order of
-/// what it becomes, and read back as they were:
+/// [`Id<T>`](crate::Id). Implement it for your own type by converting to one of these. The
+/// converted values must have the same order, and must convert back to equal values:
 ///
 /// ```
 /// use aplomb::policies::paginate::{CursorField, CursorValue};
@@ -39,17 +39,18 @@ pub enum CursorValue {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a list cannot be sorted by `{Self}`",
-    label = "has no total order, or no value that a query can bind",
+    label = "this type has no total order, or its values cannot be bound in a query",
     note = "a sort column is a `bool`, an integer (`i8` to `i64`, `u8` to `u32`), a `String`, bytes (`Vec<u8>`, `[u8; N]`), \
             an `Id<T>`, or a type that implements `CursorField`",
     note = "instead of an `Option`, sort by a column that is never NULL; of a `u64`, by an `i64`; of a float, by a whole \
             number of its smallest unit; of a time, by its microseconds"
 )]
 pub trait CursorField: Sized {
-    /// The value.
+    /// Converts to a value.
     fn to_value(&self) -> CursorValue;
 
-    /// Reads what [`to_value`](Self::to_value) has made; `None` for anything else.
+    /// Converts back from the result of [`to_value`](Self::to_value). Returns `None` for any other
+    /// value.
     fn from_value(value: CursorValue) -> Option<Self>;
 }
 
@@ -121,7 +122,7 @@ impl<const N: usize> CursorField for [u8; N] {
     }
 }
 
-/// The order of identifiers is that of their texts.
+/// Identifiers are sorted as their texts.
 impl<T: Resource> CursorField for Id<T> {
     fn to_value(&self) -> CursorValue {
         CursorValue::Text(self.to_string())
@@ -147,7 +148,7 @@ mod tests {
         const PREFIX: &'static str = "pay";
     }
 
-    fn keeps_order<T: CursorField + Ord + Debug>(left: &T, right: &T) {
+    fn assert_keeps_order<T: CursorField + Ord + Debug>(left: &T, right: &T) {
         assert_eq!(
             left.to_value().cmp(&right.to_value()),
             left.cmp(right),
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn d02_a_value_of_another_kind_or_size_is_none() {
+    fn d02_a_value_of_another_kind_or_size_does_not_convert() {
         assert_eq!(u8::from_value(256_i64.to_value()), None);
         assert_eq!(u32::from_value((-1_i64).to_value()), None);
         assert_eq!(i64::from_value(true.to_value()), None);
@@ -172,18 +173,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn d01_values_have_the_order_of_what_they_come_from(
+        fn d01_values_have_the_order_of_their_source(
             integers: [i64; 2], small: [u32; 2], texts in ["[a-cA-Zé😀\u{0}]{0,4}", "[a-cA-Zé😀\u{0}]{0,4}"],
             bytes: [Vec<u8>; 2], pairs: [[u8; 2]; 2], flags: [bool; 2], ulids: [u128; 2],
         ) {
-            keeps_order(&integers[0], &integers[1]);
-            keeps_order(&small[0], &small[1]);
-            keeps_order(&texts[0], &texts[1]);
-            keeps_order(&bytes[0], &bytes[1]);
-            keeps_order(&pairs[0], &pairs[1]);
-            keeps_order(&flags[0], &flags[1]);
+            assert_keeps_order(&integers[0], &integers[1]);
+            assert_keeps_order(&small[0], &small[1]);
+            assert_keeps_order(&texts[0], &texts[1]);
+            assert_keeps_order(&bytes[0], &bytes[1]);
+            assert_keeps_order(&pairs[0], &pairs[1]);
+            assert_keeps_order(&flags[0], &flags[1]);
             let [left, right] = ulids.map(|ulid| Id::<Payment>::from_ulid(ulid::Ulid::from(ulid)));
-            keeps_order(&left, &right);
+            assert_keeps_order(&left, &right);
         }
     }
 }

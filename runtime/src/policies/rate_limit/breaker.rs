@@ -1,79 +1,83 @@
-//! Whether the store of limits is asked: a circuit breaker, as pure functions.
+//! The circuit breaker of the rate limit store, as pure functions.
 
 use core::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// What the last answers say of the store.
+/// The state of the breaker after the last answers of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breaker {
-    /// Every request asks.
+    /// Every request calls the store.
     Closed {
-        /// Failures in a row.
+        /// The number of failures in a row.
         failures: u32,
     },
-    /// No request asks before this moment; then one does, and moves it on.
+    /// No request calls the store before `until`. The first request after it is the probe. It moves
+    /// `until` on, so that the breaker stays open for the other requests (half-open).
     Open {
-        /// The moment.
+        /// The time of the next probe.
         until: Timestamp,
     },
 }
 
-/// The leave to ask the store.
+/// The permission to call the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permit {
-    /// One of many.
+    /// One of many calls through a closed breaker.
     Normal,
-    /// The only one: its answer decides for all.
+    /// The only call through an open breaker. Its outcome closes the breaker or keeps it open.
     Probe,
 }
 
-/// Failures in a row after which the store is left alone.
+/// The number of failures in a row that open the breaker. One or two slow answers are common in
+/// normal operation, and each costs its request 250 ms.
 const FAILURE_THRESHOLD: u32 = 3;
 
-/// How long the store is left alone. Longer than any answer is waited for, so that a probe has ended
-/// when the next one goes, and one that its client gave up holds up nothing.
-pub(crate) const PAUSE: Duration = Duration::from_secs(1);
+/// The time between two probes. It is longer than the store timeout of 250 ms, so a probe has ended
+/// before the next one starts. A probe whose client disconnects reports no outcome; the next probe
+/// then follows after this time.
+pub(crate) const OPEN_DURATION: Duration = Duration::from_secs(1);
 
 impl Breaker {
-    /// All is well.
+    /// The state after a success.
     pub(crate) const CLOSED: Self = Self::Closed { failures: 0 };
 
     pub(crate) const fn is_closed(self) -> bool {
         matches!(self, Self::Closed { .. })
     }
 
-    /// Whether a request asks the store.
-    pub(crate) fn admit(self, now: Timestamp) -> (Self, Option<Permit>) {
+    /// Returns the next state, and the permit if the request may call the store.
+    pub(crate) fn acquire_permit(self, now: Timestamp) -> (Self, Option<Permit>) {
         match self {
             Self::Closed { .. } => (self, Some(Permit::Normal)),
-            Self::Open { until } if until <= now => (Self::pause(now), Some(Permit::Probe)),
+            Self::Open { until } if until <= now => (Self::open_from(now), Some(Permit::Probe)),
             Self::Open { .. } => (self, None),
         }
     }
 
-    /// The store has answered. An answer to what was asked before it was left alone proves nothing.
-    pub(crate) fn succeeded(self, pass: Permit) -> Self {
-        match (self, pass) {
+    /// Returns the state after the store has answered. A call from before the breaker opened does
+    /// not show that the store is back.
+    pub(crate) fn on_success(self, permit: Permit) -> Self {
+        match (self, permit) {
             (Self::Open { .. }, Permit::Normal) => self,
             _ => Self::CLOSED,
         }
     }
 
-    /// The store has not answered, or not in time.
-    pub(crate) fn failed(self, pass: Permit, now: Timestamp) -> Self {
-        match (self, pass) {
+    /// Returns the state after the store has failed or has not answered in time.
+    pub(crate) fn on_failure(self, permit: Permit, now: Timestamp) -> Self {
+        match (self, permit) {
             (Self::Closed { failures }, _) if failures + 1 < FAILURE_THRESHOLD => Self::Closed {
                 failures: failures + 1,
             },
             (Self::Open { .. }, Permit::Normal) => self,
-            _ => Self::pause(now),
+            _ => Self::open_from(now),
         }
     }
 
-    fn pause(now: Timestamp) -> Self {
+    fn open_from(now: Timestamp) -> Self {
         Self::Open {
-            until: now.after(PAUSE),
+            until: now.after(OPEN_DURATION),
         }
     }
 }
@@ -86,75 +90,86 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
-    fn open() -> Breaker {
-        let failed = |breaker: Breaker, _| breaker.failed(Permit::Normal, START);
-        (0..FAILURE_THRESHOLD).fold(Breaker::CLOSED, failed)
+    fn opened() -> Breaker {
+        let fail = |breaker: Breaker, _| breaker.on_failure(Permit::Normal, START);
+        (0..FAILURE_THRESHOLD).fold(Breaker::CLOSED, fail)
     }
 
     #[test]
-    fn b15_three_failures_in_a_row_leave_the_store_alone() {
-        let twice = Breaker::CLOSED
-            .failed(Permit::Normal, START)
-            .failed(Permit::Normal, START);
-        assert_eq!(twice.admit(START).1, Some(Permit::Normal));
+    fn b15_three_failures_in_a_row_open_the_breaker() {
+        let failed_twice = Breaker::CLOSED
+            .on_failure(Permit::Normal, START)
+            .on_failure(Permit::Normal, START);
+        assert_eq!(failed_twice.acquire_permit(START).1, Some(Permit::Normal));
         assert_eq!(
-            twice.succeeded(Permit::Normal),
+            failed_twice.on_success(Permit::Normal),
             Breaker::CLOSED,
-            "a good answer starts the count over"
+            "a success resets the count"
         );
-        let open = twice.failed(Permit::Normal, START);
-        assert_eq!(open.admit(START), (open, None));
+        let opened = failed_twice.on_failure(Permit::Normal, START);
+        assert_eq!(opened.acquire_permit(START), (opened, None));
     }
 
     #[test]
-    fn b15_after_a_second_one_request_probes() {
-        let now = START.after(PAUSE);
-        assert_eq!(open().admit(now).1, Some(Permit::Probe));
-        let (probed, _) = open().admit(now);
-        assert_eq!(probed.admit(now).1, None, "only one");
-        assert_eq!(probed.succeeded(Permit::Probe), Breaker::CLOSED);
+    fn b15_one_second_after_opening_a_single_request_probes() {
+        let now = START.after(OPEN_DURATION);
+        assert_eq!(opened().acquire_permit(now).1, Some(Permit::Probe));
+        let (probed, _) = opened().acquire_permit(now);
+        assert_eq!(probed.acquire_permit(now).1, None, "only one");
+        assert_eq!(probed.on_success(Permit::Probe), Breaker::CLOSED);
     }
 
     #[test]
-    fn b15_a_probe_that_fails_is_followed_by_another_pause() {
-        let now = START.after(PAUSE);
-        let (probed, _) = open().admit(now);
+    fn b15_a_failed_probe_keeps_the_breaker_open_for_another_second() {
+        let now = START.after(OPEN_DURATION);
+        let (probed, _) = opened().acquire_permit(now);
         let answered = now.after(Duration::from_millis(250));
-        let failed = probed.failed(Permit::Probe, answered);
+        let failed = probed.on_failure(Permit::Probe, answered);
         assert_eq!(
-            failed.admit(answered.after(Duration::from_millis(999))).1,
+            failed
+                .acquire_permit(answered.after(Duration::from_millis(999)))
+                .1,
             None
         );
-        assert_eq!(failed.admit(answered.after(PAUSE)).1, Some(Permit::Probe));
+        assert_eq!(
+            failed.acquire_permit(answered.after(OPEN_DURATION)).1,
+            Some(Permit::Probe)
+        );
     }
 
     #[test]
-    fn b15_a_probe_that_was_given_up_is_followed_by_another() {
-        let (probed, _) = open().admit(START.after(PAUSE));
-        assert_eq!(probed.admit(START.after(PAUSE * 2)).1, Some(Permit::Probe));
+    fn b15_a_probe_without_an_outcome_is_followed_by_another_after_a_second() {
+        let (probed, _) = opened().acquire_permit(START.after(OPEN_DURATION));
+        assert_eq!(
+            probed.acquire_permit(START.after(OPEN_DURATION * 2)).1,
+            Some(Permit::Probe)
+        );
     }
 
     #[test]
-    fn b15_what_was_asked_before_decides_nothing() {
-        assert_eq!(open().succeeded(Permit::Normal), open());
-        assert_eq!(open().failed(Permit::Normal, START.after(PAUSE)), open());
+    fn b15_outcomes_of_calls_from_before_the_breaker_opened_are_ignored() {
+        assert_eq!(opened().on_success(Permit::Normal), opened());
+        assert_eq!(
+            opened().on_failure(Permit::Normal, START.after(OPEN_DURATION)),
+            opened()
+        );
     }
 
     proptest! {
-        /// Whenever requests come to a store that fails, no two of them probe within a second.
+        /// No two requests probe a failing store within a second, whenever they come.
         #[test]
-        fn b15_no_two_probes_go_within_a_pause(
+        fn b15_no_two_probes_start_within_a_second(
             steps in prop::collection::vec((0_u64..400_000, any::<bool>()), 1..200),
         ) {
-            let (mut breaker, mut now, mut last) = (open(), START, None);
+            let (mut breaker, mut now, mut last) = (opened(), START, None);
             for (wait, fails_at_once) in steps {
                 now = now.after(Duration::from_micros(wait));
-                let (next, pass) = breaker.admit(now);
+                let (next, permit) = breaker.acquire_permit(now);
                 breaker = next;
-                if pass.is_some() {
-                    prop_assert!(last.is_none_or(|last| now.since(last) >= PAUSE));
+                if permit.is_some() {
+                    prop_assert!(last.is_none_or(|last| now.since(last) >= OPEN_DURATION));
                     last = Some(now);
-                    breaker = if fails_at_once { breaker.failed(Permit::Probe, now) } else { breaker };
+                    breaker = if fails_at_once { breaker.on_failure(Permit::Probe, now) } else { breaker };
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! The store of limits, what decides while it is slow or down, and what it need not be asked.
+//! The client of the rate limit store: it protects the store by breakers, decides while the store
+//! is down, and saves calls by cached rejections and prefetched tokens.
 
 use core::fmt;
 use core::time::Duration;
@@ -19,53 +20,57 @@ use crate::clock::{Clock, SystemClock};
 use crate::facet::StoreError;
 use crate::request::within;
 
-/// Asks the store of limits, and decides locally what it does not answer in time.
+/// Calls the rate limit store, and decides by itself if the store does not answer in time.
 #[derive(Debug)]
 pub(crate) struct LimitClient {
     store: Arc<dyn LimitStore>,
     local: MemoryLimits,
     instances: Instances,
     clock: Arc<dyn Clock>,
-    /// A breaker for each part of the store.
+    /// One breaker for each part of the store, so that a failed part does not affect the others.
     breakers: [SharedBreaker; PARTS],
-    /// Requests decided locally since the store was last told to be back.
+    /// The requests that this instance has decided during the current outage. Relaxed: the number
+    /// is only logged.
     decided_locally: AtomicU64,
-    /// What the store has refused a moment ago.
+    /// The last rejections of the store.
     rejections: RejectionCache,
     batches: TokenBatches,
 }
 
-/// What was decided, and by whom.
+/// The decision about a request, by the store or by this instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// By the store, for all instances.
+    /// Decided by the store, for all instances.
     ByStore(Acquired),
-    /// By this instance alone.
+    /// Decided by this instance, by its share of the limits.
     Locally(Acquired),
 }
 
-/// Parts of the store that are told apart.
+/// The number of breakers. A store with more parts, such as a cluster of more than 16 nodes, shares
+/// breakers between them.
 const PARTS: usize = 16;
 
-/// How long an answer is waited for.
+/// The longest time to wait for an answer. A healthy store answers within a few milliseconds, and a
+/// request should not wait much longer for its limits only.
 const STORE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What the log is told where nobody decides.
-const UNDECIDED: &str = "a limit says `on_error = deny`";
+/// The cause in the log if neither the store nor this instance may decide.
+const NOT_DECIDED: &str = "the rate limit store did not decide, and a limit has `on_error = deny`";
 
-/// Buckets that are held locally at a time: 1 MiB when full, without the logs of sliding windows.
-const BUCKETS: usize = 1 << 16;
+/// The most buckets that an instance keeps for its own decisions: 1 MiB when full, without the logs
+/// of sliding windows.
+const MAX_LOCAL_BUCKETS: usize = 1 << 16;
 
 impl LimitClient {
-    /// Guards this store, which so many instances share.
+    /// A client of this store, which `instances` share.
     pub(crate) fn new(store: Arc<dyn LimitStore>, instances: Instances) -> Self {
-        Self::by(Arc::new(SystemClock::new()), store, instances)
+        Self::with_clock(Arc::new(SystemClock::new()), store, instances)
     }
 
-    fn by(clock: Arc<dyn Clock>, store: Arc<dyn LimitStore>, instances: Instances) -> Self {
+    fn with_clock(clock: Arc<dyn Clock>, store: Arc<dyn LimitStore>, instances: Instances) -> Self {
         Self {
             store,
-            local: MemoryLimits::with_capacity(BUCKETS, Arc::clone(&clock)),
+            local: MemoryLimits::with_capacity(MAX_LOCAL_BUCKETS, Arc::clone(&clock)),
             instances,
             clock,
             breakers: [const { SharedBreaker::new() }; PARTS],
@@ -75,63 +80,67 @@ impl LimitClient {
         }
     }
 
-    /// Takes the tokens of every claim, or of none. Fails where a bucket cannot be read, and where the
-    /// store does not decide and nobody else may.
+    /// Takes the tokens of all requests, or of none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a bucket is unreadable, or if the store does not decide and `on_error` forbids the
+    /// instance to.
     pub(crate) async fn acquire(
         &self,
-        claims: &[LimitRequest<'_>],
+        requests: &[LimitRequest<'_>],
         on_error: OnError,
     ) -> Result<Decision, StoreError> {
-        let gate = self.breaker(claims);
-        let answer = match gate.admit(|| self.clock.now()) {
-            Some(pass) => self.ask(gate, pass, claims).await?,
+        let breaker = self.breaker_of(requests);
+        let answer = match breaker.acquire_permit(|| self.clock.now()) {
+            Some(permit) => self.call_store(breaker, permit, requests).await?,
             None => None,
         };
         answer.map_or_else(
-            || self.undecided(claims, on_error),
+            || self.decide_without_store(requests, on_error),
             |acquired| Ok(Decision::ByStore(acquired)),
         )
     }
 
-    /// What comes of claims that the store does not decide.
-    fn undecided(
+    /// Decides about requests for which the store gave no answer.
+    fn decide_without_store(
         &self,
-        claims: &[LimitRequest<'_>],
+        requests: &[LimitRequest<'_>],
         on_error: OnError,
     ) -> Result<Decision, StoreError> {
         match on_error {
-            OnError::Local => Ok(Decision::Locally(self.decide(claims))),
-            // Nothing has begun that would have to be given back.
-            OnError::Deny => Err(StoreError::Unreachable(String::from(UNDECIDED))),
+            OnError::Local => Ok(Decision::Locally(self.decide_locally(requests))),
+            // `Unreachable` means that no record has begun, so the caller has none to abort.
+            OnError::Deny => Err(StoreError::Unreachable(String::from(NOT_DECIDED))),
         }
     }
 
-    /// The same of one claim: from the tokens that this instance has taken ahead, else from the store, with a batch
-    /// of so many more.
+    /// Takes the tokens of one request from those that this instance has prefetched. If there are
+    /// too few, takes them from the store, with a batch of `batch` more.
     pub(crate) async fn acquire_prefetched(
         &self,
-        claim: &LimitRequest<'_>,
+        request: &LimitRequest<'_>,
         batch: u64,
         on_error: OnError,
     ) -> Result<Decision, StoreError> {
         if self.store.is_in_process() {
-            return self.acquire(&[*claim], on_error).await;
+            return self.acquire(&[*request], on_error).await;
         }
-        let asked = self.clock.now();
-        let errand = match self.batches.take(claim, asked) {
+        let asked_at = self.clock.now();
+        let refill = match self.batches.take(request, asked_at) {
             Prefetched::Hit(acquired) => return Ok(Decision::ByStore(acquired)),
-            Prefetched::Bypass => return self.acquire(&[*claim], on_error).await,
-            Prefetched::Refill(errand) => errand,
+            Prefetched::Bypass => return self.acquire(&[*request], on_error).await,
+            Prefetched::Refill(refill) => refill,
         };
-        let gate = self.breaker(&[*claim]);
-        let answer = match gate.admit(|| self.clock.now()) {
-            Some(pass) => {
-                self.ask(
-                    gate,
-                    pass,
+        let breaker = self.breaker_of(&[*request]);
+        let answer = match breaker.acquire_permit(|| self.clock.now()) {
+            Some(permit) => {
+                self.call_store(
+                    breaker,
+                    permit,
                     &[LimitRequest {
-                        cost: claim.cost + batch,
-                        ..*claim
+                        cost: request.cost + batch,
+                        ..*request
                     }],
                 )
                 .await?
@@ -141,117 +150,126 @@ impl LimitClient {
         match answer {
             Some(Acquired {
                 admitted: true,
-                statuses: readings,
-            }) => Ok(Decision::ByStore(errand.store(
-                claim,
+                statuses,
+            }) => Ok(Decision::ByStore(refill.fill(
+                request,
                 batch,
-                readings[0],
-                asked,
+                statuses[0],
+                asked_at,
             ))),
-            Some(Acquired {
-                statuses: readings, ..
-            }) => {
+            Some(Acquired { statuses, .. }) => {
                 let now = self.clock.now();
-                let reading = errand.without(claim, readings[0], now);
-                if reading.wait.is_none() {
-                    return self.acquire(&[*claim], on_error).await;
+                let status = refill.defer(request, statuses[0], now);
+                // The bucket has too few tokens for a batch, but enough for this request.
+                if status.wait.is_none() {
+                    return self.acquire(&[*request], on_error).await;
                 }
-                let refused = Acquired {
+                let rejected = Acquired {
                     admitted: false,
-                    statuses: vec![reading],
+                    statuses: vec![status],
                 };
-                self.rejections.insert(&[*claim], &refused, asked, now);
-                Ok(Decision::ByStore(refused))
+                self.rejections
+                    .insert(&[*request], &rejected, asked_at, now);
+                Ok(Decision::ByStore(rejected))
             }
-            None => self.undecided(&[*claim], on_error),
+            None => self.decide_without_store(&[*request], on_error),
         }
     }
 
-    /// Takes the tokens by a call to the store that does more in the same step, and returns what else
-    /// it found. That is `None` where the limits refuse, and where the call was not made because this
-    /// instance decides.
+    /// Takes the tokens by a call to the store that does more in the same step, such as beginning
+    /// an idempotency record. Returns the other result of the call, or `None` if the limits reject
+    /// the request or if this instance decides without the call.
     ///
-    /// The call is waited for to its end, for as long as the rest of it needs: a caller that gave up
-    /// earlier would not know whether the rest was done. It fails wherever that is not known.
-    pub(crate) async fn acquire_by<T>(
+    /// The call has no timeout here. A caller that stopped waiting would not know whether the other
+    /// part of the call took effect.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is unknown whether the call took effect.
+    pub(crate) async fn acquire_with<T>(
         &self,
-        claims: &[LimitRequest<'_>],
+        requests: &[LimitRequest<'_>],
         on_error: OnError,
         call: impl Future<Output = Result<(Acquired, Option<T>), StoreError>>,
     ) -> Result<(Decision, Option<T>), StoreError> {
-        let gate = self.breaker(claims);
-        if !gate.is_closed() {
+        let breaker = self.breaker_of(requests);
+        if !breaker.is_closed() {
             return self
-                .acquire(claims, on_error)
+                .acquire(requests, on_error)
                 .await
-                .map(|decided| (decided, None));
+                .map(|decision| (decision, None));
         }
-        let (started, asked) = (Instant::now(), self.clock.now());
+        let (started, asked_at) = (Instant::now(), self.clock.now());
         let answer = call.await;
-        self.merge(gate, answer.as_ref().err(), started.elapsed());
+        self.report_outcome(breaker, answer.as_ref().err(), started.elapsed());
         match answer {
             Ok((acquired, found)) => {
                 if !acquired.admitted {
                     self.rejections
-                        .insert(claims, &acquired, asked, self.clock.now());
+                        .insert(requests, &acquired, asked_at, self.clock.now());
                 }
                 Ok((Decision::ByStore(acquired), found))
             }
-            // Nothing was done, and what has begun before can be told all the same.
+            // A full store has changed nothing, so the instance can decide the limits. The record
+            // is then begun in a call of its own.
             Err(StoreError::Full) => self
-                .undecided(claims, on_error)
-                .map(|decided| (decided, None)),
+                .decide_without_store(requests, on_error)
+                .map(|decision| (decision, None)),
             Err(error) => Err(error),
         }
     }
 
-    /// Takes the tokens from a store in this process, which answers at once. `None` of any other store,
-    /// which is not asked, and of one that fails, which [`acquire`](Self::acquire) deals with.
-    pub(crate) fn acquire_in_process(&self, claims: &[LimitRequest<'_>]) -> Option<Acquired> {
+    /// Takes the tokens from an in-memory store, which answers immediately. Returns `None` for any
+    /// other store, which is not called, and if the store fails: then [`acquire`](Self::acquire)
+    /// handles the error.
+    pub(crate) fn acquire_in_process(&self, requests: &[LimitRequest<'_>]) -> Option<Acquired> {
         if self.store.is_in_process() {
-            self.store.acquire(claims).try_ready().ok()?.ok()
+            self.store.acquire(requests).try_ready().ok()?.ok()
         } else {
             None
         }
     }
 
-    /// Whether anything may be refused without asking the store.
-    pub(crate) fn is_rejected(&self) -> bool {
-        self.rejections.any(|| self.clock.now())
+    /// Returns whether the cache may hold a rejection that still applies.
+    pub(crate) fn may_have_rejections(&self) -> bool {
+        self.rejections.may_have_entries(|| self.clock.now())
     }
 
-    /// What the store would say of claims that it has refused a moment ago.
-    pub(crate) fn cached_rejection(&self, claims: &[LimitRequest<'_>]) -> Option<Acquired> {
-        self.rejections.find(claims, self.clock.now())
+    /// Returns the cached rejection of these requests, if the store has rejected them within the
+    /// last second.
+    pub(crate) fn cached_rejection(&self, requests: &[LimitRequest<'_>]) -> Option<Acquired> {
+        self.rejections.find(requests, self.clock.now())
     }
 
-    /// The clock by which this instance decides.
+    /// Returns the clock by which this instance decides.
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 
-    /// The store's answer; `None` where there is none in time.
-    async fn ask(
+    /// Calls the store. Returns `None` if it does not answer in time or fails.
+    async fn call_store(
         &self,
-        gate: &SharedBreaker,
-        pass: Permit,
-        claims: &[LimitRequest<'_>],
+        breaker: &SharedBreaker,
+        permit: Permit,
+        requests: &[LimitRequest<'_>],
     ) -> Result<Option<Acquired>, StoreError> {
-        let answer = self.store.acquire(claims);
-        // What takes no trip need not be spared one.
-        let asked = (!answer.is_ready()).then(|| self.clock.now());
+        let answer = self.store.acquire(requests);
+        // A ready answer comes from memory: caching its rejection would save no call.
+        let asked_at = (!answer.is_ready()).then(|| self.clock.now());
         match within(STORE_TIMEOUT, answer).await {
-            None => self.failed(
-                gate,
-                pass,
+            None => self.report_failure(
+                breaker,
+                permit,
                 &format_args!("no answer within {STORE_TIMEOUT:?}"),
             ),
-            Some(Err(error)) if !error.is_about_the_key() => self.failed(gate, pass, &error),
+            Some(Err(error)) if !error.is_about_the_key() => {
+                self.report_failure(breaker, permit, &error);
+            }
             Some(answer) => {
-                self.succeeded(gate, pass);
-                if let (Some(asked), Ok(acquired)) = (asked, &answer) {
+                self.report_success(breaker, permit);
+                if let (Some(asked_at), Ok(acquired)) = (asked_at, &answer) {
                     self.rejections
-                        .insert(claims, acquired, asked, self.clock.now());
+                        .insert(requests, acquired, asked_at, self.clock.now());
                 }
                 return answer.map(Some);
             }
@@ -259,59 +277,66 @@ impl LimitClient {
         Ok(None)
     }
 
-    /// Notes how the store fares by a call that does more: an answer that comes late is a failure, too.
-    fn merge(&self, gate: &SharedBreaker, error: Option<&StoreError>, elapsed: Duration) {
+    /// Reports the outcome of a combined call to the breaker. A late answer counts as a failure.
+    fn report_outcome(
+        &self,
+        breaker: &SharedBreaker,
+        error: Option<&StoreError>,
+        elapsed: Duration,
+    ) {
         match error {
-            Some(error) if !error.is_about_the_key() => self.failed(gate, Permit::Normal, error),
+            Some(error) if !error.is_about_the_key() => {
+                self.report_failure(breaker, Permit::Normal, error);
+            }
             _ if elapsed > STORE_TIMEOUT => {
-                self.failed(
-                    gate,
+                self.report_failure(
+                    breaker,
                     Permit::Normal,
                     &format_args!("an answer after {elapsed:?}"),
                 );
             }
-            _ => self.succeeded(gate, Permit::Normal),
+            _ => self.report_success(breaker, Permit::Normal),
         }
     }
 
     /// Decides by this instance's share of the limits.
-    fn decide(&self, claims: &[LimitRequest<'_>]) -> Acquired {
+    fn decide_locally(&self, requests: &[LimitRequest<'_>]) -> Acquired {
         self.decided_locally.fetch_add(1, Ordering::Relaxed);
         let instances = self.instances.count();
-        let share = |claim: &LimitRequest<'_>| {
-            claim
+        let per_instance = |request: &LimitRequest<'_>| {
+            request
                 .quota
-                .per_instance(instances, claim.max_cost.max(claim.cost))
+                .per_instance(instances, request.max_cost.max(request.cost))
         };
-        let claims: Vec<_> = claims
+        let requests: Vec<_> = requests
             .iter()
-            .map(|claim| LimitRequest {
-                quota: share(claim),
-                ..*claim
+            .map(|request| LimitRequest {
+                quota: per_instance(request),
+                ..*request
             })
             .collect();
-        self.local.take(&claims)
+        self.local.take(&requests)
     }
 
-    /// The breaker of the part of the store that decides these claims.
-    fn breaker(&self, claims: &[LimitRequest<'_>]) -> &SharedBreaker {
-        &self.breakers[self.store.part(claims) % PARTS]
+    /// Returns the breaker of the part of the store that decides these requests.
+    fn breaker_of(&self, requests: &[LimitRequest<'_>]) -> &SharedBreaker {
+        &self.breakers[self.store.part(requests) % PARTS]
     }
 
-    fn succeeded(&self, gate: &SharedBreaker, pass: Permit) {
-        if gate.succeeded(pass) {
+    fn report_success(&self, breaker: &SharedBreaker, permit: Permit) {
+        if breaker.record_success(permit) {
             let decided_locally = self.decided_locally.swap(0, Ordering::Relaxed);
             tracing::info!(
                 decided_locally,
-                "the store of limits answers again and decides"
+                "the rate limit store answers again and decides the limits"
             );
         }
     }
 
-    fn failed(&self, gate: &SharedBreaker, pass: Permit, cause: &dyn fmt::Display) {
-        if gate.failed(pass, self.clock.now()) {
+    fn report_failure(&self, breaker: &SharedBreaker, permit: Permit, cause: &dyn fmt::Display) {
+        if breaker.record_failure(permit, self.clock.now()) {
             let instances = self.instances.count();
-            tracing::warn!(%cause, instances, "limits are decided by each instance alone");
+            tracing::warn!(%cause, instances, "the rate limit store fails: each instance decides its share of the limits");
         }
     }
 }

@@ -3,18 +3,18 @@ use core::ptr;
 
 use http::request::Parts;
 
-/// How many tokens a request takes.
+/// The number of tokens that a request takes.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Cost {
-    /// As many as any other.
+    /// The same number for every request.
     Fixed(u64),
-    /// As many as this function says of the request's head, and at most the burst.
+    /// The result of this function of the request's head, lowered to the burst.
     Of(fn(&Parts) -> u64),
 }
 
 impl Cost {
-    /// What is known of it before there is a request; nothing of a function.
+    /// Returns the cost if it does not depend on the request.
     pub const fn known(self) -> Option<u64> {
         match self {
             Self::Fixed(tokens) => Some(tokens),
@@ -27,9 +27,11 @@ impl Cost {
             .map_or_else(|| String::from("function"), |tokens| tokens.to_string())
     }
 
-    /// What a request takes from a bucket that holds so many: all that it holds at most. More could never
-    /// be had, and whoever asks for it would be told to wait for nothing.
-    pub(crate) fn of(self, head: &Parts, burst: u64) -> u64 {
+    /// Returns the tokens that a request takes from a bucket with this burst.
+    ///
+    /// The result of a function is lowered to the burst: the bucket never holds more, so a request
+    /// with a higher cost would wait forever.
+    pub(crate) fn tokens(self, head: &Parts, burst: u64) -> u64 {
         match self {
             Self::Fixed(tokens) => tokens,
             Self::Of(cost) => cost(head).min(burst),
@@ -37,7 +39,7 @@ impl Cost {
     }
 }
 
-/// Functions are the same if they have the same address.
+/// Two functions are equal if they have the same address.
 impl PartialEq for Cost {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -68,14 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn b08_more_than_the_burst_is_the_whole_bucket() {
-        assert_eq!(Cost::Of(|_| 3).of(&head(), 10), 3);
-        assert_eq!(Cost::Of(|_| 0).of(&head(), 10), 0);
-        assert_eq!(Cost::Of(|_| u64::MAX).of(&head(), 10), 10);
+    fn b08_a_cost_above_the_burst_is_lowered_to_it() {
+        assert_eq!(Cost::Of(|_| 3).tokens(&head(), 10), 3);
+        assert_eq!(Cost::Of(|_| 0).tokens(&head(), 10), 0);
+        assert_eq!(Cost::Of(|_| u64::MAX).tokens(&head(), 10), 10);
     }
 
     #[test]
-    fn costs_are_compared() {
+    fn equal_costs_have_the_same_number_or_function() {
         fn one(_: &Parts) -> u64 {
             1
         }

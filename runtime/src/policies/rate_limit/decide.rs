@@ -1,10 +1,10 @@
-//! What a request meets at one bucket, as pure functions of what the bucket holds.
+//! Pure functions from the state of one bucket to the decision about a request.
 //!
-//! A token bucket is the generic cell rate algorithm (ITU-T I.371): all that is kept of it is its
-//! theoretical arrival time, the moment at which it is full again, and a request is admitted if that
-//! moment, moved on by its cost, stays within one refill of now. A leaky bucket is the same, read
-//! the other way: the moment is when the queue is empty again, and a request waits until it reaches
-//! the head.
+//! A token bucket is the generic cell rate algorithm (ITU-T I.371). Its only state is the
+//! theoretical arrival time: the time at which the bucket is full again. A request moves that time
+//! on by its cost. It is admitted if the result is at most one full refill ahead of now. A leaky
+//! bucket has the same state: the time at which its queue is empty again. A request waits until
+//! that time.
 
 use core::time::Duration;
 
@@ -12,56 +12,60 @@ use super::quota::Quota;
 use super::spec::Algorithm;
 use crate::clock::{Timestamp, micros};
 
-/// What a bucket holds, seen from now, in microseconds.
+/// The state of a bucket relative to now, with times in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Of a token bucket, until it is full; of a leaky bucket, until it is empty.
+    /// The time until a token bucket is full, or until a leaky bucket is empty.
     Ahead(u64),
-    /// Of a fixed window.
+    /// A fixed window.
     Window {
-        /// Tokens taken in it.
+        /// The tokens taken in the window.
         used: u64,
-        /// Until it ends.
+        /// The time until the window ends.
         left: u64,
     },
-    /// Of a sliding window.
+    /// A sliding window.
     Log {
-        /// Tokens taken in it.
+        /// The tokens taken in the window.
         used: u64,
-        /// Until the last of them leaves it.
+        /// The time until the last of these tokens leaves the window.
         leaves: u64,
-        /// Until so many have left it that the request fits.
+        /// The time until enough tokens have left the window for the request.
         room: u64,
     },
 }
 
-/// The state of a bucket, as clients are told.
+/// The state of a bucket as the response reports it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LimitStatus {
-    /// Whole tokens left.
+    /// The whole tokens left.
     pub remaining: u64,
-    /// Until the bucket is full.
+    /// The time until the bucket is full.
     pub resets_in: Duration,
-    /// Until there are tokens enough for the request; `None` if it was admitted.
+    /// The time until the bucket has enough tokens for the request; `None` if the request was
+    /// admitted.
     pub wait: Option<Duration>,
-    /// How long a request that a leaky bucket admitted waits for its turn.
+    /// The time for which an admitted request waits in the queue of a leaky bucket.
     pub turn: Duration,
 }
 
 impl State {
-    /// What comes of a request for `cost` tokens, at most the burst, that can wait for its turn as long as
-    /// `max_queue_wait`: the state after it has taken them, or why it cannot. It cannot if there is a wait.
-    pub fn take(self, quota: Quota, cost: u64, patience: Duration) -> LimitStatus {
-        let refused = |wait: u64| LimitStatus {
+    /// Decides about a request for `cost` tokens that can wait for its turn up to `max_queue_wait`.
+    /// The cost is at most the burst.
+    ///
+    /// Returns the status after the request has taken its tokens. If the request is rejected,
+    /// `wait` is set and the status is that of the unchanged bucket.
+    pub fn take(self, quota: Quota, cost: u64, max_queue_wait: Duration) -> LimitStatus {
+        let rejected = |wait: u64| LimitStatus {
             wait: Some(Duration::from_micros(wait.max(1))),
             ..self.peek(quota)
         };
         match self {
             Self::Ahead(ahead) => {
                 let cost = quota.interval().saturating_mul(cost);
-                let most = quota.max_ahead(cost, patience);
-                if ahead > most || cost > quota.window() {
-                    return refused(ahead.saturating_sub(most));
+                let max_ahead = quota.max_ahead(cost, max_queue_wait);
+                if ahead > max_ahead || cost > quota.window() {
+                    return rejected(ahead.saturating_sub(max_ahead));
                 }
                 let turn = if quota.algorithm() == Algorithm::LeakyBucket && cost > 0 {
                     ahead
@@ -73,13 +77,13 @@ impl State {
                     ..Self::Ahead(ahead + cost).peek(quota)
                 }
             }
-            Self::Window { used, left } if used + cost > quota.burst() => refused(left),
+            Self::Window { used, left } if used + cost > quota.burst() => rejected(left),
             Self::Window { used, left } => Self::Window {
                 used: used + cost,
                 left,
             }
             .peek(quota),
-            Self::Log { used, room, .. } if used + cost > quota.burst() => refused(room),
+            Self::Log { used, room, .. } if used + cost > quota.burst() => rejected(room),
             Self::Log { used, leaves, room } => {
                 let leaves = if cost > 0 { quota.window() } else { leaves };
                 Self::Log {
@@ -92,21 +96,21 @@ impl State {
         }
     }
 
-    /// What the bucket tells that is not asked for tokens.
+    /// Returns the status of the bucket without taking tokens.
     pub fn peek(self, quota: Quota) -> LimitStatus {
-        let (remaining, full_in) = match self {
+        let (remaining, resets_in) = match self {
             Self::Ahead(ahead) => ((quota.window() - ahead) / quota.interval(), ahead),
             Self::Window { used, left } => (quota.burst() - used, if used > 0 { left } else { 0 }),
             Self::Log { used, leaves, .. } => (quota.burst() - used, leaves),
         };
         LimitStatus {
             remaining,
-            resets_in: Duration::from_micros(full_in),
+            resets_in: Duration::from_micros(resets_in),
             ..LimitStatus::default()
         }
     }
 
-    /// A bucket of which all is taken.
+    /// The state of a bucket without any tokens left.
     #[cfg(feature = "redis")]
     pub(crate) const fn exhausted(quota: Quota) -> Self {
         let (used, window) = (quota.burst(), quota.window());
@@ -121,12 +125,13 @@ impl State {
         }
     }
 
-    /// What stands in one word of a bucket that is no log: the moment of a token or leaky bucket; the end of a
-    /// fixed window, moved on by a microsecond a token.
+    /// Decodes the word that stores a bucket: the theoretical arrival time of a token or leaky
+    /// bucket, or the end of a fixed window plus one microsecond per token. Without a word the
+    /// bucket is full.
     ///
-    /// A word farther ahead than any that this quota makes (the clock stepped back, or the quota was
-    /// lowered) counts as a bucket of which all is taken.
-    pub(crate) fn of_word(word: Option<u64>, quota: Quota, now: Timestamp) -> Self {
+    /// A word further ahead than this quota can set it counts as an exhausted bucket. That happens
+    /// after the clock has stepped back, or after the quota was lowered.
+    pub(crate) fn from_word(word: Option<u64>, quota: Quota, now: Timestamp) -> Self {
         let now = now.as_micros();
         if quota.algorithm() == Algorithm::FixedWindow {
             let left = quota.window() - now % quota.window();
@@ -140,8 +145,8 @@ impl State {
         }
     }
 
-    /// The word of the state after so many tokens were taken.
-    pub(crate) fn word(self, quota: Quota, cost: u64, now: Timestamp) -> u64 {
+    /// Encodes the state after `cost` tokens were taken.
+    pub(crate) fn to_word(self, quota: Quota, cost: u64, now: Timestamp) -> u64 {
         let ahead = match self {
             Self::Ahead(ahead) => ahead.saturating_add(quota.interval().saturating_mul(cost)),
             Self::Window { used, left } => left + used + cost,
@@ -152,32 +157,34 @@ impl State {
 }
 
 impl Quota {
-    /// How far ahead of now the moment of a bucket may be that admits this cost, in microseconds.
-    pub(crate) fn max_ahead(self, cost: u64, patience: Duration) -> u64 {
-        let furthest = self.window().saturating_sub(cost);
+    /// Returns the largest theoretical arrival time, in microseconds from now, at which a request
+    /// of this cost is admitted. The cost is in microseconds.
+    pub(crate) fn max_ahead(self, cost: u64, max_queue_wait: Duration) -> u64 {
+        let max_ahead = self.window().saturating_sub(cost);
         match self.algorithm() {
-            // What takes nothing has no turn to wait for.
-            Algorithm::LeakyBucket if cost > 0 => furthest.min(micros(patience)),
-            _ => furthest,
+            // A request without cost takes no place in the queue, so it does not wait.
+            Algorithm::LeakyBucket if cost > 0 => max_ahead.min(micros(max_queue_wait)),
+            _ => max_ahead,
         }
     }
 }
 
-/// What a reading has become after a while in which nobody took tokens.
-pub(crate) fn after(reading: LimitStatus, quota: Quota, elapsed: Duration) -> LimitStatus {
-    let full_in = reading.resets_in.saturating_sub(elapsed);
+/// Returns the status after `elapsed` time in which no tokens were taken.
+pub(crate) fn after(status: LimitStatus, quota: Quota, elapsed: Duration) -> LimitStatus {
+    let resets_in = status.resets_in.saturating_sub(elapsed);
     let remaining = match quota.algorithm() {
         Algorithm::TokenBucket | Algorithm::LeakyBucket => {
-            State::Ahead(micros(full_in)).peek(quota).remaining
+            State::Ahead(micros(resets_in)).peek(quota).remaining
         }
-        Algorithm::FixedWindow | Algorithm::SlidingWindow if full_in.is_zero() => quota.burst(),
-        // What has left a sliding window meanwhile is not known.
-        Algorithm::FixedWindow | Algorithm::SlidingWindow => reading.remaining,
+        Algorithm::FixedWindow | Algorithm::SlidingWindow if resets_in.is_zero() => quota.burst(),
+        // The log of the tokens is in the store, so the number of expired tokens is unknown here.
+        // The old number is a lower bound.
+        Algorithm::FixedWindow | Algorithm::SlidingWindow => status.remaining,
     };
     LimitStatus {
         remaining,
-        resets_in: full_in,
-        wait: reading.wait.map(|wait| wait.saturating_sub(elapsed)),
-        ..reading
+        resets_in,
+        wait: status.wait.map(|wait| wait.saturating_sub(elapsed)),
+        ..status
     }
 }

@@ -1,4 +1,5 @@
-//! The response fields of a rate limit. The draft may still change; its syntax stands only here.
+//! The response fields of rate limits. Only this module depends on the syntax of the draft, which
+//! may still change.
 
 use core::cmp::Reverse;
 use core::fmt::Write as _;
@@ -19,12 +20,12 @@ const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// What the fields say of a limit and what never changes about it.
+/// The parts of a limit's response fields that never change.
 #[derive(Debug)]
 pub(crate) struct Label {
-    /// The policy's name in the structured fields.
+    /// The name of the limit in the structured fields.
     pub(crate) name: String,
-    /// The beginning of its item in `RateLimit`.
+    /// The start of its item in `RateLimit`.
     item: String,
     burst: u64,
     limit: HeaderValue,
@@ -42,69 +43,74 @@ impl Label {
     }
 }
 
-/// `RateLimit-Policy` of these limits: each name with its quota `q` and window `w` in seconds.
-pub(crate) fn policy(limits: &[(&Label, Quota)]) -> HeaderValue {
+/// The value of `RateLimit-Policy`: each name with its quota `q` and its window `w` in seconds.
+pub(crate) fn policy_value(limits: &[(&Label, Quota)]) -> HeaderValue {
     let mut text = String::new();
     for (label, quota) in limits {
         let window = whole_seconds(Duration::from_micros(quota.window()));
-        separate(&mut text);
+        push_separator(&mut text);
         // Writing to a `String` cannot fail.
         let _ = write!(text, "\"{}\";q={};w={window}", label.name, label.burst);
     }
-    value(text)
+    header_value(text)
 }
 
-/// Writes the fields of a response.
+/// Writes the response fields.
 pub(crate) fn write(
     headers: &mut HeaderMap,
     labels: &[Label],
-    readings: &[LimitStatus],
+    statuses: &[LimitStatus],
     policy: &HeaderValue,
 ) {
-    // Whoever refuses for the longest speaks; else whoever has the fewest tokens left.
-    let tightness =
-        |(_, reading): &(&Label, &LimitStatus)| (Reverse(reading.wait), reading.remaining);
-    let Some((label, tightest)) = labels.iter().zip(readings).min_by_key(tightness) else {
+    // The `X-` fields describe the limit that rejects for the longest time, or else the limit
+    // with the fewest tokens left.
+    let tightness = |(_, status): &(&Label, &LimitStatus)| (Reverse(status.wait), status.remaining);
+    let Some((label, tightest)) = labels.iter().zip(statuses).min_by_key(tightness) else {
         return;
     };
-    // With the request's id and its length.
+    // The five fields below, the request id and the content length.
     headers.reserve(7);
     headers.insert(X_LIMIT, label.limit.clone());
-    headers.insert(X_REMAINING, number(tightest.remaining));
-    headers.insert(X_RESET, number(unix_seconds(tightest.resets_in)));
-    headers.insert(RATELIMIT, status(labels, readings));
+    headers.insert(X_REMAINING, number_value(tightest.remaining));
+    headers.insert(
+        X_RESET,
+        number_value(unix_seconds_after(tightest.resets_in)),
+    );
+    headers.insert(RATELIMIT, status_value(labels, statuses));
     headers.insert(RATELIMIT_POLICY, policy.clone());
 }
 
-/// `RateLimit`: each name with what remains `r` and the seconds `t` until its quota is whole.
-fn status(labels: &[Label], readings: &[LimitStatus]) -> HeaderValue {
+/// The value of `RateLimit`: each name with the remaining tokens `r` and the seconds `t` until the
+/// bucket is full.
+fn status_value(labels: &[Label], statuses: &[LimitStatus]) -> HeaderValue {
     let mut text = String::with_capacity(32 * labels.len());
-    for (label, reading) in labels.iter().zip(readings) {
-        separate(&mut text);
+    for (label, status) in labels.iter().zip(statuses) {
+        push_separator(&mut text);
         text.push_str(&label.item);
-        text.push_str(Digits::new().format(reading.remaining));
+        text.push_str(Digits::new().format(status.remaining));
         text.push_str(";t=");
-        text.push_str(Digits::new().format(seconds_up(reading.resets_in)));
+        text.push_str(Digits::new().format(seconds_up(status.resets_in)));
     }
-    value(text)
+    header_value(text)
 }
 
-fn separate(text: &mut String) {
+fn push_separator(text: &mut String) {
     if !text.is_empty() {
         text.push_str(", ");
     }
 }
 
-fn value(text: String) -> HeaderValue {
+fn header_value(text: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(text)).expect("names are tokens, the rest is digits")
 }
 
-/// In one allocation of its length, which `HeaderValue` does not do by itself.
-fn number(number: u64) -> HeaderValue {
+/// Formats a number with one allocation of the exact size. The conversion of `HeaderValue` takes a
+/// larger one.
+fn number_value(number: u64) -> HeaderValue {
     HeaderValue::from_str(Digits::new().format(number)).expect("digits are visible")
 }
 
-fn unix_seconds(from_now: Duration) -> u64 {
+fn unix_seconds_after(from_now: Duration) -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -120,39 +126,39 @@ mod tests {
         (Label::new(name.to_owned(), quota), quota)
     }
 
-    fn reading(remaining: u64, full_in: Duration) -> LimitStatus {
+    fn status(remaining: u64, resets_in: Duration) -> LimitStatus {
         LimitStatus {
             remaining,
-            resets_in: full_in,
+            resets_in,
             ..LimitStatus::default()
         }
     }
 
     #[test]
-    fn b06_structured_fields_have_an_item_for_each_limit() {
+    fn b06_structured_fields_have_an_item_per_limit() {
         let (minute, quota) = label("default", 100);
         let (login, login_quota) = label("login", 5);
         assert_eq!(
-            policy(&[(&minute, quota), (&login, login_quota)]),
+            policy_value(&[(&minute, quota), (&login, login_quota)]),
             "\"default\";q=100;w=60, \"login\";q=5;w=3"
         );
-        let readings = [
-            reading(99, Duration::from_millis(600)),
-            reading(0, Duration::from_secs(3)),
+        let statuses = [
+            status(99, Duration::from_millis(600)),
+            status(0, Duration::from_secs(3)),
         ];
         assert_eq!(
-            status(&[minute, login], &readings),
+            status_value(&[minute, login], &statuses),
             "\"default\";r=99;t=1, \"login\";r=0;t=3"
         );
     }
 
     #[test]
-    fn b06_x_fields_speak_for_the_tightest() {
+    fn b06_x_fields_describe_the_tightest_limit() {
         let ((minute, quota), (login, login_quota)) = (label("default", 100), label("login", 5));
-        let policy = policy(&[(&minute, quota), (&login, login_quota)]);
-        let readings = [reading(99, Duration::ZERO), reading(4, Duration::ZERO)];
+        let policy = policy_value(&[(&minute, quota), (&login, login_quota)]);
+        let statuses = [status(99, Duration::ZERO), status(4, Duration::ZERO)];
         let mut headers = HeaderMap::new();
-        write(&mut headers, &[minute, login], &readings, &policy);
+        write(&mut headers, &[minute, login], &statuses, &policy);
         assert_eq!(
             (&headers[X_LIMIT], &headers[X_REMAINING]),
             (&HeaderValue::from(5), &HeaderValue::from(4))

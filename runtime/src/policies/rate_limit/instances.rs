@@ -2,12 +2,13 @@ use super::rate::digits;
 use crate::settings;
 use crate::start::StartError;
 
-/// How many instances of the service share its limits.
+/// The number of instances of the service, which share its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Instances(u32);
 
 const VARIABLE: &str = "APLOMB_INSTANCES";
 
+/// The largest accepted number. More instances are more likely a typing mistake.
 const MAX_INSTANCES: u32 = 10_000;
 
 impl Instances {
@@ -20,7 +21,7 @@ impl Instances {
         }
     }
 
-    /// What the environment says; one where it says nothing.
+    /// Reads the number from the environment; 1 by default.
     pub(crate) fn from_env() -> Result<Self, StartError> {
         settings::variable(VARIABLE)?.map_or(Ok(Self(1)), |text| Self::parse(&text))
     }
@@ -32,7 +33,7 @@ impl Instances {
             StartError::variable(
                 VARIABLE,
                 text,
-                format!("expected a whole number, 1 to {MAX_INSTANCES}"),
+                format!("expected a whole number from 1 to {MAX_INSTANCES}"),
             )
         })
     }
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b15_instances_are_one_to_ten_thousand() {
+    fn b15_the_number_of_instances_is_from_one_to_ten_thousand() {
         assert_eq!(Instances::parse("3"), Ok(Instances(3)));
         assert_eq!(Instances::parse("10000"), Instances::new(MAX_INSTANCES));
         for wrong in [
@@ -62,7 +63,7 @@ mod tests {
             let error = Instances::parse(wrong).expect_err(wrong).to_string();
             assert_eq!(
                 error,
-                format!("APLOMB_INSTANCES=\"{wrong}\": expected a whole number, 1 to 10000")
+                format!("APLOMB_INSTANCES=\"{wrong}\": expected a whole number from 1 to 10000")
             );
         }
         let error = Instances::new(0).expect_err("none").to_string();

@@ -4,18 +4,18 @@ use core::hash::{Hash, Hasher};
 
 use crate::request::Caller;
 
-/// A kind of key by which limits count, such as a tenant: what a header or a path parameter says, once it is
-/// verified.
+/// A kind of key by which limits count, such as a tenant. The value comes from a header or a path
+/// parameter and counts once it is verified.
 ///
-/// `by = header("x-tenant", Tenant)` and `by = param("tenant_id", Tenant)` name it.
+/// `by = header("x-tenant", Tenant)` and `by = param("tenant_id", Tenant)` name the type.
 ///
-/// # Why it is asked
+/// # Why keys are verified
 ///
-/// Clients choose what their headers and paths say. A limit that counted by the bare text would stop nobody:
-/// **a client that makes up a new value for each request has a full bucket for each**, and one that sends
-/// somebody else's value uses up somebody else's limit. So a value counts only where something agrees that the
-/// client cannot choose, such as its own identity, or a signature in the value. A list of all tenants is
-/// enough against the first attack, and not against the second.
+/// Clients choose the values of their headers and paths. A limit by an unverified value would have
+/// no effect: **a client that invents a new value for each request gets a full bucket for each
+/// request**, and a client that sends another client's value uses up that client's limit. So
+/// compare the value with something that the client cannot choose, such as its own identity or a
+/// signature in the value. A list of all tenants prevents the first attack, but not the second.
 ///
 /// ```
 /// use aplomb::auth::Caller;
@@ -32,7 +32,7 @@ use crate::request::Caller;
 ///     }
 /// }
 ///
-/// /// A thousand a minute for all callers of a tenant together.
+/// /// A thousand requests per minute for all callers of a tenant together.
 /// #[endpoint(get = "/tenants/{tenant_id}/reports", rate_limit("1000/min", by = param("tenant_id", Tenant)))]
 /// async fn reports() {}
 ///
@@ -41,20 +41,21 @@ use crate::request::Caller;
 /// assert_eq!(Tenant::verify("globex", Some(&alice)), None);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not verify the key of a limit",
+    message = "`{Self}` cannot verify the key of a rate limit",
     label = "this type does not implement `LimitKey`",
-    note = "clients choose headers and paths: `aplomb::policies::rate_limit::LimitKey` says which of their values count"
+    note = "clients choose their headers and paths: implement `aplomb::policies::rate_limit::LimitKey` to verify the values that count"
 )]
 pub trait LimitKey: 'static {
-    /// The key by which a request counts whose header or path parameter says `value`; `None` where that is not
-    /// verified. Values that mean the same give the same key.
+    /// Returns the key by which a request with this `value` counts, or `None` if the value is not
+    /// verified. Different spellings of one key must return the same key.
     ///
-    /// The header stands once in the request, in ASCII; a path parameter is decoded. Asked before the store is,
-    /// and by each request: look things up elsewhere, and have them at hand here.
+    /// The value is that of a header that occurs once and is ASCII, or of a percent-decoded path
+    /// parameter. The function is called for every request, before the store, and it must not
+    /// block. Keep the data that it needs in memory.
     fn verify(value: &str, caller: Option<&Caller>) -> Option<String>;
 }
 
-/// Which [`LimitKey`] verifies a value.
+/// The [`LimitKey`] that verifies a value.
 #[derive(Clone, Copy)]
 pub struct KeyKind {
     id: TypeId,
@@ -63,7 +64,7 @@ pub struct KeyKind {
 }
 
 impl KeyKind {
-    /// This one.
+    /// The kind of this type.
     pub const fn of<K: LimitKey>() -> Self {
         Self {
             id: TypeId::of::<K>(),
@@ -77,7 +78,7 @@ impl KeyKind {
     }
 }
 
-/// Kinds are the same if their types are.
+/// Two kinds are equal if their types are.
 impl PartialEq for KeyKind {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id

@@ -25,12 +25,12 @@ use crate::request::Caller;
 use crate::spec::EndpointSpec;
 use crate::start::StartError;
 
-/// The limits of one endpoint, ready to decide.
+/// The limits of one endpoint, prepared at start.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    /// Those that are enforced, then the shadows.
+    /// The enforced limits, then the shadow limits.
     rules: Vec<Rule>,
-    /// Of those that are enforced: clients are told of no other.
+    /// The response fields of the enforced limits. Shadow limits have no fields.
     labels: Vec<Label>,
     policy: HeaderValue,
     on_error: OnError,
@@ -41,34 +41,35 @@ struct Rule {
     id: u64,
     quota: Quota,
     cost: Cost,
-    /// What the dearest request of all endpoints takes.
+    /// The most tokens that one request takes, over all endpoints of the limit.
     max_cost: u64,
     by: LimitBy,
-    /// How many tokens are taken ahead; the quota is lessened by them.
+    /// The number of prefetched tokens, which `quota` has already reserved.
     prefetch: u64,
-    /// Of a limit that only counts.
+    /// Set for a shadow limit.
     shadow: Option<Shadow>,
 }
 
-/// What limits know of a request.
+/// The properties of a request that its limits use.
 pub(crate) struct LimitInputs<'a> {
     pub(crate) caller: Option<&'a Caller>,
     pub(crate) address: Option<IpAddr>,
-    /// What they looked up.
+    /// The costs and keys that were read from the request.
     pub(crate) keys: &'a RequestKeys,
-    /// How long it can wait for its turn.
+    /// The longest time for which the request can wait for its turn.
     pub(crate) max_queue_wait: Duration,
 }
 
-/// The claims of one request: mostly one.
+/// The token requests of one HTTP request, one per limit. Most endpoints have one limit, which
+/// needs no allocation.
 pub(crate) type LimitRequests<'a> = SmallVec<[LimitRequest<'a>; 1]>;
 
 impl Limits {
-    /// The limits of an endpoint, whatever its versions; `None` without any.
+    /// The limits of an endpoint, the same for all of its versions; `None` without any.
     pub(crate) fn new(
         spec: &EndpointSpec,
         overrides: &Overrides,
-        dearest: &MaxCosts,
+        max_costs: &MaxCosts,
         namespace: &str,
     ) -> Result<Option<Self>, StartError> {
         if spec.rate_limits.is_empty() {
@@ -85,9 +86,9 @@ impl Limits {
         declared.sort_by_key(|(_, limit)| limit.shadow);
         for (index, limit) in declared {
             let limit = &overrides.apply(limit);
-            let quota = Quota::of(limit).ok_or_else(|| impossible(spec))?;
+            let quota = Quota::of(limit).ok_or_else(|| invalid_limit(spec))?;
             let (id, label) = (
-                number(&identity(spec, limit, namespace, index)),
+                limit_id(&limit_identity(spec, limit, namespace, index)),
                 label(limit, index),
             );
             let shadow = limit.shadow.then(|| Shadow::new(label.clone()));
@@ -98,13 +99,13 @@ impl Limits {
             let RateLimitSpec {
                 cost, by, prefetch, ..
             } = *limit;
-            let lessened = quota.reserve(prefetch);
-            let dearest = dearest.request(limit, lessened);
+            let reserved = quota.reserve(prefetch);
+            let max_cost = max_costs.max_cost(limit, reserved);
             limits.rules.push(Rule {
                 id,
-                quota: lessened,
+                quota: reserved,
                 cost,
-                max_cost: dearest,
+                max_cost,
                 by,
                 prefetch,
                 shadow,
@@ -112,23 +113,23 @@ impl Limits {
             quotas.push(quota);
         }
         let enforced: Vec<_> = limits.labels.iter().zip(quotas).collect();
-        limits.policy = fields::policy(&enforced);
+        limits.policy = fields::policy_value(&enforced);
         Ok(Some(limits))
     }
 
-    /// What one of those that are enforced denies, is denied.
+    /// Applies the setting of an enforced limit: one `deny` is enough for the endpoint.
     fn merge_on_error(&mut self, on_error: OnError) {
         if on_error == OnError::Deny {
             self.on_error = on_error;
         }
     }
 
-    /// Who decides what the store does not.
+    /// Returns the behaviour while the store does not decide.
     pub(crate) fn on_error(&self) -> OnError {
         self.on_error
     }
 
-    /// How many tokens are taken ahead, of an endpoint's only limit.
+    /// Returns the number of tokens to prefetch. Only an endpoint's single limit can prefetch.
     pub(crate) fn prefetch(&self) -> Option<u64> {
         match &self.rules[..] {
             [rule] if rule.prefetch > 0 => Some(rule.prefetch),
@@ -136,8 +137,8 @@ impl Limits {
         }
     }
 
-    /// Whether one of them counts by the client's address.
-    pub(crate) fn ask_for_address(&self, caller: Option<&Caller>) -> bool {
+    /// Returns whether a limit counts by the client address.
+    pub(crate) fn needs_address(&self, caller: Option<&Caller>) -> bool {
         self.rules.iter().any(|rule| match rule.by {
             LimitBy::Caller | LimitBy::Header(..) | LimitBy::Param(..) => caller.is_none(),
             LimitBy::Ip => true,
@@ -145,140 +146,145 @@ impl Limits {
         })
     }
 
-    /// Whether one of them lets requests wait for their turn.
-    pub(crate) fn shape(&self) -> bool {
+    /// Returns whether a limit lets requests wait for their turn.
+    pub(crate) fn has_leaky_bucket(&self) -> bool {
         self.rules
             .iter()
             .any(|rule| rule.quota.algorithm() == Algorithm::LeakyBucket)
     }
 
-    /// Looks at a request for what they have to know of it; at nothing where all is known.
+    /// Reads the costs and keys of a request. If no limit needs any, reads nothing.
     pub(crate) fn resolve_keys(&self, head: &mut Parts, caller: Option<&Caller>) -> RequestKeys {
         if !self.rules.iter().any(Rule::reads_keys) {
             return RequestKeys::default();
         }
-        let by_parameters = self
+        let reads_parameters = self
             .rules
             .iter()
             .any(|rule| matches!(rule.by, LimitBy::Param(..)));
-        let sight = KeyResolver::new(head, by_parameters, caller);
+        let resolver = KeyResolver::new(head, reads_parameters, caller);
         self.rules
             .iter()
-            .map(|rule| sight.resolve(rule.cost, rule.quota, rule.by))
+            .map(|rule| resolver.resolve(rule.cost, rule.quota, rule.by))
             .collect()
     }
 
-    /// What a request claims.
-    pub(crate) fn requests<'a>(&self, claimant: &LimitInputs<'a>) -> LimitRequests<'a> {
-        let mut claims = LimitRequests::new();
-        for (place, rule) in self.rules.iter().enumerate() {
-            claims.push(rule.request(claimant.keys.of(place), claimant));
+    /// Returns the token requests of a request, in the order of the limits.
+    pub(crate) fn requests<'a>(&self, inputs: &LimitInputs<'a>) -> LimitRequests<'a> {
+        let mut requests = LimitRequests::new();
+        for (index, rule) in self.rules.iter().enumerate() {
+            requests.push(rule.request(inputs.keys.get(index), inputs));
         }
-        claims
+        requests
     }
 
-    /// Counts an admitted request where shadow limits would have refused it.
-    pub(crate) fn note_shadows(
+    /// Counts an admitted request that shadow limits would have rejected.
+    pub(crate) fn count_shadow_rejections(
         &self,
         spec: &EndpointSpec,
-        claims: &[LimitRequest<'_>],
+        requests: &[LimitRequest<'_>],
         acquired: &Acquired,
         clock: &dyn Clock,
     ) {
         if self.rules.len() == self.labels.len() {
             return;
         }
-        let asked = self.rules.iter().zip(claims).zip(&acquired.statuses);
-        for ((rule, claim), reading) in asked.skip(self.labels.len()) {
-            if let (Some(shadow), Some(_)) = (&rule.shadow, reading.wait) {
-                shadow.note(spec, &claim.bucket.subject, clock.now());
+        let decided = self.rules.iter().zip(requests).zip(&acquired.statuses);
+        for ((rule, request), status) in decided.skip(self.labels.len()) {
+            if let (Some(shadow), Some(_)) = (&rule.shadow, status.wait) {
+                shadow.count(spec, &request.bucket.subject, clock.now());
             }
         }
     }
 
-    /// How long an admitted request waits for its turn.
+    /// Returns how long an admitted request waits for its turn.
     pub(crate) fn queue_delay(&self, acquired: &Acquired) -> Duration {
         let enforced = acquired.statuses.iter().take(self.labels.len());
-        enforced
-            .map(|reading| reading.turn)
-            .max()
-            .unwrap_or_default()
+        enforced.map(|status| status.turn).max().unwrap_or_default()
     }
 
-    /// The 429 of a refused request.
-    pub(crate) fn refusal(&self, acquired: &Acquired) -> Problem {
-        let violated: Vec<Violated<'_>> = self.violated(acquired).collect();
+    /// The 429 of a rejected request.
+    pub(crate) fn rejection(&self, acquired: &Acquired) -> Problem {
+        let violated: Vec<ViolatedPolicy<'_>> = self.violated_policies(acquired).collect();
         let enforced = acquired.statuses.iter().take(self.labels.len());
         let wait = enforced
-            .filter_map(|reading| reading.wait)
+            .filter_map(|status| status.wait)
             .max()
             .unwrap_or(Duration::ZERO);
         Problem::new(&registry::RATE_LIMITED)
-            .with_detail("too many requests; wait as long as Retry-After says")
+            .with_detail("too many requests: retry after the number of seconds in `Retry-After`")
             .with_retry_after(wait)
             .with_extension("violated-policies", violated)
     }
 
-    fn violated<'a>(&'a self, acquired: &'a Acquired) -> impl Iterator<Item = Violated<'a>> {
-        let refusing = self
+    fn violated_policies<'a>(
+        &'a self,
+        acquired: &'a Acquired,
+    ) -> impl Iterator<Item = ViolatedPolicy<'a>> {
+        let rejecting = self
             .labels
             .iter()
             .zip(&acquired.statuses)
-            .filter(|(_, reading)| reading.wait.is_some());
-        refusing.map(|(label, _)| Violated { name: &label.name })
+            .filter(|(_, status)| status.wait.is_some());
+        rejecting.map(|(label, _)| ViolatedPolicy { name: &label.name })
     }
 
-    /// Writes the fields of a response.
-    pub(crate) fn write(&self, headers: &mut HeaderMap, readings: &[LimitStatus]) {
-        fields::write(headers, &self.labels, readings, &self.policy);
+    /// Writes the response fields.
+    pub(crate) fn write_fields(&self, headers: &mut HeaderMap, statuses: &[LimitStatus]) {
+        fields::write(headers, &self.labels, statuses, &self.policy);
     }
 }
 
 impl Rule {
-    /// Whether it must look at a request.
+    /// Returns whether the cost or the key has to be read from the request.
     fn reads_keys(&self) -> bool {
         self.cost.known().is_none() || matches!(self.by, LimitBy::Header(..) | LimitBy::Param(..))
     }
 
     fn request<'a>(
         &self,
-        known: Option<&'a ResolvedKey>,
-        claimant: &LimitInputs<'a>,
+        resolved: Option<&'a ResolvedKey>,
+        inputs: &LimitInputs<'a>,
     ) -> LimitRequest<'a> {
         LimitRequest {
             bucket: Bucket {
                 limit: self.id,
-                subject: subject(self.by, known, claimant),
+                subject: subject(self.by, resolved, inputs),
             },
             quota: self.quota,
-            cost: known.map_or_else(|| self.cost.known().unwrap_or_default(), |known| known.cost),
+            cost: resolved.map_or_else(
+                || self.cost.known().unwrap_or_default(),
+                |resolved| resolved.cost,
+            ),
             max_cost: self.max_cost,
             shadow: self.shadow.is_some(),
-            max_queue_wait: claimant.max_queue_wait,
+            max_queue_wait: inputs.max_queue_wait,
         }
     }
 }
 
 #[derive(Serialize)]
-struct Violated<'a> {
+struct ViolatedPolicy<'a> {
     name: &'a str,
 }
 
 fn subject<'a>(
     by: LimitBy,
-    known: Option<&'a ResolvedKey>,
-    claimant: &LimitInputs<'a>,
+    resolved: Option<&'a ResolvedKey>,
+    inputs: &LimitInputs<'a>,
 ) -> LimitSubject<'a> {
     let address = || {
-        claimant.address.map_or_else(without_address, |address| {
-            LimitSubject::Address(rate_limit_prefix(address))
-        })
+        inputs
+            .address
+            .map_or_else(everyone_without_address, |address| {
+                LimitSubject::Address(rate_limit_prefix(address))
+            })
     };
-    let caller = || claimant.caller.map_or_else(address, LimitSubject::Caller);
+    let caller = || inputs.caller.map_or_else(address, LimitSubject::Caller);
     match by {
         LimitBy::Caller => caller(),
         LimitBy::Header(..) | LimitBy::Param(..) => {
-            let key = known.and_then(|known| known.key.as_deref());
+            let key = resolved.and_then(|resolved| resolved.key.as_deref());
             key.map_or_else(caller, LimitSubject::Key)
         }
         LimitBy::Ip => address(),
@@ -286,22 +292,30 @@ fn subject<'a>(
     }
 }
 
-/// All clients share one bucket where their addresses are not known, which is said once.
-fn without_address() -> LimitSubject<'static> {
+/// Returns the one bucket that all clients share if their addresses are unknown. The first call
+/// logs an error.
+fn everyone_without_address() -> LimitSubject<'static> {
     static LOG_ONCE: Once = Once::new();
     LOG_ONCE.call_once(|| {
         tracing::error!(
-            "limits by address share one bucket: the router is served without the client's address; use \
-             `into_make_service_with_connect_info::<SocketAddr>()`"
+            "the client's address is unknown, so all clients share one bucket of each limit by address: serve the \
+             router with `into_make_service_with_connect_info::<SocketAddr>()`"
         );
     });
     LimitSubject::Everyone
 }
 
-/// What makes two limits one: the name where there is one, else the endpoint and its place; and how they count.
-/// While a limit is changed, instances that know the old one and the new one have buckets of their own: in one
-/// of both, neither would keep to its worst case.
-fn identity(spec: &EndpointSpec, limit: &RateLimitSpec, namespace: &str, index: usize) -> String {
+/// Returns the text that identifies a limit. It has the name of the limit, or else its endpoint and
+/// index. It also has the numbers of the limit.
+///
+/// While a limit is being changed, instances with the old and the new numbers run together. With
+/// separate buckets each limit keeps its worst case. In a shared bucket, neither would.
+fn limit_identity(
+    spec: &EndpointSpec,
+    limit: &RateLimitSpec,
+    namespace: &str,
+    index: usize,
+) -> String {
     let RateLimitSpec {
         permits,
         period,
@@ -310,12 +324,12 @@ fn identity(spec: &EndpointSpec, limit: &RateLimitSpec, namespace: &str, index: 
         algorithm,
         ..
     } = limit;
-    let counted = format!(
+    let numbers = format!(
         "{algorithm:?}\0{permits}\0{}\0{burst}\0{prefetch}",
         micros(*period)
     );
     match limit.name {
-        Some(name) => format!("{namespace}\0name\0{name}\0{counted}"),
+        Some(name) => format!("{namespace}\0name\0{name}\0{numbers}"),
         None => {
             let first = if let Some(version) = spec.version {
                 version.first()
@@ -323,14 +337,14 @@ fn identity(spec: &EndpointSpec, limit: &RateLimitSpec, namespace: &str, index: 
                 0
             };
             format!(
-                "{namespace}\0endpoint\0{}\0{first}\0{}\0{index}\0{counted}",
+                "{namespace}\0endpoint\0{}\0{first}\0{}\0{index}\0{numbers}",
                 spec.method, spec.path
             )
         }
     }
 }
 
-fn number(identity: &str) -> u64 {
+fn limit_id(identity: &str) -> u64 {
     let digest: [u8; 32] = Sha256::digest(identity.as_bytes()).into();
     digest[..8]
         .iter()
@@ -345,12 +359,13 @@ fn label(limit: &RateLimitSpec, index: usize) -> String {
     }
 }
 
-/// What no bucket can keep; the macro refuses most of it already.
-pub(crate) fn impossible(spec: &EndpointSpec) -> StartError {
+/// The start error of a limit that no bucket can implement. The macro reports most of these
+/// earlier.
+pub(crate) fn invalid_limit(spec: &EndpointSpec) -> StartError {
     StartError::new(format!(
-        "`{}` ({} {}): a rate limit needs a rate and a burst of at least 1, a cost of at most the burst, and a \
-         bucket that refills within a hundred years; a fixed window admits at most one a microsecond, and a sliding \
-         window logs at most {} requests",
+        "`{}` ({} {}): a rate limit needs a rate and a burst of at least 1, a cost from 1 to the burst, and a bucket that \
+         refills within a hundred years; a fixed window admits at most one request per microsecond, a sliding window logs \
+         at most {} tokens, and `prefetch` needs a token bucket with room for two batches and a request",
         spec.name,
         spec.method,
         spec.path,
@@ -367,13 +382,14 @@ mod tests {
     const SPEC: EndpointSpec = EndpointSpec::new(Method::Get, "/", "endpoint");
 
     #[test]
-    fn b01_a_limit_that_is_changed_has_buckets_of_its_own() {
-        let named = |limit: RateLimitSpec| identity(&SPEC, &limit.with_name("shared"), "test", 0);
+    fn b01_a_changed_limit_has_separate_buckets() {
+        let named_identity =
+            |limit: RateLimitSpec| limit_identity(&SPEC, &limit.with_name("shared"), "test", 0);
         let limit = RateLimitSpec::new(100, MINUTE);
         assert_eq!(
-            named(limit),
-            named(limit.with_cost(3)),
-            "the cost is each endpoint's own"
+            named_identity(limit),
+            named_identity(limit.with_cost(3)),
+            "each endpoint has its own cost"
         );
         for other in [
             RateLimitSpec::new(99, MINUTE).with_burst(100),
@@ -382,7 +398,7 @@ mod tests {
             limit.with_prefetch(10),
             limit.with_algorithm(Algorithm::LeakyBucket),
         ] {
-            assert_ne!(named(limit), named(other), "{other:?}");
+            assert_ne!(named_identity(limit), named_identity(other), "{other:?}");
         }
     }
 }

@@ -5,47 +5,48 @@ use super::quota::Quota;
 use super::store::LimitRequest;
 use crate::clock::Timestamp;
 
-/// The logs of sliding windows: the moments of their tokens, within a bound.
+/// The logs of sliding windows: the times of their tokens, within a bound.
 #[derive(Debug)]
 pub(super) struct Logs {
     by_hash: HashMap<u64, Log>,
-    /// The logs in the order in which they make room.
-    order: BTreeSet<(u64, u64)>,
+    /// The order in which logs are dropped: each log's `full_at` and its hash.
+    eviction_order: BTreeSet<(u64, u64)>,
     size: usize,
-    bound: usize,
+    max_size: usize,
 }
 
 #[derive(Debug, Default)]
 struct Log {
-    /// Microseconds since 1970, in their order.
-    moments: VecDeque<u64>,
-    /// When a bucket of which as much was taken would be full again: as it stands in the order.
-    full: u64,
-    /// When the last moment leaves.
-    end: u64,
+    /// The times of the tokens in microseconds since 1970, sorted.
+    times: VecDeque<u64>,
+    /// The rank in the eviction order: the time at which a token bucket would be full again after
+    /// as many tokens. Logs with fewer or older tokens have a lower rank.
+    full_at: u64,
+    /// The time at which the last token leaves the window.
+    ends_at: u64,
 }
 
-/// What a log takes besides its moments, in as many moments.
+/// The memory of a log without its tokens, in tokens of 8 bytes.
 const LOG_OVERHEAD: usize = 16;
 
-/// The least bound: of the longest log.
+/// The smallest bound: the size of the longest log.
 #[expect(clippy::cast_possible_truncation, reason = "ten thousand")]
 const MIN_ENTRIES: usize = Quota::MAX_LOG as usize + LOG_OVERHEAD;
 
 impl Logs {
-    /// Logs of so many moments together, or as many as the longest log has.
-    pub(super) fn with_bound(bound: usize) -> Self {
+    /// Logs with this bound on their total size. The bound is at least the size of the longest log.
+    pub(super) fn with_max_size(max_size: usize) -> Self {
         Self {
             by_hash: HashMap::new(),
-            order: BTreeSet::new(),
+            eviction_order: BTreeSet::new(),
             size: 0,
-            bound: bound.max(MIN_ENTRIES),
+            max_size: max_size.max(MIN_ENTRIES),
         }
     }
 
-    /// What the claim meets.
-    pub(super) fn state(&mut self, hash: u64, claim: &LimitRequest<'_>, now: Timestamp) -> State {
-        let (now, window) = (now.as_micros(), claim.quota.window());
+    /// Returns the state of a bucket for a request.
+    pub(super) fn state(&mut self, hash: u64, request: &LimitRequest<'_>, now: Timestamp) -> State {
+        let (now, window) = (now.as_micros(), request.quota.window());
         let Some(log) = self.by_hash.get_mut(&hash) else {
             return State::Log {
                 used: 0,
@@ -54,33 +55,36 @@ impl Logs {
             };
         };
         self.size -= log.remove_expired(now, window);
-        let used = log.moments.len() as u64;
-        let leaves = |moment: &u64| (moment + window).saturating_sub(now);
-        let surplus = (used + claim.cost).checked_sub(claim.quota.burst() + 1);
-        let blocking = surplus.and_then(|index| log.moments.get(usize::try_from(index).ok()?));
+        let used = log.times.len() as u64;
+        let leaves_in = |time: &u64| (time + window).saturating_sub(now);
+        // A request that exceeds the limit by n tokens fits once the n oldest tokens have left.
+        // `surplus` is n - 1, the index of the last of these.
+        let surplus = (used + request.cost).checked_sub(request.quota.burst() + 1);
+        let blocking = surplus.and_then(|index| log.times.get(usize::try_from(index).ok()?));
         State::Log {
-            used: used.min(claim.quota.burst()),
-            leaves: log.moments.back().map_or(0, leaves),
-            room: blocking.map_or(0, leaves),
+            used: used.min(request.quota.burst()),
+            leaves: log.times.back().map_or(0, leaves_in),
+            room: blocking.map_or(0, leaves_in),
         }
     }
 
-    /// Takes what the claim costs.
-    pub(super) fn take(&mut self, hash: u64, claim: &LimitRequest<'_>, now: Timestamp) {
-        let (now, window) = (now.as_micros(), claim.quota.window());
-        let cost = usize::try_from(claim.cost).unwrap_or(MIN_ENTRIES);
+    /// Adds the tokens of a request to its log.
+    pub(super) fn take(&mut self, hash: u64, request: &LimitRequest<'_>, now: Timestamp) {
+        let (now, window) = (now.as_micros(), request.quota.window());
+        let cost = usize::try_from(request.cost).unwrap_or(MIN_ENTRIES);
         let mut log = self.by_hash.remove(&hash).unwrap_or_else(|| {
             self.size += LOG_OVERHEAD;
             Log::default()
         });
-        self.order.remove(&(log.full, hash));
+        self.eviction_order.remove(&(log.full_at, hash));
         self.size += cost;
-        // Its own tokens are what the claim was decided by: others make room for them.
+        // The request was decided by the tokens of its own log, so that log is not dropped here: it
+        // was removed above, and only other logs make room.
         self.make_room();
-        log.moments.extend(core::iter::repeat_n(now, cost));
-        log.end = now.saturating_add(window);
-        log.full = now.saturating_add(window / claim.quota.burst() * log.moments.len() as u64);
-        self.order.insert((log.full, hash));
+        log.times.extend(core::iter::repeat_n(now, cost));
+        log.ends_at = now.saturating_add(window);
+        log.full_at = now.saturating_add(window / request.quota.burst() * log.times.len() as u64);
+        self.eviction_order.insert((log.full_at, hash));
         self.by_hash.insert(hash, log);
     }
 
@@ -89,48 +93,48 @@ impl Logs {
         self.size
     }
 
-    /// Moments for which there is room.
+    /// Returns the number of tokens for which memory is allocated.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
+        self.by_hash.values().map(|log| log.times.capacity()).sum()
+    }
+
+    /// Returns the number of logs with tokens in their window.
+    pub(super) fn active(&self, now: u64) -> usize {
         self.by_hash
             .values()
-            .map(|log| log.moments.capacity())
-            .sum()
+            .filter(|log| log.ends_at > now)
+            .count()
     }
 
-    /// How many logs have tokens that have not left yet.
-    pub(super) fn active(&self, now: u64) -> usize {
-        self.by_hash.values().filter(|log| log.end > now).count()
-    }
-
-    /// Forgets logs until the bound is kept: first those of which the least was taken, or the longest ago, so that
-    /// many new ones do not make those forgotten that have used up their tokens.
+    /// Drops logs until the bound is kept. The logs with the fewest and the oldest tokens go first,
+    /// so that a flood of new logs does not drop the logs of callers that have used up their
+    /// tokens.
     fn make_room(&mut self) {
-        while self.size > self.bound
-            && let Some((_, hash)) = self.order.pop_first()
+        while self.size > self.max_size
+            && let Some((_, hash)) = self.eviction_order.pop_first()
         {
             let log = self.by_hash.remove(&hash);
-            self.size -= log.map_or(0, |log| log.moments.len() + LOG_OVERHEAD);
+            self.size -= log.map_or(0, |log| log.times.len() + LOG_OVERHEAD);
         }
     }
 }
 
 impl Log {
-    /// Drops the moments that have left the window, and says how many. One that is still to come (the clock
-    /// stepped back) counts as now.
+    /// Drops the tokens that have left the window, and returns their number. A token in the future
+    /// counts as now: the clock has stepped back.
     fn remove_expired(&mut self, now: u64, window: u64) -> usize {
-        let left = self
-            .moments
-            .partition_point(|moment| moment + window <= now);
-        self.moments.drain(..left);
-        // What a rush has needed is given back after it: the bound counts moments, and not the room for them.
-        if self.moments.len() < self.moments.capacity() / 4 {
-            self.moments.shrink_to(2 * self.moments.len());
+        let expired = self.times.partition_point(|time| time + window <= now);
+        self.times.drain(..expired);
+        // The bound counts tokens, not allocated memory. So memory that a burst needed is released
+        // once three quarters of it are unused. Half of it stays free for the next tokens.
+        if self.times.len() < self.times.capacity() / 4 {
+            self.times.shrink_to(2 * self.times.len());
         }
-        let first_late = self.moments.partition_point(|moment| *moment <= now);
-        self.moments
-            .range_mut(first_late..)
-            .for_each(|moment| *moment = now);
-        left
+        let first_future = self.times.partition_point(|time| *time <= now);
+        self.times
+            .range_mut(first_future..)
+            .for_each(|time| *time = now);
+        expired
     }
 }

@@ -1,4 +1,4 @@
-//! What is taken at most from limits that several endpoints share.
+//! The highest costs of limits that several endpoints share.
 
 use std::collections::HashMap;
 
@@ -6,33 +6,38 @@ use super::quota::Quota;
 use super::spec::RateLimitSpec;
 use crate::spec::EndpointSpec;
 
-/// How many tokens the dearest request of all endpoints takes from each limit that has a name: an instance that
-/// decides alone has one share of a bucket, whichever endpoint asks.
+/// The highest cost of each named limit, over all endpoints that declare it.
+///
+/// An instance that decides by itself sizes its share of a bucket by this cost. The share is
+/// therefore the same for all endpoints of the limit.
 #[derive(Debug, Default)]
 pub(crate) struct MaxCosts(HashMap<&'static str, u64>);
 
 impl MaxCosts {
-    /// Of these endpoints.
-    pub(crate) fn of<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> Self {
-        let mut dearest = HashMap::new();
+    /// Collects the highest costs of these endpoints.
+    pub(crate) fn from_specs<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> Self {
+        let mut costs = HashMap::new();
         for limit in specs.flat_map(|spec| spec.rate_limits) {
             if let Some(name) = limit.name {
-                let most = dearest.entry(name).or_default();
-                *most = cost(limit).max(*most);
+                let max = costs.entry(name).or_default();
+                *max = declared_max(limit).max(*max);
             }
         }
-        Self(dearest)
+        Self(costs)
     }
 
-    /// What the dearest request takes from this limit.
-    pub(super) fn request(&self, limit: &RateLimitSpec, quota: Quota) -> u64 {
+    /// Returns the most tokens that one request takes from this limit.
+    pub(super) fn max_cost(&self, limit: &RateLimitSpec, quota: Quota) -> u64 {
         let shared = limit.name.and_then(|name| self.0.get(name)).copied();
-        shared.unwrap_or_else(|| cost(limit)).min(quota.burst())
+        shared
+            .unwrap_or_else(|| declared_max(limit))
+            .min(quota.burst())
     }
 }
 
-/// What a function says is at most the burst.
-fn cost(limit: &RateLimitSpec) -> u64 {
+/// Returns the highest cost that an endpoint declares. The result of a function is bounded by the
+/// burst only.
+fn declared_max(limit: &RateLimitSpec) -> u64 {
     limit.cost.known().unwrap_or(u64::MAX)
 }
 
@@ -48,26 +53,27 @@ mod tests {
     const FREE: RateLimitSpec = LIMIT.with_name("free");
     const CHEAP: EndpointSpec =
         EndpointSpec::new(Method::Get, "/cheap", "cheap").with_rate_limits(&[SHARED, FREE, LIMIT]);
-    const DEAR: EndpointSpec = EndpointSpec::new(Method::Get, "/dear", "dear").with_rate_limits(&[
-        SHARED.with_cost(50),
-        FREE.with_cost_of(|_| 3),
-        LIMIT.with_cost(7),
-    ]);
+    const COSTLY: EndpointSpec = EndpointSpec::new(Method::Get, "/costly", "costly")
+        .with_rate_limits(&[
+            SHARED.with_cost(50),
+            FREE.with_cost_of(|_| 3),
+            LIMIT.with_cost(7),
+        ]);
 
     #[test]
-    fn b15_the_dearest_of_all_endpoints_counts_where_they_share_a_limit() {
-        let (dearest, quota) = (
-            MaxCosts::of([&CHEAP, &DEAR].into_iter()),
+    fn b15_the_max_cost_of_a_shared_limit_is_that_of_all_its_endpoints() {
+        let (max_costs, quota) = (
+            MaxCosts::from_specs([&CHEAP, &COSTLY].into_iter()),
             Quota::of(&LIMIT).expect("valid"),
         );
-        let of = |spec: &EndpointSpec| -> Vec<u64> {
+        let costs_of = |spec: &EndpointSpec| -> Vec<u64> {
             spec.rate_limits
                 .iter()
-                .map(|limit| dearest.request(limit, quota))
+                .map(|limit| max_costs.max_cost(limit, quota))
                 .collect()
         };
         assert_eq!(
-            (of(&CHEAP), of(&DEAR)),
+            (costs_of(&CHEAP), costs_of(&COSTLY)),
             (vec![50, 100, 1], vec![50, 100, 7])
         );
     }

@@ -10,60 +10,62 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::facet::StoreFuture;
 use crate::sharded::{KeyHash, Sharded, Slots, WAYS};
 
-/// Buckets of rate limits in memory: 16 bytes each, in a table of fixed size; sliding windows beside it, in
-/// logs of 8 bytes a token.
+/// Rate limit buckets in memory: 16 bytes each, in a table of fixed size, plus the logs of sliding
+/// windows with 8 bytes per token.
 ///
-/// A bucket's place is found by a keyed 64-bit hash among the 16 places of its set. Where all 16
-/// are taken, full (idle) buckets make room first, then the one that is full again soonest; what
-/// it had counted is forgotten. Two buckets meet in one place with a probability of about
-/// n² / 2⁶⁵, for n buckets at a time: 3 in 10⁸ for a million.
+/// A keyed 64-bit hash assigns each bucket to a set of 16 slots. If all 16 are in use, an idle
+/// (full) bucket is dropped first, else the one that is full again soonest; its count is lost. Two
+/// buckets share a slot with a probability of about n² / 2⁶⁵ for n buckets at a time: 3 in 10⁸ for
+/// a million.
 ///
-/// Logs have a bound of their own, as many tokens as there are places, and at least the 10,000 of
-/// the longest log in each of the table's 64 parts; a log counts as 16 tokens more. Those of which the
-/// least was taken make room first.
+/// The logs have a bound of their own: as many tokens as the table has slots, and at least the
+/// 10,000 of the longest log in each of the table's 64 shards. Each log counts as 16 tokens more.
+/// The logs with the fewest tokens are dropped first.
 pub struct MemoryLimits {
-    table: Sharded<Part, PARTS>,
+    table: Sharded<Shard, SHARDS>,
     clock: Arc<dyn Clock>,
 }
 
-struct Part {
-    /// Each bucket in a word.
+struct Shard {
+    /// The buckets without a log, one word each.
     words: Slots<u64>,
     logs: Logs,
 }
 
-const PARTS: usize = 64;
+/// The number of shards, each behind its own lock: enough that threads rarely wait for each other.
+const SHARDS: usize = 64;
 
 impl MemoryLimits {
-    /// Buckets held at a time, unless another number is chosen: a million, 16 MiB when full.
+    /// The default number of buckets: about a million, 16 MiB when full.
     pub const DEFAULT_CAPACITY: usize = 1 << 20;
 
-    /// A table for [`DEFAULT_CAPACITY`](Self::DEFAULT_CAPACITY) buckets, by the machine's clock.
+    /// A table for [`DEFAULT_CAPACITY`](Self::DEFAULT_CAPACITY) buckets, with the system clock.
     pub fn new() -> Self {
         Self::with_capacity(Self::DEFAULT_CAPACITY, Arc::new(SystemClock::new()))
     }
 
-    /// A table for `capacity` buckets, rounded up to a power of two of at least 1,024, by this
-    /// clock. Memory is committed as buckets come.
+    /// A table for `capacity` buckets with this clock. The capacity is rounded up to a power of two
+    /// of at least 1,024. Memory is allocated as buckets are added.
     pub fn with_capacity(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        let places = capacity.next_power_of_two().max(PARTS * WAYS) / PARTS;
-        let part = || Part {
+        let places = capacity.next_power_of_two().max(SHARDS * WAYS) / SHARDS;
+        let shard = || Shard {
             words: Slots::with_places(places),
-            logs: Logs::with_bound(places),
+            logs: Logs::with_max_size(places),
         };
         Self {
-            table: Sharded::new(part),
+            table: Sharded::new(shard),
             clock,
         }
     }
 
-    /// How many buckets are held that are not full again yet.
+    /// Returns the number of buckets that are not full.
     pub fn active(&self) -> usize {
         let now = self.clock.now().as_micros();
-        self.table.sum(|part| part.active(now))
+        self.table.sum(|shard| shard.active(now))
     }
 
-    /// The hash of a bucket in few words: the second says what follows.
+    /// Hashes a bucket as a few integers, which is faster than the derived form. The second one has
+    /// the kind of subject, so that different kinds never hash alike.
     fn hash(&self, bucket: &Bucket<'_>) -> KeyHash {
         let kind = |kind: u64, number: u32| (bucket.limit, kind << 32 | u64::from(number));
         match bucket.subject {
@@ -79,50 +81,51 @@ impl MemoryLimits {
         }
     }
 
-    pub(crate) fn take(&self, claims: &[LimitRequest<'_>]) -> Acquired {
-        match claims {
-            [claim] => self.take_one(claim),
-            claims => self.take_all(claims),
+    pub(crate) fn take(&self, requests: &[LimitRequest<'_>]) -> Acquired {
+        match requests {
+            [request] => self.take_one(request),
+            requests => self.take_all(requests),
         }
     }
 
-    fn take_one(&self, claim: &LimitRequest<'_>) -> Acquired {
-        let hash = self.hash(&claim.bucket);
-        let mut part = self.table.lock(hash);
+    fn take_one(&self, request: &LimitRequest<'_>) -> Acquired {
+        let hash = self.hash(&request.bucket);
+        let mut shard = self.table.lock(hash);
+        // Read under the lock: a bucket then never sees its clock step back because of a race.
         let now = self.clock.now();
-        let state = part.state(hash, claim, now);
-        let reading = claim.decide(state);
-        if reading.wait.is_none() {
-            part.take(hash, claim, state, now);
+        let state = shard.state(hash, request, now);
+        let status = request.decide(state);
+        if status.wait.is_none() {
+            shard.take(hash, request, state, now);
         }
         Acquired {
-            admitted: claim.admits(&reading),
-            statuses: vec![reading],
+            admitted: request.admits(&status),
+            statuses: vec![status],
         }
     }
 
-    /// Locks every part of the claims, decides, then writes all that can be had, or nothing.
-    fn take_all(&self, claims: &[LimitRequest<'_>]) -> Acquired {
-        let hashes: Vec<KeyHash> = claims
+    /// Locks the shards of all requests, decides, then writes what the limits grant, or nothing.
+    fn take_all(&self, requests: &[LimitRequest<'_>]) -> Acquired {
+        let hashes: Vec<KeyHash> = requests
             .iter()
-            .map(|claim| self.hash(&claim.bucket))
+            .map(|request| self.hash(&request.bucket))
             .collect();
-        let mut held = self.table.lock_all(hashes.iter().copied());
+        let mut shards = self.table.lock_all(hashes.iter().copied());
         let now = self.clock.now();
-        let asked = claims.iter().zip(&hashes);
-        let states: Vec<State> = asked
-            .map(|(claim, hash)| held.part(*hash).state(*hash, claim, now))
+        let keyed = requests.iter().zip(&hashes);
+        let states: Vec<State> = keyed
+            .map(|(request, hash)| shards.part(*hash).state(*hash, request, now))
             .collect();
-        let acquired = Acquired::of(claims, &states);
+        let acquired = Acquired::of(requests, &states);
         if acquired.admitted {
-            for (((claim, hash), state), reading) in claims
+            for (((request, hash), state), status) in requests
                 .iter()
                 .zip(&hashes)
                 .zip(states)
                 .zip(&acquired.statuses)
             {
-                if reading.wait.is_none() {
-                    held.part(*hash).take(*hash, claim, state, now);
+                if status.wait.is_none() {
+                    shards.part(*hash).take(*hash, request, state, now);
                 }
             }
         }
@@ -130,36 +133,36 @@ impl MemoryLimits {
     }
 }
 
-impl Part {
-    fn state(&mut self, hash: KeyHash, claim: &LimitRequest<'_>, now: Timestamp) -> State {
-        if claim.quota.algorithm() == Algorithm::SlidingWindow {
-            return self.logs.state(hash.as_u64(), claim, now);
+impl Shard {
+    fn state(&mut self, hash: KeyHash, request: &LimitRequest<'_>, now: Timestamp) -> State {
+        if request.quota.algorithm() == Algorithm::SlidingWindow {
+            return self.logs.state(hash.as_u64(), request, now);
         }
         let Some(word) = self.words.get_mut(hash) else {
-            return State::of_word(None, claim.quota, now);
+            return State::from_word(None, request.quota, now);
         };
-        let state = State::of_word(Some(*word), claim.quota, now);
-        // What is too far ahead would refuse until the clock is there.
-        *word = (*word).min(state.word(claim.quota, 0, now));
+        let state = State::from_word(Some(*word), request.quota, now);
+        // A word too far ahead would reject requests until the clock reaches it.
+        *word = (*word).min(state.to_word(request.quota, 0, now));
         state
     }
 
-    fn take(&mut self, hash: KeyHash, claim: &LimitRequest<'_>, state: State, now: Timestamp) {
-        if claim.cost == 0 {
+    fn take(&mut self, hash: KeyHash, request: &LimitRequest<'_>, state: State, now: Timestamp) {
+        if request.cost == 0 {
             return;
         }
-        if claim.quota.algorithm() == Algorithm::SlidingWindow {
-            return self.logs.take(hash.as_u64(), claim, now);
+        if request.quota.algorithm() == Algorithm::SlidingWindow {
+            return self.logs.take(hash.as_u64(), request, now);
         }
-        // Idle buckets are alike: their words lie in the past.
-        let full = |word: &u64| (*word).max(now.as_micros());
+        // Idle buckets have equal ranks: their words are in the past.
+        let rank = |word: &u64| (*word).max(now.as_micros());
         self.words
-            .insert(hash, state.word(claim.quota, claim.cost, now), full);
+            .insert(hash, state.to_word(request.quota, request.cost, now), rank);
     }
 
-    /// Places that are taken, and the size of the logs.
+    /// Returns the number of slots in use, plus the size of the logs.
     #[cfg(test)]
-    fn held(&self) -> usize {
+    fn size(&self) -> usize {
         self.words.values().count() + self.logs.size()
     }
 
@@ -181,8 +184,8 @@ impl fmt::Debug for MemoryLimits {
 }
 
 impl LimitStore for MemoryLimits {
-    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
-        StoreFuture::ready(Ok(self.take(claims)))
+    fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
+        StoreFuture::ready(Ok(self.take(requests)))
     }
 
     fn is_in_process(&self) -> bool {
@@ -199,7 +202,7 @@ mod tests {
     use crate::request::Caller;
     use crate::testing::TestClock;
 
-    fn claim(limit: u64) -> LimitRequest<'static> {
+    fn request(limit: u64) -> LimitRequest<'static> {
         let quota = Quota::new(10, Duration::from_secs(10), 10).expect("valid");
         LimitRequest::new(
             Bucket {
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn b09_subjects_are_told_apart_in_few_words() {
+    fn b09_every_subject_has_its_own_bucket() {
         let limits = MemoryLimits::with_capacity(1024, Arc::new(TestClock::new()));
         let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
         let address = |text: &str| LimitSubject::Address(text.parse().expect("an address"));
@@ -228,17 +231,17 @@ mod tests {
             LimitSubject::Key("acme"),
         ];
         for (limit, subject) in (1..4).flat_map(|limit| subjects.map(|subject| (limit, subject))) {
-            let claim = LimitRequest {
+            let request = LimitRequest {
                 bucket: Bucket { limit, subject },
-                ..claim(limit)
+                ..request(limit)
             };
             assert_eq!(
-                limits.take(&[claim]).statuses[0].remaining,
+                limits.take(&[request]).statuses[0].remaining,
                 9,
                 "{limit} {subject:?}"
             );
             assert_eq!(
-                limits.take(&[claim]).statuses[0].remaining,
+                limits.take(&[request]).statuses[0].remaining,
                 8,
                 "{limit} {subject:?}"
             );
@@ -246,99 +249,102 @@ mod tests {
     }
 
     #[test]
-    fn b16_memory_stays_within_its_bound() {
+    fn b16_the_number_of_buckets_is_bounded() {
         let clock = TestClock::new();
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
         for limit in 0..10_000 {
-            assert!(limits.take(&[claim(limit)]).admitted);
+            assert!(limits.take(&[request(limit)]).admitted);
         }
         assert!(limits.active() <= 1024);
     }
 
     #[test]
-    fn b16_idle_buckets_make_room_first() {
+    fn b16_idle_buckets_are_dropped_first() {
         let clock = TestClock::new();
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
-        (0..10_000).for_each(|limit| drop(limits.take(&[claim(limit)])));
+        (0..10_000).for_each(|limit| drop(limits.take(&[request(limit)])));
         clock.advance(Duration::from_secs(10));
-        (10_000..10_200).for_each(|limit| drop(limits.take(&[claim(limit)])));
+        (10_000..10_200).for_each(|limit| drop(limits.take(&[request(limit)])));
         let second = (10_000..10_200)
-            .filter(|limit| limits.take(&[claim(*limit)]).statuses[0].remaining == 8);
-        assert_eq!(second.count(), 200, "every active bucket is still known");
+            .filter(|limit| limits.take(&[request(*limit)]).statuses[0].remaining == 8);
+        assert_eq!(second.count(), 200, "every active bucket is still counted");
     }
 
-    /// Takes all that ten callers have, lets an attacker come with very many names, and looks whether the ten can
-    /// take anything.
-    fn besiege(quota: Option<Quota>) {
+    /// Uses up the tokens of ten callers, floods the table with the buckets of an attacker, and
+    /// checks that the ten callers are still rejected.
+    fn assert_a_flood_drops_no_exhausted_bucket(quota: Option<Quota>) {
         let (clock, quota) = (TestClock::new(), quota.expect("valid"));
         let limits = MemoryLimits::with_capacity(1 << 14, Arc::new(clock.clone()));
-        let claim = |limit: u64| LimitRequest {
+        let request = |limit: u64| LimitRequest {
             quota,
-            ..claim(limit)
+            ..request(limit)
         };
         for honest in 0..10 {
-            assert!((0..10).all(|_| limits.take(&[claim(honest)]).admitted));
+            assert!((0..10).all(|_| limits.take(&[request(honest)]).admitted));
         }
         for attacker in 10..1_000_000 {
             if attacker % 1_000 == 0 {
                 clock.advance(Duration::from_micros(1));
             }
-            limits.take(&[claim(attacker)]);
+            limits.take(&[request(attacker)]);
         }
         for honest in 0..10 {
             assert!(
-                !limits.take(&[claim(honest)]).admitted,
-                "{honest} has tokens again"
+                !limits.take(&[request(honest)]).admitted,
+                "caller {honest} has tokens again"
             );
         }
-        let held = limits.table.sum(Part::held);
-        assert!(held <= (1 << 14) + PARTS * (10_000 + 16), "{held}");
+        let size = limits.table.sum(Shard::size);
+        assert!(size <= (1 << 14) + SHARDS * (10_000 + 16), "{size}");
     }
 
     #[test]
-    fn b16_a_million_names_of_an_attacker_do_not_free_honest_callers_buckets() {
-        besiege(Quota::new(10, Duration::from_secs(10), 10));
+    fn b16_a_million_buckets_of_an_attacker_do_not_refill_other_callers_buckets() {
+        assert_a_flood_drops_no_exhausted_bucket(Quota::new(10, Duration::from_secs(10), 10));
     }
 
     #[test]
-    fn b16_a_million_names_of_an_attacker_do_not_free_honest_callers_windows() {
-        besiege(Quota::fixed_window(10, Duration::from_secs(10)));
+    fn b16_a_million_buckets_of_an_attacker_do_not_refill_other_callers_windows() {
+        assert_a_flood_drops_no_exhausted_bucket(Quota::fixed_window(10, Duration::from_secs(10)));
     }
 
     #[test]
-    fn b16_a_million_names_of_an_attacker_do_not_free_honest_callers_logs() {
-        besiege(Quota::sliding_window(10, Duration::from_secs(10)));
+    fn b16_a_million_buckets_of_an_attacker_do_not_refill_other_callers_logs() {
+        assert_a_flood_drops_no_exhausted_bucket(Quota::sliding_window(
+            10,
+            Duration::from_secs(10),
+        ));
     }
 
     #[test]
-    fn b16_a_log_gives_back_what_a_rush_has_needed() {
+    fn b16_a_log_releases_memory_after_a_burst() {
         let (clock, quota) = (
             TestClock::new(),
             Quota::sliding_window(10_000, Duration::from_secs(10)),
         );
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
-        let claim = |limit: u64| LimitRequest {
+        let request = |limit: u64| LimitRequest {
             quota: quota.expect("valid"),
-            ..claim(limit)
+            ..request(limit)
         };
         for round in 0..2_000 {
             assert!(
                 limits
                     .take(&[LimitRequest {
                         cost: 10_000,
-                        ..claim(round)
+                        ..request(round)
                     }])
                     .admitted
             );
             clock.advance(Duration::from_secs(10));
-            assert!(limits.take(&[claim(round)]).admitted);
+            assert!(limits.take(&[request(round)]).admitted);
         }
-        let room = limits.table.sum(|part| part.logs.capacity());
-        assert!(room <= 2_000 * 16, "{room}");
+        let capacity = limits.table.sum(|shard| shard.logs.capacity());
+        assert!(capacity <= 2_000 * 16, "{capacity}");
     }
 
     #[test]
-    fn b16_logs_that_were_left_make_room_for_others() {
+    fn b16_old_logs_are_dropped_for_new_ones() {
         let (clock, quota) = (
             TestClock::new(),
             Quota::sliding_window(10_000, Duration::from_secs(10)),
@@ -347,16 +353,16 @@ mod tests {
         let all = |limit: u64| LimitRequest {
             quota: quota.expect("valid"),
             cost: 10_000,
-            ..claim(limit)
+            ..request(limit)
         };
         for round in 0..200 {
             assert!(limits.take(&[all(round)]).admitted);
             assert!(
                 !limits.take(&[all(round)]).admitted,
-                "its own tokens are never forgotten"
+                "a request never drops the tokens of its own log"
             );
         }
-        let held = limits.table.sum(Part::held);
-        assert!(held <= 1024 + PARTS * (10_000 + 16), "{held}");
+        let size = limits.table.sum(Shard::size);
+        assert!(size <= 1024 + SHARDS * (10_000 + 16), "{size}");
     }
 }

@@ -1,53 +1,59 @@
 //! Rate limits: `rate_limit = "100/min"`.
 //!
-//! A bucket holds up to `burst` tokens (as many as the rate's number unless it says otherwise) and
-//! refills at the rate; a request takes one, or `cost`. Several limits on one endpoint decide together: a
-//! request that one of them refuses takes from none.
+//! Each limit keeps a bucket of tokens for every caller. The bucket refills at the rate and holds
+//! up to `burst` tokens. Without `burst`, it holds the number of the rate (here 100). A request
+//! takes one token, or `cost` tokens. An endpoint can have several limits: a request that one of
+//! them rejects takes tokens from none of them.
 //!
-//! A refused request is a 429 `RATE_LIMITED` with `Retry-After`, in whole seconds, after which the
-//! same request is admitted if nothing else took the tokens. Every response of a limited endpoint
-//! carries
+//! A rejected request gets a 429 `RATE_LIMITED` with `Retry-After`, in whole seconds. After that
+//! time the same request is admitted, unless other requests have taken the tokens. Every response
+//! of a limited endpoint carries these fields:
 //!
 //! | field | value |
 //! |---|---|
-//! | `X-RateLimit-Limit` | the burst; of a window its limit |
+//! | `X-RateLimit-Limit` | the burst; for a window, its limit |
 //! | `X-RateLimit-Remaining` | whole tokens left |
-//! | `X-RateLimit-Reset` | when the bucket is full, in Unix seconds |
-//! | `RateLimit-Policy`, `RateLimit` | the same as structured fields (draft-ietf-httpapi-ratelimit-headers), one item a limit |
+//! | `X-RateLimit-Reset` | the time at which the bucket is full, in Unix seconds |
+//! | `RateLimit-Policy`, `RateLimit` | the same as structured fields (draft-ietf-httpapi-ratelimit-headers), with one item per limit |
 //!
-//! With several limits the `X-` fields speak for the one that refuses for the longest, else for the
-//! one with the fewest tokens left.
+//! With several limits, the `X-` fields describe the limit that rejects the request for the longest
+//! time. If no limit rejects it, they describe the limit with the fewest tokens left.
 //!
 //! # Algorithms
 //!
-//! `rate_limit("100/min", algorithm = …)` says how requests are counted:
+//! `rate_limit("100/min", algorithm = …)` selects how requests are counted:
 //!
-//! | `algorithm` | what it is | the most tokens in any period | for |
+//! | `algorithm` | how it works | most tokens in any period | use it for |
 //! |---|---|---|---|
-//! | `token_bucket` (default) | refills at the rate, kept as one theoretical arrival time (GCRA, ITU-T I.371) | limit + burst | almost everything |
-//! | `leaky_bucket` | a queue that is let go at the rate | the limit, evenly spaced | what stands behind must not see a burst |
-//! | `fixed_window` | a count that begins anew with each period, counted from 1970 | 2 × limit | quotas that people know by the calendar: 1,000 a day |
-//! | `sliding_window` | a log of the tokens of the last period | the limit, exactly | contracts that say "in any minute" |
+//! | `token_bucket` (default) | refills at the rate; stored as one theoretical arrival time (GCRA, ITU-T I.371) | limit + burst | almost everything |
+//! | `leaky_bucket` | a queue that releases requests at the rate | the limit, evenly spaced | backends that must not receive bursts |
+//! | `fixed_window` | a counter that restarts with each period, counted from 1970 | 2 × limit | calendar quotas: 1,000 a day |
+//! | `sliding_window` | a log of the tokens of the last period | the limit, exactly | contracts about "any minute" |
 //!
-//! A request of a **leaky bucket** waits for its turn before its handler runs, and before a body of more than
-//! 64 KiB is read; of the `burst` requests in the queue the first goes at once. It is refused where the
-//! queue is full, or where its turn would come after the response's deadline (`timeout`), and then
-//! takes nothing. Turns are kept to the millisecond. A request that costs several tokens goes by its
-//! first, and holds up the next by all of them. A request that is in the queue keeps its place when
-//! its client goes away. The fields below say `Limit` of the queue, and `Remaining` of its free places.
+//! **Leaky bucket.** An admitted request waits in the queue before its handler runs, and before a
+//! body of more than 64 KiB is read. The queue holds `burst` requests; the first one runs
+//! immediately. A request is rejected if the queue is full, or if its turn would come after the
+//! response deadline (`timeout`). A rejected request takes nothing. Turns are accurate to the
+//! millisecond. A request that costs several tokens runs at the turn of its first token and delays
+//! the next request by all of them. A queued request keeps its place if its client disconnects. In
+//! the fields above, `Limit` is the length of the queue and `Remaining` is the number of its free
+//! places.
 //!
-//! A **fixed window** of a minute begins with the clock's minute, a day with the day of UTC. A
-//! **sliding window** remembers every token by itself and refuses to log more than 10,000; on Redis it takes about
-//! 11 bytes a token, and in memory 8.
+//! **Fixed window.** A window of a minute starts with the clock's minute, and a window of a day
+//! with the UTC day.
 //!
-//! Windows have no `burst`: it is the rate's number. A clock that steps back takes what is left, for one period
-//! at most; one that jumps ahead refills.
+//! **Sliding window.** The log stores every token separately, so a limit of more than 10,000 is
+//! refused. A token takes about 11 bytes on Redis and 8 bytes in memory.
+//!
+//! Windows have no `burst` of their own: it equals the number of the rate. If the clock steps back,
+//! the remaining tokens are lost for one period at most. If the clock jumps ahead, the bucket
+//! refills.
 //!
 //! # What a request costs
 //!
-//! One token, or as many as `cost = 3` says, which is at most the burst. Where requests differ, a function of
-//! their head says it. It is called once a request, before the store is asked, and before a run under an
-//! idempotency key begins.
+//! A request costs one token, or `cost = 3` tokens. A fixed cost can be at most the burst. If
+//! requests differ, `cost` names a function of the request's head. The function is called once per
+//! request, before the store is called and before a run under an idempotency key begins.
 //!
 //! ```
 //! use aplomb::{Query, endpoint};
@@ -58,33 +64,38 @@
 //!     rows: u64,
 //! }
 //!
-//! /// A token for each hundred rows. What cannot be read is refused by the handler's own argument.
-//! fn weigh(head: &Parts) -> u64 {
+//! /// Costs one token per hundred rows. The handler's own argument rejects an invalid query.
+//! fn export_cost(head: &Parts) -> u64 {
 //!     Query::<Export>::try_from_uri(&head.uri).map_or(1, |Query(export)| export.rows.div_ceil(100))
 //! }
 //!
-//! #[endpoint(get = "/export", rate_limit("100/min", cost = weigh))]
+//! #[endpoint(get = "/export", rate_limit("100/min", cost = export_cost))]
 //! async fn export(Query(export): Query<Export>) -> String {
 //!     format!("{} rows", export.rows)
 //! }
 //! ```
 //!
-//! - A cost of 0 takes nothing and is admitted, however little is left; the fields are there all the same.
-//! - A cost above the burst takes the whole bucket, and so is admitted only while the bucket is full. It never
-//!   holds more: a request that had to find more would be told to wait for what cannot come.
-//! - The head is as it came. The body and what extractors make of the request are not there yet, nor are path
-//!   parameters with their types; the path itself is in `head.uri`.
-//! - It is the client that says `rows`. Read it as the handler does, and let the handler do no more than was
-//!   paid for.
-//! - A panic is a 500, which takes nothing; the handler does not run.
-//! - What a function says is not compared with the burst at start; neither is it where operators lower the
-//!   burst.
+//! - A cost of 0 takes nothing and is always admitted. The response has the fields nevertheless.
+//! - A cost above the burst is lowered to the burst, so the request is admitted only while the
+//!   bucket is full. The bucket never holds more tokens, so a higher cost could never be paid.
+//! - The function gets the head as the client sent it: no body, no results of extractors and no
+//!   typed path parameters. The path is in `head.uri`.
+//! - Clients choose values such as `rows`. Read them as the handler does, and do not let the
+//!   handler do more work than the cost covers.
+//! - If the function panics, the request gets a 500 and takes nothing. The handler does not run.
+//! - The results of the function are not compared with the burst at start, not even if operators
+//!   lower the burst.
 //!
 //! # Counted by a tenant
 //!
-//! A request counts by its caller (`by = caller`: where there is none, by the client's address), by the
-//! address (`by = ip`) or with all others (`by = route`); or by what a header or a path parameter says, once
-//! that is verified:
+//! `by` selects the requests that share a bucket:
+//!
+//! - `by = caller` (the default): the requests of one caller, or of one client address if there is
+//!   no caller;
+//! - `by = ip`: the requests of one client address;
+//! - `by = route`: all requests of the endpoint;
+//! - `by = header(…)` and `by = param(…)`: the requests with the same value of a header or path
+//!   parameter, once the value is verified.
 //!
 //! ```
 //! use aplomb::auth::Caller;
@@ -112,145 +123,158 @@
 //! async fn users() {}
 //! ```
 //!
-//! **There is no limit by a header that nobody verifies**: a client that makes up a new value for each request
-//! would have a full bucket for each; see [`LimitKey`].
+//! **A limit cannot count by an unverified header**: a client that invents a new value for each
+//! request would get a full bucket for each request; see [`LimitKey`].
 //!
-//! - Where the header is missing, stands there twice, is not ASCII, or is not verified, the request counts as
-//!   `by = caller` would have it. So nobody escapes: a client has its own bucket, and those of the keys that
-//!   are verified for it.
-//! - One caller can use up what its tenant has for all: a second limit by caller keeps some for the others.
-//! - A key is no caller: the tenant `alice` and the caller `alice` have a bucket each. On Redis neither stands
-//!   in the clear.
-//! - A panic in `verify` is a 500, which takes nothing; the handler does not run.
+//! - If the header is missing, repeated, not ASCII or not verified, the request counts as with
+//!   `by = caller`. So a client cannot escape the limit: it has only its own bucket and those of
+//!   the keys that are verified for it.
+//! - One caller can use up the tokens of its whole tenant. A second limit by caller keeps some
+//!   tokens for the other callers.
+//! - A key is not a caller: the tenant `alice` and the caller `alice` have separate buckets. Redis
+//!   stores neither in plain text.
+//! - If `verify` panics, the request gets a 500 and takes nothing. The handler does not run.
 //!
-//! # Tokens taken ahead
+//! # Prefetched tokens
 //!
-//! `rate_limit("1000/min", prefetch = 50)` lets each instance take 50 tokens ahead, and admit the next requests by
-//! them without a trip to the store. It is for limits that are met often, with a store that is a trip away; on the
-//! store in memory it does nothing.
+//! With `rate_limit("1000/min", prefetch = 50)`, each instance takes 50 tokens ahead and admits the
+//! next requests without a call to the store. Use it for busy limits in a remote store. On the
+//! in-memory store it has no effect.
 //!
-//! - Never more is admitted: a batch is good for as long as its tokens take to come back (here three seconds), and
-//!   the bucket holds as much less (here 950). So in any period no more than burst + limit pass, as without.
-//! - A request may be refused although another instance has tokens that it does not need, and `Remaining` tells
-//!   what the store had at the last trip, and what this instance has.
-//! - An instance that dies loses its batch; the bucket refills by itself.
-//! - The bucket must hold two batches and a request. The limit must be a token bucket, and the only one of its
-//!   endpoint; the record of an idempotency key is begun in a trip of its own.
+//! - Prefetching never admits more requests: burst + limit stays the most that passes in any
+//!   period. A batch expires after the time in which its tokens refill (here 3 seconds), and the
+//!   bucket holds one batch less (here 950 tokens).
+//! - A request can be rejected although another instance holds unused tokens. `Remaining` is the
+//!   store's number at the last call plus the tokens that this instance holds.
+//! - An instance that crashes loses its batch. The bucket refills by itself.
+//! - The bucket must hold two batches and one request. The limit must be a token bucket and the
+//!   only limit of its endpoint. The record of an idempotency key is begun in a separate call.
 //!
 //! # Changed by operators
 //!
-//! A limit with a name can be set in the environment, without a new build: where endpoints declare
-//! `rate_limit("100/min", name = "payments")`,
+//! Operators can change a named limit in the environment, without a new build. If endpoints declare
+//! `rate_limit("100/min", name = "payments")`, then
 //!
 //! ```text
 //! APLOMB_LIMITS=payments=1000/min,login=5/min:burst=20
 //! ```
 //!
-//! lets a thousand requests a minute through. The rate is written as in the attribute. The burst is
-//! what `:burst=` says; else the declared one, where it differs from the declared rate's number;
-//! else as many as the new rate has. Cost, `by` and algorithm stay. A name that no endpoint
-//! declares, a name given twice, a wrong rate, and a burst below an endpoint's cost keep the service
-//! from starting.
+//! admits a thousand requests per minute. The rate has the same syntax as in the attribute. The
+//! burst is
 //!
-//! A limit that is changed, here or in the code, begins with full buckets. While instances with the old and
-//! with the new one run beside each other, each have buckets of their own: what passes is at most what both limits
-//! let through together.
+//! 1. the value of `:burst=`, if present;
+//! 2. else the declared burst, if it differs from the number of the declared rate;
+//! 3. else the number of the new rate.
+//!
+//! The cost, `by` and the algorithm stay as declared. The service does not start if a name is not
+//! declared by any endpoint or appears twice, if a rate is invalid, or if a burst is below the cost
+//! of an endpoint.
+//!
+//! A limit that is changed, here or in the code, starts with full buckets. While instances with the
+//! old and with the new limit run at the same time, each group counts in its own buckets. Together
+//! they admit at most the sum of both limits.
 //!
 //! # Tried before they are enforced
 //!
-//! `rate_limit("100/min", shadow)` counts and never refuses. A request takes its tokens as from any
-//! limit; one for which there are not enough is admitted all the same, takes nothing from that
-//! bucket, and is counted in the log: an info line at once, then at most one a second for each limit
-//! of an endpoint, with how many `requests` there were since the last one, the endpoint, the limit,
-//! and `by`, which says whether the last of them was counted by caller, by address, by a verified key, or
-//! with everyone's.
+//! `rate_limit("100/min", shadow)` counts requests and never rejects one. A request takes its
+//! tokens as from any other limit. If the bucket has too few, the request is admitted, takes
+//! nothing from that bucket, and is logged. The info line is written immediately, then at most once
+//! per second for each limit of an endpoint. It has the number of `requests` since the last line,
+//! the endpoint, the limit, and `by`: the kind of bucket of the last request (caller, address, key
+//! or everyone).
 //!
-//! Clients are told nothing of it: it has no part in the fields above or in `Retry-After`, and an
-//! endpoint with no other limits sends none. Where an enforced limit refuses, nothing is taken from
-//! the shadow ones either, and nothing is written. On Redis a bucket of a shadow that cannot be read
-//! refuses nobody: it counts as one without tokens. Without `shadow` the same buckets decide.
+//! Clients do not see a shadow limit: it affects neither the fields above nor `Retry-After`, and an
+//! endpoint with only shadow limits sends no fields. If an enforced limit rejects the request, the
+//! shadow limits take nothing and log nothing. If Redis has an unreadable value for the bucket
+//! of a shadow limit, the bucket counts as empty and rejects no request. When `shadow` is removed,
+//! the limit continues with the same buckets.
 //!
-//! A limit that several endpoints name is `shadow` in all of them or in none, or the service does
-//! not start.
+//! A limit that several endpoints name must be `shadow` in all of them or in none. Otherwise the
+//! service does not start.
 //!
 //! # Clients behind proxies
 //!
-//! `by = ip`, requests without a caller and failed authentication are counted by the client's address:
-//! that of the peer, unless the peer is a proxy that is trusted.
+//! The client address counts for `by = ip`, for requests without a caller, and for failed
+//! authentication. It is the peer's address, unless the peer is a trusted proxy.
 //!
 //! ```text
 //! APLOMB_TRUSTED_PROXIES=10.0.0.0/8,192.0.2.7,2001:db8::/32
 //! APLOMB_FORWARDED_FIELD=x-forwarded-for
 //! ```
 //!
-//! or [`Api::trusted_proxies`](crate::Api::trusted_proxies) and
-//! [`Api::forwarded_field`](crate::Api::forwarded_field) say which proxies are, and in which field they
-//! tell their client. All lines of that field are walked from the right, where the nearest proxy has
-//! appended, to the first address that is not trusted. That is the client: what stands further left,
-//! the client may have made itself, and nobody reads it.
+//! These variables set the trusted proxies and the field in which they send the address of their
+//! client. In code, [`Api::trusted_proxies`](crate::Api::trusted_proxies) and
+//! [`Api::forwarded_field`](crate::Api::forwarded_field) set them. All lines of that field are read
+//! as one list, from the right, where the nearest proxy has appended. The first address that is not
+//! trusted is the client. Entries further left can be made up by the client, so they are not read.
 //!
-//! | what the trusted peer tells | the client's address |
+//! | content of the field | client address |
 //! |---|---|
-//! | nothing, for the field is missing or empty | the peer's |
-//! | only addresses of trusted proxies | the leftmost |
-//! | on the way, a hop that cannot be read, is `unknown` or hidden (`_x`) | the peer's |
-//! | more than 100 hops, or 8 KiB in all lines together | decided by what is within, from the right |
+//! | the field is missing or empty | the peer's |
+//! | only addresses of trusted proxies | the leftmost address |
+//! | before the client is found: a hop that is invalid, `unknown` or hidden (`_x`) | the peer's |
+//! | more than 100 hops, or more than 8 KiB in all lines together | determined by the hops within these bounds, counted from the right |
 //!
-//! Ports and zones are dropped. IPv4-mapped addresses are IPv4, and IPv6 is counted by its /64, which is
-//! what one customer usually has.
+//! Ports and zones are dropped. IPv4-mapped addresses count as IPv4. IPv6 addresses count by their
+//! /64 network, which is usually assigned to one customer.
 //!
-//! **Only one field is read**: `X-Forwarded-For`, unless `Forwarded` (RFC 7239) is set. A proxy that
-//! writes one of them passes the other one through as the client made it, and nothing in the request
-//! tells which is which: whoever read both would let clients choose their address. So set the field that
-//! your proxies write. Where they write only `Forwarded` and the setting still says `X-Forwarded-For`,
-//! clients can choose their address.
+//! **Only one field is read**: `X-Forwarded-For`, unless `Forwarded` (RFC 7239) is set. A proxy
+//! that writes one of these fields passes the other through as the client sent it, and a request
+//! does not show which of them the proxy wrote. Reading both would let clients choose their
+//! address. Set the field that your proxies write. If they write only `Forwarded` and the setting
+//! is still `X-Forwarded-For`, clients can choose their address.
 //!
 //! What else surprises:
 //!
-//! - Every proxy on the way has to append to the field, or to replace it. One that passes it through
+//! - Every proxy on the way must append to the field or replace it. A proxy that passes it through
 //!   lets clients choose their address.
-//! - Whoever reaches the service from a trusted address without passing the proxy chooses an address,
-//!   too: trust the proxies, and not the whole network in which others live. A network of everybody
-//!   (`/0`) is refused at start.
-//! - Without this setting all clients behind a proxy share its bucket.
-//! - A router that is served without the peer's address has one bucket for all, which the log says at
-//!   the first such request; see [`Api::into_router`](crate::Api::into_router).
+//! - A client that reaches the service from a trusted address without passing the proxy can choose
+//!   its address. Trust the proxies, not the whole network in which other hosts live. A network
+//!   that contains every address (`/0`) is refused at start.
+//! - Without trusted proxies, all clients behind a proxy share its bucket.
+//! - A router that is served without the peer's address has one bucket for all clients. The first
+//!   such request logs an error; see [`Api::into_router`](crate::Api::into_router).
 //!
-//! # Refused again
+//! # Cached rejections
 //!
-//! Whom a store that takes a trip has refused, the instance refuses itself for as long as the store said
-//! to wait, and for a second at most: the same limits, the same callers or addresses, the same costs. Such
-//! a request is refused before its body is read; its fields and its `Retry-After` are those of the store,
-//! with the time that has passed taken off. What limits admit is never decided so, nor is what the
-//! instance decides while the store is out. An instance remembers 4,096 refusals, in less than
-//! 700 KiB with two limits an endpoint.
+//! When a remote store rejects a request, the instance caches the rejection for the time that the
+//! store returned, up to one second. It rejects requests with the same limits, the same callers or
+//! addresses and the same costs without calling the store, and before it reads their body. The
+//! fields and `Retry-After` are those of the store, reduced by the elapsed time. Admissions are
+//! never cached, nor are decisions that the instance makes while the store is down. An instance
+//! caches 4,096 rejections, in less than 700 KiB with two limits per endpoint.
 //!
 //! # While the store is slow or down
 //!
-//! An answer of the store is waited for 250 ms. Where none comes, the instance decides by itself, in
-//! its memory, at its share of the limit: the rate divided by the number of instances that
-//! `APLOMB_INSTANCES` or [`Api::instances`](crate::Api::instances) says (1 unless it is set), the
-//! burst divided and rounded up, and never below what a request costs, which is the whole burst where a
-//! function says it. After three such answers in
-//! a row the store is left alone for a second; then one request tries it while the others are still
-//! decided by the instance, until it answers. The log says when this begins, why, and when it ends.
+//! The instance waits 250 ms for an answer of the store. Without an answer, it decides in its own
+//! memory by its share of the limit:
 //!
-//! What an instance decides by itself has none of the fields above, for they would be true of one
-//! instance only; a 429 still has `Retry-After`. A bucket that holds what cannot be read is a 503
-//! `STORE_UNAVAILABLE`.
+//! - the rate divided by the number of instances, set by `APLOMB_INSTANCES` or
+//!   [`Api::instances`](crate::Api::instances) (1 by default);
+//! - the burst divided by that number and rounded up, and at least the cost of a request. If a
+//!   function computes the cost, that minimum is the whole burst.
 //!
-//! Under an idempotency key the limits and the record are asked for together where one Redis keeps both
-//! and the body is small ([`AdmissionStore`](crate::store::AdmissionStore)). That answer is waited for as
-//! long as one about a record is, a second, and without it the request is a 503 whatever its limits
-//! would have said: nobody knows whether its run has begun. One that comes after 250 ms counts as one that
-//! did not come, and once the store is left alone, the instance decides the limits and the record is asked
-//! for alone.
+//! After three failures in a row the instance does not call the store for one second. Then one
+//! request probes the store while the instance continues to decide the others, until a probe
+//! succeeds. The log has a line when this begins, with the cause, and a line when it ends.
 //!
-//! `on_error = deny` lets no instance decide by itself, where a limit guards what must never be exceeded, or
-//! what costs more than being out: what the store does not decide is a 503 `STORE_UNAVAILABLE` with
-//! `Retry-After`, at once while the store is left alone, and the handler does not run. One enforced limit of
-//! an endpoint that says so is enough. A limit that several endpoints name says it in all of them or in none;
-//! one that is `shadow` refuses nothing, and cannot say it.
+//! Responses that the instance decides by itself have none of the fields above, because the numbers
+//! would hold for one instance only. A 429 still has `Retry-After`. A bucket with unreadable
+//! content is a 503 `STORE_UNAVAILABLE`.
+//!
+//! Under an idempotency key, the limits and the record are requested together if one Redis stores
+//! both and the body is small ([`AdmissionStore`](crate::store::AdmissionStore)). The instance
+//! waits one second for that answer, as for any answer about a record. Without an answer the
+//! request is a 503, whatever its limits would have decided, because its run may have begun. An
+//! answer after 250 ms counts as a failure of the store. While the store is not called for limits,
+//! the instance decides the limits and requests the record separately.
+//!
+//! `on_error = deny` forbids an instance to decide by itself. Use it if a limit must never be
+//! exceeded, or if exceeding it costs more than an outage. A request that the store does not decide
+//! is a 503 `STORE_UNAVAILABLE` with `Retry-After`; while the store is not called, that response is
+//! immediate. The handler does not run. One enforced limit with `on_error = deny` is enough for its
+//! endpoint. A limit that several endpoints name must have it in all of them or in none. A `shadow`
+//! limit rejects nothing, so it cannot have it.
 //!
 //! ```
 //! # use aplomb::endpoint;
@@ -258,28 +282,28 @@
 //! async fn vouchers() {}
 //! ```
 //!
-//! An instance that decides by itself remembers 65,536 buckets, in 1 MiB, and beside them 640,000 tokens of sliding
-//! windows, in 5 to 20 MiB.
+//! For its own decisions an instance stores 65,536 buckets in 1 MiB, plus 640,000 tokens of sliding
+//! windows in 5 to 20 MiB.
 //!
-//! With one instance set and several running, each of them lets the whole rate through while the
-//! store is out.
+//! If the number of instances is set to 1 but several run, each of them admits the whole rate while
+//! the store is down.
 //!
 //! ```
 //! use core::time::Duration;
-//! use aplomb::policies::rate_limit::{Bucket, Claim, Quota, State, Subject};
+//! use aplomb::policies::rate_limit::{Bucket, LimitRequest, LimitSubject, Quota, State};
 //!
 //! let quota = Quota::new(100, Duration::from_mins(1), 2).unwrap();
-//! let claim = Claim::new(Bucket { limit: 1, subject: Subject::Everyone }, quota);
-//! // One of its two tokens is taken: it is full again in 600 ms.
-//! assert_eq!(claim.decide(State::Ahead(600_000)).remaining, 0);
-//! assert_eq!(claim.decide(State::Ahead(1_200_000)).wait, Some(Duration::from_millis(600)));
+//! let request = LimitRequest::new(Bucket { limit: 1, subject: LimitSubject::Everyone }, quota);
+//! // The bucket is full in 600 ms: one of its two tokens is left, and the request takes it.
+//! assert_eq!(request.decide(State::Ahead(600_000)).remaining, 0);
+//! assert_eq!(request.decide(State::Ahead(1_200_000)).wait, Some(Duration::from_millis(600)));
 //! ```
 
+mod auth_failures;
 mod breaker;
 mod client;
 mod cost;
 mod decide;
-mod failures;
 mod fields;
 mod instances;
 mod key;
@@ -301,13 +325,13 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use auth_failures::AuthFailures;
 pub(crate) use client::LimitClient;
 pub use cost::Cost;
 pub use decide::{LimitStatus, State};
-pub(crate) use failures::Failures;
 pub(crate) use instances::Instances;
 pub use key::{KeyKind, LimitKey};
-pub(crate) use limits::{Limits, impossible};
+pub(crate) use limits::{Limits, invalid_limit};
 pub(crate) use max_costs::MaxCosts;
 pub(crate) use overrides::Overrides;
 pub use quota::Quota;

@@ -1,9 +1,13 @@
-//! Tokens that an instance has taken ahead, so that most requests cost no trip.
+//! Tokens that an instance takes ahead, so that most requests need no call to the store.
 //!
-//! A batch is good for as long as its tokens take to come back, and a bucket from which batches are taken holds
-//! as much less ([`Quota::reserve`](super::Quota)). So the worst case stays: within a period and the life of a batch before it, the bucket gives its
-//! lessened burst, what comes back in the period, and what comes back in the life of a batch, which is burst and
-//! limit.
+//! A batch expires after the time in which its tokens refill, and its bucket holds one batch less
+//! ([`Quota::reserve`](super::Quota)). So the worst case remains burst + limit in any period. All
+//! tokens that pass in a period were taken in it, or before it by at most the life of a batch. In
+//! that time the bucket gives
+//!
+//! - its reserved burst, which is the burst minus one batch;
+//! - the tokens that refill in the period, which are the limit;
+//! - the tokens that refill in the life of a batch, which are one batch.
 
 use core::fmt;
 
@@ -12,67 +16,72 @@ use super::store::{Acquired, LimitRequest};
 use crate::clock::{Timestamp, micros};
 use crate::sharded::{KeyHash, Sharded, Slots};
 
-/// The batches of an instance, up to 65,536 at a time: about 6.5 MiB. Up to a quarter of that, no set is full.
+/// The batches of an instance, up to 65,536 at a time in about 6.5 MiB. No set of the table is full
+/// below a quarter of that number.
 ///
-/// Where a set has no place left, the batch that ends soonest is forgotten: it was taken from the bucket and admits
-/// nobody any more.
+/// If a set is full, the batch that expires first is dropped. Its tokens are lost, because they
+/// were already taken from the bucket.
 pub(super) struct TokenBatches {
     table: Sharded<Slots<TokenBatch>, 16>,
 }
 
-/// Tokens of one bucket.
+/// The prefetched tokens of one bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct TokenBatch {
     tokens: u64,
-    /// How long they are good.
-    until: Timestamp,
-    /// What the store said when they were taken.
+    /// The time at which the tokens expire.
+    expires_at: Timestamp,
+    /// The status that the store returned with them.
     status: LimitStatus,
-    taken: Timestamp,
-    /// Whether a request is on its way for the next ones.
+    /// The time of the call to the store.
+    taken_at: Timestamp,
+    /// Whether a request is fetching the next batch.
     refilling: bool,
-    /// Before that the store has no batch.
-    next: Timestamp,
+    /// The time before which the store has no batch.
+    retry_at: Timestamp,
 }
 
-/// What a claim meets.
+/// The result of taking tokens from the batches.
 pub(super) enum Prefetched<'a> {
-    /// Tokens that were there.
+    /// The batch had enough tokens.
     Hit(Acquired),
-    /// None, and nobody is on the way for a batch: whoever meets this goes.
+    /// The batch has too few tokens. The caller fetches the next one.
     Refill(Refill<'a>),
-    /// None, and no batch to be had: somebody is on the way for it, or the store had none a moment ago.
+    /// The batch has too few tokens, and the next one is not available: another request is fetching
+    /// it, or the store had none a moment ago. The caller takes only its own tokens from the store.
     Bypass,
 }
 
-/// The way to the store for a batch. Given up when dropped.
+/// The fetch of a batch. At most one runs per bucket; dropping it lets another request start one.
 pub(super) struct Refill<'a> {
     batches: &'a TokenBatches,
     hash: KeyHash,
 }
 
-/// Places in each of the 16 parts of the table.
-const PLACES: usize = 4_096;
+/// The number of slots in each of the 16 shards.
+const SLOTS_PER_SHARD: usize = 4_096;
 
 impl TokenBatches {
     pub(super) fn new() -> Self {
         Self {
-            table: Sharded::new(|| Slots::with_places(PLACES)),
+            table: Sharded::new(|| Slots::with_places(SLOTS_PER_SHARD)),
         }
     }
 
-    /// Takes what the claim costs from the tokens that are here.
-    pub(super) fn take(&self, claim: &LimitRequest<'_>, now: Timestamp) -> Prefetched<'_> {
-        let hash = self.table.hash(claim.bucket);
-        let mut part = self.table.lock(hash);
-        let batch = part.get_or_insert(hash, TokenBatch::none(now), TokenBatch::end);
-        if let Some(reading) = batch.take(claim, now) {
+    /// Takes the tokens of a request from the batch of its bucket.
+    pub(super) fn take(&self, request: &LimitRequest<'_>, now: Timestamp) -> Prefetched<'_> {
+        let hash = self.table.hash(request.bucket);
+        let mut shard = self.table.lock(hash);
+        let batch = shard.get_or_insert(hash, TokenBatch::empty(now), TokenBatch::rank);
+        if let Some(status) = batch.take(request, now) {
             return Prefetched::Hit(Acquired {
                 admitted: true,
-                statuses: vec![reading],
+                statuses: vec![status],
             });
         }
-        if batch.refilling || now < batch.next {
+        // Checked and set under the lock of the shard: one request fetches the batch, the others
+        // pass.
+        if batch.refilling || now < batch.retry_at {
             return Prefetched::Bypass;
         }
         batch.refilling = true;
@@ -90,80 +99,86 @@ impl fmt::Debug for TokenBatches {
 }
 
 impl TokenBatch {
-    fn none(now: Timestamp) -> Self {
+    fn empty(now: Timestamp) -> Self {
         Self {
             tokens: 0,
-            until: now,
+            expires_at: now,
             status: LimitStatus::default(),
-            taken: now,
+            taken_at: now,
             refilling: false,
-            next: now,
+            retry_at: now,
         }
     }
 
-    /// When the batch is good for nothing any more.
-    fn end(&self) -> Timestamp {
-        self.until
+    /// Returns the rank in the table: the batch that expires first is dropped first.
+    fn rank(&self) -> Timestamp {
+        self.expires_at
     }
 
-    /// What is left after the claim has taken what it costs, if there is enough.
-    fn take(&mut self, claim: &LimitRequest<'_>, now: Timestamp) -> Option<LimitStatus> {
-        if now >= self.until || now < self.taken {
+    /// Takes the tokens of a request. Returns the status after that, or `None` if there are too
+    /// few.
+    fn take(&mut self, request: &LimitRequest<'_>, now: Timestamp) -> Option<LimitStatus> {
+        // A clock before the call has stepped back: the remaining life of the tokens is unknown.
+        if now >= self.expires_at || now < self.taken_at {
             return None;
         }
-        self.tokens = self.tokens.checked_sub(claim.cost)?;
-        let full_in = self.status.resets_in.saturating_sub(now.since(self.taken));
+        self.tokens = self.tokens.checked_sub(request.cost)?;
+        let resets_in = self
+            .status
+            .resets_in
+            .saturating_sub(now.since(self.taken_at));
         Some(LimitStatus {
             remaining: self.status.remaining + self.tokens,
-            resets_in: full_in,
+            resets_in,
             ..LimitStatus::default()
         })
     }
 }
 
 impl Refill<'_> {
-    /// Brings the batch; `asked` is when the store was asked for it.
-    pub(super) fn store(
+    /// Stores the fetched batch. `asked_at` is the time of the call to the store.
+    pub(super) fn fill(
         self,
-        claim: &LimitRequest<'_>,
+        request: &LimitRequest<'_>,
         batch: u64,
-        told: LimitStatus,
-        asked: Timestamp,
+        status: LimitStatus,
+        asked_at: Timestamp,
     ) -> Acquired {
-        let until = asked.after(claim.quota.time_of(batch));
+        let expires_at = asked_at.after(request.quota.refill_time(batch));
         let with_batch = LimitStatus {
-            remaining: told.remaining + batch,
-            ..told
+            remaining: status.remaining + batch,
+            ..status
         };
         let batch = TokenBatch {
             tokens: batch,
-            until,
-            status: told,
-            taken: asked,
+            expires_at,
+            status,
+            taken_at: asked_at,
             refilling: false,
-            next: asked,
+            retry_at: asked_at,
         };
+        // Stored before `self` is dropped, which lets the next fetch start.
         self.batches
             .table
             .lock(self.hash)
-            .insert(self.hash, batch, TokenBatch::end);
+            .insert(self.hash, batch, TokenBatch::rank);
         Acquired {
             admitted: true,
             statuses: vec![with_batch],
         }
     }
 
-    /// Notes that the store has no batch, and gives what it would say of the claim alone.
-    pub(super) fn without(
+    /// Records that the store has no batch. Returns the status for the request without a batch.
+    pub(super) fn defer(
         self,
-        claim: &LimitRequest<'_>,
-        told: LimitStatus,
+        request: &LimitRequest<'_>,
+        status: LimitStatus,
         now: Timestamp,
     ) -> LimitStatus {
-        if let Some(own) = self.batches.table.lock(self.hash).get_mut(self.hash) {
-            own.next = now.after(told.wait.unwrap_or_default());
+        if let Some(entry) = self.batches.table.lock(self.hash).get_mut(self.hash) {
+            entry.retry_at = now.after(status.wait.unwrap_or_default());
         }
-        claim.decide(State::Ahead(micros(told.resets_in)))
+        request.decide(State::Ahead(micros(status.resets_in)))
     }
 }
 

@@ -3,62 +3,68 @@ use core::time::Duration;
 use super::spec::{Algorithm, RateLimitSpec};
 use crate::clock::micros;
 
-/// A limit in whole microseconds, valid by being made.
+/// A limit with its times in whole microseconds. Every value of this type is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quota {
     algorithm: Algorithm,
-    /// Microseconds a token; of a window none.
+    /// Microseconds per token; 0 for a window.
     interval: u64,
     burst: u64,
     window: u64,
 }
 
 impl Quota {
-    /// A token bucket: `permits` in each `period`, up to `burst` at once. The time of one token is
-    /// rounded up, so that never more is admitted than declared.
+    /// A token bucket: `permits` in each `period`, up to `burst` at once. The time per token is
+    /// rounded up, so that the bucket never admits more than declared.
     ///
-    /// `None` if anything is zero, or if the time to refill the bucket does not fit.
+    /// Returns `None` if a parameter is zero, or if the bucket refills in more than a hundred
+    /// years.
     pub fn new(permits: u64, period: Duration, burst: u64) -> Option<Self> {
-        Self::bucket(Algorithm::TokenBucket, permits, period, burst)
+        Self::new_bucket(Algorithm::TokenBucket, permits, period, burst)
     }
 
-    /// A leaky bucket: one request after another, `permits` in each `period`; up to `depth` of them are in
-    /// the bucket, of which the first goes at once and the others wait their turn.
+    /// A leaky bucket: `permits` in each `period`, released one by one. The queue holds up to
+    /// `depth` requests; the first one passes immediately and the others wait for their turn.
     ///
-    /// `None` as of a token bucket.
+    /// Returns `None` if a parameter is zero, or if the queue empties in more than a hundred years.
     pub fn leaky_bucket(permits: u64, period: Duration, depth: u64) -> Option<Self> {
-        Self::bucket(Algorithm::LeakyBucket, permits, period, depth)
+        Self::new_bucket(Algorithm::LeakyBucket, permits, period, depth)
     }
 
     /// A fixed window: `permits` in each `period`, counted from 1970.
     ///
-    /// `None` if anything is zero, if there are more than one a microsecond, or if the period does not
-    /// fit.
+    /// Returns `None` if a parameter is zero, if `permits` exceeds one per microsecond, or if the
+    /// period exceeds a hundred years.
     pub fn fixed_window(permits: u64, period: Duration) -> Option<Self> {
-        Self::windowed(Algorithm::FixedWindow, permits, period)
+        Self::new_window(Algorithm::FixedWindow, permits, period)
             .filter(|quota| quota.burst <= quota.window)
     }
 
-    /// A sliding window: `permits` in any `period`, by a log of them.
+    /// A sliding window: `permits` in any `period`, counted by a log of their tokens.
     ///
-    /// `None` if anything is zero, if there are more than [`MAX_LOG`](Self::MAX_LOG), or if the
-    /// period does not fit.
+    /// Returns `None` if a parameter is zero, if `permits` exceeds [`MAX_LOG`](Self::MAX_LOG), or
+    /// if the period exceeds a hundred years.
     pub fn sliding_window(permits: u64, period: Duration) -> Option<Self> {
-        let quota = Self::windowed(Algorithm::SlidingWindow, permits, period);
+        let quota = Self::new_window(Algorithm::SlidingWindow, permits, period);
         quota.filter(|quota| quota.burst <= Self::MAX_LOG)
     }
 
-    /// The most tokens that a sliding window logs.
+    /// The most tokens that a sliding window logs. A full log takes 80 KB in memory.
     pub const MAX_LOG: u64 = 10_000;
 
-    fn bucket(algorithm: Algorithm, permits: u64, period: Duration, burst: u64) -> Option<Self> {
+    fn new_bucket(
+        algorithm: Algorithm,
+        permits: u64,
+        period: Duration,
+        burst: u64,
+    ) -> Option<Self> {
         let period = micros(period);
         if permits == 0 || period == 0 || burst == 0 {
             return None;
         }
         let interval = period.div_ceil(permits);
         let window = interval.checked_mul(burst)?;
-        (window <= LONGEST).then_some(Self {
+        (window <= MAX_WINDOW).then_some(Self {
             algorithm,
             interval,
             burst,
@@ -66,9 +72,9 @@ impl Quota {
         })
     }
 
-    fn windowed(algorithm: Algorithm, permits: u64, period: Duration) -> Option<Self> {
+    fn new_window(algorithm: Algorithm, permits: u64, period: Duration) -> Option<Self> {
         let window = micros(period);
-        let valid = permits > 0 && (1..=LONGEST).contains(&window);
+        let valid = permits > 0 && (1..=MAX_WINDOW).contains(&window);
         valid.then_some(Self {
             algorithm,
             interval: 0,
@@ -90,27 +96,32 @@ impl Quota {
             Algorithm::FixedWindow => Self::fixed_window(permits, period),
             Algorithm::SlidingWindow => Self::sliding_window(permits, period),
         };
-        // Two batches and a request must fit into a bucket of which tokens are taken ahead.
-        let (ahead, takes_ahead) = (spec.prefetch.saturating_mul(2), spec.prefetch > 0);
+        // One batch is reserved for the tokens that instances hold. The rest of the bucket must
+        // hold a request together with the next batch.
+        let (two_batches, prefetches) = (spec.prefetch.saturating_mul(2), spec.prefetch > 0);
         quota
             .filter(|quota| {
                 spec.cost
                     .known()
                     .is_none_or(|cost| cost > 0 && cost <= quota.burst)
             })
-            .filter(|_| !takes_ahead || spec.algorithm == Algorithm::TokenBucket)
+            .filter(|_| !prefetches || spec.algorithm == Algorithm::TokenBucket)
             .filter(|quota| {
-                !takes_ahead || ahead.saturating_add(spec.cost.known().unwrap_or(1)) <= quota.burst
+                !prefetches
+                    || two_batches.saturating_add(spec.cost.known().unwrap_or(1)) <= quota.burst
             })
     }
 
-    /// The share of one of `instances` that decide by themselves: so many times slower, with its part
-    /// of the burst, rounded up to whole tokens and to the `cost` of a request.
+    /// The share of one of `instances` that decide by themselves: the rate divided by their number,
+    /// and the burst divided by it, rounded up to whole tokens and to the `cost` of a request.
     pub(crate) fn per_instance(self, instances: u64, cost: u64) -> Self {
         let burst = self.burst.div_ceil(instances).max(cost);
         match self.algorithm {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => {
-                let interval = self.interval.saturating_mul(instances).min(LONGEST / burst);
+                let interval = self
+                    .interval
+                    .saturating_mul(instances)
+                    .min(MAX_WINDOW / burst);
                 Self {
                     interval,
                     burst,
@@ -118,21 +129,22 @@ impl Quota {
                     ..self
                 }
             }
-            // What was rounded up is made good by a longer window.
+            // The burst is rounded up, so the window gets longer by the same factor. The rate then
+            // stays the exact share.
             Algorithm::FixedWindow | Algorithm::SlidingWindow => {
-                let slower = u128::from(self.window) * u128::from(burst) * u128::from(instances);
+                let scaled = u128::from(self.window) * u128::from(burst) * u128::from(instances);
                 let window =
-                    u64::try_from(slower.div_ceil(u128::from(self.burst))).unwrap_or(LONGEST);
+                    u64::try_from(scaled.div_ceil(u128::from(self.burst))).unwrap_or(MAX_WINDOW);
                 Self {
                     burst,
-                    window: window.min(LONGEST),
+                    window: window.min(MAX_WINDOW),
                     ..self
                 }
             }
         }
     }
 
-    /// The token bucket that holds so many tokens less: those that instances have taken ahead.
+    /// The token bucket without the `tokens` that instances have prefetched.
     pub(crate) fn reserve(self, tokens: u64) -> Self {
         if tokens == 0 {
             return self;
@@ -145,34 +157,35 @@ impl Quota {
         }
     }
 
-    /// How long so many tokens take to come back.
-    pub(crate) fn time_of(self, tokens: u64) -> Duration {
+    /// Returns the time in which `tokens` refill.
+    pub(crate) fn refill_time(self, tokens: u64) -> Duration {
         Duration::from_micros(self.interval.saturating_mul(tokens))
     }
 
-    /// How it counts.
+    /// Returns the algorithm.
     pub const fn algorithm(self) -> Algorithm {
         self.algorithm
     }
 
-    /// Microseconds a token; nothing where tokens do not come back one by one.
+    /// Returns the microseconds per token; 0 for windows, whose tokens do not come back one by one.
     pub const fn interval(self) -> u64 {
         self.interval
     }
 
-    /// The most tokens that can be had at once.
+    /// Returns the most tokens that are available at once.
     pub const fn burst(self) -> u64 {
         self.burst
     }
 
-    /// Microseconds in which an empty bucket refills, or the length of the window.
+    /// Returns the microseconds in which an empty bucket refills, or the length of the window.
     pub const fn window(self) -> u64 {
         self.window
     }
 }
 
-/// A hundred years: leaves room for the arithmetic on moments.
-const LONGEST: u64 = 100 * 365 * 24 * 60 * 60 * 1_000_000;
+/// A hundred years in microseconds. A sum of the current time and several windows still fits in 64
+/// bits.
+const MAX_WINDOW: u64 = 100 * 365 * 24 * 60 * 60 * 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -187,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn b03_the_time_of_a_token_is_rounded_up() {
+    fn b03_the_refill_time_a_token_is_rounded_up() {
         assert_eq!(
             Quota::new(7, Duration::from_secs(1), 7)
                 .expect("valid")
@@ -196,64 +209,73 @@ mod tests {
         );
     }
 
-    fn numbers(quota: Quota) -> (u64, u64, u64) {
+    fn interval_burst_window(quota: Quota) -> (u64, u64, u64) {
         (quota.interval, quota.burst, quota.window)
     }
 
     #[test]
-    fn b15_a_share_is_slower_and_smaller_and_still_pays_a_request() {
+    fn b15_a_share_is_slower_and_smaller_and_still_admits_a_request() {
         let quota = Quota::new(100, Duration::from_mins(1), 100).expect("valid");
         assert_eq!(quota.per_instance(1, 1), quota);
         assert_eq!(
-            numbers(quota.per_instance(3, 1)),
+            interval_burst_window(quota.per_instance(3, 1)),
             (1_800_000, 34, 61_200_000)
         );
         assert_eq!(
-            numbers(quota.per_instance(10_000, 1)),
+            interval_burst_window(quota.per_instance(10_000, 1)),
             (6_000_000_000, 1, 6_000_000_000)
         );
         assert_eq!(
-            numbers(quota.per_instance(50, 7)),
+            interval_burst_window(quota.per_instance(50, 7)),
             (30_000_000, 7, 210_000_000)
         );
     }
 
     #[test]
-    fn b15_a_share_of_a_window_is_as_slow_as_it_is_rounded_up() {
+    fn b15_a_share_of_a_window_is_longer_by_as_much_as_its_burst_is_rounded_up() {
         for quota in [
             Quota::fixed_window(100, MINUTE),
             Quota::sliding_window(100, MINUTE),
         ] {
             let quota = quota.expect("valid");
             assert_eq!(quota.per_instance(1, 1), quota);
-            assert_eq!(numbers(quota.per_instance(3, 1)), (0, 34, 61_200_000));
-            assert_eq!(numbers(quota.per_instance(200, 1)), (0, 1, 120_000_000));
-            assert_eq!(numbers(quota.per_instance(50, 7)), (0, 7, 210_000_000));
+            assert_eq!(
+                interval_burst_window(quota.per_instance(3, 1)),
+                (0, 34, 61_200_000)
+            );
+            assert_eq!(
+                interval_burst_window(quota.per_instance(200, 1)),
+                (0, 1, 120_000_000)
+            );
+            assert_eq!(
+                interval_burst_window(quota.per_instance(50, 7)),
+                (0, 7, 210_000_000)
+            );
         }
     }
 
     #[test]
-    fn b15_the_share_of_the_slowest_limit_still_refills() {
-        let quota = Quota::new(1, Duration::from_micros(LONGEST / 2), 2).expect("valid");
-        assert!(quota.per_instance(10_000, 2).window() <= LONGEST);
-        let quota = Quota::fixed_window(1, Duration::from_micros(LONGEST)).expect("valid");
-        assert!(quota.per_instance(10_000, 1).window() <= LONGEST);
+    fn b15_a_share_of_the_slowest_limit_refills_within_a_hundred_years() {
+        let quota = Quota::new(1, Duration::from_micros(MAX_WINDOW / 2), 2).expect("valid");
+        assert!(quota.per_instance(10_000, 2).window() <= MAX_WINDOW);
+        let quota = Quota::fixed_window(1, Duration::from_micros(MAX_WINDOW)).expect("valid");
+        assert!(quota.per_instance(10_000, 1).window() <= MAX_WINDOW);
     }
 
     #[test]
-    fn a_log_has_at_most_ten_thousand_tokens() {
+    fn a_sliding_window_of_more_than_ten_thousand_tokens_is_refused() {
         assert!(Quota::sliding_window(10_000, MINUTE).is_some());
         assert_eq!(Quota::sliding_window(10_001, MINUTE), None);
     }
 
     #[test]
-    fn a_window_holds_at_most_one_token_a_microsecond() {
+    fn a_fixed_window_of_more_than_one_token_per_microsecond_is_refused() {
         assert!(Quota::fixed_window(1_000_000, Duration::from_secs(1)).is_some());
         assert_eq!(Quota::fixed_window(1_000_001, Duration::from_secs(1)), None);
     }
 
     #[test]
-    fn nothing_is_zero_and_nothing_overflows() {
+    fn zeros_and_overflows_are_refused() {
         assert_eq!(Quota::new(0, Duration::from_secs(1), 1), None);
         assert_eq!(Quota::new(1, Duration::ZERO, 1), None);
         assert_eq!(Quota::new(1, Duration::from_secs(1), 0), None);

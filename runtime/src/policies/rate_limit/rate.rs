@@ -1,29 +1,30 @@
 use core::time::Duration;
 
-/// A rate as an operator writes it, in the grammar of the attribute's literal.
+/// A rate as operators write it, with the same syntax as in the attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// How many.
+    /// The number of requests per period.
     pub(crate) permits: u64,
-    /// In which time.
+    /// The period.
     pub(crate) period: Duration,
 }
 
-/// Rates up to this many a second are rounded; faster ones must come out even.
+/// The rate per second above which rates must be exact. The time of one token is stored in whole
+/// microseconds, at least 100 µs up to this rate: rounding then changes the rate by less than 1 %.
 const EXACT_ABOVE_PER_SECOND: u128 = 10_000;
 
 const ACCEPTED: &str = "expected a number, a slash and s, min, h or day, such as 100/min";
 
 impl Rate {
-    /// Reads `100/min`.
+    /// Parses a rate such as `100/min`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no rate; {ACCEPTED}");
+        let wrong = || format!("`{text}` is not a rate: {ACCEPTED}");
         let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
         let permits = digits(number).ok_or_else(wrong)?;
-        let seconds =
-            seconds(unit).ok_or_else(|| format!("`{unit}` is no period of a rate; {ACCEPTED}"))?;
+        let seconds = seconds(unit)
+            .ok_or_else(|| format!("`{unit}` is not a period of a rate: {ACCEPTED}"))?;
         if permits == 0 {
-            return Err(format!("`{text}` lets no request through; {ACCEPTED}"));
+            return Err(format!("`{text}` admits no request: {ACCEPTED}"));
         }
         check_divides(permits, seconds, unit)?;
         Ok(Self {
@@ -43,7 +44,8 @@ fn seconds(unit: &str) -> Option<u64> {
     }
 }
 
-/// Fast rates must divide their period into whole microseconds, or rounding would change them.
+/// Refuses fast rates that do not divide their period into whole microseconds: rounding would
+/// change them noticeably.
 fn check_divides(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
     let microseconds = u128::from(seconds) * 1_000_000;
     let permits = u128::from(permits);
@@ -52,16 +54,16 @@ fn check_divides(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
     {
         return Ok(());
     }
-    let slower = (microseconds.div_ceil(permits)..=microseconds)
+    let interval = (microseconds.div_ceil(permits)..=microseconds)
         .find(|interval| microseconds.is_multiple_of(*interval));
-    let near = microseconds / slower.unwrap_or(microseconds);
+    let nearest = microseconds / interval.unwrap_or(microseconds);
     Err(format!(
-        "`{permits}/{unit}` does not come out even; over {EXACT_ABOVE_PER_SECOND}/s the time between two requests \
-         must be whole microseconds, such as {near}/{unit}"
+        "`{permits}/{unit}` is not exact: above {EXACT_ABOVE_PER_SECOND}/s the time between two requests must be \
+         a whole number of microseconds, such as in {nearest}/{unit}"
     ))
 }
 
-/// A number of digits alone.
+/// Parses a number that consists of digits only: no sign, no white space.
 pub(crate) fn digits(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok()
@@ -75,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_read_as_in_the_attribute() {
+    fn rates_have_the_syntax_of_the_attribute() {
         for (text, permits, seconds) in [
             ("1/s", 1, 1),
             ("1/sec", 1, 1),
@@ -95,20 +97,20 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_rate_says_what_is_accepted() {
+    fn the_error_of_a_wrong_rate_lists_what_is_accepted() {
         for (text, why) in [
-            ("", "`` is no rate"),
-            ("100", "`100` is no rate"),
-            ("/min", "`/min` is no rate"),
-            ("1.5/s", "`1.5/s` is no rate"),
-            ("-1/s", "`-1/s` is no rate"),
-            ("+1/s", "`+1/s` is no rate"),
-            ("99999999999999999999/s", "is no rate"),
-            ("100 / min", "is no rate"),
-            ("100/", "`` is no period of a rate"),
-            ("100/week", "`week` is no period of a rate"),
-            ("100/min/s", "`min/s` is no period of a rate"),
-            ("0/s", "`0/s` lets no request through"),
+            ("", "`` is not a rate"),
+            ("100", "`100` is not a rate"),
+            ("/min", "`/min` is not a rate"),
+            ("1.5/s", "`1.5/s` is not a rate"),
+            ("-1/s", "`-1/s` is not a rate"),
+            ("+1/s", "`+1/s` is not a rate"),
+            ("99999999999999999999/s", "is not a rate"),
+            ("100 / min", "is not a rate"),
+            ("100/", "`` is not a period of a rate"),
+            ("100/week", "`week` is not a period of a rate"),
+            ("100/min/s", "`min/s` is not a period of a rate"),
+            ("0/s", "`0/s` admits no request"),
         ] {
             let error = Rate::parse(text).expect_err(text);
             assert!(
@@ -119,17 +121,17 @@ mod tests {
     }
 
     #[test]
-    fn b03_fast_rates_must_come_out_even() {
+    fn b03_a_fast_rate_that_is_not_exact_is_refused() {
         for text in ["9999/s", "10000/s", "20000/s", "1000000/s", "600000/min"] {
             assert!(Rate::parse(text).is_ok(), "{text}");
         }
-        for (text, near) in [
-            ("30000/s", "such as 25000/s"),
-            ("2000000/s", "such as 1000000/s"),
+        for (text, nearest) in [
+            ("30000/s", "such as in 25000/s"),
+            ("2000000/s", "such as in 1000000/s"),
         ] {
             let error = Rate::parse(text).expect_err(text);
             assert!(
-                error.contains("does not come out even") && error.ends_with(near),
+                error.contains("is not exact") && error.ends_with(nearest),
                 "{error}"
             );
         }

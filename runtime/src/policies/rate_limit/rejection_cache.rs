@@ -1,4 +1,5 @@
-//! What the store has refused a moment ago: it would refuse the same again, and is not asked.
+//! A cache of the store's last rejections: the store is not called for the same requests while
+//! one applies.
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -11,151 +12,161 @@ use super::store::{Acquired, LimitRequest};
 use crate::clock::Timestamp;
 use crate::sharded::{Sharded, Slots};
 
-/// Refusals that are remembered until they end, up to a second each and 4,096 at a time: less than 700 KiB
-/// with two limits an endpoint.
+/// The rejections of up to one second, at most 4,096 at a time: less than 700 KiB with two limits
+/// per endpoint.
 ///
-/// Where a set has no place left, the refusal that ends soonest is forgotten, and the store is asked again.
+/// If a set of the table is full, the rejection that expires first is dropped. The store is then
+/// called again.
 pub(super) struct RejectionCache {
     table: Sharded<Slots<Rejection>, 16>,
-    /// When all have ended, in microseconds; 0 before the first. Looked at first, so that who refuses
-    /// nobody looks nothing up.
-    over: AtomicU64,
+    /// The time at which the last rejection expires, in microseconds; 0 before the first one. Read
+    /// before the table, so that a service without rejections does no look-up.
+    latest_expiry: AtomicU64,
 }
 
-/// A refusal.
+/// One rejection.
 #[derive(Debug, Clone, Default)]
 struct Rejection {
-    asked: Timestamp,
-    answered: Timestamp,
-    until: Timestamp,
+    /// The time of the call to the store.
+    asked_at: Timestamp,
+    /// The time of its answer.
+    answered_at: Timestamp,
+    expires_at: Timestamp,
     statuses: Vec<LimitStatus>,
-    /// How long the refused request could have waited for its turn.
-    patience: Duration,
+    /// The longest time for which the rejected request could wait for its turn.
+    max_queue_wait: Duration,
 }
 
-/// The longest time in which the store is not asked.
-const LONGEST: Duration = Duration::from_secs(1);
+/// The longest time for which a rejection is cached. It bounds the effect of changes in the store
+/// that this instance cannot see, such as tokens that are given back.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// Places in each of the 16 parts of the table.
-const PLACES: usize = 256;
+/// The number of slots in each of the 16 shards.
+const SLOTS_PER_SHARD: usize = 256;
 
 impl RejectionCache {
     pub(super) fn new() -> Self {
         Self {
-            table: Sharded::new(|| Slots::with_places(PLACES)),
-            over: AtomicU64::new(0),
+            table: Sharded::new(|| Slots::with_places(SLOTS_PER_SHARD)),
+            latest_expiry: AtomicU64::new(0),
         }
     }
 
-    /// Whether there can be any. Without a first refusal no clock is looked at.
-    pub(super) fn any(&self, now: impl FnOnce() -> Timestamp) -> bool {
-        let over = self.over.load(Ordering::Relaxed);
-        over != 0 && now().as_micros() < over
+    /// Returns whether the cache may have entries. Before the first rejection the clock is not
+    /// read.
+    pub(super) fn may_have_entries(&self, now: impl FnOnce() -> Timestamp) -> bool {
+        // Relaxed: the value is only a hint. An old one costs a look-up or a call to the store.
+        let latest_expiry = self.latest_expiry.load(Ordering::Relaxed);
+        latest_expiry != 0 && now().as_micros() < latest_expiry
     }
 
-    /// Remembers what came of claims, if they were refused.
+    /// Caches the decision about requests, if they were rejected.
     pub(super) fn insert(
         &self,
-        claims: &[LimitRequest<'_>],
+        requests: &[LimitRequest<'_>],
         acquired: &Acquired,
-        asked: Timestamp,
-        answered: Timestamp,
+        asked_at: Timestamp,
+        answered_at: Timestamp,
     ) {
-        let Some(denial) = Rejection::of(claims, acquired, asked, answered) else {
+        let Some(rejection) = Rejection::from_rejected(requests, acquired, asked_at, answered_at)
+        else {
             return;
         };
-        let hash = self.table.hash(Asked(claims));
-        self.over
-            .fetch_max(denial.until.as_micros(), Ordering::Relaxed);
+        let hash = self.table.hash(CacheKey(requests));
+        self.latest_expiry
+            .fetch_max(rejection.expires_at.as_micros(), Ordering::Relaxed);
         self.table
             .lock(hash)
-            .insert(hash, denial, |denial| denial.until);
+            .insert(hash, rejection, |rejection| rejection.expires_at);
     }
 
-    /// What the store would say now of claims that it has refused.
-    pub(super) fn find(&self, claims: &[LimitRequest<'_>], now: Timestamp) -> Option<Acquired> {
-        let hash = self.table.hash(Asked(claims));
-        self.table.lock(hash).get(hash)?.at(claims, now)
+    /// Returns the answer that the store would give now to requests that it has rejected.
+    pub(super) fn find(&self, requests: &[LimitRequest<'_>], now: Timestamp) -> Option<Acquired> {
+        let hash = self.table.hash(CacheKey(requests));
+        self.table.lock(hash).get(hash)?.replay(requests, now)
     }
 }
 
-/// Claims as the key of a refusal: their buckets and costs.
-struct Asked<'a>(&'a [LimitRequest<'a>]);
+/// The key of a rejection: the buckets and costs of its requests.
+struct CacheKey<'a>(&'a [LimitRequest<'a>]);
 
-impl Hash for Asked<'_> {
+impl Hash for CacheKey<'_> {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        for claim in self.0 {
-            claim.bucket.hash(hasher);
-            claim.cost.hash(hasher);
+        for request in self.0 {
+            request.bucket.hash(hasher);
+            request.cost.hash(hasher);
         }
     }
 }
 
 impl fmt::Debug for RejectionCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Denials").finish_non_exhaustive()
+        f.debug_struct("RejectionCache").finish_non_exhaustive()
     }
 }
 
 impl Rejection {
-    /// The refusal of claims; `None` where they were admitted.
+    /// The rejection of these requests; `None` if they were admitted.
     ///
-    /// The store has decided between the question and the answer. The refusal ends with what it said
-    /// to wait, counted from the question, so that nobody is refused too long, and is told as it was at
-    /// the answer, so that nobody is told to come too early.
-    fn of(
-        claims: &[LimitRequest<'_>],
+    /// The store has decided at some time between the call and its answer. The rejection expires
+    /// relative to the call, so that no request is rejected for too long. Its status ages from the
+    /// answer, so that `Retry-After` is never too short.
+    fn from_rejected(
+        requests: &[LimitRequest<'_>],
         acquired: &Acquired,
-        asked: Timestamp,
-        answered: Timestamp,
+        asked_at: Timestamp,
+        answered_at: Timestamp,
     ) -> Option<Self> {
-        let patience = claims.first()?.max_queue_wait;
-        let wait = wait(claims, &acquired.statuses, patience).filter(|_| !acquired.admitted)?;
-        let until = asked.after(wait.min(LONGEST));
+        let max_queue_wait = requests.first()?.max_queue_wait;
+        let wait = remaining_wait(requests, &acquired.statuses, max_queue_wait)
+            .filter(|_| !acquired.admitted)?;
+        let expires_at = asked_at.after(wait.min(MAX_AGE));
         Some(Self {
-            asked,
-            answered,
-            until,
+            asked_at,
+            answered_at,
+            expires_at,
             statuses: acquired.statuses.clone(),
-            patience,
+            max_queue_wait,
         })
     }
 
-    /// What is told of it now; `None` once it is over, and where the clock has stepped back behind it.
-    fn at(&self, claims: &[LimitRequest<'_>], now: Timestamp) -> Option<Acquired> {
-        let wait = wait(claims, &self.statuses, self.patience)?;
-        if now < self.asked || now >= self.until.min(self.asked.after(wait)) {
+    /// Returns the rejection as of now; `None` if it has expired, or if the clock is before the
+    /// call.
+    fn replay(&self, requests: &[LimitRequest<'_>], now: Timestamp) -> Option<Acquired> {
+        let wait = remaining_wait(requests, &self.statuses, self.max_queue_wait)?;
+        if now < self.asked_at || now >= self.expires_at.min(self.asked_at.after(wait)) {
             return None;
         }
-        let elapsed = now.since(self.answered);
-        let readings = self.statuses.iter().zip(claims);
-        let readings = readings.map(|(reading, claim)| after(*reading, claim.quota, elapsed));
+        let elapsed = now.since(self.answered_at);
+        let statuses = self.statuses.iter().zip(requests);
+        let statuses = statuses.map(|(status, request)| after(*status, request.quota, elapsed));
         Some(Acquired {
             admitted: false,
-            statuses: readings.collect(),
+            statuses: statuses.collect(),
         })
     }
 }
 
-/// How long claims that were refused are refused. Whoever can wait longer for a turn than `max_queue_wait`, with which they
-/// were, is admitted so much sooner.
-fn wait(
-    claims: &[LimitRequest<'_>],
-    readings: &[LimitStatus],
-    patience: Duration,
+/// Returns the time for which a rejection applies to these requests. `max_queue_wait` is that of
+/// the rejected request. A request that can wait longer for its turn in a leaky bucket is admitted
+/// earlier by the difference.
+fn remaining_wait(
+    requests: &[LimitRequest<'_>],
+    statuses: &[LimitStatus],
+    max_queue_wait: Duration,
 ) -> Option<Duration> {
-    let enforced = claims
+    let enforced = requests
         .iter()
-        .zip(readings)
-        .filter(|(claim, _)| !claim.shadow);
-    let waits = enforced.filter_map(|(claim, reading)| {
-        let shapes = claim.quota.algorithm() == Algorithm::LeakyBucket;
-        let longer = if shapes {
-            claim.max_queue_wait.saturating_sub(patience)
+        .zip(statuses)
+        .filter(|(request, _)| !request.shadow);
+    let waits = enforced.filter_map(|(request, status)| {
+        let has_queue = request.quota.algorithm() == Algorithm::LeakyBucket;
+        let extra_wait = if has_queue {
+            request.max_queue_wait.saturating_sub(max_queue_wait)
         } else {
             Duration::ZERO
         };
-        Some(reading.wait?.saturating_sub(longer))
+        Some(status.wait?.saturating_sub(extra_wait))
     });
     waits.max()
 }

@@ -1,4 +1,4 @@
-//! What limits look up in a request before they are asked.
+//! Costs and verified keys, which limits read from a request before they are checked.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use futures_util::FutureExt;
@@ -9,49 +9,50 @@ use super::quota::Quota;
 use super::spec::LimitBy;
 use crate::request::Caller;
 
-/// What the limits of an endpoint know of a request, in their order. Empty where none of them looks at it.
+/// The costs and keys of a request, one entry per limit of the endpoint. Empty if no limit reads
+/// the request.
 #[derive(Debug, Default)]
 pub(crate) struct RequestKeys(Vec<ResolvedKey>);
 
-/// What one limit knows.
+/// The cost and the key of a request under one limit.
 #[derive(Debug)]
 pub(super) struct ResolvedKey {
-    /// Tokens that the request takes.
+    /// The tokens that the request takes.
     pub(super) cost: u64,
-    /// The verified key by which it counts.
+    /// The verified key, if the limit counts by one.
     pub(super) key: Option<String>,
 }
 
-/// What they look at.
+/// Reads costs and keys from one request.
 #[derive(Debug)]
 pub(super) struct KeyResolver<'a> {
     head: &'a Parts,
-    /// There where a limit counts by one of them.
+    /// Set if a limit counts by a path parameter.
     parameters: Option<RawPathParams>,
     caller: Option<&'a Caller>,
 }
 
 impl RequestKeys {
-    /// What the limit in this place knows; nothing, if none had to look.
-    pub(super) fn of(&self, place: usize) -> Option<&ResolvedKey> {
-        self.0.get(place)
+    /// Returns the entry of the limit with this index, or `None` if no limit reads the request.
+    pub(super) fn get(&self, index: usize) -> Option<&ResolvedKey> {
+        self.0.get(index)
     }
 }
 
 impl FromIterator<ResolvedKey> for RequestKeys {
-    fn from_iter<I: IntoIterator<Item = ResolvedKey>>(looked: I) -> Self {
-        Self(looked.into_iter().collect())
+    fn from_iter<I: IntoIterator<Item = ResolvedKey>>(resolved: I) -> Self {
+        Self(resolved.into_iter().collect())
     }
 }
 
 impl<'a> KeyResolver<'a> {
     pub(super) fn new(
         head: &'a mut Parts,
-        by_parameters: bool,
+        reads_parameters: bool,
         caller: Option<&'a Caller>,
     ) -> Self {
-        let parameters = if by_parameters {
-            parameters(head)
+        let parameters = if reads_parameters {
+            path_parameters(head)
         } else {
             None
         };
@@ -64,12 +65,12 @@ impl<'a> KeyResolver<'a> {
 
     pub(super) fn resolve(&self, cost: Cost, quota: Quota, by: LimitBy) -> ResolvedKey {
         ResolvedKey {
-            cost: cost.of(self.head, quota.burst()),
-            key: self.key(by),
+            cost: cost.tokens(self.head, quota.burst()),
+            key: self.verified_key(by),
         }
     }
 
-    fn key(&self, by: LimitBy) -> Option<String> {
+    fn verified_key(&self, by: LimitBy) -> Option<String> {
         match by {
             LimitBy::Header(name, kind) => kind.verify(self.header(name)?, self.caller),
             LimitBy::Param(name, kind) => kind.verify(self.parameter(name)?, self.caller),
@@ -77,7 +78,8 @@ impl<'a> KeyResolver<'a> {
         }
     }
 
-    /// A field that is given twice says nothing: what stands behind could read the other one.
+    /// Returns the value of a header. A header that occurs twice has no value: the service could
+    /// read the other one.
     fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head.headers.get_all(name).iter();
         let value = values.next().filter(|_| values.next().is_none())?;
@@ -92,8 +94,9 @@ impl<'a> KeyResolver<'a> {
     }
 }
 
-/// The path's parameters, which the router has put into the head: nothing is waited for.
-fn parameters(head: &mut Parts) -> Option<RawPathParams> {
+/// Returns the path parameters, which the router has already put into the head. The future is ready
+/// immediately.
+fn path_parameters(head: &mut Parts) -> Option<RawPathParams> {
     RawPathParams::from_request_parts(head, &())
         .now_or_never()?
         .ok()
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
     use crate::policies::rate_limit::{KeyKind, LimitKey};
 
-    /// Vouches for its only value.
+    /// Verifies its only value.
     struct Acme;
 
     impl LimitKey for Acme {
@@ -123,11 +126,11 @@ mod tests {
         }
         let mut head = request.into_parts().0;
         KeyResolver::new(&mut head, false, None)
-            .key(LimitBy::Header("x-tenant", KeyKind::of::<Acme>()))
+            .verified_key(LimitBy::Header("x-tenant", KeyKind::of::<Acme>()))
     }
 
     #[test]
-    fn b09_a_header_counts_once_it_is_verified() {
+    fn b09_only_a_single_verified_header_is_a_key() {
         assert_eq!(key(&["ACME"]).as_deref(), Some("acme"));
         for values in [&[][..], &["globex"], &["acme", "acme"], &["acm\u{e9}"]] {
             assert_eq!(key(values), None, "{values:?}");
@@ -135,17 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn b09_without_a_router_there_is_no_parameter() {
+    fn b09_a_request_without_path_parameters_has_no_key() {
         let mut head = http::Request::new(()).into_parts().0;
-        let sight = KeyResolver::new(&mut head, true, None);
+        let resolver = KeyResolver::new(&mut head, true, None);
         assert_eq!(
-            sight.key(LimitBy::Param("tenant", KeyKind::of::<Acme>())),
+            resolver.verified_key(LimitBy::Param("tenant", KeyKind::of::<Acme>())),
             None
         );
     }
 
     #[test]
-    fn kinds_are_told_apart_by_their_types() {
+    fn kinds_of_different_types_differ() {
         struct Other;
         impl LimitKey for Other {
             fn verify(value: &str, caller: Option<&Caller>) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Limits that count and never refuse: what they would have refused is written to the log.
+//! Shadow limits: they count and log the requests that they would reject, and reject none.
 
 use core::time::Duration;
 
@@ -7,28 +7,28 @@ use crate::clock::Timestamp;
 use crate::log_throttle::LogThrottle;
 use crate::spec::EndpointSpec;
 
-/// What one shadow limit of an endpoint would have refused.
+/// The log of one shadow limit of an endpoint.
 #[derive(Debug)]
 pub(crate) struct Shadow {
     limit: String,
-    tally: LogThrottle,
+    throttle: LogThrottle,
 }
 
-/// At most one line in this time.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The time between two log lines, so that a busy limit does not flood the log.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Shadow {
-    /// The shadow limit of this name.
+    /// The log of the limit with this name.
     pub(crate) fn new(limit: String) -> Self {
         Self {
             limit,
-            tally: LogThrottle::new(PAUSE),
+            throttle: LogThrottle::new(LOG_INTERVAL),
         }
     }
 
-    /// Counts one more request that the limit would have refused.
-    pub(crate) fn note(&self, spec: &EndpointSpec, subject: &LimitSubject<'_>, now: Timestamp) {
-        let Some(requests) = self.tally.add(now) else {
+    /// Counts a request that the limit would have rejected.
+    pub(crate) fn count(&self, spec: &EndpointSpec, subject: &LimitSubject<'_>, now: Timestamp) {
+        let Some(requests) = self.throttle.add(now) else {
             return;
         };
         tracing::info!(
@@ -36,15 +36,15 @@ impl Shadow {
             method = %spec.method,
             path = spec.path,
             limit = self.limit,
-            by = kind(subject),
+            by = subject_kind(subject),
             requests,
-            "a shadow limit would have refused"
+            "a shadow limit would have rejected requests"
         );
     }
 }
 
-/// Whose request it was, without saying who.
-fn kind(subject: &LimitSubject<'_>) -> &'static str {
+/// Returns the kind of a bucket. The caller or address itself is not logged.
+fn subject_kind(subject: &LimitSubject<'_>) -> &'static str {
     match subject {
         LimitSubject::Caller(_) => "caller",
         LimitSubject::Address(_) => "address",
@@ -63,9 +63,9 @@ mod tests {
     const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
     #[test]
-    fn b17_a_line_names_endpoint_limit_and_kind_of_caller_and_not_who() {
+    fn b17_a_log_line_has_the_endpoint_the_limit_and_the_kind_of_bucket_but_not_the_caller() {
         let log = TestLog::of("rate_limit::shadow");
-        let _said = log.listen();
+        let _guard = log.listen();
         let spec = EndpointSpec::new(Method::Get, "/users", "users");
         let shadow = Shadow::new(String::from("login"));
         let (alice, address) = (
@@ -78,20 +78,23 @@ mod tests {
             LimitSubject::Key("alice"),
             LimitSubject::Everyone,
         ]) {
-            shadow.note(&spec, &subject, START.after(Duration::from_secs(second)));
-            shadow.note(&spec, &subject, START.after(Duration::from_secs(second)));
+            shadow.count(&spec, &subject, START.after(Duration::from_secs(second)));
+            shadow.count(&spec, &subject, START.after(Duration::from_secs(second)));
         }
         let lines = log.lines();
-        let of = |name: &str| {
+        let values = |name: &str| {
             lines
                 .iter()
                 .map(|line| line.field(name).unwrap_or(""))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(of("by"), ["caller", "address", "key", "everyone"]);
-        assert_eq!(of("requests"), ["1", "2", "2", "2"]);
-        assert_eq!((of("endpoint")[0], of("limit")[0]), ("users", "login"));
-        assert_eq!((of("method")[0], of("path")[0]), ("GET", "/users"));
+        assert_eq!(values("by"), ["caller", "address", "key", "everyone"]);
+        assert_eq!(values("requests"), ["1", "2", "2", "2"]);
+        assert_eq!(
+            (values("endpoint")[0], values("limit")[0]),
+            ("users", "login")
+        );
+        assert_eq!((values("method")[0], values("path")[0]), ("GET", "/users"));
         assert!(!format!("{lines:?}").contains("alice"));
     }
 }

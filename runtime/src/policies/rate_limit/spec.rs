@@ -14,81 +14,83 @@ pub struct RateLimitSpec {
     pub permits: u64,
     /// The period of `permits`.
     pub period: Duration,
-    /// The most tokens that a bucket holds; of a leaky bucket, the requests in its queue. Windows have none of
-    /// their own.
+    /// The most tokens that a bucket holds. For a leaky bucket, the number of requests in its
+    /// queue. A window ignores it: its burst is `permits`.
     pub burst: u64,
-    /// Tokens that one request takes.
+    /// The tokens that one request takes.
     pub cost: Cost,
-    /// How requests are counted.
+    /// The algorithm that counts requests.
     pub algorithm: Algorithm,
-    /// Whose requests share a bucket.
+    /// The property that requests in one bucket have in common.
     pub by: LimitBy,
-    /// Who decides what the store does not.
+    /// The behaviour while the store does not decide.
     pub on_error: OnError,
-    /// A name that several endpoints can share; they then share the bucket.
+    /// The name of a limit that endpoints can share. Limits with the same name share their buckets.
     pub name: Option<&'static str>,
-    /// How many tokens an instance takes ahead with a request that has none left; 0 for none.
+    /// The number of tokens that an instance takes ahead when it has none left; 0 disables
+    /// prefetching.
     pub prefetch: u64,
-    /// Whether it only counts: what it would refuse is written to the log, and admitted.
+    /// Disables rejections: requests that the limit would reject are logged and admitted.
     pub shadow: bool,
 }
 
-/// How requests are counted.
+/// The algorithm that counts requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// A bucket that refills at a constant rate, kept as one theoretical arrival time (GCRA, ITU-T
-    /// I.371). In any period at most burst + limit tokens pass.
+    /// A bucket that refills at a constant rate, stored as one theoretical arrival time (GCRA,
+    /// ITU-T I.371). In any period at most burst + limit tokens pass.
     TokenBucket,
-    /// A queue that is served at a constant rate: a request waits its turn, and is refused where the queue
-    /// is full or its turn would come after its deadline. In any period at most limit requests are let
-    /// go that take one token each, evenly spaced.
+    /// A queue that releases requests at a constant rate. A request waits for its turn. It is
+    /// rejected if the queue is full or if its turn would come after its deadline. In any period at
+    /// most `limit` requests of one token each are released, evenly spaced.
     LeakyBucket,
-    /// A count that begins anew with every period, all of them counted from 1970: minutes are those
-    /// of the clock, days are days of UTC. In any period at most 2 × limit tokens pass.
+    /// A counter that restarts with every period, counted from 1970: minutes are those of the
+    /// clock, days are UTC days. In any period at most 2 × limit tokens pass.
     FixedWindow,
-    /// A log of the moments of the last period. In any period at most limit tokens pass, exactly; at
-    /// most 10,000, for each is remembered by itself.
+    /// A log of the tokens of the last period. In any period at most `limit` tokens pass, exactly.
+    /// The limit is at most 10,000, because every token is stored separately.
     SlidingWindow,
 }
 
-/// Whose requests share a bucket.
+/// The property that requests in one bucket have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitBy {
-    /// The authenticated caller; the client's address where there is none.
+    /// The authenticated caller, or the client address without a caller.
     Caller,
-    /// The client's address, [behind proxies](super#clients-behind-proxies) too: IPv4 whole, IPv6 by its
-    /// /64 network.
+    /// The client address, also [behind proxies](super#clients-behind-proxies): a whole IPv4
+    /// address or the /64 network of an IPv6 address.
     Ip,
-    /// All requests of the endpoint.
+    /// The endpoint: all of its requests share one bucket.
     Route,
-    /// The key that the header of this name gives, in lower case, once it is
-    /// [verified](super#counted-by-a-tenant); as [`Caller`](Self::Caller) where it is not.
+    /// The [verified](super#counted-by-a-tenant) key of the header with this lower-case name.
+    /// Counts as [`Caller`](Self::Caller) if the key is not verified.
     Header(&'static str, KeyKind),
-    /// The key that the path parameter of this name gives, just so.
+    /// The verified key of the path parameter with this name, with the same fallback.
     Param(&'static str, KeyKind),
 }
 
-/// Who decides while the store of limits is slow or down.
+/// The behaviour while the store of a rate limit is slow or down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnError {
-    /// Each instance, [at its share of the limit](super#while-the-store-is-slow-or-down).
+    /// Each instance decides by [its share of the limit](super#while-the-store-is-slow-or-down).
     Local,
-    /// Nobody: requests are a 503, and their handler does not run.
+    /// Requests get a 503, and their handler does not run.
     Deny,
 }
 
 impl Algorithm {
-    /// Whether tokens come back all at once or as they were taken, and not at a rate.
+    /// Returns whether tokens come back as they were taken or all at once, not at a rate.
     pub(crate) const fn is_window(self) -> bool {
         matches!(self, Self::FixedWindow | Self::SlidingWindow)
     }
 }
 
 impl RateLimitSpec {
-    /// `permits` in each `period`, with as large a burst, one token a request, by caller.
+    /// A token bucket with `permits` in each `period`, as large a burst, one token per request, by
+    /// caller.
     pub const fn new(permits: u64, period: Duration) -> Self {
         Self {
             permits,
@@ -104,49 +106,49 @@ impl RateLimitSpec {
         }
     }
 
-    /// Lets `burst` tokens gather.
+    /// Sets the most tokens that a bucket holds.
     #[must_use]
     pub const fn with_burst(mut self, burst: u64) -> Self {
         self.burst = burst;
         self
     }
 
-    /// Takes `cost` tokens a request.
+    /// Sets the tokens that one request takes.
     #[must_use]
     pub const fn with_cost(mut self, cost: u64) -> Self {
         self.cost = Cost::Fixed(cost);
         self
     }
 
-    /// Takes as many tokens as `cost` says of a request, and at most the burst.
+    /// Sets a function that returns the tokens of a request. Its result is lowered to the burst.
     #[must_use]
     pub const fn with_cost_of(mut self, cost: fn(&Parts) -> u64) -> Self {
         self.cost = Cost::Of(cost);
         self
     }
 
-    /// Counts by `algorithm`.
+    /// Sets the algorithm.
     #[must_use]
     pub const fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
         self.algorithm = algorithm;
         self
     }
 
-    /// Counts requests of the same `by` together.
+    /// Sets the property that requests in one bucket have in common.
     #[must_use]
     pub const fn with_by(mut self, by: LimitBy) -> Self {
         self.by = by;
         self
     }
 
-    /// Lets this one decide what the store does not.
+    /// Sets the behaviour while the store does not decide.
     #[must_use]
     pub const fn with_on_error(mut self, on_error: OnError) -> Self {
         self.on_error = on_error;
         self
     }
 
-    /// Names the limit; endpoints that name the same limit share its buckets.
+    /// Names the limit. Endpoints that name the same limit share its buckets.
     #[must_use]
     pub const fn with_name(mut self, name: &'static str) -> Self {
         self.name = Some(name);
@@ -160,7 +162,7 @@ impl RateLimitSpec {
         self
     }
 
-    /// Counts and never refuses.
+    /// Disables rejections: the limit only counts and logs.
     #[must_use]
     pub const fn shadow(mut self) -> Self {
         self.shadow = true;
@@ -169,7 +171,8 @@ impl RateLimitSpec {
 }
 
 impl RateLimitSpec {
-    /// Describes the limit: its rate, such as `100/min`, and every option that is not the default.
+    /// Describes the limit: its rate, such as `100/min`, and every option that differs from the
+    /// default.
     pub(crate) fn describe(&self) -> String {
         let default = Self::new(self.permits, self.period);
         let mut options = Vec::new();
@@ -210,7 +213,7 @@ impl RateLimitSpec {
 }
 
 impl Algorithm {
-    /// The name that attributes have for it.
+    /// Returns the algorithm's name in the attribute.
     const fn as_str(self) -> &'static str {
         match self {
             Self::TokenBucket => "token_bucket",
@@ -238,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_shows_the_rate_and_what_is_not_the_default() {
+    fn a_description_shows_the_rate_and_the_options_that_differ_from_the_default() {
         let rates = [
             (1, "9/s"),
             (60, "9/min"),
@@ -246,10 +249,10 @@ mod tests {
             (86_400, "9/day"),
             (90, "9/90s"),
         ];
-        for (seconds, said) in rates {
+        for (seconds, expected) in rates {
             assert_eq!(
                 RateLimitSpec::new(9, Duration::from_secs(seconds)).describe(),
-                said
+                expected
             );
         }
         let all = RateLimitSpec::new(100, Duration::from_mins(1))
@@ -261,9 +264,9 @@ mod tests {
             .with_on_error(OnError::Deny)
             .with_prefetch(4)
             .shadow();
-        let said = "100/min(name=payments, algorithm=leaky_bucket, burst=20, by=ip, cost=5, on_error=deny, prefetch=4, shadow)";
-        assert_eq!(all.describe(), said);
-        let weighed = RateLimitSpec::new(1, Duration::from_secs(1)).with_cost_of(|_| 1);
-        assert_eq!(weighed.describe(), "1/s(cost=function)");
+        let expected = "100/min(name=payments, algorithm=leaky_bucket, burst=20, by=ip, cost=5, on_error=deny, prefetch=4, shadow)";
+        assert_eq!(all.describe(), expected);
+        let with_function = RateLimitSpec::new(1, Duration::from_secs(1)).with_cost_of(|_| 1);
+        assert_eq!(with_function.describe(), "1/s(cost=function)");
     }
 }

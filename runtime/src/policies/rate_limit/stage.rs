@@ -1,4 +1,5 @@
-//! A request on its way to the buckets.
+//! The stage that rejects requests by cached rejections, and the writer that takes the tokens of a
+//! request and writes its response fields.
 
 use core::time::Duration;
 use std::net::IpAddr;
@@ -20,7 +21,7 @@ use crate::request::{
 };
 use crate::spec::EndpointSpec;
 
-/// The limits of one mounted endpoint, and the client that asks their store.
+/// The limits of one mounted endpoint, with the client of their store.
 #[derive(Debug)]
 pub(crate) struct EndpointLimits {
     pub(crate) spec: &'static EndpointSpec,
@@ -29,14 +30,15 @@ pub(crate) struct EndpointLimits {
     pub(crate) proxies: TrustedProxies,
 }
 
-/// Refuses a request that the store refused a moment ago, without asking the store again.
+/// Rejects a request if the store rejected the same request a moment ago, without calling the
+/// store.
 ///
-/// The tokens themselves are taken at admission, together with the record of an idempotency key.
+/// The tokens are taken at admission, together with the record of an idempotency key.
 #[derive(Debug)]
 pub(crate) struct LimitStage(Arc<EndpointLimits>);
 
 impl LimitStage {
-    /// The stage of an endpoint with limits.
+    /// The stage of an endpoint with limits; `None` without any.
     pub(crate) fn new(limits: Option<&Arc<EndpointLimits>>) -> Option<Self> {
         limits.cloned().map(Self)
     }
@@ -48,12 +50,12 @@ impl Stage for LimitStage {
         state: &'a mut RequestState,
         request: &'a mut IncomingRequest,
     ) -> StageResult<'a> {
-        StageResult::Ready(self.check(state, request))
+        StageResult::Ready(self.reject_cached(state, request))
     }
 }
 
 impl LimitStage {
-    fn check(
+    fn reject_cached(
         &self,
         state: &mut RequestState,
         request: &mut IncomingRequest,
@@ -65,42 +67,48 @@ impl LimitStage {
             ..
         } = &*self.0;
         let caller = &state.info.caller;
-        let by_address = limits.ask_for_address(caller.as_ref());
-        let peer = if by_address { request.peer() } else { None };
+        let needs_address = limits.needs_address(caller.as_ref());
+        let peer = if needs_address { request.peer() } else { None };
         let address = peer.map(|peer| proxies.client(peer, &request.head().headers));
-        // The functions that weigh a request and verify its keys are the endpoint's own.
-        let whose = "what a limit asks of a request";
-        let known = catch_panic(whose, || {
+        // These functions are the endpoint's own code, so they can panic.
+        let context = "the cost or key function of a rate limit";
+        let keys = catch_panic(context, || {
             limits.resolve_keys(request.head_mut(), caller.as_ref())
         })?;
-        let exit = LimitResponseWriter {
+        let writer = LimitResponseWriter {
             endpoint: Arc::clone(&self.0),
             address,
-            known,
-            status: Mutex::default(),
+            keys,
+            statuses: Mutex::default(),
         };
-        let exit = Arc::new(exit);
-        state.writers.push(Arc::<LimitResponseWriter>::clone(&exit));
-        if !client.is_rejected() {
+        let writer = Arc::new(writer);
+        state
+            .writers
+            .push(Arc::<LimitResponseWriter>::clone(&writer));
+        if !client.may_have_rejections() {
             return Ok(());
         }
-        let claims = exit.requests(&state.info);
-        client.cached_rejection(&claims).map_or(Ok(()), |refused| {
-            exit.settle(&claims, Decision::ByStore(refused)).map(|_| ())
-        })
+        let requests = writer.requests(&state.info);
+        client
+            .cached_rejection(&requests)
+            .map_or(Ok(()), |rejected| {
+                writer
+                    .apply(&requests, Decision::ByStore(rejected))
+                    .map(|_| ())
+            })
     }
 }
 
-/// What the limits know of one request: whose it is, and what they said.
+/// The limits of one request: takes its tokens, and writes the response fields.
 #[derive(Debug)]
 pub(crate) struct LimitResponseWriter {
     endpoint: Arc<EndpointLimits>,
-    /// The client's, if a limit counts by it and the peer is known.
+    /// The client address, if a limit counts by it and the peer is known.
     address: Option<IpAddr>,
-    known: RequestKeys,
-    /// The state of the limits. Empty if they were not asked, or if this instance decided alone: what
-    /// one instance knows is not what the client has left.
-    status: Mutex<Vec<LimitStatus>>,
+    keys: RequestKeys,
+    /// The status of each limit. Empty if the store was not called or if this instance decided: the
+    /// numbers of one instance are not the tokens that the client has left.
+    statuses: Mutex<Vec<LimitStatus>>,
 }
 
 impl LimitResponseWriter {
@@ -112,10 +120,10 @@ impl LimitResponseWriter {
         &self.endpoint.client
     }
 
-    /// What the request takes from each limit.
+    /// Returns the token requests of the request, one per limit.
     pub(crate) fn requests<'a>(&'a self, info: &'a RequestInfo) -> LimitRequests<'a> {
-        let shapes = self.limits().shape();
-        let patience = if shapes {
+        let has_queue = self.limits().has_leaky_bucket();
+        let max_queue_wait = if has_queue {
             info.due.saturating_duration_since(Instant::now())
         } else {
             Duration::MAX
@@ -124,67 +132,73 @@ impl LimitResponseWriter {
         self.limits().requests(&LimitInputs {
             caller: caller.as_ref(),
             address: self.address,
-            keys: &self.known,
-            max_queue_wait: patience,
+            keys: &self.keys,
+            max_queue_wait,
         })
     }
 
-    /// Takes what the request costs, and returns when its turn comes.
+    /// Takes the tokens of the request. Returns the delay until its turn.
     pub(crate) async fn acquire(&self, info: &RequestInfo) -> Result<QueueDelay, Problem> {
-        let claims = self.requests(info);
+        let requests = self.requests(info);
         let on_error = self.limits().on_error();
-        let decided = match self.limits().prefetch() {
+        let decision = match self.limits().prefetch() {
             Some(batch) => {
                 self.client()
-                    .acquire_prefetched(&claims[0], batch, on_error)
+                    .acquire_prefetched(&requests[0], batch, on_error)
                     .await
             }
-            None => self.client().acquire(&claims, on_error).await,
+            None => self.client().acquire(&requests, on_error).await,
         };
-        match decided {
-            Ok(decided) => self.settle(&claims, decided),
+        match decision {
+            Ok(decision) => self.apply(&requests, decision),
             Err(error) => Err(unavailable(&error)),
         }
     }
 
-    /// Does the same with a store in this process. `None` where the limits have to be waited for.
+    /// Takes the tokens from an in-memory store. Returns `None` for any other store.
     pub(crate) fn acquire_in_process(
         &self,
         info: &RequestInfo,
     ) -> Option<Result<QueueDelay, Problem>> {
-        let claims = self.requests(info);
-        let acquired = self.client().acquire_in_process(&claims)?;
-        Some(self.settle(&claims, Decision::ByStore(acquired)))
+        let requests = self.requests(info);
+        let acquired = self.client().acquire_in_process(&requests)?;
+        Some(self.apply(&requests, Decision::ByStore(acquired)))
     }
 
-    /// Notes what was decided, and refuses the request if that is it.
-    pub(crate) fn settle(
+    /// Stores the status of a decision for the response fields. Fails if the request is rejected.
+    pub(crate) fn apply(
         &self,
-        claims: &[LimitRequest<'_>],
-        decided: Decision,
+        requests: &[LimitRequest<'_>],
+        decision: Decision,
     ) -> Result<QueueDelay, Problem> {
-        let (limits, acquired) = (self.limits(), decided.acquired());
+        let (limits, acquired) = (self.limits(), decision.acquired());
         if acquired.admitted {
-            limits.note_shadows(self.endpoint.spec, claims, acquired, self.client().clock());
+            limits.count_shadow_rejections(
+                self.endpoint.spec,
+                requests,
+                acquired,
+                self.client().clock(),
+            );
         }
-        let refusal = (!acquired.admitted).then(|| limits.refusal(acquired));
-        let turn = QueueDelay::after(limits.queue_delay(acquired));
-        if let Decision::ByStore(acquired) = decided {
-            *self.status.lock().unwrap_or_else(PoisonError::into_inner) = acquired.statuses;
+        let rejection = (!acquired.admitted).then(|| limits.rejection(acquired));
+        let delay = QueueDelay::after(limits.queue_delay(acquired));
+        if let Decision::ByStore(acquired) = decision {
+            *self.statuses.lock().unwrap_or_else(PoisonError::into_inner) = acquired.statuses;
         }
-        refusal.map_or(Ok(turn), Err)
+        rejection.map_or(Ok(delay), Err)
     }
 }
 
 impl ResponseWriter for LimitResponseWriter {
     fn write(&self, _: &RequestInfo, response: &mut Response) {
-        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        self.limits().write(response.headers_mut(), &status);
+        let statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        self.limits()
+            .write_fields(response.headers_mut(), &statuses);
     }
 }
 
-/// When the turn of an admitted request comes; `None` if nothing has to be waited for. A moment, because
-/// a body that is read meanwhile must not be waited for twice.
+/// The time at which the turn of an admitted request comes; `None` if it does not wait. It is a
+/// point in time, not a duration: the time in which the body is read counts towards the wait.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub(crate) struct QueueDelay(Option<Instant>);
@@ -194,7 +208,7 @@ impl QueueDelay {
         Self((!wait.is_zero()).then(|| Instant::now() + wait))
     }
 
-    /// Whether nothing has to be waited for.
+    /// Returns whether the request does not wait.
     pub(crate) const fn is_zero(self) -> bool {
         self.0.is_none()
     }

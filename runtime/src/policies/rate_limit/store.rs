@@ -9,49 +9,55 @@ use super::quota::Quota;
 use crate::facet::StoreFuture;
 use crate::request::Caller;
 
-/// The buckets of rate limits.
+/// A store of rate limit buckets.
 ///
-/// Time is the store's own. A bucket needs no record while it is full, so records expire when it
-/// is.
+/// The store uses its own clock. A full bucket needs no record, so a record expires when its bucket
+/// is full.
 pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
-    /// Takes the tokens of every claim, or of none.
+    /// Takes the tokens of all requests, or of none.
     ///
-    /// Claims of shadow limits do not decide: where all others can be had, each of them takes its own
-    /// tokens if its bucket has them, and nothing if not.
+    /// Requests of shadow limits do not affect the decision. If all other requests are admitted,
+    /// each shadow request takes its own tokens if its bucket has enough, and nothing otherwise.
     ///
-    /// **Atomic**: no other call sees, or takes from, a part of the claims; a refused call changes
-    /// nothing. A store whose buckets are in different places, as on a Redis Cluster, may take them one by
-    /// one and give back what it took for a call that it then refuses: another call may meanwhile be refused
-    /// too early, and none is admitted that should not be. The claims of one call name different buckets.
+    /// The requests of one call name different buckets.
     ///
-    /// **Expiry**: a bucket may be forgotten once it is full.
+    /// **Atomic**: no other call sees a part of the requests or takes tokens in between. A rejected
+    /// call changes nothing. A store whose buckets are in different places, such as a Redis
+    /// Cluster, may take the tokens one by one and give them back if it then rejects the call.
+    /// Meanwhile, another call may be rejected too early, but none is admitted wrongly.
     ///
-    /// **Crash** before: nothing was taken. After, with the answer lost: the tokens are taken and
-    /// the request was not served; buckets refill by themselves. Between places: as after, of some of them.
+    /// **Expiry**: a bucket may be dropped once it is full.
     ///
-    /// **Late**: an answer that takes longer than 250 ms is waited for no more, and its future
-    /// dropped; that is as good as a lost answer.
-    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired>;
+    /// **Crash** before: nothing was taken. After, with the answer lost: the tokens are taken
+    /// although the request was not served; buckets refill by themselves. Between two places: the
+    /// tokens of some buckets are taken.
+    ///
+    /// **Late**: after 250 ms the caller drops the future. That has the same effect as a lost
+    /// answer.
+    fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired>;
 
-    /// Whether the store answers from this process's memory, so that taking tokens ahead gains nothing.
+    /// Returns whether the store answers from the memory of this process. Prefetching tokens is
+    /// then useless.
     fn is_in_process(&self) -> bool {
         false
     }
 
-    /// The part of the store that decides these claims, as a number, where parts can fail by themselves as the nodes
-    /// of a cluster do: one that does is left alone, and the others are asked on.
-    fn part(&self, _claims: &[LimitRequest<'_>]) -> usize {
+    /// Returns the number of the part of the store that decides these requests.
+    ///
+    /// Parts can fail separately, such as the nodes of a cluster. Only a failed part is no longer
+    /// called; the others continue to decide.
+    fn part(&self, _requests: &[LimitRequest<'_>]) -> usize {
         0
     }
 }
 
 impl<L: LimitStore + ?Sized> LimitStore for Arc<L> {
-    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
-        (**self).acquire(claims)
+    fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
+        (**self).acquire(requests)
     }
 
-    fn part(&self, claims: &[LimitRequest<'_>]) -> usize {
-        (**self).part(claims)
+    fn part(&self, requests: &[LimitRequest<'_>]) -> usize {
+        (**self).part(requests)
     }
 
     fn is_in_process(&self) -> bool {
@@ -59,26 +65,28 @@ impl<L: LimitStore + ?Sized> LimitStore for Arc<L> {
     }
 }
 
-/// Tokens that a request takes from one bucket.
+/// A request for tokens of one bucket.
 #[derive(Debug, Clone, Copy)]
 pub struct LimitRequest<'a> {
-    /// Which bucket.
+    /// The bucket.
     pub bucket: Bucket<'a>,
-    /// How it refills; the same for all claims of a bucket, for a limit that is changed is another one.
+    /// The quota of the bucket. All requests for a bucket have the same quota, because a changed
+    /// limit has other buckets.
     pub quota: Quota,
-    /// How many tokens; at most the quota's burst. None only reads.
+    /// The number of tokens, at most the quota's burst. A request for 0 tokens only reads the
+    /// status.
     pub cost: u64,
-    /// How many tokens the dearest request takes from the bucket. An instance that decides alone leaves room for
-    /// it, whatever this one costs, so that all requests meet the same share.
+    /// The most tokens that one request takes from the bucket. An instance that decides by itself
+    /// makes its share at least that large, so the share is the same for all requests.
     pub max_cost: u64,
-    /// Whether the limit only counts: its bucket cannot refuse the request.
+    /// Set for a shadow limit, whose bucket cannot reject the request.
     pub shadow: bool,
-    /// How long the request can wait for its turn, where a leaky bucket gives it one.
+    /// The longest time for which the request can wait for its turn in a leaky bucket.
     pub max_queue_wait: Duration,
 }
 
 impl<'a> LimitRequest<'a> {
-    /// One token of a bucket, by a request that can wait for its turn.
+    /// A request for one token of a bucket that can wait for its turn without a limit.
     pub const fn new(bucket: Bucket<'a>, quota: Quota) -> Self {
         Self {
             bucket,
@@ -90,43 +98,44 @@ impl<'a> LimitRequest<'a> {
         }
     }
 
-    /// What comes of the claim if its bucket is in this state, and all others let the request go on.
+    /// Returns the status of the request if its bucket is in this state and all other buckets admit
+    /// it.
     pub fn decide(&self, state: State) -> LimitStatus {
         state.take(self.quota, self.cost, self.max_queue_wait)
     }
 
-    /// Whether a bucket that says this of the claim lets the request go on.
-    pub(crate) const fn admits(&self, reading: &LimitStatus) -> bool {
-        self.shadow || reading.wait.is_none()
+    /// Returns whether a bucket with this status admits the request.
+    pub(crate) const fn admits(&self, status: &LimitStatus) -> bool {
+        self.shadow || status.wait.is_none()
     }
 }
 
-/// One bucket: a limit, and whose requests it counts.
+/// A bucket: a limit, and the requests that it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bucket<'a> {
-    /// The limit: the same number wherever the same limit is declared.
+    /// The number of the limit, the same wherever the limit is declared.
     pub limit: u64,
-    /// Whose requests.
+    /// The requests that the bucket counts.
     pub subject: LimitSubject<'a>,
 }
 
-/// Whose requests share a bucket.
+/// The requests that share a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitSubject<'a> {
-    /// One caller's.
+    /// The requests of one caller.
     Caller(&'a Caller),
-    /// One client address's; an IPv6 address stands for its /64.
+    /// The requests from one client address. An IPv6 address represents its /64 network.
     Address(IpAddr),
-    /// All whose requests have this key, which is [verified](super::LimitKey).
+    /// The requests with this [verified](super::LimitKey) key.
     Key(&'a str),
-    /// All.
+    /// All requests.
     Everyone,
 }
 
-/// Writes less than the derived form, because every limited request is hashed. Tables know a bucket by
-/// its hash alone, so no two subjects write the same bytes: names end with 0xff, and the others differ
-/// in length.
+/// Hashes fewer bytes than the derived form, because every limited request is hashed. Tables
+/// identify a bucket by its hash only, so no two subjects may write the same bytes: names end with
+/// 0xff, and the other kinds differ in length.
 impl Hash for LimitSubject<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
@@ -147,37 +156,36 @@ impl Hash for LimitSubject<'_> {
     }
 }
 
-/// What came of a call.
+/// The result of a call to a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquired {
-    /// Whether the request may go on. Then every reading is after taking, and one with a wait is a
-    /// shadow limit's, which would have refused and gave nothing; else nothing was taken.
+    /// Whether the request is admitted. If so, each status is the one after taking the tokens. A
+    /// status with `wait` is then that of a shadow limit, which took nothing. If not, no tokens
+    /// were taken.
     pub admitted: bool,
-    /// The buckets' state, in the order of the claims.
+    /// The status of each bucket, in the order of the requests.
     pub statuses: Vec<LimitStatus>,
 }
 
 impl Acquired {
-    /// What comes of claims on buckets in these states: all of them, or none, but for the claims of
-    /// shadow limits, which refuse nothing.
-    pub fn of(claims: &[LimitRequest<'_>], states: &[State]) -> Self {
-        let decide = |(claim, state): (&LimitRequest<'_>, &State)| claim.decide(*state);
-        let mut readings: Vec<LimitStatus> = claims.iter().zip(states).map(decide).collect();
-        let admitted = claims
+    /// Decides about requests for buckets in these states: all take their tokens, or none does.
+    /// Shadow limits reject nothing.
+    pub fn of(requests: &[LimitRequest<'_>], states: &[State]) -> Self {
+        let decide = |(request, state): (&LimitRequest<'_>, &State)| request.decide(*state);
+        let mut statuses: Vec<LimitStatus> = requests.iter().zip(states).map(decide).collect();
+        let admitted = requests
             .iter()
-            .zip(&readings)
-            .all(|(claim, reading)| claim.admits(reading));
+            .zip(&statuses)
+            .all(|(request, status)| request.admits(status));
         if !admitted {
-            // A refused call changed nothing: a limit that would have admitted tells what it still has.
-            for ((claim, state), reading) in claims.iter().zip(states).zip(&mut readings) {
-                if reading.wait.is_none() {
-                    *reading = state.peek(claim.quota);
+            // A rejected call changed nothing, so a limit that would have admitted the request
+            // reports the tokens that it still has.
+            for ((request, state), status) in requests.iter().zip(states).zip(&mut statuses) {
+                if status.wait.is_none() {
+                    *status = state.peek(request.quota);
                 }
             }
         }
-        Self {
-            admitted,
-            statuses: readings,
-        }
+        Self { admitted, statuses }
     }
 }

@@ -4,22 +4,22 @@ use super::spec::VersionSpec;
 use crate::spec::EndpointSpec;
 
 impl VersionSpec {
-    /// The versions served by an API whose newest version is `newest`.
+    /// Returns the versions that are served if `newest` is the newest version of the API.
     pub fn served(self, newest: u32) -> RangeInclusive<u32> {
         self.first()..=self.last().unwrap_or_else(|| newest.max(self.first()))
     }
 }
 
-/// The most versions that one endpoint serves, each under a route of its own.
-pub(crate) const MOST: usize = 100;
+/// The most versions that one endpoint serves. Each has a route of its own.
+pub(crate) const MAX_VERSIONS: usize = 100;
 
-/// The last version that an endpoint serves, if there are more than [`MAX_INSTANCES`].
-pub(crate) fn too_many(spec: &EndpointSpec, newest: u32) -> Option<u32> {
+/// Returns the last version of an endpoint that serves more than [`MAX_VERSIONS`].
+pub(crate) fn last_if_too_many(spec: &EndpointSpec, newest: u32) -> Option<u32> {
     let served = spec.version?.served(newest);
-    served.clone().nth(MOST).map(|_| *served.end())
+    served.clone().nth(MAX_VERSIONS).map(|_| *served.end())
 }
 
-/// The newest version that any of these endpoints names.
+/// Returns the newest version that any of these endpoints names.
 pub(crate) fn newest<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> u32 {
     specs
         .filter_map(|spec| spec.version)
@@ -28,12 +28,12 @@ pub(crate) fn newest<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> u32 {
         .unwrap_or(0)
 }
 
-/// A route under which an endpoint stands.
+/// The route of an endpoint in one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// The version, where it has one.
+    /// The version; `None` for an endpoint without versions.
     pub(crate) version: Option<u32>,
-    /// The template with its version, such as `/v1/payments/{id}`.
+    /// The path template with the version, such as `/v1/payments/{id}`.
     pub(crate) template: String,
 }
 
@@ -46,20 +46,20 @@ impl Route {
         }
     }
 
-    /// The route that an endpoint's own links name.
-    pub(crate) fn of_links(spec: &EndpointSpec) -> Self {
+    /// The route in the endpoint's own links.
+    pub(crate) fn for_links(spec: &EndpointSpec) -> Self {
         Self::new(spec, spec.version.map(VersionSpec::newest_named))
     }
 }
 
-/// The routes under which an endpoint stands.
+/// Returns the routes of an endpoint.
 pub(crate) fn routes(spec: &EndpointSpec, newest: u32) -> Vec<Route> {
     match spec.version {
         None => vec![Route::new(spec, None)],
-        // What serves more keeps the API from starting.
+        // An endpoint with more versions is a start error; the bound keeps its check fast.
         Some(version) => version
             .served(newest)
-            .take(MOST)
+            .take(MAX_VERSIONS)
             .map(|version| Route::new(spec, Some(version)))
             .collect(),
     }
@@ -77,7 +77,7 @@ mod tests {
     const BARE: EndpointSpec = EndpointSpec::new(Method::Get, "/z", "bare");
 
     #[test]
-    fn e01_an_open_range_ends_at_the_newest_version_that_is_named() {
+    fn e01_an_open_range_ends_at_the_newest_named_version() {
         const NEW: EndpointSpec =
             EndpointSpec::new(Method::Get, "/x", "new").with_version(VersionSpec::new(3, Some(3)));
         let newest = newest([OLD, OPEN, BARE, NEW].iter());
@@ -91,6 +91,6 @@ mod tests {
         assert_eq!(templates(&OPEN), ["/v2/y", "/v3/y"]);
         assert_eq!(templates(&OLD), ["/v1/x", "/v2/x"]);
         assert_eq!(templates(&BARE), ["/z"]);
-        assert_eq!(Route::of_links(&OLD).template, "/v2/x");
+        assert_eq!(Route::for_links(&OLD).template, "/v2/x");
     }
 }

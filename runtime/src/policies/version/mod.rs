@@ -1,8 +1,9 @@
-//! Versions: an endpoint stands under `/v{n}` for each version that it serves.
+//! Versions: an endpoint is served under `/v{n}` for each of its versions.
 //!
-//! `version = 1` serves one, `version = 1..=3` several, `version = 1..` all from one on that the
-//! API knows: up to the newest that any of its endpoints names. A version that an endpoint does
-//! not serve is a 404. An endpoint serves 100 versions at most. How a version ends is told in [`deprecation`](super::deprecation).
+//! `version = 1` serves one version and `version = 1..=3` serves three. `version = 1..` serves all
+//! versions from 1 up to the newest version that any endpoint of the API names. Other versions are
+//! a 404. An endpoint serves at most 100 versions. [`deprecation`](super::deprecation) describes
+//! how a version ends.
 //!
 //! ```
 //! use aplomb::policies::version::VersionSpec;
@@ -14,5 +15,5 @@
 mod decide;
 mod spec;
 
-pub(crate) use decide::{MOST, Route, newest, routes, too_many};
+pub(crate) use decide::{MAX_VERSIONS, Route, last_if_too_many, newest, routes};
 pub use spec::VersionSpec;

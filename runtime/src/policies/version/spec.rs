@@ -1,4 +1,4 @@
-/// The versions of the API in which an endpoint is served: `1`, `1..` or `1..=3`.
+/// The versions in which an endpoint is served: `1`, `1..` or `1..=3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VersionSpec {
     first: u32,
@@ -6,23 +6,24 @@ pub struct VersionSpec {
 }
 
 impl VersionSpec {
-    /// Versions `first` to `last`, both included; without `last` all from `first` on that the API
-    /// knows.
+    /// The versions from `first` to `last`, inclusive. Without `last`, all versions of the API from
+    /// `first` on.
     pub const fn new(first: u32, last: Option<u32>) -> Self {
         Self { first, last }
     }
 
-    /// The first version.
+    /// Returns the first version.
     pub const fn first(self) -> u32 {
         self.first
     }
 
-    /// The last version, unless the range is open.
+    /// Returns the last version; `None` for an open range.
     pub const fn last(self) -> Option<u32> {
         self.last
     }
 
-    /// The newest version that the declaration names: the prefix of the endpoint's own links.
+    /// Returns the newest version that the declaration names. The endpoint's own links have its
+    /// prefix.
     pub const fn newest_named(self) -> u32 {
         match self.last {
             Some(last) => last,

@@ -1,4 +1,5 @@
-//! Everything in this process's memory, within bounds. Gone with the process.
+//! The store of idempotency records in this process's memory, which is bounded and ends with the
+//! process.
 
 mod records;
 mod table;

@@ -10,18 +10,18 @@ use crate::policies::idempotency::{
 };
 use crate::store::StoreFuture;
 
-/// Records of idempotency keys in memory, within bounds of number and size.
+/// A store of idempotency records in memory, bounded in number and in bytes.
 ///
-/// A record is never removed early: where a bound is reached, new keys are refused with
-/// [`StoreError::Full`](crate::store::StoreError::Full) until old records expire. Runs that are
-/// under way may exceed the bound of bytes by what they answer.
+/// A record is never removed before it expires. When a bound is reached, new keys are refused with
+/// [`StoreError::Full`](crate::store::StoreError::Full) until old records expire. The responses of
+/// active runs are stored even beyond the bound of bytes.
 pub struct MemoryRecords {
     table: Mutex<Table>,
     bounds: Bounds,
     clock: Arc<dyn Clock>,
 }
 
-/// How much a store of records may hold.
+/// The bounds of a store of records.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) records: usize,
@@ -29,13 +29,13 @@ pub(super) struct Bounds {
 }
 
 impl MemoryRecords {
-    /// Records held at a time, unless another number is chosen.
+    /// The default maximal number of records.
     pub const DEFAULT_RECORDS: usize = 1_000_000;
 
-    /// Bytes of kept responses, unless another number is chosen: 256 MiB.
+    /// The default maximal size of all stored responses in bytes: 256 MiB.
     pub const DEFAULT_BYTES: usize = 256 << 20;
 
-    /// Room for the default number of records and bytes, by the machine's clock.
+    /// Creates a store with the default bounds and the clock of the machine.
     pub fn new() -> Self {
         Self::with_bounds(
             Self::DEFAULT_RECORDS,
@@ -44,7 +44,8 @@ impl MemoryRecords {
         )
     }
 
-    /// Room for `records` records with responses of `bytes` bytes together, by this clock.
+    /// Creates a store for at most `records` records, whose responses take at most `bytes` bytes in
+    /// total. It takes the time from `clock`.
     pub fn with_bounds(records: usize, bytes: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             table: Mutex::default(),
@@ -53,12 +54,12 @@ impl MemoryRecords {
         }
     }
 
-    /// How many records there are, expired ones not yet removed included.
+    /// Returns the number of records, including expired ones that are not removed yet.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no records.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -95,7 +96,7 @@ impl IdempotencyStore for MemoryRecords {
         let (mut table, now) = (self.lock(), self.now());
         StoreFuture::ready(Ok(leases
             .iter()
-            .map(|held| table.renew(*held, now.after(lease), now))
+            .map(|held_lease| table.renew(*held_lease, now.after(lease), now))
             .collect()))
     }
 
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a22_a_full_store_refuses_new_keys_and_forgets_none() {
+    async fn a22_a_store_full_of_records_refuses_new_keys_and_removes_none() {
         let clock = TestClock::new();
         let records = MemoryRecords::with_bounds(2, 1 << 20, Arc::new(clock.clone()));
         for number in [1, 2] {
@@ -166,34 +167,37 @@ mod tests {
         assert_eq!(
             records.begin(&begin(3)).await,
             Ok(BeginOutcome::Started),
-            "what has expired makes room"
+            "expired records make room"
         );
         assert_eq!(records.len(), 1);
     }
 
     #[tokio::test]
-    async fn a22_a_store_full_of_answers_refuses_new_keys_and_forgets_none() {
+    async fn a22_a_store_full_of_responses_refuses_new_keys_and_removes_none() {
         let clock = TestClock::new();
         let records = MemoryRecords::with_bounds(100, 4096, Arc::new(clock.clone()));
         let (head, ()) = http::Response::new(()).into_parts();
-        let kept = StoredResponse::new(&head, Some(bytes::Bytes::from(vec![b'x'; 4096])));
+        let stored = StoredResponse::new(&head, Some(bytes::Bytes::from(vec![b'x'; 4096])));
         let (first, ttl) = (begin(1), Duration::from_hours(24));
         assert_eq!(records.begin(&first).await, Ok(BeginOutcome::Started));
         let done = Complete::new(
             first.lease(),
             first.fingerprint,
-            Outcome::Response(kept.clone()),
+            Outcome::Response(stored.clone()),
             ttl,
         );
         assert_eq!(records.complete(&done).await, Ok(CompleteOutcome::Written));
         assert_eq!(records.begin(&begin(2)).await, Err(StoreError::Full));
-        assert_eq!(records.begin(&begin(1)).await, Ok(BeginOutcome::Done(kept)));
+        assert_eq!(
+            records.begin(&begin(1)).await,
+            Ok(BeginOutcome::Done(stored))
+        );
         clock.advance(ttl);
         assert_eq!(records.begin(&begin(2)).await, Ok(BeginOutcome::Started));
     }
 
     #[tokio::test]
-    async fn a14_a_full_store_runs_again_what_may() {
+    async fn a14_a_full_store_still_allows_a_rerun() {
         let clock = TestClock::new();
         let records = MemoryRecords::with_bounds(1, 1 << 20, Arc::new(clock.clone()));
         let rerun = || Begin {
@@ -207,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn markers_of_aborted_tokens_count_and_end() {
+    async fn a08_markers_of_aborted_tokens_count_as_records_and_expire() {
         let clock = TestClock::new();
         let records = MemoryRecords::with_bounds(3, 1 << 20, Arc::new(clock.clone()));
         for number in 0..100 {
@@ -215,7 +219,7 @@ mod tests {
             records
                 .begin(&begun)
                 .await
-                .expect("room, as nothing is left of an abort without a marker");
+                .expect("room, because an abort without a marker leaves nothing");
             let lease = Lease {
                 key: begun.key,
                 token: begun.token,

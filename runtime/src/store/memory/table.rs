@@ -1,4 +1,5 @@
-//! The records themselves, as one lock holds them: every operation is a plain function of now.
+//! The table of records behind the store's lock. Each operation depends only on the table, its
+//! arguments and the time that it is given.
 
 use core::cmp::Reverse;
 use core::time::Duration;
@@ -7,26 +8,30 @@ use std::collections::{BinaryHeap, HashMap};
 use super::records::Bounds;
 use crate::clock::Timestamp;
 use crate::policies::idempotency::{
-    Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, Lease, OnCrash, OtherRun, Outcome,
-    RecordKey, RecordState, StoredResponse, Token, other_run,
+    Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, Lease, LeaseState, OnCrash,
+    Outcome, RecordKey, RecordState, StoredResponse, Token, lease_state,
 };
 use crate::store::StoreError;
 use crate::uniform_map::UniformMap;
 
 #[derive(Default)]
 pub(super) struct Table {
-    /// By a hash with a random state: clients can compute the names of records, and could aim those that they make at
-    /// one place of a table that takes them as they are.
+    /// The records. The map hashes with a random state: clients can compute the names of records,
+    /// and could otherwise choose keys that all collide.
     records: HashMap<RecordKey, Record>,
+    /// The markers of aborted tokens, with the time of their end. The server draws the tokens.
     markers: UniformMap<Token, Timestamp>,
-    ends: BinaryHeap<Reverse<(Timestamp, CompleteAt)>>,
+    /// The times at which to check a record or a marker for expiry, the earliest first.
+    checks: BinaryHeap<Reverse<(Timestamp, Expiring)>>,
+    /// The estimated size of all records.
     bytes: usize,
 }
 
-/// What may be removed when its time has come.
+/// An entry that is removed when it has expired.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum CompleteAt {
+enum Expiring {
     Record(RecordKey),
+    /// The bits of the token.
     Marker(u128),
 }
 
@@ -34,8 +39,9 @@ struct Record {
     fingerprint: Fingerprint,
     token: Token,
     state: State,
-    /// When its own entry in the heap is due.
-    look: Timestamp,
+    /// The time of the record's valid entry in the heap. Other entries of the same key are
+    /// obsolete.
+    check_at: Timestamp,
 }
 
 impl Record {
@@ -44,7 +50,7 @@ impl Record {
             fingerprint,
             token,
             state,
-            look: Timestamp::default(),
+            check_at: Timestamp::default(),
         }
     }
 }
@@ -75,6 +81,7 @@ impl Table {
         bounds: Bounds,
         now: Timestamp,
     ) -> Result<BeginOutcome, StoreError> {
+        // One round keeps up with new records. Only a full store goes on, until there is room.
         let mut more = self.remove_expired(now);
         while more && !self.has_room(&begin.key, bounds) {
             more = self.remove_expired(now);
@@ -99,7 +106,7 @@ impl Table {
         room || self.records.contains_key(key)
     }
 
-    /// What a request meets; `None` if it may run.
+    /// Returns the outcome of a `begin`; `None` if the request may run.
     fn find(&self, begin: &Begin, now: Timestamp) -> Option<BeginOutcome> {
         let record = self.records.get(&begin.key)?;
         if record.is_expired(now) {
@@ -181,16 +188,17 @@ impl Table {
 
     pub(super) fn abort(&mut self, lease: Lease, marker_until: Timestamp, now: Timestamp) {
         self.remove_expired(now);
-        let unanswered = |record: &Record| {
+        let is_open = |record: &Record| {
             record.token == lease.token && !matches!(record.state, State::Done { .. })
         };
-        if self.records.get(&lease.key).is_some_and(unanswered) {
+        if self.records.get(&lease.key).is_some_and(is_open) {
             self.remove(lease.key);
         }
+        // A marker that is set again keeps its entry in the heap, which is moved when it is due.
         if marker_until > now && self.markers.insert(lease.token, marker_until).is_none() {
-            self.ends.push(Reverse((
+            self.checks.push(Reverse((
                 marker_until,
-                CompleteAt::Marker(lease.token.as_u128()),
+                Expiring::Marker(lease.token.as_u128()),
             )));
         }
     }
@@ -222,10 +230,10 @@ impl Table {
         Some(match &record.state {
             State::Running {
                 until, on_crash, ..
-            } => match other_run(*until, *on_crash, now) {
-                OtherRun::Held => RecordState::Running,
-                OtherRun::Unknown => RecordState::Unknown,
-                OtherRun::Rerun => RecordState::Lapsed,
+            } => match lease_state(*until, *on_crash, now) {
+                LeaseState::Held => RecordState::Running,
+                LeaseState::LapsedUnknown => RecordState::Unknown,
+                LeaseState::LapsedRerun => RecordState::Lapsed,
             },
             State::Done { response, .. } => RecordState::Done(response.clone()),
             State::Unknown { .. } => RecordState::Unknown,
@@ -270,28 +278,33 @@ impl Table {
     }
 
     fn put(&mut self, key: RecordKey, mut record: Record) {
-        record.look = record.next_look(Timestamp::default());
-        self.ends
-            .push(Reverse((record.look, CompleteAt::Record(key))));
+        record.check_at = record.next_check(Timestamp::default());
+        self.checks
+            .push(Reverse((record.check_at, Expiring::Record(key))));
         self.bytes += record.size();
         if let Some(old) = self.records.insert(key, record) {
             self.bytes -= old.size();
         }
     }
 
-    /// Removes some of what has expired: as much as keeps up with what comes, and no more, so that
-    /// no call is held up by a million. Gives whether more is due. A record that was written again
-    /// since is due later.
+    /// Removes up to [`MAX_REMOVED`] expired entries. Returns `true` if more entries may be due.
+    ///
+    /// A call removes more entries than it adds, so the table does not grow without bound. The
+    /// bound per call keeps one request from waiting while a million entries are removed.
     fn remove_expired(&mut self, now: Timestamp) -> bool {
         for _ in 0..MAX_REMOVED {
-            if self.ends.peek().is_none_or(|Reverse((end, _))| *end > now) {
+            if self
+                .checks
+                .peek()
+                .is_none_or(|Reverse((end, _))| *end > now)
+            {
                 return false;
             }
-            match self.ends.pop() {
-                Some(Reverse((end, CompleteAt::Record(key)))) => {
+            match self.checks.pop() {
+                Some(Reverse((end, Expiring::Record(key)))) => {
                     self.remove_if_expired(key, end, now);
                 }
-                Some(Reverse((_, CompleteAt::Marker(token)))) => {
+                Some(Reverse((_, Expiring::Marker(token)))) => {
                     self.remove_marker(Token::from_u128(token), now);
                 }
                 None => return false,
@@ -303,8 +316,8 @@ impl Table {
     fn remove_marker(&mut self, token: Token, now: Timestamp) {
         match self.markers.get(&token) {
             Some(until) if *until > now => {
-                self.ends
-                    .push(Reverse((*until, CompleteAt::Marker(token.as_u128()))));
+                self.checks
+                    .push(Reverse((*until, Expiring::Marker(token.as_u128()))));
             }
             _ => {
                 self.markers.remove(&token);
@@ -313,33 +326,35 @@ impl Table {
     }
 
     fn remove_if_expired(&mut self, key: RecordKey, end: Timestamp, now: Timestamp) {
-        // Of several entries of one key only the record's own counts.
+        // Only the record's newest entry is valid. The others are of earlier states of the record.
         let Some(record) = self
             .records
             .get_mut(&key)
-            .filter(|record| record.look == end)
+            .filter(|record| record.check_at == end)
         else {
             return;
         };
-        let next_look = record.next_look(now);
+        let next_check = record.next_check(now);
         if record.is_expired(now) {
             self.remove(key);
         } else {
-            record.look = next_look;
-            self.ends
-                .push(Reverse((next_look, CompleteAt::Record(key))));
+            record.check_at = next_check;
+            self.checks
+                .push(Reverse((next_check, Expiring::Record(key))));
         }
     }
 }
 
-/// Expired entries removed by one call.
+/// The maximal number of expired entries that one call removes.
 const MAX_REMOVED: usize = 64;
 
-/// About what a record takes beside its response: itself, its places in the map and in the heap.
+/// The estimated size of a record without its response in bytes: the record and its entries in the
+/// map and the heap.
 const OVERHEAD: usize = 512;
 
 impl Record {
-    /// When nothing is left of the record. A running one is at least known as UNKNOWN until then.
+    /// Returns the time at which the record becomes ABSENT. A RUNNING record first lapses, and then
+    /// stays UNKNOWN for its time to live.
     fn expiry(&self) -> Timestamp {
         match &self.state {
             State::Running { until, ttl, .. } => until.after(*ttl),
@@ -347,9 +362,11 @@ impl Record {
         }
     }
 
-    /// When to look whether it has expired: for a running one already when its lease ends, so that
-    /// what was aborted meanwhile is not remembered for a whole time to live.
-    fn next_look(&self, now: Timestamp) -> Timestamp {
+    /// Returns the time of the next check for expiry.
+    ///
+    /// A RUNNING record is checked when its lease ends. Otherwise the heap entry of an aborted
+    /// record would stay for a whole time to live.
+    fn next_check(&self, now: Timestamp) -> Timestamp {
         match &self.state {
             State::Running { until, .. } if now < *until => *until,
             _ => self.expiry(),
@@ -360,15 +377,16 @@ impl Record {
         self.expiry() <= now
     }
 
-    /// What another request with the same fingerprint meets; `None` if it may run.
+    /// Returns the outcome of a `begin` with the same fingerprint and another token; `None` if it
+    /// may run.
     fn begin_outcome(&self, now: Timestamp) -> Option<BeginOutcome> {
         match &self.state {
             State::Running {
                 until, on_crash, ..
-            } => match other_run(*until, *on_crash, now) {
-                OtherRun::Held => Some(BeginOutcome::InFlight),
-                OtherRun::Unknown => Some(BeginOutcome::Unknown),
-                OtherRun::Rerun => None,
+            } => match lease_state(*until, *on_crash, now) {
+                LeaseState::Held => Some(BeginOutcome::InFlight),
+                LeaseState::LapsedUnknown => Some(BeginOutcome::Unknown),
+                LeaseState::LapsedRerun => None,
             },
             State::Done { response, .. } => Some(BeginOutcome::Done(response.clone())),
             State::Unknown { .. } => Some(BeginOutcome::Unknown),
@@ -397,10 +415,10 @@ mod tests {
         static COMPARISONS: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// A key that counts how often it is compared.
+    /// A key that counts its comparisons.
     #[expect(
         clippy::derived_hash_with_manual_eq,
-        reason = "they agree; this one counts"
+        reason = "the manual implementation only counts"
     )]
     #[derive(Eq, Hash)]
     struct Counted(RecordKey);
@@ -412,8 +430,8 @@ mod tests {
         }
     }
 
-    /// Names that all have one hash if their words are only folded together.
-    fn aimed_keys(count: u64) -> Vec<RecordKey> {
+    /// Returns names that all have the same hash if a hasher only folds their words.
+    fn colliding_keys(count: u64) -> Vec<RecordKey> {
         let name = |number: u64| {
             let (first, second) = (number.to_ne_bytes(), number.rotate_left(5).to_ne_bytes());
             core::array::from_fn(|at| if at < 8 { first[at] } else { second[at - 8] })
@@ -423,7 +441,7 @@ mod tests {
             .collect()
     }
 
-    /// How many keys each look-up is compared with, on average, in a table of these keys.
+    /// Returns the average number of comparisons per look-up in a table of these keys.
     fn comparisons(hasher: impl BuildHasher, keys: &[RecordKey]) -> usize {
         let mut table = HashSet::with_hasher(hasher);
         table.extend(keys.iter().map(|key| Counted(*key)));
@@ -433,19 +451,16 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_aimed_at_one_place_of_the_table_are_spread() {
-        let keys = aimed_keys(2_000);
+    fn keys_chosen_to_collide_do_not_collide_in_the_table() {
+        let keys = colliding_keys(2_000);
         let fixed = comparisons(BuildHasherDefault::<UniformHasher>::default(), &keys);
-        assert!(
-            fixed >= 500,
-            "they meet in one place under a hash that is known: {fixed}"
-        );
-        let own = comparisons(Table::default().records.hasher().clone(), &keys);
-        assert!(own <= 2, "{own}");
+        assert!(fixed >= 500, "they collide under a known hash: {fixed}");
+        let random = comparisons(Table::default().records.hasher().clone(), &keys);
+        assert!(random <= 2, "{random}");
     }
 
     #[test]
-    fn each_table_has_a_hash_of_its_own() {
+    fn each_table_has_its_own_random_hash() {
         let hash = |key: &RecordKey| Table::default().records.hasher().hash_one(key);
         let key = RecordKey::new([1; 16], [2; 16]);
         assert_ne!(hash(&key), hash(&key));

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Removes a record that this token has and that is not done, and leaves a marker for a `begin` that is late.
+-- Removes the record if it has this token and is not DONE, and sets a marker that stops a late `begin`.
 -- KEYS: the record, the marker.
--- ARGV: the token, how long the marker stays in milliseconds.
--- Gives: 0.
+-- ARGV: the token, the life of the marker in milliseconds.
+-- Returns: 0.
 redis.call('SET', KEYS[2], '\1', 'PX', ARGV[2])
 local head = redis.call('GETRANGE', KEYS[1], 0, 59)
 if head ~= '' and (#head < 60 or not string.find(head, '^\1[RDU]')) then

@@ -1,14 +1,25 @@
--- Takes the tokens of every claim, or of none. Claims of shadow limits do not decide: each takes what it can.
--- Locals: keys_before and arguments_before, how many keys and arguments stand before those of the buckets.
--- KEYS: ..., buckets. Of a sliding window the list of the moments of its tokens; else a format byte and a number: of a
--- fixed window its end, and one more for each token taken in it; else the moment at which the bucket is full. All in
--- microseconds since 1970.
--- ARGV: ..., for each bucket its kind (0 token or leaky bucket, 1 fixed window, 2 sliding window; 3 more for a shadow),
--- what the claim costs, how much may be taken already for it to fit, and how long the bucket takes to refill (tokens of
--- windows, else microseconds), as a byte and three numbers; and how long it is kept, in milliseconds.
--- Leaves: admitted, whether the request may go on; seen, for each bucket how far ahead of now its moment was; or of a
--- fixed window the tokens that were taken in it, and how long it lasts; or of a sliding window the tokens, when the last
--- of them leaves, and when enough of them have left.
+-- Takes the tokens of all limit requests, or none. Shadow limits do not decide: each takes its tokens if it has enough.
+--
+-- Locals that must be set before: keys_before and arguments_before, the numbers of keys and arguments before those of
+-- the buckets.
+--
+-- KEYS: ..., the buckets. A sliding window is a list of the times of its tokens. Any other bucket is a format byte and
+-- a number. For a token or leaky bucket the number is the time at which the bucket is full. For a fixed window it is
+-- the end of the window, plus 1 for each taken token. All times are in microseconds since 1970.
+--
+-- ARGV: ..., for each bucket two arguments. The first is a byte and three numbers, packed:
+--   kind: 0 token or leaky bucket, 1 fixed window, 2 sliding window; plus 3 for a shadow
+--   cost: the tokens that the request takes
+--   most: the largest use of the bucket at which the request still fits
+--   window: the time in which the bucket refills, in microseconds
+-- cost and most are in microseconds for token and leaky buckets, and in tokens for windows.
+-- The second is the life of the bucket's key in milliseconds.
+--
+-- Sets: admitted, true if the request may go on; and seen, a list with the state of each bucket before:
+--   of a token or leaky bucket the time until it is full
+--   of a fixed window its taken tokens, and the time until it ends
+--   of a sliding window its taken tokens, the time until the last of them leaves the window, and the time until the
+--   request fits
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local seen, admitted = {}, true
@@ -17,13 +28,14 @@ if #KEYS == keys_before + 1 then
     kind, cost, most, window = struct.unpack('>Bddd', ARGV[arguments_before + 1])
 end
 
--- The error for what cannot be read: what stands there is no bucket, unless it is the server that does not give it.
+-- Returns the error for a bucket that cannot be read: the server's own error, or MALFORMED if the value is no bucket.
 local function unreadable(key, value)
-    local refused = type(value) == 'table' and string.sub(value.err, 1, 9) ~= 'WRONGTYPE'
-    return refused and value or redis.error_reply('MALFORMED ' .. key)
+    local is_server_error = type(value) == 'table' and string.sub(value.err, 1, 9) ~= 'WRONGTYPE'
+    return is_server_error and value or redis.error_reply('MALFORMED ' .. key)
 end
 
--- The number of a bucket: 0 where there is none, nothing where it cannot be read; and what stands there.
+-- Returns the number of a bucket, and its raw value. The number is 0 if the key does not exist, and nil if the value
+-- cannot be read. Numbers from 2^53 on are not exact, so no script writes them.
 local function read(key)
     local value = redis.pcall('GET', key)
     if not value then
@@ -37,14 +49,14 @@ local function write(key, life, number)
     redis.call('PSETEX', key, life, struct.pack('>Bd', 1, number))
 end
 
--- The moment of a token in a log. What is none, or is still to come, counts as now.
-local function moment_at(key, place)
-    local moment = tonumber(redis.call('LINDEX', key, place))
-    return moment and moment >= 0 and moment <= now and moment or now
+-- Returns the time of a token in a sliding window. An unreadable or future time counts as now.
+local function time_at(key, index)
+    local taken_at = tonumber(redis.call('LINDEX', key, index))
+    return taken_at and taken_at >= 0 and taken_at <= now and taken_at or now
 end
 
 if kind == 0 then
-    -- One bucket that decides alone, as most requests have.
+    -- A fast path for the most frequent case: a single bucket, which is no shadow.
     local key, life = KEYS[#KEYS], ARGV[arguments_before + 2]
     local number, value = read(key)
     if not number then
@@ -55,7 +67,8 @@ if kind == 0 then
     if admitted and cost > 0 then
         write(key, life, now + ahead + cost)
     elseif number > now + window then
-        -- Too far ahead (the clock stepped back, or the limit was lowered), it would refuse until the clock is there.
+        -- The number is too far in the future, because the clock stepped back or the limit was lowered. It would reject
+        -- requests until the clock has reached it.
         write(key, life, now + ahead)
     end
     seen[1] = ahead
@@ -69,22 +82,22 @@ else
             local length = redis.pcall('LLEN', key)
             local last = type(length) == 'number' and length > 0 and tonumber(redis.call('LINDEX', key, -1))
             if last and last > now then
-                -- The clock stepped back: what is still to come counts as now.
-                local moments = redis.call('LRANGE', key, 0, -1)
+                -- The clock stepped back: future times become now.
+                local times = redis.call('LRANGE', key, 0, -1)
                 redis.call('DEL', key)
-                for _, moment in ipairs(moments) do
-                    redis.call('RPUSH', key, math.min(tonumber(moment) or now, now))
+                for _, taken_at in ipairs(times) do
+                    redis.call('RPUSH', key, math.min(tonumber(taken_at) or now, now))
                 end
                 redis.call('PEXPIRE', key, life)
                 last = now
             end
             if last or length == 0 then
-                -- The first that is still in the window.
+                -- A binary search for the first token that is still in the window.
                 local first, beyond = 0, length
                 while first < beyond do
                     local middle = math.floor((first + beyond) / 2)
-                    local moment = tonumber(redis.call('LINDEX', key, middle))
-                    if moment and moment + window <= now then
+                    local taken_at = tonumber(redis.call('LINDEX', key, middle))
+                    if taken_at and taken_at + window <= now then
                         first = middle + 1
                     else
                         beyond = middle
@@ -93,15 +106,15 @@ else
                 local used, room = length - first, 0
                 fits = used <= most
                 if not fits then
-                    room = math.max(moment_at(key, first + used - most - 1) + window - now, 0)
+                    room = math.max(time_at(key, first + used - most - 1) + window - now, 0)
                 end
-                local leaves = used > 0 and math.max(moment_at(key, -1) + window - now, 0) or 0
+                local leaves = used > 0 and math.max(time_at(key, -1) + window - now, 0) or 0
                 seen[#seen + 1], seen[#seen + 2], seen[#seen + 3] = used, leaves, room
                 if fits and cost > 0 then
                     writes[#writes + 1] = { key = key, life = life, first = first, cost = cost }
                 end
             elseif shadow then
-                -- What a shadow cannot read is an empty bucket, of which nothing is taken: it refuses no one.
+                -- A shadow that cannot be read counts as exhausted. Nothing is taken, and nothing is rejected.
                 seen[#seen + 1], seen[#seen + 2], seen[#seen + 3] = most + cost, window, window
             else
                 return unreadable(key, length)
@@ -116,7 +129,7 @@ else
                 local left = window - now % window
                 local used = number and math.min(math.max(number - now - left, 0), most + cost) or most + cost
                 base, fits = now + left + used, used <= most
-                -- More tokens than it has are those of a limit that is lowered just now, and go with the window.
+                -- A number beyond the window's tokens is valid after the limit was lowered: it ends with the window.
                 farthest = now + left + window
                 seen[#seen + 1], seen[#seen + 2] = used, left
             else
@@ -127,24 +140,25 @@ else
             if number and number > farthest then
                 write(key, life, base)
             end
-            -- Of a shadow that cannot be read nothing fits, unless it costs nothing.
+            -- A shadow that cannot be read counts as exhausted, so only a request without cost fits.
             if fits and cost > 0 then
                 writes[#writes + 1] = { key = key, life = life, number = base + cost }
             end
         end
         admitted = admitted and (fits or shadow)
     end
-    for _, one in ipairs(admitted and writes or {}) do
-        if one.number then
-            write(one.key, one.life, one.number)
+    -- All buckets are decided before the first one is changed, so that a rejection changes nothing.
+    for _, entry in ipairs(admitted and writes or {}) do
+        if entry.number then
+            write(entry.key, entry.life, entry.number)
         else
-            if one.first > 0 then
-                redis.call('LTRIM', one.key, one.first, -1)
+            if entry.first > 0 then
+                redis.call('LTRIM', entry.key, entry.first, -1)
             end
-            for _ = 1, one.cost do
-                redis.call('RPUSH', one.key, now)
+            for _ = 1, entry.cost do
+                redis.call('RPUSH', entry.key, now)
             end
-            redis.call('PEXPIRE', one.key, one.life)
+            redis.call('PEXPIRE', entry.key, entry.life)
         end
     end
 end

@@ -1,4 +1,4 @@
-//! Limits and `begin` in one trip.
+//! The admission of a request: its limits and `begin` in one round trip.
 
 use redis::Value;
 
@@ -11,12 +11,13 @@ use crate::policies::idempotency::Begin;
 use crate::policies::rate_limit::LimitRequest;
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 
-/// The scripts of the limits and of `begin`, one after the other, where a refusal comes before
+/// The script of the limits followed by that of `begin`. A rejection ends the script before
 /// anything is written.
 ///
-/// KEYS: those of `begin`, then the buckets. ARGV: the three of `begin`, then two of each bucket. Gives what the
-/// script of the limits gives and, where they admit, one more: what `begin` gives. (An array within the array
-/// would cost Redis 2 k instructions.)
+/// - KEYS: those of `begin`, then the buckets.
+/// - ARGV: the three of `begin`, then two for each bucket.
+/// - Returns the values of the limits' script. If the limits admit, one more value follows: the
+///   result of `begin`. (A nested array would cost Redis 2,000 instructions more.)
 pub(super) const SCRIPT: &str = concat!(
     "#!lua\nlocal keys_before, arguments_before = 2, 3\n",
     include_str!("acquire.lua"),
@@ -24,82 +25,84 @@ pub(super) const SCRIPT: &str = concat!(
     include_str!("find_record.lua"),
     include_str!("begin.lua"),
     "end\nlocal found = begin()\n",
-    // An error.
+    // A table is an error reply, which must not be nested in the array.
     "if type(found) == 'table' then return found end\n",
     "seen[#seen + 1] = found\nreturn seen",
 );
 
 impl AdmissionStore for RedisStore {
-    fn joins(&self, claims: &[LimitRequest<'_>], begin: &Begin) -> bool {
-        !self.link.is_cluster() || in_one_slot(&self.admit_keys(claims, begin))
+    fn joins(&self, requests: &[LimitRequest<'_>], begin: &Begin) -> bool {
+        !self.link.is_cluster() || in_one_slot(&self.admit_keys(requests, begin))
     }
 
     fn admit<'a>(
         &'a self,
-        claims: &'a [LimitRequest<'a>],
+        requests: &'a [LimitRequest<'a>],
         begin: &'a Begin,
     ) -> StoreFuture<'a, Admission> {
-        StoreFuture::later(self.admit_request(claims, begin))
+        StoreFuture::later(self.admit_request(requests, begin))
     }
 }
 
 impl RedisStore {
-    fn admit_keys(&self, claims: &[LimitRequest<'_>], begin: &Begin) -> Vec<String> {
+    fn admit_keys(&self, requests: &[LimitRequest<'_>], begin: &Begin) -> Vec<String> {
         let mut keys = Vec::from(self.begin_keys(begin));
-        keys.extend(self.buckets(claims));
+        keys.extend(self.buckets(requests));
         keys
     }
 
     async fn admit_request(
         &self,
-        claims: &[LimitRequest<'_>],
+        requests: &[LimitRequest<'_>],
         begin: &Begin,
     ) -> Result<Admission, StoreError> {
-        let keys = self.admit_keys(claims, begin);
+        let keys = self.admit_keys(requests, begin);
         let mut arguments = Vec::from(records::begin_arguments(begin));
-        arguments.extend(limits::arguments(claims));
-        let run = ScriptCall {
+        arguments.extend(limits::arguments(requests));
+        let call = ScriptCall {
             keys: &keys,
             arguments: &arguments,
             when_disconnected: WhenDisconnected::Fail,
         };
-        let told = self
+        let reply = self
             .inner
             .scripts
             .admit
-            .run_with_reply(&self.link, run, self.inner.timeout)
+            .run_with_reply(&self.link, call, self.inner.timeout)
             .await?;
-        match admission(claims, told.answer, &keys[0])? {
-            // The first try may have been admitted, and have taken what this one is missing.
-            Admission::Refused(_) if told.repeated => Err(StoreError::Unavailable(String::from(
-                "the connection was lost, and what was asked again is refused",
+        match parse_admission(requests, reply.value, &keys[0])? {
+            // The first attempt may have been admitted, and have taken the tokens that the second
+            // attempt did not find.
+            Admission::Refused(_) if reply.repeated => Err(StoreError::Unavailable(String::from(
+                "the connection was lost, and the repeated request was rejected",
             ))),
             admission => Ok(admission),
         }
     }
 }
 
-fn admission(
-    claims: &[LimitRequest<'_>],
-    answer: Value,
+fn parse_admission(
+    requests: &[LimitRequest<'_>],
+    reply: Value,
     key: &str,
 ) -> Result<Admission, StoreError> {
-    if let Some(refused) = limits::acquired(claims, &answer) {
-        return if refused.admitted {
-            Err(unexpected(&answer))
+    // Without the result of `begin` at its end, the reply is a rejection.
+    if let Some(rejected) = limits::parse_acquired(requests, &reply) {
+        return if rejected.admitted {
+            Err(unexpected(&reply))
         } else {
-            Ok(Admission::Refused(refused))
+            Ok(Admission::Refused(rejected))
         };
     }
-    let Value::Array(mut told) = answer else {
-        return Err(unexpected(&answer));
+    let Value::Array(mut values) = reply else {
+        return Err(unexpected(&reply));
     };
-    let found = told.pop().unwrap_or(Value::Nil);
-    let told = Value::Array(told);
-    match limits::acquired(claims, &told).filter(|acquired| acquired.admitted) {
+    let begun = values.pop().unwrap_or(Value::Nil);
+    let limits = Value::Array(values);
+    match limits::parse_acquired(requests, &limits).filter(|acquired| acquired.admitted) {
         Some(acquired) => {
-            records::parse_begin(found, key).map(|found| Admission::Admitted(acquired, found))
+            records::parse_begin(begun, key).map(|outcome| Admission::Admitted(acquired, outcome))
         }
-        None => Err(unexpected(&told)),
+        None => Err(unexpected(&limits)),
     }
 }

@@ -1,10 +1,10 @@
--- Takes the record for a run, where what stands before has not found that it may not run.
--- ARGV: ..., how long the record stays without a heartbeat, in milliseconds: the lease, then the time to live.
--- Gives: 0 started.
+-- Takes the record for a run. Follows find_record.lua, which returns if the request may not run.
+-- ARGV: ..., the life of the record without a heartbeat in milliseconds: the lease plus the time to live.
+-- Returns: 0 started.
 if record then
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 elseif not redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3], 'NX') then
-    -- A key of another type reads as absent.
+    -- MGET returned nothing for a key of another type, but the key exists.
     return redis.error_reply('MALFORMED ' .. KEYS[1])
 end
 return 0

@@ -1,17 +1,19 @@
-//! Records as bytes: a head of fixed length that the scripts read, and, of a run that is done, its
-//! answer in the [form](StoredResponse::to_bytes) that all stores share.
+//! The encoding of records as bytes.
 //!
-//! | bytes | |
+//! A record has a head of fixed length, which the scripts read. A DONE record contains its response
+//! after the head, in the [encoding](StoredResponse::to_bytes) that all stores share.
+//!
+//! | bytes | content |
 //! |---|---|
 //! | 1 | format, 1 |
 //! | 1 | state: `R`unning, `D`one, `U`nknown |
 //! | 16 | token |
-//! | 1 + 32 | fingerprint: its rule's version, its digest |
-//! | 1 | what a lapsed run means: `R`erun, `U`nknown |
+//! | 1 + 32 | fingerprint: the version of its rule, its hash |
+//! | 1 | state after the lease has lapsed: `R`erun, `U`nknown |
 //! | 8 | time to live in milliseconds, big-endian |
 //!
-//! A running record's key expires a lease and a time to live after its last heartbeat, so that its
-//! lease is told from what is left of the key's life.
+//! The key of a RUNNING record expires one lease and one time to live after the last heartbeat. So
+//! the rest of the lease is the rest of the key's life minus the time to live, and needs no field.
 
 use core::time::Duration;
 
@@ -22,9 +24,10 @@ use crate::policies::idempotency::{
 };
 
 const FORMAT: u8 = 1;
+/// The length of the head in bytes.
 const HEAD: usize = 60;
 
-/// The record of a run that begins.
+/// Encodes the record of a run that begins.
 pub(super) fn running(begin: &Begin) -> Vec<u8> {
     head(
         b'R',
@@ -35,7 +38,7 @@ pub(super) fn running(begin: &Begin) -> Vec<u8> {
     )
 }
 
-/// The record of a run that has ended.
+/// Encodes the record of a run that has ended.
 pub(crate) fn ended(complete: &Complete) -> Vec<u8> {
     let state = if matches!(complete.outcome, Outcome::Response(_)) {
         b'D'
@@ -49,13 +52,13 @@ pub(crate) fn ended(complete: &Complete) -> Vec<u8> {
         OnCrash::Unknown,
         complete.ttl,
     );
-    if let Outcome::Response(kept) = &complete.outcome {
-        kept.write_to(&mut record);
+    if let Outcome::Response(response) = &complete.outcome {
+        response.write_to(&mut record);
     }
     record
 }
 
-/// Fingerprints one behind the other.
+/// Encodes several fingerprints one after the other.
 pub(super) fn fingerprints<'a>(all: impl IntoIterator<Item = &'a Fingerprint>) -> Vec<u8> {
     let mut bytes = Vec::new();
     all.into_iter()
@@ -63,18 +66,19 @@ pub(super) fn fingerprints<'a>(all: impl IntoIterator<Item = &'a Fingerprint>) -
     bytes
 }
 
-/// The answer of a record that is done.
-pub(crate) fn kept(record: Vec<u8>) -> Option<StoredResponse> {
+/// Decodes the response of a DONE record; `None` for any other record and for damaged bytes.
+pub(crate) fn stored_response(record: Vec<u8>) -> Option<StoredResponse> {
     let is_done = record.len() >= HEAD && record.starts_with(&[FORMAT, b'D']);
     is_done
         .then(|| Bytes::from(record).split_off(HEAD))
         .and_then(StoredResponse::from_bytes)
 }
 
-/// Whole milliseconds, rounded up, of at most a hundred years, as a script takes them.
+/// Converts a duration to whole milliseconds for a script, rounded up, and at most a hundred years.
 pub(super) fn millis(duration: Duration) -> u64 {
-    const LONGEST: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
-    u64::try_from(duration.as_micros().div_ceil(1000)).map_or(LONGEST, |millis| millis.min(LONGEST))
+    // A number that a script can add to the current time without an overflow.
+    const MAX: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+    u64::try_from(duration.as_micros().div_ceil(1000)).map_or(MAX, |millis| millis.min(MAX))
 }
 
 fn head(
@@ -111,13 +115,13 @@ mod tests {
     use super::*;
     use crate::policies::idempotency::{Lease, RecordKey};
 
-    fn done(kept: StoredResponse) -> Complete {
+    fn done(response: StoredResponse) -> Complete {
         let lease = Lease {
             key: RecordKey::new([1; 16], [2; 16]),
             token: Token::from_u128(3),
         };
         let (fingerprint, ttl) = (Fingerprint::new(1, [4; 32]), Duration::from_hours(24));
-        Complete::new(lease, fingerprint, Outcome::Response(kept), ttl)
+        Complete::new(lease, fingerprint, Outcome::Response(response), ttl)
     }
 
     fn response() -> StoredResponse {
@@ -134,25 +138,36 @@ mod tests {
             fields,
             Some(Bytes::from_static(b"{\"a\":1}")),
         )
-        .expect("kept fields")
+        .expect("storable fields")
     }
 
     #[test]
-    fn an_answer_comes_back_as_it_was() {
+    fn an_encoded_response_decodes_to_the_original() {
         let without_body =
-            StoredResponse::restored(StatusCode::OK, Vec::new(), None).expect("kept fields");
-        for kept in [response(), without_body] {
-            assert_eq!(super::kept(ended(&done(kept.clone()))), Some(kept));
+            StoredResponse::restored(StatusCode::OK, Vec::new(), None).expect("storable fields");
+        for response in [response(), without_body] {
+            assert_eq!(
+                stored_response(ended(&done(response.clone()))),
+                Some(response)
+            );
         }
     }
 
     #[test]
-    fn a_truncated_record_is_none() {
+    fn a_truncated_or_extended_record_is_not_decoded() {
         let record = ended(&done(response()));
         for length in 0..record.len() {
-            assert_eq!(kept(record[..length].to_vec()), None, "{length} bytes");
+            assert_eq!(
+                stored_response(record[..length].to_vec()),
+                None,
+                "{length} bytes"
+            );
         }
-        assert_eq!(kept([record, vec![0]].concat()), None, "a byte too many");
+        assert_eq!(
+            stored_response([record, vec![0]].concat()),
+            None,
+            "a byte too many"
+        );
     }
 
     #[test]
@@ -164,11 +179,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_bytes_there_are_reading_them_does_not_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            drop(kept(bytes.clone()));
+        fn arbitrary_bytes_cause_no_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop(stored_response(bytes.clone()));
             let record = ended(&done(response()));
             bytes.splice(0..0, record[..HEAD].iter().copied());
-            drop(kept(bytes));
+            drop(stored_response(bytes));
         }
     }
 }

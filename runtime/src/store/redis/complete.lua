@@ -1,13 +1,12 @@
 #!lua flags=allow-oom
--- Writes the outcome of a run: compares the token, and never the lease.
+-- Writes the outcome of a run. Compares the token, never the lease.
 -- KEYS: the record.
--- ARGV: the record of the outcome, its time to live in milliseconds.
--- Gives: 0 written; where another run has the record: 1 in flight, 2 unknown, 3 it is of another request, or the
--- record of its answer.
+-- ARGV: the record with the outcome, its time to live in milliseconds.
+-- Returns: 0 written. If another run has the record: 1 in flight, 2 unknown, 3 another request, or the DONE record.
 local record = redis.call('GET', KEYS[1])
 local token = string.sub(ARGV[1], 3, 18)
 if record and #record >= 60 and string.find(record, '^\1[RU]') and string.sub(record, 3, 18) == token then
-    -- The run's own record, and not done: as it mostly is.
+    -- The most frequent case comes first: the run's own record, which is not DONE.
     redis.call('PSETEX', KEYS[1], ARGV[2], ARGV[1])
     return 0
 end

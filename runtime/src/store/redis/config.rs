@@ -12,7 +12,7 @@ use crate::settings;
 use crate::start::StartError;
 use crate::store::scheme_only;
 
-/// Where a Redis is, and how it is used.
+/// The address and the settings of a Redis.
 ///
 /// ```
 /// use aplomb::store::{RedisConfig, Store};
@@ -23,79 +23,87 @@ use crate::store::scheme_only;
 /// ```
 #[derive(Clone)]
 pub struct RedisConfig {
-    place: Servers,
-    shown: String,
-    /// The environment variable that says so, if one does.
+    servers: Servers,
+    /// The URL without parts that may be passwords.
+    redacted_url: String,
+    /// The environment variable with the URL, if the URL comes from one.
     variable: Option<&'static str>,
     timeout: Duration,
     accept_eviction: bool,
 }
 
-/// Where the servers of a store are.
+/// The servers of a store.
 #[derive(Clone)]
 pub(super) enum Servers {
+    /// One server.
     Server(Client),
+    /// The server that the sentinels name as the primary.
     Primary(Arc<Sentinels>),
+    /// The nodes of a cluster.
     Cluster(Arc<SeedNodes>),
 }
 
 impl RedisConfig {
-    /// How long an operation may take, unless another time is chosen.
+    /// The default timeout of an operation: one second.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// The Redis at one of these:
+    /// Parses the URL of a Redis in one of these forms:
     ///
-    /// | URL | |
+    /// | URL | Redis |
     /// |---|---|
     /// | `redis://[[user]:password@]host[:port][/database]` | one server |
-    /// | `unix:///path` | one server, at a socket of this machine |
-    /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/<name>[/<database>]` | the primary that sentinels know by this name; the hosts are theirs |
-    /// | `redis+cluster://[[user]:password@]host[:port][,host[:port]…]` | a cluster, of which these are some nodes |
+    /// | `unix:///path` | one server at a Unix socket |
+    /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/<name>[/<database>]` | the primary with this name; the hosts are sentinels |
+    /// | `redis+cluster://[[user]:password@]host[:port][,host[:port]…]` | a cluster; the hosts are some of its nodes |
     ///
-    /// User and password are those of the servers. Sentinels that demand a password of their own get
-    /// `?sentinel_password=…`, and with it `&sentinel_user=…`.
+    /// User and password are those of the servers. The query of the URL contains the password and
+    /// the user of the sentinels, if they demand their own: `?sentinel_password=…&sentinel_user=…`.
     ///
     /// # Errors
     ///
-    /// If that is no such URL.
+    /// If the URL has none of these forms. The error contains no part of the URL that may be a
+    /// password.
     pub fn new(url: &str) -> Result<Self, StartError> {
         Self::from_variable(None, url)
     }
 
     fn from_variable(variable: Option<&'static str>, url: &str) -> Result<Self, StartError> {
-        let shown = without_password(url);
+        let redacted_url = without_password(url);
         match Servers::parse(url) {
-            Ok(place) => {
+            Ok(servers) => {
                 let timeout = Self::DEFAULT_TIMEOUT;
                 Ok(Self {
-                    place,
-                    shown,
+                    servers,
+                    redacted_url,
                     variable,
                     timeout,
                     accept_eviction: false,
                 })
             }
-            // Where a password stands in what is no URL, nobody knows.
-            Err(why) => Err(start_error(variable, &scheme_only(url), why)),
+            // In a malformed URL the password can be anywhere, so the error shows only the scheme.
+            Err(reason) => Err(start_error(variable, &scheme_only(url), reason)),
         }
     }
 
-    /// As the environment has it: `url` is the value of this variable.
+    /// Parses the URL that is the value of this environment variable.
     pub(crate) fn from_env(variable: &'static str, url: &str) -> Result<Self, StartError> {
         Self::from_variable(Some(variable), url)
     }
 
-    /// How long an operation may take before its outcome counts as unknown: from ten milliseconds to
-    /// a minute; what is less or more is taken as that.
+    /// Sets the timeout of an operation, from ten milliseconds to one minute. A value outside of
+    /// this range is replaced by the nearer bound. After the timeout the outcome of the operation
+    /// is unknown.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(10), Duration::from_mins(1));
         self
     }
 
-    /// Uses a Redis that may evict records of idempotency keys when its memory is full: a retry of
-    /// an evicted key has a second effect. `APLOMB_STORE_EVICTION=accept` says the same. Where
-    /// `APLOMB_SECRET` is not set, the server may evict the secret, too, which ends cursors.
+    /// Accepts a Redis that may evict idempotency records when its memory is full.
+    ///
+    /// A retry of an evicted key has a second effect. If `APLOMB_SECRET` is not set, the server may
+    /// also evict the secret, which invalidates cursors. `APLOMB_STORE_EVICTION=accept` has the
+    /// same effect.
     #[must_use]
     pub fn accepting_eviction(mut self) -> Self {
         self.accept_eviction = true;
@@ -103,7 +111,7 @@ impl RedisConfig {
     }
 
     pub(super) const fn servers(&self) -> &Servers {
-        &self.place
+        &self.servers
     }
 
     pub(super) const fn timeout(&self) -> Duration {
@@ -114,19 +122,20 @@ impl RedisConfig {
         self.accept_eviction
     }
 
-    /// Something that is wrong with this Redis.
-    pub(super) fn error(&self, why: impl fmt::Display) -> StartError {
-        start_error(self.variable, &self.shown, why)
+    /// Creates an error about this Redis.
+    pub(super) fn error(&self, reason: impl fmt::Display) -> StartError {
+        start_error(self.variable, &self.redacted_url, reason)
     }
 
-    /// The URL as it may be shown.
-    pub(in crate::store) fn shown(&self) -> &str {
-        &self.shown
+    /// Returns the URL without parts that may be passwords.
+    pub(in crate::store) fn redacted_url(&self) -> &str {
+        &self.redacted_url
     }
 }
 
 impl Servers {
-    /// An error says what is wrong, what is accepted, and nothing that could be a password.
+    /// Parses a URL. An error contains the defect and the accepted form, but no part of the URL
+    /// that may be a password.
     fn parse(url: &str) -> Result<Self, String> {
         match url.split_once("://") {
             Some(("redis+sentinel", rest)) => {
@@ -152,13 +161,17 @@ impl Servers {
 }
 
 fn expected(form: &str) -> impl FnOnce(String) -> String {
-    move |why| format!("{why}; expected {form}")
+    move |reason| format!("{reason}; expected {form}")
 }
 
-fn start_error(variable: Option<&str>, shown: &str, why: impl fmt::Display) -> StartError {
+fn start_error(
+    variable: Option<&str>,
+    redacted_url: &str,
+    reason: impl fmt::Display,
+) -> StartError {
     match variable {
-        Some(variable) => StartError::variable(variable, shown, why),
-        None => StartError::new(format!("{shown}: {why}")),
+        Some(variable) => StartError::variable(variable, redacted_url, reason),
+        None => StartError::new(format!("{redacted_url}: {reason}")),
     }
 }
 
@@ -167,14 +180,14 @@ const EVICTION: &str = "APLOMB_STORE_EVICTION";
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
-            .field("url", &self.shown)
+            .field("url", &self.redacted_url)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }
 
-/// A URL as it may be shown: what stands before the host, or in the query, can be a password. Where
-/// one cannot be told from the other, only the scheme is shown.
+/// Removes the user, the password and the query from a URL, which can contain passwords. If they
+/// cannot be distinguished from the hosts, only the scheme remains.
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return scheme_only(url);
@@ -191,7 +204,7 @@ fn without_user(rest: &str) -> String {
         .map_or_else(|| rest.to_owned(), |at| format!("…{}", &rest[at..]))
 }
 
-/// What `APLOMB_STORE_EVICTION` says: whether a server may evict records.
+/// Reads `APLOMB_STORE_EVICTION`; `true` for `accept`.
 pub(crate) fn accepts_eviction() -> Result<bool, StartError> {
     match settings::variable(EVICTION)?.as_deref() {
         None => Ok(false),
@@ -205,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_not_shown() {
+    fn errors_and_debug_show_no_password() {
         for wrong in [
             "redis://:hunter2@host/x",
             "rediss://me:hunter2@host",
@@ -231,14 +244,14 @@ mod tests {
                 .to_string();
             assert!(!error.contains("hunter"), "{error}");
         }
-        let shown = [
+        let urls = [
             "unix:///s.sock?db=1&pass=hunter2",
             "redis://host?x=@hunter2",
             "redis://me:hunter?2@host",
             "redis+sentinel://me:hunter2@a,b:1/name?sentinel_password=hunter2",
             "redis+cluster://me:hunter2@a,b",
         ];
-        for url in shown {
+        for url in urls {
             assert!(!without_password(url).contains("hunter"), "{url}");
         }
         assert_eq!(
@@ -247,15 +260,15 @@ mod tests {
         );
         let config =
             RedisConfig::new("redis+sentinel://me:hunter2@a,b:1/name?sentinel_password=hunter2");
-        let shown = format!("{:?}", config.expect("a valid URL"));
+        let debug = format!("{:?}", config.expect("a valid URL"));
         assert!(
-            shown.contains("redis+sentinel://…@a,b:1/name?…") && !shown.contains("hunter2"),
-            "{shown}"
+            debug.contains("redis+sentinel://…@a,b:1/name?…") && !debug.contains("hunter2"),
+            "{debug}"
         );
     }
 
     #[test]
-    fn each_wrong_form_says_what_is_accepted() {
+    fn each_invalid_url_is_reported_with_the_accepted_form() {
         for (wrong, what) in [
             (
                 "redis+sentinel://host",
@@ -298,8 +311,14 @@ mod tests {
         for (wrong, what) in [
             ("redis+cluster://", "a host or its port is malformed"),
             ("redis+cluster://a,b:0", "a host or its port is malformed"),
-            ("redis+cluster://host/1", "a cluster has no databases but 0"),
-            ("redis+cluster://host?x=1", "there are no parameters"),
+            (
+                "redis+cluster://host/1",
+                "a cluster has only the database 0",
+            ),
+            (
+                "redis+cluster://host?x=1",
+                "the URL of a cluster has no parameters",
+            ),
             ("redis+cluster://me:@host", "a user needs a password"),
         ] {
             let error = RedisConfig::new(wrong).expect_err(wrong).to_string();
@@ -311,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn several_servers_have_forms_of_their_own() {
+    fn sentinels_and_clusters_are_recognized_by_their_scheme() {
         for (url, expected) in [
             ("redis+sentinel://a/name", true),
             (
@@ -323,12 +342,12 @@ mod tests {
         ] {
             let config = RedisConfig::new(url).expect(url);
             assert_eq!(
-                matches!(config.place, Servers::Primary(_)),
+                matches!(config.servers, Servers::Primary(_)),
                 expected,
                 "{url}"
             );
             assert_eq!(
-                matches!(config.place, Servers::Cluster(_)),
+                matches!(config.servers, Servers::Cluster(_)),
                 !expected,
                 "{url}"
             );

@@ -1,9 +1,11 @@
-//! One connection that all calls share, made anew when it is lost.
+//! A connection to one server, which all calls share and which reconnects after a loss.
 //!
-//! A call that cannot be sent, because there is no connection, is told apart from one whose answer
-//! did not come: only the latter may have had an effect. A connection on which nothing was heard for
-//! a second while something was asked is tried with a `PING_TIMEOUT` and given up if that is not answered:
-//! behind it the server may be stopped, or the network cut, without anybody having closed it.
+//! A call that could not be sent fails with another error than a call without a reply. Only the
+//! latter may have had an effect.
+//!
+//! If calls wait and no reply comes for a second, the connection is checked with a `PING`. If the
+//! `PING` has no reply either, the connection is closed. The server may be stopped or the network
+//! may be cut, although neither side has closed the connection.
 
 use core::fmt;
 use core::time::Duration;
@@ -23,239 +25,289 @@ use super::link::{Failure, WhenDisconnected};
 use super::sentinel::Sentinels;
 use super::url::Address;
 
-/// Where a wire leads.
+/// The server of a connection.
 #[derive(Clone)]
 pub(super) enum ConnectionTarget {
-    /// To this server.
+    /// This server.
     Server(Client),
-    /// To the server that is the primary when it connects.
+    /// The server that is the primary when the connection is made.
     Primary(Arc<Sentinels>),
 }
 
-/// A way to one server. Clones share the connection.
+/// A connection to one server. Clones share it.
 #[derive(Clone)]
 pub(super) struct Connection {
     inner: Arc<ConnectionInner>,
 }
 
-/// How long a silent connection has to answer a `PING_TIMEOUT`.
+/// The time that a silent connection has to reply to a `PING`.
 const PING_TIMEOUT: Duration = Duration::from_millis(100);
-/// How often sentinels are asked whether the primary is still the primary.
+/// The interval at which the sentinels are asked for the primary. It bounds the time in which a
+/// replaced primary still gets writes, which will be lost.
 const PRIMARY_CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// How long an attempt to connect may take.
+/// The time that an attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl ConnectionTarget {
-    /// The same, asked over connections of its own.
+    /// Returns the same target. Sentinels are asked over connections of their own.
     fn with_own_connections(&self) -> Self {
         match self {
             Self::Server(client) => Self::Server(client.clone()),
-            Self::Primary(sentinels) => Self::Primary(Arc::new(sentinels.another())),
+            Self::Primary(sentinels) => Self::Primary(Arc::new(sentinels.with_own_connections())),
         }
     }
 }
 
 impl Connection {
-    /// A wire that connects with its first call, in the runtime of that call.
-    pub(super) fn new(origin: ConnectionTarget, shown: String) -> Self {
-        let slot = Mutex::new(ConnectionState::Down {
+    /// Creates a connection that connects with its first call, in the runtime of that call.
+    pub(super) fn new(target: ConnectionTarget, display_name: String) -> Self {
+        let state = Mutex::new(ConnectionState::Down {
             retry_at: Instant::now(),
-            pause: Duration::ZERO,
-            why: None,
+            next_pause: Duration::ZERO,
+            reason: None,
         });
         Self {
             inner: Arc::new(ConnectionInner {
-                origin,
-                shown,
-                slot,
-                started: Instant::now(),
+                target,
+                display_name,
+                state,
+                created_at: Instant::now(),
             }),
         }
     }
 
-    /// The same server over a connection of its own.
-    pub(super) fn another(&self) -> Self {
-        let ConnectionInner { origin, shown, .. } = &*self.inner;
-        Self::new(origin.with_own_connections(), shown.clone())
+    /// Creates a second connection to the same server.
+    pub(super) fn second(&self) -> Self {
+        let ConnectionInner {
+            target,
+            display_name,
+            ..
+        } = &*self.inner;
+        Self::new(target.with_own_connections(), display_name.clone())
     }
 
-    /// Whether there is a connection, as far as is known.
+    /// Returns `true` if the connection is established and not known to be lost.
     pub(super) fn is_up(&self) -> bool {
-        self.inner.up().is_some()
+        self.inner.established().is_some()
     }
 
-    /// Asks the server.
+    /// Sends a command and returns the reply.
     pub(super) async fn call(
         &self,
         command: &Cmd,
         deadline: Instant,
-        patience: WhenDisconnected,
+        when_disconnected: WhenDisconnected,
     ) -> Result<Value, Failure> {
-        let live = self.ready(deadline, patience).await?;
-        let mut connection = live.connection.clone();
-        self.answer(&live, deadline, command.query_async(&mut connection))
+        let established = self.wait_until_ready(deadline, when_disconnected).await?;
+        let mut connection = established.connection.clone();
+        self.reply(&established, deadline, command.query_async(&mut connection))
             .await
     }
 
-    /// Asks a server for what it is about to take over (`ASKING`).
+    /// Sends a command after `ASKING`, to a node that is importing the slot.
     pub(super) async fn call_asking(
         &self,
         command: &Cmd,
         deadline: Instant,
     ) -> Result<Value, Failure> {
-        let live = self.ready(deadline, WhenDisconnected::Fail).await?;
-        let mut connection = live.connection.clone();
+        let established = self
+            .wait_until_ready(deadline, WhenDisconnected::Fail)
+            .await?;
+        let mut connection = established.connection.clone();
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
-        // Both in one piece, so that nobody else's command comes between.
-        let asked =
+        // `ASKING` applies to the next command of the connection. Both are sent in one piece, so
+        // that no command of another call comes between them.
+        let reply =
             connection
                 .send_packed_commands(&both, 1, 1)
-                .map(|answers| match answers?.pop() {
-                    Some(answer) => answer.extract_error(),
+                .map(|replies| match replies?.pop() {
+                    Some(reply) => reply.extract_error(),
                     None => Ok(Value::Nil),
                 });
-        self.answer(&live, deadline, asked).await
+        self.reply(&established, deadline, reply).await
     }
 
-    /// The connection, once there is one.
-    pub(super) async fn ready(
+    /// Waits for the established connection.
+    pub(super) async fn wait_until_ready(
         &self,
         deadline: Instant,
-        patience: WhenDisconnected,
+        when_disconnected: WhenDisconnected,
     ) -> Result<Established, Failure> {
-        match timeout_at(deadline, self.established(patience)).await {
-            Ok(Ok(live)) => Ok(live),
-            Ok(Err(why)) => Err(Failure::NotSent(why.to_string())),
-            Err(_) => Err(Failure::NotSent(String::from("no connection in time"))),
+        match timeout_at(deadline, self.established(when_disconnected)).await {
+            Ok(Ok(established)) => Ok(established),
+            Ok(Err(reason)) => Err(Failure::NotSent(reason.to_string())),
+            Err(_) => Err(Failure::NotSent(String::from(
+                "no connection before the deadline",
+            ))),
         }
     }
 
-    /// The answer to what is asked over this connection.
-    async fn answer(
+    /// Waits for the reply to a call on this connection.
+    async fn reply(
         &self,
-        live: &Established,
+        established: &Established,
         deadline: Instant,
-        asked: impl Future<Output = RedisResult<Value>>,
+        reply: impl Future<Output = RedisResult<Value>>,
     ) -> Result<Value, Failure> {
-        self.inner.note_sent(live);
-        match timeout_at(deadline, asked).await {
-            Ok(answer) => {
-                live.waiting_since.store(0, Ordering::Relaxed);
-                answer.map_err(|error| self.failed(live, error))
+        self.inner.note_sent(established);
+        match timeout_at(deadline, reply).await {
+            Ok(reply) => {
+                established.waiting_since.store(0, Ordering::Relaxed);
+                reply.map_err(|error| self.failure(established, error))
             }
             Err(_) => {
-                if self.inner.is_silent(live) {
-                    self.inner.close(live, "nothing was heard for a second");
+                if self.inner.is_silent(established) {
+                    self.inner.close(established, SILENT);
                 }
-                Err(Failure::Late(String::from("no answer in time")))
+                Err(Failure::TimedOut(String::from(
+                    "no reply before the deadline",
+                )))
             }
         }
     }
 
-    fn failed(&self, live: &Established, error: RedisError) -> Failure {
+    /// Classifies the error of a call, and closes the connection if the error means that it is
+    /// useless.
+    fn failure(&self, established: &Established, error: RedisError) -> Failure {
         let lost =
             error.is_connection_dropped() || error.is_io_error() || error.is_unrecoverable_error();
         if lost {
-            let why = describe_error(&error);
-            self.inner.close(live, &why);
-            return Failure::Lost(why);
+            let reason = describe_error(&error);
+            self.inner.close(established, &reason);
+            return Failure::Lost(reason);
         }
-        // The name now leads to a replica; another connection may lead to the new primary.
+        // The name now leads to a replica. A new connection may lead to the new primary.
         if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
-            self.inner.close(live, "the server has become a replica");
+            self.inner
+                .close(established, "the server has become a replica");
         }
         Failure::Refused(error)
     }
 
-    async fn established(&self, patience: WhenDisconnected) -> Result<Established, Arc<str>> {
+    async fn established(
+        &self,
+        when_disconnected: WhenDisconnected,
+    ) -> Result<Established, Arc<str>> {
         loop {
-            self.try_silent().await;
-            match self.next_established(patience).await {
-                Err(_) if patience == WhenDisconnected::WaitUntilDeadline => {
+            self.check_silent().await;
+            match self.established_or_attempt(when_disconnected).await {
+                Err(_) if when_disconnected == WhenDisconnected::WaitUntilDeadline => {
                     sleep_until(self.inner.retry_at()).await;
                 }
-                live => return live,
+                result => return result,
             }
         }
     }
 
-    /// Calls that nobody waited for to the end leave it open whether they had their answer.
-    async fn try_silent(&self) {
-        let Some(live) = self.inner.up().filter(|live| self.inner.is_silent(live)) else {
+    /// Checks a silent connection with a `PING`, and closes it if the `PING` has no reply.
+    ///
+    /// Silence is not enough to close a connection: a cancelled call never resets `waiting_since`,
+    /// although the server may have replied.
+    async fn check_silent(&self) {
+        let Some(established) = self
+            .inner
+            .established()
+            .filter(|established| self.inner.is_silent(established))
+        else {
             return;
         };
-        let (ping, mut connection) = (redis::cmd("PING"), live.connection.clone());
+        let (ping, mut connection) = (redis::cmd("PING"), established.connection.clone());
         match timeout(PING_TIMEOUT, ping.query_async::<()>(&mut connection)).await {
-            Ok(Ok(())) => live.waiting_since.store(0, Ordering::Relaxed),
-            _ => self.inner.close(&live, "nothing was heard for a second"),
+            Ok(Ok(())) => established.waiting_since.store(0, Ordering::Relaxed),
+            _ => self.inner.close(&established, SILENT),
         }
     }
 
-    /// The connection, or the first one that is being made; none while attempts fail.
-    async fn next_established(&self, patience: WhenDisconnected) -> Result<Established, Arc<str>> {
-        let (attempt, after) = match &mut *self.inner.state() {
-            ConnectionState::Up(live) => return Ok(live.clone()),
-            ConnectionState::Connecting { attempt, after } => (attempt.clone(), after.clone()),
+    /// Returns the established connection, or that of the running attempt. Fails during the pause
+    /// after a failed attempt.
+    async fn established_or_attempt(
+        &self,
+        when_disconnected: WhenDisconnected,
+    ) -> Result<Established, Arc<str>> {
+        // The lock must be released before the attempt is awaited: the attempt takes it at its end.
+        let (attempt, last_failure) = match &mut *self.inner.lock() {
+            ConnectionState::Up(established) => return Ok(established.clone()),
+            ConnectionState::Connecting {
+                attempt,
+                last_failure,
+            } => (attempt.clone(), last_failure.clone()),
             ConnectionState::Down {
                 retry_at,
-                why: Some(why),
+                reason: Some(reason),
                 ..
             } if Instant::now() < *retry_at => {
-                return Err(Arc::clone(why));
+                return Err(Arc::clone(reason));
             }
-            slot @ ConnectionState::Down { .. } => self.begin_attempt(slot),
+            state @ ConnectionState::Down { .. } => self.begin_attempt(state),
         };
-        match after {
-            // Looked at all the same, so that one whose task is lost gives way to the next.
-            Some(why) if patience == WhenDisconnected::Fail => {
-                attempt.now_or_never().unwrap_or(Err(why))
+        match last_failure {
+            // The call does not wait, but polls the attempt once. If the task of the attempt was
+            // lost with its runtime, this poll settles the attempt, and the next call begins
+            // another one.
+            Some(reason) if when_disconnected == WhenDisconnected::Fail => {
+                attempt.now_or_never().unwrap_or(Err(reason))
             }
             _ => attempt.await,
         }
     }
 
-    fn begin_attempt(&self, slot: &mut ConnectionState) -> (Attempt, Option<Arc<str>>) {
-        let (pause, after) = match slot {
-            ConnectionState::Down { pause, why, .. } => (*pause, why.take()),
+    /// Begins an attempt to connect. The caller holds the lock, so the attempt cannot settle before
+    /// the state is `Connecting`.
+    fn begin_attempt(&self, state: &mut ConnectionState) -> (Attempt, Option<Arc<str>>) {
+        let (pause, last_failure) = match state {
+            ConnectionState::Down {
+                next_pause, reason, ..
+            } => (*next_pause, reason.take()),
             ConnectionState::Up(_) | ConnectionState::Connecting { .. } => (Duration::ZERO, None),
         };
         let attempt = self.attempt(pause);
-        *slot = ConnectionState::Connecting {
+        *state = ConnectionState::Connecting {
             attempt: attempt.clone(),
-            after: after.clone(),
+            last_failure: last_failure.clone(),
         };
-        (attempt, after)
+        (attempt, last_failure)
     }
 
-    /// Connects in a task of its own, which no caller that loses patience cancels.
+    /// Connects in a task of its own, so that a caller whose deadline passes does not cancel the
+    /// attempt of the others.
     fn attempt(&self, pause: Duration) -> Attempt {
-        let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
+        let (inner, for_lost_task) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
         let task = tokio::spawn(async move {
-            let connected = timeout(CONNECT_TIMEOUT, connect(&inner.origin)).await;
+            let connected = timeout(CONNECT_TIMEOUT, connect(&inner.target)).await;
             let connected = connected
                 .unwrap_or_else(|_| Err(format!("no connection within {CONNECT_TIMEOUT:?}")));
-            let (connection, primary) =
-                connected.map_or_else(|why| (Err(why), None), |(up, to)| (Ok(up), to));
-            let live = inner.settle(connection, pause)?;
+            let (connection, primary) = connected.map_or_else(
+                |reason| (Err(reason), None),
+                |(connection, primary)| (Ok(connection), primary),
+            );
+            let established = inner.settle(connection, pause)?;
             if let Some(primary) = primary {
-                tokio::spawn(watch(Arc::downgrade(&inner), live.clone(), primary));
+                tokio::spawn(watch_primary(
+                    Arc::downgrade(&inner),
+                    established.clone(),
+                    primary,
+                ));
             }
-            Ok(live)
+            Ok(established)
         });
-        // The task is lost with its runtime; the next attempt may be made in another.
+        // If the runtime of the task ends, the attempt fails, and the next one may run in another
+        // runtime.
         let joined = task.map(move |joined| {
-            joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()), pause))
+            joined.unwrap_or_else(|lost| for_lost_task.settle(Err(lost.to_string()), pause))
         });
         joined.boxed().shared()
     }
 }
 
-/// A connection over which the server has answered; behind sentinels also where the primary is.
+const SILENT: &str = "the server has sent no reply for a second";
+
+/// Connects and checks that the server replies. With sentinels also returns the address of the
+/// primary.
 async fn connect(
-    origin: &ConnectionTarget,
+    target: &ConnectionTarget,
 ) -> Result<(MultiplexedConnection, Option<Address>), String> {
-    match origin {
+    match target {
         ConnectionTarget::Server(client) => connect_to(client)
             .await
             .map(|connection| (connection, None)),
@@ -266,24 +318,31 @@ async fn connect(
     }
 }
 
-/// Gives a connection up once the sentinels name another primary.
-async fn watch(inner: Weak<ConnectionInner>, live: Established, primary: Address) {
+/// Closes a connection when the sentinels name another primary.
+///
+/// It refers to the connection weakly, so that it ends with the store.
+async fn watch_primary(inner: Weak<ConnectionInner>, established: Established, primary: Address) {
     loop {
         sleep(PRIMARY_CHECK_INTERVAL).await;
-        let Some(inner) = inner.upgrade().filter(|inner| inner.is_up(&live)) else {
+        let Some(inner) = inner
+            .upgrade()
+            .filter(|inner| inner.is_in_use(&established))
+        else {
             return;
         };
-        let ConnectionTarget::Primary(sentinels) = &inner.origin else {
+        let ConnectionTarget::Primary(sentinels) = &inner.target else {
             return;
         };
-        if sentinels.left_primary(&primary).await {
-            return inner.close(&live, "the sentinels name another primary");
+        if sentinels.name_another_primary(&primary).await {
+            return inner.close(&established, "the sentinels name another primary");
         }
     }
 }
 
-/// A connection over which this server has answered.
+/// Connects to a server and checks that it replies to a `PING`.
 pub(super) async fn connect_to(client: &Client) -> Result<MultiplexedConnection, String> {
+    // Timeouts are the callers': each call has its own deadline. The pipeline takes 1,024 commands
+    // that are not written yet; then calls wait.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
@@ -299,6 +358,8 @@ pub(super) async fn connect_to(client: &Client) -> Result<MultiplexedConnection,
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Wire").field(&self.inner.shown).finish()
+        f.debug_tuple("Connection")
+            .field(&self.inner.display_name)
+            .finish()
     }
 }

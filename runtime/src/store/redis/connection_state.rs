@@ -1,5 +1,5 @@
-//! What a wire knows of its connection: whether there is one, since when it is silent, and when the
-//! next attempt to make one is due.
+//! The state of a [`Connection`](super::connection::Connection): the established connection with
+//! the time of its silence, or the time of the next attempt to connect.
 
 use core::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,80 +11,94 @@ use tokio::time::Instant;
 
 use super::connection::ConnectionTarget;
 
-/// What all that share a connection know.
+/// The state that all clones of a connection share.
 pub(super) struct ConnectionInner {
-    pub(super) origin: ConnectionTarget,
-    pub(super) shown: String,
-    pub(super) slot: Mutex<ConnectionState>,
-    pub(super) started: Instant,
+    pub(super) target: ConnectionTarget,
+    /// The name of the server in messages.
+    pub(super) display_name: String,
+    pub(super) state: Mutex<ConnectionState>,
+    /// The start of the clock of `waiting_since`.
+    pub(super) created_at: Instant,
 }
 
 pub(super) enum ConnectionState {
     Up(Established),
     Connecting {
         attempt: Attempt,
-        /// Why the attempt before failed.
-        after: Option<Arc<str>>,
+        /// The reason why the previous attempt failed; `None` if this is the first.
+        last_failure: Option<Arc<str>>,
     },
     Down {
         retry_at: Instant,
-        pause: Duration,
-        why: Option<Arc<str>>,
+        /// The pause after the next failure.
+        next_pause: Duration,
+        /// The reason with which calls fail until `retry_at`; `None` if calls wait for the attempt.
+        reason: Option<Arc<str>>,
     },
 }
 
+/// An attempt to connect, which several callers can await.
 pub(super) type Attempt = Shared<BoxFuture<'static, Result<Established, Arc<str>>>>;
 
 /// A connection in use.
 #[derive(Clone)]
 pub(super) struct Established {
     pub(super) connection: MultiplexedConnection,
-    pub(super) made: Instant,
-    /// How long the next attempt waits if this one does not hold.
-    pub(super) pause: Duration,
-    /// When the oldest call was sent since which no call had its answer, in microseconds of the
-    /// wire; 0 if there is none.
+    pub(super) connected_at: Instant,
+    /// The pause before the next attempt if this connection is lost at once.
+    pub(super) next_pause: Duration,
+    /// The time at which the oldest call was sent since the last reply, in microseconds after
+    /// `created_at`; 0 if no call waits. It also identifies the connection.
     pub(super) waiting_since: Arc<AtomicU64>,
 }
 
-/// How long a connection may be silent.
+/// The time without a reply after which a connection with waiting calls is checked.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
+/// The pause after the first failed attempt. It doubles with each failure.
 const MIN_PAUSE: Duration = Duration::from_millis(25);
+/// The longest pause between attempts. Also the age below which a lost connection counts as a
+/// failed attempt.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 impl ConnectionInner {
-    pub(super) fn state(&self) -> MutexGuard<'_, ConnectionState> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, ConnectionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the microseconds since the connection was created, at least 1: 0 means that no call
+    /// waits.
     pub(super) fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros())
+        u64::try_from(self.created_at.elapsed().as_micros())
             .unwrap_or(u64::MAX)
             .max(1)
     }
 
-    pub(super) fn up(&self) -> Option<Established> {
-        match &*self.state() {
-            ConnectionState::Up(live) => Some(live.clone()),
+    /// Returns the connection in use, if there is one.
+    pub(super) fn established(&self) -> Option<Established> {
+        match &*self.lock() {
+            ConnectionState::Up(established) => Some(established.clone()),
             ConnectionState::Connecting { .. } | ConnectionState::Down { .. } => None,
         }
     }
 
-    /// Whether this connection is the one in use.
-    pub(super) fn is_up(&self, live: &Established) -> bool {
-        is_current(&self.state(), live)
+    /// Returns `true` if this connection is the one in use.
+    pub(super) fn is_in_use(&self, established: &Established) -> bool {
+        is_in_use(&self.lock(), established)
     }
 
+    /// Returns the time of the next attempt; now if an attempt runs or the connection is up.
     pub(super) fn retry_at(&self) -> Instant {
-        match &*self.state() {
+        match &*self.lock() {
             ConnectionState::Down { retry_at, .. } => *retry_at,
             ConnectionState::Up(_) | ConnectionState::Connecting { .. } => Instant::now(),
         }
     }
 
-    pub(super) fn note_sent(&self, live: &Established) {
-        // Another call may be waiting longer; then its time counts.
-        let _ = live.waiting_since.compare_exchange(
+    /// Notes that a call was sent.
+    pub(super) fn note_sent(&self, established: &Established) {
+        // Only the first waiting call sets the time: an earlier call that still waits must not lose
+        // its earlier time. `Relaxed` is enough, because the number guards no other memory.
+        let _ = established.waiting_since.compare_exchange(
             0,
             self.now(),
             Ordering::Relaxed,
@@ -92,27 +106,38 @@ impl ConnectionInner {
         );
     }
 
-    pub(super) fn is_silent(&self, live: &Established) -> bool {
-        let since = live.waiting_since.load(Ordering::Relaxed);
+    /// Returns `true` if a call has waited for [`MAX_SILENCE`] and no call has got a reply
+    /// meanwhile.
+    pub(super) fn is_silent(&self, established: &Established) -> bool {
+        let since = established.waiting_since.load(Ordering::Relaxed);
         since != 0 && Duration::from_micros(self.now().saturating_sub(since)) >= MAX_SILENCE
     }
 
-    /// Gives a connection up, unless another has taken its place.
-    pub(super) fn close(&self, lost: &Established, why: &str) {
-        let mut slot = self.state();
-        if is_current(&slot, lost) {
+    /// Closes a lost connection, unless another one is already in use.
+    pub(super) fn close(&self, lost: &Established, reason: &str) {
+        let mut state = self.lock();
+        // Several calls report the loss of one connection. Only the first may change the state: a
+        // later one would close the next connection.
+        if is_in_use(&state, lost) {
             tracing::warn!(
-                store = self.shown,
-                why,
-                "the connection to the store is lost"
+                store = self.display_name,
+                reason,
+                "the connection to the store was lost"
             );
-            let fresh = lost.made.elapsed() < MAX_PAUSE;
-            let pause = if fresh { lost.pause } else { Duration::ZERO };
-            *slot = down_for(pause, why);
+            // A server that accepts and drops connections at once must not be called in a busy
+            // loop.
+            let was_short = lost.connected_at.elapsed() < MAX_PAUSE;
+            let pause = if was_short {
+                lost.next_pause
+            } else {
+                Duration::ZERO
+            };
+            *state = down_for(pause, reason);
         }
     }
 
-    /// Notes how an attempt ended; after a failed one the next waits, ever longer.
+    /// Records the result of an attempt to connect. After a failure the next attempt waits, and
+    /// each time longer.
     pub(super) fn settle(
         &self,
         connected: Result<MultiplexedConnection, String>,
@@ -120,39 +145,42 @@ impl ConnectionInner {
     ) -> Result<Established, Arc<str>> {
         match connected {
             Ok(connection) => {
-                let live = Established {
+                let established = Established {
                     connection,
-                    made: Instant::now(),
-                    pause,
+                    connected_at: Instant::now(),
+                    next_pause: pause,
                     waiting_since: Arc::default(),
                 };
-                *self.state() = ConnectionState::Up(live.clone());
-                tracing::debug!(store = self.shown, "connected to the store");
-                Ok(live)
+                *self.lock() = ConnectionState::Up(established.clone());
+                tracing::debug!(store = self.display_name, "connected to the store");
+                Ok(established)
             }
-            Err(why) => {
-                *self.state() = down_for(pause.max(MIN_PAUSE), &why);
-                Err(Arc::from(why))
+            Err(reason) => {
+                *self.lock() = down_for(pause.max(MIN_PAUSE), &reason);
+                Err(Arc::from(reason))
             }
         }
     }
 }
 
-fn is_current(slot: &ConnectionState, live: &Established) -> bool {
-    matches!(slot, ConnectionState::Up(up) if Arc::ptr_eq(&up.waiting_since, &live.waiting_since))
+fn is_in_use(state: &ConnectionState, established: &Established) -> bool {
+    matches!(
+        state,
+        ConnectionState::Up(up) if Arc::ptr_eq(&up.waiting_since, &established.waiting_since)
+    )
 }
 
-/// Without a connection, and without an attempt for so long; the next pause is longer. Without a
-/// pause callers wait for the attempt.
-fn down_for(pause: Duration, why: &str) -> ConnectionState {
-    let why = (!pause.is_zero()).then(|| Arc::from(why));
-    let (retry_at, pause) = (
+/// Returns the state without a connection, with the next attempt after `pause`. During the pause
+/// calls fail with the reason. Without a pause they wait for the next attempt.
+fn down_for(pause: Duration, reason: &str) -> ConnectionState {
+    let reason = (!pause.is_zero()).then(|| Arc::from(reason));
+    let (retry_at, next_pause) = (
         Instant::now() + pause,
         (pause * 2).clamp(MIN_PAUSE, MAX_PAUSE),
     );
     ConnectionState::Down {
         retry_at,
-        pause,
-        why,
+        next_pause,
+        reason,
     }
 }

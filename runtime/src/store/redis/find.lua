@@ -1,7 +1,7 @@
 #!lua flags=no-writes,allow-oom
--- Reads a record.
+-- Reads the state of a record.
 -- KEYS: the record.
--- Gives: 0 absent, 1 running, 2 unknown, 3 lapsed and may run again; of a run that is done its record.
+-- Returns: 0 absent, 1 running, 2 unknown, 3 lapsed and may run again, or the DONE record.
 local record = redis.call('GET', KEYS[1])
 if not record then
     return 0
@@ -13,7 +13,8 @@ local state = string.sub(record, 2, 2)
 if state == 'D' then
     return record
 end
--- A running key lives for its lease and its time to live, so that its lease is what is left beyond the latter.
+-- The key of a RUNNING record lives for its lease plus its time to live. So the lease is held while more than the time
+-- to live remains.
 if state == 'R' and redis.call('PTTL', KEYS[1]) > struct.unpack('>I8', record, 53) then
     return 1
 end

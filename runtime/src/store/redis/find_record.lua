@@ -1,8 +1,8 @@
--- What a request meets.
+-- Finds the outcome of a `begin` without writing.
 -- KEYS: the record, the marker of the run's token, ...
--- ARGV: the record of the run, the fingerprints by which the request is known (33 bytes each).
--- Gives: 0 it has started already, 1 in flight, 2 unknown, 3 mismatch, 4 aborted; of a run that is done its record.
--- Goes on where it may run.
+-- ARGV: the record of the run, the fingerprints of the request by all versions of the rule (33 bytes each).
+-- Returns: 0 already started with this token, 1 in flight, 2 unknown, 3 mismatch, 4 aborted, or the DONE record.
+-- If the request may run, the next script part follows.
 local found = redis.call('MGET', KEYS[1], KEYS[2])
 if found[2] then
     return 4
@@ -25,7 +25,7 @@ if record then
     elseif state == 'U' then
         return 2
     end
-    -- What is left of the key's life beyond the time to live is left of the lease.
+    -- The key lives for its lease plus its time to live. So the lease is held while more than the time to live remains.
     if redis.call('PTTL', KEYS[1]) > struct.unpack('>I8', record, 53) then
         return string.sub(record, 3, 18) == string.sub(ARGV[1], 3, 18) and 0 or 1
     elseif string.sub(record, 52, 52) ~= 'R' then

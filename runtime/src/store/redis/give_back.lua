@@ -1,11 +1,14 @@
 #!lua flags=allow-oom
--- Gives back what was taken for a request that another slot has refused. What has come back by itself since then is
--- not given back as well, so that no bucket ever holds more than without the request.
--- KEYS: buckets.
--- ARGV: for each bucket its kind, what was taken, and: of a token or leaky bucket the moment at which it was full
--- before; of a fixed window its end, and the most tokens it has; of a sliding window the moment of the tokens. A byte
--- and three numbers, as acquire.lua has them.
--- Gives: 0.
+-- Gives back the tokens of a request that another slot has rejected. Tokens that were refilled in the meantime are not
+-- given back again, so no bucket ever has more tokens than without the request.
+-- KEYS: the buckets.
+-- ARGV: for each bucket a byte and three numbers, packed as in acquire.lua: its kind, the taken tokens (of token and
+-- leaky buckets in microseconds), and then
+--   of a token or leaky bucket the time at which it was full before, and 0;
+--   of a fixed window its end, and its number of tokens;
+--   of a sliding window the time of the tokens, and 0.
+-- All times are in microseconds since 1970.
+-- Returns: 0.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 for i, key in ipairs(KEYS) do
@@ -15,17 +18,19 @@ for i, key in ipairs(KEYS) do
     elseif cost > 0 then
         local value = redis.pcall('GET', key)
         local number = type(value) == 'string' and #value == 9 and struct.unpack('>d', value, 2)
-        local given
+        local restored
         if number and kind == 1 then
-            -- Another window has begun where the number is of another end.
-            given = number > before and number <= before + burst and math.max(number - cost, before)
+            -- A number outside of this range belongs to another window, which has begun since then.
+            restored = number > before and number <= before + burst and math.max(number - cost, before)
         elseif number then
-            -- Where others took meanwhile, a bucket that would have been full had nothing more to come back.
-            local gone = number == before + cost and 0 or math.max(now - before, 0)
-            given = math.max(number - math.max(cost - gone, 0), now)
+            -- If no other request has changed the bucket since then, all tokens are given back. Otherwise: without the
+            -- request the bucket would have been full since `before`. The refill since then has already replaced a part
+            -- of the cost, which is not given back.
+            local refilled = number == before + cost and 0 or math.max(now - before, 0)
+            restored = math.max(number - math.max(cost - refilled, 0), now)
         end
-        if given then
-            redis.call('SET', key, struct.pack('>Bd', 1, given), 'KEEPTTL')
+        if restored then
+            redis.call('SET', key, struct.pack('>Bd', 1, restored), 'KEEPTTL')
         end
     end
 end

@@ -1,11 +1,11 @@
-//! What one request asks of several slots of a cluster: one script call a slot, all at the same time.
+//! Operations on several slots of a cluster: one script call per slot, all at the same time.
 //!
-//! A script is atomic within its slot. Over several slots claims are taken all or not at all all the
-//! same: what one slot admits is given back where another one refuses, fails, or comes too late to
-//! matter. Between the two, a request beside it can find tokens gone that then come back, and be refused
-//! too early. None is admitted that should not be: what has come back by itself meanwhile is not given
-//! back as well. Tokens that cannot be given back, because the process or the node dies, stay taken, and
-//! the bucket refills by itself.
+//! A script is atomic only within its slot. Limits in several slots are still decided together: if
+//! one slot rejects, fails or replies too late, the tokens of the other slots are given back.
+//!
+//! Before that, another request can find these tokens missing and be rejected too early. No request
+//! is admitted wrongly: tokens that have been refilled in the meantime are not given back again. If
+//! the process or the node dies first, the tokens stay taken until the bucket refills.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -16,79 +16,80 @@ use tokio::sync::oneshot;
 
 use super::RedisStore;
 use super::hash_slot::HashSlot;
-use super::limits::{TakenTokens, given_back};
+use super::limits::{TakenTokens, give_back_argument};
 use super::link::{NodeLink, WhenDisconnected};
-use super::records::BATCH;
+use super::records::HEARTBEAT_BATCH;
 use super::script::{ScriptCall, unexpected};
 use crate::policies::idempotency::Lease;
 use crate::policies::rate_limit::{Acquired, Bucket, LimitRequest, LimitSubject, State};
 use crate::store::StoreError;
 
-/// Whether one script can have all these keys: they are in one slot. On a single server they always
-/// can.
+/// Returns `true` if all keys are in one slot.
 pub(super) fn in_one_slot(keys: &[String]) -> bool {
     keys.windows(2)
         .all(|pair| HashSlot::of(&pair[0]) == HashSlot::of(&pair[1]))
 }
 
-/// The places of keys, a group for each slot.
-pub(super) fn by_slot(keys: &[String]) -> Vec<Vec<usize>> {
+/// Groups the indices of keys by slot.
+fn group_by_slot(keys: &[String]) -> Vec<Vec<usize>> {
     let mut groups: BTreeMap<HashSlot, Vec<usize>> = BTreeMap::new();
-    for (place, key) in keys.iter().enumerate() {
-        groups.entry(HashSlot::of(key)).or_default().push(place);
+    for (index, key) in keys.iter().enumerate() {
+        groups.entry(HashSlot::of(key)).or_default().push(index);
     }
     groups.into_values().collect()
 }
 
-/// The claims of a request that are in one slot.
+/// The limit requests of one slot.
 #[derive(Debug)]
 struct SlotGroup {
-    /// Where they stand among all of the request.
-    places: Vec<usize>,
+    /// Their indices among all limit requests.
+    indices: Vec<usize>,
     keys: Vec<String>,
-    claims: Vec<LimitRequest<'static>>,
+    requests: Vec<LimitRequest<'static>>,
 }
 
 impl RedisStore {
-    /// Whether these keys can be decided on in one step.
+    /// Returns `true` if one script can use all these keys.
     pub(super) fn is_one_step(&self, keys: &[String]) -> bool {
         !self.link.is_cluster() || in_one_slot(keys)
     }
 
-    /// Takes what the request claims of buckets in several slots, or nothing. Goes on where nobody waits
-    /// for it any more, so that nothing stays taken.
+    /// Takes the tokens of buckets in several slots completely or not.
+    ///
+    /// Runs in a task of its own: if the caller is cancelled, the task still gives the tokens back.
     pub(super) async fn take_in_groups(
         &self,
         keys: Vec<String>,
-        claims: &[LimitRequest<'_>],
+        requests: &[LimitRequest<'_>],
     ) -> Result<Vec<State>, StoreError> {
-        let (told, answer) = oneshot::channel();
-        let (store, claims): (_, Vec<_>) = (
-            self.clone(),
-            claims.iter().map(without_caller_name).collect(),
-        );
+        let (sender, receiver) = oneshot::channel();
+        let (store, requests): (_, Vec<_>) =
+            (self.clone(), requests.iter().map(without_subject).collect());
         tokio::spawn(async move {
-            let groups = SlotGroup::split_by_slot(&keys, &claims);
+            let groups = SlotGroup::split_by_slot(&keys, &requests);
             let taken = join_all(groups.iter().map(|group| store.take_group(group))).await;
-            let states = merge_states(&groups, &taken, &claims);
+            let states = merge_states(&groups, &taken, &requests);
             let admitted = states
                 .as_ref()
-                .is_ok_and(|states| Acquired::of(&claims, states).admitted);
+                .is_ok_and(|states| Acquired::of(&requests, states).admitted);
+            // The tokens are back before the caller gets the rejection, so that a retry finds them.
             if !admitted {
                 store.give_back(&groups, &taken).await;
             }
-            // Whoever has gone has no use for the tokens.
-            if told.send(states).is_err() && admitted {
+            // A cancelled caller does not use the tokens.
+            if sender.send(states).is_err() && admitted {
                 store.give_back(&groups, &taken).await;
             }
         });
-        answer
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable(String::from("the runtime ends"))))
+        receiver.await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(String::from(
+                "the runtime has stopped",
+            )))
+        })
     }
 
-    /// Renews leases in batches of one slot each, all at the same time. One that fails keeps no other
-    /// from being renewed.
+    /// Renews leases in batches of one slot each, all at the same time. All batches are sent even
+    /// if one of them fails.
     pub(super) async fn renew_in_groups(
         &self,
         leases: &[Lease],
@@ -98,40 +99,46 @@ impl RedisStore {
             .iter()
             .map(|lease| self.inner.keys.record(&lease.key))
             .collect();
-        let slots = by_slot(&keys);
-        let renew = |places: &[usize]| {
-            let batch: Vec<Lease> = places.iter().map(|place| leases[*place]).collect();
+        let slots = group_by_slot(&keys);
+        let renew = |indices: &[usize]| {
+            let batch: Vec<Lease> = indices.iter().map(|index| leases[*index]).collect();
             async move { self.renew_batch(&batch, lease).await }
         };
         let batches: Vec<_> = slots
             .iter()
-            .flat_map(|places| places.chunks(BATCH))
+            .flat_map(|indices| indices.chunks(HEARTBEAT_BATCH))
             .collect();
-        let answers = join_all(batches.iter().map(|places| renew(places))).await;
+        let results = join_all(batches.iter().map(|indices| renew(indices))).await;
         let mut renewed = vec![false; leases.len()];
-        for (places, answer) in batches.iter().zip(answers) {
-            places
+        for (indices, result) in batches.iter().zip(results) {
+            indices
                 .iter()
-                .zip(answer?)
-                .for_each(|(place, held)| renewed[*place] = held);
+                .zip(result?)
+                .for_each(|(index, is_renewed)| renewed[*index] = is_renewed);
         }
         Ok(renewed)
     }
 
     async fn take_group(&self, group: &SlotGroup) -> Result<TakenTokens, StoreError> {
-        self.take_in_one_slot(&group.keys, &group.claims, true)
+        self.take_in_one_slot(&group.keys, &group.requests, true)
             .await
     }
 
-    /// Gives back what groups took that admitted the request, as far as they were asked.
+    /// Gives the tokens back of all groups that admitted the request. A group that rejected has
+    /// taken no tokens. The effect of a group that failed is unknown, so its bucket refills by
+    /// itself.
     async fn give_back(&self, groups: &[SlotGroup], taken: &[Result<TakenTokens, StoreError>]) {
-        let given = groups.iter().zip(taken).filter_map(|(group, taken)| {
-            let admits = |taken: &&TakenTokens| Acquired::of(&group.claims, &taken.states).admitted;
+        let calls = groups.iter().zip(taken).filter_map(|(group, taken)| {
+            let admits =
+                |taken: &&TakenTokens| Acquired::of(&group.requests, &taken.states).admitted;
             let taken = taken.as_ref().ok().filter(admits)?;
             Some(self.give_group_back(group, taken))
         });
-        for error in join_all(given).await.into_iter().filter_map(Result::err) {
-            tracing::debug!(%error, "tokens could not be given back; their bucket refills by itself");
+        for error in join_all(calls).await.into_iter().filter_map(Result::err) {
+            tracing::debug!(
+                %error,
+                "tokens could not be given back and stay taken until their bucket refills"
+            );
         }
     }
 
@@ -143,11 +150,14 @@ impl RedisStore {
         let NodeLink::Cluster(cluster) = &self.link else {
             return Ok(());
         };
-        let asked = group.claims.iter().zip(&taken.states);
-        let arguments: Vec<Vec<u8>> = asked
-            .map(|(claim, state)| given_back(claim, *state, taken.now))
+        let arguments: Vec<Vec<u8>> = group
+            .requests
+            .iter()
+            .zip(&taken.states)
+            .map(|(request, state)| give_back_argument(request, *state, taken.now))
             .collect();
-        let run = ScriptCall {
+        // Sent at most once: a second execution would give the tokens back twice.
+        let call = ScriptCall {
             keys: &group.keys,
             arguments: &arguments,
             when_disconnected: WhenDisconnected::Fail,
@@ -156,7 +166,7 @@ impl RedisStore {
             .inner
             .scripts
             .give_back
-            .run_once(cluster, run, self.inner.timeout)
+            .run_once(cluster, call, self.inner.timeout)
             .await?
         {
             Value::Int(0) => Ok(()),
@@ -166,31 +176,32 @@ impl RedisStore {
 }
 
 impl SlotGroup {
-    fn split_by_slot(keys: &[String], claims: &[LimitRequest<'static>]) -> Vec<Self> {
-        let group = |places: Vec<usize>| Self {
-            keys: places.iter().map(|place| keys[*place].clone()).collect(),
-            claims: places.iter().map(|place| claims[*place]).collect(),
-            places,
+    fn split_by_slot(keys: &[String], requests: &[LimitRequest<'static>]) -> Vec<Self> {
+        let group = |indices: Vec<usize>| Self {
+            keys: indices.iter().map(|index| keys[*index].clone()).collect(),
+            requests: indices.iter().map(|index| requests[*index]).collect(),
+            indices,
         };
-        by_slot(keys).into_iter().map(group).collect()
+        group_by_slot(keys).into_iter().map(group).collect()
     }
 
-    /// Whether it counts only, and cannot refuse.
+    /// Returns `true` if all limits of the group are shadows, which cannot reject.
     fn is_shadow(&self) -> bool {
-        self.claims.iter().all(|claim| claim.shadow)
+        self.requests.iter().all(|request| request.shadow)
     }
 }
 
-/// A claim without whose it is, which its key says.
-fn without_caller_name(claim: &LimitRequest<'_>) -> LimitRequest<'static> {
+/// Returns the limit request without its subject, so that a task can own it. The Redis key already
+/// contains the subject.
+fn without_subject(request: &LimitRequest<'_>) -> LimitRequest<'static> {
     let LimitRequest {
         bucket,
         quota,
         cost,
-        max_cost: dearest,
+        max_cost,
         shadow,
-        max_queue_wait: patience,
-    } = *claim;
+        max_queue_wait,
+    } = *request;
     let bucket = Bucket {
         subject: LimitSubject::Everyone,
         ..bucket
@@ -199,31 +210,31 @@ fn without_caller_name(claim: &LimitRequest<'_>) -> LimitRequest<'static> {
         bucket,
         quota,
         cost,
-        max_cost: dearest,
+        max_cost,
         shadow,
-        max_queue_wait: patience,
+        max_queue_wait,
     }
 }
 
-/// Every bucket as it was, in the order of the request. Shadows that could not be asked count as empty, as
-/// those that cannot be read do.
+/// Merges the states of all buckets in the order of the limit requests. A group of shadows that
+/// failed counts as exhausted, like a shadow that cannot be read.
 fn merge_states(
     groups: &[SlotGroup],
     taken: &[Result<TakenTokens, StoreError>],
-    claims: &[LimitRequest<'_>],
+    requests: &[LimitRequest<'_>],
 ) -> Result<Vec<State>, StoreError> {
-    let mut all: Vec<_> = claims
+    let mut all: Vec<_> = requests
         .iter()
-        .map(|claim| State::exhausted(claim.quota))
+        .map(|request| State::exhausted(request.quota))
         .collect();
     for (group, taken) in groups.iter().zip(taken) {
         match taken {
             Ok(taken) => {
                 group
-                    .places
+                    .indices
                     .iter()
                     .zip(&taken.states)
-                    .for_each(|(place, state)| all[*place] = *state);
+                    .for_each(|(index, state)| all[*index] = *state);
             }
             Err(_) if group.is_shadow() => {}
             Err(error) => return Err(error.clone()),
@@ -243,8 +254,8 @@ mod tests {
         names.iter().copied().map(String::from).collect()
     }
 
-    /// One of ten tokens, one a second.
-    fn want(shadow: bool) -> LimitRequest<'static> {
+    /// Requests one token of a bucket of ten, which refills one token per second.
+    fn request(shadow: bool) -> LimitRequest<'static> {
         let quota = Quota::new(1, Duration::from_secs(1), 10).expect("valid");
         LimitRequest {
             shadow,
@@ -262,11 +273,11 @@ mod tests {
         State::Ahead(seconds * 1_000_000)
     }
 
-    fn admits(claims: &[LimitRequest<'_>], states: &[State]) -> bool {
-        Acquired::of(claims, states).admitted
+    fn admits(requests: &[LimitRequest<'_>], states: &[State]) -> bool {
+        Acquired::of(requests, states).admitted
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "as a node answers")]
+    #[expect(clippy::unnecessary_wraps, reason = "the form of a reply")]
     const fn taken(states: Vec<State>) -> GroupResult {
         Ok(TakenTokens { states, now: 0 })
     }
@@ -278,14 +289,14 @@ mod tests {
     #[test]
     fn b05_keys_are_grouped_by_slot() {
         let keys = keys(&["{a}:1", "{b}:1", "{a}:2", "{c}", "{b}:2"]);
-        let mut groups = by_slot(&keys);
+        let mut groups = group_by_slot(&keys);
         groups.sort();
         assert_eq!(groups, [vec![0, 2], vec![1, 4], vec![3]]);
-        assert!(by_slot(&[]).is_empty());
+        assert!(group_by_slot(&[]).is_empty());
     }
 
     #[test]
-    fn b05_what_has_one_tag_is_one_step() {
+    fn b05_keys_with_the_same_tag_are_in_one_slot() {
         assert!(in_one_slot(&keys(&[
             "ap1:x:{a}:l:1",
             "ap1:x:{a}:i:2",
@@ -296,33 +307,33 @@ mod tests {
     }
 
     #[test]
-    fn b02_answers_of_groups_come_in_the_order_of_the_claims() {
-        let (keys, wants) = (keys(&["{a}:1", "{b}:1", "{a}:2"]), [want(false); 3]);
-        let groups = SlotGroup::split_by_slot(&keys, &wants);
-        let answers: Vec<_> = groups
+    fn b02_merged_states_have_the_order_of_the_limit_requests() {
+        let (keys, requests) = (keys(&["{a}:1", "{b}:1", "{a}:2"]), [request(false); 3]);
+        let groups = SlotGroup::split_by_slot(&keys, &requests);
+        let results: Vec<_> = groups
             .iter()
             .map(|group| {
                 taken(
                     group
-                        .places
+                        .indices
                         .iter()
-                        .map(|place| ahead(*place as u64))
+                        .map(|index| ahead(*index as u64))
                         .collect(),
                 )
             })
             .collect();
         assert_eq!(
-            merge_states(&groups, &answers, &wants),
+            merge_states(&groups, &results, &requests),
             Ok(vec![ahead(0), ahead(1), ahead(2)])
         );
     }
 
     #[test]
-    fn b02_one_group_that_refuses_or_fails_is_enough() {
-        let wants = [want(false), want(false)];
-        let groups = SlotGroup::split_by_slot(&keys(&["{a}", "{b}"]), &wants);
+    fn b02_one_group_that_rejects_or_fails_rejects_the_request() {
+        let requests = [request(false), request(false)];
+        let groups = SlotGroup::split_by_slot(&keys(&["{a}", "{b}"]), &requests);
         let admits = |taken: &[_]| {
-            merge_states(&groups, taken, &wants).map(|states| admits(&wants, &states))
+            merge_states(&groups, taken, &requests).map(|states| admits(&requests, &states))
         };
         assert_eq!(
             admits(&[taken(vec![ahead(9)]), taken(vec![ahead(9)])]),
@@ -336,27 +347,28 @@ mod tests {
     }
 
     #[test]
-    fn b17_a_shadow_elsewhere_neither_refuses_nor_fails() {
+    fn b17_a_shadow_in_another_slot_neither_rejects_nor_fails_the_request() {
         let keys = keys(&["{a}", "{b}"]);
-        let wants = [want(false), want(true)];
-        let groups = SlotGroup::split_by_slot(&keys, &wants);
+        let requests = [request(false), request(true)];
+        let groups = SlotGroup::split_by_slot(&keys, &requests);
         let (shadow, other) = if groups[0].is_shadow() {
             (0, 1)
         } else {
             (1, 0)
         };
-        for answer in [taken(vec![ahead(10)]), lost()] {
-            let mut answers = [taken(vec![ahead(0)]), taken(vec![ahead(0)])];
-            answers[shadow] = answer;
-            let states = merge_states(&groups, &answers, &wants).expect("the other decides");
+        for result in [taken(vec![ahead(10)]), lost()] {
+            let mut results = [taken(vec![ahead(0)]), taken(vec![ahead(0)])];
+            results[shadow] = result;
+            let states =
+                merge_states(&groups, &results, &requests).expect("the other group decides");
             assert_eq!(
-                (states.as_slice(), admits(&wants, &states)),
+                (states.as_slice(), admits(&requests, &states)),
                 ([ahead(0), ahead(10)].as_slice(), true)
             );
-            answers[other] = taken(vec![ahead(10)]);
+            results[other] = taken(vec![ahead(10)]);
             assert!(!admits(
-                &wants,
-                &merge_states(&groups, &answers, &wants).expect("it refuses")
+                &requests,
+                &merge_states(&groups, &results, &requests).expect("the other group rejects")
             ));
         }
     }

@@ -1,19 +1,21 @@
-//! Which of the 16,384 slots of a cluster a key is in: by all of the key, or by what stands in braces.
+//! The hash slot of a key, one of the 16,384 slots of a cluster. It depends on the text in braces,
+//! or on the whole key if there are no braces.
 
-/// A slot of a cluster.
+/// A hash slot of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct HashSlot(pub(super) u16);
 
 impl HashSlot {
-    /// How many there are.
+    /// The number of slots.
     pub(super) const COUNT: u16 = 16_384;
 
+    /// Returns the slot of a key.
     pub(super) fn of(key: &str) -> Self {
         Self(crc16(tag(key).as_bytes()) % Self::COUNT)
     }
 }
 
-/// What of a key its slot depends on: what stands in the first braces, unless that is nothing.
+/// Returns the hash tag of a key: the text in its first braces, or the whole key if that is empty.
 fn tag(key: &str) -> &str {
     let in_braces = key
         .split_once('{')
@@ -24,13 +26,14 @@ fn tag(key: &str) -> &str {
         .unwrap_or(key)
 }
 
-/// CRC-16/XMODEM, as the specification of Redis Cluster has it.
+/// Computes CRC-16/XMODEM, which the specification of Redis Cluster prescribes.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (crc << 8) ^ TABLE[usize::from((crc >> 8) ^ u16::from(*byte))]
     })
 }
 
+/// The CRC of each byte, for the polynomial 0x1021.
 const TABLE: [u16; 256] = {
     let mut table = [0; 256];
     let mut byte: u16 = 0;
@@ -55,14 +58,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_that_of_the_specification() {
+    fn slots_are_those_of_the_specification() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
         assert_eq!(HashSlot::of("foo"), HashSlot(12_182));
         assert_eq!(HashSlot::of(""), HashSlot(0));
     }
 
     #[test]
-    fn it_depends_on_what_stands_in_the_first_braces() {
+    fn the_hash_tag_is_the_text_in_the_first_braces() {
         let cases = [
             ("{user1000}.following", "user1000"),
             ("foo{}{bar}", "foo{}{bar}"),

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Renews leases that are held.
+-- Renews the leases that are still held.
 -- KEYS: the records.
 -- ARGV: the lease in milliseconds, then the token of each record.
--- Gives: for each record 1 if its lease is renewed, else 0.
+-- Returns: for each record 1 if its lease is renewed, 0 if it is lost.
 local renewed = {}
 for i, key in ipairs(KEYS) do
     local head = redis.pcall('GETRANGE', key, 0, 59)

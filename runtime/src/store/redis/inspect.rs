@@ -1,20 +1,22 @@
-//! What a server tells of itself, and what of that keeps a service from starting.
+//! The inspection of a server's `INFO` and settings: errors that keep a service from starting, and
+//! warnings.
 
 use std::collections::HashMap;
 
-/// The answer of `INFO`.
+/// The parsed reply of `INFO`.
 #[derive(Debug)]
 pub(super) struct Info<'a>(HashMap<&'a str, &'a str>);
 
-/// What was found out about a server.
+/// The result of the inspection of a server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Findings {
-    /// What keeps a service from starting.
+    /// The defects that keep a service from starting.
     pub(super) errors: Vec<String>,
-    /// What an operator should know.
+    /// The risks that are logged at start.
     pub(super) warnings: Vec<String>,
 }
 
+/// The oldest supported major version. Version 7 introduced script flags (`#!lua flags=…`).
 const MIN_VERSION: u32 = 7;
 
 impl<'a> Info<'a> {
@@ -26,7 +28,7 @@ impl<'a> Info<'a> {
         )
     }
 
-    fn field(&self, field: &str, value: &str) -> bool {
+    fn has(&self, field: &str, value: &str) -> bool {
         self.0.get(field) == Some(&value)
     }
 
@@ -35,8 +37,8 @@ impl<'a> Info<'a> {
         Some((version, version.split('.').next()?.parse().ok()?))
     }
 
-    /// The policy by which a full server makes room, if it does.
-    fn evicts(&self) -> Option<&'a str> {
+    /// Returns the policy by which a full server evicts keys; `None` if it evicts none.
+    fn eviction_policy(&self) -> Option<&'a str> {
         let bounded = !matches!(self.0.get("maxmemory"), None | Some(&"0"));
         let policy = self
             .0
@@ -45,19 +47,19 @@ impl<'a> Info<'a> {
         policy.copied()
     }
 
-    /// Whether a log of all writes is kept.
-    pub(super) fn keeps_a_log(&self) -> bool {
-        self.field("aof_enabled", "1")
+    /// Returns `true` if the server writes an append-only file.
+    fn has_append_only_file(&self) -> bool {
+        self.has("aof_enabled", "1")
     }
 }
 
-/// Judges a server, which should be a node of a cluster or not.
-pub(super) fn inspect(info: &Info<'_>, is_node: bool, accept_eviction: bool) -> Findings {
+/// Inspects a server. `in_cluster` is `true` if the URL is that of a cluster.
+pub(super) fn inspect(info: &Info<'_>, in_cluster: bool, accept_eviction: bool) -> Findings {
     let mut found = Findings::default();
     match info.version() {
-        None => found
-            .errors
-            .push(String::from("this server tells no version; is it a Redis?")),
+        None => found.errors.push(String::from(
+            "this server reports no version; is it a Redis?",
+        )),
         Some((version, major)) if major < MIN_VERSION => {
             found.errors.push(format!(
                 "Redis {version} is too old; {MIN_VERSION} or newer is needed"
@@ -65,32 +67,33 @@ pub(super) fn inspect(info: &Info<'_>, is_node: bool, accept_eviction: bool) -> 
         }
         Some(_) => {}
     }
-    if info.field("redis_mode", "cluster") && !is_node {
+    if info.has("redis_mode", "cluster") && !in_cluster {
         found.errors.push(String::from(
             "this is a node of a Redis Cluster; name it with redis+cluster://host[:port][,host[:port]…]",
         ));
     }
-    if info.field("redis_mode", "sentinel") {
+    if info.has("redis_mode", "sentinel") {
         found.errors.push(String::from(
             "this is a Sentinel; name it with redis+sentinel://host[:port][,host[:port]…]/<name of the primary>",
         ));
     }
-    if info.field("role", "slave") {
+    if info.has("role", "slave") {
         found.errors.push(String::from(
             "this is a read-only replica; name its primary",
         ));
     }
-    if let Some(policy) = info.evicts() {
+    if let Some(policy) = info.eviction_policy() {
         let evicts = format!(
             "this server evicts records when its memory is full (maxmemory-policy {policy})"
         );
         if accept_eviction {
             found.warnings.push(format!(
-                "{evicts}: a retry of an evicted key has a second effect"
+                "{evicts}; a retry of an evicted key has a second effect"
             ));
         } else {
             found.errors.push(format!(
-                "{evicts}, so that a retry could have a second effect; set noeviction, or accept it with \
+                "{evicts}, and a retry of an evicted key has a second effect; \
+                 set maxmemory-policy noeviction, or accept the eviction with \
                  APLOMB_STORE_EVICTION=accept"
             ));
         }
@@ -98,30 +101,39 @@ pub(super) fn inspect(info: &Info<'_>, is_node: bool, accept_eviction: bool) -> 
     found
 }
 
-/// What a crash of the server loses, where that is anything. `settings` are what `CONFIG GET` tells,
-/// if it may.
-pub(super) fn persistence(info: &Info<'_>, settings: &HashMap<String, String>) -> Option<String> {
+/// Returns the warning about the data that a crash of the server loses; `None` if it loses nothing.
+///
+/// `settings` is the reply of `CONFIG GET`. It is empty on managed servers that forbid this
+/// command.
+pub(super) fn data_loss_warning(
+    info: &Info<'_>,
+    settings: &HashMap<String, String>,
+) -> Option<String> {
     let setting = |name: &str| settings.get(name).map(String::as_str);
-    let loses = match (info.keeps_a_log(), setting("save"), setting("appendfsync")) {
+    let loses = match (
+        info.has_append_only_file(),
+        setting("save"),
+        setting("appendfsync"),
+    ) {
         (true, _, Some("always")) => return None,
         (true, ..) => "the last seconds of its log (appendfsync is not always)",
-        (false, Some(""), _) => "everything it holds (appendonly no, no snapshots)",
-        (false, ..) => "all since its last snapshot (appendonly no)",
+        (false, Some(""), _) => "all data (appendonly no, no snapshots)",
+        (false, ..) => "all data since its last snapshot (appendonly no)",
     };
     Some(format!(
-        "a crash of the store loses {loses}, and a retry of a key that was lost has a second effect; appendonly yes and \
-         appendfsync always lose nothing"
+        "a crash of the store loses {loses}, and a retry of a lost key has a second effect; \
+         set appendonly yes and appendfsync always to lose nothing"
     ))
 }
 
-/// What a node that fails takes with it, where that is more than it must be.
-pub(super) fn coverage(settings: &HashMap<String, String>) -> Option<&'static str> {
+/// Returns the warning about a cluster that stops as a whole when one node fails.
+pub(super) fn coverage_warning(settings: &HashMap<String, String>) -> Option<&'static str> {
     let needs_all = settings
         .get("cluster-require-full-coverage")
         .is_some_and(|setting| setting == "yes");
     needs_all.then_some(
-        "while one node fails over, all nodes of this cluster refuse; cluster-require-full-coverage no lets the others \
-         go on",
+        "while one node fails over, all nodes of this cluster refuse calls; \
+         set cluster-require-full-coverage no to keep the other nodes working",
     )
 }
 
@@ -137,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_server_is_good() {
+    fn a_suitable_server_has_no_findings() {
         assert_eq!(
             inspect(&Info::parse(GOOD), false, false),
             Findings::default()
@@ -145,10 +157,10 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_one_line() {
+    fn each_defect_is_one_error() {
         let cases = [
             ("7.2.4", "6.2.14", "Redis 6.2.14 is too old"),
-            ("redis_version", "other", "tells no version"),
+            ("redis_version", "other", "reports no version"),
             ("standalone", "cluster", "a node of a Redis Cluster"),
             ("standalone", "sentinel", "a Sentinel"),
             ("role:master", "role:slave", "read-only replica"),
@@ -163,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_belongs_to_a_cluster() {
+    fn a_node_of_a_cluster_is_accepted_in_a_cluster() {
         let node = GOOD.replace("standalone", "cluster");
         assert_eq!(
             inspect(&Info::parse(&node), true, false),
@@ -172,11 +184,11 @@ mod tests {
     }
 
     #[test]
-    fn a25_eviction_matters_where_memory_is_bounded() {
+    fn a25_a_server_that_evicts_is_refused_only_if_its_memory_is_bounded() {
         assert!(errors("noeviction", "allkeys-lru").is_empty(), "no bound");
         assert!(
             errors("maxmemory:0", "maxmemory:100").is_empty(),
-            "it refuses instead"
+            "noeviction refuses writes instead"
         );
         let bounded = GOOD.replace("maxmemory:0", "maxmemory:100");
         for policy in ["allkeys-random", "volatile-lru", "volatile-ttl"] {
@@ -204,28 +216,31 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_that_stops_as_a_whole_is_warned_of() {
+    fn a_cluster_that_needs_full_coverage_causes_a_warning() {
         let setting = |value: &str| {
             HashMap::from([(
                 String::from("cluster-require-full-coverage"),
                 value.to_owned(),
             )])
         };
-        assert!(coverage(&setting("yes")).is_some());
+        assert!(coverage_warning(&setting("yes")).is_some());
         assert_eq!(
-            (coverage(&setting("no")), coverage(&HashMap::new())),
+            (
+                coverage_warning(&setting("no")),
+                coverage_warning(&HashMap::new())
+            ),
             (None, None)
         );
     }
 
     #[test]
-    fn a25_what_a_crash_loses_is_said() {
+    fn a25_a_warning_names_the_data_that_a_crash_loses() {
         let without_log = GOOD.replace("aof_enabled:1", "aof_enabled:0");
         let warning = |info: &str, settings: &[(&str, &str)]| {
             let settings = settings
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            persistence(&Info::parse(info), &settings.collect()).unwrap_or_default()
+            data_loss_warning(&Info::parse(info), &settings.collect()).unwrap_or_default()
         };
         assert_eq!(
             warning(GOOD, &[("save", ""), ("appendfsync", "always")]),
@@ -234,9 +249,9 @@ mod tests {
         assert!(warning(GOOD, &[("appendfsync", "everysec")]).contains("the last seconds"));
         assert!(
             warning(GOOD, &[]).contains("the last seconds"),
-            "managed servers do not tell"
+            "managed servers forbid CONFIG GET"
         );
-        assert!(warning(&without_log, &[("save", "")]).contains("everything"));
+        assert!(warning(&without_log, &[("save", "")]).contains("all data (appendonly no"));
         assert!(warning(&without_log, &[("save", "3600 1")]).contains("its last snapshot"));
         assert!(warning(&without_log, &[]).contains("its last snapshot"));
     }

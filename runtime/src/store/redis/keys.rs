@@ -8,58 +8,61 @@ use crate::policies::rate_limit::{Bucket, LimitSubject};
 use crate::request::Caller;
 use crate::request::OwnerHasher;
 
-/// Names keys: `ap1:<namespace>:{<whose>}:<what>`. What stands in braces is all of the key that
-/// Redis Cluster looks at, so that everything of one caller is in one place.
+/// The names of the Redis keys of one namespace: `ap1:<namespace>:{<owner>}:<kind>:<name>`.
+///
+/// Redis Cluster selects the slot of a key by the text in braces. So all keys of one caller are in
+/// one slot.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
-    tags: OwnerHasher,
+    owners: OwnerHasher,
 }
 
 impl Keys {
     pub(super) fn new(namespace: &str) -> Self {
         Self {
             prefix: prefix(namespace),
-            tags: OwnerHasher::new(namespace),
+            owners: OwnerHasher::new(namespace),
         }
     }
 
-    /// The record of an idempotency key.
+    /// Returns the Redis key of a record.
     pub(super) fn record(&self, key: &RecordKey) -> String {
-        self.of(key.caller(), "i:", &text(key.name()))
+        self.key(key.caller(), "i:", &base64(key.name()))
     }
 
-    /// A record of this caller.
+    /// Returns the name of a record of this caller.
     pub(super) fn record_of(&self, caller: &Caller, name: [u8; 16]) -> RecordKey {
-        RecordKey::new(self.tags.caller(caller), name)
+        RecordKey::new(self.owners.caller(caller), name)
     }
 
-    /// The marker of an aborted token.
+    /// Returns the Redis key of the marker of an aborted token.
     pub(super) fn marker(&self, key: &RecordKey, token: Token) -> String {
-        self.of(key.caller(), "a:", &text(&token.as_u128().to_be_bytes()))
+        self.key(key.caller(), "a:", &base64(&token.as_u128().to_be_bytes()))
     }
 
-    /// The bucket of a rate limit.
+    /// Returns the Redis key of a bucket.
     pub(super) fn bucket(&self, bucket: &Bucket<'_>) -> String {
-        let tag = match bucket.subject {
-            LimitSubject::Caller(caller) => self.tags.caller(caller),
+        let owner = match bucket.subject {
+            LimitSubject::Caller(caller) => self.owners.caller(caller),
             LimitSubject::Address(IpAddr::V4(address)) => {
-                self.tags.owner("address", &address.octets())
+                self.owners.owner("address", &address.octets())
             }
             LimitSubject::Address(IpAddr::V6(address)) => {
-                self.tags.owner("address", &address.octets())
+                self.owners.owner("address", &address.octets())
             }
-            LimitSubject::Key(key) => self.tags.owner("key", key.as_bytes()),
-            LimitSubject::Everyone => self.tags.owner("everyone", &bucket.limit.to_be_bytes()),
+            LimitSubject::Key(key) => self.owners.owner("key", key.as_bytes()),
+            LimitSubject::Everyone => self.owners.owner("everyone", &bucket.limit.to_be_bytes()),
         };
-        self.of(&tag, "l:", &text(&bucket.limit.to_be_bytes()))
+        self.key(&owner, "l:", &base64(&bucket.limit.to_be_bytes()))
     }
 
-    fn of(&self, tag: &[u8; 16], kind: &str, name: &str) -> String {
+    fn key(&self, owner: &[u8; 16], kind: &str, name: &str) -> String {
+        // Two hashes in base64, the braces and the kind take at most 52 bytes.
         let mut key = String::with_capacity(self.prefix.len() + 52);
         key.push_str(&self.prefix);
         key.push('{');
-        URL_SAFE_NO_PAD.encode_string(tag, &mut key);
+        URL_SAFE_NO_PAD.encode_string(owner, &mut key);
         key.push_str("}:");
         key.push_str(kind);
         key.push_str(name);
@@ -67,7 +70,7 @@ impl Keys {
     }
 }
 
-/// The key of the secret that the instances of a service share.
+/// Returns the Redis key of the secret that the instances of a service share.
 pub(super) fn secret(namespace: &str) -> String {
     prefix(namespace) + "secret"
 }
@@ -76,7 +79,7 @@ fn prefix(namespace: &str) -> String {
     format!("ap1:{namespace}:")
 }
 
-fn text(bytes: &[u8]) -> String {
+fn base64(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -86,7 +89,7 @@ mod tests {
     use crate::policies::idempotency::RecordNames;
 
     #[test]
-    fn everything_of_a_caller_has_his_tag() {
+    fn all_keys_of_a_caller_have_the_same_tag() {
         let alice = Caller::new("alice");
         let names = RecordNames::new("shop", "POST", "/v1/orders");
         let record = names.record(Some(&alice), "k").0;
@@ -109,7 +112,11 @@ mod tests {
             limit: 7,
             subject: LimitSubject::Key("alice"),
         });
-        assert_ne!(tag(&key), tag(&bucket), "the key of a tenant is no caller");
+        assert_ne!(
+            tag(&key),
+            tag(&bucket),
+            "a limit by key and a caller of the same name have different tags"
+        );
         assert!(!key.contains("alice"));
     }
 }

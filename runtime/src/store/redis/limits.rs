@@ -10,136 +10,158 @@ use crate::policies::rate_limit::{Acquired, Algorithm, LimitRequest, LimitStore,
 use crate::store::{StoreError, StoreFuture};
 
 impl LimitStore for RedisStore {
-    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
-        StoreFuture::later(self.take(claims))
+    fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
+        StoreFuture::later(self.take(requests))
     }
 
-    /// Of several nodes that which has the first bucket: mostly it has all.
-    fn part(&self, claims: &[LimitRequest<'_>]) -> usize {
-        let Some(claim) = claims.first().filter(|_| self.link.is_cluster()) else {
+    /// Returns a number for the node of the first bucket, which usually has all buckets of the
+    /// request.
+    fn part(&self, requests: &[LimitRequest<'_>]) -> usize {
+        let Some(request) = requests.first().filter(|_| self.link.is_cluster()) else {
             return 0;
         };
-        let node = self.link.address_of(&self.inner.keys.bucket(&claim.bucket));
+        let node = self
+            .link
+            .address_of(&self.inner.keys.bucket(&request.bucket));
         let mut hasher = DefaultHasher::new();
         node.hash(&mut hasher);
         usize::try_from(hasher.finish() >> 32).unwrap_or(0)
     }
 }
 
-/// What the script told when it took what it could.
+/// The reply of the script that takes tokens.
 #[derive(Debug)]
 pub(super) struct TakenTokens {
-    /// The buckets before.
+    /// The states of the buckets before the tokens were taken.
     pub(super) states: Vec<State>,
-    /// When that was, by the server's time, in microseconds; 0 where that was not asked.
+    /// The server's time of the script in microseconds; 0 if it was not requested.
     pub(super) now: u64,
 }
 
 impl RedisStore {
-    async fn take(&self, claims: &[LimitRequest<'_>]) -> Result<Acquired, StoreError> {
-        let keys = self.buckets(claims);
+    async fn take(&self, requests: &[LimitRequest<'_>]) -> Result<Acquired, StoreError> {
+        let keys = self.buckets(requests);
         let states = if self.is_one_step(&keys) {
-            self.take_in_one_slot(&keys, claims, false).await?.states
+            self.take_in_one_slot(&keys, requests, false).await?.states
         } else {
-            self.take_in_groups(keys, claims).await?
+            self.take_in_groups(keys, requests).await?
         };
-        Ok(Acquired::of(claims, &states))
+        Ok(Acquired::of(requests, &states))
     }
 
-    /// Takes what is claimed of buckets in one slot.
+    /// Takes the requested tokens of buckets in one slot.
     pub(super) async fn take_in_one_slot(
         &self,
         keys: &[String],
-        claims: &[LimitRequest<'_>],
-        tells_when: bool,
+        requests: &[LimitRequest<'_>],
+        with_time: bool,
     ) -> Result<TakenTokens, StoreError> {
-        let mut arguments = arguments(claims);
-        arguments.extend(tells_when.then(Vec::new));
-        let run = ScriptCall {
+        let mut arguments = arguments(requests);
+        // One more argument, which is empty, requests the time.
+        arguments.extend(with_time.then(Vec::new));
+        let call = ScriptCall {
             keys,
             arguments: &arguments,
             when_disconnected: WhenDisconnected::Fail,
         };
-        let answer = self
+        let reply = self
             .inner
             .scripts
             .acquire
-            .run(&self.link, run, self.inner.timeout)
+            .run(&self.link, call, self.inner.timeout)
             .await?;
-        let mut told = numbers(&answer).ok_or_else(|| unexpected(&answer))?;
-        let now = if tells_when {
-            told.pop().unwrap_or_default()
+        let mut numbers = parse_numbers(&reply).ok_or_else(|| unexpected(&reply))?;
+        let now = if with_time {
+            numbers.pop().unwrap_or_default()
         } else {
             0
         };
-        let states = states(&told, claims).ok_or_else(|| unexpected(&answer))?;
+        let states = parse_states(&numbers, requests).ok_or_else(|| unexpected(&reply))?;
         Ok(TakenTokens { states, now })
     }
 
-    /// The keys of the claims' buckets.
-    pub(super) fn buckets(&self, claims: &[LimitRequest<'_>]) -> Vec<String> {
-        claims
+    /// Returns the Redis keys of the requested buckets.
+    pub(super) fn buckets(&self, requests: &[LimitRequest<'_>]) -> Vec<String> {
+        requests
             .iter()
-            .map(|claim| self.inner.keys.bucket(&claim.bucket))
+            .map(|request| self.inner.keys.bucket(&request.bucket))
             .collect()
     }
 }
 
-/// What the script is told of the claims.
-pub(super) fn arguments(claims: &[LimitRequest<'_>]) -> Vec<Vec<u8>> {
-    let life =
-        |claim: &LimitRequest<'_>| claim.quota.window().div_ceil(1000).to_string().into_bytes();
-    claims
+/// Returns the arguments of the script that takes tokens: two for each request.
+pub(super) fn arguments(requests: &[LimitRequest<'_>]) -> Vec<Vec<u8>> {
+    let life = |request: &LimitRequest<'_>| {
+        request
+            .quota
+            .window()
+            .div_ceil(1000)
+            .to_string()
+            .into_bytes()
+    };
+    requests
         .iter()
-        .flat_map(|claim| [asked(claim), life(claim)])
+        .flat_map(|request| [acquire_argument(request), life(request)])
         .collect()
 }
 
-/// The script decides whether the claims fit; what that means for each bucket is read off here, by
-/// the same arithmetic.
-pub(super) fn acquired(claims: &[LimitRequest<'_>], answer: &Value) -> Option<Acquired> {
-    states(&numbers(answer)?, claims).map(|states| Acquired::of(claims, &states))
+/// Parses the reply of the script that takes tokens; `None` if the reply has another form.
+///
+/// The script returns the states of the buckets. The decision is computed from them here, by the
+/// same arithmetic as in the script.
+pub(super) fn parse_acquired(requests: &[LimitRequest<'_>], reply: &Value) -> Option<Acquired> {
+    parse_states(&parse_numbers(reply)?, requests).map(|states| Acquired::of(requests, &states))
 }
 
-/// What the script that gives tokens back is told of a bucket from which a claim has taken: its kind, what is
-/// given back, and what the bucket was before; of a window when it ends, or when the tokens were taken.
-pub(super) fn given_back(claim: &LimitRequest<'_>, state: State, now: u64) -> Vec<u8> {
-    let cost = if claim.decide(state).wait.is_none() {
-        claim.cost
+/// Returns the argument of the script that gives the tokens of a request back.
+///
+/// It contains the kind of the bucket, the number of tokens, and a time. The time is the one at
+/// which a token or leaky bucket was full before, the end of a fixed window, or that of the tokens
+/// in a sliding window.
+pub(super) fn give_back_argument(request: &LimitRequest<'_>, state: State, now: u64) -> Vec<u8> {
+    let cost = if request.decide(state).wait.is_none() {
+        request.cost
     } else {
         0
     };
     match state {
-        State::Ahead(ahead) => packed(BUCKET, [claim.quota.interval() * cost, now + ahead, 0]),
-        State::Window { left, .. } => packed(FIXED_WINDOW, [cost, now + left, claim.quota.burst()]),
-        State::Log { .. } => packed(SLIDING_WINDOW, [cost, now, 0]),
+        State::Ahead(ahead) => pack(BUCKET, [request.quota.interval() * cost, now + ahead, 0]),
+        State::Window { left, .. } => pack(FIXED_WINDOW, [cost, now + left, request.quota.burst()]),
+        State::Log { .. } => pack(SLIDING_WINDOW, [cost, now, 0]),
     }
 }
 
-/// What the script is asked of a bucket: its kind, what the claim costs, how much may be taken already
-/// for it to fit, and how long the bucket takes to refill. Packed, it costs the server a third of what it
-/// costs as text.
-fn asked(claim: &LimitRequest<'_>) -> Vec<u8> {
-    let LimitRequest { quota, cost, .. } = *claim;
-    let (kind, cost, most) = match quota.algorithm() {
+/// Returns the first argument for a bucket.
+///
+/// It contains:
+///
+/// - the kind of the bucket
+/// - the cost of the request
+/// - the largest use of the bucket at which the request still fits
+/// - the time in which the bucket refills
+///
+/// The argument is packed: it costs the server a third of the time of an argument in text form.
+fn acquire_argument(request: &LimitRequest<'_>) -> Vec<u8> {
+    let LimitRequest { quota, cost, .. } = *request;
+    let (kind, cost, max_used) = match quota.algorithm() {
         Algorithm::TokenBucket | Algorithm::LeakyBucket => {
             let cost = quota.interval().saturating_mul(cost);
-            (BUCKET, cost, quota.max_ahead(cost, claim.max_queue_wait))
+            (BUCKET, cost, quota.max_ahead(cost, request.max_queue_wait))
         }
         Algorithm::FixedWindow => (FIXED_WINDOW, cost, quota.burst().saturating_sub(cost)),
         Algorithm::SlidingWindow => (SLIDING_WINDOW, cost, quota.burst().saturating_sub(cost)),
     };
-    packed(
-        kind + if claim.shadow { SHADOW } else { 0 },
-        [cost, most, quota.window()],
+    pack(
+        kind + if request.shadow { SHADOW } else { 0 },
+        [cost, max_used, quota.window()],
     )
 }
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "moments in microseconds are less than 2⁵³"
+    reason = "times in microseconds are less than 2⁵³"
 )]
-fn packed(kind: u8, numbers: [u64; 3]) -> Vec<u8> {
+fn pack(kind: u8, numbers: [u64; 3]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(25);
     packed.push(kind);
     for number in numbers {
@@ -148,13 +170,15 @@ fn packed(kind: u8, numbers: [u64; 3]) -> Vec<u8> {
     packed
 }
 
+// The kinds of buckets in the scripts.
 const BUCKET: u8 = 0;
 const FIXED_WINDOW: u8 = 1;
 const SLIDING_WINDOW: u8 = 2;
+/// Added to the kind if the limit is a shadow.
 const SHADOW: u8 = 3;
 
-fn numbers(answer: &Value) -> Option<Vec<u64>> {
-    let Value::Array(values) = answer else {
+fn parse_numbers(reply: &Value) -> Option<Vec<u64>> {
+    let Value::Array(values) = reply else {
         return None;
     };
     let number = |value: &Value| match value {
@@ -164,13 +188,13 @@ fn numbers(answer: &Value) -> Option<Vec<u64>> {
     values.iter().map(number).collect()
 }
 
-/// The buckets as the script has seen them.
-fn states(told: &[u64], claims: &[LimitRequest<'_>]) -> Option<Vec<State>> {
-    let mut told = told.iter().copied();
-    let mut next = || told.next();
-    let states = claims.iter().map(|claim| {
-        let (burst, window) = (claim.quota.burst(), claim.quota.window());
-        Some(match claim.quota.algorithm() {
+/// Parses the states of the buckets; `None` if there are too few or too many numbers.
+fn parse_states(numbers: &[u64], requests: &[LimitRequest<'_>]) -> Option<Vec<State>> {
+    let mut numbers = numbers.iter().copied();
+    let mut next = || numbers.next();
+    let states = requests.iter().map(|request| {
+        let (burst, window) = (request.quota.burst(), request.quota.window());
+        Some(match request.quota.algorithm() {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => State::Ahead(next()?.min(window)),
             Algorithm::FixedWindow => State::Window {
                 used: next()?.min(burst),
@@ -184,5 +208,5 @@ fn states(told: &[u64], claims: &[LimitRequest<'_>]) -> Option<Vec<State>> {
         })
     });
     let states = states.collect::<Option<Vec<State>>>()?;
-    told.next().is_none().then_some(states)
+    numbers.next().is_none().then_some(states)
 }

@@ -1,4 +1,4 @@
-//! The way from a store to its servers: to one, or to the nodes of a cluster.
+//! The connections of a store: one to a single server, or one to each node of a cluster.
 
 use core::fmt;
 use std::sync::Arc;
@@ -11,95 +11,98 @@ use super::config::{RedisConfig, Servers};
 use super::connection::{Connection, ConnectionTarget};
 use super::describe_error::describe_error;
 
-/// The way to the servers of a store. Clones share its connections.
+/// The connections to the servers of a store. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) enum NodeLink {
-    /// One server, or whichever of several is the primary.
-    One(Connection),
-    /// Several, of which each has a part of the keys.
+    /// One server: the only one, or the primary behind sentinels.
+    Single(Connection),
+    /// The nodes of a cluster, each with a part of the keys.
     Cluster(Cluster),
 }
 
-/// Why a call has no answer.
+/// The reason why a call has no result.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It was not sent.
+    /// The command was not sent. Nothing was done.
     NotSent(String),
-    /// The connection was lost before an answer came.
+    /// The connection was lost before the reply. The command may have been done.
     Lost(String),
-    /// There is no answer in time.
-    Late(String),
-    /// The server refuses.
+    /// No reply came before the deadline. The command may have been done.
+    TimedOut(String),
+    /// The server replied with an error.
     Refused(RedisError),
 }
 
-/// What a call does while there is no connection and the last attempt to make one has failed.
+/// The behavior of a call while there is no connection and the last attempt to connect has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WhenDisconnected {
-    /// Fails at once, so that an outage does not pile up requests.
+    /// Fails at once, so that requests do not pile up during an outage.
     Fail,
-    /// Waits until its deadline: what it tells the server must not be lost if that can be helped.
+    /// Waits for the next connection until the deadline, because the call settles a finished run.
     WaitUntilDeadline,
 }
 
-/// A server that keeps keys, and how it is called in messages.
+/// A server that stores keys.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) connection: Connection,
-    /// Its address, where the URL does not say which server is meant.
+    /// The address for messages; `None` if the URL names exactly this server.
     pub(super) address: Option<String>,
 }
 
 impl NodeLink {
-    /// A link that connects with its first call, in the runtime of that call.
+    /// Creates a link that connects with its first call, in the runtime of that call.
     pub(super) fn new(config: &RedisConfig) -> Self {
-        let shown = config.shown().to_owned();
+        let display_name = config.redacted_url().to_owned();
         match config.servers() {
-            Servers::Server(client) => Self::One(Connection::new(
+            Servers::Server(client) => Self::Single(Connection::new(
                 ConnectionTarget::Server(client.clone()),
-                shown,
+                display_name,
             )),
-            Servers::Primary(sentinels) => Self::One(Connection::new(
+            Servers::Primary(sentinels) => Self::Single(Connection::new(
                 ConnectionTarget::Primary(Arc::clone(sentinels)),
-                shown,
+                display_name,
             )),
-            Servers::Cluster(seeds) => Self::Cluster(Cluster::new(Arc::clone(seeds), shown)),
+            Servers::Cluster(seed_nodes) => {
+                Self::Cluster(Cluster::new(Arc::clone(seed_nodes), display_name))
+            }
         }
     }
 
-    /// The same servers over connections of its own.
+    /// Returns a link to the same servers with connections of its own.
     pub(super) fn with_own_connections(&self) -> Self {
         match self {
-            Self::One(wire) => Self::One(wire.another()),
+            Self::Single(connection) => Self::Single(connection.second()),
             Self::Cluster(cluster) => Self::Cluster(cluster.with_own_connections()),
         }
     }
 
-    /// Whether keys may stand on different servers.
+    /// Returns `true` if keys may be on different servers.
     pub(super) const fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
     }
 
-    /// All servers that keep keys.
+    /// Returns all servers that store keys.
     pub(super) async fn servers(&self, deadline: Instant) -> Result<Vec<Server>, Failure> {
         match self {
-            Self::One(wire) => Ok(vec![Server {
-                connection: wire.clone(),
+            Self::Single(connection) => Ok(vec![Server {
+                connection: connection.clone(),
                 address: None,
             }]),
             Self::Cluster(cluster) => cluster.primaries(deadline).await,
         }
     }
 
-    /// Where this key is, as far as is known; `None` where there is one server.
+    /// Returns the address of the node with this key; `None` for a single server or an unknown
+    /// node.
     pub(super) fn address_of(&self, key: &str) -> Option<String> {
         match self {
-            Self::One(_) => None,
+            Self::Single(_) => None,
             Self::Cluster(cluster) => cluster.address_of(key),
         }
     }
 
-    /// Asks the server that has this key.
+    /// Sends a command to the server with this key.
     pub(super) async fn call(
         &self,
         key: &str,
@@ -107,7 +110,11 @@ impl NodeLink {
         deadline: Instant,
     ) -> Result<Value, Failure> {
         match self {
-            Self::One(wire) => wire.call(command, deadline, WhenDisconnected::Fail).await,
+            Self::Single(connection) => {
+                connection
+                    .call(command, deadline, WhenDisconnected::Fail)
+                    .await
+            }
             Self::Cluster(cluster) => cluster.call(key, command, deadline).await,
         }
     }
@@ -116,17 +123,22 @@ impl NodeLink {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotSent(why) | Self::Lost(why) | Self::Late(why) => f.write_str(why),
+            Self::NotSent(reason) | Self::Lost(reason) | Self::TimedOut(reason) => {
+                f.write_str(reason)
+            }
             Self::Refused(error) => f.write_str(&describe_error(error)),
         }
     }
 }
 
 impl Failure {
-    /// Whatever keeps a second try from an answer: the first may have done what was asked.
+    /// Converts the failure of a second attempt into that of the call. It is always [`Self::Lost`],
+    /// because the first attempt may have been done.
     pub(super) fn after_retry(self) -> Self {
         match self {
-            Self::NotSent(why) | Self::Lost(why) | Self::Late(why) => Self::Lost(why),
+            Self::NotSent(reason) | Self::Lost(reason) | Self::TimedOut(reason) => {
+                Self::Lost(reason)
+            }
             Self::Refused(error) => Self::Lost(describe_error(&error)),
         }
     }

@@ -1,96 +1,119 @@
-//! Promises that many instances keep together, on Redis 7 or newer: on one server, on whichever of
-//! several is the primary (Sentinel), or on the nodes of a Redis Cluster. [`RedisConfig::new`] has the URLs.
+//! A store on Redis 7 or newer, which all instances of a service share.
 //!
-//! Every operation is one script, which Redis runs as one atomic step, by the server's own time; only what
-//! needs several slots of a cluster is [several steps](#on-a-cluster). The limits of a request and the record
-//! of its key are one script, too: a new key takes a trip before its handler runs and one after, a replay
-//! takes one. A body over 64 KiB, or of unknown length, is read between the limits and the record, which
-//! then are two.
-//! Keys are `ap1:<namespace>:{<whose>}:<what>`, with callers, addresses, tenants and idempotency keys as
-//! hashes; every value begins with a format byte, but for the lists of sliding windows. The hashes need no
-//! secret. They are pseudonyms: who reads the store can confirm a guess, of an address by trying all. Protect
-//! the store by a password and by the network.
+//! The Redis can be one server, the primary of several servers (Sentinel), or a Redis Cluster.
+//! [`RedisConfig::new`] lists the URLs.
 //!
-//! | what | key ends in | value | expires |
+//! Every operation is one script. Redis runs it as one atomic step, by its own clock. Only
+//! operations on several slots of a cluster are [several steps](#on-a-cluster). The limits of a
+//! request and the record of its key are decided by one script together. So a new key takes one
+//! round trip before its handler runs and one after it, and a replay takes one. If a body is over
+//! 64 KiB or of unknown length, it is read after the limits and before the record, which then take
+//! two round trips.
+//!
+//! Keys have the form `ap1:<namespace>:{<owner>}:<kind>:<name>`. Callers, addresses, tenants and
+//! idempotency keys are hashed. Every value begins with a format byte, except the lists of sliding
+//! windows. The hashes need no secret, so they are pseudonyms: a reader of the store can confirm a
+//! guess, and can find an address by trying all addresses. Protect the store by a password and by
+//! the network.
+//!
+//! | entry | key ends in | value | expires |
 //! |---|---|---|---|
-//! | a record of an idempotency key | `i:<name>` | state, token, fingerprint; the answer, [sealed](crate::policies::idempotency#sealed-answers) or in the clear | with its time to live; while it runs, a lease later |
-//! | the marker of a run that was given up, which stops its `begin` if that comes late | `a:<token>` | | after a lease, or 30 s |
-//! | a bucket of a rate limit | `l:<limit>` | when it is full, or how much of which window is taken; of a sliding window a list of moments | when it was left alone for as long as it takes to refill |
-//! | the secret, where `APLOMB_SECRET` is not set | `secret`, which is nobody's | 32 bytes | never |
+//! | record of an idempotency key | `i:<name>` | state, token, fingerprint; the response, [encrypted](crate::policies::idempotency#encryption-at-rest) or in plain form | after its time to live; while RUNNING, one lease later |
+//! | marker of an aborted run, which stops a late `begin` of the run | `a:<token>` | | after a lease, or after 30 s |
+//! | bucket of a rate limit | `l:<limit>` | the time at which the bucket is full, or the end and the used tokens of a window; for a sliding window a list of times | when the bucket was unused for as long as it takes to refill |
+//! | secret, if `APLOMB_SECRET` is not set | `secret`, without an owner | 32 bytes | never |
 //!
 //! # When Redis fails
 //!
-//! All calls to a server go over one connection, which is made anew when it is lost; leases are renewed
-//! over a second one. An operation takes at most a second ([`RedisConfig::with_timeout`]), a heartbeat a
-//! third of the lease; one whose
-//! connection is cut is asked again over the next, which its token makes harmless. Once an attempt to
-//! connect has failed, what wants to begin fails at once, and what has ended waits for the next
-//! attempt.
-//! Without Redis an idempotent request is a 503 and its handler does not run.
+//! All calls to a server share one connection. A second connection renews leases. A lost connection
+//! is replaced by a new one. An operation takes at most one second ([`RedisConfig::with_timeout`]),
+//! and a renewal of leases at most a third of the lease. If the connection is lost during an
+//! operation, the operation is sent again over the next connection. Its token makes that harmless.
 //!
-//! Redis answers before its copies on disk and on replicas are written. A crash can lose the last
-//! seconds with `appendonly yes` and `appendfsync everysec`, and a [fail-over](#fail-over) what the
-//! replica had not got. A key whose record is lost is new: a retry has a second effect, and a run that was under way
-//! is not protected from it until it completes, which writes the record again. With `appendfsync
-//! always` a crash loses nothing that was answered; only a store that shares a transaction with the
-//! business data can promise effects exactly once.
+//! After a failed attempt to connect, new requests fail at once, and the results of finished
+//! requests wait for the next attempt. While Redis is down, an idempotent request gets a 503 and
+//! its handler does not run.
 //!
-//! A process that dies while Redis does not answer can leave the key of a request that it had
-//! refused UNKNOWN, although nothing ran; so can, for moments, an outage that ends within a lease.
+//! Redis responds before it has written the copies on disk and on replicas. A crash can lose the
+//! last seconds with `appendonly yes` and `appendfsync everysec`. A [fail-over](#fail-over) can
+//! lose the writes that the replica had not received. A key whose record is lost is new: a retry
+//! has a second effect. If the first run is still active, a retry can start beside it, until the
+//! first run completes and writes the record again. With `appendfsync always` a crash loses no
+//! confirmed write. Only a store that shares a transaction with the business data can promise
+//! effects exactly once.
+//!
+//! A process that dies while Redis does not respond can leave a key UNKNOWN although its request
+//! was refused and nothing ran. An outage that ends within a lease can have the same effect for
+//! moments.
 //!
 //! # The secret
 //!
-//! The secret signs cursors, and nothing else depends on it. Where `APLOMB_SECRET` is not set, an instance
-//! reads the secret from the store when it starts, or makes it there, in one atomic step, and keeps it for
-//! as long as it runs. If the store loses the secret, or evicts it, instances that start later make another
-//! one; until all have started again, an instance refuses cursors of those with the other secret (400
-//! `INVALID_CURSOR`). [`Api::previous_secret`](crate::Api::previous_secret) says how to change the secret.
+//! The secret signs cursors, and nothing else depends on it. If `APLOMB_SECRET` is not set, an
+//! instance reads the secret from the store at start, or creates it there, in one atomic step. It
+//! keeps the secret for as long as it runs. If the store loses or evicts the secret, instances that
+//! start later create another one. Until all instances have restarted, an instance refuses the
+//! cursors that were signed with the other secret (400 `INVALID_CURSOR`).
+//! [`Api::previous_secret`](crate::Api::previous_secret) describes how to change the secret.
 //!
 //! # Fail-over
 //!
-//! Behind sentinels the primary is asked for with every connection that is made: one sentinel after the
-//! other, a third of a second each, until one names a server that says itself that it is the primary. It
-//! is asked for anew when the connection is lost, when the server has become a replica, and when most
-//! sentinels name another one, of which they are asked four times a second. On a cluster the node that
-//! has a slot is found out from the others when one is lost, silent, or sends a call elsewhere.
+//! With sentinels, the primary is looked up for every new connection. The sentinels are asked one
+//! after the other, for a third of a second each. The look-up ends when the named server confirms
+//! that it is the primary. A new connection is made when the current one is lost, when its server
+//! has become a replica, and when most sentinels name another server. The sentinels are asked for
+//! that four times a second.
 //!
-//! Until another server has taken the place of one that failed, what needs it fails as without Redis;
-//! on a cluster that is only what concerns its slots, unless it was set `cluster-require-full-coverage
-//! yes`, of which a warning is written at start. An instance decides limits alone after three failures in a
-//! row, though, whichever node they were of.
+//! On a cluster, an instance asks the other nodes for the owners of all slots when a node is lost,
+//! is silent, or redirects a call.
 //!
-//! **A fail-over loses what the new primary had not got**: what was written in the moments before, and all
-//! that a primary which was cut off from its replicas, and not from its clients, took in until it was
-//! left. Records that had reached it are found there, and their keys do not run twice. With
-//! `min-replicas-to-write 1` and `min-replicas-max-lag 10` a primary that has heard of no replica for ten
-//! seconds refuses writes (a 503, and limits by each instance alone), so that it takes in what will be lost
-//! for no longer than that. It makes the loss smaller, and never zero: a write is answered before a replica
+//! Until another server has replaced a failed one, the operations that need it fail as without
+//! Redis. On a cluster only the operations on its slots fail, unless the cluster has
+//! `cluster-require-full-coverage yes`. In that case a warning is logged at start. Rate limits are
+//! decided by each instance on its own after three failures in a row, on whichever node they
+//! occurred.
+//!
+//! **A fail-over loses the writes that the new primary had not received.** These are the last
+//! writes before the failure. If the old primary was cut off from its replicas but not from its
+//! clients, they are all writes until its clients left it. Records that had reached the new primary
+//! are kept, and their keys do not run twice.
+//!
+//! With `min-replicas-to-write 1` and `min-replicas-max-lag 10`, a primary that has heard from no
+//! replica for ten seconds refuses writes. Idempotent requests then get a 503, and each instance
+//! decides limits on its own. So the primary accepts writes that will be lost for at most ten
+//! seconds. The loss becomes smaller, but never zero: the primary confirms a write before a replica
 //! has it.
 //!
 //! # On a cluster
 //!
-//! All of one caller is in one slot, and so is what most requests need. The records of requests without a
-//! caller (`idempotent(anonymous)`) are spread over all slots, each by its own hash. Calls follow `MOVED` and `ASK`,
-//! and wait, as long as their deadline allows, while a slot is on its way and its keys are partly here and
-//! partly there (`TRYAGAIN`); a slot with many keys that takes longer to move refuses new idempotency keys
-//! with a 503 until it has arrived. Nodes must be reached at the addresses that they announce
-//! (`cluster-announce-ip` and `-hostname`).
+//! All keys of one caller are in one slot, which is enough for most requests. The records of
+//! requests without a caller (`idempotent(anonymous)`) are spread over all slots, each by its own
+//! hash.
 //!
-//! **Limits in several slots**, such as one by caller and one for everyone, are taken by one script a slot,
-//! all at the same time. What one slot admits is given back where another one refuses or fails. Until it
-//! is, a request beside it may be refused too early; none is admitted that should not be. Where the
-//! process or a node dies in between, the tokens stay taken, and the bucket refills by itself. A shadow
-//! limit whose node fails counts as used up, and refuses nothing.
+//! Calls follow `MOVED` and `ASK`. While a slot is migrating and its keys are on two nodes
+//! (`TRYAGAIN`), calls wait until their deadline. If the migration takes longer, new idempotency
+//! keys of that slot get a 503 until it ends. Nodes must be reachable at the addresses that they
+//! announce (`cluster-announce-ip` and `-hostname`).
 //!
-//! **Leases** are renewed by one call a slot, so that a node that fails costs only its own.
+//! **Limits in several slots**, such as one by caller and one for everyone, are taken by one script
+//! per slot, all at the same time. If one slot rejects or fails, the tokens of the other slots are
+//! given back. Until then, another request may be rejected too early, but no request is admitted
+//! wrongly. If the process or a node dies before that, the tokens stay taken until the bucket
+//! refills. A shadow limit whose node fails counts as exhausted, and rejects nothing.
 //!
-//! # What a user needs
+//! **Leases** are renewed by one call per slot, so a failed node affects only its own leases.
 //!
-//! Under the keys `ap1:*`: `info`, `ping`, `eval`, `evalsha`, `get`, `mget`, `getrange`, `set`, `psetex`,
-//! `del`, `pttl`, `pexpire`, `time`, and for sliding windows `llen`, `lindex`, `lrange`, `lrem`, `ltrim`,
-//! `rpush`; `select` where the URL names a database; behind sentinels also `role`; on every node of a cluster
-//! also `cluster|info`, `cluster|slots` and, while slots move, `asking`; `config|get` for warnings. Of sentinels
-//! that demand a password: `ping` and `sentinel|get-master-addr-by-name`. There is no TLS yet.
+//! # Permissions of the Redis user
+//!
+//! - For the keys `ap1:*`: `info`, `ping`, `eval`, `evalsha`, `get`, `mget`, `getrange`, `set`,
+//!   `psetex`, `del`, `pttl`, `pexpire`, `time`
+//! - For sliding windows: `llen`, `lindex`, `lrange`, `lrem`, `ltrim`, `rpush`
+//! - If the URL names a database: `select`
+//! - With sentinels: `role`; on password-protected sentinels `ping` and
+//!   `sentinel|get-master-addr-by-name`
+//! - On every node of a cluster: `cluster|info`, `cluster|slots` and, during migrations, `asking`
+//! - For the warnings at start: `config|get`
+//!
+//! TLS is not supported yet.
 
 mod admit;
 mod cluster;
@@ -124,7 +147,7 @@ use crate::secret::Secret;
 use crate::start::StartErrors;
 use crate::store::is_namespace;
 
-/// The facets of a store on Redis. Clones share its connections.
+/// A connected store on Redis, which implements all facets. Clones share its connections.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<StoreInner>,
@@ -138,26 +161,28 @@ struct StoreInner {
 }
 
 impl RedisStore {
-    /// Connects, and looks whether promises can be kept there. An API does this by itself when it
-    /// starts ([`Store::redis`](crate::store::Store::redis)); `namespace` is the
-    /// name of the API ([`Api::new`](crate::Api::new)), `[a-z0-9-]{1,64}`.
+    /// Connects to the servers, checks them, and runs every script once.
+    ///
+    /// An API with [`Store::redis`](crate::store::Store::redis) does this at start. `namespace` is
+    /// the name of the API ([`Api::new`](crate::Api::new)), `[a-z0-9-]{1,64}`.
     ///
     /// # Errors
     ///
-    /// All that is wrong with the server, or with any node of a cluster that has slots: it does not answer,
-    /// demands a password, is too old, a replica, of another kind than the URL says, or evicts records.
+    /// All defects of the server, or of the nodes of a cluster that have slots. A server does not
+    /// respond, demands a password, is too old, is a replica, is of another kind than the URL, or
+    /// evicts records.
     pub async fn connect(config: &RedisConfig, namespace: &str) -> Result<Self, StartErrors> {
         if !is_namespace(namespace) {
             return Err(config
                 .error(format_args!(
-                    "the namespace {namespace:?} is not [a-z0-9-]{{1,64}}"
+                    "the namespace {namespace:?} is invalid; expected [a-z0-9-]{{1,64}}"
                 ))
                 .into());
         }
-        Self::over(open::open(config).await?, config, namespace).await
+        Self::with_link(open::open(config).await?, config, namespace).await
     }
 
-    /// The same, with the secret that the server keeps, unless there is one.
+    /// Connects, and reads or creates the shared secret on the server if `secret` is `None`.
     pub(crate) async fn connect_with(
         config: &RedisConfig,
         namespace: &str,
@@ -168,10 +193,10 @@ impl RedisStore {
             Some(secret) => secret,
             None => open::shared_secret(&link, config, namespace).await?,
         };
-        Ok((Self::over(link, config, namespace).await?, secret))
+        Ok((Self::with_link(link, config, namespace).await?, secret))
     }
 
-    async fn over(
+    async fn with_link(
         link: NodeLink,
         config: &RedisConfig,
         namespace: &str,
@@ -184,14 +209,15 @@ impl RedisStore {
             }),
             link: link.clone(),
         };
-        // Where many instances start at once a server answers late, and that is no reason not to start.
+        // When many instances start at once, the server responds slowly. So the self-test has a
+        // longer timeout than requests.
         open::self_test(&store(config.timeout().max(open::OPEN_TIMEOUT)), config).await?;
         Ok(store(config.timeout()))
     }
 }
 
-/// For tests: the same store, whose limits take the time from the server's keys of these names, seconds and
-/// microseconds as `TIME` gives them.
+/// For tests: returns a store whose limits read the time from two keys of the server. The keys
+/// contain seconds and microseconds in the form of `TIME`.
 #[doc(hidden)]
 impl RedisStore {
     #[must_use]

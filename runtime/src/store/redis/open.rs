@@ -1,4 +1,4 @@
-//! Meeting servers for the first time: whether promises can be kept with them.
+//! The checks of a Redis at the start of a service: inspection, shared secret and self-test.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::config::RedisConfig;
 use super::describe_error::describe_error;
-use super::inspect::{Info, coverage, inspect, persistence};
+use super::inspect::{Info, coverage_warning, data_loss_warning, inspect};
 use super::link::{Failure, NodeLink, Server, WhenDisconnected};
 use super::{RedisStore, keys};
 use crate::policies::idempotency::{Begin, Fingerprint, IdempotencyStore, OnCrash, Token};
@@ -18,14 +18,14 @@ use crate::secret::Secret;
 use crate::start::{StartError, StartErrors};
 use crate::store::StoreError;
 
-/// How long a server may take to answer at start.
+/// The time that a server may take to reply at start.
 pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A link to servers that will do.
+/// Connects to the servers and inspects them.
 pub(super) async fn open(config: &RedisConfig) -> Result<NodeLink, StartErrors> {
     let link = NodeLink::new(config);
     let servers = link.servers(Instant::now() + OPEN_TIMEOUT).await;
-    let servers = servers.map_err(|failure| config.error(refusal(&failure)))?;
+    let servers = servers.map_err(|failure| config.error(describe_failure(&failure)))?;
     let mut errors = StartErrors::new();
     for inspected in join_all(
         servers
@@ -42,30 +42,30 @@ pub(super) async fn open(config: &RedisConfig) -> Result<NodeLink, StartErrors> 
 async fn inspect_one(
     server: &Server,
     config: &RedisConfig,
-    is_node: bool,
+    in_cluster: bool,
 ) -> Result<(), StartErrors> {
-    let error = |why| match &server.address {
-        Some(address) => config.error(format_args!("{address}: {why}")),
-        None => config.error(why),
+    let error = |reason| match &server.address {
+        Some(address) => config.error(format_args!("{address}: {reason}")),
+        None => config.error(reason),
     };
-    let text = match ask(server, &redis::cmd("INFO")).await {
+    let text = match call_server(server, &redis::cmd("INFO")).await {
         Ok(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
         Ok(Value::VerbatimString { text, .. }) => text,
         Ok(_) => {
             return Err(error(String::from(
-                "this server tells nothing of itself; is it a Redis?",
+                "this server's reply to INFO is not text; is it a Redis?",
             ))
             .into());
         }
-        Err(failure) => return Err(error(refusal(&failure)).into()),
+        Err(failure) => return Err(error(describe_failure(&failure)).into()),
     };
     let info = Info::parse(&text);
-    let found = inspect(&info, is_node, config.accepts_eviction());
+    let found = inspect(&info, in_cluster, config.accepts_eviction());
     let address = server.address.as_deref();
     found
         .warnings
         .iter()
-        .for_each(|warning| tracing::warn!(store = config.shown(), address, "{warning}"));
+        .for_each(|warning| tracing::warn!(store = config.redacted_url(), address, "{warning}"));
     let mut errors = StartErrors::new();
     errors.extend(found.errors.into_iter().map(error));
     errors.into_result()?;
@@ -73,82 +73,91 @@ async fn inspect_one(
     Ok(())
 }
 
-/// The secret that the instances of a service share: read where the store keeps one, else made and put
-/// there, in one atomic step. It is not looked at again: an instance keeps the one that it started with.
+/// Reads the secret that the instances of a service share, or creates it in the store.
+///
+/// Both happen in one atomic step, so that instances that start together get the same secret. An
+/// instance never reads the secret again, and keeps the one that it started with.
 pub(super) async fn shared_secret(
     link: &NodeLink,
     config: &RedisConfig,
     namespace: &str,
 ) -> Result<Secret, StartError> {
-    let (key, own) = (keys::secret(namespace), Secret::random());
+    let (key, new_secret) = (keys::secret(namespace), Secret::random());
     tracing::warn!(
-        store = config.shown(),
+        store = config.redacted_url(),
         key,
         "APLOMB_SECRET is not set: the store keeps the secret, and cursors become invalid if the store loses it"
     );
     let mut set = redis::cmd("SET");
     set.arg(&key)
-        .arg([&[SECRET_FORMAT], own.as_bytes()].concat())
+        .arg([&[SECRET_FORMAT], new_secret.as_bytes()].concat())
         .arg("NX")
         .arg("GET");
     match link.call(&key, &set, Instant::now() + OPEN_TIMEOUT).await {
-        Ok(Value::Nil) => Ok(own),
-        Ok(Value::BulkString(value)) => secret_of(&value).ok_or_else(|| damaged(config, &key)),
+        Ok(Value::Nil) => Ok(new_secret),
+        Ok(Value::BulkString(value)) => {
+            parse_secret(&value).ok_or_else(|| damaged_secret(config, &key))
+        }
         Err(Failure::Refused(error)) if error.code() != Some("WRONGTYPE") => {
             Err(config.error(describe_error(&error)))
         }
-        Ok(_) | Err(Failure::Refused(_)) => Err(damaged(config, &key)),
-        Err(failure) => Err(config.error(refusal(&failure))),
+        Ok(_) | Err(Failure::Refused(_)) => Err(damaged_secret(config, &key)),
+        Err(failure) => Err(config.error(describe_failure(&failure))),
     }
 }
 
-/// The first byte of the value that is a secret.
+/// The first byte of the stored secret.
 const SECRET_FORMAT: u8 = 1;
 
-fn secret_of(value: &[u8]) -> Option<Secret> {
+fn parse_secret(value: &[u8]) -> Option<Secret> {
     value
         .strip_prefix(&[SECRET_FORMAT])
         .and_then(|secret| Secret::new(secret).ok())
 }
 
-fn damaged(config: &RedisConfig, key: &str) -> StartError {
+fn damaged_secret(config: &RedisConfig, key: &str) -> StartError {
     config.error(format_args!(
-        "the secret at `{key}` is damaged, or of another version"
+        "the secret at `{key}` is damaged, or another version wrote it; \
+         delete the key to create a new secret, which invalidates cursors"
     ))
 }
 
-/// Goes through what requests will do, with records and buckets that nobody else has: whether every
-/// server runs all of it.
+/// Runs all scripts once on every server, with a record and buckets of random names.
+///
+/// So a missing permission or an incompatible server is found at start, not by the first request.
 pub(super) async fn self_test(store: &RedisStore, config: &RedisConfig) -> Result<(), StartError> {
-    let failed = |failure: &Failure| config.error(refusal(failure));
     let servers = store
         .link
         .servers(Instant::now() + OPEN_TIMEOUT)
         .await
-        .map_err(|failure| failed(&failure))?;
-    let mut left: Vec<_> = servers.into_iter().map(|server| server.address).collect();
-    // A node with so few slots that no caller is met there does what the others do.
+        .map_err(|failure| config.error(describe_failure(&failure)))?;
+    let mut untested: Vec<_> = servers.into_iter().map(|server| server.address).collect();
+    // A random caller belongs to a random slot, so random callers are drawn until each node was
+    // tested. A node with very few slots may remain untested.
     for _ in 0..MAX_TEST_CALLERS {
-        let nobody = Caller::new(format!("{:032x}", rand::random::<u128>()));
-        let at = store
+        let caller = Caller::new(format!("{:032x}", rand::random::<u128>()));
+        let node = store
             .link
-            .address_of(&store.inner.keys.bucket(&test_bucket(&nobody)));
-        let Some(index) = left.iter().position(|address| *address == at) else {
+            .address_of(&store.inner.keys.bucket(&test_bucket(&caller)));
+        let Some(index) = untested.iter().position(|address| *address == node) else {
             continue;
         };
-        left.swap_remove(index);
-        self_test_node(store, &nobody).await.map_err(|error| {
-            let at = at.map(|address| format!("{address}: ")).unwrap_or_default();
-            config.error(format_args!("{at}it does not do what is needed: {error}"))
+        untested.swap_remove(index);
+        self_test_node(store, &caller).await.map_err(|error| {
+            let node = node
+                .map(|address| format!("{address}: "))
+                .unwrap_or_default();
+            config.error(format_args!("{node}the self-test failed: {error}"))
         })?;
-        if left.is_empty() {
+        if untested.is_empty() {
             break;
         }
     }
     Ok(())
 }
 
-/// So many callers are made up to meet every node.
+/// The number of random callers that are drawn to reach every node. With 2,000 callers a node with
+/// one per cent of the slots is missed once in 500 million starts.
 const MAX_TEST_CALLERS: usize = 2_000;
 
 fn test_bucket(caller: &Caller) -> Bucket<'_> {
@@ -158,10 +167,11 @@ fn test_bucket(caller: &Caller) -> Bucket<'_> {
     }
 }
 
-async fn self_test_node(store: &RedisStore, nobody: &Caller) -> Result<(), StoreError> {
+async fn self_test_node(store: &RedisStore, caller: &Caller) -> Result<(), StoreError> {
+    // If the test ends early, its record expires after this time.
     let (short, record) = (
         Duration::from_secs(10),
-        store.inner.keys.record_of(nobody, rand::random()),
+        store.inner.keys.record_of(caller, rand::random()),
     );
     let begin = Begin::new(
         record,
@@ -171,19 +181,18 @@ async fn self_test_node(store: &RedisStore, nobody: &Caller) -> Result<(), Store
         OnCrash::Unknown,
         short,
     );
-    let of_all_kinds = [
-        Quota::new(1, MOMENT, 1),
-        Quota::leaky_bucket(1, MOMENT, 1),
-        Quota::fixed_window(1, MOMENT),
-        Quota::sliding_window(1, MOMENT),
+    let quotas = [
+        Quota::new(1, TEST_PERIOD, 1),
+        Quota::leaky_bucket(1, TEST_PERIOD, 1),
+        Quota::fixed_window(1, TEST_PERIOD),
+        Quota::sliding_window(1, TEST_PERIOD),
     ];
     let bucket = || Bucket {
         limit: rand::random(),
-        subject: LimitSubject::Caller(nobody),
+        subject: LimitSubject::Caller(caller),
     };
-    let claims =
-        of_all_kinds.map(|quota| LimitRequest::new(bucket(), quota.expect("a valid quota")));
-    store.acquire(&claims).await?;
+    let requests = quotas.map(|quota| LimitRequest::new(bucket(), quota.expect("a valid quota")));
+    store.acquire(&requests).await?;
     store.begin(&begin).await?;
     store.heartbeat(&[begin.lease()], short).await?;
     store.mark_unknown(begin.lease(), short).await?;
@@ -191,8 +200,8 @@ async fn self_test_node(store: &RedisStore, nobody: &Caller) -> Result<(), Store
     store.abort(begin.lease(), Duration::from_millis(1)).await
 }
 
-/// How long the buckets are kept that nobody needs.
-const MOMENT: Duration = Duration::from_millis(1);
+/// The period of the tested limits. It is short, because a bucket expires after its period.
+const TEST_PERIOD: Duration = Duration::from_millis(1);
 
 async fn warn_of_data_loss(server: &Server, config: &RedisConfig, info: &Info<'_>) {
     let mut get = redis::cmd("CONFIG");
@@ -200,24 +209,24 @@ async fn warn_of_data_loss(server: &Server, config: &RedisConfig, info: &Info<'_
         .arg("save")
         .arg("appendfsync")
         .arg("cluster-require-full-coverage");
-    // Managed servers may not tell their settings.
-    let settings = ask(server, &get)
+    // Managed servers may forbid `CONFIG GET`. Then the warnings rely on `INFO`.
+    let settings = call_server(server, &get)
         .await
         .ok()
-        .and_then(|told| redis::from_redis_value(told).ok());
+        .and_then(|reply| redis::from_redis_value(reply).ok());
     let settings = settings.unwrap_or_default();
-    let losses = persistence(info, &settings);
-    let coverage = coverage(&settings).filter(|_| server.address.is_some());
-    for warning in losses.as_deref().into_iter().chain(coverage) {
+    let data_loss = data_loss_warning(info, &settings);
+    let coverage = coverage_warning(&settings).filter(|_| server.address.is_some());
+    for warning in data_loss.as_deref().into_iter().chain(coverage) {
         tracing::warn!(
-            store = config.shown(),
+            store = config.redacted_url(),
             address = server.address,
             "{warning}"
         );
     }
 }
 
-async fn ask(server: &Server, command: &Cmd) -> Result<Value, Failure> {
+async fn call_server(server: &Server, command: &Cmd) -> Result<Value, Failure> {
     server
         .connection
         .call(
@@ -228,11 +237,11 @@ async fn ask(server: &Server, command: &Cmd) -> Result<Value, Failure> {
         .await
 }
 
-/// Why a server cannot be used, for whoever set its URL.
-fn refusal(failure: &Failure) -> String {
+/// Describes a failure for an operator who has set the URL.
+fn describe_failure(failure: &Failure) -> String {
     match failure {
-        Failure::NotSent(why) | Failure::Lost(why) | Failure::Late(why) => {
-            format!("cannot be used: {why}")
+        Failure::NotSent(reason) | Failure::Lost(reason) | Failure::TimedOut(reason) => {
+            format!("cannot be used: {reason}")
         }
         Failure::Refused(error) => describe_error(error),
     }

@@ -57,18 +57,22 @@ impl IdempotencyStore for RedisStore {
 impl RedisStore {
     async fn begin_record(&self, begin: &Begin) -> Result<BeginOutcome, StoreError> {
         let (keys, arguments) = (self.begin_keys(begin), begin_arguments(begin));
-        let answer = match self.ask(&self.inner.scripts.begin, &keys, &arguments).await {
-            // A full server still knows what it has.
+        let reply = match self
+            .run_or_fail(&self.inner.scripts.begin, &keys, &arguments)
+            .await
+        {
+            // A server without memory refuses the writing script as a whole. Existing records can
+            // still be read, so that retries get their replays.
             Err(StoreError::Full) => {
-                self.ask(&self.inner.scripts.look, &keys, &arguments)
+                self.run_or_fail(&self.inner.scripts.begin_when_full, &keys, &arguments)
                     .await?
             }
-            answer => answer?,
+            reply => reply?,
         };
-        parse_begin(answer, &keys[0])
+        parse_begin(reply, &keys[0])
     }
 
-    /// The keys of the record and of the marker of the run.
+    /// Returns the Redis keys of the record and of the run's marker.
     pub(super) fn begin_keys(&self, begin: &Begin) -> [String; 2] {
         [
             self.inner.keys.record(&begin.key),
@@ -80,10 +84,10 @@ impl RedisStore {
         let keys = [self.inner.keys.record(&complete.lease.key)];
         let (record, ttl) = (
             codec::ended(complete),
-            text(codec::millis(complete.ttl).max(1)),
+            decimal(codec::millis(complete.ttl).max(1)),
         );
         match self
-            .send(
+            .run_or_wait(
                 &self.inner.scripts.complete,
                 &keys,
                 &[&record, ttl.as_bytes()],
@@ -91,7 +95,7 @@ impl RedisStore {
             .await?
         {
             Value::Int(0) => Ok(CompleteOutcome::Written),
-            found => parse_found(found, &keys[0]).map(CompleteOutcome::Lost),
+            other => parse_outcome(other, &keys[0]).map(CompleteOutcome::Lost),
         }
     }
 
@@ -100,19 +104,19 @@ impl RedisStore {
             self.inner.keys.record(&lease.key),
             self.inner.keys.marker(&lease.key, lease.token),
         ];
-        // A `begin` whose connection was cut was sent twice: one of them may be late although the
-        // other was answered.
+        // A `begin` whose connection was lost is sent twice. So even if one of them has returned,
+        // the other one may still be on its way.
         let marker = if marker.is_zero() {
-            MAX_LEASE_MILLIS
+            LATE_BEGIN_MARKER
         } else {
             marker
         };
         let (token, marker) = (
             lease.token.as_u128().to_be_bytes(),
-            text(codec::millis(marker)),
+            decimal(codec::millis(marker)),
         );
         match self
-            .send(
+            .run_or_wait(
                 &self.inner.scripts.abort,
                 &keys,
                 &[&token, marker.as_bytes()],
@@ -124,13 +128,13 @@ impl RedisStore {
         }
     }
 
-    /// In batches, so that no call holds the server up.
+    /// Renews leases in batches, so that no call blocks the server for long.
     async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
         if self.link.is_cluster() {
             return self.renew_in_groups(leases, lease).await;
         }
         let mut renewed = Vec::with_capacity(leases.len());
-        for batch in leases.chunks(BATCH) {
+        for batch in leases.chunks(HEARTBEAT_BATCH) {
             renewed.extend(self.renew_batch(batch, lease).await?);
         }
         Ok(renewed)
@@ -145,31 +149,31 @@ impl RedisStore {
             .iter()
             .map(|lease| self.inner.keys.record(&lease.key))
             .collect();
-        let mut arguments = vec![text(codec::millis(lease)).into_bytes()];
+        let mut arguments = vec![decimal(codec::millis(lease)).into_bytes()];
         arguments.extend(
             leases
                 .iter()
                 .map(|lease| lease.token.as_u128().to_be_bytes().to_vec()),
         );
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-        let run = ScriptCall {
+        let call = ScriptCall {
             keys: &keys,
             arguments: &arguments,
             when_disconnected: WhenDisconnected::WaitUntilDeadline,
         };
-        // A beat that comes too late for its lease is of no use.
-        let within = self.inner.timeout.min(lease / 3);
-        let answer = self
+        // The next renewal is due after a third of the lease, so a longer wait would only delay it.
+        let timeout = self.inner.timeout.min(lease / 3);
+        let reply = self
             .inner
             .scripts
             .heartbeat
-            .run(&self.link, run, within)
+            .run(&self.link, call, timeout)
             .await?;
-        let Value::Array(values) = &answer else {
-            return Err(unexpected(&answer));
+        let Value::Array(values) = &reply else {
+            return Err(unexpected(&reply));
         };
         if values.len() != leases.len() {
-            return Err(unexpected(&answer));
+            return Err(unexpected(&reply));
         }
         Ok(values.iter().map(|value| *value == Value::Int(1)).collect())
     }
@@ -178,10 +182,10 @@ impl RedisStore {
         let keys = [self.inner.keys.record(&lease.key)];
         let (token, ttl) = (
             lease.token.as_u128().to_be_bytes(),
-            text(codec::millis(ttl).max(1)),
+            decimal(codec::millis(ttl).max(1)),
         );
         parse_flag(
-            self.ask(
+            self.run_or_fail(
                 &self.inner.scripts.mark_unknown,
                 &keys,
                 &[&token[..], ttl.as_bytes()],
@@ -194,7 +198,7 @@ impl RedisStore {
         let keys = [self.inner.keys.record(&key)];
         let no_arguments: [&[u8]; 0] = [];
         match self
-            .ask(&self.inner.scripts.find, &keys, &no_arguments)
+            .run_or_fail(&self.inner.scripts.find, &keys, &no_arguments)
             .await?
         {
             Value::Int(0) => Ok(None),
@@ -215,22 +219,23 @@ impl RedisStore {
         ttl: Duration,
     ) -> Result<bool, StoreError> {
         let keys = [self.inner.keys.record(&key)];
-        let answer = response
+        let response = response
             .as_ref()
             .map(StoredResponse::to_bytes)
             .unwrap_or_default();
-        let ttl = text(codec::millis(ttl).max(1));
+        let ttl = decimal(codec::millis(ttl).max(1));
         parse_flag(
-            self.ask(
+            self.run_or_fail(
                 &self.inner.scripts.resolve,
                 &keys,
-                &[&answer[..], ttl.as_bytes()],
+                &[&response[..], ttl.as_bytes()],
             )
             .await?,
         )
     }
 
-    async fn ask<A: ToRedisArgs>(
+    /// Runs a script for a new request, which fails at once while there is no connection.
+    async fn run_or_fail<A: ToRedisArgs>(
         &self,
         script: &Script,
         keys: &[String],
@@ -249,49 +254,53 @@ impl RedisStore {
             .await
     }
 
-    /// Tells how a run ended: a client may ask again as soon as it has its answer.
-    async fn send(
+    /// Runs a script for a finished run, which waits for a connection until the timeout.
+    ///
+    /// The client may send a retry as soon as it has its response. That retry should find the
+    /// record settled.
+    async fn run_or_wait(
         &self,
         script: &Script,
         keys: &[String],
         arguments: &[&[u8]],
     ) -> Result<Value, StoreError> {
-        let run = ScriptCall {
+        let call = ScriptCall {
             keys,
             arguments,
             when_disconnected: WhenDisconnected::WaitUntilDeadline,
         };
-        script.run(&self.link, run, self.inner.timeout).await
+        script.run(&self.link, call, self.inner.timeout).await
     }
 }
 
-/// What the script is told of a run that wants to begin.
+/// Returns the arguments of the script `begin`.
 pub(super) fn begin_arguments(begin: &Begin) -> [Vec<u8>; 3] {
     let fingerprints =
         codec::fingerprints(core::iter::once(&begin.fingerprint).chain(&begin.earlier));
-    let life = text(codec::millis(begin.lease) + codec::millis(begin.ttl));
+    let life = decimal(codec::millis(begin.lease) + codec::millis(begin.ttl));
     [codec::running(begin), fingerprints, life.into_bytes()]
 }
 
-/// What the script gives.
-pub(super) fn parse_begin(answer: Value, key: &str) -> Result<BeginOutcome, StoreError> {
-    match answer {
+/// Parses the reply of the script `begin`.
+pub(super) fn parse_begin(reply: Value, key: &str) -> Result<BeginOutcome, StoreError> {
+    match reply {
         Value::Int(0) => Ok(BeginOutcome::Started),
         Value::Int(4) => Ok(BeginOutcome::Aborted),
         Value::Int(5) => Err(StoreError::Full),
-        found => parse_found(found, key),
+        other => parse_outcome(other, key),
     }
 }
 
-/// How late a request of a connection that was cut can be.
-const MAX_LEASE_MILLIS: Duration = Duration::from_secs(30);
+/// The life of the marker that stops a late duplicate of a `begin`. A command of a lost connection
+/// that has not arrived by then no longer arrives.
+const LATE_BEGIN_MARKER: Duration = Duration::from_secs(30);
 
-/// Leases renewed by one call.
-pub(super) const BATCH: usize = 256;
+/// The number of leases that one script call renews.
+pub(super) const HEARTBEAT_BATCH: usize = 256;
 
-/// What a request meets where another run has the record.
-fn parse_found(answer: Value, key: &str) -> Result<BeginOutcome, StoreError> {
-    match answer {
+/// Parses the outcome of a `begin` or `complete` that found the record of another run.
+fn parse_outcome(reply: Value, key: &str) -> Result<BeginOutcome, StoreError> {
+    match reply {
         Value::Int(1) => Ok(BeginOutcome::InFlight),
         Value::Int(2) => Ok(BeginOutcome::Unknown),
         Value::Int(3) => Ok(BeginOutcome::Mismatch),
@@ -300,23 +309,23 @@ fn parse_found(answer: Value, key: &str) -> Result<BeginOutcome, StoreError> {
     }
 }
 
-/// The answer of a record that is done.
+/// Parses the response of a DONE record.
 fn parse_done(record: Vec<u8>, key: &str) -> Result<StoredResponse, StoreError> {
-    codec::kept(record).ok_or_else(|| {
+    codec::stored_response(record).ok_or_else(|| {
         malformed(
             key.to_owned(),
-            "the answer is damaged, or of another version",
+            "the response is damaged, or another version wrote it",
         )
     })
 }
 
-fn parse_flag(answer: Value) -> Result<bool, StoreError> {
-    match answer {
+fn parse_flag(reply: Value) -> Result<bool, StoreError> {
+    match reply {
         Value::Int(number) => Ok(number == 1),
         other => Err(unexpected(&other)),
     }
 }
 
-fn text(number: u64) -> String {
+fn decimal(number: u64) -> String {
     number.to_string()
 }

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Decides a record whose outcome is unknown.
+-- Resolves a record with an unknown outcome.
 -- KEYS: the record.
--- ARGV: the answer, empty to make the record absent; its time to live in milliseconds.
--- Gives: 1 if it was unknown, else 0.
+-- ARGV: the response, or an empty string to remove the record; its time to live in milliseconds.
+-- Returns: 1 if the record is resolved, 0 if its outcome was not unknown.
 local head = redis.call('GETRANGE', KEYS[1], 0, 59)
 if head == '' then
     return 0
@@ -11,6 +11,7 @@ if #head < 60 or not string.find(head, '^\1[RDU]') then
     return redis.error_reply('MALFORMED ' .. KEYS[1])
 end
 local state = string.sub(head, 2, 2)
+-- A RUNNING record whose lease has lapsed is unknown, too, unless a retry may run the handler again.
 if state == 'R' and string.sub(head, 52, 52) ~= 'R' then
     if redis.call('PTTL', KEYS[1]) <= struct.unpack('>I8', head, 53) then
         state = 'U'

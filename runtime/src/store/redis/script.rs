@@ -11,24 +11,24 @@ use super::describe_error::describe_error;
 use super::link::{Failure, NodeLink, WhenDisconnected};
 use crate::store::StoreError;
 
-/// A script that the server runs as one atomic step.
+/// A Lua script that the server runs as one atomic step.
 #[derive(Debug)]
 pub(super) struct Script {
     source: Cow<'static, str>,
-    /// The SHA-1 by which the server remembers it.
+    /// The SHA-1 hash by which the server finds the cached script.
     hash: String,
 }
 
-/// Every operation's script.
+/// The scripts of all operations.
 #[derive(Debug)]
 pub(super) struct Scripts {
     pub(super) acquire: Script,
-    /// `acquire` and, where that admits, `begin`.
+    /// `acquire`, followed by `begin` if the limits admit.
     pub(super) admit: Script,
     pub(super) give_back: Script,
     pub(super) begin: Script,
-    /// What `begin` would find.
-    pub(super) look: Script,
+    /// The part of `begin` that only reads, for a server without memory for writes.
+    pub(super) begin_when_full: Script,
     pub(super) complete: Script,
     pub(super) abort: Script,
     pub(super) heartbeat: Script,
@@ -52,7 +52,7 @@ impl Scripts {
                 include_str!("find_record.lua"),
                 include_str!("begin.lua")
             )),
-            look: Script::new(concat!(
+            begin_when_full: Script::new(concat!(
                 "#!lua flags=no-writes,allow-oom\n",
                 include_str!("find_record.lua"),
                 "return 5"
@@ -66,7 +66,7 @@ impl Scripts {
         }
     }
 
-    /// The same, but limits look at these two keys for the time.
+    /// Returns the scripts for tests, whose limits read the time from these two keys.
     pub(super) fn timed_by(seconds: &str, micros: &str) -> Self {
         let time = format!("redis.call('MGET', '{seconds}', '{micros}')");
         let scripts = Self::new();
@@ -78,17 +78,17 @@ impl Scripts {
     }
 }
 
-/// What a script runs with.
+/// The arguments of a script.
 pub(super) struct ScriptCall<'a, A> {
     pub(super) keys: &'a [String],
     pub(super) arguments: &'a [A],
     pub(super) when_disconnected: WhenDisconnected,
 }
 
-/// What a script gives.
+/// The reply of a script.
 pub(super) struct ScriptReply {
-    pub(super) answer: Value,
-    /// Whether it was run again, and the first try may have done what was asked, too.
+    pub(super) value: Value,
+    /// `true` if the script was sent twice, so that it may have run twice.
     pub(super) repeated: bool,
 }
 
@@ -101,79 +101,90 @@ impl Script {
         }
     }
 
-    /// Runs the script. Where the connection is lost it is run again over another: every script may
-    /// be, at worst a limit counts a request twice.
+    /// Runs the script.
+    ///
+    /// If the connection is lost, the script is sent again over the next one. All scripts allow
+    /// that; at worst a limit counts a request twice.
     pub(super) async fn run<A: ToRedisArgs>(
         &self,
         link: &NodeLink,
-        run: ScriptCall<'_, A>,
-        within: Duration,
+        call: ScriptCall<'_, A>,
+        timeout: Duration,
     ) -> Result<Value, StoreError> {
-        self.run_with_reply(link, run, within)
+        self.run_with_reply(link, call, timeout)
             .await
-            .map(|told| told.answer)
+            .map(|reply| reply.value)
     }
 
-    /// The same, telling whether it was run again.
+    /// Runs the script as [`run`](Self::run) does, and also returns if the script was sent twice.
     pub(super) async fn run_with_reply<A: ToRedisArgs>(
         &self,
         link: &NodeLink,
-        run: ScriptCall<'_, A>,
-        within: Duration,
+        call: ScriptCall<'_, A>,
+        timeout: Duration,
     ) -> Result<ScriptReply, StoreError> {
-        let deadline = Instant::now() + within;
-        let told = match link {
-            NodeLink::One(wire) => self.run_on(wire, &run, deadline).await,
+        let deadline = Instant::now() + timeout;
+        let reply = match link {
+            NodeLink::Single(connection) => self.run_on(connection, &call, deadline).await,
             NodeLink::Cluster(cluster) => {
-                self.run_in_cluster(cluster_call(cluster, &run, deadline), &run, deadline)
+                self.run_in_cluster(cluster_call(cluster, &call, deadline), &call, deadline)
                     .await
             }
         };
-        told.map_err(|failure| failed(failure, run.keys))
+        reply.map_err(|failure| store_error(failure, call.keys))
     }
 
-    /// Runs the script on a node of a cluster, and where the connection is lost not again.
+    /// Runs the script on a node of a cluster. If the connection is lost, the script is not sent
+    /// again.
     pub(super) async fn run_once<A: ToRedisArgs>(
         &self,
         cluster: &Cluster,
-        run: ScriptCall<'_, A>,
-        within: Duration,
+        call: ScriptCall<'_, A>,
+        timeout: Duration,
     ) -> Result<Value, StoreError> {
-        let deadline = Instant::now() + within;
-        let told = self
-            .run_in_cluster(cluster_call(cluster, &run, deadline).once(), &run, deadline)
+        let deadline = Instant::now() + timeout;
+        let reply = self
+            .run_in_cluster(
+                cluster_call(cluster, &call, deadline).once(),
+                &call,
+                deadline,
+            )
             .await;
-        told.map(|told| told.answer)
-            .map_err(|failure| failed(failure, run.keys))
+        reply
+            .map(|reply| reply.value)
+            .map_err(|failure| store_error(failure, call.keys))
     }
 
     async fn run_on<A: ToRedisArgs>(
         &self,
-        wire: &Connection,
-        run: &ScriptCall<'_, A>,
+        connection: &Connection,
+        call: &ScriptCall<'_, A>,
         deadline: Instant,
     ) -> Result<ScriptReply, Failure> {
-        let call =
-            |command: Cmd, patience| async move { wire.call(&command, deadline, patience).await };
+        let send = |command: Cmd, when_disconnected| async move {
+            connection.call(&command, deadline, when_disconnected).await
+        };
         match self
-            .try_run(run, |command| call(command, run.when_disconnected))
+            .run_cached(call, |command| send(command, call.when_disconnected))
             .await
         {
+            // The first attempt may have been done. The second one waits for a connection, so that
+            // the operation has a definite result if possible.
             Err(Failure::Lost(_)) => {
-                let again = self
-                    .try_run(run, |command| {
-                        call(command, WhenDisconnected::WaitUntilDeadline)
+                let second = self
+                    .run_cached(call, |command| {
+                        send(command, WhenDisconnected::WaitUntilDeadline)
                     })
                     .await;
-                again
-                    .map(|answer| ScriptReply {
-                        answer,
+                second
+                    .map(|value| ScriptReply {
+                        value,
                         repeated: true,
                     })
                     .map_err(Failure::after_retry)
             }
-            answer => answer.map(|answer| ScriptReply {
-                answer,
+            first => first.map(|value| ScriptReply {
+                value,
                 repeated: false,
             }),
         }
@@ -181,89 +192,94 @@ impl Script {
 
     async fn run_in_cluster<A: ToRedisArgs>(
         &self,
-        mut tour: ClusterCall<'_>,
-        run: &ScriptCall<'_, A>,
+        mut cluster_call: ClusterCall<'_>,
+        call: &ScriptCall<'_, A>,
         deadline: Instant,
     ) -> Result<ScriptReply, Failure> {
         loop {
-            let stop = &tour.next().await?;
-            let call = |command: Cmd| async move { stop.call(&command, deadline).await };
-            let answer = self.try_run(run, call).await;
-            if let Some(end) = tour.classify(stop, answer).await {
-                return end.map(|answer| ScriptReply {
-                    answer,
-                    repeated: tour.is_repeat(),
+            let hop = &cluster_call.next_hop().await?;
+            let send = |command: Cmd| async move { hop.call(&command, deadline).await };
+            let result = self.run_cached(call, send).await;
+            if let Some(end) = cluster_call.finish_hop(hop, result).await {
+                return end.map(|value| ScriptReply {
+                    value,
+                    repeated: cluster_call.is_repeat(),
                 });
             }
         }
     }
 
-    /// A server that does not know the script (it was restarted, or its scripts were flushed) has
-    /// not run it, and gets its source.
-    async fn try_run<A: ToRedisArgs, C: Future<Output = Result<Value, Failure>>>(
+    /// Runs the script by its hash. If the server does not have it, because it was restarted or its
+    /// scripts were flushed, nothing has run, and the script is sent in full.
+    async fn run_cached<A: ToRedisArgs, C: Future<Output = Result<Value, Failure>>>(
         &self,
-        run: &ScriptCall<'_, A>,
-        call: impl Fn(Cmd) -> C,
+        call: &ScriptCall<'_, A>,
+        send: impl Fn(Cmd) -> C,
     ) -> Result<Value, Failure> {
-        match call(command("EVALSHA", &self.hash, run)).await {
-            Err(Failure::Refused(error)) if is(&error, ServerErrorKind::NoScript) => {
-                call(command("EVAL", &self.source, run)).await
+        match send(command("EVALSHA", &self.hash, call)).await {
+            Err(Failure::Refused(error)) if has_kind(&error, ServerErrorKind::NoScript) => {
+                send(command("EVAL", &self.source, call)).await
             }
-            answer => answer,
+            result => result,
         }
     }
 }
 
 fn cluster_call<'a, A>(
     cluster: &'a Cluster,
-    run: &ScriptCall<'_, A>,
+    call: &ScriptCall<'_, A>,
     deadline: Instant,
 ) -> ClusterCall<'a> {
-    cluster.tour(
-        run.keys.first().map_or("", String::as_str),
+    cluster.start_call(
+        call.keys.first().map_or("", String::as_str),
         deadline,
-        run.when_disconnected,
+        call.when_disconnected,
     )
 }
 
-fn command<A: ToRedisArgs>(name: &str, script: &str, run: &ScriptCall<'_, A>) -> Cmd {
-    // As much as most commands take, so that it need not grow.
+fn command<A: ToRedisArgs>(name: &str, script: &str, call: &ScriptCall<'_, A>) -> Cmd {
+    // Eight arguments and 768 bytes are enough for most commands, so that the buffers do not grow.
     let mut command = Cmd::with_capacity(8, 768);
     command
         .arg(name)
         .arg(script)
-        .arg(run.keys.len())
-        .arg(run.keys)
-        .arg(run.arguments);
+        .arg(call.keys.len())
+        .arg(call.keys)
+        .arg(call.arguments);
     command
 }
 
-fn is(error: &RedisError, kind: ServerErrorKind) -> bool {
+fn has_kind(error: &RedisError, kind: ServerErrorKind) -> bool {
     error.kind() == ErrorKind::Server(kind)
 }
 
-/// What a failure means for the operation.
-fn failed(failure: Failure, keys: &[String]) -> StoreError {
+/// Converts the failure of a script into the error of the operation.
+fn store_error(failure: Failure, keys: &[String]) -> StoreError {
     let error = match failure {
-        Failure::NotSent(why) => return StoreError::Unreachable(why),
-        Failure::Lost(why) | Failure::Late(why) => return StoreError::Unavailable(why),
+        Failure::NotSent(reason) => return StoreError::Unreachable(reason),
+        Failure::Lost(reason) | Failure::TimedOut(reason) => {
+            return StoreError::Unavailable(reason);
+        }
         Failure::Refused(error) => error,
     };
     let key = || keys.first().cloned().unwrap_or_default();
     match error.code() {
         Some("MALFORMED") => malformed(error.detail().map_or_else(key, str::to_owned), DAMAGED),
-        Some("WRONGTYPE") => malformed(key(), "the key is of another type"),
+        Some("WRONGTYPE") => malformed(key(), "the key has another type"),
         Some("OOM") => StoreError::Full,
-        Some(code) if REFUSALS.contains(&code) => StoreError::Unreachable(describe_error(&error)),
-        // It could have come up in the middle of the script, or from something before the server.
+        Some(code) if NOTHING_DONE.contains(&code) => {
+            StoreError::Unreachable(describe_error(&error))
+        }
+        // Any other error can come from the middle of the script, or from a proxy before the
+        // server.
         _ => StoreError::Failed(describe_error(&error)),
     }
 }
 
-const DAMAGED: &str = "the value is damaged, or of another version";
+const DAMAGED: &str = "the value is damaged, or another version wrote it";
 
-/// What a server says that does not even begin to do what it is asked.
-const REFUSALS: [&str; 13] = [
+/// The error codes of a server that has not executed any part of the script.
+const NOTHING_DONE: [&str; 13] = [
     "ASK",
     "BUSY",
     "CLUSTERDOWN",
@@ -279,12 +295,12 @@ const REFUSALS: [&str; 13] = [
     "TRYAGAIN",
 ];
 
-/// An answer that no script of this version gives.
-pub(super) fn unexpected(answer: &Value) -> StoreError {
-    StoreError::Failed(format!("an unexpected answer: {answer:?}"))
+/// Creates the error for a reply that no script of this version returns.
+pub(super) fn unexpected(reply: &Value) -> StoreError {
+    StoreError::Failed(format!("an unexpected reply: {reply:?}"))
 }
 
-/// A value that this version does not read.
+/// Creates the error for a stored value that this version cannot read.
 pub(super) fn malformed(key: String, why: &str) -> StoreError {
     StoreError::Malformed {
         key,

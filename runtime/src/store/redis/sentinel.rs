@@ -1,9 +1,9 @@
-//! Sentinels: servers that know which of several servers is the primary.
+//! Sentinels: servers that name the primary among several servers.
 //!
-//! They are asked in turn with every connection that is made. What one says is believed once the server
-//! that it names says itself that it is a primary, so that one that still names the primary of before is
-//! passed over. While a connection stands they are asked again and again: a primary that was replaced
-//! may go on for seconds as if it were one, and what it takes in is lost.
+//! Each new connection asks them one after the other. The named server must confirm that it is the
+//! primary, so a sentinel with outdated information is skipped. While a connection is up, the
+//! sentinels are asked again and again: a replaced primary may accept writes for some seconds, and
+//! these writes are lost.
 
 use core::time::Duration;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,116 +18,126 @@ use super::describe_error::describe_error;
 use super::link::WhenDisconnected;
 use super::url::{Address, ListUrl, Login};
 
-/// Where sentinels are, and of which primary they are asked.
+/// The sentinels of a store, and the name of its primary.
 #[derive(Debug)]
 pub(super) struct Sentinels {
-    primary: String,
-    all: Vec<Sentinel>,
-    /// How to speak to the servers that they name.
+    primary_name: String,
+    members: Vec<Sentinel>,
+    /// The login and the database for the servers that the sentinels name.
     settings: RedisConnectionInfo,
-    /// Which of them answered last.
-    first: AtomicUsize,
+    /// The index of the sentinel that last led to the primary, which is asked first.
+    preferred: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Sentinel {
     address: Address,
-    wire: Connection,
+    connection: Connection,
 }
 
-/// A connection to the primary, and where that is.
+/// A connection to the primary, and its address.
 pub(super) struct Primary {
     pub(super) connection: MultiplexedConnection,
     pub(super) address: Address,
 }
 
-/// How long a sentinel may take to answer.
-const ANSWER: Duration = Duration::from_millis(300);
-/// How long the server that it names may take.
-const GREETING: Duration = Duration::from_millis(800);
+// An attempt to connect takes at most 3 s. So one sentinel and the server that it names may take
+// 1.1 s together, which leaves time for others.
+/// The time that a sentinel may take to reply.
+const SENTINEL_TIMEOUT: Duration = Duration::from_millis(300);
+/// The time that the named server may take to confirm that it is the primary.
+const ROLE_TIMEOUT: Duration = Duration::from_millis(800);
 
 pub(super) const PORT: u16 = 26_379;
 pub(super) const FORM: &str = "redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/<name of the primary>[/<database>]";
-/// Of the sentinels themselves, where they demand a password.
+/// The parameters of the URL: the login for sentinels that demand a password.
 const PARAMETERS: [&str; 2] = ["sentinel_user", "sentinel_password"];
 
 impl Sentinels {
-    /// As a URL has it. An error says what is wrong with it.
+    /// Creates the sentinels that a URL names. An error describes the defect of the URL.
     pub(super) fn new(url: ListUrl) -> Result<Self, String> {
         let mut path = url.path.into_iter().filter(|part| !part.is_empty());
-        let primary = path.next().ok_or("the name of the primary is missing")?;
+        let primary_name = path.next().ok_or("the name of the primary is missing")?;
         let database = path.next().unwrap_or_else(|| String::from("0"));
         let database = database
             .parse::<u16>()
             .map_err(|_| "the database is not a number")?;
         if path.next().is_some() {
-            return Err(String::from(
-                "there is more than a name and a database behind the hosts",
-            ));
+            return Err(String::from("the path has more than a name and a database"));
         }
-        let mut own = [None, None];
+        let mut login = [None, None];
         for (name, value) in url.query {
             let index = PARAMETERS.iter().position(|known| *known == name);
-            own[index
-                .ok_or_else(|| format!("the parameters are {}", PARAMETERS.join(" and ")))?] =
-                Some(value);
+            let index = index.ok_or_else(|| {
+                format!(
+                    "unknown parameter; the parameters are {}",
+                    PARAMETERS.join(" and ")
+                )
+            })?;
+            login[index] = Some(value);
         }
-        let [user, password] = own;
+        let [user, password] = login;
         if user.is_some() && password.is_none() {
             return Err(String::from("sentinel_user needs sentinel_password"));
         }
-        let own = Login { user, password }.settings();
-        let sentinel = |address: Address| Sentinel::new(address.client(own.clone()), address);
+        let login = Login { user, password }.settings();
+        let sentinel = |address: Address| Sentinel::new(address.client(login.clone()), address);
         Ok(Self {
-            primary,
-            all: url.addresses.into_iter().map(sentinel).collect(),
+            primary_name,
+            members: url.addresses.into_iter().map(sentinel).collect(),
             settings: url.login.settings().set_db(i64::from(database)),
-            first: AtomicUsize::new(0),
+            preferred: AtomicUsize::new(0),
         })
     }
 
-    /// The same sentinels over connections of their own.
-    pub(super) fn another(&self) -> Self {
-        let another = |sentinel: &Sentinel| Sentinel {
+    /// Returns the same sentinels with connections of their own.
+    pub(super) fn with_own_connections(&self) -> Self {
+        let with_own_connection = |sentinel: &Sentinel| Sentinel {
             address: sentinel.address.clone(),
-            wire: sentinel.wire.another(),
+            connection: sentinel.connection.second(),
         };
         Self {
-            primary: self.primary.clone(),
-            all: self.all.iter().map(another).collect(),
+            primary_name: self.primary_name.clone(),
+            members: self.members.iter().map(with_own_connection).collect(),
             settings: self.settings.clone(),
-            first: AtomicUsize::new(0),
+            preferred: AtomicUsize::new(0),
         }
     }
 
-    /// Whether most sentinels call another server than this one the primary.
-    pub(super) async fn left_primary(&self, primary: &Address) -> bool {
-        let asked = join_all(self.all.iter().map(|sentinel| self.ask(sentinel))).await;
-        let named: Vec<_> = asked.into_iter().filter_map(Result::ok).collect();
-        is_elsewhere(primary, &named, self.all.len())
+    /// Returns `true` if most sentinels name the same server, and that is not this primary.
+    pub(super) async fn name_another_primary(&self, primary: &Address) -> bool {
+        let replies = join_all(self.members.iter().map(|sentinel| self.ask(sentinel))).await;
+        let named: Vec<_> = replies.into_iter().filter_map(Result::ok).collect();
+        majority_names_another(primary, &named, self.members.len())
     }
 
-    /// A connection to the primary. The sentinel that answered last is asked first.
+    /// Connects to the primary. The sentinel that last led to the primary is asked first.
     pub(super) async fn connect(&self) -> Result<Primary, String> {
-        let (first, count) = (self.first.load(Ordering::Relaxed), self.all.len());
-        let (mut refuted, mut why) = (Vec::new(), Vec::new());
+        // `Relaxed` is enough: an outdated index only changes the order of the questions.
+        let (first, count) = (self.preferred.load(Ordering::Relaxed), self.members.len());
+        let (mut refuted, mut reasons) = (Vec::new(), Vec::new());
         for index in (first..first + count).map(|index| index % count) {
-            match self.connect_by(&self.all[index], &mut refuted).await {
+            match self.connect_by(&self.members[index], &mut refuted).await {
                 Ok(primary) => {
-                    self.first.store(index, Ordering::Relaxed);
+                    self.preferred.store(index, Ordering::Relaxed);
                     return Ok(primary);
                 }
-                Err(error) => why.push(format!("{} {error}", self.all[index].address)),
+                Err(reason) => {
+                    reasons.push(format!("{} {reason}", self.members[index].address));
+                }
             }
         }
         Err(format!(
             "no sentinel leads to the primary {:?}: {}",
-            self.primary,
-            why.join("; ")
+            self.primary_name,
+            reasons.join("; ")
         ))
     }
 
-    /// A connection to the server that this sentinel names, unless that is one of those that are refuted.
+    /// Connects to the server that this sentinel names.
+    ///
+    /// `refuted` contains the servers that are not the primary. They are not tried twice, because
+    /// each attempt can take up to [`ROLE_TIMEOUT`].
     async fn connect_by(
         &self,
         sentinel: &Sentinel,
@@ -135,65 +145,79 @@ impl Sentinels {
     ) -> Result<Primary, String> {
         let address = self.ask(sentinel).await?;
         if refuted.contains(&address) {
-            return Err(format!("names {address}, too"));
+            return Err(format!("also names {address}"));
         }
-        let greeted = timeout(GREETING, greet(&address.client(self.settings.clone()))).await;
-        match greeted.unwrap_or_else(|_| Err(format!("which says nothing within {GREETING:?}"))) {
+        let connected = timeout(
+            ROLE_TIMEOUT,
+            connect_to_primary(&address.client(self.settings.clone())),
+        )
+        .await;
+        match connected
+            .unwrap_or_else(|_| Err(format!("which did not reply within {ROLE_TIMEOUT:?}")))
+        {
             Ok(connection) => Ok(Primary {
                 connection,
                 address,
             }),
-            Err(why) => {
-                let why = format!("names {address}, {why}");
+            Err(reason) => {
+                let reason = format!("names {address}, {reason}");
                 refuted.push(address);
-                Err(why)
+                Err(reason)
             }
         }
     }
 
+    /// Asks a sentinel for the address of the primary.
     async fn ask(&self, sentinel: &Sentinel) -> Result<Address, String> {
-        let mut ask = redis::cmd("SENTINEL");
-        ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.primary);
-        let told = sentinel
-            .wire
-            .call(&ask, Instant::now() + ANSWER, WhenDisconnected::Fail)
+        let mut command = redis::cmd("SENTINEL");
+        command
+            .arg("GET-MASTER-ADDR-BY-NAME")
+            .arg(&self.primary_name);
+        let reply = sentinel
+            .connection
+            .call(
+                &command,
+                Instant::now() + SENTINEL_TIMEOUT,
+                WhenDisconnected::Fail,
+            )
             .await;
-        let told = told.map_err(|failure| format!("cannot be asked: {failure}"))?;
-        match Option::<(String, u16)>::from_redis_value(told) {
+        let reply = reply.map_err(|failure| format!("cannot be reached: {failure}"))?;
+        match Option::<(String, u16)>::from_redis_value(reply) {
             Ok(Some((host, port))) => Ok(Address { host, port }),
-            Ok(None) => Err(String::from("knows no primary of that name")),
-            Err(_) => Err(String::from("tells what no sentinel tells")),
+            Ok(None) => Err(String::from("has no primary with that name")),
+            Err(_) => Err(String::from("does not reply like a sentinel")),
         }
     }
 }
 
 impl Sentinel {
     fn new(client: Client, address: Address) -> Self {
-        let shown = format!("the sentinel at {address}");
+        let display_name = format!("the sentinel at {address}");
         Self {
-            wire: Connection::new(ConnectionTarget::Server(client), shown),
+            connection: Connection::new(ConnectionTarget::Server(client), display_name),
             address,
         }
     }
 }
 
-/// Whether more than half of so many sentinels name the same server, and not this one.
-fn is_elsewhere(primary: &Address, named: &[Address], of: usize) -> bool {
+/// Returns `true` if more than half of `count` sentinels name the same server, and that is not this
+/// primary. One sentinel with outdated information must not close a connection.
+fn majority_names_another(primary: &Address, named: &[Address], count: usize) -> bool {
     let votes = |other: &Address| named.iter().filter(|name| *name == other).count();
     named
         .iter()
-        .any(|other| other != primary && votes(other) * 2 > of)
+        .any(|other| other != primary && votes(other) * 2 > count)
 }
 
-/// A connection to a server that says itself that it is a primary.
-async fn greet(client: &Client) -> Result<MultiplexedConnection, String> {
+/// Connects to a server that confirms that it is the primary.
+async fn connect_to_primary(client: &Client) -> Result<MultiplexedConnection, String> {
     let mut connection = connect_to(client).await?;
     let role = redis::cmd("ROLE")
         .query_async::<Value>(&mut connection)
         .await;
     match role.map_err(|error| describe_error(&error))? {
-        Value::Array(told) if is_word(told.first(), "master") => Ok(connection),
-        _ => Err(String::from("which is not the primary yet, or no more")),
+        Value::Array(reply) if is_word(reply.first(), "master") => Ok(connection),
+        _ => Err(String::from("which is not the primary")),
     }
 }
 
@@ -210,16 +234,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_primary_is_left_when_most_sentinels_name_the_same_other_one() {
+    fn a_primary_is_replaced_when_most_sentinels_name_the_same_other_server() {
         let at = |port: &u16| Address {
             host: String::from("host"),
             port: *port,
         };
-        let is_elsewhere =
-            |named: &[u16]| is_elsewhere(&at(&1), &named.iter().map(at).collect::<Vec<_>>(), 3);
-        assert!(is_elsewhere(&[2, 2]) && is_elsewhere(&[1, 2, 2]));
-        for stays in [&[][..], &[1], &[2], &[1, 1, 2], &[2, 3], &[1, 2, 3]] {
-            assert!(!is_elsewhere(stays), "{stays:?}");
+        let is_replaced = |named: &[u16]| {
+            majority_names_another(&at(&1), &named.iter().map(at).collect::<Vec<_>>(), 3)
+        };
+        assert!(is_replaced(&[2, 2]) && is_replaced(&[1, 2, 2]));
+        for named in [&[][..], &[1], &[2], &[1, 1, 2], &[2, 3], &[1, 2, 3]] {
+            assert!(!is_replaced(named), "{named:?}");
         }
     }
 }

@@ -5,21 +5,22 @@ use core::fmt;
 use percent_encoding::percent_decode_str;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
-/// Where a server is.
+/// The host and the port of a server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Address {
     pub(super) host: String,
     pub(super) port: u16,
 }
 
-/// Who speaks to a server.
+/// The user and the password for a server.
 #[derive(Clone, Default)]
 pub(super) struct Login {
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
 }
 
-/// A URL that names several servers, taken apart: `[[user]:password@]host[:port][,…][/path][?query]`.
+/// The parts of a URL that names several servers:
+/// `[[user]:password@]host[:port][,…][/path][?query]`.
 #[derive(Debug)]
 pub(super) struct ListUrl {
     pub(super) login: Login,
@@ -29,8 +30,8 @@ pub(super) struct ListUrl {
 }
 
 impl ListUrl {
-    /// Reads what stands behind `scheme://`. An error says what is wrong, and nothing of what is there:
-    /// it could be a password.
+    /// Parses the part of a URL after `scheme://`. An error describes the defect and contains no
+    /// part of the URL, which may be a password.
     pub(super) fn parse(rest: &str, default_port: u16) -> Result<Self, String> {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (login, rest) = rest
@@ -42,11 +43,14 @@ impl ListUrl {
         Ok(Self {
             login: login.map_or_else(|| Ok(Login::default()), Login::parse)?,
             addresses: hosts.split(',').map(address).collect::<Result<_, _>>()?,
-            path: path.split('/').map(decoded).collect::<Result<_, _>>()?,
+            path: path
+                .split('/')
+                .map(percent_decode)
+                .collect::<Result<_, _>>()?,
             query: query
                 .split('&')
                 .filter(|pair| !pair.is_empty())
-                .map(pair)
+                .map(query_pair)
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -57,11 +61,12 @@ impl Login {
         let (user, password) = text
             .split_once(':')
             .ok_or("a user needs a password: user:password@")?;
-        let given =
-            |text: &str| decoded(text).map(|text| Some(text).filter(|text| !text.is_empty()));
+        let decode = |text: &str| {
+            percent_decode(text).map(|text| Some(text).filter(|text| !text.is_empty()))
+        };
         let login = Self {
-            user: given(user)?,
-            password: given(password)?,
+            user: decode(user)?,
+            password: decode(password)?,
         };
         if login.user.is_some() && login.password.is_none() {
             return Err(String::from("a user needs a password: user:password@"));
@@ -69,7 +74,7 @@ impl Login {
         Ok(login)
     }
 
-    /// As the client takes it.
+    /// Returns the login in the form of the Redis client.
     pub(super) fn settings(&self) -> RedisConnectionInfo {
         let mut settings = RedisConnectionInfo::default();
         if let Some(user) = &self.user {
@@ -87,13 +92,13 @@ impl fmt::Debug for Login {
         f.write_str(if self.password.is_some() {
             "…"
         } else {
-            "nobody"
+            "no password"
         })
     }
 }
 
 impl Address {
-    /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`.
+    /// Parses `host`, `host:port`, `[v6]` or `[v6]:port`.
     fn parse(text: &str, default_port: u16) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => rest.split_once(']')?,
@@ -114,21 +119,22 @@ impl Address {
         })
     }
 
-    /// Reads where a node sends its clients, `host:port`; without a host it is the node's own.
-    pub(super) fn of_redirect(text: &str, of_node: &Self) -> Option<Self> {
+    /// Parses the `host:port` to which a node redirects a call. Without a host it is the host of
+    /// the node.
+    pub(super) fn from_redirect(text: &str, node: &Self) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        let host = if host.is_empty() { &of_node.host } else { host };
+        let host = if host.is_empty() { &node.host } else { host };
         Some(Self {
             host: host.to_owned(),
             port: port.parse().ok()?,
         })
     }
 
-    /// A client of the server there.
+    /// Creates a client of the server at this address.
     pub(super) fn client(&self, settings: RedisConnectionInfo) -> Client {
         let info = ConnectionAddr::Tcp(self.host.clone(), self.port).into_connection_info();
         let client = info.and_then(|info| Client::open(info.set_redis_settings(settings)));
-        client.expect("an address needs no parsing")
+        client.expect("a host and a port need no parsing")
     }
 }
 
@@ -143,16 +149,16 @@ impl fmt::Display for Address {
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+fn query_pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    Ok((decoded(name)?, decoded(value)?))
+    Ok((percent_decode(name)?, percent_decode(value)?))
 }
 
-fn decoded(text: &str) -> Result<String, String> {
+fn percent_decode(text: &str) -> Result<String, String> {
     let decoded = percent_decode_str(text).decode_utf8();
     decoded
         .map(Into::into)
-        .map_err(|_| String::from("what is percent-encoded is not UTF-8"))
+        .map_err(|_| String::from("the percent-encoded bytes are not UTF-8"))
 }
 
 #[cfg(test)]
@@ -164,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_every_kind() {
+    fn an_address_is_a_host_or_an_ipv6_address_with_an_optional_port() {
         for (text, expected) in [
             ("host", "host:6379"),
             ("a-b_c.example:7000", "a-b_c.example:7000"),
@@ -192,12 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_without_host_stays_on_its_host() {
+    fn a_redirect_without_a_host_leads_to_the_host_of_the_node() {
         let node = Address {
             host: String::from("node"),
             port: 1,
         };
-        let redirect = |text| Address::of_redirect(text, &node).map(|address| address.to_string());
+        let redirect =
+            |text| Address::from_redirect(text, &node).map(|address| address.to_string());
         assert_eq!(redirect(":7000").as_deref(), Some("node:7000"));
         assert_eq!(redirect("::1:7000").as_deref(), Some("[::1]:7000"));
         assert_eq!(redirect("10.0.0.1:7000").as_deref(), Some("10.0.0.1:7000"));
@@ -205,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_is_decoded() {
+    fn every_part_of_a_url_is_percent_decoded() {
         let url = ListUrl::parse("me%40:pa%2Fss@a,b:7/na%20me/2?sentinel_password=x%26y+z", 1)
             .expect("a URL");
         assert_eq!(

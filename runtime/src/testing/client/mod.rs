@@ -18,19 +18,19 @@ use tokio::time::timeout;
 pub use self::raw::RawConnection;
 pub use self::response::ClientResponse;
 use super::eventually;
-use super::wait::PATIENCE;
+use super::wait::TIMEOUT;
 
-/// An HTTP/1.1 client of one server, which reuses its connections. Clones share them.
+/// An HTTP/1.1 client of one server. It reuses its connections, and clones share them.
 ///
-/// Any response is returned, whatever its status, and no redirect is followed. Requests that cannot be
-/// sent, and those without a response within 20 seconds, panic, unless they are sent with
-/// [`try_send`](ClientRequest::try_send).
+/// It returns every response, regardless of its status, and follows no redirect.
+/// [`send`](ClientRequest::send) panics if a request cannot be sent or has no response within 20
+/// seconds; [`try_send`](ClientRequest::try_send) returns an error.
 ///
 /// ```
 /// use aplomb::prelude::*;
 /// use aplomb::testing::TestServer;
 ///
-/// /// Greets somebody.
+/// /// Returns a greeting.
 /// #[endpoint(get = "/hello/{name}", public)]
 /// async fn hello(Path(name): Path<String>) -> String {
 ///     format!("Hello, {name}!")
@@ -52,7 +52,7 @@ pub struct Client {
     address: SocketAddr,
 }
 
-/// A request that a [`Client`] is about to send.
+/// A request of a [`Client`], before it is sent.
 #[derive(Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct ClientRequest {
@@ -62,7 +62,7 @@ pub struct ClientRequest {
 }
 
 impl Client {
-    /// A client of the server at this address. It connects with its first request.
+    /// Creates a client of the server at this address. It connects with its first request.
     pub fn new(address: SocketAddr) -> Self {
         Self {
             pool: Pool::builder(TokioExecutor::new()).build_http(),
@@ -70,9 +70,10 @@ impl Client {
         }
     }
 
-    /// The same client, but each request has a connection of its own.
+    /// Opens a new connection for each request.
     ///
-    /// A server that stops closes idle connections, which a request that reuses one may notice too late.
+    /// A server that stops closes its idle connections. A request on a reused connection can fail
+    /// if the server closes the connection at the same time.
     #[must_use]
     pub fn without_reuse(self) -> Self {
         let pool = Pool::builder(TokioExecutor::new())
@@ -86,17 +87,18 @@ impl Client {
         self.address
     }
 
-    /// A GET request for a path, with its query if it has one.
+    /// A GET request. The path begins with `/` and can have a query: `/v1/orders?limit=2`.
     pub fn get(&self, path: &str) -> ClientRequest {
         self.request(Method::GET, path)
     }
 
-    /// A POST request.
+    /// A POST request. It has no body unless [`json`](ClientRequest::json) or
+    /// [`body`](ClientRequest::body) sets one.
     pub fn post(&self, path: &str) -> ClientRequest {
         self.request(Method::POST, path)
     }
 
-    /// A request of any method.
+    /// A request with any method.
     pub fn request(&self, method: Method, path: &str) -> ClientRequest {
         let request = Request::builder()
             .method(method)
@@ -108,23 +110,23 @@ impl Client {
         }
     }
 
-    /// Opens a connection for bytes that no well-behaved client sends.
+    /// Opens a connection for arbitrary bytes, such as an invalid or an incomplete request.
     ///
     /// # Panics
     ///
-    /// If the server does not accept it within 20 seconds.
+    /// If the server does not accept the connection within 20 seconds.
     pub async fn raw(&self) -> RawConnection {
         RawConnection::connect(self.address).await
     }
 
-    /// Waits until the server accepts no more connections, as it does soon after it was told to stop.
+    /// Waits until the server refuses connections. A server does so soon after its shutdown begins.
     ///
     /// # Panics
     ///
-    /// If it still accepts them after 20 seconds.
+    /// If the server still accepts connections after 20 seconds.
     pub async fn until_refused(&self) {
-        let refused = async || TcpStream::connect(self.address).await.is_err();
-        eventually("connections are refused", refused).await;
+        let is_refused = async || TcpStream::connect(self.address).await.is_err();
+        eventually("connections are refused", is_refused).await;
     }
 }
 
@@ -145,8 +147,8 @@ impl ClientRequest {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
-    /// Sets the body to this text, and `Content-Type` to `application/json`. Whether the text is JSON
-    /// is not checked.
+    /// Sets the body to this text, and `Content-Type` to `application/json`. The text is sent
+    /// unchanged, even if it is not valid JSON.
     pub fn json(self, text: impl Into<String>) -> Self {
         self.header("content-type", "application/json")
             .body(text.into())
@@ -158,11 +160,12 @@ impl ClientRequest {
         self
     }
 
-    /// Sends the request, and returns the response with its whole body.
+    /// Sends the request, and returns the response with its complete body.
     ///
     /// # Panics
     ///
-    /// If the path or a field is invalid, or if there is no whole response within 20 seconds.
+    /// If the path or a header field is invalid, or if there is no complete response within 20
+    /// seconds.
     pub async fn send(self) -> ClientResponse {
         let (method, uri) = (
             self.request.method_ref().cloned(),
@@ -174,16 +177,18 @@ impl ClientRequest {
         }
     }
 
-    /// Sends the request to a server that may not answer, such as one that is killed meanwhile.
+    /// Sends the request, and returns an error if there is no response. Use it if the server may be
+    /// killed before it responds.
     ///
     /// # Errors
     ///
-    /// [`TimedOut`](io::ErrorKind::TimedOut) if there is no whole response within 20 seconds, and
-    /// another kind if the connection could not be made or ended before.
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if there is no complete response within 20 seconds.
+    /// Another kind if the server refuses the connection, or closes it before the response is
+    /// complete.
     ///
     /// # Panics
     ///
-    /// If the path or a field is invalid.
+    /// If the path or a header field is invalid.
     pub async fn try_send(self) -> io::Result<ClientResponse> {
         let request = self
             .request
@@ -204,7 +209,7 @@ impl ClientRequest {
                 body,
             })
         };
-        timeout(PATIENCE, receive)
+        timeout(TIMEOUT, receive)
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }

@@ -4,20 +4,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::testing::wait::PATIENCE;
+use crate::testing::wait::TIMEOUT;
 
-/// A TCP connection, byte by byte: for requests that are wrong, incomplete or slow.
+/// A TCP connection for arbitrary bytes, such as invalid, incomplete or slow requests.
 ///
-/// Every read has 20 seconds, and panics after that.
+/// Reading methods panic if the server sends nothing for 20 seconds.
 ///
 /// ```
 /// use aplomb::prelude::*;
 /// use aplomb::testing::TestServer;
 ///
-/// /// Says that the service lives.
+/// /// Returns the health of the service.
 /// #[endpoint(get = "/health", public)]
 /// async fn health() -> &'static str {
-///     "well"
+///     "ok"
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -27,27 +27,27 @@ use crate::testing::wait::PATIENCE;
 /// raw.write("GET /health HTTP/1.1\r\n").await;
 /// raw.write("host: example.com\r\n\r\n").await;
 /// let response = raw.response().await;
-/// assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\nwell"));
+/// assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\nok"));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct RawConnection {
     stream: TcpStream,
-    /// What was read and not returned yet.
+    /// Bytes that were read and not yet returned.
     read: Vec<u8>,
 }
 
 impl RawConnection {
-    /// Connects. What is written is sent at once (`TCP_NODELAY`).
+    /// Connects to a server. Each write is sent immediately (`TCP_NODELAY`).
     ///
     /// # Panics
     ///
-    /// If nobody accepts the connection within 20 seconds.
+    /// If the server does not accept the connection within 20 seconds.
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = timeout(PATIENCE, TcpStream::connect(address)).await;
+        let stream = timeout(TIMEOUT, TcpStream::connect(address)).await;
         let stream = stream
-            .expect("a connection in time")
+            .expect("a connection within the timeout")
             .expect("the server accepts");
         stream.set_nodelay(true).expect("an open connection");
         Self {
@@ -77,28 +77,34 @@ impl RawConnection {
             .expect("the server reads");
     }
 
-    /// Sends bytes, and reads all that comes until the server closes the connection, or breaks it. The
-    /// server may do so before it has read everything.
+    /// Sends bytes, and reads until the server closes or resets the connection. The server may
+    /// close it before it has read all bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not close the connection within 20 seconds.
     pub async fn exchange(mut self, bytes: &[u8]) -> Vec<u8> {
-        // What the server has answered before it stopped reading is still there.
+        // A write fails if the server stops reading early. The response that it sent before is
+        // still readable.
         let _ = self.stream.write_all(bytes).await;
         self.rest().await
     }
 
-    /// Closes the connection for writing; the server can still answer.
+    /// Closes the connection for writing (FIN). The server can still respond.
     ///
     /// # Panics
     ///
-    /// If the connection is broken.
+    /// If the connection is already closed.
     pub async fn end(&mut self) {
         self.stream.shutdown().await.expect("an open connection");
     }
 
-    /// Reads one HTTP response, whose body has the length that its `Content-Length` says, or is empty.
+    /// Reads one HTTP response. The length of its body is its `Content-Length`, or zero without
+    /// that field: chunked bodies are not supported.
     ///
     /// # Panics
     ///
-    /// If the connection ends before, or the response is not UTF-8.
+    /// If the connection ends before the response is complete, or the response is not UTF-8.
     pub async fn response(&mut self) -> String {
         loop {
             if let Some(length) = response_length(&self.read) {
@@ -108,11 +114,11 @@ impl RawConnection {
         }
     }
 
-    /// Reads so many bytes.
+    /// Reads exactly `length` bytes.
     ///
     /// # Panics
     ///
-    /// If the connection ends before.
+    /// If the connection ends before it has sent `length` bytes.
     pub async fn read_exact(&mut self, length: usize) -> Vec<u8> {
         while self.read.len() < length {
             self.read_some().await;
@@ -120,16 +126,17 @@ impl RawConnection {
         self.take(length)
     }
 
-    /// Reads a part of what comes, and keeps it for the next call that returns something.
+    /// Waits for the next bytes, and buffers them. The next method that returns bytes returns these
+    /// first.
     ///
     /// # Panics
     ///
-    /// If the connection ends before.
+    /// If the connection ends before it has sent another byte.
     pub async fn read_some(&mut self) {
         let mut part = vec![0; 1 << 16];
-        let count = timeout(PATIENCE, self.stream.read(&mut part)).await;
+        let count = timeout(TIMEOUT, self.stream.read(&mut part)).await;
         let count = count
-            .expect("an answer in time")
+            .expect("bytes within the timeout")
             .expect("the server writes");
         assert!(
             count > 0,
@@ -139,22 +146,31 @@ impl RawConnection {
         self.read.extend_from_slice(&part[..count]);
     }
 
-    /// Reads all that comes until the server closes the connection, or breaks it.
+    /// Reads until the server closes or resets the connection.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not close the connection within 20 seconds.
     pub async fn rest(&mut self) -> Vec<u8> {
-        // A connection that is reset has ended, too.
-        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut self.read))
+        // An error is a reset, which ends the connection as well. The bytes before it were read.
+        let _ = timeout(TIMEOUT, self.stream.read_to_end(&mut self.read))
             .await
-            .expect("an end in time");
+            .expect("an end of the connection within the timeout");
         self.take(self.read.len())
     }
 
-    /// Waits until something comes, or the server closes the connection; returns whether it closes it.
+    /// Waits for the next byte or the end of the connection; returns `true` if the connection has
+    /// ended. The byte is discarded.
+    ///
+    /// # Panics
+    ///
+    /// If neither comes within 20 seconds.
     pub async fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         !matches!(
-            timeout(PATIENCE, self.stream.read(&mut byte))
+            timeout(TIMEOUT, self.stream.read(&mut byte))
                 .await
-                .expect("an end in time"),
+                .expect("an end of the connection within the timeout"),
             Ok(1)
         )
     }
@@ -165,7 +181,7 @@ impl RawConnection {
     }
 }
 
-/// The length of the first response, if all of it is there.
+/// The length of the first response; `None` if it is not complete.
 fn response_length(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::problem::TYPE_BASE;
 
-/// A response, with its whole body.
+/// A response with its complete body.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ClientResponse {
@@ -14,7 +14,7 @@ pub struct ClientResponse {
     pub status: StatusCode,
     /// The header fields.
     pub headers: HeaderMap,
-    /// The body, without any transfer coding.
+    /// The body, without a transfer coding.
     pub body: Bytes,
 }
 
@@ -45,23 +45,23 @@ impl ClientResponse {
             .collect()
     }
 
-    /// A header field that is a whole number, such as `Retry-After`.
+    /// The value of a header field that is an integer of at least 0, such as `Retry-After`.
     ///
     /// # Panics
     ///
-    /// If the field is missing or no whole number.
+    /// If the field is missing or is not an integer.
     #[track_caller]
     pub fn header_number(&self, name: &str) -> u64 {
         self.header(name)
             .and_then(|value| value.parse().ok())
-            .unwrap_or_else(|| panic!("{name} is no number: {:?}", self.header(name)))
+            .unwrap_or_else(|| panic!("{name} is not an integer: {:?}", self.header(name)))
     }
 
     /// The body as text.
     ///
     /// # Panics
     ///
-    /// If it is not UTF-8.
+    /// If the body is not UTF-8.
     #[track_caller]
     pub fn text(&self) -> &str {
         str::from_utf8(&self.body).unwrap_or_else(|_| panic!("not UTF-8: {:?}", self.body))
@@ -71,23 +71,26 @@ impl ClientResponse {
     ///
     /// # Panics
     ///
-    /// If it is not JSON.
+    /// If the body is not JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {:?}", self.body))
     }
 
-    /// Whether the response repeats an earlier one: `Idempotent-Replayed: true`.
+    /// Returns whether the response is a replay of a stored response (`Idempotent-Replayed: true`).
     pub fn replayed(&self) -> bool {
         self.header("idempotent-replayed") == Some("true")
     }
 
-    /// Checks that the response is a [problem](crate::problem) with this status and code, and that the
-    /// document and the header fields agree; returns the document.
+    /// Checks that the response is a [problem](crate::problem) with this status and code; returns
+    /// the document.
+    ///
+    /// It also checks the media type, the members that every problem has, and that they agree with
+    /// the header fields: `request_id` with `X-Request-Id`, and `retryable` with `Retry-After`.
     ///
     /// # Panics
     ///
-    /// If it is not.
+    /// If one of the checks fails.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Value {
         let document = self.json();
@@ -101,16 +104,18 @@ impl ClientResponse {
             Some("application/problem+json")
         );
         assert_eq!(document["status"], status);
-        let kind = document["type"].as_str().unwrap_or_default();
-        let of_the_api = !kind.starts_with("urn:aplomb:") && kind.ends_with(code);
+        let problem_type = document["type"].as_str().unwrap_or_default();
+        let is_of_the_api =
+            !problem_type.starts_with("urn:aplomb:") && problem_type.ends_with(code);
         assert!(
-            of_the_api || kind == format!("{TYPE_BASE}{code}"),
+            is_of_the_api || problem_type == format!("{TYPE_BASE}{code}"),
             "type in {document}"
         );
         let id = self
             .header("x-request-id")
             .expect("every response has an id");
-        // A repeated response has the document of the first, and an id of its own.
+        // A replay has the document of the first response, with its request id, and its own
+        // `X-Request-Id`.
         if !self.replayed() {
             assert_eq!(document["request_id"], id);
             assert_eq!(document["instance"], format!("urn:aplomb:request:{id}"));
@@ -122,9 +127,9 @@ impl ClientResponse {
             document["retryable"].is_boolean(),
             "retryable in {document}"
         );
-        let wait = self.header("retry-after");
+        let retry_after = self.header("retry-after");
         assert!(
-            wait.is_none() || document["retryable"] == true,
+            retry_after.is_none() || document["retryable"] == true,
             "Retry-After without retryable"
         );
         document

@@ -1,4 +1,4 @@
-//! The operations of a store and their answers, as values.
+//! The calls to a store and their replies, as values.
 
 use core::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::policies::idempotency::{
 };
 use crate::store::StoreError;
 
-/// What is asked of a store.
+/// A call to a store.
 #[derive(Debug, Clone)]
 pub(super) enum Call {
     Begin(Begin),
@@ -20,28 +20,31 @@ pub(super) enum Call {
     Resolve(RecordKey, Option<StoredResponse>),
 }
 
-/// What it answers.
+/// The reply of a store to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Reply {
     BeginOutcome(BeginOutcome),
     Completed(CompleteOutcome),
     Aborted,
-    /// Whether the heartbeat renewed, the run was written off, the record resolved.
-    Is(bool),
+    /// The result of `heartbeat`, `mark_unknown` or `resolve`: `true` if it changed the record.
+    Flag(bool),
 }
 
-pub(super) async fn ask(store: &impl IdempotencyStore, call: &Call) -> Result<Answer, StoreError> {
+pub(super) async fn execute(
+    store: &impl IdempotencyStore,
+    call: &Call,
+) -> Result<Reply, StoreError> {
     Ok(match call {
-        Call::Begin(begin) => Answer::BeginOutcome(store.begin(begin).await?),
-        Call::Heartbeat(lease) => Answer::Is(store.heartbeat(&[*lease], LEASE).await? == [true]),
-        Call::Complete(complete) => Answer::Completed(store.complete(complete).await?),
+        Call::Begin(begin) => Reply::BeginOutcome(store.begin(begin).await?),
+        Call::Heartbeat(lease) => Reply::Flag(store.heartbeat(&[*lease], LEASE).await? == [true]),
+        Call::Complete(complete) => Reply::Completed(store.complete(complete).await?),
         Call::Abort(lease, marker) => store
             .abort(*lease, *marker)
             .await
-            .map(|()| Answer::Aborted)?,
-        Call::MarkUnknown(lease) => Answer::Is(store.mark_unknown(*lease, TTL).await?),
+            .map(|()| Reply::Aborted)?,
+        Call::MarkUnknown(lease) => Reply::Flag(store.mark_unknown(*lease, TTL).await?),
         Call::Resolve(key, response) => {
-            Answer::Is(store.resolve(*key, response.clone(), TTL).await?)
+            Reply::Flag(store.resolve(*key, response.clone(), TTL).await?)
         }
     })
 }

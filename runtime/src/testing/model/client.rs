@@ -1,11 +1,12 @@
-//! The clients: what each may do, given what it has learned.
+//! The clients of a script. Each one sends only calls that a correct client would send after the
+//! replies that it has received.
 
 use core::time::Duration;
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
-use super::call::{Answer, Call};
+use super::call::{Call, Reply};
 use super::script::{Network, Request, Step};
 use super::{LEASE, TTL};
 use crate::policies::idempotency::{
@@ -17,8 +18,8 @@ use crate::policies::idempotency::{
 pub(super) struct Clients {
     runs: HashMap<usize, Run>,
     killed: HashSet<usize>,
-    /// Tokens and answers are numbered, so that no two are the same.
-    last: u32,
+    /// The number of the last token or response. Numbers make all of them different.
+    last_number: u32,
 }
 
 #[derive(Debug)]
@@ -29,18 +30,19 @@ struct Run {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The client does not know what its begin found, and never will: it can only abort.
+    /// The reply to its begin is lost, so the client can only abort.
     InDoubt,
-    /// It waits for what its begin finds, or was told that it may not run.
-    Waits,
-    /// It was told that it may run.
-    Runs,
-    /// It has aborted without a marker, as its begin was answered: that begin comes no more.
-    Over,
+    /// Its begin has no reply yet, or the reply was not `Started`.
+    Waiting,
+    /// The reply to its begin was `Started`.
+    Running,
+    /// It has aborted without a marker. Its begin had a reply, so it cannot arrive again.
+    Aborted,
 }
 
 impl Clients {
-    /// What is asked of the store in this step; `None` if its client cannot do it, or nothing arrives.
+    /// The call to the store in this step; `None` if the client cannot do the step, or if no call
+    /// arrives.
     pub(super) fn call(&mut self, step: &Step) -> Option<Call> {
         match *step {
             Step::Begin {
@@ -48,39 +50,39 @@ impl Clients {
                 request,
                 network,
             } => self.begin(client, request, network),
-            Step::Again { client } => self.run(client).and_then(Run::again),
+            Step::Again { client } => self.run(client).and_then(Run::repeat_begin),
             Step::Heartbeat { client } => self
                 .run(client)
                 .map(|run| Call::Heartbeat(run.begin.lease())),
             Step::Complete { client } => {
-                let answer = self.answer();
-                self.run(client)?.complete(Outcome::Response(answer))
+                let response = self.next_response();
+                self.run(client)?.complete(Outcome::Response(response))
             }
             Step::Fail { client } => self.run(client)?.complete(Outcome::Unknown),
             Step::Abort { client } => self.run(client).and_then(Run::abort),
             Step::MarkUnknown { client } => self
                 .run(client)
                 .map(|run| Call::MarkUnknown(run.begin.lease())),
-            Step::Resolve { key, done } => {
-                Some(Call::Resolve(record_key(key), done.then(|| self.answer())))
-            }
+            Step::Resolve { key, done } => Some(Call::Resolve(
+                record_key(key),
+                done.then(|| self.next_response()),
+            )),
             Step::Kill { client } => self.kill(client),
             Step::Elapse(_) | Step::Lose => None,
         }
     }
 
-    /// Tells whoever waits for it what a begin found.
-    pub(super) fn tell(&mut self, call: &Call, answer: &Answer) {
-        let (Call::Begin(begin), Answer::BeginOutcome(BeginOutcome::Started)) = (call, answer)
-        else {
+    /// Lets the client of a begin run if it waits for the reply and the reply is `Started`.
+    pub(super) fn record_reply(&mut self, call: &Call, reply: &Reply) {
+        let (Call::Begin(begin), Reply::BeginOutcome(BeginOutcome::Started)) = (call, reply) else {
             return;
         };
-        let asked = self
+        let caller = self
             .runs
             .values_mut()
             .find(|run| run.begin.token == begin.token);
-        if let Some(run) = asked.filter(|run| run.phase == Phase::Waits) {
-            run.phase = Phase::Runs;
+        if let Some(run) = caller.filter(|run| run.phase == Phase::Waiting) {
+            run.phase = Phase::Running;
         }
     }
 
@@ -88,9 +90,9 @@ impl Clients {
         if self.killed.contains(&client) {
             return None;
         }
-        let begin = request.begin(Token::from_u128(self.next().into()));
+        let begin = request.begin(Token::from_u128(self.next_number().into()));
         let phase = if network == Network::Fine {
-            Phase::Waits
+            Phase::Waiting
         } else {
             Phase::InDoubt
         };
@@ -114,20 +116,23 @@ impl Clients {
         self.runs.get_mut(&client)
     }
 
-    fn answer(&mut self) -> StoredResponse {
+    fn next_response(&mut self) -> StoredResponse {
         let (head, ()) = http::Response::new(()).into_parts();
-        StoredResponse::new(&head, Some(Bytes::from(format!("answer {}", self.next()))))
+        StoredResponse::new(
+            &head,
+            Some(Bytes::from(format!("response {}", self.next_number()))),
+        )
     }
 
-    fn next(&mut self) -> u32 {
-        self.last += 1;
-        self.last
+    fn next_number(&mut self) -> u32 {
+        self.last_number += 1;
+        self.last_number
     }
 }
 
 impl Run {
-    fn again(&mut self) -> Option<Call> {
-        (self.phase != Phase::Over).then(|| Call::Begin(self.begin.clone()))
+    fn repeat_begin(&mut self) -> Option<Call> {
+        (self.phase != Phase::Aborted).then(|| Call::Begin(self.begin.clone()))
     }
 
     fn complete(&mut self, outcome: Outcome) -> Option<Call> {
@@ -135,18 +140,18 @@ impl Run {
             fingerprint, ttl, ..
         } = self.begin;
         let complete = Complete::new(self.begin.lease(), fingerprint, outcome, ttl);
-        (self.phase == Phase::Runs).then_some(Call::Complete(complete))
+        (self.phase == Phase::Running).then_some(Call::Complete(complete))
     }
 
-    /// With a marker unless the begin was answered.
+    /// An abort. It sets a marker if the begin has no reply, since that begin can still arrive.
     fn abort(&mut self) -> Option<Call> {
         let abort = |marker| Some(Call::Abort(self.begin.lease(), marker));
         match self.phase {
             Phase::InDoubt => abort(LEASE),
-            Phase::Waits => None,
-            Phase::Runs | Phase::Over => {
+            Phase::Waiting => None,
+            Phase::Running | Phase::Aborted => {
                 let call = abort(Duration::ZERO);
-                self.phase = Phase::Over;
+                self.phase = Phase::Aborted;
                 call
             }
         }

@@ -1,21 +1,21 @@
-//! What a store has promised by its answers, and whether it keeps to it: known without the model.
+//! The promises that a store has made by its replies, checked without the model.
 
 use core::time::Duration;
 use std::collections::HashMap;
 
-use super::call::{Answer, Call};
+use super::call::{Call, Reply};
 use super::{LEASE, TTL};
 use crate::policies::idempotency::{
     Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, Lease, OnCrash, Outcome,
     RecordKey, StoredResponse, Token,
 };
 
-/// What is promised of each key. Of a key that is not here, nothing: its next request runs.
+/// The promises of each key. A key without a promise is free: its next request runs.
 #[derive(Debug, Default)]
 pub(super) struct History {
     now: Duration,
     promises: HashMap<RecordKey, Promise>,
-    /// Tokens that begin no more, and until when.
+    /// The tokens with an abort marker, and the end of each marker.
     aborted: HashMap<Token, Duration>,
 }
 
@@ -24,13 +24,13 @@ struct Promise {
     token: Token,
     fingerprint: Fingerprint,
     on_crash: OnCrash,
-    answer: Option<StoredResponse>,
+    response: Option<StoredResponse>,
     lease_ends: Duration,
     ends: Duration,
 }
 
-/// A rule that is broken.
-type Broken = &'static str;
+/// The text of a broken rule.
+type BrokenRule = &'static str;
 
 impl History {
     pub(super) fn elapse(&mut self, by: Duration) {
@@ -44,51 +44,57 @@ impl History {
         self.aborted.clear();
     }
 
-    /// Whether an answer keeps what was promised; what it promises itself.
-    pub(super) fn add(&mut self, call: &Call, answer: &Answer) -> Result<(), Broken> {
-        match (call, answer) {
-            (Call::Begin(begin), Answer::BeginOutcome(found)) => self.begun(begin, found)?,
-            (Call::Complete(complete), Answer::Completed(CompleteOutcome::Written)) => {
-                self.written(complete)?;
+    /// Checks a reply against the promises, and adds the promises that it makes itself.
+    pub(super) fn check(&mut self, call: &Call, reply: &Reply) -> Result<(), BrokenRule> {
+        match (call, reply) {
+            (Call::Begin(begin), Reply::BeginOutcome(found)) => self.check_begin(begin, found)?,
+            (Call::Complete(complete), Reply::Completed(CompleteOutcome::Written)) => {
+                self.check_written(complete)?;
             }
-            (Call::Complete(complete), Answer::Completed(CompleteOutcome::Lost(_))) => {
-                self.lost(complete.lease)?;
+            (Call::Complete(complete), Reply::Completed(CompleteOutcome::Lost(_))) => {
+                self.check_lost(complete.lease)?;
             }
-            (Call::Abort(lease, marker), _) => self.aborted(*lease, *marker),
-            (Call::Heartbeat(lease), Answer::Is(true)) => self.renewed(*lease)?,
-            (Call::MarkUnknown(lease), Answer::Is(true)) => self.written_off(*lease)?,
-            (Call::Resolve(key, response), Answer::Is(true)) => {
-                self.resolved(*key, response.as_ref())?;
+            (Call::Abort(lease, marker), _) => self.record_abort(*lease, *marker),
+            (Call::Heartbeat(lease), Reply::Flag(true)) => self.check_renewed(*lease)?,
+            (Call::MarkUnknown(lease), Reply::Flag(true)) => self.check_marked_unknown(*lease)?,
+            (Call::Resolve(key, response), Reply::Flag(true)) => {
+                self.check_resolved(*key, response.as_ref())?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn begun(&mut self, begin: &Begin, found: &BeginOutcome) -> Result<(), Broken> {
+    fn check_begin(&mut self, begin: &Begin, found: &BeginOutcome) -> Result<(), BrokenRule> {
         if self.aborted.contains_key(&begin.token) && *found == BeginOutcome::Started {
-            return Err(GHOST);
+            return Err(ABORTED_BEGIN_STARTED);
         }
         let Some(promise) = self.promises.get(&begin.key) else {
-            return self.begun_where_free(begin, found);
+            return self.check_begin_of_free_key(begin, found);
         };
-        let held = self.now < promise.lease_ends;
+        let is_leased = self.now < promise.lease_ends;
         match found {
             BeginOutcome::Aborted => Ok(()),
             BeginOutcome::Mismatch if promise.fingerprint != begin.fingerprint => Ok(()),
-            _ if promise.fingerprint != begin.fingerprint => Err(MISTAKEN),
-            BeginOutcome::Done(replayed) if promise.answer.as_ref() == Some(replayed) => Ok(()),
-            _ if promise.answer.is_some() => Err(REPLAYED),
-            BeginOutcome::Started if held && promise.token == begin.token => Ok(()),
-            BeginOutcome::Started if held || promise.on_crash == OnCrash::Unknown => Err(TWICE),
-            BeginOutcome::Started => self.begun_where_free(begin, found),
+            _ if promise.fingerprint != begin.fingerprint => Err(MISMATCH_MISSED),
+            BeginOutcome::Done(replayed) if promise.response.as_ref() == Some(replayed) => Ok(()),
+            _ if promise.response.is_some() => Err(WRONG_REPLAY),
+            BeginOutcome::Started if is_leased && promise.token == begin.token => Ok(()),
+            BeginOutcome::Started if is_leased || promise.on_crash == OnCrash::Unknown => {
+                Err(STARTED_TWICE)
+            }
+            BeginOutcome::Started => self.check_begin_of_free_key(begin, found),
             BeginOutcome::InFlight | BeginOutcome::Unknown => Ok(()),
-            BeginOutcome::Done(_) | BeginOutcome::Mismatch => Err(INVENTED),
+            BeginOutcome::Done(_) | BeginOutcome::Mismatch => Err(OUTCOME_INVENTED),
         }
     }
 
-    /// Where nothing stands in the way.
-    fn begun_where_free(&mut self, begin: &Begin, found: &BeginOutcome) -> Result<(), Broken> {
+    /// Checks the begin of a key without a promise, which must start unless its token was aborted.
+    fn check_begin_of_free_key(
+        &mut self,
+        begin: &Begin,
+        found: &BeginOutcome,
+    ) -> Result<(), BrokenRule> {
         if *found != BeginOutcome::Started {
             return if *found == BeginOutcome::Aborted {
                 Ok(())
@@ -103,7 +109,7 @@ impl History {
             token,
             fingerprint,
             on_crash,
-            answer: None,
+            response: None,
             lease_ends,
             ends,
         };
@@ -111,17 +117,17 @@ impl History {
         Ok(())
     }
 
-    fn written(&mut self, complete: &Complete) -> Result<(), Broken> {
+    fn check_written(&mut self, complete: &Complete) -> Result<(), BrokenRule> {
         let Lease { key, token } = complete.lease;
         match self.promises.get(&key) {
-            Some(promise) if promise.token != token => return Err(REPLACED),
+            Some(promise) if promise.token != token => return Err(REPLACED_RUN_COMPLETED),
             Some(Promise {
-                answer: Some(_), ..
+                response: Some(_), ..
             }) => return Ok(()),
             _ => {}
         }
-        let answer = match &complete.outcome {
-            Outcome::Response(kept) => Some(kept.clone()),
+        let response = match &complete.outcome {
+            Outcome::Response(response) => Some(response.clone()),
             Outcome::Unknown => None,
         };
         let (on_crash, lease_ends, ends) = (OnCrash::Unknown, self.now, self.now + TTL);
@@ -132,7 +138,7 @@ impl History {
                 token,
                 fingerprint,
                 on_crash,
-                answer,
+                response,
                 lease_ends,
                 ends,
             },
@@ -140,76 +146,89 @@ impl History {
         Ok(())
     }
 
-    fn lost(&self, lease: Lease) -> Result<(), Broken> {
+    fn check_lost(&self, lease: Lease) -> Result<(), BrokenRule> {
         let replaced = self
             .promises
             .get(&lease.key)
             .is_some_and(|promise| promise.token != lease.token);
-        if replaced { Ok(()) } else { Err(REFUSED) }
+        if replaced {
+            Ok(())
+        } else {
+            Err(COMPLETE_REJECTED)
+        }
     }
 
-    /// An answer is never taken back.
-    fn aborted(&mut self, lease: Lease, marker: Duration) {
+    /// Removes the promise of an aborted run, unless the run has stored its response.
+    fn record_abort(&mut self, lease: Lease, marker: Duration) {
         if !marker.is_zero() {
             self.aborted.insert(lease.token, self.now + marker);
         }
         if self
-            .own(lease)
-            .is_some_and(|promise| promise.answer.is_none())
+            .promise_of(lease)
+            .is_some_and(|promise| promise.response.is_none())
         {
             self.promises.remove(&lease.key);
         }
     }
 
-    fn renewed(&mut self, lease: Lease) -> Result<(), Broken> {
+    fn check_renewed(&mut self, lease: Lease) -> Result<(), BrokenRule> {
         let (now, lease_ends) = (self.now, self.now + LEASE);
         let promise = self
-            .own(lease)
+            .promise_of(lease)
             .filter(|promise| now < promise.lease_ends)
-            .ok_or(RENEWED)?;
+            .ok_or(LOST_LEASE_RENEWED)?;
         (promise.lease_ends, promise.ends) = (lease_ends, lease_ends + TTL);
         Ok(())
     }
 
-    fn written_off(&mut self, lease: Lease) -> Result<(), Broken> {
+    fn check_marked_unknown(&mut self, lease: Lease) -> Result<(), BrokenRule> {
         let now = self.now;
         let promise = self
-            .own(lease)
-            .filter(|promise| promise.answer.is_none())
-            .ok_or(SETTLED)?;
+            .promise_of(lease)
+            .filter(|promise| promise.response.is_none())
+            .ok_or(SETTLED_TWICE)?;
         (promise.on_crash, promise.lease_ends, promise.ends) = (OnCrash::Unknown, now, now + TTL);
         Ok(())
     }
 
-    fn resolved(
+    fn check_resolved(
         &mut self,
         key: RecordKey,
         response: Option<&StoredResponse>,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), BrokenRule> {
         let now = self.now;
-        let known = |promise: &&mut Promise| promise.answer.is_none() && promise.lease_ends <= now;
-        let promise = self.promises.get_mut(&key).filter(known).ok_or(SETTLED)?;
+        let is_unknown =
+            |promise: &&mut Promise| promise.response.is_none() && promise.lease_ends <= now;
+        let promise = self
+            .promises
+            .get_mut(&key)
+            .filter(is_unknown)
+            .ok_or(SETTLED_TWICE)?;
         match response {
-            Some(answer) => (promise.answer, promise.ends) = (Some(answer.clone()), now + TTL),
+            Some(response) => {
+                (promise.response, promise.ends) = (Some(response.clone()), now + TTL);
+            }
             None => drop(self.promises.remove(&key)),
         }
         Ok(())
     }
 
-    fn own(&mut self, lease: Lease) -> Option<&mut Promise> {
+    fn promise_of(&mut self, lease: Lease) -> Option<&mut Promise> {
         self.promises
             .get_mut(&lease.key)
             .filter(|promise| promise.token == lease.token)
     }
 }
 
-const BLOCKED: Broken = "A8: a key is blocked by what did not run, or has ended";
-const MISTAKEN: Broken = "A9: another request under the key is not told so";
-const GHOST: Broken = "A8: a begin that was aborted starts";
-const INVENTED: Broken = "A9: a request is told of what was not there";
-const RENEWED: Broken = "A12: a lease is renewed that is not held";
-const REFUSED: Broken = "A12: a run whose record nobody took cannot complete";
-const TWICE: Broken = "A14: a handler starts twice";
-const REPLACED: Broken = "A19: a run whose record was taken completes";
-const SETTLED: Broken = "A19: what is settled, or has ended, is settled again";
-const REPLAYED: Broken = "A22: a replay is not the first answer";
+const BLOCKED: BrokenRule = "A8: a begin of a free key did not start";
+const MISMATCH_MISSED: BrokenRule = "A9: a different request under the key was not a mismatch";
+const ABORTED_BEGIN_STARTED: BrokenRule = "A8: an aborted begin started";
+const OUTCOME_INVENTED: BrokenRule = "A9: a begin got an outcome that the store never had";
+const LOST_LEASE_RENEWED: BrokenRule = "A12: a lease was renewed after it had lapsed or was lost";
+const COMPLETE_REJECTED: BrokenRule =
+    "A12: a run could not complete although no other run had taken its record";
+const STARTED_TWICE: BrokenRule = "A14: a handler started twice";
+const REPLACED_RUN_COMPLETED: BrokenRule =
+    "A19: a run completed although another run had taken its record";
+const SETTLED_TWICE: BrokenRule = "A19: a settled or expired record was settled again";
+const WRONG_REPLAY: BrokenRule = "A22: a replay differed from the first response";

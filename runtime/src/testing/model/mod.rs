@@ -1,10 +1,14 @@
-//! A model of the records of idempotency keys, and what compares a store with it.
+//! A model of idempotency records, and a function that compares a store with it.
 //!
-//! A script lets several clients act on a few keys: they begin, renew, settle, are paused and killed;
-//! replies are lost, requests are late, time passes, and the store may lose all it has. Each answer
-//! of the store is compared with the rules and, without them, with what the store itself
-//! answered before. Generate the scripts with the tool of your choice, such as
-//! `proptest`:
+//! A script has several clients that act on a few keys. Clients begin, renew and settle runs, and
+//! are paused and killed. Replies are lost, requests arrive late, time passes, and the store can
+//! lose all its data.
+//!
+//! Each reply of the store is checked twice. The model computes the reply that the rules demand.
+//! The history checks, without the model, that a reply does not contradict the earlier replies of
+//! the store. A mistake in one of the two is therefore found by the other.
+//!
+//! A script is a slice of [`Step`]. Generate scripts with a tool such as `proptest`:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -39,7 +43,7 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
-use self::call::{Answer, Call, ask};
+use self::call::{Call, Reply, execute};
 use self::client::Clients;
 use self::history::History;
 use self::rules::Model;
@@ -48,54 +52,55 @@ use super::Elapse;
 use crate::policies::idempotency::IdempotencyStore;
 use crate::store::StoreError;
 
-/// The lease of every run. With the time to live and the steps of time it is such that no moment of
-/// a script is within five seconds of the end of anything: every [`Span`] is a multiple of 15 s,
-/// and neither of these nor their sum is. So it does not matter that a store's time passes
-/// by itself, too.
+/// The lease of every run.
+///
+/// No moment of a script is within five seconds of an expiry: every [`Span`] is a multiple of 15 s,
+/// and `LEASE`, [`TTL`] and their sum are each at least 5 s away from one. A script therefore has
+/// the same result if real time passes for the store between two steps.
 pub const LEASE: Duration = Duration::from_secs(65);
 
-/// The time to live of every answer.
+/// The time to live of every response and of every unknown outcome.
 pub const TTL: Duration = Duration::from_secs(605);
 
-/// Plays the script against a store and the model.
+/// Runs a script against a store and the model, and compares their replies.
 ///
-/// `fresh` gives the store without any record. It is called at the start and wherever the script
-/// loses what there is: it makes a new store, or empties the one there is. A step that its client
-/// cannot do (it has not begun, or was killed) is left out.
+/// `fresh` returns the store without records: a new store, or the same store after it was emptied.
+/// It is called at the start and at every [`Step::Lose`]. `time` advances the time of the store. A
+/// step that its client cannot do is skipped, for example because the client was killed.
 ///
 /// # Errors
 ///
-/// The first answer that is not the model's, or breaks a rule, with all that led there.
+/// The first reply that differs from the model or breaks a rule, with all steps up to it.
 pub async fn follows_the_model<S: IdempotencyStore>(
     fresh: impl AsyncFn() -> Arc<S>,
     time: &impl Elapse,
     script: &[Step],
 ) -> Result<(), Deviation> {
-    let mut play = Play::new(fresh().await);
+    let mut playback = Playback::new(fresh().await);
     for step in script {
         match step {
-            Step::Elapse(span) => play.elapse(*span, time).await,
-            Step::Lose => play.lose(fresh().await),
-            step => play.act(step).await?,
+            Step::Elapse(span) => playback.elapse(*span, time).await,
+            Step::Lose => playback.lose(fresh().await),
+            step => playback.run(step).await?,
         }
     }
     Ok(())
 }
 
-/// A script being played.
-struct Play<S> {
+/// The state of a script that is running.
+struct Playback<S> {
     store: Arc<S>,
     clients: Clients,
     model: Model,
     history: History,
-    trace: Vec<Line>,
+    trace: Vec<TraceLine>,
 }
 
-/// A step, and what the store answered if it was asked.
+/// A step, and the store's reply if the step called the store.
 #[derive(Debug, Clone)]
-struct Line(Step, Option<Result<Answer, StoreError>>);
+struct TraceLine(Step, Option<Result<Reply, StoreError>>);
 
-impl<S: IdempotencyStore> Play<S> {
+impl<S: IdempotencyStore> Playback<S> {
     fn new(store: Arc<S>) -> Self {
         let (clients, model, history) = (Clients::default(), Model::default(), History::default());
         Self {
@@ -108,61 +113,62 @@ impl<S: IdempotencyStore> Play<S> {
     }
 
     async fn elapse(&mut self, span: Span, time: &impl Elapse) {
-        self.trace.push(Line(Step::Elapse(span), None));
+        self.trace.push(TraceLine(Step::Elapse(span), None));
         time.elapse(span.duration()).await;
         self.model.elapse(span.duration());
         self.history.elapse(span.duration());
     }
 
     fn lose(&mut self, store: Arc<S>) {
-        self.trace.push(Line(Step::Lose, None));
+        self.trace.push(TraceLine(Step::Lose, None));
         self.store = store;
         self.model.lose();
         self.history.lose();
     }
 
-    async fn act(&mut self, step: &Step) -> Result<(), Deviation> {
+    async fn run(&mut self, step: &Step) -> Result<(), Deviation> {
         let Some(call) = self.clients.call(step) else {
             return Ok(());
         };
-        let answer = ask(&*self.store, &call).await;
-        self.trace.push(Line(step.clone(), Some(answer.clone())));
-        let answer = answer.map_err(|_| self.deviation("the store fails"))?;
-        self.check(&call, &answer)?;
-        self.clients.tell(&call, &answer);
+        let reply = execute(&*self.store, &call).await;
+        self.trace
+            .push(TraceLine(step.clone(), Some(reply.clone())));
+        let reply = reply.map_err(|_| self.deviation("the store returned an error"))?;
+        self.check(&call, &reply)?;
+        self.clients.record_reply(&call, &reply);
         Ok(())
     }
 
-    fn check(&mut self, call: &Call, answer: &Answer) -> Result<(), Deviation> {
-        let (kept, right) = (self.history.add(call, answer), self.model.answer(call));
-        if let Err(rule) = kept {
+    fn check(&mut self, call: &Call, reply: &Reply) -> Result<(), Deviation> {
+        let (checked, expected) = (self.history.check(call, reply), self.model.apply(call));
+        if let Err(rule) = checked {
             return Err(self.deviation(rule));
         }
-        if right != *answer {
-            return Err(self.deviation(&format!("the model answers {right:?}")));
+        if expected != *reply {
+            return Err(self.deviation(&format!("the model expects {expected:?}")));
         }
         Ok(())
     }
 
-    fn deviation(&self, what: &str) -> Deviation {
+    fn deviation(&self, problem: &str) -> Deviation {
         Deviation {
-            what: what.to_owned(),
+            problem: problem.to_owned(),
             trace: self.trace.clone(),
         }
     }
 }
 
-/// A store does not do what the rules say.
+/// A difference between a store and the rules, with the steps that led to it.
 #[derive(Debug)]
 pub struct Deviation {
-    what: String,
-    trace: Vec<Line>,
+    problem: String,
+    trace: Vec<TraceLine>,
 }
 
-/// What is wrong with the last step, and all steps in order, with the store's answers.
+/// Writes the problem of the last step, and then all steps in order with the store's replies.
 impl fmt::Display for Deviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
+        f.write_str(&self.problem)?;
         self.trace
             .iter()
             .enumerate()
@@ -170,11 +176,11 @@ impl fmt::Display for Deviation {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for TraceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self(step, None) => write!(f, "{step}"),
-            Self(step, Some(Ok(answer))) => write!(f, "{step}: {answer:?}"),
+            Self(step, Some(Ok(reply))) => write!(f, "{step}: {reply:?}"),
             Self(step, Some(Err(error))) => write!(f, "{step}: {error:?}"),
         }
     }

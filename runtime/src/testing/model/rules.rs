@@ -1,16 +1,16 @@
-//! The rules of the records as a program that is meant to be read: no bounds, no bytes, no I/O.
+//! The rules of idempotency records as a simple program: without memory bounds, encoding and I/O.
 
 use core::time::Duration;
 use std::collections::HashMap;
 
-use super::call::{Answer, Call};
+use super::call::{Call, Reply};
 use super::{LEASE, TTL};
 use crate::policies::idempotency::{
     Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, Lease, OnCrash, Outcome,
     RecordKey, StoredResponse, Token,
 };
 
-/// What a right store has. A key without a record is ABSENT.
+/// The records of a correct store. A key without a record is ABSENT.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     now: Duration,
@@ -32,14 +32,14 @@ enum State {
         on_crash: OnCrash,
         lease_ends: Duration,
     },
-    /// RUNNING, and its lease has ended.
+    /// RUNNING, with a lease that has lapsed.
     Lapsed(OnCrash),
     Done(StoredResponse),
     Unknown,
 }
 
 impl Model {
-    /// Time passes: leases lapse, records and markers end.
+    /// Advances the time: leases lapse, records and markers expire.
     pub(super) fn elapse(&mut self, by: Duration) {
         let now = self.now + by;
         self.now = now;
@@ -58,7 +58,7 @@ impl Model {
         }
     }
 
-    /// All is lost.
+    /// Loses all records and markers.
     pub(super) fn lose(&mut self) {
         *self = Self {
             now: self.now,
@@ -66,14 +66,15 @@ impl Model {
         };
     }
 
-    pub(super) fn answer(&mut self, call: &Call) -> Answer {
+    /// Applies a call; returns the reply of a correct store.
+    pub(super) fn apply(&mut self, call: &Call) -> Reply {
         match call {
-            Call::Begin(begin) => Answer::BeginOutcome(self.begin(begin)),
-            Call::Heartbeat(lease) => Answer::Is(self.heartbeat(*lease)),
-            Call::Complete(complete) => Answer::Completed(self.complete(complete)),
+            Call::Begin(begin) => Reply::BeginOutcome(self.begin(begin)),
+            Call::Heartbeat(lease) => Reply::Flag(self.heartbeat(*lease)),
+            Call::Complete(complete) => Reply::Completed(self.complete(complete)),
             Call::Abort(lease, marker) => self.abort(*lease, *marker),
-            Call::MarkUnknown(lease) => Answer::Is(self.mark_unknown(*lease)),
-            Call::Resolve(key, response) => Answer::Is(self.resolve(*key, response.as_ref())),
+            Call::MarkUnknown(lease) => Reply::Flag(self.mark_unknown(*lease)),
+            Call::Resolve(key, response) => Reply::Flag(self.resolve(*key, response.as_ref())),
         }
     }
 
@@ -88,7 +89,7 @@ impl Model {
             _ if record.fingerprint != begin.fingerprint => BeginOutcome::Mismatch,
             State::Running { .. } if record.token == begin.token => BeginOutcome::Started,
             State::Lapsed(OnCrash::Rerun) => self.start(begin),
-            state => met(state),
+            state => outcome_of(state),
         }
     }
 
@@ -98,7 +99,7 @@ impl Model {
             on_crash: begin.on_crash,
             lease_ends,
         };
-        self.put(
+        self.insert(
             begin.key,
             begin.token,
             begin.fingerprint,
@@ -110,7 +111,7 @@ impl Model {
 
     fn heartbeat(&mut self, lease: Lease) -> bool {
         let renewed = self.now + LEASE;
-        let Some(record) = self.own(lease) else {
+        let Some(record) = self.record_of(lease) else {
             return false;
         };
         let State::Running { lease_ends, .. } = &mut record.state else {
@@ -130,9 +131,9 @@ impl Model {
         } = complete;
         match self.records.get(&lease.key) {
             Some(record) if record.token != lease.token => {
-                let same = record.fingerprint == *fingerprint;
-                return CompleteOutcome::Lost(if same {
-                    met(&record.state)
+                let is_same_request = record.fingerprint == *fingerprint;
+                return CompleteOutcome::Lost(if is_same_request {
+                    outcome_of(&record.state)
                 } else {
                     BeginOutcome::Mismatch
                 });
@@ -144,16 +145,16 @@ impl Model {
             _ => {}
         }
         let state = match outcome {
-            Outcome::Response(kept) => State::Done(kept.clone()),
+            Outcome::Response(response) => State::Done(response.clone()),
             Outcome::Unknown => State::Unknown,
         };
-        self.put(lease.key, lease.token, *fingerprint, state, self.now + TTL);
+        self.insert(lease.key, lease.token, *fingerprint, state, self.now + TTL);
         CompleteOutcome::Written
     }
 
-    fn abort(&mut self, lease: Lease, marker: Duration) -> Answer {
+    fn abort(&mut self, lease: Lease, marker: Duration) -> Reply {
         if self
-            .own(lease)
+            .record_of(lease)
             .is_some_and(|record| !matches!(record.state, State::Done(_)))
         {
             self.records.remove(&lease.key);
@@ -161,12 +162,12 @@ impl Model {
         if !marker.is_zero() {
             self.markers.insert(lease.token, self.now + marker);
         }
-        Answer::Aborted
+        Reply::Aborted
     }
 
     fn mark_unknown(&mut self, lease: Lease) -> bool {
         let ends = self.now + TTL;
-        let Some(record) = self.own(lease) else {
+        let Some(record) = self.record_of(lease) else {
             return false;
         };
         if matches!(record.state, State::Done(_) | State::Unknown) {
@@ -181,23 +182,23 @@ impl Model {
         let Some(record) = self.records.get_mut(&key) else {
             return false;
         };
-        if met(&record.state) != BeginOutcome::Unknown {
+        if outcome_of(&record.state) != BeginOutcome::Unknown {
             return false;
         }
         match response {
-            Some(kept) => (record.state, record.ends) = (State::Done(kept.clone()), ends),
+            Some(response) => (record.state, record.ends) = (State::Done(response.clone()), ends),
             None => drop(self.records.remove(&key)),
         }
         true
     }
 
-    fn own(&mut self, lease: Lease) -> Option<&mut Record> {
+    fn record_of(&mut self, lease: Lease) -> Option<&mut Record> {
         self.records
             .get_mut(&lease.key)
             .filter(|record| record.token == lease.token)
     }
 
-    fn put(
+    fn insert(
         &mut self,
         key: RecordKey,
         token: Token,
@@ -217,12 +218,13 @@ impl Model {
     }
 }
 
-/// What another run of the same request meets.
-fn met(state: &State) -> BeginOutcome {
+/// The outcome of a begin of the same request by another run.
+fn outcome_of(state: &State) -> BeginOutcome {
     match state {
-        // A lapsed run that may be run again, and is not yet.
+        // A lapsed run with `Rerun` counts as running until a retry begins. `begin` starts that
+        // retry before it calls this function.
         State::Running { .. } | State::Lapsed(OnCrash::Rerun) => BeginOutcome::InFlight,
         State::Lapsed(OnCrash::Unknown) | State::Unknown => BeginOutcome::Unknown,
-        State::Done(kept) => BeginOutcome::Done(kept.clone()),
+        State::Done(response) => BeginOutcome::Done(response.clone()),
     }
 }

@@ -1,26 +1,27 @@
-//! What can happen.
+//! The steps of a script.
 
 use core::fmt;
 use core::time::Duration;
 
 use crate::policies::idempotency::OnCrash;
 
-/// One thing that happens. A client is any small number; it has one run at a time.
+/// A step of a script. A client is identified by any number, and has one run at a time.
 ///
-/// That a client is paused needs no step: it goes on with its old token after the steps of others.
+/// A pause of a client has no step of its own: the client continues with its old token after steps
+/// of other clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// A client begins a run, with a token of its own.
+    /// A client begins a run with a new token.
     Begin {
         /// The client.
         client: usize,
-        /// What it wants to run.
+        /// The request of the run.
         request: Request,
-        /// Whether it learns what its begin found.
+        /// The fate of the call and its reply.
         network: Network,
     },
-    /// A client's begin arrives again, with the same token: it is repeated, or was late.
+    /// A client's begin arrives again with the same token: a repetition, or a late arrival.
     Again {
         /// The client.
         client: usize,
@@ -30,52 +31,52 @@ pub enum Step {
         /// The client.
         client: usize,
     },
-    /// A client that runs completes with a response.
+    /// A running client completes with a response.
     Complete {
         /// The client.
         client: usize,
     },
-    /// A client that runs completes without knowing its outcome.
+    /// A running client completes with an unknown outcome.
     Fail {
         /// The client.
         client: usize,
     },
-    /// A client that runs, or has not learned whether it may, aborts.
+    /// A client aborts. It is running, or the reply to its begin is lost.
     Abort {
         /// The client.
         client: usize,
     },
-    /// A client's run has taken too long.
+    /// A client's run took too long and is marked unknown.
     MarkUnknown {
         /// The client.
         client: usize,
     },
-    /// An operator decides a key: done, or absent.
+    /// An operator resolves the record of a key as done or as absent.
     Resolve {
         /// The key.
         key: u8,
-        /// Whether it is done.
+        /// `true` for done, `false` for absent.
         done: bool,
     },
     /// Time passes.
     Elapse(Span),
-    /// A client is gone.
+    /// A client is killed. Its later steps are skipped.
     Kill {
         /// The client.
         client: usize,
     },
-    /// The store loses all it has.
+    /// The store loses all its data.
     Lose,
 }
 
-/// What a client wants to run.
+/// A request under an idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
     /// The key.
     pub key: u8,
-    /// Which of the requests under this key.
+    /// The content of the request. Requests with the same key and another body are a mismatch.
     pub body: u8,
-    /// What a retry meets when the client is gone.
+    /// The outcome of a retry after the lease of the run has lapsed.
     pub on_crash: OnCrash,
 }
 
@@ -89,28 +90,27 @@ impl Default for Request {
     }
 }
 
-/// What the network does to a begin.
+/// The fate of a begin on the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// It arrives, and so does its reply.
+    /// The call and its reply arrive.
     Fine,
-    /// It arrives; the client does not learn what it found.
+    /// The call arrives, and its reply is lost.
     LosesReply,
-    /// It is late: it arrives with [`Step::Again`], if at all, and the client does not learn what it
-    /// found.
+    /// The call arrives late, with a [`Step::Again`], or never. Its reply is lost.
     Delays,
 }
 
-/// How much time passes.
+/// A length of time that passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Span {
-    /// Less than half a lease.
+    /// 30 s: less than half a lease.
     Short,
-    /// More than a lease.
+    /// 75 s: more than a lease.
     Lapse,
-    /// A little less than half a time to live.
+    /// 300 s: a little less than half a time to live.
     Half,
-    /// More than a lease and a time to live.
+    /// 690 s: more than a lease and a time to live.
     Expiry,
 }
 
@@ -143,17 +143,17 @@ impl fmt::Display for Step {
                     "client {client} begins key {key}, body {body}, {on_crash:?} on crash, {network:?}"
                 )
             }
-            Self::Again { client } => write!(f, "client {client}: its begin arrives again"),
-            Self::Heartbeat { client } => write!(f, "client {client} renews"),
-            Self::Complete { client } => write!(f, "client {client} completes"),
-            Self::Fail { client } => write!(f, "client {client} completes: unknown"),
+            Self::Again { client } => write!(f, "client {client} begins again with the same token"),
+            Self::Heartbeat { client } => write!(f, "client {client} renews its lease"),
+            Self::Complete { client } => write!(f, "client {client} completes with a response"),
+            Self::Fail { client } => write!(f, "client {client} completes with an unknown outcome"),
             Self::Abort { client } => write!(f, "client {client} aborts"),
-            Self::MarkUnknown { client } => write!(f, "client {client} is written off"),
-            Self::Resolve { key, done: true } => write!(f, "key {key} is resolved: done"),
-            Self::Resolve { key, done: false } => write!(f, "key {key} is resolved: absent"),
+            Self::MarkUnknown { client } => write!(f, "client {client} is marked unknown"),
+            Self::Resolve { key, done: true } => write!(f, "key {key} is resolved as done"),
+            Self::Resolve { key, done: false } => write!(f, "key {key} is resolved as absent"),
             Self::Elapse(span) => write!(f, "{} s pass", span.duration().as_secs()),
             Self::Kill { client } => write!(f, "client {client} is killed"),
-            Self::Lose => f.write_str("all is lost"),
+            Self::Lose => f.write_str("the store loses all its data"),
         }
     }
 }

@@ -3,9 +3,9 @@ use std::fs;
 use std::io;
 use std::process::{self, Command, ExitStatus};
 
-use crate::testing::wait::{PATIENCE, holds_within};
+use crate::testing::wait::{TIMEOUT, holds_within};
 
-/// A process that is killed when it is dropped, whatever state it is in.
+/// A child process. It is killed when it is dropped, even if it is stopped.
 #[derive(Debug)]
 pub(in crate::testing) struct Child(process::Child);
 
@@ -18,29 +18,30 @@ impl Child {
         self.0.id()
     }
 
-    /// Stops it (SIGSTOP), and returns once it has stopped.
+    /// Stops the process (SIGSTOP), and returns after it has stopped.
     #[track_caller]
     pub(in crate::testing) fn pause(&self) {
         self.signal("STOP");
         assert!(
-            holds_within(PATIENCE, || self.is_stopped() != Some(false)),
-            "process {} did not stop",
+            holds_within(TIMEOUT, || self.is_stopped() != Some(false)),
+            "process {} is still running after SIGSTOP",
             self.id()
         );
     }
 
-    /// Continues it (SIGCONT), and returns once it runs.
+    /// Continues the process (SIGCONT), and returns after it has continued.
     #[track_caller]
     pub(in crate::testing) fn resume(&self) {
         self.signal("CONT");
         assert!(
-            holds_within(PATIENCE, || self.is_stopped() != Some(true)),
-            "process {} stays stopped",
+            holds_within(TIMEOUT, || self.is_stopped() != Some(true)),
+            "process {} is still stopped after SIGCONT",
             self.id()
         );
     }
 
-    /// Sends a signal. Every shell has `kill`, while the program of that name may be missing.
+    /// Sends a signal, such as `TERM`, with the shell's built-in `kill`. The program `kill` may be
+    /// missing.
     #[track_caller]
     pub(in crate::testing) fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.id());
@@ -51,7 +52,8 @@ impl Child {
         );
     }
 
-    /// Kills it (SIGKILL), and returns once it has ended. It may have ended before.
+    /// Kills the process (SIGKILL), and returns after it has ended. Does nothing if it has ended
+    /// already.
     pub(in crate::testing) fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -61,20 +63,22 @@ impl Child {
         !matches!(self.0.try_wait(), Ok(None))
     }
 
-    /// Its exit status, if it ends within the limit.
+    /// Waits until the process ends; returns `None` if it still runs after the limit.
     pub(in crate::testing) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         holds_within(limit, || self.has_ended())
             .then(|| self.0.wait().expect("a child of this process"))
     }
 
-    /// Nobody reads its standard output any more, if that is a pipe.
+    /// Closes the reading end of its standard output, if that is a pipe. Its writes fail from then
+    /// on.
     pub(super) fn close_stdout(&mut self) {
         drop(self.0.stdout.take());
     }
 
-    /// Whether it is stopped; `None` on systems without `/proc`.
+    /// Returns whether the process is stopped; `None` on systems without `/proc`.
     fn is_stopped(&self) -> Option<bool> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).ok()?;
+        // The name of the program is in parentheses, and may contain spaces and parentheses itself.
         let (_, after_name) = stat.rsplit_once(')')?;
         Some(after_name.trim_start().starts_with('T'))
     }

@@ -1,4 +1,4 @@
-//! Programs under test.
+//! Programs that run as processes of a test.
 
 mod child;
 
@@ -14,12 +14,13 @@ use std::thread;
 pub(super) use self::child::Child;
 use super::Client;
 use super::directory::Directory;
-use super::wait::{PATIENCE, holds_within};
+use super::wait::{TIMEOUT, holds_within};
 
-/// A program to start: its arguments and its environment.
+/// A program to start, with its arguments and its environment.
 ///
-/// The program inherits the environment, but for the variables of Aplomb (`APLOMB_…`) and `RUST_LOG`,
-/// and is told to listen on a free port (`APLOMB_ADDR=127.0.0.1:0`). It has no standard input.
+/// The program inherits the environment of the test, except `RUST_LOG` and the variables of Aplomb
+/// (`APLOMB_…`). `APLOMB_ADDR` is `127.0.0.1:0`, so a service listens on a free port. Standard
+/// input is empty.
 ///
 /// ```no_run
 /// use aplomb::testing::Program;
@@ -38,16 +39,17 @@ use super::wait::{PATIENCE, holds_within};
 #[must_use = "a program does nothing until it is started"]
 pub struct Program {
     command: Command,
-    broken_stdout: bool,
+    has_broken_stdout: bool,
 }
 
-/// A running [`Program`]. It is killed when it is dropped, so that no failed test leaves one behind;
-/// if the test has failed, what it wrote to its standard error is printed.
+/// A running [`Program`]. It is killed when it is dropped, so a failed test leaves no process
+/// behind. If the test has failed, the drop prints the standard error of the process.
 ///
-/// Methods block the thread. They panic where the process does not do what it should within 20 seconds.
+/// Methods block the thread. They panic if the process does not react within 20 seconds.
 #[derive(Debug)]
 pub struct Process {
-    // Dropped in this order: the directory goes once nobody writes to it.
+    // Fields are dropped in this order: the process must have ended before its directory is
+    // removed.
     child: Child,
     directory: Directory,
     name: OsString,
@@ -55,10 +57,12 @@ pub struct Process {
 }
 
 impl Program {
-    /// The program at this path, or of this name on the `PATH`.
+    /// Describes the program at this path, or with this name on the `PATH`.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
-        for (name, _) in env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy())) {
+        for (name, _) in
+            env::vars_os().filter(|(name, _)| is_aplomb_variable(&name.to_string_lossy()))
+        {
             command.env_remove(name);
         }
         command
@@ -66,7 +70,7 @@ impl Program {
             .stdin(Stdio::null());
         Self {
             command,
-            broken_stdout: false,
+            has_broken_stdout: false,
         }
     }
 
@@ -82,69 +86,69 @@ impl Program {
         self
     }
 
-    /// Sets a variable of the environment.
+    /// Sets an environment variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Sets variables of the environment.
+    /// Sets environment variables, given as pairs of name and value.
     pub fn envs<'a>(mut self, variables: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Self {
         self.command.envs(variables.into_iter().copied());
         self
     }
 
-    /// Takes a variable out of the environment.
+    /// Removes an environment variable.
     pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
         self.command.env_remove(name);
         self
     }
 
-    /// Sets the directory that it runs in.
+    /// Sets the working directory.
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.command.current_dir(directory);
         self
     }
 
-    /// Lets every write to its standard output fail, as in `program | true`.
+    /// Makes every write of the program to its standard output fail, as in `program | true`.
     pub const fn with_broken_stdout(mut self) -> Self {
-        self.broken_stdout = true;
+        self.has_broken_stdout = true;
         self
     }
 
-    /// Starts it, and returns once it has written `listening on http://<address>`, as
-    /// [`serve`](crate::serve()) does.
+    /// Starts the program, and returns after it has written `listening on http://<address>` to its
+    /// standard output, as [`serve`](crate::serve()) does.
     ///
     /// # Panics
     ///
-    /// If it cannot be started, or ends, or does not listen within 20 seconds.
+    /// If the program cannot be started, ends, or does not write that line within 20 seconds.
     #[track_caller]
     pub fn start(self) -> Process {
         let mut process = self.spawn();
-        let listens = holds_within(PATIENCE, || {
-            process.address = listening_on(&process.stdout());
+        let started = holds_within(TIMEOUT, || {
+            process.address = parse_address(&process.stdout());
             process.address.is_some() || process.child.has_ended()
         });
         assert!(
-            listens && process.address.is_some(),
-            "{} does not listen",
+            started && process.address.is_some(),
+            "{} did not write 'listening on http://<address>'",
             process.name.display()
         );
         process
     }
 
-    /// Starts it, and returns at once.
+    /// Starts the program, and returns immediately.
     ///
     /// # Panics
     ///
-    /// If it cannot be started.
+    /// If the program cannot be started.
     #[track_caller]
     pub fn spawn(mut self) -> Process {
         let directory = Directory::new();
         let file =
             |name| File::create(directory.file(name)).expect("a temporary directory is writable");
         self.command.stderr(file(STDERR));
-        self.command.stdout(if self.broken_stdout {
+        self.command.stdout(if self.has_broken_stdout {
             Stdio::piped()
         } else {
             file(STDOUT).into()
@@ -163,16 +167,19 @@ impl Program {
         }
     }
 
-    /// Runs it until it ends, for up to ten minutes.
+    /// Starts the program, waits until it ends, and returns its status and its output.
     ///
     /// # Panics
     ///
-    /// If it cannot be started, or does not end.
+    /// If the program cannot be started, or does not end within ten minutes.
     #[track_caller]
     pub fn run(self) -> Output {
         let mut process = self.spawn();
-        let Some(status) = process.child.wait(RUN) else {
-            panic!("{} does not end", process.name.display())
+        let Some(status) = process.child.wait(RUN_TIMEOUT) else {
+            panic!(
+                "{} did not end within {RUN_TIMEOUT:?}",
+                process.name.display()
+            )
         };
         Output {
             status,
@@ -188,7 +195,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Where it listens.
+    /// The address that the process listens on.
     ///
     /// # Panics
     ///
@@ -199,7 +206,7 @@ impl Process {
             .expect("only `Program::start` waits for the address")
     }
 
-    /// A client of it.
+    /// A client of the process.
     ///
     /// # Panics
     ///
@@ -209,48 +216,49 @@ impl Process {
         Client::new(self.address())
     }
 
-    /// What it has written to its standard output so far. Bytes that are not UTF-8 are replaced.
+    /// The standard output of the process so far. Bytes that are not UTF-8 are replaced.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.read(STDOUT)).into_owned()
     }
 
-    /// What it has written to its standard error so far. Bytes that are not UTF-8 are replaced.
+    /// The standard error of the process so far. Bytes that are not UTF-8 are replaced.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.read(STDERR)).into_owned()
     }
 
-    /// Stops it as a debugger does (SIGSTOP), and returns once it has stopped. Its connections stay open.
+    /// Stops the process (SIGSTOP), and returns after it has stopped. Its connections stay open.
     #[track_caller]
     pub fn pause(&self) {
         self.child.pause();
     }
 
-    /// Continues a stopped process (SIGCONT).
+    /// Continues the stopped process (SIGCONT).
     #[track_caller]
     pub fn resume(&self) {
         self.child.resume();
     }
 
-    /// Asks it to end (SIGTERM), and returns at once.
+    /// Sends SIGTERM, and returns immediately. A service then shuts down gracefully.
     #[track_caller]
     pub fn terminate(&self) {
         self.child.signal("TERM");
     }
 
-    /// Kills it (SIGKILL), and returns once it has ended.
+    /// Kills the process (SIGKILL), and returns after it has ended.
     pub fn kill(&mut self) {
         self.child.kill();
     }
 
-    /// Waits until it ends, for up to a minute.
+    /// Waits until the process ends; returns its exit status.
     ///
     /// # Panics
     ///
-    /// If it does not end.
+    /// If the process does not end within a minute.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
-        let status = self.child.wait(END);
-        status.unwrap_or_else(|| panic!("{} does not end", self.name.display()))
+        let status = self.child.wait(END_TIMEOUT);
+        status
+            .unwrap_or_else(|| panic!("{} did not end within {END_TIMEOUT:?}", self.name.display()))
     }
 
     fn read(&self, file: &str) -> Vec<u8> {
@@ -266,12 +274,13 @@ impl Drop for Process {
     }
 }
 
-fn is_setting(name: &str) -> bool {
+fn is_aplomb_variable(name: &str) -> bool {
     name.starts_with("APLOMB_") || name == "RUST_LOG"
 }
 
-/// The address in the first whole line that names one.
-fn listening_on(stdout: &str) -> Option<SocketAddr> {
+/// The address in the first complete line with an address. The last line may be cut in the middle
+/// of its port.
+fn parse_address(stdout: &str) -> Option<SocketAddr> {
     let mut lines = stdout
         .split_inclusive('\n')
         .filter(|line| line.ends_with('\n'));
@@ -286,11 +295,11 @@ fn listening_on(stdout: &str) -> Option<SocketAddr> {
 const STDOUT: &str = "stdout";
 const STDERR: &str = "stderr";
 
-/// Longer than a compiler needs for a small program on a slow machine.
-const RUN: Duration = Duration::from_mins(10);
+/// Longer than a compiler takes for a small program on a slow machine.
+const RUN_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Longer than a service waits by default for its requests once it is told to end.
-const END: Duration = Duration::from_mins(1);
+/// Longer than the default grace period of a service at shutdown.
+const END_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {
@@ -314,18 +323,18 @@ mod tests {
     }
 
     #[test]
-    fn a_started_process_has_an_address_once_its_line_is_whole() {
+    fn a_started_process_has_the_address_of_a_complete_line() {
         let mut process =
             shell("printf 'listening on http://127.0.0.1:80'; echo 80; exec sleep 60").start();
         assert_eq!(process.address().port(), 8080);
         process.pause();
         process.resume();
         process.terminate();
-        assert_eq!(process.wait().code(), None, "it was ended by a signal");
+        assert_eq!(process.wait().code(), None, "a signal ended the process");
     }
 
     #[test]
-    fn a_dropped_process_and_its_files_are_gone() {
+    fn a_dropped_process_is_killed_and_its_files_are_removed() {
         let process = shell("exec sleep 60").spawn();
         let (id, directory) = (process.id(), process.directory.file(""));
         assert!(directory.exists());
@@ -335,14 +344,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "does not listen")]
-    fn a_program_that_ends_does_not_listen() {
+    #[should_panic(expected = "did not write 'listening on http://<address>'")]
+    fn a_program_that_ends_early_cannot_be_started() {
         shell("exit 0").start();
     }
 
     #[test]
     #[should_panic(expected = "no-such-program cannot be started: ")]
-    fn a_missing_program_is_named() {
+    fn a_missing_program_is_named_in_the_panic() {
         Program::new("no-such-program").run();
     }
 

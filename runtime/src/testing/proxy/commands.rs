@@ -1,50 +1,53 @@
 use core::mem::take;
 use std::collections::HashMap;
 
-/// What went through a proxy.
+/// The numbers of connections and commands that went through a proxy.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) connections: u64,
-    named: HashMap<String, u64>,
+    /// The number of commands by name, in upper case.
+    by_name: HashMap<String, u64>,
 }
 
 impl Counts {
-    pub(super) fn add(&mut self, name: &str) {
-        *self.named.entry(name.to_ascii_uppercase()).or_default() += 1;
+    pub(super) fn count(&mut self, name: &str) {
+        *self.by_name.entry(name.to_ascii_uppercase()).or_default() += 1;
     }
 
     pub(super) fn requests(&self) -> u64 {
-        self.named.values().sum()
+        self.by_name.values().sum()
     }
 
     pub(super) fn requests_named(&self, name: &str) -> u64 {
-        self.named
+        self.by_name
             .get(&name.to_ascii_uppercase())
             .copied()
             .unwrap_or(0)
     }
 }
 
-/// Finds the commands in what a client sends: arrays of bulk strings, or lines of words ("inline
-/// commands"). What is neither is passed over.
+/// An incremental parser of the commands that a client sends, in the Redis protocol: arrays of bulk
+/// strings, or lines of words ("inline commands"). Other bytes are skipped.
 #[derive(Debug, Default)]
-pub(super) struct Commands {
-    /// So many arguments of the command are still to come.
-    arguments: usize,
-    /// So many bytes of an argument, and its line end, are still to come.
-    body: usize,
-    /// What has come of a line, or of a name.
-    part: Vec<u8>,
+pub(super) struct CommandParser {
+    /// The number of arguments of the current command that are not read yet.
+    remaining_arguments: usize,
+    /// The number of bytes of the current argument, with its line end, that are not read yet. Zero
+    /// while a line is read.
+    remaining_bytes: usize,
+    /// The bytes so far of the current line, or of the name of the command.
+    buffer: Vec<u8>,
     name: Option<String>,
 }
 
-impl Commands {
-    /// Takes the next bytes, and tells the name of each command that they complete.
+impl CommandParser {
+    /// Reads the next bytes, and calls `completed` with the name of each command that they
+    /// complete.
     pub(super) fn feed(&mut self, mut bytes: &[u8], mut completed: impl FnMut(&str)) {
         while !bytes.is_empty() {
-            let (taken, name) = match self.body {
-                0 => self.line(bytes),
-                _ => self.body(bytes),
+            let (taken, name) = match self.remaining_bytes {
+                0 => self.feed_line(bytes),
+                _ => self.feed_argument(bytes),
             };
             if let Some(name) = name {
                 completed(&name);
@@ -53,55 +56,60 @@ impl Commands {
         }
     }
 
-    /// Takes up to the end of a line.
-    fn line(&mut self, bytes: &[u8]) -> (usize, Option<String>) {
+    /// Reads up to the end of a line; returns the number of bytes read, and the name of a complete
+    /// command.
+    fn feed_line(&mut self, bytes: &[u8]) -> (usize, Option<String>) {
         let end = bytes.iter().position(|&byte| byte == b'\n');
         let taken = end.map_or(bytes.len(), |end| end + 1);
-        self.part.extend(&bytes[..taken]);
-        let line = end.map(|_| text(&take(&mut self.part)));
+        self.buffer.extend(&bytes[..taken]);
+        let line = end.map(|_| text(&take(&mut self.buffer)));
         (
             taken,
-            line.and_then(|line| self.line_ended(line.trim_ascii())),
+            line.and_then(|line| self.complete_line(line.trim_ascii())),
         )
     }
 
-    /// What a line says: how many arguments come, how long the next is, or a whole command.
-    fn line_ended(&mut self, line: &str) -> Option<String> {
+    /// Interprets a line: the number of arguments, the length of the next one, or an inline
+    /// command.
+    fn complete_line(&mut self, line: &str) -> Option<String> {
         let number = |text: &str| text.parse::<usize>().ok();
         match (
             line.strip_prefix('*').and_then(number),
             line.strip_prefix('$').and_then(number),
         ) {
-            (Some(arguments), _) => self.arguments = arguments,
-            (_, Some(length)) if self.arguments > 0 => self.body = length + LINE_END,
+            (Some(count), _) => self.remaining_arguments = count,
+            (_, Some(length)) if self.remaining_arguments > 0 => {
+                self.remaining_bytes = length + LINE_END;
+            }
             _ => return line.split_ascii_whitespace().next().map(String::from),
         }
         None
     }
 
-    /// Takes up to the end of an argument. Only that of the first is remembered.
-    fn body(&mut self, bytes: &[u8]) -> (usize, Option<String>) {
-        let taken = self.body.min(bytes.len());
+    /// Reads up to the end of an argument. Only the first argument, the name of the command, is
+    /// buffered.
+    fn feed_argument(&mut self, bytes: &[u8]) -> (usize, Option<String>) {
+        let taken = self.remaining_bytes.min(bytes.len());
         if self.name.is_none() {
-            self.part.extend(&bytes[..taken]);
+            self.buffer.extend(&bytes[..taken]);
         }
-        self.body -= taken;
+        self.remaining_bytes -= taken;
         (
             taken,
-            if self.body == 0 {
-                self.body_ended()
+            if self.remaining_bytes == 0 {
+                self.complete_argument()
             } else {
                 None
             },
         )
     }
 
-    fn body_ended(&mut self) -> Option<String> {
-        let part = take(&mut self.part);
+    fn complete_argument(&mut self) -> Option<String> {
+        let name = take(&mut self.buffer);
         self.name
-            .get_or_insert_with(|| String::from(text(&part).trim_ascii()));
-        self.arguments -= 1;
-        if self.arguments == 0 {
+            .get_or_insert_with(|| String::from(text(&name).trim_ascii()));
+        self.remaining_arguments -= 1;
+        if self.remaining_arguments == 0 {
             self.name.take()
         } else {
             None
@@ -113,6 +121,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// The length of `\r\n`.
 const LINE_END: usize = 2;
 
 #[cfg(test)]
@@ -123,15 +132,15 @@ mod tests {
         b"*1\r\n$4\r\nPING\r\n*3\r\n$7\r\nevalsha\r\n$0\r\n\r\n$14\r\n*1\r\n$4\r\nPING\r\n\r\n*0\r\nping now\r\n\r\n*1\r\n$4\r\nQUIT\r\n";
 
     fn names(parts: &[&[u8]]) -> Vec<String> {
-        let (mut commands, mut names) = (Commands::default(), Vec::new());
+        let (mut parser, mut names) = (CommandParser::default(), Vec::new());
         for part in parts {
-            commands.feed(part, |name| names.push(String::from(name)));
+            parser.feed(part, |name| names.push(String::from(name)));
         }
         names
     }
 
     #[test]
-    fn every_split_gives_the_same() {
+    fn commands_are_found_in_every_split_of_the_bytes() {
         for first in 0..=SENT.len() {
             for second in first..=SENT.len() {
                 let parts = [&SENT[..first], &SENT[first..second], &SENT[second..]];
@@ -143,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_command_does_not_count() {
+    fn an_incomplete_command_does_not_count() {
         assert!(names(&[&SENT[..13]]).is_empty());
         assert_eq!(names(&[&SENT[..14]]), ["PING"]);
     }
@@ -152,7 +161,7 @@ mod tests {
     fn names_count_in_any_case() {
         let mut counts = Counts::default();
         for name in ["GET", "get", "SET"] {
-            counts.add(name);
+            counts.count(name);
         }
         assert_eq!(
             (

@@ -16,12 +16,13 @@ use self::commands::Counts;
 use self::relay::Relay;
 use self::rewrite::Rule;
 
-/// What stands between a client and its Redis server, on a free port of the loopback interface:
-/// it delays, loses, and breaks what goes through, and counts the commands.
+/// A TCP proxy between a client and a Redis server, on a free port of the loopback interface. It
+/// delays, loses or changes data, closes connections, and counts the commands.
 ///
-/// All can be switched while connections are open. When it is dropped, its connections are closed.
+/// Each fault can be switched on and off while connections are open. A drop of the proxy closes its
+/// connections.
 ///
-/// While the server is down, the proxy still accepts, and closes at once.
+/// While the server is down, the proxy accepts connections and closes them immediately.
 ///
 /// ```no_run
 /// use aplomb::testing::{Proxy, RedisServer};
@@ -33,7 +34,7 @@ use self::rewrite::Rule;
 /// assert_eq!(proxy.requests_named("EVALSHA"), 1);
 ///
 /// proxy.swallow_replies(true);
-/// call(proxy.url()).await; // The server does it, and nobody hears of it.
+/// call(proxy.url()).await; // The server executes the command, and the client gets no reply.
 /// # }
 /// ```
 #[derive(Debug)]
@@ -41,11 +42,11 @@ pub struct Proxy {
     address: SocketAddr,
     switches: watch::Sender<Switches>,
     counts: Arc<Mutex<Counts>>,
-    open: Arc<Mutex<JoinSet<()>>>,
-    accepting: JoinHandle<()>,
+    relays: Arc<Mutex<JoinSet<()>>>,
+    accept_task: JoinHandle<()>,
 }
 
-/// What is done to the connections.
+/// The faults that are switched on.
 #[derive(Debug, Clone, Default)]
 struct Switches {
     delay: Duration,
@@ -56,11 +57,11 @@ struct Switches {
 }
 
 impl Proxy {
-    /// Starts a proxy to a server that need not be there yet.
+    /// Starts a proxy to the server at this address. The server may start later.
     ///
     /// # Panics
     ///
-    /// Where the loopback interface has no free port.
+    /// If the loopback interface has no free port.
     pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -68,72 +69,75 @@ impl Proxy {
         let address = listener
             .local_addr()
             .expect("a bound socket has an address");
-        let (switches, watched) = watch::channel(Switches::default());
-        let (counts, open) = (Arc::default(), Arc::default());
+        let (switches, receiver) = watch::channel(Switches::default());
+        let (counts, relays) = (Arc::default(), Arc::default());
         let relay = Relay {
             target,
-            switches: watched,
+            switches: receiver,
             counts: Arc::clone(&counts),
         };
-        let accepting = tokio::spawn(accept(listener, relay, Arc::clone(&open)));
+        let accept_task = tokio::spawn(accept(listener, relay, Arc::clone(&relays)));
         Self {
             address,
             switches,
             counts,
-            open,
-            accepting,
+            relays,
+            accept_task,
         }
     }
 
-    /// Where it listens.
+    /// The address that the proxy listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL for a Redis client: `redis://127.0.0.1:<port>`.
+    /// The URL of the proxy for a Redis client: `redis://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// Lets replies arrive so much later, in their order. Zero ends it, but for replies that are
-    /// under way.
+    /// Delays each reply by this time, without changing their order. A delay of zero ends the
+    /// fault; replies that are already delayed stay delayed.
     pub fn delay(&self, delay: Duration) {
         self.switches.send_modify(|switches| switches.delay = delay);
     }
 
-    /// Lets requests through and loses the replies, those that are delayed too.
+    /// Passes requests on and discards replies, including replies that are delayed.
     ///
-    /// What is lost stays lost. As nothing comes after a gap in TCP, a connection that lost
-    /// something is closed when this is switched off; the others stay.
+    /// Discarded bytes are never sent. TCP cannot continue after missing bytes, so
+    /// `swallow_replies(false)` closes each connection that has lost bytes. The other connections
+    /// stay open.
     pub fn swallow_replies(&self, swallow: bool) {
         self.switches
             .send_modify(|switches| switches.swallow_replies = swallow);
     }
 
-    /// Loses the requests. Connections end as with [`swallow_replies`](Self::swallow_replies).
+    /// Discards requests. `swallow_requests(false)` closes connections as
+    /// [`swallow_replies`](Self::swallow_replies) does.
     pub fn swallow_requests(&self, swallow: bool) {
         self.switches
             .send_modify(|switches| switches.swallow_requests = swallow);
     }
 
-    /// Closes every open connection, to the client and to the server, and returns once it is done.
+    /// Closes all open connections, to clients and to the server, and returns after they are
+    /// closed.
     pub async fn cut(&self) {
-        let mut open = core::mem::take(&mut *lock(&self.open));
-        open.shutdown().await;
+        let mut relays = core::mem::take(&mut *lock(&self.relays));
+        relays.shutdown().await;
     }
 
-    /// Closes new connections at once, until it is called with `false`. Those that are open stay.
+    /// Closes new connections immediately, until `refuse(false)`. Open connections stay open.
     pub fn refuse(&self, refuse: bool) {
         self.switches
             .send_modify(|switches| switches.refuse = refuse);
     }
 
-    /// Replaces bytes wherever they occur in replies, such as a version by another one. The next
-    /// call replaces the rule; the same bytes twice end it.
+    /// Replaces each occurrence of `from` in replies with `to`, such as a version number with
+    /// another one. A later call replaces this rule. A call with `to` equal to `from` ends it.
     ///
     /// # Panics
     ///
-    /// Where `from` is empty or has a line break, or `to` is longer or shorter.
+    /// If `from` is empty or contains a line break, or if `to` has another length.
     #[track_caller]
     pub fn rewrite(&self, from: &'static [u8], to: &'static [u8]) {
         let rule = Rule::new(from, to);
@@ -141,23 +145,23 @@ impl Proxy {
             .send_modify(|switches| switches.rewrite = Some(rule));
     }
 
-    /// How many connections were accepted; those that were refused do not count.
+    /// The number of accepted connections, without those that [`refuse`](Self::refuse) closed.
     pub fn connections(&self) -> u64 {
         lock(&self.counts).connections
     }
 
-    /// How many commands clients have sent, those that were swallowed too. A command counts once
-    /// it is complete, and before the server has it.
+    /// The number of commands that clients have sent, including discarded ones. A command counts
+    /// when it is complete, before the server receives it.
     pub fn requests(&self) -> u64 {
         lock(&self.counts).requests()
     }
 
-    /// How many of them have this name, in upper or lower case.
+    /// The number of commands with this name, such as `EVALSHA`, in any case.
     pub fn requests_named(&self, name: &str) -> u64 {
         lock(&self.counts).requests_named(name)
     }
 
-    /// Counts from zero again.
+    /// Sets all counts to zero.
     pub fn reset_counts(&self) {
         *lock(&self.counts) = Counts::default();
     }
@@ -165,15 +169,16 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.accepting.abort();
-        lock(&self.open).abort_all();
+        self.accept_task.abort();
+        lock(&self.relays).abort_all();
     }
 }
 
-/// Owns no connection beyond this set: the tasks end with it.
-async fn accept(listener: TcpListener, relay: Relay, open: Arc<Mutex<JoinSet<()>>>) {
+/// Accepts connections, and relays each in a task of the set. The tasks own the connections, so a
+/// shutdown of the set closes all of them.
+async fn accept(listener: TcpListener, relay: Relay, relays: Arc<Mutex<JoinSet<()>>>) {
     loop {
-        // An error is that of a client which is gone already.
+        // An accept fails if its client has already disconnected.
         let Ok((client, _)) = listener.accept().await else {
             continue;
         };
@@ -181,9 +186,10 @@ async fn accept(listener: TcpListener, relay: Relay, open: Arc<Mutex<JoinSet<()>
             continue;
         }
         lock(&relay.counts).connections += 1;
-        let mut open = lock(&open);
-        while open.try_join_next().is_some() {}
-        open.spawn(relay.clone().run(client));
+        let mut relays = lock(&relays);
+        // Removes finished tasks, which a `JoinSet` keeps until they are joined.
+        while relays.try_join_next().is_some() {}
+        relays.spawn(relay.clone().run(client));
     }
 }
 

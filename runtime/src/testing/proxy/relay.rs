@@ -12,11 +12,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::commands::{Commands, Counts};
+use super::commands::{CommandParser, Counts};
 use super::rewrite::Rewriter;
 use super::{Switches, lock};
 
-/// What carries one connection.
+/// A relay between one client and the server.
 #[derive(Debug, Clone)]
 pub(super) struct Relay {
     pub(super) target: SocketAddr,
@@ -24,74 +24,91 @@ pub(super) struct Relay {
     pub(super) counts: Arc<Mutex<Counts>>,
 }
 
-/// A reply, or a part of one, and when the client may have it.
-type Due = (Instant, Bytes);
+/// A part of a reply, and the time at which the client receives it.
+type DelayedReply = (Instant, Bytes);
 
 impl Relay {
-    /// Carries the connection until either side ends it.
+    /// Relays a connection until either side closes it.
     pub(super) async fn run(self, client: TcpStream) {
-        // The client sees that its connection is closed.
-        let _ = self.carry(client).await;
+        // An error closes the connection, which is what the client observes.
+        let _ = self.relay(client).await;
     }
 
-    async fn carry(&self, mut client: TcpStream) -> io::Result<()> {
+    async fn relay(&self, mut client: TcpStream) -> io::Result<()> {
         let mut server = TcpStream::connect(self.target).await?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
-        let (queue, queued) = unbounded_channel();
+        let (queue, delayed) = unbounded_channel();
         let (requests, replies) = (Gap::default(), Gap::default());
-        let carried = async {
+        let relayed = async {
             tokio::join!(
                 self.requests(from_client, to_server, &requests),
                 self.replies(from_server, queue, &replies)
             );
             pending::<()>().await;
         };
+        // Checked first: after a gap, no byte may reach either side once the fault is switched off.
+        // `relayed` never ends, so that delayed replies are still delivered after both directions
+        // have ended.
         tokio::select! {
             biased;
-            () = self.gap_would_show(&requests, &replies) => {}
-            () = carried => {}
-            () = self.deliver(queued, to_client, &replies) => {}
+            () = self.gap_is_exposed(&requests, &replies) => {}
+            () = relayed => {}
+            () = self.deliver(delayed, to_client, &replies) => {}
         }
         Ok(())
     }
 
-    /// Carries requests until the client sends no more, and tells the server so.
+    /// Relays requests until the client closes its sending side, and then closes that of the
+    /// server.
     async fn requests(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, gap: &Gap) {
-        let mut commands = Commands::default();
+        let mut parser = CommandParser::default();
         while let Some(chunk) = read(&mut from).await {
-            // In this order, so that a test which has seen the count knows what became of the command.
+            // The switch is read before the command counts: a test that has seen the count and then
+            // switches the fault cannot change the fate of this command.
             let passes = gap.passes(self.switches.borrow().swallow_requests);
-            commands.feed(&chunk, |name| lock(&self.counts).add(name));
+            parser.feed(&chunk, |name| lock(&self.counts).count(name));
             if passes && to.write_all(&chunk).await.is_err() {
                 return;
             }
         }
-        // The server may be gone; then its replies end.
+        // This fails if the server has closed the connection. Then its replies end as well.
         let _ = to.shutdown().await;
     }
 
     /// Queues replies until the server sends no more.
-    async fn replies(&self, mut from: ReadHalf<'_>, queue: UnboundedSender<Due>, gap: &Gap) {
+    async fn replies(
+        &self,
+        mut from: ReadHalf<'_>,
+        queue: UnboundedSender<DelayedReply>,
+        gap: &Gap,
+    ) {
         let mut rewriter = Rewriter::default();
         while let Some(chunk) = read(&mut from).await {
             let switches = self.switches.borrow().clone();
             let rewritten = rewriter.feed(&chunk, switches.rewrite);
             if gap.passes(switches.swallow_replies) {
-                // It is received as long as the connection lives.
+                // The receiver lives as long as this connection, so the send succeeds.
                 let _ = queue.send((Instant::now() + switches.delay, rewritten.into()));
             }
         }
-        let _ = queue.send((Instant::now(), rewriter.rest().into()));
+        let _ = queue.send((Instant::now(), rewriter.take_held_back().into()));
     }
 
-    /// Gives the client what is queued, when it is due, until the queue ends or the client is gone.
-    async fn deliver(&self, mut queued: UnboundedReceiver<Due>, mut to: WriteHalf<'_>, gap: &Gap) {
-        while let Some((due, reply)) = queued.recv().await {
-            // The timer is no finer than a millisecond, so it is left out where it can be.
-            if due > Instant::now() {
-                sleep_until(due).await;
+    /// Sends each queued reply to the client at its time, until the queue ends or the client
+    /// disconnects.
+    async fn deliver(
+        &self,
+        mut delayed: UnboundedReceiver<DelayedReply>,
+        mut to: WriteHalf<'_>,
+        gap: &Gap,
+    ) {
+        while let Some((due_at, reply)) = delayed.recv().await {
+            // Tokio's timer rounds up to a whole millisecond, which would delay replies without a
+            // delay.
+            if due_at > Instant::now() {
+                sleep_until(due_at).await;
             }
             let passes = gap.passes(self.switches.borrow().swallow_replies);
             if passes && to.write_all(&reply).await.is_err() {
@@ -100,42 +117,45 @@ impl Relay {
         }
     }
 
-    /// Returns once something was lost and what follows would no longer be.
-    async fn gap_would_show(&self, requests: &Gap, replies: &Gap) {
-        let shows = |switches: &Switches| {
-            (requests.is_there() && !switches.swallow_requests)
-                || (replies.is_there() && !switches.swallow_replies)
+    /// Waits until a direction has lost bytes and its fault is switched off. The next bytes would
+    /// follow the gap.
+    async fn gap_is_exposed(&self, requests: &Gap, replies: &Gap) {
+        let is_exposed = |switches: &Switches| {
+            (requests.exists() && !switches.swallow_requests)
+                || (replies.exists() && !switches.swallow_replies)
         };
-        // An error says that the proxy was dropped, which is an end as well.
-        let _ = self.switches.clone().wait_for(shows).await;
+        // An error means that the proxy was dropped, which closes the connection as well.
+        let _ = self.switches.clone().wait_for(is_exposed).await;
     }
 }
 
-/// Whether one direction of a connection has lost something, after which nothing passes.
+/// A flag that is set after one direction of a connection has lost bytes. No byte passes after a
+/// gap.
 #[derive(Debug, Default)]
 struct Gap(AtomicBool);
 
 impl Gap {
-    /// Whether the next bytes pass.
+    /// Returns whether the next bytes pass.
     fn passes(&self, swallow: bool) -> bool {
         if swallow {
             self.0.store(true, Ordering::SeqCst);
         }
-        !self.is_there()
+        !self.exists()
     }
 
-    fn is_there(&self) -> bool {
+    fn exists(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-/// The next bytes; `None` where none will come.
+/// The next bytes; `None` at the end of the connection.
 async fn read(from: &mut ReadHalf<'_>) -> Option<Bytes> {
-    let mut buffer = BytesMut::with_capacity(CHUNK);
+    let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
     match from.read_buf(&mut buffer).await {
         Ok(1..) => Some(buffer.freeze()),
         _ => None,
     }
 }
 
-const CHUNK: usize = 16 * 1024;
+/// Larger than nearly every command and reply of a test, so most of them are one chunk.
+const CHUNK_BYTES: usize = 16 * 1024;

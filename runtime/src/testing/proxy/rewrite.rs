@@ -1,4 +1,4 @@
-/// Bytes, and as many that take their place.
+/// A replacement of bytes with other bytes of the same length.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rule {
     from: &'static [u8],
@@ -11,43 +11,48 @@ impl Rule {
         assert_eq!(
             from.len(),
             to.len(),
-            "replies are of a stated length, which must stay"
+            "the replacement must have the length of the original: replies state their length"
         );
-        assert!(!from.is_empty(), "there is nothing to replace");
-        // Otherwise the end of a whole reply could be taken for the begin, and kept until the next.
-        assert!(!from.contains(&b'\n'), "a line break cannot be replaced");
+        assert!(!from.is_empty(), "the bytes to replace are empty");
+        // Every reply ends with a line break. If the bytes began with one, the end of a complete
+        // reply could be the start of an occurrence, and would be held back until the next reply.
+        assert!(
+            !from.contains(&b'\n'),
+            "the bytes to replace contain a line break"
+        );
         Self { from, to }
     }
 
-    /// Replaces in place; returns how many bytes at the end may become an occurrence.
+    /// Replaces in place; returns the number of bytes at the end that may be the start of an
+    /// occurrence.
     fn apply(self, bytes: &mut [u8]) -> usize {
         let mut rest = bytes;
         while let Some(at) = find(rest, self.from) {
-            let (replaced, behind) = rest[at..].split_at_mut(self.from.len());
+            let (replaced, after) = rest[at..].split_at_mut(self.from.len());
             replaced.copy_from_slice(self.to);
-            rest = behind;
+            rest = after;
         }
-        let begins = |length: &usize| rest.ends_with(&self.from[..*length]);
-        (1..self.from.len()).rev().find(begins).unwrap_or(0)
+        let is_prefix = |length: &usize| rest.ends_with(&self.from[..*length]);
+        (1..self.from.len()).rev().find(is_prefix).unwrap_or(0)
     }
 }
 
-/// Replaces over the borders of what arrives together.
+/// A stream of replies with replaced bytes. It finds occurrences that are split between two chunks.
 #[derive(Debug, Default)]
 pub(super) struct Rewriter(Vec<u8>);
 
 impl Rewriter {
-    /// What can go on of the bytes so far.
+    /// Adds a chunk; returns the bytes that can be sent now.
     pub(super) fn feed(&mut self, chunk: &[u8], rule: Option<Rule>) -> Vec<u8> {
-        let mut bytes = self.rest();
+        let mut bytes = self.take_held_back();
         bytes.extend(chunk);
-        let kept = rule.map_or(0, |rule| rule.apply(&mut bytes));
-        self.0 = bytes.split_off(bytes.len() - kept);
+        let held_back = rule.map_or(0, |rule| rule.apply(&mut bytes));
+        self.0 = bytes.split_off(bytes.len() - held_back);
         bytes
     }
 
-    /// What was kept.
-    pub(super) fn rest(&mut self) -> Vec<u8> {
+    /// The bytes that were held back, without a replacement.
+    pub(super) fn take_held_back(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.0)
     }
 }
@@ -65,7 +70,7 @@ mod tests {
     const REPLIES: &[u8] = b"+aab\r\n$7\r\naaabaab\r\n$2\r\naa\r\n";
 
     #[test]
-    fn every_split_gives_the_same() {
+    fn occurrences_are_replaced_in_every_split_of_the_bytes() {
         let rule = Rule::new(b"aab", b"baa");
         for first in 0..=REPLIES.len() {
             for second in first..=REPLIES.len() {
@@ -85,17 +90,17 @@ mod tests {
     }
 
     #[test]
-    fn whole_replies_are_not_kept_back() {
+    fn complete_replies_are_not_held_back() {
         let mut rewriter = Rewriter::default();
         let rule = Some(Rule::new(b"OK!", b"NO!"));
         assert_eq!(rewriter.feed(b"+OK\r\n", rule), b"+OK\r\n");
         assert_eq!(rewriter.feed(b"+OK", rule), b"+");
-        assert_eq!(rewriter.feed(b"", None), b"OK", "once the rule is gone");
+        assert_eq!(rewriter.feed(b"", None), b"OK", "without a rule");
     }
 
     #[test]
-    #[should_panic(expected = "must stay")]
-    fn another_length_is_refused() {
+    #[should_panic(expected = "must have the length of the original")]
+    fn a_replacement_of_another_length_is_rejected() {
         Rule::new(b"7", b"10");
     }
 }

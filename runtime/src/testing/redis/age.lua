@@ -1,5 +1,6 @@
--- Lets time pass for all that is kept: what expires does so earlier, and buckets are full earlier; of fixed windows whole ones pass.
--- ARGV: microseconds.
+-- Ages all keys of a store: each key expires earlier, and the times in limit buckets move into the past.
+-- A fixed window has an absolute start, so only a whole number of windows has an effect.
+-- ARGV[1]: the time in microseconds.
 local micros = tonumber(ARGV[1])
 for _, key in ipairs(redis.call('KEYS', '*')) do
     local life = redis.call('PTTL', key)

@@ -8,11 +8,11 @@ use super::process::Role;
 use super::{Port, RedisServer, Reply};
 use crate::testing::Elapse;
 
-/// A Redis Cluster of three primaries, each with a replica: six processes, each as [`RedisServer`] is
-/// one.
+/// A Redis Cluster of three primaries with one replica each. Each of the six nodes is a
+/// [`RedisServer`].
 ///
-/// Nodes take one another for down after a second. Methods block the thread, for up to a minute
-/// where nodes do not do what they should, and then panic.
+/// A node counts as down after a second without a reply. Methods block the thread. They panic if
+/// the cluster does not reach the expected state within a minute.
 ///
 /// ```no_run
 /// use aplomb::testing::RedisCluster;
@@ -30,9 +30,10 @@ pub struct RedisCluster {
     buses: Vec<Port>,
 }
 
-/// Slots that are on their way from one node to another. Clients are sent to and fro until it ends.
+/// A slot that is migrating from one node to another. Clients are redirected between the two nodes
+/// until [`end`](Self::end).
 #[derive(Debug)]
-#[must_use = "a migration that has begun must end"]
+#[must_use = "the slot stays in migration until `end` is called"]
 pub struct Migration<'a> {
     cluster: &'a RedisCluster,
     slot: u16,
@@ -44,33 +45,33 @@ const PRIMARIES: usize = 3;
 const SLOTS: usize = 16_384;
 
 impl RedisCluster {
-    /// Starts all nodes, and returns once they know one another, serve every slot, and replicas have
-    /// what primaries have.
+    /// Starts all nodes, and returns after they have met, serve every slot, and replicate.
     ///
     /// # Panics
     ///
-    /// Where `redis-server` is not on the `PATH`, or one does not come up.
+    /// If `redis-server` is not on the `PATH`, or if a node does not start.
     #[track_caller]
     pub fn start() -> Self {
         let buses: Vec<_> = (0..2 * PRIMARIES).map(|_| Port::free()).collect();
         let cluster = Self {
-            nodes: start_all(buses.iter().map(node).collect()),
+            nodes: start_all(buses.iter().map(node_role).collect()),
             buses,
         };
-        cluster.introduce();
+        cluster.connect_nodes();
         cluster.assign_slots();
-        until("all nodes know all nodes", || {
+        until("all nodes have met", || {
             cluster
                 .nodes
                 .iter()
-                .all(|node| count_known(node) == 2 * PRIMARIES)
+                .all(|node| count_known_nodes(node) == 2 * PRIMARIES)
         });
         cluster.assign_replicas();
         until("the cluster serves every slot", || cluster.is_ready());
         cluster
     }
 
-    /// Its URL: `redis+cluster://127.0.0.1:<port>,…` of three nodes.
+    /// The URL of the cluster, with the addresses of three nodes:
+    /// `redis+cluster://127.0.0.1:<port>,…`.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.nodes[..PRIMARIES]
             .iter()
@@ -79,25 +80,25 @@ impl RedisCluster {
         format!("redis+cluster://{}", hosts.join(","))
     }
 
-    /// All nodes. At first those that have slots come first.
+    /// All nodes. The first three are the primaries, until a failover.
     pub fn nodes(&self) -> &[RedisServer] {
         &self.nodes
     }
 
-    /// The slot of a key.
+    /// The slot of a key, from 0 to 16,383.
     #[track_caller]
     pub fn slot_of(&self, key: &str) -> u16 {
-        let asked = self
+        let reply = self
             .nodes
             .iter()
             .find_map(|node| node.try_command(&["CLUSTER", "KEYSLOT", key]));
-        match asked {
+        match reply {
             Some(Reply::Integer(slot)) => u16::try_from(slot).expect("a slot"),
-            other => panic!("no slot of a key: {other:?}"),
+            other => panic!("no node returned the slot of the key: {other:?}"),
         }
     }
 
-    /// The node that has a slot, as all that answer agree.
+    /// The node that owns a slot. Waits until all nodes that respond agree on it.
     #[track_caller]
     pub fn owner(&self, slot: u16) -> &RedisServer {
         let mut owner = None;
@@ -108,39 +109,41 @@ impl RedisCluster {
         owner.expect("they agree")
     }
 
-    /// The nodes that have slots, as one that answers tells.
+    /// The nodes that respond and are primaries.
     #[track_caller]
     pub fn primaries(&self) -> Vec<&RedisServer> {
-        let all = self.nodes.iter().filter(|node| node.answers());
+        let all = self.nodes.iter().filter(|node| node.responds());
         all.filter(|node| offsets(node).is_some()).collect()
     }
 
-    /// Waits until the replica of a slot's owner has all that the owner has by now.
+    /// Waits until the replica of the slot's owner has all data that the owner has at the time of
+    /// the call.
     #[track_caller]
     pub fn until_replicated(&self, slot: u16) {
         until_replicated(self.owner(slot), 1);
     }
 
-    /// Waits until another node than this one has a slot, and the cluster serves all of them.
+    /// Waits until another node than `from` owns the slot, and the cluster serves all slots.
     #[track_caller]
     pub fn until_failed_over(&self, slot: u16, from: SocketAddr) {
-        until("another node has the slot", || {
+        until("another node owns the slot", || {
             self.agreed_owner(slot)
                 .is_some_and(|owner| owner.address() != from)
                 && self
                     .nodes
                     .iter()
-                    .all(|node| !node.answers() || state(node).as_deref() == Some("ok"))
+                    .all(|node| !node.responds() || cluster_state(node).as_deref() == Some("ok"))
         });
     }
 
-    /// Begins to move a slot to another node. From now on its keys are partly here and partly there.
+    /// Begins the migration of a slot to another node. Until it ends, each key of the slot is on
+    /// either node.
     #[track_caller]
     pub fn begin_migration<'a>(&'a self, slot: u16, to: &'a RedisServer) -> Migration<'a> {
         let from = self.owner(slot);
         let number = slot.to_string();
-        let importing = to.command(&["CLUSTER", "SETSLOT", &number, "IMPORTING", &id(from)]);
-        let migrating = from.command(&["CLUSTER", "SETSLOT", &number, "MIGRATING", &id(to)]);
+        let importing = to.command(&["CLUSTER", "SETSLOT", &number, "IMPORTING", &node_id(from)]);
+        let migrating = from.command(&["CLUSTER", "SETSLOT", &number, "MIGRATING", &node_id(to)]);
         assert_eq!((importing, migrating), (Reply::ok(), Reply::ok()));
         Migration {
             cluster: self,
@@ -150,15 +153,15 @@ impl RedisCluster {
         }
     }
 
-    /// Moves a slot with all its keys to another node.
+    /// Migrates a slot with all its keys to another node.
     #[track_caller]
     pub fn migrate(&self, slot: u16, to: &RedisServer) {
         self.begin_migration(slot, to).end();
     }
 
-    /// Every node meets every other; each knows its place in the line of epochs, so that none has to
-    /// give way first.
-    fn introduce(&self) {
+    /// Lets every node meet every other node. Each gets a different configuration epoch first:
+    /// nodes with equal epochs would have to resolve that conflict before they agree on slots.
+    fn connect_nodes(&self) {
         for (number, node) in (1..).zip(&self.nodes) {
             let epoch = number.to_string();
             assert_eq!(
@@ -174,7 +177,7 @@ impl RedisCluster {
                 other.address().ip().to_string(),
                 other.address().port().to_string(),
             );
-            let bus = self.bus_of(other).to_string();
+            let bus = self.bus_port_of(other).to_string();
             assert_eq!(
                 node.command(&["CLUSTER", "MEET", &host, &port, &bus]),
                 Reply::ok()
@@ -182,7 +185,7 @@ impl RedisCluster {
         }
     }
 
-    fn bus_of(&self, node: &RedisServer) -> u16 {
+    fn bus_port_of(&self, node: &RedisServer) -> u16 {
         let at = self
             .nodes
             .iter()
@@ -208,8 +211,8 @@ impl RedisCluster {
     fn assign_replicas(&self) {
         let (primaries, replicas) = self.nodes.split_at(PRIMARIES);
         for (primary, replica) in primaries.iter().zip(replicas) {
-            let primary = id(primary);
-            until("a replica knows its primary", || {
+            let primary = node_id(primary);
+            until("a replica has met its primary", || {
                 replica.try_command(&["CLUSTER", "REPLICATE", &primary]) == Some(Reply::ok())
             });
         }
@@ -217,23 +220,26 @@ impl RedisCluster {
 
     fn is_ready(&self) -> bool {
         let (primaries, replicas) = self.nodes.split_at(PRIMARIES);
-        let replicated = |node| offsets(node).is_some_and(|(_, replicas)| replicas.len() == 1);
-        let linked = |node: &RedisServer| {
+        let has_replica = |node| offsets(node).is_some_and(|(_, replicas)| replicas.len() == 1);
+        let is_linked = |node: &RedisServer| {
             let info = node.try_command(&["INFO", "replication"]);
             info.and_then(|info| info.field("master_link_status"))
                 .as_deref()
                 == Some("up")
         };
-        primaries.iter().all(replicated)
-            && replicas.iter().all(linked)
-            && self
-                .nodes
-                .iter()
-                .all(|node| state(node).as_deref() == Some("ok") && shards(node) == PRIMARIES)
+        primaries.iter().all(has_replica)
+            && replicas.iter().all(is_linked)
+            && self.nodes.iter().all(|node| {
+                cluster_state(node).as_deref() == Some("ok")
+                    && count_replicated_ranges(node) == PRIMARIES
+            })
     }
 
     fn agreed_owner(&self, slot: u16) -> Option<&RedisServer> {
-        let mut owners = self.nodes.iter().filter_map(|node| owner_by(node, slot));
+        let mut owners = self
+            .nodes
+            .iter()
+            .filter_map(|node| owner_port_by(node, slot));
         let first = owners.next()?;
         let agree = owners.all(|owner| owner == first);
         self.nodes
@@ -243,7 +249,7 @@ impl RedisCluster {
 }
 
 impl Migration<'_> {
-    /// Moves the keys that the slot has by now.
+    /// Moves the keys that are in the slot at the time of the call.
     #[track_caller]
     pub fn move_keys(&self) {
         let (slot, to) = (self.slot.to_string(), self.to.address());
@@ -256,13 +262,14 @@ impl Migration<'_> {
                 .from
                 .command(&["MIGRATE", &host, &port, &key.text(), "0", "5000"]);
             assert!(
-                matches!(&moved, Reply::Status(told) if told == "OK" || told == "NOKEY"),
+                matches!(&moved, Reply::Status(status) if status == "OK" || status == "NOKEY"),
                 "{moved:?}"
             );
         }
     }
 
-    /// Moves what is left, and gives the slot to the other node.
+    /// Moves the remaining keys, assigns the slot to the other node, and returns after all nodes
+    /// have learned its new owner.
     #[track_caller]
     pub fn end(self) {
         until("all keys of the slot are moved", || {
@@ -272,7 +279,7 @@ impl Migration<'_> {
                 .command(&["CLUSTER", "COUNTKEYSINSLOT", &self.slot.to_string()]);
             count == Reply::Integer(0)
         });
-        let to = id(self.to);
+        let to = node_id(self.to);
         for node in [self.to, self.from] {
             let set = node.command(&["CLUSTER", "SETSLOT", &self.slot.to_string(), "NODE", &to]);
             assert_eq!(set, Reply::ok());
@@ -284,7 +291,7 @@ impl Migration<'_> {
     }
 }
 
-/// Lets time pass on every node that has slots, from where it passes on the replicas.
+/// Ages the data of every primary. Replication ages the data of the replicas.
 impl Elapse for RedisCluster {
     fn elapse(&self, time: Duration) -> BoxFuture<'_, ()> {
         self.primaries().iter().for_each(|node| node.age(time));
@@ -292,16 +299,16 @@ impl Elapse for RedisCluster {
     }
 }
 
-fn node(bus: &Port) -> Role {
+fn node_role(bus: &Port) -> Role {
     let bus = bus.address().port().to_string();
     let mut all = options(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
-    all.extend(options(&NODE));
+    all.extend(options(&NODE_OPTIONS));
     Role::Server(all)
 }
 
-/// Nodes that fail over soon, that serve what they have while others fail, and whose replicas are ready
-/// as soon as they can be.
-const NODE: [&str; 12] = [
+/// Options for short tests: a node is down after 1 s, a replica can always be elected, the other
+/// slots are served while a node is down, and replication starts without a delay.
+const NODE_OPTIONS: [&str; 12] = [
     "--cluster-node-timeout",
     "1000",
     "--cluster-replica-validity-factor",
@@ -316,11 +323,11 @@ const NODE: [&str; 12] = [
     "1",
 ];
 
-fn id(node: &RedisServer) -> String {
+fn node_id(node: &RedisServer) -> String {
     node.command(&["CLUSTER", "MYID"]).text()
 }
 
-fn count_known(node: &RedisServer) -> usize {
+fn count_known_nodes(node: &RedisServer) -> usize {
     let nodes = node.command(&["CLUSTER", "NODES"]).text();
     nodes
         .lines()
@@ -328,14 +335,15 @@ fn count_known(node: &RedisServer) -> usize {
         .count()
 }
 
-/// Whether the cluster works, as a node sees it; `None` where it does not answer.
-fn state(node: &RedisServer) -> Option<String> {
+/// The state of the cluster as a node sees it, such as `ok`; `None` if the node does not reply.
+fn cluster_state(node: &RedisServer) -> Option<String> {
     node.try_command(&["CLUSTER", "INFO"])?
         .field("cluster_state")
 }
 
-/// How many ranges of slots have a replica, as a node sees it.
-fn shards(node: &RedisServer) -> usize {
+/// The number of slot ranges with a replica, as a node sees them. Such a range has four items: its
+/// first and its last slot, the primary, and the replica.
+fn count_replicated_ranges(node: &RedisServer) -> usize {
     let slots = node.command(&["CLUSTER", "SLOTS"]);
     slots
         .items()
@@ -344,16 +352,23 @@ fn shards(node: &RedisServer) -> usize {
         .count()
 }
 
-/// The port of the owner of a slot, as a node sees it; `None` where that does not answer.
-fn owner_by(node: &RedisServer, slot: u16) -> Option<i64> {
+/// The port of the owner of a slot, as a node sees it; `None` if the node does not reply.
+fn owner_port_by(node: &RedisServer, slot: u16) -> Option<i64> {
     let slots = node.try_command(&["CLUSTER", "SLOTS"])?;
-    let has = |range: &&Reply| match range.items() {
+    let contains_slot = |range: &&Reply| match range.items() {
         [Reply::Integer(first), Reply::Integer(last), ..] => {
             (*first..=*last).contains(&i64::from(slot))
         }
         _ => false,
     };
-    match slots.items().iter().find(has)?.items().get(2)?.items() {
+    match slots
+        .items()
+        .iter()
+        .find(contains_slot)?
+        .items()
+        .get(2)?
+        .items()
+    {
         [_, Reply::Integer(port), ..] => Some(*port),
         _ => None,
     }

@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 
 use crate::testing::directory::Directory;
 
-/// A temporary directory for one server, removed when dropped: its data, and its log beside.
+/// A temporary directory for one server, with its data and its log. It is removed when it is
+/// dropped.
 #[derive(Debug)]
 pub(super) struct ServerDirectory {
     root: Directory,
@@ -17,16 +18,16 @@ impl ServerDirectory {
             data: root.file("data"),
             root,
         };
-        directory.make_data();
+        directory.create_data();
         directory
     }
 
-    /// Where the server runs, and keeps its data.
+    /// The working directory of the server, which contains its data.
     pub(super) fn data(&self) -> &Path {
         &self.data
     }
 
-    /// What the server says.
+    /// The file of the server's log.
     pub(super) fn log(&self) -> PathBuf {
         self.root.file("log")
     }
@@ -36,19 +37,19 @@ impl ServerDirectory {
         let log = fs::read(self.log()).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(LINES)..].join("\n")
+        lines[lines.len().saturating_sub(MAX_LOG_LINES)..].join("\n")
     }
 
-    /// Removes the data.
+    /// Removes the data, and keeps the log.
     pub(super) fn wipe(&self) {
         fs::remove_dir_all(&self.data).expect("the data can be removed");
-        self.make_data();
+        self.create_data();
     }
 
-    fn make_data(&self) {
+    fn create_data(&self) {
         fs::create_dir(&self.data).expect("a temporary directory is writable");
     }
 }
 
-/// So many lines of a log are shown.
-const LINES: usize = 20;
+/// The number of log lines in an error message: enough for the reason of a failed start.
+const MAX_LOG_LINES: usize = 20;

@@ -1,16 +1,20 @@
-//! What several servers that belong together have in common.
+//! Functions for groups of servers: sentinels and clusters.
 
 use core::time::Duration;
 use std::thread;
 
-use super::process::{Down, Role};
+use super::process::{FailedStart, Role};
 use super::{Port, RedisServer, Reply};
 use crate::testing::wait::holds_within;
 
-/// Starts servers, all at the same time. Where that fails only one says why.
+/// Starts servers in parallel.
+///
+/// # Panics
+///
+/// If a server does not start. The message has the reason of one server.
 #[track_caller]
 pub(super) fn start_all(roles: Vec<Role>) -> Vec<RedisServer> {
-    let started: Result<Vec<_>, Down> = thread::scope(|scope| {
+    let started: Result<Vec<_>, FailedStart> = thread::scope(|scope| {
         let start = |role| scope.spawn(|| RedisServer::start_on(role, Port::free));
         let starting: Vec<_> = roles.into_iter().map(start).collect();
         starting
@@ -18,40 +22,46 @@ pub(super) fn start_all(roles: Vec<Role>) -> Vec<RedisServer> {
             .map(|server| server.join().expect("a start does not panic"))
             .collect()
     });
-    RedisServer::up(started)
+    RedisServer::expect_started(started)
 }
 
-/// Options as a process takes them.
+/// Command-line options as owned strings.
 pub(super) fn options(options: &[&str]) -> Vec<String> {
     options.iter().copied().map(String::from).collect()
 }
 
-/// Waits for something that servers do by themselves.
+/// Waits until a condition of the servers is true. `what` describes it in the panic message.
 ///
 /// # Panics
 ///
-/// If they do not within a minute.
+/// If the condition is still false after a minute.
 #[track_caller]
 pub(super) fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(
-        holds_within(PATIENCE, condition),
-        "within {PATIENCE:?} it did not come about that {what}"
+        holds_within(TIMEOUT, condition),
+        "timed out after {TIMEOUT:?} waiting until {what}"
     );
 }
 
-/// Waits until so many replicas of a primary have all that it has by now.
+/// Waits until at least `replicas` replicas of a primary have all data that it has at the time of
+/// the call.
 #[track_caller]
 pub(super) fn until_replicated(primary: &RedisServer, replicas: usize) {
     let written = offsets(primary).map_or(0, |(written, _)| written);
     until("replicas have what their primary has", || {
-        let told = offsets(primary)
+        let replica_offsets = offsets(primary)
             .map(|(_, replicas)| replicas)
             .unwrap_or_default();
-        told.iter().filter(|offset| **offset >= written).count() >= replicas
+        replica_offsets
+            .iter()
+            .filter(|offset| **offset >= written)
+            .count()
+            >= replicas
     });
 }
 
-/// How much a primary has written, and how much of it each replica has.
+/// The replication offset of a primary, and those of its replicas, in bytes; `None` if the server
+/// does not reply or is not a primary.
 pub(super) fn offsets(primary: &RedisServer) -> Option<(i64, Vec<i64>)> {
     let role = primary.try_command(&["ROLE"])?;
     match role.items() {
@@ -66,4 +76,6 @@ pub(super) fn offsets(primary: &RedisServer) -> Option<(i64, Vec<i64>)> {
     }
 }
 
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than an election on a slow machine: nodes are down after 1 s, and an election may have to
+/// repeat.
+const TIMEOUT: Duration = Duration::from_mins(1);

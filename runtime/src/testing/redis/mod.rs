@@ -17,21 +17,20 @@ use futures_util::future::{BoxFuture, ready};
 pub use self::cluster::{Migration, RedisCluster};
 use self::directory::ServerDirectory;
 use self::port::Port;
-use self::process::{Down, Process, Role};
+use self::process::{FailedStart, Process, Role};
 pub use self::reply::Reply;
 pub use self::sentinels::RedisSentinels;
 use super::Elapse;
 
-/// A `redis-server` of its own, on a free port of the loopback interface, which can be paused,
-/// killed and started again.
+/// A `redis-server` process on a free port of the loopback interface, which a test can pause, kill
+/// and restart.
 ///
-/// It keeps its data in a temporary directory: every write is in its append-only file before it
-/// is answered, so nothing answered is lost when it is killed. Its port stays the same over
-/// restarts. When it is dropped, the process ends and the directory is removed; a `static` is never
-/// dropped.
+/// Its data is in a temporary directory. Each write is in the append-only file before the server
+/// replies, so a kill loses no confirmed write. The port stays the same after a restart. A drop
+/// ends the process and removes the directory; a `static` is never dropped.
 ///
-/// Its methods block the thread, for up to ten seconds where the server hangs. They panic where the
-/// server does not do what it should.
+/// Methods block the thread, for up to ten seconds if the server hangs. They panic if the
+/// server does not start, stop or reply in time.
 ///
 /// ```no_run
 /// use aplomb::testing::{RedisServer, Reply};
@@ -44,7 +43,8 @@ use super::Elapse;
 /// ```
 #[derive(Debug)]
 pub struct RedisServer {
-    // Dropped in this order: the directory goes once nobody writes to it.
+    // Fields are dropped in this order: the process must have ended before its directory is
+    // removed.
     process: Mutex<Option<Process>>,
     port: Port,
     role: Role,
@@ -52,33 +52,34 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server, and returns once it answers.
+    /// Starts a server, and returns after it replies to a `PING`.
     ///
     /// # Panics
     ///
-    /// Where `redis-server` is not on the `PATH`, or does not come up within ten seconds: then with
-    /// the end of its log.
+    /// If `redis-server` is not on the `PATH`, or does not reply within ten seconds. Then the
+    /// message has the end of its log.
     #[track_caller]
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts a server with further options, such as `&["--maxmemory", "100mb"]`, which it keeps
-    /// over restarts.
+    /// Starts a server with more command-line options, such as `&["--maxmemory", "100mb"]`. A
+    /// restart uses the same options.
     ///
     /// # Panics
     ///
-    /// As [`start`](Self::start) does.
+    /// In the cases of [`start`](Self::start).
     #[track_caller]
     pub fn start_with(options: &[&str]) -> Self {
         let options = options.iter().copied().map(String::from).collect();
-        Self::up(Self::start_on(Role::Server(options), Port::free))
+        Self::expect_started(Self::start_on(Role::Server(options), Port::free))
     }
 
-    /// Starts a server on the first of the ports that is not taken after all.
-    fn start_on(role: Role, mut next_port: impl FnMut() -> Port) -> Result<Self, Down> {
+    /// Starts a server on the first port that no other process takes before the server listens
+    /// there.
+    fn start_on(role: Role, mut next_port: impl FnMut() -> Port) -> Result<Self, FailedStart> {
         let directory = ServerDirectory::new();
-        for _ in 0..PORTS {
+        for _ in 0..MAX_PORTS {
             let port = next_port();
             match Process::start(&directory, port.address(), &role) {
                 Ok(process) => {
@@ -89,70 +90,80 @@ impl RedisServer {
                         directory,
                     });
                 }
-                Err(Down::PortTaken) => directory.wipe(),
-                Err(down) => return Err(down),
+                Err(FailedStart::PortTaken) => directory.wipe(),
+                Err(failed) => return Err(failed),
             }
         }
-        Err(Down::PortTaken)
+        Err(FailedStart::PortTaken)
     }
 
     #[track_caller]
-    fn up<T>(started: Result<T, Down>) -> T {
+    fn expect_started<T>(started: Result<T, FailedStart>) -> T {
         match started {
-            Ok(up) => up,
-            Err(down) => panic!("{down}"),
+            Ok(started) => started,
+            Err(failed) => panic!("{failed}"),
         }
     }
 
-    /// Where it listens, or did before it was killed.
+    /// The address of the server. It stays the same after a kill and a restart.
     pub const fn address(&self) -> SocketAddr {
         self.port.address()
     }
 
-    /// Its URL: `redis://127.0.0.1:<port>`.
+    /// The URL of the server: `redis://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
     }
 
-    /// The id of its process; `None` after [`kill`](Self::kill). It changes with every restart.
+    /// The id of the process; `None` after [`kill`](Self::kill). It changes with each restart.
     pub fn pid(&self) -> Option<u32> {
         self.process().as_ref().map(Process::id)
     }
 
-    /// Stops the process as a debugger does (SIGSTOP), and returns once it stands still.
+    /// Stops the process (SIGSTOP), and returns after it has stopped.
     ///
-    /// Its connections stay open, and the system accepts new ones for it; nothing is answered.
+    /// Its connections stay open, and the operating system accepts new ones. Commands get no reply.
+    ///
+    /// # Panics
+    ///
+    /// If the server was killed and not restarted.
     #[track_caller]
     pub fn pause(&self) {
         self.process().as_ref().expect(RUNNING).pause();
     }
 
-    /// Lets a paused process go on (SIGCONT). It first does what it was sent in the meantime.
+    /// Continues a paused process (SIGCONT). It first executes the commands that were sent during
+    /// the pause.
+    ///
+    /// # Panics
+    ///
+    /// If the server was killed and not restarted.
     #[track_caller]
     pub fn resume(&self) {
         self.process().as_ref().expect(RUNNING).resume();
     }
 
-    /// Kills the process (SIGKILL), and returns once it has ended. From then on connections are
-    /// refused. Does nothing to a server that was killed before.
+    /// Kills the process (SIGKILL), and returns after it has ended. Connections are then refused.
+    /// Does nothing if the server was killed before.
     pub fn kill(&self) {
         self.process().take();
     }
 
-    /// Starts it again with the data it had, and returns once it answers. One that runs is killed
-    /// first.
+    /// Starts the server again with its data, and returns after it replies. A running server is
+    /// killed first.
     #[track_caller]
     pub fn restart(&self) {
         self.start_again(|| ());
     }
 
-    /// Starts it again without data, as [`restart`](Self::restart) does.
+    /// Starts the server again without data, and returns after it replies. A running server is
+    /// killed first.
     #[track_caller]
     pub fn restart_empty(&self) {
         self.start_again(|| self.directory.wipe());
     }
 
-    /// Forgets all scripts (`SCRIPT FLUSH`), as a failover to a replica may.
+    /// Removes all cached scripts (`SCRIPT FLUSH`), which a failover to a replica can do as well.
     #[track_caller]
     pub fn flush_scripts(&self) {
         assert_eq!(self.command(&["SCRIPT", "FLUSH"]), Reply::ok());
@@ -164,32 +175,33 @@ impl RedisServer {
         assert_eq!(self.command(&["FLUSHALL"]), Reply::ok());
     }
 
-    /// Sends a command, on a connection of its own, and returns the reply. An error that the server
-    /// replies is [`Reply::Error`].
+    /// Sends a command on a new connection, and returns the reply. An error reply is
+    /// [`Reply::Error`].
     ///
     /// # Panics
     ///
-    /// Where no reply comes within ten seconds.
+    /// If there is no reply within ten seconds.
     #[track_caller]
     pub fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Reply {
-        match reply::ask(self.address(), arguments, ANSWER) {
+        match reply::send(self.address(), arguments, REPLY_TIMEOUT) {
             Ok(reply) => reply,
-            Err(error) => panic!("redis-server at {} did not answer: {error}", self.address()),
+            Err(error) => panic!("redis-server at {} did not reply: {error}", self.address()),
         }
     }
 
-    /// The same, where there may be no reply: the server may be down, or hang.
+    /// Sends a command; returns `None` if there is no reply within 200 ms, because the server is
+    /// down or hangs.
     fn try_command(&self, arguments: &[&str]) -> Option<Reply> {
-        reply::ask(self.address(), arguments, GLANCE).ok()
+        reply::send(self.address(), arguments, PROBE_TIMEOUT).ok()
     }
 
-    /// Whether it takes part: it was not killed, and answers.
-    fn answers(&self) -> bool {
+    /// Returns whether the server replies to a `PING`.
+    fn responds(&self) -> bool {
         self.try_command(&["PING"]).is_some()
     }
 
-    /// Lets time pass for all that a [`RedisStore`](crate::store::RedisStore) keeps, without waiting:
-    /// what expires does so that much earlier, and buckets are full that much earlier.
+    /// Lets time pass for the data of a [`RedisStore`](crate::store::RedisStore), without a wait.
+    /// Keys expire earlier by this time, and limit buckets refill earlier.
     #[track_caller]
     pub fn age(&self, by: Duration) {
         let micros = by.as_micros().to_string();
@@ -200,11 +212,11 @@ impl RedisServer {
     }
 
     #[track_caller]
-    fn start_again(&self, before: impl FnOnce()) {
+    fn start_again(&self, prepare: impl FnOnce()) {
         let mut process = self.process();
         process.take();
-        before();
-        *process = Some(Self::up(Process::start(
+        prepare();
+        *process = Some(Self::expect_started(Process::start(
             &self.directory,
             self.address(),
             &self.role,
@@ -223,14 +235,16 @@ impl Elapse for RedisServer {
     }
 }
 
-/// So many ports are tried.
-const PORTS: usize = 8;
+/// The number of ports that a start tries. A port is taken only if another process binds it at the
+/// same moment.
+const MAX_PORTS: usize = 8;
 
-/// A command's reply takes no longer.
-const ANSWER: Duration = Duration::from_secs(10);
+/// Longer than any command of a test takes on a slow machine.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one look at a server may take.
-const GLANCE: Duration = Duration::from_millis(200);
+/// Short, since callers repeat a probe until a condition is true, and a hanging server must not
+/// stop them.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
 const RUNNING: &str = "the redis-server was killed and not started again";
 
@@ -240,16 +254,16 @@ mod tests {
 
     use super::*;
 
-    fn bare() -> Role {
+    fn without_options() -> Role {
         Role::Server(Vec::new())
     }
 
     #[test]
-    fn a_port_that_somebody_took_is_left_to_them() {
+    fn a_port_of_another_process_is_skipped() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = taken.local_addr().expect("an address");
-        let mut ports = vec![Port::free(), Port::unheld(address)];
-        let server = RedisServer::up(RedisServer::start_on(bare(), || {
+        let mut ports = vec![Port::free(), Port::unreserved(address)];
+        let server = RedisServer::expect_started(RedisServer::start_on(without_options(), || {
             ports.pop().expect("two are enough")
         }));
         assert_ne!(server.address(), address);
@@ -260,10 +274,10 @@ mod tests {
     }
 
     #[test]
-    fn another_server_on_the_port_is_not_taken_for_this_one() {
+    fn a_port_of_another_redis_server_is_skipped() {
         let other = RedisServer::start();
-        let mut ports = vec![Port::free(), Port::unheld(other.address())];
-        let server = RedisServer::up(RedisServer::start_on(bare(), || {
+        let mut ports = vec![Port::free(), Port::unreserved(other.address())];
+        let server = RedisServer::expect_started(RedisServer::start_on(without_options(), || {
             ports.pop().expect("two are enough")
         }));
         assert_ne!(server.address(), other.address());

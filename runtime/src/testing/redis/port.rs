@@ -3,15 +3,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpSocket;
 
-/// A port of the loopback interface for a server that comes and goes.
+/// A reserved port of the loopback interface, for a server that is restarted on the same port.
 ///
-/// On Linux a socket that is bound and never listens holds it: the system then gives the port to
-/// nobody else, while the server, which sets `SO_REUSEADDR` as this does, can still listen there.
-/// Elsewhere somebody could have it before the server is started again.
+/// On Linux a bound socket that never listens reserves the port. The system gives the port to no
+/// other process that asks for a free one. The server can still listen on it, because both sockets
+/// set `SO_REUSEADDR`. On other systems another process can take the port while the server is down.
 #[derive(Debug)]
 pub(super) struct Port {
     address: SocketAddr,
-    _held: Option<TcpSocket>,
+    _reservation: Option<TcpSocket>,
 }
 
 impl Port {
@@ -26,7 +26,7 @@ impl Port {
         let address = socket.local_addr()?;
         Ok(Self {
             address,
-            _held: cfg!(target_os = "linux").then_some(socket),
+            _reservation: cfg!(target_os = "linux").then_some(socket),
         })
     }
 
@@ -34,12 +34,12 @@ impl Port {
         self.address
     }
 
-    /// A port that may be anybody's.
+    /// A port that is not reserved.
     #[cfg(test)]
-    pub(super) const fn unheld(address: SocketAddr) -> Self {
+    pub(super) const fn unreserved(address: SocketAddr) -> Self {
         Self {
             address,
-            _held: None,
+            _reservation: None,
         }
     }
 }
@@ -49,14 +49,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_held_and_nobody_listens() {
+    fn a_free_port_is_reserved_and_refuses_connections() {
         let port = Port::free();
         let taken = TcpSocket::new_v4()
             .expect("a socket")
             .bind(port.address())
-            .expect_err("it is held");
+            .expect_err("the port is reserved");
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
-        let refused = std::net::TcpStream::connect(port.address()).expect_err("nobody listens");
+        let refused = std::net::TcpStream::connect(port.address()).expect_err("no process listens");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

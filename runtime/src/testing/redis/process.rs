@@ -14,41 +14,42 @@ use crate::testing::wait::holds_within;
 #[derive(Debug)]
 pub(super) struct Process(Child);
 
-/// What a process does.
+/// The role of a process.
 #[derive(Debug)]
 pub(super) enum Role {
-    /// It keeps data, with these options.
+    /// A server with these command-line options.
     Server(Vec<String>),
-    /// It watches servers, as this configuration says, which it rewrites.
+    /// A sentinel with this configuration. A sentinel rewrites its configuration file.
     Sentinel(String),
 }
 
-/// Why there is no server.
+/// The reason why a server did not start.
 #[derive(Debug)]
-pub(super) enum Down {
-    /// The program is not there.
+pub(super) enum FailedStart {
+    /// `redis-server` is not installed.
     Missing,
-    /// Somebody else listens on the port.
+    /// Another process listens on the port.
     PortTaken,
-    /// It did not come up; the end of its log.
+    /// Another reason, with the end of the log.
     Failed(String),
 }
 
 impl Process {
-    /// Starts a server on the data that is there, and returns once it answers.
+    /// Starts a server with the data of the directory, and returns after it replies.
     pub(super) fn start(
         directory: &ServerDirectory,
         address: SocketAddr,
         role: &Role,
-    ) -> Result<Self, Down> {
-        let mut process =
-            Self::spawn(directory, address, role).map_err(|error| Down::of_spawn(&error))?;
-        let up = holds_within(PATIENCE, || process.has_ended() || process.answers(address))
-            && !process.has_ended();
-        if up {
+    ) -> Result<Self, FailedStart> {
+        let mut process = Self::spawn(directory, address, role)
+            .map_err(|error| FailedStart::from_spawn_error(&error))?;
+        let has_started = holds_within(START_TIMEOUT, || {
+            process.has_ended() || process.responds(address)
+        }) && !process.has_ended();
+        if has_started {
             Ok(process)
         } else {
-            Err(Down::of_log(directory.end_of_log()))
+            Err(FailedStart::from_log(directory.end_of_log()))
         }
     }
 
@@ -64,11 +65,11 @@ impl Process {
                     .args(options);
             }
             Role::Sentinel(configuration) => {
-                let file = directory.data().join(CONFIGURATION);
+                let file = directory.data().join(CONFIGURATION_FILE);
                 if !file.exists() {
                     fs::write(file, format!("bind {host}\nport {port}\n{configuration}"))?;
                 }
-                command.args([CONFIGURATION, "--sentinel"]);
+                command.args([CONFIGURATION_FILE, "--sentinel"]);
             }
         }
         command
@@ -97,35 +98,36 @@ impl Process {
         self.0.has_ended()
     }
 
-    /// Whether it is this process that answers, and not another one on the port.
-    fn answers(&self, address: SocketAddr) -> bool {
-        match reply::ask(address, &["PING"], GLANCE) {
-            Ok(Reply::Status(pong)) if pong == "PONG" => self.is_at(address),
+    /// Returns whether this process replies. Another server can have the port, so the process ids
+    /// are compared.
+    fn responds(&self, address: SocketAddr) -> bool {
+        match reply::send(address, &["PING"], PROBE_TIMEOUT) {
+            Ok(Reply::Status(pong)) if pong == "PONG" => self.is_own_process(address),
             Ok(Reply::Error(error)) => error.starts_with("NOAUTH"),
             _ => false,
         }
     }
 
-    fn is_at(&self, address: SocketAddr) -> bool {
-        let own = format!("process_id:{}", self.id());
-        match reply::ask(address, &["INFO", "server"], GLANCE) {
+    fn is_own_process(&self, address: SocketAddr) -> bool {
+        let own_id = format!("process_id:{}", self.id());
+        match reply::send(address, &["INFO", "server"], PROBE_TIMEOUT) {
             Ok(Reply::Bytes(info)) => info
                 .split(u8::is_ascii_whitespace)
-                .any(|line| line == own.as_bytes()),
+                .any(|line| line == own_id.as_bytes()),
             _ => false,
         }
     }
 }
 
-impl Down {
-    fn of_spawn(error: &io::Error) -> Self {
+impl FailedStart {
+    fn from_spawn_error(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing,
             _ => Self::Failed(error.to_string()),
         }
     }
 
-    fn of_log(log: String) -> Self {
+    fn from_log(log: String) -> Self {
         if log.contains("Address already in use") {
             Self::PortTaken
         } else {
@@ -134,22 +136,23 @@ impl Down {
     }
 }
 
-impl fmt::Display for Down {
+impl fmt::Display for FailedStart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str(
-                "redis-server is not on the PATH: install it, such as with 'apt-get install redis-server'",
+                "redis-server is not on the PATH: install it, for example with 'apt-get install redis-server'",
             ),
-            Self::PortTaken => f.write_str("somebody else listens on the port of this redis-server"),
-            Self::Failed(log) => write!(f, "redis-server did not come up:\n{log}"),
+            Self::PortTaken => f.write_str("another process listens on the port of redis-server"),
+            Self::Failed(log) => write!(f, "redis-server did not start:\n{log}"),
         }
     }
 }
 
-/// Where a sentinel keeps what it knows.
-const CONFIGURATION: &str = "sentinel.conf";
+/// The file in which a sentinel stores its configuration and its state.
+const CONFIGURATION_FILE: &str = "sentinel.conf";
 
-/// A write is on the disk before it is answered; there are no snapshots beside.
+/// Each write is on the disk before its reply, so a kill loses no confirmed write. Snapshots are
+/// off: the append-only file has all data.
 const OPTIONS: [&str; 10] = [
     "--daemonize",
     "no",
@@ -163,8 +166,8 @@ const OPTIONS: [&str; 10] = [
     "always",
 ];
 
-/// A server that comes up at all does so within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than a start takes on a slow machine.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one look at a starting server may take.
-const GLANCE: Duration = Duration::from_secs(1);
+/// Short, since the probe is repeated until the server replies.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -4,26 +4,26 @@ use std::net::{SocketAddr, TcpStream};
 
 use bytes::Bytes;
 
-/// What a Redis server replies to a command (RESP2).
+/// The reply of a Redis server to a command (RESP2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// Nothing is there.
+    /// A null reply, such as for a missing key.
     Nil,
-    /// A number.
+    /// An integer.
     Integer(i64),
-    /// A value.
+    /// A bulk string.
     Bytes(Bytes),
-    /// A word of the server, such as `OK`.
+    /// A simple string, such as `OK`.
     Status(String),
-    /// A refusal, such as `WRONGTYPE Operation against a key holding the wrong kind of value`.
+    /// An error, such as `WRONGTYPE Operation against a key holding the wrong kind of value`.
     Error(String),
-    /// Several replies.
+    /// An array of replies.
     Array(Vec<Reply>),
 }
 
 impl Reply {
-    /// A value.
+    /// Creates a [`Bytes`](Self::Bytes) reply.
     pub fn bytes(value: impl AsRef<[u8]>) -> Self {
         Self::Bytes(Bytes::copy_from_slice(value.as_ref()))
     }
@@ -32,7 +32,7 @@ impl Reply {
         Self::Status(String::from("OK"))
     }
 
-    /// The text of a value; empty if that is none.
+    /// The text of a bulk string; empty for other replies.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -40,7 +40,7 @@ impl Reply {
         }
     }
 
-    /// Of several replies, each.
+    /// The items of an array; empty for other replies.
     pub(super) fn items(&self) -> &[Self] {
         match self {
             Self::Array(items) => items,
@@ -48,7 +48,7 @@ impl Reply {
         }
     }
 
-    /// The value of a field of what `INFO` tells.
+    /// The value of a field in the reply to `INFO` (`name:value`, one per line).
     pub(super) fn field(&self, name: &str) -> Option<String> {
         let text = self.text();
         let value = |line: &str| {
@@ -96,8 +96,9 @@ impl Reply {
     }
 }
 
-/// Sends a command on a connection of its own and waits for the reply.
-pub(super) fn ask<A: AsRef<[u8]>>(
+/// Sends a command on a new connection and waits for the reply. `limit` applies to connect, write
+/// and each read.
+pub(super) fn send<A: AsRef<[u8]>>(
     address: SocketAddr,
     arguments: &[A],
     limit: Duration,
@@ -109,7 +110,7 @@ pub(super) fn ask<A: AsRef<[u8]>>(
     Reply::read(&mut BufReader::new(stream))
 }
 
-/// A command as a client sends it: an array of bulk strings.
+/// Encodes a command as an array of bulk strings.
 fn encode<A: AsRef<[u8]>>(arguments: &[A]) -> Vec<u8> {
     let mut command = format!("*{}\r\n", arguments.len()).into_bytes();
     for argument in arguments.iter().map(AsRef::as_ref) {
@@ -136,7 +137,7 @@ fn number(text: &str) -> io::Result<i64> {
 fn invalid(text: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!("no reply of redis: {text:?}"),
+        format!("not a reply in RESP2: {text:?}"),
     )
 }
 
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply_or_only_a_part_is_an_error() {
+    fn an_invalid_or_incomplete_reply_is_an_error() {
         for bytes in [
             &b""[..],
             b"+OK",
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_may_be_any_bytes() {
+    fn arguments_can_be_arbitrary_bytes() {
         assert_eq!(
             encode(&[b"SET".as_slice(), b"\r\n", b""]),
             b"*3\r\n$3\r\nSET\r\n$2\r\n\r\n\r\n$0\r\n\r\n"

@@ -8,11 +8,11 @@ use super::process::Role;
 use super::{RedisServer, Reply};
 use crate::testing::Elapse;
 
-/// A primary, two replicas, and three sentinels that make a replica the primary where it fails: each a
-/// process of its own, as [`RedisServer`] is one.
+/// A primary, two replicas, and three sentinels that promote a replica if the primary fails. Each
+/// of them is a [`RedisServer`].
 ///
-/// Sentinels take a server for down after a second; two of them decide. Methods block the thread,
-/// for up to a minute where servers do not do what they should, and then panic.
+/// A server counts as down after a second without a reply, if two sentinels agree. Methods block
+/// the thread. They panic if the servers do not reach the expected state within a minute.
 ///
 /// ```no_run
 /// use aplomb::testing::RedisSentinels;
@@ -29,20 +29,20 @@ pub struct RedisSentinels {
     sentinels: Vec<RedisServer>,
 }
 
-/// What the sentinels call the primary.
-const NAME: &str = "aplomb";
-/// How often they look, in milliseconds, instead of every second or ten.
-const OFTEN: &str = "100";
+/// The name of the primary in the configuration of the sentinels.
+const PRIMARY_NAME: &str = "aplomb";
+/// The period of the sentinels' checks in milliseconds. The default of 1 s to 10 s would make the
+/// start slow.
+const SHORT_PERIOD_MS: &str = "100";
 const REPLICAS: usize = 2;
 const SENTINELS: usize = 3;
 
 impl RedisSentinels {
-    /// Starts all of them, and returns once the sentinels know one another and the replicas have what
-    /// the primary has.
+    /// Starts all servers, and returns after the sentinels have met and the replicas replicate.
     ///
     /// # Panics
     ///
-    /// Where `redis-server` is not on the `PATH`, or one does not come up.
+    /// If `redis-server` is not on the `PATH`, or if a server does not start.
     #[track_caller]
     pub fn start() -> Self {
         let server = || Role::Server(options(&["--repl-diskless-sync-delay", "0"]));
@@ -51,34 +51,40 @@ impl RedisSentinels {
         for replica in &servers[1..] {
             assert_eq!(replica.command(&["REPLICAOF", &host, &port]), Reply::ok());
         }
-        let sentinel = || Role::Sentinel(configuration(&host, &port));
+        let sentinel = || Role::Sentinel(sentinel_configuration(&host, &port));
         let started = Self {
             servers,
             sentinels: start_all((0..SENTINELS).map(|_| sentinel()).collect()),
         };
-        started.set(&["INFO-PERIOD", "ASK-PERIOD", "PUBLISH-PERIOD"], OFTEN);
-        // A replica is made the primary only if it has told of itself within five of these, and once the primary is
-        // down, it is asked every second, whatever is set.
-        started.set(&["PING-PERIOD"], "300");
+        started.set_periods(
+            &["INFO-PERIOD", "ASK-PERIOD", "PUBLISH-PERIOD"],
+            SHORT_PERIOD_MS,
+        );
+        // A sentinel promotes a replica only if its last reply is younger than five ping periods.
+        // After the primary is down, sentinels query replicas once a second regardless of the
+        // settings, so five periods must be longer than 1 s: 5 × 300 ms.
+        started.set_periods(&["PING-PERIOD"], "300");
         until("the sentinels and the replicas are ready", || {
             started.are_ready()
         });
-        // By this they judge, too, whether a replica that says it is a primary has been made one.
-        started.set(&["PUBLISH-PERIOD"], "2000");
+        // Sentinels demote a replica that reports itself as a primary, after a wait that depends on
+        // the publish period. With 100 ms they could demote a new primary before all of them have
+        // learned of its promotion.
+        started.set_periods(&["PUBLISH-PERIOD"], "2000");
         started
     }
 
-    /// Their URL: `redis+sentinel://127.0.0.1:<port>,…/aplomb`.
+    /// The URL with the addresses of the sentinels: `redis+sentinel://127.0.0.1:<port>,…/aplomb`.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self
             .sentinels
             .iter()
             .map(|sentinel| sentinel.address().to_string())
             .collect();
-        format!("redis+sentinel://{}/{NAME}", hosts.join(","))
+        format!("redis+sentinel://{}/{PRIMARY_NAME}", hosts.join(","))
     }
 
-    /// The primary and its replicas, whichever is which.
+    /// The primary and its replicas. A failover does not change their order.
     pub fn servers(&self) -> &[RedisServer] {
         &self.servers
     }
@@ -88,46 +94,47 @@ impl RedisSentinels {
         &self.sentinels
     }
 
-    /// The server that all sentinels that answer call the primary.
+    /// The current primary. Waits until all sentinels that respond agree on it.
     #[track_caller]
     pub fn primary(&self) -> &RedisServer {
         let mut primary = None;
         until("the sentinels agree on the primary", || {
-            primary = self.agreed();
+            primary = self.agreed_primary();
             primary.is_some()
         });
         primary.expect("they agree")
     }
 
-    /// Waits until a replica has all that the primary has by now.
+    /// Waits until one replica has all data that the primary has at the time of the call.
     #[track_caller]
     pub fn until_replicated(&self) {
         until_replicated(self.primary(), 1);
     }
 
-    /// Waits until both replicas have all that the primary has by now: whichever of them takes its place
-    /// loses nothing.
+    /// Waits until both replicas have all data that the primary has at the time of the call. A
+    /// promotion of either replica then loses no data.
     #[track_caller]
     pub fn until_all_replicated(&self) {
         until_replicated(self.primary(), REPLICAS);
     }
 
-    /// Waits until another server than this one is the primary, and says so itself.
+    /// Waits until another server than `from` is the primary, for the sentinels and in its own
+    /// reply to `ROLE`.
     #[track_caller]
     pub fn until_failed_over(&self, from: SocketAddr) {
         until("another server is the primary", || {
-            self.agreed()
+            self.agreed_primary()
                 .is_some_and(|primary| primary.address() != from && offsets(primary).is_some())
         });
     }
 
-    fn agreed(&self) -> Option<&RedisServer> {
-        let told = |sentinel: &RedisServer| {
-            sentinel.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME])
+    fn agreed_primary(&self) -> Option<&RedisServer> {
+        let ask = |sentinel: &RedisServer| {
+            sentinel.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", PRIMARY_NAME])
         };
-        let told: Vec<_> = self.sentinels.iter().filter_map(told).collect();
-        let (first, others) = told.split_first()?;
-        let named = format!(
+        let replies: Vec<_> = self.sentinels.iter().filter_map(ask).collect();
+        let (first, others) = replies.split_first()?;
+        let address = format!(
             "{}:{}",
             first.items().first()?.text(),
             first.items().get(1)?.text()
@@ -135,11 +142,11 @@ impl RedisSentinels {
         let agree = others.iter().all(|other| other == first);
         self.servers
             .iter()
-            .find(|server| agree && server.address().to_string() == named)
+            .find(|server| agree && server.address().to_string() == address)
     }
 
-    /// Sets how often the sentinels look at something, in milliseconds.
-    fn set(&self, periods: &[&str], to: &str) {
+    /// Sets periods of all sentinels, in milliseconds.
+    fn set_periods(&self, periods: &[&str], to: &str) {
         for (sentinel, period) in self
             .sentinels
             .iter()
@@ -153,21 +160,21 @@ impl RedisSentinels {
     }
 
     fn are_ready(&self) -> bool {
-        let knows_all = |sentinel: &RedisServer| {
-            let told = sentinel.try_command(&["SENTINEL", "MASTER", NAME]);
-            told.is_some_and(|told| {
-                field(&told, "num-slaves") == REPLICAS.to_string()
-                    && field(&told, "num-other-sentinels") == (SENTINELS - 1).to_string()
-                    && field(&told, "flags") == "master"
+        let has_met_all = |sentinel: &RedisServer| {
+            let reply = sentinel.try_command(&["SENTINEL", "MASTER", PRIMARY_NAME]);
+            reply.is_some_and(|reply| {
+                field(&reply, "num-slaves") == REPLICAS.to_string()
+                    && field(&reply, "num-other-sentinels") == (SENTINELS - 1).to_string()
+                    && field(&reply, "flags") == "master"
             })
         };
-        let replicated =
+        let is_replicated =
             offsets(&self.servers[0]).is_some_and(|(_, replicas)| replicas.len() == REPLICAS);
-        replicated && self.sentinels.iter().all(knows_all)
+        is_replicated && self.sentinels.iter().all(has_met_all)
     }
 }
 
-/// Lets time pass on the primary, from where it passes on the replicas.
+/// Ages the data of the primary. Replication ages the data of the replicas.
 impl Elapse for RedisSentinels {
     fn elapse(&self, time: Duration) -> BoxFuture<'_, ()> {
         self.primary().age(time);
@@ -175,9 +182,9 @@ impl Elapse for RedisSentinels {
     }
 }
 
-/// A field of a list of names and values.
-fn field(told: &Reply, name: &str) -> String {
-    let pairs = told.items().chunks(2);
+/// The value of a field in a list of alternating names and values.
+fn field(reply: &Reply, name: &str) -> String {
+    let pairs = reply.items().chunks(2);
     let value = pairs
         .filter(|pair| pair[0].text() == name)
         .find_map(|pair| pair.get(1));
@@ -188,12 +195,14 @@ fn host_and_port(address: SocketAddr) -> (String, String) {
     (address.ip().to_string(), address.port().to_string())
 }
 
-/// A replica that has heard nothing of its primary for ten times as long as it takes to count as down is not made one:
-/// on a slow machine less than a second would be too little.
-fn configuration(host: &str, port: &str) -> String {
+/// The configuration of a sentinel.
+///
+/// `down-after-milliseconds` is 1 s, since a replica is not promoted if it lost its primary more
+/// than ten times that long ago. On a slow machine a shorter value would exclude all replicas.
+fn sentinel_configuration(host: &str, port: &str) -> String {
     format!(
-        "sentinel monitor {NAME} {host} {port} 2\n\
-         sentinel down-after-milliseconds {NAME} 1000\n\
-         sentinel failover-timeout {NAME} 3000\n"
+        "sentinel monitor {PRIMARY_NAME} {host} {port} 2\n\
+         sentinel down-after-milliseconds {PRIMARY_NAME} 1000\n\
+         sentinel failover-timeout {PRIMARY_NAME} 3000\n"
     )
 }

@@ -1,4 +1,4 @@
-//! Orders, and what instances may answer to them.
+//! Requests of the tests, and checks of their responses.
 
 use core::time::Duration;
 use std::io;
@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-/// A request. The key of an order is its item.
+/// A request. The idempotency key of an order is its item.
 #[derive(Clone)]
 pub(crate) struct Order {
     method: Method,
@@ -27,12 +27,12 @@ impl Order {
         }
     }
 
-    /// A look at the prices.
+    /// A request for the prices.
     pub(crate) const fn prices() -> Self {
         Self::get("/v1/prices")
     }
 
-    /// A look at something.
+    /// A GET.
     pub(crate) const fn get(path: &'static str) -> Self {
         Self {
             method: Method::GET,
@@ -47,29 +47,35 @@ impl Order {
         self
     }
 
-    /// Whose run waits.
+    /// Lets the run of this order wait until the test releases it.
     pub(crate) const fn held(mut self) -> Self {
         self.held = true;
         self
     }
 
-    /// Sends it. Nothing comes back from a process that ends meanwhile.
+    /// Sends the request. Returns `None` if the process ends before it responds.
     pub(crate) async fn send(&self, client: &Client) -> Option<ClientResponse> {
         match self.request(client).try_send().await {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => panic!("no end in time"),
-            answer => answer.ok(),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                panic!("the request timed out")
+            }
+            response => response.ok(),
         }
     }
 
-    /// Sends it again while the answer says so. The waits are shorter than it says.
+    /// Repeats the request while the response is retryable. The delays are shorter than
+    /// `Retry-After`.
     pub(crate) async fn retry(&self, client: &Client) -> Option<ClientResponse> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + RETRY_TIMEOUT;
         loop {
-            let answer = self.send(client).await?;
-            if !is_retryable(&answer) {
-                return Some(answer);
+            let response = self.send(client).await?;
+            if !is_retryable(&response) {
+                return Some(response);
             }
-            assert!(Instant::now() < end, "in vain: {answer:?}");
+            assert!(
+                Instant::now() < end,
+                "still retryable after all retries: {response:?}"
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -88,49 +94,49 @@ impl Order {
 }
 
 /// Checks of a response.
-pub(crate) trait Checked {
-    /// Checks that an order was placed by this request.
-    fn placed(&self);
+pub(crate) trait ResponseChecks {
+    /// Checks that this request placed an order.
+    fn assert_placed(&self);
 
-    /// Checks that this repeats an answer.
-    fn replays(&self, first: &ClientResponse);
+    /// Checks that this response is a replay of `first`.
+    fn assert_replay_of(&self, first: &ClientResponse);
 
-    /// Checks what a problem says, and when to come back.
-    fn refused(&self, status: u16, code: &str, retryable: bool);
+    /// Checks a problem and its `Retry-After`.
+    fn assert_problem(&self, status: u16, code: &str, retryable: bool);
 
     #[track_caller]
-    fn in_flight(&self) {
-        self.refused(409, "IDEMPOTENCY_IN_FLIGHT", true);
+    fn assert_in_flight(&self) {
+        self.assert_problem(409, "IDEMPOTENCY_IN_FLIGHT", true);
     }
 
     #[track_caller]
-    fn unknown(&self) {
-        self.refused(500, "IDEMPOTENCY_OUTCOME_UNKNOWN", false);
+    fn assert_unknown(&self) {
+        self.assert_problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN", false);
     }
 
     #[track_caller]
-    fn no_store(&self) {
-        self.refused(503, "STORE_UNAVAILABLE", true);
+    fn assert_store_unavailable(&self) {
+        self.assert_problem(503, "STORE_UNAVAILABLE", true);
     }
 
-    /// Whether it tells of limits.
-    fn tells_limits(&self) -> bool;
+    /// Returns whether the response has limit fields.
+    fn has_limit_fields(&self) -> bool;
 }
 
-impl Checked for ClientResponse {
+impl ResponseChecks for ClientResponse {
     #[track_caller]
-    fn placed(&self) {
+    fn assert_placed(&self) {
         assert!(self.status == 201 && !self.replayed(), "{self:?}");
     }
 
     #[track_caller]
-    fn replays(&self, first: &Self) {
+    fn assert_replay_of(&self, first: &Self) {
         assert!(self.replayed(), "{self:?}");
         assert_eq!((self.status, &self.body), (first.status, &first.body));
     }
 
     #[track_caller]
-    fn refused(&self, status: u16, code: &str, retryable: bool) {
+    fn assert_problem(&self, status: u16, code: &str, retryable: bool) {
         let problem = self.problem(status, code);
         assert_eq!(problem["retryable"], retryable, "{problem}");
         let wait: Option<u64> = self
@@ -143,17 +149,18 @@ impl Checked for ClientResponse {
         );
     }
 
-    fn tells_limits(&self) -> bool {
+    fn has_limit_fields(&self) -> bool {
         self.headers
             .keys()
             .any(|name| name.as_str().contains("ratelimit"))
     }
 }
 
-fn is_retryable(answer: &ClientResponse) -> bool {
-    let problem: Option<Value> = serde_json::from_slice(&answer.body).ok();
+fn is_retryable(response: &ClientResponse) -> bool {
+    let problem: Option<Value> = serde_json::from_slice(&response.body).ok();
     problem.is_some_and(|problem| problem["retryable"] == true)
 }
 
-/// Far more than anything takes, and less than a lease that no test outlives.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any retry takes on a slow machine, and shorter than the default lease of 30 s, so
+/// that a blocked key fails the test.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);

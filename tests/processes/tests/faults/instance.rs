@@ -7,28 +7,28 @@ use std::process::{ExitStatus, Output};
 use aplomb::testing::{Client, ClientResponse, Process, Program};
 use tokio::task::JoinHandle;
 
-use crate::bench::runs;
 use crate::client::Order;
+use crate::deployment::runs;
 
 /// A running instance.
 pub(crate) struct Instance {
     process: Process,
-    /// Every request has a connection of its own.
+    /// Every request uses a new connection.
     pub(crate) client: Client,
     gates: PathBuf,
 }
 
-/// What an instance is started with.
+/// The settings of an instance.
 pub(crate) struct Settings {
     program: Program,
     gates: PathBuf,
 }
 
-/// A request that is under way.
+/// A request in the background.
 pub(crate) struct Pending(JoinHandle<Option<ClientResponse>>);
 
 impl Settings {
-    /// Of an instance with this name, which keeps its gates here over restarts.
+    /// The settings of an instance with this name. Its gates stay over restarts.
     pub(crate) fn new(directory: &Path, name: &str) -> Self {
         let gates = directory.join(name);
         fs::create_dir_all(&gates).expect("a directory for the gates");
@@ -51,7 +51,7 @@ impl Settings {
         }
     }
 
-    /// Starts it, and returns once it listens.
+    /// Starts the instance, and returns once it listens.
     pub(crate) fn start(self) -> Instance {
         let process = self.program.start();
         Instance {
@@ -61,7 +61,7 @@ impl Settings {
         }
     }
 
-    /// Runs it until it ends.
+    /// Runs the program until it ends.
     pub(crate) fn run(self) -> Output {
         self.program.run()
     }
@@ -69,47 +69,47 @@ impl Settings {
 
 impl Instance {
     pub(crate) async fn send(&self, order: &Order) -> ClientResponse {
-        order.send(&self.client).await.expect("an answer")
+        order.send(&self.client).await.expect("a response")
     }
 
-    /// Sends as often as the answer says that this helps.
+    /// Repeats the request while the response is retryable.
     pub(crate) async fn retry(&self, order: &Order) -> ClientResponse {
-        order.retry(&self.client).await.expect("an answer")
+        order.retry(&self.client).await.expect("a response")
     }
 
-    /// Sends, and goes on.
-    pub(crate) fn post(&self, order: &Order) -> Pending {
+    /// Sends the request in the background.
+    pub(crate) fn send_in_background(&self, order: &Order) -> Pending {
         let (client, order) = (self.client.clone(), order.clone());
         Pending(tokio::spawn(async move { order.send(&client).await }))
     }
 
-    /// Sends as often as the answer says that this helps, and goes on.
-    pub(crate) fn insist(&self, order: &Order) -> Pending {
+    /// Repeats the request in the background while the response is retryable.
+    pub(crate) fn retry_in_background(&self, order: &Order) -> Pending {
         let (client, order) = (self.client.clone(), order.clone());
         Pending(tokio::spawn(async move { order.retry(&client).await }))
     }
 
-    /// Lets the runs of this item go on that this instance holds, or will.
-    pub(crate) fn let_go(&self, item: &str) {
-        File::create(self.gates.join(item)).expect("a gate is opened");
+    /// Releases the current and later runs of this item at this instance.
+    pub(crate) fn release(&self, item: &str) {
+        File::create(self.gates.join(item)).expect("the gate is created");
     }
 
-    /// Kills it, and returns once it is gone.
+    /// Kills the process, and returns once it has ended.
     pub(crate) fn kill(mut self) {
         self.process.kill();
     }
 
-    /// Stops it as a debugger does, and returns once it stands still.
+    /// Stops the process with SIGSTOP, and returns once it has stopped.
     pub(crate) fn stop(&self) {
         self.process.pause();
     }
 
-    /// Lets it go on.
-    pub(crate) fn go_on(&self) {
+    /// Resumes the process.
+    pub(crate) fn resume(&self) {
         self.process.resume();
     }
 
-    /// Asks it to end, and returns once it takes no more connections.
+    /// Sends SIGTERM, and returns once the process accepts no more connections.
     pub(crate) async fn terminate(&self) {
         self.process.terminate();
         self.client.until_refused().await;
@@ -119,23 +119,23 @@ impl Instance {
         self.process.wait()
     }
 
-    /// What it has logged so far.
+    /// The log output up to now.
     pub(crate) fn log(&self) -> String {
         self.process.stderr()
     }
 }
 
 impl Pending {
-    pub(crate) async fn answer(self) -> ClientResponse {
-        self.0.await.expect("no panic").expect("an answer")
+    pub(crate) async fn response(self) -> ClientResponse {
+        self.0.await.expect("no panic").expect("a response")
     }
 
-    /// Whether the connection ends without an answer.
-    pub(crate) async fn broken_off(self) -> bool {
+    /// Returns whether the connection ends without a response.
+    pub(crate) async fn is_disconnected(self) -> bool {
         self.0.await.expect("no panic").is_none()
     }
 
-    pub(crate) fn is_answered(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.0.is_finished()
     }
 }

@@ -1,69 +1,75 @@
 //! An instance that is killed (SIGKILL) while a handler runs.
 
-use crate::bench::Bench;
-use crate::client::{Checked, Order};
+use crate::client::{Order, ResponseChecks};
+use crate::concurrent::assert_one_of_many_runs;
+use crate::deployment::Deployment;
 use crate::instance::Instance;
-use crate::together::one_of_many_runs;
 
-/// Kills an instance in the middle of a run; gives another.
-async fn killed(bench: &Bench, order: &Order, item: &str) -> Instance {
-    let (one, other) = (bench.short_lived("a"), bench.short_lived("b"));
-    let run = one.post(order);
-    bench.has_run(item, 1).await;
+/// Kills an instance during a run. Returns another instance.
+async fn kill_during_run(deployment: &Deployment, order: &Order, item: &str) -> Instance {
+    let (one, other) = (
+        deployment.instance_with_short_lease("a"),
+        deployment.instance_with_short_lease("b"),
+    );
+    let run = one.send_in_background(order);
+    deployment.until_run(item, 1).await;
     one.kill();
-    assert!(run.broken_off().await);
+    assert!(run.is_disconnected().await);
     other
 }
 
 #[tokio::test]
 async fn a14_a_killed_run_is_in_flight_and_then_unknown() {
-    let bench = Bench::start();
+    let deployment = Deployment::start();
     let tea = Order::of("tea").held();
-    let other = killed(&bench, &tea, "tea").await;
-    other.send(&tea).await.in_flight();
-    other.retry(&tea).await.unknown();
-    let restarted = bench.short_lived("a");
+    let other = kill_during_run(&deployment, &tea, "tea").await;
+    other.send(&tea).await.assert_in_flight();
+    other.retry(&tea).await.assert_unknown();
+    let restarted = deployment.instance_with_short_lease("a");
     for instance in [&other, &restarted, &other] {
-        instance.send(&tea).await.unknown();
+        instance.send(&tea).await.assert_unknown();
     }
-    assert_eq!(bench.runs("tea"), 1);
+    assert_eq!(deployment.runs("tea"), 1);
 }
 
 #[tokio::test]
-async fn a14_a_killed_run_is_run_again_where_that_is_declared() {
-    let bench = Bench::start();
+async fn a14_a_killed_run_is_rerun_if_declared() {
+    let deployment = Deployment::start();
     let tea = Order::of("tea").to("/v1/drafts").held();
-    let other = killed(&bench, &tea, "tea").await;
-    other.let_go("tea");
-    other.send(&tea).await.in_flight();
-    assert_eq!(bench.runs("tea"), 1);
+    let other = kill_during_run(&deployment, &tea, "tea").await;
+    other.release("tea");
+    other.send(&tea).await.assert_in_flight();
+    assert_eq!(deployment.runs("tea"), 1);
     let second = other.retry(&tea).await;
-    second.placed();
-    let restarted = bench.short_lived("a");
+    second.assert_placed();
+    let restarted = deployment.instance_with_short_lease("a");
     for instance in [&other, &restarted] {
-        instance.send(&tea).await.replays(&second);
+        instance.send(&tea).await.assert_replay_of(&second);
     }
-    assert_eq!(bench.runs("tea"), 2);
+    assert_eq!(deployment.runs("tea"), 2);
 }
 
 #[tokio::test]
-async fn a14_of_many_that_retry_a_killed_run_one_runs_it_again() {
-    let bench = Bench::start();
+async fn a14_of_many_retries_of_a_killed_run_one_reruns() {
+    let deployment = Deployment::start();
     let tea = Order::of("tea").to("/v1/drafts").held();
-    let instances = [killed(&bench, &tea, "tea").await, bench.short_lived("c")];
+    let instances = [
+        kill_during_run(&deployment, &tea, "tea").await,
+        deployment.instance_with_short_lease("c"),
+    ];
     for instance in &instances {
-        instance.let_go("tea");
+        instance.release("tea");
     }
-    one_of_many_runs(&instances, &tea).await;
-    assert_eq!(bench.runs("tea"), 2);
+    assert_one_of_many_runs(&instances, &tea).await;
+    assert_eq!(deployment.runs("tea"), 2);
 }
 
 #[tokio::test]
 async fn a14_a_killed_run_is_unknown_to_its_own_instance_after_a_restart() {
-    let bench = Bench::start();
+    let deployment = Deployment::start();
     let tea = Order::of("tea").to("/v1/limited-orders").held();
-    drop(killed(&bench, &tea, "tea").await);
-    let restarted = bench.short_lived("a");
-    restarted.retry(&tea).await.unknown();
-    assert_eq!(bench.runs("tea"), 1);
+    drop(kill_during_run(&deployment, &tea, "tea").await);
+    let restarted = deployment.instance_with_short_lease("a");
+    restarted.retry(&tea).await.assert_unknown();
+    assert_eq!(deployment.runs("tea"), 1);
 }

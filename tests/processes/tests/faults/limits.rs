@@ -1,17 +1,17 @@
-//! Limits that several instances keep together, and while Redis stands still or is gone.
+//! Limits that several instances share, and limits while Redis is paused or down.
 
 use core::time::Duration;
 
 use aplomb::testing::{ClientResponse, eventually};
 use tokio::time::{Instant, sleep};
 
-use crate::bench::Bench;
-use crate::client::{Checked, Order};
+use crate::client::{Order, ResponseChecks};
+use crate::deployment::Deployment;
 use crate::instance::Instance;
 
-/// Lets twelve clients of three instances ask for so many seconds, and gives for each request that was admitted
-/// when it went and when it was back.
-async fn rush(
+/// Sends requests from twelve clients to three instances for this number of seconds. Returns the
+/// start and the end of each admitted request.
+async fn send_from_twelve_clients(
     instances: &[Instance; 3],
     path: &'static str,
     seconds: u32,
@@ -31,6 +31,7 @@ async fn rush(
                     .as_u16()
                 {
                     200 => admitted.push((sent, Instant::now())),
+                    // Short, so that no admissible request is missed.
                     429 => sleep(Duration::from_millis(2)).await,
                     status => panic!("{status}"),
                 }
@@ -38,17 +39,17 @@ async fn rush(
             admitted
         })
     });
-    let mut all = Vec::new();
+    let mut admitted_by_all = Vec::new();
     for client in clients.collect::<Vec<_>>() {
-        all.extend(client.await.expect("no panic"));
+        admitted_by_all.extend(client.await.expect("no panic"));
     }
-    all
+    admitted_by_all
 }
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The most requests that went and were back within one period.
-fn most_in_a_period(admitted: &[(Instant, Instant)]) -> usize {
+/// The largest number of requests that started and ended within one period.
+fn max_in_one_period(admitted: &[(Instant, Instant)]) -> usize {
     let within = |from: Instant| {
         let inside = |(sent, back): &&(Instant, Instant)| *sent >= from && *back < from + PERIOD;
         admitted.iter().filter(inside).count()
@@ -61,30 +62,30 @@ fn most_in_a_period(admitted: &[(Instant, Instant)]) -> usize {
 }
 
 #[tokio::test]
-async fn b01_three_processes_never_admit_more_than_the_worst_case_of_any_window() {
-    let bench = Bench::start();
-    let instances = ["a", "b", "c"].map(|name| bench.instance(name));
-    // A window is judged from its begin to its end, so that two seconds show a whole one wherever it begins.
+async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
+    let deployment = Deployment::start();
+    let instances = ["a", "b", "c"].map(|name| deployment.instance(name));
+    // A period counts from its start to its end, so two seconds contain a whole one.
     let seconds: u32 = if std::env::var_os("FAULTS").is_some() {
         10
     } else {
         2
     };
-    // A turn is kept to the millisecond, so that one more may come within a second of the clock outside.
-    for (path, worst) in [
+    // The queue delay is rounded to milliseconds, so one more request may fall into a second.
+    for (path, maximum) in [
         ("/v1/token-bucket", 15),
         ("/v1/leaky-bucket", 11),
         ("/v1/fixed-window", 20),
         ("/v1/sliding-window", 10),
         ("/v1/leases", 40),
     ] {
-        let admitted = rush(&instances, path, seconds).await;
-        let most = most_in_a_period(&admitted);
-        assert!(most <= worst, "{path}: {most} in a second");
-        // Two thirds of the slowest rate.
-        let least = 20 * seconds as usize / 3;
+        let admitted = send_from_twelve_clients(&instances, path, seconds).await;
+        let observed = max_in_one_period(&admitted);
+        assert!(observed <= maximum, "{path}: {observed} in a second");
+        // Two thirds of the slowest rate, 10 per second.
+        let minimum = 20 * seconds as usize / 3;
         assert!(
-            admitted.len() >= least,
+            admitted.len() >= minimum,
             "{path}: only {} in {seconds} seconds",
             admitted.len()
         );
@@ -93,60 +94,64 @@ async fn b01_three_processes_never_admit_more_than_the_worst_case_of_any_window(
 
 const PRICES: Order = Order::prices();
 
-/// As many as the limit admits at once, and one more.
-async fn twenty_and_one(service: &Instance) -> ClientResponse {
+/// Sends the 20 requests of the burst and one more. Returns the response to the last one.
+async fn send_21_requests(service: &Instance) -> ClientResponse {
     for _ in 0..20 {
         let reply = service.send(&PRICES).await;
         assert_eq!(reply.status, 200);
         assert!(
-            !reply.tells_limits(),
-            "what one instance knows alone: {reply:?}"
+            !reply.has_limit_fields(),
+            "a local decision has no limit fields: {reply:?}"
         );
     }
     service.send(&PRICES).await
 }
 
-/// Asks until the store decides again.
-async fn decided_by_the_store(service: &Instance) -> ClientResponse {
+/// Repeats a request until the store decides the limits.
+async fn until_decided_by_store(service: &Instance) -> ClientResponse {
     let mut answer = None;
-    let decides = async || answer.insert(service.send(&PRICES).await).tells_limits();
-    eventually("the store is asked again", decides).await;
-    answer.expect("the last answer")
+    let decides = async || {
+        answer
+            .insert(service.send(&PRICES).await)
+            .has_limit_fields()
+    };
+    eventually("the store decides again", decides).await;
+    answer.expect("the last response")
 }
 
 #[tokio::test]
-async fn b15_limits_are_decided_locally_while_the_store_stands_still() {
-    let bench = Bench::start();
-    let service = bench.instance("a");
-    assert_eq!(decided_by_the_store(&service).await.status, 200);
-    bench.redis.pause();
-    let over = twenty_and_one(&service).await;
-    over.refused(429, "RATE_LIMITED", true);
-    assert!(!over.tells_limits(), "{over:?}");
-    bench.redis.resume();
-    // What was asked during the pause has been taken, too.
-    let after = decided_by_the_store(&service).await;
+async fn b15_limits_are_decided_locally_while_redis_is_paused() {
+    let deployment = Deployment::start();
+    let service = deployment.instance("a");
+    assert_eq!(until_decided_by_store(&service).await.status, 200);
+    deployment.redis.pause();
+    let rejected = send_21_requests(&service).await;
+    rejected.assert_problem(429, "RATE_LIMITED", true);
+    assert!(!rejected.has_limit_fields(), "{rejected:?}");
+    deployment.redis.resume();
+    // Calls sent during the pause have taken tokens, too.
+    let after = until_decided_by_store(&service).await;
     assert!([200, 429].contains(&after.status.as_u16()), "{after:?}");
-    eventually("that is logged", async || {
-        service.log().contains("the store of limits answers again")
+    eventually("the log has the line", async || {
+        service.log().contains("the rate limit store answers again")
     })
     .await;
 }
 
 #[tokio::test]
-async fn b15_limits_are_decided_locally_while_the_store_is_gone() {
-    let bench = Bench::start();
-    let service = bench.instance("a");
-    decided_by_the_store(&service).await;
-    bench.redis.kill();
-    twenty_and_one(&service)
+async fn b15_limits_are_decided_locally_while_redis_is_down() {
+    let deployment = Deployment::start();
+    let service = deployment.instance("a");
+    until_decided_by_store(&service).await;
+    deployment.redis.kill();
+    send_21_requests(&service)
         .await
-        .refused(429, "RATE_LIMITED", true);
-    bench.redis.restart();
-    let after = decided_by_the_store(&service).await;
-    let left = after.header_number("x-ratelimit-remaining");
+        .assert_problem(429, "RATE_LIMITED", true);
+    deployment.redis.restart();
+    let after = until_decided_by_store(&service).await;
+    let remaining = after.header_number("x-ratelimit-remaining");
     assert!(
-        after.status == 200 && (10..=18).contains(&left),
-        "what was decided locally is not counted: {after:?}"
+        after.status == 200 && (10..=18).contains(&remaining),
+        "local decisions take no tokens of the store: {after:?}"
     );
 }

@@ -1,16 +1,16 @@
-//! What is kept when services, and the Redis that they share, stop and die: real processes, killed
-//! with SIGKILL and stopped with SIGSTOP.
+//! Services and a shared Redis that stop and die: real processes, killed with SIGKILL and stopped
+//! with SIGSTOP.
 
-mod bench;
 mod client;
-mod ending;
+mod concurrent;
+mod deployment;
+mod encrypted;
 mod instance;
 mod killed;
 mod limits;
 mod panics;
-mod restarts;
-mod sealed;
-mod silence;
 mod start;
 mod stopped;
-mod together;
+mod store_restarts;
+mod terminated;
+mod unresponsive_store;

@@ -1,21 +1,21 @@
 //! A handler that panics.
 
-use crate::bench::Bench;
 use crate::client::Order;
+use crate::deployment::Deployment;
 
 #[tokio::test]
-async fn f01_the_place_of_a_panic_is_logged_under_serve() {
-    let bench = Bench::start();
-    let one = bench.instance("a");
+async fn f01_the_source_location_of_a_panic_is_logged_under_serve() {
+    let deployment = Deployment::start();
+    let one = deployment.instance("a");
     let reply = one.send(&Order::get("/v1/panic")).await;
     assert_eq!(reply.status, 500, "{reply:?}");
     let log = one.log();
     let (_, cause) = log
         .split_once("the handler panicked at ")
         .unwrap_or_else(|| panic!("no place in {log}"));
-    let (place, message) = cause.split_once(": ").expect("a message");
+    let (location, message) = cause.split_once(": ").expect("a message");
     assert!(message.starts_with("the shop is closed"), "{log}");
-    let position = place
+    let position = location
         .split_once("src/main.rs:")
         .expect("the file of the handler")
         .1
@@ -25,9 +25,9 @@ async fn f01_the_place_of_a_panic_is_logged_under_serve() {
         [line, column]
             .iter()
             .all(|number| number.parse::<u32>().is_ok_and(|number| number > 0)),
-        "{place}"
+        "{location}"
     );
-    // The hook that was there before ran, too.
+    // The panic hook that was installed before has run, too.
     assert!(
         log.contains("' panicked at ") || log.contains(") panicked at "),
         "{log}"

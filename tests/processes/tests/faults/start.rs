@@ -1,4 +1,4 @@
-//! A service whose Redis is not there, or not fit for it, when it starts.
+//! A Redis that is unreachable or unsuitable when the service starts.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -7,85 +7,91 @@ use std::thread;
 
 use aplomb::testing::{Proxy, RedisServer, Reply};
 
-use crate::bench::Bench;
+use crate::deployment::Deployment;
 
-/// Checks that it did not start, and said only this of it.
-fn refused(output: &Output, url: &str) {
+/// Checks that the service did not start, and that it reported one error about this URL.
+fn assert_start_error(output: &Output, url: &str) {
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8_lossy(&output.stderr);
-    let errors: Vec<_> = said
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<_> = stderr
         .lines()
         .filter(|line| line.starts_with("error: "))
         .collect();
     let start = format!("error: APLOMB_STORE=\"{url}\": ");
     assert!(
         matches!(&errors[..], [error] if error.starts_with(&start)),
-        "{said}"
+        "{stderr}"
     );
-    assert!(output.stdout.is_empty(), "it does not listen");
+    assert!(output.stdout.is_empty(), "the service must not listen");
 }
 
 #[test]
-fn a_store_that_is_not_there_is_said_at_start() {
-    let bench = Bench::start();
-    bench.redis.kill();
-    refused(&bench.settings("a").run(), &bench.redis.url());
+fn an_unreachable_store_is_a_start_error() {
+    let deployment = Deployment::start();
+    deployment.redis.kill();
+    assert_start_error(&deployment.settings("a").run(), &deployment.redis.url());
 }
 
 #[test]
-fn a_store_that_stands_still_is_said_at_start() {
-    let bench = Bench::start();
-    bench.redis.pause();
-    refused(&bench.settings("a").run(), &bench.redis.url());
+fn a_paused_store_is_a_start_error() {
+    let deployment = Deployment::start();
+    deployment.redis.pause();
+    assert_start_error(&deployment.settings("a").run(), &deployment.redis.url());
 }
 
-/// Starts a service on a server, and checks that it says this and ends with 2.
-fn says(url: &str, expected: &str) {
-    let bench = Bench::start();
-    let output = bench.settings("a").with(&[("APLOMB_STORE", url)]).run();
-    refused(&output, &shown(url));
-    let said = String::from_utf8_lossy(&output.stderr);
+/// Starts a service on this URL, and checks its only error and its exit code 2.
+fn assert_start_error_contains(url: &str, expected: &str) {
+    let deployment = Deployment::start();
+    let output = deployment
+        .settings("a")
+        .with(&[("APLOMB_STORE", url)])
+        .run();
+    assert_start_error(&output, &without_password(url));
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains(expected) && !said.contains("hunter"),
-        "{said}"
+        stderr.contains(expected) && !stderr.contains("hunter"),
+        "{stderr}"
     );
 }
 
-/// A URL without its password.
-fn shown(url: &str) -> String {
+/// The URL without its password.
+fn without_password(url: &str) -> String {
     url.find('@')
         .map_or_else(|| url.to_owned(), |at| format!("redis://…{}", &url[at..]))
 }
 
 #[test]
-fn a_url_that_is_none_is_said_at_start() {
-    let bench = Bench::start();
+fn an_invalid_url_is_a_start_error() {
+    let deployment = Deployment::start();
     for (url, expected) in [
         ("redis://host:port", "redis url did not parse"),
-        ("rediss://host", "no TLS"),
+        ("rediss://host", "TLS is not supported"),
     ] {
-        let output = bench.settings("a").with(&[("APLOMB_STORE", url)]).run();
-        let said = String::from_utf8_lossy(&output.stderr);
+        let output = deployment
+            .settings("a")
+            .with(&[("APLOMB_STORE", url)])
+            .run();
+        let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2));
         assert!(
-            said.starts_with("error: APLOMB_STORE=") && said.contains(expected),
-            "{said}"
+            stderr.starts_with("error: APLOMB_STORE=") && stderr.contains(expected),
+            "{stderr}"
         );
     }
 }
 
 #[test]
-fn a_password_that_is_demanded_or_wrong_is_said_at_start() {
+fn a_missing_or_wrong_password_is_a_start_error() {
     let redis = RedisServer::start_with(&["--requirepass", "hunter2"]);
-    says(&redis.url(), "demands a password");
-    says(
+    assert_start_error_contains(&redis.url(), "demands a password");
+    assert_start_error_contains(
         &redis.url().replace("redis://", "redis://:hunter3@"),
-        "refuses the user or the password",
+        "rejects the user or the password",
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_server_is_said_at_start() {
+async fn an_old_server_is_a_start_error() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let (from, to): (&[u8], &[u8]) = match version(&redis) {
@@ -94,7 +100,7 @@ async fn an_old_server_is_said_at_start() {
         other => panic!("a Redis {other}"),
     };
     proxy.rewrite(from, to);
-    says(&proxy.url(), "is too old; 7 or newer is needed");
+    assert_start_error_contains(&proxy.url(), "is too old; 7 or newer is needed");
 }
 
 fn version(redis: &RedisServer) -> u32 {
@@ -112,26 +118,26 @@ fn version(redis: &RedisServer) -> u32 {
 }
 
 #[test]
-fn a25_a_server_that_evicts_is_said_at_start() {
+fn a25_a_server_that_evicts_is_a_start_error_unless_accepted() {
     let redis =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
-    says(
+    assert_start_error_contains(
         &redis.url(),
         "evicts records when its memory is full (maxmemory-policy allkeys-lru)",
     );
-    let bench = Bench::start();
+    let deployment = Deployment::start();
     let settings = |eviction| {
-        bench.settings("a").with(&[
+        deployment.settings("a").with(&[
             ("APLOMB_STORE", &redis.url()),
             ("APLOMB_STORE_EVICTION", eviction),
         ])
     };
     let output = settings("yes").run();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        said.contains("error: APLOMB_STORE_EVICTION=\"yes\": accepted: accept"),
-        "{said}"
+        stderr.contains("error: APLOMB_STORE_EVICTION=\"yes\": accepted: accept"),
+        "{stderr}"
     );
     let service = settings("accept").start();
     assert!(
@@ -144,16 +150,16 @@ fn a25_a_server_that_evicts_is_said_at_start() {
 }
 
 #[test]
-fn a25_what_a_crash_loses_is_said_at_start() {
-    let bench = Bench::start();
+fn a25_the_possible_data_loss_of_a_crash_is_logged_at_start() {
+    let deployment = Deployment::start();
     let warns = |redis: &RedisServer| {
-        let service = bench
+        let service = deployment
             .settings("a")
             .with(&[("APLOMB_STORE", &redis.url())])
             .start();
         service.log().contains("a crash of the store loses")
     };
-    assert!(!warns(&bench.redis));
+    assert!(!warns(&deployment.redis));
     assert!(warns(&RedisServer::start_with(&[
         "--appendfsync",
         "everysec"
@@ -161,26 +167,26 @@ fn a25_what_a_crash_loses_is_said_at_start() {
 }
 
 #[test]
-fn a_replica_is_said_at_start() {
+fn a_replica_is_a_start_error() {
     let primary = RedisServer::start();
     let (host, port) = (
         primary.address().ip().to_string(),
         primary.address().port().to_string(),
     );
     let replica = RedisServer::start_with(&["--replicaof", &host, &port]);
-    says(&replica.url(), "a read-only replica; name its primary");
+    assert_start_error_contains(&replica.url(), "a read-only replica; name its primary");
 }
 
 #[test]
-fn a_server_that_is_no_redis_is_said_at_start() {
+fn a_server_that_is_not_redis_is_a_start_error() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("redis://{}", other.local_addr().expect("an address"));
     thread::spawn(move || {
         for mut stream in other.incoming().map_while(Result::ok) {
-            // As web servers answer what is no request.
+            // Responds as web servers do to bytes that are not HTTP.
             let _ = stream.read(&mut [0; 64]);
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
         }
     });
-    says(&url, "does not speak the protocol of Redis");
+    assert_start_error_contains(&url, "does not speak the protocol of Redis");
 }

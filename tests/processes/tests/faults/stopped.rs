@@ -1,135 +1,143 @@
-//! An instance that stands still (SIGSTOP, or a handler that blocks it) for longer than its lease.
+//! An instance that makes no progress (by SIGSTOP or by a blocking handler) for longer than its
+//! lease.
 
 use tokio::time::{Instant, sleep};
 
-use crate::bench::{Bench, LEASE};
-use crate::client::{Checked, Order};
+use crate::client::{Order, ResponseChecks};
+use crate::deployment::{Deployment, LEASE};
 use crate::instance::{Instance, Pending};
 
-/// Stops the first of two instances in the middle of a run.
-async fn stopped(bench: &Bench, order: &Order, item: &str) -> (Instance, Pending, Instance) {
-    let (one, other) = (bench.short_lived("a"), bench.short_lived("b"));
-    let run = one.post(order);
-    bench.has_run(item, 1).await;
+/// Stops the first of two instances during a run.
+async fn stop_during_run(
+    deployment: &Deployment,
+    order: &Order,
+    item: &str,
+) -> (Instance, Pending, Instance) {
+    let (one, other) = (
+        deployment.instance_with_short_lease("a"),
+        deployment.instance_with_short_lease("b"),
+    );
+    let run = one.send_in_background(order);
+    deployment.until_run(item, 1).await;
     one.stop();
     (one, run, other)
 }
 
 #[tokio::test]
 async fn a12_a_stopped_run_is_unknown_until_it_completes() {
-    let bench = Bench::start();
+    let deployment = Deployment::start();
     let tea = Order::of("tea").held();
-    let (one, run, other) = stopped(&bench, &tea, "tea").await;
-    other.retry(&tea).await.unknown();
-    one.let_go("tea");
-    one.go_on();
-    let first = run.answer().await;
-    first.placed();
+    let (one, run, other) = stop_during_run(&deployment, &tea, "tea").await;
+    other.retry(&tea).await.assert_unknown();
+    one.release("tea");
+    one.resume();
+    let first = run.response().await;
+    first.assert_placed();
     for instance in [&one, &other] {
-        instance.send(&tea).await.replays(&first);
+        instance.send(&tea).await.assert_replay_of(&first);
     }
-    assert_eq!(bench.runs("tea"), 1);
+    assert_eq!(deployment.runs("tea"), 1);
 }
 
 #[tokio::test]
-async fn a12_a_run_that_was_stopped_for_long_is_unknown_while_it_goes_on() {
-    let bench = Bench::start();
+async fn a12_a_run_stopped_longer_than_its_lease_stays_unknown_while_it_continues() {
+    let deployment = Deployment::start();
     let tea = Order::of("tea").held();
-    let (one, run, other) = stopped(&bench, &tea, "tea").await;
-    other.retry(&tea).await.unknown();
-    one.go_on();
+    let (one, run, other) = stop_during_run(&deployment, &tea, "tea").await;
+    other.retry(&tea).await.assert_unknown();
+    one.resume();
     let end = Instant::now() + LEASE;
     while Instant::now() < end {
-        one.send(&tea).await.unknown();
+        one.send(&tea).await.assert_unknown();
         sleep(LEASE / 20).await;
     }
-    one.let_go("tea");
-    let first = run.answer().await;
-    first.placed();
-    other.send(&tea).await.replays(&first);
-    assert_eq!(bench.runs("tea"), 1);
+    one.release("tea");
+    let first = run.response().await;
+    first.assert_placed();
+    other.send(&tea).await.assert_replay_of(&first);
+    assert_eq!(deployment.runs("tea"), 1);
 }
 
 #[tokio::test]
-async fn a19_a_replaced_run_answers_what_the_other_has_done() {
-    let bench = Bench::start();
+async fn a19_a_replaced_run_responds_with_the_result_of_the_other_run() {
+    let deployment = Deployment::start();
     let tea = Order::of("tea").to("/v1/drafts").held();
-    let (one, run, other) = stopped(&bench, &tea, "tea").await;
-    other.let_go("tea");
+    let (one, run, other) = stop_during_run(&deployment, &tea, "tea").await;
+    other.release("tea");
     let second = other.retry(&tea).await;
-    second.placed();
-    one.let_go("tea");
-    one.go_on();
-    run.answer().await.replays(&second);
+    second.assert_placed();
+    one.release("tea");
+    one.resume();
+    run.response().await.assert_replay_of(&second);
     for instance in [&one, &other] {
-        instance.send(&tea).await.replays(&second);
+        instance.send(&tea).await.assert_replay_of(&second);
     }
-    assert_eq!(bench.runs("tea"), 2);
+    assert_eq!(deployment.runs("tea"), 2);
 }
 
 #[tokio::test]
-async fn a19_a_replaced_run_answers_that_the_other_goes_on() {
-    let bench = Bench::start();
+async fn a19_a_replaced_run_responds_with_a_409_while_the_other_run_continues() {
+    let deployment = Deployment::start();
     let tea = Order::of("tea").to("/v1/drafts").held();
-    let (one, run, other) = stopped(&bench, &tea, "tea").await;
-    let rerun = other.insist(&tea);
-    bench.has_run("tea", 2).await;
-    one.let_go("tea");
-    one.go_on();
-    run.answer().await.in_flight();
-    other.let_go("tea");
-    let second = rerun.answer().await;
-    second.placed();
-    one.send(&tea).await.replays(&second);
-    assert_eq!(bench.runs("tea"), 2);
+    let (one, run, other) = stop_during_run(&deployment, &tea, "tea").await;
+    let rerun = other.retry_in_background(&tea);
+    deployment.until_run("tea", 2).await;
+    one.release("tea");
+    one.resume();
+    run.response().await.assert_in_flight();
+    other.release("tea");
+    let second = rerun.response().await;
+    second.assert_placed();
+    one.send(&tea).await.assert_replay_of(&second);
+    assert_eq!(deployment.runs("tea"), 2);
 }
 
 #[tokio::test]
 async fn a12_a_handler_that_blocks_the_whole_runtime_keeps_its_lease() {
-    let bench = Bench::start();
+    let deployment = Deployment::start();
     let lease = [("APLOMB_LEASE", "2s"), ("TOKIO_WORKER_THREADS", "1")];
     let (one, other) = (
-        bench.instance_with("a", &lease),
-        bench.instance_with("b", &lease),
+        deployment.instance_with("a", &lease),
+        deployment.instance_with("b", &lease),
     );
     let report = Order::of("tea").to("/v1/reports").held();
-    let run = one.post(&report);
-    bench.has_run("tea", 1).await;
-    let waiting = one.post(&Order::prices());
+    let run = one.send_in_background(&report);
+    deployment.until_run("tea", 1).await;
+    let waiting = one.send_in_background(&Order::prices());
     let end = Instant::now() + LEASE * 2;
     while Instant::now() < end {
-        other.send(&report).await.in_flight();
+        other.send(&report).await.assert_in_flight();
         sleep(LEASE / 40).await;
     }
-    assert!(!waiting.is_answered(), "the runtime is not blocked");
-    one.let_go("tea");
-    let first = run.answer().await;
-    first.placed();
-    assert_eq!(waiting.answer().await.status, 200);
-    other.send(&report).await.replays(&first);
-    assert_eq!(bench.runs("tea"), 1);
+    assert!(!waiting.is_finished(), "the handler must block the runtime");
+    one.release("tea");
+    let first = run.response().await;
+    first.assert_placed();
+    assert_eq!(waiting.response().await.status, 200);
+    other.send(&report).await.assert_replay_of(&first);
+    assert_eq!(deployment.runs("tea"), 1);
 }
 
 #[tokio::test]
-async fn a12_a_run_over_its_time_is_unknown_until_it_completes() {
+async fn a12_a_run_over_its_maximum_duration_is_unknown_until_it_completes() {
     for path in ["/v1/orders", "/v1/drafts"] {
-        let bench = Bench::start();
+        let deployment = Deployment::start();
         let settings = [
             ("APLOMB_LEASE", "3s"),
             ("APLOMB_MAX_HANDLER_DURATION", "1s"),
         ];
         let (one, other) = (
-            bench.instance_with("a", &settings),
-            bench.instance_with("b", &settings),
+            deployment.instance_with("a", &settings),
+            deployment.instance_with("b", &settings),
         );
         let tea = Order::of("tea").to(path).held();
-        let run = one.post(&tea);
-        bench.has_run("tea", 1).await;
-        other.retry(&tea).await.unknown();
-        one.let_go("tea");
-        let first = run.answer().await;
-        first.placed();
-        other.send(&tea).await.replays(&first);
-        assert_eq!(bench.runs("tea"), 1);
+        let run = one.send_in_background(&tea);
+        deployment.until_run("tea", 1).await;
+        other.retry(&tea).await.assert_unknown();
+        one.release("tea");
+        let first = run.response().await;
+        first.assert_placed();
+        other.send(&tea).await.assert_replay_of(&first);
+        assert_eq!(deployment.runs("tea"), 1);
     }
 }

@@ -1,4 +1,5 @@
-//! Accounts as they were in version 1, whose balance is a number. When nobody calls these any more, this file goes.
+//! Accounts in version 1, whose balance is a number. Delete this file when no client calls version
+//! 1 any more.
 
 use aplomb::prelude::*;
 
@@ -6,7 +7,7 @@ use super::{NewAccount, NewDeposit};
 use crate::app::App;
 use crate::ledger::{Account, LedgerError};
 
-/// Opens an account that belongs to the caller, with nothing on it.
+/// Opens an empty account that belongs to the caller.
 #[endpoint(
     post = "/accounts",
     version = 1,
@@ -28,7 +29,7 @@ pub async fn open_account(
     Ok(Created::new(account).with_location(location))
 }
 
-/// An account of the caller.
+/// Returns an account of the caller.
 #[endpoint(
     get = "/accounts/{id}",
     version = 1,
@@ -44,7 +45,7 @@ pub async fn get_account(
     Ok(Json(app.ledger.account(caller.id(), id).await?))
 }
 
-/// Brings money from outside into an account of the caller. The answer is the account after it.
+/// Deposits money from outside in an account of the caller; returns the account after the deposit.
 #[endpoint(
     post = "/accounts/{id}/deposit",
     version = 1,

@@ -1,29 +1,29 @@
 use aplomb::Id;
 
 use super::super::LedgerError;
-use super::{ALICE, BOB, Bench, amount, owner};
+use super::{ALICE, BOB, TestLedger, amount, owner};
 
 #[tokio::test]
-async fn an_account_opens_empty_and_reads_back() {
-    let bench = Bench::new().await;
+async fn a_new_account_is_empty_and_can_be_read() {
+    let test = TestLedger::new().await;
     let currency = "CHF".parse().expect("a currency");
-    let opened = bench
+    let opened = test
         .ledger
         .open_account(ALICE, owner("Alice & Sons"), currency)
         .await
         .expect("opened");
     assert_eq!(opened.balance, 0);
     assert_eq!(
-        bench.ledger.account(ALICE, opened.id).await.expect("there"),
+        test.ledger.account(ALICE, opened.id).await.expect("found"),
         opened
     );
 }
 
 #[tokio::test]
-async fn an_account_is_told_without_its_caller() {
-    let bench = Bench::new().await;
-    let id = bench.account(ALICE, 5).await;
-    let account = bench.ledger.account(ALICE, id).await.expect("there");
+async fn an_account_is_serialized_without_its_caller() {
+    let test = TestLedger::new().await;
+    let id = test.account(ALICE, 5).await;
+    let account = test.ledger.account(ALICE, id).await.expect("found");
     assert_eq!(
         serde_json::to_value(account).expect("JSON"),
         serde_json::json!({ "id": id.to_string(), "owner": "alice", "currency": "EUR", "balance": 5 })
@@ -31,49 +31,52 @@ async fn an_account_is_told_without_its_caller() {
 }
 
 #[tokio::test]
-async fn an_account_of_another_caller_does_not_exist() {
-    let bench = Bench::new().await;
-    let id = bench.account(ALICE, 10).await;
+async fn an_account_of_another_caller_is_not_found() {
+    let test = TestLedger::new().await;
+    let id = test.account(ALICE, 10).await;
     for missing in [id, Id::new()] {
-        let seen = bench
+        let read_error = test
             .ledger
             .account(BOB, missing)
             .await
             .expect_err("not Bob's");
-        assert!(matches!(seen, LedgerError::AccountNotFound(named) if named == missing));
-        let paid = bench
+        assert!(matches!(read_error, LedgerError::AccountNotFound(named) if named == missing));
+        let deposit_error = test
             .ledger
             .deposit(BOB, missing, amount(1))
             .await
             .expect_err("not Bob's");
-        assert!(matches!(paid, LedgerError::AccountNotFound(named) if named == missing));
+        assert!(matches!(deposit_error, LedgerError::AccountNotFound(named) if named == missing));
     }
-    assert_eq!(bench.balance(ALICE, id).await, 10);
+    assert_eq!(test.balance(ALICE, id).await, 10);
 }
 
 #[tokio::test]
 async fn deposits_add_up() {
-    let bench = Bench::new().await;
-    let id = bench.account(ALICE, 10).await;
-    let account = bench
+    let test = TestLedger::new().await;
+    let id = test.account(ALICE, 10).await;
+    let account = test
         .ledger
         .deposit(ALICE, id, amount(32))
         .await
         .expect("deposited");
     assert_eq!(account.balance, 42);
-    assert_eq!(bench.balance(ALICE, id).await, 42);
-    assert_eq!(bench.held_and_deposited("EUR").await, (42, 42));
+    assert_eq!(test.balance(ALICE, id).await, 42);
+    assert_eq!(test.balances_and_deposits("EUR").await, (42, 42));
 }
 
 #[tokio::test]
-async fn a_balance_does_not_wrap() {
-    let bench = Bench::new().await;
-    let id = bench.account(ALICE, i64::MAX).await;
-    let error = bench
+async fn a_deposit_above_the_largest_balance_is_rejected() {
+    let test = TestLedger::new().await;
+    let id = test.account(ALICE, i64::MAX).await;
+    let error = test
         .ledger
         .deposit(ALICE, id, amount(1))
         .await
         .expect_err("too large");
     assert!(matches!(error, LedgerError::BalanceTooLarge));
-    assert_eq!(bench.held_and_deposited("EUR").await, (i64::MAX, i64::MAX));
+    assert_eq!(
+        test.balances_and_deposits("EUR").await,
+        (i64::MAX, i64::MAX)
+    );
 }

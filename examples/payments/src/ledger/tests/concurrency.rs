@@ -1,30 +1,31 @@
 use aplomb::Id;
 
 use super::super::{Account, Ledger, LedgerError, NewPayment};
-use super::{ALICE, BOB, Bench, amount};
+use super::{ALICE, BOB, TestLedger, amount};
 
 const TASKS: i64 = 16;
-const TURNS: i64 = 20;
+const PAYMENTS_PER_TASK: i64 = 20;
 
-/// Pays round the ring from this account on, more than the accounts hold, and refunds now and then.
-async fn pay_around(ledger: Ledger, ring: Vec<Id<Account>>, start: i64) {
-    for turn in 0..TURNS {
-        let at = usize::try_from(start + turn).expect("small");
-        let (from, to) = (ring[at % ring.len()], ring[(at + 1) % ring.len()]);
+/// Pays around the ring of accounts, beginning with account `start`, and refunds every third
+/// payment. The payments are together larger than the balances, so some of them fail.
+async fn pay_around_ring(ledger: Ledger, ring: Vec<Id<Account>>, start: i64) {
+    for number in 0..PAYMENTS_PER_TASK {
+        let index = usize::try_from(start + number).expect("small");
+        let (from, to) = (ring[index % ring.len()], ring[(index + 1) % ring.len()]);
         let new = NewPayment {
             from,
             to,
-            amount: amount(1 + (start * 7 + turn * 13) % 40),
+            amount: amount(1 + (start * 7 + number * 13) % 40),
         };
         let outcome = match ledger.pay(ALICE, new).await {
-            Ok(payment) if turn % 3 == 0 => ledger.refund(ALICE, payment.id).await,
+            Ok(payment) if number % 3 == 0 => ledger.refund(ALICE, payment.id).await,
             other => other,
         };
-        outcome.map_or_else(|error| expect_too_little(&error), drop);
+        outcome.map_or_else(|error| expect_insufficient_funds(&error), drop);
     }
 }
 
-fn expect_too_little(error: &LedgerError) {
+fn expect_insufficient_funds(error: &LedgerError) {
     assert!(
         matches!(error, LedgerError::InsufficientFunds { .. }),
         "{error}"
@@ -32,35 +33,35 @@ fn expect_too_little(error: &LedgerError) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn money_neither_appears_nor_vanishes() {
-    let bench = Bench::new().await;
+async fn concurrent_payments_and_refunds_keep_the_sum_of_all_balances() {
+    let test = TestLedger::new().await;
     let mut ring = Vec::new();
     for _ in 0..5 {
-        ring.push(bench.account(ALICE, 50).await);
+        ring.push(test.account(ALICE, 50).await);
     }
     let tasks: Vec<_> = (0..TASKS)
-        .map(|start| tokio::spawn(pay_around(bench.ledger.clone(), ring.clone(), start)))
+        .map(|start| tokio::spawn(pay_around_ring(test.ledger.clone(), ring.clone(), start)))
         .collect();
     for task in tasks {
-        task.await.expect("no surprise");
+        task.await.expect("no panic");
     }
-    assert_eq!(bench.held_and_deposited("EUR").await, (250, 250));
+    assert_eq!(test.balances_and_deposits("EUR").await, (250, 250));
     assert_eq!(
-        balances_by_history(&bench, &ring).await,
-        balances(&bench, &ring).await
+        expected_balances(&test, &ring).await,
+        balances(&test, &ring).await
     );
 }
 
-async fn balances(bench: &Bench, accounts: &[Id<Account>]) -> Vec<i64> {
+async fn balances(test: &TestLedger, accounts: &[Id<Account>]) -> Vec<i64> {
     let mut balances = Vec::new();
     for &id in accounts {
-        balances.push(bench.balance(ALICE, id).await);
+        balances.push(test.balance(ALICE, id).await);
     }
     balances
 }
 
-/// What the accounts must hold by the deposits and the payments that were not refunded.
-async fn balances_by_history(bench: &Bench, accounts: &[Id<Account>]) -> Vec<i64> {
+/// The balances computed from the deposits and the payments that were not refunded.
+async fn expected_balances(test: &TestLedger, accounts: &[Id<Account>]) -> Vec<i64> {
     let mut balances = Vec::new();
     for id in accounts {
         let balance: i64 = sqlx::query_scalar(
@@ -69,7 +70,7 @@ async fn balances_by_history(bench: &Bench, accounts: &[Id<Account>]) -> Vec<i64
                   - (SELECT coalesce(sum(amount), 0) FROM payments WHERE from_account = ?1 AND NOT refunded)",
         )
         .bind(id.to_string())
-        .fetch_one(&bench.ledger.readers)
+        .fetch_one(&test.ledger.readers)
         .await
         .expect("a sum");
         balances.push(balance);
@@ -78,12 +79,12 @@ async fn balances_by_history(bench: &Bench, accounts: &[Id<Account>]) -> Vec<i64
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_payments_at_once_no_more_succeed_than_there_is_money() {
-    let bench = Bench::new().await;
-    let (from, to) = (bench.account(ALICE, 10).await, bench.account(BOB, 0).await);
+async fn concurrent_payments_spend_a_balance_once() {
+    let test = TestLedger::new().await;
+    let (from, to) = (test.account(ALICE, 10).await, test.account(BOB, 0).await);
     let payments: Vec<_> = (0..TASKS)
         .map(|_| {
-            let ledger = bench.ledger.clone();
+            let ledger = test.ledger.clone();
             tokio::spawn(async move {
                 ledger
                     .pay(
@@ -102,8 +103,8 @@ async fn of_payments_at_once_no_more_succeed_than_there_is_money() {
     for payment in payments {
         match payment.await.expect("no panic") {
             Ok(_) => succeeded += 1,
-            Err(error) => expect_too_little(&error),
+            Err(error) => expect_insufficient_funds(&error),
         }
     }
-    assert_eq!((succeeded, bench.balance(BOB, to).await), (10, 10));
+    assert_eq!((succeeded, test.balance(BOB, to).await), (10, 10));
 }

@@ -1,20 +1,20 @@
 use core::time::Duration;
 
 use super::super::{Ledger, LedgerError, OpenError};
-use super::{ALICE, BOB, Bench, amount, owner};
+use super::{ALICE, BOB, TestLedger, amount, owner};
 
 #[tokio::test]
-async fn a_ledger_opens_again_with_what_it_held() {
-    let bench = Bench::new().await;
-    let id = bench.account(ALICE, 7).await;
-    let again = Ledger::open(&bench.directory.path().join("ledger.sqlite"))
+async fn a_reopened_ledger_has_its_accounts() {
+    let test = TestLedger::new().await;
+    let id = test.account(ALICE, 7).await;
+    let reopened = Ledger::open(&test.directory.path().join("ledger.sqlite"))
         .await
         .expect("opens again");
-    assert_eq!(again.account(ALICE, id).await.expect("there").balance, 7);
+    assert_eq!(reopened.account(ALICE, id).await.expect("found").balance, 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_ledgers_that_open_at_once_one_makes_the_tables() {
+async fn ledgers_that_open_at_the_same_time_create_the_tables_once() {
     let directory = tempfile::TempDir::new().expect("a directory");
     for round in 0..20 {
         let file = directory.path().join(format!("{round}.sqlite"));
@@ -37,103 +37,100 @@ async fn of_ledgers_that_open_at_once_one_makes_the_tables() {
 }
 
 #[tokio::test]
-async fn another_layout_is_refused() {
-    let bench = Bench::new().await;
+async fn another_layout_version_is_rejected() {
+    let test = TestLedger::new().await;
     sqlx::query("PRAGMA user_version = 7")
-        .execute(&bench.ledger.writer)
+        .execute(&test.ledger.writer)
         .await
         .expect("set");
-    let error = Ledger::open(&bench.directory.path().join("ledger.sqlite"))
+    let error = Ledger::open(&test.directory.path().join("ledger.sqlite"))
         .await
         .expect_err("layout 7");
     assert!(matches!(error, OpenError::Layout(7)), "{error}");
 }
 
 #[tokio::test]
-async fn a_database_of_something_else_is_left_alone() {
-    let bench = Bench::new().await;
+async fn a_database_of_another_program_is_rejected() {
+    let test = TestLedger::new().await;
     sqlx::query("PRAGMA user_version = 0")
-        .execute(&bench.ledger.writer)
+        .execute(&test.ledger.writer)
         .await
         .expect("set");
-    let error = Ledger::open(&bench.directory.path().join("ledger.sqlite"))
+    let error = Ledger::open(&test.directory.path().join("ledger.sqlite"))
         .await
         .expect_err("has tables");
     assert!(error.to_string().contains("already exists"), "{error}");
 }
 
 #[tokio::test]
-async fn a_writer_elsewhere_makes_the_ledger_busy_and_nothing_is_changed() {
-    let bench = Bench::new().await;
-    let (from, to) = (bench.account(ALICE, 100).await, bench.account(BOB, 0).await);
-    let elsewhere = Ledger::open(&bench.directory.path().join("ledger.sqlite"))
+async fn a_lock_of_another_process_is_busy_and_changes_nothing() {
+    let test = TestLedger::new().await;
+    let (from, to) = (test.account(ALICE, 100).await, test.account(BOB, 0).await);
+    let other_process = Ledger::open(&test.directory.path().join("ledger.sqlite"))
         .await
         .expect("opens");
-    let lock = elsewhere.begin().await.expect("the write lock");
+    let lock = other_process.begin().await.expect("the write lock");
 
-    let error = bench.pay(ALICE, from, to, 1).await.expect_err("locked");
+    let error = test.pay(ALICE, from, to, 1).await.expect_err("locked");
     assert!(matches!(error, LedgerError::Busy(_)), "{error}");
-    assert_eq!(bench.balance(ALICE, from).await, 100, "readers go on");
+    assert_eq!(
+        test.balance(ALICE, from).await,
+        100,
+        "a lock does not stop readers"
+    );
 
     lock.rollback().await.expect("released");
-    bench.pay(ALICE, from, to, 1).await.expect("paid");
-    assert_eq!(bench.balance(BOB, to).await, 1);
+    test.pay(ALICE, from, to, 1).await.expect("paid");
+    assert_eq!(test.balance(BOB, to).await, 1);
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_leaves_no_half_payment() {
-    let bench = Bench::new().await;
-    let (from, to) = (
-        bench.account(ALICE, 1_000).await,
-        bench.account(BOB, 0).await,
-    );
+async fn a_cancelled_payment_is_complete_or_absent() {
+    let test = TestLedger::new().await;
+    let (from, to) = (test.account(ALICE, 1_000).await, test.account(BOB, 0).await);
     for step in 0..40 {
         let wait = Duration::from_micros(step * 25);
-        tokio::time::timeout(wait, bench.pay(ALICE, from, to, 1))
+        tokio::time::timeout(wait, test.pay(ALICE, from, to, 1))
             .await
             .ok()
             .transpose()
-            .expect("paid or left");
+            .expect("paid or cancelled");
     }
-    // A commit that was under way when its caller left may still land: wait for the writer.
-    bench
-        .ledger
+    // A commit can still run after its future was dropped. The write lock is free when it has
+    // finished.
+    test.ledger
         .begin()
         .await
         .expect("the writer")
         .rollback()
         .await
         .expect("released");
-    let paid = bench.newest(ALICE).await.len();
-    let left = i64::try_from(paid).expect("at most 40");
+    let paid = test.newest(ALICE).await.len();
+    let total = i64::try_from(paid).expect("at most 40");
     assert_eq!(
-        (
-            bench.balance(ALICE, from).await,
-            bench.balance(BOB, to).await
-        ),
-        (1_000 - left, left)
+        (test.balance(ALICE, from).await, test.balance(BOB, to).await),
+        (1_000 - total, total)
     );
 }
 
 #[tokio::test]
-async fn the_database_itself_refuses_a_negative_balance() {
-    let bench = Bench::new().await;
-    bench.account(ALICE, 5).await;
+async fn the_database_rejects_a_negative_balance() {
+    let test = TestLedger::new().await;
+    test.account(ALICE, 5).await;
     let update = sqlx::query("UPDATE accounts SET balance = -1")
-        .execute(&bench.ledger.writer)
+        .execute(&test.ledger.writer)
         .await;
     assert!(matches!(
-        update.expect_err("refused").into(),
+        update.expect_err("rejected").into(),
         LedgerError::Database(_)
     ));
-    let account = bench
+    let account = test
         .ledger
         .open_account(BOB, owner("Bob"), "EUR".parse().expect("EUR"))
         .await;
-    let id = account.expect("goes on").id;
+    let id = account.expect("opened").id;
     assert_eq!(
-        bench
-            .ledger
+        test.ledger
             .deposit(BOB, id, amount(1))
             .await
             .expect("deposited")

@@ -3,62 +3,61 @@ use aplomb::policies::paginate::{PageRequest, Position};
 use proptest::prelude::*;
 
 use super::super::{Account, LedgerError, NewestFirst, Payment};
-use super::{ALICE, BOB, Bench};
+use super::{ALICE, BOB, TestLedger};
 
-/// Every payment, read in pages of `limit`; `meanwhile` runs between two pages.
-async fn pages(
-    bench: &Bench,
+/// Reads all payments in pages of `limit`. `between_pages` runs between two pages.
+async fn read_all_pages(
+    test: &TestLedger,
     caller: &str,
     account: Option<Id<Account>>,
     limit: u32,
-    meanwhile: impl AsyncFn(),
+    between_pages: impl AsyncFn(),
 ) -> Vec<Payment> {
     let mut seen: Vec<Payment> = Vec::new();
     loop {
         let position = seen
             .last()
             .map_or(Position::Start, |payment| Position::After(payment.id));
-        let mut page = page(bench, caller, account, position, limit)
+        let mut rows = read_page(test, caller, account, position, limit)
             .await
             .expect("a page");
-        let more = page.len() > limit as usize;
-        page.truncate(limit as usize);
-        seen.extend(page);
-        if !more {
+        let has_more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        seen.extend(rows);
+        if !has_more {
             return seen;
         }
-        meanwhile().await;
+        between_pages().await;
     }
 }
 
-/// The rows of a page and, if there is one, the next.
-async fn page(
-    bench: &Bench,
+/// Reads the rows of a page, and one more row if there is another page.
+async fn read_page(
+    test: &TestLedger,
     caller: &str,
     account: Option<Id<Account>>,
     position: Position<Id<Payment>>,
     limit: u32,
 ) -> Result<Vec<Payment>, LedgerError> {
     let request = PageRequest::at(position.map(|id| NewestFirst { id }), limit);
-    bench
-        .ledger
+    test.ledger
         .payments(caller, account, &request.bidirectional().keyset())
         .await
 }
 
-async fn nothing() {}
+async fn no_change() {}
 
 fn ids(payments: &[Payment]) -> Vec<Id<Payment>> {
     payments.iter().map(|payment| payment.id).collect()
 }
 
 #[tokio::test]
-async fn the_newest_comes_first_and_each_once() {
-    let bench = Bench::new().await;
-    // Between two accounts of one caller: she is payer and payee.
+async fn payments_are_listed_newest_first_and_once() {
+    let test = TestLedger::new().await;
+    // Alice is payer and payee, so a query could list a payment twice.
     let (one, other) = (
-        bench.account(ALICE, 100).await,
-        bench.account(ALICE, 100).await,
+        test.account(ALICE, 100).await,
+        test.account(ALICE, 100).await,
     );
     let mut paid = Vec::new();
     for turn in 0..7 {
@@ -67,57 +66,66 @@ async fn the_newest_comes_first_and_each_once() {
         } else {
             (other, one)
         };
-        paid.push(bench.pay(ALICE, from, to, 1).await.expect("paid"));
+        paid.push(test.pay(ALICE, from, to, 1).await.expect("paid"));
     }
     paid.reverse();
     for limit in [1, 2, 3, 7, 8] {
-        assert_eq!(pages(&bench, ALICE, None, limit, nothing).await, paid);
-        assert_eq!(pages(&bench, ALICE, Some(one), limit, nothing).await, paid);
+        assert_eq!(
+            read_all_pages(&test, ALICE, None, limit, no_change).await,
+            paid
+        );
+        assert_eq!(
+            read_all_pages(&test, ALICE, Some(one), limit, no_change).await,
+            paid
+        );
     }
 }
 
 #[tokio::test]
-async fn a_caller_sees_what_went_from_and_to_her_accounts_only() {
-    let bench = Bench::new().await;
-    let alice = bench.account(ALICE, 100).await;
+async fn a_caller_sees_only_payments_of_own_accounts() {
+    let test = TestLedger::new().await;
+    let alice = test.account(ALICE, 100).await;
     let (bob, carol) = (
-        bench.account(BOB, 100).await,
-        bench.account("carol", 100).await,
+        test.account(BOB, 100).await,
+        test.account("carol", 100).await,
     );
-    let out = bench.pay(ALICE, alice, bob, 1).await.expect("paid").id;
-    let between_others = bench.pay(BOB, bob, carol, 1).await.expect("paid").id;
-    let back = bench.pay("carol", carol, alice, 1).await.expect("paid").id;
+    let outgoing = test.pay(ALICE, alice, bob, 1).await.expect("paid").id;
+    let between_others = test.pay(BOB, bob, carol, 1).await.expect("paid").id;
+    let incoming = test.pay("carol", carol, alice, 1).await.expect("paid").id;
     assert_eq!(
-        ids(&pages(&bench, ALICE, None, 10, nothing).await),
-        [back, out]
+        ids(&read_all_pages(&test, ALICE, None, 10, no_change).await),
+        [incoming, outgoing]
     );
     assert_eq!(
-        ids(&pages(&bench, BOB, None, 10, nothing).await),
-        [between_others, out]
+        ids(&read_all_pages(&test, BOB, None, 10, no_change).await),
+        [between_others, outgoing]
     );
-    assert_eq!(ids(&pages(&bench, "dora", None, 10, nothing).await), []);
+    assert_eq!(
+        ids(&read_all_pages(&test, "dora", None, 10, no_change).await),
+        []
+    );
 }
 
 #[tokio::test]
-async fn one_account_can_be_asked_for_by_its_owner() {
-    let bench = Bench::new().await;
+async fn only_the_owner_can_filter_by_an_account() {
+    let test = TestLedger::new().await;
     let (one, other) = (
-        bench.account(ALICE, 100).await,
-        bench.account(ALICE, 100).await,
+        test.account(ALICE, 100).await,
+        test.account(ALICE, 100).await,
     );
-    let bob = bench.account(BOB, 0).await;
-    let first = bench.pay(ALICE, one, bob, 1).await.expect("paid").id;
-    let second = bench.pay(ALICE, other, bob, 1).await.expect("paid").id;
+    let bob = test.account(BOB, 0).await;
+    let first = test.pay(ALICE, one, bob, 1).await.expect("paid").id;
+    let second = test.pay(ALICE, other, bob, 1).await.expect("paid").id;
     assert_eq!(
-        ids(&pages(&bench, ALICE, Some(one), 10, nothing).await),
+        ids(&read_all_pages(&test, ALICE, Some(one), 10, no_change).await),
         [first]
     );
     assert_eq!(
-        ids(&pages(&bench, ALICE, Some(other), 10, nothing).await),
+        ids(&read_all_pages(&test, ALICE, Some(other), 10, no_change).await),
         [second]
     );
     for missing in [bob, Id::new()] {
-        let error = page(&bench, ALICE, Some(missing), Position::Start, 10)
+        let error = read_page(&test, ALICE, Some(missing), Position::Start, 10)
             .await
             .expect_err("not hers");
         assert!(matches!(error, LedgerError::AccountNotFound(id) if id == missing));
@@ -125,24 +133,28 @@ async fn one_account_can_be_asked_for_by_its_owner() {
 }
 
 #[tokio::test]
-async fn pages_lead_back_over_the_same_payments() {
-    let bench = Bench::new().await;
+async fn pages_read_backward_have_the_same_payments() {
+    let test = TestLedger::new().await;
     let (one, other) = (
-        bench.account(ALICE, 100).await,
-        bench.account(ALICE, 100).await,
+        test.account(ALICE, 100).await,
+        test.account(ALICE, 100).await,
     );
     let mut paid = Vec::new();
     for _ in 0..7 {
-        paid.push(bench.pay(ALICE, one, other, 1).await.expect("paid").id);
+        paid.push(test.pay(ALICE, one, other, 1).await.expect("paid").id);
     }
-    let back = async |position| {
-        ids(&page(&bench, ALICE, None, position, 2)
+    let read_backward = async |position| {
+        ids(&read_page(&test, ALICE, None, position, 2)
             .await
             .expect("a page"))
     };
-    assert_eq!(back(Position::End).await, paid[..3], "nearest first");
-    assert_eq!(back(Position::Before(paid[2])).await, paid[3..6]);
-    assert_eq!(back(Position::Before(paid[6])).await, []);
+    assert_eq!(
+        read_backward(Position::End).await,
+        paid[..3],
+        "nearest first"
+    );
+    assert_eq!(read_backward(Position::Before(paid[2])).await, paid[3..6]);
+    assert_eq!(read_backward(Position::Before(paid[6])).await, []);
 }
 
 proptest! {
@@ -152,19 +164,19 @@ proptest! {
     fn d07_rows_present_throughout_appear_exactly_once(present in 0_usize..14, limit in 1_u32..6, inserted in 1_usize..4) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
-            let bench = Bench::new().await;
-            let (from, to) = (bench.account(ALICE, 1_000).await, bench.account(BOB, 0).await);
+            let test = TestLedger::new().await;
+            let (from, to) = (test.account(ALICE, 1_000).await, test.account(BOB, 0).await);
             let mut expected = Vec::new();
             for _ in 0..present {
-                expected.push(bench.pay(ALICE, from, to, 1).await.expect("paid").id);
+                expected.push(test.pay(ALICE, from, to, 1).await.expect("paid").id);
             }
             expected.reverse();
             let insert = async || {
                 for _ in 0..inserted {
-                    bench.pay(ALICE, from, to, 1).await.expect("paid");
+                    test.pay(ALICE, from, to, 1).await.expect("paid");
                 }
             };
-            let seen = ids(&pages(&bench, BOB, None, limit, insert).await);
+            let seen = ids(&read_all_pages(&test, BOB, None, limit, insert).await);
             prop_assert_eq!(seen, expected);
             Ok(())
         })?;

@@ -17,13 +17,13 @@ use super::{
 pub(super) const ALICE: &str = "alice";
 pub(super) const BOB: &str = "bob";
 
-/// A ledger of its own for a test.
-pub(super) struct Bench {
+/// A ledger in a temporary directory, for one test.
+pub(super) struct TestLedger {
     pub(super) ledger: Ledger,
     pub(super) directory: TempDir,
 }
 
-impl Bench {
+impl TestLedger {
     pub(super) async fn new() -> Self {
         let directory = TempDir::new().expect("a directory");
         let ledger = Ledger::open(&directory.path().join("ledger.sqlite"))
@@ -32,7 +32,7 @@ impl Bench {
         Self { ledger, directory }
     }
 
-    /// An account in EUR with this balance.
+    /// Opens an account in EUR with this balance, in minor units.
     pub(super) async fn account(&self, caller: &str, balance: i64) -> Id<Account> {
         self.account_in(caller, "EUR", balance).await
     }
@@ -85,7 +85,7 @@ impl Bench {
             .await
     }
 
-    /// The newest hundred payments of a caller.
+    /// The newest 100 payments of a caller.
     pub(super) async fn newest(&self, caller: &str) -> Vec<Payment> {
         let page = PageRequest::<NewestFirst>::new(None, 100)
             .bidirectional()
@@ -96,8 +96,8 @@ impl Bench {
             .expect("a list")
     }
 
-    /// What all accounts of a currency hold, and what was deposited into them.
-    pub(super) async fn held_and_deposited(&self, currency: &str) -> (i64, i64) {
+    /// The sum of the balances, and the sum of the deposits, of all accounts of a currency.
+    pub(super) async fn balances_and_deposits(&self, currency: &str) -> (i64, i64) {
         sqlx::query_as(
             "SELECT (SELECT coalesce(sum(balance), 0) FROM accounts WHERE currency = ?1),
                     (SELECT coalesce(sum(amount), 0) FROM deposits JOIN accounts ON id = account

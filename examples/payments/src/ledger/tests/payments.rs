@@ -1,29 +1,25 @@
 use aplomb::Id;
 
 use super::super::{LedgerError, Status};
-use super::{ALICE, BOB, Bench};
+use super::{ALICE, BOB, TestLedger};
 
 #[tokio::test]
-async fn a_payment_moves_the_amount_and_reads_back() {
-    let bench = Bench::new().await;
-    let (from, to) = (bench.account(ALICE, 100).await, bench.account(BOB, 5).await);
-    let payment = bench.pay(ALICE, from, to, 30).await.expect("paid");
+async fn a_payment_moves_the_amount_and_both_callers_can_read_it() {
+    let test = TestLedger::new().await;
+    let (from, to) = (test.account(ALICE, 100).await, test.account(BOB, 5).await);
+    let payment = test.pay(ALICE, from, to, 30).await.expect("paid");
     assert_eq!(
         (payment.from, payment.to, payment.amount.minor_units()),
         (from, to, 30)
     );
     assert_eq!(payment.status, Status::Completed);
     assert_eq!(
-        (
-            bench.balance(ALICE, from).await,
-            bench.balance(BOB, to).await
-        ),
+        (test.balance(ALICE, from).await, test.balance(BOB, to).await),
         (70, 35)
     );
     for caller in [ALICE, BOB] {
         assert_eq!(
-            bench
-                .ledger
+            test.ledger
                 .payment(caller, payment.id)
                 .await
                 .expect("visible"),
@@ -33,18 +29,18 @@ async fn a_payment_moves_the_amount_and_reads_back() {
 }
 
 #[tokio::test]
-async fn a_payment_is_told_with_the_time_of_its_identifier() {
-    let bench = Bench::new().await;
-    let (from, to) = (bench.account(ALICE, 100).await, bench.account(BOB, 0).await);
-    let payment = bench.pay(ALICE, from, to, 30).await.expect("paid");
+async fn a_serialized_payment_has_the_time_of_its_identifier() {
+    let test = TestLedger::new().await;
+    let (from, to) = (test.account(ALICE, 100).await, test.account(BOB, 0).await);
+    let payment = test.pay(ALICE, from, to, 30).await.expect("paid");
     assert_eq!(
         payment.created_at.as_millisecond().unsigned_abs(),
         payment.id.timestamp_ms()
     );
-    let told = serde_json::to_value(&payment).expect("JSON");
-    assert_eq!(told["status"], "completed");
-    assert_eq!(told["amount"], 30);
-    let created_at = told["created_at"].as_str().expect("text");
+    let document = serde_json::to_value(&payment).expect("JSON");
+    assert_eq!(document["status"], "completed");
+    assert_eq!(document["amount"], 30);
+    let created_at = document["created_at"].as_str().expect("text");
     assert!(
         created_at.ends_with('Z') && created_at.parse::<jiff::Timestamp>().is_ok(),
         "{created_at}"
@@ -53,113 +49,101 @@ async fn a_payment_is_told_with_the_time_of_its_identifier() {
 
 #[tokio::test]
 async fn the_whole_balance_can_be_paid_and_no_more() {
-    let bench = Bench::new().await;
-    let (from, to) = (bench.account(ALICE, 100).await, bench.account(BOB, 0).await);
-    let error = bench.pay(ALICE, from, to, 101).await.expect_err("too much");
+    let test = TestLedger::new().await;
+    let (from, to) = (test.account(ALICE, 100).await, test.account(BOB, 0).await);
+    let error = test.pay(ALICE, from, to, 101).await.expect_err("too much");
     assert!(matches!(
         error,
         LedgerError::InsufficientFunds { available: 100 }
     ));
-    bench.pay(ALICE, from, to, 100).await.expect("paid");
-    let error = bench.pay(ALICE, from, to, 1).await.expect_err("empty");
+    test.pay(ALICE, from, to, 100).await.expect("paid");
+    let error = test.pay(ALICE, from, to, 1).await.expect_err("empty");
     assert!(matches!(
         error,
         LedgerError::InsufficientFunds { available: 0 }
     ));
     assert_eq!(
-        (
-            bench.balance(ALICE, from).await,
-            bench.balance(BOB, to).await
-        ),
+        (test.balance(ALICE, from).await, test.balance(BOB, to).await),
         (0, 100)
     );
 }
 
 #[tokio::test]
-async fn a_refused_payment_leaves_nothing() {
-    let bench = Bench::new().await;
-    let (from, to) = (bench.account(ALICE, 1).await, bench.account(BOB, 0).await);
-    bench.pay(ALICE, from, to, 2).await.expect_err("too much");
-    assert!(bench.newest(ALICE).await.is_empty());
+async fn a_rejected_payment_is_not_listed() {
+    let test = TestLedger::new().await;
+    let (from, to) = (test.account(ALICE, 1).await, test.account(BOB, 0).await);
+    test.pay(ALICE, from, to, 2).await.expect_err("too much");
+    assert!(test.newest(ALICE).await.is_empty());
 }
 
 #[tokio::test]
-async fn nobody_pays_from_an_account_of_another() {
-    let bench = Bench::new().await;
-    let (from, to) = (bench.account(ALICE, 100).await, bench.account(BOB, 0).await);
-    let error = bench.pay(BOB, from, to, 1).await.expect_err("not Bob's");
+async fn a_caller_cannot_pay_from_an_account_of_another_caller() {
+    let test = TestLedger::new().await;
+    let (from, to) = (test.account(ALICE, 100).await, test.account(BOB, 0).await);
+    let error = test.pay(BOB, from, to, 1).await.expect_err("not Bob's");
     assert!(matches!(error, LedgerError::AccountNotFound(id) if id == from));
-    assert_eq!(bench.balance(ALICE, from).await, 100);
+    assert_eq!(test.balance(ALICE, from).await, 100);
 }
 
 #[tokio::test]
-async fn an_unknown_account_is_named() {
-    let bench = Bench::new().await;
-    let (known, unknown) = (bench.account(ALICE, 100).await, Id::new());
+async fn an_unknown_account_is_named_in_the_error() {
+    let test = TestLedger::new().await;
+    let (known, unknown) = (test.account(ALICE, 100).await, Id::new());
     for (from, to) in [(known, unknown), (unknown, known)] {
-        let error = bench.pay(ALICE, from, to, 1).await.expect_err("unknown");
+        let error = test.pay(ALICE, from, to, 1).await.expect_err("unknown");
         assert!(matches!(error, LedgerError::AccountNotFound(id) if id == unknown));
     }
-    assert_eq!(bench.balance(ALICE, known).await, 100);
+    assert_eq!(test.balance(ALICE, known).await, 100);
 }
 
 #[tokio::test]
-async fn an_account_does_not_pay_itself() {
-    let bench = Bench::new().await;
-    let id = bench.account(ALICE, 100).await;
-    let error = bench.pay(ALICE, id, id, 1).await.expect_err("the same");
+async fn an_account_cannot_pay_itself() {
+    let test = TestLedger::new().await;
+    let id = test.account(ALICE, 100).await;
+    let error = test.pay(ALICE, id, id, 1).await.expect_err("the same");
     assert!(matches!(error, LedgerError::SameAccount));
 }
 
 #[tokio::test]
-async fn currencies_do_not_mix() {
-    let bench = Bench::new().await;
+async fn accounts_of_different_currencies_cannot_pay_each_other() {
+    let test = TestLedger::new().await;
     let (from, to) = (
-        bench.account(ALICE, 100).await,
-        bench.account_in(BOB, "CHF", 0).await,
+        test.account(ALICE, 100).await,
+        test.account_in(BOB, "CHF", 0).await,
     );
-    let error = bench
+    let error = test
         .pay(ALICE, from, to, 1)
         .await
         .expect_err("another currency");
     assert!(matches!(error, LedgerError::CurrencyMismatch));
     assert_eq!(
-        (
-            bench.balance(ALICE, from).await,
-            bench.balance(BOB, to).await
-        ),
+        (test.balance(ALICE, from).await, test.balance(BOB, to).await),
         (100, 0)
     );
 }
 
 #[tokio::test]
-async fn the_balance_of_the_payee_does_not_wrap() {
-    let bench = Bench::new().await;
+async fn a_payment_above_the_largest_balance_is_rejected() {
+    let test = TestLedger::new().await;
     let (from, to) = (
-        bench.account(ALICE, 1).await,
-        bench.account(BOB, i64::MAX).await,
+        test.account(ALICE, 1).await,
+        test.account(BOB, i64::MAX).await,
     );
-    let error = bench.pay(ALICE, from, to, 1).await.expect_err("too large");
+    let error = test.pay(ALICE, from, to, 1).await.expect_err("too large");
     assert!(matches!(error, LedgerError::BalanceTooLarge));
     assert_eq!(
-        (
-            bench.balance(ALICE, from).await,
-            bench.balance(BOB, to).await
-        ),
+        (test.balance(ALICE, from).await, test.balance(BOB, to).await),
         (1, i64::MAX)
     );
 }
 
 #[tokio::test]
-async fn a_payment_between_others_does_not_exist() {
-    let bench = Bench::new().await;
-    let (from, to) = (
-        bench.account(ALICE, 100).await,
-        bench.account(ALICE, 0).await,
-    );
-    let payment = bench.pay(ALICE, from, to, 1).await.expect("paid");
+async fn a_payment_between_other_callers_is_not_found() {
+    let test = TestLedger::new().await;
+    let (from, to) = (test.account(ALICE, 100).await, test.account(ALICE, 0).await);
+    let payment = test.pay(ALICE, from, to, 1).await.expect("paid");
     for missing in [payment.id, Id::new()] {
-        let error = bench
+        let error = test
             .ledger
             .payment(BOB, missing)
             .await

@@ -1,23 +1,19 @@
 use aplomb::Id;
 
 use super::super::{LedgerError, Payment, Status};
-use super::{ALICE, BOB, Bench, amount};
+use super::{ALICE, BOB, TestLedger, amount};
 
-/// Alice pays Bob 30 of her 100.
-async fn paid(bench: &Bench) -> Payment {
-    let (from, to) = (bench.account(ALICE, 100).await, bench.account(BOB, 0).await);
-    bench.pay(ALICE, from, to, 30).await.expect("paid")
+/// Makes a payment of 30 from Alice, who has 100, to Bob, who has 0.
+async fn make_payment(test: &TestLedger) -> Payment {
+    let (from, to) = (test.account(ALICE, 100).await, test.account(BOB, 0).await);
+    test.pay(ALICE, from, to, 30).await.expect("paid")
 }
 
 #[tokio::test]
 async fn a_refund_moves_the_amount_back() {
-    let bench = Bench::new().await;
-    let payment = paid(&bench).await;
-    let refunded = bench
-        .ledger
-        .refund(BOB, payment.id)
-        .await
-        .expect("refunded");
+    let test = TestLedger::new().await;
+    let payment = make_payment(&test).await;
+    let refunded = test.ledger.refund(BOB, payment.id).await.expect("refunded");
     assert_eq!(
         refunded,
         Payment {
@@ -26,52 +22,45 @@ async fn a_refund_moves_the_amount_back() {
         }
     );
     assert_eq!(
-        bench
-            .ledger
+        test.ledger
             .payment(ALICE, payment.id)
             .await
             .expect("visible"),
         refunded
     );
-    assert_eq!(bench.balance(ALICE, payment.from).await, 100);
-    assert_eq!(bench.balance(BOB, payment.to).await, 0);
+    assert_eq!(test.balance(ALICE, payment.from).await, 100);
+    assert_eq!(test.balance(BOB, payment.to).await, 0);
 }
 
 #[tokio::test]
 async fn a_payment_is_refunded_once() {
-    let bench = Bench::new().await;
-    let payment = paid(&bench).await;
-    bench
-        .ledger
-        .refund(BOB, payment.id)
-        .await
-        .expect("refunded");
-    bench
-        .ledger
+    let test = TestLedger::new().await;
+    let payment = make_payment(&test).await;
+    test.ledger.refund(BOB, payment.id).await.expect("refunded");
+    test.ledger
         .deposit(BOB, payment.to, amount(1000))
         .await
         .expect("deposited");
-    let error = bench
+    let error = test
         .ledger
         .refund(BOB, payment.id)
         .await
         .expect_err("a second time");
     assert!(matches!(error, LedgerError::AlreadyRefunded));
-    assert_eq!(bench.balance(BOB, payment.to).await, 1000);
+    assert_eq!(test.balance(BOB, payment.to).await, 1000);
 }
 
 #[tokio::test]
-async fn of_refunds_at_once_one_succeeds() {
-    let bench = Bench::new().await;
-    let payment = paid(&bench).await;
-    bench
-        .ledger
+async fn one_of_concurrent_refunds_succeeds() {
+    let test = TestLedger::new().await;
+    let payment = make_payment(&test).await;
+    test.ledger
         .deposit(BOB, payment.to, amount(1000))
         .await
         .expect("deposited");
     let refunds: Vec<_> = (0..8)
         .map(|_| {
-            let ledger = bench.ledger.clone();
+            let ledger = test.ledger.clone();
             tokio::spawn(async move { ledger.refund(BOB, payment.id).await })
         })
         .collect();
@@ -82,44 +71,41 @@ async fn of_refunds_at_once_one_succeeds() {
             Err(error) => assert!(matches!(error, LedgerError::AlreadyRefunded), "{error}"),
         }
     }
-    assert_eq!((succeeded, bench.balance(BOB, payment.to).await), (1, 1000));
+    assert_eq!((succeeded, test.balance(BOB, payment.to).await), (1, 1000));
 }
 
 #[tokio::test]
-async fn only_the_payee_refunds() {
-    let bench = Bench::new().await;
-    let payment = paid(&bench).await;
-    let error = bench
+async fn only_the_payee_can_refund() {
+    let test = TestLedger::new().await;
+    let payment = make_payment(&test).await;
+    let error = test
         .ledger
         .refund(ALICE, payment.id)
         .await
         .expect_err("the payer");
     assert!(matches!(error, LedgerError::NotThePayee));
-    let error = bench
+    let error = test
         .ledger
         .refund("carol", payment.id)
         .await
         .expect_err("a stranger");
     assert!(matches!(error, LedgerError::PaymentNotFound(_)));
-    let error = bench
+    let error = test
         .ledger
         .refund(BOB, Id::new())
         .await
         .expect_err("unknown");
     assert!(matches!(error, LedgerError::PaymentNotFound(_)));
-    assert_eq!(bench.balance(BOB, payment.to).await, 30);
+    assert_eq!(test.balance(BOB, payment.to).await, 30);
 }
 
 #[tokio::test]
 async fn a_payee_that_spent_the_money_cannot_refund() {
-    let bench = Bench::new().await;
-    let payment = paid(&bench).await;
-    let elsewhere = bench.account(ALICE, 0).await;
-    bench
-        .pay(BOB, payment.to, elsewhere, 1)
-        .await
-        .expect("paid");
-    let error = bench
+    let test = TestLedger::new().await;
+    let payment = make_payment(&test).await;
+    let other = test.account(ALICE, 0).await;
+    test.pay(BOB, payment.to, other, 1).await.expect("paid");
+    let error = test
         .ledger
         .refund(BOB, payment.id)
         .await
@@ -129,29 +115,24 @@ async fn a_payee_that_spent_the_money_cannot_refund() {
         LedgerError::InsufficientFunds { available: 29 }
     ));
     assert_eq!(
-        bench
-            .ledger
-            .payment(BOB, payment.id)
-            .await
-            .expect("visible"),
+        test.ledger.payment(BOB, payment.id).await.expect("visible"),
         payment
     );
 }
 
 #[tokio::test]
-async fn the_balance_of_the_payer_does_not_wrap() {
-    let bench = Bench::new().await;
-    let payment = paid(&bench).await;
-    bench
-        .ledger
+async fn a_refund_above_the_largest_balance_is_rejected() {
+    let test = TestLedger::new().await;
+    let payment = make_payment(&test).await;
+    test.ledger
         .deposit(ALICE, payment.from, amount(i64::MAX - 70))
         .await
         .expect("deposited");
-    let error = bench
+    let error = test
         .ledger
         .refund(BOB, payment.id)
         .await
         .expect_err("too large");
     assert!(matches!(error, LedgerError::BalanceTooLarge));
-    assert_eq!(bench.balance(BOB, payment.to).await, 30);
+    assert_eq!(test.balance(BOB, payment.to).await, 30);
 }

@@ -4,7 +4,7 @@ use super::super::{Amount, Currency, Owner};
 
 #[derive(Debug, Deserialize)]
 struct Body {
-    #[expect(dead_code, reason = "only whether it can be read matters")]
+    #[expect(dead_code, reason = "the test only deserializes it")]
     amount: Amount,
 }
 
@@ -28,7 +28,7 @@ fn amounts_are_positive_integers() {
 }
 
 #[test]
-fn a_refusal_says_what_is_expected() {
+fn an_error_has_the_expected_values() {
     let error = serde_json::from_str::<Body>(r#"{"amount": -5}"#).expect_err("negative");
     assert!(
         error
@@ -49,7 +49,7 @@ fn currencies_are_three_upper_case_letters() {
 }
 
 #[test]
-fn owners_have_a_name_of_bounded_length() {
+fn owners_have_a_name_of_1_to_100_characters() {
     for text in ["A", "Alice & Sons", &"ä".repeat(100)] {
         assert_eq!(text.parse::<Owner>().expect("a name").as_str(), text);
     }
@@ -59,7 +59,7 @@ fn owners_have_a_name_of_bounded_length() {
 }
 
 #[test]
-fn values_are_written_as_they_are_read() {
+fn values_are_serialized_as_they_are_deserialized() {
     for json in ["\"EUR\"", "\"CHF\""] {
         let currency: Currency = serde_json::from_str(json).expect("a currency");
         assert_eq!(serde_json::to_string(&currency).expect("JSON"), json);

@@ -8,27 +8,27 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 
 use crate::start::{StartError, StartErrors};
 
-/// The keys with which answers are sealed before a store keeps them: the first seals, all open. Or
-/// they [only open](Self::decrypt_only).
+/// The keys that encrypt responses before a store gets them. The first key encrypts, and all keys
+/// decrypt. With [`decrypt_only`](Self::decrypt_only) no key encrypts.
 ///
-/// Each has an id, which is kept beside what it has sealed; an id never gets another key. Anybody
-/// who has a key can read, and forge, what it has sealed.
+/// Each key has an id, which is stored beside each response that the key has encrypted. Never give
+/// an id to another key. A holder of a key can read and forge the responses that it encrypts.
 ///
 /// ```
 /// use aplomb::policies::idempotency::EncryptionKeys;
 ///
-/// let [new, old] = [[1; 32], [2; 32]]; // From wherever secrets are kept.
+/// let [new, old] = [[1; 32], [2; 32]]; // Read them from your secret store.
 /// let keys = EncryptionKeys::new("2026-11", new)?.with_key("2026-05", old)?;
 /// assert!(keys.ids().eq(["2026-11", "2026-05"]));
 /// # Ok::<_, aplomb::StartError>(())
 /// ```
 ///
-/// [`Api::encryption_keys`](crate::Api::encryption_keys) says how keys are changed.
+/// [`Api::encryption_keys`](crate::Api::encryption_keys) describes how to rotate keys.
 #[derive(Clone)]
 pub struct EncryptionKeys {
     first: EncryptionKey,
     others: Vec<EncryptionKey>,
-    only_open: bool,
+    decrypt_only: bool,
 }
 
 #[derive(Clone)]
@@ -37,102 +37,112 @@ struct EncryptionKey {
     cipher: XChaCha20Poly1305,
 }
 
-/// The variable that an API reads.
+/// The environment variable that an API reads.
 const VARIABLE: &str = "APLOMB_ENCRYPTION_KEYS";
 
-const FORM: &str = "expected id:key, separated by commas, the one that seals first; such as 2026-11: and what \
-                    `openssl rand -base64 32` prints";
+const EXPECTED: &str = "expected <id>:<key>, several separated by commas, the encrypting key \
+                        first; such as 2026-11: followed by the output of `openssl rand -base64 32`";
 
 impl EncryptionKeys {
-    /// One key, of 32 random bytes, by its id: 1 to 16 characters of `[A-Za-z0-9_-]`.
+    /// Creates the set of one key of 32 random bytes. The id is 1 to 16 characters of
+    /// `[A-Za-z0-9_-]`.
     ///
     /// # Errors
     ///
-    /// If the id is none.
+    /// If the id has another length or other characters.
     pub fn new(id: &str, key: [u8; 32]) -> Result<Self, StartError> {
         let first = EncryptionKey::new(id, key).map_err(StartError::new)?;
         Ok(Self {
             first,
             others: Vec::new(),
-            only_open: false,
+            decrypt_only: false,
         })
     }
 
-    /// The same, with a key that only opens.
+    /// Adds a key that decrypts and does not encrypt.
     ///
     /// # Errors
     ///
-    /// If the id is none, or there already.
+    /// If the id has another length or other characters, or if another key has the same id.
     pub fn with_key(mut self, id: &str, key: [u8; 32]) -> Result<Self, StartError> {
         let key = EncryptionKey::new(id, key).map_err(StartError::new)?;
         self.add(key).map_err(StartError::new)?;
         Ok(self)
     }
 
-    /// The same keys, none of which seals: for instances that are to read what others seal already, or
-    /// still.
+    /// Makes all keys decrypt only.
+    ///
+    /// While encryption is switched on or off, some instances encrypt and others do not yet. The
+    /// others need the keys in this form to replay the encrypted responses.
     #[must_use]
     pub fn decrypt_only(mut self) -> Self {
-        self.only_open = true;
+        self.decrypt_only = true;
         self
     }
 
-    /// Keys in the form of `APLOMB_ENCRYPTION_KEYS`: `<id>:<key>` each, separated by commas; keys in base64
-    /// (RFC 4648 §4 or §5, with or without padding). Behind the word `clear` in the first place they
-    /// only open.
+    /// Parses the value of `APLOMB_ENCRYPTION_KEYS`: entries `<id>:<key>`, separated by commas,
+    /// with keys in base64 (RFC 4648 §4 or §5, with or without padding). If the first entry is the
+    /// word `clear`, the keys only decrypt.
     ///
     /// # Errors
     ///
-    /// One for each entry that is wrong. None shows a part of it.
+    /// One error for each invalid entry. No error contains a part of the entry, which may be a key.
     pub fn parse(text: &str) -> Result<Self, StartErrors> {
         let (mut keys, mut errors) = (None, StartErrors::new());
         let mut entries = text.split(',').enumerate().peekable();
-        let only_open = entries
+        let decrypt_only = entries
             .next_if(|(_, entry)| entry.trim() == "clear")
             .is_some();
         for (index, entry) in entries {
-            if let Err(why) = EncryptionKey::parse(entry.trim()).and_then(|key| add(&mut keys, key))
+            if let Err(reason) =
+                EncryptionKey::parse(entry.trim()).and_then(|key| add(&mut keys, key))
             {
-                // Id and key may have changed places.
+                // The error shows no part of the entry: id and key may have changed places.
                 errors.push(StartError::variable(
                     VARIABLE,
                     "…",
-                    format!("entry {}: {why}", index + 1),
+                    format!("entry {}: {reason}", index + 1),
                 ));
             }
         }
         errors.into_result()?;
-        let none = if only_open {
-            "no key stands behind `clear`, which says that keys only open"
+        let without_keys = if decrypt_only {
+            "no key follows `clear`, which makes the keys decrypt only; add at least one <id>:<key>"
         } else {
-            FORM
+            EXPECTED
         };
-        let keys: Self = keys.ok_or_else(|| StartError::variable(VARIABLE, text, none))?;
-        Ok(Self { only_open, ..keys })
+        let keys: Self = keys.ok_or_else(|| StartError::variable(VARIABLE, text, without_keys))?;
+        Ok(Self {
+            decrypt_only,
+            ..keys
+        })
     }
 
-    /// The ids, that of the key that seals first.
+    /// Returns the ids of the keys; the id of the encrypting key is first.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.iter().map(|key| key.id.as_str())
     }
 
-    /// The keys in `APLOMB_ENCRYPTION_KEYS`; `None` where it is not set.
+    /// Reads `APLOMB_ENCRYPTION_KEYS`; `None` if it is not set.
     pub(crate) fn from_env() -> Result<Option<Self>, StartErrors> {
         match env::var(VARIABLE) {
-            // Set to nothing are keys that did not arrive, and no wish for answers in the clear.
-            Ok(text) if text.is_empty() => Err(StartError::variable(VARIABLE, "", FORM).into()),
+            // An empty value is an error: probably a secret was not mounted. To treat it as unset
+            // would silently store responses in plain form.
+            Ok(text) if text.is_empty() => Err(StartError::variable(VARIABLE, "", EXPECTED).into()),
             Ok(text) => Self::parse(&text).map(Some),
             Err(VarError::NotPresent) => Ok(None),
-            Err(VarError::NotUnicode(_)) => Err(StartError::variable(VARIABLE, "…", FORM).into()),
+            Err(VarError::NotUnicode(_)) => {
+                Err(StartError::variable(VARIABLE, "…", EXPECTED).into())
+            }
         }
     }
 
-    /// The key that seals, if one does.
-    pub(super) fn encrypting(&self) -> Option<(&KeyId, &XChaCha20Poly1305)> {
-        (!self.only_open).then_some((&self.first.id, &self.first.cipher))
+    /// Returns the encrypting key; `None` if the keys only decrypt.
+    pub(super) fn encryption_key(&self) -> Option<(&KeyId, &XChaCha20Poly1305)> {
+        (!self.decrypt_only).then_some((&self.first.id, &self.first.cipher))
     }
 
-    pub(super) fn find(&self, id: &KeyId) -> Option<&XChaCha20Poly1305> {
+    pub(super) fn find_cipher(&self, id: &KeyId) -> Option<&XChaCha20Poly1305> {
         self.iter().find(|key| key.id == *id).map(|key| &key.cipher)
     }
 
@@ -141,9 +151,9 @@ impl EncryptionKeys {
     }
 
     fn add(&mut self, key: EncryptionKey) -> Result<(), String> {
-        if self.find(&key.id).is_some() {
+        if self.find_cipher(&key.id).is_some() {
             return Err(String::from(
-                "the id is there already; each key has one of its own",
+                "another key has the same id; give each key its own id",
             ));
         }
         self.others.push(key);
@@ -151,7 +161,7 @@ impl EncryptionKeys {
     }
 }
 
-/// Adds a key, which is the one that seals if it is the first.
+/// Adds a key. The first one that is added encrypts.
 fn add(keys: &mut Option<EncryptionKeys>, key: EncryptionKey) -> Result<(), String> {
     match keys {
         Some(keys) => keys.add(key),
@@ -159,7 +169,7 @@ fn add(keys: &mut Option<EncryptionKeys>, key: EncryptionKey) -> Result<(), Stri
             *keys = Some(EncryptionKeys {
                 first: key,
                 others: Vec::new(),
-                only_open: false,
+                decrypt_only: false,
             });
             Ok(())
         }
@@ -168,8 +178,8 @@ fn add(keys: &mut Option<EncryptionKeys>, key: EncryptionKey) -> Result<(), Stri
 
 impl EncryptionKey {
     fn new(id: &str, key: [u8; 32]) -> Result<Self, String> {
-        let id =
-            KeyId::new(id).ok_or("the id of a key is not 1 to 16 characters of [A-Za-z0-9_-]")?;
+        let id = KeyId::new(id)
+            .ok_or("the id of the key must be 1 to 16 characters of [A-Za-z0-9_-]")?;
         Ok(Self {
             id,
             cipher: XChaCha20Poly1305::new(&key.into()),
@@ -179,21 +189,23 @@ impl EncryptionKey {
     fn parse(entry: &str) -> Result<Self, String> {
         if entry == "clear" {
             return Err(String::from(
-                "`clear` stands first, before all keys, or not at all",
+                "`clear` must be the first entry; move it before all keys, or remove it",
             ));
         }
-        let (id, key) = entry.split_once(':').ok_or(FORM)?;
+        let (id, key) = entry.split_once(':').ok_or(EXPECTED)?;
         if id.is_empty() {
-            return Err(String::from("the id is missing before the colon"));
+            return Err(String::from(
+                "the id before the colon is missing; expected <id>:<key>",
+            ));
         }
-        Self::new(id, from_base64(key)?)
+        Self::new(id, key_from_base64(key)?)
     }
 }
 
 impl fmt::Debug for EncryptionKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.only_open {
-            "EncryptionKeys(only opening)"
+        f.write_str(if self.decrypt_only {
+            "EncryptionKeys(decrypt only)"
         } else {
             "EncryptionKeys"
         })?;
@@ -201,10 +213,10 @@ impl fmt::Debug for EncryptionKeys {
     }
 }
 
-fn from_base64(text: &str) -> Result<[u8; 32], String> {
+fn key_from_base64(text: &str) -> Result<[u8; 32], String> {
     const HOW_TO_MAKE_A_KEY: &str = "make one with `openssl rand -base64 32`";
     let url_safe = text.contains(['-', '_']);
-    let bytes = base64(if url_safe { &URL_SAFE } else { &STANDARD }).decode(text);
+    let bytes = base64_engine(if url_safe { &URL_SAFE } else { &STANDARD }).decode(text);
     let bytes = bytes.map_err(|_| format!("the key is not base64; {HOW_TO_MAKE_A_KEY}"))?;
     let length = bytes.len();
     bytes
@@ -212,14 +224,14 @@ fn from_base64(text: &str) -> Result<[u8; 32], String> {
         .map_err(|_| format!("expected a key of 32 bytes, found {length}; {HOW_TO_MAKE_A_KEY}"))
 }
 
-/// Base64 with or without padding.
-fn base64(alphabet: &Alphabet) -> GeneralPurpose {
+/// Returns an engine that decodes base64 with or without padding.
+fn base64_engine(alphabet: &Alphabet) -> GeneralPurpose {
     let padding =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     GeneralPurpose::new(alphabet, padding)
 }
 
-/// The name of a key: 1 to 16 characters of `[A-Za-z0-9_-]`.
+/// The id of a key: 1 to 16 characters of `[A-Za-z0-9_-]`.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct KeyId(Box<str>);
 
@@ -233,7 +245,7 @@ impl KeyId {
         &self.0
     }
 
-    /// In bytes.
+    /// Returns the length in bytes.
     pub(super) fn length(&self) -> u8 {
         u8::try_from(self.0.len()).expect("an id has at most 16 characters")
     }
@@ -252,73 +264,70 @@ mod tests {
     }
 
     #[test]
-    fn a26_the_first_key_seals_and_all_open() {
+    fn a26_the_first_key_encrypts_and_all_keys_decrypt() {
         let keys =
             EncryptionKeys::parse(&format!("b:{KEY}, a:{KEY},c-_9:{KEY}")).expect("valid keys");
         assert!(keys.ids().eq(["b", "a", "c-_9"]));
-        assert_eq!(keys.encrypting().map(|(id, _)| id.as_str()), Some("b"));
+        assert_eq!(keys.encryption_key().map(|(id, _)| id.as_str()), Some("b"));
         assert!(
             ["a", "b", "c-_9"]
                 .into_iter()
-                .all(|id| keys.find(&KeyId::new(id).expect("an id")).is_some())
+                .all(|id| keys.find_cipher(&KeyId::new(id).expect("an id")).is_some())
         );
     }
 
     #[test]
-    fn a26_behind_the_word_clear_keys_only_open() {
+    fn a26_keys_after_the_word_clear_only_decrypt() {
         for keys in [
             EncryptionKeys::parse(&format!("clear,b:{KEY},a:{KEY}")).expect("valid keys"),
             EncryptionKeys::parse(&format!("b:{KEY},a:{KEY}"))
                 .expect("valid keys")
                 .decrypt_only(),
         ] {
-            assert!(keys.ids().eq(["b", "a"]) && keys.encrypting().is_none());
+            assert!(keys.ids().eq(["b", "a"]) && keys.encryption_key().is_none());
             assert_eq!(
                 format!("{keys:?}"),
-                r#"EncryptionKeys(only opening)["b", "a"]"#
+                r#"EncryptionKeys(decrypt only)["b", "a"]"#
             );
         }
         let late = errors(&format!("b:{KEY},clear"));
-        assert!(
-            late.len() == 1
-                && late[0]
-                    .ends_with("entry 2: `clear` stands first, before all keys, or not at all")
-        );
+        assert!(late.len() == 1 && late[0].contains("entry 2: `clear` must be the first entry;"));
         assert!(
             errors("clear")[0]
-                .starts_with("APLOMB_ENCRYPTION_KEYS=\"clear\": no key stands behind `clear`")
+                .starts_with("APLOMB_ENCRYPTION_KEYS=\"clear\": no key follows `clear`")
         );
     }
 
     #[test]
-    fn a26_keys_come_in_either_base64_with_or_without_padding() {
+    fn a26_both_base64_alphabets_are_accepted_with_or_without_padding() {
         let bare = KEY.trim_end_matches('=');
         for key in [KEY, bare, &KEY.replace('/', "_"), &bare.replace('/', "_")] {
-            assert_eq!(from_base64(key), Ok([0xff; 32]), "{key}");
+            assert_eq!(key_from_base64(key), Ok([0xff; 32]), "{key}");
         }
     }
 
     #[test]
-    fn a26_each_wrong_entry_is_said_without_showing_it() {
+    fn a26_each_invalid_entry_is_reported_without_its_text() {
         let long_id = "a".repeat(17);
-        for (entry, why) in [
+        for (entry, reason) in [
             (
                 String::new(),
-                "expected id:key, separated by commas, the one that seals first; such as 2026-11:",
+                "expected <id>:<key>, several separated by commas, the encrypting key first; \
+                 such as 2026-11:",
             ),
-            (String::from(KEY), "expected id:key"),
-            (format!(":{KEY}"), "the id is missing before the colon"),
+            (String::from(KEY), "expected <id>:<key>"),
+            (format!(":{KEY}"), "the id before the colon is missing"),
             (
                 format!("a b:{KEY}"),
-                "the id of a key is not 1 to 16 characters of [A-Za-z0-9_-]",
+                "the id of the key must be 1 to 16 characters of [A-Za-z0-9_-]",
             ),
             (
                 format!("{long_id}:{KEY}"),
-                "the id of a key is not 1 to 16 characters",
+                "the id of the key must be 1 to 16 characters",
             ),
             (
                 format!("ok:{KEY}"),
-                "the id is there already; each key has one of its own",
+                "another key has the same id; give each key its own id",
             ),
             (
                 String::from("a:"),
@@ -334,22 +343,26 @@ mod tests {
             ),
             (String::from("a:+_"), "the key is not base64"),
         ] {
-            let said = errors(&format!("ok:{KEY},{entry}"));
-            let start = format!("APLOMB_ENCRYPTION_KEYS=\"…\": entry 2: {why}");
+            let errors = errors(&format!("ok:{KEY},{entry}"));
+            let start = format!("APLOMB_ENCRYPTION_KEYS=\"…\": entry 2: {reason}");
             assert!(
-                said.len() == 1 && said[0].starts_with(&start),
-                "{entry}: {said:?}"
+                errors.len() == 1 && errors[0].starts_with(&start),
+                "{entry}: {errors:?}"
             );
             assert!(
-                !said[0].contains("////") && !said[0].contains("c2hvcnQ"),
-                "{said:?}"
+                !errors[0].contains("////") && !errors[0].contains("c2hvcnQ"),
+                "{errors:?}"
             );
         }
-        assert_eq!(errors("a,b:,c:x").len(), 3, "all are said at once");
+        assert_eq!(
+            errors("a,b:,c:x").len(),
+            3,
+            "all errors are reported together"
+        );
     }
 
     #[test]
-    fn a26_keys_are_not_shown() {
+    fn a26_debug_shows_only_the_ids_of_keys() {
         let keys = EncryptionKeys::new("a", [7; 32]).and_then(|keys| keys.with_key("b", [8; 32]));
         assert_eq!(format!("{keys:?}"), r#"Ok(EncryptionKeys["a", "b"])"#);
         assert!(

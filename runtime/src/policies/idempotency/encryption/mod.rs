@@ -1,16 +1,20 @@
-//! Answers that only who has the key can read: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha, on
-//! RFC 8439) over the fields and the body.
+//! The encryption of stored responses: XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha, based on RFC
+//! 8439) over the fields and the body.
 //!
-//! | bytes | |
+//! | bytes | content |
 //! |---|---|
 //! | 1 | format, 2 |
-//! | 1 + | the length of the key's id, and the id |
-//! | 24 | nonce, random: of so many bits that none is drawn twice |
-//! | | ciphertext of what an answer has after its status |
-//! | 16 | tag |
+//! | 1 + n | length of the key's id; then the id |
+//! | 24 | nonce, random |
+//! | | ciphertext of the part of the [encoding](super::encoding) after the status |
+//! | 16 | authentication tag |
 //!
-//! The tag holds for one record and one status: the associated data are the format, the status (2),
-//! the two hashes that name the record (16 each), and the key's id behind its length.
+//! A nonce must never repeat under one key. 24 random bytes make a repetition practically
+//! impossible.
+//!
+//! The tag binds the ciphertext to one record and one status. The associated data are the format
+//! (1), the status (2), the two hashes of the record's name (16 each), and the id of the key after
+//! its length (1).
 
 mod keys;
 
@@ -30,22 +34,23 @@ use super::store::{BeginOutcome, RecordKey};
 use super::stored_response::StoredResponse;
 use crate::facet::StoreError;
 
-const NONCE: usize = 24;
-const TAG: usize = 16;
+const NONCE_LENGTH: usize = 24;
+const TAG_LENGTH: usize = 16;
 
-/// The fields and the body of an answer, sealed. Whether it opens, only the key tells.
+/// The encrypted fields and body of a response. Only decryption verifies that they are authentic.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct EncryptedResponse {
     id: KeyId,
-    nonce: [u8; NONCE],
-    /// With the tag.
+    nonce: [u8; NONCE_LENGTH],
+    /// The ciphertext and the tag.
     ciphertext: Bytes,
 }
 
 impl EncryptedResponse {
     pub(super) const FORMAT: u8 = 2;
 
-    /// `None` for bytes that cannot come from a seal.
+    /// Parses the bytes that [`write_to`](Self::write_to) has written; `None` for bytes of another
+    /// form.
     pub(super) fn from_bytes(mut bytes: Bytes) -> Option<Self> {
         bytes
             .try_get_u8()
@@ -54,9 +59,9 @@ impl EncryptedResponse {
         let length = usize::from(bytes.try_get_u8().ok()?);
         let id = (length <= bytes.len()).then(|| bytes.split_to(length))?;
         let id = KeyId::new(core::str::from_utf8(&id).ok()?)?;
-        let mut nonce = [0; NONCE];
+        let mut nonce = [0; NONCE_LENGTH];
         bytes.try_copy_to_slice(&mut nonce).ok()?;
-        (bytes.len() >= TAG).then_some(Self {
+        (bytes.len() >= TAG_LENGTH).then_some(Self {
             id,
             nonce,
             ciphertext: bytes,
@@ -65,7 +70,7 @@ impl EncryptedResponse {
 
     pub(super) fn write_to(&self, bytes: &mut Vec<u8>) {
         bytes.push(Self::FORMAT);
-        put_id(bytes, &self.id);
+        put_key_id(bytes, &self.id);
         bytes.extend(self.nonce);
         bytes.extend(&self.ciphertext);
     }
@@ -74,71 +79,81 @@ impl EncryptedResponse {
         self.id.as_str()
     }
 
-    /// In bytes, as it is written.
+    /// Returns the number of bytes that [`write_to`](Self::write_to) writes.
     pub(super) fn size(&self) -> usize {
-        2 + self.key_id().len() + NONCE + self.ciphertext.len()
+        2 + self.key_id().len() + NONCE_LENGTH + self.ciphertext.len()
     }
 }
 
 impl fmt::Debug for EncryptedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealed")
+        f.debug_struct("EncryptedResponse")
             .field("key_id", &self.key_id())
             .finish_non_exhaustive()
     }
 }
 
 impl EncryptionKeys {
-    /// The answer for this record, sealed with the key that does so; as it is if none does.
-    pub(crate) fn encrypt(&self, record: &RecordKey, kept: &StoredResponse) -> StoredResponse {
-        let Some((id, cipher)) = self.encrypting() else {
-            return kept.clone();
+    /// Encrypts the response of this record with the encrypting key. If the keys only decrypt,
+    /// returns the response in plain form.
+    pub(crate) fn encrypt(&self, record: &RecordKey, stored: &StoredResponse) -> StoredResponse {
+        let Some((id, cipher)) = self.encryption_key() else {
+            return stored.clone();
         };
-        StoredResponse::from_encrypted(kept.status(), seal(id, cipher, record, kept))
+        StoredResponse::from_encrypted(
+            stored.status(),
+            encrypt_response(id, cipher, record, stored),
+        )
     }
 
-    /// The answer of this record as it was before it was sealed. What is not sealed stays as it is.
+    /// Decrypts the response of this record. Returns a response in plain form unchanged.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Malformed`] if the key is missing, or if the data is not authentic.
     pub(crate) fn decrypt(
         &self,
-        kept: StoredResponse,
+        stored: StoredResponse,
         record: &RecordKey,
     ) -> Result<StoredResponse, StoreError> {
-        let Some(sealed) = kept.encrypted() else {
-            return Ok(kept);
+        let Some(encrypted) = stored.encrypted() else {
+            return Ok(stored);
         };
-        let id = sealed.key_id();
-        let Some(cipher) = self.find(&sealed.id) else {
-            return Err(without_key(record, id));
+        let id = encrypted.key_id();
+        let Some(cipher) = self.find_cipher(&encrypted.id) else {
+            return Err(missing_key(record, id));
         };
-        let opened = open(sealed, cipher, record, kept.status());
-        opened.and_then(|content| read_content(kept.status(), content)).ok_or_else(|| {
-            let why = format!(
-                "an answer sealed with the key `{id}` does not open: it was changed, is of another record, or that \
-                 id has another key here"
-            );
-            malformed(record, why)
-        })
+        decrypt_content(encrypted, cipher, record, stored.status())
+            .and_then(|content| read_content(stored.status(), content))
+            .ok_or_else(|| {
+                let reason = format!(
+                    "the response cannot be decrypted with the key `{id}`: it was changed, \
+                     it belongs to another record, or this instance has another key with that id"
+                );
+                malformed(record, reason)
+            })
     }
 }
 
-/// What a store found of a record, unless it is sealed and nobody has opened it.
-pub(crate) fn readable(
-    found: BeginOutcome,
+/// Passes on the outcome of a `begin`, unless its response is still encrypted because this instance
+/// has no keys.
+pub(crate) fn require_decrypted(
+    outcome: BeginOutcome,
     record: &RecordKey,
 ) -> Result<BeginOutcome, StoreError> {
-    match &found {
-        BeginOutcome::Done(kept) => match kept.encrypted_with() {
-            Some(id) => Err(without_key(record, id)),
-            None => Ok(found),
+    match &outcome {
+        BeginOutcome::Done(stored) => match stored.encrypted_with() {
+            Some(id) => Err(missing_key(record, id)),
+            None => Ok(outcome),
         },
-        _ => Ok(found),
+        _ => Ok(outcome),
     }
 }
 
-fn without_key(record: &RecordKey, id: &str) -> StoreError {
+fn missing_key(record: &RecordKey, id: &str) -> StoreError {
     malformed(
         record,
-        format!("an answer is sealed with the key `{id}`, which this instance does not have"),
+        format!("the response is encrypted with the key `{id}`, which this instance does not have"),
     )
 }
 
@@ -149,22 +164,22 @@ fn malformed(record: &RecordKey, why: String) -> StoreError {
     }
 }
 
-fn seal(
+fn encrypt_response(
     id: &KeyId,
     cipher: &XChaCha20Poly1305,
     record: &RecordKey,
-    kept: &StoredResponse,
+    stored: &StoredResponse,
 ) -> EncryptedResponse {
-    let nonce = nonce();
-    let mut content = Vec::with_capacity(kept.size() + TAG);
-    put_content(&mut content, kept);
+    let nonce = random_nonce();
+    let mut content = Vec::with_capacity(stored.size() + TAG_LENGTH);
+    put_content(&mut content, stored);
     cipher
         .encrypt_in_place(
             &XNonce::from(nonce),
-            &bound_to(record, kept.status(), id),
+            &associated_data(record, stored.status(), id),
             &mut content,
         )
-        .expect("an answer is far shorter than the 256 GiB that ChaCha20 takes");
+        .expect("a response is far shorter than the 256 GiB that ChaCha20 encrypts");
     EncryptedResponse {
         id: id.clone(),
         nonce,
@@ -172,44 +187,44 @@ fn seal(
     }
 }
 
-/// From the operating system, which, unlike a generator in memory, does not repeat itself in two machines
-/// that were started from one snapshot.
-fn nonce() -> [u8; NONCE] {
-    let mut nonce = [0; NONCE];
+/// Gets a nonce from the operating system. A generator in memory would repeat itself in two virtual
+/// machines that were started from one snapshot.
+fn random_nonce() -> [u8; NONCE_LENGTH] {
+    let mut nonce = [0; NONCE_LENGTH];
     SysRng
         .try_fill_bytes(&mut nonce)
         .expect("the operating system has random bytes");
     nonce
 }
 
-fn open(
-    sealed: &EncryptedResponse,
+fn decrypt_content(
+    encrypted: &EncryptedResponse,
     cipher: &XChaCha20Poly1305,
     record: &RecordKey,
     status: StatusCode,
 ) -> Option<Bytes> {
-    let associated = bound_to(record, status, &sealed.id);
+    let associated = associated_data(record, status, &encrypted.id);
     let payload = Payload {
-        msg: &sealed.ciphertext,
+        msg: &encrypted.ciphertext,
         aad: &associated,
     };
     cipher
-        .decrypt(&XNonce::from(sealed.nonce), payload)
+        .decrypt(&XNonce::from(encrypted.nonce), payload)
         .ok()
         .map(Bytes::from)
 }
 
-/// What a sealed answer belongs to.
-fn bound_to(record: &RecordKey, status: StatusCode, id: &KeyId) -> Vec<u8> {
+/// Returns the associated data, which bind a ciphertext to its record, its status and its key.
+fn associated_data(record: &RecordKey, status: StatusCode, id: &KeyId) -> Vec<u8> {
     let mut bytes = vec![EncryptedResponse::FORMAT];
     bytes.put_u16(status.as_u16());
     bytes.extend(record.caller());
     bytes.extend(record.name());
-    put_id(&mut bytes, id);
+    put_key_id(&mut bytes, id);
     bytes
 }
 
-fn put_id(bytes: &mut Vec<u8>, id: &KeyId) {
+fn put_key_id(bytes: &mut Vec<u8>, id: &KeyId) {
     bytes.push(id.length());
     bytes.extend(id.as_str().as_bytes());
 }

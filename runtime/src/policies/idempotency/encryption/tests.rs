@@ -14,7 +14,7 @@ fn keys(id: &str, byte: u8) -> EncryptionKeys {
     EncryptionKeys::new(id, [byte; 32]).expect("a valid id")
 }
 
-fn answer(body: Option<&'static [u8]>) -> StoredResponse {
+fn response(body: Option<&'static [u8]>) -> StoredResponse {
     let fields = vec![
         (LOCATION, HeaderValue::from_static("/v1/payments/1")),
         (LINK, HeaderValue::from_static("</a>")),
@@ -24,26 +24,26 @@ fn answer(body: Option<&'static [u8]>) -> StoredResponse {
         ),
     ];
     StoredResponse::restored(StatusCode::CREATED, fields, body.map(Bytes::from_static))
-        .expect("kept fields")
+        .expect("storable fields")
 }
 
-fn sealed_bytes() -> Vec<u8> {
+fn encrypted_bytes() -> Vec<u8> {
     keys("k1", 7)
-        .encrypt(&RECORD, &answer(Some(BODY)))
+        .encrypt(&RECORD, &response(Some(BODY)))
         .to_bytes()
 }
 
-/// What these bytes are under a name: nothing, or what opening them gives.
+/// Decodes and decrypts the bytes for a record; `None` if they have another form.
 fn read(bytes: &[u8], record: &RecordKey) -> Option<Result<StoredResponse, StoreError>> {
-    let kept = StoredResponse::from_bytes(Bytes::copy_from_slice(bytes))?;
-    Some(keys("k1", 7).decrypt(kept, record))
+    let stored = StoredResponse::from_bytes(Bytes::copy_from_slice(bytes))?;
+    Some(keys("k1", 7).decrypt(stored, record))
 }
 
-fn opens(bytes: &[u8], record: &RecordKey) -> bool {
+fn decrypts(bytes: &[u8], record: &RecordKey) -> bool {
     matches!(read(bytes, record), Some(Ok(_)))
 }
 
-fn why(result: Result<StoredResponse, StoreError>) -> (String, String) {
+fn malformed_value(result: Result<StoredResponse, StoreError>) -> (String, String) {
     match result {
         Err(StoreError::Malformed { key, why }) => (key, why),
         other => panic!("{other:?}"),
@@ -55,156 +55,168 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 #[test]
-fn a26_an_answer_opens_as_it_was_sealed() {
+fn a26_an_encrypted_response_decrypts_to_the_original() {
     let bare =
         StoredResponse::restored(StatusCode::NO_CONTENT, Vec::new(), None).expect("no fields");
-    for kept in [answer(Some(BODY)), answer(Some(b"")), answer(None), bare] {
-        let sealed = keys("k1", 7).encrypt(&RECORD, &kept);
+    for stored in [
+        response(Some(BODY)),
+        response(Some(b"")),
+        response(None),
+        bare,
+    ] {
+        let encrypted = keys("k1", 7).encrypt(&RECORD, &stored);
         assert_eq!(
-            (sealed.status(), sealed.encrypted_with()),
-            (kept.status(), Some("k1"))
+            (encrypted.status(), encrypted.encrypted_with()),
+            (stored.status(), Some("k1"))
         );
-        assert!(sealed.headers().len() == 0 && sealed.body().is_none());
-        let bytes = sealed.to_bytes();
+        assert!(encrypted.headers().len() == 0 && encrypted.body().is_none());
+        let bytes = encrypted.to_bytes();
         assert_eq!(
             StoredResponse::from_bytes(Bytes::from(bytes.clone())),
-            Some(sealed)
+            Some(encrypted)
         );
-        assert_eq!(read(&bytes, &RECORD), Some(Ok(kept)));
+        assert_eq!(read(&bytes, &RECORD), Some(Ok(stored)));
     }
 }
 
 #[test]
-fn a26_a_sealed_answer_shows_neither_fields_nor_body() {
-    let clear = answer(Some(BODY)).to_bytes();
-    let sealed = keys("k1", 7).encrypt(&RECORD, &answer(Some(BODY)));
+fn a26_an_encrypted_response_shows_neither_fields_nor_body() {
+    let plain = response(Some(BODY)).to_bytes();
+    let encrypted = keys("k1", 7).encrypt(&RECORD, &response(Some(BODY)));
     for part in [&b"location"[..], b"/v1/payments", BODY, b"link"] {
-        assert!(contains(&clear, part) && !contains(&sealed.to_bytes(), part));
+        assert!(contains(&plain, part) && !contains(&encrypted.to_bytes(), part));
     }
-    assert!(!format!("{sealed:?}").contains("payments"), "{sealed:?}");
+    assert!(
+        !format!("{encrypted:?}").contains("payments"),
+        "{encrypted:?}"
+    );
     assert_ne!(
-        sealed.to_bytes(),
-        sealed_bytes(),
-        "each seal draws its own nonce"
+        encrypted.to_bytes(),
+        encrypted_bytes(),
+        "each encryption draws its own nonce"
     );
 }
 
-/// Made by another implementation of the two documents.
+/// The bytes were made by another implementation of the draft and the RFC.
 #[test]
-fn a26_the_sealed_form_stays_as_it_is() {
+fn a26_the_encrypted_form_is_that_of_earlier_releases() {
     let bytes = URL_SAFE_NO_PAD.decode(
         "AMkCAmsxBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF8Lp07RV3yS_VEslwhu_Rp0PKL0TLKFwPyyno1D2vl2dZE_VmaaAwRsb6dhkJrnuSUgDyZIw",
     );
     let fields = vec![(LOCATION, HeaderValue::from_static("/v1/payments/1"))];
-    let kept =
+    let stored =
         StoredResponse::restored(StatusCode::CREATED, fields, Some(Bytes::from_static(b"{}")));
-    assert_eq!(read(&bytes.expect("base64"), &RECORD), kept.map(Ok));
+    assert_eq!(read(&bytes.expect("base64"), &RECORD), stored.map(Ok));
 }
 
 #[test]
-fn a26_no_changed_byte_opens() {
-    let bytes = sealed_bytes();
-    assert!(opens(&bytes, &RECORD));
+fn a26_a_response_with_a_changed_byte_does_not_decrypt() {
+    let bytes = encrypted_bytes();
+    assert!(decrypts(&bytes, &RECORD));
     for index in 0..bytes.len() {
         for change in [1, 0x80, 0xff] {
             let mut changed = bytes.clone();
             changed[index] ^= change;
-            assert!(!opens(&changed, &RECORD), "byte {index} ^ {change}");
+            assert!(!decrypts(&changed, &RECORD), "byte {index} ^ {change}");
         }
     }
 }
 
 #[test]
-fn a26_no_shorter_or_longer_answer_opens() {
-    let bytes = sealed_bytes();
-    assert!((0..bytes.len()).all(|length| !opens(&bytes[..length], &RECORD)));
-    assert!(!opens(&[&bytes[..], &[0]].concat(), &RECORD));
+fn a26_a_shortened_or_extended_response_does_not_decrypt() {
+    let bytes = encrypted_bytes();
+    assert!((0..bytes.len()).all(|length| !decrypts(&bytes[..length], &RECORD)));
+    assert!(!decrypts(&[&bytes[..], &[0]].concat(), &RECORD));
 }
 
 #[test]
-fn a26_a_sealed_answer_opens_in_its_record_only_and_with_its_status() {
-    let mut bytes = sealed_bytes();
-    assert!(!opens(&bytes, &OTHER));
+fn a26_a_response_decrypts_only_for_its_record_and_with_its_status() {
+    let mut bytes = encrypted_bytes();
+    assert!(!decrypts(&bytes, &OTHER));
     assert!(
-        !opens(&bytes, &RecordKey::new([9; 16], [2; 16])),
-        "another caller's"
+        !decrypts(&bytes, &RecordKey::new([9; 16], [2; 16])),
+        "the record of another caller"
     );
     bytes[..2].copy_from_slice(&202_u16.to_be_bytes());
-    let (key, why) = why(read(&bytes, &RECORD).expect("a form"));
+    let (key, why) = malformed_value(read(&bytes, &RECORD).expect("a form"));
     assert_eq!(key, RECORD.to_string());
     assert!(
-        why.starts_with("an answer sealed with the key `k1` does not open: it was changed"),
+        why.starts_with("the response cannot be decrypted with the key `k1`: it was changed"),
         "{why}"
     );
 }
 
 #[test]
-fn a26_all_keys_open_and_an_unknown_one_is_named() {
-    let sealed = keys("old", 1).encrypt(&RECORD, &answer(Some(BODY)));
+fn a26_all_keys_decrypt_and_an_error_names_a_missing_key() {
+    let encrypted = keys("old", 1).encrypt(&RECORD, &response(Some(BODY)));
     let both = keys("new", 2).with_key("old", [1; 32]).expect("another id");
     assert_eq!(
-        both.decrypt(sealed.clone(), &RECORD),
-        Ok(answer(Some(BODY)))
+        both.decrypt(encrypted.clone(), &RECORD),
+        Ok(response(Some(BODY)))
     );
     assert_eq!(
-        both.encrypt(&RECORD, &answer(None)).encrypted_with(),
+        both.encrypt(&RECORD, &response(None)).encrypted_with(),
         Some("new")
     );
-    let (key, said) = why(keys("new", 2).decrypt(sealed.clone(), &RECORD));
+    let (key, reason) = malformed_value(keys("new", 2).decrypt(encrypted.clone(), &RECORD));
     assert_eq!(key, RECORD.to_string());
     assert_eq!(
-        said,
-        "an answer is sealed with the key `old`, which this instance does not have"
+        reason,
+        "the response is encrypted with the key `old`, which this instance does not have"
     );
-    let (_, said) = why(keys("old", 3).decrypt(sealed, &RECORD));
-    assert!(said.ends_with("or that id has another key here"), "{said}");
-}
-
-#[test]
-fn a26_what_is_in_the_clear_stays_so_when_opened() {
-    let clear = answer(Some(BODY));
-    assert_eq!(
-        keys("k1", 7).decrypt(clear.clone(), &RECORD),
-        Ok(clear.clone())
-    );
-    assert_eq!(
-        readable(BeginOutcome::Done(clear.clone()), &RECORD),
-        Ok(BeginOutcome::Done(clear.clone()))
-    );
-    let sealed = keys("k1", 7).encrypt(&RECORD, &clear);
+    let (_, reason) = malformed_value(keys("old", 3).decrypt(encrypted, &RECORD));
     assert!(
-        readable(BeginOutcome::Done(sealed), &RECORD).is_err_and(|error| error.is_about_the_key())
+        reason.ends_with("or this instance has another key with that id"),
+        "{reason}"
     );
 }
 
 #[test]
-fn a26_what_is_sealed_can_be_sealed_again() {
-    let once = keys("k1", 7).encrypt(&RECORD, &answer(None));
+fn a26_a_response_in_plain_form_is_returned_unchanged() {
+    let plain = response(Some(BODY));
+    assert_eq!(
+        keys("k1", 7).decrypt(plain.clone(), &RECORD),
+        Ok(plain.clone())
+    );
+    assert_eq!(
+        require_decrypted(BeginOutcome::Done(plain.clone()), &RECORD),
+        Ok(BeginOutcome::Done(plain.clone()))
+    );
+    let encrypted = keys("k1", 7).encrypt(&RECORD, &plain);
+    assert!(
+        require_decrypted(BeginOutcome::Done(encrypted), &RECORD)
+            .is_err_and(|error| error.is_about_the_key())
+    );
+}
+
+#[test]
+fn a26_an_encrypted_response_can_be_encrypted_again() {
+    let once = keys("k1", 7).encrypt(&RECORD, &response(None));
     let twice = keys("k2", 8).encrypt(&RECORD, &once);
     assert_eq!(keys("k2", 8).decrypt(twice, &RECORD), Ok(once));
 }
 
 proptest! {
     #[test]
-    fn a26_no_other_bytes_open(
+    fn a26_arbitrary_bytes_do_not_decrypt(
         mut bytes in prop::collection::vec(any::<u8>(), 0..200),
-        kept in 0_usize..32,
+        prefix in 0_usize..32,
     ) {
-        prop_assert!(!matches!(read(&bytes, &RECORD), Some(Ok(kept)) if kept.encrypted_with().is_some()));
-        bytes.splice(0..0, sealed_bytes()[..kept].iter().copied());
-        if kept > 2 {
-            prop_assert!(!opens(&bytes, &RECORD));
+        prop_assert!(!matches!(read(&bytes, &RECORD), Some(Ok(read)) if read.encrypted_with().is_some()));
+        bytes.splice(0..0, encrypted_bytes()[..prefix].iter().copied());
+        if prefix > 2 {
+            prop_assert!(!decrypts(&bytes, &RECORD));
         }
     }
 }
 
 #[test]
-fn a26_keys_that_only_open_read_what_others_seal() {
-    let (kept, keys) = (answer(Some(BODY)), keys("k1", 7));
+fn a26_decrypt_only_keys_read_responses_of_other_instances() {
+    let (stored, keys) = (response(Some(BODY)), keys("k1", 7));
     let reader = keys.clone().decrypt_only();
-    assert_eq!(reader.encrypt(&RECORD, &kept), kept);
+    assert_eq!(reader.encrypt(&RECORD, &stored), stored);
     assert_eq!(
-        reader.decrypt(keys.encrypt(&RECORD, &kept), &RECORD),
-        Ok(kept)
+        reader.decrypt(keys.encrypt(&RECORD, &stored), &RECORD),
+        Ok(stored)
     );
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::policies::paginate::{CursorField, CursorValue};
 
-/// Defines keys of one column, which differ in what their cursors are bound to.
+/// Defines keys of one column, whose cursors have different bindings.
 macro_rules! keys {
     ($($name:ident($ty:ty) $column:literal $direction:ident;)*) => {$(
         #[derive(Debug, PartialEq)]
@@ -32,7 +32,7 @@ keys! {
     ByText(String) "id" Ascending;
 }
 
-const HERE: Binding<'_> = Binding {
+const BINDING: Binding<'_> = Binding {
     route: "r",
     path: "/r",
     filters: &[],
@@ -51,63 +51,63 @@ fn filters(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn d02_a_cursor_is_read_only_where_it_belongs() {
-    let (alice, bob, nameless) = (Caller::new("alice"), Caller::new("bob"), Caller::new(""));
+fn d02_a_cursor_is_valid_only_in_its_own_list() {
+    let (alice, bob, empty) = (Caller::new("alice"), Caller::new("bob"), Caller::new(""));
     let (none, some) = (filters(&[]), filters(&[("account", "1")]));
-    let home = Binding {
+    let own = Binding {
         route: "GET /v1/payments",
         path: "/v1/payments",
         filters: &none,
         caller: Some(&alice),
     };
     let text = cursors()
-        .write(Position::After(&Oldest(7)), &home)
+        .write(Position::After(&Oldest(7)), &own)
         .expect("short");
     assert_eq!(
-        cursors().read::<Oldest>(&text, &home).expect("at home"),
+        cursors().read::<Oldest>(&text, &own).expect("its own list"),
         Position::After(Oldest(7))
     );
-    for elsewhere in [
+    for other in [
         Binding {
             route: "GET /v1/accounts",
-            ..home.clone()
+            ..own.clone()
         },
         Binding {
             path: "/v1/payments/7",
-            ..home.clone()
+            ..own.clone()
         },
         Binding {
             filters: &some,
-            ..home.clone()
+            ..own.clone()
         },
         Binding {
             caller: Some(&bob),
-            ..home.clone()
+            ..own.clone()
         },
         Binding {
             caller: None,
-            ..home.clone()
+            ..own.clone()
         },
     ] {
         let problem = cursors()
-            .read::<Oldest>(&text, &elsewhere)
-            .expect_err("elsewhere");
+            .read::<Oldest>(&text, &other)
+            .expect_err("another list");
         assert_eq!(problem.code(), "INVALID_CURSOR");
     }
-    let nobodys = Binding {
+    let anonymous = Binding {
         caller: None,
-        ..home
+        ..own
     };
     let text = cursors()
-        .write(Position::After(&Oldest(7)), &nobodys)
+        .write(Position::After(&Oldest(7)), &anonymous)
         .expect("short");
     assert!(
         cursors()
             .read::<Oldest>(
                 &text,
                 &Binding {
-                    caller: Some(&nameless),
-                    ..nobodys
+                    caller: Some(&empty),
+                    ..anonymous
                 }
             )
             .is_err()
@@ -115,25 +115,25 @@ fn d02_a_cursor_is_read_only_where_it_belongs() {
 }
 
 #[test]
-fn d02_a_cursor_of_one_sort_is_none_of_another() {
+fn d02_a_cursor_is_invalid_after_a_change_of_the_sort() {
     let text = cursors()
-        .write(Position::After(&Oldest(700)), &HERE)
+        .write(Position::After(&Oldest(700)), &BINDING)
         .expect("short");
-    assert!(cursors().read::<Oldest>(&text, &HERE).is_ok());
+    assert!(cursors().read::<Oldest>(&text, &BINDING).is_ok());
     assert!(
-        cursors().read::<Newest>(&text, &HERE).is_err(),
+        cursors().read::<Newest>(&text, &BINDING).is_err(),
         "another direction"
     );
     assert!(
-        cursors().read::<ByNumber>(&text, &HERE).is_err(),
+        cursors().read::<ByNumber>(&text, &BINDING).is_err(),
         "another column"
     );
     assert!(
-        cursors().read::<ByText>(&text, &HERE).is_err(),
+        cursors().read::<ByText>(&text, &BINDING).is_err(),
         "another kind"
     );
     assert!(
-        cursors().read::<Small>(&text, &HERE).is_err(),
+        cursors().read::<Small>(&text, &BINDING).is_err(),
         "a smaller type"
     );
 }
@@ -146,61 +146,74 @@ fn d02_a_cursor_keeps_its_direction() {
         Position::Before(&Oldest(7)),
         Position::End,
     ] {
-        let text = cursors().write(position, &HERE).expect("short");
-        let read = cursors().read::<Oldest>(&text, &HERE).expect("own");
+        let text = cursors().write(position, &BINDING).expect("short");
+        let read = cursors().read::<Oldest>(&text, &BINDING).expect("own");
         assert_eq!(read.as_ref(), position);
     }
     let mut bytes = URL_SAFE_NO_PAD
         .decode(
             cursors()
-                .write(Position::After(&Oldest(7)), &HERE)
+                .write(Position::After(&Oldest(7)), &BINDING)
                 .expect("short"),
         )
         .expect("base64");
-    bytes[HEAD.len()] ^= 3;
+    bytes[HEADER.len()] ^= 3;
     assert!(
         cursors()
-            .read::<Oldest>(&URL_SAFE_NO_PAD.encode(bytes), &HERE)
+            .read::<Oldest>(&URL_SAFE_NO_PAD.encode(bytes), &BINDING)
             .is_err(),
-        "turned round"
+        "the other direction"
     );
 }
 
 #[test]
-fn d02_a_cursor_has_a_bounded_length() {
-    let long = |length| cursors().write(Position::After(&ByText("a".repeat(length))), &HERE);
-    let most = long(3050).expect("within");
-    assert!(most.len() <= MAX_LENGTH);
-    assert!(cursors().read::<ByText>(&most, &HERE).is_ok());
+fn d02_the_length_of_a_cursor_is_bounded() {
+    let long = |length| cursors().write(Position::After(&ByText("a".repeat(length))), &BINDING);
+    let longest = long(3050).expect("within");
+    assert!(longest.len() <= MAX_LENGTH);
+    assert!(cursors().read::<ByText>(&longest, &BINDING).is_ok());
     assert!(long(3060).is_err());
 }
 
 #[test]
-fn d03_cursors_outlive_a_change_of_the_secret() {
+fn d03_cursors_of_the_previous_secret_are_valid() {
     let secret = |byte| Secret::new([byte; 32]).expect("long enough");
     let text = cursors()
-        .write(Position::After(&Oldest(7)), &HERE)
+        .write(Position::After(&Oldest(7)), &BINDING)
         .expect("short");
-    let changed = |other: Option<u8>| Cursors::new(&secret(4), other.map(secret).as_ref(), "test");
-    assert!(changed(Some(3)).read::<Oldest>(&text, &HERE).is_ok());
-    assert!(changed(Some(5)).read::<Oldest>(&text, &HERE).is_err());
-    assert!(changed(None).read::<Oldest>(&text, &HERE).is_err());
+    let cursors_with_previous =
+        |previous: Option<u8>| Cursors::new(&secret(4), previous.map(secret).as_ref(), "test");
+    assert!(
+        cursors_with_previous(Some(3))
+            .read::<Oldest>(&text, &BINDING)
+            .is_ok()
+    );
+    assert!(
+        cursors_with_previous(Some(5))
+            .read::<Oldest>(&text, &BINDING)
+            .is_err()
+    );
+    assert!(
+        cursors_with_previous(None)
+            .read::<Oldest>(&text, &BINDING)
+            .is_err()
+    );
 }
 
 #[test]
-fn d03_another_version_is_refused() {
+fn d03_a_cursor_of_another_version_or_key_is_invalid() {
     let text = cursors()
-        .write(Position::After(&Oldest(7)), &HERE)
+        .write(Position::After(&Oldest(7)), &BINDING)
         .expect("short");
     let mut bytes = URL_SAFE_NO_PAD.decode(&text).expect("base64");
     bytes.truncate(bytes.len() - MAC_BYTES);
-    assert_eq!(cursors().sign::<Oldest>(bytes.clone(), &HERE), text);
+    assert_eq!(cursors().sign::<Oldest>(bytes.clone(), &BINDING), text);
     for byte in [0, 1] {
         let mut bytes = bytes.clone();
         bytes[byte] += 1;
         assert!(
             cursors()
-                .read::<Oldest>(&cursors().sign::<Oldest>(bytes, &HERE), &HERE)
+                .read::<Oldest>(&cursors().sign::<Oldest>(bytes, &BINDING), &BINDING)
                 .is_err()
         );
     }
@@ -208,16 +221,16 @@ fn d03_another_version_is_refused() {
 
 proptest! {
     #[test]
-    fn d03_a_tampered_cursor_is_refused(position: prop::sample::Index, bit in 0_u8..8) {
-        let text = cursors().write(Position::Before(&ByText("a key".into())), &HERE).expect("short");
+    fn d03_a_tampered_cursor_is_invalid(position: prop::sample::Index, bit in 0_u8..8) {
+        let text = cursors().write(Position::Before(&ByText("a key".into())), &BINDING).expect("short");
         let mut bytes = URL_SAFE_NO_PAD.decode(text).expect("base64");
         let position = position.index(bytes.len());
         bytes[position] ^= 1 << bit;
-        prop_assert!(cursors().read::<ByText>(&URL_SAFE_NO_PAD.encode(bytes), &HERE).is_err());
+        prop_assert!(cursors().read::<ByText>(&URL_SAFE_NO_PAD.encode(bytes), &BINDING).is_err());
     }
 
     #[test]
-    fn d03_any_text_is_survived(text in ".{0,80}") {
-        prop_assert!(cursors().read::<ByText>(&text, &HERE).is_err());
+    fn d03_any_other_text_is_invalid(text in ".{0,80}") {
+        prop_assert!(cursors().read::<ByText>(&text, &BINDING).is_err());
     }
 }

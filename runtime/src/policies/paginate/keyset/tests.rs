@@ -27,14 +27,14 @@ const UP: Direction = Direction::Ascending;
 const DOWN: Direction = Direction::Descending;
 
 #[test]
-fn d01_columns_of_one_direction_are_compared_as_rows() {
+fn d01_columns_with_the_same_direction_are_compared_as_rows() {
     assert_eq!(condition_text(&[UP]), "a > $1");
     assert_eq!(condition_text(&[DOWN, DOWN]), "(a, b) < ($1, $2)");
     assert_eq!(condition_text(&[UP, UP, UP]), "(a, b, c) > ($1, $2, $3)");
 }
 
 #[test]
-fn d01_columns_of_both_directions_are_spelled_out_behind_a_bound() {
+fn d01_columns_with_different_directions_are_expanded_with_a_bound() {
     assert_eq!(
         condition_text(&[DOWN, UP]),
         "a <= $1 AND (a < $1 OR (a = $1 AND b > $2))"
@@ -46,7 +46,7 @@ fn d01_columns_of_both_directions_are_spelled_out_behind_a_bound() {
 }
 
 #[test]
-fn values_are_bound_as_often_as_their_placeholders_need() {
+fn unnumbered_placeholders_bind_a_value_several_times() {
     let values = (1..=3).map(CursorValue::Integer).collect();
     let keyset = Keyset {
         condition: condition(&columns(&[DOWN, UP])),
@@ -75,7 +75,7 @@ fn values_are_bound_as_often_as_their_placeholders_need() {
 
 proptest! {
     #[test]
-    fn parentheses_close(directions in prop::collection::vec(prop_oneof![Just(UP), Just(DOWN)], 1..4)) {
+    fn parentheses_are_balanced(directions in prop::collection::vec(prop_oneof![Just(UP), Just(DOWN)], 1..4)) {
         let text = condition_text(&directions);
         let depth = text.chars().try_fold(0_i32, |depth, letter| match letter {
             '(' => Some(depth + 1),

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tracing::Level;
 
-use super::super::breaker::PAUSE;
+use super::super::breaker::OPEN_DURATION;
 use super::super::decide::State;
 use super::super::quota::Quota;
 use super::super::store::{Bucket, LimitSubject};
@@ -12,57 +12,58 @@ use super::*;
 use crate::facet::StoreFuture;
 use crate::testing::{FaultyLimits, LogLine, TestClock, TestLog};
 
-/// Counts how often it is asked, and answers as it is told.
+/// A store that counts its calls, and fails if `error` is set.
 #[derive(Debug)]
-struct Asked {
+struct CountingStore {
     calls: AtomicUsize,
-    refusal: Option<StoreError>,
+    error: Option<StoreError>,
     inner: MemoryLimits,
 }
 
-impl LimitStore for Asked {
-    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
+impl LimitStore for CountingStore {
+    fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        match &self.refusal {
+        match &self.error {
             Some(error) => StoreFuture::ready(Err(error.clone())),
-            None => self.inner.acquire(claims),
+            None => self.inner.acquire(requests),
         }
     }
 }
 
-/// A guard, with all that a test moves.
+/// A client with the store and the clock that tests control.
 struct Bench {
-    guard: LimitClient,
-    store: FaultyLimits<Arc<Asked>>,
-    asked: Arc<Asked>,
+    client: LimitClient,
+    store: FaultyLimits<Arc<CountingStore>>,
+    counter: Arc<CountingStore>,
     clock: TestClock,
 }
 
 fn bench(instances: u32) -> Bench {
-    refusing(None, instances)
+    bench_with(None, instances)
 }
 
-fn refusing(refusal: Option<StoreError>, instances: u32) -> Bench {
+fn bench_with(error: Option<StoreError>, instances: u32) -> Bench {
     let clock = TestClock::new();
     let inner = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
-    let asked = Arc::new(Asked {
+    let counter = Arc::new(CountingStore {
         calls: AtomicUsize::new(0),
-        refusal,
+        error,
         inner,
     });
-    let store = FaultyLimits::new(Arc::clone(&asked));
+    let store = FaultyLimits::new(Arc::clone(&counter));
     let instances = Instances::new(instances).expect("a number of instances");
-    let guard = LimitClient::by(Arc::new(clock.clone()), Arc::new(store.clone()), instances);
+    let client =
+        LimitClient::with_clock(Arc::new(clock.clone()), Arc::new(store.clone()), instances);
     Bench {
-        guard,
+        client,
         store,
-        asked,
+        counter,
         clock,
     }
 }
 
-/// One of 10 tokens, of which one comes back every second.
-fn claim() -> LimitRequest<'static> {
+/// A request for one of 10 tokens; one refills every second.
+fn request() -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_secs(1), 10).expect("valid");
     LimitRequest::new(
         Bucket {
@@ -74,23 +75,23 @@ fn claim() -> LimitRequest<'static> {
 }
 
 impl Bench {
-    async fn decided(&self) -> Decision {
-        self.guard
-            .acquire(&[claim()], OnError::Local)
+    async fn decide(&self) -> Decision {
+        self.client
+            .acquire(&[request()], OnError::Local)
             .await
             .expect("a decision")
     }
 
     async fn is_local(&self) -> bool {
-        matches!(self.decided().await, Decision::Locally(_))
+        matches!(self.decide().await, Decision::Locally(_))
     }
 
     fn calls(&self) -> usize {
-        self.asked.calls.load(Ordering::SeqCst)
+        self.counter.calls.load(Ordering::SeqCst)
     }
 
-    /// Breaks the store down, and lets three requests find out.
-    async fn go_local(&self) {
+    /// Breaks the store and opens the breaker by three requests.
+    async fn open_breaker(&self) {
         self.store.break_down(true);
         for _ in 0..3 {
             assert!(self.is_local().await);
@@ -99,40 +100,40 @@ impl Bench {
 }
 
 #[test]
-fn a_store_in_this_process_answers_at_once() {
+fn an_in_memory_store_answers_immediately() {
     let clock = TestClock::new();
     let memory = Arc::new(MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
-    let guard = LimitClient::by(
+    let client = LimitClient::with_clock(
         Arc::new(clock),
         memory,
         Instances::new(1).expect("a number of instances"),
     );
-    let acquired = guard
-        .acquire_in_process(&[claim()])
-        .expect("memory answers");
+    let acquired = client
+        .acquire_in_process(&[request()])
+        .expect("an in-memory store answers immediately");
     assert!(acquired.admitted && acquired.statuses[0].remaining == 9);
 }
 
 #[tokio::test]
-async fn a_store_that_has_to_be_waited_for_takes_nothing_at_once() {
+async fn a_remote_store_is_not_called_for_an_immediate_answer() {
     let bench = bench(1);
-    assert_eq!(bench.guard.acquire_in_process(&[claim()]), None);
+    assert_eq!(bench.client.acquire_in_process(&[request()]), None);
     assert_eq!(bench.calls(), 0);
-    assert_eq!(bench.decided().await.acquired().statuses[0].remaining, 9);
+    assert_eq!(bench.decide().await.acquired().statuses[0].remaining, 9);
 }
 
 #[tokio::test]
-async fn b15_a_store_that_is_well_decides() {
+async fn b15_a_healthy_store_decides() {
     let bench = bench(1);
-    let Decision::ByStore(acquired) = bench.decided().await else {
-        panic!("the store is well")
+    let Decision::ByStore(acquired) = bench.decide().await else {
+        panic!("the store is healthy")
     };
     assert!(acquired.admitted);
     assert_eq!(acquired.statuses[0].remaining, 9);
 }
 
 #[tokio::test(start_paused = true)]
-async fn b15_an_answer_is_waited_for_250_ms_three_times_and_then_no_more() {
+async fn b15_three_requests_wait_250_ms_and_later_ones_do_not_wait() {
     let bench = bench(1);
     bench.store.hang(true);
     for waited in [250, 250, 250, 0, 0] {
@@ -146,13 +147,13 @@ async fn b15_an_answer_is_waited_for_250_ms_three_times_and_then_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b15_after_a_second_one_of_many_probes() {
+async fn b15_after_a_second_one_of_many_requests_probes() {
     let bench = bench(1);
     bench.store.hang(true);
     for _ in 0..3 {
         assert!(bench.is_local().await);
     }
-    bench.clock.advance(PAUSE);
+    bench.clock.advance(OPEN_DURATION);
     let waits = join_all((0..16).map(|_| async {
         let start = Instant::now();
         assert!(bench.is_local().await);
@@ -160,34 +161,37 @@ async fn b15_after_a_second_one_of_many_probes() {
     }));
     assert_eq!(waits.await.into_iter().filter(|waited| *waited).count(), 1);
     bench.store.hang(false);
-    assert!(bench.is_local().await, "the probe failed: another second");
-    bench.clock.advance(PAUSE);
+    assert!(
+        bench.is_local().await,
+        "the probe has failed, so the breaker stays open"
+    );
+    bench.clock.advance(OPEN_DURATION);
     assert!(!bench.is_local().await);
-    assert!(!bench.is_local().await, "a good answer ends it");
+    assert!(!bench.is_local().await, "a success closes the breaker");
     assert_eq!(bench.calls(), 2);
 }
 
 #[test]
-fn b15_of_many_threads_one_probes() {
+fn b15_one_of_many_threads_probes() {
     let bench = bench(1);
     for _ in 0..3 {
         bench
-            .guard
-            .failed(&bench.guard.breakers[0], Permit::Normal, &"a test");
+            .client
+            .report_failure(&bench.client.breakers[0], Permit::Normal, &"a test");
     }
-    bench.clock.advance(PAUSE);
+    bench.clock.advance(OPEN_DURATION);
     let probes = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let passed = (0..1000)
+                let permitted = (0..1000)
                     .filter(|_| {
-                        bench.guard.breakers[0]
-                            .admit(|| bench.clock.now())
+                        bench.client.breakers[0]
+                            .acquire_permit(|| bench.clock.now())
                             .is_some()
                     })
                     .count();
-                probes.fetch_add(passed, Ordering::SeqCst);
+                probes.fetch_add(permitted, Ordering::SeqCst);
             });
         }
     });
@@ -195,7 +199,7 @@ fn b15_of_many_threads_one_probes() {
 }
 
 #[tokio::test]
-async fn b15_two_failures_are_local_and_the_store_is_asked_on() {
+async fn b15_two_failures_keep_the_breaker_closed() {
     let bench = bench(1);
     bench.store.break_down(true);
     assert!(bench.is_local().await && bench.is_local().await);
@@ -204,40 +208,40 @@ async fn b15_two_failures_are_local_and_the_store_is_asked_on() {
     bench.store.break_down(true);
     assert!(bench.is_local().await && bench.is_local().await);
     bench.store.break_down(false);
-    assert!(!bench.is_local().await, "not in a row");
+    assert!(!bench.is_local().await, "the failures are not in a row");
 }
 
 #[tokio::test]
-async fn b15_a_local_limit_is_an_instances_share_of_it() {
+async fn b15_an_instance_decides_by_its_share_of_the_limit() {
     let bench = bench(4);
     bench.store.break_down(true);
     for _ in 0..3 {
         assert!(
-            bench.decided().await.acquired().admitted,
+            bench.decide().await.acquired().admitted,
             "a quarter of ten, rounded up"
         );
     }
-    let refused = bench.decided().await;
-    assert!(!refused.acquired().admitted);
+    let rejected = bench.decide().await;
+    assert!(!rejected.acquired().admitted);
     assert_eq!(
-        refused.acquired().statuses[0].wait,
+        rejected.acquired().statuses[0].wait,
         Some(Duration::from_secs(4))
     );
-    assert!(matches!(refused, Decision::Locally(_)));
+    assert!(matches!(rejected, Decision::Locally(_)));
     bench.clock.advance(Duration::from_secs(4));
-    assert!(bench.decided().await.acquired().admitted);
+    assert!(bench.decide().await.acquired().admitted);
 }
 
 #[tokio::test]
-async fn b15_a_bucket_that_cannot_be_read_is_no_outage() {
+async fn b15_an_unreadable_bucket_is_not_an_outage() {
     let error = StoreError::Malformed {
         key: String::from("k"),
         why: String::from("of tomorrow"),
     };
-    let bench = refusing(Some(error.clone()), 1);
+    let bench = bench_with(Some(error.clone()), 1);
     for calls in 1..10 {
         assert_eq!(
-            bench.guard.acquire(&[claim()], OnError::Local).await,
+            bench.client.acquire(&[request()], OnError::Local).await,
             Err(error.clone())
         );
         assert_eq!(bench.calls(), calls);
@@ -245,15 +249,15 @@ async fn b15_a_bucket_that_cannot_be_read_is_no_outage() {
 }
 
 #[tokio::test]
-async fn b15_a_store_that_is_full_or_broken_is_an_outage() {
+async fn b15_a_full_or_failing_store_is_an_outage() {
     for error in [
         StoreError::Full,
         StoreError::Failed(String::from("no such command")),
     ] {
-        let bench = refusing(Some(error), 1);
+        let bench = bench_with(Some(error), 1);
         for _ in 0..10 {
             assert!(matches!(
-                bench.guard.acquire(&[claim()], OnError::Local).await,
+                bench.client.acquire(&[request()], OnError::Local).await,
                 Ok(Decision::Locally(_))
             ));
         }
@@ -261,33 +265,33 @@ async fn b15_a_store_that_is_full_or_broken_is_an_outage() {
     }
 }
 
-/// Answers as it is told, after a trip that takes its time.
+/// A store of limits and records that gives one answer after a delay.
 #[derive(Debug)]
-struct Both {
+struct CombinedStore {
     calls: AtomicUsize,
-    trip: Duration,
+    delay: Duration,
     answer: Result<Answer, StoreError>,
 }
 
-/// What the limits say, and what the rest of the call found if they admit.
+/// The decision of the limits, and the record if they admit the request.
 type Answer = (Acquired, Option<Found>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found;
 
-impl Both {
-    fn after(trip: Duration, answer: Result<Answer, StoreError>) -> Self {
+impl CombinedStore {
+    fn after(delay: Duration, answer: Result<Answer, StoreError>) -> Self {
         Self {
             calls: AtomicUsize::new(0),
-            trip,
+            delay,
             answer,
         }
     }
 
-    /// Of a request that is admitted, and runs.
-    fn admitting(trip: Duration) -> Self {
-        let acquired = Acquired::of(&[claim()], &[State::Ahead(0)]);
-        Self::after(trip, Ok((acquired, Some(Found))))
+    /// A store that admits the request and begins its run.
+    fn admitting(delay: Duration) -> Self {
+        let acquired = Acquired::of(&[request()], &[State::Ahead(0)]);
+        Self::after(delay, Ok((acquired, Some(Found))))
     }
 
     fn calls(&self) -> usize {
@@ -296,31 +300,37 @@ impl Both {
 
     async fn call(&self) -> Result<Answer, StoreError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        tokio::time::sleep(self.trip).await;
+        tokio::time::sleep(self.delay).await;
         self.answer.clone()
     }
 }
 
-/// What a request meets that goes to the store with its record.
-async fn together(bench: &Bench, store: &Both) -> Result<(Decision, Option<Found>), StoreError> {
-    together_or(OnError::Local, bench, store).await
+/// Acquires tokens together with a record.
+async fn acquire_combined(
+    bench: &Bench,
+    store: &CombinedStore,
+) -> Result<(Decision, Option<Found>), StoreError> {
+    acquire_combined_or(OnError::Local, bench, store).await
 }
 
-async fn together_or(
+async fn acquire_combined_or(
     on_error: OnError,
     bench: &Bench,
-    store: &Both,
+    store: &CombinedStore,
 ) -> Result<(Decision, Option<Found>), StoreError> {
     bench
-        .guard
-        .acquire_by(&[claim()], on_error, store.call())
+        .client
+        .acquire_with(&[request()], on_error, store.call())
         .await
 }
 
 #[tokio::test(start_paused = true)]
-async fn b15_a_trip_for_both_is_waited_for_as_long_as_it_takes() {
-    let (bench, store) = (bench(1), Both::admitting(Duration::from_millis(900)));
-    let found = together(&bench, &store).await;
+async fn b15_a_combined_call_has_no_timeout() {
+    let (bench, store) = (
+        bench(1),
+        CombinedStore::admitting(Duration::from_millis(900)),
+    );
+    let found = acquire_combined(&bench, &store).await;
     assert!(
         matches!(found, Ok((Decision::ByStore(_), Some(Found)))),
         "{found:?}"
@@ -328,18 +338,18 @@ async fn b15_a_trip_for_both_is_waited_for_as_long_as_it_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b15_after_three_late_trips_for_both_the_limits_are_decided_locally() {
+async fn b15_three_late_combined_calls_open_the_breaker() {
     let (bench, store) = (
         bench(1),
-        Both::admitting(STORE_TIMEOUT + Duration::from_millis(10)),
+        CombinedStore::admitting(STORE_TIMEOUT + Duration::from_millis(10)),
     );
     for _ in 0..3 {
         assert!(matches!(
-            together(&bench, &store).await,
+            acquire_combined(&bench, &store).await,
             Ok((Decision::ByStore(_), Some(_)))
         ));
     }
-    let found = together(&bench, &store).await;
+    let found = acquire_combined(&bench, &store).await;
     assert!(
         matches!(found, Ok((Decision::Locally(_), None))),
         "{found:?}"
@@ -347,49 +357,49 @@ async fn b15_after_three_late_trips_for_both_the_limits_are_decided_locally() {
     assert_eq!(
         (store.calls(), bench.calls()),
         (3, 0),
-        "neither store is asked for limits"
+        "no store is called for limits"
     );
-    bench.clock.advance(PAUSE);
+    bench.clock.advance(OPEN_DURATION);
     assert!(
         matches!(
-            together(&bench, &store).await,
+            acquire_combined(&bench, &store).await,
             Ok((Decision::ByStore(_), None))
         ),
-        "limits alone probe"
+        "the probe is a call for limits only"
     );
     assert_eq!((store.calls(), bench.calls()), (3, 1));
     assert!(
-        matches!(together(&bench, &store).await, Ok((_, Some(Found)))),
-        "a good answer ends it"
+        matches!(acquire_combined(&bench, &store).await, Ok((_, Some(Found)))),
+        "a success closes the breaker"
     );
     assert_eq!((store.calls(), bench.calls()), (4, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn b15_a_trip_for_both_that_fails_is_a_failure_whatever_the_limits_say() {
+async fn b15_a_failed_combined_call_is_an_error() {
     let error = StoreError::Unavailable(String::from("no answer in time"));
     let (bench, store) = (
         bench(1),
-        Both::after(Duration::from_secs(1), Err(error.clone())),
+        CombinedStore::after(Duration::from_secs(1), Err(error.clone())),
     );
     for _ in 0..3 {
-        assert_eq!(together(&bench, &store).await, Err(error.clone()));
+        assert_eq!(acquire_combined(&bench, &store).await, Err(error.clone()));
     }
     assert!(matches!(
-        together(&bench, &store).await,
+        acquire_combined(&bench, &store).await,
         Ok((Decision::Locally(_), None))
     ));
     assert_eq!((store.calls(), bench.calls()), (3, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn b15_good_trips_for_both_keep_the_store_asked() {
-    let (bench, good) = (bench(1), Both::admitting(Duration::from_millis(1)));
-    let late = Both::admitting(STORE_TIMEOUT * 2);
+async fn b15_successful_combined_calls_keep_the_breaker_closed() {
+    let (bench, good) = (bench(1), CombinedStore::admitting(Duration::from_millis(1)));
+    let late = CombinedStore::admitting(STORE_TIMEOUT * 2);
     for _ in 0..4 {
         for store in [&late, &late, &good] {
             assert!(matches!(
-                together(&bench, store).await,
+                acquire_combined(&bench, store).await,
                 Ok((Decision::ByStore(_), Some(_)))
             ));
         }
@@ -397,23 +407,29 @@ async fn b15_good_trips_for_both_keep_the_store_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b15_a_value_that_cannot_be_read_is_no_outage_of_both() {
+async fn b15_an_unreadable_value_in_a_combined_call_is_not_an_outage() {
     let error = StoreError::Malformed {
         key: String::from("k"),
         why: String::from("of tomorrow"),
     };
-    let (bench, store) = (bench(1), Both::after(Duration::ZERO, Err(error.clone())));
+    let (bench, store) = (
+        bench(1),
+        CombinedStore::after(Duration::ZERO, Err(error.clone())),
+    );
     for calls in 1..10 {
-        assert_eq!(together(&bench, &store).await, Err(error.clone()));
+        assert_eq!(acquire_combined(&bench, &store).await, Err(error.clone()));
         assert_eq!(store.calls(), calls);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn b15_a_full_store_leaves_the_limits_to_the_instance_and_the_record_to_begin() {
-    let (bench, store) = (bench(1), Both::after(Duration::ZERO, Err(StoreError::Full)));
+async fn b15_with_a_full_store_the_instance_decides_the_limits_and_no_record_is_returned() {
+    let (bench, store) = (
+        bench(1),
+        CombinedStore::after(Duration::ZERO, Err(StoreError::Full)),
+    );
     for calls in [1, 2, 3, 3] {
-        let found = together(&bench, &store).await;
+        let found = acquire_combined(&bench, &store).await;
         assert!(
             matches!(found, Ok((Decision::Locally(_), None))),
             "{found:?}"
@@ -423,125 +439,128 @@ async fn b15_a_full_store_leaves_the_limits_to_the_instance_and_the_record_to_be
 }
 
 #[tokio::test]
-async fn b15_where_nobody_may_decide_instead_nothing_has_begun_that_is_to_be_given_back() {
+async fn b15_on_error_deny_leaves_nothing_to_undo() {
     let bench = bench(1);
-    let full = Both::after(Duration::ZERO, Err(StoreError::Full));
+    let full = CombinedStore::after(Duration::ZERO, Err(StoreError::Full));
     bench.store.break_down(true);
     for _ in 0..6 {
-        let denied = together_or(OnError::Deny, &bench, &full)
+        let denied = acquire_combined_or(OnError::Deny, &bench, &full)
             .await
-            .expect_err("nobody decides");
+            .expect_err("the instance may not decide");
         assert!(!denied.is_ambiguous(), "{denied:?}");
     }
-    assert_eq!(full.calls(), 3, "the store is left alone");
+    assert_eq!(full.calls(), 3, "the breaker is open");
 }
 
 #[tokio::test(start_paused = true)]
-async fn b14_what_a_trip_for_both_refuses_is_remembered() {
-    let refused = Acquired::of(&[claim()], &[State::Ahead(claim().quota.window())]);
-    let store = Both::after(Duration::ZERO, Ok((refused.clone(), None)));
+async fn b14_a_rejection_of_a_combined_call_is_cached() {
+    let rejected = Acquired::of(&[request()], &[State::Ahead(request().quota.window())]);
+    let store = CombinedStore::after(Duration::ZERO, Ok((rejected.clone(), None)));
     let bench = bench(1);
-    assert!(!bench.guard.is_rejected());
+    assert!(!bench.client.may_have_rejections());
     assert_eq!(
-        together(&bench, &store).await,
-        Ok((Decision::ByStore(refused.clone()), None))
+        acquire_combined(&bench, &store).await,
+        Ok((Decision::ByStore(rejected.clone()), None))
     );
-    assert!(bench.guard.is_rejected());
-    assert_eq!(bench.guard.cached_rejection(&[claim()]), Some(refused));
+    assert!(bench.client.may_have_rejections());
+    assert_eq!(bench.client.cached_rejection(&[request()]), Some(rejected));
     bench.clock.advance(Duration::from_secs(1));
-    assert!(!bench.guard.is_rejected() && bench.guard.cached_rejection(&[claim()]).is_none());
+    assert!(
+        !bench.client.may_have_rejections()
+            && bench.client.cached_rejection(&[request()]).is_none()
+    );
 }
 
-/// The store of a bench, a trip away.
+/// The store of a bench as a remote store, whose answers are never ready.
 #[derive(Debug)]
-struct Distant(FaultyLimits<Arc<Asked>>);
+struct RemoteStore(FaultyLimits<Arc<CountingStore>>);
 
-impl LimitStore for Distant {
-    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
-        StoreFuture::later(self.0.acquire(claims))
+impl LimitStore for RemoteStore {
+    fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
+        StoreFuture::later(self.0.acquire(requests))
     }
 }
 
-fn distant() -> Bench {
+fn remote_bench() -> Bench {
     let bench = bench(1);
     let (clock, store) = (
         Arc::new(bench.clock.clone()),
-        Arc::new(Distant(bench.store.clone())),
+        Arc::new(RemoteStore(bench.store.clone())),
     );
     Bench {
-        guard: LimitClient::by(clock, store, Instances::new(1).expect("one")),
+        client: LimitClient::with_clock(clock, store, Instances::new(1).expect("one")),
         ..bench
     }
 }
 
 #[tokio::test]
-async fn b14_what_a_store_a_trip_away_refuses_is_remembered() {
-    let bench = distant();
+async fn b14_a_rejection_of_a_remote_store_is_cached() {
+    let bench = remote_bench();
     for _ in 0..10 {
-        assert!(bench.decided().await.acquired().admitted);
-        assert!(!bench.guard.is_rejected());
+        assert!(bench.decide().await.acquired().admitted);
+        assert!(!bench.client.may_have_rejections());
     }
-    assert!(!bench.decided().await.acquired().admitted);
+    assert!(!bench.decide().await.acquired().admitted);
     bench.clock.advance(Duration::from_millis(400));
-    let denial = bench
-        .guard
-        .cached_rejection(&[claim()])
-        .expect("it was refused");
-    assert_eq!(denial.statuses[0].wait, Some(Duration::from_millis(600)));
+    let rejection = bench
+        .client
+        .cached_rejection(&[request()])
+        .expect("the store has rejected it");
+    assert_eq!(rejection.statuses[0].wait, Some(Duration::from_millis(600)));
     bench.clock.advance(Duration::from_millis(600));
-    assert!(!bench.guard.is_rejected(), "there is a token again");
+    assert!(!bench.client.may_have_rejections(), "a token has refilled");
 }
 
 #[tokio::test]
-async fn b14_what_takes_no_trip_is_not_remembered() {
+async fn b14_a_rejection_of_an_in_memory_store_is_not_cached() {
     let bench = bench(1);
     for _ in 0..11 {
-        bench.decided().await;
+        bench.decide().await;
     }
-    assert!(!bench.guard.is_rejected());
+    assert!(!bench.client.may_have_rejections());
 }
 
 #[tokio::test]
-async fn b14_what_this_instance_decides_alone_is_not_remembered() {
-    let bench = distant();
+async fn b14_a_rejection_by_the_instance_itself_is_not_cached() {
+    let bench = remote_bench();
     bench.store.break_down(true);
     for _ in 0..20 {
-        bench.decided().await;
+        bench.decide().await;
     }
-    assert!(!bench.decided().await.acquired().admitted);
-    assert!(!bench.guard.is_rejected());
+    assert!(!bench.decide().await.acquired().admitted);
+    assert!(!bench.client.may_have_rejections());
 }
 
 #[tokio::test]
-async fn b15_each_turn_is_said_once() {
+async fn b15_opening_and_closing_are_logged_once() {
     let log = TestLog::of("rate_limit::client");
-    let _said = log.listen();
+    let _guard = log.listen();
     let bench = bench(1);
     for _ in 0..2 {
-        bench.go_local().await;
+        bench.open_breaker().await;
         for _ in 0..5 {
-            bench.clock.advance(PAUSE);
+            bench.clock.advance(OPEN_DURATION);
             assert!(bench.is_local().await);
         }
-        assert_eq!(bench.guard.decided_locally.load(Ordering::SeqCst), 8);
+        assert_eq!(bench.client.decided_locally.load(Ordering::SeqCst), 8);
         bench.store.break_down(false);
-        bench.clock.advance(PAUSE);
+        bench.clock.advance(OPEN_DURATION);
         assert!(!bench.is_local().await && !bench.is_local().await);
-        assert_eq!(bench.guard.decided_locally.load(Ordering::SeqCst), 0);
+        assert_eq!(bench.client.decided_locally.load(Ordering::SeqCst), 0);
     }
-    let said: Vec<Level> = log.lines().iter().map(LogLine::level).collect();
-    assert_eq!(said, [Level::WARN, Level::INFO, Level::WARN, Level::INFO]);
+    let levels: Vec<Level> = log.lines().iter().map(LogLine::level).collect();
+    assert_eq!(levels, [Level::WARN, Level::INFO, Level::WARN, Level::INFO]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn b15_where_nobody_may_decide_instead_what_the_store_does_not_decide_is_an_error() {
+async fn b15_with_on_error_deny_an_undecided_request_is_an_error() {
     let bench = bench(1);
     let denied = async || {
         bench
-            .guard
-            .acquire(&[claim()], OnError::Deny)
+            .client
+            .acquire(&[request()], OnError::Deny)
             .await
-            .expect_err("nobody decides")
+            .expect_err("the instance may not decide")
     };
     bench.store.hang(true);
     for waited in [250, 250, 250, 0, 0] {
@@ -552,95 +571,95 @@ async fn b15_where_nobody_may_decide_instead_what_the_store_does_not_decide_is_a
         );
     }
     bench.store.hang(false);
-    assert!(denied().await.is_outage(), "the store is left alone");
+    assert!(denied().await.is_outage(), "the breaker is open");
     assert_eq!(bench.calls(), 0);
-    bench.clock.advance(PAUSE);
+    bench.clock.advance(OPEN_DURATION);
     let decided = bench
-        .guard
-        .acquire(&[claim()], OnError::Deny)
+        .client
+        .acquire(&[request()], OnError::Deny)
         .await
-        .expect("the store is well");
+        .expect("the store is healthy");
     let Decision::ByStore(acquired) = decided else {
         panic!("{decided:?}")
     };
     assert_eq!(
         acquired.statuses[0].remaining, 9,
-        "nothing was taken meanwhile"
+        "no tokens were taken in the meantime"
     );
 }
 
 #[tokio::test]
-async fn b15_dear_and_cheap_requests_meet_the_same_share() {
+async fn b15_requests_of_any_cost_have_the_same_share() {
     let bench = bench(10);
-    bench.go_local().await;
+    bench.open_breaker().await;
     let bucket = Bucket {
         limit: 2,
         subject: LimitSubject::Everyone,
     };
     let decided = async |cost| {
-        let claim = LimitRequest {
+        let request = LimitRequest {
             bucket,
             cost,
             max_cost: 10,
-            ..claim()
+            ..request()
         };
         let decided = bench
-            .guard
-            .acquire(&[claim], OnError::Local)
+            .client
+            .acquire(&[request], OnError::Local)
             .await
             .expect("a decision");
         decided.acquired().admitted
     };
     assert!(decided(10).await && decided(0).await);
-    // One token in ten seconds: what costs nothing has not shortened that.
+    // The share refills one token in ten seconds. A request without cost does not change that.
     bench.clock.advance(Duration::from_secs(10));
     assert!(!decided(10).await && decided(1).await && !decided(1).await);
     bench.clock.advance(Duration::from_secs(100));
     assert!(decided(10).await);
 }
 
-/// One of 10 tokens, of which three may be with instances.
+/// A request for one of 10 tokens, of which three are reserved for prefetching.
 fn reserved() -> LimitRequest<'static> {
     LimitRequest {
-        quota: claim().quota.reserve(3),
-        ..claim()
+        quota: request().quota.reserve(3),
+        ..request()
     }
 }
 
 #[tokio::test]
-async fn b15_tokens_taken_ahead_are_good_while_the_store_is_out() {
+async fn b15_prefetched_tokens_are_valid_while_the_store_is_down() {
     let bench = bench(1);
-    let ask = async || {
+    let acquire = async || {
         bench
-            .guard
+            .client
             .acquire_prefetched(&reserved(), 3, OnError::Deny)
             .await
     };
-    assert!(matches!(ask().await, Ok(Decision::ByStore(acquired)) if acquired.admitted));
+    assert!(matches!(acquire().await, Ok(Decision::ByStore(acquired)) if acquired.admitted));
     assert_eq!(bench.calls(), 1);
-    bench.go_local().await;
+    bench.open_breaker().await;
     for left in [2, 1, 0] {
-        let Ok(Decision::ByStore(taken)) = ask().await else {
-            panic!("there is one here")
+        let Ok(Decision::ByStore(taken)) = acquire().await else {
+            panic!("a prefetched token is left")
         };
-        // Three are left in the store's bucket, as it was.
+        // The store had three tokens left at the last call.
         assert_eq!(
             (taken.admitted, taken.statuses[0].remaining),
             (true, left + 3)
         );
     }
     assert_eq!(
-        ask().await,
-        Err(StoreError::Unreachable(String::from(UNDECIDED)))
+        acquire().await,
+        Err(StoreError::Unreachable(String::from(NOT_DECIDED)))
     );
 }
 
 #[tokio::test]
-async fn b15_where_no_batch_is_to_be_had_the_instance_decides_one_request() {
+async fn b15_without_a_store_the_instance_decides_and_takes_no_batch() {
     let bench = bench(1);
-    bench.go_local().await;
+    bench.open_breaker().await;
     let decided = bench
-        .guard
+        .client
         .acquire_prefetched(&reserved(), 3, OnError::Local)
         .await;
     let Ok(Decision::Locally(acquired)) = decided else {
@@ -648,55 +667,55 @@ async fn b15_where_no_batch_is_to_be_had_the_instance_decides_one_request() {
     };
     assert_eq!((acquired.admitted, acquired.statuses[0].wait), (true, None));
     bench.store.break_down(false);
-    bench.clock.advance(PAUSE);
+    bench.clock.advance(OPEN_DURATION);
     let decided = bench
-        .guard
+        .client
         .acquire_prefetched(&reserved(), 3, OnError::Local)
         .await;
     assert!(matches!(decided, Ok(Decision::ByStore(acquired)) if acquired.admitted));
 }
 
-/// A store of two parts, of which the one with the odd limits is out.
+/// A store of two parts. The part with the odd limits is down.
 #[derive(Debug)]
-struct Parted(MemoryLimits);
+struct TwoParts(MemoryLimits);
 
-impl LimitStore for Parted {
-    fn acquire<'a>(&'a self, claims: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
-        if self.part(claims) == 1 {
+impl LimitStore for TwoParts {
+    fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
+        if self.part(requests) == 1 {
             return StoreFuture::ready(Err(StoreError::Unreachable(String::from("a test"))));
         }
-        self.0.acquire(claims)
+        self.0.acquire(requests)
     }
 
-    fn part(&self, claims: &[LimitRequest<'_>]) -> usize {
-        usize::from(claims[0].bucket.limit % 2 == 1)
+    fn part(&self, requests: &[LimitRequest<'_>]) -> usize {
+        usize::from(requests[0].bucket.limit % 2 == 1)
     }
 }
 
 #[tokio::test]
-async fn b15_a_part_of_the_store_that_is_out_takes_no_other_with_it() {
+async fn b15_a_failed_part_of_the_store_does_not_affect_the_others() {
     let clock = TestClock::new();
-    let store = Parted(MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
-    let guard = LimitClient::by(
+    let store = TwoParts(MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
+    let client = LimitClient::with_clock(
         Arc::new(clock),
         Arc::new(store),
         Instances::new(1).expect("a number of instances"),
     );
-    let ask = async |limit: u64| {
-        let claim = LimitRequest {
+    let acquire = async |limit: u64| {
+        let request = LimitRequest {
             bucket: Bucket {
                 limit,
-                ..claim().bucket
+                ..request().bucket
             },
-            ..claim()
+            ..request()
         };
-        guard
-            .acquire(&[claim], OnError::Local)
+        client
+            .acquire(&[request], OnError::Local)
             .await
             .expect("a decision")
     };
     for limit in 0..40 {
-        let locally = matches!(ask(limit).await, Decision::Locally(_));
+        let locally = matches!(acquire(limit).await, Decision::Locally(_));
         assert_eq!(locally, limit % 2 == 1, "{limit}");
     }
 }

@@ -13,63 +13,63 @@ use crate::testing::{ReferenceBucket, TestClock};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Instances of a service, and the store that they share.
+/// The instances of a service with the store that they share.
 struct Service {
     limits: MemoryLimits,
     instances: Vec<TokenBatches>,
     clock: TestClock,
-    trips: Cell<usize>,
+    calls: Cell<usize>,
 }
 
 impl Service {
-    fn of(instances: usize) -> Self {
+    fn new(instances: usize) -> Self {
         let clock = TestClock::new();
         Self {
             limits: MemoryLimits::with_capacity(1024, Arc::new(clock.clone())),
             instances: (0..instances).map(|_| TokenBatches::new()).collect(),
             clock,
-            trips: Cell::new(0),
+            calls: Cell::new(0),
         }
     }
 
-    /// What a guard does with them.
-    fn take(&self, instance: usize, claim: &LimitRequest<'_>, batch: u64) -> Acquired {
+    /// Takes tokens as the client does.
+    fn take(&self, instance: usize, request: &LimitRequest<'_>, batch: u64) -> Acquired {
         let now = self.clock.now();
-        let errand = match self.instances[instance].take(claim, now) {
+        let refill = match self.instances[instance].take(request, now) {
             Prefetched::Hit(acquired) => return acquired,
-            Prefetched::Bypass => return self.ask(claim),
-            Prefetched::Refill(errand) => errand,
+            Prefetched::Bypass => return self.take_from_store(request),
+            Prefetched::Refill(refill) => refill,
         };
-        self.trip();
-        let told = self.limits.take(&[LimitRequest {
-            cost: claim.cost + batch,
-            ..*claim
+        self.count_call();
+        let acquired = self.limits.take(&[LimitRequest {
+            cost: request.cost + batch,
+            ..*request
         }]);
-        if told.admitted {
-            return errand.store(claim, batch, told.statuses[0], now);
+        if acquired.admitted {
+            return refill.fill(request, batch, acquired.statuses[0], now);
         }
-        let reading = errand.without(claim, told.statuses[0], now);
-        if reading.wait.is_none() {
-            return self.ask(claim);
+        let status = refill.defer(request, acquired.statuses[0], now);
+        if status.wait.is_none() {
+            return self.take_from_store(request);
         }
         Acquired {
             admitted: false,
-            statuses: vec![reading],
+            statuses: vec![status],
         }
     }
 
-    fn trip(&self) {
-        self.trips.set(self.trips.get() + 1);
+    fn count_call(&self) {
+        self.calls.set(self.calls.get() + 1);
     }
 
-    fn ask(&self, claim: &LimitRequest<'_>) -> Acquired {
-        self.trip();
-        self.limits.take(&[*claim])
+    fn take_from_store(&self, request: &LimitRequest<'_>) -> Acquired {
+        self.count_call();
+        self.limits.take(&[*request])
     }
 }
 
-/// Of a bucket of 100 tokens, of which 100 come back every second and batches of 10 are taken.
-fn claim() -> LimitRequest<'static> {
+/// A request to a bucket of 100 tokens that refills 100 tokens per second, with batches of 10.
+fn request() -> LimitRequest<'static> {
     let quota = Quota::new(100, SECOND, 100).expect("valid").reserve(10);
     LimitRequest::new(
         Bucket {
@@ -81,51 +81,51 @@ fn claim() -> LimitRequest<'static> {
 }
 
 #[test]
-fn b05_most_requests_cost_no_trip() {
-    let service = Service::of(1);
-    // Eight times one and a batch, of the 90 that the bucket then holds.
+fn b05_most_requests_need_no_call_to_the_store() {
+    let service = Service::new(1);
+    // Eight calls take one token and a batch each, from the 90 tokens of the reserved bucket.
     for left in (2..90).rev() {
-        let taken = service.take(0, &claim(), 10);
+        let taken = service.take(0, &request(), 10);
         assert_eq!((taken.admitted, taken.statuses[0].remaining), (true, left));
     }
-    assert_eq!(service.trips.get(), 8);
+    assert_eq!(service.calls.get(), 8);
 }
 
 #[test]
-fn b05_tokens_that_were_taken_ahead_are_good_for_as_long_as_they_take_to_come_back() {
-    let service = Service::of(1);
-    service.take(0, &claim(), 10);
+fn b05_a_batch_expires_after_the_time_in_which_it_refills() {
+    let service = Service::new(1);
+    service.take(0, &request(), 10);
     service.clock.advance(Duration::from_millis(99));
-    service.take(0, &claim(), 10);
-    assert_eq!(service.trips.get(), 1);
+    service.take(0, &request(), 10);
+    assert_eq!(service.calls.get(), 1);
     service.clock.advance(Duration::from_millis(1));
-    service.take(0, &claim(), 10);
-    assert_eq!(service.trips.get(), 2);
+    service.take(0, &request(), 10);
+    assert_eq!(service.calls.get(), 2);
 }
 
 #[test]
-fn b05_while_one_is_on_the_way_for_a_batch_others_ask_for_themselves() {
+fn b05_during_a_refill_other_requests_take_only_their_own_tokens() {
     let (batches, now) = (TokenBatches::new(), TestClock::new().now());
-    let Prefetched::Refill(errand) = batches.take(&claim(), now) else {
-        panic!("there is nothing here")
+    let Prefetched::Refill(refill) = batches.take(&request(), now) else {
+        panic!("the batch is empty")
     };
-    assert!(matches!(batches.take(&claim(), now), Prefetched::Bypass));
-    drop(errand);
+    assert!(matches!(batches.take(&request(), now), Prefetched::Bypass));
+    drop(refill);
     assert!(
-        matches!(batches.take(&claim(), now), Prefetched::Refill(_)),
-        "it was given up"
+        matches!(batches.take(&request(), now), Prefetched::Refill(_)),
+        "the dropped refill lets another one start"
     );
 }
 
 #[test]
-fn b05_a_refusal_costs_one_trip_and_says_how_long_the_request_waits() {
-    let service = Service::of(1);
-    let cheap = claim();
+fn b05_a_rejection_needs_one_call_and_has_the_exact_wait() {
+    let service = Service::new(1);
+    let cheap = request();
     while service.take(0, &cheap, 10).admitted {}
-    let trips = service.trips.get();
-    let refused = service.take(0, &cheap, 10);
+    let calls = service.calls.get();
+    let rejected = service.take(0, &cheap, 10);
     assert_eq!(
-        (refused.statuses[0].wait, service.trips.get() - trips),
+        (rejected.statuses[0].wait, service.calls.get() - calls),
         (Some(Duration::from_millis(10)), 1)
     );
     service.clock.advance(Duration::from_millis(10));
@@ -133,30 +133,33 @@ fn b05_a_refusal_costs_one_trip_and_says_how_long_the_request_waits() {
 }
 
 #[test]
-fn b16_batches_are_bounded() {
+fn b16_the_number_of_batches_is_bounded() {
     let (batches, clock) = (TokenBatches::new(), TestClock::new());
     for limit in 0..400_000 {
-        let claim = LimitRequest {
+        let request = LimitRequest {
             bucket: Bucket {
                 limit,
-                ..claim().bucket
+                ..request().bucket
             },
-            ..claim()
+            ..request()
         };
-        let Prefetched::Refill(errand) = batches.take(&claim, clock.now()) else {
-            panic!("there is nothing here")
+        let Prefetched::Refill(refill) = batches.take(&request, clock.now()) else {
+            panic!("the batch is empty")
         };
-        errand.store(&claim, 10, LimitStatus::default(), clock.now());
+        refill.fill(&request, 10, LimitStatus::default(), clock.now());
     }
-    let held = batches.table.sum(|part| part.values().count());
-    assert!((16 * PLACES - 100..=16 * PLACES).contains(&held), "{held}");
+    let count = batches.table.sum(|part| part.values().count());
+    assert!(
+        (16 * SLOTS_PER_SHARD - 100..=16 * SLOTS_PER_SHARD).contains(&count),
+        "{count}"
+    );
 }
 
 proptest! {
-    /// However many instances take batches, and however they use them: no more is admitted in any period than
-    /// without them.
+    /// Any number of instances with any use of their batches admits no more in any period than
+    /// without prefetching.
     #[test]
-    fn b05_instances_that_take_ahead_never_admit_more(
+    fn b05_prefetching_instances_never_admit_more(
         instances in 1_usize..5,
         batch in 1_u64..20,
         spare in 1_u64..20,
@@ -165,20 +168,20 @@ proptest! {
     ) {
         let burst = 2 * batch + spare;
         let quota = Quota::new(permits, SECOND, burst).expect("valid");
-        let service = Service::of(instances);
-        let (mut admitted, mut without) = (ReferenceBucket::default(), 0);
+        let service = Service::new(instances);
+        let (mut admitted, mut total) = (ReferenceBucket::default(), 0);
         for (instance, again, pause, cost) in steps {
             if again == 0 {
                 service.clock.advance(Duration::from_micros(pause));
             }
-            let claim = LimitRequest { quota: quota.reserve(batch), cost: cost.min(spare), ..claim() };
-            if service.take(instance.index(instances), &claim, batch).admitted {
-                admitted.note(service.clock.now(), claim.cost);
-                without += claim.cost;
+            let request = LimitRequest { quota: quota.reserve(batch), cost: cost.min(spare), ..request() };
+            if service.take(instance.index(instances), &request, batch).admitted {
+                admitted.note(service.clock.now(), request.cost);
+                total += request.cost;
             }
         }
         prop_assert!(admitted.most_in_any(SECOND) <= burst + permits);
-        prop_assert!(without > 0, "somebody is admitted");
+        prop_assert!(total > 0, "some requests are admitted");
     }
 }
 
@@ -186,23 +189,27 @@ proptest! {
 fn b05_batches_of_many_callers_are_kept_until_they_are_used() {
     const CALLERS: u64 = 12_000;
     let (batches, clock) = (TokenBatches::new(), TestClock::new());
-    let of = |limit| LimitRequest {
+    let request_of = |limit| LimitRequest {
         bucket: Bucket {
             limit,
-            ..claim().bucket
+            ..request().bucket
         },
-        ..claim()
+        ..request()
     };
     for limit in 0..CALLERS {
-        let claim = of(limit);
-        let Prefetched::Refill(errand) = batches.take(&claim, clock.now()) else {
-            panic!("there is nothing here")
+        let request = request_of(limit);
+        let Prefetched::Refill(refill) = batches.take(&request, clock.now()) else {
+            panic!("the batch is empty")
         };
-        errand.store(&claim, 10, LimitStatus::default(), clock.now());
+        refill.fill(&request, 10, LimitStatus::default(), clock.now());
         clock.advance(Duration::from_micros(1));
     }
-    let is_kept =
-        |limit: &u64| matches!(batches.take(&of(*limit), clock.now()), Prefetched::Hit(_));
+    let is_kept = |limit: &u64| {
+        matches!(
+            batches.take(&request_of(*limit), clock.now()),
+            Prefetched::Hit(_)
+        )
+    };
     let lost: Vec<u64> = (0..CALLERS).filter(|limit| !is_kept(limit)).collect();
     assert!(
         lost.is_empty(),

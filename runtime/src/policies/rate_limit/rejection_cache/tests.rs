@@ -13,8 +13,8 @@ use crate::testing::TestClock;
 
 const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
-/// One of 10 tokens, of which one comes back every `seconds`.
-fn claim(limit: u64, seconds: u64) -> LimitRequest<'static> {
+/// A request for one of 10 tokens; one refills every `seconds`.
+fn request(limit: u64, seconds: u64) -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_secs(seconds), 10).expect("valid");
     LimitRequest::new(
         Bucket {
@@ -25,16 +25,16 @@ fn claim(limit: u64, seconds: u64) -> LimitRequest<'static> {
     )
 }
 
-/// What comes of claims on empty buckets.
-fn refusal(claims: &[LimitRequest<'_>]) -> Acquired {
-    let empty = |claim: &LimitRequest<'_>| State::Ahead(claim.quota.window());
-    Acquired::of(claims, &claims.iter().map(empty).collect::<Vec<_>>())
+/// The rejection of requests by empty buckets.
+fn reject(requests: &[LimitRequest<'_>]) -> Acquired {
+    let empty = |request: &LimitRequest<'_>| State::Ahead(request.quota.window());
+    Acquired::of(requests, &requests.iter().map(empty).collect::<Vec<_>>())
 }
 
-fn noted(claims: &[LimitRequest<'_>]) -> RejectionCache {
-    let denials = RejectionCache::new();
-    denials.insert(claims, &refusal(claims), START, START);
-    denials
+fn cache_of(requests: &[LimitRequest<'_>]) -> RejectionCache {
+    let cache = RejectionCache::new();
+    cache.insert(requests, &reject(requests), START, START);
+    cache
 }
 
 fn millis(count: u64) -> Timestamp {
@@ -42,203 +42,199 @@ fn millis(count: u64) -> Timestamp {
 }
 
 #[test]
-fn b14_a_refusal_is_remembered_for_a_second_and_no_longer() {
-    let claims = [claim(1, 60)];
-    let denials = noted(&claims);
+fn b14_a_rejection_is_cached_for_a_second() {
+    let requests = [request(1, 60)];
+    let cache = cache_of(&requests);
     for at in [0, 500, 999] {
-        let told = denials.find(&claims, millis(at)).expect("still refused");
-        assert_eq!((told.admitted, told.statuses[0].remaining), (false, 0));
+        let found = cache.find(&requests, millis(at)).expect("still cached");
+        assert_eq!((found.admitted, found.statuses[0].remaining), (false, 0));
         assert_eq!(
-            told.statuses[0].wait,
+            found.statuses[0].wait,
             Some(Duration::from_millis(60_000 - at))
         );
         assert_eq!(
-            told.statuses[0].resets_in,
+            found.statuses[0].resets_in,
             Duration::from_millis(600_000 - at)
         );
     }
-    assert_eq!(denials.find(&claims, millis(1000)), None);
+    assert_eq!(cache.find(&requests, millis(1000)), None);
 }
 
 #[test]
-fn b14_a_refusal_ends_with_its_wait() {
+fn b14_a_rejection_expires_with_its_wait() {
     let quota = Quota::new(4, Duration::from_secs(1), 10).expect("valid");
-    let claims = [LimitRequest {
+    let requests = [LimitRequest {
         quota,
-        ..claim(1, 1)
+        ..request(1, 1)
     }];
-    let denials = noted(&claims);
-    assert!(denials.find(&claims, millis(249)).is_some());
+    let cache = cache_of(&requests);
+    assert!(cache.find(&requests, millis(249)).is_some());
     assert_eq!(
-        denials.find(&claims, millis(250)),
+        cache.find(&requests, millis(250)),
         None,
-        "a token is there again"
+        "a token has refilled"
     );
 }
 
 #[test]
-fn b14_other_claims_are_not_refused() {
-    let claims = [claim(1, 60), claim(2, 60)];
-    let denials = noted(&claims);
+fn b14_other_requests_are_not_rejected() {
+    let requests = [request(1, 60), request(2, 60)];
+    let cache = cache_of(&requests);
     let alice = Caller::new("alice");
-    let hers = LimitRequest {
+    let by_alice = LimitRequest {
         bucket: Bucket {
             limit: 1,
             subject: LimitSubject::Caller(&alice),
         },
-        ..claim(1, 60)
+        ..request(1, 60)
     };
-    let dearer = LimitRequest {
+    let cost_2 = LimitRequest {
         cost: 2,
-        ..claim(1, 60)
+        ..request(1, 60)
     };
     for others in [
-        &[claim(1, 60)][..],
-        &[claim(2, 60), claim(1, 60)],
-        &[claim(1, 60), claim(3, 60)],
-        &[hers, claim(2, 60)],
-        &[dearer, claim(2, 60)],
+        &[request(1, 60)][..],
+        &[request(2, 60), request(1, 60)],
+        &[request(1, 60), request(3, 60)],
+        &[by_alice, request(2, 60)],
+        &[cost_2, request(2, 60)],
     ] {
-        assert_eq!(denials.find(others, START), None, "{others:?}");
+        assert_eq!(cache.find(others, START), None, "{others:?}");
     }
-    assert!(denials.find(&claims, START).is_some());
+    assert!(cache.find(&requests, START).is_some());
 }
 
 #[test]
-fn b14_what_was_admitted_is_not_remembered() {
-    let claims = [claim(1, 60)];
-    let denials = RejectionCache::new();
-    denials.insert(
-        &claims,
-        &Acquired::of(&claims, &[State::Ahead(0)]),
+fn b14_an_admission_is_not_cached() {
+    let requests = [request(1, 60)];
+    let cache = RejectionCache::new();
+    cache.insert(
+        &requests,
+        &Acquired::of(&requests, &[State::Ahead(0)]),
         START,
         START,
     );
-    assert!(denials.find(&claims, START).is_none() && !denials.any(|| START));
+    assert!(cache.find(&requests, START).is_none() && !cache.may_have_entries(|| START));
 }
 
 #[test]
-fn b14_a_shadow_neither_refuses_nor_prolongs() {
+fn b14_a_shadow_limit_neither_rejects_nor_prolongs_a_rejection() {
     let quota = Quota::new(4, Duration::from_secs(1), 10).expect("valid");
     let shadow = LimitRequest {
         shadow: true,
-        ..claim(2, 60)
+        ..request(2, 60)
     };
-    let claims = [
+    let requests = [
         LimitRequest {
             quota,
-            ..claim(1, 1)
+            ..request(1, 1)
         },
         shadow,
     ];
-    let denials = noted(&claims);
-    assert!(denials.find(&claims, millis(249)).is_some());
+    let cache = cache_of(&requests);
+    assert!(cache.find(&requests, millis(249)).is_some());
     assert_eq!(
-        denials.find(&claims, millis(250)),
+        cache.find(&requests, millis(250)),
         None,
-        "the wait of the limit that is enforced"
+        "the wait of the enforced limit"
     );
-    let alone = [shadow];
-    let denials = noted(&alone);
-    assert!(denials.find(&alone, START).is_none());
+    let only_shadow = [shadow];
+    let cache = cache_of(&only_shadow);
+    assert!(cache.find(&only_shadow, START).is_none());
 }
 
 #[test]
-fn b14_a_slow_answer_neither_prolongs_a_refusal_nor_shortens_its_wait() {
-    let claims = [claim(1, 1)];
-    let denials = RejectionCache::new();
-    denials.insert(&claims, &refusal(&claims), START, millis(200));
-    let told = denials.find(&claims, millis(500)).expect("still refused");
+fn b14_a_slow_answer_neither_prolongs_a_rejection_nor_shortens_its_wait() {
+    let requests = [request(1, 1)];
+    let cache = RejectionCache::new();
+    cache.insert(&requests, &reject(&requests), START, millis(200));
+    let found = cache.find(&requests, millis(500)).expect("still cached");
     assert_eq!(
-        told.statuses[0].wait,
+        found.statuses[0].wait,
         Some(Duration::from_millis(700)),
         "counted from the answer"
     );
     assert_eq!(
-        denials.find(&claims, millis(1000)),
+        cache.find(&requests, millis(1000)),
         None,
-        "counted from the question"
+        "counted from the call"
     );
 }
 
 #[test]
-fn b14_whoever_can_wait_longer_for_a_turn_is_not_refused_for_whoever_cannot() {
+fn b14_a_request_that_can_wait_longer_is_not_rejected() {
     let quota = Quota::leaky_bucket(1, Duration::from_secs(1), 10).expect("valid");
-    let patient = |seconds| {
+    let waiting = |seconds| {
         [LimitRequest {
             quota,
             max_queue_wait: Duration::from_secs(seconds),
-            ..claim(1, 1)
+            ..request(1, 1)
         }]
     };
-    let refused = |claims: &[LimitRequest<'_>]| Acquired::of(claims, &[State::Ahead(5_000_000)]);
-    assert!(!refused(&patient(3)).admitted && refused(&patient(6)).admitted);
-    let denials = RejectionCache::new();
-    denials.insert(&patient(3), &refused(&patient(3)), START, START);
+    let decide = |requests: &[LimitRequest<'_>]| Acquired::of(requests, &[State::Ahead(5_000_000)]);
+    assert!(!decide(&waiting(3)).admitted && decide(&waiting(6)).admitted);
+    let cache = RejectionCache::new();
+    cache.insert(&waiting(3), &decide(&waiting(3)), START, START);
+    assert_eq!(cache.find(&waiting(6), START), None, "the store admits it");
     assert_eq!(
-        denials.find(&patient(6), START),
-        None,
-        "the store gives it a turn"
-    );
-    assert_eq!(
-        denials.find(&patient(5), START),
+        cache.find(&waiting(5), START),
         None,
         "its turn comes just in time"
     );
     for seconds in [0, 3, 4] {
         assert!(
-            denials.find(&patient(seconds), millis(999)).is_some(),
+            cache.find(&waiting(seconds), millis(999)).is_some(),
             "{seconds}"
         );
     }
 }
 
 #[test]
-fn b14_a_clock_that_steps_back_ends_a_refusal() {
-    let claims = [claim(1, 60)];
-    let denials = noted(&claims);
+fn b14_a_clock_that_steps_back_ends_a_rejection() {
+    let requests = [request(1, 60)];
+    let cache = cache_of(&requests);
     assert_eq!(
-        denials.find(&claims, Timestamp::from_micros(START.as_micros() - 1)),
+        cache.find(&requests, Timestamp::from_micros(START.as_micros() - 1)),
         None
     );
 }
 
 #[test]
-fn b14_the_clock_is_looked_at_only_once_somebody_was_refused() {
-    assert!(!RejectionCache::new().any(|| panic!("nobody was refused")));
-    let denials = noted(&[claim(1, 60)]);
-    assert!(denials.any(|| millis(999)) && !denials.any(|| millis(1000)));
+fn b14_the_clock_is_not_read_before_the_first_rejection() {
+    assert!(!RejectionCache::new().may_have_entries(|| panic!("no request was rejected")));
+    let cache = cache_of(&[request(1, 60)]);
+    assert!(cache.may_have_entries(|| millis(999)) && !cache.may_have_entries(|| millis(1000)));
 }
 
 #[test]
-fn b14_memory_stays_within_its_bound() {
-    let denials = RejectionCache::new();
+fn b14_the_number_of_cached_rejections_is_bounded() {
+    let cache = RejectionCache::new();
     for limit in 0..10_000 {
-        let claims = [claim(limit, 60)];
-        denials.insert(&claims, &refusal(&claims), START, START);
+        let requests = [request(limit, 60)];
+        cache.insert(&requests, &reject(&requests), START, START);
     }
     let found = (0..10_000)
-        .filter(|limit| denials.find(&[claim(*limit, 60)], START).is_some())
+        .filter(|limit| cache.find(&[request(*limit, 60)], START).is_some())
         .count();
     assert!((3_500..=4_096).contains(&found), "{found}");
-    assert_eq!(found, denials.table.sum(|part| part.values().count()));
+    assert_eq!(found, cache.table.sum(|part| part.values().count()));
 }
 
 #[test]
-fn b14_the_refusal_that_ends_soonest_makes_room() {
-    let denials = RejectionCache::new();
-    let note = |limit, asked| {
-        let claims = [claim(limit, 60)];
-        denials.insert(&claims, &refusal(&claims), asked, asked);
+fn b14_the_rejection_that_expires_first_is_dropped() {
+    let cache = RejectionCache::new();
+    let insert = |limit, asked_at| {
+        let requests = [request(limit, 60)];
+        cache.insert(&requests, &reject(&requests), asked_at, asked_at);
     };
-    (0..10_000).for_each(|limit| note(limit, START));
-    (10_000..10_200).for_each(|limit| note(limit, millis(500)));
+    (0..10_000).for_each(|limit| insert(limit, START));
+    (10_000..10_200).for_each(|limit| insert(limit, millis(500)));
     let found =
-        (10_000..10_200).filter(|limit| denials.find(&[claim(*limit, 60)], millis(500)).is_some());
+        (10_000..10_200).filter(|limit| cache.find(&[request(*limit, 60)], millis(500)).is_some());
     assert_eq!(found.count(), 200);
 }
 
-/// A quota of each kind, of so many tokens.
+/// A quota of each kind.
 fn quota() -> impl Strategy<Value = Quota> {
     let kinds = [
         |permits| Quota::new(permits, SECOND, BURST),
@@ -254,9 +250,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const BURST: u64 = 20;
 
 proptest! {
-    /// What is told later is what the bucket would say then, if nobody took tokens.
+    /// An aged status equals the later status of the bucket, if no tokens are taken in between.
     #[test]
-    fn b14_a_reading_ages_as_its_bucket_does(
+    fn b14_a_status_ages_as_its_bucket_does(
         quota in quota(),
         taken in prop::collection::vec((0_u64..300_000, 1_u64..10), 1..6),
         cost in 1_u64..=BURST,
@@ -264,49 +260,49 @@ proptest! {
     ) {
         let clock = TestClock::new();
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
-        let ask = |cost| limits.take(&[LimitRequest { quota, cost, ..claim(1, 1) }]);
+        let take = |cost| limits.take(&[LimitRequest { quota, cost, ..request(1, 1) }]);
         for (pause, cost) in taken {
             clock.advance(Duration::from_micros(pause));
-            ask(cost);
+            take(cost);
         }
-        let now = ask(cost).statuses[0];
+        let now = take(cost).statuses[0];
         clock.advance(Duration::from_micros(elapsed));
-        let then = ask(cost).statuses[0];
+        let then = take(cost).statuses[0];
         if now.wait.is_some() && then.wait.is_some() {
             let aged = after(now, quota, Duration::from_micros(elapsed));
-            // What has left a log meanwhile nobody knows who does not ask.
-            let told = if quota.algorithm() == Algorithm::SlidingWindow { aged.remaining } else { then.remaining };
+            // The cache does not know which tokens have left a log.
+            let remaining = if quota.algorithm() == Algorithm::SlidingWindow { aged.remaining } else { then.remaining };
             prop_assert!(aged.remaining <= then.remaining);
-            prop_assert_eq!(aged, LimitStatus { remaining: told, ..then });
+            prop_assert_eq!(aged, LimitStatus { remaining, ..then });
         }
     }
 
-    /// Whatever was refused, and however long the answer took: it is refused again only while its store
-    /// would refuse it, for a second at most, and never told to come before that.
+    /// A cached rejection applies only while the store would reject the request, for a second at
+    /// most, and its wait is never too short. The duration of the call does not matter.
     #[test]
-    fn b14_nobody_is_refused_whom_the_store_would_admit(
+    fn b14_no_request_is_rejected_that_the_store_would_admit(
         quota in quota(),
         used in 1_u64..=BURST,
         cost in 1_u64..=BURST,
-        (trip, before) in (0_u64..300_000).prop_flat_map(|trip| (Just(trip), 0..=trip)),
+        (delay, before) in (0_u64..300_000).prop_flat_map(|delay| (Just(delay), 0..=delay)),
         later in 0_u64..2_000_000,
     ) {
         let clock = TestClock::new();
         let limits = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
-        let claims = [LimitRequest { quota, cost, ..claim(1, 1) }];
-        limits.take(&[LimitRequest { cost: used, ..claims[0] }]);
+        let requests = [LimitRequest { quota, cost, ..request(1, 1) }];
+        limits.take(&[LimitRequest { cost: used, ..requests[0] }]);
         let decided = clock.now();
-        let refused = limits.take(&claims);
-        let asked = Timestamp::from_micros(decided.as_micros() - before);
-        let answered = asked.after(Duration::from_micros(trip));
-        let denials = RejectionCache::new();
-        denials.insert(&claims, &refused, asked, answered);
-        let now = answered.after(Duration::from_micros(later));
-        if let Some(told) = denials.find(&claims, now) {
+        let rejected = limits.take(&requests);
+        let asked_at = Timestamp::from_micros(decided.as_micros() - before);
+        let answered_at = asked_at.after(Duration::from_micros(delay));
+        let cache = RejectionCache::new();
+        cache.insert(&requests, &rejected, asked_at, answered_at);
+        let now = answered_at.after(Duration::from_micros(later));
+        if let Some(found) = cache.find(&requests, now) {
             clock.advance(now.since(decided));
-            let wait = limits.take(&claims).statuses[0].wait;
-            prop_assert!(wait.is_some() && told.statuses[0].wait >= wait);
-            prop_assert!(now.since(asked) < LONGEST);
+            let wait = limits.take(&requests).statuses[0].wait;
+            prop_assert!(wait.is_some() && found.statuses[0].wait >= wait);
+            prop_assert!(now.since(asked_at) < MAX_AGE);
         }
     }
 }

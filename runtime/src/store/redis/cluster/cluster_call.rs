@@ -1,78 +1,81 @@
-//! The way of one call through a cluster: to the node that should have the key, and wherever nodes send
-//! it from there.
+//! The hops of one call in a cluster: first to the node that should own the slot, then wherever
+//! nodes redirect the call.
 
 use core::time::Duration;
 
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Cluster, PAUSE};
+use super::{Cluster, RETRY_PAUSE};
 use crate::store::redis::connection::Connection;
 use crate::store::redis::hash_slot::HashSlot;
 use crate::store::redis::link::{Failure, WhenDisconnected};
 use crate::store::redis::url::Address;
 
-/// The way of one call through a cluster.
+/// One call in a cluster, with all of its hops.
 pub(in crate::store::redis) struct ClusterCall<'a> {
     cluster: &'a Cluster,
     slot: HashSlot,
     deadline: Instant,
     when_disconnected: WhenDisconnected,
-    next: Next,
+    next_node: NextNode,
     redirects: u32,
-    /// Whether a connection was lost with the call on it: it may have been done, and is asked again once.
+    /// `true` if a connection was lost with the call on it. The call may have been done, and is
+    /// repeated once.
     was_lost: bool,
 }
 
-/// A node to ask.
+/// One attempt of a call at one node.
 pub(in crate::store::redis) struct Hop {
     connection: Connection,
-    /// Whether it is about to take the slot over.
-    is_taking_over: bool,
+    /// `true` if the node is importing the slot. It then accepts the call only after `ASKING`.
+    is_importing: bool,
     address: Address,
 }
 
-/// Whom to ask next.
+/// The node of the next hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Next {
-    /// Whoever has the slot.
+enum NextNode {
+    /// The owner of the slot in the slot map.
     Owner,
-    /// A node that has it, as another one says.
+    /// The owner of the slot according to another node (`MOVED`).
     Moved(Address),
-    /// A node that is taking it over.
-    TakingOver(Address),
+    /// The node that is importing the slot (`ASK`).
+    Importing(Address),
 }
 
-/// What an answer means for the way.
+/// The step that follows a failed hop.
 #[derive(Debug, PartialEq, Eq)]
 enum NextStep {
-    /// The call has ended, well or not. Whether the map should be learned anew.
-    End { learn: bool },
-    /// It is asked elsewhere at once.
-    Go(Next),
-    /// The slot is on its way: it is asked again in a moment.
-    Soon,
-    /// The node cannot serve. Another may have taken its place.
+    /// The call has failed. The slot map is refreshed if `refresh_map` is set.
+    Fail { refresh_map: bool },
+    /// The call goes to another node at once.
+    Redirect(NextNode),
+    /// The slot is migrating. The call is repeated after a short pause.
+    RetrySoon,
+    /// The node cannot serve the call. Another node may have replaced it.
     Unavailable,
     /// The connection is lost, and the call may have been done.
     Lost,
 }
 
-/// After so many redirects in a row nodes do not agree, and get a moment to.
+/// The number of redirects after which a call pauses: the nodes disagree, and need a moment to
+/// agree.
 const MAX_REDIRECTS: u32 = 5;
-/// The pause while a slot is on its way.
+/// The pause before a call on a migrating slot is repeated.
 const MIGRATION_PAUSE: Duration = Duration::from_millis(5);
-/// With less time than this left a call is not asked again: cut off by its deadline it would be in doubt, and as it
-/// is, it is known that nothing was done.
+/// The time to the deadline below which a call is not repeated. A repeated call that misses its
+/// deadline has an unknown effect, but a call that ends here is known to have no effect.
 const MIN_TIME_LEFT: Duration = Duration::from_millis(100);
 
 impl Hop {
+    /// Sends a command to the node of the hop.
     pub(in crate::store::redis) async fn call(
         &self,
         command: &Cmd,
         deadline: Instant,
     ) -> Result<Value, Failure> {
-        if self.is_taking_over {
+        if self.is_importing {
             self.connection.call_asking(command, deadline).await
         } else {
             self.connection
@@ -87,78 +90,84 @@ impl<'a> ClusterCall<'a> {
         cluster: &'a Cluster,
         slot: HashSlot,
         deadline: Instant,
-        patience: WhenDisconnected,
+        when_disconnected: WhenDisconnected,
     ) -> Self {
         Self {
             cluster,
             slot,
             deadline,
-            when_disconnected: patience,
-            next: Next::Owner,
+            when_disconnected,
+            next_node: NextNode::Owner,
             redirects: 0,
             was_lost: false,
         }
     }
 
-    /// The same, for a call that must not be done twice.
+    /// Makes the call fail instead of repeating it when a connection is lost, for a call that must
+    /// not be done twice.
     pub(in crate::store::redis) const fn once(mut self) -> Self {
         self.was_lost = true;
         self
     }
 
-    /// The node to ask next.
-    pub(in crate::store::redis) async fn next(&mut self) -> Result<Hop, Failure> {
-        let (address, is_taking_over) = match core::mem::replace(&mut self.next, Next::Owner) {
-            Next::Owner => (self.owner().await?, false),
-            Next::Moved(address) => (address, false),
-            Next::TakingOver(address) => (address, true),
+    /// Returns the next hop of the call.
+    pub(in crate::store::redis) async fn next_hop(&mut self) -> Result<Hop, Failure> {
+        let (address, is_importing) = match core::mem::replace(&mut self.next_node, NextNode::Owner)
+        {
+            NextNode::Owner => (self.wait_for_owner().await?, false),
+            NextNode::Moved(address) => (address, false),
+            NextNode::Importing(address) => (address, true),
         };
-        let wire = self.cluster.connection(&address);
-        if !wire.is_up() {
-            // Whoever waits for this node in vain finds out that way whether another has its place.
-            drop(self.cluster.begin_to_learn());
+        let connection = self.cluster.connection(&address);
+        if !connection.is_up() {
+            // The call waits for a connection to this node. Meanwhile a refresh in the background
+            // finds out if another node has replaced it.
+            drop(self.cluster.begin_refresh());
         }
         Ok(Hop {
-            connection: wire,
-            is_taking_over,
+            connection,
+            is_importing,
             address,
         })
     }
 
-    /// What comes of an answer: the end of the call, or `None` if it is to be asked at the next stop.
-    pub(in crate::store::redis) async fn classify(
+    /// Handles the result of a hop. Returns the result of the call, or `None` if another hop
+    /// follows.
+    pub(in crate::store::redis) async fn finish_hop(
         &mut self,
-        stop: &Hop,
-        answer: Result<Value, Failure>,
+        hop: &Hop,
+        result: Result<Value, Failure>,
     ) -> Option<Result<Value, Failure>> {
-        let failure = match answer {
+        let failure = match result {
             Ok(value) => return Some(Ok(value)),
             Err(failure) => failure,
         };
-        let goes_on = match judge(&failure, &stop.address) {
-            NextStep::End { learn } => {
-                drop(learn.then(|| self.cluster.begin_to_learn()));
+        let goes_on = match next_step(&failure, &hop.address) {
+            NextStep::Fail { refresh_map } => {
+                drop(refresh_map.then(|| self.cluster.begin_refresh()));
                 false
             }
-            NextStep::Go(next) => self.redirect(next).await,
-            NextStep::Soon => self.pause(MIGRATION_PAUSE).await && self.has_time(),
-            NextStep::Unavailable => self.wait_for_another(&stop.address).await,
+            NextStep::Redirect(next) => self.redirect(next).await,
+            NextStep::RetrySoon => self.pause(MIGRATION_PAUSE).await && self.has_time_left(),
+            NextStep::Unavailable => self.wait_for_replacement(&hop.address).await,
             NextStep::Lost if self.was_lost => false,
+            // The call may have been done, so its repetition waits as long as the deadline allows.
             NextStep::Lost => {
                 (self.was_lost, self.when_disconnected) =
                     (true, WhenDisconnected::WaitUntilDeadline);
-                self.wait_for_another(&stop.address).await
+                self.wait_for_replacement(&hop.address).await
             }
         };
-        (!goes_on).then(|| Err(self.end(failure)))
+        (!goes_on).then(|| Err(self.final_failure(failure)))
     }
 
-    /// Whether the call was asked before, and may have been done then.
+    /// Returns `true` if the call was repeated after a lost connection, and may have been done
+    /// twice.
     pub(in crate::store::redis) const fn is_repeat(&self) -> bool {
         self.was_lost
     }
 
-    fn end(&self, failure: Failure) -> Failure {
+    fn final_failure(&self, failure: Failure) -> Failure {
         if self.was_lost {
             failure.after_retry()
         } else {
@@ -166,43 +175,48 @@ impl<'a> ClusterCall<'a> {
         }
     }
 
-    async fn owner(&mut self) -> Result<Address, Failure> {
+    /// Returns the owner of the slot. Refreshes the slot map if it names no owner.
+    async fn wait_for_owner(&mut self) -> Result<Address, Failure> {
         loop {
             if let Some(owner) = self.cluster.owner(self.slot) {
                 return Ok(owner);
             }
-            let why = match tokio::time::timeout_at(self.deadline, self.cluster.learn()).await {
-                Ok(Ok(())) => String::from("no node of the cluster has the slot"),
-                Ok(Err(why)) => why.to_string(),
-                Err(_) => String::from("no map of the cluster in time"),
+            let reason = match tokio::time::timeout_at(self.deadline, self.cluster.refresh()).await
+            {
+                Ok(Ok(())) => String::from("no node of the cluster owns the slot"),
+                Ok(Err(reason)) => reason.to_string(),
+                Err(_) => String::from("no slot map of the cluster before the deadline"),
             };
             let gives_up = self.cluster.owner(self.slot).is_none()
                 && self.when_disconnected == WhenDisconnected::Fail;
-            if gives_up || !self.pause(PAUSE).await {
-                return Err(self.end(Failure::NotSent(why)));
+            if gives_up || !self.pause(RETRY_PAUSE).await {
+                return Err(self.final_failure(Failure::NotSent(reason)));
             }
         }
     }
 
-    /// Follows a node's word, and learns the map meanwhile.
-    async fn redirect(&mut self, next: Next) -> bool {
-        if matches!(next, Next::Moved(_)) {
-            drop(self.cluster.begin_to_learn());
+    /// Follows a redirect. Returns `false` if the deadline has passed.
+    async fn redirect(&mut self, next: NextNode) -> bool {
+        // `MOVED` means that the map is outdated; `ASK` concerns only this call.
+        if matches!(next, NextNode::Moved(_)) {
+            drop(self.cluster.begin_refresh());
         }
-        self.next = next;
+        self.next_node = next;
         self.redirects += 1;
-        !self.redirects.is_multiple_of(MAX_REDIRECTS) || self.pause(PAUSE).await
+        !self.redirects.is_multiple_of(MAX_REDIRECTS) || self.pause(RETRY_PAUSE).await
     }
 
-    /// Learns whether another node has the place of one that cannot serve. Who has no patience does not
-    /// wait for one to take it.
-    async fn wait_for_another(&mut self, out: &Address) -> bool {
-        let learned = tokio::time::timeout_at(self.deadline, self.cluster.learn()).await;
+    /// Refreshes the slot map and returns `true` if the call should be repeated.
+    ///
+    /// A call that fails when disconnected is repeated only if another node owns the slot already.
+    /// Other calls wait for a new owner until the deadline.
+    async fn wait_for_replacement(&mut self, failed: &Address) -> bool {
+        let refreshed = tokio::time::timeout_at(self.deadline, self.cluster.refresh()).await;
         let replaced = self
             .cluster
             .owner(self.slot)
-            .is_some_and(|owner| owner != *out);
-        match learned {
+            .is_some_and(|owner| owner != *failed);
+        match refreshed {
             Err(_) => false,
             Ok(_) if replaced && self.redirects < MAX_REDIRECTS => {
                 self.redirects += 1;
@@ -210,16 +224,16 @@ impl<'a> ClusterCall<'a> {
             }
             Ok(_) => {
                 self.when_disconnected == WhenDisconnected::WaitUntilDeadline
-                    && self.pause(PAUSE).await
+                    && self.pause(RETRY_PAUSE).await
             }
         }
     }
 
-    fn has_time(&self) -> bool {
+    fn has_time_left(&self) -> bool {
         self.deadline.saturating_duration_since(Instant::now()) >= MIN_TIME_LEFT
     }
 
-    /// `false` if the deadline comes first.
+    /// Waits. Returns `false` if the deadline comes first.
     async fn pause(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         sleep_until(until.min(self.deadline)).await;
@@ -227,38 +241,40 @@ impl<'a> ClusterCall<'a> {
     }
 }
 
-/// What a failure means for the way of a call that met it at this node.
-fn judge(failure: &Failure, node: &Address) -> NextStep {
+/// Decides the step that follows a failure at this node.
+fn next_step(failure: &Failure, node: &Address) -> NextStep {
     let error = match failure {
         Failure::Refused(error) => error,
         Failure::NotSent(_) => return NextStep::Unavailable,
         Failure::Lost(_) => return NextStep::Lost,
-        Failure::Late(_) => return NextStep::End { learn: true },
+        // A repetition would miss the deadline, too. The refresh is for the next calls.
+        Failure::TimedOut(_) => return NextStep::Fail { refresh_map: true },
     };
     let ErrorKind::Server(kind) = error.kind() else {
-        return NextStep::End { learn: false };
+        return NextStep::Fail { refresh_map: false };
     };
     match kind {
-        ServerErrorKind::Moved => {
-            sent(error, node).map_or(NextStep::Unavailable, |to| NextStep::Go(Next::Moved(to)))
-        }
-        ServerErrorKind::Ask => sent(error, node).map_or(NextStep::Unavailable, |to| {
-            NextStep::Go(Next::TakingOver(to))
+        ServerErrorKind::Moved => redirect_target(error, node)
+            .map_or(NextStep::Unavailable, |to| {
+                NextStep::Redirect(NextNode::Moved(to))
+            }),
+        ServerErrorKind::Ask => redirect_target(error, node).map_or(NextStep::Unavailable, |to| {
+            NextStep::Redirect(NextNode::Importing(to))
         }),
-        ServerErrorKind::TryAgain => NextStep::Soon,
+        ServerErrorKind::TryAgain => NextStep::RetrySoon,
         ServerErrorKind::BusyLoading
         | ServerErrorKind::ClusterDown
         | ServerErrorKind::MasterDown
         | ServerErrorKind::ReadOnly => NextStep::Unavailable,
-        _ => NextStep::End { learn: false },
+        _ => NextStep::Fail { refresh_map: false },
     }
 }
 
-/// Where a node sends a call.
-fn sent(error: &RedisError, by: &Address) -> Option<Address> {
+/// Returns the address in a redirect.
+fn redirect_target(error: &RedisError, node: &Address) -> Option<Address> {
     error
         .redirect_node()
-        .and_then(|(to, _)| Address::of_redirect(to, by))
+        .and_then(|(to, _)| Address::from_redirect(to, node))
 }
 
 #[cfg(test)]
@@ -274,66 +290,73 @@ mod tests {
         }
     }
 
-    fn refused(said: &str) -> NextStep {
-        let value = parse_redis_value(format!("-{said}\r\n").as_bytes()).expect("a reply");
-        judge(
+    fn step_after(error: &str) -> NextStep {
+        let value = parse_redis_value(format!("-{error}\r\n").as_bytes()).expect("a reply");
+        next_step(
             &Failure::Refused(value.extract_error().expect_err("a refusal")),
             &at(1),
         )
     }
 
     #[test]
-    fn calls_go_where_nodes_send_them() {
+    fn a_call_follows_redirects() {
         assert_eq!(
-            refused("MOVED 3999 node:2"),
-            NextStep::Go(Next::Moved(at(2)))
+            step_after("MOVED 3999 node:2"),
+            NextStep::Redirect(NextNode::Moved(at(2)))
         );
         assert_eq!(
-            refused("MOVED 3999 :2"),
-            NextStep::Go(Next::Moved(at(2))),
+            step_after("MOVED 3999 :2"),
+            NextStep::Redirect(NextNode::Moved(at(2))),
             "on the same host"
         );
         assert_eq!(
-            refused("ASK 3999 node:2"),
-            NextStep::Go(Next::TakingOver(at(2)))
+            step_after("ASK 3999 node:2"),
+            NextStep::Redirect(NextNode::Importing(at(2)))
         );
         assert_eq!(
-            refused("TRYAGAIN Multiple keys request during rehashing of slot"),
-            NextStep::Soon
+            step_after("TRYAGAIN Multiple keys request during rehashing of slot"),
+            NextStep::RetrySoon
         );
-        assert_eq!(refused("MOVED nowhere"), NextStep::Unavailable);
+        assert_eq!(step_after("MOVED nowhere"), NextStep::Unavailable);
     }
 
     #[test]
     fn a_node_that_cannot_serve_may_have_been_replaced() {
-        for said in [
+        for error in [
             "CLUSTERDOWN The cluster is down",
             "LOADING Redis is loading",
             "READONLY You can't write",
         ] {
-            assert_eq!(refused(said), NextStep::Unavailable, "{said}");
+            assert_eq!(step_after(error), NextStep::Unavailable, "{error}");
         }
         assert_eq!(
-            judge(&Failure::NotSent(String::new()), &at(1)),
+            next_step(&Failure::NotSent(String::new()), &at(1)),
             NextStep::Unavailable
         );
-        assert_eq!(judge(&Failure::Lost(String::new()), &at(1)), NextStep::Lost);
         assert_eq!(
-            judge(&Failure::Late(String::new()), &at(1)),
-            NextStep::End { learn: true }
+            next_step(&Failure::Lost(String::new()), &at(1)),
+            NextStep::Lost
+        );
+        assert_eq!(
+            next_step(&Failure::TimedOut(String::new()), &at(1)),
+            NextStep::Fail { refresh_map: true }
         );
     }
 
     #[test]
-    fn what_another_node_would_say_as_well_is_the_end() {
-        for said in [
+    fn an_error_that_any_node_would_return_ends_the_call() {
+        for error in [
             "NOSCRIPT No matching script",
             "OOM no memory",
             "NOPERM no",
             "MALFORMED key",
             "ERR no",
         ] {
-            assert_eq!(refused(said), NextStep::End { learn: false }, "{said}");
+            assert_eq!(
+                step_after(error),
+                NextStep::Fail { refresh_map: false },
+                "{error}"
+            );
         }
     }
 }

@@ -1,11 +1,12 @@
-//! The nodes of a Redis Cluster: one [`Connection`] to each that has slots, and a map of who has which.
+//! The nodes of a Redis Cluster: one [`Connection`] to each node with slots, and a map of the
+//! owners of all slots.
 //!
-//! The cluster connection of the redis crate is not used: while it learns the map anew it holds all
-//! calls up, those for nodes that are well included, and after its retries nobody can tell a call that
-//! was not sent from one that may have had an effect.
+//! The cluster connection of the redis crate is not used for two reasons. While it refreshes its
+//! map, it delays all calls, also those to healthy nodes. After its own retries, a call that was
+//! not sent cannot be distinguished from a call that may have had an effect.
 //!
-//! The map is learned anew, in a task that all callers share, when a node sends a call elsewhere, is
-//! lost, silent or not reached. Until then calls follow what nodes tell them.
+//! The map is refreshed when a node redirects a call, is lost, is silent or cannot be reached. One
+//! task refreshes it for all callers. In the meantime calls follow the redirects of the nodes.
 
 mod cluster_call;
 mod slot_map;
@@ -29,7 +30,8 @@ use super::hash_slot::HashSlot;
 use super::link::{Failure, Server, WhenDisconnected};
 use super::url::{Address, ListUrl, Login};
 
-/// Nodes that are asked first, and how to speak to all.
+/// The nodes in the URL of a cluster, which are asked for the map first, and the login for all
+/// nodes.
 #[derive(Debug)]
 pub(super) struct SeedNodes {
     login: Login,
@@ -43,76 +45,84 @@ pub(super) struct Cluster {
 }
 
 struct ClusterState {
-    seeds: Arc<SeedNodes>,
-    shown: String,
-    known: Mutex<Topology>,
+    seed_nodes: Arc<SeedNodes>,
+    /// The name of the cluster in messages.
+    display_name: String,
+    topology: Mutex<Topology>,
 }
 
-/// What is known of a cluster.
+/// The current information about a cluster.
 #[derive(Default)]
 struct Topology {
     map: Arc<SlotMap>,
     connections: HashMap<Address, Connection>,
-    /// The map is being learned.
-    learning: Option<Learning>,
-    /// When it was learned last, or why it could not be.
-    learned: Option<(Instant, Learned)>,
+    /// The running refresh of the map.
+    refresh: Option<Refresh>,
+    /// The time and the result of the last refresh.
+    last_refresh: Option<(Instant, RefreshResult)>,
 }
 
-type Learned = Result<(), Arc<str>>;
-type Learning = Shared<BoxFuture<'static, Learned>>;
+type RefreshResult = Result<(), Arc<str>>;
+/// A refresh of the map, which several callers can await.
+type Refresh = Shared<BoxFuture<'static, RefreshResult>>;
 
 pub(super) const PORT: u16 = 6379;
 pub(super) const FORM: &str = "redis+cluster://[[user]:password@]host[:port][,host[:port]…]";
 
-/// How long a node may take to tell the map.
+/// The time that a node may take to return its map.
 const SLOTS_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long others are waited for once one has told it.
-const GRACE: Duration = Duration::from_millis(50);
-/// So many nodes are asked for it.
+/// The time that other nodes have to return a newer map after the first one has replied.
+const OTHER_NODES_TIMEOUT: Duration = Duration::from_millis(50);
+/// The number of nodes that are asked for the map, which bounds the load of a refresh in a large
+/// cluster.
 const MAX_NODES_ASKED: usize = 8;
-/// What was learned so recently is not asked again.
-const MIN_LEARN_INTERVAL: Duration = Duration::from_millis(50);
-/// The pause of a call that waits for the cluster.
-const PAUSE: Duration = Duration::from_millis(25);
+/// The age below which the map is not refreshed again, so that many failing calls cause few
+/// refreshes.
+const MIN_REFRESH_INTERVAL: Duration = Duration::from_millis(50);
+/// The pause before a call that waits for the cluster is repeated.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
 impl SeedNodes {
-    /// As a URL has it. An error says what is wrong with it.
+    /// Creates the seed nodes that a URL names. An error describes the defect of the URL.
     pub(super) fn new(url: ListUrl) -> Result<Self, String> {
         if !url.query.is_empty() {
-            return Err(String::from("there are no parameters"));
+            return Err(String::from("the URL of a cluster has no parameters"));
         }
         match url.path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] | ["" | "0"] => Ok(Self {
                 login: url.login,
                 addresses: url.addresses,
             }),
-            _ => Err(String::from("a cluster has no databases but 0")),
+            _ => Err(String::from("a cluster has only the database 0")),
         }
     }
 }
 
 impl Cluster {
-    /// A cluster that is looked up with the first call.
-    pub(super) fn new(seeds: Arc<SeedNodes>, shown: String) -> Self {
+    /// Creates a cluster whose map is read with the first call.
+    pub(super) fn new(seed_nodes: Arc<SeedNodes>, display_name: String) -> Self {
         Self {
             inner: Arc::new(ClusterState {
-                seeds,
-                shown,
-                known: Mutex::default(),
+                seed_nodes,
+                display_name,
+                topology: Mutex::default(),
             }),
         }
     }
 
-    /// The same nodes over connections of its own.
+    /// Returns the same cluster with connections of its own.
     pub(super) fn with_own_connections(&self) -> Self {
-        let ClusterState { seeds, shown, .. } = &*self.inner;
-        let another = Self::new(Arc::clone(seeds), shown.clone());
-        another.inner.topology().map = Arc::clone(&self.inner.topology().map);
-        another
+        let ClusterState {
+            seed_nodes,
+            display_name,
+            ..
+        } = &*self.inner;
+        let copy = Self::new(Arc::clone(seed_nodes), display_name.clone());
+        copy.inner.topology().map = Arc::clone(&self.inner.topology().map);
+        copy
     }
 
-    /// A way to every node that has slots; none while some slots are without a node.
+    /// Returns all nodes with slots. Fails if some slots have no node.
     pub(super) async fn primaries(&self, deadline: Instant) -> Result<Vec<Server>, Failure> {
         let map = self.complete_map(deadline).await?;
         let server = |address: Address| Server {
@@ -122,118 +132,127 @@ impl Cluster {
         Ok(map.primaries().into_iter().map(server).collect())
     }
 
-    /// The node that has this key, as far as is known.
+    /// Returns the address of the node with this key, according to the current map.
     pub(super) fn address_of(&self, key: &str) -> Option<String> {
         self.owner(HashSlot::of(key))
             .map(|address| address.to_string())
     }
 
-    /// Asks the node that has this key.
+    /// Sends a command to the node with this key.
     pub(super) async fn call(
         &self,
         key: &str,
         command: &Cmd,
         deadline: Instant,
     ) -> Result<Value, Failure> {
-        let mut tour = self.tour(key, deadline, WhenDisconnected::Fail);
+        let mut call = self.start_call(key, deadline, WhenDisconnected::Fail);
         loop {
-            let stop = tour.next().await?;
-            let answer = stop.call(command, deadline).await;
-            if let Some(end) = tour.classify(&stop, answer).await {
+            let hop = call.next_hop().await?;
+            let result = hop.call(command, deadline).await;
+            if let Some(end) = call.finish_hop(&hop, result).await {
                 return end;
             }
         }
     }
 
-    /// The way of a call to the node that has this key.
-    pub(super) fn tour(
+    /// Starts a call to the node with this key.
+    pub(super) fn start_call(
         &self,
         key: &str,
         deadline: Instant,
-        patience: WhenDisconnected,
+        when_disconnected: WhenDisconnected,
     ) -> ClusterCall<'_> {
-        ClusterCall::new(self, HashSlot::of(key), deadline, patience)
+        ClusterCall::new(self, HashSlot::of(key), deadline, when_disconnected)
     }
 
-    /// The address of whoever has the slot, as far as is known.
+    /// Returns the owner of a slot, according to the current map.
     fn owner(&self, slot: HashSlot) -> Option<Address> {
         self.inner.topology().map.owner(slot).cloned()
     }
 
     fn connection(&self, address: &Address) -> Connection {
-        self.inner.wire(address)
+        self.inner.connection(address)
     }
 
-    /// The map, once every slot has a node.
+    /// Waits until every slot has a node, and returns the map.
     async fn complete_map(&self, deadline: Instant) -> Result<Arc<SlotMap>, Failure> {
         loop {
-            self.learn()
+            self.refresh()
                 .await
-                .map_err(|why| Failure::NotSent(why.to_string()))?;
+                .map_err(|reason| Failure::NotSent(reason.to_string()))?;
             let map = Arc::clone(&self.inner.topology().map);
             match map.missing() {
                 0 => return Ok(map),
-                missing if Instant::now() + MIN_LEARN_INTERVAL >= deadline => {
+                missing if Instant::now() + MIN_REFRESH_INTERVAL >= deadline => {
                     return Err(Failure::NotSent(format!(
                         "{missing} slots of the cluster have no node"
                     )));
                 }
-                _ => sleep(MIN_LEARN_INTERVAL).await,
+                _ => sleep(MIN_REFRESH_INTERVAL).await,
             }
         }
     }
 
-    /// Learns the map anew, unless that has just been done, or tried.
-    async fn learn(&self) -> Learned {
-        self.begin_to_learn().await
+    /// Refreshes the map, unless the last refresh has just ended.
+    async fn refresh(&self) -> RefreshResult {
+        self.begin_refresh().await
     }
 
-    /// Learns in a task of its own, which no caller that loses patience cancels, and which goes on if
-    /// nobody waits for it.
-    fn begin_to_learn(&self) -> Learning {
-        let mut known = self.inner.topology();
-        if let Some(learning) = &known.learning {
-            return learning.clone();
+    /// Begins a refresh, or joins the running one.
+    ///
+    /// The refresh runs in a task of its own. A caller whose deadline passes does not cancel it,
+    /// and it runs even if no caller waits for it.
+    fn begin_refresh(&self) -> Refresh {
+        let mut topology = self.inner.topology();
+        if let Some(refresh) = &topology.refresh {
+            return refresh.clone();
         }
-        if let Some((_, learned)) = known
-            .learned
+        if let Some((_, result)) = topology
+            .last_refresh
             .as_ref()
-            .filter(|(at, _)| at.elapsed() < MIN_LEARN_INTERVAL)
+            .filter(|(at, _)| at.elapsed() < MIN_REFRESH_INTERVAL)
         {
-            return ready(learned.clone()).boxed().shared();
+            return ready(result.clone()).boxed().shared();
         }
-        let (inner, told) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
+        let (inner, for_lost_task) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
+        // The lock is held until `refresh` is set. Otherwise a fast task could settle first, and
+        // the finished refresh would never be cleared.
         let task = tokio::spawn(async move {
-            let learned = inner.query_nodes().await;
-            inner.settle(learned)
+            let map = inner.query_nodes().await;
+            inner.settle(map)
         });
-        // The task is lost with its runtime; the next may be in another.
-        let joined = task
-            .map(move |joined| joined.unwrap_or_else(|lost| told.settle(Err(lost.to_string()))));
-        let learning = joined.boxed().shared();
-        known.learning = Some(learning.clone());
-        learning
+        // If the runtime of the task ends, the refresh fails, and the next one may run in another
+        // runtime.
+        let joined = task.map(move |joined| {
+            joined.unwrap_or_else(|lost| for_lost_task.settle(Err(lost.to_string())))
+        });
+        let refresh = joined.boxed().shared();
+        topology.refresh = Some(refresh.clone());
+        refresh
     }
 }
 
 impl ClusterState {
     fn topology(&self) -> MutexGuard<'_, Topology> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.topology.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wire(&self, address: &Address) -> Connection {
-        let mut known = self.topology();
-        if let Some(wire) = known.connections.get(address) {
-            return wire.clone();
+    /// Returns the connection to a node, and creates it if necessary.
+    fn connection(&self, address: &Address) -> Connection {
+        let mut topology = self.topology();
+        if let Some(connection) = topology.connections.get(address) {
+            return connection.clone();
         }
-        let client = address.client(self.seeds.login.settings());
-        let shown = format!("{} at {address}", self.shown);
-        let wire = Connection::new(ConnectionTarget::Server(client), shown);
-        known.connections.insert(address.clone(), wire.clone());
-        wire
+        let client = address.client(self.seed_nodes.login.settings());
+        let display_name = format!("{} at {address}", self.display_name);
+        let connection = Connection::new(ConnectionTarget::Server(client), display_name);
+        topology
+            .connections
+            .insert(address.clone(), connection.clone());
+        connection
     }
 
-    /// Asks the nodes that are known to have slots; where none answers all others, too.
+    /// Asks the primaries for the map. If no primary replies, asks the replicas and the seed nodes.
     async fn query_nodes(&self) -> Result<SlotMap, String> {
         let map = Arc::clone(&self.topology().map);
         let primaries: Vec<_> = map
@@ -241,76 +260,77 @@ impl ClusterState {
             .sample(&mut rand::rng(), MAX_NODES_ASKED)
             .cloned()
             .collect();
-        match self.newest(&primaries).await {
+        match self.newest_map(&primaries).await {
             Ok(map) => Ok(map),
             Err(_) => {
                 let others = map
                     .replicas()
                     .iter()
-                    .chain(&self.seeds.addresses)
+                    .chain(&self.seed_nodes.addresses)
                     .cloned()
                     .collect::<Vec<_>>();
-                self.newest(&others).await
+                self.newest_map(&others).await
             }
         }
     }
 
-    /// The newest map that these nodes tell. Once one has told it, the others have a moment more, so
-    /// that one that hangs does not hold the map up.
-    async fn newest(&self, nodes: &[Address]) -> Result<SlotMap, String> {
-        let mut asked: FuturesUnordered<_> = nodes.iter().map(|node| self.ask(node)).collect();
-        let (mut newest, mut why): (Option<(NodeView, SlotMap)>, _) =
+    /// Returns the newest map of these nodes. After the first reply the other nodes have only a
+    /// short time, so that a node that hangs does not delay the refresh.
+    async fn newest_map(&self, nodes: &[Address]) -> Result<SlotMap, String> {
+        let mut replies: FuturesUnordered<_> = nodes.iter().map(|node| self.ask(node)).collect();
+        let (mut newest, mut reason): (Option<(NodeView, SlotMap)>, _) =
             (None, String::from("no node is known"));
-        let mut patience = SLOTS_TIMEOUT * 2;
-        while let Ok(Some(told)) = timeout(patience, asked.next()).await {
-            match told {
-                Ok(told) if newest.as_ref().is_none_or(|newest| newest.0 < told.0) => {
-                    newest = Some(told);
+        let mut max_wait = SLOTS_TIMEOUT * 2;
+        while let Ok(Some(reply)) = timeout(max_wait, replies.next()).await {
+            match reply {
+                Ok(reply) if newest.as_ref().is_none_or(|newest| newest.0 < reply.0) => {
+                    newest = Some(reply);
                 }
                 Ok(_) => {}
-                Err(error) => why = error,
+                Err(error) => reason = error,
             }
             if newest.is_some() {
-                patience = GRACE;
+                max_wait = OTHER_NODES_TIMEOUT;
             }
         }
-        newest.map(|(_, map)| map).ok_or(why)
+        newest.map(|(_, map)| map).ok_or(reason)
     }
 
+    /// Asks one node for its map.
     async fn ask(&self, node: &Address) -> Result<(NodeView, SlotMap), String> {
-        let (wire, deadline) = (self.wire(node), Instant::now() + SLOTS_TIMEOUT);
-        let ask = async |what| {
+        let (connection, deadline) = (self.connection(node), Instant::now() + SLOTS_TIMEOUT);
+        let call = async |subcommand| {
             let mut command = redis::cmd("CLUSTER");
-            command.arg(what);
-            wire.call(&command, deadline, WhenDisconnected::Fail)
+            command.arg(subcommand);
+            connection
+                .call(&command, deadline, WhenDisconnected::Fail)
                 .await
                 .map_err(|failure| failure.to_string())
         };
-        let (info, slots) = (ask("INFO").await?, ask("SLOTS").await?);
-        let told = NodeView::parse(&info).zip(SlotMap::parse(&slots, node));
-        told.ok_or_else(|| {
-            format!("{node} tells of no slots that are served; is it a node of a cluster?")
-        })
+        let (info, slots) = (call("INFO").await?, call("SLOTS").await?);
+        NodeView::parse(&info)
+            .zip(SlotMap::parse(&slots, node))
+            .ok_or_else(|| format!("{node} reports no served slots; is it a node of a cluster?"))
     }
 
-    /// Notes what was learned.
-    fn settle(&self, learned: Result<SlotMap, String>) -> Learned {
-        let mut known = self.topology();
-        let learned = learned.map(|map| known.install(map)).map_err(Arc::from);
-        known.learning = None;
-        known.learned = Some((Instant::now(), learned.clone()));
-        learned
+    /// Records the result of a refresh.
+    fn settle(&self, map: Result<SlotMap, String>) -> RefreshResult {
+        let mut topology = self.topology();
+        let result = map.map(|map| topology.install(map)).map_err(Arc::from);
+        topology.refresh = None;
+        topology.last_refresh = Some((Instant::now(), result.clone()));
+        result
     }
 }
 
 impl Topology {
-    /// Goes by another map. Nodes that have no slots any more are let go.
+    /// Replaces the map, and drops the connections to nodes without slots.
     fn install(&mut self, map: SlotMap) {
         if *self.map != map {
             let primaries = map.primaries();
             tracing::debug!(
                 nodes = primaries.len(),
-                "the map of the cluster has changed"
+                "the slot map of the cluster has changed"
             );
             self.connections
                 .retain(|address, _| primaries.binary_search(address).is_ok());
@@ -321,6 +341,8 @@ impl Topology {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Cluster").field(&self.inner.shown).finish()
+        f.debug_tuple("Cluster")
+            .field(&self.inner.display_name)
+            .finish()
     }
 }

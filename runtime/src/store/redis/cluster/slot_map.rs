@@ -1,4 +1,4 @@
-//! Which node has which slots, as a node tells it.
+//! The map of the slots of a cluster to their owners, as a node reports it.
 
 use core::ops::RangeInclusive;
 
@@ -7,50 +7,55 @@ use redis::{FromRedisValue, Value};
 use crate::store::redis::hash_slot::HashSlot;
 use crate::store::redis::url::Address;
 
-/// Which node has which slots.
+/// The owners of all slots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SlotMap {
-    /// In order, and without overlaps.
+    /// Ranges of slots and their owners, in ascending order and without overlaps.
     ranges: Vec<(RangeInclusive<u16>, Address)>,
     replicas: Vec<Address>,
 }
 
-/// What a node tells of its cluster. Of several the greatest is the newest.
+/// A node's view of its cluster. The greatest of several views is the newest.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeView {
-    /// Whether the cluster works, as the node sees it. One that is cut off from the others does not.
-    is_well: bool,
-    /// Rises with every fail-over.
+    // The order of the fields matters: the view of an isolated node is less than any other,
+    // whatever its epoch.
+    /// `true` if the node considers the cluster working. An isolated node does not.
+    is_ok: bool,
+    /// The configuration epoch, which grows with each fail-over.
     epoch: u64,
 }
 
 impl SlotMap {
-    /// Reads the answer of `CLUSTER SLOTS` of the node at this address.
-    pub(super) fn parse(told: &Value, by: &Address) -> Option<Self> {
+    /// Parses the reply of `CLUSTER SLOTS` from the node at this address.
+    pub(super) fn parse(reply: &Value, node: &Address) -> Option<Self> {
         let mut map = Self::default();
-        for range in array(told)? {
+        for range in array(reply)? {
             let [first, last, primary, replicas @ ..] = array(range)? else {
                 return None;
             };
-            let (first, last) = (slot(first)?, slot(last)?);
-            // A node whose host nobody knows serves no client.
-            if let Some(primary) = node(primary, by) {
+            let (first, last) = (parse_slot(first)?, parse_slot(last)?);
+            // A node with an unknown host cannot be reached, so its slots count as missing.
+            if let Some(primary) = parse_node(primary, node) {
                 map.ranges.push((first..=last, primary));
             }
-            map.replicas
-                .extend(replicas.iter().filter_map(|replica| node(replica, by)));
+            map.replicas.extend(
+                replicas
+                    .iter()
+                    .filter_map(|replica| parse_node(replica, node)),
+            );
         }
         map.ranges.sort_by_key(|(range, _)| *range.start());
         map.replicas.sort();
         map.replicas.dedup();
-        let apart = map
+        let is_disjoint = map
             .ranges
             .windows(2)
             .all(|pair| pair[0].0.end() < pair[1].0.start());
-        (apart && !map.ranges.is_empty()).then_some(map)
+        (is_disjoint && !map.ranges.is_empty()).then_some(map)
     }
 
-    /// Who has a slot.
+    /// Returns the owner of a slot.
     pub(super) fn owner(&self, slot: HashSlot) -> Option<&Address> {
         let index = self
             .ranges
@@ -59,7 +64,7 @@ impl SlotMap {
         range.contains(&slot.0).then_some(owner)
     }
 
-    /// All nodes that have slots.
+    /// Returns all nodes with slots, sorted.
     pub(super) fn primaries(&self) -> Vec<Address> {
         let mut primaries: Vec<_> = self.ranges.iter().map(|(_, node)| node.clone()).collect();
         primaries.sort();
@@ -71,7 +76,7 @@ impl SlotMap {
         &self.replicas
     }
 
-    /// How many slots nobody has.
+    /// Returns the number of slots without an owner.
     pub(super) fn missing(&self) -> usize {
         usize::from(HashSlot::COUNT)
             - self
@@ -83,15 +88,15 @@ impl SlotMap {
 }
 
 impl NodeView {
-    /// Reads the answer of `CLUSTER INFO`.
-    pub(super) fn parse(told: &Value) -> Option<Self> {
-        let text = String::from_redis_value_ref(told).ok()?;
+    /// Parses the reply of `CLUSTER INFO`.
+    pub(super) fn parse(reply: &Value) -> Option<Self> {
+        let text = String::from_redis_value_ref(reply).ok()?;
         let field = |name: &str| {
             text.lines()
                 .find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
         };
         Some(Self {
-            is_well: field("cluster_state")? == "ok",
+            is_ok: field("cluster_state")? == "ok",
             epoch: field("cluster_current_epoch")?.parse().ok()?,
         })
     }
@@ -104,14 +109,15 @@ fn array(value: &Value) -> Option<&[Value]> {
     }
 }
 
-fn slot(value: &Value) -> Option<u16> {
+fn parse_slot(value: &Value) -> Option<u16> {
     u16::from_redis_value_ref(value)
         .ok()
         .filter(|slot| *slot < HashSlot::COUNT)
 }
 
-/// A node, its host as it announces it; without one it is on the host of the node that tells.
-fn node(value: &Value, by: &Address) -> Option<Address> {
+/// Parses the address that a node announces; `None` if its host is unknown (`?`). An empty host
+/// means the host of the node that replied.
+fn parse_node(value: &Value, replying: &Address) -> Option<Address> {
     let [host, port, ..] = array(value)? else {
         return None;
     };
@@ -124,7 +130,7 @@ fn node(value: &Value, by: &Address) -> Option<Address> {
     match host.as_str() {
         "?" => None,
         "" => Some(Address {
-            host: by.host.clone(),
+            host: replying.host.clone(),
             port,
         }),
         _ => Some(Address { host, port }),
@@ -136,7 +142,7 @@ mod tests {
     use super::*;
 
     /// The first and the last slot of a range, and its nodes.
-    type Told<'a> = (i64, i64, &'a [(Option<&'a str>, i64)]);
+    type Range<'a> = (i64, i64, &'a [(Option<&'a str>, i64)]);
 
     fn at(host: &str, port: u16) -> Address {
         Address {
@@ -145,7 +151,7 @@ mod tests {
         }
     }
 
-    fn told(ranges: &[Told<'_>]) -> Value {
+    fn reply(ranges: &[Range<'_>]) -> Value {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let node = |(host, port): &(Option<&str>, i64)| {
             Value::Array(vec![
@@ -163,12 +169,12 @@ mod tests {
         Value::Array(ranges.iter().map(range).collect())
     }
 
-    fn parse(ranges: &[Told<'_>]) -> Option<SlotMap> {
-        SlotMap::parse(&told(ranges), &at("seed", 1))
+    fn parse(ranges: &[Range<'_>]) -> Option<SlotMap> {
+        SlotMap::parse(&reply(ranges), &at("seed", 1))
     }
 
     #[test]
-    fn every_slot_has_its_owner() {
+    fn owners_primaries_and_replicas_are_parsed() {
         let map = parse(&[
             (8192, 16_383, &[(Some("b"), 2)]),
             (0, 99, &[(Some("a"), 1), (Some("c"), 3)]),
@@ -189,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_host_is_on_that_of_the_one_that_tells() {
+    fn a_node_without_a_host_has_the_host_of_the_replying_node() {
         let map = parse(&[
             (0, 1, &[(None, 2)]),
             (2, 3, &[(Some(""), 3)]),
@@ -202,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_map_is_none() {
+    fn an_invalid_map_is_not_parsed() {
         assert_eq!(parse(&[]), None);
         assert_eq!(
             parse(&[(0, 16_384, &[(Some("a"), 1)])]),
@@ -225,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_cut_off_tells_less_than_one_that_is_not() {
+    fn the_view_of_an_isolated_node_is_less_than_any_other() {
         let view = |state: &str, epoch: u64| {
             let text = format!(
                 "cluster_state:{state}\r\ncluster_slots_ok:1\r\ncluster_current_epoch:{epoch}\r\n"

@@ -1,4 +1,4 @@
-//! What the instances of a service share.
+//! The Redis and the files that all instances of a test share.
 
 use core::time::Duration;
 use std::fs;
@@ -10,12 +10,12 @@ use tempfile::TempDir;
 use crate::instance::{Instance, Settings};
 
 /// A Redis, and the file in which every run of a handler leaves a line.
-pub(crate) struct Bench {
+pub(crate) struct Deployment {
     pub(crate) redis: RedisServer,
     directory: TempDir,
 }
 
-impl Bench {
+impl Deployment {
     pub(crate) fn start() -> Self {
         let directory = TempDir::with_prefix("aplomb-faults-").expect("a temporary directory");
         Self {
@@ -24,13 +24,14 @@ impl Bench {
         }
     }
 
-    /// Starts an instance whose leases no test outlives: what it leaves blocked stays blocked.
+    /// Starts an instance with the default lease of 30 s. It is longer than a test, so a key that
+    /// stays blocked fails the test.
     pub(crate) fn instance(&self, name: &str) -> Instance {
         self.instance_with(name, &[])
     }
 
-    /// Starts an instance whose leases lapse soon.
-    pub(crate) fn short_lived(&self, name: &str) -> Instance {
+    /// Starts an instance with a lease of 3 s.
+    pub(crate) fn instance_with_short_lease(&self, name: &str) -> Instance {
         self.instance_with(name, &[("APLOMB_LEASE", SHORT)])
     }
 
@@ -38,29 +39,29 @@ impl Bench {
         self.settings(name).with(settings).start()
     }
 
-    /// Of an instance that is not started yet.
+    /// The settings of an instance that is not started yet.
     pub(crate) fn settings(&self, name: &str) -> Settings {
         Settings::new(self.directory.path(), name).with(&[("APLOMB_STORE", &self.redis.url())])
     }
 
-    /// How many times handlers ran for this item.
+    /// The number of runs of this item.
     pub(crate) fn runs(&self, item: &str) -> usize {
         let runs = fs::read_to_string(self.directory.path().join(RUNS)).unwrap_or_default();
         runs.lines().filter(|line| *line == item).count()
     }
 
-    /// Waits until handlers have run so many times for this item, or are held.
-    pub(crate) async fn has_run(&self, item: &str, times: usize) {
+    /// Waits until this number of runs of an item has started.
+    pub(crate) async fn until_run(&self, item: &str, times: usize) {
         eventually("the handler runs", async || self.runs(item) >= times).await;
-        assert_eq!(self.runs(item), times, "of {item}");
+        assert_eq!(self.runs(item), times, "runs of {item}");
     }
 
-    /// The keys of the records.
+    /// The Redis keys of the records.
     pub(crate) fn records(&self) -> Vec<String> {
         self.keys("*:i:*")
     }
 
-    /// The keys of this pattern.
+    /// The Redis keys that match this pattern.
     pub(crate) fn keys(&self, pattern: &str) -> Vec<String> {
         let RedisReply::Array(keys) = self.redis.command(&["KEYS", pattern]) else {
             panic!("no list of keys")
@@ -73,13 +74,14 @@ impl Bench {
     }
 }
 
-/// The file of the runs.
+/// The path of the file of runs.
 pub(crate) fn runs(directory: &Path) -> String {
     directory.join(RUNS).to_str().expect("UTF-8").to_owned()
 }
 
 const RUNS: &str = "runs";
 
-/// A lease that is waited for. Long enough for a process that gets little of its machine.
+/// The lease of the tests that wait until it lapses. Three seconds are enough to renew it on a slow
+/// machine.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 const SHORT: &str = "3s";

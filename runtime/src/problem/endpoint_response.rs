@@ -1,20 +1,20 @@
-//! A response of an endpoint before it is settled and finalized.
+//! The response of an endpoint before it is settled and finalized.
 
 use axum::response::{IntoResponse, Response};
 
 use super::document::Problem;
 
-/// A response, and who made it.
+/// A response, and the part of the endpoint that made it.
 #[derive(Debug)]
 pub struct EndpointResponse {
     /// The response as the handler, an extractor or a stage made it.
     pub response: Response,
-    /// Whether the handler ran.
+    /// The part that made it.
     pub origin: ResponseOrigin,
 }
 
 impl EndpointResponse {
-    /// The answer to a request that was refused before its handler began.
+    /// Returns the response to a request that was refused before its handler began.
     pub(crate) fn refused(problem: Problem) -> Self {
         Self {
             response: problem.into_response(),
@@ -22,7 +22,7 @@ impl EndpointResponse {
         }
     }
 
-    /// The answer in place of a handler that began and gave none.
+    /// Returns the response in place of a handler that began and returned none.
     pub(crate) fn failed(problem: Problem) -> Self {
         Self {
             response: problem.into_response(),
@@ -34,8 +34,8 @@ impl EndpointResponse {
 /// The part of an endpoint that made a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseOrigin {
-    /// A stage or an extractor refused the request: the handler never began.
+    /// A stage or an extractor, which refused the request: the handler never began.
     Refused,
-    /// The handler began.
+    /// The handler, or the pipeline after the handler began.
     Handler,
 }

@@ -41,9 +41,9 @@ async fn every_post_requires_a_key() {
         "/v1/payments".to_owned(),
         format!("/v1/payments/{payment}/refund"),
     ] {
-        let refused = service.send(service.client.post(&path).bearer(ALICE)).await;
+        let rejected = service.send(service.client.post(&path).bearer(ALICE)).await;
         assert_eq!(
-            refused.problem(),
+            rejected.problem(),
             (400, "IDEMPOTENCY_KEY_MISSING".into()),
             "{path}"
         );
@@ -51,11 +51,15 @@ async fn every_post_requires_a_key() {
 }
 
 #[tokio::test]
-async fn all_but_health_require_a_caller() {
+async fn every_endpoint_but_health_requires_a_caller() {
     let service = Service::start().await;
     for path in ["/v1/accounts/x", "/v1/payments", "/v1/payments/x"] {
-        let refused = service.get("sk_test_carol", path).await;
-        assert_eq!(refused.problem(), (401, "UNAUTHENTICATED".into()), "{path}");
+        let rejected = service.get("sk_test_carol", path).await;
+        assert_eq!(
+            rejected.problem(),
+            (401, "UNAUTHENTICATED".into()),
+            "{path}"
+        );
     }
     let health = service.client.get("/v1/health");
     assert_eq!(
@@ -69,23 +73,23 @@ async fn payments_are_limited_to_a_hundred_a_minute() {
     let service = Service::start().await;
     let account = service.account(ALICE, 0).await;
     let mut admitted = 0;
-    // On a slow machine the limit gives back some while the burst is used up.
-    let refused = loop {
+    // On a slow machine the bucket refills some tokens while the loop uses the burst.
+    let rejected = loop {
         match service.pay(ALICE, &account, &account, 1).await {
-            refused if refused.status == 429 => break refused,
-            answer => assert_eq!(answer.expect(422).pointer(), Some("#/to")),
+            rejected if rejected.status == 429 => break rejected,
+            response => assert_eq!(response.expect(422).pointer(), Some("#/to")),
         }
         admitted += 1;
         assert!(admitted < 1_000, "no limit");
     };
     assert!(admitted >= 100, "{admitted}");
-    assert_eq!(refused.problem(), (429, "RATE_LIMITED".into()));
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(rejected.problem(), (429, "RATE_LIMITED".into()));
+    assert_eq!(rejected.header("retry-after"), Some("1"));
     assert_ne!(service.pay(BOB, &account, &account, 1).await.status, 429);
 }
 
 #[tokio::test]
-async fn payments_that_arrive_meanwhile_neither_hide_nor_repeat_others() {
+async fn payments_between_two_pages_neither_hide_nor_repeat_others() {
     let service = Service::start().await;
     let (alice, bob) = (
         service.account(ALICE, 100).await,
@@ -116,7 +120,7 @@ async fn payments_that_arrive_meanwhile_neither_hide_nor_repeat_others() {
 }
 
 #[tokio::test]
-async fn pages_lead_both_ways() {
+async fn pages_can_be_read_in_both_directions() {
     let service = Service::start().await;
     let (alice, bob) = (
         service.account(ALICE, 100).await,
@@ -166,10 +170,10 @@ async fn a_locked_ledger_is_a_503_that_leaves_the_key_free() {
     );
     let new = json!({ "from": alice, "to": bob, "amount": 30 });
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(service.file());
-    let elsewhere = sqlx::SqlitePool::connect_with(options)
+    let other_process = sqlx::SqlitePool::connect_with(options)
         .await
         .expect("a connection");
-    let lock = elsewhere
+    let lock = other_process
         .begin_with("BEGIN IMMEDIATE")
         .await
         .expect("the write lock");

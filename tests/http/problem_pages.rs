@@ -1,4 +1,4 @@
-//! The examples on the pages of the codes are what a client gets.
+//! The examples on the problem pages equal the documents that a client gets.
 
 use std::path::Path as FilePath;
 
@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::app::{ALICE, App, Bench};
+use crate::app::{ALICE, App, TestService};
 
 #[derive(Resource)]
 #[resource(prefix = "pay")]
@@ -22,17 +22,17 @@ struct NewPayment {
     amount: i64,
 }
 
-/// Makes a payment.
+/// Creates a payment.
 #[endpoint(post = "/payments", idempotent, body_limit = "1KB")]
 async fn pay(Json(_): Json<NewPayment>) {}
 
-/// Fails after something may have happened.
+/// Panics under a key.
 #[endpoint(post = "/crash", idempotent)]
 async fn crash() {
-    panic!("as asked");
+    panic!("as requested");
 }
 
-/// Waits until it is let go.
+/// Is held by the test.
 #[endpoint(post = "/slow", idempotent)]
 async fn slow(State(app): State<App>) {
     app.hold().await;
@@ -42,11 +42,11 @@ async fn slow(State(app): State<App>) {
 #[endpoint(get = "/payments/{id}")]
 async fn read(Path(_): Path<Id<Payment>>) {}
 
-/// Takes one request.
+/// Admits one request per minute.
 #[endpoint(get = "/limited", public, rate_limit("1/min", by = ip))]
 async fn limited() {}
 
-/// Answers with more than is kept.
+/// Returns a larger body than is stored.
 #[endpoint(post = "/large", idempotent(max_stored_body = "16B"))]
 async fn large() -> &'static str {
     "longer than sixteen bytes"
@@ -58,34 +58,34 @@ struct Above {
     number: i64,
 }
 
-/// Numbers upwards.
+/// Lists numbers.
 #[endpoint(get = "/numbers", public, paginate = cursor)]
 async fn numbers(page: PageRequest<Above>) -> Page<i64> {
     page.page(Vec::new(), |number| Above { number: *number })
 }
 
-/// Has ended.
+/// Is past its enforced sunset.
 #[endpoint(get = "/accounts/{id}", version = 1, sunset("2020-12-31", enforce), successor = account_v2)]
 async fn account(Path(_): Path<u64>) {}
 
-/// Takes its place.
+/// The successor of `account`.
 #[endpoint(get = "/accounts/{id}", version = 2)]
 async fn account_v2(Path(_): Path<u64>) {}
 
-/// Never answers.
+/// Never responds.
 #[endpoint(get = "/hang", public, timeout = "20ms")]
 async fn hang() {
     core::future::pending::<()>().await;
 }
 
-/// Answers with a status and nothing else.
+/// Returns this status without a body.
 #[endpoint(get = "/status/{status}", public)]
 async fn status(Path(status): Path<u16>) -> StatusCode {
     StatusCode::from_u16(status).expect("a status")
 }
 
-async fn bench() -> Bench {
-    Bench::start(routes![
+async fn service() -> TestService {
+    TestService::start(routes![
         pay, crash, slow, read, limited, large, numbers, account, account_v2, hang, status
     ])
     .await
@@ -102,22 +102,22 @@ fn example(code: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
-fn assert_shown(reply: &ClientResponse, code: &str) {
+fn assert_matches_page(reply: &ClientResponse, code: &str) {
     assert_example(reply.problem(reply.status.as_u16(), code), code);
 }
 
-fn assert_example(mut got: Value, code: &str) {
+fn assert_example(mut received: Value, code: &str) {
     let mut shown = example(code);
     for member in ["request_id", "instance"] {
         shown[member] = Value::Null;
-        got[member] = Value::Null;
+        received[member] = Value::Null;
     }
-    assert_eq!(got, shown);
+    assert_eq!(received, shown);
 }
 
-/// What is answered to a request that no client would make.
-async fn answer_to(bench: &Bench, request: &str) -> Value {
-    let mut raw = bench.client.raw().await;
+/// Sends these bytes, and returns the problem document.
+async fn raw_response(service: &TestService, request: &str) -> Value {
+    let mut raw = service.client.raw().await;
     raw.write(request).await;
     raw.end().await;
     let text = raw.response().await;
@@ -125,11 +125,11 @@ async fn answer_to(bench: &Bench, request: &str) -> Value {
 }
 
 #[tokio::test]
-async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
-    let bench = bench().await;
-    let get = |path: &str| bench.client.get(path).bearer(ALICE);
+async fn f03_the_examples_of_the_problem_pages_are_what_a_client_gets() {
+    let service = service().await;
+    let get = |path: &str| service.client.get(path).bearer(ALICE);
     let post = |key: &str| {
-        bench
+        service
             .client
             .post("/payments")
             .bearer(ALICE)
@@ -141,7 +141,7 @@ async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
     let calls: [(&str, ClientRequest); 22] = [
         (
             "IDEMPOTENCY_KEY_MISSING",
-            bench.client.post("/payments").bearer(ALICE).json(good),
+            service.client.post("/payments").bearer(ALICE).json(good),
         ),
         ("IDEMPOTENCY_KEY_INVALID", post("a,b").json(good)),
         (
@@ -162,11 +162,13 @@ async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
         ("REQUEST_TIMEOUT", get("/status/408")),
         (
             "UNAUTHENTICATED",
-            bench.client.get("/payments/pay_01HZQK7P3WVXBN4Y9MRDTJC8E6"),
+            service
+                .client
+                .get("/payments/pay_01HZQK7P3WVXBN4Y9MRDTJC8E6"),
         ),
         ("FORBIDDEN", get("/status/403")),
         ("NOT_FOUND", get("/nowhere")),
-        ("METHOD_NOT_ALLOWED", bench.client.post("/hang")),
+        ("METHOD_NOT_ALLOWED", service.client.post("/hang")),
         ("CONFLICT", get("/status/409")),
         ("PRECONDITION_FAILED", get("/status/412")),
         ("GONE", get("/status/410")),
@@ -175,16 +177,16 @@ async fn f03_the_examples_of_the_pages_are_what_a_client_gets() {
         ("SERVICE_UNAVAILABLE", get("/status/503")),
     ];
     for (code, call) in calls {
-        assert_shown(&call.send().await, code);
+        assert_matches_page(&call.send().await, code);
     }
-    assert_shown(&get("/status/500").send().await, "INTERNAL");
+    assert_matches_page(&get("/status/500").send().await, "INTERNAL");
 }
 
 #[tokio::test]
-async fn f03_the_examples_of_states_are_what_a_client_gets() {
-    let bench = bench().await;
+async fn f03_the_examples_of_idempotency_states_are_what_a_client_gets() {
+    let service = service().await;
     let post = |path: &str| {
-        bench
+        service
             .client
             .post(path)
             .bearer(ALICE)
@@ -192,21 +194,21 @@ async fn f03_the_examples_of_states_are_what_a_client_gets() {
             .send()
     };
     post("/large").await;
-    assert_shown(&post("/large").await, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
+    assert_matches_page(&post("/large").await, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
     post("/crash").await;
-    assert_shown(&post("/crash").await, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    assert_matches_page(&post("/crash").await, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     tokio::join!(post("/slow"), async {
-        bench.app.held().await;
-        assert_shown(&post("/slow").await, "IDEMPOTENCY_IN_FLIGHT");
-        bench.app.let_go();
+        service.app.until_held().await;
+        assert_matches_page(&post("/slow").await, "IDEMPOTENCY_IN_FLIGHT");
+        service.app.release();
     });
-    bench.records.break_down(true);
-    assert_shown(&post("/slow").await, "STORE_UNAVAILABLE");
+    service.records.break_down(true);
+    assert_matches_page(&post("/slow").await, "STORE_UNAVAILABLE");
 }
 
 #[tokio::test]
-async fn f03_the_examples_of_what_is_no_request_are_what_a_client_gets() {
-    let bench = bench().await;
+async fn f03_the_examples_of_invalid_requests_are_what_a_client_gets() {
+    let service = service().await;
     let (target, long) = ("x".repeat(20_000), "x".repeat(100_000));
     for (request, code) in [
         (
@@ -222,22 +224,22 @@ async fn f03_the_examples_of_what_is_no_request_are_what_a_client_gets() {
             "BODY_INCOMPLETE",
         ),
     ] {
-        assert_example(answer_to(&bench, &request).await, code);
+        assert_example(raw_response(&service, &request).await, code);
     }
 }
 
 const PAY: &str = "POST /payments HTTP/1.1\r\nhost: x\r\nidempotency-key: a\r\ncontent-type: application/json\r\n";
 
-/// So that no example is taken on trust.
+/// Checks that this file compares the example of every page.
 #[test]
 fn f03_the_example_of_every_page_is_compared() {
-    let compared = include_str!("pages.rs");
+    let source = include_str!("problem_pages.rs");
     let pages = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/problems");
     for page in std::fs::read_dir(pages).expect("pages").flatten() {
         let name = page.file_name().into_string().expect("UTF-8");
         let code = name.strip_suffix(".md").filter(|code| *code != "README");
         assert!(
-            code.is_none_or(|code| compared.contains(&format!("\"{code}\""))),
+            code.is_none_or(|code| source.contains(&format!("\"{code}\""))),
             "{name}"
         );
     }

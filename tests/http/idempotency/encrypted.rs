@@ -1,4 +1,4 @@
-//! Answers that the store keeps sealed.
+//! Responses that are encrypted in the store.
 
 use std::sync::Arc;
 
@@ -17,16 +17,16 @@ fn keys(id: &str, byte: u8) -> EncryptionKeys {
     EncryptionKeys::new(id, [byte; 32]).expect("a valid id")
 }
 
-/// An instance that is not the first.
+/// A further instance of the service.
 struct Instance {
     client: Client,
     _server: TestServer,
 }
 
-/// Another instance, adjusted, of the service on the bench.
-async fn instance(bench: &Bench, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Instance {
-    let api = adjust(bench.configure(Api::new("test", routes())));
-    let server = TestServer::start(api, bench.app.clone())
+/// Starts a further instance of the service, with other settings.
+async fn instance(service: &TestService, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Instance {
+    let api = adjust(service.configure(Api::new("test", routes())));
+    let server = TestServer::start(api, service.app.clone())
         .await
         .expect("a valid API");
     Instance {
@@ -35,14 +35,14 @@ async fn instance(bench: &Bench, adjust: impl FnOnce(Api<App>) -> Api<App>) -> I
     }
 }
 
-async fn bench_with(keys: EncryptionKeys) -> Bench {
-    Bench::start_with(routes(), |api| api.encryption_keys(keys)).await
+async fn service_with_keys(keys: EncryptionKeys) -> TestService {
+    TestService::start_with(routes(), |api| api.encryption_keys(keys)).await
 }
 
 #[tokio::test]
-async fn a26_a_replay_of_a_sealed_answer_is_that_answer() {
-    let bench = bench_with(keys("a", 1)).await;
-    let send = || order(&bench.client, "k", ORDER).send();
+async fn a26_a_replay_of_an_encrypted_response_equals_the_first_response() {
+    let service = service_with_keys(keys("a", 1)).await;
+    let send = || order(&service.client, "k", ORDER).send();
     let (first, second) = (send().await, send().await);
     assert!(first.status == 201 && !first.replayed() && second.replayed());
     assert_eq!((second.status, &second.body), (first.status, &first.body));
@@ -52,56 +52,56 @@ async fn a26_a_replay_of_a_sealed_answer_is_that_answer() {
             "{field}"
         );
     }
-    order(&bench.client, "k", WELL)
+    order(&service.client, "k", WELL)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a26_a_body_too_large_to_keep_leaves_its_location_under_seal() {
-    let bench = bench_with(keys("a", 1)).await;
+async fn a26_the_location_of_a_response_without_a_stored_body_is_replayed() {
+    let service = service_with_keys(keys("a", 1)).await;
     for (key, how, status) in [("k", "large", 303), ("l", "large_without_location", 410)] {
         let body = format!(r#"{{"item": "tea", "how": "{how}"}}"#);
-        assert_eq!(order(&bench.client, key, &body).send().await.status, 201);
+        assert_eq!(order(&service.client, key, &body).send().await.status, 201);
         assert_eq!(
-            order(&bench.client, key, &body).send().await.status,
+            order(&service.client, key, &body).send().await.status,
             status,
             "{how}"
         );
     }
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
-async fn a26_keys_are_changed_while_clients_retry() {
-    let bench = bench_with(keys("old", 1)).await;
-    let both = keys("old", 1).with_key("new", [2; 32]).expect("another id");
-    let turned = keys("new", 2).with_key("old", [1; 32]).expect("another id");
-    let learned = instance(&bench, |api| api.encryption_keys(both)).await;
-    let turned = instance(&bench, |api| api.encryption_keys(turned)).await;
-    let by_old = order(&bench.client, "k", ORDER).send().await;
-    let by_new = order(&turned.client, "l", ORDER).send().await;
-    for client in [&learned.client, &turned.client] {
+async fn a26_encryption_keys_can_be_rotated_while_clients_retry() {
+    let service = service_with_keys(keys("old", 1)).await;
+    let both_keys = keys("old", 1).with_key("new", [2; 32]).expect("another id");
+    let rotated = keys("new", 2).with_key("old", [1; 32]).expect("another id");
+    let with_both = instance(&service, |api| api.encryption_keys(both_keys)).await;
+    let rotated = instance(&service, |api| api.encryption_keys(rotated)).await;
+    let by_old = order(&service.client, "k", ORDER).send().await;
+    let by_new = order(&rotated.client, "l", ORDER).send().await;
+    for client in [&with_both.client, &rotated.client] {
         for (key, first) in [("k", &by_old), ("l", &by_new)] {
             let replay = order(client, key, ORDER).send().await;
             assert!(replay.replayed() && replay.body == first.body, "{key}");
         }
     }
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
 #[tokio::test]
-async fn a26_without_its_key_an_answer_is_a_503_and_nothing_runs() {
-    let bench = bench_with(keys("a", 1)).await;
-    let first = order(&bench.client, "k", ORDER).send().await;
-    let without = [
-        instance(&bench, |api| api).await,
-        instance(&bench, |api| api.encryption_keys(keys("b", 2))).await,
-        instance(&bench, |api| api.encryption_keys(keys("a", 2))).await,
+async fn a26_without_its_encryption_key_a_retry_is_a_503_and_no_handler_runs() {
+    let service = service_with_keys(keys("a", 1)).await;
+    let first = order(&service.client, "k", ORDER).send().await;
+    let instances = [
+        instance(&service, |api| api).await,
+        instance(&service, |api| api.encryption_keys(keys("b", 2))).await,
+        instance(&service, |api| api.encryption_keys(keys("a", 2))).await,
     ];
-    for instance in &without {
+    for instance in &instances {
         for _ in 0..2 {
             let reply = order(&instance.client, "k", ORDER).send().await;
             assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
@@ -112,39 +112,39 @@ async fn a26_without_its_key_an_answer_is_a_503_and_nothing_runs() {
             .await
             .problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
-    assert_eq!(bench.app.effects(), 1);
-    let replay = order(&bench.client, "k", ORDER).send().await;
+    assert_eq!(service.app.effects(), 1);
+    let replay = order(&service.client, "k", ORDER).send().await;
     assert!(
         replay.replayed() && replay.body == first.body,
-        "the record is as it was"
+        "the record is unchanged"
     );
 }
 
 #[tokio::test]
-async fn a26_answers_that_were_kept_in_the_clear_are_replayed() {
-    let bench = bench().await;
-    let first = order(&bench.client, "k", ORDER).send().await;
-    let sealing = instance(&bench, |api| api.encryption_keys(keys("a", 1))).await;
-    let replay = order(&sealing.client, "k", ORDER).send().await;
+async fn a26_responses_stored_in_clear_text_are_replayed() {
+    let service = service().await;
+    let first = order(&service.client, "k", ORDER).send().await;
+    let encrypting = instance(&service, |api| api.encryption_keys(keys("a", 1))).await;
+    let replay = order(&encrypting.client, "k", ORDER).send().await;
     assert!(replay.replayed() && replay.body == first.body);
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a26_sealed_answers_are_found_after_a_change_of_the_secret() {
-    let bench = bench_with(keys("a", 1)).await;
-    let first = order(&bench.client, "k", ORDER).send().await;
+async fn a26_encrypted_responses_survive_a_change_of_the_secret() {
+    let service = service_with_keys(keys("a", 1)).await;
+    let first = order(&service.client, "k", ORDER).send().await;
     let secret = Secret::new([8; 32]).expect("long enough");
     let changed = |api: Api<App>| api.secret(secret).encryption_keys(keys("a", 1));
-    let instance = instance(&bench, changed).await;
+    let instance = instance(&service, changed).await;
     let replay = order(&instance.client, "k", ORDER).send().await;
     assert!(replay.replayed() && replay.body == first.body);
-    assert_eq!(bench.app.effects(), 1);
+    assert_eq!(service.app.effects(), 1);
 }
 
-/// Two runs under one key, of an instance that was paused for longer than a lease and of another: their
-/// answers.
-async fn two_runs(bench: &Bench, other: &Client) -> (ClientResponse, ClientResponse) {
+/// Starts a run whose lease lapses, and then another run under the same key. Returns their
+/// responses.
+async fn two_runs(service: &TestService, other: &Client) -> (ClientResponse, ClientResponse) {
     let put = |client: Client| async move {
         let put = client
             .request(http::Method::PUT, "/v1/orders/1")
@@ -154,32 +154,32 @@ async fn two_runs(bench: &Bench, other: &Client) -> (ClientResponse, ClientRespo
             .send()
             .await
     };
-    let first = tokio::spawn(put(bench.client.clone()));
-    bench.app.held().await;
-    bench.clock.advance(Duration::from_secs(31));
+    let first = tokio::spawn(put(service.client.clone()));
+    service.app.until_held().await;
+    service.clock.advance(Duration::from_secs(31));
     let second = put(other.clone()).await;
     assert!(second.status == 201 && !second.replayed());
-    bench.app.let_go();
-    (first.await.expect("an answer"), second)
+    service.app.release();
+    (first.await.expect("a response"), second)
 }
 
 #[tokio::test]
-async fn a26_a_run_that_lost_its_record_answers_what_was_sealed() {
-    let bench = bench_with(keys("a", 1)).await;
-    let (first, second) = two_runs(&bench, &bench.client).await;
+async fn a26_a_run_that_lost_its_record_responds_with_the_encrypted_response() {
+    let service = service_with_keys(keys("a", 1)).await;
+    let (first, second) = two_runs(&service, &service.client).await;
     assert!(first.replayed() && first.body == second.body);
 }
 
 #[tokio::test]
-async fn a26_a_run_that_lost_its_record_to_an_answer_that_it_cannot_read_gives_its_own() {
-    let bench = bench().await;
-    let sealing = instance(&bench, |api| api.encryption_keys(keys("a", 1))).await;
-    let (first, second) = two_runs(&bench, &sealing.client).await;
+async fn a26_a_run_that_lost_its_record_to_an_unreadable_response_responds_with_its_own() {
+    let service = service().await;
+    let encrypting = instance(&service, |api| api.encryption_keys(keys("a", 1))).await;
+    let (first, second) = two_runs(&service, &encrypting.client).await;
     assert!(first.status == 201 && !first.replayed() && first.body != second.body);
-    assert_eq!(bench.app.effects(), 2);
+    assert_eq!(service.app.effects(), 2);
 }
 
-/// All that a Redis holds: the names of keys, and their values.
+/// Returns all keys and values of a Redis.
 fn dump(redis: &RedisServer) -> Vec<u8> {
     let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else {
         panic!("no list of keys")
@@ -198,8 +198,11 @@ fn dump(redis: &RedisServer) -> Vec<u8> {
     dump
 }
 
-/// What a Redis holds after a payment, and of what a client sends and gets is found there.
-async fn found_on_redis(seal: Option<EncryptionKeys>) -> (usize, Vec<&'static str>) {
+/// Places an order. Returns the size of the Redis, and which parts of the request and the response
+/// it contains in clear text.
+async fn clear_text_on_redis(
+    encryption_keys: Option<EncryptionKeys>,
+) -> (usize, Vec<&'static str>) {
     let redis = RedisServer::start();
     let store = Store::redis(RedisConfig::new(&redis.url()).expect("a valid URL"));
     let store = store.with_limits(Arc::new(MemoryLimits::new()));
@@ -209,7 +212,7 @@ async fn found_on_redis(seal: Option<EncryptionKeys>) -> (usize, Vec<&'static st
         .auth(callers)
         .store(store)
         .secret(secret);
-    let api = match seal {
+    let api = match encryption_keys {
         Some(keys) => api.encryption_keys(keys),
         None => api,
     };
@@ -241,14 +244,14 @@ async fn found_on_redis(seal: Option<EncryptionKeys>) -> (usize, Vec<&'static st
 }
 
 #[tokio::test]
-async fn a26_nothing_of_a_sealed_answer_its_key_or_its_caller_is_found_on_redis() {
-    let (length, found) = found_on_redis(Some(keys("a", 1))).await;
-    assert!(length > 150, "there is a record");
+async fn a26_redis_contains_no_clear_text_of_an_encrypted_response_its_key_or_its_caller() {
+    let (length, found) = clear_text_on_redis(Some(keys("a", 1))).await;
+    assert!(length > 150, "Redis must contain a record");
     assert_eq!(found, Vec::<&str>::new());
 }
 
 #[tokio::test]
-async fn a26_without_keys_only_the_answer_is_found_on_redis() {
-    let (_, found) = found_on_redis(None).await;
+async fn a26_without_encryption_keys_redis_contains_only_the_response_in_clear_text() {
+    let (_, found) = clear_text_on_redis(None).await;
     assert_eq!(found, [ITEM, LOCATION, "location", "application/json"]);
 }

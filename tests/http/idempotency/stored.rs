@@ -1,4 +1,4 @@
-//! How much of an answer is kept, and for how long, as the endpoint declares it.
+//! The declared size and lifetime of stored responses.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ enum ParcelError {
     Missing,
 }
 
-/// What is asked for: an error, a redirection, nothing, or a number of bytes.
+/// Returns what the path selects: an error, a redirect, an empty response, or a number of bytes.
 fn parcel(what: &str) -> Result<Response, ParcelError> {
     let location = [("location", "/parcels/1")];
     let bytes = |count: &str| "x".repeat(count.parse().expect("a number of bytes"));
@@ -28,15 +28,15 @@ fn parcel(what: &str) -> Result<Response, ParcelError> {
         None if what == "open" => return Err(ParcelError::Open),
         None if what == "missing" => return Ok((location, ParcelError::Missing).into_response()),
         None if what == "stream" => {
-            (StatusCode::CREATED, location, of_unknown_length()).into_response()
+            (StatusCode::CREATED, location, body_of_unknown_length()).into_response()
         }
         None if what == "nothing" => StatusCode::NO_CONTENT.into_response(),
         None => (StatusCode::CREATED, location, bytes(what)).into_response(),
     })
 }
 
-/// A short body that tells no length.
-fn of_unknown_length() -> Body {
+/// A short body of unknown length.
+fn body_of_unknown_length() -> Body {
     Body::new(Full::new(Bytes::from_static(b"short")).map_frame(|frame| frame))
 }
 
@@ -70,15 +70,15 @@ async fn none(State(app): State<App>, Path(what): Path<String>) -> Result<Respon
     parcel(&what)
 }
 
-async fn keeping() -> Bench {
-    Bench::start(aplomb::routes![usual, little, much, none]).await
+async fn parcel_service() -> TestService {
+    TestService::start(aplomb::routes![usual, little, much, none]).await
 }
 
-/// The first answer and its replay.
-async fn twice(bench: &Bench, path: &str) -> (ClientResponse, ClientResponse) {
-    let before = bench.app.effects();
+/// Returns the first response and its replay.
+async fn first_and_replay(service: &TestService, path: &str) -> (ClientResponse, ClientResponse) {
+    let before = service.app.effects();
     let send = || {
-        bench
+        service
             .client
             .post(path)
             .bearer(ALICE)
@@ -88,13 +88,13 @@ async fn twice(bench: &Bench, path: &str) -> (ClientResponse, ClientResponse) {
     let (first, second) = (send().await, send().await);
     assert!(!first.replayed() && second.replayed(), "{path}");
     assert_eq!(second.header("cache-control"), Some("no-store"), "{path}");
-    assert_eq!(bench.app.effects(), before + 1, "{path}");
+    assert_eq!(service.app.effects(), before + 1, "{path}");
     (first, second)
 }
 
 #[tokio::test]
-async fn a21_the_largest_kept_body_is_what_the_endpoint_declares() {
-    let bench = keeping().await;
+async fn a21_bodies_up_to_the_declared_size_are_stored() {
+    let service = parcel_service().await;
     for path in [
         "/usual/1048576",
         "/little/1024",
@@ -102,7 +102,7 @@ async fn a21_the_largest_kept_body_is_what_the_endpoint_declares() {
         "/much/2097152",
         "/none/nothing",
     ] {
-        let (first, replay) = twice(&bench, path).await;
+        let (first, replay) = first_and_replay(&service, path).await;
         assert_eq!(
             (replay.status, &replay.body),
             (first.status, &first.body),
@@ -121,7 +121,7 @@ async fn a21_the_largest_kept_body_is_what_the_endpoint_declares() {
         "/none/1",
         "/usual/stream",
     ] {
-        let (first, replay) = twice(&bench, path).await;
+        let (first, replay) = first_and_replay(&service, path).await;
         assert_eq!(first.status, 201, "{path}");
         assert_eq!(
             (replay.status.as_u16(), replay.header("location")),
@@ -131,22 +131,22 @@ async fn a21_the_largest_kept_body_is_what_the_endpoint_declares() {
         assert!(replay.body.is_empty(), "{path}");
     }
     for path in ["/usual/bare-1048577", "/little/bare-1025", "/none/bare-1"] {
-        let (first, replay) = twice(&bench, path).await;
+        let (first, replay) = first_and_replay(&service, path).await;
         assert_eq!(first.status, 201, "{path}");
         replay.problem(410, "IDEMPOTENCY_RESPONSE_NOT_RETAINED");
     }
 }
 
 #[tokio::test]
-async fn a21_a_failure_whose_body_is_not_kept_is_never_replayed_as_a_success() {
-    let bench = keeping().await;
-    for (path, status, code, instead) in [
+async fn a21_a_failure_without_a_stored_body_is_never_replayed_as_a_success() {
+    let service = parcel_service().await;
+    for (path, status, code, replayed_code) in [
         ("/none/open", 409, "OPEN", "CONFLICT"),
         ("/none/missing", 404, "MISSING", "NOT_FOUND"),
     ] {
-        let (first, replay) = twice(&bench, path).await;
+        let (first, replay) = first_and_replay(&service, path).await;
         first.problem(status, code);
-        let problem = replay.problem(status, instead);
+        let problem = replay.problem(status, replayed_code);
         assert_eq!(problem["retryable"], false);
         assert_eq!(
             problem["request_id"],
@@ -154,7 +154,7 @@ async fn a21_a_failure_whose_body_is_not_kept_is_never_replayed_as_a_success() {
         );
         assert!(replay.header("location").is_none(), "{path}");
     }
-    let (first, replay) = twice(&bench, "/none/moved-9").await;
+    let (first, replay) = first_and_replay(&service, "/none/moved-9").await;
     assert_eq!(
         (first.status, replay.status, replay.header("location")),
         (
@@ -166,28 +166,28 @@ async fn a21_a_failure_whose_body_is_not_kept_is_never_replayed_as_a_success() {
 }
 
 #[tokio::test]
-async fn a22_a_client_without_a_key_is_told_for_how_long_an_answer_is_kept() {
-    let bench = keeping().await;
-    for (path, kept) in [
+async fn a22_the_400_of_a_missing_key_states_the_ttl() {
+    let service = parcel_service().await;
+    for (path, ttl) in [
         ("/usual/1", "24 h"),
         ("/little/1", "7 days"),
         ("/much/1", "30 min"),
     ] {
-        let reply = bench.client.post(path).bearer(ALICE).send().await;
+        let reply = service.client.post(path).bearer(ALICE).send().await;
         let problem = reply.problem(400, "IDEMPOTENCY_KEY_MISSING");
         let detail = problem["detail"].as_str().expect("a text");
         assert!(
-            detail.ends_with(&format!("its answer is kept for {kept}")),
+            detail.ends_with(&format!("the response is stored for {ttl}")),
             "{detail}"
         );
     }
 }
 
 #[tokio::test]
-async fn a22_an_api_tells_what_its_endpoints_promise() {
+async fn a22_an_api_lists_the_ttl_and_the_stored_body_size_of_its_endpoints() {
     use aplomb::policies::idempotency::IdempotencyPolicy;
     let api = Api::new("test", aplomb::routes![usual, little, much, none]);
-    let kept = |policy| match policy {
+    let promise = |policy| match policy {
         IdempotencyPolicy::Idempotent(idempotency) => {
             (idempotency.ttl.as_secs(), idempotency.max_stored_body)
         }
@@ -195,7 +195,7 @@ async fn a22_an_api_tells_what_its_endpoints_promise() {
     };
     let promises: Vec<_> = api
         .endpoints()
-        .map(|spec| (spec.path, kept(spec.idempotency)))
+        .map(|spec| (spec.path, promise(spec.idempotency)))
         .collect();
     let expected = [
         ("/usual/{what}", (86_400, 1 << 20)),

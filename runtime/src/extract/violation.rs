@@ -1,18 +1,21 @@
-//! From a place in a type, as garde tells it, to the place in what a client sent.
+//! Converts the paths of garde, which locate a field in a type, to locations in the data that the
+//! client sent.
 
 use serde_json::Value;
 
 use super::pointer::Pointer;
 use crate::problem::Location;
 
-/// A step of the way to a mistake. Sorted as a reader would look for it.
+/// A step of the path to a violation. Sorted by index, then by name, so that lists are in the order
+/// of the document.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     Index(usize),
     Key(String),
 }
 
-/// A path serialises as a list of pairs of a kind and a text; its other forms cannot tell `a.b` from `a` and `b`.
+/// Converts a path to steps. Its serialized form is a list of pairs of a kind and a text. The other
+/// forms of a path cannot distinguish the member `a.b` from `b` in `a`.
 pub(super) fn steps(path: &garde::Path) -> Vec<Step> {
     let Ok(Value::Array(components)) = serde_json::to_value(path) else {
         return Vec::new();
@@ -29,14 +32,16 @@ fn step(component: &Value) -> Option<Step> {
     }
 }
 
-/// The pointer into a document. A step that leads nowhere while the next one leads on is that of a
-/// flattened struct, which the document does not have; nor has it the one into a struct that wraps a plain value.
-pub(super) fn pointer(document: &Value, place: &[Step]) -> Location {
+/// Returns the pointer into a document.
+///
+/// A step without a member is left out in two cases: if the next step leads on from the same place,
+/// it is a flattened struct; if the place is a plain value, it is a struct that wraps the value.
+pub(super) fn pointer(document: &Value, path: &[Step]) -> Location {
     let (mut pointer, mut here) = (Pointer::new(), Some(document));
-    for (position, step) in place.iter().enumerate() {
+    for (index, step) in path.iter().enumerate() {
         let name = name(here, step);
         let next = here.and_then(|here| descend(here, step, &name));
-        let next_step = place.get(position + 1);
+        let next_step = path.get(index + 1);
         if next.is_none()
             && here.is_some_and(|here| continues_path(here, next_step) || wraps(step, here))
         {
@@ -66,7 +71,7 @@ fn descend<'a>(here: &'a Value, step: &Step, name: &str) -> Option<&'a Value> {
     }
 }
 
-/// What the document calls it.
+/// Returns the name of a step in the document.
 fn name(here: Option<&Value>, step: &Step) -> String {
     match (step, here) {
         (Step::Index(index), _) => index.to_string(),
@@ -75,27 +80,32 @@ fn name(here: Option<&Value>, step: &Step) -> String {
     }
 }
 
-/// The innermost name: parameters are flat. By position only where there is none, as in a tuple of path parameters.
-pub(super) fn parameter(names: &[String], place: &[Step]) -> Location {
-    let innermost = place.iter().rev().find_map(|step| match step {
+/// Returns the parameter of a violation: the innermost name, because parameters are flat. Without a
+/// name, as in a tuple of path parameters, the position counts.
+pub(super) fn parameter(names: &[String], path: &[Step]) -> Location {
+    let innermost = path.iter().rev().find_map(|step| match step {
         Step::Key(key) => Some(variant_name(names.iter(), key)),
         Step::Index(_) => None,
     });
-    let position = || match place.first() {
+    let position = || match path.first() {
         Some(Step::Index(index)) => names.get(*index).cloned(),
         _ => names.first().cloned(),
     };
     Location::Parameter(innermost.or_else(position).unwrap_or_default().into())
 }
 
-/// The name that says the same as a field's in its own style, such as `giftText` for `gift_text`.
+/// Returns the name in the document that differs from the field's only in style, such as `giftText`
+/// for `gift_text`.
 fn variant_name<'a>(mut names: impl Iterator<Item = &'a String> + Clone, field: &str) -> String {
     let field = field.strip_prefix("r#").unwrap_or(field);
-    let same = |name: &&String| letters(name).eq(letters(field));
+    let has_same_letters = |name: &&String| letters(name).eq(letters(field));
     if names.clone().any(|name| name == field) {
         return field.to_owned();
     }
-    names.find(same).map_or(field, String::as_str).to_owned()
+    names
+        .find(has_same_letters)
+        .map_or(field, String::as_str)
+        .to_owned()
 }
 
 fn letters(name: &str) -> impl Iterator<Item = char> {
@@ -128,7 +138,7 @@ mod tests {
             "giftText": {"LAST_NAME": 1, "kebab-case": [[0], [1]]}, "type": 1, "a_b": 1, "aB": 2,
             "byNumber": {"7": {"lastName": 1}},
         });
-        for (place, expected) in [
+        for (path, expected) in [
             (vec![], "#"),
             (
                 vec![key("gift_text"), key("last_name")],
@@ -173,14 +183,14 @@ mod tests {
                 "#/byNumber/7/lastName",
             ),
         ] {
-            assert_eq!(text(pointer(&document, &place)), expected, "{place:?}");
+            assert_eq!(text(pointer(&document, &path)), expected, "{path:?}");
         }
     }
 
     #[test]
     fn f04_a_parameter_has_the_name_that_was_sent() {
         let names = ["pageSize".to_owned(), "tag".to_owned()];
-        for (place, expected) in [
+        for (path, expected) in [
             (vec![key("page_size")], "pageSize"),
             (vec![key("flattened"), key("tag"), Step::Index(3)], "tag"),
             (vec![key("missing")], "missing"),
@@ -188,7 +198,7 @@ mod tests {
             (vec![Step::Index(7)], ""),
             (vec![], "pageSize"),
         ] {
-            assert_eq!(text(parameter(&names, &place)), expected, "{place:?}");
+            assert_eq!(text(parameter(&names, &path)), expected, "{path:?}");
         }
     }
 }
