@@ -12,6 +12,8 @@ mod deprecation;
 mod errors;
 #[path = "fixtures/pass/extractors.rs"]
 mod extractors;
+#[path = "fixtures/pass/hygiene.rs"]
+mod hygiene;
 #[path = "fixtures/pass/links.rs"]
 mod links;
 #[path = "fixtures/pass/lists.rs"]
@@ -24,5 +26,7 @@ mod names;
 mod policies;
 #[path = "fixtures/pass/readme.rs"]
 mod readme;
+#[path = "fixtures/pass/renamed.rs"]
+mod renamed;
 #[path = "fixtures/pass/routes.rs"]
 mod routes;

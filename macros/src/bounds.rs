@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// The largest number of arguments of an endpoint.
-pub(crate) const MAX_ARGUMENTS: usize = 12;
+pub(crate) const MAX_ARGUMENTS: usize = 16;
 
 /// The largest number of parameters of a path. The router names parameters `a` to `z` internally,
 /// and panics at the 26th.

@@ -80,6 +80,7 @@ keys! {
     };
     "successor" => deprecation: ["successor = get_account_v2"] "links each response to the endpoint of the same list that replaces this one", else "no link";
     "type_name" => type_name: ["type_name = name"] "names the generated type, if another type already has the function's name", else "the function's name";
+    "crate" => crate_path: ["crate = framework::aplomb"] "the path of the `aplomb` crate, if it has another name or another crate re-exports it", else "`::aplomb`";
     "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", max_stored_body = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "gives a retry with the same `Idempotency-Key` the first response", else "a POST or PATCH needs `idempotent` or `not_idempotent`" {
         "ttl" [r#"ttl = "24h""#] "the time for which a response is stored after completion, from 30 seconds to 365 days", else "24 hours";
         "max_stored_body" [r#"max_stored_body = "256KiB""#] "the largest response body that is stored, at most 16 MiB; `\"0B\"` stores no body", else "1 MiB";

@@ -16,6 +16,7 @@ mod endpoint;
 mod errors;
 mod expand;
 mod grammar;
+mod names;
 mod parse;
 mod policies;
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! `routes![…]`: a list of endpoints, compared with one another while it is compiled.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use proc_macro2::{Ident, Spacing, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Path};
 
 use crate::errors::{Diagnostics, Sink};
-use crate::expand::{call_at, ends};
-use crate::parse::split;
+use crate::expand::{call_at, ends, import};
+use crate::names::Names;
+use crate::parse::{arguments, split};
+use crate::policies::crate_path::CratePath;
 
 struct Entry {
     cfgs: Vec<Attribute>,
@@ -69,6 +71,8 @@ fn trailing_tokens(rest: &TokenStream) -> &'static str {
 pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let mistakes = Diagnostics::new();
     let sink = mistakes.sink();
+    let names = Names::avoiding(&tokens);
+    let (path, tokens) = crate_path(tokens, &sink);
     let parts = split(tokens).into_iter();
     let entries: Vec<Entry> = parts
         .filter_map(|part| Entry::parse(&part, &sink))
@@ -76,21 +80,62 @@ pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let aliases: Vec<Ident> = entries
         .iter()
         .enumerate()
-        .map(|(index, entry)| alias(entry, index))
+        .map(|(index, entry)| {
+            // At the entry's own place, where what is wrong with it is reported.
+            names.name_at(&format!("Entry{index}"), ends(&entry.path).0)
+        })
         .collect();
     let checks = if sink.failed() {
         TokenStream::new()
     } else {
-        checks(&entries, &aliases)
+        checks(&entries, &aliases, &names)
     };
-    expand(&entries, &aliases, &checks, &mistakes.into_tokens())
+    let mut checked = mistakes.into_tokens();
+    checked.extend(checks);
+    expand(&import(&path), &entries, &aliases, &checked)
+}
+
+/// The path of the `aplomb` crate, and the entries: `crate = path;` may come before them.
+fn crate_path(tokens: TokenStream, sink: &Sink<'_>) -> (CratePath, TokenStream) {
+    let mut trees = tokens.clone().into_iter();
+    let is_crate = matches!(trees.next(), Some(TokenTree::Ident(word)) if word == "crate");
+    // `crate::orders::create` is an entry.
+    let is_entry = match trees.next() {
+        Some(TokenTree::Punct(mark)) => match mark.as_char() {
+            ':' => mark.spacing() == Spacing::Joint,
+            mark => mark == ',',
+        },
+        Some(_) => false,
+        None => true,
+    };
+    if !is_crate || is_entry {
+        return (CratePath::default(), tokens);
+    }
+    let is_end =
+        |tree: &TokenTree| matches!(tree, TokenTree::Punct(mark) if ";,".contains(mark.as_char()));
+    let mut trees = tokens.into_iter().peekable();
+    let mut path = TokenStream::new();
+    while let Some(tree) = trees.next_if(|tree| !is_end(tree)) {
+        path.extend([tree]);
+    }
+    if let Some(TokenTree::Punct(mark)) = trees.next()
+        && mark.as_char() == ','
+    {
+        sink.report(
+            &mark,
+            "a semicolon separates the path from the entries: write `routes![crate = framework::aplomb; a, b]`",
+        );
+    }
+    let path = arguments(path, sink);
+    let path = path.first().map(|path| CratePath::read(path, sink));
+    (path.unwrap_or_default(), trees.collect())
 }
 
 fn expand(
+    import: &TokenStream,
     entries: &[Entry],
     aliases: &[Ident],
     checks: &TokenStream,
-    mistakes: &TokenStream,
 ) -> TokenStream {
     let cfgs = entries.iter().map(Entry::cfgs);
     let paths = entries.iter().map(|entry| &entry.path);
@@ -99,42 +144,38 @@ fn expand(
         .zip(aliases)
         .map(|(entry, alias)| mounted(entry, alias));
     quote! {{
+        #import
         #(
             #cfgs
-            #[allow(non_camel_case_types)]
             type #aliases = #paths;
         )*
-        #mistakes
         #checks
-        ::aplomb::Routes::from_entries(&[#(#mounted),*])
+        __aplomb::Routes::from_entries(&[#(#mounted),*])
     }}
 }
 
-/// The name that an entry has here, at the entry's own place.
-fn alias(entry: &Entry, index: usize) -> Ident {
-    format_ident!("__Entry{index}", span = ends(&entry.path).0)
-}
-
 /// Compares all entries, and fails at each that cannot stand beside those before it.
-fn checks(entries: &[Entry], aliases: &[Ident]) -> TokenStream {
+fn checks(entries: &[Entry], aliases: &[Ident], names: &Names) -> TokenStream {
     let cfgs = entries.iter().map(Entry::cfgs);
-    let checks = (0..entries.len()).map(|index| check(entries, index));
+    let lists = ["SPECS", "CHECKS"].map(|name| names.name(name));
+    let one = |index| check(entries, index, &lists);
+    let (checks, [specs, results]) = ((0..entries.len()).map(one), &lists);
     quote! {
-        const SPECS: &[::aplomb::EndpointSpec] = &[#(#cfgs <#aliases as ::aplomb::Endpoint>::SPEC),*];
-        const CHECKS: &[::aplomb::__private::RouteCheck] =
-            &::aplomb::__private::check_routes::<{ SPECS.len() }>(SPECS);
+        const #specs: &[__aplomb::EndpointSpec] = &[#(#cfgs <#aliases as __aplomb::Endpoint>::SPEC),*];
+        const #results: &[__aplomb::__private::RouteCheck] =
+            &__aplomb::__private::check_routes::<{ #specs.len() }>(#specs);
         #(#checks)*
     }
 }
 
 /// Fails at the entry if it cannot stand beside those before it.
-fn check(entries: &[Entry], index: usize) -> TokenStream {
+fn check(entries: &[Entry], index: usize, [specs, results]: &[Ident; 2]) -> TokenStream {
     let entry = &entries[index];
     let (cfgs, index) = (entry.cfgs(), index_of(index, &entries[..index]));
     let assertion = call_at(
         &entry.path,
         "assert_mountable",
-        &quote!(SPECS, CHECKS, #index),
+        &quote!(#specs, #results, #index),
     );
     quote!(#cfgs const _: () = { #assertion };)
 }
@@ -155,13 +196,51 @@ fn index_of(index: usize, earlier: &[Entry]) -> TokenStream {
 fn mounted(entry: &Entry, alias: &Ident) -> TokenStream {
     let cfgs = entry.cfgs();
     let site = ends(&entry.path).0;
-    let entry = quote_spanned!(site=> ::aplomb::__private::entry::<_, _, #alias>());
+    let entry = quote_spanned!(site=> __aplomb::__private::entry::<_, _, #alias>());
     quote!(#cfgs #entry)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_of_the_crate_comes_before_a_semicolon() {
+        for (tokens, path, entries) in [
+            (quote!(crate = web::aplomb; a, b), "web :: aplomb", "a , b"),
+            (quote!(crate = ::web;), ":: web", ""),
+            (quote!(crate = web), "web", ""),
+            (quote!(crate::a, b), "", "crate :: a , b"),
+            (quote!(a, crate::b), "", "a , crate :: b"),
+            (quote!(crate), "", "crate"),
+        ] {
+            let mistakes = Diagnostics::new();
+            let (read, rest) = crate_path(tokens.clone(), &mistakes.sink());
+            assert_eq!(mistakes.into_messages(), [""; 0], "{tokens}");
+            assert_eq!(read.path().to_token_stream().to_string(), path);
+            assert_eq!(rest.to_string(), entries);
+        }
+    }
+
+    #[test]
+    fn a_wrong_path_of_the_crate_is_one_mistake() {
+        for (tokens, message) in [
+            (quote!(crate = web, a), "a semicolon separates"),
+            (quote!(crate = "web"; a), "without quotes"),
+            (quote!(crate = ; a), "needs a value"),
+            (quote!(crate; a), "needs a value"),
+            (quote!(crate web; a), "expected `=`"),
+            (quote!(crate: web; a), "behind one `=`"),
+        ] {
+            let mistakes = Diagnostics::new();
+            crate_path(tokens.clone(), &mistakes.sink());
+            let messages = mistakes.into_messages();
+            assert!(
+                messages.len() == 1 && messages[0].contains(message),
+                "{tokens}: {messages:?}"
+            );
+        }
+    }
 
     #[test]
     fn an_entry_counts_those_before_it_that_are_compiled() {

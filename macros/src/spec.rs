@@ -29,6 +29,7 @@ macro_rules! policies {
 policies! {
     route: Route,
     type_name: TypeName,
+    crate_path: CratePath,
     version: Version,
     deprecation: Deprecation,
     idempotency: Idempotency,

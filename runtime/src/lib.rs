@@ -141,6 +141,12 @@ mod guide {}
 /// they may change with any release.
 #[doc(hidden)]
 pub mod __private {
+    /// The crate itself. `crate = path` of the macros imports it from here, so that a path to another
+    /// crate is one error.
+    pub extern crate self as aplomb;
+
+    pub use std::vec::Vec;
+
     pub use axum::response::{IntoResponse, Response};
     pub use serde::Serialize;
 

@@ -14,6 +14,7 @@ mod input;
 mod links;
 mod nested;
 mod observe;
+mod optional;
 mod paginate;
 mod panics;
 mod problem;

@@ -83,9 +83,23 @@ fn ten(_: &http::request::Parts) -> u64 {
 #[endpoint(get = "/i", public, rate_limit("10/min", name = "tenants", by = header("x-tenant", Region)))]
 async fn limited_i() {}
 
+/// Reads two parameters or no parameters, but its path has one.
+#[endpoint(get = "/optional/{id}", public)]
+async fn optional(_: Option<Path<(u64, u64)>>) {}
+
 async fn errors(api: Api<()>) -> Vec<String> {
     let errors: StartErrors = api.into_router(()).await.expect_err("must not start");
     errors.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn an_optional_path_with_other_parameters_than_its_template_is_an_error() {
+    let errors = errors(Api::new("test", routes![optional])).await;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].contains("`optional` (GET /optional/{id}): its `Path` argument reads 2"),
+        "{errors:?}"
+    );
 }
 
 #[tokio::test]

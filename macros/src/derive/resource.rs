@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::DeriveInput;
 
-use super::{attribute_items, expanded};
+use super::{attribute_items, expanded, in_scope, take_crate_path};
 use crate::errors::Sink;
 use crate::parse::Options;
 
@@ -18,17 +18,19 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
 }
 
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
-    let input: DeriveInput = sink.take(syn::parse2(item))?;
+    let mut input: DeriveInput = sink.take(syn::parse2(item))?;
+    let path = take_crate_path(&mut input.attrs, "resource", sink);
     // After an error the prefix is empty, so that code that uses the type gives no further errors.
     let prefix = prefix(&input, sink).unwrap_or_default();
     let name = &input.ident;
     let (generics, arguments, bounds) = input.generics.split_for_impl();
-    Some(quote! {
+    let items = quote! {
         #[automatically_derived]
-        impl #generics ::aplomb::Resource for #name #arguments #bounds {
-            const PREFIX: &'static str = #prefix;
+        impl #generics __aplomb::Resource for #name #arguments #bounds {
+            const PREFIX: &'static ::core::primitive::str = #prefix;
         }
-    })
+    };
+    Some(in_scope(&input, &path, &items))
 }
 
 fn prefix(input: &DeriveInput, sink: &Sink<'_>) -> Option<String> {

@@ -115,7 +115,39 @@ fn a_list_of_routes() {
 }
 
 fn derived(tokens: TokenStream) -> String {
-    prettyplease::unparse(&syn::parse2(tokens).expect("the expansion is a list of items"))
+    let text =
+        prettyplease::unparse(&syn::parse2(tokens).expect("the expansion is a list of items"));
+    assert!(
+        !text.contains("::aplomb::"),
+        "only the import in the scope may name the crate: {text}"
+    );
+    text
+}
+
+#[test]
+fn a_renamed_crate() {
+    let list = crate::routes::routes(quote!(crate = framework::web; users));
+    let list: syn::Item = syn::parse_quote!(
+        fn main() {
+            #list
+        }
+    );
+    let items = [
+        endpoint(
+            quote!(get = "/users", public, crate = ::web),
+            quote!(
+                #[deprecated]
+                #[expect(dead_code)]
+                async fn users() {}
+            ),
+        ),
+        crate::derive::resource::derive(quote!(
+            #[resource(prefix = "pay", crate = crate::web)]
+            struct Payment;
+        )),
+        quote!(#list),
+    ];
+    insta::assert_snapshot!(derived(items.into_iter().collect()));
 }
 
 #[test]

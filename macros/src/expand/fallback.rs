@@ -6,7 +6,7 @@ use quote::quote;
 use syn::{FnArg, Type};
 
 use super::spec::id;
-use super::type_item;
+use super::{generated_visibility, in_scope, type_item};
 use crate::policies::Endpoint;
 
 /// The inert items. A method gets none, because they could not stand where it does, and neither
@@ -18,56 +18,56 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
     {
         return TokenStream::new();
     }
-    let mut items = type_item(endpoint);
-    let (cfgs, name) = (endpoint.function.cfgs(), endpoint.name());
+    let (name, api) = (endpoint.name(), endpoint.function.names.name("S"));
     let (id, spec, uri) = (id(endpoint), spec(endpoint), uri(endpoint));
-    items.extend(quote! {
-        #cfgs
+    let items = quote! {
         #[automatically_derived]
-        impl ::aplomb::Endpoint for #name {
+        impl __aplomb::Endpoint for #name {
             #id
 
-            const SPEC: ::aplomb::EndpointSpec = #spec;
+            const SPEC: __aplomb::EndpointSpec = #spec;
         }
-        #cfgs
+
         #[automatically_derived]
         impl #name {
             #uri
         }
-        #cfgs
-        #[automatically_derived]
-        impl<__S> ::aplomb::__private::Mount<__S, ()> for #name {
-            const READS_BODY: bool = false;
 
-            fn call(_: __S, _: &mut ::aplomb::__private::Incoming) -> ::aplomb::__private::ResponseFuture {
+        #[automatically_derived]
+        impl<#api> __aplomb::__private::Mount<#api, ()> for #name {
+            const READS_BODY: ::core::primitive::bool = false;
+
+            fn call(_: #api, _: &mut __aplomb::__private::Incoming) -> __aplomb::__private::ResponseFuture {
                 ::core::panic!("this endpoint has mistakes")
             }
         }
-    });
-    items
+    };
+    let mut output = type_item(endpoint);
+    output.extend(in_scope(endpoint, &items));
+    output
 }
 
 /// A specification without path: such are left out of all comparisons.
 fn spec(endpoint: &Endpoint<'_>) -> TokenStream {
     let name = endpoint.function.name();
     let method = Ident::new("Get", Span::mixed_site());
-    quote!(::aplomb::EndpointSpec::new(::aplomb::Method::#method, "", #name))
+    quote!(__aplomb::EndpointSpec::new(__aplomb::Method::#method, "", #name))
 }
 
 fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
-    let visibility = &endpoint.function.visibility;
+    let visibility = generated_visibility(&endpoint.function.visibility);
+    let read = endpoint.function.names.name("Parameters");
     let parameters = match endpoint.spec.route.path() {
         Some(path) => !path.parameters().is_empty(),
         None => endpoint.function.arguments().into_iter().any(is_path),
     };
     let arguments = if parameters {
-        quote!(<__P>(_: &__P))
+        quote!(<#read>(_: &#read))
     } else {
         quote!(())
     };
     quote! {
-        #[allow(dead_code, unreachable_pub)]
-        #visibility fn uri #arguments -> ::aplomb::EndpointUri {
+        #visibility fn uri #arguments -> __aplomb::EndpointUri {
             ::core::panic!("this endpoint has mistakes")
         }
     }

@@ -1,7 +1,7 @@
 //! `impl Mount`: how the endpoint is called, with one bound an extractor.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::Type;
 
 use super::ends;
@@ -9,39 +9,33 @@ use crate::policies::Endpoint;
 
 /// The implementation of `Mount`.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
-    let (cfgs, type_name) = (endpoint.function.cfgs(), endpoint.name());
+    let (type_name, names) = (endpoint.name(), &endpoint.function.names);
     let arguments = endpoint.function.arguments();
-    let markers: Vec<Ident> = (0..arguments.len()).map(marker).collect();
+    let markers = names.numbered("M", arguments.len());
     let bounds = bounds(endpoint, &arguments, &markers);
-    let reads_body = reads_body(&arguments, &markers);
-    let [state, request] = parameters();
+    let reads_body = reads_body(endpoint, &arguments, &markers);
+    let [api, state, request] = parameters(endpoint);
     let call = call(endpoint, &arguments, &markers);
     quote! {
-        #cfgs
         #[automatically_derived]
-        #[allow(deprecated)]
-        impl<__S, #(#markers),*> ::aplomb::__private::Mount<__S, (#(#markers,)*)> for #type_name
+        impl<#api, #(#markers),*> __aplomb::__private::Mount<#api, (#(#markers,)*)> for #type_name
         where
-            __S: ::core::marker::Send + ::core::marker::Sync + 'static,
+            #api: ::core::marker::Send + ::core::marker::Sync + 'static,
             #(#markers: 'static,)*
             #bounds
         {
-            const READS_BODY: bool = #reads_body;
+            const READS_BODY: ::core::primitive::bool = #reads_body;
 
-            fn call(#state: __S, #request: &mut ::aplomb::__private::Incoming) -> ::aplomb::__private::ResponseFuture {
+            fn call(#state: #api, #request: &mut __aplomb::__private::Incoming) -> __aplomb::__private::ResponseFuture {
                 #call
             }
         }
     }
 }
 
-/// The parameters of `call`.
-fn parameters() -> [Ident; 2] {
-    ["state", "request"].map(|name| Ident::new(name, Span::mixed_site()))
-}
-
-fn marker(index: usize) -> Ident {
-    format_ident!("__M{index}", span = Span::mixed_site())
+/// The type of the API's state, and the parameters of `call`.
+fn parameters(endpoint: &Endpoint<'_>) -> [Ident; 3] {
+    ["S", "state", "request"].map(|name| endpoint.function.names.name(name))
 }
 
 /// One bound an argument, with the argument's span: what cannot be extracted is underlined there.
@@ -51,6 +45,7 @@ fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> To
     } else {
         "LastArg"
     };
+    let [api, ..] = parameters(endpoint);
     let one = |(index, (argument, marker)): (usize, (&&Type, &Ident))| {
         let role = if index + 1 == arguments.len() {
             last
@@ -59,29 +54,28 @@ fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> To
         };
         let site = ends(argument).0;
         let role = Ident::new(role, site);
-        let bound = quote_spanned!(site=> ::aplomb::__private::#role<__S, #marker>);
+        let bound = quote_spanned!(site=> __aplomb::__private::#role<#api, #marker>);
         quote!(#argument: #bound,)
     };
     arguments.iter().zip(markers).enumerate().map(one).collect()
 }
 
-fn reads_body(arguments: &[&Type], markers: &[Ident]) -> TokenStream {
+fn reads_body(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
     let (Some(argument), Some(marker)) = (arguments.last(), markers.last()) else {
         return quote!(false);
     };
-    quote!(<#argument as ::aplomb::__private::LastArg<__S, #marker>>::READS_BODY)
+    let [api, ..] = parameters(endpoint);
+    quote!(<#argument as __aplomb::__private::LastArg<#api, #marker>>::READS_BODY)
 }
 
 /// The call, at the function's name: what keeps its future from being sent is reported there.
 fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
     let function = &endpoint.function.signature.ident;
-    let values: Vec<Ident> = (0..arguments.len())
-        .map(|index| format_ident!("a{index}", span = Span::mixed_site()))
-        .collect();
+    let values = endpoint.function.names.numbered("a", arguments.len());
     let site = function.span().resolved_at(Span::mixed_site());
-    let ([state, request], respond) = (parameters(), respond(endpoint));
+    let ([api, state, request], respond) = (parameters(endpoint), respond(endpoint));
     quote_spanned! {site=>
-        ::aplomb::__private::adapt::<(#(#arguments,)*), __S, (#(#markers,)*), _, _, _>(
+        __aplomb::__private::adapt::<(#(#arguments,)*), #api, (#(#markers,)*), _, _, _>(
             #state,
             #request,
             |(#(#values,)*)| #function(#(#values),*),
@@ -93,8 +87,8 @@ fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> Toke
 /// Names the result's type at the result's place, so that what is no response is underlined there.
 fn respond(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
-        return quote!(::aplomb::__private::respond);
+        return quote!(__aplomb::__private::respond);
     };
     let site = ends(ty).0;
-    quote_spanned!(site=> ::aplomb::__private::respond::<#ty>)
+    quote_spanned!(site=> __aplomb::__private::respond::<#ty>)
 }

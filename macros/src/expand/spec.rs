@@ -7,28 +7,22 @@ use crate::policies::{Endpoint, Policy};
 
 /// The implementation of `Endpoint`.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
-    let (cfgs, type_name) = (endpoint.function.cfgs(), endpoint.name());
+    let type_name = endpoint.name();
     let new = new(endpoint);
     let (docs, arguments, error) = (docs(endpoint), path_arguments(endpoint), error(endpoint));
     let policies = endpoint.spec.policies().into_iter().map(Policy::spec);
     let id = id(endpoint);
     quote! {
-        #cfgs
         #[automatically_derived]
-        #[allow(deprecated)]
-        impl ::aplomb::Endpoint for #type_name {
+        impl __aplomb::Endpoint for #type_name {
             #id
 
-            const SPEC: ::aplomb::EndpointSpec = {
-                #[allow(unused_imports)]
-                use ::aplomb::__private::ProbeFallback as _;
-                #new
-                    .with_id(Self::ID)
-                    #docs
-                    #(#policies)*
-                    #arguments
-                    #error
-            };
+            const SPEC: __aplomb::EndpointSpec = #new
+                .with_id(<Self as __aplomb::Endpoint>::ID)
+                #docs
+                #(#policies)*
+                #arguments
+                #error;
         }
     }
 }
@@ -40,16 +34,16 @@ pub(super) fn new(endpoint: &Endpoint<'_>) -> TokenStream {
         .expand()
         .expect("the check refuses an endpoint without method or path");
     let name = endpoint.function.name();
-    quote!(::aplomb::EndpointSpec::new(::aplomb::Method::#method, #path, #name))
+    quote!(__aplomb::EndpointSpec::new(__aplomb::Method::#method, #path, #name))
 }
 
 /// The endpoint's name, and the place of the attribute.
 pub(super) fn id(endpoint: &Endpoint<'_>) -> TokenStream {
     let (site, name) = (Span::call_site(), endpoint.function.name());
     let location = quote_spanned! {site=>
-        ::aplomb::SourceLocation::new(::core::module_path!(), ::core::file!(), ::core::line!())
+        __aplomb::SourceLocation::new(::core::module_path!(), ::core::file!(), ::core::line!())
     };
-    quote!(const ID: ::aplomb::EndpointId = ::aplomb::EndpointId::new(#name, #location);)
+    quote!(const ID: __aplomb::EndpointId = __aplomb::EndpointId::new(#name, #location);)
 }
 
 fn docs(endpoint: &Endpoint<'_>) -> TokenStream {
@@ -67,11 +61,7 @@ fn path_arguments(endpoint: &Endpoint<'_>) -> TokenStream {
         return TokenStream::new();
     }
     quote! {
-        .with_path_arguments({
-            const ARGUMENTS: &[::core::option::Option<::aplomb::__private::PathProbe>] =
-                &[#(::aplomb::__private::Probe::<#arguments>::PATH),*];
-            ARGUMENTS
-        })
+        .with_path_arguments(const { &[#(__aplomb::__private::Probe::<#arguments>::PATH),*] })
     }
 }
 
@@ -80,5 +70,5 @@ fn error(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
         return TokenStream::new();
     };
-    quote!(.with_error(::aplomb::__private::Probe::<#ty>::PROBLEMS))
+    quote!(.with_error(__aplomb::__private::Probe::<#ty>::PROBLEMS))
 }

@@ -40,6 +40,11 @@ fn function() -> TokenStream {
 fn expanded(key: &Key, used: &str) -> String {
     let text = endpoint(attribute(key, used), function()).to_string();
     assert!(!text.contains("compile_error"), "{used}: {text}");
+    let generated = text.replace("use framework :: aplomb ::", "");
+    assert!(
+        !generated.contains(":: aplomb ::"),
+        "only the import in the scope may name the crate: {used}: {text}"
+    );
     text
 }
 

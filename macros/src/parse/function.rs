@@ -12,6 +12,8 @@ use syn::{
     Visibility, parse_quote,
 };
 
+use crate::names::Names;
+
 /// The parts of the function that the macro uses.
 pub(crate) struct Function {
     /// The attributes of the function, without `#[endpoint]`.
@@ -20,6 +22,8 @@ pub(crate) struct Function {
     pub(crate) visibility: Visibility,
     /// Everything up to the body.
     pub(crate) signature: Signature,
+    /// The generated code's own names, which do not occur in the signature.
+    pub(crate) names: Names,
 }
 
 impl Parse for Function {
@@ -28,15 +32,21 @@ impl Parse for Function {
         let visibility = input.parse()?;
         let signature = input.parse()?;
         input.parse::<TokenStream>()?;
-        Ok(Self {
-            attributes,
-            visibility,
-            signature,
-        })
+        Ok(Self::new(attributes, visibility, signature))
     }
 }
 
 impl Function {
+    fn new(attributes: Vec<Attribute>, visibility: Visibility, signature: Signature) -> Self {
+        let names = Names::avoiding(&signature.to_token_stream());
+        Self {
+            attributes,
+            visibility,
+            signature,
+            names,
+        }
+    }
+
     /// Parses an item. An item that is not a function, or has an incomplete signature, is an error.
     pub(crate) fn parse(item: TokenStream) -> syn::Result<Self> {
         syn::parse2(item.clone()).map_err(|error| match Self::parse_incomplete(item.clone()) {
@@ -62,11 +72,11 @@ impl Function {
             input.parse::<Token![fn]>()?;
             let name: Ident = input.parse()?;
             input.parse::<TokenStream>()?;
-            Ok(Self {
+            Ok(Self::new(
                 attributes,
                 visibility,
-                signature: parse_quote!(async fn #name()),
-            })
+                parse_quote!(async fn #name()),
+            ))
         };
         parser.parse2(item).ok()
     }

@@ -70,11 +70,7 @@ impl Policy for Deprecation {
             return TokenStream::new();
         }
         quote! {
-            .with_deprecation({
-                const DEPRECATION: &::aplomb::policies::deprecation::DeprecationSpec =
-                    &::aplomb::policies::deprecation::DeprecationSpec::new() #(#calls)*;
-                DEPRECATION
-            })
+            .with_deprecation(const { &__aplomb::policies::deprecation::DeprecationSpec::new() #(#calls)* })
         }
     }
 }
@@ -133,7 +129,7 @@ impl Deprecation {
             .and_then(|successor| successor.path.as_ref());
         path.map_or_else(
             TokenStream::new,
-            |path| quote!(.with_successor(<#path as ::aplomb::Endpoint>::ID)),
+            |path| quote!(.with_successor(<#path as __aplomb::Endpoint>::ID)),
         )
     }
 }
@@ -248,7 +244,7 @@ fn date(spec: Option<&DateSpec>) -> Option<&(Date, TokenStream)> {
 }
 
 fn date_constant(Date { year, month, day }: Date) -> TokenStream {
-    quote!(::aplomb::policies::deprecation::date(#year, #month, #day))
+    quote!(__aplomb::policies::deprecation::date(#year, #month, #day))
 }
 
 #[cfg(test)]
@@ -257,10 +253,10 @@ mod tests {
 
     fn declared(keys: &str) -> String {
         let calls = calls(&format!("get = \"/a\", {keys}"));
-        let start = ".with_deprecation({constDEPRECATION:&DeprecationSpec=&DeprecationSpec::new()";
+        let start = ".with_deprecation(const{&DeprecationSpec::new()";
         let inner = calls
             .strip_prefix(start)
-            .and_then(|rest| rest.strip_suffix(";DEPRECATION})"));
+            .and_then(|rest| rest.strip_suffix("})"));
         inner.unwrap_or_else(|| panic!("{calls}")).to_owned()
     }
 
@@ -289,12 +285,12 @@ mod tests {
             ),
             (
                 "deprecated = \"2026-06-30\", successor = v2::get",
-                ".with_deprecated(date(2026u16,6u8,30u8)).with_successor(<v2::getas::aplomb::Endpoint>::ID)",
+                ".with_deprecated(date(2026u16,6u8,30u8)).with_successor(<v2::getas__aplomb::Endpoint>::ID)",
             ),
             (
                 "successor = g, sunset = \"2026-06-30\", deprecated = \"2026-06-30\"",
                 ".with_deprecated(date(2026u16,6u8,30u8)).with_sunset(date(2026u16,6u8,30u8))\
-                 .with_successor(<gas::aplomb::Endpoint>::ID)",
+                 .with_successor(<gas__aplomb::Endpoint>::ID)",
             ),
         ] {
             assert_eq!(declared(keys), call);

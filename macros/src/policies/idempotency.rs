@@ -73,7 +73,7 @@ impl Policy for Idempotency {
             (None, Some(Reason { text, .. })) => quote!(NotIdempotent { reason: #text }),
             (None, None) => return TokenStream::new(),
         };
-        quote!(.with_idempotency(::aplomb::policies::idempotency::IdempotencyPolicy::#policy))
+        quote!(.with_idempotency(__aplomb::policies::idempotency::IdempotencyPolicy::#policy))
     }
 
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
@@ -106,7 +106,7 @@ impl Idempotency {
             } else {
                 quote!(IS_STEP_KEYS)
             };
-            let takes = quote!(::aplomb::__private::Probe::<#ty>::#probe, #message);
+            let takes = quote!(__aplomb::__private::Probe::<#ty>::#probe, #message);
             call_at(ty, "assert_no_step_keys", &takes)
         };
         endpoint
@@ -130,7 +130,7 @@ impl Idempotency {
         call_at(
             ty,
             "assert_not_a_stream",
-            &quote!(::aplomb::__private::Probe::<#ty>::IS_STREAM, #message),
+            &quote!(__aplomb::__private::Probe::<#ty>::IS_STREAM, #message),
         )
     }
 }
@@ -216,7 +216,7 @@ impl Idempotent {
     }
 
     fn expand(&self) -> TokenStream {
-        let mut spec = quote!(::aplomb::policies::idempotency::IdempotencySpec::new());
+        let mut spec = quote!(__aplomb::policies::idempotency::IdempotencySpec::new());
         if let Some(ttl) = self.ttl {
             let ttl = duration(ttl);
             spec.extend(quote!(.with_ttl(#ttl)));

@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 pub(crate) mod body_limit;
+pub(crate) mod crate_path;
 pub(crate) mod deprecation;
 pub(crate) mod idempotency;
 pub(crate) mod paginate;
@@ -128,9 +129,9 @@ pub(crate) fn calls(attribute: &str) -> String {
     let calls = calls
         .to_string()
         .replace(' ', "")
-        .replace("::aplomb::__private::", "")
+        .replace("__aplomb::__private::", "")
         .replace("::core::time::", "");
-    let mut parts = calls.split("::aplomb::policies::");
+    let mut parts = calls.split("__aplomb::policies::");
     let first = parts.next().unwrap_or_default();
     let rest = parts.map(|part| {
         part.split_once("::")

@@ -80,12 +80,12 @@ impl Policy for Pagination {
                     Kind::Cursor => quote!(Cursor),
                     Kind::Offset => quote!(Offset),
                 };
-                quote!(#kind(::aplomb::policies::paginate::PageLimits::new(#default, #max)))
+                quote!(#kind(__aplomb::policies::paginate::PageLimits::new(#default, #max)))
             }
             (None, Some(Reason { text, .. })) => quote!(Unpaginated { reason: #text }),
             (None, None) => return TokenStream::new(),
         };
-        quote!(.with_pagination(::aplomb::policies::paginate::PaginationPolicy::#policy))
+        quote!(.with_pagination(__aplomb::policies::paginate::PaginationPolicy::#policy))
     }
 
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
@@ -248,7 +248,7 @@ fn assert_page(paginate: &Paginate, ty: &syn::Type, endpoint: &Endpoint<'_>) -> 
     let response = call_at(
         ty,
         "assert_returns_page",
-        &quote!(::aplomb::__private::Probe::<#ty>::IS_PAGE, #message),
+        &quote!(__aplomb::__private::Probe::<#ty>::IS_PAGE, #message),
     );
     let request = assert_page_request(paginate, endpoint);
     quote!(#request #response)
@@ -275,7 +275,7 @@ fn assert_page_request(paginate: &Paginate, endpoint: &Endpoint<'_>) -> TokenStr
         "`{name}` has `paginate = {kind}` but takes `{other_argument}`: take `{argument}`, or write \
          `paginate = {other_kind}`"
     );
-    let probes = quote!(::aplomb::__private::Probe);
+    let probes = quote!(__aplomb::__private::Probe);
     let any = quote!(
         false #(|| #probes::<#arguments>::#probe || #probes::<#arguments>::#other_probe)*
     );
@@ -302,7 +302,7 @@ fn assert_no_page_request(endpoint: &Endpoint<'_>) -> TokenStream {
         endpoint.name()
     );
     let assertion = |ty| {
-        let probe = quote!(::aplomb::__private::Probe::<#ty>);
+        let probe = quote!(__aplomb::__private::Probe::<#ty>);
         call_at(
             ty,
             "assert_no_page_request",
@@ -323,7 +323,7 @@ fn assert_not_a_list(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
         "`{}` returns an unbounded list: write `paginate = cursor` and return a `Page`, or `{REASON}`",
         endpoint.name()
     );
-    let probe = quote!(::aplomb::__private::Probe::<#ty>);
+    let probe = quote!(__aplomb::__private::Probe::<#ty>);
     call_at(
         ty,
         "assert_not_a_list",

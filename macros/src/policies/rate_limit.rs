@@ -85,12 +85,7 @@ impl Policy for RateLimits {
             return TokenStream::new();
         }
         let limits = self.limits.iter().map(RateLimit::expand);
-        quote! {
-            .with_rate_limits({
-                const LIMITS: &[::aplomb::policies::rate_limit::RateLimitSpec] = &[#(#limits),*];
-                LIMITS
-            })
-        }
+        quote!(.with_rate_limits(const { &[#(#limits),*] }))
     }
 
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
@@ -103,7 +98,7 @@ impl Policy for RateLimits {
             endpoint.name()
         );
         let arguments = endpoint.function.arguments();
-        let is_known = quote!(false #(|| ::aplomb::__private::Probe::<#arguments>::IS_CALLER)*);
+        let is_known = quote!(false #(|| __aplomb::__private::Probe::<#arguments>::IS_CALLER)*);
         let assertion = |limit: &RateLimit| match &limit.by {
             Some(By::Word("caller", tokens)) => Some(call_at(
                 tokens,
@@ -323,7 +318,7 @@ impl RateLimit {
     fn expand(&self) -> TokenStream {
         let (permits, period) = (self.rate.permits, duration(self.rate.period));
         let mut spec =
-            quote!(::aplomb::policies::rate_limit::RateLimitSpec::new(#permits, #period));
+            quote!(__aplomb::policies::rate_limit::RateLimitSpec::new(#permits, #period));
         if let Some(burst) = self.burst {
             spec.extend(quote!(.with_burst(#burst)));
         }
@@ -331,13 +326,13 @@ impl RateLimit {
         if let Some(algorithm) = self.algorithm {
             let variant = variant(algorithm);
             spec.extend(
-                quote!(.with_algorithm(::aplomb::policies::rate_limit::Algorithm::#variant)),
+                quote!(.with_algorithm(__aplomb::policies::rate_limit::Algorithm::#variant)),
             );
         }
         spec.extend(self.by.as_ref().map(By::expand));
         if let Some((on_error, _)) = &self.on_error {
             let variant = variant(on_error);
-            spec.extend(quote!(.with_on_error(::aplomb::policies::rate_limit::OnError::#variant)));
+            spec.extend(quote!(.with_on_error(__aplomb::policies::rate_limit::OnError::#variant)));
         }
         if let Some((name, _)) = &self.name {
             spec.extend(quote!(.with_name(#name)));
@@ -408,10 +403,10 @@ mod tests {
         );
         assert_eq!(
             calls,
-            ".with_rate_limits({constLIMITS:&[RateLimitSpec]=&[\
+            ".with_rate_limits(const{&[\
              RateLimitSpec::new(100u64,Duration::from_millis(60000u64)),\
              RateLimitSpec::new(5u64,Duration::from_millis(1000u64)).with_burst(20u64).with_cost(2u64)\
-             .with_algorithm(Algorithm::TokenBucket).with_by(LimitBy::Ip).with_on_error(OnError::Local).with_name(\"login\").shadow()];LIMITS})"
+             .with_algorithm(Algorithm::TokenBucket).with_by(LimitBy::Ip).with_on_error(OnError::Local).with_name(\"login\").shadow()]})"
         );
     }
 
@@ -443,7 +438,7 @@ mod tests {
             ));
             let path = path.replace(' ', "");
             assert!(
-                calls.contains(&format!(".with_cost_of(|head|weigh({path},head))")),
+                calls.contains(&format!(".with_cost_of(|__head|weigh({path},__head))")),
                 "{calls}"
             );
         }

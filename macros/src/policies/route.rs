@@ -91,7 +91,7 @@ impl Policy for Route {
             self.path.as_ref().map_or("", PathTemplate::as_str),
         );
         let assertion = |ty: &&syn::Type| {
-            let probe = quote!(::aplomb::__private::Probe::<#ty>::PARAMETERS);
+            let probe = quote!(__aplomb::__private::Probe::<#ty>::PARAMETERS);
             call_at(ty, "assert_path_parameters", &quote!(#probe, #path, #name))
         };
         endpoint

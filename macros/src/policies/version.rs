@@ -34,7 +34,7 @@ impl Policy for Version {
             || quote!(::core::option::Option::None),
             |last| quote!(::core::option::Option::Some(#last)),
         );
-        quote!(.with_version(::aplomb::policies::version::VersionSpec::new(#first, #last)))
+        quote!(.with_version(__aplomb::policies::version::VersionSpec::new(#first, #last)))
     }
 }
 

@@ -191,7 +191,12 @@ fn has_only_uri_bytes(text: &str) -> bool {
 fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
     let parameters: Vec<&str> = template_parameters(spec.path).collect();
     for probe in spec.path_arguments.iter().flatten() {
-        let wrong = match probe() {
+        let shape = match probe() {
+            PathShape::Optional(_) if parameters.is_empty() => continue,
+            PathShape::Optional(shape) => *shape,
+            shape => shape,
+        };
+        let wrong = match shape {
             PathShape::Positional(count) if count != parameters.len() => {
                 format!("reads {count}")
             }
@@ -199,7 +204,10 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
                 Some(field) => format!("reads `{field}`"),
                 None => continue,
             },
-            PathShape::Positional(_) | PathShape::Unknown | PathShape::RequestId => continue,
+            PathShape::Positional(_)
+            | PathShape::Unknown
+            | PathShape::Optional(_)
+            | PathShape::RequestId => continue,
         };
         let names = match parameters.as_slice() {
             [] => String::from("no parameters"),

@@ -21,6 +21,10 @@ impl<T> PathArgument for crate::extract::Path<T> {
     type Parameters = T;
 }
 
+impl<A: PathArgument> PathArgument for Option<A> {
+    type Parameters = A::Parameters;
+}
+
 /// The index of the first element of a list.
 #[derive(Debug)]
 pub enum Here {}
@@ -46,13 +50,6 @@ impl<A: PathArgument, Rest> FindPath<Here> for (A, Rest) {
 
 impl<A, Rest: FindPath<I>, I> FindPath<There<I>> for (A, Rest) {
     type Parameters = Rest::Parameters;
-}
-
-/// The typed link of an endpoint as a trait. It counts as a use of the endpoint's `uri` function,
-/// so that endpoints without links cause no warning.
-pub trait Linked<I, P> {
-    /// Returns the link with these path parameters.
-    fn linked(parameters: &P) -> EndpointUri;
 }
 
 /// Returns the link of an endpoint without path parameters.

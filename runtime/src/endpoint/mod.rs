@@ -17,7 +17,7 @@ use core::marker::PhantomData;
 pub use adapt::{Args, BodylessArg, HeadArg, InBody, InHead, LastArg, Respond, adapt, respond};
 pub use conflict::{RouteCheck, assert_mountable, check_routes};
 pub use cost::{CostFunction, OfHead, OfNothing, weigh};
-pub use link::{FindPath, Here, Linked, PathArgument, There, link, link_to};
+pub use link::{FindPath, Here, PathArgument, There, link, link_to};
 pub use probe::{
     IsBytes, IsCaller, IsList, IsOffsetRequest, IsPage, IsPageRequest, IsStepKeys, IsStream, Probe,
     ProbeFallback, assert_caller_known, assert_no_page_request, assert_no_step_keys,

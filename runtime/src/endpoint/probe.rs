@@ -161,6 +161,16 @@ impl<T: serde::de::DeserializeOwned> Probe<crate::extract::Path<T>> {
     pub const PATH: Option<PathProbe> = Some(PathShape::of::<T>);
 }
 
+impl<T: serde::de::DeserializeOwned> Probe<Option<axum::extract::Path<T>>> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PATH: Option<PathProbe> = Some(PathShape::of_optional::<T>);
+}
+
+impl<T: serde::de::DeserializeOwned> Probe<Option<crate::extract::Path<T>>> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PATH: Option<PathProbe> = Some(PathShape::of_optional::<T>);
+}
+
 impl Probe<RequestId> {
     #[allow(missing_docs, reason = "documented at the fallback")]
     pub const PATH: Option<PathProbe> = Some(|| PathShape::RequestId);

@@ -2,7 +2,7 @@ use core::cell::Cell;
 
 use axum::RequestExt;
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -31,6 +31,9 @@ use crate::request::read;
 /// }
 /// # let _ = axum::Router::<()>::new().route("/double", axum::routing::post(double));
 /// ```
+///
+/// `Option<Json<T>>` is `None` for a request without a `Content-Type` field, as in axum. A request
+/// with the field is rejected as without the `Option`: an empty JSON body is not `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
@@ -47,6 +50,29 @@ where
         // Every request allocates this future. Without the head it is smaller.
         let body = json_body(request);
         async move { parse(&text(body).await?).map(Self) }
+    }
+}
+
+impl<S, T> OptionalFromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    fn from_request(
+        request: Request,
+        state: &S,
+    ) -> impl Future<Output = Result<Option<Self>, Problem>> + Send {
+        let has_content_type = request.headers().contains_key(CONTENT_TYPE);
+        let reading =
+            has_content_type.then(|| <Self as FromRequest<S>>::from_request(request, state));
+        async move {
+            match reading {
+                Some(reading) => reading.await.map(Some),
+                None => Ok(None),
+            }
+        }
     }
 }
 
@@ -196,7 +222,7 @@ mod tests {
         let request = Request::builder()
             .header(CONTENT_TYPE, media)
             .body(Body::from(text.to_owned()));
-        Json::from_request(request.expect("a request"), &()).await
+        <Json<_> as FromRequest<()>>::from_request(request.expect("a request"), &()).await
     }
 
     #[derive(Debug, serde::Deserialize)]

@@ -1,6 +1,6 @@
 use axum::extract::path::{ErrorKind, RawPathParams};
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path as AxumPath};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Path as AxumPath};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +19,8 @@ use crate::problem::{FieldError, Location, Problem, registry};
 /// }
 /// # let _ = axum::Router::<()>::new().route("/orders/{order}/items/{item}", axum::routing::get(item));
 /// ```
+///
+/// `Option<Path<T>>` is `None` if the path template has no parameters, as in axum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Path<T>(pub T);
 
@@ -32,8 +34,23 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match AxumPath::from_request_parts(parts, state).await {
+        match <AxumPath<T> as FromRequestParts<S>>::from_request_parts(parts, state).await {
             Ok(AxumPath(parameters)) => Ok(Self(parameters)),
+            Err(rejection) => Err(problem(&rejection, &names(parts, state).await)),
+        }
+    }
+}
+
+impl<S, T> OptionalFromRequestParts<S> for Path<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Send + 'static,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
+        match <AxumPath<T> as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await {
+            Ok(path) => Ok(path.map(|AxumPath(parameters)| Self(parameters))),
             Err(rejection) => Err(problem(&rejection, &names(parts, state).await)),
         }
     }

@@ -21,6 +21,8 @@ pub enum PathShape {
     Named(&'static [&'static str]),
     /// Unknown before a request, such as for a map.
     Unknown,
+    /// These parameters, or no parameters if the path template has none.
+    Optional(Box<Self>),
     /// The request id, and no path parameter.
     RequestId,
 }
@@ -32,6 +34,11 @@ impl PathShape {
         // The probe fails for every value. Only the recorded shape counts.
         let _ = T::deserialize(Probe { shape: &mut shape });
         shape
+    }
+
+    /// Returns the shape of an `Option` of a `Path<T>`.
+    pub fn of_optional<'de, T: Deserialize<'de>>() -> Self {
+        Self::Optional(Box::new(Self::of::<T>()))
     }
 }
 

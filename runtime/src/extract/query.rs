@@ -1,4 +1,4 @@
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::Uri;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
@@ -23,6 +23,9 @@ use crate::problem::{FieldError, Location, Problem, registry};
 /// }
 /// # let _ = axum::Router::<()>::new().route("/orders", axum::routing::get(list));
 /// ```
+///
+/// `Option<Query<T>>` is `None` for a URI without a query, as in `axum-extra`. A URI that ends in
+/// `?` has an empty query, which is not `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Query<T>(pub T);
 
@@ -44,6 +47,19 @@ where
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Self::try_from_uri(&parts.uri)
+    }
+}
+
+impl<S, T> OptionalFromRequestParts<S> for Query<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
+        let query = parts.uri.query().map(parse);
+        query.transpose().map(|query| query.map(Self))
     }
 }
 

@@ -13,8 +13,9 @@ use quote::quote;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields, Ident};
 
-use super::expanded;
+use super::{expanded, in_scope, take_crate_path};
 use crate::errors::Sink;
+use crate::names::Names;
 use extension::Extension;
 use problem::Problem;
 
@@ -35,7 +36,9 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
 }
 
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
-    let input: DeriveInput = sink.take(syn::parse2(item))?;
+    let names = Names::avoiding(&item);
+    let mut input: DeriveInput = sink.take(syn::parse2(item))?;
+    let path = take_crate_path(&mut input.attrs, "problem", sink);
     if !input.generics.params.is_empty() {
         sink.report(
             &input.generics,
@@ -53,11 +56,12 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     }
     let cases = cases(&input, sink);
     check_codes(&cases, sink);
-    Some(if sink.failed() {
-        expand::stub(&input.ident)
+    let items = if sink.failed() {
+        expand::stub(&input.ident, &names)
     } else {
-        expand::implementations(&input.ident, &cases)
-    })
+        expand::implementations(&input.ident, &cases, &names)
+    };
+    Some(in_scope(&input, &path, &items))
 }
 
 fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {

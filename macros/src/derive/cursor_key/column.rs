@@ -131,7 +131,7 @@ impl<'a> Column<'a> {
             },
         );
         quote! {
-            ::aplomb::policies::paginate::SortColumn::new(#name, ::aplomb::policies::paginate::Direction::#direction)
+            __aplomb::policies::paginate::SortColumn::new(#name, __aplomb::policies::paginate::Direction::#direction)
         }
     }
 }

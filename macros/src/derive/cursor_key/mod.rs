@@ -9,8 +9,9 @@ use quote::quote;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields, Ident};
 
-use super::expanded;
+use super::{expanded, in_scope, take_crate_path};
 use crate::errors::Sink;
+use crate::names::Names;
 use column::Column;
 
 /// Expands the derive.
@@ -19,7 +20,9 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
 }
 
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
-    let input: DeriveInput = sink.take(syn::parse2(item))?;
+    let names = Names::avoiding(&item);
+    let mut input: DeriveInput = sink.take(syn::parse2(item))?;
+    let path = take_crate_path(&mut input.attrs, "cursor", sink);
     if !input.generics.params.is_empty() {
         sink.report(
             &input.generics,
@@ -32,15 +35,16 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     let body = if sink.failed() {
         stub()
     } else {
-        body(&columns)
+        body(&columns, &names)
     };
     let name = &input.ident;
-    Some(quote! {
+    let items = quote! {
         #[automatically_derived]
-        impl ::aplomb::CursorKey for #name {
+        impl __aplomb::CursorKey for #name {
             #body
         }
-    })
+    };
+    Some(in_scope(&input, &path, &items))
 }
 
 fn columns<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Option<Vec<Column<'a>>> {
@@ -120,43 +124,41 @@ fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
 /// The implementation after an error, so that code that uses the key gives no further errors.
 fn stub() -> TokenStream {
     quote! {
-        const COLUMNS: &'static [::aplomb::policies::paginate::SortColumn] = &[];
+        const COLUMNS: &'static [__aplomb::policies::paginate::SortColumn] = &[];
 
-        fn to_values(&self) -> ::std::vec::Vec<::aplomb::policies::paginate::CursorValue> {
+        fn to_values(&self) -> __aplomb::__private::Vec<__aplomb::policies::paginate::CursorValue> {
             ::core::panic!("this key has mistakes")
         }
 
         fn from_values(
-            _: ::std::vec::Vec<::aplomb::policies::paginate::CursorValue>,
+            _: __aplomb::__private::Vec<__aplomb::policies::paginate::CursorValue>,
         ) -> ::core::option::Option<Self> {
             ::core::panic!("this key has mistakes")
         }
     }
 }
 
-fn body(columns: &[Column<'_>]) -> TokenStream {
+fn body(columns: &[Column<'_>], names: &Names) -> TokenStream {
     let specs = columns.iter().map(Column::spec);
     let fields: Vec<&Ident> = columns.iter().map(|column| column.field).collect();
     let types: Vec<&syn::Type> = columns.iter().map(|column| column.ty).collect();
     let count = columns.len();
-    let values: Vec<Ident> = (0..columns.len())
-        .map(|index| quote::format_ident!("value{index}"))
-        .collect();
+    let (all, values) = (names.name("values"), names.numbered("value", count));
     quote! {
-        const COLUMNS: &'static [::aplomb::policies::paginate::SortColumn] = &[#(#specs),*];
+        const COLUMNS: &'static [__aplomb::policies::paginate::SortColumn] = &[#(#specs),*];
 
-        fn to_values(&self) -> ::std::vec::Vec<::aplomb::policies::paginate::CursorValue> {
-            ::std::vec::Vec::from([
-                #(<#types as ::aplomb::policies::paginate::CursorField>::to_value(&self.#fields)),*
+        fn to_values(&self) -> __aplomb::__private::Vec<__aplomb::policies::paginate::CursorValue> {
+            ::core::convert::From::from([
+                #(<#types as __aplomb::policies::paginate::CursorField>::to_value(&self.#fields)),*
             ])
         }
 
         fn from_values(
-            values: ::std::vec::Vec<::aplomb::policies::paginate::CursorValue>,
+            #all: __aplomb::__private::Vec<__aplomb::policies::paginate::CursorValue>,
         ) -> ::core::option::Option<Self> {
-            let [#(#values),*] = <[_; #count] as ::core::convert::TryFrom<_>>::try_from(values).ok()?;
+            let [#(#values),*] = <[_; #count] as ::core::convert::TryFrom<_>>::try_from(#all).ok()?;
             ::core::option::Option::Some(Self {
-                #(#fields: <#types as ::aplomb::policies::paginate::CursorField>::from_value(#values)?),*
+                #(#fields: <#types as __aplomb::policies::paginate::CursorField>::from_value(#values)?),*
             })
         }
     }

@@ -65,7 +65,7 @@ impl By {
         match self {
             Self::Word(word, _) => {
                 let variant = variant(word);
-                quote!(.with_by(::aplomb::policies::rate_limit::LimitBy::#variant))
+                quote!(.with_by(__aplomb::policies::rate_limit::LimitBy::#variant))
             }
             Self::Key(key) => {
                 let Key {
@@ -75,8 +75,8 @@ impl By {
                     ..
                 } = &**key;
                 let variant = variant(source);
-                let kind = quote!(::aplomb::policies::rate_limit::KeyKind::of::<#verifier>());
-                quote!(.with_by(::aplomb::policies::rate_limit::LimitBy::#variant(#name, #kind)))
+                let kind = quote!(__aplomb::policies::rate_limit::KeyKind::of::<#verifier>());
+                quote!(.with_by(__aplomb::policies::rate_limit::LimitBy::#variant(#name, #kind)))
             }
         }
     }

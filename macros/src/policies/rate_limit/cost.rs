@@ -52,9 +52,9 @@ impl Cost {
         match self {
             Self::Tokens(tokens) => quote!(.with_cost(#tokens)),
             Self::Function(path) => {
-                // With this span the name cannot shadow a function `head` in the user's path.
-                let head = Ident::new("head", Span::mixed_site());
-                quote!(.with_cost_of(|#head| ::aplomb::__private::weigh(#path, #head)))
+                // A name of its own, which hides no function of the user's and meets no constant.
+                let head = Ident::new("__head", Span::mixed_site());
+                quote!(.with_cost_of(|#head| __aplomb::__private::weigh(#path, #head)))
             }
         }
     }
