@@ -1,6 +1,6 @@
 //! `routes![…]`: a list of endpoints, compared with one another while it is compiled.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Path};
@@ -15,7 +15,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Reads an entry; of what follows a whole one the entry is kept.
+    /// Reads an entry. An entry that is followed by another one without a comma is kept.
     fn parse(tokens: &TokenStream, sink: &Sink<'_>) -> Option<Self> {
         let parser = |input: ParseStream<'_>| {
             let (cfgs, path) = (input.call(Attribute::parse_outer)?, input.parse());
@@ -39,8 +39,13 @@ impl Entry {
             );
             return None;
         };
-        if !rest.is_empty() {
-            sink.report(&rest, trailing_tokens(&rest));
+        match rest.clone().into_iter().next() {
+            Some(TokenTree::Group(_)) => {
+                sink.report(tokens, called(&path));
+                return None;
+            }
+            Some(_) => sink.report(&rest, "a comma is missing before this"),
+            None => {}
         }
         Some(Self { cfgs, path })
     }
@@ -50,14 +55,13 @@ impl Entry {
     }
 }
 
-/// The mistake of what follows an entry's path.
-fn trailing_tokens(rest: &TokenStream) -> &'static str {
-    match rest.clone().into_iter().next() {
-        Some(TokenTree::Group(_)) => {
-            "an entry is the path of an endpoint, which is not called: remove the parentheses"
-        }
-        _ => "a comma is missing before this",
-    }
+/// The message for an entry that is called: an endpoint, or a function that returns a list.
+fn called(path: &Path) -> String {
+    let path = path.to_token_stream().to_string().replace(' ', "");
+    format!(
+        "an entry is the path of one endpoint and is not called: write `{path}` if it is an endpoint, \
+         or the path of each endpoint if it returns a list"
+    )
 }
 
 /// Expands the list. Entries that can be read are expanded whatever the others are, so that an editor
@@ -98,6 +102,7 @@ fn expand(
         .iter()
         .zip(aliases)
         .map(|(entry, alias)| mounted(entry, alias));
+    let state = state();
     quote! {{
         #(
             #cfgs
@@ -106,7 +111,8 @@ fn expand(
         )*
         #mistakes
         #checks
-        ::aplomb::Routes::from_entries(&[#(#mounted),*])
+        let #state = ::aplomb::__private::StateType::new();
+        ::aplomb::Routes::from_entries(#state, &[#(#mounted),*])
     }}
 }
 
@@ -150,12 +156,21 @@ fn index_of(index: usize, earlier: &[Entry]) -> TokenStream {
     quote!(#certain + <[()]>::len(&[#(#cfgs ()),*]))
 }
 
-/// The call that makes the entry, at the entry's own place: what its arguments cannot be extracted
-/// from is reported there.
+/// The name of the state's type, which the entries share.
+fn state() -> Ident {
+    Ident::new("state", Span::mixed_site())
+}
+
+/// The call that makes the entry, at the entry's own place: an argument that the state does not
+/// provide is reported there.
 fn mounted(entry: &Entry, alias: &Ident) -> TokenStream {
     let cfgs = entry.cfgs();
     let site = ends(&entry.path).0;
-    let entry = quote_spanned!(site=> ::aplomb::__private::entry::<_, _, #alias>());
+    let (state, checked) = (
+        state(),
+        quote_spanned!(site=> <#alias as ::aplomb::Endpoint>::Checked<#alias>),
+    );
+    let entry = quote_spanned!(site=> ::aplomb::__private::entry::<_, _, _, #checked>(#state));
     quote!(#cfgs #entry)
 }
 

@@ -27,6 +27,8 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
         impl ::aplomb::Endpoint for #name {
             #id
 
+            type Checked<__T> = __T;
+
             const SPEC: ::aplomb::EndpointSpec = #spec;
         }
         #cfgs

@@ -4,6 +4,7 @@
 //! macro's span, the user's tokens keep theirs, and a generated token takes the place of a user's
 //! only where an error must appear.
 
+mod checks;
 mod fallback;
 mod link;
 mod mount;
@@ -23,7 +24,6 @@ pub(crate) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     items.extend(spec::expand(endpoint));
     items.extend(link::expand(endpoint));
     items.extend(mount::expand(endpoint));
-    items.extend(probes::expand(endpoint));
     items
 }
 

@@ -90,11 +90,11 @@ fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> Toke
     }
 }
 
-/// Names the result's type at the result's place, so that what is no response is underlined there.
+/// Names the result's type, if it passed its check: a result that is not a response is reported there.
 fn respond(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
         return quote!(::aplomb::__private::respond);
     };
-    let site = ends(ty).0;
-    quote_spanned!(site=> ::aplomb::__private::respond::<#ty>)
+    let (site, name) = (ends(ty).0, endpoint.name());
+    quote_spanned!(site=> ::aplomb::__private::respond::<<#name as ::aplomb::Endpoint>::Checked<#ty>>)
 }

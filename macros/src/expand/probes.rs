@@ -1,30 +1,29 @@
 //! The assertions that only the compiler can decide, all in one constant, which `cargo check`
-//! evaluates.
+//! evaluates. Types depend on it, so that nothing follows from a failed assertion.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::checks;
 use crate::policies::Endpoint;
 
-/// The constant, unless nothing is asserted.
+/// The type that depends on the constant. If nothing is asserted there is no constant.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
-    let assertions: TokenStream = endpoint
-        .spec
-        .policies()
-        .into_iter()
-        .map(|policy| policy.assertions(endpoint))
-        .collect();
+    let mut assertions = checks::expand(endpoint);
+    let policies = endpoint.spec.policies().into_iter();
+    assertions.extend(policies.map(|policy| policy.assertions(endpoint)));
     if assertions.is_empty() {
-        return assertions;
+        return quote!(
+            type Checked<__T> = __T;
+        );
     }
-    let cfgs = endpoint.function.cfgs();
+    let passed = quote! {{
+        #[allow(unused_imports)]
+        use ::aplomb::__private::ProbeFallback as _;
+        #assertions
+        true
+    }};
     quote! {
-        #cfgs
-        #[allow(deprecated)]
-        const _: () = {
-            #[allow(unused_imports)]
-            use ::aplomb::__private::ProbeFallback as _;
-            #assertions
-        };
+        type Checked<__T> = <::aplomb::__private::Checks<#passed> as ::aplomb::__private::IfPassed<__T>>::Type;
     }
 }

@@ -11,13 +11,15 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let new = new(endpoint);
     let (docs, arguments, error) = (docs(endpoint), path_arguments(endpoint), error(endpoint));
     let policies = endpoint.spec.policies().into_iter().map(Policy::spec);
-    let id = id(endpoint);
+    let (id, passed) = (id(endpoint), super::probes::expand(endpoint));
     quote! {
         #cfgs
         #[automatically_derived]
         #[allow(deprecated)]
         impl ::aplomb::Endpoint for #type_name {
             #id
+
+            #passed
 
             const SPEC: ::aplomb::EndpointSpec = {
                 #[allow(unused_imports)]

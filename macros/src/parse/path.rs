@@ -22,15 +22,14 @@ impl PathTemplate {
                 parameters: Vec::new(),
             });
         }
-        if let Some((path, _)) = text.split_once('?') {
+        if text.contains('?') {
+            let message = repair("a path has no query", text);
             return Err(format!(
-                "a path has no query: write \"{path}\" and read the query with a `Query` argument"
+                "{message} and read the query with a `Query` argument"
             ));
         }
-        if let Some((path, _)) = text.split_once('#') {
-            return Err(format!(
-                "clients keep what follows `#` to themselves: write \"{path}\""
-            ));
+        if text.contains('#') {
+            return Err(repair("clients keep what follows `#` to themselves", text));
         }
         let mut parameters: Vec<String> = Vec::new();
         for segment in rest.split('/') {
@@ -63,13 +62,38 @@ impl PathTemplate {
 }
 
 fn no_slash(text: &str) -> String {
-    match text.split_once("://") {
-        Some((_, rest)) => {
-            let path = rest.find('/').map_or("/", |start| &rest[start..]);
-            format!("a path stands without scheme and host: write \"{path}\"")
-        }
-        None => format!("a path begins with a slash: write \"/{text}\""),
+    if text.contains("://") {
+        repair("a path stands without scheme and host", text)
+    } else {
+        repair("a path begins with a slash", text)
     }
+}
+
+/// The broken rule and the repaired path. If the path breaks a rule whose repair is not obvious, that
+/// rule is reported instead: a suggested path is never refused.
+fn repair(rule: &str, text: &str) -> String {
+    let path = text.split_once("://").map_or(text, |(_, rest)| {
+        rest.find('/').map_or("/", |start| &rest[start..])
+    });
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let segments: Vec<String> = segments.map(repaired_segment).collect();
+    let path = format!("/{}", segments.join("/"));
+    match PathTemplate::parse(&path) {
+        Ok(_) => format!("{rule}: write \"{path}\""),
+        Err(other) => other,
+    }
+}
+
+/// A segment with its parameter in braces.
+fn repaired_segment(segment: &str) -> String {
+    let between = |open, close| segment.strip_prefix(open)?.strip_suffix(close);
+    let typed = between("{", "}").and_then(|inner| inner.split_once(':'));
+    let name = segment
+        .strip_prefix(':')
+        .or_else(|| between("<", ">"))
+        .or(typed.map(|(name, _)| name.trim()));
+    name.map_or_else(|| segment.to_owned(), |name| format!("{{{name}}}"))
 }
 
 /// The parameter that a segment is, if it is one.
@@ -108,16 +132,10 @@ fn segment_parameter(segment: &str, path: &str) -> Result<Option<String>, String
 }
 
 fn empty_segment(path: &str) -> String {
-    let mut repaired = String::new();
-    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-        repaired.push('/');
-        repaired.push_str(segment);
-    }
-    let repaired = if repaired.is_empty() { "/" } else { &repaired };
     if path.ends_with('/') && !path.contains("//") {
-        format!("a path does not end with a slash: write \"{repaired}\"")
+        repair("a path does not end with a slash", path)
     } else {
-        format!("the path has an empty segment: write \"{repaired}\"")
+        repair("the path has an empty segment", path)
     }
 }
 
@@ -229,6 +247,11 @@ mod tests {
     fn mistakes_say_what_to_write() {
         for (path, message) in [
             ("orders", "write \"/orders\""),
+            ("o/{id}/", "begins with a slash: write \"/o/{id}\""),
+            ("orders/:id", "write \"/orders/{id}\""),
+            ("v1/orders/", "write \"/orders\" and `version = 1`"),
+            ("/a/?b=1", "has no query: write \"/a\" and read"),
+            ("/a//{id: u64}", "empty segment: write \"/a/{id}\""),
             ("", "write \"/\""),
             ("/orders/", "write \"/orders\""),
             ("//orders", "empty segment: write \"/orders\""),
@@ -264,6 +287,10 @@ mod tests {
         ] {
             let error = PathTemplate::parse(path).expect_err(path);
             assert!(error.contains(message), "{path}: {error}");
+            if let Some((_, suggested)) = error.split_once("write \"") {
+                let (suggested, _) = suggested.split_once('"').expect("a quoted path");
+                assert!(PathTemplate::parse(suggested).is_ok(), "{path}: {error}");
+            }
         }
     }
 }

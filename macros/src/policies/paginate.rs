@@ -45,7 +45,12 @@ impl Policy for Pagination {
     }
 
     fn check(&self, endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
-        let Some(pages) = &self.pages else { return };
+        let Some(pages) = &self.pages else {
+            if self.small.is_none() {
+                check_opaque_get(endpoint, sink);
+            }
+            return;
+        };
         if let Some(reason) = &self.small {
             sink.report(
                 &reason.key,
@@ -228,6 +233,18 @@ impl Kind {
             Self::Cursor => Self::Offset,
             Self::Offset => Self::Cursor,
         }
+    }
+}
+
+/// Refuses `impl …` as the result of a GET, whose list the compiler could not see.
+fn check_opaque_get(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
+    if let Some(ty) = endpoint.function.opaque_result()
+        && endpoint.spec.route.is("get")
+    {
+        sink.report(
+            ty,
+            format!("`impl …` hides whether this GET returns a list: name the type, such as `Json<T>`, or write `{REASON}`"),
+        );
     }
 }
 

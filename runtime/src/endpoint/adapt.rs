@@ -20,18 +20,11 @@ pub enum InHead {}
 pub enum InBody {}
 
 /// Any argument but the last: an extractor of the request's head.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an extractor of a request's head for an API whose state is `{S}`",
-    label = "this argument cannot be taken from the head of a request",
-    note = "an extractor of the body must be the last argument",
-    note = "what `Path` and `Query` hold must implement `serde::Deserialize`, and what `Valid` holds of it, `garde::Validate` as well; what a `PageRequest` holds, `CursorKey`"
-)]
 pub trait HeadArg<S, M>: Sized {
     /// Takes the argument from the head.
     fn take(parts: &mut Parts, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
-#[diagnostic::do_not_recommend]
 impl<S, T> HeadArg<S, InHead> for T
 where
     S: Send + Sync,
@@ -44,27 +37,13 @@ where
     }
 }
 
-/// Never implemented. With a second candidate in view the compiler reports [`HeadArg`] itself, in
-/// its own words, instead of the only implementation's bound.
-pub(super) trait UnreachableCaller {}
-
-#[diagnostic::do_not_recommend]
-impl<S, T> HeadArg<S, InBody> for T
-where
-    S: Send + Sync,
-    T: UnreachableCaller + Send,
-{
-    async fn take(_: &mut Parts, _: &S) -> Result<Self, Response> {
-        unreachable!("`Nobody` has no implementation")
-    }
-}
-
 /// The last argument: an extractor of the head or of the whole request.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an extractor for an API whose state is `{S}`",
-    label = "this argument cannot be taken from a request",
-    note = "an extractor implements `FromRequestParts<S>`, or `FromRequest<S>` where it is the last argument",
-    note = "what `Path`, `Query` and `Json` hold must implement `serde::Deserialize`, and what `Valid` holds of it, `garde::Validate` as well; what a `PageRequest` holds, `CursorKey`"
+    label = "an argument of this endpoint cannot be taken from a request",
+    note = "data from the body is `Json<T>`, from the query `Query<T>`, from the path `Path<T>`",
+    note = "`State<T>` needs `FromRef<{S}>` for `T`, or `Clone` if `T` is the state itself",
+    note = "an extractor implements `FromRequestParts<S>`, or `FromRequest<S>` if it reads the body"
 )]
 pub trait LastArg<S, M>: Sized {
     /// Whether the argument reads the body.
@@ -111,13 +90,12 @@ where
 /// taken: to look at it is not to read its body.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from a GET request by an API whose state is `{S}`",
-    label = "this argument reads a body, which a GET request does not have, or is no extractor",
-    note = "read the path, the query or the headers, or answer POST, PUT or PATCH",
-    note = "what `Path` and `Query` hold must implement `serde::Deserialize`, and what `Valid` holds of it, `garde::Validate` as well; what a `PageRequest` holds, `CursorKey`"
+    label = "an argument of this endpoint cannot be taken from a GET request",
+    note = "data from the query is `Query<T>`, from the path `Path<T>`",
+    note = "an extractor of a GET implements `FromRequestParts<S>`"
 )]
 pub trait BodylessArg<S, M>: LastArg<S, M> {}
 
-#[diagnostic::do_not_recommend]
 impl<S, T> BodylessArg<S, InHead> for T
 where
     S: Send + Sync,

@@ -2,8 +2,6 @@
 
 use http::request::Parts;
 
-use super::adapt::UnreachableCaller;
-
 /// What says how many tokens a request takes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what a request costs",
@@ -30,10 +28,14 @@ impl<F: FnOnce(&Parts) -> u64> CostFunction<OfHead> for F {
     }
 }
 
+/// Never implemented. With a second candidate the compiler reports [`CostFunction`] itself, in its
+/// own words, instead of the bound of its only implementation.
+trait UnreachableCaller {}
+
 #[diagnostic::do_not_recommend]
 impl<F: UnreachableCaller> CostFunction<OfNothing> for F {
     fn weigh(self, _: &Parts) -> u64 {
-        unreachable!("`Nobody` has no implementation")
+        unreachable!("`UnreachableCaller` has no implementation")
     }
 }
 

@@ -1,12 +1,15 @@
 //! The seam between the macro and the runtime: what `#[endpoint]` implements and `routes!` collects.
 
 mod adapt;
+mod checks;
 mod conflict;
 mod cost;
 mod link;
 mod message;
 mod probe;
 mod report;
+mod state;
+mod type_text;
 #[cfg(feature = "garde")]
 mod valid;
 
@@ -14,6 +17,10 @@ use core::fmt;
 use core::marker::PhantomData;
 
 pub use adapt::{Args, BodylessArg, HeadArg, InBody, InHead, LastArg, Respond, adapt, respond};
+pub use checks::{
+    Checks, Content, IfPassed, assert_get_argument, assert_head_argument, assert_last_argument,
+    assert_response,
+};
 pub use conflict::{RouteCheck, assert_mountable, check_routes};
 pub use cost::{CostFunction, OfHead, OfNothing, weigh};
 pub use link::{FindPath, Here, Linked, PathArgument, There, link, link_to};
@@ -24,6 +31,7 @@ pub use probe::{
     assert_takes_page_request,
 };
 pub use report::{client_problem, field_problem, server_problem};
+pub use state::{StateOf, StateType, entry};
 
 pub use crate::extract::path_shape::{ParameterCount, PathProbe, PathShape};
 pub use crate::request::{EndpointResponse, Incoming, ResponseFuture, ResponseOrigin};
@@ -39,6 +47,10 @@ pub trait Endpoint {
     /// successors can be told so.
     #[doc(hidden)]
     const ID: EndpointId;
+
+    /// The type `T`, if the endpoint's arguments and result passed the checks that need no state.
+    #[doc(hidden)]
+    type Checked<T>;
 
     /// What the endpoint promises.
     const SPEC: EndpointSpec;
@@ -82,15 +94,6 @@ impl<S> fmt::Debug for MountableEndpoint<S> {
     }
 }
 
-#[doc(hidden)]
-pub const fn entry<S, M, E: Mount<S, M>>() -> MountableEndpoint<S> {
-    MountableEndpoint {
-        spec: &E::SPEC,
-        reads_body: E::READS_BODY,
-        call: E::call,
-    }
-}
-
 /// The endpoints of an API, collected by [`routes!`](crate::routes).
 pub struct Routes<S> {
     entries: Vec<MountableEndpoint<S>>,
@@ -105,7 +108,7 @@ impl<S> fmt::Debug for Routes<S> {
 
 impl<S> Routes<S> {
     #[doc(hidden)]
-    pub fn from_entries(entries: &[MountableEndpoint<S>]) -> Self {
+    pub fn from_entries(_: StateType<S>, entries: &[MountableEndpoint<S>]) -> Self {
         Self {
             entries: entries.to_vec(),
             state: PhantomData,

@@ -6,6 +6,7 @@
 
 use core::marker::PhantomData;
 
+use super::checks::Content;
 use super::message::Message;
 use super::{ParameterCount, PathProbe, PathShape};
 use crate::problem::{ApiError, ProblemKinds, ProblemsProbe};
@@ -35,6 +36,20 @@ pub trait ProbeFallback {
     const IS_STEP_KEYS: bool = false;
     /// Whether an argument is that, or nothing.
     const MAY_BE_STEP_KEYS: bool = false;
+    /// Whether an argument is taken from the request's head under any state.
+    const FROM_HEAD: bool = false;
+    /// Whether an argument is taken from the request's body under any state.
+    const FROM_BODY: bool = false;
+    /// The bound of an extractor on its content.
+    const CONTENT: Content = Content::Unknown;
+    /// The same for `Valid`, whose bound can depend on the state.
+    const VALID_CONTENT: Content = Content::Unknown;
+    /// Whether the content of `Valid` meets its bound, except for its context.
+    const IS_VALIDATED: bool = false;
+    /// Whether a type is a response.
+    const IS_RESPONSE: bool = false;
+    /// Whether a type is a `Result` whose value is a response.
+    const IS_RESPONSE_OR_ERROR: bool = false;
     /// How many path parameters an argument reads.
     const PARAMETERS: Option<usize> = None;
     /// How to ask an argument what it reads of the path, or for the request's id.
@@ -114,9 +129,22 @@ macro_rules! through_documents {
 through_responses!(IsList IsBytes IsPage IsStream);
 through_documents!(IsList IsPage IsStream);
 
+macro_rules! through_pointers {
+    ($($name:ident)*) => {$(
+        impl<T: $name + ?Sized> $name for &T {}
+        impl<T: $name + ?Sized> $name for std::rc::Rc<T> {}
+        impl<T: $name + ?Sized> $name for std::sync::Arc<T> {}
+        impl<T: $name + ToOwned + ?Sized> $name for std::borrow::Cow<'_, T> {}
+    )*};
+}
+
+through_pointers!(IsList IsBytes);
+
 impl<T> IsList for Vec<T> {}
 impl<T> IsList for [T] {}
 impl<T> IsList for std::collections::VecDeque<T> {}
+impl<T> IsList for std::collections::LinkedList<T> {}
+impl<T> IsList for std::collections::BinaryHeap<T> {}
 impl<T> IsList for std::collections::BTreeSet<T> {}
 impl<T, H> IsList for std::collections::HashSet<T, H> {}
 

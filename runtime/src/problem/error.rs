@@ -22,9 +22,9 @@ use super::kinds::ProblemKinds;
 /// assert_eq!((problem.status().as_u16(), problem.code()), (409, "INSUFFICIENT_FUNDS"));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say which problem it is",
-    label = "not an `ApiError`",
-    note = "derive `ApiError` for it, or hold it as the `#[source]` of a problem of your own"
+    message = "`{Self}` is not an `ApiError`",
+    label = "not an `ApiError`: write `.map_err(Problem::internal)`, or derive `ApiError` for an error that holds it",
+    note = "an error that derives `ApiError` holds other errors as its `#[source]`"
 )]
 pub trait ApiError: std::error::Error + Send + Sync + 'static {
     /// The problem that a client is told.

@@ -186,7 +186,7 @@ async fn a22_a_client_without_a_key_is_told_for_how_long_an_answer_is_kept() {
 #[tokio::test]
 async fn a22_an_api_tells_what_its_endpoints_promise() {
     use aplomb::policies::idempotency::IdempotencyPolicy;
-    let api = Api::new("test", aplomb::routes![usual, little, much, none]);
+    let api: Api<App> = Api::new("test", aplomb::routes![usual, little, much, none]);
     let kept = |policy| match policy {
         IdempotencyPolicy::Idempotent(idempotency) => {
             (idempotency.ttl.as_secs(), idempotency.max_stored_body)

@@ -206,10 +206,15 @@ impl Declared {
         if !given("code") {
             self.code = screaming_snake(&syn::ext::IdentExt::unraw(name).to_string());
             if !is_code(&self.code) {
-                sink.report(
-                    name,
-                    "no code can be made of this name: write `code = \"SOME_CODE\"`",
-                );
+                let code = &self.code;
+                let rule = if code.len() == 1 {
+                    format!(
+                        "the name `{name}` gives the code `{code}`, and a code has two characters or more"
+                    )
+                } else {
+                    "no code can be made of this name".to_owned()
+                };
+                sink.report(name, format!("{rule}: write `code = \"SOME_CODE\"`"));
             }
         }
         if !given("title") {
@@ -231,7 +236,7 @@ fn code(option: &Argument, sink: &Sink<'_>) -> Option<String> {
     let instead = near.map_or_else(String::new, |near| format!(": write \"{near}\""));
     sink.report(
         &value.tokens,
-        format!("a code is upper-case letters, digits and _, beginning with a letter{instead}"),
+        format!("a code has two or more upper-case letters, digits and _, beginning with a letter{instead}"),
     );
     None
 }
