@@ -27,8 +27,8 @@ macro_rules! folders {
 }
 
 folders! {
-    api_error body_limit cursor_key deprecation function grammar idempotent paginate rate_limit resource
-    route routes timeout types valid version
+    api_error body_limit cursor_key deprecation function grammar idempotent paginate
+    rate_limit resource route routes timeout types valid version
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `routes![…]`: a list of endpoints, compared with one another while it is compiled.
+//! `routes![…]`: a list of endpoints, which are compared with one another at compile time.
 
 use proc_macro2::{Ident, Spacing, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -11,13 +11,14 @@ use crate::names::Names;
 use crate::parse::{arguments, split};
 use crate::policies::crate_path::CratePath;
 
+/// The path of one endpoint, with its `#[cfg]` attributes.
 struct Entry {
     cfgs: Vec<Attribute>,
     path: Path,
 }
 
 impl Entry {
-    /// Reads an entry; of what follows a whole one the entry is kept.
+    /// Parses an entry. An entry is kept if the next one follows without a comma.
     fn parse(tokens: &TokenStream, sink: &Sink<'_>) -> Option<Self> {
         let parser = |input: ParseStream<'_>| {
             let (cfgs, path) = (input.call(Attribute::parse_outer)?, input.parse());
@@ -41,8 +42,13 @@ impl Entry {
             );
             return None;
         };
-        if !rest.is_empty() {
-            sink.report(&rest, trailing_tokens(&rest));
+        match rest.clone().into_iter().next() {
+            Some(TokenTree::Group(_)) => {
+                sink.report(tokens, call_message(&path));
+                return None;
+            }
+            Some(_) => sink.report(&rest, "expected a comma before this"),
+            None => {}
         }
         Some(Self { cfgs, path })
     }
@@ -52,51 +58,44 @@ impl Entry {
     }
 }
 
-/// The mistake of what follows an entry's path.
-fn trailing_tokens(rest: &TokenStream) -> &'static str {
-    match rest.clone().into_iter().next() {
-        Some(TokenTree::Group(_)) => {
-            "expected the path of an endpoint, not a call: remove the parentheses"
-        }
-        _ => "expected a comma before this",
-    }
+/// The message about an entry that is called: it is an endpoint, or a function that returns a list.
+fn call_message(path: &Path) -> String {
+    let path = path.to_token_stream().to_string().replace(' ', "");
+    format!(
+        "expected the path of an endpoint, not a call: write `{path}` if it is an endpoint, or the path of each \
+         endpoint if it returns a list"
+    )
 }
 
-/// Expands the list. Entries that can be read are expanded whatever the others are, so that an editor
-/// keeps working; they are compared with one another where all can be read.
+/// Expands the list.
 ///
-/// Each entry gets an alias, through which all else refers to it, so that a path that leads nowhere
-/// is reported once. An alias and not an import: an import of `time` is ambiguous where a crate of
-/// that name is known, and a type is not.
+/// After an error in one entry the other entries are still expanded, so that an editor keeps working.
+/// The entries are compared with one another only if all of them are valid.
 pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
-    let mistakes = Diagnostics::new();
-    let sink = mistakes.sink();
+    let diagnostics = Diagnostics::new();
+    let sink = diagnostics.sink();
     let names = Names::avoiding(&tokens);
-    let (path, tokens) = crate_path(tokens, &sink);
-    let parts = split(tokens).into_iter();
-    let entries: Vec<Entry> = parts
+    let (crate_path, tokens) = take_crate_path(tokens, &sink);
+    let entries: Vec<Entry> = split(tokens)
+        .into_iter()
         .filter_map(|part| Entry::parse(&part, &sink))
         .collect();
-    let aliases: Vec<Ident> = entries
-        .iter()
-        .enumerate()
-        .map(|(index, entry)| {
-            // At the entry's own place, where what is wrong with it is reported.
-            names.name_at(&format!("Entry{index}"), ends(&entry.path).0)
-        })
-        .collect();
-    let checks = if sink.failed() {
+    let list = List::new(entries, &names);
+    let comparison = if sink.failed() {
         TokenStream::new()
     } else {
-        checks(&entries, &aliases, &names)
+        list.comparison(&names)
     };
-    let mut checked = mistakes.into_tokens();
-    checked.extend(checks);
-    expand(&import(&path), &entries, &aliases, &checked)
+    list.expand(
+        &import(&crate_path),
+        &diagnostics.into_tokens(),
+        &comparison,
+        &names,
+    )
 }
 
-/// The path of the `aplomb` crate, and the entries: `crate = path;` may come before them.
-fn crate_path(tokens: TokenStream, sink: &Sink<'_>) -> (CratePath, TokenStream) {
+/// Takes `crate = path;` from the start of the list. Returns the path and the rest of the list.
+fn take_crate_path(tokens: TokenStream, sink: &Sink<'_>) -> (CratePath, TokenStream) {
     let mut trees = tokens.clone().into_iter();
     let is_crate = matches!(trees.next(), Some(TokenTree::Ident(word)) if word == "crate");
     // `crate::orders::create` is an entry.
@@ -131,72 +130,95 @@ fn crate_path(tokens: TokenStream, sink: &Sink<'_>) -> (CratePath, TokenStream) 
     (path.unwrap_or_default(), trees.collect())
 }
 
-fn expand(
-    import: &TokenStream,
-    entries: &[Entry],
-    aliases: &[Ident],
-    checks: &TokenStream,
-) -> TokenStream {
-    let cfgs = entries.iter().map(Entry::cfgs);
-    let paths = entries.iter().map(|entry| &entry.path);
-    let mounted = entries
-        .iter()
-        .zip(aliases)
-        .map(|(entry, alias)| mounted(entry, alias));
-    quote! {{
-        #import
-        #(
-            #cfgs
-            type #aliases = #paths;
-        )*
-        #checks
-        __aplomb::Routes::from_entries(&[#(#mounted),*])
-    }}
+/// The entries and their aliases.
+///
+/// The expansion uses only the alias of an entry, so that a wrong path is reported once. It is a type
+/// alias and not an import, because an import of `time` is ambiguous if there is a crate of that name.
+struct List {
+    entries: Vec<Entry>,
+    aliases: Vec<Ident>,
 }
 
-/// Compares all entries, and fails at each that cannot stand beside those before it.
-fn checks(entries: &[Entry], aliases: &[Ident], names: &Names) -> TokenStream {
-    let cfgs = entries.iter().map(Entry::cfgs);
-    let lists = ["SPECS", "CHECKS"].map(|name| names.name(name));
-    let one = |index| check(entries, index, &lists);
-    let (checks, [specs, results]) = ((0..entries.len()).map(one), &lists);
-    quote! {
-        const #specs: &[__aplomb::EndpointSpec] = &[#(#cfgs <#aliases as __aplomb::Endpoint>::SPEC),*];
-        const #results: &[__aplomb::__private::RouteCheck] =
-            &__aplomb::__private::check_routes::<{ #specs.len() }>(#specs);
-        #(#checks)*
+impl List {
+    fn new(entries: Vec<Entry>, names: &Names) -> Self {
+        // The alias has the span of the entry, because errors about the entry appear there.
+        let alias = |(index, entry): (usize, &Entry)| {
+            names.name_at(&format!("Entry{index}"), ends(&entry.path).0)
+        };
+        let aliases = entries.iter().enumerate().map(alias).collect();
+        Self { entries, aliases }
+    }
+
+    fn expand(
+        &self,
+        import: &TokenStream,
+        errors: &TokenStream,
+        comparison: &TokenStream,
+        names: &Names,
+    ) -> TokenStream {
+        let (aliases, state) = (&self.aliases, names.name("state"));
+        let cfgs = self.entries.iter().map(Entry::cfgs);
+        let paths = self.entries.iter().map(|entry| &entry.path);
+        let mounted = self.entries.iter().zip(aliases);
+        let mounted = mounted.map(|(entry, alias)| mount(entry, alias, &state));
+        quote! {{
+            #import
+            #(
+                #cfgs
+                type #aliases = #paths;
+            )*
+            #errors
+            #comparison
+            let #state = __aplomb::__private::StateType::new();
+            __aplomb::Routes::from_entries(#state, &[#(#mounted),*])
+        }}
+    }
+
+    /// Compares all entries. An entry that conflicts with an earlier one is an error.
+    fn comparison(&self, names: &Names) -> TokenStream {
+        let (aliases, cfgs) = (&self.aliases, self.entries.iter().map(Entry::cfgs));
+        let constants = ["SPECS", "CHECKS"].map(|name| names.name(name));
+        let [specs, results] = &constants;
+        let checks = (0..self.entries.len()).map(|index| self.check(index, &constants));
+        quote! {
+            const #specs: &[__aplomb::EndpointSpec] = &[#(#cfgs <#aliases as __aplomb::Endpoint>::SPEC),*];
+            const #results: &[__aplomb::__private::RouteCheck] =
+                &__aplomb::__private::check_routes::<{ #specs.len() }>(#specs);
+            #(#checks)*
+        }
+    }
+
+    /// An assertion that the entry does not conflict with an earlier one.
+    fn check(&self, index: usize, [specs, results]: &[Ident; 2]) -> TokenStream {
+        let entry = &self.entries[index];
+        let (cfgs, index) = (entry.cfgs(), self.compiled_index(index));
+        let assertion = call_at(
+            &entry.path,
+            "assert_mountable",
+            &quote!(#specs, #results, #index),
+        );
+        quote!(#cfgs const _: () = { #assertion };)
+    }
+
+    /// The index of an entry among those that are compiled, as an expression.
+    fn compiled_index(&self, index: usize) -> TokenStream {
+        let earlier = self.entries[..index].iter();
+        let conditional = earlier.filter(|entry| !entry.cfgs.is_empty());
+        let cfgs: Vec<TokenStream> = conditional.map(Entry::cfgs).collect();
+        let unconditional = index - cfgs.len();
+        if cfgs.is_empty() {
+            return quote!(#unconditional);
+        }
+        quote!(#unconditional + <[()]>::len(&[#(#cfgs ()),*]))
     }
 }
 
-/// Fails at the entry if it cannot stand beside those before it.
-fn check(entries: &[Entry], index: usize, [specs, results]: &[Ident; 2]) -> TokenStream {
-    let entry = &entries[index];
-    let (cfgs, index) = (entry.cfgs(), index_of(index, &entries[..index]));
-    let assertion = call_at(
-        &entry.path,
-        "assert_mountable",
-        &quote!(#specs, #results, #index),
-    );
-    quote!(#cfgs const _: () = { #assertion };)
-}
-
-/// The entry's index among those that are compiled.
-fn index_of(index: usize, earlier: &[Entry]) -> TokenStream {
-    let conditional = earlier.iter().filter(|entry| !entry.cfgs.is_empty());
-    let cfgs: Vec<TokenStream> = conditional.map(Entry::cfgs).collect();
-    let certain = index - cfgs.len();
-    if cfgs.is_empty() {
-        return quote!(#certain);
-    }
-    quote!(#certain + <[()]>::len(&[#(#cfgs ()),*]))
-}
-
-/// The call that makes the entry, at the entry's own place: what its arguments cannot be extracted
-/// from is reported there.
-fn mounted(entry: &Entry, alias: &Ident) -> TokenStream {
-    let cfgs = entry.cfgs();
-    let site = ends(&entry.path).0;
-    let entry = quote_spanned!(site=> __aplomb::__private::entry::<_, _, #alias>());
+/// The call that mounts an entry. It has the span of the entry, because an argument that the state
+/// does not provide is reported at this call.
+fn mount(entry: &Entry, alias: &Ident, state: &Ident) -> TokenStream {
+    let (cfgs, span) = (entry.cfgs(), ends(&entry.path).0);
+    let checked = quote_spanned!(span=> <#alias as __aplomb::Endpoint>::Checked<#alias>);
+    let entry = quote_spanned!(span=> __aplomb::__private::entry::<_, _, _, #checked>(#state));
     quote!(#cfgs #entry)
 }
 
@@ -214,27 +236,27 @@ mod tests {
             (quote!(a, crate::b), "", "a , crate :: b"),
             (quote!(crate), "", "crate"),
         ] {
-            let mistakes = Diagnostics::new();
-            let (read, rest) = crate_path(tokens.clone(), &mistakes.sink());
-            assert_eq!(mistakes.into_messages(), [""; 0], "{tokens}");
+            let diagnostics = Diagnostics::new();
+            let (read, rest) = take_crate_path(tokens.clone(), &diagnostics.sink());
+            assert_eq!(diagnostics.into_messages(), [""; 0], "{tokens}");
             assert_eq!(read.path().to_token_stream().to_string(), path);
             assert_eq!(rest.to_string(), entries);
         }
     }
 
     #[test]
-    fn a_wrong_path_of_the_crate_is_one_mistake() {
+    fn a_wrong_path_of_the_crate_is_one_error() {
         for (tokens, message) in [
             (quote!(crate = web, a), "a semicolon separates"),
             (quote!(crate = "web"; a), "without quotes"),
             (quote!(crate = ; a), "needs a value"),
             (quote!(crate; a), "needs a value"),
             (quote!(crate web; a), "expected `=`"),
-            (quote!(crate: web; a), "behind one `=`"),
+            (quote!(crate: web; a), "expected one `=`"),
         ] {
-            let mistakes = Diagnostics::new();
-            crate_path(tokens.clone(), &mistakes.sink());
-            let messages = mistakes.into_messages();
+            let diagnostics = Diagnostics::new();
+            take_crate_path(tokens.clone(), &diagnostics.sink());
+            let messages = diagnostics.into_messages();
             assert!(
                 messages.len() == 1 && messages[0].contains(message),
                 "{tokens}: {messages:?}"
@@ -243,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_counts_those_before_it_that_are_compiled() {
+    fn the_index_of_an_entry_counts_the_compiled_entries_before_it() {
         let tokens = quote!(
             a,
             #[cfg(x)]
@@ -253,17 +275,14 @@ mod tests {
             d,
             e
         );
-        let mistakes = Diagnostics::new();
+        let diagnostics = Diagnostics::new();
         let entries: Vec<Entry> = split(tokens)
             .into_iter()
-            .filter_map(|part| Entry::parse(&part, &mistakes.sink()))
+            .filter_map(|part| Entry::parse(&part, &diagnostics.sink()))
             .collect();
-        assert!(mistakes.into_messages().is_empty());
-        let index = |index: usize| {
-            index_of(index, &entries[..index])
-                .to_string()
-                .replace(' ', "")
-        };
+        assert!(diagnostics.into_messages().is_empty());
+        let list = List::new(entries, &Names::avoiding(&TokenStream::new()));
+        let index = |index: usize| list.compiled_index(index).to_string().replace(' ', "");
         assert_eq!(index(1), "1usize");
         assert_eq!(index(2), "1usize+<[()]>::len(&[#[cfg(x)]()])");
         assert_eq!(index(4), "2usize+<[()]>::len(&[#[cfg(x)](),#[cfg(y)]()])");

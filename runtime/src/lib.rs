@@ -105,7 +105,7 @@ pub use crate::endpoint::{
     Endpoint, IsCaller, IsList, IsOffsetRequest, IsPage, IsPageRequest, IsStepKeys, IsStream,
     Routes,
 };
-#[cfg(feature = "garde")]
+#[cfg_attr(not(feature = "garde"), doc(hidden))]
 pub use crate::extract::Valid;
 pub use crate::extract::{Json, Path, Query};
 pub use crate::id::{Id, IdOverflow, InvalidId, Resource};

@@ -1,4 +1,6 @@
 //! The names that most files with endpoints need: `use aplomb::prelude::*;`.
+//!
+//! If another glob import brings the same name, import the one that you mean by its name.
 
 pub use axum::extract::State;
 

@@ -2,7 +2,6 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use aplomb::MaybeReady;
 use aplomb::auth::{Authenticate, Authentication};
 use aplomb::prelude::*;
 use aplomb::routes;
@@ -153,14 +152,11 @@ struct TestAuth {
 }
 
 impl Authenticate for TestAuth {
-    fn authenticate<'a>(&'a self, _: &'a Parts) -> MaybeReady<'a, Authentication> {
-        if self.immediate {
-            return MaybeReady::ready((self.result)());
-        }
-        MaybeReady::later(async {
+    async fn authenticate(&self, _: &Parts) -> Authentication {
+        if !self.immediate {
             tokio::task::yield_now().await;
-            (self.result)()
-        })
+        }
+        (self.result)()
     }
 
     fn is_immediate(&self) -> bool {
@@ -221,16 +217,14 @@ async fn immediate_and_deferred_authentication_reject_missing_credentials() {
 struct OneTimeProofs(AtomicUsize);
 
 impl Authenticate for OneTimeProofs {
-    fn authenticate<'a>(&'a self, _: &'a Parts) -> MaybeReady<'a, Authentication> {
+    async fn authenticate(&self, _: &Parts) -> Authentication {
         let is_first = self.0.fetch_add(1, Ordering::SeqCst) == 0;
-        MaybeReady::later(async move {
-            tokio::task::yield_now().await;
-            if is_first {
-                Authentication::Caller(Caller::new("alice"))
-            } else {
-                Authentication::Invalid("the proof was used before")
-            }
-        })
+        tokio::task::yield_now().await;
+        if is_first {
+            Authentication::Caller(Caller::new("alice"))
+        } else {
+            Authentication::Invalid("the proof was used before")
+        }
     }
 
     fn challenge(&self) -> HeaderValue {
@@ -243,4 +237,30 @@ async fn a_request_is_authenticated_once() {
     let service =
         TestService::start_with(routes![me], |api| api.auth(OneTimeProofs::default())).await;
     assert_eq!(service.client.get("/me").send().await.body, "alice");
+}
+
+/// Says that it never waits, and waits.
+#[derive(Debug)]
+struct Waiting;
+
+impl Authenticate for Waiting {
+    async fn authenticate(&self, _: &Parts) -> Authentication {
+        tokio::task::yield_now().await;
+        Authentication::Missing
+    }
+
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static("Bearer")
+    }
+}
+
+#[tokio::test]
+async fn authentication_that_waits_although_it_is_immediate_is_an_internal_error() {
+    let service = TestService::start_with(routes![me], |api| api.auth(Waiting)).await;
+    let response = service.client.get("/me").bearer(ALICE).send().await;
+    response.problem(500, "INTERNAL");
 }

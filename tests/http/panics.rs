@@ -6,7 +6,6 @@ use core::future;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use aplomb::MaybeReady;
 use aplomb::auth::{Authenticate, Authentication};
 use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
@@ -235,8 +234,8 @@ fn assert_logged(log: &TestLog, message: &str) {
 struct Guard;
 
 impl Authenticate for Guard {
-    fn authenticate<'a>(&'a self, _: &'a Parts) -> MaybeReady<'a, Authentication> {
-        MaybeReady::later(async { panic!("secret of authentication") })
+    async fn authenticate(&self, _: &Parts) -> Authentication {
+        panic!("secret of authentication")
     }
 
     fn challenge(&self) -> HeaderValue {

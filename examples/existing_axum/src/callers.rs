@@ -1,6 +1,5 @@
 //! The shop's users as callers of Aplomb. Rate limits and idempotency keys belong to a caller.
 
-use aplomb::MaybeReady;
 use aplomb::auth::{Authenticate, Authentication, Caller};
 use axum::http::HeaderValue;
 use axum::http::request::Parts;
@@ -12,12 +11,12 @@ use crate::shop::{Credentials, credentials};
 pub(crate) struct Users;
 
 impl Authenticate for Users {
-    fn authenticate<'a>(&'a self, head: &'a Parts) -> MaybeReady<'a, Authentication> {
-        MaybeReady::ready(match credentials(&head.headers) {
+    async fn authenticate(&self, head: &Parts) -> Authentication {
+        match credentials(&head.headers) {
             Credentials::Of(name) => Authentication::Caller(Caller::new(name)),
             Credentials::Missing => Authentication::Missing,
             Credentials::Wrong => Authentication::Invalid("no user has this token"),
-        })
+        }
     }
 
     fn is_immediate(&self) -> bool {

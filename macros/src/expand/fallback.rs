@@ -18,12 +18,15 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
     {
         return TokenStream::new();
     }
-    let (name, api) = (endpoint.name(), endpoint.function.names.name("S"));
+    let (name, names) = (endpoint.name(), &endpoint.function.names);
+    let (api, ty) = (names.name("S"), names.name("T"));
     let (id, spec, uri) = (id(endpoint), spec(endpoint), uri(endpoint));
     let items = quote! {
         #[automatically_derived]
         impl __aplomb::Endpoint for #name {
             #id
+
+            type Checked<#ty> = #ty;
 
             const SPEC: __aplomb::EndpointSpec = #spec;
         }

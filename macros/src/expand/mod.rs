@@ -8,6 +8,7 @@
 //! rustc applies lints only to the user's tokens. So generated code needs no `#[allow]`, which would be
 //! an error in a crate that forbids the lint.
 
+mod checks;
 mod fallback;
 mod link;
 mod mount;
@@ -32,7 +33,6 @@ pub(crate) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
         spec::expand(endpoint),
         link::expand(endpoint),
         mount::expand(endpoint),
-        probes::expand(endpoint),
     ];
     let mut output = type_item(endpoint);
     output.extend(in_scope(endpoint, &items.into_iter().collect()));

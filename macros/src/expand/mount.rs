@@ -4,6 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
+use super::checks::is_state;
 use super::ends;
 use crate::policies::Endpoint;
 
@@ -38,7 +39,10 @@ fn parameters(endpoint: &Endpoint<'_>) -> [Ident; 3] {
     ["S", "state", "request"].map(|name| endpoint.function.names.name(name))
 }
 
-/// One bound an argument, with the argument's span: what cannot be extracted is underlined there.
+/// The bounds, one for each argument, with the span of the argument.
+///
+/// The bounds of `State` are first. The compiler infers the state from the bounds in their order, and
+/// another extractor may have a bound such as `Keys: FromRef<S>`, from which it would infer `Keys`.
 fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
     let last = if endpoint.spec.route.is("get") {
         "BodylessArg"
@@ -57,7 +61,9 @@ fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> To
         let bound = quote_spanned!(site=> __aplomb::__private::#role<#api, #marker>);
         quote!(#argument: #bound,)
     };
-    arguments.iter().zip(markers).enumerate().map(one).collect()
+    let mut bounds: Vec<_> = arguments.iter().zip(markers).enumerate().collect();
+    bounds.sort_by_key(|(_, (argument, _))| !is_state(argument));
+    bounds.into_iter().map(one).collect()
 }
 
 fn reads_body(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
@@ -84,11 +90,11 @@ fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> Toke
     }
 }
 
-/// Names the result's type at the result's place, so that what is no response is underlined there.
+/// Names the result's type, if it passed its check: a result that is not a response is reported there.
 fn respond(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
         return quote!(__aplomb::__private::respond);
     };
-    let site = ends(ty).0;
-    quote_spanned!(site=> __aplomb::__private::respond::<#ty>)
+    let (site, name) = (ends(ty).0, endpoint.name());
+    quote_spanned!(site=> __aplomb::__private::respond::<<#name as __aplomb::Endpoint>::Checked<#ty>>)
 }

@@ -1,12 +1,25 @@
-//! The assertions that only the compiler can decide, all in the constant that is the scope, which
-//! `cargo check` evaluates.
+//! The assertions that only the compiler can decide, all in one constant, which `cargo check`
+//! evaluates. Types depend on the constant, so that a failed assertion causes no further errors.
 
 use proc_macro2::TokenStream;
+use quote::quote;
 
+use super::checks;
 use crate::policies::Endpoint;
 
-/// The assertions, each a statement.
+/// The associated type that depends on the constant. Without assertions there is no constant.
+///
+/// The constant has no name: rustc reports a named one again at each use.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
+    let mut assertions = checks::expand(endpoint);
     let policies = endpoint.spec.policies().into_iter();
-    policies.map(|policy| policy.assertions(endpoint)).collect()
+    assertions.extend(policies.map(|policy| policy.assertions(endpoint)));
+    let ty = endpoint.function.names.name("T");
+    if assertions.is_empty() {
+        return quote!(type Checked<#ty> = #ty;);
+    }
+    quote! {
+        type Checked<#ty> =
+            <__aplomb::__private::Checks<{ #assertions true }> as __aplomb::__private::IfPassed<#ty>>::Type;
+    }
 }

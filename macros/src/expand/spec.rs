@@ -3,6 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 
+use super::probes;
 use crate::policies::{Endpoint, Policy};
 
 /// The implementation of `Endpoint`.
@@ -11,11 +12,13 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let new = new(endpoint);
     let (docs, arguments, error) = (docs(endpoint), path_arguments(endpoint), error(endpoint));
     let policies = endpoint.spec.policies().into_iter().map(Policy::spec);
-    let id = id(endpoint);
+    let (id, checked) = (id(endpoint), probes::expand(endpoint));
     quote! {
         #[automatically_derived]
         impl __aplomb::Endpoint for #type_name {
             #id
+
+            #checked
 
             const SPEC: __aplomb::EndpointSpec = #new
                 .with_id(<Self as __aplomb::Endpoint>::ID)

@@ -23,15 +23,15 @@ impl PathTemplate {
             });
         }
         if text.contains('?') {
+            let message = repair("a path has no query", text);
             return Err(format!(
-                "a path has no query: write {}, and read the query with a `Query` argument",
-                corrected(text)
+                "{message}, and read the query with a `Query` argument"
             ));
         }
         if text.contains('#') {
-            return Err(format!(
-                "a path has no fragment, since clients do not send it: write {}",
-                corrected(text)
+            return Err(repair(
+                "a path has no fragment, since clients do not send it",
+                text,
             ));
         }
         let mut parameters: Vec<String> = Vec::new();
@@ -46,7 +46,7 @@ impl PathTemplate {
             }
         }
         if split_version(rest).1.is_some() {
-            return Err(format!("a path has no version: write {}", corrected(text)));
+            return Err(repair("a path has no version", text));
         }
         check_parameter_count(&parameters)?;
         Ok(Self {
@@ -67,27 +67,34 @@ impl PathTemplate {
 }
 
 fn missing_slash(text: &str) -> String {
-    match text.split_once("://") {
-        Some((_, rest)) => {
-            let path = rest.find('/').map_or("/", |start| &rest[start..]);
-            format!(
-                "a path has no scheme and no host: write {}",
-                corrected(path)
-            )
-        }
-        None => format!("a path starts with a slash: write {}", corrected(text)),
+    if text.contains("://") {
+        repair("a path has no scheme and no host", text)
+    } else {
+        repair("a path starts with a slash", text)
     }
 }
 
-/// The path in quotes, without query, fragment, empty segments and version, so that the parser
-/// accepts the slashes of what a message suggests. A version becomes an argument of its own.
-fn corrected(text: &str) -> String {
-    let end = text.find(['?', '#']).unwrap_or(text.len());
-    let segments = text[..end].split('/').filter(|segment| !segment.is_empty());
-    let path = segments.collect::<Vec<_>>().join("/");
-    match split_version(&path) {
-        (path, Some(version)) => format!("\"/{path}\" and `version = {}`", version.max(1)),
-        (path, None) => format!("\"/{path}\""),
+/// A message with the broken rule and the repaired path. If the repaired path breaks another rule,
+/// the message is about that rule, so that the parser accepts every path that a message suggests.
+fn repair(rule: &str, text: &str) -> String {
+    let path = text.split_once("://").map_or(text, |(_, rest)| {
+        rest.find('/').map_or("/", |start| &rest[start..])
+    });
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let segments: Vec<String> = segments.map(repaired_segment).collect();
+    let path = segments.join("/");
+    let (path, version) = split_version(&path);
+    let path = format!("/{path}");
+    match (PathTemplate::parse(&path), version) {
+        (Err(other), _) => other,
+        (Ok(_), None) => format!("{rule}: write \"{path}\""),
+        (Ok(_), Some(version)) => {
+            format!(
+                "{rule}: write \"{path}\" and `version = {}`",
+                version.max(1)
+            )
+        }
     }
 }
 
@@ -98,6 +105,17 @@ fn split_version(path: &str) -> (&str, Option<u32>) {
         Some(Ok(version)) => (rest, Some(version)),
         _ => (path, None),
     }
+}
+
+/// A segment with its parameter in braces.
+fn repaired_segment(segment: &str) -> String {
+    let between = |open, close| segment.strip_prefix(open)?.strip_suffix(close);
+    let typed = between("{", "}").and_then(|inner| inner.split_once(':'));
+    let name = segment
+        .strip_prefix(':')
+        .or_else(|| between("<", ">"))
+        .or(typed.map(|(name, _)| name.trim()));
+    name.map_or_else(|| segment.to_owned(), |name| format!("{{{name}}}"))
 }
 
 /// The name of the parameter in a segment, or `None` for a literal segment.
@@ -136,11 +154,10 @@ fn segment_parameter(segment: &str, path: &str) -> Result<Option<String>, String
 }
 
 fn empty_segment(path: &str) -> String {
-    let corrected = corrected(path);
     if path.ends_with('/') && !path.contains("//") {
-        format!("a path does not end with a slash: write {corrected}")
+        repair("a path does not end with a slash", path)
     } else {
-        format!("the path has an empty segment: write {corrected}")
+        repair("the path has an empty segment", path)
     }
 }
 
@@ -245,6 +262,11 @@ mod tests {
     fn an_invalid_template_gives_a_correction() {
         for (path, message) in [
             ("orders", "write \"/orders\""),
+            ("o/{id}/", "starts with a slash: write \"/o/{id}\""),
+            ("orders/:id", "write \"/orders/{id}\""),
+            ("v1/orders/", "write \"/orders\" and `version = 1`"),
+            ("/a/?b=1", "has no query: write \"/a\", and read"),
+            ("/a//{id: u64}", "empty segment: write \"/a/{id}\""),
             ("", "write \"/\""),
             ("/orders/", "write \"/orders\""),
             ("//orders", "empty segment: write \"/orders\""),
@@ -293,6 +315,10 @@ mod tests {
         ] {
             let error = PathTemplate::parse(path).expect_err(path);
             assert!(error.contains(message), "{path}: {error}");
+            if let Some((_, suggested)) = error.split_once("write \"") {
+                let (suggested, _) = suggested.split_once('"').expect("a quoted path");
+                assert!(PathTemplate::parse(suggested).is_ok(), "{path}: {error}");
+            }
         }
     }
 }

@@ -51,6 +51,9 @@ impl Policy for Pagination {
 
     fn check(&self, endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
         let Some(paginate) = &self.paginate else {
+            if self.unpaginated.is_none() {
+                check_opaque_get(endpoint, sink);
+            }
             return;
         };
         if let Some(reason) = &self.unpaginated {
@@ -239,6 +242,19 @@ impl Kind {
             Self::Cursor => Self::Offset,
             Self::Offset => Self::Cursor,
         }
+    }
+}
+
+/// Reports `impl …` as the result of a GET, because the compiler cannot tell whether it is a list.
+fn check_opaque_get(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
+    if let Some(ty) = endpoint.function.opaque_result()
+        && endpoint.spec.route.is("get")
+        && endpoint.function.signature.asyncness.is_some()
+    {
+        sink.report(
+            ty,
+            format!("the macro cannot see whether `impl …` is a list: name the type, such as `Json<T>`, or write `{REASON}`"),
+        );
     }
 }
 

@@ -15,7 +15,7 @@ use axum::Router;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::assemble::Prepared;
-use crate::auth::Authenticate;
+use crate::auth::{Authenticate, Authenticator};
 use crate::client::ForwardedField;
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::Routes;
@@ -51,7 +51,7 @@ pub struct Api<S> {
     title: Option<String>,
     routes: Routes<S>,
     store: Store,
-    auth: Option<Arc<dyn Authenticate>>,
+    auth: Option<Arc<dyn Authenticator>>,
     is_open: bool,
     secret: Option<Secret>,
     previous_secret: Option<Secret>,

@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Authenticate, Authentication, Caller};
-use crate::maybe_ready::MaybeReady;
 use crate::start::{StartError, StartErrors};
 use crate::uniform_map::UniformMap;
 
@@ -205,8 +204,8 @@ impl fmt::Debug for ApiKeys {
 }
 
 impl Authenticate for ApiKeys {
-    fn authenticate<'a>(&'a self, head: &'a Parts) -> MaybeReady<'a, Authentication> {
-        MaybeReady::ready(self.authenticate_headers(&head.headers))
+    async fn authenticate(&self, head: &Parts) -> Authentication {
+        self.authenticate_headers(&head.headers)
     }
 
     fn is_immediate(&self) -> bool {

@@ -6,28 +6,74 @@
 //! minute gets a 429 instead of a 401. Requests with valid credentials are not affected.
 
 mod api_keys;
+mod authenticator;
 mod stage;
 
 use core::fmt;
+use core::future::Future;
 
 use http::HeaderValue;
 use http::request::Parts;
 
 pub use api_keys::ApiKeys;
+pub(crate) use authenticator::Authenticator;
 pub(crate) use stage::AuthenticationStage;
 
-use crate::maybe_ready::MaybeReady;
 use crate::problem::Problem;
 pub use crate::request::Caller;
 use crate::start::StartError;
 
 /// A way of authentication.
+///
+/// ```
+/// use aplomb::auth::{Authenticate, Authentication, Caller};
+/// use axum::http::HeaderValue;
+/// use axum::http::header::AUTHORIZATION;
+/// use axum::http::request::Parts;
+///
+/// /// Sessions in a database.
+/// #[derive(Debug)]
+/// struct Sessions;
+///
+/// impl Sessions {
+///     async fn user(&self, token: &[u8]) -> Option<String> {
+///         // A query of the table of sessions.
+///         # tokio::task::yield_now().await;
+///         # (token == b"Bearer s1").then(|| "alice".to_owned())
+///     }
+/// }
+///
+/// impl Authenticate for Sessions {
+///     async fn authenticate(&self, head: &Parts) -> Authentication {
+///         let Some(token) = head.headers.get(AUTHORIZATION) else {
+///             return Authentication::Missing;
+///         };
+///         match self.user(token.as_bytes()).await {
+///             Some(user) => Authentication::Caller(Caller::new(user)),
+///             None => Authentication::Invalid("the session has ended: sign in again"),
+///         }
+///     }
+///
+///     fn challenge(&self) -> HeaderValue {
+///         HeaderValue::from_static("Bearer")
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let request = axum::http::Request::builder().header("authorization", "Bearer s1");
+/// let (head, ()) = request.body(()).unwrap().into_parts();
+/// let found = Sessions.authenticate(&head).await;
+/// assert!(matches!(found, Authentication::Caller(caller) if caller.id() == "alice"));
+/// # }
+/// ```
 pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
-    /// Returns the caller of a request. Called at most once per request.
-    fn authenticate<'a>(&'a self, head: &'a Parts) -> MaybeReady<'a, Authentication>;
+    /// Returns the caller of a request. It is called once for each request at most. Write it as an
+    /// `async fn`.
+    fn authenticate(&self, head: &Parts) -> impl Future<Output = Authentication> + Send;
 
-    /// Returns whether the result of [`authenticate`](Self::authenticate) is always ready, such as
-    /// from a table in memory. Requests then need no allocation for it.
+    /// Returns whether [`authenticate`](Self::authenticate) never waits, for example because it
+    /// reads a table in memory. Requests then need no allocation for it. If it waits nevertheless,
+    /// the request fails with 500 `INTERNAL`.
     fn is_immediate(&self) -> bool {
         false
     }

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 
-use super::{Authenticate, Authentication};
+use super::{Authentication, Authenticator};
 use crate::client::{TrustedProxies, peer};
 use crate::policies::rate_limit::AuthFailures;
 use crate::problem::{Problem, registry};
@@ -17,7 +17,7 @@ use crate::spec::Access;
 /// but a request is never rejected because of them.
 #[derive(Debug)]
 pub(crate) struct AuthenticationStage {
-    auth: Arc<dyn Authenticate>,
+    auth: Arc<dyn Authenticator>,
     access: Access,
     failures: Arc<AuthFailures>,
     proxies: TrustedProxies,
@@ -26,7 +26,7 @@ pub(crate) struct AuthenticationStage {
 impl AuthenticationStage {
     /// The stage of an endpoint; `None` if its API has no authentication.
     pub(crate) fn new(
-        auth: Option<&Arc<dyn Authenticate>>,
+        auth: Option<&Arc<dyn Authenticator>>,
         access: Access,
         failures: &Arc<AuthFailures>,
         proxies: &TrustedProxies,
@@ -75,9 +75,7 @@ impl Stage for AuthenticationStage {
             return StageResult::PASS;
         }
         let (head, caller) = (request.head(), &mut state.info.caller);
-        if self.auth.is_immediate()
-            && let Ok(found) = self.auth.authenticate(head).try_ready()
-        {
+        if let Some(found) = self.auth.authenticate_now(head) {
             return StageResult::Ready(self.apply(found, head, caller));
         }
         // `authenticate` is called only when the future is polled. A waiting stage is entered
@@ -91,7 +89,7 @@ impl Stage for AuthenticationStage {
 }
 
 /// The 401. Its challenge has `invalid_token` only if the request had credentials (RFC 6750 §3.1).
-fn unauthenticated(auth: &dyn Authenticate, invalid: Option<&'static str>) -> Problem {
+fn unauthenticated(auth: &dyn Authenticator, invalid: Option<&'static str>) -> Problem {
     let challenge = auth.challenge();
     let value = match invalid {
         None => challenge,

@@ -21,18 +21,11 @@ pub enum InHead {}
 pub enum InBody {}
 
 /// An argument that is not the last one: an extractor of the request's head.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an extractor of a request's head for an API whose state is `{S}`",
-    label = "this argument cannot be taken from the head of a request",
-    note = "an extractor of the body must be the last argument",
-    note = "what `Path` and `Query` hold must implement `serde::Deserialize`, and what `Valid` holds of it, `garde::Validate` as well; what a `PageRequest` holds, `CursorKey`"
-)]
 pub trait HeadArg<S, M>: Sized {
     /// Takes the argument from the head.
     fn take(parts: &mut Parts, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
-#[diagnostic::do_not_recommend]
 impl<S, T> HeadArg<S, InHead> for T
 where
     S: Send + Sync,
@@ -45,27 +38,13 @@ where
     }
 }
 
-/// A trait without implementations. It gives [`HeadArg`] a second blanket implementation. With only
-/// one, the compiler would report the unmet bound of that one, and not the message of [`HeadArg`].
-pub(super) trait UnreachableCaller {}
-
-#[diagnostic::do_not_recommend]
-impl<S, T> HeadArg<S, InBody> for T
-where
-    S: Send + Sync,
-    T: UnreachableCaller + Send,
-{
-    async fn take(_: &mut Parts, _: &S) -> Result<Self, Response> {
-        unreachable!("`Nobody` has no implementation")
-    }
-}
-
 /// The last argument: an extractor of the head or of the whole request.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an extractor for an API whose state is `{S}`",
-    label = "this argument cannot be taken from a request",
-    note = "an extractor implements `FromRequestParts<S>`, or `FromRequest<S>` where it is the last argument",
-    note = "what `Path`, `Query` and `Json` hold must implement `serde::Deserialize`, and what `Valid` holds of it, `garde::Validate` as well; what a `PageRequest` holds, `CursorKey`"
+    message = "`{Self}` cannot be extracted from a request",
+    label = "an argument of this endpoint is not an extractor",
+    note = "data from the body is `Json<T>`, from the query `Query<T>`, from the path `Path<T>`",
+    note = "`State<T>` needs `FromRef<S>` for `T`, or `Clone` if `T` is the state `S` of the API",
+    note = "an extractor implements `FromRequestParts<S>`, or `FromRequest<S>` if it reads the body"
 )]
 pub trait LastArg<S, M>: Sized {
     /// Set if the argument reads the body.
@@ -111,14 +90,13 @@ where
 /// The last argument of a `GET` endpoint, whose requests have no body. The `Request` itself is
 /// allowed, because a handler can take it without reading its body.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be taken from a GET request by an API whose state is `{S}`",
-    label = "this argument reads a body, which a GET request does not have, or is no extractor",
-    note = "read the path, the query or the headers, or answer POST, PUT or PATCH",
-    note = "what `Path` and `Query` hold must implement `serde::Deserialize`, and what `Valid` holds of it, `garde::Validate` as well; what a `PageRequest` holds, `CursorKey`"
+    message = "`{Self}` cannot be extracted from a GET request",
+    label = "an argument of this endpoint is not an extractor of the request's head",
+    note = "data from the query is `Query<T>`, from the path `Path<T>`",
+    note = "an extractor of a GET implements `FromRequestParts<S>`"
 )]
 pub trait BodylessArg<S, M>: LastArg<S, M> {}
 
-#[diagnostic::do_not_recommend]
 impl<S, T> BodylessArg<S, InHead> for T
 where
     S: Send + Sync,

@@ -2,8 +2,6 @@
 
 use http::request::Parts;
 
-use super::adapt::UnreachableCaller;
-
 /// A function that computes the cost of a request.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the cost of a request",
@@ -31,10 +29,14 @@ impl<F: FnOnce(&Parts) -> u64> CostFunction<OfHead> for F {
     }
 }
 
+/// Never implemented. With a second candidate the compiler reports [`CostFunction`] itself, in its
+/// own words, instead of the bound of its only implementation.
+trait UnreachableCaller {}
+
 #[diagnostic::do_not_recommend]
 impl<F: UnreachableCaller> CostFunction<OfNothing> for F {
     fn weigh(self, _: &Parts) -> u64 {
-        unreachable!("`Nobody` has no implementation")
+        unreachable!("`UnreachableCaller` has no implementation")
     }
 }
 

@@ -2,12 +2,15 @@
 //! the list that `routes!` collects.
 
 mod adapt;
+mod checks;
 mod conflict;
 mod cost;
 mod link;
 mod message;
 mod probe;
 mod report;
+mod state;
+mod type_text;
 #[cfg(feature = "garde")]
 mod valid;
 
@@ -15,6 +18,10 @@ use core::fmt;
 use core::marker::PhantomData;
 
 pub use adapt::{Args, BodylessArg, HeadArg, InBody, InHead, LastArg, Respond, adapt, respond};
+pub use checks::{
+    Checks, Content, IfPassed, assert_get_argument, assert_head_argument, assert_last_argument,
+    assert_response,
+};
 pub use conflict::{RouteCheck, assert_mountable, check_routes};
 pub use cost::{CostFunction, OfHead, OfNothing, weigh};
 pub use link::{FindPath, Here, PathArgument, There, link, link_to};
@@ -25,6 +32,7 @@ pub use probe::{
     assert_takes_page_request,
 };
 pub use report::{client_problem, field_problem, server_problem};
+pub use state::{StateOf, StateType, entry};
 
 pub use crate::extract::path_shape::{ParameterCount, PathProbe, PathShape};
 pub use crate::request::{EndpointResponse, Incoming, ResponseFuture, ResponseOrigin};
@@ -43,6 +51,10 @@ pub trait Endpoint {
     /// not one about a cycle of constants.
     #[doc(hidden)]
     const ID: EndpointId;
+
+    /// The type `T`, if the endpoint's arguments and result passed the checks that need no state.
+    #[doc(hidden)]
+    type Checked<T>;
 
     /// The declaration.
     const SPEC: EndpointSpec;
@@ -91,15 +103,6 @@ impl<S> fmt::Debug for MountableEndpoint<S> {
     }
 }
 
-#[doc(hidden)]
-pub const fn entry<S, M, E: Mount<S, M>>() -> MountableEndpoint<S> {
-    MountableEndpoint {
-        spec: &E::SPEC,
-        reads_body: E::READS_BODY,
-        call: E::call,
-    }
-}
-
 /// The endpoints of an API, collected by [`routes!`](crate::routes).
 pub struct Routes<S> {
     entries: Vec<MountableEndpoint<S>>,
@@ -114,7 +117,7 @@ impl<S> fmt::Debug for Routes<S> {
 
 impl<S> Routes<S> {
     #[doc(hidden)]
-    pub fn from_entries(entries: &[MountableEndpoint<S>]) -> Self {
+    pub fn from_entries(_: StateType<S>, entries: &[MountableEndpoint<S>]) -> Self {
         Self {
             entries: entries.to_vec(),
             state: PhantomData,

@@ -6,6 +6,7 @@
 
 use core::marker::PhantomData;
 
+use super::checks::Content;
 use super::message::Message;
 use super::{ParameterCount, PathProbe, PathShape};
 use crate::problem::{ApiError, ProblemKinds, ProblemsProbe};
@@ -35,6 +36,22 @@ pub trait ProbeFallback {
     const IS_STEP_KEYS: bool = false;
     /// True for `Option<StepKeys>`.
     const MAY_BE_STEP_KEYS: bool = false;
+    /// True for an argument that any state can extract from the head.
+    const FROM_HEAD: bool = false;
+    /// True for an argument that any state can extract from the body.
+    const FROM_BODY: bool = false;
+    /// The bound of an extractor on its content.
+    const CONTENT: Content = Content::Unknown;
+    /// The bound of `Valid` on its content, which can depend on the state.
+    const VALID_CONTENT: Content = Content::Unknown;
+    /// True for a `Valid`.
+    const IS_VALID: bool = false;
+    /// True if the content of `Valid` meets that bound, apart from the context.
+    const IS_VALIDATED: bool = false;
+    /// True for a response.
+    const IS_RESPONSE: bool = false;
+    /// True for a `Result` whose value is a response.
+    const IS_RESPONSE_OR_ERROR: bool = false;
     /// The number of path parameters that an argument reads, if it is known.
     const PARAMETERS: Option<usize> = None;
     /// The function that finds the path parameters of an argument, or that it is the request id.
@@ -114,9 +131,22 @@ macro_rules! through_documents {
 through_responses!(IsList IsBytes IsPage IsStream);
 through_documents!(IsList IsPage IsStream);
 
+macro_rules! through_pointers {
+    ($($name:ident)*) => {$(
+        impl<T: $name + ?Sized> $name for &T {}
+        impl<T: $name + ?Sized> $name for std::rc::Rc<T> {}
+        impl<T: $name + ?Sized> $name for std::sync::Arc<T> {}
+        impl<T: $name + ToOwned + ?Sized> $name for std::borrow::Cow<'_, T> {}
+    )*};
+}
+
+through_pointers!(IsList IsBytes);
+
 impl<T> IsList for Vec<T> {}
 impl<T> IsList for [T] {}
 impl<T> IsList for std::collections::VecDeque<T> {}
+impl<T> IsList for std::collections::LinkedList<T> {}
+impl<T> IsList for std::collections::BinaryHeap<T> {}
 impl<T> IsList for std::collections::BTreeSet<T> {}
 impl<T, H> IsList for std::collections::HashSet<T, H> {}
 

@@ -13,6 +13,8 @@ pub(crate) mod query;
 mod valid;
 #[cfg(feature = "garde")]
 mod violation;
+#[cfg(not(feature = "garde"))]
+mod without_garde;
 
 pub use json::Json;
 pub(crate) use outer::{outer, outer_path, reference};
@@ -21,6 +23,9 @@ pub use query::Query;
 pub(crate) use query::check_utf8;
 #[cfg(feature = "garde")]
 pub use valid::{Valid, ValidationContext};
+#[cfg(not(feature = "garde"))]
+#[doc(hidden)]
+pub use without_garde::Valid;
 
 /// Returns the URI as the client sent it. A router in which the API is nested removes the prefix
 /// from the request's URI.

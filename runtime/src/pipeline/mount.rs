@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
 use super::order;
-use crate::auth::Authenticate;
+use crate::auth::Authenticator;
 use crate::client::TrustedProxies;
 use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::EndpointRuns;
@@ -24,7 +24,7 @@ pub(crate) type Handler = Box<dyn Fn(&mut Incoming) -> ResponseFuture + Send + S
 /// The data that all endpoints of an API share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) auth: Option<Arc<dyn Authenticate>>,
+    pub(crate) auth: Option<Arc<dyn Authenticator>>,
     pub(crate) failures: Arc<AuthFailures>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) cursors: Cursors,

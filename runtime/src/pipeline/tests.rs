@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use super::*;
-use crate::auth::{ApiKeys, Authenticate};
+use crate::auth::{ApiKeys, Authenticator};
 use crate::client::TrustedProxies;
 use crate::policies::idempotency::{
     EndpointRuns, IdempotencyClient, IdempotencyPolicy, IdempotencySpec, RecordNames,
@@ -35,7 +35,7 @@ const WITH_ALL: EndpointSpec = EndpointSpec::new(Method::Post, "/things", "make_
     .with_rate_limits(LIMITS)
     .with_pagination(PaginationPolicy::Cursor(PageLimits::new(50, 100)));
 
-fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticate>>) -> Mount {
+fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticator>>) -> Mount {
     let shared = Shared {
         auth,
         failures: Arc::new(AuthFailures::new()),

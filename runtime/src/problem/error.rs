@@ -25,8 +25,8 @@ use super::kinds::ProblemKinds;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an `ApiError`",
-    label = "does not declare its problem",
-    note = "derive `ApiError` for this error, or store it as the `#[source]` of an error that derives `ApiError`"
+    label = "not an `ApiError`: write `.map_err(Problem::internal)`, or derive `ApiError` for an error that has it as its `#[source]`",
+    note = "an error that derives `ApiError` stores any other error as its `#[source]`, with a kind such as `#[problem(internal)]`"
 )]
 pub trait ApiError: std::error::Error + Send + Sync + 'static {
     /// Returns the problem that the client gets.

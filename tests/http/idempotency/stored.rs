@@ -186,7 +186,7 @@ async fn a22_the_400_of_a_missing_key_states_the_ttl() {
 #[tokio::test]
 async fn a22_an_api_lists_the_ttl_and_the_stored_body_size_of_its_endpoints() {
     use aplomb::policies::idempotency::IdempotencyPolicy;
-    let api = Api::new("test", aplomb::routes![usual, little, much, none]);
+    let api: Api<App> = Api::new("test", aplomb::routes![usual, little, much, none]);
     let promise = |policy| match policy {
         IdempotencyPolicy::Idempotent(idempotency) => {
             (idempotency.ttl.as_secs(), idempotency.max_stored_body)

@@ -221,10 +221,15 @@ impl Declared {
         if !is_given("code") {
             self.code = screaming_snake(&syn::ext::IdentExt::unraw(name).to_string());
             if !is_code(&self.code) {
-                sink.report(
-                    name,
-                    "no code can be derived from this name: write `code = \"SOME_CODE\"`",
-                );
+                let code = &self.code;
+                let rule = if code.len() == 1 {
+                    format!(
+                        "the name `{name}` gives the code `{code}`, which needs a second character"
+                    )
+                } else {
+                    "no code can be derived from this name".to_owned()
+                };
+                sink.report(name, format!("{rule}: write `code = \"SOME_CODE\"`"));
             }
         }
         if !is_given("title") {
@@ -247,7 +252,7 @@ fn code(option: &Argument, sink: &Sink<'_>) -> Option<String> {
     sink.report(
         &value.tokens,
         format!(
-            "\"{text}\" is not a code: write upper-case ASCII letters, digits and _, starting with a letter, such \
+            "\"{text}\" is not a code: write two or more upper-case ASCII letters, digits and _, starting with a letter, such \
              as \"{example}\""
         ),
     );

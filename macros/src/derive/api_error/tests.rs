@@ -108,10 +108,7 @@ fn item_errors(item: &str) -> Vec<String> {
 fn an_invalid_item_is_one_error() {
     for (item, message) in [
         ("enum E { A }", "needs a problem"),
-        (
-            "enum E { #[problem(conflict)] A }",
-            "no code can be derived",
-        ),
+        ("enum E { #[problem(conflict)] A }", "gives the code `A`"),
         ("enum E { #[problem] Ab }", "write `#[problem(conflict"),
         (
             "#[problem(conflict)] enum E { #[problem(conflict)] Ab }",

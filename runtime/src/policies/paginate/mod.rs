@@ -71,6 +71,8 @@ mod spec;
 mod sqlx;
 mod stage;
 mod value;
+#[cfg(not(feature = "sqlx"))]
+mod without_sqlx;
 
 pub use bidirectional::Bidirectional;
 pub(crate) use cursor::Cursors;

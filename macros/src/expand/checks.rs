@@ -1,0 +1,77 @@
+//! The checks of arguments and result that need no state, each at its own type.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{PathSegment, Type};
+
+use super::call_at;
+use crate::policies::Endpoint;
+
+/// The check of the last argument of a GET.
+const GET: &str = "assert_get_argument";
+
+/// The checks, as statements.
+pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
+    let mut checks = arguments(endpoint);
+    checks.extend(endpoint.function.named_result().map(check_result));
+    checks
+}
+
+fn arguments(endpoint: &Endpoint<'_>) -> TokenStream {
+    let arguments = endpoint.function.arguments();
+    let last = arguments.len().saturating_sub(1);
+    let is_get = endpoint.spec.route.is("get");
+    let role = |index| match (index < last, is_get) {
+        (true, _) => "assert_head_argument",
+        (false, true) => GET,
+        (false, false) => "assert_last_argument",
+    };
+    let one = |(index, argument): (usize, &&Type)| check_argument(argument, role(index));
+    arguments.iter().enumerate().filter_map(one).collect()
+}
+
+/// The check of an argument, with as few probes as its type allows.
+///
+/// The name of the type only selects the probes. `State` always depends on the state, so it has no
+/// check. The bound of `Valid` can depend on the state. A type without parameters has no content,
+/// except the request, which matters only as the last argument of a GET.
+fn check_argument(ty: &Type, function: &str) -> Option<TokenStream> {
+    if is_state(ty) {
+        return None;
+    }
+    let probe = quote!(__aplomb::__private::Probe::<#ty>);
+    let content = match last_segment(ty) {
+        Some(last) if last.ident == "Valid" => {
+            quote!(#probe::VALID_CONTENT.of_valid(#probe::IS_VALID, #probe::IS_VALIDATED))
+        }
+        Some(last) if last.arguments.is_empty() && function != GET => {
+            quote!(__aplomb::__private::Content::Unknown)
+        }
+        _ => quote!(#probe::CONTENT),
+    };
+    let facts = quote!(#probe::FROM_HEAD, #probe::FROM_BODY, #content, ::core::stringify!(#ty));
+    Some(call_at(ty, function, &facts))
+}
+
+fn check_result(ty: &Type) -> TokenStream {
+    let probe = quote!(__aplomb::__private::Probe::<#ty>);
+    let is_response_or_error = match last_segment(ty) {
+        Some(last) if last.ident == "Result" => quote!(#probe::IS_RESPONSE_OR_ERROR),
+        _ => quote!(false),
+    };
+    let facts = quote!(#probe::IS_RESPONSE, #is_response_or_error, ::core::stringify!(#ty));
+    call_at(ty, "assert_response", &facts)
+}
+
+/// Returns true for an argument that is written `State<…>`.
+pub(super) fn is_state(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|last| last.ident == "State")
+}
+
+/// The last name of a type's path, with its parameters.
+fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match ty {
+        Type::Path(ty) => ty.path.segments.last(),
+        _ => None,
+    }
+}

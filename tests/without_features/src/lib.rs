@@ -1,0 +1,1 @@
+//! Programs in `fixtures` that need a feature of `aplomb` which is off.
