@@ -40,7 +40,7 @@ impl StoreError {
     }
 
     /// Returns `true` if one value is malformed, and the store itself works.
-    pub const fn is_about_the_key(&self) -> bool {
+    pub const fn is_malformed(&self) -> bool {
         matches!(self, Self::Malformed { .. })
     }
 }

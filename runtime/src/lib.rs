@@ -101,10 +101,7 @@ pub use crate::api::Api;
 #[cfg(feature = "cli")]
 pub use crate::cli::run;
 pub use crate::client::ForwardedField;
-pub use crate::endpoint::{
-    Endpoint, IsCaller, IsList, IsOffsetRequest, IsPage, IsPageRequest, IsStepKeys, IsStream,
-    Routes,
-};
+pub use crate::endpoint::{Endpoint, IsList, Routes};
 #[cfg_attr(not(feature = "garde"), doc(hidden))]
 pub use crate::extract::Valid;
 pub use crate::extract::{Json, Path, Query};

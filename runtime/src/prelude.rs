@@ -2,6 +2,7 @@
 //!
 //! If another glob import brings the same name, import the one that you mean by its name.
 
+pub use aplomb_macros::{endpoint, routes};
 pub use axum::extract::State;
 
 pub use crate::api::Api;
@@ -13,4 +14,4 @@ pub use crate::policies::paginate::{OffsetRequest, Page, PageRequest};
 pub use crate::problem::Problem;
 pub use crate::respond::{Created, NoContent};
 pub use crate::store::Store;
-pub use crate::{ApiError, CursorKey, Resource, Result, Routes, endpoint, routes};
+pub use crate::{ApiError, CursorKey, Resource, Routes};

@@ -18,16 +18,16 @@ pub struct Secret(Vec<u8>);
 
 impl Secret {
     /// The minimal length of a secret in bytes.
-    pub const LEAST_BYTES: usize = 32;
+    pub const MIN_BYTES: usize = 32;
 
     /// Creates a secret from these bytes.
     ///
     /// # Errors
     ///
-    /// If there are fewer than [`LEAST_BYTES`](Self::LEAST_BYTES) bytes.
+    /// If there are fewer than [`MIN_BYTES`](Self::MIN_BYTES) bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, StartError> {
         let bytes = bytes.into();
-        if bytes.len() < Self::LEAST_BYTES {
+        if bytes.len() < Self::MIN_BYTES {
             let length = bytes.len();
             return Err(StartError::new(format!(
                 "a secret of {length} bytes is too short; expected at least 32 bytes"
@@ -49,7 +49,7 @@ impl Secret {
             return Ok(None);
         };
         let bytes = value.into_encoded_bytes();
-        if bytes.len() < Self::LEAST_BYTES {
+        if bytes.len() < Self::MIN_BYTES {
             let found = format!("expected at least 32 bytes, found {}", bytes.len());
             return Err(StartError::variable(variable, "…", found));
         }

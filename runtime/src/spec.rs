@@ -13,7 +13,7 @@ use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::paginate::PaginationPolicy;
 use crate::policies::rate_limit::RateLimitSpec;
 use crate::policies::version::VersionSpec;
-use crate::problem::{ProblemKinds, ProblemsProbe};
+use crate::problem::ProblemKinds;
 
 /// The request method of an endpoint.
 ///
@@ -139,7 +139,7 @@ pub struct EndpointSpec {
     #[doc(hidden)]
     pub path_arguments: &'static [Option<PathProbe>],
     #[doc(hidden)]
-    pub error: Option<ProblemsProbe>,
+    pub error: Option<fn(&mut ProblemKinds)>,
 }
 
 impl EndpointSpec {
@@ -269,7 +269,7 @@ impl EndpointSpec {
 
     #[doc(hidden)]
     #[must_use]
-    pub const fn with_error(mut self, error: Option<ProblemsProbe>) -> Self {
+    pub const fn with_error(mut self, error: Option<fn(&mut ProblemKinds)>) -> Self {
         self.error = error;
         self
     }
@@ -315,7 +315,7 @@ impl EndpointSpec {
     /// an [`ApiError`](crate::ApiError), or if the handler returns no `Result`.
     pub fn problems(&self) -> ProblemKinds {
         let mut kinds = ProblemKinds::default();
-        kinds.ask(self.error);
+        kinds.include_probe(self.error);
         kinds
     }
 }

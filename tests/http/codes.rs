@@ -64,7 +64,7 @@ enum AsTheFramework {
     Internal,
 }
 
-type ClosingResult<T> = core::result::Result<T, Closing>;
+type ClosingResult<T> = Result<T, Closing>;
 
 /// Declares codes through a type alias.
 #[endpoint(get = "/a", public)]

@@ -28,7 +28,7 @@ struct Thing {
     sunset("2026-01-31", info = "/what-then"),
     successor = thing_v2
 )]
-async fn thing(State(app): State<App>, Path(how): Path<String>) -> Result<Response> {
+async fn thing(State(app): State<App>, Path(how): Path<String>) -> aplomb::Result<Response> {
     app.effect();
     match how.as_str() {
         "missing" => Ok(StatusCode::NOT_FOUND.into_response()),

@@ -63,7 +63,7 @@ async fn keyed(State(app): State<App>, id: RequestId) -> String {
 
 /// Fails with a cause that only the log contains.
 #[endpoint(get = "/broken", public)]
-async fn broken() -> Result<()> {
+async fn broken() -> aplomb::Result<()> {
     Err(Problem::internal("the disk is full"))
 }
 

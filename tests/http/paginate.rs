@@ -33,7 +33,7 @@ async fn numbers(page: PageRequest<Below>) -> Page<i64> {
 
 /// Lists few numbers per page.
 #[endpoint(get = "/few", version = 1, paginate(cursor, default = 2, max = 3))]
-async fn few(page: PageRequest<Below>) -> Result<Page<i64>> {
+async fn few(page: PageRequest<Below>) -> aplomb::Result<Page<i64>> {
     let below = page.after().map_or(6, |key| key.id);
     Ok(
         page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| {

@@ -31,7 +31,7 @@ enum Failure {
 
 /// Fails as the path selects.
 #[endpoint(get = "/fail/{how}", public)]
-async fn fail(Path(how): Path<String>) -> Result<Response> {
+async fn fail(Path(how): Path<String>) -> aplomb::Result<Response> {
     match how.as_str() {
         "closed" => Err(Failure::Closed { id: 7 })?,
         "disk" => Err(Failure::Disk)?,

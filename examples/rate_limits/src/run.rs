@@ -68,7 +68,7 @@ async fn admission_times(quota: Quota) -> Result<Vec<f64>, StoreError> {
         clock.advance(arrival.saturating_sub(elapsed(&clock, start)));
         let status = limits.acquire(&[request]).await?.statuses[0];
         if status.wait.is_none() {
-            moments.push((elapsed(&clock, start) + status.turn).as_secs_f64());
+            moments.push((elapsed(&clock, start) + status.queue_delay).as_secs_f64());
         }
     }
     Ok(moments)

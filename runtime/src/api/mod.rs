@@ -178,7 +178,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     /// Sets the keys that encrypt stored responses, in place of `APLOMB_ENCRYPTION_KEYS`; see
-    /// [encryption](crate::policies::idempotency#sealed-answers). The first key encrypts, and all
+    /// [encryption](crate::policies::idempotency#encryption-at-rest). The first key encrypts, and all
     /// keys decrypt.
     ///
     /// To rotate keys while clients retry:

@@ -81,7 +81,7 @@ where
     const READS_BODY: bool = true;
 
     async fn take(incoming: &mut Incoming, state: &S) -> Result<Self, Response> {
-        T::from_request(incoming.whole(), state)
+        T::from_request(incoming.take_request(), state)
             .await
             .map_err(IntoResponse::into_response)
     }

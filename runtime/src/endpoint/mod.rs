@@ -103,7 +103,21 @@ impl<S> fmt::Debug for MountableEndpoint<S> {
     }
 }
 
-/// The endpoints of an API, collected by [`routes!`](crate::routes).
+/// The endpoints of an API, collected by [`routes!`](crate::routes). `S` is the state of the API.
+///
+/// ```
+/// use aplomb::prelude::*;
+///
+/// #[endpoint(get = "/orders/{id}", version = 1)]
+/// async fn get_order(Path(id): Path<u64>) -> Json<u64> {
+///     Json(id)
+/// }
+///
+/// let routes: Routes<()> = routes![get_order];
+/// assert_eq!(routes.len(), 1);
+/// let paths: Vec<&str> = routes.specs().map(|spec| spec.path).collect();
+/// assert_eq!(paths, ["/orders/{id}"]);
+/// ```
 pub struct Routes<S> {
     entries: Vec<MountableEndpoint<S>>,
     state: PhantomData<fn(S)>,

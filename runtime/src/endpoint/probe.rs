@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 use super::checks::Content;
 use super::message::Message;
 use super::{ParameterCount, PathProbe, PathShape};
-use crate::problem::{ApiError, ProblemKinds, ProblemsProbe};
+use crate::problem::{ApiError, ProblemKinds};
 use crate::request::RequestId;
 
 /// The carrier of the probes of `T`.
@@ -57,7 +57,7 @@ pub trait ProbeFallback {
     /// The function that finds the path parameters of an argument, or that it is the request id.
     const PATH: Option<PathProbe> = None;
     /// The function that lists the problems of a result's error.
-    const PROBLEMS: Option<ProblemsProbe> = None;
+    const PROBLEMS: Option<fn(&mut ProblemKinds)> = None;
 }
 
 impl<T: ?Sized> ProbeFallback for Probe<T> {}
@@ -208,7 +208,7 @@ impl Probe<RequestId> {
 
 impl<T, E: ApiError> Probe<Result<T, E>> {
     #[allow(missing_docs, reason = "documented at the fallback")]
-    pub const PROBLEMS: Option<ProblemsProbe> = Some(ProblemKinds::include::<E>);
+    pub const PROBLEMS: Option<fn(&mut ProblemKinds)> = Some(ProblemKinds::include::<E>);
 }
 
 /// Fails the compilation if a list is returned without `paginate` or `unpaginated`.

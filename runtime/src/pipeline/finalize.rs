@@ -5,7 +5,7 @@ use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 
 use super::mount::MountedEndpoint;
-use crate::problem::{Problem, ProblemContext, Retry, rewrite};
+use crate::problem::{Problem, ProblemContext, Retry, take_problem};
 use crate::request::{EndpointResponse, RequestInfo, RequestState, X_REQUEST_ID};
 
 /// Completes a response before it is sent.
@@ -30,7 +30,7 @@ pub(super) fn finalize(
 /// Replaces an error response by its problem document. The settlement of a run has already done so
 /// for requests with a key; then `rewrite` finds no problem.
 fn replace_error(endpoint: &MountedEndpoint, info: &RequestInfo, outcome: &mut EndpointResponse) {
-    if let Some(problem) = rewrite(&mut outcome.response, outcome.origin) {
+    if let Some(problem) = take_problem(&mut outcome.response, outcome.origin) {
         let idempotent = info.key.is_some() || endpoint.mount.spec.method.is_idempotent();
         write_problem(
             endpoint,

@@ -3,7 +3,7 @@
 use super::finalize;
 use super::mount::MountedEndpoint;
 use crate::policies::idempotency::{ActiveRun, Settlement, settle as settlement_of};
-use crate::problem::{Effects, Retry, rewrite};
+use crate::problem::{Effects, Retry, take_problem};
 use crate::request::{EndpointResponse, RequestInfo};
 
 /// Settles the record of a run with its response. An error becomes a problem document before that,
@@ -26,7 +26,7 @@ fn decide_settlement(
     outcome: &mut EndpointResponse,
 ) -> Settlement {
     let EndpointResponse { response, origin } = outcome;
-    let Some(problem) = rewrite(response, *origin) else {
+    let Some(problem) = take_problem(response, *origin) else {
         return settlement_of(*origin, response.status(), Effects::Unknown);
     };
     let settlement = settlement_of(*origin, problem.status(), problem.effects());

@@ -365,11 +365,11 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 
 /// A duration in whole seconds, rounded up, at least one.
 pub(crate) fn whole_seconds(wait: Duration) -> u64 {
-    seconds_up(wait).max(1)
+    seconds_rounded_up(wait).max(1)
 }
 
 /// A duration in whole seconds, rounded up.
-pub(crate) fn seconds_up(duration: Duration) -> u64 {
+pub(crate) fn seconds_rounded_up(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 

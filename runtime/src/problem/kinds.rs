@@ -78,7 +78,7 @@ impl ProblemKinds {
 
     /// Adds the kinds that a probe finds, if there is a probe.
     #[doc(hidden)]
-    pub fn ask(&mut self, probe: Option<ProblemsProbe>) {
+    pub fn include_probe(&mut self, probe: Option<fn(&mut Self)>) {
         if let Some(probe) = probe {
             probe(self);
         }
@@ -89,6 +89,3 @@ impl ProblemKinds {
         self.kinds.iter()
     }
 }
-
-/// Adds the kinds of an endpoint's error. Exists only for errors that implement [`ApiError`].
-pub type ProblemsProbe = fn(&mut ProblemKinds);

@@ -51,10 +51,10 @@ pub use category::Category;
 #[cfg(test)]
 pub(crate) use document::RESERVED_MEMBERS;
 pub use document::{PROBLEM_JSON, Problem};
-pub(crate) use document::{ProblemContext, Retry, TYPE_BASE, seconds_up, whole_seconds};
+pub(crate) use document::{ProblemContext, Retry, TYPE_BASE, seconds_rounded_up, whole_seconds};
 pub(crate) use endpoint_response::{EndpointResponse, ResponseOrigin};
 pub use error::{ApiError, error_response};
 pub use field::{FieldError, Location};
-pub use kinds::{ProblemKind, ProblemKinds, ProblemsProbe};
-pub(crate) use rejection::rewrite;
+pub use kinds::{ProblemKind, ProblemKinds};
+pub(crate) use rejection::take_problem;
 pub use spec::{Effects, ProblemSpec};

@@ -16,7 +16,7 @@ use super::registry;
 ///
 /// Returns `None` for responses that stay as they are: a success, or an error with a body of the
 /// handler's own.
-pub(crate) fn rewrite(response: &mut Response, origin: ResponseOrigin) -> Option<Problem> {
+pub(crate) fn take_problem(response: &mut Response, origin: ResponseOrigin) -> Option<Problem> {
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return None;
     }
@@ -68,7 +68,7 @@ mod tests {
             let mut response = StatusCode::from_u16(status)
                 .expect("a status")
                 .into_response();
-            let problem = rewrite(&mut response, ResponseOrigin::Handler).expect("a problem");
+            let problem = take_problem(&mut response, ResponseOrigin::Handler).expect("a problem");
             assert_eq!(problem.status(), status);
         }
     }
@@ -81,7 +81,7 @@ mod tests {
             (CONTENT_TYPE, "text/html"),
         ];
         let mut response = (StatusCode::NOT_FOUND, fields).into_response();
-        let problem = rewrite(&mut response, ResponseOrigin::Handler).expect("a problem");
+        let problem = take_problem(&mut response, ResponseOrigin::Handler).expect("a problem");
         problem.write(&mut response, None);
         let names: Vec<_> = response.headers().keys().collect();
         assert_eq!(names, [CONTENT_TYPE]);
@@ -91,20 +91,20 @@ mod tests {
     #[test]
     fn f01_an_error_body_of_the_handler_is_not_replaced() {
         let mut response = (StatusCode::BAD_REQUEST, "no").into_response();
-        assert!(rewrite(&mut response, ResponseOrigin::Handler).is_none());
+        assert!(take_problem(&mut response, ResponseOrigin::Handler).is_none());
     }
 
     #[test]
     fn f01_the_text_of_a_rejection_becomes_the_detail() {
         let mut response = (StatusCode::BAD_REQUEST, "expected a number").into_response();
-        let problem = rewrite(&mut response, ResponseOrigin::Refused).expect("a problem");
+        let problem = take_problem(&mut response, ResponseOrigin::Refused).expect("a problem");
         assert!(format!("{problem:?}").contains("expected a number"));
     }
 
     #[test]
     fn f02_the_text_of_a_5xx_rejection_goes_to_the_log_only() {
         let mut response = (StatusCode::INTERNAL_SERVER_ERROR, "missing extension").into_response();
-        let problem = rewrite(&mut response, ResponseOrigin::Refused).expect("a problem");
+        let problem = take_problem(&mut response, ResponseOrigin::Refused).expect("a problem");
         assert_eq!(problem.cause(), Some("missing extension"));
     }
 
@@ -112,7 +112,7 @@ mod tests {
     fn f02_a_status_that_the_handler_sets_on_a_problem_is_kept() {
         let problem = Problem::new(&registry::CONFLICT);
         let mut response = (StatusCode::SERVICE_UNAVAILABLE, problem).into_response();
-        let problem = rewrite(&mut response, ResponseOrigin::Handler).expect("a problem");
+        let problem = take_problem(&mut response, ResponseOrigin::Handler).expect("a problem");
         assert_eq!(problem.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -49,7 +49,7 @@ impl Incoming {
     }
 
     /// Takes the whole request, for the last argument.
-    pub(crate) fn whole(&mut self) -> Request<Body> {
+    pub(crate) fn take_request(&mut self) -> Request<Body> {
         let head = self.head.take().expect(WHOLE);
         Request::from_parts(head, mem::take(&mut self.body))
     }

@@ -26,12 +26,12 @@ impl OwnerHasher {
     }
 
     /// Returns the hash of a caller. It is the same in all parts of the store.
-    pub(crate) fn caller(&self, caller: &Caller) -> [u8; 16] {
-        self.owner("caller", caller.id().as_bytes())
+    pub(crate) fn hash_caller(&self, caller: &Caller) -> [u8; 16] {
+        self.hash_owner("caller", caller.id().as_bytes())
     }
 
     /// Returns the hash of another kind of owner, such as an address.
-    pub(crate) fn owner(&self, kind: &str, id: &[u8]) -> [u8; 16] {
+    pub(crate) fn hash_owner(&self, kind: &str, id: &[u8]) -> [u8; 16] {
         self.key
             .hash()
             .part(self.namespace.as_bytes())

@@ -13,11 +13,11 @@ pub(crate) async fn read<B>(body: B) -> Result<Bytes, Problem>
 where
     B: Body<Data = Bytes, Error = axum::Error> + Unpin,
 {
-    whole(body).await.map_err(|error| failure(&error))
+    read_whole(body).await.map_err(|error| failure(&error))
 }
 
 /// Reads the whole body. Most bodies arrive in one chunk, which is not copied.
-pub(crate) async fn whole<B>(mut body: B) -> Result<Bytes, axum::Error>
+pub(crate) async fn read_whole<B>(mut body: B) -> Result<Bytes, axum::Error>
 where
     B: Body<Data = Bytes, Error = axum::Error> + Unpin,
 {
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn read(frames: Vec<Result<Frame<Bytes>, axum::Error>>) -> Result<Bytes, axum::Error> {
-        whole(StreamBody::new(stream::iter(frames)))
+        read_whole(StreamBody::new(stream::iter(frames)))
             .now_or_never()
             .expect("frames that are there")
     }
@@ -128,7 +128,7 @@ mod tests {
                     .map(|chunk| Ok(Frame::data(Bytes::from_static(chunk.as_bytes()))));
                 core::future::ready(next.map(|frame| (frame, ())))
             });
-            let body = whole(StreamBody::new(Box::pin(body)))
+            let body = read_whole(StreamBody::new(Box::pin(body)))
                 .now_or_never()
                 .expect("frames that are there");
             assert!(body.is_ok());

@@ -77,6 +77,17 @@ impl<T: Serialize> IntoResponse for Created<T> {
 }
 
 /// A 204 response without content.
+///
+/// ```
+/// use aplomb::prelude::*;
+///
+/// /// Deletes an order.
+/// #[endpoint(delete = "/orders/{id}")]
+/// async fn delete_order(Path(id): Path<u64>) -> NoContent {
+///     println!("order {id} is deleted");
+///     NoContent
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NoContent;
 

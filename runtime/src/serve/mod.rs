@@ -34,6 +34,31 @@ use crate::start::{StartError, StartErrors};
 /// `connect` makes the state, such as `App::connect`. Its error is printed with the others; a
 /// [`StartErrors`] takes one line for each of its errors.
 ///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use aplomb::prelude::*;
+///
+/// #[derive(Clone)]
+/// struct App;
+///
+/// impl App {
+///     async fn connect() -> Result<Self, std::io::Error> {
+///         Ok(Self)
+///     }
+/// }
+///
+/// #[endpoint(get = "/health", public)]
+/// async fn health(State(_): State<App>) -> &'static str {
+///     "ready"
+/// }
+///
+/// #[tokio::main]
+/// async fn main() -> ExitCode {
+///     aplomb::serve(Api::new("shop", routes![health]), App::connect).await
+/// }
+/// ```
+///
 /// | variable | | default |
 /// |---|---|---|
 /// | `APLOMB_ADDR` | the address to listen on, with a port | `127.0.0.1:3000` |

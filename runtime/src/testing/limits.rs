@@ -147,7 +147,7 @@ pub async fn b01_a_leaky_bucket_queues_requests(store: Arc<impl LimitStore>, _: 
     let request = request_with(Algorithm::LeakyBucket, 1);
     for position in 0..10 {
         let (turn, latest) = (
-            acquire(&store, &[request]).await.statuses[0].turn,
+            acquire(&store, &[request]).await.statuses[0].queue_delay,
             Duration::from_secs(2) * position,
         );
         assert!(
@@ -160,7 +160,7 @@ pub async fn b01_a_leaky_bucket_queues_requests(store: Arc<impl LimitStore>, _: 
         rejected
             .wait
             .is_some_and(|wait| wait <= Duration::from_secs(2))
-            && rejected.turn.is_zero()
+            && rejected.queue_delay.is_zero()
     );
     let impatient = LimitRequest {
         max_queue_wait: Duration::from_secs(3),
@@ -335,7 +335,7 @@ pub async fn b08_a_cost_of_zero_is_admitted_and_takes_no_tokens(
         );
         let status = acquire(&store, &[free]).await.statuses[0];
         assert_eq!(
-            (status.remaining, status.wait, status.turn),
+            (status.remaining, status.wait, status.queue_delay),
             (0, None, Duration::ZERO),
             "{algorithm:?}"
         );

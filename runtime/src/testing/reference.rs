@@ -83,7 +83,7 @@ impl ReferenceBucket {
             remaining,
             resets_in: self.resets_in(quota, at),
             wait,
-            turn,
+            queue_delay: turn,
         }
     }
 

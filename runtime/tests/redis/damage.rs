@@ -184,7 +184,7 @@ async fn a26_a_changed_or_moved_encrypted_response_is_an_error_and_left_unchange
             .begin(&begin())
             .await
             .expect_err("a changed response");
-        assert!(error.is_about_the_key(), "{index}: {error}");
+        assert!(error.is_malformed(), "{index}: {error}");
         assert_eq!(fixture.value(), before, "{index}");
     }
     fixture.set(&encoded);

@@ -21,7 +21,7 @@ async fn counted(page: OffsetRequest) -> Page<i64> {
 
 /// Lists the numbers below 45, and counts the total only on request.
 #[endpoint(get = "/few", version = 1, paginate(offset, default = 20, max = 50))]
-async fn few(page: OffsetRequest) -> Result<Page<i64>> {
+async fn few(page: OffsetRequest) -> aplomb::Result<Page<i64>> {
     let total = page.wants_total().then_some(45);
     Ok(page.page(
         (0..45)

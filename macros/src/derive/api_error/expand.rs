@@ -108,7 +108,7 @@ fn kinds(cases: &[Case<'_>], names: &Names) -> TokenStream {
             };
             let ty = &field.ty;
             // Asked, not demanded: an error that is none of ours is told of once, where its problem is.
-            quote!(#problems.ask(__aplomb::__private::Probe::<::core::result::Result<(), #ty>>::PROBLEMS);)
+            quote!(#problems.include_probe(__aplomb::__private::Probe::<::core::result::Result<(), #ty>>::PROBLEMS);)
         }
     };
     cases.iter().map(one).collect()

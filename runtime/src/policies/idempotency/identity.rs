@@ -76,7 +76,7 @@ impl RecordNames {
             .finish_halves();
         // The first hash selects the slot of a cluster. Without a caller it is the record's own
         // hash, which spreads these records over all slots.
-        let owner = caller.map_or(name, |caller| self.caller_hasher.caller(caller));
+        let owner = caller.map_or(name, |caller| self.caller_hasher.hash_caller(caller));
         (
             RecordKey::new(owner, name),
             FingerprintKey::new(second_half),
@@ -312,7 +312,7 @@ mod tests {
         );
         assert_eq!(
             of(Some("alice"), "k").caller(),
-            &OwnerHasher::new("test").caller(&Caller::new("alice"))
+            &OwnerHasher::new("test").hash_caller(&Caller::new("alice"))
         );
         assert_ne!(
             of(Some("alice"), "k").caller(),

@@ -133,7 +133,7 @@ mod tests {
     use http::header::LINK;
 
     use super::*;
-    use crate::problem::rewrite;
+    use crate::problem::take_problem;
 
     #[test]
     fn a16_a_replay_is_never_retryable() {
@@ -142,7 +142,7 @@ mod tests {
             for body in [None, Some(Bytes::new())] {
                 let stored =
                     StoredResponse::restored(status, Vec::new(), body).expect("stored fields");
-                let problem = rewrite(&mut replay(&stored), ResponseOrigin::Handler);
+                let problem = take_problem(&mut replay(&stored), ResponseOrigin::Handler);
                 assert!(
                     problem.is_none_or(|problem| problem.spec().retryable == Some(false)),
                     "{status}"

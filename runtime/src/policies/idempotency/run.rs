@@ -237,7 +237,7 @@ impl RunContext {
                     "the record of a request was not settled at the first attempt"
                 );
                 // A value that cannot be read stays unreadable, so a retry is useless.
-                if !error.is_about_the_key() {
+                if !error.is_malformed() {
                     self.retry_until_settled(request, lease);
                 }
                 response
@@ -293,7 +293,7 @@ impl RunContext {
                 () if error.is_outage() => Duration::MAX,
                 () => lease,
             };
-            if error.is_about_the_key() || started.elapsed() >= retry_for {
+            if error.is_malformed() || started.elapsed() >= retry_for {
                 return tracing::error!(
                     %error,
                     record = %self.begin.key,
@@ -320,7 +320,7 @@ async fn buffer_response(
             Response::from_parts(head, body),
         ));
     }
-    match read::whole(body).await {
+    match read::read_whole(body).await {
         Ok(bytes) => {
             let stored = StoredResponse::new(&head, Some(bytes.clone()));
             Ok((stored, Response::from_parts(head, Body::from(bytes))))

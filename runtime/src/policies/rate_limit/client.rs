@@ -262,7 +262,7 @@ impl LimitClient {
                 permit,
                 &format_args!("no answer within {STORE_TIMEOUT:?}"),
             ),
-            Some(Err(error)) if !error.is_about_the_key() => {
+            Some(Err(error)) if !error.is_malformed() => {
                 self.report_failure(breaker, permit, &error);
             }
             Some(answer) => {
@@ -285,7 +285,7 @@ impl LimitClient {
         elapsed: Duration,
     ) {
         match error {
-            Some(error) if !error.is_about_the_key() => {
+            Some(error) if !error.is_malformed() => {
                 self.report_failure(breaker, Permit::Normal, error);
             }
             _ if elapsed > STORE_TIMEOUT => {

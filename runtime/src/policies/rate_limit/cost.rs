@@ -15,7 +15,7 @@ pub enum Cost {
 
 impl Cost {
     /// Returns the cost if it does not depend on the request.
-    pub const fn known(self) -> Option<u64> {
+    pub const fn fixed(self) -> Option<u64> {
         match self {
             Self::Fixed(tokens) => Some(tokens),
             Self::Of(_) => None,
@@ -23,7 +23,7 @@ impl Cost {
     }
 
     pub(super) fn describe(self) -> String {
-        self.known()
+        self.fixed()
             .map_or_else(|| String::from("function"), |tokens| tokens.to_string())
     }
 

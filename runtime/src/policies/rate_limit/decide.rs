@@ -14,7 +14,7 @@ use crate::clock::{Timestamp, micros};
 
 /// The state of a bucket relative to now, with times in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum BucketState {
     /// The time until a token bucket is full, or until a leaky bucket is empty.
     Ahead(u64),
     /// A fixed window.
@@ -46,10 +46,10 @@ pub struct LimitStatus {
     /// admitted.
     pub wait: Option<Duration>,
     /// The time for which an admitted request waits in the queue of a leaky bucket.
-    pub turn: Duration,
+    pub queue_delay: Duration,
 }
 
-impl State {
+impl BucketState {
     /// Decides about a request for `cost` tokens that can wait for its turn up to `max_queue_wait`.
     /// The cost is at most the burst.
     ///
@@ -73,7 +73,7 @@ impl State {
                     0
                 };
                 LimitStatus {
-                    turn: Duration::from_micros(turn),
+                    queue_delay: Duration::from_micros(turn),
                     ..Self::Ahead(ahead + cost).peek(quota)
                 }
             }
@@ -174,7 +174,7 @@ pub(crate) fn after(status: LimitStatus, quota: Quota, elapsed: Duration) -> Lim
     let resets_in = status.resets_in.saturating_sub(elapsed);
     let remaining = match quota.algorithm() {
         Algorithm::TokenBucket | Algorithm::LeakyBucket => {
-            State::Ahead(micros(resets_in)).peek(quota).remaining
+            BucketState::Ahead(micros(resets_in)).peek(quota).remaining
         }
         Algorithm::FixedWindow | Algorithm::SlidingWindow if resets_in.is_zero() => quota.burst(),
         // The log of the tokens is in the store, so the number of expired tokens is unknown here.

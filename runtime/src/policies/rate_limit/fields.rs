@@ -12,7 +12,7 @@ use itoa::Buffer as Digits;
 
 use super::decide::LimitStatus;
 use super::quota::Quota;
-use crate::problem::{seconds_up, whole_seconds};
+use crate::problem::{seconds_rounded_up, whole_seconds};
 
 const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -89,7 +89,7 @@ fn status_value(labels: &[Label], statuses: &[LimitStatus]) -> HeaderValue {
         text.push_str(&label.item);
         text.push_str(Digits::new().format(status.remaining));
         text.push_str(";t=");
-        text.push_str(Digits::new().format(seconds_up(status.resets_in)));
+        text.push_str(Digits::new().format(seconds_rounded_up(status.resets_in)));
     }
     header_value(text)
 }
@@ -114,7 +114,7 @@ fn unix_seconds_after(from_now: Duration) -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    seconds_up(now + from_now)
+    seconds_rounded_up(now + from_now)
 }
 
 #[cfg(test)]

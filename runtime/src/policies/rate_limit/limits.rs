@@ -200,7 +200,10 @@ impl Limits {
     /// Returns how long an admitted request waits for its turn.
     pub(crate) fn queue_delay(&self, acquired: &Acquired) -> Duration {
         let enforced = acquired.statuses.iter().take(self.labels.len());
-        enforced.map(|status| status.turn).max().unwrap_or_default()
+        enforced
+            .map(|status| status.queue_delay)
+            .max()
+            .unwrap_or_default()
     }
 
     /// The 429 of a rejected request.
@@ -238,7 +241,7 @@ impl Limits {
 impl Rule {
     /// Returns whether the cost or the key has to be read from the request.
     fn reads_keys(&self) -> bool {
-        self.cost.known().is_none() || matches!(self.by, LimitBy::Header(..) | LimitBy::Param(..))
+        self.cost.fixed().is_none() || matches!(self.by, LimitBy::Header(..) | LimitBy::Param(..))
     }
 
     fn request<'a>(
@@ -253,7 +256,7 @@ impl Rule {
             },
             quota: self.quota,
             cost: resolved.map_or_else(
-                || self.cost.known().unwrap_or_default(),
+                || self.cost.fixed().unwrap_or_default(),
                 |resolved| resolved.cost,
             ),
             max_cost: self.max_cost,

@@ -1,6 +1,6 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use super::decide::State;
+use super::decide::BucketState;
 use super::quota::Quota;
 use super::store::LimitRequest;
 use crate::clock::Timestamp;
@@ -45,10 +45,15 @@ impl Logs {
     }
 
     /// Returns the state of a bucket for a request.
-    pub(super) fn state(&mut self, hash: u64, request: &LimitRequest<'_>, now: Timestamp) -> State {
+    pub(super) fn state(
+        &mut self,
+        hash: u64,
+        request: &LimitRequest<'_>,
+        now: Timestamp,
+    ) -> BucketState {
         let (now, window) = (now.as_micros(), request.quota.window());
         let Some(log) = self.by_hash.get_mut(&hash) else {
-            return State::Log {
+            return BucketState::Log {
                 used: 0,
                 leaves: 0,
                 room: 0,
@@ -61,7 +66,7 @@ impl Logs {
         // `surplus` is n - 1, the index of the last of these.
         let surplus = (used + request.cost).checked_sub(request.quota.burst() + 1);
         let blocking = surplus.and_then(|index| log.times.get(usize::try_from(index).ok()?));
-        State::Log {
+        BucketState::Log {
             used: used.min(request.quota.burst()),
             leaves: log.times.back().map_or(0, leaves_in),
             room: blocking.map_or(0, leaves_in),

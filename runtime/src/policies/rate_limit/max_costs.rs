@@ -38,7 +38,7 @@ impl MaxCosts {
 /// Returns the highest cost that an endpoint declares. The result of a function is bounded by the
 /// burst only.
 fn declared_max(limit: &RateLimitSpec) -> u64 {
-    limit.cost.known().unwrap_or(u64::MAX)
+    limit.cost.fixed().unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use core::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::decide::State;
+use super::decide::BucketState;
 use super::logs::Logs;
 use super::spec::Algorithm;
 use super::store::{Acquired, Bucket, LimitRequest, LimitStore, LimitSubject};
@@ -113,7 +113,7 @@ impl MemoryLimits {
         let mut shards = self.table.lock_all(hashes.iter().copied());
         let now = self.clock.now();
         let keyed = requests.iter().zip(&hashes);
-        let states: Vec<State> = keyed
+        let states: Vec<BucketState> = keyed
             .map(|(request, hash)| shards.part(*hash).state(*hash, request, now))
             .collect();
         let acquired = Acquired::of(requests, &states);
@@ -134,20 +134,26 @@ impl MemoryLimits {
 }
 
 impl Shard {
-    fn state(&mut self, hash: KeyHash, request: &LimitRequest<'_>, now: Timestamp) -> State {
+    fn state(&mut self, hash: KeyHash, request: &LimitRequest<'_>, now: Timestamp) -> BucketState {
         if request.quota.algorithm() == Algorithm::SlidingWindow {
             return self.logs.state(hash.as_u64(), request, now);
         }
         let Some(word) = self.words.get_mut(hash) else {
-            return State::from_word(None, request.quota, now);
+            return BucketState::from_word(None, request.quota, now);
         };
-        let state = State::from_word(Some(*word), request.quota, now);
+        let state = BucketState::from_word(Some(*word), request.quota, now);
         // A word too far ahead would reject requests until the clock reaches it.
         *word = (*word).min(state.to_word(request.quota, 0, now));
         state
     }
 
-    fn take(&mut self, hash: KeyHash, request: &LimitRequest<'_>, state: State, now: Timestamp) {
+    fn take(
+        &mut self,
+        hash: KeyHash,
+        request: &LimitRequest<'_>,
+        state: BucketState,
+        now: Timestamp,
+    ) {
         if request.cost == 0 {
             return;
         }

@@ -290,13 +290,13 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use aplomb::policies::rate_limit::{Bucket, LimitRequest, LimitSubject, Quota, State};
+//! use aplomb::policies::rate_limit::{Bucket, BucketState, LimitRequest, LimitSubject, Quota};
 //!
 //! let quota = Quota::new(100, Duration::from_mins(1), 2).unwrap();
 //! let request = LimitRequest::new(Bucket { limit: 1, subject: LimitSubject::Everyone }, quota);
 //! // The bucket is full in 600 ms: one of its two tokens is left, and the request takes it.
-//! assert_eq!(request.decide(State::Ahead(600_000)).remaining, 0);
-//! assert_eq!(request.decide(State::Ahead(1_200_000)).wait, Some(Duration::from_millis(600)));
+//! assert_eq!(request.decide(BucketState::Ahead(600_000)).remaining, 0);
+//! assert_eq!(request.decide(BucketState::Ahead(1_200_000)).wait, Some(Duration::from_millis(600)));
 //! ```
 
 mod auth_failures;
@@ -328,7 +328,7 @@ mod tests;
 pub(crate) use auth_failures::AuthFailures;
 pub(crate) use client::LimitClient;
 pub use cost::Cost;
-pub use decide::{LimitStatus, State};
+pub use decide::{BucketState, LimitStatus};
 pub(crate) use instances::Instances;
 pub use key::{KeyKind, LimitKey};
 pub(crate) use limits::{Limits, invalid_limit};

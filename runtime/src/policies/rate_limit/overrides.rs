@@ -111,7 +111,7 @@ impl Override {
         }
         // The cost of a function is unknown at start. It is lowered to the burst, so it always
         // fits.
-        if let Some(cost) = limit.cost.known().filter(|cost| *cost > limit.burst) {
+        if let Some(cost) = limit.cost.fixed().filter(|cost| *cost > limit.burst) {
             return Err(burst_below_cost(limit.burst, cost, spec));
         }
         if limit.prefetch > 0 && Quota::of(&limit).is_none() {
@@ -143,7 +143,7 @@ fn parse_entry<'a>(
     }
     let named = declared_limits(specs).filter(|(limit, _)| limit.name == Some(name));
     let (costliest, spec) = named
-        .max_by_key(|(limit, _)| limit.cost.known())
+        .max_by_key(|(limit, _)| limit.cost.fixed())
         .ok_or_else(|| unknown_name(name, specs))?;
     let value = Override::parse(value)?;
     value.check(costliest, spec).map(|()| (name, value))
@@ -172,7 +172,7 @@ fn burst_too_small_for_prefetch(limit: &RateLimitSpec) -> String {
     let (burst, batch) = (limit.burst, limit.prefetch);
     let min = batch
         .saturating_mul(2)
-        .saturating_add(limit.cost.known().unwrap_or(1));
+        .saturating_add(limit.cost.fixed().unwrap_or(1));
     format!(
         "its bucket holds {burst}, and `prefetch = {batch}` needs room for two batches and a request: expected a burst \
          of at least {min}, such as :burst={min}"

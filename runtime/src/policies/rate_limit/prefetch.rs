@@ -11,7 +11,7 @@
 
 use core::fmt;
 
-use super::decide::{LimitStatus, State};
+use super::decide::{BucketState, LimitStatus};
 use super::store::{Acquired, LimitRequest};
 use crate::clock::{Timestamp, micros};
 use crate::sharded::{KeyHash, Sharded, Slots};
@@ -178,7 +178,7 @@ impl Refill<'_> {
         if let Some(entry) = self.batches.table.lock(self.hash).get_mut(self.hash) {
             entry.retry_at = now.after(status.wait.unwrap_or_default());
         }
-        request.decide(State::Ahead(micros(status.resets_in)))
+        request.decide(BucketState::Ahead(micros(status.resets_in)))
     }
 }
 

@@ -102,13 +102,13 @@ impl Quota {
         quota
             .filter(|quota| {
                 spec.cost
-                    .known()
+                    .fixed()
                     .is_none_or(|cost| cost > 0 && cost <= quota.burst)
             })
             .filter(|_| !prefetches || spec.algorithm == Algorithm::TokenBucket)
             .filter(|quota| {
                 !prefetches
-                    || two_batches.saturating_add(spec.cost.known().unwrap_or(1)) <= quota.burst
+                    || two_batches.saturating_add(spec.cost.fixed().unwrap_or(1)) <= quota.burst
             })
     }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::decide::{LimitStatus, State};
+use super::decide::{BucketState, LimitStatus};
 use super::quota::Quota;
 use crate::facet::StoreFuture;
 use crate::request::Caller;
@@ -13,6 +13,29 @@ use crate::request::Caller;
 ///
 /// The store uses its own clock. A full bucket needs no record, so a record expires when its bucket
 /// is full.
+///
+/// The stores of Aplomb implement it. Implement it for a store of your own, or around another store,
+/// for example to count the calls:
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use aplomb::policies::rate_limit::{Acquired, LimitRequest, LimitStore};
+/// use aplomb::store::StoreFuture;
+///
+/// #[derive(Debug)]
+/// struct Counted<L> {
+///     calls: AtomicU64,
+///     store: L,
+/// }
+///
+/// impl<L: LimitStore> LimitStore for Counted<L> {
+///     fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
+///         self.calls.fetch_add(1, Ordering::Relaxed);
+///         self.store.acquire(requests)
+///     }
+/// }
+/// ```
 pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// Takes the tokens of all requests, or of none.
     ///
@@ -100,7 +123,7 @@ impl<'a> LimitRequest<'a> {
 
     /// Returns the status of the request if its bucket is in this state and all other buckets admit
     /// it.
-    pub fn decide(&self, state: State) -> LimitStatus {
+    pub fn decide(&self, state: BucketState) -> LimitStatus {
         state.take(self.quota, self.cost, self.max_queue_wait)
     }
 
@@ -170,8 +193,8 @@ pub struct Acquired {
 impl Acquired {
     /// Decides about requests for buckets in these states: all take their tokens, or none does.
     /// Shadow limits reject nothing.
-    pub fn of(requests: &[LimitRequest<'_>], states: &[State]) -> Self {
-        let decide = |(request, state): (&LimitRequest<'_>, &State)| request.decide(*state);
+    pub fn of(requests: &[LimitRequest<'_>], states: &[BucketState]) -> Self {
+        let decide = |(request, state): (&LimitRequest<'_>, &BucketState)| request.decide(*state);
         let mut statuses: Vec<LimitStatus> = requests.iter().zip(states).map(decide).collect();
         let admitted = requests
             .iter()

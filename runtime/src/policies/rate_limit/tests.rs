@@ -92,7 +92,7 @@ fn b01_one_token_refills_after_its_interval() {
 fn b01_a_leaky_bucket_spaces_requests_evenly() {
     let (bench, request) = (Bench::new(), request(Quota::leaky_bucket(10, SECOND, 3)));
     let turns: Vec<_> = (0..3)
-        .map(|_| bench.take(request).turn.as_millis())
+        .map(|_| bench.take(request).queue_delay.as_millis())
         .collect();
     assert_eq!(turns, [0, 100, 200]);
     assert_eq!(
@@ -101,7 +101,7 @@ fn b01_a_leaky_bucket_spaces_requests_evenly() {
         "the queue is full"
     );
     bench.clock.advance(Duration::from_millis(150));
-    assert_eq!(bench.take(request).turn, Duration::from_millis(150));
+    assert_eq!(bench.take(request).queue_delay, Duration::from_millis(150));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn b01_a_leaky_bucket_rejects_requests_whose_turn_is_after_their_deadline() {
     assert_eq!(bench.count_admitted(impatient, 10), 3);
     assert_eq!(bench.take(impatient).wait, Some(Duration::from_millis(50)));
     assert_eq!(
-        bench.take(request).turn,
+        bench.take(request).queue_delay,
         Duration::from_millis(300),
         "a rejected request takes nothing"
     );
@@ -186,7 +186,7 @@ fn a_request_without_cost_takes_nothing_and_does_not_wait() {
         });
         let peeked = bench.take(peek);
         assert_eq!(
-            (peeked.remaining, peeked.wait, peeked.turn),
+            (peeked.remaining, peeked.wait, peeked.queue_delay),
             (0, None, Duration::ZERO),
             "{algorithm:?}"
         );
@@ -265,7 +265,7 @@ proptest! {
             bench.clock.advance(wait);
             let status = bench.take(request);
             if status.wait.is_none() {
-                released.push(bench.clock.now().after(status.turn));
+                released.push(bench.clock.now().after(status.queue_delay));
             }
         }
         for (index, from) in released.iter().enumerate() {

@@ -21,7 +21,7 @@ use super::link::{NodeLink, WhenDisconnected};
 use super::records::HEARTBEAT_BATCH;
 use super::script::{ScriptCall, unexpected};
 use crate::policies::idempotency::Lease;
-use crate::policies::rate_limit::{Acquired, Bucket, LimitRequest, LimitSubject, State};
+use crate::policies::rate_limit::{Acquired, Bucket, BucketState, LimitRequest, LimitSubject};
 use crate::store::StoreError;
 
 /// Returns `true` if all keys are in one slot.
@@ -61,7 +61,7 @@ impl RedisStore {
         &self,
         keys: Vec<String>,
         requests: &[LimitRequest<'_>],
-    ) -> Result<Vec<State>, StoreError> {
+    ) -> Result<Vec<BucketState>, StoreError> {
         let (sender, receiver) = oneshot::channel();
         let (store, requests): (_, Vec<_>) =
             (self.clone(), requests.iter().map(without_subject).collect());
@@ -222,10 +222,10 @@ fn merge_states(
     groups: &[SlotGroup],
     taken: &[Result<TakenTokens, StoreError>],
     requests: &[LimitRequest<'_>],
-) -> Result<Vec<State>, StoreError> {
+) -> Result<Vec<BucketState>, StoreError> {
     let mut all: Vec<_> = requests
         .iter()
-        .map(|request| State::exhausted(request.quota))
+        .map(|request| BucketState::exhausted(request.quota))
         .collect();
     for (group, taken) in groups.iter().zip(taken) {
         match taken {
@@ -269,16 +269,16 @@ mod tests {
         }
     }
 
-    const fn ahead(seconds: u64) -> State {
-        State::Ahead(seconds * 1_000_000)
+    const fn ahead(seconds: u64) -> BucketState {
+        BucketState::Ahead(seconds * 1_000_000)
     }
 
-    fn admits(requests: &[LimitRequest<'_>], states: &[State]) -> bool {
+    fn admits(requests: &[LimitRequest<'_>], states: &[BucketState]) -> bool {
         Acquired::of(requests, states).admitted
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the form of a reply")]
-    const fn taken(states: Vec<State>) -> GroupResult {
+    const fn taken(states: Vec<BucketState>) -> GroupResult {
         Ok(TakenTokens { states, now: 0 })
     }
 

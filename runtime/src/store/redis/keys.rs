@@ -33,7 +33,7 @@ impl Keys {
 
     /// Returns the name of a record of this caller.
     pub(super) fn record_of(&self, caller: &Caller, name: [u8; 16]) -> RecordKey {
-        RecordKey::new(self.owners.caller(caller), name)
+        RecordKey::new(self.owners.hash_caller(caller), name)
     }
 
     /// Returns the Redis key of the marker of an aborted token.
@@ -44,15 +44,17 @@ impl Keys {
     /// Returns the Redis key of a bucket.
     pub(super) fn bucket(&self, bucket: &Bucket<'_>) -> String {
         let owner = match bucket.subject {
-            LimitSubject::Caller(caller) => self.owners.caller(caller),
+            LimitSubject::Caller(caller) => self.owners.hash_caller(caller),
             LimitSubject::Address(IpAddr::V4(address)) => {
-                self.owners.owner("address", &address.octets())
+                self.owners.hash_owner("address", &address.octets())
             }
             LimitSubject::Address(IpAddr::V6(address)) => {
-                self.owners.owner("address", &address.octets())
+                self.owners.hash_owner("address", &address.octets())
             }
-            LimitSubject::Key(key) => self.owners.owner("key", key.as_bytes()),
-            LimitSubject::Everyone => self.owners.owner("everyone", &bucket.limit.to_be_bytes()),
+            LimitSubject::Key(key) => self.owners.hash_owner("key", key.as_bytes()),
+            LimitSubject::Everyone => self
+                .owners
+                .hash_owner("everyone", &bucket.limit.to_be_bytes()),
         };
         self.key(&owner, "l:", &base64(&bucket.limit.to_be_bytes()))
     }

@@ -6,7 +6,7 @@ use redis::Value;
 use super::RedisStore;
 use super::link::WhenDisconnected;
 use super::script::{ScriptCall, unexpected};
-use crate::policies::rate_limit::{Acquired, Algorithm, LimitRequest, LimitStore, State};
+use crate::policies::rate_limit::{Acquired, Algorithm, BucketState, LimitRequest, LimitStore};
 use crate::store::{StoreError, StoreFuture};
 
 impl LimitStore for RedisStore {
@@ -33,7 +33,7 @@ impl LimitStore for RedisStore {
 #[derive(Debug)]
 pub(super) struct TakenTokens {
     /// The states of the buckets before the tokens were taken.
-    pub(super) states: Vec<State>,
+    pub(super) states: Vec<BucketState>,
     /// The server's time of the script in microseconds; 0 if it was not requested.
     pub(super) now: u64,
 }
@@ -118,16 +118,24 @@ pub(super) fn parse_acquired(requests: &[LimitRequest<'_>], reply: &Value) -> Op
 /// It contains the kind of the bucket, the number of tokens, and a time. The time is the one at
 /// which a token or leaky bucket was full before, the end of a fixed window, or that of the tokens
 /// in a sliding window.
-pub(super) fn give_back_argument(request: &LimitRequest<'_>, state: State, now: u64) -> Vec<u8> {
+pub(super) fn give_back_argument(
+    request: &LimitRequest<'_>,
+    state: BucketState,
+    now: u64,
+) -> Vec<u8> {
     let cost = if request.decide(state).wait.is_none() {
         request.cost
     } else {
         0
     };
     match state {
-        State::Ahead(ahead) => pack(BUCKET, [request.quota.interval() * cost, now + ahead, 0]),
-        State::Window { left, .. } => pack(FIXED_WINDOW, [cost, now + left, request.quota.burst()]),
-        State::Log { .. } => pack(SLIDING_WINDOW, [cost, now, 0]),
+        BucketState::Ahead(ahead) => {
+            pack(BUCKET, [request.quota.interval() * cost, now + ahead, 0])
+        }
+        BucketState::Window { left, .. } => {
+            pack(FIXED_WINDOW, [cost, now + left, request.quota.burst()])
+        }
+        BucketState::Log { .. } => pack(SLIDING_WINDOW, [cost, now, 0]),
     }
 }
 
@@ -189,24 +197,26 @@ fn parse_numbers(reply: &Value) -> Option<Vec<u64>> {
 }
 
 /// Parses the states of the buckets; `None` if there are too few or too many numbers.
-fn parse_states(numbers: &[u64], requests: &[LimitRequest<'_>]) -> Option<Vec<State>> {
+fn parse_states(numbers: &[u64], requests: &[LimitRequest<'_>]) -> Option<Vec<BucketState>> {
     let mut numbers = numbers.iter().copied();
     let mut next = || numbers.next();
     let states = requests.iter().map(|request| {
         let (burst, window) = (request.quota.burst(), request.quota.window());
         Some(match request.quota.algorithm() {
-            Algorithm::TokenBucket | Algorithm::LeakyBucket => State::Ahead(next()?.min(window)),
-            Algorithm::FixedWindow => State::Window {
+            Algorithm::TokenBucket | Algorithm::LeakyBucket => {
+                BucketState::Ahead(next()?.min(window))
+            }
+            Algorithm::FixedWindow => BucketState::Window {
                 used: next()?.min(burst),
                 left: next()?,
             },
-            Algorithm::SlidingWindow => State::Log {
+            Algorithm::SlidingWindow => BucketState::Log {
                 used: next()?.min(burst),
                 leaves: next()?,
                 room: next()?,
             },
         })
     });
-    let states = states.collect::<Option<Vec<State>>>()?;
+    let states = states.collect::<Option<Vec<BucketState>>>()?;
     numbers.next().is_none().then_some(states)
 }

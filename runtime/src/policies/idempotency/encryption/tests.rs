@@ -185,7 +185,7 @@ fn a26_a_response_in_plain_form_is_returned_unchanged() {
     let encrypted = keys("k1", 7).encrypt(&RECORD, &plain);
     assert!(
         require_decrypted(BeginOutcome::Done(encrypted), &RECORD)
-            .is_err_and(|error| error.is_about_the_key())
+            .is_err_and(|error| error.is_malformed())
     );
 }
 

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use tracing::Level;
 
 use super::super::breaker::OPEN_DURATION;
-use super::super::decide::State;
+use super::super::decide::BucketState;
 use super::super::quota::Quota;
 use super::super::store::{Bucket, LimitSubject};
 use super::*;
@@ -290,7 +290,7 @@ impl CombinedStore {
 
     /// A store that admits the request and begins its run.
     fn admitting(delay: Duration) -> Self {
-        let acquired = Acquired::of(&[request()], &[State::Ahead(0)]);
+        let acquired = Acquired::of(&[request()], &[BucketState::Ahead(0)]);
         Self::after(delay, Ok((acquired, Some(Found))))
     }
 
@@ -454,7 +454,10 @@ async fn b15_on_error_deny_leaves_nothing_to_undo() {
 
 #[tokio::test(start_paused = true)]
 async fn b14_a_rejection_of_a_combined_call_is_cached() {
-    let rejected = Acquired::of(&[request()], &[State::Ahead(request().quota.window())]);
+    let rejected = Acquired::of(
+        &[request()],
+        &[BucketState::Ahead(request().quota.window())],
+    );
     let store = CombinedStore::after(Duration::ZERO, Ok((rejected.clone(), None)));
     let bench = bench(1);
     assert!(!bench.client.may_have_rejections());

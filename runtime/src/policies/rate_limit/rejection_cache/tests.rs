@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::decide::State;
+use super::super::decide::BucketState;
 use super::super::quota::Quota;
 use super::super::store::{Bucket, LimitSubject};
 use super::*;
@@ -27,7 +27,7 @@ fn request(limit: u64, seconds: u64) -> LimitRequest<'static> {
 
 /// The rejection of requests by empty buckets.
 fn reject(requests: &[LimitRequest<'_>]) -> Acquired {
-    let empty = |request: &LimitRequest<'_>| State::Ahead(request.quota.window());
+    let empty = |request: &LimitRequest<'_>| BucketState::Ahead(request.quota.window());
     Acquired::of(requests, &requests.iter().map(empty).collect::<Vec<_>>())
 }
 
@@ -110,7 +110,7 @@ fn b14_an_admission_is_not_cached() {
     let cache = RejectionCache::new();
     cache.insert(
         &requests,
-        &Acquired::of(&requests, &[State::Ahead(0)]),
+        &Acquired::of(&requests, &[BucketState::Ahead(0)]),
         START,
         START,
     );
@@ -171,7 +171,8 @@ fn b14_a_request_that_can_wait_longer_is_not_rejected() {
             ..request(1, 1)
         }]
     };
-    let decide = |requests: &[LimitRequest<'_>]| Acquired::of(requests, &[State::Ahead(5_000_000)]);
+    let decide =
+        |requests: &[LimitRequest<'_>]| Acquired::of(requests, &[BucketState::Ahead(5_000_000)]);
     assert!(!decide(&waiting(3)).admitted && decide(&waiting(6)).admitted);
     let cache = RejectionCache::new();
     cache.insert(&waiting(3), &decide(&waiting(3)), START, START);
