@@ -1,12 +1,12 @@
-//! Names of the generated code's own.
+//! Names for generated items.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::format_ident;
 
 /// Makes names that do not occur in the user's tokens.
 ///
-/// Rust's macros hide local variables from the user's tokens, but neither types nor constants. So
-/// each name begins with more underscores than any name of the user's.
+/// The hygiene of Rust's macros protects local variables, but neither types nor constants. Each name
+/// therefore begins with more underscores than any name in the user's tokens.
 pub(crate) struct Names {
     underscores: usize,
 }
@@ -20,15 +20,15 @@ impl Names {
         }
     }
 
-    /// The name of this kind, at the macro's own place.
+    /// The name of this kind, with the span of the macro.
     pub(crate) fn name(&self, kind: &str) -> Ident {
         self.name_at(kind, Span::mixed_site())
     }
 
-    /// The name of this kind, at this place.
-    pub(crate) fn name_at(&self, kind: &str, place: Span) -> Ident {
+    /// The name of this kind, with this span.
+    pub(crate) fn name_at(&self, kind: &str, span: Span) -> Ident {
         let underscores = "_".repeat(self.underscores);
-        format_ident!("{underscores}{kind}", span = place)
+        format_ident!("{underscores}{kind}", span = span)
     }
 
     /// The names of this kind with these numbers.
@@ -39,7 +39,7 @@ impl Names {
     }
 }
 
-/// The most underscores that a name in the tokens begins with.
+/// The largest number of underscores at the start of a name in the tokens.
 fn most_underscores(tokens: &TokenStream) -> usize {
     let of = |tree: TokenTree| match tree {
         TokenTree::Group(group) => most_underscores(&group.stream()),

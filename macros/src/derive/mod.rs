@@ -24,7 +24,7 @@ fn expanded(
     output
 }
 
-/// Puts what is generated for an item into a scope, with the lints that the item allows anywhere.
+/// Puts the generated items into a scope, with the lints that the item allows anywhere.
 fn in_scope(input: &DeriveInput, path: &CratePath, items: &TokenStream) -> TokenStream {
     let mut attributes = input.attrs.clone();
     let fields = match &input.data {
@@ -46,7 +46,7 @@ fn in_scope(input: &DeriveInput, path: &CratePath, items: &TokenStream) -> Token
     scope(&allowed(&attributes), path, items)
 }
 
-/// Takes `crate = path` out of the `#[name(…)]` above an item. The rest of the attributes stays.
+/// Removes `crate = path` from the `#[name(…)]` attributes of an item and returns the path.
 fn take_crate_path(attributes: &mut Vec<Attribute>, name: &str, sink: &Sink<'_>) -> CratePath {
     let mut declared = Vec::new();
     attributes.retain_mut(|attribute| {
@@ -68,7 +68,7 @@ fn take_crate_path(attributes: &mut Vec<Attribute>, name: &str, sink: &Sink<'_>)
     let mut declared = declared.iter();
     let path = declared.next().map(|path| CratePath::read(path, sink));
     for second in declared {
-        sink.report(&second.key, "`crate` is given twice: remove one");
+        sink.report(&second.key, "`crate` is declared twice: remove one");
     }
     path.unwrap_or_default()
 }
@@ -77,7 +77,7 @@ fn is_crate_path(part: &TokenStream) -> bool {
     matches!(part.clone().into_iter().next(), Some(TokenTree::Ident(word)) if word == "crate")
 }
 
-/// Reports a `crate = path` that is not above the whole item, where [`take_crate_path`] finds it.
+/// Reports `crate = path` on a field or variant. [`take_crate_path`] has removed it from the item itself.
 fn is_misplaced_crate_path(item: &Item, name: &str, sink: &Sink<'_>) -> bool {
     match item {
         Item::Option(option) if option.name() == "crate" => {

@@ -1,5 +1,5 @@
-//! What an endpoint with mistakes expands to: what others refer to, inert, so that its mistakes are
-//! the only ones reported.
+//! The expansion of an endpoint with errors: stubs of the items that other code uses, so that no
+//! further errors follow.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
@@ -9,8 +9,8 @@ use super::spec::id;
 use super::{generated_visibility, in_scope, type_item};
 use crate::policies::Endpoint;
 
-/// The inert items. A method gets none, because they could not stand where it does, and neither
-/// does an endpoint that another attribute will make.
+/// The stubs. A method has none, because an `impl` block cannot contain them. A function with a second
+/// `#[endpoint]` has none either, because the second one expands to the items.
 pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
     let is_receiver = |argument: &FnArg| matches!(argument, FnArg::Receiver(_));
     if endpoint.function.signature.inputs.iter().any(is_receiver)
@@ -41,7 +41,7 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
             const READS_BODY: ::core::primitive::bool = false;
 
             fn call(_: #api, _: &mut __aplomb::__private::Incoming) -> __aplomb::__private::ResponseFuture {
-                ::core::panic!("this endpoint has mistakes")
+                ::core::panic!("this endpoint has compile errors")
             }
         }
     };
@@ -50,7 +50,7 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
     output
 }
 
-/// A specification without path: such are left out of all comparisons.
+/// A specification without a path, which all comparisons ignore.
 fn spec(endpoint: &Endpoint<'_>) -> TokenStream {
     let name = endpoint.function.name();
     let method = Ident::new("Get", Span::mixed_site());
@@ -71,13 +71,13 @@ fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
     };
     quote! {
         #visibility fn uri #arguments -> __aplomb::EndpointUri {
-            ::core::panic!("this endpoint has mistakes")
+            ::core::panic!("this endpoint has compile errors")
         }
     }
 }
 
-/// Whether the argument looks like one that reads path parameters: of a path that is not there yet,
-/// nothing else can be known.
+/// Returns true if the argument is written `Path<…>`. Without a path this is the only sign that the
+/// endpoint has path parameters.
 fn is_path(argument: &Type) -> bool {
     match argument {
         Type::Path(ty) => ty

@@ -6,7 +6,7 @@ use quote::quote;
 use super::generated_visibility;
 use crate::policies::Endpoint;
 
-/// The type's own function.
+/// The function `uri` of the type.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let type_name = endpoint.name();
     let path = endpoint
@@ -30,18 +30,18 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
 fn plain(endpoint: &Endpoint<'_>) -> TokenStream {
     let visibility = generated_visibility(&endpoint.function.visibility);
     quote! {
-        /// The endpoint's own URI.
+        /// Returns the URI of the endpoint.
         #visibility fn uri() -> __aplomb::EndpointUri {
             __aplomb::__private::link(&<Self as __aplomb::Endpoint>::SPEC)
         }
     }
 }
 
-/// With path parameters: those that the endpoint's own `Path` argument reads, wherever among the
-/// arguments it stands and under whatever alias.
+/// `uri` with path parameters: those that the `Path` argument of the endpoint reads. The compiler finds
+/// that argument, at any position and through a type alias.
 ///
-/// The arguments stand in a bound and not in an associated type, where a private one would be an
-/// error instead of the lint that the function itself already gives.
+/// The arguments are in a bound, where a private type is only a lint, which the function has as well.
+/// In an associated type a private type would be an error.
 fn typed(endpoint: &Endpoint<'_>) -> TokenStream {
     let visibility = generated_visibility(&endpoint.function.visibility);
     let names = &endpoint.function.names;
@@ -53,7 +53,7 @@ fn typed(endpoint: &Endpoint<'_>) -> TokenStream {
         .rev()
         .fold(quote!(()), |rest, argument| quote!((#argument, #rest)));
     quote! {
-        /// The endpoint's own URI with these path parameters.
+        /// Returns the URI of the endpoint with these path parameters.
         #visibility fn uri<#index, #read>(#parameters: &#read) -> __aplomb::EndpointUri
         where
             #list: __aplomb::__private::FindPath<#index, Parameters = #read>,

@@ -1,12 +1,12 @@
 //! From the validated model to code.
 //!
-//! Paths are absolute or go through `__aplomb`, the runtime's name in the scope of the generated code
-//! (`scope.rs`). Names of the generated code's own carry the macro's span and do not occur in the
-//! user's tokens (`names.rs`). The user's tokens keep their spans, and a generated token takes the
-//! place of a user's only where an error must appear.
-//!
-//! rustc applies lints only to the user's tokens. So generated code needs no `#[allow]`, which would be
-//! an error in a crate that forbids the lint.
+//! - Paths are absolute, or begin with `__aplomb`, the name of the runtime in the scope of the
+//!   generated code (`scope.rs`).
+//! - Generated names have the span of the macro, and do not occur in the user's tokens (`names.rs`).
+//! - The user's tokens keep their spans. A generated token has the span of a user's token only if an
+//!   error must appear there.
+//! - rustc applies lints only to the user's tokens. Generated code therefore needs no `#[allow]`, which
+//!   would be an error in a crate that forbids the lint.
 
 mod checks;
 mod fallback;
@@ -24,7 +24,7 @@ pub(crate) use scope::{allowed, generated_visibility, import, scope};
 
 use crate::policies::Endpoint;
 
-/// The generated items of an endpoint without mistakes.
+/// The generated items of a valid endpoint.
 pub(crate) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let items = [
         quote!(
@@ -39,19 +39,19 @@ pub(crate) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     output
 }
 
-/// Puts the items of an endpoint into a scope, under the conditions of the function.
+/// Puts the items of an endpoint into a scope, with the `#[cfg]` attributes of the function.
 fn in_scope(endpoint: &Endpoint<'_>, items: &TokenStream) -> TokenStream {
     let mut attributes = endpoint.function.cfgs();
     attributes.extend(allowed(&endpoint.function.attributes));
     scope(&attributes, &endpoint.spec.crate_path, items)
 }
 
-/// The type of the function's name. It has braces, so that it takes no name among the values. It is
-/// never constructed; that the function is never used is for rustc to say, where it is not listed.
+/// The type with the name of the function. It is never constructed. It has braces, because a unit
+/// struct would also be a value, like the function.
 ///
-/// Its name is the user's token, so that editors rename both together. Of rustc's lints only the one
-/// on the case of names looks at that token, and it leaves out a `repr(C)`. Of Clippy's lints, which
-/// look at generated items, `exhaustive_structs` leaves out a `non_exhaustive`.
+/// Its name is the user's token, so that editors rename both together. Among the lints of rustc, only
+/// the one on the case of names looks at that token, and it ignores types with `repr(C)`. Clippy's
+/// `exhaustive_structs` ignores types with `non_exhaustive`.
 fn type_item(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, visibility, name) = (
         endpoint.function.cfgs(),
@@ -67,10 +67,10 @@ fn type_item(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// A call of one of the runtime's functions whose error underlines all of `place`.
+/// A call of a function of the runtime, whose error underlines all of `place`.
 ///
-/// The call's span reaches from its first token to its closing parenthesis, so the first takes the
-/// place of the user's first token and the last that of the user's last.
+/// The span of a call extends from its first token to its closing parenthesis. These two tokens get the
+/// spans of the first and the last token of `place`.
 pub(crate) fn call_at(
     place: &impl ToTokens,
     function: &str,
@@ -83,7 +83,7 @@ pub(crate) fn call_at(
     quote_spanned!(first=> __aplomb::__private::#function #parentheses;)
 }
 
-/// Where tokens begin and end, for generated tokens that stand in for them.
+/// The spans of the first and the last token, for generated tokens.
 pub(crate) fn ends(place: &impl ToTokens) -> (Span, Span) {
     let spans: Vec<Span> = place
         .to_token_stream()

@@ -1,4 +1,4 @@
-//! `impl Mount`: how the endpoint is called, with one bound an extractor.
+//! `impl Mount`: the call of the function, with one bound for each extractor.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -74,7 +74,7 @@ fn reads_body(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -
     quote!(<#argument as __aplomb::__private::LastArg<#api, #marker>>::READS_BODY)
 }
 
-/// The call, at the function's name: what keeps its future from being sent is reported there.
+/// The call, with the span of the function's name. A future that is not `Send` is reported there.
 fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
     let function = &endpoint.function.signature.ident;
     let values = endpoint.function.names.numbered("a", arguments.len());
@@ -90,7 +90,8 @@ fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> Toke
     }
 }
 
-/// Names the result's type, if it passed its check: a result that is not a response is reported there.
+/// The conversion of the result. It names the type of the result only if its check has passed, so that
+/// a type that is not a response is reported once.
 fn respond(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
         return quote!(__aplomb::__private::respond);

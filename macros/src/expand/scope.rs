@@ -7,10 +7,10 @@ use syn::{Attribute, Visibility};
 use crate::parse::split;
 use crate::policies::crate_path::CratePath;
 
-/// Puts items into a scope of their own, so that a name in it meets no name of the user's module.
+/// Puts items into a separate scope, so that names in it do not collide with names of the user's module.
 ///
-/// A path of the user's still leads where it leads outside of the scope, because the only name
-/// that the scope adds is `__aplomb`.
+/// The scope adds only the name `__aplomb`. Paths in the user's tokens therefore still lead to the same
+/// items.
 pub(crate) fn scope(
     attributes: &TokenStream,
     path: &CratePath,
@@ -26,10 +26,10 @@ pub(crate) fn scope(
     }
 }
 
-/// The name of the `aplomb` crate in the scope.
+/// The import of the `aplomb` crate into the scope.
 ///
-/// A path of the user's is imported through a module that only this crate has. So a wrong path is
-/// one error, at the path: rustc does not report the uses of an import that failed.
+/// A path that the user gives is imported through a module that only `aplomb` has. A wrong path is then
+/// one error, at the path, because rustc does not report uses of a failed import.
 pub(crate) fn import(path: &CratePath) -> TokenStream {
     let Some(path) = path.path() else {
         return quote!(
@@ -44,11 +44,12 @@ pub(crate) fn import(path: &CratePath) -> TokenStream {
     quote!(use #path #alias;)
 }
 
-/// The lints that the user allows for an item, for the code that is generated from it.
+/// The `#[allow]` attributes of an item, for the code that is generated from it.
 ///
-/// An `expect` becomes an `allow`, because the generated code need not break the lint. The generated
-/// code may use an item that is `#[deprecated]` itself: rustc reports that lint in macros as well. It
-/// allows no other lint: an `#[allow]` of a lint that the crate forbids is an error.
+/// An `expect` becomes an `allow`, because the generated code does not always break the lint. A
+/// `#[deprecated]` item adds `#[allow(deprecated)]`: the generated code uses the item, and rustc reports
+/// this lint in macros as well. Other lints are not allowed, because an `#[allow]` of a lint that the
+/// crate forbids is an error.
 pub(crate) fn allowed<'a>(attributes: impl IntoIterator<Item = &'a Attribute>) -> TokenStream {
     let allow = |attribute: &Attribute| {
         let name = attribute.path().get_ident()?;
@@ -63,19 +64,19 @@ pub(crate) fn allowed<'a>(attributes: impl IntoIterator<Item = &'a Attribute>) -
     attributes.into_iter().filter_map(allow).collect()
 }
 
-/// Checks that generated code may allow a lint that the user allows.
+/// Returns true if generated code can allow this lint as the user's code does.
 ///
-/// It may not allow `dead_code`, by its name or in a group: rustc takes code that allows this lint for
-/// used, and the user's function, which the code calls, as well.
+/// `dead_code` is not inherited, neither by name nor in a group. rustc treats code that allows this lint
+/// as used, and the generated code calls the user's function, which would then never be reported.
 fn is_inherited(lint: &TokenStream) -> bool {
     let lint = lint.to_string();
     !["dead_code", "unused", "warnings"].contains(&&*lint) && !lint.starts_with("reason")
 }
 
-/// A visibility of the user's as tokens of the macro's.
+/// The visibility of the user's item, with the span of the macro.
 ///
-/// It is the first token of an item, from which rustc takes the item's place. So lints do not apply to
-/// the item. The path of `pub(in path)` stays the user's.
+/// It is the first token of a generated item, and rustc takes the location of the item from it. With the
+/// macro's span, lints do not apply to the item. The path in `pub(in path)` keeps its span.
 pub(crate) fn generated_visibility(visibility: &Visibility) -> TokenStream {
     let outer = visibility.to_token_stream().into_iter();
     let respanned = outer.map(|mut tree| {

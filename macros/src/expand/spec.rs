@@ -1,4 +1,4 @@
-//! `impl Endpoint`: the promise as a constant.
+//! `impl Endpoint`: the declaration as a constant.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -30,7 +30,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// The specification's constructor.
+/// The constructor of the specification.
 pub(super) fn new(endpoint: &Endpoint<'_>) -> TokenStream {
     let route = &endpoint.spec.route;
     let (method, path) = route
@@ -40,7 +40,7 @@ pub(super) fn new(endpoint: &Endpoint<'_>) -> TokenStream {
     quote!(__aplomb::EndpointSpec::new(__aplomb::Method::#method, #path, #name))
 }
 
-/// The endpoint's name, and the place of the attribute.
+/// The name of the endpoint, and the location of the attribute.
 pub(super) fn id(endpoint: &Endpoint<'_>) -> TokenStream {
     let (site, name) = (Span::call_site(), endpoint.function.name());
     let location = quote_spanned! {site=>
@@ -68,7 +68,7 @@ fn path_arguments(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// Which problems the result's error can be. A type that is not named cannot be asked.
+/// The problems of the error in the result. They are unknown for `impl Trait`.
 fn error(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
         return TokenStream::new();

@@ -1,4 +1,4 @@
-//! `crate = path`: the path of the `aplomb` crate, where it has another name or is re-exported.
+//! `crate = path`: the path of the `aplomb` crate, if it has another name or is re-exported.
 
 use syn::Path;
 use syn::parse::Parser;
@@ -36,8 +36,8 @@ impl CratePath {
     }
 }
 
-/// A path in quotes, as other crates want it: with it, the other code of the user's brings no more
-/// errors.
+/// The path in a string. Other crates take it in quotes. It is an error, but the expansion uses it, so that
+/// no further errors follow.
 fn in_quotes(value: &Value) -> Option<Path> {
     match &value.kind {
         Kind::Text(text) => Path::parse_mod_style.parse_str(text).ok(),

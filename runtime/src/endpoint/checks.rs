@@ -1,8 +1,7 @@
-//! Checks of an endpoint where it is declared: of its arguments and its result, as far as they do
-//! not depend on the state.
+//! Checks of the arguments and the result of an endpoint, at its declaration.
 //!
-//! An argument that no state makes an extractor is an error at the argument. An argument that some
-//! state may make an extractor is checked in `routes!`, where the state is known.
+//! An argument that is an extractor for no state is an error at the argument. If it depends on the
+//! state, it is checked in `routes!`, where the state is known.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::IntoResponse;
@@ -18,8 +17,8 @@ pub struct Checks<const PASSED: bool>;
 
 /// The type `T`, if the checks passed.
 ///
-/// A failed check is an error where it is. A type that depends on it is unknown to the compiler,
-/// which reports no second error about an unknown type.
+/// A failed check is an error at its argument. The compiler then does not know the types that depend
+/// on it, and it reports no error about an unknown type.
 pub trait IfPassed<T> {
     /// The type `T`.
     type Type;
@@ -69,7 +68,8 @@ macro_rules! facts {
     )*};
 }
 
-// The state of the first two is `()`: an extractor that is generic over the state is one for `()`.
+// The first two lines use the state `()`. An extractor that is generic over the state implements the
+// traits for `()` as well.
 facts! {
     [T: FromRequestParts<()>] T { FROM_HEAD: bool = true }
     [T: FromRequest<()>] T { FROM_BODY: bool = true }
@@ -183,7 +183,7 @@ const fn assert_content(content: Content, argument: TypeText<'_>) {
     fail(&message.text(")]`"));
 }
 
-/// The content of an extractor or a response as written; of an alias the whole.
+/// Returns the content of an extractor or a response as written. For an alias it is the alias itself.
 const fn content_of(ty: TypeText<'_>) -> TypeText<'_> {
     match ty.parameter(0) {
         Some(content) => content,
@@ -224,7 +224,7 @@ pub const fn assert_response(is_response: bool, is_response_or_error: bool, name
     ));
 }
 
-/// The message for a result whose error is not a response.
+/// Returns the message for a result whose error is not a response.
 const fn not_an_error(result: TypeText<'_>, value: TypeText<'_>) -> Message {
     let message = match result.parameter(1) {
         Some(error) => quoted(error),
@@ -238,7 +238,7 @@ const fn not_an_error(result: TypeText<'_>, value: TypeText<'_>) -> Message {
     value.write(message).text(">`")
 }
 
-/// Whether a type as written is a response that writes its content as JSON.
+/// Returns true if the type, as it is written, writes its content as JSON.
 const fn is_document(ty: TypeText<'_>) -> bool {
     ty.is_named("Json") || ty.is_named("Created") || ty.is_named("Page")
 }

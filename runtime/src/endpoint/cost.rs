@@ -29,7 +29,7 @@ impl<F: FnOnce(&Parts) -> u64> CostFunction<OfHead> for F {
     }
 }
 
-/// Never implemented. With a second candidate the compiler reports [`CostFunction`] itself, in its
+/// A trait without implementations. With a second candidate the compiler reports [`CostFunction`], in its
 /// own words, instead of the bound of its only implementation.
 trait UnreachableCaller {}
 

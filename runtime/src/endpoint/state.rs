@@ -9,7 +9,7 @@ use super::{Mount, MountableEndpoint};
 pub struct StateType<S>(PhantomData<fn(S)>);
 
 impl<S> StateType<S> {
-    /// A type that is still to be inferred.
+    /// Returns a state whose type the compiler infers later.
     #[allow(clippy::new_without_default, reason = "only `routes!` calls it")]
     pub const fn new() -> Self {
         Self(PhantomData)
@@ -30,18 +30,18 @@ impl<S> fmt::Debug for StateType<S> {
     }
 }
 
-/// Every state is its own: `P` is `Self`.
+/// A list whose state is `Self` accepts an endpoint that needs the state `P`. Both are the same type.
 ///
-/// An entry that `P` mounts does not determine the state of the list. Without this step one endpoint
-/// whose `State<T>` lacks its `FromRef` would make `T` the state of the list, and every other entry
-/// would be an error.
+/// The compiler infers `P` from the arguments of one endpoint, and the state of the list from the code
+/// around the list. With one type for both, an endpoint whose `State<T>` lacks its `FromRef` would make
+/// `T` the state of the list, and every other entry would be an error.
 #[diagnostic::on_unimplemented(
     message = "this endpoint takes `{P}` from the state of the API, and the state is `{Self}`",
     label = "an argument of this endpoint needs the state `{P}`",
     note = "write `impl FromRef<{Self}> for {P}` if `{P}` is a part of the state"
 )]
 pub trait StateOf<P>: Sized {
-    /// The entry of an endpoint.
+    /// Returns the entry of an endpoint.
     fn entry<M, E: Mount<P, M>>() -> MountableEndpoint<Self>;
 }
 
@@ -55,7 +55,7 @@ impl<S> StateOf<S> for S {
     }
 }
 
-/// The entry of an endpoint in a list.
+/// Returns the entry of an endpoint in a list.
 pub fn entry<S: StateOf<P>, P, M, E: Mount<P, M>>(_: StateType<S>) -> MountableEndpoint<S> {
     S::entry::<M, E>()
 }

@@ -1,4 +1,4 @@
-//! Types as their user writes them, taken apart for messages while compiling.
+//! The text of types, which compile-time messages quote.
 
 use super::message::Message;
 
@@ -93,7 +93,8 @@ impl<'a> TypeText<'a> {
         TypeText(self.0.split_at(end).0.split_at(start).1.trim_ascii())
     }
 
-    /// Adds the text to a message, with the spaces of `rustfmt`: after a comma and between two words.
+    /// Adds the text to a message, with spaces as `rustfmt` writes them: after a comma and between two
+    /// words.
     pub(super) const fn write(self, mut message: Message) -> Message {
         let text = self.0.as_bytes();
         let mut index = 0;

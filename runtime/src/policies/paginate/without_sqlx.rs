@@ -1,8 +1,8 @@
-//! The method of the feature `sqlx` without the feature: a call of it names the feature.
+//! `Keyset::push_onto` without the feature `sqlx`: the error of a call names the feature.
 
 use super::keyset::Keyset;
 
-/// Never implemented, so that every call is an error.
+/// A trait without implementations, so that every call is an error.
 #[diagnostic::on_unimplemented(
     message = "`Keyset::push_onto` needs the feature `sqlx` of the crate `aplomb`",
     label = "the feature `sqlx` is off",
@@ -12,7 +12,7 @@ use super::keyset::Keyset;
 pub trait SqlxFeature {}
 
 impl Keyset {
-    /// Is an error without the feature `sqlx`.
+    /// Needs the feature `sqlx`.
     #[doc(hidden)]
     pub fn push_onto<Query: SqlxFeature>(&self, _: &mut Query) {}
 }
