@@ -52,8 +52,8 @@ pub(crate) enum Kind {
     Integer(Option<u64>),
     /// `name`
     Name(Ident),
-    /// `1..`, `1..=3` or `1..3`. A bound is `None` if it is missing or does not fit into 64 bits.
-    /// `1..` counts as closed.
+    /// `1..`, `1..=3` or `1..3`. `first` is `None` if it does not fit into 64 bits. `last` is `None`
+    /// for `1..`, which counts as closed.
     Range {
         first: Option<u64>,
         last: Option<u64>,

@@ -227,10 +227,11 @@ fn range(first: Option<u64>, input: ParseStream<'_>) -> syn::Result<Kind> {
             closed: true,
         });
     }
-    let last = input.parse::<syn::LitInt>()?.base10_parse().ok();
+    let last = input.parse::<syn::LitInt>()?;
     Ok(Kind::Range {
         first,
-        last,
+        // A number that does not fit stays the end of a range, so that it is not an open one.
+        last: Some(last.base10_parse().unwrap_or(u64::MAX)),
         closed,
     })
 }

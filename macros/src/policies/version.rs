@@ -134,6 +134,8 @@ mod tests {
             ("1.5", "takes a number or a range"),
             ("1..=101", "at most 100 versions"),
             ("4294967296", "at most 4294967295"),
+            ("1..=99999999999999999999", "at most 4294967295"),
+            ("99999999999999999999..", "at most 4294967295"),
             ("..=3", "takes a number or a range"),
         ] {
             let errors = errors(&format!("get = \"/a\", version = {text}"));

@@ -38,9 +38,10 @@ shadow!(Option Some None Result Ok Err Vec String Box Clone Copy Send Sync Sized
 shadow!(Default Drop Fn FnMut FnOnce Iterator IntoIterator AsRef ToOwned ToString PartialOrd Ord);
 // The runtime.
 shadow!(Endpoint EndpointId EndpointSpec EndpointUri SourceLocation Method Routes Mount Incoming Problem);
-shadow!(Probe ProbeFallback FindPath Serialize HeadArg LastArg BodylessArg IntoResponse Response);
+shadow!(Checked Checks Content IfPassed StateType Probe ProbeFallback FindPath Serialize);
+shadow!(HeadArg LastArg BodylessArg IntoResponse Response);
 // Types, constants and variables of generated code.
-shadow!(S M0 M1 P Index Parameters Entry0 Entry1 __P __M0 __M1 __Entry1);
+shadow!(S T M0 M1 P Index Parameters Entry0 Entry1 __P __T __M0 __M1 __Entry1);
 shadow!(ARGUMENTS LIMITS DEPRECATION SPECS CHECKS KINDS ID SPEC READS_BODY COLUMNS PREFIX);
 shadow!(state request a0 a1 parameters field0 inner kinds value0 value1 values head);
 
