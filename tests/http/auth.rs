@@ -8,7 +8,7 @@ use aplomb::routes;
 use http::HeaderValue;
 use http::request::Parts;
 
-use crate::app::{ALICE, BOB, TestService};
+use crate::app::{ALICE, App, BOB, TestService};
 
 /// Returns the id of the caller.
 #[endpoint(get = "/me")]
@@ -111,19 +111,11 @@ async fn b11_an_address_that_guesses_keys_gets_a_429_and_other_callers_do_not() 
 }
 
 #[tokio::test]
-async fn a_public_endpoint_reads_credentials_and_rejects_none() {
+async fn b13_a_public_endpoint_reads_credentials_and_rejects_wrong_ones() {
     let service = service().await;
     assert_eq!(service.client.get("/hello").send().await.body, "stranger");
-    assert_eq!(
-        service
-            .client
-            .get("/hello")
-            .bearer("sk_test_wrong")
-            .send()
-            .await
-            .body,
-        "stranger"
-    );
+    let wrong = service.client.get("/hello").bearer("sk_test_wrong");
+    wrong.send().await.problem(401, "UNAUTHENTICATED");
     assert_eq!(
         service.client.get("/hello").bearer(ALICE).send().await.body,
         "alice"
@@ -262,5 +254,71 @@ impl Authenticate for Waiting {
 async fn authentication_that_waits_although_it_is_immediate_is_an_internal_error() {
     let service = TestService::start_with(routes![me], |api| api.auth(Waiting)).await;
     let response = service.client.get("/me").bearer(ALICE).send().await;
-    response.problem(500, "INTERNAL");
+    response.problem(503, "AUTHENTICATION_UNAVAILABLE");
+}
+
+/// Reads a cookie. Its service is down.
+#[derive(Debug)]
+pub(crate) struct Sessions;
+
+impl Authenticate for Sessions {
+    async fn authenticate(&self, head: &Parts) -> Authentication {
+        match head.headers.get("cookie").map(HeaderValue::as_bytes) {
+            None => Authentication::Missing,
+            Some(b"session=alice") => Authentication::Caller(Caller::new("alice")),
+            Some(b"session=down") => Authentication::Unavailable("the service is down".to_owned()),
+            Some(_) => Authentication::Invalid("the session is unknown"),
+        }
+    }
+
+    fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static("Cookie")
+    }
+}
+
+#[tokio::test]
+async fn b13_a_public_endpoint_asks_an_authenticator_that_reads_cookies() {
+    let service = TestService::start_with(routes![hello], |api| api.auth(Sessions)).await;
+    let get = async |cookie: &str| {
+        let request = service.client.get("/hello").header("cookie", cookie);
+        request.send().await
+    };
+    assert_eq!(service.client.get("/hello").send().await.body, "stranger");
+    assert_eq!(get("session=alice").await.body, "alice");
+    get("session=bob").await.problem(401, "UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn b13_an_authenticator_that_cannot_tell_is_a_retryable_503() {
+    let service = TestService::start_with(routes![hello, me], |api| api.auth(Sessions)).await;
+    for path in ["/hello", "/me"] {
+        let request = service.client.get(path).header("cookie", "session=down");
+        let response = request.send().await;
+        let problem = response.problem(503, "AUTHENTICATION_UNAVAILABLE");
+        assert_eq!(problem["retryable"], true);
+        assert_eq!(response.header("retry-after"), Some("1"));
+    }
+}
+
+/// Counts its runs, for callers and for others.
+#[endpoint(post = "/votes", public, idempotent(anonymous))]
+async fn vote(State(app): State<App>) -> String {
+    app.effect().to_string()
+}
+
+#[tokio::test]
+async fn b13_a_retry_with_a_wrong_key_on_a_public_endpoint_does_not_run_again() {
+    let service = TestService::start(routes![vote]).await;
+    let post = async |key: &str| {
+        let request = service.client.post("/votes").bearer(key);
+        let request = request.header("idempotency-key", "8e03978e-40d5-43dd-bc93-6894a57f9324");
+        request.send().await
+    };
+    assert_eq!(post(ALICE).await.status, 200);
+    post("sk_test_expired")
+        .await
+        .problem(401, "UNAUTHENTICATED");
+    assert_eq!(service.app.effects(), 1);
+    let replay = post(ALICE).await;
+    assert_eq!(replay.header("idempotent-replayed"), Some("true"));
 }

@@ -94,8 +94,19 @@ async fn unwritable(page: PageRequest<Below>) -> Page<Unwritable> {
     })
 }
 
+/// Lists the books of a shelf.
+#[endpoint(
+    get = "/shelves/{name}",
+    version = 1,
+    paginate(cursor, default = 2, max = 2)
+)]
+async fn shelf(Path(_): Path<String>, page: PageRequest<Below>) -> Page<i64> {
+    page.page(vec![3, 2, 1], |id| Below { id: *id })
+}
+
 async fn service() -> TestService {
     TestService::start(routes![
+        shelf,
         numbers,
         few,
         list_numbers,
@@ -140,6 +151,20 @@ async fn d05_following_next_cursors_reads_the_whole_list() {
         }
     }
     assert_eq!(seen, (0..120).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn d03_a_cursor_is_valid_for_every_encoding_of_its_path() {
+    let service = service().await;
+    let own = cursor(&get(&service, "/v1/shelves/sh%C3%A9lf").await);
+    for path in ["sh%C3%A9lf", "sh%c3%a9l%66", "%73h%C3%A9lf"] {
+        let path = format!("/v1/shelves/{path}?cursor={own}");
+        assert_eq!(get(&service, &path).await.status, 200, "{path}");
+    }
+    for other in ["sh%C3%A8lf", "sh%25C3%25A9lf"] {
+        let path = format!("/v1/shelves/{other}?cursor={own}");
+        get(&service, &path).await.problem(400, "INVALID_CURSOR");
+    }
 }
 
 #[tokio::test]

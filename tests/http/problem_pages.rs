@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::app::{ALICE, App, TestService};
+use crate::auth::Sessions;
 
 #[derive(Resource)]
 #[resource(prefix = "pay")]
@@ -204,6 +205,16 @@ async fn f03_the_examples_of_idempotency_states_are_what_a_client_gets() {
     });
     service.records.break_down(true);
     assert_matches_page(&post("/slow").await, "STORE_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn f03_the_example_of_unavailable_authentication_is_what_a_client_gets() {
+    let service = TestService::start_with(routes![read], |api| api.auth(Sessions)).await;
+    let request = service
+        .client
+        .get("/payments/pay_01HZQK7P3WVXBN4Y9MRDTJC8E6");
+    let response = request.header("cookie", "session=down").send().await;
+    assert_matches_page(&response, "AUTHENTICATION_UNAVAILABLE");
 }
 
 #[tokio::test]

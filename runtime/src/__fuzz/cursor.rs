@@ -37,7 +37,7 @@ impl CursorKey for Key {
 
 const BINDING: Binding<'_> = Binding {
     route: "GET /v1/rows",
-    path: "/v1/rows",
+    path: std::borrow::Cow::Borrowed(b"/v1/rows"),
     filters: &[],
     caller: None,
 };

@@ -10,7 +10,6 @@ use http::HeaderValue;
 use http::request::Parts;
 
 use super::{Authenticate, Authentication};
-use crate::problem::Problem;
 use crate::start::StartError;
 
 /// An [`Authenticate`] behind a pointer. A trait with an `async fn` cannot be a trait object itself.
@@ -36,9 +35,9 @@ impl<A: Authenticate> Authenticator for A {
         // same credentials twice. So the request fails.
         match future.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(found) => Some(found),
-            Poll::Pending => Some(Authentication::Unavailable(Problem::internal(format!(
+            Poll::Pending => Some(Authentication::Unavailable(format!(
                 "{self:?} waits in `authenticate`, although its `is_immediate` returns true"
-            )))),
+            ))),
         }
     }
 

@@ -19,7 +19,6 @@ pub use api_keys::ApiKeys;
 pub(crate) use authenticator::Authenticator;
 pub(crate) use stage::AuthenticationStage;
 
-use crate::problem::Problem;
 pub use crate::request::Caller;
 use crate::start::StartError;
 
@@ -67,13 +66,13 @@ use crate::start::StartError;
 /// # }
 /// ```
 pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
-    /// Returns the caller of a request. It is called once for each request at most. Write it as an
-    /// `async fn`.
+    /// Returns the caller of a request. It is called once for each request, on public endpoints as
+    /// well. Write it as an `async fn`.
     fn authenticate(&self, head: &Parts) -> impl Future<Output = Authentication> + Send;
 
     /// Returns whether [`authenticate`](Self::authenticate) never waits, for example because it
     /// reads a table in memory. Requests then need no allocation for it. If it waits nevertheless,
-    /// the request fails with 500 `INTERNAL`.
+    /// the request fails with 503 `AUTHENTICATION_UNAVAILABLE`.
     fn is_immediate(&self) -> bool {
         false
     }
@@ -93,10 +92,12 @@ pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
 pub enum Authentication {
     /// A caller with valid credentials.
     Caller(Caller),
-    /// A request without credentials.
+    /// A request without credentials. On a public endpoint it continues without a caller.
     Missing,
-    /// Invalid credentials, with the reason for the client.
+    /// Invalid credentials, with the reason for the client. The request gets 401 `UNAUTHENTICATED`,
+    /// on a public endpoint as well.
     Invalid(&'static str),
-    /// No result, such as when another service is down. The request gets this problem.
-    Unavailable(Problem),
+    /// No result, for example because another service is down, with the reason for the log. The
+    /// request gets 503 `AUTHENTICATION_UNAVAILABLE`, which is retryable.
+    Unavailable(String),
 }

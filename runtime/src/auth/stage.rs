@@ -1,9 +1,10 @@
 //! The stage that finds the caller of a request.
 
+use core::error::Error;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
 
 use super::{Authentication, Authenticator};
@@ -13,8 +14,11 @@ use crate::problem::{Problem, registry};
 use crate::request::{Caller, IncomingRequest, RequestState, Stage, StageResult};
 use crate::spec::Access;
 
-/// The authentication of one endpoint. On a public endpoint, credentials are checked if present,
-/// but a request is never rejected because of them.
+/// The authentication of one endpoint.
+///
+/// On a public endpoint a request needs no credentials, but wrong ones are rejected. Otherwise a caller
+/// whose token has expired would become a request without a caller: a retry would find another
+/// idempotency record, and the handler would run twice.
 #[derive(Debug)]
 pub(crate) struct AuthenticationStage {
     auth: Arc<dyn Authenticator>,
@@ -51,10 +55,13 @@ impl AuthenticationStage {
                 *caller = Some(found);
                 Ok(())
             }
-            _ if self.access == Access::Public => Ok(()),
+            Authentication::Missing if self.access == Access::Public => Ok(()),
             Authentication::Missing => self.reject(head, None),
             Authentication::Invalid(why) => self.reject(head, Some(why)),
-            Authentication::Unavailable(problem) => Err(problem),
+            Authentication::Unavailable(why) => {
+                let cause = Box::<dyn Error + Send + Sync>::from(why);
+                Err(Problem::new(&registry::AUTHENTICATION_UNAVAILABLE).with_cause(&*cause))
+            }
         }
     }
 
@@ -71,9 +78,6 @@ impl Stage for AuthenticationStage {
         state: &'a mut RequestState,
         request: &'a mut IncomingRequest,
     ) -> StageResult<'a> {
-        if self.access == Access::Public && !request.head().headers.contains_key(AUTHORIZATION) {
-            return StageResult::PASS;
-        }
         let (head, caller) = (request.head(), &mut state.info.caller);
         if let Some(found) = self.auth.authenticate_now(head) {
             return StageResult::Ready(self.apply(found, head, caller));

@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::error::Category;
+use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use super::pointer::Pointer;
@@ -117,14 +117,21 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 #[cold]
 fn parse_problem<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
-    if error.classify() == Category::Data {
-        // The shape is checked first. A syntax error further back is the more basic mistake.
-        return match serde_json::from_slice::<IgnoredAny>(bytes) {
-            Ok(_) => wrong_shape::<T>(bytes, error),
-            Err(error) => malformed_json(&error),
-        };
+    // serde_json reports some wrong shapes as syntax errors, such as `{}` in place of an enum. And a
+    // wrong shape can precede a syntax error, which is the more basic mistake. So the text is parsed
+    // again, without a shape.
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes) {
+        return malformed_json(&error);
     }
-    malformed_json(error)
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(document) => wrong_shape::<T>(bytes, &document, error),
+        // The number is valid JSON, but no `Value` can store it.
+        Err(range) if range.to_string().starts_with("number out of range") => {
+            wrong_shape::<T>(bytes, &Value::Null, error)
+        }
+        // Escapes of half a character are valid syntax, but not text (RFC 8259 §8.2).
+        Err(error) => malformed_json(&error),
+    }
 }
 
 fn malformed_json(error: &serde_json::Error) -> Problem {
@@ -133,11 +140,15 @@ fn malformed_json(error: &serde_json::Error) -> Problem {
 
 /// Parses the text a second time, with the path to the wrong member. Valid bodies do not pay for
 /// tracking it.
-fn wrong_shape<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
+fn wrong_shape<T: DeserializeOwned>(
+    bytes: &[u8],
+    document: &Value,
+    error: &serde_json::Error,
+) -> Problem {
     let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
     let pointer = match serde_path_to_error::deserialize::<_, T>(deserializer) {
         Ok(_) => Pointer::new(),
-        Err(error) => pointer(error.path()),
+        Err(error) => pointer(error.path(), document),
     };
     Problem::new(&registry::VALIDATION_FAILED)
         .with_detail("the JSON body has the wrong shape: see `errors`")
@@ -148,15 +159,24 @@ fn wrong_shape<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> 
         ))
 }
 
-fn pointer(path: &serde_path_to_error::Path) -> Pointer {
-    let mut pointer = Pointer::new();
+/// Returns the pointer to the wrong member, or to the last member on its path that the document has.
+fn pointer(path: &serde_path_to_error::Path, document: &Value) -> Pointer {
+    let (mut pointer, mut value) = (Pointer::new(), document);
     for segment in path {
-        match segment {
-            Segment::Seq { index } => pointer.push(&index.to_string()),
-            Segment::Map { key } => pointer.push(key),
-            Segment::Enum { variant } => pointer.push(variant),
-            Segment::Unknown => pointer.push("?"),
-        }
+        let name = match segment {
+            Segment::Seq { index } => index.to_string(),
+            Segment::Map { key } => key.clone(),
+            Segment::Enum { variant } => variant.clone(),
+            Segment::Unknown => break,
+        };
+        let member = match value {
+            Value::Array(items) => name.parse().ok().and_then(|index: usize| items.get(index)),
+            Value::Object(members) => members.get(&name),
+            _ => None,
+        };
+        let Some(member) = member else { break };
+        pointer.push(&name);
+        value = member;
     }
     pointer
 }
@@ -274,6 +294,34 @@ mod tests {
         assert_eq!(places, [Location::Pointer("#/0/a~1b".into())]);
     }
 
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    #[expect(dead_code, reason = "only parsed")]
+    enum Shape {
+        Circle { radius: u64 },
+        Point,
+    }
+
+    #[test]
+    fn f04_valid_json_of_a_wrong_shape_is_a_422_at_a_member_that_exists() {
+        for (text, place) in [
+            ("[{}]", "#/0"),
+            ("[1]", "#/0"),
+            ("[null]", "#/0"),
+            (r#"[{"square": 1}]"#, "#/0"),
+            (r#"["circle"]"#, "#/0"),
+            (r#"["point", {"circle": {}}]"#, "#/1/circle"),
+            (r#"[{"circle": {"radius": -1}}]"#, "#/0/circle/radius"),
+            (r#"[{"circle": {"radius": 1}, "point": null}]"#, "#/0"),
+            ("{}", "#"),
+        ] {
+            let problem = parse::<Vec<Shape>>(text.as_bytes()).expect_err(text);
+            assert_eq!(problem.code(), "VALIDATION_FAILED", "{text}");
+            let location = &problem.errors()[0].location;
+            assert_eq!(location, &Location::Pointer(place.into()), "{text}");
+        }
+    }
+
     #[tokio::test]
     async fn f04_json_that_parsers_read_differently_is_rejected() {
         for (text, code) in [
@@ -283,7 +331,7 @@ mod tests {
                 "VALIDATION_FAILED",
             ),
             (r#"[{"a/b": 1.0}]"#, "VALIDATION_FAILED"),
-            (r#"[{"a/b": 1e999}]"#, "MALFORMED_JSON"),
+            (r#"[{"a/b": 1e999}]"#, "VALIDATION_FAILED"),
             (r#"[{"a/b": 01}]"#, "MALFORMED_JSON"),
             (r#"[{"a/b": NaN}]"#, "MALFORMED_JSON"),
             (r#"[{"\ud800": 1}]"#, "MALFORMED_JSON"),

@@ -4,6 +4,7 @@
 //! extractors also name the invalid parameter or the invalid member of the body.
 
 mod json;
+mod normal_path;
 mod outer;
 mod path;
 pub(crate) mod path_shape;
@@ -17,6 +18,7 @@ mod violation;
 mod without_garde;
 
 pub use json::Json;
+pub(crate) use normal_path::normalize_path;
 pub(crate) use outer::{outer, outer_path, reference};
 pub use path::Path;
 pub use query::Query;

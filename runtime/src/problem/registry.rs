@@ -157,6 +157,15 @@ pub const STORE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
 .with_status(503)
 .without_effects()
 .with_retry_after(Duration::from_secs(1));
+/// 503: the service cannot check credentials now. The handler did not run.
+pub const AUTHENTICATION_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
+    Category::Dependency,
+    "AUTHENTICATION_UNAVAILABLE",
+    "Authentication unavailable",
+)
+.with_status(503)
+.without_effects()
+.with_retry_after(Duration::from_secs(1));
 /// 503: the service is temporarily unavailable.
 pub const SERVICE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
     Category::Dependency,
@@ -198,6 +207,7 @@ pub const ALL: &[ProblemSpec] = &[
     VERSION_GONE,
     DEADLINE_EXCEEDED,
     STORE_UNAVAILABLE,
+    AUTHENTICATION_UNAVAILABLE,
     SERVICE_UNAVAILABLE,
     INTERNAL,
 ];

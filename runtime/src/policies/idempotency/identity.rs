@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use super::canonical;
 use super::store::{Fingerprint, RecordKey};
-use crate::extract::original_uri;
+use crate::extract::{normalize_path, original_uri};
 use crate::request::Caller;
 use crate::request::OwnerHasher;
 use crate::secret::{Key, KeyedHash};
@@ -173,37 +173,6 @@ fn hash_query(hash: &mut KeyedHash, head: &Parts) {
     {
         hash.add(query.as_bytes());
     }
-}
-
-/// Decodes a path, so that all paths with the same decoded segments become equal.
-///
-/// An encoded slash within a segment stays `%2F`, and a percent sign becomes `%25`, so that
-/// different paths stay different.
-fn normalize_path(path: &str) -> Cow<'_, [u8]> {
-    if !path.contains('%') {
-        return Cow::Borrowed(path.as_bytes());
-    }
-    let (mut bytes, mut rest) = (Vec::with_capacity(path.len() + 8), path.as_bytes());
-    while let [first, after @ ..] = rest {
-        let decoded = decode_escape(rest);
-        match decoded.unwrap_or(*first) {
-            b'/' if decoded.is_some() => bytes.extend(b"%2F"),
-            b'%' => bytes.extend(b"%25"),
-            byte => bytes.push(byte),
-        }
-        rest = if decoded.is_some() { &rest[3..] } else { after };
-    }
-    Cow::Owned(bytes)
-}
-
-/// Decodes a percent-encoded byte such as `%2F` at the start (RFC 3986 §2.1); `None` if the bytes
-/// do not start with one.
-fn decode_escape(bytes: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = bytes else {
-        return None;
-    };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
 }
 
 /// Returns all values of `Content-Encoding` in lower case.

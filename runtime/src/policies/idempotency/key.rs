@@ -62,12 +62,15 @@ fn parse_quoted(text: &str) -> Option<String> {
     }
 }
 
-/// Parses a key without quotes, such as the bare UUID that many clients send, and ignores the text
-/// after a semicolon.
+/// Parses a key without quotes, such as the bare UUID that many clients send. Parameters after it are
+/// ignored (RFC 9651 §3.1.2). Text after a semicolon that is not a parameter is an error: it could be a
+/// part of the key, and then two keys such as `order;1` and `order;2` would be one.
 fn parse_bare(text: &str) -> Option<String> {
-    let key = text.split(';').next().unwrap_or_default().trim_end();
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:+/=-".contains(&byte);
-    key.bytes().all(allowed).then(|| key.to_owned())
+    let (key, parameters) = text.split_at(text.find(';').unwrap_or(text.len()));
+    let key = key.trim_end();
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:+/=-".contains(&byte);
+    let has_valid_parameters = || parse_quoted(&format!("\"\"{parameters}")).is_some();
+    (key.bytes().all(is_allowed) && has_valid_parameters()).then(|| key.to_owned())
 }
 
 /// Creates the problem for a missing key. Its detail contains the time to live, because a client
@@ -166,9 +169,13 @@ mod tests {
     #[test]
     fn a03_a_value_that_is_not_one_key_is_refused() {
         let long = [b'a'; 256];
-        let wrong: [&[&[u8]]; 12] = [
+        let wrong: [&[&[u8]]; 16] = [
             &[b"a", b"a"],
             &[b"a, b"],
+            &[b"order;123"],
+            &[b"order;"],
+            &[b"order;v=1;"],
+            &[b"order; v=1 x"],
             &[b"\"a\", \"b\""],
             &[b""],
             &[b"\"\""],

@@ -1,4 +1,5 @@
 use core::fmt;
+use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,8 +32,8 @@ pub(crate) struct Cursors {
 #[derive(Debug, Clone)]
 pub(crate) struct Binding<'a> {
     pub(crate) route: &'a str,
-    /// The path with its parameters, because the items of one order are not those of another.
-    pub(crate) path: &'a str,
+    /// The decoded path with its parameters, because the items of one order are not those of another.
+    pub(crate) path: Cow<'a, [u8]>,
     pub(crate) filters: &'a [(String, String)],
     pub(crate) caller: Option<&'a Caller>,
 }
@@ -125,7 +126,7 @@ fn mac(key: &Key, signed: &[u8], binding: &Binding<'_>, columns: &[SortColumn]) 
     let mut hash = key
         .hash()
         .part(binding.route.as_bytes())
-        .part(binding.path.as_bytes());
+        .part(&binding.path);
     hash.add(kind.as_bytes());
     hash.add(id.as_bytes());
     // The counts keep different bindings apart: without them, a filter could pass for a column.

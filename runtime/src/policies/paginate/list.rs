@@ -7,7 +7,7 @@ use super::key::CursorKey;
 use super::links::Links;
 use super::position::{Neighbours, Position};
 use super::stage::EndpointPages;
-use crate::extract::{original_uri, reference};
+use crate::extract::{normalize_path, original_uri, reference};
 use crate::problem::Problem;
 use crate::request::Caller;
 use crate::secret::Secret;
@@ -79,7 +79,7 @@ impl List {
         let route = self.pages.as_ref().map_or("", |pages| &pages.route);
         Binding {
             route,
-            path: &self.path,
+            path: normalize_path(&self.path),
             filters: &self.filters,
             caller: self.caller.as_ref(),
         }

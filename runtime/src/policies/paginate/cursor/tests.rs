@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use std::borrow::Cow;
+
 use super::*;
 use crate::policies::paginate::{CursorField, CursorValue};
 
@@ -34,7 +36,7 @@ keys! {
 
 const BINDING: Binding<'_> = Binding {
     route: "r",
-    path: "/r",
+    path: Cow::Borrowed(b"/r"),
     filters: &[],
     caller: None,
 };
@@ -56,7 +58,7 @@ fn d02_a_cursor_is_valid_only_in_its_own_list() {
     let (none, some) = (filters(&[]), filters(&[("account", "1")]));
     let own = Binding {
         route: "GET /v1/payments",
-        path: "/v1/payments",
+        path: Cow::Borrowed(b"/v1/payments"),
         filters: &none,
         caller: Some(&alice),
     };
@@ -73,7 +75,7 @@ fn d02_a_cursor_is_valid_only_in_its_own_list() {
             ..own.clone()
         },
         Binding {
-            path: "/v1/payments/7",
+            path: Cow::Borrowed(b"/v1/payments/7"),
             ..own.clone()
         },
         Binding {
