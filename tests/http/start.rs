@@ -244,6 +244,26 @@ async fn a_limit_that_cannot_be_counted_is_a_start_error() {
     );
 }
 
+/// Needs a caller.
+#[endpoint(get = "/mine", public)]
+async fn mine(_: Caller) {}
+
+/// Takes a caller, if there is one.
+#[endpoint(get = "/maybe-mine", public)]
+async fn maybe_mine(_: Option<Caller>) {}
+
+#[tokio::test]
+async fn i01_a_caller_argument_in_an_api_without_authentication_is_a_start_error() {
+    let expected = "`mine` (GET /mine) takes a `Caller`, but the API has no authentication, so every request would get \
+                    a 401: call Api::auth(…), or take an `Option<Caller>`";
+    for api in [
+        Api::new("test", routes![mine, maybe_mine]),
+        Api::new("test", routes![mine, maybe_mine]).without_auth(),
+    ] {
+        assert_eq!(errors(api).await, [expected]);
+    }
+}
+
 #[tokio::test]
 async fn auth_together_with_without_auth_is_a_start_error() {
     let keys = ApiKeys::parse("alice:sk_test_alice").expect("a key");

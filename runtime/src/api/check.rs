@@ -14,6 +14,7 @@ use crate::start::{StartError, StartErrors};
 /// Checks all endpoints, and collects what is wrong.
 pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     access(api, errors);
+    caller_arguments(api, errors);
     anonymous_keys(api, errors);
     named_limits(api, errors);
     problem_base(api, errors);
@@ -51,6 +52,27 @@ fn access<S>(api: &Api<S>, errors: &mut StartErrors) {
             "{name} needs an authenticated caller, but the API has no authentication: call \
              Api::auth(…), mark the endpoint `public`, or call Api::without_auth() to open every \
              endpoint"
+        ))
+    }));
+}
+
+/// Without authentication there is no caller, so a request of such an endpoint would always get a 401.
+fn caller_arguments<S>(api: &Api<S>, errors: &mut StartErrors) {
+    // Without a decision about authentication, `access` reports the endpoints that need a caller.
+    let is_checked = |spec: &&EndpointSpec| api.is_open || spec.access == Access::Public;
+    let takes_caller = |spec: &&EndpointSpec| {
+        let mut probes = spec.path_arguments.iter().flatten();
+        probes.any(|probe| probe() == PathShape::Caller)
+    };
+    if api.auth.is_some() {
+        return;
+    }
+    let endpoints = api.routes.specs().filter(is_checked).filter(takes_caller);
+    errors.extend(endpoints.map(|spec| {
+        let name = describe(spec);
+        StartError::new(format!(
+            "{name} takes a `Caller`, but the API has no authentication, so every request would get a 401: \
+             call Api::auth(…), or take an `Option<Caller>`"
         ))
     }));
 }
@@ -207,7 +229,8 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
             PathShape::Positional(_)
             | PathShape::Unknown
             | PathShape::Optional(_)
-            | PathShape::RequestId => continue,
+            | PathShape::RequestId
+            | PathShape::Caller => continue,
         };
         let names = match parameters.as_slice() {
             [] => String::from("no parameters"),

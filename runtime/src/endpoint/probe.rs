@@ -10,7 +10,7 @@ use super::checks::Content;
 use super::message::Message;
 use super::{ParameterCount, PathProbe, PathShape};
 use crate::problem::{ApiError, ProblemKinds};
-use crate::request::RequestId;
+use crate::request::{Caller, RequestId};
 
 /// The carrier of the probes of `T`.
 #[derive(Debug)]
@@ -158,8 +158,8 @@ impl<T> IsPage for crate::policies::paginate::Page<T> {}
 impl<K> IsPageRequest for crate::policies::paginate::PageRequest<K> {}
 impl IsOffsetRequest for crate::policies::paginate::OffsetRequest {}
 
-impl IsCaller for crate::request::Caller {}
-impl IsCaller for Option<crate::request::Caller> {}
+impl IsCaller for Caller {}
+impl IsCaller for Option<Caller> {}
 
 impl IsStepKeys for crate::policies::idempotency::StepKeys {}
 
@@ -204,6 +204,11 @@ impl<T: serde::de::DeserializeOwned> Probe<Option<crate::extract::Path<T>>> {
 impl Probe<RequestId> {
     #[allow(missing_docs, reason = "documented at the fallback")]
     pub const PATH: Option<PathProbe> = Some(|| PathShape::RequestId);
+}
+
+impl Probe<Caller> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PATH: Option<PathProbe> = Some(|| PathShape::Caller);
 }
 
 impl<T, E: ApiError> Probe<Result<T, E>> {

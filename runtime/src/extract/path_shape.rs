@@ -25,6 +25,8 @@ pub enum PathShape {
     Optional(Box<Self>),
     /// The request id, and no path parameter.
     RequestId,
+    /// The caller, and no path parameter.
+    Caller,
 }
 
 impl PathShape {
