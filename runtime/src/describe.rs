@@ -1,11 +1,11 @@
-//! Short descriptions of policies, close to the attributes that declare them:
-//! `idempotent(ttl=24h)`, `100/min`.
+//! Short descriptions of policies, such as `idempotent(ttl=24h)` and `100/min`. They are similar to
+//! the attributes that declare the policies.
 
 use core::fmt;
 use core::time::Duration;
 
-/// Joins a name and its options: `sunset(2026-12-31, enforce)`. Without options it is only the
-/// name.
+/// Joins a name and its options, such as `sunset(2026-12-31, enforce)`. Without options, returns
+/// only the name.
 pub(crate) fn with_options(name: &str, options: &[String]) -> String {
     if options.is_empty() {
         name.to_owned()
@@ -14,8 +14,8 @@ pub(crate) fn with_options(name: &str, options: &[String]) -> String {
     }
 }
 
-/// Displays a duration as attributes do, in the largest unit that divides it. Days are used from
-/// three days on, because most people write `24h` and `48h`.
+/// Displays a duration as attributes do, in the largest unit that divides it. Days are used only
+/// from three days on, because most people write `24h` and `48h`.
 pub(crate) struct InUnits(pub(crate) Duration);
 
 impl fmt::Display for InUnits {

@@ -1,4 +1,5 @@
-//! Compares every store of records with the model: a few clients, few keys, any order of steps.
+//! Compares every store of records with the model: with a few clients, a few keys, and any order of
+//! steps.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use aplomb::testing::model::{Deviation, Network, Request, Span, Step, follows_th
 use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 
-/// Few clients and few keys, so that requests often meet.
+/// The number of clients. It is small, like the number of keys, so that several clients often use
+/// the same key.
 const CLIENTS: usize = 3;
 
 fn any_script() -> impl Strategy<Value = Vec<Step>> {

@@ -1,9 +1,9 @@
-//! Authentication: it finds the caller of a request.
+//! Authentication, which finds the caller of a request.
 //!
-//! An API has one way of authentication, set with [`Api::auth`](crate::Api::auth). It runs before
-//! the limits and idempotency records, and before the body is read. These and cursors use the
-//! [`Caller`] that it finds. A client address with a hundred failed authentications in a
-//! minute gets a 429 instead of a 401. Requests with valid credentials are not affected.
+//! An API has one authenticator, which is set with [`Api::auth`](crate::Api::auth). It runs before
+//! the rate limits and idempotency records, and before the body is read. Limits, records and
+//! cursors use the [`Caller`] that it finds. A client address with a hundred failed authentications
+//! in a minute gets a 429 instead of a 401. Requests with valid credentials are not affected.
 
 mod api_keys;
 mod authenticator;
@@ -23,7 +23,7 @@ use crate::problem::Problem;
 pub use crate::request::Caller;
 use crate::start::StartError;
 
-/// A way of authentication.
+/// A method of authentication, such as sessions in a database.
 ///
 /// ```
 /// use aplomb::auth::{Authenticate, Authentication, Caller};
@@ -67,13 +67,13 @@ use crate::start::StartError;
 /// # }
 /// ```
 pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
-    /// Returns the caller of a request. It is called once for each request at most. Write it as an
+    /// Returns the caller of a request. It is called at most once for each request. Write it as an
     /// `async fn`.
     fn authenticate(&self, head: &Parts) -> impl Future<Output = Authentication> + Send;
 
-    /// Returns whether [`authenticate`](Self::authenticate) never waits, for example because it
-    /// reads a table in memory. Requests then need no allocation for it. If it waits nevertheless,
-    /// the request fails with 500 `INTERNAL`.
+    /// Returns `true` if [`authenticate`](Self::authenticate) never waits, for example because it
+    /// reads a table in memory. Authentication then needs no allocation. If `authenticate` waits
+    /// nevertheless, the request fails with 500 `INTERNAL`.
     fn is_immediate(&self) -> bool {
         false
     }
@@ -81,7 +81,7 @@ pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
     /// Returns the value of `WWW-Authenticate` on a 401 (RFC 9110 §11.6.1).
     fn challenge(&self) -> HeaderValue;
 
-    /// Returns the errors in the settings. Called once when the API starts.
+    /// Returns the errors in the settings. It is called one time, when the API starts.
     fn start_errors(&self) -> Vec<StartError> {
         Vec::new()
     }
@@ -97,6 +97,7 @@ pub enum Authentication {
     Missing,
     /// Invalid credentials, with the reason for the client.
     Invalid(&'static str),
-    /// No result, such as when another service is down. The request gets this problem.
+    /// Authentication had no result, for example because another service is down. The request gets
+    /// this problem.
     Unavailable(Problem),
 }

@@ -1,6 +1,6 @@
 //! A request (its id, peer, caller, deadline and body), and the traits by which policies handle it.
 //!
-//! Policies use this module, and neither the pipeline nor each other.
+//! Policies use this module. They use neither the pipeline nor each other.
 
 mod body;
 mod caller;

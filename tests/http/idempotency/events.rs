@@ -1,4 +1,5 @@
-//! The second table of idempotency: the events that change a record while its request runs.
+//! Tests of the second table on idempotency: the events that change a record while its request
+//! runs.
 
 use std::sync::Arc;
 
@@ -39,9 +40,10 @@ async fn a11_a_client_that_disconnects_does_not_cancel_the_handler() {
         service.app.until_held().await;
         connections.push(raw);
     }
-    // The server handles disconnects in order, so the first one is handled before the second one.
+    // The server handles disconnects in order. When the effect of the cancelled handler is visible,
+    // the disconnect of the run has been handled too.
     connections.into_iter().for_each(drop);
-    eventually("the first handler is dropped", async || {
+    eventually("the cancelled handler is dropped", async || {
         service.app.effects() > 0
     })
     .await;
@@ -209,7 +211,7 @@ async fn a17_the_client_gets_its_response_if_the_completion_cannot_be_written() 
 }
 
 #[tokio::test]
-async fn a17_a_completion_with_a_lost_confirmation_is_written_once() {
+async fn a17_a_completion_with_a_lost_confirmation_is_written_only_once() {
     let service = service().await;
     service
         .records
@@ -271,8 +273,8 @@ async fn a12_lease_renewals_keep_a_long_run_in_flight() {
     assert_eq!(service.app.effects(), 1);
 }
 
-/// Starts a service with `on_crash = rerun` and leases of 600 ms by the system clock, which the
-/// lease renewer uses. Returns it with its records.
+/// Starts a service with `on_crash = rerun` and leases of 600 ms. The leases use the system clock,
+/// like the thread of the lease renewer. Returns the service and its records.
 async fn service_with_short_lease() -> (TestService, FaultyRecords<Arc<MemoryRecords>>) {
     let records = FaultyRecords::new(Arc::new(MemoryRecords::new()));
     let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(records.clone()));
@@ -297,7 +299,7 @@ async fn a12_the_lease_is_renewed_until_the_response_is_written() {
     let (service, records) = service_with_short_lease().await;
     (0..1000).for_each(|_| records.fail_next(StoreOperation::Complete, Fault::Lost));
     assert_eq!(put_order_once(&service.client).await.status, 201);
-    // Two leases.
+    // The sleep takes two leases.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     put_order_once(&service.client)
         .await
@@ -327,7 +329,7 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
     #[endpoint(put = "/orders/{id}", version = 1, idempotent)]
     async fn block_thread(State(app): State<App>, Path(_): Path<u64>) {
         app.effect();
-        // Three leases.
+        // The handler blocks for three leases.
         std::thread::sleep(Duration::from_millis(900));
     }
     let service = TestService::start_with(aplomb::routes![block_thread], |api| {
@@ -336,7 +338,7 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
     let service = service.await;
     let first = spawn_held_put(&service);
     eventually("the handler runs", async || service.app.effects() > 0).await;
-    // Longer than a lease of 300 ms, and shorter than the handler.
+    // 500 ms are longer than a lease of 300 ms, and shorter than the handler.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let retry = held_put_request(&service.client).send().await;
     assert!(

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Is held beyond its deadline, with a key or without.
+/// Waits beyond its deadline until the test releases it. The idempotency key is optional.
 #[endpoint(post = "/slow", version = 1, idempotent(optional), timeout = "50ms")]
 async fn slow(State(app): State<App>) {
     app.hold().await;
@@ -68,7 +68,7 @@ async fn a03_an_invalid_key_is_rejected_before_any_look_up() {
     assert_eq!(service.app.effects(), 0);
 }
 
-/// Has keys and a limit.
+/// Requires an idempotency key, and has a limit.
 #[endpoint(post = "/limited", version = 1, idempotent, rate_limit = "100/day")]
 async fn limited() {}
 
@@ -299,7 +299,7 @@ async fn a06_white_space_order_and_escapes_of_json_do_not_matter() {
 }
 
 #[tokio::test]
-async fn a05_paths_are_compared_decoded() {
+async fn a05_paths_are_compared_after_decoding() {
     let service = service().await;
     let pay = |path: &'static str| {
         service
@@ -317,7 +317,7 @@ async fn a05_paths_are_compared_decoded() {
     assert_eq!(service.app.effects(), 1);
 }
 
-/// The endpoint of one release. The next release renames the path parameter.
+/// Books a seat. The next release renames the path parameter.
 #[endpoint(post = "/seats/{id}/book", version = 1, idempotent)]
 async fn book_seat(State(app): State<App>, Path(id): Path<u32>) -> Json<(u32, usize)> {
     Json((id, app.effect()))
@@ -361,7 +361,7 @@ async fn a04_keys_survive_a_change_of_the_secret() {
             .send()
             .await
     };
-    // `TestService` uses the secret of bytes 7.
+    // `TestService` uses a secret in which each byte is 7.
     let first = order(&service.client, "k", WELL).send().await;
     let first_guest = guest(&service.client).await;
     assert_eq!(

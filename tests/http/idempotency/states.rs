@@ -1,4 +1,4 @@
-//! The first table of idempotency: a request finds a record in each of its states.
+//! Tests of the first table on idempotency: a request finds a record in each of its states.
 
 use super::*;
 
@@ -123,18 +123,18 @@ async fn a19_a_run_that_lost_its_record_responds_with_the_stored_response() {
     let second = put().await;
     assert!(
         second.status == 201 && !second.replayed(),
-        "the lapsed lease starts another run"
+        "after the lease has lapsed, a retry starts another run"
     );
     service.app.release();
     let first = first.await.expect("a response");
     assert!(
         first.replayed() && first.body == second.body,
-        "the response of the first run is discarded"
+        "the first run discards its response"
     );
     assert_eq!(put().await.body, second.body);
 }
 
-/// Sends a PUT whose handler is held if it is the first one.
+/// Sends a PUT. Only the handler of the first PUT is held.
 async fn put_first_held(client: Client) -> ClientResponse {
     let put = client
         .request(http::Method::PUT, "/v1/orders/1")
@@ -200,7 +200,7 @@ async fn a20_a_replay_without_its_body_has_idempotent_replayed() {
 }
 
 #[tokio::test]
-async fn a21_a_body_too_large_to_store_is_sent_only_to_the_first_client() {
+async fn a21_a_body_that_is_too_large_to_store_is_sent_only_in_the_first_response() {
     let service = service().await;
     let body = r#"{"item": "tea", "how": "large"}"#;
     assert_eq!(
@@ -364,14 +364,14 @@ async fn a09_a_mismatch_outranks_replay_and_unknown() {
         .problem(503, "STORE_UNAVAILABLE");
 }
 
-/// The body of an order since a new deployment.
+/// The body of an order in the new deployment.
 #[derive(Deserialize)]
 struct StrictOrder {
-    #[expect(dead_code, reason = "that it must be there is what matters")]
+    #[expect(dead_code, reason = "only the presence of the member matters")]
     since_today: String,
 }
 
-/// The same endpoint in the new deployment.
+/// Places an order in the new deployment.
 #[endpoint(post = "/orders", version = 1, idempotent, type_name = strict_orders)]
 async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) -> Json<usize> {
     Json(app.effect())
@@ -396,7 +396,7 @@ async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
     let replay = order(&client, "done", WELL).send().await;
     assert!(
         replay.replayed() && replay.body == first.body,
-        "DONE: the replay"
+        "a DONE record is replayed"
     );
     let unknown = order(&client, "unknown", r#"{"item": "tea", "how": "panic"}"#)
         .send()

@@ -1,4 +1,4 @@
-//! Costs and verified keys, which limits read from a request before they are checked.
+//! The costs and verified keys that are read from a request before its limits are checked.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use futures_util::FutureExt;
@@ -9,8 +9,8 @@ use super::quota::Quota;
 use super::spec::LimitBy;
 use crate::request::Caller;
 
-/// The costs and keys of a request, one entry per limit of the endpoint. Empty if no limit reads
-/// the request.
+/// The costs and keys of a request, one entry per limit of the endpoint. Empty if no limit needs
+/// data from the request.
 #[derive(Debug, Default)]
 pub(crate) struct RequestKeys(Vec<ResolvedKey>);
 
@@ -19,11 +19,11 @@ pub(crate) struct RequestKeys(Vec<ResolvedKey>);
 pub(super) struct ResolvedKey {
     /// The tokens that the request takes.
     pub(super) cost: u64,
-    /// The verified key, if the limit counts by one.
+    /// The verified key, if the limit counts by a key.
     pub(super) key: Option<String>,
 }
 
-/// Reads costs and keys from one request.
+/// A reader of the costs and keys of one request.
 #[derive(Debug)]
 pub(super) struct KeyResolver<'a> {
     head: &'a Parts,
@@ -33,7 +33,8 @@ pub(super) struct KeyResolver<'a> {
 }
 
 impl RequestKeys {
-    /// Returns the entry of the limit with this index, or `None` if no limit reads the request.
+    /// Returns the entry of the limit with this index, or `None` if no limit needs data from the
+    /// request.
     pub(super) fn get(&self, index: usize) -> Option<&ResolvedKey> {
         self.0.get(index)
     }
@@ -78,8 +79,8 @@ impl<'a> KeyResolver<'a> {
         }
     }
 
-    /// Returns the value of a header. A header that occurs twice has no value: the service could
-    /// read the other one.
+    /// Returns the value of a header. A header that occurs twice has no value, because the handler
+    /// could read the other value.
     fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head.headers.get_all(name).iter();
         let value = values.next().filter(|_| values.next().is_none())?;
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
     use crate::policies::rate_limit::{KeyKind, LimitKey};
 
-    /// Verifies its only value.
+    /// A key that has only one valid value.
     struct Acme;
 
     impl LimitKey for Acme {

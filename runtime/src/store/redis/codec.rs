@@ -8,12 +8,13 @@
 //! | 1 | format, 1 |
 //! | 1 | state: `R`unning, `D`one, `U`nknown |
 //! | 16 | token |
-//! | 1 + 32 | fingerprint: the version of its rule, its hash |
+//! | 1 + 32 | fingerprint: the version of the comparison rule, and the hash |
 //! | 1 | state after the lease has lapsed: `R`erun, `U`nknown |
 //! | 8 | time to live in milliseconds, big-endian |
 //!
 //! The key of a RUNNING record expires one lease and one time to live after the last heartbeat. So
-//! the rest of the lease is the rest of the key's life minus the time to live, and needs no field.
+//! the remaining time of the lease is the remaining life of the key minus the time to live. It
+//! needs no field.
 
 use core::time::Duration;
 
@@ -76,7 +77,7 @@ pub(crate) fn stored_response(record: Vec<u8>) -> Option<StoredResponse> {
 
 /// Converts a duration to whole milliseconds for a script, rounded up, and at most a hundred years.
 pub(super) fn millis(duration: Duration) -> u64 {
-    // A number that a script can add to the current time without an overflow.
+    // A script can add this number to the current time without an overflow.
     const MAX: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
     u64::try_from(duration.as_micros().div_ceil(1000)).map_or(MAX, |millis| millis.min(MAX))
 }

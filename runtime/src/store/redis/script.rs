@@ -103,8 +103,8 @@ impl Script {
 
     /// Runs the script.
     ///
-    /// If the connection is lost, the script is sent again over the next one. All scripts allow
-    /// that; at worst a limit counts a request twice.
+    /// If the connection is lost, the script is sent again over the next connection. All scripts
+    /// allow this. In the worst case, a limit counts a request twice.
     pub(super) async fn run<A: ToRedisArgs>(
         &self,
         link: &NodeLink,
@@ -116,7 +116,7 @@ impl Script {
             .map(|reply| reply.value)
     }
 
-    /// Runs the script as [`run`](Self::run) does, and also returns if the script was sent twice.
+    /// Runs the script like [`run`](Self::run), and also returns whether the script was sent twice.
     pub(super) async fn run_with_reply<A: ToRedisArgs>(
         &self,
         link: &NodeLink,
@@ -209,8 +209,9 @@ impl Script {
         }
     }
 
-    /// Runs the script by its hash. If the server does not have it, because it was restarted or its
-    /// scripts were flushed, nothing has run, and the script is sent in full.
+    /// Runs the script by its hash. The server may not have the script, because the server was
+    /// restarted or its scripts were flushed. In this case nothing has run, and the script is sent
+    /// in full.
     async fn run_cached<A: ToRedisArgs, C: Future<Output = Result<Value, Failure>>>(
         &self,
         call: &ScriptCall<'_, A>,
@@ -270,7 +271,7 @@ fn store_error(failure: Failure, keys: &[String]) -> StoreError {
         Some(code) if NOTHING_DONE.contains(&code) => {
             StoreError::Unreachable(describe_error(&error))
         }
-        // Any other error can come from the middle of the script, or from a proxy before the
+        // Any other error can come from the middle of the script, or from a proxy in front of the
         // server.
         _ => StoreError::Failed(describe_error(&error)),
     }

@@ -1,14 +1,14 @@
-//! The steps of a script.
+//! The steps of a script, which is a test scenario for a store of idempotency records.
 
 use core::fmt;
 use core::time::Duration;
 
 use crate::policies::idempotency::OnCrash;
 
-/// A step of a script. A client is identified by any number, and has one run at a time.
+/// A step of a script. A client is identified by a number, and has one run at a time.
 ///
-/// A pause of a client has no step of its own: the client continues with its old token after steps
-/// of other clients.
+/// There is no step for a pause of a client. The client continues with its old token after steps of
+/// other clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
@@ -18,10 +18,10 @@ pub enum Step {
         client: usize,
         /// The request of the run.
         request: Request,
-        /// The fate of the call and its reply.
+        /// Whether the call and its reply arrive.
         network: Network,
     },
-    /// A client's begin arrives again with the same token: a repetition, or a late arrival.
+    /// A client's begin arrives again with the same token, because it is repeated or late.
     Again {
         /// The client.
         client: usize,
@@ -69,7 +69,7 @@ pub enum Step {
     Lose,
 }
 
-/// A request under an idempotency key.
+/// A request with an idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
     /// The key.
@@ -90,14 +90,14 @@ impl Default for Request {
     }
 }
 
-/// The fate of a begin on the network.
+/// Whether the call of a [`Step::Begin`] and its reply arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     /// The call and its reply arrive.
     Fine,
     /// The call arrives, and its reply is lost.
     LosesReply,
-    /// The call arrives late, with a [`Step::Again`], or never. Its reply is lost.
+    /// The call arrives late, with a [`Step::Again`], or it never arrives. Its reply is lost.
     Delays,
 }
 
